@@ -1,0 +1,37 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The errors a user can meet; every message is one line that names the thing and the way out."""
+
+from __future__ import annotations
+
+
+class AdcpError(Exception):
+    """Base of all errors that are the user's to mend; shown without a traceback."""
+
+
+class ImageError(AdcpError):
+    """An image message whose bytes do not make a picture (size, encoding, truncation)."""
+
+
+class ManifestError(AdcpError):
+    """A model.yaml that is missing, malformed or contradicts the files it names."""
+
+
+class ModelFileError(AdcpError):
+    """A model file that is missing, corrupt, of a wrong hash or of an unexpected shape."""
+
+
+class BackendError(AdcpError):
+    """A runtime that is not installed, not able to load the model, or failed while running it."""
+
+
+class VariantRejectedError(AdcpError):
+    """A variant that its accept gate rejected and that nobody allowed explicitly."""
+
+
+class DataError(AdcpError):
+    """Bags, folders, topics or label files that are missing, empty or malformed."""
+
+
+class RecipeError(AdcpError):
+    """A compression recipe with an unknown key, a wrong value or an impossible pass."""

@@ -1,0 +1,64 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the tasks return: plain arrays in source pixels or in metres, with no ROS and no runtime in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Objects found in one frame.
+
+    Attributes:
+        boxes_xyxy: (N, 4) float32, left, top, right, bottom in source pixels.
+        scores: (N,) float32 in 0..1, descending.
+        class_ids: (N,) int64, indices into ``labels``.
+        labels: the model's class names.
+    """
+
+    boxes_xyxy: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    class_ids: NDArray[np.int64]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LabelMask:
+    """A label for every pixel of one frame.
+
+    Attributes:
+        label_ids: (H, W) uint8 of the source frame's size, indices into ``labels``.
+        labels: the model's class names.
+    """
+
+    label_ids: NDArray[np.uint8]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Where the planner wants to drive, in base_link (REP-103: x forward, y left).
+
+    Attributes:
+        points_xy_m: (N, 2) float64, metres.
+        headings_rad: (N,) float64, counter-clockwise positive.
+        curvature_per_m: signed curvature of the path, left positive.
+        speed_mps: speed the path is driven at.
+        steering_wheel_angle_rad: steering-wheel angle, left positive; NaN where the model gives none.
+        collision_probability: in 0..1; NaN where the model gives none.
+    """
+
+    points_xy_m: NDArray[np.float64]
+    headings_rad: NDArray[np.float64]
+    curvature_per_m: float
+    speed_mps: float
+    steering_wheel_angle_rad: float = float("nan")
+    collision_probability: float = float("nan")
+
+
+Result = Detections | LabelMask | Trajectory

@@ -1,0 +1,60 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The stages of a frame's way and the account of what became of every frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+STAGES = ("transport_age", "queue_wait", "decode", "prepare", "infer", "post", "publish")
+"""Stage names in the order a frame passes them; all durations are in milliseconds.
+
+transport_age: from the source stamp (or the publisher's send time, see the node parameter
+    ``age_reference``) to the arrival in the node, by the ROS clock; may be negative.
+queue_wait: in the latest-frame slot. decode: message to array. prepare: array to model input.
+infer: the runtime. post: model output to result. publish: result to message, handed to the middleware.
+"""
+
+COMPUTE_STAGES = STAGES[1:]
+"""The stages between arrival and published result, measured by the monotonic clock."""
+
+Outcome = Literal["processed", "dropped_stale", "dropped_busy", "failed"]
+OUTCOMES: tuple[Outcome, ...] = ("processed", "dropped_stale", "dropped_busy", "failed")
+
+
+@dataclass(frozen=True)
+class FrameTiming:
+    """What became of one frame in one node.
+
+    Attributes:
+        stamp_ns: the frame's source stamp, nanoseconds.
+        outcome: processed, dropped_stale (older than ``max_age_ms`` when the worker took it),
+            dropped_busy (replaced in the slot by a newer frame, or still waiting at deactivation) or failed.
+        stages_ms: stage name to milliseconds; a stage the frame did not reach is absent.
+        end_to_end_ms: transport_age plus all compute stages, for processed frames; else NaN.
+        reason: why it failed or was dropped; empty when processed.
+    """
+
+    stamp_ns: int
+    outcome: Outcome
+    stages_ms: dict[str, float]
+    end_to_end_ms: float = float("nan")
+    reason: str = ""
+
+
+@dataclass
+class Account:
+    """Counts of frames that closes: received = processed + dropped_stale + dropped_busy + failed + pending."""
+
+    received: int = 0
+    counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+
+    def settle(self, outcome: Outcome) -> None:
+        """Book one received frame under its final outcome."""
+        self.counts[outcome] += 1
+
+    @property
+    def pending(self) -> int:
+        """Frames received and not yet settled: in the slot or in work."""
+        return self.received - sum(self.counts.values())
