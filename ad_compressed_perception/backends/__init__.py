@@ -1,0 +1,20 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Runtimes behind one interface; each optional runtime is imported only in its own file."""
+
+from ad_compressed_perception.backends.base import Backend, BackendStatus, Session, SessionInfo
+from ad_compressed_perception.errors import BackendError
+from ad_compressed_perception.registry import BACKENDS, find, names
+
+__all__ = ["Backend", "BackendStatus", "Session", "SessionInfo", "backend_names", "create_backend"]
+
+
+def backend_names() -> list[str]:
+    """Names of all registered backends, installed or not."""
+    return names(BACKENDS)
+
+
+def create_backend(name: str) -> Backend:
+    """Return the backend called ``name``; raise BackendError naming the known ones."""
+    backend: Backend = find(BACKENDS, name, BackendError)()
+    return backend

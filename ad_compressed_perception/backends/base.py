@@ -1,0 +1,152 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a runtime must offer: a Backend loads a file into a Session, a Session runs feeds into outputs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from ad_compressed_perception.errors import BackendError
+from ad_compressed_perception.manifest import StrictModel, describe_validation_error
+
+Tensors = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, shape (None where dynamic) and numpy dtype name of an input or output."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class SessionInfo:
+    """What was asked for and what one got.
+
+    Attributes:
+        backend: the backend's name.
+        version: the runtime's version.
+        requested_provider: device or execution provider asked for.
+        provider: the one that runs the model.
+        precision: numeric precision of the heavy layers as executed: fp32, bf16, fp16, int8 or mixed.
+        threads: threads inside one inference; 0 means the runtime's choice.
+        integer_coverage: share of convolutions and matrix products that run as integer kernels, or
+            None where the model has none of either.
+        load_ms: reading and compiling the model.
+        warmup_ms: the runs made before the first frame.
+    """
+
+    backend: str
+    version: str
+    requested_provider: str
+    provider: str
+    precision: str
+    threads: int
+    integer_coverage: float | None
+    load_ms: float
+    warmup_ms: float
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class BackendStatus:
+    """Whether a runtime can be used here; ``detail`` says which version, or why not."""
+
+    name: str
+    available: bool
+    version: str = ""
+    providers: tuple[str, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """One layer of the graph a runtime really executes."""
+
+    name: str
+    operator: str
+    precision: str
+    kernel: str
+    is_compute: bool = field(default=False)
+    """Whether it is a convolution or a matrix product, the layers integer coverage counts."""
+    is_integer: bool = field(default=False)
+
+
+class BackendOptions(StrictModel):
+    """Base of each backend's options; unknown keys are refused by name."""
+
+
+class Session(ABC):
+    """A loaded model. Not thread-safe: one thread calls infer."""
+
+    info: SessionInfo
+
+    @abstractmethod
+    def infer(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
+        """Run the model; returned arrays stay valid after the next call. Raises BackendError."""
+
+    @abstractmethod
+    def layers(self) -> list[LayerRecord]:
+        """List the layers of the executed graph (may compile the model again; not for the hot path)."""
+
+    def close(self) -> None:
+        """Release the model; infer must not be called afterwards."""
+
+
+class Backend(ABC):
+    """A runtime that can execute models."""
+
+    name: ClassVar[str]
+    options_type: ClassVar[type[BackendOptions]]
+
+    @classmethod
+    @abstractmethod
+    def status(cls) -> BackendStatus:
+        """Say whether the runtime is installed, without loading a model."""
+
+    @abstractmethod
+    def load(self, model: Path, options: Mapping[str, Any]) -> Session:
+        """Load and warm up a model file.
+
+        Raises:
+            BackendError: an unknown option or provider, or the runtime cannot load the file.
+        """
+
+    @classmethod
+    def parse_options(cls, options: Mapping[str, Any]) -> Any:
+        """Validate options into ``options_type``; raise BackendError naming the wrong key."""
+        try:
+            return cls.options_type.model_validate(dict(options))
+        except ValidationError as error:
+            raise BackendError(
+                f"options of backend {cls.name!r}: {describe_validation_error(error)}; "
+                f"known: {', '.join(cls.options_type.model_fields)}"
+            ) from error
+
+
+def zero_feeds(inputs: tuple[TensorSpec, ...]) -> dict[str, NDArray[Any]]:
+    """Return zeros for every input (dynamic dimensions become 1), for warm-up."""
+    return {
+        spec.name: np.zeros([size or 1 for size in spec.shape], dtype=spec.dtype) for spec in inputs
+    }
+
+
+def executed_precision(layers: list[LayerRecord], fallback: str) -> tuple[str, float | None]:
+    """Return (precision of the compute layers, integer coverage or None without compute layers)."""
+    compute = [layer for layer in layers if layer.is_compute]
+    if not compute:
+        return fallback, None
+    coverage = sum(layer.is_integer for layer in compute) / len(compute)
+    kinds = {layer.precision for layer in compute}
+    return (kinds.pop() if len(kinds) == 1 else "mixed"), coverage

@@ -1,0 +1,50 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Finding plug-ins: backends and decoders, ours and third parties', by their entry points."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+BACKENDS = "ad_compressed_perception.backends"
+DECODERS = "ad_compressed_perception.decoders"
+
+# The package's own plug-ins, so that an uninstalled checkout works too; setup.py registers the same.
+_BUILT_IN: dict[str, dict[str, str]] = {
+    BACKENDS: {
+        "onnxruntime": "ad_compressed_perception.backends.onnxruntime_backend:OnnxRuntimeBackend",
+        "openvino": "ad_compressed_perception.backends.openvino_backend:OpenVinoBackend",
+    },
+    DECODERS: {
+        "yolox": "ad_compressed_perception.tasks.decoders.yolox:YoloxDecoder",
+        "argmax": "ad_compressed_perception.tasks.decoders.argmax:ArgmaxDecoder",
+        "steering": "ad_compressed_perception.tasks.decoders.steering:SteeringDecoder",
+    },
+}
+
+
+@cache
+def _targets(group: str) -> dict[str, str]:
+    installed = {entry.name: entry.value for entry in entry_points(group=group)}
+    return {**installed, **_BUILT_IN.get(group, {})}
+
+
+def names(group: str) -> list[str]:
+    """Names of all plug-ins of a group, sorted."""
+    return sorted(_targets(group))
+
+
+def find(group: str, name: str, error: type[Exception]) -> Any:
+    """Import the plug-in ``name`` of a group; raise ``error`` naming the known ones."""
+    target = _targets(group).get(name)
+    kind = group.rsplit(".", 1)[-1].removesuffix("s")
+    if target is None:
+        raise error(f"unknown {kind} {name!r}; known: {', '.join(names(group))}")
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as cause:
+        raise error(f"{kind} {name!r} ({target}) cannot be imported: {cause}") from cause

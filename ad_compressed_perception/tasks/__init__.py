@@ -1,0 +1,24 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Perception and decision tasks: what to feed a model and what its output means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ad_compressed_perception.manifest import Manifest
+from ad_compressed_perception.tasks.base import Task, TaskSettings
+from ad_compressed_perception.tasks.detection import DetectionTask
+from ad_compressed_perception.tasks.planning import PlanningTask
+from ad_compressed_perception.tasks.segmentation import SegmentationTask
+
+__all__ = ["TASKS", "Task", "TaskSettings", "create_task"]
+
+TASKS: dict[str, type[Task[Any]]] = {
+    task.name: task for task in (DetectionTask, SegmentationTask, PlanningTask)
+}
+
+
+def create_task(manifest: Manifest) -> Task[Any]:
+    """Return the task a manifest names, built for its model; raise ManifestError on a contradiction."""
+    return TASKS[manifest.task](manifest)

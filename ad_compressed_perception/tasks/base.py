@@ -1,0 +1,113 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a task is: prepare a frame for a model, decode the model's output into a result."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Generic, TypeVar
+
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from ad_compressed_perception.backends.base import SessionInfo, TensorSpec
+from ad_compressed_perception.errors import ManifestError, ModelFileError
+from ad_compressed_perception.image import Frame
+from ad_compressed_perception.manifest import Manifest, StrictModel, describe_validation_error
+from ad_compressed_perception.registry import DECODERS, find
+from ad_compressed_perception.results import Result
+from ad_compressed_perception.tasks.geometry import Geometry
+from ad_compressed_perception.tasks.prepare import Preparer
+
+ResultT = TypeVar("ResultT", bound=Result)
+
+
+class TaskSettings(StrictModel):
+    """Live settings of a task; each field becomes a node parameter with its range and description."""
+
+
+class Decoder(ABC):
+    """Turns a model's raw outputs into the task's candidates; built once per model."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        """Validate the manifest's decoder options; raise ManifestError naming the wrong key."""
+
+    @abstractmethod
+    def check(self, outputs: tuple[TensorSpec, ...]) -> None:
+        """Raise ModelFileError when the model's outputs cannot be decoded this way."""
+
+
+class Task(ABC, Generic[ResultT]):
+    """One perception or decision job with its live settings."""
+
+    name: ClassVar[str]
+    settings_type: ClassVar[type[TaskSettings]]
+    decoder_type: ClassVar[type[Decoder]]
+
+    def __init__(self, manifest: Manifest) -> None:
+        """Build the task for a model.
+
+        Raises:
+            ManifestError: the manifest is of another task or has wrong decoder options or settings.
+        """
+        if manifest.task != self.name:
+            raise ManifestError(
+                f"model {manifest.name!r} is for task {manifest.task!r}, not {self.name!r}"
+            )
+        self.manifest = manifest
+        self.settings: Any = self.parse_settings(manifest.output.settings)
+        decoder_class = find(DECODERS, manifest.output.decoder, ManifestError)
+        if not issubclass(decoder_class, self.decoder_type):
+            raise ManifestError(
+                f"decoder {manifest.output.decoder!r} of model {manifest.name!r} is not for task {self.name!r}"
+            )
+        self.decoder: Any = decoder_class(manifest)
+        self._preparer = Preparer(manifest.input)
+        self._input_name = manifest.input.name
+
+    @classmethod
+    def parse_settings(cls, values: Mapping[str, Any]) -> Any:
+        """Validate live settings; raise ManifestError naming the key and the valid range."""
+        try:
+            return cls.settings_type.model_validate(dict(values))
+        except ValidationError as error:
+            raise ManifestError(f"{cls.name} settings: {describe_validation_error(error)}") from error
+
+    def bind(self, info: SessionInfo) -> None:
+        """Check a loaded model against the manifest and take its input's name.
+
+        Raises:
+            ModelFileError: input or output names, shapes or types differ from the manifest.
+        """
+        spec = self.manifest.input
+        wanted = {tensor.name: tensor for tensor in info.inputs}
+        name = spec.name or (info.inputs[0].name if len(info.inputs) == 1 else None)
+        if name is None or name not in wanted:
+            raise ModelFileError(
+                f"model {self.manifest.name!r}: the manifest's input is {spec.name!r}, "
+                f"the file has {', '.join(wanted)}"
+            )
+        tensor = wanted[name]
+        same_shape = len(tensor.shape) == 4 and all(
+            size in (None, want) for size, want in zip(tensor.shape, spec.shape, strict=True)
+        )
+        if not same_shape or tensor.dtype != spec.dtype:
+            raise ModelFileError(
+                f"model {self.manifest.name!r}: the manifest's input is {spec.dtype}{list(spec.shape)}, "
+                f"the file's {name!r} is {tensor.dtype}{list(tensor.shape)}"
+            )
+        self.decoder.check(info.outputs)
+        self._input_name = name
+
+    def prepare(self, frame: Frame) -> tuple[dict[str, NDArray[Any]], Geometry]:
+        """Return the model's feeds and the way back from model pixels to source pixels.
+
+        The feed's array is reused by the next call.
+        """
+        tensor, geometry = self._preparer(frame)
+        return {self._input_name or "": tensor}, geometry
+
+    @abstractmethod
+    def decode(self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry) -> ResultT:
+        """Turn the model's outputs into a result in source pixels or metres."""
