@@ -58,3 +58,34 @@ class Account:
     def pending(self) -> int:
         """Frames received and not yet settled: in the slot or in work."""
         return self.received - sum(self.counts.values())
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """What a node says after each settled frame: who it is, the frame's timing, its account so far.
+
+    Attributes:
+        node: fully qualified node name.
+        task: detection, segmentation or planning.
+        model: the manifest's name.
+        variant: the variant's name.
+        backend: the runtime's name.
+        requested_provider: provider asked for.
+        provider: provider one got.
+        precision: precision as executed.
+        timing: the settled frame.
+        received: frames that arrived since activation.
+        counts: how many of them ended in each outcome.
+    """
+
+    node: str
+    task: str
+    model: str
+    variant: str
+    backend: str
+    requested_provider: str
+    provider: str
+    precision: str
+    timing: FrameTiming
+    received: int
+    counts: dict[Outcome, int]

@@ -1,0 +1,73 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The ``adcp`` command: registers the verbs and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from ad_compressed_perception import __version__
+from ad_compressed_perception.cli import backends, benchmark, compress, evaluate, inspect, replay
+from ad_compressed_perception.cli.exit_codes import ExitCode
+from ad_compressed_perception.errors import AdcpError
+
+app = typer.Typer(
+    name="adcp",
+    help="Compress camera perception models, prove what they kept, and compare them live.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"adcp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options of every verb."""
+
+
+for verb in (replay.replay, compress.compress, evaluate.evaluate, benchmark.benchmark):
+    app.command(verb.__name__)(verb)
+app.command("inspect")(inspect.inspect)
+app.command("backends")(backends.backends)
+
+
+def main() -> None:
+    """Run the command line; exit codes are those of ExitCode."""
+    try:
+        status = app(standalone_mode=False)
+    except AdcpError as error:
+        sys.exit(_fail(str(error), ExitCode.ERROR))
+    except click.UsageError as error:
+        error.show()
+        sys.exit(ExitCode.USAGE)
+    except click.ClickException as error:
+        sys.exit(_fail(error.format_message(), ExitCode.ERROR))
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(_fail("interrupted; what was finished is kept", ExitCode.ERROR))
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        sys.exit(_fail(f"{error.strerror or error}{where}", ExitCode.ERROR))
+    sys.exit(status if isinstance(status, int) else ExitCode.OK)
+
+
+def _fail(message: str, code: ExitCode) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return int(code)
+
+
+if __name__ == "__main__":
+    main()
