@@ -1,0 +1,44 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKSPACE ?= .
+PYTEST_ARGS ?=
+OUT ?= adcp_work/demo
+BIN := $(VENV)/bin
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format benchmark colcon-test clean
+
+help: ## Show what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null \
+		|| sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' $(firstword $(MAKEFILE_LIST))
+	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) WORKSPACE=$(WORKSPACE) PYTEST_ARGS= BAG= MODELS= OUT="
+
+setup: ## Make the virtual environment and build the package (a no-op when nothing changed)
+	@$(PYTHON) dev/setup_env.py --venv "$(VENV)" --workspace "$(WORKSPACE)"
+
+demo: setup ## Replay a drive through baseline and compressed models: BAG=, MODELS=, OUT= override the defaults
+	@$(BIN)/python -m ad_compressed_perception.demo \
+		$(if $(BAG),--bag "$(BAG)") $(if $(MODELS),--models "$(MODELS)") --out "$(OUT)"
+
+test: setup ## Run all tests: PYTEST_ARGS= are passed on
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: setup ## Check style, docstrings, types, XML and copyright headers
+	@$(BIN)/python dev/lint.py
+
+format: setup ## Format the code
+	@$(BIN)/python -m ruff check --fix . ; $(BIN)/python -m ruff format .
+
+benchmark: setup ## Measure the figures of docs/measurements.md
+	@$(BIN)/python benchmark/run.py
+
+colcon-test: setup ## Run the tests as colcon runs them
+	@$(BIN)/python dev/colcon.py --workspace "$(WORKSPACE)" test
+
+clean: ## Remove the virtual environment and everything built
+	rm -rf "$(VENV)" "$(WORKSPACE)/build" "$(WORKSPACE)/install" "$(WORKSPACE)/log" ./*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,104 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Install the ad_compressed_perception package (build type ament_python)."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "ad_compressed_perception"
+ROOT = Path(__file__).resolve().parent
+NODES = (
+    "detection_node",
+    "segmentation_node",
+    "planning_node",
+    "latency_monitor_node",
+    "compose",
+    "bag_player",
+)
+TEST_REQUIREMENTS = ["hypothesis", "pytest>=6.2", "pytest-timeout"]
+
+
+def data_files() -> list[tuple[str, list[str]]]:
+    """Return what goes into share/, each file with the folder it is installed to."""
+    share = f"share/{PACKAGE}"
+    files = [
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (share, ["package.xml"]),
+    ]
+    folders: dict[str, list[str]] = {}
+    for top, patterns in (("launch", ("*.py",)), ("config", ("*.yaml", "*.xml", "*.json"))):
+        for pattern in patterns:
+            for path in sorted((ROOT / top).rglob(pattern)):
+                relative = path.relative_to(ROOT)
+                folders.setdefault(relative.parent.as_posix(), []).append(relative.as_posix())
+    files += [(f"{share}/{folder}", names) for folder, names in sorted(folders.items())]
+    return files
+
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="Compress, verify, run and compare perception models of automated vehicles on ROS 2.",
+    long_description=(ROOT / "README.md").read_text("utf-8") if (ROOT / "README.md").is_file() else "",
+    long_description_content_type="text/markdown",
+    author="The ad_compressed_perception authors",
+    maintainer="The ad_compressed_perception authors",
+    maintainer_email="maintainers@ad-compressed-perception.invalid",
+    license="Apache-2.0",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={PACKAGE: ["py.typed"]},
+    data_files=data_files(),
+    zip_safe=False,
+    python_requires=">=3.10",
+    # What a sourced ROS 2 brings (rclpy, messages, cv_bridge, launch) is named in package.xml only.
+    install_requires=[
+        "setuptools",
+        "faster-coco-eval>=1.6",
+        "matplotlib>=3.5",
+        "numpy>=1.23",
+        "onnx>=1.16",
+        "onnxruntime>=1.20",
+        "onnxslim>=0.1.50",
+        "opencv-python-headless>=4.5,<5",
+        "psutil>=5.9",
+        "pydantic>=2.5,<3",
+        "pyyaml>=5.4",
+        "rich>=12",
+        "rosbags>=0.10",
+        "typer>=0.12",
+    ],
+    extras_require={
+        "gpu": ["onnxruntime-gpu>=1.20"],
+        "openvino": ["openvino>=2025.0"],
+        "test": TEST_REQUIREMENTS,
+        "dev": [
+            *TEST_REQUIREMENTS,
+            "colcon-common-extensions",
+            "mypy",
+            "ruff",
+            "types-PyYAML",
+            "types-psutil",
+        ],
+    },
+    entry_points={
+        "console_scripts": [
+            f"adcp = {PACKAGE}.cli.main:main",
+            *(f"{node} = {PACKAGE}.nodes.{node}:main" for node in NODES),
+        ],
+        f"{PACKAGE}.backends": [
+            f"onnxruntime = {PACKAGE}.backends.onnxruntime_backend:OnnxRuntimeBackend",
+            f"openvino = {PACKAGE}.backends.openvino_backend:OpenVinoBackend",
+        ],
+        f"{PACKAGE}.decoders": [
+            f"yolox = {PACKAGE}.tasks.decoders.yolox:YoloxDecoder",
+            f"argmax = {PACKAGE}.tasks.decoders.argmax:ArgmaxDecoder",
+            f"steering = {PACKAGE}.tasks.decoders.steering:SteeringDecoder",
+        ],
+        f"{PACKAGE}.passes": [],
+    },
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)
