@@ -1,0 +1,135 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Confidence intervals by resampling: how far a figure could move with other frames of the same kind.
+
+Percentile method of B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13;
+moving blocks for time series after H. Kuensch, The Jackknife and the Bootstrap for General Stationary
+Observations, Annals of Statistics 17(3), 1989.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Interval = tuple[float, float]
+
+# Indices drawn at once; bounds the memory to some tens of megabytes whatever the sample's size.
+_CHUNK_INDICES = 2_000_000
+
+
+def resample_indices(
+    samples: int, resamples: int, seed: int, block_length: int = 1
+) -> Iterator[NDArray[np.int64]]:
+    """Draw sample indices with replacement, in chunks.
+
+    Args:
+        samples: size of the sample, at least 1.
+        resamples: how many resamples to draw.
+        seed: of the generator; the same seed draws the same indices.
+        block_length: length of the runs of neighbouring indices drawn together; 1 draws single
+            indices (independent samples). Shorter than ``samples`` by force.
+
+    Yields:
+        (K, samples) int64 arrays whose K sum up to ``resamples``.
+    """
+    rng = np.random.default_rng(seed)
+    block = max(1, min(block_length, samples))
+    blocks = -(-samples // block)
+    offsets = np.arange(block, dtype=np.int64)
+    rows = max(1, _CHUNK_INDICES // samples)
+    for first in range(0, resamples, rows):
+        count = min(rows, resamples - first)
+        starts = rng.integers(0, samples - block + 1, size=(count, blocks), dtype=np.int64)
+        runs = starts[:, :, None] + offsets
+        yield runs.reshape(count, blocks * block)[:, :samples]
+
+
+def percentile_interval(statistics: ArrayLike, level: float = 0.95) -> Interval:
+    """Return the central ``level`` share of resampled statistics; NaN (undefined resamples) left out."""
+    values = np.asarray(statistics, dtype=np.float64)
+    values = values[~np.isnan(values)]
+    if values.size == 0:
+        return (float("nan"), float("nan"))
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(values, [tail, 1.0 - tail])
+    return (float(low), float(high))
+
+
+def bootstrap_interval(
+    values: ArrayLike,
+    statistic: Callable[..., Any] = np.mean,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Return the percentile interval of a statistic of independent values.
+
+    Args:
+        values: (N,) numbers, one a sample.
+        statistic: maps values to a number; a function with an ``axis`` argument (np.mean, np.median)
+            is called once for many resamples, any other once for each.
+        resamples: how many resamples to draw.
+        seed: of the generator, so that a report can be reproduced.
+        level: share of the resampled statistics inside the interval, 0..1.
+
+    Returns:
+        (low, high); (nan, nan) without values.
+    """
+    sample = np.asarray(values, dtype=np.float64).ravel()
+    if sample.size == 0:
+        return (float("nan"), float("nan"))
+    vectorised = _takes_axis(statistic)
+    statistics: list[float] = []
+    for indices in resample_indices(sample.size, resamples, seed):
+        drawn = sample[indices]
+        if vectorised:
+            statistics.extend(np.asarray(statistic(drawn, axis=1), dtype=np.float64))
+        else:
+            statistics.extend(float(statistic(row)) for row in drawn)
+    return percentile_interval(statistics, level)
+
+
+def paired_bootstrap(
+    samples: int,
+    statistic: Callable[[NDArray[np.int64]], float],
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    block_length: int = 1,
+) -> Interval:
+    """Return the percentile interval of a statistic of sample indices.
+
+    A statistic that looks up two variants' results under the same indices (their difference, their
+    ratio) is paired: what makes a frame hard for both cancels out.
+
+    Args:
+        samples: how many samples (frames, images) there are.
+        statistic: maps (samples,) int64 indices, with repetitions, to a number; NaN where undefined.
+        resamples: how many resamples to draw.
+        seed: of the generator.
+        level: share of the resampled statistics inside the interval, 0..1.
+        block_length: see resample_indices; above 1 for neighbouring frames of a drive, which are alike.
+
+    Returns:
+        (low, high); (nan, nan) without samples.
+    """
+    if samples <= 0:
+        return (float("nan"), float("nan"))
+    statistics = [
+        float(statistic(row))
+        for indices in resample_indices(samples, resamples, seed, block_length)
+        for row in indices
+    ]
+    return percentile_interval(statistics, level)
+
+
+def _takes_axis(statistic: Callable[..., Any]) -> bool:
+    try:
+        return "axis" in inspect.signature(statistic).parameters
+    except (TypeError, ValueError):
+        return False
