@@ -35,3 +35,7 @@ class DataError(AdcpError):
 
 class RecipeError(AdcpError):
     """A compression recipe with an unknown key, a wrong value or an impossible pass."""
+
+
+class ResultError(AdcpError):
+    """A model output that means nothing (NaN, infinite): the frame failed, the node lives on."""

@@ -30,12 +30,33 @@ class TaskSettings(StrictModel):
 class Decoder(ABC):
     """Turns a model's raw outputs into the task's candidates; built once per model."""
 
+    options_type: ClassVar[type[StrictModel]]
+
     def __init__(self, manifest: Manifest) -> None:
         """Validate the manifest's decoder options; raise ManifestError naming the wrong key."""
+        self.model = manifest.name
+        try:
+            self.options: Any = self.options_type.model_validate(manifest.output.options)
+        except ValidationError as error:
+            raise ManifestError(
+                f"model {manifest.name!r}, options of decoder {manifest.output.decoder!r}: "
+                f"{describe_validation_error(error)}"
+            ) from error
 
     @abstractmethod
     def check(self, outputs: tuple[TensorSpec, ...]) -> None:
         """Raise ModelFileError when the model's outputs cannot be decoded this way."""
+
+    def find_output(self, outputs: tuple[TensorSpec, ...], name: str | None) -> TensorSpec:
+        """Return the output called ``name`` (the only one when None); raise ModelFileError if none."""
+        if name is None and len(outputs) == 1:
+            return outputs[0]
+        for tensor in outputs:
+            if tensor.name == name:
+                return tensor
+        known = ", ".join(tensor.name for tensor in outputs)
+        wanted = f"output {name!r} is not among" if name else "the manifest must name one output of"
+        raise ModelFileError(f"model {self.model!r}: {wanted} {known}")
 
 
 class Task(ABC, Generic[ResultT]):

@@ -1,0 +1,81 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""YOLOX: grid-relative boxes of an anchor-free head (Ge et al., YOLOX, 2021, section 2.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ad_compressed_perception.backends.base import TensorSpec
+from ad_compressed_perception.errors import ModelFileError
+from ad_compressed_perception.manifest import Manifest, StrictModel
+from ad_compressed_perception.tasks.detection import DetectionDecoder
+
+
+class YoloxOptions(StrictModel):
+    """Options of the YOLOX decoder."""
+
+    strides: list[int] = Field(default_factory=lambda: [8, 16, 32], min_length=1)
+    output: str | None = Field(None, description="output tensor; the only output when absent")
+
+
+class YoloxDecoder(DetectionDecoder):
+    """Decodes (1, N, 5 + classes): cx, cy, log w, log h, objectness, class scores (sigmoid applied).
+
+    ``centre = (raw + cell) * stride``, ``size = exp(raw) * stride``, ``score = objectness * class``.
+    """
+
+    options_type = YoloxOptions
+
+    def __init__(self, manifest: Manifest) -> None:
+        """Lay out the grid cells of the model's input size."""
+        super().__init__(manifest)
+        self._classes = len(manifest.labels)
+        self._output: str | None = self.options.output
+        cells, strides = [], []
+        for stride in self.options.strides:
+            columns, rows = manifest.input.width // stride, manifest.input.height // stride
+            grid_x, grid_y = np.meshgrid(np.arange(columns), np.arange(rows))
+            cells.append(np.stack([grid_x.ravel(), grid_y.ravel()], axis=1))
+            strides.append(np.full(columns * rows, stride))
+        self._cells = np.concatenate(cells).astype(np.float32)
+        self._strides = np.concatenate(strides).astype(np.float32)[:, None]
+
+    def check(self, outputs: tuple[TensorSpec, ...]) -> None:
+        """Raise ModelFileError when no output has the shape that grid and labels ask for."""
+        tensor = self.find_output(outputs, self._output)
+        wanted = (1, len(self._cells), 5 + self._classes)
+        shape = tensor.shape
+        fits = len(shape) == 3 and all(
+            size in (None, want) for size, want in zip(shape, wanted, strict=True)
+        )
+        if not fits:
+            raise ModelFileError(
+                f"model {self.model!r}: yolox with {self._classes} labels needs output {list(wanted)}, "
+                f"the file's {tensor.name!r} is {list(shape)}"
+            )
+        self._output = tensor.name
+
+    def candidates(
+        self, outputs: Mapping[str, NDArray[Any]], score_threshold: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+        """Return boxes, scores and class ids at or above the threshold, in model pixels."""
+        raw = outputs[self._output or next(iter(outputs))][0].astype(np.float32, copy=False)
+        # Class scores are at most 1, so objectness alone already rules most cells out.
+        likely = np.flatnonzero(raw[:, 4] >= score_threshold)
+        rows = raw[likely]
+        class_ids = rows[:, 5:].argmax(axis=1)
+        scores = rows[:, 4] * rows[np.arange(len(rows)), 5 + class_ids]
+        strong = (scores >= score_threshold) & np.isfinite(rows[:, :4]).all(axis=1)
+        rows, scores, class_ids = rows[strong], scores[strong], class_ids[strong]
+        cells, strides = self._cells[likely[strong]], self._strides[likely[strong]]
+        centres = (rows[:, :2] + cells) * strides
+        # exp(20) is far beyond any picture; without the bound a broken model overflows to inf.
+        halves = np.exp(np.minimum(rows[:, 2:4], 20.0)) * strides * 0.5
+        boxes = np.concatenate([centres - halves, centres + halves], axis=1)
+        return boxes.astype(np.float32), scores, class_ids.astype(np.int64)

@@ -1,0 +1,60 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Detection: boxes with scores and classes, in source pixels."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ad_compressed_perception.results import Detections
+from ad_compressed_perception.tasks.base import Decoder, Task, TaskSettings
+from ad_compressed_perception.tasks.geometry import Geometry
+from ad_compressed_perception.tasks.nms import class_aware_nms
+
+
+class DetectionSettings(TaskSettings):
+    """Live settings of the detection task."""
+
+    score_threshold: float = Field(0.3, ge=0.0, le=1.0, description="least score of a detection")
+    nms_iou_threshold: float = Field(
+        0.45, ge=0.0, le=1.0, description="IoU above which the weaker box of one class is dropped"
+    )
+    max_detections: int = Field(100, ge=1, le=10000, description="most detections of one frame")
+
+
+class DetectionDecoder(Decoder):
+    """Raw outputs to candidate boxes."""
+
+    @abstractmethod
+    def candidates(
+        self, outputs: Mapping[str, NDArray[Any]], score_threshold: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+        """Return boxes (N, 4) xyxy in model pixels, scores (N,), class ids (N,) above the threshold."""
+
+
+class DetectionTask(Task[Detections]):
+    """Finds objects."""
+
+    name = "detection"
+    settings_type = DetectionSettings
+    decoder_type = DetectionDecoder
+
+    def decode(self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry) -> Detections:
+        """Return the detections after class-aware NMS, strongest first."""
+        settings: DetectionSettings = self.settings
+        boxes, scores, class_ids = self.decoder.candidates(outputs, settings.score_threshold)
+        kept = class_aware_nms(
+            boxes, scores, class_ids, settings.nms_iou_threshold, settings.max_detections
+        )
+        boxes = geometry.boxes_to_source(boxes[kept])
+        has_area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        kept = kept[has_area]
+        return Detections(
+            boxes[has_area], scores[kept], class_ids[kept], tuple(self.manifest.labels)
+        )

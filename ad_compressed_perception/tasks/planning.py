@@ -1,0 +1,94 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Planning: from a steering command to the path the vehicle would drive."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ad_compressed_perception.results import Trajectory
+from ad_compressed_perception.tasks.base import Decoder, Task, TaskSettings
+from ad_compressed_perception.tasks.geometry import Geometry
+
+
+class PlanningSettings(TaskSettings):
+    """Live settings of the planning task; the defaults fit a mid-size saloon."""
+
+    steering_ratio: float = Field(
+        14.8, gt=0.0, le=100.0, description="steering-wheel angle per road-wheel angle"
+    )
+    wheelbase_m: float = Field(2.85, gt=0.0, le=20.0, description="front to rear axle, metres")
+    speed_mps: float = Field(
+        10.0, ge=0.0, le=100.0, description="nominal speed of the command and of a time horizon, m/s"
+    )
+    horizon: Literal["distance", "time"] = Field(
+        "distance", description="whether the path reaches horizon_m or horizon_s times speed_mps"
+    )
+    horizon_m: float = Field(30.0, gt=0.0, le=1000.0, description="length of the path, metres")
+    horizon_s: float = Field(3.0, gt=0.0, le=60.0, description="duration of the path, seconds")
+    points: int = Field(20, ge=2, le=1000, description="points of the path")
+
+
+class SteeringOutputDecoder(Decoder):
+    """Raw outputs to a steering-wheel angle."""
+
+    @abstractmethod
+    def steering(self, outputs: Mapping[str, NDArray[Any]]) -> tuple[float, float]:
+        """Return the steering-wheel angle (rad, left positive) and the collision probability or NaN."""
+
+
+def curvature_of_steering(
+    steering_wheel_angle_rad: float, steering_ratio: float, wheelbase_m: float
+) -> float:
+    """Return the path curvature (1/m, left positive) of the rear axle's centre.
+
+    Kinematic bicycle: ``curvature = tan(road_wheel_angle) / wheelbase`` with
+    ``road_wheel_angle = steering_wheel_angle / steering_ratio`` (Rajamani, Vehicle Dynamics and
+    Control, section 2.2). The road wheels are limited to +-80 degrees, where the model ends.
+    """
+    road_wheel_angle = steering_wheel_angle_rad / steering_ratio
+    limit = np.deg2rad(80.0)
+    return float(np.tan(np.clip(road_wheel_angle, -limit, limit)) / wheelbase_m)
+
+
+def arc_points(
+    curvature_per_m: float, length_m: float, points: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (points, 2) positions and (points,) headings along a circular arc from the origin.
+
+    The i-th of N points lies at arc length ``(i + 1) / N * length_m``:
+    ``x = sin(k s) / k, y = (1 - cos(k s)) / k``, written with sinc so that k = 0 is a straight line.
+    """
+    arc = np.linspace(length_m / points, length_m, points)
+    heading = curvature_per_m * arc
+    # sin(a)/k = s * sinc(a); (1 - cos(a))/k = s * sin(a/2) * sinc(a/2); numpy's sinc is of pi * x.
+    x = arc * np.sinc(heading / np.pi)
+    y = arc * np.sin(heading / 2.0) * np.sinc(heading / (2.0 * np.pi))
+    return np.stack([x, y], axis=1), heading
+
+
+class PlanningTask(Task[Trajectory]):
+    """Plans the path of the coming metres or seconds."""
+
+    name = "planning"
+    settings_type = PlanningSettings
+    decoder_type = SteeringOutputDecoder
+
+    def decode(self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry) -> Trajectory:
+        """Return the trajectory in base_link; the picture's geometry plays no part."""
+        settings: PlanningSettings = self.settings
+        angle, collision = self.decoder.steering(outputs)
+        curvature = curvature_of_steering(angle, settings.steering_ratio, settings.wheelbase_m)
+        length = (
+            settings.horizon_m
+            if settings.horizon == "distance"
+            else settings.horizon_s * settings.speed_mps
+        )
+        points_xy_m, headings_rad = arc_points(curvature, length, settings.points)
+        return Trajectory(points_xy_m, headings_rad, curvature, settings.speed_mps, angle, collision)
