@@ -1,0 +1,87 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Detections to vision_msgs and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from std_msgs.msg import Header
+from vision_msgs.msg import (
+    Detection2D,
+    Detection2DArray,
+    LabelInfo,
+    ObjectHypothesisWithPose,
+    VisionClass,
+)
+
+from ad_compressed_perception.errors import ResultError
+from ad_compressed_perception.results import Detections
+
+
+def to_message(detections: Detections, header: Header) -> Detection2DArray:
+    """Return boxes in source pixels under the source's header; class_id is the label itself."""
+    message = Detection2DArray(header=header)
+    rows = zip(
+        detections.boxes_xyxy.tolist(),
+        detections.scores.tolist(),
+        detections.class_ids.tolist(),
+        strict=True,
+    )
+    for (left, top, right, bottom), score, class_id in rows:
+        detection = Detection2D(header=header)
+        detection.bbox.center.position.x = (left + right) / 2.0
+        detection.bbox.center.position.y = (top + bottom) / 2.0
+        detection.bbox.size_x = right - left
+        detection.bbox.size_y = bottom - top
+        hypothesis = ObjectHypothesisWithPose()
+        hypothesis.hypothesis.class_id = detections.labels[class_id]
+        hypothesis.hypothesis.score = score
+        detection.results.append(hypothesis)
+        message.detections.append(detection)
+    return message
+
+
+def from_message(message: Detection2DArray, labels: Sequence[str]) -> Detections:
+    """Return the detections of a message, each with its best hypothesis.
+
+    Raises:
+        ResultError: a detection has no hypothesis, or one whose label is not among ``labels``.
+    """
+    ids = {label: index for index, label in enumerate(labels)}
+    boxes, scores, class_ids = [], [], []
+    for detection in message.detections:
+        if not detection.results:
+            raise ResultError("a detection carries no hypothesis")
+        best = max(detection.results, key=lambda result: result.hypothesis.score).hypothesis
+        if best.class_id not in ids:
+            raise ResultError(f"label {best.class_id!r} is not among {', '.join(labels)}")
+        centre, half_x, half_y = (
+            detection.bbox.center.position,
+            detection.bbox.size_x / 2.0,
+            detection.bbox.size_y / 2.0,
+        )
+        boxes.append((centre.x - half_x, centre.y - half_y, centre.x + half_x, centre.y + half_y))
+        scores.append(best.score)
+        class_ids.append(ids[best.class_id])
+    return Detections(
+        np.asarray(boxes, np.float32).reshape(-1, 4),
+        np.asarray(scores, np.float32),
+        np.asarray(class_ids, np.int64),
+        tuple(labels),
+    )
+
+
+def label_info(labels: Sequence[str], header: Header, threshold: float = 0.0) -> LabelInfo:
+    """Return the list of labels with their numbers, for the latched topic."""
+    classes = [
+        VisionClass(class_id=index, class_name=label) for index, label in enumerate(labels)
+    ]
+    return LabelInfo(header=header, class_map=classes, threshold=threshold)
+
+
+def labels_of(message: LabelInfo) -> tuple[str, ...]:
+    """Return the labels of a LabelInfo in the order of their numbers."""
+    ordered = sorted(message.class_map, key=lambda entry: int(entry.class_id))
+    return tuple(entry.class_name for entry in ordered)
