@@ -1,0 +1,263 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Results drawn on their camera frame, baseline and compressed side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.errors import DataError
+from ad_compressed_perception.results import Detections, LabelMask, Result, Trajectory
+
+Picture = NDArray[np.uint8]
+
+# Okabe and Ito's palette as BGR, strongest first: distinguishable with every common colour vision.
+PALETTE_BGR = (
+    (0, 159, 230),
+    (233, 180, 86),
+    (115, 158, 0),
+    (66, 228, 240),
+    (167, 121, 204),
+    (0, 94, 213),
+    (178, 114, 0),
+)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_WHITE = (255, 255, 255)
+_INK = (40, 40, 40)
+_PAPER = (245, 245, 245)
+_GAP = 6
+_HEADLINE_HEIGHT = 30
+_CAPTION_HEIGHT = 46
+_LEGEND_HEIGHT = 26
+_UNTINTED = {"background", "unlabelled", "void", "ignore"}
+
+
+@dataclass(frozen=True)
+class DrawingCamera:
+    """The camera assumed for drawing a path on the road; no result depends on it.
+
+    A pinhole with square pixels and its optical centre in the picture's middle, above a flat road.
+
+    Attributes:
+        height_m: height above the road.
+        horizontal_fov_deg: field of view across the picture.
+        pitch_deg: how far the camera looks down, positive down.
+        forward_m: how far the camera sits in front of base_link's origin.
+    """
+
+    height_m: float = 1.4
+    horizontal_fov_deg: float = 60.0
+    pitch_deg: float = 3.5
+    forward_m: float = 1.5
+
+    def project(
+        self, points_xy_m: NDArray[np.float64], width: int, height: int
+    ) -> NDArray[np.float64]:
+        """Return the (M, 2) pixels of the road points (N, 2; x forward, y left) in front of the camera.
+
+        With the point ``d = x - forward_m`` ahead, pitch ``p``, height ``h`` and
+        ``f = width / 2 / tan(fov / 2)``: depth ``z = d cos p + h sin p``, and the pixel is
+        ``(width / 2 - f y / z, height / 2 + f (h cos p - d sin p) / z)``. Points less than half a
+        metre deep are left out, so M <= N.
+        """
+        focal = width / 2.0 / math.tan(math.radians(self.horizontal_fov_deg) / 2.0)
+        sine, cosine = math.sin(math.radians(self.pitch_deg)), math.cos(math.radians(self.pitch_deg))
+        ahead = points_xy_m[:, 0] - self.forward_m
+        depth = ahead * cosine + self.height_m * sine
+        seen = depth > 0.5
+        left, ahead, depth = points_xy_m[seen, 1], ahead[seen], depth[seen]
+        u = width / 2.0 - focal * left / depth
+        v = height / 2.0 + focal * (self.height_m * cosine - ahead * sine) / depth
+        return np.stack([u, v], axis=1)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One variant's result with the two lines written above it."""
+
+    result: Result
+    title: str
+    details: str
+
+
+def draw_result(bgr: Picture, result: Result, camera: DrawingCamera | None = None) -> Picture:
+    """Return a copy of a (H, W, 3) BGR picture with a result in the same pixels drawn on it."""
+    if isinstance(result, Detections):
+        return draw_detections(bgr, result)
+    if isinstance(result, LabelMask):
+        return draw_mask(bgr, result)
+    return draw_trajectory(bgr, result, camera or DrawingCamera())
+
+
+def draw_detections(bgr: Picture, detections: Detections) -> Picture:
+    """Draw every box with its label and score; a label has the same colour in every picture."""
+    canvas = bgr.copy()
+    thickness = max(2, round(bgr.shape[1] / 400))
+    # Lowest score first, so that the surest box ends on top.
+    for index in range(len(detections.scores) - 1, -1, -1):
+        left, top, right, bottom = (round(float(value)) for value in detections.boxes_xyxy[index])
+        class_id = int(detections.class_ids[index])
+        colour = PALETTE_BGR[class_id % len(PALETTE_BGR)]
+        cv2.rectangle(canvas, (left, top), (right, bottom), colour, thickness)
+        text = f"{detections.labels[class_id]} {detections.scores[index]:.2f}"
+        _tag(canvas, text, left, top, colour)
+    return canvas
+
+
+def draw_mask(bgr: Picture, mask: LabelMask, opacity: float = 0.45) -> Picture:
+    """Tint every label's pixels; a first label that means "nothing" stays as it is."""
+    if mask.label_ids.shape != bgr.shape[:2]:
+        raise DataError(
+            f"the mask is {mask.label_ids.shape[1]}x{mask.label_ids.shape[0]}, "
+            f"its picture {bgr.shape[1]}x{bgr.shape[0]}"
+        )
+    colours = np.array([label_colour(mask.labels, index) or (0, 0, 0) for index in range(256)], np.uint8)
+    tinted = np.array([label_colour(mask.labels, index) is not None for index in range(256)])
+    where = tinted[mask.label_ids]
+    blend = cv2.addWeighted(bgr, 1.0 - opacity, colours[mask.label_ids], opacity, 0.0)
+    canvas = bgr.copy()
+    canvas[where] = blend[where]
+    return canvas
+
+
+def label_colour(labels: Sequence[str], index: int) -> tuple[int, int, int] | None:
+    """BGR tint of a mask label; None for labels that are left untinted or do not exist."""
+    if index >= len(labels) or labels[index].lower() in _UNTINTED:
+        return None
+    return PALETTE_BGR[index % len(PALETTE_BGR)]
+
+
+def draw_trajectory(
+    bgr: Picture, trajectory: Trajectory, camera: DrawingCamera, half_width_m: float = 0.9
+) -> Picture:
+    """Draw the strip of road the vehicle would cover and write the steering-wheel angle."""
+    canvas = bgr.copy()
+    height, width = bgr.shape[:2]
+    centre, heading = _dense_path(trajectory)
+    normal = np.stack([-np.sin(heading), np.cos(heading)], axis=1) * half_width_m
+    edges = [camera.project(centre + side * normal, width, height) for side in (1.0, -1.0)]
+    if min(len(edge) for edge in edges) >= 2:
+        outline = _pixels(np.concatenate([edges[0], edges[1][::-1]]))
+        strip = canvas.copy()
+        cv2.fillPoly(strip, [outline], PALETTE_BGR[2])
+        canvas = cv2.addWeighted(canvas, 0.6, strip, 0.4, 0.0)
+        for edge in edges:
+            cv2.polylines(canvas, [_pixels(edge)], False, PALETTE_BGR[2], 2, cv2.LINE_AA)
+        middle = _pixels(camera.project(centre, width, height))
+        cv2.polylines(canvas, [middle], False, _WHITE, 2, cv2.LINE_AA)
+    _tag(canvas, describe_steering(trajectory), 8, 26, PALETTE_BGR[2])
+    return canvas
+
+
+def describe_steering(trajectory: Trajectory) -> str:
+    """Steering-wheel angle in degrees with its side; the path's curvature where there is no angle."""
+    angle_deg = math.degrees(trajectory.steering_wheel_angle_rad)
+    if math.isnan(angle_deg):
+        return f"curvature {trajectory.curvature_per_m:+.4f} 1/m"
+    side = "left" if angle_deg > 0 else "right"
+    return f"steering wheel {abs(angle_deg):.1f} deg {side}"
+
+
+def side_by_side(
+    bgr: Picture,
+    panels: Sequence[Panel],
+    *,
+    headline: str,
+    panel_width: int = 640,
+    camera: DrawingCamera | None = None,
+) -> Picture:
+    """Return one picture: headline, then the frame once a panel with its captions and result.
+
+    Args:
+        bgr: (H, W, 3) uint8 source frame.
+        panels: at least one result in the source frame's pixels, the baseline first.
+        headline: one line over everything.
+        panel_width: width each copy of the frame is scaled to; keeps the aspect ratio.
+        camera: assumed for drawing paths.
+
+    Returns:
+        (headline + captions + scaled height + legend, panels * panel_width + gaps, 3) uint8.
+    """
+    scale = panel_width / bgr.shape[1]
+    size = (panel_width, max(1, round(bgr.shape[0] * scale)))
+    frame = np.asarray(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR))
+    legend = any(isinstance(panel.result, LabelMask) for panel in panels)
+    height = _HEADLINE_HEIGHT + _CAPTION_HEIGHT + size[1] + (_LEGEND_HEIGHT if legend else 0)
+    canvas = np.full((height, len(panels) * (panel_width + _GAP) - _GAP, 3), _PAPER, np.uint8)
+    _write(canvas, headline, (8, 21), 0.6, 2)
+    for index, panel in enumerate(panels):
+        left = index * (panel_width + _GAP)
+        top = _HEADLINE_HEIGHT + _CAPTION_HEIGHT
+        _write(canvas, panel.title, (left + 8, _HEADLINE_HEIGHT + 17), 0.55, 2)
+        _write(canvas, panel.details, (left + 8, _HEADLINE_HEIGHT + 37), 0.48, 1)
+        drawn = draw_result(frame, _scaled(panel.result, scale, size), camera)
+        canvas[top : top + size[1], left : left + panel_width] = drawn
+        if isinstance(panel.result, LabelMask):
+            _draw_legend(canvas, panel.result.labels, left + 8, top + size[1] + 5)
+    return canvas
+
+
+def write_png(path: Path, bgr: Picture) -> Path:
+    """Write a picture as PNG and return its path; raise DataError where it cannot be written."""
+    done, data = cv2.imencode(".png", bgr)
+    if not done:
+        raise DataError(f"cannot encode a {bgr.shape} picture for {path}")
+    path.write_bytes(data.tobytes())
+    return path
+
+
+def _scaled(result: Result, scale: float, size: tuple[int, int]) -> Result:
+    """Scale a result from source pixels to a panel's pixels; a trajectory is in metres and stays."""
+    if isinstance(result, Detections):
+        boxes = (result.boxes_xyxy * scale).astype(np.float32)
+        return Detections(boxes, result.scores, result.class_ids, result.labels)
+    if isinstance(result, LabelMask):
+        ids = np.asarray(cv2.resize(result.label_ids, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+        return LabelMask(ids, result.labels)
+    return result
+
+
+def _dense_path(trajectory: Trajectory) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Resample a path from the origin to its end finely enough that its picture looks smooth."""
+    points = np.concatenate([np.zeros((1, 2)), trajectory.points_xy_m])
+    headings = np.unwrap(np.concatenate([np.zeros(1), trajectory.headings_rad]))
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    wanted = np.linspace(0.0, along[-1], 200)
+    x, y, heading = (np.interp(wanted, along, values) for values in (*points.T, headings))
+    return np.stack([x, y], axis=1), heading
+
+
+def _pixels(points: NDArray[np.float64]) -> NDArray[np.int32]:
+    # A point beside the camera projects far outside; cv2 needs it within 16 bits to draw the line.
+    return np.clip(np.rint(points), -16000, 16000).astype(np.int32).reshape(-1, 1, 2)
+
+
+def _tag(canvas: Picture, text: str, left: int, bottom: int, colour: tuple[int, int, int]) -> None:
+    """Write text on a filled tag whose lower left corner is given, kept inside the picture."""
+    (width, height), below = cv2.getTextSize(text, _FONT, 0.5, 1)
+    left = int(np.clip(left, 0, max(0, canvas.shape[1] - width - 4)))
+    bottom = int(np.clip(bottom, height + below + 2, canvas.shape[0] - 1))
+    corner = (left + width + 4, bottom - height - below - 2)
+    cv2.rectangle(canvas, (left, bottom), corner, colour, cv2.FILLED)
+    cv2.putText(canvas, text, (left + 2, bottom - below), _FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+
+
+def _write(canvas: Picture, text: str, at: tuple[int, int], size: float, thickness: int) -> None:
+    cv2.putText(canvas, text, at, _FONT, size, _INK, thickness, cv2.LINE_AA)
+
+
+def _draw_legend(canvas: Picture, labels: Sequence[str], left: int, top: int) -> None:
+    for index, label in enumerate(labels):
+        colour = label_colour(labels, index)
+        if colour is None:
+            continue
+        cv2.rectangle(canvas, (left, top), (left + 16, top + 16), colour, cv2.FILLED)
+        _write(canvas, label, (left + 22, top + 13), 0.48, 1)
+        left += 22 + cv2.getTextSize(label, _FONT, 0.48, 1)[0][0] + 16

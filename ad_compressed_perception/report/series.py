@@ -1,0 +1,64 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Frame-by-frame values of one comparison run: what the pictures are drawn from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from ad_compressed_perception.timing import FrameTiming
+
+
+@dataclass(frozen=True)
+class AgreementAxis:
+    """How one task's per-frame agreement is drawn.
+
+    Attributes:
+        key: name of the value in the task's agreement figures.
+        title: what the value says, for a reader who has not seen the code.
+        unit: unit shown on the axis.
+        best: the value of perfect agreement.
+    """
+
+    key: str
+    title: str
+    unit: str
+    best: float
+
+
+AGREEMENT_AXES: dict[str, AgreementAxis] = {
+    "detection": AgreementAxis("f1", "same objects found (F1 at IoU 0.5)", "F1, 0 to 1", 1.0),
+    "segmentation": AgreementAxis("miou", "same pixels labelled (mean IoU)", "mIoU, 0 to 1", 1.0),
+    "planning": AgreementAxis("ade_m", "path differs by (average displacement)", "ADE, metres", 0.0),
+}
+"""The one agreement value of each task that is drawn over time."""
+
+
+@dataclass
+class TaskSeries:
+    """Everything one task's variants did, frame by frame.
+
+    Attributes:
+        timings: variant name to its settled frames, the baseline first.
+        agreement: compared variant's name to (stamp_ns, value of the task's AgreementAxis); NaN where
+            a frame has nothing to compare.
+    """
+
+    timings: dict[str, list[FrameTiming]] = field(default_factory=dict)
+    agreement: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+
+    def stage_ms(self, variant: str, stage: str) -> list[float]:
+        """Milliseconds of one stage, or of ``end_to_end``, over a variant's processed frames."""
+        values = [
+            timing.end_to_end_ms if stage == "end_to_end" else timing.stages_ms.get(stage, math.nan)
+            for timing in self.timings.get(variant, [])
+            if timing.outcome == "processed"
+        ]
+        return [value for value in values if math.isfinite(value)]
+
+    @property
+    def first_stamp_ns(self) -> int:
+        """The earliest source stamp seen, 0 without frames."""
+        stamps = [timing.stamp_ns for timings in self.timings.values() for timing in timings]
+        return min(stamps, default=0)
