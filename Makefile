@@ -7,6 +7,8 @@ WORKSPACE ?= .
 PYTEST_ARGS ?=
 OUT ?= adcp_work/demo
 BIN := $(VENV)/bin
+# Run by this Python also where colcon belongs to the system.
+COLCON := $(BIN)/python -c "import sys; from colcon_core.command import main; sys.exit(main())"
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
@@ -37,7 +39,10 @@ benchmark: setup ## Measure the figures of docs/measurements.md
 	@$(BIN)/python benchmark/run.py
 
 colcon-test: setup ## Run the tests as colcon runs them
-	@$(BIN)/python dev/colcon.py --workspace "$(WORKSPACE)" test
+	@PYTEST_ADDOPTS="$(PYTEST_ARGS)" $(COLCON) --log-base "$(WORKSPACE)/log" test --base-paths . --packages-select ad_compressed_perception \
+		--build-base "$(WORKSPACE)/build" --install-base "$(WORKSPACE)/install" \
+		--event-handlers console_direct+ --return-code-on-test-failure
+	@$(COLCON) --log-base "$(WORKSPACE)/log" test-result --test-result-base "$(WORKSPACE)/build" --verbose
 
 clean: ## Remove the virtual environment and everything built
 	rm -rf "$(VENV)" "$(WORKSPACE)/build" "$(WORKSPACE)/install" "$(WORKSPACE)/log" ./*.egg-info

@@ -39,8 +39,10 @@ def data_files() -> list[tuple[str, list[str]]]:
 setup(
     name=PACKAGE,
     version="0.1.0",
-    description="Compress, verify, run and compare perception models of automated vehicles on ROS 2.",
-    long_description=(ROOT / "README.md").read_text("utf-8") if (ROOT / "README.md").is_file() else "",
+    description="Compress, verify, run and compare perception models of vehicles on ROS 2",
+    long_description=(ROOT / "README.md").read_text("utf-8")
+    if (ROOT / "README.md").is_file()
+    else "",
     long_description_content_type="text/markdown",
     author="The ad_compressed_perception authors",
     maintainer="The ad_compressed_perception authors",

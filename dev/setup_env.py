@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make the development environment: virtual environment, ROS 2 wheels, vision_msgs, this package.
 
-With a sourced ROS 2 (ROS_DISTRO set and rclpy importable) that ROS is used: the virtual environment sees
-its packages, and neither wheels nor generated messages are installed. Every step leaves a stamp (a hash
-of what it depends on) and is skipped while that still holds, so that a second run takes a second.
+With a sourced ROS 2 (ROS_DISTRO set and rclpy importable) that ROS is used: the virtual environment
+sees its packages, and neither wheels nor generated messages are installed. Every step leaves a stamp
+(a hash of what it depends on) and is skipped while that holds, so that a second run takes a second.
 Standard library only: this is what runs before anything is installed.
 """
 
@@ -30,6 +30,8 @@ PACKAGE = "ad_compressed_perception"
 EXTRAS = ("dev", "openvino")
 CONSTRAINTS = DEV / "constraints.txt"
 ROS_CONSTRAINTS = DEV / "constraints-ros.txt"
+# Checks must not depend on the system's versions of these.
+PINNED_TOOLS = ("mypy", "ruff")
 HOOK = "ros_wheels_environment"
 # Read before ros_wheels_bootstrapper.pth: site reads them in the order of their names.
 HOOK_PTH = f"adcp_{HOOK}.pth"
@@ -46,7 +48,9 @@ def digest(paths: Iterable[Path], *words: object) -> str:
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in files:
             if file.is_file() and "__pycache__" not in file.parts:
-                result.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes())
+                result.update(
+                    file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes()
+                )
     return result.hexdigest()
 
 
@@ -69,7 +73,7 @@ class Environment:
         self.base = getattr(sys, "_base_executable", sys.executable)
         self.ros = os.environ.get("ROS_DISTRO")
         if self.ros and not self._succeeds(self.base, "import rclpy"):
-            print(f"set-up: {self.base} cannot import rclpy of ROS 2 {self.ros}; using ROS 2 wheels instead")
+            print(f"set-up: {self.base} cannot import the rclpy of ROS 2 {self.ros}: using wheels")
             self.ros = None
         self.stamps_path = venv / ".adcp-setup.json"
         self.log_path = venv / "adcp-setup.log"
@@ -86,7 +90,10 @@ class Environment:
         return environ
 
     def _succeeds(self, python: str | Path, code: str) -> bool:
-        return subprocess.run([str(python), "-c", code], capture_output=True, check=False).returncode == 0
+        return (
+            subprocess.run([str(python), "-c", code], capture_output=True, check=False).returncode
+            == 0
+        )
 
     def _run(self, *command: str | Path, quiet_errors: bool = False) -> None:
         """Run a command; its output goes to the log, and to the screen when it fails."""
@@ -108,7 +115,9 @@ class Environment:
                 log.write(f"$ {' '.join(words)}\n{output}\n")
         if done.returncode:
             tail = "\n".join(output.splitlines()[-40:])
-            raise SetupError(f"{tail}\ncommand failed with status {done.returncode}: {' '.join(words)}")
+            raise SetupError(
+                f"{tail}\ncommand failed with status {done.returncode}: {' '.join(words)}"
+            )
 
     def _pip(self, *words: str | Path) -> None:
         self._run(self.python, "-m", "pip", "install", "--quiet", *words)
@@ -128,22 +137,38 @@ class Environment:
 
     def run(self) -> None:
         """Bring everything up to date."""
-        ros_lists = [] if self.ros else [DEV / "requirements-ros.txt", DEV / "requirements-generate.txt"]
+        ros_lists = (
+            [] if self.ros else [DEV / "requirements-ros.txt", DEV / "requirements-generate.txt"]
+        )
         pins = [CONSTRAINTS, ROS_CONSTRAINTS] if self.ros else [CONSTRAINTS]
         install_files = [ROOT / "setup.py", ROOT / "setup.cfg", ROOT / "pyproject.toml"]
         hook = DEV / f"{HOOK}.py"
         base = digest([], self.base, sys.version, str(self.venv), self.ros)
         self.step("virtual environment", base, self.make_venv)
         self.step("this package", digest(install_files), self.install_package)
-        self.step("requirements", digest([*ros_lists, *pins, ROOT / "setup.py"]), lambda: self.install_requirements(ros_lists))
+        self.step(
+            "requirements",
+            digest([*ros_lists, *pins, ROOT / "setup.py"]),
+            lambda: self.install_requirements(ros_lists),
+        )
         if not self.ros:
             self.step("ROS 2 wheels' environment", digest([hook]), lambda: self.install_hook(hook))
             messages = DEV / "vision_msgs"
-            self.step("vision_msgs", digest([messages, DEV / "requirements-generate.txt", CONSTRAINTS]), lambda: self.generate(messages))
+            self.step(
+                "vision_msgs",
+                digest([messages, DEV / "requirements-generate.txt"], *self.wheel_pins()),
+                lambda: self.generate(messages),
+            )
         elif not self._succeeds(self.python, "import vision_msgs.msg"):
-            raise SetupError(f"vision_msgs is missing from ROS 2 {self.ros}: apt install ros-{self.ros}-vision-msgs")
+            raise SetupError(
+                f"ROS 2 {self.ros} has no vision_msgs: apt install ros-{self.ros}-vision-msgs"
+            )
         sources = [ROOT / name for name in (PACKAGE, "launch", "config", "resource", "package.xml")]
-        self.step("colcon build", digest([*sources, *install_files], str(self.workspace)), self.colcon_build)
+        self.step(
+            "colcon build",
+            digest([*sources, *install_files], str(self.workspace)),
+            self.colcon_build,
+        )
 
     def make_venv(self) -> None:
         """Make an empty virtual environment; whatever was there before goes."""
@@ -156,17 +181,21 @@ class Environment:
         try:
             self._run(self.base, "-m", "venv", *options, self.venv)
         except SetupError as error:
-            raise SetupError(f"{error}\nDebian and Ubuntu keep the venv module in the package python3-venv.") from None
+            raise SetupError(
+                f"{error}\nDebian and Ubuntu keep the venv module in the package python3-venv."
+            ) from None
         self._pip("-c", CONSTRAINTS, "setuptools")
 
     def install_package(self) -> None:
-        """Install this package in place, with its commands; requirements follow in their own step."""
+        """Install this package in place, with its commands; what it requires follows later."""
         self._pip("--no-deps", "--no-build-isolation", "--editable", ROOT)
 
     def install_requirements(self, lists: list[Path]) -> None:
         """Install what setup.py names and the given requirement lists, at the pinned versions."""
         code = f"import importlib.metadata as m; print('\\n'.join(m.requires('{PACKAGE}')))"
-        printed = subprocess.check_output([str(self.python), "-c", code], text=True, env=self._environ())
+        printed = subprocess.check_output(
+            [str(self.python), "-c", code], text=True, env=self._environ()
+        )
         requirements = []
         for line in printed.splitlines():
             extra = re.search(r"""extra == ["'](\w+)["']""", line)
@@ -174,9 +203,11 @@ class Environment:
                 requirements.append(line.split(";")[0].strip())
         constraints = CONSTRAINTS
         if self.ros:
-            # The compiled parts of ROS 2 are bound to its own numpy and OpenCV; what it has is not replaced.
+            # The compiled parts of ROS 2 are bound to its own numpy and OpenCV: both stay.
             if self._succeeds(self.python, "import cv2"):
-                requirements = [line for line in requirements if normalised(line) != "opencv-python-headless"]
+                requirements = [
+                    line for line in requirements if normalised(line) != "opencv-python-headless"
+                ]
             constraints = self.venv / "constraints.txt"
             constraints.write_text(self.ros_constraints())
         options = [word for path in lists for word in ("-r", str(path))]
@@ -184,12 +215,27 @@ class Environment:
 
     def ros_constraints(self) -> str:
         """Return the pins without those of distributions that the system has already."""
-        code = "import importlib.metadata as m; print('\\n'.join({d.metadata['Name'] or '' for d in m.distributions()}))"
-        printed = subprocess.check_output([str(self.python), "-c", code], text=True, env=self._environ())
+        code = (
+            "import importlib.metadata as m\n"
+            "for d in m.distributions(): print(d.metadata['Name'], d.locate_file(''), sep='\\t')"
+        )
+        printed = subprocess.check_output(
+            [str(self.python), "-c", code], text=True, env=self._environ()
+        )
         held = ROS_CONSTRAINTS.read_text()
-        skipped = {normalised(line) for line in [*printed.splitlines(), *held.splitlines()]}
-        pins = [line for line in CONSTRAINTS.read_text().splitlines() if normalised(line) not in skipped]
+        skipped = {normalised(line) for line in held.splitlines()}
+        for name, _, folder in (line.partition("\t") for line in printed.splitlines()):
+            if not Path(folder).is_relative_to(self.venv) and name not in PINNED_TOOLS:
+                skipped.add(normalised(name))
+        pins = [
+            line for line in CONSTRAINTS.read_text().splitlines() if normalised(line) not in skipped
+        ]
         return "\n".join([*pins, held])
+
+    def wheel_pins(self) -> list[str]:
+        """Return the pinned versions of the ROS 2 wheels and of numpy, which is compiled against."""
+        pins = CONSTRAINTS.read_text().splitlines()
+        return [line for line in pins if line.startswith(("ros-", "numpy=="))]
 
     def install_hook(self, hook: Path) -> None:
         """Install the start-up hook that makes the wheels work in a bare shell."""
@@ -198,20 +244,26 @@ class Environment:
         (packages / HOOK_PTH).write_text(f"import {HOOK}\n")
 
     def _site_packages(self) -> Path:
-        return Path(sysconfig.get_path("purelib", "venv" if "venv" in sysconfig.get_scheme_names() else "posix_prefix",
-                                       vars={"base": str(self.venv), "platbase": str(self.venv)}))
+        base = {"base": str(self.venv), "platbase": str(self.venv)}
+        return Path(sysconfig.get_path("purelib", "posix_prefix", vars=base))
 
     def generate(self, messages: Path) -> None:
         """Generate, compile and install the interface package in folder `messages`."""
         for tool in ("cmake", "c++"):
             if shutil.which(tool) is None:
-                raise SetupError(f"{tool} is needed to generate vision_msgs: apt install cmake g++ make")
+                raise SetupError(
+                    f"{tool} is needed to generate vision_msgs: apt install cmake g++ make"
+                )
         self.correct_exports()
         build = self.venv / "build" / messages.name
         shutil.rmtree(build, ignore_errors=True)
         # The generators are Python programs of this virtual environment.
         self._run(
-            "cmake", "-S", messages, "-B", build,
+            "cmake",
+            "-S",
+            messages,
+            "-B",
+            build,
             f"-DCMAKE_INSTALL_PREFIX={self.venv}",
             f"-DCMAKE_PREFIX_PATH={self.venv}",
             f"-DPython3_EXECUTABLE={self.python}",
@@ -224,15 +276,19 @@ class Environment:
             raise SetupError("vision_msgs was generated but cannot be imported")
 
     def correct_exports(self) -> None:
-        """Point the wheels' exported CMake targets at this Python: they name the builder's folders."""
+        """Point the wheels' CMake targets at this Python: they name their builder's folders."""
         python_include = sysconfig.get_path("include", vars={"installed_base": sys.base_prefix})
         numpy_include = subprocess.check_output(
-            [str(self.python), "-c", "import numpy; print(numpy.get_include())"], text=True, env=self._environ()
+            [str(self.python), "-c", "import numpy; print(numpy.get_include())"],
+            text=True,
+            env=self._environ(),
         ).strip()
         for path in self.venv.glob("share/*/cmake/*Export.cmake"):
             text = path.read_text()
             fixed = re.sub(r'/opt/[^";]*/numpy/(_core|core)/include', numpy_include, text)
-            fixed = re.sub(r'/opt/(_internal|python)/[^";]*/include/python[0-9.]+', python_include, fixed)
+            fixed = re.sub(
+                r'/opt/(_internal|python)/[^";]*/include/python[0-9.]+', python_include, fixed
+            )
             if fixed != text:
                 path.write_text(fixed)
 
@@ -240,9 +296,20 @@ class Environment:
         """Build this package with colcon into the workspace folder."""
         start = "import sys; from colcon_core.command import main; sys.exit(main())"
         self._run(
-            self.python, "-c", start, "--log-base", self.workspace / "log", "build",
-            "--base-paths", ROOT, "--packages-select", PACKAGE,
-            "--build-base", self.workspace / "build", "--install-base", self.workspace / "install",
+            self.python,
+            "-c",
+            start,
+            "--log-base",
+            self.workspace / "log",
+            "build",
+            "--base-paths",
+            ROOT,
+            "--packages-select",
+            PACKAGE,
+            "--build-base",
+            self.workspace / "build",
+            "--install-base",
+            self.workspace / "install",
         )
 
 
@@ -250,16 +317,23 @@ def main() -> int:
     """Parse the command line and set up; 0 when everything is in place."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the virtual environment")
-    parser.add_argument("--workspace", type=Path, default=ROOT, help="where build/, install/ and log/ go")
+    parser.add_argument(
+        "--workspace", type=Path, default=ROOT, help="where build/, install/ and log/ go"
+    )
     parser.add_argument("--verbose", action="store_true", help="show the output of every command")
     arguments = parser.parse_args()
-    if sys.version_info < (3, 10):
-        print(f"set-up: Python 3.10 or newer is needed, this is {sys.version.split()[0]}", file=sys.stderr)
+    if sys.version_info < (3, 10):  # noqa: UP036 - says so instead of failing oddly
+        print(
+            f"set-up: Python 3.10 or newer is needed, this is {sys.version.split()[0]}",
+            file=sys.stderr,
+        )
         return 1
     with Path(__file__).open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            Environment(arguments.venv.absolute(), arguments.workspace.absolute(), arguments.verbose).run()
+            Environment(
+                arguments.venv.absolute(), arguments.workspace.absolute(), arguments.verbose
+            ).run()
         except SetupError as error:
             print(f"set-up: {error}", file=sys.stderr)
             return 1

@@ -1,0 +1,87 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every test can count on: isolated ROS 2 traffic and the place of the reference data.
+
+The environment is set while this file is imported, before any test module imports rclpy, and is
+inherited by every process that a test starts.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+# Fast DDS: discovery of domain d listens on 7400 + 250 d. Kept to a range that leaves the ports of
+# all domains below those which the system gives to outgoing connections.
+DOMAINS = range(1, 101)
+_held: list[socket.socket] = []
+
+
+def _claim_domain() -> int:
+    """Return a domain id that no other test session of this machine uses while this one lasts."""
+    for domain in random.SystemRandom().sample(DOMAINS, len(DOMAINS)):
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            # An abstract address: it vanishes with the process, leaving no file behind.
+            claim.bind(f"\0ad_compressed_perception-test-domain-{domain}")
+        except OSError:
+            claim.close()
+            continue
+        _held.append(claim)
+        return domain
+    raise RuntimeError("every ROS 2 domain of the tests is in use on this machine")
+
+
+os.environ["ROS_DOMAIN_ID"] = str(_claim_domain())
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+if os.environ.get("ROS_DISTRO") == "humble":  # knows only the older variable
+    os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
+
+
+def find_shared() -> Path | None:
+    """Return the folder of the reference data, or None where there is none."""
+    named = os.environ.get("AD_SHARED")
+    folder = Path(named) if named else REPOSITORY.parent / "shared"
+    return folder.resolve() if (folder / "models").is_dir() else None
+
+
+_shared = find_shared()
+if _shared is not None:  # for the manifests that name their models by it
+    os.environ["AD_SHARED"] = str(_shared)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests marked `shared` where the reference data is absent."""
+    if find_shared() is not None:
+        return
+    skip = pytest.mark.skip(reason="no reference data: set AD_SHARED to its folder")
+    for item in items:
+        if item.get_closest_marker("shared"):
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """Return the folder of the reference data; skips where there is none."""
+    folder = find_shared()
+    if folder is None:
+        pytest.skip("no reference data: set AD_SHARED to its folder")
+    return folder
+
+
+@pytest.fixture
+def ros_context() -> Iterator[object]:
+    """Return an initialised rclpy context of this test's own, shut down afterwards."""
+    rclpy = pytest.importorskip("rclpy")
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    try:
+        yield context
+    finally:
+        context.try_shutdown()
