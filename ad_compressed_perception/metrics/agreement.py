@@ -1,0 +1,350 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""How far a candidate's result agrees with the baseline's on the same frame; poolable over frames.
+
+The baseline plays the truth: nothing here says which of the two is right. Every agreement can be
+added to another of its kind (counts add up, means are weighted by frames) and has a ``score`` in
+0..1 where the task has a natural one. No figure is ever NaN: two empty results agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.errors import DataError
+from ad_compressed_perception.metrics.path_offset import (
+    checked_points,
+    lateral_offsets_m,
+    resample_by_arc_length,
+)
+from ad_compressed_perception.results import Detections, LabelMask, Result, Trajectory
+
+MATCH_IOU = 0.5
+"""Overlap from which two boxes of a class are the same object."""
+
+
+@dataclass(frozen=True)
+class MatchCounts:
+    """Objects that both sides found, or only one of them.
+
+    Precision and recall with nothing to divide by are 1 where neither side found anything, else 0.
+
+    Attributes:
+        matched: found by both.
+        missed: found by the baseline only.
+        extra: found by the candidate only.
+    """
+
+    matched: int = 0
+    missed: int = 0
+    extra: int = 0
+
+    def __add__(self, other: MatchCounts) -> MatchCounts:
+        """Pool two frames' counts."""
+        return MatchCounts(
+            self.matched + other.matched, self.missed + other.missed, self.extra + other.extra
+        )
+
+    @property
+    def precision(self) -> float:
+        """Share of the candidate's objects that the baseline has too."""
+        return self._share(self.matched, self.matched + self.extra)
+
+    @property
+    def recall(self) -> float:
+        """Share of the baseline's objects that the candidate has too."""
+        return self._share(self.matched, self.matched + self.missed)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall, 2 matched / (2 matched + missed + extra)."""
+        return self._share(2 * self.matched, 2 * self.matched + self.missed + self.extra)
+
+    def _share(self, part: int, whole: int) -> float:
+        if whole:
+            return part / whole
+        return 1.0 if self.matched + self.missed + self.extra == 0 else 0.0
+
+
+@dataclass(frozen=True)
+class DetectionAgreement:
+    """Matched and unmatched objects per class over ``frames`` frames.
+
+    Attributes:
+        frames: frames pooled.
+        per_class: label to counts, for the classes that either side found.
+        matched_iou_sum: sum of the overlaps of the matched boxes.
+    """
+
+    frames: int = 0
+    per_class: dict[str, MatchCounts] = field(default_factory=dict)
+    matched_iou_sum: float = 0.0
+
+    def __add__(self, other: DetectionAgreement) -> DetectionAgreement:
+        """Pool two agreements; counts add up."""
+        pooled = dict(self.per_class)
+        for label, counts in other.per_class.items():
+            pooled[label] = pooled.get(label, MatchCounts()) + counts
+        return DetectionAgreement(
+            self.frames + other.frames, pooled, self.matched_iou_sum + other.matched_iou_sum
+        )
+
+    @property
+    def overall(self) -> MatchCounts:
+        """Counts over all classes."""
+        return sum(self.per_class.values(), MatchCounts())
+
+    @property
+    def mean_matched_iou(self) -> float:
+        """Mean overlap of the matched boxes; 1 where none was matched."""
+        matched = self.overall.matched
+        return self.matched_iou_sum / matched if matched else 1.0
+
+    @property
+    def score(self) -> float:
+        """F1 over all classes."""
+        return self.overall.f1
+
+
+def detection_agreement(
+    baseline: Detections, candidate: Detections, iou: float = MATCH_IOU
+) -> DetectionAgreement:
+    """Match the candidate's boxes to the baseline's of the same label, best score first.
+
+    Each candidate box, in descending score, takes the still free baseline box of its class with the
+    largest overlap of at least ``iou`` (the greedy matching of COCO: Lin et al., "Microsoft COCO:
+    Common Objects in Context", ECCV 2014, and its evaluation code). Classes are compared by label,
+    not by index.
+
+    Args:
+        baseline: plays the truth; its scores are not used.
+        candidate: judged.
+        iou: overlap from which two boxes are the same object, in (0, 1].
+    """
+    if not 0.0 < iou <= 1.0:
+        raise DataError(f"iou must be in (0, 1], not {iou}")
+    truth_labels, found_labels = _labels_of(baseline), _labels_of(candidate)
+    per_class: dict[str, MatchCounts] = {}
+    iou_sum = 0.0
+    for label in sorted({*truth_labels, *found_labels}):
+        truth = baseline.boxes_xyxy[[name == label for name in truth_labels]]
+        mine = np.array([name == label for name in found_labels], dtype=bool)
+        order = np.argsort(-candidate.scores[mine], kind="stable")
+        overlaps = _match(truth, candidate.boxes_xyxy[mine][order], iou)
+        per_class[label] = MatchCounts(
+            len(overlaps), len(truth) - len(overlaps), len(order) - len(overlaps)
+        )
+        iou_sum += sum(overlaps)
+    return DetectionAgreement(1, per_class, iou_sum)
+
+
+def _labels_of(detections: Detections) -> list[str]:
+    known = detections.labels
+    return [
+        known[index] if 0 <= index < len(known) else str(index)
+        for index in detections.class_ids.tolist()
+    ]
+
+
+def _match(truth: NDArray[np.float32], found: NDArray[np.float32], iou: float) -> list[float]:
+    """Overlaps of the matched pairs; ``found`` is in descending score."""
+    if len(truth) == 0 or len(found) == 0:
+        return []
+    table = _pairwise_iou(found, truth)
+    overlaps = []
+    for row in range(len(found)):
+        best = int(np.argmax(table[row]))
+        if table[row, best] >= iou:
+            overlaps.append(float(table[row, best]))
+            table[:, best] = -1.0
+    return overlaps
+
+
+def _pairwise_iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Overlap of every box of the first (A, 4) with every box of the second (B, 4): (A, B)."""
+    a, b = first.astype(np.float64)[:, None, :], second.astype(np.float64)[None, :, :]
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    shared = np.prod(np.clip(sides, 0.0, None), axis=2)
+    areas = [np.prod(np.clip(box[..., 2:] - box[..., :2], 0.0, None), axis=2) for box in (a, b)]
+    union = areas[0] + areas[1] - shared
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0.0))
+
+
+@dataclass(frozen=True)
+class SegmentationAgreement:
+    """Pixels by the baseline's label (rows) and the candidate's (columns), over ``frames`` frames.
+
+    Attributes:
+        labels: the class names.
+        confusion: (L, L) int64 pixel counts.
+        frames: frames pooled.
+    """
+
+    labels: tuple[str, ...]
+    confusion: NDArray[np.int64]
+    frames: int = 1
+
+    def __add__(self, other: SegmentationAgreement) -> SegmentationAgreement:
+        """Pool two agreements; raise DataError where their labels differ."""
+        if self.labels != other.labels:
+            raise DataError(
+                f"cannot pool masks of labels {list(self.labels)} and {list(other.labels)}"
+            )
+        return SegmentationAgreement(
+            self.labels, self.confusion + other.confusion, self.frames + other.frames
+        )
+
+    @property
+    def per_class_iou(self) -> dict[str, float]:
+        """Intersection over union of each label that either side has."""
+        shared = np.diag(self.confusion)
+        union = self.confusion.sum(axis=0) + self.confusion.sum(axis=1) - shared
+        return {
+            label: float(shared[index] / union[index])
+            for index, label in enumerate(self.labels)
+            if union[index]
+        }
+
+    @property
+    def miou(self) -> float:
+        """Mean of the per-class IoU over the labels that either side has; 1 without a pixel."""
+        values = list(self.per_class_iou.values())
+        return float(np.mean(values)) if values else 1.0
+
+    @property
+    def differing_pixels_share(self) -> float:
+        """Share of the pixels whose labels differ; 0 without a pixel."""
+        total = int(self.confusion.sum())
+        return 1.0 - float(np.trace(self.confusion)) / total if total else 0.0
+
+    @property
+    def score(self) -> float:
+        """The mIoU."""
+        return self.miou
+
+
+def segmentation_agreement(baseline: LabelMask, candidate: LabelMask) -> SegmentationAgreement:
+    """Count the pixels by both masks' labels.
+
+    Raises:
+        DataError: the masks differ in labels or size, or hold an id without a label.
+    """
+    if baseline.labels != candidate.labels:
+        raise DataError(
+            f"masks of different labels: baseline {list(baseline.labels)}, "
+            f"candidate {list(candidate.labels)}"
+        )
+    if baseline.label_ids.shape != candidate.label_ids.shape:
+        raise DataError(
+            f"masks of different sizes: baseline {baseline.label_ids.shape}, "
+            f"candidate {candidate.label_ids.shape}"
+        )
+    count = len(baseline.labels)
+    for whose, mask in (("baseline", baseline), ("candidate", candidate)):
+        highest = int(mask.label_ids.max(initial=0))
+        if mask.label_ids.size and highest >= count:
+            raise DataError(
+                f"the {whose}'s mask has label id {highest}, but there are {count} labels"
+            )
+    codes = baseline.label_ids.astype(np.intp) * count + candidate.label_ids
+    confusion = np.bincount(codes.ravel(), minlength=count * count).reshape(count, count)
+    return SegmentationAgreement(baseline.labels, confusion.astype(np.int64))
+
+
+@dataclass(frozen=True)
+class PlanningAgreement:
+    """Distances between the candidate's path and the baseline's over ``frames`` frames, in metres.
+
+    Attributes:
+        frames: frames pooled.
+        ade_m: mean over frames of the average displacement error.
+        fde_m: mean over frames of the final displacement error.
+        mean_lateral_offset_m: mean over frames of the frame's largest lateral offset, without sign.
+        max_lateral_offset_m: largest lateral offset of any point of any frame, without sign.
+        max_fde_m: largest final displacement error of any frame.
+    """
+
+    frames: int
+    ade_m: float
+    fde_m: float
+    mean_lateral_offset_m: float
+    max_lateral_offset_m: float
+    max_fde_m: float
+
+    def __add__(self, other: PlanningAgreement) -> PlanningAgreement:
+        """Pool two agreements: means weighted by frames, maxima of both."""
+        frames = self.frames + other.frames
+
+        def mean(mine: float, theirs: float) -> float:
+            return (mine * self.frames + theirs * other.frames) / frames if frames else 0.0
+
+        return PlanningAgreement(
+            frames,
+            mean(self.ade_m, other.ade_m),
+            mean(self.fde_m, other.fde_m),
+            mean(self.mean_lateral_offset_m, other.mean_lateral_offset_m),
+            max(self.max_lateral_offset_m, other.max_lateral_offset_m),
+            max(self.max_fde_m, other.max_fde_m),
+        )
+
+    @property
+    def score(self) -> None:
+        """None: a distance in metres has no natural place in 0..1."""
+        return None
+
+
+def planning_agreement(baseline: Trajectory, candidate: Trajectory) -> PlanningAgreement:
+    """Measure how far the candidate's path lies from the baseline's.
+
+    ADE = mean_k |c_k - b_k| and FDE = |c_N - b_N| (Pellegrini et al., "You'll never walk alone",
+    ICCV 2009; Alahi et al., "Social LSTM", CVPR 2016), point k against point k: both paths have the
+    same horizon, so the same index means the same distance or time ahead. Paths of different
+    numbers of points are first both resampled to the larger number at equal steps of their own arc
+    length. The lateral offset is that of ``path_offset.lateral_offsets_m`` from the baseline path.
+
+    Raises:
+        DataError: a path without points or with a coordinate that is not finite.
+    """
+    reference = checked_points(baseline.points_xy_m, "baseline's")
+    judged = checked_points(candidate.points_xy_m, "candidate's")
+    lateral_m = float(np.abs(lateral_offsets_m(reference, baseline.headings_rad, judged)).max())
+    if len(reference) != len(judged):
+        count = max(len(reference), len(judged))
+        reference, judged = (resample_by_arc_length(path, count) for path in (reference, judged))
+    apart_m = np.linalg.norm(judged - reference, axis=1)
+    final_m = float(apart_m[-1])
+    return PlanningAgreement(1, float(apart_m.mean()), final_m, lateral_m, lateral_m, final_m)
+
+
+Agreement = DetectionAgreement | SegmentationAgreement | PlanningAgreement
+
+
+def agreement(baseline: Result, candidate: Result) -> Agreement:
+    """Compare two results of one frame by the measure of their task.
+
+    Raises:
+        DataError: results of different kinds, or that cannot be compared.
+    """
+    if isinstance(baseline, Detections) and isinstance(candidate, Detections):
+        return detection_agreement(baseline, candidate)
+    if isinstance(baseline, LabelMask) and isinstance(candidate, LabelMask):
+        return segmentation_agreement(baseline, candidate)
+    if isinstance(baseline, Trajectory) and isinstance(candidate, Trajectory):
+        return planning_agreement(baseline, candidate)
+    raise DataError(f"cannot compare a {type(baseline).__name__} with a {type(candidate).__name__}")
+
+
+def pool(first: Agreement | None, second: Agreement) -> Agreement:
+    """Add an agreement to what was pooled so far (None at the start); DataError on mixed kinds."""
+    if first is None:
+        return second
+    if isinstance(first, DetectionAgreement) and isinstance(second, DetectionAgreement):
+        return first + second
+    if isinstance(first, SegmentationAgreement) and isinstance(second, SegmentationAgreement):
+        return first + second
+    if isinstance(first, PlanningAgreement) and isinstance(second, PlanningAgreement):
+        return first + second
+    raise DataError(f"cannot pool a {type(first).__name__} with a {type(second).__name__}")

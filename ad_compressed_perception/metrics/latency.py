@@ -1,0 +1,175 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Latency statistics of a stream: percentiles, rate, deadline misses.
+
+Time is an argument, never read here.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Where a series lies, in the unit of its values (milliseconds here); NaN where it is empty."""
+
+    p50: float = NAN
+    p95: float = NAN
+    p99: float = NAN
+    max: float = NAN
+    count: int = 0
+
+
+def percentiles(values: Sequence[float] | NDArray[np.float64]) -> Percentiles:
+    """Return the percentiles of a series, linearly interpolated between ranks (numpy's default)."""
+    data = np.asarray(values, dtype=np.float64)
+    if data.size == 0:
+        return Percentiles()
+    p50, p95, p99 = np.percentile(data, (50.0, 95.0, 99.0))
+    return Percentiles(float(p50), float(p95), float(p99), float(data.max()), int(data.size))
+
+
+class LatencyWindow:
+    """A series of durations with exact percentiles of the recent ones and of the whole run.
+
+    The whole run is exact up to ``capacity`` values. Beyond that every second value is let go and
+    from then on only every second, fourth, ... is kept, so that a long drive needs no more memory;
+    its percentiles then come from that evenly spaced sample, while ``count``, ``max`` and ``mean``
+    stay exact.
+    """
+
+    def __init__(self, recent: int = 512, capacity: int = 200_000) -> None:
+        """Keep the last ``recent`` values and up to ``capacity`` values of the whole run."""
+        if recent < 1 or capacity < 2:
+            raise ValueError("recent must be at least 1 and capacity at least 2")
+        self._recent: deque[float] = deque(maxlen=recent)
+        self._kept = array("d")
+        self._capacity = capacity
+        self._stride = 1
+        self._max = -math.inf
+        self.count = 0
+        self.sum = 0.0
+
+    def add(self, value_ms: float) -> None:
+        """Take a value; one that is not finite means "not measured" and is not counted."""
+        if not math.isfinite(value_ms):
+            return
+        self._recent.append(value_ms)
+        if self.count % self._stride == 0:
+            if len(self._kept) >= self._capacity:
+                self._kept = self._kept[::2]
+                self._stride *= 2
+            if self.count % self._stride == 0:
+                self._kept.append(value_ms)
+        self.count += 1
+        self.sum += value_ms
+        self._max = max(self._max, value_ms)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the whole-run percentiles come from every value."""
+        return self._stride == 1
+
+    @property
+    def mean(self) -> float:
+        """Mean of the whole run; NaN without a value."""
+        return self.sum / self.count if self.count else NAN
+
+    @property
+    def last(self) -> float:
+        """The newest value; NaN without one."""
+        return self._recent[-1] if self._recent else NAN
+
+    def recent(self) -> Percentiles:
+        """Percentiles of the recent values."""
+        return percentiles(np.fromiter(self._recent, dtype=np.float64))
+
+    def total(self) -> Percentiles:
+        """Percentiles of the whole run."""
+        if self.count == 0:
+            return Percentiles()
+        kept = percentiles(np.frombuffer(self._kept, dtype=np.float64).copy())
+        return Percentiles(kept.p50, kept.p95, kept.p99, self._max, self.count)
+
+
+class RateTracker:
+    """Events per second, over the whole run and over the last seconds."""
+
+    def __init__(self, window_s: float = 5.0) -> None:
+        """Look back ``window_s`` seconds for the recent rate."""
+        if not window_s > 0.0:
+            raise ValueError("window_s must be positive")
+        self._window_s = window_s
+        self._recent: deque[float] = deque()
+        self._first_s = NAN
+        self._last_s = NAN
+        self.count = 0
+
+    def add(self, now_s: float) -> None:
+        """Count an event at a monotonic time in seconds."""
+        if self.count == 0:
+            self._first_s = now_s
+        self._last_s = now_s
+        self.count += 1
+        self._recent.append(now_s)
+        self._forget(now_s)
+
+    def recent_hz(self, now_s: float) -> float:
+        """Events per second of the last ``window_s``: NaN before two events, 0 once they stop."""
+        self._forget(now_s)
+        elapsed_s = min(self._window_s, now_s - self._first_s) if self.count else 0.0
+        return len(self._recent) / elapsed_s if self.count >= 2 and elapsed_s > 0.0 else NAN
+
+    @property
+    def total_hz(self) -> float:
+        """(count - 1) / (last - first) over the whole run; NaN before two events."""
+        span_s = self._last_s - self._first_s
+        return (self.count - 1) / span_s if self.count >= 2 and span_s > 0.0 else NAN
+
+    def _forget(self, now_s: float) -> None:
+        while self._recent and self._recent[0] <= now_s - self._window_s:
+            self._recent.popleft()
+
+
+class DeadlineTracker:
+    """Counts results that came later than a deadline.
+
+    Only frames with a result are judged: a camera faster than the model makes the latest-frame slot
+    drop frames on purpose, and those, like failed ones, are in the node's account instead.
+    """
+
+    def __init__(self, deadline_ms: float | None) -> None:
+        """Judge against ``deadline_ms``; None judges nothing."""
+        if deadline_ms is not None and not deadline_ms > 0.0:
+            raise ValueError("deadline_ms must be positive, or None for no deadline")
+        self.deadline_ms = deadline_ms
+        self.judged = 0
+        self.misses = 0
+        self.longest_run = 0
+        self.run = 0
+
+    def add(self, end_to_end_ms: float) -> bool:
+        """Judge one result and say whether it missed; an age that is not finite is not judged."""
+        if self.deadline_ms is None or not math.isfinite(end_to_end_ms):
+            return False
+        self.judged += 1
+        missed = end_to_end_ms > self.deadline_ms
+        self.misses += missed
+        self.run = self.run + 1 if missed else 0
+        self.longest_run = max(self.longest_run, self.run)
+        return missed
+
+    @property
+    def miss_rate(self) -> float:
+        """Misses per judged result; NaN where none was judged."""
+        return self.misses / self.judged if self.judged else NAN
