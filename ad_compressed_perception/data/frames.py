@@ -1,0 +1,180 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Camera frames one after the other, from a recording or from a folder of pictures."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from ad_compressed_perception.data.bag import BagReader, is_bag
+from ad_compressed_perception.errors import DataError, ImageError
+from ad_compressed_perception.image import Frame, decode_image
+
+IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+
+
+def split_spec(spec: str) -> tuple[Path, str | None]:
+    """Split ``PATH`` or ``PATH:/topic`` into path and topic.
+
+    A colon belongs to the path when the whole is an existing path, when what follows it is no topic
+    (topics begin with '/'), or when it stands behind a drive letter.
+    """
+    path, colon, topic = spec.rpartition(":")
+    is_drive = len(path) == 1 and path.isalpha() and not Path(path).exists()
+    if not colon or not topic.startswith("/") or is_drive or Path(spec).expanduser().exists():
+        return Path(spec).expanduser(), None
+    return Path(path).expanduser(), topic
+
+
+def read_image_file(path: Path, stamp_ns: int = 0) -> Frame:
+    """Read a picture as (H, W, 3) uint8 BGR, turned upright as its EXIF data says.
+
+    Raises:
+        DataError: the file cannot be read or is no picture.
+    """
+    import cv2
+    import numpy as np
+
+    try:
+        data = path.read_bytes()
+    except OSError as cause:
+        raise DataError(f"cannot read image {path}: {cause.strerror or cause}") from cause
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise DataError(f"not a readable picture: {path} ({len(data)} bytes)")
+    return Frame(pixels, "BGR", stamp_ns)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return the pictures in a folder, sorted by name; raise DataError where there are none."""
+    if not folder.is_dir():
+        raise DataError(f"no such folder of images: {folder}")
+    files = sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        raise DataError(f"no images in {folder} (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+    return files
+
+
+class FrameSource(ABC):
+    """Frames in the order of time; iterate as often as you like, each pass reads anew.
+
+    Attributes:
+        describe: where the frames come from, for reports: ``PATH`` or ``PATH:TOPIC``.
+    """
+
+    describe: str
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of frames an iteration yields."""
+
+    @abstractmethod
+    def frames(self, indices: Iterable[int]) -> Iterator[Frame]:
+        """Yield the frames of ascending indices; the others are not decoded.
+
+        Raises:
+            DataError: a frame cannot be read or decoded; the message names it.
+        """
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield every frame; raises DataError as ``frames`` does."""
+        return self.frames(range(len(self)))
+
+
+class FolderFrames(FrameSource):
+    """The pictures of a folder, by name; a name that is an integer is the stamp in nanoseconds."""
+
+    def __init__(self, folder: Path, limit: int | None = None, stride: int = 1) -> None:
+        """List the folder; raise DataError where it holds no pictures."""
+        self.describe = str(folder)
+        self.paths = list_images(folder)[::stride][:limit]
+        self._stride = stride
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.paths)
+
+    def frames(self, indices: Iterable[int]) -> Iterator[Frame]:
+        """Read the pictures of these indices."""
+        for index in indices:
+            path = self.paths[index]
+            yield read_image_file(path, self.stamp_ns(index))
+
+    def stamp_ns(self, index: int) -> int:
+        """Stamp of a picture: its name where that is an integer, else its place in the folder."""
+        stem = self.paths[index].stem
+        return int(stem) if stem.isascii() and stem.isdigit() else index * self._stride
+
+
+class BagFrames(FrameSource):
+    """The pictures of one topic of a recording; a header without a stamp gets the bag's time."""
+
+    def __init__(
+        self, path: Path, topic: str | None, limit: int | None = None, stride: int = 1
+    ) -> None:
+        """Open the bag once to check it; raise DataError as BagReader does."""
+        self.path = path
+        self._stride = stride
+        with BagReader(path) as bag:
+            self.topic = bag.resolve_image_topic(topic)
+            count = bag.count(self.topic)
+        if count == 0:
+            raise DataError(f"bag {path} has no messages on {self.topic}")
+        self.describe = f"{path}:{self.topic}"
+        self._count = len(range(count)[::stride][:limit])
+
+    def __len__(self) -> int:
+        """Number of messages, after stride and limit, by the bag's index."""
+        return self._count
+
+    def frames(self, indices: Iterable[int]) -> Iterator[Frame]:
+        """Decode the messages of these indices, passing over the others as bytes."""
+        with BagReader(self.path) as bag:
+            messages = bag.messages([self.topic])
+            position = 0
+            for index in indices:
+                message = next(islice(messages, index * self._stride - position, None), None)
+                if message is None:
+                    return
+                position = index * self._stride + 1
+                _, bag_time_ns, cdr = message
+                try:
+                    frame = decode_image(bag.deserialize(self.topic, cdr), self.topic)
+                except ImageError as cause:
+                    raise DataError(f"frame {position - 1} of {self.describe}: {cause}") from cause
+                yield frame if frame.stamp_ns else replace(frame, stamp_ns=bag_time_ns)
+
+
+def open_frames(spec: str, limit: int | None = None, stride: int = 1) -> FrameSource:
+    """Open camera frames.
+
+    Args:
+        spec: ``BAG`` or ``BAG:TOPIC`` (a rosbag2 folder, a .mcap or a .db3 file; the topic may be
+            left out where the bag has one image topic only), or a FOLDER of pictures.
+        limit: at most so many frames.
+        stride: every so many-th frame only.
+
+    Raises:
+        DataError: nothing there, nothing in it, or a wrong topic, limit or stride.
+    """
+    if stride < 1 or (limit is not None and limit < 1):
+        raise DataError(f"stride and limit must be at least 1, not {stride} and {limit}")
+    path, topic = split_spec(spec)
+    if is_bag(path) or (topic is not None and path.exists()):
+        return BagFrames(path, topic, limit, stride)
+    if path.is_dir():
+        return FolderFrames(path, limit, stride)
+    if path.is_file():
+        return BagFrames(path, None, limit, stride)
+    hint = ""
+    head, colon, tail = str(path).rpartition(":")
+    if topic is None and colon and Path(head).exists():
+        hint = f"; a topic begins with '/': {head}:/{tail}"
+    raise DataError(f"no such bag or folder of images: {path}{hint}")
