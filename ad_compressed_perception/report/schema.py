@@ -1,0 +1,320 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""report.json, schema "adcp-report/1": what was compared, how, and what came out.
+
+The same document comes from a replayed bag and from the live monitor. A figure that could not be
+measured is null, never NaN. docs/report_schema.md and docs/adcp-report-1.schema.json are made from
+these models: ``python -m ad_compressed_perception.report.schema_docs docs``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+
+from ad_compressed_perception.errors import DataError
+from ad_compressed_perception.manifest import StrictModel, Verdict, describe_validation_error
+
+SCHEMA: Final = "adcp-report/1"
+
+
+def _null_if_not_finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Figure = Annotated[float | None, BeforeValidator(_null_if_not_finite)]
+"""A measured number; null where there is none (NaN and infinities become null)."""
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Percentiles(StrictModel):
+    """Where a series of durations lies; all null where ``count`` is 0."""
+
+    p50: Figure = Field(default=None, description="median, ms")
+    p95: Figure = Field(default=None, description="95th percentile, ms")
+    p99: Figure = Field(default=None, description="99th percentile, ms")
+    max: Figure = Field(default=None, description="largest value, ms")
+    count: Count = Field(default=0, description="values in the series")
+
+
+class Source(StrictModel):
+    """Where the frames came from."""
+
+    kind: Literal["bag", "live"] = Field(
+        default="bag", description="a replayed bag or a running car"
+    )
+    bag: str | None = Field(default=None, description="the bag's path; null when live")
+    topic: str | None = Field(
+        default=None, description="the image topic; null when live nodes have several"
+    )
+    frames: Count = Field(
+        default=0, description="frames offered (bag) or distinct source stamps seen (live)"
+    )
+    duration_s: Figure = Field(default=None, description="from the first to the last frame, s")
+    not_offered: Count = Field(
+        default=0,
+        description="frames of the bag that came due while others were worked on, and were skipped",
+    )
+
+
+class Host(StrictModel):
+    """The machine and the versions the figures belong to."""
+
+    system: str = Field(default="", description="operating system and kernel")
+    machine: str = Field(default="", description="instruction set, such as x86_64")
+    cpu: str = Field(default="", description="processor model")
+    cpu_features: list[str] = Field(
+        default_factory=list, description="vector extensions that matter to inference"
+    )
+    logical_cores: Count = Field(default=0, description="processors this process may use")
+    memory_gib: Figure = Field(default=None, description="main memory, GiB")
+    python: str = Field(default="", description="Python version")
+    ros_distro: str | None = Field(default=None, description="ROS 2 distribution; null without ROS")
+    packages: dict[str, str] = Field(default_factory=dict, description="package name to version")
+
+
+class VariantReport(StrictModel):
+    """One node that ran one variant of a model.
+
+    The account closes: received = processed + dropped_stale + dropped_busy + failed + pending
+    + lost_at_restart.
+    """
+
+    node: str = Field(default="", description="fully qualified node name")
+    model: str | None = Field(
+        default=None, description="the model's name; null before the node reported"
+    )
+    variant: str | None = Field(
+        default=None, description="the variant's name in the model's manifest"
+    )
+    backend: str | None = Field(default=None, description="runtime that executed it")
+    requested_provider: str | None = Field(default=None, description="provider or device asked for")
+    provider: str | None = Field(default=None, description="provider or device that executed it")
+    precision: str | None = Field(
+        default=None, description="precision of the heavy layers as executed"
+    )
+    verdict: Verdict | None = Field(
+        default=None, description="what the accept gate said; null for a baseline"
+    )
+    received: Count = Field(default=0, description="frames that arrived in the node")
+    processed: Count = Field(default=0, description="frames with a published result")
+    dropped_stale: Count = Field(default=0, description="frames too old when the worker took them")
+    dropped_busy: Count = Field(
+        default=0, description="frames replaced by a newer one while waiting"
+    )
+    failed: Count = Field(default=0, description="frames that could not be decoded or inferred")
+    pending: Count = Field(
+        default=0, description="frames received and not settled when last heard of"
+    )
+    lost_at_restart: Count = Field(
+        default=0, description="frames unsettled when the node was restarted"
+    )
+    restarts: Count = Field(default=0, description="times the node's account began anew")
+    reports_lost: Count = Field(
+        default=0, description="settled frames whose timing never arrived here"
+    )
+    turn_timeouts: Count = Field(
+        default=0, description="replay: frames not settled within the turn's time"
+    )
+    deadline_ms: Figure = Field(default=None, description="end-to-end deadline; null for none")
+    deadline_misses: Count = Field(default=0, description="results later than the deadline")
+    deadline_miss_rate: Figure = Field(
+        default=None, description="misses per result; null without deadline"
+    )
+    longest_miss_run: Count = Field(
+        default=0, description="most consecutive results after the deadline"
+    )
+    throughput_hz: Figure = Field(default=None, description="results per second over the whole run")
+    stages_ms: dict[str, Percentiles] = Field(
+        default_factory=dict,
+        description="stage name to its durations, in the order frames pass them",
+    )
+    end_to_end_ms: Percentiles = Field(
+        default_factory=Percentiles, description="transport age plus all stages of processed frames"
+    )
+    not_inference_share: Figure = Field(
+        default=None, description="1 - sum of infer / sum of end-to-end, over processed frames"
+    )
+
+    @property
+    def account_gap(self) -> int:
+        """Frames the account does not explain; 0 when it closes."""
+        return self.received - (
+            self.processed
+            + self.dropped_stale
+            + self.dropped_busy
+            + self.failed
+            + self.pending
+            + self.lost_at_restart
+        )
+
+
+class ClassAgreement(StrictModel):
+    """Detection agreement of one class."""
+
+    precision: float = Field(description="share of the candidate's objects the baseline has too")
+    recall: float = Field(description="share of the baseline's objects the candidate has too")
+    f1: float = Field(description="harmonic mean of precision and recall")
+    matched: Count = Field(description="objects found by both")
+    missed: Count = Field(description="objects found by the baseline only")
+    extra: Count = Field(description="objects found by the candidate only")
+
+
+class DetectionFigures(ClassAgreement):
+    """Detection agreement over all pairs; the baseline plays the truth."""
+
+    kind: Literal["detection"] = "detection"
+    iou: float = Field(default=0.5, description="overlap from which two boxes are the same object")
+    mean_matched_iou: float = Field(description="mean overlap of the matched boxes")
+    per_class: dict[str, ClassAgreement] = Field(
+        default_factory=dict, description="label to agreement, for classes either side found"
+    )
+
+
+class SegmentationFigures(StrictModel):
+    """Segmentation agreement over all pairs, from the pooled confusion matrix."""
+
+    kind: Literal["segmentation"] = "segmentation"
+    miou: float = Field(description="mean IoU over the labels either side has")
+    differing_pixels_share: float = Field(description="share of pixels whose labels differ")
+    per_class_iou: dict[str, float] = Field(default_factory=dict, description="label to IoU")
+
+
+class PlanningFigures(StrictModel):
+    """Planning agreement over all pairs, metres."""
+
+    kind: Literal["planning"] = "planning"
+    ade_m: float = Field(description="mean over frames of the average displacement error")
+    fde_m: float = Field(description="mean over frames of the final displacement error")
+    max_fde_m: float = Field(description="largest final displacement error of a frame")
+    mean_lateral_offset_m: float = Field(
+        description="mean over frames of the largest lateral offset"
+    )
+    max_lateral_offset_m: float = Field(description="largest lateral offset of any point")
+
+
+AgreementFigures = Annotated[
+    DetectionFigures | SegmentationFigures | PlanningFigures, Field(discriminator="kind")
+]
+
+
+class FrameScores(StrictModel):
+    """How the agreement of single frames (F1 or mIoU, 0..1) is spread."""
+
+    mean: Figure = Field(default=None, description="mean of the frames' scores")
+    p50: Figure = Field(default=None, description="median")
+    p05: Figure = Field(default=None, description="5th percentile: the frames that agree least")
+    min: Figure = Field(default=None, description="the frame that agrees least")
+
+
+class ComparisonReport(StrictModel):
+    """A candidate against its task's baseline, frame by frame, paired by source stamp."""
+
+    pairs: Count = Field(
+        default=0, description="frames both gave a result for in time, and compared"
+    )
+    unpaired: Count = Field(default=0, description="results whose partner did not come in time")
+    candidate_missing: Count = Field(
+        default=0, description="unpaired because the candidate gave none"
+    )
+    baseline_missing: Count = Field(
+        default=0, description="unpaired because the baseline gave none"
+    )
+    late: Count = Field(default=0, description="results that came after their partner was given up")
+    pending: Count = Field(default=0, description="results that still wait for their partner")
+    unstamped: Count = Field(
+        default=0, description="results without a source stamp, which cannot be paired"
+    )
+    incomparable: Count = Field(default=0, description="pairs whose results could not be compared")
+    speedup_infer_p50: Figure = Field(
+        default=None, description="baseline / candidate, medians of infer"
+    )
+    speedup_infer_paired_p50: Figure = Field(
+        default=None,
+        description="median over frames of baseline / candidate infer of the same frame",
+    )
+    speedup_end_to_end_p50: Figure = Field(
+        default=None, description="baseline / candidate, end-to-end p50"
+    )
+    agreement: AgreementFigures | None = Field(default=None, description="null without a pair")
+    frame_score: FrameScores | None = Field(
+        default=None, description="null for planning or without a pair"
+    )
+
+
+class TaskReport(StrictModel):
+    """One task: its variants, and every candidate against the baseline."""
+
+    baseline: str | None = Field(default=None, description="which of the variants plays the truth")
+    variants: dict[str, VariantReport] = Field(default_factory=dict, description="name to variant")
+    comparison: dict[str, ComparisonReport] = Field(
+        default_factory=dict, description="candidate's name to its comparison with the baseline"
+    )
+
+
+class Report(StrictModel):
+    """The whole document."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, populate_by_name=True)
+
+    schema_: Literal["adcp-report/1"] = Field(
+        default=SCHEMA, alias="schema", description="format and version"
+    )
+    created: str = Field(default="", description="when it was written, ISO 8601 with time zone")
+    measurement: str = Field(
+        default="", description="how the variants were run: taking turns, or at the same time"
+    )
+    age_reference: str = Field(default="", description="what transport age is measured from")
+    source: Source = Field(default_factory=Source, description="where the frames came from")
+    host: Host = Field(default_factory=Host, description="the machine the figures belong to")
+    tasks: dict[str, TaskReport] = Field(default_factory=dict, description="task name to report")
+    missing: list[str] = Field(
+        default_factory=list, description="live: which nodes are silent, in sentences"
+    )
+    notes: list[str] = Field(
+        default_factory=list, description="what a reader must know, in sentences"
+    )
+    files: list[str] = Field(default_factory=list, description="files written beside the report")
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """Return the document as JSON text."""
+        return self.model_dump_json(by_alias=True, indent=indent)
+
+
+def parse_report(text: str | bytes, where: str = "report") -> Report:
+    """Read a report from JSON text; raise DataError in one line that names the wrong key."""
+    try:
+        return Report.model_validate_json(text)
+    except ValidationError as error:
+        raise DataError(f"{where} is no {SCHEMA}: {describe_validation_error(error)}") from error
+
+
+def read_report(path: Path) -> Report:
+    """Read report.json; raise DataError in one line."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read report {path}: {error.strerror or error}") from error
+    return parse_report(text, str(path))
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write report.json whole or not at all; folders are made; raise DataError in one line."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".json")
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(report.to_json() + "\n")
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide the report from other users
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise DataError(f"cannot write report {path}: {error.strerror or error}") from error

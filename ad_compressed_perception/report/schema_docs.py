@@ -1,0 +1,114 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the pages that document report.json from its models.
+
+``python -m ad_compressed_perception.report.schema_docs docs`` writes them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from ad_compressed_perception.report.schema import Report
+
+JSON_SCHEMA_NAME = "adcp-report-1.schema.json"
+MARKDOWN_NAME = "report_schema.md"
+
+_HEAD = f"""# report.json: schema adcp-report/1
+
+`adcp replay` and the live monitor write the same document.
+[{JSON_SCHEMA_NAME}]({JSON_SCHEMA_NAME}) is the machine-readable form; this page and
+that file are made from `ad_compressed_perception/report/schema.py` with
+`python -m ad_compressed_perception.report.schema_docs docs`.
+
+Durations are in milliseconds, distances in metres, shares in 0..1. A figure that could
+not be measured is `null`. Percentiles are interpolated linearly between ranks. A speed-up
+is baseline / candidate: above 1 the candidate is faster. Unknown keys are refused: a later
+version of the format has another schema name.
+"""
+
+
+def json_schema_text() -> str:
+    """Return the JSON schema of report.json as text."""
+    schema = Report.model_json_schema(by_alias=True, mode="serialization")
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def markdown_text() -> str:
+    """Return the page about report.json: one table for each object."""
+    schema = Report.model_json_schema(by_alias=True, mode="serialization")
+    definitions: dict[str, Any] = schema["$defs"]
+    parts = [_HEAD, _section("The document", schema)]
+    parts += [_section(name, definitions[name]) for name in _in_order(schema, definitions)]
+    return "\n".join(parts)
+
+
+def _in_order(schema: dict[str, Any], definitions: dict[str, Any]) -> list[str]:
+    """Names of the definitions in the order a reader meets them."""
+    order: list[str] = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, dict):
+            name = str(node.get("$ref", "")).rsplit("/", 1)[-1]
+            if name and name not in order:
+                order.append(name)
+                visit(definitions[name])
+            for key, value in node.items():
+                if key != "$defs":
+                    visit(value)
+        elif isinstance(node, list):
+            for item in node:
+                visit(item)
+
+    visit(schema)
+    return order
+
+
+def _section(title: str, definition: dict[str, Any]) -> str:
+    about = " ".join(str(definition.get("description", "")).split())
+    rows = [
+        f"| `{key}` | {_kind(spec)} | {spec.get('description', '')} |"
+        for key, spec in definition["properties"].items()
+    ]
+    return "\n".join(
+        [f"## {title}\n", f"{about}\n", "| key | type | meaning |", "|---|---|---|", *rows, ""]
+    )
+
+
+def _kind(spec: dict[str, Any]) -> str:
+    if "$ref" in spec:
+        name = spec["$ref"].rsplit("/", 1)[-1]
+        return f"[{name}](#{name.lower()})"
+    if "const" in spec:
+        return f'`"{spec["const"]}"`'
+    if "enum" in spec:
+        return " or ".join(f'`"{value}"`' for value in spec["enum"])
+    for key in ("anyOf", "oneOf"):
+        if key in spec:
+            return " or ".join(_kind(option) for option in spec[key])
+    if spec.get("type") == "array":
+        return f"list of {_kind(spec['items'])}"
+    if spec.get("type") == "object":
+        return f"{{name: {_kind(spec['additionalProperties'])}}}"
+    return str(spec["type"])
+
+
+def main(arguments: list[str]) -> int:
+    """Write both files into the folder named on the command line."""
+    if len(arguments) != 1:
+        print(
+            "usage: python -m ad_compressed_perception.report.schema_docs FOLDER", file=sys.stderr
+        )
+        return 2
+    folder = Path(arguments[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / JSON_SCHEMA_NAME).write_text(json_schema_text(), encoding="utf-8")
+    (folder / MARKDOWN_NAME).write_text(markdown_text(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
