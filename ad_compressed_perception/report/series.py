@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from ad_compressed_perception.timing import FrameTiming
 
@@ -15,7 +16,7 @@ class AgreementAxis:
     """How one task's per-frame agreement is drawn.
 
     Attributes:
-        key: name of the value in the task's agreement figures.
+        key: attribute of the task's agreement (metrics.agreement) that is drawn.
         title: what the value says, for a reader who has not seen the code.
         unit: unit shown on the axis.
         best: the value of perfect agreement.
@@ -26,9 +27,14 @@ class AgreementAxis:
     unit: str
     best: float
 
+    def value(self, agreement: Any) -> float:
+        """Return the drawn value of one frame's agreement; NaN where it has none."""
+        value = getattr(agreement, self.key)
+        return math.nan if value is None else float(value)
+
 
 AGREEMENT_AXES: dict[str, AgreementAxis] = {
-    "detection": AgreementAxis("f1", "same objects found (F1 at IoU 0.5)", "F1, 0 to 1", 1.0),
+    "detection": AgreementAxis("score", "same objects found (F1 at IoU 0.5)", "F1, 0 to 1", 1.0),
     "segmentation": AgreementAxis("miou", "same pixels labelled (mean IoU)", "mIoU, 0 to 1", 1.0),
     "planning": AgreementAxis("ade_m", "path differs by (average displacement)", "ADE, metres", 0.0),
 }

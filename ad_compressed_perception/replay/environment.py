@@ -1,0 +1,129 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The ROS 2 environment of a replay: a domain of its own on this machine, room for large images."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ad_compressed_perception.errors import DataError
+
+# Discovery of domain d listens from UDP port 7400 + 250 d. Domains up to 101 stay below the ports that
+# Linux hands out to outgoing connections.
+_DOMAINS = range(1, 102)
+_SEGMENT_BYTES = 64 * 1024 * 1024
+_MESSAGE_BYTES = 16 * 1024 * 1024
+_SHARED_MEMORY = Path("/dev/shm")
+# Below this a message passes the default transport without loss.
+LARGE_MESSAGE_BYTES = 256 * 1024
+
+_PROFILE = f"""<?xml version="1.0" encoding="UTF-8"?>
+<profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
+  <transport_descriptors>
+    <transport_descriptor>
+      <transport_id>shared_memory</transport_id>
+      <type>SHM</type>
+      <segment_size>{_SEGMENT_BYTES}</segment_size>
+      <maxMessageSize>{_MESSAGE_BYTES}</maxMessageSize>
+    </transport_descriptor>
+    <transport_descriptor>
+      <transport_id>udp</transport_id>
+      <type>UDPv4</type>
+    </transport_descriptor>
+  </transport_descriptors>
+  <participant profile_name="replay" is_default_profile="true">
+    <rtps>
+      <userTransports>
+        <transport_id>shared_memory</transport_id>
+        <transport_id>udp</transport_id>
+      </userTransports>
+      <useBuiltinTransports>false</useBuiltinTransports>
+    </rtps>
+  </participant>
+</profiles>
+"""
+
+
+@contextmanager
+def replay_environment(folder: Path, *, message_bytes: int) -> Iterator[int]:
+    """Set the variables for this process and its children, and yield the ROS domain id.
+
+    A ``ROS_DOMAIN_ID`` and a Fast DDS profile that the user set are kept. Without them a domain nobody
+    uses is taken and, for large messages, a profile with a 64 MB shared-memory segment is written to
+    ``folder``: with the default segment large images between two processes get lost.
+
+    Args:
+        folder: temporary folder for the profile.
+        message_bytes: size of the largest message to be published.
+    """
+    changes: dict[str, str] = {}
+    claim: socket.socket | None = None
+    named = os.environ.get("ROS_DOMAIN_ID", "")
+    if named:
+        domain = _parse_domain(named)
+    else:
+        domain, claim = _claim_free_domain()
+        changes["ROS_DOMAIN_ID"] = str(domain)
+    changes.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    if os.environ.get("ROS_DISTRO") == "humble":  # knows only the older variable
+        changes["ROS_LOCALHOST_ONLY"] = "1"
+    if message_bytes > LARGE_MESSAGE_BYTES and _profile_is_ours_to_set():
+        profile = folder / "fastdds.xml"
+        profile.write_text(_PROFILE, encoding="utf-8")
+        changes["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(profile)
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield domain
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if claim is not None:
+            claim.close()
+
+
+def _parse_domain(text: str) -> int:
+    if not text.isdecimal() or int(text) > 232:
+        raise DataError(f"ROS_DOMAIN_ID={text!r} is no domain: it must be 0 to 232")
+    return int(text)
+
+
+def _profile_is_ours_to_set() -> bool:
+    if any(os.environ.get(name) for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")):
+        return False
+    # Two processes make one segment each; where there is no room the default transport still works.
+    return _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).free > 3 * _SEGMENT_BYTES
+
+
+def _claim_free_domain() -> tuple[int, socket.socket]:
+    """Return a domain no participant of this machine uses, and what holds it against other replays."""
+    for domain in random.SystemRandom().sample(_DOMAINS, len(_DOMAINS)):
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            # An abstract address: it vanishes with the process, leaving no file behind.
+            claim.bind(f"\0ad_compressed_perception-replay-domain-{domain}")
+        except OSError:
+            claim.close()
+            continue
+        if all(_is_free(7400 + 250 * domain + offset) for offset in (10, 11, 12, 13)):
+            return domain, claim
+        claim.close()
+    raise DataError("every ROS 2 domain from 1 to 101 is in use here; set ROS_DOMAIN_ID to choose one")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,116 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The frames of a recording as they are replayed: serialised bytes and a stamp of their own."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ad_compressed_perception.data.bag import BagReader
+from ad_compressed_perception.errors import DataError
+
+# An image message begins with its header: 4 bytes of CDR encapsulation, then stamp.sec (int32) and
+# stamp.nanosec (uint32). The second encapsulation byte is odd for little endian.
+_STAMP_OFFSET = 4
+_NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class BagFrame:
+    """One image message.
+
+    Attributes:
+        index: place among the frames replayed, from 0.
+        stamp_ns: header stamp, unique in the replay.
+        bag_time_ns: when it was recorded.
+        cdr: the serialised message, header stamp as in ``stamp_ns``.
+    """
+
+    index: int
+    stamp_ns: int
+    bag_time_ns: int
+    cdr: bytes
+
+
+@dataclass
+class BagSlice:
+    """Which frames of which topic are replayed.
+
+    Attributes:
+        bag: an open recording.
+        topic: its image topic.
+        start_s: seconds of the recording left out at its beginning.
+        duration_s: seconds replayed; None is all.
+        limit: frames replayed at most; None is all.
+        restamped: frames whose own stamp was zero or taken, and that got the time of recording instead.
+    """
+
+    bag: BagReader
+    topic: str
+    start_s: float = 0.0
+    duration_s: float | None = None
+    limit: int | None = None
+    restamped: int = field(default=0, init=False)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the topic carries CompressedImage."""
+        return self.bag.topics[self.topic].endswith("/CompressedImage")
+
+    def estimated_count(self) -> int:
+        """Frames to come, exact for a whole recording, else by the share of its duration."""
+        count = self.bag.count(self.topic)
+        total_s = self.bag.duration_s
+        if total_s > 0 and (self.start_s or self.duration_s is not None):
+            left_s = max(0.0, total_s - self.start_s)
+            wanted_s = left_s if self.duration_s is None else min(left_s, self.duration_s)
+            count = max(1, round(count * wanted_s / total_s))
+        return count if self.limit is None else min(count, self.limit)
+
+    def __iter__(self) -> Iterator[BagFrame]:
+        """Yield the frames; raise DataError when there are none or a message is no image."""
+        begin_ns = self.bag.start_ns + round(self.start_s * _NANOSECONDS)
+        end_ns = None if self.duration_s is None else begin_ns + round(self.duration_s * _NANOSECONDS)
+        taken: set[int] = set()
+        index = 0
+        for _, bag_time_ns, cdr in self.bag.messages([self.topic]):
+            if bag_time_ns < begin_ns:
+                continue
+            if (end_ns is not None and bag_time_ns >= end_ns) or index == self.limit:
+                break
+            stamp_ns = read_stamp_ns(cdr)
+            if stamp_ns == 0 or stamp_ns in taken:
+                stamp_ns = bag_time_ns
+                while stamp_ns in taken:
+                    stamp_ns += 1
+                cdr = with_stamp_ns(cdr, stamp_ns)
+                self.restamped += 1
+            taken.add(stamp_ns)
+            yield BagFrame(index, stamp_ns, bag_time_ns, cdr)
+            index += 1
+        if index == 0:
+            raise DataError(
+                f"bag {self.bag.path} has no frame on {self.topic} in the part asked for "
+                f"(start {self.start_s:g} s of {self.bag.duration_s:.1f} s)"
+            )
+
+
+def read_stamp_ns(cdr: bytes) -> int:
+    """Return the header stamp of a serialised image message; raise DataError when it is too short."""
+    if len(cdr) < _STAMP_OFFSET + 8:
+        raise DataError(f"an image message of {len(cdr)} bytes is too short to hold a header")
+    seconds, nanoseconds = struct.unpack_from(_stamp_format(cdr), cdr, _STAMP_OFFSET)
+    return int(seconds) * _NANOSECONDS + int(nanoseconds)
+
+
+def with_stamp_ns(cdr: bytes, stamp_ns: int) -> bytes:
+    """Return a copy of a serialised image message with another header stamp."""
+    changed = bytearray(cdr)
+    struct.pack_into(_stamp_format(cdr), changed, _STAMP_OFFSET, *divmod(stamp_ns, _NANOSECONDS))
+    return bytes(changed)
+
+
+def _stamp_format(cdr: bytes) -> str:
+    return "<iI" if cdr[1] & 1 else ">iI"

@@ -1,0 +1,125 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whose turn it is: every variant of a task gets the same frame, alone, and the order alternates.
+
+Two variants that run at the same time measure each other: they share cores, caches and memory
+bandwidth. Here each one has the machine to itself while it works, and who goes first changes from frame
+to frame, so that what the first leaves behind (warm caches, a heated core) falls on all alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+TURN_TAKING = (
+    "The variants of a task took turns on the same frame, one at a time, in alternating order; "
+    "no two models ran at the same time."
+)
+"""The sentence a report states its way of measuring with."""
+
+
+class Stamped(Protocol):
+    """What a frame must have to be offered."""
+
+    @property
+    def bag_time_ns(self) -> int:
+        """When the frame was recorded, nanoseconds."""
+
+
+FrameT = TypeVar("FrameT", bound=Stamped)
+
+
+def turn_order(names: Sequence[str], frame_index: int) -> list[str]:
+    """Return in which order ``names`` get frame ``frame_index``.
+
+    The first place goes round; the direction turns after each round, so that over ``2 n`` frames each
+    name holds each place equally often and, for up to three names, follows each other equally often.
+    """
+    count = len(names)
+    if count == 0:
+        return []
+    first = frame_index % count
+    order = [*names[first:], *names[:first]]
+    if count > 2 and (frame_index // count) % 2:
+        order[1:] = reversed(order[1:])
+    return order
+
+
+class Pacer:
+    """Decides whether a frame is offered: all of them, or those that come due between turns."""
+
+    def __init__(
+        self,
+        rate: float | None,
+        clock: Callable[[], float],
+        wait: Callable[[float], None],
+    ) -> None:
+        """Set the pace.
+
+        Args:
+            rate: bag seconds per second; None offers every frame as soon as the turns are done.
+            clock: monotonic seconds.
+            wait: called with the seconds to let pass.
+        """
+        self._rate = rate
+        self._clock = clock
+        self._wait = wait
+        self._start: tuple[float, int] | None = None
+
+    def is_due(self, bag_time_ns: int) -> bool:
+        """Wait until a frame comes due; False when it already came due while turns were running."""
+        if self._rate is None:
+            return True
+        if self._start is None:
+            self._start = (self._clock(), bag_time_ns)
+            return True
+        started_s, first_ns = self._start
+        ahead_s = started_s + (bag_time_ns - first_ns) / 1e9 / self._rate - self._clock()
+        if ahead_s < 0:
+            return False
+        if ahead_s > 0:
+            self._wait(ahead_s)
+        return True
+
+
+@dataclass
+class TurnCount:
+    """Frames read from the bag: offered to every variant, or not offered to any."""
+
+    offered: int = 0
+    not_offered: int = 0
+
+
+def take_turns(
+    frames: Iterable[FrameT],
+    variants: Mapping[str, Sequence[str]],
+    pacer: Pacer,
+    offer: Callable[[str, str, FrameT], None],
+    settle: Callable[[str, FrameT], None],
+    advance: Callable[[FrameT, bool], None],
+    count: TurnCount,
+) -> None:
+    """Give each frame to each variant of each task, one at a time.
+
+    Args:
+        frames: in the order of the recording.
+        variants: task to its variants' names.
+        pacer: says which frames are offered.
+        offer: ``(task, variant, frame)``; returns when the variant is done with the frame.
+        settle: ``(task, frame)``; returns when the task's results of the frame are compared.
+        advance: ``(frame, was_offered)``, after each frame.
+        count: kept up to date, so that it holds when a callback raises.
+    """
+    for frame in frames:
+        offered = pacer.is_due(frame.bag_time_ns)
+        if offered:
+            for task, names in variants.items():
+                for name in turn_order(names, count.offered):
+                    offer(task, name, frame)
+                settle(task, frame)
+            count.offered += 1
+        else:
+            count.not_offered += 1
+        advance(frame, offered)
