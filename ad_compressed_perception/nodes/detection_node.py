@@ -1,0 +1,50 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Detection node: boxes on ~/detections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ad_compressed_perception.messages import detection
+from ad_compressed_perception.nodes.inference_node import InferenceNode
+from ad_compressed_perception.nodes.qos import LATCHED_QOS, RESULT_QOS
+from ad_compressed_perception.nodes.run import run_node
+from ad_compressed_perception.pipeline import Pipeline
+from ad_compressed_perception.results import Detections
+
+
+class DetectionNode(InferenceNode):
+    """Publishes vision_msgs/Detection2DArray in source pixels and the latched list of labels."""
+
+    task_name = "detection"
+
+    def create_result_publishers(self, pipeline: Pipeline) -> None:
+        """Create ~/detections and ~/label_info."""
+        self._results = self.create_publisher(
+            detection.Detection2DArray, "~/detections", RESULT_QOS
+        )
+        self._labels = self.create_publisher(detection.LabelInfo, "~/label_info", LATCHED_QOS)
+        header = detection.Header(stamp=self.get_clock().now().to_msg())
+        threshold = pipeline.task.settings.score_threshold
+        self._labels.publish(
+            detection.label_info(pipeline.task.manifest.labels, header, threshold)
+        )
+
+    def publish_result(self, result: Detections, header: Any) -> None:
+        """Publish the boxes."""
+        self._results.publish(detection.to_message(result, header))
+
+    def destroy_result_publishers(self) -> None:
+        """Destroy both publishers."""
+        self.destroy_publisher(self._results)
+        self.destroy_publisher(self._labels)
+
+
+def main() -> None:
+    """Run the node until it is told to stop."""
+    run_node(DetectionNode)
+
+
+if __name__ == "__main__":
+    main()

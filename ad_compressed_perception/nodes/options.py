@@ -1,0 +1,76 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters every inference node has: declared, described and defaulted here only."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field
+
+from ad_compressed_perception.errors import BackendError
+from ad_compressed_perception.manifest import StrictModel
+
+
+class SetupOptions(StrictModel):
+    """Parameters that take effect at configure; changing them needs an unconfigured node."""
+
+    model: str = Field("", description="folder with a model.yaml")
+    variant: str = Field("", description="variant of the model; empty: its baseline")
+    backend: str = Field("", description="runtime; empty: the one the manifest names")
+    backend_options: list[str] = Field(
+        default_factory=list,
+        description='options of the backend as "key=value", such as "provider=cuda"',
+    )
+    threads: int = Field(
+        1, ge=0, le=1024, description="threads inside one inference; 0: the runtime's choice"
+    )
+    allow_rejected: bool = Field(False, description="load a variant its accept gate rejected")
+    transport: Literal["raw", "compressed"] = Field(
+        "raw", description="subscribe to image (raw) or image/compressed (compressed)"
+    )
+    qos_reliability: Literal["best_effort", "reliable"] = Field(
+        "best_effort", description="reliability of the image subscription"
+    )
+    qos_depth: int = Field(1, ge=1, le=1000, description="history depth of the image subscription")
+    age_reference: Literal["header_stamp", "publish_time"] = Field(
+        "header_stamp",
+        description="transport_age counts from the source stamp, or from the time the middleware "
+        "sent the message (for bags whose stamps are of another day)",
+    )
+
+
+class LiveOptions(StrictModel):
+    """Parameters that may change at any time."""
+
+    max_age_ms: float = Field(
+        0.0, ge=0.0, description="drop frames older than this when the worker takes them; 0: never"
+    )
+
+
+class StartOptions(StrictModel):
+    """Parameters that are read once, at the node's start."""
+
+    autostart: bool = Field(True, description="configure and activate without being told")
+    diagnostics_period_s: float = Field(
+        1.0, gt=0.0, le=60.0, description="period of /diagnostics, seconds"
+    )
+
+
+def parse_backend_options(entries: list[str]) -> dict[str, Any]:
+    """Return "key=value" entries as a mapping, values read as YAML scalars.
+
+    Raises:
+        BackendError: an entry has no key or no value; the line quotes it.
+    """
+    options: dict[str, Any] = {}
+    for entry in entries:
+        key, equals, value = entry.partition("=")
+        if not key.strip() or not equals:
+            raise BackendError(f'backend_options: {entry!r} is not of the form "key=value"')
+        try:
+            options[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise BackendError(f"backend_options: {entry!r} has no readable value") from error
+    return options

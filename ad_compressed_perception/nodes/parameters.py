@@ -1,0 +1,123 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""ROS parameters declared from pydantic models: one place for names, types, ranges and reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, ParameterType
+from rclpy.exceptions import (
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    ParameterException,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from ad_compressed_perception.errors import AdcpError
+
+_TYPES = {
+    bool: ParameterType.PARAMETER_BOOL,
+    int: ParameterType.PARAMETER_INTEGER,
+    float: ParameterType.PARAMETER_DOUBLE,
+    str: ParameterType.PARAMETER_STRING,
+}
+_ARRAYS = {str: ParameterType.PARAMETER_STRING_ARRAY, float: ParameterType.PARAMETER_DOUBLE_ARRAY}
+_LARGEST = 2**62
+
+
+def _bounds(field: FieldInfo) -> tuple[Any, Any]:
+    low = high = None
+    for rule in field.metadata:
+        low = getattr(rule, "ge", getattr(rule, "gt", None)) if low is None else low
+        high = getattr(rule, "le", getattr(rule, "lt", None)) if high is None else high
+    return low, high
+
+
+def describe(name: str, field: FieldInfo) -> ParameterDescriptor:
+    """Return the descriptor of a model's field: type, description, choices and range.
+
+    Raises:
+        TypeError: the field's type has no ROS parameter type.
+    """
+    annotation: Any = field.annotation
+    if get_origin(annotation) in (Union, UnionType):
+        annotation = next(kind for kind in get_args(annotation) if kind is not NoneType)
+    descriptor = ParameterDescriptor(name=name, description=field.description or "")
+    if get_origin(annotation) is Literal:
+        descriptor.type = ParameterType.PARAMETER_STRING
+        descriptor.additional_constraints = "one of: " + ", ".join(get_args(annotation))
+        return descriptor
+    if get_origin(annotation) is list:
+        descriptor.type = _ARRAYS[get_args(annotation)[0]]
+        return descriptor
+    if annotation not in _TYPES:
+        raise TypeError(f"{name}: {annotation} has no ROS parameter type")
+    descriptor.type = _TYPES[annotation]
+    low, high = _bounds(field)
+    if low is not None or high is not None:
+        if annotation is int:
+            low, high = (-_LARGEST if low is None else low), (_LARGEST if high is None else high)
+            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
+        elif annotation is float:
+            low, high = (-1e308 if low is None else low), (1e308 if high is None else high)
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=float(low), to_value=float(high))
+            ]
+    return descriptor
+
+
+def declare(node: Node, model: type[BaseModel], prefix: str = "") -> None:
+    """Declare every field of a model as a parameter with its default.
+
+    Raises:
+        AdcpError: a given value has the wrong type or is out of range; the line names both.
+    """
+    for key, field in model.model_fields.items():
+        name = prefix + key
+        default = field.get_default(call_default_factory=True)
+        descriptor = describe(name, field)
+        try:
+            if isinstance(default, list):
+                _declare_list(node, name, default, descriptor)
+            else:
+                node.declare_parameter(name, default, descriptor)
+        except InvalidParameterTypeException as error:
+            raise AdcpError(f"{node.get_fully_qualified_name()}: {error} (write 1.0 for 1)") from error
+        except (InvalidParameterValueException, ParameterException) as error:
+            raise AdcpError(f"{node.get_fully_qualified_name()}: {error}") from error
+
+
+def _declare_list(
+    node: Node, name: str, default: list[Any], descriptor: ParameterDescriptor
+) -> None:
+    # rclpy cannot tell the type of an empty list: declare the type, then set the default.
+    kind = Parameter.Type(descriptor.type)
+    node.declare_parameter(name, kind, descriptor)
+    if node.get_parameter_or(name).type_ == Parameter.Type.NOT_SET:
+        node.set_parameters([Parameter(name, kind, default)])
+
+
+def values(node: Node, model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
+    """Return the present values of a model's parameters, ready for model_validate."""
+    found = {}
+    for key in model.model_fields:
+        value = node.get_parameter(prefix + key).value
+        found[key] = list(value) if isinstance(value, (list, tuple)) else value
+    return found
+
+
+def undeclared_overrides(node: Node) -> list[str]:
+    """Return the names of given parameters that the node does not have: most likely typing errors."""
+    given: Mapping[str, Any] = getattr(node, "_parameter_overrides", {})
+    return sorted(name for name in given if not node.has_parameter(name))
+
+
+def given_overrides(node: Node) -> set[str]:
+    """Return the names of the parameters that were given by file, command line or launch."""
+    return set(getattr(node, "_parameter_overrides", {}))

@@ -1,0 +1,81 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Running nodes as a process: start, spin, stop on SIGINT or SIGTERM with exit code 0."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+from ad_compressed_perception.errors import AdcpError
+
+NodeFactory = Callable[[], Node]
+
+
+def spin(nodes: Sequence[Node]) -> None:
+    """Spin nodes on one thread until the context ends; then close those that can be closed."""
+    executor = SingleThreadedExecutor()
+    for node in nodes:
+        executor.add_node(node)
+    try:
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        close_all(nodes)
+
+
+def close_all(nodes: Sequence[Node]) -> None:
+    """Stop workers, write what is to be written, destroy the nodes."""
+    for node in nodes:
+        close = getattr(node, "close", None)
+        if close is not None:
+            close()
+        node.destroy_node()
+
+
+def start(node: Node) -> bool:
+    """Let a lifecycle node start itself; True where that went well or was not asked for."""
+    autostart = getattr(node, "autostart", None)
+    return True if autostart is None else bool(autostart())
+
+
+def run_node(node_type: Callable[..., Node], arguments: list[str] | None = None) -> None:
+    """Run one node as the process; exit 1 with one line when it cannot start."""
+
+    def build(**_: Any) -> list[Node]:
+        return [node_type()]
+
+    run_process(build, arguments)
+
+
+def run_process(build: Callable[[], Sequence[Node]], arguments: list[str] | None = None) -> None:
+    """Initialise ROS, build and start the nodes, spin; exit 0 when told to stop, else 1.
+
+    The process fails when no node could start: one that can goes on without the others.
+    """
+    nodes: Sequence[Node] = []
+    code = 0
+    try:
+        rclpy.init(args=arguments)
+        nodes = build()
+        started = [start(node) for node in nodes]
+        if any(started):
+            spin(nodes)
+        else:
+            close_all(nodes)
+            code = 1
+    except (KeyboardInterrupt, ExternalShutdownException):
+        close_all(nodes)
+    except AdcpError as error:
+        print(f"error: {error}", file=sys.stderr)
+        close_all(nodes)
+        code = 1
+    finally:
+        rclpy.try_shutdown()
+    sys.exit(code)
