@@ -73,7 +73,7 @@ def test_pairing_cancels_what_both_share() -> None:
 
 
 def test_blocks_widen_the_interval_of_a_correlated_series() -> None:
-    """A slow wave has far fewer independent parts than samples; single draws pretend otherwise."""
+    """A slow wave has far fewer independent parts than samples; single draws deny that."""
     wave = np.sin(np.linspace(0.0, 6.0 * np.pi, 600))
     single = paired_bootstrap(600, lambda i: float(wave[i].mean()), resamples=300)
     blocks = paired_bootstrap(600, lambda i: float(wave[i].mean()), resamples=300, block_length=60)

@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Confidence intervals by resampling: how far a figure could move with other frames of the same kind.
+"""Confidence intervals by resampling: how far a figure could move with other frames of its kind.
 
-Percentile method of B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13;
-moving blocks for time series after H. Kuensch, The Jackknife and the Bootstrap for General Stationary
-Observations, Annals of Statistics 17(3), 1989.
+Percentile method of B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), chapter
+13; moving blocks for time series after H. Kuensch, The Jackknife and the Bootstrap for General
+Stationary Observations, Annals of Statistics 17(3), 1989.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def resample_indices(
 
 
 def percentile_interval(statistics: ArrayLike, level: float = 0.95) -> Interval:
-    """Return the central ``level`` share of resampled statistics; NaN (undefined resamples) left out."""
+    """Return the central ``level`` share of resampled statistics, NaN (undefined ones) left out."""
     values = np.asarray(statistics, dtype=np.float64)
     values = values[~np.isnan(values)]
     if values.size == 0:
@@ -71,8 +71,8 @@ def bootstrap_interval(
 
     Args:
         values: (N,) numbers, one a sample.
-        statistic: maps values to a number; a function with an ``axis`` argument (np.mean, np.median)
-            is called once for many resamples, any other once for each.
+        statistic: maps values to a number; a function with an ``axis`` argument (np.mean,
+            np.median) is called once for many resamples, any other once for each.
         resamples: how many resamples to draw.
         seed: of the generator, so that a report can be reproduced.
         level: share of the resampled statistics inside the interval, 0..1.
@@ -109,23 +109,83 @@ def paired_bootstrap(
 
     Args:
         samples: how many samples (frames, images) there are.
-        statistic: maps (samples,) int64 indices, with repetitions, to a number; NaN where undefined.
+        statistic: maps (samples,) int64 indices, with repetitions, to a number; NaN where
+            undefined.
         resamples: how many resamples to draw.
         seed: of the generator.
         level: share of the resampled statistics inside the interval, 0..1.
-        block_length: see resample_indices; above 1 for neighbouring frames of a drive, which are alike.
+        block_length: see resample_indices; above 1 for neighbouring frames of a drive, which are
+            alike.
 
     Returns:
         (low, high); (nan, nan) without samples.
     """
     if samples <= 0:
         return (float("nan"), float("nan"))
-    statistics = [
-        float(statistic(row))
-        for indices in resample_indices(samples, resamples, seed, block_length)
-        for row in indices
-    ]
-    return percentile_interval(statistics, level)
+
+    def as_row(indices: NDArray[np.int64]) -> list[float]:
+        return [float(statistic(indices))]
+
+    return vector_bootstrap(samples, as_row, resamples, seed, level, block_length)[0]
+
+
+def vector_bootstrap(
+    samples: int,
+    statistics: Callable[[NDArray[np.int64]], ArrayLike],
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    block_length: int = 1,
+) -> list[Interval]:
+    """Return the intervals of several statistics computed together from the same resamples.
+
+    Args:
+        samples: how many samples there are, at least 1.
+        statistics: maps (samples,) int64 indices to (F,) numbers, NaN where undefined.
+        resamples: as in paired_bootstrap, and so are the others.
+        seed: of the generator.
+        level: share of the resampled statistics inside the interval.
+        block_length: length of the runs of neighbouring samples.
+
+    Returns:
+        F intervals.
+    """
+    table = np.array(
+        [
+            statistics(row)
+            for indices in resample_indices(samples, resamples, seed, block_length)
+            for row in indices
+        ],
+        dtype=np.float64,
+    )
+    return [percentile_interval(column, level) for column in table.T]
+
+
+def correlation_block_length(series: ArrayLike) -> int:
+    """Return a block length that holds what neighbouring samples of a series have in common.
+
+    Twice the first lag at which the autocorrelation is no longer told from noise, the threshold
+    ``2 sqrt(log10(n) / n)`` being that of D. Politis and H. White, Automatic Block-Length Selection
+    for the Dependent Bootstrap, Econometric Reviews 23(1), 2004; at least n^(1/3), at most n / 4.
+
+    Args:
+        series: (N,) numbers in the order of time.
+    """
+    values = np.asarray(series, dtype=np.float64).ravel()
+    count = values.size
+    if count < 8:
+        return 1
+    centred = values - values.mean()
+    power = float(centred @ centred)
+    threshold = 2.0 * np.sqrt(np.log10(count) / count)
+    longest = count // 4
+    lag = 1
+    # A constant series has no power and nothing to correlate.
+    while power > 0.0 and 2 * lag < longest:
+        if float(centred[:-lag] @ centred[lag:]) / power < threshold:
+            break
+        lag += 1
+    return int(min(max(2 * lag, np.ceil(count ** (1.0 / 3.0))), longest))
 
 
 def _takes_axis(statistic: Callable[..., Any]) -> bool:

@@ -1,0 +1,166 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Average precision of detections as COCO defines it, and its spread over resampled images.
+
+Definition: T.-Y. Lin et al., Microsoft COCO, ECCV 2014, and the COCO detection challenge: precision
+at 101 recall levels, averaged over IoU thresholds 0.50 to 0.95 in steps of 0.05 (mAP) or at 0.50
+(AP50), then over the classes that occur. Computed by faster-coco-eval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class TrueBoxes:
+    """The objects of one image.
+
+    Attributes:
+        boxes_xyxy: (N, 4) float64, left, top, right, bottom, pixels.
+        class_ids: (N,) int64, indices of the evaluated classes.
+        is_crowd: (N,) bool, regions that hold many objects: a detection inside counts neither way.
+    """
+
+    boxes_xyxy: NDArray[np.float64]
+    class_ids: NDArray[np.int64]
+    is_crowd: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class FoundBoxes:
+    """The detections of one image.
+
+    Attributes:
+        boxes_xyxy: (N, 4), left, top, right, bottom, pixels.
+        scores: (N,) in 0..1.
+        class_ids: (N,) int64, indices of the evaluated classes.
+    """
+
+    boxes_xyxy: NDArray[np.floating[Any]]
+    scores: NDArray[np.floating[Any]]
+    class_ids: NDArray[np.int64]
+
+
+class AveragePrecision:
+    """Detections matched to objects once, image by image; then figures of any choice of images."""
+
+    def __init__(
+        self,
+        truths: Sequence[TrueBoxes],
+        found: Sequence[FoundBoxes],
+        classes: int,
+        max_detections: int = 100,
+    ) -> None:
+        """Match every image's detections.
+
+        Args:
+            truths: objects, one entry an image.
+            found: detections of the same images.
+            classes: how many classes are evaluated.
+            max_detections: how many of an image's strongest detections of a class count.
+
+        Raises:
+            ValueError: the sequences differ in length or are empty.
+        """
+        if len(truths) != len(found) or not truths:
+            raise ValueError(f"{len(truths)} images with objects, {len(found)} with detections")
+        from faster_coco_eval import COCO
+        from faster_coco_eval.core.faster_eval_api import COCOeval_faster
+
+        self.images = len(truths)
+        self.classes = classes
+        dataset = {
+            "images": [{"id": index} for index in range(1, self.images + 1)],
+            "categories": [{"id": index, "name": str(index)} for index in range(classes)],
+            "annotations": _annotations(truths),
+        }
+        truth = COCO(dataset)
+        # Without a single detection the library's loadRes fails: an empty result is a dataset too.
+        result = COCO({**dataset, "annotations": _results(found)})
+        evaluation = COCOeval_faster(
+            truth, result, "bbox", print_function=_say_nothing, separate_eval=True
+        )
+        parameters = evaluation.params
+        parameters.areaRng, parameters.areaRngLbl = parameters.areaRng[:1], ["all"]
+        parameters.maxDets = [max_detections]
+        evaluation.evaluate()
+        self._parameters = evaluation._paramsEval
+        # Class-major: the entries of one class follow each other, one an image.
+        self._matches = evaluation._evalImgs_cpp
+        self._table = self._precision(None)
+
+    def _precision(self, images: NDArray[np.int64] | None) -> NDArray[np.float64]:
+        """Return (10 thresholds, classes) average precisions; NaN for a class without objects."""
+        import faster_coco_eval.faster_eval_api_cpp as native
+
+        matches = self._matches
+        if images is not None:
+            chosen = images.tolist()
+            matches = [
+                matches[group * self.images + image]
+                for group in range(self.classes)
+                for image in chosen
+            ]
+        accumulated = native.COCOevalAccumulate(self._parameters, matches)
+        precision = np.asarray(accumulated["precision"], dtype=np.float64)
+        precision = precision.reshape(accumulated["counts"])[:, :, :, 0, 0]
+        return np.where(precision > -1.0, precision, np.nan).mean(axis=1)
+
+    def figures(self, images: NDArray[np.int64] | None = None) -> tuple[float, float]:
+        """Return (mAP, AP50) of all images, or of these, which may repeat; NaN without objects."""
+        table = self._table if images is None else self._precision(images)
+        return (_mean(table), _mean(table[0]))
+
+    def per_class(self) -> list[tuple[float, float]]:
+        """Return (AP over all thresholds, AP50) of each class; NaN for one without objects."""
+        return [(_mean(column), float(column[0])) for column in self._table.T]
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")
+
+
+def _say_nothing(*_: object) -> None:
+    """Take the place of the library's printing."""
+
+
+def _annotations(truths: Sequence[TrueBoxes]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for image, truth in enumerate(truths, 1):
+        for box, class_id, is_crowd in zip(
+            truth.boxes_xyxy.tolist(),
+            truth.class_ids.tolist(),
+            truth.is_crowd.tolist(),
+            strict=True,
+        ):
+            rows.append(_row(len(rows) + 1, image, class_id, box) | {"iscrowd": int(is_crowd)})
+    return rows
+
+
+def _results(found: Sequence[FoundBoxes]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for image, boxes in enumerate(found, 1):
+        for box, class_id, score in zip(
+            boxes.boxes_xyxy.tolist(), boxes.class_ids.tolist(), boxes.scores.tolist(), strict=True
+        ):
+            rows.append(_row(len(rows) + 1, image, class_id, box) | {"iscrowd": 0, "score": score})
+    return rows
+
+
+def _row(number: int, image: int, class_id: int, box: list[float]) -> dict[str, Any]:
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": class_id,
+        "bbox": [left, top, width, height],
+        "area": width * height,
+    }

@@ -1,0 +1,38 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Predicted against recorded steering: root mean square error, mean absolute error, correlation."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Series = NDArray[np.float64]
+
+
+def rmse(truth: Series, predicted: Series) -> float:
+    """Return the root of the mean squared difference, in the unit of the series; NaN when empty."""
+    if truth.size == 0:
+        return float("nan")
+    return float(np.sqrt(np.mean(np.square(predicted - truth))))
+
+
+def mean_absolute_error(truth: Series, predicted: Series) -> float:
+    """Return the mean absolute difference, in the unit of the series; NaN when empty."""
+    if truth.size == 0:
+        return float("nan")
+    return float(np.mean(np.abs(predicted - truth)))
+
+
+def correlation(truth: Series, predicted: Series) -> float:
+    """Return Pearson's correlation, -1..1; NaN where a series is constant or shorter than two."""
+    if truth.size < 2:
+        return float("nan")
+    a = truth - truth.mean()
+    b = predicted - predicted.mean()
+    spread_a, spread_b = float(np.sqrt(a @ a)), float(np.sqrt(b @ b))
+    # Below this share of their size, what is left after the mean is rounding, not variation.
+    noise = 1e-12 * np.sqrt(truth.size)
+    if spread_a <= noise * np.abs(truth).max() or spread_b <= noise * np.abs(predicted).max():
+        return float("nan")
+    return float(np.clip((a / spread_a) @ (b / spread_b), -1.0, 1.0))
