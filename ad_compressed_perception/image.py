@@ -171,7 +171,7 @@ def _decode_with_cv_bridge(message: Any, width: int, height: int) -> tuple[NDArr
     bridge = _cv_bridge()
     known = ", ".join(ENCODINGS)
     if bridge is None:
-        raise ImageError(f"unknown encoding (cv_bridge is not installed); known: {known}")
+        raise ImageError(f"unknown encoding (and no usable cv_bridge); known: {known}")
     # cv_bridge raises errors of its own, of OpenCV, of numpy and plain Python ones.
     try:
         pixels = np.asarray(bridge.imgmsg_to_cv2(message, desired_encoding="bgr8"))

@@ -271,7 +271,7 @@ def test_an_unknown_encoding_without_cv_bridge_names_itself_and_the_known_ones()
 
     line = ended.stderr.strip().splitlines()[-1]
     assert "/cam: encoding 'x11_magic', 2x1, step 12, 12 bytes: unknown encoding" in line
-    assert "cv_bridge is not installed" in line
+    assert "no usable cv_bridge" in line
     assert all(name in line for name in ENCODINGS)
 
 
@@ -321,6 +321,17 @@ def test_cv_bridge_is_loaded_once_and_its_answers_are_checked(installed_cv_bridg
         decode_image(raw_message("32FC1", 2, 1, bytes(8), step=8))
 
     assert capsys.readouterr().out == "imported\n"
+
+
+def test_a_cv_bridge_that_does_not_load_is_tried_once(installed_cv_bridge, tmp_path, capsys):
+    # Such as one built for another numpy; a search in every frame would cost every frame.
+    (tmp_path / "cv_bridge.py").write_text("print('tried')\nraise RuntimeError('wrong numpy')\n")
+
+    for _ in range(3):
+        with pytest.raises(ImageError, match="'bgr16'.*no usable cv_bridge"):
+            decode_image(raw_message("bgr16", 2, 1, bytes(12), step=12))
+
+    assert capsys.readouterr().out == "tried\n"
 
 
 def test_a_picture_to_draw_on_is_not_the_message():
