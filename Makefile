@@ -1,8 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
 
-PYTHON ?= python3
 VENV ?= .venv
+# An environment once made keeps its Python until PYTHON= names another one.
+PYTHON ?= $(shell $(VENV)/bin/python -S -c '' 2>/dev/null && echo $(VENV)/bin/python || echo python3)
 WORKSPACE ?= .
 PYTEST_ARGS ?=
 OUT ?= adcp_work/demo
@@ -20,7 +21,7 @@ help: ## Show what can be made
 	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) WORKSPACE=$(WORKSPACE) PYTEST_ARGS= BAG= MODELS= OUT="
 
 setup: ## Make the virtual environment and build the package (a no-op when nothing changed)
-	@$(PYTHON) dev/setup_env.py --venv "$(VENV)" --workspace "$(WORKSPACE)"
+	@$(PYTHON) -S dev/setup_env.py --venv "$(VENV)" --workspace "$(WORKSPACE)"
 
 demo: setup ## Replay a drive through baseline and compressed models: BAG=, MODELS=, OUT= override the defaults
 	@$(BIN)/python -m ad_compressed_perception.demo \

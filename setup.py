@@ -56,6 +56,7 @@ setup(
     # What a sourced ROS 2 brings (rclpy, messages, cv_bridge, launch) is named in package.xml only.
     install_requires=[
         "setuptools",
+        "click>=8.0",
         "faster-coco-eval>=1.6",
         "matplotlib>=3.5",
         "numpy>=1.23",
@@ -63,12 +64,14 @@ setup(
         "onnxruntime>=1.20",
         "onnxslim>=0.1.50",
         "opencv-python-headless>=4.5,<5",
+        "protobuf>=3.20",
         "psutil>=5.9",
         "pydantic>=2.5,<3",
         "pyyaml>=5.4",
         "rich>=12",
         "rosbags>=0.10",
-        "typer>=0.12",
+        # From 0.26 on it has its own copy of click, whose errors are other classes.
+        "typer>=0.9,<0.26",
     ],
     extras_require={
         "gpu": ["onnxruntime-gpu>=1.20"],

@@ -3,8 +3,8 @@
 """Make the development environment: virtual environment, ROS 2 wheels, vision_msgs, this package.
 
 With a sourced ROS 2 (ROS_DISTRO set and rclpy importable) that ROS is used: the virtual environment
-sees its packages, and neither wheels nor generated messages are installed. Every step leaves a stamp
-(a hash of what it depends on) and is skipped while that holds, so that a second run takes a second.
+sees its packages, and neither wheels nor generated messages are installed. Every step leaves a
+stamp (a hash of what it depends on) and is skipped while that holds.
 Standard library only: this is what runs before anything is installed.
 """
 
@@ -60,6 +60,17 @@ def normalised(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", match.group()).lower() if match else ""
 
 
+def base_python() -> str:
+    """Return the path of the running Python, outside of any virtual environment."""
+    executable = Path(sys.executable)
+    configuration = executable.parent.parent / "pyvenv.cfg"
+    if configuration.is_file():
+        match = re.search(r"^home *= *(.+)$", configuration.read_text(), re.MULTILINE)
+        if match:
+            executable = Path(match.group(1)) / f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    return os.path.realpath(executable)
+
+
 class Environment:
     """One virtual environment and the steps that fill it."""
 
@@ -69,8 +80,7 @@ class Environment:
         self.workspace = workspace
         self.verbose = verbose
         self.python = venv / "bin" / "python"
-        # A virtual environment's Python must not be the base of another one.
-        self.base = getattr(sys, "_base_executable", sys.executable)
+        self.base = base_python()
         self.ros = os.environ.get("ROS_DISTRO")
         if self.ros and not self._succeeds(self.base, "import rclpy"):
             print(f"set-up: {self.base} cannot import the rclpy of ROS 2 {self.ros}: using wheels")
@@ -233,7 +243,7 @@ class Environment:
         return "\n".join([*pins, held])
 
     def wheel_pins(self) -> list[str]:
-        """Return the pinned versions of the ROS 2 wheels and of numpy, which is compiled against."""
+        """Return the pins of what the messages are compiled against."""
         pins = CONSTRAINTS.read_text().splitlines()
         return [line for line in pins if line.startswith(("ros-", "numpy=="))]
 

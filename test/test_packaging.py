@@ -18,7 +18,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = "ad_compressed_perception"
 # The module name where it differs from the key in package.xml.
 KEYS = {
+    "click": "python3-click",
     "cv2": "python3-opencv",
+    "google": "python3-protobuf",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
     "psutil": "python3-psutil",
@@ -31,6 +33,7 @@ KEYS = {
 DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
     "faster_coco_eval": "faster-coco-eval",
+    "google": "protobuf",
     "yaml": "pyyaml",
 }
 # Optional: imported lazily, each in one place, never required.
