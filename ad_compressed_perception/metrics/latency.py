@@ -44,8 +44,8 @@ class LatencyWindow:
 
     The whole run is exact up to ``capacity`` values. Beyond that every second value is let go and
     from then on only every second, fourth, ... is kept, so that a long drive needs no more memory;
-    its percentiles then come from that evenly spaced sample, while ``count``, ``max`` and ``mean``
-    stay exact.
+    its percentiles then come from that evenly spaced sample, while ``count``, ``min``, ``max`` and
+    ``mean`` stay exact.
     """
 
     def __init__(self, recent: int = 512, capacity: int = 200_000) -> None:
@@ -57,6 +57,7 @@ class LatencyWindow:
         self._capacity = capacity
         self._stride = 1
         self._max = -math.inf
+        self._min = math.inf
         self.count = 0
         self.sum = 0.0
 
@@ -74,6 +75,7 @@ class LatencyWindow:
         self.count += 1
         self.sum += value_ms
         self._max = max(self._max, value_ms)
+        self._min = min(self._min, value_ms)
 
     @property
     def exact(self) -> bool:
@@ -86,6 +88,11 @@ class LatencyWindow:
         return self.sum / self.count if self.count else NAN
 
     @property
+    def min(self) -> float:
+        """Smallest value of the whole run; NaN without a value."""
+        return self._min if self.count else NAN
+
+    @property
     def last(self) -> float:
         """The newest value; NaN without one."""
         return self._recent[-1] if self._recent else NAN
@@ -94,11 +101,15 @@ class LatencyWindow:
         """Percentiles of the recent values."""
         return percentiles(np.fromiter(self._recent, dtype=np.float64))
 
+    def values(self) -> NDArray[np.float64]:
+        """Copy of the whole run's kept values, oldest first."""
+        return np.array(self._kept, dtype=np.float64)
+
     def total(self) -> Percentiles:
         """Percentiles of the whole run."""
         if self.count == 0:
             return Percentiles()
-        kept = percentiles(np.frombuffer(self._kept, dtype=np.float64).copy())
+        kept = percentiles(self.values())
         return Percentiles(kept.p50, kept.p95, kept.p99, self._max, self.count)
 
 

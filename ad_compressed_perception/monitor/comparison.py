@@ -1,0 +1,212 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The monitor's core: reports and results of all nodes in, comparison of every task out.
+
+It knows no ROS and reads no clock: time comes as an argument, in monotonic seconds that never
+decrease. Its methods may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from threading import RLock
+
+from ad_compressed_perception.metrics.agreement import Agreement
+from ad_compressed_perception.monitor.candidate_comparison import CandidateComparison
+from ad_compressed_perception.monitor.pairing import Side
+from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
+from ad_compressed_perception.report.schema import TaskReport
+from ad_compressed_perception.results import Result
+from ad_compressed_perception.timing import NodeReport
+
+OnPair = Callable[[str, str, int, Result, Result, Agreement], None]
+"""Called with task, candidate's name, stamp_ns, both results (baseline's first), agreement."""
+
+_REMEMBERED_STAMPS = 4096
+
+
+@dataclass(frozen=True)
+class TaskComparison:
+    """The nodes of one task.
+
+    Attributes:
+        nodes: variant name to fully qualified node name.
+        baseline: which of the names plays the truth; None compares nothing.
+        deadline_ms: end-to-end deadline of every node of the task; None for none.
+    """
+
+    nodes: Mapping[str, str]
+    baseline: str | None = None
+    deadline_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a baseline that is not among the nodes."""
+        if self.baseline is not None and self.baseline not in self.nodes:
+            raise ValueError(f"baseline {self.baseline!r} is not among {list(self.nodes)}")
+
+    @property
+    def candidates(self) -> list[str]:
+        """Names that are compared with the baseline."""
+        return [name for name in self.nodes if self.baseline is not None and name != self.baseline]
+
+
+@dataclass
+class TaskMonitor:
+    """What the monitor knows of one task."""
+
+    spec: TaskComparison
+    variants: dict[str, VariantMonitor]
+    comparisons: dict[str, CandidateComparison] = field(default_factory=dict)
+
+    def of(self, name: str) -> list[tuple[str, Side, CandidateComparison]]:
+        """Comparisons that a variant takes part in, and on which side."""
+        if name == self.spec.baseline:
+            return [(candidate, "baseline", books) for candidate, books in self.comparisons.items()]
+        books = self.comparisons.get(name)
+        return [] if books is None else [(name, "candidate", books)]
+
+
+class ComparisonMonitor:
+    """Statistics and agreement of baselines and candidates, per task."""
+
+    def __init__(
+        self,
+        tasks: Mapping[str, TaskComparison],
+        *,
+        now_s: float,
+        pair_timeout_s: float = 1.0,
+        stale_after_s: float = 2.0,
+        on_pair: OnPair | None = None,
+    ) -> None:
+        """Begin to watch.
+
+        Args:
+            tasks: task name to its nodes.
+            now_s: monotonic seconds.
+            pair_timeout_s: how long a result waits for its partner.
+            stale_after_s: silence after which a node is missing.
+            on_pair: called for every compared pair, in the thread that completed it.
+        """
+        self.tasks = {
+            task: TaskMonitor(
+                spec,
+                {
+                    name: VariantMonitor(
+                        node,
+                        deadline_ms=spec.deadline_ms,
+                        stale_after_s=stale_after_s,
+                        now_s=now_s,
+                    )
+                    for name, node in spec.nodes.items()
+                },
+                {name: CandidateComparison(pair_timeout_s) for name in spec.candidates},
+            )
+            for task, spec in tasks.items()
+        }
+        self.lock = RLock()
+        self.frames = 0
+        self._on_pair = on_pair
+        self._stamps: OrderedDict[int, None] = OrderedDict()
+        self._first_s = math.nan
+        self._last_s = math.nan
+
+    def add_report(self, task: str, name: str, report: NodeReport, now_s: float) -> None:
+        """Take a node's report about one settled frame."""
+        with self.lock:
+            monitor = self.tasks[task]
+            monitor.variants[name].add(report, now_s)
+            self._note(report.timing.stamp_ns, now_s)
+            infer_ms = report.timing.stages_ms.get("infer", math.nan)
+            if report.timing.outcome == "processed" and math.isfinite(infer_ms):
+                for _, side, comparison in monitor.of(name):
+                    comparison.add_infer_ms(side, report.timing.stamp_ns, infer_ms, now_s)
+
+    def add_result(
+        self, task: str, name: str, stamp_ns: int, result: Result, now_s: float
+    ) -> list[Agreement]:
+        """Take a node's result; return the agreements of the pairs it completes."""
+        done = []
+        with self.lock:
+            monitor = self.tasks[task]
+            monitor.variants[name].liveness.seen(now_s)
+            for candidate, side, comparison in monitor.of(name):
+                pair = comparison.add_result(side, stamp_ns, result, now_s)
+                if pair is not None:
+                    done.append((candidate, pair))
+        if self._on_pair is not None:
+            for candidate, (baseline, compared, agreed) in done:
+                self._on_pair(task, candidate, stamp_ns, baseline, compared, agreed)
+        return [pair[2] for _, pair in done]
+
+    def expire(self, now_s: float) -> None:
+        """Give up results that have waited too long; call it now and then."""
+        with self.lock:
+            for comparison in self._comparisons():
+                comparison.expire(now_s)
+
+    def close(self, now_s: float) -> None:
+        """Give up everything that waits: no more results will come."""
+        with self.lock:
+            for comparison in self._comparisons():
+                comparison.close(now_s)
+
+    def summary(self) -> dict[str, TaskReport]:
+        """Return every task's part of the report."""
+        with self.lock:
+            return {
+                task: TaskReport(
+                    baseline=monitor.spec.baseline,
+                    variants={name: each.report() for name, each in monitor.variants.items()},
+                    comparison={
+                        name: comparison.report(
+                            monitor.variants[str(monitor.spec.baseline)], monitor.variants[name]
+                        )
+                        for name, comparison in monitor.comparisons.items()
+                    },
+                )
+                for task, monitor in self.tasks.items()
+            }
+
+    def missing(self, now_s: float) -> list[str]:
+        """Say which nodes are silent, one sentence each."""
+        with self.lock:
+            return [
+                f"{task}: {fault}"
+                for task, monitor in self.tasks.items()
+                for variant in monitor.variants.values()
+                if (fault := variant.liveness.fault(now_s))
+            ]
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first to the last report; NaN before one."""
+        return self._last_s - self._first_s
+
+    @property
+    def sampled(self) -> bool:
+        """Whether some whole-run percentiles come from a sample of the frames."""
+        with self.lock:
+            return any(
+                variant.sampled
+                for monitor in self.tasks.values()
+                for variant in monitor.variants.values()
+            )
+
+    def _comparisons(self) -> list[CandidateComparison]:
+        return [books for task in self.tasks.values() for books in task.comparisons.values()]
+
+    def _note(self, stamp_ns: int, now_s: float) -> None:
+        """Count distinct stamps (as far back as is remembered) and the time they span."""
+        if math.isnan(self._first_s):
+            self._first_s = now_s
+        self._last_s = now_s
+        if stamp_ns in self._stamps:
+            self._stamps.move_to_end(stamp_ns)
+            return
+        self.frames += 1
+        self._stamps[stamp_ns] = None
+        if len(self._stamps) > _REMEMBERED_STAMPS:
+            self._stamps.popitem(last=False)

@@ -1,0 +1,181 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pairs what two nodes said about the same frame, by its source stamp, and keeps books on it.
+
+Every arrival ends in exactly one book of its side, so that at any moment
+
+    arrived = pairs + unpaired + late + unstamped + pending
+
+holds for the baseline and for the candidate. Time is an argument: monotonic seconds that never
+decrease.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+ValueT = TypeVar("ValueT")
+Side = Literal["baseline", "candidate"]
+_OTHER: dict[Side, Side] = {"baseline": "candidate", "candidate": "baseline"}
+
+
+@dataclass
+class SideBooks:
+    """What became of one side's arrivals.
+
+    Attributes:
+        arrived: all of them.
+        unpaired: waited in vain: the other side gave nothing in time.
+        late: came after the other side's result had been given up.
+        unstamped: source stamp of zero or less: it says nothing about which frame it was.
+        pending: still waiting.
+        repeated: arrivals of a stamp that was waiting on the same side already; not a book of its
+            own, but a sign of a looping bag or a camera that repeats its stamps.
+    """
+
+    arrived: int = 0
+    unpaired: int = 0
+    late: int = 0
+    unstamped: int = 0
+    pending: int = 0
+    repeated: int = 0
+
+
+@dataclass(frozen=True)
+class _Waiting(Generic[ValueT]):
+    stamp_ns: int
+    side: Side
+    since_s: float
+    value: ValueT
+
+
+class StampPairer(Generic[ValueT]):
+    """Pairs two streams whose results may come in any order, late, twice or never.
+
+    Results of one stamp pair first come, first served, so a stamp that comes again (a bag that
+    loops) simply pairs again. A result that waited longer than ``timeout_s`` is given up as
+    unpaired; its partner, if it still comes within ``late_memory_s``, is late and pairs with
+    nothing.
+    """
+
+    def __init__(
+        self, timeout_s: float, *, capacity: int = 64, late_memory_s: float | None = None
+    ) -> None:
+        """Build an empty pairer.
+
+        Args:
+            timeout_s: how long a result waits for its partner.
+            capacity: results that may wait at once; the oldest is given up when one more comes.
+            late_memory_s: how long a given-up stamp is remembered; five timeouts by default. A
+                stamp that comes again after that begins anew, as it does when a bag loops.
+        """
+        if not timeout_s > 0.0 or capacity < 1:
+            raise ValueError("timeout_s must be positive and capacity at least 1")
+        self.timeout_s = timeout_s
+        self.pairs = 0
+        self.books: dict[Side, SideBooks] = {"baseline": SideBooks(), "candidate": SideBooks()}
+        self._capacity = capacity
+        self._memory_s = 5.0 * timeout_s if late_memory_s is None else late_memory_s
+        self._next = 0
+        self._waiting: OrderedDict[int, _Waiting[ValueT]] = OrderedDict()
+        self._by_stamp: dict[int, deque[int]] = {}
+        self._awaited: OrderedDict[tuple[int, Side], list[float]] = OrderedDict()
+
+    def add(
+        self, side: Side, stamp_ns: int, value: ValueT, now_s: float
+    ) -> tuple[ValueT, ValueT] | None:
+        """Take an arrival; return (baseline's, candidate's) value where it completes a pair."""
+        self.expire(now_s)
+        books = self.books[side]
+        books.arrived += 1
+        if stamp_ns <= 0:
+            books.unstamped += 1
+            return None
+        queue = self._by_stamp.get(stamp_ns)
+        if queue and self._waiting[queue[0]].side != side:
+            partner = self._take(queue[0])
+            self.pairs += 1
+            if side == "baseline":
+                return value, partner.value
+            return partner.value, value
+        if self._was_given_up(stamp_ns, side):
+            books.late += 1
+            return None
+        # The same side speaks of a given-up stamp again: a new round, whose partner is not late.
+        self._awaited.pop((stamp_ns, _OTHER[side]), None)
+        books.repeated += bool(queue)
+        self._wait(_Waiting(stamp_ns, side, now_s, value))
+        if len(self._waiting) > self._capacity:
+            self._give_up(now_s)
+        return None
+
+    def expire(self, now_s: float) -> None:
+        """Give up what has waited longer than the timeout."""
+        while self._waiting:
+            oldest = next(iter(self._waiting.values()))
+            if now_s - oldest.since_s <= self.timeout_s:
+                break
+            self._give_up(now_s)
+        while self._awaited:
+            given_up_s = next(iter(self._awaited.values()))
+            if (
+                len(self._awaited) <= 8 * self._capacity
+                and now_s - given_up_s[-1] <= self._memory_s
+            ):
+                break
+            self._awaited.popitem(last=False)
+
+    def close(self, now_s: float) -> None:
+        """Give up everything that waits: no more results will come."""
+        while self._waiting:
+            self._give_up(now_s)
+
+    @property
+    def unpaired(self) -> int:
+        """Results of either side that waited in vain."""
+        return self.books["baseline"].unpaired + self.books["candidate"].unpaired
+
+    @property
+    def late(self) -> int:
+        """Results of either side that came after their partner was given up."""
+        return self.books["baseline"].late + self.books["candidate"].late
+
+    @property
+    def pending(self) -> int:
+        """Results of either side that still wait."""
+        return len(self._waiting)
+
+    def _wait(self, item: _Waiting[ValueT]) -> None:
+        self._waiting[self._next] = item
+        self._by_stamp.setdefault(item.stamp_ns, deque()).append(self._next)
+        self._next += 1
+        self.books[item.side].pending += 1
+
+    def _take(self, key: int) -> _Waiting[ValueT]:
+        """Remove a waiting result; it is always the oldest of its stamp."""
+        item = self._waiting.pop(key)
+        queue = self._by_stamp[item.stamp_ns]
+        queue.popleft()
+        if not queue:
+            del self._by_stamp[item.stamp_ns]
+        self.books[item.side].pending -= 1
+        return item
+
+    def _give_up(self, now_s: float) -> None:
+        item = self._take(next(iter(self._waiting)))
+        self.books[item.side].unpaired += 1
+        key = (item.stamp_ns, _OTHER[item.side])
+        self._awaited.setdefault(key, []).append(now_s)
+        self._awaited.move_to_end(key)
+
+    def _was_given_up(self, stamp_ns: int, side: Side) -> bool:
+        """Whether a partner of this arrival was given up; forgets one such partner."""
+        given_up_s = self._awaited.get((stamp_ns, side))
+        if given_up_s is None:
+            return False
+        given_up_s.pop()
+        if not given_up_s:
+            del self._awaited[(stamp_ns, side)]
+        return True

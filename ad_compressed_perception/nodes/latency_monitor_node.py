@@ -1,0 +1,205 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Latency monitor: compares running nodes live, on /diagnostics, ~/summary and in a report."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from pydantic import ValidationError
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from std_msgs.msg import String
+
+from ad_compressed_perception.errors import AdcpError
+from ad_compressed_perception.manifest import describe_validation_error
+from ad_compressed_perception.monitor.comparison import ComparisonMonitor, OnPair
+from ad_compressed_perception.monitor.health import MonitorHealth
+from ad_compressed_perception.monitor.variant_monitor import KEPT_FRAMES
+from ad_compressed_perception.nodes import parameters
+from ad_compressed_perception.nodes.monitor_options import (
+    TASK_NAMES,
+    MonitorOptions,
+    TaskOptions,
+    comparisons,
+)
+from ad_compressed_perception.nodes.qos import LATCHED_QOS
+from ad_compressed_perception.nodes.run import run_node
+from ad_compressed_perception.nodes.watched_node import WatchedNode
+from ad_compressed_perception.report.host import describe_host
+from ad_compressed_perception.report.schema import Report, Source, write_report
+
+LIVE_MEASUREMENT = (
+    "Live, under contention: all nodes ran at the same time and shared the processor, so each "
+    "one's latency holds what the others took from it, and a speed-up is not that of a variant "
+    "running alone. `adcp replay` lets the variants take turns instead."
+)
+"""How figures of a live comparison came about."""
+
+LIVE_AGE_REFERENCE = "as parameter age_reference of each node says (header_stamp by default)"
+
+
+class LatencyMonitorNode(Node):
+    """Listens to inference nodes and says how they compare, what is late and what is missing."""
+
+    def __init__(
+        self,
+        *,
+        on_pair: OnPair | None = None,
+        measurement: str = LIVE_MEASUREMENT,
+        **node_arguments: Any,
+    ) -> None:
+        """Read the parameters and begin to listen.
+
+        Args:
+            on_pair: called for every compared pair, in the thread that spins the node.
+            measurement: how the variants are run, for the summary and the report.
+            node_arguments: of rclpy.node.Node, and ``node_name``.
+
+        Raises:
+            AdcpError: a parameter is wrong, no node is named, or the report cannot be written.
+        """
+        super().__init__(node_arguments.pop("node_name", "latency_monitor"), **node_arguments)
+        self._options, tasks = self._read_parameters()
+        self.add_on_set_parameters_callback(self._refuse_change)
+        self.measurement = measurement
+        now_s = time.monotonic()
+        self.monitor = ComparisonMonitor(
+            comparisons(tasks),
+            now_s=now_s,
+            pair_timeout_s=self._options.pair_timeout_s,
+            stale_after_s=self._options.stale_after_s,
+            on_pair=on_pair,
+        )
+        self._health = MonitorHealth(self.monitor)
+        self._host = describe_host()
+        self._closed = False
+        self._next_write_s = now_s + self._options.report_period_s
+        if self._options.report_path:
+            # A path that cannot be written is worth knowing before the drive, not after it.
+            self.write_report()
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._summaries = self.create_publisher(String, "~/summary", LATCHED_QOS)
+        self._watched = [
+            WatchedNode(self, self.monitor, task, name, compare=bool(each.comparisons))
+            for task, each in self.monitor.tasks.items()
+            for name in each.variants
+        ]
+        # Steady time: a simulated clock that stops must not silence the one who says so.
+        self.create_timer(
+            self._options.publish_period_s,
+            self.publish,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        names = ", ".join(watched.full_name for watched in self._watched)
+        self.get_logger().info(f"watching {names}")
+
+    def _read_parameters(self) -> tuple[MonitorOptions, dict[str, TaskOptions]]:
+        parameters.declare(self, MonitorOptions)
+        for task in TASK_NAMES:
+            parameters.declare(self, TaskOptions, f"{task}.")
+        for name in parameters.undeclared_overrides(self):
+            self.get_logger().warning(f"parameter {name!r} does not exist here and is ignored")
+        try:
+            options = MonitorOptions.model_validate(parameters.values(self, MonitorOptions))
+            tasks = {
+                task: TaskOptions.model_validate(parameters.values(self, TaskOptions, f"{task}."))
+                for task in TASK_NAMES
+            }
+        except ValidationError as error:
+            reason = describe_validation_error(error)
+            raise AdcpError(f"{self.get_fully_qualified_name()}: parameter {reason}") from error
+        return options, tasks
+
+    @staticmethod
+    def _refuse_change(changed: list[Parameter]) -> SetParametersResult:
+        ours = {*MonitorOptions.model_fields}
+        ours |= {f"{task}.{key}" for task in TASK_NAMES for key in TaskOptions.model_fields}
+        for parameter in changed:
+            if parameter.name in ours:
+                reason = f"{parameter.name!r} is read once, at the monitor's start: restart it"
+                return SetParametersResult(successful=False, reason=reason)
+        return SetParametersResult(successful=True)
+
+    @property
+    def unpublished(self) -> list[str]:
+        """Full names of the watched nodes whose timing topic nobody publishes."""
+        return [watched.full_name for watched in self._watched if not watched.is_published]
+
+    def report(self) -> Report:
+        """Return the live report as of now."""
+        notes = []
+        if self.monitor.sampled:
+            notes.append(
+                f"Percentiles of series longer than {KEPT_FRAMES} frames come from an evenly "
+                "spaced sample of them; counts and maxima are exact."
+            )
+        return Report(
+            created=datetime.now(timezone.utc).astimezone().isoformat(timespec="seconds"),
+            measurement=self.measurement,
+            age_reference=LIVE_AGE_REFERENCE,
+            source=Source(
+                kind="live", frames=self.monitor.frames, duration_s=self.monitor.duration_s
+            ),
+            host=self._host,
+            tasks=self.monitor.summary(),
+            missing=self.monitor.missing(time.monotonic()),
+            notes=notes,
+        )
+
+    def publish(self) -> None:
+        """Publish /diagnostics and ~/summary, and write the report when it is time."""
+        now_s = time.monotonic()
+        self.monitor.expire(now_s)
+        self._diagnostics.publish(self._diagnostic_message(now_s))
+        self._summaries.publish(String(data=self.report().to_json(indent=None)))
+        if self._options.report_path and now_s >= self._next_write_s:
+            self._next_write_s = now_s + self._options.report_period_s
+            try:
+                self.write_report()
+            except AdcpError as error:
+                self.get_logger().error(str(error), throttle_duration_sec=60.0)
+
+    def write_report(self) -> None:
+        """Write the live report; raise AdcpError in one line."""
+        write_report(self.report(), Path(self._options.report_path).expanduser())
+
+    def close(self) -> None:
+        """Settle what still waits and write the last report; raise AdcpError where that fails."""
+        if self._closed:
+            return
+        self._closed = True
+        self.monitor.close(time.monotonic())
+        if self._options.report_path:
+            self.write_report()
+
+    def _diagnostic_message(self, now_s: float) -> DiagnosticArray:
+        message = DiagnosticArray()
+        message.header.stamp = self.get_clock().now().to_msg()
+        me = self.get_name()
+        for status in self._health.statuses(now_s, self.unpublished):
+            message.status.append(
+                DiagnosticStatus(
+                    level=bytes([status.level]),
+                    name=f"{me}: {status.name}",
+                    hardware_id=status.source,
+                    message=status.message,
+                    values=[KeyValue(key=key, value=text) for key, text in status.values.items()],
+                )
+            )
+        return message
+
+
+def main() -> None:
+    """Run the monitor until it is told to stop."""
+    run_node(LatencyMonitorNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The monitor's ears on one inference node: its timings, its results, its labels."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Path
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray, LabelInfo
+
+from ad_compressed_perception.errors import AdcpError
+from ad_compressed_perception.messages import detection, planning, segmentation
+from ad_compressed_perception.messages import timing as timing_message
+from ad_compressed_perception.monitor.comparison import ComparisonMonitor
+from ad_compressed_perception.nodes.qos import LATCHED_QOS, RESULT_QOS, TIMING_QOS
+from ad_compressed_perception.results import Result
+
+_HELD_RESULTS = 16
+
+
+@dataclass(frozen=True)
+class ResultTopic:
+    """Where a task's results are published and how a message becomes a result."""
+
+    name: str
+    message_type: type
+    read: Callable[[Any, tuple[str, ...]], Result]
+    has_labels: bool
+
+
+RESULT_TOPICS = {
+    "detection": ResultTopic("detections", Detection2DArray, detection.from_message, True),
+    "segmentation": ResultTopic("mask", Image, segmentation.from_message, True),
+    "planning": ResultTopic("trajectory", Path, lambda path, _: planning.from_path(path), False),
+}
+
+
+class WatchedNode:
+    """Subscribes to one node's topics and hands what comes to the monitor."""
+
+    def __init__(
+        self, node: Node, monitor: ComparisonMonitor, task: str, name: str, *, compare: bool
+    ) -> None:
+        """Subscribe.
+
+        Args:
+            node: the monitor's ROS node.
+            monitor: takes reports and results.
+            task: the watched node's task.
+            name: its name as a variant.
+            compare: whether results are needed; otherwise only timings are taken.
+        """
+        self._node = node
+        self._monitor = monitor
+        self._task, self._name = task, name
+        self.full_name = monitor.tasks[task].spec.nodes[name]
+        self.timing_topic = f"{self.full_name}/timing"
+        self._topic = RESULT_TOPICS[task]
+        self._labels: tuple[str, ...] | None = None if self._topic.has_labels else ()
+        # Labels and results come on different topics, in any order: results wait for the labels.
+        self._held: deque[Any] = deque(maxlen=_HELD_RESULTS)
+        node.create_subscription(DiagnosticArray, self.timing_topic, self._on_timing, TIMING_QOS)
+        if not compare:
+            return
+        if self._topic.has_labels:
+            node.create_subscription(
+                LabelInfo, f"{self.full_name}/label_info", self._on_labels, LATCHED_QOS
+            )
+        node.create_subscription(
+            self._topic.message_type,
+            f"{self.full_name}/{self._topic.name}",
+            self._on_result,
+            RESULT_QOS,
+        )
+
+    @property
+    def is_published(self) -> bool:
+        """Whether anybody publishes the node's timing topic, as far as discovery knows."""
+        return bool(self._node.count_publishers(self.timing_topic))
+
+    def _on_timing(self, message: DiagnosticArray) -> None:
+        try:
+            report = timing_message.from_message(message)
+        except AdcpError as error:
+            self._complain(self.timing_topic, error)
+            return
+        self._monitor.add_report(self._task, self._name, report, time.monotonic())
+
+    def _on_labels(self, message: LabelInfo) -> None:
+        self._labels = detection.labels_of(message)
+        while self._held:
+            self._on_result(self._held.popleft())
+
+    def _on_result(self, message: Any) -> None:
+        if self._labels is None:
+            self._held.append(message)
+            return
+        try:
+            result = self._topic.read(message, self._labels)
+        except AdcpError as error:
+            self._complain(f"{self.full_name}/{self._topic.name}", error)
+            return
+        stamp_ns = timing_message.stamp_to_ns(message.header.stamp)
+        self._monitor.add_result(self._task, self._name, stamp_ns, result, time.monotonic())
+
+    def _complain(self, topic: str, error: AdcpError) -> None:
+        self._node.get_logger().error(
+            f"{topic}: message not understood: {error}", throttle_duration_sec=5.0
+        )
