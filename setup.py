@@ -40,9 +40,7 @@ setup(
     name=PACKAGE,
     version="0.1.0",
     description="Compress, verify, run and compare perception models of vehicles on ROS 2",
-    long_description=(ROOT / "README.md").read_text("utf-8")
-    if (ROOT / "README.md").is_file()
-    else "",
+    long_description=(ROOT / "README.md").read_text("utf-8") if (ROOT / "README.md").is_file() else "",
     long_description_content_type="text/markdown",
     author="The ad_compressed_perception authors",
     maintainer="The ad_compressed_perception authors",
@@ -65,6 +63,7 @@ setup(
         "onnxslim>=0.1.50",
         "opencv-python-headless>=4.5,<5",
         "protobuf>=3.20",
+        "pillow>=9.0",
         "psutil>=5.9",
         "pydantic>=2.5,<3",
         "pyyaml>=5.4",

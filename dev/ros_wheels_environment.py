@@ -12,9 +12,7 @@ import sys
 
 def prepare(prefix: str) -> None:
     """Add `prefix` to the ament prefix path and undo a half-inherited environment."""
-    prefixes = [
-        entry for entry in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if entry
-    ]
+    prefixes = [entry for entry in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if entry]
     if prefix not in prefixes:
         os.environ["AMENT_PREFIX_PATH"] = os.pathsep.join([*prefixes, prefix])
     libraries = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)

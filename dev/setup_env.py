@@ -48,9 +48,7 @@ def digest(paths: Iterable[Path], *words: object) -> str:
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in files:
             if file.is_file() and "__pycache__" not in file.parts:
-                result.update(
-                    file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes()
-                )
+                result.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes())
     return result.hexdigest()
 
 
@@ -100,10 +98,7 @@ class Environment:
         return environ
 
     def _succeeds(self, python: str | Path, code: str) -> bool:
-        return (
-            subprocess.run([str(python), "-c", code], capture_output=True, check=False).returncode
-            == 0
-        )
+        return subprocess.run([str(python), "-c", code], capture_output=True, check=False).returncode == 0
 
     def _run(self, *command: str | Path, quiet_errors: bool = False) -> None:
         """Run a command; its output goes to the log, and to the screen when it fails."""
@@ -125,12 +120,10 @@ class Environment:
                 log.write(f"$ {' '.join(words)}\n{output}\n")
         if done.returncode:
             tail = "\n".join(output.splitlines()[-40:])
-            raise SetupError(
-                f"{tail}\ncommand failed with status {done.returncode}: {' '.join(words)}"
-            )
+            raise SetupError(f"{tail}\ncommand failed with status {done.returncode}: {' '.join(words)}")
 
     def _pip(self, *words: str | Path) -> None:
-        self._run(self.python, "-m", "pip", "install", "--quiet", *words)
+        self._run(self.python, "-m", "pip", "install", "-qq", *words)
 
     def step(self, name: str, stamp: str, action: Callable[[], None]) -> None:
         """Run `action` unless it ran before with the same stamp."""
@@ -147,9 +140,7 @@ class Environment:
 
     def run(self) -> None:
         """Bring everything up to date."""
-        ros_lists = (
-            [] if self.ros else [DEV / "requirements-ros.txt", DEV / "requirements-generate.txt"]
-        )
+        ros_lists = [] if self.ros else [DEV / "requirements-ros.txt", DEV / "requirements-generate.txt"]
         pins = [CONSTRAINTS, ROS_CONSTRAINTS] if self.ros else [CONSTRAINTS]
         install_files = [ROOT / "setup.py", ROOT / "setup.cfg", ROOT / "pyproject.toml"]
         hook = DEV / f"{HOOK}.py"
@@ -170,9 +161,7 @@ class Environment:
                 lambda: self.generate(messages),
             )
         elif not self._succeeds(self.python, "import vision_msgs.msg"):
-            raise SetupError(
-                f"ROS 2 {self.ros} has no vision_msgs: apt install ros-{self.ros}-vision-msgs"
-            )
+            raise SetupError(f"ROS 2 {self.ros} has no vision_msgs: apt install ros-{self.ros}-vision-msgs")
         sources = [ROOT / name for name in (PACKAGE, "launch", "config", "resource", "package.xml")]
         self.step(
             "colcon build",
@@ -203,9 +192,7 @@ class Environment:
     def install_requirements(self, lists: list[Path]) -> None:
         """Install what setup.py names and the given requirement lists, at the pinned versions."""
         code = f"import importlib.metadata as m; print('\\n'.join(m.requires('{PACKAGE}')))"
-        printed = subprocess.check_output(
-            [str(self.python), "-c", code], text=True, env=self._environ()
-        )
+        printed = subprocess.check_output([str(self.python), "-c", code], text=True, env=self._environ())
         requirements = []
         for line in printed.splitlines():
             extra = re.search(r"""extra == ["'](\w+)["']""", line)
@@ -215,9 +202,7 @@ class Environment:
         if self.ros:
             # The compiled parts of ROS 2 are bound to its own numpy and OpenCV: both stay.
             if self._succeeds(self.python, "import cv2"):
-                requirements = [
-                    line for line in requirements if normalised(line) != "opencv-python-headless"
-                ]
+                requirements = [line for line in requirements if normalised(line) != "opencv-python-headless"]
             constraints = self.venv / "constraints.txt"
             constraints.write_text(self.ros_constraints())
         options = [word for path in lists for word in ("-r", str(path))]
@@ -229,17 +214,13 @@ class Environment:
             "import importlib.metadata as m\n"
             "for d in m.distributions(): print(d.metadata['Name'], d.locate_file(''), sep='\\t')"
         )
-        printed = subprocess.check_output(
-            [str(self.python), "-c", code], text=True, env=self._environ()
-        )
+        printed = subprocess.check_output([str(self.python), "-c", code], text=True, env=self._environ())
         held = ROS_CONSTRAINTS.read_text()
         skipped = {normalised(line) for line in held.splitlines()}
         for name, _, folder in (line.partition("\t") for line in printed.splitlines()):
             if not Path(folder).is_relative_to(self.venv) and name not in PINNED_TOOLS:
                 skipped.add(normalised(name))
-        pins = [
-            line for line in CONSTRAINTS.read_text().splitlines() if normalised(line) not in skipped
-        ]
+        pins = [line for line in CONSTRAINTS.read_text().splitlines() if normalised(line) not in skipped]
         return "\n".join([*pins, held])
 
     def wheel_pins(self) -> list[str]:
@@ -261,9 +242,7 @@ class Environment:
         """Generate, compile and install the interface package in folder `messages`."""
         for tool in ("cmake", "c++"):
             if shutil.which(tool) is None:
-                raise SetupError(
-                    f"{tool} is needed to generate vision_msgs: apt install cmake g++ make"
-                )
+                raise SetupError(f"{tool} is needed to generate vision_msgs: apt install cmake g++ make")
         self.correct_exports()
         build = self.venv / "build" / messages.name
         shutil.rmtree(build, ignore_errors=True)
@@ -296,9 +275,7 @@ class Environment:
         for path in self.venv.glob("share/*/cmake/*Export.cmake"):
             text = path.read_text()
             fixed = re.sub(r'/opt/[^";]*/numpy/(_core|core)/include', numpy_include, text)
-            fixed = re.sub(
-                r'/opt/(_internal|python)/[^";]*/include/python[0-9.]+', python_include, fixed
-            )
+            fixed = re.sub(r'/opt/(_internal|python)/[^";]*/include/python[0-9.]+', python_include, fixed)
             if fixed != text:
                 path.write_text(fixed)
 
@@ -327,9 +304,7 @@ def main() -> int:
     """Parse the command line and set up; 0 when everything is in place."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the virtual environment")
-    parser.add_argument(
-        "--workspace", type=Path, default=ROOT, help="where build/, install/ and log/ go"
-    )
+    parser.add_argument("--workspace", type=Path, default=ROOT, help="where build/, install/ and log/ go")
     parser.add_argument("--verbose", action="store_true", help="show the output of every command")
     arguments = parser.parse_args()
     if sys.version_info < (3, 10):  # noqa: UP036 - says so instead of failing oddly
@@ -341,9 +316,7 @@ def main() -> int:
     with Path(__file__).open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            Environment(
-                arguments.venv.absolute(), arguments.workspace.absolute(), arguments.verbose
-            ).run()
+            Environment(arguments.venv.absolute(), arguments.workspace.absolute(), arguments.verbose).run()
         except SetupError as error:
             print(f"set-up: {error}", file=sys.stderr)
             return 1

@@ -23,6 +23,7 @@ KEYS = {
     "google": "python3-protobuf",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
+    "PIL": "python3-pil",
     "psutil": "python3-psutil",
     "pydantic": "python3-pydantic",
     "rich": "python3-rich",
@@ -34,6 +35,7 @@ DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
     "faster_coco_eval": "faster-coco-eval",
     "google": "protobuf",
+    "PIL": "pillow",
     "yaml": "pyyaml",
 }
 # Optional: imported lazily, each in one place, never required.
