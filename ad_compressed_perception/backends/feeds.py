@@ -1,0 +1,53 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every backend does alike with a session's inputs: check feeds, warm up."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import numpy as np
+
+from ad_compressed_perception.backends.base import Session, Tensors, TensorSpec, zero_feeds
+from ad_compressed_perception.errors import BackendError
+
+
+def check_feeds(inputs: tuple[TensorSpec, ...], feeds: Tensors) -> None:
+    """Refuse feeds a runtime would misread; runtimes differ in what they silently cast or zero.
+
+    Raises:
+        BackendError: an input is missing or unknown, or its dtype or shape is not the model's.
+    """
+    known = {spec.name for spec in inputs}
+    if known != feeds.keys():
+        raise BackendError(
+            f"the model's inputs are {', '.join(sorted(known))}; "
+            f"it was given {', '.join(sorted(feeds)) or 'nothing'}"
+        )
+    for spec in inputs:
+        array = feeds[spec.name]
+        fits = len(array.shape) == len(spec.shape) and all(
+            want in (None, size) for want, size in zip(spec.shape, array.shape, strict=True)
+        )
+        if not fits or array.dtype != np.dtype(spec.dtype):
+            wanted = ["?" if size is None else size for size in spec.shape]
+            raise BackendError(
+                f"input {spec.name!r} wants {spec.dtype}[{', '.join(map(str, wanted))}], "
+                f"it was given {array.dtype}[{', '.join(map(str, array.shape))}]"
+            )
+
+
+def warm_up(session: Session, inputs: tuple[TensorSpec, ...], runs: int) -> float:
+    """Run a session on zeros, which takes first-run work off the first frame; return milliseconds.
+
+    A model with dynamic sizes may refuse the size-one dimensions tried here; it then starts cold.
+    """
+    start = perf_counter()
+    feeds = zero_feeds(inputs)
+    try:
+        for _ in range(runs):
+            session.infer(feeds)
+    except BackendError:
+        if not any(size is None for spec in inputs for size in spec.shape):
+            raise
+    return (perf_counter() - start) * 1e3

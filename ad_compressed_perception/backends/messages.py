@@ -1,0 +1,41 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Runtimes' error texts, several lines of C++ locations long, made into one readable line."""
+
+from __future__ import annotations
+
+import re
+
+MAX_CHARACTERS = 320
+
+_ORT_STATUS = re.compile(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
+_ORT_LOAD = re.compile(r"Load model from .*? failed: ?")
+_ORT_NODE = re.compile(
+    r"Non-zero status code returned while running (\w+) node\. Name: ?'([^']*)' Status Message: "
+)
+# A source location and the signature of the C++ function that follows it.
+_ORT_LOCATION = re.compile(
+    r"/\S+\.(?:h|hpp|cc|cpp|cu|cuh):\d+ (?:[^(]*\((?:[^()]|\([^()]*\))*\)(?: const)?(?: \[with [^\]]*\])? ?)?"
+)
+_ORT_OPSET = re.compile(
+    r"Opset (\d+) is under development.*support for domain (\S+) is till opset (\d+)", re.S
+)
+_OPENVINO_NOISE = re.compile(
+    r"^(?:Exception from \S+:\s*|Check '.*' failed at \S+:\s*|FrontEnd API failed with \w+:\s*)$"
+)
+
+
+def one_line(error: BaseException | str) -> str:
+    """Return an exception's text as one line, without source locations, cut to a readable length."""
+    text = str(error)
+    opset = _ORT_OPSET.search(text)
+    if opset:
+        domain = "" if opset[2] == "ai.onnx" else f" of domain {opset[2]}"
+        return f"the file uses opset {opset[1]}{domain}, this runtime knows opsets up to {opset[3]}"
+    text = _ORT_STATUS.sub("", text)
+    text = _ORT_LOAD.sub("", text)
+    text = _ORT_NODE.sub(r"\1 node '\2': ", text)
+    text = _ORT_LOCATION.sub("", text)
+    lines = [line for line in text.splitlines() if not _OPENVINO_NOISE.match(line.strip())]
+    line = " ".join(" ".join(lines).split()) or type(error).__name__
+    return line if len(line) <= MAX_CHARACTERS else line[: MAX_CHARACTERS - 3] + "..."

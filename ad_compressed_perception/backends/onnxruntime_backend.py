@@ -1,0 +1,267 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX Runtime: on the CPU, and on NVIDIA devices where its GPU build is installed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ad_compressed_perception.backends.base import (
+    Backend,
+    BackendOptions,
+    BackendStatus,
+    LayerRecord,
+    Session,
+    SessionInfo,
+    Tensors,
+    TensorSpec,
+    executed_precision,
+)
+from ad_compressed_perception.backends.feeds import check_feeds, warm_up
+from ad_compressed_perception.backends.messages import one_line
+from ad_compressed_perception.backends.onnx_layers import (
+    has_compute,
+    is_plain_float32,
+    layer_records,
+    read_onnx,
+)
+from ad_compressed_perception.errors import BackendError
+
+CPU = "CPUExecutionProvider"
+PROVIDERS = {"cpu": CPU, "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_FATAL_ONLY = 4
+_EXTERNAL_FROM_BYTES = "64"
+_DTYPES = {
+    **{"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"},
+    **{f"tensor({kind}{bits})": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
+    "tensor(bool)": "bool",
+}
+
+
+class OnnxRuntimeOptions(BackendOptions):
+    """Options of the backend ``onnxruntime``."""
+
+    provider: Literal["cpu", "cuda", "tensorrt"] = Field("cpu", description="where the model runs")
+    device_id: int = Field(0, ge=0, description="which GPU; not used by provider cpu")
+    threads: int = Field(1, ge=0, le=1024, description="inside one operator; 0: the runtime's choice")
+    inter_op_threads: int = Field(
+        1, ge=0, le=1024, description="operators at the same time; other than 1 runs branches in parallel"
+    )
+    spinning: bool = Field(
+        False, description="idle threads burn their core; faster alone, slower for all as soon as nets share"
+    )
+    graph_optimization: Literal["all", "extended", "basic", "none"] = "all"
+    warmup_runs: int = Field(3, ge=0, le=1000, description="runs on zeros before the first frame")
+    strict: bool = Field(False, description="refuse to run on another provider than the one asked for")
+    trt_fp16: bool = Field(False, description="tensorrt: allow half precision")
+    trt_engine_cache: str | None = Field(
+        None, description="tensorrt: folder that keeps built engines; without it every load builds anew"
+    )
+
+
+class OnnxRuntimeSession(Session):
+    """A model in ONNX Runtime."""
+
+    def __init__(self, runtime: Any, model: Path, options: OnnxRuntimeOptions) -> None:
+        """Load and warm up; raise BackendError where the file or the provider will not do."""
+        self._runtime = runtime
+        self._model = model
+        self._options = options
+        requested = PROVIDERS[options.provider]
+        self._provider_chain = _provider_chain(runtime, options)
+        start = perf_counter()
+        source = read_onnx(model)
+        self._layers: list[LayerRecord] | None = None
+        plain = is_plain_float32(source)
+        if plain or options.provider == "tensorrt":
+            self._session = self._open()
+        else:
+            self._session, self._layers = self._open_and_list()
+        load_ms = (perf_counter() - start) * 1e3
+        actual = str(self._session.get_providers()[0])
+        if options.strict and actual != requested:
+            raise BackendError(
+                f"onnxruntime: {requested} was asked for in strict mode, the session got {actual}; "
+                f"available: {', '.join(runtime.get_available_providers())}"
+            )
+        inputs = tuple(_tensor_spec(value, is_input=True) for value in self._session.get_inputs())
+        outputs = tuple(_tensor_spec(value, is_input=False) for value in self._session.get_outputs())
+        self._output_names = [spec.name for spec in outputs]
+        precision, coverage = self._executed(plain, has_compute(source), actual)
+        self._inputs = inputs
+        warmup_ms = warm_up(self, inputs, options.warmup_runs)
+        self.info = SessionInfo(
+            backend=OnnxRuntimeBackend.name,
+            version=str(runtime.__version__),
+            requested_provider=requested,
+            provider=actual,
+            precision=precision,
+            threads=options.threads,
+            integer_coverage=coverage,
+            load_ms=load_ms,
+            warmup_ms=warmup_ms,
+            inputs=inputs,
+            outputs=outputs,
+        )
+
+    def infer(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
+        """Run the model; see Session.infer. Every run allocates its own outputs."""
+        check_feeds(self._inputs, feeds)
+        try:
+            results = self._session.run(self._output_names, dict(feeds))
+        except Exception as error:
+            raise BackendError(f"onnxruntime failed on {self._model.name}: {one_line(error)}") from error
+        return {name: np.asarray(result) for name, result in zip(self._output_names, results, strict=True)}
+
+    def layers(self) -> list[LayerRecord]:
+        """List the nodes of the optimised graph; compiles the model again unless loading listed them.
+
+        Raises:
+            BackendError: the model runs in a TensorRT engine, whose layers cannot be listed.
+        """
+        if self.info.provider == PROVIDERS["tensorrt"]:
+            raise BackendError(
+                "onnxruntime: the layers inside a TensorRT engine cannot be listed; inspect with provider cpu"
+            )
+        if self._layers is None:
+            _, self._layers = self._open_and_list()
+        return list(self._layers)
+
+    def close(self) -> None:
+        """Release the model."""
+        self._session = None
+
+    def _executed(self, plain: bool, compute: bool, actual: str) -> tuple[str, float | None]:
+        if actual == PROVIDERS["tensorrt"]:
+            # TensorRT picks each layer's kernel itself and does not tell.
+            return ("fp32" if plain and not self._options.trt_fp16 else "mixed"), None
+        if self._layers is None:
+            return "fp32", (0.0 if compute else None)
+        return executed_precision(self._layers, fallback="fp32")
+
+    def _session_options(self) -> Any:
+        options, runtime = self._options, self._runtime
+        wanted = runtime.SessionOptions()
+        # Errors come as exceptions; the log would only repeat them on stderr.
+        wanted.log_severity_level = _FATAL_ONLY
+        wanted.intra_op_num_threads = options.threads
+        wanted.inter_op_num_threads = options.inter_op_threads
+        if options.inter_op_threads != 1:
+            wanted.execution_mode = runtime.ExecutionMode.ORT_PARALLEL
+        level = {"none": "DISABLE_ALL", "all": "ENABLE_ALL"}.get(
+            options.graph_optimization, f"ENABLE_{options.graph_optimization.upper()}"
+        )
+        wanted.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, f"ORT_{level}")
+        for pool in ("intra_op", "inter_op"):
+            wanted.add_session_config_entry(
+                f"session.{pool}.allow_spinning", "1" if options.spinning else "0"
+            )
+        return wanted
+
+    def _open(self, wanted: Any = None) -> Any:
+        try:
+            return self._runtime.InferenceSession(
+                str(self._model), wanted or self._session_options(), providers=self._provider_chain
+            )
+        # The runtime's exception classes have no common base but Exception.
+        except Exception as error:
+            raise BackendError(f"onnxruntime cannot load {self._model}: {one_line(error)}") from error
+
+    def _open_and_list(self) -> tuple[Any, list[LayerRecord]]:
+        """Open a session that also writes its optimised graph, weights apart, and read the graph."""
+        with tempfile.TemporaryDirectory(prefix="adcp-graph-") as folder:
+            wanted = self._session_options()
+            graph = Path(folder) / "optimised.onnx"
+            wanted.optimized_model_filepath = str(graph)
+            prefix = "session.optimized_model_external_initializers_"
+            wanted.add_session_config_entry(f"{prefix}file_name", "weights.bin")
+            wanted.add_session_config_entry(f"{prefix}min_size_in_bytes", _EXTERNAL_FROM_BYTES)
+            session = self._open(wanted)
+            return session, layer_records(read_onnx(graph))
+
+
+class OnnxRuntimeBackend(Backend):
+    """Runs ONNX files in ONNX Runtime."""
+
+    name: ClassVar[str] = "onnxruntime"
+    options_type: ClassVar[type[BackendOptions]] = OnnxRuntimeOptions
+
+    @classmethod
+    def status(cls) -> BackendStatus:
+        """Say whether ONNX Runtime is installed and which execution providers its build has."""
+        try:
+            runtime = _import_runtime()
+        except BackendError as error:
+            return BackendStatus(cls.name, available=False, detail=str(error))
+        providers = tuple(runtime.get_available_providers())
+        return BackendStatus(
+            cls.name,
+            available=True,
+            version=str(runtime.__version__),
+            providers=providers,
+            detail="" if PROVIDERS["cuda"] in providers else "CPU build; GPUs need the extra [gpu]",
+        )
+
+    def load(self, model: Path, options: Mapping[str, Any]) -> Session:
+        """Load and warm up an ONNX file; options are those of OnnxRuntimeOptions.
+
+        A provider the installed build lacks falls back to the next one (tensorrt, cuda, cpu), which
+        ``info.provider`` then says.
+
+        Raises:
+            BackendError: ONNX Runtime is missing; an unknown option or value; the file is missing, not
+                ONNX, or has operators or an opset the runtime does not know; ``strict`` and another
+                provider than the one asked for.
+        """
+        parsed = self.parse_options(options)
+        return OnnxRuntimeSession(_import_runtime(), Path(model), parsed)
+
+
+def _import_runtime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise BackendError(
+            f"backend 'onnxruntime' needs the package onnxruntime, or for GPUs the extra [gpu]: {one_line(error)}"
+        ) from error
+    return onnxruntime
+
+
+def _provider_chain(runtime: Any, options: OnnxRuntimeOptions) -> list[tuple[str, dict[str, str]]]:
+    available = runtime.get_available_providers()
+    requested = PROVIDERS[options.provider]
+    if options.strict and requested not in available:
+        raise BackendError(
+            f"onnxruntime: {requested} was asked for in strict mode, this build has only "
+            f"{', '.join(available)}; GPUs need the extra [gpu]"
+        )
+    chain: list[tuple[str, dict[str, str]]] = []
+    device = {"device_id": str(options.device_id)}
+    if options.provider == "tensorrt":
+        engine = {**device, "trt_fp16_enable": str(options.trt_fp16)}
+        if options.trt_engine_cache is not None:
+            engine |= {"trt_engine_cache_enable": "True", "trt_engine_cache_path": options.trt_engine_cache}
+        chain.append((requested, engine))
+    if options.provider in ("tensorrt", "cuda"):
+        chain.append((PROVIDERS["cuda"], device))
+    chain.append((CPU, {}))
+    return [(name, settings) for name, settings in chain if name in available]
+
+
+def _tensor_spec(value: Any, *, is_input: bool) -> TensorSpec:
+    dtype = _DTYPES.get(value.type)
+    if dtype is None and is_input:
+        raise BackendError(
+            f"onnxruntime: input {value.name!r} is a {value.type}; inputs must be tensors of "
+            f"{', '.join(sorted(_DTYPES.values()))}"
+        )
+    shape = tuple(size if isinstance(size, int) else None for size in value.shape)
+    return TensorSpec(value.name, shape, dtype or str(value.type))

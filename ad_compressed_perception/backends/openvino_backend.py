@@ -1,0 +1,265 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""OpenVINO, with the numeric precision always stated.
+
+Left alone, OpenVINO computes in bfloat16 wherever the processor can. A comparison in which one side
+silently changed its number format compares nothing, so this backend always gives a precision hint
+(fp32 unless told otherwise) and reports what the compiled model really executes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AliasChoices, Field, field_validator
+
+from ad_compressed_perception.backends.base import (
+    Backend,
+    BackendOptions,
+    BackendStatus,
+    LayerRecord,
+    Session,
+    SessionInfo,
+    Tensors,
+    TensorSpec,
+    executed_precision,
+)
+from ad_compressed_perception.backends.feeds import check_feeds, warm_up
+from ad_compressed_perception.backends.messages import one_line
+from ad_compressed_perception.backends.onnx_layers import read_onnx
+from ad_compressed_perception.errors import BackendError
+
+# int8 comes from quantisation written in the file; the hint rules the layers that are not quantised.
+_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+_PRECISIONS = {"f32": "fp32", "f16": "fp16", "f64": "fp64", "u8": "int8", "i8": "int8"}
+_INTEGER = frozenset({"u8", "i8", "u4", "i4"})
+_COMPUTE = frozenset(
+    {
+        *("convolution", "groupconvolution", "deconvolution", "deformableconvolution"),
+        *("matmul", "fullyconnected", "gemm", "scaleddotproductattention", "mha"),
+    }
+)
+_NOT_LAYERS = frozenset(
+    {"const", "constant", "input", "input_layout", "output", "parameter", "result", "data"}
+)
+
+
+class OpenVinoOptions(BackendOptions):
+    """Options of the backend ``openvino``."""
+
+    device: str = Field(
+        "CPU",
+        pattern=r"^(CPU|GPU|NPU)(\.\d+)?$",
+        validation_alias=AliasChoices("device", "provider"),
+        description="CPU, GPU or NPU, with the number where there are several (GPU.1); also called provider",
+    )
+    precision: Literal["fp32", "bf16", "fp16", "int8"] = Field(
+        "fp32", description="of layers that are not quantised; int8: the file is quantised, the rest fp32"
+    )
+    threads: int = Field(1, ge=0, le=1024, description="inside one inference; 0: the runtime's choice")
+    streams: int = Field(1, ge=1, le=64, description="inferences the runtime prepares to run side by side")
+    pinning: bool = Field(False, description="bind threads to cores")
+    warmup_runs: int = Field(3, ge=0, le=1000, description="runs on zeros before the first frame")
+    strict: bool = Field(False, description="refuse another device or precision than the one asked for")
+    cache_dir: str | None = Field(None, description="folder that keeps compiled models, for faster loads")
+
+    @field_validator("device", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+
+class OpenVinoSession(Session):
+    """A model compiled by OpenVINO."""
+
+    def __init__(self, runtime: Any, model: Path, options: OpenVinoOptions) -> None:
+        """Compile and warm up; raise BackendError where the file, device or precision will not do."""
+        self._model = model
+        core = runtime.Core()
+        device = _device(core, options)
+        start = perf_counter()
+        names = [value.name for value in read_onnx(model).graph.output] if _is_onnx(model) else []
+        try:
+            self._compiled = core.compile_model(str(model), device, _properties(options, device))
+            self._request = self._compiled.create_infer_request()
+        # The runtime raises RuntimeError, and others from its Python layer.
+        except Exception as error:
+            raise BackendError(f"openvino cannot load {model}: {one_line(error)}") from error
+        load_ms = (perf_counter() - start) * 1e3
+        self._layers = _layer_records(self._compiled)
+        precision, coverage = executed_precision(self._layers, fallback=options.precision)
+        if options.strict:
+            self._refuse_other_precision(options.precision)
+        inputs = tuple(_tensor_spec(port, port.get_any_name()) for port in self._compiled.inputs)
+        output_names = [_output_name(port, names) for port in self._compiled.outputs]
+        outputs = tuple(
+            _tensor_spec(port, name) for port, name in zip(self._compiled.outputs, output_names, strict=True)
+        )
+        self._inputs, self._output_names = inputs, output_names
+        warmup_ms = warm_up(self, inputs, options.warmup_runs)
+        self.info = SessionInfo(
+            backend=OpenVinoBackend.name,
+            version=_version(runtime),
+            requested_provider=options.device,
+            provider=", ".join(self._compiled.get_property("EXECUTION_DEVICES")),
+            precision=precision,
+            threads=options.threads,
+            integer_coverage=coverage,
+            load_ms=load_ms,
+            warmup_ms=warmup_ms,
+            inputs=inputs,
+            outputs=outputs,
+        )
+
+    def infer(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
+        """Run the model; see Session.infer. Outputs are copied out of the request's buffers."""
+        check_feeds(self._inputs, feeds)
+        arrays = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
+        try:
+            # The call returns after the run, so the caller's arrays can be read in place.
+            results = self._request.infer(arrays, share_inputs=True, share_outputs=False)
+        except Exception as error:
+            raise BackendError(f"openvino failed on {self._model.name}: {one_line(error)}") from error
+        return {name: results[index] for index, name in enumerate(self._output_names)}
+
+    def layers(self) -> list[LayerRecord]:
+        """List the layers of the compiled model, without its constants."""
+        return list(self._layers)
+
+    def close(self) -> None:
+        """Release the model."""
+        self._request = None
+        self._compiled = None
+
+    def _refuse_other_precision(self, asked: str) -> None:
+        executed = {layer.precision for layer in self._layers if layer.is_compute}
+        missing = asked not in executed if asked == "int8" else bool(executed - {asked})
+        if executed and missing:
+            raise BackendError(
+                f"openvino: precision {asked} was asked for in strict mode, the compute layers of "
+                f"{self._model.name} run in {', '.join(sorted(executed))} on this device"
+            )
+
+
+class OpenVinoBackend(Backend):
+    """Runs ONNX files (and OpenVINO's own .xml) in OpenVINO."""
+
+    name: ClassVar[str] = "openvino"
+    options_type: ClassVar[type[BackendOptions]] = OpenVinoOptions
+
+    @classmethod
+    def status(cls) -> BackendStatus:
+        """Say whether OpenVINO is installed and which devices it finds."""
+        try:
+            runtime = _import_runtime()
+            devices = tuple(runtime.Core().available_devices)
+        except BackendError as error:
+            return BackendStatus(cls.name, available=False, detail=str(error))
+        except RuntimeError as error:
+            return BackendStatus(cls.name, available=False, detail=one_line(error))
+        return BackendStatus(cls.name, available=True, version=_version(runtime), providers=devices)
+
+    def load(self, model: Path, options: Mapping[str, Any]) -> Session:
+        """Compile and warm up a model; options are those of OpenVinoOptions.
+
+        A device this machine lacks falls back to the CPU, a precision the processor lacks to the one
+        OpenVINO takes instead; ``info`` says what was got.
+
+        Raises:
+            BackendError: OpenVINO is missing; an unknown option or value; the file is missing, corrupt
+                or has operators OpenVINO cannot convert; ``strict`` and another device or precision
+                than the one asked for.
+        """
+        parsed = self.parse_options(options)
+        return OpenVinoSession(_import_runtime(), Path(model), parsed)
+
+
+def _import_runtime() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise BackendError(f"backend 'openvino' needs the extra [openvino]: {one_line(error)}") from error
+    return openvino
+
+
+def _version(runtime: Any) -> str:
+    return str(runtime.__version__).split("-")[0]
+
+
+def _is_onnx(model: Path) -> bool:
+    if not model.is_file():
+        raise BackendError(f"no model file at {model}")
+    return model.suffix != ".xml"
+
+
+def _device(core: Any, options: OpenVinoOptions) -> str:
+    available = [str(name) for name in core.available_devices]
+    # A lone GPU is listed as GPU and answers to GPU.0 too; of several, GPU means the first.
+    known = {*available, *(name.partition(".")[0] for name in available)}
+    known |= {f"{name}.0" for name in available if "." not in name}
+    if options.device in known:
+        return options.device
+    if options.strict or "CPU" not in known:
+        raise BackendError(
+            f"openvino: device {options.device} was asked for; available: {', '.join(available) or 'none'}"
+        )
+    return "CPU"
+
+
+def _properties(options: OpenVinoOptions, device: str) -> dict[str, Any]:
+    properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[options.precision]}
+    if device.startswith("CPU"):
+        properties |= {"NUM_STREAMS": options.streams, "ENABLE_CPU_PINNING": options.pinning}
+        if options.threads:
+            properties["INFERENCE_NUM_THREADS"] = options.threads
+    if options.cache_dir is not None:
+        properties["CACHE_DIR"] = options.cache_dir
+    return properties
+
+
+def _layer_records(compiled: Any) -> list[LayerRecord]:
+    records = []
+    for operation in compiled.get_runtime_model().get_ordered_ops():
+        facts = {key: str(value.astype(str)) for key, value in operation.get_rt_info().items()}
+        kind = facts.get("layerType", operation.get_type_name())
+        if kind.lower() in _NOT_LAYERS:
+            continue
+        precision = facts.get("runtimePrecision", "unknown")
+        compute = kind.lower() in _COMPUTE
+        # The original name first: fused layers list every node they came from.
+        names = [name for name in facts.get("originalLayersNames", "").split(",") if name]
+        records.append(
+            LayerRecord(
+                name=",".join(names) or operation.get_friendly_name(),
+                operator=kind,
+                precision=_PRECISIONS.get(precision, precision),
+                kernel=facts.get("primitiveType", "unknown"),
+                is_compute=compute,
+                is_integer=compute and precision in _INTEGER,
+            )
+        )
+    return records
+
+
+def _tensor_spec(port: Any, name: str) -> TensorSpec:
+    shape = port.partial_shape
+    sizes = (
+        ()
+        if shape.rank.is_dynamic
+        else tuple(size.get_length() if size.is_static else None for size in shape)
+    )
+    return TensorSpec(name, sizes, np.dtype(port.element_type.to_dtype()).name)
+
+
+def _output_name(port: Any, onnx_names: list[str]) -> str:
+    """Name an output as the ONNX file does: OpenVINO keeps names of tensors it merged beside it."""
+    known = port.get_names()
+    for name in onnx_names:
+        if name in known:
+            return name
+    return str(port.get_any_name())
