@@ -13,14 +13,14 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ad_compressed_perception.errors import ManifestError, ModelFileError, VariantRejectedError
 
-SCHEMA = "adcp-model/1"
+SCHEMA: Final = "adcp-model/1"
 MANIFEST_NAME = "model.yaml"
 
 TaskName = Literal["detection", "segmentation", "planning"]
@@ -197,9 +197,7 @@ def _expand(text: str, where: str) -> str:
     def value(match: re.Match[str]) -> str:
         found = os.environ.get(match["name"]) or match["default"]
         if found is None:
-            raise ManifestError(
-                f"{where}: environment variable {match['name']} is not set (file: {text})"
-            )
+            raise ManifestError(f"{where}: environment variable {match['name']} is not set (file: {text})")
         return found
 
     return _VARIABLE.sub(value, text)
@@ -208,8 +206,10 @@ def _expand(text: str, where: str) -> str:
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file as 64 hex digits."""
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else (
-            hashlib.sha256(stream.read()).hexdigest()
+        return (
+            hashlib.file_digest(stream, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else (hashlib.sha256(stream.read()).hexdigest())
         )
 
 

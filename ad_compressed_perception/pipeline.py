@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from ad_compressed_perception.backends import Session, create_backend
+from ad_compressed_perception.errors import ManifestError
 from ad_compressed_perception.image import Frame
 from ad_compressed_perception.manifest import Manifest
 from ad_compressed_perception.results import Result
@@ -50,6 +51,7 @@ def open_pipeline(
     manifest: Manifest,
     variant: str | None = None,
     *,
+    task: str | None = None,
     backend: str | None = None,
     options: Mapping[str, Any] | None = None,
     allow_rejected: bool = False,
@@ -59,6 +61,7 @@ def open_pipeline(
     Args:
         manifest: the model.
         variant: the variant's name.
+        task: the task the model must be for; any when None.
         backend: runs the variant's file on another backend than the manifest names; the manifest's
             backend options are then not used.
         options: backend options that override the manifest's.
@@ -70,13 +73,15 @@ def open_pipeline(
     """
     name = variant or manifest.baseline
     chosen = manifest.variant(name)
-    task = create_task(manifest)
+    if task is not None and manifest.task != task:
+        raise ManifestError(f"model {manifest.name!r} is for task {manifest.task!r}, not {task!r}")
+    built = create_task(manifest)
     path = manifest.checked_path(name, allow_rejected=allow_rejected)
     runtime = backend or chosen.backend
     base = chosen.options if runtime == chosen.backend else {}
     session = create_backend(runtime).load(path, {**base, **(options or {})})
     try:
-        return Pipeline(task, session, name)
+        return Pipeline(built, session, name)
     except BaseException:
         session.close()
         raise

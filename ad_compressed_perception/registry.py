@@ -11,6 +11,7 @@ from typing import Any
 
 BACKENDS = "ad_compressed_perception.backends"
 DECODERS = "ad_compressed_perception.decoders"
+PASSES = "ad_compressed_perception.passes"
 
 # The package's own plug-ins, so that an uninstalled checkout works too; setup.py registers the same.
 _BUILT_IN: dict[str, dict[str, str]] = {
@@ -23,7 +24,15 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "argmax": "ad_compressed_perception.tasks.decoders.argmax:ArgmaxDecoder",
         "steering": "ad_compressed_perception.tasks.decoders.steering:SteeringDecoder",
     },
+    PASSES: {
+        "infer_shapes": "ad_compressed_perception.compression.passes.infer_shapes:InferShapes",
+        "quantize_int8": "ad_compressed_perception.compression.passes.quantize_int8:QuantizeInt8",
+        "simplify": "ad_compressed_perception.compression.passes.simplify:Simplify",
+        "upgrade_opset": "ad_compressed_perception.compression.passes.upgrade_opset:UpgradeOpset",
+    },
 }
+
+_KINDS = {BACKENDS: "backend", DECODERS: "decoder", PASSES: "pass"}
 
 
 @cache
@@ -40,7 +49,7 @@ def names(group: str) -> list[str]:
 def find(group: str, name: str, error: type[Exception]) -> Any:
     """Import the plug-in ``name`` of a group; raise ``error`` naming the known ones."""
     target = _targets(group).get(name)
-    kind = group.rsplit(".", 1)[-1].removesuffix("s")
+    kind = _KINDS.get(group, group.rsplit(".", 1)[-1])
     if target is None:
         raise error(f"unknown {kind} {name!r}; known: {', '.join(names(group))}")
     module, _, attribute = target.partition(":")

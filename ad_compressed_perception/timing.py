@@ -45,7 +45,7 @@ class FrameTiming:
 
 @dataclass
 class Account:
-    """Counts of frames that closes: received = processed + dropped_stale + dropped_busy + failed + pending."""
+    """Counts that close: received = processed + dropped_stale + dropped_busy + failed + pending."""
 
     received: int = 0
     counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))

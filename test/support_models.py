@@ -89,9 +89,7 @@ def write_detector(folder: Path, *, opset: int = 13) -> Path:
         bias = [0.5, 0.5, 0.0, 0.0, -12.8 - (stride > 8) * 4.0, 1.0, 0.0, 0.0]
         suffix = f"_{stride}"
         weights += [_weights("head_w" + suffix, kernel), _weights("head_b" + suffix, bias)]
-        weights.append(
-            numpy_helper.from_array(np.array([1, 8, cells], np.int64), "head_shape" + suffix)
-        )
+        weights.append(numpy_helper.from_array(np.array([1, 8, cells], np.int64), "head_shape" + suffix))
         nodes += [
             helper.make_node(
                 "Conv",

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support_bags import COMPRESSED_TOPIC, road_frames, stamps_of, write_bag
+from support_bags import (
+    COMPRESSED_TOPIC,
+    raw_message,
+    road_frames,
+    stamps_of,
+    write_bag,
+    write_messages,
+)
 
 from ad_compressed_perception.data.frames import open_frames, read_image_file, split_spec
 from ad_compressed_perception.errors import DataError
@@ -79,21 +86,39 @@ def test_folder_is_sorted_and_stamped_by_place(tmp_path: Path) -> None:
 
 
 def test_pictures_are_bgr(tmp_path: Path) -> None:
-    """A blue picture has its blue first; a grey one becomes three equal channels."""
+    """A blue picture has its blue first, whatever the format; a grey PNG stays grey."""
     blue = np.zeros((4, 6, 3), np.uint8)
     blue[..., 0] = 255
     cv2.imwrite(str(tmp_path / "blue.png"), blue)
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((4, 6), 7, np.uint8))
-    assert np.array_equal(read_image_file(tmp_path / "blue.png").pixels, blue)
-    assert np.array_equal(read_image_file(tmp_path / "grey.png").pixels, np.full((4, 6, 3), 7))
+    cv2.imwrite(str(tmp_path / "blue.bmp"), blue)
+    for name in ("blue.png", "blue.bmp"):
+        frame = read_image_file(tmp_path / name)
+        assert frame.colour == "BGR"
+        assert np.array_equal(frame.pixels, blue)
+    grey = read_image_file(tmp_path / "grey.png")
+    assert grey.colour == "GRAY"
+    assert np.array_equal(grey.pixels, np.full((4, 6), 7))
 
 
+@pytest.mark.parametrize("name", ["7.jpg", "7.bmp"])
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"\xff\xd8\xff\xe0truncated"])
-def test_broken_picture_is_named(tmp_path: Path, content: bytes) -> None:
-    """The line names the file and its size."""
-    (tmp_path / "7.jpg").write_bytes(content)
-    with pytest.raises(DataError, match=r"not a readable picture: .*7\.jpg \(\d+ bytes\)"):
+def test_broken_picture_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    """The line names the file, whichever way its format is read."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=r"not a readable picture: .*7\.(jpg|bmp)") as error:
         list(open_frames(str(tmp_path)))
+    assert "\n" not in str(error.value)
+
+
+def test_stamps_without_pictures(tmp_path: Path) -> None:
+    """Stamps of a strided choice are those that the frames carry."""
+    stamps = stamps_of(5)
+    bag = write_bag(tmp_path / "bag", road_frames(5))
+    assert open_frames(str(bag), stride=2).stamps_ns() == stamps[::2]
+    messages = [(time, raw_message(road_frames(1)[0], 0)) for time in stamps]
+    unstamped = write_messages(tmp_path / "x", {"/image": ("sensor_msgs/msg/Image", messages)})
+    assert open_frames(str(unstamped), limit=3).stamps_ns() == stamps[:3]
 
 
 @pytest.mark.parametrize(("limit", "stride"), [(0, 1), (None, 0), (5, -1)])

@@ -50,9 +50,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
         ({"name": "../escape"}, "name"),
     ],
 )
-def test_a_wrong_key_is_named_in_one_line(
-    tmp_path: Path, changes: dict[str, object], named: str
-) -> None:
+def test_a_wrong_key_is_named_in_one_line(tmp_path: Path, changes: dict[str, object], named: str) -> None:
     folder = edited(write_detector(tmp_path), **changes)
     with pytest.raises(ManifestError) as caught:
         load_manifest(folder)
@@ -92,9 +90,7 @@ def test_a_rejected_variant_needs_an_explicit_yes(tmp_path: Path) -> None:
     assert manifest.checked_path("fp32", allow_rejected=True).is_file()
 
 
-def test_file_names_may_use_environment_variables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_names_may_use_environment_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_detector(tmp_path / "model")
     manifest = load_manifest(folder)
     manifest.variants["fp32"].file = "${TEST_WEIGHTS}/fp32.onnx"

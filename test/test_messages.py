@@ -31,9 +31,7 @@ def over_the_wire(message: object) -> object:
 
 def test_detections_survive_with_labels_not_numbers() -> None:
     boxes = np.array([[10, 20, 50, 40], [0.5, 0.25, 1.5, 8.0]], np.float32)
-    original = Detections(
-        boxes, np.array([0.9, 0.4], np.float32), np.array([1, 0], np.int64), LABELS
-    )
+    original = Detections(boxes, np.array([0.9, 0.4], np.float32), np.array([1, 0], np.int64), LABELS)
     message = over_the_wire(detection.to_message(original, HEADER))
     assert message.header == HEADER
     assert [d.header for d in message.detections] == [HEADER, HEADER]
@@ -49,9 +47,7 @@ def test_detections_survive_with_labels_not_numbers() -> None:
 
 
 def test_no_detection_is_a_message_too() -> None:
-    empty = Detections(
-        np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), LABELS
-    )
+    empty = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), LABELS)
     back = detection.from_message(over_the_wire(detection.to_message(empty, HEADER)), LABELS)
     assert back.boxes_xyxy.shape == (0, 4)
 
@@ -71,9 +67,7 @@ def test_a_mask_survives_and_an_unknown_id_is_refused() -> None:
 
 
 @given(st.floats(-0.05, 0.05), st.floats(0.0, 40.0))
-def test_a_path_survives_and_the_command_turns_to_its_side(
-    curvature: float, speed_mps: float
-) -> None:
+def test_a_path_survives_and_the_command_turns_to_its_side(curvature: float, speed_mps: float) -> None:
     from ad_compressed_perception.results import Trajectory
 
     points, headings = arc_points(curvature, 30.0, 10)

@@ -26,9 +26,7 @@ def flat(colour: str, size: tuple[int, int] = (30, 40)) -> Frame:
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("wanted", ["BGR", "RGB"])
 @pytest.mark.parametrize("given", ["BGR", "RGB"])
-def test_channels_arrive_in_the_order_the_model_wants(
-    layout: str, wanted: str, given: str
-) -> None:
+def test_channels_arrive_in_the_order_the_model_wants(layout: str, wanted: str, given: str) -> None:
     prepare = Preparer(InputSpec(width=8, height=6, layout=layout, colour=wanted))
     tensor, _ = prepare(flat(given))
     assert tensor.shape == ((1, 3, 6, 8) if layout == "NCHW" else (1, 6, 8, 3))

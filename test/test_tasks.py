@@ -165,9 +165,7 @@ def test_the_tiny_detector_boxes_the_bright_squares(tmp_path: Path) -> None:
     assert found == {"car", "sign"}  # blue and red
     assert (np.diff(detections.scores) <= 0).all()
     # Every box's centre lies on a square: blue at x 8..40, y 8..40; red at x 88..120, y 48..80.
-    for (left, top, right, bottom), class_id in zip(
-        detections.boxes_xyxy, detections.class_ids, strict=True
-    ):
+    for (left, top, right, bottom), class_id in zip(detections.boxes_xyxy, detections.class_ids, strict=True):
         x, y = (left + right) / 2, (top + bottom) / 2
         low_x, low_y = (8, 8) if class_id == 0 else (88, 48)
         assert low_x <= x <= low_x + 32

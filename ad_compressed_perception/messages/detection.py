@@ -75,9 +75,7 @@ def from_message(message: Detection2DArray, labels: Sequence[str]) -> Detections
 
 def label_info(labels: Sequence[str], header: Header, threshold: float = 0.0) -> LabelInfo:
     """Return the list of labels with their numbers, for the latched topic."""
-    classes = [
-        VisionClass(class_id=index, class_name=label) for index, label in enumerate(labels)
-    ]
+    classes = [VisionClass(class_id=index, class_name=label) for index, label in enumerate(labels)]
     return LabelInfo(header=header, class_map=classes, threshold=threshold)
 
 

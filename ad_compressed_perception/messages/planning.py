@@ -44,9 +44,7 @@ def to_command(trajectory: Trajectory, stamp: Time, frame_id: str) -> TwistStamp
 def from_path(path: Path) -> Trajectory:
     """Return the path's points and headings; curvature and speed are not in a Path and become NaN."""
     points = [(pose.pose.position.x, pose.pose.position.y) for pose in path.poses]
-    headings = [
-        2.0 * math.atan2(pose.pose.orientation.z, pose.pose.orientation.w) for pose in path.poses
-    ]
+    headings = [2.0 * math.atan2(pose.pose.orientation.z, pose.pose.orientation.w) for pose in path.poses]
     return Trajectory(
         np.asarray(points, np.float64).reshape(-1, 2),
         np.asarray(headings, np.float64),

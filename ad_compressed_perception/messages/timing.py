@@ -54,9 +54,7 @@ def from_message(message: DiagnosticArray) -> NodeReport:
     try:
         status = message.status[0]
         values = {pair.key: pair.value for pair in status.values}
-        stages_ms = {
-            stage: float(values[f"{stage}_ms"]) for stage in STAGES if f"{stage}_ms" in values
-        }
+        stages_ms = {stage: float(values[f"{stage}_ms"]) for stage in STAGES if f"{stage}_ms" in values}
         outcome: Outcome = next(name for name in OUTCOMES if name == values["outcome"])
         timing = FrameTiming(
             stamp_to_ns(message.header.stamp),

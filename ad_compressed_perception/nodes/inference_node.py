@@ -105,9 +105,7 @@ class InferenceNode(LifecycleNode):
             self.health.refuse(str(error))
             self.get_logger().error(f"configure refused: {error}")
             return TransitionCallbackReturn.FAILURE
-        self._timing_publisher = self.create_publisher(
-            timing_message.DiagnosticArray, "~/timing", TIMING_QOS
-        )
+        self._timing_publisher = self.create_publisher(timing_message.DiagnosticArray, "~/timing", TIMING_QOS)
         self.create_result_publishers(self._pipeline)
         self._is_configured = True
         self.health.describe_model(self._pipeline)
@@ -128,10 +126,11 @@ class InferenceNode(LifecycleNode):
         compressed = setup.transport == "compressed"
         topic = "image/compressed" if compressed else "image"
         self._reference_is_publish_time = setup.age_reference == "publish_time"
+        with_info: Any = self._on_image  # rclpy hands the message's info to who takes two arguments
         self._subscription = self.create_subscription(
             CompressedImage if compressed else Image,
             topic,
-            self._on_image,
+            with_info,
             image_qos(setup.qos_reliability, setup.qos_depth),
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
         )
@@ -272,6 +271,7 @@ class InferenceNode(LifecycleNode):
         return open_pipeline(
             manifest,
             setup.variant or None,
+            task=self.task_name,
             backend=setup.backend or None,
             options=options,
             allow_rejected=setup.allow_rejected,
@@ -288,9 +288,7 @@ class InferenceNode(LifecycleNode):
         ]
         if adopted:
             self.set_parameters(adopted)
-        pipeline.task.settings = self._settings_type(
-            **parameters.values(self, self._settings_type)
-        )
+        pipeline.task.settings = self._settings_type(**parameters.values(self, self._settings_type))
         self._new_settings = None
 
     def _check(self, changed: list[Parameter]) -> None:

@@ -70,18 +70,15 @@ class Task(ABC, Generic[ResultT]):
         """Build the task for a model.
 
         Raises:
-            ManifestError: the manifest is of another task or has wrong decoder options or settings.
+            ManifestError: a decoder of another task, wrong decoder options or settings.
         """
-        if manifest.task != self.name:
-            raise ManifestError(
-                f"model {manifest.name!r} is for task {manifest.task!r}, not {self.name!r}"
-            )
         self.manifest = manifest
         self.settings: Any = self.parse_settings(manifest.output.settings)
         decoder_class = find(DECODERS, manifest.output.decoder, ManifestError)
         if not issubclass(decoder_class, self.decoder_type):
             raise ManifestError(
-                f"decoder {manifest.output.decoder!r} of model {manifest.name!r} is not for task {self.name!r}"
+                f"decoder {manifest.output.decoder!r} of model {manifest.name!r} "
+                f"is not for task {self.name!r}"
             )
         self.decoder: Any = decoder_class(manifest)
         self._preparer = Preparer(manifest.input)

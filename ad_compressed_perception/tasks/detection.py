@@ -49,12 +49,8 @@ class DetectionTask(Task[Detections]):
         """Return the detections after class-aware NMS, strongest first."""
         settings: DetectionSettings = self.settings
         boxes, scores, class_ids = self.decoder.candidates(outputs, settings.score_threshold)
-        kept = class_aware_nms(
-            boxes, scores, class_ids, settings.nms_iou_threshold, settings.max_detections
-        )
+        kept = class_aware_nms(boxes, scores, class_ids, settings.nms_iou_threshold, settings.max_detections)
         boxes = geometry.boxes_to_source(boxes[kept])
         has_area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         kept = kept[has_area]
-        return Detections(
-            boxes[has_area], scores[kept], class_ids[kept], tuple(self.manifest.labels)
-        )
+        return Detections(boxes[has_area], scores[kept], class_ids[kept], tuple(self.manifest.labels))

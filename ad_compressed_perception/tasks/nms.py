@@ -20,9 +20,7 @@ def iou_matrix(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArr
     area_first = np.prod(np.clip(first[:, 2:] - first[:, :2], 0.0, None), axis=1)
     area_second = np.prod(np.clip(second[:, 2:] - second[:, :2], 0.0, None), axis=1)
     union = area_first[:, None] + area_second[None, :] - overlap
-    ratio: NDArray[np.float32] = np.divide(
-        overlap, union, out=np.zeros_like(overlap), where=union > 0.0
-    )
+    ratio: NDArray[np.float32] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0.0)
     return ratio
 
 

@@ -86,9 +86,7 @@ class PlanningTask(Task[Trajectory]):
         angle, collision = self.decoder.steering(outputs)
         curvature = curvature_of_steering(angle, settings.steering_ratio, settings.wheelbase_m)
         length = (
-            settings.horizon_m
-            if settings.horizon == "distance"
-            else settings.horizon_s * settings.speed_mps
+            settings.horizon_m if settings.horizon == "distance" else settings.horizon_s * settings.speed_mps
         )
         points_xy_m, headings_rad = arc_points(curvature, length, settings.points)
         return Trajectory(points_xy_m, headings_rad, curvature, settings.speed_mps, angle, collision)

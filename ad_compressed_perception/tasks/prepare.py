@@ -99,9 +99,7 @@ class Preparer:
         top, left = max(0, -geometry.offset_y), max(0, -geometry.offset_x)
         return pixels[top : top + geometry.model_height, left : left + geometry.model_width]
 
-    def _write(
-        self, source: NDArray[Any], target: NDArray[Any], channel: int | slice
-    ) -> None:
+    def _write(self, source: NDArray[Any], target: NDArray[Any], channel: int | slice) -> None:
         if self._is_plain:
             target[...] = source
         else:

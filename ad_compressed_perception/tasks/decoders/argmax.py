@@ -75,9 +75,9 @@ def _argmax_planes(planes: list[NDArray[np.float32]], model: str) -> NDArray[np.
     best = planes[0]
     label_ids = np.zeros(best.shape, np.uint8)
     for label_id, plane in enumerate(planes[1:], start=1):
-        stronger = cv2.compare(plane, best, cv2.CMP_GT)
+        stronger = np.asarray(cv2.compare(plane, best, cv2.CMP_GT), np.uint8)
         # Ids ascend, so the maximum of old id and new id is the newest id that won.
-        label_ids = np.asarray(cv2.max(label_ids, cv2.bitwise_and(stronger, label_id)), np.uint8)
+        label_ids = np.asarray(cv2.max(label_ids, stronger & np.uint8(label_id)), np.uint8)
         best = np.asarray(cv2.max(best, plane), np.float32)
     if not np.isfinite(best.sum(dtype=np.float64)):
         raise ResultError(f"model {model!r} gave scores that are not finite")

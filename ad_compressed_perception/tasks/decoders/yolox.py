@@ -51,9 +51,7 @@ class YoloxDecoder(DetectionDecoder):
         tensor = self.find_output(outputs, self._output)
         wanted = (1, len(self._cells), 5 + self._classes)
         shape = tensor.shape
-        fits = len(shape) == 3 and all(
-            size in (None, want) for size, want in zip(shape, wanted, strict=True)
-        )
+        fits = len(shape) == 3 and all(size in (None, want) for size, want in zip(shape, wanted, strict=True))
         if not fits:
             raise ModelFileError(
                 f"model {self.model!r}: yolox with {self._classes} labels needs output {list(wanted)}, "
