@@ -46,9 +46,7 @@ def build_node(entry: str) -> Node:
     executable, colon, full_name = entry.partition(":")
     namespace, slash, name = full_name.rpartition("/")
     if executable not in NODE_TYPES:
-        raise AdcpError(
-            f"compose: {executable!r} in {entry!r} is not one of {', '.join(NODE_TYPES)}"
-        )
+        raise AdcpError(f"compose: {executable!r} in {entry!r} is not one of {', '.join(NODE_TYPES)}")
     if not (colon and slash and name and full_name.startswith("/")):
         raise AdcpError(f'compose: {entry!r} is not of the form "executable:/namespace/name"')
     node_type: Any = getattr(import_module(_MODULES + executable), NODE_TYPES[executable])

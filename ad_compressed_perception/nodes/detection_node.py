@@ -21,15 +21,11 @@ class DetectionNode(InferenceNode):
 
     def create_result_publishers(self, pipeline: Pipeline) -> None:
         """Create ~/detections and ~/label_info."""
-        self._results = self.create_publisher(
-            detection.Detection2DArray, "~/detections", RESULT_QOS
-        )
+        self._results = self.create_publisher(detection.Detection2DArray, "~/detections", RESULT_QOS)
         self._labels = self.create_publisher(detection.LabelInfo, "~/label_info", LATCHED_QOS)
         header = detection.Header(stamp=self.get_clock().now().to_msg())
         threshold = pipeline.task.settings.score_threshold
-        self._labels.publish(
-            detection.label_info(pipeline.task.manifest.labels, header, threshold)
-        )
+        self._labels.publish(detection.label_info(pipeline.task.manifest.labels, header, threshold))
 
     def publish_result(self, result: Detections, header: Any) -> None:
         """Publish the boxes."""

@@ -40,9 +40,7 @@ class NodeHealth:
         self._negative_ages = 0
         self._received_before = 0
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        node.create_timer(
-            period_s, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
+        node.create_timer(period_s, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def refuse(self, reason: str) -> None:
         """Remember why configure was refused."""
@@ -128,9 +126,7 @@ class NodeHealth:
         if failed:
             problems.append((DiagnosticStatus.ERROR, f"{failed} frames failed: {last_failure}"))
         if negative:
-            problems.append(
-                (DiagnosticStatus.WARN, f"{negative} frames bear a stamp in the future")
-            )
+            problems.append((DiagnosticStatus.WARN, f"{negative} frames bear a stamp in the future"))
         for name, window in windows.items():
             known = window[np.isfinite(window)]
             for percentile in (50, 95, 99):
@@ -142,13 +138,9 @@ class NodeHealth:
             values |= {outcome: str(count) for outcome, count in account.counts.items()}
             values["pending"] = str(account.pending)
             if subscription.get_publisher_count() == 0:
-                problems.append(
-                    (DiagnosticStatus.WARN, f"nobody publishes {subscription.topic_name}")
-                )
+                problems.append((DiagnosticStatus.WARN, f"nobody publishes {subscription.topic_name}"))
             elif account.received == self._received_before and not self._qos_line:
-                problems.append(
-                    (DiagnosticStatus.WARN, f"no new frame on {subscription.topic_name}")
-                )
+                problems.append((DiagnosticStatus.WARN, f"no new frame on {subscription.topic_name}"))
             self._received_before = account.received
         elif not problems:
             problems.append((DiagnosticStatus.WARN, "not active"))

@@ -144,9 +144,7 @@ class LatencyMonitorNode(Node):
             created=datetime.now(timezone.utc).astimezone().isoformat(timespec="seconds"),
             measurement=self.measurement,
             age_reference=LIVE_AGE_REFERENCE,
-            source=Source(
-                kind="live", frames=self.monitor.frames, duration_s=self.monitor.duration_s
-            ),
+            source=Source(kind="live", frames=self.monitor.frames, duration_s=self.monitor.duration_s),
             host=self._host,
             tasks=self.monitor.summary(),
             missing=self.monitor.missing(time.monotonic()),

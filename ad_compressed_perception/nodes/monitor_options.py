@@ -39,9 +39,7 @@ class MonitorOptions(StrictModel):
 class TaskOptions(StrictModel):
     """Parameters of a task, under its name as prefix; read once, at the monitor's start."""
 
-    baseline: str = Field(
-        default="", description="full name of the node that plays the truth; empty: none"
-    )
+    baseline: str = Field(default="", description="full name of the node that plays the truth; empty: none")
     compressed: list[str] = Field(
         default_factory=list, description="full names of the nodes compared with the baseline"
     )
@@ -58,9 +56,7 @@ def variant_names(nodes: list[str]) -> dict[str, str]:
     """
     short = {node: ([*node.split("/")[1:-1], node.rsplit("/", 1)[-1]][-2:])[0] for node in nodes}
     uses = Counter(short.values())
-    return {
-        (name if uses[name] == 1 else node.removeprefix("/")): node for node, name in short.items()
-    }
+    return {(name if uses[name] == 1 else node.removeprefix("/")): node for node, name in short.items()}
 
 
 def task_comparison(task: str, options: TaskOptions) -> TaskComparison | None:

@@ -53,9 +53,7 @@ class StartOptions(StrictModel):
     """Parameters that are read once, at the node's start."""
 
     autostart: bool = Field(True, description="configure and activate without being told")
-    diagnostics_period_s: float = Field(
-        1.0, gt=0.0, le=60.0, description="period of /diagnostics, seconds"
-    )
+    diagnostics_period_s: float = Field(1.0, gt=0.0, le=60.0, description="period of /diagnostics, seconds")
 
 
 def parse_backend_options(entries: list[str]) -> dict[str, Any]:

@@ -93,9 +93,7 @@ def declare(node: Node, model: type[BaseModel], prefix: str = "") -> None:
             raise AdcpError(f"{node.get_fully_qualified_name()}: {error}") from error
 
 
-def _declare_list(
-    node: Node, name: str, default: list[Any], descriptor: ParameterDescriptor
-) -> None:
+def _declare_list(node: Node, name: str, default: list[Any], descriptor: ParameterDescriptor) -> None:
     # rclpy cannot tell the type of an empty list: declare the type, then set the default.
     kind = Parameter.Type(descriptor.type)
     node.declare_parameter(name, kind, descriptor)

@@ -32,9 +32,7 @@ def image_qos(reliability: str, depth: int) -> QoSProfile:
         history=HistoryPolicy.KEEP_LAST,
         depth=depth,
         reliability=(
-            ReliabilityPolicy.RELIABLE
-            if reliability == "reliable"
-            else ReliabilityPolicy.BEST_EFFORT
+            ReliabilityPolicy.RELIABLE if reliability == "reliable" else ReliabilityPolicy.BEST_EFFORT
         ),
         durability=DurabilityPolicy.VOLATILE,
     )

@@ -71,9 +71,7 @@ class WatchedNode:
         if not compare:
             return
         if self._topic.has_labels:
-            node.create_subscription(
-                LabelInfo, f"{self.full_name}/label_info", self._on_labels, LATCHED_QOS
-            )
+            node.create_subscription(LabelInfo, f"{self.full_name}/label_info", self._on_labels, LATCHED_QOS)
         node.create_subscription(
             self._topic.message_type,
             f"{self.full_name}/{self._topic.name}",
@@ -112,6 +110,4 @@ class WatchedNode:
         self._monitor.add_result(self._task, self._name, stamp_ns, result, time.monotonic())
 
     def _complain(self, topic: str, error: AdcpError) -> None:
-        self._node.get_logger().error(
-            f"{topic}: message not understood: {error}", throttle_duration_sec=5.0
-        )
+        self._node.get_logger().error(f"{topic}: message not understood: {error}", throttle_duration_sec=5.0)

@@ -114,6 +114,4 @@ class FrameWorker:
         with self._lock:
             self._account.settle(outcome)
             account = Account(self._account.received, dict(self._account.counts))
-        self._settled(
-            FrameTiming(arrival.stamp_ns, outcome, stages_ms, end_to_end_ms, reason), account
-        )
+        self._settled(FrameTiming(arrival.stamp_ns, outcome, stages_ms, end_to_end_ms, reason), account)
