@@ -74,7 +74,10 @@ def test_a_loop_after_a_lost_result_is_a_new_round_not_a_late_result() -> None:
     # Lap 2: the baseline speaks of the stamp again, so the candidate that follows belongs to lap 2.
     found.add("baseline", 1, "lap 2", 3.0)
     assert found.add("candidate", 1, "lap 2", 3.1) == ("lap 2", "lap 2")
-    assert (found.pairs, found.unpaired, found.late) == (1, 1, 0)
+    # And lap 1 is over for good: a candidate that is first in lap 3 is not lap 1's, come late.
+    found.add("candidate", 1, "lap 3", 4.0)
+    assert found.add("baseline", 1, "lap 3", 4.1) == ("lap 3", "lap 3")
+    assert (found.pairs, found.unpaired, found.late) == (2, 1, 0)
 
 
 def test_a_given_up_stamp_is_forgotten_in_time() -> None:
