@@ -17,7 +17,7 @@ from vision_msgs.msg import Detection2DArray
 rclpy.init()
 node = rclpy.create_node("probe")
 for kind in (CompressedImage, Detection2DArray):
-    node.create_publisher(kind, "~/probe", 1).publish(kind())
+    node.create_publisher(kind, f"~/{kind.__name__}", 1).publish(kind())
 node.destroy_node()
 rclpy.shutdown()
 """
