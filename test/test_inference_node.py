@@ -240,6 +240,19 @@ def test_a_rejected_variant_loads_when_told_to(tmp_path: Path, ear: Ear) -> None
         assert node.stop() == 0
 
 
+def test_an_overlay_is_drawn_for_who_looks(tmp_path: Path, ear: Ear) -> None:
+    model = write_detector(tmp_path / "model")
+    publisher = ear.node.create_publisher(Image, "/image", 1)
+    ear.listen("/detection/overlay", Image)
+    with node_process("detection_node", "-p", f"model:={model}", log=tmp_path / "log"):
+        message = image_message(draw_scene(0), STAMP_NS)
+        overlays = ear.heard["/detection/overlay"]
+        ear.wait_for(lambda: overlays, lambda: publisher.publish(message))
+        assert overlays[-1].header == message.header
+        assert (overlays[-1].encoding, overlays[-1].step) == ("bgr8", 3 * 128)
+        assert overlays[-1].data != message.data  # something was drawn
+
+
 def test_a_publisher_that_does_not_fit_is_named_with_its_policy(tmp_path: Path, ear: Ear) -> None:
     model = write_detector(tmp_path / "model")
     profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)

@@ -4,27 +4,20 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 
-import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from ad_compressed_perception.errors import ResultError
 from ad_compressed_perception.image import decode_image
+from ad_compressed_perception.messages.picture import to_image
 from ad_compressed_perception.results import LabelMask
 
 
 def to_message(mask: LabelMask, header: Header) -> Image:
     """Return the label ids as a mono8 image of the source's size under the source's header."""
-    height, width = mask.label_ids.shape
-    message = Image(header=header, height=height, width=width, encoding="mono8", step=width)
-    # rclpy assigns array('B') by reference; any other sequence would be checked element by element.
-    data = array("B")
-    data.frombytes(np.ascontiguousarray(mask.label_ids).data)
-    message.data = data
-    return message
+    return to_image(mask.label_ids, "mono8", header)
 
 
 def from_message(message: Image, labels: Sequence[str]) -> LabelMask:

@@ -18,9 +18,10 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import CompressedImage, Image
 
 from ad_compressed_perception.errors import AdcpError, ManifestError
-from ad_compressed_perception.image import decode_image
+from ad_compressed_perception.image import Frame, decode_image, to_bgr8
 from ad_compressed_perception.manifest import describe_validation_error, load_manifest
 from ad_compressed_perception.messages import timing as timing_message
+from ad_compressed_perception.messages.picture import to_image
 from ad_compressed_perception.nodes import parameters
 from ad_compressed_perception.nodes.health import NodeHealth
 from ad_compressed_perception.nodes.options import (
@@ -32,6 +33,7 @@ from ad_compressed_perception.nodes.options import (
 from ad_compressed_perception.nodes.qos import TIMING_QOS, describe_incompatible_qos, image_qos
 from ad_compressed_perception.nodes.worker import Arrival, FrameWorker
 from ad_compressed_perception.pipeline import Pipeline, open_pipeline
+from ad_compressed_perception.report.overlay import draw_result
 from ad_compressed_perception.tasks import TASKS
 from ad_compressed_perception.timing import Account, FrameTiming, NodeReport
 
@@ -63,6 +65,7 @@ class InferenceNode(LifecycleNode):
         self._worker: FrameWorker | None = None
         self._subscription: Any = None
         self._timing_publisher: Publisher | None = None
+        self._overlay_publisher: Publisher | None = None
         self._new_settings: Any = None
         self._reference_is_publish_time = False
         self._start = StartOptions(**parameters.values(self, StartOptions))
@@ -106,6 +109,7 @@ class InferenceNode(LifecycleNode):
             self.get_logger().error(f"configure refused: {error}")
             return TransitionCallbackReturn.FAILURE
         self._timing_publisher = self.create_publisher(timing_message.DiagnosticArray, "~/timing", TIMING_QOS)
+        self._overlay_publisher = self.create_publisher(Image, "~/overlay", 1)
         self.create_result_publishers(self._pipeline)
         self._is_configured = True
         self.health.describe_model(self._pipeline)
@@ -182,6 +186,9 @@ class InferenceNode(LifecycleNode):
         if self._timing_publisher is not None:
             self.destroy_publisher(self._timing_publisher)
             self._timing_publisher = None
+        if self._overlay_publisher is not None:
+            self.destroy_publisher(self._overlay_publisher)
+            self._overlay_publisher = None
         self.health.forget_model()
 
     # A frame's way ------------------------------------------------------------------------------
@@ -217,11 +224,19 @@ class InferenceNode(LifecycleNode):
         result, stages_ms = pipeline.run(frame)
         publish = perf_counter()
         self.publish_result(result, arrival.message.header)
+        published = perf_counter()
+        self._publish_overlay(frame, result, arrival.message.header)
         return {
             "decode": (decoded - start) * 1e3,
             **stages_ms,
-            "publish": (perf_counter() - publish) * 1e3,
+            "publish": (published - publish) * 1e3,
         }
+
+    def _publish_overlay(self, frame: Frame, result: Any, header: Any) -> None:
+        """Draw the result on its frame, only when somebody looks; counts into no stage."""
+        publisher = self._overlay_publisher
+        if publisher is not None and publisher.get_subscription_count():
+            publisher.publish(to_image(draw_result(to_bgr8(frame), result), "bgr8", header))
 
     def _subscription_topic(self) -> str:
         subscription = self._subscription
