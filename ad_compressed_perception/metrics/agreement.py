@@ -9,12 +9,14 @@ added to another of its kind (counts add up, means are weighted by frames) and h
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.errors import DataError
+from ad_compressed_perception.metrics.iou import iou_per_class
 from ad_compressed_perception.metrics.path_offset import (
     checked_points,
     lateral_offsets_m,
@@ -200,13 +202,8 @@ class SegmentationAgreement:
     @property
     def per_class_iou(self) -> dict[str, float]:
         """Intersection over union of each label that either side has."""
-        shared = np.diag(self.confusion)
-        union = self.confusion.sum(axis=0) + self.confusion.sum(axis=1) - shared
-        return {
-            label: float(shared[index] / union[index])
-            for index, label in enumerate(self.labels)
-            if union[index]
-        }
+        values = zip(self.labels, iou_per_class(self.confusion).tolist(), strict=True)
+        return {label: value for label, value in values if not math.isnan(value)}
 
     @property
     def miou(self) -> float:
