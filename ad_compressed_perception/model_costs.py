@@ -17,12 +17,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ad_compressed_perception.backends.base import TensorSpec
+from ad_compressed_perception.backends.denormals import count_denormals
 from ad_compressed_perception.backends.onnx_layers import graph_nodes, is_compute, read_onnx
 
 if TYPE_CHECKING:
@@ -34,12 +35,19 @@ Shape = tuple[int | None, ...]
 _CONVOLUTIONS = {"Conv": (0, 1), "FusedConv": (0, 1), "ConvInteger": (0, 1), "QLinearConv": (0, 3)}
 _TRANSPOSED = {"ConvTranspose": (0, 1)}
 _PRODUCTS = {
-    **{"MatMul": (0, 1), "Gemm": (0, 1), "FusedMatMul": (0, 1), "MatMulInteger": (0, 1)},
-    **{"QLinearMatMul": (0, 3), "QGemm": (0, 3)},
+    **dict.fromkeys(("MatMul", "Gemm", "FusedMatMul", "MatMulInteger"), (0, 1)),
+    **dict.fromkeys(("QLinearMatMul", "QGemm"), (0, 3)),
 }
 _BIAS_INPUT = {"Conv": 2, "FusedConv": 2, "ConvTranspose": 2, "Gemm": 2, "QLinearConv": 8, "QGemm": 6}
 _PASSES_WEIGHTS_ON = frozenset(
     {"DequantizeLinear", "QuantizeLinear", "Cast", "Identity", "Transpose", "Reshape"}
+)
+_FUSIBLE = frozenset(
+    {
+        *("Relu", "LeakyRelu", "PRelu", "Clip", "Elu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh"),
+        *("BatchNormalization", "Add", "Sub", "Mul", "Div", "Dropout", "Identity"),
+        *("QuantizeLinear", "DequantizeLinear"),
+    }
 )
 _OPSET_WITH_DATA_PROPAGATION = 13
 
@@ -55,6 +63,8 @@ class LayerCost:
         output_shape: None where a dimension is not known before the model runs.
         macs: multiply-accumulates of one inference; None where the shapes are not known.
         parameters: elements of its weight and bias; 0 for a product of two activations.
+        absorbs: names of the nodes that follow it alone (activation, normalisation, ...) and of their
+            outputs: a runtime that fuses them may name the fused layer after any of these.
     """
 
     name: str
@@ -63,6 +73,7 @@ class LayerCost:
     output_shape: Shape
     macs: int | None
     parameters: int
+    absorbs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,8 @@ class ModelCosts:
         macs: sum over the layers whose shapes are known.
         layers_without_macs: convolutions and matrix products whose shapes are not known.
         parameters: elements of all weights, biases and other float constants.
+        denormal_weights: how many of them are float32 below the smallest normal number; see
+            backends/denormals.py for what they cost.
         layers: convolutions and matrix products.
         inputs: graph inputs.
         outputs: graph outputs.
@@ -93,6 +106,7 @@ class ModelCosts:
     macs: int
     layers_without_macs: int
     parameters: int
+    denormal_weights: int
     layers: tuple[LayerCost, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -117,8 +131,17 @@ def model_costs(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None =
     _fix_input_shapes(inputs, input_shapes or {})
     shapes = _shapes(model)
     producers = {name: node for node in model.graph.node for name in node.output}
+    consumers: dict[str, list[NodeProto]] = {}
+    for node in graph_nodes(model.graph):
+        for name in node.input:
+            consumers.setdefault(name, []).append(node)
     layers = tuple(
-        _layer_cost(node, shapes, weights, producers) for node in graph_nodes(model.graph) if is_compute(node)
+        replace(
+            _layer_cost(node, shapes, weights, producers),
+            absorbs=_absorbs(node, weights, producers, consumers),
+        )
+        for node in graph_nodes(model.graph)
+        if is_compute(node)
     )
     return ModelCosts(
         file=path,
@@ -130,6 +153,7 @@ def model_costs(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None =
         macs=sum(layer.macs or 0 for layer in layers),
         layers_without_macs=sum(layer.macs is None for layer in layers),
         parameters=_count_parameters(model.graph),
+        denormal_weights=count_denormals(model),
         layers=layers,
         inputs=specs,
         outputs=output_specs,
@@ -210,6 +234,25 @@ def _layer_cost(
         macs=_macs(node, shapes),
         parameters=parameters,
     )
+
+
+def _absorbs(
+    node: NodeProto,
+    weights: set[str],
+    producers: dict[str, NodeProto],
+    consumers: dict[str, list[NodeProto]],
+) -> tuple[str, ...]:
+    """Follow a layer's output while one elementwise node alone takes it, its other inputs constant."""
+    names: list[str] = []
+    while True:
+        output = node.output[0] if node.output else ""
+        followers = consumers.get(output, [])
+        if len(followers) != 1 or followers[0].op_type not in _FUSIBLE:
+            return tuple(names)
+        node = followers[0]
+        if not all(name == output or _is_constant(name, weights, producers) for name in node.input):
+            return tuple(names)
+        names += [node.name, node.output[0]]
 
 
 def _weight_index(node: NodeProto) -> int:

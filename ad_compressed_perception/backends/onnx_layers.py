@@ -172,8 +172,11 @@ def precision_name(element_type: int) -> str:
         TensorProto.DOUBLE: "fp64",
         TensorProto.UINT8: "int8",
     }
+    for kind, name in names.items():
+        if kind == element_type:
+            return name
     try:
-        return names.get(element_type) or TensorProto.DataType.Name(element_type).lower()  # type: ignore[arg-type]
+        return str(TensorProto.DataType.Name(element_type)).lower()
     except ValueError:
         return "unknown"
 

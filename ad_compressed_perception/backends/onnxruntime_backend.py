@@ -25,6 +25,7 @@ from ad_compressed_perception.backends.base import (
     TensorSpec,
     executed_precision,
 )
+from ad_compressed_perception.backends.denormals import flush_denormals, has_external_data
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
 from ad_compressed_perception.backends.messages import one_line
 from ad_compressed_perception.backends.onnx_layers import (
@@ -39,10 +40,13 @@ CPU = "CPUExecutionProvider"
 PROVIDERS = {"cpu": CPU, "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 _FATAL_ONLY = 4
 _EXTERNAL_FROM_BYTES = "64"
+_INTEGERS = tuple(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))
 _DTYPES = {
-    **{"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"},
-    **{f"tensor({kind}{bits})": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
     "tensor(bool)": "bool",
+    **{f"tensor({name})": name for name in _INTEGERS},
 }
 
 
@@ -59,6 +63,9 @@ class OnnxRuntimeOptions(BackendOptions):
         False, description="idle threads burn their core; faster alone, slower for all as soon as nets share"
     )
     graph_optimization: Literal["all", "extended", "basic", "none"] = "all"
+    flush_denormals: bool = Field(
+        True, description="load weights below 1.2e-38 as zero; they change no result and may slow it manyfold"
+    )
     warmup_runs: int = Field(3, ge=0, le=1000, description="runs on zeros before the first frame")
     strict: bool = Field(False, description="refuse to run on another provider than the one asked for")
     trt_fp16: bool = Field(False, description="tensorrt: allow half precision")
@@ -79,6 +86,10 @@ class OnnxRuntimeSession(Session):
         self._provider_chain = _provider_chain(runtime, options)
         start = perf_counter()
         source = read_onnx(model)
+        # A file as it is unless weights were changed: then the runtime is given the changed bytes.
+        self._source: str | bytes = str(model)
+        if options.flush_denormals and not has_external_data(source) and flush_denormals(source):
+            self._source = source.SerializeToString()
         self._layers: list[LayerRecord] | None = None
         plain = is_plain_float32(source)
         if plain or options.provider == "tensorrt":
@@ -169,7 +180,7 @@ class OnnxRuntimeSession(Session):
     def _open(self, wanted: Any = None) -> Any:
         try:
             return self._runtime.InferenceSession(
-                str(self._model), wanted or self._session_options(), providers=self._provider_chain
+                self._source, wanted or self._session_options(), providers=self._provider_chain
             )
         # The runtime's exception classes have no common base but Exception.
         except Exception as error:
@@ -230,7 +241,8 @@ def _import_runtime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise BackendError(
-            f"backend 'onnxruntime' needs the package onnxruntime, or for GPUs the extra [gpu]: {one_line(error)}"
+            "backend 'onnxruntime' needs the package onnxruntime, or for GPUs the extra [gpu]: "
+            f"{one_line(error)}"
         ) from error
     return onnxruntime
 

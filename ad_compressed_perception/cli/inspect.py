@@ -1,0 +1,161 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""``adcp inspect``: what is in a model file and what the runtime really executes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ad_compressed_perception.cli.exit_codes import ExitCode
+from ad_compressed_perception.errors import AdcpError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ad_compressed_perception.inspection import Inspection
+
+SCHEMA = "adcp-inspect/1"
+
+
+def inspect(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL_DIR|FILE", help="Folder with model.yaml, or an ONNX file.")
+    ],
+    variant: Annotated[
+        str | None, typer.Option(metavar="VARIANT", help="Only this variant; all of them by default.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="Compile with this backend instead of the variant's own.")
+    ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where compressed variants are; $ADCP_WORK or ./adcp_work by default."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Show precision and kernel of every executed layer, integer coverage, MACs, parameters and size.
+
+    Without --variant all variants are summed up and the baseline's layers are listed. Rejected
+    variants may be inspected.
+    """
+    import json
+
+    from ad_compressed_perception.cli.output import table_console
+
+    name, shown, inspections, errors = _inspect_all(model, variant, backend, work)
+    if as_json:
+        document: dict[str, Any] = {
+            "schema": SCHEMA,
+            "model": name,
+            "variants": {key: found.summary() for key, found in inspections.items()},
+            "errors": errors,
+            "layers": {"variant": shown, "rows": inspections[shown].layer_rows()},
+        }
+        print(json.dumps(document, indent=2, allow_nan=False))
+    else:
+        console = table_console()
+        _print_summary(console, name, inspections, errors)
+        _print_layers(console, inspections[shown])
+    raise typer.Exit(ExitCode.ERROR if errors else ExitCode.OK)
+
+
+def _inspect_all(
+    model: Path, variant: str | None, backend: str | None, work: Path | None
+) -> tuple[str, str, dict[str, Inspection], dict[str, str]]:
+    """Return the model's name, whose layers to list, the inspections and what could not be inspected."""
+    from ad_compressed_perception.cli.models import open_model
+    from ad_compressed_perception.cli.output import find_all
+    from ad_compressed_perception.inspection import DEFAULT_BACKEND, inspect_file, inspect_variant
+    from ad_compressed_perception.manifest import MANIFEST_NAME
+
+    if model.name != MANIFEST_NAME and not model.is_dir() and model.suffix:
+        if variant is not None:
+            raise typer.BadParameter("--variant needs a model folder, not a file")
+        found = inspect_file(model, backend=backend or DEFAULT_BACKEND)
+        return model.name, model.name, {model.name: found}, {}
+    manifest = open_model(model, work, variant)
+    shown = variant or manifest.baseline
+    owners = {shown: manifest} if variant else find_all(manifest, work)
+    inspections = {shown: inspect_variant(owners[shown], shown, backend=backend)}
+    errors = {}
+    for name, owner in owners.items():
+        if name == shown:
+            continue
+        try:
+            inspections[name] = inspect_variant(owner, name, backend=backend)
+        # A lost file or a runtime that is not installed here must not hide the other variants.
+        except AdcpError as error:
+            errors[name] = str(error)
+    return manifest.name, shown, inspections, errors
+
+
+def _print_summary(
+    console: Console, name: str, inspections: dict[str, Inspection], errors: dict[str, str]
+) -> None:
+    from rich.table import Table
+
+    table = Table(title=name, title_justify="left")
+    for title in ("variant", "backend", "precision", "integer", "size KiB", "MMAC", "parameters", "opset"):
+        table.add_column(title, justify="left" if title in ("variant", "backend", "precision") else "right")
+    table.add_column("verdict")
+    for key, found in inspections.items():
+        costs, info = found.costs, found.info
+        unknown = " +?" if costs.layers_without_macs else ""
+        table.add_row(
+            key,
+            f"{info.backend} {info.provider.removesuffix('ExecutionProvider')}",
+            info.precision,
+            f"{found.integer_layers}/{found.compute_layers}",
+            f"{costs.size_bytes / 1024:,.0f}",
+            f"{costs.macs / 1e6:,.1f}{unknown}",
+            f"{costs.parameters:,}",
+            str(costs.opset),
+            found.verdict.status if found.verdict else "-",
+        )
+    console.print(table)
+    for found in inspections.values():
+        if found.costs.layers_without_macs:
+            console.print(
+                f"{found.name}: sizes of {found.costs.layers_without_macs} layers are not known before "
+                "the model runs; their MACs are not counted"
+            )
+        if found.costs.denormal_weights:
+            console.print(
+                f"{found.name}: {found.costs.denormal_weights:,} weights are denormal (below 1.2e-38); "
+                "runtimes that do not flush them to zero may run many times slower"
+            )
+    for key, message in errors.items():
+        console.print(f"{key}: not inspected: {message}", highlight=False, markup=False)
+
+
+def _print_layers(console: Console, found: Inspection) -> None:
+    from rich.table import Table
+
+    info = found.info
+    for title, specs in (("input", info.inputs), ("output", info.outputs)):
+        for spec in specs:
+            shape = ", ".join("?" if size is None else str(size) for size in spec.shape)
+            console.print(f"{title} {spec.name}: {spec.dtype}[{shape}]", highlight=False, markup=False)
+    table = Table(
+        title=f"layers of {found.name} as {info.backend} {info.version} runs them", title_justify="left"
+    )
+    table.add_column("#", justify="right")
+    for title in ("layer", "operator", "precision", "kernel"):
+        table.add_column(title, overflow="fold")
+    table.add_column("kMAC", justify="right")
+    for index, layer in enumerate(found.layers):
+        record = layer.record
+        table.add_row(
+            str(index),
+            record.name.partition(",")[0],
+            record.operator,
+            record.precision,
+            record.kernel,
+            "" if layer.macs is None else f"{layer.macs / 1e3:,.0f}",
+        )
+    console.print(table, markup=False)

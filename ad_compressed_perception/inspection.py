@@ -1,0 +1,166 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Looking into a model: what its file holds and what a runtime makes of it, layer by layer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ad_compressed_perception.backends import create_backend
+from ad_compressed_perception.backends.base import LayerRecord, SessionInfo
+from ad_compressed_perception.manifest import Manifest, Verdict
+from ad_compressed_perception.model_costs import LayerCost, ModelCosts, model_costs
+
+DEFAULT_BACKEND = "onnxruntime"
+# What runtimes append to a node's name when they rewrite it for a memory layout or for integers.
+_REWRITTEN = re.compile(r"(_nchwc|_nhwc|_token_\d+|_quant|/WithoutBiases)$")
+
+
+@dataclass(frozen=True)
+class InspectedLayer:
+    """A layer of the executed graph with the cost of the file's layer it stems from.
+
+    Attributes:
+        record: what the runtime says of the layer.
+        macs: multiply-accumulates; None for a layer that has none, or whose origin cannot be told.
+    """
+
+    record: LayerRecord
+    macs: int | None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One model file as written and as executed.
+
+    Attributes:
+        name: the variant's name, or the file's.
+        costs: counted on the file.
+        info: what the backend says of the loaded model.
+        layers: of the executed graph, in its order.
+        verdict: of the accept gate; None for a baseline or a file without a manifest.
+    """
+
+    name: str
+    costs: ModelCosts
+    info: SessionInfo
+    layers: tuple[InspectedLayer, ...]
+    verdict: Verdict | None = None
+
+    @property
+    def compute_layers(self) -> int:
+        """Convolutions and matrix products that are executed."""
+        return sum(layer.record.is_compute for layer in self.layers)
+
+    @property
+    def integer_layers(self) -> int:
+        """How many of them run as integer kernels."""
+        return sum(layer.record.is_integer for layer in self.layers)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures as plain values for JSON."""
+        costs, info = self.costs, self.info
+        return {
+            "file": str(costs.file),
+            "size_bytes": costs.size_bytes,
+            "opset": costs.opset,
+            "ir_version": costs.ir_version,
+            "operators": costs.operators,
+            "macs": costs.macs,
+            "layers_without_macs": costs.layers_without_macs,
+            "parameters": costs.parameters,
+            "denormal_weights": costs.denormal_weights,
+            "inputs": [asdict(spec) for spec in info.inputs],
+            "outputs": [asdict(spec) for spec in info.outputs],
+            "backend": info.backend,
+            "backend_version": info.version,
+            "requested_provider": info.requested_provider,
+            "provider": info.provider,
+            "precision": info.precision,
+            "integer_coverage": info.integer_coverage,
+            "compute_layers": self.compute_layers,
+            "integer_layers": self.integer_layers,
+            "load_ms": round(info.load_ms, 3),
+            "verdict": self.verdict.model_dump() if self.verdict else None,
+        }
+
+    def layer_rows(self) -> list[dict[str, Any]]:
+        """Return the executed layers as plain values for JSON."""
+        return [{**asdict(layer.record), "macs": layer.macs} for layer in self.layers]
+
+
+def inspect_file(
+    path: Path,
+    *,
+    backend: str = DEFAULT_BACKEND,
+    options: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    verdict: Verdict | None = None,
+) -> Inspection:
+    """Inspect an ONNX file.
+
+    Args:
+        path: the file.
+        backend: the runtime that compiles it.
+        options: the backend's options.
+        name: what to call it; the file's name by default.
+        input_shapes: sizes for dynamic inputs, see model_costs.
+        verdict: of its accept gate.
+
+    Raises:
+        BackendError: the file is missing or not ONNX, or the backend cannot load it.
+    """
+    costs = model_costs(path, input_shapes)
+    runtime = create_backend(backend)
+    # Nothing is timed here, so the runs that warm a model up would only cost time.
+    quiet = {"warmup_runs": 0} if "warmup_runs" in runtime.options_type.model_fields else {}
+    session = runtime.load(path, {**(options or {}), **quiet})
+    try:
+        layers = _with_costs(session.layers(), costs.layers)
+        return Inspection(name or path.name, costs, session.info, layers, verdict)
+    finally:
+        session.close()
+
+
+def inspect_variant(manifest: Manifest, name: str, *, backend: str | None = None) -> Inspection:
+    """Inspect a variant, also a rejected one, on its own backend or on another.
+
+    Raises:
+        AdcpError: the variant's file is missing or altered, or the backend cannot load it.
+    """
+    variant = manifest.variant(name)
+    path = manifest.checked_path(name, allow_rejected=True)
+    runtime = backend or variant.backend
+    shapes = {manifest.input.name: manifest.input.shape} if manifest.input.name else {}
+    return inspect_file(
+        path,
+        backend=runtime,
+        options=variant.options if runtime == variant.backend else None,
+        name=name,
+        input_shapes=shapes,
+        verdict=variant.verdict,
+    )
+
+
+def _with_costs(records: list[LayerRecord], costs: tuple[LayerCost, ...]) -> tuple[InspectedLayer, ...]:
+    by_name = {name: cost for cost in costs for name in cost.absorbs if name}
+    by_name |= {cost.output: cost for cost in costs} | {cost.name: cost for cost in costs}
+    taken: set[str] = set()
+    layers = []
+    for record in records:
+        macs = None
+        if record.is_compute:
+            # A fused layer lists all the nodes it was made of; the first product among them is it.
+            for part in record.name.split(","):
+                cost = by_name.get(_REWRITTEN.sub("", part)) or by_name.get(part)
+                if cost is not None and cost.output not in taken:
+                    taken.add(cost.output)
+                    macs = cost.macs
+                    break
+        layers.append(InspectedLayer(record, macs))
+    return tuple(layers)
