@@ -1,0 +1,30 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Finding a model and its variants from what is written on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ad_compressed_perception.compression.workspace import find_variants
+from ad_compressed_perception.manifest import Manifest, load_manifest
+
+
+def open_model(path: str | Path, work: Path | None, variant: str | Sequence[str] | None) -> Manifest:
+    """Return a model's manifest that has the wanted variants.
+
+    A variant that MODEL_DIR/model.yaml does not have is looked for in the work folder, in
+    WORK/<name>/model.yaml, if that is of the same model (name and baseline file).
+
+    Args:
+        path: model folder or its model.yaml.
+        work: work folder; None for ``$ADCP_WORK`` or ``./adcp_work``.
+        variant: the variant wanted, or several; None or empty for the baseline.
+
+    Raises:
+        ManifestError: no model there, or no such variant in either folder.
+    """
+    manifest = load_manifest(path)
+    names = [variant] if isinstance(variant, str) else list(variant or [])
+    return find_variants(manifest, work, [name for name in names if name])

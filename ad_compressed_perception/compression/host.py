@@ -1,0 +1,70 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the processor can do with 8-bit integers, and which versions of the tools did the work."""
+
+from __future__ import annotations
+
+import platform
+import re
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+# Instruction sets that decide how fast and how exactly 8-bit products are summed.
+_RELEVANT = re.compile(r"^(avx2|avx512f|avx512bw|\w*vnni|amx_\w+|avx512_bf16|asimd|asimddp|i8mm|bf16|sve2?)$")
+_TOOLS = ("ad_compressed_perception", "numpy", "onnx", "onnxruntime", "onnxslim", "openvino")
+
+
+@dataclass(frozen=True)
+class HostInfo:
+    """The processor that a model is compressed and measured on.
+
+    Attributes:
+        machine: architecture, such as x86_64 or aarch64.
+        cpu: the processor's name, empty where the system does not tell.
+        isa: its instruction sets that matter for small numbers, sorted.
+    """
+
+    machine: str
+    cpu: str
+    isa: tuple[str, ...]
+
+    @property
+    def saturates_u8s8(self) -> bool:
+        """Whether sums of unsigned times signed 8-bit products may overflow 16 bits here.
+
+        x86 without VNNI multiplies with VPMADDUBSW, which adds pairs of products with saturation at
+        16 bits; 7-bit weights avoid it. VNNI and ARM's dot products add in 32 bits. Where an x86's
+        abilities are unknown the careful answer is yes.
+        """
+        is_x86 = self.machine.lower() in ("x86_64", "amd64", "i386", "i686", "x86")
+        return is_x86 and not any("vnni" in name or name == "amx_int8" for name in self.isa)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the fields for a manifest."""
+        return {**asdict(self), "isa": list(self.isa)}
+
+
+def read_host(cpuinfo: Path = Path("/proc/cpuinfo")) -> HostInfo:
+    """Describe this processor from the system's own words; unknown parts stay empty."""
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    flags = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", text, re.MULTILINE)
+    name = re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE)
+    found = {flag for flag in (flags[1].split() if flags else []) if _RELEVANT.match(flag)}
+    return HostInfo(
+        platform.machine(), name[1].strip() if name else platform.processor(), tuple(sorted(found))
+    )
+
+
+def tool_versions() -> dict[str, str]:
+    """Return the installed versions of this package and of the tools it compresses with."""
+    found = {}
+    for name in _TOOLS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,77 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a compression pass is: options in, one changed graph out, and a record of what it did."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from ad_compressed_perception.compression.host import HostInfo
+from ad_compressed_perception.errors import RecipeError
+from ad_compressed_perception.manifest import Manifest, StrictModel, describe_validation_error
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+Feeds = dict[str, NDArray[Any]]
+Advance = Callable[[int, int], None]
+
+
+class PassOptions(StrictModel):
+    """Base of each pass's options; unknown keys are refused by name."""
+
+
+@dataclass
+class PassContext:
+    """What a pass may use besides the graph.
+
+    Attributes:
+        manifest: the model being compressed.
+        feeds: starts a new round over the calibration frames as model inputs; every array is a copy
+            of its own. Raises DataError where a frame cannot be read.
+        frames: how many frames such a round yields, at least 1.
+        host: the processor at hand.
+        scratch: an empty folder for temporary files, removed afterwards.
+        notes: facts for the report, written by the pass.
+        advance: tells the progress bar (done, total).
+    """
+
+    manifest: Manifest
+    feeds: Callable[[], Iterator[Feeds]]
+    frames: int
+    host: HostInfo
+    scratch: Path
+    notes: dict[str, Any] = field(default_factory=dict)
+    advance: Advance = lambda done, total: None
+
+
+class Pass(ABC):
+    """One step of a recipe. Third parties register theirs in the entry-point group of passes."""
+
+    name: ClassVar[str]
+    options_type: ClassVar[type[PassOptions]] = PassOptions
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        """Validate the options; raise RecipeError naming the wrong key and the known ones."""
+        try:
+            self.options: Any = self.options_type.model_validate(dict(options or {}))
+        except ValidationError as error:
+            known = ", ".join(self.options_type.model_fields) or "none"
+            raise RecipeError(
+                f"pass {self.name!r}: {describe_validation_error(error)}; known options: {known}"
+            ) from error
+
+    @abstractmethod
+    def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
+        """Return the changed model; may change ``model`` in place.
+
+        Raises:
+            AdcpError: the model cannot take this pass; one line that names the operator or tensor.
+        """

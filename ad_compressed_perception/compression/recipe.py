@@ -1,0 +1,171 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The recipe: which passes, calibrated and verified on how many frames, accepted on which terms."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ad_compressed_perception.compression.passes.base import Pass
+from ad_compressed_perception.errors import RecipeError
+from ad_compressed_perception.manifest import (
+    StrictModel,
+    describe_validation_error,
+    read_yaml_mapping,
+)
+from ad_compressed_perception.registry import PASSES, find
+from ad_compressed_perception.resources import config_folder
+
+SCHEMA = "adcp-recipe/1"
+
+
+class CalibrationSpec(StrictModel):
+    """Frames that the passes may look at."""
+
+    frames: int = Field(64, ge=1, le=10000, description="frames to calibrate on")
+    stride: int = Field(1, ge=1, description="use every so many-th frame of the source only")
+
+
+class VerifySpec(StrictModel):
+    """Frames that the variant is judged on, none of them used for calibration."""
+
+    frames: int = Field(100, ge=1, le=100000, description="frames to verify on")
+    iou: float = Field(0.5, gt=0.0, le=1.0, description="detection: overlap of a matching pair")
+    lateral_tolerance_m: float = Field(
+        0.10, gt=0.0, description="planning: lateral offset up to which a path agrees, metres"
+    )
+
+
+class AcceptSpec(StrictModel):
+    """Terms on which a variant is accepted; a limit that is absent is not asked for."""
+
+    max_drop: float = Field(
+        0.05, ge=0.0, le=1.0, description="largest loss of agreement with the baseline"
+    )
+    min_frames: int = Field(
+        20, ge=2, description="fewer telling frames settle nothing about the agreement"
+    )
+    min_speedup: float | None = Field(
+        None, gt=0.0, description="least baseline/variant ratio of median inference times"
+    )
+    max_size_ratio: float | None = Field(
+        None, gt=0.0, description="largest variant/baseline ratio of file sizes"
+    )
+    min_integer_coverage: float | None = Field(
+        None, ge=0.0, le=1.0, description="least share of products run as integer kernels"
+    )
+    max_p99_ms: float | None = Field(
+        None, gt=0.0, description="largest 99th percentile of the inference time, ms"
+    )
+
+
+class Recipe(StrictModel):
+    """One way to compress a model."""
+
+    schema_: Literal["adcp-recipe/1"] = Field(alias="schema")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="default variant name")
+    description: str = ""
+    passes: list[dict[str, dict[str, Any]]] = Field(min_length=1, description="in this order")
+    calibration: CalibrationSpec = Field(default_factory=CalibrationSpec)
+    verify: VerifySpec = Field(default_factory=VerifySpec)
+    backend: str = Field("onnxruntime", description="runtime of the variant")
+    options: dict[str, Any] = Field(default_factory=dict, description="the runtime's own options")
+    accept: AcceptSpec = Field(default_factory=AcceptSpec)
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    @field_validator("passes", mode="before")
+    @classmethod
+    def _one_key_each(cls, value: Any) -> Any:
+        """Turn ``- simplify``, ``- simplify:`` and ``- simplify: {...}`` into one form."""
+        if not isinstance(value, list):
+            raise ValueError("must be a list of passes")
+        entries = []
+        for entry in value:
+            pair = {entry: {}} if isinstance(entry, str) else entry
+            if not isinstance(pair, dict) or len(pair) != 1:
+                raise ValueError(f"each entry is one pass with its options, not {entry!r}")
+            ((name, options),) = pair.items()
+            entries.append({name: {} if options is None else options})
+        return entries
+
+    def build_passes(self) -> list[Pass]:
+        """Return the passes, options checked; raise RecipeError naming a wrong pass or option."""
+        return [
+            find(PASSES, name, RecipeError)(options)
+            for entry in self.passes
+            for name, options in entry.items()
+        ]
+
+
+class LoadedRecipe:
+    """A recipe with the text it was read from.
+
+    Attributes:
+        recipe: the checked recipe.
+        passes: its passes, ready to run.
+        path: the file.
+        text: the file's words.
+        sha256: hash of the text.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read a recipe; raise RecipeError in one line."""
+        data = read_yaml_mapping(path, "recipe", RecipeError)
+        try:
+            self.recipe = Recipe.model_validate(data)
+        except ValidationError as error:
+            raise RecipeError(
+                f"recipe {path}: {describe_validation_error(error)}{_known_keys(error)}"
+            ) from error
+        try:
+            self.passes = self.recipe.build_passes()
+        except RecipeError as error:
+            raise RecipeError(f"recipe {path}: {error}") from error
+        self.path = path
+        self.text = path.read_text(encoding="utf-8")
+        self.sha256 = hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def _known_keys(error: ValidationError) -> str:
+    """Return the keys known where an unknown one was met, as the end of a sentence."""
+    for finding in error.errors():
+        if finding["type"] == "extra_forbidden":
+            model: type[BaseModel] = Recipe
+            for part in finding["loc"][:-1]:
+                field = model.model_fields.get(str(part))
+                kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
+                inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+                if not inner:
+                    return ""
+                model = inner[0]
+            names = (field.alias or name for name, field in model.model_fields.items())
+            return f"; known: {', '.join(names)}"
+    return ""
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Return name and file of the recipes that come with the package."""
+    folder = config_folder("recipes")
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))} if folder else {}
+
+
+def load_recipe(spec: str) -> LoadedRecipe:
+    """Read a recipe by path or by the name of a shipped one.
+
+    Raises:
+        RecipeError: no such recipe, or a key, value, pass or option that is wrong; one line.
+    """
+    shipped = shipped_recipes()
+    if spec in shipped and not Path(spec).is_file():
+        return LoadedRecipe(shipped[spec])
+    path = Path(spec).expanduser()
+    if not path.is_file():
+        raise RecipeError(
+            f"no recipe {spec!r}: give a file or one of the shipped ones: {', '.join(shipped) or 'none'}"
+        )
+    return LoadedRecipe(path)

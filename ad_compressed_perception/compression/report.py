@@ -1,0 +1,135 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a compression found out, as a dictionary for machines and as tables for people."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ad_compressed_perception.compression.compress import CompressionResult
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+SCHEMA = "adcp-compress/1"
+
+
+def as_dict(result: CompressionResult) -> dict[str, Any]:
+    """Return the result as plain values (no NaN), for ``--json``."""
+    variant = result.variant
+    agreement, latency = result.verification.agreement, result.verification.latency
+    return _plain(
+        {
+            "schema": SCHEMA,
+            "model": result.manifest.name,
+            "task": result.manifest.task,
+            "variant": result.name,
+            "replaced": result.replaced,
+            "manifest": str(_manifest_path(result)),
+            "file": str(result.manifest.variant_path(result.name)),
+            "sha256": variant.sha256,
+            "backend": variant.backend,
+            "options": variant.options,
+            "precision": variant.precision,
+            "recipe": {
+                "name": result.recipe.recipe.name,
+                "path": str(result.recipe.path),
+                "sha256": result.recipe.sha256,
+            },
+            "source": result.source,
+            "calibration": variant.calibration.model_dump() if variant.calibration else None,
+            "passes": [asdict(record) for record in result.passes],
+            "size": {
+                "baseline_bytes": result.baseline_bytes,
+                "variant_bytes": result.variant_bytes,
+                "ratio": result.variant_bytes / result.baseline_bytes,
+            },
+            "coverage": {**asdict(result.coverage), "share": result.coverage.share},
+            "agreement": agreement.as_dict(),
+            "inference": latency.as_dict(),
+            "verdict": {"status": result.verdict.status, "reasons": list(result.verdict.reasons)},
+            "host": variant.provenance["host"],
+            "versions": variant.provenance["versions"],
+            "seconds": result.seconds,
+        }
+    )
+
+
+def _manifest_path(result: CompressionResult) -> Path:
+    return result.manifest.folder / "model.yaml"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def tables(result: CompressionResult) -> list[RenderableType]:
+    """Return what a person reads: the steps, the figures, the verdict."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    steps = Table("pass", "seconds", "operators", "notes", title=f"{result.manifest.name}: {result.name}")
+    for record in result.passes:
+        steps.add_row(
+            record.name,
+            f"{record.seconds:.1f}",
+            f"{record.nodes_before} -> {record.nodes_after}",
+            escape(", ".join(f"{key} {_short(value)}" for key, value in record.notes.items() if value != [])),
+        )
+    agreement, latency = result.verification.agreement, result.verification.latency
+    figures = Table("figure", "baseline", "variant", "ratio or interval")
+    figures.add_row(
+        "file size",
+        _kilobytes(result.baseline_bytes),
+        _kilobytes(result.variant_bytes),
+        f"{result.variant_bytes / result.baseline_bytes:.3f}",
+    )
+    figures.add_row(
+        "integer coverage", "", f"{result.coverage.integer}/{result.coverage.compute}", result.variant.precision
+    )
+    figures.add_row(
+        f"agreement: {agreement.measure}",
+        "1",
+        f"{agreement.score:.3f}",
+        f"drop {agreement.drop:.3f} ({agreement.drop_low:.3f} to {agreement.drop_high:.3f})",
+    )
+    figures.add_row(
+        "inference p50",
+        f"{latency.baseline_p50_ms:.2f} ms",
+        f"{latency.variant_p50_ms:.2f} ms",
+        f"{latency.speedup_p50:.2f}x ({latency.speedup_p50_low:.2f} to {latency.speedup_p50_high:.2f})",
+    )
+    figures.add_row(
+        "inference p99",
+        f"{latency.baseline_p99_ms:.2f} ms",
+        f"{latency.variant_p99_ms:.2f} ms",
+        f"{latency.speedup_p99:.2f}x",
+    )
+    return [steps, figures, *(escape(line) for line in _closing_lines(result))]
+
+
+def _closing_lines(result: CompressionResult) -> list[str]:
+    lines = [f"verdict: {result.verdict.status}"]
+    lines += [f"  - {reason}" for reason in result.verdict.reasons]
+    if result.verdict.status == "rejected":
+        lines.append("  kept, marked rejected: nothing loads it unless told to")
+    kept = "replaced the earlier variant of that name" if result.replaced else "written"
+    lines.append(f"{kept}: {result.manifest.variant_path(result.name)} ({result.seconds:.0f} s)")
+    return lines
+
+
+def _short(value: Any) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
+
+
+def _kilobytes(size: int) -> str:
+    return f"{size / 1000:,.0f} kB"
