@@ -47,6 +47,9 @@ class BagPlayerSettings(BaseModel):
     wait_for_subscribers: int = Field(
         1, ge=0, le=100, description="subscriptions to the image topic that must exist before the start"
     )
+    wait_timeout_s: float = Field(
+        0.0, ge=0.0, le=3600.0, description="begin without those still missing after so long; 0: never"
+    )
     qos_reliability: str = Field(
         "reliable", pattern="^(reliable|best_effort)$", description="reliable or best_effort"
     )
@@ -140,7 +143,14 @@ class BagPlayer(Node):
     def _wait_for_subscribers(self, publisher: Any, wait: Callable[[float], None]) -> None:
         wanted = self.settings.wait_for_subscribers
         said = False
-        while publisher.get_subscription_count() < wanted:
+        end = time.monotonic() + (self.settings.wait_timeout_s or float("inf"))
+        while (found := publisher.get_subscription_count()) < wanted:
+            if time.monotonic() >= end:
+                self.get_logger().warning(
+                    f"{publisher.topic_name} has {found} of {wanted} subscriptions: beginning without "
+                    "the others"
+                )
+                return
             if not said:
                 self.get_logger().info(f"waiting for {wanted} subscriptions to {publisher.topic_name}")
                 said = True

@@ -178,9 +178,10 @@ class InferenceNode(LifecycleNode):
             self._worker = None
 
     def _release(self) -> None:
-        self._is_configured = False
+        was_configured, self._is_configured = self._is_configured, False
         if self._pipeline is not None:
-            self.destroy_result_publishers()
+            if was_configured:
+                self.destroy_result_publishers()
             self._pipeline.close()
             self._pipeline = None
         if self._timing_publisher is not None:

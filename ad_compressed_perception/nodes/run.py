@@ -61,8 +61,8 @@ def run_process(build: Callable[[], Sequence[Node]], arguments: list[str] | None
     """
     nodes: Sequence[Node] = []
     code = 0
+    _initialise(arguments)
     try:
-        rclpy.init(args=arguments)
         nodes = build()
         started = [start(node) for node in nodes]
         if any(started):
@@ -76,6 +76,19 @@ def run_process(build: Callable[[], Sequence[Node]], arguments: list[str] | None
         print(f"error: {error}", file=sys.stderr)
         close_all(nodes)
         code = 1
+    except Exception:
+        if rclpy.ok():
+            raise
+        # A signal took the context away in the middle of a start: what failed of it is no error.
+        close_all(nodes)
     finally:
         rclpy.try_shutdown()
     sys.exit(code)
+
+
+def _initialise(arguments: list[str] | None) -> None:
+    try:
+        rclpy.init(args=arguments)
+    except Exception as error:  # rclpy has no public class for arguments or files it cannot read
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(1)
