@@ -120,6 +120,8 @@ class Variant(StrictModel):
     recipe: str | None = None
     calibration: CalibrationRecord | None = None
     verdict: Verdict | None = None
+    input: InputSpec | None = Field(None, description="where it differs from the model's input")
+    output: OutputSpec | None = Field(None, description="where it differs from the model's output")
     figures: dict[str, Any] = Field(default_factory=dict, description="measured on the compressing host")
     provenance: dict[str, Any] = Field(default_factory=dict, description="versions, host, hashes")
 
@@ -161,6 +163,19 @@ class Manifest(StrictModel):
             raise ManifestError(
                 f"model {self.name!r} has no variant {name!r}; it has: {', '.join(self.variants)}"
             ) from None
+
+    def for_variant(self, name: str) -> Manifest:
+        """Return the manifest as one variant sees it: with its own input and output, if it has any.
+
+        Raises:
+            ManifestError: there is no such variant.
+        """
+        variant = self.variant(name)
+        if variant.input is None and variant.output is None:
+            return self
+        return self.model_copy(
+            update={"input": variant.input or self.input, "output": variant.output or self.output}
+        )
 
     def variant_path(self, name: str) -> Path:
         """Absolute path of a variant's file, with environment variables expanded."""

@@ -75,7 +75,7 @@ def open_pipeline(
     chosen = manifest.variant(name)
     if task is not None and manifest.task != task:
         raise ManifestError(f"model {manifest.name!r} is for task {manifest.task!r}, not {task!r}")
-    built = create_task(manifest)
+    built = create_task(manifest.for_variant(name))
     path = manifest.checked_path(name, allow_rejected=allow_rejected)
     runtime = backend or chosen.backend
     base = chosen.options if runtime == chosen.backend else {}

@@ -115,3 +115,15 @@ def test_the_shipped_manifests_are_valid(name: str) -> None:
 def test_the_shipped_manifests_name_the_reference_files(shared_dir: Path, name: str) -> None:
     manifest = load_manifest(REFERENCE_MODELS / name)
     assert manifest.checked_path("fp32").is_relative_to(shared_dir)
+
+
+def test_a_variant_may_have_an_input_of_its_own(tmp_path: Path) -> None:
+    manifest = load_manifest(write_detector(tmp_path))
+    own = manifest.input.model_copy(update={"width": 32, "height": 32})
+    manifest.variants["small"] = manifest.variant("fp32").model_copy(update={"input": own})
+    save_manifest(manifest, tmp_path)
+    loaded = load_manifest(tmp_path)
+    assert loaded.for_variant("small").input.width == 32
+    assert loaded.for_variant("fp32") is loaded
+    assert loaded.for_variant("small").output == loaded.output
+    assert loaded.for_variant("small").folder == loaded.folder
