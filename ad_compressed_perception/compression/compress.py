@@ -18,6 +18,7 @@ from ad_compressed_perception.compression.host import HostInfo, read_host, tool_
 from ad_compressed_perception.compression.onnx_file import (
     check_model,
     finish_model,
+    input_name,
     one_line,
     read_model,
     stored_bytes,
@@ -32,6 +33,7 @@ from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.errors import AdcpError, ModelFileError
 from ad_compressed_perception.manifest import (
     CalibrationRecord,
+    InputSpec,
     Manifest,
     Variant,
     Verdict,
@@ -39,6 +41,7 @@ from ad_compressed_perception.manifest import (
 )
 from ad_compressed_perception.pipeline import Pipeline, open_pipeline
 from ad_compressed_perception.tasks import create_task
+from ad_compressed_perception.tasks.prepare import Preparer
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -148,13 +151,13 @@ def compress_model(
         host = read_host()
         with staging(target.folder) as scratch:
             model = read_model(source_path)
-            records, model = run_passes(model, recipe, baseline, samples, host, scratch, progress)
+            records, model, changed = run_passes(model, recipe, manifest, samples, host, scratch, progress)
             provenance = _provenance(manifest, recipe, samples, host)
             built = _write(model, provenance, scratch / "variant.onnx")
             runtime = backend or recipe.recipe.backend
             options = recipe.recipe.options if runtime == recipe.recipe.backend else {}
             progress("load", 0, 1)
-            variant = _load(manifest, built, chosen, runtime, options)
+            variant = _load(changed, built, chosen, runtime, options)
             try:
                 coverage = measure_coverage(variant.session)
                 progress("load", 1, 1)
@@ -184,6 +187,8 @@ def compress_model(
                     frames=len(samples.calibration),
                 ),
                 verdict=verdict,
+                input=changed.input if changed.input != manifest.input else None,
+                output=changed.output if changed.output != manifest.output else None,
                 figures=_figures(verification, coverage, sizes, records),
                 provenance=provenance,
             )
@@ -210,28 +215,27 @@ def choose_samples(recipe: LoadedRecipe, source: str, frames: int | None) -> Sam
 def run_passes(
     model: ModelProto,
     recipe: LoadedRecipe,
-    baseline: Pipeline,
+    manifest: Manifest,
     samples: Samples,
     host: HostInfo,
     scratch: Path,
     progress: Progress,
-) -> tuple[list[PassRecord], ModelProto]:
-    """Apply a recipe's passes in order; raise AdcpError naming the pass that failed."""
+) -> tuple[list[PassRecord], ModelProto, Manifest]:
+    """Apply a recipe's passes in order; raise AdcpError naming the pass that failed.
 
-    def feeds() -> Iterator[Feeds]:
-        for frame in samples.calibration:
-            tensors, _ = baseline.task.prepare(frame)
-            # The preparer writes the next frame into the same array.
-            yield {key: tensor.copy() for key, tensor in tensors.items()}
-
+    Returns:
+        What each pass did, the model, and the manifest with the input and output it has now.
+    """
     records = []
     for index, step in enumerate(recipe.passes):
         folder = scratch / f"{index}_{step.name}"
         folder.mkdir()
         label = step.name
         context = PassContext(
-            manifest=baseline.task.manifest,
-            feeds=feeds,
+            manifest=manifest,
+            input=manifest.input,
+            output=manifest.output,
+            feeds=_feeder(samples.calibration, manifest.input, input_name(model)),
             frames=len(samples.calibration),
             host=host,
             scratch=folder,
@@ -249,15 +253,24 @@ def run_passes(
             raise ModelFileError(
                 f"pass {step.name} failed: {type(error).__name__}: {one_line(error)}"
             ) from error
+        manifest = manifest.model_copy(update={"input": context.input, "output": context.output})
         after = len(model.graph.node)
         records.append(PassRecord(step.name, perf_counter() - start, before, after, context.notes))
         progress(label, 1, 1)
-    return records, model
+    return records, model, manifest
 
 
-def _provenance(
-    manifest: Manifest, recipe: LoadedRecipe, samples: Samples, host: HostInfo
-) -> dict[str, Any]:
+def _feeder(sample: FrameSample, spec: InputSpec, name: str) -> Callable[[], Iterator[Feeds]]:
+    def feeds() -> Iterator[Feeds]:
+        prepare = Preparer(spec)
+        for frame in sample:
+            tensor, _ = prepare(frame)
+            yield {name: tensor.copy()}  # the preparer writes the next frame into the same array
+
+    return feeds
+
+
+def _provenance(manifest: Manifest, recipe: LoadedRecipe, samples: Samples, host: HostInfo) -> dict[str, Any]:
     return {
         "source_sha256": manifest.variant(manifest.baseline).sha256,
         "recipe_sha256": recipe.sha256,
@@ -280,9 +293,7 @@ def _write(model: ModelProto, provenance: dict[str, Any], path: Path) -> Path:
     return path
 
 
-def _load(
-    manifest: Manifest, path: Path, name: str, backend: str, options: dict[str, Any]
-) -> Pipeline:
+def _load(manifest: Manifest, path: Path, name: str, backend: str, options: dict[str, Any]) -> Pipeline:
     session = create_backend(backend).load(path, options)
     try:
         return Pipeline(create_task(manifest), session, name)
@@ -291,9 +302,7 @@ def _load(
         raise
 
 
-def _measured(
-    verification: Verification, coverage: IntegerCoverage, sizes: tuple[int, int]
-) -> Measured:
+def _measured(verification: Verification, coverage: IntegerCoverage, sizes: tuple[int, int]) -> Measured:
     agreement, latency = verification.agreement, verification.latency
     return Measured(
         drop=agreement.drop,

@@ -107,9 +107,7 @@ def judge_speed(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str] |
         return Finding.MET, f"{said}, at least the required {limit:g}x"
     if high < limit:
         return Finding.FAILED, f"{said}, below the required {limit:g}x"
-    return Finding.OPEN, (
-        f"{said}, around the required {limit:g}x: verify on more frames on a quiet machine"
-    )
+    return Finding.OPEN, (f"{said}, around the required {limit:g}x: verify on more frames on a quiet machine")
 
 
 def judge_limits(accept: AcceptSpec, measured: Measured) -> list[tuple[Finding, str]]:

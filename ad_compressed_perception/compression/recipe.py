@@ -43,12 +43,8 @@ class VerifySpec(StrictModel):
 class AcceptSpec(StrictModel):
     """Terms on which a variant is accepted; a limit that is absent is not asked for."""
 
-    max_drop: float = Field(
-        0.05, ge=0.0, le=1.0, description="largest loss of agreement with the baseline"
-    )
-    min_frames: int = Field(
-        20, ge=2, description="fewer telling frames settle nothing about the agreement"
-    )
+    max_drop: float = Field(0.05, ge=0.0, le=1.0, description="largest loss of agreement with the baseline")
+    min_frames: int = Field(20, ge=2, description="fewer telling frames settle nothing about the agreement")
     min_speedup: float | None = Field(
         None, gt=0.0, description="least baseline/variant ratio of median inference times"
     )

@@ -94,7 +94,10 @@ def tables(result: CompressionResult) -> list[RenderableType]:
         f"{result.variant_bytes / result.baseline_bytes:.3f}",
     )
     figures.add_row(
-        "integer coverage", "", f"{result.coverage.integer}/{result.coverage.compute}", result.variant.precision
+        "integer coverage",
+        "",
+        f"{result.coverage.integer}/{result.coverage.compute}",
+        result.variant.precision,
     )
     figures.add_row(
         f"agreement: {agreement.measure}",

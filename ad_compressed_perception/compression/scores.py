@@ -5,7 +5,7 @@
 | task         | agreement                                                                   |
 |--------------|-----------------------------------------------------------------------------|
 | detection    | F1 of the variant's objects against the baseline's, pooled over all frames  |
-| segmentation | mean over frames of the mean IoU of the labels in the frame                 |
+| segmentation | mean over labels of the IoU of their pixels, pooled over all frames         |
 | planning     | share of frames whose path stays within a lateral tolerance                 |
 
 The baseline plays the truth, so this needs no labels; it says what compression changed, not what is
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from ad_compressed_perception.manifest import Manifest
 from ad_compressed_perception.metrics.agreement import (
     DetectionAgreement,
     PlanningAgreement,
+    SegmentationAgreement,
     detection_agreement,
     planning_agreement,
     segmentation_agreement,
@@ -163,34 +164,46 @@ class DetectionScore(AgreementScore):
 
 
 class SegmentationScore(AgreementScore):
-    """Mean IoU a frame, averaged over frames."""
+    """Mean IoU of the pixels of all frames together.
+
+    Pooled, as PASCAL VOC, CamVid and Cityscapes define it: averaged frame by frame, a label of five
+    pixels in one frame would weigh as much as the road.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._scores: list[float] = []
-        self._differing: list[float] = []
+        self._frames: list[SegmentationAgreement] = []
 
     def _add(self, baseline: LabelMask, candidate: LabelMask | None) -> None:
-        agreement = None if candidate is None else segmentation_agreement(baseline, candidate)
-        self._scores.append(agreement.miou if agreement else 0.0)
-        self._differing.append(agreement.differing_pixels_share if agreement else 1.0)
+        # Without a result no pixel agrees: every one counts as the next label.
+        judged = candidate or replace(
+            baseline, label_ids=((baseline.label_ids + 1) % len(baseline.labels)).astype(np.uint8)
+        )
+        self._frames.append(segmentation_agreement(baseline, judged))
 
     def figures(self) -> AgreementFigures:
-        """Return the mean with the interval of frames drawn again in runs."""
-        drops = 1.0 - np.array(self._scores)
-        low, high = _mean_interval(drops)
+        """Return the mean IoU with the interval of frames drawn again in runs."""
+        confusions = np.stack([frame.confusion for frame in self._frames])
+        labels = self._frames[0].labels
+
+        def drop(indices: NDArray[np.int64]) -> float:
+            return 1.0 - SegmentationAgreement(labels, confusions[indices].sum(axis=0)).miou
+
+        pooled = SegmentationAgreement(labels, confusions.sum(axis=0), len(self._frames))
+        count = len(self._frames)
+        low, high = paired_bootstrap(count, drop, block_length=block_length(count))
         return AgreementFigures(
             "mean IoU",
-            float(1.0 - drops.mean()),
-            float(drops.mean()),
+            pooled.miou,
+            1.0 - pooled.miou,
             low,
             high,
-            len(drops),
-            len(drops),
+            count,
+            count,
             self._failed,
             {
-                "differing_pixels_share": float(np.mean(self._differing)),
-                "worst_frame": float(1.0 - drops.max()),
+                "differing_pixels_share": pooled.differing_pixels_share,
+                "per_class_iou": pooled.per_class_iou,
             },
         )
 

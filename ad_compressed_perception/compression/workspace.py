@@ -44,10 +44,7 @@ def model_folder(manifest: Manifest, work: Path | None) -> Path:
 
 def is_same_model(one: Manifest, other: Manifest) -> bool:
     """Whether two manifests describe the same model: same name, same baseline file."""
-    return (
-        one.name == other.name
-        and one.variant(one.baseline).sha256 == other.variant(other.baseline).sha256
-    )
+    return one.name == other.name and one.variant(one.baseline).sha256 == other.variant(other.baseline).sha256
 
 
 def find_variants(manifest: Manifest, work: Path | None, wanted: list[str]) -> Manifest:

@@ -15,7 +15,13 @@ from pydantic import ValidationError
 
 from ad_compressed_perception.compression.host import HostInfo
 from ad_compressed_perception.errors import RecipeError
-from ad_compressed_perception.manifest import Manifest, StrictModel, describe_validation_error
+from ad_compressed_perception.manifest import (
+    InputSpec,
+    Manifest,
+    OutputSpec,
+    StrictModel,
+    describe_validation_error,
+)
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -34,8 +40,10 @@ class PassContext:
 
     Attributes:
         manifest: the model being compressed.
-        feeds: starts a new round over the calibration frames as model inputs; every array is a copy
-            of its own. Raises DataError where a frame cannot be read.
+        input: the input as the passes so far left it; a pass that changes it assigns a new one.
+        output: the output as the passes so far left it; likewise.
+        feeds: starts a new round over the calibration frames as inputs of the model as it is now;
+            every array is a copy of its own. Raises DataError where a frame cannot be read.
         frames: how many frames such a round yields, at least 1.
         host: the processor at hand.
         scratch: an empty folder for temporary files, removed afterwards.
@@ -44,6 +52,8 @@ class PassContext:
     """
 
     manifest: Manifest
+    input: InputSpec
+    output: OutputSpec
     feeds: Callable[[], Iterator[Feeds]]
     frames: int
     host: HostInfo

@@ -23,7 +23,7 @@ class InferShapes(Pass):
         """Return the model with shapes; raise ModelFileError where they contradict each other."""
         import onnx
 
-        pinned = pin_input_shape(model, context.manifest.input)
+        pinned = pin_input_shape(model, context.input)
         if pinned:
             context.notes["pinned"] = pinned
             # Output shapes declared for a dynamic input are worked out anew.

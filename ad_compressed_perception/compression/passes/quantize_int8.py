@@ -88,9 +88,7 @@ class QuantizeInt8(Pass):
         source = context.scratch / "float.onnx"
         onnx.save(prepared, str(source))
         ranges = collect_ranges(source, options.operators, options.calibration, options.percentile, context)
-        reduce_range = (
-            context.host.saturates_u8s8 if options.reduce_range == "auto" else options.reduce_range
-        )
+        reduce_range = context.host.saturates_u8s8 if options.reduce_range == "auto" else options.reduce_range
         quantised = self._quantise(prepared, ranges, reduce_range, excluded)
         if not is_quantised(quantised):
             raise ModelFileError("the quantiser left every operator in float")
