@@ -1,0 +1,25 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Detection, segmentation and planning on a camera topic: one node a task, any subset of them."""
+
+from launch import LaunchDescription
+
+from ad_compressed_perception.launching.actions import start_nodes
+from ad_compressed_perception.launching.arguments import (
+    model_arguments,
+    running_arguments,
+    variant_arguments,
+)
+from ad_compressed_perception.launching.plan import perception_nodes
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the arguments and one node for each task: /detection, /segmentation, /planning."""
+    return LaunchDescription(
+        [
+            *model_arguments(),
+            *variant_arguments(),
+            *running_arguments("perception.yaml"),
+            start_nodes(perception_nodes),
+        ]
+    )

@@ -1,0 +1,34 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A recorded drive played through the comparison of baseline and compressed models, live."""
+
+from pathlib import Path
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+from ad_compressed_perception.launching.arguments import player_arguments
+from ad_compressed_perception.launching.playing import read_bag, start_player
+
+COMPARE = str(Path(__file__).with_name("compare.launch.py"))
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the arguments, all that compare.launch.py starts, and /bag_player."""
+    return LaunchDescription(
+        [
+            *player_arguments(),
+            DeclareLaunchArgument(
+                "use_sim_time",
+                default_value="true",
+                choices=["true", "false"],
+                description="true: the player publishes the recording's time on /clock and all "
+                "other nodes take the time from there",
+            ),
+            # The recording decides the transport, so that it can be read before the nodes start.
+            OpaqueFunction(function=read_bag),
+            IncludeLaunchDescription(PythonLaunchDescriptionSource(COMPARE)),
+            OpaqueFunction(function=start_player),
+        ]
+    )
