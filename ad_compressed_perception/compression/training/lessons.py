@@ -1,0 +1,135 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Lessons: what the student sees and what the teacher said of it, prepared once and kept on disk.
+
+The teacher (the fp32 graph in ONNX Runtime) answers every picture and every altered copy of it one
+time; epochs then cost the student's work only. Arrays are float16 files of the scratch folder:
+pixels of 0..255 are exact in it, and teachers' outputs need no more than its three digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ad_compressed_perception.backends import create_backend
+from ad_compressed_perception.errors import DataError
+from ad_compressed_perception.image import Frame, to_bgr8
+from ad_compressed_perception.manifest import InputSpec
+from ad_compressed_perception.tasks.prepare import Preparer
+
+Advance = Callable[[int, int], None]
+Fit = Callable[[list[NDArray[Any]]], list[NDArray[Any]]]
+
+
+def alter(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return a mirrored or unmirrored copy of a BGR picture under another light.
+
+    Gain 0.6..1.4, offset -20..20, gamma 0.7..1.4: what exposure, dusk and another camera do.
+    """
+    if rng.random() < 0.5:
+        picture = np.ascontiguousarray(picture[:, ::-1])
+    gain, offset, gamma = rng.uniform(0.6, 1.4), rng.uniform(-20.0, 20.0), rng.uniform(0.7, 1.4)
+    grey = np.arange(256) / 255.0
+    curve = np.clip(grey**gamma * 255.0 * gain + offset, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(picture, curve), np.uint8)
+
+
+class Lessons:
+    """A table of student inputs and teacher outputs.
+
+    Attributes:
+        inputs: (N, ...) float16 student inputs.
+        answers: for each output of the teacher (N, ...) float16.
+    """
+
+    def __init__(self, inputs: NDArray[np.float16], answers: list[NDArray[np.float16]]) -> None:
+        self.inputs = inputs
+        self.answers = answers
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def batch(
+        self, indices: Sequence[int] | NDArray[np.int64], device: torch.device
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the student's inputs and the teacher's answers of some rows as float32 tensors."""
+        rows = np.sort(np.asarray(indices))
+        inputs = torch.from_numpy(np.asarray(self.inputs[rows])).to(device).float()
+        answers = [torch.from_numpy(np.asarray(a[rows])).to(device).float() for a in self.answers]
+        return inputs, answers
+
+
+def prepare_lessons(
+    pictures: Callable[[], Iterator[Frame]],
+    count: int,
+    teacher: Path,
+    teacher_input: InputSpec,
+    student_input: InputSpec,
+    outputs: list[str],
+    folder: Path,
+    *,
+    views: int = 2,
+    fit: Fit = lambda answers: answers,
+    seed: int = 0,
+    advance: Advance = lambda done, total: None,
+) -> Lessons:
+    """Ask the teacher about every picture, as it is and altered.
+
+    Args:
+        pictures: starts a round over the pictures.
+        count: how many there are.
+        teacher: the fp32 ONNX file.
+        teacher_input: its input.
+        student_input: the student's input, which may be smaller.
+        outputs: the teacher's outputs wanted.
+        folder: where the arrays are kept.
+        views: copies of each picture; the first is unaltered.
+        fit: brings the teacher's answers to the student's output size.
+        seed: of the alterations.
+        advance: told (done, total).
+
+    Raises:
+        DataError: no pictures.
+        BackendError: the teacher cannot run.
+    """
+    rng = np.random.default_rng(seed)
+    ask, prepare = Preparer(teacher_input), Preparer(student_input)
+    session = create_backend("onnxruntime").load(teacher, {"threads": 0})
+    total, row = count * views, 0
+    inputs: NDArray[np.float16] | None = None
+    answers: list[NDArray[np.float16]] = []
+    try:
+        name = session.info.inputs[0].name
+        for frame in pictures():
+            picture = to_bgr8(frame)
+            for view in range(views):
+                seen = Frame(picture if view == 0 else alter(picture, rng), "BGR")
+                said = session.infer({name: ask(seen)[0]})
+                fitted = fit([said[output] for output in outputs])
+                tensor = prepare(seen)[0]
+                if inputs is None:
+                    inputs = _table(folder / "inputs.npy", total, tensor)
+                    answers = [_table(folder / f"answers_{i}.npy", total, a) for i, a in enumerate(fitted)]
+                inputs[row] = tensor[0]
+                for table, answer in zip(answers, fitted, strict=True):
+                    table[row] = answer.reshape(table.shape[1:])
+                row += 1
+                advance(row, total)
+    finally:
+        session.close()
+    if inputs is None:
+        raise DataError("no pictures to learn from: the source gave none")
+    return Lessons(inputs[:row], [table[:row] for table in answers])
+
+
+def _table(path: Path, rows: int, like: NDArray[Any]) -> NDArray[np.float16]:
+    shape = like.shape[1:] if like.ndim > 1 else (1,)
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(rows, *shape))
