@@ -62,8 +62,8 @@ def verify(
 ) -> Verification:
     """Run both on every frame, each first on every other one, and compare.
 
-    The frame is prepared once: both get the same numbers. Only inference is timed; what comes before
-    and after it is the same code for both.
+    Each prepares the frame for itself, since a variant may have an input and output of its own. Only
+    inference is timed; what comes before and after it is the same code for both.
 
     Args:
         baseline: judges.
@@ -79,21 +79,21 @@ def verify(
     times_ms: tuple[list[float], list[float]] = ([], [])
     pair = (baseline, variant)
     for index, frame in enumerate(frames):
-        feeds, geometry = baseline.task.prepare(frame)
+        prepared = [pipeline.task.prepare(frame) for pipeline in pair]
         outputs: list[dict[str, NDArray[Any]]] = [{}, {}]
         for which in (0, 1) if index % 2 == 0 else (1, 0):
             start = perf_counter()
-            outputs[which] = pair[which].session.infer(feeds)
+            outputs[which] = pair[which].session.infer(prepared[which][0])
             times_ms[which].append((perf_counter() - start) * 1e3)
         try:
-            reference: Result = baseline.task.decode(outputs[0], geometry)
+            reference: Result = baseline.task.decode(outputs[0], prepared[0][1])
         except ResultError as error:
             raise ModelFileError(
                 f"the baseline gives no result on frame {index + 1} of {frames.source.describe}: {error}"
             ) from error
         judged: Result | None
         try:
-            judged = variant.task.decode(outputs[1], geometry)
+            judged = variant.task.decode(outputs[1], prepared[1][1])
         except ResultError:
             judged = None
         score.add(reference, judged)

@@ -128,7 +128,8 @@ def _histograms(
         values = dict(zip(wanted, session.run(wanted, feeds), strict=True))
         values.update({name: array for name, array in feeds.items() if name in limits})
         for name, array in values.items():
-            low, high = limits[name]
+            # The calibrator gives one number as an array of one.
+            low, high = (np.asarray(limit).reshape(()) for limit in limits[name])
             bound = np.maximum(np.abs(low), np.abs(high))
             flat = array.ravel()[:: max(1, array.size // _COUNTED)]
             counts, edges = np.histogram(flat, bins, range=(-float(bound), float(bound)))
