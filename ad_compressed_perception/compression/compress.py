@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -193,12 +195,20 @@ def compress_model(
                 provenance=provenance,
             )
             replaced = store_variant(target, chosen, entry, built)
+            shutil.rmtree(checkpoints, ignore_errors=True)
     finally:
         baseline.close()
     return CompressionResult(
         target, chosen, replaced, recipe, samples.calibration.source.describe, records, coverage,
         verification, *sizes, perf_counter() - start,
     )  # fmt: skip
+
+
+def _checkpoints(target: Manifest, name: str, recipe: LoadedRecipe, samples: Samples) -> Path:
+    """Folder of the checkpoints that belong to this model, recipe and choice of frames, no other."""
+    baseline = target.variant(target.baseline).sha256
+    key = hashlib.sha256(f"{baseline}{recipe.sha256}{samples.sha256}".encode()).hexdigest()
+    return target.folder / "checkpoints" / f"{name}-{key[:12]}"
 
 
 def choose_samples(recipe: LoadedRecipe, source: str, frames: int | None) -> Samples:
@@ -219,6 +229,7 @@ def run_passes(
     samples: Samples,
     host: HostInfo,
     scratch: Path,
+    checkpoints: Path,
     progress: Progress,
 ) -> tuple[list[PassRecord], ModelProto, Manifest]:
     """Apply a recipe's passes in order; raise AdcpError naming the pass that failed.
@@ -227,18 +238,22 @@ def run_passes(
         What each pass did, the model, and the manifest with the input and output it has now.
     """
     records = []
+    original, baseline = manifest, manifest.variant_path(manifest.baseline)
     for index, step in enumerate(recipe.passes):
         folder = scratch / f"{index}_{step.name}"
         folder.mkdir()
         label = step.name
         context = PassContext(
-            manifest=manifest,
+            manifest=original,
             input=manifest.input,
             output=manifest.output,
             feeds=_feeder(samples.calibration, manifest.input, input_name(model)),
+            pictures=samples.calibration.__iter__,
             frames=len(samples.calibration),
+            baseline=baseline,
             host=host,
             scratch=folder,
+            checkpoints=checkpoints / folder.name,
             advance=lambda done, total, label=label: progress(label, done, total),  # type: ignore[misc]
         )
         progress(label, 0, 1)

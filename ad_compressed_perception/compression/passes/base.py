@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from ad_compressed_perception.compression.host import HostInfo
 from ad_compressed_perception.errors import RecipeError
+from ad_compressed_perception.image import Frame
 from ad_compressed_perception.manifest import (
     InputSpec,
     Manifest,
@@ -39,14 +40,18 @@ class PassContext:
     """What a pass may use besides the graph.
 
     Attributes:
-        manifest: the model being compressed.
+        manifest: the model being compressed, as it was before the first pass.
         input: the input as the passes so far left it; a pass that changes it assigns a new one.
         output: the output as the passes so far left it; likewise.
         feeds: starts a new round over the calibration frames as inputs of the model as it is now;
             every array is a copy of its own. Raises DataError where a frame cannot be read.
+        pictures: starts a new round over the same frames as the camera gave them.
         frames: how many frames such a round yields, at least 1.
+        baseline: the float file that everything is compared with; training's teacher.
         host: the processor at hand.
         scratch: an empty folder for temporary files, removed afterwards.
+        checkpoints: where a long pass may keep what it has, to go on after an interruption; removed once
+            the variant is stored.
         notes: facts for the report, written by the pass.
         advance: tells the progress bar (done, total).
     """
@@ -55,9 +60,12 @@ class PassContext:
     input: InputSpec
     output: OutputSpec
     feeds: Callable[[], Iterator[Feeds]]
+    pictures: Callable[[], Iterator[Frame]]
     frames: int
+    baseline: Path
     host: HostInfo
     scratch: Path
+    checkpoints: Path
     notes: dict[str, Any] = field(default_factory=dict)
     advance: Advance = lambda done, total: None
 
