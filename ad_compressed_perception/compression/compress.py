@@ -153,7 +153,10 @@ def compress_model(
         host = read_host()
         with staging(target.folder) as scratch:
             model = read_model(source_path)
-            records, model, changed = run_passes(model, recipe, manifest, samples, host, scratch, progress)
+            checkpoints = _checkpoints(target, chosen, recipe, samples)
+            records, model, changed = run_passes(
+                model, recipe, manifest, samples, host, scratch, checkpoints, progress
+            )
             provenance = _provenance(manifest, recipe, samples, host)
             built = _write(model, provenance, scratch / "variant.onnx")
             runtime = backend or recipe.recipe.backend
