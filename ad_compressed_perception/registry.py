@@ -25,9 +25,15 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "steering": "ad_compressed_perception.tasks.decoders.steering:SteeringDecoder",
     },
     PASSES: {
+        "flush_denormals": "ad_compressed_perception.compression.passes.flush_denormals:FlushDenormals",
+        "focus_to_conv": "ad_compressed_perception.compression.passes.focus_to_conv:FocusToConv",
         "infer_shapes": "ad_compressed_perception.compression.passes.infer_shapes:InferShapes",
+        "input_in_graph": "ad_compressed_perception.compression.passes.input_in_graph:InputInGraph",
+        "input_size": "ad_compressed_perception.compression.passes.input_size:InputSize",
+        "output": "ad_compressed_perception.compression.passes.output:Output",
         "quantize_int8": "ad_compressed_perception.compression.passes.quantize_int8:QuantizeInt8",
         "simplify": "ad_compressed_perception.compression.passes.simplify:Simplify",
+        "swap_activation": "ad_compressed_perception.compression.passes.swap_activation:SwapActivation",
         "upgrade_opset": "ad_compressed_perception.compression.passes.upgrade_opset:UpgradeOpset",
     },
 }

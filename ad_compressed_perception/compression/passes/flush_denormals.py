@@ -39,9 +39,7 @@ class FlushDenormals(Pass):
         count = flush_denormals(model)
         context.notes["denormal_weights_zeroed"] = count
         if count:
-            largest = 0.0
-            for feeds in context.feeds():
-                largest = max(largest, require_same(original, model, feeds, _TOLERANCE))
-                break
-            context.notes["largest_difference"] = largest
+            context.notes["largest_difference"] = require_same(
+                original, model, next(context.feeds()), _TOLERANCE
+            )
         return model

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write a space-to-depth stem (four strided slices, joined, convolved) as one convolution of twice the kernel.
+"""Write a space-to-depth stem (four strided slices, joined, convolved) as one convolution.
 
 A slice with step 2 that starts at (dy, dx) holds the pixels (2 i + dy, 2 j + dx). A convolution with a
 k x k kernel, stride s and padding p over the joined slices is therefore, number for number, one over
@@ -22,7 +22,13 @@ from numpy.typing import NDArray
 from ad_compressed_perception.compression.onnx_file import check_model
 from ad_compressed_perception.compression.passes.base import Pass, PassContext
 from ad_compressed_perception.compression.passes.equivalence import require_same
-from ad_compressed_perception.compression.passes.graph_edit import Graph, attribute, remove_dead
+from ad_compressed_perception.compression.passes.graph_edit import (
+    Graph,
+    Shape,
+    attribute,
+    remove_dead,
+    tensor_shapes,
+)
 from ad_compressed_perception.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -53,13 +59,14 @@ class FocusStem:
 def find_focus_stems(graph: Graph) -> list[FocusStem]:
     """Return the space-to-depth stems whose result only one plain convolution takes."""
     stems = []
+    shapes = tensor_shapes(graph.model)
     for node in graph.model.graph.node:
         if node.op_type != "Concat" or attribute(node, "axis") != 1:
             continue
         convolution = graph.only_consumer(node.output[0])
         if convolution is None or not _is_plain(graph, convolution, node.output[0]):
             continue
-        found = [_offsets(graph, name) for name in node.input]
+        found = [_offsets(graph, shapes, name) for name in node.input]
         if len(found) != _STEP * _STEP or any(part is None for part in found):
             continue
         sources = {part[0] for part in found if part}
@@ -83,7 +90,7 @@ def _is_plain(graph: Graph, node: NodeProto, data: str) -> bool:
     )
 
 
-def _offsets(graph: Graph, name: str) -> tuple[str, tuple[int, int]] | None:
+def _offsets(graph: Graph, shapes: dict[str, Shape], name: str) -> tuple[str, tuple[int, int]] | None:
     """Follow slices with step 2 upwards; return what they cut and the rows and columns they start at."""
     starts: dict[int, int] = {}
     while (node := graph.producers.get(name)) is not None and node.op_type == "Slice" and len(starts) < 2:
@@ -93,9 +100,11 @@ def _offsets(graph: Graph, name: str) -> tuple[str, tuple[int, int]] | None:
         begins, ends, axes, steps = (value.tolist() for value in values if value is not None)
         for begin, end, axis, step in zip(begins, ends, axes, steps, strict=True):
             place = axis + 4 if axis < 0 else axis
-            if place not in (2, 3) or place in starts or step != _STEP or end < _TO_THE_END:
+            if place not in (2, 3) or place in starts or step != _STEP or begin not in (0, 1):
                 return None
-            if begin not in (0, 1):
+            shape = shapes.get(node.input[0], ())
+            size = shape[place] if place < len(shape) else None
+            if end < (_TO_THE_END if size is None else size):
                 return None
             starts[place] = begin
         name = node.input[0]
@@ -132,16 +141,14 @@ class FocusToConv(Pass):
         stems = find_focus_stems(graph)
         if not stems:
             raise ModelFileError(
-                "no space-to-depth stem (four slices with step 2, Concat, Conv) in the graph: leave this pass out"
+                "no space-to-depth stem (four slices with step 2, Concat, Conv): leave this pass out"
             )
         for stem in stems:
             _rewrite(graph, stem)
         remove_dead(model)
         check_model(model, "the model with the rewritten stem")
         context.notes["stems"] = [stem.convolution.name or stem.convolution.output[0] for stem in stems]
-        context.notes["largest_difference"] = require_same(
-            original, model, next(context.feeds()), _TOLERANCE
-        )
+        context.notes["largest_difference"] = require_same(original, model, next(context.feeds()), _TOLERANCE)
         return model
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finding patterns in an ONNX graph and rewriting them: who makes a tensor, who takes it, what is constant."""
+"""Patterns in an ONNX graph and how to rewrite them: who makes a tensor, who takes it, what is constant."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exchange SiLU for an activation that costs less; the network then needs healing by distillation.
 
-    SiLU(x) = x * sigmoid(x)              an exponential and a division for every element
-    HardSwish(x) = x * clip(x / 6 + 1/2, 0, 1)   close to it, at most 0.15 away (at x = +-3)
-    ReLU(x) = max(x, 0)                   costs nothing: runtimes merge it into the convolution
+SiLU(x) = x * sigmoid(x)              an exponential and a division for every element
+HardSwish(x) = x * clip(x / 6 + 1/2, 0, 1)   close to it, at most 0.15 away (at x = +-3)
+ReLU(x) = max(x, 0)                   costs nothing: runtimes merge it into the convolution
 """
 
 from __future__ import annotations
@@ -75,9 +75,7 @@ class SwapActivation(Pass):
         graph = Graph(model)
         silus = find_silus(graph)
         for node, data in silus:
-            node.CopyFrom(
-                helper.make_node(_OPERATORS[options.to], [data], list(node.output), name=node.name)
-            )
+            node.CopyFrom(helper.make_node(_OPERATORS[options.to], [data], list(node.output), name=node.name))
         remove_dead(model)
         check_model(model, "the model with other activations")
         context.notes.update(

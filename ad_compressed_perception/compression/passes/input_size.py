@@ -1,0 +1,125 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Run a network on a smaller or larger picture than it was exported for, weights untouched."""
+
+from __future__ import annotations
+
+from math import floor
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from ad_compressed_perception.compression.onnx_file import (
+    check_model,
+    is_quantised,
+    opset_of,
+    pin_input_shape,
+)
+from ad_compressed_perception.compression.passes.base import Feeds, Pass, PassContext, PassOptions
+from ad_compressed_perception.compression.passes.equivalence import run_model
+from ad_compressed_perception.compression.passes.graph_edit import (
+    Graph,
+    refresh_outputs,
+    remove_dead,
+    require_decodable,
+    tensor_shapes,
+)
+from ad_compressed_perception.compression.passes.spatial_constants import Scaling, scale_node
+from ad_compressed_perception.errors import RecipeError
+from ad_compressed_perception.manifest import InputSpec
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+class InputSizeOptions(PassOptions):
+    """Options of input_size: width and height, or a factor."""
+
+    width: int | None = Field(None, ge=8, le=16384, description="pixels; needs height")
+    height: int | None = Field(None, ge=8, le=16384, description="pixels; needs width")
+    factor: float | None = Field(None, gt=0.0, le=8.0, description="of both sides, instead of the two")
+    multiple_of: int = Field(32, ge=1, le=512, description="what a factor's result is rounded to, pixels")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> InputSizeOptions:
+        sizes = (self.width is not None) + (self.height is not None)
+        if (self.factor is None) == (sizes == 0) or sizes == 1:
+            raise ValueError("give either factor, or width and height")
+        return self
+
+    def size(self, spec: InputSpec) -> tuple[int, int]:
+        """Return width and height for a network of another size, pixels."""
+        if self.factor is None:
+            return self.width or spec.width, self.height or spec.height
+        step = self.multiple_of
+        width, height = (
+            max(step, floor(side * self.factor / step + 0.5) * step) for side in (spec.width, spec.height)
+        )
+        return width, height
+
+
+class InputSize(Pass):
+    """Changes the size of the input; accuracy changes with it, so the gate must see frames."""
+
+    name = "input_size"
+    options_type = InputSizeOptions
+
+    def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
+        """Return the resized model; ``context.input`` has the new size.
+
+        Raises:
+            RecipeError: the size is the present one already, or the model is quantised.
+            ModelFileError: an operator holds the network to its size; it is named.
+        """
+        options: InputSizeOptions = self.options
+        spec = context.input
+        width, height = options.size(spec)
+        if (width, height) == (spec.width, spec.height):
+            raise RecipeError(f"input_size: the input is {width}x{height} already")
+        if is_quantised(model):
+            raise RecipeError("input_size must come before quantisation: ranges change with the size")
+        feeds = next(context.feeds())
+        pin_input_shape(model, spec)
+        before = tensor_shapes(model)
+        resized = resized_spec(spec, width, height)
+        _set_input(model, resized)
+        scaling = Scaling(Graph(model), opset_of(model), before, height / spec.height, width / spec.width, [])
+        for node in list(model.graph.node):
+            scale_node(scaling, node)
+        remove_dead(model)
+        specs = refresh_outputs(model)
+        check_model(model, "the resized model")
+        context.input = resized
+        require_decodable(context, specs)
+        run_model(model, _resample(feeds, spec, resized))
+        context.notes.update(
+            size=f"{spec.width}x{spec.height} -> {width}x{height}", edited=list(dict.fromkeys(scaling.edited))
+        )
+        return model
+
+
+def resized_spec(spec: InputSpec, width: int, height: int) -> InputSpec:
+    """Return the input of another size; what was resized before a crop scales along."""
+    update = {"width": width, "height": height}
+    if spec.resize == "crop":
+        update["resize_width"] = max(width, round((spec.resize_width or spec.width) * width / spec.width))
+        update["resize_height"] = max(
+            height, round((spec.resize_height or spec.height) * height / spec.height)
+        )
+    return spec.model_copy(update=update)
+
+
+def _set_input(model: ModelProto, spec: InputSpec) -> None:
+    dimensions = model.graph.input[0].type.tensor_type.shape.dim
+    for dimension, size in zip(dimensions, spec.shape, strict=True):
+        dimension.dim_value = size
+    del model.graph.value_info[:]
+
+
+def _resample(feeds: Feeds, old: InputSpec, new: InputSpec) -> Feeds:
+    """Return an input of the new size, of the old one's nearest pixels: enough to see that the model runs."""
+    rows = np.arange(new.height) * old.height // new.height
+    columns = np.arange(new.width) * old.width // new.width
+    first = 2 if old.layout == "NCHW" else 1
+    return {name: tensor.take(rows, first).take(columns, first + 1) for name, tensor in feeds.items()}
