@@ -147,12 +147,13 @@ def compress_model(
     chosen = name or recipe.recipe.name
     target = open_target(manifest, work, in_place, chosen)
     samples = choose_samples(recipe, source, frames)
+    # Before a runtime sees the file: what is wrong with it is told better here.
+    source_path = manifest.checked_path(manifest.baseline, allow_rejected=True)
+    model = read_model(source_path)
     baseline = open_pipeline(manifest, manifest.baseline)
     try:
-        source_path = manifest.variant_path(manifest.baseline)
         host = read_host()
         with staging(target.folder) as scratch:
-            model = read_model(source_path)
             checkpoints = _checkpoints(target, chosen, recipe, samples)
             records, model, changed = run_passes(
                 model, recipe, manifest, samples, host, scratch, checkpoints, progress

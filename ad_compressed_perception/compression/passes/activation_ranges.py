@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,7 +62,8 @@ def collect_ranges(
     """
     rounds = 1 if method == "minmax" else 2
     # The calibrators print what they do; standard output belongs to the command's result.
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of NaN, which is told as an error below
         ranges = _smallest_and_largest(model, operators, context, rounds)
         if method == "minmax":
             return ranges

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
+from ad_compressed_perception.backends.denormals import flush_denormals
 from ad_compressed_perception.compression.onnx_file import check_model, is_quantised, one_line
 from ad_compressed_perception.compression.passes.base import Pass, PassContext, PassOptions
 from ad_compressed_perception.compression.passes.equivalence import require_same
@@ -52,30 +52,10 @@ class Simplify(Pass):
             raise ModelFileError(f"onnxslim failed: {one_line(error)}") from error
         if not isinstance(cleaned, onnx.ModelProto):
             raise ModelFileError("onnxslim gave no model back: leave this pass out")
-        context.notes["denormal_weights_zeroed"] = _zero_denormals(cleaned)
+        context.notes["denormal_weights_zeroed"] = flush_denormals(cleaned)
         check_model(cleaned, "the cleaned model")
         options: SimplifyOptions = self.options
         context.notes["largest_difference"] = require_same(
             original, cleaned, next(context.feeds()), options.tolerance
         )
         return cleaned
-
-
-def _zero_denormals(model: ModelProto) -> int:
-    """Set float32 weights below the least normal number (1.2e-38) to 0; return how many there were.
-
-    Weight decay without end leaves such numbers. They change no result, and processors multiply them
-    in microcode, tens of times slower.
-    """
-    from onnx import TensorProto, numpy_helper
-
-    count = 0
-    for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
-            continue
-        values = numpy_helper.to_array(tensor)
-        tiny = (values != 0.0) & (np.abs(values) < np.finfo(np.float32).tiny)
-        if tiny.any():
-            count += int(tiny.sum())
-            tensor.CopyFrom(numpy_helper.from_array(np.where(tiny, np.float32(0.0), values), tensor.name))
-    return count
