@@ -194,7 +194,7 @@ def run_benchmark(
             stack.callback(pipeline.close)
             pipelines.append(pipeline)
         pictures = noise_frames(manifest) if frames is None else frames
-        run = _time_inference(pipelines[0], pictures) if frames is None else _time_whole_way(pictures)
+        run = _time_inference(pipelines, pictures) if frames is None else _time_whole_way(pictures)
         times = _run_rounds(pipelines, run, rounds, warmup_rounds, progress)
         figures = _figures(manifest, candidates, pipelines, times)
     return Benchmark(
@@ -218,15 +218,20 @@ def noise_frames(manifest: Manifest, count: int = NOISE_FRAMES, seed: int = 0) -
 _Run = Callable[[Pipeline, int], dict[str, float]]
 
 
-def _time_inference(pipeline: Pipeline, frames: Sequence[Frame]) -> _Run:
-    # All variants share the manifest's input contract, so one preparation serves all; copied, because
-    # a task reuses its feed's array.
-    feeds = [
-        {name: array.copy() for name, array in pipeline.task.prepare(frame)[0].items()} for frame in frames
-    ]
+def _time_inference(pipelines: Sequence[Pipeline], frames: Sequence[Frame]) -> _Run:
+    # Prepared once for all variants of one input contract; copied, because a task reuses its feed's array.
+    prepared: dict[str, list[dict[str, NDArray[Any]]]] = {}
+    for pipeline in pipelines:
+        contract = pipeline.task.manifest.input.model_dump_json()
+        if contract not in prepared:
+            prepared[contract] = [
+                {name: array.copy() for name, array in pipeline.task.prepare(frame)[0].items()}
+                for frame in frames
+            ]
+    feeds = {id(one): prepared[one.task.manifest.input.model_dump_json()] for one in pipelines}
 
     def run(one: Pipeline, index: int) -> dict[str, float]:
-        chosen = feeds[index % len(feeds)]
+        chosen = feeds[id(one)][index % len(frames)]
         start = perf_counter()
         one.session.infer(chosen)
         return {"infer": (perf_counter() - start) * 1e3}

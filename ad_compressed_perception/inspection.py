@@ -121,7 +121,7 @@ def inspect_file(
     quiet = {"warmup_runs": 0} if "warmup_runs" in runtime.options_type.model_fields else {}
     session = runtime.load(path, {**(options or {}), **quiet})
     try:
-        layers = _with_costs(session.layers(), costs.layers)
+        layers = with_costs(session.layers(), costs.layers)
         return Inspection(name or path.name, costs, session.info, layers, verdict)
     finally:
         session.close()
@@ -136,7 +136,8 @@ def inspect_variant(manifest: Manifest, name: str, *, backend: str | None = None
     variant = manifest.variant(name)
     path = manifest.checked_path(name, allow_rejected=True)
     runtime = backend or variant.backend
-    shapes = {manifest.input.name: manifest.input.shape} if manifest.input.name else {}
+    spec = manifest.for_variant(name).input
+    shapes = {spec.name: spec.shape} if spec.name else {}
     return inspect_file(
         path,
         backend=runtime,
@@ -147,7 +148,8 @@ def inspect_variant(manifest: Manifest, name: str, *, backend: str | None = None
     )
 
 
-def _with_costs(records: list[LayerRecord], costs: tuple[LayerCost, ...]) -> tuple[InspectedLayer, ...]:
+def with_costs(records: list[LayerRecord], costs: tuple[LayerCost, ...]) -> tuple[InspectedLayer, ...]:
+    """Join executed layers to the costs of the file's layers they stem from, by name."""
     by_name = {name: cost for cost in costs for name in cost.absorbs if name}
     by_name |= {cost.output: cost for cost in costs} | {cost.name: cost for cost in costs}
     taken: set[str] = set()

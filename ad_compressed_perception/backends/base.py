@@ -83,6 +83,14 @@ class LayerRecord:
     is_integer: bool = field(default=False)
 
 
+@dataclass(frozen=True)
+class LayerTime:
+    """A layer of the executed graph and how long it took: the median over several runs, milliseconds."""
+
+    record: LayerRecord
+    ms: float
+
+
 class BackendOptions(StrictModel):
     """Base of each backend's options; unknown keys are refused by name."""
 
@@ -100,7 +108,15 @@ class Session(ABC):
     def layers(self) -> list[LayerRecord]:
         """List the layers of the executed graph (may compile the model again; not for the hot path)."""
 
-    def close(self) -> None:
+    def profile(self, feeds: Tensors, runs: int) -> list[LayerTime]:
+        """Clock every layer over ``runs`` inferences; compiles the model again, not for the hot path.
+
+        Raises:
+            BackendError: the runtime cannot clock its layers.
+        """
+        raise BackendError(f"backend {self.info.backend!r} does not tell how long its layers take")
+
+    def close(self) -> None:  # noqa: B027  (not every runtime holds something to release)
         """Release the model; infer must not be called afterwards."""
 
 
@@ -137,9 +153,7 @@ class Backend(ABC):
 
 def zero_feeds(inputs: tuple[TensorSpec, ...]) -> dict[str, NDArray[Any]]:
     """Return zeros for every input (dynamic dimensions become 1), for warm-up."""
-    return {
-        spec.name: np.zeros([size or 1 for size in spec.shape], dtype=spec.dtype) for spec in inputs
-    }
+    return {spec.name: np.zeros([size or 1 for size in spec.shape], dtype=spec.dtype) for spec in inputs}
 
 
 def executed_precision(layers: list[LayerRecord], fallback: str) -> tuple[str, float | None]:

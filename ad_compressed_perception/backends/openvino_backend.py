@@ -10,7 +10,9 @@ silently changed its number format compares nothing, so this backend always give
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any, ClassVar, Literal
 
@@ -23,6 +25,7 @@ from ad_compressed_perception.backends.base import (
     BackendOptions,
     BackendStatus,
     LayerRecord,
+    LayerTime,
     Session,
     SessionInfo,
     Tensors,
@@ -37,6 +40,7 @@ from ad_compressed_perception.errors import BackendError
 # int8 comes from quantisation written in the file; the hint rules the layers that are not quantised.
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 _PRECISIONS = {"f32": "fp32", "f16": "fp16", "f64": "fp64", "u8": "int8", "i8": "int8"}
+_PROFILE_WARMUP_RUNS = 3
 _INTEGER = frozenset({"u8", "i8", "u4", "i4"})
 _COMPUTE = frozenset(
     {
@@ -82,10 +86,12 @@ class OpenVinoSession(Session):
         self._model = model
         core = runtime.Core()
         device = _device(core, options)
+        self._compile = partial(core.compile_model, str(model), device)
+        self._properties = _properties(options, device)
         start = perf_counter()
         names = [value.name for value in read_onnx(model).graph.output] if _is_onnx(model) else []
         try:
-            self._compiled = core.compile_model(str(model), device, _properties(options, device))
+            self._compiled = self._compile(self._properties)
             self._request = self._compiled.create_infer_request()
         # The runtime raises RuntimeError, and others from its Python layer.
         except Exception as error:
@@ -130,6 +136,27 @@ class OpenVinoSession(Session):
     def layers(self) -> list[LayerRecord]:
         """List the layers of the compiled model, without its constants."""
         return list(self._layers)
+
+    def profile(self, feeds: Tensors, runs: int) -> list[LayerTime]:
+        """Read OpenVINO's performance counters; see Session.profile."""
+        check_feeds(self._inputs, feeds)
+        arrays = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
+        times_ms: dict[str, list[float]] = {}
+        try:
+            compiled = self._compile({**self._properties, "PERF_COUNT": True})
+            request = compiled.create_infer_request()
+            for run in range(_PROFILE_WARMUP_RUNS + runs):
+                request.infer(arrays, share_inputs=True, share_outputs=True)
+                for counter in request.profiling_info if run >= _PROFILE_WARMUP_RUNS else []:
+                    duration_ms = counter.real_time.total_seconds() * 1e3
+                    times_ms.setdefault(counter.node_name, []).append(duration_ms)
+        except Exception as error:
+            raise BackendError(f"openvino failed on {self._model.name}: {one_line(error)}") from error
+        return [
+            LayerTime(record, median(times_ms[name]))
+            for name, record in _named_records(compiled)
+            if any(times_ms.get(name, []))
+        ]
 
     def close(self) -> None:
         """Release the model."""
@@ -223,6 +250,11 @@ def _properties(options: OpenVinoOptions, device: str) -> dict[str, Any]:
 
 
 def _layer_records(compiled: Any) -> list[LayerRecord]:
+    return [record for _, record in _named_records(compiled)]
+
+
+def _named_records(compiled: Any) -> list[tuple[str, LayerRecord]]:
+    """Return the executed layers, each with the name that performance counters use."""
     records = []
     for operation in compiled.get_runtime_model().get_ordered_ops():
         facts = {key: str(value.astype(str)) for key, value in operation.get_rt_info().items()}
@@ -233,16 +265,16 @@ def _layer_records(compiled: Any) -> list[LayerRecord]:
         compute = kind.lower() in _COMPUTE
         # The original name first: fused layers list every node they came from.
         names = [name for name in facts.get("originalLayersNames", "").split(",") if name]
-        records.append(
-            LayerRecord(
-                name=",".join(names) or operation.get_friendly_name(),
-                operator=kind,
-                precision=_PRECISIONS.get(precision, precision),
-                kernel=facts.get("primitiveType", "unknown"),
-                is_compute=compute,
-                is_integer=compute and precision in _INTEGER,
-            )
+        friendly = operation.get_friendly_name()
+        record = LayerRecord(
+            name=",".join(names) or friendly,
+            operator=kind,
+            precision=_PRECISIONS.get(precision, precision),
+            kernel=facts.get("primitiveType", "unknown"),
+            is_compute=compute,
+            is_integer=compute and precision in _INTEGER,
         )
+        records.append((friendly, record))
     return records
 
 

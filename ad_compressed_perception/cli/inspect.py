@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ad_compressed_perception.inspection import Inspection
+    from ad_compressed_perception.profiling import Profile
 
 SCHEMA = "adcp-inspect/1"
 
@@ -36,18 +37,24 @@ def inspect(
             metavar="DIR", help="Where compressed variants are; $ADCP_WORK or ./adcp_work by default."
         ),
     ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Also clock the layers of VARIANT (the baseline) on this host.")
+    ] = False,
+    runs: Annotated[int, typer.Option(min=1, help="Inferences that --profile clocks.")] = 30,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Show precision and kernel of every executed layer, integer coverage, MACs, parameters and size.
 
     Without --variant all variants are summed up and the baseline's layers are listed. Rejected
-    variants may be inspected.
+    variants may be inspected. With --profile the layers are listed by what they cost, and each kind of
+    operator with its share.
     """
     import json
 
     from ad_compressed_perception.cli.output import table_console
 
     name, shown, inspections, errors = _inspect_all(model, variant, backend, work)
+    profiled = _profile(model, shown, backend, work, runs) if profile else None
     if as_json:
         document: dict[str, Any] = {
             "schema": SCHEMA,
@@ -56,11 +63,16 @@ def inspect(
             "errors": errors,
             "layers": {"variant": shown, "rows": inspections[shown].layer_rows()},
         }
+        if profiled is not None:
+            document["profile"] = profiled.as_dict()
         print(json.dumps(document, indent=2, allow_nan=False))
     else:
         console = table_console()
         _print_summary(console, name, inspections, errors)
-        _print_layers(console, inspections[shown])
+        if profiled is None:
+            _print_layers(console, inspections[shown])
+        else:
+            _print_profile(console, profiled)
     raise typer.Exit(ExitCode.ERROR if errors else ExitCode.OK)
 
 
@@ -71,9 +83,8 @@ def _inspect_all(
     from ad_compressed_perception.cli.models import open_model
     from ad_compressed_perception.cli.output import find_all
     from ad_compressed_perception.inspection import DEFAULT_BACKEND, inspect_file, inspect_variant
-    from ad_compressed_perception.manifest import MANIFEST_NAME
 
-    if model.name != MANIFEST_NAME and not model.is_dir() and model.suffix:
+    if _is_file(model):
         if variant is not None:
             raise typer.BadParameter("--variant needs a model folder, not a file")
         found = inspect_file(model, backend=backend or DEFAULT_BACKEND)
@@ -92,6 +103,22 @@ def _inspect_all(
         except AdcpError as error:
             errors[name] = str(error)
     return manifest.name, shown, inspections, errors
+
+
+def _is_file(model: Path) -> bool:
+    from ad_compressed_perception.manifest import MANIFEST_NAME
+
+    return model.name != MANIFEST_NAME and not model.is_dir() and bool(model.suffix)
+
+
+def _profile(model: Path, shown: str, backend: str | None, work: Path | None, runs: int) -> Profile:
+    from ad_compressed_perception.cli.models import open_model
+    from ad_compressed_perception.inspection import DEFAULT_BACKEND
+    from ad_compressed_perception.profiling import profile_file, profile_variant
+
+    if _is_file(model):
+        return profile_file(model, backend=backend or DEFAULT_BACKEND, runs=runs)
+    return profile_variant(open_model(model, work, shown), shown, backend=backend, runs=runs)
 
 
 def _print_summary(
@@ -157,5 +184,44 @@ def _print_layers(console: Console, found: Inspection) -> None:
             record.precision,
             record.kernel,
             "" if layer.macs is None else f"{layer.macs / 1e3:,.0f}",
+        )
+    console.print(table, markup=False)
+
+
+def _print_profile(console: Console, found: Profile) -> None:
+    from rich.table import Table
+
+    info = found.info
+    threads = f"{info.threads} threads" if info.threads != 1 else "1 thread"
+    console.print(
+        f"{found.name} on {info.backend} {info.version}, {threads}: {found.infer_ms:.3f} ms an inference; "
+        f"clocked layer by layer {found.layers_ms:.3f} ms (medians of {found.runs} runs)",
+        highlight=False,
+    )
+    table = Table(title="by operator", title_justify="left")
+    for title in ("operator", "precision"):
+        table.add_column(title)
+    for title in ("layers", "ms", "share"):
+        table.add_column(title, justify="right")
+    for total in found.operators:
+        row = (total.operator, total.precision, str(total.count), f"{total.ms:.3f}", f"{total.share:.1%}")
+        table.add_row(*row)
+    console.print(table, markup=False)
+    table = Table(title="by layer, the costliest first", title_justify="left")
+    for title in ("layer", "operator", "precision", "kernel"):
+        table.add_column(title, overflow="fold")
+    for title in ("ms", "share", "kMAC", "GMAC/s"):
+        table.add_column(title, justify="right")
+    for layer in sorted(found.layers, key=lambda layer: -layer.time.ms):
+        record, speed = layer.time.record, layer.gmacs_per_s
+        table.add_row(
+            record.name.partition(",")[0],
+            record.operator,
+            record.precision,
+            record.kernel,
+            f"{layer.time.ms:.3f}",
+            f"{layer.share:.1%}",
+            "" if layer.macs is None else f"{layer.macs / 1e3:,.0f}",
+            "" if speed is None else f"{speed:.1f}",
         )
     console.print(table, markup=False)
