@@ -139,9 +139,7 @@ def test_header_without_stamp_gets_the_bag_time(tmp_path: Path) -> None:
 def test_corrupt_picture_names_frame_and_topic(tmp_path: Path) -> None:
     """One bad JPEG in the middle: the frames before it are fine, skipping it is fine."""
     times = stamps_of(3)
-    messages = [
-        compressed_message(picture, t) for picture, t in zip(road_frames(3), times, strict=True)
-    ]
+    messages = [compressed_message(picture, t) for picture, t in zip(road_frames(3), times, strict=True)]
     messages[1].data = messages[1].data[:40]
     bag = write_messages(
         tmp_path / "bag",
@@ -160,9 +158,7 @@ def test_message_that_is_no_message(tmp_path: Path) -> None:
     bag = write_messages(
         tmp_path / "bag", {"/image": ("sensor_msgs/msg/Image", [(1, b"\x00\x01\x00\x00\x01")])}
     )
-    with pytest.raises(
-        DataError, match=r"message on /image cannot be read as sensor_msgs/msg/Image"
-    ):
+    with pytest.raises(DataError, match=r"message on /image cannot be read as sensor_msgs/msg/Image"):
         list(open_frames(str(bag)))
 
 
@@ -256,9 +252,7 @@ def test_topics_that_cannot_be_used(tmp_path: Path) -> None:
     """The line names the topics one can choose from."""
     picture = road_frames(1)[0]
     image = ("sensor_msgs/msg/Image", [(1, raw_message(picture, 1))])
-    two = write_messages(
-        tmp_path / "two", {"/left": image, "/right": image, "/empty": (image[0], [])}
-    )
+    two = write_messages(tmp_path / "two", {"/left": image, "/right": image, "/empty": (image[0], [])})
     none = write_messages(
         tmp_path / "none", {"/steering": ("std_msgs/msg/Float32", [(1, float_message(0.0))])}
     )

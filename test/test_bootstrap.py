@@ -65,7 +65,7 @@ def test_undefined_resamples_are_left_out() -> None:
 
 
 def test_pairing_cancels_what_both_share() -> None:
-    """A slow wave has fewer independent parts than samples; single draws pretend otherwise."""
+    """Two variants 0.1 apart on every frame differ by 0.1, however hard the frames are."""
     hardness = np.random.default_rng(0).normal(0.0, 10.0, 60)
     worse = hardness + 0.1
     low, high = paired_bootstrap(60, lambda i: float(worse[i].mean() - hardness[i].mean()))

@@ -68,9 +68,7 @@ def test_stride_and_limit_are_a_slice(
         source = open_frames(str(place), limit=limit, stride=stride)
         assert len(source) == len(expected)
         assert [frame.stamp_ns for frame in source] == expected
-        assert [frame.stamp_ns for frame in source.frames(range(0, len(source), 2))] == expected[
-            ::2
-        ]
+        assert [frame.stamp_ns for frame in source.frames(range(0, len(source), 2))] == expected[::2]
 
 
 def test_folder_is_sorted_and_stamped_by_place(tmp_path: Path) -> None:

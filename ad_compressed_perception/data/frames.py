@@ -9,12 +9,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
 
 from ad_compressed_perception.data.bag import BagReader, is_bag
 from ad_compressed_perception.errors import DataError, ImageError
 from ad_compressed_perception.image import Frame, decode_image
+from ad_compressed_perception.image_files import decode_file
 
-IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+_CHECKED_SUFFIXES = frozenset((".jpeg", ".jpg", ".png"))
+IMAGE_SUFFIXES = _CHECKED_SUFFIXES | {".bmp", ".ppm", ".tif", ".tiff", ".webp"}
+_READ_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 def split_spec(spec: str) -> tuple[Path, str | None]:
@@ -31,25 +38,24 @@ def split_spec(spec: str) -> tuple[Path, str | None]:
 
 
 def read_image_file(path: Path, stamp_ns: int = 0) -> Frame:
-    """Read a picture as (H, W, 3) uint8 BGR, turned upright as its EXIF data says.
+    """Read a picture in its own colours: BGR or GRAY; an EXIF orientation is not applied.
 
     Raises:
-        DataError: the file cannot be read or is no picture.
+        DataError: the file cannot be read, is cut off, or is no picture.
     """
-    import cv2
-    import numpy as np
-
     try:
-        data = path.read_bytes()
+        data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as cause:
         raise DataError(f"cannot read image {path}: {cause.strerror or cause}") from cause
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error:
-        pixels = None
+        if path.suffix.lower() in _CHECKED_SUFFIXES:
+            return Frame(*decode_file(data), stamp_ns)
+        pixels = cv2.imdecode(data, _READ_FLAGS) if data.size else None
+    except (ImageError, cv2.error) as cause:
+        raise DataError(f"not a readable picture: {path}: {' '.join(str(cause).split())}") from cause
     if pixels is None:
-        raise DataError(f"not a readable picture: {path} ({len(data)} bytes)")
-    return Frame(pixels, "BGR", stamp_ns)
+        raise DataError(f"not a readable picture: {path} ({data.size} bytes)")
+    return Frame(np.asarray(pixels), "BGR", stamp_ns)
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -74,6 +80,10 @@ class FrameSource(ABC):
     @abstractmethod
     def __len__(self) -> int:
         """Number of frames an iteration yields."""
+
+    @abstractmethod
+    def stamps_ns(self) -> list[int]:
+        """Return the stamp of every frame, nanoseconds, without decoding the pictures."""
 
     @abstractmethod
     def frames(self, indices: Iterable[int]) -> Iterator[Frame]:
@@ -107,6 +117,10 @@ class FolderFrames(FrameSource):
             path = self.paths[index]
             yield read_image_file(path, self.stamp_ns(index))
 
+    def stamps_ns(self) -> list[int]:
+        """Return the stamps that the names or the places give."""
+        return [self.stamp_ns(index) for index in range(len(self.paths))]
+
     def stamp_ns(self, index: int) -> int:
         """Stamp of a picture: its name where that is an integer, else its place in the folder."""
         stem = self.paths[index].stem
@@ -116,9 +130,7 @@ class FolderFrames(FrameSource):
 class BagFrames(FrameSource):
     """The pictures of one topic of a recording; a header without a stamp gets the bag's time."""
 
-    def __init__(
-        self, path: Path, topic: str | None, limit: int | None = None, stride: int = 1
-    ) -> None:
+    def __init__(self, path: Path, topic: str | None, limit: int | None = None, stride: int = 1) -> None:
         """Open the bag once to check it; raise DataError as BagReader does."""
         self.path = path
         self._stride = stride
@@ -136,20 +148,35 @@ class BagFrames(FrameSource):
 
     def frames(self, indices: Iterable[int]) -> Iterator[Frame]:
         """Decode the messages of these indices, passing over the others as bytes."""
+        for index, bag_time_ns, message in self._messages(indices):
+            try:
+                frame = decode_image(message, self.topic)
+            except ImageError as cause:
+                place = index * self._stride
+                raise DataError(f"frame {place} of {self.describe}: {cause}") from cause
+            yield frame if frame.stamp_ns else replace(frame, stamp_ns=bag_time_ns)
+
+    def stamps_ns(self) -> list[int]:
+        """Return the headers' stamps; the whole topic is read, but no picture is decoded."""
+        stamps = []
+        for _, bag_time_ns, message in self._messages(range(len(self))):
+            stamp = message.header.stamp
+            stamps.append(stamp.sec * 1_000_000_000 + stamp.nanosec or bag_time_ns)
+        return stamps
+
+    def _messages(self, indices: Iterable[int]) -> Iterator[tuple[int, int, Any]]:
+        """Yield (index, bag time in nanoseconds, message) of ascending indices."""
         with BagReader(self.path) as bag:
             messages = bag.messages([self.topic])
             position = 0
             for index in indices:
-                message = next(islice(messages, index * self._stride - position, None), None)
-                if message is None:
+                skipped = index * self._stride - position
+                found = next(islice(messages, skipped, None), None)
+                if found is None:
                     return
-                position = index * self._stride + 1
-                _, bag_time_ns, cdr = message
-                try:
-                    frame = decode_image(bag.deserialize(self.topic, cdr), self.topic)
-                except ImageError as cause:
-                    raise DataError(f"frame {position - 1} of {self.describe}: {cause}") from cause
-                yield frame if frame.stamp_ns else replace(frame, stamp_ns=bag_time_ns)
+                position += skipped + 1
+                _, bag_time_ns, cdr = found
+                yield index, bag_time_ns, bag.deserialize(self.topic, cdr)
 
 
 def open_frames(spec: str, limit: int | None = None, stride: int = 1) -> FrameSource:

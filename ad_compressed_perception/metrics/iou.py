@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Segmentation against ground truth: confusion matrices and intersection over union (Jaccard).
 
-Definition as in the PASCAL VOC challenge (Everingham et al., IJCV 111, 2015, section 4.2): pixels of
-all images are counted together, and ``IoU = TP / (TP + FP + FN)``.
+Definition as in the PASCAL VOC challenge (Everingham et al., IJCV 111, 2015, section 4.2): pixels
+of all images are counted together, and ``IoU = TP / (TP + FP + FN)``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ IGNORE = 255
 """Class index of pixels that count for nothing."""
 
 
-def confusion_matrix(
-    truth: NDArray[Any], predicted: NDArray[Any], classes: int
-) -> NDArray[np.int64]:
+def confusion_matrix(truth: NDArray[Any], predicted: NDArray[Any], classes: int) -> NDArray[np.int64]:
     """Count the pixels of every pair of true and predicted class.
 
     Args:
@@ -38,13 +36,9 @@ def confusion_matrix(
     counted = truth != IGNORE
     rows = truth[counted].astype(np.int64)
     columns = predicted[counted].astype(np.int64)
-    if rows.size and (
-        min(rows.min(), columns.min()) < 0 or max(rows.max(), columns.max()) >= classes
-    ):
+    if rows.size and (min(rows.min(), columns.min()) < 0 or max(rows.max(), columns.max()) >= classes):
         raise ValueError(f"a class index lies outside 0..{classes - 1}")
-    return np.bincount(rows * classes + columns, minlength=classes * classes).reshape(
-        classes, classes
-    )
+    return np.bincount(rows * classes + columns, minlength=classes * classes).reshape(classes, classes)
 
 
 def iou_per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
