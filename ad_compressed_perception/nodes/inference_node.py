@@ -244,13 +244,16 @@ class InferenceNode(LifecycleNode):
         return subscription.topic_name if subscription is not None else "image"
 
     def _on_settled(self, timing: FrameTiming, account: Account) -> None:
+        if not self.context.ok():
+            # The process was told to stop: what its last frame can no longer publish is no failure.
+            return
         self.health.note_frame(timing)
         if timing.outcome == "failed":
             self.get_logger().error(
                 f"frame {timing.stamp_ns} failed: {timing.reason}", throttle_duration_sec=1.0
             )
         pipeline, publisher = self._pipeline, self._timing_publisher
-        if pipeline is None or publisher is None or not self.context.ok():
+        if pipeline is None or publisher is None:
             return
         info = pipeline.session.info
         report = NodeReport(
@@ -266,7 +269,12 @@ class InferenceNode(LifecycleNode):
             received=account.received,
             counts=account.counts,
         )
-        publisher.publish(timing_message.to_message(report))
+        try:
+            publisher.publish(timing_message.to_message(report))
+        except Exception:
+            # The signal may come between the question and the publishing.
+            if self.context.ok():
+                raise
 
     def _on_incompatible_qos(self, event: Any) -> None:
         line = describe_incompatible_qos(self._subscription_topic(), event)
