@@ -181,7 +181,7 @@ def test_a_failure_after_the_work_keeps_the_earlier_variant(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "_write", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ManifestError, match="No space left"):
         compress_model(manifest, recipe, str(pictures), frames=4, work=work)
     stored = load_manifest(first.manifest.folder)
     assert stored.variant("small") == first.variant

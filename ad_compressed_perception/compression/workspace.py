@@ -128,7 +128,7 @@ def staging(folder: Path) -> Iterator[Path]:
     nothing came of it.
 
     Raises:
-        ManifestError: the folder cannot be made or written to.
+        ManifestError: the folder cannot be made or written to, or the disk is full on the way.
     """
     made = _make_folders(folder)
     try:
@@ -139,6 +139,8 @@ def staging(folder: Path) -> Iterator[Path]:
         raise _unwritable(folder, error) from error
     try:
         yield path
+    except OSError as error:  # a full disk, a quota, a folder that went away
+        raise _unwritable(folder, error) from error
     finally:
         shutil.rmtree(path, ignore_errors=True)
         _remove_empty(made)
