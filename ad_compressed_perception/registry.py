@@ -25,6 +25,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "steering": "ad_compressed_perception.tasks.decoders.steering:SteeringDecoder",
     },
     PASSES: {
+        "compact": "ad_compressed_perception.compression.passes.compact:Compact",
         "flush_denormals": "ad_compressed_perception.compression.passes.flush_denormals:FlushDenormals",
         "focus_to_conv": "ad_compressed_perception.compression.passes.focus_to_conv:FocusToConv",
         "infer_shapes": "ad_compressed_perception.compression.passes.infer_shapes:InferShapes",
