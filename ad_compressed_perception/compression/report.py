@@ -117,6 +117,12 @@ def tables(result: CompressionResult) -> list[RenderableType]:
         f"{latency.variant_p99_ms:.2f} ms",
         f"{latency.speedup_p99:.2f}x",
     )
+    figures.add_row(
+        "frame to result p50",
+        f"{latency.baseline_whole_p50_ms:.2f} ms",
+        f"{latency.variant_whole_p50_ms:.2f} ms",
+        f"{latency.speedup_whole_p50:.2f}x",
+    )
     return [steps, figures, *(escape(line) for line in _closing_lines(result))]
 
 

@@ -1,0 +1,88 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A variant with an input and output of its own: stored so, verified so, run so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support_compression import small_recipe, write_pictures
+from support_models import WRITERS, draw_scene
+
+from ad_compressed_perception.benchmarking import parse_candidate, run_benchmark
+from ad_compressed_perception.compression.compress import CompressionResult, compress_model
+from ad_compressed_perception.compression.recipe import load_recipe, shipped_recipes
+from ad_compressed_perception.errors import ModelFileError
+from ad_compressed_perception.image import Frame
+from ad_compressed_perception.manifest import load_manifest
+from ad_compressed_perception.pipeline import open_pipeline
+
+
+def compress(folder: Path, task: str, passes: list[Any]) -> CompressionResult:
+    manifest = load_manifest(WRITERS[task](folder / "model"))
+    pictures = write_pictures(folder / "pictures", 40)
+    recipe = small_recipe(folder, passes=passes, accept={"max_drop": 0.5})
+    return compress_model(manifest, recipe, str(pictures), work=folder / "work")
+
+
+@pytest.mark.parametrize("task", WRITERS)
+def test_bytes_as_input_change_no_result(tmp_path: Path, task: str) -> None:
+    result = compress(tmp_path, task, ["simplify", "input_in_graph"])
+
+    assert result.verification.agreement.score == 1.0
+    assert result.verdict.status == "accepted"
+    stored = load_manifest(result.manifest.folder)
+    variant = stored.variant("small")
+    assert variant.input is not None
+    assert (variant.input.dtype, variant.input.layout) == ("uint8", "NHWC")
+    assert variant.output is None
+    # From the stored files, as a node would.
+    pipeline = open_pipeline(stored, "small")
+    try:
+        pipeline.run(Frame(draw_scene(0), "BGR"))
+    finally:
+        pipeline.close()
+
+
+def test_quantisation_calibrates_on_the_changed_input(tmp_path: Path) -> None:
+    passes = [
+        "simplify",
+        "input_in_graph",
+        {"input_size": {"width": 32, "height": 24}},
+        {"output": {"argmax": "in_graph"}},
+        "quantize_int8",
+        "compact",
+    ]
+    result = compress(tmp_path, "segmentation", passes)
+
+    variant = result.variant
+    assert variant.input is not None
+    assert variant.output is not None
+    assert variant.input.shape == (1, 24, 32, 3)
+    assert variant.output.options["layout"] == "LABELS"
+    # Squares of half the pictures' height: at half size only their edges move.
+    assert result.verification.agreement.score > 0.8
+    assert result.verification.latency.variant_whole_p50_ms > result.verification.latency.variant_p50_ms
+
+
+def test_a_benchmark_feeds_each_variant_its_own_input(tmp_path: Path) -> None:
+    result = compress(tmp_path, "segmentation", ["simplify", "input_in_graph"])
+
+    candidates = [parse_candidate("fp32"), parse_candidate("small")]
+    benchmark = run_benchmark(result.manifest, candidates, rounds=2, warmup_rounds=1)
+
+    assert [figures.stages_ms["infer"].count for figures in benchmark.candidates] == [2, 2]
+
+
+def test_a_refused_edit_names_pass_and_operator_and_stores_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"^pass input_size: .* Conv 'balance'"):
+        compress(tmp_path, "planning", [{"input_size": {"factor": 0.5, "multiple_of": 8}}])
+    assert not (tmp_path / "work").exists()
+
+
+def test_the_fast_recipes_are_shipped_and_their_passes_known() -> None:
+    for name in ("fast_segmentation", "fast_segmentation_int8"):
+        assert name in shipped_recipes()
+        assert [step.name for step in load_recipe(name).passes][:2] == ["upgrade_opset", "simplify"]
