@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from ad_compressed_perception.errors import ModelFileError
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto, NodeProto, TensorProto
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators that multiply by weights: the bulk of the work."""
@@ -70,11 +70,13 @@ class QdqGraph:
         }
         # An activation whose clipping the range of its output does already is left out by the quantiser.
         self._removed = {node.name: node for node in floating.graph.node if node.name not in kept}
+        expanded = {node.output[0] for node in quantised.graph.node if node.op_type == _DEQUANTISE}
+        # A bias is expanded under its own name.
         self._edges = [
             _Edge(name, index, tensor)
             for name, node in kept.items()
             for index, tensor in enumerate(self._nodes[name].input)
-            if tensor != node.input[index]
+            if node.input[index] in expanded
         ]
         for node in self._removed.values():
             if node.op_type not in ("Relu", "Clip"):
@@ -87,14 +89,7 @@ class QdqGraph:
         }
         # Float name of each quantised output of the graph; its pair makes the output itself.
         self._output_pairs = {name: pairs[name].input[0] for name in self._outputs & set(pairs)}
-        self._bias_users = self._find_biases()
-
-    def _find_biases(self) -> dict[str, list[str]]:
-        users: dict[str, list[str]] = {}
-        for edge in self._edges:
-            if edge.tensor in self._weights and self._is_bias(edge):
-                users.setdefault(edge.node, []).append(edge.tensor)
-        return users
+        self._edge_set = set(self._edges)
 
     def _is_bias(self, edge: _Edge) -> bool:
         return self._nodes[edge.node].op_type in PRODUCTS and edge.index == 2
@@ -119,30 +114,77 @@ class QdqGraph:
         order = {node.name: place for place, node in enumerate(self.floating.graph.node)}
         return sorted(found.values(), key=lambda tensor: (order.get(tensor.node, -1), tensor.kind))
 
-    def with_float(self, tensors: Collection[str], *, tidy: bool = True) -> ModelProto:
+    def with_float(self, tensors: Collection[str]) -> ModelProto:
         """Return the quantised graph with these tensors in float.
+
+        What would then be quantised in vain is taken back too: pairs between operators that run in
+        float anyway, integer weights and biases of products that do.
 
         Args:
             tensors: names in the float graph, activations or weights.
-            tidy: also take away what is quantised in vain: pairs between operators that run in float
-                anyway, and integer weights of products that do.
         """
-        floats = self.all_floats(tensors) if tidy else set(tensors)
-        return self._build(floats, tidy)
+        return self._build(self.all_floats(tensors))
 
     def only(self, tensor: str) -> ModelProto:
-        """Return the float graph with this one tensor quantised."""
-        names = {edge.tensor for edge in self._edges} | set(self._output_pairs)
-        return self._build(names - {tensor}, tidy=False)
+        """Return the float graph with this one tensor quantised, for all who use it."""
+        import onnx
+
+        chain, weights = self._chain(tensor)
+        model = onnx.ModelProto()
+        model.CopyFrom(self.floating)
+        graph = model.graph
+        inner = f"{tensor}/before"
+        if tensor in self._weights:
+            chain[-1].output[0] = tensor
+            kept = [weight for weight in graph.initializer if weight.name != tensor]
+            del graph.initializer[:]
+            graph.initializer.extend(kept)
+        elif tensor in self._producer:
+            for node in graph.node:
+                _rename(node.output, tensor, inner)
+            chain[0].input[0], chain[-1].output[0] = inner, tensor
+        else:
+            for node in graph.node:
+                _rename(node.input, tensor, inner)
+            chain[0].input[0], chain[-1].output[0] = tensor, inner
+        graph.initializer.extend(weights)
+        graph.node.extend(chain)
+        sort_nodes(model)
+        return model
+
+    def after(self, model: ModelProto, tensor: str) -> str:
+        """Return the name under which a tensor's users get it in a form that was made from these."""
+        for node in model.graph.node:
+            if node.op_type == _QUANTISE and node.input[0] == tensor:
+                pair = (
+                    n for n in model.graph.node if n.op_type == _DEQUANTISE and n.input[0] == node.output[0]
+                )
+                return str(next(pair).output[0])
+        return tensor
+
+    def _chain(self, tensor: str) -> tuple[list[NodeProto], list[TensorProto]]:
+        """Return copies of the Q and DQ nodes of a tensor, in order, and of the weights they use."""
+        if tensor in self._output_pairs:
+            end = tensor
+        else:
+            edge = next(edge for edge in self._edges if edge.tensor == tensor)
+            node = next(node for node in self.quantised.graph.node if node.name == edge.node)
+            end = node.input[edge.index]
+        made = {name: node for node in self.quantised.graph.node for name in node.output}
+        nodes = [made[end]]
+        before = made.get(nodes[0].input[0])
+        if before is not None and before.op_type == _QUANTISE:
+            nodes.insert(0, before)
+        names = {name for node in nodes for name in node.input}
+        weights = [weight for weight in self.quantised.graph.initializer if weight.name in names]
+        return [type(node).FromString(node.SerializeToString()) for node in nodes], weights
 
     def all_floats(self, tensors: Collection[str]) -> set[str]:
         """Return these tensors and those which would then be quantised in vain."""
         floats = set(tensors)
         while True:
             integer = self.integer_nodes(floats)
-            vain = {
-                name for name in self._activations() - floats if not self._touches(name, integer)
-            } | {
+            vain = {name for name in self._activations() - floats if not self._touches(name, integer)} | {
                 edge.tensor
                 for edge in self._edges
                 if edge.tensor in self._weights and not self._is_bias(edge) and edge.node not in integer
@@ -191,11 +233,11 @@ class QdqGraph:
     def _float_inputs(self, node: NodeProto) -> list[int]:
         """Return the places of the inputs that the quantiser treats: computed ones and weights."""
         if node.op_type in PRODUCTS:
-            return [index for index in range(min(2, len(node.input)))]
+            return list(range(min(2, len(node.input))))
         return [
             index
             for index, name in enumerate(node.input)
-            if name and (name not in self._weights or _Edge(node.name, index, name) in self._edges)
+            if name and (name not in self._weights or _Edge(node.name, index, name) in self._edge_set)
         ]
 
     def _touches(self, tensor: str, nodes: Collection[str]) -> bool:
@@ -207,30 +249,30 @@ class QdqGraph:
             return True
         return any(edge.tensor == tensor and edge.node in nodes for edge in self._edges)
 
-    def _build(self, floats: Collection[str], tidy: bool) -> ModelProto:
+    def _build(self, floats: Collection[str]) -> ModelProto:
         import onnx
 
         model = onnx.ModelProto()
         model.CopyFrom(self.quantised)
         nodes = {node.name: node for node in model.graph.node}
+        integer = self.integer_nodes(floats)
         restored = set(floats)
-        products = set(self.integer_nodes(floats)) if tidy else set()
         for edge in self._edges:
-            bias = self._is_bias(edge)
-            weights = self._nodes[edge.node].input[1] if bias else edge.tensor
-            back = (weights in restored or (tidy and edge.node not in products)) if bias else edge.tensor in restored
-            if back:
+            if self._is_bias(edge):
+                # Its unit is input scale times weight scale: without integers that has no meaning.
+                if edge.node not in integer:
+                    nodes[edge.node].input[edge.index] = self._add_float(model, edge.tensor)
+            elif edge.tensor in floats:
                 nodes[edge.node].input[edge.index] = edge.tensor
-                if bias:
-                    restored.add(edge.tensor)
         self._restore_removed(model, nodes, floats)
         for name in set(self._output_pairs) & set(floats):
             inner = self._output_pairs[name]
-            pair = next(node for node in model.graph.node if name in node.output and node.op_type == _DEQUANTISE)
+            pair = next(node for node in model.graph.node if name in node.output)
             model.graph.node.remove(pair)
             for node in model.graph.node:
                 _rename(node.input, inner, name)
                 _rename(node.output, inner, name)
+        restored.update(*(self._nodes[name].input for name in self._removed))
         present = {tensor.name for tensor in model.graph.initializer}
         model.graph.initializer.extend(
             self._weights[name] for name in sorted(restored & set(self._weights)) if name not in present
@@ -238,6 +280,15 @@ class QdqGraph:
         drop_unused(model)
         sort_nodes(model)
         return model
+
+    def _add_float(self, model: ModelProto, weight: str) -> str:
+        """Put a float weight beside its quantised form of the same name; return its new name."""
+        name = f"{weight}/float"
+        if all(tensor.name != name for tensor in model.graph.initializer):
+            copy = model.graph.initializer.add()
+            copy.CopyFrom(self._weights[weight])
+            copy.name = name
+        return name
 
     def _restore_removed(
         self, model: ModelProto, nodes: dict[str, NodeProto], floats: Collection[str]
@@ -290,10 +341,8 @@ def sort_nodes(model: ModelProto) -> None:
             raise ModelFileError(f"operator {left[0].name!r} uses a tensor that nothing makes")
         ordered.extend(ready)
         left = waiting
-    # Copies: the list below would otherwise empty the messages that it is refilled with.
-    copies = [type(node).FromString(node.SerializeToString()) for node in ordered]
     del model.graph.node[:]
-    model.graph.node.extend(copies)
+    model.graph.node.extend(ordered)
 
 
 def _split_ready(nodes: Iterable[NodeProto], known: set[str]) -> tuple[list[NodeProto], list[NodeProto]]:

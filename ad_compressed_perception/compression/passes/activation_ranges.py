@@ -3,8 +3,8 @@
 """The range of every activation over the calibration frames, with ONNX Runtime's calibration code.
 
 Frames go through one at a time, so that memory holds the activations of one frame only. The first
-round finds the smallest and largest value of every tensor; percentile and entropy need a second one,
-which counts the values in histograms of a range that is then known and fixed.
+round finds the smallest and largest value of every tensor; the other methods need a second one, which
+counts the values in histograms of a range that is then known and fixed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.compression.passes.base import Feeds, PassContext
+from ad_compressed_perception.compression.passes.range_rules import mse_ranges
 from ad_compressed_perception.errors import DataError, ModelFileError
 
-Method = Literal["minmax", "entropy", "percentile"]
+Method = Literal["minmax", "entropy", "percentile", "mse"]
 
 # Bins over -max|x|..max|x|: fine enough that 99.99 % does not hang on one bin. The search for the
 # least entropy costs their square.
-_BINS: dict[Method, int] = {"percentile": 2048, "entropy": 512}
+_BINS: dict[Method, int] = {"percentile": 2048, "entropy": 512, "mse": 8192}
 _ENTROPY_QUANTISED_BINS = 128
 # Values of one tensor of one frame that are counted; of larger tensors every so many-th.
 _COUNTED = 1 << 18
@@ -51,8 +52,9 @@ def collect_ranges(
         model: file of the float model, with shapes.
         operators: types of operators whose float inputs and outputs are measured.
         method: minmax (smallest and largest value seen), percentile (the central ``percentile`` of the
-            values) or entropy (the symmetric threshold of least Kullback-Leibler divergence; Migacz,
-            "8-bit Inference with TensorRT", GTC 2017), both clipped to what was seen.
+            values), entropy (the symmetric threshold of least Kullback-Leibler divergence; Migacz,
+            "8-bit Inference with TensorRT", GTC 2017) or mse (the range of least mean square error),
+            these clipped to what was seen.
         percentile: 0..100, for the method of that name.
         context: gives the frames.
 
@@ -143,8 +145,14 @@ def _histograms(
 
 def _thresholds(histograms: dict[str, Any], method: Method, percentile: float) -> Any:
     from onnxruntime.quantization import CalibrationMethod
-    from onnxruntime.quantization.calibrate import HistogramCollector, TensorsData
+    from onnxruntime.quantization.calibrate import HistogramCollector, TensorData, TensorsData
 
+    if method == "mse":
+        best = {
+            name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
+            for name, (low, high) in mse_ranges(histograms).items()
+        }
+        return TensorsData(CalibrationMethod.MinMax, best)
     collector = HistogramCollector(
         method=method,
         symmetric=False,

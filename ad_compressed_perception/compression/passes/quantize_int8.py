@@ -15,7 +15,8 @@ import io
 import logging
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -69,6 +70,8 @@ class QuantizeInt8(Pass):
 
     name = "quantize_int8"
     options_type = QuantizeInt8Options
+    activations: ClassVar[Literal["QUInt8", "QUInt16"]] = "QUInt8"
+    """ONNX Runtime's name of the activations' type."""
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the quantised model.
@@ -78,24 +81,23 @@ class QuantizeInt8(Pass):
             ModelFileError: quantised already, nothing to quantise, weights or activations that are not
                 finite, or the quantiser refused the graph.
         """
-        import onnx
-
         options: QuantizeInt8Options = self.options
-        self._check(model)
-        _name_nodes(model)
-        prepared = _pre_process(model, context)
-        excluded = _excluded_nodes(prepared, options.exclude)
-        source = context.scratch / "float.onnx"
-        onnx.save(prepared, str(source))
+        prepared, excluded = self.prepare(model, context)
+        source = save_float(prepared, context)
         ranges = collect_ranges(source, options.operators, options.calibration, options.percentile, context)
-        reduce_range = context.host.saturates_u8s8 if options.reduce_range == "auto" else options.reduce_range
-        quantised = self._quantise(prepared, ranges, reduce_range, excluded)
+        quantised = self.quantise(prepared, ranges, context, excluded)
         if not is_quantised(quantised):
             raise ModelFileError("the quantiser left every operator in float")
-        context.notes.update(
-            calibration=options.calibration, reduce_range=reduce_range, excluded_nodes=excluded
-        )
+        context.notes.update(calibration=options.calibration, excluded_nodes=excluded)
         return quantised
+
+    def prepare(self, model: ModelProto, context: PassContext) -> tuple[ModelProto, list[str]]:
+        """Return the float graph, checked and with named nodes, and the names of the excluded ones."""
+        options: QuantizeInt8Options = self.options
+        self._check(model)
+        name_nodes(model)
+        prepared = _pre_process(model, context)
+        return prepared, _excluded_nodes(prepared, options.exclude, self.name)
 
     def _check(self, model: ModelProto) -> None:
         options: QuantizeInt8Options = self.options
@@ -103,13 +105,13 @@ class QuantizeInt8(Pass):
             raise ModelFileError("the model is quantised already; start from its float baseline")
         if opset_of(model) < _LEAST_OPSET:
             raise RecipeError(
-                f"quantize_int8 needs opset {_LEAST_OPSET}, the model has {opset_of(model)}: "
+                f"{self.name} needs opset {_LEAST_OPSET}, the model has {opset_of(model)}: "
                 "put upgrade_opset before it"
             )
         unknown = sorted(set(options.operators) - set(OPERATORS))
         if unknown:
             raise RecipeError(
-                f"pass 'quantize_int8': operators: cannot quantise {', '.join(unknown)}; "
+                f"pass {self.name!r}: operators: cannot quantise {', '.join(unknown)}; "
                 f"known: {', '.join(OPERATORS)}"
             )
         wanted = [kind for kind in _COMPUTE if kind in options.operators]
@@ -119,21 +121,26 @@ class QuantizeInt8(Pass):
             if not np.isfinite(values).all():
                 raise ModelFileError(f"weight {name!r} is not finite: no scale can be given to it")
 
-    def _quantise(
-        self, model: ModelProto, ranges: Any, reduce_range: bool, excluded: list[str]
+    def quantise(
+        self, model: ModelProto, ranges: Any, context: PassContext, excluded: list[str]
     ) -> ModelProto:
+        """Return a prepared graph with Q/DQ pairs; raise ModelFileError where the quantiser refuses it."""
         from onnxruntime.quantization import QuantType
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
         options: QuantizeInt8Options = self.options
+        reduce_range = context.host.saturates_u8s8 if options.reduce_range == "auto" else options.reduce_range
+        context.notes["reduce_range"] = reduce_range
+        # The quantiser works in place.
+        copy = type(model).FromString(model.SerializeToString())
         try:
             with _quiet():
                 quantizer = QDQQuantizer(
-                    model,
+                    copy,
                     options.per_channel,
                     reduce_range,
                     QuantType.QInt8,
-                    QuantType.QUInt8,
+                    QuantType[self.activations],
                     ranges,
                     [],
                     excluded,
@@ -150,7 +157,7 @@ class QuantizeInt8(Pass):
         return quantised
 
 
-def _name_nodes(model: ModelProto) -> None:
+def name_nodes(model: ModelProto) -> None:
     """Give unnamed nodes names, by which nodes are excluded and scales are named."""
     taken = {node.name for node in model.graph.node}
     for index, node in enumerate(model.graph.node):
@@ -162,7 +169,7 @@ def _name_nodes(model: ModelProto) -> None:
             taken.add(name)
 
 
-def _excluded_nodes(model: ModelProto, patterns: list[str]) -> list[str]:
+def _excluded_nodes(model: ModelProto, patterns: list[str], name: str) -> list[str]:
     names = [node.name for node in model.graph.node]
     excluded: set[str] = set()
     for pattern in patterns:
@@ -170,7 +177,7 @@ def _excluded_nodes(model: ModelProto, patterns: list[str]) -> list[str]:
         if not matching:
             some = ", ".join(names[-3:])
             raise RecipeError(
-                f"pass 'quantize_int8': exclude: no node is called {pattern!r}; the last ones are {some}"
+                f"pass {name!r}: exclude: no node is called {pattern!r}; the last ones are {some}"
             )
         excluded |= matching
     return sorted(excluded)
@@ -195,8 +202,17 @@ def _pre_process(model: ModelProto, context: PassContext) -> ModelProto:
     except Exception as error:  # several types; the way around it is to go without
         context.notes["pre_process"] = f"left out: {one_line(error, 120)}"
         prepared = onnx.shape_inference.infer_shapes(model)
-    _name_nodes(prepared)
+    name_nodes(prepared)
     return prepared
+
+
+def save_float(model: ModelProto, context: PassContext) -> Path:
+    """Write the float graph where the calibrators can read it."""
+    import onnx
+
+    path = context.scratch / "float.onnx"
+    onnx.save(model, str(path))
+    return path
 
 
 @contextlib.contextmanager
