@@ -7,6 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from support_compression import small_recipe, write_pictures
 from support_models import WRITERS, draw_scene
@@ -86,3 +88,35 @@ def test_the_fast_recipes_are_shipped_and_their_passes_known() -> None:
     for name in ("fast_segmentation", "fast_segmentation_int8"):
         assert name in shipped_recipes()
         assert [step.name for step in load_recipe(name).passes][:2] == ["upgrade_opset", "simplify"]
+
+
+@pytest.mark.shared
+def test_the_road_stays_at_a_quarter_of_the_pixels(tmp_path: Path, shared_dir: Path) -> None:
+    # Every eighth validation picture; on all 101 of them it is 0.969 against the baseline's 0.975.
+    model = Path(__file__).parents[1] / "config" / "reference_models" / "road_segmentation_adas_0001"
+    passes = [
+        "upgrade_opset",
+        "simplify",
+        "infer_shapes",
+        {"input_size": {"factor": 0.5}},
+        "output",
+        "compact",
+    ]
+    accept = {"max_drop": 0.5, "min_frames": 2}
+    fields: dict[str, Any] = {"calibration": {"frames": 2}, "verify": {"frames": 4}, "accept": accept}
+    recipe = small_recipe(tmp_path, passes=passes, **fields)
+    images = shared_dir / "data" / "camvid" / "val" / "images"
+
+    result = compress_model(load_manifest(model), recipe, str(images), work=tmp_path / "work")
+
+    pipeline = open_pipeline(result.manifest, "small", allow_rejected=True)
+    common = union = 0
+    for path in sorted(images.glob("*.jpg"))[::8]:
+        picture = cv2.imread(str(path))
+        truth = cv2.imread(str(path.parents[1] / "masks" / f"{path.stem}.png"), cv2.IMREAD_GRAYSCALE)
+        labels, _ = pipeline.run(Frame(picture, "BGR"))
+        road, seen = np.isin(labels.label_ids, (1, 3)), truth != 11
+        common += int((road & (truth == 3)).sum())
+        union += int(((road | (truth == 3)) & seen).sum())
+    pipeline.close()
+    assert common / union >= 0.965
