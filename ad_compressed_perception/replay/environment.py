@@ -98,7 +98,8 @@ def _parse_domain(text: str) -> int:
 
 
 def _profile_is_ours_to_set() -> bool:
-    if any(os.environ.get(name) for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")):
+    variables = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+    if any(os.environ.get(name) for name in variables):
         return False
     # Two processes make one segment each; where there is no room the default transport still works.
     return _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).free > 3 * _SEGMENT_BYTES

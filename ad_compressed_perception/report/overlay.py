@@ -57,9 +57,7 @@ class DrawingCamera:
     pitch_deg: float = 3.5
     forward_m: float = 1.5
 
-    def project(
-        self, points_xy_m: NDArray[np.float64], width: int, height: int
-    ) -> NDArray[np.float64]:
+    def project(self, points_xy_m: NDArray[np.float64], width: int, height: int) -> NDArray[np.float64]:
         """Return the (M, 2) pixels of the road points (N, 2; x forward, y left) in front of the camera.
 
         With the point ``d = x - forward_m`` ahead, pitch ``p``, height ``h`` and
@@ -147,7 +145,7 @@ def draw_trajectory(
         outline = _pixels(np.concatenate([edges[0], edges[1][::-1]]))
         strip = canvas.copy()
         cv2.fillPoly(strip, [outline], PALETTE_BGR[2])
-        canvas = cv2.addWeighted(canvas, 0.6, strip, 0.4, 0.0)
+        canvas[:] = cv2.addWeighted(canvas, 0.6, strip, 0.4, 0.0)
         for edge in edges:
             cv2.polylines(canvas, [_pixels(edge)], False, PALETTE_BGR[2], 2, cv2.LINE_AA)
         middle = _pixels(camera.project(centre, width, height))
@@ -187,7 +185,8 @@ def side_by_side(
     """
     scale = panel_width / bgr.shape[1]
     size = (panel_width, max(1, round(bgr.shape[0] * scale)))
-    frame = np.asarray(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    frame = np.asarray(cv2.resize(bgr, size, interpolation=method), np.uint8)
     legend = any(isinstance(panel.result, LabelMask) for panel in panels)
     height = _HEADLINE_HEIGHT + _CAPTION_HEIGHT + size[1] + (_LEGEND_HEIGHT if legend else 0)
     canvas = np.full((height, len(panels) * (panel_width + _GAP) - _GAP, 3), _PAPER, np.uint8)

@@ -37,7 +37,7 @@ STAGE_WORDS = {
 }
 _DPI = 110
 _SMOOTHING_FRAMES = 15
-_STYLE = {
+_STYLE: Any = {
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.grid": True,

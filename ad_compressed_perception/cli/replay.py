@@ -1,0 +1,159 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""``adcp replay``: a recorded drive through baseline and compressed nodes, and a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ad_compressed_perception.report.schema import Report
+
+DEFAULT_OUT = Path("out")
+
+
+def replay(
+    bag: Annotated[Path, typer.Argument(metavar="BAG", help="rosbag2 folder, .mcap or .db3 file.")],
+    topic: Annotated[
+        str | None, typer.Option(metavar="T", help="Image topic; the only one there is by default.")
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="R",
+            help="Offer frames at R times the recorded pace; those that come due meanwhile are skipped.",
+        ),
+    ] = None,
+    every_frame: Annotated[
+        bool, typer.Option("--every-frame", help="Offer every frame, however long it takes (default).")
+    ] = False,
+    tasks: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Of detection, segmentation, planning; all by default."),
+    ] = None,
+    models: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR", help="Model folder, once for each task; the reference models by default."
+        ),
+    ] = None,
+    variants: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Variants to compare with the baseline, which always runs; all by default.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the report; out/replay-BAG by default.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Read N frames at most.")] = None,
+    start: Annotated[float, typer.Option(min=0.0, metavar="S", help="Leave out the first S seconds.")] = 0.0,
+    duration: Annotated[
+        float | None, typer.Option(min=0.0, metavar="S", help="Replay S seconds of the recording.")
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(min=0, max=1024, help="Threads inside one inference; 0: the runtime's choice.")
+    ] = 1,
+    deadline_ms: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MS|TASK=MS", help="End-to-end deadline, of all tasks or of one."),
+    ] = None,
+    allow_rejected: Annotated[
+        bool, typer.Option("--allow-rejected", help="Run variants too that their accept gate rejected.")
+    ] = False,
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where compressed variants are; $ADCP_WORK or ./adcp_work by default."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="report.json on standard output too.")] = False,
+) -> None:
+    """Replay a recorded drive through real nodes, variant against baseline, and write a report.
+
+    The variants of a task take turns on the same frame, in alternating order, so that none slows
+    another down. Writes report.json, report.md and pictures. Ctrl-C keeps what was measured.
+    """
+    from rich.console import Console
+
+    from ad_compressed_perception.replay.progress import ProgressBar
+    from ad_compressed_perception.replay.session import ReplayOptions, run_replay
+
+    if every_frame and rate is not None:
+        raise typer.BadParameter("--every-frame and --rate exclude each other")
+    if rate is not None and not 0.0 < rate <= 1000.0:
+        raise typer.BadParameter("--rate must be above 0 and at most 1000")
+    options = ReplayOptions(
+        bag=bag,
+        out=out or DEFAULT_OUT / f"replay-{bag.resolve().stem}",
+        topic=topic,
+        models=tuple(models or ()),
+        work=work,
+        tasks=_names(tasks, "--tasks"),
+        variants=_names(variants, "--variants"),
+        allow_rejected=allow_rejected,
+        rate=rate,
+        limit=limit,
+        start_s=start,
+        duration_s=duration,
+        threads=threads,
+        deadlines=tuple(deadline_ms or ()),
+    )
+    with ProgressBar(Console(stderr=True)) as bar:
+        report = run_replay(options, bar)
+    if as_json:
+        print(report.to_json())
+    else:
+        show(report, options.out)
+
+
+def show(report: Report, out: Path) -> None:
+    """Print a report's main figures as a table, and where the whole of it is."""
+    from rich.table import Table
+
+    from ad_compressed_perception.cli.output import table_console
+    from ad_compressed_perception.report.markdown import account_text, agreement_text, speedup_text
+
+    console = table_console()
+    table = Table(title=f"{report.source.frames} frames of {report.source.topic}")
+    for column in ("task", "variant", "precision"):
+        table.add_column(column)
+    for column in ("infer speed-up", "end-to-end p50", "p99 ms"):
+        table.add_column(column, justify="right")
+    for column in ("agreement with the baseline", "gate", "frames done"):
+        table.add_column(column)
+    for task, one in report.tasks.items():
+        for name, variant in one.variants.items():
+            comparison = one.comparison.get(name)
+            total = variant.end_to_end_ms
+            table.add_row(
+                task,
+                name,
+                variant.precision or "",
+                speedup_text(comparison.speedup_infer_p50) if comparison else "",
+                "" if total.p50 is None else f"{total.p50:.1f}",
+                "" if total.p99 is None else f"{total.p99:.1f}",
+                agreement_text(comparison) if comparison else "",
+                "" if variant.verdict is None else variant.verdict.status,
+                f"{variant.processed} of {variant.received}"
+                if variant.account_gap == 0
+                else account_text(variant),
+            )
+    console.print(table, highlight=False)
+    console.print(report.measurement, highlight=False)
+    for note in report.notes:
+        console.print(f"- {note}", highlight=False)
+    console.print(f"report: {out / 'report.md'}", highlight=False, soft_wrap=True)
+
+
+def _names(text: str | None, option: str) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise typer.BadParameter(f"{option} names nothing")
+    return names

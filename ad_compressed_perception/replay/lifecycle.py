@@ -1,0 +1,73 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Configuring and activating the nodes of another process, with a clear word when one refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.node import Node
+
+from ad_compressed_perception.replay.child import ReplayError
+
+WaitUntil = Callable[[Callable[[], bool], float], bool]
+"""``(condition, seconds) -> whether it came true``; lets ROS work meanwhile."""
+
+_DISCOVERY_S = 30.0
+_ANSWER_S = 5.0
+
+
+class LifecycleClient:
+    """Drives one lifecycle node through its services."""
+
+    def __init__(self, through: Node, node: str, wait_until: WaitUntil) -> None:
+        """Make the service clients on the node ``through`` for the node called ``node``."""
+        self._node = node
+        self._wait_until = wait_until
+        self._change = through.create_client(ChangeState, f"{node}/change_state")
+        self._get = through.create_client(GetState, f"{node}/get_state")
+
+    def wait_for_node(self, timeout_s: float = _DISCOVERY_S) -> None:
+        """Wait until the node is there; raise ReplayError when it does not come."""
+        ready = self._wait_until(
+            lambda: bool(self._change.service_is_ready() and self._get.service_is_ready()), timeout_s
+        )
+        if not ready:
+            raise ReplayError(f"node {self._node} did not appear within {timeout_s:g} s")
+
+    def configure(self, timeout_s: float, reason: Callable[[], str]) -> None:
+        """Load the model; raise ReplayError with ``reason()`` when the node refuses."""
+        self._transition(Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_INACTIVE, timeout_s, reason)
+
+    def activate(self, timeout_s: float, reason: Callable[[], str]) -> None:
+        """Start listening to images; raise ReplayError with ``reason()`` when the node refuses."""
+        self._transition(Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE, timeout_s, reason)
+
+    def state(self) -> int:
+        """Return the id of the node's present state; PRIMARY_STATE_UNKNOWN when it does not answer."""
+        future = self._get.call_async(GetState.Request())
+        if not self._wait_until(future.done, _ANSWER_S):
+            self._get.remove_pending_request(future)
+            return int(State.PRIMARY_STATE_UNKNOWN)
+        answer: Any = future.result()
+        return int(answer.current_state.id)
+
+    def _transition(self, transition: int, goal: int, timeout_s: float, reason: Callable[[], str]) -> None:
+        request = ChangeState.Request()
+        request.transition.id = transition
+        future = self._change.call_async(request)
+        if self._wait_until(future.done, timeout_s):
+            answer: Any = future.result()
+            done = bool(answer.success)
+        else:
+            self._change.remove_pending_request(future)
+            # The answer may have been lost though the transition was made.
+            done = self.state() == goal
+            if not done:
+                raise ReplayError(f"node {self._node} was not ready within {timeout_s:g} s")
+        if not done:
+            why = reason() or "it gave no reason"
+            raise ReplayError(f"node {self._node}: {why}")

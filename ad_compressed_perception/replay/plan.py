@@ -1,0 +1,257 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a replay runs: which task with which variants of which model, as which nodes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ad_compressed_perception.cli.output import find_all
+from ad_compressed_perception.errors import DataError, ManifestError
+from ad_compressed_perception.manifest import MANIFEST_NAME, Manifest, Verdict, load_manifest
+from ad_compressed_perception.resources import config_folder
+from ad_compressed_perception.tasks import TASKS
+
+PACKAGE = "ad_compressed_perception"
+BASELINE = "baseline"
+"""Name of a task's baseline in the report, whatever its manifest calls it."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedNode:
+    """One variant of one task's model as a node.
+
+    Attributes:
+        task: task name.
+        name: name in the report: ``baseline`` or the variant's name.
+        manifest: the model.
+        variant: the variant's name in the manifest.
+        node: fully qualified node name.
+    """
+
+    task: str
+    name: str
+    manifest: Manifest
+    variant: str
+    node: str
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What the accept gate said of the variant."""
+        return self.manifest.variant(self.variant).verdict
+
+    @property
+    def namespace(self) -> str:
+        """The node's namespace without slashes, by which the monitor calls the variant."""
+        return self.node.split("/")[1]
+
+    @property
+    def image_topic(self) -> str:
+        """Topic of raw images of this node alone; compressed ones come on ``/compressed`` below it."""
+        return f"{self.node}/image"
+
+
+@dataclass(frozen=True)
+class ReplayPlan:
+    """Every node of a replay, and what a reader must know about the choice.
+
+    Attributes:
+        nodes: by task, the baseline of a task first.
+        notes: sentences for the report.
+    """
+
+    nodes: tuple[PlannedNode, ...]
+    notes: tuple[str, ...] = ()
+    variants: Mapping[str, Sequence[str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Sort the names by task."""
+        variants: dict[str, list[str]] = {}
+        for node in self.nodes:
+            variants.setdefault(node.task, []).append(node.name)
+        object.__setattr__(self, "variants", variants)
+
+    def node(self, task: str, name: str) -> PlannedNode:
+        """Return the node of a task's variant."""
+        return next(node for node in self.nodes if (node.task, node.name) == (task, name))
+
+
+def reference_models() -> list[Path]:
+    """Return the model folders that ship with the package; raise DataError where there are none."""
+    folder = config_folder("reference_models")
+    found = sorted(path.parent for path in folder.glob(f"*/{MANIFEST_NAME}")) if folder else []
+    if not found:
+        raise DataError("the reference models are not installed; name model folders with --models")
+    return found
+
+
+def make_plan(
+    models: Sequence[Path],
+    *,
+    work: Path | None = None,
+    tasks: Sequence[str] | None = None,
+    variants: Sequence[str] | None = None,
+    allow_rejected: bool = False,
+) -> ReplayPlan:
+    """Choose the nodes and check every file they will load.
+
+    Args:
+        models: model folders, at most one a task.
+        work: folder where compressed variants were put.
+        tasks: those to run; None is every task there is a model for.
+        variants: those to compare with the baseline, which always takes part; None is all there are.
+        allow_rejected: take variants their gate rejected.
+
+    Raises:
+        AdcpError: an unknown task or variant, two models of a task, a missing or altered file, a
+            rejected variant asked for by name.
+    """
+    unknown = [task for task in tasks or () if task not in TASKS]
+    if unknown:
+        raise DataError(f"unknown task {unknown[0]!r}; known: {', '.join(TASKS)}")
+    chosen: dict[str, Manifest] = {}
+    owners: dict[str, dict[str, Manifest]] = {}
+    for path in models:
+        manifest = load_manifest(path)
+        if tasks and manifest.task not in tasks:
+            continue
+        if manifest.task in chosen:
+            raise ManifestError(
+                f"two models for task {manifest.task}: {chosen[manifest.task].folder} and {path}; name one"
+            )
+        chosen[manifest.task] = manifest
+        owners[manifest.task] = find_all(manifest, work)
+    missing = [task for task in tasks or () if task not in chosen]
+    if missing:
+        raise ManifestError(f"no model for task {missing[0]} among: {', '.join(map(str, models))}")
+    if not chosen:
+        raise ManifestError("no model to run: name model folders with --models")
+    nodes: list[PlannedNode] = []
+    notes: list[str] = []
+    taken: set[str] = set()
+    for task in TASKS:
+        if task in chosen:
+            manifest = chosen[task]
+            nodes += _task_nodes(manifest, owners[task], variants, allow_rejected, notes)
+            taken |= {node.name for node in nodes} | {manifest.baseline, BASELINE}
+    for name in variants or ():
+        if name not in taken:
+            known = sorted({each for names in owners.values() for each in names})
+            raise ManifestError(
+                f"no model has a variant {name!r}; there are: {', '.join(known)}. "
+                "adcp compress makes variants"
+            )
+    full_names = [node.node for node in nodes]
+    for node in nodes:
+        if full_names.count(node.node) > 1:
+            raise ManifestError(f"two variants of task {node.task} become the same node {node.node}")
+    return ReplayPlan(tuple(nodes), tuple(notes))
+
+
+def write_parameters(
+    plan: ReplayPlan, path: Path, *, compressed: bool, threads: int, allow_rejected: bool
+) -> None:
+    """Write the parameter file of the ``compose`` process that runs the plan's nodes.
+
+    Args:
+        plan: the nodes.
+        path: file to write.
+        compressed: whether the images are CompressedImage.
+        threads: threads inside one inference.
+        allow_rejected: let the nodes load variants their gate rejected.
+    """
+    entries = [f"{node.task}_node:{node.node}" for node in plan.nodes]
+    document: dict[str, Any] = {"/compose": {"ros__parameters": {"nodes": entries}}}
+    for node in plan.nodes:
+        document[node.node] = {
+            "ros__parameters": {
+                "model": str(node.manifest.folder),
+                "variant": node.variant,
+                "allow_rejected": allow_rejected,
+                "threads": threads,
+                "transport": "compressed" if compressed else "raw",
+                "qos_reliability": "reliable",
+                "age_reference": "publish_time",
+                # The replay configures the nodes one by one, so that a refusal can be told.
+                "autostart": False,
+            }
+        }
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+
+def remapping_arguments() -> list[str]:
+    """Return the ROS arguments that give each node of the process image topics of its own."""
+    return ["-r", "image:=~/image", "-r", "image/compressed:=~/image/compressed"]
+
+
+def parse_deadlines(entries: Sequence[str], tasks: Sequence[str]) -> dict[str, float]:
+    """Return task to deadline in milliseconds from entries ``50`` (all tasks) or ``detection=50``.
+
+    Raises:
+        DataError: a value that is no positive number, or a task that does not run.
+    """
+    deadlines: dict[str, float] = {}
+    for entry in entries:
+        task, equals, value = entry.rpartition("=")
+        try:
+            deadline_ms = float(value)
+        except ValueError:
+            deadline_ms = 0.0
+        if not 0.0 < deadline_ms < float("inf"):
+            raise DataError(f"deadline {entry!r}: expected milliseconds above 0, or TASK=MILLISECONDS")
+        if equals and task not in tasks:
+            raise DataError(f"deadline {entry!r}: task {task!r} does not run; running: {', '.join(tasks)}")
+        deadlines |= dict.fromkeys([task] if equals else tasks, deadline_ms)
+    return deadlines
+
+
+def _task_nodes(
+    manifest: Manifest,
+    owners: Mapping[str, Manifest],
+    wanted: Sequence[str] | None,
+    allow_rejected: bool,
+    notes: list[str],
+) -> list[PlannedNode]:
+    others = [name for name in owners if name != manifest.baseline]
+    if wanted is not None:
+        absent = [name for name in wanted if name not in (*owners, BASELINE)]
+        notes += [f"{manifest.task}: {manifest.name} has no variant {name}." for name in absent]
+        others = [name for name in others if name in wanted]
+    nodes = [_planned(manifest.task, BASELINE, manifest, manifest.baseline)]
+    nodes[0].manifest.checked_path(manifest.baseline, allow_rejected=allow_rejected)
+    for name in others:
+        model = owners[name]
+        verdict = model.variant(name).verdict
+        rejected = verdict is not None and verdict.status == "rejected"
+        if rejected and not allow_rejected and wanted is None:
+            notes.append(
+                f"{manifest.task}: variant {name} was rejected by its accept gate and left out; "
+                "--allow-rejected runs it."
+            )
+            continue
+        model.checked_path(name, allow_rejected=allow_rejected)
+        nodes.append(_planned(manifest.task, name, model, name))
+    if len(nodes) == 1:
+        notes.append(
+            f"{manifest.task}: no compressed variant of {manifest.name} ran; adcp compress makes one."
+        )
+    return nodes
+
+
+def _planned(task: str, name: str, manifest: Manifest, variant: str) -> PlannedNode:
+    if name == BASELINE != variant and BASELINE in manifest.variants:
+        raise ManifestError(
+            f"model {manifest.name!r} has a variant named {BASELINE!r} that is not its baseline "
+            f"({variant!r}); rename it"
+        )
+    # ROS names hold letters, digits and underscores only and begin with no digit.
+    namespace = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    if not namespace[0].isalpha():
+        namespace = f"v_{namespace}"
+    return PlannedNode(task, name, manifest, variant, f"/{namespace}/{task}")

@@ -1,0 +1,145 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Publishes a frame to one node and waits until that node is done with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
+
+from ad_compressed_perception.monitor.comparison import ComparisonMonitor
+from ad_compressed_perception.nodes.qos import image_qos
+from ad_compressed_perception.replay.child import ReplayError
+from ad_compressed_perception.replay.collector import Collector
+from ad_compressed_perception.replay.frames import BagFrame
+from ad_compressed_perception.replay.lifecycle import WaitUntil
+from ad_compressed_perception.replay.plan import BASELINE, ReplayPlan
+from ad_compressed_perception.timing import FrameTiming
+
+TURN_TIMEOUT_S = 20.0
+"""How long a node may work on a frame."""
+MOST_SILENT_TURNS = 3
+"""Frames in a row a node may leave unanswered before the replay gives up."""
+_PAIR_WAIT_S = 2.0
+_DISCOVERY_S = 30.0
+# Both ends of a topic find each other at slightly different times; only this end's view can be asked.
+_SETTLE_S = 0.5
+
+
+class Player:
+    """The turns of a replay over ROS topics: each node listens to an image topic of its own."""
+
+    def __init__(
+        self,
+        node: Node,
+        plan: ReplayPlan,
+        monitor: ComparisonMonitor,
+        collector: Collector,
+        wait_until: WaitUntil,
+        *,
+        compressed: bool,
+    ) -> None:
+        """Create a publisher for every node of the plan.
+
+        Args:
+            node: publishes the images.
+            plan: the nodes.
+            monitor: told by ROS what the nodes report.
+            collector: told of every settled frame.
+            wait_until: lets ROS work until a condition holds.
+            compressed: whether the images are CompressedImage.
+        """
+        self._node = node
+        self._plan = plan
+        self._monitor = monitor
+        self._collector = collector
+        self._wait_until = wait_until
+        self._silent: Counter[tuple[str, str]] = Counter()
+        self.turn_timeouts: Counter[tuple[str, str]] = Counter()
+        message_type = CompressedImage if compressed else Image
+        suffix = "/compressed" if compressed else ""
+        self._publishers: dict[tuple[str, str], Any] = {
+            (each.task, each.name): node.create_publisher(
+                message_type, each.image_topic + suffix, image_qos("reliable", 1)
+            )
+            for each in plan.nodes
+        }
+
+    def wait_for_links(self, subscriptions: Iterable[Any]) -> None:
+        """Wait until every node listens to its images and is heard by the monitor.
+
+        Args:
+            subscriptions: those of the monitor; the topics of other nodes are passed over.
+
+        Raises:
+            ReplayError: a topic found no other end.
+        """
+        for (task, name), publisher in self._publishers.items():
+            if not self._wait_until(partial(_has_other_end, publisher, self._node), _DISCOVERY_S):
+                raise ReplayError(f"{task}/{name} does not listen to {publisher.topic_name}")
+        prefixes = tuple(f"{each.node}/" for each in self._plan.nodes)
+        for subscription in subscriptions:
+            if not subscription.topic_name.startswith(prefixes):
+                continue
+            if not self._wait_until(partial(_has_other_end, subscription, self._node), _DISCOVERY_S):
+                raise ReplayError(f"nobody publishes {subscription.topic_name}")
+        self._wait_until(lambda: False, _SETTLE_S)
+
+    def offer(self, task: str, name: str, frame: BagFrame) -> None:
+        """Give a frame to one node and wait until it reports the frame as settled.
+
+        Raises:
+            ReplayError: the node has not answered several frames in a row.
+        """
+        key = (task, name)
+        self._collector.begin(task, frame)
+        self._publishers[key].publish(frame.cdr)
+        if self._wait_until(lambda: self._settled(task, name, frame) is not None, TURN_TIMEOUT_S):
+            timing = self._settled(task, name, frame)
+            if timing is not None:
+                self._collector.note_timing(task, name, timing)
+            self._silent[key] = 0
+            return
+        self.turn_timeouts[key] += 1
+        self._silent[key] += 1
+        if self._silent[key] >= MOST_SILENT_TURNS:
+            node = self._plan.node(task, name).node
+            raise ReplayError(
+                f"node {node} left {MOST_SILENT_TURNS} frames in a row unanswered, {TURN_TIMEOUT_S:g} s each"
+            )
+
+    def settle(self, task: str, frame: BagFrame) -> None:
+        """Wait until the monitor has compared every candidate's result of a frame."""
+        expected = {
+            name
+            for name in self._plan.variants[task]
+            if name != BASELINE and self._processed(task, name, frame)
+        }
+        if expected and self._processed(task, BASELINE, frame):
+            self._wait_until(lambda: expected <= self._collector.compared(task, frame.stamp_ns), _PAIR_WAIT_S)
+        self._collector.end_task(task, frame)
+
+    def _settled(self, task: str, name: str, frame: BagFrame) -> FrameTiming | None:
+        namespace = self._plan.node(task, name).namespace
+        last = self._monitor.tasks[task].variants[namespace].last
+        if last is None or last.timing.stamp_ns != frame.stamp_ns:
+            return None
+        return last.timing
+
+    def _processed(self, task: str, name: str, frame: BagFrame) -> bool:
+        timing = self._settled(task, name, frame)
+        return timing is not None and timing.outcome == "processed"
+
+
+def _has_other_end(end: Any, node: Node) -> bool:
+    """Whether a publisher has a subscription, or a subscription a publisher."""
+    for count in ("get_subscription_count", "get_publisher_count"):
+        if hasattr(end, count):
+            return int(getattr(end, count)()) > 0
+    # Humble's subscriptions cannot be asked; the graph knows who is there, if not who is connected.
+    return int(node.count_publishers(end.topic_name)) > 0

@@ -1,0 +1,268 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""One replay from beginning to end: plan, child process, turns, report."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Protocol
+
+from ad_compressed_perception.data.bag import BagReader
+from ad_compressed_perception.errors import AdcpError
+from ad_compressed_perception.replay.child import ComposeProcess
+from ad_compressed_perception.replay.collector import Collector, sample_indices
+from ad_compressed_perception.replay.environment import replay_environment
+from ad_compressed_perception.replay.frames import BagFrame, BagSlice
+from ad_compressed_perception.replay.outputs import REPORT_MARKDOWN, write_outputs
+from ad_compressed_perception.replay.plan import (
+    ReplayPlan,
+    make_plan,
+    parse_deadlines,
+    reference_models,
+    write_parameters,
+)
+from ad_compressed_perception.replay.turns import TURN_TAKING, Pacer, TurnCount, take_turns
+from ad_compressed_perception.report.schema import Report
+
+AGE_REFERENCE = (
+    "the moment the replay published the frame (the recording's own stamps belong to another clock)"
+)
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """What is replayed, with what, how fast, and where the report goes.
+
+    Attributes:
+        bag: rosbag2 folder, .mcap or .db3 file.
+        out: folder of the report.
+        topic: image topic; None is the only one there is.
+        models: model folders; empty is the reference models.
+        work: work folder with compressed variants; None is the default one.
+        tasks: None is every task there is a model for.
+        variants: None is all there are; the baseline always takes part.
+        allow_rejected: run variants their gate rejected.
+        rate: bag seconds per second; None offers every frame.
+        limit: frames read at most.
+        start_s: seconds left out at the beginning.
+        duration_s: seconds of the recording replayed.
+        threads: threads inside one inference; 0 is the runtime's choice.
+        deadlines: ``50`` or ``detection=50``, milliseconds.
+        samples: frames drawn side by side for each task.
+    """
+
+    bag: Path
+    out: Path
+    topic: str | None = None
+    models: tuple[Path, ...] = ()
+    work: Path | None = None
+    tasks: tuple[str, ...] | None = None
+    variants: tuple[str, ...] | None = None
+    allow_rejected: bool = False
+    rate: float | None = None
+    limit: int | None = None
+    start_s: float = 0.0
+    duration_s: float | None = None
+    threads: int = 1
+    deadlines: tuple[str, ...] = ()
+    samples: int = 2
+
+
+class Observer(Protocol):
+    """Told how the replay goes."""
+
+    def say(self, text: str) -> None:
+        """Take what is being done now."""
+
+    def advance(self, done: int, total: int) -> None:
+        """Take frames done, and how many there are likely to be."""
+
+
+class _Quiet:
+    def say(self, text: str) -> None:
+        """Take what is being done now."""
+
+    def advance(self, done: int, total: int) -> None:
+        """Take frames done, and how many there are likely to be."""
+
+
+@dataclass
+class _Run:
+    """What a replay knows of itself while it runs."""
+
+    options: ReplayOptions
+    plan: ReplayPlan
+    frames: BagSlice
+    collector: Collector
+    observer: Observer
+    total: int
+    count: TurnCount = field(default_factory=TurnCount)
+    first_ns: int | None = None
+    last_ns: int = 0
+    turn_timeouts: dict[tuple[str, str], int] = field(default_factory=dict)
+    report: Report = field(default_factory=Report)
+
+    def advance(self, frame: BagFrame, offered: bool) -> None:
+        """Note a frame that is done with."""
+        if offered:
+            self.first_ns = frame.bag_time_ns if self.first_ns is None else self.first_ns
+            self.last_ns = frame.bag_time_ns
+        done = self.count.offered + self.count.not_offered
+        self.observer.advance(done, max(self.total, done))
+
+
+def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Report:
+    """Replay a recording through baseline and compressed nodes and write the report.
+
+    When the replay is interrupted or a node dies after the first frame, what was measured is written
+    all the same, with a note that it is partial, and the error is raised again.
+
+    Raises:
+        AdcpError: anything wrong with bag, topic, models or variants (nothing is written then), or a
+            node that refuses its model, dies or falls silent.
+        KeyboardInterrupt: Ctrl-C or SIGTERM.
+    """
+    watcher = observer or _Quiet()
+    with BagReader(options.bag) as bag:
+        topic = bag.resolve_image_topic(options.topic)
+        frames = BagSlice(bag, topic, options.start_s, options.duration_s, options.limit)
+        plan = make_plan(
+            options.models or reference_models(),
+            work=options.work,
+            tasks=options.tasks,
+            variants=options.variants,
+            allow_rejected=options.allow_rejected,
+        )
+        deadlines_ms = parse_deadlines(options.deadlines, list(plan.variants))
+        # Reads the first frame: a bag without one must fail before any process is started.
+        message_bytes = len(next(iter(frames)).cdr)
+        frames.restamped = 0
+        total = frames.estimated_count()
+        collector = Collector(plan.variants, sample_indices(total, options.samples))
+        run = _Run(options, plan, frames, collector, watcher, total)
+        reason: BaseException | None = None
+        try:
+            with _sigterm_as_interrupt():
+                _measure(run, deadlines_ms, message_bytes)
+        except (AdcpError, KeyboardInterrupt) as error:
+            reason = error
+        if reason is not None and run.count.offered == 0:
+            raise reason
+        _complete(run, reason)
+        write_outputs(run.report, collector, frames, options.out, watcher.say)
+        if isinstance(reason, AdcpError):
+            raise type(reason)(
+                f"{reason}; what was measured before is in {options.out / REPORT_MARKDOWN}"
+            ) from reason
+        if reason is not None:
+            raise reason
+    return run.report
+
+
+def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int) -> None:
+    """Start the nodes, take the turns, and leave the monitor's figures in ``run.report``."""
+    options, plan = run.options, run.plan
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="adcp-replay-")))
+        stack.enter_context(replay_environment(folder, message_bytes=message_bytes))
+        # Imported here: the environment must be complete before the middleware loads.
+        from ad_compressed_perception.replay.link import ReplayLink
+
+        parameters = folder / "parameters.yaml"
+        write_parameters(
+            plan,
+            parameters,
+            compressed=run.frames.is_compressed,
+            threads=options.threads,
+            allow_rejected=options.allow_rejected,
+        )
+        run.observer.say("starting the nodes")
+        child = stack.enter_context(ComposeProcess(parameters, folder / "nodes.log"))
+        link = stack.enter_context(
+            ReplayLink(plan, child, run.collector, deadlines_ms, compressed=run.frames.is_compressed)
+        )
+        try:
+            link.start_nodes(run.observer.say)
+            run.observer.say("replaying")
+            pacer = Pacer(options.rate, time.monotonic, link.spin)
+            take_turns(
+                run.frames,
+                plan.variants,
+                pacer,
+                link.player.offer,
+                link.player.settle,
+                run.advance,
+                run.count,
+            )
+        finally:
+            run.turn_timeouts = dict(link.player.turn_timeouts)
+            run.report = link.report()
+        child.check()
+
+
+def _complete(run: _Run, reason: BaseException | None) -> None:
+    """Add to the monitor's figures what only the replay knows."""
+    report, options = run.report, run.options
+    source = report.source
+    source.kind, source.bag, source.topic = "bag", str(options.bag), run.frames.topic
+    source.frames = run.count.offered
+    source.not_offered = run.count.not_offered
+    source.duration_s = 0.0 if run.first_ns is None else (run.last_ns - run.first_ns) / 1e9
+    for node in run.plan.nodes:
+        variant = report.tasks[node.task].variants[node.name]
+        variant.verdict = node.verdict
+        variant.turn_timeouts = run.turn_timeouts.get((node.task, node.name), 0)
+    pace = (
+        "Every frame was offered, each as soon as the one before was done with."
+        if options.rate is None
+        else f"Frames came due at {options.rate:g} times the recorded pace."
+    )
+    report.created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    report.measurement = f"{TURN_TAKING} {pace}"
+    report.age_reference = AGE_REFERENCE
+    report.missing = []
+    report.notes = [*_notes(run, reason)]
+
+
+def _notes(run: _Run, reason: BaseException | None) -> Iterator[str]:
+    if reason is not None:
+        done = run.count.offered + run.count.not_offered
+        why = str(reason) or "interrupted"
+        yield f"This report is partial: the replay ended after {done} of about {run.total} frames ({why})."
+    yield from run.plan.notes
+    if run.frames.restamped:
+        yield (
+            f"{run.frames.restamped} frames had no stamp of their own, or one that another frame had, "
+            "and were given the time of their recording instead."
+        )
+    silent = sum(run.turn_timeouts.values())
+    if silent:
+        yield f"{silent} turns ended without an answer of the node."
+    yield (
+        "A task's throughput_hz counts the turns of all variants; it is not what a node reaches on its own."
+    )
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end the replay as Ctrl-C does, so that no process is left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,350 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""report.md: the same figures as report.json for people, ratios first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import PurePath
+
+from ad_compressed_perception.report.schema import (
+    ClassAgreement,
+    ComparisonReport,
+    DetectionFigures,
+    PlanningFigures,
+    Report,
+    SegmentationFigures,
+    TaskReport,
+    VariantReport,
+)
+from ad_compressed_perception.timing import STAGES
+
+_NONE = "–"
+
+
+def render_markdown(report: Report) -> str:
+    """Return the report as GitHub-flavoured Markdown; pictures are linked by ``report.files``."""
+    sections = (
+        _head(report),
+        _ratios(report),
+        _latency(report),
+        _stages(report),
+        _agreement(report),
+        _accounts(report),
+        _pictures(report),
+        _bullets("Missing", report.missing),
+        _bullets("Notes", report.notes),
+        _host(report),
+    )
+    blocks = [block for section in sections for block in section]
+    return "\n\n".join(blocks) + "\n"
+
+
+def speedup_text(value: float | None) -> str:
+    """Return a speed-up as ``1.23x``; a dash where it was not measured."""
+    return _NONE if value is None else f"{value:.2f}x"
+
+
+def agreement_text(comparison: ComparisonReport) -> str:
+    """Return the agreement of a comparison in one short phrase."""
+    found = comparison.agreement
+    if isinstance(found, DetectionFigures):
+        return f"F1 {found.f1:.3f} (precision {found.precision:.3f}, recall {found.recall:.3f})"
+    if isinstance(found, SegmentationFigures):
+        return f"mIoU {found.miou:.4f}, {found.differing_pixels_share:.2%} of pixels differ"
+    if isinstance(found, PlanningFigures):
+        return (
+            f"ADE {found.ade_m:.3f} m, FDE {found.fde_m:.3f} m, "
+            f"lateral offset at most {found.max_lateral_offset_m:.2f} m"
+        )
+    return _NONE
+
+
+def account_text(variant: VariantReport) -> str:
+    """Return a variant's account as the sum it is, and whether it closes."""
+    parts = {
+        "processed": variant.processed,
+        "stale": variant.dropped_stale,
+        "busy": variant.dropped_busy,
+        "failed": variant.failed,
+        "pending": variant.pending,
+        "lost at restart": variant.lost_at_restart,
+    }
+    always = ("processed", "stale", "busy", "failed")
+    terms = " + ".join(f"{count} {name}" for name, count in parts.items() if count or name in always)
+    end = "closes" if variant.account_gap == 0 else f"**{variant.account_gap} unexplained**"
+    return f"{variant.received} received = {terms}: {end}"
+
+
+def _head(report: Report) -> Iterator[str]:
+    source = report.source
+    name = PurePath(source.bag).name if source.bag else "live"
+    yield f"# Baseline and compressed on {name}"
+    length = "" if source.duration_s is None else f" over {source.duration_s:.1f} s"
+    topic = f" of `{source.topic}`" if source.topic else ""
+    yield f"{source.frames} frames{topic}{length}. {report.measurement}".strip()
+    if report.age_reference:
+        yield f"Transport age is measured from {report.age_reference}."
+    if source.not_offered:
+        yield (
+            f"{source.not_offered} frames of the bag came due while others were worked on and were "
+            "not offered to any variant."
+        )
+
+
+def _ratios(report: Report) -> Iterator[str]:
+    rows = []
+    for task, one in report.tasks.items():
+        for name, comparison in one.comparison.items():
+            rows.append(
+                (
+                    task,
+                    name,
+                    speedup_text(comparison.speedup_infer_p50),
+                    speedup_text(comparison.speedup_infer_paired_p50),
+                    speedup_text(comparison.speedup_end_to_end_p50),
+                    agreement_text(comparison),
+                    _verdict_text(one.variants.get(name)),
+                )
+            )
+    yield "## Compressed against baseline"
+    if rows:
+        yield _table(
+            (
+                "task",
+                "variant",
+                "inference speed-up (p50 / p50)",
+                "same-frame speed-up (median)",
+                "end-to-end speed-up (p50 / p50)",
+                "agreement with the baseline",
+                "verdict of its gate",
+            ),
+            rows,
+        )
+        yield (
+            "A speed-up is baseline / compressed: above 1 the compressed variant is faster. Agreement "
+            "takes the baseline as the truth; it does not say which of the two is right."
+        )
+    else:
+        yield "No compressed variant took part: there is nothing to compare."
+    for task, one in report.tasks.items():
+        for name, variant in one.variants.items():
+            if variant.verdict is not None and variant.verdict.status == "rejected":
+                why = "; ".join(variant.verdict.reasons) or "no reason recorded"
+                yield (
+                    f"> **{task}/{name} was rejected by its accept gate** ({why}). It ran here only "
+                    "because that was allowed explicitly; do not drive with it."
+                )
+
+
+def _latency(report: Report) -> Iterator[str]:
+    rows = []
+    for task, name, variant in _variants(report):
+        infer, total = variant.stages_ms.get("infer"), variant.end_to_end_ms
+        rows.append(
+            (
+                task,
+                name,
+                f"{variant.model or _NONE}/{variant.variant or _NONE}",
+                f"{variant.backend or _NONE} {_provider(variant)}".strip(),
+                variant.precision or _NONE,
+                _ms(infer.p50 if infer else None),
+                _ms(infer.p99 if infer else None),
+                _ms(total.p50),
+                _ms(total.p95),
+                _ms(total.p99),
+                _ms(total.max),
+                _share(variant.not_inference_share),
+                _misses(variant),
+            )
+        )
+    yield "## Latency, milliseconds"
+    yield _table(
+        (
+            "task",
+            "variant",
+            "model",
+            "runtime",
+            "precision",
+            "infer p50",
+            "infer p99",
+            "end to end p50",
+            "p95",
+            "p99",
+            "max",
+            "not inference",
+            "deadline misses",
+        ),
+        rows,
+        right_from=5,
+    )
+    if "latency.png" in report.files:
+        yield "![Latency distributions](latency.png)"
+
+
+def _stages(report: Report) -> Iterator[str]:
+    rows = [
+        (task, name, *(_ms(_p50(variant, stage)) for stage in STAGES))
+        for task, name, variant in _variants(report)
+    ]
+    yield "## Stages, median milliseconds"
+    yield _table(("task", "variant", *STAGES), rows, right_from=2)
+    if "stages.png" in report.files:
+        yield "![Where the time of a frame goes](stages.png)"
+
+
+def _agreement(report: Report) -> Iterator[str]:
+    if not any(one.comparison for one in report.tasks.values()):
+        return
+    yield "## Agreement"
+    rows = [
+        (
+            task,
+            name,
+            str(each.pairs),
+            str(each.unpaired),
+            str(each.late),
+            str(each.incomparable),
+            _frame_scores(each),
+        )
+        for task, one in report.tasks.items()
+        for name, each in one.comparison.items()
+    ]
+    yield _table(("task", "variant", "pairs", "unpaired", "late", "incomparable", "single frames"), rows)
+    if "agreement.png" in report.files:
+        yield "![Agreement over time](agreement.png)"
+    for task, one in report.tasks.items():
+        for name, each in one.comparison.items():
+            yield from _classes(task, name, each)
+
+
+def _classes(task: str, name: str, comparison: ComparisonReport) -> Iterator[str]:
+    found = comparison.agreement
+    if isinstance(found, DetectionFigures) and found.per_class:
+        yield f"### {task}/{name}: objects by class (IoU {found.iou:g})"
+        by_size = sorted(found.per_class.items(), key=lambda item: -_objects(item[1]))
+        yield _table(
+            ("class", "in both", "only baseline", f"only {name}", "precision", "recall", "F1"),
+            [
+                (
+                    label,
+                    str(counts.matched),
+                    str(counts.missed),
+                    str(counts.extra),
+                    f"{counts.precision:.3f}",
+                    f"{counts.recall:.3f}",
+                    f"{counts.f1:.3f}",
+                )
+                for label, counts in [("**all**", found), *by_size]
+            ],
+            right_from=1,
+        )
+    elif isinstance(found, SegmentationFigures) and found.per_class_iou:
+        yield f"### {task}/{name}: IoU by class"
+        labels = list(found.per_class_iou)
+        yield _table(labels, [tuple(f"{found.per_class_iou[label]:.4f}" for label in labels)], right_from=0)
+
+
+def _accounts(report: Report) -> Iterator[str]:
+    rows = [
+        (task, name, account_text(variant), str(variant.turn_timeouts), str(variant.reports_lost))
+        for task, name, variant in _variants(report)
+    ]
+    yield "## What became of every frame"
+    yield _table(("task", "variant", "account", "turns without answer", "timings lost"), rows)
+
+
+def _pictures(report: Report) -> Iterator[str]:
+    overlays = [name for name in report.files if name.startswith("overlay_")]
+    if not overlays:
+        return
+    yield "## Frames side by side"
+    for name in overlays:
+        yield f"![{PurePath(name).stem.replace('_', ' ')}]({name})"
+
+
+def _bullets(title: str, sentences: Sequence[str]) -> Iterator[str]:
+    if sentences:
+        yield f"## {title}"
+        yield "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def _host(report: Report) -> Iterator[str]:
+    host = report.host
+    yield "## Measured on"
+    versions = ", ".join(f"{name} {version}" for name, version in host.packages.items())
+    features = f" ({', '.join(host.cpu_features)})" if host.cpu_features else ""
+    yield "\n".join(
+        f"- {line}"
+        for line in (
+            f"{host.cpu}{features}, {host.logical_cores} logical cores",
+            f"{host.system}, Python {host.python}, {versions}",
+            f"written {report.created}, format {report.schema_}",
+        )
+    )
+
+
+def _variants(report: Report) -> Iterator[tuple[str, str, VariantReport]]:
+    for task, one in report.tasks.items():
+        for name in _baseline_first(one):
+            yield task, name, one.variants[name]
+
+
+def _baseline_first(one: TaskReport) -> list[str]:
+    return sorted(one.variants, key=lambda name: name != one.baseline)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], right_from: int | None = None) -> str:
+    marks = [
+        "---:" if right_from is not None and column >= right_from else "---" for column in range(len(head))
+    ]
+    lines = [list(head), marks, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _ms(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.2f}"
+
+
+def _p50(variant: VariantReport, stage: str) -> float | None:
+    found = variant.stages_ms.get(stage)
+    return found.p50 if found else None
+
+
+def _share(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.1%}"
+
+
+def _provider(variant: VariantReport) -> str:
+    got, wanted = variant.provider or "", variant.requested_provider or ""
+    return f"{got} (asked for {wanted})" if wanted and wanted != got else got
+
+
+def _misses(variant: VariantReport) -> str:
+    if variant.deadline_ms is None:
+        return "no deadline set"
+    rate = "" if variant.deadline_miss_rate is None else f" ({variant.deadline_miss_rate:.1%})"
+    return (
+        f"{variant.deadline_misses}{rate} of {variant.deadline_ms:g} ms, "
+        f"longest run {variant.longest_miss_run}"
+    )
+
+
+def _verdict_text(variant: VariantReport | None) -> str:
+    if variant is None or variant.verdict is None:
+        return "none"
+    status = variant.verdict.status
+    return f"**{status}**" if status != "accepted" else status
+
+
+def _frame_scores(comparison: ComparisonReport) -> str:
+    score = comparison.frame_score
+    if score is None or score.p50 is None:
+        return _NONE
+    low = _NONE if score.p05 is None else f"{score.p05:.3f}"
+    least = _NONE if score.min is None else f"{score.min:.3f}"
+    return f"median {score.p50:.3f}, 5 % of frames below {low}, lowest {least}"
+
+
+def _objects(counts: ClassAgreement) -> int:
+    return counts.matched + counts.missed + counts.extra
