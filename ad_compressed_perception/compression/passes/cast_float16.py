@@ -21,6 +21,7 @@ from ad_compressed_perception.compression.onnx_file import float_constants, is_q
 from ad_compressed_perception.compression.passes.activation_ranges import collect_ranges
 from ad_compressed_perception.compression.passes.base import Pass, PassContext, PassOptions
 from ad_compressed_perception.compression.passes.quantize_int8 import name_nodes, save_float
+from ad_compressed_perception.compression.qdq_edit import drop_unused, sort_nodes
 from ad_compressed_perception.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class CastFloat16(Pass):
             raise ModelFileError(f"the converter refused the graph: {one_line(error)}") from error
         finally:
             logging.disable(previous)
+        _join_casts(cast, kept)
         context.notes.update(headroom=options.headroom, single_precision_nodes=kept)
         return cast
 
@@ -95,3 +97,30 @@ class CastFloat16(Pass):
             if max(abs(float(np.min(end))) for end in data.range_value) > limit
         }
         return [node.name for node in model.graph.node if large & {*node.input, *node.output}]
+
+
+def _join_casts(model: ModelProto, kept: list[str]) -> None:
+    """Let operators in single precision hand on their numbers to each other as they are, in place.
+
+    The converter casts to half precision after each and back before the next, which would overflow.
+    """
+    from onnx import TensorProto
+
+    single = {name for node in model.graph.node if node.name in kept for name in node.output}
+    single |= {value.name for value in model.graph.input}
+    to_half = {
+        node.output[0]: node.input[0]
+        for node in model.graph.node
+        if node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT16 and node.input[0] in single
+    }
+    same = {
+        node.output[0]: to_half[node.input[0]]
+        for node in model.graph.node
+        if node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT and node.input[0] in to_half
+    }
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            if name in same:
+                node.input[index] = same[name]
+    drop_unused(model)
+    sort_nodes(model)

@@ -4,7 +4,9 @@
 
 Per output channel c and symmetric: ``scale_c = max|W_c| / 127``,
 ``q = clip(round_half_to_even(W_c / scale_c), -127, 127)``, ``W'_c = q * scale_c``. Every product is
-still computed in floating point, so this makes files small, not nets fast.
+still computed in floating point, so this makes files small, not nets fast. One exception: ONNX Runtime
+fuses a matrix product with its stored weights into an operator of its own (MatMulNBits) that rounds the
+activations to 8 bits as well.
 """
 
 from __future__ import annotations
