@@ -25,6 +25,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "steering": "ad_compressed_perception.tasks.decoders.steering:SteeringDecoder",
     },
     PASSES: {
+        "cast_float16": "ad_compressed_perception.compression.passes.cast_float16:CastFloat16",
         "compact": "ad_compressed_perception.compression.passes.compact:Compact",
         "flush_denormals": "ad_compressed_perception.compression.passes.flush_denormals:FlushDenormals",
         "focus_to_conv": "ad_compressed_perception.compression.passes.focus_to_conv:FocusToConv",
@@ -32,7 +33,15 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "input_in_graph": "ad_compressed_perception.compression.passes.input_in_graph:InputInGraph",
         "input_size": "ad_compressed_perception.compression.passes.input_size:InputSize",
         "output": "ad_compressed_perception.compression.passes.output:Output",
+        "quantize_dynamic_matmul": (
+            "ad_compressed_perception.compression.passes.quantize_dynamic_matmul:QuantizeDynamicMatmul"
+        ),
+        "quantize_int16": "ad_compressed_perception.compression.passes.quantize_int16:QuantizeInt16",
         "quantize_int8": "ad_compressed_perception.compression.passes.quantize_int8:QuantizeInt8",
+        "quantize_int8_mixed": (
+            "ad_compressed_perception.compression.passes.quantize_int8_mixed:QuantizeInt8Mixed"
+        ),
+        "quantize_weights": "ad_compressed_perception.compression.passes.quantize_weights:QuantizeWeights",
         "simplify": "ad_compressed_perception.compression.passes.simplify:Simplify",
         "swap_activation": "ad_compressed_perception.compression.passes.swap_activation:SwapActivation",
         "upgrade_opset": "ad_compressed_perception.compression.passes.upgrade_opset:UpgradeOpset",
