@@ -11,11 +11,14 @@ from ad_compressed_perception.errors import AdcpError
 from ad_compressed_perception.image import decode_image, to_bgr8
 from ad_compressed_perception.replay.collector import Collector, Snapshot
 from ad_compressed_perception.replay.frames import BagSlice
+from ad_compressed_perception.replay.plan import PlannedNode, ReplayPlan
 from ad_compressed_perception.report.markdown import render_markdown
-from ad_compressed_perception.report.overlay import Panel, side_by_side, write_png
+from ad_compressed_perception.report.overlay import Panel, side_by_side, with_steering, write_png
 from ad_compressed_perception.report.plots import write_plots
 from ad_compressed_perception.report.schema import Report, read_report, write_report
 from ad_compressed_perception.report.series import AGREEMENT_AXES
+from ad_compressed_perception.results import Result, Trajectory
+from ad_compressed_perception.tasks import create_task
 
 REPORT_JSON = "report.json"
 REPORT_MARKDOWN = "report.md"
@@ -23,6 +26,7 @@ REPORT_MARKDOWN = "report.md"
 
 def write_outputs(
     report: Report,
+    plan: ReplayPlan,
     collector: Collector,
     frames: BagSlice,
     folder: Path,
@@ -35,6 +39,7 @@ def write_outputs(
 
     Args:
         report: gets the names of the files written.
+        plan: what ran.
         collector: what the pictures are drawn from.
         frames: the recording, to decode the frames drawn.
         folder: made where missing.
@@ -50,7 +55,7 @@ def write_outputs(
     try:
         pictures = write_plots(collector.series, folder)
         pictures += [
-            _draw(report, snapshot, collector, frames, folder / _overlay_name(snapshot, number))
+            _draw(report, plan, snapshot, collector, frames, folder / _overlay_name(snapshot, number))
             for number, snapshot in _numbered(collector.snapshots())
         ]
         report.files = [path.name for path in pictures]
@@ -87,7 +92,16 @@ def _overlay_name(snapshot: Snapshot, number: int) -> str:
     return f"overlay_{snapshot.task}_{which}.png"
 
 
-def _draw(report: Report, snapshot: Snapshot, collector: Collector, frames: BagSlice, path: Path) -> Path:
+def _complete(result: Result, node: PlannedNode) -> Result:
+    if not isinstance(result, Trajectory):
+        return result
+    settings = create_task(node.manifest).settings
+    return with_steering(result, settings.steering_ratio, settings.wheelbase_m)
+
+
+def _draw(
+    report: Report, plan: ReplayPlan, snapshot: Snapshot, collector: Collector, frames: BagSlice, path: Path
+) -> Path:
     message = frames.bag.deserialize(frames.topic, snapshot.frame.cdr)
     bgr = to_bgr8(decode_image(message, frames.topic))
     variants = report.tasks[snapshot.task].variants
@@ -99,7 +113,13 @@ def _draw(report: Report, snapshot: Snapshot, collector: Collector, frames: BagS
         infer_ms = snapshot.timings[name].stages_ms.get("infer") if name in snapshot.timings else None
         details = [variant.backend or "", variant.precision or ""]
         details += [] if infer_ms is None else [f"infer {infer_ms:.1f} ms"]
-        panels.append(Panel(result, f"{name}{named}{status}", " | ".join(details)))
+        panels.append(
+            Panel(
+                _complete(result, plan.node(snapshot.task, name)),
+                f"{name}{named}{status}",
+                " | ".join(details),
+            )
+        )
     axis = AGREEMENT_AXES[snapshot.task]
     first_ns = collector.series[snapshot.task].first_stamp_ns
     parts = [f"{snapshot.task} at {(snapshot.frame.stamp_ns - first_ns) / 1e9:.2f} s"]

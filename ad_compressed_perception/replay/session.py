@@ -157,7 +157,7 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
         if reason is not None and run.count.offered == 0:
             raise reason
         _complete(run, reason)
-        write_outputs(run.report, collector, frames, options.out, watcher.say)
+        write_outputs(run.report, plan, collector, frames, options.out, watcher.say)
         if isinstance(reason, AdcpError):
             raise type(reason)(
                 f"{reason}; what was measured before is in {options.out / REPORT_MARKDOWN}"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -161,6 +161,25 @@ def describe_steering(trajectory: Trajectory) -> str:
         return f"curvature {trajectory.curvature_per_m:+.4f} 1/m"
     side = "left" if angle_deg > 0 else "right"
     return f"steering wheel {abs(angle_deg):.1f} deg {side}"
+
+
+def with_steering(trajectory: Trajectory, steering_ratio: float, wheelbase_m: float) -> Trajectory:
+    """Return a path that came without its steering with curvature and steering-wheel angle filled in.
+
+    A path message carries points and headings only. Over its length ``s`` the mean curvature is
+    ``k = heading at the end / s``, and the kinematic bicycle gives the steering-wheel angle
+    ``ratio * atan(k * wheelbase)``, the inverse of tasks.planning.curvature_of_steering.
+    """
+    points = np.concatenate([np.zeros((1, 2)), trajectory.points_xy_m])
+    length_m = float(np.hypot(*np.diff(points, axis=0).T).sum())
+    if math.isfinite(trajectory.steering_wheel_angle_rad) or length_m <= 0.0:
+        return trajectory
+    curvature_per_m = float(np.unwrap(trajectory.headings_rad)[-1]) / length_m
+    return replace(
+        trajectory,
+        curvature_per_m=curvature_per_m,
+        steering_wheel_angle_rad=steering_ratio * math.atan(curvature_per_m * wheelbase_m),
+    )
 
 
 def side_by_side(
