@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from ad_compressed_perception.data.bag import BagReader
 from ad_compressed_perception.errors import AdcpError
-from ad_compressed_perception.replay.child import ComposeProcess
+from ad_compressed_perception.replay.child import ComposeProcess, ReplayError
 from ad_compressed_perception.replay.collector import Collector, sample_indices
 from ad_compressed_perception.replay.environment import replay_environment
 from ad_compressed_perception.replay.frames import BagFrame, BagSlice
@@ -128,7 +128,7 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
     Raises:
         AdcpError: anything wrong with bag, topic, models or variants (nothing is written then), or a
             node that refuses its model, dies or falls silent.
-        KeyboardInterrupt: Ctrl-C or SIGTERM.
+        ReplayError: Ctrl-C or SIGTERM.
     """
     watcher = observer or _Quiet()
     with BagReader(options.bag) as bag:
@@ -148,22 +148,22 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
         total = frames.estimated_count()
         collector = Collector(plan.variants, sample_indices(total, options.samples))
         run = _Run(options, plan, frames, collector, watcher, total)
-        reason: BaseException | None = None
+        reason: AdcpError | None = None
         try:
             with _sigterm_as_interrupt():
                 _measure(run, deadlines_ms, message_bytes)
-        except (AdcpError, KeyboardInterrupt) as error:
+        except AdcpError as error:
             reason = error
+        except KeyboardInterrupt:
+            reason = ReplayError("interrupted")
         if reason is not None and run.count.offered == 0:
             raise reason
         _complete(run, reason)
         write_outputs(run.report, plan, collector, frames, options.out, watcher.say)
-        if isinstance(reason, AdcpError):
-            raise type(reason)(
+        if reason is not None:
+            raise ReplayError(
                 f"{reason}; what was measured before is in {options.out / REPORT_MARKDOWN}"
             ) from reason
-        if reason is not None:
-            raise reason
     return run.report
 
 
@@ -208,7 +208,7 @@ def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int) -> N
         child.check()
 
 
-def _complete(run: _Run, reason: BaseException | None) -> None:
+def _complete(run: _Run, reason: AdcpError | None) -> None:
     """Add to the monitor's figures what only the replay knows."""
     report, options = run.report, run.options
     source = report.source
@@ -232,11 +232,10 @@ def _complete(run: _Run, reason: BaseException | None) -> None:
     report.notes = [*_notes(run, reason)]
 
 
-def _notes(run: _Run, reason: BaseException | None) -> Iterator[str]:
+def _notes(run: _Run, reason: AdcpError | None) -> Iterator[str]:
     if reason is not None:
         done = run.count.offered + run.count.not_offered
-        why = str(reason) or "interrupted"
-        yield f"This report is partial: the replay ended after {done} of about {run.total} frames ({why})."
+        yield f"This report is partial: the replay ended after {done} of about {run.total} frames ({reason})."
     yield from run.plan.notes
     if run.frames.restamped:
         yield (
