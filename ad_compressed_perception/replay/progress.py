@@ -15,7 +15,7 @@ _LOG_EVERY_S = 15.0
 
 
 class ProgressBar:
-    """A bar with the frames done and the time left; lines now and then where there is no terminal."""
+    """A bar with what is done and the time left; lines now and then where there is no terminal."""
 
     def __init__(self, console: Console) -> None:
         """Draw on a console, which should be standard error."""
@@ -35,7 +35,6 @@ class ProgressBar:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("frames"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -64,13 +63,15 @@ class ProgressBar:
 
     def say(self, text: str) -> None:
         """Show what is being done now."""
-        self._bar.update(self._task, description=text)
-        if not self._console.is_terminal and text != self._said:
+        if text == self._said:
+            return
+        self._said, self._began_s = text, None
+        self._bar.reset(self._task, total=None, description=text)
+        if not self._console.is_terminal:
             self._console.print(text, highlight=False)
-        self._said = text
 
     def advance(self, done: int, total: int) -> None:
-        """Show the frames done, of how many there are likely to be."""
+        """Show what is done, of how much there is likely to be."""
         self._bar.update(self._task, completed=done, total=total)
         if self._console.is_terminal:
             return
@@ -79,5 +80,5 @@ class ProgressBar:
             self._began_s, self._next_line_s = now_s, now_s + _LOG_EVERY_S
         if now_s >= self._next_line_s and done > 1:
             left_s = (now_s - self._began_s) / (done - 1) * (total - done)
-            self._console.print(f"{done} of {total} frames, {left_s:.0f} s left", highlight=False)
+            self._console.print(f"{self._said}: {done} of {total}, {left_s:.0f} s left", highlight=False)
             self._next_line_s = now_s + _LOG_EVERY_S
