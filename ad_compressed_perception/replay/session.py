@@ -21,6 +21,7 @@ from ad_compressed_perception.replay.child import ComposeProcess, ReplayError
 from ad_compressed_perception.replay.collector import Collector, sample_indices
 from ad_compressed_perception.replay.environment import replay_environment
 from ad_compressed_perception.replay.frames import BagFrame, BagSlice
+from ad_compressed_perception.replay.load import OtherLoad
 from ad_compressed_perception.replay.outputs import REPORT_MARKDOWN, write_outputs
 from ad_compressed_perception.replay.plan import (
     ReplayPlan,
@@ -108,6 +109,7 @@ class _Run:
     first_ns: int | None = None
     last_ns: int = 0
     turn_timeouts: dict[tuple[str, str], int] = field(default_factory=dict)
+    load_note: str = ""
     report: Report = field(default_factory=Report)
 
     def advance(self, frame: BagFrame, offered: bool) -> None:
@@ -191,6 +193,7 @@ def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int) -> N
         )
         try:
             link.start_nodes(run.observer.say)
+            load = OtherLoad(child.pid)
             run.observer.say("replaying")
             pacer = Pacer(options.rate, time.monotonic, link.spin)
             take_turns(
@@ -202,6 +205,7 @@ def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int) -> N
                 run.advance,
                 run.count,
             )
+            run.load_note = load.note()
         finally:
             run.turn_timeouts = dict(link.player.turn_timeouts)
             run.report = link.report()
@@ -245,6 +249,8 @@ def _notes(run: _Run, reason: AdcpError | None) -> Iterator[str]:
     silent = sum(run.turn_timeouts.values())
     if silent:
         yield f"{silent} turns ended without an answer of the node."
+    if run.load_note:
+        yield run.load_note
     yield (
         "A task's throughput_hz counts the turns of all variants; it is not what a node reaches on its own."
     )

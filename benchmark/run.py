@@ -1,0 +1,223 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measures the figures of docs/measurements.md on this machine: ``make benchmark``.
+
+Baseline and int8 of the three reference models: latency and agreement from one replay of the drive, in
+which they take turns; accuracy with 95 % intervals on labelled data; size and integer coverage. Writes
+measurements.json and measurements.md and prints the latter. Needs the reference data (AD_SHARED).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ad_compressed_perception.cli.output import find_all
+from ad_compressed_perception.demo import CALIBRATION, DRIVE, HINT, RECIPE, ensure_variant, use_shared
+from ad_compressed_perception.errors import AdcpError, DataError
+from ad_compressed_perception.manifest import Manifest, load_manifest
+from ad_compressed_perception.replay.plan import BASELINE, reference_models
+from ad_compressed_perception.replay.progress import ProgressBar
+from ad_compressed_perception.report.markdown import account_text, agreement_text, speedup_text
+from ad_compressed_perception.report.schema import Report
+
+ACCURACY = {
+    "detection": ("map", "mAP", ["data/coco64"]),
+    "segmentation": ("iou_road", "road IoU", ["data/camvid/val", "--label-map", "camvid_road"]),
+    "planning": ("rmse_rad", "steering RMSE, rad", ["data/udacity_ch2"]),
+}
+"""Task to the figure shown, its words, and the arguments of ``adcp evaluate`` below the data folder."""
+
+Rows = list[tuple[str, ...]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and write; return 0, or 1 after one line on what is missing."""
+    parser = argparse.ArgumentParser(description="Measure the figures of docs/measurements.md.")
+    parser.add_argument("--out", type=Path, default=Path("adcp_work/benchmark"), help="folder to write to")
+    parser.add_argument("--work", type=Path, help="where compressed variants go; ./adcp_work by default")
+    parser.add_argument("--limit", type=int, help="frames of the drive at most")
+    options = parser.parse_args(arguments)
+    try:
+        measured = measure(options.out, options.work, options.limit)
+    except AdcpError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("error: interrupted; nothing was written", file=sys.stderr)
+        return 1
+    text = render(measured)
+    (options.out / "measurements.json").write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+    (options.out / "measurements.md").write_text(text, encoding="utf-8")
+    print(text)
+    print(f"written to {options.out}", file=sys.stderr)
+    return 0
+
+
+def measure(out: Path, work: Path | None, limit: int | None) -> dict[str, Any]:
+    """Return everything measured: {"replay": report.json, "accuracy": {task: ...}, "files": {task: ...}}.
+
+    Raises:
+        AdcpError: the reference data is missing, or a step failed.
+    """
+    from rich.console import Console
+
+    from ad_compressed_perception.replay.session import ReplayOptions, run_replay
+
+    shared = use_shared()
+    if shared is None:
+        raise DataError(HINT)
+    console = Console(stderr=True)
+    models = reference_models()
+    with ProgressBar(console) as bar:
+        for model in models:
+            verdict = ensure_variant(model, str(shared / CALIBRATION), work, bar)
+            console.print(f"{model.name}/{RECIPE}: {verdict}", highlight=False, soft_wrap=True)
+        report = run_replay(
+            ReplayOptions(
+                bag=shared / DRIVE,
+                out=out,
+                work=work,
+                variants=(RECIPE,),
+                allow_rejected=True,
+                limit=limit,
+            ),
+            bar,
+        )
+    manifests = {str(manifest.task): manifest for manifest in map(load_manifest, models)}
+    accuracy, files = {}, {}
+    for task in report.tasks:
+        console.print(f"evaluating {task}", highlight=False)
+        accuracy[task] = evaluate(manifests[task], shared, ACCURACY[task][2], work)
+        files[task] = describe_files(manifests[task], work)
+    return {
+        "schema": "adcp-measurements/1",
+        "replay": json.loads(report.to_json()),
+        "accuracy": accuracy,
+        "files": files,
+    }
+
+
+def evaluate(manifest: Manifest, shared: Path, data: list[str], work: Path | None) -> dict[str, Any]:
+    """Return what ``adcp evaluate --json`` says of baseline and int8; raise DataError when it fails."""
+    command = [sys.executable, "-m", "ad_compressed_perception.cli.main", "evaluate"]
+    command += [str(manifest.folder), "--variant", f"{manifest.baseline},{RECIPE}"]
+    command += ["--data", str(shared / data[0]), *data[1:], "--json"]
+    command += [] if work is None else ["--work", str(work)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise DataError(done.stderr.strip().removeprefix("error: ") or "adcp evaluate failed")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def describe_files(manifest: Manifest, work: Path | None) -> dict[str, Any]:
+    """Return sizes in bytes and the integer coverage of the compressed variant."""
+    made = find_all(manifest, work)[RECIPE]
+    return {
+        "baseline_bytes": manifest.variant_path(manifest.baseline).stat().st_size,
+        "variant_bytes": made.variant_path(RECIPE).stat().st_size,
+        "integer_coverage": made.variant(RECIPE).figures.get("integer_coverage"),
+    }
+
+
+def render(measured: dict[str, Any]) -> str:
+    """Return the measurements as Markdown tables, ratios first."""
+    report = Report.model_validate(measured["replay"])
+    ratios: Rows = []
+    latencies: Rows = []
+    accuracies: Rows = []
+    accounts: Rows = []
+    for task, one in report.tasks.items():
+        comparison, files = one.comparison[RECIPE], measured["files"][task]
+        verdict = one.variants[RECIPE].verdict
+        ratios.append(
+            (
+                task,
+                speedup_text(comparison.speedup_infer_p50),
+                speedup_text(comparison.speedup_end_to_end_p50),
+                _size_text(files["variant_bytes"], files["baseline_bytes"]),
+                _share(files["integer_coverage"]),
+                agreement_text(comparison),
+                "" if verdict is None else verdict.status,
+            )
+        )
+        for name in (BASELINE, RECIPE):
+            variant = one.variants[name]
+            total = variant.end_to_end_ms
+            latencies.append(
+                (
+                    task,
+                    name,
+                    *(_number(value, 2) for value in (total.p50, total.p95, total.p99)),
+                    _share(variant.not_inference_share),
+                )
+            )
+            accounts.append((task, name, account_text(variant)))
+        accuracies.append((task, *_accuracy(task, measured["accuracy"][task])))
+    sections = [
+        f"{report.source.frames} frames of {Path(str(report.source.bag)).name}. {report.measurement}",
+        _table(
+            (
+                "task",
+                "inference p50 ratio",
+                "end-to-end p50 ratio",
+                "size",
+                "integer coverage",
+                "agreement on the drive",
+                "gate",
+            ),
+            ratios,
+        ),
+        "A ratio of times is baseline / int8: above 1 int8 is faster.",
+        _table(("task", "figure", "baseline", "int8", "int8 - baseline, same frames"), accuracies),
+        "Brackets hold 95 % bootstrap intervals.",
+        _table(
+            ("task", "variant", "end to end p50, ms", "p95", "p99", "share that is not inference"), latencies
+        ),
+        _table(("task", "variant", "account"), accounts),
+        "\n".join(f"- {note}" for note in report.notes),
+        f"{report.host.cpu}, {report.host.logical_cores} logical cores, {report.created}",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _accuracy(task: str, evaluated: dict[str, Any]) -> tuple[str, str, str, str]:
+    key, words, _ = ACCURACY[task]
+    variants = list(evaluated["variants"].values())
+    shown = [_interval(variant["figures"][key]) for variant in variants]
+    difference = _interval(evaluated["comparison"][RECIPE]["difference"][key], signed=True)
+    return words, shown[0], shown[1], difference
+
+
+def _interval(figure: dict[str, float | None], signed: bool = False) -> str:
+    value, low, high = (_number(figure[name], 4, signed=signed) for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _number(value: float | None, digits: int, signed: bool = False) -> str:
+    if value is None:
+        return "none"
+    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+
+
+def _share(value: float | None) -> str:
+    return "none" if value is None else f"{value:.1%}"
+
+
+def _size_text(variant_bytes: int, baseline_bytes: int) -> str:
+    return f"{variant_bytes / baseline_bytes:.2f}x of {baseline_bytes / 1e6:.2f} MB"
+
+
+def _table(head: tuple[str, ...], rows: Rows) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
