@@ -40,6 +40,7 @@ class ArgmaxDecoder(SegmentationDecoder):
         self._classes = len(manifest.labels)
         self._layout: str = self.options.layout
         self._output: str | None = self.options.output
+        self._planes: list[NDArray[Any]] = []
 
     def check(self, outputs: tuple[TensorSpec, ...]) -> None:
         """Raise ModelFileError when the class axis is not as long as the list of labels."""
@@ -66,8 +67,14 @@ class ArgmaxDecoder(SegmentationDecoder):
         scores = outputs[self._output or next(iter(outputs))]
         if self._layout == "LABELS":
             return scores.reshape(scores.shape[-2:]).astype(np.uint8)
-        planes = list(scores[0]) if self._layout == "NCHW" else list(cv2.split(scores[0]))
+        planes = list(scores[0]) if self._layout == "NCHW" else self._split(scores[0])
         return _argmax_planes([np.ascontiguousarray(plane, np.float32) for plane in planes], self.model)
+
+    def _split(self, scores: NDArray[Any]) -> list[NDArray[Any]]:
+        # Kept from frame to frame: fresh planes of this size would be paged in anew every time.
+        if not self._planes or self._planes[0].shape != scores.shape[:2]:
+            self._planes = [np.empty(scores.shape[:2], scores.dtype) for _ in range(scores.shape[2])]
+        return [np.asarray(plane) for plane in cv2.split(scores, self._planes)]
 
 
 def _argmax_planes(planes: list[NDArray[np.float32]], model: str) -> NDArray[np.uint8]:
