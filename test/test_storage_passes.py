@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,8 @@ from onnx.reference import ReferenceEvaluator
 from support_compression import NO_VNNI, VNNI, model_and_context
 from support_models import write_segmenter
 
-from ad_compressed_perception.compression.onnx_file import is_quantised
+from ad_compressed_perception.backends import create_backend
+from ad_compressed_perception.compression.onnx_file import finish_model, is_quantised
 from ad_compressed_perception.compression.passes.base import Pass, PassContext
 from ad_compressed_perception.compression.passes.cast_float16 import CastFloat16
 from ad_compressed_perception.compression.passes.equivalence import run_model
@@ -31,6 +33,9 @@ from ad_compressed_perception.compression.passes.quantize_weights import Quantiz
 from ad_compressed_perception.compression.passes.upgrade_opset import UpgradeOpset
 from ad_compressed_perception.errors import ModelFileError, RecipeError
 
+NEEDS_OPENVINO = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="the extra [openvino] is not installed"
+)
 Array = NDArray[Any]
 RNG = np.random.default_rng(7)
 
@@ -301,6 +306,60 @@ def test_half_precision_refuses_weights_beyond_its_end(tmp_path: Path) -> None:
     )
     with pytest.raises(ModelFileError, match="'w' reaches 7e\\+04, half precision ends at 65504"):
         CastFloat16().apply(model, context_of(tmp_path))
+
+
+# In the runtimes
+
+
+def saved(model: onnx.ModelProto, path: Path) -> Path:
+    finish_model(model, {})
+    onnx.save(model, path)
+    return path
+
+
+def test_stored_weights_are_expanded_once_at_loading(tmp_path: Path) -> None:
+    model = dense()
+    weights = weights_of(model)
+    context = context_of(tmp_path)
+    path = saved(QuantizeWeights().apply(model, context), tmp_path / "w8.onnx")
+    session = create_backend("onnxruntime").load(path, {})
+    # No operator expands anything in a run, and the product is a float one: neither a slower run nor
+    # rounded activations.
+    assert [layer.operator for layer in session.layers()] == ["Gemm"]
+    assert session.info.integer_coverage == 0.0
+    x = RNG.normal(0.0, 1.0, (1, 24)).astype(np.float32)
+    steps = np.abs(weights["w"]).max(axis=0, keepdims=True) / np.float32(127.0)
+    expected = x @ (np.rint(weights["w"] / steps) * steps) + weights["b"]
+    np.testing.assert_allclose(session.infer({"x": x})["y"], expected, rtol=1e-4, atol=1e-4)
+
+
+@NEEDS_OPENVINO
+def test_openvino_computes_the_same_from_16_bits_as_from_floats(tmp_path: Path) -> None:
+    """It leaves 16-bit pairs out: a clipping left to them would be lost, negative colours come back."""
+    folder = write_segmenter(tmp_path / "m")
+    model = onnx.load(folder / "fp32.onnx")
+    for tensor in model.graph.initializer:
+        if tensor.name == "smooth_w":  # a ReLU with something to do
+            flipped = numpy_helper.to_array(tensor).copy()
+            flipped[0] *= -1.0
+            tensor.CopyFrom(numpy_helper.from_array(flipped, tensor.name))
+    onnx.save(model, folder / "fp32.onnx")
+    model, context = model_and_context(folder, tmp_path / "s")
+    feeds = next(context.feeds())
+    exact = run_model(model, feeds)["scores"]
+    model = UpgradeOpset({"to": 21}).apply(model, context)
+    path = saved(QuantizeInt16().apply(model, context), tmp_path / "int16.onnx")
+    found = create_backend("openvino").load(path, {"precision": "fp32"}).infer(feeds)["scores"]
+    np.testing.assert_allclose(found, exact, atol=0.5)
+
+
+@NEEDS_OPENVINO
+def test_openvino_knows_the_half_precision_file_by_the_same_names(tmp_path: Path) -> None:
+    model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
+    path = saved(CastFloat16().apply(model, context), tmp_path / "fp16.onnx")
+    info = create_backend("openvino").load(path, {}).info
+    assert [tensor.name for tensor in info.inputs] == ["image"]
+    assert [tensor.name for tensor in info.outputs] == ["scores"]
 
 
 # What all of them refuse

@@ -98,6 +98,18 @@ def is_integer(node: NodeProto) -> bool:
     return node.op_type in INTEGER_COMPUTE
 
 
+def stores_weights_only(model: ModelProto) -> bool:
+    """Whether a file's only quantised numbers are stored weights, each expanded before its use."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    expanding = False
+    for node in all_nodes(model):
+        if node.op_type == "DequantizeLinear" and node.input[0] in stored:
+            expanding = True
+        elif node.op_type in _QUANTISING or is_integer(node):
+            return False
+    return expanding
+
+
 def is_plain_float32(model: ModelProto) -> bool:
     """Whether nothing in a file is quantised or of half precision, so that it runs as fp32 on a CPU."""
     from onnx import TensorProto

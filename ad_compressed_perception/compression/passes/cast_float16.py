@@ -84,6 +84,7 @@ class CastFloat16(Pass):
         finally:
             logging.disable(previous)
         _join_casts(cast, kept)
+        _rename_casts(cast)
         context.notes.update(headroom=options.headroom, single_precision_nodes=kept)
         return cast
 
@@ -124,3 +125,19 @@ def _join_casts(model: ModelProto, kept: list[str]) -> None:
                 node.input[index] = same[name]
     drop_unused(model)
     sort_nodes(model)
+
+
+def _rename_casts(model: ModelProto) -> None:
+    """Name what the casts at the ends connect after the input or output, in place.
+
+    OpenVINO leaves such casts out and takes of both names the one that comes first in the alphabet.
+    """
+    inputs = {value.name for value in model.graph.input}
+    outputs = {value.name for value in model.graph.output}
+    casts = [node for node in model.graph.node if node.op_type == "Cast"]
+    new = {node.output[0]: f"{node.input[0]}/half" for node in casts if node.input[0] in inputs}
+    new |= {node.input[0]: f"{node.output[0]}/half" for node in casts if node.output[0] in outputs}
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                names[index] = new.get(name, name)

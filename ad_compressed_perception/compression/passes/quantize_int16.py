@@ -33,3 +33,5 @@ class QuantizeInt16(QuantizeInt8):
     name = "quantize_int16"
     options_type = QuantizeInt16Options
     activations = "QUInt16"
+    # OpenVINO leaves 16-bit pairs out as too fine to matter, and with them the clipping they would do.
+    keeps_clipping = True

@@ -72,6 +72,8 @@ class QuantizeInt8(Pass):
     options_type = QuantizeInt8Options
     activations: ClassVar[Literal["QUInt8", "QUInt16"]] = "QUInt8"
     """ONNX Runtime's name of the activations' type."""
+    keeps_clipping: ClassVar[bool] = False
+    """Whether ReLU and Clip stay where the range of what they make clips just so."""
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the quantised model.
@@ -145,7 +147,11 @@ class QuantizeInt8(Pass):
                     [],
                     excluded,
                     options.operators,
-                    {"ActivationSymmetric": False, "WeightSymmetric": True},
+                    {
+                        "ActivationSymmetric": False,
+                        "WeightSymmetric": True,
+                        "QDQKeepRemovableActivations": self.keeps_clipping,
+                    },
                 )
                 quantizer.quantize_model()
                 quantizer.model.topological_sort()
