@@ -75,10 +75,7 @@ def decode_image(message: Any, topic: str = "image") -> Frame:
                 operator.index(getattr(message, name)) for name in ("width", "height", "step")
             )
             is_bigendian = bool(operator.index(message.is_bigendian))
-            said = (
-                f"encoding {_quote(message.encoding)}, {width}x{height}, step {step}, "
-                f"{data.size} bytes"
-            )
+            said = f"encoding {_quote(message.encoding)}, {width}x{height}, step {step}, {data.size} bytes"
     except (AttributeError, TypeError, ValueError, BufferError) as error:
         raise ImageError(f"{topic}: not an image message: {_one_line(error)}") from error
     try:
@@ -176,9 +173,7 @@ def _decode_with_cv_bridge(message: Any, width: int, height: int) -> tuple[NDArr
     try:
         pixels = np.asarray(bridge.imgmsg_to_cv2(message, desired_encoding="bgr8"))
     except Exception as error:
-        raise ImageError(
-            f"unknown encoding (cv_bridge: {_one_line(error)}); known: {known}"
-        ) from error
+        raise ImageError(f"unknown encoding (cv_bridge: {_one_line(error)}); known: {known}") from error
     if pixels.dtype != np.uint8 or pixels.shape != (height, width, 3):
         raise ImageError(
             f"cv_bridge gave {pixels.dtype}{list(pixels.shape)}, not uint8[{height}, {width}, 3]"

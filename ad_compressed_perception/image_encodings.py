@@ -131,9 +131,7 @@ def decode_raw(
         raise ImageError(f"this encoding needs at least {layout.smallest_side} pixels a side")
     rows = layout.rows(height)
     if data.size != step * rows:
-        raise ImageError(
-            f"wrong size: expected {step * rows} bytes ({rows} rows of {step}), got {data.size}"
-        )
+        raise ImageError(f"wrong size: expected {step * rows} bytes ({rows} rows of {step}), got {data.size}")
     order = ">" if is_bigendian else "<"
     sample = np.dtype(np.uint8 if layout.sample_bytes == 1 else f"{order}u2")
     shape: tuple[int, ...] = (rows, width)

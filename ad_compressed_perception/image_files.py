@@ -53,9 +53,7 @@ def decode_file(data: NDArray[np.uint8]) -> tuple[NDArray[Any], Colour]:
     if width == 0 or height == 0:
         raise ImageError(f"the {kind} says it is {width}x{height} pixels")
     if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"the {kind} says it is {width}x{height}, above the limit of {MAX_PIXELS} pixels"
-        )
+        raise ImageError(f"the {kind} says it is {width}x{height}, above the limit of {MAX_PIXELS} pixels")
     try:
         decoded: Any = cv2.imdecode(data, _READ_FLAGS)
     except (cv2.error, MemoryError) as error:

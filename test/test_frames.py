@@ -83,6 +83,13 @@ def test_folder_is_sorted_and_stamped_by_place(tmp_path: Path) -> None:
     assert [frame.stamp_ns for frame in open_frames(str(tmp_path), stride=2)] == [0, 2]
 
 
+def test_numbers_are_sorted_as_numbers(tmp_path: Path) -> None:
+    """Frame 10 comes after frame 9; a number too long for a stamp is a name."""
+    for name in ("10", "9", "z", "1" * 30):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), road_frames(1)[0])
+    assert open_frames(str(tmp_path)).stamps_ns() == [9, 10, 2, 3]
+
+
 def test_pictures_are_bgr(tmp_path: Path) -> None:
     """A blue picture has its blue first, whatever the format; a grey PNG stays grey."""
     blue = np.zeros((4, 6, 3), np.uint8)

@@ -99,9 +99,7 @@ def test_pixels_share_the_memory_of_the_message(encoding, container):
     layout = ENCODINGS[encoding]
     step = 8 * layout.channels * layout.sample_bytes
     content = bytes(range(step)) * 6
-    data = {"array": array.array("B", content), "numpy": np.frombuffer(content, np.uint8)}.get(
-        container
-    )
+    data = {"array": array.array("B", content), "numpy": np.frombuffer(content, np.uint8)}.get(container)
     if data is None:
         data = container(content)
     native = int(sys.byteorder == "big")
@@ -141,12 +139,8 @@ def test_a_mosaic_of_one_pure_colour_is_that_colour(name, pattern, bits):
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
 def test_a_mosaic_gives_the_picture_back(pattern, is_bigendian):
     picture = smooth_picture()
-    seen = (mosaic(picture, pattern).astype(np.uint16) << 8).astype(
-        ">u2" if is_bigendian else "<u2"
-    )
-    message = raw_message(
-        f"bayer_{pattern}16", 64, 48, seen.tobytes(), step=128, is_bigendian=is_bigendian
-    )
+    seen = (mosaic(picture, pattern).astype(np.uint16) << 8).astype(">u2" if is_bigendian else "<u2")
+    message = raw_message(f"bayer_{pattern}16", 64, 48, seen.tobytes(), step=128, is_bigendian=is_bigendian)
 
     pixels = decode_image(message).pixels
 

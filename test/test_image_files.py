@@ -31,12 +31,7 @@ def with_segment(jpeg: bytes, marker: int, payload: bytes) -> bytes:
 
 
 def png_chunk(name: bytes, payload: bytes) -> bytes:
-    return (
-        struct.pack(">I", len(payload))
-        + name
-        + payload
-        + struct.pack(">I", zlib.crc32(name + payload))
-    )
+    return struct.pack(">I", len(payload)) + name + payload + struct.pack(">I", zlib.crc32(name + payload))
 
 
 @pytest.mark.parametrize(
@@ -219,9 +214,7 @@ def test_frames_of_a_real_drive_are_read(shared_dir):
     any_reader = pytest.importorskip("rosbags.highlevel").AnyReader
     store = pytest.importorskip("rosbags.typesys")
     typestore = store.get_typestore(store.Stores.ROS2_JAZZY)
-    with any_reader(
-        [shared_dir / "bags" / "udacity_ch2_20s"], default_typestore=typestore
-    ) as reader:
+    with any_reader([shared_dir / "bags" / "udacity_ch2_20s"], default_typestore=typestore) as reader:
         camera = [c for c in reader.connections if c.topic == "/camera/image_raw/compressed"]
         messages = (
             reader.deserialize(raw, connection.msgtype)

@@ -44,9 +44,7 @@ def check_outcome(message: object) -> Frame | None:
     is_bigendian=st.one_of(st.booleans(), st.none()),
     data=st.one_of(st.binary(max_size=400), st.none()),
 )
-def test_arbitrary_fields_end_in_a_frame_or_in_one_line(
-    encoding, width, height, step, is_bigendian, data
-):
+def test_arbitrary_fields_end_in_a_frame_or_in_one_line(encoding, width, height, step, is_bigendian, data):
     message = raw_message(encoding, width, height, data, step=step, is_bigendian=is_bigendian)
 
     frame = check_outcome(message)

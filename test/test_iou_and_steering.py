@@ -80,9 +80,7 @@ def test_errors_follow_their_formulas(truth: np.ndarray, predicted: np.ndarray) 
 
 
 @given(SERIES, st.floats(0.01, 100), st.floats(-5, 5))
-def test_correlation_ignores_scale_and_offset(
-    truth: np.ndarray, scale: float, offset: float
-) -> None:
+def test_correlation_ignores_scale_and_offset(truth: np.ndarray, scale: float, offset: float) -> None:
     """A planner that steers twice as much is perfectly correlated and twice wrong."""
     if np.ptp(truth) < 1e-3:
         assert math.isnan(correlation(np.full(12, truth[0]), truth))

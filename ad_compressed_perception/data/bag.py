@@ -66,9 +66,7 @@ class BagReader:
         except Exception as cause:  # rosbags lets struct, sqlite, zstd and assertion errors through
             raise self._unreadable(cause) from cause
         self._reader = reader
-        self.topics = {
-            topic: info.connections[0].msgtype for topic, info in sorted(reader.topics.items())
-        }
+        self.topics = {topic: info.connections[0].msgtype for topic, info in sorted(reader.topics.items())}
         if reader.message_count == 0:
             self.close()
             raise DataError(f"bag {self.path} is empty: it holds no messages")
@@ -225,9 +223,7 @@ class BagReader:
         if path.suffix in (".zstd", ".zst"):
             raise DataError(f"{path} is a compressed storage file; name the bag's folder instead")
         if path.suffix not in STORAGE_SUFFIXES:
-            raise DataError(
-                f"not a bag: {path} (expected a rosbag2 folder, a .mcap or a .db3 file)"
-            )
+            raise DataError(f"not a bag: {path} (expected a rosbag2 folder, a .mcap or a .db3 file)")
         return path
 
     def _unreadable(self, cause: Exception, where: str = "") -> DataError:

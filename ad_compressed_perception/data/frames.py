@@ -59,13 +59,27 @@ def read_image_file(path: Path, stamp_ns: int = 0) -> Frame:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return the pictures in a folder, sorted by name; raise DataError where there are none."""
+    """Return the pictures in a folder, those named by a number by its size, then the others by name.
+
+    Raises:
+        DataError: there is no such folder or no picture in it.
+    """
     if not folder.is_dir():
         raise DataError(f"no such folder of images: {folder}")
-    files = sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES)
+    files = [entry for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
         raise DataError(f"no images in {folder} (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
-    return files
+    return sorted(files, key=_order)
+
+
+def _order(path: Path) -> tuple[int, str]:
+    # 9.jpg before 10.jpg: frames are in the order of time when their names are stamps.
+    return (int(path.stem) if is_stamp(path.stem) else 1 << 64, path.name)
+
+
+def is_stamp(stem: str) -> bool:
+    """Tell whether a file's name without its suffix is a stamp: an integer that fits 64 bits."""
+    return stem.isascii() and stem.isdigit() and int(stem) < 1 << 63
 
 
 class FrameSource(ABC):
@@ -124,7 +138,7 @@ class FolderFrames(FrameSource):
     def stamp_ns(self, index: int) -> int:
         """Stamp of a picture: its name where that is an integer, else its place in the folder."""
         stem = self.paths[index].stem
-        return int(stem) if stem.isascii() and stem.isdigit() else index * self._stride
+        return int(stem) if is_stamp(stem) else index * self._stride
 
 
 class BagFrames(FrameSource):
