@@ -1,0 +1,268 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""``adcp evaluate``: how right variants are, on labelled data, with confidence intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ad_compressed_perception.data.labelled import LabelledData
+    from ad_compressed_perception.evaluation import EvaluationResult, Figure
+    from ad_compressed_perception.manifest import Manifest
+
+SCHEMA = "adcp-evaluation/1"
+_LISTED = 12
+
+
+def evaluate(
+    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="Folder with model.yaml.")],
+    data: Annotated[str, typer.Option(metavar="SPEC", help="FOLDER, LABELS or LABELS@FRAMES, see above.")],
+    variant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A[,B]", help="Variants; those after the first are compared with it. [baseline]"
+        ),
+    ] = None,
+    label_map: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|NAME",
+            help="YAML from the data's names to the model's labels, or a shipped one: camvid_road.",
+        ),
+    ] = None,
+    from_share: Annotated[
+        float,
+        typer.Option(
+            "--from", min=0.0, max=1.0, help="Share of the data to begin at: 0.75 is its last quarter."
+        ),
+    ] = 0.0,
+    to_share: Annotated[
+        float, typer.Option("--to", min=0.0, max=1.0, help="Share of the data to end at.")
+    ] = 1.0,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many frames, at even steps.")] = None,
+    score_threshold: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Detection: least score of a box. [0.01]")
+    ] = None,
+    nms_iou_threshold: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Detection: IoU of suppressed boxes. [0.65]")
+    ] = None,
+    max_detections: Annotated[
+        int | None, typer.Option(min=1, help="Detection: most boxes of a frame. [100]")
+    ] = None,
+    tolerance_ms: Annotated[
+        float, typer.Option(min=0.0, help="Planning: farthest label taken for a frame, milliseconds.")
+    ] = 50.0,
+    backend: Annotated[
+        str | None, typer.Option(help="Run all variants on this backend instead of their own.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=0, help="Threads inside one inference; 0: the runtime's choice.")
+    ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where compressed variants are; $ADCP_WORK or ./adcp_work by default."
+        ),
+    ] = None,
+    per_class: Annotated[bool, typer.Option(help="Also show every class (detection).")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Measure the accuracy of variants on labelled data, each figure with its 95% interval.
+
+    What SPEC means follows from the model's task.
+
+    Detection: FOLDER with instances.json (COCO) and images/, or FILE.json@IMAGES. Gives mAP and AP50;
+    categories are matched to the model's labels by name.
+
+    Segmentation: FOLDER with images/ and masks/, or MASKS@IMAGES, and a label map for what the mask ids
+    mean. Gives the IoU of each class and their mean.
+
+    Planning: FOLDER with steering.csv (stamp_ns, steering_angle_rad) and images/, or
+    FILE.csv@IMAGES, or FILE.csv@BAG:TOPIC. Gives RMSE, MAE and correlation of the angle.
+
+    Variants that their gate rejected are evaluated as well, and marked: this is how one learns why.
+    """
+    import json
+
+    from ad_compressed_perception.cli.models import open_model
+    from ad_compressed_perception.data.labelled import choose_indices
+    from ad_compressed_perception.data.labelled_open import open_labelled
+    from ad_compressed_perception.evaluation import DETECTION_SETTINGS, compare
+
+    names = list(dict.fromkeys(name.strip() for name in (variant or "").split(",") if name.strip()))
+    manifest = open_model(model_dir, work, names)
+    names = names or [manifest.baseline]
+    labelled = open_labelled(data, manifest, label_map, tolerance_ms)
+    indices = choose_indices(len(labelled), from_share, to_share, limit)
+    given = {
+        "score_threshold": score_threshold,
+        "nms_iou_threshold": nms_iou_threshold,
+        "max_detections": max_detections,
+    }
+    chosen = {key: value for key, value in given.items() if value is not None}
+    if manifest.task != "detection" and chosen:
+        flag = "--" + next(iter(chosen)).replace("_", "-")
+        raise typer.BadParameter(f"{flag} is for detection, {manifest.name} is for {manifest.task}")
+    settings = {**DETECTION_SETTINGS, **chosen} if manifest.task == "detection" else {}
+    options = {} if threads is None else {"threads": threads}
+    results = _run(manifest, names, labelled, indices, settings, backend, options)
+    comparison = {result.variant: compare(results[0], result) for result in results[1:]}
+    if as_json:
+        document = _document(manifest, labelled, results, comparison)
+        print(json.dumps(document, indent=2, allow_nan=False))
+    else:
+        _print_tables(manifest, labelled, results, comparison, per_class)
+
+
+def _run(
+    manifest: Manifest,
+    names: list[str],
+    labelled: LabelledData,
+    indices: list[int],
+    settings: dict[str, Any],
+    backend: str | None,
+    options: dict[str, Any],
+) -> list[EvaluationResult]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ad_compressed_perception.evaluation import evaluate as run_evaluation
+    from ad_compressed_perception.evaluation import use_settings
+    from ad_compressed_perception.pipeline import open_pipeline
+
+    results = []
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        for name in names:
+            task = bar.add_task(name, total=len(indices))
+            pipeline = open_pipeline(manifest, name, backend=backend, options=options, allow_rejected=True)
+            try:
+                use_settings(pipeline, **settings)
+                results.append(
+                    run_evaluation(
+                        pipeline,
+                        labelled,
+                        indices,
+                        progress=lambda done, task=task: bar.update(task, completed=done),  # type: ignore[misc]
+                    )
+                )
+            finally:
+                pipeline.close()
+    return results
+
+
+def _document(
+    manifest: Manifest,
+    labelled: LabelledData,
+    results: list[EvaluationResult],
+    comparison: dict[str, dict[str, Figure]],
+) -> dict[str, Any]:
+    first = results[0]
+    return {
+        "schema": SCHEMA,
+        "model": manifest.name,
+        "task": manifest.task,
+        "data": {
+            "source": labelled.describe,
+            "available": len(labelled),
+            "evaluated": len(first.indices),
+            "classes": list(labelled.class_names),
+        },
+        "settings": first.settings,
+        "lower_is_better": sorted(first.score.lower_is_better),
+        "variants": {
+            result.variant: {"verdict": _verdict(manifest, result.variant), **result.as_dict()}
+            for result in results
+        },
+        "comparison": {
+            name: {
+                "reference": first.variant,
+                "difference": {key: figure.as_dict() for key, figure in figures.items()},
+            }
+            for name, figures in comparison.items()
+        },
+    }
+
+
+def _verdict(manifest: Manifest, variant: str) -> str | None:
+    verdict = manifest.variant(variant).verdict
+    return verdict.status if verdict else None
+
+
+def _print_tables(
+    manifest: Manifest,
+    labelled: LabelledData,
+    results: list[EvaluationResult],
+    comparison: dict[str, dict[str, Figure]],
+    per_class: bool,
+) -> None:
+    from rich.table import Table
+
+    from ad_compressed_perception.cli.output import table_console
+
+    console = table_console()
+    first = results[0]
+    table = Table(title=f"{manifest.name}: accuracy on {len(first.indices)} frames", title_justify="left")
+    for title in ("variant", "backend", "precision", "verdict"):
+        table.add_column(title, overflow="fold")
+    for name in first.figures:
+        table.add_column(f"{name} [95%]", justify="right")
+    for result in results:
+        info = result.info
+        table.add_row(
+            result.variant,
+            f"{info.backend} {info.provider.removesuffix('ExecutionProvider')}",
+            info.precision,
+            _verdict(manifest, result.variant) or "-",
+            *(_cell(figure) for figure in result.figures.values()),
+        )
+    for name, differences in comparison.items():
+        table.add_row(
+            f"{name} - {first.variant}", "", "", "", *(_cell(one, sign="+") for one in differences.values())
+        )
+    console.print(table, markup=False)
+    if per_class and first.per_class:
+        console.print(_class_table(results), markup=False)
+    for line in _remarks(labelled, results):
+        console.print(line, highlight=False, markup=False)
+
+
+def _class_table(results: list[EvaluationResult]) -> Any:
+    from rich.table import Table
+
+    table = Table(title="by class", title_justify="left")
+    table.add_column("class")
+    for result in results:
+        for key in next(iter(result.per_class.values())):
+            table.add_column(f"{result.variant} {key}", justify="right")
+    for name in results[0].per_class:
+        values = [value for result in results for value in result.per_class[name].values()]
+        table.add_row(name, *(f"{value:.3f}" if isinstance(value, float) else str(value) for value in values))
+    return table
+
+
+def _cell(figure: Figure, sign: str = "") -> str:
+    def digits(value: float) -> str:
+        return format(value, f"{sign}.4f")
+
+    return f"{digits(figure.value)} [{digits(figure.low)} {digits(figure.high)}]"
+
+
+def _remarks(labelled: LabelledData, results: list[EvaluationResult]) -> list[str]:
+    first = results[0]
+    lines = [f"Data: {first.data}, {len(first.indices)} of {len(labelled)} frames."]
+    if labelled.class_names:
+        names = [*first.per_class] or list(labelled.class_names)
+        more = f" and {len(names) - _LISTED} more (--per-class)" if len(names) > _LISTED else ""
+        lines.append(f"{len(names)} classes: {', '.join(names[:_LISTED])}{more}.")
+    if first.settings:
+        lines.append(
+            "Score threshold {score_threshold:g}, NMS IoU {nms_iou_threshold:g}, at most {max_detections} "
+            "boxes a frame.".format(**first.settings)
+        )
+    how = "frames drawn singly" if first.block_length == 1 else f"runs of {first.block_length} frames"
+    lines.append(f"Intervals: {first.resamples} resamples, {how}; differences are paired by frame.")
+    return [*lines, *first.notes]
