@@ -14,10 +14,10 @@ import onnx
 import yaml
 from support_models import draw_scene
 
-from ad_compressed_perception.compression.host import HostInfo
 from ad_compressed_perception.compression.onnx_file import input_name, read_model
 from ad_compressed_perception.compression.passes.base import PassContext
 from ad_compressed_perception.compression.recipe import LoadedRecipe
+from ad_compressed_perception.host import HostInfo
 from ad_compressed_perception.image import Frame
 from ad_compressed_perception.manifest import load_manifest
 

@@ -15,7 +15,6 @@ from onnx import TensorProto, helper, numpy_helper
 from support_compression import NO_VNNI, VNNI, model_and_context
 from support_models import write_detector, write_planner, write_segmenter
 
-from ad_compressed_perception.compression.host import HostInfo, read_host
 from ad_compressed_perception.compression.onnx_file import is_quantised, opset_of
 from ad_compressed_perception.compression.passes.equivalence import run_model
 from ad_compressed_perception.compression.passes.infer_shapes import InferShapes
@@ -23,6 +22,7 @@ from ad_compressed_perception.compression.passes.quantize_int8 import QuantizeIn
 from ad_compressed_perception.compression.passes.simplify import Simplify
 from ad_compressed_perception.compression.passes.upgrade_opset import UpgradeOpset
 from ad_compressed_perception.errors import AdcpError, ModelFileError, RecipeError
+from ad_compressed_perception.host import HostInfo, read_host
 
 
 def tensors(model: onnx.ModelProto) -> dict[str, np.ndarray[Any, Any]]:

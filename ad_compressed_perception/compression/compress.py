@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.compression.coverage import IntegerCoverage, measure_coverage
 from ad_compressed_perception.compression.gate import Measured, judge
-from ad_compressed_perception.compression.host import HostInfo, read_host, tool_versions
 from ad_compressed_perception.compression.onnx_file import (
     check_model,
     finish_model,
@@ -33,6 +32,7 @@ from ad_compressed_perception.compression.verify import Verification, verify
 from ad_compressed_perception.compression.workspace import open_target, staging, store_variant
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.errors import AdcpError, ModelFileError
+from ad_compressed_perception.host import HostInfo, read_host, tool_versions
 from ad_compressed_perception.manifest import (
     CalibrationRecord,
     InputSpec,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ad_compressed_perception.compression.host import HostInfo
 from ad_compressed_perception.errors import RecipeError
+from ad_compressed_perception.host import HostInfo
 from ad_compressed_perception.image import Frame
 from ad_compressed_perception.manifest import (
     InputSpec,

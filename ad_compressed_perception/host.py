@@ -12,7 +12,16 @@ from pathlib import Path
 
 # Instruction sets that decide how fast and how exactly 8-bit products are summed.
 _RELEVANT = re.compile(r"^(avx2|avx512f|avx512bw|\w*vnni|amx_\w+|avx512_bf16|asimd|asimddp|i8mm|bf16|sve2?)$")
-_TOOLS = ("ad_compressed_perception", "numpy", "onnx", "onnxruntime", "onnxslim", "openvino")
+_TOOLS = (
+    "ad_compressed_perception",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxslim",
+    "opencv-python-headless",
+    "openvino",
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ def read_host(cpuinfo: Path = Path("/proc/cpuinfo")) -> HostInfo:
 
 
 def tool_versions() -> dict[str, str]:
-    """Return the installed versions of this package and of the tools it compresses with."""
+    """Return the installed versions of this package and of what it computes with."""
     found = {}
     for name in _TOOLS:
         try:
