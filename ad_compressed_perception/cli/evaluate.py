@@ -24,7 +24,8 @@ def evaluate(
     variant: Annotated[
         str | None,
         typer.Option(
-            metavar="A[,B]", help="Variants; those after the first are compared with it. [baseline]"
+            metavar="A[,B]",
+            help="Variants; those after the first are compared with it (default: the baseline).",
         ),
     ] = None,
     label_map: Annotated[
@@ -45,13 +46,14 @@ def evaluate(
     ] = 1.0,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many frames, at even steps.")] = None,
     score_threshold: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Detection: least score of a box. [0.01]")
+        float | None, typer.Option(min=0.0, max=1.0, help="Detection: least score of a box (default 0.01).")
     ] = None,
     nms_iou_threshold: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Detection: IoU of suppressed boxes. [0.65]")
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Detection: IoU of suppressed boxes (default 0.65)."),
     ] = None,
     max_detections: Annotated[
-        int | None, typer.Option(min=1, help="Detection: most boxes of a frame. [100]")
+        int | None, typer.Option(min=1, help="Detection: most boxes of a frame (default 100).")
     ] = None,
     tolerance_ms: Annotated[
         float, typer.Option(min=0.0, help="Planning: farthest label taken for a frame, milliseconds.")
@@ -75,16 +77,17 @@ def evaluate(
 
     What SPEC means follows from the model's task.
 
-    Detection: FOLDER with instances.json (COCO) and images/, or FILE.json@IMAGES. Gives mAP and AP50;
-    categories are matched to the model's labels by name.
+    Detection (mAP, AP50; categories and labels meet by name):
+    a FOLDER with instances.json (COCO) and images/, or FILE.json@IMAGES.
 
-    Segmentation: FOLDER with images/ and masks/, or MASKS@IMAGES, and a label map for what the mask ids
-    mean. Gives the IoU of each class and their mean.
+    Segmentation (IoU of each class, mean IoU), with --label-map:
+    a FOLDER with images/ and masks/, or MASKS@IMAGES.
 
-    Planning: FOLDER with steering.csv (stamp_ns, steering_angle_rad) and images/, or
-    FILE.csv@IMAGES, or FILE.csv@BAG:TOPIC. Gives RMSE, MAE and correlation of the angle.
+    Planning (RMSE, MAE, correlation of the steering-wheel angle):
+    a FOLDER with steering.csv (stamp_ns,steering_angle_rad) and images/,
+    or FILE.csv@IMAGES, or FILE.csv@BAG:TOPIC.
 
-    Variants that their gate rejected are evaluated as well, and marked: this is how one learns why.
+    Variants that their gate rejected are evaluated too, and marked.
     """
     import json
 
