@@ -46,9 +46,7 @@ class MatchCounts:
 
     def __add__(self, other: MatchCounts) -> MatchCounts:
         """Pool two frames' counts."""
-        return MatchCounts(
-            self.matched + other.matched, self.missed + other.missed, self.extra + other.extra
-        )
+        return MatchCounts(self.matched + other.matched, self.missed + other.missed, self.extra + other.extra)
 
     @property
     def precision(self) -> float:
@@ -136,9 +134,7 @@ def detection_agreement(
         mine = np.array([name == label for name in found_labels], dtype=bool)
         order = np.argsort(-candidate.scores[mine], kind="stable")
         overlaps = _match(truth, candidate.boxes_xyxy[mine][order], iou)
-        per_class[label] = MatchCounts(
-            len(overlaps), len(truth) - len(overlaps), len(order) - len(overlaps)
-        )
+        per_class[label] = MatchCounts(len(overlaps), len(truth) - len(overlaps), len(order) - len(overlaps))
         iou_sum += sum(overlaps)
     return DetectionAgreement(1, per_class, iou_sum)
 
@@ -146,8 +142,7 @@ def detection_agreement(
 def _labels_of(detections: Detections) -> list[str]:
     known = detections.labels
     return [
-        known[index] if 0 <= index < len(known) else str(index)
-        for index in detections.class_ids.tolist()
+        known[index] if 0 <= index < len(known) else str(index) for index in detections.class_ids.tolist()
     ]
 
 
@@ -192,9 +187,7 @@ class SegmentationAgreement:
     def __add__(self, other: SegmentationAgreement) -> SegmentationAgreement:
         """Pool two agreements; raise DataError where their labels differ."""
         if self.labels != other.labels:
-            raise DataError(
-                f"cannot pool masks of labels {list(self.labels)} and {list(other.labels)}"
-            )
+            raise DataError(f"cannot pool masks of labels {list(self.labels)} and {list(other.labels)}")
         return SegmentationAgreement(
             self.labels, self.confusion + other.confusion, self.frames + other.frames
         )
@@ -231,8 +224,7 @@ def segmentation_agreement(baseline: LabelMask, candidate: LabelMask) -> Segment
     """
     if baseline.labels != candidate.labels:
         raise DataError(
-            f"masks of different labels: baseline {list(baseline.labels)}, "
-            f"candidate {list(candidate.labels)}"
+            f"masks of different labels: baseline {list(baseline.labels)}, candidate {list(candidate.labels)}"
         )
     if baseline.label_ids.shape != candidate.label_ids.shape:
         raise DataError(
@@ -243,9 +235,7 @@ def segmentation_agreement(baseline: LabelMask, candidate: LabelMask) -> Segment
     for whose, mask in (("baseline", baseline), ("candidate", candidate)):
         highest = int(mask.label_ids.max(initial=0))
         if mask.label_ids.size and highest >= count:
-            raise DataError(
-                f"the {whose}'s mask has label id {highest}, but there are {count} labels"
-            )
+            raise DataError(f"the {whose}'s mask has label id {highest}, but there are {count} labels")
     codes = baseline.label_ids.astype(np.intp) * count + candidate.label_ids
     confusion = np.bincount(codes.ravel(), minlength=count * count).reshape(count, count)
     return SegmentationAgreement(baseline.labels, confusion.astype(np.int64))

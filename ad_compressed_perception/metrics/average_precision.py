@@ -83,9 +83,7 @@ class AveragePrecision:
         truth = COCO(dataset)
         # Without a single detection the library's loadRes fails: an empty result is a dataset too.
         result = COCO({**dataset, "annotations": _results(found)})
-        evaluation = COCOeval_faster(
-            truth, result, "bbox", print_function=_say_nothing, separate_eval=True
-        )
+        evaluation = COCOeval_faster(truth, result, "bbox", print_function=_say_nothing, separate_eval=True)
         parameters = evaluation.params
         parameters.areaRng, parameters.areaRngLbl = parameters.areaRng[:1], ["all"]
         parameters.maxDets = [max_detections]
@@ -103,9 +101,7 @@ class AveragePrecision:
         if images is not None:
             chosen = images.tolist()
             matches = [
-                matches[group * self.images + image]
-                for group in range(self.classes)
-                for image in chosen
+                matches[group * self.images + image] for group in range(self.classes) for image in chosen
             ]
         accumulated = native.COCOevalAccumulate(self._parameters, matches)
         precision = np.asarray(accumulated["precision"], dtype=np.float64)

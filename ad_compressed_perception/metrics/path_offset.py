@@ -19,9 +19,7 @@ def checked_points(points_xy_m: NDArray[np.float64], whose: str) -> NDArray[np.f
     """
     points = np.asarray(points_xy_m, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2 or points.shape[0] == 0:
-        raise DataError(
-            f"the {whose} path needs points of shape (N, 2) with N >= 1, not {points.shape}"
-        )
+        raise DataError(f"the {whose} path needs points of shape (N, 2) with N >= 1, not {points.shape}")
     if not np.isfinite(points).all():
         raise DataError(f"the {whose} path has a coordinate that is not a finite number")
     return points

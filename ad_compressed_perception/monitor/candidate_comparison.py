@@ -83,9 +83,7 @@ class CandidateComparison:
         self.results.close(now_s)
         self.times.close(now_s)
 
-    def report(
-        self, baseline: VariantMonitor, candidate: VariantMonitor
-    ) -> schema.ComparisonReport:
+    def report(self, baseline: VariantMonitor, candidate: VariantMonitor) -> schema.ComparisonReport:
         """Return the comparison's part of the report."""
         pairer = self.results
         books = pairer.books
@@ -109,9 +107,7 @@ class CandidateComparison:
         if self.scores.count == 0:
             return None
         p05, p50 = np.percentile(self.scores.values(), (5.0, 50.0))
-        return schema.FrameScores(
-            mean=self.scores.mean, p50=float(p50), p05=float(p05), min=self.scores.min
-        )
+        return schema.FrameScores(mean=self.scores.mean, p50=float(p50), p05=float(p05), min=self.scores.min)
 
 
 def _ratio(baseline: LatencyWindow, candidate: LatencyWindow) -> float:
@@ -133,9 +129,7 @@ def figures(pooled: Agreement) -> schema.AgreementFigures:
             extra=overall.extra,
             iou=MATCH_IOU,
             mean_matched_iou=pooled.mean_matched_iou,
-            per_class={
-                label: _class_figures(counts) for label, counts in sorted(pooled.per_class.items())
-            },
+            per_class={label: _class_figures(counts) for label, counts in sorted(pooled.per_class.items())},
         )
     if isinstance(pooled, SegmentationAgreement):
         return schema.SegmentationFigures(

@@ -190,9 +190,7 @@ class ComparisonMonitor:
         """Whether some whole-run percentiles come from a sample of the frames."""
         with self.lock:
             return any(
-                variant.sampled
-                for monitor in self.tasks.values()
-                for variant in monitor.variants.values()
+                variant.sampled for monitor in self.tasks.values() for variant in monitor.variants.values()
             )
 
     def _comparisons(self) -> list[CandidateComparison]:

@@ -131,17 +131,13 @@ class MonitorHealth:
         return _status(name, variant.node, problems, line, values)
 
 
-def _status(
-    name: str, source: str, problems: Problems, otherwise: str, values: dict[str, str]
-) -> Status:
+def _status(name: str, source: str, problems: Problems, otherwise: str, values: dict[str, str]) -> Status:
     level = max((level for level, _ in problems), default=Level.OK)
     message = "; ".join(text for _, text in problems) or otherwise
     return Status(name, source, level, message, values)
 
 
-def _variant_values(
-    variant: VariantMonitor, rate_hz: float, end_to_end: Percentiles
-) -> dict[str, str]:
+def _variant_values(variant: VariantMonitor, rate_hz: float, end_to_end: Percentiles) -> dict[str, str]:
     values = {"node": variant.node}
     if variant.last is not None:
         for key in ("model", "variant", "backend", "requested_provider", "provider", "precision"):

@@ -60,9 +60,7 @@ class StampPairer(Generic[ValueT]):
     nothing.
     """
 
-    def __init__(
-        self, timeout_s: float, *, capacity: int = 64, late_memory_s: float | None = None
-    ) -> None:
+    def __init__(self, timeout_s: float, *, capacity: int = 64, late_memory_s: float | None = None) -> None:
         """Build an empty pairer.
 
         Args:
@@ -83,9 +81,7 @@ class StampPairer(Generic[ValueT]):
         self._by_stamp: dict[int, deque[int]] = {}
         self._awaited: OrderedDict[tuple[int, Side], list[float]] = OrderedDict()
 
-    def add(
-        self, side: Side, stamp_ns: int, value: ValueT, now_s: float
-    ) -> tuple[ValueT, ValueT] | None:
+    def add(self, side: Side, stamp_ns: int, value: ValueT, now_s: float) -> tuple[ValueT, ValueT] | None:
         """Take an arrival; return (baseline's, candidate's) value where it completes a pair."""
         self.expire(now_s)
         books = self.books[side]
@@ -120,10 +116,7 @@ class StampPairer(Generic[ValueT]):
             self._give_up(now_s)
         while self._awaited:
             given_up_s = next(iter(self._awaited.values()))
-            if (
-                len(self._awaited) <= 8 * self._capacity
-                and now_s - given_up_s[-1] <= self._memory_s
-            ):
+            if len(self._awaited) <= 8 * self._capacity and now_s - given_up_s[-1] <= self._memory_s:
                 break
             self._awaited.popitem(last=False)
 

@@ -27,9 +27,7 @@ def to_schema(values: latency.Percentiles) -> schema.Percentiles:
 class VariantMonitor:
     """Statistics of one node, from its reports."""
 
-    def __init__(
-        self, node: str, *, deadline_ms: float | None, stale_after_s: float, now_s: float
-    ) -> None:
+    def __init__(self, node: str, *, deadline_ms: float | None, stale_after_s: float, now_s: float) -> None:
         """Begin to watch a node.
 
         Args:
@@ -115,9 +113,7 @@ class VariantMonitor:
             longest_miss_run=self.deadline.longest_run,
             throughput_hz=self.rate.total_hz,
             stages_ms={
-                stage: to_schema(window.total())
-                for stage, window in self.stages.items()
-                if window.count
+                stage: to_schema(window.total()) for stage, window in self.stages.items() if window.count
             },
             end_to_end_ms=to_schema(self.end_to_end.total()),
             not_inference_share=self.not_inference_share,

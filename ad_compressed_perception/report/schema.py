@@ -46,16 +46,10 @@ class Percentiles(StrictModel):
 class Source(StrictModel):
     """Where the frames came from."""
 
-    kind: Literal["bag", "live"] = Field(
-        default="bag", description="a replayed bag or a running car"
-    )
+    kind: Literal["bag", "live"] = Field(default="bag", description="a replayed bag or a running car")
     bag: str | None = Field(default=None, description="the bag's path; null when live")
-    topic: str | None = Field(
-        default=None, description="the image topic; null when live nodes have several"
-    )
-    frames: Count = Field(
-        default=0, description="frames offered (bag) or distinct source stamps seen (live)"
-    )
+    topic: str | None = Field(default=None, description="the image topic; null when live nodes have several")
+    frames: Count = Field(default=0, description="frames offered (bag) or distinct source stamps seen (live)")
     duration_s: Figure = Field(default=None, description="from the first to the last frame, s")
     not_offered: Count = Field(
         default=0,
@@ -87,49 +81,29 @@ class VariantReport(StrictModel):
     """
 
     node: str = Field(default="", description="fully qualified node name")
-    model: str | None = Field(
-        default=None, description="the model's name; null before the node reported"
-    )
-    variant: str | None = Field(
-        default=None, description="the variant's name in the model's manifest"
-    )
+    model: str | None = Field(default=None, description="the model's name; null before the node reported")
+    variant: str | None = Field(default=None, description="the variant's name in the model's manifest")
     backend: str | None = Field(default=None, description="runtime that executed it")
     requested_provider: str | None = Field(default=None, description="provider or device asked for")
     provider: str | None = Field(default=None, description="provider or device that executed it")
-    precision: str | None = Field(
-        default=None, description="precision of the heavy layers as executed"
-    )
+    precision: str | None = Field(default=None, description="precision of the heavy layers as executed")
     verdict: Verdict | None = Field(
         default=None, description="what the accept gate said; null for a baseline"
     )
     received: Count = Field(default=0, description="frames that arrived in the node")
     processed: Count = Field(default=0, description="frames with a published result")
     dropped_stale: Count = Field(default=0, description="frames too old when the worker took them")
-    dropped_busy: Count = Field(
-        default=0, description="frames replaced by a newer one while waiting"
-    )
+    dropped_busy: Count = Field(default=0, description="frames replaced by a newer one while waiting")
     failed: Count = Field(default=0, description="frames that could not be decoded or inferred")
-    pending: Count = Field(
-        default=0, description="frames received and not settled when last heard of"
-    )
-    lost_at_restart: Count = Field(
-        default=0, description="frames unsettled when the node was restarted"
-    )
+    pending: Count = Field(default=0, description="frames received and not settled when last heard of")
+    lost_at_restart: Count = Field(default=0, description="frames unsettled when the node was restarted")
     restarts: Count = Field(default=0, description="times the node's account began anew")
-    reports_lost: Count = Field(
-        default=0, description="settled frames whose timing never arrived here"
-    )
-    turn_timeouts: Count = Field(
-        default=0, description="replay: frames not settled within the turn's time"
-    )
+    reports_lost: Count = Field(default=0, description="settled frames whose timing never arrived here")
+    turn_timeouts: Count = Field(default=0, description="replay: frames not settled within the turn's time")
     deadline_ms: Figure = Field(default=None, description="end-to-end deadline; null for none")
     deadline_misses: Count = Field(default=0, description="results later than the deadline")
-    deadline_miss_rate: Figure = Field(
-        default=None, description="misses per result; null without deadline"
-    )
-    longest_miss_run: Count = Field(
-        default=0, description="most consecutive results after the deadline"
-    )
+    deadline_miss_rate: Figure = Field(default=None, description="misses per result; null without deadline")
+    longest_miss_run: Count = Field(default=0, description="most consecutive results after the deadline")
     throughput_hz: Figure = Field(default=None, description="results per second over the whole run")
     stages_ms: dict[str, Percentiles] = Field(
         default_factory=dict,
@@ -193,9 +167,7 @@ class PlanningFigures(StrictModel):
     ade_m: float = Field(description="mean over frames of the average displacement error")
     fde_m: float = Field(description="mean over frames of the final displacement error")
     max_fde_m: float = Field(description="largest final displacement error of a frame")
-    mean_lateral_offset_m: float = Field(
-        description="mean over frames of the largest lateral offset"
-    )
+    mean_lateral_offset_m: float = Field(description="mean over frames of the largest lateral offset")
     max_lateral_offset_m: float = Field(description="largest lateral offset of any point")
 
 
@@ -216,36 +188,22 @@ class FrameScores(StrictModel):
 class ComparisonReport(StrictModel):
     """A candidate against its task's baseline, frame by frame, paired by source stamp."""
 
-    pairs: Count = Field(
-        default=0, description="frames both gave a result for in time, and compared"
-    )
+    pairs: Count = Field(default=0, description="frames both gave a result for in time, and compared")
     unpaired: Count = Field(default=0, description="results whose partner did not come in time")
-    candidate_missing: Count = Field(
-        default=0, description="unpaired because the candidate gave none"
-    )
-    baseline_missing: Count = Field(
-        default=0, description="unpaired because the baseline gave none"
-    )
+    candidate_missing: Count = Field(default=0, description="unpaired because the candidate gave none")
+    baseline_missing: Count = Field(default=0, description="unpaired because the baseline gave none")
     late: Count = Field(default=0, description="results that came after their partner was given up")
     pending: Count = Field(default=0, description="results that still wait for their partner")
-    unstamped: Count = Field(
-        default=0, description="results without a source stamp, which cannot be paired"
-    )
+    unstamped: Count = Field(default=0, description="results without a source stamp, which cannot be paired")
     incomparable: Count = Field(default=0, description="pairs whose results could not be compared")
-    speedup_infer_p50: Figure = Field(
-        default=None, description="baseline / candidate, medians of infer"
-    )
+    speedup_infer_p50: Figure = Field(default=None, description="baseline / candidate, medians of infer")
     speedup_infer_paired_p50: Figure = Field(
         default=None,
         description="median over frames of baseline / candidate infer of the same frame",
     )
-    speedup_end_to_end_p50: Figure = Field(
-        default=None, description="baseline / candidate, end-to-end p50"
-    )
+    speedup_end_to_end_p50: Figure = Field(default=None, description="baseline / candidate, end-to-end p50")
     agreement: AgreementFigures | None = Field(default=None, description="null without a pair")
-    frame_score: FrameScores | None = Field(
-        default=None, description="null for planning or without a pair"
-    )
+    frame_score: FrameScores | None = Field(default=None, description="null for planning or without a pair")
 
 
 class TaskReport(StrictModel):
@@ -274,12 +232,8 @@ class Report(StrictModel):
     source: Source = Field(default_factory=Source, description="where the frames came from")
     host: Host = Field(default_factory=Host, description="the machine the figures belong to")
     tasks: dict[str, TaskReport] = Field(default_factory=dict, description="task name to report")
-    missing: list[str] = Field(
-        default_factory=list, description="live: which nodes are silent, in sentences"
-    )
-    notes: list[str] = Field(
-        default_factory=list, description="what a reader must know, in sentences"
-    )
+    missing: list[str] = Field(default_factory=list, description="live: which nodes are silent, in sentences")
+    notes: list[str] = Field(default_factory=list, description="what a reader must know, in sentences")
     files: list[str] = Field(default_factory=list, description="files written beside the report")
 
     def to_json(self, indent: int | None = 2) -> str:

@@ -73,9 +73,7 @@ def _section(title: str, definition: dict[str, Any]) -> str:
         f"| `{key}` | {_kind(spec)} | {spec.get('description', '')} |"
         for key, spec in definition["properties"].items()
     ]
-    return "\n".join(
-        [f"## {title}\n", f"{about}\n", "| key | type | meaning |", "|---|---|---|", *rows, ""]
-    )
+    return "\n".join([f"## {title}\n", f"{about}\n", "| key | type | meaning |", "|---|---|---|", *rows, ""])
 
 
 def _kind(spec: dict[str, Any]) -> str:
@@ -99,9 +97,7 @@ def _kind(spec: dict[str, Any]) -> str:
 def main(arguments: list[str]) -> int:
     """Write both files into the folder named on the command line."""
     if len(arguments) != 1:
-        print(
-            "usage: python -m ad_compressed_perception.report.schema_docs FOLDER", file=sys.stderr
-        )
+        print("usage: python -m ad_compressed_perception.report.schema_docs FOLDER", file=sys.stderr)
         return 2
     folder = Path(arguments[0])
     folder.mkdir(parents=True, exist_ok=True)
