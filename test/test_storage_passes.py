@@ -297,6 +297,17 @@ def test_half_precision_keeps_large_activations_in_single(tmp_path: Path) -> Non
     np.testing.assert_allclose(run_model(after, {"x": x})["y"], x, rtol=2.0**-10)
 
 
+def test_half_precision_leaves_the_sizes_of_a_resize_alone(tmp_path: Path) -> None:
+    """Exporters give the unused inputs of Resize an empty list, and one list for both of them."""
+    node = helper.make_node("Resize", ["x", "none", "none", "sizes"], ["y"], "enlarge", mode="nearest")
+    weights = {"none": np.zeros(0, np.float32), "sizes": np.array([1, 1, 4, 4], np.int64)}
+    x = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2)
+    after = CastFloat16().apply(
+        graph_of([node], weights, [1, 1, 2, 2], [1, 1, 4, 4]), context_of(tmp_path, x)
+    )
+    np.testing.assert_array_equal(run_model(after, {"x": x})["y"], x.repeat(2, axis=2).repeat(2, axis=3))
+
+
 def test_half_precision_refuses_weights_beyond_its_end(tmp_path: Path) -> None:
     model = graph_of(
         [helper.make_node("Mul", ["x", "w"], ["y"], "times")],

@@ -89,7 +89,9 @@ class OpenVinoSession(Session):
         self._compile = partial(core.compile_model, str(model), device)
         self._properties = _properties(options, device)
         start = perf_counter()
-        names = [value.name for value in read_onnx(model).graph.output] if _is_onnx(model) else []
+        graph = read_onnx(model).graph if _is_onnx(model) else None
+        input_names = [value.name for value in graph.input] if graph else []
+        names = [value.name for value in graph.output] if graph else []
         try:
             self._compiled = self._compile(self._properties)
             self._request = self._compiled.create_infer_request()
@@ -101,8 +103,8 @@ class OpenVinoSession(Session):
         precision, coverage = executed_precision(self._layers, fallback=options.precision)
         if options.strict:
             self._refuse_other_precision(options.precision)
-        inputs = tuple(_tensor_spec(port, port.get_any_name()) for port in self._compiled.inputs)
-        output_names = [_output_name(port, names) for port in self._compiled.outputs]
+        inputs = tuple(_tensor_spec(port, _onnx_name(port, input_names)) for port in self._compiled.inputs)
+        output_names = [_onnx_name(port, names) for port in self._compiled.outputs]
         outputs = tuple(
             _tensor_spec(port, name) for port, name in zip(self._compiled.outputs, output_names, strict=True)
         )
@@ -288,8 +290,8 @@ def _tensor_spec(port: Any, name: str) -> TensorSpec:
     return TensorSpec(name, sizes, np.dtype(port.element_type.to_dtype()).name)
 
 
-def _output_name(port: Any, onnx_names: list[str]) -> str:
-    """Name an output as the ONNX file does: OpenVINO keeps names of tensors it merged beside it."""
+def _onnx_name(port: Any, onnx_names: list[str]) -> str:
+    """Name an input or output as the ONNX file does: OpenVINO keeps names of tensors it merged beside it."""
     known = port.get_names()
     for name in onnx_names:
         if name in known:

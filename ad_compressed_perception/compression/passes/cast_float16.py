@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from ad_compressed_perception.compression.onnx_file import float_constants, is_quantised, one_line
+from ad_compressed_perception.compression.onnx_file import (
+    float_constants,
+    is_quantised,
+    one_line,
+    opset_of,
+)
 from ad_compressed_perception.compression.passes.activation_ranges import collect_ranges
 from ad_compressed_perception.compression.passes.base import Pass, PassContext, PassOptions
 from ad_compressed_perception.compression.passes.quantize_int8 import name_nodes, save_float
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 LARGEST = 65504.0
+_OPTIONAL_RESIZE = 13
 
 
 class CastFloat16Options(PassOptions):
@@ -68,6 +74,7 @@ class CastFloat16(Pass):
                     "leave this model in single precision or use bf16"
                 )
         name_nodes(model)
+        _drop_empty_inputs(model)
         kept = self._too_large(model, context, LARGEST / options.headroom)
         model = onnx.shape_inference.infer_shapes(model)
         previous = logging.root.manager.disable
@@ -84,7 +91,6 @@ class CastFloat16(Pass):
         finally:
             logging.disable(previous)
         _join_casts(cast, kept)
-        _rename_casts(cast)
         context.notes.update(headroom=options.headroom, single_precision_nodes=kept)
         return cast
 
@@ -98,6 +104,21 @@ class CastFloat16(Pass):
             if max(abs(float(np.min(end))) for end in data.range_value) > limit
         }
         return [node.name for node in model.graph.node if large & {*node.input, *node.output}]
+
+
+def _drop_empty_inputs(model: ModelProto) -> None:
+    """Leave out inputs of Resize that are empty lists, as opset 13 allows, in place.
+
+    The converter would put casts before them, behind which a runtime cannot see that they are empty.
+    """
+    empty = {tensor.name for tensor in model.graph.initializer if 0 in tensor.dims}
+    if opset_of(model) < _OPTIONAL_RESIZE:
+        return
+    for node in model.graph.node:
+        if node.op_type == "Resize":
+            for index, name in enumerate(node.input):
+                if index > 0 and name in empty:
+                    node.input[index] = ""
 
 
 def _join_casts(model: ModelProto, kept: list[str]) -> None:
@@ -125,19 +146,3 @@ def _join_casts(model: ModelProto, kept: list[str]) -> None:
                 node.input[index] = same[name]
     drop_unused(model)
     sort_nodes(model)
-
-
-def _rename_casts(model: ModelProto) -> None:
-    """Name what the casts at the ends connect after the input or output, in place.
-
-    OpenVINO leaves such casts out and takes of both names the one that comes first in the alphabet.
-    """
-    inputs = {value.name for value in model.graph.input}
-    outputs = {value.name for value in model.graph.output}
-    casts = [node for node in model.graph.node if node.op_type == "Cast"]
-    new = {node.output[0]: f"{node.input[0]}/half" for node in casts if node.input[0] in inputs}
-    new |= {node.input[0]: f"{node.output[0]}/half" for node in casts if node.output[0] in outputs}
-    for node in model.graph.node:
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                names[index] = new.get(name, name)
