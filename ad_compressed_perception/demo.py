@@ -24,6 +24,9 @@ from ad_compressed_perception.replay.progress import ProgressBar
 DRIVE = Path("bags") / "udacity_ch2_20s"
 CALIBRATION = Path("data") / "udacity_ch2" / "images"
 RECIPE = "int8"
+RECIPES = (RECIPE, "bf16_openvino")
+"""What the demo makes of every model: plain int8, which the gate often has to reject, and the same
+weights in bfloat16 on another runtime, which mostly passes."""
 HINT = (
     "no drive to replay: name your own with  make demo BAG=<rosbag2 folder> MODELS=<model folder>, "
     "or set AD_SHARED to the folder of the reference data"
@@ -60,14 +63,17 @@ def use_shared() -> Path | None:
     return shared
 
 
-def ensure_variant(model: Path, calibration: str, work: Path | None, bar: ProgressBar) -> str:
-    """Compress a model with the recipe ``int8`` unless that variant exists; return its verdict.
+def ensure_variant(
+    model: Path, calibration: str, work: Path | None, bar: ProgressBar, recipe: str = RECIPE
+) -> str:
+    """Compress a model with a recipe unless a variant of that name exists; return its verdict.
 
     Args:
         model: model folder.
         calibration: BAG, BAG:TOPIC or a folder of images.
         work: work folder; None for the default one.
         bar: told how far it is.
+        recipe: name of a shipped recipe.
 
     Raises:
         AdcpError: anything wrong with the model or the frames.
@@ -76,17 +82,17 @@ def ensure_variant(model: Path, calibration: str, work: Path | None, bar: Progre
     from ad_compressed_perception.compression.recipe import load_recipe
 
     manifest = load_manifest(model)
-    found = find_all(manifest, work).get(RECIPE)
+    found = find_all(manifest, work).get(recipe)
     if found is None:
 
         def advance(step: str, done: int, total: int) -> None:
-            bar.say(f"compressing {manifest.name}: {step}")
+            bar.say(f"compressing {manifest.name}, {recipe}: {step}")
             bar.advance(done, total)
 
         found = compress_model(
-            manifest, load_recipe(RECIPE), calibration, work=work, progress=advance
+            manifest, load_recipe(recipe), calibration, work=work, progress=advance
         ).manifest
-    verdict = found.variant(RECIPE).verdict
+    verdict = found.variant(recipe).verdict
     if verdict is None:
         return "not judged"
     reasons = f": {'; '.join(verdict.reasons)}" if verdict.reasons else ""
@@ -96,7 +102,7 @@ def ensure_variant(model: Path, calibration: str, work: Path | None, bar: Progre
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m ad_compressed_perception.demo",
-        description="Compress models to int8, replay a drive through baseline and int8, write a report.",
+        description="Compress models, replay a drive through baseline and compressed, write a report.",
     )
     parser.add_argument("drive", nargs="?", metavar="BAG", help="rosbag2 folder, .mcap or .db3 file")
     parser.add_argument("--bag", help="the same as BAG")
@@ -130,11 +136,14 @@ def _run(options: argparse.Namespace, console: object) -> int:
     if named is None and (Path(str(shared)) / CALIBRATION).is_dir():
         calibration = str(Path(str(shared)) / CALIBRATION)
     with ProgressBar(console) as bar:
-        verdicts = {}
+        recipes = _usable(RECIPES)
+        verdicts = []
         for model in models or reference_models():
-            verdicts[model.name] = ensure_variant(model, calibration, options.work, bar)
-            console.print(f"{model.name}/{RECIPE}: {verdicts[model.name]}", highlight=False, soft_wrap=True)
-        if any(verdict.startswith("rejected") for verdict in verdicts.values()):
+            for recipe in recipes:
+                verdict = ensure_variant(model, calibration, options.work, bar, recipe)
+                verdicts.append(verdict)
+                console.print(f"{model.name}/{recipe}: {verdict}", highlight=False, soft_wrap=True)
+        if any(verdict.startswith("rejected") for verdict in verdicts):
             console.print(
                 "[bold]Variants that their gate REJECTED are replayed here all the same, to show what "
                 "the gate saw. No node loads them on the car unless allow_rejected is set.[/bold]"
@@ -146,7 +155,7 @@ def _run(options: argparse.Namespace, console: object) -> int:
                 topic=options.topic,
                 models=tuple(models),
                 work=options.work,
-                variants=(RECIPE,),
+                variants=recipes,
                 allow_rejected=True,
                 limit=options.limit,
             ),
@@ -154,6 +163,16 @@ def _run(options: argparse.Namespace, console: object) -> int:
         )
     show(report, options.out)
     return int(ExitCode.OK)
+
+
+def _usable(recipes: Sequence[str]) -> tuple[str, ...]:
+    """Return the recipes whose runtime is installed here."""
+    from ad_compressed_perception.backends import create_backend
+    from ad_compressed_perception.compression.recipe import load_recipe
+
+    return tuple(
+        name for name in recipes if create_backend(load_recipe(name).recipe.backend).status().available
+    )
 
 
 def _model_folders(entries: Sequence[str]) -> list[Path]:
