@@ -109,7 +109,7 @@ class DetectionAccuracy(AccuracyScore):
         count = len(self._classes.names)
         self._metric = AveragePrecision(self._truths, self._found, count, self._max_detections)
         # A resample takes some 5 ms for each 5000 pairs of image and class.
-        self.resamples = 1000 if self.samples * count <= 20_000 else 200
+        self.resamples = 400 if self.samples * count <= 20_000 else 200
 
     def figures(self, indices: Indices | None = None) -> tuple[float, ...]:
         """Return (mAP, AP50)."""

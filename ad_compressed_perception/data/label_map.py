@@ -20,6 +20,7 @@ from ad_compressed_perception.resources import config_folder
 
 MAX_MASK_ID = 65535
 NO_CLASS = -1
+_LISTED = 12
 
 _MaskId = Annotated[int, Field(ge=0, le=MAX_MASK_ID)]
 
@@ -75,6 +76,13 @@ def normalised(name: str) -> str:
     return " ".join(name.replace("_", " ").replace("-", " ").casefold().split())
 
 
+def few(names: Iterable[str]) -> str:
+    """Return a list for a message: the first names and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+    return ", ".join(listed[:_LISTED]) + more
+
+
 def table_of_map(label_map: LabelMap, labels: Sequence[str], *, with_rest: bool) -> ClassTable:
     """Return the classes of a label map for a model.
 
@@ -91,7 +99,7 @@ def table_of_map(label_map: LabelMap, labels: Sequence[str], *, with_rest: bool)
         for label in part.labels:
             if label not in labels:
                 raise DataError(
-                    f"label map, class {name}: the model has no label {label!r}; it has: {', '.join(labels)}"
+                    f"label map, class {name}: the model has no label {label!r}; it has: {few(labels)}"
                 )
             of_label[list(labels).index(label)] = index
     names = (*label_map.classes, label_map.rest) if with_rest else tuple(label_map.classes)

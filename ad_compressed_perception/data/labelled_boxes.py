@@ -16,6 +16,7 @@ from ad_compressed_perception.data.label_map import (
     NO_CLASS,
     ClassTable,
     LabelMap,
+    few,
     normalised,
     table_of_map,
 )
@@ -24,7 +25,6 @@ from ad_compressed_perception.errors import DataError
 from ad_compressed_perception.metrics.average_precision import TrueBoxes
 
 JSON_NAMES = ("instances.json", "_annotations.coco.json")
-_LISTED = 12
 
 
 class CocoImage(BaseModel):
@@ -111,8 +111,8 @@ class BoxData(LabelledData):
             self.classes, of_category = self._match_by_map(coco, model_labels, label_map)
         if not of_category:
             raise DataError(
-                f"no category of {path} is a label of the model: {_few(one.name for one in coco.categories)} "
-                f"against {_few(model_labels)}; a label map (--label-map) can join them"
+                f"no category of {path} is a label of the model: {few(one.name for one in coco.categories)} "
+                f"against {few(model_labels)}; a label map (--label-map) can join them"
             )
         self.class_names = self.classes.names
         self._truths = self._gather(path, coco, of_category)
@@ -148,8 +148,8 @@ class BoxData(LabelledData):
         missing = [name for name in wanted if name not in present]
         if missing:
             raise DataError(
-                f"the label map names categories that the data does not have: {_few(missing)}; "
-                f"it has: {_few(present.values())}"
+                f"the label map names categories that the data does not have: {few(missing)}; "
+                f"it has: {few(present.values())}"
             )
         self._note_unmatched(name for key, name in present.items() if key not in wanted)
         return table, {
@@ -159,7 +159,7 @@ class BoxData(LabelledData):
     def _note_unmatched(self, names: Iterable[str]) -> None:
         left = sorted(set(names))
         if left:
-            self.notes.append(f"Not evaluated, the model has no such label: {_few(left)}.")
+            self.notes.append(f"Not evaluated, the model has no such label: {few(left)}.")
 
     def _gather(self, path: Path, coco: CocoFile, of_category: dict[int, int]) -> list[TrueBoxes]:
         place = {image.id: index for index, image in enumerate(coco.images)}
@@ -224,9 +224,3 @@ def _find_json(path: Path) -> Path:
         f"{path} holds no {' or '.join(JSON_NAMES)}: a detection model is evaluated on a COCO file with "
         "its images (FOLDER, FILE.json or FILE.json@IMAGES)"
     )
-
-
-def _few(names: Iterable[str]) -> str:
-    listed = list(names)
-    more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-    return ", ".join(listed[:_LISTED]) + more
