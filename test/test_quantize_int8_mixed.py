@@ -85,10 +85,12 @@ def test_keeps_the_planted_layer_in_float_and_the_rest_in_integers(tmp_path: Pat
     said = {entry.key: entry.value for entry in mixed.metadata_props}
     assert json.loads(said[METADATA_KEY]) == {"layers": ["widen", "narrow"], "tensors": ["wide"]}
     # For the plot: every tensor, the most harmful first.
-    listed = notes["sensitivity"]
-    assert listed[0]["tensor"] == "wide" and listed[0]["float"]
-    assert [entry["sqnr_db"] for entry in listed] == sorted(entry["sqnr_db"] for entry in listed)
-    assert notes["sqnr_db"] > listed[0]["sqnr_db"]
+    listed = notes["sensitivity_db"]
+    assert list(listed)[0] == "wide (Conv widen)"
+    assert "widen_w (weights of Conv widen)" in listed and "image (input)" in listed
+    assert list(listed.values()) == sorted(listed.values())
+    assert notes["float_tensors"][0]["sqnr_db"] == listed["wide (Conv widen)"]
+    assert notes["sqnr_db"] > listed["wide (Conv widen)"]
 
 
 def test_quantises_everything_where_that_does_no_harm(tmp_path: Path) -> None:

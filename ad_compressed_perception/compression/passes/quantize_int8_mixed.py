@@ -129,17 +129,8 @@ class QuantizeInt8Mixed(QuantizeInt8):
             judged_frames=judge.frames,
             trials=choice.trials,
             sqnr_db=noise.sqnr_db(result, [graph.after(result, name) for name in noise.outputs]),
-            sensitivity=[
-                {
-                    "tensor": entry.tensor.name,
-                    "kind": entry.tensor.kind,
-                    "node": entry.tensor.node,
-                    "operator": entry.tensor.operator,
-                    "sqnr_db": round(entry.sqnr_db, 2),
-                    "float": entry.tensor.name in floats,
-                }
-                for entry in found
-            ],
+            # The most harmful first: a line each for a plot, not more, as there are hundreds.
+            sensitivity_db={label(entry): round(entry.sqnr_db, 2) for entry in found},
         )
         _write_metadata(result, float_layers, choice)
         return result
@@ -169,6 +160,14 @@ def _measured_at(floating: ModelProto, heads: Heads, protect: bool) -> list[str]
     made = {name for node in floating.graph.node for name in node.output}
     ends = [name for name in heads.ends if name in made]
     return ends if protect and ends else [output.name for output in floating.graph.output]
+
+
+def label(entry: Sensitivity) -> str:
+    """Return what a tensor is called in a plot: its name, and whose output or weights it is."""
+    tensor = entry.tensor
+    if tensor.kind == "weights":
+        return f"{tensor.name} (weights of {tensor.operator} {tensor.node})"
+    return f"{tensor.name} ({tensor.operator} {tensor.node})" if tensor.node else f"{tensor.name} (input)"
 
 
 def _told(chosen: tuple[str, ...], always: tuple[str, ...], found: list[Sensitivity]) -> list[dict[str, Any]]:
