@@ -276,6 +276,8 @@ def save_manifest(manifest: Manifest, folder: Path) -> Path:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             yaml.safe_dump(data, stream, sort_keys=False, allow_unicode=True, width=100)
+        # mkstemp makes files for their owner alone; a manifest is as readable as its folder.
+        os.chmod(temporary, folder.stat().st_mode & 0o666)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -288,6 +288,22 @@ def test_a_topic_nobody_publishes_is_said_on_diagnostics(tmp_path: Path, ear: Ea
         )
 
 
+def test_simulated_time_without_a_clock_is_said_and_frames_are_served(tmp_path: Path, ear: Ear) -> None:
+    model = write_detector(tmp_path / "model")
+    publisher = ear.node.create_publisher(Image, "/image", 1)
+    ear.listen("/diagnostics", DiagnosticArray)
+    ear.listen("/detection/timing", DiagnosticArray)
+    arguments = ["-p", f"model:={model}", "-p", "use_sim_time:=true", "-p", "diagnostics_period_s:=0.2"]
+    with node_process("detection_node", *arguments, log=tmp_path / "log"):
+        message = image_message(draw_scene(0), STAMP_NS)
+        timings = ear.heard["/detection/timing"]
+        ear.wait_for(lambda: timings, lambda: publisher.publish(message))
+        timing = from_message(timings[-1]).timing
+        assert timing.outcome == "processed"
+        assert "transport_age" not in timing.stages_ms  # no clock, no age
+        ear.wait_for(lambda: [m for m in ear.heard["/diagnostics"] if "/clock" in m.status[0].message])
+
+
 def test_compose_runs_all_tasks_in_one_process_from_one_file(tmp_path: Path, ear: Ear) -> None:
     tasks = ("detection", "segmentation", "planning")
     parameters: dict[str, object] = {

@@ -101,6 +101,25 @@ def test_a_frame_that_raises_is_failed_with_its_reason_and_the_next_one_runs() -
     assert math.isnan(books.timings[0].end_to_end_ms)
 
 
+def test_a_listener_that_raises_does_not_end_the_worker() -> None:
+    heard, done = [], Event()
+
+    def settled(timing: FrameTiming, account: Account) -> None:
+        heard.append(timing.stamp_ns)
+        done.set()
+        raise RuntimeError("the publisher is gone")
+
+    worker = FrameWorker(lambda arrival: {}, settled)
+    worker.start()
+    for stamp in (1, 2):
+        done.clear()
+        worker.offer(Arrival(None, stamp, 0.0))
+        assert done.wait(30)
+    worker.stop()
+    assert heard == [1, 2]
+    assert worker.account().pending == 0
+
+
 def test_an_old_frame_is_dropped_as_stale_only_when_an_age_limit_is_set() -> None:
     books, done = Books(), Event()
 

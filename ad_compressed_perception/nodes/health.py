@@ -144,6 +144,8 @@ class NodeHealth:
             self._received_before = account.received
         elif not problems:
             problems.append((DiagnosticStatus.WARN, "not active"))
+        if self._node.get_clock().now().nanoseconds == 0:
+            problems.append((DiagnosticStatus.WARN, "use_sim_time is set and /clock has not come: no ages"))
         status.level = max((level for level, _ in problems), default=DiagnosticStatus.OK)
         status.message = "; ".join(line for _, line in problems) or "running"
         status.values = [KeyValue(key=key, value=value) for key, value in values.items()]

@@ -88,7 +88,9 @@ def declare(node: Node, model: type[BaseModel], prefix: str = "") -> None:
             else:
                 node.declare_parameter(name, default, descriptor)
         except InvalidParameterTypeException as error:
-            raise AdcpError(f"{node.get_fully_qualified_name()}: {error} (write 1.0 for 1)") from error
+            wants_double = descriptor.type == ParameterType.PARAMETER_DOUBLE
+            hint = " (write 1.0 for 1)" if wants_double and "INTEGER" in str(error) else ""
+            raise AdcpError(f"{node.get_fully_qualified_name()}: {error}{hint}") from error
         except (InvalidParameterValueException, ParameterException) as error:
             raise AdcpError(f"{node.get_fully_qualified_name()}: {error}") from error
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock, Thread
@@ -12,6 +13,8 @@ from typing import Any
 
 from ad_compressed_perception.nodes.frame_slot import LatestFrameSlot
 from ad_compressed_perception.timing import COMPUTE_STAGES, Account, FrameTiming, Outcome
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,11 @@ class FrameWorker:
 
     def _run(self) -> None:
         while (arrival := self._slot.take()) is not None:
-            self._handle(arrival)
+            try:
+                self._handle(arrival)
+            except Exception:
+                # Only `settled` can raise here; the frame is booked, and the next one must be served.
+                _LOGGER.exception("telling of frame %d failed", arrival.stamp_ns)
 
     def _handle(self, arrival: Arrival) -> None:
         queue_wait_ms = (perf_counter() - arrival.arrived_s) * 1e3
