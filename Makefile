@@ -13,7 +13,7 @@ COLCON := $(BIN)/python -c "import sys; from colcon_core.command import main; sy
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format benchmark colcon-test clean
+.PHONY: help setup setup-train demo test lint format benchmark colcon-test clean
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null \
@@ -22,6 +22,9 @@ help: ## Show what can be made
 
 setup: ## Make the virtual environment and build the package (a no-op when nothing changed)
 	@$(PYTHON) -S dev/setup_env.py --venv "$(VENV)" --workspace "$(WORKSPACE)"
+
+setup-train: setup ## Add torch for the passes that train (PIP_ARGS= for another index, such as one of CPU builds)
+	@$(BIN)/python -m pip install -qq -c dev/constraints.txt -r dev/requirements-train.txt $(PIP_ARGS)
 
 demo: setup ## Replay a drive through baseline and compressed models: BAG=, MODELS=, OUT= override the defaults
 	@$(BIN)/python -m ad_compressed_perception.demo \

@@ -76,6 +76,7 @@ setup(
         "gpu": ["onnxruntime-gpu>=1.20"],
         "openvino": ["openvino>=2025.0"],
         "test": TEST_REQUIREMENTS,
+        "train": ["safetensors>=0.4", "torch>=2.6", "torch-pruning>=1.6"],
         "dev": [
             *TEST_REQUIREMENTS,
             "colcon-common-extensions",

@@ -27,12 +27,17 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     PASSES: {
         "cast_float16": "ad_compressed_perception.compression.passes.cast_float16:CastFloat16",
         "compact": "ad_compressed_perception.compression.passes.compact:Compact",
+        "distil": "ad_compressed_perception.compression.passes.distil:Distil",
         "flush_denormals": "ad_compressed_perception.compression.passes.flush_denormals:FlushDenormals",
         "focus_to_conv": "ad_compressed_perception.compression.passes.focus_to_conv:FocusToConv",
         "infer_shapes": "ad_compressed_perception.compression.passes.infer_shapes:InferShapes",
         "input_in_graph": "ad_compressed_perception.compression.passes.input_in_graph:InputInGraph",
         "input_size": "ad_compressed_perception.compression.passes.input_size:InputSize",
         "output": "ad_compressed_perception.compression.passes.output:Output",
+        "palettise": "ad_compressed_perception.compression.passes.palettise:Palettise",
+        "prune_channels": "ad_compressed_perception.compression.passes.prune_channels:PruneChannels",
+        "prune_magnitude": "ad_compressed_perception.compression.passes.prune_magnitude:PruneMagnitude",
+        "quantize_aware": "ad_compressed_perception.compression.passes.quantize_aware:QuantizeAware",
         "quantize_dynamic_matmul": (
             "ad_compressed_perception.compression.passes.quantize_dynamic_matmul:QuantizeDynamicMatmul"
         ),

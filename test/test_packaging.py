@@ -36,10 +36,11 @@ DISTRIBUTIONS = {
     "faster_coco_eval": "faster-coco-eval",
     "google": "protobuf",
     "PIL": "pillow",
+    "torch_pruning": "torch-pruning",
     "yaml": "pyyaml",
 }
 # Optional: imported lazily, each in one place, never required.
-OPTIONAL = {"tensorrt", "torch"}
+OPTIONAL = {"tensorrt"}
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,8 @@ def distribution_names(requirements: list[str]) -> set[str]:
 def test_every_import_is_declared(folder: str, setup_arguments: dict[str, Any]) -> None:
     """Either rosdep or pip must be able to bring whatever the package imports."""
     by_pip = distribution_names(setup_arguments["install_requires"])
-    by_pip |= distribution_names(setup_arguments["extras_require"]["openvino"])
+    for extra in ("openvino", "train"):
+        by_pip |= distribution_names(setup_arguments["extras_require"][extra])
     by_rosdep = declared()
     missing = {}
     for module, users in imports(folder).items():
@@ -203,7 +205,7 @@ def test_every_requirement_is_pinned(setup_arguments: dict[str, Any]) -> None:
     pins = (REPOSITORY / "dev" / "constraints.txt").read_text("utf-8")
     pinned = {re.sub(r"[-_.]+", "-", name).lower() for name in re.findall(r"^[\w.-]+", pins, re.M)}
     wanted = list(setup_arguments["install_requires"])
-    for extra in ("dev", "test", "openvino"):
+    for extra in ("dev", "test", "openvino", "train"):
         wanted += setup_arguments["extras_require"][extra]
     for path in (REPOSITORY / "dev").glob("requirements-*.txt"):
         lines = path.read_text("utf-8").splitlines()

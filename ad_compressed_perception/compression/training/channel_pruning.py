@@ -2,16 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Structured pruning: whole channels leave, together with all that depends on them.
 
-torch-pruning finds what depends on what (Fang et al., DepGraph, CVPR 2023); importance is a group's
-first-order Taylor term |w * dL/dw| (Molchanov et al., Importance Estimation for Neural Network
-Pruning, CVPR 2019) under the distillation loss, or the weights' L2 norm without one. The graph then
-gets its smaller weights, and group counts, and has its shapes inferred anew.
+torch-pruning finds what depends on what (Fang et al., DepGraph, CVPR 2023). A group's importance is
+either its weights' L2 norm or the Taylor term ``sum w^2 E[(dL/dw)^2]``: the second-order one with the
+diagonal of the Fisher matrix for the Hessian (LeCun et al., Optimal Brain Damage, NeurIPS 1989; Theis
+et al., arXiv:1801.05787), since a student that still equals its teacher has no first-order one. The
+graph then gets its smaller weights and group counts, and has its shapes inferred anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import warnings
+from collections.abc import Iterable
+from typing import Any, cast
 
 import onnx
 import torch
@@ -20,7 +22,8 @@ from torch import Tensor
 
 from ad_compressed_perception.compression.onnx_file import one_line
 from ad_compressed_perception.compression.training.graph_module import GraphModule
-from ad_compressed_perception.errors import ModelFileError
+from ad_compressed_perception.compression.training.layers import Convolution, WeightLayer
+from ad_compressed_perception.errors import ModelFileError, RecipeError
 
 
 def prune_channels(
@@ -31,7 +34,7 @@ def prune_channels(
     round_to: int = 8,
     max_ratio: float = 0.8,
     global_ranking: bool = True,
-    learn: Callable[[], None] | None = None,
+    losses: Iterable[Tensor] | None = None,
 ) -> ModelProto:
     """Remove channels from a module; return the graph that is left.
 
@@ -43,32 +46,81 @@ def prune_channels(
             and remainders cost as much as whole vectors.
         max_ratio: no layer loses more than this share.
         global_ranking: rank channels over all layers, else each layer by itself.
-        learn: leaves gradients of a loss in the module, for the Taylor importance.
+        losses: losses of single pictures, computed as they are asked for, for the Taylor importance; None
+            for the weights' norm.
 
     Raises:
         ModelFileError: the graph cannot be pruned; the line names the first contradiction.
+        RecipeError: a graph whose normalisations are not folded yet, or a quantised one.
     """
     import torch_pruning as tp
 
-    module.train()
-    if learn is not None:
-        module.zero_grad()
-        learn()
-    importance = tp.importance.GroupTaylorImportance() if learn else tp.importance.GroupMagnitudeImportance(p=2)
+    for step in module.steps:
+        if step.operator in ("BatchNormalization", "QuantizeLinear"):
+            earlier = "put simplify before" if step.operator[0] == "B" else "quantise after"
+            raise RecipeError(f"channels cannot be pruned around {step.operator} {step.name!r}: {earlier} it")
     module.eval()
-    pruner = tp.pruner.BasePruner(
-        module,
-        example,
-        importance=importance,
-        global_pruning=global_ranking,
-        pruning_ratio=ratio,
-        max_pruning_ratio=max_ratio,
-        ignored_layers=_last_layers(module),
-        round_to=round_to,
-    )
-    pruner.step()
+    if losses is not None:
+        _square_gradients(module, losses)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about parameters outside of layers, which stay
+        pruner = tp.pruner.BasePruner(
+            module,
+            example,
+            importance=lambda group: _importance(group, losses is not None),
+            global_pruning=global_ranking,
+            pruning_ratio=ratio,
+            max_pruning_ratio=max_ratio,
+            ignored_layers=_last_layers(module),
+            round_to=round_to,
+        )
+        pruner.step()
     module.zero_grad()
     return _shrunk(module, example)
+
+
+@torch.no_grad()
+def _importance(group: Any, taylor: bool) -> Tensor | None:
+    """Return what each channel of a group is worth, in shares of the group's mean."""
+    from torch_pruning.pruner import function
+
+    rows = (
+        function.prune_conv_out_channels,
+        function.prune_linear_out_channels,
+        function.prune_depthwise_conv_out_channels,
+    )
+    columns = (function.prune_conv_in_channels, function.prune_linear_in_channels)
+    worth = torch.zeros(len(group[0].idxs))
+    found = False
+    for member in group:
+        layer, handler = member.dep.target.module, member.dep.handler
+        if not isinstance(layer, WeightLayer) or handler not in rows + columns:
+            continue
+        if handler in columns and getattr(layer, "groups", 1) > 1:
+            continue  # a row of such a weight belongs to one group of inputs only
+        weight = layer.weight.detach() ** 2
+        if taylor and layer.weight.grad is not None:
+            weight = weight * layer.weight.grad
+        values = (weight if handler in rows else weight.transpose(0, 1)).flatten(1).sum(1)
+        worth.index_add_(0, torch.tensor(member.root_idxs), values[member.idxs])
+        found = True
+    return worth / worth.mean().clamp_min(1e-20) if found else None
+
+
+def _square_gradients(module: GraphModule, losses: Iterable[Tensor]) -> None:
+    """Leave the mean of the squared gradients in the parameters' ``grad``."""
+    sums: dict[str, Tensor] = {}
+    count = 0
+    for loss in losses:
+        module.zero_grad()
+        loss.backward()
+        count += 1
+        for name, parameter in module.named_parameters():
+            if parameter.grad is not None:
+                square = parameter.grad.detach() ** 2
+                sums[name] = sums[name] + square if name in sums else square
+    for name, parameter in module.named_parameters():
+        parameter.grad = sums[name] / count if name in sums else None
 
 
 def _last_layers(module: GraphModule) -> list[Any]:
@@ -82,8 +134,8 @@ def _last_layers(module: GraphModule) -> list[Any]:
         if step is None or id(step) in seen:
             continue
         seen.add(id(step))
-        if step.operator == "Conv":
-            last.append(module.convolutions[index_of[id(step)]])
+        if index_of[id(step)] in module.layers:
+            last.append(module.layers[index_of[id(step)]])
         elif step.operator not in ("Gemm", "MatMul", "ConvTranspose"):
             waiting += step.inputs
     return last
@@ -95,7 +147,7 @@ def _shrunk(module: GraphModule, example: Tensor) -> ModelProto:
     for index, step in enumerate(module.steps):
         if step.operator != "Conv":
             continue
-        groups = module.convolutions[str(index)].groups
+        groups = cast(Convolution, module.layers[str(index)]).groups
         for attribute in nodes[step.outputs[0]].attribute:
             if attribute.name == "group":
                 attribute.i = groups
@@ -111,9 +163,7 @@ def _shrunk(module: GraphModule, example: Tensor) -> ModelProto:
 
 def _fit_resize_sizes(model: ModelProto, module: GraphModule, example: Tensor) -> None:
     """Give Resize nodes with constant sizes the channels that are left: sizes name all four axes."""
-    resized = [
-        node for node in model.graph.node if node.op_type == "Resize" and len(node.input) > 3
-    ]
+    resized = [node for node in model.graph.node if node.op_type == "Resize" and len(node.input) > 3]
     with torch.no_grad():
         sources = module.run({module.input_names[0]: example}, [node.input[0] for node in resized])
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}

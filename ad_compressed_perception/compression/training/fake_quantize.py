@@ -3,8 +3,8 @@
 """Q/DQ pairs in training: rounded forwards, straight through backwards.
 
 Forward ``x' = (clip(round_half_to_even(x / scale) + zero_point, qmin, qmax) - zero_point) * scale``;
-the gradient of the rounding is taken as one (Bengio et al., 2013, arXiv:1308.3432) and scales may
-learn (Esser et al., Learned Step Size Quantization, ICLR 2020, equation 3).
+the gradient of the rounding is taken as one where nothing is clipped, else as zero (Bengio et al., 2013,
+arXiv:1308.3432). Scales of activations stay as they were calibrated; those of weights follow the weights.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 RANGES = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767)}
+_LEAST_SCALE = 1e-12
 
 
 class ActivationQuantizer(nn.Module):
     """A QuantizeLinear and DequantizeLinear pair on an activation, one scale for the tensor."""
 
     def __init__(self, scale: float, zero_point: int, kind: str) -> None:
+        """Take over scale, zero point and integer type (a key of RANGES)."""
         super().__init__()
         self.low, self.high = RANGES[kind]
         self.register_buffer("scale", torch.tensor(float(scale)))
@@ -34,31 +36,61 @@ class ActivationQuantizer(nn.Module):
 
 
 class WeightQuantizer(nn.Module):
-    """Symmetric rounding of a weight, one scale an output channel, following the weight as it learns.
+    """Symmetric rounding of a weight, one scale an output channel or one in all, following the weight.
 
-    The scale of a channel is ``max|w| / 127`` of the present weight, so that nothing is clipped.
+    The scale is ``max|w| / limit`` of the present weight, so that nothing is clipped.
     """
 
-    def __init__(self, axis: int, kind: str) -> None:
+    least: Tensor
+
+    def __init__(self, axis: int | None, limit: int) -> None:
+        """Take over the form the graph stores.
+
+        Args:
+            axis: the channels' axis; None for one scale a tensor.
+            limit: the largest integer, 127 or, with a bit kept free against overflow, 64.
+        """
         super().__init__()
-        self.axis = axis
-        self.low, self.high = RANGES[kind]
+        self.axis, self.limit = axis, limit
+        self.register_buffer("least", torch.tensor(_LEAST_SCALE), persistent=False)
+
+    def keep_room_for(self, bias: NDArray[np.float32], input_scale: float) -> None:
+        """Never let a scale become so small that a bias, up to four times today's, leaves int32."""
+        least = np.abs(bias) * 4.0 / (input_scale * 2.0**31)
+        if self.axis is None:
+            least = least.max()
+        self.least = torch.from_numpy(np.maximum(least, _LEAST_SCALE).astype(np.float32))
 
     def scales(self, weight: Tensor) -> Tensor:
-        """Return (channels,) scales of a weight."""
-        others = [d for d in range(weight.dim()) if d != self.axis]
-        return (weight.detach().abs().amax(others) / self.high).clamp_min(1e-12)
+        """Return (channels,) scales of a weight; () with one scale a tensor."""
+        size = weight.detach().abs()
+        if self.axis is not None:
+            others = [d for d in range(weight.dim()) if d != self.axis]
+            largest = size.amax(others)
+        else:
+            largest = size.amax()
+        return torch.maximum(largest / self.limit, self.least)
 
     def forward(self, weight: Tensor) -> Tensor:
         """Round the weight to its grid."""
         scale = self.scales(weight)
         zero = torch.zeros(scale.shape, dtype=torch.int32, device=scale.device)
-        return torch.fake_quantize_per_channel_affine(weight, scale, zero, self.axis, self.low, self.high)
+        if self.axis is None:
+            return torch.fake_quantize_per_tensor_affine(weight, scale, zero, -self.limit, self.limit)
+        return torch.fake_quantize_per_channel_affine(weight, scale, zero, self.axis, -self.limit, self.limit)
 
-    def integers(self, weight: Tensor) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """Return the integer weight and its (channels,) scales, as the graph stores them."""
+    def integers(self, weight: Tensor) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        """Return the integer weight and its scales, as the graph stores them."""
         scale = self.scales(weight)
         shape = [1] * weight.dim()
-        shape[self.axis] = -1
-        grid = torch.clamp(torch.round(weight.detach() / scale.reshape(shape)), self.low, self.high)
+        if self.axis is not None:
+            shape[self.axis] = -1
+        grid = torch.clamp(torch.round(weight.detach() / scale.reshape(shape)), -self.limit, self.limit)
         return grid.cpu().numpy().astype(np.int8), scale.cpu().numpy().astype(np.float32)
+
+
+def weight_quantizer(integers: NDArray[Any], scale: NDArray[Any], axis: int) -> WeightQuantizer:
+    """Return the quantiser of a stored int8 weight; its limit is read off the largest integer."""
+    # A scale is max|w| / limit, so every stored weight holds its limit somewhere.
+    limit = 64 if integers.size and int(np.abs(integers.astype(np.int32)).max()) <= 64 else 127
+    return WeightQuantizer(axis % integers.ndim if scale.size > 1 else None, limit)

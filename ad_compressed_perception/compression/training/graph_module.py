@@ -10,59 +10,27 @@ placement of Q/DQ nodes and metadata survive as they were.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
 from torch import Tensor, nn
 
-from ad_compressed_perception.compression.training.fake_quantize import ActivationQuantizer, WeightQuantizer
-from ad_compressed_perception.compression.training.operators import (
-    OPERATORS,
-    Attributes,
-    pad_window,
-    same_padding,
+from ad_compressed_perception.compression.training.fake_quantize import (
+    RANGES,
+    ActivationQuantizer,
+    WeightQuantizer,
+    weight_quantizer,
 )
+from ad_compressed_perception.compression.training.layers import Convolution, Dense, WeightLayer
+from ad_compressed_perception.compression.training.operators import OPERATORS, Attributes
+from ad_compressed_perception.compression.training.untie import LEARNING_INPUTS, untied
 from ad_compressed_perception.errors import ModelFileError
 
-# Positions of the inputs that training may change; convolutions are submodules of their own.
-_LEARNING_INPUTS = {
-    "ConvTranspose": (1, 2),
-    "Gemm": (1, 2),
-    "MatMul": (0, 1),
-    "BatchNormalization": (1, 2),
-    "PRelu": (1,),
-}
 _OTHER_OPERATORS = {"Conv", "QuantizeLinear", "DequantizeLinear"}
-
-
-class Convolution(nn.Conv2d):
-    """A Conv node; pads may be asymmetric, the weight may pass a quantiser."""
-
-    def __init__(self, weight: NDArray[Any], bias: NDArray[Any] | None, attributes: Attributes) -> None:
-        group = attributes.get("group", 1)
-        super().__init__(
-            weight.shape[1] * group, weight.shape[0], tuple(weight.shape[2:]),
-            tuple(attributes.get("strides", [1, 1])), 0, tuple(attributes.get("dilations", [1, 1])),
-            group, bias is not None,
-        )  # fmt: skip
-        self.attributes = attributes
-        self.weight_quantizer: WeightQuantizer | None = None
-        with torch.no_grad():
-            self.weight.copy_(torch.from_numpy(np.array(weight, np.float32)))
-            if self.bias is not None and bias is not None:
-                self.bias.copy_(torch.from_numpy(np.array(bias, np.float32)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Run the node."""
-        weight = self.weight if self.weight_quantizer is None else self.weight_quantizer(self.weight)
-        pads = same_padding(self.attributes, list(x.shape[2:]), list(weight.shape[2:]))
-        x, rest = pad_window(x, pads, 0.0)
-        return F.conv2d(x, weight, self.bias, self.stride, tuple(rest), self.dilation, self.groups)
 
 
 class Step:
@@ -89,8 +57,12 @@ def attributes_of(node: NodeProto) -> Attributes:
 class GraphModule(nn.Module):
     """Runs an ONNX graph node by node; weights of convolutions and products learn.
 
-    Convolutions are submodules (``convolutions``, by the node's index), so that structured pruning
-    finds them. A batch larger than the graph's one is allowed.
+    Convolutions and products with constant weights are submodules (``layers``, by the node's index), so
+    that structured pruning finds them. A batch larger than the graph's one is allowed.
+
+    Attributes:
+        one_by_one: run the pictures of a batch one after the other, for graphs that hold the number one
+            in a shape; ``allow_batches`` finds out.
     """
 
     def __init__(self, model: ModelProto) -> None:
@@ -100,16 +72,13 @@ class GraphModule(nn.Module):
             ModelFileError: a node's operator is not among OPERATORS; the line names node and operator.
         """
         super().__init__()
-        self.model = model
-        graph = model.graph
+        self.model = untied(model)
+        self.one_by_one = False
+        graph = self.model.graph
         self._arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-        for node in graph.node:
-            if node.op_type == "Constant":
-                value = attributes_of(node)["value"]
-                self._arrays[node.output[0]] = numpy_helper.to_array(value)
         self.input_names = [value.name for value in graph.input if value.name not in self._arrays]
         self.output_names = [value.name for value in graph.output]
-        self.convolutions = nn.ModuleDict()
+        self.layers = nn.ModuleDict()
         self.quantizers = nn.ModuleDict()
         self.parameters_by_name = nn.ParameterDict()
         self._parameter_keys: dict[str, str] = {}
@@ -121,8 +90,28 @@ class GraphModule(nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the graph's outputs in their order."""
-        values = dict(zip(self.input_names, inputs, strict=True))
-        return self.run(values, self.output_names)
+        if self.one_by_one and len(inputs[0]) > 1:
+            rows = [self._whole(*(x[i : i + 1] for x in inputs)) for i in range(len(inputs[0]))]
+            return tuple(torch.cat(parts) for parts in zip(*rows, strict=True))
+        return self._whole(*inputs)
+
+    def _whole(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return self.run(dict(zip(self.input_names, inputs, strict=True)), self.output_names)
+
+    @torch.no_grad()
+    def allow_batches(self, example: Tensor) -> None:
+        """Find out on a (1, ...) example whether the graph takes several pictures at once."""
+        self.one_by_one = False
+        single = self._whole(example)
+        try:
+            double = self._whole(torch.cat([example, example * 0.5]))
+            same = all(
+                len(two) == 2 * len(one) and torch.allclose(two[: len(one)], one, rtol=1e-3, atol=1e-4)
+                for one, two in zip(single, double, strict=True)
+            )
+        except (RuntimeError, ValueError, IndexError):
+            same = False
+        self.one_by_one = not same
 
     def run(self, feeds: Mapping[str, Tensor], wanted: list[str]) -> tuple[Tensor, ...]:
         """Return any tensors of the graph by name."""
@@ -143,17 +132,17 @@ class GraphModule(nn.Module):
         model.CopyFrom(self.model)
         fresh: dict[str, NDArray[Any]] = {}
         for index, step in enumerate(self.steps):
-            key = str(index)
-            if step.operator == "Conv" and key in self.convolutions:
-                module: Any = self.convolutions[key]
-                if module.weight_quantizer is None:
-                    fresh[step.inputs[1]] = module.weight.detach().cpu().numpy()
+            if str(index) in self.layers:
+                layer = cast(WeightLayer, self.layers[str(index)])
+                if layer.weight_quantizer is None:
+                    fresh[self._weight_name(step)] = layer.stored_weight()
                 else:
-                    node = self._quantised_weights[step.inputs[1]]
-                    integers, scales = module.weight_quantizer.integers(module.weight)
-                    fresh[node.input[0]], fresh[node.input[1]] = integers, scales
-                if module.bias is not None:
-                    self._write_bias(step, module, fresh)
+                    node = self._quantised_weights[self._weight_name(step)]
+                    integers, scales = layer.stored_integers()
+                    shape = self._arrays[node.input[1]].shape
+                    fresh[node.input[0]], fresh[node.input[1]] = integers, scales.reshape(shape)
+                if layer.bias is not None:
+                    self._write_bias(step, layer, fresh)
         for name, key in self._parameter_keys.items():
             fresh[name] = self.parameters_by_name[key].detach().cpu().numpy()
         for tensor in model.graph.initializer:
@@ -161,46 +150,98 @@ class GraphModule(nn.Module):
                 tensor.CopyFrom(numpy_helper.from_array(fresh[tensor.name], tensor.name))
         return model
 
+    @staticmethod
+    def _weight_name(step: Step) -> str:
+        return step.inputs[1]
+
     def _plan(self) -> None:
+        known = OPERATORS.keys() | _OTHER_OPERATORS
         for node in self.model.graph.node:
-            if node.op_type == "Constant":
-                continue
             if node.op_type == "DequantizeLinear" and node.input[0] in self._arrays:
                 self._quantised_weights[node.output[0]] = node
                 continue
-            if node.op_type not in OPERATORS.keys() | _OTHER_OPERATORS:
+            if node.op_type not in known:
                 raise ModelFileError(
                     f"training cannot run operator {node.op_type} of node {node.name or node.output[0]!r}; "
-                    f"it knows {', '.join(sorted(OPERATORS.keys() | _OTHER_OPERATORS))}"
+                    f"it knows {', '.join(sorted(known))}"
                 )
             step = Step(node, attributes_of(node))
             index = str(len(self.steps))
             self.steps.append(step)
-            if node.op_type == "Conv":
-                self._plan_convolution(index, step)
-            elif node.op_type == "QuantizeLinear":
-                scale, zero = self._arrays[node.input[1]], self._arrays[node.input[2]]
-                self.quantizers[index] = ActivationQuantizer(
-                    float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]), str(zero.dtype)
-                )
+            if node.op_type == "QuantizeLinear":
+                self.quantizers[index] = self._activation_quantizer(step)
+            elif node.op_type == "Conv" or self._is_dense(step):
+                self.layers[index] = self._layer(step)
             else:
-                for position in _LEARNING_INPUTS.get(node.op_type, ()):
+                for position in LEARNING_INPUTS.get(node.op_type, ()):
                     if position < len(node.input) and node.input[position] in self._arrays:
                         self._learn(node.input[position])
-        for name, value in self._arrays.items():
-            if name not in self._parameter_keys:
-                key = f"constant_{len(self._constant_keys)}"
-                self.register_buffer(key, torch.from_numpy(np.array(value)), persistent=False)
-                self._constant_keys[name] = key
+        self._keep_constants()
 
-    def _plan_convolution(self, index: str, step: Step) -> None:
-        weight, quantizer = self._weight(step.inputs[1])
-        bias = None
-        if len(step.inputs) > 2 and step.inputs[2]:
-            bias, _ = self._weight(step.inputs[2])
-        module = Convolution(weight, bias, step.attributes)
-        module.weight_quantizer = quantizer
-        self.convolutions[index] = module
+    def _keep_constants(self) -> None:
+        used = {name for step in self.steps for name in step.inputs}
+        constants = {name: value for name, value in self._arrays.items() if name not in self._parameter_keys}
+        constants |= {name: self._expanded(node) for name, node in self._quantised_weights.items()}
+        for name in constants.keys() & used:
+            key = f"constant_{len(self._constant_keys)}"
+            self.register_buffer(key, torch.from_numpy(np.array(constants[name])), persistent=False)
+            self._constant_keys[name] = key
+
+    def _activation_quantizer(self, step: Step) -> ActivationQuantizer:
+        scale = self._arrays.get(step.inputs[1])
+        has_zero = len(step.inputs) > 2 and step.inputs[2] != ""
+        zero = self._arrays.get(step.inputs[2]) if has_zero else np.zeros((), np.uint8)
+        if scale is None or zero is None or scale.size != 1 or str(zero.dtype) not in RANGES:
+            raise ModelFileError(
+                f"training knows activations with one constant scale in 8 or 16 bits; {step.inputs[0]!r} "
+                "is quantised otherwise"
+            )
+        return ActivationQuantizer(float(scale.reshape(())), int(zero.reshape(())), str(zero.dtype))
+
+    def _is_dense(self, step: Step) -> bool:
+        if step.operator not in ("Gemm", "MatMul"):
+            return False
+        a = step.attributes
+        names = [name for name in step.inputs[1:] if name]
+        values = [self._constant(name) for name in names]
+        if any(value is None for value in values) or values[0].ndim != 2:  # type: ignore[union-attr]
+            return False
+        plain = a.get("alpha", 1.0) == 1.0 and a.get("beta", 1.0) == 1.0 and not a.get("transA", 0)
+        outputs = values[0].shape[0 if a.get("transB", 0) else 1]  # type: ignore[union-attr]
+        return plain and (len(values) < 2 or values[1].size == outputs)  # type: ignore[union-attr]
+
+    def _layer(self, step: Step) -> WeightLayer:
+        weight, quantizer = self._weight(self._weight_name(step))
+        bias = self._constant(step.inputs[2]) if len(step.inputs) > 2 and step.inputs[2] else None
+        if len(step.inputs) > 2 and step.inputs[2] and bias is None:
+            raise ModelFileError(f"training needs constant weights; {step.inputs[2]!r} is computed")
+        if quantizer is not None and bias is not None and step.inputs[2] in self._quantised_weights:
+            quantizer.keep_room_for(bias.reshape(-1), self._scale_of(step.inputs[0]))
+        if step.operator == "Conv":
+            return Convolution(weight, bias, step.attributes, quantizer)
+        return Dense(weight, bias, not step.attributes.get("transB", 0), quantizer)
+
+    def _constant(self, name: str) -> NDArray[Any] | None:
+        """Return the values of a stored tensor, expanded where it is quantised; None where computed."""
+        if name in self._arrays:
+            return self._arrays[name]
+        node = self._quantised_weights.get(name)
+        return None if node is None else self._expanded(node)
+
+    def _expanded(self, node: NodeProto) -> NDArray[np.float32]:
+        integers, scale = self._arrays[node.input[0]], self._arrays[node.input[1]].astype(np.float32)
+        has_zero = len(node.input) > 2 and node.input[2] != ""
+        zero = self._arrays[node.input[2]].astype(np.float32) if has_zero else np.zeros((), np.float32)
+        shape = [1] * integers.ndim
+        if scale.size > 1:
+            shape[self._axis(node, integers.ndim)] = -1
+        zero = zero.reshape(shape if zero.size > 1 else [1] * integers.ndim)
+        value = (integers.astype(np.float32) - zero) * scale.reshape(shape)
+        return np.asarray(value, np.float32)
+
+    @staticmethod
+    def _axis(node: NodeProto, rank: int) -> int:
+        return int(attributes_of(node).get("axis", 1)) % rank if rank > 1 else 0
 
     def _weight(self, name: str) -> tuple[NDArray[Any], WeightQuantizer | None]:
         if name in self._arrays:
@@ -208,13 +249,15 @@ class GraphModule(nn.Module):
         node = self._quantised_weights.get(name)
         if node is None:
             raise ModelFileError(f"training needs constant weights; {name!r} is computed in the graph")
-        integers, scale = self._arrays[node.input[0]], self._arrays[node.input[1]]
-        axis = int(attributes_of(node).get("axis", 1)) if scale.size > 1 else 0
-        shape = [1] * integers.ndim
-        if scale.size > 1:
-            shape[axis] = -1
-        value = integers.astype(np.float32) * scale.astype(np.float32).reshape(shape)
-        return value, WeightQuantizer(axis, str(integers.dtype)) if integers.dtype == np.int8 else None
+        integers = self._arrays[node.input[0]]
+        zero = self._arrays.get(node.input[2]) if len(node.input) > 2 else None
+        if integers.dtype != np.int8 or (zero is not None and np.any(zero)):
+            raise ModelFileError(
+                f"training knows weights in symmetric int8; {node.input[0]!r} is {integers.dtype}"
+                f"{' with a zero point' if zero is not None and np.any(zero) else ''}"
+            )
+        axis = self._axis(node, integers.ndim)
+        return self._expanded(node), weight_quantizer(integers, self._arrays[node.input[1]], axis)
 
     def _learn(self, name: str) -> None:
         if name not in self._parameter_keys:
@@ -224,19 +267,19 @@ class GraphModule(nn.Module):
                 torch.from_numpy(np.array(self._arrays[name], np.float32))
             )
 
-    def _write_bias(self, step: Step, module: Any, fresh: dict[str, NDArray[Any]]) -> None:
-        name = step.inputs[2]
-        bias = module.bias.detach().cpu().numpy()
+    def _write_bias(self, step: Step, layer: WeightLayer, fresh: dict[str, NDArray[Any]]) -> None:
+        assert layer.bias is not None
+        name, bias = step.inputs[2], layer.bias.detach().cpu().numpy()
         node = self._quantised_weights.get(name)
         if node is None:
-            fresh[name] = bias
+            fresh[name] = bias.reshape([1] * (self._arrays[name].ndim - 1) + [-1])
             return
         # An int32 bias lives on the grid of input scale times weight scale, so that it adds exactly.
-        _, scales = module.weight_quantizer.integers(module.weight)
-        input_scale = self._scale_of(step.inputs[0])
-        grid = (input_scale * scales).astype(np.float32)
-        fresh[node.input[0]] = np.clip(np.round(bias / grid), -(2**31), 2**31 - 1).astype(np.int32)
-        fresh[node.input[1]] = grid
+        _, scales = layer.stored_integers()
+        grid = np.float32(self._scale_of(step.inputs[0])) * scales
+        integers = np.clip(np.round(bias.astype(np.float64) / grid), -(2**31), 2**31 - 1)
+        fresh[node.input[0]] = integers.astype(np.int32).reshape(self._arrays[node.input[0]].shape)
+        fresh[node.input[1]] = grid.astype(np.float32).reshape(self._arrays[node.input[1]].shape)
 
     def _scale_of(self, name: str) -> float:
         for step in self.steps:
@@ -246,8 +289,8 @@ class GraphModule(nn.Module):
 
     def _execute(self, index: int, step: Step, values: dict[str, Tensor]) -> tuple[Tensor, ...]:
         key = str(index)
-        if step.operator == "Conv":
-            return (self.convolutions[key](values[step.inputs[0]]),)
+        if key in self.layers:
+            return (self.layers[key](self._value(step.inputs[0], values)),)
         if step.operator == "QuantizeLinear":
             return (self.quantizers[key](values[step.inputs[0]]),)
         if step.operator == "DequantizeLinear":
@@ -263,10 +306,7 @@ class GraphModule(nn.Module):
             return values[name]
         if name in self._parameter_keys:
             return self.parameters_by_name[self._parameter_keys[name]]
-        if name in self._constant_keys:
-            return getattr(self, self._constant_keys[name])
-        value, _ = self._weight(name)
-        return torch.from_numpy(value)
+        return cast(Tensor, getattr(self, self._constant_keys[name]))
 
     def _lifetimes(self) -> dict[int, list[str]]:
         last: dict[str, int] = {}

@@ -3,8 +3,8 @@
 """Lessons: what the student sees and what the teacher said of it, prepared once and kept on disk.
 
 The teacher (the fp32 graph in ONNX Runtime) answers every picture and every altered copy of it one
-time; epochs then cost the student's work only. Arrays are float16 files of the scratch folder:
-pixels of 0..255 are exact in it, and teachers' outputs need no more than its three digits.
+time; epochs then cost the student's work only. Arrays are float16 files: pixels of 0..255 are exact in
+it, scaled ones keep 11 bits, and teachers' outputs need no more than its three digits.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Lessons:
         self.answers = answers
 
     def __len__(self) -> int:
+        """Return the number of rows."""
         return len(self.inputs)
 
     def batch(
@@ -77,6 +78,7 @@ def prepare_lessons(
     folder: Path,
     *,
     views: int = 2,
+    threads: int = 0,
     fit: Fit = lambda answers: answers,
     seed: int = 0,
     advance: Advance = lambda done, total: None,
@@ -92,6 +94,7 @@ def prepare_lessons(
         outputs: the teacher's outputs wanted.
         folder: where the arrays are kept.
         views: copies of each picture; the first is unaltered.
+        threads: the teacher's; 0 for the runtime's own choice.
         fit: brings the teacher's answers to the student's output size.
         seed: of the alterations.
         advance: told (done, total).
@@ -102,7 +105,7 @@ def prepare_lessons(
     """
     rng = np.random.default_rng(seed)
     ask, prepare = Preparer(teacher_input), Preparer(student_input)
-    session = create_backend("onnxruntime").load(teacher, {"threads": 0})
+    session = create_backend("onnxruntime").load(teacher, {"threads": threads})
     total, row = count * views, 0
     inputs: NDArray[np.float16] | None = None
     answers: list[NDArray[np.float16]] = []

@@ -91,4 +91,6 @@ def create_loss(output: OutputSpec, ends_in_softmax: bool) -> Loss:
         return lambda student, teacher: segmentation_loss(student[0], teacher[0], axis, ends_in_softmax)
     if output.decoder == "steering":
         return value_loss
+    if output.decoder == "argmax":
+        raise RecipeError("the graph ends in labels, which teach nothing: train before the pass output")
     raise RecipeError(f"no distillation loss is known for decoder {output.decoder!r}")

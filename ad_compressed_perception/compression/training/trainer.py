@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ad_compressed_perception.compression.training.lessons import Lessons
 from ad_compressed_perception.compression.training.losses import Loss
+from ad_compressed_perception.errors import RecipeError
 
 Advance = Callable[[int, int], None]
 _STATE, _WEIGHTS, _OPTIMISER = "state.json", "weights.safetensors", "optimiser.pt"
@@ -34,7 +35,7 @@ class Schedule:
         weight_decay: AdamW's.
         hold_out: share of the lessons that only judge.
         patience: epochs without a better judgement before it stops.
-        minutes: wall-clock limit; 0 for none.
+        minutes: wall-clock limit, looked at after every epoch; 0 for none.
         seed: of shuffling and hold-out.
         threads: torch's; 0 for its own choice.
     """
@@ -93,10 +94,12 @@ class Trainer:
         self.history = History()
 
     def train(self, advance: Advance = lambda done, total: None) -> History:
-        """Learn; leave the best weights in the module. Ctrl-C keeps the best so far and stops.
+        """Learn; leave the best weights in the module, also where Ctrl-C ends it early.
+
+        Ctrl-C goes on to the caller; the checkpoint of the last whole epoch is there to resume from.
 
         Raises:
-            FloatingPointError: the loss became NaN or infinite.
+            RecipeError: the loss became NaN or infinite.
         """
         schedule = self.schedule
         torch.manual_seed(schedule.seed)
@@ -111,32 +114,35 @@ class Trainer:
             weight_decay=schedule.weight_decay,
         )
         begun, best = self._resume(optimiser)
-        start = perf_counter()
+        history = self.history
         if begun == 0:
-            self.history.first = self.history.best = self._judge()
+            history.first = history.best = self._judge()
         try:
             for epoch in range(begun, schedule.epochs):
+                if self._is_over(epoch):
+                    break
+                start = perf_counter()
                 order = np.random.default_rng((schedule.seed, epoch)).permutation(self._learners)
                 mean = self._epoch(order, optimiser, epoch * steps, total, advance)
                 judgement = self._judge()
-                history = self.history
                 history.losses.append(mean)
                 history.judgements.append(judgement)
                 history.seconds += perf_counter() - start
-                start = perf_counter()
                 if judgement < history.best:
                     history.best, history.best_epoch, best = judgement, epoch, self._snapshot()
                 self._save(epoch + 1, optimiser, best)
-                waited = epoch - max(history.best_epoch, begun - 1)
-                if waited >= schedule.patience:
-                    break
-                if schedule.minutes and history.seconds > 60.0 * schedule.minutes:
-                    break
-        except KeyboardInterrupt:
-            self.history.seconds += perf_counter() - start
-        self.module.load_state_dict(best)
-        self.module.to("cpu").eval()
-        return self.history
+        finally:
+            self.module.load_state_dict(best)
+            self.module.to("cpu").eval()
+        advance(total, total)
+        return history
+
+    def _is_over(self, epoch: int) -> bool:
+        """Whether patience or time ran out before this epoch."""
+        schedule, history = self.schedule, self.history
+        waited = epoch - 1 - history.best_epoch
+        late = schedule.minutes > 0.0 and history.seconds > 60.0 * schedule.minutes
+        return waited >= schedule.patience or late
 
     def _epoch(self, order: Any, optimiser: Any, done: int, total: int, advance: Advance) -> float:
         schedule = self.schedule
@@ -149,7 +155,7 @@ class Trainer:
             inputs, answers = self.lessons.batch(order[first : first + schedule.batch], self.device)
             loss = self.loss(self.module(inputs), answers)
             if not torch.isfinite(loss):
-                raise FloatingPointError(f"the loss became {loss.item()} at step {step}: lower learning_rate")
+                raise RecipeError(f"the loss became {loss.item()} at step {step}: lower learning_rate")
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.module.parameters(), 5.0)
@@ -201,6 +207,9 @@ class Trainer:
             return 0, self._snapshot()
         tensors = load_file(self.checkpoint / _WEIGHTS)
         now = {key[4:]: value for key, value in tensors.items() if key.startswith("now.")}
+        own = {key: value.shape for key, value in self.module.state_dict().items()}
+        if own != {key: value.shape for key, value in now.items()}:
+            return 0, self._snapshot()  # of another graph: passes before this one came out otherwise
         self.module.load_state_dict(now)
         optimiser.load_state_dict(torch.load(self.checkpoint / _OPTIMISER, weights_only=True))
         self.history = History(**state["history"])

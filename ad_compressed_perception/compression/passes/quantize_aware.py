@@ -1,0 +1,39 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Quantisation-aware training: weights that know how they will be rounded.
+
+Runs on a graph that a quantising pass made, with its Q/DQ pairs where they are. Forward, activations and
+weights pass the same rounding as in the file; backward, rounding counts as the identity. Activations keep
+their calibrated scales, weights have ``max|w| / 127`` of what they have become.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from ad_compressed_perception.compression.onnx_file import is_quantised
+from ad_compressed_perception.compression.passes.distil import Distil
+from ad_compressed_perception.compression.passes.training_options import TrainingOptions
+from ad_compressed_perception.errors import RecipeError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+class QuantizeAwareOptions(TrainingOptions):
+    """Options of quantize_aware: training's, with a rate for weights that are nearly right."""
+
+    learning_rate: float = Field(1e-4, gt=0.0, le=1.0, description="peak of AdamW's rate")
+
+
+class QuantizeAware(Distil):
+    """Trains the integer weights and biases of a Q/DQ graph."""
+
+    name = "quantize_aware"
+    options_type = QuantizeAwareOptions
+
+    def _check(self, model: ModelProto) -> None:
+        if not is_quantised(model):
+            raise RecipeError("the graph is not quantised: put quantize_int8 before quantize_aware")

@@ -1,0 +1,41 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Options that every pass which trains has, and the test whether training is installed."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from pydantic import Field
+
+from ad_compressed_perception.compression.passes.base import PassOptions
+from ad_compressed_perception.errors import BackendError
+
+
+class TrainingOptions(PassOptions):
+    """How a pass trains."""
+
+    epochs: int = Field(10, ge=1, le=10_000, description="rounds over the pictures at most")
+    batch: int = Field(8, ge=1, le=1024, description="pictures a step")
+    learning_rate: float = Field(5e-4, gt=0.0, le=1.0, description="peak of AdamW's rate")
+    views: int = Field(2, ge=1, le=64, description="copies of each picture; all but the first are altered")
+    hold_out: float = Field(0.1, gt=0.0, lt=1.0, description="share of the pictures that only judge")
+    patience: int = Field(3, ge=1, description="epochs without a better judgement before it stops")
+    minutes: float = Field(0.0, ge=0.0, description="wall-clock limit; 0 for none")
+    seed: int = Field(0, ge=0, description="of shuffling, hold-out and alterations")
+    threads: int = Field(0, ge=0, description="processor threads; 0: torch's own choice")
+    data: list[str] = Field(
+        default_factory=list,
+        description="further pictures: BAG, BAG:TOPIC or FOLDER; none that the variant is judged on",
+    )
+    stride: int = Field(1, ge=1, description="use every so many-th picture of `data` only")
+
+
+def require_training(name: str) -> None:
+    """Raise BackendError, which names the extra, where torch and its companions are not installed."""
+    missing = [module for module in ("torch", "torch_pruning", "safetensors") if find_spec(module) is None]
+    if missing:
+        raise BackendError(
+            f"{name} trains, and {', '.join(missing)} is not installed: "
+            "pip install 'ad_compressed_perception[train]' (make setup-train in a checkout)"
+        )

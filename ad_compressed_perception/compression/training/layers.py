@@ -1,0 +1,101 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes with weights as torch layers: what structured pruning knows, and what quantisers wrap.
+
+Each holds its weight as torch wants it and gives it back as the graph stores it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ad_compressed_perception.compression.training.fake_quantize import WeightQuantizer
+from ad_compressed_perception.compression.training.operators import Attributes, pad_window, same_padding
+
+Array = NDArray[Any]
+
+
+class WeightLayer(nn.Module):
+    """What the layers have in common.
+
+    Attributes:
+        weight_quantizer: rounds the weight on its way into the product; None for a float layer.
+        stored_transposed: whether the graph stores the weight the other way round.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    weight_quantizer: WeightQuantizer | None
+    stored_transposed: bool
+
+    def take_over(self, weight: Array, bias: Array | None, quantizer: WeightQuantizer | None) -> None:
+        """Copy the graph's values; ``weight`` as torch wants it."""
+        self.weight_quantizer = quantizer
+        self.stored_transposed = False
+        with torch.no_grad():
+            self.weight.copy_(torch.from_numpy(np.array(weight, np.float32)))
+            if self.bias is not None and bias is not None:
+                self.bias.copy_(torch.from_numpy(np.array(bias, np.float32).reshape(-1)))
+
+    def present_weight(self) -> Tensor:
+        """Return the weight that the product sees."""
+        return self.weight if self.weight_quantizer is None else self.weight_quantizer(self.weight)
+
+    def stored_weight(self) -> Array:
+        """Return the float weight as the graph stores it."""
+        weight: Array = self.weight.detach().cpu().numpy()
+        return np.ascontiguousarray(weight.T) if self.stored_transposed else weight
+
+    def stored_integers(self) -> tuple[Array, Array]:
+        """Return the integer weight and its scales as the graph stores them."""
+        assert self.weight_quantizer is not None
+        integers, scales = self.weight_quantizer.integers(self.weight)
+        return (np.ascontiguousarray(integers.T) if self.stored_transposed else integers), scales
+
+
+class Convolution(WeightLayer, nn.Conv2d):
+    """A Conv node; pads may be asymmetric."""
+
+    def __init__(
+        self, weight: Array, bias: Array | None, attributes: Attributes, quantizer: WeightQuantizer | None
+    ) -> None:
+        group = attributes.get("group", 1)
+        nn.Conv2d.__init__(
+            self, weight.shape[1] * group, weight.shape[0], tuple(weight.shape[2:]),
+            tuple(attributes.get("strides", [1, 1])), 0, tuple(attributes.get("dilations", [1, 1])),
+            group, bias is not None,
+        )  # fmt: skip
+        self.attributes = attributes
+        self.take_over(weight, bias, quantizer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the node."""
+        weight = self.present_weight()
+        pads = same_padding(self.attributes, list(x.shape[2:]), list(weight.shape[2:]))
+        x, rest = pad_window(x, pads, 0.0)
+        return F.conv2d(x, weight, self.bias, self.stride, tuple(rest), self.dilation, self.groups)
+
+
+class Dense(WeightLayer, nn.Linear):
+    """A Gemm or MatMul node with a constant matrix."""
+
+    def __init__(
+        self, weight: Array, bias: Array | None, transposed: bool, quantizer: WeightQuantizer | None
+    ) -> None:
+        """Take over ``weight`` as the graph stores it: (in, out) where ``transposed``, else (out, in)."""
+        weight = weight.T if transposed else weight
+        nn.Linear.__init__(self, weight.shape[1], weight.shape[0], bias is not None)
+        if quantizer is not None and quantizer.axis is not None and transposed:
+            quantizer.axis = 1 - quantizer.axis
+        self.take_over(weight, bias, quantizer)
+        self.stored_transposed = transposed
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the node."""
+        return F.linear(x, self.present_weight(), self.bias)

@@ -1,0 +1,98 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Weights of their own for every node that learns.
+
+Files share equal weights between nodes, all-zero biases above all. Once such nodes learn, or lose
+channels, their weights differ.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from onnx import ModelProto, NodeProto, TensorProto
+
+LEARNING_INPUTS = {
+    "Conv": (1, 2),
+    "ConvTranspose": (1, 2),
+    "Gemm": (1, 2),
+    "MatMul": (0, 1),
+    "BatchNormalization": (1, 2),
+    "PRelu": (1,),
+}
+"""Positions of the inputs that training may change, by operator."""
+
+
+def untied(model: ModelProto) -> ModelProto:
+    """Return a copy without Constant nodes in which each learning input has its own initialiser."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    _constants_to_initializers(copy)
+    graph = copy.graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    expanded = {
+        node.output[0]: node
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in stored
+    }
+    uses = Counter(name for node in graph.node for name in node.input)
+    uses.update(output.name for output in graph.output)
+    fresh_nodes: list[tuple[int, NodeProto]] = []
+    for index, node in enumerate(graph.node):
+        for position in LEARNING_INPUTS.get(node.op_type, ()):
+            if position >= len(node.input):
+                continue
+            name = node.input[position]
+            suffix = f"{node.output[0]}/{position}"
+            if name in stored and uses[name] > 1:
+                uses[name] -= 1
+                node.input[position] = _duplicate(copy, stored[name], suffix)
+            elif name in expanded:
+                source = expanded[name]
+                if uses[name] > 1:
+                    uses[name] -= 1
+                    source = NodeProto()
+                    source.CopyFrom(expanded[name])
+                    source.name = f"{source.name}/{suffix}"
+                    source.output[0] = f"{name}/{suffix}"
+                    uses.update(source.input)
+                    fresh_nodes.append((index, source))
+                    node.input[position] = source.output[0]
+                for place, stored_name in enumerate(source.input[:2]):
+                    if uses[stored_name] > 1:
+                        uses[stored_name] -= 1
+                        source.input[place] = _duplicate(copy, stored[stored_name], suffix)
+    for index, node in reversed(fresh_nodes):
+        graph.node.insert(index, node)
+    return copy
+
+
+def _constants_to_initializers(model: ModelProto) -> None:
+    kept: list[NodeProto] = []
+    for node in model.graph.node:
+        value = next((a.t for a in node.attribute if a.name == "value"), None)
+        if node.op_type == "Constant" and value is not None:
+            tensor = TensorProto()
+            tensor.CopyFrom(value)
+            tensor.name = node.output[0]
+            model.graph.initializer.append(tensor)
+        else:
+            kept.append(node)
+    if len(kept) != len(model.graph.node):
+        kept = [_copied(node) for node in kept]
+        del model.graph.node[:]
+        model.graph.node.extend(kept)
+
+
+def _copied(node: NodeProto) -> NodeProto:
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    return copy
+
+
+def _duplicate(model: ModelProto, tensor: TensorProto, suffix: str) -> str:
+    copy = TensorProto()
+    copy.CopyFrom(tensor)
+    copy.name = f"{tensor.name}/{suffix}"
+    model.graph.initializer.append(copy)
+    return copy.name
