@@ -58,18 +58,26 @@ class PruneChannels(Pass):
             DataError: pictures that cannot be read.
         """
         require_training(self.name)
-        from ad_compressed_perception.compression.training.channel_pruning import parameter_count
+        from ad_compressed_perception.compression.training.channel_pruning import (
+            channel_count,
+            parameter_count,
+        )
         from ad_compressed_perception.compression.training.school import open_school, part, teaching
 
         options: PruneChannelsOptions = self.options
         school = open_school(model, context, options)
         before = parameter_count(model)
         whole, stages = teaching(context), []
+        channels = channel_count(model)
         for number in range(options.steps):
+            wanted = channels * (1.0 - options.ratio) ** ((number + 1) / options.steps)
+            ratio = 1.0 - wanted / channel_count(model)
+            if ratio <= 0.0:
+                continue  # rounding to whole vectors took that much before
             advance = part(whole, number / options.steps, (number + 1) / options.steps)
             fresh, loss = _stored(context.checkpoints / f"step_{number}.onnx")
             if fresh is None:
-                fresh, loss = self._step(model, school, number, advance)
+                fresh, loss = self._step(model, school, number, ratio, advance)
                 _store(context.checkpoints / f"step_{number}.onnx", fresh, loss)
             stages.append({"parameters": parameter_count(fresh), "loss": loss})
             if options.max_loss is not None and loss > options.max_loss:
@@ -88,7 +96,7 @@ class PruneChannels(Pass):
         return model
 
     def _step(
-        self, model: ModelProto, school: School, number: int, advance: Advance
+        self, model: ModelProto, school: School, number: int, ratio: float, advance: Advance
     ) -> tuple[ModelProto, float]:
         from ad_compressed_perception.compression.training.channel_pruning import prune_channels
         from ad_compressed_perception.compression.training.graph_module import GraphModule
@@ -99,7 +107,7 @@ class PruneChannels(Pass):
         smaller = prune_channels(
             module,
             school.example,
-            1.0 - (1.0 - options.ratio) ** (1.0 / options.steps),
+            ratio,
             round_to=options.round_to,
             max_ratio=options.max_ratio,
             global_ranking=options.ranking == "global",

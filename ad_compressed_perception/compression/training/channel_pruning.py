@@ -42,8 +42,8 @@ def prune_channels(
         module: the float module; it is changed.
         example: one prepared input, for finding dependencies.
         ratio: share of the channels to remove, 0..1.
-        round_to: channels that stay are a multiple of this; the SIMD width of int8 kernels is 16 to 64,
-            and remainders cost as much as whole vectors.
+        round_to: channels that stay are a multiple of this, rounded down; integer kernels take 16 to 64
+            at once, and remainders cost as much as whole vectors.
         max_ratio: no layer loses more than this share.
         global_ranking: rank channels over all layers, else each layer by itself.
         losses: losses of single pictures, computed as they are asked for, for the Taylor importance; None
@@ -186,3 +186,10 @@ def parameter_count(model: ModelProto) -> int:
         for tensor in model.graph.initializer
         if tensor.data_type in floats
     )
+
+
+def channel_count(model: ModelProto) -> int:
+    """Number of channels that pruning may take from: those of all layers but the last ones."""
+    module = GraphModule(model)
+    last = {id(layer) for layer in _last_layers(module)}
+    return sum(len(cast(WeightLayer, v).weight) for v in module.layers.values() if id(v) not in last)

@@ -56,10 +56,8 @@ class WeightQuantizer(nn.Module):
 
     def keep_room_for(self, bias: NDArray[np.float32], input_scale: float) -> None:
         """Never let a scale become so small that a bias, up to four times today's, leaves int32."""
-        least = np.abs(bias) * 4.0 / (input_scale * 2.0**31)
-        if self.axis is None:
-            least = least.max()
-        self.least = torch.from_numpy(np.maximum(least, _LEAST_SCALE).astype(np.float32))
+        least = np.maximum(np.abs(bias) * 4.0 / (input_scale * 2.0**31), _LEAST_SCALE)
+        self.least = torch.tensor(least if self.axis is not None else least.max(), dtype=torch.float32)
 
     def scales(self, weight: Tensor) -> Tensor:
         """Return (channels,) scales of a weight; () with one scale a tensor."""

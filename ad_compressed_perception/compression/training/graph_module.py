@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
 from torch import Tensor, nn
 
+from ad_compressed_perception.compression.onnx_file import one_line
 from ad_compressed_perception.compression.training.fake_quantize import (
     RANGES,
     ActivationQuantizer,
@@ -109,7 +110,7 @@ class GraphModule(nn.Module):
                 len(two) == 2 * len(one) and torch.allclose(two[: len(one)], one, rtol=1e-3, atol=1e-4)
                 for one, two in zip(single, double, strict=True)
             )
-        except (RuntimeError, ValueError, IndexError):
+        except (ModelFileError, RuntimeError):
             same = False
         self.one_by_one = not same
 
@@ -296,7 +297,12 @@ class GraphModule(nn.Module):
         if step.operator == "DequantizeLinear":
             return (values[step.inputs[0]],)
         inputs = [self._value(name, values) for name in step.inputs]
-        result = OPERATORS[step.operator](step.attributes, *inputs)
+        try:
+            result = OPERATORS[step.operator](step.attributes, *inputs)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise ModelFileError(
+                f"training cannot run {step.operator} {step.name or step.outputs[0]!r}: {one_line(error)}"
+            ) from error
         return result if isinstance(result, tuple) else (result,)
 
     def _value(self, name: str, values: dict[str, Tensor]) -> Tensor | None:

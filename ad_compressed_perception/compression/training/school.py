@@ -112,6 +112,11 @@ def open_school(model: ModelProto, context: PassContext, options: TrainingOption
         BackendError: the teacher cannot run.
         ModelFileError: the graph cannot be trained.
     """
+    if context.output.decoder == "yolox" and context.input.shape != context.manifest.input.shape:
+        raise RecipeError(
+            "a detector of another input size has other cells than its teacher, so their outputs cannot "
+            "be compared: train before the pass input_size"
+        )
     teacher = read_model(context.baseline)
     names = [value.name for value in teacher.graph.output]
     student = GraphModule(model)
@@ -163,11 +168,6 @@ def _wanted(output: OutputSpec) -> list[str | None]:
 
 def _fit(context: PassContext, is_probability: bool, shape: tuple[int, ...]) -> Fit:
     if context.manifest.output.decoder != "argmax":
-        if context.input.shape != context.manifest.input.shape and context.output.decoder == "yolox":
-            raise RecipeError(
-                "a detector of another input size has other cells than its teacher, so their outputs cannot "
-                "be compared: train before the pass input_size"
-            )
         return lambda answers: answers
     layout = context.manifest.output.options.get("layout", "NCHW")
     student_layout = context.output.options.get("layout", "NCHW")
