@@ -21,6 +21,8 @@ _TOOLS = (
     "onnxslim",
     "opencv-python-headless",
     "openvino",
+    "torch",
+    "torch-pruning",
 )
 
 
