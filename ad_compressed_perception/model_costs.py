@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from ad_compressed_perception.backends.base import TensorSpec
 from ad_compressed_perception.backends.denormals import count_denormals
 from ad_compressed_perception.backends.onnx_layers import graph_nodes, is_compute, read_onnx
+from ad_compressed_perception.compression.expanded_files import materialise
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
@@ -82,7 +83,7 @@ class ModelCosts:
 
     Attributes:
         file: the file.
-        size_bytes: of the file; weights kept in files beside it are not counted.
+        size_bytes: of the file as stored, packed or not; weights kept in files beside it are not counted.
         opset: version of the default operator set.
         ir_version: of the file format.
         nodes: operators in the file.
@@ -123,7 +124,7 @@ def model_costs(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None =
     Raises:
         BackendError: the file is missing or is not ONNX.
     """
-    model = read_onnx(path)
+    model = read_onnx(materialise(path))
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     specs = tuple(_spec(value) for value in inputs)

@@ -37,6 +37,7 @@ from ad_compressed_perception.backends.onnx_layers import (
     stores_weights_only,
 )
 from ad_compressed_perception.backends.onnxruntime_profile import read_profile
+from ad_compressed_perception.compression.expanded_files import materialise
 from ad_compressed_perception.errors import BackendError
 
 CPU = "CPUExecutionProvider"
@@ -276,7 +277,7 @@ class OnnxRuntimeBackend(Backend):
                 provider than the one asked for.
         """
         parsed = self.parse_options(options)
-        return OnnxRuntimeSession(_import_runtime(), Path(model), parsed)
+        return OnnxRuntimeSession(_import_runtime(), materialise(Path(model)), parsed)
 
 
 def _import_runtime() -> Any:

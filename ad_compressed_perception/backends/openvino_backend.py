@@ -35,6 +35,7 @@ from ad_compressed_perception.backends.base import (
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
 from ad_compressed_perception.backends.messages import one_line
 from ad_compressed_perception.backends.onnx_layers import read_onnx
+from ad_compressed_perception.compression.expanded_files import materialise
 from ad_compressed_perception.errors import BackendError
 
 # int8 comes from quantisation written in the file; the hint rules the layers that are not quantised.
@@ -205,7 +206,7 @@ class OpenVinoBackend(Backend):
                 than the one asked for.
         """
         parsed = self.parse_options(options)
-        return OpenVinoSession(_import_runtime(), Path(model), parsed)
+        return OpenVinoSession(_import_runtime(), materialise(Path(model)), parsed)
 
 
 def _import_runtime() -> Any:

@@ -22,12 +22,13 @@ from ad_compressed_perception.compression.onnx_file import (
     input_name,
     one_line,
     read_model,
-    stored_bytes,
 )
+from ad_compressed_perception.compression.packed_file import SUFFIX, pack
 from ad_compressed_perception.compression.passes.base import Feeds, PassContext
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.samples import FrameSample, split_frames
 from ad_compressed_perception.compression.scores import create_score
+from ad_compressed_perception.compression.sizes import Sizes, measure_both
 from ad_compressed_perception.compression.verify import Verification, verify
 from ad_compressed_perception.compression.workspace import open_target, staging, store_variant
 from ad_compressed_perception.data.frames import open_frames
@@ -74,8 +75,8 @@ class CompressionResult:
         passes: what each pass did.
         coverage: of the executed graph.
         verification: agreement and times.
-        baseline_bytes: size of the baseline's file.
-        variant_bytes: size of the variant's file.
+        baseline_sizes: stored, as read by the runtime, in memory.
+        variant_sizes: likewise.
         seconds: how long it all took.
     """
 
@@ -87,9 +88,19 @@ class CompressionResult:
     passes: list[PassRecord]
     coverage: IntegerCoverage
     verification: Verification
-    baseline_bytes: int
-    variant_bytes: int
+    baseline_sizes: Sizes
+    variant_sizes: Sizes
     seconds: float
+
+    @property
+    def baseline_bytes(self) -> int:
+        """Size of the baseline as stored."""
+        return self.baseline_sizes.stored_bytes
+
+    @property
+    def variant_bytes(self) -> int:
+        """Size of the variant as stored."""
+        return self.variant_sizes.stored_bytes
 
     @property
     def variant(self) -> Variant:
@@ -159,7 +170,8 @@ def compress_model(
                 model, recipe, manifest, samples, host, scratch, checkpoints, progress
             )
             provenance = _provenance(manifest, recipe, samples, host)
-            built = _write(model, provenance, scratch / "variant.onnx")
+            suffix = SUFFIX if recipe.recipe.store == "packed" else ".onnx"
+            built = _write(model, provenance, scratch / f"variant{suffix}")
             runtime = backend or recipe.recipe.backend
             options = recipe.recipe.options if runtime == recipe.recipe.backend else {}
             progress("load", 0, 1)
@@ -177,10 +189,13 @@ def compress_model(
                 precision = variant.session.info.precision
             finally:
                 variant.close()
-            sizes = stored_bytes(source_path), built.stat().st_size
+            judged_by = manifest.variant(manifest.baseline)
+            sizes = measure_both(
+                (source_path, judged_by.backend, judged_by.options), (built, runtime, options)
+            )
             verdict = judge(recipe.recipe.accept, _measured(verification, coverage, sizes))
             entry = Variant(
-                file=f"{chosen}.onnx",
+                file=f"{chosen}{suffix}",
                 sha256=file_sha256(built),
                 backend=runtime,
                 options=dict(options),
@@ -308,7 +323,10 @@ def _write(model: ModelProto, provenance: dict[str, Any], path: Path) -> Path:
     }
     finish_model(model, metadata)
     check_model(model, "the compressed model")
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    if path.suffix == SUFFIX:
+        pack(model, path)
+    else:
+        path.write_bytes(model.SerializeToString(deterministic=True))
     return path
 
 
@@ -321,7 +339,7 @@ def _load(manifest: Manifest, path: Path, name: str, backend: str, options: dict
         raise
 
 
-def _measured(verification: Verification, coverage: IntegerCoverage, sizes: tuple[int, int]) -> Measured:
+def _measured(verification: Verification, coverage: IntegerCoverage, sizes: tuple[Sizes, Sizes]) -> Measured:
     agreement, latency = verification.agreement, verification.latency
     return Measured(
         drop=agreement.drop,
@@ -334,7 +352,7 @@ def _measured(verification: Verification, coverage: IntegerCoverage, sizes: tupl
         speedup_low=latency.speedup_p50_low,
         speedup_high=latency.speedup_p50_high,
         p99_ms=latency.variant_p99_ms,
-        size_ratio=sizes[1] / sizes[0],
+        size_ratio=sizes[1].stored_bytes / sizes[0].stored_bytes,
         integer_coverage=coverage.share,
     )
 
@@ -342,13 +360,15 @@ def _measured(verification: Verification, coverage: IntegerCoverage, sizes: tupl
 def _figures(
     verification: Verification,
     coverage: IntegerCoverage,
-    sizes: tuple[int, int],
+    sizes: tuple[Sizes, Sizes],
     records: list[PassRecord],
 ) -> dict[str, Any]:
     return {
-        "baseline_bytes": sizes[0],
-        "variant_bytes": sizes[1],
-        "size_ratio": sizes[1] / sizes[0],
+        "baseline_bytes": sizes[0].stored_bytes,
+        "variant_bytes": sizes[1].stored_bytes,
+        "size_ratio": sizes[1].stored_bytes / sizes[0].stored_bytes,
+        "baseline_sizes": sizes[0].as_dict(),
+        "variant_sizes": sizes[1].as_dict(),
         "integer_coverage": coverage.share,
         "integer_products": coverage.integer,
         "products": coverage.compute,

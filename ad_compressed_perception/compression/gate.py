@@ -122,7 +122,7 @@ def judge_limits(accept: AcceptSpec, measured: Measured) -> list[tuple[Finding, 
             )
         )
     if accept.max_size_ratio is not None:
-        said, limit = f"file size is {measured.size_ratio:.2f} of the baseline's", accept.max_size_ratio
+        said, limit = f"size as stored is {measured.size_ratio:.2f} of the baseline's", accept.max_size_ratio
         if measured.size_ratio <= limit:
             found.append((Finding.MET, f"{said}, within the allowed {limit:g}"))
         else:

@@ -70,6 +70,9 @@ class Recipe(StrictModel):
     verify: VerifySpec = Field(default_factory=VerifySpec)
     backend: str = Field("onnxruntime", description="runtime of the variant")
     options: dict[str, Any] = Field(default_factory=dict, description="the runtime's own options")
+    store: Literal["onnx", "packed"] = Field(
+        "onnx", description="packed: weights entropy coded in an .adcpz file, expanded at load"
+    )
     accept: AcceptSpec = Field(default_factory=AcceptSpec)
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SCHEMA = "adcp-compress/1"
 
+_SHOWN = 6
+
 
 def as_dict(result: CompressionResult) -> dict[str, Any]:
     """Return the result as plain values (no NaN), for ``--json``."""
@@ -46,6 +48,8 @@ def as_dict(result: CompressionResult) -> dict[str, Any]:
                 "baseline_bytes": result.baseline_bytes,
                 "variant_bytes": result.variant_bytes,
                 "ratio": result.variant_bytes / result.baseline_bytes,
+                "baseline": result.baseline_sizes.as_dict(),
+                "variant": result.variant_sizes.as_dict(),
             },
             "coverage": {**asdict(result.coverage), "share": result.coverage.share},
             "agreement": agreement.as_dict(),
@@ -88,11 +92,19 @@ def tables(result: CompressionResult) -> list[RenderableType]:
     agreement, latency = result.verification.agreement, result.verification.latency
     figures = Table("figure", "baseline", "variant", "ratio or interval")
     figures.add_row(
-        "file size",
+        "size as stored",
         _kilobytes(result.baseline_bytes),
         _kilobytes(result.variant_bytes),
         f"{result.variant_bytes / result.baseline_bytes:.3f}",
     )
+    for label, key in (
+        ("file the runtime reads", "file_bytes"),
+        ("RAM to load it", "loaded_bytes"),
+        ("RAM to run it", "running_bytes"),
+    ):
+        sizes = [getattr(each, key) for each in (result.baseline_sizes, result.variant_sizes)]
+        known = None not in sizes and sizes[0] > 0
+        figures.add_row(label, *map(_kilobytes, sizes), f"{sizes[1] / sizes[0]:.3f}" if known else "")
     figures.add_row(
         "integer coverage",
         "",
@@ -137,8 +149,18 @@ def _closing_lines(result: CompressionResult) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.2g}" if isinstance(value, float) else str(value)
+    """Return a note for a table's cell; what is long is cut, what is nested is counted."""
+    if isinstance(value, float):
+        return f"{value:.2g}"
+    if isinstance(value, dict) and len(value) > _SHOWN:
+        return f"({len(value)} in the manifest)"
+    if isinstance(value, list):
+        if any(isinstance(item, (dict, list)) for item in value):
+            return f"({len(value)} in the manifest)"
+        rest = len(value) - _SHOWN
+        return f"{', '.join(map(str, value[:_SHOWN]))}{f' and {rest} more' if rest > 0 else ''}"
+    return str(value)
 
 
-def _kilobytes(size: int) -> str:
-    return f"{size / 1000:,.0f} kB"
+def _kilobytes(size: int | None) -> str:
+    return "unknown" if size is None else f"{size / 1000:,.0f} kB"

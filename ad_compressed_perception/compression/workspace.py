@@ -214,6 +214,9 @@ def store_variant(target: Manifest, name: str, variant: Variant, built: Path) ->
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+    if previous is not None and previous.file == Path(previous.file).name != variant.file:
+        # Packed before and not now, or the other way round: its file has another ending.
+        (folder / previous.file).unlink(missing_ok=True)
     return previous is not None
 
 

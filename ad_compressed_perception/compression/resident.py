@@ -1,0 +1,70 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a model takes of a process's memory: run as a process of its own by sizes.py.
+
+Usage: ``python -m ad_compressed_perception.compression.resident FILE BACKEND OPTIONS_JSON``; prints one
+JSON object. The runtime's libraries and pools are in memory before the first reading, put there by a
+model of one operator, and freed memory is given back to the system before each.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ad_compressed_perception.backends import Session, create_backend
+from ad_compressed_perception.backends.base import zero_feeds
+
+
+def main(arguments: list[str]) -> int:
+    """Print loaded_bytes and running_bytes of a model."""
+    path, name, options = Path(arguments[0]), arguments[1], json.loads(arguments[2])
+    backend = create_backend(name)
+    if "warmup_runs" in backend.options_type.model_fields:
+        options["warmup_runs"] = 0
+    settled = _wake_up(backend, path, options)
+    before = _resident_bytes()
+    session = backend.load(path, options)
+    loaded = _resident_bytes()
+    session.infer(zero_feeds(session.info.inputs))
+    running = _resident_bytes()
+    del settled
+    print(json.dumps({"loaded_bytes": max(0, loaded - before), "running_bytes": max(0, running - before)}))
+    return 0
+
+
+def _wake_up(backend: Any, path: Path, options: dict[str, Any]) -> Session | None:
+    """Load and run a model of one operator, so that what belongs to the runtime is not counted."""
+    if path.suffix != ".onnx":
+        return None
+    from onnx import TensorProto, helper, save
+
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "one", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    with tempfile.TemporaryDirectory() as folder:
+        tiny = Path(folder) / "one.onnx"
+        save(model, str(tiny))
+        session: Session = backend.load(tiny, options)
+        session.infer(zero_feeds(session.info.inputs))
+    return session
+
+
+def _resident_bytes() -> int:
+    gc.collect()
+    # Only glibc has it; elsewhere the reading is a little high.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+    return int(psutil.Process().memory_info().rss)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,96 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Three sizes of a variant, because a small file need not be a small model.
+
+| size       | what                                                                               |
+|------------|------------------------------------------------------------------------------------|
+| stored     | bytes on disk and over the air: the packed file where there is one                 |
+| file       | bytes of the file the runtime reads: the expanded ONNX                             |
+| RAM        | growth of a fresh process when it loads the model, and when it then runs it once   |
+
+Codebooks and zeros make only the first one small: the runtime computes with whole numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ad_compressed_perception.compression.expanded_files import materialise
+from ad_compressed_perception.compression.onnx_file import stored_bytes
+from ad_compressed_perception.compression.packed_file import is_packed
+from ad_compressed_perception.errors import ModelFileError
+
+_CHILD = "ad_compressed_perception.compression.resident"
+_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes.
+
+    Attributes:
+        stored_bytes: of the file as it is kept, with the files its weights lie in.
+        file_bytes: of the file the runtime reads; the same unless the stored one is packed.
+        loaded_bytes: resident memory that loading takes in a fresh process, measured; None where it
+            could not be measured. Weights are in it in the runtime's own form, often next to a copy
+            reordered for the processor.
+        running_bytes: the same after a first inference, with the room for activations.
+    """
+
+    stored_bytes: int
+    file_bytes: int
+    loaded_bytes: int | None
+    running_bytes: int | None
+
+    def as_dict(self) -> dict[str, int | None]:
+        """Return the fields for YAML and JSON."""
+        return asdict(self)
+
+
+def measure_sizes(path: Path, backend: str, options: Mapping[str, Any]) -> Sizes:
+    """Return the sizes of a model file as one backend loads it.
+
+    Raises:
+        ModelFileError: a packed file that is damaged.
+    """
+    expanded = materialise(path)
+    stored = path.stat().st_size if is_packed(path) else disk_bytes(path)
+    loaded, running = _resident(expanded, backend, options)
+    return Sizes(stored, disk_bytes(expanded), loaded, running)
+
+
+def measure_both(
+    baseline: tuple[Path, str, Mapping[str, Any]], variant: tuple[Path, str, Mapping[str, Any]]
+) -> tuple[Sizes, Sizes]:
+    """Return the sizes of a baseline and a variant, each given as file, backend and its options.
+
+    Both processes run at the same time: nothing is timed, and memory is counted a process.
+    """
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(measure_sizes, *given) for given in (baseline, variant))
+        return first.result(), second.result()
+
+
+def disk_bytes(path: Path) -> int:
+    """Return the size of a model file with the files its weights lie in, whatever its format."""
+    return stored_bytes(path) if path.suffix == ".onnx" else path.stat().st_size
+
+
+def _resident(path: Path, backend: str, options: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    command = [sys.executable, "-m", _CHILD, str(path), backend, json.dumps(dict(options))]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True, stdin=subprocess.DEVNULL
+        )
+        measured = json.loads(done.stdout.splitlines()[-1])
+        return int(measured["loaded_bytes"]), int(measured["running_bytes"])
+    # The figure is a courtesy: whatever keeps a second process from running must not lose a variant.
+    except (OSError, subprocess.SubprocessError, ValueError, LookupError, ModelFileError):
+        return None, None
