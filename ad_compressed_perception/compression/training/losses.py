@@ -67,8 +67,8 @@ def segmentation_loss(student: Tensor, teacher: Tensor, axis: int, student_is_pr
 def value_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
     """Distance of one-number outputs: squared up to 0.1 (rad, or of a probability), linear beyond.
 
-    A steering angle's error is a path's error in first order; the square takes the noise out of the last steps,
-    where a linear loss would push as hard as at first.
+    A steering angle's error is a path's error in first order; the square takes the noise out of the last
+    steps, where a linear loss would push as hard as at first.
     """
     losses = [
         F.smooth_l1_loss(s.reshape(-1), t.reshape(-1), beta=0.1)
