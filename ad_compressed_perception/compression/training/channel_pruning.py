@@ -104,7 +104,9 @@ def _importance(group: Any, taylor: bool) -> Tensor | None:
         values = (weight if handler in rows else weight.transpose(0, 1)).flatten(1).sum(1)
         worth.index_add_(0, torch.tensor(member.root_idxs), values[member.idxs])
         found = True
-    return worth / worth.mean().clamp_min(1e-20) if found else None
+    # Equal channels, idle ones above all, would leave all at once where only some were asked for.
+    order = torch.arange(len(worth)) * 1e-6
+    return worth / worth.mean().clamp_min(1e-20) + order if found else None
 
 
 def _square_gradients(module: GraphModule, losses: Iterable[Tensor]) -> None:

@@ -30,10 +30,16 @@ Fit = Callable[[list[NDArray[Any]]], list[NDArray[Any]]]
 
 
 def alter(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return a mirrored or unmirrored copy of a BGR picture under another light.
+    """Return a part of a BGR picture, mirrored or not, under another light.
 
-    Gain 0.6..1.4, offset -20..20, gamma 0.7..1.4: what exposure, dusk and another camera do.
+    The part keeps the proportions and 0.75 to 1 of each side: another place on the road, another lens. Gain
+    0.6..1.4, offset -20..20, gamma 0.7..1.4: what exposure, dusk and another camera do.
     """
+    share = rng.uniform(0.75, 1.0)
+    height, width = (max(1, round(size * share)) for size in picture.shape[:2])
+    top = int(rng.integers(0, picture.shape[0] - height + 1))
+    left = int(rng.integers(0, picture.shape[1] - width + 1))
+    picture = picture[top : top + height, left : left + width]
     if rng.random() < 0.5:
         picture = np.ascontiguousarray(picture[:, ::-1])
     gain, offset, gamma = rng.uniform(0.6, 1.4), rng.uniform(-20.0, 20.0), rng.uniform(0.7, 1.4)
