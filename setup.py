@@ -74,6 +74,7 @@ setup(
     ],
     extras_require={
         "gpu": ["onnxruntime-gpu>=1.20"],
+        "litert": ["ai-edge-litert>=2.1"],
         "openvino": ["openvino>=2025.0"],
         "test": TEST_REQUIREMENTS,
         "train": ["safetensors>=0.4", "torch>=2.6", "torch-pruning>=1.6"],
@@ -92,6 +93,7 @@ setup(
             *(f"{node} = {PACKAGE}.nodes.{node}:main" for node in NODES),
         ],
         f"{PACKAGE}.backends": [
+            f"litert = {PACKAGE}.backends.litert_backend:LiteRtBackend",
             f"onnxruntime = {PACKAGE}.backends.onnxruntime_backend:OnnxRuntimeBackend",
             f"openvino = {PACKAGE}.backends.openvino_backend:OpenVinoBackend",
         ],

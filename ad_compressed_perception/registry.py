@@ -16,6 +16,7 @@ PASSES = "ad_compressed_perception.passes"
 # The package's own plug-ins, so that an uninstalled checkout works too; setup.py registers the same.
 _BUILT_IN: dict[str, dict[str, str]] = {
     BACKENDS: {
+        "litert": "ad_compressed_perception.backends.litert_backend:LiteRtBackend",
         "onnxruntime": "ad_compressed_perception.backends.onnxruntime_backend:OnnxRuntimeBackend",
         "openvino": "ad_compressed_perception.backends.openvino_backend:OpenVinoBackend",
     },

@@ -36,6 +36,7 @@ DISTRIBUTIONS = {
     "faster_coco_eval": "faster-coco-eval",
     "google": "protobuf",
     "PIL": "pillow",
+    "ai_edge_litert": "ai-edge-litert",
     "torch_pruning": "torch-pruning",
     "yaml": "pyyaml",
 }
@@ -97,7 +98,7 @@ def distribution_names(requirements: list[str]) -> set[str]:
 def test_every_import_is_declared(folder: str, setup_arguments: dict[str, Any]) -> None:
     """Either rosdep or pip must be able to bring whatever the package imports."""
     by_pip = distribution_names(setup_arguments["install_requires"])
-    for extra in ("openvino", "train"):
+    for extra in ("litert", "openvino", "train"):
         by_pip |= distribution_names(setup_arguments["extras_require"][extra])
     by_rosdep = declared()
     missing = {}
@@ -205,7 +206,7 @@ def test_every_requirement_is_pinned(setup_arguments: dict[str, Any]) -> None:
     pins = (REPOSITORY / "dev" / "constraints.txt").read_text("utf-8")
     pinned = {re.sub(r"[-_.]+", "-", name).lower() for name in re.findall(r"^[\w.-]+", pins, re.M)}
     wanted = list(setup_arguments["install_requires"])
-    for extra in ("dev", "test", "openvino", "train"):
+    for extra in ("dev", "test", "litert", "openvino", "train"):
         wanted += setup_arguments["extras_require"][extra]
     for path in (REPOSITORY / "dev").glob("requirements-*.txt"):
         lines = path.read_text("utf-8").splitlines()

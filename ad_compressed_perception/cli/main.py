@@ -11,7 +11,15 @@ import click
 import typer
 
 from ad_compressed_perception import __version__
-from ad_compressed_perception.cli import backends, benchmark, compress, evaluate, inspect, replay
+from ad_compressed_perception.cli import (
+    backends,
+    benchmark,
+    compress,
+    evaluate,
+    import_model,
+    inspect,
+    replay,
+)
 from ad_compressed_perception.cli.exit_codes import ExitCode
 from ad_compressed_perception.errors import AdcpError
 
@@ -43,6 +51,7 @@ for verb in (replay.replay, compress.compress, evaluate.evaluate, benchmark.benc
     app.command(verb.__name__)(verb)
 app.command("inspect")(inspect.inspect)
 app.command("backends")(backends.backends)
+app.command("import")(import_model.import_model)
 
 
 def main() -> None:

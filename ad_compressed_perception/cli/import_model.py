@@ -1,0 +1,168 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""``adcp import``: a model of another framework becomes a model folder."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class _Task(str, Enum):
+    detection = "detection"
+    segmentation = "segmentation"
+    planning = "planning"
+
+
+class _Layout(str, Enum):
+    NCHW = "NCHW"
+    NHWC = "NHWC"
+
+
+class _Colour(str, Enum):
+    BGR = "BGR"
+    RGB = "RGB"
+    GRAY = "GRAY"
+
+
+class _Resize(str, Enum):
+    stretch = "stretch"
+    letterbox = "letterbox"
+
+
+class _Convert(str, Enum):
+    auto = "auto"
+    onnx = "onnx"
+
+
+def import_model(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="ONNX, .tflite, TorchScript .pt, torch.export .pt2, .keras, SavedModel folder.",
+        ),
+    ],
+    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="Folder to make.")],
+    task: Annotated[_Task, typer.Option(help="What the model is for.")],
+    labels: Annotated[
+        str | None, typer.Option(metavar="A,B,..|FILE", help="Class names, or a file with one a line.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name; the file's by default.")] = None,
+    decoder: Annotated[
+        str | None, typer.Option(help="yolox, argmax or steering by default, as the task has it.")
+    ] = None,
+    decoder_option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of the decoder; may be repeated.")
+    ] = None,
+    input_width: Annotated[
+        int | None, typer.Option(min=1, help="Pixels, where the file leaves it open.")
+    ] = None,
+    input_height: Annotated[int | None, typer.Option(min=1, help="Pixels, likewise.")] = None,
+    input_layout: Annotated[_Layout | None, typer.Option(help="Read from the shape by default.")] = None,
+    input_colour: Annotated[
+        _Colour | None, typer.Option(help="RGB by default, GRAY with one channel.")
+    ] = None,
+    input_scale: Annotated[
+        float | None, typer.Option(help="Factor on the 0..255 pixel; 1 by default.")
+    ] = None,
+    input_mean: Annotated[
+        str | None, typer.Option(metavar="A[,B,C]", help="Subtracted after the scale; 0 by default.")
+    ] = None,
+    input_std: Annotated[
+        str | None, typer.Option(metavar="A[,B,C]", help="Divided by then; 1 by default.")
+    ] = None,
+    input_resize: Annotated[_Resize | None, typer.Option(help="stretch by default.")] = None,
+    to: Annotated[
+        _Convert, typer.Option(help="onnx: convert a .tflite file instead of running it.")
+    ] = _Convert.auto,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Turn a model file into MODEL_DIR with a model.yaml, run it once, and keep it if that worked."""
+    import json
+
+    from ad_compressed_perception.importing import import_model as importing
+
+    given: dict[str, Any] = {
+        "width": input_width,
+        "height": input_height,
+        "layout": input_layout.value if input_layout else None,
+        "colour": input_colour.value if input_colour else None,
+        "scale": input_scale,
+        "mean": _numbers("--input-mean", input_mean),
+        "std": _numbers("--input-std", input_std),
+        "resize": input_resize.value if input_resize else None,
+    }
+    wish = importing.Wish(
+        task=task.value,
+        name=name,
+        labels=_labels(labels),
+        decoder=decoder,
+        decoder_options=_options(decoder_option or []),
+        input={key: value for key, value in given.items() if value is not None},
+        convert=to.value,
+    )
+    made = importing.import_model(source, model_dir, wish)
+    manifest = made.manifest
+    variant = manifest.variant(manifest.baseline)
+    if as_json:
+        document = {
+            "schema": "adcp-import/1",
+            "model": manifest.name,
+            "kind": made.kind,
+            "manifest": str(manifest.folder / "model.yaml"),
+            "file": str(manifest.variant_path(manifest.baseline)),
+            "backend": variant.backend,
+            "input": manifest.input.model_dump(exclude_none=True),
+            "output": manifest.output.model_dump(),
+            "labels": manifest.labels,
+        }
+        print(json.dumps(document, indent=2, allow_nan=False))
+        return
+    spec = manifest.input
+    print(f"{manifest.name}: {made.kind} -> {manifest.variant_path(manifest.baseline)} ({variant.backend})")
+    print(f"input {spec.name}: {spec.dtype} {list(spec.shape)} {spec.layout}, {spec.colour}, {spec.resize}")
+    print(f"scale {spec.scale:g}, mean {spec.mean}, std {spec.std}: check these against the training code")
+    print(f"output: {manifest.output.decoder} {manifest.output.options}")
+    print(f"manifest: {manifest.folder / 'model.yaml'}")
+
+
+def _numbers(option: str, text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{option} wants numbers with commas between, not {text!r}") from None
+
+
+def _labels(text: str | None) -> list[str]:
+    if text is None:
+        return []
+    path = Path(text)
+    if path.is_file():
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            raise typer.BadParameter(f"--labels: {path} is not text") from None
+    else:
+        lines = text.split(",")
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _options(pairs: list[str]) -> dict[str, Any]:
+    import yaml
+
+    options = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"--decoder-option wants KEY=VALUE, not {pair!r}")
+        try:
+            options[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise typer.BadParameter(f"--decoder-option {key}: {value!r} is no value") from None
+    return options

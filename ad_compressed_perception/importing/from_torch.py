@@ -1,0 +1,110 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""PyTorch models to ONNX, with PyTorch's own exporters. Nothing is unpickled as Python objects."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ad_compressed_perception.compression.onnx_file import one_line
+from ad_compressed_perception.errors import ModelFileError
+
+OPSET = 18
+
+
+def torchscript_to_onnx(source: Path, target: Path, shape: tuple[int, ...]) -> None:
+    """Write a TorchScript module as ONNX.
+
+    Args:
+        source: made by torch.jit.save.
+        target: the ONNX file to write.
+        shape: of the float32 input; TorchScript does not keep it.
+
+    Raises:
+        ModelFileError: torch is missing, the file is damaged, or the exporter cannot take the model.
+    """
+    torch = _import_torch(source)
+    with _reported(source), _quiet():
+        module = torch.jit.load(str(source), map_location="cpu").eval()
+        torch.onnx.export(
+            module,
+            (torch.zeros(*shape),),
+            str(target),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["input"],
+        )
+
+
+def exported_program_to_onnx(source: Path, target: Path) -> None:
+    """Write a program of torch.export as ONNX; its input has the size of the example it was made with.
+
+    Raises:
+        ModelFileError: torch or onnxscript is missing, the file is damaged or holds pickled objects, or
+            the exporter cannot take the model.
+    """
+    torch = _import_torch(source)
+    _check_samples(torch, source)
+    with _reported(source), _quiet():
+        program = torch.export.load(str(source))
+        torch.onnx.export(program, (), str(target), dynamo=True, external_data=False, verbose=False)
+
+
+def _check_samples(torch: Any, source: Path) -> None:
+    """Refuse example inputs that are more than tensors: the loader would unpickle them without limits."""
+    with _reported(source), zipfile.ZipFile(source) as archive:
+        for name in archive.namelist():
+            if "/data/sample_inputs/" in name:
+                content = archive.read(name)
+                try:
+                    torch.load(io.BytesIO(content), weights_only=True)
+                except Exception as error:
+                    raise ModelFileError(
+                        f"{source} holds example inputs that are more than tensors: export it with a "
+                        "tuple of tensors as its example"
+                    ) from error
+
+
+def _import_torch(source: Path) -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise ModelFileError(
+            f"{source} is a PyTorch model: install torch (the extra [train]), "
+            "or export it to ONNX where torch is"
+        ) from error
+    return torch
+
+
+@contextlib.contextmanager
+def _reported(source: Path) -> Iterator[None]:
+    try:
+        yield
+    except ModelFileError:
+        raise
+    except ModuleNotFoundError as error:
+        raise ModelFileError(
+            f"exporting {source} needs the package {error.name}: install it, or export to ONNX elsewhere"
+        ) from error
+    except Exception as error:  # torch's own types are many
+        raise ModelFileError(f"PyTorch cannot export {source}: {one_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's prints and warnings out of the command's own output."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)

@@ -1,0 +1,199 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A model of any known kind into a new model folder, tried out before anything is kept."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import ValidationError
+
+from ad_compressed_perception.backends import create_backend
+from ad_compressed_perception.backends.base import TensorSpec
+from ad_compressed_perception.compression.onnx_file import check_model, pin_input_shape, read_model
+from ad_compressed_perception.errors import ManifestError, ModelFileError, ResultError
+from ad_compressed_perception.image import Frame
+from ad_compressed_perception.importing.describe import describe_input, describe_output
+from ad_compressed_perception.importing.from_tensorflow import (
+    keras_to_onnx,
+    saved_model_to_onnx,
+    tflite_to_onnx,
+)
+from ad_compressed_perception.importing.from_torch import exported_program_to_onnx, torchscript_to_onnx
+from ad_compressed_perception.importing.kinds import Kind, kind_of
+from ad_compressed_perception.manifest import (
+    MANIFEST_NAME,
+    InputSpec,
+    Manifest,
+    TaskName,
+    Variant,
+    describe_validation_error,
+    file_sha256,
+    save_manifest,
+)
+from ad_compressed_perception.pipeline import open_pipeline
+
+BASELINE = "fp32"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user says of a model; the rest is read from its file.
+
+    Attributes:
+        task: detection, segmentation or planning.
+        name: the model's name; the file's by default.
+        labels: class names, in the order of the model's classes.
+        decoder: name of the decoder; the task's usual one by default.
+        decoder_options: its options.
+        input: fields of InputSpec.
+        convert: turn a .tflite file into ONNX instead of running it in LiteRT.
+    """
+
+    task: TaskName
+    name: str | None = None
+    labels: Sequence[str] = ()
+    decoder: str | None = None
+    decoder_options: Mapping[str, Any] = field(default_factory=dict)
+    input: Mapping[str, Any] = field(default_factory=dict)
+    convert: Literal["auto", "onnx"] = "auto"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import made: the manifest, its folder inside, and the kind of the source."""
+
+    manifest: Manifest
+    kind: Kind
+
+
+def import_model(source: Path, folder: Path, wish: Wish) -> Imported:
+    """Make a model folder from a model file, run it once, and keep it if that worked.
+
+    Args:
+        source: ONNX, .tflite, TorchScript, torch.export, .keras file or SavedModel folder.
+        folder: to be made; may exist if it has no model.yaml.
+        wish: what the file does not say.
+
+    Raises:
+        ManifestError: the folder has a model already, or the wishes contradict each other or the file.
+        ModelFileError: the file cannot be read, converted or run; one line, and nothing is kept.
+        BackendError: the runtime for it is missing or refuses it.
+    """
+    kind = kind_of(source)
+    if (folder / MANIFEST_NAME).exists():
+        raise ManifestError(f"{folder} has a {MANIFEST_NAME} already: choose another folder")
+    parent = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=".import-", dir=parent))
+    except OSError as error:
+        raise ManifestError(f"cannot write to {parent}: {error.strerror or error}") from error
+    try:
+        file, backend = _convert(source, kind, scratch, wish)
+        manifest = _describe(file, backend, source, wish)
+        save_manifest(manifest, scratch)
+        manifest.folder = scratch
+        _try_out(manifest)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (file.name, MANIFEST_NAME):
+            (scratch / name).chmod(0o644)
+            os.replace(scratch / name, folder / name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    manifest.folder = folder.resolve()
+    return Imported(manifest, kind)
+
+
+def _convert(source: Path, kind: Kind, scratch: Path, wish: Wish) -> tuple[Path, str]:
+    target = scratch / f"{BASELINE}.onnx"
+    if kind == "onnx":
+        model = read_model(source)
+        check_model(model, f"model {source}")
+        target.write_bytes(model.SerializeToString(deterministic=True))
+    elif kind == "tflite" and wish.convert == "auto":
+        target = scratch / f"{BASELINE}.tflite"
+        shutil.copyfile(source, target)
+        return target, "litert"
+    elif kind == "tflite":
+        tflite_to_onnx(source, target)
+    elif kind == "torchscript":
+        torchscript_to_onnx(source, target, _shape_for_torchscript(source, wish))
+    elif kind == "exported_program":
+        exported_program_to_onnx(source, target)
+    elif kind == "keras":
+        keras_to_onnx(source, target)
+    else:
+        saved_model_to_onnx(source, target)
+    return target, "onnxruntime"
+
+
+def _shape_for_torchscript(source: Path, wish: Wish) -> tuple[int, ...]:
+    missing = [f"--input-{key}" for key in ("width", "height") if key not in wish.input]
+    if missing:
+        raise ModelFileError(
+            f"{source} is TorchScript, which does not keep its input's size: name {' and '.join(missing)}"
+        )
+    fields = {"layout": "NCHW", "colour": "RGB", **wish.input}
+    sizes = InputSpec(**{key: fields[key] for key in ("width", "height", "layout", "colour")})
+    return sizes.shape
+
+
+def _describe(file: Path, backend: str, source: Path, wish: Wish) -> Manifest:
+    inputs, outputs, precision = _ports(file, backend)
+    spec = describe_input(inputs, wish.input)
+    if backend == "onnxruntime" and any(size is None for size in inputs[0].shape):
+        model = read_model(file)
+        pin_input_shape(model, spec)
+        file.write_bytes(model.SerializeToString(deterministic=True))
+        inputs, outputs, precision = _ports(file, backend)
+    name = wish.name or re.sub(r"[^A-Za-z0-9_.-]+", "_", source.stem).lstrip("_.-") or "model"
+    if wish.task != "planning" and not wish.labels:
+        shown = "; ".join(f"{output.name} {list(output.shape)}" for output in outputs)
+        raise ManifestError(
+            f"task {wish.task} needs --labels, one for each of the model's classes (its outputs: {shown})"
+        )
+    try:
+        return Manifest(
+            name=name,
+            task=wish.task,
+            description=f"imported from {source.name}",
+            labels=list(wish.labels),
+            input=spec,
+            output=describe_output(wish.task, wish.labels, outputs, wish.decoder, wish.decoder_options),
+            baseline=BASELINE,
+            variants={
+                BASELINE: Variant(
+                    file=file.name, sha256=file_sha256(file), backend=backend, precision=precision
+                )
+            },
+        )
+    except ValidationError as error:
+        raise ManifestError(f"model {name!r}: {describe_validation_error(error)}") from error
+
+
+def _ports(file: Path, backend: str) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], str]:
+    session = create_backend(backend).load(file, {"warmup_runs": 0})
+    try:
+        return session.info.inputs, session.info.outputs, session.info.precision
+    finally:
+        session.close()
+
+
+def _try_out(manifest: Manifest) -> None:
+    """Run a grey picture through: a decoder that does not fit the outputs says so now, not on the car."""
+    pipeline = open_pipeline(manifest)
+    try:
+        picture = np.full((manifest.input.height, manifest.input.width, 3), 114, np.uint8)
+        pipeline.run(Frame(picture, "BGR"))
+    except ResultError as error:
+        raise ModelFileError(f"the model gives no result on a grey picture: {error}") from error
+    finally:
+        pipeline.close()
