@@ -53,7 +53,9 @@ class QuantizeInt8MixedOptions(QuantizeInt8Options):
     protect_heads: bool = Field(
         True, description="float after the last products, where values of different meaning meet"
     )
-    silu_ranges: bool = Field(True, description="no range below -8 for what only feeds x * sigmoid(x)")
+    silu_ranges: bool = Field(
+        False, description="no range below -8 for what only feeds x * sigmoid(x): helps minmax, not mse"
+    )
     sensitivity_frames: int = Field(2, ge=1, le=64, description="frames that each tensor is measured on")
     give_backs: int = Field(24, ge=0, le=1000, description="tensors tried again at last, one by one")
 
