@@ -190,7 +190,7 @@ def test_the_same_seed_makes_the_same_file(context: PassContext) -> None:
     assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
 
 
-@pytest.mark.parametrize("score", ["magnitude", "activation"])
+@pytest.mark.parametrize("score", ["lamp", "magnitude", "activation"])
 @pytest.mark.parametrize("scope", ["global", "layer"])
 def test_the_wanted_share_becomes_zero(context: PassContext, scope: str, score: str) -> None:
     options = {"ratio": 0.5, "scope": scope, "score": score, "min_size": 2}
@@ -202,6 +202,20 @@ def test_the_wanted_share_becomes_zero(context: PassContext, scope: str, score: 
         assert zeros == {"w1": 288, "w2": 16}
     assert after["b1"].all() and after["b2"].all(), "biases are never pruned"
     assert "no speed" in context.notes["effect"]
+
+
+def test_a_layer_of_small_weights_is_not_taken_out_whole(context: PassContext) -> None:
+    """A first layer that sees pixels of 0..255 has weights a hundred times smaller and matters as much."""
+    survivors = {}
+    for score in ("magnitude", "lamp"):
+        model = net()
+        small = values_of(model)["w1"] / 100
+        model.graph.initializer[0].CopyFrom(numpy_helper.from_array(small, "w1"))
+        options = {"ratio": 0.5, "score": score, "min_size": 2}
+        survivors[score] = np.count_nonzero(values_of(PruneMagnitude(options).apply(model, context))["w2"])
+        if score == "lamp":
+            assert survivors[score] < 32, "the other layer gives its share"
+    assert survivors["magnitude"] == 32, "nothing of the layer of large weights was taken"
 
 
 def test_what_is_below_the_threshold_goes_and_nothing_else(context: PassContext) -> None:

@@ -2,9 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Unstructured pruning: the least weights become zero, wherever they are.
 
-With ``score`` s a weight is set to 0 when ``s < t``: ``magnitude`` is ``|w|``, ``activation`` is
-``|w| sqrt(E[x^2])`` with the mean square of the input it multiplies (Sun et al., "A simple and
-effective pruning approach for large language models", 2023). ``t`` is given (``threshold``), or such
+With ``score`` s a weight is set to 0 when ``s < t``:
+
+* ``lamp``: ``w^2`` as a share of the squares of all weights of its tensor that are not smaller (Lee et
+  al., "Layer-adaptive sparsity for the magnitude-based pruning", 2021). Tensors of different scale
+  become comparable, and the largest weight of each always stays;
+* ``magnitude``: ``|w|``. Across tensors (``scope: global``) that takes out whole layers whose inputs are
+  large and weights therefore small, such as a first convolution on pixels of 0..255;
+* ``activation``: ``|w| sqrt(E[x^2])`` with the mean square of the input it multiplies (Sun et al., "A
+  simple and effective pruning approach for large language models", 2023).
+
+``t`` is given (``threshold``, on magnitudes), or such
 that the wanted share (``ratio``) of all weights goes: of all tensors together (``scope: global``) or of
 each (``scope: layer``). Biases, normalisations and small tensors stay.
 
@@ -41,8 +49,9 @@ class PruneMagnitudeOptions(PassOptions):
     scope: Literal["global", "layer"] = Field(
         "global", description="compare weights of the whole model, or of each tensor, for the ratio"
     )
-    score: Literal["magnitude", "activation"] = Field(
-        "magnitude", description="|w|, or |w| times the root mean square of what it multiplies"
+    score: Literal["lamp", "magnitude", "activation"] = Field(
+        "lamp",
+        description="w^2 among the larger of its tensor, |w|, or |w| times the rms of what it multiplies",
     )
     correct_bias: bool = Field(True, description="take the mean shift of each output back by its bias")
     min_size: int = Field(256, ge=2, description="tensors of fewer weights stay as they are")
@@ -54,8 +63,8 @@ class PruneMagnitudeOptions(PassOptions):
     def _one_of_both(self) -> PruneMagnitudeOptions:
         if (self.ratio is None) == (self.threshold is None):
             raise ValueError("give either ratio or threshold")
-        if self.threshold is not None and self.score != "magnitude":
-            raise ValueError("a threshold is on magnitudes: use ratio with score: activation")
+        if self.threshold is not None and "score" in self.model_fields_set and self.score != "magnitude":
+            raise ValueError(f"a threshold is on magnitudes: use ratio with score: {self.score}")
         return self
 
 
@@ -82,6 +91,8 @@ class PruneMagnitude(Pass):
             score = np.abs(weight.values.astype(np.float64))
             if options.score == "activation":
                 score *= np.sqrt(importance(weight, moments, centred=options.correct_bias))
+            elif options.score == "lamp" and options.threshold is None:
+                score = lamp(score)
             scores.append(score)
         pruned = zeros = corrected = 0
         for weight, drop in zip(weights, self._chosen(scores), strict=True):
@@ -114,6 +125,16 @@ class PruneMagnitude(Pass):
         flat = _least(np.concatenate([score.reshape(-1) for score in scores]), options.ratio)
         ends = np.cumsum([score.size for score in scores])[:-1]
         return [part.reshape(score.shape) for part, score in zip(np.split(flat, ends), scores, strict=True)]
+
+
+def lamp(magnitudes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each square as a share of the sum of squares that are not smaller; the largest has 1."""
+    order = np.argsort(magnitudes, axis=None, kind="stable")
+    squares = magnitudes.reshape(-1)[order] ** 2
+    rest = np.cumsum(squares[::-1])[::-1]
+    shares = np.empty_like(squares)
+    shares[order] = np.divide(squares, rest, out=np.zeros_like(squares), where=rest > 0.0)
+    return shares.reshape(magnitudes.shape)
 
 
 def _least(scores: NDArray[np.float64], ratio: float) -> NDArray[np.bool_]:
