@@ -89,15 +89,15 @@ class AgreementJudge:
     """Measures by how much a changed graph's results disagree with the float graph's."""
 
     def __init__(self, floating: ModelProto, context: PassContext, every_other: int) -> None:
-        """Run the float graph on every frame whose number leaves the rest 1 on division by 2.
+        """Run the float graph on every other calibration frame.
 
         Args:
             floating: the graph before quantisation.
             context: gives the frames, and the task by its manifest, input and output.
-            every_other: which half of the frames to use, 0 or 1.
+            every_other: 0 for the frames of even number, 1 for the others.
 
         Raises:
-            DataError: the frames show nothing that could be compared.
+            AdcpError: a frame cannot be read, the graph cannot run or gives no result.
         """
         self._context = context
         self._manifest = context.manifest.model_copy(
