@@ -88,9 +88,7 @@ def write_bag(
     name = topic or (COMPRESSED_TOPIC if compressed else RAW_TOPIC)
     messages = [make(frame, stamp) for frame, stamp in zip(frames, stamps, strict=True)]
     kind = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
-    return write_messages(
-        path, {name: (kind, list(zip(stamps, messages, strict=True)))}, storage, zstd=zstd
-    )
+    return write_messages(path, {name: (kind, list(zip(stamps, messages, strict=True)))}, storage, zstd=zstd)
 
 
 def write_messages(
