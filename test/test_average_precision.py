@@ -42,9 +42,7 @@ FAR = (100.0, 100.0, 130.0, 130.0)
 
 def test_all_found_exactly_is_one() -> None:
     """Every object found at every threshold."""
-    metric = AveragePrecision(
-        [objects([BOX, FAR], [0, 1])], [found([BOX, FAR], [0.9, 0.8], [0, 1])], 2
-    )
+    metric = AveragePrecision([objects([BOX, FAR], [0, 1])], [found([BOX, FAR], [0.9, 0.8], [0, 1])], 2)
     assert metric.figures() == pytest.approx((1.0, 1.0))
 
 
@@ -75,9 +73,7 @@ def test_one_of_two_found_covers_half_of_the_recall_levels() -> None:
 
 def test_classes_weigh_alike_and_absent_ones_do_not_count() -> None:
     """Class 0 is found, class 1 missed, class 2 does not occur: mean of 1 and 0."""
-    metric = AveragePrecision(
-        [objects([BOX, FAR], [0, 1])], [found([BOX, FAR], [0.9, 0.9], [0, 2])], 3
-    )
+    metric = AveragePrecision([objects([BOX, FAR], [0, 1])], [found([BOX, FAR], [0.9, 0.9], [0, 2])], 3)
     assert metric.figures() == pytest.approx((0.5, 0.5))
     first, second, third = metric.per_class()
     assert first == pytest.approx((1.0, 1.0))
