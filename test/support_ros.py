@@ -82,6 +82,7 @@ class Ear:
     def __init__(self, context: Any, name: str = "test_ear") -> None:
         self.node: Node = rclpy.create_node(name, context=context)
         self.heard: dict[str, list[Any]] = defaultdict(list)
+        self._clients: dict[str, Any] = {}
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self.node)
 
@@ -104,9 +105,14 @@ class Ear:
 
     def call(self, kind: type, service: str, request: Any) -> Any:
         """Call a service and return its answer."""
-        client = self.node.create_client(kind, service)
-        assert client.wait_for_service(timeout_sec=PATIENCE_S), service
-        future = client.call_async(request)
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+            assert self._clients[service].wait_for_service(timeout_sec=PATIENCE_S), service
+            # The client sees the server before the server sees the client, and an answer sent in
+            # between is lost: middleware offers no event for the second half, so give it a moment.
+            settled = time.monotonic() + 1.0
+            self.wait_for(lambda: time.monotonic() > settled)
+        future = self._clients[service].call_async(request)
         self.wait_for(future.done)
         return future.result()
 

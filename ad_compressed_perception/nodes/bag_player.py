@@ -171,8 +171,10 @@ def _one_line_errors() -> Iterator[None]:
 def main(args: list[str] | None = None) -> None:
     """Play until the end of the recording or SIGINT; exit status 1 after one line on an error."""
     with _one_line_errors():
+        started = False
         try:
             rclpy.init(args=args)
+            started = True
             player = BagPlayer()
 
             def wait(seconds: float) -> None:
@@ -188,6 +190,12 @@ def main(args: list[str] | None = None) -> None:
             player.get_logger().info(f"end of the recording: {frames} frames published")
             # Reliable delivery of the last frame needs the publisher a moment longer.
             wait(0.5)
+        except AdcpError:
+            raise
+        except Exception:
+            # A signal took the context away in the middle of a call: what failed of it is no error.
+            if not started or rclpy.ok():
+                raise
         finally:
             rclpy.try_shutdown()
 
