@@ -43,9 +43,10 @@ benchmark: setup ## Measure the figures of docs/measurements.md
 	@$(BIN)/python benchmark/run.py
 
 colcon-test: setup ## Run the tests as colcon runs them
-	@PYTEST_ADDOPTS="$(PYTEST_ARGS)" $(COLCON) --log-base "$(WORKSPACE)/log" test --base-paths . --packages-select ad_compressed_perception \
+	@$(COLCON) --log-base "$(WORKSPACE)/log" test --base-paths . --packages-select ad_compressed_perception \
 		--build-base "$(WORKSPACE)/build" --install-base "$(WORKSPACE)/install" \
-		--event-handlers console_direct+ --return-code-on-test-failure
+		--event-handlers console_direct+ --return-code-on-test-failure \
+		$(if $(PYTEST_ARGS),--pytest-args $(PYTEST_ARGS))
 	@$(COLCON) --log-base "$(WORKSPACE)/log" test-result --test-result-base "$(WORKSPACE)/build" --verbose
 
 clean: ## Remove the virtual environment and everything built
