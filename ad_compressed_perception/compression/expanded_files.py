@@ -11,6 +11,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+from ad_compressed_perception.compression.abandoned import remove_abandoned
 from ad_compressed_perception.compression.packed_file import expand, is_packed
 from ad_compressed_perception.errors import ModelFileError
 
@@ -58,7 +59,7 @@ def _folder() -> Path:
     if not _owner or _owner[0][0] != os.getpid():
         _owner.clear()
         _expanded.clear()
-        _remove_abandoned()
+        remove_abandoned(Path(tempfile.gettempdir()), _PREFIX)
         _owner.append((os.getpid(), Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))))
         atexit.register(_remove_own)
     return _owner[0][1]
@@ -67,21 +68,3 @@ def _folder() -> Path:
 def _remove_own() -> None:
     if _owner and _owner[0][0] == os.getpid():
         shutil.rmtree(_owner[0][1], ignore_errors=True)
-
-
-def _remove_abandoned() -> None:
-    """Remove what processes left that were killed."""
-    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        number = path.name[len(_PREFIX) :].partition("-")[0]
-        if number.isdigit() and not _is_running(int(number)):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

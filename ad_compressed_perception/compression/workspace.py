@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ad_compressed_perception.compression.abandoned import remove_abandoned
 from ad_compressed_perception.errors import ManifestError
 from ad_compressed_perception.manifest import (
     MANIFEST_NAME,
@@ -132,7 +133,7 @@ def staging(folder: Path) -> Iterator[Path]:
     """
     made = _make_folders(folder)
     try:
-        _remove_abandoned(folder)
+        remove_abandoned(folder, _STAGING)
         path = Path(tempfile.mkdtemp(prefix=f"{_STAGING}{os.getpid()}-", dir=folder))
     except OSError as error:
         _remove_empty(made)
@@ -166,23 +167,6 @@ def _remove_empty(folders: list[Path]) -> None:
     for folder in folders:
         with contextlib.suppress(OSError):
             folder.rmdir()
-
-
-def _remove_abandoned(folder: Path) -> None:
-    for path in folder.glob(f"{_STAGING}*"):
-        number = path.name[len(_STAGING) :].partition("-")[0]
-        if number.isdigit() and not _is_running(int(number)):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def store_variant(target: Manifest, name: str, variant: Variant, built: Path) -> bool:
