@@ -1,0 +1,57 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What distinguishes one student from another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ad_compressed_perception.compression.students.graph_builder import rounded_channels
+from ad_compressed_perception.errors import RecipeError
+
+COARSEST_STRIDE = 32
+
+
+@dataclass(frozen=True)
+class StudentSpec:
+    """A student's architecture and sizes.
+
+    Attributes:
+        encoder: name in the registry of encoders.
+        task: detection, segmentation or planning.
+        input_width: pixels, a multiple of 32.
+        input_height: pixels, a multiple of 32.
+        input_channels: 3, or 1 for grey.
+        input_name: of the input tensor.
+        width: multiplies all channel counts.
+        channel_multiple: what channel counts are rounded to.
+        classes: labels of a detector or segmenter.
+        output_stride: segmentation: input pixels a side of one pixel of scores; 1, 2, 4 or 8.
+        collision: planning: with a second output, the probability of a collision.
+        seed: of the weights.
+    """
+
+    encoder: str
+    task: str
+    input_width: int
+    input_height: int
+    input_channels: int = 3
+    input_name: str = "image"
+    width: float = 1.0
+    channel_multiple: int = 16
+    classes: int = 1
+    output_stride: int = 2
+    collision: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that the strides do not divide; raise RecipeError."""
+        for what, size in (("width", self.input_width), ("height", self.input_height)):
+            if size < COARSEST_STRIDE or size % COARSEST_STRIDE:
+                raise RecipeError(
+                    f"a student's input {what} must be a multiple of {COARSEST_STRIDE} pixels, not {size}"
+                )
+
+    def channels(self, wanted: int) -> int:
+        """Return a layer's channel count for this width."""
+        return rounded_channels(wanted * self.width, self.channel_multiple)
