@@ -14,7 +14,8 @@ from support_compression import small_recipe, write_pictures
 from support_models import WRITERS, draw_scene
 
 from ad_compressed_perception.benchmarking import parse_candidate, run_benchmark
-from ad_compressed_perception.compression.compress import CompressionResult, compress_model
+from ad_compressed_perception.compression.compress import compress_model
+from ad_compressed_perception.compression.outcome import CompressionResult
 from ad_compressed_perception.compression.recipe import load_recipe, shipped_recipes
 from ad_compressed_perception.errors import ModelFileError
 from ad_compressed_perception.image import Frame

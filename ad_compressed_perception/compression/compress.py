@@ -7,121 +7,29 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.backends import create_backend
-from ad_compressed_perception.compression.coverage import IntegerCoverage, measure_coverage
-from ad_compressed_perception.compression.gate import Measured, judge
-from ad_compressed_perception.compression.onnx_file import (
-    check_model,
-    finish_model,
-    input_name,
-    one_line,
-    read_model,
-)
+from ad_compressed_perception.compression.coverage import measure_coverage
+from ad_compressed_perception.compression.gate import judge
+from ad_compressed_perception.compression.onnx_file import check_model, finish_model, read_model
+from ad_compressed_perception.compression.outcome import CompressionResult, gate_figures, manifest_figures
 from ad_compressed_perception.compression.packed_file import SUFFIX, pack
-from ad_compressed_perception.compression.passes.base import Feeds, PassContext
 from ad_compressed_perception.compression.recipe import LoadedRecipe
-from ad_compressed_perception.compression.samples import FrameSample, split_frames
 from ad_compressed_perception.compression.scores import create_score
-from ad_compressed_perception.compression.sizes import Sizes, measure_both
-from ad_compressed_perception.compression.verify import Verification, verify
+from ad_compressed_perception.compression.sizes import measure_both
+from ad_compressed_perception.compression.steps import Progress, Samples, choose_samples, run_passes
+from ad_compressed_perception.compression.verify import verify
 from ad_compressed_perception.compression.workspace import open_target, staging, store_variant
-from ad_compressed_perception.data.frames import open_frames
-from ad_compressed_perception.errors import AdcpError, ModelFileError
 from ad_compressed_perception.host import HostInfo, read_host, tool_versions
-from ad_compressed_perception.manifest import (
-    CalibrationRecord,
-    InputSpec,
-    Manifest,
-    Variant,
-    Verdict,
-    file_sha256,
-)
+from ad_compressed_perception.manifest import CalibrationRecord, Manifest, Variant, file_sha256
 from ad_compressed_perception.pipeline import Pipeline, open_pipeline
 from ad_compressed_perception.tasks import create_task
-from ad_compressed_perception.tasks.prepare import Preparer
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-Progress = Callable[[str, int, int], None]
-"""Told the step's name, how much of it is done, and of how much."""
-
-
-@dataclass(frozen=True)
-class PassRecord:
-    """What one pass did."""
-
-    name: str
-    seconds: float
-    nodes_before: int
-    nodes_after: int
-    notes: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class CompressionResult:
-    """Everything one compression found out.
-
-    Attributes:
-        manifest: the manifest with the new entry; its ``folder`` is where the variant lies.
-        name: the variant's name.
-        replaced: whether an older variant of that name was replaced.
-        passes: what each pass did.
-        coverage: of the executed graph.
-        verification: agreement and times.
-        baseline_sizes: stored, as read by the runtime, in memory.
-        variant_sizes: likewise.
-        seconds: how long it all took.
-    """
-
-    manifest: Manifest
-    name: str
-    replaced: bool
-    recipe: LoadedRecipe
-    source: str
-    passes: list[PassRecord]
-    coverage: IntegerCoverage
-    verification: Verification
-    baseline_sizes: Sizes
-    variant_sizes: Sizes
-    seconds: float
-
-    @property
-    def baseline_bytes(self) -> int:
-        """Size of the baseline as stored."""
-        return self.baseline_sizes.stored_bytes
-
-    @property
-    def variant_bytes(self) -> int:
-        """Size of the variant as stored."""
-        return self.variant_sizes.stored_bytes
-
-    @property
-    def variant(self) -> Variant:
-        """The new entry."""
-        return self.manifest.variant(self.name)
-
-    @property
-    def verdict(self) -> Verdict:
-        """What the gate said."""
-        verdict = self.variant.verdict
-        assert verdict is not None  # entered by compress_model
-        return verdict
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Frames of one source for the two purposes, and the calibration set's hash."""
-
-    calibration: FrameSample
-    verification: FrameSample
-    sha256: str
 
 
 def compress_model(
@@ -193,7 +101,7 @@ def compress_model(
             sizes = measure_both(
                 (source_path, judged_by.backend, judged_by.options), (built, runtime, options)
             )
-            verdict = judge(recipe.recipe.accept, _measured(verification, coverage, sizes))
+            verdict = judge(recipe.recipe.accept, gate_figures(verification, coverage, sizes))
             entry = Variant(
                 file=f"{chosen}{suffix}",
                 sha256=file_sha256(built),
@@ -210,7 +118,7 @@ def compress_model(
                 verdict=verdict,
                 input=changed.input if changed.input != manifest.input else None,
                 output=changed.output if changed.output != manifest.output else None,
-                figures=_figures(verification, coverage, sizes, records),
+                figures=manifest_figures(verification, coverage, sizes, records),
                 provenance=provenance,
             )
             replaced = store_variant(target, chosen, entry, built)
@@ -228,80 +136,6 @@ def _checkpoints(target: Manifest, name: str, recipe: LoadedRecipe, samples: Sam
     baseline = target.variant(target.baseline).sha256
     key = hashlib.sha256(f"{baseline}{recipe.sha256}{samples.sha256}".encode()).hexdigest()
     return target.folder / "checkpoints" / f"{name}-{key[:12]}"
-
-
-def choose_samples(recipe: LoadedRecipe, source: str, frames: int | None) -> Samples:
-    """Open the source and choose the frames; raise DataError where there are too few."""
-    spec = recipe.recipe
-    opened = open_frames(source, stride=spec.calibration.stride)
-    calibration, verification = split_frames(
-        len(opened), frames or spec.calibration.frames, spec.verify.frames
-    )
-    sample = FrameSample(opened, calibration)
-    return Samples(sample, FrameSample(opened, verification), sample.sha256())
-
-
-def run_passes(
-    model: ModelProto,
-    recipe: LoadedRecipe,
-    manifest: Manifest,
-    samples: Samples,
-    host: HostInfo,
-    scratch: Path,
-    checkpoints: Path,
-    progress: Progress,
-) -> tuple[list[PassRecord], ModelProto, Manifest]:
-    """Apply a recipe's passes in order; raise AdcpError naming the pass that failed.
-
-    Returns:
-        What each pass did, the model, and the manifest with the input and output it has now.
-    """
-    records = []
-    original, baseline = manifest, manifest.variant_path(manifest.baseline)
-    for index, step in enumerate(recipe.passes):
-        folder = scratch / f"{index}_{step.name}"
-        folder.mkdir()
-        label = step.name
-        context = PassContext(
-            manifest=original,
-            input=manifest.input,
-            output=manifest.output,
-            feeds=_feeder(samples.calibration, manifest.input, input_name(model)),
-            pictures=samples.calibration.__iter__,
-            frames=len(samples.calibration),
-            baseline=baseline,
-            host=host,
-            scratch=folder,
-            checkpoints=checkpoints / folder.name,
-            advance=lambda done, total, label=label: progress(label, done, total),  # type: ignore[misc]
-        )
-        progress(label, 0, 1)
-        start, before = perf_counter(), len(model.graph.node)
-        try:
-            model = step.apply(model, context)
-        except AdcpError as error:
-            raise type(error)(f"pass {step.name}: {error}") from error
-        except (OSError, MemoryError):
-            raise
-        except Exception as error:  # a pass may be a third party's
-            raise ModelFileError(
-                f"pass {step.name} failed: {type(error).__name__}: {one_line(error)}"
-            ) from error
-        manifest = manifest.model_copy(update={"input": context.input, "output": context.output})
-        after = len(model.graph.node)
-        records.append(PassRecord(step.name, perf_counter() - start, before, after, context.notes))
-        progress(label, 1, 1)
-    return records, model, manifest
-
-
-def _feeder(sample: FrameSample, spec: InputSpec, name: str) -> Callable[[], Iterator[Feeds]]:
-    def feeds() -> Iterator[Feeds]:
-        prepare = Preparer(spec)
-        for frame in sample:
-            tensor, _ = prepare(frame)
-            yield {name: tensor.copy()}  # the preparer writes the next frame into the same array
-
-    return feeds
 
 
 def _provenance(manifest: Manifest, recipe: LoadedRecipe, samples: Samples, host: HostInfo) -> dict[str, Any]:
@@ -337,42 +171,3 @@ def _load(manifest: Manifest, path: Path, name: str, backend: str, options: dict
     except BaseException:
         session.close()
         raise
-
-
-def _measured(verification: Verification, coverage: IntegerCoverage, sizes: tuple[Sizes, Sizes]) -> Measured:
-    agreement, latency = verification.agreement, verification.latency
-    return Measured(
-        drop=agreement.drop,
-        drop_low=agreement.drop_low,
-        drop_high=agreement.drop_high,
-        frames=agreement.frames,
-        telling_frames=agreement.telling_frames,
-        failed_frames=agreement.failed_frames,
-        speedup=latency.speedup_p50,
-        speedup_low=latency.speedup_p50_low,
-        speedup_high=latency.speedup_p50_high,
-        p99_ms=latency.variant_p99_ms,
-        size_ratio=sizes[1].stored_bytes / sizes[0].stored_bytes,
-        integer_coverage=coverage.share,
-    )
-
-
-def _figures(
-    verification: Verification,
-    coverage: IntegerCoverage,
-    sizes: tuple[Sizes, Sizes],
-    records: list[PassRecord],
-) -> dict[str, Any]:
-    return {
-        "baseline_bytes": sizes[0].stored_bytes,
-        "variant_bytes": sizes[1].stored_bytes,
-        "size_ratio": sizes[1].stored_bytes / sizes[0].stored_bytes,
-        "baseline_sizes": sizes[0].as_dict(),
-        "variant_sizes": sizes[1].as_dict(),
-        "integer_coverage": coverage.share,
-        "integer_products": coverage.integer,
-        "products": coverage.compute,
-        "agreement": verification.agreement.as_dict(),
-        "inference": verification.latency.as_dict(),
-        "passes": [asdict(record) for record in records],
-    }

@@ -133,7 +133,7 @@ class AgreementJudge:
             AdcpError: the graph cannot run.
         """
         pipeline = self._open(model)
-        score = create_score(self._manifest, VerifySpec())
+        score = create_score(self._manifest, self._context.verify or VerifySpec())
         try:
             for (feeds, geometry), reference in zip(self._frames, self._references, strict=True):
                 found: Result | None

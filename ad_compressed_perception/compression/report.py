@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ad_compressed_perception.compression.compress import CompressionResult
+from ad_compressed_perception.compression.outcome import CompressionResult
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

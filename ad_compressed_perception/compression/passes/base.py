@@ -27,6 +27,8 @@ from ad_compressed_perception.manifest import (
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from ad_compressed_perception.compression.recipe import VerifySpec
+
 Feeds = dict[str, NDArray[Any]]
 Advance = Callable[[int, int], None]
 
@@ -53,6 +55,8 @@ class PassContext:
         checkpoints: where a long pass may keep what it has, to go on after an interruption; removed once
             the variant is stored.
         notes: facts for the report, written by the pass.
+        verify: the recipe's terms of comparison, for passes that measure in the task's own way; None
+            for the default ones.
         advance: tells the progress bar (done, total).
     """
 
@@ -67,6 +71,7 @@ class PassContext:
     scratch: Path
     checkpoints: Path
     notes: dict[str, Any] = field(default_factory=dict)
+    verify: VerifySpec | None = None
     advance: Advance = lambda done, total: None
 
 
