@@ -38,6 +38,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "palettise": "ad_compressed_perception.compression.passes.palettise:Palettise",
         "prune_channels": "ad_compressed_perception.compression.passes.prune_channels:PruneChannels",
         "prune_magnitude": "ad_compressed_perception.compression.passes.prune_magnitude:PruneMagnitude",
+        "prune_weights": "ad_compressed_perception.compression.passes.prune_weights:PruneWeights",
         "quantize_aware": "ad_compressed_perception.compression.passes.quantize_aware:QuantizeAware",
         "quantize_dynamic_matmul": (
             "ad_compressed_perception.compression.passes.quantize_dynamic_matmul:QuantizeDynamicMatmul"

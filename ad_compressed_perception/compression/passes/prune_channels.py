@@ -8,9 +8,7 @@ The share that stays falls by the same factor in every step: after step k of n i
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -63,6 +61,7 @@ class PruneChannels(Pass):
             parameter_count,
         )
         from ad_compressed_perception.compression.training.school import open_school, part, teaching
+        from ad_compressed_perception.compression.training.step_files import store_step, stored_step
 
         options: PruneChannelsOptions = self.options
         school = open_school(model, context, options)
@@ -75,15 +74,16 @@ class PruneChannels(Pass):
             if ratio <= 0.0:
                 continue  # rounding to whole vectors took that much before
             advance = part(whole, number / options.steps, (number + 1) / options.steps)
-            fresh, loss = _stored(context.checkpoints / f"step_{number}.onnx")
-            if fresh is None:
-                fresh, loss = self._step(model, school, number, ratio, advance)
-                _store(context.checkpoints / f"step_{number}.onnx", fresh, loss)
-            stages.append({"parameters": parameter_count(fresh), "loss": loss})
-            if options.max_loss is not None and loss > options.max_loss:
-                context.notes["stopped"] = f"step {number + 1} left a loss of {loss:.3g}, not taken"
+            path = context.checkpoints / f"step_{number}.onnx"
+            stored = stored_step(path)
+            if stored is None:
+                stored = self._step(model, school, number, ratio, advance)
+                store_step(path, *stored)
+            fresh, facts = stored
+            if options.max_loss is not None and facts["loss"] > options.max_loss:
+                context.notes["stopped"] = f"step {number + 1} left a loss of {facts['loss']:.3g}, not taken"
                 break
-            model = fresh
+            model, stages = fresh, [*stages, facts]
         after = parameter_count(model)
         if after == before and "stopped" not in context.notes:
             raise RecipeError(
@@ -97,8 +97,11 @@ class PruneChannels(Pass):
 
     def _step(
         self, model: ModelProto, school: School, number: int, ratio: float, advance: Advance
-    ) -> tuple[ModelProto, float]:
-        from ad_compressed_perception.compression.training.channel_pruning import prune_channels
+    ) -> tuple[ModelProto, dict[str, Any]]:
+        from ad_compressed_perception.compression.training.channel_pruning import (
+            parameter_count,
+            prune_channels,
+        )
         from ad_compressed_perception.compression.training.graph_module import GraphModule
 
         options: PruneChannelsOptions = self.options
@@ -115,21 +118,6 @@ class PruneChannels(Pass):
         )
         student = GraphModule(smaller)
         history = school.teach(student, f"learn_{number}", advance)
-        return student.write_back(), history.best
-
-
-def _store(path: Path, model: ModelProto, loss: float) -> None:
-    import onnx
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, str(path))
-    path.with_suffix(".json").write_text(json.dumps({"loss": loss}))  # last: it vouches for the graph
-
-
-def _stored(path: Path) -> tuple[ModelProto | None, float]:
-    """Return the graph of a step that an interrupted run had finished, and its loss."""
-    import onnx
-
-    if not path.with_suffix(".json").is_file():
-        return None, 0.0
-    return onnx.load(str(path)), float(json.loads(path.with_suffix(".json").read_text())["loss"])
+        fresh = student.write_back()
+        facts = {"parameters": parameter_count(fresh), "loss_unhealed": history.first, "loss": history.best}
+        return fresh, facts

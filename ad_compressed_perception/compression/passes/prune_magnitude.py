@@ -35,6 +35,7 @@ from ad_compressed_perception.compression.input_moments import (
 )
 from ad_compressed_perception.compression.onnx_file import float_constants
 from ad_compressed_perception.compression.passes.base import Pass, PassContext, PassOptions
+from ad_compressed_perception.compression.sparsity import EFFECT, choose_least, lamp
 from ad_compressed_perception.compression.weight_tensors import WeightTensor, find_weights
 
 if TYPE_CHECKING:
@@ -109,9 +110,9 @@ class PruneMagnitude(Pass):
             zeros_of_pruned_tensors=zeros / considered,
             zeros_of_all_parameters=zeros / parameters,
             pruned_tensors=len(weights),
-            emptied_tensors=_emptied(weights),
+            emptied_tensors=emptied(weights),
             biases_corrected=corrected,
-            effect="size when stored packed; no speed: runtimes multiply by single zeros as by any number",
+            effect=EFFECT,
         )
         return model
 
@@ -120,30 +121,9 @@ class PruneMagnitude(Pass):
         if options.threshold is not None:
             return [score < options.threshold for score in scores]
         assert options.ratio is not None  # validated
-        if options.scope == "layer":
-            return [_least(score, options.ratio) for score in scores]
-        flat = _least(np.concatenate([score.reshape(-1) for score in scores]), options.ratio)
-        ends = np.cumsum([score.size for score in scores])[:-1]
-        return [part.reshape(score.shape) for part, score in zip(np.split(flat, ends), scores, strict=True)]
+        return choose_least(scores, options.ratio, options.scope)
 
 
-def lamp(magnitudes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return each square as a share of the sum of squares that are not smaller; the largest has 1."""
-    order = np.argsort(magnitudes, axis=None, kind="stable")
-    squares = magnitudes.reshape(-1)[order] ** 2
-    rest = np.cumsum(squares[::-1])[::-1]
-    shares = np.empty_like(squares)
-    shares[order] = np.divide(squares, rest, out=np.zeros_like(squares), where=rest > 0.0)
-    return shares.reshape(magnitudes.shape)
-
-
-def _least(scores: NDArray[np.float64], ratio: float) -> NDArray[np.bool_]:
-    """Mark exactly the wanted share, the lowest scores; of equal ones the first in order."""
-    chosen = np.zeros(scores.size, bool)
-    chosen[np.argsort(scores, axis=None, kind="stable")[: int(ratio * scores.size)]] = True
-    return chosen.reshape(scores.shape)
-
-
-def _emptied(weights: list[WeightTensor]) -> list[str]:
+def emptied(weights: list[WeightTensor]) -> list[str]:
     """Name the tensors of which nothing is left: whatever passed through them is gone."""
     return [weight.name for weight in weights if not weight.values.any()]

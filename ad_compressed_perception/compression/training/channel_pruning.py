@@ -61,7 +61,7 @@ def prune_channels(
             raise RecipeError(f"channels cannot be pruned around {step.operator} {step.name!r}: {earlier} it")
     module.eval()
     if losses is not None:
-        _square_gradients(module, losses)
+        square_gradients(module, losses)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about parameters outside of layers, which stay
         pruner = tp.pruner.BasePruner(
@@ -109,7 +109,7 @@ def _importance(group: Any, taylor: bool) -> Tensor | None:
     return worth / worth.mean().clamp_min(1e-20) + order if found else None
 
 
-def _square_gradients(module: GraphModule, losses: Iterable[Tensor]) -> None:
+def square_gradients(module: GraphModule, losses: Iterable[Tensor]) -> None:
     """Leave the mean of the squared gradients in the parameters' ``grad``."""
     sums: dict[str, Tensor] = {}
     count = 0

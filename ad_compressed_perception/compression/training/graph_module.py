@@ -127,6 +127,11 @@ class GraphModule(nn.Module):
                     values.pop(name, None)
         return tuple(values[name] for name in wanted)
 
+    def parameter_of(self, name: str) -> nn.Parameter | None:
+        """Return the parameter of a weight that learns outside of ``layers``; None for any other tensor."""
+        key = self._parameter_keys.get(name)
+        return None if key is None else cast(nn.Parameter, self.parameters_by_name[key])
+
     def write_back(self) -> ModelProto:
         """Return a copy of the graph with the present weights (integers where it is quantised)."""
         model = onnx.ModelProto()
