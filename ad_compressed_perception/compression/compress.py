@@ -65,6 +65,7 @@ def compress_model(
     start = perf_counter()
     chosen = name or recipe.recipe.name
     target = open_target(manifest, work, in_place, chosen)
+    score = create_score(manifest, recipe.recipe.verify)
     samples = choose_samples(recipe, source, frames)
     # Before a runtime sees the file: what is wrong with it is told better here.
     source_path = manifest.checked_path(manifest.baseline, allow_rejected=True)
@@ -91,7 +92,7 @@ def compress_model(
                     baseline,
                     variant,
                     samples.verification,
-                    create_score(manifest, recipe.recipe.verify),
+                    score,
                     lambda done, total: progress("verify", done, total),
                 )
                 precision = variant.session.info.precision

@@ -35,8 +35,16 @@ class VerifySpec(StrictModel):
 
     frames: int = Field(100, ge=1, le=100000, description="frames to verify on")
     iou: float = Field(0.5, gt=0.0, le=1.0, description="detection: overlap of a matching pair")
+    labels: list[str] = Field(
+        default_factory=list, description="detection, segmentation: judge on these labels only; all when empty"
+    )
     lateral_tolerance_m: float = Field(
         0.10, gt=0.0, description="planning: lateral offset up to which a path agrees, metres"
+    )
+    labels: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="detection, segmentation: judge these labels only; all of them by default",
     )
 
 

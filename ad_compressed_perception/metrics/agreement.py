@@ -133,7 +133,7 @@ def detection_agreement(
         truth = baseline.boxes_xyxy[[name == label for name in truth_labels]]
         mine = np.array([name == label for name in found_labels], dtype=bool)
         order = np.argsort(-candidate.scores[mine], kind="stable")
-        overlaps = _match(truth, candidate.boxes_xyxy[mine][order], iou)
+        overlaps = [pair[2] for pair in _match(truth, candidate.boxes_xyxy[mine][order], iou)]
         per_class[label] = MatchCounts(len(overlaps), len(truth) - len(overlaps), len(order) - len(overlaps))
         iou_sum += sum(overlaps)
     return DetectionAgreement(1, per_class, iou_sum)
@@ -146,18 +146,40 @@ def _labels_of(detections: Detections) -> list[str]:
     ]
 
 
-def _match(truth: NDArray[np.float32], found: NDArray[np.float32], iou: float) -> list[float]:
-    """Overlaps of the matched pairs; ``found`` is in descending score."""
+def unmatched_objects(
+    baseline: Detections, candidate: Detections, iou: float = MATCH_IOU
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of the baseline's and of the candidate's boxes that the other side has not.
+
+    The matching is that of ``detection_agreement``.
+
+    Returns:
+        Ascending indices into the baseline's boxes (missed) and into the candidate's (extra).
+    """
+    truth_labels, found_labels = np.array(_labels_of(baseline)), np.array(_labels_of(candidate))
+    missed, extra = np.ones(len(truth_labels), bool), np.ones(len(found_labels), bool)
+    for label in {*truth_labels.tolist(), *found_labels.tolist()}:
+        truth, found = np.flatnonzero(truth_labels == label), np.flatnonzero(found_labels == label)
+        found = found[np.argsort(-candidate.scores[found], kind="stable")]
+        for row, column, _ in _match(baseline.boxes_xyxy[truth], candidate.boxes_xyxy[found], iou):
+            extra[found[row]] = missed[truth[column]] = False
+    return np.flatnonzero(missed), np.flatnonzero(extra)
+
+
+def _match(
+    truth: NDArray[np.float32], found: NDArray[np.float32], iou: float
+) -> list[tuple[int, int, float]]:
+    """Matched pairs: place in ``found``, which is in descending score, place in ``truth``, overlap."""
     if len(truth) == 0 or len(found) == 0:
         return []
     table = _pairwise_iou(found, truth)
-    overlaps = []
+    pairs = []
     for row in range(len(found)):
         best = int(np.argmax(table[row]))
         if table[row, best] >= iou:
-            overlaps.append(float(table[row, best]))
+            pairs.append((row, best, float(table[row, best])))
             table[:, best] = -1.0
-    return overlaps
+    return pairs
 
 
 def _pairwise_iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
