@@ -50,6 +50,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         ),
         "quantize_weights": "ad_compressed_perception.compression.passes.quantize_weights:QuantizeWeights",
         "simplify": "ad_compressed_perception.compression.passes.simplify:Simplify",
+        "student": "ad_compressed_perception.compression.passes.student:Student",
         "swap_activation": "ad_compressed_perception.compression.passes.swap_activation:SwapActivation",
         "upgrade_opset": "ad_compressed_perception.compression.passes.upgrade_opset:UpgradeOpset",
     },

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Literal
 
 from pydantic import Field
 
@@ -24,6 +25,9 @@ class TrainingOptions(PassOptions):
     minutes: float = Field(0.0, ge=0.0, description="wall-clock limit; 0 for none")
     seed: int = Field(0, ge=0, description="of shuffling, hold-out and alterations")
     threads: int = Field(0, ge=0, description="processor threads; 0: torch's own choice")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="of the products in training; bf16 pays on processors with AMX and on GPUs"
+    )
     data: list[str] = Field(
         default_factory=list,
         description="further pictures: BAG, BAG:TOPIC or FOLDER; none that the variant is judged on",

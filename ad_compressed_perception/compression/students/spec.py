@@ -19,8 +19,8 @@ class StudentSpec:
     Attributes:
         encoder: name in the registry of encoders.
         task: detection, segmentation or planning.
-        input_width: pixels, a multiple of 32.
-        input_height: pixels, a multiple of 32.
+        input_width: pixels; a multiple of 32 unless for planning.
+        input_height: likewise.
         input_channels: 3, or 1 for grey.
         input_name: of the input tensor.
         width: multiplies all channel counts.
@@ -46,10 +46,12 @@ class StudentSpec:
 
     def __post_init__(self) -> None:
         """Refuse sizes that the strides do not divide; raise RecipeError."""
+        step = 1 if self.task == "planning" else COARSEST_STRIDE
         for what, size in (("width", self.input_width), ("height", self.input_height)):
-            if size < COARSEST_STRIDE or size % COARSEST_STRIDE:
+            if size < COARSEST_STRIDE or size % step:
                 raise RecipeError(
-                    f"a student's input {what} must be a multiple of {COARSEST_STRIDE} pixels, not {size}"
+                    f"a student for {self.task} needs an input {what} of {COARSEST_STRIDE} pixels or more"
+                    f"{f' in whole multiples of {step}' if step > 1 else ''}, not {size}"
                 )
 
     def channels(self, wanted: int) -> int:

@@ -26,7 +26,12 @@ from ad_compressed_perception.compression.training.fake_quantize import (
     WeightQuantizer,
     weight_quantizer,
 )
-from ad_compressed_perception.compression.training.layers import Convolution, Dense, WeightLayer
+from ad_compressed_perception.compression.training.layers import (
+    Convolution,
+    Dense,
+    Normalisation,
+    WeightLayer,
+)
 from ad_compressed_perception.compression.training.operators import OPERATORS, Attributes
 from ad_compressed_perception.compression.training.untie import LEARNING_INPUTS, untied
 from ad_compressed_perception.errors import ModelFileError
@@ -59,7 +64,8 @@ class GraphModule(nn.Module):
     """Runs an ONNX graph node by node; weights of convolutions and products learn.
 
     Convolutions and products with constant weights are submodules (``layers``, by the node's index), so
-    that structured pruning finds them. A batch larger than the graph's one is allowed.
+    that structured pruning finds them, and so are normalisations (``norms``). A batch larger than the
+    graph's one is allowed. A fresh module is in evaluation mode.
 
     Attributes:
         one_by_one: run the pictures of a batch one after the other, for graphs that hold the number one
@@ -80,6 +86,7 @@ class GraphModule(nn.Module):
         self.input_names = [value.name for value in graph.input if value.name not in self._arrays]
         self.output_names = [value.name for value in graph.output]
         self.layers = nn.ModuleDict()
+        self.norms = nn.ModuleDict()
         self.quantizers = nn.ModuleDict()
         self.parameters_by_name = nn.ParameterDict()
         self._parameter_keys: dict[str, str] = {}
@@ -88,6 +95,7 @@ class GraphModule(nn.Module):
         self.steps: list[Step] = []
         self._plan()
         self._last_use = self._lifetimes()
+        self.eval()
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the graph's outputs in their order."""
@@ -113,6 +121,8 @@ class GraphModule(nn.Module):
         except (ModelFileError, RuntimeError):
             same = False
         self.one_by_one = not same
+        for norm in self.norms.values():
+            cast(Normalisation, norm).frozen = self.one_by_one
 
     def run(self, feeds: Mapping[str, Tensor], wanted: list[str]) -> tuple[Tensor, ...]:
         """Return any tensors of the graph by name."""
@@ -149,6 +159,9 @@ class GraphModule(nn.Module):
                     fresh[node.input[0]], fresh[node.input[1]] = integers, scales.reshape(shape)
                 if layer.bias is not None:
                     self._write_bias(step, layer, fresh)
+            elif str(index) in self.norms:
+                values = cast(Normalisation, self.norms[str(index)]).values()
+                fresh.update(zip(step.inputs[1:5], values, strict=True))
         for name, key in self._parameter_keys.items():
             fresh[name] = self.parameters_by_name[key].detach().cpu().numpy()
         for tensor in model.graph.initializer:
@@ -178,8 +191,12 @@ class GraphModule(nn.Module):
                 self.quantizers[index] = self._activation_quantizer(step)
             elif node.op_type == "Conv" or self._is_dense(step):
                 self.layers[index] = self._layer(step)
+            elif node.op_type == "BatchNormalization" and self._is_stored(step.inputs[1:5]):
+                self.norms[index] = Normalisation(
+                    [self._arrays[name] for name in step.inputs[1:5]], step.attributes
+                )
             else:
-                for position in LEARNING_INPUTS.get(node.op_type, ()):
+                for position in LEARNING_INPUTS.get(node.op_type, ())[:2]:
                     if position < len(node.input) and node.input[position] in self._arrays:
                         self._learn(node.input[position])
         self._keep_constants()
@@ -203,6 +220,9 @@ class GraphModule(nn.Module):
                 "is quantised otherwise"
             )
         return ActivationQuantizer(float(scale.reshape(())), int(zero.reshape(())), str(zero.dtype))
+
+    def _is_stored(self, names: list[str]) -> bool:
+        return all(name in self._arrays for name in names)
 
     def _is_dense(self, step: Step) -> bool:
         if step.operator not in ("Gemm", "MatMul"):
@@ -295,8 +315,9 @@ class GraphModule(nn.Module):
 
     def _execute(self, index: int, step: Step, values: dict[str, Tensor]) -> tuple[Tensor, ...]:
         key = str(index)
-        if key in self.layers:
-            return (self.layers[key](self._value(step.inputs[0], values)),)
+        if key in self.layers or key in self.norms:
+            layer = self.layers[key] if key in self.layers else self.norms[key]
+            return (layer(self._value(step.inputs[0], values)),)
         if step.operator == "QuantizeLinear":
             return (self.quantizers[key](values[step.inputs[0]]),)
         if step.operator == "DequantizeLinear":

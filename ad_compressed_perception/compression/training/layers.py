@@ -99,3 +99,38 @@ class Dense(WeightLayer, nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """Run the node."""
         return F.linear(x, self.present_weight(), self.bias)
+
+
+class Normalisation(nn.BatchNorm2d):
+    """A BatchNormalization node: learns its scale and shift, and in training its mean and variance.
+
+    In training the batch's own mean and variance count, and the stored ones follow them with the node's
+    ``momentum`` (the share that stays, as ONNX has it); otherwise the stored ones count.
+
+    Attributes:
+        frozen: whether the stored mean and variance count in training too, for pictures run one by one.
+    """
+
+    def __init__(self, values: list[Array], attributes: Attributes) -> None:
+        """Take over scale, shift, mean and variance, (channels,) each."""
+        keep = float(attributes.get("momentum", 0.9))
+        super().__init__(len(values[0]), float(attributes.get("epsilon", 1e-5)), 1.0 - keep)
+        self.frozen = False
+        with torch.no_grad():
+            for tensor, value in zip(self._stored(), values, strict=True):
+                tensor.copy_(torch.from_numpy(np.array(value, np.float32).reshape(-1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the node; a single value a channel has no variance and is normalised by the stored one."""
+        learns = self.training and not self.frozen and x.numel() > x.shape[1]
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, learns, self.momentum, self.eps
+        )
+
+    def values(self) -> list[Array]:
+        """Return scale, shift, mean and variance as the graph stores them."""
+        return [tensor.detach().cpu().numpy() for tensor in self._stored()]
+
+    def _stored(self) -> list[Tensor]:
+        assert self.running_mean is not None and self.running_var is not None
+        return [self.weight, self.bias, self.running_mean, self.running_var]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -38,6 +38,7 @@ class Schedule:
         minutes: wall-clock limit, looked at after every epoch; 0 for none.
         seed: of shuffling and hold-out.
         threads: torch's; 0 for its own choice.
+        precision: fp32, or bf16 for products in bfloat16 with weights, losses and updates in float32.
     """
 
     epochs: int = 10
@@ -49,6 +50,7 @@ class Schedule:
     minutes: float = 0.0
     seed: int = 0
     threads: int = 0
+    precision: str = "fp32"
 
 
 @dataclass
@@ -106,6 +108,7 @@ class Trainer:
         if schedule.threads:
             torch.set_num_threads(schedule.threads)
         self.module.to(self.device)
+        self.module.to(memory_format=self._memory_format())
         steps = max(1, math.ceil(len(self._learners) / schedule.batch))
         total = steps * schedule.epochs
         optimiser = torch.optim.AdamW(
@@ -133,7 +136,7 @@ class Trainer:
                 self._save(epoch + 1, optimiser, best)
         finally:
             self.module.load_state_dict(best)
-            self.module.to("cpu").eval()
+            self.module.to("cpu").to(memory_format=torch.contiguous_format).eval()
         advance(total, total)
         return history
 
@@ -153,7 +156,7 @@ class Trainer:
             for group in optimiser.param_groups:
                 group["lr"] = schedule.learning_rate * _rate(step, total)
             inputs, answers = self.lessons.batch(order[first : first + schedule.batch], self.device)
-            loss = self.loss(self.module(inputs), answers)
+            loss = self.loss(self._outputs(inputs), answers)
             if not torch.isfinite(loss):
                 raise RecipeError(f"the loss became {loss.item()} at step {step}: lower learning_rate")
             optimiser.zero_grad(set_to_none=True)
@@ -171,8 +174,21 @@ class Trainer:
         for first in range(0, len(self._judges), self.schedule.batch):
             rows = self._judges[first : first + self.schedule.batch]
             inputs, answers = self.lessons.batch(rows, self.device)
-            losses.append(float(self.loss(self.module(inputs), answers)))
+            losses.append(float(self.loss(self._outputs(inputs), answers)))
         return float(np.mean(losses))
+
+    def _memory_format(self) -> torch.memory_format:
+        # Matrix units take channels side by side; with channels apart every product is shuffled first.
+        return torch.channels_last if self.schedule.precision == "bf16" else torch.contiguous_format
+
+    def _outputs(self, inputs: Tensor) -> Sequence[Tensor]:
+        if self.schedule.precision != "bf16":
+            return self.module(inputs)  # type: ignore[no-any-return]
+        if inputs.dim() == 4:
+            inputs = inputs.contiguous(memory_format=self._memory_format())
+        with torch.autocast(self.device.type, torch.bfloat16):
+            outputs = self.module(inputs)
+        return [output.float() for output in outputs]
 
     def _snapshot(self) -> dict[str, Tensor]:
         return {key: value.detach().clone() for key, value in self.module.state_dict().items()}

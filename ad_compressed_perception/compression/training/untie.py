@@ -17,7 +17,7 @@ LEARNING_INPUTS = {
     "ConvTranspose": (1, 2),
     "Gemm": (1, 2),
     "MatMul": (0, 1),
-    "BatchNormalization": (1, 2),
+    "BatchNormalization": (1, 2, 3, 4),
     "PRelu": (1,),
 }
 """Positions of the inputs that training may change, by operator."""

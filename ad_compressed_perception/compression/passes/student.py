@@ -1,0 +1,150 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Put a small fresh network in the baseline's place; a pass after it must teach it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from ad_compressed_perception.compression.passes.base import Pass, PassContext, PassOptions
+from ad_compressed_perception.compression.passes.graph_edit import refresh_outputs, require_decodable
+from ad_compressed_perception.compression.passes.input_size import resized_spec
+from ad_compressed_perception.errors import RecipeError
+from ad_compressed_perception.manifest import InputSpec, Manifest, OutputSpec
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_DECODERS = {"segmentation": "argmax", "planning": "steering", "detection": "yolox"}
+
+
+class StudentOptions(PassOptions):
+    """Options of student."""
+
+    encoder: str = Field("efficientnet_lite", description="efficientnet_lite, mobilenet or squeezenet")
+    width: float = Field(1.0, gt=0.0, le=16.0, description="multiplies all channel counts")
+    input_width: int | None = Field(None, ge=32, le=16384, description="pixels; needs input_height")
+    input_height: int | None = Field(None, ge=32, le=16384, description="pixels; needs input_width")
+    channel_multiple: int = Field(16, ge=1, le=64, description="what channel counts are rounded to")
+    output_stride: Literal[1, 2, 4, 8] = Field(
+        2, description="segmentation: input pixels a side of one pixel of scores"
+    )
+    seed: int = Field(0, ge=0, description="of the fresh weights")
+
+    @model_validator(mode="after")
+    def _both_sides(self) -> StudentOptions:
+        if (self.input_width is None) != (self.input_height is None):
+            raise ValueError("give input_width and input_height together, or neither")
+        return self
+
+
+class Student(Pass):
+    """Replaces the graph; what the student reads and writes is stored with the variant."""
+
+    name = "student"
+    options_type = StudentOptions
+
+    def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
+        """Return the student; ``context.input`` and ``context.output`` are its own.
+
+        The pixels' colour, scale, mean and resizing stay the baseline's, the layout is NCHW.
+
+        Raises:
+            RecipeError: an unknown encoder, a size that does not fit, a decoder without a student, or a
+                detector of another input size or other strides than its baseline.
+        """
+        from ad_compressed_perception.compression.students.build import build_student
+        from ad_compressed_perception.compression.students.spec import StudentSpec
+
+        options: StudentOptions = self.options
+        manifest = context.manifest
+        _require_decoder(manifest)
+        spec = _input(manifest.input, options)
+        if manifest.task == "detection":
+            _require_same_cells(manifest, spec)
+        student = build_student(
+            StudentSpec(
+                encoder=options.encoder,
+                task=manifest.task,
+                input_width=spec.width,
+                input_height=spec.height,
+                input_channels=spec.channels,
+                input_name=model.graph.input[0].name,
+                width=options.width,
+                channel_multiple=options.channel_multiple,
+                classes=max(1, len(manifest.labels)),
+                output_stride=options.output_stride,
+                collision=bool(manifest.output.options.get("collision_output")),
+                seed=options.seed,
+            )
+        )
+        context.input = spec
+        context.output = _output(manifest.output)
+        require_decodable(context, refresh_outputs(student))
+        context.notes.update(
+            encoder=options.encoder,
+            width=options.width,
+            input=f"{spec.width}x{spec.height}",
+            parameters=sum(_elements(t.dims) for t in student.graph.initializer if t.data_type == _FLOAT),
+            needs_healing="a student knows nothing until a pass teaches it: put distil after it",
+        )
+        return student
+
+
+_FLOAT = 1  # TensorProto.FLOAT
+
+
+def _elements(dims: Any) -> int:
+    count = 1
+    for size in dims:
+        count *= int(size)
+    return count
+
+
+def _require_decoder(manifest: Manifest) -> None:
+    wanted = _DECODERS.get(manifest.task)
+    if manifest.output.decoder != wanted:
+        raise RecipeError(
+            f"a student for {manifest.task} answers for decoder {wanted or 'none'}, and the model's is "
+            f"{manifest.output.decoder!r}: use prune_channels and distil instead"
+        )
+
+
+def _input(spec: InputSpec, options: StudentOptions) -> InputSpec:
+    width, height = options.input_width or spec.width, options.input_height or spec.height
+    sized = spec if (width, height) == (spec.width, spec.height) else resized_spec(spec, width, height)
+    # The student's graph takes the baseline's pixels as floats; input_in_graph makes them bytes again.
+    return sized.model_copy(update={"layout": "NCHW", "dtype": "float32"})
+
+
+def _output(output: OutputSpec) -> OutputSpec:
+    from ad_compressed_perception.compression.students import (
+        detection_head,
+        planning_head,
+        segmentation_head,
+    )
+
+    options: dict[str, Any] = dict(output.options)
+    if output.decoder == "argmax":
+        options.update(layout="NCHW", output=segmentation_head.OUTPUT)
+    elif output.decoder == "yolox":
+        options.update(output=detection_head.OUTPUT)
+    else:
+        options.update(steering_output=planning_head.STEERING)
+        if options.get("collision_output"):
+            options.update(collision_output=planning_head.COLLISION)
+    return output.model_copy(update={"options": options})
+
+
+def _require_same_cells(manifest: Manifest, spec: InputSpec) -> None:
+    from ad_compressed_perception.compression.students.detection_head import STRIDES
+
+    strides = manifest.output.options.get("strides", STRIDES)
+    if (spec.width, spec.height) != (manifest.input.width, manifest.input.height) or strides != STRIDES:
+        raise RecipeError(
+            "a detecting student learns its teacher's answer cell by cell: it needs the teacher's input of "
+            f"{manifest.input.width}x{manifest.input.height} and strides {STRIDES}, not {spec.width}x"
+            f"{spec.height} and {strides}; leave input_width and input_height out"
+        )
