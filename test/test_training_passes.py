@@ -249,13 +249,6 @@ def test_passes_in_the_wrong_order(tmp_path: Path, step: Any, quantise: bool, me
         step(QUICK).apply(model, context)
 
 
-def test_a_detector_of_another_size_cannot_learn_from_its_teacher(tmp_path: Path) -> None:
-    model, context = student(tmp_path, "detection")
-    context.input = context.input.model_copy(update={"width": 96, "height": 96})
-    with pytest.raises(RecipeError, match="train before the pass input_size"):
-        Distil(QUICK).apply(model, context)
-
-
 def test_a_graph_that_ends_in_labels_teaches_nothing(tmp_path: Path) -> None:
     model, context = student(tmp_path)
     context.output = context.output.model_copy(update={"options": {"layout": "LABELS"}})

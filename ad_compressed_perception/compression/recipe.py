@@ -8,7 +8,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ad_compressed_perception.compression.passes.base import Pass
 from ad_compressed_perception.errors import RecipeError
@@ -30,14 +30,29 @@ class CalibrationSpec(StrictModel):
     stride: int = Field(1, ge=1, description="use every so many-th frame of the source only")
 
 
+class SplitSpec(StrictModel):
+    """Shares of each fifth of the recording, in place of the ratio of the numbers of frames.
+
+    What a search looked at must not give the verdict on what it chose.
+    """
+
+    calibration: float = Field(gt=0.0, lt=1.0, description="share that calibrates, from the beginning")
+    search: float = Field(
+        0.0, ge=0.0, lt=1.0, description="share after it that is left out: a search chose the recipe on it"
+    )
+
+    @model_validator(mode="after")
+    def _leave_some(self) -> SplitSpec:
+        if self.calibration + self.search >= 1.0:
+            raise ValueError("calibration and search leave nothing to verify on: their sum must be below 1")
+        return self
+
+
 class VerifySpec(StrictModel):
     """Frames that the variant is judged on, none of them used for calibration."""
 
     frames: int = Field(100, ge=1, le=100000, description="frames to verify on")
     iou: float = Field(0.5, gt=0.0, le=1.0, description="detection: overlap of a matching pair")
-    labels: list[str] = Field(
-        default_factory=list, description="detection, segmentation: judge on these labels only; all when empty"
-    )
     lateral_tolerance_m: float = Field(
         0.10, gt=0.0, description="planning: lateral offset up to which a path agrees, metres"
     )
@@ -76,6 +91,7 @@ class Recipe(StrictModel):
     passes: list[dict[str, dict[str, Any]]] = Field(min_length=1, description="in this order")
     calibration: CalibrationSpec = Field(default_factory=CalibrationSpec)
     verify: VerifySpec = Field(default_factory=VerifySpec)
+    split: SplitSpec | None = Field(None, description="which parts of the recording serve what")
     backend: str = Field("onnxruntime", description="runtime of the variant")
     options: dict[str, Any] = Field(default_factory=dict, description="the runtime's own options")
     store: Literal["onnx", "packed"] = Field(

@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 
 from ad_compressed_perception.compression.recipe import VerifySpec
 from ad_compressed_perception.errors import RecipeError
-from ad_compressed_perception.errors import RecipeError
 from ad_compressed_perception.manifest import Manifest
 from ad_compressed_perception.metrics.agreement import (
     MatchCounts,
@@ -253,13 +252,6 @@ class SegmentationScore(AgreementScore):
                 "per_class_iou": pooled.per_class_iou,
             },
         )
-
-    def _miou(self, pooled: SegmentationAgreement) -> float:
-        """Return the mean IoU of the labels that count; 1 where neither side has any of them."""
-        if not self._labels:
-            return pooled.miou
-        values = [iou for label, iou in pooled.per_class_iou.items() if label in self._labels]
-        return float(np.mean(values)) if values else 1.0
 
 
 class PlanningScore(AgreementScore):

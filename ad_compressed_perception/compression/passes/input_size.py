@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from math import floor
-from typing import TYPE_CHECKING
+from math import ceil, floor
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -28,24 +28,31 @@ from ad_compressed_perception.compression.passes.graph_edit import (
 from ad_compressed_perception.compression.passes.spatial_constants import Scaling, scale_node
 from ad_compressed_perception.errors import RecipeError
 from ad_compressed_perception.manifest import InputSpec
+from ad_compressed_perception.tasks.geometry import plan_geometry
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 
 class InputSizeOptions(PassOptions):
-    """Options of input_size: width and height, or a factor."""
+    """Options of input_size: width and height, a factor, or the frames' own shape."""
 
     width: int | None = Field(None, ge=8, le=16384, description="pixels; needs height")
     height: int | None = Field(None, ge=8, le=16384, description="pixels; needs width")
     factor: float | None = Field(None, gt=0.0, le=8.0, description="of both sides, instead of the two")
-    multiple_of: int = Field(32, ge=1, le=512, description="what a factor's result is rounded to, pixels")
+    fit: Literal["frames"] | None = Field(
+        None, description="frames: trim the letterbox's padding that no calibration frame needs"
+    )
+    multiple_of: int = Field(
+        32, ge=1, le=512, description="what the result of factor or fit is rounded to, pixels"
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> InputSizeOptions:
         sizes = (self.width is not None) + (self.height is not None)
-        if (self.factor is None) == (sizes == 0) or sizes == 1:
-            raise ValueError("give either factor, or width and height")
+        ways = (self.factor is not None) + (self.fit is not None) + (sizes > 0)
+        if ways != 1 or sizes == 1:
+            raise ValueError("give either factor, or width and height, or fit")
         return self
 
     def size(self, spec: InputSpec) -> tuple[int, int]:
@@ -69,34 +76,69 @@ class InputSize(Pass):
         """Return the resized model; ``context.input`` has the new size.
 
         Raises:
-            RecipeError: the size is the present one already, or the model is quantised.
+            RecipeError: the size is the present one already, ``fit`` on an input without a letterbox, or
+                the model is quantised.
             ModelFileError: an operator holds the network to its size; it is named.
         """
         options: InputSizeOptions = self.options
         spec = context.input
-        width, height = options.size(spec)
+        width, height = fitting_size(context, options.multiple_of) if options.fit else options.size(spec)
         if (width, height) == (spec.width, spec.height):
+            if options.fit:  # a recipe is made for any camera, and this one fills the input
+                context.notes["size"] = f"{width}x{height}, which the frames fill"
+                return model
             raise RecipeError(f"input_size: the input is {width}x{height} already")
         if is_quantised(model):
             raise RecipeError("input_size must come before quantisation: ranges change with the size")
         feeds = next(context.feeds())
-        pin_input_shape(model, spec)
-        before = tensor_shapes(model)
         resized = resized_spec(spec, width, height)
-        _set_input(model, resized)
-        scaling = Scaling(Graph(model), opset_of(model), before, height / spec.height, width / spec.width, [])
-        for node in list(model.graph.node):
-            scale_node(scaling, node)
-        remove_dead(model)
+        edited = resize_graph(model, spec, resized)
         specs = refresh_outputs(model)
         check_model(model, "the resized model")
         context.input = resized
         require_decodable(context, specs)
         run_model(model, _resample(feeds, spec, resized))
-        context.notes.update(
-            size=f"{spec.width}x{spec.height} -> {width}x{height}", edited=list(dict.fromkeys(scaling.edited))
-        )
+        context.notes.update(size=f"{spec.width}x{spec.height} -> {width}x{height}", edited=edited)
         return model
+
+
+def fitting_size(context: PassContext, multiple_of: int) -> tuple[int, int]:
+    """Return the least width and height that hold every calibration frame at its present scale, pixels.
+
+    Raises:
+        RecipeError: the input has no letterbox, hence no padding.
+    """
+    spec = context.input
+    if spec.resize != "letterbox":
+        raise RecipeError(
+            f"input_size: fit trims a letterbox's padding, and this input is filled by {spec.resize}; "
+            "give factor, or width and height"
+        )
+    placed = {plan_geometry(spec, *frame.pixels.shape[1::-1]) for frame in context.pictures()}
+    sides = (
+        (max(g.resized_width for g in placed), spec.width),
+        (max(g.resized_height for g in placed), spec.height),
+    )
+    width, height = (min(limit, ceil(side / multiple_of) * multiple_of) for side, limit in sides)
+    return width, height
+
+
+def resize_graph(model: ModelProto, old: InputSpec, new: InputSpec) -> list[str]:
+    """Give a graph an input of another size, in place; return the labels of the nodes edited.
+
+    Raises:
+        ModelFileError: an operator holds the network to its size; it is named.
+    """
+    pin_input_shape(model, old)
+    before = tensor_shapes(model)
+    _set_input(model, new)
+    scaling = Scaling(
+        Graph(model), opset_of(model), before, new.height / old.height, new.width / old.width, []
+    )
+    for node in list(model.graph.node):
+        scale_node(scaling, node)
+    remove_dead(model)
+    return list(dict.fromkeys(scaling.edited))
 
 
 def resized_spec(spec: InputSpec, width: int, height: int) -> InputSpec:

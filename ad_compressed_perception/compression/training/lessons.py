@@ -23,10 +23,12 @@ from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.errors import DataError
 from ad_compressed_perception.image import Frame, to_bgr8
 from ad_compressed_perception.manifest import InputSpec
+from ad_compressed_perception.tasks.geometry import Geometry
 from ad_compressed_perception.tasks.prepare import Preparer
 
 Advance = Callable[[int, int], None]
-Fit = Callable[[list[NDArray[Any]]], list[NDArray[Any]]]
+Fit = Callable[[list[NDArray[Any]], Geometry, Geometry], list[NDArray[Any]]]
+"""The teacher's answers to a picture as the student should give them; told how either saw the picture."""
 
 
 def alter(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -85,7 +87,7 @@ def prepare_lessons(
     *,
     views: int = 2,
     threads: int = 0,
-    fit: Fit = lambda answers: answers,
+    fit: Fit = lambda answers, asked, shown: answers,
     seed: int = 0,
     advance: Advance = lambda done, total: None,
 ) -> Lessons:
@@ -101,7 +103,7 @@ def prepare_lessons(
         folder: where the arrays are kept.
         views: copies of each picture; the first is unaltered.
         threads: the teacher's; 0 for the runtime's own choice.
-        fit: brings the teacher's answers to the student's output size.
+        fit: brings the teacher's answers to the student's output.
         seed: of the alterations.
         advance: told (done, total).
 
@@ -121,9 +123,10 @@ def prepare_lessons(
             picture = to_bgr8(frame)
             for view in range(views):
                 seen = Frame(picture if view == 0 else alter(picture, rng), "BGR")
-                said = session.infer({name: ask(seen)[0]})
-                fitted = fit([said[output] for output in outputs])
-                tensor = prepare(seen)[0]
+                question, asked = ask(seen)
+                said = session.infer({name: question})
+                tensor, shown = prepare(seen)
+                fitted = fit([said[output] for output in outputs], asked, shown)
                 if inputs is None:
                     inputs = _table(folder / "inputs.npy", total, tensor)
                     answers = [_table(folder / f"answers_{i}.npy", total, a) for i, a in enumerate(fitted)]

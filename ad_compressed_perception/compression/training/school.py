@@ -25,6 +25,7 @@ from torch import Tensor
 from ad_compressed_perception.compression.onnx_file import read_model
 from ad_compressed_perception.compression.passes.base import Advance, PassContext
 from ad_compressed_perception.compression.passes.training_options import TrainingOptions
+from ad_compressed_perception.compression.training.detector_tutor import Tutor, detector_tutor
 from ad_compressed_perception.compression.training.graph_module import GraphModule
 from ad_compressed_perception.compression.training.lessons import Fit, Lessons, prepare_lessons
 from ad_compressed_perception.compression.training.losses import Loss, create_loss
@@ -33,6 +34,7 @@ from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.errors import RecipeError
 from ad_compressed_perception.image import Frame
 from ad_compressed_perception.manifest import OutputSpec
+from ad_compressed_perception.tasks.geometry import Geometry
 from ad_compressed_perception.tasks.prepare import Preparer
 
 _IDLE = ("Transpose", "Identity", "Reshape", "QuantizeLinear", "DequantizeLinear")
@@ -112,11 +114,6 @@ def open_school(model: ModelProto, context: PassContext, options: TrainingOption
         BackendError: the teacher cannot run.
         ModelFileError: the graph cannot be trained.
     """
-    if context.output.decoder == "yolox" and context.input.shape != context.manifest.input.shape:
-        raise RecipeError(
-            "a detector of another input size has other cells than its teacher, so their outputs cannot "
-            "be compared: train before the pass input_size"
-        )
     teacher = read_model(context.baseline)
     names = [value.name for value in teacher.graph.output]
     student = GraphModule(model)
@@ -132,8 +129,12 @@ def open_school(model: ModelProto, context: PassContext, options: TrainingOption
     logits = not ends_in_softmax(model, answered[0])
     base = create_loss(context.output, not logits)
     positions = [student.output_names.index(name) for name in answered]
-    fit = _fit(context, ends_in_softmax(teacher, asked[0]), shapes[answered[0]])
-    lessons = _lessons(context, options, asked, fit)
+    if context.manifest.output.decoder == "yolox":
+        tutor = detector_tutor(context)
+    else:
+        fit = _fit(context, ends_in_softmax(teacher, asked[0]), shapes[answered[0]])
+        tutor = Tutor(context.baseline, context.manifest.input, fit)
+    lessons = _lessons(context, options, asked, tutor)
     _check_shapes(lessons, [shapes[name] for name in answered])
 
     def loss(outputs: Sequence[Tensor], answers: Sequence[Tensor]) -> Tensor:
@@ -168,12 +169,12 @@ def _wanted(output: OutputSpec) -> list[str | None]:
 
 def _fit(context: PassContext, is_probability: bool, shape: tuple[int, ...]) -> Fit:
     if context.manifest.output.decoder != "argmax":
-        return lambda answers: answers
+        return lambda answers, asked, shown: answers
     layout = context.manifest.output.options.get("layout", "NCHW")
     student_layout = context.output.options.get("layout", "NCHW")
     height, width = shape[2:4] if student_layout == "NCHW" else shape[1:3]
 
-    def fit(answers: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    def fit(answers: list[NDArray[Any]], asked: Geometry, shown: Geometry) -> list[NDArray[Any]]:
         scores = np.asarray(answers[0][0], np.float32)
         scores = scores.transpose(1, 2, 0) if layout == "NCHW" else scores
         if not is_probability:
@@ -189,7 +190,7 @@ def _fit(context: PassContext, is_probability: bool, shape: tuple[int, ...]) -> 
     return fit
 
 
-def _lessons(context: PassContext, options: TrainingOptions, asked: list[str], fit: Fit) -> Lessons:
+def _lessons(context: PassContext, options: TrainingOptions, asked: list[str], tutor: Tutor) -> Lessons:
     """Prepare the lessons, or take those of an interrupted run."""
     sources = [open_frames(spec, stride=options.stride) for spec in options.data]
     count = context.frames + sum(len(source) for source in sources)
@@ -208,8 +209,8 @@ def _lessons(context: PassContext, options: TrainingOptions, asked: list[str], f
         return chain.from_iterable(start() for start in rounds)
 
     lessons = prepare_lessons(
-        pictures, count, context.baseline, context.manifest.input, context.input, asked, folder,
-        views=options.views, threads=options.threads, fit=fit, seed=options.seed,
+        pictures, count, tutor.file, tutor.input, context.input, asked, folder,
+        views=options.views, threads=options.threads, fit=tutor.fit, seed=options.seed,
         advance=part(context.advance, 0.0, _LESSONS_SHARE),
     )  # fmt: skip
     done.write_text(json.dumps({"key": key}))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ad_compressed_perception.backends.base import TensorSpec
-from ad_compressed_perception.errors import ModelFileError
+from ad_compressed_perception.errors import ManifestError, ModelFileError
 from ad_compressed_perception.manifest import Manifest, StrictModel
 from ad_compressed_perception.tasks.detection import DetectionDecoder
 
@@ -22,6 +22,9 @@ class YoloxOptions(StrictModel):
 
     strides: list[int] = Field(default_factory=lambda: [8, 16, 32], min_length=1)
     output: str | None = Field(None, description="output tensor; the only output when absent")
+    label_ids: list[int] | None = Field(
+        None, min_length=1, description="which of the manifest's labels the class scores are; all when absent"
+    )
 
 
 class YoloxDecoder(DetectionDecoder):
@@ -35,7 +38,7 @@ class YoloxDecoder(DetectionDecoder):
     def __init__(self, manifest: Manifest) -> None:
         """Lay out the grid cells of the model's input size."""
         super().__init__(manifest)
-        self._classes = len(manifest.labels)
+        self._label_ids = self._checked_ids(manifest)
         self._output: str | None = self.options.output
         cells, strides = [], []
         for stride in self.options.strides:
@@ -46,16 +49,27 @@ class YoloxDecoder(DetectionDecoder):
         self._cells = np.concatenate(cells).astype(np.float32)
         self._strides = np.concatenate(strides).astype(np.float32)[:, None]
 
+    def _checked_ids(self, manifest: Manifest) -> NDArray[np.int64]:
+        ids = self.options.label_ids
+        if ids is None:
+            return np.arange(len(manifest.labels))
+        if len(set(ids)) != len(ids) or min(ids) < 0 or max(ids) >= len(manifest.labels):
+            raise ManifestError(
+                f"model {manifest.name!r}, options of decoder 'yolox': label_ids {ids} must be different "
+                f"numbers of 0..{len(manifest.labels) - 1}"
+            )
+        return np.asarray(ids, np.int64)
+
     def check(self, outputs: tuple[TensorSpec, ...]) -> None:
         """Raise ModelFileError when no output has the shape that grid and labels ask for."""
         tensor = self.find_output(outputs, self._output)
-        wanted = (1, len(self._cells), 5 + self._classes)
+        wanted = (1, len(self._cells), 5 + len(self._label_ids))
         shape = tensor.shape
         fits = len(shape) == 3 and all(size in (None, want) for size, want in zip(shape, wanted, strict=True))
         if not fits:
             raise ModelFileError(
-                f"model {self.model!r}: yolox with {self._classes} labels needs output {list(wanted)}, "
-                f"the file's {tensor.name!r} is {list(shape)}"
+                f"model {self.model!r}: yolox with {len(self._label_ids)} labels needs output "
+                f"{list(wanted)}, the file's {tensor.name!r} is {list(shape)}"
             )
         self._output = tensor.name
 
@@ -67,8 +81,9 @@ class YoloxDecoder(DetectionDecoder):
         # Class scores are at most 1, so objectness alone already rules most cells out.
         likely = np.flatnonzero(raw[:, 4] >= score_threshold)
         rows = raw[likely]
-        class_ids = rows[:, 5:].argmax(axis=1)
-        scores = rows[:, 4] * rows[np.arange(len(rows)), 5 + class_ids]
+        strongest = rows[:, 5:].argmax(axis=1)
+        scores = rows[:, 4] * rows[np.arange(len(rows)), 5 + strongest]
+        class_ids = self._label_ids[strongest]
         strong = (scores >= score_threshold) & np.isfinite(rows[:, :4]).all(axis=1)
         rows, scores, class_ids = rows[strong], scores[strong], class_ids[strong]
         cells, strides = self._cells[likely[strong]], self._strides[likely[strong]]
@@ -76,4 +91,4 @@ class YoloxDecoder(DetectionDecoder):
         # exp(20) is far beyond any picture; without the bound a broken model overflows to inf.
         halves = np.exp(np.minimum(rows[:, 2:4], 20.0)) * strides * 0.5
         boxes = np.concatenate([centres - halves, centres + halves], axis=1)
-        return boxes.astype(np.float32), scores, class_ids.astype(np.int64)
+        return boxes.astype(np.float32), scores, class_ids
