@@ -34,6 +34,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "infer_shapes": "ad_compressed_perception.compression.passes.infer_shapes:InferShapes",
         "input_in_graph": "ad_compressed_perception.compression.passes.input_in_graph:InputInGraph",
         "input_size": "ad_compressed_perception.compression.passes.input_size:InputSize",
+        "keep_labels": "ad_compressed_perception.compression.passes.keep_labels:KeepLabels",
         "output": "ad_compressed_perception.compression.passes.output:Output",
         "palettise": "ad_compressed_perception.compression.passes.palettise:Palettise",
         "prune_channels": "ad_compressed_perception.compression.passes.prune_channels:PruneChannels",
