@@ -65,6 +65,65 @@ def split_frames(
     return chosen
 
 
+def split_by_shares(
+    total: int,
+    counts: tuple[int, int, int],
+    calibration: float,
+    search: float,
+    periods: int = PERIODS,
+) -> tuple[list[int], list[int], list[int]]:
+    """Choose frames for calibration, search and verification by shares of each period.
+
+    As ``split_frames``, but the stretches do not depend on how many frames are taken of each: recipes
+    that calibrate on different numbers of frames keep the same stretches for the other two kinds.
+
+    Args:
+        total: frames there are.
+        counts: how many to choose for calibration, search and verification.
+        calibration: share of each period that may calibrate, from its beginning.
+        search: share after it that a search compares candidates on; the rest verifies.
+        periods: how often the kinds take turns.
+
+    Returns:
+        Ascending indices of the three kinds; no two have one in common.
+
+    Raises:
+        DataError: a kind's stretches have fewer frames than asked for.
+    """
+    chosen: tuple[list[int], list[int], list[int]] = ([], [], [])
+    stretches = _stretches(total, calibration, search, periods)
+    for kind, (count, name) in enumerate(zip(counts, ("calibration", "search", "verification"), strict=True)):
+        room = stretch_capacity(total, calibration, search, kind, periods)
+        if count > room:
+            raise DataError(
+                f"{count} frames for {name} are too many: its share of {total} frames holds {room}; give a "
+                "longer source or ask for fewer (--frames, and verify.frames in the recipe)"
+            )
+        for stretch, part in zip(stretches, _shares(count, periods), strict=True):
+            start, stop = stretch[kind]
+            chosen[kind].extend(_even(start, stop, part))
+    return chosen
+
+
+def stretch_capacity(total: int, calibration: float, search: float, kind: int, periods: int = PERIODS) -> int:
+    """Return how many frames of a kind (0 calibration, 1 search, 2 verification) the shares hold."""
+    return periods * min(
+        stop - start
+        for start, stop in (stretch[kind] for stretch in _stretches(total, calibration, search, periods))
+    )
+
+
+def _stretches(total: int, calibration: float, search: float, periods: int) -> list[list[tuple[int, int]]]:
+    """Return the three kinds' stretches (first frame, frame after the last) of each period."""
+    found = []
+    for period in range(periods):
+        start, stop = total * period // periods, total * (period + 1) // periods
+        first = start + int((stop - start) * calibration)
+        second = start + int((stop - start) * (calibration + search))
+        found.append([(start, first), (first, second), (second, stop)])
+    return found
+
+
 def _shares(count: int, parts: int) -> list[int]:
     return [count * (part + 1) // parts - count * part // parts for part in range(parts)]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ad_compressed_perception.compression.onnx_file import input_name, one_line
 from ad_compressed_perception.compression.passes.base import Feeds, PassContext
 from ad_compressed_perception.compression.recipe import LoadedRecipe
-from ad_compressed_perception.compression.samples import FrameSample, split_frames
+from ad_compressed_perception.compression.samples import FrameSample, split_by_shares, split_frames
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.errors import AdcpError, ModelFileError
 from ad_compressed_perception.host import HostInfo
@@ -51,9 +51,13 @@ def choose_samples(recipe: LoadedRecipe, source: str, frames: int | None) -> Sam
     """Open the source and choose the frames; raise DataError where there are too few."""
     spec = recipe.recipe
     opened = open_frames(source, stride=spec.calibration.stride)
-    calibration, verification = split_frames(
-        len(opened), frames or spec.calibration.frames, spec.verify.frames
-    )
+    counts = (frames or spec.calibration.frames, spec.verify.frames)
+    if spec.split is None:
+        calibration, verification = split_frames(len(opened), *counts)
+    else:
+        calibration, _, verification = split_by_shares(
+            len(opened), (counts[0], 0, counts[1]), spec.split.calibration, spec.split.search
+        )
     sample = FrameSample(opened, calibration)
     return Samples(sample, FrameSample(opened, verification), sample.sha256())
 

@@ -1,0 +1,73 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which of several measured points no other one beats: drop, latency and size, less is better in each.
+
+Differences that repeat measurements would not confirm count as none: the three figures are put on a grid
+of 0.2 points of drop, 3 % of time and 2 % of size. With g the position on the grid,
+
+    a dominates b   when   g(a) <= g(b) in all three and (g(a) < g(b) in one, or
+                           g(a) = g(b) and (latency, size, drop, name) of a is the lesser)
+
+which is a strict order: nothing dominates itself, and what is dominated is dominated by a member of
+the front.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+DROP_STEP = 0.002
+LATENCY_STEP = math.log(1.03)
+SIZE_STEP = math.log(1.02)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measured candidate.
+
+    Attributes:
+        name: its name, unique.
+        drop: loss of the measure, 0..1.
+        latency: any positive measure of time.
+        size: bytes or a ratio of bytes, positive.
+    """
+
+    name: str
+    drop: float
+    latency: float
+    size: float
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Position on the grid of differences that count."""
+        return (
+            round(self.drop / DROP_STEP),
+            round(math.log(self.latency) / LATENCY_STEP),
+            round(math.log(self.size) / SIZE_STEP),
+        )
+
+
+def dominates(one: Point, other: Point) -> bool:
+    """Whether ``one`` is at least as good in all three figures and better in one."""
+    first, second = one.grid, other.grid
+    if first == second:
+        return _tie(one) < _tie(other)
+    return all(a <= b for a, b in zip(first, second, strict=True))
+
+
+def _tie(point: Point) -> tuple[float, float, float, str]:
+    return (point.latency, point.size, point.drop, point.name)
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """Return the points that none dominates, the fastest first."""
+    chosen = [point for point in points if not any(dominates(other, point) for other in points)]
+    return sorted(chosen, key=_tie)
+
+
+def dominator(point: Point, members: Sequence[Point]) -> Point | None:
+    """Return the fastest of ``members`` that dominates a point; None where none does."""
+    found = [member for member in members if dominates(member, point)]
+    return min(found, key=_tie, default=None)
