@@ -29,6 +29,27 @@ class Finding(Enum):
 
 
 @dataclass(frozen=True)
+class AccuracyDrop:
+    """What compression cost on labelled data, with its paired 95 % interval.
+
+    Attributes:
+        metric: the figure, as ``adcp evaluate`` names it.
+        unit: "points" of a share (0.01 is one), or "percent" of the baseline's error.
+        value: above 0 the variant is worse; NaN where undefined.
+        low: lower end of the interval.
+        high: upper end.
+        frames: labelled frames.
+    """
+
+    metric: str
+    unit: str
+    value: float
+    low: float
+    high: float
+    frames: int
+
+
+@dataclass(frozen=True)
 class Measured:
     """The figures a verdict rests on.
 
@@ -45,6 +66,7 @@ class Measured:
         p99_ms: 99th percentile of the variant's inference time.
         size_ratio: variant/baseline ratio of file sizes.
         integer_coverage: share of products run on integers; None where there are none.
+        accuracy: loss of accuracy on labelled data; None where none was given.
     """
 
     drop: float
@@ -59,6 +81,7 @@ class Measured:
     p99_ms: float
     size_ratio: float
     integer_coverage: float | None
+    accuracy: AccuracyDrop | None = None
 
 
 def judge_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
@@ -94,6 +117,32 @@ def frames_needed(frames: int, drop: float, low: float, high: float, limit: floa
     if margin * math.sqrt(_FARFETCHED) < half or margin == 0.0:
         return None
     return max(frames + 1, math.ceil(frames * (half / margin) ** 2))
+
+
+def judge_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str] | None:
+    """Return what became of ``max_accuracy_drop`` and why; None where it was not asked for."""
+    limit, found = accept.max_accuracy_drop, measured.accuracy
+    if limit is None:
+        return None
+    if found is None:
+        return Finding.OPEN, f"max_accuracy_drop {limit:g} was not judged: no labelled data was given"
+    if math.isnan(found.value):
+        return Finding.OPEN, f"{found.metric} is undefined on these {found.frames} labelled frames"
+    said = (
+        f"{found.metric} is worse by {found.value:.2f} {found.unit} on {found.frames} labelled frames "
+        f"(95 % interval {found.low:.2f} to {found.high:.2f})"
+    )
+    if found.high <= limit:
+        return Finding.MET, f"{said}, within the allowed {limit:g}"
+    if found.low > limit:
+        return Finding.FAILED, f"{said}, beyond the allowed {limit:g}"
+    more = frames_needed(found.frames, found.value, found.low, found.high, limit)
+    advice = (
+        f"about {more} labelled frames would settle it"
+        if more is not None
+        else "it lies too near the limit for more frames to settle it"
+    )
+    return Finding.OPEN, f"{said}, around the allowed {limit:g}: {advice}"
 
 
 def judge_speed(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str] | None:
@@ -148,9 +197,8 @@ def judge_limits(accept: AcceptSpec, measured: Measured) -> list[tuple[Finding, 
 def judge(accept: AcceptSpec, measured: Measured) -> Verdict:
     """Return the verdict; its reasons are the terms that decided it, all of them when accepted."""
     findings = [judge_drop(accept, measured)]
-    speed = judge_speed(accept, measured)
-    if speed is not None:
-        findings.append(speed)
+    optional = (judge_accuracy(accept, measured), judge_speed(accept, measured))
+    findings += [finding for finding in optional if finding is not None]
     findings += judge_limits(accept, measured)
     kinds = {finding for finding, _ in findings}
     status: VerdictStatus

@@ -68,6 +68,14 @@ class AcceptSpec(StrictModel):
 
     max_drop: float = Field(0.05, ge=0.0, le=1.0, description="largest loss of agreement with the baseline")
     min_frames: int = Field(20, ge=2, description="fewer telling frames settle nothing about the agreement")
+    max_accuracy_drop: float | None = Field(
+        None,
+        ge=0.0,
+        description="largest loss of accuracy on labelled data: points of mAP or IoU, percent of an error",
+    )
+    accuracy_metric: str | None = Field(
+        None, description="which figure of adcp evaluate that is; map, miou or rmse_rad by default"
+    )
     min_speedup: float | None = Field(
         None, gt=0.0, description="least baseline/variant ratio of median inference times"
     )

@@ -2,6 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a model takes of a process's memory: run as a process of its own by sizes.py.
 
+The peak is the system's own high-water mark (VmHWM in Linux's /proc/self/status), set back to the present
+value before the model is loaded. Where it cannot be set back it is that of the whole process, which the
+libraries alone seldom reach.
+
 Usage: ``python -m ad_compressed_perception.compression.resident FILE BACKEND OPTIONS_JSON``; prints one
 JSON object. The runtime's libraries and pools are in memory before the first reading, put there by a
 model of one operator, and freed memory is given back to the system before each.
@@ -9,6 +13,7 @@ model of one operator, and freed memory is given back to the system before each.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import json
@@ -31,12 +36,15 @@ def main(arguments: list[str]) -> int:
         options["warmup_runs"] = 0
     settled = _wake_up(backend, path, options)
     before = _resident_bytes()
+    _reset_peak()
     session = backend.load(path, options)
     loaded = _resident_bytes()
     session.infer(zero_feeds(session.info.inputs))
     running = _resident_bytes()
+    peak = max(_peak_bytes(), running)
     del settled
-    print(json.dumps({"loaded_bytes": max(0, loaded - before), "running_bytes": max(0, running - before)}))
+    readings = {"loaded_bytes": loaded, "running_bytes": running, "peak_bytes": peak}
+    print(json.dumps({name: max(0, reading - before) for name, reading in readings.items()}))
     return 0
 
 
@@ -64,6 +72,33 @@ def _resident_bytes() -> int:
     if trim is not None:
         trim(0)
     return int(psutil.Process().memory_info().rss)
+
+
+def _reset_peak() -> None:
+    """Let the high-water mark begin anew (Linux; proc(5), clear_refs)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_bytes() -> int:
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        status = ""
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return _process_peak_bytes()
+
+
+def _process_peak_bytes() -> int:
+    """Return the peak of the whole process where there is no /proc."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
 
 
 if __name__ == "__main__":

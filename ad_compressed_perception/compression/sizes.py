@@ -6,7 +6,8 @@
 |------------|------------------------------------------------------------------------------------|
 | stored     | bytes on disk and over the air: the packed file where there is one                 |
 | file       | bytes of the file the runtime reads: the expanded ONNX                             |
-| RAM        | growth of a fresh process when it loads the model, and when it then runs it once   |
+| RAM        | growth of a fresh process when it has loaded the model, when it has run it once,   |
+|            | and the most that it took at any moment of both                                    |
 
 Codebooks and zeros make only the first one small: the runtime computes with whole numbers.
 """
@@ -42,12 +43,14 @@ class Sizes:
             could not be measured. Weights are in it in the runtime's own form, often next to a copy
             reordered for the processor.
         running_bytes: the same after a first inference, with the room for activations.
+        peak_bytes: the most it ever was while loading and running: what the computer must have free.
     """
 
     stored_bytes: int
     file_bytes: int
     loaded_bytes: int | None
     running_bytes: int | None
+    peak_bytes: int | None = None
 
     def as_dict(self) -> dict[str, int | None]:
         """Return the fields for YAML and JSON."""
@@ -62,8 +65,7 @@ def measure_sizes(path: Path, backend: str, options: Mapping[str, Any]) -> Sizes
     """
     expanded = materialise(path)
     stored = path.stat().st_size if is_packed(path) else disk_bytes(path)
-    loaded, running = _resident(expanded, backend, options)
-    return Sizes(stored, disk_bytes(expanded), loaded, running)
+    return Sizes(stored, disk_bytes(expanded), *_resident(expanded, backend, options))
 
 
 def measure_both(
@@ -83,14 +85,14 @@ def disk_bytes(path: Path) -> int:
     return stored_bytes(path) if path.suffix == ".onnx" else path.stat().st_size
 
 
-def _resident(path: Path, backend: str, options: Mapping[str, Any]) -> tuple[int | None, int | None]:
+def _resident(path: Path, backend: str, options: Mapping[str, Any]) -> tuple[int | None, ...]:
     command = [sys.executable, "-m", _CHILD, str(path), backend, json.dumps(dict(options))]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True, stdin=subprocess.DEVNULL
         )
         measured = json.loads(done.stdout.splitlines()[-1])
-        return int(measured["loaded_bytes"]), int(measured["running_bytes"])
+        return tuple(int(measured[key]) for key in ("loaded_bytes", "running_bytes", "peak_bytes"))
     # The figure is a courtesy: whatever keeps a second process from running must not lose a variant.
     except (OSError, subprocess.SubprocessError, ValueError, LookupError, ModelFileError):
-        return None, None
+        return None, None, None

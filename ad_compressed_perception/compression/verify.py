@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ad_compressed_perception.compression.frame_log import FrameLog
 from ad_compressed_perception.compression.passes.base import Advance
 from ad_compressed_perception.compression.samples import FrameSample
 from ad_compressed_perception.compression.scores import (
@@ -19,7 +20,7 @@ from ad_compressed_perception.compression.scores import (
     block_length,
 )
 from ad_compressed_perception.errors import ModelFileError, ResultError
-from ad_compressed_perception.metrics.bootstrap import paired_bootstrap
+from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
 from ad_compressed_perception.pipeline import Pipeline
 from ad_compressed_perception.results import Result
 
@@ -44,6 +45,10 @@ class LatencyFigures:
     baseline_whole_p50_ms: float
     variant_whole_p50_ms: float
     speedup_whole_p50: float
+    speedup_p99_low: float
+    speedup_p99_high: float
+    speedup_whole_p50_low: float
+    speedup_whole_p50_high: float
 
     def as_dict(self) -> dict[str, float]:
         """Return the fields for YAML and JSON."""
@@ -51,11 +56,28 @@ class LatencyFigures:
 
 
 @dataclass(frozen=True)
+class FrameTimes:
+    """Milliseconds of every frame: of the inference, and of the whole way from frame to result."""
+
+    baseline_ms: list[float] = field(default_factory=list)
+    variant_ms: list[float] = field(default_factory=list)
+    baseline_whole_ms: list[float] = field(default_factory=list)
+    variant_whole_ms: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Verification:
-    """What the held-out frames said."""
+    """What the held-out frames said.
+
+    Attributes:
+        agreement: over all of them.
+        latency: percentiles and ratios.
+        times: what these were made of.
+    """
 
     agreement: AgreementFigures
     latency: LatencyFigures
+    times: FrameTimes = field(default_factory=FrameTimes)
 
 
 def verify(
@@ -64,6 +86,7 @@ def verify(
     frames: FrameSample,
     score: AgreementScore,
     advance: Advance = lambda done, total: None,
+    log: FrameLog | None = None,
 ) -> Verification:
     """Run both on every frame, each first on every other one, and compare.
 
@@ -76,6 +99,7 @@ def verify(
         frames: held-out frames, at least one.
         score: the task's measure, empty.
         advance: tells the progress bar (done, total).
+        log: remembers each frame, for slices and pictures.
 
     Raises:
         ModelFileError: the baseline itself gives a result that means nothing.
@@ -115,8 +139,11 @@ def verify(
         for which in (0, 1):
             whole_ms[which].append(around_ms[which] + times_ms[which][-1])
         score.add(reference, judged)
+        if log is not None:
+            log.add(frame, reference, judged, score.differences[-1])
         advance(index + 1, len(frames))
-    return Verification(score.figures(), latency_figures(*times_ms, *whole_ms))
+    times = FrameTimes(*times_ms, *whole_ms)
+    return Verification(score.figures(), latency_figures(*times_ms, *whole_ms), times)
 
 
 def latency_figures(
@@ -127,14 +154,18 @@ def latency_figures(
 ) -> LatencyFigures:
     """Return percentiles and ratios of paired times; the interval draws pairs again in runs."""
     b, v = np.asarray(baseline_ms), np.asarray(variant_ms)
-    low, high = paired_bootstrap(
-        len(b),
-        lambda drawn: float(np.median(b[drawn]) / np.median(v[drawn])),
-        block_length=block_length(len(b)),
-    )
+    whole_b, whole_v = np.asarray(baseline_whole_ms), np.asarray(variant_whole_ms)
+
+    def ratios(drawn: NDArray[np.int64]) -> tuple[float, float, float]:
+        b50, b99 = np.percentile(b[drawn], (50, 99))
+        v50, v99 = np.percentile(v[drawn], (50, 99))
+        return (b50 / v50, b99 / v99, np.median(whole_b[drawn]) / np.median(whole_v[drawn]))
+
+    p50, p99, whole = vector_bootstrap(len(b), ratios, block_length=block_length(len(b)))
     b50, b99 = (float(value) for value in np.percentile(b, (50, 99)))
     v50, v99 = (float(value) for value in np.percentile(v, (50, 99)))
-    whole_b50, whole_v50 = float(np.median(baseline_whole_ms)), float(np.median(variant_whole_ms))
+    whole_b50, whole_v50 = float(np.median(whole_b)), float(np.median(whole_v))
+    whole_ratio = whole_b50 / whole_v50
     return LatencyFigures(
-        b50, b99, v50, v99, b50 / v50, low, high, b99 / v99, whole_b50, whole_v50, whole_b50 / whole_v50
+        b50, b99, v50, v99, b50 / v50, *p50, b99 / v99, whole_b50, whole_v50, whole_ratio, *p99, *whole
     )

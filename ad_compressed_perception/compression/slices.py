@@ -1,0 +1,59 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tenths of the frames that are harder than the rest: a mean over all frames can hide what happens there.
+
+A slice holds the tenth of the frames (rounded up) with the most extreme values of a trait, see
+frame_log.py; among equal values the earlier frame. A trait that no frame has, or that is the same in all
+of them, makes no slice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class SliceRule:
+    """How a slice is chosen.
+
+    Attributes:
+        name: key in the report.
+        title: in words.
+        trait: by which frames are ordered.
+        lowest: whether its smallest values are taken, not its largest.
+    """
+
+    name: str
+    title: str
+    trait: str
+    lowest: bool = False
+
+
+RULES = (
+    SliceRule("darkest", "darkest tenth", "brightness", lowest=True),
+    SliceRule("most_crowded", "most crowded tenth", "crowding"),
+    SliceRule("sharpest_turns", "sharpest turns, a tenth", "turning"),
+)
+
+
+def choose_slices(traits: Mapping[str, NDArray[np.float64]]) -> dict[SliceRule, NDArray[np.int64]]:
+    """Return the slices that there are with their frames' places, ascending.
+
+    Args:
+        traits: trait to (N,) values; NaN where a frame has none.
+    """
+    chosen = {}
+    for rule in RULES:
+        values = np.asarray(traits.get(rule.trait, ()), np.float64)
+        known = np.flatnonzero(~np.isnan(values))
+        if known.size == 0 or np.ptp(values[known]) == 0.0:
+            continue
+        keys = values[known] if rule.lowest else -values[known]
+        order = np.argsort(keys, kind="stable")[: math.ceil(known.size / 10)]
+        chosen[rule] = np.sort(known[order])
+    return chosen
