@@ -13,7 +13,7 @@ import numpy as np
 
 from ad_compressed_perception.accuracy import AccuracyScore, Indices, create_accuracy
 from ad_compressed_perception.backends.base import SessionInfo
-from ad_compressed_perception.data.labelled import LabelledData
+from ad_compressed_perception.data.labelled import LabelledData, LabelledFrame
 from ad_compressed_perception.errors import DataError, ImageError
 from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
 from ad_compressed_perception.pipeline import Pipeline
@@ -123,24 +123,9 @@ def evaluate(
         DataError: the data is for another task, or a frame cannot be read or compared.
     """
     manifest = pipeline.task.manifest
-    if data.task != manifest.task:
-        raise DataError(
-            f"data for {data.task} cannot evaluate {manifest.name!r}, which is for {manifest.task}"
-        )
     settings = pipeline.task.settings.model_dump()
     chosen = tuple(range(len(data)) if indices is None else indices)
-    score = create_accuracy(data, settings.get("max_detections", 100))
-    for item in data.items(chosen):
-        try:
-            result, _ = pipeline.run(item.frame)
-        except ImageError as cause:
-            raise DataError(f"frame {chosen[score.samples]} of {data.describe}: {cause}") from cause
-        score.add(result, item.truth)
-        if progress is not None:
-            progress(score.samples)
-    if score.samples == 0:
-        raise DataError(f"{data.describe}: no frame to evaluate")
-    score.finish()
+    score = collect(pipeline, data, chosen, progress)
     block = score.block_length() if data.is_series else 1
     intervals = vector_bootstrap(score.samples, score.figures, score.resamples, seed, LEVEL, block)
     figures = {
@@ -162,6 +147,47 @@ def evaluate(
         notes=[*data.notes, *score.notes()],
         score=score,
     )
+
+
+def collect(
+    pipeline: Pipeline,
+    data: LabelledData,
+    indices: Sequence[int],
+    progress: Callable[[int], None] | None = None,
+    watch: Callable[[LabelledFrame], None] | None = None,
+) -> AccuracyScore:
+    """Run a variant over labelled frames and return its score, finished.
+
+    Args:
+        pipeline: the loaded variant; its task's settings apply as they are.
+        data: labelled frames of its task.
+        indices: which of them, ascending.
+        progress: called with the number of frames done.
+        watch: called with every frame.
+
+    Raises:
+        DataError: as evaluate.
+    """
+    manifest = pipeline.task.manifest
+    if data.task != manifest.task:
+        raise DataError(
+            f"data for {data.task} cannot evaluate {manifest.name!r}, which is for {manifest.task}"
+        )
+    score = create_accuracy(data, pipeline.task.settings.model_dump().get("max_detections", 100))
+    for item in data.items(indices):
+        try:
+            result, _ = pipeline.run(item.frame)
+        except ImageError as cause:
+            raise DataError(f"frame {indices[score.samples]} of {data.describe}: {cause}") from cause
+        score.add(result, item.truth)
+        if watch is not None:
+            watch(item)
+        if progress is not None:
+            progress(score.samples)
+    if score.samples == 0:
+        raise DataError(f"{data.describe}: no frame to evaluate")
+    score.finish()
+    return score
 
 
 def compare(reference: EvaluationResult, candidate: EvaluationResult, seed: int = 0) -> dict[str, Figure]:

@@ -14,6 +14,7 @@ from ad_compressed_perception.compression.onnx_file import input_name, one_line
 from ad_compressed_perception.compression.passes.base import Feeds, PassContext
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.samples import FrameSample, split_by_shares, split_frames
+from ad_compressed_perception.compression.snapshots import Snapshots
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.errors import AdcpError, ModelFileError
 from ad_compressed_perception.host import HostInfo
@@ -71,8 +72,20 @@ def run_passes(
     scratch: Path,
     checkpoints: Path,
     progress: Progress,
+    snapshots: Snapshots | None = None,
 ) -> tuple[list[PassRecord], ModelProto, Manifest]:
     """Apply a recipe's passes in order; raise AdcpError naming the pass that failed.
+
+    Args:
+        model: may be changed in place.
+        recipe: names the passes and the terms of verification.
+        manifest: the model's.
+        samples: the frames.
+        host: the processor at hand.
+        scratch: for temporary files.
+        checkpoints: where long passes keep what they have.
+        progress: told how far it is.
+        snapshots: gets the model at the moments that the report asks about.
 
     Returns:
         What each pass did, the model, and the manifest with the input and output it has now.
@@ -98,6 +111,8 @@ def run_passes(
             advance=lambda done, total, label=label: progress(label, done, total),  # type: ignore[misc]
         )
         progress(label, 0, 1)
+        if snapshots is not None:
+            snapshots.before(step, model, manifest)
         start, before = perf_counter(), len(model.graph.node)
         try:
             model = step.apply(model, context)
@@ -110,6 +125,8 @@ def run_passes(
                 f"pass {step.name} failed: {type(error).__name__}: {one_line(error)}"
             ) from error
         manifest = manifest.model_copy(update={"input": context.input, "output": context.output})
+        if snapshots is not None:
+            snapshots.after(step, model, manifest)
         after = len(model.graph.node)
         records.append(PassRecord(step.name, perf_counter() - start, before, after, context.notes))
         progress(label, 1, 1)

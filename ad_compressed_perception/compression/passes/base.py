@@ -80,6 +80,10 @@ class Pass(ABC):
 
     name: ClassVar[str]
     options_type: ClassVar[type[PassOptions]] = PassOptions
+    cleans: ClassVar[bool] = False
+    """Whether it leaves what the model computes as it is; the report tells the speed such passes bring."""
+    rounds: ClassVar[bool] = False
+    """Whether it gives numbers fewer bits; the report tells the noise that this adds, layer by layer."""
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         """Validate the options; raise RecipeError naming the wrong key and the known ones."""

@@ -48,6 +48,7 @@ class CastFloat16(Pass):
     """Turns a single precision graph into half precision; inputs and outputs stay as they are."""
 
     name = "cast_float16"
+    rounds = True
     options_type = CastFloat16Options
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:

@@ -25,6 +25,7 @@ class FlushDenormals(Pass):
     """
 
     name = "flush_denormals"
+    cleans = True
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the model with the weights zeroed; the notes say how many.

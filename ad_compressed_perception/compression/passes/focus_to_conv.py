@@ -126,6 +126,7 @@ class FocusToConv(Pass):
     """Replaces space-to-depth stems, as in YOLOX and early YOLOv5, by one convolution each."""
 
     name = "focus_to_conv"
+    cleans = True
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the rewritten model.

@@ -18,6 +18,7 @@ class InferShapes(Pass):
     """Runs ONNX's shape inference, strictly, with constants followed through shape arithmetic."""
 
     name = "infer_shapes"
+    cleans = True
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the model with shapes; raise ModelFileError where they contradict each other."""

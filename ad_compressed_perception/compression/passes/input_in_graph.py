@@ -64,6 +64,7 @@ class InputInGraph(Pass):
     """Moves normalisation, layout and colour order from the preparation into the network."""
 
     name = "input_in_graph"
+    cleans = True
     options_type = InputInGraphOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:

@@ -62,6 +62,7 @@ class Palettise(Pass):
     """Replaces weights by the entries of small codebooks."""
 
     name = "palettise"
+    rounds = True
     options_type = PalettiseOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:

@@ -32,6 +32,7 @@ class QuantizeAware(Distil):
     """Trains the integer weights and biases of a Q/DQ graph."""
 
     name = "quantize_aware"
+    rounds = True
     options_type = QuantizeAwareOptions
 
     def _check(self, model: ModelProto) -> None:

@@ -49,6 +49,7 @@ class QuantizeDynamicMatmul(Pass):
     """Quantises MatMul, Gemm and LSTM with stored weights; a GRU's weights are stored in 8 bits."""
 
     name = "quantize_dynamic_matmul"
+    rounds = True
     options_type = QuantizeDynamicMatmulOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:

@@ -69,6 +69,7 @@ class QuantizeInt8(Pass):
     """Turns a float graph into one that computes with 8-bit integers."""
 
     name = "quantize_int8"
+    rounds = True
     options_type = QuantizeInt8Options
     activations: ClassVar[Literal["QUInt8", "QUInt16"]] = "QUInt8"
     """ONNX Runtime's name of the activations' type."""

@@ -50,6 +50,7 @@ class QuantizeWeights(Pass):
     """Stores the weights of products as int8 with a DequantizeLinear before each use."""
 
     name = "quantize_weights"
+    rounds = True
     options_type = QuantizeWeightsOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:

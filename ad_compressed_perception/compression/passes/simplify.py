@@ -30,6 +30,7 @@ class Simplify(Pass):
     """Cleans the graph with onnxslim and checks on a calibration frame that the numbers stayed."""
 
     name = "simplify"
+    cleans = True
     options_type = SimplifyOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:

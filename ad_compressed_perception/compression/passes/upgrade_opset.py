@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # The file format's version that each operator version needs at least; ONNX, docs/Versioning.md.
 _LEAST_IR = ((9, 4), (11, 6), (12, 7), (15, 8), (19, 9), (21, 10))
 
+# The first opset in which Resize says where its samples lie; before, there was one way.
+_RESIZE_CHOICES = 11
+
 
 class UpgradeOpsetOptions(PassOptions):
     """Options of upgrade_opset."""
@@ -33,6 +36,7 @@ class UpgradeOpset(Pass):
     """Converts to a later operator version and checks that the numbers stayed."""
 
     name = "upgrade_opset"
+    cleans = True
     options_type = UpgradeOpsetOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
@@ -51,6 +55,8 @@ class UpgradeOpset(Pass):
                     f"{before} to {options.to}: {one_line(error)}; export the model anew with opset "
                     f"{options.to}"
                 ) from error
+            if before < _RESIZE_CHOICES:
+                context.notes["kept_sampling"] = _keep_sampling(converted)
             _raise_ir(converted)
             check_model(converted, f"the model at opset {options.to}")
             context.notes["largest_difference"] = require_same(
@@ -59,6 +65,25 @@ class UpgradeOpset(Pass):
             model = converted
         _raise_ir(model)
         return model
+
+
+def _keep_sampling(model: ModelProto) -> int:
+    """Say in each Resize how Upsample (to opset 9) and Resize (opset 10) sampled; return how many.
+
+    They took ``x_in = x_out / scale`` and the nearest pixel to the left (ONNX, docs/Changelog.md, Upsample-9
+    and Resize-10). The converter leaves the attributes out, and the later default is another one.
+    """
+    from onnx import helper
+
+    resizes = [node for node in model.graph.node if node.op_type == "Resize"]
+    for node in resizes:
+        given = {attribute.name: attribute for attribute in node.attribute}
+        if "coordinate_transformation_mode" not in given:
+            node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+        if "mode" not in given or given["mode"].s == b"nearest":
+            if "nearest_mode" not in given:
+                node.attribute.append(helper.make_attribute("nearest_mode", "floor"))
+    return len(resizes)
 
 
 def _raise_ir(model: ModelProto) -> None:
