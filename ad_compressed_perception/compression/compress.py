@@ -74,7 +74,7 @@ def compress_model(
     try:
         host = read_host()
         with staging(target.folder) as scratch:
-            checkpoints = _checkpoints(target, chosen, recipe, samples)
+            checkpoints = checkpoint_folder(target, chosen, recipe, samples)
             records, model, changed = run_passes(
                 model, recipe, manifest, samples, host, scratch, checkpoints, progress
             )
@@ -132,7 +132,7 @@ def compress_model(
     )  # fmt: skip
 
 
-def _checkpoints(target: Manifest, name: str, recipe: LoadedRecipe, samples: Samples) -> Path:
+def checkpoint_folder(target: Manifest, name: str, recipe: LoadedRecipe, samples: Samples) -> Path:
     """Folder of the checkpoints that belong to this model, recipe and choice of frames, no other."""
     baseline = target.variant(target.baseline).sha256
     key = hashlib.sha256(f"{baseline}{recipe.sha256}{samples.sha256}".encode()).hexdigest()
