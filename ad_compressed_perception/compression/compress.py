@@ -75,14 +75,22 @@ def compress_model(
         host = read_host()
         with staging(target.folder) as scratch:
             checkpoints = checkpoint_folder(target, chosen, recipe, samples)
+            runtime = backend or recipe.recipe.backend
+            options = recipe.recipe.options if runtime == recipe.recipe.backend else {}
             records, model, changed = run_passes(
-                model, recipe, manifest, samples, host, scratch, checkpoints, progress
+                model,
+                recipe,
+                manifest,
+                samples,
+                host,
+                scratch,
+                checkpoints,
+                progress,
+                runtime=(runtime, options),
             )
             provenance = _provenance(manifest, recipe, samples, host)
             suffix = SUFFIX if recipe.recipe.store == "packed" else ".onnx"
             built = _write(model, provenance, scratch / f"variant{suffix}")
-            runtime = backend or recipe.recipe.backend
-            options = recipe.recipe.options if runtime == recipe.recipe.backend else {}
             progress("load", 0, 1)
             variant = _load(changed, built, chosen, runtime, options)
             try:

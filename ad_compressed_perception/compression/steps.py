@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -73,6 +73,7 @@ def run_passes(
     checkpoints: Path,
     progress: Progress,
     snapshots: Snapshots | None = None,
+    runtime: tuple[str, Mapping[str, Any]] | None = None,
 ) -> tuple[list[PassRecord], ModelProto, Manifest]:
     """Apply a recipe's passes in order; raise AdcpError naming the pass that failed.
 
@@ -86,6 +87,7 @@ def run_passes(
         checkpoints: where long passes keep what they have.
         progress: told how far it is.
         snapshots: gets the model at the moments that the report asks about.
+        runtime: backend and options that the variant is to run on; None for the recipe's.
 
     Returns:
         What each pass did, the model, and the manifest with the input and output it has now.
@@ -108,6 +110,7 @@ def run_passes(
             scratch=folder,
             checkpoints=checkpoints / folder.name,
             verify=recipe.recipe.verify,
+            runtime=runtime or (recipe.recipe.backend, recipe.recipe.options),
             advance=lambda done, total, label=label: progress(label, done, total),  # type: ignore[misc]
         )
         progress(label, 0, 1)

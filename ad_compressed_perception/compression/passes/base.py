@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from numpy.typing import NDArray
@@ -57,6 +58,7 @@ class PassContext:
         notes: facts for the report, written by the pass.
         verify: the recipe's terms of comparison, for passes that measure in the task's own way; None
             for the default ones.
+        runtime: backend that the variant is to run on, and its options; for passes that measure speed.
         advance: tells the progress bar (done, total).
     """
 
@@ -72,6 +74,7 @@ class PassContext:
     checkpoints: Path
     notes: dict[str, Any] = field(default_factory=dict)
     verify: VerifySpec | None = None
+    runtime: tuple[str, Mapping[str, Any]] = ("onnxruntime", MappingProxyType({}))
     advance: Advance = lambda done, total: None
 
 
