@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -78,11 +78,23 @@ class DrawingCamera:
 
 @dataclass(frozen=True)
 class Panel:
-    """One variant's result with the two lines written above it."""
+    """One variant's result with the two lines written above it.
+
+    Attributes:
+        result: in the source frame's pixels.
+        title: first line.
+        details: second line.
+        reference: where given, what differs between it and ``result`` is drawn instead of ``result``.
+    """
 
     result: Result
     title: str
     details: str
+    reference: Result | None = None
+
+
+DrawDifference = Callable[[Picture, Result, Result, "DrawingCamera | None"], Picture]
+"""Draws what differs between two results: picture, reference, result, camera."""
 
 
 def draw_result(bgr: Picture, result: Result, camera: DrawingCamera | None = None) -> Picture:
@@ -105,7 +117,7 @@ def draw_detections(bgr: Picture, detections: Detections) -> Picture:
         colour = PALETTE_BGR[class_id % len(PALETTE_BGR)]
         cv2.rectangle(canvas, (left, top), (right, bottom), colour, thickness)
         text = f"{detections.labels[class_id]} {detections.scores[index]:.2f}"
-        _tag(canvas, text, left, top, colour)
+        draw_tag(canvas, text, left, top, colour)
     return canvas
 
 
@@ -137,21 +149,32 @@ def draw_trajectory(
 ) -> Picture:
     """Draw the strip of road the vehicle would cover and write the steering-wheel angle."""
     canvas = bgr.copy()
-    height, width = bgr.shape[:2]
+    draw_path(canvas, trajectory, camera, PALETTE_BGR[2], half_width_m)
+    draw_tag(canvas, describe_steering(trajectory), 8, 26, PALETTE_BGR[2])
+    return canvas
+
+
+def draw_path(
+    canvas: Picture,
+    trajectory: Trajectory,
+    camera: DrawingCamera,
+    colour: tuple[int, int, int],
+    half_width_m: float = 0.9,
+) -> None:
+    """Draw the strip of road of a path into a picture, in place."""
+    height, width = canvas.shape[:2]
     centre, heading = _dense_path(trajectory)
     normal = np.stack([-np.sin(heading), np.cos(heading)], axis=1) * half_width_m
     edges = [camera.project(centre + side * normal, width, height) for side in (1.0, -1.0)]
     if min(len(edge) for edge in edges) >= 2:
         outline = _pixels(np.concatenate([edges[0], edges[1][::-1]]))
         strip = canvas.copy()
-        cv2.fillPoly(strip, [outline], PALETTE_BGR[2])
+        cv2.fillPoly(strip, [outline], colour)
         canvas[:] = cv2.addWeighted(canvas, 0.6, strip, 0.4, 0.0)
         for edge in edges:
-            cv2.polylines(canvas, [_pixels(edge)], False, PALETTE_BGR[2], 2, cv2.LINE_AA)
+            cv2.polylines(canvas, [_pixels(edge)], False, colour, 2, cv2.LINE_AA)
         middle = _pixels(camera.project(centre, width, height))
         cv2.polylines(canvas, [middle], False, _WHITE, 2, cv2.LINE_AA)
-    _tag(canvas, describe_steering(trajectory), 8, 26, PALETTE_BGR[2])
-    return canvas
 
 
 def describe_steering(trajectory: Trajectory) -> str:
@@ -189,6 +212,7 @@ def side_by_side(
     headline: str,
     panel_width: int = 640,
     camera: DrawingCamera | None = None,
+    difference: DrawDifference | None = None,
 ) -> Picture:
     """Return one picture: headline, then the frame once a panel with its captions and result.
 
@@ -198,6 +222,7 @@ def side_by_side(
         headline: one line over everything.
         panel_width: width each copy of the frame is scaled to; keeps the aspect ratio.
         camera: assumed for drawing paths.
+        difference: draws the panels that have a reference.
 
     Returns:
         (headline + captions + scaled height + legend, panels * panel_width + gaps, 3) uint8.
@@ -215,9 +240,13 @@ def side_by_side(
         top = _HEADLINE_HEIGHT + _CAPTION_HEIGHT
         _write(canvas, panel.title, (left + 8, _HEADLINE_HEIGHT + 17), 0.55, 2)
         _write(canvas, panel.details, (left + 8, _HEADLINE_HEIGHT + 37), 0.48, 1)
-        drawn = draw_result(frame, _scaled(panel.result, scale, size), camera)
+        result = _scaled(panel.result, scale, size)
+        if panel.reference is not None and difference is not None:
+            drawn = difference(frame, _scaled(panel.reference, scale, size), result, camera)
+        else:
+            drawn = draw_result(frame, result, camera)
         canvas[top : top + size[1], left : left + panel_width] = drawn
-        if isinstance(panel.result, LabelMask):
+        if isinstance(panel.result, LabelMask) and panel.reference is None:
             _draw_legend(canvas, panel.result.labels, left + 8, top + size[1] + 5)
     return canvas
 
@@ -257,7 +286,7 @@ def _pixels(points: NDArray[np.float64]) -> NDArray[np.int32]:
     return np.clip(np.rint(points), -16000, 16000).astype(np.int32).reshape(-1, 1, 2)
 
 
-def _tag(canvas: Picture, text: str, left: int, bottom: int, colour: tuple[int, int, int]) -> None:
+def draw_tag(canvas: Picture, text: str, left: int, bottom: int, colour: tuple[int, int, int]) -> None:
     """Write text on a filled tag whose lower left corner is given, kept inside the picture."""
     (width, height), below = cv2.getTextSize(text, _FONT, 0.5, 1)
     left = int(np.clip(left, 0, max(0, canvas.shape[1] - width - 4)))

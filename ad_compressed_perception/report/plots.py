@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ad_compressed_perception.report.canvas import draw_distribution, look, new_figure, save_figure
 from ad_compressed_perception.report.series import AGREEMENT_AXES, TaskSeries
 from ad_compressed_perception.timing import STAGES
 
-# Okabe and Ito's palette: distinguishable with every common colour vision.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINE_STYLES = ("-", "--", "-.", ":")
 STAGE_COLOURS = {
     "transport_age": "#999999",
     "queue_wait": "#F0E442",
@@ -35,17 +33,7 @@ STAGE_WORDS = {
     "post": "post (output to result)",
     "publish": "publish",
 }
-_DPI = 110
 _SMOOTHING_FRAMES = 15
-_STYLE: Any = {
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.alpha": 0.3,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
 def write_plots(series: Mapping[str, TaskSeries], folder: Path) -> list[Path]:
@@ -68,23 +56,23 @@ def plot_latency(series: Mapping[str, TaskSeries], path: Path) -> Path:
     A point (x, y) of a curve says that y of the frames took at most x. Circles mark p50, diamonds p99.
     The axis ends a little beyond the highest p99; the legend names the maximum, which may lie outside.
     """
-    figure, axes = _figure(len(series), 2, width=11.0, row_height=3.1)
+    figure, axes = new_figure(len(series), 2, width=11.0, row_height=3.1)
     for row, (task, one) in enumerate(series.items()):
         for column, (stage, words) in enumerate((("infer", "inference"), ("end_to_end", "end to end"))):
             axis = axes[row, column]
             values = {name: np.sort(one.stage_ms(name, stage)) for name in one.timings}
-            _draw_ecdf(axis, {name: value for name, value in values.items() if value.size})
+            draw_distribution(axis, {name: value for name, value in values.items() if value.size})
             axis.set_title(f"{task}: {words}", loc="left", fontweight="bold")
             axis.set_xlabel("milliseconds a frame")
             if column == 0:
                 axis.set_ylabel("share of frames done")
-    return _save(figure, path, "Latency, every frame (circle: p50, diamond: p99)")
+    return save_figure(figure, path, "Latency, every frame (circle: p50, diamond: p99)")
 
 
 def plot_stages(series: Mapping[str, TaskSeries], path: Path) -> Path:
     """Draw the mean milliseconds of each stage as stacked bars, which add up to the mean end to end."""
     names = [(task, variant) for task, one in series.items() for variant in one.timings]
-    figure, axes = _figure(1, 1, width=11.0, row_height=1.9 + 0.5 * len(names))
+    figure, axes = new_figure(1, 1, width=11.0, row_height=1.9 + 0.5 * len(names))
     axis = axes[0, 0]
     places: list[float] = []
     texts: list[str] = []
@@ -106,12 +94,12 @@ def plot_stages(series: Mapping[str, TaskSeries], path: Path) -> Path:
     axis.set_xlabel("mean milliseconds a frame")
     handles = _stage_handles()
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    return _save(figure, path, "Where the time of a frame goes")
+    return save_figure(figure, path, "Where the time of a frame goes")
 
 
 def plot_agreement(series: Mapping[str, TaskSeries], path: Path) -> Path:
     """Draw how well each compressed variant agrees with the baseline, frame by frame."""
-    figure, axes = _figure(len(series), 1, width=11.0, row_height=2.6)
+    figure, axes = new_figure(len(series), 1, width=11.0, row_height=2.6)
     for row, (task, one) in enumerate(series.items()):
         axis = axes[row, 0]
         what = AGREEMENT_AXES[task]
@@ -121,7 +109,7 @@ def plot_agreement(series: Mapping[str, TaskSeries], path: Path) -> Path:
             values = np.array([value for _, value in points], dtype=np.float64)
             order = np.argsort(stamps)
             seconds = (stamps[order] - one.first_stamp_ns) / 1e9
-            colour, line = _look(names.index(name) if name in names else 1)
+            colour, line = look(names.index(name) if name in names else 1)
             axis.plot(seconds, values[order], ".", color=colour, alpha=0.35, markersize=4)
             median = float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")
             axis.plot(
@@ -144,7 +132,7 @@ def plot_agreement(series: Mapping[str, TaskSeries], path: Path) -> Path:
         axis.margins(x=0.01)
         axis.legend(loc="best", frameon=True, framealpha=0.85, fontsize=9)
     axes[-1, 0].set_xlabel("seconds since the first frame")
-    return _save(
+    return save_figure(
         figure,
         path,
         f"Agreement with the baseline (dots: frames; line: mean of {_SMOOTHING_FRAMES} frames; "
@@ -154,38 +142,6 @@ def plot_agreement(series: Mapping[str, TaskSeries], path: Path) -> Path:
 
 def _has_frames(one: TaskSeries) -> bool:
     return any(one.stage_ms(name, "infer") for name in one.timings)
-
-
-def _look(index: int) -> tuple[str, str]:
-    return COLOURS[index % len(COLOURS)], LINE_STYLES[index % len(LINE_STYLES)]
-
-
-def _draw_ecdf(axis: Any, values: Mapping[str, NDArray[np.float64]]) -> None:
-    right = 0.0
-    for index, (name, sorted_ms) in enumerate(values.items()):
-        colour, line = _look(index)
-        p50, p99 = (float(np.percentile(sorted_ms, q)) for q in (50, 99))
-        share = np.arange(1, sorted_ms.size + 1) / sorted_ms.size
-        axis.step(
-            np.concatenate([sorted_ms[:1], sorted_ms]),
-            np.concatenate([[0.0], share]),
-            where="post",
-            color=colour,
-            linestyle=line,
-            linewidth=1.8,
-            label=f"{name}: p50 {p50:.1f}, p99 {p99:.1f}, max {sorted_ms[-1]:.1f} ms",
-        )
-        axis.plot(p50, 0.5, "o", color=colour, markersize=7, markeredgecolor="white")
-        axis.plot(p99, 0.99, "D", color=colour, markersize=7, markeredgecolor="white")
-        right = max(right, p99)
-    if not values:
-        return
-    left = min(float(sorted_ms[0]) for sorted_ms in values.values())
-    margin = max((right - left) * 0.12, 1e-3)
-    axis.set_xlim(left - margin / 2, right + margin)
-    axis.set_ylim(0.0, 1.03)
-    axis.yaxis.set_major_formatter(lambda value, _: f"{value * 100:.0f} %")
-    axis.legend(loc="lower right", frameon=True, framealpha=0.85, fontsize=9)
 
 
 def _draw_stage_bar(axis: Any, place: float, one: TaskSeries, variant: str) -> float:
@@ -218,21 +174,3 @@ def _running_mean(values: NDArray[np.float64], frames: int) -> NDArray[np.float6
     mean = np.full(values.shape, np.nan)
     np.divide(total, count, out=mean, where=count > 0.5)
     return mean
-
-
-def _figure(rows: int, columns: int, *, width: float, row_height: float) -> tuple[Any, Any]:
-    # Figures are made without pyplot: no global state, and no display is ever looked for.
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(width, rows * row_height + 0.5), layout="constrained")
-        FigureCanvasAgg(figure)
-        return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def _save(figure: Any, path: Path, title: str) -> Path:
-    figure.suptitle(title, fontsize=12)
-    figure.savefig(path, dpi=_DPI)
-    return path

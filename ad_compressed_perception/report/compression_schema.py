@@ -1,0 +1,267 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""report.json of a compression, schema "adcp-compression/1": what a variant is, and what it is worth.
+
+Plots and Markdown are made from this document alone. A figure that could not be measured is null, never
+NaN. docs/compression_report_schema.md and docs/adcp-compression-1.schema.json are made from these models:
+``python -m ad_compressed_perception.report.schema_docs docs``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from pydantic import ConfigDict, Field
+
+from ad_compressed_perception.manifest import CalibrationRecord, StrictModel, TaskName, Verdict
+from ad_compressed_perception.report.schema import Count, Figure, Host
+
+SCHEMA: Final = "adcp-compression/1"
+
+
+class Interval(StrictModel):
+    """A figure with its 95 % interval."""
+
+    value: Figure = Field(default=None, description="as measured on all frames")
+    low: Figure = Field(default=None, description="lower end of the interval")
+    high: Figure = Field(default=None, description="upper end of the interval")
+
+
+class Pair(StrictModel):
+    """A figure of baseline and variant."""
+
+    baseline: Figure = None
+    variant: Figure = None
+    ratio: Figure = Field(default=None, description="variant / baseline")
+
+
+class Runner(StrictModel):
+    """One of the two files and what runs it."""
+
+    name: str = Field(description="the variant's name in the manifest")
+    sha256: str = Field(description="of the file")
+    backend: str = Field(description="runtime")
+    provider: str = Field(description="device or execution provider that ran it")
+    precision: str = Field(description="of the products as executed: fp32, bf16, fp16, int8 or mixed")
+    threads: Count = Field(description="inside one inference; 0: the runtime's choice")
+    options: dict[str, Any] = Field(default_factory=dict, description="the runtime's own options")
+    input_width: Count = Field(description="pixels")
+    input_height: Count = Field(description="pixels")
+
+
+class Gate(StrictModel):
+    """What the accept gate said."""
+
+    words: str = Field(description="accepted, rejected(reason) or inconclusive(need more frames)")
+    verdict: Verdict
+    terms: dict[str, Any] = Field(default_factory=dict, description="the recipe's accept terms")
+
+
+class Costs(StrictModel):
+    """What both take. Bytes on disk, bytes of memory, work on paper."""
+
+    stored_bytes: Pair = Field(description="file as kept and sent")
+    file_bytes: Pair = Field(description="file the runtime reads")
+    loaded_bytes: Pair = Field(description="memory after loading, in a process of its own")
+    running_bytes: Pair = Field(description="memory after a first inference")
+    peak_bytes: Pair = Field(description="most memory while loading and running")
+    macs: Pair = Field(description="multiply-accumulates of one inference, counted on the file")
+    parameters: Pair = Field(description="elements of weights, biases and other float constants")
+
+
+class Coverage(StrictModel):
+    """Convolutions and matrix products of the graph that the runtime executes."""
+
+    integer: Count = Field(description="how many run as integer kernels")
+    compute: Count = Field(description="how many there are")
+    share: Figure = Field(default=None, description="integer / compute; null without any")
+    precisions: dict[str, Count] = Field(default_factory=dict, description="precision to count")
+
+
+class Timing(StrictModel):
+    """Times of one stage of both, measured in turns on the same frames."""
+
+    baseline_p50_ms: Figure = Field(default=None, description="median")
+    baseline_p99_ms: Figure = Field(default=None, description="99th percentile")
+    variant_p50_ms: Figure = Field(default=None, description="median")
+    variant_p99_ms: Figure = Field(default=None, description="99th percentile")
+    speedup_p50: Interval = Field(description="baseline / variant of the medians: above 1 it is faster")
+    speedup_p99: Interval | None = Field(default=None, description="of the 99th percentiles")
+
+
+class Latency(StrictModel):
+    """How fast both are."""
+
+    frames: Count = Field(description="pairs of measurements")
+    infer: Timing = Field(description="inference alone")
+    whole: Timing = Field(description="from camera frame to result: prepare, infer, decode")
+
+
+class AgreementSlice(StrictModel):
+    """Agreement on a tenth of the frames that is harder than the rest."""
+
+    name: str
+    title: str = Field(description="in words")
+    trait: str = Field(description="what the frames were ordered by")
+    frames: Count
+    score: Figure = Field(default=None, description="agreement, 0..1")
+    drop: Interval = Field(description="1 - agreement")
+
+
+class Agreement(StrictModel):
+    """The variant's results against the baseline's on held-out frames without labels."""
+
+    measure: str = Field(description="what was measured, in words")
+    score: Figure = Field(default=None, description="agreement, 0..1")
+    drop: Interval = Field(description="1 - agreement")
+    frames: Count = Field(description="frames compared")
+    telling_frames: Count = Field(description="frames that could have shown a difference")
+    failed_frames: Count = Field(description="frames on which the variant gave no result")
+    difference_unit: str = Field(description="what frames are ranked by, in words")
+    details: dict[str, Any] = Field(default_factory=dict, description="the task's other figures")
+    slices: list[AgreementSlice] = Field(default_factory=list)
+    worst_slice: str | None = Field(default=None, description="name of the slice with the largest drop")
+
+
+class LabelledFigure(StrictModel):
+    """One figure of accuracy of both."""
+
+    baseline: Interval
+    variant: Interval
+    drop: Interval = Field(description="how much worse the variant is, paired by frame")
+    unit: Literal["points", "percent"] = Field(
+        description="points: 100 times the difference; percent: of the baseline's error"
+    )
+
+
+class AccuracySlice(StrictModel):
+    """Accuracy on a tenth of the labelled frames that is harder than the rest."""
+
+    name: str
+    title: str = Field(description="in words")
+    trait: str = Field(description="what the frames were ordered by")
+    frames: Count
+    figures: dict[str, LabelledFigure]
+
+
+class Accuracy(StrictModel):
+    """Both against the labels."""
+
+    data: str = Field(description="where the labelled frames come from")
+    frames: Count
+    metric: str = Field(description="the figure that the gate judges")
+    figures: dict[str, LabelledFigure] = Field(description="name to figure")
+    slices: list[AccuracySlice] = Field(default_factory=list)
+    worst_slice: str | None = Field(default=None, description="slice with the largest drop of the metric")
+    settings: dict[str, Any] = Field(default_factory=dict, description="detection: of the decoder")
+    resamples: Count = Field(description="behind each interval")
+    block_length: Count = Field(description="neighbouring frames drawn together")
+    notes: list[str] = Field(default_factory=list, description="what a reader should know, in sentences")
+
+
+class Layer(StrictModel):
+    """One convolution or matrix product, in the order of execution."""
+
+    name: str
+    operator: str
+    kind: Literal["quantised", "weights only", "float"]
+    sqnr_db: Figure = Field(default=None, description="signal to noise ratio of its output, decibels")
+    why_float: str | None = Field(default=None, description="why it stays in float")
+
+
+class PassReport(StrictModel):
+    """What one pass did."""
+
+    name: str
+    seconds: float
+    nodes_before: Count
+    nodes_after: Count
+    notes: dict[str, Any] = Field(default_factory=dict, description="facts the pass wrote down")
+
+
+class CleanUp(StrictModel):
+    """What the clean-up that the recipe begins with brought, the numbers being the same."""
+
+    passes: list[str]
+    nodes_before: Count
+    nodes_after: Count
+    speedup: Interval = Field(description="baseline / cleaned, inference on the baseline's runtime")
+    rounds: Count = Field(description="pairs of measurements")
+
+
+class WorstPicture(StrictModel):
+    """A frame on which the two differ most."""
+
+    file: str = Field(description="picture beside the report")
+    place: Count = Field(description="its place among the compared frames")
+    stamp_ns: int = Field(description="source stamp")
+    difference: Figure = Field(default=None, description="null where the variant gave no result")
+    caption: str
+
+
+class FrameSeries(StrictModel):
+    """Every compared frame, in the order of time; lists of equal length."""
+
+    stamp_ns: list[int] = Field(default_factory=list)
+    difference: list[Figure] = Field(default_factory=list, description="null: the variant gave no result")
+    brightness: list[Figure] = Field(default_factory=list, description="mean luma, 0..255")
+    crowding: list[Figure] = Field(default_factory=list, description="objects, or share of label edges")
+    turning: list[Figure] = Field(default_factory=list, description="steering-wheel angle, rad")
+    baseline_ms: list[Figure] = Field(default_factory=list, description="inference")
+    variant_ms: list[Figure] = Field(default_factory=list, description="inference")
+    baseline_whole_ms: list[Figure] = Field(default_factory=list, description="frame to result")
+    variant_whole_ms: list[Figure] = Field(default_factory=list, description="frame to result")
+
+
+class Provenance(StrictModel):
+    """Where the variant comes from; the manifest and the model file hold the same."""
+
+    source_sha256: str = Field(description="of the baseline's file")
+    recipe: str = Field(description="the recipe's name")
+    recipe_sha256: str
+    recipe_text: str
+    calibration: CalibrationRecord
+    verification_source: str
+    verification_frames: Count
+
+
+class CompressionReport(StrictModel):
+    """The whole document."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, populate_by_name=True)
+
+    schema_: Literal["adcp-compression/1"] = Field(
+        default=SCHEMA, alias="schema", description="format and version"
+    )
+    created: str = Field(description="when it was written, ISO 8601 with time zone")
+    model: str
+    task: TaskName
+    gate: Gate
+    baseline: Runner
+    variant: Runner
+    costs: Costs
+    coverage: Coverage
+    latency: Latency
+    agreement: Agreement
+    accuracy: Accuracy | None = Field(default=None, description="null without labelled data")
+    layers: list[Layer] = Field(default_factory=list, description="empty where nothing was rounded")
+    layer_frames: Count = Field(default=0, description="frames the layers were measured on")
+    passes: list[PassReport]
+    clean_up: CleanUp | None = Field(default=None, description="null where the recipe begins with none")
+    worst_frames: list[WorstPicture] = Field(default_factory=list, description="largest difference first")
+    frames: FrameSeries = Field(default_factory=FrameSeries)
+    provenance: Provenance
+    host: Host
+    notes: list[str] = Field(default_factory=list, description="what a reader must know, in sentences")
+    files: list[str] = Field(default_factory=list, description="files beside the report")
+
+    def to_json(self, indent: int | None = 1) -> str:
+        """Return the document as JSON text."""
+        return self.model_dump_json(by_alias=True, indent=indent)
+
+
+def gate_words(verdict: Verdict) -> str:
+    """Return the verdict in the gate's own words."""
+    if verdict.status == "rejected":
+        return f"rejected({'; '.join(verdict.reasons)})"
+    return "inconclusive(need more frames)" if verdict.status == "inconclusive" else "accepted"

@@ -1,0 +1,137 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What two results of one frame do not have in common, drawn on the frame."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from ad_compressed_perception.metrics.agreement import MATCH_IOU, unmatched_objects
+from ad_compressed_perception.report.overlay import (
+    DrawingCamera,
+    Panel,
+    Picture,
+    describe_steering,
+    draw_path,
+    draw_tag,
+    side_by_side,
+)
+from ad_compressed_perception.results import Detections, LabelMask, Result, Trajectory
+
+# Vermilion and blue of Okabe and Ito's palette, as BGR: told apart with every common colour vision.
+LOST_BGR = (0, 94, 213)
+NEW_BGR = (178, 114, 0)
+_DIMMED = 0.55
+
+
+def draw_difference(
+    bgr: Picture, baseline: Result, variant: Result, camera: DrawingCamera | None = None
+) -> Picture:
+    """Return a copy of a picture with what differs: lost in vermilion, new in blue.
+
+    Objects without a partner on the other side; pixels whose labels differ; both paths.
+
+    Args:
+        bgr: (H, W, 3) uint8.
+        baseline: plays the truth.
+        variant: of the same kind, both in the picture's pixels.
+        camera: assumed for drawing paths.
+    """
+    if isinstance(baseline, Detections) and isinstance(variant, Detections):
+        return _draw_objects(bgr, baseline, variant)
+    if isinstance(baseline, LabelMask) and isinstance(variant, LabelMask):
+        canvas = _dimmed(bgr)
+        canvas[baseline.label_ids != variant.label_ids] = LOST_BGR
+        return canvas
+    canvas = bgr.copy()
+    if isinstance(baseline, Trajectory) and isinstance(variant, Trajectory):
+        for path, colour in ((baseline, LOST_BGR), (variant, NEW_BGR)):
+            draw_path(canvas, path, camera or DrawingCamera(), colour)
+    return canvas
+
+
+def describe_difference(baseline: Result, variant: Result) -> str:
+    """Return the difference of two results of one frame in one line."""
+    if isinstance(baseline, Detections) and isinstance(variant, Detections):
+        missed, extra = unmatched_objects(baseline, variant, MATCH_IOU)
+        return f"lost (orange): {_names(baseline, missed)}; new (blue): {_names(variant, extra)}"
+    if isinstance(baseline, LabelMask) and isinstance(variant, LabelMask):
+        changed = baseline.label_ids != variant.label_ids
+        pairs = baseline.label_ids[changed].astype(np.int64) * 256 + variant.label_ids[changed]
+        codes, counts = np.unique(pairs, return_counts=True)
+        most = [
+            f"{baseline.labels[codes[place] // 256]} to {variant.labels[codes[place] % 256]} "
+            f"{counts[place] / changed.size:.1%}"
+            for place in np.argsort(-counts, kind="stable")[:2]
+        ]
+        return (
+            f"{changed.mean():.1%} of the pixels differ (orange)" + (": " if most else "") + ", ".join(most)
+        )
+    if isinstance(baseline, Trajectory) and isinstance(variant, Trajectory):
+        apart = math.degrees(variant.steering_wheel_angle_rad - baseline.steering_wheel_angle_rad)
+        side = "left" if apart > 0 else "right"
+        turn = "" if math.isnan(apart) else f", {abs(apart):.1f} deg more to the {side}"
+        return f"baseline orange, variant blue{turn}"
+    return ""
+
+
+def difference_picture(
+    bgr: Picture, baseline: Result, variant: Result | None, *, names: tuple[str, str], headline: str
+) -> Picture:
+    """Return baseline, variant and what differs side by side.
+
+    Args:
+        bgr: (H, W, 3) uint8 source frame.
+        baseline: in the frame's pixels.
+        variant: likewise; None where it gave no result.
+        names: of the two, as titles.
+        headline: one line over everything.
+    """
+    panels = [Panel(baseline, names[0], _summary(baseline))]
+    if variant is None:
+        headline += ": the variant gave no result"
+    else:
+        panels.append(Panel(variant, names[1], _summary(variant)))
+        panels.append(Panel(variant, "what differs", describe_difference(baseline, variant), baseline))
+    return side_by_side(bgr, panels, headline=headline, panel_width=560, difference=draw_difference)
+
+
+def _draw_objects(bgr: Picture, baseline: Detections, variant: Detections) -> Picture:
+    canvas = _dimmed(bgr)
+    missed, extra = unmatched_objects(baseline, variant, MATCH_IOU)
+    for side, places, colour, word in (
+        (baseline, missed, LOST_BGR, "lost"),
+        (variant, extra, NEW_BGR, "new"),
+    ):
+        for place in places:
+            left, top, right, bottom = (round(float(value)) for value in side.boxes_xyxy[place])
+            cv2.rectangle(canvas, (left, top), (right, bottom), colour, 2)
+            name = side.labels[int(side.class_ids[place])]
+            draw_tag(canvas, f"{word} {name} {side.scores[place]:.2f}", left, top, colour)
+    return canvas
+
+
+def _dimmed(bgr: Picture) -> Picture:
+    """Return the picture in dark grey, on which colours stand out."""
+    grey = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
+    return np.asarray(cv2.cvtColor((grey * _DIMMED).astype(np.uint8), cv2.COLOR_GRAY2BGR), np.uint8)
+
+
+def _names(side: Detections, places: np.ndarray) -> str:
+    names = [side.labels[int(side.class_ids[place])] for place in places]
+    counted = [f"{names.count(name)} {name}" for name in dict.fromkeys(names)]
+    return ", ".join(counted) or "none"
+
+
+def _summary(result: Result) -> str:
+    if isinstance(result, Detections):
+        return f"{len(result.scores)} objects"
+    if isinstance(result, LabelMask):
+        share = [
+            (float((result.label_ids == place).mean()), name) for place, name in enumerate(result.labels)
+        ]
+        return ", ".join(f"{name} {value:.1%}" for value, name in sorted(share, reverse=True)[:4])
+    return describe_steering(result)
