@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ad_compressed_perception.errors import ManifestError, ModelFileError, VariantRejectedError
 
@@ -29,6 +37,14 @@ _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^
 _NAME = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
+def _tensor_name(name: Any) -> Any:
+    """Return a tensor's name as text: exporters number tensors, and YAML reads 86 as a number."""
+    return str(name) if type(name) is int else name
+
+
+_TENSOR = Annotated[str, BeforeValidator(_tensor_name)]
+
+
 class StrictModel(BaseModel):
     """A pydantic model that refuses unknown keys and names them."""
 
@@ -38,7 +54,7 @@ class StrictModel(BaseModel):
 class InputSpec(StrictModel):
     """The picture a model wants: ``value = (pixel * scale - mean) / std`` per channel."""
 
-    name: str | None = Field(None, description="input tensor; the only input when absent")
+    name: _TENSOR | None = Field(None, description="input tensor; the only input when absent")
     width: int = Field(gt=0, le=16384, description="pixels")
     height: int = Field(gt=0, le=16384, description="pixels")
     layout: Literal["NCHW", "NHWC"] = "NCHW"
@@ -91,6 +107,14 @@ class OutputSpec(StrictModel):
     settings: dict[str, Any] = Field(
         default_factory=dict, description="this model's defaults for the task's live settings"
     )
+
+    @field_validator("options")
+    @classmethod
+    def _outputs_by_name(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Options called ``output`` or ``..._output`` name tensors, in every decoder."""
+        return {
+            key: _tensor_name(value) if key.endswith("output") else value for key, value in options.items()
+        }
 
 
 class CalibrationRecord(StrictModel):

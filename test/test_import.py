@@ -77,6 +77,23 @@ def test_a_planner_needs_no_labels(tmp_path: Path) -> None:
     assert made.manifest.name == "fp32", "the file's name where none is given"
 
 
+def test_an_output_called_by_a_number_is_named_as_it_is(tmp_path: Path) -> None:
+    """Exporters number tensors; to YAML, in a manifest as on the command line, 86 is no text."""
+    model = onnx.load(str(write_planner(tmp_path / "given") / "fp32.onnx"))
+    for node in model.graph.node:
+        node.output[:] = ["86" if name == "steering" else name for name in node.output]
+        node.input[:] = ["86" if name == "steering" else name for name in node.input]
+    for output in model.graph.output:
+        output.name = "86" if output.name == "steering" else output.name
+    onnx.save(model, str(tmp_path / "net.onnx"))
+    arguments = ["import", str(tmp_path / "net.onnx"), str(tmp_path / "made"), "--task", "planning"]
+
+    done = CliRunner().invoke(app, [*arguments, "--decoder-option", "steering_output=86"])
+
+    assert done.exit_code == 0, done.output
+    assert load_manifest(tmp_path / "made").output.options == {"steering_output": "86"}
+
+
 def test_open_sizes_are_asked_for_and_pinned(tmp_path: Path) -> None:
     model = onnx.load(str(write_segmenter(tmp_path / "given") / "fp32.onnx"))
     for value in (model.graph.input[0], model.graph.output[0]):

@@ -64,6 +64,29 @@ def test_upgrade_names_the_operator_without_a_way_up(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+@pytest.mark.parametrize(("operator", "opset"), [("Upsample", 9), ("Resize", 10)])
+def test_upgrade_keeps_how_old_models_enlarged(tmp_path: Path, operator: str, opset: int, mode: str) -> None:
+    """Exactly: their samples lay at x / scale, those of a later Resize at (x + 0.5) / scale - 0.5."""
+    _, context = model_and_context(write_planner(tmp_path / "m"), tmp_path / "s")
+    value = helper.make_tensor_value_info
+    scales = numpy_helper.from_array(np.array([1, 1, 2.5, 2], np.float32), "scales")  # 2.5: no whole pixels
+    graph = helper.make_graph(
+        [helper.make_node(operator, ["x", "scales"], ["y"], "enlarge", mode=mode)],
+        "g",
+        [value("x", TensorProto.FLOAT, [1, 1, 4, 4])],
+        [value("y", TensorProto.FLOAT, [1, 1, 10, 8])],
+        [scales],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=6)
+    feed = {"x": np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)}
+    before = run_model(model, feed)["y"]
+    context.feeds = lambda: iter([feed])
+    after = UpgradeOpset().apply(model, context)
+    assert context.notes["kept_sampling"] == 1
+    np.testing.assert_array_equal(run_model(after, feed)["y"], before)
+
+
 def test_infer_shapes_pins_a_dynamic_batch_to_the_manifest(tmp_path: Path) -> None:
     model, context = model_and_context(write_planner(tmp_path / "m"), tmp_path / "s")
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
