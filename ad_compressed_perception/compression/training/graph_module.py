@@ -129,10 +129,10 @@ class GraphModule(nn.Module):
         values: dict[str, Tensor] = dict(feeds)
         keep = set(wanted)
         for index, step in enumerate(self.steps):
-            outputs = self._execute(index, step, values)
+            outputs = self.execute(index, values)
             for name, value in zip(step.outputs, outputs, strict=False):
                 values[name] = value
-            for name in self._last_use.get(index, ()):
+            for name in self.spent_after(index):
                 if name not in keep:
                     values.pop(name, None)
         return tuple(values[name] for name in wanted)
@@ -141,6 +141,14 @@ class GraphModule(nn.Module):
         """Return the parameter of a weight that learns outside of ``layers``; None for any other tensor."""
         key = self._parameter_keys.get(name)
         return None if key is None else cast(nn.Parameter, self.parameters_by_name[key])
+
+    def execute(self, index: int, values: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """Return the outputs of one step, whose inputs are among the values."""
+        return self._execute(index, self.steps[index], values)
+
+    def spent_after(self, index: int) -> list[str]:
+        """Return the tensors that no step after this one takes; outputs of the graph may be among them."""
+        return self._last_use.get(index, [])
 
     def write_back(self) -> ModelProto:
         """Return a copy of the graph with the present weights (integers where it is quantised)."""
