@@ -15,7 +15,10 @@ from ad_compressed_perception.cli.exit_codes import ExitCode
 def compress(
     model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="Folder with model.yaml.")],
     recipe: Annotated[
-        str, typer.Option(metavar="RECIPE", help="Recipe file, or a shipped one's name such as int8.")
+        str,
+        typer.Option(
+            metavar="RECIPE", help="Recipe file, a shipped one's name such as int8, or auto: search for one."
+        ),
     ],
     calibration: Annotated[
         str,
@@ -43,6 +46,24 @@ def compress(
     backend: Annotated[
         str | None, typer.Option(help="Run the variant on this backend instead of the recipe's.")
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TERMS",
+            help="auto: what the winner must keep, such as 'drop<=1%, p99<=20ms, size<=0.25, speed>=2x'; "
+            "drop<=5% by default.",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="auto: how long to search; 10 by default.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="auto: orders candidates of equal promise; 0 by default.")
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="auto: judge on these labels only; all of them by default."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Compress a model by a recipe and judge the result on frames it was not calibrated on.
@@ -55,13 +76,26 @@ def compress(
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
+    from ad_compressed_perception.cli.search import run_search
     from ad_compressed_perception.compression.compress import compress_model
     from ad_compressed_perception.compression.recipe import load_recipe
     from ad_compressed_perception.compression.report import as_dict, tables
+    from ad_compressed_perception.compression.search.budget import DEFAULT
     from ad_compressed_perception.manifest import load_manifest
 
     if work is not None and in_place:
         raise typer.BadParameter("--work and --in-place exclude each other")
+    if recipe == "auto" and not Path(recipe).is_file():
+        if backend is not None:
+            raise typer.BadParameter("--recipe auto tries every backend: leave --backend out")
+        run_search(
+            model_dir, calibration, budget=budget or DEFAULT, minutes=minutes or 10.0, seed=seed or 0,
+            frames=frames, name=name, work=work, in_place=in_place,
+            labels=[label.strip() for label in labels.split(",")] if labels else [], as_json=as_json,
+        )  # fmt: skip
+    for option, given in {"budget": budget, "minutes": minutes, "seed": seed, "labels": labels}.items():
+        if given is not None:
+            raise typer.BadParameter(f"--{option} belongs to --recipe auto")
     loaded = load_recipe(recipe)
     manifest = load_manifest(model_dir)
     columns = (SpinnerColumn(), *Progress.get_default_columns()[:-1], TimeElapsedColumn())

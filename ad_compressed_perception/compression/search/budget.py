@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a search may spend: ``drop<=1%, p99<=20ms, size<=0.25, speed>=2x`` in one line.
 
-    budget = term ("," term)*
-    term   = "drop" "<=" share | "p99" "<=" time | "size" "<=" share | "speed" ">=" factor
-    share  = number ["%"]        time = number ("ms" | "s")        factor = number ["x"]
+budget = term ("," term)*
+term   = "drop" "<=" share | "p99" "<=" time | "size" "<=" share | "speed" ">=" factor
+share  = number ["%"]        time = number ("ms" | "s")        factor = number ["x"]
 """
 
 from __future__ import annotations

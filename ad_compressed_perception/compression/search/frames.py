@@ -60,8 +60,8 @@ def lay_out(source: FrameSource, calibration: int | None) -> SearchFrames:
     room = [stretch_capacity(total, SPLIT.calibration, SPLIT.search, kind) for kind in range(3)]
     if min(room[1:]) < LEAST or room[0] < 1:
         raise DataError(
-            f"{total} frames are too few for a search: it compares candidates on a quarter of them and judges "
-            f"the winner on another third, at least {LEAST} each; give a source of 120 frames or more"
+            f"{total} frames are too few for a search: it compares candidates on a quarter of them and "
+            f"judges the winner on another third, at least {LEAST} each; give a source of 120 frames or more"
         )
     if calibration is not None and calibration > room[0]:
         raise DataError(
@@ -70,7 +70,5 @@ def lay_out(source: FrameSource, calibration: int | None) -> SearchFrames:
         )
     wanted = calibration or min(DEFAULT_CALIBRATION, room[0])
     search, verification = min(MOST_SEARCH, room[1]), min(MOST_VERIFICATION, room[2])
-    _, indices, _ = split_by_shares(
-        total, (wanted, search, verification), SPLIT.calibration, SPLIT.search
-    )
+    _, indices, _ = split_by_shares(total, (wanted, search, verification), SPLIT.calibration, SPLIT.search)
     return SearchFrames(source, wanted, min(MOST_LESSONS, room[0]), indices, verification)

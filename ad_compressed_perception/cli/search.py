@@ -1,0 +1,107 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""``adcp compress --recipe auto``: the search behind the same command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from time import monotonic
+from typing import Any, NoReturn
+
+import typer
+
+from ad_compressed_perception.cli.exit_codes import ExitCode
+
+
+def run_search(
+    model_dir: Path,
+    calibration: str,
+    *,
+    budget: str,
+    minutes: float,
+    seed: int,
+    frames: int | None,
+    name: str | None,
+    work: Path | None,
+    in_place: bool,
+    labels: list[str],
+    as_json: bool,
+) -> NoReturn:
+    """Search, print what was found, and end with the verdict's exit code.
+
+    Raises:
+        typer.Exit: always; 0 accepted, 3 rejected or nothing within the budget, 4 inconclusive.
+        AdcpError: a budget, model or source that will not do.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+    from ad_compressed_perception.compression import report as compression_report
+    from ad_compressed_perception.compression.search.budget import parse_budget
+    from ad_compressed_perception.compression.search.plot import write_front
+    from ad_compressed_perception.compression.search.search import NAME, Request, as_dict, search
+    from ad_compressed_perception.compression.search.tables import tables
+    from ad_compressed_perception.manifest import load_manifest
+
+    request = Request(
+        source=calibration,
+        budget=parse_budget(budget),
+        minutes=minutes,
+        frames=frames,
+        name=name or NAME,
+        work=work,
+        in_place=in_place,
+        seed=seed,
+        verify={"labels": labels} if labels else {},
+    )
+    manifest = load_manifest(model_dir)
+    started, total_s = monotonic(), 60.0 * minutes
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        whole = bar.add_task("search", total=total_s, left="")
+        step = bar.add_task("", total=1, left="")
+
+        def advance(what: str, done: int, total: int) -> None:
+            spent = monotonic() - started
+            left = max(0, round(total_s - spent))
+            bar.update(whole, completed=min(spent, total_s), left=f"{left // 60}:{left % 60:02d} left")
+            bar.update(step, description=what, completed=done, total=max(total, 1), left=f"{done} of {total}")
+
+        result = search(manifest, request, advance)
+    found: dict[str, Any] = as_dict(result)
+    if result.compressed is not None:
+        found["compressed"] = compression_report.as_dict(result.compressed)
+    plot = write_front(result, result.folder / "front.png")
+    found["plot"] = str(plot)
+    text = json.dumps(_plain(found), indent=2, allow_nan=False)
+    (result.folder / "search.json").write_text(text + "\n", encoding="utf-8")
+    if as_json:
+        print(text)
+    else:
+        console = Console()
+        for part in tables(result):
+            console.print(part, highlight=False)
+        if result.compressed is not None:
+            for part in compression_report.tables(result.compressed):
+                console.print(part, highlight=False)
+    if result.compressed is None:
+        raise typer.Exit(ExitCode.REJECTED)
+    exits = {"accepted": ExitCode.OK, "rejected": ExitCode.REJECTED, "inconclusive": ExitCode.INCONCLUSIVE}
+    raise typer.Exit(exits[result.compressed.verdict.status])
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with NaN and infinities as None, which JSON has not."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value - value != 0.0:
+        return None
+    return value

@@ -1,0 +1,119 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the files of candidates, each once: those that differ in the runtime alone share one."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from ad_compressed_perception.backends import create_backend
+from ad_compressed_perception.compression.onnx_file import check_model, finish_model
+from ad_compressed_perception.compression.packed_file import SUFFIX, pack
+from ad_compressed_perception.compression.recipe import LoadedRecipe
+from ad_compressed_perception.compression.search.candidate import Candidate
+from ad_compressed_perception.compression.steps import Progress, Samples, run_passes
+from ad_compressed_perception.host import HostInfo
+from ad_compressed_perception.manifest import Manifest, load_manifest, save_manifest
+from ad_compressed_perception.pipeline import Pipeline
+from ad_compressed_perception.tasks import create_task
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+class Builder:
+    """Builds and keeps the graphs of one search in a folder."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        model: ModelProto,
+        host: HostInfo,
+        folder: Path,
+        samples: Callable[[LoadedRecipe], Samples],
+        checkpoints: Callable[[LoadedRecipe, Samples], Path],
+    ) -> None:
+        """Take what every candidate begins with.
+
+        Args:
+            manifest: of the baseline.
+            model: the baseline's graph; it is not changed.
+            host: this processor.
+            folder: where graphs are kept while the search lasts.
+            samples: chooses a recipe's calibration frames.
+            checkpoints: where a recipe's training keeps its checkpoints.
+        """
+        self._manifest, self._model, self._host = manifest, model, host
+        self._folder = folder
+        self._samples = samples
+        self._checkpoints = checkpoints
+
+    def path(self, candidate: Candidate) -> Path:
+        """Return where a candidate's file is or will be."""
+        suffix = SUFFIX if candidate.store == "packed" else ".onnx"
+        return self._folder / candidate.graph_key / f"variant{suffix}"
+
+    def build(self, candidate: Candidate, recipe: LoadedRecipe, progress: Progress) -> float:
+        """Make a candidate's file unless it is there; whole or not at all.
+
+        Returns:
+            Seconds that it took; 0 where it was there.
+
+        Raises:
+            AdcpError: a pass refused the model; one line.
+        """
+        import onnx
+
+        target = self.path(candidate).parent
+        if target.is_dir():
+            return 0.0
+        start = perf_counter()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        samples = self._samples(recipe)
+        scratch = Path(tempfile.mkdtemp(prefix=".build-", dir=target.parent))
+        try:
+            model = onnx.ModelProto()
+            model.CopyFrom(self._model)
+            _, model, described = run_passes(
+                model, recipe, self._manifest, samples, self._host, scratch,
+                self._checkpoints(recipe, samples), progress,
+            )  # fmt: skip
+            made = scratch / "whole"
+            made.mkdir()
+            finish_model(model, {})
+            check_model(model, "the compressed model")
+            path = made / self.path(candidate).name
+            if candidate.store == "packed":
+                pack(model, path)
+            else:
+                path.write_bytes(model.SerializeToString(deterministic=True))
+            save_manifest(described, made)
+            made.replace(target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return perf_counter() - start
+
+    def open(self, candidate: Candidate) -> Pipeline:
+        """Load a candidate that was built; raise AdcpError where its runtime will not take it."""
+        path = self.path(candidate)
+        described = load_manifest(path.parent)
+        session = create_backend(candidate.backend).load(path, dict(candidate.options))
+        try:
+            return Pipeline(create_task(described), session, candidate.name)
+        except BaseException:
+            session.close()
+            raise
+
+    def pixels_share(self, candidate: Candidate) -> float:
+        """Return the pixels of a built candidate's input as a share of the baseline's."""
+        made, own = load_manifest(self.path(candidate).parent).input, self._manifest.input
+        return made.width * made.height / (own.width * own.height)
+
+    def remove(self) -> None:
+        """Remove the graphs."""
+        shutil.rmtree(self._folder, ignore_errors=True)

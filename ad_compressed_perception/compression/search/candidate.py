@@ -1,0 +1,118 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A candidate: one recipe that the search may try, with a name a person can read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ad_compressed_perception.compression.recipe import SCHEMA, LoadedRecipe
+from ad_compressed_perception.compression.search.budget import Budget
+from ad_compressed_perception.compression.search.frames import SPLIT, SearchFrames
+
+CLEAN: tuple[Any, ...] = ("upgrade_opset", "simplify", "infer_shapes")
+"""What every candidate begins with."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One recipe in the making.
+
+    Attributes:
+        name: runtime, number format, size, edits: ``openvino-bf16-x0.5``; unique.
+        backend: the runtime.
+        options: its own options.
+        edits: passes between the clean-up and the number format, in the recipe's form.
+        form: passes that quantise or store, after them; ``compact`` with them.
+        store: ``onnx`` or ``packed``.
+        training: passes that train, after the edits of the input and before those of the output.
+        ending: edits of the output, which come after training.
+        lessons: frames to learn from; 0 for a candidate that does not train.
+        parent: name of the same candidate before the last change, "" for a root.
+    """
+
+    name: str
+    backend: str
+    options: Mapping[str, Any]
+    edits: tuple[Any, ...] = ()
+    form: tuple[Any, ...] = ()
+    store: str = "onnx"
+    training: tuple[Any, ...] = ()
+    ending: tuple[Any, ...] = ()
+    lessons: int = 0
+    parent: str = ""
+    clean: tuple[Any, ...] = field(default=CLEAN)
+
+    @property
+    def passes(self) -> list[Any]:
+        """All passes, in order."""
+        return [*self.clean, *self.edits, *self.training, *self.ending, *self.form]
+
+    @property
+    def graph_key(self) -> str:
+        """What its file depends on: candidates that differ in the runtime alone share one file."""
+        words = yaml.safe_dump([self.passes, self.store, self.lessons], sort_keys=True)
+        return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+    @property
+    def key(self) -> str:
+        """What its measurements depend on: the file and how it is run, not the terms it is judged by."""
+        words = yaml.safe_dump([self.graph_key, self.backend, dict(self.options)], sort_keys=True)
+        return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class RecipeMaker:
+    """Writes candidates down as recipes of one search: same frames, same terms, same measure.
+
+    Attributes:
+        budget: becomes the terms of acceptance.
+        frames: the layout of the recording.
+        verify: further fields of a recipe's ``verify`` (labels, tolerances).
+        accept: further terms of acceptance.
+        stride: every so many-th frame of the source.
+    """
+
+    budget: Budget
+    frames: SearchFrames
+    verify: Mapping[str, Any]
+    accept: Mapping[str, Any] = field(default_factory=dict)
+    stride: int = 1
+
+    def text(self, candidate: Candidate) -> str:
+        """Return a candidate as the text of a recipe file."""
+        document: dict[str, Any] = {
+            "schema": SCHEMA,
+            "name": candidate.name,
+            "passes": candidate.passes,
+            "calibration": {"frames": candidate.lessons or self.frames.calibration},
+            "split": SPLIT.model_dump(),
+            "verify": {"frames": self.frames.verification, **self.verify},
+            "backend": candidate.backend,
+            "options": dict(candidate.options),
+            "store": candidate.store,
+            "accept": {**self.budget.accept(), **self.accept},
+        }
+        if self.stride != 1:
+            document["calibration"]["stride"] = self.stride
+        if candidate.store == "onnx":
+            del document["store"]
+        words = yaml.safe_dump(document, sort_keys=False, width=110, default_flow_style=None)
+        return f"# Found by adcp compress --recipe auto --budget {str(self.budget)!r}.\n{words}"
+
+    def write(self, candidate: Candidate, folder: Path) -> LoadedRecipe:
+        """Write a candidate's recipe into a folder and read it back; raise RecipeError where it is wrong."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{candidate.name}.yaml"
+        text = self.text(candidate)
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            part = path.with_suffix(".part")
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
+        return LoadedRecipe(path)

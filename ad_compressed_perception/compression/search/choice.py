@@ -1,0 +1,191 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Who leaves after each round, who wins at the end, and in words why the others did not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ad_compressed_perception.compression.search.budget import Budget
+from ad_compressed_perception.compression.search.frames import LEAST
+from ad_compressed_perception.compression.search.pareto import Point, dominates, dominator, front
+from ad_compressed_perception.compression.search.trial import Trial
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a search came to.
+
+    Attributes:
+        winner: the fastest candidate within the budget, or the most promising one where none is shown
+            to be; None where every one is beyond it.
+        is_shown: whether the winner's whole interval and all its figures are within the budget.
+        front: names of the candidates that none dominates, the baseline among them, fastest first.
+        nearest: the candidate that misses the budget least, where there is no winner.
+        missed: what it misses, in words.
+    """
+
+    winner: Trial | None
+    is_shown: bool
+    front: tuple[str, ...]
+    nearest: Trial | None = None
+    missed: str = ""
+
+
+def baseline_point(name: str) -> Point:
+    """Return the baseline's place: no drop, its own time and size."""
+    return Point(name, 0.0, 1.0, 1.0)
+
+
+def cull(trials: Sequence[Trial], budget: Budget, baseline: str, keep_share: float = 0.5) -> None:
+    """Take out of the running what has lost already: successive halving that spares the front.
+
+    Out go candidates with frames without a result, those whose whole interval of the drop is beyond the
+    budget, files that are too large, what the baseline dominates, and of the rest what another one
+    dominates, unless it is among the fastest ``keep_share`` of them: on few frames a drop says little.
+    """
+    for trial in _running(trials):
+        drop = trial.drop
+        assert drop is not None
+        if drop.failed:
+            trial.end("out", f"gave no result (NaN) on {drop.failed} of {drop.frames} frames")
+        elif drop.low > budget.drop:
+            trial.end("out", f"drop too large: {said_drop(trial)}, allowed {budget.drop:g}")
+        elif budget.size is not None and trial.size > budget.size:
+            trial.end("out", f"too large: size {trial.size:.3f}, allowed {budget.size:g}")
+    running = _running(trials)
+    base = baseline_point(baseline)
+    points = {trial.name: trial.point(tail=False) for trial in running}
+    members = front([*points.values(), base])
+    quickest = sorted(running, key=lambda trial: points[trial.name].latency)
+    spared = {trial.name for trial in quickest[: math.ceil(keep_share * len(running))]}
+    for trial in running:
+        point = points[trial.name]
+        if dominates(base, point):
+            trial.end("out", f"no better than the baseline in anything: {said_figures(trial)}")
+        elif trial.name not in spared:
+            better = dominator(point, members)
+            if better is not None:
+                trial.end("out", f"dominated by {better.name}: {_versus(trial, trials, better.name)}")
+
+
+def choose(trials: Sequence[Trial], budget: Budget, baseline: str) -> Choice:
+    """Find the front and the winner; every other candidate still in the running gets its reason."""
+    running = _running(trials)
+    base = baseline_point(baseline)
+    points = {trial.name: trial.point(tail=True) for trial in running}
+    members = front([*points.values(), base])
+    names = tuple(member.name for member in members)
+    shown = [trial for trial in running if not misses(trial, budget)]
+    possible = [trial for trial in running if not misses(trial, budget, benefit_of_doubt=True)]
+    winner = min(shown, key=_speed, default=None) or min(possible, key=_doubt, default=None)
+    for trial in running:
+        if trial is not winner:
+            trial.end("out", _why(trial, winner, budget, members, points[trial.name], trials))
+    if winner is not None:
+        winner.reason = (
+            f"the fastest within the budget: {said_figures(winner)}" if shown
+            else f"the least drop among those that may be within the budget: {said_figures(winner)}"
+        )  # fmt: skip
+        return Choice(winner, bool(shown), names)
+    measured = [trial for trial in trials if trial.is_measured]
+    nearest = min(measured, key=lambda trial: _excess(trial, budget), default=None)
+    missed = "; ".join(misses(nearest, budget)) if nearest else "nothing could be measured"
+    return Choice(None, False, names, nearest, missed)
+
+
+def misses(trial: Trial, budget: Budget, *, benefit_of_doubt: bool = False) -> list[str]:
+    """Return the terms of the budget that a candidate does not keep, in words.
+
+    Args:
+        trial: measured.
+        budget: its limits.
+        benefit_of_doubt: an interval of the drop that lies around the limit counts as kept.
+    """
+    drop, speed = trial.drop, trial.speed
+    assert drop is not None and speed is not None
+    found = []
+    if drop.telling < LEAST and not benefit_of_doubt:
+        found.append(f"only {drop.telling} of {drop.frames} search frames tell anything")
+    if drop.failed or (drop.low if benefit_of_doubt else drop.high) > budget.drop:
+        found.append(f"drop {said_drop(trial)}, allowed {budget.drop:g}")
+    if budget.p99_ms is not None and speed.p99_ms > budget.p99_ms:
+        found.append(f"p99 {speed.p99_ms:.2f} ms, allowed {budget.p99_ms:g} ms")
+    if budget.size is not None and trial.size > budget.size:
+        found.append(f"size {trial.size:.3f}, allowed {budget.size:g}")
+    if budget.least_speed is not None and speed.ratio < budget.least_speed:
+        found.append(f"speed {speed.ratio:.3g}x, asked for {budget.least_speed:g}x or more")
+    return found
+
+
+def said_drop(trial: Trial) -> str:
+    """Return the drop with its interval and how many frames gave it."""
+    drop = trial.drop
+    assert drop is not None
+    return f"{drop.drop:.3f} ({drop.low:.3f} to {drop.high:.3f}, {drop.frames} frames)"
+
+
+def said_figures(trial: Trial) -> str:
+    """Return drop, speed and size in one line."""
+    assert trial.drop is not None and trial.speed is not None
+    return f"drop {trial.drop.drop:.3f}, {trial.speed.ratio:.2f}x, size {trial.size:.2f}"
+
+
+def _why(
+    trial: Trial,
+    winner: Trial | None,
+    budget: Budget,
+    members: Sequence[Point],
+    point: Point,
+    trials: Sequence[Trial],
+) -> str:
+    missed = misses(trial, budget)
+    if missed:
+        return "; ".join(missed)
+    better = dominator(point, members)
+    if better is not None:
+        return f"dominated by {better.name}: {_versus(trial, trials, better.name)}"
+    assert winner is not None and winner.speed is not None and trial.speed is not None
+    assert winner.drop is not None and trial.drop is not None
+    gains = []
+    if trial.drop.drop < winner.drop.drop:
+        gains.append(f"drop {trial.drop.drop:.3f}")
+    if trial.size < winner.size:
+        gains.append(f"size {trial.size:.2f}")
+    if trial.speed.p99_ms < winner.speed.p99_ms:
+        gains.append(f"p99 {trial.speed.p99_ms:.2f} ms")
+    kept = f" (on the front for {', '.join(gains)})" if gains else ""
+    return f"slower: {trial.speed.ratio:.2f}x against {winner.speed.ratio:.2f}x{kept}"
+
+
+def _versus(trial: Trial, trials: Sequence[Trial], name: str) -> str:
+    other = next((one for one in trials if one.name == name), None)
+    against = "drop 0, 1x, size 1" if other is None else said_figures(other)
+    return f"{said_figures(trial)} against {against}"
+
+
+def _running(trials: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in trials if trial.state == "alive" and trial.is_measured]
+
+
+def _speed(trial: Trial) -> float:
+    assert trial.speed is not None
+    return 1.0 / trial.speed.ratio
+
+
+def _doubt(trial: Trial) -> float:
+    assert trial.drop is not None
+    return trial.drop.high
+
+
+def _excess(trial: Trial, budget: Budget) -> float:
+    """Return by what factor the worst figure misses its limit."""
+    drop, speed = trial.drop, trial.speed
+    assert drop is not None and speed is not None
+    factors = [max(drop.high, 1e-4) / max(budget.drop, 1e-4)]
+    factors += [speed.p99_ms / budget.p99_ms] if budget.p99_ms is not None else []
+    factors += [trial.size / budget.size] if budget.size is not None else []
+    factors += [budget.least_speed / speed.ratio] if budget.least_speed is not None else []
+    return max(factors)

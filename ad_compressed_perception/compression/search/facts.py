@@ -1,0 +1,190 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What there is to gain here: which runtimes run, which edits the graph takes, where the time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from ad_compressed_perception.backends import backend_names
+from ad_compressed_perception.compression.onnx_file import one_line
+from ad_compressed_perception.compression.recipe import LoadedRecipe
+from ad_compressed_perception.compression.samples import FrameSample
+from ad_compressed_perception.compression.search.candidate import CLEAN, Candidate, RecipeMaker
+from ad_compressed_perception.compression.steps import Samples, run_passes
+from ad_compressed_perception.errors import AdcpError, BackendError, ModelFileError
+from ad_compressed_perception.host import HostInfo
+from ad_compressed_perception.manifest import Manifest
+from ad_compressed_perception.pipeline import open_pipeline
+from ad_compressed_perception.profiling import profile_variant
+from ad_compressed_perception.registry import BACKENDS, find
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+# A part of the time below this is not worth an edit.
+MATTERS = 0.02
+_RUNS = 8
+# Edits that are tried alone on the cleaned graph, so that the graph itself says which it takes.
+EDITS: dict[str, Any] = {
+    "drop_softmax": {"output": {"argmax": "drop_softmax"}},
+    "coarse": {"output": {"argmax": "coarse"}},
+    "stem": "focus_to_conv",
+    "bytes": "input_in_graph",
+    "fit": {"input_size": {"fit": "frames"}},
+    "resize": {"input_size": {"factor": 0.5}},
+    "relu": {"swap_activation": {"to": "relu"}},
+}
+# What an edit can save, by the names of the profiled operators; an edit that is not here is not asked.
+_OPERATORS = {
+    "drop_softmax": ("Softmax", "Transpose", "Reorder", "Sigmoid"),
+    "coarse": ("Resize", "Upsample", "Softmax"),
+    "stem": ("Slice", "StridedSlice", "Concat"),
+    "relu": ("Sigmoid", "Mul", "QuickGelu", "Silu", "Swish"),
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the space of candidates is built from.
+
+    Attributes:
+        runtimes: backend and precision of the float forms, the baseline's first.
+        edits: names of the edits that the graph takes and that may save something.
+        left_out: what is not tried at all, and why.
+        shares: share of the baseline's time that each edit could save at most.
+        baseline_ms: median inference of the baseline, milliseconds.
+        trains: whether training is installed.
+    """
+
+    runtimes: tuple[tuple[str, str], ...]
+    edits: tuple[str, ...]
+    left_out: dict[str, str] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+    baseline_ms: float = 1.0
+    trains: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Facts:
+        """Read what ``as_dict`` gave."""
+        runtimes = tuple((str(backend), str(precision)) for backend, precision in values["runtimes"])
+        return cls(**{**values, "runtimes": runtimes, "edits": tuple(values["edits"])})
+
+
+def find_facts(
+    manifest: Manifest,
+    model: ModelProto,
+    host: HostInfo,
+    maker: RecipeMaker,
+    scratch: Path,
+    tell: Callable[[str, int, int], None],
+) -> Facts:
+    """Look at host and model.
+
+    Raises:
+        AdcpError: the baseline cannot be cleaned up or run, on which every candidate rests.
+    """
+    left_out: dict[str, str] = {}
+    runtimes = _runtimes(host, left_out)
+    if not runtimes:
+        raise BackendError("no backend here runs ONNX files: install onnxruntime or openvino")
+    sample = FrameSample(maker.frames.source, maker.frames.rung(4).indices)
+    samples = Samples(sample, sample, "")
+    cleaned = _apply(Candidate("clean", "onnxruntime", {}, clean=CLEAN), manifest, model, samples, host,
+                     maker, scratch / "clean")[0]  # fmt: skip
+    shares, baseline_ms = _profile(manifest, maker)
+    edits = []
+    for number, (name, step) in enumerate(EDITS.items()):
+        tell("look", number, len(EDITS))
+        share = shares.get(name, 1.0)
+        try:
+            candidate = Candidate(f"probe_{name}", "onnxruntime", {}, clean=(step,))
+            changed = _apply(candidate, manifest, _copy(cleaned), samples, host, maker, scratch / name)[1]
+        except AdcpError as error:
+            left_out[name] = one_line(error)
+            continue
+        if name == "fit" and changed.input == manifest.input:
+            left_out[name] = "the frames fill the input already"
+        elif share < MATTERS:
+            left_out[name] = f"could save at most {share:.1%} of the time"
+        else:
+            edits.append(name)
+    missing = [name for name in ("torch", "torch_pruning", "safetensors") if find_spec(name) is None]
+    if missing:
+        left_out["training"] = f"needs the extra [train] ({', '.join(missing)} not installed)"
+    return Facts(tuple(runtimes), tuple(edits), left_out, shares, baseline_ms, not missing)
+
+
+def _runtimes(host: HostInfo, left_out: dict[str, str]) -> list[tuple[str, str]]:
+    """Return the float forms that run here; note what is missing."""
+    found: list[tuple[str, str]] = []
+    for name in backend_names():
+        status = find(BACKENDS, name, BackendError).status()
+        if not status.available:
+            left_out[name] = status.detail or "not installed"
+        elif name == "litert":
+            left_out[name] = "runs .tflite files; adcp compress makes ONNX files for the other runtimes"
+        elif name in ("onnxruntime", "openvino"):
+            found.append((name, "fp32"))
+    if ("openvino", "fp32") in found:
+        if {"avx512_bf16", "amx_bf16", "bf16"} & set(host.isa):
+            found.append(("openvino", "bf16"))
+        else:
+            left_out["bf16"] = "this processor has no bfloat16 products"
+    return found
+
+
+def _profile(manifest: Manifest, maker: RecipeMaker) -> tuple[dict[str, float], float]:
+    """Return the share of the time that each edit could save, and the baseline's median milliseconds."""
+    pipeline = open_pipeline(manifest, manifest.baseline, allow_rejected=True)
+    try:
+        stages = []
+        for frame in maker.frames.rung(_RUNS):
+            pipeline.run(frame)  # the first picture of a shape is slower
+            stages.append(pipeline.run(frame)[1])
+    finally:
+        pipeline.close()
+    whole = median(sum(stage.values()) for stage in stages)
+    infer_ms = median(stage["infer"] for stage in stages)
+    shares = {"bytes": median(stage["prepare"] for stage in stages) / whole}
+    try:
+        operators = profile_variant(manifest, manifest.baseline, runs=_RUNS).operators
+    except (BackendError, ModelFileError):
+        return shares, infer_ms  # a runtime that does not clock layers: every edit is worth a trial
+    for edit, names in _OPERATORS.items():
+        shares[edit] = sum(one.share for one in operators if one.operator.startswith(names))
+    return shares, infer_ms
+
+
+def _apply(
+    candidate: Candidate,
+    manifest: Manifest,
+    model: ModelProto,
+    samples: Samples,
+    host: HostInfo,
+    maker: RecipeMaker,
+    scratch: Path,
+) -> tuple[ModelProto, Manifest]:
+    scratch.mkdir(parents=True)
+    recipe: LoadedRecipe = maker.write(candidate, scratch)
+    _, changed, described = run_passes(
+        model, recipe, manifest, samples, host, scratch, scratch / "checkpoints", lambda *_: None
+    )
+    return changed, described
+
+
+def _copy(model: ModelProto) -> ModelProto:
+    import onnx
+
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return copied

@@ -1,0 +1,58 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a search has measured, kept line by line, so that an interrupted one goes on where it was.
+
+A line is one JSON object with ``kind``, ``key`` (the candidate's, mostly) and what was found. Lines are only
+added. A last line that was cut off is as if it had never been written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+NAME = "journal.jsonl"
+
+
+class Journal:
+    """The measurements of one search: same model, frames and host."""
+
+    def __init__(self, path: Path) -> None:
+        """Read what is there; a line that is not whole is cut off the file."""
+        self.path = path
+        self._found: dict[tuple[str, str], dict[str, Any]] = {}
+        whole = 0
+        if path.is_file():
+            for line in path.read_bytes().splitlines(keepends=True):
+                try:
+                    entry = json.loads(line)
+                    self._found[(entry["kind"], entry["key"])] = entry["found"]
+                except (ValueError, KeyError, TypeError):
+                    break
+                if not line.endswith(b"\n"):
+                    break
+                whole += len(line)
+            if whole != path.stat().st_size:
+                with path.open("r+b") as stream:
+                    stream.truncate(whole)
+
+    def __len__(self) -> int:
+        """Return the number of different measurements."""
+        return len(self._found)
+
+    def find(self, kind: str, key: str) -> dict[str, Any] | None:
+        """Return what was measured before; None where it was not."""
+        return self._found.get((kind, key))
+
+    def add(self, kind: str, key: str, found: dict[str, Any]) -> dict[str, Any]:
+        """Keep a measurement, on the disk before this returns."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        line = json.dumps({"kind": kind, "key": key, "found": found}, allow_nan=True) + "\n"
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(line)
+            stream.flush()
+            os.fsync(stream.fileno())
+        self._found[(kind, key)] = found
+        return found

@@ -1,0 +1,160 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The measurements of a search: each is made once, journaled, and made no more when it is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from ad_compressed_perception.compression.onnx_file import one_line
+from ad_compressed_perception.compression.search.bench import Bench
+from ad_compressed_perception.compression.search.builder import Builder
+from ad_compressed_perception.compression.search.candidate import Candidate, RecipeMaker
+from ad_compressed_perception.compression.search.clock import Clock, OutOfTimeError
+from ad_compressed_perception.compression.search.journal import Journal
+from ad_compressed_perception.compression.search.trial import Drop, Speed, Trial
+from ad_compressed_perception.compression.steps import Progress
+from ad_compressed_perception.errors import AdcpError
+
+SCREEN_FRAMES = 16
+RUNGS = (64, 10_000)
+"""Search frames of the rounds after the first; the last takes all there are."""
+
+_SCREEN_SECONDS = 2.0
+_CONTEST_SECONDS = 20.0
+_OUT_OF_TIME = "out of time: give more --minutes; the same command goes on from here"
+
+
+class Rounds:
+    """Measures candidates; a candidate that fails ends its own trial, nothing else."""
+
+    def __init__(
+        self,
+        maker: RecipeMaker,
+        builder: Builder,
+        bench: Bench,
+        journal: Journal,
+        clock: Clock,
+        baseline_bytes: int,
+        folder: Path,
+        progress: Progress,
+    ) -> None:
+        """Take the parts of a search; ``folder`` is where recipes are written, ``progress`` is told steps."""
+        self.maker, self.builder, self._bench = maker, builder, bench
+        self._journal, self._clock = journal, clock
+        self._baseline_bytes, self._folder, self._progress = baseline_bytes, folder, progress
+        self.trials: list[Trial] = []
+
+    def screen(self, candidates: Sequence[Candidate], until: float) -> list[Trial]:
+        """Make each candidate, time it, and compare a few frames.
+
+        Args:
+            candidates: in this order.
+            until: share of the time after which none is begun.
+        """
+        begun = []
+        for number, candidate in enumerate(candidates):
+            trial = Trial(candidate, candidate.key)
+            self.trials.append(trial)
+            begun.append(trial)
+            known = self._journal.find("screen", trial.key) or self._journal.find("failed", trial.key)
+            if known is None and self._clock.is_past(until):
+                trial.end("not tried", _OUT_OF_TIME)
+                continue
+            self._progress(f"screen {candidate.name}", number, len(candidates))
+            self._guard(trial, partial(self._screen, trial))
+            self._progress(f"screen {candidate.name}", number + 1, len(candidates))
+        return begun
+
+    def deepen(self, count: int) -> None:
+        """Compare what is still in the running on more frames, the fastest first, while there is time."""
+        running = sorted((t for t in self.trials if t.state == "alive"), key=_latency)
+        for trial in running:
+            key = f"{trial.key}:{count}"
+            if self._journal.find("drop", key) is None and self._seconds(trial, count) > self._clock.left_s:
+                trial.notes.append("out of time for more frames")
+                continue
+            self._guard(trial, partial(self._deepen, trial, count))
+
+    def contest(self, trials: Sequence[Trial]) -> None:
+        """Time the last ones and the baseline together, so that their times are of the same minutes."""
+        if not trials:
+            return
+        key = " ".join(trial.key for trial in trials)
+        found = self._journal.find("contest", key)
+        if found is None:
+            if self._clock.left_s < _CONTEST_SECONDS:
+                return
+            self._progress("times, all in turns", 0, 1)
+            with ExitStack() as stack:
+                opened = [stack.enter_context(closing(self.builder.open(t.candidate))) for t in trials]
+                speeds = self._bench.contest(opened, _CONTEST_SECONDS)
+            found = self._journal.add("contest", key, {"speeds": [asdict(speed) for speed in speeds]})
+        for trial, speed in zip(trials, found["speeds"], strict=True):
+            trial.speed = Speed(**speed)
+
+    def _screen(self, trial: Trial) -> None:
+        found = self._journal.find("screen", trial.key)
+        if found is None:
+            recipe = self.maker.write(trial.candidate, self._folder)
+            seconds = self.builder.build(trial.candidate, recipe, self._watched)
+            stored = self.builder.path(trial.candidate).stat().st_size
+            with closing(self.builder.open(trial.candidate)) as pipeline:
+                speed = self._bench.speed(pipeline, _SCREEN_SECONDS)
+                drop = self._bench.drop(pipeline, SCREEN_FRAMES)
+            found = self._journal.add(
+                "screen",
+                trial.key,
+                {"seconds": seconds, "bytes": stored, "speed": asdict(speed), "drop": asdict(drop)},
+            )
+        trial.build_seconds, trial.bytes = found["seconds"], found["bytes"]
+        trial.size = trial.bytes / self._baseline_bytes
+        trial.speed, trial.drop = Speed(**found["speed"]), Drop(**found["drop"])
+        if trial.drop.drop != trial.drop.drop:
+            trial.notes.append("nothing to compare on the first frames")
+
+    def _deepen(self, trial: Trial, count: int) -> None:
+        key = f"{trial.key}:{count}"
+        found = self._journal.find("drop", key)
+        if found is None:
+            recipe = self.maker.write(trial.candidate, self._folder)
+            self.builder.build(trial.candidate, recipe, self._watched)
+            label = f"compare {trial.name}"
+            with closing(self.builder.open(trial.candidate)) as pipeline:
+                drop = self._bench.drop(pipeline, count, lambda done, of: self._progress(label, done, of))
+            found = self._journal.add("drop", key, asdict(drop))
+        trial.drop = Drop(**found)
+
+    def _guard(self, trial: Trial, step: Callable[[], None]) -> None:
+        """Run a step; what goes wrong with a candidate is its own reason to leave."""
+        failed = self._journal.find("failed", trial.key)
+        if failed is not None:
+            trial.end("failed", failed["reason"])
+            return
+        try:
+            step()
+        except OutOfTimeError:
+            trial.end("not tried", _OUT_OF_TIME)
+        except (AdcpError, MemoryError, ValueError, RuntimeError) as error:
+            reason = one_line(error)
+            self._journal.add("failed", trial.key, {"reason": reason})
+            trial.end("failed", reason)
+
+    def _watched(self, step: str, done: int, total: int) -> None:
+        self._clock.check()
+        self._progress(step, done, total)
+
+    def _seconds(self, trial: Trial, count: int) -> float:
+        """Return about how long a comparison takes; the baseline's results may be there already."""
+        if trial.speed is None:
+            return 0.0
+        frames = min(count, len(self.maker.frames.search))
+        return 1e-3 * frames * (trial.speed.p50_ms + trial.speed.baseline_p50_ms)
+
+
+def _latency(trial: Trial) -> float:
+    return trial.speed.p50_ms if trial.speed is not None else float("inf")

@@ -1,0 +1,324 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The search: candidates in rounds on this host, one winner, its verdict on frames that chose nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from ad_compressed_perception.compression.compress import checkpoint_folder, compress_model
+from ad_compressed_perception.compression.onnx_file import read_model, stored_bytes
+from ad_compressed_perception.compression.outcome import CompressionResult
+from ad_compressed_perception.compression.recipe import LoadedRecipe, VerifySpec
+from ad_compressed_perception.compression.search.bench import Bench
+from ad_compressed_perception.compression.search.budget import Budget
+from ad_compressed_perception.compression.search.builder import Builder
+from ad_compressed_perception.compression.search.candidate import Candidate, RecipeMaker
+from ad_compressed_perception.compression.search.choice import Choice, choose, cull
+from ad_compressed_perception.compression.search.clock import Clock
+from ad_compressed_perception.compression.search.facts import Facts, find_facts
+from ad_compressed_perception.compression.search.frames import SearchFrames, lay_out
+from ad_compressed_perception.compression.search.journal import Journal
+from ad_compressed_perception.compression.search.rounds import RUNGS, Rounds
+from ad_compressed_perception.compression.search.space import (
+    LEAST_TRAINING_MINUTES,
+    children,
+    roots,
+    trained,
+    with_bytes,
+)
+from ad_compressed_perception.compression.search.trial import Trial
+from ad_compressed_perception.compression.steps import Progress, Samples, choose_samples
+from ad_compressed_perception.compression.workspace import open_target, staging
+from ad_compressed_perception.data.frames import open_frames
+from ad_compressed_perception.host import HostInfo, read_host, tool_versions
+from ad_compressed_perception.manifest import Manifest
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+NAME = "auto"
+_LEADERS = 2
+_CONTESTANTS = 8
+_TRAINING_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Everything one search found out.
+
+    Attributes:
+        manifest: of the model searched.
+        name: the winner's variant name.
+        budget: its limits.
+        frames: the layout of the recording.
+        facts: what was known of host and model.
+        trials: every candidate, in the order of trial.
+        choice: winner and front.
+        left_out: what was not tried, and why.
+        compressed: the winner, verified and stored; None where nothing was within the budget.
+        recipe: file of the winner's recipe; None likewise.
+        folder: where recipes, figures and plot lie.
+        seconds: how long it took.
+    """
+
+    manifest: Manifest
+    name: str
+    budget: Budget
+    frames: SearchFrames
+    facts: Facts
+    trials: list[Trial]
+    choice: Choice
+    left_out: dict[str, str]
+    compressed: CompressionResult | None
+    recipe: Path | None
+    folder: Path
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is searched for.
+
+    Attributes:
+        source: BAG, BAG:TOPIC or a folder of images.
+        budget: limits.
+        minutes: for everything, the winner's verification included; candidates end before.
+        frames: frames to calibrate on; None for the default.
+        name: the winner's variant name.
+        work: work folder; None for the default.
+        in_place: store in the model's own folder instead.
+        seed: of the order of equals and of training.
+        verify: fields of a recipe's ``verify`` besides the number of frames.
+    """
+
+    source: str
+    budget: Budget
+    minutes: float = 10.0
+    frames: int | None = None
+    name: str = NAME
+    work: Path | None = None
+    in_place: bool = False
+    seed: int = 0
+    verify: dict[str, Any] = field(default_factory=dict)
+
+
+def search(
+    manifest: Manifest, request: Request, progress: Progress = lambda step, done, total: None
+) -> SearchResult:
+    """Try candidates, choose the fastest within the budget, verify and store it.
+
+    The candidates are compared on search frames; the verdict is that of ``compress_model`` on verification
+    frames, which no candidate was compared or calibrated on. Ctrl-C leaves a journal, from which the same
+    call goes on.
+
+    Args:
+        manifest: the model; its baseline must be an ONNX file.
+        request: what is searched for.
+        progress: told (what, done, total).
+
+    Raises:
+        AdcpError: anything wrong with the model, frames or folders; one line.
+    """
+    start, clock = perf_counter(), Clock(request.minutes)
+    target = open_target(manifest, request.work, request.in_place, request.name)
+    frames = lay_out(open_frames(request.source), request.frames)
+    verify = VerifySpec.model_validate({**request.verify, "frames": frames.verification})
+    maker = RecipeMaker(request.budget, frames, request.verify)
+    path = manifest.checked_path(manifest.baseline, allow_rejected=True)
+    model, host = read_model(path), read_host()
+    folder = target.folder / "search" / request.name
+    key = _key(manifest, request, frames, host)
+    journal, graphs = Journal(folder / f"journal-{key}.jsonl"), folder / f"graphs-{key}"
+    samples: dict[int, Samples] = {}
+
+    def choose_once(recipe: LoadedRecipe) -> Samples:
+        count = recipe.recipe.calibration.frames
+        if count not in samples:
+            samples[count] = choose_samples(recipe, request.source, None)
+        return samples[count]
+
+    builder = Builder(
+        manifest, model, host, graphs, choose_once,
+        lambda recipe, chosen: checkpoint_folder(target, request.name, recipe, chosen),
+    )  # fmt: skip
+    with staging(target.folder) as scratch:
+        facts = _facts(journal, manifest, model, host, maker, scratch, progress)
+        bench = Bench(manifest, frames, verify)
+        try:
+            rounds = Rounds(
+                maker, builder, bench, journal, clock, stored_bytes(path), folder / "recipes", progress
+            )
+            left_out = dict(facts.left_out)
+            _reserve(clock, facts, frames)
+            _explore(rounds, facts, request, manifest.baseline, clock, left_out)
+            choice = choose(rounds.trials, request.budget, manifest.baseline)
+        finally:
+            bench.close()
+    compressed, recipe_path = None, None
+    if choice.winner is not None:
+        winning = maker.write(choice.winner.candidate, folder / "recipes")
+        compressed = compress_model(
+            manifest,
+            winning,
+            request.source,
+            name=request.name,
+            work=request.work,
+            in_place=request.in_place,
+            progress=progress,
+        )
+        recipe_path = folder / "winner.yaml"
+        shutil.copyfile(winning.path, recipe_path)
+    if not any(trial.state == "not tried" or trial.notes for trial in rounds.trials):
+        # Nothing is left to go on with: the next search measures anew, on the computer as it is then.
+        builder.remove()
+        journal.path.unlink(missing_ok=True)
+        for trial in rounds.trials:
+            if trial.candidate.training:
+                made = maker.write(trial.candidate, folder / "recipes")
+                shutil.rmtree(
+                    checkpoint_folder(target, request.name, made, choose_once(made)), ignore_errors=True
+                )
+    return SearchResult(
+        manifest, request.name, request.budget, frames, facts, rounds.trials, choice, left_out, compressed,
+        recipe_path, folder, perf_counter() - start,
+    )  # fmt: skip
+
+
+def _explore(
+    rounds: Rounds, facts: Facts, request: Request, baseline: str, clock: Clock, left_out: dict[str, str]
+) -> None:
+    """Run the rounds: number formats, smaller pictures, training, then more frames for what is left."""
+    budget, seed = request.budget, request.seed
+    trains = _training_minutes(facts, request, left_out)
+    first = 0.35 if trains else 0.7
+    rounds.screen(roots(facts, budget.size is not None, seed, budget.drop or 0.01), 0.6 * first)
+    cull(rounds.trials, budget, baseline)
+    leaders = _leaders(rounds.trials, budget)
+    smaller = [child for leader in leaders for child in children(leader.candidate, facts, seed)]
+    if any(name in facts.edits for name in ("fit", "resize", "coarse")):
+        for trial in rounds.trials:
+            if trial.state == "alive" and trial not in leaders:
+                left_out[f"{trial.name}, smaller"] = "others lead at the model's own input size"
+    rounds.screen(smaller, first)
+    cull(rounds.trials, budget, baseline)
+    lead = _leaders(rounds.trials, budget)[:1]
+    if lead and "bytes" in facts.edits:
+        rounds.screen([with_bytes(lead[0].candidate)], first)
+        cull(rounds.trials, budget, baseline)
+    if lead and trains:
+        taught = _taught(rounds, lead[0], facts, trains, seed)
+        rounds.screen(taught, first + _TRAINING_SHARE)
+        cull(rounds.trials, budget, baseline)
+    for count in RUNGS:
+        rounds.deepen(count)
+        cull(rounds.trials, budget, baseline)
+    running = sorted((t for t in rounds.trials if t.state == "alive" and t.speed), key=_latency)
+    rounds.contest(running[:_CONTESTANTS])
+
+
+def _taught(rounds: Rounds, lead: Trial, facts: Facts, minutes: float, seed: int) -> list[Candidate]:
+    floats = [
+        t for t in rounds.trials if t.state == "alive" and not t.candidate.form and not t.candidate.training
+    ]
+    leader = min(floats, key=_latency, default=lead)
+    if leader.candidate.form:
+        return []
+    ms = facts.baseline_ms * rounds.builder.pixels_share(leader.candidate)
+    return trained(leader.candidate, facts, ms, rounds.maker.frames.lessons, minutes, seed)
+
+
+def _training_minutes(facts: Facts, request: Request, left_out: dict[str, str]) -> float:
+    """Return the minutes for each candidate that trains; 0 where there is no time or no torch."""
+    if not facts.trains:
+        return 0.0
+    count = 3 if "relu" in facts.edits else 2
+    each = _TRAINING_SHARE * request.minutes / count
+    if each < LEAST_TRAINING_MINUTES:
+        least = count * LEAST_TRAINING_MINUTES / _TRAINING_SHARE
+        left_out["training"] = f"needs --minutes of at least {least:g}, there were {request.minutes:g}"
+        return 0.0
+    return each
+
+
+def _leaders(trials: Sequence[Trial], budget: Budget) -> list[Trial]:
+    """Return the candidates worth a further change: the fastest, and the smallest where size is asked for."""
+    running = sorted((t for t in trials if t.state == "alive" and t.speed), key=_latency)
+    found = running[:_LEADERS]
+    if budget.size is not None:
+        found += [trial for trial in sorted(running, key=lambda t: t.size)[:1] if trial not in found]
+    return found
+
+
+def _latency(trial: Trial) -> float:
+    assert trial.speed is not None
+    return 1.0 / trial.speed.ratio
+
+
+def _facts(
+    journal: Journal,
+    manifest: Manifest,
+    model: ModelProto,
+    host: HostInfo,
+    maker: RecipeMaker,
+    scratch: Path,
+    progress: Progress,
+) -> Facts:
+    found = journal.find("facts", "")
+    if found is None:
+        found = find_facts(manifest, model, host, maker, scratch / "facts", progress).as_dict()
+        journal.add("facts", "", json.loads(json.dumps(found)))
+    return Facts.from_dict(found)
+
+
+def _reserve(clock: Clock, facts: Facts, frames: SearchFrames) -> None:
+    """Keep time for the winner: made again, verified with the baseline, loaded once for its memory."""
+    clock.reserve_s = min(0.3 * clock.total_s, 10.0 + 2.5e-3 * frames.verification * facts.baseline_ms)
+
+
+def _key(manifest: Manifest, request: Request, frames: SearchFrames, host: HostInfo) -> str:
+    """Return what measurements depend on, as a short hash: never those of another model, set or host."""
+    parts = {
+        "baseline": manifest.variant(manifest.baseline).sha256,
+        "manifest": [manifest.input.model_dump(mode="json"), manifest.output.model_dump(mode="json")],
+        "source": frames.source.describe,
+        "frames": [len(frames.source), frames.calibration, frames.verification, frames.rung(4).sha256()],
+        "verify": request.verify,
+        "host": host.as_dict(),
+        "versions": tool_versions(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def as_dict(result: SearchResult) -> dict[str, Any]:
+    """Return a search as plain values for JSON: every candidate, the front, the winner."""
+    choice = result.choice
+    return {
+        "schema": "adcp-search/1",
+        "model": result.manifest.name,
+        "task": result.manifest.task,
+        "budget": {"text": str(result.budget), **asdict(result.budget)},
+        "source": result.frames.source.describe,
+        "frames": {
+            "calibration": result.frames.calibration,
+            "search": len(result.frames.search),
+            "verification": result.frames.verification,
+        },
+        "facts": result.facts.as_dict(),
+        "baseline": result.manifest.baseline,
+        "front": list(choice.front),
+        "winner": choice.winner.name if choice.winner else None,
+        "shown_on_search_frames": choice.is_shown,
+        "nearest_miss": {"name": choice.nearest.name, "misses": choice.missed} if choice.nearest else None,
+        "candidates": [trial.as_dict() for trial in result.trials],
+        "left_out": result.left_out,
+        "recipe": str(result.recipe) if result.recipe else None,
+        "seconds": round(result.seconds, 1),
+    }

@@ -1,0 +1,191 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The candidates: number formats first, then smaller pictures of the best of them, then training.
+
+All combinations would be hundreds. A root is a runtime with a number format at the model's own input size and
+with every edit that changes no result; only the roots that lead are also tried on smaller pictures, with
+a coarse output and with the normalisation in the graph; only the leader of those is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ad_compressed_perception.compression.search.candidate import Candidate
+from ad_compressed_perception.compression.search.facts import EDITS, Facts
+
+FACTORS = (0.75, 0.625, 0.5)
+RATIOS = (0.3, 0.55)
+LEAST_TRAINING_MINUTES = 2.0
+# A step of training on one picture takes about so many inferences of ONNX Runtime on the same processor.
+TRAINING_INFERENCES = 15.0
+_MOST_EPOCHS = 20
+_VIEWS = (4, 2, 1)
+
+_INT8: tuple[Any, ...] = ({"quantize_int8": {"calibration": "mse"}}, "compact")
+_WEIGHTS: tuple[Any, ...] = ("quantize_weights", "compact")
+
+
+def roots(facts: Facts, size_asked: bool, seed: int, mixed_drop: float = 0.05) -> list[Candidate]:
+    """Return the candidates at the model's own input size, the cheapest to make first.
+
+    Args:
+        facts: of this host and model.
+        size_asked: whether the budget limits the size: then forms that only save bytes are tried too.
+        seed: orders candidates that are equally cheap.
+        mixed_drop: the drop that mixed precision may take on the calibration frames.
+    """
+    ending = tuple(EDITS[name] for name in ("drop_softmax",) if name in facts.edits)
+    stem = tuple(EDITS[name] for name in ("stem",) if name in facts.edits)
+    ends = "-no_softmax" if ending else ""
+    floats = [
+        Candidate(f"{backend}-{precision}{ends}{'-stem' if stem else ''}", backend,
+                  _options(backend, precision), stem, ending=ending)
+        for backend, precision in facts.runtimes
+    ]  # fmt: skip
+    plain = [
+        Candidate(f"{backend}-{precision}", backend, _options(backend, precision))
+        for backend, precision in facts.runtimes
+        if (ending or stem) and (backend, precision) == facts.runtimes[0]
+    ]
+    integers, mixed, small = [], [], []
+    form = ({"quantize_int8_mixed": {"calibration": "mse", "max_drop": mixed_drop}}, "compact")
+    for backend, precision in _best_floats(facts):
+        options = _options(backend, precision)
+        base = Candidate("", backend, options, ending=ending)
+        integers.append(replace(base, name=f"{backend}-int8{ends}", form=_INT8))
+        mixed.append(replace(base, name=f"{backend}-int8_mixed{ends}", form=form))
+        if size_asked:
+            small += _small(base, f"{backend}-{precision}", ends)
+    return [*_shuffled(plain + floats, seed), *_shuffled(integers, seed), *small, *_shuffled(mixed, seed)]
+
+
+def _small(base: Candidate, start: str, ends: str) -> list[Candidate]:
+    """Return the forms whose gain is bytes: 8-bit weights, codebooks, packed files."""
+    found = [
+        replace(base, name=f"{start}-weights_int8{ends}", form=_WEIGHTS),
+        replace(base, name=f"{start}-weights_int8-packed{ends}", form=_WEIGHTS, store="packed"),
+        replace(base, name=f"{base.backend}-int8-packed{ends}", form=_INT8, store="packed"),
+    ]
+    for bits in (6, 4):
+        codebooks = ({"palettise": {"bits": 8}}, {"palettise": {"bits": bits, "min_size": 2048}})
+        name = f"{start}-palettise{bits}{ends}"
+        found.append(replace(base, name=name, form=codebooks, store="packed"))
+    return found
+
+
+def children(root: Candidate, facts: Facts, seed: int) -> list[Candidate]:
+    """Return a root on smaller pictures and with coarser output, the least change first."""
+    fit = "fit" in facts.edits
+    sizes: list[tuple[str, tuple[Any, ...]]] = [("", ())]
+    if fit:
+        sizes.append(("-fit", (EDITS["fit"],)))
+    if "resize" in facts.edits:
+        for factor in FACTORS:
+            scaled = {"input_size": {"factor": factor}}
+            steps = (EDITS["fit"], scaled) if fit else (scaled,)
+            sizes.append((f"{'-fit' if fit else ''}-x{factor:g}", steps))
+    endings: list[tuple[str, tuple[Any, ...]]] = [("", root.ending)]
+    if "coarse" in facts.edits:
+        endings.append(("-coarse", (EDITS["coarse"],)))
+    found = []
+    for size, step in sizes:
+        for name, ending in endings:
+            if size or name:
+                full = root.name.replace("-no_softmax", "") if name else root.name
+                child = replace(
+                    root,
+                    name=f"{full}{size}{name}",
+                    edits=(*step, *root.edits),
+                    ending=ending,
+                    parent=root.name,
+                )
+                found.append(child)
+    # Every other one first, so that little time still covers the whole range.
+    return [*found[1::2], *found[::2]] if seed % 2 else [*found[::2], *found[1::2]]
+
+
+def with_bytes(candidate: Candidate) -> Candidate:
+    """Return a candidate whose graph takes the camera's bytes."""
+    edits = (*candidate.edits, EDITS["bytes"])
+    if candidate.training:
+        return replace(candidate, name=f"{candidate.name}-bytes", edits=candidate.edits,
+                       ending=(EDITS["bytes"], *candidate.ending), parent=candidate.name)  # fmt: skip
+    return replace(candidate, name=f"{candidate.name}-bytes", edits=edits, parent=candidate.name)
+
+
+def trained(
+    leader: Candidate, facts: Facts, leader_ms: float, lessons: int, minutes: float, seed: int
+) -> list[Candidate]:
+    """Return the leader pruned, and with ReLU for SiLU, each healed by distillation.
+
+    Args:
+        leader: the best candidate so far, in float.
+        facts: of this host and model.
+        leader_ms: one inference of the leader's graph in ONNX Runtime, about, milliseconds.
+        lessons: frames to learn from at most.
+        minutes: for each candidate.
+        seed: of training.
+    """
+    found = []
+    for ratio in RATIOS:
+        plan = _plan(facts.baseline_ms, leader_ms * (1.0 - ratio), lessons, 0.85 * minutes)
+        prune = {"prune_channels": {"ratio": ratio, "round_to": 16, "epochs": 1, "views": 1, "batch": 16,
+                                    "minutes": round(0.15 * minutes, 2), "seed": seed}}  # fmt: skip
+        found.append(_taught(leader, f"prune{ratio:g}", (prune,), plan, minutes, seed))
+    if "relu" in facts.edits:
+        plan = _plan(facts.baseline_ms, leader_ms, lessons, minutes)
+        found.append(_taught(leader, "relu", (EDITS["relu"],), plan, minutes, seed))
+    return found
+
+
+def _taught(
+    leader: Candidate,
+    name: str,
+    steps: tuple[Any, ...],
+    plan: tuple[int, int, int],
+    minutes: float,
+    seed: int,
+) -> Candidate:
+    views, epochs, lessons = plan
+    distil = {"distil": {"epochs": epochs, "views": views, "batch": 16, "learning_rate": 1e-3,
+                         "patience": epochs, "minutes": round(minutes, 2), "seed": seed}}  # fmt: skip
+    return replace(
+        leader, name=f"{leader.name}-{name}", training=(*steps, distil), lessons=lessons, parent=leader.name
+    )
+
+
+def _plan(teacher_ms: float, student_ms: float, lessons: int, minutes: float) -> tuple[int, int, int]:
+    """Return views, epochs and lessons that fit the minutes, by how long inferences take.
+
+    Many different pictures beat many rounds over few: views grow while at least six rounds are left.
+    """
+    left_ms = minutes * 60e3
+    step_ms = TRAINING_INFERENCES * student_ms
+    for views in _VIEWS:
+        epochs = int((left_ms / (lessons * views) - teacher_ms) / step_ms)
+        if epochs >= 6:
+            return views, min(epochs, _MOST_EPOCHS), lessons
+    if epochs >= 2:
+        return 1, epochs, lessons
+    fewer = int(left_ms / (teacher_ms + 2 * step_ms))
+    return 1, 2, max(32, min(lessons, fewer))
+
+
+def _best_floats(facts: Facts) -> list[tuple[str, str]]:
+    """Return one float form a backend, the lowest precision: what is not quantised runs in it."""
+    last: dict[str, str] = dict(facts.runtimes)
+    return list(last.items())
+
+
+def _options(backend: str, precision: str) -> dict[str, Any]:
+    return {"precision": precision, "threads": 1} if backend == "openvino" else {"threads": 1}
+
+
+def _shuffled(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
+    order = np.random.default_rng(seed).permutation(len(candidates))
+    return [candidates[index] for index in order]

@@ -1,0 +1,81 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A search as a person reads it: the front, the winner, and why each other candidate lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ad_compressed_perception.compression.search.search import SearchResult
+from ad_compressed_perception.compression.search.trial import Trial
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def tables(result: SearchResult) -> list[RenderableType]:
+    """Return the table of what was measured, why each other candidate lost, and the closing lines."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    choice = result.choice
+    title = f"{result.manifest.name}: {len(result.trials)} candidates, budget {result.budget}"
+    table = Table(title=title)
+    for heading in ("", "candidate", "drop (95 %)", "frames", "speed", "p99 ms", "size"):
+        table.add_column(heading, no_wrap=True)
+    trials = ordered(result.trials, choice.front)
+    for trial in trials:
+        mark = "*" if trial is choice.winner else "+" if trial.name in choice.front else ""
+        if trial.is_measured:
+            table.add_row(mark, trial.name, *cells(trial))
+    lines = [f"  {trial.name}: {trial.reason}" for trial in trials if trial is not choice.winner]
+    why = ["why the others lost:", *lines] if lines else []
+    return [table, *(escape(line) for line in [*why, *closing_lines(result)])]
+
+
+def ordered(trials: Sequence[Trial], front: Sequence[str]) -> list[Trial]:
+    """Return the front first, then what was measured, the fastest first, then the rest."""
+
+    def place(trial: Trial) -> tuple[int, float]:
+        if not trial.is_measured:
+            return (2 if trial.state == "failed" else 3, 0.0)
+        assert trial.speed is not None
+        return (0 if trial.name in front else 1, -trial.speed.ratio)
+
+    return sorted(trials, key=place)
+
+
+def cells(trial: Trial) -> list[str]:
+    """Return drop, frames, speed, p99 and size of a measured candidate for a table."""
+    drop, speed = trial.drop, trial.speed
+    assert drop is not None and speed is not None
+    return [
+        f"{drop.drop:.3f} ({drop.low:.3f}-{drop.high:.3f})",
+        str(drop.frames),
+        f"{speed.ratio:.2f}x",
+        f"{speed.p99_ms:.2f}",
+        f"{trial.size:.2f}",
+    ]
+
+
+def closing_lines(result: SearchResult) -> list[str]:
+    """Return what was left out, the winner or the nearest miss, and where things lie."""
+    choice = result.choice
+    lines = [
+        "* winner, + on the front; speed and p99 are from frame to result, against the baseline in turns"
+    ]
+    lines += [f"left out: {what}: {why}" for what, why in result.left_out.items()]
+    lines.append(f"front: {', '.join(choice.front)}")
+    if choice.winner is None:
+        lines.append("verdict: rejected")
+        lines.append("  - no candidate is within the budget; nothing was stored")
+        if choice.nearest is not None:
+            lines.append(f"  - nearest miss: {choice.nearest.name}: {choice.missed}")
+        elif not any(trial.is_measured for trial in result.trials):
+            lines.append(f"  - {choice.missed}")
+    else:
+        lines.append(f"winner: {choice.winner.name}, {choice.winner.reason}")
+        lines.append(f"its recipe: {result.recipe}")
+    lines.append(f"figures, plot and all recipes: {result.folder} ({result.seconds:.0f} s)")
+    return lines
