@@ -55,10 +55,7 @@ def prune_channels(
     """
     import torch_pruning as tp
 
-    for step in module.steps:
-        if step.operator in ("BatchNormalization", "QuantizeLinear"):
-            earlier = "put simplify before" if step.operator[0] == "B" else "quantise after"
-            raise RecipeError(f"channels cannot be pruned around {step.operator} {step.name!r}: {earlier} it")
+    check_prunable(module)
     module.eval()
     if losses is not None:
         square_gradients(module, losses)
@@ -67,20 +64,28 @@ def prune_channels(
         pruner = tp.pruner.BasePruner(
             module,
             example,
-            importance=lambda group: _importance(group, losses is not None),
+            importance=lambda group: importance(group, losses is not None),
             global_pruning=global_ranking,
             pruning_ratio=ratio,
             max_pruning_ratio=max_ratio,
-            ignored_layers=_last_layers(module),
+            ignored_layers=last_layers(module),
             round_to=round_to,
         )
         pruner.step()
     module.zero_grad()
-    return _shrunk(module, example)
+    return shrunk(module, example)
+
+
+def check_prunable(module: GraphModule) -> None:
+    """Raise RecipeError for a graph with normalisations of its own, or a quantised one."""
+    for step in module.steps:
+        if step.operator in ("BatchNormalization", "QuantizeLinear"):
+            earlier = "put simplify before" if step.operator[0] == "B" else "quantise after"
+            raise RecipeError(f"channels cannot be pruned around {step.operator} {step.name!r}: {earlier} it")
 
 
 @torch.no_grad()
-def _importance(group: Any, taylor: bool) -> Tensor | None:
+def importance(group: Any, taylor: bool) -> Tensor | None:
     """Return what each channel of a group is worth, in shares of the group's mean."""
     from torch_pruning.pruner import function
 
@@ -125,7 +130,7 @@ def square_gradients(module: GraphModule, losses: Iterable[Tensor]) -> None:
         parameter.grad = sums[name] / count if name in sums else None
 
 
-def _last_layers(module: GraphModule) -> list[Any]:
+def last_layers(module: GraphModule) -> list[Any]:
     """Convolutions and products whose channels are the outputs' own: they mean something and stay."""
     producers = {name: step for step in module.steps for name in step.outputs}
     index_of = {id(step): str(index) for index, step in enumerate(module.steps)}
@@ -143,7 +148,8 @@ def _last_layers(module: GraphModule) -> list[Any]:
     return last
 
 
-def _shrunk(module: GraphModule, example: Tensor) -> ModelProto:
+def shrunk(module: GraphModule, example: Tensor) -> ModelProto:
+    """Return the graph of a module that has lost channels; raise ModelFileError where it does not fit."""
     model = module.write_back()
     nodes = {node.output[0]: node for node in model.graph.node}
     for index, step in enumerate(module.steps):
@@ -193,5 +199,5 @@ def parameter_count(model: ModelProto) -> int:
 def channel_count(model: ModelProto) -> int:
     """Number of channels that pruning may take from: those of all layers but the last ones."""
     module = GraphModule(model)
-    last = {id(layer) for layer in _last_layers(module)}
+    last = {id(layer) for layer in last_layers(module)}
     return sum(len(cast(WeightLayer, v).weight) for v in module.layers.values() if id(v) not in last)

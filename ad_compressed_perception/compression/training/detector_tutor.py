@@ -10,7 +10,7 @@ no cell of one is a cell of the other; the teacher then runs at the student's ow
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ad_compressed_perception.compression.onnx_file import read_model
-from ad_compressed_perception.compression.passes.base import Feeds, PassContext
-from ad_compressed_perception.compression.passes.graph_edit import refresh_outputs
-from ad_compressed_perception.compression.passes.infer_shapes import InferShapes
-from ad_compressed_perception.compression.passes.input_size import resize_graph, resized_spec
-from ad_compressed_perception.compression.passes.simplify import Simplify
-from ad_compressed_perception.compression.passes.upgrade_opset import UpgradeOpset
+from ad_compressed_perception.compression.passes.base import PassContext
 from ad_compressed_perception.compression.training.lessons import Fit
-from ad_compressed_perception.errors import AdcpError, DataError, RecipeError
+from ad_compressed_perception.compression.training.resized_teacher import resized_teacher
+from ad_compressed_perception.errors import DataError, RecipeError
 from ad_compressed_perception.manifest import InputSpec, OutputSpec
 from ad_compressed_perception.tasks.geometry import Geometry, plan_geometry
-from ad_compressed_perception.tasks.prepare import Preparer
 
 _DEFAULT_STRIDES = (8, 16, 32)
 _BOX_AND_OBJECTNESS = 5
@@ -68,7 +62,10 @@ def detector_tutor(context: PassContext) -> Tutor:
     asked, shown = (plan_geometry(spec, *size) for spec in (before, after))
     file, spec = context.baseline, before
     if cut_shift(asked, shown, strides) is None:
-        file, spec = _resized_teacher(context)
+        model, spec = resized_teacher(context)
+        context.checkpoints.mkdir(parents=True, exist_ok=True)
+        file = context.checkpoints / "teacher.onnx"
+        onnx.save(model, str(file))
 
     def fit(answers: list[NDArray[Any]], asked: Geometry, shown: Geometry) -> list[NDArray[Any]]:
         shift = cut_shift(asked, shown, strides)
@@ -135,39 +132,3 @@ def _columns(context: PassContext) -> NDArray[np.int64]:
 
 def _label_ids(context: PassContext, output: OutputSpec) -> list[int]:
     return output.options.get("label_ids") or list(range(len(context.manifest.labels)))
-
-
-def _resized_teacher(context: PassContext) -> tuple[Path, InputSpec]:
-    """Write the teacher with the student's input size; return the file and its input."""
-    old = context.manifest.input
-    new = resized_spec(old, context.input.width, context.input.height)
-
-    def feeds() -> Any:
-        prepare = Preparer(old)
-        for frame in context.pictures():
-            tensor: Feeds = {model.graph.input[0].name: prepare(frame)[0].copy()}
-            yield tensor
-
-    model = read_model(context.baseline)
-    own = replace(
-        context,
-        input=old,
-        output=context.manifest.output,
-        feeds=feeds,
-        notes={},
-        advance=lambda done, total: None,
-    )
-    try:
-        for step in (UpgradeOpset(), Simplify(), InferShapes()):
-            model = step.apply(model, own)
-        resize_graph(model, old, new)
-        refresh_outputs(model)
-    except AdcpError as error:
-        raise RecipeError(
-            "the student sees pictures at another scale than its teacher, which cannot run at that size "
-            f"({error}): train before the pass input_size"
-        ) from error
-    context.checkpoints.mkdir(parents=True, exist_ok=True)
-    path = context.checkpoints / "teacher.onnx"
-    onnx.save(model, str(path))
-    return path, new

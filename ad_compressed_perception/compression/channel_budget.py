@@ -1,0 +1,192 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which groups of channels give up how many, so that a cost falls to a goal at the least importance lost.
+
+The costs are a table measured with one group narrowed at a time. A layer that two groups touch, one by
+its inputs and one by its outputs, is predicted from both: with ``t_l`` the layer's cost at full width and
+``t_l(g, k)`` that with only group g narrowed to k channels,
+
+    cost(kept) = sum over l of t_l * product over g of f_lg(kept_g),    f_lg(k) = min(t_l(g, k) / t_l, 1)
+
+where f is made to fall with k and is linear between the counts that were measured. (Yang et al.,
+NetAdapt, ECCV 2018, choose by such tables too, one layer at a time.) Nothing here measures or is random:
+the same table and importances give the same choice.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
+
+Kept = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """What items cost, and what share of it stays when a group is narrowed.
+
+    Attributes:
+        items: cost of every item (a layer's milliseconds, a tensor's numbers) at full width.
+        full: channels of every group at full width.
+        shares: for each group and count of channels left, the share 0..1 that stays of each item's cost.
+    """
+
+    items: Mapping[str, float]
+    full: Mapping[str, int]
+    shares: Mapping[str, Mapping[int, Mapping[str, float]]]
+    _curves: dict[tuple[str, str], tuple[list[int], list[float]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def share(self, group: str, kept: int, item: str) -> float:
+        """Return the share of an item's cost that stays with ``kept`` channels of a group, 0..1."""
+        counts, levels = self._curve(group, item)
+        place = bisect_left(counts, kept)
+        if place >= len(counts):
+            return 1.0
+        if counts[place] == kept or place == 0:
+            return levels[place]
+        part = (kept - counts[place - 1]) / (counts[place] - counts[place - 1])
+        return levels[place - 1] + part * (levels[place] - levels[place - 1])
+
+    def _curve(self, group: str, item: str) -> tuple[list[int], list[float]]:
+        """Return measured counts and shares. Fewer channels never cost more: that is the clock's noise."""
+        key = group, item
+        if key not in self._curves:
+            measured = self.shares.get(group, {})
+            counts = [count for count in sorted(measured) if item in measured[count]]
+            values = [measured[count][item] for count in counts] + [1.0]
+            levels = list(accumulate(reversed(values), min))[::-1]
+            self._curves[key] = [*counts, self.full[group]], levels
+        return self._curves[key]
+
+    def by_item(self, kept: Kept) -> dict[str, float]:
+        """Return the predicted cost of every item; groups not named keep their full width."""
+        costs = dict(self.items)
+        for group, count in kept.items():
+            for item in self.touched(group):
+                costs[item] *= self.share(group, count, item)
+        return costs
+
+    def total(self, kept: Kept) -> float:
+        """Return the predicted cost of all items."""
+        return sum(self.by_item(kept).values())
+
+    def touched(self, group: str) -> list[str]:
+        """Names of the items whose cost a group's channels change, sorted."""
+        return sorted({item for shares in self.shares.get(group, {}).values() for item in shares})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "items": dict(self.items),
+            "full": dict(self.full),
+            "shares": {g: {str(k): dict(v) for k, v in table.items()} for g, table in self.shares.items()},
+        }
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> CostTable:
+        """Return the table that ``as_dict`` described."""
+        shares = {g: {int(k): v for k, v in table.items()} for g, table in values["shares"].items()}
+        return CostTable(values["items"], values["full"], shares)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Channels that leave together.
+
+    Attributes:
+        name: of the group.
+        worths: importance of each channel that is there, in any order, none negative.
+        counts: numbers of channels that may stay, fewer than there are, the largest first.
+    """
+
+    name: str
+    worths: Sequence[float]
+    counts: Sequence[int]
+
+    @property
+    def channels(self) -> int:
+        """How many channels there are."""
+        return len(self.worths)
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """A choice.
+
+    Attributes:
+        kept: channels that stay of every group.
+        cost: predicted.
+        reached: whether the goal was.
+    """
+
+    kept: dict[str, int]
+    cost: float
+    reached: bool
+
+
+def allowed_counts(present: int, full: int, round_to: int, max_ratio: float) -> list[int]:
+    """Return how many of ``present`` channels may stay: multiples of ``round_to``, the largest first.
+
+    At least ``round_to``, and at least ``1 - max_ratio`` of the ``full`` number.
+    """
+    least = max(round_to, (1.0 - max_ratio) * full - 1e-9)
+    return [count for count in range(present - 1, 0, -1) if count % round_to == 0 and count >= least]
+
+
+def allocate(
+    groups: Sequence[Group], table: CostTable, goal: float, limited: CostTable | None = None
+) -> Allocation:
+    """Narrow groups until a predicted cost is at most ``goal``.
+
+    Each move takes the group and the count that save most per importance lost, given what all others
+    have by then; of equal ones the first group and the largest count. Moves do not depend on the goal,
+    so that a lower goal keeps at most as many channels of every group.
+
+    Args:
+        groups: what may be narrowed.
+        table: the cost to save.
+        goal: in the unit of ``limited``.
+        limited: the cost that the goal is about, where it is another one.
+    """
+    limited = limited or table
+    kept = {group.name: group.channels for group in groups}
+    losses = {group.name: _losses(group) for group in groups}
+    while limited.total(kept) > goal:
+        costs = table.by_item(kept)
+        whole = sum(costs.values())
+        best: tuple[float, str, int] | None = None
+        for group in groups:
+            present = kept[group.name]
+            touched = [(item, table.share(group.name, present, item)) for item in table.touched(group.name)]
+            for count in group.counts:
+                if count >= present:
+                    continue
+                saved = sum(
+                    costs[item] * (1.0 - table.share(group.name, count, item) / share)
+                    for item, share in touched
+                    if share > 0.0
+                )
+                lost = losses[group.name][count] - losses[group.name][present]
+                gain = saved / max(lost, 1e-12)
+                if saved > 1e-9 * whole and (best is None or gain > best[0] * (1.0 + 1e-12)):
+                    best = gain, group.name, count
+        if best is None:
+            break
+        kept[best[1]] = best[2]
+    cost = limited.total(kept)
+    return Allocation(kept, cost, cost <= goal)
+
+
+def _losses(group: Group) -> dict[int, float]:
+    """Importance lost when only the best ``count`` channels stay, for every count."""
+    ranked = sorted(group.worths)
+    losses, lost = {group.channels: 0.0}, 0.0
+    for gone, worth in enumerate(ranked, start=1):
+        lost += worth
+        losses[group.channels - gone] = lost
+    return losses
