@@ -50,6 +50,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
             "ad_compressed_perception.compression.passes.quantize_int8_mixed:QuantizeInt8Mixed"
         ),
         "quantize_weights": "ad_compressed_perception.compression.passes.quantize_weights:QuantizeWeights",
+        "reconstruct": "ad_compressed_perception.compression.passes.reconstruct:Reconstruct",
         "simplify": "ad_compressed_perception.compression.passes.simplify:Simplify",
         "student": "ad_compressed_perception.compression.passes.student:Student",
         "swap_activation": "ad_compressed_perception.compression.passes.swap_activation:SwapActivation",
