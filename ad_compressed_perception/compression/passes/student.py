@@ -49,11 +49,12 @@ class Student(Pass):
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the student; ``context.input`` and ``context.output`` are its own.
 
-        The pixels' colour, scale, mean and resizing stay the baseline's, the layout is NCHW.
+        Size, labels, the pixels' colour, scale, mean and resizing stay as the passes before left them, but
+        for what the options say; the layout is NCHW.
 
         Raises:
             RecipeError: an unknown encoder, a size that does not fit, a decoder without a student, or a
-                detector of another input size or other strides than its baseline.
+                detector with other strides.
         """
         from ad_compressed_perception.compression.students.build import build_student
         from ad_compressed_perception.compression.students.spec import StudentSpec
@@ -61,9 +62,9 @@ class Student(Pass):
         options: StudentOptions = self.options
         manifest = context.manifest
         _require_decoder(manifest)
-        spec = _input(manifest.input, options)
+        spec = _input(context.input, options)
         if manifest.task == "detection":
-            _require_same_cells(manifest, spec)
+            _require_same_strides(context.output)
         student = build_student(
             StudentSpec(
                 encoder=options.encoder,
@@ -74,14 +75,14 @@ class Student(Pass):
                 input_name=model.graph.input[0].name,
                 width=options.width,
                 channel_multiple=options.channel_multiple,
-                classes=max(1, len(manifest.labels)),
+                classes=len(context.output.options.get("label_ids") or manifest.labels) or 1,
                 output_stride=options.output_stride,
-                collision=bool(manifest.output.options.get("collision_output")),
+                collision=bool(context.output.options.get("collision_output")),
                 seed=options.seed,
             )
         )
         context.input = spec
-        context.output = _output(manifest.output)
+        context.output = _output(context.output)
         require_decodable(context, refresh_outputs(student))
         context.notes.update(
             encoder=options.encoder,
@@ -138,13 +139,12 @@ def _output(output: OutputSpec) -> OutputSpec:
     return output.model_copy(update={"options": options})
 
 
-def _require_same_cells(manifest: Manifest, spec: InputSpec) -> None:
+def _require_same_strides(output: OutputSpec) -> None:
     from ad_compressed_perception.compression.students.detection_head import STRIDES
 
-    strides = manifest.output.options.get("strides", STRIDES)
-    if (spec.width, spec.height) != (manifest.input.width, manifest.input.height) or strides != STRIDES:
+    strides = output.options.get("strides", STRIDES)
+    if strides != STRIDES:
         raise RecipeError(
-            "a detecting student learns its teacher's answer cell by cell: it needs the teacher's input of "
-            f"{manifest.input.width}x{manifest.input.height} and strides {STRIDES}, not {spec.width}x"
-            f"{spec.height} and {strides}; leave input_width and input_height out"
+            "a detecting student learns its teacher's answer cell by cell and has cells at strides "
+            f"{STRIDES}, not {strides}: use prune_channels and distil instead"
         )

@@ -32,6 +32,13 @@ class TrainingOptions(PassOptions):
         default_factory=list,
         description="further pictures: BAG, BAG:TOPIC or FOLDER; none that the variant is judged on",
     )
+    labels: str | None = Field(
+        None,
+        description="further pictures with true labels: FOLDER, LABELS or LABELS@FRAMES, as for evaluate; none "
+        "that the variant is judged on",
+    )
+    label_map: str | None = Field(None, description="what the labels' ids or names mean, as for evaluate")
+    label_weight: float = Field(0.5, gt=0.0, le=1.0, description="share of the truth in what is learnt")
     stride: int = Field(1, ge=1, description="use every so many-th picture of `data` only")
 
 

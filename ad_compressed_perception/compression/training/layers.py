@@ -123,9 +123,8 @@ class Normalisation(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """Run the node; a single value a channel has no variance and is normalised by the stored one."""
         learns = self.training and not self.frozen and x.numel() > x.shape[1]
-        return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, learns, self.momentum, self.eps
-        )
+        mean, variance, follow = self.running_mean, self.running_var, self.momentum or 0.0
+        return F.batch_norm(x, mean, variance, self.weight, self.bias, learns, follow, self.eps)
 
     def values(self) -> list[Array]:
         """Return scale, shift, mean and variance as the graph stores them."""

@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ad_compressed_perception.backends import create_backend
+from ad_compressed_perception.compression.training.labels import Correct
+from ad_compressed_perception.compression.training.views import draw_view, unaltered
+from ad_compressed_perception.data.labelled import LabelledFrame
 from ad_compressed_perception.errors import DataError
 from ad_compressed_perception.image import Frame, to_bgr8
 from ad_compressed_perception.manifest import InputSpec
@@ -29,25 +31,6 @@ from ad_compressed_perception.tasks.prepare import Preparer
 Advance = Callable[[int, int], None]
 Fit = Callable[[list[NDArray[Any]], Geometry, Geometry], list[NDArray[Any]]]
 """The teacher's answers to a picture as the student should give them; told how either saw the picture."""
-
-
-def alter(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return a part of a BGR picture, mirrored or not, under another light.
-
-    The part keeps the proportions and 0.75 to 1 of each side: another place on the road, another lens. Gain
-    0.6..1.4, offset -20..20, gamma 0.7..1.4: what exposure, dusk and another camera do.
-    """
-    share = rng.uniform(0.75, 1.0)
-    height, width = (max(1, round(size * share)) for size in picture.shape[:2])
-    top = int(rng.integers(0, picture.shape[0] - height + 1))
-    left = int(rng.integers(0, picture.shape[1] - width + 1))
-    picture = picture[top : top + height, left : left + width]
-    if rng.random() < 0.5:
-        picture = np.ascontiguousarray(picture[:, ::-1])
-    gain, offset, gamma = rng.uniform(0.6, 1.4), rng.uniform(-20.0, 20.0), rng.uniform(0.7, 1.4)
-    grey = np.arange(256) / 255.0
-    curve = np.clip(grey**gamma * 255.0 * gain + offset, 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(picture, curve), np.uint8)
 
 
 class Lessons:
@@ -77,7 +60,7 @@ class Lessons:
 
 
 def prepare_lessons(
-    pictures: Callable[[], Iterator[Frame]],
+    pictures: Callable[[], Iterator[Frame | LabelledFrame]],
     count: int,
     teacher: Path,
     teacher_input: InputSpec,
@@ -88,13 +71,14 @@ def prepare_lessons(
     views: int = 2,
     threads: int = 0,
     fit: Fit = lambda answers, asked, shown: answers,
+    correct: Correct | None = None,
     seed: int = 0,
     advance: Advance = lambda done, total: None,
 ) -> Lessons:
     """Ask the teacher about every picture, as it is and altered.
 
     Args:
-        pictures: starts a round over the pictures.
+        pictures: starts a round over the pictures, with or without their truth.
         count: how many there are.
         teacher: the fp32 ONNX file.
         teacher_input: its input.
@@ -104,6 +88,7 @@ def prepare_lessons(
         views: copies of each picture; the first is unaltered.
         threads: the teacher's; 0 for the runtime's own choice.
         fit: brings the teacher's answers to the student's output.
+        correct: puts the truth of a picture that has one into the fitted answers.
         seed: of the alterations.
         advance: told (done, total).
 
@@ -119,14 +104,18 @@ def prepare_lessons(
     answers: list[NDArray[np.float16]] = []
     try:
         name = session.info.inputs[0].name
-        for frame in pictures():
-            picture = to_bgr8(frame)
-            for view in range(views):
-                seen = Frame(picture if view == 0 else alter(picture, rng), "BGR")
+        for given in pictures():
+            picture = to_bgr8(given.frame if isinstance(given, LabelledFrame) else given)
+            height, width = picture.shape[:2]
+            for number in range(views):
+                view = unaltered(height, width) if number == 0 else draw_view(height, width, rng)
+                seen = Frame(view.picture(picture), "BGR")
                 question, asked = ask(seen)
                 said = session.infer({name: question})
                 tensor, shown = prepare(seen)
                 fitted = fit([said[output] for output in outputs], asked, shown)
+                if correct is not None and isinstance(given, LabelledFrame):
+                    fitted = correct(fitted, given.truth, view, shown)
                 if inputs is None:
                     inputs = _table(folder / "inputs.npy", total, tensor)
                     answers = [_table(folder / f"answers_{i}.npy", total, a) for i, a in enumerate(fitted)]

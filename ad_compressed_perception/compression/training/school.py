@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,13 @@ from ad_compressed_perception.compression.passes.base import Advance, PassContex
 from ad_compressed_perception.compression.passes.training_options import TrainingOptions
 from ad_compressed_perception.compression.training.detector_tutor import Tutor, detector_tutor
 from ad_compressed_perception.compression.training.graph_module import GraphModule
+from ad_compressed_perception.compression.training.labels import Correct, create_correction
 from ad_compressed_perception.compression.training.lessons import Fit, Lessons, prepare_lessons
 from ad_compressed_perception.compression.training.losses import Loss, create_loss
 from ad_compressed_perception.compression.training.trainer import History, Schedule, Trainer
 from ad_compressed_perception.data.frames import open_frames
+from ad_compressed_perception.data.labelled import LabelledData, LabelledFrame
+from ad_compressed_perception.data.labelled_open import open_labelled
 from ad_compressed_perception.errors import RecipeError
 from ad_compressed_perception.image import Frame
 from ad_compressed_perception.manifest import OutputSpec
@@ -193,10 +195,12 @@ def _fit(context: PassContext, is_probability: bool, shape: tuple[int, ...]) -> 
 def _lessons(context: PassContext, options: TrainingOptions, asked: list[str], tutor: Tutor) -> Lessons:
     """Prepare the lessons, or take those of an interrupted run."""
     sources = [open_frames(spec, stride=options.stride) for spec in options.data]
-    count = context.frames + sum(len(source) for source in sources)
+    labelled, correct = _labelled(context, options)
+    count = context.frames + sum(len(source) for source in sources) + len(labelled or ())
     folder = context.checkpoints / "lessons"
     folder.mkdir(parents=True, exist_ok=True)
-    done, key = folder / "done.json", [count, options.views, options.seed, asked, *options.data]
+    known = [options.labels, options.label_map, options.label_weight]
+    done, key = folder / "done.json", [count, options.views, options.seed, asked, *options.data, *known]
     if done.is_file():
         state = json.loads(done.read_text())
         if state["key"] == key:
@@ -204,17 +208,29 @@ def _lessons(context: PassContext, options: TrainingOptions, asked: list[str], t
             return Lessons(np.load(folder / "inputs.npy", mmap_mode="r"), tables)
         done.unlink()
 
-    def pictures() -> Iterator[Frame]:
+    def pictures() -> Iterator[Frame | LabelledFrame]:
         rounds: list[Callable[[], Iterator[Frame]]] = [context.pictures, *(s.__iter__ for s in sources)]
-        return chain.from_iterable(start() for start in rounds)
+        for start in rounds:
+            yield from start()
+        if labelled is not None:
+            yield from labelled.items(range(len(labelled)))
 
     lessons = prepare_lessons(
         pictures, count, tutor.file, tutor.input, context.input, asked, folder,
-        views=options.views, threads=options.threads, fit=tutor.fit, seed=options.seed,
-        advance=part(context.advance, 0.0, _LESSONS_SHARE),
+        views=options.views, threads=options.threads, fit=tutor.fit, correct=correct,
+        seed=options.seed,        advance=part(context.advance, 0.0, _LESSONS_SHARE),
     )  # fmt: skip
     done.write_text(json.dumps({"key": key}))
     return lessons
+
+
+def _labelled(context: PassContext, options: TrainingOptions) -> tuple[LabelledData | None, Correct | None]:
+    """Open the labelled pictures that the options name, if any."""
+    if options.labels is None:
+        return None, None
+    student = context.manifest.model_copy(update={"input": context.input, "output": context.output})
+    data = open_labelled(options.labels, student, options.label_map)
+    return data, create_correction(data, student, options.label_weight)
 
 
 def _check_shapes(lessons: Lessons, shapes: list[tuple[int, ...]]) -> None:

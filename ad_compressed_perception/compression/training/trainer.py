@@ -108,7 +108,7 @@ class Trainer:
         if schedule.threads:
             torch.set_num_threads(schedule.threads)
         self.module.to(self.device)
-        self.module.to(memory_format=self._memory_format())
+        self._lay_out(self._memory_format())
         steps = max(1, math.ceil(len(self._learners) / schedule.batch))
         total = steps * schedule.epochs
         optimiser = torch.optim.AdamW(
@@ -136,7 +136,8 @@ class Trainer:
                 self._save(epoch + 1, optimiser, best)
         finally:
             self.module.load_state_dict(best)
-            self.module.to("cpu").to(memory_format=torch.contiguous_format).eval()
+            self.module.to("cpu").eval()
+            self._lay_out(torch.contiguous_format)
         advance(total, total)
         return history
 
@@ -181,9 +182,15 @@ class Trainer:
         # Matrix units take channels side by side; with channels apart every product is shuffled first.
         return torch.channels_last if self.schedule.precision == "bf16" else torch.contiguous_format
 
+    def _lay_out(self, memory_format: torch.memory_format) -> None:
+        for parameter in self.module.parameters():
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=memory_format)
+
     def _outputs(self, inputs: Tensor) -> Sequence[Tensor]:
         if self.schedule.precision != "bf16":
-            return self.module(inputs)  # type: ignore[no-any-return]
+            outputs: Sequence[Tensor] = self.module(inputs)
+            return outputs
         if inputs.dim() == 4:
             inputs = inputs.contiguous(memory_format=self._memory_format())
         with torch.autocast(self.device.type, torch.bfloat16):
