@@ -90,7 +90,8 @@ class PruneChannels(Pass):
         options: PruneChannelsOptions = self.options
         school = open_school(model, context, options)
         before = parameter_count(model)
-        whole, taken = teaching(context), []
+        whole = teaching(context)
+        taken: list[dict[str, Any]] = []
         narrower = self._latency_pruner(model, context, school)
         channels = channel_count(model)
         for number in range(options.steps):

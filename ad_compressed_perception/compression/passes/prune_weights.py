@@ -83,7 +83,8 @@ class PruneWeights(Pass):
         model = untied(model)
         names = [weight.name for weight in find_weights(model, self.name, options.min_size, options.exclude)]
         school = open_school(model, context, options)
-        whole, taken = teaching(context), []
+        whole = teaching(context)
+        taken: list[dict[str, Any]] = []
         for number in range(options.steps):
             path = context.checkpoints / f"step_{number}.onnx"
             advance = part(whole, number / options.steps, (number + 1) / options.steps)

@@ -242,7 +242,7 @@ def _touching(
     maker: dict[str, int] = {}
     for index, step in enumerate(module.steps):
         entering = set().union(*(of_tensor.get(name, set()) for name in step.inputs))
-        above = [nearest[maker[name]] for name in step.inputs if name in maker]
+        earlier = [nearest[maker[name]] for name in step.inputs if name in maker]
         if str(index) in module.layers:
             of_step.append({group for group, members in layers.items() if index in members})
             leaving = {group for group, members in makers.items() if index in members}
@@ -250,18 +250,20 @@ def _touching(
         else:
             of_step.append(entering)
             leaving = entering
-            nearest.append(max((i for i in above if i is not None), default=None))
+            nearest.append(max((i for i in earlier if i is not None), default=None))
         for name in step.outputs:
             of_tensor[name], maker[name] = leaving, index
     by_name = {step.name: index for index, step in enumerate(module.steps) if step.name}
     touching: dict[str, set[str]] = {group: set() for group in layers}
     for layer in executed:
         for name in names_in(layer):
-            index = by_name.get(name, maker.get(name))
-            if index is None:
+            if name not in by_name and name not in maker:
                 continue
+            index = by_name.get(name, maker.get(name, 0))
+            above = nearest[index]
             # A runtime calls a convolution fused with what follows by the last of them.
-            found = of_step[index] | (of_step[nearest[index] or index] if name != layer else set())
+            fused = name != layer and above is not None
+            found = of_step[index] | (of_step[above or 0] if fused else set())
             for group in found & touching.keys():
                 touching[group].add(layer)
     return touching
