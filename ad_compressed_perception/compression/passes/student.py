@@ -23,7 +23,9 @@ _DECODERS = {"segmentation": "argmax", "planning": "steering", "detection": "yol
 class StudentOptions(PassOptions):
     """Options of student."""
 
-    encoder: str = Field("efficientnet_lite", description="efficientnet_lite, mobilenet or squeezenet")
+    encoder: Literal["efficientnet_lite", "mobilenet", "squeezenet"] = Field(
+        "efficientnet_lite", description="architecture of the part that all tasks share"
+    )
     width: float = Field(1.0, gt=0.0, le=16.0, description="multiplies all channel counts")
     input_width: int | None = Field(None, ge=32, le=16384, description="pixels; needs input_height")
     input_height: int | None = Field(None, ge=32, le=16384, description="pixels; needs input_width")
@@ -53,7 +55,7 @@ class Student(Pass):
         for what the options say; the layout is NCHW.
 
         Raises:
-            RecipeError: an unknown encoder, a size that does not fit, a decoder without a student, or a
+            RecipeError: a size that does not fit, a decoder without a student, or a
                 detector with other strides.
         """
         from ad_compressed_perception.compression.students.build import build_student
