@@ -7,8 +7,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from ad_compressed_perception.compression.coverage import IntegerCoverage
-from ad_compressed_perception.compression.gate import Measured
+from ad_compressed_perception.compression.gate import Measured, WholeTimes
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.sizes import Sizes
 from ad_compressed_perception.compression.steps import PassRecord
@@ -85,6 +87,12 @@ def gate_figures(
         p99_ms=latency.variant_p99_ms,
         size_ratio=sizes[1].stored_bytes / sizes[0].stored_bytes,
         integer_coverage=coverage.share,
+        whole=WholeTimes(
+            latency.speedup_whole_p50,
+            latency.speedup_whole_p50_low,
+            latency.speedup_whole_p50_high,
+            float(np.percentile(verification.times.variant_whole_ms, 99)),
+        ),
     )
 
 

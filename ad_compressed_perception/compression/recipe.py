@@ -88,6 +88,9 @@ class AcceptSpec(StrictModel):
     max_p99_ms: float | None = Field(
         None, gt=0.0, description="largest 99th percentile of the inference time, ms"
     )
+    timed: Literal["inference", "whole"] = Field(
+        "inference", description="which times min_speedup and max_p99_ms are about; whole: frame to result"
+    )
 
 
 class Recipe(StrictModel):
