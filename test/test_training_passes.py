@@ -288,3 +288,31 @@ def test_a_recipe_prunes_distils_and_quantises_in_one_command(tmp_path: Path) ->
 def test_shipped_recipes_are_short_and_valid(name: str) -> None:
     recipe = load_recipe(name)
     assert len(recipe.text.splitlines()) <= 15
+
+
+def test_channels_leave_by_measured_time_and_the_report_says_what_it_brought(tmp_path: Path) -> None:
+    """The tiny graph's clock is noise, so the goal is on weights; the table comes from a real measurement."""
+    model, context = wide_segmenter(tmp_path)
+    options = {**QUICK, "epochs": 1, "round_to": 4, "allocation": "latency", "parameters": 0.4, "steps": 2}
+
+    pruned = PruneChannels(options).apply(model, context)
+
+    notes = context.notes
+    assert weights(pruned)["smooth_w"].shape[0] in (8, 12)  # 24 * 0.6 = 14.4, whole fours
+    (group,) = notes["groups"].values()
+    assert group == {
+        "channels": 24,
+        "kept": weights(pruned)["smooth_w"].shape[0],
+        "removed": group["removed"],
+    }
+    assert notes["steps"][-1]["predicted_speedup"] > 0.0
+    assert notes["steps"][-1]["measured_speedup"] > 0.0
+    table = context.checkpoints / "timing" / "channel_times.json"
+    before = table.read_text()
+    model, _ = wide_segmenter(tmp_path / "again")
+    PruneChannels(options).apply(model, context)
+    assert table.read_text() == before  # an interrupted run does not measure twice
+    with pytest.raises(RecipeError, match="out of reach: with every layer at its least width"):
+        PruneChannels({**options, "parameters": 0.9}).apply(
+            model, replace(context, checkpoints=tmp_path / "c")
+        )

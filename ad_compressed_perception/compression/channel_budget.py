@@ -22,6 +22,7 @@ from itertools import accumulate
 from typing import Any
 
 Kept = Mapping[str, int]
+_TIE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class CostTable:
     _curves: dict[tuple[str, str], tuple[list[int], list[float]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _touched: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def share(self, group: str, kept: int, item: str) -> float:
         """Return the share of an item's cost that stays with ``kept`` channels of a group, 0..1."""
@@ -77,7 +79,11 @@ class CostTable:
 
     def touched(self, group: str) -> list[str]:
         """Names of the items whose cost a group's channels change, sorted."""
-        return sorted({item for shares in self.shares.get(group, {}).values() for item in shares})
+        if group not in self._touched:
+            self._touched[group] = sorted(
+                {i for shares in self.shares.get(group, {}).values() for i in shares}
+            )
+        return self._touched[group]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -157,29 +163,34 @@ def allocate(
     kept = {group.name: group.channels for group in groups}
     losses = {group.name: _losses(group) for group in groups}
     while limited.total(kept) > goal:
-        costs = table.by_item(kept)
-        whole = sum(costs.values())
+        now = [(one, one.by_item(kept)) for one in (table, limited)]
         best: tuple[float, str, int] | None = None
         for group in groups:
             present = kept[group.name]
-            touched = [(item, table.share(group.name, present, item)) for item in table.touched(group.name)]
             for count in group.counts:
                 if count >= present:
                     continue
-                saved = sum(
-                    costs[item] * (1.0 - table.share(group.name, count, item) / share)
-                    for item, share in touched
-                    if share > 0.0
-                )
+                # Where no time is to be saved any more, what the goal is about decides.
+                first, second = (_saved(one, costs, group.name, present, count) for one, costs in now)
                 lost = losses[group.name][count] - losses[group.name][present]
-                gain = saved / max(lost, 1e-12)
-                if saved > 1e-9 * whole and (best is None or gain > best[0] * (1.0 + 1e-12)):
+                gain = (first + _TIE * second) / max(lost, 1e-12)
+                if first + _TIE * second > 1e-9 * _TIE and (best is None or gain > best[0] * (1.0 + 1e-12)):
                     best = gain, group.name, count
         if best is None:
             break
         kept[best[1]] = best[2]
     cost = limited.total(kept)
     return Allocation(kept, cost, cost <= goal)
+
+
+def _saved(table: CostTable, costs: Mapping[str, float], group: str, present: int, count: int) -> float:
+    """Return the share of the present cost that narrowing a group from ``present`` to ``count`` saves."""
+    saved = 0.0
+    for item in table.touched(group):
+        share = table.share(group, present, item)
+        if share > 0.0:
+            saved += costs[item] * (1.0 - table.share(group, count, item) / share)
+    return saved / max(sum(costs.values()), 1e-12)
 
 
 def _losses(group: Group) -> dict[int, float]:
