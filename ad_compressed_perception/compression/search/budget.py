@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from ad_compressed_perception.errors import RecipeError
 
@@ -50,14 +51,16 @@ class Budget:
         """The least speed-up: where neither speed nor size was asked for, any gain at all."""
         return 1.0 if self.speed is None and self.size is None else self.speed
 
-    def accept(self) -> dict[str, float]:
-        """Return the same as a recipe's terms of acceptance."""
-        terms = {
+    def accept(self) -> dict[str, Any]:
+        """Return the same as a recipe's terms of acceptance; times are from frame to result."""
+        terms: dict[str, Any] = {
             "max_drop": self.drop,
             "max_p99_ms": self.p99_ms,
             "max_size_ratio": self.size,
             "min_speedup": self.least_speed,
         }
+        if self.p99_ms is not None or self.least_speed is not None:
+            terms["timed"] = "whole"
         return {key: value for key, value in terms.items() if value is not None}
 
     def __str__(self) -> str:

@@ -23,7 +23,7 @@ def tables(result: SearchResult) -> list[RenderableType]:
     title = f"{result.manifest.name}: {len(result.trials)} candidates, budget {result.budget}"
     table = Table(title=title)
     for heading in ("", "candidate", "drop (95 %)", "frames", "speed", "p99 ms", "size"):
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading, no_wrap=heading != "candidate", overflow="fold")
     trials = ordered(result.trials, choice.front)
     for trial in trials:
         mark = "*" if trial is choice.winner else "+" if trial.name in choice.front else ""
