@@ -178,6 +178,8 @@ class PruneChannels(Pass):
         worths = ChannelGroups(module, school.example).worths(taylor)
         part = (number + 1) / options.steps
         if options.speedup is not None:
+            if number == 0 and options.steps > 1:  # said before hours of learning, not after
+                narrower.narrow(model, worths, {"speedup": options.speedup})
             return narrower.narrow(model, worths, {"speedup": options.speedup**part})
         assert options.parameters is not None  # validated
         return narrower.narrow(model, worths, {"parameters": 1.0 - (1.0 - options.parameters) ** part})

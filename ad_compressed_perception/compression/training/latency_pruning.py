@@ -110,36 +110,25 @@ class LatencyPruner:
         ]
         if "parameters" in goal:
             by_size = self.sizes.total({}) * (1.0 - goal["parameters"])
-            kept = self._choice(groups, by_size, self.sizes)
-            return self._tried(model, worths, kept)
+            chosen = allocate(groups, self.times, by_size, self.sizes)
+            if not chosen.reached:
+                least = 1.0 - chosen.cost / self.sizes.total({})
+                raise _out_of_reach(f"{least:.2f} of the weights are gone")
+            return self._tried(model, worths, chosen.kept)
         wanted = strict = goal["speedup"]
         best: tuple[ModelProto, dict[str, Any]] | None = None
-        for trial in range(_TRIALS):
-            try:
-                kept = self._choice(groups, self.times.total({}) / strict, self.times)
-            except RecipeError:
-                if trial == 0:
-                    raise
-                break
-            fresh, facts = self._tried(model, worths, kept)
+        for _ in range(_TRIALS):
+            chosen = allocate(groups, self.times, self.times.total({}) / strict)
+            fresh, facts = self._tried(model, worths, chosen.kept)
             if best is None or facts["measured_speedup"] > best[1]["measured_speedup"]:
                 best = fresh, facts
-            if facts["measured_speedup"] >= _SHORT_OF * wanted:
+            if facts["measured_speedup"] >= _SHORT_OF * wanted or not chosen.reached:
                 break
             strict *= wanted / facts["measured_speedup"]
-        assert best is not None  # the first trial gave one, or raised
+        assert best is not None  # there is at least one trial
+        if not chosen.reached and best[1]["measured_speedup"] < _SHORT_OF * wanted:
+            raise _out_of_reach(f"it is {best[1]['measured_speedup']:.2f} times as fast")
         return best
-
-    def _choice(self, groups: list[Group], limit: float, limited: CostTable) -> dict[str, int]:
-        chosen = allocate(groups, self.times, limit, limited)
-        if not chosen.reached:
-            least = limited.total(chosen.kept) / limited.total({})
-            what = f"{1 / least:.2f} times as fast" if limited is self.times else f"{1 - least:.2f} removed"
-            raise RecipeError(
-                f"the goal is out of reach: with every layer at its least width {what} (predicted); "
-                "ask for less, or lower round_to, raise max_ratio"
-            )
-        return chosen.kept
 
     def _tried(
         self, model: ModelProto, worths: Mapping[str, Tensor], kept: dict[str, int]
@@ -202,6 +191,13 @@ class LatencyPruner:
             name: {module.steps[layer].inputs[1] for layer in group.layers} for name, group in wide.items()
         }
         return _table(plans, times, full, touching), _table(plans, sizes, full, weights)
+
+
+def _out_of_reach(least: str) -> RecipeError:
+    return RecipeError(
+        f"the goal is out of reach: with every layer at its least width {least}; "
+        "ask for less, or lower round_to, raise max_ratio"
+    )
 
 
 def _table(
