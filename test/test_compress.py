@@ -60,7 +60,8 @@ def test_a_variant_is_stored_with_all_that_made_it(tmp_path: Path, pictures: Pat
     assert metadata["adcp.recipe_text"] == recipe.text
     # Only the work folder was written to, and nothing is left lying about.
     assert sorted(path.name for path in model.iterdir()) == before
-    assert sorted(path.name for path in stored.folder.iterdir()) == ["model.yaml", "small.onnx"]
+    kept = ["model.yaml", "small.onnx", "small.report"]
+    assert sorted(path.name for path in stored.folder.iterdir()) == kept
 
 
 def test_clean_up_alone_is_accepted_and_runs_from_the_model_folder(tmp_path: Path, pictures: Path) -> None:

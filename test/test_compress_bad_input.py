@@ -186,7 +186,8 @@ def test_a_failure_after_the_work_keeps_the_earlier_variant(
     stored = load_manifest(first.manifest.folder)
     assert stored.variant("small") == first.variant
     assert file_sha256(stored.variant_path("small")) == first.variant.sha256
-    assert sorted(path.name for path in stored.folder.iterdir()) == ["model.yaml", "small.onnx"]
+    kept = ["model.yaml", "small.onnx", "small.report"]
+    assert sorted(path.name for path in stored.folder.iterdir()) == kept
 
 
 def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:

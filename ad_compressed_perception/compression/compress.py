@@ -12,14 +12,21 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.backends import create_backend
+from ad_compressed_perception.compression.build_report import Findings, write_report_folder
+from ad_compressed_perception.compression.clean_up_speed import measure_clean_up
 from ad_compressed_perception.compression.coverage import measure_coverage
+from ad_compressed_perception.compression.frame_log import FrameLog
 from ad_compressed_perception.compression.gate import judge
+from ad_compressed_perception.compression.labelled_check import LabelledChoice, check_labelled, open_choice
+from ad_compressed_perception.compression.layer_report import float_layers_text, look_at_layers
 from ad_compressed_perception.compression.onnx_file import check_model, finish_model, read_model
 from ad_compressed_perception.compression.outcome import CompressionResult, gate_figures, manifest_figures
 from ad_compressed_perception.compression.packed_file import SUFFIX, pack
+from ad_compressed_perception.compression.passes.quantize_int8_mixed import METADATA_KEY
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.scores import create_score
 from ad_compressed_perception.compression.sizes import measure_both
+from ad_compressed_perception.compression.snapshots import Snapshots
 from ad_compressed_perception.compression.steps import Progress, Samples, choose_samples, run_passes
 from ad_compressed_perception.compression.verify import verify
 from ad_compressed_perception.compression.workspace import open_target, staging, store_variant
@@ -42,9 +49,10 @@ def compress_model(
     work: Path | None = None,
     in_place: bool = False,
     backend: str | None = None,
+    labelled: LabelledChoice | None = None,
     progress: Progress = lambda step, done, total: None,
 ) -> CompressionResult:
-    """Compress a model's baseline by a recipe, verify the result and store it with its verdict.
+    """Compress a model's baseline by a recipe, verify the result and store it with its verdict and report.
 
     Nothing is stored unless all of it succeeded; a variant that the gate rejects is stored and marked.
 
@@ -57,6 +65,7 @@ def compress_model(
         work: work folder; None for ``$ADCP_WORK`` or ``./adcp_work``.
         in_place: store in the model's own folder instead.
         backend: runs the variant instead of the recipe's; the recipe's backend options are then not used.
+        labelled: labelled data to judge by as well; None for none.
         progress: told how far it is.
 
     Raises:
@@ -66,17 +75,22 @@ def compress_model(
     chosen = name or recipe.recipe.name
     target = open_target(manifest, work, in_place, chosen)
     score = create_score(manifest, recipe.recipe.verify)
+    labels = open_choice(manifest, recipe, labelled)
     samples = choose_samples(recipe, source, frames)
     # Before a runtime sees the file: what is wrong with it is told better here.
     source_path = manifest.checked_path(manifest.baseline, allow_rejected=True)
     model = read_model(source_path)
-    baseline = open_pipeline(manifest, manifest.baseline)
+    runtime = backend or recipe.recipe.backend
+    options = recipe.recipe.options if runtime == recipe.recipe.backend else {}
+    judge_by = manifest.variant(manifest.baseline)
+    # The same threads for both, whatever the recipe gives the variant.
+    judge_options = {**judge_by.options, **{key: options[key] for key in ("threads",) if key in options}}
+    baseline = open_pipeline(manifest, manifest.baseline, options=judge_options)
     try:
         host = read_host()
         with staging(target.folder) as scratch:
             checkpoints = checkpoint_folder(target, chosen, recipe, samples)
-            runtime = backend or recipe.recipe.backend
-            options = recipe.recipe.options if runtime == recipe.recipe.backend else {}
+            snapshots, log = Snapshots(), FrameLog()
             records, model, changed = run_passes(
                 model,
                 recipe,
@@ -87,10 +101,15 @@ def compress_model(
                 checkpoints,
                 progress,
                 runtime=(runtime, options),
+                snapshots=snapshots,
             )
+            progress("layers", 0, 1)
+            layers, layer_notes = look_at_layers(snapshots, samples.verification, records)
+            metadata = {METADATA_KEY: float_layers_text(model, layers)} if layers else {}
+            progress("layers", 1, 1)
             provenance = _provenance(manifest, recipe, samples, host)
             suffix = SUFFIX if recipe.recipe.store == "packed" else ".onnx"
-            built = _write(model, provenance, scratch / f"variant{suffix}")
+            built = _write(model, provenance, metadata, scratch / f"variant{suffix}")
             progress("load", 0, 1)
             variant = _load(changed, built, chosen, runtime, options)
             try:
@@ -102,21 +121,35 @@ def compress_model(
                     samples.verification,
                     score,
                     lambda done, total: progress("verify", done, total),
+                    log,
                 )
-                precision = variant.session.info.precision
+                info = variant.session.info
+                check = (
+                    None
+                    if labels is None
+                    else check_labelled(
+                        baseline, variant, labels, lambda done, total: progress("labelled data", done, total)
+                    )
+                )
             finally:
                 variant.close()
-            judged_by = manifest.variant(manifest.baseline)
-            sizes = measure_both(
-                (source_path, judged_by.backend, judged_by.options), (built, runtime, options)
+            progress("report", 0, 3)
+            sizes = measure_both((source_path, judge_by.backend, judge_options), (built, runtime, options))
+            progress("report", 1, 3)
+            clean_up = (
+                measure_clean_up(baseline, snapshots.cleaned, judge_options, samples.verification, scratch)
+                if snapshots.cleaned is not None
+                else None
             )
-            verdict = judge(recipe.recipe.accept, gate_figures(verification, coverage, sizes))
+            progress("report", 2, 3)
+            judged = None if check is None else check.judged
+            verdict = judge(recipe.recipe.accept, gate_figures(verification, coverage, sizes, judged))
             entry = Variant(
                 file=f"{chosen}{suffix}",
                 sha256=file_sha256(built),
                 backend=runtime,
                 options=dict(options),
-                precision=precision,
+                precision=info.precision,
                 derived_from=manifest.baseline,
                 recipe=recipe.recipe.name,
                 calibration=CalibrationRecord(
@@ -127,16 +160,38 @@ def compress_model(
                 verdict=verdict,
                 input=changed.input if changed.input != manifest.input else None,
                 output=changed.output if changed.output != manifest.output else None,
-                figures=manifest_figures(verification, coverage, sizes, records),
+                figures=manifest_figures(verification, coverage, sizes, records, judged),
                 provenance=provenance,
             )
-            replaced = store_variant(target, chosen, entry, built)
+            findings = Findings(
+                manifest=manifest,
+                changed=changed,
+                name=chosen,
+                recipe=recipe,
+                samples=samples,
+                verification=verification,
+                score=score,
+                log=log,
+                labelled=check,
+                coverage=coverage,
+                sizes=sizes,
+                files=(source_path, built),
+                infos=(baseline.session.info, info),
+                layers=layers,
+                passes=records,
+                snapshots=snapshots,
+                clean_up=clean_up,
+                notes=layer_notes,
+            )
+            report = write_report_folder(findings, entry, scratch / "report")
+            progress("report", 3, 3)
+            replaced = store_variant(target, chosen, entry, built, scratch / "report")
             shutil.rmtree(checkpoints, ignore_errors=True)
     finally:
         baseline.close()
     return CompressionResult(
         target, chosen, replaced, recipe, samples.calibration.source.describe, records, coverage,
-        verification, *sizes, perf_counter() - start,
+        verification, *sizes, perf_counter() - start, report,
     )  # fmt: skip
 
 
@@ -158,13 +213,13 @@ def _provenance(manifest: Manifest, recipe: LoadedRecipe, samples: Samples, host
     }
 
 
-def _write(model: ModelProto, provenance: dict[str, Any], path: Path) -> Path:
+def _write(model: ModelProto, provenance: dict[str, Any], metadata: dict[str, str], path: Path) -> Path:
     """Write the finished model with its provenance inside; raise ModelFileError where it is invalid."""
-    metadata = {
+    told = {
         f"adcp.{key}": value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         for key, value in provenance.items()
     }
-    finish_model(model, metadata)
+    finish_model(model, {**told, **metadata})
     check_model(model, "the compressed model")
     if path.suffix == SUFFIX:
         pack(model, path)

@@ -126,16 +126,26 @@ def open_choice(
                 "--data, or take the term out"
             )
         return None
+    return open_labels(manifest, choice, accept.accuracy_metric)
+
+
+def open_labels(manifest: Manifest, choice: LabelledChoice, metric: str | None) -> LabelledFrames:
+    """Open labelled data to be judged by a figure; None for the task's own.
+
+    Raises:
+        RecipeError: the task has no such figure.
+        DataError: the data is missing, malformed or empty.
+    """
     data = open_labelled(choice.spec, manifest, choice.label_map, choice.tolerance_ms)
     indices = choose_indices(len(data), choice.from_share, choice.to_share, choice.limit)
-    metric = accept.accuracy_metric or MAIN_METRICS[manifest.task]
+    judged = metric or MAIN_METRICS[manifest.task]
     known = create_accuracy(data).names
-    if metric not in known:
+    if judged not in known:
         raise RecipeError(
-            f"accept.accuracy_metric: {manifest.task} on {data.describe} has no figure {metric!r}; it has: "
+            f"accept.accuracy_metric: {manifest.task} on {data.describe} has no figure {judged!r}; it has: "
             f"{', '.join(known)}"
         )
-    return LabelledFrames(data, indices, metric)
+    return LabelledFrames(data, indices, judged)
 
 
 def check_labelled(
@@ -179,9 +189,9 @@ def check_labelled(
     slices = choose_slices({name: np.array(values) for name, values in traits.items() if values})
     return LabelledCheck(
         labelled,
-        _compare(first, second, np.arange(first.samples), block),
+        compare_scores(first, second, np.arange(first.samples), block),
         # Frames of a slice are seldom neighbours; the shorter the runs that are left of them.
-        {rule: _compare(first, second, places, max(1, block // 10)) for rule, places in slices.items()},
+        {rule: compare_scores(first, second, places, max(1, block // 10)) for rule, places in slices.items()},
         dict(DETECTION_SETTINGS) if data.task == "detection" else {},
         first.resamples,
         block,
@@ -197,7 +207,7 @@ def _traits_of_truth(truth: Any) -> dict[str, float]:
     return {"turning": abs(float(truth))}
 
 
-def _compare(
+def compare_scores(
     first: AccuracyScore, second: AccuracyScore, places: NDArray[np.int64], block: int
 ) -> AccuracyComparison:
     """Return the figures of both on these frames; one round of resamples serves all of them."""

@@ -5,17 +5,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ad_compressed_perception.compression.coverage import IntegerCoverage
-from ad_compressed_perception.compression.gate import Measured, WholeTimes
+from ad_compressed_perception.compression.gate import AccuracyDrop, Measured, WholeTimes
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.sizes import Sizes
 from ad_compressed_perception.compression.steps import PassRecord
 from ad_compressed_perception.compression.verify import Verification
+from ad_compressed_perception.compression.workspace import REPORT_SUFFIX
 from ad_compressed_perception.manifest import Manifest, Variant, Verdict
+from ad_compressed_perception.report.compression_schema import CompressionReport
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class CompressionResult:
         baseline_sizes: stored, as read by the runtime, in memory.
         variant_sizes: likewise.
         seconds: how long it all took.
+        report: the whole of it, as it lies in ``report_folder``.
     """
 
     manifest: Manifest
@@ -45,6 +49,12 @@ class CompressionResult:
     baseline_sizes: Sizes
     variant_sizes: Sizes
     seconds: float
+    report: CompressionReport
+
+    @property
+    def report_folder(self) -> Path:
+        """Where the report, its plots and its pictures lie."""
+        return self.manifest.folder / f"{self.name}{REPORT_SUFFIX}"
 
     @property
     def baseline_bytes(self) -> int:
@@ -70,7 +80,10 @@ class CompressionResult:
 
 
 def gate_figures(
-    verification: Verification, coverage: IntegerCoverage, sizes: tuple[Sizes, Sizes]
+    verification: Verification,
+    coverage: IntegerCoverage,
+    sizes: tuple[Sizes, Sizes],
+    accuracy: AccuracyDrop | None = None,
 ) -> Measured:
     """Return the figures that the accept gate judges."""
     agreement, latency = verification.agreement, verification.latency
@@ -87,6 +100,7 @@ def gate_figures(
         p99_ms=latency.variant_p99_ms,
         size_ratio=sizes[1].stored_bytes / sizes[0].stored_bytes,
         integer_coverage=coverage.share,
+        accuracy=accuracy,
         whole=WholeTimes(
             latency.speedup_whole_p50,
             latency.speedup_whole_p50_low,
@@ -101,6 +115,7 @@ def manifest_figures(
     coverage: IntegerCoverage,
     sizes: tuple[Sizes, Sizes],
     records: list[PassRecord],
+    accuracy: AccuracyDrop | None = None,
 ) -> dict[str, Any]:
     """Return the figures that the manifest's entry keeps."""
     return {
@@ -114,5 +129,6 @@ def manifest_figures(
         "products": coverage.compute,
         "agreement": verification.agreement.as_dict(),
         "inference": verification.latency.as_dict(),
+        **({} if accuracy is None else {"accuracy_drop": asdict(accuracy)}),
         "passes": [asdict(record) for record in records],
     }

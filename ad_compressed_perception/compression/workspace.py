@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where variants are kept: in a work folder beside the model, or in the model's own folder.
 
-``WORK/<model name>/`` holds ``model.yaml`` with every variant and one file for each made here. A
-variant is built in a hidden folder there and moved into place when it is whole; the manifest is
-written after the file, so that at no moment an entry names a file that is not its own.
+``WORK/<model name>/`` holds ``model.yaml`` with every variant, and for each made here its file and the
+folder of its report. A variant is built in a hidden folder there and moved into place when it is whole; the
+manifest is moved after the file, so that at no moment an entry names a file that is not its own.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ad_compressed_perception.compression.abandoned import remove_abandoned
+from ad_compressed_perception.compression.moves import Moves
 from ad_compressed_perception.errors import ManifestError
 from ad_compressed_perception.manifest import (
     MANIFEST_NAME,
@@ -29,6 +30,9 @@ from ad_compressed_perception.manifest import (
 
 WORK_VARIABLE = "ADCP_WORK"
 DEFAULT_WORK = Path("adcp_work")
+REPORT_SUFFIX = ".report"
+"""What the folder of a variant's report is called after the variant's name."""
+
 _STAGING = ".compress-"
 _REFERENCE = re.compile(r"^\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-[^}]*)?\}(?P<rest>/.*)$")
 
@@ -169,16 +173,30 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def store_variant(target: Manifest, name: str, variant: Variant, built: Path) -> bool:
-    """Move a built file into the target's folder and enter it in its manifest.
+def store_variant(
+    target: Manifest, name: str, variant: Variant, built: Path, report: Path | None = None
+) -> bool:
+    """Move a built file and its report into the target's folder and enter the variant in its manifest.
 
-    The variants that others have entered meanwhile are kept. An entry of the same name is taken out
-    first: if this is interrupted, an entry is missing, never wrong.
+    The variants that others have entered meanwhile are kept. All that can fill a disk is written before
+    anything is moved, Ctrl-C waits for the moves, and where a move fails those before it are undone: the
+    earlier variant of that name or the new one is there, whole. An earlier entry is taken out first: if the
+    process is killed between two moves, an entry is missing, never wrong.
+
+    Args:
+        target: its ``folder`` is where things go.
+        name: the variant's.
+        variant: its entry.
+        built: its file, inside a ``staging`` of that folder.
+        report: folder of its report, likewise; None for none.
 
     Returns:
         Whether an entry of that name was replaced.
+
+    Raises:
+        OSError: the disk is full, or something cannot be moved.
     """
-    folder = target.folder
+    folder, aside = target.folder, built.parent
     if (folder / MANIFEST_NAME).is_file():
         for other, entry in load_manifest(folder).variants.items():
             target.variants.setdefault(other, entry)
@@ -187,21 +205,33 @@ def store_variant(target: Manifest, name: str, variant: Variant, built: Path) ->
         for entry in target.variants.values():
             if entry.derived_from == name:
                 entry.derived_from = target.baseline
-        save_manifest(target, folder)
-    path = folder / variant.file
+    without = _write_aside(target, aside / "without") if previous is not None else None
+    target.variants[name] = variant
+    entered = _write_aside(target, aside / "entered")
     # Made private by the temporary folder's rules; a model is as readable as its neighbours.
     built.chmod(0o644 & ~_umask())
-    os.replace(built, path)
-    target.variants[name] = variant
-    try:
-        save_manifest(target, folder)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    if previous is not None and previous.file == Path(previous.file).name != variant.file:
-        # Packed before and not now, or the other way round: its file has another ending.
-        (folder / previous.file).unlink(missing_ok=True)
+    if report is not None:
+        report.chmod(0o755 & ~_umask())
+    moves = Moves(aside / "earlier")
+    with moves.all_or_none():
+        if without is not None:
+            moves.replace(without, folder / MANIFEST_NAME)
+        if previous is not None and previous.file == Path(previous.file).name != variant.file:
+            # Packed before and not now, or the other way round: its file has another ending.
+            moves.remove(folder / previous.file)
+        moves.replace(built, folder / variant.file)
+        moves.remove(folder / f"{name}{REPORT_SUFFIX}")
+        if report is not None:
+            moves.replace(report, folder / f"{name}{REPORT_SUFFIX}")
+        moves.replace(entered, folder / MANIFEST_NAME)
     return previous is not None
+
+
+def _write_aside(target: Manifest, folder: Path) -> Path:
+    """Write a manifest where it does not count yet, readable as the target's folder is."""
+    path = save_manifest(target, folder)
+    path.chmod(target.folder.stat().st_mode & 0o666)
+    return path
 
 
 def _umask() -> int:

@@ -15,7 +15,7 @@ from ad_compressed_perception.report.overlay import (
     Panel,
     Picture,
     describe_steering,
-    draw_path,
+    draw_centre_line,
     draw_tag,
     side_by_side,
 )
@@ -48,8 +48,9 @@ def draw_difference(
         return canvas
     canvas = bgr.copy()
     if isinstance(baseline, Trajectory) and isinstance(variant, Trajectory):
-        for path, colour in ((baseline, LOST_BGR), (variant, NEW_BGR)):
-            draw_path(canvas, path, camera or DrawingCamera(), colour)
+        # The thin line lies on the thick one where the two agree.
+        for path, colour, thickness in ((baseline, LOST_BGR, 9), (variant, NEW_BGR, 3)):
+            draw_centre_line(canvas, path, camera or DrawingCamera(), colour, thickness)
     return canvas
 
 

@@ -109,7 +109,7 @@ def _ratios(report: Report) -> Iterator[str]:
             )
     yield "## Compressed against baseline"
     if rows:
-        yield _table(
+        yield table(
             (
                 "task",
                 "variant",
@@ -159,7 +159,7 @@ def _latency(report: Report) -> Iterator[str]:
             )
         )
     yield "## Latency, milliseconds"
-    yield _table(
+    yield table(
         (
             "task",
             "variant",
@@ -188,7 +188,7 @@ def _stages(report: Report) -> Iterator[str]:
         for task, name, variant in _variants(report)
     ]
     yield "## Stages, median milliseconds"
-    yield _table(("task", "variant", *STAGES), rows, right_from=2)
+    yield table(("task", "variant", *STAGES), rows, right_from=2)
     if "stages.png" in report.files:
         yield "![Where the time of a frame goes](stages.png)"
 
@@ -210,7 +210,7 @@ def _agreement(report: Report) -> Iterator[str]:
         for task, one in report.tasks.items()
         for name, each in one.comparison.items()
     ]
-    yield _table(("task", "variant", "pairs", "unpaired", "late", "incomparable", "single frames"), rows)
+    yield table(("task", "variant", "pairs", "unpaired", "late", "incomparable", "single frames"), rows)
     if "agreement.png" in report.files:
         yield "![Agreement over time](agreement.png)"
     for task, one in report.tasks.items():
@@ -223,7 +223,7 @@ def _classes(task: str, name: str, comparison: ComparisonReport) -> Iterator[str
     if isinstance(found, DetectionFigures) and found.per_class:
         yield f"### {task}/{name}: objects by class (IoU {found.iou:g})"
         by_size = sorted(found.per_class.items(), key=lambda item: -_objects(item[1]))
-        yield _table(
+        yield table(
             ("class", "in both", "only baseline", f"only {name}", "precision", "recall", "F1"),
             [
                 (
@@ -242,7 +242,7 @@ def _classes(task: str, name: str, comparison: ComparisonReport) -> Iterator[str
     elif isinstance(found, SegmentationFigures) and found.per_class_iou:
         yield f"### {task}/{name}: IoU by class"
         labels = list(found.per_class_iou)
-        yield _table(labels, [tuple(f"{found.per_class_iou[label]:.4f}" for label in labels)], right_from=0)
+        yield table(labels, [tuple(f"{found.per_class_iou[label]:.4f}" for label in labels)], right_from=0)
 
 
 def _accounts(report: Report) -> Iterator[str]:
@@ -251,7 +251,7 @@ def _accounts(report: Report) -> Iterator[str]:
         for task, name, variant in _variants(report)
     ]
     yield "## What became of every frame"
-    yield _table(("task", "variant", "account", "turns without answer", "timings lost"), rows)
+    yield table(("task", "variant", "account", "turns without answer", "timings lost"), rows)
 
 
 def _pictures(report: Report) -> Iterator[str]:
@@ -294,7 +294,8 @@ def _baseline_first(one: TaskReport) -> list[str]:
     return sorted(one.variants, key=lambda name: name != one.baseline)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], right_from: int | None = None) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], right_from: int | None = None) -> str:
+    """Return a Markdown table; columns from ``right_from`` on are set to the right."""
     marks = [
         "---:" if right_from is not None and column >= right_from else "---" for column in range(len(head))
     ]

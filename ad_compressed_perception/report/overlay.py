@@ -177,6 +177,19 @@ def draw_path(
         cv2.polylines(canvas, [middle], False, _WHITE, 2, cv2.LINE_AA)
 
 
+def draw_centre_line(
+    canvas: Picture,
+    trajectory: Trajectory,
+    camera: DrawingCamera,
+    colour: tuple[int, int, int],
+    thickness: int,
+) -> None:
+    """Draw the middle of a path on the road into a picture, in place."""
+    height, width = canvas.shape[:2]
+    line = _pixels(camera.project(_dense_path(trajectory)[0], width, height))
+    cv2.polylines(canvas, [line], False, colour, thickness, cv2.LINE_AA)
+
+
 def describe_steering(trajectory: Trajectory) -> str:
     """Steering-wheel angle in degrees with its side; the path's curvature where there is no angle."""
     angle_deg = math.degrees(trajectory.steering_wheel_angle_rad)

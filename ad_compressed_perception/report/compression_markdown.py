@@ -1,0 +1,316 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""report.md of a compression: the verdict first, then what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ad_compressed_perception.report.compression_schema import CompressionReport, Interval, Pair, Timing
+from ad_compressed_perception.report.markdown import table
+
+_NONE = "–"
+_LISTED_NOTES = 6
+_SLICE_WORDS = {
+    "brightness": "mean luma of the picture",
+    "crowding": "objects in the frame, or label edges of the mask",
+    "turning": "steering-wheel angle",
+}
+
+
+def render_compression(report: CompressionReport) -> str:
+    """Return the report as GitHub-flavoured Markdown; pictures are linked by ``report.files``."""
+    sections = (
+        _head(report),
+        _figures(report),
+        _agreement(report),
+        _accuracy(report),
+        _layers(report),
+        _pictures(report),
+        _passes(report),
+        _provenance(report),
+        _notes(report),
+    )
+    return "\n\n".join(block for section in sections for block in section) + "\n"
+
+
+def _head(report: CompressionReport) -> Iterator[str]:
+    yield f"# {report.model}: {report.variant.name} against {report.baseline.name}"
+    yield f"**{report.gate.words.partition('(')[0]}**" + (
+        " (need more frames)" if report.gate.verdict.status == "inconclusive" else ""
+    )
+    if report.gate.verdict.reasons:
+        yield "\n".join(f"- {reason}" for reason in report.gate.verdict.reasons)
+    terms = ", ".join(
+        f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in report.gate.terms.items()
+        if value is not None
+    )
+    yield f"Terms of the recipe `{report.provenance.recipe}`: {terms}."
+
+
+def _figures(report: CompressionReport) -> Iterator[str]:
+    costs, coverage, latency = report.costs, report.coverage, report.latency
+    rows = [
+        ("size as stored", *_bytes(costs.stored_bytes)),
+        ("file the runtime reads", *_bytes(costs.file_bytes)),
+        ("memory after loading", *_bytes(costs.loaded_bytes)),
+        ("memory after running", *_bytes(costs.running_bytes)),
+        ("peak memory", *_bytes(costs.peak_bytes)),
+        ("multiply-accumulates", *_counts(costs.macs, 1e6, " M")),
+        ("parameters", *_counts(costs.parameters, 1e3, " k")),
+        (
+            "input",
+            f"{report.baseline.input_width}x{report.baseline.input_height}",
+            f"{report.variant.input_width}x{report.variant.input_height}",
+            "",
+        ),
+        ("precision as executed", report.baseline.precision, report.variant.precision, ""),
+        ("integer products", "", f"{coverage.integer}/{coverage.compute}", _share(coverage.share)),
+        ("runtime", _runner(report.baseline), _runner(report.variant), ""),
+    ]
+    for words, timing in (("inference", latency.infer), ("frame to result", latency.whole)):
+        rows += _timing(words, timing)
+    yield "## What it takes"
+    yield table(("figure", report.baseline.name, report.variant.name, "ratio"), rows, 1)
+    yield (
+        f"Times: {latency.frames} frames, both in turns on each frame, one process; a speed-up is baseline / "
+        "variant with the 95 % interval of frames drawn again in runs. Memory: what a process of its own "
+        "grows by, and its highest mark meanwhile. Multiply-accumulates and parameters: counted on the file."
+    )
+    yield from _image(report, "costs.png", "What the variant takes")
+    yield from _image(report, "latency.png", "Times of every frame")
+
+
+def _agreement(report: CompressionReport) -> Iterator[str]:
+    found = report.agreement
+    yield "## Agreement with the baseline, without labels"
+    rows = [("all frames", str(found.frames), _number(found.score), _interval(found.drop), "")]
+    rows += [
+        (
+            one.title,
+            str(one.frames),
+            _number(one.score),
+            _interval(one.drop),
+            "worst slice" if one.name == found.worst_slice else "",
+        )
+        for one in found.slices
+    ]
+    yield table(("frames", "number", found.measure, "drop (95 % interval)", ""), rows, 1)
+    telling = f"{found.telling_frames} of {found.frames} frames could show a difference"
+    failed = f"; the variant gave no result on {found.failed_frames}" if found.failed_frames else ""
+    yield f"{telling}{failed}. {_slice_words({one.trait for one in found.slices})}"
+    per_class = found.details.get("per_class_iou")
+    if isinstance(per_class, dict) and per_class:
+        yield table(list(per_class), [[f"{value:.4f}" for value in per_class.values()]], 0)
+    yield from _image(report, "slices.png", "Drops in slices")
+    yield from _image(report, "differences.png", "Differences frame by frame")
+
+
+def _accuracy(report: CompressionReport) -> Iterator[str]:
+    found = report.accuracy
+    if found is None:
+        return
+    yield "## Accuracy on labelled data"
+    yield table(
+        ("figure", report.baseline.name, report.variant.name, "worse by (95 % interval, paired)"),
+        [
+            (
+                name + (" (judged)" if name == found.metric else ""),
+                _interval(one.baseline, 4),
+                _interval(one.variant, 4),
+                f"{_interval(one.drop, 2)} {one.unit}",
+            )
+            for name, one in found.figures.items()
+        ],
+        1,
+    )
+    rows = []
+    for one in found.slices:
+        figure = one.figures[found.metric]
+        rows.append(
+            (
+                one.title,
+                str(one.frames),
+                _number(figure.baseline.value, 4),
+                _number(figure.variant.value, 4),
+                f"{_interval(figure.drop, 2)} {figure.unit}",
+                "worst slice" if one.name == found.worst_slice else "",
+            )
+        )
+    if rows:
+        yield table(
+            (
+                "slice",
+                "frames",
+                f"{found.metric} {report.baseline.name}",
+                report.variant.name,
+                "worse by",
+                "",
+            ),
+            rows,
+            1,
+        )
+    runs = "drawn singly" if found.block_length == 1 else f"drawn in runs of {found.block_length}"
+    yield f"{found.frames} labelled frames of {found.data}, {runs}, {found.resamples} resamples."
+    if found.notes:
+        yield "\n".join(f"- {note}" for note in found.notes)
+
+
+def _layers(report: CompressionReport) -> Iterator[str]:
+    if not report.layers:
+        return
+    yield "## Layer by layer"
+    counts = {
+        kind: sum(one.kind == kind for one in report.layers)
+        for kind in ("quantised", "weights only", "float")
+    }
+    said = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    yield (
+        f"{len(report.layers)} convolutions and matrix products: {said}. Signal to quantisation noise ratio "
+        f"of each one's output on {report.layer_frames} frames, against the graph before rounding."
+    )
+    yield from _image(report, "layers.png", "Noise layer by layer")
+    kept = [one for one in report.layers if one.why_float]
+    if kept:
+        yield table(
+            ("stays in float", "operator", "why"),
+            [(f"`{one.name}`", one.operator, one.why_float or "") for one in kept],
+        )
+    noisy = sorted(
+        (one for one in report.layers if one.sqnr_db is not None), key=lambda one: one.sqnr_db or 0.0
+    )
+    if noisy:
+        rows = [(f"`{one.name}`", one.operator, one.kind, f"{one.sqnr_db:.1f}") for one in noisy[:5]]
+        yield table(("noisiest", "operator", "kind", "SQNR, dB"), rows, 3)
+
+
+def _pictures(report: CompressionReport) -> Iterator[str]:
+    if not report.worst_frames:
+        return
+    yield "## Where the two differ most"
+    yield f"Frames are ranked by: {report.agreement.difference_unit}."
+    for one in report.worst_frames:
+        yield f"![{one.caption}]({one.file})"
+
+
+def _passes(report: CompressionReport) -> Iterator[str]:
+    yield "## What the passes did"
+    rows = [
+        (one.name, f"{one.seconds:.1f}", f"{one.nodes_before} → {one.nodes_after}", _told(one.notes))
+        for one in report.passes
+    ]
+    yield table(("pass", "seconds", "operators", "notes"), rows)
+    found = report.clean_up
+    if found is not None:
+        yield (
+            f"Clean-up ({', '.join(found.passes)}): {found.nodes_before} operators became "
+            f"{found.nodes_after}; alone it makes inference {_interval(found.speedup, 2)} times as fast on "
+            f"the baseline's runtime ({found.rounds} pairs of runs)."
+        )
+
+
+def _provenance(report: CompressionReport) -> Iterator[str]:
+    origin, host = report.provenance, report.host
+    versions = ", ".join(f"{name} {version}" for name, version in host.packages.items())
+    yield "## Where it comes from"
+    yield "\n".join(
+        f"- {line}"
+        for line in (
+            f"baseline `{report.baseline.name}`, sha256 `{origin.source_sha256}`",
+            f"variant `{report.variant.name}`, sha256 `{report.variant.sha256}`",
+            f"recipe `{origin.recipe}`, sha256 `{origin.recipe_sha256}` (below)",
+            f"calibrated on {origin.calibration.frames} frames of {origin.calibration.source}, "
+            f"sha256 `{origin.calibration.sha256}`",
+            f"verified on {origin.verification_frames} other frames of {origin.verification_source}",
+            f"{host.cpu or host.machine} ({', '.join(host.cpu_features)}), {host.logical_cores} logical "
+            f"cores, {host.system}",
+            f"Python {host.python}, {versions}",
+            f"written {report.created}, format {report.schema_}",
+        )
+    )
+    yield f"```yaml\n{origin.recipe_text.rstrip()}\n```"
+
+
+def _notes(report: CompressionReport) -> Iterator[str]:
+    if report.notes:
+        yield "## Notes"
+        yield "\n".join(f"- {note}" for note in report.notes)
+
+
+def _image(report: CompressionReport, name: str, words: str) -> Iterator[str]:
+    if name in report.files:
+        yield f"![{words}]({name})"
+
+
+def _bytes(pair: Pair) -> tuple[str, str, str]:
+    return _counts(pair, 1e3, " kB")
+
+
+def _counts(pair: Pair, unit: float, suffix: str) -> tuple[str, str, str]:
+    sides = (
+        _NONE if value is None else f"{value / unit:,.0f}{suffix}" for value in (pair.baseline, pair.variant)
+    )
+    return (*sides, _number(pair.ratio))  # type: ignore[return-value]
+
+
+def _timing(words: str, one: Timing) -> Iterator[tuple[str, str, str, str]]:
+    yield (f"{words} p50", _ms(one.baseline_p50_ms), _ms(one.variant_p50_ms), _speedup(one.speedup_p50))
+    if one.speedup_p99 is not None:
+        yield (f"{words} p99", _ms(one.baseline_p99_ms), _ms(one.variant_p99_ms), _speedup(one.speedup_p99))
+
+
+def _speedup(one: Interval) -> str:
+    return _NONE if one.value is None else f"{_interval(one, 2)} times as fast"
+
+
+def _runner(one: Any) -> str:
+    threads = (
+        f"{one.threads} thread{'s' if one.threads != 1 else ''}" if one.threads else "threads of its choice"
+    )
+    return f"{one.backend} {one.provider.removesuffix('ExecutionProvider')}, {threads}"
+
+
+def _interval(one: Interval, digits: int = 3) -> str:
+    if one.value is None:
+        return _NONE
+    return f"{_number(one.value, digits)} ({_number(one.low, digits)} to {_number(one.high, digits)})"
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return _NONE if value is None else f"{value:.{digits}f}"
+
+
+def _share(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.0%}"
+
+
+def _ms(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.2f} ms"
+
+
+def _slice_words(traits: set[str]) -> str:
+    said = [f"{_SLICE_WORDS.get(trait, trait)}" for trait in sorted(traits)]
+    return f"Slices are the tenth of the frames with the most extreme {' / '.join(said)}." if said else ""
+
+
+def _told(notes: dict[str, Any]) -> str:
+    """Return a pass's notes in short; long and nested ones are in report.json."""
+    parts = []
+    for key, value in notes.items():
+        if value in ([], {}, None):
+            continue
+        if isinstance(value, float):
+            parts.append(f"{key} {value:.3g}")
+        elif isinstance(value, dict):
+            parts.append(f"{key} ({len(value)})")
+        elif isinstance(value, list):
+            plain = not any(isinstance(item, (dict, list)) for item in value)
+            shown = (
+                ", ".join(map(str, value[:_LISTED_NOTES])) if plain and len(value) <= _LISTED_NOTES else ""
+            )
+            parts.append(f"{key} {shown or f'({len(value)})'}")
+        else:
+            parts.append(f"{key} {value}")
+    return ", ".join(parts)
