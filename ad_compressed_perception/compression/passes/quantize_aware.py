@@ -38,3 +38,7 @@ class QuantizeAware(Distil):
     def _check(self, model: ModelProto) -> None:
         if not is_quantised(model):
             raise RecipeError("the graph is not quantised: put quantize_int8 before quantize_aware")
+        if self.options.precision != "fp32":
+            raise RecipeError(
+                "bfloat16 rounds before the integer grid does: quantize_aware needs precision: fp32"
+            )
