@@ -46,6 +46,28 @@ def compress(
     backend: Annotated[
         str | None, typer.Option(help="Run the variant on this backend instead of the recipe's.")
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC", help="Labelled data to judge by as well: what adcp evaluate takes as --data."
+        ),
+    ] = None,
+    label_map: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|NAME", help="With --data: from the data's names to the model's labels."),
+    ] = None,
+    from_share: Annotated[
+        float, typer.Option("--from", min=0.0, max=1.0, help="With --data: share of it to begin at.")
+    ] = 0.0,
+    to_share: Annotated[
+        float, typer.Option("--to", min=0.0, max=1.0, help="With --data: share of it to end at.")
+    ] = 1.0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="With --data: at most so many frames, at even steps.")
+    ] = None,
+    tolerance_ms: Annotated[
+        float, typer.Option(min=0.0, help="With --data, planning: farthest label taken for a frame.")
+    ] = 50.0,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -68,6 +90,9 @@ def compress(
 ) -> None:
     """Compress a model by a recipe and judge the result on frames it was not calibrated on.
 
+    With --data it is judged by labels as well; a recipe's max_accuracy_drop needs that. The report, with
+    plots and pictures, lies beside the variant in VARIANT.report/.
+
     Exit code 0: accepted, 3: rejected (kept and marked), 4: inconclusive, 1: error, 2: usage. A variant
     of the same name is replaced.
     """
@@ -78,6 +103,7 @@ def compress(
 
     from ad_compressed_perception.cli.search import run_search
     from ad_compressed_perception.compression.compress import compress_model
+    from ad_compressed_perception.compression.labelled_check import LabelledChoice
     from ad_compressed_perception.compression.recipe import load_recipe
     from ad_compressed_perception.compression.report import as_dict, tables
     from ad_compressed_perception.compression.search.budget import DEFAULT
@@ -96,6 +122,11 @@ def compress(
     for option, given in {"budget": budget, "minutes": minutes, "seed": seed, "labels": labels}.items():
         if given is not None:
             raise typer.BadParameter(f"--{option} belongs to --recipe auto")
+    if data is None and (label_map is not None or limit is not None or (from_share, to_share) != (0.0, 1.0)):
+        raise typer.BadParameter("--label-map, --from, --to and --limit belong to --data")
+    labelled = (
+        None if data is None else LabelledChoice(data, label_map, from_share, to_share, limit, tolerance_ms)
+    )
     loaded = load_recipe(recipe)
     manifest = load_manifest(model_dir)
     columns = (SpinnerColumn(), *Progress.get_default_columns()[:-1], TimeElapsedColumn())
@@ -116,6 +147,7 @@ def compress(
             work=work,
             in_place=in_place,
             backend=backend,
+            labelled=labelled,
             progress=advance,
         )
     if as_json:

@@ -19,6 +19,7 @@ from ad_compressed_perception.cli import (
     import_model,
     inspect,
     replay,
+    report,
 )
 from ad_compressed_perception.cli.exit_codes import ExitCode
 from ad_compressed_perception.errors import AdcpError
@@ -50,6 +51,7 @@ def _options(
 for verb in (replay.replay, compress.compress, evaluate.evaluate, benchmark.benchmark):
     app.command(verb.__name__)(verb)
 app.command("inspect")(inspect.inspect)
+app.command("report")(report.report)
 app.command("backends")(backends.backends)
 app.command("import")(import_model.import_model)
 

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.compression.outcome import CompressionResult
+from ad_compressed_perception.report.compression_schema import CompressionReport, Interval
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -57,6 +59,8 @@ def as_dict(result: CompressionResult) -> dict[str, Any]:
             "verdict": {"status": result.verdict.status, "reasons": list(result.verdict.reasons)},
             "host": variant.provenance["host"],
             "versions": variant.provenance["versions"],
+            "report": str(result.report_folder / "report.json"),
+            "accuracy": result.report.accuracy.model_dump() if result.report.accuracy else None,
             "seconds": result.seconds,
         }
     )
@@ -101,6 +105,7 @@ def tables(result: CompressionResult) -> list[RenderableType]:
         ("file the runtime reads", "file_bytes"),
         ("RAM to load it", "loaded_bytes"),
         ("RAM to run it", "running_bytes"),
+        ("RAM at its peak", "peak_bytes"),
     ):
         sizes = [getattr(each, key) for each in (result.baseline_sizes, result.variant_sizes)]
         known = None not in sizes and sizes[0] > 0
@@ -127,15 +132,46 @@ def tables(result: CompressionResult) -> list[RenderableType]:
         "inference p99",
         f"{latency.baseline_p99_ms:.2f} ms",
         f"{latency.variant_p99_ms:.2f} ms",
-        f"{latency.speedup_p99:.2f}x",
+        f"{latency.speedup_p99:.2f}x ({latency.speedup_p99_low:.2f} to {latency.speedup_p99_high:.2f})",
     )
     figures.add_row(
         "frame to result p50",
         f"{latency.baseline_whole_p50_ms:.2f} ms",
         f"{latency.variant_whole_p50_ms:.2f} ms",
-        f"{latency.speedup_whole_p50:.2f}x",
+        f"{latency.speedup_whole_p50:.2f}x "
+        f"({latency.speedup_whole_p50_low:.2f} to {latency.speedup_whole_p50_high:.2f})",
     )
+    for row in _slice_rows(result.report):
+        figures.add_row(*row)
     return [steps, figures, *(escape(line) for line in _closing_lines(result))]
+
+
+def _slice_rows(report: CompressionReport) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the worst slice, and accuracy on labelled data with its worst slice."""
+    worst = next((one for one in report.agreement.slices if one.name == report.agreement.worst_slice), None)
+    if worst is not None and worst.score is not None:
+        label = f"worst slice: {worst.title} ({worst.frames} frames)"
+        yield (label, "1", f"{worst.score:.3f}", f"drop {_interval(worst.drop, 3)}")
+    accuracy = report.accuracy
+    if accuracy is None:
+        return
+    parts = [("", accuracy.figures)]
+    parts += [(f", {one.title}", one.figures) for one in accuracy.slices if one.name == accuracy.worst_slice]
+    for words, figures in parts:
+        one = figures[accuracy.metric]
+        if one.baseline.value is not None and one.variant.value is not None:
+            yield (
+                f"labelled: {accuracy.metric}{words}",
+                f"{one.baseline.value:.4f}",
+                f"{one.variant.value:.4f}",
+                f"worse by {_interval(one.drop, 2)} {one.unit}",
+            )
+
+
+def _interval(one: Interval, digits: int) -> str:
+    if one.value is None or one.low is None or one.high is None:
+        return "undefined"
+    return f"{one.value:.{digits}f} ({one.low:.{digits}f} to {one.high:.{digits}f})"
 
 
 def _closing_lines(result: CompressionResult) -> list[str]:
@@ -144,6 +180,7 @@ def _closing_lines(result: CompressionResult) -> list[str]:
     if result.verdict.status == "rejected":
         lines.append("  kept, marked rejected: nothing loads it unless told to")
     kept = "replaced the earlier variant of that name" if result.replaced else "written"
+    lines.append(f"report: {result.report_folder / 'report.md'}")
     lines.append(f"{kept}: {result.manifest.variant_path(result.name)} ({result.seconds:.0f} s)")
     return lines
 
