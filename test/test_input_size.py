@@ -77,6 +77,30 @@ def test_a_picture_shrunk_to_one_pixel_is_blown_up_to_the_new_size(tmp_path: Pat
     assert output_shape(after, context) == (1, 4, 96, 128)
 
 
+def test_sides_of_one_pixel_more_keep_their_samples_on_the_edges(tmp_path: Path) -> None:
+    """33 pixels at stride 8 are 4 steps, so 5 samples; 17 pixels are 2 steps, 3 samples.
+
+    Such networks pool the 5x5 samples, blow the mean up to 5x5 again, and enlarge 5 to 33: a scale of 6.6
+    for which 3 samples would become 19 pixels.
+    """
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "down", strides=[8, 8], pads=[1] * 4),
+        helper.make_node("AveragePool", ["c"], ["g"], "mean", kernel_shape=[5, 5]),
+        helper.make_node("Resize", ["g", "", "blow"], ["b"], "blow_up", mode="linear"),
+        helper.make_node("Concat", ["b", "c"], ["j"], "join", axis=1),
+        helper.make_node("Resize", ["j", "", "scales"], ["y"], "up", mode="linear"),
+    ]
+    weights = {"w": noise((4, 3, 3, 3)), "blow": [1.0, 1.0, 5.0, 5.0], "scales": [1.0, 1.0, 6.6001, 6.6001]}
+    model = make_graph(nodes, weights, {"x": [1, 3, 33, 33]}, {"y": [1, 8, 33, 33]})
+    context = context_for(model, tmp_path, InputSpec(width=33, height=33, colour="BGR"))
+
+    after = InputSize({"factor": 0.5, "multiple_of": 16}).apply(model, context)
+
+    assert (context.input.width, context.input.height) == (17, 17)
+    assert output_shape(after, context) == (1, 8, 17, 17)
+    assert context.notes["edited"] == ["AveragePool 'mean'", "Resize 'blow_up'", "Resize 'up'"]
+
+
 def test_a_mean_over_the_whole_picture_stays_one(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("AveragePool", ["c"], ["g"], "mean", kernel_shape=[24, 32]),

@@ -56,14 +56,20 @@ class InputSizeOptions(PassOptions):
         return self
 
     def size(self, spec: InputSpec) -> tuple[int, int]:
-        """Return width and height for a network of another size, pixels."""
+        """Return width and height for a network of another size, pixels.
+
+        A side such as 257, one pixel more than a multiple, keeps that pixel: the network's samples lie on
+        the picture's edges, as many steps apart.
+        """
         if self.factor is None:
             return self.width or spec.width, self.height or spec.height
-        step = self.multiple_of
-        width, height = (
-            max(step, floor(side * self.factor / step + 0.5) * step) for side in (spec.width, spec.height)
-        )
-        return width, height
+        step, factor = self.multiple_of, self.factor
+
+        def scaled(side: int) -> int:
+            more = 1 if side % step == 1 else 0
+            return max(step, floor((side - more) * factor / step + 0.5) * step) + more
+
+        return scaled(spec.width), scaled(spec.height)
 
 
 class InputSize(Pass):
@@ -132,9 +138,8 @@ def resize_graph(model: ModelProto, old: InputSpec, new: InputSpec) -> list[str]
     pin_input_shape(model, old)
     before = tensor_shapes(model)
     _set_input(model, new)
-    scaling = Scaling(
-        Graph(model), opset_of(model), before, new.height / old.height, new.width / old.width, []
-    )
+    heights, widths = (old.height, new.height), (old.width, new.width)
+    scaling = Scaling(Graph(model), opset_of(model), before, heights, widths, [])
     for node in list(model.graph.node):
         scale_node(scaling, node)
     remove_dead(model)

@@ -42,21 +42,38 @@ class Scaling:
         graph: the graph, whose input has the new size already.
         opset: its operator version.
         before: shapes at the old size.
-        factor_y: new height / old height.
-        factor_x: new width / old width.
+        height: old and new height of the input, pixels.
+        width: old and new width of the input, pixels.
         edited: labels of the nodes changed so far.
     """
 
     graph: Graph
     opset: int
     before: dict[str, Shape]
-    factor_y: float
-    factor_x: float
+    height: tuple[int, int]
+    width: tuple[int, int]
     edited: list[str]
 
     def __post_init__(self) -> None:
         """Work out the shapes at the new size."""
         self.after = tensor_shapes(self.graph.model)
+
+    def scaled(self, size: int, axis: int, rank: int) -> int | None:
+        """Return what a size along an axis becomes; None where that is no whole number of pixels.
+
+        The last axis is the width, the one before it the height, others stay. Sizes are shares of the
+        picture's; where the pictures' sides are odd, also shares of its ``side - 1`` steps, plus 1: networks
+        for 257 or 513 pixels put their samples on the picture's edges, and 257 halved is 129, 33 is 17.
+        """
+        sides = {rank - 1: self.width, rank - 2: self.height}.get(axis)
+        if sides is None or sides[0] == sides[1]:
+            return size
+        old, new = sides
+        if size * new % old == 0:
+            return size * new // old
+        if old % 2 and new % 2 and (size - 1) * (new - 1) % (old - 1) == 0:
+            return (size - 1) * (new - 1) // (old - 1) + 1
+        return None
 
     def changed(self, name: str) -> bool:
         """Whether a tensor's shape is another one now, or no longer known."""
@@ -109,18 +126,14 @@ def _known(scaling: Scaling, node: NodeProto) -> tuple[list[int], list[int]]:
     return shapes[0], shapes[1]
 
 
-def _factor(scaling: Scaling, axis: int, rank: int) -> float:
-    """Return how a picture's axis scales: the last of them is the width, the one before it the height."""
-    return {rank - 1: scaling.factor_x, rank - 2: scaling.factor_y}.get(axis, 1.0)
-
-
-def _whole(node: NodeProto, size: int, factor: float) -> int:
-    scaled = round(size * factor)
-    if abs(scaled - size * factor) > 1e-6 * size or scaled < 1:
+def _whole(scaling: Scaling, node: NodeProto, size: int, axis: int, rank: int) -> int:
+    scaled = scaling.scaled(size, axis, rank)
+    if scaled is None:
+        old, new = scaling.width if axis == rank - 1 else scaling.height
         raise refuse(
             node,
-            f"needs {size} x {factor:g} pixels, which is no whole number: choose a multiple of the network's "
-            "coarsest step, usually 32 pixels",
+            f"needs {size} x {new / old:g} pixels, which is no whole number: choose a multiple of the "
+            "network's coarsest step, usually 32 pixels, or for sides such as 257 a multiple and one more",
         )
     return scaled
 
@@ -135,40 +148,54 @@ def _scale_resize(scaling: Scaling, node: NodeProto) -> None:
     if fixed is None or not fixed.size:
         raise refuse(node, _SIMPLIFY)
     before, after = _known(scaling, node)
-    axes = [axis % len(before) for axis in attribute(node, "axes", list(range(len(before))))]
-    moving = [axis for axis in axes if before[axis] != after[axis]]
-    factors = {axis: after[axis] / before[axis] for axis in moving}
-    if not moving:
-        factors = {axis: _factor(scaling, axis, len(before)) for axis in axes}
+    rank = len(before)
+    axes = [axis % rank for axis in attribute(node, "axes", list(range(rank)))]
+    picture = _picture_axes(before, after)
     if fixed is sizes:
         unscaled = [int(size) for size in fixed]
         wanted = [
-            _whole(node, size, _picture_factor(scaling, axis, factors, len(before)))
+            _whole(scaling, node, size, picture[axis], rank) if axis in picture else size
             for size, axis in zip(unscaled, axes, strict=True)
         ]
         if wanted != unscaled:
             scaling.set_constant(node, 3, wanted, np.int64)
-    elif not moving and any(scale != 1.0 for scale in fixed):
-        targets = [
-            _whole(node, round(before[axis] * float(scale)), factors[axis]) if scale != 1.0 else before[axis]
-            for scale, axis in zip(fixed, axes, strict=True)
-        ]
-        scaling.set_constant(
-            node,
-            place,
-            [target / before[axis] for target, axis in zip(targets, axes, strict=True)],
-            np.float32,
-        )
+        return
+    factors = [float(scale) for scale in fixed]
+    written = list(factors)
+    for index, (factor, axis) in enumerate(zip(factors, axes, strict=True)):
+        if axis not in picture or factor == 1.0:
+            continue
+        target = scaling.scaled(_resized(before[axis], factor), picture[axis], rank)
+        if target is None and before[axis] == after[axis]:
+            target = _whole(scaling, node, _resized(before[axis], factor), picture[axis], rank)
+        if target is not None and target != _resized(after[axis], factor):
+            written[index] = _scale_to(after[axis], target)
+    if written != factors:
+        scaling.set_constant(node, place, written, np.float32)
 
 
-def _picture_factor(scaling: Scaling, axis: int, factors: dict[int, float], rank: int) -> float:
-    """Return an axis's exact factor; the input's own may be rounded, as 13 rows halved become 7."""
-    if axis not in factors:
-        return 1.0
-    exact = (scaling.factor_y, scaling.factor_x)
-    if len(factors) == 2:
-        return exact[sorted(factors).index(axis)]
-    return _factor(scaling, axis, rank)
+def _resized(size: int, scale: float) -> int:
+    """Return Resize's output size (ONNX, Operators.md: floor), as a runtime with 32-bit scales has it."""
+    return int(np.floor(np.float32(size) * np.float32(scale)))
+
+
+def _scale_to(size: int, target: int) -> float:
+    """Return the least 32-bit scale at which a size becomes the target."""
+    scale = np.float32(target / size)
+    return float(scale if _resized(size, float(scale)) == target else np.nextafter(scale, np.float32(np.inf)))
+
+
+def _picture_axes(before: list[int], after: list[int]) -> dict[int, int]:
+    """Return the axes that are the picture's, each with the place (last: width) whose rule it follows.
+
+    Those that changed; where exactly two did they are height and width, wherever the layout has them. Where
+    none did, as in a picture shrunk to one pixel, the last two.
+    """
+    rank = len(before)
+    moving = [axis for axis in range(rank) if before[axis] != after[axis]]
+    if len(moving) == 2:
+        return {moving[0]: rank - 2, moving[1]: rank - 1}
+    return {axis: axis for axis in (moving or range(max(rank - 2, 0), rank))}
 
 
 def regroup(before_in: list[int], before_out: list[int], after_in: list[int]) -> list[int] | None:
@@ -253,8 +280,15 @@ def _scale_split(scaling: Scaling, node: NodeProto) -> None:
         return
     if sizes is None:
         raise refuse(node, f"splits an axis of {before[axis]} that is now {after[axis]}")
-    factor = after[axis] / before[axis]
-    scaling.set_constant(node, 1, [_whole(node, int(size), factor) for size in sizes], np.int64)
+    scaling.set_constant(node, 1, _shares(node, sizes.tolist(), before[axis], after[axis]), np.int64)
+
+
+def _shares(node: NodeProto, sizes: list[int], before: int, after: int) -> list[int]:
+    if any(size * after % before for size in sizes):
+        raise refuse(
+            node, f"cuts {before} pixels into {sizes}, which {after} pixels cannot be in whole numbers"
+        )
+    return [size * after // before for size in sizes]
 
 
 def _scale_pool(scaling: Scaling, node: NodeProto) -> None:

@@ -80,9 +80,9 @@ def _keep_sampling(model: ModelProto) -> int:
         given = {attribute.name: attribute for attribute in node.attribute}
         if "coordinate_transformation_mode" not in given:
             node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
-        if "mode" not in given or given["mode"].s == b"nearest":
-            if "nearest_mode" not in given:
-                node.attribute.append(helper.make_attribute("nearest_mode", "floor"))
+        nearest = "mode" not in given or given["mode"].s == b"nearest"
+        if nearest and "nearest_mode" not in given:
+            node.attribute.append(helper.make_attribute("nearest_mode", "floor"))
     return len(resizes)
 
 
