@@ -108,7 +108,6 @@ class Trainer:
         if schedule.threads:
             torch.set_num_threads(schedule.threads)
         self.module.to(self.device)
-        self._lay_out(self._memory_format())
         steps = max(1, math.ceil(len(self._learners) / schedule.batch))
         total = steps * schedule.epochs
         optimiser = torch.optim.AdamW(
@@ -137,7 +136,6 @@ class Trainer:
         finally:
             self.module.load_state_dict(best)
             self.module.to("cpu").eval()
-            self._lay_out(torch.contiguous_format)
         advance(total, total)
         return history
 
@@ -178,21 +176,13 @@ class Trainer:
             losses.append(float(self.loss(self._outputs(inputs), answers)))
         return float(np.mean(losses))
 
-    def _memory_format(self) -> torch.memory_format:
-        # Matrix units take channels side by side; with channels apart every product is shuffled first.
-        return torch.channels_last if self.schedule.precision == "bf16" else torch.contiguous_format
-
-    def _lay_out(self, memory_format: torch.memory_format) -> None:
-        for parameter in self.module.parameters():
-            if parameter.dim() == 4:
-                parameter.data = parameter.data.contiguous(memory_format=memory_format)
-
     def _outputs(self, inputs: Tensor) -> Sequence[Tensor]:
         if self.schedule.precision != "bf16":
             outputs: Sequence[Tensor] = self.module(inputs)
             return outputs
-        if inputs.dim() == 4:
-            inputs = inputs.contiguous(memory_format=self._memory_format())
+        if inputs.dim() == 4 and inputs.shape[1] in (1, 3):
+            # Matrix units take channels side by side; with planes apart every product is shuffled first.
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16):
             outputs = self.module(inputs)
         return [output.float() for output in outputs]
