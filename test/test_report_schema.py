@@ -22,12 +22,7 @@ from ad_compressed_perception.report.schema import (
     read_report,
     write_report,
 )
-from ad_compressed_perception.report.schema_docs import (
-    JSON_SCHEMA_NAME,
-    MARKDOWN_NAME,
-    json_schema_text,
-    markdown_text,
-)
+from ad_compressed_perception.report.schema_docs import PAGES, Page, json_schema_text, markdown_text
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -112,7 +107,8 @@ def test_the_host_is_described_without_its_name() -> None:
     assert host.memory_gib is not None
 
 
-def test_the_documentation_is_current() -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.markdown)
+def test_the_documentation_is_current(page: Page) -> None:
     # Mended with: python -m ad_compressed_perception.report.schema_docs docs
-    assert json.loads((DOCS / JSON_SCHEMA_NAME).read_text()) == json.loads(json_schema_text())
-    assert (DOCS / MARKDOWN_NAME).read_text() == markdown_text()
+    assert json.loads((DOCS / page.json_schema).read_text()) == json.loads(json_schema_text(page))
+    assert (DOCS / page.markdown).read_text() == markdown_text(page)
