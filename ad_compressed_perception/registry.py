@@ -51,6 +51,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         ),
         "quantize_weights": "ad_compressed_perception.compression.passes.quantize_weights:QuantizeWeights",
         "reconstruct": "ad_compressed_perception.compression.passes.reconstruct:Reconstruct",
+        "rows_early": "ad_compressed_perception.compression.passes.rows_early:RowsEarly",
         "simplify": "ad_compressed_perception.compression.passes.simplify:Simplify",
         "student": "ad_compressed_perception.compression.passes.student:Student",
         "swap_activation": "ad_compressed_perception.compression.passes.swap_activation:SwapActivation",
