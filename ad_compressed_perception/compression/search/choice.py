@@ -36,7 +36,7 @@ class Choice:
 
 def baseline_point(name: str) -> Point:
     """Return the baseline's place: no drop, its own time and size."""
-    return Point(name, 0.0, 1.0, 1.0)
+    return Point(name, 0.0, 1.0, 1.0, 1.0)
 
 
 def cull(trials: Sequence[Trial], budget: Budget, baseline: str, keep_share: float = 0.5) -> None:
@@ -59,7 +59,7 @@ def cull(trials: Sequence[Trial], budget: Budget, baseline: str, keep_share: flo
     base = baseline_point(baseline)
     points = {trial.name: trial.point(tail=False) for trial in running}
     members = front([*points.values(), base])
-    quickest = sorted(running, key=lambda trial: points[trial.name].latency)
+    quickest = sorted(running, key=lambda trial: points[trial.name].median)
     spared = {trial.name for trial in quickest[: math.ceil(keep_share * len(running))]}
     for trial in running:
         point = points[trial.name]
@@ -80,7 +80,9 @@ def choose(trials: Sequence[Trial], budget: Budget, baseline: str) -> Choice:
     names = tuple(member.name for member in members)
     shown = [trial for trial in running if not misses(trial, budget)]
     possible = [trial for trial in running if not misses(trial, budget, benefit_of_doubt=True)]
-    winner = min(shown, key=_speed, default=None) or min(possible, key=_doubt, default=None)
+    # The fastest may share its place on the grid with a better one.
+    best = [trial for trial in shown if trial.name in names] or shown
+    winner = min(best, key=_speed, default=None) or min(possible, key=_doubt, default=None)
     for trial in running:
         if trial is not winner:
             trial.end("out", _why(trial, winner, budget, members, points[trial.name], trials))

@@ -16,6 +16,7 @@ from ad_compressed_perception.compression.search.builder import Builder
 from ad_compressed_perception.compression.search.candidate import Candidate, RecipeMaker
 from ad_compressed_perception.compression.search.clock import Clock, OutOfTimeError
 from ad_compressed_perception.compression.search.journal import Journal
+from ad_compressed_perception.compression.search.judges import Judge
 from ad_compressed_perception.compression.search.trial import Drop, Speed, Trial
 from ad_compressed_perception.compression.steps import Progress
 from ad_compressed_perception.errors import AdcpError
@@ -25,7 +26,9 @@ RUNGS = (64, 10_000)
 """Search frames of the rounds after the first; the last takes all there are."""
 
 _SCREEN_SECONDS = 2.0
+_SCREEN_TURNS = (16, 200)
 _CONTEST_SECONDS = 20.0
+_CONTEST_TURNS = (30, 300)
 _OUT_OF_TIME = "out of time: give more --minutes; the same command goes on from here"
 
 
@@ -37,6 +40,7 @@ class Rounds:
         maker: RecipeMaker,
         builder: Builder,
         bench: Bench,
+        judge: Judge,
         journal: Journal,
         clock: Clock,
         baseline_bytes: int,
@@ -44,7 +48,7 @@ class Rounds:
         progress: Progress,
     ) -> None:
         """Take the parts of a search; ``folder`` is where recipes are written, ``progress`` is told steps."""
-        self.maker, self.builder, self._bench = maker, builder, bench
+        self.maker, self.builder, self._bench, self._judge = maker, builder, bench, judge
         self._journal, self._clock = journal, clock
         self._baseline_bytes, self._folder, self._progress = baseline_bytes, folder, progress
         self.trials: list[Trial] = []
@@ -92,7 +96,7 @@ class Rounds:
             self._progress("times, all in turns", 0, 1)
             with ExitStack() as stack:
                 opened = [stack.enter_context(closing(self.builder.open(t.candidate))) for t in trials]
-                speeds = self._bench.contest(opened, _CONTEST_SECONDS)
+                speeds = self._bench.contest(opened, _CONTEST_SECONDS, *_CONTEST_TURNS)
             found = self._journal.add("contest", key, {"speeds": [asdict(speed) for speed in speeds]})
         for trial, speed in zip(trials, found["speeds"], strict=True):
             trial.speed = Speed(**speed)
@@ -104,8 +108,8 @@ class Rounds:
             seconds = self.builder.build(trial.candidate, recipe, self._watched)
             stored = self.builder.path(trial.candidate).stat().st_size
             with closing(self.builder.open(trial.candidate)) as pipeline:
-                speed = self._bench.speed(pipeline, _SCREEN_SECONDS)
-                drop = self._bench.drop(pipeline, SCREEN_FRAMES)
+                (speed,) = self._bench.contest([pipeline], _SCREEN_SECONDS, *_SCREEN_TURNS)
+                drop = self._judge.drop(pipeline, SCREEN_FRAMES, lambda done, total: None)
             found = self._journal.add(
                 "screen",
                 trial.key,
@@ -125,7 +129,7 @@ class Rounds:
             self.builder.build(trial.candidate, recipe, self._watched)
             label = f"compare {trial.name}"
             with closing(self.builder.open(trial.candidate)) as pipeline:
-                drop = self._bench.drop(pipeline, count, lambda done, of: self._progress(label, done, of))
+                drop = self._judge.drop(pipeline, count, lambda done, of: self._progress(label, done, of))
             found = self._journal.add("drop", key, asdict(drop))
         trial.drop = Drop(**found)
 
@@ -152,7 +156,7 @@ class Rounds:
         """Return about how long a comparison takes; the baseline's results may be there already."""
         if trial.speed is None:
             return 0.0
-        frames = min(count, len(self.maker.frames.search))
+        frames = min(count, self._judge.frames)
         return 1e-3 * frames * (trial.speed.p50_ms + trial.speed.baseline_p50_ms)
 
 

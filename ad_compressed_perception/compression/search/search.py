@@ -8,12 +8,14 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.compression.compress import checkpoint_folder, compress_model
+from ad_compressed_perception.compression.labelled_check import MAIN_METRICS, LabelledChoice, open_labels
 from ad_compressed_perception.compression.onnx_file import read_model, stored_bytes
 from ad_compressed_perception.compression.outcome import CompressionResult
 from ad_compressed_perception.compression.recipe import LoadedRecipe, VerifySpec
@@ -26,6 +28,12 @@ from ad_compressed_perception.compression.search.clock import Clock
 from ad_compressed_perception.compression.search.facts import Facts, find_facts
 from ad_compressed_perception.compression.search.frames import SearchFrames, lay_out
 from ad_compressed_perception.compression.search.journal import Journal
+from ad_compressed_perception.compression.search.judges import (
+    AgreementJudge,
+    Judge,
+    LabelledJudge,
+    halves,
+)
 from ad_compressed_perception.compression.search.rounds import RUNGS, Rounds
 from ad_compressed_perception.compression.search.space import (
     LEAST_TRAINING_MINUTES,
@@ -97,6 +105,8 @@ class Request:
         in_place: store in the model's own folder instead.
         seed: of the order of equals and of training.
         verify: fields of a recipe's ``verify`` besides the number of frames.
+        labelled: labelled data: the drop is then that of accuracy; None for agreement with the baseline.
+        metric: which figure of it; None for the task's own.
     """
 
     source: str
@@ -108,6 +118,8 @@ class Request:
     in_place: bool = False
     seed: int = 0
     verify: dict[str, Any] = field(default_factory=dict)
+    labelled: LabelledChoice | None = None
+    metric: str | None = None
 
 
 def search(
@@ -131,7 +143,8 @@ def search(
     target = open_target(manifest, request.work, request.in_place, request.name)
     frames = lay_out(open_frames(request.source), request.frames)
     verify = VerifySpec.model_validate({**request.verify, "frames": frames.verification})
-    maker = RecipeMaker(request.budget, frames, request.verify)
+    compared, judging = (None, None) if request.labelled is None else halves(request.labelled)
+    maker = RecipeMaker(request.budget, frames, request.verify, _accept(request, manifest))
     path = manifest.checked_path(manifest.baseline, allow_rejected=True)
     model, host = read_model(path), read_host()
     folder = target.folder / "search" / request.name
@@ -151,17 +164,16 @@ def search(
     )  # fmt: skip
     with staging(target.folder) as scratch:
         facts = _facts(journal, manifest, model, host, maker, scratch, progress)
-        bench = Bench(manifest, frames, verify)
-        try:
+        with ExitStack() as stack:
+            bench = stack.enter_context(closing(Bench(manifest, frames)))
+            judge = stack.enter_context(closing(_judge(manifest, frames, verify, compared, request)))
             rounds = Rounds(
-                maker, builder, bench, journal, clock, stored_bytes(path), folder / "recipes", progress
+                maker, builder, bench, judge, journal, clock, stored_bytes(path), folder / "recipes", progress
             )
             left_out = dict(facts.left_out)
             _reserve(clock, facts, frames)
             _explore(rounds, facts, request, manifest.baseline, clock, left_out)
             choice = choose(rounds.trials, request.budget, manifest.baseline)
-        finally:
-            bench.close()
     compressed, recipe_path = None, None
     if choice.winner is not None:
         winning = maker.write(choice.winner.candidate, folder / "recipes")
@@ -172,6 +184,7 @@ def search(
             name=request.name,
             work=request.work,
             in_place=request.in_place,
+            labelled=judging,
             progress=progress,
         )
         recipe_path = folder / "winner.yaml"
@@ -190,6 +203,29 @@ def search(
         manifest, request.name, request.budget, frames, facts, rounds.trials, choice, left_out, compressed,
         recipe_path, folder, perf_counter() - start,
     )  # fmt: skip
+
+
+def _judge(
+    manifest: Manifest,
+    frames: SearchFrames,
+    verify: VerifySpec,
+    compared: LabelledChoice | None,
+    request: Request,
+) -> Judge:
+    if compared is None:
+        return AgreementJudge(manifest, frames, verify)
+    return LabelledJudge(manifest, open_labels(manifest, compared, request.metric))
+
+
+def _accept(request: Request, manifest: Manifest) -> dict[str, Any]:
+    """Return the terms that stand for the drop where labels judge it: points or percent, of one figure."""
+    if request.labelled is None:
+        return {}
+    return {
+        "max_drop": 1.0,
+        "max_accuracy_drop": 100.0 * request.budget.drop,
+        "accuracy_metric": request.metric or MAIN_METRICS[manifest.task],
+    }
 
 
 def _explore(
@@ -291,6 +327,7 @@ def _key(manifest: Manifest, request: Request, frames: SearchFrames, host: HostI
         "source": frames.source.describe,
         "frames": [len(frames.source), frames.calibration, frames.verification, frames.rung(4).sha256()],
         "verify": request.verify,
+        "labelled": None if request.labelled is None else [asdict(request.labelled), request.metric],
         "host": host.as_dict(),
         "versions": tool_versions(),
     }

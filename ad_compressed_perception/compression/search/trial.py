@@ -114,10 +114,14 @@ class Trial:
         self.state, self.reason = state, reason
 
     def point(self, *, tail: bool) -> Point:
-        """Return its place among the others: p99 where ``tail``, else p50, as a share of the baseline's."""
+        """Return its place among the others, times as shares of the baseline's.
+
+        Args:
+            tail: whether enough turns were timed for a 99th percentile; else the median stands for it.
+        """
         assert self.speed is not None and self.drop is not None
-        latency = self.speed.p99_share if tail else 1.0 / self.speed.ratio
-        return Point(self.name, self.drop.drop, latency, self.size)
+        median = 1.0 / self.speed.ratio
+        return Point(self.name, self.drop.drop, median, self.speed.p99_share if tail else median, self.size)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

@@ -1,0 +1,170 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Who leaves a search, who wins it, and whether the reasons say so; the measurements are made up."""
+
+from __future__ import annotations
+
+from ad_compressed_perception.compression.search.budget import parse_budget
+from ad_compressed_perception.compression.search.candidate import Candidate
+from ad_compressed_perception.compression.search.choice import choose, cull
+from ad_compressed_perception.compression.search.facts import Facts
+from ad_compressed_perception.compression.search.pareto import Point, front
+from ad_compressed_perception.compression.search.space import children, roots, trained, with_bytes
+from ad_compressed_perception.compression.search.trial import Drop, Speed, Trial
+
+
+def trial(
+    name: str,
+    drop: float,
+    ratio: float,
+    size: float = 1.0,
+    *,
+    width: float = 0.01,
+    frames: int = 100,
+    failed: int = 0,
+) -> Trial:
+    """Return a measured candidate against a baseline of 10 ms; its interval is drop +- width."""
+    ms = 10.0 / ratio
+    made = Trial(Candidate(name, "onnxruntime", {}), name)
+    made.size, made.bytes = size, round(1000 * size)
+    made.speed = Speed(ms, 2 * ms, ms, 10.0, 20.0, 30)
+    made.drop = Drop("F1", drop, max(0.0, drop - width), drop + width, frames, frames, failed)
+    return made
+
+
+def test_the_winner_is_the_fastest_whose_whole_interval_is_within_the_budget() -> None:
+    exact, quick, wild = trial("exact", 0.0, 1.5), trial("quick", 0.02, 3.0), trial("wild", 0.045, 5.0)
+    choice = choose([exact, quick, wild], parse_budget("drop<=5%"), "fp32")
+    # wild's interval reaches 0.055: it may be within, and is not shown to be.
+    assert choice.winner is quick
+    assert choice.is_shown
+    assert "0.045 (0.035 to 0.055, 100 frames), allowed 0.05" in wild.reason
+    assert exact.reason == "slower: 1.50x against 3.00x (on the front for drop 0.000)"
+    # The baseline itself is not on the front: exact loses nothing and is faster.
+    assert choice.front == ("wild", "quick", "exact")
+
+
+def test_every_term_of_the_budget_is_kept_or_named() -> None:
+    late, large = trial("late", 0.0, 1.4), trial("large", 0.01, 2.9, 0.9)
+    slow, fit = trial("slow", 0.0, 1.1, 0.2), trial("fit", 0.0, 2.5, 0.3)
+    budget = parse_budget("drop<=5%, p99<=14ms, size<=0.5, speed>=1.3x")
+    choice = choose([late, large, slow, fit], budget, "fp32")
+    assert choice.winner is fit
+    assert "p99 14.29 ms, allowed 14 ms" in late.reason
+    assert "size 0.900, allowed 0.5" in large.reason
+    assert "speed 1.1x, asked for 1.3x or more" in slow.reason
+
+
+def test_a_candidate_that_another_one_beats_in_everything_says_which() -> None:
+    better, worse = trial("better", 0.0, 3.0, 0.5), trial("worse", 0.03, 2.0, 0.6)
+    choice = choose([worse, better], parse_budget("drop<=5%"), "fp32")
+    assert choice.winner is better
+    assert worse.reason.startswith(
+        "dominated by better: drop 0.030, 2.00x, size 0.60 against drop 0.000, 3.00x"
+    )
+    assert "worse" not in choice.front
+
+
+def test_where_none_is_shown_the_least_drop_goes_on_and_says_so() -> None:
+    """More frames may settle it, so the verdict's frames are asked; the gate then says inconclusive."""
+    near, nearer = trial("near", 0.03, 3.0, width=0.04), trial("nearer", 0.02, 2.0, width=0.04)
+    choice = choose([near, nearer], parse_budget("drop<=5%"), "fp32")
+    assert choice.winner is nearer
+    assert not choice.is_shown
+    assert "may be within" in nearer.reason
+
+
+def test_where_none_fits_there_is_no_winner_but_the_nearest_miss() -> None:
+    far, near = trial("far", 0.5, 4.0), trial("near", 0.08, 2.0)
+    budget = parse_budget("drop<=1%")
+    cull([far, near], budget, "fp32")
+    choice = choose([far, near], budget, "fp32")
+    assert choice.winner is None
+    assert choice.nearest is near
+    assert "drop 0.080 (0.070 to 0.090, 100 frames), allowed 0.01" in choice.missed
+    assert far.reason.startswith("drop too large: 0.500")
+
+
+def test_nothing_measured_is_said() -> None:
+    broken = Trial(Candidate("broken", "onnxruntime", {}), "broken")
+    broken.end("failed", "pass simplify: no")
+    choice = choose([broken], parse_budget("drop<=1%"), "fp32")
+    assert (choice.winner, choice.nearest, choice.missed) == (None, None, "nothing could be measured")
+    assert choice.front == ("fp32",)
+
+
+def test_culling_spares_the_front_and_the_fastest_half() -> None:
+    made = [
+        trial("fast", 0.04, 4.0), trial("second", 0.045, 3.0), trial("third", 0.045, 2.0),
+        trial("idle", 0.01, 0.9), trial("dead", 0.0, 6.0, failed=3),
+    ]  # fmt: skip
+    cull(made, parse_budget("drop<=5%"), "fp32")
+    # "second" is dominated too, but on few frames that says little and it is among the fastest half.
+    assert [one.name for one in made if one.state == "alive"] == ["fast", "second"]
+    reasons = {one.name: one.reason for one in made}
+    assert reasons["third"].startswith("dominated by fast")
+    assert reasons["idle"].startswith("no better than the baseline in anything")
+    assert reasons["dead"] == "gave no result (NaN) on 3 of 100 frames"
+
+
+def test_the_front_of_a_choice_is_that_of_its_points() -> None:
+    made = [trial("a", 0.0, 1.2), trial("b", 0.02, 2.0), trial("c", 0.03, 1.9), trial("d", 0.01, 2.0, 0.5)]
+    points = [Point("fp32", 0.0, 1.0, 1.0, 1.0), *(one.point(tail=True) for one in made)]
+    choice = choose(made, parse_budget("drop<=10%"), "fp32")
+    assert list(choice.front) == [point.name for point in front(points)]
+
+
+FACTS = Facts(
+    (("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16")),
+    ("drop_softmax", "coarse", "bytes", "resize"),
+    trains=True,
+    baseline_ms=60.0,
+)
+
+
+def test_the_space_has_every_runtime_and_format_and_one_name_each() -> None:
+    found = roots(FACTS, False, 0)
+    names = [candidate.name for candidate in found]
+    assert len(set(names)) == len(names)
+    for word in ("onnxruntime-fp32", "openvino-bf16-no_softmax", "onnxruntime-int8", "openvino-int8_mixed"):
+        assert any(name.startswith(word) for name in names), word
+    assert not any(
+        "palettise" in name or candidate.store == "packed"
+        for name, candidate in zip(names, found, strict=True)
+    )
+    small = [candidate.name for candidate in roots(FACTS, True, 0)]
+    assert {"openvino-bf16-palettise6-no_softmax", "onnxruntime-fp32-weights_int8-no_softmax"} <= set(small)
+
+
+def test_the_order_is_the_seed_s() -> None:
+    orders = [[candidate.name for candidate in roots(FACTS, True, seed)] for seed in (0, 0, 1)]
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+    assert sorted(orders[0]) == sorted(orders[2])
+
+
+def test_children_shrink_the_picture_and_end_coarser_and_training_comes_before_the_output() -> None:
+    root = next(one for one in roots(FACTS, False, 0) if one.name == "openvino-bf16-no_softmax")
+    names = {child.name for child in children(root, FACTS, 0)}
+    assert names == {
+        "openvino-bf16-coarse",
+        *(f"openvino-bf16-no_softmax-x{factor}" for factor in ("0.75", "0.625", "0.5")),
+        *(f"openvino-bf16-x{factor}-coarse" for factor in ("0.75", "0.625", "0.5")),
+    }
+    half = next(child for child in children(root, FACTS, 0) if child.name.endswith("no_softmax-x0.5"))
+    assert half.parent == root.name
+    taught = trained(half, FACTS, 15.0, 800, 5.0, 0)[0]
+    kinds = [name if isinstance(name, str) else next(iter(name)) for name in with_bytes(taught).passes]
+    assert kinds[3:] == ["input_size", "prune_channels", "distil", "input_in_graph", "output"]
+
+
+def test_training_takes_as_many_rounds_as_its_minutes_hold() -> None:
+    root = roots(FACTS, False, 0)[0]
+
+    def epochs(minutes: float) -> int:
+        distil = trained(root, FACTS, 15.0, 400, minutes, 0)[0].training[-1]["distil"]
+        return int(distil["epochs"])
+
+    assert 2 <= epochs(3.0) <= epochs(10.0) <= epochs(60.0) <= 20
+    # Three minutes hold no two rounds over 5000 pictures: fewer pictures then.
+    assert trained(root, FACTS, 60.0, 5000, 3.0, 0)[0].lessons < 200
