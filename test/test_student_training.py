@@ -138,6 +138,18 @@ def test_a_module_that_nobody_trains_leaves_its_normalisations_alone() -> None:
     np.testing.assert_array_equal(weights(module.write_back())["mean"], weights(normalising_graph())["mean"])
 
 
+def test_an_untaught_student_takes_several_pictures_at_once(tmp_path: Path) -> None:
+    """Its scores are in the thousands, and rounded in their last digit that must not look like a difference.
+
+    Pictures one by one would have no statistics to learn.
+    """
+    student, context = fresh_student(tmp_path)
+    module = GraphModule(student)
+    module.allow_batches(torch.from_numpy(next(iter(next(context.feeds()).values()))))
+
+    assert not module.one_by_one
+
+
 def test_a_single_value_a_channel_is_normalised_by_what_is_stored() -> None:
     """One picture of one pixel has no variance; a head behind a global pooling ends up there."""
     module = GraphModule(normalising_graph()).train()
