@@ -1,9 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Temporary folders that carry their process's number, and what killed processes left of them."""
+"""What is left of work that ended: folders of killed processes, checkpoints of variants that are stored."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -15,6 +16,20 @@ def remove_abandoned(folder: Path, prefix: str) -> None:
         number = path.name[len(prefix) :].partition("-")[0]
         if number.isdigit() and not _is_running(int(number)):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_checkpoints(folder: Path, name: str) -> None:
+    """Remove the checkpoints of a variant, those of earlier recipes of its name too, once it is stored.
+
+    Args:
+        folder: of all checkpoints of a model; it goes too where nothing else is in it.
+        name: the variant's; its folders are called ``NAME-<12 hexadecimal digits>``.
+    """
+    for path in folder.glob(f"{name}-*"):
+        if len(path.name) == len(name) + 13:
+            shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _is_running(process: int) -> bool:

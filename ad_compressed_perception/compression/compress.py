@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.backends import create_backend
+from ad_compressed_perception.compression.abandoned import remove_checkpoints
 from ad_compressed_perception.compression.build_report import Findings, write_report_folder
 from ad_compressed_perception.compression.clean_up_speed import measure_clean_up
 from ad_compressed_perception.compression.coverage import measure_coverage
@@ -186,7 +186,7 @@ def compress_model(
             report = write_report_folder(findings, entry, scratch / "report")
             progress("report", 3, 3)
             replaced = store_variant(target, chosen, entry, built, scratch / "report")
-            shutil.rmtree(checkpoints, ignore_errors=True)
+            remove_checkpoints(checkpoints.parent, chosen)
     finally:
         baseline.close()
     return CompressionResult(

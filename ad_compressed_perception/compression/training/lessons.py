@@ -9,6 +9,7 @@ it, scaled ones keep 11 bits, and teachers' outputs need no more than its three 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,7 @@ def prepare_lessons(
     Raises:
         DataError: no pictures.
         BackendError: the teacher cannot run.
+        OSError: no room on the disk.
     """
     rng = np.random.default_rng(seed)
     ask, prepare = Preparer(teacher_input), Preparer(student_input)
@@ -133,4 +135,8 @@ def prepare_lessons(
 
 def _table(path: Path, rows: int, like: NDArray[Any]) -> NDArray[np.float16]:
     shape = like.shape[1:] if like.ndim > 1 else (1,)
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(rows, *shape))
+    table = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(rows, *shape))
+    with path.open("r+b") as file:
+        # A disk that fills up under a memory map kills the process (SIGBUS); asked first, it says so.
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return table

@@ -8,7 +8,9 @@ so far left it, with the input and output it has by now.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ from ad_compressed_perception.compression.training.graph_module import GraphModu
 from ad_compressed_perception.compression.training.labels import Correct, create_correction
 from ad_compressed_perception.compression.training.lessons import Fit, Lessons, prepare_lessons
 from ad_compressed_perception.compression.training.losses import Loss, create_loss
+from ad_compressed_perception.compression.training.step_files import write_json
 from ad_compressed_perception.compression.training.trainer import History, Schedule, Trainer
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.data.labelled import LabelledData, LabelledFrame
@@ -215,12 +218,19 @@ def _lessons(context: PassContext, options: TrainingOptions, asked: list[str], t
         if labelled is not None:
             yield from labelled.items(range(len(labelled)))
 
-    lessons = prepare_lessons(
-        pictures, count, tutor.file, tutor.input, context.input, asked, folder,
-        views=options.views, threads=options.threads, fit=tutor.fit, correct=correct,
-        seed=options.seed,        advance=part(context.advance, 0.0, _LESSONS_SHARE),
-    )  # fmt: skip
-    done.write_text(json.dumps({"key": key}))
+    try:
+        lessons = prepare_lessons(
+            pictures, count, tutor.file, tutor.input, context.input, asked, folder,
+            views=options.views, threads=options.threads, fit=tutor.fit, correct=correct,
+            seed=options.seed, advance=part(context.advance, 0.0, _LESSONS_SHARE),
+        )  # fmt: skip
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)  # a full disk is not left full
+        for parent in list(folder.parents)[:3]:  # of the pass, the variant and the model, where empty
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        raise
+    write_json(done, {"key": key})
     return lessons
 
 

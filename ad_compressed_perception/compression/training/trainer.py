@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ad_compressed_perception.compression.onnx_file import one_line
 from ad_compressed_perception.compression.training.lessons import Lessons
 from ad_compressed_perception.compression.training.losses import Loss
 from ad_compressed_perception.errors import RecipeError
@@ -193,13 +194,19 @@ class Trainer:
     def _save(self, epochs: int, optimiser: Any, best: dict[str, Tensor]) -> None:
         if self.checkpoint is None:
             return
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         self.checkpoint.mkdir(parents=True, exist_ok=True)
         tensors = {f"now.{key}": value.contiguous() for key, value in self._snapshot().items()}
         tensors |= {f"best.{key}": value.contiguous().clone() for key, value in best.items()}
-        save_file(tensors, self.checkpoint / (_WEIGHTS + ".part"))
-        torch.save(optimiser.state_dict(), self.checkpoint / (_OPTIMISER + ".part"))
+        try:
+            save_file(tensors, self.checkpoint / (_WEIGHTS + ".part"))
+            torch.save(optimiser.state_dict(), self.checkpoint / (_OPTIMISER + ".part"))
+        except (SafetensorError, RuntimeError) as error:  # a full disk by the libraries' own names
+            for name in (_WEIGHTS, _OPTIMISER):
+                (self.checkpoint / (name + ".part")).unlink(missing_ok=True)
+            raise OSError(f"no room for a checkpoint ({one_line(error)})") from error
         state = {"epochs": epochs, "schedule": asdict(self.schedule), "history": asdict(self.history)}
         (self.checkpoint / (_STATE + ".part")).write_text(json.dumps(state))
         for name in (_WEIGHTS, _OPTIMISER, _STATE):  # the state last: it vouches for the others
