@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 import typer
 from support_compression import write_pictures
+from support_labelled import write_masks
 from support_models import write_planner, write_segmenter
 from typer.testing import CliRunner
 
 from ad_compressed_perception.cli import compress as verb
 from ad_compressed_perception.cli.exit_codes import ExitCode
 from ad_compressed_perception.compression.compress import compress_model
+from ad_compressed_perception.compression.labelled_check import LabelledChoice, open_labels
 from ad_compressed_perception.compression.onnx_file import read_model
 from ad_compressed_perception.compression.recipe import VerifySpec, load_recipe
 from ad_compressed_perception.compression.search.bench import Bench
@@ -28,9 +30,14 @@ from ad_compressed_perception.compression.search.candidate import Candidate, Rec
 from ad_compressed_perception.compression.search.clock import Clock
 from ad_compressed_perception.compression.search.frames import lay_out
 from ad_compressed_perception.compression.search.journal import Journal
-from ad_compressed_perception.compression.search.judges import AgreementJudge
+from ad_compressed_perception.compression.search.judges import AgreementJudge, LabelledJudge, halves
 from ad_compressed_perception.compression.search.rounds import Rounds
-from ad_compressed_perception.compression.search.search import Request, SearchResult, search
+from ad_compressed_perception.compression.search.search import (
+    Request,
+    SearchResult,
+    accept_terms,
+    search,
+)
 from ad_compressed_perception.compression.steps import choose_samples
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.errors import RecipeError
@@ -67,7 +74,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Story:
     """Search the tiny planner, press Ctrl-C before the fourth candidate, and give the command again."""
     folder = tmp_path_factory.mktemp("search")
     manifest = load_manifest(write_planner(folder / "model"))
-    request = Request(str(pictures), parse_budget(BUDGET), minutes=5.0, work=folder / "work", frames=8)
+    request = Request(str(pictures), parse_budget(BUDGET), minutes=1.5, work=folder / "work", frames=8)
     begun: list[str] = []
 
     def interrupt(step: str, done: int, total: int) -> None:
@@ -241,3 +248,39 @@ def test_options_of_the_search_need_the_search_and_the_other_way_round(tmp_path:
     wrong = CliRunner().invoke(app, [*words, "auto", "--budget", "drip<=1%"])
     assert isinstance(wrong.exception, RecipeError)
     assert "unknown term 'drip'" in str(wrong.exception)
+
+
+def test_labels_judge_with_the_first_half_of_their_data_and_leave_the_second_to_the_verdict(
+    tmp_path: Path,
+) -> None:
+    manifest = load_manifest(write_segmenter(tmp_path / "model"))
+    choice = LabelledChoice(str(write_masks(tmp_path / "labelled", 24)))
+    compared, judging = halves(choice)
+    shares = (compared.from_share, compared.to_share, judging.from_share, judging.to_share)
+    assert shares == (0.0, 0.5, 0.5, 1.0)
+    labels = open_labels(manifest, compared, None)
+    assert not set(labels.indices) & set(open_labels(manifest, judging, None).indices)
+    seen: list[int] = []
+    with (
+        closing(LabelledJudge(manifest, labels)) as judge,
+        closing(open_pipeline(manifest, "fp32")) as same,
+    ):
+        drop = judge.drop(same, 100, lambda done, total: seen.append(total))
+    # The baseline against itself: no loss, and no interval around it, on the 12 pictures of the first half.
+    assert (drop.drop, drop.low, drop.high, drop.frames) == (0.0, 0.0, 0.0, 12)
+    assert drop.measure.startswith("miou")
+    assert set(seen) == {12}
+
+
+def test_a_labelled_search_gives_its_terms_to_the_gate(tmp_path: Path) -> None:
+    """Five percent of accuracy are five points of a share; agreement is then not asked for."""
+    manifest = load_manifest(write_segmenter(tmp_path / "model"))
+    request = Request(
+        "frames", parse_budget("drop<=5%"), labelled=LabelledChoice("labels"), metric="iou_warm"
+    )
+    assert accept_terms(request, manifest) == {
+        "max_drop": 1.0,
+        "max_accuracy_drop": 5.0,
+        "accuracy_metric": "iou_warm",
+    }
+    assert accept_terms(Request("frames", parse_budget("drop<=5%")), manifest) == {}

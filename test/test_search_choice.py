@@ -27,7 +27,7 @@ def trial(
     ms = 10.0 / ratio
     made = Trial(Candidate(name, "onnxruntime", {}), name)
     made.size, made.bytes = size, round(1000 * size)
-    made.speed = Speed(ms, 2 * ms, ms, 10.0, 20.0, 30)
+    made.speed = Speed(ms, 2 * ms, ms, 10.0, 20.0, ratio, 30)
     made.drop = Drop("F1", drop, max(0.0, drop - width), drop + width, frames, frames, failed)
     return made
 
@@ -154,8 +154,13 @@ def test_children_shrink_the_picture_and_end_coarser_and_training_comes_before_t
     half = next(child for child in children(root, FACTS, 0) if child.name.endswith("no_softmax-x0.5"))
     assert half.parent == root.name
     taught = trained(half, FACTS, 15.0, 800, 5.0, 0)[0]
-    kinds = [name if isinstance(name, str) else next(iter(name)) for name in with_bytes(taught).passes]
-    assert kinds[3:] == ["input_size", "prune_channels", "distil", "input_in_graph", "output"]
+    assert with_bytes(taught).pass_names[3:] == [
+        "input_size",
+        "prune_channels",
+        "distil",
+        "input_in_graph",
+        "output",
+    ]
 
 
 def test_training_takes_as_many_rounds_as_its_minutes_hold() -> None:

@@ -86,6 +86,12 @@ def compress(
         str | None,
         typer.Option(metavar="A,B", help="auto: judge on these labels only; all of them by default."),
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="auto with --data: which figure of adcp evaluate; map, miou or rmse_rad by default."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Compress a model by a recipe and judge the result on frames it was not calibrated on.
@@ -111,22 +117,23 @@ def compress(
 
     if work is not None and in_place:
         raise typer.BadParameter("--work and --in-place exclude each other")
-    if recipe == "auto" and not Path(recipe).is_file():
-        if backend is not None:
-            raise typer.BadParameter("--recipe auto tries every backend: leave --backend out")
-        run_search(
-            model_dir, calibration, budget=budget or DEFAULT, minutes=minutes or 10.0, seed=seed or 0,
-            frames=frames, name=name, work=work, in_place=in_place,
-            labels=[label.strip() for label in labels.split(",")] if labels else [], as_json=as_json,
-        )  # fmt: skip
-    for option, given in {"budget": budget, "minutes": minutes, "seed": seed, "labels": labels}.items():
-        if given is not None:
-            raise typer.BadParameter(f"--{option} belongs to --recipe auto")
     if data is None and (label_map is not None or limit is not None or (from_share, to_share) != (0.0, 1.0)):
         raise typer.BadParameter("--label-map, --from, --to and --limit belong to --data")
     labelled = (
         None if data is None else LabelledChoice(data, label_map, from_share, to_share, limit, tolerance_ms)
     )
+    if recipe == "auto" and not Path(recipe).is_file():
+        if backend is not None:
+            raise typer.BadParameter("--recipe auto tries every backend: leave --backend out")
+        run_search(
+            model_dir, calibration, budget=budget or DEFAULT, minutes=minutes or 10.0, seed=seed or 0,
+            frames=frames, name=name, work=work, in_place=in_place, labels=labels, labelled=labelled,
+            metric=metric, as_json=as_json,
+        )  # fmt: skip
+    only_auto = {"budget": budget, "minutes": minutes, "seed": seed, "labels": labels, "metric": metric}
+    for option, given in only_auto.items():
+        if given is not None:
+            raise typer.BadParameter(f"--{option} belongs to --recipe auto")
     loaded = load_recipe(recipe)
     manifest = load_manifest(model_dir)
     columns = (SpinnerColumn(), *Progress.get_default_columns()[:-1], TimeElapsedColumn())

@@ -7,11 +7,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from time import monotonic
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 from ad_compressed_perception.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from ad_compressed_perception.compression.labelled_check import LabelledChoice
 
 
 def run_search(
@@ -25,7 +28,9 @@ def run_search(
     name: str | None,
     work: Path | None,
     in_place: bool,
-    labels: list[str],
+    labels: str | None,
+    labelled: LabelledChoice | None,
+    metric: str | None,
     as_json: bool,
 ) -> NoReturn:
     """Search, print what was found, and end with the verdict's exit code.
@@ -53,8 +58,14 @@ def run_search(
         work=work,
         in_place=in_place,
         seed=seed,
-        verify={"labels": labels} if labels else {},
+        verify={"labels": [label.strip() for label in labels.split(",")]} if labels else {},
+        labelled=labelled,
+        metric=metric,
     )
+    if labelled is None and metric is not None:
+        raise typer.BadParameter("--metric belongs to --data")
+    if labelled is not None and labels is not None:
+        raise typer.BadParameter("--labels is about agreement; with --data name a figure with --metric")
     manifest = load_manifest(model_dir)
     started, total_s = monotonic(), 60.0 * minutes
     columns = (

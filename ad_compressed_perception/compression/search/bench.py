@@ -68,8 +68,17 @@ class Bench:
         speeds = []
         for infer, whole in times[1:]:
             p50, p99 = np.percentile(whole, (50, 99))
+            ratio = np.median(np.asarray(times[0][1]) / np.asarray(whole))
             speeds.append(
-                Speed(float(p50), float(p99), float(np.median(infer)), float(base50), float(base99), turn)
+                Speed(
+                    p50_ms=float(p50),
+                    p99_ms=float(p99),
+                    infer_p50_ms=float(np.median(infer)),
+                    baseline_p50_ms=float(base50),
+                    baseline_p99_ms=float(base99),
+                    ratio=float(ratio),
+                    pairs=turn,
+                )
             )
         return speeds
 

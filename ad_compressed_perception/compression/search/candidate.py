@@ -55,9 +55,16 @@ class Candidate:
         return [*self.clean, *self.edits, *self.training, *self.ending, *self.form]
 
     @property
+    def pass_names(self) -> list[str]:
+        """The passes' names alone."""
+        return [step if isinstance(step, str) else next(iter(step)) for step in self.passes]
+
+    @property
     def graph_key(self) -> str:
         """What its file depends on: candidates that differ in the runtime alone share one file."""
-        words = yaml.safe_dump([self.passes, self.store, self.lessons], sort_keys=True)
+        # Pruning may ask the runtime how long layers take.
+        runtime = [self.backend, dict(self.options)] if self.training else []
+        words = yaml.safe_dump([self.passes, self.store, self.lessons, runtime], sort_keys=True)
         return hashlib.sha256(words.encode()).hexdigest()[:16]
 
     @property

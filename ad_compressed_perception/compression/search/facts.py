@@ -106,11 +106,11 @@ def find_facts(
     for number, (name, step) in enumerate(EDITS.items()):
         tell("look", number, len(EDITS))
         share = shares.get(name, 1.0)
+        candidate = Candidate(f"probe_{name}", "onnxruntime", {}, clean=(step,))
         try:
-            candidate = Candidate(f"probe_{name}", "onnxruntime", {}, clean=(step,))
             changed = _apply(candidate, manifest, _copy(cleaned), samples, host, maker, scratch / name)[1]
         except AdcpError as error:
-            left_out[name] = one_line(error)
+            left_out[name] = one_line(error).removeprefix(f"pass {candidate.pass_names[0]}: ")
             continue
         if name == "fit" and changed.input == manifest.input:
             left_out[name] = "the frames fill the input already"

@@ -25,10 +25,9 @@ SCREEN_FRAMES = 16
 RUNGS = (64, 10_000)
 """Search frames of the rounds after the first; the last takes all there are."""
 
-_SCREEN_SECONDS = 2.0
-_SCREEN_TURNS = (16, 200)
-_CONTEST_SECONDS = 20.0
-_CONTEST_TURNS = (30, 300)
+# Seconds that a candidate is timed in the first round, and the last ones together, for each ten minutes.
+_SCREEN_SECONDS, _CONTEST_SECONDS = (0.3, 2.0, 4.0), (2.0, 20.0, 60.0)
+_SCREEN_TURNS, _CONTEST_TURNS = (16, 2000), (30, 5000)
 _OUT_OF_TIME = "out of time: give more --minutes; the same command goes on from here"
 
 
@@ -91,12 +90,13 @@ class Rounds:
         key = " ".join(trial.key for trial in trials)
         found = self._journal.find("contest", key)
         if found is None:
-            if self._clock.left_s < _CONTEST_SECONDS:
+            seconds = self._scaled(_CONTEST_SECONDS)
+            if self._clock.left_s < seconds:
                 return
             self._progress("times, all in turns", 0, 1)
             with ExitStack() as stack:
                 opened = [stack.enter_context(closing(self.builder.open(t.candidate))) for t in trials]
-                speeds = self._bench.contest(opened, _CONTEST_SECONDS, *_CONTEST_TURNS)
+                speeds = self._bench.contest(opened, seconds, *_CONTEST_TURNS)
             found = self._journal.add("contest", key, {"speeds": [asdict(speed) for speed in speeds]})
         for trial, speed in zip(trials, found["speeds"], strict=True):
             trial.speed = Speed(**speed)
@@ -108,7 +108,7 @@ class Rounds:
             seconds = self.builder.build(trial.candidate, recipe, self._watched)
             stored = self.builder.path(trial.candidate).stat().st_size
             with closing(self.builder.open(trial.candidate)) as pipeline:
-                (speed,) = self._bench.contest([pipeline], _SCREEN_SECONDS, *_SCREEN_TURNS)
+                (speed,) = self._bench.contest([pipeline], self._scaled(_SCREEN_SECONDS), *_SCREEN_TURNS)
                 drop = self._judge.drop(pipeline, SCREEN_FRAMES, lambda done, total: None)
             found = self._journal.add(
                 "screen",
@@ -151,6 +151,11 @@ class Rounds:
     def _watched(self, step: str, done: int, total: int) -> None:
         self._clock.check()
         self._progress(step, done, total)
+
+    def _scaled(self, seconds: tuple[float, float, float]) -> float:
+        """Return a time between the first and the last, the middle one for a search of ten minutes."""
+        least, usual, most = seconds
+        return min(most, max(least, usual * self._clock.total_s / 600.0))
 
     def _seconds(self, trial: Trial, count: int) -> float:
         """Return about how long a comparison takes; the baseline's results may be there already."""

@@ -144,7 +144,7 @@ def search(
     frames = lay_out(open_frames(request.source), request.frames)
     verify = VerifySpec.model_validate({**request.verify, "frames": frames.verification})
     compared, judging = (None, None) if request.labelled is None else halves(request.labelled)
-    maker = RecipeMaker(request.budget, frames, request.verify, _accept(request, manifest))
+    maker = RecipeMaker(request.budget, frames, request.verify, accept_terms(request, manifest))
     path = manifest.checked_path(manifest.baseline, allow_rejected=True)
     model, host = read_model(path), read_host()
     folder = target.folder / "search" / request.name
@@ -217,7 +217,7 @@ def _judge(
     return LabelledJudge(manifest, open_labels(manifest, compared, request.metric))
 
 
-def _accept(request: Request, manifest: Manifest) -> dict[str, Any]:
+def accept_terms(request: Request, manifest: Manifest) -> dict[str, Any]:
     """Return the terms that stand for the drop where labels judge it: points or percent, of one figure."""
     if request.labelled is None:
         return {}
