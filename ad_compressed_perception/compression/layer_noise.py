@@ -21,7 +21,7 @@ from ad_compressed_perception.compression.passes.base import Feeds
 from ad_compressed_perception.compression.sensitivity import open_session, sqnr_db, with_outputs
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto, NodeProto, TensorProto
 
 QUANTISED, WEIGHTS, FLOAT = "quantised", "weights only", "float"
 _CLIPPING = ("Relu", "Clip")
@@ -103,6 +103,7 @@ def layer_kinds(exact: ModelProto, rounded: ModelProto) -> list[str]:
     before = {tensor.name: tensor for tensor in exact.graph.initializer}
     after = {tensor.name: tensor for tensor in rounded.graph.initializer}
     outputs = {output.name for output in rounded.graph.output}
+    constants = {node.output[0]: node for node in exact.graph.node if node.op_type == "Constant"}
 
     def expanded(name: str) -> bool:
         return name in makers and makers[name].op_type == "DequantizeLinear"
@@ -119,9 +120,9 @@ def layer_kinds(exact: ModelProto, rounded: ModelProto) -> list[str]:
         if not is_compute(node):
             continue
         weight = node.input[1] if len(node.input) > 1 else ""
-        changed = weight in after and (
-            weight not in before or before[weight].SerializeToString() != after[weight].SerializeToString()
-        )
+        changed = weight in after and (weight not in before or _differ(before[weight], after[weight]))
+        # Older files hold weights as Constant operators.
+        changed |= weight in makers and _is_changed_constant(makers[weight], constants)
         if node.op_type in INTEGER_COMPUTE or (
             expanded(node.input[0]) and expanded(weight) and taken_as_integer(node.output[0])
         ):
@@ -131,6 +132,22 @@ def layer_kinds(exact: ModelProto, rounded: ModelProto) -> list[str]:
         else:
             kinds.append(FLOAT)
     return kinds
+
+
+def _differ(one: TensorProto, other: TensorProto) -> bool:
+    """Whether two weights have other values, in whatever form they are written down."""
+    from onnx import numpy_helper
+
+    if one.data_type != other.data_type:
+        return True
+    return not np.array_equal(numpy_helper.to_array(one), numpy_helper.to_array(other))
+
+
+def _is_changed_constant(node: NodeProto, before: Mapping[str, NodeProto]) -> bool:
+    if node.op_type != "Constant":
+        return False
+    earlier = before.get(node.output[0])
+    return earlier is None or earlier.SerializeToString() != node.SerializeToString()
 
 
 def why_float(node: NodeProto, rounded: ModelProto, notes: Sequence[Mapping[str, Any]]) -> str:

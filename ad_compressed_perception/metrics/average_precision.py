@@ -10,6 +10,7 @@ at 101 recall levels, averaged over IoU thresholds 0.50 to 0.95 in steps of 0.05
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,13 +98,17 @@ class AveragePrecision:
         """Return (10 thresholds, classes) average precisions; NaN for a class without objects."""
         import faster_coco_eval.faster_eval_api_cpp as native
 
-        matches = self._matches
+        matches, parameters = self._matches, self._parameters
         if images is not None:
             chosen = images.tolist()
+            if len(chosen) != self.images:
+                # The library takes the number of images from its parameters.
+                parameters = copy(parameters)
+                parameters.imgIds = np.arange(1, len(chosen) + 1)
             matches = [
                 matches[group * self.images + image] for group in range(self.classes) for image in chosen
             ]
-        accumulated = native.COCOevalAccumulate(self._parameters, matches)
+        accumulated = native.COCOevalAccumulate(parameters, matches)
         precision = np.asarray(accumulated["precision"], dtype=np.float64)
         precision = precision.reshape(accumulated["counts"])[:, :, :, 0, 0]
         return np.where(precision > -1.0, precision, np.nan).mean(axis=1)
