@@ -31,6 +31,7 @@ def run_search(
     labels: str | None,
     labelled: LabelledChoice | None,
     metric: str | None,
+    train: bool,
     as_json: bool,
 ) -> NoReturn:
     """Search, print what was found, and end with the verdict's exit code.
@@ -61,6 +62,7 @@ def run_search(
         verify={"labels": [label.strip() for label in labels.split(",")]} if labels else {},
         labelled=labelled,
         metric=metric,
+        train=train,
     )
     if labelled is None and metric is not None:
         raise typer.BadParameter("--metric belongs to --data")

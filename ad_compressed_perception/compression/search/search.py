@@ -107,6 +107,7 @@ class Request:
         verify: fields of a recipe's ``verify`` besides the number of frames.
         labelled: labelled data: the drop is then that of accuracy; None for agreement with the baseline.
         metric: which figure of it; None for the task's own.
+        train: whether candidates may be pruned and distilled, where torch is installed.
     """
 
     source: str
@@ -120,6 +121,7 @@ class Request:
     verify: dict[str, Any] = field(default_factory=dict)
     labelled: LabelledChoice | None = None
     metric: str | None = None
+    train: bool = True
 
 
 def search(
@@ -274,6 +276,9 @@ def _taught(rounds: Rounds, lead: Trial, facts: Facts, minutes: float, seed: int
 def _training_minutes(facts: Facts, request: Request, left_out: dict[str, str]) -> float:
     """Return the minutes for each candidate that trains; 0 where there is no time or no torch."""
     if not facts.trains:
+        return 0.0
+    if not request.train:
+        left_out["training"] = "not wanted (--no-train)"
         return 0.0
     count = 3 if "relu" in facts.edits else 2
     each = _TRAINING_SHARE * request.minutes / count
