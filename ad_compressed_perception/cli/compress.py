@@ -92,6 +92,10 @@ def compress(
             help="auto with --data: which figure of adcp evaluate; map, miou or rmse_rad by default."
         ),
     ] = None,
+    train: Annotated[
+        bool | None,
+        typer.Option("--train/--no-train", help="auto: whether to prune and distil as well; yes by default."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Compress a model by a recipe and judge the result on frames it was not calibrated on.
@@ -128,9 +132,11 @@ def compress(
         run_search(
             model_dir, calibration, budget=budget or DEFAULT, minutes=minutes or 10.0, seed=seed or 0,
             frames=frames, name=name, work=work, in_place=in_place, labels=labels, labelled=labelled,
-            metric=metric, as_json=as_json,
+            metric=metric, train=train is not False, as_json=as_json,
         )  # fmt: skip
-    only_auto = {"budget": budget, "minutes": minutes, "seed": seed, "labels": labels, "metric": metric}
+    only_auto = {
+        "budget": budget, "minutes": minutes, "seed": seed, "labels": labels, "metric": metric, "train": train
+    }  # fmt: skip
     for option, given in only_auto.items():
         if given is not None:
             raise typer.BadParameter(f"--{option} belongs to --recipe auto")
