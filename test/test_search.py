@@ -130,7 +130,7 @@ def test_the_verdict_is_on_frames_that_chose_nothing(found: SearchResult) -> Non
 def test_every_candidate_is_accounted_for(found: SearchResult) -> None:
     for trial in found.trials:
         assert trial.reason, trial.name
-        assert (trial.state == "alive") == (trial is found.choice.winner)
+        assert (trial.state == "winner") == (trial is found.choice.winner)
         if trial.name not in found.choice.front and trial.is_measured:
             words = ("dominated by", "no better than the baseline", "drop")
             assert any(word in trial.reason for word in words), trial.reason

@@ -7,7 +7,7 @@ from __future__ import annotations
 from ad_compressed_perception.compression.search.budget import parse_budget
 from ad_compressed_perception.compression.search.candidate import Candidate
 from ad_compressed_perception.compression.search.choice import choose, cull
-from ad_compressed_perception.compression.search.facts import Facts
+from ad_compressed_perception.compression.search.facts import EDITS, Facts
 from ad_compressed_perception.compression.search.pareto import Point, front
 from ad_compressed_perception.compression.search.space import children, roots, trained, with_bytes
 from ad_compressed_perception.compression.search.trial import Drop, Speed, Trial
@@ -116,7 +116,7 @@ def test_the_front_of_a_choice_is_that_of_its_points() -> None:
 
 FACTS = Facts(
     (("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16")),
-    ("drop_softmax", "coarse", "bytes", "resize"),
+    {name: EDITS[name] for name in ("drop_softmax", "coarse", "bytes", "resize")},
     trains=True,
     baseline_ms=60.0,
 )
@@ -154,7 +154,7 @@ def test_children_shrink_the_picture_and_end_coarser_and_training_comes_before_t
     half = next(child for child in children(root, FACTS, 0) if child.name.endswith("no_softmax-x0.5"))
     assert half.parent == root.name
     taught = trained(half, FACTS, 15.0, 800, 5.0, 0)[0]
-    assert with_bytes(taught).pass_names[3:] == [
+    assert with_bytes(taught, FACTS).pass_names[3:] == [
         "input_size",
         "prune_channels",
         "distil",

@@ -87,10 +87,8 @@ def choose(trials: Sequence[Trial], budget: Budget, baseline: str) -> Choice:
         if trial is not winner:
             trial.end("out", _why(trial, winner, budget, members, points[trial.name], trials))
     if winner is not None:
-        winner.reason = (
-            f"the fastest within the budget: {said_figures(winner)}" if shown
-            else f"the least drop among those that may be within the budget: {said_figures(winner)}"
-        )  # fmt: skip
+        why = "the fastest" if shown else "the least drop among those that may be"
+        winner.end("winner", f"{why} within the budget: {said_figures(winner)}")
         return Choice(winner, bool(shown), names)
     measured = [trial for trial in trials if trial.is_measured]
     nearest = min(measured, key=lambda trial: _excess(trial, budget), default=None)

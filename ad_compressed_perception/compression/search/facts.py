@@ -35,17 +35,21 @@ EDITS: dict[str, Any] = {
     "drop_softmax": {"output": {"argmax": "drop_softmax"}},
     "coarse": {"output": {"argmax": "coarse"}},
     "stem": "focus_to_conv",
+    "rows": "rows_early",
     "bytes": "input_in_graph",
     "fit": {"input_size": {"fit": "frames"}},
     "resize": {"input_size": {"factor": 0.5}},
     "relu": {"swap_activation": {"to": "relu"}},
+    "hard_swish": {"swap_activation": {"to": "hard_swish"}},
 }
+_SILU = ("Sigmoid", "Mul", "QuickGelu", "Silu", "Swish")
 # What an edit can save, by the names of the profiled operators; an edit that is not here is not asked.
 _OPERATORS = {
     "drop_softmax": ("Softmax", "Transpose", "Reorder", "Sigmoid"),
     "coarse": ("Resize", "Upsample", "Softmax"),
     "stem": ("Slice", "StridedSlice", "Concat"),
-    "relu": ("Sigmoid", "Mul", "QuickGelu", "Silu", "Swish"),
+    "relu": _SILU,
+    "hard_swish": _SILU,
 }
 
 
@@ -55,7 +59,7 @@ class Facts:
 
     Attributes:
         runtimes: backend and precision of the float forms, the baseline's first.
-        edits: names of the edits that the graph takes and that may save something.
+        edits: name and pass of the edits that the graph takes and that may save something.
         left_out: what is not tried at all, and why.
         shares: share of the baseline's time that each edit could save at most.
         baseline_ms: median inference of the baseline, milliseconds.
@@ -63,7 +67,7 @@ class Facts:
     """
 
     runtimes: tuple[tuple[str, str], ...]
-    edits: tuple[str, ...]
+    edits: dict[str, Any]
     left_out: dict[str, str] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
     baseline_ms: float = 1.0
@@ -77,7 +81,7 @@ class Facts:
     def from_dict(cls, values: Mapping[str, Any]) -> Facts:
         """Read what ``as_dict`` gave."""
         runtimes = tuple((str(backend), str(precision)) for backend, precision in values["runtimes"])
-        return cls(**{**values, "runtimes": runtimes, "edits": tuple(values["edits"])})
+        return cls(**{**values, "runtimes": runtimes})
 
 
 def find_facts(
@@ -102,9 +106,11 @@ def find_facts(
     cleaned = _apply(Candidate("clean", "onnxruntime", {}, clean=CLEAN), manifest, model, samples, host,
                      maker, scratch / "clean")[0]  # fmt: skip
     shares, baseline_ms = _profile(manifest, maker)
-    edits = []
-    for number, (name, step) in enumerate(EDITS.items()):
-        tell("look", number, len(EDITS))
+    edits = {}
+    labels = maker.verify.get("labels")
+    steps = {**EDITS, **({"labels": {"keep_labels": {"labels": labels}}} if labels else {})}
+    for number, (name, step) in enumerate(steps.items()):
+        tell("look", number, len(steps))
         share = shares.get(name, 1.0)
         candidate = Candidate(f"probe_{name}", "onnxruntime", {}, clean=(step,))
         try:
@@ -117,11 +123,11 @@ def find_facts(
         elif share < MATTERS:
             left_out[name] = f"could save at most {share:.1%} of the time"
         else:
-            edits.append(name)
+            edits[name] = step
     missing = [name for name in ("torch", "torch_pruning", "safetensors") if find_spec(name) is None]
     if missing:
         left_out["training"] = f"needs the extra [train] ({', '.join(missing)} not installed)"
-    return Facts(tuple(runtimes), tuple(edits), left_out, shares, baseline_ms, not missing)
+    return Facts(tuple(runtimes), edits, left_out, shares, baseline_ms, not missing)
 
 
 def _runtimes(host: HostInfo, left_out: dict[str, str]) -> list[tuple[str, str]]:

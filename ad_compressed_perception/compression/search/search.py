@@ -38,6 +38,7 @@ from ad_compressed_perception.compression.search.rounds import RUNGS, Rounds
 from ad_compressed_perception.compression.search.space import (
     LEAST_TRAINING_MINUTES,
     children,
+    reactivated,
     roots,
     trained,
     with_bytes,
@@ -249,7 +250,11 @@ def _explore(
     cull(rounds.trials, budget, baseline)
     lead = _leaders(rounds.trials, budget)[:1]
     if lead and "bytes" in facts.edits:
-        rounds.screen([with_bytes(lead[0].candidate)], first)
+        rounds.screen([with_bytes(lead[0].candidate, facts)], first)
+        cull(rounds.trials, budget, baseline)
+    swaps = facts.trains and request.train and "hard_swish" in facts.edits
+    if lead and swaps and not lead[0].candidate.form:
+        rounds.screen([reactivated(lead[0].candidate, facts)], first)
         cull(rounds.trials, budget, baseline)
     if lead and trains:
         taught = _taught(rounds, lead[0], facts, trains, seed)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ad_compressed_perception.compression.search.candidate import Candidate
-from ad_compressed_perception.compression.search.facts import EDITS, Facts
+from ad_compressed_perception.compression.search.facts import Facts
 
 FACTORS = (0.75, 0.625, 0.5)
 RATIOS = (0.3, 0.55)
@@ -39,29 +39,33 @@ def roots(facts: Facts, size_asked: bool, seed: int, mixed_drop: float = 0.05) -
         seed: orders candidates that are equally cheap.
         mixed_drop: the drop that mixed precision may take on the calibration frames.
     """
-    ending = tuple(EDITS[name] for name in ("drop_softmax",) if name in facts.edits)
-    stem = tuple(EDITS[name] for name in ("stem",) if name in facts.edits)
+    ending = _known(facts, "drop_softmax")
     ends = "-no_softmax" if ending else ""
-    floats = [
-        Candidate(f"{backend}-{precision}{ends}{'-stem' if stem else ''}", backend,
-                  _options(backend, precision), stem, ending=ending)
-        for backend, precision in facts.runtimes
-    ]  # fmt: skip
-    plain = [
-        Candidate(f"{backend}-{precision}", backend, _options(backend, precision))
-        for backend, precision in facts.runtimes
-        if (ending or stem) and (backend, precision) == facts.runtimes[0]
-    ]
+    kept = _known(facts, "labels")
+    floats: list[Candidate] = []
+    plain: list[Candidate] = []
+    for backend, precision in facts.runtimes:
+        # Rows are cheaper early only where pictures are kept channels last.
+        exact = _known(facts, "stem", *(["rows"] if backend == "openvino" else []))
+        base = Candidate(f"{backend}-{precision}", backend, _options(backend, precision))
+        name = f"{base.name}{ends}{'-edited' if exact else ''}"
+        floats.append(replace(base, name=name, edits=(*kept, *exact), ending=ending))
+        if name != base.name and not plain:
+            plain.append(base)  # to show what the edits bring
     integers, mixed, small = [], [], []
     form = ({"quantize_int8_mixed": {"calibration": "mse", "max_drop": mixed_drop}}, "compact")
     for backend, precision in _best_floats(facts):
         options = _options(backend, precision)
-        base = Candidate("", backend, options, ending=ending)
+        base = Candidate("", backend, options, kept, ending=ending)
         integers.append(replace(base, name=f"{backend}-int8{ends}", form=_INT8))
         mixed.append(replace(base, name=f"{backend}-int8_mixed{ends}", form=form))
         if size_asked:
             small += _small(base, f"{backend}-{precision}", ends)
     return [*_shuffled(plain + floats, seed), *_shuffled(integers, seed), *small, *_shuffled(mixed, seed)]
+
+
+def _known(facts: Facts, *names: str) -> tuple[Any, ...]:
+    return tuple(facts.edits[name] for name in names if name in facts.edits)
 
 
 def _small(base: Candidate, start: str, ends: str) -> list[Candidate]:
@@ -83,15 +87,15 @@ def children(root: Candidate, facts: Facts, seed: int) -> list[Candidate]:
     fit = "fit" in facts.edits
     sizes: list[tuple[str, tuple[Any, ...]]] = [("", ())]
     if fit:
-        sizes.append(("-fit", (EDITS["fit"],)))
+        sizes.append(("-fit", (facts.edits["fit"],)))
     if "resize" in facts.edits:
         for factor in FACTORS:
             scaled = {"input_size": {"factor": factor}}
-            steps = (EDITS["fit"], scaled) if fit else (scaled,)
+            steps = (facts.edits["fit"], scaled) if fit else (scaled,)
             sizes.append((f"{'-fit' if fit else ''}-x{factor:g}", steps))
     endings: list[tuple[str, tuple[Any, ...]]] = [("", root.ending)]
     if "coarse" in facts.edits:
-        endings.append(("-coarse", (EDITS["coarse"],)))
+        endings.append(("-coarse", (facts.edits["coarse"],)))
     found = []
     for size, step in sizes:
         for name, ending in endings:
@@ -109,13 +113,22 @@ def children(root: Candidate, facts: Facts, seed: int) -> list[Candidate]:
     return [*found[1::2], *found[::2]] if seed % 2 else [*found[::2], *found[1::2]]
 
 
-def with_bytes(candidate: Candidate) -> Candidate:
-    """Return a candidate whose graph takes the camera's bytes."""
-    edits = (*candidate.edits, EDITS["bytes"])
+def with_bytes(candidate: Candidate, facts: Facts) -> Candidate:
+    """Return a candidate whose graph takes the camera's bytes; they come last where it trains."""
+    step, edits, ending = facts.edits["bytes"], candidate.edits, candidate.ending
     if candidate.training:
-        return replace(candidate, name=f"{candidate.name}-bytes", edits=candidate.edits,
-                       ending=(EDITS["bytes"], *candidate.ending), parent=candidate.name)  # fmt: skip
-    return replace(candidate, name=f"{candidate.name}-bytes", edits=edits, parent=candidate.name)
+        ending = (step, *ending)
+    else:
+        edits = (*edits, step)
+    return replace(
+        candidate, name=f"{candidate.name}-bytes", edits=edits, ending=ending, parent=candidate.name
+    )
+
+
+def reactivated(candidate: Candidate, facts: Facts) -> Candidate:
+    """Return a float candidate with HardSwish for SiLU, its layers refitted by least squares."""
+    steps = (facts.edits["hard_swish"], "reconstruct")
+    return replace(candidate, name=f"{candidate.name}-hard_swish", training=steps, parent=candidate.name)
 
 
 def trained(
@@ -139,7 +152,7 @@ def trained(
         found.append(_taught(leader, f"prune{ratio:g}", (prune,), plan, minutes, seed))
     if "relu" in facts.edits:
         plan = _plan(facts.baseline_ms, leader_ms, lessons, minutes)
-        found.append(_taught(leader, "relu", (EDITS["relu"],), plan, minutes, seed))
+        found.append(_taught(leader, "relu", (facts.edits["relu"],), plan, minutes, seed))
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ad_compressed_perception.compression.search.candidate import Candidate
 from ad_compressed_perception.compression.search.pareto import Point
 
-State = Literal["alive", "out", "failed", "not tried"]
+State = Literal["alive", "winner", "out", "failed", "not tried"]
 
 
 @dataclass(frozen=True)
