@@ -4,18 +4,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.backends.base import LayerRecord, SessionInfo
+from ad_compressed_perception.backends.onnx_layers import read_onnx
+from ad_compressed_perception.compression.expanded_files import materialise
+from ad_compressed_perception.compression.passes.quantize_int8_mixed import METADATA_KEY
+from ad_compressed_perception.compression.sizes import measure_sizes
 from ad_compressed_perception.manifest import Manifest, Verdict
 from ad_compressed_perception.model_costs import LayerCost, ModelCosts, model_costs
 
 DEFAULT_BACKEND = "onnxruntime"
+_UNSAID = "the file does not say why"
+_RUNTIME = "computed in float by the runtime; the file does not say why"
 # What runtimes append to a node's name when they rewrite it for a memory layout or for integers.
 _REWRITTEN = re.compile(r"(_nchwc|_nhwc|_token_\d+|_quant|/WithoutBiases)$")
 
@@ -34,6 +41,31 @@ class InspectedLayer:
 
 
 @dataclass(frozen=True)
+class FloatLayer:
+    """A convolution or matrix product that stays in float, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a model adds to a process's memory, bytes; see compression/sizes.py.
+
+    Attributes:
+        loaded_bytes: after loading.
+        running_bytes: after a first inference.
+        peak_bytes: the most at any moment of both; None where an older manifest does not know.
+        measured_here: by this inspection, or by the manifest's compression.
+    """
+
+    loaded_bytes: int
+    running_bytes: int
+    peak_bytes: int | None
+    measured_here: bool
+
+
+@dataclass(frozen=True)
 class Inspection:
     """One model file as written and as executed.
 
@@ -43,6 +75,8 @@ class Inspection:
         info: what the backend says of the loaded model.
         layers: of the executed graph, in its order.
         verdict: of the accept gate; None for a baseline or a file without a manifest.
+        memory: what it takes; None where nobody measured it.
+        float_layers: products that stay in float although others are quantised, in order.
     """
 
     name: str
@@ -50,6 +84,8 @@ class Inspection:
     info: SessionInfo
     layers: tuple[InspectedLayer, ...]
     verdict: Verdict | None = None
+    memory: Memory | None = None
+    float_layers: tuple[FloatLayer, ...] = ()
 
     @property
     def compute_layers(self) -> int:
@@ -85,6 +121,8 @@ class Inspection:
             "compute_layers": self.compute_layers,
             "integer_layers": self.integer_layers,
             "load_ms": round(info.load_ms, 3),
+            "memory": asdict(self.memory) if self.memory else None,
+            "float_layers": [asdict(layer) for layer in self.float_layers],
             "verdict": self.verdict.model_dump() if self.verdict else None,
         }
 
@@ -101,6 +139,7 @@ def inspect_file(
     name: str | None = None,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     verdict: Verdict | None = None,
+    measure_memory: bool = False,
 ) -> Inspection:
     """Inspect an ONNX file.
 
@@ -111,6 +150,7 @@ def inspect_file(
         name: what to call it; the file's name by default.
         input_shapes: sizes for dynamic inputs, see model_costs.
         verdict: of its accept gate.
+        measure_memory: load and run it in a process of its own to see what it takes.
 
     Raises:
         BackendError: the file is missing or not ONNX, or the backend cannot load it.
@@ -122,13 +162,45 @@ def inspect_file(
     session = runtime.load(path, {**(options or {}), **quiet})
     try:
         layers = with_costs(session.layers(), costs.layers)
-        return Inspection(name or path.name, costs, session.info, layers, verdict)
+        info = session.info
     finally:
         session.close()
+    memory = _memory(measure_sizes(path, backend, options or {}).as_dict(), True) if measure_memory else None
+    floats = _float_layers(path, layers)
+    return Inspection(name or path.name, costs, info, layers, verdict, memory, floats)
 
 
-def inspect_variant(manifest: Manifest, name: str, *, backend: str | None = None) -> Inspection:
+def _memory(sizes: Mapping[str, Any], measured_here: bool) -> Memory | None:
+    loaded, running = sizes.get("loaded_bytes"), sizes.get("running_bytes")
+    if loaded is None or running is None:
+        return None
+    return Memory(loaded, running, sizes.get("peak_bytes"), measured_here)
+
+
+def _float_layers(path: Path, layers: tuple[InspectedLayer, ...]) -> tuple[FloatLayer, ...]:
+    """Return what the file says stays in float, else what the runtime computes in float beside integers."""
+    metadata = {entry.key: entry.value for entry in read_onnx(materialise(path)).metadata_props}
+    try:
+        told = json.loads(metadata.get(METADATA_KEY, "{}"))
+        names, reasons = told.get("layers", []), told.get("why", [])
+        found = [
+            FloatLayer(str(layer), str(reasons[place] if place < len(reasons) else "") or _UNSAID)
+            for place, layer in enumerate(names)
+        ]
+    except (ValueError, AttributeError, TypeError):  # somebody else's entry of that name
+        found = []
+    compute = [layer.record for layer in layers if layer.record.is_compute]
+    if not found and any(record.is_integer for record in compute):
+        found = [FloatLayer(record.name, _RUNTIME) for record in compute if not record.is_integer]
+    return tuple(found)
+
+
+def inspect_variant(
+    manifest: Manifest, name: str, *, backend: str | None = None, measure_memory: bool = False
+) -> Inspection:
     """Inspect a variant, also a rejected one, on its own backend or on another.
+
+    Its memory is that of the manifest's figures unless it is measured here.
 
     Raises:
         AdcpError: the variant's file is missing or altered, or the backend cannot load it.
@@ -138,14 +210,19 @@ def inspect_variant(manifest: Manifest, name: str, *, backend: str | None = None
     runtime = backend or variant.backend
     spec = manifest.for_variant(name).input
     shapes = {spec.name: spec.shape} if spec.name else {}
-    return inspect_file(
+    found = inspect_file(
         path,
         backend=runtime,
         options=variant.options if runtime == variant.backend else None,
         name=name,
         input_shapes=shapes,
         verdict=variant.verdict,
+        measure_memory=measure_memory,
     )
+    known = variant.figures.get("variant_sizes")
+    if found.memory is None and isinstance(known, dict) and runtime == variant.backend:
+        return replace(found, memory=_memory(known, False))
+    return found
 
 
 def with_costs(records: list[LayerRecord], costs: tuple[LayerCost, ...]) -> tuple[InspectedLayer, ...]:

@@ -24,6 +24,7 @@ from ad_compressed_perception.compression.packed_file import expand
 from ad_compressed_perception.data.labelled_open import open_labelled
 from ad_compressed_perception.errors import AdcpError, DataError, RecipeError
 from ad_compressed_perception.evaluation import DETECTION_SETTINGS, evaluate, use_settings
+from ad_compressed_perception.inspection import inspect_file, inspect_variant
 from ad_compressed_perception.manifest import Verdict, load_manifest
 from ad_compressed_perception.pipeline import open_pipeline
 from ad_compressed_perception.report.compression_schema import gate_words
@@ -169,6 +170,28 @@ def test_layers_are_listed_in_order_with_the_one_in_float(detector: CompressionR
     model = onnx.load(detector.manifest.variant_path("small"))
     told = json.loads({entry.key: entry.value for entry in model.metadata_props}["adcp.float_layers"])
     assert (told["layers"], told["why"], told["places"]) == (["head_32"], ["excluded by the recipe"], [3])
+
+
+def test_inspect_tells_the_same_of_the_stored_file(detector: CompressionResult) -> None:
+    found = inspect_variant(detector.manifest, "small", measure_memory=True)
+    assert [(layer.name, layer.why) for layer in found.float_layers] == [
+        ("head_32", "excluded by the recipe")
+    ]
+    assert (found.integer_layers, found.compute_layers) == (3, 4)
+    assert found.costs.macs == detector.report.costs.macs.variant
+    # Short names are names: each executed product finds its own cost.
+    macs = [layer.macs for layer in found.layers if layer.record.is_compute]
+    assert sum(value or 0 for value in macs) == found.costs.macs
+    assert found.memory is not None and found.memory.measured_here
+    assert (found.memory.peak_bytes or 0) >= found.memory.running_bytes
+    # Not measured, the manifest's own figure is taken.
+    known = inspect_variant(detector.manifest, "small").memory
+    assert known is not None and not known.measured_here
+    assert known.peak_bytes == detector.report.costs.peak_bytes.variant
+    # A file alone says why as well: the reasons lie in it.
+    alone = inspect_file(detector.manifest.variant_path("small"))
+    assert alone.float_layers == found.float_layers
+    assert alone.memory is None
 
 
 def test_a_planner_has_turns_and_a_packed_file_its_provenance(planner: CompressionResult) -> None:

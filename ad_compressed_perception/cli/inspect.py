@@ -43,11 +43,11 @@ def inspect(
     runs: Annotated[int, typer.Option(min=1, help="Inferences that --profile clocks.")] = 30,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
-    """Show precision and kernel of every executed layer, integer coverage, MACs, parameters and size.
+    """Show precision and kernel of every executed layer, integer coverage, MACs, memory and size.
 
     Without --variant all variants are summed up and the baseline's layers are listed. Rejected
     variants may be inspected. With --profile the layers are listed by what they cost, and each kind of
-    operator with its share.
+    operator with its share. What stays in float beside integers is listed with the reason.
     """
     import json
 
@@ -73,6 +73,7 @@ def inspect(
             _print_layers(console, inspections[shown])
         else:
             _print_profile(console, profiled)
+        _print_float_layers(console, inspections[shown])
     raise typer.Exit(ExitCode.ERROR if errors else ExitCode.OK)
 
 
@@ -87,12 +88,12 @@ def _inspect_all(
     if _is_file(model):
         if variant is not None:
             raise typer.BadParameter("--variant needs a model folder, not a file")
-        found = inspect_file(model, backend=backend or DEFAULT_BACKEND)
+        found = inspect_file(model, backend=backend or DEFAULT_BACKEND, measure_memory=True)
         return model.name, model.name, {model.name: found}, {}
     manifest = open_model(model, work, variant)
     shown = variant or manifest.baseline
     owners = {shown: manifest} if variant else find_all(manifest, work)
-    inspections = {shown: inspect_variant(owners[shown], shown, backend=backend)}
+    inspections = {shown: inspect_variant(owners[shown], shown, backend=backend, measure_memory=True)}
     errors = {}
     for name, owner in owners.items():
         if name == shown:
@@ -127,7 +128,17 @@ def _print_summary(
     from rich.table import Table
 
     table = Table(title=name, title_justify="left")
-    for title in ("variant", "backend", "precision", "integer", "size KiB", "MMAC", "parameters", "opset"):
+    for title in (
+        "variant",
+        "backend",
+        "precision",
+        "integer",
+        "size KiB",
+        "RAM MiB",
+        "MMAC",
+        "parameters",
+        "opset",
+    ):
         table.add_column(title, justify="left" if title in ("variant", "backend", "precision") else "right")
     table.add_column("verdict")
     for key, found in inspections.items():
@@ -139,12 +150,14 @@ def _print_summary(
             info.precision,
             f"{found.integer_layers}/{found.compute_layers}",
             f"{costs.size_bytes / 1024:,.0f}",
+            _megabytes(found),
             f"{costs.macs / 1e6:,.1f}{unknown}",
             f"{costs.parameters:,}",
             str(costs.opset),
             found.verdict.status if found.verdict else "-",
         )
     console.print(table)
+    console.print("RAM: the most that loading and running it once adds to a process", highlight=False)
     for found in inspections.values():
         if found.costs.layers_without_macs:
             console.print(
@@ -158,6 +171,27 @@ def _print_summary(
             )
     for key, message in errors.items():
         console.print(f"{key}: not inspected: {message}", highlight=False, markup=False)
+
+
+def _megabytes(found: Inspection) -> str:
+    memory = found.memory
+    if memory is None:
+        return "-"
+    taken = memory.peak_bytes if memory.peak_bytes is not None else memory.running_bytes
+    return f"{taken / 2**20:,.1f}"
+
+
+def _print_float_layers(console: Console, found: Inspection) -> None:
+    from rich.table import Table
+
+    if not found.float_layers:
+        return
+    table = Table(title=f"what stays in float in {found.name}", title_justify="left")
+    for title in ("layer", "why"):
+        table.add_column(title, overflow="fold")
+    for layer in found.float_layers:
+        table.add_row(layer.name, layer.why)
+    console.print(table, markup=False)
 
 
 def _print_layers(console: Console, found: Inspection) -> None:

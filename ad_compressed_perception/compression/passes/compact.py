@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from ad_compressed_perception.backends.onnx_layers import is_compute
 from ad_compressed_perception.compression.onnx_file import check_model
 from ad_compressed_perception.compression.passes.base import Pass, PassContext, PassOptions
 from ad_compressed_perception.compression.passes.equivalence import require_same
@@ -91,7 +92,7 @@ def _shorten_names(model: ModelProto) -> None:
     # Names that are counted up must not meet one that is kept.
     taken = set(kept)
     short: dict[str, str] = {name: name for name in kept}
-    count = 0
+    count = products = 0
 
     def shorten(name: str) -> str:
         nonlocal count
@@ -105,7 +106,9 @@ def _shorten_names(model: ModelProto) -> None:
         return short[name]
 
     for node in graph.node:
-        node.name = ""
+        # Products keep a name of their own, by which a runtime's layers are found again in the file.
+        node.name = _base36(products)[1:] if is_compute(node) else ""
+        products += is_compute(node)
         node.doc_string = ""
         for names in (node.input, node.output):
             for index, name in enumerate(names):
