@@ -86,7 +86,7 @@ def test_a_refused_edit_names_pass_and_operator_and_stores_nothing(tmp_path: Pat
 
 
 def test_the_fast_recipes_are_shipped_and_their_passes_known() -> None:
-    for name in ("fast_segmentation", "fast_segmentation_int8"):
+    for name in ("fast_segmentation", "fast_segmentation_int8", "fast_segmentation_small"):
         assert name in shipped_recipes()
         assert [step.name for step in load_recipe(name).passes][:2] == ["upgrade_opset", "simplify"]
 

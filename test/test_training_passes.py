@@ -284,7 +284,7 @@ def test_a_recipe_prunes_distils_and_quantises_in_one_command(tmp_path: Path) ->
     read_model(tmp_path / "w" / "tiny_planner" / "small.onnx")
 
 
-@pytest.mark.parametrize("name", ["prune_distil", "qat"])
+@pytest.mark.parametrize("name", ["prune_distil", "qat", "student_segmentation"])
 def test_shipped_recipes_are_short_and_valid(name: str) -> None:
     recipe = load_recipe(name)
     assert len(recipe.text.splitlines()) <= 15
