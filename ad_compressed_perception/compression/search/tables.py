@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 def tables(result: SearchResult) -> list[RenderableType]:
     """Return the table of what was measured, why each other candidate lost, and the closing lines."""
+    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
     choice = result.choice
     title = f"{result.manifest.name}: {len(result.trials)} candidates, budget {result.budget}"
-    table = Table(title=title)
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("", "candidate", "drop (95 %)", "frames", "speed", "p99 ms", "size"):
         table.add_column(heading, no_wrap=heading != "candidate", overflow="fold")
     trials = ordered(result.trials, choice.front)
