@@ -23,6 +23,9 @@ _LEAST_SCALE = 1e-12
 class ActivationQuantizer(nn.Module):
     """A QuantizeLinear and DequantizeLinear pair on an activation, one scale for the tensor."""
 
+    scale: Tensor
+    zero_point: Tensor
+
     def __init__(self, scale: float, zero_point: int, kind: str) -> None:
         """Take over scale, zero point and integer type (a key of RANGES)."""
         super().__init__()

@@ -30,7 +30,7 @@ class WeightLayer(nn.Module):
     """
 
     weight: Tensor
-    bias: Tensor | None
+    bias: Any  # a tensor or None; the two layers of torch declare it differently
     weight_quantizer: WeightQuantizer | None
     stored_transposed: bool
 
