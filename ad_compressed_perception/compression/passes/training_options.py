@@ -34,8 +34,8 @@ class TrainingOptions(PassOptions):
     )
     labels: str | None = Field(
         None,
-        description="further pictures with true labels: FOLDER, LABELS or LABELS@FRAMES, as for evaluate; none "
-        "that the variant is judged on",
+        description="further pictures with true labels: FOLDER, LABELS or LABELS@FRAMES, as for evaluate; "
+        "none that the variant is judged on",
     )
     label_map: str | None = Field(None, description="what the labels' ids or names mean, as for evaluate")
     label_weight: float = Field(0.5, gt=0.0, le=1.0, description="share of the truth in what is learnt")
