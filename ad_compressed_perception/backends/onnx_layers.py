@@ -99,13 +99,16 @@ def is_integer(node: NodeProto) -> bool:
 
 
 def stores_weights_only(model: ModelProto) -> bool:
-    """Whether a file's only quantised numbers are stored weights, each expanded before its use."""
+    """Whether the pairs of a file are of stored weights only, each expanded before its use.
+
+    Products of integers that scale their input as it comes need no pairs and may be there too.
+    """
     stored = {tensor.name for tensor in model.graph.initializer}
     expanding = False
     for node in all_nodes(model):
         if node.op_type == "DequantizeLinear" and node.input[0] in stored:
             expanding = True
-        elif node.op_type in _QUANTISING or is_integer(node):
+        elif node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             return False
     return expanding
 
