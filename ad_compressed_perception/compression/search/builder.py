@@ -7,6 +7,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -52,6 +53,7 @@ class Builder:
         self._folder = folder
         self._samples = samples
         self._checkpoints = checkpoints
+        self._cleaned: dict[str, ModelProto] = {}
 
     def path(self, candidate: Candidate) -> Path:
         """Return where a candidate's file is or will be."""
@@ -77,10 +79,14 @@ class Builder:
         samples = self._samples(recipe)
         scratch = Path(tempfile.mkdtemp(prefix=".build-", dir=target.parent))
         try:
-            model = onnx.ModelProto()
+            model, steps = onnx.ModelProto(), copy(recipe)
             model.CopyFrom(self._model)
+            if candidate.clean and not candidate.training:
+                # Checkpoints of training are found again by the number of their pass in the whole recipe.
+                model.CopyFrom(self._clean(candidate, recipe, samples, scratch / "clean"))
+                steps.passes = recipe.passes[len(candidate.clean) :]
             _, model, described = run_passes(
-                model, recipe, self._manifest, samples, self._host, scratch,
+                model, steps, self._manifest, samples, self._host, scratch,
                 self._checkpoints(recipe, samples), progress,
             )  # fmt: skip
             made = scratch / "whole"
@@ -97,6 +103,24 @@ class Builder:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return perf_counter() - start
+
+    def _clean(
+        self, candidate: Candidate, recipe: LoadedRecipe, samples: Samples, scratch: Path
+    ) -> ModelProto:
+        """Return the baseline after a candidate's clean-up, which is done once for all of them."""
+        import onnx
+
+        key = str(candidate.clean)
+        if key not in self._cleaned:
+            scratch.mkdir()
+            model, steps = onnx.ModelProto(), copy(recipe)
+            model.CopyFrom(self._model)
+            steps.passes = recipe.passes[: len(candidate.clean)]
+            _, self._cleaned[key], _ = run_passes(
+                model, steps, self._manifest, samples, self._host, scratch, scratch / "none",
+                lambda step, done, total: None,
+            )  # fmt: skip
+        return self._cleaned[key]
 
     def open(self, candidate: Candidate) -> Pipeline:
         """Load a candidate that was built; raise AdcpError where its runtime will not take it."""

@@ -25,7 +25,7 @@ from ad_compressed_perception.compression.search.builder import Builder
 from ad_compressed_perception.compression.search.candidate import Candidate, RecipeMaker
 from ad_compressed_perception.compression.search.choice import Choice, choose, cull
 from ad_compressed_perception.compression.search.clock import Clock
-from ad_compressed_perception.compression.search.facts import Facts, find_facts
+from ad_compressed_perception.compression.search.facts import EDITS, Facts, find_facts
 from ad_compressed_perception.compression.search.frames import SearchFrames, lay_out
 from ad_compressed_perception.compression.search.journal import Journal
 from ad_compressed_perception.compression.search.judges import (
@@ -336,6 +336,7 @@ def _key(manifest: Manifest, request: Request, frames: SearchFrames, host: HostI
         "manifest": [manifest.input.model_dump(mode="json"), manifest.output.model_dump(mode="json")],
         "source": frames.source.describe,
         "frames": [len(frames.source), frames.calibration, frames.verification, frames.rung(4).sha256()],
+        "edits": EDITS,
         "verify": request.verify,
         "labelled": None if request.labelled is None else [asdict(request.labelled), request.metric],
         "host": host.as_dict(),
