@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ad_compressed_perception.compression.gate import Measured, frames_needed, judge
+from ad_compressed_perception.compression.gate import AccuracyDrop, Measured, frames_needed, judge
 from ad_compressed_perception.compression.recipe import AcceptSpec
 
 GOOD = Measured(
@@ -115,3 +115,32 @@ def test_the_advice_is_more_frames_or_none(frames: int, interval: list[float], l
     low, drop, high = interval
     needed = frames_needed(frames, drop, low, high, limit)
     assert needed is None or (frames < needed <= 100 * frames + 1 and math.isfinite(needed))
+
+
+@given(st.tuples(*[st.floats(-5.0, 5.0)] * 3).map(sorted), st.floats(0.0, 5.0))
+def test_accuracy_is_judged_by_its_interval(interval: list[float], limit: float) -> None:
+    low, value, high = interval
+    accuracy = AccuracyDrop("map", "points", value, low, high, 64)
+    verdict = judge(AcceptSpec(max_accuracy_drop=limit), replace(GOOD, accuracy=accuracy))
+    expected = "accepted" if high <= limit else "rejected" if low > limit else "inconclusive"
+    assert verdict.status == expected
+    # Not asked for, it decides nothing.
+    assert judge(AcceptSpec(), replace(GOOD, accuracy=accuracy)).status == "accepted"
+
+
+def test_accuracy_without_labels_or_undefined_is_open() -> None:
+    asked = AcceptSpec(max_accuracy_drop=1.0)
+    assert "no labelled data" in judge(asked, GOOD).reasons[0]
+    nan = float("nan")
+    undefined = replace(GOOD, accuracy=AccuracyDrop("map", "points", nan, nan, nan, 3))
+    assert judge(asked, undefined).status == "inconclusive"
+    assert "undefined on these 3" in judge(asked, undefined).reasons[0]
+
+
+def test_a_reason_names_figure_unit_interval_and_limit() -> None:
+    worse = replace(GOOD, accuracy=AccuracyDrop("rmse_rad", "percent", 4.0, 3.0, 5.0, 527))
+    (reason,) = judge(AcceptSpec(max_accuracy_drop=2.0), worse).reasons
+    assert reason == (
+        "rmse_rad is worse by 4.00 percent on 527 labelled frames (95 % interval 3.00 to 5.00), beyond the "
+        "allowed 2"
+    )
