@@ -14,8 +14,7 @@ _NONE = "–"
 _LISTED_NOTES = 6
 _SLICE_WORDS = {
     "brightness": "mean luma of the picture",
-    "crowding": "objects in the frame, or label edges of the mask",
-    "turning": "steering-wheel angle",
+    "turning": "magnitude of the baseline's steering-wheel angle",
 }
 
 
@@ -100,7 +99,7 @@ def _agreement(report: CompressionReport) -> Iterator[str]:
     yield table(("frames", "number", found.measure, "drop (95 % interval)", ""), rows, 1)
     telling = f"{found.telling_frames} of {found.frames} frames could show a difference"
     failed = f"; the variant gave no result on {found.failed_frames}" if found.failed_frames else ""
-    yield f"{telling}{failed}. {_slice_words({one.trait for one in found.slices})}"
+    yield f"{telling}{failed}. {_slice_words(report)}"
     per_class = found.details.get("per_class_iou")
     if isinstance(per_class, dict) and per_class:
         yield table(list(per_class), [[f"{value:.4f}" for value in per_class.values()]], 0)
@@ -290,9 +289,13 @@ def _ms(value: float | None) -> str:
     return _NONE if value is None else f"{value:.2f} ms"
 
 
-def _slice_words(traits: set[str]) -> str:
-    said = [f"{_SLICE_WORDS.get(trait, trait)}" for trait in sorted(traits)]
-    return f"Slices are the tenth of the frames with the most extreme {' / '.join(said)}." if said else ""
+def _slice_words(report: CompressionReport) -> str:
+    crowding = (
+        "objects of the baseline" if report.task == "detection" else "label edges of the baseline's mask"
+    )
+    words = {**_SLICE_WORDS, "crowding": crowding}
+    said = [f"{one.title}: by {words.get(one.trait, one.trait)}" for one in report.agreement.slices]
+    return f"Slices hold a tenth of the frames each ({'; '.join(said)})." if said else ""
 
 
 def _told(notes: dict[str, Any]) -> str:

@@ -64,7 +64,8 @@ def plot_costs(report: CompressionReport, path: Path) -> Path:
     axis.barh(places, values, height=0.7, color=[COLOURS[0] if v <= 1.0 else COLOURS[1] for v in values])
     right = max(1.0, *values)
     for place, value in zip(places, values, strict=True):
-        axis.text(value + 0.01 * right, place, f"{value:.2f}", va="center", fontsize=9)
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+        axis.text(value + 0.012 * right, place, f"{value:.2f}", va="center", fontsize=9, bbox=box)
     axis.axvline(1.0, color="#666666", linewidth=1.2)
     axis.set_yticks(places, [words for words, _ in bars])
     axis.invert_yaxis()

@@ -63,14 +63,11 @@ def describe_difference(baseline: Result, variant: Result) -> str:
         changed = baseline.label_ids != variant.label_ids
         pairs = baseline.label_ids[changed].astype(np.int64) * 256 + variant.label_ids[changed]
         codes, counts = np.unique(pairs, return_counts=True)
-        most = [
-            f"{baseline.labels[codes[place] // 256]} to {variant.labels[codes[place] % 256]} "
-            f"{counts[place] / changed.size:.1%}"
-            for place in np.argsort(-counts, kind="stable")[:2]
-        ]
-        return (
-            f"{changed.mean():.1%} of the pixels differ (orange)" + (": " if most else "") + ", ".join(most)
-        )
+        if not codes.size:
+            return "no pixel differs"
+        most = int(np.argmax(counts))
+        words = f"{baseline.labels[codes[most] // 256]} to {variant.labels[codes[most] % 256]}"
+        return f"{changed.mean():.1%} of pixels; most: {words}, {counts[most] / changed.size:.1%}"
     if isinstance(baseline, Trajectory) and isinstance(variant, Trajectory):
         apart = math.degrees(variant.steering_wheel_angle_rad - baseline.steering_wheel_angle_rad)
         side = "left" if apart > 0 else "right"
