@@ -290,9 +290,8 @@ def _ms(value: float | None) -> str:
 
 
 def _slice_words(report: CompressionReport) -> str:
-    crowding = (
-        "objects of the baseline" if report.task == "detection" else "label edges of the baseline's mask"
-    )
+    counted = "objects" if report.task == "detection" else "edges between labels"
+    crowding = f"{counted} in the baseline's result"
     words = {**_SLICE_WORDS, "crowding": crowding}
     said = [f"{one.title}: by {words.get(one.trait, one.trait)}" for one in report.agreement.slices]
     return f"Slices hold a tenth of the frames each ({'; '.join(said)})." if said else ""
