@@ -176,7 +176,7 @@ def rounds_of_a_segmenter(tmp_path: Path, pictures: Path) -> object:
     builder = Builder(
         manifest, read_model(path), read_host(), tmp_path / "graphs",
         lambda recipe: choose_samples(recipe, str(pictures), None),
-        lambda recipe, samples: tmp_path / "checkpoints",
+        tmp_path / "checkpoints",
     )  # fmt: skip
 
     def make(clock: Clock, bench: Bench, judge: AgreementJudge) -> Rounds:

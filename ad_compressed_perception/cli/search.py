@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -46,8 +47,8 @@ def run_search(
     from ad_compressed_perception.compression import report as compression_report
     from ad_compressed_perception.compression.search.budget import parse_budget
     from ad_compressed_perception.compression.search.plot import write_front
-    from ad_compressed_perception.compression.search.search import NAME, Request, as_dict, search
-    from ad_compressed_perception.compression.search.tables import tables
+    from ad_compressed_perception.compression.search.search import NAME, Request, search
+    from ad_compressed_perception.compression.search.tables import as_dict, tables
     from ad_compressed_perception.manifest import load_manifest
 
     request = Request(
@@ -86,7 +87,12 @@ def run_search(
             bar.update(whole, completed=min(spent, total_s), left=f"{left // 60}:{left % 60:02d} left")
             bar.update(step, description=what, completed=done, total=max(total, 1), left=f"{done} of {total}")
 
-        result = search(manifest, request, advance)
+        try:
+            result = search(manifest, request, advance)
+        except KeyboardInterrupt:
+            bar.stop()
+            print("interrupted; the same command goes on from what was measured", file=sys.stderr)
+            raise
     found: dict[str, Any] = as_dict(result)
     if result.compressed is not None:
         found["compressed"] = compression_report.as_dict(result.compressed)

@@ -37,7 +37,7 @@ class Builder:
         host: HostInfo,
         folder: Path,
         samples: Callable[[LoadedRecipe], Samples],
-        checkpoints: Callable[[LoadedRecipe, Samples], Path],
+        checkpoints: Path,
     ) -> None:
         """Take what every candidate begins with.
 
@@ -47,7 +47,7 @@ class Builder:
             host: this processor.
             folder: where graphs are kept while the search lasts.
             samples: chooses a recipe's calibration frames.
-            checkpoints: where a recipe's training keeps its checkpoints.
+            checkpoints: folder for those of training, while the search lasts.
         """
         self._manifest, self._model, self._host = manifest, model, host
         self._folder = folder
@@ -87,7 +87,7 @@ class Builder:
                 steps.passes = recipe.passes[len(candidate.clean) :]
             _, model, described = run_passes(
                 model, steps, self._manifest, samples, self._host, scratch,
-                self._checkpoints(recipe, samples), progress,
+                self._checkpoints / candidate.graph_key, progress,
             )  # fmt: skip
             made = scratch / "whole"
             made.mkdir()
@@ -138,6 +138,14 @@ class Builder:
         made, own = load_manifest(self.path(candidate).parent).input, self._manifest.input
         return made.width * made.height / (own.width * own.height)
 
+    def move_checkpoints(self, candidate: Candidate, target: Path) -> None:
+        """Give what a candidate learnt to whoever makes it again from its recipe."""
+        source = self._checkpoints / candidate.graph_key
+        if source.is_dir() and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+
     def remove(self) -> None:
-        """Remove the graphs."""
+        """Remove graphs and checkpoints."""
         shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._checkpoints, ignore_errors=True)

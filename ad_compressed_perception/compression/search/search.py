@@ -163,7 +163,7 @@ def search(
 
     builder = Builder(
         manifest, model, host, graphs, choose_once,
-        lambda recipe, chosen: checkpoint_folder(target, request.name, recipe, chosen),
+        folder / f"checkpoints-{key}",
     )  # fmt: skip
     with staging(target.folder) as scratch:
         facts = _facts(journal, manifest, model, host, maker, scratch, progress)
@@ -180,6 +180,10 @@ def search(
     compressed, recipe_path = None, None
     if choice.winner is not None:
         winning = maker.write(choice.winner.candidate, folder / "recipes")
+        # What the winner learnt while it was a candidate is not learnt again.
+        builder.move_checkpoints(
+            choice.winner.candidate, checkpoint_folder(target, request.name, winning, choose_once(winning))
+        )
         compressed = compress_model(
             manifest,
             winning,
@@ -196,12 +200,6 @@ def search(
         # Nothing is left to go on with: the next search measures anew, on the computer as it is then.
         builder.remove()
         journal.path.unlink(missing_ok=True)
-        for trial in rounds.trials:
-            if trial.candidate.training:
-                made = maker.write(trial.candidate, folder / "recipes")
-                shutil.rmtree(
-                    checkpoint_folder(target, request.name, made, choose_once(made)), ignore_errors=True
-                )
     return SearchResult(
         manifest, request.name, request.budget, frames, facts, rounds.trials, choice, left_out, compressed,
         recipe_path, folder, perf_counter() - start,
@@ -343,30 +341,3 @@ def _key(manifest: Manifest, request: Request, frames: SearchFrames, host: HostI
         "versions": tool_versions(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
-
-
-def as_dict(result: SearchResult) -> dict[str, Any]:
-    """Return a search as plain values for JSON: every candidate, the front, the winner."""
-    choice = result.choice
-    return {
-        "schema": "adcp-search/1",
-        "model": result.manifest.name,
-        "task": result.manifest.task,
-        "budget": {"text": str(result.budget), **asdict(result.budget)},
-        "source": result.frames.source.describe,
-        "frames": {
-            "calibration": result.frames.calibration,
-            "search": len(result.frames.search),
-            "verification": result.frames.verification,
-        },
-        "facts": result.facts.as_dict(),
-        "baseline": result.manifest.baseline,
-        "front": list(choice.front),
-        "winner": choice.winner.name if choice.winner else None,
-        "shown_on_search_frames": choice.is_shown,
-        "nearest_miss": {"name": choice.nearest.name, "misses": choice.missed} if choice.nearest else None,
-        "candidates": [trial.as_dict() for trial in result.trials],
-        "left_out": result.left_out,
-        "recipe": str(result.recipe) if result.recipe else None,
-        "seconds": round(result.seconds, 1),
-    }

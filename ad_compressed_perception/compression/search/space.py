@@ -115,14 +115,12 @@ def children(root: Candidate, facts: Facts, seed: int) -> list[Candidate]:
 
 
 def with_bytes(candidate: Candidate, facts: Facts) -> Candidate:
-    """Return a candidate whose graph takes the camera's bytes; they come last where it trains."""
-    step, edits, ending = facts.edits["bytes"], candidate.edits, candidate.ending
-    if candidate.training:
-        ending = (step, *ending)
-    else:
-        edits = (*edits, step)
+    """Return a candidate whose graph takes the camera's bytes: after training, which knows no such input."""
     return replace(
-        candidate, name=f"{candidate.name}-bytes", edits=edits, ending=ending, parent=candidate.name
+        candidate,
+        name=f"{candidate.name}-bytes",
+        ending=(facts.edits["bytes"], *candidate.ending),
+        parent=candidate.name,
     )
 
 

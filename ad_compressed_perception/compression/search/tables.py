@@ -1,11 +1,12 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A search as a person reads it: the front, the winner, and why each other candidate lost."""
+"""A search as people and programs read it: the front, the winner, and why each other candidate lost."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.compression.search.search import SearchResult
 from ad_compressed_perception.compression.search.trial import Trial
@@ -80,3 +81,30 @@ def closing_lines(result: SearchResult) -> list[str]:
         lines.append(f"its recipe: {result.recipe}")
     lines.append(f"figures, plot and all recipes: {result.folder} ({result.seconds:.0f} s)")
     return lines
+
+
+def as_dict(result: SearchResult) -> dict[str, Any]:
+    """Return a search as plain values for JSON: every candidate, the front, the winner."""
+    choice = result.choice
+    return {
+        "schema": "adcp-search/1",
+        "model": result.manifest.name,
+        "task": result.manifest.task,
+        "budget": {"text": str(result.budget), **asdict(result.budget)},
+        "source": result.frames.source.describe,
+        "frames": {
+            "calibration": result.frames.calibration,
+            "search": len(result.frames.search),
+            "verification": result.frames.verification,
+        },
+        "facts": result.facts.as_dict(),
+        "baseline": result.manifest.baseline,
+        "front": list(choice.front),
+        "winner": choice.winner.name if choice.winner else None,
+        "shown_on_search_frames": choice.is_shown,
+        "nearest_miss": {"name": choice.nearest.name, "misses": choice.missed} if choice.nearest else None,
+        "candidates": [trial.as_dict() for trial in result.trials],
+        "left_out": result.left_out,
+        "recipe": str(result.recipe) if result.recipe else None,
+        "seconds": round(result.seconds, 1),
+    }
