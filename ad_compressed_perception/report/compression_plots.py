@@ -166,7 +166,8 @@ def plot_layers(report: CompressionReport, path: Path) -> Path:
     axis.margins(x=0.01)
     axis.set_ylim(float(np.nanmin(shown)) - 5.0, float(np.nanmax(shown)) + 6.0)
     axis.legend(loc="upper right", frameon=True, framealpha=0.85, fontsize=9)
-    return save_figure(figure, path, "Signal to quantisation noise, layer by layer (6 dB: one bit)")
+    arrows = f"; arrows: above {_TOP_DB:.0f} dB" if beyond.any() else ""
+    return save_figure(figure, path, f"Signal to quantisation noise, layer by layer (6 dB: one bit{arrows})")
 
 
 def _name_lowest(axis: Any, layers: list[Any], shown: NDArray[np.float64]) -> None:
