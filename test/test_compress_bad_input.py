@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from support_bags import road_frames, write_bag
 from support_compression import small_recipe, write_pictures
 from support_models import write_detector, write_planner, write_segmenter
@@ -24,7 +24,13 @@ from ad_compressed_perception.compression import compress as module
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.onnx_file import read_model
 from ad_compressed_perception.compression.workspace import staging
-from ad_compressed_perception.errors import AdcpError, DataError, ManifestError, ModelFileError
+from ad_compressed_perception.errors import (
+    AdcpError,
+    DataError,
+    ManifestError,
+    ModelFileError,
+    RecipeError,
+)
 from ad_compressed_perception.manifest import file_sha256, load_manifest, save_manifest
 
 Damage = Callable[[Path], None]
@@ -211,3 +217,82 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
     time.sleep(0.05)
     with staging(work) as mine:
         assert list(work.iterdir()) == [mine]
+
+
+def suppress_boxes(model: onnx.ModelProto) -> None:
+    """Append what exporters append: boxes and scores cut apart, and suppression that gives indices."""
+    graph, raw = model.graph, model.graph.output[0].name
+    numbers = {"from": [0], "four": [4], "five": [5], "end": [2**31], "axis": [2], "most": 100}
+    for name, value in numbers.items():
+        graph.initializer.append(numpy_helper.from_array(np.array(value, np.int64), f"nms_{name}"))
+    graph.node.extend(
+        [
+            helper.make_node("Slice", [raw, "nms_from", "nms_four", "nms_axis"], ["nms_boxes"]),
+            helper.make_node("Slice", [raw, "nms_five", "nms_end", "nms_axis"], ["nms_columns"]),
+            helper.make_node("Transpose", ["nms_columns"], ["nms_scores"], perm=[0, 2, 1]),
+            helper.make_node(
+                "NonMaxSuppression", ["nms_boxes", "nms_scores", "nms_most"], ["selected"], "keep_best"
+            ),
+        ]
+    )
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("selected", onnx.TensorProto.INT64, ["n", 3]))
+
+
+def test_suppression_inside_the_model_is_named_with_the_way_out(tmp_path: Path, pictures: Path) -> None:
+    model = write_detector(tmp_path / "model")
+    edit(suppress_boxes)(model / "fp32.onnx")
+    enter_hash(model)
+    with pytest.raises(ModelFileError, match="NonMaxSuppression 'keep_best'; export it up to the raw boxes"):
+        compress_model(
+            load_manifest(model), small_recipe(tmp_path / "r"), str(pictures), work=tmp_path / "work"
+        )
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("opset", [9, 11, 12])
+def test_an_old_opset_is_lifted_or_the_pass_that_lifts_it_is_named(
+    tmp_path: Path, pictures: Path, opset: int
+) -> None:
+    manifest = load_manifest(write_segmenter(tmp_path / "model", opset=opset))
+    recipe = small_recipe(tmp_path / "r", passes=["quantize_int8"])
+    with pytest.raises(RecipeError, match=f"the model has {opset}: put upgrade_opset before it"):
+        compress_model(manifest, recipe, str(pictures), work=tmp_path / "work")
+    assert not (tmp_path / "work").exists()
+    if opset == 9:
+        result = compress_model(manifest, small_recipe(tmp_path / "r"), str(pictures), work=tmp_path / "work")
+        assert result.verdict.status == "accepted"
+
+
+@pytest.mark.parametrize("step", ["distil", "prune_channels", "prune_weights"])
+def test_an_operator_that_training_does_not_know_is_named(tmp_path: Path, pictures: Path, step: str) -> None:
+    for name in ("torch", "torch_pruning", "safetensors"):
+        pytest.importorskip(name, reason=f"{name} is not installed: make setup-train")
+
+    def celu(model: onnx.ModelProto) -> None:
+        node = model.graph.node[-1]
+        name, node.output[0] = node.output[0], "before"
+        model.graph.node.append(helper.make_node("Celu", ["before"], [name], "odd_one"))
+
+    model = write_segmenter(tmp_path / "model")
+    edit(celu)(model / "fp32.onnx")
+    enter_hash(model)
+    options = {"epochs": 1, "threads": 1, **({"min_size": 9} if step == "prune_weights" else {})}
+    recipe = small_recipe(tmp_path / "r", passes=["upgrade_opset", "simplify", {step: options}])
+    with pytest.raises(ModelFileError, match="training cannot run operator Celu of node 'odd_one'; it knows"):
+        compress_model(load_manifest(model), recipe, str(pictures), work=tmp_path / "work")
+    assert not (tmp_path / "work").exists()
+
+
+def test_pictures_of_other_sizes_are_prepared_like_any_other(tmp_path: Path, pictures: Path) -> None:
+    """A folder may mix sizes: each is brought to the model's input by the manifest's own rule."""
+    import cv2
+
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for index, path in enumerate(sorted(pictures.iterdir())):
+        picture = cv2.imread(str(path))
+        cv2.imwrite(str(folder / path.name), cv2.resize(picture, (100 + 7 * index, 80 + 3 * index)))
+    manifest = load_manifest(write_segmenter(tmp_path / "model"))
+    result = compress_model(manifest, small_recipe(tmp_path / "r"), str(folder), work=tmp_path / "work")
+    assert result.verification.agreement.frames == 24

@@ -13,3 +13,4 @@ class ExitCode(IntEnum):
     USAGE = 2
     REJECTED = 3
     INCONCLUSIVE = 4
+    INTERRUPTED = 130

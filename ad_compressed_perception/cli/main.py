@@ -68,14 +68,16 @@ def main() -> None:
     except click.ClickException as error:
         sys.exit(_fail(error.format_message(), ExitCode.ERROR))
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(_fail("interrupted; what was finished is kept", ExitCode.ERROR))
+        status = ExitCode.INTERRUPTED
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         sys.exit(_fail(f"{error.strerror or error}{where}", ExitCode.ERROR))
+    if status == ExitCode.INTERRUPTED:  # typer's own answer to Ctrl-C, which says nothing
+        sys.exit(_fail("interrupted; what was finished is kept, the same command goes on there", status))
     sys.exit(status if isinstance(status, int) else ExitCode.OK)
 
 
-def _fail(message: str, code: ExitCode) -> int:
+def _fail(message: str, code: int) -> int:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return int(code)
 

@@ -19,7 +19,12 @@ from ad_compressed_perception.compression.frame_log import FrameLog
 from ad_compressed_perception.compression.gate import judge
 from ad_compressed_perception.compression.labelled_check import LabelledChoice, check_labelled, open_choice
 from ad_compressed_perception.compression.layer_report import float_layers_text, look_at_layers
-from ad_compressed_perception.compression.onnx_file import check_model, finish_model, read_model
+from ad_compressed_perception.compression.onnx_file import (
+    check_model,
+    finish_model,
+    read_model,
+    refuse_suppression,
+)
 from ad_compressed_perception.compression.outcome import CompressionResult, gate_figures, manifest_figures
 from ad_compressed_perception.compression.packed_file import SUFFIX, pack
 from ad_compressed_perception.compression.passes.quantize_int8_mixed import METADATA_KEY
@@ -80,6 +85,7 @@ def compress_model(
     # Before a runtime sees the file: what is wrong with it is told better here.
     source_path = manifest.checked_path(manifest.baseline, allow_rejected=True)
     model = read_model(source_path)
+    refuse_suppression(model, source_path)
     runtime = backend or recipe.recipe.backend
     options = recipe.recipe.options if runtime == recipe.recipe.backend else {}
     judge_by = manifest.variant(manifest.baseline)

@@ -62,6 +62,20 @@ def read_model(path: Path) -> ModelProto:
     return model
 
 
+def refuse_suppression(model: ModelProto, path: Path) -> None:
+    """Raise ModelFileError where boxes are suppressed (NMS) inside the graph; the line names the node.
+
+    Its outputs change their length with the picture, so that no decoder, no loss and no comparison knows
+    them, and its indices cannot be quantised.
+    """
+    for node in model.graph.node:
+        if "NMS" in node.op_type or node.op_type == "NonMaxSuppression":
+            raise ModelFileError(
+                f"model {path} suppresses boxes itself: {node.op_type} {node.name or node.output[0]!r}; "
+                "export it up to the raw boxes and scores, the manifest's decoder does the rest"
+            )
+
+
 def _external_files(model: ModelProto) -> Iterator[str]:
     for tensor in model.graph.initializer:
         yield from (entry.value for entry in tensor.external_data if entry.key == "location")
