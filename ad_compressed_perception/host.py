@@ -14,6 +14,7 @@ from pathlib import Path
 _RELEVANT = re.compile(r"^(avx2|avx512f|avx512bw|\w*vnni|amx_\w+|avx512_bf16|asimd|asimddp|i8mm|bf16|sve2?)$")
 _TOOLS = (
     "ad_compressed_perception",
+    "ai-edge-litert",
     "numpy",
     "onnx",
     "onnxruntime",
@@ -21,6 +22,7 @@ _TOOLS = (
     "onnxslim",
     "opencv-python-headless",
     "openvino",
+    "safetensors",
     "torch",
     "torch-pruning",
 )

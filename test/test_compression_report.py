@@ -73,6 +73,7 @@ def planner(tmp_path_factory: pytest.TempPathFactory) -> CompressionResult:
         folder,
         passes=["upgrade_opset", "simplify", {"quantize_weights": {"least_elements": 8}}],
         store="packed",
+        options={"threads": 2},
         accept={"max_drop": 1.0, "max_size_ratio": 0.001},
     )
     return compress_model(
@@ -199,6 +200,8 @@ def test_a_planner_has_turns_and_a_packed_file_its_provenance(planner: Compressi
     assert {one.name for one in report.agreement.slices} <= {"darkest", "sharpest_turns"}
     assert "sharpest_turns" in {one.name for one in report.agreement.slices}
     assert report.gate.words.startswith("rejected(size as stored is ")
+    # The recipe gives the variant two threads, so the baseline runs with two.
+    assert (report.baseline.threads, report.variant.threads) == (2, 2)
     assert [layer.kind for layer in report.layers] == ["weights only", "weights only"]
     path = planner.manifest.variant_path("small")
     assert path.suffix == ".adcpz"
