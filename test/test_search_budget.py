@@ -162,8 +162,11 @@ def test_the_clock_keeps_time_for_the_verdict() -> None:
     assert not clock.is_past(0.5)
     now[0] += 20.0  # half of the 40 s that are not reserved
     assert clock.is_past(0.5)
+    with pytest.raises(OutOfTimeError, match="more than 20% of the time"):
+        clock.check(begun_s=5.0, share=0.2)  # 15 s for one candidate of a minute's search
+    clock.check(begun_s=15.0, share=0.2)
     now[0] += 20.0
-    with pytest.raises(OutOfTimeError):
+    with pytest.raises(OutOfTimeError, match="--minutes"):
         clock.check()
 
 

@@ -47,7 +47,14 @@ class Clock:
         """Whether so large a share of the time, less the reserve, is over."""
         return self.elapsed_s >= share * max(0.0, self.total_s - self.reserve_s)
 
-    def check(self) -> None:
-        """Raise OutOfTimeError where only the reserve is left."""
+    def check(self, begun_s: float = 0.0, share: float = 1.0) -> None:
+        """Raise OutOfTimeError where only the reserve is left, or one thing takes more than its share.
+
+        Args:
+            begun_s: ``elapsed_s`` when that thing began.
+            share: of the whole time.
+        """
         if self.left_s <= 0.0:
-            raise OutOfTimeError("out of time")
+            raise OutOfTimeError("out of time: give more --minutes; the same command goes on from here")
+        if self.elapsed_s - begun_s > share * self.total_s:
+            raise OutOfTimeError(f"making it took more than {share:.0%} of the time: give more --minutes")

@@ -28,7 +28,8 @@ RUNGS = (64, 10_000)
 # Seconds that a candidate is timed in the first round, and the last ones together, for each ten minutes.
 _SCREEN_SECONDS, _CONTEST_SECONDS = (0.3, 2.0, 4.0), (2.0, 20.0, 60.0)
 _SCREEN_TURNS, _CONTEST_TURNS = (16, 2000), (30, 5000)
-_OUT_OF_TIME = "out of time: give more --minutes; the same command goes on from here"
+# Share of the time that making one candidate may take.
+_LONGEST = 0.2
 
 
 class Rounds:
@@ -66,7 +67,7 @@ class Rounds:
             begun.append(trial)
             known = self._journal.find("screen", trial.key) or self._journal.find("failed", trial.key)
             if known is None and self._clock.is_past(until):
-                trial.end("not tried", _OUT_OF_TIME)
+                trial.end("not tried", "out of time: give more --minutes; the same command goes on from here")
                 continue
             self._progress(f"screen {candidate.name}", number, len(candidates))
             self._guard(trial, partial(self._screen, trial))
@@ -105,7 +106,7 @@ class Rounds:
         found = self._journal.find("screen", trial.key)
         if found is None:
             recipe = self.maker.write(trial.candidate, self._folder)
-            seconds = self.builder.build(trial.candidate, recipe, self._watched)
+            seconds = self.builder.build(trial.candidate, recipe, self._watch(trial.candidate))
             stored = self.builder.path(trial.candidate).stat().st_size
             with closing(self.builder.open(trial.candidate)) as pipeline:
                 (speed,) = self._bench.contest([pipeline], self._scaled(_SCREEN_SECONDS), *_SCREEN_TURNS)
@@ -126,7 +127,7 @@ class Rounds:
         found = self._journal.find("drop", key)
         if found is None:
             recipe = self.maker.write(trial.candidate, self._folder)
-            self.builder.build(trial.candidate, recipe, self._watched)
+            self.builder.build(trial.candidate, recipe, self._watch(trial.candidate))
             label = f"compare {trial.name}"
             with closing(self.builder.open(trial.candidate)) as pipeline:
                 drop = self._judge.drop(pipeline, count, lambda done, of: self._progress(label, done, of))
@@ -141,16 +142,22 @@ class Rounds:
             return
         try:
             step()
-        except OutOfTimeError:
-            trial.end("not tried", _OUT_OF_TIME)
+        except OutOfTimeError as error:
+            trial.end("not tried", one_line(error))
         except (AdcpError, MemoryError, ValueError, RuntimeError) as error:
             reason = one_line(error)
             self._journal.add("failed", trial.key, {"reason": reason})
             trial.end("failed", reason)
 
-    def _watched(self, step: str, done: int, total: int) -> None:
-        self._clock.check()
-        self._progress(step, done, total)
+    def _watch(self, candidate: Candidate) -> Progress:
+        """Return a progress report that ends what takes too long; training has minutes of its own."""
+        begun_s, share = self._clock.elapsed_s, 1.0 if candidate.lessons else _LONGEST
+
+        def watched(step: str, done: int, total: int) -> None:
+            self._clock.check(begun_s, share)
+            self._progress(step, done, total)
+
+        return watched
 
     def _scaled(self, seconds: tuple[float, float, float]) -> float:
         """Return a time between the first and the last, the middle one for a search of ten minutes."""
