@@ -28,6 +28,7 @@ class ReconstructOptions(PassOptions):
     ridge: float = Field(1e-4, gt=0.0, le=1.0, description="how much weights stay what they were")
     positions: int = Field(1024, ge=16, description="pixels of a layer's output looked at in each frame")
     seed: int = Field(0, ge=0, description="of the choice of those pixels")
+    threads: int = Field(0, ge=0, description="processor threads; 0: torch's own choice")
 
 
 class Reconstruct(Pass):
@@ -64,6 +65,8 @@ class Reconstruct(Pass):
             (torch.from_numpy(ask(f)[0].copy()).float(), torch.from_numpy(show(f)[0].copy()).float())
             for f in frames
         ]
+        if options.threads:
+            torch.set_num_threads(options.threads)
         teacher, student = GraphModule(original), GraphModule(model)
         fits = []
         for fit in reconstruct(
