@@ -9,7 +9,13 @@ from ad_compressed_perception.compression.search.candidate import Candidate
 from ad_compressed_perception.compression.search.choice import choose, cull
 from ad_compressed_perception.compression.search.facts import EDITS, Facts
 from ad_compressed_perception.compression.search.pareto import Point, front
-from ad_compressed_perception.compression.search.space import children, roots, trained, with_bytes
+from ad_compressed_perception.compression.search.space import (
+    children,
+    mixed_roots,
+    roots,
+    trained,
+    with_bytes,
+)
 from ad_compressed_perception.compression.search.trial import Drop, Speed, Trial
 
 
@@ -123,7 +129,7 @@ FACTS = Facts(
 
 
 def test_the_space_has_every_runtime_and_format_and_one_name_each() -> None:
-    found = roots(FACTS, False, 0)
+    found = [*roots(FACTS, False, 0), *mixed_roots(FACTS, 0, 0.05)]
     names = [candidate.name for candidate in found]
     assert len(set(names)) == len(names)
     for word in ("onnxruntime-fp32", "openvino-bf16-no_softmax", "onnxruntime-int8", "openvino-int8_mixed"):

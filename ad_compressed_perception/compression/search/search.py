@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,9 +21,10 @@ from ad_compressed_perception.compression.recipe import LoadedRecipe, VerifySpec
 from ad_compressed_perception.compression.search.bench import Bench
 from ad_compressed_perception.compression.search.budget import Budget
 from ad_compressed_perception.compression.search.builder import Builder
-from ad_compressed_perception.compression.search.candidate import Candidate, RecipeMaker
-from ad_compressed_perception.compression.search.choice import Choice, choose, cull
+from ad_compressed_perception.compression.search.candidate import RecipeMaker
+from ad_compressed_perception.compression.search.choice import Choice, choose
 from ad_compressed_perception.compression.search.clock import Clock
+from ad_compressed_perception.compression.search.explore import Plan, explore
 from ad_compressed_perception.compression.search.facts import EDITS, Facts, find_facts
 from ad_compressed_perception.compression.search.frames import SearchFrames, lay_out
 from ad_compressed_perception.compression.search.journal import Journal
@@ -34,15 +34,7 @@ from ad_compressed_perception.compression.search.judges import (
     LabelledJudge,
     halves,
 )
-from ad_compressed_perception.compression.search.rounds import RUNGS, Rounds
-from ad_compressed_perception.compression.search.space import (
-    LEAST_TRAINING_MINUTES,
-    children,
-    reactivated,
-    roots,
-    trained,
-    with_bytes,
-)
+from ad_compressed_perception.compression.search.rounds import Rounds
 from ad_compressed_perception.compression.search.trial import Trial
 from ad_compressed_perception.compression.steps import Progress, Samples, choose_samples
 from ad_compressed_perception.compression.workspace import open_target, staging
@@ -54,9 +46,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 NAME = "auto"
-_LEADERS = 2
-_CONTESTANTS = 8
-_TRAINING_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -175,7 +164,8 @@ def search(
             )
             left_out = dict(facts.left_out)
             _reserve(clock, facts, frames)
-            _explore(rounds, facts, request, manifest.baseline, clock, left_out)
+            plan = Plan(request.budget, manifest.baseline, request.seed, request.minutes, request.train)
+            explore(rounds, facts, plan, left_out)
             choice = choose(rounds.trials, request.budget, manifest.baseline)
     compressed, recipe_path = None, None
     if choice.winner is not None:
@@ -227,83 +217,6 @@ def accept_terms(request: Request, manifest: Manifest) -> dict[str, Any]:
         "max_accuracy_drop": 100.0 * request.budget.drop,
         "accuracy_metric": request.metric or MAIN_METRICS[manifest.task],
     }
-
-
-def _explore(
-    rounds: Rounds, facts: Facts, request: Request, baseline: str, clock: Clock, left_out: dict[str, str]
-) -> None:
-    """Run the rounds: number formats, smaller pictures, training, then more frames for what is left."""
-    budget, seed = request.budget, request.seed
-    trains = _training_minutes(facts, request, left_out)
-    first = 0.35 if trains else 0.7
-    rounds.screen(roots(facts, budget.size is not None, seed, budget.drop or 0.01), 0.6 * first)
-    cull(rounds.trials, budget, baseline)
-    leaders = _leaders(rounds.trials, budget)
-    smaller = [child for leader in leaders for child in children(leader.candidate, facts, seed)]
-    if any(name in facts.edits for name in ("fit", "resize", "coarse")):
-        for trial in rounds.trials:
-            if trial.state == "alive" and trial not in leaders:
-                left_out[f"{trial.name}, smaller"] = "others lead at the model's own input size"
-    rounds.screen(smaller, first)
-    cull(rounds.trials, budget, baseline)
-    lead = _leaders(rounds.trials, budget)[:1]
-    if lead and "bytes" in facts.edits:
-        rounds.screen([with_bytes(lead[0].candidate, facts)], first)
-        cull(rounds.trials, budget, baseline)
-    swaps = facts.trains and request.train and "hard_swish" in facts.edits
-    if lead and swaps and not lead[0].candidate.form:
-        rounds.screen([reactivated(lead[0].candidate, facts)], first)
-        cull(rounds.trials, budget, baseline)
-    if lead and trains:
-        taught = _taught(rounds, lead[0], facts, trains, seed)
-        rounds.screen(taught, first + _TRAINING_SHARE)
-        cull(rounds.trials, budget, baseline)
-    for count in RUNGS:
-        rounds.deepen(count)
-        cull(rounds.trials, budget, baseline)
-    running = sorted((t for t in rounds.trials if t.state == "alive" and t.speed), key=_latency)
-    rounds.contest(running[:_CONTESTANTS])
-
-
-def _taught(rounds: Rounds, lead: Trial, facts: Facts, minutes: float, seed: int) -> list[Candidate]:
-    floats = [
-        t for t in rounds.trials if t.state == "alive" and not t.candidate.form and not t.candidate.training
-    ]
-    leader = min(floats, key=_latency, default=lead)
-    if leader.candidate.form:
-        return []
-    ms = facts.baseline_ms * rounds.builder.pixels_share(leader.candidate)
-    return trained(leader.candidate, facts, ms, rounds.maker.frames.lessons, minutes, seed)
-
-
-def _training_minutes(facts: Facts, request: Request, left_out: dict[str, str]) -> float:
-    """Return the minutes for each candidate that trains; 0 where there is no time or no torch."""
-    if not facts.trains:
-        return 0.0
-    if not request.train:
-        left_out["training"] = "not wanted (--no-train)"
-        return 0.0
-    count = 3 if "relu" in facts.edits else 2
-    each = _TRAINING_SHARE * request.minutes / count
-    if each < LEAST_TRAINING_MINUTES:
-        least = count * LEAST_TRAINING_MINUTES / _TRAINING_SHARE
-        left_out["training"] = f"needs --minutes of at least {least:g}, there were {request.minutes:g}"
-        return 0.0
-    return each
-
-
-def _leaders(trials: Sequence[Trial], budget: Budget) -> list[Trial]:
-    """Return the candidates worth a further change: the fastest, and the smallest where size is asked for."""
-    running = sorted((t for t in trials if t.state == "alive" and t.speed), key=_latency)
-    found = running[:_LEADERS]
-    if budget.size is not None:
-        found += [trial for trial in sorted(running, key=lambda t: t.size)[:1] if trial not in found]
-    return found
-
-
-def _latency(trial: Trial) -> float:
-    assert trial.speed is not None
-    return 1.0 / trial.speed.ratio
 
 
 def _facts(

@@ -31,14 +31,13 @@ _INT8: tuple[Any, ...] = ({"quantize_int8": {"calibration": "minmax"}}, "compact
 _WEIGHTS: tuple[Any, ...] = ("quantize_weights", "compact")
 
 
-def roots(facts: Facts, size_asked: bool, seed: int, mixed_drop: float = 0.05) -> list[Candidate]:
+def roots(facts: Facts, size_asked: bool, seed: int) -> list[Candidate]:
     """Return the candidates at the model's own input size, the cheapest to make first.
 
     Args:
         facts: of this host and model.
         size_asked: whether the budget limits the size: then forms that only save bytes are tried too.
         seed: orders candidates that are equally cheap.
-        mixed_drop: the drop that mixed precision may take on the calibration frames.
     """
     ending = _known(facts, "drop_softmax")
     ends = "-no_softmax" if ending else ""
@@ -53,16 +52,37 @@ def roots(facts: Facts, size_asked: bool, seed: int, mixed_drop: float = 0.05) -
         floats.append(replace(base, name=name, edits=(*kept, *exact), ending=ending))
         if name != base.name and not plain:
             plain.append(base)  # to show what the edits bring
-    integers, mixed, small = [], [], []
-    form = ({"quantize_int8_mixed": {"calibration": "mse", "max_drop": mixed_drop}}, "compact")
-    for backend, precision in _best_floats(facts):
-        options = _options(backend, precision)
-        base = Candidate("", backend, options, kept, ending=ending)
-        integers.append(replace(base, name=f"{backend}-int8{ends}", form=_INT8))
-        mixed.append(replace(base, name=f"{backend}-int8_mixed{ends}", form=form))
+    integers, small = [], []
+    for base, start in _quantisable(facts):
+        integers.append(replace(base, name=f"{base.backend}-int8{ends}", form=_INT8))
         if size_asked:
-            small += _small(base, f"{backend}-{precision}", ends)
-    return [*_shuffled(plain + floats, seed), *_shuffled(integers, seed), *small, *_shuffled(mixed, seed)]
+            small += _small(base, start, ends)
+    return [*_shuffled(plain + floats, seed), *_shuffled(integers, seed), *small]
+
+
+def mixed_roots(facts: Facts, seed: int, max_drop: float) -> list[Candidate]:
+    """Return the candidates of mixed precision, which take longest to make.
+
+    Args:
+        facts: of this host and model.
+        seed: orders them.
+        max_drop: the drop that they may take on the calibration frames.
+    """
+    form = ({"quantize_int8_mixed": {"calibration": "mse", "max_drop": max_drop}}, "compact")
+    ends = "-no_softmax" if "drop_softmax" in facts.edits else ""
+    found = [
+        replace(base, name=f"{base.backend}-int8_mixed{ends}", form=form) for base, _ in _quantisable(facts)
+    ]
+    return _shuffled(found, seed)
+
+
+def _quantisable(facts: Facts) -> list[tuple[Candidate, str]]:
+    """Return what quantised forms begin with on each runtime, and the name of what is not quantised."""
+    kept, ending = _known(facts, "labels"), _known(facts, "drop_softmax")
+    return [
+        (Candidate("", backend, _options(backend, precision), kept, ending=ending), f"{backend}-{precision}")
+        for backend, precision in _best_floats(facts)
+    ]
 
 
 def _known(facts: Facts, *names: str) -> tuple[Any, ...]:

@@ -31,7 +31,11 @@ def tables(result: SearchResult) -> list[RenderableType]:
         mark = "*" if trial is choice.winner else "+" if trial.name in choice.front else ""
         if trial.is_measured:
             table.add_row(mark, trial.name, *cells(trial))
-    lines = [f"  {trial.name}: {trial.reason}" for trial in trials if trial is not choice.winner]
+    reasons: dict[str, list[str]] = {}
+    for trial in trials:
+        if trial is not choice.winner:
+            reasons.setdefault(trial.reason, []).append(trial.name)
+    lines = [f"  {', '.join(names)}: {reason}" for reason, names in reasons.items()]
     why = ["why the others lost:", *lines] if lines else []
     return [table, *(escape(line) for line in [*why, *closing_lines(result)])]
 
