@@ -142,7 +142,8 @@ def test_scaled_hard_swish_is_nearer_to_silu_than_plain() -> None:
     assert distance(HARD_SWISH_SCALE, 2.0) < 0.9 * distance(1.0, 2.0)
 
 
-def test_pruned_channels_are_told_by_their_biases() -> None:
+def test_pruned_channels_are_told_by_weights_and_biases() -> None:
+    """Equal biases do not matter while the weights' rows are whole; once inputs have left they do."""
     whole, part = GraphModule(network()), network()
     weights = {t.name: t for t in part.graph.initializer}
     keep = [0, 3, 4, 9]
@@ -152,7 +153,10 @@ def test_pruned_channels_are_told_by_their_biases() -> None:
     original, changed = (next(iter(module.layers.values())) for module in (whole, pruned))
     assert kept_rows(original, changed) == keep  # type: ignore[arg-type]
     with torch.no_grad():
-        original.bias[4] = original.bias[9]  # type: ignore[index]
+        for layer in (original, changed):
+            layer.bias[:] = 0.5  # type: ignore[index]
+    assert kept_rows(original, changed) == keep  # type: ignore[arg-type]
+    changed.weight = torch.nn.Parameter(changed.weight.detach()[:, :2])
     assert kept_rows(original, changed) is None  # type: ignore[arg-type]
 
 

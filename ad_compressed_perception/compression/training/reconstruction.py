@@ -57,8 +57,8 @@ def reconstruct(
     """Refit the student's layers in place, one by one; yield what it brought to each.
 
     Layers are matched by the name of their output. Where the student's has fewer channels, those that
-    stayed are told by their biases, which pruning does not change; a layer whose channels cannot be told
-    is left as it is.
+    stayed are told by their biases (and weights, where no inputs have left), which pruning does not change;
+    a layer whose channels cannot be told is left as it is.
 
     Args:
         teacher: the original, float.
@@ -101,13 +101,20 @@ def kept_rows(original: WeightLayer, changed: WeightLayer) -> list[int] | None:
     count = len(changed.weight)
     if count == len(original.weight):
         return list(range(count))
-    if original.bias is None or changed.bias is None:
-        return None
-    places: dict[float, list[int]] = {}
-    for place, value in enumerate(original.bias.tolist()):
-        places.setdefault(value, []).append(place)
-    found = [places.get(value, []) for value in changed.bias.tolist()]
-    return [places[0] for places in found] if all(len(places) == 1 for places in found) else None
+    alike = original.weight.shape[1:] == changed.weight.shape[1:]  # else inputs have left too
+    theirs, mine = _marks(original, alike), _marks(changed, alike)
+    places: dict[bytes, list[int]] = {}
+    for place, mark in enumerate(theirs):
+        places.setdefault(mark, []).append(place)
+    found = [places.get(mark, []) for mark in mine]
+    return [place[0] for place in found] if all(len(place) == 1 for place in found) else None
+
+
+def _marks(layer: WeightLayer, with_weights: bool) -> list[bytes]:
+    """Return what tells each output channel from the others: its bias, and its weights if asked for."""
+    parts = [layer.weight.flatten(1)] if with_weights else []
+    parts += [layer.bias[:, None]] if layer.bias is not None else []
+    return [row.numpy().tobytes() for row in torch.cat(parts, 1).detach()] if parts else []
 
 
 class _Runner:
