@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from rich.markup import escape
 from support_compression import write_pictures
 from support_labelled import write_masks
 from support_models import write_planner, write_segmenter
@@ -38,6 +39,7 @@ from ad_compressed_perception.compression.search.search import (
     accept_terms,
     search,
 )
+from ad_compressed_perception.compression.search.tables import as_dict, tables
 from ad_compressed_perception.compression.steps import choose_samples
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.errors import RecipeError
@@ -284,3 +286,37 @@ def test_a_labelled_search_gives_its_terms_to_the_gate(tmp_path: Path) -> None:
         "accuracy_metric": "iou_warm",
     }
     assert accept_terms(Request("frames", parse_budget("drop<=5%")), manifest) == {}
+
+
+def test_what_a_winner_learnt_goes_with_it_and_the_rest_is_removed(tmp_path: Path, pictures: Path) -> None:
+    manifest = load_manifest(write_segmenter(tmp_path / "model"))
+    builder = Builder(
+        manifest, read_model(manifest.variant_path("fp32")), read_host(), tmp_path / "graphs",
+        lambda recipe: choose_samples(recipe, str(pictures), None), tmp_path / "checkpoints",
+    )  # fmt: skip
+    winner = Candidate("winner", "onnxruntime", {}, training=({"distil": {"epochs": 2}},), lessons=32)
+    other = Candidate("other", "onnxruntime", {}, training=({"distil": {"epochs": 3}},), lessons=32)
+    for candidate in (winner, other):
+        folder = tmp_path / "checkpoints" / candidate.graph_key / "3_distil"
+        folder.mkdir(parents=True)
+        (folder / "state.json").write_text(candidate.name)
+    target = tmp_path / "work" / "checkpoints" / "auto-0123456789ab"
+    builder.move_checkpoints(winner, target)
+    builder.remove()
+    assert (target / "3_distil" / "state.json").read_text() == "winner"
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_candidates_that_lost_for_the_same_reason_are_named_together(found: SearchResult) -> None:
+    lines = [part for part in tables(found) if isinstance(part, str)]
+    said = [line for line in lines if ": " in line]
+    for trial in found.trials:
+        if trial is not found.choice.winner:
+            assert any(trial.name in line and line.endswith(escape(trial.reason)) for line in said), (
+                trial.name
+            )
+    assert found.choice.winner is not None
+    assert any(line.startswith(f"winner: {found.choice.winner.name}") for line in lines)
+    document = as_dict(found)
+    assert document["frames"] == {"calibration": 8, "search": 30, "verification": 45}
+    assert [one["state"] for one in document["candidates"]].count("winner") == 1
