@@ -180,6 +180,25 @@ def test_options_that_make_no_student_are_named(
         Student(options).apply(model, context)
 
 
+def test_an_earlier_student_goes_on_from_its_file(tmp_path: Path) -> None:
+    """The file's weights and not the seed's; one of another size is refused with both shapes."""
+    options = {"input_width": 64, "input_height": 64, "width": 0.25}
+    model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
+    first = Student({**options, "seed": 5}).apply(model, context)
+    onnx.save(first, tmp_path / "first.onnx")
+    model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "t")
+
+    again = Student({**options, "start": str(tmp_path / "first.onnx")}).apply(model, context)
+
+    assert all(np.array_equal(a, b) for a, b in zip(convolutions(again), convolutions(first), strict=True))
+    assert "needs_healing" not in context.notes
+    model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "u")
+    with pytest.raises(RecipeError, match=r"64, 64\] -> .*this student .*96, 96\]"):
+        Student(
+            {**options, "input_width": 96, "input_height": 96, "start": str(tmp_path / "first.onnx")}
+        ).apply(model, context)
+
+
 def test_a_detector_of_other_strides_is_told_what_to_do_instead(tmp_path: Path) -> None:
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
     options = {**context.output.options, "strides": [8, 16]}

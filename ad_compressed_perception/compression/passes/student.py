@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
@@ -34,6 +35,9 @@ class StudentOptions(PassOptions):
         2, description="segmentation: input pixels a side of one pixel of scores"
     )
     seed: int = Field(0, ge=0, description="of the fresh weights")
+    start: str | None = Field(
+        None, description="ONNX file of an earlier student of the same input and output, to go on from"
+    )
 
     @model_validator(mode="after")
     def _both_sides(self) -> StudentOptions:
@@ -55,8 +59,9 @@ class Student(Pass):
         for what the options say; the layout is NCHW.
 
         Raises:
-            RecipeError: a size that does not fit, a decoder without a student, or a
-                detector with other strides.
+            ModelFileError: the file to start from cannot be read.
+            RecipeError: a file of another input or output, a size that does not fit, a decoder without a
+                student, or a detector with other strides.
         """
         from ad_compressed_perception.compression.students.build import build_student
         from ad_compressed_perception.compression.students.spec import StudentSpec
@@ -67,7 +72,7 @@ class Student(Pass):
         spec = _input(context.input, options)
         if manifest.task == "detection":
             _require_same_strides(context.output)
-        student = build_student(
+        fresh = build_student(
             StudentSpec(
                 encoder=options.encoder,
                 task=manifest.task,
@@ -83,6 +88,7 @@ class Student(Pass):
                 seed=options.seed,
             )
         )
+        student = fresh if options.start is None else _earlier(options.start, fresh)
         context.input = spec
         context.output = _output(context.output)
         require_decodable(context, refresh_outputs(student))
@@ -91,8 +97,12 @@ class Student(Pass):
             width=options.width,
             input=f"{spec.width}x{spec.height}",
             parameters=sum(_elements(t.dims) for t in student.graph.initializer if t.data_type == _FLOAT),
-            needs_healing="a student knows nothing until a pass teaches it: put distil after it",
+            start=options.start or "fresh weights",
         )
+        if options.start is None:
+            context.notes["needs_healing"] = (
+                "a student knows nothing until a pass teaches it: put distil after it"
+            )
         return student
 
 
@@ -139,6 +149,28 @@ def _output(output: OutputSpec) -> OutputSpec:
         if options.get("collision_output"):
             options.update(collision_output=planning_head.COLLISION)
     return output.model_copy(update={"options": options})
+
+
+def _earlier(path: str, fresh: ModelProto) -> ModelProto:
+    """Return the model of a file that reads and gives what a fresh student does."""
+    from ad_compressed_perception.compression.onnx_file import read_model
+
+    model = read_model(Path(path).expanduser())
+    found, wanted = (_ends(one) for one in (model, fresh))
+    if found != wanted:
+        raise RecipeError(f"start: {path} has {found}, this student {wanted}")
+    return model
+
+
+def _ends(model: ModelProto) -> str:
+    """Return inputs and outputs with their types and sizes, as text."""
+    parts = []
+    for values in (model.graph.input, model.graph.output):
+        shapes = (
+            (value.name, [size.dim_value for size in value.type.tensor_type.shape.dim]) for value in values
+        )
+        parts.append(", ".join(f"{name} {shape}" for name, shape in shapes))
+    return " -> ".join(parts)
 
 
 def _require_same_strides(output: OutputSpec) -> None:
