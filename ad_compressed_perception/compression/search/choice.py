@@ -127,13 +127,19 @@ def said_drop(trial: Trial) -> str:
     """Return the drop with its interval and how many frames gave it."""
     drop = trial.drop
     assert drop is not None
-    return f"{drop.drop:.3f} ({drop.low:.3f} to {drop.high:.3f}, {drop.frames} frames)"
+    ends = f"{thousandths(drop.low)} to {thousandths(drop.high)}"
+    return f"{thousandths(drop.drop)} ({ends}, {drop.frames} frames)"
+
+
+def thousandths(value: float) -> str:
+    """Return a drop with three digits; what rounds to nothing has no sign."""
+    return f"{round(value, 3) + 0.0:.3f}"
 
 
 def said_figures(trial: Trial) -> str:
     """Return drop, speed and size in one line."""
     assert trial.drop is not None and trial.speed is not None
-    return f"drop {trial.drop.drop:.3f}, {trial.speed.ratio:.2f}x, size {trial.size:.2f}"
+    return f"drop {thousandths(trial.drop.drop)}, {trial.speed.ratio:.2f}x, size {trial.size:.2f}"
 
 
 def _why(
@@ -154,7 +160,7 @@ def _why(
     assert winner.drop is not None and trial.drop is not None
     gains = []
     if trial.drop.drop < winner.drop.drop:
-        gains.append(f"drop {trial.drop.drop:.3f}")
+        gains.append(f"drop {thousandths(trial.drop.drop)}")
     if trial.size < winner.size:
         gains.append(f"size {trial.size:.2f}")
     if trial.speed.p99_ms < winner.speed.p99_ms:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ad_compressed_perception.compression.search.choice import thousandths
 from ad_compressed_perception.compression.search.search import SearchResult
 from ad_compressed_perception.compression.search.trial import Trial
 
@@ -57,7 +58,7 @@ def cells(trial: Trial) -> list[str]:
     drop, speed = trial.drop, trial.speed
     assert drop is not None and speed is not None
     return [
-        f"{drop.drop:.3f} ({drop.low:.3f}-{drop.high:.3f})",
+        f"{thousandths(drop.drop)} ({thousandths(drop.low)} to {thousandths(drop.high)})",
         str(drop.frames),
         f"{speed.ratio:.2f}x",
         f"{speed.p99_ms:.2f}",
