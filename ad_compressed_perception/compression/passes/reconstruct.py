@@ -25,7 +25,7 @@ class ReconstructOptions(PassOptions):
     """Options of reconstruct."""
 
     frames: int = Field(48, ge=1, le=1000, description="calibration frames; all are in memory at once")
-    ridge: float = Field(1e-4, gt=0.0, le=1.0, description="how much weights stay what they were")
+    ridge: float = Field(1e-4, gt=0.0, le=1000.0, description="how much weights stay what they were")
     positions: int = Field(1024, ge=16, description="pixels of a layer's output looked at in each frame")
     seed: int = Field(0, ge=0, description="of the choice of those pixels")
     threads: int = Field(0, ge=0, description="processor threads; 0: torch's own choice")
