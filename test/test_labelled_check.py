@@ -13,8 +13,8 @@ import pytest
 from onnx import numpy_helper
 from support_bags import stamps_of
 from support_compression import small_recipe
-from support_labelled import steering_pictures, true_angle, write_csv, write_masks
-from support_models import write_planner, write_segmenter
+from support_labelled import SCENES, steering_pictures, true_angle, write_boxes, write_csv, write_masks
+from support_models import write_detector, write_planner, write_segmenter
 
 from ad_compressed_perception.compression.labelled_check import (
     LabelledChoice,
@@ -97,6 +97,16 @@ def test_a_named_class_may_be_judged_and_equals_cost_nothing(tmp_path: Path) -> 
     assert (found.judged.metric, found.judged.unit, found.judged.frames) == ("iou_warm", "points", 3)
     assert (found.judged.value, found.judged.low, found.judged.high) == (0.0, 0.0, 0.0)
     assert {"miou", "iou_cold", "iou_warm"} <= set(found.overall.drop)
+
+
+def test_a_detector_is_judged_by_the_labels_that_the_recipe_judges(tmp_path: Path) -> None:
+    manifest = load_manifest(write_detector(tmp_path / "model"))
+    choice = LabelledChoice(str(write_boxes(tmp_path / "coco", SCENES)))
+    everything = open_choice(manifest, small_recipe(tmp_path / "a"), choice)
+    cars = open_choice(manifest, small_recipe(tmp_path / "b", verify={"labels": ["car"]}), choice)
+    assert everything is not None and cars is not None
+    assert everything.data.class_names == ("car", "person", "sign")
+    assert cars.data.class_names == ("car",)
 
 
 def test_no_data_and_missing_data(tmp_path: Path) -> None:

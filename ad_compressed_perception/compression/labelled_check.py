@@ -126,17 +126,25 @@ def open_choice(
                 "--data, or take the term out"
             )
         return None
-    return open_labels(manifest, choice, accept.accuracy_metric)
+    return open_labels(manifest, choice, accept.accuracy_metric, recipe.recipe.verify.labels)
 
 
-def open_labels(manifest: Manifest, choice: LabelledChoice, metric: str | None) -> LabelledFrames:
+def open_labels(
+    manifest: Manifest, choice: LabelledChoice, metric: str | None, judged_labels: Sequence[str] | None = None
+) -> LabelledFrames:
     """Open labelled data to be judged by a figure; None for the task's own.
+
+    Args:
+        manifest: the model.
+        choice: which data.
+        metric: the figure.
+        judged_labels: detection without a label map: the labels that count; None for all.
 
     Raises:
         RecipeError: the task has no such figure.
         DataError: the data is missing, malformed or empty.
     """
-    data = open_labelled(choice.spec, manifest, choice.label_map, choice.tolerance_ms)
+    data = open_labelled(choice.spec, manifest, choice.label_map, choice.tolerance_ms, judged_labels)
     indices = choose_indices(len(data), choice.from_share, choice.to_share, choice.limit)
     judged = metric or MAIN_METRICS[manifest.task]
     known = create_accuracy(data).names

@@ -57,6 +57,7 @@ def as_dict(result: CompressionResult) -> dict[str, Any]:
             "agreement": agreement.as_dict(),
             "inference": latency.as_dict(),
             "verdict": {"status": result.verdict.status, "reasons": list(result.verdict.reasons)},
+            "words": result.report.gate.words,
             "host": variant.provenance["host"],
             "versions": variant.provenance["versions"],
             "report": str(result.report_folder / "report.json"),
@@ -175,9 +176,10 @@ def _interval(one: Interval, digits: int) -> str:
 
 
 def _closing_lines(result: CompressionResult) -> list[str]:
-    lines = [f"verdict: {result.verdict.status}"]
-    lines += [f"  - {reason}" for reason in result.verdict.reasons]
-    if result.verdict.status == "rejected":
+    lines = [f"verdict: {result.report.gate.words}"]
+    if result.verdict.status != "rejected":  # its words hold the reasons
+        lines += [f"  - {reason}" for reason in result.verdict.reasons]
+    else:
         lines.append("  kept, marked rejected: nothing loads it unless told to")
     kept = "replaced the earlier variant of that name" if result.replaced else "written"
     lines.append(f"report: {result.report_folder / 'report.md'}")

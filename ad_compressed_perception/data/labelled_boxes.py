@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,8 +86,16 @@ class BoxData(LabelledData):
         frames: str | None,
         model_labels: Sequence[str],
         label_map: LabelMap | None = None,
+        judged: Collection[str] | None = None,
     ) -> None:
         """Read the labels and check that the pictures exist.
+
+        Args:
+            labels_path: COCO file, or the folder that holds it.
+            frames: folder of the pictures; None for the one beside the labels.
+            model_labels: the model's label names.
+            label_map: joins categories to labels; None where they meet by name.
+            judged: of the labels that meet by name, those that count; None for all.
 
         Raises:
             DataError: no or malformed labels, no picture for an entry, or no category that is one of
@@ -106,7 +114,7 @@ class BoxData(LabelledData):
                 f"{path} names {len(self._paths)} images, {len(absent)} of them missing: {absent[0]}"
             )
         if label_map is None:
-            self.classes, of_category = self._match_by_name(coco, model_labels)
+            self.classes, of_category = self._match_by_name(coco, model_labels, judged)
         else:
             self.classes, of_category = self._match_by_map(coco, model_labels, label_map)
         if not of_category:
@@ -118,10 +126,14 @@ class BoxData(LabelledData):
         self._truths = self._gather(path, coco, of_category)
 
     def _match_by_name(
-        self, coco: CocoFile, model_labels: Sequence[str]
+        self, coco: CocoFile, model_labels: Sequence[str], judged: Collection[str] | None
     ) -> tuple[ClassTable, dict[int, int]]:
         """Return the classes that both sides know, and the class of each such category id."""
-        known = {normalised(label): index for index, label in enumerate(model_labels)}
+        known = {
+            normalised(label): index
+            for index, label in enumerate(model_labels)
+            if judged is None or label in judged
+        }
         # Several categories may carry one name; the class takes the model's spelling.
         matched = {
             one.id: known[normalised(one.name)] for one in coco.categories if normalised(one.name) in known

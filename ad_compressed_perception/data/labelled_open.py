@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ad_compressed_perception.data.label_map import load_label_map
 from ad_compressed_perception.data.labelled import LabelledData, split_data_spec
 from ad_compressed_perception.data.labelled_boxes import BoxData
@@ -18,6 +20,7 @@ def open_labelled(
     manifest: Manifest,
     label_map: str | None = None,
     tolerance_ms: float = DEFAULT_TOLERANCE_MS,
+    judged: Collection[str] | None = None,
 ) -> LabelledData:
     """Open labelled frames for a model.
 
@@ -26,6 +29,7 @@ def open_labelled(
         manifest: the model.
         label_map: file or shipped name of the map from the data's names to the model's labels.
         tolerance_ms: planning: farthest label taken for a frame.
+        judged: detection without a label map: the model's labels that count; None for all.
 
     Raises:
         DataError: the data or the label map is missing, malformed or not for this model.
@@ -38,4 +42,4 @@ def open_labelled(
     classes = load_label_map(label_map) if label_map is not None else None
     if manifest.task == "segmentation":
         return MaskData(labels, frames, manifest.labels, classes)
-    return BoxData(labels, frames, manifest.labels, classes)
+    return BoxData(labels, frames, manifest.labels, classes, judged)

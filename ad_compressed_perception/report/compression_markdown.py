@@ -36,10 +36,8 @@ def render_compression(report: CompressionReport) -> str:
 
 def _head(report: CompressionReport) -> Iterator[str]:
     yield f"# {report.model}: {report.variant.name} against {report.baseline.name}"
-    yield f"**{report.gate.words.partition('(')[0]}**" + (
-        " (need more frames)" if report.gate.verdict.status == "inconclusive" else ""
-    )
-    if report.gate.verdict.reasons:
+    yield f"**{report.gate.words}**"
+    if report.gate.verdict.status != "rejected" and report.gate.verdict.reasons:
         yield "\n".join(f"- {reason}" for reason in report.gate.verdict.reasons)
     terms = ", ".join(
         f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
