@@ -65,7 +65,10 @@ def explore(rounds: Rounds, facts: Facts, plan: Plan, left_out: dict[str, str]) 
         rounds.screen(candidates, share)
         cull(rounds.trials, plan.budget, plan.baseline)
 
-    attempt(roots(facts, plan.budget.size is not None, plan.seed), _ROOTS * first)
+    begun = roots(facts, plan.budget.size is not None, plan.seed)
+    # Float forms share their files and decide what is worth shrinking: all of them first.
+    attempt([candidate for candidate in begun if not candidate.form], _CHILDREN * first)
+    attempt([candidate for candidate in begun if candidate.form], _ROOTS * first)
     tried: list[Trial] = []
     _shrink(rounds, facts, plan, tried, lambda some: attempt(some, _CHILDREN * first))
     # Found by measuring every layer, which takes long: what is quickly made comes first.

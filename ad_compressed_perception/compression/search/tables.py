@@ -84,6 +84,14 @@ def closing_lines(result: SearchResult) -> list[str]:
     else:
         lines.append(f"winner: {choice.winner.name}, {choice.winner.reason}")
         lines.append(f"its recipe: {result.recipe}")
+        others = [name for name in choice.front if name not in (choice.winner.name, result.manifest.baseline)]
+        if others and result.compressed is not None and result.compressed.verdict.status != "accepted":
+            lines.append(
+                f"not accepted on the frames that chose nothing; others on the front: {', '.join(others)}"
+            )
+            lines.append(
+                f"  each is made by: adcp compress ... --recipe {result.folder / 'recipes'}/NAME.yaml"
+            )
     lines.append(f"figures, plot and all recipes: {result.folder} ({result.seconds:.0f} s)")
     return lines
 
