@@ -18,7 +18,7 @@ from ad_compressed_perception.compression.expanded_files import materialise
 from ad_compressed_perception.compression.passes.quantize_int8_mixed import METADATA_KEY
 from ad_compressed_perception.compression.sizes import measure_sizes
 from ad_compressed_perception.manifest import Manifest, Verdict
-from ad_compressed_perception.model_costs import LayerCost, ModelCosts, model_costs
+from ad_compressed_perception.model_costs import TFLITE_SUFFIX, LayerCost, ModelCosts, model_costs
 
 DEFAULT_BACKEND = "onnxruntime"
 _UNSAID = "the file does not say why"
@@ -131,6 +131,11 @@ class Inspection:
         return [{**asdict(layer.record), "macs": layer.macs} for layer in self.layers]
 
 
+def usual_backend(path: Path) -> str:
+    """Return the backend that runs a file of which no manifest speaks."""
+    return "litert" if path.suffix == TFLITE_SUFFIX else DEFAULT_BACKEND
+
+
 def inspect_file(
     path: Path,
     *,
@@ -141,7 +146,7 @@ def inspect_file(
     verdict: Verdict | None = None,
     measure_memory: bool = False,
 ) -> Inspection:
-    """Inspect an ONNX file.
+    """Inspect an ONNX or .tflite file.
 
     Args:
         path: the file.
@@ -179,7 +184,9 @@ def _memory(sizes: Mapping[str, Any], measured_here: bool) -> Memory | None:
 
 def _float_layers(path: Path, layers: tuple[InspectedLayer, ...]) -> tuple[FloatLayer, ...]:
     """Return what the file says stays in float, else what the runtime computes in float beside integers."""
-    metadata = {entry.key: entry.value for entry in read_onnx(materialise(path)).metadata_props}
+    metadata = {}
+    if path.suffix != TFLITE_SUFFIX:
+        metadata = {entry.key: entry.value for entry in read_onnx(materialise(path)).metadata_props}
     try:
         told = json.loads(metadata.get(METADATA_KEY, "{}"))
         names, reasons = told.get("layers", []), told.get("why", [])

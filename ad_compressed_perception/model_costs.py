@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 Shape = tuple[int | None, ...]
+TFLITE_SUFFIX = ".tflite"
 
 # Operator: index of its data input and of its weight input.
 _CONVOLUTIONS = {"Conv": (0, 1), "FusedConv": (0, 1), "ConvInteger": (0, 1), "QLinearConv": (0, 3)}
@@ -79,12 +80,12 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class ModelCosts:
-    """An ONNX file in figures.
+    """A model file in figures.
 
     Attributes:
         file: the file.
         size_bytes: of the file as stored, packed or not; weights kept in files beside it are not counted.
-        opset: version of the default operator set.
+        opset: version of the default operator set; 0 for a format without one.
         ir_version: of the file format.
         nodes: operators in the file.
         operators: how many of each.
@@ -114,7 +115,7 @@ class ModelCosts:
 
 
 def model_costs(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> ModelCosts:
-    """Count an ONNX file.
+    """Count an ONNX or .tflite file.
 
     Args:
         path: the file.
@@ -122,8 +123,12 @@ def model_costs(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None =
             here counts as a batch of one.
 
     Raises:
-        BackendError: the file is missing or is not ONNX.
+        BackendError: the file is missing or is not ONNX; a .tflite file cannot be read, see tflite_costs.
     """
+    if path.suffix == TFLITE_SUFFIX:
+        from ad_compressed_perception.tflite_costs import tflite_costs  # it builds on this module
+
+        return tflite_costs(path)
     model = read_onnx(materialise(path))
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]

@@ -52,6 +52,19 @@ def test_yolox_places_a_box_by_cell_and_stride() -> None:
     assert len(decoder.candidates({"o": raw}, 0.5)[0]) == 1
 
 
+def test_yolox_takes_its_output_either_way_round() -> None:
+    """Converters to channels-last formats turn (1, N, 5 + classes) into (1, 5 + classes, N)."""
+    raw = np.zeros((1, 20, 7), np.float32)
+    raw[0, 11] = [0.25, 0.5, math.log(2.0), math.log(0.5), 0.8, 0.1, 0.5]
+    found = []
+    for values in (raw, raw.transpose(0, 2, 1)):
+        decoder = YoloxDecoder(manifest_of("detection", "yolox", ["a", "b"], strides=[8, 16]))
+        decoder.check((TensorSpec("o", values.shape, "float32"),))
+        found.append(decoder.candidates({"o": values}, 0.3))
+    for straight, turned in zip(*found, strict=True):
+        np.testing.assert_array_equal(straight, turned)
+
+
 def test_yolox_leaves_out_what_is_not_a_number() -> None:
     decoder = YoloxDecoder(manifest_of("detection", "yolox", ["a"], strides=[32]))
     raw = np.array([[[np.nan, 0, 0, 0, 1, 1]]], np.float32)

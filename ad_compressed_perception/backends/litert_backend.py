@@ -36,9 +36,10 @@ from ad_compressed_perception.errors import BackendError
 SUFFIX = ".tflite"
 _IDENTIFIER = b"TFL3"
 _PIXEL_SCALE_WITHIN = 1e-2
-_COMPUTE = frozenset(
+COMPUTE_OPERATORS = frozenset(
     {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "FULLY_CONNECTED", "BATCH_MATMUL"}
 )
+"""Operators that multiply by weights: the bulk of the work."""
 _PRECISIONS = {"float32": "fp32", "float16": "fp16", "int8": "int8", "uint8": "int8", "int16": "int16"}
 _INTEGERS = frozenset({"int8", "uint8", "int16"})
 
@@ -86,24 +87,11 @@ class _Port:
 class LiteRtSession(Session):
     """A model in LiteRT's interpreter."""
 
-    def __init__(self, interpreter_module: Any, model: Path, options: LiteRtOptions) -> None:
+    def __init__(self, model: Path, options: LiteRtOptions) -> None:
         """Load and warm up; raise BackendError where the file will not do."""
         self._model = model
-        _check_file(model)
-        resolvers = interpreter_module.OpResolverType
         start = perf_counter()
-        try:
-            self._interpreter = interpreter_module.Interpreter(
-                model_path=str(model),
-                num_threads=options.threads,
-                experimental_op_resolver_type=(
-                    resolvers.AUTO if options.xnnpack else resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-                ),
-            )
-            self._interpreter.allocate_tensors()
-        # The interpreter raises ValueError and RuntimeError, and others from its bindings.
-        except Exception as error:
-            raise BackendError(f"litert cannot load {model}: {one_line(error)}") from error
+        self._interpreter = open_interpreter(model, options.threads, options.xnnpack)
         load_ms = (perf_counter() - start) * 1e3
         self._inputs = [_Port(details, is_input=True) for details in self._interpreter.get_input_details()]
         self._outputs = [_Port(details, is_input=False) for details in self._interpreter.get_output_details()]
@@ -171,7 +159,7 @@ class LiteRtBackend(Backend):
                 .tflite file, is damaged, or has operators LiteRT lacks.
         """
         parsed = self.parse_options(options)
-        return LiteRtSession(_import_runtime(), Path(model), parsed)
+        return LiteRtSession(Path(model), parsed)
 
 
 def _import_runtime() -> Any:
@@ -179,6 +167,31 @@ def _import_runtime() -> Any:
         from ai_edge_litert import interpreter
     except ImportError as error:
         raise BackendError(f"backend 'litert' needs the extra [litert]: {one_line(error)}") from error
+    return interpreter
+
+
+def open_interpreter(model: Path, threads: int, xnnpack: bool) -> Any:
+    """Return LiteRT's interpreter of a file, its tensors allocated; see LiteRtOptions.
+
+    Raises:
+        BackendError: LiteRT is missing; the file is missing, not a .tflite file, damaged, or has
+            operators LiteRT lacks.
+    """
+    runtime = _import_runtime()
+    _check_file(model)
+    resolvers = runtime.OpResolverType
+    try:
+        interpreter = runtime.Interpreter(
+            model_path=str(model),
+            num_threads=threads,
+            experimental_op_resolver_type=(
+                resolvers.AUTO if xnnpack else resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            ),
+        )
+        interpreter.allocate_tensors()
+    # The interpreter raises ValueError and RuntimeError, and others from its bindings.
+    except Exception as error:
+        raise BackendError(f"litert cannot load {model}: {one_line(error)}") from error
     return interpreter
 
 
@@ -214,7 +227,7 @@ def _layer_records(interpreter: Any) -> list[LayerRecord]:
             continue
         read = {types[index] for index in (*inputs[:1], *outputs)}
         precision = types[outputs[0]]
-        compute = kind in _COMPUTE
+        compute = kind in COMPUTE_OPERATORS
         records.append(
             LayerRecord(
                 name=names[outputs[0]],

@@ -23,7 +23,8 @@ SCHEMA = "adcp-inspect/1"
 
 def inspect(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL_DIR|FILE", help="Folder with model.yaml, or an ONNX file.")
+        Path,
+        typer.Argument(metavar="MODEL_DIR|FILE", help="Folder with model.yaml, or an ONNX or .tflite file."),
     ],
     variant: Annotated[
         str | None, typer.Option(metavar="VARIANT", help="Only this variant; all of them by default.")
@@ -83,12 +84,12 @@ def _inspect_all(
     """Return the model's name, whose layers to list, the inspections and what could not be inspected."""
     from ad_compressed_perception.cli.models import open_model
     from ad_compressed_perception.cli.output import find_all
-    from ad_compressed_perception.inspection import DEFAULT_BACKEND, inspect_file, inspect_variant
+    from ad_compressed_perception.inspection import inspect_file, inspect_variant, usual_backend
 
     if _is_file(model):
         if variant is not None:
             raise typer.BadParameter("--variant needs a model folder, not a file")
-        found = inspect_file(model, backend=backend or DEFAULT_BACKEND, measure_memory=True)
+        found = inspect_file(model, backend=backend or usual_backend(model), measure_memory=True)
         return model.name, model.name, {model.name: found}, {}
     manifest = open_model(model, work, variant)
     shown = variant or manifest.baseline
@@ -114,11 +115,11 @@ def _is_file(model: Path) -> bool:
 
 def _profile(model: Path, shown: str, backend: str | None, work: Path | None, runs: int) -> Profile:
     from ad_compressed_perception.cli.models import open_model
-    from ad_compressed_perception.inspection import DEFAULT_BACKEND
+    from ad_compressed_perception.inspection import usual_backend
     from ad_compressed_perception.profiling import profile_file, profile_variant
 
     if _is_file(model):
-        return profile_file(model, backend=backend or DEFAULT_BACKEND, runs=runs)
+        return profile_file(model, backend=backend or usual_backend(model), runs=runs)
     return profile_variant(open_model(model, work, shown), shown, backend=backend, runs=runs)
 
 
@@ -153,7 +154,7 @@ def _print_summary(
             _megabytes(found),
             f"{costs.macs / 1e6:,.1f}{unknown}",
             f"{costs.parameters:,}",
-            str(costs.opset),
+            str(costs.opset or "-"),
             found.verdict.status if found.verdict else "-",
         )
     console.print(table)
