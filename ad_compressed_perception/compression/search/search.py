@@ -205,7 +205,7 @@ def _judge(
 ) -> Judge:
     if compared is None:
         return AgreementJudge(manifest, frames, verify)
-    return LabelledJudge(manifest, open_labels(manifest, compared, request.metric))
+    return LabelledJudge(manifest, open_labels(manifest, compared, request.metric, verify.labels))
 
 
 def accept_terms(request: Request, manifest: Manifest) -> dict[str, Any]:
