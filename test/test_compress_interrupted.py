@@ -20,7 +20,7 @@ from support_models import write_segmenter
 
 from ad_compressed_perception.manifest import file_sha256
 
-TRAINING = {"epochs": 16, "batch": 4, "threads": 1, "patience": 16, "learning_rate": 1e-4}
+TRAINING = {"epochs": 40, "batch": 1, "threads": 1, "patience": 40, "learning_rate": 1e-4}
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ def test_ctrl_c_and_kill_lose_nothing_that_was_finished(tmp_path: Path) -> None:
     assert words.strip().splitlines()[-1].startswith("error: interrupted; what was finished is kept")
     assert "Traceback" not in words
     done = epochs_done(work)
-    assert 0 < done < 16
+    assert 0 < done < 40
     assert not hidden(work) and not list(work.rglob("*.onnx"))
 
     code, _ = stopped(line, work, signal.SIGKILL)
