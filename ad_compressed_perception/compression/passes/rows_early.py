@@ -112,8 +112,13 @@ class RowsEarly(Pass):
                 added.append(helper.make_node("Reshape", [last, shape], [row], name=row))
                 rows.append(row)
             name = end.concat.name if end.concat is not None else end.transpose.name
-            kind, more = ("Concat", {"axis": 1}) if len(rows) > 1 else ("Identity", {})
-            added.append(helper.make_node(kind, rows, list(end.transpose.output), name=name, **more))
+            outputs = list(end.transpose.output)
+            joined = (
+                helper.make_node("Concat", rows, outputs, name=name, axis=1)
+                if len(rows) > 1
+                else helper.make_node("Identity", rows, outputs, name=name)
+            )
+            added.append(joined)
             graph.insert_before(end.transpose, added)
             model.graph.node.remove(end.transpose)
         remove_dead(model)
