@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Unstructured pruning in steps: the zeros asked for, held while the rest learns, and an end where it hurts."""
+"""Unstructured pruning in steps: the zeros asked for, held while the rest learns, and an end in time."""
 
 from __future__ import annotations
 
