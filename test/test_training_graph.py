@@ -26,6 +26,10 @@ NODE = helper.make_node
 X = [1, 4, 8, 6]
 
 
+# Operators that came later than opset 14.
+OPSETS = {"Gelu": 20, "LayerNormalization": 17, "Mish": 18}
+
+
 def single(kind: str, inputs: dict[str, Any] | None = None, **attributes: Any) -> onnx.ModelProto:
     """Return a graph of one operator on x, (1, 4, 8, 6), with constants as its further inputs."""
     constants = inputs or {}
@@ -40,7 +44,8 @@ def single(kind: str, inputs: dict[str, Any] | None = None, **attributes: Any) -
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapeless.items()],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )  # fmt: skip
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    opset = helper.make_opsetid("", OPSETS.get(kind, 14))
+    return helper.make_model(graph, opset_imports=[opset], ir_version=9)
 
 
 def ints(*values: int) -> np.ndarray:
@@ -49,6 +54,7 @@ def ints(*values: int) -> np.ndarray:
 
 F32 = np.float32
 CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("Abs", {}, {}),
     ("Add", {"c": noise((4, 1, 1))}, {}),
     ("Sub", {"c": noise((4, 1, 1))}, {}),
     ("Mul", {"c": noise((4, 1, 1))}, {}),
@@ -68,25 +74,39 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("Conv", {"w": noise((6, 4, 3, 3))}, {"dilations": [2, 2], "auto_pad": "VALID"}),
     ("ConvTranspose", {"w": noise((4, 3, 2, 2)), "b": noise((3,))}, {"strides": [2, 2]}),
     ("ConvTranspose", {"w": noise((4, 3, 4, 4))}, {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
+    ("DepthToSpace", {}, {"blocksize": 2}),
+    ("DepthToSpace", {}, {"blocksize": 2, "mode": "CRD"}),
     ("Elu", {}, {"alpha": 0.7}),
+    ("Erf", {}, {}),
     ("Exp", {}, {}),
     ("Flatten", {}, {"axis": 1}),
     ("Flatten", {}, {"axis": 3}),
     ("Gather", {"i": np.array(2, np.int64)}, {"axis": 1}),
     ("Gather", {"i": ints(3, 0)}, {"axis": 1}),
+    ("Gelu", {}, {}),
+    ("Gelu", {}, {"approximate": "tanh"}),
     ("GlobalAveragePool", {}, {}),
     ("GlobalMaxPool", {}, {}),
     ("HardSigmoid", {}, {"alpha": 0.3}),
     ("HardSwish", {}, {}),
     ("Identity", {}, {}),
+    ("InstanceNormalization", {"s": noise((4,)), "b": noise((4,), 1)}, {}),
+    ("LayerNormalization", {"s": noise((6,)), "b": noise((6,), 1)}, {}),
     ("LeakyRelu", {}, {"alpha": 0.1}),
+    ("Log", {}, {}),
     ("MatMul", {"w": noise((6, 5))}, {}),
+    ("Max", {"c": noise((4, 1, 1)), "d": noise((1,), 1)}, {}),
     ("MaxPool", {}, {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [2, 2]}),
     ("MaxPool", {}, {"kernel_shape": [2, 2], "pads": [0, 0, 1, 1], "strides": [2, 2]}),
+    ("Min", {"c": noise((4, 1, 1))}, {}),
+    ("Mish", {}, {}),
+    ("Neg", {}, {}),
     ("PRelu", {"s": np.abs(noise((4, 1, 1)))}, {}),
     ("Pad", {"p": ints(0, 0, 1, 2, 0, 0, 0, 1), "v": np.array(0.5, F32)}, {}),
     ("Pad", {"p": ints(0, 0, 1, 2, 0, 0, 3, 1)}, {"mode": "reflect"}),
     ("Pad", {"p": ints(0, 0, 1, 2, 0, 0, 3, 1)}, {"mode": "edge"}),
+    ("Pow", {"p": np.array(2.0, F32)}, {}),
+    ("Reciprocal", {}, {}),
     ("ReduceMax", {}, {"axes": [2, 3]}),
     ("ReduceMean", {}, {"axes": [2, 3], "keepdims": 0}),
     ("ReduceSum", {"a": ints(1)}, {}),
@@ -97,10 +117,17 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("Resize", {"absent1": 0, "absent2": 0, "s": ints(1, 4, 12, 9)}, {"mode": "linear"}),
     ("Resize", {"absent1": 0, "absent2": 0, "s": ints(1, 4, 15, 11)},
      {"mode": "linear", "coordinate_transformation_mode": "align_corners"}),
+    *(("Resize", {"absent1": 0, "s": np.array([1, 1, scale, 1.5], F32)},
+       {"mode": mode, "coordinate_transformation_mode": where, "nearest_mode": nearest})
+      for scale in (2.3, 0.6) for mode in ("linear", "nearest")
+      for where in ("half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners")
+      for nearest in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+      if mode == "nearest" or nearest == "floor"),
     ("Sigmoid", {}, {}),
     ("Slice", {"a": ints(1, 0), "b": ints(100, -2), "c": ints(2, 3), "d": ints(2, 1)}, {}),
     ("Softmax", {}, {"axis": 1}),
     ("Softplus", {}, {}),
+    ("SpaceToDepth", {}, {"blocksize": 2}),
     ("Split", {"s": ints(3, 1)}, {"axis": 1}),
     ("Split", {}, {"axis": 2}),
     ("Sqrt", {}, {}),
@@ -117,7 +144,7 @@ def test_an_operator_gives_the_runtimes_numbers(
 ) -> None:
     model = single(kind, constants, **attributes)
     x = np.random.default_rng(3).normal(0, 1, X).astype(np.float32)
-    x = np.abs(x) if kind == "Sqrt" else x
+    x = np.abs(x) + 0.1 if kind in ("Log", "Reciprocal", "Sqrt") else x
 
     module = GraphModule(model).eval()
     with torch.no_grad():
@@ -215,7 +242,7 @@ def test_a_graph_with_the_batch_in_a_shape_runs_one_by_one() -> None:
 
 def test_an_unknown_operator_is_named() -> None:
     model = make_graph([NODE("Sin", ["x"], ["y"], "wave")], {}, {"x": X}, {"y": X})
-    with pytest.raises(ModelFileError, match=r"cannot run operator Sin of node 'wave'; it knows Add"):
+    with pytest.raises(ModelFileError, match=r"cannot run operator Sin of node 'wave'; it knows Abs"):
         GraphModule(model)
 
 

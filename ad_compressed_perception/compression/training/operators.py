@@ -10,11 +10,18 @@ specification, opset 13 and later.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ad_compressed_perception.compression.training.resampling import (
+    depth_to_space,
+    resize,
+    space_to_depth,
+)
 
 Attributes = dict[str, Any]
 Operator = Callable[..., Any]
@@ -149,25 +156,27 @@ def _pad(a: Attributes, x: Tensor, pads: Tensor, value: Tensor | None = None, ax
     return F.pad(x, flat[: 2 * (rank - 2)], mode=mode)
 
 
-def _resize(
-    a: Attributes, x: Tensor, roi: Any = None, scales: Tensor | None = None, sizes: Tensor | None = None
-) -> Tensor:
-    if sizes is not None and sizes.numel():
-        target = _ints(sizes)[2:]
-    elif scales is not None and scales.numel():
-        target = [int(n * s) for n, s in zip(x.shape[2:], scales.reshape(-1).tolist()[2:], strict=True)]
-    else:
-        raise ValueError("Resize without scales and sizes")
-    mode, where = a.get("mode", "nearest"), a.get("coordinate_transformation_mode", "half_pixel")
-    if mode == "nearest":
-        whole = all(t % n == 0 for t, n in zip(target, x.shape[2:], strict=True))
-        if whole or (where == "asymmetric" and a.get("nearest_mode") == "floor"):
-            return F.interpolate(x, size=target, mode="nearest")
-    elif mode == "linear" and where in ("half_pixel", "pytorch_half_pixel"):
-        return F.interpolate(x, size=target, mode="bilinear", align_corners=False)
-    elif mode == "linear" and where == "align_corners":
-        return F.interpolate(x, size=target, mode="bilinear", align_corners=True)
-    raise ValueError(f"Resize {mode} {where} {a.get('nearest_mode', '')}")
+def _every(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
+    """Return an operator of any number of inputs from one of two."""
+
+    def run(a: Attributes, *inputs: Tensor) -> Tensor:
+        return reduce(function, inputs)
+
+    return run
+
+
+def _instance_normalisation(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    return F.instance_norm(x, weight=scale, bias=bias, eps=a.get("epsilon", 1e-5))
+
+
+def _layer_normalisation(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:
+    shape = x.shape[a.get("axis", -1) % x.dim() :]
+    bias = None if bias is None else bias.reshape(shape)
+    return F.layer_norm(x, shape, scale.reshape(shape), bias, a.get("epsilon", 1e-5))
+
+
+def _gelu(a: Attributes, x: Tensor) -> Tensor:
+    return F.gelu(x, approximate=a.get("approximate", "none"))
 
 
 def _reduce(function: Callable[..., Tensor]) -> Operator:
@@ -217,39 +226,53 @@ def _flatten(a: Attributes, x: Tensor) -> Tensor:
 
 
 OPERATORS: dict[str, Operator] = {
+    "Abs": lambda a, x: torch.abs(x),
     "Add": lambda a, x, y: x + y,
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_normalization,
     "Clip": _clip,
     "Concat": lambda a, *x: torch.cat(x, a["axis"]),
     "ConvTranspose": _conv_transpose,
+    "DepthToSpace": depth_to_space,
     "Div": lambda a, x, y: x / y,
     "Elu": lambda a, x: F.elu(x, a.get("alpha", 1.0)),
+    "Erf": lambda a, x: torch.erf(x),
     "Exp": lambda a, x: torch.exp(x),
     "Flatten": _flatten,
     "Gather": _gather,
+    "Gelu": _gelu,
     "Gemm": _gemm,
     "GlobalAveragePool": lambda a, x: x.mean((2, 3), keepdim=True),
     "GlobalMaxPool": lambda a, x: x.amax((2, 3), keepdim=True),
     "HardSigmoid": lambda a, x: torch.clamp(x * a.get("alpha", 0.2) + a.get("beta", 0.5), 0.0, 1.0),
     "HardSwish": lambda a, x: F.hardswish(x),
     "Identity": lambda a, x: x,
+    "InstanceNormalization": _instance_normalisation,
+    "LayerNormalization": _layer_normalisation,
     "LeakyRelu": lambda a, x: F.leaky_relu(x, a.get("alpha", 0.01)),
+    "Log": lambda a, x: torch.log(x),
     "MatMul": lambda a, x, y: x @ y,
+    "Max": _every(torch.maximum),
     "MaxPool": _max_pool,
+    "Min": _every(torch.minimum),
+    "Mish": lambda a, x: F.mish(x),
     "Mul": lambda a, x, y: x * y,
+    "Neg": lambda a, x: -x,
     "PRelu": lambda a, x, slope: torch.where(x >= 0, x, x * slope),
     "Pad": _pad,
+    "Pow": lambda a, x, y: torch.pow(x, y),
+    "Reciprocal": lambda a, x: torch.reciprocal(x),
     "ReduceMax": _reduce(torch.amax),
     "ReduceMean": _reduce(torch.mean),
     "ReduceSum": _reduce(torch.sum),
     "Relu": lambda a, x: F.relu(x),
     "Reshape": _reshape,
-    "Resize": _resize,
+    "Resize": resize,
     "Sigmoid": lambda a, x: torch.sigmoid(x),
     "Slice": _slice,
     "Softmax": lambda a, x: torch.softmax(x, a.get("axis", -1)),
     "Softplus": lambda a, x: F.softplus(x),
+    "SpaceToDepth": space_to_depth,
     "Split": _split,
     "Sqrt": lambda a, x: torch.sqrt(x),
     "Squeeze": _squeeze,
