@@ -161,7 +161,7 @@ def _why(
     gains = []
     if trial.drop.drop < winner.drop.drop:
         gains.append(f"drop {thousandths(trial.drop.drop)}")
-    if trial.size < winner.size:
+    if trial.size < 0.98 * winner.size:
         gains.append(f"size {trial.size:.2f}")
     if trial.speed.p99_ms < winner.speed.p99_ms:
         gains.append(f"p99 {trial.speed.p99_ms:.2f} ms")
