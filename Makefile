@@ -23,7 +23,7 @@ help: ## Show what can be made
 setup: ## Make the virtual environment and build the package (a no-op when nothing changed)
 	@$(PYTHON) -S dev/setup_env.py --venv "$(VENV)" --workspace "$(WORKSPACE)"
 
-setup-train: setup ## Add torch for the passes that train (PIP_ARGS= for another index, such as one of CPU builds)
+setup-train: setup ## Add torch for the passes that train, and LiteRT (PIP_ARGS= for another index, such as one of CPU builds)
 	@$(BIN)/python -m pip install -qq -c dev/constraints.txt -r dev/requirements-train.txt $(PIP_ARGS)
 
 demo: setup ## Replay a drive through baseline and compressed models: BAG=, MODELS=, OUT= override the defaults
