@@ -42,6 +42,7 @@ os.environ["ROS_DOMAIN_ID"] = str(_claim_domain())
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 if os.environ.get("ROS_DISTRO") == "humble":  # knows only the older variable
     os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
+os.environ["COLUMNS"] = "120"  # tables have one width, whatever the terminal's
 
 
 def find_shared() -> Path | None:

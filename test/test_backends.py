@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -267,3 +269,31 @@ def test_long_runtime_messages_become_one_short_line() -> None:
     assert line.startswith("No conversion rule")
     assert len(line) == MAX_CHARACTERS
     assert "\n" not in line
+
+
+_SWAP_THEN_INTERRUPT = """
+import os, signal, sys
+from pathlib import Path
+from ad_compressed_perception.backends import create_backend
+
+backend, path = create_backend("openvino"), Path(sys.argv[1])
+first = backend.load(path, {})
+for _ in range(3):  # a node's hot swap: the next one loads before the last one goes
+    second = backend.load(path, {})
+    first.close()
+    first = second
+first.close()
+del first, second
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@NEEDS_OPENVINO
+def test_ctrl_c_after_swapped_sessions_is_an_interrupt_and_no_crash(files: dict[str, Path]) -> None:
+    """Every openvino.Core sets a signal stack; of overlapping ones the last leaves one that is unmapped."""
+    script = [sys.executable, "-c", _SWAP_THEN_INTERRUPT, str(files["fp32"])]
+    result = subprocess.run(script, capture_output=True, text=True, timeout=120, check=False)
+    assert (result.returncode, result.stdout.strip()) == (0, "interrupted"), result.stderr

@@ -10,7 +10,7 @@ silently changed its number format compares nothing, so this backend always give
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -85,7 +85,7 @@ class OpenVinoSession(Session):
     def __init__(self, runtime: Any, model: Path, options: OpenVinoOptions) -> None:
         """Compile and warm up; raise BackendError where the file, device or precision will not do."""
         self._model = model
-        core = runtime.Core()
+        core = _core()
         device = _device(core, options)
         self._compile = partial(core.compile_model, str(model), device)
         self._properties = _properties(options, device)
@@ -187,7 +187,7 @@ class OpenVinoBackend(Backend):
         """Say whether OpenVINO is installed and which devices it finds."""
         try:
             runtime = _import_runtime()
-            devices = tuple(runtime.Core().available_devices)
+            devices = tuple(_core().available_devices)
         except BackendError as error:
             return BackendStatus(cls.name, available=False, detail=str(error))
         except RuntimeError as error:
@@ -215,6 +215,17 @@ def _import_runtime() -> Any:
     except ImportError as error:
         raise BackendError(f"backend 'openvino' needs the extra [openvino]: {one_line(error)}") from error
     return openvino
+
+
+@cache
+def _core() -> Any:
+    """Return the process's one Core, which is never released.
+
+    The CPU plug-in of every Core sets a signal stack for the thread that loads it and puts the one before
+    back when it goes. Where two overlap, as in a hot swap, the first one's stack is unmapped and then put
+    back by the second, and the next signal with a Python handler (Ctrl-C) is a segmentation fault.
+    """
+    return _import_runtime().Core()
 
 
 def _version(runtime: Any) -> str:
