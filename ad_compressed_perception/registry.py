@@ -29,6 +29,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "cast_float16": "ad_compressed_perception.compression.passes.cast_float16:CastFloat16",
         "compact": "ad_compressed_perception.compression.passes.compact:Compact",
         "distil": "ad_compressed_perception.compression.passes.distil:Distil",
+        "equalise": "ad_compressed_perception.compression.passes.equalise:Equalise",
         "flush_denormals": "ad_compressed_perception.compression.passes.flush_denormals:FlushDenormals",
         "focus_to_conv": "ad_compressed_perception.compression.passes.focus_to_conv:FocusToConv",
         "infer_shapes": "ad_compressed_perception.compression.passes.infer_shapes:InferShapes",

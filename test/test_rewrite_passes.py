@@ -116,6 +116,30 @@ def test_every_silu_is_swapped_and_other_sigmoids_stay(
     assert 0.0 < context.notes["largest_difference"] < 1.0
 
 
+def test_the_most_harmful_activations_stay(tmp_path: Path) -> None:
+    """Measured, not counted: the outputs hang on one of two activations of equal size."""
+    model = silu_network()
+    quiet = next(tensor for tensor in model.graph.initializer if tensor.name == "w1")
+    # Far below zero and far above it SiLU and ReLU are the same; between -1 and 1 they are not.
+    quiet.CopyFrom(numpy_helper.from_array(1000.0 * numpy_helper.to_array(quiet), "w1"))
+    loud = next(tensor for tensor in model.graph.initializer if tensor.name == "w2")
+    loud.CopyFrom(numpy_helper.from_array(0.001 * numpy_helper.to_array(loud), "w2"))
+    context = context_for(model, tmp_path, SPEC)
+
+    after = SwapActivation({"to": "relu", "keep": 0.5}).apply(model, context)
+
+    assert operators(after) == {"Conv": 2, "Relu": 1, "Sigmoid": 2, "Mul": 1}
+    assert context.notes["activations_kept"] == ["b"]
+    assert context.notes["activations_swapped"] == 1
+
+
+def test_a_share_too_small_for_any_activation_keeps_none(tmp_path: Path) -> None:
+    model = silu_network()
+    context = context_for(model, tmp_path, SPEC)
+    SwapActivation({"to": "relu", "keep": 0.4}).apply(model, context)
+    assert context.notes["activations_kept"] == []
+
+
 def test_swapped_relu_computes_relu(tmp_path: Path) -> None:
     node = [
         helper.make_node("Sigmoid", ["x"], ["s"]),

@@ -35,7 +35,7 @@ class LayerNoise:
     Attributes:
         name: its node's name.
         operator: ONNX operator.
-        kind: "quantised" (its operands are, and what it gives), "weights only", or "float".
+        kind: "quantised" (both of its operands are), "weights only", or "float".
         sqnr_db: of its output, at most 120; None where the graph before rounding has no such layer.
         why_float: why it stays in float; None for the others.
     """
@@ -96,24 +96,12 @@ def _partners(exact: ModelProto, products: Sequence[NodeProto]) -> dict[str, str
 def layer_kinds(exact: ModelProto, rounded: ModelProto) -> list[str]:
     """Return the kind of every product of the rounded graph, see LayerNoise, by the graph's structure."""
     makers = {name: node for node in rounded.graph.node for name in node.output}
-    users: dict[str, list[NodeProto]] = {}
-    for node in rounded.graph.node:
-        for name in node.input:
-            users.setdefault(name, []).append(node)
     before = {tensor.name: tensor for tensor in exact.graph.initializer}
     after = {tensor.name: tensor for tensor in rounded.graph.initializer}
-    outputs = {output.name for output in rounded.graph.output}
     constants = {node.output[0]: node for node in exact.graph.node if node.op_type == "Constant"}
 
     def expanded(name: str) -> bool:
         return name in makers and makers[name].op_type == "DequantizeLinear"
-
-    def taken_as_integer(name: str) -> bool:
-        following = users.get(name, [])
-        if len(following) == 1 and following[0].op_type in _CLIPPING:
-            return taken_as_integer(following[0].output[0])
-        # What the quantiser leaves as it is at the very end costs no integer kernel.
-        return name in outputs or any(node.op_type == "QuantizeLinear" for node in following)
 
     kinds = []
     for node in rounded.graph.node:
@@ -123,9 +111,7 @@ def layer_kinds(exact: ModelProto, rounded: ModelProto) -> list[str]:
         changed = weight in after and (weight not in before or _differ(before[weight], after[weight]))
         # Older files hold weights as Constant operators.
         changed |= weight in makers and _is_changed_constant(makers[weight], constants)
-        if node.op_type in INTEGER_COMPUTE or (
-            expanded(node.input[0]) and expanded(weight) and taken_as_integer(node.output[0])
-        ):
+        if node.op_type in INTEGER_COMPUTE or (expanded(node.input[0]) and expanded(weight)):
             kinds.append(QUANTISED)
         elif expanded(weight) or changed:
             kinds.append(WEIGHTS)

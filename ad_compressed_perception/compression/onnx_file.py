@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
+HARD_SWISH_OPSET = 14
+"""The first one that has HardSwish."""
 # Protobuf cannot hold more in one file.
 _MAX_BYTES = 2**31 - 1
 _QUANTISED_PREFIXES = ("QLinear", "Quantize", "Dequantize", "DynamicQuantize")

@@ -51,14 +51,22 @@ class _Edge:
 class QdqGraph:
     """A float graph and its quantised form, from which mixed forms are made."""
 
-    def __init__(self, floating: ModelProto, quantised: ModelProto) -> None:
+    def __init__(
+        self, floating: ModelProto, quantised: ModelProto, *, merged_activations: bool = False
+    ) -> None:
         """Compare the two; the float graph's nodes must have names, which the other one kept.
+
+        Args:
+            floating: the float graph.
+            quantised: the same with Q/DQ pairs.
+            merged_activations: the runtime needs no pair behind a product to run it on integers.
 
         Raises:
             ModelFileError: the graphs are not the same but for Q/DQ pairs and removed ReLU or Clip.
         """
         self.floating = floating
         self.quantised = quantised
+        self._merged_activations = merged_activations
         self._nodes = {node.name: node for node in floating.graph.node}
         self._producer = {name: node for node in floating.graph.node for name in node.output if name}
         self._weights = {tensor.name: tensor for tensor in floating.graph.initializer}
@@ -196,7 +204,8 @@ class QdqGraph:
     def integer_nodes(self, floats: Collection[str]) -> set[str]:
         """Return the names of the operators that can run on integers when these tensors are float.
 
-        An operator can when all that it computes from and all that it computes is quantised.
+        An operator can when all that it computes from and all that it computes is quantised; a product
+        whose activation is merged into it, when all that it computes from is.
         """
         quantised_edges = {(edge.node, edge.index) for edge in self._edges if edge.tensor not in floats}
         integer_out = self._activations() - set(floats)
@@ -205,7 +214,8 @@ class QdqGraph:
             if node.name in self._removed:
                 continue
             ends = [self._after_removed(name) for name in node.output if name]
-            if not ends or not all(name in integer_out for name in ends):
+            merged = self._merged_activations and node.op_type in PRODUCTS
+            if not ends or not (merged or all(name in integer_out for name in ends)):
                 continue
             needed = self._float_inputs(node)
             if needed and all((node.name, index) in quantised_edges for index in needed):

@@ -29,6 +29,13 @@ from ad_compressed_perception.compression.onnx_file import (
 )
 from ad_compressed_perception.compression.passes.activation_ranges import Method, collect_ranges
 from ad_compressed_perception.compression.passes.base import Pass, PassContext, PassOptions
+from ad_compressed_perception.compression.placement import (
+    Placement,
+    keep_pairs_of_products,
+    merges_activations,
+    restore_hard_swish,
+)
+from ad_compressed_perception.compression.qdq_edit import QdqGraph
 from ad_compressed_perception.errors import AdcpError, ModelFileError, RecipeError
 
 if TYPE_CHECKING:
@@ -59,6 +66,11 @@ class QuantizeInt8Options(PassOptions):
     per_channel: bool = Field(True, description="one weight scale an output channel, else one a tensor")
     operators: list[str] = Field(
         default_factory=lambda: list(OPERATORS), min_length=1, description="operator types to quantise"
+    )
+    placement: Placement = Field(
+        "auto",
+        description="pairs everywhere (ONNX Runtime) or only on what products read (OpenVINO, TensorRT); "
+        "auto: by the recipe's backend",
     )
     exclude: list[str] = Field(
         default_factory=list, description="node names or patterns (*, ?) to leave in float"
@@ -100,7 +112,16 @@ class QuantizeInt8(Pass):
         self._check(model)
         name_nodes(model)
         prepared = _pre_process(model, context)
+        if self.merged_activations(context):
+            restore_hard_swish(prepared)
         return prepared, _excluded_nodes(prepared, options.exclude, self.name)
+
+    def merged_activations(self, context: PassContext) -> bool:
+        """Whether pairs are placed for a runtime that merges activations into products."""
+        options: QuantizeInt8Options = self.options
+        if options.placement == "auto":
+            return merges_activations(context.runtime)
+        return bool(options.placement == "products")
 
     def _check(self, model: ModelProto) -> None:
         options: QuantizeInt8Options = self.options
@@ -134,6 +155,7 @@ class QuantizeInt8(Pass):
         options: QuantizeInt8Options = self.options
         reduce_range = context.host.saturates_u8s8 if options.reduce_range == "auto" else options.reduce_range
         context.notes["reduce_range"] = reduce_range
+        merged = self.merged_activations(context)
         # The quantiser works in place.
         copy = type(model).FromString(model.SerializeToString())
         try:
@@ -151,7 +173,8 @@ class QuantizeInt8(Pass):
                     {
                         "ActivationSymmetric": False,
                         "WeightSymmetric": True,
-                        "QDQKeepRemovableActivations": self.keeps_clipping,
+                        # The range of a join would not clip a part of it as its ReLU does.
+                        "QDQKeepRemovableActivations": self.keeps_clipping or merged,
                     },
                 )
                 quantizer.quantize_model()
@@ -161,6 +184,9 @@ class QuantizeInt8(Pass):
         except Exception as error:  # the quantiser raises several types, asserts among them
             raise ModelFileError(f"the quantiser refused the graph: {one_line(error)}") from error
         quantised: ModelProto = quantizer.model.model
+        context.notes["placement"] = "products" if merged else "everywhere"
+        if merged:
+            return keep_pairs_of_products(QdqGraph(model, quantised, merged_activations=True))
         return quantised
 
 

@@ -89,7 +89,7 @@ class QuantizeInt8Mixed(QuantizeInt8):
         narrowed = narrow_silu_inputs(floating, ranges) if options.silu_ranges else []
         tail = list(heads.tail) if protect else []
         quantised = self.quantise(floating, ranges, half, sorted({*excluded, *tail}))
-        graph = QdqGraph(floating, quantised)
+        graph = QdqGraph(floating, quantised, merged_activations=self.merged_activations(context))
         always = heads.shared if protect else ()
         if not graph.tensors():
             raise ModelFileError("the quantiser left every operator in float")
