@@ -107,13 +107,12 @@ class SwapActivation(Pass):
     def _kept(self, model: ModelProto, context: PassContext) -> list[str]:
         """Return the inputs of the SiLUs that stay, the most harmful per element first."""
         options: SwapActivationOptions = self.options
-        shapes = tensor_shapes(model)
+        shapes, graph = tensor_shapes(model), Graph(model)
         elements = {
-            data: int(np.prod([size or 1 for size in shapes.get(data, ())]))
-            for _, data in find_silus(Graph(model))
+            data: int(np.prod([size or 1 for size in shapes.get(data, ())])) for _, data in find_silus(graph)
         }
         # At the outputs, and where the last products end: behind a join of boxes and scores only boxes count.
-        places = {name: None for name in find_heads(model).ends if name in Graph(model).producers}
+        places = {name: None for name in find_heads(model).ends if name in graph.producers}
         places.update({output.name: None for output in model.graph.output})
         frames = list(islice(context.feeds(), options.sensitivity_frames))
         noise = OutputNoise(model, list(places), frames)

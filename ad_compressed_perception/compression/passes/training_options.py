@@ -19,6 +19,15 @@ class TrainingOptions(PassOptions):
     epochs: int = Field(10, ge=1, le=10_000, description="rounds over the pictures at most")
     batch: int = Field(8, ge=1, le=1024, description="pictures a step")
     learning_rate: float = Field(5e-4, gt=0.0, le=1.0, description="peak of AdamW's rate")
+    relative_rate: bool = Field(
+        False,
+        description="the rate is a share of each channel's size: for networks with folded normalisations",
+    )
+    features: float = Field(
+        0.0,
+        ge=0.0,
+        description="weight of what the last layers read, learnt besides the answers; 0: not looked at",
+    )
     views: int = Field(2, ge=1, le=64, description="copies of each picture; all but the first are altered")
     hold_out: float = Field(0.1, gt=0.0, lt=1.0, description="share of the pictures that only judge")
     patience: int = Field(3, ge=1, description="epochs without a better judgement before it stops")

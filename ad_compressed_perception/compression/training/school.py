@@ -12,7 +12,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,11 @@ from ad_compressed_perception.compression.onnx_file import read_model
 from ad_compressed_perception.compression.passes.base import Advance, PassContext
 from ad_compressed_perception.compression.passes.training_options import TrainingOptions
 from ad_compressed_perception.compression.training.detector_tutor import Tutor, detector_tutor
+from ad_compressed_perception.compression.training.features import (
+    Features,
+    ObservedLessons,
+    with_features,
+)
 from ad_compressed_perception.compression.training.graph_module import GraphModule
 from ad_compressed_perception.compression.training.labels import Correct, create_correction
 from ad_compressed_perception.compression.training.lessons import Fit, Lessons, prepare_lessons
@@ -75,6 +80,7 @@ class School:
         example: one prepared (1, ...) input.
         schedule: how to learn.
         checkpoints: where to keep what has been learnt.
+        features: names of the tensors that are learnt besides the outputs.
     """
 
     lessons: Lessons
@@ -82,6 +88,7 @@ class School:
     example: Tensor
     schedule: Schedule
     checkpoints: Path
+    features: list[str] = field(default_factory=list)
 
     def teach(self, module: GraphModule, name: str, advance: Advance, **changes: Any) -> History:
         """Train a module in place, from the checkpoint ``name`` where there is one.
@@ -92,9 +99,20 @@ class School:
             advance: told (done, total).
             **changes: fields of the schedule to replace.
         """
-        module.allow_batches(self.example)
         schedule = Schedule(**{**vars(self.schedule), **changes})
-        return Trainer(module, self.loss, self.lessons, schedule, self.checkpoints / name).train(advance)
+        with self._observed(module):
+            module.allow_batches(self.example)
+            return Trainer(module, self.loss, self.lessons, schedule, self.checkpoints / name).train(advance)
+
+    @contextlib.contextmanager
+    def _observed(self, module: GraphModule) -> Iterator[None]:
+        """Let the module give the features too, behind its outputs."""
+        outputs = module.output_names
+        module.output_names = outputs + self.features
+        try:
+            yield
+        finally:
+            module.output_names = outputs
 
     def single_losses(self, module: GraphModule, count: int) -> Iterator[Tensor]:
         """Yield losses of single pictures, evenly chosen, against answers a little beside the teacher's.
@@ -107,7 +125,9 @@ class School:
         for row in rows:
             inputs, answers = self.lessons.batch([int(row)], torch.device("cpu"))
             noisy = [a * (1.0 + 0.2 * torch.randn(a.shape, generator=generator)) for a in answers]
-            yield self.loss(module(inputs), noisy)
+            with self._observed(module):
+                outputs = module(inputs)
+            yield self.loss(outputs, noisy)
 
 
 def open_school(model: ModelProto, context: PassContext, options: TrainingOptions) -> School:
@@ -149,8 +169,16 @@ def open_school(model: ModelProto, context: PassContext, options: TrainingOption
         epochs=options.epochs, batch=options.batch, learning_rate=options.learning_rate,
         hold_out=options.hold_out, patience=options.patience, minutes=options.minutes,
         seed=options.seed, threads=options.threads, precision=options.precision,
+        relative_rate=options.relative_rate,
     )  # fmt: skip
-    return School(lessons, loss, example, schedule, context.checkpoints)
+    if not options.features:
+        return School(lessons, loss, example, schedule, context.checkpoints)
+    features = Features(context, student, example)
+    names = features.names
+    return School(
+        ObservedLessons(lessons, features), with_features(loss, len(names), options.features), example,
+        schedule, context.checkpoints, names,
+    )  # fmt: skip
 
 
 def _pairs(context: PassContext, teacher: list[str], student: list[str]) -> tuple[list[str], list[str]]:

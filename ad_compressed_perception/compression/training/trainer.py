@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ad_compressed_perception.compression.onnx_file import one_line
 from ad_compressed_perception.compression.training.lessons import Lessons
 from ad_compressed_perception.compression.training.losses import Loss
+from ad_compressed_perception.compression.training.relative_adamw import RelativeAdamW
 from ad_compressed_perception.errors import RecipeError
 
 Advance = Callable[[int, int], None]
@@ -39,12 +40,14 @@ class Schedule:
         minutes: wall-clock limit, looked at after every epoch; 0 for none.
         seed: of shuffling and hold-out.
         threads: torch's; 0 for its own choice.
+        relative_rate: whether the rate is a share of each channel's size; see relative_adamw.
         precision: fp32, or bf16 for products in bfloat16 with weights, losses and updates in float32.
     """
 
     epochs: int = 10
     batch: int = 8
     learning_rate: float = 5e-4
+    relative_rate: bool = False
     weight_decay: float = 1e-5
     hold_out: float = 0.1
     patience: int = 3
@@ -111,7 +114,8 @@ class Trainer:
         self.module.to(self.device)
         steps = max(1, math.ceil(len(self._learners) / schedule.batch))
         total = steps * schedule.epochs
-        optimiser = torch.optim.AdamW(
+        kind = RelativeAdamW if schedule.relative_rate else torch.optim.AdamW
+        optimiser = kind(
             [p for p in self.module.parameters() if p.requires_grad],
             schedule.learning_rate,
             weight_decay=schedule.weight_decay,
