@@ -62,8 +62,8 @@ class Candidate:
     @property
     def graph_key(self) -> str:
         """What its file depends on: candidates that differ in the runtime alone share one file."""
-        # Pruning may ask the runtime how long layers take.
-        runtime = [self.backend, dict(self.options)] if self.training else []
+        # Pruning may ask the runtime how long layers take, quantising where it wants its pairs.
+        runtime = [self.backend, dict(self.options)] if self.training or self.form else []
         words = yaml.safe_dump([self.passes, self.store, self.lessons, runtime], sort_keys=True)
         return hashlib.sha256(words.encode()).hexdigest()[:16]
 

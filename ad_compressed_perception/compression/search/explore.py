@@ -79,7 +79,7 @@ def explore(rounds: Rounds, facts: Facts, plan: Plan, left_out: dict[str, str]) 
     if lead and "bytes" in facts.edits:
         attempt([with_bytes(lead[0].candidate, facts)], first)
     swaps = facts.trains and plan.train and "hard_swish" in facts.edits
-    if lead and swaps and not lead[0].candidate.form:
+    if lead and swaps:
         attempt([reactivated(lead[0].candidate, facts)], first)
     if lead and trains:
         attempt(_taught(rounds, lead[0], facts, trains, plan.seed), first + _TRAINING_SHARE)

@@ -40,7 +40,7 @@ EDITS: dict[str, Any] = {
     "fit": {"input_size": {"fit": "frames"}},
     "resize": {"input_size": {"factor": 0.5}},
     "relu": {"swap_activation": {"to": "relu"}},
-    "hard_swish": {"swap_activation": {"to": "hard_swish"}},
+    "hard_swish": {"swap_activation": {"to": "hard_swish", "keep": 0.1}},
 }
 _SILU = ("Sigmoid", "Mul", "QuickGelu", "Silu", "Swish")
 # What an edit can save, by the names of the profiled operators; an edit that is not here is not asked.

@@ -26,8 +26,8 @@ TRAINING_INFERENCES = 15.0
 _MOST_EPOCHS = 20
 _VIEWS = (4, 2, 1)
 
-# Mixed precision, with ranges of least error, covers what this one cannot do.
-_INT8: tuple[Any, ...] = ({"quantize_int8": {"calibration": "minmax"}}, "compact")
+# Mixed precision covers what this one cannot do.
+_INT8: tuple[Any, ...] = ("equalise", {"quantize_int8": {"calibration": "mse"}}, "compact")
 _WEIGHTS: tuple[Any, ...] = ("quantize_weights", "compact")
 
 
@@ -45,8 +45,7 @@ def roots(facts: Facts, size_asked: bool, seed: int) -> list[Candidate]:
     floats: list[Candidate] = []
     plain: list[Candidate] = []
     for backend, precision in facts.runtimes:
-        # Rows are cheaper early only where pictures are kept channels last.
-        exact = _known(facts, "stem", *(["rows"] if backend == "openvino" else []))
+        exact = _exact(facts, backend)
         base = Candidate(f"{backend}-{precision}", backend, _options(backend, precision))
         name = f"{base.name}{ends}{'-edited' if exact else ''}"
         floats.append(replace(base, name=name, edits=(*kept, *exact), ending=ending))
@@ -68,7 +67,7 @@ def mixed_roots(facts: Facts, seed: int, max_drop: float) -> list[Candidate]:
         seed: orders them.
         max_drop: the drop that they may take on the calibration frames.
     """
-    form = ({"quantize_int8_mixed": {"calibration": "mse", "max_drop": max_drop}}, "compact")
+    form = ("equalise", {"quantize_int8_mixed": {"calibration": "mse", "max_drop": max_drop}}, "compact")
     ends = "-no_softmax" if "drop_softmax" in facts.edits else ""
     found = [
         replace(base, name=f"{base.backend}-int8_mixed{ends}", form=form) for base, _ in _quantisable(facts)
@@ -79,10 +78,18 @@ def mixed_roots(facts: Facts, seed: int, max_drop: float) -> list[Candidate]:
 def _quantisable(facts: Facts) -> list[tuple[Candidate, str]]:
     """Return what quantised forms begin with on each runtime, and the name of what is not quantised."""
     kept, ending = _known(facts, "labels"), _known(facts, "drop_softmax")
-    return [
-        (Candidate("", backend, _options(backend, precision), kept, ending=ending), f"{backend}-{precision}")
-        for backend, precision in _best_floats(facts)
-    ]
+    found = []
+    for backend, precision in _best_floats(facts):
+        # On ONNX Runtime an integer stem is slower as one convolution.
+        edits = (*kept, *(_exact(facts, backend) if backend == "openvino" else ()))
+        start = Candidate("", backend, _options(backend, precision), edits, ending=ending)
+        found.append((start, f"{backend}-{precision}"))
+    return found
+
+
+def _exact(facts: Facts, backend: str) -> tuple[Any, ...]:
+    """Return the edits that change no result; rows are cheaper early only where channels come last."""
+    return _known(facts, "stem", *(["rows"] if backend == "openvino" else []))
 
 
 def _known(facts: Facts, *names: str) -> tuple[Any, ...]:
@@ -145,7 +152,7 @@ def with_bytes(candidate: Candidate, facts: Facts) -> Candidate:
 
 
 def reactivated(candidate: Candidate, facts: Facts) -> Candidate:
-    """Return a float candidate with HardSwish for SiLU, its layers refitted by least squares."""
+    """Return a candidate with HardSwish for most of its SiLUs and its layers refitted by least squares."""
     steps = (facts.edits["hard_swish"], "reconstruct")
     return replace(candidate, name=f"{candidate.name}-hard_swish", training=steps, parent=candidate.name)
 
@@ -167,6 +174,7 @@ def trained(
     for ratio in RATIOS:
         plan = _plan(facts.baseline_ms, leader_ms * (1.0 - ratio), lessons, 0.85 * minutes)
         prune = {"prune_channels": {"ratio": ratio, "round_to": 16, "epochs": 1, "views": 1, "batch": 16,
+                                    "learning_rate": 1e-3, "relative_rate": True,
                                     "minutes": round(0.15 * minutes, 2), "seed": seed}}  # fmt: skip
         found.append(_taught(leader, f"prune{ratio:g}", (prune,), plan, minutes, seed))
     if "relu" in facts.edits:
@@ -184,8 +192,8 @@ def _taught(
     seed: int,
 ) -> Candidate:
     views, epochs, lessons = plan
-    distil = {"distil": {"epochs": epochs, "views": views, "batch": 16, "learning_rate": 1e-3,
-                         "patience": epochs, "minutes": round(minutes, 2), "seed": seed}}  # fmt: skip
+    distil = {"distil": {"epochs": epochs, "views": views, "batch": 16, "learning_rate": 2e-3,
+                         "relative_rate": True, "patience": epochs, "minutes": round(minutes, 2), "seed": seed}}  # fmt: skip
     return replace(
         leader, name=f"{leader.name}-{name}", training=(*steps, distil), lessons=lessons, parent=leader.name
     )
