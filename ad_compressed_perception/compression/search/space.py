@@ -193,7 +193,8 @@ def _taught(
 ) -> Candidate:
     views, epochs, lessons = plan
     distil = {"distil": {"epochs": epochs, "views": views, "batch": 16, "learning_rate": 2e-3,
-                         "relative_rate": True, "patience": epochs, "minutes": round(minutes, 2), "seed": seed}}  # fmt: skip
+                         "relative_rate": True, "patience": epochs, "minutes": round(minutes, 2),
+                         "seed": seed}}  # fmt: skip
     return replace(
         leader, name=f"{leader.name}-{name}", training=(*steps, distil), lessons=lessons, parent=leader.name
     )
