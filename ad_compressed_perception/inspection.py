@@ -16,6 +16,7 @@ from ad_compressed_perception.backends.base import LayerRecord, SessionInfo
 from ad_compressed_perception.backends.onnx_layers import read_onnx
 from ad_compressed_perception.compression.expanded_files import materialise
 from ad_compressed_perception.compression.passes.quantize_int8_mixed import METADATA_KEY
+from ad_compressed_perception.compression.placement import merges_activations, relies_on_merging
 from ad_compressed_perception.compression.sizes import measure_sizes
 from ad_compressed_perception.manifest import Manifest, Verdict
 from ad_compressed_perception.model_costs import TFLITE_SUFFIX, LayerCost, ModelCosts, model_costs
@@ -23,6 +24,10 @@ from ad_compressed_perception.model_costs import TFLITE_SUFFIX, LayerCost, Model
 DEFAULT_BACKEND = "onnxruntime"
 _UNSAID = "the file does not say why"
 _RUNTIME = "computed in float by the runtime; the file does not say why"
+_PLACED_FOR_OTHERS = (
+    "the pairs stand where runtimes that merge activations want them; for this one quantise with "
+    "placement: everywhere"
+)
 # What runtimes append to a node's name when they rewrite it for a memory layout or for integers.
 _REWRITTEN = re.compile(r"(_nchwc|_nhwc|_token_\d+|_quant|/WithoutBiases)$")
 
@@ -171,7 +176,7 @@ def inspect_file(
     finally:
         session.close()
     memory = _memory(measure_sizes(path, backend, options or {}).as_dict(), True) if measure_memory else None
-    floats = _float_layers(path, layers)
+    floats = _float_layers(path, layers, merges_activations((info.backend, options or {})))
     return Inspection(name or path.name, costs, info, layers, verdict, memory, floats)
 
 
@@ -182,11 +187,13 @@ def _memory(sizes: Mapping[str, Any], measured_here: bool) -> Memory | None:
     return Memory(loaded, running, sizes.get("peak_bytes"), measured_here)
 
 
-def _float_layers(path: Path, layers: tuple[InspectedLayer, ...]) -> tuple[FloatLayer, ...]:
+def _float_layers(path: Path, layers: tuple[InspectedLayer, ...], merging: bool) -> tuple[FloatLayer, ...]:
     """Return what the file says stays in float, else what the runtime computes in float beside integers."""
-    metadata = {}
+    metadata, why = {}, _RUNTIME
     if path.suffix != TFLITE_SUFFIX:
-        metadata = {entry.key: entry.value for entry in read_onnx(materialise(path)).metadata_props}
+        model = read_onnx(materialise(path))
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        why = _PLACED_FOR_OTHERS if not merging and relies_on_merging(model) else _RUNTIME
     try:
         told = json.loads(metadata.get(METADATA_KEY, "{}"))
         names, reasons = told.get("layers", []), told.get("why", [])
@@ -197,8 +204,9 @@ def _float_layers(path: Path, layers: tuple[InspectedLayer, ...]) -> tuple[Float
     except (ValueError, AttributeError, TypeError):  # somebody else's entry of that name
         found = []
     compute = [layer.record for layer in layers if layer.record.is_compute]
-    if not found and any(record.is_integer for record in compute):
-        found = [FloatLayer(record.name, _RUNTIME) for record in compute if not record.is_integer]
+    beside_integers = why == _PLACED_FOR_OTHERS or any(record.is_integer for record in compute)
+    if not found and beside_integers:
+        found = [FloatLayer(record.name, why) for record in compute if not record.is_integer]
     return tuple(found)
 
 

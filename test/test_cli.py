@@ -116,3 +116,12 @@ def test_version_and_backends(tmp_path: Path) -> None:
     assert __version__ in adcp("--version", cwd=tmp_path).stdout
     listed = json.loads(adcp("backends", "--json", cwd=tmp_path).stdout)
     assert "onnxruntime" in json.dumps(listed)
+
+
+def test_the_progress_of_a_compression_tells_how_long_it_will_take() -> None:
+    from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+
+    from ad_compressed_perception.cli.compress import progress_columns
+
+    kinds = {type(column) for column in progress_columns()}
+    assert {TimeRemainingColumn, TimeElapsedColumn} <= kinds

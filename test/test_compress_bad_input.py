@@ -296,3 +296,32 @@ def test_pictures_of_other_sizes_are_prepared_like_any_other(tmp_path: Path, pic
     manifest = load_manifest(write_segmenter(tmp_path / "model"))
     result = compress_model(manifest, small_recipe(tmp_path / "r"), str(folder), work=tmp_path / "work")
     assert result.verification.agreement.frames == 24
+
+
+def free_sizes(model: onnx.ModelProto) -> None:
+    """Leave batch, height and width open, as exporters with dynamic axes do."""
+    for value in (*model.graph.input, *model.graph.output):
+        for index, word in ((0, "batch"), (2, "height"), (3, "width")):
+            value.type.tensor_type.shape.dim[index].dim_param = word
+    del model.graph.value_info[:]
+
+
+def store_weights_outside(path: Path) -> None:
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+
+
+@pytest.mark.parametrize(
+    "change", [edit(free_sizes), store_weights_outside], ids=["dynamic shapes", "external data"]
+)
+def test_dynamic_shapes_and_weights_in_a_file_of_their_own_go_the_whole_way(
+    tmp_path: Path, pictures: Path, change: Damage
+) -> None:
+    """The manifest knows the sizes, and the variant is one file of its own."""
+    model = write_segmenter(tmp_path / "model")
+    change(model / "fp32.onnx")
+    enter_hash(model)
+    compress_model(load_manifest(model), small_recipe(tmp_path / "r"), str(pictures), work=tmp_path / "work")
+    made = onnx.load(tmp_path / "work" / "tiny_segmenter" / "small.onnx", load_external_data=False)
+    sizes = [size.dim_value for size in made.graph.input[0].type.tensor_type.shape.dim]
+    assert sizes == [1, 3, 48, 64]
+    assert not any(tensor.external_data for tensor in made.graph.initializer)

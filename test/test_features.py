@@ -123,3 +123,14 @@ def test_a_quantised_graph_learns_features_too_and_stays_on_its_grid(tmp_path: P
         n for n, v in before.items() if v.dtype == np.int8
     }
     assert all(np.isfinite(numpy_helper.to_array(t)).all() for t in trained.graph.initializer)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_is_used_where_there_is_one_and_the_file_is_as_sound(tmp_path: Path) -> None:
+    model, context = student(tmp_path)
+    torch.cuda.reset_peak_memory_stats()
+    options = {**QUICK, "learning_rate": 5e-3, "relative_rate": True, "features": 1.0}
+    trained = Distil(options).apply(model, context)
+    assert torch.cuda.max_memory_allocated() > 0
+    assert context.notes["loss_after"] < context.notes["loss_before"]
+    assert all(np.isfinite(value).all() for value in weights(trained).values())

@@ -21,7 +21,12 @@ from ad_compressed_perception.compression.passes.base import PassContext
 from ad_compressed_perception.compression.passes.equivalence import run_model
 from ad_compressed_perception.compression.passes.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.compression.passes.quantize_int8_mixed import METADATA_KEY, QuantizeInt8Mixed
-from ad_compressed_perception.compression.placement import merges_activations, read_by_products
+from ad_compressed_perception.compression.placement import (
+    merges_activations,
+    read_by_products,
+    relies_on_merging,
+)
+from ad_compressed_perception.inspection import inspect_file
 from ad_compressed_perception.manifest import InputSpec
 
 SPEC = InputSpec(width=32, height=16, scale=1 / 255)
@@ -163,3 +168,23 @@ def test_mixed_precision_counts_products_by_what_they_read(tmp_path: Path) -> No
     metadata = {entry.key: entry.value for entry in after.metadata_props}
     assert '"layers": []' in metadata[METADATA_KEY]
     assert np.isfinite(here.notes["sqnr_db"])
+
+
+def test_inspection_says_why_another_runtime_computes_such_a_file_in_float(tmp_path: Path) -> None:
+    model = network()
+    after = QuantizeInt8().apply(model, context(model, tmp_path))
+    assert relies_on_merging(after)
+    path = tmp_path / "m.onnx"
+    onnx.save(after, path)
+    inspection = inspect_file(path)
+    assert inspection.integer_layers < inspection.compute_layers
+    assert {layer.why.split(";")[0] for layer in inspection.float_layers} == {
+        "the pairs stand where runtimes that merge activations want them"
+    }
+
+
+def test_a_graph_with_pairs_everywhere_relies_on_no_merging(tmp_path: Path) -> None:
+    model = network()
+    after = QuantizeInt8({"placement": "everywhere"}).apply(model, context(model, tmp_path))
+    assert not relies_on_merging(after)
+    assert not relies_on_merging(network())

@@ -4,6 +4,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from ad_compressed_perception.compression.search.budget import parse_budget
 from ad_compressed_perception.compression.search.candidate import Candidate
 from ad_compressed_perception.compression.search.choice import choose, cull
@@ -12,6 +16,7 @@ from ad_compressed_perception.compression.search.pareto import Point, front
 from ad_compressed_perception.compression.search.space import (
     children,
     mixed_roots,
+    reactivated,
     roots,
     trained,
     with_bytes,
@@ -167,6 +172,28 @@ def test_children_shrink_the_picture_and_end_coarser_and_training_comes_before_t
         "input_in_graph",
         "output",
     ]
+
+
+def test_integers_of_openvino_begin_with_the_exact_edits_and_make_a_file_of_their_own() -> None:
+    """Pairs stand elsewhere for it, so no file is shared with ONNX Runtime, which wants the old stem."""
+    facts = replace(FACTS, edits={**FACTS.edits, "stem": EDITS["stem"], "rows": EDITS["rows"]})
+    ints = {one.backend: one for one in roots(facts, False, 0) if "-int8" in one.name}
+    assert {"focus_to_conv", "rows_early", "equalise"} <= set(ints["openvino"].pass_names)
+    assert {"focus_to_conv", "rows_early"}.isdisjoint(ints["onnxruntime"].pass_names)
+    plain = replace(ints["openvino"], edits=ints["onnxruntime"].edits)
+    assert plain.graph_key != replace(plain, backend="onnxruntime").graph_key
+
+
+@pytest.mark.parametrize("name", ["openvino-bf16-no_softmax", "openvino-int8-no_softmax"])
+def test_other_activations_are_refitted_before_anything_is_rounded(name: str) -> None:
+    facts = replace(FACTS, edits={**FACTS.edits, "hard_swish": EDITS["hard_swish"]})
+    root = next(one for one in roots(facts, False, 0) if one.name == name)
+    swapped = reactivated(root, facts)
+    assert swapped.parent == root.name
+    order = swapped.pass_names
+    assert order.index("swap_activation") < order.index("reconstruct")
+    if "int8" in name:
+        assert order.index("reconstruct") < order.index("equalise") < order.index("quantize_int8")
 
 
 def test_training_takes_as_many_rounds_as_its_minutes_hold() -> None:

@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ad_compressed_perception.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
 
 
 def compress(
@@ -109,7 +112,7 @@ def compress(
     import json
 
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
+    from rich.progress import Progress
 
     from ad_compressed_perception.cli.search import run_search
     from ad_compressed_perception.compression.compress import compress_model
@@ -142,8 +145,7 @@ def compress(
             raise typer.BadParameter(f"--{option} belongs to --recipe auto")
     loaded = load_recipe(recipe)
     manifest = load_manifest(model_dir)
-    columns = (SpinnerColumn(), *Progress.get_default_columns()[:-1], TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*progress_columns(), console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, object] = {}
 
         def advance(step: str, done: int, total: int) -> None:
@@ -175,3 +177,10 @@ def compress(
         "inconclusive": ExitCode.INCONCLUSIVE,
     }
     raise typer.Exit(exits[result.verdict.status])
+
+
+def progress_columns() -> tuple[ProgressColumn, ...]:
+    """Return what a line of the progress shows: the pass, its share, what is left and what has passed."""
+    from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
+
+    return (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())

@@ -27,6 +27,8 @@ MOVING = (
 )  # fmt: skip
 """Operators that hand numbers on: between two products they move bytes."""
 
+_CLOSING = ("QuantizeLinear", "Relu", "Clip")
+
 
 def merges_activations(runtime: tuple[str, Mapping[str, Any]]) -> bool:
     """Whether a runtime (backend and its options) computes activations inside a product's kernel."""
@@ -41,6 +43,19 @@ def read_by_products(model: ModelProto) -> set[str]:
         if node.op_type in PRODUCTS or (node.op_type in MOVING and not read.isdisjoint(node.output)):
             read.update(node.input)
     return read
+
+
+def relies_on_merging(model: ModelProto) -> bool:
+    """Whether a Q/DQ graph has a product on quantised operands whose result meets an activation in float."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    followed = {name for node in model.graph.node if node.op_type in _CLOSING for name in node.input}
+    followed |= {output.name for output in model.graph.output}
+    for node in model.graph.node:
+        operands = [makers.get(name) for name in node.input[:2]] if node.op_type in PRODUCTS else [None]
+        quantised = all(maker is not None and maker.op_type == "DequantizeLinear" for maker in operands)
+        if quantised and node.output[0] not in followed:
+            return True
+    return False
 
 
 def keep_pairs_of_products(graph: QdqGraph) -> ModelProto:
