@@ -196,6 +196,37 @@ def test_what_holds_the_size_is_named(tmp_path: Path, words: str) -> None:
     assert context.input == SPEC
 
 
+def test_a_product_over_channels_takes_any_number_of_rows(tmp_path: Path) -> None:
+    """A Gemm on (pixels, channels), as transformers have it, whose weights know nothing of the picture."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "embed"),
+        helper.make_node("Reshape", ["c", "s"], ["r"], "flat"),
+        helper.make_node("Transpose", ["r"], ["t"], "rows", perm=[1, 0]),
+        helper.make_node("Gemm", ["t", "m", "b"], ["g"], "mix", transB=1),
+        helper.make_node("ReduceMean", ["g"], ["all"], "mean"),
+        helper.make_node("Add", ["c", "all"], ["y"], "scores"),
+    ]
+    weights = {"w": noise((4, 3, 1, 1)), "s": [4, -1], "m": noise((5, 4)), "b": noise((5,))}
+    model = make_graph(nodes, weights, {"x": [1, 3, 48, 64]}, {"y": [1, 4, 48, 64]})
+    context = context_for(model, tmp_path, SPEC)
+
+    after = InputSize({"width": 32, "height": 24}).apply(model, context)
+
+    assert output_shape(after, context) == (1, 4, 24, 32)
+
+
+def test_a_recurrence_along_flattened_rows_is_named(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], "rows_first", perm=[2, 0, 1, 3]),
+        helper.make_node("Reshape", ["t", "s"], ["r"], "flat"),
+        helper.make_node("LSTM", ["r", "w", "u"], ["y"], "memory", hidden_size=2),
+    ]
+    weights = {"s": [48, 1, 192], "w": noise((1, 8, 192)), "u": noise((1, 8, 2))}
+    model = make_graph(nodes, weights, {"x": [1, 3, 48, 64]}, {"y": [48, 1, 1, 2]})
+    with pytest.raises(ModelFileError, match="LSTM 'memory' has weights for one size alone"):
+        InputSize({"width": 32, "height": 24}).apply(model, context_for(model, tmp_path, SPEC))
+
+
 def test_a_size_the_network_s_steps_do_not_divide_is_named(tmp_path: Path) -> None:
     # 48 / 2 enlarged again must meet the skipped picture: 25 rows become 13, then 26.
     nodes = [

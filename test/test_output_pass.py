@@ -41,6 +41,42 @@ def label_ids(model: onnx.ModelProto, context: Any) -> np.ndarray[Any, Any]:
     return decoder.label_ids(run_frame(model, SPEC))
 
 
+def test_a_softmax_between_two_turns_goes_with_them(tmp_path: Path) -> None:
+    """Below opset 13 exporters put the classes last for Softmax, which flattens what follows its axis."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "scores", pads=[1] * 4),
+        helper.make_node("Transpose", ["c"], ["t"], "there", perm=[0, 3, 2, 1]),
+        helper.make_node("Softmax", ["t"], ["s"], "softmax", axis=3),
+        helper.make_node("Transpose", ["s"], ["y"], "back", perm=[0, 3, 2, 1]),
+    ]
+    weights = {"w": noise((4, 3, 3, 3), scale=3.0)}
+    model = make_graph(nodes, weights, {"x": [1, 3, 16, 32]}, {"y": [1, 4, 16, 32]}, 11)
+    output = OutputSpec(decoder="argmax", options={"layout": "NCHW", "output": "y"})
+    context = context_for(model, tmp_path, SPEC, output=output)
+    before = label_ids(model, context)
+
+    after = Output({"argmax": "drop_softmax"}).apply(model, context)
+
+    assert [node.op_type for node in after.graph.node] == ["Conv"]
+    assert context.output.options["layout"] == "NCHW"
+    np.testing.assert_array_equal(label_ids(after, context), before)
+
+
+def test_a_softmax_over_another_axis_between_turns_stays(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "scores", pads=[1] * 4),
+        helper.make_node("Transpose", ["c"], ["t"], "there", perm=[0, 1, 3, 2]),
+        helper.make_node("Softmax", ["t"], ["s"], "softmax", axis=3),
+        helper.make_node("Transpose", ["s"], ["y"], "back", perm=[0, 1, 3, 2]),
+    ]
+    weights = {"w": noise((4, 3, 3, 3), scale=3.0)}
+    model = make_graph(nodes, weights, {"x": [1, 3, 16, 32]}, {"y": [1, 4, 16, 32]}, 11)
+    output = OutputSpec(decoder="argmax", options={"layout": "NCHW", "output": "y"})
+    context = context_for(model, tmp_path, SPEC, output=output)
+    with pytest.raises(ModelFileError, match="nothing to drop"):
+        Output({"argmax": "drop_softmax"}).apply(model, context)
+
+
 @pytest.mark.parametrize("opset", [11, 13])
 @pytest.mark.parametrize(
     ("argmax", "operators", "layout"),

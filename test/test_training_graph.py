@@ -242,8 +242,71 @@ def test_a_graph_with_the_batch_in_a_shape_runs_one_by_one() -> None:
 
 def test_an_unknown_operator_is_named() -> None:
     model = make_graph([NODE("Sin", ["x"], ["y"], "wave")], {}, {"x": X}, {"y": X})
-    with pytest.raises(ModelFileError, match=r"cannot run operator Sin of node 'wave'; it knows Abs"):
+    with pytest.raises(
+        ModelFileError, match=r"cannot run operator Sin of node 'wave': leave .* known are Abs"
+    ):
         GraphModule(model)
+
+
+def test_a_batch_whose_second_picture_takes_the_first_one_s_channels_runs_one_by_one() -> None:
+    """Global pooling as some exporters write it: of a flattened batch, a Gather takes the first picture's."""
+    nodes = [
+        NODE("ReduceMean", ["x"], ["m"], "mean", axes=[2, 3]),
+        NODE("Reshape", ["m", "flat"], ["f"], "flatten"),
+        NODE("Gather", ["f", "all"], ["g"], "channels"),
+        NODE("Mul", ["x", "g"], ["y"], "gate"),
+    ]
+    weights = {"flat": ints(-1), "all": np.arange(4).reshape(1, 4, 1, 1)}
+    module = GraphModule(make_graph(nodes, weights, {"x": X}, {"y": X}))
+    pictures = torch.from_numpy(noise((2, *X[1:]), 7, 1.0))
+
+    module.allow_batches(pictures[:1])
+
+    assert module.one_by_one
+    torch.testing.assert_close(module(pictures)[0][1:], module(pictures[1:])[0])
+
+
+def test_tokens_before_pictures_are_no_batch() -> None:
+    """A transformer's Reshape to (1, ...) of (tokens, channels): the first axis is not the pictures'."""
+    nodes = [
+        NODE("Reshape", ["x", "rows"], ["r"], "to_tokens"),
+        NODE("MatMul", ["r", "w"], ["t"], "mix"),
+        NODE("Reshape", ["t", "heads"], ["y"], "to_heads"),
+    ]
+    weights = {"rows": ints(48, 4), "w": noise((4, 4)), "heads": ints(1, 48, 2, 2)}
+    model = make_graph(nodes, weights, {"x": X}, {"y": [1, 48, 2, 2]})
+    module = GraphModule(model)
+    x = noise(tuple(X), 5, 1.0)
+    with torch.no_grad():
+        found = module(torch.from_numpy(x))[0].numpy()
+    np.testing.assert_allclose(found, run_model(model, {"x": x})["y"], rtol=1e-5, atol=1e-6)
+    module.allow_batches(torch.from_numpy(x))
+    assert module.one_by_one
+
+
+def test_a_convolution_of_one_dimension_is_named() -> None:
+    model = make_graph(
+        [NODE("Conv", ["x", "w"], ["y"], "along", pads=[1, 1])],
+        {"w": noise((4, 4, 3))}, {"x": [1, 4, 8]}, {"y": [1, 4, 8]},
+    )  # fmt: skip
+    with pytest.raises(ModelFileError, match=r"two dimensions; Conv 'along' .* \[4, 4, 3\]"):
+        GraphModule(model)
+
+
+def test_channels_that_a_constant_holds_are_refused_with_the_way_out() -> None:
+    """DepthToSpace makes one channel of four: who removes channels before it must know."""
+    pytest.importorskip("torch_pruning", reason="torch-pruning is not installed: make setup-train")
+    from ad_compressed_perception.compression.training.channel_pruning import prune_channels
+
+    nodes = [
+        NODE("Conv", ["x", "w"], ["a"], "one"),
+        NODE("Reshape", ["a", "s"], ["r"], "view"),
+        NODE("Conv", ["r", "v"], ["y"], "two"),
+    ]
+    weights = {"w": noise((16, 4, 1, 1)), "s": ints(1, 16, 6, 8), "v": noise((2, 16, 1, 1))}
+    module = GraphModule(make_graph(nodes, weights, {"x": X}, {"y": [1, 2, 6, 8]}))
+    with pytest.raises(ModelFileError, match="channels cannot be removed .* use prune_weights"):
+        prune_channels(module, torch.zeros(X), 0.5)
 
 
 def test_computed_weights_are_named() -> None:

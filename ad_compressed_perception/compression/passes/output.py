@@ -131,14 +131,15 @@ def _drop_tail(model: ModelProto, name: str, layout: str, *, upsampling: bool) -
         node = graph.producers.get(name)
         if node is None or graph.consumers.get(name) or len(node.output) != 1:
             return dropped, layout
-        source = node.input[0]
+        turned = _turned_softmax(graph, node, layout)
+        source = (turned[-1] if turned else node).input[0]
         maker = graph.producers.get(source)
         ends = maker is None or source in graph.outputs
-        if ends or not _is_idle(node, layout, opset_of(model), upsampling):
+        if ends or not (turned or _is_idle(node, layout, opset_of(model), upsampling)):
             return dropped, layout
-        if node.op_type == "Transpose":
+        if node.op_type == "Transpose" and not turned:
             layout = "NCHW" if layout == "NHWC" else "NHWC"
-        dropped.append(label(node))
+        dropped += [label(one) for one in turned or [node]]
         # What came before the node now bears the output's name, so the manifest still finds it.
         node.output[0] = graph.new_name(f"{name}_dropped")
         graph.replace_uses(source, name)
@@ -147,6 +148,28 @@ def _drop_tail(model: ModelProto, name: str, layout: str, *, upsampling: bool) -
             if made == source:
                 maker.output[index] = name
         remove_dead(model)
+
+
+def _turned_softmax(graph: Graph, node: NodeProto, layout: str) -> list[NodeProto]:
+    """Return Transpose, Softmax over the classes, Transpose back, as exporters write it below opset 13.
+
+    That Softmax flattens all axes from its own on, so the classes are put last for it.
+    """
+    chain = [node]
+    for kind in ("Softmax", "Transpose"):
+        before = graph.producers.get(chain[-1].input[0])
+        alone = before is not None and graph.only_consumer(before.output[0]) is not None
+        if before is None or not alone or before.op_type not in (kind, f"Log{kind}"):
+            return []
+        chain.append(before)
+    back, along, there = (
+        attribute(node, "perm", []),
+        attribute(chain[1], "axis", -1) % 4,
+        attribute(chain[2], "perm", []),
+    )
+    if node.op_type != "Transpose" or len(back) != 4 or [there[axis] for axis in back] != [0, 1, 2, 3]:
+        return []
+    return chain if along == 3 and there[along] == _CLASS_AXIS[layout] else []
 
 
 def _is_idle(node: NodeProto, layout: str, opset: int, upsampling: bool) -> bool:

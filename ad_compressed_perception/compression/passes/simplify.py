@@ -12,6 +12,7 @@ from ad_compressed_perception.backends.denormals import flush_denormals
 from ad_compressed_perception.compression.onnx_file import check_model, is_quantised, one_line
 from ad_compressed_perception.compression.passes.base import Pass, PassContext, PassOptions
 from ad_compressed_perception.compression.passes.equivalence import require_same
+from ad_compressed_perception.compression.passes.exporter_idioms import free_channel_counts
 from ad_compressed_perception.errors import ModelFileError, RecipeError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Simplify(Pass):
             raise ModelFileError(f"onnxslim failed: {one_line(error)}") from error
         if not isinstance(cleaned, onnx.ModelProto):
             raise ModelFileError("onnxslim gave no model back: leave this pass out")
+        free_channel_counts(cleaned)
         context.notes["denormal_weights_zeroed"] = flush_denormals(cleaned)
         check_model(cleaned, "the cleaned model")
         options: SimplifyOptions = self.options

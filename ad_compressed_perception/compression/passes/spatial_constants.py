@@ -313,14 +313,25 @@ def _check_product(scaling: Scaling, node: NodeProto) -> None:
     for name, other in ((node.input[0], node.input[1]), (node.input[1], node.input[0])):
         if scaling.changed(name) and scaling.graph.constant(other) is not None:
             shapes = scaling.before.get(name), scaling.after.get(name)
-            if node.op_type == "Gemm" or _shared(shapes[0], name, node) != _shared(shapes[1], name, node):
+            if _shared(shapes[0], name, node) != _shared(shapes[1], name, node):
                 raise refuse(
                     node, f"has weights for one size alone: its input was {shapes[0]}, is {shapes[1]}"
                 )
 
 
 def _shared(shape: Shape | None, name: str, node: NodeProto) -> int | None:
-    return None if not shape else shape[-1 if name == node.input[0] else max(-2, -len(shape))]
+    """Return the length of the axis that a product sums over."""
+    if not shape:
+        return None
+    left = name == node.input[0]
+    turned = node.op_type == "Gemm" and bool(attribute(node, "transA" if left else "transB", 0))
+    return shape[-1 if left != turned else max(-2, -len(shape))]
+
+
+def _check_recurrent(scaling: Scaling, node: NodeProto) -> None:
+    before, after = (shapes.get(node.input[0]) for shapes in (scaling.before, scaling.after))
+    if before and after and before[-1] != after[-1]:
+        raise refuse(node, f"has weights for one size alone: its input was {before}, is {after}")
 
 
 def _check_target(scaling: Scaling, node: NodeProto) -> None:
@@ -359,6 +370,7 @@ _RULES: dict[str, Callable[[Scaling, NodeProto], None]] = {
     "Split": _scale_split,
     **dict.fromkeys(("AveragePool", "MaxPool", "LpPool", "Conv"), _scale_pool),
     **dict.fromkeys(("Gemm", "MatMul"), _check_product),
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), _check_recurrent),
     **dict.fromkeys(("Expand", "Tile"), _check_target),
     **dict.fromkeys(
         ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where", "PRelu", "Concat"), _check_joined

@@ -11,8 +11,9 @@ graph then gets its smaller weights and group counts, and has its shapes inferre
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 import onnx
@@ -59,7 +60,7 @@ def prune_channels(
     module.eval()
     if losses is not None:
         square_gradients(module, losses)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _refusals():
         warnings.simplefilter("ignore")  # about parameters outside of layers, which stay
         pruner = tp.pruner.BasePruner(
             module,
@@ -73,7 +74,22 @@ def prune_channels(
         )
         pruner.step()
     module.zero_grad()
-    return shrunk(module, example)
+    with _refusals():
+        return shrunk(module, example)
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Say in one line, with the way out, that a graph's channels cannot be removed."""
+    try:
+        yield
+    # Of torch-pruning's search for dependencies, and of the graph run with fewer channels.
+    except (ModelFileError, RuntimeError, IndexError, ValueError, KeyError) as error:
+        raise ModelFileError(
+            f"the graph's channels cannot be removed ({one_line(error, 160)}): a constant (of a Reshape, a "
+            "Gather, a DepthToSpace) or the groups of a convolution behind a Concat hold their number; use "
+            "prune_weights, palettise or a student instead"
+        ) from error
 
 
 def check_prunable(module: GraphModule) -> None:

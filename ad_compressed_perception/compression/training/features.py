@@ -67,7 +67,7 @@ class Features:
         if not self.names:
             raise RecipeError(
                 f"features: none of the tensors that the teacher's last layers read ({', '.join(wanted)}) "
-                "is in the student's graph in the same shape"
+                "is in the student's graph in the same shape: leave features out"
             )
         self._teacher.allow_batches(example)
 

@@ -81,6 +81,7 @@ class GraphModule(nn.Module):
         super().__init__()
         self.model = untied(model)
         self.one_by_one = False
+        self._pictures = 1  # in the batch that runs now
         graph = self.model.graph
         self._arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self.input_names = [value.name for value in graph.input if value.name not in self._arrays]
@@ -111,15 +112,17 @@ class GraphModule(nn.Module):
     def allow_batches(self, example: Tensor) -> None:
         """Find out on a (1, ...) example whether the graph takes several pictures at once."""
         self.one_by_one = False
-        single = self._whole(example)
+        other = example * 0.5
+        first, second = self._whole(example), self._whole(other)
         try:
-            double = self._whole(torch.cat([example, example * 0.5]))
+            both = self._whole(torch.cat([example, other]))
+            # The second picture too: a Gather of channels may take them from the first one for all.
             same = all(
-                len(two) == 2 * len(one)
+                two.shape == (2 * len(a), *a.shape[1:])
                 and torch.allclose(
-                    two[: len(one)], one, rtol=1e-3, atol=1e-4 * max(1.0, float(one.abs().max()))
+                    two, torch.cat([a, b]), rtol=1e-3, atol=1e-4 * max(1.0, float(a.abs().max()))
                 )
-                for one, two in zip(single, double, strict=True)
+                for a, b, two in zip(first, second, both, strict=True)
             )
         except (ModelFileError, RuntimeError):
             same = False
@@ -131,13 +134,17 @@ class GraphModule(nn.Module):
         """Return any tensors of the graph by name."""
         values: dict[str, Tensor] = dict(feeds)
         keep = set(wanted)
-        for index, step in enumerate(self.steps):
-            outputs = self.execute(index, values)
-            for name, value in zip(step.outputs, outputs, strict=False):
-                values[name] = value
-            for name in self.spent_after(index):
-                if name not in keep:
-                    values.pop(name, None)
+        self._pictures = len(next(iter(values.values()))) if values else 1
+        try:
+            for index, step in enumerate(self.steps):
+                outputs = self.execute(index, values)
+                for name, value in zip(step.outputs, outputs, strict=False):
+                    values[name] = value
+                for name in self.spent_after(index):
+                    if name not in keep:
+                        values.pop(name, None)
+        finally:
+            self._pictures = 1
         return tuple(values[name] for name in wanted)
 
     def parameter_of(self, name: str) -> nn.Parameter | None:
@@ -192,8 +199,9 @@ class GraphModule(nn.Module):
                 continue
             if node.op_type not in known:
                 raise ModelFileError(
-                    f"training cannot run operator {node.op_type} of node {node.name or node.output[0]!r}; "
-                    f"it knows {', '.join(sorted(known))}"
+                    f"training cannot run operator {node.op_type} of node {node.name or node.output[0]!r}: "
+                    "leave the passes that train out, or keep that operator out of the exported network; "
+                    f"known are {', '.join(sorted(known))}"
                 )
             step = Step(node, attributes_of(node))
             index = str(len(self.steps))
@@ -254,6 +262,11 @@ class GraphModule(nn.Module):
             raise ModelFileError(f"training needs constant weights; {step.inputs[2]!r} is computed")
         if quantizer is not None and bias is not None and step.inputs[2] in self._quantised_weights:
             quantizer.keep_room_for(bias.reshape(-1), self._scale_of(step.inputs[0]))
+        if step.operator == "Conv" and weight.ndim != 4:
+            raise ModelFileError(
+                f"training knows convolutions of two dimensions; Conv {step.name or step.outputs[0]!r} has a "
+                f"weight of shape {list(weight.shape)}: leave the passes that train out"
+            )
         if step.operator == "Conv":
             return Convolution(weight, bias, step.attributes, quantizer)
         return Dense(weight, bias, not step.attributes.get("transB", 0), quantizer)
@@ -334,8 +347,11 @@ class GraphModule(nn.Module):
         if step.operator == "DequantizeLinear":
             return (values[step.inputs[0]],)
         inputs = [self._value(name, values) for name in step.inputs]
+        attributes = step.attributes
+        if step.operator == "Reshape":
+            attributes = {**attributes, "pictures": self._pictures}
         try:
-            result = OPERATORS[step.operator](step.attributes, *inputs)
+            result = OPERATORS[step.operator](attributes, *inputs)
         except (RuntimeError, ValueError, IndexError) as error:
             raise ModelFileError(
                 f"training cannot run {step.operator} {step.name or step.outputs[0]!r}: {one_line(error)}"

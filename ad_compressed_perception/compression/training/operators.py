@@ -137,8 +137,8 @@ def _split(a: Attributes, x: Tensor, sizes: Tensor | None = None) -> tuple[Tenso
 
 def _reshape(a: Attributes, x: Tensor, shape: Tensor) -> Tensor:
     wanted = [x.shape[i] if n == 0 else n for i, n in enumerate(_ints(shape))]
-    if wanted and wanted[0] == 1 and x.shape[0] != 1:
-        wanted[0] = x.shape[0]  # graphs are written for one picture, training runs several at once
+    if wanted and wanted[0] == 1 and a.get("pictures", 1) > 1:
+        wanted[0] = a["pictures"]  # graphs are written for one picture, training runs several at once
     return x.reshape(wanted)
 
 
