@@ -283,6 +283,23 @@ def test_a_recipe_prunes_distils_and_quantises_in_one_command(tmp_path: Path) ->
     read_model(tmp_path / "w" / "tiny_planner" / "small.onnx")
 
 
+def test_a_refused_recipe_leaves_no_lessons_behind(tmp_path: Path) -> None:
+    """The same command would be refused again, and another recipe would not go on from them."""
+    manifest = load_manifest(write_segmenter(tmp_path / "m"))
+    pictures = write_pictures(tmp_path / "p", 40)
+    recipe = small_recipe(
+        tmp_path / "r",
+        passes=[
+            "simplify",
+            {"distil": {"epochs": 1, "threads": 1}},
+            {"quantize_int8": {"exclude": ["nothing"]}},
+        ],
+    )
+    with pytest.raises(RecipeError, match="no node is called 'nothing'"):
+        compress_model(manifest, recipe, str(pictures), work=tmp_path / "w")
+    assert not list((tmp_path / "w").rglob("*"))
+
+
 def test_channels_leave_by_measured_time_and_the_report_says_what_it_brought(tmp_path: Path) -> None:
     """The tiny graph's clock is noise, so the goal is on weights; the table comes from a real measurement."""
     model, context = wide_segmenter(tmp_path)

@@ -1,13 +1,16 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is left of work that ended: folders of killed processes, checkpoints of variants that are stored."""
+"""What is left of work that ended: folders of killed processes, checkpoints that nobody will go on from."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+
+from ad_compressed_perception.errors import ModelFileError, RecipeError
 
 
 def remove_abandoned(folder: Path, prefix: str) -> None:
@@ -30,6 +33,22 @@ def remove_checkpoints(folder: Path, name: str) -> None:
             shutil.rmtree(path, ignore_errors=True)
     with contextlib.suppress(OSError):
         folder.rmdir()
+
+
+@contextlib.contextmanager
+def without_dead_ends(checkpoints: Path) -> Iterator[None]:
+    """Remove a run's checkpoints where its model or recipe is refused: the same command would be again.
+
+    What else can end a run (Ctrl-C, a full disk, a missing runtime) can be mended, and they serve then.
+    """
+    try:
+        yield
+    except (ModelFileError, RecipeError):
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        for folder in (checkpoints.parent, checkpoints.parent.parent):
+            with contextlib.suppress(OSError):  # the model's other things are in it
+                folder.rmdir()
+        raise
 
 
 def _is_running(process: int) -> bool:

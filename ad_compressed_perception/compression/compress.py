@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.backends import create_backend
-from ad_compressed_perception.compression.abandoned import remove_checkpoints
+from ad_compressed_perception.compression.abandoned import remove_checkpoints, without_dead_ends
 from ad_compressed_perception.compression.build_report import Findings, write_report_folder
 from ad_compressed_perception.compression.clean_up_speed import measure_clean_up
 from ad_compressed_perception.compression.coverage import measure_coverage
@@ -97,18 +97,11 @@ def compress_model(
         with staging(target.folder) as scratch:
             checkpoints = checkpoint_folder(target, chosen, recipe, samples)
             snapshots, log = Snapshots(), FrameLog()
-            records, model, changed = run_passes(
-                model,
-                recipe,
-                manifest,
-                samples,
-                host,
-                scratch,
-                checkpoints,
-                progress,
-                runtime=(runtime, options),
-                snapshots=snapshots,
-            )
+            with without_dead_ends(checkpoints):
+                records, model, changed = run_passes(
+                    model, recipe, manifest, samples, host, scratch, checkpoints, progress,
+                    runtime=(runtime, options), snapshots=snapshots,
+                )  # fmt: skip
             progress("layers", 0, 1)
             layers, layer_notes = look_at_layers(snapshots, samples.verification, records)
             metadata = {METADATA_KEY: float_layers_text(model, layers)} if layers else {}
