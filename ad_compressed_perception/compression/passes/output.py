@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 # Softmax follows its axis alone from this version on; before, everything from the axis on was one row.
+_SOFTMAXES = ("Softmax", "LogSoftmax")
 _SOFTMAX_ONE_AXIS = 13
 _CLASS_AXIS = {"NCHW": 1, "NHWC": 3}
 # Two scores that softmax rounds to the same number are told apart again without it.
@@ -156,17 +157,14 @@ def _turned_softmax(graph: Graph, node: NodeProto, layout: str) -> list[NodeProt
     That Softmax flattens all axes from its own on, so the classes are put last for it.
     """
     chain = [node]
-    for kind in ("Softmax", "Transpose"):
+    for kinds in (_SOFTMAXES, ("Transpose",)):
         before = graph.producers.get(chain[-1].input[0])
         alone = before is not None and graph.only_consumer(before.output[0]) is not None
-        if before is None or not alone or before.op_type not in (kind, f"Log{kind}"):
+        if before is None or not alone or before.op_type not in kinds:
             return []
         chain.append(before)
-    back, along, there = (
-        attribute(node, "perm", []),
-        attribute(chain[1], "axis", -1) % 4,
-        attribute(chain[2], "perm", []),
-    )
+    back, there = attribute(node, "perm", []), attribute(chain[2], "perm", [])
+    along = attribute(chain[1], "axis", -1) % 4
     if node.op_type != "Transpose" or len(back) != 4 or [there[axis] for axis in back] != [0, 1, 2, 3]:
         return []
     return chain if along == 3 and there[along] == _CLASS_AXIS[layout] else []
@@ -174,7 +172,7 @@ def _turned_softmax(graph: Graph, node: NodeProto, layout: str) -> list[NodeProt
 
 def _is_idle(node: NodeProto, layout: str, opset: int, upsampling: bool) -> bool:
     axis = _CLASS_AXIS[layout]
-    if node.op_type in ("Softmax", "LogSoftmax"):
+    if node.op_type in _SOFTMAXES:
         newer = opset >= _SOFTMAX_ONE_AXIS
         along = attribute(node, "axis", -1 if newer else 1) % 4
         return bool(along == axis if newer else along <= axis)
