@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from ad_compressed_perception.compression.onnx_file import HARD_SWISH_OPSET, opset_of
+from ad_compressed_perception.compression.passes.graph_edit import Graph, self_gated
 from ad_compressed_perception.compression.qdq_edit import PRODUCTS, QdqGraph, drop_unused
 
 if TYPE_CHECKING:
@@ -100,15 +101,8 @@ def restore_hard_swish(model: ModelProto) -> None:
 
     if opset_of(model) < HARD_SWISH_OPSET:
         return
-    makers = {name: node for node in model.graph.node for name in node.output}
-    for node in model.graph.node:
-        if node.op_type != "Mul":
-            continue
-        for gate, data in (node.input, reversed(node.input)):
-            maker = makers.get(gate)
-            if maker is not None and maker.op_type == "HardSigmoid" and maker.input[0] == data:
-                slope = {entry.name: entry.f for entry in maker.attribute}
-                if abs(slope.get("alpha", 0.2) - 1 / 6) < 1e-6 and slope.get("beta", 0.5) == 0.5:
-                    node.CopyFrom(helper.make_node("HardSwish", [data], list(node.output), name=node.name))
-                    break
+    for node, gate in self_gated(Graph(model), "HardSigmoid"):
+        slope = {entry.name: entry.f for entry in gate.attribute}
+        if abs(slope.get("alpha", 0.2) - 1 / 6) < 1e-6 and slope.get("beta", 0.5) == 0.5:
+            node.CopyFrom(helper.make_node("HardSwish", [gate.input[0]], list(node.output), name=node.name))
     drop_unused(model)

@@ -88,7 +88,8 @@ class Equalise(Pass):
         if is_quantised(model):
             raise RecipeError("equalise must come before quantisation")
         original = type(model).FromString(model.SerializeToString())
-        places = find_places(Graph(model))
+        graph = Graph(model)
+        places = find_places(graph)
         sizes = _channel_sizes(model, [place.tensor for place in places], context)
         spreads: dict[str, float] = {}
         unmerged = []
@@ -99,7 +100,7 @@ class Equalise(Pass):
             if place.maker is None and not merges_activations(context.runtime):
                 unmerged.append(place.tensor)  # its Mul would need a scale of its own, before the division
                 continue
-            _divide(Graph(model), place, size, options.alpha)
+            _divide(graph, place, size, options.alpha)
             spreads[place.tensor] = round(min(spread, 1e6), 1)
         remove_dead(model)
         context.notes.update(
@@ -116,13 +117,9 @@ def find_places(graph: Graph) -> list[_Place]:
     for node in graph.model.graph.node:
         for name in node.output:
             readers = graph.consumers.get(name, [])
-            if (
-                name in graph.outputs
-                or not readers
-                or not all(_reads_as_data(r, name, graph) for r in readers)
-            ):
-                continue
-            places.append(_Place(name, readers, _maker(graph, node, name)))
+            alone = bool(readers) and all(_reads_as_data(reader, name, graph) for reader in readers)
+            if alone and name not in graph.outputs:
+                places.append(_Place(name, readers, _maker(graph, node, name)))
     return places
 
 

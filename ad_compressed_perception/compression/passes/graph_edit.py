@@ -120,6 +120,20 @@ class Graph:
             self.model.graph.node.insert(place + offset, added)
 
 
+def self_gated(graph: Graph, gate: str) -> list[tuple[NodeProto, NodeProto]]:
+    """Return the products x * gate(x), each with the node of the gate, whose input is x."""
+    found = []
+    for node in graph.model.graph.node:
+        if node.op_type != "Mul":
+            continue
+        for side, data in (node.input, reversed(node.input)):
+            maker = graph.producers.get(side)
+            if maker is not None and maker.op_type == gate and maker.input[0] == data:
+                found.append((node, maker))
+                break
+    return found
+
+
 def remove_nodes(model: ModelProto, nodes: Iterable[NodeProto]) -> None:
     """Take nodes out of the graph; found by identity, so equal ones elsewhere stay."""
     unwanted = {id(node) for node in nodes}

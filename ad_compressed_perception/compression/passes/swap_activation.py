@@ -28,7 +28,12 @@ from ad_compressed_perception.compression.onnx_file import (
 )
 from ad_compressed_perception.compression.passes.base import Pass, PassContext, PassOptions
 from ad_compressed_perception.compression.passes.equivalence import largest_difference
-from ad_compressed_perception.compression.passes.graph_edit import Graph, remove_dead, tensor_shapes
+from ad_compressed_perception.compression.passes.graph_edit import (
+    Graph,
+    remove_dead,
+    self_gated,
+    tensor_shapes,
+)
 from ad_compressed_perception.compression.passes.upgrade_opset import UpgradeOpset
 from ad_compressed_perception.compression.sensitivity import OutputNoise
 from ad_compressed_perception.errors import ModelFileError, RecipeError
@@ -56,16 +61,7 @@ class SwapActivationOptions(PassOptions):
 
 def find_silus(graph: Graph) -> list[tuple[NodeProto, str]]:
     """Return the products x * sigmoid(x) with the name of x."""
-    found = []
-    for node in graph.model.graph.node:
-        if node.op_type != "Mul":
-            continue
-        for gate, data in (node.input, reversed(node.input)):
-            sigmoid = graph.producers.get(gate)
-            if sigmoid is not None and sigmoid.op_type == "Sigmoid" and sigmoid.input[0] == data:
-                found.append((node, data))
-                break
-    return found
+    return [(node, gate.input[0]) for node, gate in self_gated(graph, "Sigmoid")]
 
 
 class SwapActivation(Pass):
