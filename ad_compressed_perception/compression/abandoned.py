@@ -44,11 +44,16 @@ def without_dead_ends(checkpoints: Path) -> Iterator[None]:
     try:
         yield
     except (ModelFileError, RecipeError):
-        shutil.rmtree(checkpoints, ignore_errors=True)
-        for folder in (checkpoints.parent, checkpoints.parent.parent):
-            with contextlib.suppress(OSError):  # the model's other things are in it
-                folder.rmdir()
+        remove_with_empty_parents(checkpoints, 2)
         raise
+
+
+def remove_with_empty_parents(folder: Path, levels: int) -> None:
+    """Remove a folder, and up to so many folders around it that hold nothing else."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for parent in list(folder.parents)[:levels]:
+        with contextlib.suppress(OSError):  # other things are in it
+            parent.rmdir()
 
 
 def _is_running(process: int) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 from torch import Tensor
 
+from ad_compressed_perception.compression.abandoned import remove_with_empty_parents
 from ad_compressed_perception.compression.onnx_file import read_model
 from ad_compressed_perception.compression.passes.base import Advance, PassContext
 from ad_compressed_perception.compression.passes.training_options import TrainingOptions
@@ -253,10 +253,8 @@ def _lessons(context: PassContext, options: TrainingOptions, asked: list[str], t
             seed=options.seed, advance=part(context.advance, 0.0, _LESSONS_SHARE),
         )  # fmt: skip
     except OSError:
-        shutil.rmtree(folder, ignore_errors=True)  # a full disk is not left full
-        for parent in list(folder.parents)[:3]:  # of the pass, the variant and the model, where empty
-            with contextlib.suppress(OSError):
-                parent.rmdir()
+        # A full disk is not left full: the folder, and those of the pass, the variant and the model.
+        remove_with_empty_parents(folder, 3)
         raise
     write_json(done, {"key": key})
     return lessons
