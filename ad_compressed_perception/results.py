@@ -51,6 +51,12 @@ class Trajectory:
         speed_mps: speed the path is driven at.
         steering_wheel_angle_rad: steering-wheel angle, left positive; NaN where the model gives none.
         collision_probability: in 0..1; NaN where the model gives none.
+        speeds_mps: (N,) float64 at the points, where the model gives a speed profile.
+        step_s: seconds from point to point, where they are points in time; NaN where they are places.
+        clear_distance_m: from the front bumper to what one has to stop for, inf where there is nothing;
+            NaN where the model gives none.
+        stop_probability: that there is something ahead one has to stop for; NaN where the model gives none.
+        yield_probability: that one may go on after having stood (a stop sign); NaN likewise.
     """
 
     points_xy_m: NDArray[np.float64]
@@ -59,6 +65,11 @@ class Trajectory:
     speed_mps: float
     steering_wheel_angle_rad: float = float("nan")
     collision_probability: float = float("nan")
+    speeds_mps: NDArray[np.float64] | None = None
+    step_s: float = float("nan")
+    clear_distance_m: float = float("nan")
+    stop_probability: float = float("nan")
+    yield_probability: float = float("nan")
 
 
 Result = Detections | LabelMask | Trajectory

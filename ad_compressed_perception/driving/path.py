@@ -1,0 +1,36 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A path by its curvature along the arc, the form in which the planner's network gives it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+KNOTS_M = np.arange(0.0, 41.0, 4.0)
+"""Arc lengths from base_link at which the network gives the curvature: 0, 4, ..., 40 m."""
+_STEP_M = 0.25
+
+Array = NDArray[np.float64]
+
+
+def path_of_curvature(curvature_per_m: Array, distances_m: Array) -> tuple[Array, Array]:
+    """Return (N, 2) points and (N,) headings at arc lengths of the path that begins at the origin along x.
+
+    Heading is the integral of curvature, position that of the heading's direction; between the knots the
+    curvature is linear, beyond the last one constant.
+
+    Args:
+        curvature_per_m: (11,) at KNOTS_M, 1/m, left positive.
+        distances_m: (N,) arc lengths, not negative.
+    """
+    end = max(float(np.max(distances_m, initial=0.0)), _STEP_M)
+    arc = np.linspace(0.0, end, int(np.ceil(end / _STEP_M)) + 1)
+    step = arc[1] - arc[0]
+    curvature = np.interp(arc, KNOTS_M, np.asarray(curvature_per_m, np.float64))
+    heading = np.concatenate(([0.0], np.cumsum(0.5 * (curvature[1:] + curvature[:-1]) * step)))
+    middle = 0.5 * (heading[1:] + heading[:-1])
+    x = np.concatenate(([0.0], np.cumsum(np.cos(middle) * step)))
+    y = np.concatenate(([0.0], np.cumsum(np.sin(middle) * step)))
+    points = np.stack([np.interp(distances_m, arc, x), np.interp(distances_m, arc, y)], axis=-1)
+    return points, np.interp(distances_m, arc, heading)
