@@ -102,6 +102,7 @@ setup(
             f"yolox = {PACKAGE}.tasks.decoders.yolox:YoloxDecoder",
             f"argmax = {PACKAGE}.tasks.decoders.argmax:ArgmaxDecoder",
             f"steering = {PACKAGE}.tasks.decoders.steering:SteeringDecoder",
+            f"trajectory = {PACKAGE}.tasks.decoders.trajectory:TrajectoryDecoder",
         ],
         f"{PACKAGE}.passes": [],
     },

@@ -24,6 +24,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "yolox": "ad_compressed_perception.tasks.decoders.yolox:YoloxDecoder",
         "argmax": "ad_compressed_perception.tasks.decoders.argmax:ArgmaxDecoder",
         "steering": "ad_compressed_perception.tasks.decoders.steering:SteeringDecoder",
+        "trajectory": "ad_compressed_perception.tasks.decoders.trajectory:TrajectoryDecoder",
     },
     PASSES: {
         "cast_float16": "ad_compressed_perception.compression.passes.cast_float16:CastFloat16",

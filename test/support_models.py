@@ -17,6 +17,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from ad_compressed_perception.driving.plan_vector import CURVATURE_SCALE, LENGTH, SPEED
+from ad_compressed_perception.driving.speed_profile import RULES
 from ad_compressed_perception.manifest import Manifest, Variant, file_sha256, save_manifest
 
 DETECTOR_LABELS = ["car", "person", "sign"]
@@ -199,3 +201,46 @@ def draw_scene(index: int, width: int = 128, height: int = 96) -> NDArray[np.uin
     right = width - 40 - (index * 3) % (width // 3)
     picture[48:80, right : right + 32] = (150, 150, 255)
     return picture
+
+
+def write_trajectory_planner(
+    folder: Path,
+    *,
+    curvature_per_m: float = 0.0,
+    allowed_mps: float = 12.0,
+    stop: float = -5.0,
+    give_way: float = -5.0,
+) -> Path:
+    """Write a 32x32 planner whose plan is the same for a black picture, and bends left where it is bright.
+
+    A fully white picture adds 0.02 1/m to every curvature.
+
+    Args:
+        folder: of the model.
+        curvature_per_m: of the whole path on a black picture.
+        allowed_mps: speed that is said to be allowed; 12 is cruise speed.
+        stop: logit of having to stop.
+        give_way: logit of being allowed to go on after a stop.
+    """
+    identity = np.zeros((1, 1, 3, 3))
+    identity[0, 0, 1, 1] = 1.0
+    weight, bias = np.zeros((LENGTH, 1, 32, 32)), np.zeros(LENGTH)
+    weight[:SPEED] = 0.02 * CURVATURE_SCALE / 1024
+    bias[:SPEED] = curvature_per_m * CURVATURE_SCALE
+    bias[SPEED:] = allowed_mps / RULES.cruise_mps, stop, give_way
+    nodes = [
+        helper.make_node("Conv", ["grey", "first_w"], ["copied"], "first", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["copied"], ["features"], "relu"),
+        helper.make_node("Conv", ["features", "plan_w", "plan_b"], ["numbers"], "last"),
+        helper.make_node("Flatten", ["numbers"], ["plan"], axis=1),
+    ]
+    weights = [_weights("first_w", identity), _weights("plan_w", weight), _weights("plan_b", bias)]
+    path = _save(folder, nodes, weights, ("grey", [1, 1, 32, 32]), {"plan": [1, LENGTH]}, 13)
+    return _describe(
+        folder,
+        path,
+        name="tiny_trajectory_planner",
+        task="planning",
+        input={"width": 32, "height": 32, "colour": "GRAY", "scale": 1 / 255, "resize": "stretch"},
+        output={"decoder": "trajectory"},
+    )

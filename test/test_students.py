@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from support_compression import model_and_context
-from support_models import write_detector, write_planner, write_segmenter
+from support_models import write_detector, write_planner, write_segmenter, write_trajectory_planner
 
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.compression.coverage import measure_coverage
@@ -27,7 +27,12 @@ from ad_compressed_perception.compression.students.graph_builder import rounded_
 from ad_compressed_perception.compression.students.spec import StudentSpec
 from ad_compressed_perception.errors import RecipeError
 
-WRITERS = {"detection": write_detector, "segmentation": write_segmenter, "planning": write_planner}
+WRITERS = {
+    "detection": write_detector,
+    "planning": write_planner,
+    "segmentation": write_segmenter,
+    "trajectory": write_trajectory_planner,
+}
 
 
 def tiny(encoder: str = "mobilenet", task: str = "segmentation", **fields: object) -> StudentSpec:
@@ -50,13 +55,14 @@ def convolutions(model: onnx.ModelProto) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("encoder", sorted(ENCODERS))
 def test_every_encoder_gives_every_task_its_outputs(encoder: str) -> None:
-    """Scores at half the input's size, one box a cell of three grids (32 + 8 + 2), two single numbers."""
+    """Scores at half the input's size, a box a cell of three grids (32 + 8 + 2), two numbers, a plan."""
     assert outputs_of(tiny(encoder, "segmentation"))["scores"].shape == (1, 3, 16, 32)
     assert outputs_of(tiny(encoder, "detection"))["boxes"].shape == (1, 42, 8)
     planned = outputs_of(tiny(encoder, "planning", input_channels=1, input_width=50, input_height=50))
     assert {name: value.shape for name, value in planned.items()} == {
         "steering": (1, 1), "collision": (1, 1),
     }  # fmt: skip
+    assert outputs_of(tiny(encoder, "trajectory"))["plan"].shape == (1, 14)
 
 
 @pytest.mark.parametrize("encoder", sorted(ENCODERS))

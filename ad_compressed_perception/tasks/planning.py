@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Planning: from a steering command to the path the vehicle would drive."""
+"""Planning: from a steering command, or from a plan, to the path the vehicle would drive."""
 
 from __future__ import annotations
 
@@ -35,12 +35,43 @@ class PlanningSettings(TaskSettings):
     points: int = Field(20, ge=2, le=1000, description="points of the path")
 
 
-class SteeringOutputDecoder(Decoder):
-    """Raw outputs to a steering-wheel angle."""
+class PlanningDecoder(Decoder):
+    """Raw outputs to a trajectory."""
+
+    @abstractmethod
+    def trajectory(
+        self, outputs: Mapping[str, NDArray[Any]], settings: PlanningSettings, speed_mps: float | None
+    ) -> Trajectory:
+        """Return the trajectory in base_link.
+
+        Args:
+            outputs: of the model.
+            settings: of the task.
+            speed_mps: of the vehicle when the picture was taken; None where nobody said.
+
+        Raises:
+            ResultError: the model gave numbers that are not finite.
+        """
+
+
+class SteeringOutputDecoder(PlanningDecoder):
+    """Raw outputs to a steering-wheel angle, whose arc is the path."""
 
     @abstractmethod
     def steering(self, outputs: Mapping[str, NDArray[Any]]) -> tuple[float, float]:
         """Return the steering-wheel angle (rad, left positive) and the collision probability or NaN."""
+
+    def trajectory(
+        self, outputs: Mapping[str, NDArray[Any]], settings: PlanningSettings, speed_mps: float | None
+    ) -> Trajectory:
+        """Return the arc of the angle at the nominal speed."""
+        angle, collision = self.steering(outputs)
+        curvature = curvature_of_steering(angle, settings.steering_ratio, settings.wheelbase_m)
+        length = (
+            settings.horizon_m if settings.horizon == "distance" else settings.horizon_s * settings.speed_mps
+        )
+        points_xy_m, headings_rad = arc_points(curvature, length, settings.points)
+        return Trajectory(points_xy_m, headings_rad, curvature, settings.speed_mps, angle, collision)
 
 
 def curvature_of_steering(
@@ -55,6 +86,11 @@ def curvature_of_steering(
     road_wheel_angle = steering_wheel_angle_rad / steering_ratio
     limit = np.deg2rad(80.0)
     return float(np.tan(np.clip(road_wheel_angle, -limit, limit)) / wheelbase_m)
+
+
+def steering_of_curvature(curvature_per_m: float, steering_ratio: float, wheelbase_m: float) -> float:
+    """Return the steering-wheel angle (rad, left positive) of a path curvature; see curvature_of_steering."""
+    return float(np.arctan(curvature_per_m * wheelbase_m) * steering_ratio)
 
 
 def arc_points(
@@ -78,15 +114,14 @@ class PlanningTask(Task[Trajectory]):
 
     name = "planning"
     settings_type = PlanningSettings
-    decoder_type = SteeringOutputDecoder
+    decoder_type = PlanningDecoder
+    _speed_mps: float | None = None
+
+    def observe_speed(self, speed_mps: float | None) -> None:
+        """Say how fast the vehicle is (m/s), for the speed profile of the next frames; None: unknown."""
+        self._speed_mps = speed_mps
 
     def decode(self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry) -> Trajectory:
         """Return the trajectory in base_link; the picture's geometry plays no part."""
-        settings: PlanningSettings = self.settings
-        angle, collision = self.decoder.steering(outputs)
-        curvature = curvature_of_steering(angle, settings.steering_ratio, settings.wheelbase_m)
-        length = (
-            settings.horizon_m if settings.horizon == "distance" else settings.horizon_s * settings.speed_mps
-        )
-        points_xy_m, headings_rad = arc_points(curvature, length, settings.points)
-        return Trajectory(points_xy_m, headings_rad, curvature, settings.speed_mps, angle, collision)
+        trajectory: Trajectory = self.decoder.trajectory(outputs, self.settings, self._speed_mps)
+        return trajectory

@@ -18,7 +18,7 @@ from ad_compressed_perception.manifest import InputSpec, Manifest, OutputSpec
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-_DECODERS = {"segmentation": "argmax", "planning": "steering", "detection": "yolox"}
+_DECODERS = {"segmentation": ("argmax",), "planning": ("steering", "trajectory"), "detection": ("yolox",)}
 
 
 class StudentOptions(PassOptions):
@@ -75,7 +75,7 @@ class Student(Pass):
         fresh = build_student(
             StudentSpec(
                 encoder=options.encoder,
-                task=manifest.task,
+                task="trajectory" if context.output.decoder == "trajectory" else manifest.task,
                 input_width=spec.width,
                 input_height=spec.height,
                 input_channels=spec.channels,
@@ -117,10 +117,10 @@ def _elements(dims: Any) -> int:
 
 
 def _require_decoder(manifest: Manifest) -> None:
-    wanted = _DECODERS.get(manifest.task)
-    if manifest.output.decoder != wanted:
+    wanted = _DECODERS.get(manifest.task, ())
+    if manifest.output.decoder not in wanted:
         raise RecipeError(
-            f"a student for {manifest.task} answers for decoder {wanted or 'none'}, and the model's is "
+            f"a student for {manifest.task} answers for decoder {' or '.join(wanted)}, and the model's is "
             f"{manifest.output.decoder!r}: use prune_channels and distil instead"
         )
 
@@ -137,6 +137,7 @@ def _output(output: OutputSpec) -> OutputSpec:
         detection_head,
         planning_head,
         segmentation_head,
+        trajectory_head,
     )
 
     options: dict[str, Any] = dict(output.options)
@@ -144,6 +145,8 @@ def _output(output: OutputSpec) -> OutputSpec:
         options.update(layout="NCHW", output=segmentation_head.OUTPUT)
     elif output.decoder == "yolox":
         options.update(output=detection_head.OUTPUT)
+    elif output.decoder == "trajectory":
+        options.update(output=trajectory_head.OUTPUT)
     else:
         options.update(steering_output=planning_head.STEERING)
         if options.get("collision_output"):

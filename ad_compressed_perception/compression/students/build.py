@@ -16,6 +16,7 @@ from ad_compressed_perception.compression.students.planning_head import planning
 from ad_compressed_perception.compression.students.segmentation_head import segmentation_head
 from ad_compressed_perception.compression.students.spec import StudentSpec
 from ad_compressed_perception.compression.students.squeezenet import squeezenet
+from ad_compressed_perception.compression.students.trajectory_head import trajectory_head
 from ad_compressed_perception.errors import RecipeError
 
 Encoder = Callable[[GraphBuilder, Feature, StudentSpec], list[Feature]]
@@ -32,8 +33,9 @@ HEADS: Mapping[str, Head] = {
     "detection": detection_head,
     "planning": planning_head,
     "segmentation": segmentation_head,
+    "trajectory": trajectory_head,
 }
-"""Heads by the model's task."""
+"""Heads by the model's task; "trajectory" is the planner that gives a plan, "planning" one that steers."""
 
 
 def build_student(spec: StudentSpec) -> ModelProto:

@@ -18,7 +18,7 @@ class StudentSpec:
 
     Attributes:
         encoder: name in the registry of encoders.
-        task: detection, segmentation or planning.
+        task: detection, segmentation, planning (a steering angle) or trajectory (a plan).
         input_width: pixels; a multiple of 32 unless for planning.
         input_height: likewise.
         input_channels: 3, or 1 for grey.
@@ -46,7 +46,7 @@ class StudentSpec:
 
     def __post_init__(self) -> None:
         """Refuse sizes that the strides do not divide; raise RecipeError."""
-        step = 1 if self.task == "planning" else COARSEST_STRIDE
+        step = 1 if self.task in ("planning", "trajectory") else COARSEST_STRIDE
         for what, size in (("width", self.input_width), ("height", self.input_height)):
             if size < COARSEST_STRIDE or size % step:
                 raise RecipeError(

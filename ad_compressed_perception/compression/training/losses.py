@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ad_compressed_perception.driving.plan_vector import SPEED, STOP
 from ad_compressed_perception.errors import RecipeError
 from ad_compressed_perception.manifest import OutputSpec
 
@@ -77,6 +78,16 @@ def value_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
     return torch.stack(losses).sum()
 
 
+def plan_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Distance of (B, 14) plans: curvatures and allowed speed as value_loss, logits by their probabilities.
+
+    The curvature where the car is steers it and counts four times.
+    """
+    numbers = F.smooth_l1_loss(student[:, :STOP], teacher[:, :STOP], beta=0.1, reduction="none").mean(0)
+    entropy = F.binary_cross_entropy_with_logits(student[:, STOP:], teacher[:, STOP:].sigmoid())
+    return numbers.sum() + 3.0 * numbers[0] + 4.0 * numbers[SPEED] + 0.2 * entropy
+
+
 def create_loss(output: OutputSpec, ends_in_softmax: bool) -> Loss:
     """Return the loss of a model's outputs, chosen by its decoder.
 
@@ -95,6 +106,8 @@ def create_loss(output: OutputSpec, ends_in_softmax: bool) -> Loss:
         return lambda student, teacher: segmentation_loss(student[0], teacher[0], axis, ends_in_softmax)
     if output.decoder == "steering":
         return value_loss
+    if output.decoder == "trajectory":
+        return lambda student, teacher: plan_loss(student[0], teacher[0])
     if output.decoder == "argmax":
         raise RecipeError("the graph ends in labels, which teach nothing: train before the pass output")
     raise RecipeError(f"no distillation loss is known for decoder {output.decoder!r}")

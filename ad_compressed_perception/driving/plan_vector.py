@@ -1,0 +1,57 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the planner's network says, as numbers of like size, so that one integer scale holds them all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.driving.path import KNOTS_M
+from ad_compressed_perception.driving.speed_profile import RULES, allowed_speed_mps, clear_distance_of
+
+CURVATURE_SCALE = 50.0
+"""Network units per 1/m: a bend of 50 m radius is 1."""
+SPEED, STOP, YIELD = len(KNOTS_M), len(KNOTS_M) + 1, len(KNOTS_M) + 2
+"""Places after the curvatures: allowed speed in cruise speeds, logits of stop and of yield."""
+LENGTH = len(KNOTS_M) + 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A decoded vector.
+
+    Attributes:
+        curvature_per_m: (11,) float64 at KNOTS_M.
+        clear_distance_m: from the front bumper; inf where cruise speed is allowed.
+        stop_probability: that there is something ahead one has to stop for.
+        yield_probability: that one may go on after having stood there.
+    """
+
+    curvature_per_m: NDArray[np.float64]
+    clear_distance_m: float
+    stop_probability: float
+    yield_probability: float
+
+
+def encode_plan(
+    curvature_per_m: NDArray[np.float64], clear_distance_m: float, must_stop: bool, may_go_on: bool
+) -> NDArray[np.float32]:
+    """Return (LENGTH,) targets; stop and yield are 0 or 1, where the network gives logits."""
+    speed = allowed_speed_mps(clear_distance_m) / RULES.cruise_mps
+    numbers = [*(np.asarray(curvature_per_m) * CURVATURE_SCALE), speed, float(must_stop), float(may_go_on)]
+    return np.asarray(numbers, np.float32)
+
+
+def decode_plan(vector: NDArray[np.float32]) -> Plan:
+    """Return what a network's (LENGTH,) output says.
+
+    Within 3 percent of cruise speed nothing is in the way: a network comes near 1 and seldom to it.
+    """
+    numbers = np.asarray(vector, np.float64).reshape(-1)
+    speed = float(numbers[SPEED])
+    clear = float("inf") if speed > 0.97 else clear_distance_of(speed * RULES.cruise_mps)
+    stop, give_way = (1.0 / (1.0 + np.exp(-np.clip(numbers[[STOP, YIELD]], -30.0, 30.0)))).tolist()
+    return Plan(numbers[:SPEED] / CURVATURE_SCALE, clear, stop, give_way)

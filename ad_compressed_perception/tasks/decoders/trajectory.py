@@ -1,0 +1,93 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Trajectory: a plan of curvatures and an allowed speed, driven on from the speed of the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ad_compressed_perception.backends.base import TensorSpec
+from ad_compressed_perception.driving.path import path_of_curvature
+from ad_compressed_perception.driving.plan_vector import LENGTH, decode_plan
+from ad_compressed_perception.driving.speed_profile import speed_profile
+from ad_compressed_perception.errors import ModelFileError, ResultError
+from ad_compressed_perception.manifest import Manifest, StrictModel
+from ad_compressed_perception.results import Trajectory
+from ad_compressed_perception.tasks.planning import (
+    PlanningDecoder,
+    PlanningSettings,
+    steering_of_curvature,
+)
+
+_SUBSTEPS = 3
+"""Steps of the speed profile from one point of the trajectory to the next."""
+
+
+class TrajectoryOptions(StrictModel):
+    """Options of the trajectory decoder."""
+
+    output: str | None = Field(None, description="tensor of the plan; the only output when absent")
+
+
+class TrajectoryDecoder(PlanningDecoder):
+    """Decodes (1, 14): 11 curvatures, allowed speed, logits of stop and yield; see driving.plan_vector.
+
+    The network sees one picture and no speed. What it says of the way ahead is true at any speed, and the
+    classical profile makes points in time of it; so its file has one input, as every pass of a recipe,
+    every calibration and every backend know it.
+    """
+
+    options_type = TrajectoryOptions
+
+    def __init__(self, manifest: Manifest) -> None:
+        """Validate the options."""
+        super().__init__(manifest)
+        self._output: str | None = self.options.output
+
+    def check(self, outputs: tuple[TensorSpec, ...]) -> None:
+        """Raise ModelFileError when the output is missing or no plan fits into it."""
+        tensor = self.find_output(outputs, self._output)
+        shape = tensor.shape
+        if len(shape) != 2 or shape[0] not in (None, 1) or shape[1] not in (None, LENGTH):
+            raise ModelFileError(
+                f"model {self.model!r}: a plan has shape [1, {LENGTH}], the file's output {tensor.name!r} "
+                f"is {list(shape)}"
+            )
+        self._output = tensor.name
+
+    def trajectory(
+        self, outputs: Mapping[str, NDArray[Any]], settings: PlanningSettings, speed_mps: float | None
+    ) -> Trajectory:
+        """Return points in time, horizon_s / points apart, from the speed given (else the nominal one)."""
+        vector = outputs[self._output or next(iter(outputs))].reshape(-1)
+        if not np.isfinite(vector).all():
+            raise ResultError(f"model {self.model!r} gave a plan with numbers that are not finite")
+        plan = decode_plan(vector)
+        speed = settings.speed_mps if speed_mps is None else speed_mps
+        step_s = settings.horizon_s / settings.points
+        distances, speeds = speed_profile(
+            speed,
+            plan.clear_distance_m,
+            float(np.max(np.abs(plan.curvature_per_m))),
+            settings.points * _SUBSTEPS,
+            step_s / _SUBSTEPS,
+        )
+        points, headings = path_of_curvature(plan.curvature_per_m, distances[_SUBSTEPS - 1 :: _SUBSTEPS])
+        curvature = float(plan.curvature_per_m[0])
+        return Trajectory(
+            points,
+            headings,
+            curvature,
+            speed,
+            steering_of_curvature(curvature, settings.steering_ratio, settings.wheelbase_m),
+            speeds_mps=speeds[_SUBSTEPS - 1 :: _SUBSTEPS],
+            step_s=step_s,
+            clear_distance_m=plan.clear_distance_m,
+            stop_probability=plan.stop_probability,
+            yield_probability=plan.yield_probability,
+        )
