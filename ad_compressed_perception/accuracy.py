@@ -6,7 +6,8 @@
 |--------------|-------------------------------------------------------------------------------|
 | detection    | ``map`` and ``ap50`` as COCO defines them                                     |
 | segmentation | ``miou`` and ``iou_CLASS``, pixels of all frames counted together             |
-| planning     | ``rmse_rad``, ``mae_rad`` and ``correlation`` of the steering-wheel angle     |
+| planning     | ``rmse_rad``, ``mae_rad`` and ``correlation`` of the steering-wheel angle;    |
+|              | before them ``ade_m`` and ``fde_m`` where the true trajectories are known     |
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from ad_compressed_perception.data.labelled import LabelledData
 from ad_compressed_perception.data.labelled_boxes import BoxData
 from ad_compressed_perception.data.labelled_masks import MaskData
+from ad_compressed_perception.data.labelled_paths import PathData, TruePath
 from ad_compressed_perception.errors import DataError
 from ad_compressed_perception.metrics.average_precision import (
     AveragePrecision,
@@ -28,6 +30,7 @@ from ad_compressed_perception.metrics.average_precision import (
     TrueBoxes,
 )
 from ad_compressed_perception.metrics.bootstrap import correlation_block_length
+from ad_compressed_perception.metrics.displacement import displacements_m
 from ad_compressed_perception.metrics.iou import confusion_matrix, iou_per_class, mean_iou
 from ad_compressed_perception.metrics.steering import correlation, mean_absolute_error, rmse
 from ad_compressed_perception.results import Detections, LabelMask, Trajectory
@@ -209,6 +212,54 @@ class SteeringAccuracy(AccuracyScore):
         return [f"Always steering straight ahead would give an RMSE of {still:.4f} rad."]
 
 
+class PathAccuracy(AccuracyScore):
+    """Distances of the planned from the true trajectories, and the errors of the steering-wheel angle.
+
+    The figures of the angle are NaN for a model that gives none.
+    """
+
+    names = ("ade_m", "fde_m", *SteeringAccuracy.names)
+    lower_is_better = frozenset(("ade_m", "fde_m", *SteeringAccuracy.lower_is_better))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[tuple[float, float, float, float]] = []
+        self._table: NDArray[np.float64] = np.zeros((0, 4))
+        self._has_times = True
+
+    def _add(self, result: Trajectory, truth: TruePath) -> None:
+        apart_m = displacements_m(truth.points_xy_m, truth.step_s, result.points_xy_m, result.step_s)
+        self._has_times &= math.isfinite(result.step_s)
+        angles = (truth.steering_wheel_angle_rad, result.steering_wheel_angle_rad)
+        self._rows.append((float(apart_m.mean()), float(apart_m[-1]), *angles))
+
+    def finish(self) -> None:
+        """Put the frames' distances and angles together."""
+        self._table = np.array(self._rows, np.float64)
+
+    def figures(self, indices: Indices | None = None) -> tuple[float, ...]:
+        """Return (ADE, FDE, RMSE, MAE, Pearson's correlation); distances are means over frames."""
+        table = self._table if indices is None else self._table[indices]
+        average_m, final_m, truth, predicted = table.T
+        return (
+            float(average_m.mean()),
+            float(final_m.mean()),
+            rmse(truth, predicted),
+            mean_absolute_error(truth, predicted),
+            correlation(truth, predicted),
+        )
+
+    def block_length(self) -> int:
+        """Frames in which the distance stays like itself."""
+        return correlation_block_length(self._table[:, 0])
+
+    def notes(self) -> list[str]:
+        """Say it where the model plans places and not times."""
+        if self._has_times:
+            return []
+        return ["The model plans a path without times: it is judged where the truth is, not when."]
+
+
 def create_accuracy(data: LabelledData, max_detections: int = 100) -> AccuracyScore:
     """Return the score that fits labelled data.
 
@@ -220,4 +271,4 @@ def create_accuracy(data: LabelledData, max_detections: int = 100) -> AccuracySc
         return DetectionAccuracy(data, max_detections)
     if isinstance(data, MaskData):
         return SegmentationAccuracy(data)
-    return SteeringAccuracy()
+    return PathAccuracy() if isinstance(data, PathData) else SteeringAccuracy()

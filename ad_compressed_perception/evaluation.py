@@ -17,6 +17,7 @@ from ad_compressed_perception.data.labelled import LabelledData, LabelledFrame
 from ad_compressed_perception.errors import DataError, ImageError
 from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
 from ad_compressed_perception.pipeline import Pipeline
+from ad_compressed_perception.tasks.planning import PlanningTask
 
 LEVEL = 0.95
 DETECTION_SETTINGS = {"score_threshold": 0.01, "nms_iou_threshold": 0.65, "max_detections": 100}
@@ -175,6 +176,8 @@ def collect(
         )
     score = create_accuracy(data, pipeline.task.settings.model_dump().get("max_detections", 100))
     for item in data.items(indices):
+        if item.speed_mps is not None and isinstance(pipeline.task, PlanningTask):
+            pipeline.task.observe_speed(item.speed_mps)
         try:
             result, _ = pipeline.run(item.frame)
         except ImageError as cause:

@@ -22,8 +22,9 @@ from support_models import DETECTOR_LABELS, SEGMENTER_LABELS
 from ad_compressed_perception.data.label_map import LabelMap, load_label_map, shipped_label_maps
 from ad_compressed_perception.data.labelled import choose_indices, split_data_spec
 from ad_compressed_perception.data.labelled_boxes import BoxData
+from ad_compressed_perception.data.labelled_drive import nearest
 from ad_compressed_perception.data.labelled_masks import MaskData, read_mask
-from ad_compressed_perception.data.labelled_steering import SteeringData, nearest, read_steering
+from ad_compressed_perception.data.labelled_steering import SteeringData, read_steering
 from ad_compressed_perception.errors import DataError
 from ad_compressed_perception.metrics.iou import IGNORE
 

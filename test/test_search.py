@@ -280,12 +280,12 @@ def test_a_labelled_search_gives_its_terms_to_the_gate(tmp_path: Path) -> None:
     request = Request(
         "frames", parse_budget("drop<=5%"), labelled=LabelledChoice("labels"), metric="iou_warm"
     )
-    assert accept_terms(request, manifest) == {
+    assert accept_terms(request) == {
         "max_drop": 1.0,
         "max_accuracy_drop": 5.0,
         "accuracy_metric": "iou_warm",
     }
-    assert accept_terms(Request("frames", parse_budget("drop<=5%")), manifest) == {}
+    assert accept_terms(Request("frames", parse_budget("drop<=5%"))) == {}
 
 
 def test_what_a_winner_learnt_goes_with_it_and_the_rest_is_removed(tmp_path: Path, pictures: Path) -> None:

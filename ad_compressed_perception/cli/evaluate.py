@@ -80,12 +80,12 @@ def evaluate(
     Detection (mAP, AP50; categories and labels meet by name):
     a FOLDER with instances.json (COCO) and images/, or FILE.json@IMAGES.
 
-    Segmentation (IoU of each class, mean IoU), with --label-map:
+    Segmentation (IoU of each class, mean IoU), with --label-map or labels.json beside the masks:
     a FOLDER with images/ and masks/, or MASKS@IMAGES.
 
-    Planning (RMSE, MAE, correlation of the steering-wheel angle):
-    a FOLDER with steering.csv (stamp_ns,steering_angle_rad) and images/,
-    or FILE.csv@IMAGES, or FILE.csv@BAG:TOPIC.
+    Planning (RMSE, MAE, correlation of the steering-wheel angle; with trajectories ADE and FDE):
+    a FOLDER with steering.csv (stamp_ns,steering_angle_rad) or trajectories.jsonl and images/,
+    or FILE@IMAGES, or FILE@BAG:TOPIC.
 
     Variants that their gate rejected are evaluated too, and marked.
     """

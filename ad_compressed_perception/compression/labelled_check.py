@@ -30,8 +30,9 @@ from ad_compressed_perception.metrics.average_precision import TrueBoxes
 from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
 from ad_compressed_perception.pipeline import Pipeline
 
-MAIN_METRICS = {"detection": "map", "segmentation": "miou", "planning": "rmse_rad"}
-"""The figure of each task that ``max_accuracy_drop`` judges unless ``accuracy_metric`` names another."""
+_MAIN_METRICS = {"detection": "map", "segmentation": "miou", "planning": "rmse_rad"}
+_PATH_METRIC = "ade_m"
+"""Comes before the steering's where the data has it: a planner is right that drives where it should."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,8 @@ def open_labels(
     """
     data = open_labelled(choice.spec, manifest, choice.label_map, choice.tolerance_ms, judged_labels)
     indices = choose_indices(len(data), choice.from_share, choice.to_share, choice.limit)
-    judged = metric or MAIN_METRICS[manifest.task]
     known = create_accuracy(data).names
+    judged = metric or (_PATH_METRIC if _PATH_METRIC in known else _MAIN_METRICS[manifest.task])
     if judged not in known:
         raise RecipeError(
             f"accept.accuracy_metric: {manifest.task} on {data.describe} has no figure {judged!r}; it has: "

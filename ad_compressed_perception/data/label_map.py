@@ -20,6 +20,7 @@ from ad_compressed_perception.resources import config_folder
 
 MAX_MASK_ID = 65535
 NO_CLASS = -1
+_REST = "background"
 _LISTED = 12
 
 _MaskId = Annotated[int, Field(ge=0, le=MAX_MASK_ID)]
@@ -104,6 +105,38 @@ def table_of_map(label_map: LabelMap, labels: Sequence[str], *, with_rest: bool)
             of_label[list(labels).index(label)] = index
     names = (*label_map.classes, label_map.rest) if with_rest else tuple(label_map.classes)
     return ClassTable(names, of_label)
+
+
+def table_of_names(names: Sequence[str], labels: Sequence[str]) -> tuple[ClassTable, NDArray[np.int64]]:
+    """Return the classes that a data set and a model both know by name, and the class of each id.
+
+    What only one of them knows belongs to the class "background" where both have one, else to a further
+    class of that name.
+
+    Args:
+        names: of the ids 0, 1, ... in the masks.
+        labels: the model's labels.
+
+    Returns:
+        The classes, and (ids,) int64 indices into their names.
+
+    Raises:
+        DataError: nothing but the background is known to both.
+    """
+    known = {normalised(name): name for name in labels}
+    shared = [known[normalised(name)] for name in names if normalised(name) in known]
+    if not set(shared) - {_REST}:
+        raise DataError(
+            f"no name of the masks' ids is a label of the model: {few(names)} against {few(labels)}; "
+            "a label map (--label-map) can join them"
+        )
+    complete = len(shared) == len(names) == len(labels)
+    classes = shared if complete or _REST in shared else [*shared, _REST]
+    place = {normalised(name): index for index, name in enumerate(classes)}
+    rest = place.get(_REST, NO_CLASS)
+    of_label = np.array([place.get(normalised(label), rest) for label in labels], np.int64)
+    of_id = np.array([place.get(normalised(name), rest) for name in names], np.int64)
+    return ClassTable(tuple(classes), of_label), of_id
 
 
 def shipped_label_maps() -> list[str]:

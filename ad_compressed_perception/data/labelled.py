@@ -8,7 +8,8 @@ A data SPEC is a FOLDER, a LABELS file, or ``LABELS@FRAMES``; the model's task s
 |--------------|------------------------------------|-----------------|---------------------------------|
 | detection    | instances.json (COCO), images/     | COCO json file  | folder of pictures              |
 | segmentation | masks/ and images/, names alike    | folder of masks | folder of pictures              |
-| planning     | steering.csv and images/           | csv file        | folder of pictures or BAG:TOPIC |
+| planning     | trajectories.jsonl or steering.csv | that file       | folder of pictures or BAG:TOPIC |
+|              | and images/                        |                 |                                 |
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ class LabelledFrame:
     Attributes:
         frame: the picture.
         truth: TrueBoxes for detection; (H, W) uint8 class indices with IGNORE for segmentation; the
-            steering-wheel angle in rad for planning.
+            steering-wheel angle in rad or a TruePath for planning.
+        speed_mps: of the vehicle, where it is known: a planner may be told before it sees the frame.
     """
 
     frame: Frame
     truth: Any
+    speed_mps: float | None = None
 
 
 class LabelledData(ABC):
@@ -49,7 +52,7 @@ class LabelledData(ABC):
     """
 
     task: ClassVar[str]
-    is_series: ClassVar[bool] = False
+    is_series: bool = False
     describe: str
     notes: list[str]
     class_names: tuple[str, ...] = ()

@@ -9,8 +9,10 @@ from collections.abc import Collection
 from ad_compressed_perception.data.label_map import load_label_map
 from ad_compressed_perception.data.labelled import LabelledData, split_data_spec
 from ad_compressed_perception.data.labelled_boxes import BoxData
+from ad_compressed_perception.data.labelled_drive import DEFAULT_TOLERANCE_MS
 from ad_compressed_perception.data.labelled_masks import MaskData
-from ad_compressed_perception.data.labelled_steering import DEFAULT_TOLERANCE_MS, SteeringData
+from ad_compressed_perception.data.labelled_paths import PathData, has_paths
+from ad_compressed_perception.data.labelled_steering import SteeringData
 from ad_compressed_perception.errors import DataError
 from ad_compressed_perception.manifest import Manifest
 
@@ -38,7 +40,7 @@ def open_labelled(
     if manifest.task == "planning":
         if label_map is not None:
             raise DataError("a label map is for detection and segmentation; planning has no labels")
-        return SteeringData(labels, frames, tolerance_ms)
+        return (PathData if has_paths(labels) else SteeringData)(labels, frames, tolerance_ms)
     classes = load_label_map(label_map) if label_map is not None else None
     if manifest.task == "segmentation":
         return MaskData(labels, frames, manifest.labels, classes)

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.compression.compress import checkpoint_folder, compress_model
-from ad_compressed_perception.compression.labelled_check import MAIN_METRICS, LabelledChoice, open_labels
+from ad_compressed_perception.compression.labelled_check import LabelledChoice, open_labels
 from ad_compressed_perception.compression.onnx_file import read_model, stored_bytes
 from ad_compressed_perception.compression.outcome import CompressionResult
 from ad_compressed_perception.compression.recipe import LoadedRecipe, VerifySpec
@@ -136,7 +136,7 @@ def search(
     frames = lay_out(open_frames(request.source), request.frames)
     verify = VerifySpec.model_validate({**request.verify, "frames": frames.verification})
     compared, judging = (None, None) if request.labelled is None else halves(request.labelled)
-    maker = RecipeMaker(request.budget, frames, request.verify, accept_terms(request, manifest))
+    maker = RecipeMaker(request.budget, frames, request.verify, accept_terms(request))
     path = manifest.checked_path(manifest.baseline, allow_rejected=True)
     model, host = read_model(path), read_host()
     folder = target.folder / "search" / request.name
@@ -208,15 +208,12 @@ def _judge(
     return LabelledJudge(manifest, open_labels(manifest, compared, request.metric, verify.labels))
 
 
-def accept_terms(request: Request, manifest: Manifest) -> dict[str, Any]:
+def accept_terms(request: Request) -> dict[str, Any]:
     """Return the terms that stand for the drop where labels judge it: points or percent, of one figure."""
     if request.labelled is None:
         return {}
-    return {
-        "max_drop": 1.0,
-        "max_accuracy_drop": 100.0 * request.budget.drop,
-        "accuracy_metric": request.metric or MAIN_METRICS[manifest.task],
-    }
+    terms: dict[str, Any] = {"max_drop": 1.0, "max_accuracy_drop": 100.0 * request.budget.drop}
+    return terms | ({"accuracy_metric": request.metric} if request.metric else {})
 
 
 def _facts(
