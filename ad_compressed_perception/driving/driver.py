@@ -1,0 +1,146 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Plans in, commands out: follower and stop memory together, as a car's controller runs them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.driving.follower import (
+    FollowerCommand,
+    FollowerSettings,
+    Pose,
+    SpeedController,
+    dense_path,
+    pursuit_curvature,
+    seen_from,
+)
+from ad_compressed_perception.driving.speed_profile import RULES, SpeedRules, speed_profile
+from ad_compressed_perception.driving.stop_memory import StopDecision, StopMemory, StopRules
+from ad_compressed_perception.results import Trajectory
+
+_HOLD_MPS2 = -2.0
+_PREVIEW_S = 0.3
+_STEPS, _STEP_S = 20, 0.15
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A trajectory with what is known of the moment its picture was taken."""
+
+    trajectory: Trajectory
+    pose: Pose
+    time_s: float
+    path_xy_m: Array
+    times_s: Array
+    speeds_mps: Array
+    go_on_mps: Array
+
+
+class Driver:
+    """Drives by the newest plan, whose picture may be long ago.
+
+    One is enough for a drive; it keeps the integrator and what it knows of stops.
+    """
+
+    def __init__(
+        self,
+        settings: FollowerSettings | None = None,
+        stops: StopRules | None = None,
+        rules: SpeedRules = RULES,
+    ) -> None:
+        """Begin without a plan: until the first one is there the wheels are straight and no pedal pressed."""
+        self._settings = settings or FollowerSettings()
+        self._rules = rules
+        self._memory = StopMemory(stops)
+        self._speed = SpeedController(self._settings)
+        self._plan: _Plan | None = None
+
+    def accept(self, trajectory: Trajectory, pose: Pose, time_s: float, speed_mps: float) -> None:
+        """Take a new plan.
+
+        A planner of steering alone gives no speeds: its path is driven at the trajectory's speed, slower
+        in bends.
+
+        Args:
+            trajectory: planned, in base_link at the time of its picture.
+            pose: of base_link at that time, from odometry.
+            time_s: that time.
+            speed_mps: driven at that time.
+        """
+        bend = _sharpest(trajectory)
+        times = np.arange(_STEPS + 1, dtype=np.float64) * _STEP_S
+        if trajectory.speeds_mps is not None and math.isfinite(trajectory.step_s):
+            times = np.arange(len(trajectory.speeds_mps) + 1, dtype=np.float64) * trajectory.step_s
+            speeds = trajectory.speeds_mps
+        else:
+            rules = replace(self._rules, cruise_mps=trajectory.speed_mps)
+            speeds = speed_profile(speed_mps, math.inf, bend, _STEPS, _STEP_S, rules)[1]
+        go_on = speed_profile(
+            speed_mps, self._memory.rules.release_clear_m, bend, len(times) - 1, float(times[1]), self._rules
+        )[1]
+        self._plan = _Plan(
+            trajectory,
+            pose,
+            time_s,
+            dense_path(trajectory, beyond_m=2.0 * self._settings.look_ahead_max_m),
+            times,
+            np.concatenate([[speed_mps], speeds]),
+            np.concatenate([[speed_mps], go_on]),
+        )
+
+    def command(self, pose: Pose, speed_mps: float, time_s: float, dt_s: float) -> FollowerCommand:
+        """Return what to do for the next dt_s.
+
+        Args:
+            pose: of base_link now, from odometry.
+            speed_mps: driven now.
+            time_s: now, on the plans' clock.
+            dt_s: since the last command.
+        """
+        plan = self._plan
+        if plan is None:
+            return FollowerCommand(0.0, 0.0)
+        path = seen_from(plan.path_xy_m, plan.pose, pose)
+        curvature = pursuit_curvature(path, self._settings.look_ahead_m(speed_mps))
+        limit = self._settings.max_steering_rad
+        steering = float(np.clip(math.atan(self._settings.wheelbase_m * curvature), -limit, limit))
+        return FollowerCommand(steering, self._acceleration(plan, speed_mps, time_s, dt_s))
+
+    def _acceleration(self, plan: _Plan, speed_mps: float, time_s: float, dt_s: float) -> float:
+        decision = self._memory.step(
+            dt_s,
+            speed_mps,
+            stop_probability=plan.trajectory.stop_probability,
+            yield_probability=plan.trajectory.yield_probability,
+            clear_distance_m=plan.trajectory.clear_distance_m,
+        )
+        if decision is StopDecision.HOLD:
+            self._speed.reset()
+            return _HOLD_MPS2
+        age_s = time_s - plan.time_s
+        if age_s > plan.times_s[-1]:
+            # Nobody has looked at the road for longer than the plan reaches.
+            return -self._rules.comfort_decel_mps2
+        speeds = plan.go_on_mps if decision is StopDecision.RELEASE else plan.speeds_mps
+        wanted, soon = np.interp([age_s, age_s + _PREVIEW_S], plan.times_s, speeds)
+        return self._speed.step(float(wanted), speed_mps, float(soon - wanted) / _PREVIEW_S, dt_s)
+
+
+def _sharpest(trajectory: Trajectory) -> float:
+    """Return the largest curvature of a path in 1/m: of its start, and of its mean between far points."""
+    points = np.concatenate([np.zeros((1, 2)), trajectory.points_xy_m])
+    headings = np.unwrap(np.concatenate([np.zeros(1), trajectory.headings_rad]))
+    arc = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    first = abs(trajectory.curvature_per_m) if math.isfinite(trajectory.curvature_per_m) else 0.0
+    if arc[-1] < 1.0:
+        return first
+    wanted = np.linspace(0.0, arc[-1], 6)
+    turned = np.abs(np.diff(np.interp(wanted, arc, headings)))
+    return max(first, float(np.max(turned)) / float(wanted[1]))
