@@ -115,6 +115,8 @@ class BagReader:
     def resolve_image_topic(self, topic: str | None = None) -> str:
         """Return the image topic asked for, or the only one there is.
 
+        Of several the only one that has a camera_info beside it is taken: label masks have none.
+
         Raises:
             DataError: no such topic, a topic of another type, no image topic, or several of them;
                 the message names those there are.
@@ -131,11 +133,17 @@ class BagReader:
         if not images:
             raise DataError(f"bag {self.path} has no image topic; topics: {_listed(self.topics)}")
         if len(images) > 1:
+            cameras = [each for each in images if self._has_camera_info(each)]
+            if len(cameras) == 1:
+                return cameras[0]
             raise DataError(
                 f"bag {self.path} has several image topics, choose one as {self.path}:TOPIC: "
                 f"{_listed(images)}"
             )
         return images[0]
+
+    def _has_camera_info(self, topic: str) -> bool:
+        return f"{topic.removesuffix('/compressed').rpartition('/')[0]}/camera_info" in self.topics
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
         """Yield (topic, bag time in nanoseconds, serialised CDR bytes) in the order of bag time.
