@@ -20,7 +20,7 @@ from ad_compressed_perception.driving.follower import (
     seen_from,
 )
 from ad_compressed_perception.driving.speed_profile import speed_profile
-from ad_compressed_perception.driving.stop_memory import StopDecision, StopMemory
+from ad_compressed_perception.driving.stop_memory import StopAction, StopMemory, StopView
 from ad_compressed_perception.results import Trajectory
 from ad_compressed_perception.tasks.planning import arc_points
 
@@ -172,19 +172,21 @@ def test_a_plan_is_not_driven_beyond_its_end_in_time() -> None:
     assert driver.command(Pose(40.0, 0.0, 0.0), 10.0, 4.0, DT_S).accel_mps2 == pytest.approx(-2.0)
 
 
-def drive_to(sign_m: float, may_go_on: float, seconds: float) -> tuple[list[float], list[float]]:
+def drive_to(
+    line_m: float, may_go_on: float, seconds: float, blind_m: float = 0.0
+) -> tuple[list[float], list[float]]:
     """Drive to something on a straight road, planned at 10 Hz; return places and speeds of the bumper.
 
-    What one has to stop for is out of sight once the bumper has passed it.
+    What one has to stop for is out of sight nearer than blind_m, and in any case once it is passed.
     """
     driver, car = Driver(), Car(speed_mps=8.0)
     places, speeds = [], []
     for step in range(round(seconds / DT_S)):
         if step % 2 == 0:
-            clear = sign_m - car.x_m
-            is_ahead = 0.0 < clear < 60.0
+            clear = line_m - car.x_m
+            is_seen = blind_m < clear < 60.0
             plan = straight_ahead(
-                clear if is_ahead else math.inf, car.speed_mps, 0.9 * is_ahead, may_go_on * is_ahead
+                clear if is_seen else math.inf, car.speed_mps, 0.9 * is_seen, may_go_on * is_seen
             )
             driver.accept(plan, car.pose, car.time_s, car.speed_mps)
         command = driver.command(car.pose, car.speed_mps, car.time_s, DT_S)
@@ -194,9 +196,10 @@ def drive_to(sign_m: float, may_go_on: float, seconds: float) -> tuple[list[floa
     return places, speeds
 
 
-def test_at_a_stop_sign_one_stands_and_goes_on() -> None:
-    """The sign says stop in every picture; the car has stood for its second and drives on."""
-    places, speeds = drive_to(40.0, may_go_on=0.9, seconds=25.0)
+@pytest.mark.parametrize("blind_m", [0.0, 5.0])
+def test_at_a_stop_sign_one_stands_and_goes_on(blind_m: float) -> None:
+    """The sign says stop in every picture, or is out of the picture for the last 5 m: it is all the same."""
+    places, speeds = drive_to(40.0, may_go_on=0.9, seconds=25.0, blind_m=blind_m)
     standing = [place for place, speed in zip(places, speeds, strict=True) if speed < 0.3]
     assert len(standing) * DT_S >= 1.0
     assert 36.0 < standing[0] <= standing[-1] < 40.0  # before the line, the margin of 2 m and a little
@@ -213,36 +216,40 @@ def test_a_red_light_is_waited_for() -> None:
     assert places[-1] - places[-600] < 0.01  # held, not crept
 
 
-def remember(memory: StopMemory, seconds: float, **view: float) -> list[StopDecision]:
-    return [
-        memory.step(DT_S, view.get("speed_mps", 0.0), **{k: v for k, v in view.items() if k != "speed_mps"})
-        for _ in range(round(seconds / DT_S))
-    ]
+def test_a_sign_that_turns_out_to_be_none_is_not_remembered() -> None:
+    """A sign that turns out to be none 12 m before it does not stop the car."""
+    places, speeds = drive_to(40.0, may_go_on=0.9, seconds=10.0, blind_m=12.0)
+    assert min(speeds) > 3.0
+    assert places[-1] > 60.0
 
 
-SIGN = {"stop_probability": 0.9, "yield_probability": 0.8, "clear_distance_m": 2.2}
-RED = {"stop_probability": 0.9, "yield_probability": 0.2, "clear_distance_m": 2.2}
-NOTHING = {"stop_probability": 0.3, "yield_probability": 0.2, "clear_distance_m": 2.2}
+SIGN = StopView(0.9, 0.8, 2.2)
+RED = StopView(0.9, 0.2, 2.2)
+NOTHING = StopView(0.3, 0.2, 2.2)
+
+
+def remember(memory: StopMemory, view: StopView, seconds: float, speed_mps: float = 0.0) -> list[StopAction]:
+    return [memory.step(DT_S, speed_mps, view) for _ in range(round(seconds / DT_S))]
 
 
 def test_somebody_before_the_bumper_ends_a_release() -> None:
     memory = StopMemory()
-    assert remember(memory, 0.9, **SIGN)[-1] is StopDecision.HOLD
-    assert remember(memory, 0.2, **SIGN)[-1] is StopDecision.RELEASE
-    assert set(remember(memory, 30.0, **RED)) == {StopDecision.HOLD}
+    assert remember(memory, SIGN, 0.9)[-1] is StopAction.HOLD
+    assert remember(memory, SIGN, 0.2)[-1] is StopAction.RELEASE
+    assert set(remember(memory, RED, 30.0)) == {StopAction.HOLD}
 
 
 def test_a_release_is_for_one_stop_sign() -> None:
     """Seven metres on, the next sign is a sign of its own."""
     memory = StopMemory()
-    remember(memory, 1.2, **SIGN)
-    driven = remember(memory, 3.0, speed_mps=3.0, **SIGN)
-    assert driven[0] is StopDecision.RELEASE
-    assert driven[-1] is StopDecision.FOLLOW
-    assert remember(memory, 0.5, **SIGN)[-1] is StopDecision.HOLD
+    remember(memory, SIGN, 1.2)
+    driven = remember(memory, SIGN, 3.0, speed_mps=3.0)
+    assert driven[0] is StopAction.RELEASE
+    assert driven[-1] is not StopAction.RELEASE
+    assert remember(memory, SIGN, 0.5)[-1] is StopAction.HOLD
 
 
 def test_a_plan_that_stands_for_no_reason_is_overruled_after_twenty_seconds() -> None:
     memory = StopMemory()
-    assert set(remember(memory, 19.0, **NOTHING)) == {StopDecision.FOLLOW}
-    assert remember(memory, 2.0, **NOTHING)[-1] is StopDecision.RELEASE
+    assert set(remember(memory, NOTHING, 19.0)) == {StopAction.FOLLOW}
+    assert remember(memory, NOTHING, 2.0)[-1] is StopAction.RELEASE

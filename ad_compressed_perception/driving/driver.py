@@ -19,8 +19,13 @@ from ad_compressed_perception.driving.follower import (
     pursuit_curvature,
     seen_from,
 )
-from ad_compressed_perception.driving.speed_profile import RULES, SpeedRules, speed_profile
-from ad_compressed_perception.driving.stop_memory import StopDecision, StopMemory, StopRules
+from ad_compressed_perception.driving.speed_profile import (
+    RULES,
+    SpeedRules,
+    allowed_speed_mps,
+    speed_profile,
+)
+from ad_compressed_perception.driving.stop_memory import StopAction, StopMemory, StopRules, StopView
 from ad_compressed_perception.results import Trajectory
 
 _HOLD_MPS2 = -2.0
@@ -111,26 +116,34 @@ class Driver:
         curvature = pursuit_curvature(path, self._settings.look_ahead_m(speed_mps))
         limit = self._settings.max_steering_rad
         steering = float(np.clip(math.atan(self._settings.wheelbase_m * curvature), -limit, limit))
-        return FollowerCommand(steering, self._acceleration(plan, speed_mps, time_s, dt_s))
-
-    def _acceleration(self, plan: _Plan, speed_mps: float, time_s: float, dt_s: float) -> float:
-        decision = self._memory.step(
-            dt_s,
-            speed_mps,
-            stop_probability=plan.trajectory.stop_probability,
-            yield_probability=plan.trajectory.yield_probability,
-            clear_distance_m=plan.trajectory.clear_distance_m,
+        moved_m = float(seen_from(np.zeros((1, 2)), pose, plan.pose)[0, 0])
+        view = StopView(
+            plan.trajectory.stop_probability,
+            plan.trajectory.yield_probability,
+            plan.trajectory.clear_distance_m - moved_m,
         )
-        if decision is StopDecision.HOLD:
+        action = self._memory.step(dt_s, speed_mps, view)
+        return FollowerCommand(
+            steering, self._acceleration(plan, action, speed_mps, time_s - plan.time_s, dt_s)
+        )
+
+    def _acceleration(
+        self, plan: _Plan, action: StopAction, speed_mps: float, age_s: float, dt_s: float
+    ) -> float:
+        if action is StopAction.HOLD:
             self._speed.reset()
             return _HOLD_MPS2
-        age_s = time_s - plan.time_s
         if age_s > plan.times_s[-1]:
             # Nobody has looked at the road for longer than the plan reaches.
             return -self._rules.comfort_decel_mps2
-        speeds = plan.go_on_mps if decision is StopDecision.RELEASE else plan.speeds_mps
-        wanted, soon = np.interp([age_s, age_s + _PREVIEW_S], plan.times_s, speeds)
-        return self._speed.step(float(wanted), speed_mps, float(soon - wanted) / _PREVIEW_S, dt_s)
+        speeds = plan.go_on_mps if action is StopAction.RELEASE else plan.speeds_mps
+        wanted, soon = np.interp([age_s, age_s + _PREVIEW_S], plan.times_s, speeds).tolist()
+        slope = (soon - wanted) / _PREVIEW_S
+        if action is StopAction.APPROACH:
+            allowed = allowed_speed_mps(self._memory.clear_distance_m, self._rules)
+            if allowed < wanted:
+                wanted, slope = allowed, min(slope, -self._rules.comfort_decel_mps2)
+        return self._speed.step(wanted, speed_mps, slope, dt_s)
 
 
 def _sharpest(trajectory: Trajectory) -> float:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What one picture cannot tell: that the car has stood at the stop sign and may go on."""
+"""What one picture cannot tell: where the sign was that is out of sight, and that the car has stood there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from enum import Enum
 
 @dataclass(frozen=True)
 class StopRules:
-    """When a stop is held and when it is over.
+    """When a stop is remembered, when it is held and when it is over.
 
     Attributes:
         standing_mps: slower than this is standing.
@@ -20,6 +20,9 @@ class StopRules:
             plan may close up.
         roll_mps: slower than this there the car is brought to stand: a network's speed of nearly nothing
             would let it roll over the line.
+        blind_m: nearer than this a stop sign may be out of the picture, and the stop that was seen for
+            seen_s before is kept by odometry.
+        seen_s: how long a stop sign has to be seen to be remembered.
         release_m, release_s: a release lasts for so much way, and no longer than so much time.
         release_clear_m: how far the road is taken to be clear while released; the speed follows by the
             rules of speed_profile.py.
@@ -30,18 +33,36 @@ class StopRules:
     stand_s: float = 1.0
     hold_within_m: float = 3.0
     roll_mps: float = 0.8
+    blind_m: float = 8.0
+    seen_s: float = 0.3
     release_m: float = 7.0
     release_s: float = 10.0
     release_clear_m: float = 6.0
     idle_s: float = 20.0
 
 
-class StopDecision(Enum):
+class StopAction(Enum):
     """What to do with the plan's speed."""
 
     FOLLOW = "follow"
+    APPROACH = "approach"
     HOLD = "hold"
     RELEASE = "release"
+
+
+@dataclass(frozen=True)
+class StopView:
+    """What the newest plan says of stopping.
+
+    Attributes:
+        stop_probability: that there is something ahead to stop for; NaN: the planner gives none.
+        yield_probability: that one may go on after having stood.
+        clear_distance_m: from the bumper now, the way since the picture taken off.
+    """
+
+    stop_probability: float
+    yield_probability: float
+    clear_distance_m: float
 
 
 class StopMemory:
@@ -53,53 +74,78 @@ class StopMemory:
     """
 
     def __init__(self, rules: StopRules | None = None) -> None:
-        """Begin on the move, with nothing released."""
+        """Begin on the move, with nothing remembered and nothing released."""
         self.rules = rules or StopRules()
+        self.clear_distance_m = math.inf
+        """As the plan says, or as remembered where that is less; of the last step."""
+        self._sign_m = math.inf
+        self._seen_s = 0.0
         self._stood_s = 0.0
         self._idle_s = 0.0
         self._release_m = 0.0
         self._release_s = 0.0
 
-    def step(
-        self,
-        dt_s: float,
-        speed_mps: float,
-        *,
-        stop_probability: float,
-        yield_probability: float,
-        clear_distance_m: float,
-    ) -> StopDecision:
+    def step(self, dt_s: float, speed_mps: float, view: StopView) -> StopAction:
         """Return what to do for the next dt_s.
 
         Args:
             dt_s: time since the last step.
-            speed_mps: speed driven.
-            stop_probability: of the newest plan; NaN (a planner of steering alone) is always followed.
-            yield_probability: of the newest plan.
-            clear_distance_m: of the newest plan.
+            speed_mps: driven since then.
+            view: of the newest plan; one without a stop probability is always followed.
         """
-        if math.isnan(stop_probability):
-            return StopDecision.FOLLOW
-        must_stop = stop_probability > 0.5
-        may_go_on = must_stop and yield_probability > 0.5
-        is_near = clear_distance_m < self.rules.release_clear_m
-        if self._release_m > 0.0 and self._release_s > 0.0:
-            if not (must_stop and is_near and not may_go_on):
-                self._release_m -= speed_mps * dt_s
-                self._release_s -= dt_s
-                return StopDecision.RELEASE
-            self._release_m = 0.0
-        is_held = (
-            must_stop and clear_distance_m < self.rules.hold_within_m and speed_mps < self.rules.roll_mps
-        )
-        held = StopDecision.HOLD if is_held else StopDecision.FOLLOW
+        self.clear_distance_m = view.clear_distance_m
+        if math.isnan(view.stop_probability):
+            return StopAction.FOLLOW
+        must_stop = view.stop_probability > 0.5
+        may_go_on = must_stop and view.yield_probability > 0.5
+        if self._is_released(dt_s, speed_mps, view, must_stop and not may_go_on):
+            return StopAction.RELEASE
+        self._remember(dt_s, speed_mps, view, must_stop, may_go_on)
+        follow = StopAction.FOLLOW
+        if self._sign_m < self.rules.blind_m:
+            may_go_on = may_go_on or not must_stop
+            must_stop = True
+            self.clear_distance_m = min(view.clear_distance_m, self._sign_m)
+            follow = StopAction.APPROACH
+        is_near = must_stop and self.clear_distance_m < self.rules.hold_within_m
+        held = StopAction.HOLD if is_near and speed_mps < self.rules.roll_mps else follow
         if speed_mps >= self.rules.standing_mps:
             self._stood_s = self._idle_s = 0.0
             return held
         self._stood_s = self._stood_s + dt_s if may_go_on else 0.0
         self._idle_s = 0.0 if must_stop else self._idle_s + dt_s
         if self._stood_s >= self.rules.stand_s or self._idle_s >= self.rules.idle_s:
-            self._stood_s = self._idle_s = 0.0
+            self._stood_s = self._idle_s = self._seen_s = 0.0
+            self._sign_m = math.inf
             self._release_m, self._release_s = self.rules.release_m, self.rules.release_s
-            return StopDecision.RELEASE
+            return StopAction.RELEASE
         return held
+
+    def _is_released(self, dt_s: float, speed_mps: float, view: StopView, is_barred: bool) -> bool:
+        if self._release_m <= 0.0 or self._release_s <= 0.0:
+            return False
+        if is_barred and view.clear_distance_m < self.rules.release_clear_m:
+            self._release_m = 0.0
+            return False
+        self._release_m -= speed_mps * dt_s
+        self._release_s -= dt_s
+        return True
+
+    def _remember(
+        self, dt_s: float, speed_mps: float, view: StopView, must_stop: bool, may_go_on: bool
+    ) -> None:
+        """Note where a stop sign's stop is, carry it along, and forget what was none or lies behind."""
+        self._sign_m -= speed_mps * dt_s
+        if may_go_on:
+            self._seen_s += dt_s
+            if self._seen_s >= self.rules.seen_s:
+                # In the blind range plans give the distance badly, or that of something behind the stop.
+                is_blind = self._sign_m < self.rules.blind_m
+                seen = view.clear_distance_m
+                self._sign_m = min(self._sign_m, seen) if is_blind else seen
+        else:
+            self._seen_s = 0.0
+            if not must_stop and self._sign_m > self.rules.blind_m:
+                self._sign_m = math.inf
+        if self._sign_m < -self.rules.hold_within_m:
+            self._sign_m = math.inf
