@@ -10,7 +10,9 @@ import numpy as np
 from support_labelled import CELL, COLOURS
 from support_models import DETECTOR_LABELS, SEGMENTER_LABELS
 
-from ad_compressed_perception.camera_sim.road_frame import Motion, RoadFrame
+from ad_compressed_perception.camera_sim.road_frame import RoadFrame
+from ad_compressed_perception.driving.follower import Pose
+from ad_compressed_perception.driving.odometry import Odometry
 from ad_compressed_perception.results import Detections, LabelMask, Trajectory
 
 STEP_S = 0.15
@@ -52,5 +54,5 @@ def drawn_frame(index: int, speed_mps: float = 8.0, drive: int = 0) -> RoadFrame
         visible_shares=np.array([1.0, 0.5]),
         mask=LabelMask(mask, tuple(SEGMENTER_LABELS)),
         trajectory=straight_trajectory(speed_mps),
-        motion=Motion(0.8 * index, 0.0, 0.0, speed_mps, 0.0),
+        odometry=Odometry(1.0 + 0.1 * index, Pose(0.8 * index, 0.0, 0.0), speed_mps, 0.0),
     )

@@ -78,7 +78,7 @@ def test_a_path_survives_and_the_command_turns_to_its_side(curvature: float, spe
     back = planning.from_path(path)
     np.testing.assert_allclose(back.points_xy_m, points)
     np.testing.assert_allclose(back.headings_rad, headings, atol=1e-12)
-    command = planning.to_command(original, HEADER.stamp, "base_link")
+    command = planning.to_command(speed_mps, curvature, HEADER.stamp, "base_link")
     assert command.twist.linear.x == speed_mps
     assert command.twist.angular.z == pytest.approx(speed_mps * curvature)
 

@@ -9,27 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ad_compressed_perception.driving.odometry import Odometry
 from ad_compressed_perception.results import Detections, LabelMask, Trajectory
 
 CAMERA_FRAME, BASE_FRAME, ODOMETRY_FRAME = "camera_front_optical_frame", "base_link", "odom"
 """Names of the coordinate frames (REP-103, REP-105): x right, y down, z ahead; x ahead, y left; the start."""
-
-
-@dataclass(frozen=True)
-class Motion:
-    """Where base_link is and how it moves.
-
-    Attributes:
-        x_m, y_m, heading_rad: pose in the odometry's frame, counter-clockwise from its x.
-        speed_mps: along the heading.
-        yaw_rate_radps: left positive.
-    """
-
-    x_m: float
-    y_m: float
-    heading_rad: float
-    speed_mps: float
-    yaw_rate_radps: float
 
 
 @dataclass(frozen=True)
@@ -44,7 +28,7 @@ class RoadFrame:
         visible_shares: (N,) float64, 0..1, of each box's object.
         mask: true label of every pixel.
         trajectory: what was right to drive, in base_link.
-        motion: of the vehicle.
+        odometry: of the vehicle, at the stamp.
     """
 
     stamp_ns: int
@@ -54,4 +38,4 @@ class RoadFrame:
     visible_shares: NDArray[np.float64]
     mask: LabelMask
     trajectory: Trajectory
-    motion: Motion
+    odometry: Odometry

@@ -134,14 +134,14 @@ class RoadBag:
         )
 
     def _odometry(self, frame: RoadFrame) -> Any:
-        motion = frame.motion
+        odometry = frame.odometry
         unknown = np.zeros(36)
         twist = self._of(
             "geometry_msgs/Twist",
-            self._of("geometry_msgs/Vector3", motion.speed_mps, 0.0, 0.0),
-            self._of("geometry_msgs/Vector3", 0.0, 0.0, motion.yaw_rate_radps),
+            self._of("geometry_msgs/Vector3", odometry.speed_mps, 0.0, 0.0),
+            self._of("geometry_msgs/Vector3", 0.0, 0.0, odometry.yaw_rate_radps),
         )
-        pose = self._pose(motion.x_m, motion.y_m, motion.heading_rad)
+        pose = self._pose(odometry.pose.x_m, odometry.pose.y_m, odometry.pose.heading_rad)
         return self._of(
             "nav_msgs/Odometry",
             self._header(frame.stamp_ns, ODOMETRY_FRAME),

@@ -88,7 +88,7 @@ def path_entry(frame: RoadFrame) -> PathEntry:
     return PathEntry(
         stamp_ns=frame.stamp_ns,
         drive=frame.drive,
-        speed_mps=max(0.0, frame.motion.speed_mps),
+        speed_mps=max(0.0, frame.odometry.speed_mps),
         steering_angle_rad=round(path.steering_wheel_angle_rad, 6),
         step_s=path.step_s,
         points_xy_m=np.round(path.points_xy_m, 4).tolist(),

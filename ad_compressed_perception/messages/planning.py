@@ -31,13 +31,13 @@ def to_path(trajectory: Trajectory, stamp: Time, frame_id: str) -> Path:
     return path
 
 
-def to_command(trajectory: Trajectory, stamp: Time, frame_id: str) -> TwistStamped:
+def to_command(speed_mps: float, curvature_per_m: float, stamp: Time, frame_id: str) -> TwistStamped:
     """Return speed and yaw rate: ``angular.z = speed * curvature``, left positive (REP-103)."""
     command = TwistStamped()
     command.header.stamp = stamp
     command.header.frame_id = frame_id
-    command.twist.linear.x = float(trajectory.speed_mps)
-    command.twist.angular.z = float(trajectory.speed_mps * trajectory.curvature_per_m)
+    command.twist.linear.x = float(speed_mps)
+    command.twist.angular.z = float(speed_mps * curvature_per_m)
     return command
 
 

@@ -78,6 +78,9 @@ class InferenceNode(LifecycleNode):
     def declare_task_parameters(self) -> None:
         """Declare parameters beyond the task's settings; none by default."""
 
+    def before_frame(self, pipeline: Pipeline, stamp_ns: int) -> None:
+        """Tell the task what is known of a frame's moment; called in the worker's thread."""
+
     @abstractmethod
     def create_result_publishers(self, pipeline: Pipeline) -> None:
         """Create the task's publishers, and publish what is latched."""
@@ -222,6 +225,7 @@ class InferenceNode(LifecycleNode):
         start = perf_counter()
         frame = decode_image(arrival.message, self._subscription_topic())
         decoded = perf_counter()
+        self.before_frame(pipeline, arrival.stamp_ns)
         result, stages_ms = pipeline.run(frame)
         publish = perf_counter()
         self.publish_result(result, arrival.message.header)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Planning node: a path on ~/trajectory and a drive command on ~/command."""
+"""Planning node: a path on ~/trajectory and a drive command on ~/command, by picture and odometry."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ from typing import Any
 
 from pydantic import Field
 
+from ad_compressed_perception.driving.commander import Commander
 from ad_compressed_perception.manifest import StrictModel
-from ad_compressed_perception.messages import planning
+from ad_compressed_perception.messages import odometry, planning
+from ad_compressed_perception.messages.timing import stamp_to_ns
 from ad_compressed_perception.nodes import parameters
 from ad_compressed_perception.nodes.inference_node import InferenceNode
-from ad_compressed_perception.nodes.qos import RESULT_QOS
+from ad_compressed_perception.nodes.qos import RESULT_QOS, image_qos
 from ad_compressed_perception.nodes.run import run_node
 from ad_compressed_perception.pipeline import Pipeline
 from ad_compressed_perception.results import Trajectory
+from ad_compressed_perception.tasks.planning import PlanningTask
 
 
-class PlanningFrame(StrictModel):
-    """The frame of what the planner publishes."""
+class PlanningOptions(StrictModel):
+    """The frame of what the planner publishes, and whether it knows how the vehicle moves."""
 
     base_frame: str = Field("base_link", description="frame of trajectory and command (REP-105)")
+    use_odometry: bool = Field(
+        True, description="listen to odometry: the speed is where a plan's profile begins"
+    )
 
 
 class PlanningNode(InferenceNode):
@@ -30,22 +36,42 @@ class PlanningNode(InferenceNode):
     task_name = "planning"
 
     def declare_task_parameters(self) -> None:
-        """Declare the name of the vehicle's frame."""
-        parameters.declare(self, PlanningFrame)
+        """Declare the name of the vehicle's frame and the use of odometry."""
+        parameters.declare(self, PlanningOptions)
 
     def create_result_publishers(self, pipeline: Pipeline) -> None:
-        """Create ~/trajectory and ~/command."""
+        """Create ~/trajectory and ~/command, and begin to listen to odometry."""
         self._paths = self.create_publisher(planning.Path, "~/trajectory", RESULT_QOS)
         self._commands = self.create_publisher(planning.TwistStamped, "~/command", RESULT_QOS)
+        self._commander = Commander(pipeline.task.settings.wheelbase_m)
+        self._odometry: Any = None
+        if self.get_parameter("use_odometry").value:
+            self._odometry = self.create_subscription(
+                odometry.OdometryMessage, "odometry", self._on_odometry, image_qos("best_effort", 10)
+            )
+
+    def _on_odometry(self, message: Any) -> None:
+        self._commander.odometry.add(odometry.from_message(message))
+
+    def before_frame(self, pipeline: Pipeline, stamp_ns: int) -> None:
+        """Tell the planner the speed at the frame's moment; None where odometry does not know it."""
+        assert isinstance(pipeline.task, PlanningTask)
+        known = self._commander.odometry.at(stamp_ns * 1e-9)
+        pipeline.task.observe_speed(None if known is None else known.speed_mps)
 
     def publish_result(self, result: Trajectory, header: Any) -> None:
         """Publish path and command."""
         frame = str(self.get_parameter("base_frame").value)
         self._paths.publish(planning.to_path(result, header.stamp, frame))
-        self._commands.publish(planning.to_command(result, header.stamp, frame))
+        now_s = self.get_clock().now().nanoseconds * 1e-9
+        taken_s = stamp_to_ns(header.stamp) * 1e-9
+        speed_mps, curvature_per_m = self._commander.command(result, taken_s, now_s)
+        self._commands.publish(planning.to_command(speed_mps, curvature_per_m, header.stamp, frame))
 
     def destroy_result_publishers(self) -> None:
-        """Destroy both publishers."""
+        """Destroy both publishers and the subscription."""
+        if self._odometry is not None:
+            self.destroy_subscription(self._odometry)
         self.destroy_publisher(self._paths)
         self.destroy_publisher(self._commands)
 

@@ -1,0 +1,71 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where the vehicle was and how it moved in the last moments."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import deque
+from dataclasses import dataclass
+from threading import Lock
+
+from ad_compressed_perception.driving.follower import Pose
+
+MAX_AGE_S = 0.5
+"""Odometry older than this says nothing of the present."""
+_KEPT = 256
+
+
+@dataclass(frozen=True)
+class Odometry:
+    """Where the vehicle is and how it moves at a time.
+
+    Attributes:
+        time_s: on the clock of the frames' stamps.
+        pose: of base_link.
+        speed_mps: along the heading.
+        yaw_rate_radps: left positive.
+    """
+
+    time_s: float
+    pose: Pose
+    speed_mps: float
+    yaw_rate_radps: float
+
+
+class OdometryLog:
+    """The last moments of odometry, and from them the state at any time nearby; for several threads."""
+
+    def __init__(self) -> None:
+        """Begin with nothing known."""
+        self._entries: deque[Odometry] = deque(maxlen=_KEPT)
+        self._lock = Lock()
+
+    def add(self, entry: Odometry) -> None:
+        """Take an entry; one that is older than the last means that the clock began anew."""
+        with self._lock:
+            if self._entries and entry.time_s < self._entries[-1].time_s:
+                self._entries.clear()
+            self._entries.append(entry)
+
+    def at(self, time_s: float) -> Odometry | None:
+        """Return the state at a time, driven on from the nearest entry along its arc; None if too far."""
+        with self._lock:
+            entries = list(self._entries)
+        index = bisect_left([entry.time_s for entry in entries], time_s)
+        near = entries[max(0, index - 1) : index + 1]
+        if not near:
+            return None
+        entry = min(near, key=lambda one: abs(one.time_s - time_s))
+        dt_s = time_s - entry.time_s
+        if abs(dt_s) > MAX_AGE_S:
+            return None
+        turned, driven = entry.yaw_rate_radps * dt_s, entry.speed_mps * dt_s
+        middle = entry.pose.heading_rad + 0.5 * turned
+        pose = Pose(
+            entry.pose.x_m + driven * math.cos(middle),
+            entry.pose.y_m + driven * math.sin(middle),
+            entry.pose.heading_rad + turned,
+        )
+        return Odometry(time_s, pose, entry.speed_mps, entry.yaw_rate_radps)

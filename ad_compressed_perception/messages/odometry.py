@@ -1,0 +1,43 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Odometry to nav_msgs and back."""
+
+from __future__ import annotations
+
+import math
+
+from builtin_interfaces.msg import Time
+from nav_msgs.msg import Odometry as OdometryMessage
+
+from ad_compressed_perception.driving.follower import Pose
+from ad_compressed_perception.driving.odometry import Odometry
+from ad_compressed_perception.messages.timing import stamp_to_ns
+
+
+def to_message(odometry: Odometry, stamp: Time, frame_id: str, child_frame_id: str) -> OdometryMessage:
+    """Return pose in ``frame_id`` and twist in ``child_frame_id``; the covariances are left zero."""
+    message = OdometryMessage(child_frame_id=child_frame_id)
+    message.header.stamp = stamp
+    message.header.frame_id = frame_id
+    message.pose.pose.position.x = odometry.pose.x_m
+    message.pose.pose.position.y = odometry.pose.y_m
+    message.pose.pose.orientation.z = math.sin(odometry.pose.heading_rad / 2.0)
+    message.pose.pose.orientation.w = math.cos(odometry.pose.heading_rad / 2.0)
+    message.twist.twist.linear.x = odometry.speed_mps
+    message.twist.twist.angular.z = odometry.yaw_rate_radps
+    return message
+
+
+def from_message(message: OdometryMessage) -> Odometry:
+    """Return the plane's part of a message: yaw of the orientation, speed along x, yaw rate."""
+    turn = message.pose.pose.orientation
+    yaw = math.atan2(
+        2.0 * (turn.w * turn.z + turn.x * turn.y), 1.0 - 2.0 * (turn.y * turn.y + turn.z * turn.z)
+    )
+    place, twist = message.pose.pose.position, message.twist.twist
+    return Odometry(
+        stamp_to_ns(message.header.stamp) * 1e-9,
+        Pose(place.x, place.y, yaw),
+        twist.linear.x,
+        twist.angular.z,
+    )
