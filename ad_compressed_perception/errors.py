@@ -39,3 +39,7 @@ class RecipeError(AdcpError):
 
 class ResultError(AdcpError):
     """A model output that means nothing (NaN, infinite): the frame failed, the node lives on."""
+
+
+class RouteError(AdcpError):
+    """A road world that was asked for with an impossible option."""

@@ -80,11 +80,11 @@ class Road:
 
     def curvature(self, s_m: Array | float) -> Array:
         """Return the centreline's curvature, 1/m, left positive."""
-        return np.interp(s_m, self._s, self._curvature)
+        return np.asarray(np.interp(s_m, self._s, self._curvature))
 
     def heading(self, s_m: Array | float) -> Array:
         """Return the centreline's heading in rad, counter-clockwise from x; not wrapped."""
-        return np.interp(s_m, self._s, self._heading)
+        return np.asarray(np.interp(s_m, self._s, self._heading))
 
     def points(self, s_m: Array | float, d_m: Array | float = 0.0) -> Array:
         """Return (..., 2) world positions of road coordinates, which are broadcast to each other."""
