@@ -29,6 +29,8 @@ _RETURN_M = 6.0
 _SHARPEST_PER_M = 0.15
 _CORRIDOR_M = 0.3
 _STANDING_MPS = 0.5
+_TALL_M = 2.0
+"""Who is taller hides from the camera what is ahead of him."""
 
 Array = NDArray[np.float64]
 ReasonKind = Literal["light", "sign", "crossing", "actor"]
@@ -61,7 +63,7 @@ class ReferencePlan:
         must_stop: a reason that stands lies within MUST_STOP_M.
         may_go_on: the nearest reason is a stop sign's line.
         trajectory: the plan from the ego's speed now.
-        reasons: within LOOK_M, the nearest first.
+        reasons: within LOOK_M, the nearest first; not those that a lorry or bus ahead hides.
     """
 
     curvature_per_m: Array
@@ -206,12 +208,13 @@ def _reasons(world: World, path: _Path, obeyed_sign: int | None) -> tuple[Reason
     for crossing in things.crossings:
         if world.people.occupied[crossing.ident]:
             add("crossing", crossing.ident, crossing.s_from_m - BEFORE_CROSSING_M, True)
-    found += _in_corridor(world, path)
+    actors, hidden_m = _in_corridor(world, path)
+    found = [reason for reason in found if reason.distance_m <= hidden_m] + actors
     return tuple(sorted(found, key=lambda reason: reason.distance_m))
 
 
-def _in_corridor(world: World, path: _Path) -> list[Reason]:
-    """Return the actors whose box reaches into the strip that the ego's body needs."""
+def _in_corridor(world: World, path: _Path) -> tuple[list[Reason], float]:
+    """Return the actors in the strip that the ego's body needs, and the distance of the first tall one."""
     everybody = world.obstacles()
     rear, front = everybody.s_m - everybody.half_s_m, everybody.s_m + everybody.half_s_m
     start = float(np.interp(VEHICLE.front_m, path.arc_m, path.s_m))
@@ -220,8 +223,10 @@ def _in_corridor(world: World, path: _Path) -> list[Reason]:
     apart = np.abs(everybody.d_m[near, None] - np.interp(places, path.s_m, path.d_m)).min(axis=1)
     hit = near[apart < 0.5 * VEHICLE.width_m + everybody.half_d_m[near] + _CORRIDOR_M]
     gaps = np.maximum(np.interp(rear[hit], path.s_m, path.arc_m) - VEHICLE.front_m, 0.0)
-    return [
+    tall = everybody.height_m[hit] > _TALL_M
+    reasons = [
         Reason("actor", int(everybody.idents[i]), float(gap), bool(everybody.speed_mps[i] < _STANDING_MPS))
         for i, gap in zip(hit, gaps, strict=True)
         if gap < LOOK_M
     ]
+    return reasons, float(np.min(gaps[tall], initial=math.inf))

@@ -37,6 +37,7 @@ class People:
         along_mps, across_mps: (N,) speed along growing s and growing d.
         facing_rad: (N,) heading relative to the road's.
         phase_m: (N,) distance gone.
+        height_m: (N,) of each.
         bodies: (N) what each looks like.
         occupied: (crossings,) bool: somebody is on the carriageway there, or steps from the kerb onto it.
     """
@@ -79,6 +80,7 @@ class People:
         self._timer_s = table[:, 5].copy()
         self.facing_rad = np.where(self.along_mps >= 0.0, 0.0, np.pi)
         self.phase_m = np.zeros(len(table))
+        self.height_m = np.array([body.height_m for body in self.bodies], np.float64)
         self._is_rider = np.array([body.kind == "bicycle" for body in self.bodies], bool)
         things = layout.furniture
         self._from = np.array([c.s_from_m for c in things.crossings], np.float64)

@@ -17,6 +17,8 @@ from ad_compressed_perception.camera_sim.world import World
 
 SAMPLES_A_WORLD = 25
 _TIME_STEP_S = 0.25
+_FREE_VIEW = 0.7
+"""Share of the chosen places to which no vehicle is in the way; else most pictures would show leaders."""
 
 
 @dataclass(frozen=True)
@@ -46,20 +48,23 @@ def training_samples(seed: int, count: int, options: RouteOptions | None = None)
             world = World(int(rng.integers(0, 2**31)), options, time_s=float(rng.uniform(0.0, 100.0)))
         for _ in range(int(rng.integers(2, 9))):
             world.step(_TIME_STEP_S, None)
-        ego = _place(rng, world)
+        ego, target_m = _place(rng, world)
         # Only for this picture: the traffic has never seen the ego.
         gone = _clear(world, ego)
+        if target_m is not None and rng.uniform() < _FREE_VIEW:
+            gone = np.concatenate((gone, world.make_room(ego.s_m, target_m - 1.0)))
         yield Sample(world.scene(ego), reference_plan(world, ego))
         world.traffic.active[gone] = True
 
 
-def _place(rng: np.random.Generator, world: World) -> EgoState:
-    """Return an ego at a random place."""
+def _place(rng: np.random.Generator, world: World) -> tuple[EgoState, float | None]:
+    """Return an ego at a random place, and what lies ahead of it where the place was chosen for that."""
     layout = world.layout
     low, high = RUN_IN_M, layout.finish_s_m
     s, speed = float(rng.uniform(low, high)), float(rng.uniform(0.0, 13.0))
     offset = float(np.clip(rng.normal(0.0, 0.35), -1.2, 1.2))
     turned = float(np.clip(rng.normal(0.0, 0.04), -0.15, 0.15))
+    target: float | None = None
     if rng.uniform() < 0.5:
         places = _reasons_to_stop(rng, world)
         if len(places):
@@ -68,7 +73,7 @@ def _place(rng: np.random.Generator, world: World) -> EgoState:
             if rng.uniform() < 0.1:
                 before, speed = float(rng.uniform(1.5, 3.0)), 0.0
             s = float(np.clip(target - before - VEHICLE.front_m, low, high))
-    return world.ego_at(s, layout.ego_lane_m + offset, turned, speed)
+    return world.ego_at(s, layout.ego_lane_m + offset, turned, speed), target
 
 
 def _reasons_to_stop(rng: np.random.Generator, world: World) -> np.ndarray:

@@ -23,7 +23,7 @@ _LINE_GAP_M = 1.0
 _HARDEST_MPS2 = 8.0
 _OVER_SPEED_MPS2 = 2.5
 _LATERAL_MPS2 = 2.0
-_SPACING_M = 75.0
+_SPACING_M = 95.0
 _SIGN_STAND_S = 1.5
 _FROM_EGO_BEHIND_M, _FROM_EGO_AHEAD_M = 42.0, 120.0
 
@@ -55,7 +55,7 @@ class Traffic:
         direction: (N,) 1 with the ego, -1 oncoming.
         lane: (N,) int, 0.. ahead, 10.. oncoming.
         s_m, d_m, speed_mps, accel_mps2, phase_m: (N,) of each.
-        length_m, width_m: (N,) of each.
+        length_m, width_m, height_m: (N,) of each.
         idents: (N,) new for every turn on the road.
         bodies: (N) what each looks like.
     """
@@ -86,7 +86,8 @@ class Traffic:
         self.direction = np.where(self.lane < 10, 1.0, -1.0)
         self.s_m = np.array([s for _, s in places], np.float64)
         self.active = np.ones(count, bool)
-        self.d_m, self.length_m, self.width_m = np.zeros(count), np.zeros(count), np.zeros(count)
+        self.d_m, self.length_m = np.zeros(count), np.zeros(count)
+        self.width_m, self.height_m = np.zeros(count), np.zeros(count)
         self.speed_mps, self.accel_mps2, self.phase_m = np.zeros(count), np.zeros(count), np.zeros(count)
         self.idents = np.zeros(count, np.int64)
         self.bodies: list[Body] = [random_body(rng, "car")] * count
@@ -226,6 +227,7 @@ class Traffic:
         body = random_body(self._rng)
         self.bodies[index] = body
         self.length_m[index], self.width_m[index] = body.length_m, body.width_m
+        self.height_m[index] = body.height_m
         slow = 1.5 if body.kind in ("truck", "bus") else 0.0
         self._wanted[index] = float(np.clip(self._rng.normal(11.5 - slow, 1.5), 7.5, 15.0))
         side = 0.35 if body.kind == "motorcycle" else 0.12

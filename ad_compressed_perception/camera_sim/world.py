@@ -27,12 +27,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Obstacles:
-    """Everybody's upright box in road coordinates, with half extents along and across the road."""
+    """Everybody's upright box in road coordinates, (N,) each, with half extents along and across the road."""
 
     s_m: Array
     d_m: Array
     half_s_m: Array
     half_d_m: Array
+    height_m: Array
     speed_mps: Array
     idents: NDArray[np.int64]
 
@@ -98,6 +99,7 @@ class World:
             np.concatenate((traffic.d_m[on], people.d_m, parked.d_m)),
             np.concatenate((0.5 * traffic.length_m[on], half_s, parked.half_s_m)),
             np.concatenate((0.5 * traffic.width_m[on], half_d, parked.half_d_m)),
+            np.concatenate((traffic.height_m[on], people.height_m, parked.height_m)),
             np.concatenate((traffic.speed_mps[on], np.abs(people.along_mps), parked.speed_mps)),
             np.concatenate((traffic.idents[on], np.arange(len(people.s_m)), parked.idents)),
         )
@@ -237,6 +239,7 @@ class World:
             table[:, 1],
             half[:, 0],
             half[:, 1],
+            np.array([body.height_m for body in bodies], np.float64),
             np.zeros(len(rows)),
             _PARKED_IDENT + np.arange(len(rows)),
         )
