@@ -27,7 +27,7 @@ ENCODERS: Mapping[str, Encoder] = {
     "mobilenet": mobilenet,
     "squeezenet": squeezenet,
 }
-"""Encoders by name; each gives features at strides 4, 8, 16 and 32."""
+"""Encoders by name; each gives features at strides 2, 4, 8, 16 and 32."""
 
 HEADS: Mapping[str, Head] = {
     "detection": detection_head,

@@ -22,7 +22,7 @@ def detection_head(builder: GraphBuilder, features: list[Feature], spec: Student
     (Lin et al., Focal Loss, 2017, section 4.1), so that empty cells do not drown the first steps.
     """
     channels = spec.channels(_CHANNELS)
-    levels = [builder.convolution(feature, channels, 1) for feature in features[1:]]
+    levels = [builder.convolution(feature, channels, 1) for feature in features[-len(STRIDES) :]]
     for index in range(len(levels) - 2, -1, -1):
         merged = builder.add(levels[index], builder.enlarge(levels[index + 1], 2))
         levels[index] = builder.convolution(merged, channels, 3)

@@ -19,9 +19,9 @@ _STEM = 16
 
 
 def efficientnet_lite(builder: GraphBuilder, x: Feature, spec: StudentSpec) -> list[Feature]:
-    """Append the encoder; return its features at strides 4, 8, 16 and 32."""
+    """Append the encoder; return its features at strides 2, 4, 8, 16 and 32."""
     x = builder.convolution(x, spec.channels(_STEM), 3, 2)
-    features = []
+    features = [x]
     for dense, expansion, channels, blocks in _STAGES:
         for block in range(blocks):
             append = fused_residual if dense else inverted_residual

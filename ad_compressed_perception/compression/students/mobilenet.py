@@ -17,9 +17,9 @@ _STEM = 16
 
 
 def mobilenet(builder: GraphBuilder, x: Feature, spec: StudentSpec) -> list[Feature]:
-    """Append the encoder; return its features at strides 4, 8, 16 and 32."""
+    """Append the encoder; return its features at strides 2, 4, 8, 16 and 32."""
     x = builder.convolution(x, spec.channels(_STEM), 3, 2)
-    features = []
+    features = [x]
     for expansion, channels, blocks in _STAGES:
         for block in range(blocks):
             x = inverted_residual(builder, x, spec.channels(channels), expansion, 2 if block == 0 else 1)

@@ -8,8 +8,8 @@ from ad_compressed_perception.compression.students.graph_builder import Feature,
 from ad_compressed_perception.compression.students.spec import StudentSpec
 
 OUTPUT = "scores"
-# Channels of the pyramid at strides 4, 8, 16 and 32.
-_CHANNELS = (32, 48, 64, 96)
+# Channels of the pyramid at strides 2, 4, 8, 16 and 32.
+_CHANNELS = (16, 32, 48, 64, 96)
 
 
 def segmentation_head(
@@ -18,10 +18,11 @@ def segmentation_head(
     """Append the decoder; return the output's shape by name.
 
     The scores are logits, channels first; from the pyramid's last stride to ``output_stride`` they are
-    enlarged linearly. The argmax of the decoder needs no softmax.
+    enlarged linearly. The argmax of the decoder needs no softmax. The pyramid ends at stride 8 for an
+    output of stride 8, at stride 2 where ``spec.fine`` asks for thin things (paint, kerbs), else at 4.
     """
-    last = 1 if spec.output_stride >= 8 else 0
-    x = builder.convolution(features[-1], spec.channels(_CHANNELS[3]), 1)
+    last = 2 if spec.output_stride >= 8 else 0 if spec.fine else 1
+    x = builder.convolution(features[-1], spec.channels(_CHANNELS[-1]), 1)
     x = builder.convolution(x, x.channels, 3)
     for level in range(len(features) - 2, last - 1, -1):
         channels = spec.channels(_CHANNELS[level])
@@ -29,7 +30,7 @@ def segmentation_head(
         fine = builder.convolution(features[level], channels, 1, activate=False)
         x = builder.convolution(builder.add(coarse, fine, activate=True), channels, 3)
     scores = builder.convolution(x, spec.classes, 1, normalise=False, activate=False)
-    factor = (4 << last) // spec.output_stride
+    factor = (2 << last) // spec.output_stride
     if factor > 1:
         scores = builder.enlarge(scores, factor, linear=True, output=OUTPUT)
     else:

@@ -27,6 +27,8 @@ class StudentSpec:
         channel_multiple: what channel counts are rounded to.
         classes: labels of a detector or segmenter.
         output_stride: segmentation: input pixels a side of one pixel of scores; 1, 2, 4 or 8.
+        fine: segmentation: a pyramid down to stride 2, for things thinner than four pixels; needs an output
+            stride of 1 or 2.
         collision: planning: with a second output, the probability of a collision.
         seed: of the weights.
     """
@@ -41,6 +43,7 @@ class StudentSpec:
     channel_multiple: int = 16
     classes: int = 1
     output_stride: int = 2
+    fine: bool = False
     collision: bool = True
     seed: int = 0
 
@@ -53,6 +56,10 @@ class StudentSpec:
                     f"a student for {self.task} needs an input {what} of {COARSEST_STRIDE} pixels or more"
                     f"{f' in whole multiples of {step}' if step > 1 else ''}, not {size}"
                 )
+        if self.fine and self.output_stride > 2:
+            raise RecipeError(
+                f"a fine pyramid ends at stride 2, its scores cannot be at {self.output_stride}"
+            )
 
     def channels(self, wanted: int) -> int:
         """Return a layer's channel count for this width."""

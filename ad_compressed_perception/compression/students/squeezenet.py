@@ -17,9 +17,9 @@ _STEM = 32
 
 
 def squeezenet(builder: GraphBuilder, x: Feature, spec: StudentSpec) -> list[Feature]:
-    """Append the encoder; return its features at strides 4, 8, 16 and 32."""
+    """Append the encoder; return its features at strides 2, 4, 8, 16 and 32."""
     x = builder.convolution(x, spec.channels(_STEM), 3, 2)
-    features = []
+    features = [x]
     for squeezed, half, modules in _STAGES:
         x = builder.halve(x)
         for _ in range(modules):

@@ -1,0 +1,72 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""``adcp train``: the default models, or others of their kind, from the road camera and real pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    configs: Annotated[
+        list[Path], typer.Argument(metavar="TRAINING.yaml...", help="Configurations; see config/training.")
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Model folders are written to DIR/NAME.")
+    ] = Path("adcp_work/models"),
+    work: Annotated[
+        Path, typer.Option(metavar="DIR", help="Pictures and checkpoints; the same command goes on there.")
+    ] = Path("adcp_work/training"),
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    jobs: Annotated[int, typer.Option(min=0, help="Processes that render; 0: one a processor.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Batches, instead of the file's.")] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Road camera pictures, instead of the file's.")
+    ] = None,
+    without_real: Annotated[
+        bool, typer.Option("--without-real", help="Leave real pictures and teachers out.")
+    ] = False,
+    only_render: Annotated[
+        bool, typer.Option("--only-render", help="Render the road camera's pictures and end.")
+    ] = False,
+) -> None:
+    """Train models on the built-in road camera and on real pictures. Needs the extra [train].
+
+    Trainings named together share their rendered pictures. Ctrl-C and a second run: it goes on at the last
+    checkpoint.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from ad_compressed_perception.learning.config import load_training
+
+    loaded = [load_training(path) for path in configs]
+    for config in loaded:
+        if steps is not None:
+            config.schedule.steps = steps
+        if frames is not None:
+            config.road_camera.frames = frames
+        if without_real:
+            config.real = type(config.real)()
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    from ad_compressed_perception.learning.train import choose_device, prepare_corpus
+    from ad_compressed_perception.learning.train import train as run_training
+
+    chosen = choose_device(device)
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("road camera", total=None)
+
+        def advance(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total or None)
+
+        corpus = prepare_corpus(loaded, work, advance, jobs)
+        if only_render:
+            return
+        for config in loaded:
+            task = bar.add_task(config.name, total=config.schedule.steps)
+            run_training(config, corpus, out, work, chosen, advance)
+            console.print(f"{config.name}: {out / config.name}", highlight=False, soft_wrap=True)

@@ -1,0 +1,120 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Changes of pictures on the device: random crops and flips with what belongs to them, and light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the pictures of a batch lie in the network's input: output pixel = source pixel * scale + shift.
+
+    Attributes:
+        scale: (B, 2) in x and y; negative x is a mirror image.
+        shift: (B, 2) pixels of the input.
+        width, height: of the input.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    width: int
+    height: int
+
+    @property
+    def is_mirrored(self) -> Tensor:
+        """(B,) bool."""
+        return self.scale[:, 0] < 0
+
+    def boxes(self, boxes: Tensor) -> Tensor:
+        """Return (B, M, 4) xyxy boxes of the source pictures in pixels of the input."""
+        corners = boxes.reshape(len(boxes), -1, 2, 2) * self.scale[:, None, None] + self.shift[:, None, None]
+        low, high = corners.amin(2), corners.amax(2)
+        return torch.cat([low, high], -1)
+
+    def warp(self, pictures: Tensor, pad: float, mode: str = "bilinear") -> Tensor:
+        """Return (B, C, height, width) float of (B, C, h, w) pictures; outside of them is ``pad``."""
+        batch, _, rows, columns = pictures.shape
+        x = torch.arange(self.width, device=pictures.device, dtype=torch.float32)
+        y = torch.arange(self.height, device=pictures.device, dtype=torch.float32)
+        # Pixel centres lie at halves: that is how resizing by a factor keeps the picture's corners.
+        sx = (x[None] + 0.5 - self.shift[:, :1]) / self.scale[:, :1]
+        sy = (y[None] + 0.5 - self.shift[:, 1:]) / self.scale[:, 1:]
+        gx = (2.0 * sx / columns - 1.0)[:, None, :].expand(batch, self.height, self.width)
+        gy = (2.0 * sy / rows - 1.0)[:, :, None].expand(batch, self.height, self.width)
+        grid = torch.stack([gx, gy], -1)
+        moved = F.grid_sample(pictures.float() - pad, grid, mode, "zeros", align_corners=False)
+        return moved + pad
+
+
+def place(
+    batch: int,
+    source: tuple[int, int],
+    target: tuple[int, int],
+    generator: torch.Generator,
+    device: torch.device,
+    *,
+    zoom: tuple[float, float],
+    mirror: bool,
+    stay: float,
+) -> Placement:
+    """Return random placements; a picture that is not zoomed lies in the top left corner, as in use.
+
+    Args:
+        batch: pictures.
+        source: (width, height) of them.
+        target: (width, height) of the input.
+        generator: on the CPU, so that the same seed gives the same batch on any device.
+        device: of the result.
+        zoom: least and greatest factor.
+        mirror: whether half of the pictures are mirrored.
+        stay: share of pictures that are placed as in use.
+    """
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.rand(batch, generator=generator) * (high - low) + low
+
+    zoomed = (uniform(0.0, 1.0) >= stay).float()
+    factor = torch.exp(uniform(*(float(torch.tensor(z).log()) for z in zoom)) * zoomed)
+    size = torch.tensor(source, dtype=torch.float32)[None] * factor[:, None]
+    room = torch.tensor(target, dtype=torch.float32)[None] - size
+    # A larger picture shows any part of itself, a smaller one lies anywhere inside.
+    shift = torch.stack([uniform(0.0, 1.0), uniform(0.0, 1.0)], 1) * room * zoomed[:, None]
+    scale = factor[:, None].repeat(1, 2)
+    flipped = (uniform(0.0, 1.0) < 0.5) if mirror else torch.zeros(batch, dtype=torch.bool)
+    shift[:, 0] = torch.where(flipped, shift[:, 0] + size[:, 0], shift[:, 0])
+    scale[:, 0] = torch.where(flipped, -scale[:, 0], scale[:, 0])
+    return Placement(scale.to(device), shift.to(device), *target)
+
+
+def change_light(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """Return (B, C, H, W) pictures of 0..255 with other brightness, contrast, colour, sharpness and noise."""
+    batch, channels = pictures.shape[:2]
+    device = pictures.device
+
+    def uniform(low: float, high: float, size: int = 1) -> Tensor:
+        drawn = torch.rand(batch, size, 1, 1, generator=generator) * (high - low) + low
+        return drawn.to(device)
+
+    x = pictures
+    if channels == 3:
+        grey = x.mean(1, keepdim=True)
+        x = grey + (x - grey) * uniform(0.3, 1.5)
+        x = x * uniform(0.85, 1.15, 3)
+    mean = x.mean((1, 2, 3), keepdim=True)
+    x = mean + (x - mean) * uniform(0.6, 1.4)
+    x = x * uniform(0.6, 1.4)
+    x = 255.0 * (x.clamp(0.0, 255.0) / 255.0 + 1e-4).pow(uniform(0.75, 1.35))
+    blur = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+    soft = uniform(-0.5, 1.0).clamp_min(0.0)
+    x = x + (blur - x) * soft
+    strength = uniform(-4.0, 10.0).clamp_min(0.0)
+    noise_seed = int(torch.randint(0, 2**31 - 1, (1,), generator=generator))
+    local = torch.Generator(device=device).manual_seed(noise_seed)
+    noise = torch.randn(x.shape, generator=local, device=device, dtype=x.dtype)
+    return (x + noise * strength).clamp(0.0, 255.0)
