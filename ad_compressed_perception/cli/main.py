@@ -15,6 +15,7 @@ from ad_compressed_perception.cli import (
     backends,
     benchmark,
     compress,
+    drive,
     evaluate,
     import_model,
     inspect,
@@ -48,7 +49,7 @@ def _options(
     """Options of every verb."""
 
 
-for verb in (replay.replay, compress.compress, evaluate.evaluate, benchmark.benchmark):
+for verb in (replay.replay, compress.compress, evaluate.evaluate, benchmark.benchmark, drive.drive):
     app.command(verb.__name__)(verb)
 app.command("inspect")(inspect.inspect)
 app.command("report")(report.report)
