@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""One candidate against the baseline: pairs, pooled agreement, paired speed-up."""
+"""One candidate against the baseline, or against the truth: pairs, pooled agreement, paired speed-up."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ _WAITING_TIMES = 1024  # floats, so far more of them than of results (masks of m
 
 
 class CandidateComparison:
-    """Books and figures of a candidate's comparison with its task's baseline."""
+    """Books and figures of a candidate's comparison with its task's baseline.
+
+    Where a truth is known, another one compares each variant with it: the truth is on the baseline's side.
+    """
 
     def __init__(self, pair_timeout_s: float) -> None:
         """Give up a result whose partner does not come within ``pair_timeout_s``."""
@@ -100,6 +103,19 @@ class CandidateComparison:
             speedup_infer_paired_p50=self.infer_ratios.total().p50,
             speedup_end_to_end_p50=_ratio(baseline.end_to_end, candidate.end_to_end),
             agreement=figures(self.pooled) if self.pooled is not None else None,
+            frame_score=self._frame_scores(),
+        )
+
+    def accuracy(self) -> schema.AccuracyReport:
+        """Return the part of the report about a comparison with the truth."""
+        books = self.results.books
+        return schema.AccuracyReport(
+            pairs=self.compared,
+            truth_missing=books["candidate"].unpaired,
+            result_missing=books["baseline"].unpaired,
+            pending=self.results.pending,
+            incomparable=self.incomparable,
+            figures=figures(self.pooled) if self.pooled is not None else None,
             frame_score=self._frame_scores(),
         )
 

@@ -36,11 +36,13 @@ class TaskComparison:
         nodes: variant name to fully qualified node name.
         baseline: which of the names plays the truth; None compares nothing.
         deadline_ms: end-to-end deadline of every node of the task; None for none.
+        has_truth: every result is also compared with the truth of its frame.
     """
 
     nodes: Mapping[str, str]
     baseline: str | None = None
     deadline_ms: float | None = None
+    has_truth: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a baseline that is not among the nodes."""
@@ -60,6 +62,12 @@ class TaskMonitor:
     spec: TaskComparison
     variants: dict[str, VariantMonitor]
     comparisons: dict[str, CandidateComparison] = field(default_factory=dict)
+    accuracies: dict[str, CandidateComparison] = field(default_factory=dict)
+
+    @property
+    def needs_results(self) -> bool:
+        """Whether results are compared with anything; otherwise timings are enough."""
+        return bool(self.comparisons or self.accuracies)
 
     def of(self, name: str) -> list[tuple[str, Side, CandidateComparison]]:
         """Comparisons that a variant takes part in, and on which side."""
@@ -103,6 +111,7 @@ class ComparisonMonitor:
                     for name, node in spec.nodes.items()
                 },
                 {name: CandidateComparison(pair_timeout_s) for name in spec.candidates},
+                {name: CandidateComparison(pair_timeout_s) for name in spec.nodes if spec.has_truth},
             )
             for task, spec in tasks.items()
         }
@@ -136,10 +145,18 @@ class ComparisonMonitor:
                 pair = comparison.add_result(side, stamp_ns, result, now_s)
                 if pair is not None:
                     done.append((candidate, pair))
+            if name in monitor.accuracies:
+                monitor.accuracies[name].add_result("candidate", stamp_ns, result, now_s)
         if self._on_pair is not None:
             for candidate, (baseline, compared, agreed) in done:
                 self._on_pair(task, candidate, stamp_ns, baseline, compared, agreed)
         return [pair[2] for _, pair in done]
+
+    def add_truth(self, task: str, stamp_ns: int, truth: Result, now_s: float) -> None:
+        """Take the true result of a frame."""
+        with self.lock:
+            for comparison in self.tasks[task].accuracies.values():
+                comparison.add_result("baseline", stamp_ns, truth, now_s)
 
     def expire(self, now_s: float) -> None:
         """Give up results that have waited too long; call it now and then."""
@@ -166,6 +183,7 @@ class ComparisonMonitor:
                         )
                         for name, comparison in monitor.comparisons.items()
                     },
+                    accuracy={name: each.accuracy() for name, each in monitor.accuracies.items()},
                 )
                 for task, monitor in self.tasks.items()
             }
@@ -194,7 +212,11 @@ class ComparisonMonitor:
             )
 
     def _comparisons(self) -> list[CandidateComparison]:
-        return [books for task in self.tasks.values() for books in task.comparisons.values()]
+        return [
+            books
+            for task in self.tasks.values()
+            for books in (*task.comparisons.values(), *task.accuracies.values())
+        ]
 
     def _note(self, stamp_ns: int, now_s: float) -> None:
         """Count distinct stamps (as far back as is remembered) and the time they span."""

@@ -71,7 +71,9 @@ class MonitorHealth:
                 found.append(self._task(task, monitor, now_s))
                 for name, variant in monitor.variants.items():
                     absent = variant.node in unpublished
-                    found.append(self._variant(f"{task}/{name}", variant, now_s, absent))
+                    found.append(
+                        self._variant(f"{task}/{name}", variant, monitor.accuracies.get(name), now_s, absent)
+                    )
         return found
 
     def _since_before(self, key: str, count: int) -> int:
@@ -106,7 +108,14 @@ class MonitorHealth:
             lines.append(_comparison_line(name, books, baseline, monitor.variants[name]))
         return _status(task, "", problems, "; ".join(lines) or "nothing to compare", values)
 
-    def _variant(self, name: str, variant: VariantMonitor, now_s: float, absent: bool) -> Status:
+    def _variant(
+        self,
+        name: str,
+        variant: VariantMonitor,
+        accuracy: CandidateComparison | None,
+        now_s: float,
+        absent: bool,
+    ) -> Status:
         problems: Problems = []
         if fault := variant.liveness.fault(now_s):
             why = f" (nobody publishes {variant.node}/timing)" if absent else ""
@@ -128,6 +137,13 @@ class MonitorHealth:
         rate_hz = variant.rate.recent_hz(now_s)
         line = f"{rate_hz:.1f} Hz, end to end p50 {recent.p50:.1f} ms, p99 {recent.p99:.1f} ms"
         values = _variant_values(variant, rate_hz, recent)
+        if accuracy is not None:
+            if self._since_before(f"{name}:untrue", accuracy.incomparable):
+                problems.append(
+                    (Level.ERROR, f"not comparable with the truth: {accuracy.incomparable_reason}")
+                )
+            line = f"{line}, {_accuracy_line(accuracy)}"
+            values |= _accuracy_values(accuracy)
         return _status(name, variant.node, problems, line, values)
 
 
@@ -172,6 +188,20 @@ def _comparison_values(name: str, books: CandidateComparison) -> dict[str, str]:
     if books.pooled is not None:
         values |= {key: f"{value:.4f}" for key, value in _figures(books.pooled).items()}
     return {f"{name}.{key}": value for key, value in values.items()}
+
+
+def _accuracy_values(accuracy: CandidateComparison) -> dict[str, str]:
+    values = {"pairs": str(accuracy.compared)}
+    if accuracy.pooled is not None:
+        values |= {key: f"{value:.4f}" for key, value in _figures(accuracy.pooled).items()}
+    return {f"truth.{key}": value for key, value in values.items()}
+
+
+def _accuracy_line(accuracy: CandidateComparison) -> str:
+    if accuracy.pooled is None:
+        return "no truth yet"
+    key, value = next(iter(_figures(accuracy.pooled).items()))
+    return f"against the truth {key} {value:.3f} over {accuracy.compared} frames"
 
 
 def _figures(pooled: Agreement) -> dict[str, float]:

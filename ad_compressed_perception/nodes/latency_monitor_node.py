@@ -31,7 +31,7 @@ from ad_compressed_perception.nodes.monitor_options import (
 )
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
 from ad_compressed_perception.nodes.run import run_node
-from ad_compressed_perception.nodes.watched_node import WatchedNode
+from ad_compressed_perception.nodes.watched_node import WatchedNode, watch_truth
 from ad_compressed_perception.report.host import describe_host
 from ad_compressed_perception.report.schema import Report, Source, write_report
 
@@ -87,10 +87,13 @@ class LatencyMonitorNode(Node):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._summaries = self.create_publisher(String, "~/summary", LATCHED_QOS)
         self._watched = [
-            WatchedNode(self, self.monitor, task, name, compare=bool(each.comparisons))
+            WatchedNode(self, self.monitor, task, name, compare=each.needs_results)
             for task, each in self.monitor.tasks.items()
             for name in each.variants
         ]
+        for task, each in self.monitor.tasks.items():
+            if each.spec.has_truth:
+                watch_truth(self, self.monitor, task, tasks[task].truth_topic)
         # Steady time: a simulated clock that stops must not silence the one who says so.
         self.create_timer(
             self._options.publish_period_s,

@@ -46,6 +46,11 @@ class TaskOptions(StrictModel):
     deadline_ms: float = Field(
         default=0.0, ge=0.0, le=1e6, description="end-to-end deadline of a result; 0: none"
     )
+    truth_topic: str = Field(
+        default="",
+        description="topic of the true results, such as /road_camera/truth/detections, with their labels "
+        "on TOPIC/label_info; empty: none",
+    )
 
 
 def variant_names(nodes: list[str]) -> dict[str, str]:
@@ -82,7 +87,7 @@ def task_comparison(task: str, options: TaskOptions) -> TaskComparison | None:
         return None
     names = variant_names(nodes)
     baseline = next((name for name, node in names.items() if node == options.baseline), None)
-    return TaskComparison(names, baseline, options.deadline_ms or None)
+    return TaskComparison(names, baseline, options.deadline_ms or None, bool(options.truth_topic))
 
 
 def comparisons(options: Mapping[str, TaskOptions]) -> dict[str, TaskComparison]:

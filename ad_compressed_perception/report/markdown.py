@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
 from ad_compressed_perception.report.schema import (
+    AgreementFigures,
     ClassAgreement,
     ComparisonReport,
     DetectionFigures,
@@ -30,6 +31,7 @@ def render_markdown(report: Report) -> str:
         _latency(report),
         _stages(report),
         _agreement(report),
+        _accuracy(report),
         _accounts(report),
         _pictures(report),
         _bullets("Missing", report.missing),
@@ -47,7 +49,11 @@ def speedup_text(value: float | None) -> str:
 
 def agreement_text(comparison: ComparisonReport) -> str:
     """Return the agreement of a comparison in one short phrase."""
-    found = comparison.agreement
+    return figures_text(comparison.agreement)
+
+
+def figures_text(found: AgreementFigures | None) -> str:
+    """Return figures of an agreement, or of a comparison with the truth, in one short phrase."""
     if isinstance(found, DetectionFigures):
         return f"F1 {found.f1:.3f} (precision {found.precision:.3f}, recall {found.recall:.3f})"
     if isinstance(found, SegmentationFigures):
@@ -243,6 +249,17 @@ def _classes(task: str, name: str, comparison: ComparisonReport) -> Iterator[str
         yield f"### {task}/{name}: IoU by class"
         labels = list(found.per_class_iou)
         yield table(labels, [tuple(f"{found.per_class_iou[label]:.4f}" for label in labels)], right_from=0)
+
+
+def _accuracy(report: Report) -> Iterator[str]:
+    rows = [
+        (task, name, str(each.pairs), figures_text(each.figures), str(each.incomparable))
+        for task, one in report.tasks.items()
+        for name, each in one.accuracy.items()
+    ]
+    if rows:
+        yield "## Against the truth"
+        yield table(("task", "variant", "frames", "figures", "incomparable"), rows)
 
 
 def _accounts(report: Report) -> Iterator[str]:

@@ -206,13 +206,32 @@ class ComparisonReport(StrictModel):
     frame_score: FrameScores | None = Field(default=None, description="null for planning or without a pair")
 
 
+class AccuracyReport(StrictModel):
+    """A variant against the truth, frame by frame, paired by source stamp."""
+
+    pairs: Count = Field(default=0, description="frames with a result and a truth in time, compared")
+    truth_missing: Count = Field(default=0, description="results whose truth did not come in time")
+    result_missing: Count = Field(default=0, description="truths that the variant gave no result for in time")
+    pending: Count = Field(default=0, description="results and truths that still wait")
+    incomparable: Count = Field(default=0, description="pairs that could not be compared")
+    figures: AgreementFigures | None = Field(
+        default=None,
+        description="those of agreement, with the truth in the baseline's place; null without a pair",
+    )
+    frame_score: FrameScores | None = Field(default=None, description="null for planning or without a pair")
+
+
 class TaskReport(StrictModel):
-    """One task: its variants, and every candidate against the baseline."""
+    """One task: its variants, every candidate against the baseline, and all against the truth."""
 
     baseline: str | None = Field(default=None, description="which of the variants plays the truth")
     variants: dict[str, VariantReport] = Field(default_factory=dict, description="name to variant")
     comparison: dict[str, ComparisonReport] = Field(
         default_factory=dict, description="candidate's name to its comparison with the baseline"
+    )
+    accuracy: dict[str, AccuracyReport] = Field(
+        default_factory=dict,
+        description="live: variant's name to its comparison with the truth, where that comes",
     )
 
 
