@@ -1,0 +1,103 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The pinhole camera behind the windscreen: from metres to pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+FOCAL_AT_640_PX = 457.0
+"""Focal length of a picture 640 wide: 70 degrees from left to right."""
+NEAR_M = 0.3
+"""What is nearer along the optical axis, or behind, has no pixel."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole without distortion, looking ahead and a little down.
+
+    Frames follow REP-103: base_link is x forward, y left, z up, with z = 0 on the ground. Pixel coordinates
+    follow camera_info: whole numbers are the middles of pixels, so the picture reaches from -0.5 to
+    width - 0.5.
+
+    Attributes:
+        width_px, height_px: of the picture.
+        x_m, z_m: mounted on the middle line, this far ahead of base_link and this high.
+        horizon_share: how far down the picture the horizon lies; the pitch follows from it.
+    """
+
+    width_px: int = 640
+    height_px: int = 360
+    x_m: float = 1.9
+    z_m: float = 1.35
+    horizon_share: float = 0.42
+
+    @cached_property
+    def focal_px(self) -> float:
+        """Focal length, the same in both directions."""
+        return FOCAL_AT_640_PX * self.width_px / 640.0
+
+    @property
+    def centre_px(self) -> tuple[float, float]:
+        """Where the optical axis meets the picture: its middle."""
+        return (self.width_px - 1) / 2.0, (self.height_px - 1) / 2.0
+
+    @property
+    def horizon_px(self) -> float:
+        """Row of the horizon, the same in all columns as the camera does not roll."""
+        return self.horizon_share * self.height_px - 0.5
+
+    @cached_property
+    def pitch_rad(self) -> float:
+        """Angle of the optical axis below the horizontal."""
+        return float(np.arctan2(self.centre_px[1] - self.horizon_px, self.focal_px))
+
+    @property
+    def matrix(self) -> Array:
+        """(3, 3) K of camera_info."""
+        across, down = self.centre_px
+        return np.array([[self.focal_px, 0.0, across], [0.0, self.focal_px, down], [0.0, 0.0, 1.0]])
+
+    def to_optical(self, forward_m: Array, left_m: Array, up_m: Array) -> tuple[Array, Array, Array]:
+        """Return what lies to the right, down and along the optical axis.
+
+        Args:
+            forward_m, left_m, up_m: from the camera, along the axes of base_link; any one shape.
+        """
+        cos, sin = np.cos(self.pitch_rad), np.sin(self.pitch_rad)
+        return -left_m, -(forward_m * sin + up_m * cos), forward_m * cos - up_m * sin
+
+    def pixels(self, right_m: Array, down_m: Array, depth_m: Array) -> tuple[Array, Array]:
+        """Return columns and rows; the depths must be positive."""
+        across, down = self.centre_px
+        scale = self.focal_px / depth_m
+        return across + right_m * scale, down + down_m * scale
+
+    def project_base_link(self, points_m: Array) -> tuple[Array, Array]:
+        """Return (N, 2) pixels and (N,) depths of (N, 3) points in base_link.
+
+        The depth is measured along the optical axis. Points nearer than NEAR_M get NaN pixels.
+        """
+        points = np.asarray(points_m, np.float64)
+        right, down, depth = self.to_optical(points[:, 0] - self.x_m, points[:, 1], points[:, 2] - self.z_m)
+        column, row = self.pixels(right, down, np.where(depth >= NEAR_M, depth, np.nan))
+        return np.stack([column, row], axis=-1), depth
+
+    def project(self, points_m: Array, pose: tuple[float, float, float]) -> tuple[Array, Array]:
+        """Return (N, 2) pixels and (N,) depths of (N, 3) world points.
+
+        Args:
+            points_m: in the world.
+            pose: x_m, y_m and heading_rad of base_link in the world.
+        """
+        points = np.asarray(points_m, np.float64)
+        cos, sin = np.cos(pose[2]), np.sin(pose[2])
+        east, north = points[:, 0] - pose[0], points[:, 1] - pose[1]
+        local = np.stack([cos * east + sin * north, cos * north - sin * east, points[:, 2]], axis=-1)
+        return self.project_base_link(local)

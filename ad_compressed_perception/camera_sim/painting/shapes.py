@@ -1,0 +1,157 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Shapes in metres: flat faces and round limbs, from which everything that is not ground or sky is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Point = tuple[float, float, float]
+Colour = tuple[float, float, float]
+
+PAINT, OWN, FOREIGN = 0, 1, 2
+"""What a shape is to the truth: paint on something, part of the labelled silhouette, or something else solid."""
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Faces of one thing in its own frame: x forward, y left, z up, origin on the ground below its middle.
+
+    Attributes:
+        vertices: (V, 3), face after face.
+        sizes: (P,) vertices of each face, in painting order.
+        normals, centres: (P, 3) of the faces; normals point outwards.
+        colours: (P, 3) BGR.
+        glow: (P,) 0 for what is lit by sun and sky, 1 for what shines by itself.
+        roles: (P,) PAINT, OWN or FOREIGN.
+        strokes_m: (P,) 0 for filled faces, else the thickness of the outline that is drawn instead.
+        two_sided: (P,) seen from behind, too.
+    """
+
+    vertices: Array
+    sizes: NDArray[np.int64]
+    normals: Array
+    centres: Array
+    colours: Array
+    glow: Array
+    roles: NDArray[np.uint8]
+    strokes_m: Array
+    two_sided: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Limbs:
+    """Round limbs, each the hull of two balls, in the frame of a mesh.
+
+    Attributes:
+        ends_m: (C, 2, 3) middles of the balls.
+        radii_m: (C, 2) of the balls.
+        colours: (C, 3) BGR.
+        roles: (C,) PAINT, OWN or FOREIGN.
+    """
+
+    ends_m: Array
+    radii_m: Array
+    colours: Array
+    roles: NDArray[np.uint8]
+
+
+@dataclass
+class MeshBuilder:
+    """Collects faces; the order of adding is the order of painting.
+
+    Attributes:
+        middle: a point inside, that normals point away from.
+        role: of the faces that are added from now on.
+    """
+
+    middle: Point = (0.0, 0.0, 0.0)
+    role: int = OWN
+    _faces: list[Array] = field(default_factory=list)
+    _normals: list[Array] = field(default_factory=list)
+    _colours: list[Colour] = field(default_factory=list)
+    _rest: list[tuple[float, int, float, bool]] = field(default_factory=list)
+
+    def face(
+        self,
+        points: Sequence[Point] | Array,
+        colour: Colour,
+        *,
+        glow: float = 0.0,
+        role: int | None = None,
+        stroke_m: float = 0.0,
+        two_sided: bool = False,
+    ) -> None:
+        """Add a flat convex face of three or more points, in order around it."""
+        vertices = np.asarray(points, np.float64)
+        # Newell's formula: right for every flat polygon, however its first corners lie.
+        following = np.roll(vertices, -1, axis=0)
+        normal = np.cross(vertices, following).sum(axis=0)
+        normal = normal / max(float(np.linalg.norm(normal)), 1e-12)
+        if float(normal @ (vertices.mean(axis=0) - np.asarray(self.middle))) < 0.0:
+            normal = -normal
+        self._faces.append(vertices)
+        self._normals.append(normal)
+        self._colours.append(colour)
+        self._rest.append((glow, self.role if role is None else role, stroke_m, two_sided))
+
+    def box(self, low: Point, high: Point, colour: Colour, *, glow: float = 0.0) -> None:
+        """Add an upright box without its underside."""
+        (x0, y0, z0), (x1, y1, z1) = low, high
+        kept, self.middle = self.middle, ((x0 + x1) / 2, (y0 + y1) / 2, (z0 + z1) / 2)
+        self.face([(x0, y0, z0), (x0, y1, z0), (x0, y1, z1), (x0, y0, z1)], colour, glow=glow)
+        self.face([(x1, y0, z0), (x1, y1, z0), (x1, y1, z1), (x1, y0, z1)], colour, glow=glow)
+        self.face([(x0, y0, z0), (x1, y0, z0), (x1, y0, z1), (x0, y0, z1)], colour, glow=glow)
+        self.face([(x0, y1, z0), (x1, y1, z0), (x1, y1, z1), (x0, y1, z1)], colour, glow=glow)
+        self.face([(x0, y0, z1), (x1, y0, z1), (x1, y1, z1), (x0, y1, z1)], colour, glow=glow)
+        self.middle = kept
+
+    def disc(
+        self,
+        middle: Point,
+        radius_m: float,
+        colour: Colour,
+        *,
+        along: str = "y",
+        corners: int = 14,
+        role: int | None = None,
+        glow: float = 0.0,
+        stroke_m: float = 0.0,
+        two_sided: bool = False,
+    ) -> None:
+        """Add a disc, or with a stroke a ring, whose axis is x or y."""
+        turn = np.arange(corners) * (2.0 * np.pi / corners)
+        points = np.tile(np.asarray(middle, np.float64), (corners, 1))
+        points[:, 0 if along == "y" else 1] += radius_m * np.cos(turn)
+        points[:, 2] += radius_m * np.sin(turn)
+        self.face(points, colour, role=role, glow=glow, stroke_m=stroke_m, two_sided=two_sided)
+
+    def mesh(self) -> Mesh:
+        """Return what was added."""
+        glow, roles, strokes, two_sided = zip(*self._rest, strict=True)
+        return Mesh(
+            vertices=np.concatenate(self._faces),
+            sizes=np.array([len(face) for face in self._faces]),
+            normals=np.stack(self._normals),
+            centres=np.stack([face.mean(axis=0) for face in self._faces]),
+            colours=np.array(self._colours, np.float64),
+            glow=np.array(glow, np.float64),
+            roles=np.array(roles, np.uint8),
+            strokes_m=np.array(strokes, np.float64),
+            two_sided=np.array(two_sided, np.bool_),
+        )
+
+
+def limbs(parts: Sequence[tuple[Point, Point, float, float, Colour]], role: int = OWN) -> Limbs:
+    """Return limbs of (one end, other end, radius there, radius here, colour)."""
+    return Limbs(
+        ends_m=np.array([(first, second) for first, second, _, _, _ in parts], np.float64),
+        radii_m=np.array([(one, two) for _, _, one, two, _ in parts], np.float64),
+        colours=np.array([colour for *_, colour in parts], np.float64),
+        roles=np.full(len(parts), role, np.uint8),
+    )

@@ -1,0 +1,128 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sky, clouds, hills and the line of trees on the horizon: one strip all around, of which the camera sees a part."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.camera_sim.camera import Camera
+from ad_compressed_perception.camera_sim.painting import noise
+from ad_compressed_perception.camera_sim.painting.light import Light, mix
+
+Array = NDArray[np.float64]
+
+_BELOW_PX = 3
+"""Rows of the strip below the horizon, so that reading between rows never leaves it."""
+
+
+def _ridge(bearing: Array, waves: list[int], seed: int) -> Array:
+    """Return heights of about -1..1 all around: waves of whole periods, the higher the smaller."""
+    draw = np.random.default_rng(seed)
+    ridge = np.zeros_like(bearing)
+    for wave in waves:
+        ridge += np.sin(wave * bearing + draw.uniform(0.0, 2.0 * np.pi)) * draw.uniform(0.6, 1.0) / wave**0.8
+    return ridge / max(1e-9, float(np.abs(ridge).max()))
+
+
+class Sky:
+    """The strip of one world and weather, and where the camera's pixels lie in it."""
+
+    def __init__(self, camera: Camera, light: Light, seed: int) -> None:
+        """Paint the strip."""
+        self._rows = int(np.ceil(camera.horizon_px)) + 1
+        self._around_px = int(round(2.0 * np.pi * camera.focal_px))
+        self._find_pixels(camera)
+        above = int(np.ceil(self._base_px)) + 1
+        bearing = np.arange(self._around_px) * (2.0 * np.pi / self._around_px)
+        self._tangent = (above - np.arange(above + _BELOW_PX))[:, None] / camera.focal_px
+        self._base_row = above
+        strip = self._sky(bearing, light, seed)
+        for layer in self._layers(bearing, light, seed):
+            strip = self._put_ridge(strip, *layer, camera.focal_px)
+        strip = np.clip(strip, 0.0, 255.0).astype(np.uint8)
+        wrap = int(np.ceil(self._span_px)) + 4
+        self._strip = np.ascontiguousarray(np.concatenate([strip, strip[:, :wrap]], axis=1))
+
+    def _find_pixels(self, camera: Camera) -> None:
+        """Find bearing and elevation of every pixel above the horizon."""
+        across, down = camera.centre_px
+        columns = (np.arange(camera.width_px) - across) / camera.focal_px
+        rows = (np.arange(self._rows) - down) / camera.focal_px
+        right, fall = np.meshgrid(columns, rows)
+        cos, sin = np.cos(camera.pitch_rad), np.sin(camera.pitch_rad)
+        ahead, up = cos - fall * sin, -sin - fall * cos
+        bearing = np.arctan2(right, ahead) * camera.focal_px
+        height = up / np.hypot(ahead, right) * camera.focal_px
+        self._left_px = float(bearing.min())
+        self._span_px = float(bearing.max() - bearing.min())
+        self._base_px = float(height.max())
+        self._across = (bearing - self._left_px).astype(np.float32)
+        self._down = (int(np.ceil(self._base_px)) + 1 - height).astype(np.float32)
+
+    def _sky(self, bearing: Array, light: Light, seed: int) -> Array:
+        """Return the sky: a gradient, the sun's surroundings, clouds on a high plane."""
+        tangent = np.maximum(self._tangent, 0.0)
+        rise = 1.0 - np.exp(-3.5 * tangent)
+        strip = mix(light.sky_low, light.sky_top, rise[..., None])
+        strip = np.repeat(strip, len(bearing), axis=1)
+        # The strip's bearings run to the right, the world's to the left.
+        sun = float(np.arctan2(light.sun_direction[1], light.sun_direction[0]))
+        apart = np.abs((bearing + sun + np.pi) % (2.0 * np.pi) - np.pi)
+        sun_height = light.sun_direction[2] / max(1e-3, float(np.hypot(*light.sun_direction[:2])))
+        away = np.hypot(apart[None, :], np.arctan(tangent) - np.arctan(sun_height))
+        shine = (1.0 - light.overcast) * (0.55 * np.exp(-3.0 * away) + 1.2 * np.exp(-22.0 * away))
+        strip += (shine * 150.0)[..., None] * np.array([0.55, 0.85, 1.0])
+        # Where the line of sight meets a plane far above; the offset keeps the horizon's clouds from crowding.
+        reach = 1.0 / (tangent + 0.12)
+        offset = np.random.default_rng(seed).uniform(0.0, 512.0, 2)
+        across = (np.cos(bearing) * reach * 30.0 + offset[0]).astype(np.float32)
+        down = (np.sin(bearing) * reach * 30.0 + offset[1]).astype(np.float32)
+        field = cv2.remap(noise.clouds(), across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        cover = np.clip((field - 0.35 + 1.6 * light.overcast) * 0.75, 0.0, 1.0) * np.clip(
+            tangent * 9.0, 0.15, 0.9
+        )
+        # A cloud's thick parts are grey beneath.
+        tone = 1.04 - 0.12 * np.clip(field - 0.8, 0.0, 1.5)
+        colour = (light.cloud + 0.35 * shine[..., None] * 90.0) * tone[..., None]
+        return mix(strip, colour, cover[..., None])
+
+    def _layers(self, bearing: Array, light: Light, seed: int) -> list[tuple[Array, Array, Array]]:
+        """Return height (in tangents), roughness and colour of hills and trees, from far to near."""
+        far = 0.035 + 0.025 * _ridge(bearing, [2, 3, 5, 8, 13], seed + 1)
+        middle = 0.018 + 0.016 * _ridge(bearing, [3, 4, 7, 11, 17, 29], seed + 2)
+        trees = 0.014 + 0.006 * _ridge(bearing, [5, 9, 14, 23], seed + 3)
+        rough = np.random.default_rng(seed + 4).standard_normal(len(bearing))
+        rough = cv2.GaussianBlur(rough[None, :].astype(np.float32), (0, 0), 1.5)[0].astype(np.float64)
+        crowns = rough + 0.6 * _ridge(bearing, [61, 97, 143, 211], seed + 5)
+        flat = light.flat
+        return [
+            (far, np.zeros_like(far), mix(np.array([120.0, 112.0, 88.0]) * flat, light.haze, 0.62)),
+            (middle, rough * 0.0006, mix(np.array([70.0, 108.0, 84.0]) * flat, light.haze, 0.42)),
+            (trees, crowns * 0.0028, mix(np.array([34.0, 66.0, 48.0]) * flat, light.haze, 0.25)),
+        ]
+
+    def _put_ridge(self, strip: Array, height: Array, rough: Array, colour: Array, focal_px: float) -> Array:
+        top = (height + rough)[None, :]
+        cover = np.clip((top - self._tangent) * focal_px + 0.5, 0.0, 1.0)
+        # Air lies thicker at the foot of a hill.
+        foot = np.clip(1.0 - self._tangent / np.maximum(top, 1e-6), 0.0, 1.0)
+        tinted = colour * (1.0 + 0.10 * foot[..., None])
+        return mix(strip, tinted, cover[..., None])
+
+    def paint(self, image: NDArray[np.uint8], heading_rad: float) -> None:
+        """Paint the rows above the horizon, seen in a direction of the world."""
+        start = (-heading_rad * self._around_px / (2.0 * np.pi) + self._left_px) % self._around_px
+        whole = int(start)
+        part = self._strip[:, whole : whole + int(np.ceil(self._span_px)) + 4]
+        across = self._across + np.float32(start - whole)
+        cv2.remap(
+            part,
+            across,
+            self._down,
+            cv2.INTER_LINEAR,
+            dst=image[: self._rows],
+            borderMode=cv2.BORDER_REPLICATE,
+        )

@@ -1,0 +1,202 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a scene to a picture with its truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.camera_sim.camera import Camera
+from ad_compressed_perception.camera_sim.painting import weather as air
+from ad_compressed_perception.camera_sim.painting.brush import Strokes, strokes_of
+from ad_compressed_perception.camera_sim.painting.canvas import FIRST, Canvas
+from ad_compressed_perception.camera_sim.painting.cast import cast_of
+from ad_compressed_perception.camera_sim.painting.figures import Figure, Viewpoint, painting_order
+from ad_compressed_perception.camera_sim.painting.ground import PAVEMENT, GroundPainter
+from ad_compressed_perception.camera_sim.painting.light import Light, light_of
+from ad_compressed_perception.camera_sim.painting.shadows import shade_of
+from ad_compressed_perception.camera_sim.painting.sky import Sky
+from ad_compressed_perception.camera_sim.scene import Scene, Weather
+
+_SMALLEST_SHARE = 8.0 / 360.0
+"""Boxes lower than this share of the picture are left out of the truth."""
+_VISIBLE = 0.3
+_FARTHEST_M = 90.0
+
+
+@dataclass(frozen=True)
+class TruthBox:
+    """One object as the picture shows it.
+
+    Attributes:
+        label: one of the first eight LABELS.
+        xyxy: left, top, right, bottom of its silhouette within the picture; unlike the pixel coordinates of
+            the camera these are edges, as detectors count them: the picture reaches from 0 to its width.
+        visible_share: of the silhouette's pixels in the picture, those that nothing nearer covers.
+        distance_m: along the ground from the camera to its middle.
+        ident: of the actor, light or sign.
+    """
+
+    label: str
+    xyxy: tuple[float, float, float, float]
+    visible_share: float
+    distance_m: float
+    ident: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture and its truth.
+
+    Attributes:
+        image_bgr: (H, W, 3) uint8.
+        boxes: of the objects, the farthest first.
+        mask: (H, W) uint8 ids of MASK_LABELS; what stands on the road is background. None without truth.
+    """
+
+    image_bgr: NDArray[np.uint8]
+    boxes: tuple[TruthBox, ...]
+    mask: NDArray[np.uint8] | None
+
+
+class Renderer:
+    """Paints scenes as one camera sees them; the same scene gives the same bytes."""
+
+    def __init__(self, camera: Camera) -> None:
+        """Prepare what depends on the camera only."""
+        self.camera = camera
+        self._canvas = Canvas(camera)
+        self._ground = GroundPainter(camera)
+        # A world keeps its sky; several worlds may take turns.
+        self._sky = lru_cache(maxsize=8)(self._new_sky)
+
+    def _new_sky(self, weather: Weather, seed: int) -> Sky:
+        return Sky(self.camera, light_of(weather), seed)
+
+    def render(self, scene: Scene, *, with_truth: bool = True) -> Picture:
+        """Return the picture of a scene.
+
+        Args:
+            scene: to paint.
+            with_truth: whether boxes and mask are wanted; without them it is a little faster.
+        """
+        canvas, light = self._canvas, light_of(scene.weather)
+        canvas.begin()
+        view = Viewpoint.of(self.camera, scene)
+        figures = cast_of(scene, view, canvas, light, with_truth)
+        self._background(scene, view, light, figures)
+        boxes = self._figures(figures, light, view.heading_rad, with_truth)
+        self._air(scene, light)
+        mask = None
+        if with_truth:
+            mask = np.where((canvas.ids == 0) & (canvas.ground < PAVEMENT), canvas.ground, np.uint8(0))
+        return Picture(canvas.image.copy(), tuple(boxes), mask)
+
+    def _background(self, scene: Scene, view: Viewpoint, light: Light, figures: list[Figure]) -> None:
+        canvas = self._canvas
+        self._ground.lay(canvas, scene, view, light)
+        self._sky(scene.weather, scene.seed).paint(canvas.image, view.heading_rad)
+        shade = shade_of(canvas, figures, light, view.heading_rad)
+        self._ground.texture(canvas, view, light, shade, scene.ego_speed_mps * scene.weather.exposure_s)
+        if light.wet > 0.0:
+            air.mirror_sky(canvas, self._ground.first_row, light.wet)
+            for figure in figures:
+                self._lamps(figure, light, mirrored=True)
+
+    def _figures(
+        self, figures: list[Figure], light: Light, heading_rad: float, with_truth: bool
+    ) -> list[TruthBox]:
+        """Paint what stands, from back to front, and return the boxes of the labelled ones."""
+        canvas = self._canvas
+        strokes = strokes_of(figures, self.camera, light, heading_rad)
+        seen: list[tuple[Figure, int, tuple[slice, slice], int, tuple[float, float, float, float]]] = []
+        for rank, index in enumerate(painting_order(figures)):
+            figure, stroke = figures[index], strokes[index]
+            if figure.paint is not None:
+                figure.paint()
+            own_id = FIRST + rank
+            stroke.paint(canvas, own_id, with_truth)
+            if with_truth and figure.label and np.isfinite(stroke.low_px[0]):
+                found = self._silhouette(stroke, own_id)
+                if found is not None:
+                    seen.append((figure, own_id, *found))
+            self._lamps(figure, light, mirrored=False)
+        boxes = []
+        smallest_px = _SMALLEST_SHARE * self.camera.height_px
+        for figure, own_id, window, pixels, xyxy in seen:
+            share = cv2.countNonZero(cv2.compare(canvas.ids[window], own_id, cv2.CMP_EQ)) / pixels
+            if share >= _VISIBLE and xyxy[3] - xyxy[1] >= smallest_px and figure.distance_m <= _FARTHEST_M:
+                boxes.append(TruthBox(figure.label, xyxy, share, figure.distance_m, figure.ident))
+        return boxes
+
+    def _silhouette(
+        self, stroke: Strokes, own_id: int
+    ) -> tuple[tuple[slice, slice], int, tuple[float, float, float, float]] | None:
+        """Return window, pixels and box of what has just been painted, None where nothing is in the picture."""
+        canvas = self._canvas
+        window = canvas.window(np.stack([stroke.low_px - 1.0, stroke.high_px + 1.0]))
+        if window is None:
+            return None
+        own = cv2.compare(canvas.ids[window], own_id, cv2.CMP_EQ)
+        pixels = cv2.countNonZero(own)
+        if pixels == 0:
+            return None
+        width, height = self.camera.width_px, self.camera.height_px
+        left, top = (float(value) + 0.5 for value in stroke.low_px)
+        right, bottom = (float(value) + 0.5 for value in stroke.high_px)
+        if left < 0.0 or top < 0.0 or right > width or bottom > height:
+            # The picture's edge cuts it, perhaps where it was widest: count the pixels that are left.
+            x, y, w, h = cv2.boundingRect(own)
+            x, y = x + window[1].start, y + window[0].start
+            left, right = max(left, float(x)), min(right, float(x + w))
+            top, bottom = max(top, float(y)), min(bottom, float(y + h))
+        return window, pixels, (left, top, right, bottom)
+
+    def _lamps(self, figure: Figure, light: Light, *, mirrored: bool) -> None:
+        """Add the halos of a figure's lamps, or their mirror images on the road."""
+        for lamp in figure.lamps:
+            cos, sin = np.cos(figure.turn_rad), np.sin(figure.turn_rad)
+            x, y, z = lamp.place_m
+            forward = figure.forward_m + cos * x - sin * y
+            left = figure.left_m + sin * x + cos * y
+            away = float(np.hypot(forward, left))
+            facing = 1.0
+            if lamp.looks != (0.0, 0.0):
+                looks = (cos * lamp.looks[0] - sin * lamp.looks[1], sin * lamp.looks[0] + cos * lamp.looks[1])
+                facing = -(looks[0] * forward + looks[1] * left) / max(away, 1e-6)
+            if facing < 0.1 or forward < 1.0:
+                continue
+            up = (-z if mirrored else z) - self.camera.z_m
+            place = self.camera.to_optical(np.array([forward]), np.array([left]), np.array([up]))
+            column, row = (float(value[0]) for value in self.camera.pixels(*place))
+            radius_px = lamp.radius_m * self.camera.focal_px / away
+            strength = facing * (1.0 - float(light.haze_share(away)) * 0.5)
+            colour = tuple(int(value * strength) & ~7 for value in lamp.colour)
+            tint = (colour[0], colour[1], colour[2])
+            if not mirrored:
+                air.add_halo(self._canvas.image, column, row, max(radius_px, 2.0), tint)
+            elif lamp.reflects:
+                gain = 0.5 * light.wet
+                weak = (int(tint[0] * gain), int(tint[1] * gain), int(tint[2] * gain))
+                foot = row + 1.5 * radius_px + 12.0
+                air.add_streak(
+                    self._canvas.image, column, row - 2.0 * radius_px, foot, 0.35 * radius_px, weak
+                )
+
+    def _air(self, scene: Scene, light: Light) -> None:
+        image, weather = self._canvas.image, scene.weather
+        frame = int(round(scene.time_s * 1000.0))
+        draw = np.random.default_rng([scene.seed & 0xFFFFFFFF, frame])
+        air.blur_of_turn(image, self.camera, scene)
+        if weather.rain > 0.0:
+            # The wiper comes once in 1.2 s.
+            lens = np.random.default_rng([scene.seed & 0xFFFFFFFF, int(scene.time_s / 1.2), 1])
+            air.add_rain(image, weather.rain, draw, lens)
+        if weather.glare > 0.0:
+            air.add_glare(image, self.camera, light, scene.ego_heading_rad, weather.glare)
+        air.add_sensor_noise(image, weather.noise_std, draw)
