@@ -15,6 +15,7 @@ NODES = (
     "latency_monitor_node",
     "compose",
     "bag_player",
+    "road_camera_node",
 )
 TEST_REQUIREMENTS = ["hypothesis", "pytest>=6.2", "pytest-timeout"]
 
@@ -27,7 +28,12 @@ def data_files() -> list[tuple[str, list[str]]]:
         (share, ["package.xml"]),
     ]
     folders: dict[str, list[str]] = {}
-    for top, patterns in (("launch", ("*.py",)), ("config", ("*.yaml", "*.xml", "*.json"))):
+    tops = {
+        "launch": ("*.py",),
+        "config": ("*.yaml", "*.xml", "*.json"),
+        "models": ("model.yaml", "*.onnx", "*.adcpz", "*.md"),
+    }
+    for top, patterns in tops.items():
         for pattern in patterns:
             for path in sorted((ROOT / top).rglob(pattern)):
                 relative = path.relative_to(ROOT)

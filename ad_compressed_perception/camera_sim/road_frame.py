@@ -26,7 +26,7 @@ class RoadFrame:
         image_bgr: (H, W, 3) uint8.
         detections: true boxes in source pixels, scores 1.
         visible_shares: (N,) float64, 0..1, of each box's object.
-        mask: true label of every pixel.
+        mask: true label of every pixel; (0, 0) where nobody asked for it.
         trajectory: what was right to drive, in base_link.
         odometry: of the vehicle, at the stamp.
     """

@@ -14,6 +14,7 @@ from ad_compressed_perception import __version__
 from ad_compressed_perception.cli import (
     backends,
     benchmark,
+    camera,
     compress,
     drive,
     evaluate,
@@ -49,7 +50,14 @@ def _options(
     """Options of every verb."""
 
 
-for verb in (replay.replay, compress.compress, evaluate.evaluate, benchmark.benchmark, drive.drive):
+for verb in (
+    replay.replay,
+    compress.compress,
+    evaluate.evaluate,
+    benchmark.benchmark,
+    drive.drive,
+    camera.camera,
+):
     app.command(verb.__name__)(verb)
 app.command("inspect")(inspect.inspect)
 app.command("report")(report.report)

@@ -26,6 +26,7 @@ NODE_TYPES = {
     "segmentation_node": "SegmentationNode",
     "planning_node": "PlanningNode",
     "latency_monitor_node": "LatencyMonitorNode",
+    "road_camera_node": "RoadCameraNode",
 }
 
 
