@@ -22,6 +22,7 @@ from ad_compressed_perception.cli import (
     inspect,
     replay,
     report,
+    train,
 )
 from ad_compressed_perception.cli.exit_codes import ExitCode
 from ad_compressed_perception.errors import AdcpError
@@ -61,6 +62,7 @@ for verb in (
     app.command(verb.__name__)(verb)
 app.command("inspect")(inspect.inspect)
 app.command("report")(report.report)
+app.command("train")(train.train)
 app.command("backends")(backends.backends)
 app.command("import")(import_model.import_model)
 

@@ -31,7 +31,7 @@ from ad_compressed_perception.learning.road_corpus import (
 )
 from ad_compressed_perception.learning.segmentation_course import SegmentationCourse
 from ad_compressed_perception.learning.trajectory_course import TrajectoryCourse
-from ad_compressed_perception.manifest import Manifest, Variant, file_sha256, save_manifest
+from ad_compressed_perception.manifest import Manifest, Variant, file_sha256, load_manifest, save_manifest
 
 BASELINE = "baseline"
 
@@ -120,4 +120,4 @@ def export(config: TrainConfig, network: GraphModule, folder: Path, facts: dict[
         },
     )
     save_manifest(manifest, folder)
-    return manifest
+    return load_manifest(folder)

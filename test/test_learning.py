@@ -1,0 +1,314 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training of default models: what losses say of known answers, what moves with a picture, and going on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from ad_compressed_perception.driving.path import KNOTS_M, path_of_curvature  # noqa: E402
+from ad_compressed_perception.driving.plan_vector import LENGTH, SPEED  # noqa: E402
+from ad_compressed_perception.errors import RecipeError  # noqa: E402
+from ad_compressed_perception.learning.augment import change_light, place  # noqa: E402
+from ad_compressed_perception.learning.config import Schedule, TrainConfig, load_training  # noqa: E402
+from ad_compressed_perception.learning.course import build_network, corpus_size  # noqa: E402
+from ad_compressed_perception.learning.detection_course import head_logits  # noqa: E402
+from ad_compressed_perception.learning.detection_loss import assign, box_loss, lay_cells  # noqa: E402
+from ad_compressed_perception.learning.fit import fit, rate_at  # noqa: E402
+from ad_compressed_perception.learning.mask_loss import mask_loss  # noqa: E402
+from ad_compressed_perception.learning.path_loss import (  # noqa: E402
+    lateral_offsets,
+    mirrored,
+    plan_truth_loss,
+)
+from ad_compressed_perception.learning.real_frames import Mask, corrected  # noqa: E402
+from ad_compressed_perception.learning.road_corpus import MOST_BOXES, Corpus  # noqa: E402
+from ad_compressed_perception.learning.train import export, open_course  # noqa: E402
+from ad_compressed_perception.manifest import InputSpec, OutputSpec  # noqa: E402
+from ad_compressed_perception.metrics.iou import IGNORE  # noqa: E402
+
+CPU = torch.device("cpu")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def generator(seed: int = 0) -> Any:
+    return torch.Generator().manual_seed(seed)
+
+
+def tiny_config(kind: str, **schedule: Any) -> TrainConfig:
+    outputs = {
+        "detection": {"decoder": "yolox", "options": {"output": "boxes"}},
+        "segmentation": {"decoder": "argmax", "options": {"output": "scores"}},
+        "trajectory": {"decoder": "trajectory"},
+    }
+    labels = {"detection": ["person", "car"], "segmentation": ["background", "road"], "trajectory": []}
+    return TrainConfig(
+        schema="adcp-training/1",
+        name=f"tiny_{kind}",
+        kind=kind,
+        labels=labels[kind],
+        input=InputSpec(width=64, height=32, colour="BGR", scale=1 / 255, resize="stretch"),
+        output=OutputSpec(**outputs[kind]),
+        network={"encoder": "squeezenet", "width": 0.25},
+        schedule={"steps": 4, "batch": 4, **schedule},
+    )
+
+
+def tiny_corpus(config: TrainConfig, count: int = 8) -> Corpus:
+    rng = np.random.default_rng(0)
+    width, height = corpus_size(config)
+    boxes = np.full((count, MOST_BOXES, 5), -1.0, np.float32)
+    boxes[:, 0] = [1, 10, 8, 40, 28]
+    return Corpus(
+        rng.integers(0, 255, (count, height, width, 3), np.uint8),
+        boxes,
+        rng.integers(0, 2, (count, height, width)).astype(np.uint8),
+        rng.uniform(0, 1, (count, LENGTH)).astype(np.float32),
+    )
+
+
+def test_a_box_moves_with_its_picture() -> None:
+    """A white rectangle stays where its box says, however it was zoomed, shifted and mirrored."""
+    picture = torch.zeros(16, 1, 60, 80)
+    picture[:, :, 20:40, 30:50] = 1.0
+    box = torch.tensor([[[30.0, 20.0, 50.0, 40.0]]]).repeat(16, 1, 1)
+
+    placement = place(16, (80, 60), (80, 64), generator(), CPU, zoom=(0.7, 1.1), mirror=True, stay=0.2)
+    shown, moved = placement.warp(picture, 0.0), placement.boxes(box)
+
+    assert placement.is_mirrored.any() and not placement.is_mirrored.all()
+    for one, (left, top, right, bottom) in zip(shown[:, 0], moved[:, 0], strict=True):
+        rows, columns = (one > 0.5).nonzero(as_tuple=True)
+        seen = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        for wanted, found in zip((left, top, right, bottom), seen, strict=True):
+            # The last pixels may be cut off by the border.
+            assert abs(float(wanted.clamp(0, 80)) - float(found)) <= 1.0
+
+
+def test_a_picture_that_stays_lies_top_left_as_in_use() -> None:
+    picture = torch.rand(1, 3, 30, 64)
+    placement = place(1, (64, 30), (64, 32), generator(), CPU, zoom=(0.5, 2.0), mirror=False, stay=1.0)
+
+    shown = placement.warp(picture, 0.25)
+
+    assert torch.allclose(shown[:, :, :30], picture, atol=1e-5)
+    assert torch.allclose(shown[:, :, 30:], torch.tensor(0.25), atol=1e-5)
+
+
+def test_light_changes_pixels_within_their_range_and_by_the_seed_alone() -> None:
+    picture = torch.rand(4, 3, 16, 16) * 255
+
+    one, same, other = (change_light(picture, generator(seed)) for seed in (1, 1, 2))
+
+    assert torch.equal(one, same) and not torch.equal(one, other)
+    assert float(one.min()) >= 0.0 and float(one.max()) <= 255.0
+
+
+def test_the_object_takes_the_cells_around_it_and_an_empty_place_none() -> None:
+    """A 32 px car in the middle of the input; cells within it and near its middle may answer for it."""
+    cells = lay_cells(64, 64, (8, 16, 32), CPU)
+    boxes = torch.tensor([[[16.0, 16.0, 48.0, 48.0], [0.0, 0.0, 0.0, 0.0]]])
+    classes = torch.tensor([[1, -1]])
+    raw = cells.raw(boxes[0, :1].expand(len(cells.corners), 4))[None]
+    scores = torch.full((1, len(cells.corners), 2), 0.3)
+
+    owner = assign(cells, cells.boxes(raw), scores, boxes, classes)[0]
+
+    middle = (cells.corners + 0.5) * cells.strides
+    chosen = owner == 0
+    # All predictions are perfect: their overlaps add up to ten, the most that one object takes.
+    assert int(chosen.sum()) == 10
+    assert (owner[~chosen] == -1).all()
+    assert ((middle[chosen] > 16) & (middle[chosen] < 48)).all()
+
+
+def test_two_objects_do_not_share_a_cell() -> None:
+    cells = lay_cells(64, 64, (8, 16, 32), CPU)
+    boxes = torch.tensor([[[8.0, 8.0, 32.0, 56.0], [24.0, 8.0, 56.0, 56.0]]])
+    raw = torch.zeros(1, len(cells.corners), 4)
+
+    owner = assign(
+        cells, cells.boxes(raw), torch.full((1, len(raw[0]), 2), 0.1), boxes, torch.tensor([[0, 1]])
+    )
+
+    assert {-1, 0, 1} == set(owner[0].tolist())
+
+
+def test_boxes_and_raw_numbers_are_inverse() -> None:
+    cells = lay_cells(96, 64, (8, 16, 32), CPU)
+    raw = torch.randn(1, len(cells.corners), 4) * 0.4  # boxes of more than a pixel
+
+    assert torch.allclose(cells.raw(cells.boxes(raw)), raw, atol=1e-4)
+
+
+def test_the_detectors_loss_falls_when_it_is_right() -> None:
+    """Perfect boxes, sure scores: what is left is far below the loss of an undecided network."""
+    cells = lay_cells(64, 64, (8, 16, 32), CPU)
+    count = len(cells.corners)
+    boxes, labels = torch.tensor([[[16.0, 16.0, 48.0, 48.0]]]), torch.tensor([[1]])
+    raw = cells.raw(boxes[0].expand(count, 4))[None]
+    owner = assign(cells, cells.boxes(raw), torch.full((1, count, 2), 0.5), boxes, labels)[0]
+    sure = torch.where(owner >= 0, 12.0, -12.0)[None]
+    classes = torch.stack([torch.full((1, count), -12.0), sure], -1)
+
+    right = box_loss(cells, raw, sure, classes, boxes, labels)
+    undecided = box_loss(cells, raw * 0.0, sure * 0.0, classes * 0.0, boxes, labels)
+
+    assert float(right) < 0.05 < 1.0 < float(undecided)
+
+
+def test_the_heads_logits_are_what_the_graph_puts_through_its_sigmoids() -> None:
+    network = build_network(tiny_config("detection"))
+    x = torch.rand(2, 3, 32, 64)
+
+    raw, objectness, classes = head_logits(network, x)
+
+    whole = torch.cat([raw, objectness.sigmoid()[..., None], classes.sigmoid()], -1)
+    assert torch.allclose(whole, network(x)[0], atol=1e-5)
+
+
+def test_a_right_mask_costs_nothing_and_an_unknown_pixel_does_not_count() -> None:
+    target = torch.zeros(1, 2, 8, 8)
+    target[:, 0, :, :4] = 1.0
+    target[:, 1, :, 4:] = 1.0
+    logits = (target - 0.5) * 40.0
+    wrong = logits.clone()
+    wrong[:, :, 0] = -wrong[:, :, 0]
+    known = torch.ones(1, 8, 8)
+    known[:, 0] = 0.0
+
+    assert float(mask_loss(logits, target)) < 1e-3
+    assert float(mask_loss(wrong, target)) > 0.3
+    assert float(mask_loss(wrong, target, known)) < 1e-3
+
+
+def test_offsets_of_curvatures_are_those_of_the_path_for_small_headings() -> None:
+    """A bend of 400 m radius: after 40 m 2 m aside, to a centimetre as the exact path has it."""
+    curvature = np.full(len(KNOTS_M), 1 / 400)
+
+    exact, _ = path_of_curvature(curvature, KNOTS_M)
+
+    assert lateral_offsets(torch.from_numpy(curvature)[None])[0].numpy() == pytest.approx(
+        exact[:, 1], abs=0.02
+    )
+
+
+def test_a_mirrored_plan_bends_the_other_way_at_the_same_speed() -> None:
+    plan = torch.rand(2, LENGTH)
+
+    both = mirrored(plan, torch.tensor([True, False]))
+
+    assert torch.equal(both[0, :SPEED], -plan[0, :SPEED]) and torch.equal(both[0, SPEED:], plan[0, SPEED:])
+    assert torch.equal(both[1], plan[1])
+
+
+def test_a_right_plan_costs_nothing() -> None:
+    truth = torch.rand(3, LENGTH)
+    truth[:, SPEED + 1 :] = 1.0
+    said = truth.clone()
+    said[:, SPEED + 1 :] = 30.0
+
+    assert float(plan_truth_loss(said, truth)) < 1e-3 < float(plan_truth_loss(said + 0.1, truth))
+
+
+def test_a_true_mask_leaves_the_teacher_only_the_labels_of_the_true_class() -> None:
+    """Labels road and marking are one class of the mask: within it the teacher's word stands."""
+    teacher = np.array([0.5, 0.3, 0.2], np.float32).reshape(3, 1, 1).repeat(3, axis=2)
+    mask = Mask(np.array([[0, 1, IGNORE]], np.uint8), np.array([1, 0, 0]))
+
+    believed = corrected(teacher, mask)
+
+    assert believed[:, 0, 0] == pytest.approx([0.0, 0.6, 0.4], abs=2e-3)
+    assert believed[:, 0, 1] == pytest.approx([1.0, 0.0, 0.0])
+    assert believed[:, 0, 2] == pytest.approx([0.5, 0.3, 0.2])
+
+
+def test_the_rate_rises_then_falls_to_a_hundredth() -> None:
+    rates = [rate_at(step, 1000) for step in range(1000)]
+
+    assert rates[49] == 1.0 == max(rates)
+    assert rates[0] == pytest.approx(0.02)
+    assert rates[-1] == pytest.approx(0.01, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["detection", "segmentation", "trajectory"])
+def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: Path, kind: str) -> None:
+    """Every step draws by its own number, so what was drawn before does not matter."""
+    whole = tiny_config(kind, steps=4, checkpoint_steps=2)
+    one, two = build_network(whole), build_network(whole)
+    corpus = tiny_corpus(whole)
+
+    fit(one, open_course(whole, corpus, CPU, silent), whole.schedule, tmp_path / "one", silent)
+
+    class Stopped(Exception):
+        pass
+
+    def stop(what: str, done: int, total: int) -> None:
+        if done == 3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        fit(two, open_course(whole, corpus, CPU, silent), whole.schedule, tmp_path / "two", stop)
+    again = build_network(whole)
+    fit(again, open_course(whole, corpus, CPU, silent), whole.schedule, tmp_path / "two", silent)
+
+    for key, value in one.state_dict().items():
+        assert torch.allclose(value, again.state_dict()[key], atol=1e-6), key
+
+
+def test_what_was_learnt_is_what_the_model_folder_holds(tmp_path: Path) -> None:
+    config = tiny_config("trajectory")
+    network = build_network(config)
+
+    manifest = export(config, network, tmp_path / "m", {"steps": 0})
+
+    from ad_compressed_perception.image import Frame
+    from ad_compressed_perception.pipeline import open_pipeline
+
+    pipeline = open_pipeline(manifest)
+    pixels = np.random.default_rng(0).integers(0, 255, (32, 64, 3), np.uint8)
+    feeds, _ = pipeline.task.prepare(Frame(pixels, "BGR"))
+    said = pipeline.session.infer(feeds)["plan"]
+    with torch.no_grad():
+        wanted = network(torch.from_numpy(next(iter(feeds.values())).copy()))[0].numpy()
+    pipeline.close()
+    assert said == pytest.approx(wanted, abs=1e-4)
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_its_step(tmp_path: Path) -> None:
+    config = tiny_config("trajectory")
+    corpus = tiny_corpus(config)
+    corpus.plans[:] = np.inf
+
+    with pytest.raises(RecipeError, match="lower schedule.learning_rate"):
+        fit(
+            build_network(config), open_course(config, corpus, CPU, silent), Schedule(steps=2, batch=4),
+            tmp_path, silent,
+        )  # fmt: skip
+
+
+def test_the_shipped_trainings_are_valid_and_share_their_pictures() -> None:
+    trainings = [load_training(path) for path in sorted((ROOT / "config" / "training").glob("*.yaml"))]
+
+    assert {training.name for training in trainings} == {
+        "road_detection", "road_planning", "road_segmentation",
+    }  # fmt: skip
+    assert len({(t.road_camera.frames, t.road_camera.seed) for t in trainings}) == 1
+
+
+def test_a_wrong_key_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text("schema: adcp-training/1\nname: x\nkind: detection\nepochs: 3\n")
+
+    with pytest.raises(RecipeError, match="epochs"):
+        load_training(path)
