@@ -30,6 +30,11 @@ class CommandFollower:
         self._curvature_per_m = 0.0
 
     @property
+    def has_begun(self) -> bool:
+        """Whether any command has come at all."""
+        return math.isfinite(self._age_s)
+
+    @property
     def is_silent(self) -> bool:
         """Whether no command has come for too long."""
         return self._age_s > self._timeout_s

@@ -134,8 +134,10 @@ class RoadCameraNode(Node):
             command = self._follower.command(dt_s, self._drive.world.ego.speed_mps)
             if self._follower.is_silent and not self._said_silent:
                 self._said_silent = True
+                lack = f"no drive command for {self._options.command_timeout_s:g} s"
+                first = "the first drive command has not come"
                 self.get_logger().warning(
-                    f"no drive command for {self._options.command_timeout_s:g} s: braking to a stand"
+                    f"{lack if self._follower.has_begun else first}: braking to a stand"
                 )
         for event in self._drive.advance(dt_s, command):
             self._note(event)
