@@ -33,6 +33,24 @@ _TALL_M = 2.0
 """Who is taller hides from the camera what is ahead of him."""
 
 Array = NDArray[np.float64]
+
+
+def _knots_of_path() -> Array:
+    """Return (11, 161): from the path's own curvature at every step to that at the knots, by least squares.
+
+    The sum of squares goes over all steps. Linear functions are among those that the knots can make, so
+    the integrals of curvature and of arc length times curvature, and with them heading and place of the
+    path's end, come out as they are. The curvature just read off at the knots would not do: an error of
+    the lane falls within few metres, and straight lines from knot to knot are above such a curve.
+    """
+    arc = np.arange(0.0, KNOTS_M[-1] + 0.5 * _PATH_STEP_M, _PATH_STEP_M)
+    hats = np.maximum(0.0, 1.0 - np.abs(arc - KNOTS_M[:, None]) / (KNOTS_M[1] - KNOTS_M[0]))
+    weighted = hats.copy()
+    weighted[:, [0, -1]] *= 0.5
+    return np.linalg.solve(weighted @ hats.T, weighted)
+
+
+_KNOTS_OF_PATH = _knots_of_path()
 ReasonKind = Literal["light", "sign", "crossing", "actor"]
 
 
@@ -58,7 +76,7 @@ class ReferencePlan:
     """What a good driver would do, and why.
 
     Attributes:
-        curvature_per_m: (11,) of the path at KNOTS_M, left positive.
+        curvature_per_m: (11,) at KNOTS_M, left positive: linear between them it makes the path.
         clear_distance_m: from the front bumper to the nearest reason, inf beyond LOOK_M.
         must_stop: a reason that stands lies within MUST_STOP_M.
         may_go_on: the nearest reason is a stop sign's line.
@@ -90,7 +108,7 @@ def reference_plan(world: World, ego: EgoState, obeyed_sign: int | None = None) 
     clear = reasons[0].distance_m if reasons else math.inf
     must_stop = any(reason.stands and reason.distance_m < MUST_STOP_M for reason in reasons)
     may_go_on = bool(reasons) and reasons[0].kind == "sign"
-    curvature = path.curvature_per_m[:: int(KNOTS_M[1] / _PATH_STEP_M)][: len(KNOTS_M)]
+    curvature = _KNOTS_OF_PATH @ path.curvature_per_m[: _KNOTS_OF_PATH.shape[1]]
     return ReferencePlan(
         curvature_per_m=curvature,
         clear_distance_m=clear,
@@ -163,20 +181,30 @@ def _path(world: World, ego: EgoState) -> _Path:
     reach = ego.s_m + 1.5 * _PATH_STEP_M * np.arange(count, dtype=np.float64)
     bends = road.curvature(reach).tolist()
     grid = 1.0 / (1.5 * _PATH_STEP_M)
-    theta = math.remainder(ego.heading_rad - float(road.heading(ego.s_m)), 2.0 * math.pi)
-    s, d, last = ego.s_m, ego.d_m, count - 1
+
+    def law(s: float, d: float, theta: float) -> tuple[float, float, float]:
+        """Return s', theta' and the curvature."""
+        bend = bends[min(max(int((s - ego.s_m) * grid + 0.5), 0), count - 1)]
+        rate = math.cos(theta) / (1.0 - bend * d)
+        curvature = bend * rate - k1 * (d - lane) - k2 * math.sin(theta)
+        curvature = min(max(curvature, -_SHARPEST_PER_M), _SHARPEST_PER_M)
+        return rate, curvature - bend * rate, curvature
+
+    # Heun's rule; the slopes at the predicted point serve for the next step too.
+    h = _PATH_STEP_M
+    s, d = ego.s_m, ego.d_m
+    theta = math.remainder(ego.heading_rad - float(road.heading(s)), 2.0 * math.pi)
+    rate, turn, curvature = law(s, d, theta)
     out = np.empty((3, count))
     for index in range(count):
-        bend = bends[min(max(int((s - ego.s_m) * grid + 0.5), 0), last)]
-        sine = math.sin(theta)
-        rate = math.cos(theta) / (1.0 - bend * d)
-        curvature = bend * rate - k1 * (d - lane) - k2 * sine
-        curvature = min(max(curvature, -_SHARPEST_PER_M), _SHARPEST_PER_M)
         out[0, index], out[1, index], out[2, index] = s, d, curvature
-        turned = (curvature - bend * rate) * _PATH_STEP_M
-        d += math.sin(theta + 0.5 * turned) * _PATH_STEP_M
-        s += rate * _PATH_STEP_M
+        ahead = d + math.sin(theta + 0.5 * h * turn) * h
+        next_rate, next_turn, curvature = law(s + rate * h, ahead, theta + turn * h)
+        turned = 0.5 * (turn + next_turn) * h
+        s += 0.5 * (rate + next_rate) * h
+        d += math.sin(theta + 0.5 * turned) * h
         theta += turned
+        rate, turn = next_rate, next_turn
     arc = np.arange(count) * _PATH_STEP_M
     # Beyond: an arc of the lane's middle is 1 - kappa_r d times that of the centreline.
     beyond = float(out[0, -1]) + np.arange(1.0, 1.5 * LOOK_M)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +44,7 @@ def allowed_speed_mps(clear_distance_m: float, rules: SpeedRules = RULES) -> flo
         rules: the driver's.
     """
     free = max(0.0, clear_distance_m - rules.stop_margin_m)
-    return float(min(rules.cruise_mps, np.sqrt(2.0 * rules.comfort_decel_mps2 * free)))
+    return min(rules.cruise_mps, math.sqrt(2.0 * rules.comfort_decel_mps2 * free))
 
 
 def clear_distance_of(allowed_mps: float, rules: SpeedRules = RULES) -> float:
@@ -74,13 +75,14 @@ def speed_profile(
         step_s: seconds between them.
         rules: the driver's.
     """
-    bend = np.sqrt(rules.lateral_accel_mps2 / max(abs(curvature_per_m), 1e-6))
+    bend = math.sqrt(rules.lateral_accel_mps2 / max(abs(curvature_per_m), 1e-6))
     distances, speeds = np.zeros(steps), np.zeros(steps)
     speed, driven = max(0.0, speed_mps), 0.0
     for index in range(steps):
         wanted = min(allowed_speed_mps(clear_distance_m - driven, rules), bend)
-        accel = np.clip((wanted - speed) / rules.reaction_s, -rules.max_decel_mps2, rules.max_accel_mps2)
-        after = max(0.0, speed + float(accel) * step_s)
+        accel = (wanted - speed) / rules.reaction_s
+        accel = min(max(accel, -rules.max_decel_mps2), rules.max_accel_mps2)
+        after = max(0.0, speed + accel * step_s)
         driven += 0.5 * (speed + after) * step_s
         speed = after
         distances[index], speeds[index] = driven, speed
