@@ -130,7 +130,7 @@ def _show(report: DriveReport) -> None:
 
     console = table_console()
     settings = report.document["settings"]
-    table = Table(title=f"{settings['routes']} routes of {settings['length_m']:g} m", title_justify="left")
+    table = Table(title=f"routes: {settings['routes']} of {settings['length_m']:g} m", title_justify="left")
     table.add_column("a route, mean [95%]")
     for name in report.summary:
         table.add_column(name, justify="right")
@@ -145,5 +145,5 @@ def _show(report: DriveReport) -> None:
         )
     console.print(table, markup=False, highlight=False)
     for comparison in report.comparisons:
-        console.print(comparison.line, markup=False, highlight=False)
+        console.print(comparison.line, markup=False, highlight=False, soft_wrap=True)
     console.print(f"report: {report.folder / 'report.md'}", highlight=False, soft_wrap=True)

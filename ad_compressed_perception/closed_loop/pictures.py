@@ -42,6 +42,12 @@ def write_picture(
     return write_png(_path(folder, variant, place), canvas)
 
 
+def remove_pictures(variant: str, folder: Path) -> None:
+    """Remove a variant's pictures of an earlier drive: the next one may end before it comes to a place."""
+    for place in PLACES:
+        _path(folder, variant, place).unlink(missing_ok=True)
+
+
 def describe_plan(trajectory: Trajectory) -> str:
     """Return curvature, clear distance and what the plan says of stopping, in a few words."""
     words = [f"{trajectory.curvature_per_m:+.4f} 1/m"]

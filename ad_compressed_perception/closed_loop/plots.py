@@ -27,6 +27,7 @@ _DRAWN = (
     "completion",
 )
 _BAD = "#B22222"
+_REACH_M = (0.1, 3.0)
 _MARKS = {"departure": "x", "collision": "X", "red_light": "s", "stop_missed": "8"}
 
 
@@ -55,6 +56,9 @@ def plot_offsets(driven: Mapping[str, Mapping[int, RouteResult]], path: Path) ->
         axis.set_title(title, loc="left", fontweight="bold")
         axis.set_ylabel("offset, m (left +)")
         axis.margins(x=0.01)
+        # Who leaves the road leaves the plot, too: what matters happens within a lane.
+        reach = float(np.clip(np.abs(axis.get_ylim()).max(), _REACH_M[0], _REACH_M[1]))
+        axis.set_ylim(-reach, reach)
         axis.legend(loc="upper right", frameon=True, framealpha=0.85, fontsize=9)
     axes[1, 0].set_xlabel("metres along the route")
     return save_figure(figure, path, "Lateral offset to the lane's middle")
@@ -81,6 +85,8 @@ def plot_differences(comparisons: Sequence[Comparison], path: Path) -> Path:
             axis.plot([value.low, value.high], [place, place], color=colour, linewidth=2.5)
             axis.plot(value.mean, place, "o", color=colour, markersize=7, markeredgecolor="white")
         axis.axvline(0.0, color="#666666", linewidth=1.0)
+        if not any(any(_ends(one, name)) for one in comparisons):
+            axis.set_xlim(-0.5, 0.5)
         axis.set_ylim(len(comparisons) - 0.4, -0.6)
         names = [comparison.variant for comparison in comparisons] if index % columns == 0 else []
         axis.set_yticks(range(len(names)), names, fontsize=9)
@@ -91,6 +97,11 @@ def plot_differences(comparisons: Sequence[Comparison], path: Path) -> Path:
         axes[index // columns, index % columns].set_axis_off()
     reference, routes = comparisons[0].reference, comparisons[0].routes
     return save_figure(figure, path, f"Difference to {reference}, a route (95 % interval, {routes} routes)")
+
+
+def _ends(comparison: Comparison, name: str) -> tuple[float, float]:
+    value = comparison.differences[name]
+    return value.low, value.high
 
 
 def _farthest_apart(driven: Mapping[str, Mapping[int, RouteResult]]) -> int:
@@ -110,7 +121,14 @@ def _draw_route(axis: Any, result: RouteResult, name: str, colour: str, line: st
         axis.plot(
             event["s_m"], result.offsets_m[at], _MARKS.get(event["kind"], "d"), color=colour, markersize=8
         )
-        axis.annotate(event["kind"].replace("_", " "), (event["s_m"], result.offsets_m[at]), fontsize=8)
+        axis.annotate(
+            event["kind"].replace("_", " "),
+            (event["s_m"], result.offsets_m[at]),
+            textcoords="offset points",
+            xytext=(7, 4),
+            fontsize=8,
+            annotation_clip=True,
+        )
 
 
 def _draw_band(axis: Any, results: Sequence[RouteResult], name: str, colour: str, line: str) -> None:

@@ -79,6 +79,7 @@ def write_report(
         "settings": dict(settings),
         "variants": {
             name: {
+                "gate": _gate(manifest, name),
                 "routes": len(driven[name]),
                 "endings": _endings(driven[name]),
                 "latency_ms": _latency_percentiles(latencies[name]),
@@ -102,6 +103,12 @@ def write_report(
     (folder / REPORT_JSON).write_text(report.to_json() + "\n", encoding="utf-8")
     (folder / REPORT_MD).write_text(markdown, encoding="utf-8")
     return report
+
+
+def _gate(manifest: Manifest, name: str) -> str | None:
+    """Return what the accept gate said of a variant, if it was asked."""
+    verdict = manifest.variant(name).verdict if name != EXPERT else None
+    return verdict.status if verdict else None
 
 
 def _endings(results: Mapping[int, RouteResult]) -> dict[str, int]:
@@ -138,7 +145,7 @@ def _markdown(
     lines = [
         f"# {document['model']}: driven in closed loop",
         "",
-        f"{settings['routes']} routes of {settings['length_m']:g} m, seed {settings['seed']}, traffic "
+        f"Routes: {settings['routes']} of {settings['length_m']:g} m, seed {settings['seed']}, traffic "
         f"{settings['traffic']:g}, weather {weather}, latency {settings['latency']}.",
         "",
         *[f"* {comparison.line}" for comparison in comparisons],
@@ -157,6 +164,7 @@ def _markdown(
             "pictures planned, dropped, failed",
             lambda one: "{planned}, {dropped}, {failed}".format(**one["pictures"]),
         ),
+        ("accept gate", lambda one: one["gate"] or "-"),
         ("endings", lambda one: ", ".join(f"{count} {name}" for name, count in one["endings"].items())),
     ):
         lines.append(f"| {title} | " + " | ".join(cell(document["variants"][name]) for name in names) + " |")

@@ -13,9 +13,9 @@ from ad_compressed_perception.camera_sim.layout import RouteOptions
 from ad_compressed_perception.camera_sim.simulation import Simulation
 from ad_compressed_perception.closed_loop.latency import Latency, draw_latency
 from ad_compressed_perception.closed_loop.measures import STANDING_MPS, Ending, Recorder, RouteResult
-from ad_compressed_perception.closed_loop.pictures import PLACES, write_picture
+from ad_compressed_perception.closed_loop.pictures import PLACES, remove_pictures, write_picture
 from ad_compressed_perception.closed_loop.planners import Planner
-from ad_compressed_perception.closed_loop.slot import Planned, PlannerSlot, Shot
+from ad_compressed_perception.closed_loop.slot import PlannerSlot, Shot
 from ad_compressed_perception.driving.driver import Driver
 from ad_compressed_perception.driving.follower import FollowerSettings, Pose
 
@@ -98,6 +98,8 @@ def drive_route(
     slot = PlannerSlot(planner.plan, latency_s)
     recorder = Recorder(ego.s_m, layout.finish_s_m)
     start_m, places = ego.s_m, list(PLACES)
+    if pictures is not None:
+        remove_pictures(variant, pictures)
     stood_s = 0.0
     limit_s = STUCK_S + route.length_m / SLOWEST_MPS
     ending: Ending | None = None
@@ -112,7 +114,8 @@ def drive_route(
             driver.accept(planned.trajectory, planned.shot.pose, planned.shot.time_s, planned.shot.speed_mps)
             share = (ego.s_m - start_m) / route.length_m
             if pictures is not None and places and share >= places[0]:
-                _keep_picture(planner, planned, variant, places.pop(0), pictures)
+                image = planner.picture(planned.shot)
+                write_picture(image, planned.trajectory, variant, places.pop(0), pictures)
         pose = Pose(ego.x_m, ego.y_m, ego.heading_rad)
         command = driver.command(pose, ego.speed_mps, now_s, STEP_S)
         events = simulation.step(DriveCommand(command.steering_rad, command.accel_mps2), STEP_S)
@@ -140,7 +143,3 @@ def drive_route(
     }
     mean_ms = 1e3 * sum(drawn) / len(drawn)
     return recorder.result(variant, route.seed, ending, counts, mean_ms)
-
-
-def _keep_picture(planner: Planner, planned: Planned, variant: str, place: float, folder: Path) -> None:
-    write_picture(planner.picture(planned.shot), planned.trajectory, variant, place, folder)
