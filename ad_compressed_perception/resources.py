@@ -11,14 +11,22 @@ _PACKAGE = "ad_compressed_perception"
 
 
 def config_folder(name: str) -> Path | None:
-    """Return the shipped folder ``config/name``, or None where the package came without it.
+    """Return the shipped folder ``config/name``, or None where the package came without it."""
+    return _shipped(f"config/{name}")
+
+
+def models_folder() -> Path | None:
+    """Return the folder of the default models, or None where the package came without them."""
+    return _shipped("models")
+
+
+def _shipped(relative: str) -> Path | None:
+    """Return a shipped folder.
 
     Looks beside the package (a checkout), then into ``share/`` of every folder above it (a colcon
     workspace, a virtual environment, a system) and of the interpreter.
     """
     package = Path(__file__).resolve().parent
-    candidates = [package.parent / "config" / name]
-    candidates += [
-        prefix / "share" / _PACKAGE / "config" / name for prefix in (*package.parents, Path(sys.prefix))
-    ]
+    candidates = [package.parent / relative]
+    candidates += [prefix / "share" / _PACKAGE / relative for prefix in (*package.parents, Path(sys.prefix))]
     return next((folder for folder in candidates if folder.is_dir()), None)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ad_compressed_perception.errors import AdcpError
+from ad_compressed_perception.launching.demo_plan import demo_nodes
 from ad_compressed_perception.launching.plan import (
     PlannedNode,
     compare_nodes,
@@ -121,3 +122,45 @@ def test_a_rate_that_is_no_number_is_refused() -> None:
 
     with pytest.raises(AdcpError, match="rate:=fast"):
         player_node(given)
+
+
+# ---- the demo
+
+
+def demo(**given: str) -> dict[str, str]:
+    empty = dict.fromkeys(("image_topic", "seed", "traffic", "weather", "transport"), "")
+    return arguments(**{**empty, "drive": "expert", **given})
+
+
+def test_the_demo_is_a_comparison_with_a_camera_and_its_truth() -> None:
+    nodes = demo_nodes(demo(seed="7", weather="rain", traffic="0.5"))
+
+    assert [node.full_name for node in nodes[-2:]] == ["/latency_monitor", "/road_camera"]
+    assert len(nodes) == 8
+    assert nodes[-1].parameters == {"drive": "expert", "seed": 7, "traffic": 0.5, "weather": "rain"}
+    assert nodes[-1].remappings == ()
+    assert nodes[-2].parameters["segmentation.truth_topic"] == "/road_camera/truth/mask"
+
+
+def test_all_nodes_of_the_demo_in_one_process_keep_their_names_apart() -> None:
+    """The rules of one process hold for every node in it: each name must mean the same to all."""
+    process = composed(demo_nodes(demo(drive="baseline")))
+
+    assert dict(process.remappings) == {
+        "image": "/road_camera/image",
+        "image/compressed": "/road_camera/image/compressed",
+        "odometry": "/road_camera/odometry",
+        "~/drive_command": "/baseline/planning/command",
+    }
+    assert len(process.remappings) == 4
+
+
+def test_a_camera_of_one_s_own_is_left_to_image_topic() -> None:
+    nodes = demo_nodes(demo(image_topic="/front/image_raw", tasks="detection"))
+
+    assert nodes[0].remappings == (("odometry", "/road_camera/odometry"),)
+
+
+def test_a_planner_can_only_drive_where_it_runs() -> None:
+    with pytest.raises(AdcpError, match="drive:=baseline needs planning"):
+        demo_nodes(demo(tasks="detection", drive="baseline"))

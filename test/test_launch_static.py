@@ -21,6 +21,7 @@ from test_packaging import setup_arguments  # noqa: F401 - a fixture
 
 from ad_compressed_perception.launching.plan import camera_remappings, write_parameters
 from ad_compressed_perception.nodes.compose import NODE_TYPES
+from ad_compressed_perception.resources import models_folder
 
 rclpy = pytest.importorskip("rclpy")
 
@@ -130,10 +131,15 @@ def test_there_are_launch_and_parameter_files() -> None:
     """Without this an empty folder would pass all that follows."""
     assert [path.name for path in LAUNCH_FILES] == [
         "compare.launch.py",
+        "demo.launch.py",
         "perception.launch.py",
         "replay.launch.py",
     ]
-    assert [path.name for path in PARAMETER_FILES] == ["compare.yaml", "perception.yaml"]
+    assert [path.name for path in PARAMETER_FILES] == [
+        "compare.yaml",
+        "demo.yaml",
+        "perception.yaml",
+    ]
 
 
 @pytest.mark.parametrize("composed", ["false", "true"])
@@ -165,6 +171,8 @@ def test_every_file_named_is_installed(
     setup_arguments: dict[str, Any],  # noqa: F811
 ) -> None:
     """The launch file itself, what it includes, its parameter file, and the models in that."""
+    if path.name == "demo.launch.py" and models_folder() is None:
+        pytest.skip("the default models are not there")
     installed = {REPOSITORY / name for _, names in setup_arguments["data_files"] for name in names}
     recording = read(path, tmp_path, bag)
     assert recording.packages == {PACKAGE}
@@ -195,7 +203,11 @@ def test_every_argument_is_described(path: Path, bag: str, tmp_path: Path) -> No
 
 def test_arguments_that_readers_need_are_declared(bag: str, tmp_path: Path) -> None:
     """What the functions read, and what the parameter files refer to, is declared somewhere."""
-    declared = read(REPOSITORY / "launch/replay.launch.py", tmp_path, bag).declared.keys()
+    declared = {
+        name
+        for file in ("replay.launch.py", "demo.launch.py")
+        for name in read(REPOSITORY / "launch" / file, tmp_path, bag).declared
+    }
     sources = [*(REPOSITORY / PACKAGE / "launching").glob("*.py"), *PARAMETER_FILES]
     read_somewhere = set()
     for source in sources:
@@ -294,6 +306,22 @@ def test_monitor_watches_the_nodes_that_are_started(bag: str, tmp_path: Path) ->
     assert monitor["planning.baseline"] in started
     assert set(monitor["planning.compressed"]) <= started
     assert "detection.baseline" not in monitor
+
+
+def test_the_demo_s_planner_drives_the_car_it_sees(bag: str, tmp_path: Path) -> None:
+    """Pictures, odometry, commands and truths meet under the names that the nodes give them."""
+    path = REPOSITORY / "launch/demo.launch.py"
+    recording = read(path, tmp_path, bag, namespace="car", tasks="planning,detection", drive="compressed")
+
+    rules = {f"{each['namespace']}/{each['name']}": dict(each["remappings"]) for each in recording.processes}
+    assert rules["/car/compressed/planning"]["image/compressed"] == "/car/road_camera/image/compressed"
+    assert rules["/car/compressed/planning"]["odometry"] == "/car/road_camera/odometry"
+    assert rules["/car/road_camera"] == {"~/drive_command": "/car/compressed/planning/command"}
+    (file,) = tmp_path.glob("launch_arguments_*.yaml")
+    monitor, camera = (sections(file)[f"/**/**/car/{name}"] for name in ("latency_monitor", "road_camera"))
+    assert monitor["planning.truth_topic"] == "/car/road_camera/truth/trajectory"
+    assert monitor["detection.truth_topic"] == "/car/road_camera/truth/detections"
+    assert camera == {"drive": "command"}
 
 
 def test_compose_is_told_the_same_nodes(bag: str, tmp_path: Path) -> None:

@@ -98,12 +98,14 @@ def process(context: LaunchContext, node: PlannedNode, *, named: bool = True, **
         options: of launch_ros.actions.Node.
     """
     names = {"namespace": node.namespace, "name": node.name} if named else {}
+    remappings = [*options.pop("remappings", ()), *node.remappings]
     return Node(
         package=PACKAGE,
         executable=node.executable,
         exec_name=node.full_name.strip("/"),
         output="both",
         respawn_delay=_RESPAWN_DELAY_S,
+        remappings=remappings,
         **names,
         **_tied_to_launch(context),
         **options,

@@ -7,6 +7,7 @@ from __future__ import annotations
 from launch.actions import DeclareLaunchArgument
 from launch_ros.substitutions import FindPackageShare
 
+from ad_compressed_perception.launching.demo_plan import DRIVERS
 from ad_compressed_perception.launching.plan import PACKAGE
 from ad_compressed_perception.registry import BACKENDS, names
 from ad_compressed_perception.tasks import TASKS
@@ -15,8 +16,12 @@ DEFAULT_CAMERA = "/camera/image_raw"
 _BOOLEANS = ["true", "false"]
 
 
-def model_arguments() -> list[DeclareLaunchArgument]:
-    """Return the arguments that choose tasks and models."""
+def model_arguments(models: str | None = None) -> list[DeclareLaunchArgument]:
+    """Return the arguments that choose tasks and models.
+
+    Args:
+        models: default folder of models; None for the reference models.
+    """
     return [
         DeclareLaunchArgument(
             "tasks",
@@ -25,7 +30,7 @@ def model_arguments() -> list[DeclareLaunchArgument]:
         ),
         DeclareLaunchArgument(
             "models",
-            default_value=[FindPackageShare(PACKAGE), "/config/reference_models"],
+            default_value=models or [FindPackageShare(PACKAGE), "/config/reference_models"],
             description="folder that the parameter file looks into for models, as $(var models)",
         ),
         DeclareLaunchArgument(
@@ -91,11 +96,12 @@ def _variant_and_backend(prefix: str, of_what: str, empty: str) -> list[DeclareL
     ]
 
 
-def running_arguments(params_file: str) -> list[DeclareLaunchArgument]:
+def running_arguments(params_file: str, image_topic: str = DEFAULT_CAMERA) -> list[DeclareLaunchArgument]:
     """Return the arguments that say where the images come from and how the nodes are run.
 
     Args:
         params_file: name of the default parameter file in the package's folder config.
+        image_topic: the camera's default topic; empty for the built-in road camera's.
     """
     return [
         DeclareLaunchArgument(
@@ -106,8 +112,9 @@ def running_arguments(params_file: str) -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument("namespace", default_value="", description="namespace before all node names"),
         DeclareLaunchArgument(
             "image_topic",
-            default_value=DEFAULT_CAMERA,
-            description="the camera's raw topic; its compressed images are expected one level below, "
+            default_value=image_topic,
+            description=("" if image_topic else "empty: the built-in road camera's; otherwise ")
+            + "the camera's raw topic; its compressed images are expected one level below, "
             "on <image_topic>/compressed. A topic that ends so selects transport:=compressed. "
             "A name without a leading slash belongs to each node's own namespace",
         ),
@@ -170,6 +177,32 @@ def player_arguments() -> list[DeclareLaunchArgument]:
     ]
 
 
+def road_camera_arguments() -> list[DeclareLaunchArgument]:
+    """Return the arguments of the built-in road camera."""
+    return [
+        DeclareLaunchArgument(
+            "drive",
+            default_value=DRIVERS[0],
+            choices=list(DRIVERS),
+            description="who drives the car of the road camera: its expert, or the planner of one side",
+        ),
+        DeclareLaunchArgument(
+            "seed", default_value="", description="of the first route's world; empty: as params_file says"
+        ),
+        DeclareLaunchArgument(
+            "weather",
+            default_value="",
+            choices=["", "any", "day", "dusk", "rain", "glare"],
+            description="of all routes; any: drawn for each route; empty: as params_file says",
+        ),
+        DeclareLaunchArgument(
+            "traffic",
+            default_value="",
+            description="factor on vehicles and pedestrians, 0 to 2; empty: as params_file says",
+        ),
+    ]
+
+
 def argument_names() -> set[str]:
     """Return the names of all arguments of all launch files."""
     declared = [
@@ -178,5 +211,6 @@ def argument_names() -> set[str]:
         *comparison_arguments(),
         *running_arguments("perception.yaml"),
         *player_arguments(),
+        *road_camera_arguments(),
     ]
     return {argument.name for argument in declared}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,13 @@ class PlannedNode:
         executable: console script of this package.
         full_name: namespace and name, such as "/compressed/detection".
         parameters: what is set over the parameter file.
+        remappings: (name, new name) of its topics.
     """
 
     executable: str
     full_name: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    remappings: tuple[tuple[str, str], ...] = ()
 
     @property
     def namespace(self) -> str:
@@ -92,10 +94,14 @@ def parse_bool(arguments: Mapping[str, str], name: str) -> bool:
     return arguments.get(name, "").lower() == "true"
 
 
-def _set_over_file(
+def set_over_file(
     arguments: Mapping[str, str], tasks: list[str], task: str, *, is_baseline: bool = False
 ) -> dict[str, Any]:
-    """Return the parameters of a task's node that the arguments set over the parameter file."""
+    """Return the parameters of a task's node that the arguments set over the parameter file.
+
+    Raises:
+        AdcpError: one model is named for several tasks.
+    """
     model = arguments.get("model", "")
     if model and len(tasks) > 1:
         raise AdcpError(
@@ -116,10 +122,11 @@ def _set_over_file(
     chosen = {name: value for name, value in chosen.items() if value}
     if parse_bool(arguments, "allow_rejected"):
         chosen["allow_rejected"] = True
-    return chosen | _clock(arguments)
+    return chosen | clock_of(arguments)
 
 
-def _clock(arguments: Mapping[str, str]) -> dict[str, Any]:
+def clock_of(arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Return the parameter that makes a node follow /clock, where the arguments ask for it."""
     return {"use_sim_time": True} if parse_bool(arguments, "use_sim_time") else {}
 
 
@@ -132,7 +139,7 @@ def perception_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
     tasks = parse_tasks(arguments["tasks"])
     namespace = parse_namespace(arguments["namespace"])
     return [
-        PlannedNode(f"{task}_node", f"{namespace}/{task}", _set_over_file(arguments, tasks, task))
+        PlannedNode(f"{task}_node", f"{namespace}/{task}", set_over_file(arguments, tasks, task))
         for task in tasks
     ]
 
@@ -149,14 +156,14 @@ def compare_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
     watched: dict[str, Any] = {}
     for task in tasks:
         for side in (BASELINE, COMPRESSED):
-            parameters = _set_over_file(arguments, tasks, task, is_baseline=side == BASELINE)
+            parameters = set_over_file(arguments, tasks, task, is_baseline=side == BASELINE)
             nodes.append(PlannedNode(f"{task}_node", f"{namespace}/{side}/{task}", parameters))
         watched[f"{task}.baseline"] = f"{namespace}/{BASELINE}/{task}"
         watched[f"{task}.compressed"] = [f"{namespace}/{COMPRESSED}/{task}"]
     report = arguments.get("report_path", "")
     if report:
         watched["report_path"] = str(Path(report).expanduser().absolute())
-    monitor = PlannedNode(f"{MONITOR}_node", f"{namespace}/{MONITOR}", watched | _clock(arguments))
+    monitor = PlannedNode(f"{MONITOR}_node", f"{namespace}/{MONITOR}", watched | clock_of(arguments))
     return [*nodes, monitor]
 
 
@@ -170,26 +177,28 @@ def player_node(arguments: Mapping[str, str]) -> PlannedNode:
     parameters = {
         "bag": str(Path(arguments["bag"]).expanduser().absolute()),
         "topic": arguments["topic"],
-        "rate": _parse_number(arguments, "rate"),
+        "rate": parse_number(arguments, "rate"),
         "loop": parse_bool(arguments, "loop"),
         "publish_clock": parse_bool(arguments, "use_sim_time"),
         "wait_for_subscribers": listeners,
-        "wait_timeout_s": _parse_number(arguments, "wait_s"),
+        "wait_timeout_s": parse_number(arguments, "wait_s"),
     }
     return PlannedNode("bag_player", f"{parse_namespace(arguments['namespace'])}/bag_player", parameters)
 
 
-def _parse_number(arguments: Mapping[str, str], name: str) -> float:
+def parse_number(arguments: Mapping[str, str], name: str) -> float:
+    """Return an argument as a number; raise AdcpError where it is none."""
     try:
         return float(arguments[name])
     except ValueError:
         raise AdcpError(f"{name}:={arguments[name]} is not a number") from None
 
 
-def composed(nodes: Iterable[PlannedNode]) -> PlannedNode:
-    """Return the one process that runs all the nodes."""
+def composed(nodes: Sequence[PlannedNode]) -> PlannedNode:
+    """Return the one process that runs all the nodes; remappings hold for all nodes of a process."""
     entries = [f"{node.executable}:{node.full_name}" for node in nodes]
-    return PlannedNode("compose", "/compose", {"nodes": entries})
+    remappings = dict.fromkeys(rule for node in nodes for rule in node.remappings)
+    return PlannedNode("compose", "/compose", {"nodes": entries}, tuple(remappings))
 
 
 def camera_remappings(image_topic: str) -> list[tuple[str, str]]:

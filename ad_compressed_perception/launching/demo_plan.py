@@ -1,0 +1,68 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The nodes of demo.launch.py: a road camera, baseline and compressed models on it, and the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ad_compressed_perception.errors import AdcpError
+from ad_compressed_perception.launching.plan import (
+    BASELINE,
+    COMPRESSED,
+    MONITOR,
+    PlannedNode,
+    clock_of,
+    compare_nodes,
+    parse_namespace,
+    parse_number,
+    parse_tasks,
+)
+
+CAMERA = "road_camera"
+EXPERT = "expert"
+DRIVERS = (EXPERT, BASELINE, COMPRESSED)
+_TRUTHS = {"detection": "detections", "segmentation": "mask", "planning": "trajectory"}
+
+
+def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
+    """Return what compare_nodes does, on the pictures of a road camera, and that camera last.
+
+    The monitor hears the truth of every task. A planner drives where ``drive`` names its side.
+
+    Raises:
+        AdcpError: an argument's value makes no sense; the line names it.
+    """
+    tasks, driver = parse_tasks(arguments["tasks"]), arguments["drive"]
+    if driver != EXPERT and "planning" not in tasks:
+        raise AdcpError(f"drive:={driver} needs planning among tasks:={arguments['tasks']}")
+    namespace = parse_namespace(arguments["namespace"])
+    camera = f"{namespace}/{CAMERA}"
+    heard: tuple[tuple[str, str], ...] = ()
+    if not arguments["image_topic"]:
+        heard = (("image", f"{camera}/image"), ("image/compressed", f"{camera}/image/compressed"))
+    nodes = []
+    for node in compare_nodes(arguments):
+        if node.name == MONITOR:
+            truths = {f"{task}.truth_topic": f"{camera}/truth/{_TRUTHS[task]}" for task in tasks}
+            nodes.append(replace(node, parameters=node.parameters | truths))
+        else:
+            nodes.append(replace(node, remappings=(*heard, ("odometry", f"{camera}/odometry"))))
+    commands: tuple[tuple[str, str], ...] = ()
+    if driver != EXPERT:
+        commands = (("~/drive_command", f"{namespace}/{driver}/planning/command"),)
+    return [*nodes, PlannedNode(f"{CAMERA}_node", camera, _camera_parameters(arguments), commands)]
+
+
+def _camera_parameters(arguments: Mapping[str, str]) -> dict[str, Any]:
+    chosen: dict[str, Any] = {"drive": "expert" if arguments["drive"] == EXPERT else "command"}
+    if arguments["seed"]:
+        chosen["seed"] = int(parse_number(arguments, "seed"))
+    if arguments["traffic"]:
+        chosen["traffic"] = parse_number(arguments, "traffic")
+    for name in ("weather", "transport"):
+        if arguments[name]:
+            chosen[name] = arguments[name]
+    return chosen | clock_of(arguments)

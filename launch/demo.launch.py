@@ -1,0 +1,30 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The built-in road camera with baseline and compressed models on it, judged by its truth: no data needed."""
+
+from launch import LaunchDescription
+
+from ad_compressed_perception.launching.actions import start_nodes
+from ad_compressed_perception.launching.arguments import (
+    comparison_arguments,
+    model_arguments,
+    road_camera_arguments,
+    running_arguments,
+    variant_arguments,
+)
+from ad_compressed_perception.launching.demo_plan import demo_nodes
+from ad_compressed_perception.resources import models_folder
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the arguments, /baseline/TASK and /compressed/TASK, /latency_monitor and /road_camera."""
+    return LaunchDescription(
+        [
+            *road_camera_arguments(),
+            *model_arguments(str(models_folder() or "models")),
+            *variant_arguments(" on the compressed side"),
+            *comparison_arguments(),
+            *running_arguments("demo.yaml", image_topic=""),
+            start_nodes(demo_nodes),
+        ]
+    )
