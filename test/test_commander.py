@@ -11,6 +11,10 @@ import numpy as np
 import pytest
 from support_road import straight_trajectory
 
+from ad_compressed_perception.camera_sim.command_follower import CommandFollower
+from ad_compressed_perception.camera_sim.ego import VEHICLE, DriveCommand
+from ad_compressed_perception.camera_sim.layout import RouteOptions
+from ad_compressed_perception.camera_sim.simulation import Simulation
 from ad_compressed_perception.driving.commander import AHEAD_S, Commander
 from ad_compressed_perception.driving.follower import Pose
 from ad_compressed_perception.driving.odometry import Odometry, OdometryLog
@@ -90,3 +94,56 @@ def test_old_odometry_says_nothing_and_a_clock_may_begin_anew() -> None:
     known = log.at(1.1)
     assert known is not None
     assert known.speed_mps == 3.0
+
+
+# ---- at the other end of the topic
+
+
+def test_what_is_commanded_is_done_and_silence_brakes() -> None:
+    follower = CommandFollower(timeout_s=1.0)
+    assert follower.is_silent
+    assert follower.command(0.1, 8.0).accel_mps2 < 0.0, "nobody drives yet"
+
+    assert follower.take(9.0, 9.0 * 0.05)
+    command = follower.command(0.1, 8.0)
+    assert command.steering_rad == pytest.approx(math.atan(VEHICLE.wheelbase_m * 0.05))
+    assert command.accel_mps2 == pytest.approx(2.0)
+
+    for _ in range(10):
+        command = follower.command(0.1, 8.0)
+    assert follower.is_silent
+    assert command == DriveCommand(command.steering_rad, -3.0)
+
+
+def test_a_command_to_stand_leaves_the_wheels_where_they_are() -> None:
+    """Yaw rate over no speed is no curvature."""
+    follower = CommandFollower()
+    follower.take(5.0, 0.5)
+    bent = follower.command(0.1, 5.0).steering_rad
+
+    follower.take(0.0, 0.0)
+
+    assert follower.command(0.1, 0.0).steering_rad == bent
+    assert not follower.take(math.nan, 0.0)
+
+
+@pytest.mark.parametrize("late_steps", [0, 1])
+def test_a_perfect_planner_drives_a_route_by_commands_alone(late_steps: int) -> None:
+    """All that a topic carries is speed and yaw rate, 10 times a second, if need be a step late."""
+    world = Simulation(2, RouteOptions(length_m=300.0))
+    commander, follower = Commander(VEHICLE.wheelbase_m), CommandFollower()
+    waiting: list[tuple[float, Trajectory]] = []
+    events = []
+    while not world.is_finished and world.time_s < 120.0:
+        ego, now_s = world.ego, world.time_s
+        pose = Pose(ego.x_m, ego.y_m, ego.heading_rad)
+        commander.odometry.add(Odometry(now_s, pose, ego.speed_mps, ego.yaw_rate_radps))
+        waiting.append((now_s, world.reference().trajectory))
+        if len(waiting) > late_steps:
+            taken_s, trajectory = waiting.pop(0)
+            speed, curvature = commander.command(trajectory, taken_s, now_s)
+            follower.take(speed, speed * curvature)
+        for _ in range(2):
+            events += world.step(follower.command(0.05, world.ego.speed_mps))
+
+    assert [event.kind for event in events] == ["finished"]

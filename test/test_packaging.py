@@ -130,10 +130,18 @@ def test_every_launch_and_config_file_is_installed(setup_arguments: dict[str, An
     assert {"package.xml", f"resource/{PACKAGE}"} <= installed
 
 
+def test_every_default_model_is_installed_with_its_files(setup_arguments: dict[str, Any]) -> None:
+    """A manifest without the files it names would be found, and then refused."""
+    installed = {name for _, names in setup_arguments["data_files"] for name in names}
+    for path in (REPOSITORY / "models").rglob("*"):
+        if path.suffix in (".onnx", ".adcpz", ".md") or path.name == "model.yaml":
+            assert path.relative_to(REPOSITORY).as_posix() in installed
+
+
 def test_data_files_keep_their_folders(setup_arguments: dict[str, Any]) -> None:
     for target, names in setup_arguments["data_files"]:
         for name in names:
-            if name.startswith(("launch/", "config/")):
+            if name.startswith(("launch/", "config/", "models/")):
                 assert f"{target}/{Path(name).name}" == f"share/{PACKAGE}/{name}"
 
 
