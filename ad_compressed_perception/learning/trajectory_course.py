@@ -59,7 +59,8 @@ class TrajectoryCourse(Course):
         loss = plan_truth_loss(said[:n], plans)
         if self.real_count:
             true, moved = said[n:][~taught], said[n:][taught]
-            loss = loss + steering_loss(true, target[~taught])
+            if len(true):  # the mean of nothing is no number
+                loss = loss + steering_loss(true, target[~taught])
             if len(moved):
                 loss = loss + 4.0 * F.mse_loss(moved[:, 0], target[taught][:, 0])
         return loss
