@@ -274,9 +274,8 @@ def test_labels_judge_with_the_first_half_of_their_data_and_leave_the_second_to_
     assert set(seen) == {12}
 
 
-def test_a_labelled_search_gives_its_terms_to_the_gate(tmp_path: Path) -> None:
+def test_a_labelled_search_gives_its_terms_to_the_gate() -> None:
     """Five percent of accuracy are five points of a share; agreement is then not asked for."""
-    manifest = load_manifest(write_segmenter(tmp_path / "model"))
     request = Request(
         "frames", parse_budget("drop<=5%"), labelled=LabelledChoice("labels"), metric="iou_warm"
     )
