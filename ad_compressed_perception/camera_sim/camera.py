@@ -68,7 +68,9 @@ class Camera:
         """Return what lies to the right, down and along the optical axis.
 
         Args:
-            forward_m, left_m, up_m: from the camera, along the axes of base_link; any one shape.
+            forward_m: from the camera, along base_link's x; any shape.
+            left_m: along y, the same shape.
+            up_m: along z, likewise.
         """
         cos, sin = np.cos(self.pitch_rad), np.sin(self.pitch_rad)
         return -left_m, -(forward_m * sin + up_m * cos), forward_m * cos - up_m * sin

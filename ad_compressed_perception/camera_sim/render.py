@@ -15,9 +15,10 @@ from ad_compressed_perception.camera_sim.camera import Camera
 from ad_compressed_perception.camera_sim.painting import weather as air
 from ad_compressed_perception.camera_sim.painting.brush import Strokes, strokes_of
 from ad_compressed_perception.camera_sim.painting.canvas import FIRST, Canvas
-from ad_compressed_perception.camera_sim.painting.cast import cast_of
+from ad_compressed_perception.camera_sim.painting.cast import Stage, cast_of
 from ad_compressed_perception.camera_sim.painting.figures import Figure, Viewpoint, painting_order
-from ad_compressed_perception.camera_sim.painting.ground import PAVEMENT, GroundPainter
+from ad_compressed_perception.camera_sim.painting.grain import Grain
+from ad_compressed_perception.camera_sim.painting.ground import PAVEMENT, lay_ground
 from ad_compressed_perception.camera_sim.painting.light import Light, light_of
 from ad_compressed_perception.camera_sim.painting.shadows import shade_of
 from ad_compressed_perception.camera_sim.painting.sky import Sky
@@ -71,7 +72,7 @@ class Renderer:
         """Prepare what depends on the camera only."""
         self.camera = camera
         self._canvas = Canvas(camera)
-        self._ground = GroundPainter(camera)
+        self._grain = Grain(camera)
         # A world keeps its sky; several worlds may take turns.
         self._sky = lru_cache(maxsize=8)(self._new_sky)
 
@@ -88,32 +89,31 @@ class Renderer:
         canvas, light = self._canvas, light_of(scene.weather)
         canvas.begin()
         view = Viewpoint.of(self.camera, scene)
-        figures = cast_of(scene, view, canvas, light, with_truth)
-        self._background(scene, view, light, figures)
-        boxes = self._figures(figures, light, view.heading_rad, with_truth)
+        stage = Stage(canvas, view, light, view.direction(light.sun_direction), with_truth)
+        figures = cast_of(scene, stage)
+        self._background(scene, stage, figures)
+        boxes = self._figures(figures, stage)
         self._air(scene, light)
         mask = None
         if with_truth:
             mask = np.where((canvas.ids == 0) & (canvas.ground < PAVEMENT), canvas.ground, np.uint8(0))
         return Picture(canvas.image.copy(), tuple(boxes), mask)
 
-    def _background(self, scene: Scene, view: Viewpoint, light: Light, figures: list[Figure]) -> None:
-        canvas = self._canvas
-        self._ground.lay(canvas, scene, view, light)
+    def _background(self, scene: Scene, stage: Stage, figures: list[Figure]) -> None:
+        canvas, view, light = self._canvas, stage.view, stage.light
+        lay_ground(canvas, scene, view, light, self._grain.first_row)
         self._sky(scene.weather, scene.seed).paint(canvas.image, view.heading_rad)
-        shade = shade_of(canvas, figures, light, view.heading_rad)
-        self._ground.texture(canvas, view, light, shade, scene.ego_speed_mps * scene.weather.exposure_s)
+        shade = shade_of(canvas, figures, light, view)
+        self._grain.lay(canvas, view, light, shade, scene.ego_speed_mps * scene.weather.exposure_s)
         if light.wet > 0.0:
-            air.mirror_sky(canvas, self._ground.first_row, light.wet)
+            air.mirror_sky(canvas, self._grain.first_row, light.wet)
             for figure in figures:
                 self._lamps(figure, light, mirrored=True)
 
-    def _figures(
-        self, figures: list[Figure], light: Light, heading_rad: float, with_truth: bool
-    ) -> list[TruthBox]:
+    def _figures(self, figures: list[Figure], stage: Stage) -> list[TruthBox]:
         """Paint what stands, from back to front, and return the boxes of the labelled ones."""
-        canvas = self._canvas
-        strokes = strokes_of(figures, self.camera, light, heading_rad)
+        canvas, light, with_truth = self._canvas, stage.light, stage.with_ids
+        strokes = strokes_of(figures, self.camera, light, stage.sun) if figures else []
         seen: list[tuple[Figure, int, tuple[slice, slice], int, tuple[float, float, float, float]]] = []
         for rank, index in enumerate(painting_order(figures)):
             figure, stroke = figures[index], strokes[index]
@@ -121,7 +121,7 @@ class Renderer:
                 figure.paint()
             own_id = FIRST + rank
             stroke.paint(canvas, own_id, with_truth)
-            if with_truth and figure.label and np.isfinite(stroke.low_px[0]):
+            if with_truth and figure.label and stroke.left_px < stroke.right_px:
                 found = self._silhouette(stroke, own_id)
                 if found is not None:
                     seen.append((figure, own_id, *found))
@@ -130,8 +130,12 @@ class Renderer:
         smallest_px = _SMALLEST_SHARE * self.camera.height_px
         for figure, own_id, window, pixels, xyxy in seen:
             share = cv2.countNonZero(cv2.compare(canvas.ids[window], own_id, cv2.CMP_EQ)) / pixels
-            if share >= _VISIBLE and xyxy[3] - xyxy[1] >= smallest_px and figure.distance_m <= _FARTHEST_M:
-                boxes.append(TruthBox(figure.label, xyxy, share, figure.distance_m, figure.ident))
+            if (
+                share >= _VISIBLE
+                and xyxy[3] - xyxy[1] >= smallest_px
+                and figure.place.distance_m <= _FARTHEST_M
+            ):
+                boxes.append(TruthBox(figure.label, xyxy, share, figure.place.distance_m, figure.ident))
         return boxes
 
     def _silhouette(
@@ -139,7 +143,9 @@ class Renderer:
     ) -> tuple[tuple[slice, slice], int, tuple[float, float, float, float]] | None:
         """Return window, pixels and box of what has just been painted, None where nothing is in the picture."""
         canvas = self._canvas
-        window = canvas.window(np.stack([stroke.low_px - 1.0, stroke.high_px + 1.0]))
+        window = canvas.window_between(
+            stroke.left_px - 1.0, stroke.top_px - 1.0, stroke.right_px + 1.0, stroke.foot_px + 1.0
+        )
         if window is None:
             return None
         own = cv2.compare(canvas.ids[window], own_id, cv2.CMP_EQ)
@@ -147,8 +153,9 @@ class Renderer:
         if pixels == 0:
             return None
         width, height = self.camera.width_px, self.camera.height_px
-        left, top = (float(value) + 0.5 for value in stroke.low_px)
-        right, bottom = (float(value) + 0.5 for value in stroke.high_px)
+        left, top, right, bottom = (
+            value + 0.5 for value in (stroke.left_px, stroke.top_px, stroke.right_px, stroke.foot_px)
+        )
         if left < 0.0 or top < 0.0 or right > width or bottom > height:
             # The picture's edge cuts it, perhaps where it was widest: count the pixels that are left.
             x, y, w, h = cv2.boundingRect(own)
@@ -160,10 +167,11 @@ class Renderer:
     def _lamps(self, figure: Figure, light: Light, *, mirrored: bool) -> None:
         """Add the halos of a figure's lamps, or their mirror images on the road."""
         for lamp in figure.lamps:
-            cos, sin = np.cos(figure.turn_rad), np.sin(figure.turn_rad)
+            place = figure.place
+            cos, sin = np.cos(place.turn_rad), np.sin(place.turn_rad)
             x, y, z = lamp.place_m
-            forward = figure.forward_m + cos * x - sin * y
-            left = figure.left_m + sin * x + cos * y
+            forward = place.forward_m + cos * x - sin * y
+            left = place.left_m + sin * x + cos * y
             away = float(np.hypot(forward, left))
             facing = 1.0
             if lamp.looks != (0.0, 0.0):
@@ -172,15 +180,15 @@ class Renderer:
             if facing < 0.1 or forward < 1.0:
                 continue
             up = (-z if mirrored else z) - self.camera.z_m
-            place = self.camera.to_optical(np.array([forward]), np.array([left]), np.array([up]))
-            column, row = (float(value[0]) for value in self.camera.pixels(*place))
+            optical = self.camera.to_optical(np.array([forward]), np.array([left]), np.array([up]))
+            column, row = (float(value[0]) for value in self.camera.pixels(*optical))
             radius_px = lamp.radius_m * self.camera.focal_px / away
             strength = facing * (1.0 - float(light.haze_share(away)) * 0.5)
             colour = tuple(int(value * strength) & ~7 for value in lamp.colour)
             tint = (colour[0], colour[1], colour[2])
             if not mirrored:
                 air.add_halo(self._canvas.image, column, row, max(radius_px, 2.0), tint)
-            elif lamp.reflects:
+            else:
                 gain = 0.5 * light.wet
                 weak = (int(tint[0] * gain), int(tint[1] * gain), int(tint[2] * gain))
                 foot = row + 1.5 * radius_px + 12.0

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""All shapes of all figures at once: projected, lit, faded by the haze, and cut into strokes of the brush."""
+"""All shapes of all figures at once: projected, lit, faded by the haze, and cut into brush strokes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.camera_sim.camera import NEAR_M, Camera
-from ad_compressed_perception.camera_sim.painting.canvas import PROP, SHIFT, Canvas, clip_near, fixed
+from ad_compressed_perception.camera_sim.painting.canvas import PROP, SHIFT, Canvas, Outline, clip_near, fixed
 from ad_compressed_perception.camera_sim.painting.figures import Figure
 from ad_compressed_perception.camera_sim.painting.light import Light
 from ad_compressed_perception.camera_sim.painting.shapes import OWN, PAINT
@@ -19,7 +19,7 @@ from ad_compressed_perception.camera_sim.painting.shapes import OWN, PAINT
 Array = NDArray[np.float64]
 
 _HALF_TURN = np.linspace(-np.pi / 2, np.pi / 2, 6)
-_SMALLEST_PX = 0.7
+_SMALLEST_PX, _SMALLEST_PAINT_PX = 0.7, 1.5
 
 
 @dataclass
@@ -27,26 +27,20 @@ class Strokes:
     """Polygons of one figure in the picture, in painting order.
 
     Attributes:
-        outlines: vertices with SHIFT fractional bits.
-        colours: BGR.
-        thickness_px: 0 for filled ones.
-        roles: PAINT, OWN or FOREIGN.
-        low_px, high_px: (2,) corners around the OWN ones, not clipped to the picture.
+        polygons: vertices, colour, thickness in pixels (0 for filled ones) and role of each.
+        left_px, top_px, right_px, foot_px: around the OWN ones, not clipped to the picture.
     """
 
-    outlines: list[NDArray[np.int32]] = field(default_factory=list)
-    colours: list[tuple[float, float, float]] = field(default_factory=list)
-    thickness_px: list[int] = field(default_factory=list)
-    roles: list[int] = field(default_factory=list)
-    low_px: Array = field(default_factory=lambda: np.full(2, np.inf))
-    high_px: Array = field(default_factory=lambda: np.full(2, -np.inf))
+    polygons: list[tuple[Outline, list[float], int, int]] = field(default_factory=list)
+    left_px: float = np.inf
+    top_px: float = np.inf
+    right_px: float = -np.inf
+    foot_px: float = -np.inf
 
     def paint(self, canvas: Canvas, own_id: int, with_ids: bool) -> None:
         """Paint them, and the silhouettes among them into the ids."""
         image, ids = canvas.image, canvas.ids
-        for outline, colour, thickness, role in zip(
-            self.outlines, self.colours, self.thickness_px, self.roles, strict=True
-        ):
+        for outline, colour, thickness, role in self.polygons:
             if thickness == 0:
                 cv2.fillConvexPoly(image, outline, colour, cv2.LINE_AA, SHIFT)
             else:
@@ -61,7 +55,18 @@ class Strokes:
 
 @dataclass
 class _Parts:
-    """Polygons of many figures, before they are handed to each."""
+    """Polygons of many figures, before they are handed to each.
+
+    Attributes:
+        owners: (P,) indices of figures.
+        points: (V, 2) pixels, polygon after polygon.
+        sizes: (P,) vertices of each.
+        colours: (P, 3) as they appear.
+        strokes_px: (P,) thickness, 0 for filled ones.
+        roles: (P,) as in shapes.
+        depths: (P,) to sort by.
+        cut: pixels of polygons that the near plane cuts.
+    """
 
     owners: NDArray[np.int64]
     points: Array
@@ -73,65 +78,74 @@ class _Parts:
     cut: dict[int, Array]
 
 
-def _local_sun(light: Light, heading_rad: float) -> Array:
-    cos, sin = np.cos(heading_rad), np.sin(heading_rad)
-    x, y, z = light.sun_direction
-    return np.array([cos * x + sin * y, cos * y - sin * x, z])
+class _Frames:
+    """Frames of some figures: from their own coordinates to the camera's."""
 
+    def __init__(self, figures: list[Figure], counts: list[int], camera: Camera) -> None:
+        """Gather the figures' places; ``counts`` says how many shapes each has."""
+        places = [figure.place for figure in figures]
+        table = np.array(
+            [(p.forward_m, p.left_m, p.turn_rad, *f.stretch) for p, f in zip(places, figures, strict=True)]
+        )
+        self.owner = np.repeat(np.arange(len(figures)), counts)
+        self._place, self.stretch = table[:, :2], table[:, 3:]
+        self._cos, self._sin = np.cos(table[:, 2]), np.sin(table[:, 2])
+        self._up_m = camera.z_m
+        self.colours = np.array([figure.colour for figure in figures])
 
-def _turned(points: Array, cos: Array, sin: Array) -> tuple[Array, Array, Array]:
-    x, y = points[..., 0], points[..., 1]
-    return cos * x - sin * y, sin * x + cos * y, points[..., 2]
+    def turned(self, vectors: Array, owner: NDArray[np.int64]) -> Array:
+        """Return (N, 3) directions along base_link's axes."""
+        cos, sin = self._cos[owner], self._sin[owner]
+        x, y = vectors[:, 0], vectors[:, 1]
+        return np.stack([cos * x - sin * y, sin * x + cos * y, vectors[:, 2]], axis=-1)
+
+    def placed(self, points: Array, owner: NDArray[np.int64]) -> Array:
+        """Return (N, 3) forward, left and up from the camera."""
+        moved = self.turned(points * self.stretch[owner], owner)
+        moved[:, :2] += self._place[owner]
+        moved[:, 2] -= self._up_m
+        return moved
 
 
 def _mesh_parts(figures: list[Figure], camera: Camera, light: Light, sun: Array) -> _Parts | None:
-    owners = [index for index, figure in enumerate(figures) if figure.mesh is not None]
-    if not owners:
+    drawn = [(index, figure, figure.mesh) for index, figure in enumerate(figures) if figure.mesh is not None]
+    if not drawn:
         return None
-    meshes = [figures[index].mesh for index in owners]
-    turn = np.array([figures[index].turn_rad for index in owners])
-    place = np.array([(figures[index].forward_m, figures[index].left_m) for index in owners])
-    faces = np.repeat(np.arange(len(owners)), [len(mesh.sizes) for mesh in meshes if mesh])
-    cos, sin = np.cos(turn), np.sin(turn)
-
-    normals = np.concatenate([mesh.normals for mesh in meshes if mesh])
-    forward, left, up = _turned(normals, cos[faces], sin[faces])
-    outward = np.stack([forward, left, up], axis=-1)
-    centres = np.concatenate([mesh.centres for mesh in meshes if mesh])
-    forward, left, up = _turned(centres, cos[faces], sin[faces])
-    middle = np.stack([forward + place[faces, 0], left + place[faces, 1], up - camera.z_m], axis=-1)
+    meshes = [mesh for _, _, mesh in drawn]
+    frames = _Frames([figure for _, figure, _ in drawn], [len(mesh.sizes) for mesh in meshes], camera)
+    owner = frames.owner
+    # A stretched plane's normal is stretched the other way.
+    outward = frames.turned(np.concatenate([mesh.normals for mesh in meshes]) / frames.stretch[owner], owner)
+    outward /= np.sqrt((outward * outward).sum(axis=1) + 1e-12)[:, None]
+    middle = frames.placed(np.concatenate([mesh.centres for mesh in meshes]), owner)
     towards = (outward * middle).sum(axis=1) < 0.0
-    seen = towards | np.concatenate([mesh.two_sided for mesh in meshes if mesh])
+    seen = towards | np.concatenate([mesh.two_sided for mesh in meshes])
+    sizes = np.concatenate([mesh.sizes for mesh in meshes])
+    vertices = np.concatenate([mesh.vertices for mesh in meshes])[np.repeat(seen, sizes)]
+    towards, outward, middle, owner, sizes = (part[seen] for part in (towards, outward, middle, owner, sizes))
     outward = np.where(towards[:, None], outward, -outward)
     distance = np.sqrt((middle * middle).sum(axis=1))
 
-    sizes = np.concatenate([mesh.sizes for mesh in meshes if mesh])
-    vertices = np.concatenate([mesh.vertices for mesh in meshes if mesh])
-    kept = np.repeat(seen, sizes)
-    vertices, sizes, faces = vertices[kept], sizes[seen], faces[seen]
-    owner = np.repeat(faces, sizes)
-    forward, left, up = _turned(vertices, cos[owner], sin[owner])
-    optical = np.stack(
-        camera.to_optical(forward + place[owner, 0], left + place[owner, 1], up - camera.z_m), axis=-1
+    placed = frames.placed(vertices, np.repeat(owner, sizes))
+    optical = np.stack(camera.to_optical(placed[:, 0], placed[:, 1], placed[:, 2]), axis=-1)
+    colours = np.concatenate([mesh.colours for mesh in meshes])[seen]
+    colours = (
+        colours + np.concatenate([mesh.own_share for mesh in meshes])[seen, None] * frames.colours[owner]
     )
-
-    colours = np.concatenate([mesh.colours for mesh in meshes if mesh])[seen]
-    glow = np.concatenate([mesh.glow for mesh in meshes if mesh])[seen]
-    sunny = np.clip(outward[seen] @ sun, 0.0, 1.0)
-    gains = light.ambient * (0.8 + 0.2 * outward[seen, 2:3]) + light.sun * sunny[:, None]
-    gains = gains + (1.0 - gains) * glow[:, None]
-    haze = light.haze_share(distance[seen])[:, None] * (1.0 - 0.5 * glow[:, None])
-    colours = colours * gains * (1.0 - haze) + light.haze * haze
-    strokes = np.concatenate([mesh.strokes_m for mesh in meshes if mesh])[seen]
+    glow = np.concatenate([mesh.glow for mesh in meshes])[seen]
+    gains = light.shade(outward, sun)
+    gains += (1.0 - gains) * glow[:, None]
+    haze = (light.haze_share(distance) * (1.0 - 0.5 * glow))[:, None]
     points, cut = _flattened(optical, sizes, camera)
+    strokes = np.concatenate([mesh.strokes_m for mesh in meshes])[seen]
     return _Parts(
-        owners=np.array(owners)[faces],
+        owners=np.array([index for index, _, _ in drawn])[owner],
         points=points,
         sizes=sizes,
-        colours=colours,
-        strokes_px=strokes * camera.focal_px / np.maximum(distance[seen], 0.5),
-        roles=np.concatenate([mesh.roles for mesh in meshes if mesh])[seen],
-        depths=distance[seen],
+        colours=colours * gains * (1.0 - haze) + light.haze * haze,
+        strokes_px=strokes * camera.focal_px / np.maximum(distance, 0.5),
+        roles=np.concatenate([mesh.roles for mesh in meshes])[seen],
+        depths=distance,
         cut=cut,
     )
 
@@ -143,26 +157,26 @@ def _flattened(optical: Array, sizes: NDArray[np.int64], camera: Camera) -> tupl
     behind = optical[:, 2] < NEAR_M
     if behind.any():
         starts = np.cumsum(sizes) - sizes
-        for index in np.flatnonzero(np.add.reduceat(behind, starts)):
+        for index in np.flatnonzero(np.add.reduceat(behind, starts)).tolist():
             rest = clip_near(optical[starts[index] : starts[index] + sizes[index]])
             across, down = camera.pixels(rest[:, 0], rest[:, 1], rest[:, 2])
-            cut[int(index)] = np.stack([across, down], axis=-1)
+            cut[index] = np.stack([across, down], axis=-1)
     return np.stack([column, row], axis=-1), cut
 
 
 def _limb_parts(figures: list[Figure], camera: Camera, light: Light, sun: Array) -> _Parts | None:
-    owners = [index for index, figure in enumerate(figures) if figure.limbs is not None]
-    if not owners:
+    drawn = [
+        (index, figure, figure.limbs) for index, figure in enumerate(figures) if figure.limbs is not None
+    ]
+    if not drawn:
         return None
-    bodies = [figures[index].limbs for index in owners]
-    turn = np.array([figures[index].turn_rad for index in owners])
-    place = np.array([(figures[index].forward_m, figures[index].left_m) for index in owners])
-    owner = np.repeat(np.arange(len(owners)), [len(body.roles) for body in bodies if body])
-    ends = np.concatenate([body.ends_m for body in bodies if body])
-    radii = np.concatenate([body.radii_m for body in bodies if body])
-    forward, left, up = _turned(ends, np.cos(turn)[owner][:, None], np.sin(turn)[owner][:, None])
-    forward, left = forward + place[owner, 0][:, None], left + place[owner, 1][:, None]
-    right, down, depth = camera.to_optical(forward, left, up - camera.z_m)
+    bodies = [body for _, _, body in drawn]
+    frames = _Frames([figure for _, figure, _ in drawn], [len(body.roles) for body in bodies], camera)
+    owner = frames.owner
+    ends = np.concatenate([body.ends_m for body in bodies]).reshape(-1, 3)
+    placed = frames.placed(ends, np.repeat(owner, 2))
+    right, down, depth = camera.to_optical(*(placed[:, axis].reshape(-1, 2) for axis in range(3)))
+    radii = np.concatenate([body.radii_m for body in bodies]) * frames.stretch[owner, 2:]
     kept = (depth > NEAR_M + radii).all(axis=1)
     if not kept.any():
         return None
@@ -171,28 +185,30 @@ def _limb_parts(figures: list[Figure], camera: Camera, light: Light, sun: Array)
     size = radii * camera.focal_px / depth
     # Two half circles, each turned away from the other end.
     angle = np.arctan2(row[:, 1] - row[:, 0], column[:, 1] - column[:, 0])[:, None]
-    one, two = angle + np.pi + _HALF_TURN, angle + _HALF_TURN
-    points = np.empty((len(owner), 2 * len(_HALF_TURN), 2))
+    around = np.concatenate([angle + np.pi + _HALF_TURN, angle + _HALF_TURN], axis=1)
     half = len(_HALF_TURN)
-    points[:, :half, 0] = column[:, :1] + size[:, :1] * np.cos(one)
-    points[:, :half, 1] = row[:, :1] + size[:, :1] * np.sin(one)
-    points[:, half:, 0] = column[:, 1:] + size[:, 1:] * np.cos(two)
-    points[:, half:, 1] = row[:, 1:] + size[:, 1:] * np.sin(two)
-
-    # A limb is lit like a cylinder of whose faces half look up and half to the camera's side of the sun.
+    points = np.stack(
+        [
+            np.repeat(column, half, axis=1) + np.repeat(size, half, axis=1) * np.cos(around),
+            np.repeat(row, half, axis=1) + np.repeat(size, half, axis=1) * np.sin(around),
+        ],
+        axis=-1,
+    )
+    # A limb is lit like a face that looks half up and half at the camera.
+    gains = light.shade(np.array([[-0.75, 0.0, 0.66]]), sun)
     distance = depth.mean(axis=1)
-    facing = np.array([-0.75, 0.0, 0.66])
-    side = float(np.clip(facing @ sun, 0.0, 1.0))
     haze = light.haze_share(distance)[:, None]
-    colours = np.concatenate([body.colours for body in bodies if body])[kept]
-    colours = colours * (light.ambient * 0.9 + light.sun * side) * (1.0 - haze) + light.haze * haze
+    colours = np.concatenate([body.colours for body in bodies])[kept]
+    colours = (
+        colours + np.concatenate([body.own_share for body in bodies])[kept, None] * frames.colours[owner]
+    )
     return _Parts(
-        owners=np.array(owners)[owner],
+        owners=np.array([index for index, _, _ in drawn])[owner],
         points=points.reshape(-1, 2),
-        sizes=np.full(len(owner), points.shape[1]),
-        colours=colours,
+        sizes=np.full(len(owner), 2 * half),
+        colours=colours * gains * (1.0 - haze) + light.haze * haze,
         strokes_px=np.zeros(len(owner)),
-        roles=np.concatenate([body.roles for body in bodies if body])[kept],
+        roles=np.concatenate([body.roles for body in bodies])[kept],
         depths=distance,
         cut={},
     )
@@ -203,48 +219,69 @@ def _hand_out(parts: _Parts, figures: list[Figure], strokes: list[Strokes], came
     if not len(parts.sizes):
         return
     starts = np.cumsum(parts.sizes) - parts.sizes
-    low = np.minimum.reduceat(parts.points, starts, axis=0)
-    high = np.maximum.reduceat(parts.points, starts, axis=0)
+    low, high = np.minimum.reduceat(parts.points, starts), np.maximum.reduceat(parts.points, starts)
     for index, points in parts.cut.items():
         low[index] = points.min(axis=0) if len(points) else np.inf
         high[index] = points.max(axis=0) if len(points) else -np.inf
-    inside = (low < [camera.width_px, camera.height_px]).all(axis=1) & (high > -1.0).all(axis=1)
-    kept = np.flatnonzero(inside & ((high - low).max(axis=1) > _SMALLEST_PX))
-    sorts = np.array([figure.sorts_parts for figure in figures])[parts.owners[kept]]
-    kept = kept[np.lexsort((np.where(sorts, -parts.depths[kept], 0.0), parts.owners[kept]))]
-    points = fixed(parts.points)
-    colours = np.clip(parts.colours, 0.0, 255.0).tolist()
-    thickness = (
-        np.where(parts.strokes_px > 0.0, np.maximum(np.rint(parts.strokes_px), 1), 0).astype(int).tolist()
-    )
-    begins, sizes, owners = starts.tolist(), parts.sizes.tolist(), parts.owners.tolist()
-    roles = parts.roles.tolist()
-    for index in kept.tolist():
-        stroke = strokes[owners[index]]
-        begin = begins[index]
-        outline = points[begin : begin + sizes[index]]
-        stroke.outlines.append(fixed(parts.cut[index]) if index in parts.cut else outline)
-        stroke.colours.append(colours[index])
-        stroke.thickness_px.append(thickness[index])
-        stroke.roles.append(roles[index])
-        if roles[index] == OWN:
-            margin = 0.5 * thickness[index]
-            stroke.low_px = np.minimum(stroke.low_px, low[index] - margin)
-            stroke.high_px = np.maximum(stroke.high_px, high[index] + margin)
+    kept = (low < [camera.width_px, camera.height_px]).all(axis=1) & (high > -1.0).all(axis=1)
+    extent = high - low
+    smallest = np.where(parts.roles == PAINT, _SMALLEST_PAINT_PX, _SMALLEST_PX)
+    kept &= (extent[:, 0] > smallest) | (extent[:, 1] > smallest)
+    chosen = np.flatnonzero(kept)
+    sorts = np.array([figure.sorts_parts for figure in figures])[parts.owners[chosen]]
+    if sorts.any():
+        chosen = chosen[np.lexsort((np.where(sorts, -parts.depths[chosen], 0.0), parts.owners[chosen]))]
+    vertices = fixed(parts.points)
+    thickness = np.where(parts.strokes_px > 0.0, np.maximum(np.rint(parts.strokes_px), 1), 0)[chosen]
+    for index, owner, begin, size, colour, width, role in zip(
+        chosen.tolist(),
+        parts.owners[chosen].tolist(),
+        starts[chosen].tolist(),
+        parts.sizes[chosen].tolist(),
+        np.clip(parts.colours[chosen], 0.0, 255.0).tolist(),
+        thickness.astype(np.int64).tolist(),
+        parts.roles[chosen].tolist(),
+        strict=True,
+    ):
+        outline = fixed(parts.cut[index]) if index in parts.cut else vertices[begin : begin + size]
+        strokes[owner].polygons.append((outline, colour, width, role))
+    own = parts.roles[chosen] == OWN
+    if own.any():
+        margin = 0.5 * thickness[own, None]
+        _widen(strokes, parts.owners[chosen][own], low[chosen[own]] - margin, high[chosen[own]] + margin)
 
 
-def strokes_of(figures: list[Figure], camera: Camera, light: Light, heading_rad: float) -> list[Strokes]:
+def _widen(strokes: list[Strokes], owners: NDArray[np.int64], low: Array, high: Array) -> None:
+    """Take polygons, sorted by their owners, into the owners' rectangles."""
+    firsts = np.flatnonzero(np.diff(owners, prepend=-1))
+    least, most = np.minimum.reduceat(low, firsts).tolist(), np.maximum.reduceat(high, firsts).tolist()
+    for owner, (left, top), (right, foot) in zip(owners[firsts].tolist(), least, most, strict=True):
+        stroke = strokes[owner]
+        stroke.left_px, stroke.top_px = min(stroke.left_px, left), min(stroke.top_px, top)
+        stroke.right_px, stroke.foot_px = max(stroke.right_px, right), max(stroke.foot_px, foot)
+
+
+def strokes_of(figures: list[Figure], camera: Camera, light: Light, sun: Array) -> list[Strokes]:
     """Return the strokes of every figure.
 
     Args:
         figures: in any order.
         camera: that sees them.
         light: that falls on them.
-        heading_rad: of the camera in the world, as the sun stands still there.
+        sun: (3,) direction to it along base_link's axes.
     """
     strokes = [Strokes() for _ in figures]
-    sun = _local_sun(light, heading_rad)
-    for parts in (_mesh_parts(figures, camera, light, sun), _limb_parts(figures, camera, light, sun)):
-        if parts is not None:
-            _hand_out(parts, figures, strokes, camera)
+    behind = [Strokes() for _ in figures]
+    parts = _mesh_parts(figures, camera, light, sun)
+    if parts is not None:
+        _hand_out(parts, figures, strokes, camera)
+    parts = _limb_parts(figures, camera, light, sun)
+    if parts is not None:
+        chosen = [
+            back if f.paints_limbs_first else own
+            for f, back, own in zip(figures, behind, strokes, strict=True)
+        ]
+        _hand_out(parts, figures, chosen, camera)
+    for own, back in zip(strokes, behind, strict=True):
+        own.polygons[:0] = back.polygons
     return strokes

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +13,12 @@ from numpy.typing import NDArray
 from ad_compressed_perception.camera_sim.camera import NEAR_M, Camera
 
 Array = NDArray[np.float64]
+Outline = NDArray[np.int32]
 
 SHIFT = 4
 """Fractional bits of vertices: sixteenths of a pixel."""
+GROUND_NEAR_M = 1.0
+"""Depth from which on ground is painted; the lowest row sees it at twice that and more."""
 _LIMIT_PX = 20000.0
 """Farther out than any picture and within what the drawing functions can count to."""
 
@@ -21,7 +26,7 @@ NOBODY, PROP, FIRST = 0, 1, 2
 """Ids of silhouettes: the ground and the sky, things without a label, and the first labelled one."""
 
 
-def fixed(points_px: Array) -> NDArray[np.int32]:
+def fixed(points_px: NDArray[np.floating]) -> Outline:
     """Return vertices with SHIFT fractional bits."""
     return np.rint(np.clip(points_px, -_LIMIT_PX, _LIMIT_PX) * (1 << SHIFT)).astype(np.int32)
 
@@ -68,30 +73,83 @@ class Canvas:
 
     def window(self, points_px: Array) -> tuple[slice, slice] | None:
         """Return rows and columns of the pixels around points, None where they miss the picture."""
-        low, high = np.floor(points_px.min(axis=0)), np.ceil(points_px.max(axis=0)) + 1
-        left, top = max(0, int(low[0])), max(0, int(low[1]))
-        right, bottom = min(self.camera.width_px, int(high[0])), min(self.camera.height_px, int(high[1]))
+        columns, rows = points_px[:, 0].tolist(), points_px[:, 1].tolist()
+        return self.window_between(min(columns), min(rows), max(columns), max(rows))
+
+    def window_between(
+        self, left_px: float, top_px: float, right_px: float, foot_px: float
+    ) -> tuple[slice, slice] | None:
+        """Return rows and columns of the pixels of a rectangle, None where it misses the picture."""
+        left, top = max(0, int(left_px)), max(0, int(top_px))
+        right = min(self.camera.width_px, int(min(right_px, 1e6)) + 2)
+        bottom = min(self.camera.height_px, int(min(foot_px, 1e6)) + 2)
         if right <= left or bottom <= top:
             return None
         return slice(top, bottom), slice(left, right)
 
-    def ground_polygon(self, points_m: Array, up_m: float | Array = 0.0) -> NDArray[np.int32] | None:
-        """Return the vertices of a polygon on the ground, None where it has no part ahead of the camera.
+    def ground_pixels(self, points_m: Array, up_m: float | Array = 0.0) -> tuple[Array, NDArray[np.bool_]]:
+        """Return (..., 2) pixels of (..., 2) points on the ground, and which lie far enough ahead.
+
+        Args:
+            points_m: forward and left of the camera.
+            up_m: height above the ground.
+        """
+        right, down, depth = self.camera.to_optical(
+            points_m[..., 0], points_m[..., 1], np.asarray(up_m, np.float64) - self.camera.z_m
+        )
+        column, row = self.camera.pixels(right, down, np.maximum(depth, GROUND_NEAR_M))
+        return np.stack([column, row], axis=-1), depth >= GROUND_NEAR_M
+
+    def outline(self, points_px: NDArray[np.floating]) -> Outline | None:
+        """Return a polygon's vertices for drawing, None where it misses the picture."""
+        low, high = points_px.min(axis=0), points_px.max(axis=0)
+        if low[0] > self.camera.width_px or low[1] > self.camera.height_px or high[0] < 0.0 or high[1] < 0.0:
+            return None
+        return fixed(points_px)
+
+    def ground_polygon(self, points_m: Array, up_m: float = 0.0) -> Outline | None:
+        """Return a polygon on the ground, None where it has no part in the picture.
 
         Args:
             points_m: (N, 2) forward and left of the camera.
-            up_m: height above the ground, of all or (N,) of each.
+            up_m: height above the ground.
         """
         forward, left = points_m[:, 0], points_m[:, 1]
-        up = np.broadcast_to(np.asarray(up_m, np.float64) - self.camera.z_m, forward.shape)
-        optical = clip_near(np.stack(self.camera.to_optical(forward, left, up), axis=-1), 1.0)
+        up = np.full_like(forward, up_m - self.camera.z_m)
+        optical = clip_near(np.stack(self.camera.to_optical(forward, left, up), axis=-1), GROUND_NEAR_M)
         if len(optical) < 3:
             return None
         column, row = self.camera.pixels(optical[:, 0], optical[:, 1], optical[:, 2])
-        return fixed(np.stack([column, row], axis=-1))
+        return self.outline(np.stack([column, row], axis=-1))
+
+    def ground_polygons(self, points_m: Array, up_m: float = 0.0, *, clips: bool = True) -> list[Outline]:
+        """Return those of (N, K, 2) polygons on the ground that have a part in the picture.
+
+        Args:
+            points_m: forward and left of the camera.
+            up_m: height above the ground.
+            clips: whether to keep the rest of those that reach out of view; small ones may as well go.
+        """
+        if not len(points_m):
+            return []
+        pixels, is_ahead = self.ground_pixels(points_m, up_m)
+        outlines: list[Outline] = []
+        low, high = pixels.min(axis=1), pixels.max(axis=1)
+        size = [self.camera.width_px, self.camera.height_px]
+        is_in = (low <= size).all(axis=1) & (high >= 0.0).all(axis=1)
+        whole, vertices = is_ahead.all(axis=1), fixed(pixels)
+        for index in range(len(points_m)):
+            if whole[index]:
+                if is_in[index]:
+                    outlines.append(vertices[index])
+            elif clips and is_ahead[index].any():
+                polygon = self.ground_polygon(points_m[index], up_m)
+                if polygon is not None:
+                    outlines.append(polygon)
+        return outlines
 
     def fill_ground(
-        self, outlines: list[NDArray[np.int32]], colour: tuple[float, float, float], material: int
+        self, outlines: Sequence[Outline], colour: tuple[float, float, float], material: int
     ) -> None:
         """Fill polygons that do not overlap, in the picture and among the materials."""
         if outlines:

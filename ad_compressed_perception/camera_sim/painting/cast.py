@@ -4,196 +4,210 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ad_compressed_perception.camera_sim.camera import Camera
-from ad_compressed_perception.camera_sim.painting import furniture, people, plants, vehicles
+from ad_compressed_perception.camera_sim.painting import furniture, people, two_wheelers, vehicles
 from ad_compressed_perception.camera_sim.painting.buildings import Building, eaves_m, roof
 from ad_compressed_perception.camera_sim.painting.canvas import Canvas
-from ad_compressed_perception.camera_sim.painting.figures import Figure, Lamp, Viewpoint
+from ad_compressed_perception.camera_sim.painting.figures import Figure, Lamp, Place, Viewpoint
 from ad_compressed_perception.camera_sim.painting.light import Light
-from ad_compressed_perception.camera_sim.painting.shapes import Limbs, Mesh
+from ad_compressed_perception.camera_sim.painting.plants import Plant
+from ad_compressed_perception.camera_sim.painting.shapes import Colour, Point
+from ad_compressed_perception.camera_sim.painting.vehicles import Lit
 from ad_compressed_perception.camera_sim.scene import Actor, Prop, Scene, StopSign, TrafficLight
 
 _NIGHT = 0.3
 """From this on lamps are lit."""
+_LIGHT_M, _SIGN_M = (0.6, 0.62), (0.2, 0.76)
+_POST_M = (0.3, 0.3)
+_PACES_MPS = (0.15, 0.9, 1.7, 2.6)
+"""Speeds between standing, strolling, walking, hurrying and running."""
 
 
-def cast_of(scene: Scene, view: Viewpoint, canvas: Canvas, light: Light, with_ids: bool) -> list[Figure]:
+@dataclass(frozen=True)
+class Stage:
+    """What all figures of one picture share.
+
+    Attributes:
+        canvas: that they are painted on.
+        view: of the camera.
+        light: of the weather.
+        sun: (3,) direction to it along base_link's axes.
+        with_ids: whether the truth is wanted.
+    """
+
+    canvas: Canvas
+    view: Viewpoint
+    light: Light
+    sun: NDArray[np.float64]
+    with_ids: bool
+
+
+def cast_of(scene: Scene, stage: Stage) -> list[Figure]:
     """Return the figures in view, in the order of the scene."""
-    figures = [_actor(actor, view, light) for actor in scene.actors]
-    figures += [_traffic_light(signal, view, light) for signal in scene.lights]
-    figures += [_stop_sign(sign, view) for sign in scene.signs]
-    figures += [_prop(prop, view, canvas, light, with_ids) for prop in scene.props]
-    return [figure for figure in figures if figure.is_in_view(view.camera)]
+    things: list[Actor | TrafficLight | StopSign | Prop] = [
+        *scene.actors,
+        *scene.lights,
+        *scene.signs,
+        *scene.props,
+    ]
+    if not things:
+        return []
+    poses = np.array([(thing.x_m, thing.y_m, thing.heading_rad) for thing in things])
+    places = stage.view.places(poses, np.array([_size_m(thing) for thing in things]))
+    figures = []
+    for thing, place in zip(things, places, strict=True):
+        if place is None:
+            continue
+        if isinstance(thing, Actor):
+            figures.append(_actor(thing, place, stage.light))
+        elif isinstance(thing, TrafficLight):
+            figures.append(_traffic_light(thing, place, stage.light))
+        elif isinstance(thing, StopSign):
+            figures.append(_stop_sign(thing, place))
+        elif thing.kind == "lamp":
+            figures.append(_street_lamp(thing, place, scene, stage))
+        elif thing.kind == "building":
+            figures.append(_building(thing, place, stage))
+        else:
+            figures.append(_plant(thing, place, stage))
+    return figures
 
 
-def _actor(actor: Actor, view: Viewpoint, light: Light) -> Figure:
-    forward, left = view.local_of(actor.x_m, actor.y_m)
-    turn = actor.heading_rad - view.heading_rad
-    colour = (float(actor.colour_bgr[0]), float(actor.colour_bgr[1]), float(actor.colour_bgr[2]))
-    night = light.night >= _NIGHT
+def _size_m(thing: Actor | TrafficLight | StopSign | Prop) -> tuple[float, float]:
+    if isinstance(thing, TrafficLight):
+        return _LIGHT_M
+    if isinstance(thing, StopSign):
+        return _SIGN_M
+    if thing.kind == "lamp":
+        return _POST_M
+    return thing.length_m, thing.width_m
+
+
+def _steps(value: float, step: float) -> float:
+    """Return the nearest multiple, of the few sizes that meshes are made in."""
+    return max(step, round(value / step) * step)
+
+
+def _own(colour_bgr: tuple[int, int, int]) -> Colour:
+    return float(colour_bgr[0]), float(colour_bgr[1]), float(colour_bgr[2])
+
+
+def _actor(actor: Actor, place: Place, light: Light) -> Figure:
+    figure = Figure(place, actor.height_m, colour=_own(actor.colour_bgr), label=actor.kind, ident=actor.ident)
+    lit = Lit(actor.is_braking, light.night >= _NIGHT)
     size = (actor.length_m, actor.width_m, actor.height_m)
-    mesh: Mesh | None = None
-    body: Limbs | None = None
+    variant = actor.seed % people.VARIANTS
     if actor.kind == "person":
-        body = people.pedestrian(actor.height_m, colour, actor.seed, actor.speed_mps, actor.phase_m)
-    elif actor.kind == "bicycle":
-        mesh, body = people.bicycle(actor.length_m, actor.height_m, colour, actor.seed, actor.phase_m)
+        pace = int(np.searchsorted(_PACES_MPS, abs(actor.speed_mps)))
+        step = people.step_of(actor.height_m, actor.phase_m)
+        figure.limbs = people.pedestrian(variant, pace, step)
+        figure.stretch, figure.sorts_parts = (actor.height_m,) * 3, True
+        return figure
+    made: Point
+    if actor.kind == "bicycle":
+        made, figure.sorts_parts = two_wheelers.BICYCLE_M, True
+        turned = actor.phase_m / two_wheelers.PEDAL_TURN_M * two_wheelers.PEDAL_STEPS
+        figure.mesh = two_wheelers.bicycle(actor.seed % 4)
+        figure.limbs = two_wheelers.cyclist(variant, int(turned) % two_wheelers.PEDAL_STEPS)
     elif actor.kind == "motorcycle":
-        mesh, body = people.motorcycle(
-            actor.length_m, actor.height_m, colour, actor.seed, actor.is_braking, night
-        )
-    elif actor.kind == "truck":
-        is_seen_from_ahead = -(forward * np.cos(turn) + left * np.sin(turn)) > 0.5 * actor.length_m - 2.0
-        mesh = vehicles.truck(*size, colour, actor.seed, actor.is_braking, night, bool(is_seen_from_ahead))
+        made, figure.mesh = two_wheelers.MOTORCYCLE_M, two_wheelers.motorcycle(lit)
+        figure.limbs = two_wheelers.motorcyclist(variant)
+    elif actor.kind == "car":
+        made = (_steps(size[0], 0.5), _steps(size[1], 0.3), _steps(size[2], 0.2))
+        figure.mesh = vehicles.car(*made, actor.seed % 3, lit)
     elif actor.kind == "bus":
-        mesh = vehicles.bus(*size, colour, actor.seed, actor.is_braking, night)
+        made = (_steps(size[0], 1.5), _steps(size[1], 0.5), _steps(size[2], 0.5))
+        figure.mesh = vehicles.bus(*made, lit)
     else:
-        mesh = vehicles.car(*size, colour, actor.seed, actor.is_braking, night)
-    return Figure(
-        forward,
-        left,
-        turn,
-        0.5 * actor.length_m,
-        0.5 * actor.width_m,
-        actor.height_m,
-        mesh,
-        body,
-        lamps=_vehicle_lamps(actor, night),
-        label=actor.kind,
-        ident=actor.ident,
-        sorts_parts=actor.kind in ("person", "bicycle"),
-    )
+        made = (_steps(size[0], 1.0), _steps(size[1], 0.5), _steps(size[2], 0.5))
+        is_seen_from_ahead = place.ahead_of_it_m > 0.5 * actor.length_m - 2.0
+        figure.mesh = vehicles.truck(*made, actor.seed % 3, lit, is_seen_from_ahead)
+    figure.stretch = (size[0] / made[0], size[1] / made[1], size[2] / made[2])
+    figure.lamps = _vehicle_lamps(actor, lit)
+    return figure
 
 
-def _vehicle_lamps(actor: Actor, night: bool) -> tuple[Lamp, ...]:
-    if actor.kind in ("person", "bicycle") or not (night or actor.is_braking):
+def _vehicle_lamps(actor: Actor, lit: Lit) -> tuple[Lamp, ...]:
+    if actor.kind == "bicycle" or not (lit.night or lit.is_braking):
         return ()
     half, end = 0.5 * actor.width_m, 0.5 * actor.length_m
     up = {"car": 0.52 * actor.height_m, "bus": 0.33 * actor.height_m, "truck": 0.9}.get(actor.kind, 0.8)
     sides = (0.0,) if actor.kind == "motorcycle" else (-0.8 * half, 0.8 * half)
+    strength = 120.0 if lit.is_braking else 60.0
     lamps: list[Lamp] = []
     for side in sides:
-        strength = 120.0 if actor.is_braking else 60.0
         lamps.append(Lamp((-end, side, up), (-1.0, 0.0), 0.5, (strength * 0.16, strength * 0.12, strength)))
-        if night:
+        if lit.night:
             lamps.append(Lamp((end, side, 0.85 * up), (1.0, 0.0), 1.0, (170.0, 190.0, 200.0)))
     return tuple(lamps)
 
 
-def _traffic_light(signal: TrafficLight, view: Viewpoint, light: Light) -> Figure:
-    forward, left = view.local_of(signal.x_m, signal.y_m)
-    turn = signal.heading_rad - view.heading_rad
-    labelled = -(forward * np.cos(turn) + left * np.sin(turn)) > 0.0
+def _traffic_light(signal: TrafficLight, place: Place, light: Light) -> Figure:
+    is_for_us = place.ahead_of_it_m > 0.0
     east, north = signal.pole_x_m - signal.x_m, signal.pole_y_m - signal.y_m
-    cos, sin = np.cos(signal.heading_rad), np.sin(signal.heading_rad)
-    foot = (float(cos * east + sin * north), float(cos * north - sin * east))
+    cos, sin = float(np.cos(signal.heading_rad)), float(np.sin(signal.heading_rad))
+    foot = (cos * east + sin * north, cos * north - sin * east)
     blue, green, red = (0.55 * value for value in furniture.LIT[signal.state])
-    up = signal.height_m + furniture.lens_up_m(signal.state)
+    lens = (0.2, 0.0, signal.height_m + furniture.LENS_UP_M[signal.state])
     return Figure(
-        forward,
-        left,
-        turn,
-        0.3,
-        0.35,
+        place,
         signal.height_m + 0.7,
-        furniture.traffic_light(signal.height_m, signal.state, bool(labelled)),
+        furniture.traffic_light(signal.height_m, signal.state, is_for_us),
         furniture.light_pole(foot, signal.height_m),
-        lamps=(Lamp((0.2, 0.0, up), (1.0, 0.0), 0.34 + 0.35 * light.night, (blue, green, red)),),
-        label="traffic light" if labelled else "",
+        lamps=(Lamp(lens, (1.0, 0.0), 0.34 + 0.35 * light.night, (blue, green, red)),),
+        label="traffic light" if is_for_us else "",
         ident=signal.ident,
+        paints_limbs_first=True,
     )
 
 
-def _stop_sign(sign: StopSign, view: Viewpoint) -> Figure:
-    forward, left = view.local_of(sign.x_m, sign.y_m)
-    turn = sign.heading_rad - view.heading_rad
-    labelled = -(forward * np.cos(turn) + left * np.sin(turn)) > 0.0
-    mesh, post = furniture.stop_sign(sign.height_m, bool(labelled))
+def _stop_sign(sign: StopSign, place: Place) -> Figure:
+    is_for_us = place.ahead_of_it_m > 0.0
+    mesh, post = furniture.stop_sign(sign.height_m, is_for_us)
+    label = "stop sign" if is_for_us else ""
     return Figure(
-        forward,
-        left,
-        turn,
-        0.1,
-        0.38,
-        sign.height_m + 0.4,
-        mesh,
-        post,
-        label="stop sign" if labelled else "",
-        ident=sign.ident,
+        place, sign.height_m + 0.4, mesh, post, label=label, ident=sign.ident, paints_limbs_first=is_for_us
     )
 
 
-def _prop(prop: Prop, view: Viewpoint, canvas: Canvas, light: Light, with_ids: bool) -> Figure:
-    forward, left = view.local_of(prop.x_m, prop.y_m)
-    turn = prop.heading_rad - view.heading_rad
-    if prop.kind == "lamp":
-        return _street_lamp(prop, forward, left, turn, light)
-    figure = Figure(forward, left, turn, 0.5 * prop.length_m, 0.5 * prop.width_m, prop.height_m)
-    if prop.kind == "building":
-        cos, sin = np.cos(view.heading_rad), np.sin(view.heading_rad)
-        x, y, z = light.sun_direction
-        sun = np.array([cos * x + sin * y, cos * y - sin * x, z])
-        building = Building(
-            figure.corners_m, prop.length_m, prop.width_m, prop.height_m, prop.colour_bgr, prop.seed
-        )
-        figure.paint = partial(building.paint, canvas, light, sun, with_ids)
-        blue, green, red = (float(value) for value in prop.colour_bgr)
-        if eaves_m(prop.height_m, prop.length_m, prop.width_m) < prop.height_m:
-            figure.mesh = roof(prop.length_m, prop.width_m, prop.height_m, (blue, green, red), prop.seed)
-    else:
-        radius = 0.5 * prop.width_m
-        figure = Figure(forward, left, turn, radius, radius, prop.height_m)
-        figure.paint = partial(
-            _paint_plant, figure, prop, view.camera, canvas, light, view.heading_rad, with_ids
-        )
+def _street_lamp(prop: Prop, place: Place, scene: Scene, stage: Stage) -> Figure:
+    night = stage.light.night >= _NIGHT
+    mesh, pole = furniture.street_lamp(night)
+    # The arm reaches over the road: towards the nearest of some places on the centreline.
+    s = np.clip(scene.ego_s_m + np.arange(-30.0, 200.0, 6.0), 0.0, scene.road.length_m)
+    road = stage.view.local(scene.road.points(s)) - np.array([place.forward_m, place.left_m])
+    forward, left = road[int(np.argmin((road * road).sum(axis=1)))].tolist()
+    turned = Place(place.forward_m, place.left_m, float(np.arctan2(left, forward)), place.corners_m)
+    share = prop.height_m / furniture.LAMP_M
+    lamps: tuple[Lamp, ...] = ()
+    if night:
+        tip = (furniture.LAMP_REACH_M * share, 0.0, prop.height_m - 0.1)
+        lamps = (Lamp(tip, (0.0, 0.0), 0.9, (110.0, 170.0, 200.0)),)
+    return Figure(turned, prop.height_m, mesh, pole, (share, share, share), lamps=lamps)
+
+
+def _building(prop: Prop, place: Place, stage: Stage) -> Figure:
+    building = Building(place.corners_m, prop.height_m, prop.colour_bgr, prop.seed)
+    figure = Figure(
+        place,
+        prop.height_m,
+        stretch=(prop.length_m, prop.width_m, prop.height_m),
+        colour=_own(prop.colour_bgr),
+        paint=partial(building.paint, stage.canvas, stage.light, stage.sun, stage.with_ids),
+    )
+    if eaves_m(prop.height_m) < prop.height_m:
+        figure.mesh = roof(prop.seed % 3, prop.width_m > prop.length_m)
     return figure
 
 
-def _paint_plant(
-    figure: Figure,
-    prop: Prop,
-    camera: Camera,
-    canvas: Canvas,
-    light: Light,
-    heading_rad: float,
-    with_ids: bool,
-) -> None:
-    if figure.forward_m < 1.0:
-        return
-    place = camera.to_optical(
-        np.full(2, figure.forward_m), np.full(2, figure.left_m), np.array([0.0, prop.height_m]) - camera.z_m
+def _plant(prop: Prop, place: Place, stage: Stage) -> Figure:
+    plant = Plant(
+        prop.kind, place.forward_m, place.left_m, prop.width_m, prop.height_m, prop.colour_bgr, prop.seed
     )
-    column, row = camera.pixels(*place)
-    half_px = 0.5 * prop.width_m * camera.focal_px / float(place[2].mean())
-    x, y, _ = light.sun_direction
-    sun_from_left = float(np.cos(heading_rad) * y - np.sin(heading_rad) * x) > 0.0
-    kind = plants.kind_of(prop.kind, prop.seed, prop.height_m / max(prop.width_m, 0.1))
-    middle = float(column.mean())
-    plants.paint_plant(
-        canvas,
-        kind,
-        prop.seed,
-        middle - half_px,
-        middle + half_px,
-        float(row[1]),
-        float(row[0]),
-        prop.colour_bgr,
-        light,
-        sun_from_left,
-        figure.distance_m,
-        with_ids,
-    )
-
-
-def _street_lamp(prop: Prop, forward: float, left: float, turn: float, light: Light) -> Figure:
-    night = light.night >= _NIGHT
-    reach = max(1.2, 0.5 * prop.length_m)
-    mesh, pole = furniture.street_lamp(prop.height_m, reach, night)
-    lamps: tuple[Lamp, ...] = ()
-    if night:
-        lamps = (Lamp((reach, 0.0, prop.height_m - 0.1), (0.0, 0.0), 0.9, (110.0, 170.0, 200.0)),)
-    return Figure(forward, left, turn, 0.1, 0.1, prop.height_m, mesh, pole, lamps)
+    paint = partial(plant.paint, stage.canvas, stage.light, stage.sun, stage.with_ids)
+    return Figure(place, prop.height_m, paint=paint, crown_m=0.5 * prop.width_m)

@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.camera_sim.camera import Camera
-from ad_compressed_perception.camera_sim.painting.shapes import Limbs, Mesh
+from ad_compressed_perception.camera_sim.painting.shapes import Colour, Limbs, Mesh, Point
 from ad_compressed_perception.camera_sim.scene import Scene
 
 Array = NDArray[np.float64]
@@ -27,65 +26,72 @@ class Lamp:
         looks: direction the lamp looks to in the figure's frame, (0, 0) to all sides.
         radius_m: of the halo.
         colour: BGR of its middle.
-        reflects: whether a wet road shows it.
     """
 
-    place_m: tuple[float, float, float]
+    place_m: Point
     looks: tuple[float, float]
     radius_m: float
-    colour: tuple[float, float, float]
-    reflects: bool = True
+    colour: Colour
 
 
-@dataclass
-class Figure:
-    """One thing in camera-relative coordinates, with its shapes.
+@dataclass(frozen=True)
+class Place:
+    """Where a thing is, from the camera along the axes of base_link.
 
     Attributes:
-        forward_m, left_m: of its origin, from the camera along the axes of base_link.
+        forward_m, left_m: of its origin.
         turn_rad: of its frame against base_link's.
-        half_length_m, half_width_m: of the footprint.
-        height_m: above the ground.
-        mesh, limbs: its shapes, if any.
-        lamps: what shines.
-        label: class of the truth, empty where it has none.
-        ident: of the truth.
-        sorts_parts: whether its parts are painted by depth instead of in their own order.
-        paint: paints it in another way than by shapes (a textured wall, a tree).
+        corners_m: (4, 2) of its footprint, clockwise.
     """
 
     forward_m: float
     left_m: float
     turn_rad: float
-    half_length_m: float
-    half_width_m: float
+    corners_m: Array
+
+    @property
+    def distance_m(self) -> float:
+        """Along the ground from the camera."""
+        return float(np.hypot(self.forward_m, self.left_m))
+
+    @property
+    def ahead_of_it_m(self) -> float:
+        """How far ahead of the thing's middle the camera is, in the direction the thing looks to."""
+        return float(-(self.forward_m * np.cos(self.turn_rad) + self.left_m * np.sin(self.turn_rad)))
+
+
+@dataclass
+class Figure:
+    """One thing with its shapes.
+
+    Attributes:
+        place: of it.
+        height_m: above the ground.
+        mesh, limbs: its shapes, if any, in its frame.
+        stretch: that the shapes' coordinates are multiplied by.
+        colour: its own, BGR.
+        lamps: what shines.
+        label: class of the truth, empty where it has none.
+        ident: of the truth.
+        sorts_parts: whether its parts are painted by depth instead of in their own order.
+        paints_limbs_first: whether the limbs (a pole) are behind the mesh.
+        paint: paints it in another way than by shapes (a textured wall, a tree).
+        crown_m: radius of a round crown, which throws another shadow than a box.
+    """
+
+    place: Place
     height_m: float
     mesh: Mesh | None = None
     limbs: Limbs | None = None
+    stretch: Point = (1.0, 1.0, 1.0)
+    colour: Colour = (0.0, 0.0, 0.0)
     lamps: tuple[Lamp, ...] = ()
     label: str = ""
     ident: int = -1
     sorts_parts: bool = False
+    paints_limbs_first: bool = False
     paint: Callable[[], None] | None = None
-    corners_m: Array = field(init=False)
-    distance_m: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        cos, sin = np.cos(self.turn_rad), np.sin(self.turn_rad)
-        along = np.array([1.0, 1.0, -1.0, -1.0]) * self.half_length_m
-        across = np.array([1.0, -1.0, -1.0, 1.0]) * self.half_width_m
-        self.corners_m = np.stack(
-            [self.forward_m + cos * along - sin * across, self.left_m + sin * along + cos * across], axis=-1
-        )
-        self.distance_m = float(np.hypot(self.forward_m, self.left_m))
-
-    def is_in_view(self, camera: Camera) -> bool:
-        """Return whether a part of it can be in the picture."""
-        reach = self.half_length_m + self.half_width_m
-        side = 0.5 * camera.width_px / camera.focal_px
-        return self.forward_m + reach > 0.3 and abs(self.left_m) - 1.3 * reach < side * (
-            self.forward_m + reach
-        )
+    crown_m: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -107,13 +113,37 @@ class Viewpoint:
     def local(self, points_m: Array) -> Array:
         """Return (..., 2) forward and left of (..., 2) world positions."""
         cos, sin = np.cos(self.heading_rad), np.sin(self.heading_rad)
-        east, north = points_m[..., 0] - self.x_m, points_m[..., 1] - self.y_m
-        return np.stack([cos * east + sin * north, cos * north - sin * east], axis=-1)
+        moved = points_m - np.array([self.x_m, self.y_m])
+        return moved @ np.array([[cos, -sin], [sin, cos]])
 
-    def local_of(self, x_m: float, y_m: float) -> tuple[float, float]:
-        """Return forward and left of one world position."""
-        forward, left = self.local(np.array([x_m, y_m]))
-        return float(forward), float(left)
+    def direction(self, vector: Array) -> Array:
+        """Return a (3,) world direction along the axes of base_link."""
+        cos, sin = np.cos(self.heading_rad), np.sin(self.heading_rad)
+        x, y, z = vector
+        return np.array([cos * x + sin * y, cos * y - sin * x, z])
+
+    def places(self, poses: Array, sizes_m: Array) -> list[Place | None]:
+        """Return where things are, None for those that cannot be in the picture.
+
+        Args:
+            poses: (N, 3) x, y and heading, world.
+            sizes_m: (N, 2) length and width.
+        """
+        middle, turn = self.local(poses[:, :2]), poses[:, 2] - self.heading_rad
+        cos, sin = np.cos(turn)[:, None], np.sin(turn)[:, None]
+        along = 0.5 * sizes_m[:, :1] * np.array([1.0, 1.0, -1.0, -1.0])
+        across = 0.5 * sizes_m[:, 1:] * np.array([1.0, -1.0, -1.0, 1.0])
+        corners = np.stack([cos * along - sin * across, sin * along + cos * across], axis=-1)
+        corners += middle[:, None]
+        # A margin for mirrors, crowns and arms that reach beyond the footprint.
+        side = 0.5 * self.camera.width_px / self.camera.focal_px * corners[..., 0] + 1.5
+        is_ahead = corners[..., 0].max(axis=1) > 0.3
+        is_seen = is_ahead & (corners[..., 1] < side).any(axis=1) & (corners[..., 1] > -side).any(axis=1)
+        forward, left, turned = middle[:, 0].tolist(), middle[:, 1].tolist(), turn.tolist()
+        return [
+            Place(forward[index], left[index], turned[index], corners[index]) if seen else None
+            for index, seen in enumerate(is_seen.tolist())
+        ]
 
 
 def painting_order(figures: list[Figure]) -> list[int]:
@@ -124,25 +154,25 @@ def painting_order(figures: list[Figure]) -> list[int]:
     the picture are asked.
     """
     count = len(figures)
-    by_distance = sorted(range(count), key=lambda index: -figures[index].distance_m)
+    by_distance = sorted(range(count), key=lambda index: -figures[index].place.distance_m)
     if count < 2:
         return by_distance
-    corners = np.stack([figures[index].corners_m for index in by_distance])
+    corners = np.stack([figures[index].place.corners_m for index in by_distance])
     bearing = np.arctan2(corners[..., 1], np.maximum(corners[..., 0], 0.1))
     low, high = bearing.min(axis=1), bearing.max(axis=1)
     overlaps = (low[:, None] < high[None, :]) & (low[None, :] < high[:, None])
-    following = np.roll(corners, -1, axis=1)
+    edge = np.roll(corners, -1, axis=1) - corners
     # Corners run clockwise, so the outward normal of the edge (dx, dy) is (-dy, dx).
-    outward = np.stack([-(following - corners)[..., 1], (following - corners)[..., 0]], axis=-1)
+    outward = np.stack([-edge[..., 1], edge[..., 0]], axis=-1)
     offset = (outward * corners).sum(axis=-1)
-    is_seen = offset < 0.0
-    side = np.einsum("iek,jck->ijec", outward, corners) - offset[:, None, :, None]
-    in_front = ((side > -1e-6).all(axis=3) & is_seen[:, None, :]).any(axis=2) & overlaps
+    side = (outward.reshape(-1, 2) @ corners.reshape(-1, 2).T).reshape(count, 4, count, 4)
+    beyond = (side > offset[:, :, None, None] - 1e-6).all(axis=3)
+    in_front = (beyond & (offset < 0.0)[:, :, None]).any(axis=1) & overlaps
     # Where both say so of each other the distance decides; the diagonal says nothing.
     in_front &= ~in_front.T
-    np.fill_diagonal(in_front, False)
-    if not np.tril(in_front).any():
+    if not np.tril(in_front, -1).any():
         return by_distance
+    np.fill_diagonal(in_front, False)
     waits_for: list[set[int]] = [set(np.flatnonzero(in_front[:, index]).tolist()) for index in range(count)]
     left, order = list(range(count)), []
     while left:
@@ -152,16 +182,3 @@ def painting_order(figures: list[Figure]) -> list[int]:
         for index in left:
             waits_for[index].discard(chosen)
     return order
-
-
-def shadow_outline(figure: Figure, shift_m: tuple[float, float], height_m: float) -> NDArray[np.float32]:
-    """Return (N, 2) the ground that a box shades: hull of its foot and of its top moved away from the sun.
-
-    Args:
-        figure: whose footprint it is.
-        shift_m: forward and left that the shadow of a point 1 m high is moved.
-        height_m: of what casts it.
-    """
-    top = figure.corners_m + np.asarray(shift_m) * height_m
-    points = np.concatenate([figure.corners_m, top]).astype(np.float32)
-    return np.asarray(cv2.convexHull(points), np.float32).reshape(-1, 2)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,10 @@ from numpy.typing import NDArray
 from ad_compressed_perception.camera_sim.scene import Weather
 
 Array = NDArray[np.float64]
+
+
+HORIZON_M = 260.0
+"""Where the ground ends in a line of trees; it is not seen beyond."""
 
 
 def mix(first: Array, second: Array, share: float | Array) -> Array:
@@ -48,9 +53,9 @@ class Light:
     overcast: float
     wet: float
 
-    def shade(self, normals: Array) -> Array:
-        """Return (N, 3) gains for surfaces with (N, 3) unit normals, world."""
-        sunny = np.clip(normals @ self.sun_direction, 0.0, 1.0)
+    def shade(self, normals: Array, sun: Array) -> Array:
+        """Return (N, 3) gains for surfaces with (N, 3) unit normals, the sun's direction in the same frame."""
+        sunny = np.clip(normals @ sun, 0.0, 1.0)
         return self.ambient * (0.8 + 0.2 * normals[:, 2:3]) + self.sun * sunny[:, None]
 
     def haze_share(self, distance_m: float | Array) -> Array:
@@ -60,9 +65,10 @@ class Light:
     @property
     def flat(self) -> Array:
         """(3,) gain of level ground in the sun."""
-        return self.shade(np.array([[0.0, 0.0, 1.0]]))[0]
+        return self.shade(np.array([[0.0, 0.0, 1.0]]), self.sun_direction)[0]
 
 
+@lru_cache(maxsize=32)
 def light_of(weather: Weather) -> Light:
     """Return the light of a weather."""
     elevation = float(weather.sun_elevation_rad)

@@ -9,13 +9,16 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+SENSOR_DEVIATION = 30.0
+
 
 def tile(size_px: int, from_px: float, to_px: float, seed: int, slope: float = 1.0) -> NDArray[np.float64]:
     """Return (size, size) noise of mean 0 and deviation 1 that repeats without a seam.
 
     Args:
         size_px: of the tile.
-        from_px, to_px: shortest and longest wavelength in it.
+        from_px: shortest wavelength in it.
+        to_px: longest wavelength in it.
         seed: of the draw.
         slope: amplitude falls as frequency to minus this.
     """
@@ -29,7 +32,7 @@ def tile(size_px: int, from_px: float, to_px: float, seed: int, slope: float = 1
     return np.asarray(field / field.std())
 
 
-def _bytes(field: NDArray[np.float64], deviation: float) -> NDArray[np.uint8]:
+def _bytes(field: NDArray[np.floating], deviation: float) -> NDArray[np.uint8]:
     return np.clip(np.rint(128.0 + deviation * field), 0, 255).astype(np.uint8)
 
 
@@ -41,11 +44,8 @@ def grain() -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=1)
 def patches() -> NDArray[np.uint8]:
-    """(512, 512, 3) coarse noise around 128 with a little colour: tufts, dry spots, stains."""
-    bright = tile(512, 3.0, 60.0, 21, 0.5)
-    hue = tile(512, 20.0, 500.0, 22, 0.8)
-    blue, green, red = bright - 0.9 * hue, bright + 0.15 * hue, bright + 0.8 * hue
-    return _bytes(np.stack([blue, green, red], axis=-1), 28.0)
+    """(512, 512, 2) coarse noise around 128, of brightness and of hue: tufts, dry spots, stains."""
+    return _bytes(np.stack([tile(512, 3.0, 60.0, 21, 0.5), tile(512, 20.0, 500.0, 22, 0.8)], axis=-1), 26.0)
 
 
 @lru_cache(maxsize=1)
@@ -55,9 +55,9 @@ def clouds() -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=4)
-def sensor(deviation: float, height_px: int, width_px: int) -> NDArray[np.uint8]:
-    """(height, width, 3) noise around 128, a little common to the three colours."""
+def sensor(height_px: int, width_px: int) -> NDArray[np.uint8]:
+    """(height, width, 3) noise of deviation SENSOR_DEVIATION around 128, partly common to the colours."""
     draw = np.random.default_rng(41)
-    grey = draw.standard_normal((height_px, width_px, 1))
-    colour = draw.standard_normal((height_px, width_px, 3))
-    return _bytes(0.8 * grey + 0.6 * colour, deviation)
+    grey = draw.standard_normal((height_px, width_px, 1), np.float32)
+    colour = draw.standard_normal((height_px, width_px, 3), np.float32)
+    return _bytes(0.8 * grey + 0.6 * colour, SENSOR_DEVIATION)

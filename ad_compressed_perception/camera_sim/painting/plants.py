@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from ad_compressed_perception.camera_sim.painting.canvas import PROP, Canvas
 from ad_compressed_perception.camera_sim.painting.light import Light
+
+Array = NDArray[np.float64]
 
 _SIZE_PX = 256
 _VARIANTS = 5
@@ -95,71 +98,94 @@ def _sprites(kind: str, variant: int) -> list[NDArray[np.uint8]]:
         for index in range(count):
             at = (int((x + across[index]) * size), int((y + down[index]) * size))
             cv2.circle(sprite, at, int(draw.integers(2, 5)), (shaded[index], sunny[index], 0.0, 255.0), -1)
-    cover = cv2.blur(sprite, (3, 3))
-    sizes = [cover]
+    sizes: list[NDArray[np.uint8]] = [np.asarray(cv2.blur(sprite, (3, 3)), np.uint8)]
     while sizes[-1].shape[0] > 8:
-        sizes.append(cv2.resize(sizes[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+        half = sizes[-1].shape[0] // 2
+        sizes.append(np.asarray(cv2.resize(sizes[-1], (half, half), interpolation=cv2.INTER_AREA), np.uint8))
     return sizes
 
 
-def kind_of(prop_kind: str, seed: int, slenderness: float) -> str:
-    """Return which plant a prop is: slender ones are poplars or firs."""
-    if prop_kind == "bush":
-        return "bush"
-    if slenderness > 2.2:
-        return "fir" if seed % 2 else "poplar"
-    return ("round", "round", "fir", "round")[seed % 4]
+@dataclass(frozen=True)
+class Plant:
+    """One plant in camera-relative coordinates.
 
+    Attributes:
+        prop_kind: "tree" or "bush".
+        forward_m, left_m: of its foot.
+        width_m, height_m: of it.
+        colour_bgr: of its leaves.
+        seed: of its shape.
+    """
 
-def paint_plant(
-    canvas: Canvas,
-    kind: str,
-    seed: int,
-    left_px: float,
-    right_px: float,
-    top_px: float,
-    foot_px: float,
-    colour: tuple[int, int, int],
-    light: Light,
-    sun_from_left: bool,
-    distance_m: float,
-    with_ids: bool,
-) -> None:
-    """Paint a plant between two columns and two rows."""
-    window = canvas.window(np.array([[left_px, top_px], [right_px, foot_px]]))
-    if window is None:
-        return
-    height, width = foot_px - top_px, right_px - left_px
-    sizes = _sprites(kind, seed % _VARIANTS)
-    level = int(np.clip(np.floor(np.log2(_SIZE_PX / max(height, 1.0))), 0, len(sizes) - 1))
-    source = sizes[level]
-    scale_x, scale_y = source.shape[1] / width, source.shape[0] / height
-    rows, columns = window
-    start = columns.start + 0.5 - left_px
-    across = [scale_x, 0.0, start * scale_x - 0.5]
-    if (seed // 7) % 2 == int(sun_from_left):
-        # Mirrored; the light of the sprite comes from the left, and half of the trees are allowed to differ.
-        across = [-scale_x, 0.0, source.shape[1] - start * scale_x - 0.5]
-    matrix = np.array([across, [0.0, scale_y, (rows.start + 0.5 - top_px) * scale_y - 0.5]])
-    patch = cv2.warpAffine(
-        source,
-        matrix,
-        (columns.stop - columns.start, rows.stop - rows.start),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-    )
-    haze = float(light.haze_share(distance_m))
-    leaves = np.array(colour, np.float64)
-    gain = (1.0 - haze) / 255.0
-    # Leaves let light through, so that the sunny side is yellowish.
-    mixing = np.zeros((3, 4))
-    mixing[:, _SHADED] = leaves * light.ambient * gain * 1.25
-    mixing[:, _SUNLIT] = (leaves * np.array([0.9, 1.15, 1.2]) + 12.0) * light.sun * gain * 1.5
-    mixing[:, _WOOD] = _TRUNK_BGR * (light.ambient + 0.5 * light.sun) * gain
-    mixing[:, _COVER] = light.haze * haze / 255.0
-    painted = cv2.transform(patch, mixing)
-    cover = patch[..., _COVER]
-    image = canvas.image[rows, columns]
-    rest = cv2.cvtColor(255 - cover, cv2.COLOR_GRAY2BGR)
-    image[:] = cv2.add(cv2.multiply(image, rest, scale=1.0 / 255.0), painted)
-    if with_ids:
-        canvas.ids[rows, columns][cover > 127] = PROP
+    prop_kind: str
+    forward_m: float
+    left_m: float
+    width_m: float
+    height_m: float
+    colour_bgr: tuple[int, int, int]
+    seed: int
+
+    def paint(self, canvas: Canvas, light: Light, sun: Array, with_ids: bool) -> None:
+        """Paint it as scenery that stands across the view.
+
+        Args:
+            canvas: to paint on.
+            light: of the weather.
+            sun: (3,) direction to it along base_link's axes.
+            with_ids: whether the truth is wanted.
+        """
+        camera = canvas.camera
+        if self.forward_m < 1.0:
+            return
+        up = np.array([0.0, self.height_m]) - camera.z_m
+        place = camera.to_optical(np.full(2, self.forward_m), np.full(2, self.left_m), up)
+        column, row = (value.tolist() for value in camera.pixels(*place))
+        half = 0.5 * self.width_m * camera.focal_px / float(place[2].mean())
+        left, right, foot, top = 0.5 * sum(column) - half, 0.5 * sum(column) + half, row[0], row[1]
+        window = canvas.window_between(left, top, right, foot)
+        if window is None or foot - top < 1.0:
+            return
+        rows, columns = window
+        sizes = _sprites(self._shape(), self.seed % _VARIANTS)
+        level = int(np.clip(np.log2(_SIZE_PX / (foot - top)), 0, len(sizes) - 1))
+        source = sizes[level]
+        scale_x, scale_y = source.shape[1] / (right - left), source.shape[0] / (foot - top)
+        start = columns.start + 0.5 - left
+        across = [scale_x, 0.0, start * scale_x - 0.5]
+        # A sprite is lit from the left; where the sun is on the right, or for variety, it is mirrored.
+        if (sun[1] < 0.0) if abs(sun[1]) > 0.3 else self.seed // 7 % 2:
+            across = [-scale_x, 0.0, source.shape[1] - start * scale_x - 0.5]
+        patch = cv2.warpAffine(
+            source,
+            np.array([across, [0.0, scale_y, (rows.start + 0.5 - top) * scale_y - 0.5]]),
+            (columns.stop - columns.start, rows.stop - rows.start),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        )
+        painted = cv2.transform(patch, self._mixing(light))
+        cover = cv2.extractChannel(patch, _COVER)
+        rest = cv2.cvtColor(cv2.bitwise_not(cover), cv2.COLOR_GRAY2BGR)
+        image = canvas.image[rows, columns]
+        cv2.multiply(image, rest, dst=rest, scale=1.0 / 255.0)
+        cv2.add(rest, painted, dst=image)
+        if with_ids:
+            canvas.ids[rows, columns][cover > 127] = PROP
+
+    def _shape(self) -> str:
+        """Return the sprite's kind: slender trees are poplars or firs."""
+        if self.prop_kind == "bush":
+            return "bush"
+        if self.height_m > 2.4 * self.width_m:
+            return "fir" if self.seed % 2 else "poplar"
+        return "fir" if self.seed % 5 == 2 else "round"
+
+    def _mixing(self, light: Light) -> Array:
+        """Return the (3, 4) colours of the sprite's channels in this light."""
+        haze = float(light.haze_share(np.hypot(self.forward_m, self.left_m)))
+        leaves, gain = np.array(self.colour_bgr, np.float64), (1.0 - haze) / 255.0
+        mixing = np.zeros((3, 4))
+        # Leaves let light through, so that the sunny side is yellowish.
+        mixing[:, _SHADED] = leaves * light.ambient * gain * 1.25
+        mixing[:, _SUNLIT] = (leaves * np.array([0.9, 1.15, 1.2]) + 12.0) * light.sun * gain * 1.5
+        mixing[:, _WOOD] = _TRUNK_BGR * (light.ambient + 0.5 * light.sun) * gain
+        mixing[:, _COVER] = light.haze * haze / 255.0
+        return mixing

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Shadows on the ground: long ones away from the sun, and the dark beneath a car that makes it stand there."""
+"""Shadows on the ground: those of the sun, and the dark beneath a car that makes it stand there."""
 
 from __future__ import annotations
 
@@ -9,48 +9,68 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.camera_sim.painting.canvas import SHIFT, Canvas
-from ad_compressed_perception.camera_sim.painting.figures import Figure, shadow_outline
+from ad_compressed_perception.camera_sim.painting.figures import Figure, Viewpoint
 from ad_compressed_perception.camera_sim.painting.light import Light
+
+Array = NDArray[np.float64]
 
 _LONGEST = 5.0
 """Shadows are at most this many times as long as their thing is high."""
 _CONTACT = 150
-_TURN = np.linspace(0.0, 2.0 * np.pi, 14, endpoint=False)
+_CONTACT_FAR_M = 60.0
+_RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], axis=-1)
+_HEAVY = ("car", "truck", "bus", "motorcycle")
 
 
-def shade_of(canvas: Canvas, figures: list[Figure], light: Light, heading_rad: float) -> NDArray[np.uint8]:
+def shade_of(canvas: Canvas, figures: list[Figure], light: Light, view: Viewpoint) -> NDArray[np.uint8]:
     """Return (H, W) how much light the ground misses, 255 all."""
     shade = np.zeros_like(canvas.ground)
-    x, y, z = light.sun_direction
-    cos, sin = np.cos(heading_rad), np.sin(heading_rad)
-    reach = min(_LONGEST, float(np.hypot(x, y)) / max(float(z), 0.05)) / max(float(np.hypot(x, y)), 1e-6)
-    shift = (-reach * float(cos * x + sin * y), -reach * float(cos * y - sin * x))
-    dark = (int(255 * light.shadow),)
-    if dark[0] > 8:
-        for figure in figures:
-            outline = canvas.ground_polygon(_outline(figure, shift))
-            if outline is not None:
-                cv2.fillPoly(shade, [outline], dark, cv2.LINE_AA, SHIFT)
-    for figure in figures:
-        if figure.label in ("car", "truck", "bus", "motorcycle") and figure.distance_m < 60.0:
-            foot = figure.corners_m.mean(axis=0) + (figure.corners_m - figure.corners_m.mean(axis=0)) * 0.97
-            outline = canvas.ground_polygon(foot)
-            if outline is not None:
-                cv2.fillConvexPoly(shade, outline, (_CONTACT,), cv2.LINE_AA, SHIFT)
-    first = int(canvas.camera.horizon_px) + 2
-    size = 3 if canvas.camera.width_px < 900 else 5
+    first = int(canvas.camera.horizon_px) + 1
+    dark = int(255 * light.shadow)
+    if dark > 8 and figures:
+        forward, left, up = view.direction(light.sun_direction)
+        level = max(float(np.hypot(forward, left)), 1e-6)
+        reach = min(_LONGEST, level / max(float(up), 0.05)) / level
+        _fill(canvas, shade, _outlines(figures, np.array([-reach * forward, -reach * left])), dark)
+    heavy = [figure for figure in figures if figure.label in _HEAVY]
+    feet = [figure.place.corners_m for figure in heavy if figure.place.distance_m < _CONTACT_FAR_M]
+    if feet:
+        _fill(canvas, shade, np.stack(feet), _CONTACT)
+    size = 3 * canvas.camera.width_px // 640 | 1
     cv2.blur(shade[first:], (2 * size + 1, size), dst=shade[first:])
     return shade
 
 
-def _outline(figure: Figure, shift: tuple[float, float]) -> NDArray[np.float64]:
-    """Return the shadow of a crown for what is round, else of a box."""
-    if figure.paint is not None and figure.half_length_m == figure.half_width_m:
-        middle = figure.corners_m.mean(axis=0)
-        crown = middle + np.array(shift) * figure.height_m * 0.6
-        radius = figure.half_length_m * 0.9
-        ring = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=-1) * radius
-        away = np.array(shift) * figure.height_m * 0.35
-        hull = np.concatenate([crown + ring + away, crown + ring - away]).astype(np.float32)
-        return np.asarray(cv2.convexHull(hull), np.float64).reshape(-1, 2)
-    return np.asarray(shadow_outline(figure, shift, 0.85 * figure.height_m), np.float64)
+def _outlines(figures: list[Figure], shift: Array) -> Array:
+    """Return (N, 16, 2) points around which the shadows are hulls: of a box, or of a round crown.
+
+    Args:
+        figures: that throw them.
+        shift: (2,) forward and left that the shadow of a point 1 m high is moved.
+    """
+    corners = np.stack([figure.place.corners_m for figure in figures])
+    height = np.array([figure.height_m for figure in figures])[:, None, None]
+    crown = np.array([figure.crown_m for figure in figures])[:, None, None]
+    top = corners + shift * (0.9 * height)
+    box = np.concatenate([corners, top, corners, top], axis=1)
+    middle = corners.mean(axis=1, keepdims=True)
+    ring = middle + _RING * (0.9 * crown)
+    round_ = np.concatenate([ring + shift * (0.3 * height), ring + shift * (0.9 * height)], axis=1)
+    return np.where(crown > 0.0, round_, box)
+
+
+def _fill(canvas: Canvas, shade: NDArray[np.uint8], points_m: Array, dark: int) -> None:
+    """Fill the hulls of (N, K, 2) points on the ground."""
+    pixels, is_ahead = canvas.ground_pixels(points_m)
+    for index in range(len(points_m)):
+        if is_ahead[index].all():
+            # Seen from above, a hull stays the hull of its points.
+            hull = cv2.convexHull(pixels[index].astype(np.float32))[:, 0]
+            outline = canvas.outline(hull)
+        elif is_ahead[index].any():
+            hull = cv2.convexHull(points_m[index].astype(np.float32))[:, 0]
+            outline = canvas.ground_polygon(hull.astype(np.float64))
+        else:
+            continue
+        if outline is not None:
+            cv2.fillConvexPoly(shade, outline, (dark,), cv2.LINE_AA, SHIFT)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Shapes in metres: flat faces and round limbs, from which everything that is not ground or sky is built."""
+"""Shapes in metres: flat faces and round limbs, from which all is built that is not ground or sky."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Point = tuple[float, float, float]
 Colour = tuple[float, float, float]
+Coat = Colour | float
+"""A fixed colour in BGR, or a share of the colour that the thing itself has."""
 
 PAINT, OWN, FOREIGN = 0, 1, 2
-"""What a shape is to the truth: paint on something, part of the labelled silhouette, or something else solid."""
+"""What a shape is to the truth: paint on something, part of the labelled silhouette, or another solid."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,10 @@ class Mesh:
     Attributes:
         vertices: (V, 3), face after face.
         sizes: (P,) vertices of each face, in painting order.
-        normals, centres: (P, 3) of the faces; normals point outwards.
-        colours: (P, 3) BGR.
+        normals: (P, 3) of the faces, outwards.
+        centres: (P, 3) of the faces.
+        colours: (P, 3) BGR, black where the thing's own colour is asked for.
+        own_share: (P,) of the thing's own colour.
         glow: (P,) 0 for what is lit by sun and sky, 1 for what shines by itself.
         roles: (P,) PAINT, OWN or FOREIGN.
         strokes_m: (P,) 0 for filled faces, else the thickness of the outline that is drawn instead.
@@ -38,6 +42,7 @@ class Mesh:
     normals: Array
     centres: Array
     colours: Array
+    own_share: Array
     glow: Array
     roles: NDArray[np.uint8]
     strokes_m: Array
@@ -51,14 +56,22 @@ class Limbs:
     Attributes:
         ends_m: (C, 2, 3) middles of the balls.
         radii_m: (C, 2) of the balls.
-        colours: (C, 3) BGR.
+        colours: (C, 3) BGR, black where the thing's own colour is asked for.
+        own_share: (C,) of the thing's own colour.
         roles: (C,) PAINT, OWN or FOREIGN.
     """
 
     ends_m: Array
     radii_m: Array
     colours: Array
+    own_share: Array
     roles: NDArray[np.uint8]
+
+
+def _split(coats: Sequence[Coat]) -> tuple[Array, Array]:
+    """Return (N, 3) fixed colours and (N,) shares of the own colour."""
+    colours = np.array([(0.0, 0.0, 0.0) if isinstance(coat, float) else coat for coat in coats], np.float64)
+    return colours, np.array([coat if isinstance(coat, float) else 0.0 for coat in coats], np.float64)
 
 
 @dataclass
@@ -74,13 +87,13 @@ class MeshBuilder:
     role: int = OWN
     _faces: list[Array] = field(default_factory=list)
     _normals: list[Array] = field(default_factory=list)
-    _colours: list[Colour] = field(default_factory=list)
+    _coats: list[Coat] = field(default_factory=list)
     _rest: list[tuple[float, int, float, bool]] = field(default_factory=list)
 
     def face(
         self,
         points: Sequence[Point] | Array,
-        colour: Colour,
+        coat: Coat,
         *,
         glow: float = 0.0,
         role: int | None = None,
@@ -97,25 +110,29 @@ class MeshBuilder:
             normal = -normal
         self._faces.append(vertices)
         self._normals.append(normal)
-        self._colours.append(colour)
+        self._coats.append(coat)
         self._rest.append((glow, self.role if role is None else role, stroke_m, two_sided))
 
-    def box(self, low: Point, high: Point, colour: Colour, *, glow: float = 0.0) -> None:
+    def paint(self, points: Sequence[Point] | Array, coat: Coat, *, glow: float = 0.0) -> None:
+        """Add a face that lies on another one and adds nothing to the silhouette."""
+        self.face(points, coat, glow=glow, role=PAINT)
+
+    def box(self, low: Point, high: Point, coat: Coat) -> None:
         """Add an upright box without its underside."""
         (x0, y0, z0), (x1, y1, z1) = low, high
         kept, self.middle = self.middle, ((x0 + x1) / 2, (y0 + y1) / 2, (z0 + z1) / 2)
-        self.face([(x0, y0, z0), (x0, y1, z0), (x0, y1, z1), (x0, y0, z1)], colour, glow=glow)
-        self.face([(x1, y0, z0), (x1, y1, z0), (x1, y1, z1), (x1, y0, z1)], colour, glow=glow)
-        self.face([(x0, y0, z0), (x1, y0, z0), (x1, y0, z1), (x0, y0, z1)], colour, glow=glow)
-        self.face([(x0, y1, z0), (x1, y1, z0), (x1, y1, z1), (x0, y1, z1)], colour, glow=glow)
-        self.face([(x0, y0, z1), (x1, y0, z1), (x1, y1, z1), (x0, y1, z1)], colour, glow=glow)
+        for x in (x0, x1):
+            self.face([(x, y0, z0), (x, y1, z0), (x, y1, z1), (x, y0, z1)], coat)
+        for y in (y0, y1):
+            self.face([(x0, y, z0), (x1, y, z0), (x1, y, z1), (x0, y, z1)], coat)
+        self.face([(x0, y0, z1), (x0, y1, z1), (x1, y1, z1), (x1, y0, z1)], coat)
         self.middle = kept
 
     def disc(
         self,
         middle: Point,
         radius_m: float,
-        colour: Colour,
+        coat: Coat,
         *,
         along: str = "y",
         corners: int = 14,
@@ -129,17 +146,19 @@ class MeshBuilder:
         points = np.tile(np.asarray(middle, np.float64), (corners, 1))
         points[:, 0 if along == "y" else 1] += radius_m * np.cos(turn)
         points[:, 2] += radius_m * np.sin(turn)
-        self.face(points, colour, role=role, glow=glow, stroke_m=stroke_m, two_sided=two_sided)
+        self.face(points, coat, role=role, glow=glow, stroke_m=stroke_m, two_sided=two_sided)
 
     def mesh(self) -> Mesh:
         """Return what was added."""
         glow, roles, strokes, two_sided = zip(*self._rest, strict=True)
+        colours, own_share = _split(self._coats)
         return Mesh(
             vertices=np.concatenate(self._faces),
             sizes=np.array([len(face) for face in self._faces]),
             normals=np.stack(self._normals),
             centres=np.stack([face.mean(axis=0) for face in self._faces]),
-            colours=np.array(self._colours, np.float64),
+            colours=colours,
+            own_share=own_share,
             glow=np.array(glow, np.float64),
             roles=np.array(roles, np.uint8),
             strokes_m=np.array(strokes, np.float64),
@@ -147,11 +166,27 @@ class MeshBuilder:
         )
 
 
-def limbs(parts: Sequence[tuple[Point, Point, float, float, Colour]], role: int = OWN) -> Limbs:
-    """Return limbs of (one end, other end, radius there, radius here, colour)."""
+Part = tuple[Point, Point, float, float, Coat]
+"""A limb: one end, the other end, radius there, radius here, coat."""
+
+
+def limbs(parts: Sequence[Part], role: int = OWN) -> Limbs:
+    """Return limbs of parts."""
+    colours, own_share = _split([coat for *_, coat in parts])
     return Limbs(
         ends_m=np.array([(first, second) for first, second, _, _, _ in parts], np.float64),
         radii_m=np.array([(one, two) for _, _, one, two, _ in parts], np.float64),
-        colours=np.array([colour for *_, colour in parts], np.float64),
+        colours=colours,
+        own_share=own_share,
         roles=np.full(len(parts), role, np.uint8),
     )
+
+
+def rectangle_across(x: float, right: float, left: float, low: float, high: float) -> list[Point]:
+    """Return an upright rectangle that looks ahead or back."""
+    return [(x, right, low), (x, left, low), (x, left, high), (x, right, high)]
+
+
+def rectangle_along(y: float, rear: float, front: float, low: float, high: float) -> list[Point]:
+    """Return an upright rectangle that looks to a side."""
+    return [(rear, y, low), (front, y, low), (front, y, high), (rear, y, high)]

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sky, clouds, hills and the line of trees on the horizon: one strip all around, of which the camera sees a part."""
+"""Sky, clouds, hills and the trees on the horizon: one strip all around, of which the camera sees a part."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ad_compressed_perception.camera_sim.camera import Camera
 from ad_compressed_perception.camera_sim.painting import noise
-from ad_compressed_perception.camera_sim.painting.light import Light, mix
+from ad_compressed_perception.camera_sim.painting.light import HORIZON_M, Light, mix
 
 Array = NDArray[np.float64]
 
@@ -75,7 +75,7 @@ class Sky:
         away = np.hypot(apart[None, :], np.arctan(tangent) - np.arctan(sun_height))
         shine = (1.0 - light.overcast) * (0.55 * np.exp(-3.0 * away) + 1.2 * np.exp(-22.0 * away))
         strip += (shine * 150.0)[..., None] * np.array([0.55, 0.85, 1.0])
-        # Where the line of sight meets a plane far above; the offset keeps the horizon's clouds from crowding.
+        # Where the line of sight meets a plane far above; the offset keeps clouds on the horizon apart.
         reach = 1.0 / (tangent + 0.12)
         offset = np.random.default_rng(seed).uniform(0.0, 512.0, 2)
         across = (np.cos(bearing) * reach * 30.0 + offset[0]).astype(np.float32)
@@ -99,10 +99,26 @@ class Sky:
         crowns = rough + 0.6 * _ridge(bearing, [61, 97, 143, 211], seed + 5)
         flat = light.flat
         return [
-            (far, np.zeros_like(far), mix(np.array([120.0, 112.0, 88.0]) * flat, light.haze, 0.62)),
-            (middle, rough * 0.0006, mix(np.array([70.0, 108.0, 84.0]) * flat, light.haze, 0.42)),
-            (trees, crowns * 0.0028, mix(np.array([34.0, 66.0, 48.0]) * flat, light.haze, 0.25)),
+            (
+                far,
+                np.zeros_like(far),
+                mix(np.array([120.0, 112.0, 88.0]) * flat, light.haze, self._haze(light, 3.5)),
+            ),
+            (
+                middle,
+                rough * 0.0006,
+                mix(np.array([70.0, 108.0, 84.0]) * flat, light.haze, self._haze(light, 2.0)),
+            ),
+            (
+                trees,
+                crowns * 0.0028,
+                mix(np.array([34.0, 66.0, 48.0]) * flat, light.haze, self._haze(light, 1.0)),
+            ),
         ]
+
+    def _haze(self, light: Light, times: float) -> float:
+        """Return the haze before a ridge so many times as far as the ground's end."""
+        return float(light.haze_share(times * HORIZON_M))
 
     def _put_ridge(self, strip: Array, height: Array, rough: Array, colour: Array, focal_px: float) -> Array:
         top = (height + rough)[None, :]

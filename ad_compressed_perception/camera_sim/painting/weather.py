@@ -92,10 +92,11 @@ def mirror_sky(canvas: Canvas, first_row: int, wet: float) -> None:
     above = canvas.image[first_row - rows : first_row][::-1]
     mirrored = cv2.blur(np.ascontiguousarray(above), (5, 25))
     below = canvas.image[first_row : first_row + rows]
-    share = np.linspace(0.62, 0.22, rows, dtype=np.float32)[:, None] * wet
+    share = np.linspace(1.0, 0.0, rows, dtype=np.float32)[:, None] ** 1.5 * np.float32(0.6 * wet)
     is_wet = (canvas.ground[first_row : first_row + rows] > 0).astype(np.float32)
-    weight = cv2.merge([share * is_wet] * 3)
-    below[:] = (below * (1.0 - weight) + mirrored * weight).astype(np.uint8)
+    weight = share * is_wet
+    # blendLinear divides by the sum of the weights.
+    cv2.blendLinear(np.ascontiguousarray(below), mirrored, 1.0 - weight, weight, dst=below)
 
 
 def add_rain(image: Image, amount: float, draw: np.random.Generator, lens: np.random.Generator) -> None:
@@ -109,8 +110,7 @@ def add_rain(image: Image, amount: float, draw: np.random.Generator, lens: np.ra
     """
     height, width = image.shape[:2]
     streaks = _roam(_streaks(height, width), image, draw)
-    cv2.scaleAdd(streaks, 0.0, image) if amount <= 0.0 else None
-    cv2.addWeighted(image, 1.0, streaks, min(1.0, 0.4 + 0.8 * amount), -1.0, dst=image)
+    cv2.addWeighted(image, 1.0, streaks, min(0.8, 0.25 + 0.6 * amount), -1.0, dst=image)
     for _ in range(int(14 * amount)):
         x, y = float(lens.uniform(0, width)), float(lens.uniform(0, height))
         radius = max(2, int(lens.uniform(2.0, 6.5) * width / 640.0))
@@ -178,5 +178,6 @@ def add_sensor_noise(image: Image, deviation: float, draw: np.random.Generator) 
     if deviation <= 0.0:
         return
     height, width = image.shape[:2]
-    buffer = noise.sensor(round(float(deviation), 1), height + _ROAM_PX, width + _ROAM_PX)
-    cv2.addWeighted(image, 1.0, _roam(buffer, image, draw), 1.0, -128.0, dst=image)
+    buffer = _roam(noise.sensor(height + _ROAM_PX, width + _ROAM_PX), image, draw)
+    gain = deviation / noise.SENSOR_DEVIATION
+    cv2.addWeighted(image, 1.0, buffer, gain, -128.0 * gain, dst=image)

@@ -1,0 +1,79 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Facades: drawn once in a few styles, as large as the largest wall; walls take a part of one."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+STYLES = 12
+STOREYS, BAYS = 7, 10
+WALL, TRIM, GLASS, LAMPLIGHT = 0, 1, 2, 3
+"""Channels: the wall's own colour, light frames, glass, and windows with a lamp behind them."""
+
+_STOREY_PX, _BAY_PX = 56, 52
+_TEXELS_PER_M = 18
+
+Image = NDArray[np.uint8]
+
+
+@lru_cache(maxsize=STYLES)
+def facade(style: int) -> list[Image]:
+    """Return (STOREYS * h, BAYS * w, 4) pictures of a facade, each half as large as the one before.
+
+    Rows run down; the lowest storey is the ground floor.
+    """
+    draw = np.random.default_rng([7, style])
+    height, width = STOREYS * _STOREY_PX, BAYS * _BAY_PX
+    face = np.zeros((height, width, 4), np.uint8)
+    face[..., WALL] = _wall(draw, height, width, has_bricks=style % 3 == 1)
+    glass_px = (int(_BAY_PX * draw.uniform(0.38, 0.62)), int(_STOREY_PX * draw.uniform(0.42, 0.56)))
+    if style % 4 == 3:
+        glass_px = (int(_BAY_PX * 0.9), glass_px[1])
+    has_ledges, has_shops = style % 2 == 0, style % 3 == 0
+    for floor in range(STOREYS):
+        foot = height - floor * _STOREY_PX
+        if floor > 0 and has_ledges:
+            face[foot - 2 : foot + 2] = (120, 110, 0, 0)
+        for bay in range(BAYS):
+            middle, is_lit = (bay + 0.5) * _BAY_PX, bool(draw.uniform() < 0.45)
+            if floor == 0 and bay % 4 == 1:
+                _opening(face, middle, foot, (int(1.2 * _TEXELS_PER_M), int(2.2 * _TEXELS_PER_M)), 55, is_lit)
+            elif floor == 0 and has_shops:
+                _opening(face, middle, foot - 6, (int(_BAY_PX * 0.86), int(_STOREY_PX * 0.7)), 235, True)
+            else:
+                _opening(face, middle, foot - int(0.85 * _TEXELS_PER_M), glass_px, 230, is_lit)
+    plinth = face[-int(0.45 * _TEXELS_PER_M) :, :, WALL]
+    plinth[:] = (plinth * 0.7).astype(np.uint8)
+    sizes: list[Image] = [face]
+    while sizes[-1].shape[0] > 4 * STOREYS:
+        half = (sizes[-1].shape[1] // 2, sizes[-1].shape[0] // 2)
+        sizes.append(np.asarray(cv2.resize(sizes[-1], half, interpolation=cv2.INTER_AREA), np.uint8))
+    return sizes
+
+
+def _wall(draw: np.random.Generator, height: int, width: int, *, has_bricks: bool) -> Image:
+    """Return plaster with stains, or bricks."""
+    stains = draw.normal(0.0, 9.0, (height // 24, width // 24)).astype(np.float32)
+    tone = 220.0 + cv2.resize(stains, (width, height)) + draw.normal(0.0, 4.0, (height, width))
+    if has_bricks:
+        stones = draw.normal(-10.0, 14.0, (height // 3 + 1, width // 8 + 1)).astype(np.float32)
+        tone = tone + cv2.resize(stones, (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(np.clip(tone, 0, 255), np.uint8)
+
+
+def _opening(
+    face: Image, middle: float, foot: int, size_px: tuple[int, int], glass: int, is_lit: bool
+) -> None:
+    """Draw a window or door: frame, pane, the shadow of the lintel, sash bar and sill."""
+    left, right = int(middle) - size_px[0] // 2, int(middle) + size_px[0] // 2
+    top, lamp = foot - size_px[1], 220.0 if is_lit else 0.0
+    cv2.rectangle(face, (left - 2, top - 2), (right + 2, foot + 2), (0.0, 225.0, 0.0, 0.0), -1)
+    cv2.rectangle(face, (left, top), (right, foot), (0.0, 0.0, float(glass), lamp), -1)
+    cv2.rectangle(face, (left, top), (right, top + 3), (0.0, 0.0, glass / 3.0, lamp / 2.0), -1)
+    cv2.line(face, (int(middle), top), (int(middle), foot), (0.0, 200.0, 0.0, 0.0), 1)
+    cv2.rectangle(face, (left - 3, foot + 2), (right + 3, foot + 4), (70.0, 110.0, 0.0, 0.0), -1)

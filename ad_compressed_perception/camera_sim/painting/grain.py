@@ -1,0 +1,167 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The ground's grain, shadows, headlights and haze, laid over its flat colours."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.camera_sim.camera import Camera
+from ad_compressed_perception.camera_sim.painting import noise
+from ad_compressed_perception.camera_sim.painting.canvas import Canvas
+from ad_compressed_perception.camera_sim.painting.figures import Viewpoint
+from ad_compressed_perception.camera_sim.painting.light import HORIZON_M, Light
+
+_FINE_M, _COARSE_M = 0.02, 0.14
+"""Sizes of a texel of the two grains."""
+# By how much grain lightens and darkens grass, road, kerb, marking and pavement: fine and coarse.
+_FINE = np.array([1.0, 0.50, 0.35, 0.40, 0.40], np.float32)
+_COARSE = np.array([1.1, 0.26, 0.20, 0.30, 0.28], np.float32)
+
+# How the patches' second channel, from bluish to yellowish, shows in blue, green and red.
+_HUE = (-0.6, 0.1, 0.5)
+
+
+class Grain:
+    """Textures of the ground that stay where they are while the camera moves over them."""
+
+    def __init__(self, camera: Camera) -> None:
+        """Find out how far away each row sees the ground."""
+        self._camera = camera
+        self.first_row = int(np.floor(camera.horizon_px)) + 1
+        rows = np.arange(self.first_row, camera.height_px) - camera.centre_px[1]
+        below = np.arctan2(rows, camera.focal_px) + camera.pitch_rad
+        self._away_m = camera.z_m / np.tan(np.maximum(below, 1e-4))
+        # Grain is seen as long as a pixel does not cover many of its texels.
+        fine, coarse = (
+            np.clip(1.3 - self._away_m / 12.0, 0.0, 1.0),
+            np.clip(1.3 - self._away_m / 60.0, 0.0, 1.0),
+        )
+        self._fine = (fine / 128.0).astype(np.float32)[:, None]
+        self._coarse = (coarse / 128.0).astype(np.float32)[:, None]
+        self._fine_from = int(np.argmax(fine > 0.0))
+        self._headlights = self._cone()
+        # Haze of the last light: a world keeps its weather.
+        self._light: Light | None = None
+        self._veil = (np.zeros((0, 0), np.float32), np.zeros((0, 0), np.uint8))
+
+    def _cone(self) -> NDArray[np.float32]:
+        """Return what the ego's own headlights add on every pixel of the ground."""
+        columns = (np.arange(self._camera.width_px) - self._camera.centre_px[0]) / self._camera.focal_px
+        away = self._away_m[:, None]
+        beam = np.exp(-((columns[None, :] - 0.03) ** 2) / 0.12) * np.exp(-((away - 11.0) ** 2) / 320.0)
+        return (0.85 * beam + 0.2 * np.exp(-away / 10.0)).astype(np.float32)
+
+    def lay(
+        self, canvas: Canvas, view: Viewpoint, light: Light, shade: NDArray[np.uint8], blur_m: float
+    ) -> None:
+        """Change the colours of the ground.
+
+        Args:
+            canvas: with the flat colours and the materials.
+            view: of the camera.
+            light: of the weather.
+            shade: (H, W) how much of the light is taken away, 255 all.
+            blur_m: distance driven while the shutter is open.
+        """
+        first = self.first_row
+        picture, ground = canvas.image[first:], canvas.ground[first:]
+        if light is not self._light:
+            self._light, self._veil = light, self._haze(light)
+        clear, added = self._veil
+        lit = shade[first:].astype(np.float32)
+        lit *= np.float32(-1.0 / 255.0)
+        lit += 1.0
+        if light.night > 0.0:
+            lit += np.float32(light.night) * self._headlights
+        # 128 leaves a colour as it is.
+        lit *= 128.0 * clear
+
+        begin = self._fine_from
+        fine = self._warp(noise.grain(), _FINE_M, view, first + begin, 1)
+        bright = np.zeros_like(lit)
+        bright[begin:] = self._blurred(fine, begin, blur_m)
+        bright[begin:] -= np.float32(128.0)
+        bright[begin:] *= self._fine[begin:]
+        bright[begin:] *= self._table(ground[begin:], _FINE, light)
+        tufts, hue = cv2.split(self._warp(noise.patches(), _COARSE_M, view, first, 2))
+        amplitude = self._table(ground, _COARSE, light)
+        amplitude *= self._coarse
+        coarse = tufts.astype(np.float32)
+        coarse -= np.float32(128.0)
+        coarse *= amplitude
+        bright += coarse
+        bright += 1.0
+        bright *= lit
+        tint = hue.astype(np.float32)
+        tint -= np.float32(128.0)
+        amplitude *= lit
+        tint *= amplitude
+        factor = cv2.merge(
+            [cv2.scaleAdd(tint, weight, bright).clip(0.0, 255.0).astype(np.uint8) for weight in _HUE]
+        )
+        cv2.multiply(picture, factor, dst=picture, scale=1.0 / 128.0)
+        cv2.add(picture, added, dst=picture)
+
+    def _table(
+        self, ground: NDArray[np.uint8], values: NDArray[np.float32], light: Light
+    ) -> NDArray[np.float32]:
+        """Return a value by material; a film of water hides half of the grain."""
+        table = np.zeros((1, 256), np.float32)
+        table[0, : len(values)] = values
+        table[0, 1 : len(values)] *= 1.0 - 0.5 * light.wet
+        return np.asarray(cv2.LUT(ground, table), np.float32)
+
+    def _warp(
+        self, texture: NDArray[np.uint8], texel_m: float, view: Viewpoint, row: int, coarseness: int
+    ) -> NDArray[np.uint8]:
+        """Return the texture on the ground as the rows from ``row`` on see it.
+
+        Args:
+            texture: that repeats on the ground.
+            texel_m: size of its texels.
+            view: of the camera.
+            row: first row.
+            coarseness: read every so many pixels only, and smooth in between.
+        """
+        camera = self._camera
+        cos, sin = np.cos(view.heading_rad), np.sin(view.heading_rad)
+        period = texture.shape[0] * texel_m
+        x, y = view.x_m % period, view.y_m % period
+        # A pixel's ray meets the ground where it has fallen by z_m: forward and left over ``scale``.
+        across, down = camera.centre_px
+        tilt_cos, tilt_sin = np.cos(camera.pitch_rad), np.sin(camera.pitch_rad)
+        rays = np.array([[1.0, 0.0, -across], [0.0, 1.0, row - down], [0.0, 0.0, camera.focal_px]])
+        scale = tilt_cos * rays[1] + tilt_sin * rays[2]
+        forward, left = (tilt_cos * rays[2] - tilt_sin * rays[1]) * camera.z_m, -rays[0] * camera.z_m
+        east, north = cos * forward - sin * left + x * scale, sin * forward + cos * left + y * scale
+        size = (camera.width_px, camera.height_px - row)
+        warped = cv2.warpPerspective(
+            texture,
+            np.stack([east / texel_m, north / texel_m, scale]) @ np.diag([coarseness, coarseness, 1.0]),
+            (size[0] // coarseness, size[1] // coarseness),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_WRAP,
+        )
+        if coarseness > 1:
+            warped = cv2.resize(warped, size, interpolation=cv2.INTER_LINEAR)
+        return np.asarray(warped, np.uint8)
+
+    def _blurred(self, fine: NDArray[np.uint8], begin: int, blur_m: float) -> NDArray[np.uint8]:
+        """Smear the fine grain along the way driven, in three bands."""
+        moved = self._camera.focal_px * self._camera.z_m / self._away_m[begin:] ** 2 * blur_m
+        edges = np.linspace(0, len(fine), 4).astype(int).tolist()
+        for low, high in zip(edges[:-1], edges[1:], strict=True):
+            size = int(moved[(low + high) // 2]) | 1
+            if size >= 3:
+                fine[low:high] = cv2.blur(fine[low:high], (1, size))
+        return fine
+
+    def _haze(self, light: Light) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return what haze leaves of each row's light, and what it adds to the picture."""
+        share = light.haze_share(np.minimum(self._away_m, HORIZON_M))
+        added = np.clip(light.haze * share[:, None], 0.0, 255.0).astype(np.uint8)
+        whole = np.repeat(added[:, None], self._camera.width_px, axis=1)
+        return (1.0 - share).astype(np.float32)[:, None], whole
