@@ -99,14 +99,17 @@ def render_corpus(folder: Path, spec: CorpusSpec, jobs: int, progress: Progress)
 
 
 def open_corpus(folder: Path, kind: str, size: tuple[int, int]) -> Corpus:
-    """Open the arrays of one kind; boxes are scaled to its pictures."""
+    """Open the arrays of one kind; boxes are scaled to its pictures.
+
+    The maps are copy on write: torch takes no array that cannot be written to.
+    """
     boxes = np.load(folder / "boxes.npy")
     boxes[..., 1:] *= np.array([size[0] / SOURCE[0], size[1] / SOURCE[1]] * 2, np.float32)
     masks = None
     if kind == "segmentation":
-        masks = np.load(folder / f"{kind}_masks.npy", mmap_mode="r")
+        masks = np.load(folder / f"{kind}_masks.npy", mmap_mode="c")
     return Corpus(
-        np.load(folder / f"{kind}_pictures.npy", mmap_mode="r"), boxes, masks, np.load(folder / "plans.npy")
+        np.load(folder / f"{kind}_pictures.npy", mmap_mode="c"), boxes, masks, np.load(folder / "plans.npy")
     )
 
 

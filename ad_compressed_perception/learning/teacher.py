@@ -76,7 +76,9 @@ class Teacher:
         x = x * self._factor + self._shift
         if self.spec.layout == "NHWC":
             x = x.permute(0, 2, 3, 1)
-        outputs: tuple[Tensor, ...] = self._module(x)
+        # What is learnt from should not carry the rounding of the one who learns.
+        with torch.autocast(x.device.type, enabled=False):
+            outputs: tuple[Tensor, ...] = self._module(x)
         return outputs
 
     def output(self, answers: tuple[Tensor, ...], option: str) -> Tensor:
