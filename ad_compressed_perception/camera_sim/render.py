@@ -65,6 +65,11 @@ class Picture:
     mask: NDArray[np.uint8] | None
 
 
+def _pixels_of(ids: NDArray[np.uint16], own_id: int) -> NDArray[np.uint8]:
+    """Return a picture that is not zero where somebody's id is."""
+    return (ids == own_id).view(np.uint8)
+
+
 class Renderer:
     """Paints scenes as one camera sees them; the same scene gives the same bytes."""
 
@@ -129,7 +134,7 @@ class Renderer:
         boxes = []
         smallest_px = _SMALLEST_SHARE * self.camera.height_px
         for figure, own_id, window, pixels, xyxy in seen:
-            share = cv2.countNonZero(cv2.compare(canvas.ids[window], own_id, cv2.CMP_EQ)) / pixels
+            share = cv2.countNonZero(_pixels_of(canvas.ids[window], own_id)) / pixels
             if (
                 share >= _VISIBLE
                 and xyxy[3] - xyxy[1] >= smallest_px
@@ -141,14 +146,14 @@ class Renderer:
     def _silhouette(
         self, stroke: Strokes, own_id: int
     ) -> tuple[tuple[slice, slice], int, tuple[float, float, float, float]] | None:
-        """Return window, pixels and box of what has just been painted, None where nothing is in the picture."""
+        """Return window, pixels and box of what has just been painted, None where none of it is to be seen."""
         canvas = self._canvas
         window = canvas.window_between(
             stroke.left_px - 1.0, stroke.top_px - 1.0, stroke.right_px + 1.0, stroke.foot_px + 1.0
         )
         if window is None:
             return None
-        own = cv2.compare(canvas.ids[window], own_id, cv2.CMP_EQ)
+        own = _pixels_of(canvas.ids[window], own_id)
         pixels = cv2.countNonZero(own)
         if pixels == 0:
             return None

@@ -98,7 +98,7 @@ class Canvas:
             points_m[..., 0], points_m[..., 1], np.asarray(up_m, np.float64) - self.camera.z_m
         )
         column, row = self.camera.pixels(right, down, np.maximum(depth, GROUND_NEAR_M))
-        return np.stack([column, row], axis=-1), depth >= GROUND_NEAR_M
+        return np.stack([column, row], axis=-1), np.asarray(depth >= GROUND_NEAR_M, np.bool_)
 
     def outline(self, points_px: NDArray[np.floating]) -> Outline | None:
         """Return a polygon's vertices for drawing, None where it misses the picture."""

@@ -23,7 +23,7 @@ from ad_compressed_perception.camera_sim.scene import Actor, Prop, Scene, StopSi
 _NIGHT = 0.3
 """From this on lamps are lit."""
 _LIGHT_M, _SIGN_M = (0.6, 0.62), (0.2, 0.76)
-_POST_M = (0.3, 0.3)
+_POST_M = 0.2
 _PACES_MPS = (0.15, 0.9, 1.7, 2.6)
 """Speeds between standing, strolling, walking, hurrying and running."""
 
@@ -48,7 +48,7 @@ class Stage:
 
 
 def cast_of(scene: Scene, stage: Stage) -> list[Figure]:
-    """Return the figures in view, in the order of the scene."""
+    """Return the figures in view, poles first, else in the order of the scene."""
     things: list[Actor | TrafficLight | StopSign | Prop] = [
         *scene.actors,
         *scene.lights,
@@ -59,7 +59,7 @@ def cast_of(scene: Scene, stage: Stage) -> list[Figure]:
         return []
     poses = np.array([(thing.x_m, thing.y_m, thing.heading_rad) for thing in things])
     places = stage.view.places(poses, np.array([_size_m(thing) for thing in things]))
-    figures = []
+    figures = _poles(scene.lights, stage.view)
     for thing, place in zip(things, places, strict=True):
         if place is None:
             continue
@@ -84,7 +84,7 @@ def _size_m(thing: Actor | TrafficLight | StopSign | Prop) -> tuple[float, float
     if isinstance(thing, StopSign):
         return _SIGN_M
     if thing.kind == "lamp":
-        return _POST_M
+        return _POST_M, _POST_M
     return thing.length_m, thing.width_m
 
 
@@ -149,21 +149,34 @@ def _vehicle_lamps(actor: Actor, lit: Lit) -> tuple[Lamp, ...]:
 
 def _traffic_light(signal: TrafficLight, place: Place, light: Light) -> Figure:
     is_for_us = place.ahead_of_it_m > 0.0
-    east, north = signal.pole_x_m - signal.x_m, signal.pole_y_m - signal.y_m
-    cos, sin = float(np.cos(signal.heading_rad)), float(np.sin(signal.heading_rad))
-    foot = (cos * east + sin * north, cos * north - sin * east)
     blue, green, red = (0.55 * value for value in furniture.LIT[signal.state])
     lens = (0.2, 0.0, signal.height_m + furniture.LENS_UP_M[signal.state])
     return Figure(
         place,
         signal.height_m + 0.7,
         furniture.traffic_light(signal.height_m, signal.state, is_for_us),
-        furniture.light_pole(foot, signal.height_m),
         lamps=(Lamp(lens, (1.0, 0.0), 0.34 + 0.35 * light.night, (blue, green, red)),),
         label="traffic light" if is_for_us else "",
         ident=signal.ident,
-        paints_limbs_first=True,
     )
+
+
+def _poles(signals: tuple[TrafficLight, ...], view: Viewpoint) -> list[Figure]:
+    """Return the poles of traffic lights, which are figures of their own as heads may share one."""
+    if not signals:
+        return []
+    heads = np.array([(s.x_m, s.y_m, s.heading_rad) for s in signals])
+    back = furniture.BEHIND_M * np.stack([np.cos(heads[:, 2]), np.sin(heads[:, 2])], axis=-1)
+    feet = np.array([(s.pole_x_m, s.pole_y_m) for s in signals]) - back
+    places = view.places(np.column_stack([feet, heads[:, 2]]), np.full((len(signals), 2), _POST_M))
+    figures = []
+    for signal, place, reach in zip(signals, places, heads[:, :2] - back - feet, strict=True):
+        if place is None:
+            continue
+        cos, sin = float(np.cos(signal.heading_rad)), float(np.sin(signal.heading_rad))
+        tip = (cos * reach[0] + sin * reach[1], cos * reach[1] - sin * reach[0])
+        figures.append(Figure(place, signal.height_m + 0.7, limbs=furniture.light_pole(tip, signal.height_m)))
+    return figures
 
 
 def _stop_sign(sign: StopSign, place: Place) -> Figure:

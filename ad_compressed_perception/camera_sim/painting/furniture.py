@@ -80,16 +80,24 @@ def _plate(x: float, half: float, low: float, top: float, margin: float) -> list
     return rectangle_across(x, -half - margin, half + margin, low - margin, top + margin)
 
 
-def light_pole(foot: tuple[float, float], height_m: float) -> Limbs:
-    """Return the pole, and the arm to a head that hangs beside it; the foot is in the head's frame."""
-    x, y = foot
-    top = height_m + 0.75
-    if np.hypot(x, y) < 0.3:
-        x -= 0.25
-        return limbs([((x, y, 0.0), (x, y, height_m + 0.6), 0.09, 0.07, _POLE)], FOREIGN)
-    parts: list[Part] = [((x, y, 0.0), (x, y, top), 0.10, 0.08, _POLE)]
-    parts.append(((x, y, top - 0.1), (-0.22, 0.0, top - 0.1), 0.06, 0.045, _POLE))
-    parts.append(((-0.22, 0.0, top - 0.1), (-0.22, 0.0, height_m), 0.035, 0.035, _POLE))
+BEHIND_M = 0.3
+"""Poles stand this far behind the heads that they carry, and arms reach there."""
+
+
+def light_pole(tip: tuple[float, float], height_m: float) -> Limbs:
+    """Return a pole whose arm reaches to a point above a head; straight up where the head is beside it.
+
+    Args:
+        tip: of the arm, in the pole's frame.
+        height_m: of the head's middle.
+    """
+    x, y = tip
+    if float(np.hypot(x, y)) < 0.3:
+        return limbs([((0.0, 0.0, 0.0), (0.0, 0.0, height_m + 0.6), 0.09, 0.07, _POLE)], FOREIGN)
+    top, arm = height_m + 0.75, height_m + 0.65
+    parts: list[Part] = [((0.0, 0.0, 0.0), (0.0, 0.0, top), 0.10, 0.08, _POLE)]
+    parts.append(((0.0, 0.0, arm), (x, y, arm), 0.06, 0.045, _POLE))
+    parts.append(((x, y, arm), (x, y, height_m), 0.035, 0.035, _POLE))
     return limbs(parts, FOREIGN)
 
 
@@ -125,8 +133,9 @@ def stop_sign(height_m: float, labelled: bool) -> tuple[Mesh, Limbs]:
     wide, gap, tall = 0.105, 0.045, 0.115
     start = 0.5 * (4 * wide + 3 * gap)
     for index, letter in enumerate("STOP"):
-        left = start - index * (wide + gap)
-        points = [(0.05, left - x * wide, height_m + (z - 1.0) * tall) for x, z in _LETTERS[letter]]
+        # Who reads it has the sign's own left on the right.
+        left = index * (wide + gap) - start
+        points = [(0.05, left + x * wide, height_m + (z - 1.0) * tall) for x, z in _LETTERS[letter]]
         # There and back, as outlines are closed.
         build.face(
             points + points[-2:0:-1], (236.0, 238.0, 240.0), stroke_m=0.032, role=PAINT, two_sided=True

@@ -36,9 +36,9 @@ _GRASS_BGR = np.array([58.0, 106.0, 84.0])
 _ASPHALT_BGR = np.array([94.0, 92.0, 91.0])
 _WORN_BGR = np.array([103.0, 101.0, 100.0])
 _GUTTER_BGR = np.array([122.0, 121.0, 118.0])
-_STONE_BGR = np.array([176.0, 180.0, 182.0])
-_JOINT_BGR = np.array([96.0, 98.0, 100.0])
-_PAVEMENT_BGR = np.array([138.0, 146.0, 152.0])
+_STONE_BGR = np.array([196.0, 200.0, 202.0])
+_JOINT_BGR = np.array([100.0, 105.0, 108.0])
+_PAVEMENT_BGR = np.array([122.0, 130.0, 136.0])
 _PAINT_BGR = np.array([224.0, 226.0, 226.0])
 
 

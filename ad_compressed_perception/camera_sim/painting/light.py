@@ -54,7 +54,7 @@ class Light:
     wet: float
 
     def shade(self, normals: Array, sun: Array) -> Array:
-        """Return (N, 3) gains for surfaces with (N, 3) unit normals, the sun's direction in the same frame."""
+        """Return (N, 3) gains for surfaces with (N, 3) unit normals; the sun is in the same frame."""
         sunny = np.clip(normals @ sun, 0.0, 1.0)
         return self.ambient * (0.8 + 0.2 * normals[:, 2:3]) + self.sun * sunny[:, None]
 

@@ -19,6 +19,7 @@ _LONGEST = 5.0
 _CONTACT = 150
 _CONTACT_FAR_M = 60.0
 _RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], axis=-1)
+_SLIM = ("person", "bicycle")
 _HEAVY = ("car", "truck", "bus", "motorcycle")
 
 
@@ -49,6 +50,9 @@ def _outlines(figures: list[Figure], shift: Array) -> Array:
         shift: (2,) forward and left that the shadow of a point 1 m high is moved.
     """
     corners = np.stack([figure.place.corners_m for figure in figures])
+    # People are slimmer than the box around their swinging limbs.
+    slim = np.array([0.6 if figure.label in _SLIM else 1.0 for figure in figures])[:, None, None]
+    corners = corners.mean(axis=1, keepdims=True) * (1.0 - slim) + corners * slim
     height = np.array([figure.height_m for figure in figures])[:, None, None]
     crown = np.array([figure.crown_m for figure in figures])[:, None, None]
     top = corners + shift * (0.9 * height)

@@ -128,6 +128,27 @@ class MeshBuilder:
         self.face([(x0, y0, z1), (x0, y1, z1), (x1, y1, z1), (x1, y0, z1)], coat)
         self.middle = kept
 
+    def prism(self, profile: Sequence[tuple[float, float]], half: float, coat: Coat, side: Coat) -> None:
+        """Add a convex side view, points of x and z, that reaches across from -half to half.
+
+        Args:
+            profile: in order around it.
+            half: half of the width.
+            coat: of the faces between the sides.
+            side: of the two sides.
+        """
+        kept = self.middle
+        self.middle = (
+            sum(x for x, _ in profile) / len(profile),
+            0.0,
+            sum(z for _, z in profile) / len(profile),
+        )
+        for (x0, z0), (x1, z1) in zip(profile, [*profile[1:], profile[0]], strict=True):
+            self.face([(x0, -half, z0), (x0, half, z0), (x1, half, z1), (x1, -half, z1)], coat)
+        for y in (-half, half):
+            self.face([(x, y, z) for x, z in profile], side)
+        self.middle = kept
+
     def disc(
         self,
         middle: Point,

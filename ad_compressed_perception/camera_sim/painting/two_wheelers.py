@@ -27,6 +27,7 @@ PEDAL_TURN_M = 5.0
 """Way that a bicycle goes while its pedals turn once."""
 
 _FRAMES = ((52.0, 44.0, 160.0), (150.0, 90.0, 40.0), (60.0, 60.0, 60.0), (70.0, 130.0, 60.0))
+METAL: Colour = (86.0, 84.0, 82.0)
 _HELMETS = ((60.0, 60.0, 220.0), (230.0, 230.0, 230.0), (44.0, 42.0, 42.0))
 _LEATHERS = ((52.0, 46.0, 44.0), (60.0, 60.0, 70.0), (70.0, 54.0, 40.0))
 
@@ -89,23 +90,35 @@ def motorcycle(lit: Lit) -> Mesh:
     length, radius = MOTORCYCLE_M[0], 0.155 * MOTORCYCLE_M[0]
     rear, front = _axles(length, radius)
     build = MeshBuilder(middle=(0.0, 0.0, 2.0 * radius))
+    tail, head = lit.rear, lit.front
     for x in (rear, front):
-        build.box((x - radius * 0.7, -0.07, 0.0), (x + radius * 0.7, 0.07, radius * 1.9), TYRE)
+        build.box((x - radius * 0.3, -0.06, 0.0), (x + radius * 0.3, 0.06, radius * 1.9), TYRE)
         for side in (-1.0, 1.0):
-            build.disc((x, side * 0.075, radius), radius, TYRE, corners=16)
-            build.disc((x, side * 0.08, radius), radius * 0.55, RIM, role=PAINT, corners=12)
-    metal: Colour = (58.0, 56.0, 54.0)
-    build.box((rear + 0.5 * radius, -0.14, radius * 0.7), (front - radius, 0.14, radius * 1.7), metal)
-    build.box((rear - 0.6 * radius, -0.13, radius * 2.1), (rear + 1.5 * radius, 0.13, radius * 2.6), PLASTIC)
-    build.box((rear + 1.4 * radius, -0.17, radius * 1.7), (front - 0.9 * radius, 0.17, radius * 2.9), BODY)
-    build.box((front - 0.9 * radius, -0.16, radius * 2.1), (front - 0.3 * radius, 0.16, radius * 3.1), BODY)
-    tail, glow = lit.rear
-    x = rear - 0.62 * radius
-    build.paint(rectangle_across(x, -0.1, 0.1, radius * 2.2, radius * 2.5), tail, glow=glow)
-    build.face(rectangle_across(x, -0.1, 0.1, radius * 1.5, radius * 1.95), PLATE)
-    head, glow = lit.front
-    eye = (front - 0.28 * radius, 0.0, radius * 2.6)
-    build.disc(eye, 0.1, head, along="x", glow=max(glow, 0.5), role=PAINT)
+            build.disc((x, side * 0.065, radius), radius, TYRE, corners=16)
+            build.disc((x, side * 0.07, radius), radius * 0.6, RIM, role=PAINT, corners=12)
+            build.disc((x, side * 0.075, radius), radius * 0.3, PLASTIC, role=PAINT, corners=10)
+    x, z = rear - 0.45 * radius, radius
+
+    def at(*points: tuple[float, float]) -> list[tuple[float, float]]:
+        """Return points given in radii, from the rear axle and from the ground."""
+        return [(rear + along * radius, up * radius) for along, up in points]
+
+    # Engine, silencer, fork, seat with the tail behind it, tank, fairing: from low and back to high and front.
+    build.prism(at((1.3, 0.75), (3.1, 0.75), (3.3, 1.3), (3.0, 1.9), (1.5, 1.9)), 0.15, PLASTIC, METAL)
+    build.prism(at((-0.3, 0.85), (1.6, 0.7), (1.6, 0.95), (-0.3, 1.2)), 0.17, METAL, RIM)
+    reach = (front - rear) / radius
+    build.prism(
+        at((reach - 0.12, 1.0), (reach + 0.12, 1.0), (reach - 0.7, 2.9), (reach - 0.95, 2.9)), 0.09, RIM, RIM
+    )
+    build.prism(at((-0.8, 2.45), (0.3, 1.95), (1.9, 2.0), (1.9, 2.4), (-0.8, 2.75)), 0.11, 0.8, BODY)
+    build.prism(at((1.5, 2.1), (3.3, 1.9), (3.5, 2.6), (2.9, 2.95), (1.8, 2.5)), 0.15, BODY, 0.9)
+    build.prism(at((3.1, 2.1), (3.9, 2.2), (4.1, 2.7), (3.5, 3.3), (3.2, 3.2)), 0.16, 0.9, BODY)
+    x = rear - 0.82 * radius
+    build.paint(rectangle_across(x, -0.09, 0.09, z * 2.5, z * 2.72), tail[0], glow=tail[1])
+    build.face(rectangle_across(x + 0.02, -0.1, 0.1, z * 1.75, z * 2.2), PLATE)
+    build.disc(
+        (rear + 4.12 * radius, 0.0, z * 2.65), 0.09, head[0], along="x", glow=max(head[1], 0.5), role=PAINT
+    )
     return build.mesh()
 
 

@@ -89,7 +89,7 @@ def add_tyres(build: MeshBuilder, at_m: list[float], radius_m: float, half_m: fl
     for x in at_m:
         for side in (-1.0, 1.0):
             low, high = sorted((side * inner_m, side * half_m))
-            build.box((x - radius_m * 0.75, low, 0.0), (x + radius_m * 0.75, high, radius_m * 1.4), TYRE)
+            build.box((x - radius_m * 0.3, low, 0.0), (x + radius_m * 0.3, high, radius_m * 1.4), TYRE)
 
 
 def add_wheels(build: MeshBuilder, at_m: list[float], radius_m: float, half_m: float) -> None:
