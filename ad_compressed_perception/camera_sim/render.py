@@ -146,7 +146,7 @@ class Renderer:
     def _silhouette(
         self, stroke: Strokes, own_id: int
     ) -> tuple[tuple[slice, slice], int, tuple[float, float, float, float]] | None:
-        """Return window, pixels and box of what has just been painted, None where none of it is to be seen."""
+        """Return window, pixels and box of what has just been painted, None if none of it is to be seen."""
         canvas = self._canvas
         window = canvas.window_between(
             stroke.left_px - 1.0, stroke.top_px - 1.0, stroke.right_px + 1.0, stroke.foot_px + 1.0

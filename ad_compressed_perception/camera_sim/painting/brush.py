@@ -134,6 +134,7 @@ def _mesh_parts(figures: list[Figure], camera: Camera, light: Light, sun: Array)
     )
     glow = np.concatenate([mesh.glow for mesh in meshes])[seen]
     gains = light.shade(outward, sun)
+    gains += light.headlights(middle)[:, None]
     gains += (1.0 - gains) * glow[:, None]
     haze = (light.haze_share(distance) * (1.0 - 0.5 * glow))[:, None]
     points, cut = _flattened(optical, sizes, camera)

@@ -97,8 +97,9 @@ class Canvas:
         right, down, depth = self.camera.to_optical(
             points_m[..., 0], points_m[..., 1], np.asarray(up_m, np.float64) - self.camera.z_m
         )
+        is_ahead: NDArray[np.bool_] = np.greater_equal(depth, GROUND_NEAR_M)
         column, row = self.camera.pixels(right, down, np.maximum(depth, GROUND_NEAR_M))
-        return np.stack([column, row], axis=-1), np.asarray(depth >= GROUND_NEAR_M, np.bool_)
+        return np.stack([column, row], axis=-1), is_ahead
 
     def outline(self, points_px: NDArray[np.floating]) -> Outline | None:
         """Return a polygon's vertices for drawing, None where it misses the picture."""
@@ -137,7 +138,7 @@ class Canvas:
         low, high = pixels.min(axis=1), pixels.max(axis=1)
         size = [self.camera.width_px, self.camera.height_px]
         is_in = (low <= size).all(axis=1) & (high >= 0.0).all(axis=1)
-        whole, vertices = is_ahead.all(axis=1), fixed(pixels)
+        whole, vertices = np.all(is_ahead, axis=1).tolist(), fixed(pixels)
         for index in range(len(points_m)):
             if whole[index]:
                 if is_in[index]:

@@ -52,7 +52,7 @@ class Grain:
         columns = (np.arange(self._camera.width_px) - self._camera.centre_px[0]) / self._camera.focal_px
         away = self._away_m[:, None]
         beam = np.exp(-((columns[None, :] - 0.03) ** 2) / 0.12) * np.exp(-((away - 11.0) ** 2) / 320.0)
-        return (0.85 * beam + 0.2 * np.exp(-away / 10.0)).astype(np.float32)
+        return (1.3 * beam + 0.25 * np.exp(-away / 10.0)).astype(np.float32)
 
     def lay(
         self, canvas: Canvas, view: Viewpoint, light: Light, shade: NDArray[np.uint8], blur_m: float

@@ -39,9 +39,9 @@ def _blobs(kind: str, draw: np.random.Generator) -> NDArray[np.float64]:
         radii = draw.uniform(0.05, 0.10, 80)
         inside = ((middles[:, 0] - 0.5) / 0.25) ** 2 + ((middles[:, 1] - 0.45) / 0.42) ** 2 < 1.0
     else:
-        middles = np.stack([draw.uniform(0.1, 0.9, 110), draw.uniform(0.08, 0.68, 110)], axis=-1)
+        middles = np.stack([draw.uniform(0.1, 0.9, 110), draw.uniform(0.13, 0.68, 110)], axis=-1)
         radii = draw.uniform(0.06, 0.12, 110)
-        inside = ((middles[:, 0] - 0.5) / 0.38) ** 2 + ((middles[:, 1] - 0.36) / 0.30) ** 2 < 1.0
+        inside = ((middles[:, 0] - 0.5) / 0.38) ** 2 + ((middles[:, 1] - 0.40) / 0.27) ** 2 < 1.0
     return np.concatenate([middles, radii[:, None]], axis=1)[inside]
 
 

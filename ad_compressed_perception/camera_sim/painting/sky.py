@@ -36,7 +36,7 @@ class Sky:
         self._around_px = int(round(2.0 * np.pi * camera.focal_px))
         self._find_pixels(camera)
         above = int(np.ceil(self._base_px)) + 1
-        bearing: Array = np.arange(self._around_px) * (2.0 * np.pi / self._around_px)
+        bearing = np.linspace(0.0, 2.0 * np.pi, self._around_px, endpoint=False)
         self._tangent = (above - np.arange(above + _BELOW_PX))[:, None] / camera.focal_px
         self._base_row = above
         strip = self._sky(bearing, light, seed)

@@ -103,7 +103,7 @@ def motorcycle(lit: Lit) -> Mesh:
         """Return points given in radii, from the rear axle and from the ground."""
         return [(rear + along * radius, up * radius) for along, up in points]
 
-    # Engine, silencer, fork, seat with the tail behind it, tank, fairing: from low and back to high and front.
+    # Engine, silencer, fork, seat with the tail behind it, tank, fairing: from low to high.
     build.prism(at((1.3, 0.75), (3.1, 0.75), (3.3, 1.3), (3.0, 1.9), (1.5, 1.9)), 0.15, PLASTIC, METAL)
     build.prism(at((-0.3, 0.85), (1.6, 0.7), (1.6, 0.95), (-0.3, 1.2)), 0.17, METAL, RIM)
     reach = (front - rear) / radius

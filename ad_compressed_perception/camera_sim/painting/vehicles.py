@@ -129,11 +129,14 @@ def car(length_m: float, width_m: float, height_m: float, shape: int, lit: Lit) 
     build.box((-end, -side, 0.11 * height_m), (end, side, 0.3 * height_m), UNDER)
     _hull(build, [(x * length_m, z * height_m) for x, z in profile], half, height_m)
     _ends(build, length_m, height_m, half, lit)
-    _cabin(build, [(x * length_m, z * height_m) for x, z in cabin], half, height_m)
+    x, low, high = cabin[3][0] * length_m - 0.25, 0.62 * height_m, 0.70 * height_m
     for mirror in (-1.0, 1.0):
-        x = cabin[3][0] * length_m - 0.25
-        low, high = sorted((mirror * half * 0.97, mirror * (half + 0.10)))
-        build.box((x, low, 0.62 * height_m), (x + 0.12, high, 0.70 * height_m), 0.8)
+        right, left = sorted((mirror * half * 0.95, mirror * (half + 0.08)))
+        build.box((x, right, low), (x + 0.12, left, high), 0.8)
+    _cabin(build, [(x * length_m, z * height_m) for x, z in cabin], half, height_m)
+    # The cabin hides the mirror of the far side, and nothing of the near one.
+    for mirror in (-1.0, 1.0):
+        build.paint(rectangle_along(mirror * (half + 0.081), x, x + 0.12, low, high), 0.8)
     add_wheels(build, axles, radius, half)
     return build.mesh()
 
@@ -336,7 +339,7 @@ def _truck_cab(
         build.paint(
             [(x + 0.5, y, low), (end - 0.1, y, low), (end - 0.18, y, high), (x + 0.5, y, high)], GLASS
         )
-        right, left = sorted((hand * (half + 0.05), hand * (half + 0.25)))
+        right, left = sorted((hand * (half + 0.02), hand * (half + 0.13)))
         build.box((end - 0.15, right, 0.6 * top), (end - 0.05, left, 0.82 * top), PLASTIC)
 
 
