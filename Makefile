@@ -26,7 +26,7 @@ setup: ## Make the virtual environment and build the package (a no-op when nothi
 setup-train: setup ## Add torch for the passes that train, and LiteRT (PIP_ARGS= for another index, such as one of CPU builds)
 	@$(BIN)/python -m pip install -qq -c dev/constraints.txt -r dev/requirements-train.txt $(PIP_ARGS)
 
-demo: setup ## Replay a drive through baseline and compressed models: BAG=, MODELS=, OUT= override the defaults
+demo: setup ## The whole show on the built-in road camera, a report in OUT=; BAG= replays a drive instead; MODELS=
 	@$(BIN)/python -m ad_compressed_perception.demo \
 		$(if $(BAG),--bag "$(BAG)") $(if $(MODELS),--models "$(MODELS)") --out "$(OUT)"
 

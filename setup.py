@@ -62,6 +62,7 @@ setup(
         "setuptools",
         "click>=8.0",
         "faster-coco-eval>=1.6",
+        "markdown-it-py>=2.1",
         "matplotlib>=3.5",
         "numpy>=1.23",
         "onnx>=1.16",

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ad_compressed_perception.cli.output import find_all
-from ad_compressed_perception.demo import CALIBRATION, DRIVE, HINT, RECIPE, ensure_variant, use_shared
+from ad_compressed_perception.demo.reference_data import CALIBRATION, DRIVE, use_shared
+from ad_compressed_perception.demo.subjects import RECIPE, ensure_variant
 from ad_compressed_perception.errors import AdcpError, DataError
 from ad_compressed_perception.manifest import Manifest, load_manifest
 from ad_compressed_perception.replay.plan import BASELINE, reference_models
@@ -71,13 +72,15 @@ def measure(out: Path, work: Path | None, limit: int | None) -> dict[str, Any]:
 
     shared = use_shared()
     if shared is None:
-        raise DataError(HINT)
+        raise DataError("no reference data to measure with: set AD_SHARED to its folder")
     console = Console(stderr=True)
     models = reference_models()
     with ProgressBar(console) as bar:
         for model in models:
-            verdict = ensure_variant(model, str(shared / CALIBRATION), work, bar)
-            console.print(f"{model.name}/{RECIPE}: {verdict}", highlight=False, soft_wrap=True)
+            made = ensure_variant(load_manifest(model), str(shared / CALIBRATION), work, bar)
+            verdict = made.variant(RECIPE).verdict
+            said = "not judged" if verdict is None else verdict.status
+            console.print(f"{model.name}/{RECIPE}: {said}", highlight=False, soft_wrap=True)
         report = run_replay(
             ReplayOptions(
                 bag=shared / DRIVE,

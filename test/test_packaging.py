@@ -35,6 +35,7 @@ DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
     "faster_coco_eval": "faster-coco-eval",
     "google": "protobuf",
+    "markdown_it": "markdown-it-py",
     "PIL": "pillow",
     "ai_edge_litert": "ai-edge-litert",
     "torch_pruning": "torch-pruning",

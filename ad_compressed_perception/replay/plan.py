@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def make_plan(
     *,
     work: Path | None = None,
     tasks: Sequence[str] | None = None,
-    variants: Sequence[str] | None = None,
+    variants: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     allow_rejected: bool = False,
 ) -> ReplayPlan:
     """Choose the nodes and check every file they will load.
@@ -105,7 +106,8 @@ def make_plan(
         models: model folders, at most one a task.
         work: folder where compressed variants were put.
         tasks: those to run; None is every task there is a model for.
-        variants: those to compare with the baseline, which always takes part; None is all there are.
+        variants: those to compare with the baseline, which always takes part, of all tasks or task by
+            task; None is all there are.
         allow_rejected: take variants their gate rejected.
 
     Raises:
@@ -138,9 +140,11 @@ def make_plan(
     for task in TASKS:
         if task in chosen:
             manifest = chosen[task]
-            nodes += _task_nodes(manifest, owners[task], variants, allow_rejected, notes)
+            wanted = variants.get(task) if isinstance(variants, Mapping) else variants
+            nodes += _task_nodes(manifest, owners[task], wanted, allow_rejected, notes)
             taken |= {node.name for node in nodes} | {manifest.baseline, BASELINE}
-    for name in variants or ():
+    named = variants.values() if isinstance(variants, Mapping) else [variants or ()]
+    for name in chain.from_iterable(named):
         if name not in taken:
             known = sorted({each for names in owners.values() for each in names})
             raise ManifestError(

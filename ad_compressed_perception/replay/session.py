@@ -8,7 +8,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -49,7 +49,7 @@ class ReplayOptions:
         models: model folders; empty is the reference models.
         work: work folder with compressed variants; None is the default one.
         tasks: None is every task there is a model for.
-        variants: None is all there are; the baseline always takes part.
+        variants: of all tasks, or task by task; None is all there are; the baseline always takes part.
         allow_rejected: run variants their gate rejected.
         rate: bag seconds per second; None offers every frame.
         limit: frames read at most.
@@ -66,7 +66,7 @@ class ReplayOptions:
     models: tuple[Path, ...] = ()
     work: Path | None = None
     tasks: tuple[str, ...] | None = None
-    variants: tuple[str, ...] | None = None
+    variants: tuple[str, ...] | Mapping[str, tuple[str, ...]] | None = None
     allow_rejected: bool = False
     rate: float | None = None
     limit: int | None = None
