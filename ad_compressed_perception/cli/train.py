@@ -33,7 +33,7 @@ def train(
         bool, typer.Option("--only-render", help="Render the road camera's pictures and end.")
     ] = False,
 ) -> None:
-    """Train models on the built-in road camera and on real pictures. Needs the extra [train].
+    """Train models on the built-in road camera and on real pictures. Needs torch (make setup-train).
 
     Trainings named together share their rendered pictures. Ctrl-C and a second run: it goes on at the last
     checkpoint.
