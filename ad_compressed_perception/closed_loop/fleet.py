@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -98,10 +99,24 @@ def _drive_in_processes(
 def _submit(
     pool: ProcessPoolExecutor, running: dict[Future[RouteResult], Job], waiting: Iterable[Job], most: int
 ) -> None:
-    for job in waiting:
-        running[pool.submit(_work, job)] = job
-        if len(running) >= most:
-            return
+    with _interrupts_later():
+        for job in waiting:
+            running[pool.submit(_work, job)] = job
+            if len(running) >= most:
+                return
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Let Ctrl-C wait, also for the processes begun meanwhile: they are not ready to be interrupted yet."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _bench: PlannerBench | None = None
