@@ -51,7 +51,7 @@ def box_of(picture: Picture, label: str) -> TruthBox:
 
 
 def test_level_points_far_away_lie_on_the_horizon() -> None:
-    # As high as the camera and straight ahead: the horizon is 42 percent down, pixels counted at their middles.
+    # As high as the camera, straight ahead: the horizon is 42 percent down, pixels counted at their middles.
     pixels, depth = CAMERA.project_base_link(np.array([[1.9 + 1e6, 0.0, 1.35]]))
 
     np.testing.assert_allclose(pixels[0], [319.5, 0.42 * 360 - 0.5], atol=0.01)
@@ -125,7 +125,8 @@ def test_a_box_sits_where_its_thing_is_projected(renderer: Renderer, kind: str, 
     slack = 0.2 * (right - left) if turn_rad == 0.7 or kind == "person" else 2.0
     assert left - 2.0 <= box.xyxy[0] <= left + slack
     assert right - slack <= box.xyxy[2] <= right + 2.0
-    assert abs(box.xyxy[1] - top) <= 2.0 + 0.03 * (bottom - top)
+    # Roofs lie behind the front of the box, a lorry's far behind its cab.
+    assert top - 2.0 <= box.xyxy[1] <= top + 2.0 + (0.08 if kind == "truck" else 0.03) * (bottom - top)
     overhang = 0.06 * (bottom - top) if kind in ("bus", "truck") else 0.0
     assert bottom - 2.0 - overhang <= box.xyxy[3] <= bottom + 2.0
     assert box.visible_share == 1.0 and box.ident == actor.ident
@@ -225,8 +226,8 @@ def test_paint_in_the_picture_is_paint_in_the_mask(renderer: Renderer) -> None:
     is_paint = picture.mask[row, column - 30 : column + 31] == MARKING
     dark, bright = np.median(grey[~is_paint]), np.median(grey[is_paint])
 
-    # The edge is smooth in the picture and sharp in the mask: half a pixel off at most, so what is almost white
-    # is paint, and paint is never almost black.
+    # The edge is smooth in the picture and sharp in the mask: half a pixel off at most, so what is almost
+    # white is paint, and paint is never almost black.
     share = (grey - dark) / (bright - dark)
     assert is_paint.sum() > 8
     assert is_paint[share > 0.8].all()

@@ -72,7 +72,7 @@ class Camera:
             left_m: along y, the same shape.
             up_m: along z, likewise.
         """
-        cos, sin = np.cos(self.pitch_rad), np.sin(self.pitch_rad)
+        cos, sin = self._tilt
         return -left_m, -(forward_m * sin + up_m * cos), forward_m * cos - up_m * sin
 
     def pixels(self, right_m: Array, down_m: Array, depth_m: Array) -> tuple[Array, Array]:
@@ -80,6 +80,18 @@ class Camera:
         across, down = self.centre_px
         scale = self.focal_px / depth_m
         return across + right_m * scale, down + down_m * scale
+
+    def pixel_of(self, forward_m: float, left_m: float, up_m: float) -> tuple[float, float, float]:
+        """Return column, row and depth of one place relative to the camera, which must lie ahead."""
+        cos, sin = self._tilt
+        depth = forward_m * cos - up_m * sin
+        scale = self.focal_px / depth
+        across, down = self.centre_px
+        return across - left_m * scale, down - (forward_m * sin + up_m * cos) * scale, depth
+
+    @cached_property
+    def _tilt(self) -> tuple[float, float]:
+        return float(np.cos(self.pitch_rad)), float(np.sin(self.pitch_rad))
 
     def project_base_link(self, points_m: Array) -> tuple[Array, Array]:
         """Return (N, 2) pixels and (N,) depths of (N, 3) points in base_link.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ad_compressed_perception.camera_sim.camera import Camera
 from ad_compressed_perception.camera_sim.painting import weather as air
 from ad_compressed_perception.camera_sim.painting.brush import Strokes, strokes_of
-from ad_compressed_perception.camera_sim.painting.canvas import FIRST, Canvas
+from ad_compressed_perception.camera_sim.painting.canvas import FIRST, NOBODY, Canvas
 from ad_compressed_perception.camera_sim.painting.cast import Stage, cast_of
 from ad_compressed_perception.camera_sim.painting.figures import Figure, Viewpoint, painting_order
 from ad_compressed_perception.camera_sim.painting.grain import Grain
@@ -101,7 +101,8 @@ class Renderer:
         self._air(scene, light)
         mask = None
         if with_truth:
-            mask = np.where((canvas.ids == 0) & (canvas.ground < PAVEMENT), canvas.ground, np.uint8(0))
+            # Ground where nobody stands, and of the ground what has an id in MASK_LABELS.
+            mask = canvas.ground * ((canvas.ids == NOBODY) & (canvas.ground < PAVEMENT))
         return Picture(canvas.image.copy(), tuple(boxes), mask)
 
     def _background(self, scene: Scene, stage: Stage, figures: list[Figure]) -> None:
@@ -185,8 +186,7 @@ class Renderer:
             if facing < 0.1 or forward < 1.0:
                 continue
             up = (-z if mirrored else z) - self.camera.z_m
-            optical = self.camera.to_optical(np.array([forward]), np.array([left]), np.array([up]))
-            column, row = (float(value[0]) for value in self.camera.pixels(*optical))
+            column, row, _ = self.camera.pixel_of(forward, left, up)
             radius_px = lamp.radius_m * self.camera.focal_px / away
             strength = facing * (1.0 - float(light.haze_share(away)) * 0.5)
             colour = tuple(int(value * strength) & ~7 for value in lamp.colour)

@@ -19,7 +19,8 @@ from ad_compressed_perception.camera_sim.painting.shapes import OWN, PAINT
 Array = NDArray[np.float64]
 
 _HALF_TURN = np.linspace(-np.pi / 2, np.pi / 2, 6)
-_SMALLEST_PX, _SMALLEST_PAINT_PX = 0.7, 1.5
+# Smaller faces are left out, and limbs thinner than this that belong to somebody's silhouette.
+_SMALLEST_PX, _SMALLEST_PAINT_PX, _THINNEST_PX = 0.9, 2.5, 0.4
 
 
 @dataclass
@@ -120,11 +121,19 @@ def _mesh_parts(figures: list[Figure], camera: Camera, light: Light, sun: Array)
     middle = frames.placed(np.concatenate([mesh.centres for mesh in meshes]), owner)
     towards = (outward * middle).sum(axis=1) < 0.0
     seen = towards | np.concatenate([mesh.two_sided for mesh in meshes])
+    distance = np.sqrt((middle * middle).sum(axis=1))
+    roles = np.concatenate([mesh.roles for mesh in meshes])
+    extents_px = (
+        np.concatenate([mesh.extents_m for mesh in meshes]) * camera.focal_px / np.maximum(distance, 0.5)
+    )
+    glow = np.concatenate([mesh.glow for mesh in meshes])
+    # What shines is seen even where it is small.
+    seen &= extents_px > np.where((roles == PAINT) & (glow < 0.5), _SMALLEST_PAINT_PX, _SMALLEST_PX)
     sizes = np.concatenate([mesh.sizes for mesh in meshes])
     vertices = np.concatenate([mesh.vertices for mesh in meshes])[np.repeat(seen, sizes)]
-    towards, outward, middle, owner, sizes = (part[seen] for part in (towards, outward, middle, owner, sizes))
+    towards, outward, middle, distance = towards[seen], outward[seen], middle[seen], distance[seen]
+    owner, sizes = owner[seen], sizes[seen]
     outward = np.where(towards[:, None], outward, -outward)
-    distance = np.sqrt((middle * middle).sum(axis=1))
 
     placed = frames.placed(vertices, np.repeat(owner, sizes))
     optical = np.stack(camera.to_optical(placed[:, 0], placed[:, 1], placed[:, 2]), axis=-1)
@@ -132,7 +141,7 @@ def _mesh_parts(figures: list[Figure], camera: Camera, light: Light, sun: Array)
     colours = (
         colours + np.concatenate([mesh.own_share for mesh in meshes])[seen, None] * frames.colours[owner]
     )
-    glow = np.concatenate([mesh.glow for mesh in meshes])[seen]
+    glow = glow[seen]
     gains = light.shade(outward, sun)
     gains += light.headlights(middle)[:, None]
     gains += (1.0 - gains) * glow[:, None]
@@ -145,7 +154,7 @@ def _mesh_parts(figures: list[Figure], camera: Camera, light: Light, sun: Array)
         sizes=sizes,
         colours=colours * gains * (1.0 - haze) + light.haze * haze,
         strokes_px=strokes * camera.focal_px / np.maximum(distance, 0.5),
-        roles=np.concatenate([mesh.roles for mesh in meshes])[seen],
+        roles=roles[seen],
         depths=distance,
         cut=cut,
     )
@@ -178,7 +187,9 @@ def _limb_parts(figures: list[Figure], camera: Camera, light: Light, sun: Array)
     placed = frames.placed(ends, np.repeat(owner, 2))
     right, down, depth = camera.to_optical(*(placed[:, axis].reshape(-1, 2) for axis in range(3)))
     radii = np.concatenate([body.radii_m for body in bodies]) * frames.stretch[owner, 2:]
+    roles = np.concatenate([body.roles for body in bodies])
     kept = (depth > NEAR_M + radii).all(axis=1)
+    kept &= (radii.max(axis=1) * camera.focal_px > _THINNEST_PX * depth[:, 0]) | (roles != OWN)
     if not kept.any():
         return None
     owner, depth, radii = owner[kept], depth[kept], radii[kept]
@@ -209,7 +220,7 @@ def _limb_parts(figures: list[Figure], camera: Camera, light: Light, sun: Array)
         sizes=np.full(len(owner), 2 * half),
         colours=colours * gains * (1.0 - haze) + light.haze * haze,
         strokes_px=np.zeros(len(owner)),
-        roles=np.concatenate([body.roles for body in bodies])[kept],
+        roles=roles[kept],
         depths=distance,
         cut={},
     )
@@ -226,30 +237,31 @@ def _hand_out(parts: _Parts, figures: list[Figure], strokes: list[Strokes], came
         high[index] = points.max(axis=0) if len(points) else -np.inf
     kept = (low < [camera.width_px, camera.height_px]).all(axis=1) & (high > -1.0).all(axis=1)
     extent = high - low
-    smallest = np.where(parts.roles == PAINT, _SMALLEST_PAINT_PX, _SMALLEST_PX)
-    kept &= (extent[:, 0] > smallest) | (extent[:, 1] > smallest)
+    kept &= extent.max(axis=1) > np.where(parts.roles == PAINT, 1.2, 0.7)
     chosen = np.flatnonzero(kept)
     sorts = np.array([figure.sorts_parts for figure in figures])[parts.owners[chosen]]
     if sorts.any():
         chosen = chosen[np.lexsort((np.where(sorts, -parts.depths[chosen], 0.0), parts.owners[chosen]))]
     vertices = fixed(parts.points)
     thickness = np.where(parts.strokes_px > 0.0, np.maximum(np.rint(parts.strokes_px), 1), 0)[chosen]
-    for index, owner, begin, size, colour, width, role in zip(
-        chosen.tolist(),
-        parts.owners[chosen].tolist(),
-        starts[chosen].tolist(),
-        parts.sizes[chosen].tolist(),
-        np.clip(parts.colours[chosen], 0.0, 255.0).tolist(),
-        thickness.astype(np.int64).tolist(),
-        parts.roles[chosen].tolist(),
-        strict=True,
-    ):
-        outline = fixed(parts.cut[index]) if index in parts.cut else vertices[begin : begin + size]
-        strokes[owner].polygons.append((outline, colour, width, role))
-    own = parts.roles[chosen] == OWN
+    begins, owners = starts[chosen], parts.owners[chosen]
+    ends = (begins + parts.sizes[chosen]).tolist()
+    outlines = [vertices[begin:end] for begin, end in zip(begins.tolist(), ends, strict=True)]
+    if parts.cut:
+        outlines = [
+            fixed(parts.cut[index]) if index in parts.cut else outline
+            for index, outline in zip(chosen.tolist(), outlines, strict=True)
+        ]
+    colours = np.clip(parts.colours[chosen], 0.0, 255.0).tolist()
+    roles = parts.roles[chosen]
+    polygons = list(zip(outlines, colours, thickness.astype(np.int64).tolist(), roles.tolist(), strict=True))
+    firsts = np.flatnonzero(np.diff(owners, prepend=-1)).tolist()
+    for first, last in zip(firsts, [*firsts[1:], len(polygons)], strict=True):
+        strokes[int(owners[first])].polygons += polygons[first:last]
+    own = roles == OWN
     if own.any():
         margin = 0.5 * thickness[own, None]
-        _widen(strokes, parts.owners[chosen][own], low[chosen[own]] - margin, high[chosen[own]] + margin)
+        _widen(strokes, owners[own], low[chosen[own]] - margin, high[chosen[own]] + margin)
 
 
 def _widen(strokes: list[Strokes], owners: NDArray[np.int64], low: Array, high: Array) -> None:

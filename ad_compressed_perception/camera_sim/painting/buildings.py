@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil, log2
 
 import cv2
 import numpy as np
@@ -14,17 +15,21 @@ from numpy.typing import NDArray
 from ad_compressed_perception.camera_sim.camera import NEAR_M, Camera
 from ad_compressed_perception.camera_sim.painting.canvas import PROP, SHIFT, Canvas, fixed
 from ad_compressed_perception.camera_sim.painting.facades import (
+    BAY_PX,
     BAYS,
     GLASS,
-    LAMPLIGHT,
+    STOREY_PX,
     STOREYS,
     STYLES,
     TRIM,
     WALL,
     facade,
+    facade_mean,
 )
-from ad_compressed_perception.camera_sim.painting.light import Light, mix
+from ad_compressed_perception.camera_sim.painting.figures import Place
+from ad_compressed_perception.camera_sim.painting.light import NIGHT, Light, mix
 from ad_compressed_perception.camera_sim.painting.shapes import FOREIGN, Colour, Mesh, MeshBuilder, Point
+from ad_compressed_perception.camera_sim.scene import Prop
 
 Array = NDArray[np.float64]
 
@@ -35,7 +40,7 @@ _EAVES_SHARE = 0.7
 _TRIM_BGR = np.array([218.0, 222.0, 224.0])
 _LAMP_BGR = np.array([120.0, 205.0, 250.0])
 _ROOFS: tuple[Colour, ...] = ((66.0, 74.0, 128.0), (76.0, 74.0, 74.0), (58.0, 72.0, 104.0))
-_PLAIN_PX = 5.0
+_PLAIN_PX = 6
 """Walls narrower or lower than this are painted in one colour."""
 
 
@@ -45,94 +50,64 @@ def eaves_m(height_m: float) -> float:
 
 
 @dataclass(frozen=True)
-class Building:
-    """One building in camera-relative coordinates.
+class Wall:
+    """One wall as the picture shows it.
 
     Attributes:
-        corners_m: (4, 2) of the footprint, clockwise, forward and left.
-        height_m: of the box around it.
-        colour_bgr: of the walls.
-        seed: of the facades.
+        corners_px: (4, 2) foot left, foot right, top right, top left.
+        mixing: (3, 4) BGR of the facade's channels, and what is added.
+        style: of the facade.
+        storeys, bays: of the facade that the whole wall takes.
+        first_bay: where in the facade it begins.
+        begin, end: shares of the wall, from the left, that are not cut off by the view's edges.
+        scale: facade's size that gives about as many texels as pixels, 0 the largest.
+        is_night: whether lamps are lit behind the windows.
     """
 
-    corners_m: Array
-    height_m: float
-    colour_bgr: tuple[int, int, int]
-    seed: int
+    corners_px: Array
+    mixing: Array
+    style: int
+    storeys: int
+    bays: int
+    first_bay: int
+    begin: float
+    end: float
+    scale: float
+    is_night: bool
 
-    def paint(self, canvas: Canvas, light: Light, sun: Array, with_ids: bool) -> None:
-        """Paint the walls that look at the camera, the farther one first.
-
-        Args:
-            canvas: to paint on.
-            light: of the weather.
-            sun: (3,) direction to it along base_link's axes.
-            with_ids: whether the truth is wanted.
-        """
-        following = np.roll(self.corners_m, -1, axis=0)
-        edges = following - self.corners_m
-        outward = np.stack([-edges[:, 1], edges[:, 0], np.zeros(4)], axis=-1)
-        looks = (outward[:, :2] * self.corners_m).sum(axis=1) < 0.0
-        away = np.abs(self.corners_m + following).sum(axis=1)
-        for index in sorted(np.flatnonzero(looks).tolist(), key=lambda wall: -away[wall]):
-            # Seen from outside, a clockwise footprint runs from right to left.
-            normal = outward[index] / max(1e-9, float(np.hypot(*edges[index])))
-            self._wall(canvas, light, sun, (following[index], self.corners_m[index]), normal, index, with_ids)
-
-    def _wall(
-        self,
-        canvas: Canvas,
-        light: Light,
-        sun: Array,
-        foot: tuple[Array, Array],
-        outward: Array,
-        index: int,
-        with_ids: bool,
-    ) -> None:
-        camera, (left, right), top_m = canvas.camera, foot, eaves_m(self.height_m)
-        span = _ahead(left, right)
-        if span is None:
-            return
-        begin, end = span
-        near, far = left + (right - left) * begin, left + (right - left) * end
-        corners, depth_m = _corners(camera, near, far, top_m)
-        window = canvas.window(corners)
+    def paint(self, canvas: Canvas, with_ids: bool) -> None:
+        """Paint it, first in its mean colour with smooth edges, then its windows inside."""
+        window = canvas.window(self.corners_px)
         if window is None:
             return
-        outline = fixed(corners)
-        mixing = self._mixing(light, sun, outward, 0.5 * float(np.hypot(*(near + far))))
-        extent = corners.max(axis=0) - corners.min(axis=0)
-        style = (self.seed + 5 * (index % 2)) % STYLES
-        sizes = facade(style)
-        mean = np.clip(mixing[:, :4] @ sizes[-1].mean(axis=(0, 1)) + mixing[:, 4], 0.0, 255.0).tolist()
-        cv2.fillConvexPoly(canvas.image, outline, mean, cv2.LINE_AA, SHIFT)
+        rows, columns = window
+        sizes = facade(self.style, self.is_night)
+        outline = fixed(self.corners_px)
+        mean = np.clip(
+            self.mixing[:, :3] @ facade_mean(self.style, self.is_night) + self.mixing[:, 3], 0.0, 255.0
+        )
+        cv2.fillConvexPoly(canvas.image, outline, mean.tolist(), cv2.LINE_AA, SHIFT)
         if with_ids:
             cv2.fillConvexPoly(canvas.ids, outline, PROP, cv2.LINE_8, SHIFT)
-        if extent.min() < _PLAIN_PX:
+        if min(rows.stop - rows.start, columns.stop - columns.start) < _PLAIN_PX:
             return
-        # Whole storeys and whole bays of the facade, begun somewhere.
-        storeys = int(np.clip(round(top_m / _STOREY_M), 1, STOREYS))
-        bays = int(np.clip(round(float(np.hypot(*(right - left))) / _BAY_M), 1, BAYS))
-        # As many texels as pixels: by the nearest edge, and, for walls seen at a flat angle, by area.
-        texel_px = camera.focal_px / depth_m * _STOREY_M / (sizes[0].shape[0] / STOREYS)
-        texels_of_all = storeys * bays * sizes[0].shape[0] * sizes[0].shape[1] / (STOREYS * BAYS)
-        rows, columns = window
+        # By the nearest edge, and, for walls seen at a flat angle, by area.
         seen_px = (rows.stop - rows.start) * (columns.stop - columns.start)
-        fine = max(-np.log2(1.2 * texel_px), 0.5 * np.log2(texels_of_all / (2.0 * seen_px)))
-        level = int(np.clip(fine, 0, len(sizes) - 1))
+        texels = self.storeys * self.bays * (self.end - self.begin) * STOREY_PX * BAY_PX
+        level = int(min(max(self.scale, 0.5 * log2(texels / (1.5 * seen_px)), 0.0), len(sizes) - 1))
         height, width = sizes[level].shape[0] // STOREYS, sizes[level].shape[1] // BAYS
-        first = self.seed // 16 % (BAYS - bays + 1)
-        part = sizes[level][(STOREYS - storeys) * height :, first * width : (first + bays) * width]
-        painted = cv2.transform(part, mixing)
-        wide, high = bays * width, storeys * height
-        texels = (
-            np.array([[begin * wide, high], [end * wide, high], [end * wide, 0.0], [begin * wide, 0.0]]) - 0.5
+        wide, high = self.bays * width, self.storeys * height
+        left, right = int(self.begin * wide), ceil(self.end * wide)
+        start = self.first_bay * width
+        part = sizes[level][(STOREYS - self.storeys) * height :, start + left : start + right]
+        begin, end = self.begin * wide - left - 0.5, self.end * wide - left - 0.5
+        matrix = cv2.getPerspectiveTransform(
+            (self.corners_px - [columns.start, rows.start]).astype(np.float32),
+            np.array([[begin, high], [end, high], [end, -0.5], [begin, -0.5]], np.float32),
         )
-        origin = np.array([columns.start, rows.start])
-        matrix = cv2.getPerspectiveTransform((corners - origin).astype(np.float32), texels.astype(np.float32))
-        # Pixels outside the wall stay; along its edge the smooth edge of the mean colour does.
+        # Pixels outside the wall stay as they are; along its edge the smooth edge of the mean colour does.
         cv2.warpPerspective(
-            painted,
+            cv2.transform(part, self.mixing),
             matrix,
             (columns.stop - columns.start, rows.stop - rows.start),
             dst=canvas.image[rows, columns],
@@ -140,42 +115,113 @@ class Building:
             borderMode=cv2.BORDER_TRANSPARENT,
         )
 
-    def _mixing(self, light: Light, sun: Array, outward: Array, distance_m: float) -> Array:
-        """Return the (3, 5) colours of the facade's channels in this light."""
-        gain = light.shade(outward[None, :], sun)[0]
-        haze = float(light.haze_share(distance_m))
-        clear = (1.0 - haze) / 255.0
-        # Panes mirror the sky.
-        panes = mix(light.sky_top * 0.5, light.sky_low * 0.62, 0.5) * 0.72
-        mixing = np.zeros((3, 5))
-        mixing[:, WALL] = np.array(self.colour_bgr) * gain * clear * 1.12
-        mixing[:, TRIM] = _TRIM_BGR * gain * clear
-        mixing[:, GLASS] = panes * clear * (1.0 - 0.5 * light.night)
-        mixing[:, LAMPLIGHT] = _LAMP_BGR * clear * light.night
-        mixing[:, 4] = light.haze * haze
-        return mixing
+
+def paint_walls(walls: list[Wall], canvas: Canvas, with_ids: bool) -> None:
+    """Paint the walls of one building, given from back to front."""
+    for wall in walls:
+        wall.paint(canvas, with_ids)
 
 
-def _ahead(left: Array, right: Array) -> tuple[float, float] | None:
-    """Return which shares of a wall's foot lie beyond the near plane."""
-    near = NEAR_M + 0.2
-    first, second = float(left[0]) - near, float(right[0]) - near
-    if first <= 0.0 and second <= 0.0:
-        return None
-    cut = first / (first - second) if first != second else 0.0
-    return (cut if first < 0.0 else 0.0), (cut if second < 0.0 else 1.0)
+def walls_of(
+    props: list[Prop], places: list[Place], camera: Camera, light: Light, sun: Array
+) -> list[list[Wall]]:
+    """Return the walls of each building that look at the camera, from back to front.
+
+    Args:
+        props: buildings.
+        places: where they are.
+        camera: that sees them.
+        light: of the weather.
+        sun: (3,) direction to it along base_link's axes.
+    """
+    found: list[list[Wall]] = [[] for _ in props]
+    if not props:
+        return found
+    corners = np.stack([place.corners_m for place in places])
+    # Seen from outside, a clockwise footprint runs from right to left.
+    right, left = corners, np.roll(corners, -1, axis=1)
+    edges = left - right
+    outward = np.stack([-edges[..., 1], edges[..., 0], np.zeros(edges.shape[:2])], axis=-1)
+    length = np.hypot(edges[..., 0], edges[..., 1])
+    looks = (outward[..., :2] * corners).sum(axis=-1) < 0.0
+    begin, end = _spans(left, right, camera)
+    owner, side = np.nonzero(looks & (begin < end))
+    left, right, begin, end = left[owner, side], right[owner, side], begin[owner, side], end[owner, side]
+    length, outward = (
+        length[owner, side],
+        outward[owner, side] / np.maximum(length[owner, side], 1e-9)[:, None],
+    )
+    near, far = left + (right - left) * begin[:, None], left + (right - left) * end[:, None]
+    distance = 0.5 * np.hypot(*(near + far).T)
+    high = np.array([eaves_m(prop.height_m) for prop in props])[owner]
+    pixels, depth = _corners(camera, near, far, high)
+    colours = np.array([prop.colour_bgr for prop in props], np.float64)[owner]
+    mixing = _mixings(colours, light, light.shade(outward, sun), distance)
+    storeys = np.clip(np.rint(high / _STOREY_M), 1, STOREYS).astype(int).tolist()
+    bays = np.clip(np.rint(length / _BAY_M), 1, BAYS).astype(int).tolist()
+    scale = np.log2(np.maximum(STOREY_PX / _STOREY_M * depth / (1.2 * camera.focal_px), 0.1)).tolist()
+    begins, ends, sides, owners = begin.tolist(), end.tolist(), side.tolist(), owner.tolist()
+    for index in np.argsort(-distance).tolist():
+        seed = props[owners[index]].seed
+        found[owners[index]].append(
+            Wall(
+                corners_px=pixels[index],
+                mixing=mixing[index],
+                style=(seed + 5 * (sides[index] % 2)) % STYLES,
+                storeys=storeys[index],
+                bays=bays[index],
+                first_bay=seed // 16 % (BAYS - bays[index] + 1),
+                begin=begins[index],
+                end=ends[index],
+                scale=scale[index],
+                is_night=light.night >= NIGHT,
+            )
+        )
+    return found
 
 
-def _corners(camera: Camera, left: Array, right: Array, top_m: float) -> tuple[Array, float]:
-    """Return pixels of foot left, foot right, top right, top left, and the least depth."""
-    forward = np.array([left[0], right[0], right[0], left[0]])
-    aside = np.array([left[1], right[1], right[1], left[1]])
-    up = np.array([0.0, 0.0, top_m, top_m]) - camera.z_m
+def _spans(left: Array, right: Array, camera: Camera) -> tuple[Array, Array]:
+    """Return from which to which share of its foot each wall is ahead and between the picture's sides."""
+    slope, margin = 0.5 * camera.width_px / camera.focal_px, 0.5
+    begin, end = np.zeros(left.shape[:-1]), np.ones(left.shape[:-1])
+    for forward, aside, shift in ((1.0, 0.0, -(NEAR_M + 0.2)), (slope, 1.0, margin), (slope, -1.0, margin)):
+        first = forward * left[..., 0] + aside * left[..., 1] + shift
+        second = forward * right[..., 0] + aside * right[..., 1] + shift
+        apart = first - second
+        cut = first / np.where(np.abs(apart) > 1e-9, apart, 1.0)
+        begin = np.where(first < 0.0, np.where(second < 0.0, 1.0, np.maximum(begin, cut)), begin)
+        end = np.where(second < 0.0, np.where(first < 0.0, 0.0, np.minimum(end, cut)), end)
+    return begin, end
+
+
+def _corners(camera: Camera, left: Array, right: Array, top_m: Array) -> tuple[Array, Array]:
+    """Return (N, 4, 2) pixels of foot left, foot right, top right, top left, and the least depths."""
+    forward = np.stack([left[:, 0], right[:, 0], right[:, 0], left[:, 0]], axis=1)
+    aside = np.stack([left[:, 1], right[:, 1], right[:, 1], left[:, 1]], axis=1)
+    up = top_m[:, None] * np.array([0.0, 0.0, 1.0, 1.0]) - camera.z_m
     across, down, depth = camera.to_optical(forward, aside, up)
-    # A high wall close by leans behind the tilted near plane with its top first.
+    # The tilted near plane lies farther ahead at a wall's foot than at its top.
     depth = np.maximum(depth, 0.1)
     column, row = camera.pixels(across, down, depth)
-    return np.stack([column, row], axis=-1), max(0.5, float(depth.min()))
+    return np.stack([column, row], axis=-1), depth.min(axis=1)
+
+
+def _mixings(colours: Array, light: Light, gains: Array, distance_m: Array) -> Array:
+    """Return the (N, 3, 4) colours of facades' channels in this light."""
+    haze = light.haze_share(distance_m)[:, None]
+    clear = (1.0 - haze) / 255.0
+    # Panes mirror the sky; at night the third channel is lamplight.
+    panes = (
+        _LAMP_BGR * light.night
+        if light.night >= NIGHT
+        else mix(light.sky_top * 0.36, light.sky_low * 0.45, 0.5)
+    )
+    mixing = np.empty((len(colours), 3, 4))
+    mixing[:, :, WALL] = colours * gains * clear * 1.12
+    mixing[:, :, TRIM] = _TRIM_BGR * gains * clear
+    mixing[:, :, GLASS] = panes * clear
+    mixing[:, :, 3] = light.haze * haze
+    return mixing
 
 
 @lru_cache(maxsize=8)

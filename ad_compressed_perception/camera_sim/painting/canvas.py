@@ -19,8 +19,8 @@ SHIFT = 4
 """Fractional bits of vertices: sixteenths of a pixel."""
 GROUND_NEAR_M = 1.0
 """Depth from which on ground is painted; the lowest row sees it at twice that and more."""
-_LIMIT_PX = 20000.0
-"""Farther out than any picture and within what the drawing functions can count to."""
+_LIMIT = 20000.0 * (1 << SHIFT)
+"""Of vertices: farther out than any picture and within what the drawing functions can count to."""
 
 NOBODY, PROP, FIRST = 0, 1, 2
 """Ids of silhouettes: the ground and the sky, things without a label, and the first labelled one."""
@@ -28,7 +28,10 @@ NOBODY, PROP, FIRST = 0, 1, 2
 
 def fixed(points_px: NDArray[np.floating]) -> Outline:
     """Return vertices with SHIFT fractional bits."""
-    return np.rint(np.clip(points_px, -_LIMIT_PX, _LIMIT_PX) * (1 << SHIFT)).astype(np.int32)
+    scaled = np.rint(points_px * (1 << SHIFT))
+    np.maximum(scaled, -_LIMIT, out=scaled)
+    np.minimum(scaled, _LIMIT, out=scaled)
+    return scaled.astype(np.int32)
 
 
 def clip_near(points_m: Array, near_m: float = NEAR_M) -> Array:
@@ -101,6 +104,12 @@ class Canvas:
         column, row = self.camera.pixels(right, down, np.maximum(depth, GROUND_NEAR_M))
         return np.stack([column, row], axis=-1), is_ahead
 
+    def are_inside(self, polygons_px: Array) -> NDArray[np.bool_]:
+        """Return (N,) which of (N, K, 2) polygons may have a part in the picture."""
+        across, down = polygons_px[..., 0], polygons_px[..., 1]
+        is_across = (across.max(axis=1) >= 0.0) & (across.min(axis=1) <= self.camera.width_px)
+        return is_across & (down.max(axis=1) >= 0.0) & (down.min(axis=1) <= self.camera.height_px)
+
     def outline(self, points_px: NDArray[np.floating]) -> Outline | None:
         """Return a polygon's vertices for drawing, None where it misses the picture."""
         low, high = points_px.min(axis=0), points_px.max(axis=0)
@@ -135,9 +144,7 @@ class Canvas:
             return []
         pixels, is_ahead = self.ground_pixels(points_m, up_m)
         outlines: list[Outline] = []
-        low, high = pixels.min(axis=1), pixels.max(axis=1)
-        size = [self.camera.width_px, self.camera.height_px]
-        is_in = (low <= size).all(axis=1) & (high >= 0.0).all(axis=1)
+        is_in = self.are_inside(pixels).tolist()
         whole, vertices = np.all(is_ahead, axis=1).tolist(), fixed(pixels)
         for index in range(len(points_m)):
             if whole[index]:
@@ -148,6 +155,11 @@ class Canvas:
                 if polygon is not None:
                     outlines.append(polygon)
         return outlines
+
+    def tint_ground(self, outlines: Sequence[Outline], colour: tuple[float, float, float]) -> None:
+        """Fill polygons in the picture that are no other material than what is around them."""
+        if outlines:
+            cv2.fillPoly(self.image, outlines, colour, cv2.LINE_AA, SHIFT)
 
     def fill_ground(
         self, outlines: Sequence[Outline], colour: tuple[float, float, float], material: int

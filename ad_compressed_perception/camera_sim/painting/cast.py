@@ -11,17 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.camera_sim.painting import furniture, people, two_wheelers, vehicles
-from ad_compressed_perception.camera_sim.painting.buildings import Building, eaves_m, roof
+from ad_compressed_perception.camera_sim.painting.buildings import Wall, eaves_m, paint_walls, roof, walls_of
 from ad_compressed_perception.camera_sim.painting.canvas import Canvas
 from ad_compressed_perception.camera_sim.painting.figures import Figure, Lamp, Place, Viewpoint
-from ad_compressed_perception.camera_sim.painting.light import Light
+from ad_compressed_perception.camera_sim.painting.light import NIGHT, Light
 from ad_compressed_perception.camera_sim.painting.plants import Plant
 from ad_compressed_perception.camera_sim.painting.shapes import Colour, Point
 from ad_compressed_perception.camera_sim.painting.vehicles import Lit
 from ad_compressed_perception.camera_sim.scene import Actor, Prop, Scene, StopSign, TrafficLight
 
-_NIGHT = 0.3
-"""From this on lamps are lit."""
 _LIGHT_M, _SIGN_M = (0.6, 0.62), (0.2, 0.76)
 _POST_M = 0.2
 _PACES_MPS = (0.15, 0.9, 1.7, 2.6)
@@ -60,9 +58,20 @@ def cast_of(scene: Scene, stage: Stage) -> list[Figure]:
     poses = np.array([(thing.x_m, thing.y_m, thing.heading_rad) for thing in things])
     places = stage.view.places(poses, np.array([_size_m(thing) for thing in things]))
     figures = _poles(scene.lights, stage.view)
-    for thing, place in zip(things, places, strict=True):
-        if place is None:
-            continue
+    seen = [(thing, place) for thing, place in zip(things, places, strict=True) if place is not None]
+    houses = [(thing, place) for thing, place in seen if isinstance(thing, Prop) and thing.kind == "building"]
+    walls = iter(
+        walls_of(
+            [house for house, _ in houses],
+            [place for _, place in houses],
+            stage.view.camera,
+            stage.light,
+            stage.sun,
+        )
+    )
+    s_m = np.clip(scene.ego_s_m + np.arange(-30.0, 200.0, 6.0), 0.0, scene.road.length_m)
+    centreline = stage.view.local(scene.road.points(s_m))
+    for thing, place in seen:
         if isinstance(thing, Actor):
             figures.append(_actor(thing, place, stage.light))
         elif isinstance(thing, TrafficLight):
@@ -70,9 +79,9 @@ def cast_of(scene: Scene, stage: Stage) -> list[Figure]:
         elif isinstance(thing, StopSign):
             figures.append(_stop_sign(thing, place))
         elif thing.kind == "lamp":
-            figures.append(_street_lamp(thing, place, scene, stage))
+            figures.append(_street_lamp(thing, place, centreline, stage))
         elif thing.kind == "building":
-            figures.append(_building(thing, place, stage))
+            figures.append(_building(thing, place, next(walls), stage))
         else:
             figures.append(_plant(thing, place, stage))
     return figures
@@ -99,7 +108,7 @@ def _own(colour_bgr: tuple[int, int, int]) -> Colour:
 
 def _actor(actor: Actor, place: Place, light: Light) -> Figure:
     figure = Figure(place, actor.height_m, colour=_own(actor.colour_bgr), label=actor.kind, ident=actor.ident)
-    lit = Lit(actor.is_braking, light.night >= _NIGHT)
+    lit = Lit(actor.is_braking, light.night >= NIGHT)
     size = (actor.length_m, actor.width_m, actor.height_m)
     variant = actor.seed % people.VARIANTS
     if actor.kind == "person":
@@ -188,13 +197,12 @@ def _stop_sign(sign: StopSign, place: Place) -> Figure:
     )
 
 
-def _street_lamp(prop: Prop, place: Place, scene: Scene, stage: Stage) -> Figure:
-    night = stage.light.night >= _NIGHT
+def _street_lamp(prop: Prop, place: Place, centreline: NDArray[np.float64], stage: Stage) -> Figure:
+    night = stage.light.night >= NIGHT
     mesh, pole = furniture.street_lamp(night)
-    # The arm reaches over the road: towards the nearest of some places on the centreline.
-    s = np.clip(scene.ego_s_m + np.arange(-30.0, 200.0, 6.0), 0.0, scene.road.length_m)
-    road = stage.view.local(scene.road.points(s)) - np.array([place.forward_m, place.left_m])
-    forward, left = road[int(np.argmin((road * road).sum(axis=1)))].tolist()
+    # The arm reaches over the road: towards the nearest place on the centreline.
+    away = centreline - (place.forward_m, place.left_m)
+    forward, left = away[int(np.argmin((away * away).sum(axis=1)))].tolist()
     turned = Place(place.forward_m, place.left_m, float(np.arctan2(left, forward)), place.corners_m)
     share = prop.height_m / furniture.LAMP_M
     lamps: tuple[Lamp, ...] = ()
@@ -204,14 +212,13 @@ def _street_lamp(prop: Prop, place: Place, scene: Scene, stage: Stage) -> Figure
     return Figure(turned, prop.height_m, mesh, pole, (share, share, share), lamps=lamps)
 
 
-def _building(prop: Prop, place: Place, stage: Stage) -> Figure:
-    building = Building(place.corners_m, prop.height_m, prop.colour_bgr, prop.seed)
+def _building(prop: Prop, place: Place, walls: list[Wall], stage: Stage) -> Figure:
     figure = Figure(
         place,
         prop.height_m,
         stretch=(prop.length_m, prop.width_m, prop.height_m),
         colour=_own(prop.colour_bgr),
-        paint=partial(building.paint, stage.canvas, stage.light, stage.sun, stage.with_ids),
+        paint=partial(paint_walls, walls, stage.canvas, stage.with_ids),
     )
     if eaves_m(prop.height_m) < prop.height_m:
         figure.mesh = roof(prop.seed % 3, prop.width_m > prop.length_m)

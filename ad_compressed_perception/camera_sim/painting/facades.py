@@ -12,41 +12,45 @@ from numpy.typing import NDArray
 
 STYLES = 12
 STOREYS, BAYS = 7, 10
-WALL, TRIM, GLASS, LAMPLIGHT = 0, 1, 2, 3
-"""Channels: the wall's own colour, light frames, glass, and windows with a lamp behind them."""
+STOREY_PX, BAY_PX = 56, 52
+"""Of the largest size."""
+WALL, TRIM, GLASS = 0, 1, 2
+"""Channels: the wall's own colour, light frames, and glass; at night the third is lamplight."""
 
-_STOREY_PX, _BAY_PX = 56, 52
 _TEXELS_PER_M = 18
 
 Image = NDArray[np.uint8]
 
 
-@lru_cache(maxsize=STYLES)
-def facade(style: int) -> list[Image]:
-    """Return (STOREYS * h, BAYS * w, 4) pictures of a facade, each half as large as the one before.
+@lru_cache(maxsize=2 * STYLES)
+def facade(style: int, is_night: bool) -> list[Image]:
+    """Return (STOREYS * h, BAYS * w, 3) pictures of a facade, each half as large as the one before.
 
-    Rows run down; the lowest storey is the ground floor.
+    Rows run down; the lowest storey is the ground floor. By night some windows are lit and the rest dark.
     """
     draw = np.random.default_rng([7, style])
-    height, width = STOREYS * _STOREY_PX, BAYS * _BAY_PX
-    face = np.zeros((height, width, 4), np.uint8)
+    height, width = STOREYS * STOREY_PX, BAYS * BAY_PX
+    face = np.zeros((height, width, 3), np.uint8)
     face[..., WALL] = _wall(draw, height, width, has_bricks=style % 3 == 1)
-    glass_px = (int(_BAY_PX * draw.uniform(0.38, 0.62)), int(_STOREY_PX * draw.uniform(0.42, 0.56)))
+    glass_px = (int(BAY_PX * draw.uniform(0.38, 0.62)), int(STOREY_PX * draw.uniform(0.42, 0.56)))
     if style % 4 == 3:
-        glass_px = (int(_BAY_PX * 0.9), glass_px[1])
+        glass_px = (int(BAY_PX * 0.9), glass_px[1])
     has_ledges, has_shops = style % 2 == 0, style % 3 == 0
+    door_px = (int(1.2 * _TEXELS_PER_M), int(2.2 * _TEXELS_PER_M))
     for floor in range(STOREYS):
-        foot = height - floor * _STOREY_PX
+        foot = height - floor * STOREY_PX
         if floor > 0 and has_ledges:
-            face[foot - 2 : foot + 2] = (120, 110, 0, 0)
+            face[foot - 2 : foot + 2] = (120, 110, 0)
         for bay in range(BAYS):
-            middle, is_lit = (bay + 0.5) * _BAY_PX, bool(draw.uniform() < 0.45)
+            middle, is_lit = (bay + 0.5) * BAY_PX, bool(draw.uniform() < 0.45)
             if floor == 0 and bay % 4 == 1:
-                _opening(face, middle, foot, (int(1.2 * _TEXELS_PER_M), int(2.2 * _TEXELS_PER_M)), 55, is_lit)
+                _opening(face, middle, foot, door_px, _pane(60, is_night, is_lit))
             elif floor == 0 and has_shops:
-                _opening(face, middle, foot - 6, (int(_BAY_PX * 0.86), int(_STOREY_PX * 0.7)), 235, True)
+                shop_px = (int(BAY_PX * 0.86), int(STOREY_PX * 0.7))
+                _opening(face, middle, foot - 6, shop_px, _pane(235, is_night, True))
             else:
-                _opening(face, middle, foot - int(0.85 * _TEXELS_PER_M), glass_px, 230, is_lit)
+                sill = foot - int(0.85 * _TEXELS_PER_M)
+                _opening(face, middle, sill, glass_px, _pane(230, is_night, is_lit))
     plinth = face[-int(0.45 * _TEXELS_PER_M) :, :, WALL]
     plinth[:] = (plinth * 0.7).astype(np.uint8)
     sizes: list[Image] = [face]
@@ -54,6 +58,18 @@ def facade(style: int) -> list[Image]:
         half = (sizes[-1].shape[1] // 2, sizes[-1].shape[0] // 2)
         sizes.append(np.asarray(cv2.resize(sizes[-1], half, interpolation=cv2.INTER_AREA), np.uint8))
     return sizes
+
+
+@lru_cache(maxsize=2 * STYLES)
+def facade_mean(style: int, is_night: bool) -> NDArray[np.float64]:
+    """Return the (3,) mean of a facade's channels."""
+    return np.asarray(facade(style, is_night)[-1].mean(axis=(0, 1)), np.float64)
+
+
+def _pane(glass: int, is_night: bool, is_lit: bool) -> tuple[float, float, float]:
+    if not is_night:
+        return 0.0, 0.0, float(glass)
+    return (0.0, 0.0, 220.0) if is_lit else (40.0, 10.0, 0.0)
 
 
 def _wall(draw: np.random.Generator, height: int, width: int, *, has_bricks: bool) -> Image:
@@ -67,13 +83,13 @@ def _wall(draw: np.random.Generator, height: int, width: int, *, has_bricks: boo
 
 
 def _opening(
-    face: Image, middle: float, foot: int, size_px: tuple[int, int], glass: int, is_lit: bool
+    face: Image, middle: float, foot: int, size_px: tuple[int, int], pane: tuple[float, float, float]
 ) -> None:
     """Draw a window or door: frame, pane, the shadow of the lintel, sash bar and sill."""
     left, right = int(middle) - size_px[0] // 2, int(middle) + size_px[0] // 2
-    top, lamp = foot - size_px[1], 220.0 if is_lit else 0.0
-    cv2.rectangle(face, (left - 2, top - 2), (right + 2, foot + 2), (0.0, 225.0, 0.0, 0.0), -1)
-    cv2.rectangle(face, (left, top), (right, foot), (0.0, 0.0, float(glass), lamp), -1)
-    cv2.rectangle(face, (left, top), (right, top + 3), (0.0, 0.0, glass / 3.0, lamp / 2.0), -1)
-    cv2.line(face, (int(middle), top), (int(middle), foot), (0.0, 200.0, 0.0, 0.0), 1)
-    cv2.rectangle(face, (left - 3, foot + 2), (right + 3, foot + 4), (70.0, 110.0, 0.0, 0.0), -1)
+    top = foot - size_px[1]
+    cv2.rectangle(face, (left - 2, top - 2), (right + 2, foot + 2), (0.0, 225.0, 0.0), -1)
+    cv2.rectangle(face, (left, top), (right, foot), pane, -1)
+    cv2.rectangle(face, (left, top), (right, top + 3), (pane[0] / 2, pane[1] / 2, pane[2] / 2.5), -1)
+    cv2.line(face, (int(middle), top), (int(middle), foot), (0.0, 200.0, 0.0), 1)
+    cv2.rectangle(face, (left - 3, foot + 2), (right + 3, foot + 4), (70.0, 110.0, 0.0), -1)

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from math import hypot
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,10 +51,10 @@ class Place:
     turn_rad: float
     corners_m: Array
 
-    @property
+    @cached_property
     def distance_m(self) -> float:
         """Along the ground from the camera."""
-        return float(np.hypot(self.forward_m, self.left_m))
+        return hypot(self.forward_m, self.left_m)
 
     @property
     def ahead_of_it_m(self) -> float:

@@ -16,12 +16,50 @@ from ad_compressed_perception.camera_sim.painting.light import HORIZON_M, Light
 
 _FINE_M, _COARSE_M = 0.02, 0.14
 """Sizes of a texel of the two grains."""
+_FINE_FAR_M, _COARSE_FAR_M = 14.0, 70.0
+"""Beyond these they are not seen."""
 # By how much grain lightens and darkens grass, road, kerb, marking and pavement: fine and coarse.
 _FINE = np.array([1.0, 0.50, 0.35, 0.40, 0.40], np.float32)
 _COARSE = np.array([1.1, 0.26, 0.20, 0.30, 0.28], np.float32)
 
 # How the patches' second channel, from bluish to yellowish, shows in blue, green and red.
 _HUE = (-0.6, 0.1, 0.5)
+
+Image = NDArray[np.float32]
+
+
+def _repeated(texture: NDArray[np.uint8], places: tuple[Image, Image]) -> tuple[NDArray[np.uint8], int]:
+    """Return a texture side by side with itself, and where in it to begin for all places to be inside."""
+    period = texture.shape[0]
+    reach = int(np.hypot(np.abs(places[0]), np.abs(places[1])).max()) + 2
+    middle = -(-reach // period) * period
+    times = -(-(middle + period + reach) // period)
+    return np.tile(texture, (times, times) + (1,) * (texture.ndim - 2)), middle
+
+
+def _read(
+    texture: NDArray[np.uint8],
+    period: int,
+    middle: int,
+    texel_m: float,
+    places: tuple[Image, Image],
+    view: Viewpoint,
+) -> NDArray[np.uint8]:
+    """Return a texture where places are on the ground of the world.
+
+    Args:
+        texture: as _repeated gives it.
+        period: texels after which it repeats.
+        middle: where in it to begin.
+        texel_m: size of a texel.
+        places: forward and left of the camera, in texels.
+        view: of the camera.
+    """
+    cos, sin = float(np.cos(view.heading_rad)), float(np.sin(view.heading_rad))
+    forward, left = places
+    east = cv2.addWeighted(forward, cos, left, -sin, middle + view.x_m / texel_m % period)
+    north = cv2.addWeighted(forward, sin, left, cos, middle + view.y_m / texel_m % period)
+    return np.asarray(cv2.remap(texture, east, north, cv2.INTER_LINEAR), np.uint8)
 
 
 class Grain:
@@ -35,13 +73,16 @@ class Grain:
         below = np.arctan2(rows, camera.focal_px) + camera.pitch_rad
         self._away_m = camera.z_m / np.tan(np.maximum(below, 1e-4))
         # Grain is seen as long as a pixel does not cover many of its texels.
-        fine, coarse = (
-            np.clip(1.3 - self._away_m / 12.0, 0.0, 1.0),
-            np.clip(1.3 - self._away_m / 60.0, 0.0, 1.0),
-        )
+        fine = np.clip(1.4 * (1.0 - self._away_m / _FINE_FAR_M), 0.0, 1.0)
+        coarse = np.clip(1.4 * (1.0 - self._away_m / _COARSE_FAR_M), 0.0, 1.0)
         self._fine = (fine / 128.0).astype(np.float32)[:, None]
         self._coarse = (coarse / 128.0).astype(np.float32)[:, None]
         self._fine_from = int(np.argmax(fine > 0.0))
+        self._fine_places = self._places(self._fine_from, 1, _FINE_FAR_M, _FINE_M)
+        self._coarse_places = self._places(0, 2, _COARSE_FAR_M, _COARSE_M)
+        # Repeated so far that no place lies outside: reading over an edge is slow.
+        self._fine_texture, self._fine_middle = _repeated(noise.grain(), self._fine_places)
+        self._coarse_texture, self._coarse_middle = _repeated(noise.patches(), self._coarse_places)
         self._headlights = self._cone()
         # Haze of the last light: a world keeps its weather.
         self._light: Light | None = None
@@ -80,13 +121,26 @@ class Grain:
         lit *= 128.0 * clear
 
         begin = self._fine_from
-        fine = self._warp(noise.grain(), _FINE_M, view, first + begin, 1)
+        fine = _read(
+            self._fine_texture, noise.grain().shape[0], self._fine_middle, _FINE_M, self._fine_places, view
+        )
         bright = np.zeros_like(lit)
         bright[begin:] = self._blurred(fine, begin, blur_m)
         bright[begin:] -= np.float32(128.0)
         bright[begin:] *= self._fine[begin:]
         bright[begin:] *= self._table(ground[begin:], _FINE, light)
-        tufts, hue = cv2.split(self._warp(noise.patches(), _COARSE_M, view, first, 2))
+        soft = _read(
+            self._coarse_texture,
+            noise.patches().shape[0],
+            self._coarse_middle,
+            _COARSE_M,
+            self._coarse_places,
+            view,
+        )
+        # Every second pixel is enough for what is many pixels large.
+        tufts, hue = cv2.split(
+            cv2.resize(soft, (ground.shape[1], ground.shape[0]), interpolation=cv2.INTER_LINEAR)
+        )
         amplitude = self._table(ground, _COARSE, light)
         amplitude *= self._coarse
         coarse = tufts.astype(np.float32)
@@ -114,40 +168,25 @@ class Grain:
         table[0, 1 : len(values)] *= 1.0 - 0.5 * light.wet
         return np.asarray(cv2.LUT(ground, table), np.float32)
 
-    def _warp(
-        self, texture: NDArray[np.uint8], texel_m: float, view: Viewpoint, row: int, coarseness: int
-    ) -> NDArray[np.uint8]:
-        """Return the texture on the ground as the rows from ``row`` on see it.
+    def _places(self, row: int, coarseness: int, far_m: float, texel_m: float) -> tuple[Image, Image]:
+        """Return where the pixels from a row on see the ground: forward and left in texels, float32.
 
         Args:
-            texture: that repeats on the ground.
-            texel_m: size of its texels.
-            view: of the camera.
-            row: first row.
-            coarseness: read every so many pixels only, and smooth in between.
+            row: the first one below the horizon.
+            coarseness: every so many pixels only.
+            far_m: farthest place in either direction.
+            texel_m: size of a texel.
         """
         camera = self._camera
-        cos, sin = np.cos(view.heading_rad), np.sin(view.heading_rad)
-        period = texture.shape[0] * texel_m
-        x, y = view.x_m % period, view.y_m % period
-        # A pixel's ray meets the ground where it has fallen by z_m: forward and left over ``scale``.
-        across, down = camera.centre_px
-        tilt_cos, tilt_sin = np.cos(camera.pitch_rad), np.sin(camera.pitch_rad)
-        rays = np.array([[1.0, 0.0, -across], [0.0, 1.0, row - down], [0.0, 0.0, camera.focal_px]])
-        scale = tilt_cos * rays[1] + tilt_sin * rays[2]
-        forward, left = (tilt_cos * rays[2] - tilt_sin * rays[1]) * camera.z_m, -rays[0] * camera.z_m
-        east, north = cos * forward - sin * left + x * scale, sin * forward + cos * left + y * scale
-        size = (camera.width_px, camera.height_px - row)
-        warped = cv2.warpPerspective(
-            texture,
-            np.stack([east / texel_m, north / texel_m, scale]) @ np.diag([coarseness, coarseness, 1.0]),
-            (size[0] // coarseness, size[1] // coarseness),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_WRAP,
-        )
-        if coarseness > 1:
-            warped = cv2.resize(warped, size, interpolation=cv2.INTER_LINEAR)
-        return np.asarray(warped, np.uint8)
+        size = (camera.width_px // coarseness, (camera.height_px - self.first_row - row) // coarseness)
+        columns = (np.arange(size[0]) + 0.5) * coarseness - 0.5 - camera.centre_px[0]
+        rows = (np.arange(size[1]) + 0.5) * coarseness - 0.5 + self.first_row + row - camera.centre_px[1]
+        cos, sin = np.cos(camera.pitch_rad), np.sin(camera.pitch_rad)
+        fall = np.maximum(cos * rows + sin * camera.focal_px, 1e-3)
+        forward = np.minimum((cos * camera.focal_px - sin * rows) / fall * camera.z_m, far_m)
+        left = np.clip(-columns[None, :] / fall[:, None] * camera.z_m, -far_m, far_m)
+        ahead = np.repeat(forward[:, None], size[0], axis=1)
+        return (ahead / texel_m).astype(np.float32), (left / texel_m).astype(np.float32)
 
     def _blurred(self, fine: NDArray[np.uint8], begin: int, blur_m: float) -> NDArray[np.uint8]:
         """Smear the fine grain along the way driven, in three bands."""

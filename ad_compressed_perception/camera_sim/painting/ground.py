@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ground's flat colours: grass, pavement, kerbs, asphalt and the paint on it."""
+"""The ground's flat colours: grass, pavement, kerbs and asphalt."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from ad_compressed_perception.camera_sim.painting.canvas import Canvas, Outline, fixed
 from ad_compressed_perception.camera_sim.painting.figures import Viewpoint
 from ad_compressed_perception.camera_sim.painting.light import Light
+from ad_compressed_perception.camera_sim.painting.paint import paint_markings
 from ad_compressed_perception.camera_sim.road import Profile
-from ad_compressed_perception.camera_sim.scene import Marking, Scene
+from ad_compressed_perception.camera_sim.scene import Scene
 
 Array = NDArray[np.float64]
 
@@ -21,17 +22,10 @@ GRASS, ROAD, CURB, MARKING, PAVEMENT = 0, 1, 2, 3, 4
 
 _KERB_UP_M = 0.08
 _GUTTER_M = 0.12
-_JOINTS_FAR_M = 26.0
-_LINES_FAR_M = 120.0
-_DASH_M, _GAP_M = 3.0, 6.0
-_STRIPE_M = 0.5
+_JOINTS_FAR_M = 22.0
 # Where the road is sampled, from the ego on: close enough for bends near the car, and for the ends to
 # lie between the near plane and the picture's lowest row.
 _STEPS_M = np.concatenate([np.arange(-10.0, 24.0, 0.75), np.geomspace(24.0, 190.0, 36)])
-# Where polygons of paint have their vertices: closer where a line is near, as there a bend shows.
-_ALONG_LINE = np.linspace(0.0, 1.0, 36) ** 1.6
-_ALONG_PIECE = np.array([0.0, 1 / 3, 2 / 3, 1.0])
-
 _GRASS_BGR = np.array([58.0, 106.0, 84.0])
 _ASPHALT_BGR = np.array([94.0, 92.0, 91.0])
 _WORN_BGR = np.array([103.0, 101.0, 100.0])
@@ -109,8 +103,8 @@ def lay_ground(canvas: Canvas, scene: Scene, view: Viewpoint, light: Light, firs
         bands.between((profile.right_m, 0.0), (profile.left_m, 0.0)), _paint(_ASPHALT_BGR, flat), ROAD
     )
     worn = [outline for low, high in tracks for outline in bands.between((low, 0.0), (high, 0.0))]
-    canvas.fill_ground(worn, _paint(_WORN_BGR, flat), ROAD)
-    _paint_markings(canvas, scene, view, light)
+    canvas.tint_ground(worn, _paint(_WORN_BGR, flat))
+    paint_markings(canvas, scene, view, _paint(_PAINT_BGR, flat), MARKING)
     for edge, stone, outer, walk in sides:
         canvas.fill_ground(bands.between((outer, up), (walk, up)), _paint(_PAVEMENT_BGR, flat), PAVEMENT)
         canvas.fill_ground(bands.between((edge, 0.0), (stone, 0.0)), _paint(_GUTTER_BGR, flat), CURB)
@@ -141,61 +135,8 @@ def _paint_joints(canvas: Canvas, scene: Scene, view: Viewpoint, light: Light) -
     if not len(at):
         return
     s = (at[:, None] + np.array([0.0, 0.0, 0.02, 0.02])).reshape(-1, 1, 4)
-    stone, slabs = (
-        (_GUTTER_M, profile.curb_width_m),
-        (profile.curb_width_m, profile.curb_width_m + profile.walk_width_m),
-    )
-    for (inner, outer), material in ((stone, CURB), (slabs, PAVEMENT)):
-        across = np.array([inner, outer, outer, inner])
-        d = np.stack([profile.right_m - across, profile.left_m + across])
-        quads = view.local(scene.road.points(s, d[None])).reshape(-1, 4, 2)
-        outlines = canvas.ground_polygons(quads, _KERB_UP_M, clips=False)
-        canvas.fill_ground(outlines, _paint(_JOINT_BGR, light.flat), material)
-
-
-def marking_outlines(marking: Marking, line_width_m: float, low_m: float, high_m: float) -> Array:
-    """Return (N, K, 2) polygons of a marking's paint in road coordinates s and d, between two places.
-
-    Each is a piece along the road with points on either side, so that it bends with the road.
-    """
-    begin, end = max(marking.s_from_m, low_m), min(marking.s_to_m, high_m)
-    if end <= begin:
-        return np.zeros((0, 8, 2))
-    half = 0.5 * line_width_m
-    right, left = np.array([marking.d_from_m - half]), np.array([marking.d_from_m + half])
-    starts, stops = np.array([begin]), np.array([end])
-    share = _ALONG_PIECE
-    if marking.kind == "solid":
-        share = _ALONG_LINE
-    elif marking.kind == "dashed":
-        period = _DASH_M + _GAP_M
-        skipped = np.floor((begin - marking.s_from_m) / period) * period
-        starts = np.arange(marking.s_from_m + skipped, end, period)
-        stops = np.minimum(starts + _DASH_M, marking.s_to_m)
-        starts, stops = starts[stops > begin], stops[stops > begin]
-    elif marking.kind == "crossing":
-        right = np.arange(marking.d_from_m, marking.d_to_m - 0.5 * _STRIPE_M, 2.0 * _STRIPE_M)
-        left = np.minimum(right + _STRIPE_M, marking.d_to_m)
-    else:
-        right, left = np.array([marking.d_from_m]), np.array([marking.d_to_m])
-    count = len(starts) * len(right)
-    forth = starts[:, None] + (stops - starts)[:, None] * share
-    s = np.broadcast_to(np.concatenate([forth, forth[:, ::-1]], axis=1), (count, 2 * len(share)))
-    d = np.broadcast_to(np.repeat(np.stack([right, left], axis=1), len(share), axis=1), s.shape)
-    return np.stack([s, d], axis=-1)
-
-
-def _paint_markings(canvas: Canvas, scene: Scene, view: Viewpoint, light: Light) -> None:
-    low, high = scene.ego_s_m - 8.0, scene.ego_s_m + _LINES_FAR_M
-    width = scene.road.profile.line_width_m
-    colour = _paint(_PAINT_BGR, light.flat)
-    # Kind by kind: a stop line may touch a line along the road, and where two overlap both are paint.
-    shapes: dict[object, list[Array]] = {}
-    for index, marking in enumerate(scene.markings):
-        shape = marking_outlines(marking, width, low, high)
-        if len(shape):
-            shapes.setdefault(index if marking.kind == "solid" else marking.kind, []).append(shape)
-    for alike in shapes.values():
-        s, d = np.moveaxis(np.concatenate(alike), -1, 0)
-        outlines = canvas.ground_polygons(view.local(scene.road.points(s, d)))
-        canvas.fill_ground(outlines, colour, MARKING)
+    inner, outer = _GUTTER_M, profile.curb_width_m + profile.walk_width_m
+    across = np.array([inner, outer, outer, inner])
+    d = np.stack([profile.right_m - across, profile.left_m + across])
+    quads = view.local(scene.road.points(s, d[None])).reshape(-1, 4, 2)
+    canvas.tint_ground(canvas.ground_polygons(quads, _KERB_UP_M, clips=False), _paint(_JOINT_BGR, light.flat))

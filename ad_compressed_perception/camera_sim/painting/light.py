@@ -15,6 +15,8 @@ from ad_compressed_perception.camera_sim.scene import Weather
 Array = NDArray[np.float64]
 
 
+NIGHT = 0.3
+"""From this night on lamps are lit."""
 HORIZON_M = 260.0
 """Where the ground ends in a line of trees; it is not seen beyond."""
 
@@ -24,9 +26,9 @@ def mix(first: Array, second: Array, share: float | Array) -> Array:
     return first + (second - first) * share
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Light:
-    """Light of one weather, as gains on colours in BGR.
+    """Light of one weather, as gains on colours in BGR; equal to itself only, so that it can be a key.
 
     Attributes:
         sun_direction: (3,) unit vector to the sun, world.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import exp, hypot
 
 import cv2
 import numpy as np
@@ -137,11 +138,10 @@ class Plant:
         camera = canvas.camera
         if self.forward_m < 1.0:
             return
-        up = np.array([0.0, self.height_m]) - camera.z_m
-        place = camera.to_optical(np.full(2, self.forward_m), np.full(2, self.left_m), up)
-        column, row = (value.tolist() for value in camera.pixels(*place))
-        half = 0.5 * self.width_m * camera.focal_px / float(place[2].mean())
-        left, right, foot, top = 0.5 * sum(column) - half, 0.5 * sum(column) + half, row[0], row[1]
+        middle, foot, depth = camera.pixel_of(self.forward_m, self.left_m, -camera.z_m)
+        _, top, _ = camera.pixel_of(self.forward_m, self.left_m, self.height_m - camera.z_m)
+        half = 0.5 * self.width_m * camera.focal_px / depth
+        left, right = middle - half, middle + half
         window = canvas.window_between(left, top, right, foot)
         if window is None or foot - top < 1.0:
             return
@@ -161,7 +161,8 @@ class Plant:
             (columns.stop - columns.start, rows.stop - rows.start),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         )
-        painted = cv2.transform(patch, self._mixing(light))
+        # Four channels to four is the fast way; the fourth is not used.
+        painted = cv2.cvtColor(cv2.transform(patch, self._mixing(light)), cv2.COLOR_BGRA2BGR)
         cover = cv2.extractChannel(patch, _COVER)
         rest = cv2.cvtColor(cv2.bitwise_not(cover), cv2.COLOR_GRAY2BGR)
         image = canvas.image[rows, columns]
@@ -179,13 +180,19 @@ class Plant:
         return "fir" if self.seed % 5 == 2 else "round"
 
     def _mixing(self, light: Light) -> Array:
-        """Return the (3, 4) colours of the sprite's channels in this light."""
-        haze = float(light.haze_share(np.hypot(self.forward_m, self.left_m)))
-        leaves, gain = np.array(self.colour_bgr, np.float64), (1.0 - haze) / 255.0
-        mixing = np.zeros((3, 4))
-        # Leaves let light through, so that the sunny side is yellowish.
-        mixing[:, _SHADED] = leaves * light.ambient * gain * 1.25
-        mixing[:, _SUNLIT] = (leaves * np.array([0.9, 1.15, 1.2]) + 12.0) * light.sun * gain * 1.5
-        mixing[:, _WOOD] = _TRUNK_BGR * (light.ambient + 0.5 * light.sun) * gain
-        mixing[:, _COVER] = light.haze * haze / 255.0
+        """Return the (4, 4) colours, BGR and nothing, of the sprite's channels as seen from here."""
+        clear = exp(-3.0 * hypot(self.forward_m, self.left_m) / light.visibility_m)
+        mixing = _mixing(self.colour_bgr, light) * clear
+        mixing[:3, _COVER] = light.haze * ((1.0 - clear) / 255.0)
         return mixing
+
+
+@lru_cache(maxsize=512)
+def _mixing(colour_bgr: tuple[int, int, int], light: Light) -> Array:
+    """Return the (4, 4) colours of a sprite's channels in a light, near by."""
+    leaves, mixing = np.array(colour_bgr, np.float64), np.zeros((4, 4))
+    # Leaves let light through, so that the sunny side is yellowish.
+    mixing[:3, _SHADED] = leaves * light.ambient * (1.25 / 255.0)
+    mixing[:3, _SUNLIT] = (leaves * np.array([0.9, 1.15, 1.2]) + 12.0) * light.sun * (1.5 / 255.0)
+    mixing[:3, _WOOD] = _TRUNK_BGR * (light.ambient + 0.5 * light.sun) / 255.0
+    return mixing

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.camera_sim.painting.canvas import SHIFT, Canvas
+from ad_compressed_perception.camera_sim.painting.canvas import SHIFT, Canvas, fixed
 from ad_compressed_perception.camera_sim.painting.figures import Figure, Viewpoint
 from ad_compressed_perception.camera_sim.painting.light import Light
 
@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 _LONGEST = 5.0
 """Shadows are at most this many times as long as their thing is high."""
 _CONTACT = 150
-_CONTACT_FAR_M = 60.0
+_FAR_M, _CONTACT_FAR_M = 110.0, 60.0
 _RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], axis=-1)
 _SLIM = ("person", "bicycle")
 _HEAVY = ("car", "truck", "bus", "motorcycle")
@@ -28,11 +28,13 @@ def shade_of(canvas: Canvas, figures: list[Figure], light: Light, view: Viewpoin
     shade = np.zeros_like(canvas.ground)
     first = int(canvas.camera.horizon_px) + 1
     dark = int(255 * light.shadow)
-    if dark > 8 and figures:
+    if dark > 8:
         forward, left, up = view.direction(light.sun_direction)
         level = max(float(np.hypot(forward, left)), 1e-6)
         reach = min(_LONGEST, level / max(float(up), 0.05)) / level
-        _fill(canvas, shade, _outlines(figures, np.array([-reach * forward, -reach * left])), dark)
+        near = [figure for figure in figures if figure.place.distance_m < _FAR_M]
+        if near:
+            _fill(canvas, shade, _outlines(near, np.array([-reach * forward, -reach * left])), dark)
     heavy = [figure for figure in figures if figure.label in _HEAVY]
     feet = [figure.place.corners_m for figure in heavy if figure.place.distance_m < _CONTACT_FAR_M]
     if feet:
@@ -66,15 +68,17 @@ def _outlines(figures: list[Figure], shift: Array) -> Array:
 def _fill(canvas: Canvas, shade: NDArray[np.uint8], points_m: Array, dark: int) -> None:
     """Fill the hulls of (N, K, 2) points on the ground."""
     pixels, is_ahead = canvas.ground_pixels(points_m)
+    whole = np.all(is_ahead, axis=1).tolist()
+    inside = canvas.are_inside(pixels).tolist()
+    vertices = fixed(pixels)
     for index in range(len(points_m)):
-        if is_ahead[index].all():
-            # Seen from above, a hull stays the hull of its points.
-            hull = cv2.convexHull(pixels[index].astype(np.float32))[:, 0]
-            outline = canvas.outline(hull)
+        if whole[index]:
+            if inside[index]:
+                # Seen from above, a hull stays the hull of its points.
+                outline = cv2.convexHull(vertices[index])
+                cv2.fillConvexPoly(shade, outline, (dark,), cv2.LINE_AA, SHIFT)
         elif is_ahead[index].any():
             hull = cv2.convexHull(points_m[index].astype(np.float32))[:, 0]
-            outline = canvas.ground_polygon(hull.astype(np.float64))
-        else:
-            continue
-        if outline is not None:
-            cv2.fillConvexPoly(shade, outline, (dark,), cv2.LINE_AA, SHIFT)
+            cut = canvas.ground_polygon(hull.astype(np.float64))
+            if cut is not None:
+                cv2.fillConvexPoly(shade, cut, (dark,), cv2.LINE_AA, SHIFT)

@@ -28,6 +28,7 @@ class Mesh:
         vertices: (V, 3), face after face.
         sizes: (P,) vertices of each face, in painting order.
         normals: (P, 3) of the faces, outwards.
+        extents_m: (P,) longest side of the box around each.
         centres: (P, 3) of the faces.
         colours: (P, 3) BGR, black where the thing's own colour is asked for.
         own_share: (P,) of the thing's own colour.
@@ -40,6 +41,7 @@ class Mesh:
     vertices: Array
     sizes: NDArray[np.int64]
     normals: Array
+    extents_m: Array
     centres: Array
     colours: Array
     own_share: Array
@@ -177,6 +179,7 @@ class MeshBuilder:
             vertices=np.concatenate(self._faces),
             sizes=np.array([len(face) for face in self._faces]),
             normals=np.stack(self._normals),
+            extents_m=np.array([float(np.ptp(face, axis=0).max()) for face in self._faces]),
             centres=np.stack([face.mean(axis=0) for face in self._faces]),
             colours=colours,
             own_share=own_share,

@@ -339,7 +339,7 @@ def _truck_cab(
         build.paint(
             [(x + 0.5, y, low), (end - 0.1, y, low), (end - 0.18, y, high), (x + 0.5, y, high)], GLASS
         )
-        right, left = sorted((hand * (half + 0.02), hand * (half + 0.13)))
+        right, left = sorted((hand * (half + 0.02), hand * (half + 0.10)))
         build.box((end - 0.15, right, 0.6 * top), (end - 0.05, left, 0.82 * top), PLASTIC)
 
 
