@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ad_compressed_perception.errors import DataError
-from ad_compressed_perception.manifest import MANIFEST_NAME, Manifest
+from ad_compressed_perception.manifest import MANIFEST_NAME, Manifest, Variant
 from ad_compressed_perception.resources import models_folder
 
 DEFAULT_MODELS = ("road_detection", "road_segmentation", "road_planning")
@@ -27,15 +28,21 @@ def default_models() -> list[Path]:
     return [folder / name for name in DEFAULT_MODELS]
 
 
-def compressed_variant(manifest: Manifest) -> str | None:
+def compressed_variant(
+    manifest: Manifest, is_usable: Callable[[Variant], bool] = lambda variant: True
+) -> str | None:
     """Return the compressed variant that is recommended: the first accepted one beside the baseline.
 
     Where none was accepted it is the first that was not rejected, else the first; None where there is
     only the baseline.
+
+    Args:
+        manifest: the model.
+        is_usable: whether a variant can be chosen, such as one whose runtime is installed.
     """
     statuses = {
         name: variant.verdict.status if variant.verdict else ""
         for name, variant in manifest.variants.items()
-        if name != manifest.baseline
+        if name != manifest.baseline and is_usable(variant)
     }
     return min(statuses, key=lambda name: _RANK.get(statuses[name], 1), default=None)

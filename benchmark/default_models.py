@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ad_compressed_perception.data.frames import open_frames
-from ad_compressed_perception.demo import use_shared
+from ad_compressed_perception.demo.reference_data import use_shared
 from ad_compressed_perception.errors import AdcpError, DataError
 from ad_compressed_perception.manifest import Manifest, load_manifest
 from ad_compressed_perception.metrics.agreement import MatchCounts, detection_agreement

@@ -1,7 +1,3 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
 """make demo: the whole show, with the built-in road camera or with a recorded drive."""
-
-from ad_compressed_perception.demo.reference_data import use_shared
-
-__all__ = ["use_shared"]

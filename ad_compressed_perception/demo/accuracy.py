@@ -16,7 +16,7 @@ from ad_compressed_perception.data.labelled_open import open_labelled
 from ad_compressed_perception.demo.recording import Recording
 from ad_compressed_perception.demo.steps import Progress
 from ad_compressed_perception.demo.subjects import Subject
-from ad_compressed_perception.errors import AdcpError
+from ad_compressed_perception.errors import AdcpError, BackendError
 from ad_compressed_perception.evaluation import (
     DETECTION_SETTINGS,
     EvaluationResult,
@@ -56,7 +56,7 @@ def judge(subject: Subject, recording: Recording, progress: Progress) -> Judged:
     """Evaluate all variants of a model; what cannot be evaluated is noted.
 
     Raises:
-        AdcpError: a variant that cannot be loaded or run.
+        AdcpError: a variant that is broken.
     """
     judged = Judged()
     manifest, shown = subject.manifest, recording.shown[subject.task]
@@ -67,7 +67,11 @@ def judge(subject: Subject, recording: Recording, progress: Progress) -> Judged:
         except AdcpError as error:
             judged.notes.append(f"Not compared with the truth of the {name}: {error}.")
     for variant in subject.variants:
-        pipeline = open_pipeline(manifest, variant, allow_rejected=True)
+        try:
+            pipeline = open_pipeline(manifest, variant, allow_rejected=True)
+        except BackendError as error:
+            judged.notes.append(f"{variant} does not run here: {error}.")
+            continue
         try:
             if variant in (manifest.baseline, subject.compressed):
                 judged.answers[variant] = [_answer(pipeline, frame) for frame in shown]

@@ -81,5 +81,4 @@ def driving_sentence(driven: DriveReport) -> str:
         finished = driven.document["variants"][name]["endings"].get("finished", 0)
         events = round(figures["events"].mean * routes)
         parts.append(f"`{name}` {finished} ({events})")
-    of = "the one route" if routes == 1 else f"{routes} routes"
-    return f"of {of} finished, with so many lane departures and collisions: {', '.join(parts)}."
+    return f"routes finished of {routes} (lane departures and collisions): {', '.join(parts)}."

@@ -13,7 +13,7 @@ from ad_compressed_perception.cli.output import find_all
 from ad_compressed_perception.default_models import compressed_variant, default_models
 from ad_compressed_perception.demo.steps import Progress
 from ad_compressed_perception.errors import DataError, ManifestError
-from ad_compressed_perception.manifest import Manifest, load_manifest
+from ad_compressed_perception.manifest import Manifest, Variant, load_manifest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,7 +76,7 @@ def open_models(folders: Sequence[Path]) -> list[Manifest]:
 
 
 def find_subject(manifest: Manifest, calibration: str, work: Path | None, progress: Progress) -> Subject:
-    """Return a model with its recommended compressed variant; without any it is compressed first.
+    """Return a model with its recommended compressed variant; without any that runs here one is made.
 
     Args:
         manifest: the model.
@@ -87,10 +87,16 @@ def find_subject(manifest: Manifest, calibration: str, work: Path | None, progre
     Raises:
         AdcpError: anything wrong with the model or the frames.
     """
-    name = compressed_variant(manifest)
+    name = compressed_variant(manifest, _runs_here)
     if name is not None:
         return Subject(manifest, name)
     return Subject(ensure_variant(manifest, calibration, work, progress), RECIPE)
+
+
+def _runs_here(variant: Variant) -> bool:
+    from ad_compressed_perception.backends import create_backend
+
+    return create_backend(variant.backend).status().available
 
 
 def ensure_variant(
