@@ -293,8 +293,9 @@ def test_other_sizes_show_the_same(width: int, height: int) -> None:
     assert "traffic light" in {box.label for box in picture.boxes}
 
 
-def test_without_truth_the_picture_is_the_same(renderer: Renderer) -> None:
-    scene = rich_scene()
+@pytest.mark.parametrize("weather", [Weather(), Weather("glare", 0.0, 0.1, glare=0.7)], ids=["day", "glare"])
+def test_without_truth_the_picture_is_the_same(renderer: Renderer, weather: Weather) -> None:
+    scene = rich_scene(weather=weather)
 
     plain, full = renderer.render(scene, with_truth=False), renderer.render(scene)
 

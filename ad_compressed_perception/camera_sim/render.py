@@ -94,16 +94,18 @@ class Renderer:
         canvas, light = self._canvas, light_of(scene.weather)
         canvas.begin()
         view = Viewpoint.of(self.camera, scene)
-        stage = Stage(canvas, view, light, view.direction(light.sun_direction), with_truth)
+        # Whether the sun is hidden is read from the ids, too.
+        with_ids = with_truth or scene.weather.glare > 0.0
+        stage = Stage(canvas, view, light, view.direction(light.sun_direction), with_ids)
         figures = cast_of(scene, stage)
         self._background(scene, stage, figures)
         boxes = self._figures(figures, stage)
-        self._air(scene, light)
+        self._air(scene, stage)
         mask = None
         if with_truth:
             # Ground where nobody stands, and of the ground what has an id in MASK_LABELS.
             mask = canvas.ground * ((canvas.ids == NOBODY) & (canvas.ground < PAVEMENT))
-        return Picture(canvas.image.copy(), tuple(boxes), mask)
+        return Picture(canvas.image.copy(), tuple(boxes) if with_truth else (), mask)
 
     def _background(self, scene: Scene, stage: Stage, figures: list[Figure]) -> None:
         canvas, view, light = self._canvas, stage.view, stage.light
@@ -118,7 +120,7 @@ class Renderer:
 
     def _figures(self, figures: list[Figure], stage: Stage) -> list[TruthBox]:
         """Paint what stands, from back to front, and return the boxes of the labelled ones."""
-        canvas, light, with_truth = self._canvas, stage.light, stage.with_ids
+        canvas, light, with_ids = self._canvas, stage.light, stage.with_ids
         strokes = strokes_of(figures, self.camera, light, stage.sun) if figures else []
         seen: list[tuple[Figure, int, tuple[slice, slice], int, tuple[float, float, float, float]]] = []
         for rank, index in enumerate(painting_order(figures)):
@@ -126,8 +128,8 @@ class Renderer:
             if figure.paint is not None:
                 figure.paint()
             own_id = FIRST + rank
-            stroke.paint(canvas, own_id, with_truth)
-            if with_truth and figure.label and stroke.left_px < stroke.right_px:
+            stroke.paint(canvas, own_id, with_ids)
+            if with_ids and figure.label and stroke.left_px < stroke.right_px:
                 found = self._silhouette(stroke, own_id)
                 if found is not None:
                     seen.append((figure, own_id, *found))
@@ -201,7 +203,7 @@ class Renderer:
                     self._canvas.image, column, row - 2.0 * radius_px, foot, 0.35 * radius_px, weak
                 )
 
-    def _air(self, scene: Scene, light: Light) -> None:
+    def _air(self, scene: Scene, stage: Stage) -> None:
         image, weather = self._canvas.image, scene.weather
         frame = int(round(scene.time_s * 1000.0))
         draw = np.random.default_rng([scene.seed & 0xFFFFFFFF, frame])
@@ -211,5 +213,5 @@ class Renderer:
             lens = np.random.default_rng([scene.seed & 0xFFFFFFFF, int(scene.time_s / 1.2), 1])
             air.add_rain(image, weather.rain, draw, lens)
         if weather.glare > 0.0:
-            air.add_glare(image, self.camera, light, scene.ego_heading_rad, weather.glare)
+            air.add_glare(self._canvas, stage.sun, weather.glare)
         air.add_sensor_noise(image, weather.noise_std, draw)

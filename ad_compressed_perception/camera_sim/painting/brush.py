@@ -239,6 +239,8 @@ def _hand_out(parts: _Parts, figures: list[Figure], strokes: list[Strokes], came
     extent = high - low
     kept &= extent.max(axis=1) > np.where(parts.roles == PAINT, 1.2, 0.7)
     chosen = np.flatnonzero(kept)
+    if not len(chosen):
+        return
     sorts = np.array([figure.sorts_parts for figure in figures])[parts.owners[chosen]]
     if sorts.any():
         chosen = chosen[np.lexsort((np.where(sorts, -parts.depths[chosen], 0.0), parts.owners[chosen]))]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.camera_sim.camera import NEAR_M, Camera
-from ad_compressed_perception.camera_sim.painting.canvas import PROP, SHIFT, Canvas, fixed
+from ad_compressed_perception.camera_sim.painting.canvas import PROP, SHIFT, Canvas, Outline, fixed
 from ad_compressed_perception.camera_sim.painting.facades import (
     BAY_PX,
     BAYS,
@@ -55,6 +55,8 @@ class Wall:
 
     Attributes:
         corners_px: (4, 2) foot left, foot right, top right, top left.
+        outline: the same for drawing.
+        mean: BGR of the whole facade.
         mixing: (3, 4) BGR of the facade's channels, and what is added.
         style: of the facade.
         storeys, bays: of the facade that the whole wall takes.
@@ -65,6 +67,8 @@ class Wall:
     """
 
     corners_px: Array
+    outline: Outline
+    mean: list[float]
     mixing: Array
     style: int
     storeys: int
@@ -160,21 +164,28 @@ def walls_of(
     storeys = np.clip(np.rint(high / _STOREY_M), 1, STOREYS).astype(int).tolist()
     bays = np.clip(np.rint(length / _BAY_M), 1, BAYS).astype(int).tolist()
     scale = np.log2(np.maximum(STOREY_PX / _STOREY_M * depth / (1.2 * camera.focal_px), 0.1)).tolist()
-    begins, ends, sides, owners = begin.tolist(), end.tolist(), side.tolist(), owner.tolist()
+    begins, ends, owners, vertices = begin.tolist(), end.tolist(), owner.tolist(), fixed(pixels)
+    is_night = light.night >= NIGHT
+    style = (np.array([prop.seed for prop in props])[owner] + 5 * (side % 2)) % STYLES
+    channels = np.stack([facade_mean(one, is_night) for one in range(STYLES)])[style]
+    means = np.clip((mixing[..., :3] * channels[:, None]).sum(axis=-1) + mixing[..., 3], 0.0, 255.0).tolist()
+    styles = style.tolist()
     for index in np.argsort(-distance).tolist():
         seed = props[owners[index]].seed
         found[owners[index]].append(
             Wall(
                 corners_px=pixels[index],
+                outline=vertices[index],
+                mean=means[index],
                 mixing=mixing[index],
-                style=(seed + 5 * (sides[index] % 2)) % STYLES,
+                style=styles[index],
                 storeys=storeys[index],
                 bays=bays[index],
                 first_bay=seed // 16 % (BAYS - bays[index] + 1),
                 begin=begins[index],
                 end=ends[index],
                 scale=scale[index],
-                is_night=light.night >= NIGHT,
+                is_night=is_night,
             )
         )
     return found

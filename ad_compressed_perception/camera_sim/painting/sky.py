@@ -14,8 +14,8 @@ from ad_compressed_perception.camera_sim.painting.light import HORIZON_M, Light,
 
 Array = NDArray[np.float64]
 
-_BELOW_PX = 3
-"""Rows of the strip below the horizon, so that reading between rows never leaves it."""
+_FINER = 2.0
+"""The strip's columns a pixel: by less than half of one the sky is off when the car turns."""
 
 
 def _ridge(bearing: Array, waves: list[int], seed: int) -> Array:
@@ -28,39 +28,32 @@ def _ridge(bearing: Array, waves: list[int], seed: int) -> Array:
 
 
 class Sky:
-    """The strip of one world and weather, and where the camera's pixels lie in it."""
+    """The strip of one world and weather, row by row as the camera sees it, and which columns it sees.
+
+    Towards its sides a flat picture shows things of one height a little larger; here they stay as high, so
+    that a picture is nothing but chosen columns.
+    """
 
     def __init__(self, camera: Camera, light: Light, seed: int) -> None:
         """Paint the strip."""
-        self._rows = int(np.ceil(camera.horizon_px)) + 1
-        self._around_px = int(round(2.0 * np.pi * camera.focal_px))
-        self._find_pixels(camera)
-        above = int(np.ceil(self._base_px)) + 1
-        bearing = np.linspace(0.0, 2.0 * np.pi, self._around_px, endpoint=False)
-        self._tangent = (above - np.arange(above + _BELOW_PX))[:, None] / camera.focal_px
-        self._base_row = above
-        strip = self._sky(bearing, light, seed)
-        for layer in self._layers(bearing, light, seed):
-            strip = self._put_ridge(strip, *layer, camera.focal_px)
-        strip = np.clip(strip, 0.0, 255.0).astype(np.uint8)
-        wrap = int(np.ceil(self._span_px)) + 4
-        self._strip = np.ascontiguousarray(np.concatenate([strip, strip[:, :wrap]], axis=1))
-
-    def _find_pixels(self, camera: Camera) -> None:
-        """Find bearing and elevation of every pixel above the horizon."""
+        self._rows = int(np.floor(camera.horizon_px)) + 2
+        self._columns = int(round(2.0 * np.pi * camera.focal_px * _FINER))
         across, down = camera.centre_px
-        columns = (np.arange(camera.width_px) - across) / camera.focal_px
-        rows = (np.arange(self._rows) - down) / camera.focal_px
-        right, fall = np.meshgrid(columns, rows)
-        cos, sin = np.cos(camera.pitch_rad), np.sin(camera.pitch_rad)
-        ahead, up = cos - fall * sin, -sin - fall * cos
-        bearing = np.arctan2(right, ahead) * camera.focal_px
-        height = up / np.hypot(ahead, right) * camera.focal_px
-        self._left_px = float(bearing.min())
-        self._span_px = float(bearing.max() - bearing.min())
-        self._base_px = float(height.max())
-        self._across = (bearing - self._left_px).astype(np.float32)
-        self._down = (int(np.ceil(self._base_px)) + 1 - height).astype(np.float32)
+        # A cylinder around the camera; the middle column's rows decide how high things are.
+        below = np.arctan2(np.arange(self._rows) - down, camera.focal_px) + camera.pitch_rad
+        self._tangent = -np.tan(below)[:, None]
+        ahead = camera.focal_px * np.cos(camera.pitch_rad)
+        bearing = np.arctan2(np.arange(camera.width_px) - across, ahead)
+        self._seen = np.rint(bearing * (self._columns / (2.0 * np.pi))).astype(np.int64)
+
+        around = np.linspace(0.0, 2.0 * np.pi, self._columns, endpoint=False)
+        strip = self._sky(around, light, seed)
+        for layer in self._layers(around, light, seed):
+            strip = self._put_ridge(strip, *layer, camera.focal_px)
+        pixels = np.zeros((*strip.shape[:2], 4), np.uint8)
+        pixels[..., :3] = np.clip(strip, 0.0, 255.0)
+        # Whole pixels of four bytes are copied fastest.
+        self._strip = pixels.view(np.uint32)[..., 0]
 
     def _sky(self, bearing: Array, light: Light, seed: int) -> Array:
         """Return the sky: a gradient, the sun's surroundings, clouds on a high plane."""
@@ -130,15 +123,8 @@ class Sky:
 
     def paint(self, image: NDArray[np.uint8], heading_rad: float) -> None:
         """Paint the rows above the horizon, seen in a direction of the world."""
-        start = (-heading_rad * self._around_px / (2.0 * np.pi) + self._left_px) % self._around_px
-        whole = int(start)
-        part = self._strip[:, whole : whole + int(np.ceil(self._span_px)) + 4]
-        across = self._across + np.float32(start - whole)
-        cv2.remap(
-            part,
-            across,
-            self._down,
-            cv2.INTER_LINEAR,
-            dst=image[: self._rows],
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        # The strip's bearings run to the right, the world's to the left.
+        start = int(round(-heading_rad * self._columns / (2.0 * np.pi)))
+        part = np.take(self._strip, (self._seen + start) % self._columns, axis=1)
+        pixels = part.view(np.uint8).reshape(*part.shape, 4)
+        cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR, dst=image[: self._rows])

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ad_compressed_perception.camera_sim.camera import Camera
 from ad_compressed_perception.camera_sim.painting import noise
 from ad_compressed_perception.camera_sim.painting.canvas import Canvas
-from ad_compressed_perception.camera_sim.painting.light import Light
 from ad_compressed_perception.camera_sim.scene import Scene
 
 Image = NDArray[np.uint8]
@@ -134,33 +133,44 @@ def _drop(image: Image, x: int, y: int, radius: int) -> None:
     part[:] = (part * (1.0 - weight) + seen * weight).astype(np.uint8)
 
 
-@lru_cache(maxsize=2)
-def _veil(height_px: int, width_px: int) -> Image:
+@lru_cache(maxsize=4)
+def _veil(height_px: int, width_px: int, with_disc: bool) -> Image:
     """Return the light that a low sun scatters in the optics, four pictures large, the sun in its middle."""
     rows, columns = np.mgrid[-height_px:height_px, -width_px:width_px] / (width_px / 640.0)
     away = np.hypot(rows, columns)
     rays = 0.85 + 0.15 * np.cos(12.0 * np.arctan2(rows, columns))
-    bright = 60.0 + 110.0 * np.exp(-away / 150.0) * rays + 255.0 * np.exp(-((away / 26.0) ** 2))
+    bright = 60.0 + 110.0 * np.exp(-away / 150.0) * rays
+    if with_disc:
+        bright += 255.0 * np.exp(-((away / 26.0) ** 2))
     return np.clip(bright[..., None] * np.array([0.78, 0.92, 1.0]), 0, 255).astype(np.uint8)
 
 
-def add_glare(image: Image, camera: Camera, light: Light, heading_rad: float, amount: float) -> None:
-    """Add the veil of a low sun, where the sun stands, and ghosts of the lens on the other side."""
-    x, y, z = light.sun_direction
-    cos, sin = np.cos(heading_rad), np.sin(heading_rad)
-    right, down, depth = camera.to_optical(*np.array([cos * x + sin * y, cos * y - sin * x, z])[:, None])
-    if float(depth[0]) <= 0.2:
+def add_glare(canvas: Canvas, sun: NDArray[np.float64], amount: float) -> None:
+    """Add the veil of a low sun, where the sun stands, and ghosts of the lens on the other side.
+
+    Args:
+        canvas: painted, the ids included: a sun behind a house glares less.
+        sun: (3,) direction to it along base_link's axes.
+        amount: 0..1.
+    """
+    image, camera = canvas.image, canvas.camera
+    height, width = image.shape[:2]
+    if sun[0] <= 0.2:
         cv2.addWeighted(image, 1.0 - 0.15 * amount, image, 0.0, 24.0 * amount, dst=image)
         return
-    across, along = camera.pixels(right, down, depth)
-    height, width = image.shape[:2]
-    column, row = int(np.clip(across[0], 0, width)), int(np.clip(along[0], 0, height))
-    veil = _veil(height, width)[height - row : 2 * height - row, width - column : 2 * width - column]
+    across, along, _ = camera.pixel_of(float(sun[0]), float(sun[1]), float(sun[2]))
+    column, row = int(np.clip(across, 0, width)), int(np.clip(along, 0, height))
+    around = canvas.ids[max(0, row - 4) : row + 5, max(0, column - 4) : column + 5]
+    hidden = float(np.count_nonzero(around)) / max(1, around.size)
+    amount *= 1.0 - 0.5 * hidden
+    veil = _veil(height, width, hidden < 0.5)
+    veil = veil[height - row : 2 * height - row, width - column : 2 * width - column]
     cv2.addWeighted(image, 1.0 - 0.25 * amount, veil, amount, 0.0, dst=image)
+    if hidden > 0.5:
+        return
     middle = np.array(camera.centre_px)
-    away = middle - np.array([float(across[0]), float(along[0])])
-    for share, size, colour in ((0.5, 14, (30, 50, 40)), (1.3, 26, (40, 30, 22)), (1.7, 10, (24, 36, 60))):
-        place = middle + away * (share - 0.5)
+    for share, size, colour in ((0.0, 14, (30, 50, 40)), (0.8, 26, (40, 30, 22)), (1.2, 10, (24, 36, 60))):
+        place = middle + (middle - (across, along)) * share
         tint = (int(colour[0] * amount), int(colour[1] * amount), int(colour[2] * amount))
         add_halo(image, float(place[0]), float(place[1]), size * width / 640.0, tint)
 
