@@ -108,7 +108,12 @@ def accuracy_table(subject: Subject, judged: Judged) -> str:
                     interval(difference, sign="+") if difference is not None else NONE,
                 )
             )
-    head = ("pictures", "variant", *map(figure_title, names), f"{figure_title(names[0])}: difference to baseline")
+    head = (
+        "pictures",
+        "variant",
+        *map(figure_title, names),
+        f"{figure_title(names[0])}: difference to baseline",
+    )
     return table(head, rows)
 
 
