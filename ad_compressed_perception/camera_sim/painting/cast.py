@@ -10,7 +10,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.camera_sim.painting import furniture, people, two_wheelers, vehicles
+from ad_compressed_perception.camera_sim.painting import (
+    furniture,
+    heavy_vehicles,
+    people,
+    two_wheelers,
+    vehicles,
+)
 from ad_compressed_perception.camera_sim.painting.buildings import Wall, eaves_m, paint_walls, roof, walls_of
 from ad_compressed_perception.camera_sim.painting.canvas import Canvas
 from ad_compressed_perception.camera_sim.painting.figures import Figure, Lamp, Place, Viewpoint
@@ -131,11 +137,11 @@ def _actor(actor: Actor, place: Place, light: Light) -> Figure:
         figure.mesh = vehicles.car(*made, actor.seed % 3, lit)
     elif actor.kind == "bus":
         made = (_steps(size[0], 1.5), _steps(size[1], 0.5), _steps(size[2], 0.5))
-        figure.mesh = vehicles.bus(*made, lit)
+        figure.mesh = heavy_vehicles.bus(*made, lit)
     else:
         made = (_steps(size[0], 1.0), _steps(size[1], 0.5), _steps(size[2], 0.5))
         is_seen_from_ahead = place.ahead_of_it_m > 0.5 * actor.length_m - 2.0
-        figure.mesh = vehicles.truck(*made, actor.seed % 3, lit, is_seen_from_ahead)
+        figure.mesh = heavy_vehicles.truck(*made, actor.seed % 3, lit, is_seen_from_ahead)
     figure.stretch = (size[0] / made[0], size[1] / made[1], size[2] / made[2])
     figure.lamps = _vehicle_lamps(actor, lit)
     return figure

@@ -28,38 +28,49 @@ _HUE = (-0.6, 0.1, 0.5)
 Image = NDArray[np.float32]
 
 
-def _repeated(texture: NDArray[np.uint8], places: tuple[Image, Image]) -> tuple[NDArray[np.uint8], int]:
-    """Return a texture side by side with itself, and where in it to begin for all places to be inside."""
-    period = texture.shape[0]
-    reach = int(np.hypot(np.abs(places[0]), np.abs(places[1])).max()) + 2
-    middle = -(-reach // period) * period
-    times = -(-(middle + period + reach) // period)
-    return np.tile(texture, (times, times) + (1,) * (texture.ndim - 2)), middle
+class _Texture:
+    """A texture that repeats on the ground of the world, as one camera sees it.
 
-
-def _read(
-    texture: NDArray[np.uint8],
-    period: int,
-    middle: int,
-    texel_m: float,
-    places: tuple[Image, Image],
-    view: Viewpoint,
-) -> NDArray[np.uint8]:
-    """Return a texture where places are on the ground of the world.
-
-    Args:
-        texture: as _repeated gives it.
-        period: texels after which it repeats.
-        middle: where in it to begin.
-        texel_m: size of a texel.
-        places: forward and left of the camera, in texels.
-        view: of the camera.
+    It is read at every second pixel and smoothed in between: it is blurred by more than that anyway, near by
+    because its texels are large there and farther away because it fades.
     """
-    cos, sin = float(np.cos(view.heading_rad)), float(np.sin(view.heading_rad))
-    forward, left = places
-    east = cv2.addWeighted(forward, cos, left, -sin, middle + view.x_m / texel_m % period)
-    north = cv2.addWeighted(forward, sin, left, cos, middle + view.y_m / texel_m % period)
-    return np.asarray(cv2.remap(texture, east, north, cv2.INTER_LINEAR), np.uint8)
+
+    def __init__(
+        self, camera: Camera, first_row: int, texture: NDArray[np.uint8], texel_m: float, far_m: float
+    ) -> None:
+        """Find out where the pixels see the ground.
+
+        Args:
+            camera: that sees it.
+            first_row: of the picture that is wanted.
+            texture: that repeats.
+            texel_m: size of a texel.
+            far_m: farthest place, in either direction; what is beyond is as there.
+        """
+        self._size = (camera.width_px, camera.height_px - first_row)
+        columns = np.arange(self._size[0] // 2) * 2.0 + 0.5 - camera.centre_px[0]
+        rows = np.arange(self._size[1] // 2) * 2.0 + 0.5 + first_row - camera.centre_px[1]
+        cos, sin = np.cos(camera.pitch_rad), np.sin(camera.pitch_rad)
+        fall = np.maximum(cos * rows + sin * camera.focal_px, 1e-3)[:, None]
+        forward = np.minimum((cos * camera.focal_px - sin * rows[:, None]) / fall * camera.z_m, far_m)
+        left = np.clip(-columns / fall * camera.z_m, -far_m, far_m)
+        self._forward = (np.broadcast_to(forward, left.shape) / texel_m).astype(np.float32)
+        self._left = (left / texel_m).astype(np.float32)
+        self._texel_m, self._period = texel_m, texture.shape[0]
+        # Side by side with itself, so that no place lies outside: reading over an edge is slow.
+        reach = int(np.hypot(self._forward, self._left).max()) + 2
+        self._middle = -(-reach // self._period) * self._period
+        times = -(-(self._middle + self._period + reach) // self._period)
+        self._texture = np.tile(texture, (times, times) + (1,) * (texture.ndim - 2))
+
+    def read(self, view: Viewpoint) -> NDArray[np.uint8]:
+        """Return the texture in the rows of the picture."""
+        cos, sin = float(np.cos(view.heading_rad)), float(np.sin(view.heading_rad))
+        x, y = view.x_m / self._texel_m % self._period, view.y_m / self._texel_m % self._period
+        east = cv2.addWeighted(self._forward, cos, self._left, -sin, self._middle + x)
+        north = cv2.addWeighted(self._forward, sin, self._left, cos, self._middle + y)
+        seen = cv2.remap(self._texture, east, north, cv2.INTER_LINEAR)
+        return np.asarray(cv2.resize(seen, self._size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 class Grain:
@@ -78,11 +89,8 @@ class Grain:
         self._fine = (fine / 128.0).astype(np.float32)[:, None]
         self._coarse = (coarse / 128.0).astype(np.float32)[:, None]
         self._fine_from = int(np.argmax(fine > 0.0))
-        self._fine_places = self._places(self._fine_from, 1, _FINE_FAR_M, _FINE_M)
-        self._coarse_places = self._places(0, 2, _COARSE_FAR_M, _COARSE_M)
-        # Repeated so far that no place lies outside: reading over an edge is slow.
-        self._fine_texture, self._fine_middle = _repeated(noise.grain(), self._fine_places)
-        self._coarse_texture, self._coarse_middle = _repeated(noise.patches(), self._coarse_places)
+        self._grain = _Texture(camera, self.first_row + self._fine_from, noise.grain(), _FINE_M, _FINE_FAR_M)
+        self._patches = _Texture(camera, self.first_row, noise.patches(), _COARSE_M, _COARSE_FAR_M)
         self._headlights = self._cone()
         # Haze of the last light: a world keeps its weather.
         self._light: Light | None = None
@@ -121,26 +129,12 @@ class Grain:
         lit *= 128.0 * clear
 
         begin = self._fine_from
-        fine = _read(
-            self._fine_texture, noise.grain().shape[0], self._fine_middle, _FINE_M, self._fine_places, view
-        )
         bright = np.zeros_like(lit)
-        bright[begin:] = self._blurred(fine, begin, blur_m)
+        bright[begin:] = self._blurred(self._grain.read(view), begin, blur_m)
         bright[begin:] -= np.float32(128.0)
         bright[begin:] *= self._fine[begin:]
         bright[begin:] *= self._table(ground[begin:], _FINE, light)
-        soft = _read(
-            self._coarse_texture,
-            noise.patches().shape[0],
-            self._coarse_middle,
-            _COARSE_M,
-            self._coarse_places,
-            view,
-        )
-        # Every second pixel is enough for what is many pixels large.
-        tufts, hue = cv2.split(
-            cv2.resize(soft, (ground.shape[1], ground.shape[0]), interpolation=cv2.INTER_LINEAR)
-        )
+        tufts, hue = cv2.split(self._patches.read(view))
         amplitude = self._table(ground, _COARSE, light)
         amplitude *= self._coarse
         coarse = tufts.astype(np.float32)
@@ -167,26 +161,6 @@ class Grain:
         table[0, : len(values)] = values
         table[0, 1 : len(values)] *= 1.0 - 0.5 * light.wet
         return np.asarray(cv2.LUT(ground, table), np.float32)
-
-    def _places(self, row: int, coarseness: int, far_m: float, texel_m: float) -> tuple[Image, Image]:
-        """Return where the pixels from a row on see the ground: forward and left in texels, float32.
-
-        Args:
-            row: the first one below the horizon.
-            coarseness: every so many pixels only.
-            far_m: farthest place in either direction.
-            texel_m: size of a texel.
-        """
-        camera = self._camera
-        size = (camera.width_px // coarseness, (camera.height_px - self.first_row - row) // coarseness)
-        columns = (np.arange(size[0]) + 0.5) * coarseness - 0.5 - camera.centre_px[0]
-        rows = (np.arange(size[1]) + 0.5) * coarseness - 0.5 + self.first_row + row - camera.centre_px[1]
-        cos, sin = np.cos(camera.pitch_rad), np.sin(camera.pitch_rad)
-        fall = np.maximum(cos * rows + sin * camera.focal_px, 1e-3)
-        forward = np.minimum((cos * camera.focal_px - sin * rows) / fall * camera.z_m, far_m)
-        left = np.clip(-columns[None, :] / fall[:, None] * camera.z_m, -far_m, far_m)
-        ahead = np.repeat(forward[:, None], size[0], axis=1)
-        return (ahead / texel_m).astype(np.float32), (left / texel_m).astype(np.float32)
 
     def _blurred(self, fine: NDArray[np.uint8], begin: int, blur_m: float) -> NDArray[np.uint8]:
         """Smear the fine grain along the way driven, in three bands."""
