@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ad_compressed_perception.camera_sim.camera import Camera
 from ad_compressed_perception.camera_sim.painting import weather as air
 from ad_compressed_perception.camera_sim.painting.brush import Strokes, strokes_of
-from ad_compressed_perception.camera_sim.painting.canvas import FIRST, NOBODY, Canvas
+from ad_compressed_perception.camera_sim.painting.canvas import FIRST, NOBODY, PROP, Canvas
 from ad_compressed_perception.camera_sim.painting.cast import Stage, cast_of
 from ad_compressed_perception.camera_sim.painting.figures import Figure, Viewpoint, painting_order
 from ad_compressed_perception.camera_sim.painting.grain import Grain
@@ -65,7 +65,7 @@ class Picture:
     mask: NDArray[np.uint8] | None
 
 
-def _pixels_of(ids: NDArray[np.uint16], own_id: int) -> NDArray[np.uint8]:
+def _pixels_of(ids: NDArray[np.uint8], own_id: int) -> NDArray[np.uint8]:
     """Return a picture that is not zero where somebody's id is."""
     return (ids == own_id).view(np.uint8)
 
@@ -123,13 +123,16 @@ class Renderer:
         canvas, light, with_ids = self._canvas, stage.light, stage.with_ids
         strokes = strokes_of(figures, self.camera, light, stage.sun) if figures else []
         seen: list[tuple[Figure, int, tuple[slice, slice], int, tuple[float, float, float, float]]] = []
-        for rank, index in enumerate(painting_order(figures)):
-            figure, stroke = figures[index], strokes[index]
+        order = painting_order(figures)
+        # A byte a pixel: more than that many in one picture cover each other anyway, and the nearest count.
+        labelled = [index for index in order if figures[index].label][-(256 - FIRST) :]
+        own_ids = {index: FIRST + number for number, index in enumerate(labelled)}
+        for index in order:
+            figure, stroke, own_id = figures[index], strokes[index], own_ids.get(index, PROP)
             if figure.paint is not None:
                 figure.paint()
-            own_id = FIRST + rank
             stroke.paint(canvas, own_id, with_ids)
-            if with_ids and figure.label and stroke.left_px < stroke.right_px:
+            if with_ids and own_id != PROP and stroke.left_px < stroke.right_px:
                 found = self._silhouette(stroke, own_id)
                 if found is not None:
                     seen.append((figure, own_id, *found))

@@ -57,7 +57,7 @@ class Canvas:
 
     Attributes:
         image: (H, W, 3) uint8 BGR.
-        ids: (H, W) uint16, NOBODY, PROP or the id of a labelled silhouette.
+        ids: (H, W) uint8, NOBODY, PROP or the id of a labelled silhouette.
         ground: (H, W) uint8 materials of the ground, see ground.py.
     """
 
@@ -66,7 +66,7 @@ class Canvas:
         shape = (camera.height_px, camera.width_px)
         self.camera = camera
         self.image = np.zeros((*shape, 3), np.uint8)
-        self.ids = np.zeros(shape, np.uint16)
+        self.ids = np.zeros(shape, np.uint8)
         self.ground = np.zeros(shape, np.uint8)
 
     def begin(self) -> None:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from ad_compressed_perception.camera_sim.painting.canvas import Canvas, Outline,
 from ad_compressed_perception.camera_sim.painting.figures import Viewpoint
 from ad_compressed_perception.camera_sim.painting.light import Light
 from ad_compressed_perception.camera_sim.painting.paint import paint_markings
-from ad_compressed_perception.camera_sim.road import Profile
+from ad_compressed_perception.camera_sim.road import Profile, Road
 from ad_compressed_perception.camera_sim.scene import Scene
 
 Array = NDArray[np.float64]
@@ -22,7 +24,7 @@ GRASS, ROAD, CURB, MARKING, PAVEMENT = 0, 1, 2, 3, 4
 
 _KERB_UP_M = 0.08
 _GUTTER_M = 0.12
-_JOINTS_FAR_M = 22.0
+_JOINTS_FAR = 22
 # Where the road is sampled, from the ego on: close enough for bends near the car, and for the ends to
 # lie between the near plane and the picture's lowest row.
 _STEPS_M = np.concatenate([np.arange(-10.0, 24.0, 0.75), np.geomspace(24.0, 190.0, 36)])
@@ -34,6 +36,9 @@ _STONE_BGR = np.array([196.0, 200.0, 202.0])
 _JOINT_BGR = np.array([100.0, 105.0, 108.0])
 _PAVEMENT_BGR = np.array([122.0, 130.0, 136.0])
 _PAINT_BGR = np.array([224.0, 226.0, 226.0])
+
+# Joints of a road's kerbs, found once a road.
+_JOINTS: WeakKeyDictionary[Road, Array] = WeakKeyDictionary()
 
 
 def _paint(colour: Array, gain: Array) -> tuple[float, float, float]:
@@ -129,14 +134,18 @@ def _tracks(profile: Profile) -> list[tuple[float, float]]:
 
 def _paint_joints(canvas: Canvas, scene: Scene, view: Viewpoint, light: Light) -> None:
     """Paint the joints between the kerb stones and between the slabs of the pavement, where one sees them."""
-    profile = scene.road.profile
-    first = float(np.ceil(scene.ego_s_m))
-    at = np.arange(first, min(first + _JOINTS_FAR_M, scene.road.length_m), 1.0)
-    if not len(at):
-        return
-    s = (at[:, None] + np.array([0.0, 0.0, 0.02, 0.02])).reshape(-1, 1, 4)
-    inner, outer = _GUTTER_M, profile.curb_width_m + profile.walk_width_m
-    across = np.array([inner, outer, outer, inner])
-    d = np.stack([profile.right_m - across, profile.left_m + across])
-    quads = view.local(scene.road.points(s, d[None])).reshape(-1, 4, 2)
+    first = int(np.ceil(scene.ego_s_m))
+    quads = view.local(_joints(scene.road)[first : first + _JOINTS_FAR].reshape(-1, 4, 2))
     canvas.tint_ground(canvas.ground_polygons(quads, _KERB_UP_M, clips=False), _paint(_JOINT_BGR, light.flat))
+
+
+def _joints(road: Road) -> Array:
+    """Return (N, 2, 4, 2) narrow quads across kerb and pavement in the world, one a metre and side."""
+    if road not in _JOINTS:
+        profile = road.profile
+        at = np.arange(0.0, road.length_m, 1.0)
+        s = (at[:, None] + np.array([0.0, 0.0, 0.02, 0.02])).reshape(-1, 1, 4)
+        inner, outer = _GUTTER_M, profile.curb_width_m + profile.walk_width_m
+        across = np.array([inner, outer, outer, inner])
+        _JOINTS[road] = road.points(s, np.stack([profile.right_m - across, profile.left_m + across])[None])
+    return _JOINTS[road]
