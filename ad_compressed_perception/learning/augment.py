@@ -101,20 +101,26 @@ def change_light(pictures: Tensor, generator: torch.Generator) -> Tensor:
         drawn = torch.rand(batch, size, 1, 1, generator=generator) * (high - low) + low
         return drawn.to(device)
 
-    x = pictures
-    if channels == 3:
-        grey = x.mean(1, keepdim=True)
-        x = grey + (x - grey) * uniform(0.3, 1.5)
-        x = x * uniform(0.85, 1.15, 3)
-    mean = x.mean((1, 2, 3), keepdim=True)
-    x = mean + (x - mean) * uniform(0.6, 1.4)
-    x = x * uniform(0.6, 1.4)
-    x = 255.0 * (x.clamp(0.0, 255.0) / 255.0 + 1e-4).pow(uniform(0.75, 1.35))
+    x = pictures.contiguous().clone()
+    saturation, gain = uniform(0.3, 1.5), uniform(0.85, 1.15, channels)
+    contrast, brightness = uniform(0.6, 1.4), uniform(0.6, 1.4)
+    if channels == 1:
+        saturation = torch.ones_like(saturation)
+    # Four changes, all linear in the pixel, its grey and the picture's mean, in three passes over memory.
+    grey = x.mean(1, keepdim=True)
+    mean = (
+        gain
+        * (saturation * x.mean((2, 3), keepdim=True) + (1 - saturation) * grey.mean((2, 3), keepdim=True))
+    ).mean(1, keepdim=True)
+    scale = brightness * contrast * gain
+    x.mul_(scale * saturation).addcmul_(scale * (1 - saturation), grey).add_(
+        brightness * (1 - contrast) * mean
+    )
+    x.clamp_(0.0, 255.0).div_(255.0).add_(1e-4).pow_(uniform(0.75, 1.35)).mul_(255.0)
     blur = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
-    soft = uniform(-0.5, 1.0).clamp_min(0.0)
-    x = x + (blur - x) * soft
+    x.lerp_(blur, uniform(-0.5, 1.0).clamp_min(0.0))
     strength = uniform(-4.0, 10.0).clamp_min(0.0)
     noise_seed = int(torch.randint(0, 2**31 - 1, (1,), generator=generator))
     local = torch.Generator(device=device).manual_seed(noise_seed)
     noise = torch.randn(x.shape, generator=local, device=device, dtype=x.dtype)
-    return (x + noise * strength).clamp(0.0, 255.0)
+    return x.addcmul_(noise, strength).clamp_(0.0, 255.0)

@@ -62,6 +62,19 @@ class Network(StrictModel):
     width: float = Field(1.0, gt=0.0, le=16.0, description="multiplies all channel counts")
     channel_multiple: int = Field(8, ge=1, le=64, description="what channel counts are rounded to")
     output_stride: Literal[1, 2, 4, 8] = Field(1, description="segmentation: of the scores")
+    start: str | None = Field(
+        None, description="model folder of the same encoder and width, whose encoder it begins with"
+    )
+    frozen_stride: Literal[1, 2, 4, 8, 16] = Field(
+        1, description="layers taken over with `start` that are at most this coarse stay as they are"
+    )
+    kept_copies: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="trajectory: changed copies of each picture; what the frozen layers say of them is kept "
+        "in memory and learnt from; 0: they are asked anew in every step",
+    )
     fine: bool = Field(True, description="segmentation: pyramid down to stride 2")
 
 
@@ -74,6 +87,13 @@ class TrainConfig(StrictModel):
     description: str = ""
     labels: list[str] = Field(default_factory=list)
     input: InputSpec
+    used_width: int | None = Field(
+        None,
+        ge=32,
+        le=16384,
+        description="input of the finished model, pixels; that of the training by default",
+    )
+    used_height: int | None = Field(None, ge=32, le=16384, description="likewise its height")
     output: OutputSpec
     network: Network = Field(default_factory=Network)
     road_camera: RoadCamera = Field(default_factory=RoadCamera)

@@ -14,7 +14,7 @@ from ad_compressed_perception.compression.students.build import build_student
 from ad_compressed_perception.compression.students.spec import StudentSpec
 from ad_compressed_perception.compression.training.graph_module import GraphModule
 from ad_compressed_perception.learning.config import TrainConfig
-from ad_compressed_perception.learning.picture_store import content_size
+from ad_compressed_perception.learning.picture_store import Progress, content_size
 from ad_compressed_perception.learning.road_corpus import SOURCE
 from ad_compressed_perception.learning.teacher import normaliser
 
@@ -61,6 +61,10 @@ class Course(ABC):
         self.road_count = batch - self.real_count
         self._factor, self._shift = normaliser(config.input, device)
         self._flip = config.input.colour == "RGB"
+
+    def prepare(self, network: GraphModule, progress: Progress) -> None:
+        """Get ready for a network whose weights are loaded; most courses are already."""
+        return
 
     @abstractmethod
     def loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:

@@ -62,7 +62,8 @@ class DetectionCourse(Course):
         loss = box_loss(self._cells, raw[:n], objectness[:n], classes[:n], boxes, labels)
         if self.real_count:
             scores = torch.cat([objectness[n:, :, None], classes[n:]], -1).sigmoid()
-            loss = loss + yolox_loss(torch.cat([raw[n:], scores], -1), answers)
+            with torch.autocast(self.device.type, enabled=False):  # probabilities need all their digits
+                loss = loss + yolox_loss(torch.cat([raw[n:], scores], -1), answers)
         return loss
 
     def _road(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

@@ -56,6 +56,7 @@ def fit(
     """
     device = course.device
     network.to(device).train()
+    course.prepare(network, progress)
     optimiser = _optimiser(network, schedule)
     average = {key: value.detach().clone() for key, value in network.state_dict().items()}
     begun = _resume(folder, schedule, network, optimiser, average)

@@ -30,8 +30,16 @@ from ad_compressed_perception.learning.road_corpus import (
     render_corpus,
 )
 from ad_compressed_perception.learning.segmentation_course import SegmentationCourse
+from ad_compressed_perception.learning.start import take_over_encoder
 from ad_compressed_perception.learning.trajectory_course import TrajectoryCourse
-from ad_compressed_perception.manifest import Manifest, Variant, file_sha256, load_manifest, save_manifest
+from ad_compressed_perception.manifest import (
+    InputSpec,
+    Manifest,
+    Variant,
+    file_sha256,
+    load_manifest,
+    save_manifest,
+)
 
 BASELINE = "baseline"
 
@@ -85,6 +93,8 @@ def train(
     pictures = open_corpus(corpus, config.kind, corpus_size(config))
     course = open_course(config, pictures, device, progress)
     network = build_network(config)
+    if config.network.start is not None:
+        take_over_encoder(network, config.network.start, config.network.frozen_stride)
     facts = fit(network, course, config.schedule, work / config.name, progress)
     return export(config, network, out / config.name, facts)
 
@@ -100,7 +110,7 @@ def open_course(config: TrainConfig, corpus: Corpus, device: torch.device, progr
 
 def export(config: TrainConfig, network: GraphModule, folder: Path, facts: dict[str, Any]) -> Manifest:
     """Write the network as the baseline of a model folder, normalisations folded; return its manifest."""
-    model = onnxslim.slim(network.write_back())
+    model = onnxslim.slim(at_used_size(config, network).write_back())
     if not isinstance(model, ModelProto):
         raise RecipeError("onnxslim gave no model back")
     check_model(model, "the trained network")
@@ -112,7 +122,7 @@ def export(config: TrainConfig, network: GraphModule, folder: Path, facts: dict[
         task=config.task,
         description=config.description,
         labels=config.labels,
-        input=config.input.model_copy(update={"name": config.input.name or INPUT_NAME}),
+        input=used_input(config).model_copy(update={"name": config.input.name or INPUT_NAME}),
         output=config.output,
         baseline=BASELINE,
         variants={
@@ -121,3 +131,28 @@ def export(config: TrainConfig, network: GraphModule, folder: Path, facts: dict[
     )
     save_manifest(manifest, folder)
     return load_manifest(folder)
+
+
+def used_input(config: TrainConfig) -> InputSpec:
+    """Return the finished model's input."""
+    changes = {"width": config.used_width, "height": config.used_height}
+    return config.input.model_copy(update={key: value for key, value in changes.items() if value is not None})
+
+
+def at_used_size(config: TrainConfig, network: GraphModule) -> GraphModule:
+    """Return the network for the input it is used with; its weights are those of the one trained.
+
+    A convolution does not mind the size of its picture: small pictures teach fast, large ones show more.
+
+    Raises:
+        RecipeError: weights that belong to one size, as a planner's last product.
+    """
+    spec = used_input(config)
+    if (spec.width, spec.height) == (config.input.width, config.input.height):
+        return network
+    other = build_network(config.model_copy(update={"input": spec}))
+    shapes = {key: value.shape for key, value in other.state_dict().items()}
+    if shapes != {key: value.shape for key, value in network.state_dict().items()}:
+        raise RecipeError(f"{config.name}: used_width and used_height need a network of convolutions alone")
+    other.load_state_dict(network.state_dict())
+    return other.eval()

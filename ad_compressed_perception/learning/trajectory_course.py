@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,16 +16,21 @@ from ad_compressed_perception.errors import RecipeError
 from ad_compressed_perception.learning.augment import Placement, change_light
 from ad_compressed_perception.learning.config import TrainConfig
 from ad_compressed_perception.learning.course import Course, draw, planes
+from ad_compressed_perception.learning.frozen_front import FrozenFront
 from ad_compressed_perception.learning.path_loss import mirrored, plan_truth_loss, steering_loss
-from ad_compressed_perception.learning.picture_store import PictureStore
+from ad_compressed_perception.learning.picture_store import PictureStore, Progress, in_parts
 from ad_compressed_perception.learning.real_frames import curvatures_ahead, drive_frames, gather
 from ad_compressed_perception.learning.road_corpus import Corpus
 from ad_compressed_perception.learning.teacher import Teacher
 from ad_compressed_perception.tasks.planning import PlanningSettings
 
+Maker = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor, Tensor]]
+"""Rows and a generator to pictures, targets, and which of these a teacher gave."""
+
 _KEPT = (320, 240)
 """Size at which real pictures are kept: student and teacher each take theirs from it."""
 _MOVED_SHARE = 0.5
+_ASKED_AT_ONCE = 64
 _ZOOM, _SHIFT_PX = (0.9, 1.2), (24.0, 10.0)
 
 
@@ -36,6 +43,7 @@ class TrajectoryCourse(Course):
         self._pictures = PictureStore(corpus.pictures, device)
         self._plans = torch.from_numpy(corpus.plans)
         self._teacher: Teacher | None = None
+        self._front: FrozenFront | None = None
         if config.input.resize != "stretch":
             raise RecipeError("a planner is trained on stretched pictures: set input.resize to stretch")
         if self.real_count:
@@ -44,18 +52,38 @@ class TrajectoryCourse(Course):
             if config.real.teacher is not None:
                 self._teacher = self._steering_teacher(config.real.teacher)
 
+    def prepare(self, network: GraphModule, progress: Progress) -> None:
+        """Ask the frozen layers about all copies, where the configuration wants their answers kept.
+
+        Real frames are few: of each there are four times as many copies.
+        """
+        copies = self.config.network.kept_copies
+        if copies == 0:
+            return
+        self._front = FrozenFront(network)
+        generator = torch.Generator().manual_seed(self.config.schedule.seed)
+        self._kept_road = self._kept(copies, len(self._pictures), self._road, generator, progress)
+        if self.real_count:
+            self._kept_real = self._kept(4 * copies, len(self._real), self._drive, generator, progress)
+
     def loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:
         """Return the loss on plans plus those on the angles driven and on what the teacher would steer."""
-        rows = draw(self.road_count, len(self._pictures), generator)
-        flipped = torch.rand(self.road_count, generator=generator) < 0.5
-        road = _flip(planes(self._pictures.batch(rows)).float(), flipped.to(self.device))
-        plans = mirrored(self._plans[rows].to(self.device), flipped.to(self.device))
-        parts = [change_light(road, generator)]
-        if self.real_count:
-            real, target, taught = self._drive(generator)
-            parts.append(change_light(real, generator))
-        said = network(self.fed(torch.cat(parts)))[0].float()
         n = self.road_count
+        if self._front is None:
+            road, plans, _ = self._road(draw(n, len(self._pictures), generator), generator)
+            parts = [road]
+            if self.real_count:
+                rows = draw(self.real_count, len(self._real), generator)
+                real, target, taught = self._drive(rows, generator)
+                parts.append(real)
+            said = network(self.fed(torch.cat(parts)))[0].float()
+        else:
+            road, plans, _ = self._some(self._kept_road, n, generator)
+            parts = [road]
+            if self.real_count:
+                real, target, taught = self._some(self._kept_real, self.real_count, generator)
+                parts.append(real)
+            said = self._front.rest(torch.cat(parts).float())
         loss = plan_truth_loss(said[:n], plans)
         if self.real_count:
             true, moved = said[n:][~taught], said[n:][taught]
@@ -65,10 +93,36 @@ class TrajectoryCourse(Course):
                 loss = loss + 4.0 * F.mse_loss(moved[:, 0], target[taught][:, 0])
         return loss
 
-    def _drive(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _kept(
+        self, copies: int, count: int, make: Maker, generator: torch.Generator, progress: Progress
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what the frozen layers say of changed copies of all pictures, in half precision."""
+        assert self._front is not None
+        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        rows = torch.arange(count).repeat(copies)
+        for part in in_parts(len(rows), _ASKED_AT_ONCE):
+            pictures, target, taught = make(rows[part], generator)
+            parts.append((self._front.front(self.fed(pictures)).half(), target, taught))
+            progress("asking the frozen layers", part.stop, len(rows))
+        return tuple(torch.cat(one) for one in zip(*parts, strict=True))  # type: ignore[return-value]
+
+    def _some(
+        self, kept: tuple[Tensor, Tensor, Tensor], count: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        rows = draw(count, len(kept[0]), generator).to(kept[0].device)
+        first, second, third = (one[rows] for one in kept)
+        return first, second, third
+
+    def _road(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Return pictures of the road camera, their plans, and that no teacher gave them."""
+        flipped = (torch.rand(len(rows), generator=generator) < 0.5).to(self.device)
+        road = _flip(planes(self._pictures.batch(rows)).float(), flipped)
+        plans = mirrored(self._plans[rows].to(self.device), flipped)
+        return change_light(road, generator), plans, torch.zeros_like(flipped)
+
+    def _drive(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Return pictures at the input's size, scaled curvatures, and which of them the teacher gave."""
-        count = self.real_count
-        rows = draw(count, len(self._real), generator)
+        count = len(rows)
         taught = torch.zeros(count, dtype=torch.bool)
         if self._teacher is not None:
             taught = torch.rand(count, generator=generator) < _MOVED_SHARE
@@ -83,7 +137,8 @@ class TrajectoryCourse(Course):
         if self._teacher is not None and bool(taught.any()):
             target[taught, 0] = self._steered(shown[taught])
         size = self.config.input.height, self.config.input.width
-        return F.interpolate(shown, size, mode="bilinear", align_corners=False), target[:, :SPEED], taught
+        fitted = F.interpolate(shown, size, mode="bilinear", align_corners=False)
+        return change_light(fitted, generator), target[:, :SPEED], taught
 
     def _moved(self, moved: Tensor, flipped: Tensor, generator: torch.Generator) -> Placement:
         count = len(moved)

@@ -163,6 +163,16 @@ class GraphBuilder:
         label = f"shape_{self._counts.get('Reshape', -1) + 1}"
         return self.node("Reshape", [name, self.constant(label, np.array(shape, np.int64))])
 
+    def _drop_unread(self, read: set[str]) -> None:
+        """Remove nodes and weights that lead to no output, as of stages a head does not look at."""
+        kept: list[NodeProto] = []
+        for node in reversed(self._nodes):
+            if read.intersection(node.output):
+                kept.append(node)
+                read.update(node.input)
+        self._nodes = kept[::-1]
+        self._weights = [tensor for tensor in self._weights if tensor.name in read]
+
     def finish(self, name: str, source: Feature, outputs: dict[str, list[int]]) -> ModelProto:
         """Return the graph with its input and outputs as a checked model with all shapes.
 
@@ -175,6 +185,7 @@ class GraphBuilder:
         def value(key: str, shape: list[int]) -> onnx.ValueInfoProto:
             return helper.make_tensor_value_info(key, TensorProto.FLOAT, shape)
 
+        self._drop_unread(set(outputs))
         given = value(source.name, [1, source.channels, source.height, source.width])
         graph = helper.make_graph(
             self._nodes, name, [given], [value(key, shape) for key, shape in outputs.items()], self._weights

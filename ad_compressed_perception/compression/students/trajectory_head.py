@@ -9,7 +9,7 @@ from ad_compressed_perception.compression.students.spec import StudentSpec
 from ad_compressed_perception.driving.plan_vector import LENGTH
 
 OUTPUT = "plan"
-_CHANNELS = 32
+_CHANNELS = (64, 64, 16)
 _HIDDEN = 128
 
 
@@ -18,9 +18,12 @@ def trajectory_head(
 ) -> dict[str, list[int]]:
     """Append the head; return the output's shape by name.
 
-    The map is flattened and not averaged, because the plan depends on where in the picture things are.
+    It reads stride 16, where a signal at 40 m is still more than a pixel wide; what an encoder has beyond
+    is left out. The map is flattened and not averaged: the plan depends on where in the picture things are.
     """
-    x = builder.convolution(features[-1], spec.channels(_CHANNELS), 1)
+    first, second, last = (spec.channels(count) for count in _CHANNELS)
+    x = builder.convolution(features[-2], first, 3, 2)
+    x = builder.convolution(builder.convolution(x, second, 3), last, 1)
     length = x.channels * x.height * x.width
     vector = builder.node("Flatten", [x.name], axis=1)
     hidden = spec.channels(_HIDDEN)

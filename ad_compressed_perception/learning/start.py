@@ -1,0 +1,89 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Beginning with another model's encoder: what sees cars and signals need not be learnt twice."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from ad_compressed_perception.compression.training.graph_module import GraphModule
+from ad_compressed_perception.compression.training.layers import Convolution, Normalisation
+from ad_compressed_perception.errors import RecipeError
+from ad_compressed_perception.manifest import load_manifest
+
+
+def take_over_encoder(network: GraphModule, start: str, frozen_stride: int) -> int:
+    """Copy the weights of a finished model's encoder into a fresh network; return how many layers.
+
+    Layer by layer, as long as the other model has one of the same place and shape. The finished model's
+    normalisations are folded, so the fresh ones become the identity with the folded shift.
+
+    Args:
+        network: fresh, of the same encoder and width.
+        start: folder of the model.
+        frozen_stride: layers that work at most this coarse do not learn any more; 1: all learn.
+
+    Raises:
+        RecipeError: not even the first layer fits.
+    """
+    manifest = load_manifest(Path(os.path.expandvars(start)).expanduser())
+    given = _convolutions(manifest.checked_path(manifest.baseline))
+    stride, taken = 1, 0
+    for index, step in enumerate(network.steps):
+        behind = str(index + 1)
+        if step.operator != "Conv" or behind not in network.norms:
+            continue
+        # Folding names a weight after the normalisation it takes in.
+        found = given.get(f"{network.steps[index + 1].name}_weight")
+        layer, norm = (
+            cast(Convolution, network.layers[str(index)]),
+            cast(Normalisation, network.norms[behind]),
+        )
+        if found is None or found[0].shape != tuple(layer.weight.shape):
+            break
+        stride *= int(layer.stride[0])
+        _copy(layer, norm, *found)
+        if 1 < stride <= frozen_stride:
+            _freeze(layer, norm)
+        taken += 1
+    if taken == 0:
+        raise RecipeError(
+            f"network.start: the encoder of {manifest.name} is another one than this network's; name a model "
+            "of the same network.encoder and width"
+        )
+    return taken
+
+
+def _convolutions(path: Path) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+    """Return weight and bias of each convolution with a bias, by the weight's name."""
+    model = onnx.load(str(path))
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    return {
+        node.input[1]: (arrays[node.input[1]], arrays[node.input[2]])
+        for node in model.graph.node
+        if node.op_type == "Conv" and len(node.input) > 2
+    }
+
+
+@torch.no_grad()
+def _copy(layer: Convolution, norm: Normalisation, weight: NDArray[Any], bias: NDArray[Any]) -> None:
+    layer.weight.copy_(torch.from_numpy(np.array(weight)))
+    assert norm.running_mean is not None and norm.running_var is not None
+    norm.weight.fill_(1.0)
+    norm.bias.copy_(torch.from_numpy(np.array(bias)))
+    norm.running_mean.zero_()
+    norm.running_var.fill_(1.0 - norm.eps)
+
+
+def _freeze(layer: Convolution, norm: Normalisation) -> None:
+    for parameter in (*layer.parameters(), *norm.parameters()):
+        parameter.requires_grad_(False)
+    norm.frozen = True
