@@ -12,6 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from ad_compressed_perception.compression.passes.equivalence import run_model  # noqa: E402
 from ad_compressed_perception.driving.path import KNOTS_M, path_of_curvature  # noqa: E402
 from ad_compressed_perception.driving.plan_vector import LENGTH, SPEED  # noqa: E402
 from ad_compressed_perception.errors import RecipeError  # noqa: E402
@@ -21,6 +22,7 @@ from ad_compressed_perception.learning.course import build_network, corpus_size 
 from ad_compressed_perception.learning.detection_course import head_logits  # noqa: E402
 from ad_compressed_perception.learning.detection_loss import assign, box_loss, lay_cells  # noqa: E402
 from ad_compressed_perception.learning.fit import fit, rate_at  # noqa: E402
+from ad_compressed_perception.learning.frozen_front import FrozenFront  # noqa: E402
 from ad_compressed_perception.learning.mask_loss import mask_loss  # noqa: E402
 from ad_compressed_perception.learning.path_loss import (  # noqa: E402
     lateral_offsets,
@@ -29,6 +31,7 @@ from ad_compressed_perception.learning.path_loss import (  # noqa: E402
 )
 from ad_compressed_perception.learning.real_frames import Mask, corrected  # noqa: E402
 from ad_compressed_perception.learning.road_corpus import MOST_BOXES, Corpus  # noqa: E402
+from ad_compressed_perception.learning.start import take_over_encoder  # noqa: E402
 from ad_compressed_perception.learning.train import export, open_course  # noqa: E402
 from ad_compressed_perception.manifest import InputSpec, OutputSpec  # noqa: E402
 from ad_compressed_perception.metrics.iou import IGNORE  # noqa: E402
@@ -264,6 +267,82 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: 
 
     for key, value in one.state_dict().items():
         assert torch.allclose(value, again.state_dict()[key], atol=1e-6), key
+
+
+def test_a_network_begins_with_the_encoder_of_a_finished_one(tmp_path: Path) -> None:
+    """Folded and taken over, the frozen layers say of a picture what the finished detector's say."""
+    detector = tiny_config("detection")
+    taught = build_network(detector)
+    with torch.no_grad():
+        for number, norm in enumerate(taught.norms.values()):
+            norm.running_mean.add_(0.1 * (number % 3))
+            norm.running_var.mul_(1.5)
+    export(detector, taught, tmp_path / "detector", {})
+    planner = build_network(tiny_config("trajectory"))
+
+    taken = take_over_encoder(planner, str(tmp_path / "detector"), 4)
+
+    front = FrozenFront(planner)
+    x = torch.rand(1, 3, 32, 64)
+    said = front.front(x)
+    # The same place of the detector's graph: both encoders are built by the same calls.
+    (wanted,) = taught.run({"image": x}, [front.tensor])
+    assert taken > 3
+    assert torch.allclose(said, wanted, atol=1e-4)
+    assert torch.allclose(front.rest(said), planner(x)[0], atol=1e-5)
+    assert not front.front(x).requires_grad
+
+
+def test_an_encoder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    wide = tiny_config("detection")
+    wide.network.width = 1.0
+    export(wide, build_network(wide), tmp_path / "detector", {})
+
+    with pytest.raises(RecipeError, match="the encoder of tiny_detection is another one"):
+        take_over_encoder(build_network(tiny_config("trajectory")), str(tmp_path / "detector"), 4)
+
+
+def test_kept_answers_of_frozen_layers_teach_as_well(tmp_path: Path) -> None:
+    """Nothing frozen moves, what follows does."""
+    detector = tiny_config("detection")
+    export(detector, build_network(detector), tmp_path / "detector", {})
+    config = tiny_config("trajectory", steps=3)
+    config.network.kept_copies = 2
+    network = build_network(config)
+    take_over_encoder(network, str(tmp_path / "detector"), 4)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+
+    fit(network, open_course(config, tiny_corpus(config), CPU, silent), config.schedule, tmp_path, silent)
+
+    moved = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
+    assert frozen and not frozen & moved
+    assert any("weight" in key for key in moved)
+
+
+def test_a_finished_detector_may_see_more_than_it_learnt_from(tmp_path: Path) -> None:
+    """Convolutions do not mind: the cells of a picture twice as wide are twice as many."""
+    config = tiny_config("detection")
+    config.used_width = 128
+
+    manifest = export(config, build_network(config), tmp_path / "m", {})
+
+    assert manifest.input.width == 128
+    assert outputs_of(manifest.variant_path("baseline"), (1, 3, 32, 128))["boxes"].shape == (1, 84, 7)
+
+
+def test_a_planner_is_used_at_the_size_it_learnt_from(tmp_path: Path) -> None:
+    config = tiny_config("trajectory")
+    config.used_width = 128
+
+    with pytest.raises(RecipeError, match="need a network of convolutions alone"):
+        export(config, build_network(config), tmp_path / "m", {})
+
+
+def outputs_of(path: Path, shape: tuple[int, ...]) -> dict[str, Any]:
+    import onnx
+
+    return run_model(onnx.load(str(path)), {"image": np.zeros(shape, np.float32)})
 
 
 def test_what_was_learnt_is_what_the_model_folder_holds(tmp_path: Path) -> None:
