@@ -88,7 +88,7 @@ class StopSign:
 
 @dataclass(frozen=True)
 class Prop:
-    """Something beside the road that has no label: a building (footprint length x width), tree, bush, lamp."""
+    """Something beside the road without a label: a building (length x width), tree, bush or lamp."""
 
     kind: PropKind
     x_m: float

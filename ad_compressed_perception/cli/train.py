@@ -14,9 +14,9 @@ def train(
     configs: Annotated[
         list[Path], typer.Argument(metavar="TRAINING.yaml...", help="Configurations; see config/training.")
     ],
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Model folders are written to DIR/NAME.")
-    ] = Path("adcp_work/models"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Model folders are written to DIR/NAME.")] = Path(
+        "adcp_work/models"
+    ),
     work: Annotated[
         Path, typer.Option(metavar="DIR", help="Pictures and checkpoints; the same command goes on there.")
     ] = Path("adcp_work/training"),
