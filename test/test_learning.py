@@ -31,7 +31,7 @@ from ad_compressed_perception.learning.path_loss import (  # noqa: E402
 )
 from ad_compressed_perception.learning.real_frames import Mask, corrected  # noqa: E402
 from ad_compressed_perception.learning.road_corpus import MOST_BOXES, Corpus  # noqa: E402
-from ad_compressed_perception.learning.start import take_over_encoder  # noqa: E402
+from ad_compressed_perception.learning.start import take_over  # noqa: E402
 from ad_compressed_perception.learning.train import export, open_course  # noqa: E402
 from ad_compressed_perception.manifest import InputSpec, OutputSpec  # noqa: E402
 from ad_compressed_perception.metrics.iou import IGNORE  # noqa: E402
@@ -280,7 +280,7 @@ def test_a_network_begins_with_the_encoder_of_a_finished_one(tmp_path: Path) -> 
     export(detector, taught, tmp_path / "detector", {})
     planner = build_network(tiny_config("trajectory"))
 
-    taken = take_over_encoder(planner, str(tmp_path / "detector"), 4)
+    taken = take_over(planner, str(tmp_path / "detector"), 4)
 
     front = FrozenFront(planner)
     x = torch.rand(1, 3, 32, 64)
@@ -299,7 +299,7 @@ def test_an_encoder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     export(wide, build_network(wide), tmp_path / "detector", {})
 
     with pytest.raises(RecipeError, match="the encoder of tiny_detection is another one"):
-        take_over_encoder(build_network(tiny_config("trajectory")), str(tmp_path / "detector"), 4)
+        take_over(build_network(tiny_config("trajectory")), str(tmp_path / "detector"), 4)
 
 
 def test_kept_answers_of_frozen_layers_teach_as_well(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_kept_answers_of_frozen_layers_teach_as_well(tmp_path: Path) -> None:
     config = tiny_config("trajectory", steps=3)
     config.network.kept_copies = 2
     network = build_network(config)
-    take_over_encoder(network, str(tmp_path / "detector"), 4)
+    take_over(network, str(tmp_path / "detector"), 4)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
 

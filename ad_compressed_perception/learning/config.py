@@ -96,6 +96,9 @@ class TrainConfig(StrictModel):
     used_height: int | None = Field(None, ge=32, le=16384, description="likewise its height")
     output: OutputSpec
     network: Network = Field(default_factory=Network)
+    stop_weight: float = Field(
+        0.5, ge=0.0, description="trajectory: weight of the cross-entropy of stop and yield"
+    )
     road_camera: RoadCamera = Field(default_factory=RoadCamera)
     real: RealFrames = Field(default_factory=RealFrames)
     schedule: Schedule = Field(default_factory=Schedule)

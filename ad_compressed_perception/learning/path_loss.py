@@ -27,15 +27,21 @@ def lateral_offsets(curvature: Tensor) -> Tensor:
     return integral(integral(curvature))
 
 
-def plan_truth_loss(plan: Tensor, truth: Tensor) -> Tensor:
-    """Return the loss of (B, 14) plans against encoded truth: offsets in metres, speed, stop and yield."""
+def plan_truth_loss(plan: Tensor, truth: Tensor, stop_weight: float = 0.5) -> Tensor:
+    """Return the loss of (B, 14) plans against encoded truth: offsets in metres, speed, stop and yield.
+
+    Args:
+        plan: of the network.
+        truth: see driving.plan_vector.encode_plan.
+        stop_weight: of the cross-entropy of stop and yield.
+    """
     curvature = plan[:, :SPEED] / CURVATURE_SCALE, truth[:, :SPEED] / CURVATURE_SCALE
     here = F.smooth_l1_loss(plan[:, :SPEED], truth[:, :SPEED], beta=0.2)
     now = F.smooth_l1_loss(plan[:, 0], truth[:, 0], beta=0.1)
     offsets = F.smooth_l1_loss(lateral_offsets(curvature[0]), lateral_offsets(curvature[1]), beta=0.5)
     speed = F.smooth_l1_loss(plan[:, SPEED], truth[:, SPEED], beta=0.05)
     stop = F.binary_cross_entropy_with_logits(plan[:, STOP:], truth[:, STOP:])
-    return 2.0 * here + 2.0 * now + offsets + 10.0 * speed + 0.5 * stop
+    return 2.0 * here + 2.0 * now + offsets + 10.0 * speed + stop_weight * stop
 
 
 def steering_loss(plan: Tensor, curvature: Tensor) -> Tensor:

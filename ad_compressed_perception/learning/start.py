@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from ad_compressed_perception.compression.training.graph_module import GraphModule
-from ad_compressed_perception.compression.training.layers import Convolution, Normalisation
+from ad_compressed_perception.compression.training.layers import Convolution, Dense, Normalisation
 from ad_compressed_perception.errors import RecipeError
 from ad_compressed_perception.manifest import load_manifest
 
 
-def take_over_encoder(network: GraphModule, start: str, frozen_stride: int) -> int:
-    """Copy the weights of a finished model's encoder into a fresh network; return how many layers.
+def take_over(network: GraphModule, start: str, frozen_stride: int) -> int:
+    """Copy the weights of a finished model into a fresh network, as far as both are the same; count layers.
 
     Layer by layer, as long as the other model has one of the same place and shape. The finished model's
     normalisations are folded, so the fresh ones become the identity with the folded shift.
@@ -35,7 +35,8 @@ def take_over_encoder(network: GraphModule, start: str, frozen_stride: int) -> i
         RecipeError: not even the first layer fits.
     """
     manifest = load_manifest(Path(os.path.expandvars(start)).expanduser())
-    given = _convolutions(manifest.checked_path(manifest.baseline))
+    path = manifest.checked_path(manifest.baseline)
+    given = _convolutions(path)
     stride, taken = 1, 0
     for index, step in enumerate(network.steps):
         behind = str(index + 1)
@@ -54,11 +55,31 @@ def take_over_encoder(network: GraphModule, start: str, frozen_stride: int) -> i
         if 1 < stride <= frozen_stride:
             _freeze(layer, norm)
         taken += 1
+    taken += _take_over_products(network, path)
     if taken == 0:
         raise RecipeError(
             f"network.start: the encoder of {manifest.name} is another one than this network's; name a model "
             "of the same network.encoder and width"
         )
+    return taken
+
+
+def _take_over_products(network: GraphModule, path: Path) -> int:
+    """Copy the matrices of a head that is the same in both; return how many."""
+    model = onnx.load(str(path))
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    taken = 0
+    for index, layer in network.layers.items():
+        if not isinstance(layer, Dense) or layer.bias is None:
+            continue
+        step = network.steps[int(index)]
+        weight, bias = (arrays.get(name) for name in step.inputs[1:3])
+        if weight is None or bias is None or weight.shape != tuple(layer.weight.shape):
+            continue
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(np.array(weight)))
+            layer.bias.copy_(torch.from_numpy(np.array(bias)))
+        taken += 1
     return taken
 
 

@@ -30,7 +30,7 @@ from ad_compressed_perception.learning.road_corpus import (
     render_corpus,
 )
 from ad_compressed_perception.learning.segmentation_course import SegmentationCourse
-from ad_compressed_perception.learning.start import take_over_encoder
+from ad_compressed_perception.learning.start import take_over
 from ad_compressed_perception.learning.trajectory_course import TrajectoryCourse
 from ad_compressed_perception.manifest import (
     InputSpec,
@@ -94,7 +94,7 @@ def train(
     course = open_course(config, pictures, device, progress)
     network = build_network(config)
     if config.network.start is not None:
-        take_over_encoder(network, config.network.start, config.network.frozen_stride)
+        take_over(network, config.network.start, config.network.frozen_stride)
     facts = fit(network, course, config.schedule, work / config.name, progress)
     return export(config, network, out / config.name, facts)
 

@@ -84,7 +84,7 @@ class TrajectoryCourse(Course):
                 real, target, taught = self._some(self._kept_real, self.real_count, generator)
                 parts.append(real)
             said = self._front.rest(torch.cat(parts).float())
-        loss = plan_truth_loss(said[:n], plans)
+        loss = plan_truth_loss(said[:n], plans, self.config.stop_weight)
         if self.real_count:
             true, moved = said[n:][~taught], said[n:][taught]
             if len(true):  # the mean of nothing is no number
