@@ -94,6 +94,7 @@ def test_missing_models_are_one_line(
     assert command.main(["--models", str(tmp_path / "nowhere"), "--out", str(out)]) == 1
     # Without the models of the package, as in a checkout whose large files did not come along.
     monkeypatch.setattr("ad_compressed_perception.default_models.models_folder", lambda: None)
+    monkeypatch.chdir(tmp_path)
     assert command.main(["--out", str(out)]) == 1
     named, default = capsys.readouterr().err.splitlines()
     assert "nowhere" in named
