@@ -104,7 +104,8 @@ class TrajectoryCourse(Course):
             pictures, target, taught = make(rows[part], generator)
             parts.append((self._front.front(self.fed(pictures)).half(), target, taught))
             progress("asking the frozen layers", part.stop, len(rows))
-        return tuple(torch.cat(one) for one in zip(*parts, strict=True))  # type: ignore[return-value]
+        first, second, third = (torch.cat(one) for one in zip(*parts, strict=True))
+        return first, second, third
 
     def _some(
         self, kept: tuple[Tensor, Tensor, Tensor], count: int, generator: torch.Generator
