@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -84,9 +83,3 @@ def draw(count: int, of: int, generator: torch.Generator) -> Tensor:
 def planes(pictures: Tensor) -> Tensor:
     """Return (B, 3, h, w) of (B, h, w, 3)."""
     return pictures.permute(0, 3, 1, 2)
-
-
-def open_real_cache(folder: Path, name: str) -> Path:
-    """Return the path of a cached array of real pictures."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{name}.npy"

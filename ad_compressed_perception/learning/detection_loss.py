@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ad_compressed_perception.compression.training.box_labels import grid
+
 _CENTRE_RADIUS = 2.5
 _MOST_CELLS = 10
 _OUTSIDE = 1e5
@@ -48,12 +50,8 @@ class Cells:
 
 def lay_cells(width: int, height: int, strides: tuple[int, ...], device: torch.device) -> Cells:
     """Return the cells of an input of width x height pixels."""
-    corners, steps = [], []
-    for stride in strides:
-        y, x = torch.meshgrid(torch.arange(height // stride), torch.arange(width // stride), indexing="ij")
-        corners.append(torch.stack([x, y], -1).reshape(-1, 2))
-        steps.append(torch.full((x.numel(), 1), stride))
-    return Cells(torch.cat(corners).float().to(device), torch.cat(steps).float().to(device))
+    corners, steps = grid(width, height, strides)
+    return Cells(torch.from_numpy(corners).to(device), torch.from_numpy(steps).to(device))
 
 
 def iou_pairs(a: Tensor, b: Tensor) -> Tensor:

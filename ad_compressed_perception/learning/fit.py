@@ -13,24 +13,14 @@ import torch
 from torch import nn
 
 from ad_compressed_perception.compression.training.graph_module import GraphModule
+from ad_compressed_perception.compression.training.trainer import rate_at
 from ad_compressed_perception.errors import RecipeError
 from ad_compressed_perception.learning.config import Schedule
 from ad_compressed_perception.learning.course import Course
 from ad_compressed_perception.learning.picture_store import Progress
 
 _CHECKPOINT = "checkpoint.pt"
-_WARM = 0.05
-_LAST = 0.01
 _SEEDS = 1_000_003
-
-
-def rate_at(step: int, steps: int) -> float:
-    """Return the share of the peak rate: a linear warm-up over the first 5 %, then a cosine to 1 %."""
-    warm = max(1, round(_WARM * steps))
-    if step < warm:
-        return (step + 1) / warm
-    done = (step - warm) / max(1, steps - warm)
-    return _LAST + (1.0 - _LAST) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
 
 def fit(

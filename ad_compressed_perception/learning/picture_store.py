@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -36,17 +35,6 @@ def shrink(frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
     if (pixels.shape[1], pixels.shape[0]) != size:
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR))
     return np.asarray(pixels, np.uint8)
-
-
-def collect(path: Path, count: int, pictures: Iterator[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Write pictures of one shape into a memory map at ``path``; return it."""
-    table: NDArray[np.uint8] | None = None
-    for index, picture in enumerate(pictures):
-        if table is None:
-            table = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, *picture.shape))
-        table[index] = picture
-    assert table is not None, "no pictures"
-    return table
 
 
 class PictureStore:

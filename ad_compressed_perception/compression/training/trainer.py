@@ -158,7 +158,7 @@ class Trainer:
         for first in range(0, len(order), schedule.batch):
             step = done + first // schedule.batch
             for group in optimiser.param_groups:
-                group["lr"] = schedule.learning_rate * _rate(step, total)
+                group["lr"] = schedule.learning_rate * rate_at(step, total)
             inputs, answers = self.lessons.batch(order[first : first + schedule.batch], self.device)
             loss = self.loss(self._outputs(inputs), answers)
             if not torch.isfinite(loss):
@@ -241,7 +241,8 @@ class Trainer:
         return int(state["epochs"]), best
 
 
-def _rate(step: int, total: int) -> float:
+def rate_at(step: int, total: int) -> float:
+    """Return the share of the peak rate: a linear warm-up over the first 5 %, then a cosine to 1 %."""
     warm = max(1, round(0.05 * total))
     if step < warm:
         return (step + 1) / warm
