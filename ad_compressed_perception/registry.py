@@ -58,6 +58,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "student": "ad_compressed_perception.compression.passes.student:Student",
         "swap_activation": "ad_compressed_perception.compression.passes.swap_activation:SwapActivation",
         "upgrade_opset": "ad_compressed_perception.compression.passes.upgrade_opset:UpgradeOpset",
+        "upsample_to_conv": "ad_compressed_perception.compression.passes.upsample_to_conv:UpsampleToConv",
     },
 }
 

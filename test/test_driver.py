@@ -249,7 +249,39 @@ def test_a_release_is_for_one_stop_sign() -> None:
     assert remember(memory, SIGN, 0.5)[-1] is StopAction.HOLD
 
 
+def test_what_stands_ahead_does_not_go_away_because_a_plan_says_so() -> None:
+    """A network that sees 2.9 m all the way up to the bumper would creep into a standing motorcycle.
+
+    From 8 m at 1.2 m/s, the plan saying 2.9 m once it is as near as that: by odometry the barrier comes
+    nearer by 0.2 m/s at least, so the brake is held after at most a second more.
+    """
+    memory, gap_m, speed_mps = StopMemory(), 8.0, 1.2
+    while gap_m > 0.5:
+        action = memory.step(DT_S, speed_mps, StopView(0.95, 0.1, max(gap_m, 2.9)))
+        if action is StopAction.HOLD:
+            break
+        gap_m -= speed_mps * DT_S
+    assert action is StopAction.HOLD
+    assert gap_m > 1.5
+
+
+def test_the_last_metres_are_held_though_the_plan_sees_no_need_to_stop() -> None:
+    """A queue that creeps is as often seen as moving; farther off such a plan is simply followed."""
+    memory = StopMemory()
+    assert memory.step(DT_S, 1.0, StopView(0.2, 0.1, 6.0)) is StopAction.FOLLOW
+    assert memory.step(DT_S, 1.0, StopView(0.2, 0.1, 2.5)) is StopAction.HOLD
+
+
+def test_a_queue_that_moves_on_is_followed() -> None:
+    """The leader drives off at 2 m/s: as soon as the way is clear beyond 4 m, nothing holds any more."""
+    memory = StopMemory()
+    remember(memory, StopView(0.2, 0.1, 2.3), 1.0)
+    actions = [memory.step(DT_S, 0.0, StopView(0.2, 0.1, 2.3 + 2.0 * DT_S * n)) for n in range(40)]
+    assert actions[0] is StopAction.HOLD
+    assert actions[-1] is StopAction.FOLLOW
+
+
 def test_a_plan_that_stands_for_no_reason_is_overruled_after_twenty_seconds() -> None:
     memory = StopMemory()
-    assert set(remember(memory, NOTHING, 19.0)) == {StopAction.FOLLOW}
+    assert set(remember(memory, NOTHING, 19.0)) == {StopAction.HOLD}
     assert remember(memory, NOTHING, 2.0)[-1] is StopAction.RELEASE

@@ -20,6 +20,10 @@ class StopRules:
             plan may close up.
         roll_mps: slower than this there the car is brought to stand: a network's speed of nearly nothing
             would let it roll over the line.
+        close_m: nearer than this the way is barred even where the plan sees no need to stop: a car in a queue
+            is as often seen standing as moving.
+        recede_mps: what one has to stop for, and must not pass, goes away no faster than this, whatever plans
+            say: a network that overrates the last metres would creep into a standing car.
         blind_m: nearer than this a stop sign may be out of the picture, and the stop that was seen for
             seen_s before is kept by odometry.
         seen_s: how long a stop sign has to be seen to be remembered.
@@ -32,7 +36,9 @@ class StopRules:
     standing_mps: float = 0.3
     stand_s: float = 1.0
     hold_within_m: float = 3.0
-    roll_mps: float = 0.8
+    roll_mps: float = 1.5
+    close_m: float = 4.0
+    recede_mps: float = 1.0
     blind_m: float = 8.0
     seen_s: float = 0.3
     release_m: float = 7.0
@@ -78,6 +84,7 @@ class StopMemory:
         self.rules = rules or StopRules()
         self.clear_distance_m = math.inf
         """As the plan says, or as remembered where that is less; of the last step."""
+        self._barrier_m = math.inf
         self._sign_m = math.inf
         self._seen_s = 0.0
         self._stood_s = 0.0
@@ -102,12 +109,18 @@ class StopMemory:
             return StopAction.RELEASE
         self._remember(dt_s, speed_mps, view, must_stop, may_go_on)
         follow = StopAction.FOLLOW
+        self._barrier_m += (self.rules.recede_mps - speed_mps) * dt_s
+        is_barred = not may_go_on and (must_stop or view.clear_distance_m < self.rules.close_m)
+        self._barrier_m = min(self._barrier_m, view.clear_distance_m) if is_barred else math.inf
+        if self._barrier_m < view.clear_distance_m:
+            self.clear_distance_m = self._barrier_m
+            follow = StopAction.APPROACH
         if self._sign_m < self.rules.blind_m:
             may_go_on = may_go_on or not must_stop
             must_stop = True
-            self.clear_distance_m = min(view.clear_distance_m, self._sign_m)
+            self.clear_distance_m = min(self.clear_distance_m, self._sign_m)
             follow = StopAction.APPROACH
-        is_near = must_stop and self.clear_distance_m < self.rules.hold_within_m
+        is_near = (must_stop or is_barred) and self.clear_distance_m < self.rules.hold_within_m
         held = StopAction.HOLD if is_near and speed_mps < self.rules.roll_mps else follow
         if speed_mps >= self.rules.standing_mps:
             self._stood_s = self._idle_s = 0.0
@@ -116,7 +129,7 @@ class StopMemory:
         self._idle_s = 0.0 if must_stop else self._idle_s + dt_s
         if self._stood_s >= self.rules.stand_s or self._idle_s >= self.rules.idle_s:
             self._stood_s = self._idle_s = self._seen_s = 0.0
-            self._sign_m = math.inf
+            self._sign_m = self._barrier_m = math.inf
             self._release_m, self._release_s = self.rules.release_m, self.rules.release_s
             return StopAction.RELEASE
         return held

@@ -94,6 +94,10 @@ class TrainConfig(StrictModel):
         description="input of the finished model, pixels; that of the training by default",
     )
     used_height: int | None = Field(None, ge=32, le=16384, description="likewise its height")
+    pieces: bool = Field(
+        False, description="detection: learn pieces of pictures that have the finished model's size"
+    )
+    zoom: tuple[float, float] = Field((0.6, 1.8), description="detection: least and greatest enlargement")
     output: OutputSpec
     network: Network = Field(default_factory=Network)
     stop_weight: float = Field(
@@ -102,6 +106,19 @@ class TrainConfig(StrictModel):
     road_camera: RoadCamera = Field(default_factory=RoadCamera)
     real: RealFrames = Field(default_factory=RealFrames)
     schedule: Schedule = Field(default_factory=Schedule)
+
+    @property
+    def used_input(self) -> InputSpec:
+        """The finished model's input."""
+        changes = {"width": self.used_width, "height": self.used_height}
+        return self.input.model_copy(
+            update={key: value for key, value in changes.items() if value is not None}
+        )
+
+    @property
+    def shown_input(self) -> InputSpec:
+        """The input that pictures are resized for before they are cut."""
+        return self.used_input if self.pieces else self.input
 
     @property
     def task(self) -> Literal["detection", "segmentation", "planning"]:

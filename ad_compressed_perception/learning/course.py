@@ -45,7 +45,7 @@ def build_network(config: TrainConfig) -> GraphModule:
 
 def corpus_size(config: TrainConfig) -> tuple[int, int]:
     """Return (width, height) at which the road camera's pictures are kept for a training."""
-    return content_size(config.input, *SOURCE)
+    return content_size(config.shown_input, *SOURCE)
 
 
 class Course(ABC):

@@ -23,7 +23,6 @@ from ad_compressed_perception.learning.real_frames import gather, real_frames
 from ad_compressed_perception.learning.road_corpus import Corpus
 from ad_compressed_perception.learning.teacher import Teacher
 
-_ZOOM_ROAD, _ZOOM_REAL = (0.6, 1.8), (0.7, 1.7)
 _STAY = 0.3
 _LEAST_SIDE_PX = 4.0
 _LEAST_LEFT = 0.35
@@ -44,7 +43,7 @@ class DetectionCourse(Course):
         if self.real_count:
             if config.real.teacher is None:
                 raise RecipeError("real pictures have no boxes: name a teacher (real.teacher)")
-            size = content_size(spec, *_REAL_SOURCE)
+            size = content_size(config.shown_input, *_REAL_SOURCE)
             self._real = PictureStore(gather(real_frames(config.real), size), device)
             self._teacher = Teacher(config.real.teacher, device)
             self._columns, self._rows = self._shared(self._teacher)
@@ -54,7 +53,7 @@ class DetectionCourse(Course):
         shown, boxes, labels = self._road(generator)
         parts = [shown]
         if self.real_count:
-            real = self._placed(self._real, self.real_count, _ZOOM_REAL, generator)[0]
+            real = self._placed(self._real, self.real_count, generator)[0]
             answers = self._ask(real)
             parts.append(change_light(real, generator))
         raw, objectness, classes = head_logits(network, self.fed(torch.cat(parts)))
@@ -68,7 +67,7 @@ class DetectionCourse(Course):
 
     def _road(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         rows = draw(self.road_count, len(self._pictures), generator)
-        shown, placement = self._placed(self._pictures, self.road_count, _ZOOM_ROAD, generator, rows)
+        shown, placement = self._placed(self._pictures, self.road_count, generator, rows)
         truth = self._boxes[rows].to(self.device)
         full = placement.boxes(truth[..., 1:])
         limit = torch.tensor([*self._target, *self._target], device=self.device, dtype=torch.float32)
@@ -83,15 +82,16 @@ class DetectionCourse(Course):
         self,
         store: PictureStore,
         count: int,
-        zoom: tuple[float, float],
         generator: torch.Generator,
         rows: Tensor | None = None,
     ) -> tuple[Tensor, Placement]:
         rows = draw(count, len(store), generator) if rows is None else rows
         pictures = planes(store.batch(rows))
         size = pictures.shape[3], pictures.shape[2]
+        # A piece has no place of its own; a whole picture often lies as it does in use.
+        stay = 0.0 if self.config.pieces else _STAY
         placement = place(
-            count, size, self._target, generator, self.device, zoom=zoom, mirror=True, stay=_STAY
+            count, size, self._target, generator, self.device, zoom=self.config.zoom, mirror=True, stay=stay
         )
         return placement.warp(pictures, float(self.config.input.pad_value)), placement
 

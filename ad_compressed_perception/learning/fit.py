@@ -13,8 +13,10 @@ import torch
 from torch import nn
 
 from ad_compressed_perception.compression.training.graph_module import GraphModule
+from ad_compressed_perception.compression.training.layers import Normalisation
 from ad_compressed_perception.compression.training.trainer import rate_at
 from ad_compressed_perception.errors import RecipeError
+from ad_compressed_perception.host import read_host
 from ad_compressed_perception.learning.config import Schedule
 from ad_compressed_perception.learning.course import Course
 from ad_compressed_perception.learning.picture_store import Progress
@@ -50,12 +52,13 @@ def fit(
     optimiser = _optimiser(network, schedule)
     average = {key: value.detach().clone() for key, value in network.state_dict().items()}
     begun = _resume(folder, schedule, network, optimiser, average)
+    halves = device.type == "cuda" or read_host().multiplies_bfloat16
     start, shown = perf_counter(), 0.0
     for step in range(begun, schedule.steps):
         for group in optimiser.param_groups:
             group["lr"] = schedule.learning_rate * rate_at(step, schedule.steps)
         generator = torch.Generator().manual_seed(schedule.seed * _SEEDS + step)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=halves):
             loss = course.loss(network, generator)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -152,4 +155,7 @@ def _resume(
     optimiser.load_state_dict(state["optimiser"])
     for key, value in state["average"].items():
         average[key].copy_(value)
+    for module in network.modules():
+        if isinstance(module, Normalisation):
+            module.unsettled = False
     return int(state["steps"])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from ad_compressed_perception.compression.training.graph_module import GraphModule
-from ad_compressed_perception.compression.training.layers import Convolution, Dense, Normalisation
+from ad_compressed_perception.compression.training.layers import Convolution, Normalisation, WeightLayer
 from ad_compressed_perception.errors import RecipeError
 from ad_compressed_perception.manifest import load_manifest
 
@@ -24,7 +24,8 @@ def take_over(network: GraphModule, start: str, frozen_stride: int) -> int:
     """Copy the weights of a finished model into a fresh network, as far as both are the same; count layers.
 
     Layer by layer, as long as the other model has one of the same place and shape. The finished model's
-    normalisations are folded, so the fresh ones become the identity with the folded shift.
+    normalisations are folded, so the fresh ones become the identity with the folded shift until the first
+    batch that learns has shown them mean and variance.
 
     Args:
         network: fresh, of the same encoder and width.
@@ -54,6 +55,7 @@ def take_over(network: GraphModule, start: str, frozen_stride: int) -> int:
         _copy(layer, norm, *found)
         if 1 < stride <= frozen_stride:
             _freeze(layer, norm)
+        norm.unsettled = not norm.frozen
         taken += 1
     taken += _take_over_products(network, path)
     if taken == 0:
@@ -65,12 +67,13 @@ def take_over(network: GraphModule, start: str, frozen_stride: int) -> int:
 
 
 def _take_over_products(network: GraphModule, path: Path) -> int:
-    """Copy the matrices of a head that is the same in both; return how many."""
+    """Copy the products of a head that is the same in both, those without a normalisation; count them."""
     model = onnx.load(str(path))
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     taken = 0
     for index, layer in network.layers.items():
-        if not isinstance(layer, Dense) or layer.bias is None:
+        is_normalised = str(int(index) + 1) in network.norms
+        if not isinstance(layer, WeightLayer) or is_normalised or layer.bias is None:
             continue
         step = network.steps[int(index)]
         weight, bias = (arrays.get(name) for name in step.inputs[1:3])

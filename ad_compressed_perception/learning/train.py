@@ -33,7 +33,6 @@ from ad_compressed_perception.learning.segmentation_course import SegmentationCo
 from ad_compressed_perception.learning.start import take_over
 from ad_compressed_perception.learning.trajectory_course import TrajectoryCourse
 from ad_compressed_perception.manifest import (
-    InputSpec,
     Manifest,
     Variant,
     file_sha256,
@@ -122,7 +121,7 @@ def export(config: TrainConfig, network: GraphModule, folder: Path, facts: dict[
         task=config.task,
         description=config.description,
         labels=config.labels,
-        input=used_input(config).model_copy(update={"name": config.input.name or INPUT_NAME}),
+        input=config.used_input.model_copy(update={"name": config.input.name or INPUT_NAME}),
         output=config.output,
         baseline=BASELINE,
         variants={
@@ -133,12 +132,6 @@ def export(config: TrainConfig, network: GraphModule, folder: Path, facts: dict[
     return load_manifest(folder)
 
 
-def used_input(config: TrainConfig) -> InputSpec:
-    """Return the finished model's input."""
-    changes = {"width": config.used_width, "height": config.used_height}
-    return config.input.model_copy(update={key: value for key, value in changes.items() if value is not None})
-
-
 def at_used_size(config: TrainConfig, network: GraphModule) -> GraphModule:
     """Return the network for the input it is used with; its weights are those of the one trained.
 
@@ -147,7 +140,7 @@ def at_used_size(config: TrainConfig, network: GraphModule) -> GraphModule:
     Raises:
         RecipeError: weights that belong to one size, as a planner's last product.
     """
-    spec = used_input(config)
+    spec = config.used_input
     if (spec.width, spec.height) == (config.input.width, config.input.height):
         return network
     other = build_network(config.model_copy(update={"input": spec}))

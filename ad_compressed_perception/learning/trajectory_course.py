@@ -83,7 +83,7 @@ class TrajectoryCourse(Course):
             if self.real_count:
                 real, target, taught = self._some(self._kept_real, self.real_count, generator)
                 parts.append(real)
-            said = self._front.rest(torch.cat(parts).float())
+            said = self._front.rest(torch.cat([one.float() for one in parts]))
         loss = plan_truth_loss(said[:n], plans, self.config.stop_weight)
         if self.real_count:
             true, moved = said[n:][~taught], said[n:][taught]

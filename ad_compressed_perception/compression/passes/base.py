@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -76,6 +76,20 @@ class PassContext:
     verify: VerifySpec | None = None
     runtime: tuple[str, Mapping[str, Any]] = ("onnxruntime", MappingProxyType({}))
     advance: Advance = lambda done, total: None
+
+    def with_frames(self, count: int) -> PassContext:
+        """Return the same with no more than ``count`` calibration frames, evenly chosen; notes are shared."""
+        if count >= self.frames:
+            return self
+        chosen = {(2 * place + 1) * self.frames // (2 * count) for place in range(count)}
+
+        def feeds() -> Iterator[Feeds]:
+            return (one for index, one in enumerate(self.feeds()) if index in chosen)
+
+        def pictures() -> Iterator[Frame]:
+            return (one for index, one in enumerate(self.pictures()) if index in chosen)
+
+        return replace(self, feeds=feeds, pictures=pictures, frames=count)
 
 
 class Pass(ABC):

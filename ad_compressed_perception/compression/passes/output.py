@@ -40,7 +40,7 @@ _SOFTMAXES = ("Softmax", "LogSoftmax")
 _SOFTMAX_ONE_AXIS = 13
 _CLASS_AXIS = {"NCHW": 1, "NHWC": 3}
 # Two scores that softmax rounds to the same number are told apart again without it.
-_MOST_DIFFERING = 1e-3
+MOST_DIFFERING = 1e-3
 
 
 class OutputOptions(PassOptions):
@@ -69,10 +69,10 @@ class Output(Pass):
         import onnx
 
         options: OutputOptions = self.options
-        layout = _layout(context.output)
+        layout = scores_layout(context.output)
         original, before = onnx.ModelProto(), context.output
         original.CopyFrom(model)
-        name = _output_name(model, context.output)
+        name = output_name(model, context.output)
         dropped, layout = _drop_tail(model, name, layout, upsampling=options.argmax == "coarse")
         if not dropped and options.argmax != "in_graph":
             last = Graph(model).producers.get(name)
@@ -94,29 +94,31 @@ class Output(Pass):
         )
         require_decodable(context, specs)
         context.notes.update(dropped=dropped, output_layout=layout)
-        differing = _differing_share(context.manifest, (original, before), (model, context.output), context)
+        differing = differing_share(context.manifest, (original, before), (model, context.output), context)
         context.notes["labels_differing_share"] = differing
-        if options.argmax != "coarse" and differing > _MOST_DIFFERING:
+        if options.argmax != "coarse" and differing > MOST_DIFFERING:
             raise ModelFileError(
                 f"the labels of {differing:.2%} of the pixels changed on a calibration frame: leave it out"
             )
         return model
 
 
-def _layout(output: OutputSpec) -> str:
+def scores_layout(output: OutputSpec) -> str:
+    """Return the layout of an argmax decoder's scores; raise ManifestError where there are none."""
     decoder = find(DECODERS, output.decoder, ManifestError)
     if not issubclass(decoder, ArgmaxDecoder):
         raise ManifestError(
             f"decoder {output.decoder!r} needs the numbers themselves, not only which is the largest: "
-            "the pass output is for decoder argmax"
+            "passes that keep no more than the argmax are for decoder argmax"
         )
     layout = str(output.options.get("layout", "NCHW"))
     if layout == "LABELS":
-        raise ManifestError("the model gives label ids already: leave the pass output out")
+        raise ManifestError("the model gives label ids already: nothing can be done about its scores")
     return layout
 
 
-def _output_name(model: ModelProto, output: OutputSpec) -> str:
+def output_name(model: ModelProto, output: OutputSpec) -> str:
+    """Return the name of the output that the decoder reads; ModelFileError where it is not clear."""
     names = [value.name for value in model.graph.output]
     name = output.options.get("output") or names[0]
     if name not in names or (len(names) > 1 and not output.options.get("output")):
@@ -206,7 +208,7 @@ def _append_argmax(model: ModelProto, name: str, axis: int) -> None:
             value.type.tensor_type.elem_type = TensorProto.UINT8
 
 
-def _differing_share(
+def differing_share(
     manifest: Manifest,
     before: tuple[ModelProto, OutputSpec],
     after: tuple[ModelProto, OutputSpec],

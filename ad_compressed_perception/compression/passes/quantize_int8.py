@@ -60,6 +60,9 @@ class QuantizeInt8Options(PassOptions):
     percentile: float = Field(
         99.99, gt=50.0, le=100.0, description="central share of the values kept, with that calibration"
     )
+    frames: int | None = Field(
+        None, ge=1, description="calibrate on so many of the frames, evenly chosen; all by default"
+    )
     reduce_range: bool | Literal["auto"] = Field(
         "auto", description="7-bit weights; auto: only on an x86 without VNNI, where sums saturate"
     )
@@ -99,7 +102,13 @@ class QuantizeInt8(Pass):
         options: QuantizeInt8Options = self.options
         prepared, excluded = self.prepare(model, context)
         source = save_float(prepared, context)
-        ranges = collect_ranges(source, options.operators, options.calibration, options.percentile, context)
+        ranges = collect_ranges(
+            source,
+            options.operators,
+            options.calibration,
+            options.percentile,
+            self.calibrating(context),
+        )
         quantised = self.quantise(prepared, ranges, context, excluded)
         if not is_quantised(quantised):
             raise ModelFileError("the quantiser left every operator in float")
@@ -115,6 +124,11 @@ class QuantizeInt8(Pass):
         if self.merged_activations(context):
             restore_hard_swish(prepared)
         return prepared, _excluded_nodes(prepared, options.exclude, self.name)
+
+    def calibrating(self, context: PassContext) -> PassContext:
+        """Return the context with the frames that calibrate."""
+        wanted: int | None = self.options.frames
+        return context if wanted is None else context.with_frames(wanted)
 
     def merged_activations(self, context: PassContext) -> bool:
         """Whether pairs are placed for a runtime that merges activations into products."""

@@ -80,7 +80,7 @@ class QuantizeInt8Mixed(QuantizeInt8):
                 f"{self.name} needs at least {_LEAST_FRAMES} calibration frames, there is {context.frames}"
             )
         floating, excluded = self.prepare(model, context)
-        half = _every_other(context)
+        half = _every_other(self.calibrating(context))
         ranges = collect_ranges(
             save_float(floating, context), options.operators, options.calibration, options.percentile, half
         )

@@ -109,13 +109,15 @@ class Normalisation(nn.BatchNorm2d):
 
     Attributes:
         frozen: whether the stored mean and variance count in training too, for pictures run one by one.
+        unsettled: whether the stored mean and variance are made up, as after a folded convolution was taken
+            over; the first batch in training then brings the true ones, and the function stays as it is.
     """
 
     def __init__(self, values: list[Array], attributes: Attributes) -> None:
         """Take over scale, shift, mean and variance, (channels,) each."""
         keep = float(attributes.get("momentum", 0.9))
         super().__init__(len(values[0]), float(attributes.get("epsilon", 1e-5)), 1.0 - keep)
-        self.frozen = False
+        self.frozen = self.unsettled = False
         with torch.no_grad():
             for tensor, value in zip(self._stored(), values, strict=True):
                 tensor.copy_(torch.from_numpy(np.array(value, np.float32).reshape(-1)))
@@ -123,12 +125,29 @@ class Normalisation(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """Run the node; a single value a channel has no variance and is normalised by the stored one."""
         learns = self.training and not self.frozen and x.numel() > x.shape[1]
+        if learns and self.unsettled:
+            self._settle(x.detach().float())
         mean, variance, follow = self.running_mean, self.running_var, self.momentum or 0.0
         return F.batch_norm(x, mean, variance, self.weight, self.bias, learns, follow, self.eps)
 
     def values(self) -> list[Array]:
         """Return scale, shift, mean and variance as the graph stores them."""
         return [tensor.detach().cpu().numpy() for tensor in self._stored()]
+
+    @torch.no_grad()
+    def _settle(self, x: Tensor) -> None:
+        """Store a batch's mean m and variance v, scale and shift such that the outputs stay.
+
+        s = sqrt(v_old + eps): scale' = scale sqrt(v + eps) / s, shift' = shift + scale (m - m_old) / s
+        """
+        assert self.running_mean is not None and self.running_var is not None
+        variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+        factor = self.weight / (self.running_var + self.eps).sqrt()
+        self.bias.add_(factor * (mean - self.running_mean))
+        self.weight.copy_(factor * (variance + self.eps).sqrt())
+        self.running_mean.copy_(mean)
+        self.running_var.copy_(variance)
+        self.unsettled = False
 
     def _stored(self) -> list[Tensor]:
         assert self.running_mean is not None and self.running_var is not None
