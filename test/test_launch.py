@@ -21,6 +21,7 @@ from support_bags import road_frames, write_bag
 from support_models import WRITERS, draw_scene
 
 from ad_compressed_perception.manifest import load_manifest, save_manifest
+from ad_compressed_perception.resources import models_folder
 
 # The repository's folder launch can be mistaken for the module launch; launch_ros cannot.
 pytest.importorskip("launch_ros", reason="ROS 2's launch_ros is not installed")
@@ -113,9 +114,11 @@ class Launched:
     def wait_for(self, text: str) -> None:
         wait(lambda: re.search(text, self.output) is not None, f"{text!r} in:", self)
 
-    def end(self, sent: signal.Signals) -> int:
-        """Send a signal to the launch alone and return its exit status once nothing is left."""
-        self.children()
+    def end(self, sent: signal.Signals, *, nodes_too: bool = False) -> int:
+        """Send a signal to the launch (and its nodes); return its exit status once nothing is left."""
+        for child in self.children():
+            if nodes_too:
+                child.send_signal(sent)
         self.process.send_signal(sent)
         status = self.process.wait(PATIENCE_S)
         wait(lambda: not self.children(), "all processes to end", self)
@@ -267,6 +270,29 @@ def test_a_killed_node_takes_nobody_along_and_the_monitor_names_it(
     launched.end(signal.SIGTERM)
 
 
+def test_the_demo_runs_and_ends_in_order_when_its_nodes_are_interrupted_twice(
+    start: Callable[..., Launched], observer: Observer
+) -> None:
+    """A service manager interrupts all processes at once, and the launch passes it on to its nodes."""
+    from nav_msgs.msg import Odometry
+    from vision_msgs.msg import Detection2DArray
+
+    if models_folder() is None:
+        pytest.skip("the default models are not there")
+    results = [f"/{side}/detection/detections" for side in ("baseline", "compressed")]
+    for topic in results:
+        observer.listen(Detection2DArray, topic)
+    observer.listen(Odometry, "/road_camera/odometry")
+
+    launched = start("demo.launch.py", tasks="detection", models=str(models_folder()))
+
+    observer.spin_until(lambda: min(observer.results.values()) > 3, "results", launched)
+    assert launched.end(signal.SIGINT, nodes_too=True) == 0
+    assert launched.output.count("process has finished cleanly") == 4, launched.output
+    assert "Traceback" not in launched.output
+    assert "terminate called" not in launched.output
+
+
 def test_a_launch_that_is_killed_leaves_nothing_behind(start: Callable[..., Launched]) -> None:
     launched = start("compare.launch.py", tasks="planning")
     launched.wait_for("watching /baseline/planning, /compressed/planning")
@@ -326,6 +352,8 @@ def test_replay_compares_a_recording_and_ends_with_it(start: Callable[..., Launc
         ("perception.launch.py", {"tasks": "lanes"}, "'lanes' is not one of detection"),
         ("perception.launch.py", {"params_file": "none.yaml"}, "params_file none.yaml"),
         ("perception.launch.py", {"tasks": "planning", "model": "none"}, "no model at none"),
+        ("compare.launch.py", {"models": "none"}, "models:=none: there is no such folder"),
+        ("demo.launch.py", {"seed": "1.5"}, "road camera: seed: "),
         ("replay.launch.py", {"bag": "none"}, "no such bag: none"),
     ],
     ids=lambda value: str(value),

@@ -161,6 +161,23 @@ def test_a_camera_of_one_s_own_is_left_to_image_topic() -> None:
     assert nodes[0].remappings == (("odometry", "/road_camera/odometry"),)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", "1.5"),
+        ("seed", "-3"),
+        ("seed", "abc"),
+        ("traffic", "7"),
+        ("traffic", "nan"),
+        ("traffic", "much"),
+    ],
+)
+def test_a_camera_that_could_not_start_is_refused(name: str, value: str) -> None:
+    """The models would wait for its pictures for ever."""
+    with pytest.raises(AdcpError, match=f"road camera: {name}: "):
+        demo_nodes(demo(**{name: value}))
+
+
 def test_a_planner_can_only_drive_where_it_runs() -> None:
     with pytest.raises(AdcpError, match="drive:=baseline needs planning"):
         demo_nodes(demo(tasks="detection", drive="baseline"))

@@ -19,6 +19,7 @@ from support_bags import COMPRESSED_TOPIC, road_frames, write_bag
 from support_launch import PACKAGE, REPOSITORY, Recording, record
 from test_packaging import setup_arguments  # noqa: F401 - a fixture
 
+from ad_compressed_perception.errors import AdcpError
 from ad_compressed_perception.launching.plan import camera_remappings, write_parameters
 from ad_compressed_perception.nodes.compose import NODE_TYPES
 from ad_compressed_perception.resources import models_folder
@@ -62,6 +63,8 @@ def context() -> Iterator[Any]:
 def read(path: Path, folder: Path, bag: str, **given: str) -> Recording:
     if path.name == "replay.launch.py":
         given = {"bag": bag, **given}
+    if path.name == "demo.launch.py" and models_folder() is None:
+        given = {"models": str(folder), **given}
     return record(path, folder, **given)
 
 
@@ -225,6 +228,18 @@ def test_arguments_that_readers_need_are_declared(bag: str, tmp_path: Path) -> N
 def test_a_value_that_is_no_choice_is_refused(name: str, value: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"{name}.*{value}"):
         record(REPOSITORY / "launch/perception.launch.py", tmp_path, **{name: value})
+
+
+@pytest.mark.parametrize("file", ["demo.launch.py", "perception.launch.py"])
+def test_a_models_folder_that_is_not_there_is_one_line(file: str, tmp_path: Path) -> None:
+    """Only where a model is looked for in it."""
+    path = REPOSITORY / "launch" / file
+    nowhere = str(tmp_path / "nowhere")
+
+    with pytest.raises(AdcpError, match=r"models:=.*nowhere: there is no such folder"):
+        record(path, tmp_path, models=nowhere, planning_model="model")
+
+    assert record(path, tmp_path, models=nowhere, tasks="planning", planning_model="model").processes
 
 
 # Parameters -------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from ad_compressed_perception.launching.plan import (
     camera_remappings,
     composed,
     parse_bool,
+    parse_tasks,
     write_parameters,
 )
 from ad_compressed_perception.manifest import read_yaml_mapping
@@ -67,6 +68,7 @@ def start_nodes(plan: Callable[[dict[str, str]], list[PlannedNode]]) -> OpaqueFu
         _suggest_spelling(arguments)
         params_file = Path(arguments["params_file"]).expanduser()
         read_yaml_mapping(params_file, "params_file", AdcpError)
+        _look_for_models(arguments, params_file)
         if parse_bool(arguments, "composed"):
             nodes = [composed(nodes), *nodes]
         parameters: list[Any] = [ParameterFile(str(params_file), allow_substs=True)]
@@ -110,6 +112,16 @@ def process(context: LaunchContext, node: PlannedNode, *, named: bool = True, **
         **_tied_to_launch(context),
         **options,
     )
+
+
+def _look_for_models(arguments: dict[str, str], params_file: Path) -> None:
+    # Otherwise each node would say so for itself and end, and those that need no model would stay.
+    tasks = parse_tasks(arguments["tasks"])
+    named = arguments["model"] or all(arguments[f"{task}_model"] for task in tasks)
+    if named or "$(var models)" not in params_file.read_text(encoding="utf-8"):
+        return
+    if not Path(arguments["models"]).is_dir():
+        raise AdcpError(f"models:={arguments['models']}: there is no such folder")
 
 
 def _suggest_spelling(arguments: dict[str, str]) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from ad_compressed_perception.errors import AdcpError
 from ad_compressed_perception.launching.plan import (
     BASELINE,
@@ -17,9 +19,10 @@ from ad_compressed_perception.launching.plan import (
     clock_of,
     compare_nodes,
     parse_namespace,
-    parse_number,
     parse_tasks,
 )
+from ad_compressed_perception.manifest import describe_validation_error
+from ad_compressed_perception.nodes.road_camera_options import RoadCameraOptions
 
 CAMERA = "road_camera"
 EXPERT = "expert"
@@ -57,12 +60,10 @@ def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
 
 
 def _camera_parameters(arguments: Mapping[str, str]) -> dict[str, Any]:
-    chosen: dict[str, Any] = {"drive": "expert" if arguments["drive"] == EXPERT else "command"}
-    if arguments["seed"]:
-        chosen["seed"] = int(parse_number(arguments, "seed"))
-    if arguments["traffic"]:
-        chosen["traffic"] = parse_number(arguments, "traffic")
-    for name in ("weather", "transport"):
-        if arguments[name]:
-            chosen[name] = arguments[name]
-    return chosen | clock_of(arguments)
+    given = {name: arguments[name] for name in ("seed", "traffic", "weather", "transport") if arguments[name]}
+    try:
+        # Refused here: a camera that does not start would leave all others without a picture.
+        chosen = RoadCameraOptions.model_validate(given).model_dump(include=set(given))
+    except ValidationError as error:
+        raise AdcpError(f"road camera: {describe_validation_error(error)}") from error
+    return {"drive": "expert" if arguments["drive"] == EXPERT else "command"} | chosen | clock_of(arguments)

@@ -29,6 +29,7 @@ from ad_compressed_perception.manifest import describe_validation_error
 from ad_compressed_perception.messages.timing import ns_to_stamp
 from ad_compressed_perception.nodes.parameters import declare, undeclared_overrides, values
 from ad_compressed_perception.nodes.qos import image_qos
+from ad_compressed_perception.nodes.run import end_ros, leave_signals_to_ros
 from ad_compressed_perception.replay.turns import Pacer
 
 _CLOCK_STEP_S = 0.01
@@ -161,7 +162,7 @@ class BagPlayer(Node):
 def _one_line_errors() -> Iterator[None]:
     try:
         yield
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     except (AdcpError, ParameterException) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -172,6 +173,7 @@ def main(args: list[str] | None = None) -> None:
     """Play until the end of the recording or SIGINT; exit status 1 after one line on an error."""
     with _one_line_errors():
         started = False
+        leave_signals_to_ros()
         try:
             rclpy.init(args=args)
             started = True
@@ -197,7 +199,7 @@ def main(args: list[str] | None = None) -> None:
             if not started or rclpy.ok():
                 raise
         finally:
-            rclpy.try_shutdown()
+            end_ros()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,7 +25,7 @@ def spin(nodes: Sequence[Node]) -> None:
         executor.add_node(node)
     try:
         executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     finally:
         close_all(nodes)
@@ -64,13 +65,13 @@ def run_process(build: Callable[[], Sequence[Node]], arguments: list[str] | None
     _initialise(arguments)
     try:
         nodes = build()
-        started = [start(node) for node in nodes]
-        if any(started):
+        started = [start(node) for node in nodes if rclpy.ok()]
+        if any(started) and rclpy.ok():
             spin(nodes)
         else:
+            code = 1 if rclpy.ok() else 0
             close_all(nodes)
-            code = 1
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         close_all(nodes)
     except AdcpError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -82,11 +83,29 @@ def run_process(build: Callable[[], Sequence[Node]], arguments: list[str] | None
         # A signal took the context away in the middle of a start: what failed of it is no error.
         close_all(nodes)
     finally:
-        rclpy.try_shutdown()
+        end_ros()
     sys.exit(code)
 
 
+def leave_signals_to_ros() -> None:
+    """Let SIGINT do what SIGTERM does: end the context, and nothing else. To be called before rclpy.init.
+
+    Python's own handler, which rclpy calls too, raises KeyboardInterrupt wherever the main thread is.
+    Often two SIGINT come (a launch passes on what its whole process group has got), and the second must
+    not break the end of a node: Python takes a thread whose join is interrupted for an ended one.
+    """
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+
+
+def end_ros() -> None:
+    """Shut the context down; from then on no signal disturbs Python's tidying up."""
+    rclpy.try_shutdown()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _initialise(arguments: list[str] | None) -> None:
+    leave_signals_to_ros()
     try:
         rclpy.init(args=arguments)
     except Exception as error:  # rclpy has no public class for arguments or files it cannot read
