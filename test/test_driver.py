@@ -272,6 +272,13 @@ def test_the_last_metres_are_held_though_the_plan_sees_no_need_to_stop() -> None
     assert memory.step(DT_S, 1.0, StopView(0.2, 0.1, 2.5)) is StopAction.HOLD
 
 
+def test_who_stands_in_the_queue_has_not_stood_at_the_sign() -> None:
+    """Behind a car, 7 m before the line, no second is counted; at the line one is enough."""
+    memory = StopMemory()
+    assert StopAction.RELEASE not in remember(memory, StopView(0.95, 0.8, 7.0), 3.0)
+    assert StopAction.RELEASE in remember(memory, StopView(0.95, 0.8, 2.5), 1.2)
+
+
 def test_a_queue_that_moves_on_is_followed() -> None:
     """The leader drives off at 2 m/s: as soon as the way is clear beyond 4 m, nothing holds any more."""
     memory = StopMemory()

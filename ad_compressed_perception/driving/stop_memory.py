@@ -16,6 +16,7 @@ class StopRules:
     Attributes:
         standing_mps: slower than this is standing.
         stand_s: how long one stands at a stop sign.
+        stand_within_m: farther from its line one stands in the queue before it, and will stand again.
         hold_within_m: the brake is held while what one stops for is nearer than this; farther away the
             plan may close up.
         roll_mps: slower than this there the car is brought to stand: a network's speed of nearly nothing
@@ -35,6 +36,7 @@ class StopRules:
 
     standing_mps: float = 0.3
     stand_s: float = 1.0
+    stand_within_m: float = 5.0
     hold_within_m: float = 3.0
     roll_mps: float = 1.5
     close_m: float = 4.0
@@ -104,7 +106,7 @@ class StopMemory:
         if math.isnan(view.stop_probability):
             return StopAction.FOLLOW
         must_stop = view.stop_probability > 0.5
-        may_go_on = must_stop and view.yield_probability > 0.5
+        may_go_on = is_seen = must_stop and view.yield_probability > 0.5
         if self._is_released(dt_s, speed_mps, view, must_stop and not may_go_on):
             return StopAction.RELEASE
         self._remember(dt_s, speed_mps, view, must_stop, may_go_on)
@@ -125,7 +127,10 @@ class StopMemory:
         if speed_mps >= self.rules.standing_mps:
             self._stood_s = self._idle_s = 0.0
             return held
-        self._stood_s = self._stood_s + dt_s if may_go_on else 0.0
+        # A sign in sight is where it is seen; the memory may hold the car before it for the line.
+        line_m = view.clear_distance_m if is_seen else self.clear_distance_m
+        stands_at_it = may_go_on and line_m < self.rules.stand_within_m
+        self._stood_s = self._stood_s + dt_s if stands_at_it else 0.0
         self._idle_s = 0.0 if must_stop else self._idle_s + dt_s
         if self._stood_s >= self.rules.stand_s or self._idle_s >= self.rules.idle_s:
             self._stood_s = self._idle_s = self._seen_s = 0.0
@@ -152,8 +157,10 @@ class StopMemory:
         if may_go_on:
             self._seen_s += dt_s
             if self._seen_s >= self.rules.seen_s:
-                # In the blind range plans give the distance badly, or that of something behind the stop.
-                is_blind = self._sign_m < self.rules.blind_m
+                # In the blind range plans give the distance badly, or that of something behind the stop: not
+                # so to who has stood and looked, in a queue that was taken for the stop.
+                has_looked = speed_mps < self.rules.standing_mps and self._seen_s >= self.rules.stand_s
+                is_blind = self._sign_m < self.rules.blind_m and not has_looked
                 seen = view.clear_distance_m
                 self._sign_m = min(self._sign_m, seen) if is_blind else seen
         else:
