@@ -300,6 +300,22 @@ def test_a_refused_recipe_leaves_no_lessons_behind(tmp_path: Path) -> None:
     assert not list((tmp_path / "w").rglob("*"))
 
 
+def test_the_teacher_answers_once_for_passes_that_ask_the_same(tmp_path: Path) -> None:
+    """Pruning and distilling one after the other learn the same lessons; other views are other lessons."""
+    model, context = wide_segmenter(tmp_path)
+    pruned = PruneChannels({**QUICK, "epochs": 1, "round_to": 4, "ratio": 0.4}).apply(model, context)
+    (first,) = context.checkpoints.parent.glob("lessons-*")
+    written = (first / "answers_0.npy").stat().st_mtime_ns
+
+    following = replace(context, checkpoints=context.checkpoints.parent / "next")
+    Distil({**QUICK, "epochs": 1}).apply(pruned, following)
+    assert (first / "answers_0.npy").stat().st_mtime_ns == written
+    assert list(context.checkpoints.parent.glob("lessons-*")) == [first]
+
+    Distil({**QUICK, "epochs": 1, "views": QUICK.get("views", 2) + 1}).apply(pruned, following)
+    assert len(list(context.checkpoints.parent.glob("lessons-*"))) == 2
+
+
 def test_channels_leave_by_measured_time_and_the_report_says_what_it_brought(tmp_path: Path) -> None:
     """The tiny graph's clock is noise, so the goal is on weights; the table comes from a real measurement."""
     model, context = wide_segmenter(tmp_path)

@@ -9,6 +9,7 @@ so far left it, with the input and output it has by now.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -159,8 +160,9 @@ def open_school(model: ModelProto, context: PassContext, options: TrainingOption
     else:
         fit = _fit(context, ends_in_softmax(teacher, asked[0]), shapes[answered[0]])
         tutor = Tutor(context.baseline, context.manifest.input, fit)
-    lessons = _lessons(context, options, asked, tutor)
-    _check_shapes(lessons, [shapes[name] for name in answered])
+    wanted = [shapes[name] for name in answered]
+    lessons = _lessons(context, options, asked, tutor, wanted)
+    _check_shapes(lessons, wanted)
 
     def loss(outputs: Sequence[Tensor], answers: Sequence[Tensor]) -> Tensor:
         return base([outputs[position] for position in positions], answers)
@@ -223,21 +225,27 @@ def _fit(context: PassContext, is_probability: bool, shape: tuple[int, ...]) -> 
     return fit
 
 
-def _lessons(context: PassContext, options: TrainingOptions, asked: list[str], tutor: Tutor) -> Lessons:
-    """Prepare the lessons, or take those of an interrupted run."""
+def _lessons(
+    context: PassContext,
+    options: TrainingOptions,
+    asked: list[str],
+    tutor: Tutor,
+    shapes: list[tuple[int, ...]],
+) -> Lessons:
+    """Prepare the lessons, or take those of an interrupted run or of an earlier pass with the same wishes."""
     sources = [open_frames(spec, stride=options.stride) for spec in options.data]
     labelled, correct = _labelled(context, options)
     count = context.frames + sum(len(source) for source in sources) + len(labelled or ())
-    folder = context.checkpoints / "lessons"
-    folder.mkdir(parents=True, exist_ok=True)
     known = [options.labels, options.label_map, options.label_weight]
-    done, key = folder / "done.json", [count, options.views, options.seed, asked, *options.data, *known]
+    student = [context.input.model_dump_json(), context.output.model_dump_json(), shapes]
+    key = [count, options.views, options.seed, options.stride, asked, *options.data, *known, *student]
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
+    folder = context.checkpoints.parent / f"lessons-{digest}"
+    folder.mkdir(parents=True, exist_ok=True)
+    done = folder / "done.json"
     if done.is_file():
-        state = json.loads(done.read_text())
-        if state["key"] == key:
-            tables = [np.load(folder / f"answers_{i}.npy", mmap_mode="r") for i in range(len(asked))]
-            return Lessons(np.load(folder / "inputs.npy", mmap_mode="r"), tables)
-        done.unlink()
+        tables = [np.load(folder / f"answers_{i}.npy", mmap_mode="r") for i in range(len(asked))]
+        return Lessons(np.load(folder / "inputs.npy", mmap_mode="r"), tables)
 
     def pictures() -> Iterator[Frame | LabelledFrame]:
         rounds: list[Callable[[], Iterator[Frame]]] = [context.pictures, *(s.__iter__ for s in sources)]
@@ -253,8 +261,8 @@ def _lessons(context: PassContext, options: TrainingOptions, asked: list[str], t
             seed=options.seed, advance=part(context.advance, 0.0, _LESSONS_SHARE),
         )  # fmt: skip
     except OSError:
-        # A full disk is not left full: the folder, and those of the pass, the variant and the model.
-        remove_with_empty_parents(folder, 3)
+        # A full disk is not left full: the folder, and those of the variant and the model.
+        remove_with_empty_parents(folder, 2)
         raise
     write_json(done, {"key": key})
     return lessons
