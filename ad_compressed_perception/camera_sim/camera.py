@@ -6,11 +6,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Length = TypeVar("Length", float, Array)
+"""One or many."""
 
 FOCAL_AT_640_PX = 457.0
 """Focal length of a picture 640 wide: 70 degrees from left to right."""
@@ -43,7 +46,7 @@ class Camera:
         """Focal length, the same in both directions."""
         return FOCAL_AT_640_PX * self.width_px / 640.0
 
-    @property
+    @cached_property
     def centre_px(self) -> tuple[float, float]:
         """Where the optical axis meets the picture: its middle."""
         return (self.width_px - 1) / 2.0, (self.height_px - 1) / 2.0
@@ -64,7 +67,7 @@ class Camera:
         across, down = self.centre_px
         return np.array([[self.focal_px, 0.0, across], [0.0, self.focal_px, down], [0.0, 0.0, 1.0]])
 
-    def to_optical(self, forward_m: Array, left_m: Array, up_m: Array) -> tuple[Array, Array, Array]:
+    def to_optical(self, forward_m: Length, left_m: Length, up_m: Length) -> tuple[Length, Length, Length]:
         """Return what lies to the right, down and along the optical axis.
 
         Args:
@@ -75,7 +78,7 @@ class Camera:
         cos, sin = self._tilt
         return -left_m, -(forward_m * sin + up_m * cos), forward_m * cos - up_m * sin
 
-    def pixels(self, right_m: Array, down_m: Array, depth_m: Array) -> tuple[Array, Array]:
+    def pixels(self, right_m: Length, down_m: Length, depth_m: Length) -> tuple[Length, Length]:
         """Return columns and rows; the depths must be positive."""
         across, down = self.centre_px
         scale = self.focal_px / depth_m

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -78,6 +79,7 @@ class Renderer:
         self.camera = camera
         self._canvas = Canvas(camera)
         self._grain = Grain(camera)
+        self._smallest_px = _SMALLEST_SHARE * camera.height_px
         # A world keeps its sky; several worlds may take turns.
         self._sky = lru_cache(maxsize=8)(self._new_sky)
 
@@ -104,8 +106,10 @@ class Renderer:
         mask = None
         if with_truth:
             # Ground where nobody stands, and of the ground what has an id in MASK_LABELS.
-            mask = canvas.ground * ((canvas.ids == NOBODY) & (canvas.ground < PAVEMENT))
-        return Picture(canvas.image.copy(), tuple(boxes) if with_truth else (), mask)
+            mask = (canvas.ids == NOBODY).view(np.uint8)
+            mask &= (canvas.ground < PAVEMENT).view(np.uint8)
+            mask *= canvas.ground
+        return Picture(canvas.image, tuple(boxes) if with_truth else (), mask)
 
     def _background(self, scene: Scene, stage: Stage, figures: list[Figure]) -> None:
         canvas, view, light = self._canvas, stage.view, stage.light
@@ -132,22 +136,24 @@ class Renderer:
             if figure.paint is not None:
                 figure.paint()
             stroke.paint(canvas, own_id, with_ids)
-            if with_ids and own_id != PROP and stroke.left_px < stroke.right_px:
+            if with_ids and own_id != PROP and self._may_count(figure, stroke):
                 found = self._silhouette(stroke, own_id)
                 if found is not None:
                     seen.append((figure, own_id, *found))
             self._lamps(figure, light, mirrored=False)
         boxes = []
-        smallest_px = _SMALLEST_SHARE * self.camera.height_px
         for figure, own_id, window, pixels, xyxy in seen:
             share = cv2.countNonZero(_pixels_of(canvas.ids[window], own_id)) / pixels
-            if (
-                share >= _VISIBLE
-                and xyxy[3] - xyxy[1] >= smallest_px
-                and figure.place.distance_m <= _FARTHEST_M
-            ):
+            if share >= _VISIBLE and xyxy[3] - xyxy[1] >= self._smallest_px:
                 boxes.append(TruthBox(figure.label, xyxy, share, figure.place.distance_m, figure.ident))
         return boxes
+
+    def _may_count(self, figure: Figure, stroke: Strokes) -> bool:
+        """Return whether a figure is near and high enough for the truth, as far as its outline tells."""
+        if figure.place.distance_m > _FARTHEST_M or stroke.left_px >= stroke.right_px:
+            return False
+        # A pixel of margin: the box is measured exactly later.
+        return stroke.foot_px - stroke.top_px + 1.0 >= self._smallest_px
 
     def _silhouette(
         self, stroke: Strokes, own_id: int
@@ -179,11 +185,11 @@ class Renderer:
         """Add the halos of a figure's lamps, or their mirror images on the road."""
         for lamp in figure.lamps:
             place = figure.place
-            cos, sin = np.cos(place.turn_rad), np.sin(place.turn_rad)
+            cos, sin = math.cos(place.turn_rad), math.sin(place.turn_rad)
             x, y, z = lamp.place_m
             forward = place.forward_m + cos * x - sin * y
             left = place.left_m + sin * x + cos * y
-            away = float(np.hypot(forward, left))
+            away = math.hypot(forward, left)
             facing = 1.0
             if lamp.looks != (0.0, 0.0):
                 looks = (cos * lamp.looks[0] - sin * lamp.looks[1], sin * lamp.looks[0] + cos * lamp.looks[1])

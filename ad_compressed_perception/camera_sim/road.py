@@ -88,7 +88,6 @@ class Road:
 
     def points(self, s_m: Array | float, d_m: Array | float = 0.0) -> Array:
         """Return (..., 2) world positions of road coordinates, which are broadcast to each other."""
-        s_m, d_m = np.broadcast_arrays(np.asarray(s_m, np.float64), np.asarray(d_m, np.float64))
         heading = self.heading(s_m)
         x = np.interp(s_m, self._s, self._x) - d_m * np.sin(heading)
         y = np.interp(s_m, self._s, self._y) + d_m * np.cos(heading)

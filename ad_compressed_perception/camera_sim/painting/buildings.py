@@ -24,7 +24,7 @@ from ad_compressed_perception.camera_sim.painting.facades import (
     TRIM,
     WALL,
     facade,
-    facade_mean,
+    facade_means,
 )
 from ad_compressed_perception.camera_sim.painting.figures import Place
 from ad_compressed_perception.camera_sim.painting.light import NIGHT, Light, mix
@@ -49,13 +49,14 @@ def eaves_m(height_m: float) -> float:
     return height_m if height_m >= _FLAT_FROM_M else _EAVES_SHARE * height_m
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Wall:
     """One wall as the picture shows it.
 
     Attributes:
-        corners_px: (4, 2) foot left, foot right, top right, top left.
-        outline: the same for drawing.
+        bounds_px: left, top, right, foot of the box around it.
+        corners_px: (4, 2) foot left, foot right, top right, top left, within the picture's part in the box.
+        outline: the corners in the picture, for drawing.
         mean: BGR of the whole facade.
         mixing: (3, 4) BGR of the facade's channels, and what is added.
         style: of the facade.
@@ -66,7 +67,8 @@ class Wall:
         is_night: whether lamps are lit behind the windows.
     """
 
-    corners_px: Array
+    bounds_px: list[float]
+    corners_px: NDArray[np.float32]
     outline: Outline
     mean: list[float]
     mixing: Array
@@ -81,18 +83,14 @@ class Wall:
 
     def paint(self, canvas: Canvas, with_ids: bool) -> None:
         """Paint it, first in its mean colour with smooth edges, then its windows inside."""
-        window = canvas.window(self.corners_px)
+        window = canvas.window_between(*self.bounds_px)
         if window is None:
             return
         rows, columns = window
         sizes = facade(self.style, self.is_night)
-        outline = fixed(self.corners_px)
-        mean = np.clip(
-            self.mixing[:, :3] @ facade_mean(self.style, self.is_night) + self.mixing[:, 3], 0.0, 255.0
-        )
-        cv2.fillConvexPoly(canvas.image, outline, mean.tolist(), cv2.LINE_AA, SHIFT)
+        cv2.fillConvexPoly(canvas.image, self.outline, self.mean, cv2.LINE_AA, SHIFT)
         if with_ids:
-            cv2.fillConvexPoly(canvas.ids, outline, PROP, cv2.LINE_8, SHIFT)
+            cv2.fillConvexPoly(canvas.ids, self.outline, PROP, cv2.LINE_8, SHIFT)
         if min(rows.stop - rows.start, columns.stop - columns.start) < _PLAIN_PX:
             return
         # By the nearest edge, and, for walls seen at a flat angle, by area.
@@ -106,7 +104,7 @@ class Wall:
         part = sizes[level][(STOREYS - self.storeys) * height :, start + left : start + right]
         begin, end = self.begin * wide - left - 0.5, self.end * wide - left - 0.5
         matrix = cv2.getPerspectiveTransform(
-            (self.corners_px - [columns.start, rows.start]).astype(np.float32),
+            self.corners_px,
             np.array([[begin, high], [end, high], [end, -0.5], [begin, -0.5]], np.float32),
         )
         # Pixels outside the wall stay as they are; along its edge the smooth edge of the mean colour does.
@@ -143,40 +141,42 @@ def walls_of(
         return found
     corners = np.stack([place.corners_m for place in places])
     # Seen from outside, a clockwise footprint runs from right to left.
-    right, left = corners, np.roll(corners, -1, axis=1)
-    edges = left - right
-    outward = np.stack([-edges[..., 1], edges[..., 0], np.zeros(edges.shape[:2])], axis=-1)
-    length = np.hypot(edges[..., 0], edges[..., 1])
-    looks = (outward[..., :2] * corners).sum(axis=-1) < 0.0
+    right, left = corners, corners[:, [1, 2, 3, 0]]
+    across, along = right[..., 1] - left[..., 1], left[..., 0] - right[..., 0]
+    looks = across * right[..., 0] + along * right[..., 1] < 0.0
     begin, end = _spans(left, right, camera)
     owner, side = np.nonzero(looks & (begin < end))
-    left, right, begin, end = left[owner, side], right[owner, side], begin[owner, side], end[owner, side]
-    length, outward = (
-        length[owner, side],
-        outward[owner, side] / np.maximum(length[owner, side], 1e-9)[:, None],
+    left, right, begin, end, across, along = (
+        table[owner, side] for table in (left, right, begin, end, across, along)
     )
+    length = np.hypot(across, along)
+    outward = np.stack([across, along, np.zeros(len(owner))], axis=-1) / np.maximum(length, 1e-9)[:, None]
     near, far = left + (right - left) * begin[:, None], left + (right - left) * end[:, None]
     distance = 0.5 * np.hypot(*(near + far).T)
     high = np.array([eaves_m(prop.height_m) for prop in props])[owner]
     pixels, depth = _corners(camera, near, far, high)
-    colours = np.array([prop.colour_bgr for prop in props], np.float64)[owner]
-    mixing = _mixings(colours, light, light.shade(outward, sun), distance)
+    plaster = np.array([prop.colour_bgr for prop in props], np.float64)[owner]
+    mixing = _mixings(plaster, light, light.shade(outward, sun), distance)
     storeys = np.clip(np.rint(high / _STOREY_M), 1, STOREYS).astype(int).tolist()
     bays = np.clip(np.rint(length / _BAY_M), 1, BAYS).astype(int).tolist()
     scale = np.log2(np.maximum(STOREY_PX / _STOREY_M * depth / (1.2 * camera.focal_px), 0.1)).tolist()
     begins, ends, owners, vertices = begin.tolist(), end.tolist(), owner.tolist(), fixed(pixels)
     is_night = light.night >= NIGHT
     style = (np.array([prop.seed for prop in props])[owner] + 5 * (side % 2)) % STYLES
-    channels = np.stack([facade_mean(one, is_night) for one in range(STYLES)])[style]
-    means = np.clip((mixing[..., :3] * channels[:, None]).sum(axis=-1) + mixing[..., 3], 0.0, 255.0).tolist()
-    styles = style.tolist()
+    channels = facade_means(is_night)[style]
+    means = (mixing[..., :3] * channels[:, None]).sum(axis=-1) + mixing[..., 3]
+    colours = means.clip(0.0, 255.0).tolist()
+    styles, low = style.tolist(), pixels.min(axis=1)
+    bounds = np.concatenate([low, pixels.max(axis=1)], axis=1).tolist()
+    within = (pixels - np.maximum(np.trunc(low), 0.0)[:, None]).astype(np.float32)
     for index in np.argsort(-distance).tolist():
         seed = props[owners[index]].seed
         found[owners[index]].append(
             Wall(
-                corners_px=pixels[index],
+                bounds_px=bounds[index],
+                corners_px=within[index],
                 outline=vertices[index],
-                mean=means[index],
+                mean=colours[index],
                 mixing=mixing[index],
                 style=styles[index],
                 storeys=storeys[index],
@@ -194,23 +194,23 @@ def walls_of(
 def _spans(left: Array, right: Array, camera: Camera) -> tuple[Array, Array]:
     """Return from which to which share of its foot each wall is ahead and between the picture's sides."""
     slope, margin = 0.5 * camera.width_px / camera.focal_px, 0.5
-    begin, end = np.zeros(left.shape[:-1]), np.ones(left.shape[:-1])
-    for forward, aside, shift in ((1.0, 0.0, -(NEAR_M + 0.2)), (slope, 1.0, margin), (slope, -1.0, margin)):
-        first = forward * left[..., 0] + aside * left[..., 1] + shift
-        second = forward * right[..., 0] + aside * right[..., 1] + shift
-        apart = first - second
-        cut = first / np.where(np.abs(apart) > 1e-9, apart, 1.0)
-        begin = np.where(first < 0.0, np.where(second < 0.0, 1.0, np.maximum(begin, cut)), begin)
-        end = np.where(second < 0.0, np.where(first < 0.0, 0.0, np.minimum(end, cut)), end)
-    return begin, end
+    forward = np.array([1.0, slope, slope])[:, None, None]
+    aside = np.array([0.0, 1.0, -1.0])[:, None, None]
+    shift = np.array([-(NEAR_M + 0.2), margin, margin])[:, None, None]
+    first = forward * left[..., 0] + aside * left[..., 1] + shift
+    second = forward * right[..., 0] + aside * right[..., 1] + shift
+    apart, is_first_out, is_second_out = first - second, first < 0.0, second < 0.0
+    cut = first / np.where(np.abs(apart) > 1e-9, apart, 1.0)
+    begin = np.where(is_first_out, np.where(is_second_out, 1.0, cut), 0.0)
+    end = np.where(is_second_out, np.where(is_first_out, 0.0, cut), 1.0)
+    return begin.max(axis=0), end.min(axis=0)
 
 
 def _corners(camera: Camera, left: Array, right: Array, top_m: Array) -> tuple[Array, Array]:
     """Return (N, 4, 2) pixels of foot left, foot right, top right, top left, and the least depths."""
-    forward = np.stack([left[:, 0], right[:, 0], right[:, 0], left[:, 0]], axis=1)
-    aside = np.stack([left[:, 1], right[:, 1], right[:, 1], left[:, 1]], axis=1)
+    around = np.stack([left, right, right, left], axis=1)
     up = top_m[:, None] * np.array([0.0, 0.0, 1.0, 1.0]) - camera.z_m
-    across, down, depth = camera.to_optical(forward, aside, up)
+    across, down, depth = camera.to_optical(around[..., 0], around[..., 1], up)
     # The tilted near plane lies farther ahead at a wall's foot than at its top.
     depth = np.maximum(depth, 0.1)
     column, row = camera.pixels(across, down, depth)

@@ -14,6 +14,7 @@ from ad_compressed_perception.camera_sim.camera import NEAR_M, Camera
 
 Array = NDArray[np.float64]
 Outline = NDArray[np.int32]
+Corner = tuple[float, float, float]
 
 SHIFT = 4
 """Fractional bits of vertices: sixteenths of a pixel."""
@@ -34,22 +35,20 @@ def fixed(points_px: NDArray[np.floating]) -> Outline:
     return scaled.astype(np.int32)
 
 
-def clip_near(points_m: Array, near_m: float = NEAR_M) -> Array:
-    """Return the part of a polygon, (N, 3) right, down, depth, beyond the near plane; maybe empty.
+def clip_near(corners_m: list[Corner], near_m: float = NEAR_M) -> list[Corner]:
+    """Return the part of a polygon, right, down and depth of each corner, beyond the near plane; maybe empty.
 
-    Sutherland and Hodgman's way: corners inside stay, each edge that crosses gives one corner.
+    Sutherland and Hodgman's way: corners inside stay, each edge that crosses gives one corner. One by one, as
+    a handful of corners is not worth an array.
     """
-    depth = points_m[:, 2]
-    inside = depth >= near_m
-    if inside.all():
-        return points_m
-    following, after = np.roll(points_m, -1, axis=0), np.roll(depth, -1)
-    crosses = inside != np.roll(inside, -1)
-    span = np.where(crosses, after - depth, 1.0)
-    cut = points_m + ((near_m - depth) / span)[:, None] * (following - points_m)
-    both = np.stack([points_m, cut], axis=1).reshape(-1, 3)
-    keep = np.stack([inside, crosses], axis=1).reshape(-1)
-    return both[keep]
+    kept: list[Corner] = []
+    for (x, y, depth), (next_x, next_y, after) in zip(corners_m, corners_m[1:] + corners_m[:1], strict=True):
+        if depth >= near_m:
+            kept.append((x, y, depth))
+        if (depth >= near_m) != (after >= near_m):
+            share = (near_m - depth) / (after - depth)
+            kept.append((x + share * (next_x - x), y + share * (next_y - y), depth + share * (after - depth)))
+    return kept
 
 
 class Canvas:
@@ -59,6 +58,7 @@ class Canvas:
         image: (H, W, 3) uint8 BGR.
         ids: (H, W) uint8, NOBODY, PROP or the id of a labelled silhouette.
         ground: (H, W) uint8 materials of the ground, see ground.py.
+        props: (H, W) uint8, PROP everywhere: what is copied to the ids through masks.
     """
 
     def __init__(self, camera: Camera) -> None:
@@ -68,16 +68,13 @@ class Canvas:
         self.image = np.zeros((*shape, 3), np.uint8)
         self.ids = np.zeros(shape, np.uint8)
         self.ground = np.zeros(shape, np.uint8)
+        self.props = np.full(shape, PROP, np.uint8)
 
     def begin(self) -> None:
-        """Forget the picture before."""
+        """Forget the picture before, which is somebody else's now; sky and ground will cover the new one."""
+        self.image = np.empty_like(self.image)
         self.ids[:] = NOBODY
         self.ground[:] = 0
-
-    def window(self, points_px: Array) -> tuple[slice, slice] | None:
-        """Return rows and columns of the pixels around points, None where they miss the picture."""
-        columns, rows = points_px[:, 0].tolist(), points_px[:, 1].tolist()
-        return self.window_between(min(columns), min(rows), max(columns), max(rows))
 
     def window_between(
         self, left_px: float, top_px: float, right_px: float, foot_px: float
@@ -106,16 +103,9 @@ class Canvas:
 
     def are_inside(self, polygons_px: Array) -> NDArray[np.bool_]:
         """Return (N,) which of (N, K, 2) polygons may have a part in the picture."""
-        across, down = polygons_px[..., 0], polygons_px[..., 1]
-        is_across = (across.max(axis=1) >= 0.0) & (across.min(axis=1) <= self.camera.width_px)
-        return is_across & (down.max(axis=1) >= 0.0) & (down.min(axis=1) <= self.camera.height_px)
-
-    def outline(self, points_px: NDArray[np.floating]) -> Outline | None:
-        """Return a polygon's vertices for drawing, None where it misses the picture."""
-        low, high = points_px.min(axis=0), points_px.max(axis=0)
-        if low[0] > self.camera.width_px or low[1] > self.camera.height_px or high[0] < 0.0 or high[1] < 0.0:
-            return None
-        return fixed(points_px)
+        size = (self.camera.width_px, self.camera.height_px)
+        is_inside = (polygons_px.max(axis=1) >= 0.0) & (polygons_px.min(axis=1) <= size)
+        return is_inside[:, 0] & is_inside[:, 1]
 
     def ground_polygon(self, points_m: Array, up_m: float = 0.0) -> Outline | None:
         """Return a polygon on the ground, None where it has no part in the picture.
@@ -124,36 +114,40 @@ class Canvas:
             points_m: (N, 2) forward and left of the camera.
             up_m: height above the ground.
         """
-        forward, left = points_m[:, 0], points_m[:, 1]
-        up = np.full_like(forward, up_m - self.camera.z_m)
-        optical = clip_near(np.stack(self.camera.to_optical(forward, left, up), axis=-1), GROUND_NEAR_M)
-        if len(optical) < 3:
+        camera, up = self.camera, up_m - self.camera.z_m
+        corners = clip_near(
+            [camera.to_optical(forward, left, up) for forward, left in points_m.tolist()], GROUND_NEAR_M
+        )
+        if len(corners) < 3:
             return None
-        column, row = self.camera.pixels(optical[:, 0], optical[:, 1], optical[:, 2])
-        return self.outline(np.stack([column, row], axis=-1))
+        pixels = [camera.pixels(*corner) for corner in corners]
+        columns, rows = zip(*pixels, strict=True)
+        if min(columns) > camera.width_px or min(rows) > camera.height_px:
+            return None
+        if max(columns) < 0.0 or max(rows) < 0.0:
+            return None
+        return fixed(np.array(pixels))
 
-    def ground_polygons(self, points_m: Array, up_m: float = 0.0, *, clips: bool = True) -> list[Outline]:
-        """Return those of (N, K, 2) polygons on the ground that have a part in the picture.
+    def ground_outlines(
+        self, points_m: Array, up_m: float = 0.0, *, clips: bool = True
+    ) -> list[Outline | None]:
+        """Return (N, K, 2) polygons on the ground, None for those that have no part in the picture.
 
         Args:
             points_m: forward and left of the camera.
             up_m: height above the ground.
             clips: whether to keep the rest of those that reach out of view; small ones may as well go.
         """
+        outlines: list[Outline | None] = [None] * len(points_m)
         if not len(points_m):
-            return []
+            return outlines
         pixels, is_ahead = self.ground_pixels(points_m, up_m)
-        outlines: list[Outline] = []
-        is_in = self.are_inside(pixels).tolist()
-        whole, vertices = np.all(is_ahead, axis=1).tolist(), fixed(pixels)
-        for index in range(len(points_m)):
-            if whole[index]:
-                if is_in[index]:
-                    outlines.append(vertices[index])
-            elif clips and is_ahead[index].any():
-                polygon = self.ground_polygon(points_m[index], up_m)
-                if polygon is not None:
-                    outlines.append(polygon)
+        whole, vertices = is_ahead.all(axis=1), fixed(pixels)
+        for index in np.flatnonzero(whole & self.are_inside(pixels)).tolist():
+            outlines[index] = vertices[index]
+        if clips:
+            for index in np.flatnonzero(is_ahead.any(axis=1) & ~whole).tolist():
+                outlines[index] = self.ground_polygon(points_m[index], up_m)
         return outlines
 
     def tint_ground(self, outlines: Sequence[Outline], colour: tuple[float, float, float]) -> None:

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ from ad_compressed_perception.camera_sim.painting.canvas import Canvas
 from ad_compressed_perception.camera_sim.painting.figures import Figure, Lamp, Place, Viewpoint
 from ad_compressed_perception.camera_sim.painting.light import NIGHT, Light
 from ad_compressed_perception.camera_sim.painting.plants import Plant
-from ad_compressed_perception.camera_sim.painting.shapes import Colour, Point
+from ad_compressed_perception.camera_sim.painting.shapes import Colour, Limbs, Point
 from ad_compressed_perception.camera_sim.painting.vehicles import Lit
 from ad_compressed_perception.camera_sim.scene import Actor, Prop, Scene, StopSign, TrafficLight
 
@@ -61,9 +63,15 @@ def cast_of(scene: Scene, stage: Stage) -> list[Figure]:
     ]
     if not things:
         return []
-    poses = np.array([(thing.x_m, thing.y_m, thing.heading_rad) for thing in things])
-    places = stage.view.places(poses, np.array([_size_m(thing) for thing in things]))
-    figures = _poles(scene.lights, stage.view)
+    poses = [(thing.x_m, thing.y_m, thing.heading_rad) for thing in things]
+    sizes = [_size_m(thing) for thing in things]
+    poses += [_pole_pose(signal) for signal in scene.lights]
+    sizes += [(_POST_M, _POST_M)] * len(scene.lights)
+    places = stage.view.places(np.array(poses), np.array(sizes))
+    places, poles = places[: len(things)], places[len(things) :]
+    figures = [
+        _pole(signal, pole) for signal, pole in zip(scene.lights, poles, strict=True) if pole is not None
+    ]
     seen = [(thing, place) for thing, place in zip(things, places, strict=True) if place is not None]
     houses = [(thing, place) for thing, place in seen if isinstance(thing, Prop) and thing.kind == "building"]
     walls = iter(
@@ -75,8 +83,7 @@ def cast_of(scene: Scene, stage: Stage) -> list[Figure]:
             stage.sun,
         )
     )
-    s_m = np.clip(scene.ego_s_m + np.arange(-30.0, 200.0, 6.0), 0.0, scene.road.length_m)
-    centreline = stage.view.local(scene.road.points(s_m))
+    arms = iter(_arms([place for thing, place in seen if _is_lamp(thing)], scene, stage.view))
     for thing, place in seen:
         if isinstance(thing, Actor):
             figures.append(_actor(thing, place, stage.light))
@@ -85,7 +92,7 @@ def cast_of(scene: Scene, stage: Stage) -> list[Figure]:
         elif isinstance(thing, StopSign):
             figures.append(_stop_sign(thing, place))
         elif thing.kind == "lamp":
-            figures.append(_street_lamp(thing, place, centreline, stage))
+            figures.append(_street_lamp(thing, place, next(arms), stage))
         elif thing.kind == "building":
             figures.append(_building(thing, place, next(walls), stage))
         else:
@@ -118,7 +125,7 @@ def _actor(actor: Actor, place: Place, light: Light) -> Figure:
     size = (actor.length_m, actor.width_m, actor.height_m)
     variant = actor.seed % people.VARIANTS
     if actor.kind == "person":
-        pace = int(np.searchsorted(_PACES_MPS, abs(actor.speed_mps)))
+        pace = bisect_left(_PACES_MPS, abs(actor.speed_mps))
         step = people.step_of(actor.height_m, actor.phase_m)
         figure.limbs = people.pedestrian(variant, pace, step)
         figure.stretch, figure.sorts_parts = (actor.height_m,) * 3, True
@@ -176,22 +183,26 @@ def _traffic_light(signal: TrafficLight, place: Place, light: Light) -> Figure:
     )
 
 
-def _poles(signals: tuple[TrafficLight, ...], view: Viewpoint) -> list[Figure]:
-    """Return the poles of traffic lights, which are figures of their own as heads may share one."""
-    if not signals:
-        return []
-    heads = np.array([(s.x_m, s.y_m, s.heading_rad) for s in signals])
-    back = furniture.BEHIND_M * np.stack([np.cos(heads[:, 2]), np.sin(heads[:, 2])], axis=-1)
-    feet = np.array([(s.pole_x_m, s.pole_y_m) for s in signals]) - back
-    places = view.places(np.column_stack([feet, heads[:, 2]]), np.full((len(signals), 2), _POST_M))
-    figures = []
-    for signal, place, reach in zip(signals, places, heads[:, :2] - back - feet, strict=True):
-        if place is None:
-            continue
-        cos, sin = float(np.cos(signal.heading_rad)), float(np.sin(signal.heading_rad))
-        tip = (cos * reach[0] + sin * reach[1], cos * reach[1] - sin * reach[0])
-        figures.append(Figure(place, signal.height_m + 0.7, limbs=furniture.light_pole(tip, signal.height_m)))
-    return figures
+def _pole_pose(signal: TrafficLight) -> tuple[float, float, float]:
+    """Return where the pole of a traffic light stands: behind what is called its foot."""
+    x = signal.pole_x_m - furniture.BEHIND_M * math.cos(signal.heading_rad)
+    y = signal.pole_y_m - furniture.BEHIND_M * math.sin(signal.heading_rad)
+    return x, y, signal.heading_rad
+
+
+def _pole(signal: TrafficLight, place: Place) -> Figure:
+    """Return the pole of a traffic light, which is a figure of its own as heads may share one."""
+    reach = (signal.x_m - signal.pole_x_m, signal.y_m - signal.pole_y_m)
+    limbs = _light_pole(reach, signal.heading_rad, signal.height_m)
+    return Figure(place, signal.height_m + 0.7, limbs=limbs)
+
+
+@lru_cache(maxsize=256)
+def _light_pole(reach_m: tuple[float, float], heading_rad: float, height_m: float) -> Limbs:
+    """Return the pole of a light whose head is so far, in the world, from the pole's own head."""
+    cos, sin = math.cos(heading_rad), math.sin(heading_rad)
+    tip = (cos * reach_m[0] + sin * reach_m[1], cos * reach_m[1] - sin * reach_m[0])
+    return furniture.light_pole(tip, height_m)
 
 
 def _stop_sign(sign: StopSign, place: Place) -> Figure:
@@ -203,13 +214,27 @@ def _stop_sign(sign: StopSign, place: Place) -> Figure:
     )
 
 
-def _street_lamp(prop: Prop, place: Place, centreline: NDArray[np.float64], stage: Stage) -> Figure:
+def _is_lamp(thing: Actor | TrafficLight | StopSign | Prop) -> bool:
+    return isinstance(thing, Prop) and thing.kind == "lamp"
+
+
+def _arms(places: list[Place], scene: Scene, view: Viewpoint) -> list[float]:
+    """Return the bearings of street lamps' arms: over the road, towards the nearest place on its middle."""
+    if not places:
+        return []
+    s_m = np.clip(scene.ego_s_m + np.arange(-30.0, 200.0, 6.0), 0.0, scene.road.length_m)
+    middle = view.local(scene.road.points(s_m))
+    away = middle - np.array([(place.forward_m, place.left_m) for place in places])[:, None]
+    forward, left = away[..., 0], away[..., 1]
+    nearest = (forward * forward + left * left).argmin(axis=1)[:, None]
+    bearings = np.arctan2(np.take_along_axis(left, nearest, 1), np.take_along_axis(forward, nearest, 1))
+    return [float(bearing) for bearing in bearings[:, 0]]
+
+
+def _street_lamp(prop: Prop, place: Place, arm_rad: float, stage: Stage) -> Figure:
     night = stage.light.night >= NIGHT
     mesh, pole = furniture.street_lamp(night)
-    # The arm reaches over the road: towards the nearest place on the centreline.
-    away = centreline - (place.forward_m, place.left_m)
-    forward, left = away[int(np.argmin((away * away).sum(axis=1)))].tolist()
-    turned = Place(place.forward_m, place.left_m, float(np.arctan2(left, forward)), place.corners_m)
+    turned = place._replace(turn_rad=arm_rad)
     share = prop.height_m / furniture.LAMP_M
     lamps: tuple[Lamp, ...] = ()
     if night:

@@ -60,10 +60,10 @@ def facade(style: int, is_night: bool) -> list[Image]:
     return sizes
 
 
-@lru_cache(maxsize=2 * STYLES)
-def facade_mean(style: int, is_night: bool) -> NDArray[np.float64]:
-    """Return the (3,) mean of a facade's channels."""
-    return np.asarray(facade(style, is_night)[-1].mean(axis=(0, 1)), np.float64)
+@lru_cache(maxsize=2)
+def facade_means(is_night: bool) -> NDArray[np.float64]:
+    """Return the (STYLES, 3) means of the facades' channels."""
+    return np.stack([facade(style, is_night)[-1].mean(axis=(0, 1)) for style in range(STYLES)])
 
 
 def _pane(glass: int, is_night: bool, is_lit: bool) -> tuple[float, float, float]:

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from math import hypot
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,25 +36,21 @@ class Lamp:
     colour: Colour
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a thing is, from the camera along the axes of base_link.
 
     Attributes:
         forward_m, left_m: of its origin.
         turn_rad: of its frame against base_link's.
         corners_m: (4, 2) of its footprint, clockwise.
+        distance_m: along the ground from the camera.
     """
 
     forward_m: float
     left_m: float
     turn_rad: float
     corners_m: Array
-
-    @cached_property
-    def distance_m(self) -> float:
-        """Along the ground from the camera."""
-        return hypot(self.forward_m, self.left_m)
+    distance_m: float
 
     @property
     def ahead_of_it_m(self) -> float:
@@ -96,6 +92,10 @@ class Figure:
     crown_m: float = 0.0
 
 
+_CORNERS = np.array([[0.5, 0.5, -0.5, -0.5], [0.5, -0.5, -0.5, 0.5]])
+"""Of a footprint 1 m long and wide, along it and across."""
+
+
 @dataclass(frozen=True)
 class Viewpoint:
     """The camera in the world."""
@@ -115,8 +115,9 @@ class Viewpoint:
     def local(self, points_m: Array) -> Array:
         """Return (..., 2) forward and left of (..., 2) world positions."""
         cos, sin = np.cos(self.heading_rad), np.sin(self.heading_rad)
-        moved = points_m - np.array([self.x_m, self.y_m])
-        return moved @ np.array([[cos, -sin], [sin, cos]])
+        # As one table: products of many small ones are slow.
+        moved = (points_m - (self.x_m, self.y_m)).reshape(-1, 2)
+        return (moved @ np.array([[cos, -sin], [sin, cos]])).reshape(points_m.shape)
 
     def direction(self, vector: Array) -> Array:
         """Return a (3,) world direction along the axes of base_link."""
@@ -133,19 +134,21 @@ class Viewpoint:
         """
         middle, turn = self.local(poses[:, :2]), poses[:, 2] - self.heading_rad
         cos, sin = np.cos(turn)[:, None], np.sin(turn)[:, None]
-        along = 0.5 * sizes_m[:, :1] * np.array([1.0, 1.0, -1.0, -1.0])
-        across = 0.5 * sizes_m[:, 1:] * np.array([1.0, -1.0, -1.0, 1.0])
-        corners = np.stack([cos * along - sin * across, sin * along + cos * across], axis=-1)
+        along, across = sizes_m[:, :1] * _CORNERS[0], sizes_m[:, 1:] * _CORNERS[1]
+        corners = np.empty((len(poses), 4, 2))
+        corners[..., 0] = cos * along - sin * across
+        corners[..., 1] = sin * along + cos * across
         corners += middle[:, None]
         # A margin for mirrors, crowns and arms that reach beyond the footprint.
         side = 0.5 * self.camera.width_px / self.camera.focal_px * corners[..., 0] + 1.5
-        is_ahead = corners[..., 0].max(axis=1) > 0.3
-        is_seen = is_ahead & (corners[..., 1] < side).any(axis=1) & (corners[..., 1] > -side).any(axis=1)
-        forward, left, turned = middle[:, 0].tolist(), middle[:, 1].tolist(), turn.tolist()
-        return [
-            Place(forward[index], left[index], turned[index], corners[index]) if seen else None
-            for index, seen in enumerate(is_seen.tolist())
-        ]
+        is_ahead, is_right = corners[..., 0] > 0.3, corners[..., 1] < side
+        is_seen = is_ahead.any(axis=1) & is_right.any(axis=1) & (corners[..., 1] > -side).any(axis=1)
+        (forward, left), turned = middle.T.tolist(), turn.tolist()
+        found: list[Place | None] = [None] * len(poses)
+        for index in np.flatnonzero(is_seen).tolist():
+            x, y = forward[index], left[index]
+            found[index] = Place(x, y, turned[index], corners[index], hypot(x, y))
+        return found
 
 
 def painting_order(figures: list[Figure]) -> list[int]:
@@ -163,16 +166,19 @@ def painting_order(figures: list[Figure]) -> list[int]:
     bearing = np.arctan2(corners[..., 1], np.maximum(corners[..., 0], 0.1))
     low, high = bearing.min(axis=1), bearing.max(axis=1)
     overlaps = (low[:, None] < high[None, :]) & (low[None, :] < high[:, None])
-    edge = np.roll(corners, -1, axis=1) - corners
+    edge = corners[:, [1, 2, 3, 0]] - corners
     # Corners run clockwise, so the outward normal of the edge (dx, dy) is (-dy, dx).
     outward = np.stack([-edge[..., 1], edge[..., 0]], axis=-1)
     offset = (outward * corners).sum(axis=-1)
-    side = (outward.reshape(-1, 2) @ corners.reshape(-1, 2).T).reshape(count, 4, count, 4)
-    beyond = (side > offset[:, :, None, None] - 1e-6).all(axis=3)
-    in_front = (beyond & (offset < 0.0)[:, :, None]).any(axis=1) & overlaps
+    # The innermost corner of each figure from each wall; walls that look away say nothing.
+    side = outward.reshape(-1, 2) @ corners.transpose(1, 0, 2).reshape(-1, 2).T
+    innermost = side.reshape(count, 4, 4, count).min(axis=2)
+    border = np.where(offset < 0.0, offset - 1e-6, np.inf)
+    in_front = (innermost > border[..., None]).any(axis=1) & overlaps
     # Where both say so of each other the distance decides; the diagonal says nothing.
     in_front &= ~in_front.T
-    if not np.tril(in_front, -1).any():
+    behind, before = np.nonzero(in_front)
+    if not (behind > before).any():
         return by_distance
     np.fill_diagonal(in_front, False)
     waits_for: list[set[int]] = [set(np.flatnonzero(in_front[:, index]).tolist()) for index in range(count)]

@@ -28,6 +28,13 @@ _HUE = (-0.6, 0.1, 0.5)
 Image = NDArray[np.float32]
 
 
+def _around_zero(grain: NDArray[np.uint8]) -> Image:
+    """Return grain without the 128 that its bytes are around."""
+    values = grain.astype(np.float32)
+    values -= np.float32(128.0)
+    return values
+
+
 class _Texture:
     """A texture that repeats on the ground of the world, as one camera sees it.
 
@@ -61,16 +68,20 @@ class _Texture:
         reach = int(np.hypot(self._forward, self._left).max()) + 2
         self._middle = -(-reach // self._period) * self._period
         times = -(-(self._middle + self._period + reach) // self._period)
-        self._texture = np.tile(texture, (times, times) + (1,) * (texture.ndim - 2))
+        # One channel at a time is read faster than two.
+        self._channels = [np.tile(channel, (times, times)) for channel in cv2.split(texture)]
 
-    def read(self, view: Viewpoint) -> NDArray[np.uint8]:
-        """Return the texture in the rows of the picture."""
+    def read(self, view: Viewpoint) -> list[NDArray[np.uint8]]:
+        """Return the texture's channels in the rows of the picture."""
         cos, sin = float(np.cos(view.heading_rad)), float(np.sin(view.heading_rad))
         x, y = view.x_m / self._texel_m % self._period, view.y_m / self._texel_m % self._period
         east = cv2.addWeighted(self._forward, cos, self._left, -sin, self._middle + x)
         north = cv2.addWeighted(self._forward, sin, self._left, cos, self._middle + y)
-        seen = cv2.remap(self._texture, east, north, cv2.INTER_LINEAR)
-        return np.asarray(cv2.resize(seen, self._size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        seen = [cv2.remap(channel, east, north, cv2.INTER_LINEAR) for channel in self._channels]
+        return [
+            np.asarray(cv2.resize(channel, self._size, interpolation=cv2.INTER_LINEAR), np.uint8)
+            for channel in seen
+        ]
 
 
 class Grain:
@@ -86,15 +97,19 @@ class Grain:
         # Grain is seen as long as a pixel does not cover many of its texels.
         fine = np.clip(1.4 * (1.0 - self._away_m / _FINE_FAR_M), 0.0, 1.0)
         coarse = np.clip(1.4 * (1.0 - self._away_m / _COARSE_FAR_M), 0.0, 1.0)
-        self._fine = (fine / 128.0).astype(np.float32)[:, None]
-        self._coarse = (coarse / 128.0).astype(np.float32)[:, None]
         self._fine_from = int(np.argmax(fine > 0.0))
+        self._fine = self._in_all_columns(fine[self._fine_from :] / 128.0)
+        self._coarse = self._in_all_columns(coarse / 128.0)
         self._grain = _Texture(camera, self.first_row + self._fine_from, noise.grain(), _FINE_M, _FINE_FAR_M)
         self._patches = _Texture(camera, self.first_row, noise.patches(), _COARSE_M, _COARSE_FAR_M)
         self._headlights = self._cone()
-        # Haze of the last light: a world keeps its weather.
+        # Of the last light: a world keeps its weather.
         self._light: Light | None = None
-        self._veil = (np.zeros((0, 0), np.float32), np.zeros((0, 0), np.uint8))
+        self._beam, self._clear, self._added = self._headlights, self._coarse, np.zeros((0, 0), np.uint8)
+
+    def _in_all_columns(self, rows: NDArray[np.floating]) -> Image:
+        """Return a value a row as a picture: whole pictures are multiplied faster than rows by numbers."""
+        return np.repeat(rows.astype(np.float32)[:, None], self._camera.width_px, axis=1)
 
     def _cone(self) -> NDArray[np.float32]:
         """Return what the ego's own headlights add on every pixel of the ground."""
@@ -118,40 +133,40 @@ class Grain:
         first = self.first_row
         picture, ground = canvas.image[first:], canvas.ground[first:]
         if light is not self._light:
-            self._light, self._veil = light, self._haze(light)
-        clear, added = self._veil
+            self._light, self._beam = light, np.float32(light.night) * self._headlights
+            self._clear, self._added = self._haze(light)
         lit = shade[first:].astype(np.float32)
         lit *= np.float32(-1.0 / 255.0)
         lit += 1.0
         if light.night > 0.0:
-            lit += np.float32(light.night) * self._headlights
+            lit += self._beam
         # 128 leaves a colour as it is.
-        lit *= 128.0 * clear
+        lit *= self._clear
 
-        begin = self._fine_from
-        bright = np.zeros_like(lit)
-        bright[begin:] = self._blurred(self._grain.read(view), begin, blur_m)
-        bright[begin:] -= np.float32(128.0)
-        bright[begin:] *= self._fine[begin:]
-        bright[begin:] *= self._table(ground[begin:], _FINE, light)
-        tufts, hue = cv2.split(self._patches.read(view))
+        (tufts, hue), (near,) = self._patches.read(view), self._grain.read(view)
         amplitude = self._table(ground, _COARSE, light)
         amplitude *= self._coarse
-        coarse = tufts.astype(np.float32)
-        coarse -= np.float32(128.0)
-        coarse *= amplitude
-        bright += coarse
+        bright = _around_zero(tufts)
+        bright *= amplitude
+        begin = self._fine_from
+        fine = _around_zero(self._blurred(near, blur_m))
+        fine *= self._fine
+        fine *= self._table(ground[begin:], _FINE, light)
+        bright[begin:] += fine
         bright += 1.0
         bright *= lit
-        tint = hue.astype(np.float32)
-        tint -= np.float32(128.0)
+        tint = _around_zero(hue)
         amplitude *= lit
         tint *= amplitude
-        factor = cv2.merge(
-            [cv2.scaleAdd(tint, weight, bright).clip(0.0, 255.0).astype(np.uint8) for weight in _HUE]
-        )
-        cv2.multiply(picture, factor, dst=picture, scale=1.0 / 128.0)
-        cv2.add(picture, added, dst=picture)
+        channels = []
+        for weight in _HUE:
+            cv2.scaleAdd(tint, weight, bright, dst=lit)
+            # The quick way to keep it between 0 and 255.
+            cv2.threshold(lit, 255.0, 0.0, cv2.THRESH_TRUNC, dst=lit)
+            cv2.threshold(lit, 0.0, 0.0, cv2.THRESH_TOZERO, dst=lit)
+            channels.append(lit.astype(np.uint8))
+        cv2.multiply(picture, cv2.merge(channels), dst=picture, scale=1.0 / 128.0)
+        cv2.add(picture, self._added, dst=picture)
 
     def _table(
         self, ground: NDArray[np.uint8], values: NDArray[np.float32], light: Light
@@ -162,19 +177,19 @@ class Grain:
         table[0, 1 : len(values)] *= 1.0 - 0.5 * light.wet
         return np.asarray(cv2.LUT(ground, table), np.float32)
 
-    def _blurred(self, fine: NDArray[np.uint8], begin: int, blur_m: float) -> NDArray[np.uint8]:
+    def _blurred(self, fine: NDArray[np.uint8], blur_m: float) -> NDArray[np.uint8]:
         """Smear the fine grain along the way driven, in three bands."""
-        moved = self._camera.focal_px * self._camera.z_m / self._away_m[begin:] ** 2 * blur_m
+        moved = self._camera.focal_px * self._camera.z_m / self._away_m[self._fine_from :] ** 2 * blur_m
         edges = np.linspace(0, len(fine), 4).astype(int).tolist()
         for low, high in zip(edges[:-1], edges[1:], strict=True):
             size = int(moved[(low + high) // 2]) | 1
             if size >= 3:
-                fine[low:high] = cv2.blur(fine[low:high], (1, size))
+                cv2.blur(fine[low:high], (1, size), dst=fine[low:high])
         return fine
 
-    def _haze(self, light: Light) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return what haze leaves of each row's light, and what it adds to the picture."""
+    def _haze(self, light: Light) -> tuple[Image, NDArray[np.uint8]]:
+        """Return what haze leaves of each row's light, of 128, and what it adds to the picture."""
         share = light.haze_share(np.minimum(self._away_m, HORIZON_M))
         added = np.clip(light.haze * share[:, None], 0.0, 255.0).astype(np.uint8)
         whole = np.repeat(added[:, None], self._camera.width_px, axis=1)
-        return (1.0 - share).astype(np.float32)[:, None], whole
+        return self._in_all_columns(1.0 - share) * np.float32(128.0), whole

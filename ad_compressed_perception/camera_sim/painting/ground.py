@@ -136,7 +136,8 @@ def _paint_joints(canvas: Canvas, scene: Scene, view: Viewpoint, light: Light) -
     """Paint the joints between the kerb stones and between the slabs of the pavement, where one sees them."""
     first = int(np.ceil(scene.ego_s_m))
     quads = view.local(_joints(scene.road)[first : first + _JOINTS_FAR].reshape(-1, 4, 2))
-    canvas.tint_ground(canvas.ground_polygons(quads, _KERB_UP_M, clips=False), _paint(_JOINT_BGR, light.flat))
+    outlines = canvas.ground_outlines(quads, _KERB_UP_M, clips=False)
+    canvas.tint_ground([one for one in outlines if one is not None], _paint(_JOINT_BGR, light.flat))
 
 
 def _joints(road: Road) -> Array:

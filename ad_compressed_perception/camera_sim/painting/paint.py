@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from itertools import islice
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -24,7 +26,7 @@ _PIECE_M = 6.0
 _SHARES = np.array([0.0, 1 / 3, 2 / 3, 1.0])
 
 # Where the paint of a road's markings lies in the world, found once a marking.
-_KNOWN: WeakKeyDictionary[Road, dict[Marking, tuple[Array, Array]]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Road, dict[Marking, tuple[list[float], Array]]] = WeakKeyDictionary()
 
 
 def pieces_of(marking: Marking, line_width_m: float) -> Array:
@@ -57,13 +59,13 @@ def pieces_of(marking: Marking, line_width_m: float) -> Array:
     return np.stack([s, d], axis=-1)
 
 
-def _in_the_world(road: Road, marking: Marking) -> tuple[Array, Array]:
-    """Return (N,) beginnings along the road and (N, 8, 2) polygons in the world."""
+def _in_the_world(road: Road, marking: Marking) -> tuple[list[float], Array]:
+    """Return N beginnings along the road and (N, 8, 2) polygons in the world."""
     known = _KNOWN.setdefault(road, {})
     if marking not in known:
         pieces = pieces_of(marking, road.profile.line_width_m)
         known[marking] = (
-            pieces[:, :, 0].min(axis=1, initial=np.inf),
+            pieces[:, :, 0].min(axis=1, initial=np.inf).tolist(),
             road.points(pieces[..., 0], pieces[..., 1]),
         )
     return known[marking]
@@ -88,9 +90,15 @@ def paint_markings(
     for marking in scene.markings:
         if marking.s_to_m > low and marking.s_from_m < high:
             starts, polygons = _in_the_world(scene.road, marking)
-            first, last = np.searchsorted(starts, (low - _PIECE_M, high))
+            first, last = bisect_left(starts, low - _PIECE_M), bisect_left(starts, high)
             name = "along" if marking.kind in ("solid", "dashed") else marking.kind
             groups[name].append(polygons[first:last])
+    pieces = [polygons for group in groups.values() for polygons in group]
+    if not pieces:
+        return
+    # All are projected in one go.
+    outlines = iter(canvas.ground_outlines(view.local(np.concatenate(pieces))))
     for group in groups.values():
-        if group:
-            canvas.fill_ground(canvas.ground_polygons(view.local(np.concatenate(group))), colour, material)
+        count = sum(len(polygons) for polygons in group)
+        seen = [outline for outline in islice(outlines, count) if outline is not None]
+        canvas.fill_ground(seen, colour, material)

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import exp, hypot
+from math import exp, hypot, log2
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.camera_sim.painting.canvas import PROP, Canvas
+from ad_compressed_perception.camera_sim.painting.canvas import Canvas
 from ad_compressed_perception.camera_sim.painting.light import Light
 
 Array = NDArray[np.float64]
@@ -147,7 +147,7 @@ class Plant:
             return
         rows, columns = window
         sizes = _sprites(self._shape(), self.seed % _VARIANTS)
-        level = int(np.clip(np.log2(_SIZE_PX / (foot - top)), 0, len(sizes) - 1))
+        level = min(max(int(log2(_SIZE_PX / (foot - top))), 0), len(sizes) - 1)
         source = sizes[level]
         scale_x, scale_y = source.shape[1] / (right - left), source.shape[0] / (foot - top)
         start = columns.start + 0.5 - left
@@ -169,7 +169,8 @@ class Plant:
         cv2.multiply(image, rest, dst=rest, scale=1.0 / 255.0)
         cv2.add(rest, painted, dst=image)
         if with_ids:
-            canvas.ids[rows, columns][cover > 127] = PROP
+            is_solid = cv2.threshold(cover, 127, 255, cv2.THRESH_BINARY)[1]
+            cv2.copyTo(canvas.props[rows, columns], is_solid, dst=canvas.ids[rows, columns])
 
     def _shape(self) -> str:
         """Return the sprite's kind: slender trees are poplars or firs."""

@@ -39,9 +39,18 @@ def shade_of(canvas: Canvas, figures: list[Figure], light: Light, view: Viewpoin
     feet = [figure.place.corners_m for figure in heavy if figure.place.distance_m < _CONTACT_FAR_M]
     if feet:
         _fill(canvas, shade, np.stack(feet), _CONTACT)
-    size = 3 * canvas.camera.width_px // 640 | 1
-    cv2.blur(shade[first:], (2 * size + 1, size), dst=shade[first:])
+    _soften(shade[first:], 3 * canvas.camera.width_px // 640 | 1)
     return shade
+
+
+def _soften(shade: NDArray[np.uint8], size: int) -> None:
+    """Blur shadows, where there are some: the margin is as dark as what lies outside of it."""
+    x, y, width, height = cv2.boundingRect(shade)
+    if width:
+        margin = 2 * (2 * size + 1)
+        rows = slice(max(0, y - margin), y + height + margin)
+        columns = slice(max(0, x - margin), x + width + margin)
+        cv2.blur(shade[rows, columns], (2 * size + 1, size), dst=shade[rows, columns])
 
 
 def _outlines(figures: list[Figure], shift: Array) -> Array:

@@ -20,35 +20,36 @@ PAINT, OWN, FOREIGN = 0, 1, 2
 """What a shape is to the truth: paint on something, part of the labelled silhouette, or another solid."""
 
 
+NORMAL, CENTRE, COLOUR = slice(0, 3), slice(3, 6), slice(6, 9)
+OWN_SHARE, GLOW, ROLE, STROKE_M, EXTENT_M, TWO_SIDED, SIZE = range(9, 16)
+"""Rows of a mesh's faces."""
+LIMB_COLOUR, LIMB_OWN_SHARE, LIMB_ROLE, LIMB_RADII_M, LIMB_ENDS_M = (
+    slice(0, 3),
+    3,
+    4,
+    slice(5, 7),
+    slice(7, 13),
+)
+"""Rows of limbs."""
+
+
 @dataclass(frozen=True)
 class Mesh:
     """Faces of one thing in its own frame: x forward, y left, z up, origin on the ground below its middle.
 
+    One table for all that is known of the faces: the meshes of a picture are joined in one go.
+
     Attributes:
-        vertices: (V, 3), face after face.
-        sizes: (P,) vertices of each face, in painting order.
-        normals: (P, 3) of the faces, outwards.
-        extents_m: (P,) longest side of the box around each.
-        centres: (P, 3) of the faces.
-        colours: (P, 3) BGR, black where the thing's own colour is asked for.
-        own_share: (P,) of the thing's own colour.
-        glow: (P,) 0 for what is lit by sun and sky, 1 for what shines by itself.
-        roles: (P,) PAINT, OWN or FOREIGN.
-        strokes_m: (P,) 0 for filled faces, else the thickness of the outline that is drawn instead.
-        two_sided: (P,) seen from behind, too.
+        vertices: (3, V), face after face.
+        faces: (16, P) in painting order: NORMAL, outwards; CENTRE; COLOUR, BGR, black where the thing's own
+            is asked for; OWN_SHARE of the thing's own colour; GLOW, 0 for what is lit by sun and sky, 1 for
+            what shines by itself; ROLE, PAINT, OWN or FOREIGN; STROKE_M, 0 for filled faces, else the
+            thickness of the outline that is drawn instead; EXTENT_M, longest side of the box around it;
+            TWO_SIDED, 1 for what is seen from behind, too; SIZE, its number of vertices.
     """
 
     vertices: Array
-    sizes: NDArray[np.int64]
-    normals: Array
-    extents_m: Array
-    centres: Array
-    colours: Array
-    own_share: Array
-    glow: Array
-    roles: NDArray[np.uint8]
-    strokes_m: Array
-    two_sided: NDArray[np.bool_]
+    faces: Array
 
 
 @dataclass(frozen=True)
@@ -56,18 +57,12 @@ class Limbs:
     """Round limbs, each the hull of two balls, in the frame of a mesh.
 
     Attributes:
-        ends_m: (C, 2, 3) middles of the balls.
-        radii_m: (C, 2) of the balls.
-        colours: (C, 3) BGR, black where the thing's own colour is asked for.
-        own_share: (C,) of the thing's own colour.
-        roles: (C,) PAINT, OWN or FOREIGN.
+        table: (13, C): LIMB_COLOUR, BGR, black where the thing's own is asked for; LIMB_OWN_SHARE of the
+            thing's own colour; LIMB_ROLE, PAINT, OWN or FOREIGN; LIMB_RADII_M of the two balls; LIMB_ENDS_M,
+            their middles: x of both, y of both, z of both.
     """
 
-    ends_m: Array
-    radii_m: Array
-    colours: Array
-    own_share: Array
-    roles: NDArray[np.uint8]
+    table: Array
 
 
 def _split(coats: Sequence[Coat]) -> tuple[Array, Array]:
@@ -173,21 +168,24 @@ class MeshBuilder:
 
     def mesh(self) -> Mesh:
         """Return what was added."""
-        glow, roles, strokes, two_sided = zip(*self._rest, strict=True)
         colours, own_share = _split(self._coats)
-        return Mesh(
-            vertices=np.concatenate(self._faces),
-            sizes=np.array([len(face) for face in self._faces]),
-            normals=np.stack(self._normals),
-            extents_m=np.array([float(np.ptp(face, axis=0).max()) for face in self._faces]),
-            centres=np.stack([face.mean(axis=0) for face in self._faces]),
-            colours=colours,
-            own_share=own_share,
-            glow=np.array(glow, np.float64),
-            roles=np.array(roles, np.uint8),
-            strokes_m=np.array(strokes, np.float64),
-            two_sided=np.array(two_sided, np.bool_),
+        centres = np.stack([face.mean(axis=0) for face in self._faces])
+        extents = [float(np.ptp(face, axis=0).max()) for face in self._faces]
+        glow, roles, strokes, two_sided = np.array(self._rest, np.float64).T
+        sizes = [float(len(face)) for face in self._faces]
+        columns = (
+            np.stack(self._normals),
+            centres,
+            colours,
+            own_share,
+            glow,
+            roles,
+            strokes,
+            extents,
+            two_sided,
+            sizes,
         )
+        return Mesh(np.concatenate(self._faces).T.copy(), np.column_stack(columns).T.copy())
 
 
 Part = tuple[Point, Point, float, float, Coat]
@@ -197,13 +195,11 @@ Part = tuple[Point, Point, float, float, Coat]
 def limbs(parts: Sequence[Part], role: int = OWN) -> Limbs:
     """Return limbs of parts."""
     colours, own_share = _split([coat for *_, coat in parts])
-    return Limbs(
-        ends_m=np.array([(first, second) for first, second, _, _, _ in parts], np.float64),
-        radii_m=np.array([(one, two) for _, _, one, two, _ in parts], np.float64),
-        colours=colours,
-        own_share=own_share,
-        roles=np.full(len(parts), role, np.uint8),
-    )
+    ends = np.array([(first, second) for first, second, _, _, _ in parts], np.float64)
+    radii = np.array([(one, two) for _, _, one, two, _ in parts], np.float64)
+    roles = np.full(len(parts), role)
+    flat_ends = ends.transpose(0, 2, 1).reshape(-1, 6)
+    return Limbs(np.column_stack([colours, own_share, roles, radii, flat_ends]).T.copy())
 
 
 def rectangle_across(x: float, right: float, left: float, low: float, high: float) -> list[Point]:

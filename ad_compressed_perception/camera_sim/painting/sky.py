@@ -52,8 +52,8 @@ class Sky:
             strip = self._put_ridge(strip, *layer, camera.focal_px)
         pixels = np.zeros((*strip.shape[:2], 4), np.uint8)
         pixels[..., :3] = np.clip(strip, 0.0, 255.0)
-        # Whole pixels of four bytes are copied fastest.
-        self._strip = pixels.view(np.uint32)[..., 0]
+        # Whole columns of pixels of four bytes are copied fastest.
+        self._strip = np.ascontiguousarray(pixels.view(np.int32)[..., 0].T)
 
     def _sky(self, bearing: Array, light: Light, seed: int) -> Array:
         """Return the sky: a gradient, the sun's surroundings, clouds on a high plane."""
@@ -125,6 +125,6 @@ class Sky:
         """Paint the rows above the horizon, seen in a direction of the world."""
         # The strip's bearings run to the right, the world's to the left.
         start = int(round(-heading_rad * self._columns / (2.0 * np.pi)))
-        part = np.take(self._strip, (self._seen + start) % self._columns, axis=1)
+        part = cv2.transpose(self._strip.take((self._seen + start) % self._columns, axis=0))
         pixels = part.view(np.uint8).reshape(*part.shape, 4)
         cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR, dst=image[: self._rows])

@@ -31,7 +31,7 @@ def _halo(radius_px: int, colour: tuple[int, int, int]) -> Image:
 
 def add_halo(image: Image, column: float, row: float, radius_px: float, colour: tuple[int, int, int]) -> None:
     """Add a halo to a picture, cut at its edges."""
-    radius = int(np.clip(radius_px, 1, 120))
+    radius = int(min(max(radius_px, 1.0), 120.0))
     halo = _halo(radius, colour)
     left, top = int(round(column)) - radius, int(round(row)) - radius
     height, width = image.shape[:2]
@@ -43,7 +43,7 @@ def add_halo(image: Image, column: float, row: float, radius_px: float, colour: 
     )
     if x1 > x0 and y1 > y0:
         part = image[y0:y1, x0:x1]
-        part[:] = cv2.add(part, halo[y0 - top : y1 - top, x0 - left : x1 - left])
+        cv2.add(part, halo[y0 - top : y1 - top, x0 - left : x1 - left], dst=part)
 
 
 def add_streak(
@@ -77,12 +77,17 @@ def _streaks(height_px: int, width_px: int) -> Image:
     return np.asarray(cv2.cvtColor(cv2.GaussianBlur(rain, (0, 0), 0.6), cv2.COLOR_GRAY2BGR), np.uint8)
 
 
-def _roam(buffer: Image, image: Image, draw: np.random.Generator) -> Image:
-    """Return a part of a larger buffer that fits the picture."""
+def _roam(image: Image, draw: np.random.Generator) -> tuple[slice, slice]:
+    """Return rows and columns of a part of a buffer that fits the picture."""
     height, width = image.shape[:2]
-    top = int(draw.integers(0, buffer.shape[0] - height + 1))
-    left = int(draw.integers(0, buffer.shape[1] - width + 1))
-    return buffer[top : top + height, left : left + width]
+    top, left = int(draw.integers(0, _ROAM_PX + 1)), int(draw.integers(0, _ROAM_PX + 1))
+    return slice(top, top + height), slice(left, left + width)
+
+
+@lru_cache(maxsize=8)
+def _mirrored_share(rows: int, wet: float) -> NDArray[np.float32]:
+    """Return (rows, 1) how far a wet road mirrors, from the horizon down."""
+    return np.linspace(1.0, 0.0, rows, dtype=np.float32)[:, None] ** 1.5 * np.float32(0.6 * wet)
 
 
 def mirror_sky(canvas: Canvas, first_row: int, wet: float) -> None:
@@ -91,9 +96,8 @@ def mirror_sky(canvas: Canvas, first_row: int, wet: float) -> None:
     above = canvas.image[first_row - rows : first_row][::-1]
     mirrored = cv2.blur(np.ascontiguousarray(above), (5, 25))
     below = canvas.image[first_row : first_row + rows]
-    share = np.linspace(1.0, 0.0, rows, dtype=np.float32)[:, None] ** 1.5 * np.float32(0.6 * wet)
-    is_wet = (canvas.ground[first_row : first_row + rows] > 0).astype(np.float32)
-    weight = share * is_wet
+    weight = (canvas.ground[first_row : first_row + rows] > 0).astype(np.float32)
+    weight *= _mirrored_share(rows, wet)
     # blendLinear divides by the sum of the weights.
     cv2.blendLinear(np.ascontiguousarray(below), mirrored, 1.0 - weight, weight, dst=below)
 
@@ -108,7 +112,7 @@ def add_rain(image: Image, amount: float, draw: np.random.Generator, lens: np.ra
         lens: of the drops, which stay for a while.
     """
     height, width = image.shape[:2]
-    streaks = _roam(_streaks(height, width), image, draw)
+    streaks = _streaks(height, width)[_roam(image, draw)]
     cv2.addWeighted(image, 1.0, streaks, min(0.8, 0.25 + 0.6 * amount), -1.0, dst=image)
     for _ in range(int(14 * amount)):
         x, y = float(lens.uniform(0, width)), float(lens.uniform(0, height))
@@ -124,13 +128,18 @@ def _drop(image: Image, x: int, y: int, radius: int) -> None:
     x0, x1, y0, y1 = max(0, x - reach), min(width, x + reach), max(0, y - reach), min(height, y + reach)
     side = 2 * radius + 1
     seen = cv2.resize(image[y0:y1, x0:x1], (side, side), interpolation=cv2.INTER_AREA)[::-1, ::-1]
-    mask = np.zeros((side, side), np.uint8)
-    cv2.ellipse(
-        mask, (radius, radius), (max(1, int(radius * 0.85)), radius), 0, 0, 360, (255,), -1, cv2.LINE_AA
-    )
-    weight = cv2.blur(mask, (3, 3))[..., None].astype(np.float32) / 255.0 * 0.8
+    weight = _drop_cover(radius)
     part = image[y - radius : y + radius + 1, x - radius : x + radius + 1]
     part[:] = (part * (1.0 - weight) + seen * weight).astype(np.uint8)
+
+
+@lru_cache(maxsize=32)
+def _drop_cover(radius: int) -> NDArray[np.float32]:
+    """Return how far a drop covers the (side, side, 1) pixels around its middle."""
+    side, size = 2 * radius + 1, (max(1, int(radius * 0.85)), radius)
+    mask = np.zeros((side, side), np.uint8)
+    cv2.ellipse(mask, (radius, radius), size, 0, 0, 360, (255,), -1, cv2.LINE_AA)
+    return cv2.blur(mask, (3, 3))[..., None].astype(np.float32) / 255.0 * 0.8
 
 
 @lru_cache(maxsize=4)
@@ -183,11 +192,34 @@ def blur_of_turn(image: Image, camera: Camera, scene: Scene) -> None:
         cv2.blur(image, (size, 1), dst=image)
 
 
+@lru_cache(maxsize=4)
+def _noise_steps(height_px: int, width_px: int, gain: float) -> tuple[Image, Image] | None:
+    """Return what noise adds to a picture and what it takes away, in whole grey levels.
+
+    None where the rounding of a sum depends on the picture, as where a step is half a level.
+    """
+    values = np.arange(256, dtype=np.uint8)
+    every, stepped = (np.ascontiguousarray(table) for table in np.meshgrid(values, values, indexing="ij"))
+    sums = cv2.addWeighted(every, 1.0, stepped, gain, -128.0 * gain)
+    steps = np.rint(gain * (values - 128.0))
+    up, down = np.clip(steps, 0, 255).astype(np.uint8), np.clip(-steps, 0, 255).astype(np.uint8)
+    if (cv2.subtract(cv2.add(every, up[stepped]), down[stepped]) != sums).any():
+        return None
+    buffer = noise.sensor(height_px, width_px)
+    return np.asarray(cv2.LUT(buffer, up), np.uint8), np.asarray(cv2.LUT(buffer, down), np.uint8)
+
+
 def add_sensor_noise(image: Image, deviation: float, draw: np.random.Generator) -> None:
     """Add the sensor's noise."""
     if deviation <= 0.0:
         return
     height, width = image.shape[:2]
-    buffer = _roam(noise.sensor(height + _ROAM_PX, width + _ROAM_PX), image, draw)
-    gain = deviation / noise.SENSOR_DEVIATION
-    cv2.addWeighted(image, 1.0, buffer, gain, -128.0 * gain, dst=image)
+    size, gain = (height + _ROAM_PX, width + _ROAM_PX), deviation / noise.SENSOR_DEVIATION
+    window, steps = _roam(image, draw), _noise_steps(*size, gain)
+    if steps is None:
+        cv2.addWeighted(image, 1.0, noise.sensor(*size)[window], gain, -128.0 * gain, dst=image)
+        return
+    # Sums of bytes are faster than products.
+    lighter, darker = steps
+    cv2.add(image, lighter[window], dst=image)
+    cv2.subtract(image, darker[window], dst=image)
