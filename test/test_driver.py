@@ -279,6 +279,13 @@ def test_who_stands_in_the_queue_has_not_stood_at_the_sign() -> None:
     assert StopAction.RELEASE in remember(memory, StopView(0.95, 0.8, 2.5), 1.2)
 
 
+def test_a_car_close_ahead_ends_a_release_though_no_stop_is_seen_in_it() -> None:
+    """It waits at the sign before us: as often seen moving as standing, but always near."""
+    memory = StopMemory()
+    assert StopAction.RELEASE in remember(memory, StopView(0.95, 0.8, 2.5), 1.2)
+    assert StopAction.RELEASE not in remember(memory, StopView(0.2, 0.0, 3.5), 2.0)
+
+
 def test_a_queue_that_moves_on_is_followed() -> None:
     """The leader drives off at 2 m/s: as soon as the way is clear beyond 4 m, nothing holds any more."""
     memory = StopMemory()
@@ -288,7 +295,7 @@ def test_a_queue_that_moves_on_is_followed() -> None:
     assert actions[-1] is StopAction.FOLLOW
 
 
-def test_a_plan_that_stands_for_no_reason_is_overruled_after_twenty_seconds() -> None:
+def test_a_plan_that_stands_for_no_reason_is_overruled_after_forty_seconds() -> None:
     memory = StopMemory()
-    assert set(remember(memory, NOTHING, 19.0)) == {StopAction.HOLD}
+    assert set(remember(memory, NOTHING, 39.0)) == {StopAction.HOLD}
     assert remember(memory, NOTHING, 2.0)[-1] is StopAction.RELEASE

@@ -31,7 +31,8 @@ class StopRules:
         release_m, release_s: a release lasts for so much way, and no longer than so much time.
         release_clear_m: how far the road is taken to be clear while released; the speed follows by the
             rules of speed_profile.py.
-        idle_s: standing this long without being asked to stop is taken for an error of the plan.
+        idle_s: standing this long without being asked to stop is taken for an error of the plan: longer than
+            a light is red for those ahead.
     """
 
     standing_mps: float = 0.3
@@ -46,7 +47,7 @@ class StopRules:
     release_m: float = 7.0
     release_s: float = 10.0
     release_clear_m: float = 6.0
-    idle_s: float = 20.0
+    idle_s: float = 40.0
 
 
 class StopAction(Enum):
@@ -93,6 +94,7 @@ class StopMemory:
         self._idle_s = 0.0
         self._release_m = 0.0
         self._release_s = 0.0
+        self._overrules = False
 
     def step(self, dt_s: float, speed_mps: float, view: StopView) -> StopAction:
         """Return what to do for the next dt_s.
@@ -107,12 +109,13 @@ class StopMemory:
             return StopAction.FOLLOW
         must_stop = view.stop_probability > 0.5
         may_go_on = is_seen = must_stop and view.yield_probability > 0.5
-        if self._is_released(dt_s, speed_mps, view, must_stop and not may_go_on):
+        is_barred = not may_go_on and (must_stop or view.clear_distance_m < self.rules.close_m)
+        ends = is_barred and (must_stop or not self._overrules)
+        if self._is_released(dt_s, speed_mps, view, ends):
             return StopAction.RELEASE
         self._remember(dt_s, speed_mps, view, must_stop, may_go_on)
         follow = StopAction.FOLLOW
         self._barrier_m += (self.rules.recede_mps - speed_mps) * dt_s
-        is_barred = not may_go_on and (must_stop or view.clear_distance_m < self.rules.close_m)
         self._barrier_m = min(self._barrier_m, view.clear_distance_m) if is_barred else math.inf
         if self._barrier_m < view.clear_distance_m:
             self.clear_distance_m = self._barrier_m
@@ -129,10 +132,11 @@ class StopMemory:
             return held
         # A sign in sight is where it is seen; the memory may hold the car before it for the line.
         line_m = view.clear_distance_m if is_seen else self.clear_distance_m
-        stands_at_it = may_go_on and line_m < self.rules.stand_within_m
+        stands_at_it = may_go_on and not is_barred and line_m < self.rules.stand_within_m
         self._stood_s = self._stood_s + dt_s if stands_at_it else 0.0
         self._idle_s = 0.0 if must_stop else self._idle_s + dt_s
-        if self._stood_s >= self.rules.stand_s or self._idle_s >= self.rules.idle_s:
+        self._overrules = self._idle_s >= self.rules.idle_s
+        if self._stood_s >= self.rules.stand_s or self._overrules:
             self._stood_s = self._idle_s = self._seen_s = 0.0
             self._sign_m = self._barrier_m = math.inf
             self._release_m, self._release_s = self.rules.release_m, self.rules.release_s
