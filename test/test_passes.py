@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,22 @@ def test_the_host_is_read_from_its_own_words(tmp_path: Path) -> None:
     assert NO_VNNI.saturates_u8s8
     assert not HostInfo("aarch64", "", ()).saturates_u8s8  # its dot products add in 32 bits
     assert HostInfo("x86_64", "", ()).saturates_u8s8  # unknown abilities: the careful answer
+
+
+def test_a_pass_may_calibrate_on_fewer_frames_evenly_chosen(tmp_path: Path) -> None:
+    """Of ten frames three: the middles of thirds, floor((2 k + 1) 10 / 6)."""
+    _, context = model_and_context(write_planner(tmp_path / "m"), tmp_path / "scratch")
+    ten = replace(context, frames=10, feeds=lambda: iter({"x": np.array([n])} for n in range(10)))
+
+    few = ten.with_frames(3)
+
+    assert few.frames == 3
+    assert [int(feeds["x"][0]) for feeds in few.feeds()] == [1, 5, 8]
+    assert few.notes is ten.notes
+    assert ten.with_frames(20) is ten
+
+
+def test_bfloat16_is_for_processors_that_multiply_it() -> None:
+    assert HostInfo("x86_64", "", ("avx512_bf16", "avx512f")).multiplies_bfloat16
+    assert HostInfo("aarch64", "", ("asimd", "bf16")).multiplies_bfloat16
+    assert not HostInfo("x86_64", "", ("avx2", "avx512f", "avx512_vnni")).multiplies_bfloat16
