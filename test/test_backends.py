@@ -276,6 +276,8 @@ import os, signal, sys
 from pathlib import Path
 from ad_compressed_perception.backends import create_backend
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
+
 backend, path = create_backend("openvino"), Path(sys.argv[1])
 first = backend.load(path, {})
 for _ in range(3):  # a node's hot swap: the next one loads before the last one goes
