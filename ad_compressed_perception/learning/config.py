@@ -97,7 +97,11 @@ class TrainConfig(StrictModel):
     pieces: bool = Field(
         False, description="detection: learn pieces of pictures that have the finished model's size"
     )
-    zoom: tuple[float, float] = Field((0.6, 1.8), description="detection: least and greatest enlargement")
+    zoom: tuple[float, float] | None = Field(
+        None,
+        description="detection: least and greatest enlargement; by default 0.6 to 1.8 on the road camera and "
+        "0.7 to 1.7 on real pictures",
+    )
     output: OutputSpec
     network: Network = Field(default_factory=Network)
     stop_weight: float = Field(

@@ -23,6 +23,7 @@ from ad_compressed_perception.learning.real_frames import gather, real_frames
 from ad_compressed_perception.learning.road_corpus import Corpus
 from ad_compressed_perception.learning.teacher import Teacher
 
+_ZOOM_ROAD, _ZOOM_REAL = (0.6, 1.8), (0.7, 1.7)
 _STAY = 0.3
 _LEAST_SIDE_PX = 4.0
 _LEAST_LEFT = 0.35
@@ -53,7 +54,7 @@ class DetectionCourse(Course):
         shown, boxes, labels = self._road(generator)
         parts = [shown]
         if self.real_count:
-            real = self._placed(self._real, self.real_count, generator)[0]
+            real = self._placed(self._real, self.real_count, _ZOOM_REAL, generator)[0]
             answers = self._ask(real)
             parts.append(change_light(real, generator))
         raw, objectness, classes = head_logits(network, self.fed(torch.cat(parts)))
@@ -67,7 +68,7 @@ class DetectionCourse(Course):
 
     def _road(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         rows = draw(self.road_count, len(self._pictures), generator)
-        shown, placement = self._placed(self._pictures, self.road_count, generator, rows)
+        shown, placement = self._placed(self._pictures, self.road_count, _ZOOM_ROAD, generator, rows)
         truth = self._boxes[rows].to(self.device)
         full = placement.boxes(truth[..., 1:])
         limit = torch.tensor([*self._target, *self._target], device=self.device, dtype=torch.float32)
@@ -82,6 +83,7 @@ class DetectionCourse(Course):
         self,
         store: PictureStore,
         count: int,
+        zoom: tuple[float, float],
         generator: torch.Generator,
         rows: Tensor | None = None,
     ) -> tuple[Tensor, Placement]:
@@ -90,8 +92,9 @@ class DetectionCourse(Course):
         size = pictures.shape[3], pictures.shape[2]
         # A piece has no place of its own; a whole picture often lies as it does in use.
         stay = 0.0 if self.config.pieces else _STAY
+        zoom = self.config.zoom or zoom
         placement = place(
-            count, size, self._target, generator, self.device, zoom=self.config.zoom, mirror=True, stay=stay
+            count, size, self._target, generator, self.device, zoom=zoom, mirror=True, stay=stay
         )
         return placement.warp(pictures, float(self.config.input.pad_value)), placement
 

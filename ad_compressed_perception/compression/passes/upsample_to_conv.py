@@ -42,6 +42,7 @@ from ad_compressed_perception.errors import ModelFileError
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
+# Beyond, the products cost more than any resize.
 _MOST_CHANNELS = 256
 
 
