@@ -73,6 +73,16 @@ class StopView:
     yield_probability: float
     clear_distance_m: float
 
+    @property
+    def must_stop(self) -> bool:
+        """There is something to stop for."""
+        return self.stop_probability > 0.5
+
+    @property
+    def may_go_on(self) -> bool:
+        """What there is to stop for is a stop sign: one may go on after having stood."""
+        return self.must_stop and self.yield_probability > 0.5
+
 
 class StopMemory:
     """Counts how long the car has been standing, and lets it go on where that is allowed.
@@ -87,13 +97,11 @@ class StopMemory:
         self.rules = rules or StopRules()
         self.clear_distance_m = math.inf
         """As the plan says, or as remembered where that is less; of the last step."""
-        self._barrier_m = math.inf
-        self._sign_m = math.inf
-        self._seen_s = 0.0
+        self._sign = _Sign(self.rules)
+        self._barrier = _Barrier(self.rules)
+        self._release = _Release(self.rules)
         self._stood_s = 0.0
         self._idle_s = 0.0
-        self._release_m = 0.0
-        self._release_s = 0.0
         self._overrules = False
 
     def step(self, dt_s: float, speed_mps: float, view: StopView) -> StopAction:
@@ -107,69 +115,101 @@ class StopMemory:
         self.clear_distance_m = view.clear_distance_m
         if math.isnan(view.stop_probability):
             return StopAction.FOLLOW
-        must_stop = view.stop_probability > 0.5
-        may_go_on = is_seen = must_stop and view.yield_probability > 0.5
-        is_barred = not may_go_on and (must_stop or view.clear_distance_m < self.rules.close_m)
-        ends = is_barred and (must_stop or not self._overrules)
-        if self._is_released(dt_s, speed_mps, view, ends):
+        is_barred = not view.may_go_on and (view.must_stop or view.clear_distance_m < self.rules.close_m)
+        ends = is_barred and (view.must_stop or not self._overrules)
+        if self._release.goes_on(dt_s, speed_mps, ends and view.clear_distance_m < self.rules.release_clear_m):
             return StopAction.RELEASE
-        self._remember(dt_s, speed_mps, view, must_stop, may_go_on)
+        sign_m = self._sign.note(dt_s, speed_mps, view)
+        barrier_m = self._barrier.note(dt_s, speed_mps, view.clear_distance_m, is_barred)
+        is_blind = sign_m < self.rules.blind_m
+        self.clear_distance_m = min(view.clear_distance_m, barrier_m, sign_m if is_blind else math.inf)
         follow = StopAction.FOLLOW
-        self._barrier_m += (self.rules.recede_mps - speed_mps) * dt_s
-        self._barrier_m = min(self._barrier_m, view.clear_distance_m) if is_barred else math.inf
-        if self._barrier_m < view.clear_distance_m:
-            self.clear_distance_m = self._barrier_m
+        if is_blind or barrier_m < view.clear_distance_m:
             follow = StopAction.APPROACH
-        if self._sign_m < self.rules.blind_m:
-            may_go_on = may_go_on or not must_stop
-            must_stop = True
-            self.clear_distance_m = min(self.clear_distance_m, self._sign_m)
-            follow = StopAction.APPROACH
+        must_stop = view.must_stop or is_blind
         is_near = (must_stop or is_barred) and self.clear_distance_m < self.rules.hold_within_m
         held = StopAction.HOLD if is_near and speed_mps < self.rules.roll_mps else follow
         if speed_mps >= self.rules.standing_mps:
             self._stood_s = self._idle_s = 0.0
             return held
         # A sign in sight is where it is seen; the memory may hold the car before it for the line.
-        line_m = view.clear_distance_m if is_seen else self.clear_distance_m
-        stands_at_it = may_go_on and not is_barred and line_m < self.rules.stand_within_m
+        line_m = view.clear_distance_m if view.may_go_on else self.clear_distance_m
+        at_sign = view.may_go_on or (is_blind and not is_barred)
+        stands_at_it = at_sign and line_m < self.rules.stand_within_m
         self._stood_s = self._stood_s + dt_s if stands_at_it else 0.0
         self._idle_s = 0.0 if must_stop else self._idle_s + dt_s
         self._overrules = self._idle_s >= self.rules.idle_s
         if self._stood_s >= self.rules.stand_s or self._overrules:
-            self._stood_s = self._idle_s = self._seen_s = 0.0
-            self._sign_m = self._barrier_m = math.inf
-            self._release_m, self._release_s = self.rules.release_m, self.rules.release_s
+            self._stood_s = self._idle_s = 0.0
+            self._sign, self._barrier = _Sign(self.rules), _Barrier(self.rules)
+            self._release.begin()
             return StopAction.RELEASE
         return held
 
-    def _is_released(self, dt_s: float, speed_mps: float, view: StopView, is_barred: bool) -> bool:
-        if self._release_m <= 0.0 or self._release_s <= 0.0:
-            return False
-        if is_barred and view.clear_distance_m < self.rules.release_clear_m:
-            self._release_m = 0.0
-            return False
-        self._release_m -= speed_mps * dt_s
-        self._release_s -= dt_s
-        return True
 
-    def _remember(
-        self, dt_s: float, speed_mps: float, view: StopView, must_stop: bool, may_go_on: bool
-    ) -> None:
-        """Note where a stop sign's stop is, carry it along, and forget what was none or lies behind."""
-        self._sign_m -= speed_mps * dt_s
-        if may_go_on:
+class _Sign:
+    """Where a stop sign's stop is: carried along by odometry when the sign is out of the picture."""
+
+    def __init__(self, rules: StopRules) -> None:
+        self._rules = rules
+        self._distance_m = math.inf
+        self._seen_s = 0.0
+
+    def note(self, dt_s: float, speed_mps: float, view: StopView) -> float:
+        """Return the distance of the stop, inf where none is remembered."""
+        rules = self._rules
+        self._distance_m -= speed_mps * dt_s
+        if view.may_go_on:
             self._seen_s += dt_s
-            if self._seen_s >= self.rules.seen_s:
+            if self._seen_s >= rules.seen_s:
                 # In the blind range plans give the distance badly, or that of something behind the stop: not
                 # so to who has stood and looked, in a queue that was taken for the stop.
-                has_looked = speed_mps < self.rules.standing_mps and self._seen_s >= self.rules.stand_s
-                is_blind = self._sign_m < self.rules.blind_m and not has_looked
+                has_looked = speed_mps < rules.standing_mps and self._seen_s >= rules.stand_s
+                is_blind = self._distance_m < rules.blind_m and not has_looked
                 seen = view.clear_distance_m
-                self._sign_m = min(self._sign_m, seen) if is_blind else seen
+                self._distance_m = min(self._distance_m, seen) if is_blind else seen
         else:
             self._seen_s = 0.0
-            if not must_stop and self._sign_m > self.rules.blind_m:
-                self._sign_m = math.inf
-        if self._sign_m < -self.rules.hold_within_m:
-            self._sign_m = math.inf
+            if not view.must_stop and self._distance_m > rules.blind_m:
+                self._distance_m = math.inf
+        if self._distance_m < -rules.hold_within_m:
+            self._distance_m = math.inf
+        return self._distance_m
+
+
+class _Barrier:
+    """What must not be passed: it recedes no faster than it could, whatever the newest plan says."""
+
+    def __init__(self, rules: StopRules) -> None:
+        self._rules = rules
+        self._distance_m = math.inf
+
+    def note(self, dt_s: float, speed_mps: float, clear_distance_m: float, is_barred: bool) -> float:
+        """Return its distance, inf where the way is not barred."""
+        self._distance_m += (self._rules.recede_mps - speed_mps) * dt_s
+        self._distance_m = min(self._distance_m, clear_distance_m) if is_barred else math.inf
+        return self._distance_m
+
+
+class _Release:
+    """Leave to go on for a while: so much way and so much time."""
+
+    def __init__(self, rules: StopRules) -> None:
+        self._rules = rules
+        self._left_m = 0.0
+        self._left_s = 0.0
+
+    def begin(self) -> None:
+        """Give leave."""
+        self._left_m, self._left_s = self._rules.release_m, self._rules.release_s
+
+    def goes_on(self, dt_s: float, speed_mps: float, ends: bool) -> bool:
+        """Return whether there is leave for the next step; where it ends, none is left."""
+        if self._left_m <= 0.0 or self._left_s <= 0.0:
+            return False
+        if ends:
+            self._left_m = 0.0
+            return False
+        self._left_m -= speed_mps * dt_s
+        self._left_s -= dt_s
+        return True
