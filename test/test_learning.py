@@ -19,7 +19,11 @@ from ad_compressed_perception.errors import RecipeError  # noqa: E402
 from ad_compressed_perception.learning.augment import change_light, place  # noqa: E402
 from ad_compressed_perception.learning.config import Schedule, TrainConfig, load_training  # noqa: E402
 from ad_compressed_perception.learning.course import build_network, corpus_size  # noqa: E402
-from ad_compressed_perception.learning.detection_course import head_logits  # noqa: E402
+from ad_compressed_perception.learning.detection_course import (  # noqa: E402
+    DetectionCourse,
+    head_logits,
+    object_chances,
+)
 from ad_compressed_perception.learning.detection_loss import assign, box_loss, lay_cells  # noqa: E402
 from ad_compressed_perception.learning.fit import fit, rate_at  # noqa: E402
 from ad_compressed_perception.learning.frozen_front import FrozenFront  # noqa: E402
@@ -106,6 +110,62 @@ def test_a_picture_that_stays_lies_top_left_as_in_use() -> None:
 
     assert torch.allclose(shown[:, :, :30], picture, atol=1e-5)
     assert torch.allclose(shown[:, :, 30:], torch.tensor(0.25), atol=1e-5)
+
+
+def test_a_picture_that_stays_is_enlarged_as_in_use() -> None:
+    """A picture of half the size that the model uses stands for the whole one."""
+    placement = place(
+        1, (64, 30), (128, 64), generator(), CPU, zoom=(0.5, 2.0), mirror=False, stay=1.0, enlarged=2.0
+    )
+
+    assert placement.boxes(torch.tensor([[[10.0, 5.0, 20.0, 30.0]]])).flatten().tolist() == [20, 10, 40, 60]
+
+
+def test_a_piece_shows_the_object_it_is_drawn_for() -> None:
+    """Wherever in the picture the object is, its middle lies in the piece, and the picture fills the piece.
+
+    Pictures without an object (NaN) are cut anywhere: of 200 such pieces, a fifth as wide, some miss it.
+    """
+    towards = torch.rand(400, 2, generator=generator(1)) * torch.tensor([320.0, 180.0])
+    towards[200:] = torch.nan
+    boxes = torch.cat([towards, towards], 1)[:, None]
+    boxes[200:] = torch.tensor([160.0, 90.0, 160.0, 90.0])
+    size = torch.tensor([64.0, 48.0])
+
+    placement = place(
+        400, (320, 180), (64, 48), generator(), CPU, zoom=(0.8, 1.4), mirror=True, stay=0.0, towards=towards
+    )
+
+    middles = placement.boxes(boxes)[:, 0, :2]
+    inside = ((middles >= -1e-3) & (middles <= size + 1e-3)).all(1)
+    assert inside[:200].all() and not inside[200:].all()
+    corners = placement.boxes(torch.tensor([[[0.0, 0.0, 320.0, 180.0]]]).repeat(400, 1, 1))[:, 0]
+    assert (corners[:, :2] <= 1e-3).all() and (corners[:, 2:] >= size - 1e-3).all()
+
+
+def test_an_object_of_a_rare_label_is_drawn_more_often() -> None:
+    """16 cars and one stop sign: the sign is drawn as often as four cars, so one time in five."""
+    chances = object_chances(torch.tensor([2.0] * 16 + [7.0]))
+
+    assert float(chances.sum()) == pytest.approx(1.0)
+    assert float(chances[-1]) == pytest.approx(0.2)
+
+
+def test_aimed_pieces_hold_the_boxes_that_others_may_miss() -> None:
+    """The object is 2 px of a picture 640 px wide, a piece is 64 px: by chance hardly one piece shows it."""
+    whole = tiny_config("detection", batch=32).model_copy(
+        update={"used_width": 640, "used_height": 384, "pieces": True, "zoom": (0.9, 1.1)}
+    )
+
+    def shown(aim: float) -> int:
+        config = whole.model_copy(update={"aim": aim})
+        course = open_course(config, tiny_corpus(config), CPU, silent)
+        assert isinstance(course, DetectionCourse)
+        course._boxes[..., 1:] = torch.tensor([300.0, 200.0, 318.0, 218.0])
+        return int((course._road(generator())[2] >= 0).any(1).sum())
+
+    assert shown(1.0) == 32
+    assert shown(0.0) < 16
 
 
 def test_light_changes_pixels_within_their_range_and_by_the_seed_alone() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from support_road_world import before, wait_for, world_with
 
+from ad_compressed_perception.camera_sim.camera import Camera
 from ad_compressed_perception.camera_sim.ego import VEHICLE, EgoState
 from ad_compressed_perception.camera_sim.expert import reference_plan
 from ad_compressed_perception.camera_sim.layout import RouteOptions
@@ -129,6 +130,31 @@ def test_somebody_on_a_crossing_is_waited_for() -> None:
     plan = reference_plan(world, ego)
     assert plan.clear_distance_m == pytest.approx(20.0, rel=0.1)
     assert (plan.must_stop, plan.may_go_on) == (True, False)
+
+
+def test_a_single_picture_tells_only_of_people_it_shows() -> None:
+    """A driver has seen somebody who has walked out of the picture; the picture alone gives no reason.
+
+    The camera sees 35 degrees to either side. Its lens is 3.1 m before the front bumper's place of stop
+    here, so that somebody 7 m to the left is 57 degrees aside, and somebody 0.5 m to the left 6.
+    """
+    world = world_with("crossings", RouteOptions(traffic=1.0))
+    world.traffic.active[:] = False
+    people = world.people
+    crossing = next(c for c in world.layout.furniture.crossings if c.signal is None)
+    people.on_crossing[:], people.occupied[:] = -1, False
+    people.on_crossing[0], people.occupied[crossing.ident] = crossing.ident, True
+    ego = before(world, crossing.s_from_m, 1.5, 0.0)
+    camera = Camera()
+
+    def waits(d_m: float, seen_by: Camera | None) -> bool:
+        people.s_m[0], people.d_m[0] = crossing.s_from_m + 1.0, ego.d_m + d_m
+        reasons = reference_plan(world, ego, camera=seen_by).reasons
+        return any((reason.kind, reason.ident) == ("crossing", crossing.ident) for reason in reasons)
+
+    assert waits(0.5, None) and waits(0.5, camera)
+    assert waits(7.0, None) and not waits(7.0, camera)
+    assert not waits(-7.0, camera)
 
 
 def test_a_leader_ends_the_clear_distance(busy: tuple[World, int]) -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ad_compressed_perception.camera_sim.camera import Camera
 from ad_compressed_perception.camera_sim.ego import VEHICLE, EgoState
 from ad_compressed_perception.camera_sim.furniture import BEFORE_CROSSING_M
 from ad_compressed_perception.camera_sim.world import World
@@ -92,19 +93,24 @@ class ReferencePlan:
     reasons: tuple[Reason, ...]
 
 
-def reference_plan(world: World, ego: EgoState, obeyed_sign: int | None = None) -> ReferencePlan:
+def reference_plan(
+    world: World, ego: EgoState, obeyed_sign: int | None = None, camera: Camera | None = None
+) -> ReferencePlan:
     """Return the plan for an ego in a world as it is now.
 
     All but the trajectory follows from where things are, not from how fast the ego is: a single picture
-    shows it.
+    shows it. Beside a crossing it does not show everybody: who has seen only this picture cannot know of
+    people beyond its edges, a driver who came along the road does.
 
     Args:
         world: as it is now.
         ego: with s_m and d_m of its position.
         obeyed_sign: ident of a stop sign at which the ego has already stood.
+        camera: of the single picture that is known; None: people anywhere are known.
     """
     path = _path(world, ego)
-    reasons = _reasons(world, path, obeyed_sign)
+    occupied = world.people.occupied if camera is None else _occupied_in(world, ego, camera)
+    reasons = _reasons(world, path, occupied, obeyed_sign)
     clear = reasons[0].distance_m if reasons else math.inf
     must_stop = any(reason.stands and reason.distance_m < MUST_STOP_M for reason in reasons)
     may_go_on = bool(reasons) and reasons[0].kind == "sign"
@@ -217,7 +223,23 @@ def _path(world: World, ego: EgoState) -> _Path:
     )
 
 
-def _reasons(world: World, path: _Path, obeyed_sign: int | None) -> tuple[Reason, ...]:
+def _occupied_in(world: World, ego: EgoState, camera: Camera) -> NDArray[np.bool_]:
+    """Return (crossings,) bool: somebody on it lies between the picture's left and right edge."""
+    people = world.people
+    on = np.flatnonzero(people.on_crossing >= 0)
+    x, y = world.layout.road.points(people.s_m[on], people.d_m[on]).T
+    cos, sin = math.cos(ego.heading_rad), math.sin(ego.heading_rad)
+    forward = cos * (x - ego.x_m) + sin * (y - ego.y_m) - camera.x_m
+    left = -sin * (x - ego.x_m) + cos * (y - ego.y_m)
+    shown = np.abs(left) * camera.focal_px < forward * 0.5 * camera.width_px
+    occupied = np.zeros_like(people.occupied)
+    occupied[people.on_crossing[on[shown]]] = True
+    return occupied
+
+
+def _reasons(
+    world: World, path: _Path, occupied: NDArray[np.bool_], obeyed_sign: int | None
+) -> tuple[Reason, ...]:
     """Return what ends the clear distance, the nearest first."""
     found: list[Reason] = []
 
@@ -234,7 +256,7 @@ def _reasons(world: World, path: _Path, obeyed_sign: int | None) -> tuple[Reason
         if stop.ident != obeyed_sign:
             add("sign", stop.ident, stop.stop_s_m, True)
     for crossing in things.crossings:
-        if world.people.occupied[crossing.ident]:
+        if occupied[crossing.ident]:
             add("crossing", crossing.ident, crossing.s_from_m - BEFORE_CROSSING_M, True)
     actors, hidden_m = _in_corridor(world, path)
     found = [reason for reason in found if reason.distance_m <= hidden_m] + actors

@@ -39,7 +39,8 @@ class People:
         phase_m: (N,) distance gone.
         height_m: (N,) of each.
         bodies: (N) what each looks like.
-        occupied: (crossings,) bool: somebody is on the carriageway there, or steps from the kerb onto it.
+        on_crossing: (N,) crossing that somebody is on, or steps from the kerb onto; -1: none.
+        occupied: (crossings,) bool: somebody is on it.
     """
 
     def __init__(self, layout: Layout, rng: np.random.Generator) -> None:
@@ -86,6 +87,7 @@ class People:
         self._from = np.array([c.s_from_m for c in things.crossings], np.float64)
         self._to = np.array([c.s_to_m for c in things.crossings], np.float64)
         self._signal = [c.signal for c in things.crossings]
+        self.on_crossing = np.full(len(table), -1)
         self.occupied = np.zeros(len(self._from), bool)
 
     def step(self, dt_s: float, red_left_s: Array, traffic: Traffic, ego: EgoState | None) -> None:
@@ -240,11 +242,12 @@ class People:
         moved[halted] = self.d_m[halted]
 
     def _note_occupied(self) -> None:
-        """Note on which crossings vehicles have to let somebody over."""
+        """Note who is on which crossing: vehicles have to let him over."""
         profile = self._profile
         ahead = self.across_mps > 0.0
         low = profile.right_m - np.where(ahead, profile.curb_width_m, 0.0)
         high = profile.left_m + np.where(ahead, 0.0, profile.curb_width_m)
         on = (self._doing == _CROSSING) & (self.d_m > low) & (self.d_m < high)
+        self.on_crossing = np.where(on, self._home, -1)
         self.occupied = np.zeros(len(self._from), bool)
         self.occupied[self._home[on]] = True

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ad_compressed_perception.camera_sim.camera import Camera
 from ad_compressed_perception.camera_sim.ego import VEHICLE, EgoState
 from ad_compressed_perception.camera_sim.expert import ReferencePlan, reference_plan
 from ad_compressed_perception.camera_sim.layout import RUN_IN_M, RouteOptions
@@ -17,13 +18,15 @@ from ad_compressed_perception.camera_sim.world import World
 
 SAMPLES_A_WORLD = 25
 _TIME_STEP_S = 0.25
+_CAMERA = Camera()
+"""Its angle of view is what counts here; it is the same for all sizes of picture."""
 _FREE_VIEW = 0.7
 """Share of the chosen places to which no vehicle is in the way; else most pictures would show leaders."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A scene and what a good driver would do in it."""
+    """A scene and what a good driver would do who sees nothing but its picture."""
 
     scene: Scene
     reference: ReferencePlan
@@ -53,7 +56,7 @@ def training_samples(seed: int, count: int, options: RouteOptions | None = None)
         gone = _clear(world, ego)
         if target_m is not None and rng.uniform() < _FREE_VIEW:
             gone = np.concatenate((gone, world.make_room(ego.s_m, target_m - 1.0)))
-        yield Sample(world.scene(ego), reference_plan(world, ego))
+        yield Sample(world.scene(ego), reference_plan(world, ego, camera=_CAMERA))
         world.traffic.active[gone] = True
 
 

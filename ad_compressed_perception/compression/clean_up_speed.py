@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -37,7 +37,7 @@ class CleanUpSpeed:
 def measure_clean_up(
     baseline: Pipeline,
     cleaned: Snapshot,
-    options: dict[str, Any],
+    options: Mapping[str, Any],
     frames: FrameSample,
     scratch: Path,
     seconds: float = _SECONDS,

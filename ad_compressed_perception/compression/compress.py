@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,13 @@ from ad_compressed_perception.compression.clean_up_speed import measure_clean_up
 from ad_compressed_perception.compression.coverage import measure_coverage
 from ad_compressed_perception.compression.frame_log import FrameLog
 from ad_compressed_perception.compression.gate import judge
-from ad_compressed_perception.compression.labelled_check import LabelledChoice, check_labelled, open_choice
+from ad_compressed_perception.compression.labelled_check import (
+    LabelledChoice,
+    LabelledFrames,
+    check_labelled,
+    open_choice,
+)
+from ad_compressed_perception.compression.layer_noise import LayerNoise
 from ad_compressed_perception.compression.layer_report import float_layers_text, look_at_layers
 from ad_compressed_perception.compression.onnx_file import (
     check_model,
@@ -29,10 +37,16 @@ from ad_compressed_perception.compression.outcome import CompressionResult, gate
 from ad_compressed_perception.compression.packed_file import SUFFIX, pack
 from ad_compressed_perception.compression.passes.quantize_int8_mixed import METADATA_KEY
 from ad_compressed_perception.compression.recipe import LoadedRecipe
-from ad_compressed_perception.compression.scores import create_score
+from ad_compressed_perception.compression.scores import AgreementScore, create_score
 from ad_compressed_perception.compression.sizes import measure_both
 from ad_compressed_perception.compression.snapshots import Snapshots
-from ad_compressed_perception.compression.steps import Progress, Samples, choose_samples, run_passes
+from ad_compressed_perception.compression.steps import (
+    PassRecord,
+    Progress,
+    Samples,
+    choose_samples,
+    run_passes,
+)
 from ad_compressed_perception.compression.verify import verify
 from ad_compressed_perception.compression.workspace import open_target, staging, store_variant
 from ad_compressed_perception.host import HostInfo, read_host, tool_versions
@@ -81,117 +95,176 @@ def compress_model(
     target = open_target(manifest, work, in_place, chosen)
     score = create_score(manifest, recipe.recipe.verify)
     labels = open_choice(manifest, recipe, labelled)
-    samples = choose_samples(recipe, source, frames)
-    # Before a runtime sees the file: what is wrong with it is told better here.
-    source_path = manifest.checked_path(manifest.baseline, allow_rejected=True)
-    model = read_model(source_path)
-    refuse_suppression(model, source_path)
-    runtime = backend or recipe.recipe.backend
-    options = recipe.recipe.options if runtime == recipe.recipe.backend else {}
-    judge_by = manifest.variant(manifest.baseline)
-    # The same threads for both, whatever the recipe gives the variant.
-    judge_options = {**judge_by.options, **{key: options[key] for key in ("threads",) if key in options}}
-    baseline = open_pipeline(manifest, manifest.baseline, options=judge_options)
+    job = _job(manifest, recipe, chosen, choose_samples(recipe, source, frames), backend)
+    model = job.read()
+    baseline = open_pipeline(manifest, manifest.baseline, options=job.judge_options)
     try:
-        host = read_host()
         with staging(target.folder) as scratch:
-            checkpoints = checkpoint_folder(target, chosen, recipe, samples)
-            snapshots, log = Snapshots(), FrameLog()
+            checkpoints = checkpoint_folder(target, chosen, recipe, job.samples)
             with without_dead_ends(checkpoints):
-                records, model, changed = run_passes(
-                    model, recipe, manifest, samples, host, scratch, checkpoints, progress,
-                    runtime=(runtime, options), snapshots=snapshots,
-                )  # fmt: skip
-            progress("layers", 0, 1)
-            layers, layer_notes = look_at_layers(snapshots, samples.verification, records)
-            metadata = {METADATA_KEY: float_layers_text(model, layers)} if layers else {}
-            progress("layers", 1, 1)
-            provenance = _provenance(manifest, recipe, samples, host)
-            suffix = SUFFIX if recipe.recipe.store == "packed" else ".onnx"
-            built = _write(model, provenance, metadata, scratch / f"variant{suffix}")
-            progress("load", 0, 1)
-            variant = _load(changed, built, chosen, runtime, options)
-            try:
-                coverage = measure_coverage(variant.session)
-                progress("load", 1, 1)
-                verification = verify(
-                    baseline,
-                    variant,
-                    samples.verification,
-                    score,
-                    lambda done, total: progress("verify", done, total),
-                    log,
-                )
-                info = variant.session.info
-                check = (
-                    None
-                    if labels is None
-                    else check_labelled(
-                        baseline, variant, labels, lambda done, total: progress("labelled data", done, total)
-                    )
-                )
-            finally:
-                variant.close()
-            progress("report", 0, 3)
-            sizes = measure_both((source_path, judge_by.backend, judge_options), (built, runtime, options))
-            progress("report", 1, 3)
-            clean_up = (
-                measure_clean_up(baseline, snapshots.cleaned, judge_options, samples.verification, scratch)
-                if snapshots.cleaned is not None
-                else None
-            )
-            progress("report", 2, 3)
-            judged = None if check is None else check.judged
-            verdict = judge(recipe.recipe.accept, gate_figures(verification, coverage, sizes, judged))
-            entry = Variant(
-                file=f"{chosen}{suffix}",
-                sha256=file_sha256(built),
-                backend=runtime,
-                options=dict(options),
-                precision=info.precision,
-                derived_from=manifest.baseline,
-                recipe=recipe.recipe.name,
-                calibration=CalibrationRecord(
-                    source=samples.calibration.source.describe,
-                    sha256=samples.sha256,
-                    frames=len(samples.calibration),
-                ),
-                verdict=verdict,
-                input=changed.input if changed.input != manifest.input else None,
-                output=changed.output if changed.output != manifest.output else None,
-                figures=manifest_figures(verification, coverage, sizes, records, judged),
-                provenance=provenance,
-            )
-            findings = Findings(
-                manifest=manifest,
-                changed=changed,
-                name=chosen,
-                recipe=recipe,
-                samples=samples,
-                verification=verification,
-                score=score,
-                log=log,
-                labelled=check,
-                coverage=coverage,
-                sizes=sizes,
-                files=(source_path, built),
-                infos=(baseline.session.info, info),
-                layers=layers,
-                passes=records,
-                snapshots=snapshots,
-                clean_up=clean_up,
-                notes=layer_notes,
-            )
-            report = write_report_folder(findings, entry, scratch / "report")
+                built = _build(job, model, scratch, checkpoints, progress)
+            found = _examine(job, built, baseline, score, labels, scratch, progress)
+            entry = _entry(job, built, found)
+            report = write_report_folder(found, entry, scratch / "report")
             progress("report", 3, 3)
-            replaced = store_variant(target, chosen, entry, built, scratch / "report")
+            replaced = store_variant(target, chosen, entry, built.path, scratch / "report")
             remove_checkpoints(checkpoints.parent, chosen)
     finally:
         baseline.close()
     return CompressionResult(
-        target, chosen, replaced, recipe, samples.calibration.source.describe, records, coverage,
-        verification, *sizes, perf_counter() - start, report,
+        target, chosen, replaced, recipe, job.samples.calibration.source.describe, built.passes,
+        found.coverage, found.verification, *found.sizes, perf_counter() - start, report,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is to be done to which file, and what runs it.
+
+    Attributes:
+        source: the baseline's file.
+        backend, options: of the variant.
+        judge_options: of the baseline while it is compared with the variant.
+    """
+
+    manifest: Manifest
+    recipe: LoadedRecipe
+    name: str
+    samples: Samples
+    source: Path
+    backend: str
+    options: Mapping[str, Any]
+    judge_options: Mapping[str, Any]
+
+    def read(self) -> ModelProto:
+        """Return the baseline's graph; what is wrong with its file is told better here than by a runtime."""
+        model = read_model(self.source)
+        refuse_suppression(model, self.source)
+        return model
+
+
+@dataclass(frozen=True)
+class _Built:
+    """What the passes made, and what they left to tell."""
+
+    path: Path
+    changed: Manifest
+    passes: list[PassRecord]
+    snapshots: Snapshots
+    layers: Sequence[LayerNoise]
+    notes: Sequence[str]
+    provenance: dict[str, Any]
+
+
+def _job(manifest: Manifest, recipe: LoadedRecipe, name: str, samples: Samples, backend: str | None) -> _Job:
+    runtime = backend or recipe.recipe.backend
+    options = recipe.recipe.options if runtime == recipe.recipe.backend else {}
+    # The same threads for both, whatever the recipe gives the variant.
+    threads = {key: options[key] for key in ("threads",) if key in options}
+    judge_options = {**manifest.variant(manifest.baseline).options, **threads}
+    source = manifest.checked_path(manifest.baseline, allow_rejected=True)
+    return _Job(manifest, recipe, name, samples, source, runtime, options, judge_options)
+
+
+def _build(job: _Job, model: ModelProto, scratch: Path, checkpoints: Path, progress: Progress) -> _Built:
+    """Put the graph through the recipe's passes and write the file."""
+    host, snapshots = read_host(), Snapshots()
+    records, model, changed = run_passes(
+        model, job.recipe, job.manifest, job.samples, host, scratch, checkpoints, progress,
+        runtime=(job.backend, job.options), snapshots=snapshots,
+    )  # fmt: skip
+    progress("layers", 0, 1)
+    layers, notes = look_at_layers(snapshots, job.samples.verification, records)
+    metadata = {METADATA_KEY: float_layers_text(model, layers)} if layers else {}
+    progress("layers", 1, 1)
+    provenance = _provenance(job.manifest, job.recipe, job.samples, host)
+    suffix = SUFFIX if job.recipe.recipe.store == "packed" else ".onnx"
+    path = _write(model, provenance, metadata, scratch / f"variant{suffix}")
+    return _Built(path, changed, records, snapshots, layers, notes, provenance)
+
+
+def _examine(
+    job: _Job,
+    built: _Built,
+    baseline: Pipeline,
+    score: AgreementScore,
+    labels: LabelledFrames | None,
+    scratch: Path,
+    progress: Progress,
+) -> Findings:
+    """Compare the file with the baseline: answers, times, sizes and, with labelled data, accuracy."""
+
+    def told(step: str) -> Callable[[int, int], None]:
+        return lambda done, total: progress(step, done, total)
+
+    log, frames = FrameLog(), job.samples.verification
+    progress("load", 0, 1)
+    variant = _load(built.changed, built.path, job.name, job.backend, job.options)
+    try:
+        coverage = measure_coverage(variant.session)
+        progress("load", 1, 1)
+        verification = verify(baseline, variant, frames, score, told("verify"), log)
+        check = None if labels is None else check_labelled(baseline, variant, labels, told("labelled data"))
+        info = variant.session.info
+    finally:
+        variant.close()
+    progress("report", 0, 3)
+    judge_by = job.manifest.variant(job.manifest.baseline).backend
+    sizes = measure_both((job.source, judge_by, job.judge_options), (built.path, job.backend, job.options))
+    progress("report", 1, 3)
+    cleaned = built.snapshots.cleaned
+    clean_up = (
+        None if cleaned is None else measure_clean_up(baseline, cleaned, job.judge_options, frames, scratch)
+    )
+    progress("report", 2, 3)
+    return Findings(
+        manifest=job.manifest,
+        changed=built.changed,
+        name=job.name,
+        recipe=job.recipe,
+        samples=job.samples,
+        verification=verification,
+        score=score,
+        log=log,
+        labelled=check,
+        coverage=coverage,
+        sizes=sizes,
+        files=(job.source, built.path),
+        infos=(baseline.session.info, info),
+        layers=built.layers,
+        passes=built.passes,
+        snapshots=built.snapshots,
+        clean_up=clean_up,
+        notes=built.notes,
+    )
+
+
+def _entry(job: _Job, built: _Built, found: Findings) -> Variant:
+    """Return the manifest's entry with the gate's verdict."""
+    accuracy = None if found.labelled is None else found.labelled.judged
+    samples, manifest, changed = job.samples, job.manifest, built.changed
+    return Variant(
+        file=f"{job.name}{built.path.suffix}",
+        sha256=file_sha256(built.path),
+        backend=job.backend,
+        options=dict(job.options),
+        precision=found.infos[1].precision,
+        derived_from=manifest.baseline,
+        recipe=job.recipe.recipe.name,
+        calibration=CalibrationRecord(
+            source=samples.calibration.source.describe,
+            sha256=samples.sha256,
+            frames=len(samples.calibration),
+        ),
+        verdict=judge(
+            job.recipe.recipe.accept,
+            gate_figures(found.verification, found.coverage, found.sizes, accuracy),
+        ),
+        input=changed.input if changed.input != manifest.input else None,
+        output=changed.output if changed.output != manifest.output else None,
+        figures=manifest_figures(found.verification, found.coverage, found.sizes, built.passes, accuracy),
+        provenance=built.provenance,
+    )
 
 
 def checkpoint_folder(target: Manifest, name: str, recipe: LoadedRecipe, samples: Samples) -> Path:
@@ -227,7 +300,7 @@ def _write(model: ModelProto, provenance: dict[str, Any], metadata: dict[str, st
     return path
 
 
-def _load(manifest: Manifest, path: Path, name: str, backend: str, options: dict[str, Any]) -> Pipeline:
+def _load(manifest: Manifest, path: Path, name: str, backend: str, options: Mapping[str, Any]) -> Pipeline:
     session = create_backend(backend).load(path, options)
     try:
         return Pipeline(create_task(manifest), session, name)

@@ -116,8 +116,9 @@ class StopMemory:
         if math.isnan(view.stop_probability):
             return StopAction.FOLLOW
         is_barred = not view.may_go_on and (view.must_stop or view.clear_distance_m < self.rules.close_m)
-        ends = is_barred and (view.must_stop or not self._overrules)
-        if self._release.goes_on(dt_s, speed_mps, ends and view.clear_distance_m < self.rules.release_clear_m):
+        is_near = view.clear_distance_m < self.rules.release_clear_m
+        ends = is_barred and is_near and (view.must_stop or not self._overrules)
+        if self._release.goes_on(dt_s, speed_mps, ends):
             return StopAction.RELEASE
         sign_m = self._sign.note(dt_s, speed_mps, view)
         barrier_m = self._barrier.note(dt_s, speed_mps, view.clear_distance_m, is_barred)
@@ -127,8 +128,8 @@ class StopMemory:
         if is_blind or barrier_m < view.clear_distance_m:
             follow = StopAction.APPROACH
         must_stop = view.must_stop or is_blind
-        is_near = (must_stop or is_barred) and self.clear_distance_m < self.rules.hold_within_m
-        held = StopAction.HOLD if is_near and speed_mps < self.rules.roll_mps else follow
+        is_close = (must_stop or is_barred) and self.clear_distance_m < self.rules.hold_within_m
+        held = StopAction.HOLD if is_close and speed_mps < self.rules.roll_mps else follow
         if speed_mps >= self.rules.standing_mps:
             self._stood_s = self._idle_s = 0.0
             return held

@@ -62,6 +62,8 @@ def place(
     zoom: tuple[float, float],
     mirror: bool,
     stay: float,
+    enlarged: float = 1.0,
+    towards: Tensor | None = None,
 ) -> Placement:
     """Return random placements; a picture that is not zoomed lies in the top left corner, as in use.
 
@@ -74,19 +76,30 @@ def place(
         zoom: least and greatest factor.
         mirror: whether half of the pictures are mirrored.
         stay: share of pictures that are placed as in use.
+        enlarged: pixels in use to a pixel of the source.
+        towards: (batch, 2) x and y in the source of what a zoomed picture shows anyway; NaN: anything.
     """
 
     def uniform(low: float, high: float) -> Tensor:
         return torch.rand(batch, generator=generator) * (high - low) + low
 
     zoomed = (uniform(0.0, 1.0) >= stay).float()
-    factor = torch.exp(uniform(*(float(torch.tensor(z).log()) for z in zoom)) * zoomed)
+    factor = torch.exp(uniform(*(float(torch.tensor(z).log()) for z in zoom)) * zoomed) * enlarged
     size = torch.tensor(source, dtype=torch.float32)[None] * factor[:, None]
-    room = torch.tensor(target, dtype=torch.float32)[None] - size
+    frame = torch.tensor(target, dtype=torch.float32)[None]
+    room = frame - size
     # A larger picture shows any part of itself, a smaller one lies anywhere inside.
-    shift = torch.stack([uniform(0.0, 1.0), uniform(0.0, 1.0)], 1) * room * zoomed[:, None]
+    anywhere = torch.stack([uniform(0.0, 1.0), uniform(0.0, 1.0)], 1)
+    shift = anywhere * room
     scale = factor[:, None].repeat(1, 2)
     flipped = (uniform(0.0, 1.0) < 0.5) if mirror else torch.zeros(batch, dtype=torch.bool)
+    if towards is not None:
+        there = towards * factor[:, None]
+        there[:, 0] = torch.where(flipped, size[:, 0] - there[:, 0], there[:, 0])
+        limits = torch.minimum(room, torch.zeros(())), torch.maximum(room, torch.zeros(()))
+        aimed = torch.clamp(anywhere * frame - there, *limits)
+        shift = torch.where(torch.isfinite(there), aimed, shift)
+    shift = shift * zoomed[:, None]
     shift[:, 0] = torch.where(flipped, shift[:, 0] + size[:, 0], shift[:, 0])
     scale[:, 0] = torch.where(flipped, -scale[:, 0], scale[:, 0])
     return Placement(scale.to(device), shift.to(device), *target)

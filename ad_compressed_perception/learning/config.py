@@ -102,6 +102,13 @@ class TrainConfig(StrictModel):
         description="detection: least and greatest enlargement; by default 0.6 to 1.8 on the road camera and "
         "0.7 to 1.7 on real pictures",
     )
+    aim: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="detection: share of the road camera's pieces that show an object drawn before; one of "
+        "a rare label is drawn more often",
+    )
     output: OutputSpec
     network: Network = Field(default_factory=Network)
     stop_weight: float = Field(

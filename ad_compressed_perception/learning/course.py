@@ -44,8 +44,13 @@ def build_network(config: TrainConfig) -> GraphModule:
 
 
 def corpus_size(config: TrainConfig) -> tuple[int, int]:
-    """Return (width, height) at which the road camera's pictures are kept for a training."""
-    return content_size(config.shown_input, *SOURCE)
+    """Return (width, height) at which the road camera's pictures are kept for a training.
+
+    A detector's pictures are enlarged when they are placed: keeping more pixels than the camera gives
+    would only cost room.
+    """
+    size = content_size(config.shown_input, *SOURCE)
+    return min(size, SOURCE) if config.kind == "detection" else size
 
 
 class Course(ABC):

@@ -20,7 +20,7 @@ from ad_compressed_perception.learning.course import Course, draw, planes
 from ad_compressed_perception.learning.detection_loss import box_loss, lay_cells
 from ad_compressed_perception.learning.picture_store import PictureStore, content_size
 from ad_compressed_perception.learning.real_frames import gather, real_frames
-from ad_compressed_perception.learning.road_corpus import Corpus
+from ad_compressed_perception.learning.road_corpus import SOURCE, Corpus
 from ad_compressed_perception.learning.teacher import Teacher
 
 _ZOOM_ROAD, _ZOOM_REAL = (0.6, 1.8), (0.7, 1.7)
@@ -40,11 +40,14 @@ class DetectionCourse(Course):
         self._boxes = torch.from_numpy(corpus.boxes)
         spec = config.input
         self._target = spec.width, spec.height
+        if config.aim > 0.0:
+            self._objects = self._boxes[..., 0].ge(0.0).nonzero()
+            self._chances = object_chances(self._boxes[..., 0][self._boxes[..., 0] >= 0.0])
         self._cells = lay_cells(spec.width, spec.height, tuple(STRIDES), device)
         if self.real_count:
             if config.real.teacher is None:
                 raise RecipeError("real pictures have no boxes: name a teacher (real.teacher)")
-            size = content_size(config.shown_input, *_REAL_SOURCE)
+            size = min(content_size(config.shown_input, *_REAL_SOURCE), _REAL_SOURCE)
             self._real = PictureStore(gather(real_frames(config.real), size), device)
             self._teacher = Teacher(config.real.teacher, device)
             self._columns, self._rows = self._shared(self._teacher)
@@ -54,7 +57,8 @@ class DetectionCourse(Course):
         shown, boxes, labels = self._road(generator)
         parts = [shown]
         if self.real_count:
-            real = self._placed(self._real, self.real_count, _ZOOM_REAL, generator)[0]
+            rows = draw(self.real_count, len(self._real), generator)
+            real = self._placed(self._real, rows, _REAL_SOURCE, _ZOOM_REAL, generator)[0]
             answers = self._ask(real)
             parts.append(change_light(real, generator))
         raw, objectness, classes = head_logits(network, self.fed(torch.cat(parts)))
@@ -68,7 +72,8 @@ class DetectionCourse(Course):
 
     def _road(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         rows = draw(self.road_count, len(self._pictures), generator)
-        shown, placement = self._placed(self._pictures, self.road_count, _ZOOM_ROAD, generator, rows)
+        towards = self._aim(rows, generator) if self.config.aim > 0.0 else None
+        shown, placement = self._placed(self._pictures, rows, SOURCE, _ZOOM_ROAD, generator, towards)
         truth = self._boxes[rows].to(self.device)
         full = placement.boxes(truth[..., 1:])
         limit = torch.tensor([*self._target, *self._target], device=self.device, dtype=torch.float32)
@@ -79,22 +84,42 @@ class DetectionCourse(Course):
         labels = torch.where(kept & (left > _LEAST_LEFT), truth[..., 0].long(), -1)
         return change_light(shown, generator), boxes, labels
 
+    def _aim(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Change the first rows to pictures with drawn objects; return (B, 2) their middles, NaN for others.
+
+        The middles are in the stored pictures' pixels.
+        """
+        count = round(len(rows) * self.config.aim)
+        drawn = self._objects[torch.multinomial(self._chances, count, True, generator=generator)]
+        rows[:count] = drawn[:, 0]
+        boxes = self._boxes[drawn[:, 0], drawn[:, 1], 1:]
+        towards = torch.full((len(rows), 2), torch.nan)
+        towards[:count] = 0.5 * (boxes[:, :2] + boxes[:, 2:])
+        return towards
+
     def _placed(
         self,
         store: PictureStore,
-        count: int,
+        rows: Tensor,
+        source: tuple[int, int],
         zoom: tuple[float, float],
         generator: torch.Generator,
-        rows: Tensor | None = None,
+        towards: Tensor | None = None,
     ) -> tuple[Tensor, Placement]:
-        rows = draw(count, len(store), generator) if rows is None else rows
         pictures = planes(store.batch(rows))
         size = pictures.shape[3], pictures.shape[2]
-        # A piece has no place of its own; a whole picture often lies as it does in use.
-        stay = 0.0 if self.config.pieces else _STAY
-        zoom = self.config.zoom or zoom
         placement = place(
-            count, size, self._target, generator, self.device, zoom=zoom, mirror=True, stay=stay
+            len(rows),
+            size,
+            self._target,
+            generator,
+            self.device,
+            zoom=self.config.zoom or zoom,
+            mirror=True,
+            # A piece has no place of its own; a whole picture often lies as it does in use.
+            stay=0.0 if self.config.pieces else _STAY,
+            enlarged=content_size(self.config.shown_input, *source)[0] / size[0],
+            towards=towards,
         )
         return placement.warp(pictures, float(self.config.input.pad_value)), placement
 
@@ -143,3 +168,16 @@ def head_logits(network: GraphModule, x: Tensor) -> tuple[Tensor, Tensor, Tensor
     ]
     raw, objectness, classes = (torch.cat(maps[place::3], 1) for place in range(3))
     return raw, objectness[..., 0], classes
+
+
+def object_chances(labels: Tensor) -> Tensor:
+    """Return (N,) the chance of each object to be drawn, for (N,) label ids.
+
+    A label that is four times as frequent as another is drawn twice as often (the square root after Gupta
+    et al., LVIS, 2019, section 3.1).
+    """
+    ids, counts = labels.long().unique(return_counts=True)
+    weights = torch.zeros(int(ids.max()) + 1)
+    weights[ids] = counts.float().rsqrt()
+    chances = weights[labels.long()]
+    return chances / chances.sum()
