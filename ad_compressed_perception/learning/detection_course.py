@@ -41,8 +41,9 @@ class DetectionCourse(Course):
         spec = config.input
         self._target = spec.width, spec.height
         if config.aim > 0.0:
-            self._objects = self._boxes[..., 0].ge(0.0).nonzero()
-            self._chances = object_chances(self._boxes[..., 0][self._boxes[..., 0] >= 0.0])
+            is_object = self._boxes[..., 0] >= 0.0
+            self._objects = is_object.nonzero()
+            self._chances = object_chances(self._boxes[..., 0][is_object])
         self._cells = lay_cells(spec.width, spec.height, tuple(STRIDES), device)
         if self.real_count:
             if config.real.teacher is None:
@@ -176,8 +177,6 @@ def object_chances(labels: Tensor) -> Tensor:
     A label that is four times as frequent as another is drawn twice as often (the square root after Gupta
     et al., LVIS, 2019, section 3.1).
     """
-    ids, counts = labels.long().unique(return_counts=True)
-    weights = torch.zeros(int(ids.max()) + 1)
-    weights[ids] = counts.float().rsqrt()
-    chances = weights[labels.long()]
+    _, kind, counts = labels.unique(return_inverse=True, return_counts=True)
+    chances = counts.float().rsqrt()[kind]
     return chances / chances.sum()
