@@ -27,7 +27,7 @@ setup-train: setup ## Add torch for the passes that train, and LiteRT (PIP_ARGS=
 	@$(BIN)/python -m pip install -qq -c dev/constraints.txt -r dev/requirements-train.txt $(PIP_ARGS)
 
 demo: setup ## The whole show on the built-in road camera, a report in OUT=; BAG= replays a drive instead; MODELS=
-	@$(BIN)/python -m ad_compressed_perception.demo \
+	@$(BIN)/python -m ad_road_simulation.demo \
 		$(if $(BAG),--bag "$(BAG)") $(if $(MODELS),--models "$(MODELS)") --out "$(OUT)"
 
 test: setup ## Run all tests: PYTEST_ARGS= are passed on

@@ -7,6 +7,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 PACKAGE = "ad_compressed_perception"
+SIMULATION = "ad_road_simulation"
 ROOT = Path(__file__).resolve().parent
 NODES = (
     "detection_node",
@@ -15,8 +16,8 @@ NODES = (
     "latency_monitor_node",
     "compose",
     "bag_player",
-    "road_camera_node",
 )
+SIMULATION_NODES = ("road_camera_node",)
 TEST_REQUIREMENTS = ["hypothesis", "pytest>=6.2", "pytest-timeout"]
 
 
@@ -52,8 +53,8 @@ setup(
     maintainer="The ad_compressed_perception authors",
     maintainer_email="maintainers@ad-compressed-perception.invalid",
     license="Apache-2.0",
-    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={PACKAGE: ["py.typed"]},
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*", SIMULATION, f"{SIMULATION}.*"]),
+    package_data={PACKAGE: ["py.typed"], SIMULATION: ["py.typed"]},
     data_files=data_files(),
     zip_safe=False,
     python_requires=">=3.10",
@@ -99,6 +100,7 @@ setup(
         "console_scripts": [
             f"adcp = {PACKAGE}.cli.main:main",
             *(f"{node} = {PACKAGE}.nodes.{node}:main" for node in NODES),
+            *(f"{node} = {SIMULATION}.nodes.{node}:main" for node in SIMULATION_NODES),
         ],
         f"{PACKAGE}.backends": [
             f"litert = {PACKAGE}.backends.litert_backend:LiteRtBackend",
@@ -111,6 +113,7 @@ setup(
             f"steering = {PACKAGE}.tasks.decoders.steering:SteeringDecoder",
             f"trajectory = {PACKAGE}.tasks.decoders.trajectory:TrajectoryDecoder",
         ],
+        f"{PACKAGE}.nodes": [f"road_camera_node = {SIMULATION}.nodes.road_camera_node:RoadCameraNode"],
         f"{PACKAGE}.passes": [],
     },
     classifiers=[

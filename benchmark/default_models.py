@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from ad_compressed_perception.core.errors import AdcpError, DataError
+from ad_compressed_perception.core.manifest import Manifest, load_manifest
+from ad_compressed_perception.core.results import Detections
 from ad_compressed_perception.data.frames import open_frames
-from ad_compressed_perception.demo.reference_data import use_shared
-from ad_compressed_perception.errors import AdcpError, DataError
-from ad_compressed_perception.manifest import Manifest, load_manifest
 from ad_compressed_perception.metrics.agreement import MatchCounts, detection_agreement
 from ad_compressed_perception.metrics.bootstrap import resample_indices
-from ad_compressed_perception.pipeline import open_pipeline
-from ad_compressed_perception.results import Detections
+from ad_compressed_perception.tasks.pipeline import open_pipeline
+from ad_road_simulation.demo.reference_data import use_shared
 
 ROAD_FRAMES, ROAD_SEED = 500, 900_000
 LEARNT_SHARE = 0.75
@@ -101,7 +101,7 @@ def f1_against(judge: str, manifest: Manifest, names: list[str], images: Path) -
     Both at their own default score thresholds, on the part of the drive that no training saw; intervals
     resample runs of 25 frames.
     """
-    from ad_compressed_perception.learning.teacher import find_model
+    from ad_compressed_perception.training.models.teacher import find_model
 
     source = open_frames(str(images))
     count = len(source.stamps_ns())

@@ -20,7 +20,7 @@ def checks() -> dict[str, list[str]]:
         "headers and packaging": [
             *PYTHON,
             *("pytest", "-q", "-p", "no:cacheprovider"),
-            *("test/test_copyright.py", "test/test_packaging.py"),
+            *("test/project/test_copyright.py", "test/project/test_packaging.py"),
         ],
     }
     if shutil.which("xmllint"):

@@ -162,7 +162,10 @@ class Environment:
             )
         elif not self._succeeds(self.python, "import vision_msgs.msg"):
             raise SetupError(f"ROS 2 {self.ros} has no vision_msgs: apt install ros-{self.ros}-vision-msgs")
-        sources = [ROOT / name for name in (PACKAGE, "launch", "config", "resource", "package.xml")]
+        sources = [
+            ROOT / name
+            for name in (PACKAGE, "ad_road_simulation", "launch", "config", "resource", "package.xml")
+        ]
         self.step(
             "colcon build",
             digest([*sources, *install_files], str(self.workspace)),

@@ -4,14 +4,14 @@
 
 from launch import LaunchDescription
 
-from ad_compressed_perception.launching.actions import start_nodes
-from ad_compressed_perception.launching.arguments import (
+from ad_compressed_perception.launch_support.actions import start_nodes
+from ad_compressed_perception.launch_support.arguments import (
     comparison_arguments,
     model_arguments,
     running_arguments,
     variant_arguments,
 )
-from ad_compressed_perception.launching.plan import compare_nodes
+from ad_compressed_perception.launch_support.plan import compare_nodes
 
 
 def generate_launch_description() -> LaunchDescription:

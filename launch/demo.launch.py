@@ -4,16 +4,16 @@
 
 from launch import LaunchDescription
 
-from ad_compressed_perception.launching.actions import start_nodes
-from ad_compressed_perception.launching.arguments import (
+from ad_compressed_perception.core.resources import models_folder
+from ad_compressed_perception.launch_support.actions import start_nodes
+from ad_compressed_perception.launch_support.arguments import (
     comparison_arguments,
     model_arguments,
     road_camera_arguments,
     running_arguments,
     variant_arguments,
 )
-from ad_compressed_perception.launching.demo_plan import demo_nodes
-from ad_compressed_perception.resources import models_folder
+from ad_road_simulation.launch_support.demo_plan import demo_nodes
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -4,13 +4,13 @@
 
 from launch import LaunchDescription
 
-from ad_compressed_perception.launching.actions import start_nodes
-from ad_compressed_perception.launching.arguments import (
+from ad_compressed_perception.launch_support.actions import start_nodes
+from ad_compressed_perception.launch_support.arguments import (
     model_arguments,
     running_arguments,
     variant_arguments,
 )
-from ad_compressed_perception.launching.plan import perception_nodes
+from ad_compressed_perception.launch_support.plan import perception_nodes
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -8,8 +8,8 @@ from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
-from ad_compressed_perception.launching.arguments import player_arguments
-from ad_compressed_perception.launching.playing import read_bag, start_player
+from ad_compressed_perception.launch_support.arguments import player_arguments
+from ad_compressed_perception.launch_support.bag_playback import read_bag, start_player
 
 COMPARE = str(Path(__file__).with_name("compare.launch.py"))
 

@@ -13,6 +13,7 @@ import random
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,3 +87,11 @@ def ros_context() -> Iterator[object]:
         yield context
     finally:
         context.try_shutdown()
+
+
+@pytest.fixture(scope="session")
+def setup_arguments() -> dict[str, Any]:
+    """Return the arguments that setup.py passes to setuptools."""
+    from support.packaging import read_setup_arguments
+
+    return read_setup_arguments()

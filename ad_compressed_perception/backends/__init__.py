@@ -3,8 +3,8 @@
 """Runtimes behind one interface; each optional runtime is imported only in its own file."""
 
 from ad_compressed_perception.backends.base import Backend, BackendStatus, Session, SessionInfo
-from ad_compressed_perception.errors import BackendError
-from ad_compressed_perception.registry import BACKENDS, find, names
+from ad_compressed_perception.core.errors import BackendError
+from ad_compressed_perception.core.registry import BACKENDS, find, names
 
 __all__ = ["Backend", "BackendStatus", "Session", "SessionInfo", "backend_names", "create_backend"]
 

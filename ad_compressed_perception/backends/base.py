@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ad_compressed_perception.errors import BackendError
-from ad_compressed_perception.manifest import StrictModel, describe_validation_error
+from ad_compressed_perception.core.errors import BackendError
+from ad_compressed_perception.core.manifest import StrictModel, describe_validation_error
 
 Tensors = Mapping[str, NDArray[Any]]
 

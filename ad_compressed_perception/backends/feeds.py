@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from ad_compressed_perception.backends.base import Session, Tensors, TensorSpec, zero_feeds
-from ad_compressed_perception.errors import BackendError
+from ad_compressed_perception.core.errors import BackendError
 
 
 def check_feeds(inputs: tuple[TensorSpec, ...], feeds: Tensors) -> None:

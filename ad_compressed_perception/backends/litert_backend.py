@@ -30,8 +30,8 @@ from ad_compressed_perception.backends.base import (
     executed_precision,
 )
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
-from ad_compressed_perception.backends.messages import one_line
-from ad_compressed_perception.errors import BackendError
+from ad_compressed_perception.core.errors import BackendError
+from ad_compressed_perception.core.one_line import one_line
 
 SUFFIX = ".tflite"
 _IDENTIFIER = b"TFL3"

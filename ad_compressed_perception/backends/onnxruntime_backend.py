@@ -26,19 +26,19 @@ from ad_compressed_perception.backends.base import (
     TensorSpec,
     executed_precision,
 )
-from ad_compressed_perception.backends.denormals import flush_denormals, has_external_data
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
-from ad_compressed_perception.backends.messages import one_line
-from ad_compressed_perception.backends.onnx_layers import (
+from ad_compressed_perception.backends.onnxruntime_profile import read_profile
+from ad_compressed_perception.core.errors import BackendError
+from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.onnx_graph.denormals import flush_denormals, has_external_data
+from ad_compressed_perception.onnx_graph.layers import (
     has_compute,
     is_plain_float32,
     layer_records,
     read_onnx,
     stores_weights_only,
 )
-from ad_compressed_perception.backends.onnxruntime_profile import read_profile
-from ad_compressed_perception.compression.expanded_files import materialise
-from ad_compressed_perception.errors import BackendError
+from ad_compressed_perception.packing.decompress import materialise
 
 CPU = "CPUExecutionProvider"
 PROVIDERS = {"cpu": CPU, "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}

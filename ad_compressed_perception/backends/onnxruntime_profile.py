@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from ad_compressed_perception.backends.base import LayerRecord, LayerTime
-from ad_compressed_perception.errors import BackendError
+from ad_compressed_perception.core.errors import BackendError
 
 _SUFFIX = "_kernel_time"
 

@@ -33,10 +33,10 @@ from ad_compressed_perception.backends.base import (
     executed_precision,
 )
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
-from ad_compressed_perception.backends.messages import one_line
-from ad_compressed_perception.backends.onnx_layers import read_onnx
-from ad_compressed_perception.compression.expanded_files import materialise
-from ad_compressed_perception.errors import BackendError
+from ad_compressed_perception.core.errors import BackendError
+from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.onnx_graph.layers import read_onnx
+from ad_compressed_perception.packing.decompress import materialise
 
 # int8 comes from quantisation written in the file; the hint rules the layers that are not quantised.
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}

@@ -42,8 +42,8 @@ def statuses() -> list[BackendStatus]:
     """Ask every registered backend; one whose plug-in cannot be imported is listed with the reason."""
     from ad_compressed_perception.backends import backend_names
     from ad_compressed_perception.backends.base import BackendStatus
-    from ad_compressed_perception.errors import BackendError
-    from ad_compressed_perception.registry import BACKENDS, find
+    from ad_compressed_perception.core.errors import BackendError
+    from ad_compressed_perception.core.registry import BACKENDS, find
 
     found = []
     for name in backend_names():

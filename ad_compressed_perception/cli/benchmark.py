@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ad_compressed_perception.benchmarking import Benchmark, Candidate, CandidateFigures
-    from ad_compressed_perception.image import Frame
-    from ad_compressed_perception.manifest import Manifest
+    from ad_compressed_perception.analysis.benchmark import Benchmark, Candidate, CandidateFigures
+    from ad_compressed_perception.core.manifest import Manifest
+    from ad_compressed_perception.image.decode import Frame
     from ad_compressed_perception.report.schema import Host
 
 SCHEMA = "adcp-benchmark/1"
@@ -63,7 +63,7 @@ def benchmark(
     from rich.console import Console
     from rich.progress import Progress
 
-    from ad_compressed_perception.benchmarking import run_benchmark
+    from ad_compressed_perception.analysis.benchmark import run_benchmark
     from ad_compressed_perception.report.host import describe_host
 
     manifest, candidates = _candidates(model_dir, variants, backend, work)
@@ -96,7 +96,7 @@ def _candidates(
 ) -> tuple[Manifest, list[Candidate]]:
     from dataclasses import replace
 
-    from ad_compressed_perception.benchmarking import parse_candidate
+    from ad_compressed_perception.analysis.benchmark import parse_candidate
     from ad_compressed_perception.cli.models import open_model
     from ad_compressed_perception.cli.output import find_all
 

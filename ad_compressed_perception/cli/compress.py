@@ -116,11 +116,11 @@ def compress(
 
     from ad_compressed_perception.cli.search import run_search
     from ad_compressed_perception.compression.compress import compress_model
-    from ad_compressed_perception.compression.labelled_check import LabelledChoice
     from ad_compressed_perception.compression.recipe import load_recipe
-    from ad_compressed_perception.compression.report import as_dict, tables
     from ad_compressed_perception.compression.search.budget import DEFAULT
-    from ad_compressed_perception.manifest import load_manifest
+    from ad_compressed_perception.compression.verification.command_report import as_dict, tables
+    from ad_compressed_perception.compression.verification.labeled_check import LabelledChoice
+    from ad_compressed_perception.core.manifest import load_manifest
 
     if work is not None and in_place:
         raise typer.BadParameter("--work and --in-place exclude each other")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ad_compressed_perception.data.labelled import LabelledData
-    from ad_compressed_perception.evaluation import EvaluationResult, Figure
-    from ad_compressed_perception.manifest import Manifest
+    from ad_compressed_perception.analysis.evaluate import EvaluationResult, Figure
+    from ad_compressed_perception.core.manifest import Manifest
+    from ad_compressed_perception.data.labeled.dataset import LabelledData
 
 SCHEMA = "adcp-evaluation/1"
 _LISTED = 12
@@ -91,10 +91,10 @@ def evaluate(
     """
     import json
 
+    from ad_compressed_perception.analysis.evaluate import DETECTION_SETTINGS, compare
     from ad_compressed_perception.cli.models import open_model
-    from ad_compressed_perception.data.labelled import choose_indices
-    from ad_compressed_perception.data.labelled_open import open_labelled
-    from ad_compressed_perception.evaluation import DETECTION_SETTINGS, compare
+    from ad_compressed_perception.data.labeled.dataset import choose_indices
+    from ad_compressed_perception.data.labeled.open import open_labelled
 
     names = list(dict.fromkeys(name.strip() for name in (variant or "").split(",") if name.strip()))
     manifest = open_model(model_dir, work, names)
@@ -133,9 +133,9 @@ def _run(
     from rich.console import Console
     from rich.progress import Progress
 
-    from ad_compressed_perception.evaluation import evaluate as run_evaluation
-    from ad_compressed_perception.evaluation import use_settings
-    from ad_compressed_perception.pipeline import open_pipeline
+    from ad_compressed_perception.analysis.evaluate import evaluate as run_evaluation
+    from ad_compressed_perception.analysis.evaluate import use_settings
+    from ad_compressed_perception.tasks.pipeline import open_pipeline
 
     results = []
     with Progress(console=Console(stderr=True), transient=True) as bar:

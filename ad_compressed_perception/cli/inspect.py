@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ad_compressed_perception.cli.exit_codes import ExitCode
-from ad_compressed_perception.errors import AdcpError
+from ad_compressed_perception.core.errors import AdcpError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ad_compressed_perception.inspection import Inspection
-    from ad_compressed_perception.profiling import Profile
+    from ad_compressed_perception.analysis.inspect import Inspection
+    from ad_compressed_perception.analysis.profile import Profile
 
 SCHEMA = "adcp-inspect/1"
 
@@ -82,9 +82,9 @@ def _inspect_all(
     model: Path, variant: str | None, backend: str | None, work: Path | None
 ) -> tuple[str, str, dict[str, Inspection], dict[str, str]]:
     """Return the model's name, whose layers to list, the inspections and what could not be inspected."""
+    from ad_compressed_perception.analysis.inspect import inspect_file, inspect_variant, usual_backend
     from ad_compressed_perception.cli.models import open_model
     from ad_compressed_perception.cli.output import find_all
-    from ad_compressed_perception.inspection import inspect_file, inspect_variant, usual_backend
 
     if _is_file(model):
         if variant is not None:
@@ -108,15 +108,15 @@ def _inspect_all(
 
 
 def _is_file(model: Path) -> bool:
-    from ad_compressed_perception.manifest import MANIFEST_NAME
+    from ad_compressed_perception.core.manifest import MANIFEST_NAME
 
     return model.name != MANIFEST_NAME and not model.is_dir() and bool(model.suffix)
 
 
 def _profile(model: Path, shown: str, backend: str | None, work: Path | None, runs: int) -> Profile:
+    from ad_compressed_perception.analysis.inspect import usual_backend
+    from ad_compressed_perception.analysis.profile import profile_file, profile_variant
     from ad_compressed_perception.cli.models import open_model
-    from ad_compressed_perception.inspection import usual_backend
-    from ad_compressed_perception.profiling import profile_file, profile_variant
 
     if _is_file(model):
         return profile_file(model, backend=backend or usual_backend(model), runs=runs)

@@ -14,9 +14,7 @@ from ad_compressed_perception import __version__
 from ad_compressed_perception.cli import (
     backends,
     benchmark,
-    camera,
     compress,
-    drive,
     evaluate,
     import_model,
     inspect,
@@ -25,7 +23,8 @@ from ad_compressed_perception.cli import (
     train,
 )
 from ad_compressed_perception.cli.exit_codes import ExitCode
-from ad_compressed_perception.errors import AdcpError
+from ad_compressed_perception.core.errors import AdcpError
+from ad_road_simulation.cli import camera, drive
 
 app = typer.Typer(
     name="adcp",

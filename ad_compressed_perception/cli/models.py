@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ad_compressed_perception.compression.workspace import find_variants
-from ad_compressed_perception.manifest import Manifest, load_manifest
+from ad_compressed_perception.core.manifest import Manifest, load_manifest
+from ad_compressed_perception.workspace.store import find_variants
 
 
 def open_model(path: str | Path, work: Path | None, variant: str | Sequence[str] | None) -> Manifest:

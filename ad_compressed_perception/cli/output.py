@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ad_compressed_perception.manifest import MANIFEST_NAME, Manifest, load_manifest
+from ad_compressed_perception.core.manifest import MANIFEST_NAME, Manifest, load_manifest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +36,7 @@ def find_all(manifest: Manifest, work: Path | None) -> dict[str, Manifest]:
     Raises:
         ManifestError: the work folder's manifest of this model is malformed.
     """
-    from ad_compressed_perception.compression.workspace import is_same_model, model_folder
+    from ad_compressed_perception.workspace.store import is_same_model, model_folder
 
     owners = dict.fromkeys(manifest.variants, manifest)
     folder = model_folder(manifest, work)

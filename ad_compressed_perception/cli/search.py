@@ -15,7 +15,7 @@ import typer
 from ad_compressed_perception.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from ad_compressed_perception.compression.labelled_check import LabelledChoice
+    from ad_compressed_perception.compression.verification.labeled_check import LabelledChoice
 
 
 def run_search(
@@ -44,12 +44,12 @@ def run_search(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-    from ad_compressed_perception.compression import report as compression_report
     from ad_compressed_perception.compression.search.budget import parse_budget
     from ad_compressed_perception.compression.search.plot import write_front
     from ad_compressed_perception.compression.search.search import NAME, Request, search
     from ad_compressed_perception.compression.search.tables import as_dict, tables
-    from ad_compressed_perception.manifest import load_manifest
+    from ad_compressed_perception.compression.verification import command_report as compression_report
+    from ad_compressed_perception.core.manifest import load_manifest
 
     request = Request(
         source=calibration,

@@ -12,47 +12,51 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from ad_compressed_perception.analysis.sizes import measure_both
 from ad_compressed_perception.backends import create_backend
-from ad_compressed_perception.compression.abandoned import remove_checkpoints, without_dead_ends
-from ad_compressed_perception.compression.build_report import Findings, write_report_folder
-from ad_compressed_perception.compression.clean_up_speed import measure_clean_up
-from ad_compressed_perception.compression.coverage import measure_coverage
-from ad_compressed_perception.compression.frame_log import FrameLog
-from ad_compressed_perception.compression.gate import judge
-from ad_compressed_perception.compression.labelled_check import (
-    LabelledChoice,
-    LabelledFrames,
-    check_labelled,
-    open_choice,
-)
-from ad_compressed_perception.compression.layer_noise import LayerNoise
-from ad_compressed_perception.compression.layer_report import float_layers_text, look_at_layers
-from ad_compressed_perception.compression.onnx_file import (
-    check_model,
-    finish_model,
-    read_model,
-    refuse_suppression,
-)
-from ad_compressed_perception.compression.outcome import CompressionResult, gate_figures, manifest_figures
-from ad_compressed_perception.compression.packed_file import SUFFIX, pack
-from ad_compressed_perception.compression.passes.quantize_int8_mixed import METADATA_KEY
-from ad_compressed_perception.compression.recipe import LoadedRecipe
-from ad_compressed_perception.compression.scores import AgreementScore, create_score
-from ad_compressed_perception.compression.sizes import measure_both
-from ad_compressed_perception.compression.snapshots import Snapshots
-from ad_compressed_perception.compression.steps import (
+from ad_compressed_perception.compression.pass_runner import (
     PassRecord,
     Progress,
     Samples,
     choose_samples,
     run_passes,
 )
-from ad_compressed_perception.compression.verify import verify
-from ad_compressed_perception.compression.workspace import open_target, staging, store_variant
-from ad_compressed_perception.host import HostInfo, read_host, tool_versions
-from ad_compressed_perception.manifest import CalibrationRecord, Manifest, Variant, file_sha256
-from ad_compressed_perception.pipeline import Pipeline, open_pipeline
+from ad_compressed_perception.compression.passes.quantization.quantize_int8_mixed import METADATA_KEY
+from ad_compressed_perception.compression.quantization.layer_report import float_layers_text, look_at_layers
+from ad_compressed_perception.compression.quantization.layer_sqnr import LayerNoise
+from ad_compressed_perception.compression.recipe import LoadedRecipe
+from ad_compressed_perception.compression.verification.build_report import Findings, write_report_folder
+from ad_compressed_perception.compression.verification.coverage import measure_coverage
+from ad_compressed_perception.compression.verification.difference_images import Snapshots
+from ad_compressed_perception.compression.verification.frame_log import FrameLog
+from ad_compressed_perception.compression.verification.gate import judge
+from ad_compressed_perception.compression.verification.graph_optimization_speedup import measure_clean_up
+from ad_compressed_perception.compression.verification.labeled_check import (
+    LabelledChoice,
+    LabelledFrames,
+    check_labelled,
+    open_choice,
+)
+from ad_compressed_perception.compression.verification.outcome import (
+    CompressionResult,
+    gate_figures,
+    manifest_figures,
+)
+from ad_compressed_perception.compression.verification.scores import AgreementScore, create_score
+from ad_compressed_perception.compression.verification.verify import verify
+from ad_compressed_perception.core.host import HostInfo, read_host, tool_versions
+from ad_compressed_perception.core.manifest import CalibrationRecord, Manifest, Variant, file_sha256
+from ad_compressed_perception.onnx_graph.io import (
+    check_model,
+    finish_model,
+    read_model,
+    refuse_suppression,
+)
+from ad_compressed_perception.packing.packed_file import SUFFIX, pack
 from ad_compressed_perception.tasks import create_task
+from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
+from ad_compressed_perception.workspace.stale_files import remove_checkpoints, without_dead_ends
+from ad_compressed_perception.workspace.store import open_target, staging, store_variant
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -10,15 +10,15 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ad_compressed_perception.compression.passes.base import Pass
-from ad_compressed_perception.errors import RecipeError
-from ad_compressed_perception.manifest import (
+from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.core.manifest import (
     StrictModel,
     describe_validation_error,
     read_yaml_mapping,
 )
-from ad_compressed_perception.registry import PASSES, find
-from ad_compressed_perception.resources import config_folder
+from ad_compressed_perception.core.registry import PASSES, find
+from ad_compressed_perception.core.resources import config_folder
+from ad_compressed_perception.pass_api.passes import Pass
 
 SCHEMA = "adcp-recipe/1"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ad_compressed_perception.errors import DataError
+from ad_compressed_perception.core.errors import DataError
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection

@@ -14,10 +14,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ad_compressed_perception.core.errors import DataError, ImageError
 from ad_compressed_perception.data.bag import BagReader, is_bag
-from ad_compressed_perception.errors import DataError, ImageError
-from ad_compressed_perception.image import Frame, decode_image
-from ad_compressed_perception.image_files import decode_file
+from ad_compressed_perception.image.decode import Frame, decode_image
+from ad_compressed_perception.image.files import decode_file
 
 _CHECKED_SUFFIXES = frozenset((".jpeg", ".jpg", ".png"))
 IMAGE_SUFFIXES = _CHECKED_SUFFIXES | {".bmp", ".ppm", ".tif", ".tiff", ".webp"}

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.driving.follower import (
+from ad_compressed_perception.core.results import Trajectory
+from ad_compressed_perception.driving.path_tracker import (
     FollowerCommand,
     FollowerSettings,
     Pose,
@@ -25,8 +26,7 @@ from ad_compressed_perception.driving.speed_profile import (
     allowed_speed_mps,
     speed_profile,
 )
-from ad_compressed_perception.driving.stop_memory import StopAction, StopMemory, StopRules, StopView
-from ad_compressed_perception.results import Trajectory
+from ad_compressed_perception.driving.stop_state_machine import StopAction, StopMemory, StopRules, StopView
 
 _HOLD_MPS2 = -2.0
 _PREVIEW_S = 0.3

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from threading import Lock
 
-from ad_compressed_perception.driving.follower import Pose
+from ad_compressed_perception.driving.path_tracker import Pose
 
 MAX_AGE_S = 0.5
 """Odometry older than this says nothing of the present."""

@@ -11,8 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ad_compressed_perception.compression.onnx_file import one_line
-from ad_compressed_perception.errors import ModelFileError
+from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.onnx_graph.io import one_line
 
 OPSET = 17
 _TIMEOUT_S = 900.0

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ad_compressed_perception.compression.onnx_file import one_line
-from ad_compressed_perception.errors import ModelFileError
+from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.onnx_graph.io import one_line
 
 OPSET = 18
 

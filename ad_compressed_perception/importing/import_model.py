@@ -18,18 +18,8 @@ from pydantic import ValidationError
 
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.backends.base import TensorSpec
-from ad_compressed_perception.compression.onnx_file import check_model, pin_input_shape, read_model
-from ad_compressed_perception.errors import ManifestError, ModelFileError, ResultError
-from ad_compressed_perception.image import Frame
-from ad_compressed_perception.importing.describe import describe_input, describe_output
-from ad_compressed_perception.importing.from_tensorflow import (
-    keras_to_onnx,
-    saved_model_to_onnx,
-    tflite_to_onnx,
-)
-from ad_compressed_perception.importing.from_torch import exported_program_to_onnx, torchscript_to_onnx
-from ad_compressed_perception.importing.kinds import Kind, kind_of
-from ad_compressed_perception.manifest import (
+from ad_compressed_perception.core.errors import ManifestError, ModelFileError, ResultError
+from ad_compressed_perception.core.manifest import (
     MANIFEST_NAME,
     InputSpec,
     Manifest,
@@ -39,7 +29,17 @@ from ad_compressed_perception.manifest import (
     file_sha256,
     save_manifest,
 )
-from ad_compressed_perception.pipeline import open_pipeline
+from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.importing.frameworks import Kind, kind_of
+from ad_compressed_perception.importing.from_tensorflow import (
+    keras_to_onnx,
+    saved_model_to_onnx,
+    tflite_to_onnx,
+)
+from ad_compressed_perception.importing.from_torch import exported_program_to_onnx, torchscript_to_onnx
+from ad_compressed_perception.importing.infer_manifest import describe_input, describe_output
+from ad_compressed_perception.onnx_graph.io import check_model, pin_input_shape, read_model
+from ad_compressed_perception.tasks.pipeline import open_pipeline
 
 BASELINE = "fp32"
 

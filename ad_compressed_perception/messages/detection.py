@@ -16,8 +16,8 @@ from vision_msgs.msg import (
     VisionClass,
 )
 
-from ad_compressed_perception.errors import ResultError
-from ad_compressed_perception.results import Detections
+from ad_compressed_perception.core.errors import ResultError
+from ad_compressed_perception.core.results import Detections
 
 
 def to_message(detections: Detections, header: Header) -> Detection2DArray:

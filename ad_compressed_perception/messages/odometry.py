@@ -9,8 +9,8 @@ import math
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry as OdometryMessage
 
-from ad_compressed_perception.driving.follower import Pose
 from ad_compressed_perception.driving.odometry import Odometry
+from ad_compressed_perception.driving.path_tracker import Pose
 from ad_compressed_perception.messages.timing import stamp_to_ns
 
 

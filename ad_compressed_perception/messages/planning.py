@@ -11,7 +11,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from nav_msgs.msg import Path
 
-from ad_compressed_perception.results import Trajectory
+from ad_compressed_perception.core.results import Trajectory
 
 
 def to_path(trajectory: Trajectory, stamp: Time, frame_id: str) -> Path:

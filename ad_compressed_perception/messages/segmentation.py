@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from ad_compressed_perception.errors import ResultError
-from ad_compressed_perception.image import decode_image
-from ad_compressed_perception.messages.picture import to_image
-from ad_compressed_perception.results import LabelMask
+from ad_compressed_perception.core.errors import ResultError
+from ad_compressed_perception.core.results import LabelMask
+from ad_compressed_perception.image.decode import decode_image
+from ad_compressed_perception.messages.image import to_image
 
 
 def to_message(mask: LabelMask, header: Header) -> Image:

@@ -9,8 +9,8 @@ import math
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from ad_compressed_perception.errors import ResultError
-from ad_compressed_perception.timing import OUTCOMES, STAGES, FrameTiming, NodeReport, Outcome
+from ad_compressed_perception.core.errors import ResultError
+from ad_compressed_perception.core.timing import OUTCOMES, STAGES, FrameTiming, NodeReport, Outcome
 
 _NANOSECONDS = 1_000_000_000
 _TEXTS = ("task", "model", "variant", "backend", "requested_provider", "provider", "precision")

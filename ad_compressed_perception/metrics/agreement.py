@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.errors import DataError
+from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
 from ad_compressed_perception.metrics.iou import iou_per_class
 from ad_compressed_perception.metrics.path_offset import (
     checked_points,
     lateral_offsets_m,
     resample_by_arc_length,
 )
-from ad_compressed_perception.results import Detections, LabelMask, Result, Trajectory
 
 MATCH_IOU = 0.5
 """Overlap from which two boxes of a class are the same object."""

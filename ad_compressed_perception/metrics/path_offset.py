@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.errors import DataError
+from ad_compressed_perception.core.errors import DataError
 
 
 def checked_points(points_xy_m: NDArray[np.float64], whose: str) -> NDArray[np.float64]:

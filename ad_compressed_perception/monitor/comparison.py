@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import RLock
 
+from ad_compressed_perception.core.results import Result
+from ad_compressed_perception.core.timing import NodeReport
 from ad_compressed_perception.metrics.agreement import Agreement
-from ad_compressed_perception.monitor.candidate_comparison import CandidateComparison
 from ad_compressed_perception.monitor.pairing import Side
+from ad_compressed_perception.monitor.variant_comparison import CandidateComparison
 from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
 from ad_compressed_perception.report.schema import TaskReport
-from ad_compressed_perception.results import Result
-from ad_compressed_perception.timing import NodeReport
 
 OnPair = Callable[[str, str, int, Result, Result, Agreement], None]
 """Called with task, candidate's name, stamp_ns, both results (baseline's first), agreement."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 
+from ad_compressed_perception.core.timing import STAGES, NodeReport
 from ad_compressed_perception.metrics import latency
-from ad_compressed_perception.monitor.books import NodeBooks
+from ad_compressed_perception.monitor.counters import NodeBooks
 from ad_compressed_perception.monitor.liveness import Liveness
 from ad_compressed_perception.report import schema
-from ad_compressed_perception.timing import STAGES, NodeReport
 
 RECENT_FRAMES = 256
 """Frames the live percentiles look back."""

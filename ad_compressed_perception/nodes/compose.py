@@ -3,31 +3,23 @@
 """Many nodes in one process, from the same parameter file: ``compose --ros-args --params-file F``.
 
 The node ``/compose`` has one parameter, ``nodes``: entries such as
-``"detection_node:/compressed/detection"``, an executable of this package and the full name of the
-node it becomes. Each node finds its own parameters in the file under that name.
+``"detection_node:/compressed/detection"``, an executable and the full name of the node it becomes. An
+executable is one of this package, or one that another package registers in the entry-point group
+``ad_compressed_perception.nodes``. Each node finds its own parameters in the file under that name.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 from pydantic import Field
 from rclpy.node import Node
 
-from ad_compressed_perception.errors import AdcpError
-from ad_compressed_perception.manifest import StrictModel
+from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.manifest import StrictModel
+from ad_compressed_perception.core.registry import NODES, find, names
 from ad_compressed_perception.nodes import parameters
 from ad_compressed_perception.nodes.run import close_all, run_process
-
-_MODULES = "ad_compressed_perception.nodes."
-NODE_TYPES = {
-    "detection_node": "DetectionNode",
-    "segmentation_node": "SegmentationNode",
-    "planning_node": "PlanningNode",
-    "latency_monitor_node": "LatencyMonitorNode",
-    "road_camera_node": "RoadCameraNode",
-}
 
 
 class ComposeOptions(StrictModel):
@@ -46,11 +38,11 @@ def build_node(entry: str) -> Node:
     """
     executable, colon, full_name = entry.partition(":")
     namespace, slash, name = full_name.rpartition("/")
-    if executable not in NODE_TYPES:
-        raise AdcpError(f"compose: {executable!r} in {entry!r} is not one of {', '.join(NODE_TYPES)}")
+    if executable not in names(NODES):
+        raise AdcpError(f"compose: {executable!r} in {entry!r} is not one of {', '.join(names(NODES))}")
     if not (colon and slash and name and full_name.startswith("/")):
         raise AdcpError(f'compose: {entry!r} is not of the form "executable:/namespace/name"')
-    node_type: Any = getattr(import_module(_MODULES + executable), NODE_TYPES[executable])
+    node_type: Any = find(NODES, executable, AdcpError)
     node: Node = node_type(node_name=name, namespace=namespace or "/")
     return node
 

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ad_compressed_perception.core.results import Detections
 from ad_compressed_perception.messages import detection
 from ad_compressed_perception.nodes.inference_node import InferenceNode
 from ad_compressed_perception.nodes.qos import LATCHED_QOS, RESULT_QOS
 from ad_compressed_perception.nodes.run import run_node
-from ad_compressed_perception.pipeline import Pipeline
-from ad_compressed_perception.results import Detections
+from ad_compressed_perception.tasks.pipeline import Pipeline
 
 
 class DetectionNode(InferenceNode):

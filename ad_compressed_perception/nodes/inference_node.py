@@ -17,13 +17,14 @@ from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import CompressedImage, Image
 
-from ad_compressed_perception.errors import AdcpError, ManifestError
-from ad_compressed_perception.image import Frame, decode_image, to_bgr8
-from ad_compressed_perception.manifest import describe_validation_error, load_manifest
+from ad_compressed_perception.core.errors import AdcpError, ManifestError
+from ad_compressed_perception.core.manifest import describe_validation_error, load_manifest
+from ad_compressed_perception.core.timing import Account, FrameTiming, NodeReport
+from ad_compressed_perception.image.decode import Frame, decode_image, to_bgr8
 from ad_compressed_perception.messages import timing as timing_message
-from ad_compressed_perception.messages.picture import to_image
+from ad_compressed_perception.messages.image import to_image
 from ad_compressed_perception.nodes import parameters
-from ad_compressed_perception.nodes.health import NodeHealth
+from ad_compressed_perception.nodes.diagnostics import NodeHealth
 from ad_compressed_perception.nodes.options import (
     LiveOptions,
     SetupOptions,
@@ -32,10 +33,9 @@ from ad_compressed_perception.nodes.options import (
 )
 from ad_compressed_perception.nodes.qos import TIMING_QOS, describe_incompatible_qos, image_qos
 from ad_compressed_perception.nodes.worker import Arrival, FrameWorker
-from ad_compressed_perception.pipeline import Pipeline, open_pipeline
 from ad_compressed_perception.report.overlay import draw_result
 from ad_compressed_perception.tasks import TASKS
-from ad_compressed_perception.timing import Account, FrameTiming, NodeReport
+from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 
 
 class InferenceNode(LifecycleNode):

@@ -17,10 +17,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
-from ad_compressed_perception.errors import AdcpError
-from ad_compressed_perception.manifest import describe_validation_error
+from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.manifest import describe_validation_error
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor, OnPair
-from ad_compressed_perception.monitor.health import MonitorHealth
+from ad_compressed_perception.monitor.diagnostics import MonitorHealth
 from ad_compressed_perception.monitor.variant_monitor import KEPT_FRAMES
 from ad_compressed_perception.nodes import parameters
 from ad_compressed_perception.nodes.monitor_options import (
@@ -29,9 +29,9 @@ from ad_compressed_perception.nodes.monitor_options import (
     TaskOptions,
     comparisons,
 )
+from ad_compressed_perception.nodes.node_subscriptions import WatchedNode, watch_truth
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
 from ad_compressed_perception.nodes.run import run_node
-from ad_compressed_perception.nodes.watched_node import WatchedNode, watch_truth
 from ad_compressed_perception.report.host import describe_host
 from ad_compressed_perception.report.schema import Report, Source, write_report
 

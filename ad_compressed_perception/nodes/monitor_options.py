@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from ad_compressed_perception.errors import AdcpError
-from ad_compressed_perception.manifest import StrictModel
+from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.manifest import StrictModel
 from ad_compressed_perception.monitor.comparison import TaskComparison
 
 TASK_NAMES = ("detection", "segmentation", "planning")

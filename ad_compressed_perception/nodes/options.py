@@ -9,8 +9,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
-from ad_compressed_perception.errors import BackendError
-from ad_compressed_perception.manifest import StrictModel
+from ad_compressed_perception.core.errors import BackendError
+from ad_compressed_perception.core.manifest import StrictModel
 
 
 class SetupOptions(StrictModel):

@@ -19,7 +19,7 @@ from rclpy.exceptions import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from ad_compressed_perception.errors import AdcpError
+from ad_compressed_perception.core.errors import AdcpError
 
 _TYPES = {
     bool: ParameterType.PARAMETER_BOOL,

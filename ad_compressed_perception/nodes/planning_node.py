@@ -8,16 +8,16 @@ from typing import Any
 
 from pydantic import Field
 
-from ad_compressed_perception.driving.commander import Commander
-from ad_compressed_perception.manifest import StrictModel
+from ad_compressed_perception.core.manifest import StrictModel
+from ad_compressed_perception.core.results import Trajectory
+from ad_compressed_perception.driving.vehicle_controller import Commander
 from ad_compressed_perception.messages import odometry, planning
 from ad_compressed_perception.messages.timing import stamp_to_ns
 from ad_compressed_perception.nodes import parameters
 from ad_compressed_perception.nodes.inference_node import InferenceNode
 from ad_compressed_perception.nodes.qos import RESULT_QOS, image_qos
 from ad_compressed_perception.nodes.run import run_node
-from ad_compressed_perception.pipeline import Pipeline
-from ad_compressed_perception.results import Trajectory
+from ad_compressed_perception.tasks.pipeline import Pipeline
 from ad_compressed_perception.tasks.planning import PlanningTask
 
 

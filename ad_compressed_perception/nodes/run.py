@@ -13,7 +13,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
-from ad_compressed_perception.errors import AdcpError
+from ad_compressed_perception.core.errors import AdcpError
 
 NodeFactory = Callable[[], Node]
 

@@ -11,8 +11,8 @@ from threading import Lock, Thread
 from time import perf_counter
 from typing import Any
 
+from ad_compressed_perception.core.timing import COMPUTE_STAGES, Account, FrameTiming, Outcome
 from ad_compressed_perception.nodes.frame_slot import LatestFrameSlot
-from ad_compressed_perception.timing import COMPUTE_STAGES, Account, FrameTiming, Outcome
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ad_compressed_perception.core.results import Result
+from ad_compressed_perception.core.timing import FrameTiming
 from ad_compressed_perception.metrics.agreement import Agreement
 from ad_compressed_perception.replay.frames import BagFrame
 from ad_compressed_perception.replay.plan import BASELINE
 from ad_compressed_perception.report.series import AGREEMENT_AXES, TaskSeries
-from ad_compressed_perception.results import Result
-from ad_compressed_perception.timing import FrameTiming
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ad_compressed_perception.errors import DataError
+from ad_compressed_perception.core.errors import DataError
 
 # Discovery of domain d listens from UDP port 7400 + 250 d. Domains up to 101 stay below the ports that
 # Linux hands out to outgoing connections.

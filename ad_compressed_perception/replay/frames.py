@@ -8,8 +8,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data.bag import BagReader
-from ad_compressed_perception.errors import DataError
 
 # An image message begins with its header: 4 bytes of CDR encapsulation, then stamp.sec (int32) and
 # stamp.nanosec (uint32). The second encapsulation byte is odd for little endian.

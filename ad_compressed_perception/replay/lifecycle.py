@@ -11,7 +11,7 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.node import Node
 
-from ad_compressed_perception.replay.child import ReplayError
+from ad_compressed_perception.replay.node_process import ReplayError
 
 WaitUntil = Callable[[Callable[[], bool], float], bool]
 """``(condition, seconds) -> whether it came true``; lets ROS work meanwhile."""

@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 
 from ad_compressed_perception.cli.output import find_all
-from ad_compressed_perception.errors import DataError, ManifestError
-from ad_compressed_perception.manifest import MANIFEST_NAME, Manifest, Verdict, load_manifest
-from ad_compressed_perception.resources import config_folder
+from ad_compressed_perception.core.errors import DataError, ManifestError
+from ad_compressed_perception.core.manifest import MANIFEST_NAME, Manifest, Verdict, load_manifest
+from ad_compressed_perception.core.resources import config_folder
 from ad_compressed_perception.tasks import TASKS
 
 PACKAGE = "ad_compressed_perception"

@@ -12,14 +12,14 @@ from typing import Any
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
+from ad_compressed_perception.core.timing import FrameTiming
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor
 from ad_compressed_perception.nodes.qos import image_qos
-from ad_compressed_perception.replay.child import ReplayError
 from ad_compressed_perception.replay.collector import Collector
 from ad_compressed_perception.replay.frames import BagFrame
 from ad_compressed_perception.replay.lifecycle import WaitUntil
+from ad_compressed_perception.replay.node_process import ReplayError
 from ad_compressed_perception.replay.plan import BASELINE, ReplayPlan
-from ad_compressed_perception.timing import FrameTiming
 
 TURN_TIMEOUT_S = 20.0
 """How long a node may work on a frame."""

@@ -15,14 +15,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
+from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.data.bag import BagReader
-from ad_compressed_perception.errors import AdcpError
-from ad_compressed_perception.replay.child import ComposeProcess, ReplayError
 from ad_compressed_perception.replay.collector import Collector, sample_indices
+from ad_compressed_perception.replay.cpu_load import OtherLoad
 from ad_compressed_perception.replay.environment import replay_environment
 from ad_compressed_perception.replay.frames import BagFrame, BagSlice
-from ad_compressed_perception.replay.load import OtherLoad
-from ad_compressed_perception.replay.outputs import REPORT_MARKDOWN, write_outputs
+from ad_compressed_perception.replay.interleaving import TURN_TAKING, Pacer, TurnCount, take_turns
+from ad_compressed_perception.replay.node_process import ComposeProcess, ReplayError
 from ad_compressed_perception.replay.plan import (
     ReplayPlan,
     make_plan,
@@ -30,7 +30,7 @@ from ad_compressed_perception.replay.plan import (
     reference_models,
     write_parameters,
 )
-from ad_compressed_perception.replay.turns import TURN_TAKING, Pacer, TurnCount, take_turns
+from ad_compressed_perception.replay.report_writer import REPORT_MARKDOWN, write_outputs
 from ad_compressed_perception.report.schema import Report
 
 AGE_REFERENCE = (
@@ -176,7 +176,7 @@ def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int) -> N
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="adcp-replay-")))
         stack.enter_context(replay_environment(folder, message_bytes=message_bytes))
         # Imported here: the environment must be complete before the middleware loads.
-        from ad_compressed_perception.replay.link import ReplayLink
+        from ad_compressed_perception.replay.client import ReplayLink
 
         parameters = folder / "parameters.yaml"
         write_parameters(

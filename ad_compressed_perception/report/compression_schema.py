@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from ad_compressed_perception.manifest import CalibrationRecord, StrictModel, TaskName, Verdict
+from ad_compressed_perception.core.manifest import CalibrationRecord, StrictModel, TaskName, Verdict
 from ad_compressed_perception.report.schema import Count, Figure, Host
 
 SCHEMA: Final = "adcp-compression/1"

@@ -9,6 +9,7 @@ import math
 import cv2
 import numpy as np
 
+from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
 from ad_compressed_perception.metrics.agreement import MATCH_IOU, unmatched_objects
 from ad_compressed_perception.report.overlay import (
     DrawingCamera,
@@ -19,7 +20,6 @@ from ad_compressed_perception.report.overlay import (
     draw_tag,
     side_by_side,
 )
-from ad_compressed_perception.results import Detections, LabelMask, Result, Trajectory
 
 # Vermilion and blue of Okabe and Ito's palette, as BGR: told apart with every common colour vision.
 LOST_BGR = (0, 94, 213)

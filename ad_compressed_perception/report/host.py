@@ -9,7 +9,7 @@ import platform
 
 import psutil
 
-from ad_compressed_perception.host import read_host, tool_versions
+from ad_compressed_perception.core.host import read_host, tool_versions
 from ad_compressed_perception.report.schema import Host
 
 

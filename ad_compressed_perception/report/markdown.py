@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
+from ad_compressed_perception.core.timing import STAGES
 from ad_compressed_perception.report.schema import (
     AgreementFigures,
     ClassAgreement,
@@ -18,7 +19,6 @@ from ad_compressed_perception.report.schema import (
     TaskReport,
     VariantReport,
 )
-from ad_compressed_perception.timing import STAGES
 
 _NONE = "–"
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.errors import DataError
-from ad_compressed_perception.results import Detections, LabelMask, Result, Trajectory
+from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
 
 Picture = NDArray[np.uint8]
 

@@ -17,8 +17,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
-from ad_compressed_perception.errors import DataError
-from ad_compressed_perception.manifest import StrictModel, Verdict, describe_validation_error
+from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.core.manifest import StrictModel, Verdict, describe_validation_error
 
 SCHEMA: Final = "adcp-report/1"
 

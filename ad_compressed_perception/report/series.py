@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from ad_compressed_perception.timing import FrameTiming
+from ad_compressed_perception.core.timing import FrameTiming
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ad_compressed_perception.manifest import Manifest
+from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.tasks.base import Task, TaskSettings
 from ad_compressed_perception.tasks.detection import DetectionTask
 from ad_compressed_perception.tasks.planning import PlanningTask

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ad_compressed_perception.results import Detections
+from ad_compressed_perception.core.results import Detections
 from ad_compressed_perception.tasks.base import Decoder, Task, TaskSettings
 from ad_compressed_perception.tasks.geometry import Geometry
 from ad_compressed_perception.tasks.nms import class_aware_nms

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.manifest import InputSpec
+from ad_compressed_perception.core.manifest import InputSpec
 
 
 @dataclass(frozen=True)

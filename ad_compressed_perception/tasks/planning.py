@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ad_compressed_perception.results import Trajectory
+from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.tasks.base import Decoder, Task, TaskSettings
 from ad_compressed_perception.tasks.geometry import Geometry
 

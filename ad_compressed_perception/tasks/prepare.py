@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.errors import ImageError
-from ad_compressed_perception.image import Frame
-from ad_compressed_perception.manifest import InputSpec
+from ad_compressed_perception.core.errors import ImageError
+from ad_compressed_perception.core.manifest import InputSpec
+from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.tasks.geometry import Geometry, plan_geometry
 
 _CONVERSIONS = {

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.results import LabelMask
+from ad_compressed_perception.core.results import LabelMask
 from ad_compressed_perception.tasks.base import Decoder, Task, TaskSettings
 from ad_compressed_perception.tasks.geometry import Geometry
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from ad_compressed_perception.compression.search.frames import SearchFrames
 from ad_compressed_perception.compression.search.trial import Speed
-from ad_compressed_perception.errors import ModelFileError, ResultError
-from ad_compressed_perception.image import Frame
-from ad_compressed_perception.manifest import Manifest
-from ad_compressed_perception.pipeline import Pipeline, open_pipeline
+from ad_compressed_perception.core.errors import ModelFileError, ResultError
+from ad_compressed_perception.core.manifest import Manifest
+from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 
 _PICTURES = 6
 _WARM = 2

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ad_compressed_perception.errors import RecipeError
+from ad_compressed_perception.core.errors import RecipeError
 
 DEFAULT = "drop<=5%"
 KNOWN = "drop<=1%, p99<=20ms, size<=0.25, speed>=2x"

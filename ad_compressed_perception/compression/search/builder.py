@@ -13,15 +13,15 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from ad_compressed_perception.backends import create_backend
-from ad_compressed_perception.compression.onnx_file import check_model, finish_model
-from ad_compressed_perception.compression.packed_file import SUFFIX, pack
+from ad_compressed_perception.compression.pass_runner import Progress, Samples, run_passes
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.search.candidate import Candidate
-from ad_compressed_perception.compression.steps import Progress, Samples, run_passes
-from ad_compressed_perception.host import HostInfo
-from ad_compressed_perception.manifest import Manifest, load_manifest, save_manifest
-from ad_compressed_perception.pipeline import Pipeline
+from ad_compressed_perception.core.host import HostInfo
+from ad_compressed_perception.core.manifest import Manifest, load_manifest, save_manifest
+from ad_compressed_perception.onnx_graph.io import check_model, finish_model
+from ad_compressed_perception.packing.packed_file import SUFFIX, pack
 from ad_compressed_perception.tasks import create_task
+from ad_compressed_perception.tasks.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from onnx import ModelProto

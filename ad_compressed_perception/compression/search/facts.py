@@ -11,18 +11,18 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from ad_compressed_perception.analysis.profile import profile_variant
 from ad_compressed_perception.backends import backend_names
-from ad_compressed_perception.compression.onnx_file import one_line
+from ad_compressed_perception.compression.frame_split import FrameSample
+from ad_compressed_perception.compression.pass_runner import Samples, run_passes
 from ad_compressed_perception.compression.recipe import LoadedRecipe
-from ad_compressed_perception.compression.samples import FrameSample
 from ad_compressed_perception.compression.search.candidate import CLEAN, Candidate, RecipeMaker
-from ad_compressed_perception.compression.steps import Samples, run_passes
-from ad_compressed_perception.errors import AdcpError, BackendError, ModelFileError
-from ad_compressed_perception.host import HostInfo
-from ad_compressed_perception.manifest import Manifest
-from ad_compressed_perception.pipeline import open_pipeline
-from ad_compressed_perception.profiling import profile_variant
-from ad_compressed_perception.registry import BACKENDS, find
+from ad_compressed_perception.core.errors import AdcpError, BackendError, ModelFileError
+from ad_compressed_perception.core.host import HostInfo
+from ad_compressed_perception.core.manifest import Manifest
+from ad_compressed_perception.core.registry import BACKENDS, find
+from ad_compressed_perception.onnx_graph.io import one_line
+from ad_compressed_perception.tasks.pipeline import open_pipeline
 
 if TYPE_CHECKING:
     from onnx import ModelProto

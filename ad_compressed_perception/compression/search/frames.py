@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ad_compressed_perception.compression.frame_split import FrameSample, split_by_shares, stretch_capacity
 from ad_compressed_perception.compression.recipe import SplitSpec
-from ad_compressed_perception.compression.samples import FrameSample, split_by_shares, stretch_capacity
+from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data.frames import FrameSource
-from ad_compressed_perception.errors import DataError
 
 SPLIT = SplitSpec(calibration=0.4, search=0.25)
 DEFAULT_CALIBRATION = 64

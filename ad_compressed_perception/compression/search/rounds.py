@@ -10,16 +10,16 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from ad_compressed_perception.compression.onnx_file import one_line
+from ad_compressed_perception.compression.pass_runner import Progress
 from ad_compressed_perception.compression.search.bench import Bench
 from ad_compressed_perception.compression.search.builder import Builder
 from ad_compressed_perception.compression.search.candidate import Candidate, RecipeMaker
-from ad_compressed_perception.compression.search.clock import Clock, OutOfTimeError
+from ad_compressed_perception.compression.search.evaluators import Judge
 from ad_compressed_perception.compression.search.journal import Journal
-from ad_compressed_perception.compression.search.judges import Judge
+from ad_compressed_perception.compression.search.time_budget import Clock, OutOfTimeError
 from ad_compressed_perception.compression.search.trial import Drop, Speed, Trial
-from ad_compressed_perception.compression.steps import Progress
-from ad_compressed_perception.errors import AdcpError
+from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.onnx_graph.io import one_line
 
 SCREEN_FRAMES = 16
 RUNGS = (64, 10_000)

@@ -14,33 +14,33 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.compression.compress import checkpoint_folder, compress_model
-from ad_compressed_perception.compression.labelled_check import LabelledChoice, open_labels
-from ad_compressed_perception.compression.onnx_file import read_model, stored_bytes
-from ad_compressed_perception.compression.outcome import CompressionResult
+from ad_compressed_perception.compression.pass_runner import Progress, Samples, choose_samples
 from ad_compressed_perception.compression.recipe import LoadedRecipe, VerifySpec
 from ad_compressed_perception.compression.search.bench import Bench
 from ad_compressed_perception.compression.search.budget import Budget
 from ad_compressed_perception.compression.search.builder import Builder
 from ad_compressed_perception.compression.search.candidate import RecipeMaker
 from ad_compressed_perception.compression.search.choice import Choice, choose
-from ad_compressed_perception.compression.search.clock import Clock
-from ad_compressed_perception.compression.search.explore import Plan, explore
-from ad_compressed_perception.compression.search.facts import EDITS, Facts, find_facts
-from ad_compressed_perception.compression.search.frames import SearchFrames, lay_out
-from ad_compressed_perception.compression.search.journal import Journal
-from ad_compressed_perception.compression.search.judges import (
+from ad_compressed_perception.compression.search.evaluators import (
     AgreementJudge,
     Judge,
     LabelledJudge,
     halves,
 )
+from ad_compressed_perception.compression.search.explore import Plan, explore
+from ad_compressed_perception.compression.search.facts import EDITS, Facts, find_facts
+from ad_compressed_perception.compression.search.frames import SearchFrames, lay_out
+from ad_compressed_perception.compression.search.journal import Journal
 from ad_compressed_perception.compression.search.rounds import Rounds
+from ad_compressed_perception.compression.search.time_budget import Clock
 from ad_compressed_perception.compression.search.trial import Trial
-from ad_compressed_perception.compression.steps import Progress, Samples, choose_samples
-from ad_compressed_perception.compression.workspace import open_target, staging
+from ad_compressed_perception.compression.verification.labeled_check import LabelledChoice, open_labels
+from ad_compressed_perception.compression.verification.outcome import CompressionResult
+from ad_compressed_perception.core.host import HostInfo, read_host, tool_versions
+from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.data.frames import open_frames
-from ad_compressed_perception.host import HostInfo, read_host, tool_versions
-from ad_compressed_perception.manifest import Manifest
+from ad_compressed_perception.onnx_graph.io import read_model, stored_bytes
+from ad_compressed_perception.workspace.store import open_target, staging
 
 if TYPE_CHECKING:
     from onnx import ModelProto

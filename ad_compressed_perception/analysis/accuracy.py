@@ -1,0 +1,274 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A variant's results against the truth: collected frame by frame, figures for any choice of frames.
+
+| task         | figures                                                                       |
+|--------------|-------------------------------------------------------------------------------|
+| detection    | ``map`` and ``ap50`` as COCO defines them                                     |
+| segmentation | ``miou`` and ``iou_CLASS``, pixels of all frames counted together             |
+| planning     | ``rmse_rad``, ``mae_rad`` and ``correlation`` of the steering-wheel angle;    |
+|              | before them ``ade_m`` and ``fde_m`` where the true trajectories are known     |
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.core.results import Detections, LabelMask, Trajectory
+from ad_compressed_perception.data.labeled.boxes import BoxData
+from ad_compressed_perception.data.labeled.dataset import LabelledData
+from ad_compressed_perception.data.labeled.masks import MaskData
+from ad_compressed_perception.data.labeled.paths import PathData, TruePath
+from ad_compressed_perception.metrics.average_precision import (
+    AveragePrecision,
+    FoundBoxes,
+    TrueBoxes,
+)
+from ad_compressed_perception.metrics.bootstrap import correlation_block_length
+from ad_compressed_perception.metrics.displacement import displacements_m
+from ad_compressed_perception.metrics.iou import confusion_matrix, iou_per_class, mean_iou
+from ad_compressed_perception.metrics.steering import correlation, mean_absolute_error, rmse
+
+Indices = NDArray[np.int64]
+
+_FEW_IMAGES = 1000
+
+
+class AccuracyScore(ABC):
+    """Collects frame after frame; after ``finish`` it gives figures.
+
+    Attributes:
+        names: the figures' names, in the order of ``figures``.
+        lower_is_better: the names of those that are errors.
+        resamples: how many resamples of the frames are affordable.
+        samples: frames collected.
+    """
+
+    names: tuple[str, ...]
+    lower_is_better: ClassVar[frozenset[str]] = frozenset()
+    resamples: int = 1000
+
+    def __init__(self) -> None:
+        self.samples = 0
+
+    def add(self, result: Any, truth: Any) -> None:
+        """Take one frame's result and truth; raise DataError where they cannot be compared."""
+        self._add(result, truth)
+        self.samples += 1
+
+    @abstractmethod
+    def _add(self, result: Any, truth: Any) -> None:
+        """Take one frame's result and truth."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Prepare for figures; no frame may be added afterwards."""
+
+    @abstractmethod
+    def figures(self, indices: Indices | None = None) -> tuple[float, ...]:
+        """Return the figures of all frames, or of these, which may repeat; NaN where undefined."""
+
+    def per_class(self) -> dict[str, dict[str, float]]:
+        """Return further figures of each class; empty where there are none."""
+        return {}
+
+    def block_length(self) -> int:
+        """Length of the runs of neighbouring frames to resample; 1 for frames on their own."""
+        return 1
+
+    def notes(self) -> list[str]:
+        """Return what a reader of the figures should know, in sentences."""
+        return []
+
+
+class DetectionAccuracy(AccuracyScore):
+    """Mean average precision of boxes."""
+
+    names = ("map", "ap50")
+
+    def __init__(self, data: BoxData, max_detections: int) -> None:
+        super().__init__()
+        self._classes = data.classes
+        self._max_detections = max_detections
+        self._truths: list[TrueBoxes] = []
+        self._found: list[FoundBoxes] = []
+        self._metric: AveragePrecision | None = None
+
+    def _add(self, result: Detections, truth: TrueBoxes) -> None:
+        classes = self._classes.of_label[result.class_ids]
+        # Labels that the data does not know are no errors: nobody looked for them in the pictures.
+        known = classes >= 0
+        self._truths.append(truth)
+        self._found.append(FoundBoxes(result.boxes_xyxy[known], result.scores[known], classes[known]))
+
+    def finish(self) -> None:
+        """Match every frame's boxes with the objects."""
+        count = len(self._classes.names)
+        self._metric = AveragePrecision(self._truths, self._found, count, self._max_detections)
+        # A resample takes some 5 ms for each 5000 pairs of image and class.
+        self.resamples = 400 if self.samples * count <= 20_000 else 200
+
+    def figures(self, indices: Indices | None = None) -> tuple[float, ...]:
+        """Return (mAP, AP50)."""
+        assert self._metric is not None, "finish() comes first"
+        return self._metric.figures(indices)
+
+    def per_class(self) -> dict[str, dict[str, float]]:
+        """Return AP, AP50 and the number of objects of the classes that occur."""
+        assert self._metric is not None, "finish() comes first"
+        counts = np.zeros(len(self._classes.names), np.int64)
+        for truth in self._truths:
+            np.add.at(counts, truth.class_ids[~truth.is_crowd], 1)
+        table = zip(self._classes.names, self._metric.per_class(), counts.tolist(), strict=True)
+        return {
+            name: {"ap": ap, "ap50": ap50, "objects": count} for name, (ap, ap50), count in table if count
+        }
+
+    def notes(self) -> list[str]:
+        """Say how far a small set of images can be trusted."""
+        if self.samples >= _FEW_IMAGES:
+            return []
+        return [
+            f"{self.samples} images are few: their mAP compares variants, it is not a model's mAP. Classes "
+            "that a resample misses leave its mean, which shifts the interval of mAP upwards; that of a "
+            "difference hardly."
+        ]
+
+
+class SegmentationAccuracy(AccuracyScore):
+    """Intersection over union of label masks."""
+
+    def __init__(self, data: MaskData) -> None:
+        super().__init__()
+        self._classes = data.classes
+        self.names = ("miou", *(f"iou_{name}" for name in data.classes.names))
+        self._confusions: list[NDArray[np.int64]] = []
+        self._table: NDArray[np.int64] = np.zeros((0, 0, 0), np.int64)
+
+    def _add(self, result: LabelMask, truth: NDArray[np.uint8]) -> None:
+        predicted = self._classes.of_label[result.label_ids]
+        try:
+            self._confusions.append(confusion_matrix(truth, predicted, len(self._classes.names)))
+        except ValueError as cause:
+            raise DataError(f"frame {self.samples}: {cause}") from cause
+
+    def finish(self) -> None:
+        """Put the frames' matrices together."""
+        self._table = np.array(self._confusions)
+
+    def figures(self, indices: Indices | None = None) -> tuple[float, ...]:
+        """Return (mean IoU, IoU of each class)."""
+        table = self._table if indices is None else self._table[indices]
+        confusion = table.sum(axis=0)
+        return (mean_iou(confusion), *iou_per_class(confusion).tolist())
+
+
+class SteeringAccuracy(AccuracyScore):
+    """Errors of the steering-wheel angle along a drive."""
+
+    names = ("rmse_rad", "mae_rad", "correlation")
+    lower_is_better = frozenset(("rmse_rad", "mae_rad"))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pairs: list[tuple[float, float]] = []
+        self._truth: NDArray[np.float64] = np.zeros(0)
+        self._predicted: NDArray[np.float64] = np.zeros(0)
+
+    def _add(self, result: Trajectory, truth: float) -> None:
+        if not math.isfinite(result.steering_wheel_angle_rad):
+            raise DataError("the model gives no steering-wheel angle to compare with the labels")
+        self._pairs.append((truth, result.steering_wheel_angle_rad))
+
+    def finish(self) -> None:
+        """Put the angles into two series."""
+        pairs = np.array(self._pairs, np.float64)
+        self._truth, self._predicted = pairs[:, 0], pairs[:, 1]
+
+    def figures(self, indices: Indices | None = None) -> tuple[float, ...]:
+        """Return (RMSE, MAE, Pearson's correlation)."""
+        truth, predicted = self._truth, self._predicted
+        if indices is not None:
+            truth, predicted = truth[indices], predicted[indices]
+        return (
+            rmse(truth, predicted),
+            mean_absolute_error(truth, predicted),
+            correlation(truth, predicted),
+        )
+
+    def block_length(self) -> int:
+        """Frames in which the squared error stays like itself: a bend is one event, not fifty."""
+        return correlation_block_length(np.square(self._predicted - self._truth))
+
+    def notes(self) -> list[str]:
+        """Say what a planner that never steers would reach."""
+        still = rmse(self._truth, np.zeros_like(self._truth))
+        return [f"Always steering straight ahead would give an RMSE of {still:.4f} rad."]
+
+
+class PathAccuracy(AccuracyScore):
+    """Distances of the planned from the true trajectories, and the errors of the steering-wheel angle.
+
+    The figures of the angle are NaN for a model that gives none.
+    """
+
+    names = ("ade_m", "fde_m", *SteeringAccuracy.names)
+    lower_is_better = frozenset(("ade_m", "fde_m", *SteeringAccuracy.lower_is_better))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[tuple[float, float, float, float]] = []
+        self._table: NDArray[np.float64] = np.zeros((0, 4))
+        self._has_times = True
+
+    def _add(self, result: Trajectory, truth: TruePath) -> None:
+        apart_m = displacements_m(truth.points_xy_m, truth.step_s, result.points_xy_m, result.step_s)
+        self._has_times &= math.isfinite(result.step_s)
+        angles = (truth.steering_wheel_angle_rad, result.steering_wheel_angle_rad)
+        self._rows.append((float(apart_m.mean()), float(apart_m[-1]), *angles))
+
+    def finish(self) -> None:
+        """Put the frames' distances and angles together."""
+        self._table = np.array(self._rows, np.float64)
+
+    def figures(self, indices: Indices | None = None) -> tuple[float, ...]:
+        """Return (ADE, FDE, RMSE, MAE, Pearson's correlation); distances are means over frames."""
+        table = self._table if indices is None else self._table[indices]
+        average_m, final_m, truth, predicted = table.T
+        return (
+            float(average_m.mean()),
+            float(final_m.mean()),
+            rmse(truth, predicted),
+            mean_absolute_error(truth, predicted),
+            correlation(truth, predicted),
+        )
+
+    def block_length(self) -> int:
+        """Frames in which the distance stays like itself."""
+        return correlation_block_length(self._table[:, 0])
+
+    def notes(self) -> list[str]:
+        """Say it where the model plans places and not times."""
+        if self._has_times:
+            return []
+        return ["The model plans a path without times: it is judged where the truth is, not when."]
+
+
+def create_accuracy(data: LabelledData, max_detections: int = 100) -> AccuracyScore:
+    """Return the score that fits labelled data.
+
+    Args:
+        data: the labelled frames.
+        max_detections: detection: how many of a frame's strongest boxes of a class count.
+    """
+    if isinstance(data, BoxData):
+        return DetectionAccuracy(data, max_detections)
+    if isinstance(data, MaskData):
+        return SegmentationAccuracy(data)
+    return PathAccuracy() if isinstance(data, PathData) else SteeringAccuracy()

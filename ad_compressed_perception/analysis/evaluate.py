@@ -1,0 +1,226 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Accuracy of a variant on labelled data, and of two variants against each other, with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ad_compressed_perception.analysis.accuracy import AccuracyScore, Indices, create_accuracy
+from ad_compressed_perception.backends.base import SessionInfo
+from ad_compressed_perception.core.errors import DataError, ImageError
+from ad_compressed_perception.data.labeled.dataset import LabelledData, LabelledFrame
+from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
+from ad_compressed_perception.tasks.pipeline import Pipeline
+from ad_compressed_perception.tasks.planning import PlanningTask
+
+LEVEL = 0.95
+DETECTION_SETTINGS = {"score_threshold": 0.01, "nms_iou_threshold": 0.65, "max_detections": 100}
+"""What published figures of detectors are measured with: average precision needs the weak boxes too.
+
+As in the evaluation of YOLOX (Ge et al., arXiv:2107.08430) and its kin. A node's defaults differ: they
+are made for driving, where a weak box is a false alarm.
+"""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number with its 95 % interval; NaN where undefined."""
+
+    value: float
+    low: float
+    high: float
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Return the fields for JSON, where NaN is null."""
+        return {"value": _or_none(self.value), "low": _or_none(self.low), "high": _or_none(self.high)}
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """How right a variant is.
+
+    Attributes:
+        model: the manifest's name.
+        variant: the variant's name.
+        task: detection, segmentation or planning.
+        data: where the labelled frames come from.
+        indices: which of them were used.
+        info: the loaded model's runtime, provider and precision.
+        settings: the task's settings in use.
+        figures: name to value and interval.
+        per_class: class to further figures.
+        resamples: resamples behind each interval.
+        block_length: frames that were resampled together.
+        notes: what a reader should know.
+        score: the frames' results, for comparisons.
+    """
+
+    model: str
+    variant: str
+    task: str
+    data: str
+    indices: tuple[int, ...]
+    info: SessionInfo
+    settings: dict[str, Any]
+    figures: dict[str, Figure]
+    per_class: dict[str, dict[str, float]]
+    resamples: int
+    block_length: int
+    notes: list[str]
+    score: AccuracyScore = field(repr=False, compare=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what a machine wants to read; data and settings stand beside, once for all variants."""
+        return {
+            "backend": self.info.backend,
+            "provider": self.info.provider,
+            "precision": self.info.precision,
+            "figures": {name: figure.as_dict() for name, figure in self.figures.items()},
+            "per_class": {
+                name: {key: _or_none(value) for key, value in row.items()}
+                for name, row in self.per_class.items()
+            },
+            "interval": {
+                "level": LEVEL,
+                "method": "percentile bootstrap over frames",
+                "resamples": self.resamples,
+                "block_length": self.block_length,
+            },
+            "notes": self.notes,
+        }
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def evaluate(
+    pipeline: Pipeline,
+    data: LabelledData,
+    indices: Sequence[int] | None = None,
+    progress: Callable[[int], None] | None = None,
+    seed: int = 0,
+) -> EvaluationResult:
+    """Run a variant over labelled frames.
+
+    Frames of a drive are alike from one to the next, so the intervals of a series come from a
+    moving-block bootstrap, whose blocks are as long as the errors are correlated; drawing single
+    frames would pretend to far more knowledge than there is.
+
+    Args:
+        pipeline: the loaded variant; its task's settings apply as they are.
+        data: labelled frames of its task.
+        indices: which of them, ascending; all when None.
+        progress: called with the number of frames done.
+        seed: of the bootstrap.
+
+    Raises:
+        DataError: the data is for another task, or a frame cannot be read or compared.
+    """
+    manifest = pipeline.task.manifest
+    settings = pipeline.task.settings.model_dump()
+    chosen = tuple(range(len(data)) if indices is None else indices)
+    score = collect(pipeline, data, chosen, progress)
+    block = score.block_length() if data.is_series else 1
+    intervals = vector_bootstrap(score.samples, score.figures, score.resamples, seed, LEVEL, block)
+    figures = {
+        name: Figure(value, *interval)
+        for name, value, interval in zip(score.names, score.figures(), intervals, strict=True)
+    }
+    return EvaluationResult(
+        model=manifest.name,
+        variant=pipeline.variant,
+        task=manifest.task,
+        data=data.describe,
+        indices=chosen,
+        info=pipeline.session.info,
+        settings=settings if manifest.task == "detection" else {},
+        figures=figures,
+        per_class=score.per_class(),
+        resamples=score.resamples,
+        block_length=block,
+        notes=[*data.notes, *score.notes()],
+        score=score,
+    )
+
+
+def collect(
+    pipeline: Pipeline,
+    data: LabelledData,
+    indices: Sequence[int],
+    progress: Callable[[int], None] | None = None,
+    watch: Callable[[LabelledFrame], None] | None = None,
+) -> AccuracyScore:
+    """Run a variant over labelled frames and return its score, finished.
+
+    Args:
+        pipeline: the loaded variant; its task's settings apply as they are.
+        data: labelled frames of its task.
+        indices: which of them, ascending.
+        progress: called with the number of frames done.
+        watch: called with every frame.
+
+    Raises:
+        DataError: as evaluate.
+    """
+    manifest = pipeline.task.manifest
+    if data.task != manifest.task:
+        raise DataError(
+            f"data for {data.task} cannot evaluate {manifest.name!r}, which is for {manifest.task}"
+        )
+    score = create_accuracy(data, pipeline.task.settings.model_dump().get("max_detections", 100))
+    for item in data.items(indices):
+        if item.speed_mps is not None and isinstance(pipeline.task, PlanningTask):
+            pipeline.task.observe_speed(item.speed_mps)
+        try:
+            result, _ = pipeline.run(item.frame)
+        except ImageError as cause:
+            raise DataError(f"frame {indices[score.samples]} of {data.describe}: {cause}") from cause
+        score.add(result, item.truth)
+        if watch is not None:
+            watch(item)
+        if progress is not None:
+            progress(score.samples)
+    if score.samples == 0:
+        raise DataError(f"{data.describe}: no frame to evaluate")
+    score.finish()
+    return score
+
+
+def compare(reference: EvaluationResult, candidate: EvaluationResult, seed: int = 0) -> dict[str, Figure]:
+    """Return candidate minus reference for every figure, with the interval of the paired difference.
+
+    Both are resampled by the same frames, so that what makes a frame hard for both cancels out: the
+    interval is narrower than those of the two figures, and it is the one that tells whether
+    compression cost anything.
+
+    Raises:
+        DataError: they are not results on the same frames.
+    """
+    first, second = reference.score, candidate.score
+    if (reference.data, reference.indices) != (candidate.data, candidate.indices):
+        raise DataError(f"{reference.variant} and {candidate.variant} were not evaluated on the same frames")
+    if first.names != second.names:
+        raise DataError(f"{reference.variant} and {candidate.variant} do not have the same figures")
+
+    def difference(indices: Indices | None) -> Any:
+        return np.subtract(second.figures(indices), first.figures(indices))
+
+    block = max(reference.block_length, candidate.block_length)
+    intervals = vector_bootstrap(first.samples, difference, first.resamples, seed, LEVEL, block)
+    return {
+        name: Figure(float(value), *interval)
+        for name, value, interval in zip(first.names, difference(None), intervals, strict=True)
+    }
+
+
+def use_settings(pipeline: Pipeline, **values: Any) -> None:
+    """Set settings of a pipeline's task, leaving the others; ManifestError names an unknown or wrong one."""
+    task = pipeline.task
+    task.settings = task.parse_settings({**task.settings.model_dump(), **values})

@@ -1,0 +1,260 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Looking into a model: what its file holds and what a runtime makes of it, layer by layer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ad_compressed_perception.analysis.sizes import measure_sizes
+from ad_compressed_perception.backends import create_backend
+from ad_compressed_perception.backends.base import LayerRecord, SessionInfo
+from ad_compressed_perception.compression.passes.quantization.quantize_int8_mixed import METADATA_KEY
+from ad_compressed_perception.core.manifest import Manifest, Verdict
+from ad_compressed_perception.onnx_graph.costs import TFLITE_SUFFIX, LayerCost, ModelCosts, model_costs
+from ad_compressed_perception.onnx_graph.layers import read_onnx
+from ad_compressed_perception.onnx_graph.qdq_placement import merges_activations, relies_on_merging
+from ad_compressed_perception.packing.decompress import materialise
+
+DEFAULT_BACKEND = "onnxruntime"
+_UNSAID = "the file does not say why"
+_RUNTIME = "computed in float by the runtime; the file does not say why"
+_PLACED_FOR_OTHERS = (
+    "the pairs stand where runtimes that merge activations want them; for this one quantise with "
+    "placement: everywhere"
+)
+# What runtimes append to a node's name when they rewrite it for a memory layout or for integers.
+_REWRITTEN = re.compile(r"(_nchwc|_nhwc|_token_\d+|_quant|/WithoutBiases)$")
+
+
+@dataclass(frozen=True)
+class InspectedLayer:
+    """A layer of the executed graph with the cost of the file's layer it stems from.
+
+    Attributes:
+        record: what the runtime says of the layer.
+        macs: multiply-accumulates; None for a layer that has none, or whose origin cannot be told.
+    """
+
+    record: LayerRecord
+    macs: int | None
+
+
+@dataclass(frozen=True)
+class FloatLayer:
+    """A convolution or matrix product that stays in float, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a model adds to a process's memory, bytes; see analysis/sizes.py.
+
+    Attributes:
+        loaded_bytes: after loading.
+        running_bytes: after a first inference.
+        peak_bytes: the most at any moment of both; None where an older manifest does not know.
+        measured_here: by this inspection, or by the manifest's compression.
+    """
+
+    loaded_bytes: int
+    running_bytes: int
+    peak_bytes: int | None
+    measured_here: bool
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One model file as written and as executed.
+
+    Attributes:
+        name: the variant's name, or the file's.
+        costs: counted on the file.
+        info: what the backend says of the loaded model.
+        layers: of the executed graph, in its order.
+        verdict: of the accept gate; None for a baseline or a file without a manifest.
+        memory: what it takes; None where nobody measured it.
+        float_layers: products that stay in float although others are quantised, in order.
+    """
+
+    name: str
+    costs: ModelCosts
+    info: SessionInfo
+    layers: tuple[InspectedLayer, ...]
+    verdict: Verdict | None = None
+    memory: Memory | None = None
+    float_layers: tuple[FloatLayer, ...] = ()
+
+    @property
+    def compute_layers(self) -> int:
+        """Convolutions and matrix products that are executed."""
+        return sum(layer.record.is_compute for layer in self.layers)
+
+    @property
+    def integer_layers(self) -> int:
+        """How many of them run as integer kernels."""
+        return sum(layer.record.is_integer for layer in self.layers)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures as plain values for JSON."""
+        costs, info = self.costs, self.info
+        return {
+            "file": str(costs.file),
+            "size_bytes": costs.size_bytes,
+            "opset": costs.opset,
+            "ir_version": costs.ir_version,
+            "operators": costs.operators,
+            "macs": costs.macs,
+            "layers_without_macs": costs.layers_without_macs,
+            "parameters": costs.parameters,
+            "denormal_weights": costs.denormal_weights,
+            "inputs": [asdict(spec) for spec in info.inputs],
+            "outputs": [asdict(spec) for spec in info.outputs],
+            "backend": info.backend,
+            "backend_version": info.version,
+            "requested_provider": info.requested_provider,
+            "provider": info.provider,
+            "precision": info.precision,
+            "integer_coverage": info.integer_coverage,
+            "compute_layers": self.compute_layers,
+            "integer_layers": self.integer_layers,
+            "load_ms": round(info.load_ms, 3),
+            "memory": asdict(self.memory) if self.memory else None,
+            "float_layers": [asdict(layer) for layer in self.float_layers],
+            "verdict": self.verdict.model_dump() if self.verdict else None,
+        }
+
+    def layer_rows(self) -> list[dict[str, Any]]:
+        """Return the executed layers as plain values for JSON."""
+        return [{**asdict(layer.record), "macs": layer.macs} for layer in self.layers]
+
+
+def usual_backend(path: Path) -> str:
+    """Return the backend that runs a file of which no manifest speaks."""
+    return "litert" if path.suffix == TFLITE_SUFFIX else DEFAULT_BACKEND
+
+
+def inspect_file(
+    path: Path,
+    *,
+    backend: str = DEFAULT_BACKEND,
+    options: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    verdict: Verdict | None = None,
+    measure_memory: bool = False,
+) -> Inspection:
+    """Inspect an ONNX or .tflite file.
+
+    Args:
+        path: the file.
+        backend: the runtime that compiles it.
+        options: the backend's options.
+        name: what to call it; the file's name by default.
+        input_shapes: sizes for dynamic inputs, see model_costs.
+        verdict: of its accept gate.
+        measure_memory: load and run it in a process of its own to see what it takes.
+
+    Raises:
+        BackendError: the file is missing or not ONNX, or the backend cannot load it.
+    """
+    costs = model_costs(path, input_shapes)
+    runtime = create_backend(backend)
+    # Nothing is timed here, so the runs that warm a model up would only cost time.
+    quiet = {"warmup_runs": 0} if "warmup_runs" in runtime.options_type.model_fields else {}
+    session = runtime.load(path, {**(options or {}), **quiet})
+    try:
+        layers = with_costs(session.layers(), costs.layers)
+        info = session.info
+    finally:
+        session.close()
+    memory = _memory(measure_sizes(path, backend, options or {}).as_dict(), True) if measure_memory else None
+    floats = _float_layers(path, layers, merges_activations((info.backend, options or {})))
+    return Inspection(name or path.name, costs, info, layers, verdict, memory, floats)
+
+
+def _memory(sizes: Mapping[str, Any], measured_here: bool) -> Memory | None:
+    loaded, running = sizes.get("loaded_bytes"), sizes.get("running_bytes")
+    if loaded is None or running is None:
+        return None
+    return Memory(loaded, running, sizes.get("peak_bytes"), measured_here)
+
+
+def _float_layers(path: Path, layers: tuple[InspectedLayer, ...], merging: bool) -> tuple[FloatLayer, ...]:
+    """Return what the file says stays in float, else what the runtime computes in float beside integers."""
+    metadata, why = {}, _RUNTIME
+    if path.suffix != TFLITE_SUFFIX:
+        model = read_onnx(materialise(path))
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        why = _PLACED_FOR_OTHERS if not merging and relies_on_merging(model) else _RUNTIME
+    try:
+        told = json.loads(metadata.get(METADATA_KEY, "{}"))
+        names, reasons = told.get("layers", []), told.get("why", [])
+        found = [
+            FloatLayer(str(layer), str(reasons[place] if place < len(reasons) else "") or _UNSAID)
+            for place, layer in enumerate(names)
+        ]
+    except (ValueError, AttributeError, TypeError):  # somebody else's entry of that name
+        found = []
+    compute = [layer.record for layer in layers if layer.record.is_compute]
+    beside_integers = why == _PLACED_FOR_OTHERS or any(record.is_integer for record in compute)
+    if not found and beside_integers:
+        found = [FloatLayer(record.name, why) for record in compute if not record.is_integer]
+    return tuple(found)
+
+
+def inspect_variant(
+    manifest: Manifest, name: str, *, backend: str | None = None, measure_memory: bool = False
+) -> Inspection:
+    """Inspect a variant, also a rejected one, on its own backend or on another.
+
+    Its memory is that of the manifest's figures unless it is measured here.
+
+    Raises:
+        AdcpError: the variant's file is missing or altered, or the backend cannot load it.
+    """
+    variant = manifest.variant(name)
+    path = manifest.checked_path(name, allow_rejected=True)
+    runtime = backend or variant.backend
+    spec = manifest.for_variant(name).input
+    shapes = {spec.name: spec.shape} if spec.name else {}
+    found = inspect_file(
+        path,
+        backend=runtime,
+        options=variant.options if runtime == variant.backend else None,
+        name=name,
+        input_shapes=shapes,
+        verdict=variant.verdict,
+        measure_memory=measure_memory,
+    )
+    known = variant.figures.get("variant_sizes")
+    if found.memory is None and isinstance(known, dict) and runtime == variant.backend:
+        return replace(found, memory=_memory(known, False))
+    return found
+
+
+def with_costs(records: list[LayerRecord], costs: tuple[LayerCost, ...]) -> tuple[InspectedLayer, ...]:
+    """Join executed layers to the costs of the file's layers they stem from, by name."""
+    by_name = {name: cost for cost in costs for name in cost.absorbs if name}
+    by_name |= {cost.output: cost for cost in costs} | {cost.name: cost for cost in costs}
+    taken: set[str] = set()
+    layers = []
+    for record in records:
+        macs = None
+        if record.is_compute:
+            # A fused layer lists all the nodes it was made of; the first product among them is it.
+            for part in record.name.split(","):
+                cost = by_name.get(_REWRITTEN.sub("", part)) or by_name.get(part)
+                if cost is not None and cost.output not in taken:
+                    taken.add(cost.output)
+                    macs = cost.macs
+                    break
+        layers.append(InspectedLayer(record, macs))
+    return tuple(layers)

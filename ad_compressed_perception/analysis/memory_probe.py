@@ -1,0 +1,105 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a model takes of a process's memory: run as a process of its own by sizes.py.
+
+The peak is the system's own high-water mark (VmHWM in Linux's /proc/self/status), set back to the present
+value before the model is loaded. Where it cannot be set back it is that of the whole process, which the
+libraries alone seldom reach.
+
+Usage: ``python -m ad_compressed_perception.analysis.memory_probe FILE BACKEND OPTIONS_JSON``; prints one
+JSON object. The runtime's libraries and pools are in memory before the first reading, put there by a
+model of one operator, and freed memory is given back to the system before each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ad_compressed_perception.backends import Session, create_backend
+from ad_compressed_perception.backends.base import zero_feeds
+
+
+def main(arguments: list[str]) -> int:
+    """Print loaded_bytes and running_bytes of a model."""
+    path, name, options = Path(arguments[0]), arguments[1], json.loads(arguments[2])
+    backend = create_backend(name)
+    if "warmup_runs" in backend.options_type.model_fields:
+        options["warmup_runs"] = 0
+    settled = _wake_up(backend, path, options)
+    before = _resident_bytes()
+    _reset_peak()
+    session = backend.load(path, options)
+    loaded = _resident_bytes()
+    session.infer(zero_feeds(session.info.inputs))
+    running = _resident_bytes()
+    peak = max(_peak_bytes(), running)
+    del settled
+    readings = {"loaded_bytes": loaded, "running_bytes": running, "peak_bytes": peak}
+    print(json.dumps({name: max(0, reading - before) for name, reading in readings.items()}))
+    return 0
+
+
+def _wake_up(backend: Any, path: Path, options: dict[str, Any]) -> Session | None:
+    """Load and run a model of one operator, so that what belongs to the runtime is not counted."""
+    if path.suffix != ".onnx":
+        return None
+    from onnx import TensorProto, helper, save
+
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "one", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    with tempfile.TemporaryDirectory() as folder:
+        tiny = Path(folder) / "one.onnx"
+        save(model, str(tiny))
+        session: Session = backend.load(tiny, options)
+        session.infer(zero_feeds(session.info.inputs))
+    return session
+
+
+def _resident_bytes() -> int:
+    gc.collect()
+    # Only glibc has it; elsewhere the reading is a little high.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+    return int(psutil.Process().memory_info().rss)
+
+
+def _reset_peak() -> None:
+    """Let the high-water mark begin anew (Linux; proc(5), clear_refs)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_bytes() -> int:
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        status = ""
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return _process_peak_bytes()
+
+
+def _process_peak_bytes() -> int:
+    """Return the peak of the whole process where there is no /proc."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

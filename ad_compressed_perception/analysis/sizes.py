@@ -1,0 +1,98 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Three sizes of a variant, because a small file need not be a small model.
+
+| size       | what                                                                               |
+|------------|------------------------------------------------------------------------------------|
+| stored     | bytes on disk and over the air: the packed file where there is one                 |
+| file       | bytes of the file the runtime reads: the expanded ONNX                             |
+| RAM        | growth of a fresh process when it has loaded the model, when it has run it once,   |
+|            | and the most that it took at any moment of both                                    |
+
+Codebooks and zeros make only the first one small: the runtime computes with whole numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.onnx_graph.io import stored_bytes
+from ad_compressed_perception.packing.decompress import materialise
+from ad_compressed_perception.packing.packed_file import is_packed
+
+_CHILD = "ad_compressed_perception.analysis.memory_probe"
+_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes.
+
+    Attributes:
+        stored_bytes: of the file as it is kept, with the files its weights lie in.
+        file_bytes: of the file the runtime reads; the same unless the stored one is packed.
+        loaded_bytes: resident memory that loading takes in a fresh process, measured; None where it
+            could not be measured. Weights are in it in the runtime's own form, often next to a copy
+            reordered for the processor.
+        running_bytes: the same after a first inference, with the room for activations.
+        peak_bytes: the most it ever was while loading and running: what the computer must have free.
+    """
+
+    stored_bytes: int
+    file_bytes: int
+    loaded_bytes: int | None
+    running_bytes: int | None
+    peak_bytes: int | None = None
+
+    def as_dict(self) -> dict[str, int | None]:
+        """Return the fields for YAML and JSON."""
+        return asdict(self)
+
+
+def measure_sizes(path: Path, backend: str, options: Mapping[str, Any]) -> Sizes:
+    """Return the sizes of a model file as one backend loads it.
+
+    Raises:
+        ModelFileError: a packed file that is damaged.
+    """
+    expanded = materialise(path)
+    stored = path.stat().st_size if is_packed(path) else disk_bytes(path)
+    return Sizes(stored, disk_bytes(expanded), *_resident(expanded, backend, options))
+
+
+def measure_both(
+    baseline: tuple[Path, str, Mapping[str, Any]], variant: tuple[Path, str, Mapping[str, Any]]
+) -> tuple[Sizes, Sizes]:
+    """Return the sizes of a baseline and a variant, each given as file, backend and its options.
+
+    Both processes run at the same time: nothing is timed, and memory is counted a process.
+    """
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(measure_sizes, *given) for given in (baseline, variant))
+        return first.result(), second.result()
+
+
+def disk_bytes(path: Path) -> int:
+    """Return the size of a model file with the files its weights lie in, whatever its format."""
+    return stored_bytes(path) if path.suffix == ".onnx" else path.stat().st_size
+
+
+def _resident(path: Path, backend: str, options: Mapping[str, Any]) -> tuple[int | None, ...]:
+    command = [sys.executable, "-m", _CHILD, str(path), backend, json.dumps(dict(options))]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True, stdin=subprocess.DEVNULL
+        )
+        measured = json.loads(done.stdout.splitlines()[-1])
+        return tuple(int(measured[key]) for key in ("loaded_bytes", "running_bytes", "peak_bytes"))
+    # The figure is a courtesy: whatever keeps a second process from running must not lose a variant.
+    except (OSError, subprocess.SubprocessError, ValueError, LookupError, ModelFileError):
+        return None, None, None

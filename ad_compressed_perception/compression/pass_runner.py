@@ -1,0 +1,146 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A recipe's passes, applied in order to a model, and the frames they may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from ad_compressed_perception.compression.frame_split import FrameSample, split_by_shares, split_frames
+from ad_compressed_perception.compression.recipe import LoadedRecipe
+from ad_compressed_perception.compression.verification.difference_images import Snapshots
+from ad_compressed_perception.core.errors import AdcpError, ModelFileError
+from ad_compressed_perception.core.host import HostInfo
+from ad_compressed_perception.core.manifest import InputSpec, Manifest
+from ad_compressed_perception.data.frames import open_frames
+from ad_compressed_perception.onnx_graph.io import input_name, one_line
+from ad_compressed_perception.pass_api.passes import Feeds, PassContext
+from ad_compressed_perception.tasks.prepare import Preparer
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+Progress = Callable[[str, int, int], None]
+"""Told the step's name, how much of it is done, and of how much."""
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """What one pass did."""
+
+    name: str
+    seconds: float
+    nodes_before: int
+    nodes_after: int
+    notes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Frames of one source for the two purposes, and the calibration set's hash."""
+
+    calibration: FrameSample
+    verification: FrameSample
+    sha256: str
+
+
+def choose_samples(recipe: LoadedRecipe, source: str, frames: int | None) -> Samples:
+    """Open the source and choose the frames; raise DataError where there are too few."""
+    spec = recipe.recipe
+    opened = open_frames(source, stride=spec.calibration.stride)
+    counts = (frames or spec.calibration.frames, spec.verify.frames)
+    if spec.split is None:
+        calibration, verification = split_frames(len(opened), *counts)
+    else:
+        calibration, _, verification = split_by_shares(
+            len(opened), (counts[0], 0, counts[1]), spec.split.calibration, spec.split.search
+        )
+    sample = FrameSample(opened, calibration)
+    return Samples(sample, FrameSample(opened, verification), sample.sha256())
+
+
+def run_passes(
+    model: ModelProto,
+    recipe: LoadedRecipe,
+    manifest: Manifest,
+    samples: Samples,
+    host: HostInfo,
+    scratch: Path,
+    checkpoints: Path,
+    progress: Progress,
+    snapshots: Snapshots | None = None,
+    runtime: tuple[str, Mapping[str, Any]] | None = None,
+) -> tuple[list[PassRecord], ModelProto, Manifest]:
+    """Apply a recipe's passes in order; raise AdcpError naming the pass that failed.
+
+    Args:
+        model: may be changed in place.
+        recipe: names the passes and the terms of verification.
+        manifest: the model's.
+        samples: the frames.
+        host: the processor at hand.
+        scratch: for temporary files.
+        checkpoints: where long passes keep what they have.
+        progress: told how far it is.
+        snapshots: gets the model at the moments that the report asks about.
+        runtime: backend and options that the variant is to run on; None for the recipe's.
+
+    Returns:
+        What each pass did, the model, and the manifest with the input and output it has now.
+    """
+    records = []
+    original, baseline = manifest, manifest.variant_path(manifest.baseline)
+    for index, step in enumerate(recipe.passes):
+        folder = scratch / f"{index}_{step.name}"
+        folder.mkdir()
+        label = step.name
+        context = PassContext(
+            manifest=original,
+            input=manifest.input,
+            output=manifest.output,
+            feeds=_feeder(samples.calibration, manifest.input, input_name(model)),
+            pictures=samples.calibration.__iter__,
+            frames=len(samples.calibration),
+            baseline=baseline,
+            host=host,
+            scratch=folder,
+            checkpoints=checkpoints / folder.name,
+            verify=recipe.recipe.verify,
+            runtime=runtime or (recipe.recipe.backend, recipe.recipe.options),
+            advance=lambda done, total, label=label: progress(label, done, total),  # type: ignore[misc]
+        )
+        progress(label, 0, 1)
+        if snapshots is not None:
+            snapshots.before(step, model, manifest)
+        start, before = perf_counter(), len(model.graph.node)
+        try:
+            model = step.apply(model, context)
+        except AdcpError as error:
+            raise type(error)(f"pass {step.name}: {error}") from error
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # a pass may be a third party's
+            raise ModelFileError(
+                f"pass {step.name} failed: {type(error).__name__}: {one_line(error)}"
+            ) from error
+        manifest = manifest.model_copy(update={"input": context.input, "output": context.output})
+        if snapshots is not None:
+            snapshots.after(step, model, manifest)
+        after = len(model.graph.node)
+        records.append(PassRecord(step.name, perf_counter() - start, before, after, context.notes))
+        progress(label, 1, 1)
+    return records, model, manifest
+
+
+def _feeder(sample: FrameSample, spec: InputSpec, name: str) -> Callable[[], Iterator[Feeds]]:
+    def feeds() -> Iterator[Feeds]:
+        prepare = Preparer(spec)
+        for frame in sample:
+            tensor, _ = prepare(frame)
+            yield {name: tensor.copy()}  # the preparer writes the next frame into the same array
+
+    return feeds

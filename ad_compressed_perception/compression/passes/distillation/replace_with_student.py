@@ -1,0 +1,187 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Put a small fresh network in the baseline's place; a pass after it must teach it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from ad_compressed_perception.compression.passes.graph.input_size import resized_spec
+from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.core.manifest import InputSpec, Manifest, OutputSpec
+from ad_compressed_perception.onnx_graph.graph import refresh_outputs, require_decodable
+from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_DECODERS = {"segmentation": ("argmax",), "planning": ("steering", "trajectory"), "detection": ("yolox",)}
+
+
+class StudentOptions(PassOptions):
+    """Options of student."""
+
+    encoder: Literal["efficientnet_lite", "mobilenet", "squeezenet"] = Field(
+        "efficientnet_lite", description="architecture of the part that all tasks share"
+    )
+    width: float = Field(1.0, gt=0.0, le=16.0, description="multiplies all channel counts")
+    input_width: int | None = Field(None, ge=32, le=16384, description="pixels; needs input_height")
+    input_height: int | None = Field(None, ge=32, le=16384, description="pixels; needs input_width")
+    channel_multiple: int = Field(16, ge=1, le=64, description="what channel counts are rounded to")
+    output_stride: Literal[1, 2, 4, 8] = Field(
+        2, description="segmentation: input pixels a side of one pixel of scores"
+    )
+    seed: int = Field(0, ge=0, description="of the fresh weights")
+    start: str | None = Field(
+        None, description="ONNX file of an earlier student of the same input and output, to go on from"
+    )
+
+    @model_validator(mode="after")
+    def _both_sides(self) -> StudentOptions:
+        if (self.input_width is None) != (self.input_height is None):
+            raise ValueError("give input_width and input_height together, or neither")
+        return self
+
+
+class Student(Pass):
+    """Replaces the graph; what the student reads and writes is stored with the variant."""
+
+    name = "student"
+    options_type = StudentOptions
+
+    def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
+        """Return the student; ``context.input`` and ``context.output`` are its own.
+
+        Size, labels, the pixels' colour, scale, mean and resizing stay as the passes before left them, but
+        for what the options say; the layout is NCHW.
+
+        Raises:
+            ModelFileError: the file to start from cannot be read.
+            RecipeError: a file of another input or output, a size that does not fit, a decoder without a
+                student, or a detector with other strides.
+        """
+        from ad_compressed_perception.training.students.build import build_student
+        from ad_compressed_perception.training.students.spec import StudentSpec
+
+        options: StudentOptions = self.options
+        manifest = context.manifest
+        _require_decoder(manifest)
+        spec = _input(context.input, options)
+        if manifest.task == "detection":
+            _require_same_strides(context.output)
+        fresh = build_student(
+            StudentSpec(
+                encoder=options.encoder,
+                task="trajectory" if context.output.decoder == "trajectory" else manifest.task,
+                input_width=spec.width,
+                input_height=spec.height,
+                input_channels=spec.channels,
+                input_name=model.graph.input[0].name,
+                width=options.width,
+                channel_multiple=options.channel_multiple,
+                classes=len(context.output.options.get("label_ids") or manifest.labels) or 1,
+                output_stride=options.output_stride,
+                collision=bool(context.output.options.get("collision_output")),
+                seed=options.seed,
+            )
+        )
+        student = fresh if options.start is None else _earlier(options.start, fresh)
+        context.input = spec
+        context.output = _output(context.output)
+        require_decodable(context, refresh_outputs(student))
+        context.notes.update(
+            encoder=options.encoder,
+            width=options.width,
+            input=f"{spec.width}x{spec.height}",
+            parameters=sum(_elements(t.dims) for t in student.graph.initializer if t.data_type == _FLOAT),
+            start=options.start or "fresh weights",
+        )
+        if options.start is None:
+            context.notes["needs_healing"] = (
+                "a student knows nothing until a pass teaches it: put distil after it"
+            )
+        return student
+
+
+_FLOAT = 1  # TensorProto.FLOAT
+
+
+def _elements(dims: Any) -> int:
+    count = 1
+    for size in dims:
+        count *= int(size)
+    return count
+
+
+def _require_decoder(manifest: Manifest) -> None:
+    wanted = _DECODERS.get(manifest.task, ())
+    if manifest.output.decoder not in wanted:
+        raise RecipeError(
+            f"a student for {manifest.task} answers for decoder {' or '.join(wanted)}, and the model's is "
+            f"{manifest.output.decoder!r}: use prune_channels and distil instead"
+        )
+
+
+def _input(spec: InputSpec, options: StudentOptions) -> InputSpec:
+    width, height = options.input_width or spec.width, options.input_height or spec.height
+    sized = spec if (width, height) == (spec.width, spec.height) else resized_spec(spec, width, height)
+    # The student's graph takes the baseline's pixels as floats; input_in_graph makes them bytes again.
+    return sized.model_copy(update={"layout": "NCHW", "dtype": "float32"})
+
+
+def _output(output: OutputSpec) -> OutputSpec:
+    from ad_compressed_perception.training.students import (
+        detection_head,
+        planning_head,
+        segmentation_head,
+        trajectory_head,
+    )
+
+    options: dict[str, Any] = dict(output.options)
+    if output.decoder == "argmax":
+        options.update(layout="NCHW", output=segmentation_head.OUTPUT)
+    elif output.decoder == "yolox":
+        options.update(output=detection_head.OUTPUT)
+    elif output.decoder == "trajectory":
+        options.update(output=trajectory_head.OUTPUT)
+    else:
+        options.update(steering_output=planning_head.STEERING)
+        if options.get("collision_output"):
+            options.update(collision_output=planning_head.COLLISION)
+    return output.model_copy(update={"options": options})
+
+
+def _earlier(path: str, fresh: ModelProto) -> ModelProto:
+    """Return the model of a file that reads and gives what a fresh student does."""
+    from ad_compressed_perception.onnx_graph.io import read_model
+
+    model = read_model(Path(path).expanduser())
+    found, wanted = (_ends(one) for one in (model, fresh))
+    if found != wanted:
+        raise RecipeError(f"start: {path} has {found}, this student {wanted}")
+    return model
+
+
+def _ends(model: ModelProto) -> str:
+    """Return inputs and outputs with their types and sizes, as text."""
+    parts = []
+    for values in (model.graph.input, model.graph.output):
+        shapes = (
+            (value.name, [size.dim_value for size in value.type.tensor_type.shape.dim]) for value in values
+        )
+        parts.append(", ".join(f"{name} {shape}" for name, shape in shapes))
+    return " -> ".join(parts)
+
+
+def _require_same_strides(output: OutputSpec) -> None:
+    from ad_compressed_perception.training.students.detection_head import STRIDES
+
+    strides = output.options.get("strides", STRIDES)
+    if strides != STRIDES:
+        raise RecipeError(
+            "a detecting student learns its teacher's answer cell by cell and has cells at strides "
+            f"{STRIDES}, not {strides}: use prune_channels and distil instead"
+        )

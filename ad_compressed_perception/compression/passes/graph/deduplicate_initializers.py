@@ -1,0 +1,128 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Make the file smaller without touching a number: short names, and equal constants stored once.
+
+In a small quantised network the names of tensors, which exporters make long and the quantiser longer,
+can weigh more than the weights, and the zero points of its channels are the same zeros many times.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.onnx_graph.equivalence import require_same
+from ad_compressed_perception.onnx_graph.graph import remove_dead
+from ad_compressed_perception.onnx_graph.io import check_model
+from ad_compressed_perception.onnx_graph.layers import is_compute
+from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+# Not a number is touched, but a runtime may fuse a graph of other names in another order.
+_TOLERANCE = 1e-5
+
+
+class CompactOptions(PassOptions):
+    """Options of compact."""
+
+    names: bool = Field(True, description="shorten names; false keeps them for reading reports")
+
+
+class Compact(Pass):
+    """Shortens names inside the graph and stores equal constants once; put it last."""
+
+    name = "compact"
+    options_type = CompactOptions
+
+    def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
+        """Return the smaller model; inputs and outputs keep their names.
+
+        Raises:
+            ModelFileError: the graph has branches or loops, or its numbers changed on a calibration frame.
+        """
+        import onnx
+
+        options: CompactOptions = self.options
+        for node in model.graph.node:
+            if any(entry.HasField("g") or entry.graphs for entry in node.attribute):
+                raise ModelFileError(
+                    f"{node.op_type} {node.name!r} holds a graph of its own, which cannot be shortened: "
+                    "leave the pass compact out"
+                )
+        original = onnx.ModelProto()
+        original.CopyFrom(model)
+        before = model.ByteSize()
+        remove_dead(model)
+        context.notes["constants_shared"] = _share_constants(model)
+        if options.names:
+            _shorten_names(model)
+        check_model(model, "the compact model")
+        context.notes.update(bytes_before=before, bytes_after=model.ByteSize())
+        context.notes["largest_difference"] = require_same(original, model, next(context.feeds()), _TOLERANCE)
+        return model
+
+
+def _share_constants(model: ModelProto) -> int:
+    """Let all users of equal weights take the first of them; return how many became superfluous."""
+    first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
+    outputs = {value.name for value in model.graph.output}
+    renamed: dict[str, str] = {}
+    for tensor in model.graph.initializer:
+        if tensor.name in outputs or not tensor.raw_data:
+            continue
+        kept = first.setdefault((tensor.data_type, tuple(tensor.dims), tensor.raw_data), tensor.name)
+        if kept != tensor.name:
+            renamed[tensor.name] = kept
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            if name in renamed:
+                node.input[index] = renamed[name]
+    remove_dead(model)
+    return len(renamed)
+
+
+def _shorten_names(model: ModelProto) -> None:
+    graph = model.graph
+    kept = {value.name for value in (*graph.input, *graph.output)}
+    # Names that are counted up must not meet one that is kept.
+    taken = set(kept)
+    short: dict[str, str] = {name: name for name in kept}
+    count = products = 0
+
+    def shorten(name: str) -> str:
+        nonlocal count
+        if not name:
+            return name
+        while name not in short:
+            candidate = _base36(count)
+            count += 1
+            if candidate not in taken:
+                short[name] = candidate
+        return short[name]
+
+    for node in graph.node:
+        # Products keep a name of their own, by which a runtime's layers are found again in the file.
+        node.name = _base36(products)[1:] if is_compute(node) else ""
+        products += is_compute(node)
+        node.doc_string = ""
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                names[index] = shorten(name)
+    for tensor in graph.initializer:
+        tensor.name = shorten(tensor.name)
+        tensor.doc_string = ""
+    del graph.value_info[:]
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while True:
+        number, digit = divmod(number, len(_DIGITS))
+        digits = _DIGITS[digit] + digits
+        if not number:
+            return f"_{digits}"

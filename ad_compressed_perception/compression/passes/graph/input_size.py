@@ -1,0 +1,172 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Run a network on a smaller or larger picture than it was exported for, weights untouched."""
+
+from __future__ import annotations
+
+from math import ceil, floor
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.core.manifest import InputSpec
+from ad_compressed_perception.onnx_graph.equivalence import run_model
+from ad_compressed_perception.onnx_graph.graph import (
+    Graph,
+    refresh_outputs,
+    remove_dead,
+    require_decodable,
+    tensor_shapes,
+)
+from ad_compressed_perception.onnx_graph.io import (
+    check_model,
+    is_quantised,
+    opset_of,
+    pin_input_shape,
+)
+from ad_compressed_perception.onnx_graph.spatial_constants import Scaling, scale_node
+from ad_compressed_perception.pass_api.passes import Feeds, Pass, PassContext, PassOptions
+from ad_compressed_perception.tasks.geometry import plan_geometry
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+class InputSizeOptions(PassOptions):
+    """Options of input_size: width and height, a factor, or the frames' own shape."""
+
+    width: int | None = Field(None, ge=8, le=16384, description="pixels; needs height")
+    height: int | None = Field(None, ge=8, le=16384, description="pixels; needs width")
+    factor: float | None = Field(None, gt=0.0, le=8.0, description="of both sides, instead of the two")
+    fit: Literal["frames"] | None = Field(
+        None, description="frames: trim the letterbox's padding that no calibration frame needs"
+    )
+    multiple_of: int = Field(
+        32, ge=1, le=512, description="what the result of factor or fit is rounded to, pixels"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> InputSizeOptions:
+        sizes = (self.width is not None) + (self.height is not None)
+        ways = (self.factor is not None) + (self.fit is not None) + (sizes > 0)
+        if ways != 1 or sizes == 1:
+            raise ValueError("give either factor, or width and height, or fit")
+        return self
+
+    def size(self, spec: InputSpec) -> tuple[int, int]:
+        """Return width and height for a network of another size, pixels.
+
+        A side such as 257, one pixel more than a multiple, keeps that pixel: the network's samples lie on
+        the picture's edges, as many steps apart.
+        """
+        if self.factor is None:
+            return self.width or spec.width, self.height or spec.height
+        step, factor = self.multiple_of, self.factor
+
+        def scaled(side: int) -> int:
+            more = 1 if side % step == 1 else 0
+            return max(step, floor((side - more) * factor / step + 0.5) * step) + more
+
+        return scaled(spec.width), scaled(spec.height)
+
+
+class InputSize(Pass):
+    """Changes the size of the input; accuracy changes with it, so the gate must see frames."""
+
+    name = "input_size"
+    options_type = InputSizeOptions
+
+    def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
+        """Return the resized model; ``context.input`` has the new size.
+
+        Raises:
+            RecipeError: the size is the present one already, ``fit`` on an input without a letterbox, or
+                the model is quantised.
+            ModelFileError: an operator holds the network to its size; it is named.
+        """
+        options: InputSizeOptions = self.options
+        spec = context.input
+        width, height = fitting_size(context, options.multiple_of) if options.fit else options.size(spec)
+        if (width, height) == (spec.width, spec.height):
+            if options.fit:  # a recipe is made for any camera, and this one fills the input
+                context.notes["size"] = f"{width}x{height}, which the frames fill"
+                return model
+            raise RecipeError(f"input_size: the input is {width}x{height} already")
+        if is_quantised(model):
+            raise RecipeError("input_size must come before quantisation: ranges change with the size")
+        feeds = next(context.feeds())
+        resized = resized_spec(spec, width, height)
+        edited = resize_graph(model, spec, resized)
+        specs = refresh_outputs(model)
+        check_model(model, "the resized model")
+        context.input = resized
+        require_decodable(context, specs)
+        run_model(model, _resample(feeds, spec, resized))
+        context.notes.update(size=f"{spec.width}x{spec.height} -> {width}x{height}", edited=edited)
+        return model
+
+
+def fitting_size(context: PassContext, multiple_of: int) -> tuple[int, int]:
+    """Return the least width and height that hold every calibration frame at its present scale, pixels.
+
+    Raises:
+        RecipeError: the input has no letterbox, hence no padding.
+    """
+    spec = context.input
+    if spec.resize != "letterbox":
+        raise RecipeError(
+            f"input_size: fit trims a letterbox's padding, and this input is filled by {spec.resize}; "
+            "give factor, or width and height"
+        )
+    placed = {plan_geometry(spec, *frame.pixels.shape[1::-1]) for frame in context.pictures()}
+    sides = (
+        (max(g.resized_width for g in placed), spec.width),
+        (max(g.resized_height for g in placed), spec.height),
+    )
+    width, height = (min(limit, ceil(side / multiple_of) * multiple_of) for side, limit in sides)
+    return width, height
+
+
+def resize_graph(model: ModelProto, old: InputSpec, new: InputSpec) -> list[str]:
+    """Give a graph an input of another size, in place; return the labels of the nodes edited.
+
+    Raises:
+        ModelFileError: an operator holds the network to its size; it is named.
+    """
+    pin_input_shape(model, old)
+    before = tensor_shapes(model)
+    _set_input(model, new)
+    heights, widths = (old.height, new.height), (old.width, new.width)
+    scaling = Scaling(Graph(model), opset_of(model), before, heights, widths, [])
+    for node in list(model.graph.node):
+        scale_node(scaling, node)
+    remove_dead(model)
+    return list(dict.fromkeys(scaling.edited))
+
+
+def resized_spec(spec: InputSpec, width: int, height: int) -> InputSpec:
+    """Return the input of another size; what was resized before a crop scales along."""
+    update = {"width": width, "height": height}
+    if spec.resize == "crop":
+        update["resize_width"] = max(width, round((spec.resize_width or spec.width) * width / spec.width))
+        update["resize_height"] = max(
+            height, round((spec.resize_height or spec.height) * height / spec.height)
+        )
+    return spec.model_copy(update=update)
+
+
+def _set_input(model: ModelProto, spec: InputSpec) -> None:
+    dimensions = model.graph.input[0].type.tensor_type.shape.dim
+    for dimension, size in zip(dimensions, spec.shape, strict=True):
+        dimension.dim_value = size
+    del model.graph.value_info[:]
+
+
+def _resample(feeds: Feeds, old: InputSpec, new: InputSpec) -> Feeds:
+    """Return an input of the new size, of the old one's nearest pixels: enough to see that the model runs."""
+    rows = np.arange(new.height) * old.height // new.height
+    columns = np.arange(new.width) * old.width // new.width
+    first = 2 if old.layout == "NCHW" else 1
+    return {name: tensor.take(rows, first).take(columns, first + 1) for name, tensor in feeds.items()}

@@ -1,0 +1,95 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Let a detector know some labels only: the other labels' channels leave the graph.
+
+A score of its own is one output channel of the last convolution, so leaving it out changes no other
+number. The results keep the model's label names and numbers: the decoder is told which label each of the
+remaining scores is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from ad_compressed_perception.core.errors import ModelFileError, RecipeError
+from ad_compressed_perception.onnx_graph.equivalence import relative_difference, run_model
+from ad_compressed_perception.onnx_graph.graph import refresh_outputs, require_decodable
+from ad_compressed_perception.onnx_graph.io import check_model, is_quantised
+from ad_compressed_perception.onnx_graph.kept_channels import keep_output_channels
+from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_BOX_AND_OBJECTNESS = 5
+_TOLERANCE = 1e-5
+
+
+class KeepLabelsOptions(PassOptions):
+    """Options of keep_labels."""
+
+    labels: list[str] = Field(min_length=1, description="the model's labels that stay")
+
+
+class KeepLabels(Pass):
+    """Removes the scores of all labels but some; boxes of those stay as they are."""
+
+    name = "keep_labels"
+    options_type = KeepLabelsOptions
+
+    def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
+        """Return the model without the other scores; ``context.output`` says which labels are left.
+
+        Raises:
+            RecipeError: a label that the model does not have or names twice, no label to leave out, a
+                decoder that has no score a label, or a quantised model.
+            ModelFileError: an operator through which a score cannot be followed; it is named.
+        """
+        ids = self._label_ids(context)
+        if is_quantised(model):
+            raise RecipeError("keep_labels must come before quantisation: scales are shared")
+        feeds = next(context.feeds())
+        wanted = context.output.options.get("output")
+        name = wanted or model.graph.output[0].name
+        reference = run_model(model, feeds)
+        if name not in reference:
+            raise ModelFileError(f"there is no output {name!r}; the graph has {', '.join(reference)}")
+        present = context.output.options.get("label_ids") or list(range(len(context.manifest.labels)))
+        columns = [*range(_BOX_AND_OBJECTNESS), *(_BOX_AND_OBJECTNESS + present.index(i) for i in ids)]
+        edited = keep_output_channels(model, name, 2, columns)
+        specs = refresh_outputs(model)
+        check_model(model, "the model with fewer labels")
+        options = {**context.output.options, "label_ids": ids}
+        context.output = context.output.model_copy(update={"options": options})
+        require_decodable(context, specs)
+        difference = relative_difference(reference[name][..., columns], run_model(model, feeds)[name])
+        if not difference <= _TOLERANCE:
+            raise ModelFileError(f"the scores that stay changed by {difference:.2g} of their range")
+        context.notes.update(
+            labels=[context.manifest.labels[i] for i in ids],
+            labels_left_out=len(present) - len(ids),
+            edited=edited,
+        )
+        return model
+
+    def _label_ids(self, context: PassContext) -> list[int]:
+        """Return the kept labels' numbers, ascending."""
+        options: KeepLabelsOptions = self.options
+        known = context.manifest.labels
+        if context.output.decoder != "yolox":
+            raise RecipeError(
+                f"keep_labels knows detectors with a score a label; the decoder is {context.output.decoder!r}"
+            )
+        present = context.output.options.get("label_ids") or list(range(len(known)))
+        have = [known[i] for i in present]
+        for label in options.labels:
+            if label not in have:
+                raise RecipeError(f"keep_labels: the model has no label {label!r}; it has {', '.join(have)}")
+        if len(set(options.labels)) != len(options.labels):
+            raise RecipeError("keep_labels: a label is named twice")
+        if len(options.labels) == len(have):
+            raise RecipeError("keep_labels: all labels are to stay: leave this pass out")
+        return sorted(int(i) for i in np.flatnonzero(np.isin(known, options.labels)))

@@ -1,0 +1,130 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Write a segmenter's final linear upsampling as a small convolution whose channels become pixels.
+
+Linear resizing by a whole factor f puts pixel ``f i + p`` at the place ``i + (p + 0.5) / f - 0.5`` of the
+coarse map (half-pixel centres): between two of three neighbours, with the same weights for every i:
+
+    W[(p f + q) C + c, c] = k_p k_q^T,   k_p = max(0, 1 - |(p + 0.5) / f - 0.5 - d|)  for d = -1, 0, 1
+
+is a 3 x 3 convolution from C to f^2 C channels, and DepthToSpace (mode DCR) lays them out. Beyond the border
+the convolution sees zeros where the resize repeats the last pixel: there all classes shrink by one positive
+factor, and their argmax is the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.compression.passes.graph.trim_output import (
+    MOST_DIFFERING,
+    differing_share,
+    output_name,
+    scores_layout,
+)
+from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.onnx_graph.graph import (
+    Graph,
+    Shape,
+    attribute,
+    label,
+    refresh_outputs,
+    remove_dead,
+    require_decodable,
+    tensor_shapes,
+)
+from ad_compressed_perception.onnx_graph.io import check_model
+from ad_compressed_perception.pass_api.passes import Pass, PassContext
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+# Beyond, the products cost more than any resize.
+_MOST_CHANNELS = 256
+
+
+def upsampling_weight(classes: int, factor: int) -> NDArray[np.float32]:
+    """Return the (f^2 C, C, 3, 3) kernel for C classes and factor f."""
+    places = (np.arange(factor) + 0.5) / factor - 0.5
+    kernels = np.maximum(0.0, 1.0 - np.abs(places[:, None] - np.array([-1.0, 0.0, 1.0])))
+    weight = np.zeros((factor, factor, classes, classes, 3, 3))
+    for own in range(classes):
+        weight[:, :, own, own] = kernels[:, None, :, None] * kernels[None, :, None, :]
+    return weight.reshape(factor * factor * classes, classes, 3, 3).astype(np.float32)
+
+
+class UpsampleToConv(Pass):
+    """Replaces the last upsampling of a segmenter: integer kernels take it, as any convolution."""
+
+    name = "upsample_to_conv"
+
+    def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
+        """Return the rewritten model.
+
+        Raises:
+            ManifestError: the decoder takes no argmax.
+            ModelFileError: the scores do not come from a linear upsampling by a whole factor, or labels
+                changed on a calibration frame.
+        """
+        import onnx
+        from onnx import helper
+
+        original = onnx.ModelProto()
+        original.CopyFrom(model)
+        scores_layout(context.output)
+        graph = Graph(model)
+        name = output_name(model, context.output)
+        resize = graph.producers.get(name)
+        shapes = tensor_shapes(model)
+        classes, factor = _channels_and_factor(resize, name, shapes)
+        assert resize is not None
+        weight = graph.add_constant(f"{name}_upsampling", upsampling_weight(classes, factor))
+        spread = graph.new_name(f"{name}_spread")
+        convolution = helper.make_node(
+            "Conv", [resize.input[0], weight], [spread], graph.new_name("upsampling"),
+            kernel_shape=[3, 3], pads=[1, 1, 1, 1],
+        )  # fmt: skip
+        lay_out = helper.make_node(
+            "DepthToSpace", [spread], [name], graph.new_name("lay_out"), blocksize=factor, mode="DCR"
+        )
+        graph.insert_before(resize, [convolution, lay_out])
+        model.graph.node.remove(resize)
+        remove_dead(model)
+        specs = refresh_outputs(model)
+        check_model(model, "the model with the rewritten upsampling")
+        require_decodable(context, specs)
+        differing = differing_share(
+            context.manifest, (original, context.output), (model, context.output), context
+        )
+        context.notes.update(factor=factor, labels_differing_share=differing)
+        if differing > MOST_DIFFERING:
+            raise ModelFileError(
+                f"the labels of {differing:.2%} of the pixels changed on a calibration frame: leave it out"
+            )
+        return model
+
+
+def _channels_and_factor(node: NodeProto | None, name: str, shapes: dict[str, Shape]) -> tuple[int, int]:
+    """Return the classes and the factor of a Resize; raise ModelFileError where this is not what it does."""
+    maker = label(node) if node is not None else "the input"
+    refusal = ModelFileError(
+        f"the output {name!r} comes from {maker}, not from a linear upsampling by a whole factor with "
+        "half-pixel centres: leave upsample_to_conv out"
+    )
+    if node is None or node.op_type != "Resize" or attribute(node, "mode", "nearest") != "linear":
+        raise refusal
+    if attribute(node, "coordinate_transformation_mode", "half_pixel") != "half_pixel":
+        raise refusal
+    before, after = (shapes.get(one, ()) for one in (node.input[0], name))
+    if len(before) != 4 or len(after) != 4 or None in (*before, *after):
+        raise refusal
+    (_, classes, height, width), (_, _, rows, columns) = before, after
+    assert classes and height and width and rows and columns
+    factor = rows // height
+    whole = factor >= 2 and (rows, columns) == (factor * height, factor * width)
+    if not whole or factor * factor * classes > _MOST_CHANNELS:
+        raise refusal
+    return classes, factor

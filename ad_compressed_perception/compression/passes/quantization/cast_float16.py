@@ -1,0 +1,149 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Weights and activations in half precision: half the size, fast where the runtime has such kernels.
+
+IEEE 754 binary16: 11 significant bits (relative rounding error up to 2^-11 = 0.05 %), largest number
+65504, least normal one 6.1e-5. What exceeds it on a calibration frame is computed in single precision.
+GPUs and ARM processors with FP16 arithmetic compute it; ONNX Runtime on an x86 has few such kernels
+and casts around the others, which is slower than single precision.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from ad_compressed_perception.compression.passes.quantization.quantize_int8 import name_nodes, save_float
+from ad_compressed_perception.compression.quantization.activation_ranges import collect_ranges
+from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.onnx_graph.io import (
+    float_constants,
+    is_quantised,
+    one_line,
+    opset_of,
+)
+from ad_compressed_perception.onnx_graph.qdq import drop_unused, sort_nodes
+from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+LARGEST = 65504.0
+_OPTIONAL_RESIZE = 13
+
+
+class CastFloat16Options(PassOptions):
+    """Options of cast_float16."""
+
+    headroom: float = Field(
+        4.0, ge=1.0, le=1000.0, description="activations may grow by this factor before they overflow"
+    )
+
+
+class CastFloat16(Pass):
+    """Turns a single precision graph into half precision; inputs and outputs stay as they are."""
+
+    name = "cast_float16"
+    rounds = True
+    options_type = CastFloat16Options
+
+    def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
+        """Return the graph in half precision.
+
+        Raises:
+            ModelFileError: quantised, half precision already, a weight beyond 65504, or the converter
+                refused the graph.
+        """
+        import onnx
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+
+        options: CastFloat16Options = self.options
+        if is_quantised(model):
+            raise ModelFileError("the model is quantised already; start from its float baseline")
+        constants = list(float_constants(model))
+        if any(values.dtype == np.float16 for _, values in constants):
+            raise ModelFileError("the model is in half precision already")
+        for name, values in constants:
+            peak = float(np.abs(values).max(initial=0.0))
+            if not peak <= LARGEST:
+                raise ModelFileError(
+                    f"weight {name!r} reaches {peak:.3g}, half precision ends at {LARGEST:g}: "
+                    "leave this model in single precision or use bf16"
+                )
+        name_nodes(model)
+        _drop_empty_inputs(model)
+        kept = self._too_large(model, context, LARGEST / options.headroom)
+        model = onnx.shape_inference.infer_shapes(model)
+        previous = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)
+        try:
+            with warnings.catch_warnings():
+                # It warns of every weight below the least number, which becomes that number.
+                warnings.simplefilter("ignore")
+                cast: ModelProto = convert_float_to_float16(
+                    model, keep_io_types=True, disable_shape_infer=True, node_block_list=kept
+                )
+        except Exception as error:  # a third party's many types
+            raise ModelFileError(f"the converter refused the graph: {one_line(error)}") from error
+        finally:
+            logging.disable(previous)
+        _join_casts(cast, kept)
+        context.notes.update(headroom=options.headroom, single_precision_nodes=kept)
+        return cast
+
+    def _too_large(self, model: ModelProto, context: PassContext, limit: float) -> list[str]:
+        """Return the operators that use or make numbers beyond the limit on a calibration frame."""
+        kinds = sorted({node.op_type for node in model.graph.node})
+        ranges = collect_ranges(save_float(model, context), kinds, "minmax", 100.0, context)
+        large = {
+            name
+            for name, data in ranges.items()
+            if max(abs(float(np.min(end))) for end in data.range_value) > limit
+        }
+        return [node.name for node in model.graph.node if large & {*node.input, *node.output}]
+
+
+def _drop_empty_inputs(model: ModelProto) -> None:
+    """Leave out inputs of Resize that are empty lists, as opset 13 allows, in place.
+
+    The converter would put casts before them, behind which a runtime cannot see that they are empty.
+    """
+    empty = {tensor.name for tensor in model.graph.initializer if 0 in tensor.dims}
+    if opset_of(model) < _OPTIONAL_RESIZE:
+        return
+    for node in model.graph.node:
+        if node.op_type == "Resize":
+            for index, name in enumerate(node.input):
+                if index > 0 and name in empty:
+                    node.input[index] = ""
+
+
+def _join_casts(model: ModelProto, kept: list[str]) -> None:
+    """Let operators in single precision hand on their numbers to each other as they are, in place.
+
+    The converter casts to half precision after each and back before the next, which would overflow.
+    """
+    from onnx import TensorProto
+
+    single = {name for node in model.graph.node if node.name in kept for name in node.output}
+    single |= {value.name for value in model.graph.input}
+    to_half = {
+        node.output[0]: node.input[0]
+        for node in model.graph.node
+        if node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT16 and node.input[0] in single
+    }
+    same = {
+        node.output[0]: to_half[node.input[0]]
+        for node in model.graph.node
+        if node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT and node.input[0] in to_half
+    }
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            if name in same:
+                node.input[index] = same[name]
+    drop_unused(model)
+    sort_nodes(model)

@@ -1,0 +1,147 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Weights from a codebook: non-uniform quantisation by k-means.
+
+For every tensor (or group of channels) the codebook ``c_1 .. c_k``, ``k = 2^bits``, is sought that
+minimises ``sum_i h_i (w_i - c_q(i))^2`` with ``q(i) = argmin_j |w_i - c_j|``; then ``w_i := c_q(i)``.
+``h_i`` is 1, or with ``sensitivity: activation`` the mean square of the input that w_i multiplies, over
+the calibration frames: the same error then costs least where the inputs are small (weighted k-means of
+Choi, El-Khamy and Lee, "Towards the limit of network quantization", 2017, with the diagonal of the
+layer's own second derivative). k-means on weights: Han, Mao and Dally, "Deep compression", 2016.
+
+The graph stays as it is and computes in floating point at the same speed. Stored packed
+(``store: packed`` in the recipe), a weight takes at most ``bits`` bits and is expanded at load.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ad_compressed_perception.compression.quantization.activation_statistics import (
+    correct_bias,
+    importance,
+    measure_moments,
+)
+from ad_compressed_perception.onnx_graph.weights import find_weights
+from ad_compressed_perception.packing.codebook import fit_codebook, nearest
+from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+# Rounding the centres to half precision may raise the error by this share; it halves the codebooks.
+_HALF_MAY_COST = 0.01
+
+
+class PalettiseOptions(PassOptions):
+    """Options of palettise."""
+
+    bits: int = Field(4, ge=1, le=8, description="a codebook has 2^bits entries")
+    granularity: Literal["tensor", "group", "channel"] = Field(
+        "tensor", description="what shares a codebook; channels are slices of a tensor's first axis"
+    )
+    group_size: Literal[2, 4, 8, 16, 32, 64] = Field(16, description="channels in a group")
+    sensitivity: Literal["none", "activation"] = Field(
+        "activation", description="weigh errors by the mean square of what the weight multiplies, or not"
+    )
+    correct_bias: bool = Field(True, description="take the mean shift of each output back by its bias")
+    keep_zeros: bool = Field(True, description="weights that are exactly 0 stay 0")
+    min_size: int = Field(256, ge=2, description="tensors of fewer weights stay as they are")
+    exclude: list[str] = Field(
+        default_factory=list, description="weights or operators left as they are, by name (* and ? allowed)"
+    )
+    seed: int = Field(0, ge=0, description="of the random starts of k-means")
+    starts: int = Field(4, ge=0, le=100, description="random starts of k-means besides the quantiles")
+
+
+class Palettise(Pass):
+    """Replaces weights by the entries of small codebooks."""
+
+    name = "palettise"
+    rounds = True
+    options_type = PalettiseOptions
+
+    def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
+        """Return the model with few-valued weights.
+
+        Raises:
+            RecipeError: a pattern in ``exclude`` matches nothing.
+            ModelFileError: no weights of that size, or one that is not finite; the model cannot run.
+            DataError: a calibration frame cannot be read.
+        """
+        options: PalettiseOptions = self.options
+        weights = find_weights(model, self.name, options.min_size, options.exclude)
+        wanted = options.sensitivity == "activation" or options.correct_bias
+        moments = measure_moments(model, weights, context) if wanted else {}
+        weighted = options.sensitivity == "activation"
+        signal = noise = 0.0
+        corrected = 0
+        for done, weight in enumerate(weights, start=1):
+            before = weight.values
+            matters = importance(weight, moments, centred=options.correct_bias) if weighted else None
+            weight.store(self._quantise(before, matters))
+            difference = before.astype(np.float64) - weight.values
+            signal += float((before.astype(np.float64) ** 2).sum())
+            noise += float((difference**2).sum())
+            if options.correct_bias:
+                corrected += correct_bias(model, weight, before, moments)
+            context.advance(done, len(weights))
+        context.notes.update(
+            bits=options.bits,
+            palettised_tensors=len(weights),
+            palettised_weights=sum(weight.values.size for weight in weights),
+            weight_sqnr_db=10.0 * float(np.log10(signal / noise)) if signal > 0.0 < noise else None,
+            biases_corrected=corrected,
+        )
+        return model
+
+    def _quantise(
+        self, values: NDArray[np.float32], matters: NDArray[np.float64] | None
+    ) -> NDArray[np.float32]:
+        options: PalettiseOptions = self.options
+        channels = values.shape[0]
+        rows = {"tensor": channels, "group": options.group_size, "channel": 1}[options.granularity]
+        parts = []
+        for first in range(0, channels, rows):
+            run = slice(first, first + rows)
+            parts.append(self._quantise_run(values[run], None if matters is None else matters[run]))
+        return np.concatenate(parts)
+
+    def _quantise_run(
+        self, values: NDArray[np.float32], matters: NDArray[np.float64] | None
+    ) -> NDArray[np.float32]:
+        options: PalettiseOptions = self.options
+        size = 1 << options.bits
+        flat = values.reshape(-1)
+        weights = np.ones(flat.size) if matters is None else matters.reshape(-1)
+        result = np.zeros_like(flat)
+        moving = np.ones(flat.size, bool)
+        if options.keep_zeros and not flat.all():
+            moving, size = flat != 0.0, size - 1
+        if size and moving.any():
+            result[moving] = _nearest_entries(flat[moving], weights[moving], size, options)
+        return result.reshape(values.shape)
+
+
+def _nearest_entries(
+    values: NDArray[np.float32], weights: NDArray[np.float64], size: int, options: PalettiseOptions
+) -> NDArray[np.float32]:
+    found = fit_codebook(values, size, weights=weights, seed=options.seed, starts=options.starts)
+    single = found.centres.astype(np.float32)
+    with np.errstate(over="ignore"):
+        half = np.unique(single.astype(np.float16)).astype(np.float32)
+    entries = single
+    if np.isfinite(half).all():
+        allowed = found.error * (1.0 + _HALF_MAY_COST)
+        if _error(values, weights, half) <= allowed:
+            entries = half
+    return entries[nearest(values, entries.astype(np.float64))]
+
+
+def _error(values: NDArray[np.float32], weights: NDArray[np.float64], entries: NDArray[np.float32]) -> float:
+    chosen = entries[nearest(values, entries.astype(np.float64))]
+    return float((weights * (values.astype(np.float64) - chosen) ** 2).sum())

@@ -1,0 +1,128 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Matrix products in 8 bits whose activations get their scale anew on every run: no calibration.
+
+Weights are quantised beforehand, symmetric, one scale an output column. The left operand is quantised
+as it comes: ``scale = (max(x, 0) - min(x, 0)) / 255``, ``zero_point = round(-min / scale)`` (ONNX,
+operator DynamicQuantizeLinear). It pays where large products follow changing activations, as in
+transformers and recurrent networks. Convolutions are left alone: finding the range of a picture's
+worth of activations costs more than small convolutions save.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ad_compressed_perception.compression.passes.quantization.quantize_weights import QuantizeWeights
+from ad_compressed_perception.core.errors import ModelFileError, RecipeError
+from ad_compressed_perception.onnx_graph.io import (
+    float_constants,
+    is_quantised,
+    one_line,
+    opset_of,
+)
+from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_LEAST_OPSET = 13
+_DYNAMIC = ("MatMul", "Gemm", "LSTM")
+_KINDS = (*_DYNAMIC, "GRU")
+
+
+class QuantizeDynamicMatmulOptions(PassOptions):
+    """Options of quantize_dynamic_matmul."""
+
+    reduce_range: bool | Literal["auto"] = Field(
+        "auto", description="7-bit weights; auto: only on an x86 without VNNI, where sums saturate"
+    )
+
+
+class QuantizeDynamicMatmul(Pass):
+    """Quantises MatMul, Gemm and LSTM with stored weights; a GRU's weights are stored in 8 bits."""
+
+    name = "quantize_dynamic_matmul"
+    rounds = True
+    options_type = QuantizeDynamicMatmulOptions
+
+    def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
+        """Return the quantised model.
+
+        Raises:
+            RecipeError: the opset is below 13.
+            ModelFileError: quantised already, no such operator with stored weights, weights that are
+                not finite, or the quantiser refused the graph.
+        """
+        if is_quantised(model):
+            raise ModelFileError("the model is quantised already; start from its float baseline")
+        if opset_of(model) < _LEAST_OPSET:
+            raise RecipeError(
+                f"{self.name} needs opset {_LEAST_OPSET}, the model has {opset_of(model)}: "
+                "put upgrade_opset before it"
+            )
+        weights = {tensor.name for tensor in model.graph.initializer}
+        counts = {
+            kind: sum(
+                node.op_type == kind and len(node.input) > 1 and node.input[1] in weights
+                for node in model.graph.node
+            )
+            for kind in _KINDS
+        }
+        if not any(counts.values()):
+            raise ModelFileError(
+                f"nothing to quantise: the graph has no {', '.join(_KINDS)} with stored weights; "
+                "convolutions are for quantize_int8"
+            )
+        for name, values in float_constants(model):
+            if not np.isfinite(values).all():
+                raise ModelFileError(f"weight {name!r} is not finite: no scale can be given to it")
+        if any(counts[kind] for kind in _DYNAMIC):
+            model = self._quantise(model, context)
+        if counts["GRU"]:
+            # ONNX Runtime has no integer GRU: its weights are stored in 8 bits and expanded.
+            model = QuantizeWeights().store(model, context, ("GRU",))
+        context.notes.update({kind.lower(): count for kind, count in counts.items() if count})
+        return model
+
+    def _quantise(self, model: ModelProto, context: PassContext) -> ModelProto:
+        from onnxruntime.quantization import QuantType
+        from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
+        from onnxruntime.quantization.quant_utils import QuantizationMode
+
+        options: QuantizeDynamicMatmulOptions = self.options
+        reduce_range = context.host.saturates_u8s8 if options.reduce_range == "auto" else options.reduce_range
+        context.notes["reduce_range"] = reduce_range
+        previous = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                quantizer = ONNXQuantizer(
+                    model,
+                    True,
+                    reduce_range,
+                    QuantizationMode.IntegerOps,
+                    False,
+                    QuantType.QInt8,
+                    QuantType.QUInt8,
+                    None,
+                    [],
+                    [],
+                    list(_DYNAMIC),
+                    {"WeightSymmetric": True, "MatMulConstBOnly": True},
+                )
+                quantizer.model.replace_gemm_with_matmul()
+                quantizer.quantize_model()
+                quantizer.model.topological_sort()
+        except Exception as error:  # the quantiser raises several types, asserts among them
+            raise ModelFileError(f"the quantiser refused the graph: {one_line(error)}") from error
+        finally:
+            logging.disable(previous)
+        quantised: ModelProto = quantizer.model.model
+        return quantised

@@ -1,0 +1,182 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Weights stored in 8 bits and expanded when they are used: a quarter of the size, no calibration.
+
+Per output channel c and symmetric: ``scale_c = max|W_c| / 127``,
+``q = clip(round_half_to_even(W_c / scale_c), -127, 127)``, ``W'_c = q * scale_c``. Every product is
+still computed in floating point, so this makes files small, not nets fast. One exception: ONNX Runtime
+fuses a matrix product with its stored weights into an operator of its own (MatMulNBits) that rounds the
+activations to 8 bits as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ad_compressed_perception.core.errors import ModelFileError, RecipeError
+from ad_compressed_perception.onnx_graph.io import is_quantised, opset_of
+from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto
+
+_LEAST_OPSET = 13
+_LARGEST = 127
+# Operator, place of the weights among its inputs. Gemm's axis depends on transB.
+_WEIGHTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (1,), "MatMul": (1,), "GRU": (1, 2), "LSTM": (1, 2)}
+
+
+class QuantizeWeightsOptions(PassOptions):
+    """Options of quantize_weights."""
+
+    least_elements: int = Field(
+        256, ge=1, description="smaller tensors stay in float: a scale a channel would eat what is saved"
+    )
+
+
+@dataclass(frozen=True)
+class _Weight:
+    tensor: TensorProto
+    values: NDArray[np.float32]
+    axis: int
+
+
+class QuantizeWeights(Pass):
+    """Stores the weights of products as int8 with a DequantizeLinear before each use."""
+
+    name = "quantize_weights"
+    rounds = True
+    options_type = QuantizeWeightsOptions
+
+    def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
+        """Return the model with 8-bit weights.
+
+        Raises:
+            RecipeError: the opset is below 13.
+            ModelFileError: quantised already, no weights large enough, or a weight that is not finite.
+        """
+        if is_quantised(model):
+            raise ModelFileError("the model is quantised already; start from its float baseline")
+        if opset_of(model) < _LEAST_OPSET:
+            raise RecipeError(
+                f"{self.name} needs opset {_LEAST_OPSET}, the model has {opset_of(model)}: "
+                "put upgrade_opset before it"
+            )
+        return self.store(model, context, tuple(_WEIGHTS))
+
+    def store(self, model: ModelProto, context: PassContext, kinds: tuple[str, ...]) -> ModelProto:
+        """Store the weights of operators of these types; raise ModelFileError as apply does."""
+        options: QuantizeWeightsOptions = self.options
+        chosen = [weight for weight in _find(model, kinds) if weight.values.size >= options.least_elements]
+        if not chosen:
+            raise ModelFileError(
+                f"nothing to quantise: no {', '.join(kinds)} has weights of {options.least_elements} "
+                "numbers or more"
+            )
+        signal = noise = 0.0
+        for weight in chosen:
+            if not np.isfinite(weight.values).all():
+                raise ModelFileError(
+                    f"weight {weight.tensor.name!r} is not finite: no scale can be given to it"
+                )
+            numbers, scales = quantise_channels(weight.values, weight.axis)
+            _replace(model, weight, numbers, scales)
+            shape = [1] * numbers.ndim
+            shape[weight.axis] = -1
+            expanded = numbers * scales.reshape(shape)
+            signal += float(np.sum(weight.values.astype(np.float64) ** 2))
+            noise += float(np.sum((weight.values - expanded.astype(np.float64)) ** 2))
+        context.notes.update(
+            stored_tensors=len(chosen),
+            stored_numbers=int(sum(weight.values.size for weight in chosen)),
+            weight_sqnr_db=10.0 * np.log10(signal / noise).item() if noise > 0.0 and signal > 0.0 else None,
+        )
+        return model
+
+
+def quantise_channels(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return int8 numbers and one scale a channel of ``axis``; a channel of zeros has scale 1.
+
+    Args:
+        values: weights, any shape.
+        axis: the channels' axis.
+
+    Returns:
+        numbers of the same shape in -127..127, and (channels,) scales.
+    """
+    others = tuple(place for place in range(values.ndim) if place != axis)
+    peaks = np.abs(values).max(axis=others).astype(np.float64)
+    scales = np.where(peaks > 0.0, peaks / _LARGEST, 1.0).astype(np.float32)
+    # A denormal channel's scale may round to nothing.
+    scales[scales == 0.0] = 1.0
+    shape = [1] * values.ndim
+    shape[axis] = -1
+    numbers = np.clip(np.rint(values / scales.reshape(shape)), -_LARGEST, _LARGEST).astype(np.int8)
+    return numbers, scales
+
+
+def _find(model: ModelProto, kinds: tuple[str, ...]) -> list[_Weight]:
+    """Return the float weights that products use, each under one axis in all of its uses."""
+    from onnx import TensorProto, numpy_helper
+
+    tensors = {
+        tensor.name: tensor
+        for tensor in model.graph.initializer
+        if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) >= 2
+    }
+    axes: dict[str, set[int | None]] = {}
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            if name in tensors:
+                is_weight = node.op_type in kinds and place in _WEIGHTS[node.op_type]
+                axis = _channel_axis(node, len(tensors[name].dims)) if is_weight else None
+                axes.setdefault(name, set()).add(axis)
+    found = []
+    for name, used in axes.items():
+        axis = next(iter(used)) if len(used) == 1 else None
+        if axis is not None:
+            values: Any = numpy_helper.to_array(tensors[name])
+            found.append(_Weight(tensors[name], values, axis))
+    return found
+
+
+def _channel_axis(node: NodeProto, rank: int) -> int:
+    """Return the axis along which an operator's weights belong to one output each."""
+    if node.op_type == "ConvTranspose":
+        return 1
+    if node.op_type == "MatMul":
+        return rank - 1
+    if node.op_type == "Gemm":
+        turned = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+        return 0 if turned else 1
+    return 1 if node.op_type in ("GRU", "LSTM") else 0
+
+
+def _replace(
+    model: ModelProto, weight: _Weight, numbers: NDArray[np.int8], scales: NDArray[np.float32]
+) -> None:
+    """Put the stored numbers, their scales and a DequantizeLinear in a weight's place."""
+    from onnx import helper, numpy_helper
+
+    name = weight.tensor.name
+    weight.tensor.CopyFrom(numpy_helper.from_array(numbers, f"{name}_int8"))
+    zeros = np.zeros(scales.shape, np.int8)
+    model.graph.initializer.extend(
+        [
+            numpy_helper.from_array(scales, f"{name}_scale"),
+            numpy_helper.from_array(zeros, f"{name}_zero_point"),
+        ]
+    )
+    node = helper.make_node(
+        "DequantizeLinear",
+        [f"{name}_int8", f"{name}_scale", f"{name}_zero_point"],
+        [name],
+        f"{name}_expand",
+        axis=weight.axis,
+    )
+    model.graph.node.insert(0, node)

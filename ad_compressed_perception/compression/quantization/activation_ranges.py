@@ -1,0 +1,166 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The range of every activation over the calibration frames, with ONNX Runtime's calibration code.
+
+Frames go through one at a time, so that memory holds the activations of one frame only. The first
+round finds the smallest and largest value of every tensor; the other methods need a second one, which
+counts the values in histograms of a range that is then known and fixed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.compression.quantization.range_rules import mse_ranges
+from ad_compressed_perception.core.errors import DataError, ModelFileError
+from ad_compressed_perception.pass_api.passes import Feeds, PassContext
+
+Method = Literal["minmax", "entropy", "percentile", "mse"]
+
+# Bins over -max|x|..max|x|: fine enough that 99.99 % does not hang on one bin. The search for the
+# least entropy costs their square.
+_BINS: dict[Method, int] = {"percentile": 2048, "entropy": 512, "mse": 8192}
+_ENTROPY_QUANTISED_BINS = 128
+# Values of one tensor of one frame that are counted; of larger tensors every so many-th.
+_COUNTED = 1 << 18
+
+
+class _OneFrame:
+    """Hands a single frame to a calibrator."""
+
+    def __init__(self, feeds: Feeds) -> None:
+        self._feeds: Feeds | None = feeds
+
+    def get_next(self) -> Feeds | None:
+        feeds, self._feeds = self._feeds, None
+        return feeds
+
+
+def collect_ranges(
+    model: Path, operators: list[str], method: Method, percentile: float, context: PassContext
+) -> Any:
+    """Run the calibration frames and return ONNX Runtime's ranges of the operators' tensors.
+
+    Args:
+        model: file of the float model, with shapes.
+        operators: types of operators whose float inputs and outputs are measured.
+        method: minmax (smallest and largest value seen), percentile (the central ``percentile`` of the
+            values), entropy (the symmetric threshold of least Kullback-Leibler divergence; Migacz,
+            "8-bit Inference with TensorRT", GTC 2017) or mse (the range of least mean square error),
+            these clipped to what was seen.
+        percentile: 0..100, for the method of that name.
+        context: gives the frames.
+
+    Raises:
+        DataError: no calibration frames.
+        ModelFileError: an activation is NaN or infinite.
+    """
+    rounds = 1 if method == "minmax" else 2
+    # The calibrators print what they do; standard output belongs to the command's result.
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of NaN, which is told as an error below
+        ranges = _smallest_and_largest(model, operators, context, rounds)
+        if method == "minmax":
+            return ranges
+        limits = {name: data.range_value for name, data in ranges.items()}
+        histograms = _histograms(model, limits, _BINS[method], context)
+        return _thresholds(histograms, method, percentile)
+
+
+def _smallest_and_largest(model: Path, operators: list[str], context: PassContext, rounds: int) -> Any:
+    from onnxruntime.quantization import CalibrationMethod
+    from onnxruntime.quantization.calibrate import create_calibrator
+
+    calibrator = create_calibrator(
+        model,
+        operators,
+        augmented_model_path=str(context.scratch / "augmented.onnx"),
+        calibrate_method=CalibrationMethod.MinMax,
+        extra_options={"symmetric": False},
+    )
+    done = 0
+    for feeds in context.feeds():
+        calibrator.collect_data(_OneFrame(feeds))
+        done += 1
+        context.advance(done, rounds * context.frames)
+    if done == 0:
+        raise DataError("no calibration frames: the source gave none")
+    ranges = calibrator.compute_data()
+    for name, data in ranges.items():
+        low, high = data.range_value
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise ModelFileError(
+                f"activation {name!r} is not finite on the calibration frames ({low} to {high}): "
+                "no scale can be given to it"
+            )
+    return ranges
+
+
+def _histograms(
+    model: Path, limits: dict[str, Any], bins: int, context: PassContext
+) -> dict[str, tuple[NDArray[Any], NDArray[Any], Any, Any, Any]]:
+    """Count each tensor's values over -t..t, t being its largest magnitude.
+
+    Returns:
+        Name to (counts (bins,), edges (bins + 1,), smallest, largest, t), as ONNX Runtime's collector
+        keeps them.
+    """
+    import onnx
+    import onnxruntime
+
+    graph = onnx.load(str(model))
+    given = {value.name for value in graph.graph.input}
+    present = {value.name for value in graph.graph.output}
+    known = {value.name: value for value in graph.graph.value_info}
+    graph.graph.output.extend(known[name] for name in limits if name in known and name not in given | present)
+    options = onnxruntime.SessionOptions()
+    # Every tensor must exist under its own name.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(
+        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    wanted = [output.name for output in session.get_outputs() if output.name in limits]
+    found: dict[str, tuple[NDArray[Any], NDArray[Any], Any, Any, Any]] = {}
+    for done, feeds in enumerate(context.feeds(), start=1):
+        values = dict(zip(wanted, session.run(wanted, feeds), strict=True))
+        values.update({name: array for name, array in feeds.items() if name in limits})
+        for name, array in values.items():
+            # The calibrator gives one number as an array of one.
+            low, high = (np.asarray(limit).reshape(()) for limit in limits[name])
+            bound = np.maximum(np.abs(low), np.abs(high))
+            flat = array.ravel()[:: max(1, array.size // _COUNTED)]
+            counts, edges = np.histogram(flat, bins, range=(-float(bound), float(bound)))
+            before = found[name][0] if name in found else 0
+            found[name] = (counts + before, edges.astype(array.dtype), low, high, bound)
+        context.advance(context.frames + done, 2 * context.frames)
+    return found
+
+
+def _thresholds(histograms: dict[str, Any], method: Method, percentile: float) -> Any:
+    from onnxruntime.quantization import CalibrationMethod
+    from onnxruntime.quantization.calibrate import HistogramCollector, TensorData, TensorsData
+
+    if method == "mse":
+        best = {
+            name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
+            for name, (low, high) in mse_ranges(histograms).items()
+        }
+        return TensorsData(CalibrationMethod.MinMax, best)
+    collector = HistogramCollector(
+        method=method,
+        symmetric=False,
+        num_bins=_BINS[method],
+        num_quantized_bins=_ENTROPY_QUANTISED_BINS,
+        percentile=percentile,
+        scenario="same",
+    )
+    collector.histogram_dict = histograms
+    kinds = {"percentile": CalibrationMethod.Percentile, "entropy": CalibrationMethod.Entropy}
+    return TensorsData(kinds[method], collector.compute_collection_result())

@@ -1,0 +1,81 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The layers of a rounded variant for its report and its file: noise, kind, and why they stay in float."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ad_compressed_perception.compression.frame_split import FrameSample
+from ad_compressed_perception.compression.pass_runner import PassRecord
+from ad_compressed_perception.compression.passes.quantization.quantize_int8_mixed import METADATA_KEY
+from ad_compressed_perception.compression.quantization.layer_sqnr import FLOAT, LayerNoise, measure_layers
+from ad_compressed_perception.compression.verification.difference_images import Snapshots
+from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.onnx_graph.io import input_name
+from ad_compressed_perception.onnx_graph.layers import is_compute
+from ad_compressed_perception.pass_api.passes import Feeds
+from ad_compressed_perception.tasks.prepare import Preparer
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+LAYER_FRAMES = 3
+"""Verification frames that the layers are measured on: the first, the middle and the last."""
+
+
+def look_at_layers(
+    snapshots: Snapshots, frames: FrameSample, records: Sequence[PassRecord]
+) -> tuple[list[LayerNoise], list[str]]:
+    """Return the layers of what the passes rounded, and sentences about what could not be measured.
+
+    Args:
+        snapshots: before and after rounding.
+        frames: held-out frames.
+        records: what the passes noted.
+    """
+    exact, rounded = snapshots.exact, snapshots.rounded
+    if exact is None or rounded is None:
+        return [], []
+    if exact.manifest.input != rounded.manifest.input:
+        return [], ["Layers were not measured: a pass changed the input between rounding passes."]
+    chosen = [frames.indices[place] for place in _spread(len(frames.indices))]
+    before, after = exact.model(), rounded.model()
+    name = input_name(after)
+
+    def feeds() -> Iterator[Feeds]:
+        prepare = Preparer(exact.manifest.input)
+        for frame in FrameSample(frames.source, chosen):
+            yield {name: prepare(frame)[0].copy()}
+
+    notes: list[dict[str, Any]] = [record.notes for record in records]
+    try:
+        return measure_layers(before, after, feeds(), notes), []
+    except ModelFileError as error:
+        return [], [f"Layers were not measured: {error}"]
+
+
+def _spread(count: int) -> list[int]:
+    return sorted({0, count // 2, count - 1})
+
+
+def float_layers_text(model: ModelProto, layers: Sequence[LayerNoise]) -> str:
+    """Return the file's entry about its layers in float as JSON.
+
+    ``layers`` has their names, ``why`` the reasons, ``places`` their places among the products of the file,
+    by which they are found where names were shortened.
+    """
+    before = {entry.key: entry.value for entry in model.metadata_props}
+    kept = json.loads(before.get(METADATA_KEY, "{}"))
+    floats = [(place, layer) for place, layer in enumerate(layers) if layer.kind == FLOAT]
+    document: dict[str, Any] = {
+        **kept,
+        "layers": [layer.name for _, layer in floats],
+        "why": [layer.why_float or "" for _, layer in floats],
+    }
+    # Later passes may have added or merged products; then places mean nothing.
+    if sum(is_compute(node) for node in model.graph.node) == len(layers):
+        document["places"] = [place for place, _ in floats]
+    return json.dumps(document, sort_keys=True)

@@ -1,0 +1,169 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which tensors stay in float: as few as keep the task's own measure within a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ad_compressed_perception.backends import create_backend
+from ad_compressed_perception.compression.recipe import VerifySpec
+from ad_compressed_perception.compression.verification.scores import create_score
+from ad_compressed_perception.core.errors import DataError, ResultError
+from ad_compressed_perception.core.results import Result
+from ad_compressed_perception.pass_api.passes import PassContext
+from ad_compressed_perception.tasks import create_task
+from ad_compressed_perception.tasks.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_MOST_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the search came to.
+
+    Attributes:
+        tensors: those that stay in float, the most harmful first.
+        drop: the measure's loss with them in float.
+        first_drop: its loss with none of them in float.
+        trials: how many graphs were tried.
+    """
+
+    tensors: tuple[str, ...]
+    drop: float
+    first_drop: float
+    trials: int
+
+
+def choose_floats(
+    ranked: Sequence[str], drop_of: Callable[[tuple[str, ...]], float], max_drop: float, give_backs: int
+) -> Choice:
+    """Find few tensors whose staying in float keeps the drop within ``max_drop``.
+
+    The harm of one tensor alone ranks it; what counts is the measure with the first k of the ranking in
+    float. k doubles until the drop is small enough, then bisection finds the least k between the last
+    that was too small and the first that was large enough. At last tensors that turn out not to be
+    needed are given back, the least harmful first.
+
+    Args:
+        ranked: tensors, the most harmful first.
+        drop_of: returns the drop with these tensors in float.
+        max_drop: limit.
+        give_backs: how many tensors to try to give back at most.
+    """
+    ranked = list(ranked)
+    known: dict[tuple[str, ...], float] = {}
+
+    def drop(tensors: Sequence[str]) -> float:
+        key = tuple(tensors)
+        if key not in known:
+            known[key] = drop_of(key)
+        return known[key]
+
+    first = drop(())
+    count, failing = 0, -1
+    while drop(ranked[:count]) > max_drop and count < len(ranked):
+        failing, count = count, min(len(ranked), max(1, 2 * count))
+    while count - failing > 1:
+        middle = (count + failing) // 2
+        if drop(ranked[:middle]) > max_drop:
+            failing = middle
+        else:
+            count = middle
+    chosen = ranked[:count]
+    # The last one of the ranking is needed by the bisection's own finding.
+    for tensor in chosen[-2::-1][:give_backs]:
+        fewer = [name for name in chosen if name != tensor]
+        if drop(fewer) <= max_drop:
+            chosen = fewer
+    return Choice(tuple(chosen), drop(chosen), first, len(known))
+
+
+class AgreementJudge:
+    """Measures by how much a changed graph's results disagree with the float graph's."""
+
+    def __init__(self, floating: ModelProto, context: PassContext, every_other: int) -> None:
+        """Run the float graph on every other calibration frame.
+
+        Args:
+            floating: the graph before quantisation.
+            context: gives the frames, and the task by its manifest, input and output.
+            every_other: 0 for the frames of even number, 1 for the others.
+
+        Raises:
+            AdcpError: a frame cannot be read, the graph cannot run or gives no result.
+        """
+        self._context = context
+        self._manifest = context.manifest.model_copy(
+            update={"input": context.input, "output": context.output}
+        )
+        self._tries = 0
+        pipeline = self._open(floating)
+        self._frames = []
+        self._references: list[Result] = []
+        size = 0
+        try:
+            for number, picture in enumerate(context.pictures()):
+                if number % 2 != every_other or size > _MOST_BYTES:
+                    continue
+                feeds, geometry = pipeline.task.prepare(picture)
+                feeds = {name: tensor.copy() for name, tensor in feeds.items()}
+                size += sum(tensor.nbytes for tensor in feeds.values())
+                self._frames.append((feeds, geometry))
+                self._references.append(pipeline.task.decode(pipeline.session.infer(feeds), geometry))
+        finally:
+            pipeline.close()
+
+    @property
+    def frames(self) -> int:
+        """How many frames are compared."""
+        return len(self._frames)
+
+    def drop(self, model: ModelProto) -> float:
+        """Return 1 - agreement with the float graph's results.
+
+        Raises:
+            DataError: nothing could be compared.
+            AdcpError: the graph cannot run.
+        """
+        pipeline = self._open(model)
+        score = create_score(self._manifest, self._context.verify or VerifySpec())
+        try:
+            for (feeds, geometry), reference in zip(self._frames, self._references, strict=True):
+                found: Result | None
+                try:
+                    found = pipeline.task.decode(pipeline.session.infer(feeds), geometry)
+                except ResultError:
+                    found = None
+                score.add(reference, found)
+        finally:
+            pipeline.close()
+        figures = score.figures()
+        if not figures.telling_frames:
+            raise DataError(
+                f"none of {len(self._frames)} calibration frames shows anything by which to choose the "
+                "layers that stay in float: give livelier frames, or use quantize_int8 with exclude"
+            )
+        return figures.drop
+
+    def _open(self, model: ModelProto) -> Pipeline:
+        import onnx
+
+        self._tries += 1
+        path: Path = self._context.scratch / f"trial_{self._tries}.onnx"
+        onnx.save(model, str(path))
+        try:
+            session = create_backend("onnxruntime").load(path, {"warmup_runs": 0})
+        finally:
+            path.unlink()
+        try:
+            return Pipeline(create_task(self._manifest), session, "trial")
+        except BaseException:
+            session.close()
+            raise

@@ -1,0 +1,150 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the quantisation of each single tensor does to a network's outputs, without labels.
+
+Signal to quantisation noise ratio of an output, in decibels:
+``SQNR = 10 log10(sum(reference^2) / sum((reference - quantised)^2))``. Each halving of the step
+brings 6.02 dB (Widrow and Kollar, "Quantization Noise", Cambridge, 2008). Where a network has
+several outputs the noise shares are averaged, so that no output of small numbers is forgotten.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.onnx_graph.io import one_line
+from ad_compressed_perception.onnx_graph.qdq import QdqGraph, QuantisedTensor, drop_unused
+from ad_compressed_perception.pass_api.passes import Advance, Feeds
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+SQNR_LIMIT_DB = 120.0
+"""Reported where there is no noise at all: what single precision itself makes."""
+
+_MOST_WORKERS = 4
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """One tensor and what its quantisation alone does."""
+
+    tensor: QuantisedTensor
+    sqnr_db: float
+
+
+def sqnr_db(signal: float, noise: float) -> float:
+    """Return ``10 log10(signal / noise)`` of two sums of squares, at most SQNR_LIMIT_DB."""
+    if not math.isfinite(noise) or signal <= 0.0 < noise:
+        return -SQNR_LIMIT_DB
+    if noise <= signal * 10.0 ** (-SQNR_LIMIT_DB / 10.0):
+        return SQNR_LIMIT_DB
+    return 10.0 * math.log10(signal / noise)
+
+
+def open_session(model: ModelProto) -> Any:
+    """Load a graph into ONNX Runtime, one thread; raise ModelFileError where it cannot."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    try:
+        return onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime's errors share no public base
+        raise ModelFileError(f"ONNX Runtime cannot run the model: {one_line(error)}") from error
+
+
+def with_outputs(model: ModelProto, names: Sequence[str]) -> ModelProto:
+    """Return a copy of the graph that gives these tensors instead of its outputs."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    known = {value.name: value for value in [*copy.graph.value_info, *copy.graph.output]}
+    chosen = []
+    for name in names:
+        value = onnx.ValueInfoProto()
+        value.CopyFrom(known[name]) if name in known else setattr(value, "name", name)
+        chosen.append(value)
+    del copy.graph.output[:]
+    copy.graph.output.extend(chosen)
+    drop_unused(copy)
+    return copy
+
+
+class OutputNoise:
+    """The float graph's outputs on some frames, against which others are held."""
+
+    def __init__(self, floating: ModelProto, outputs: Sequence[str], frames: Sequence[Feeds]) -> None:
+        """Run the float graph; raise ModelFileError where it cannot run."""
+        self.outputs = list(outputs)
+        self._frames = list(frames)
+        session = open_session(with_outputs(floating, self.outputs))
+        self._references: list[list[NDArray[Any]]] = [session.run(None, feeds) for feeds in frames]
+
+    def sqnr_db(self, model: ModelProto, outputs: Sequence[str] | None = None) -> float:
+        """Return the SQNR of a changed graph; raise ModelFileError where it cannot run.
+
+        Args:
+            model: the changed graph.
+            outputs: what the outputs are called in it, where other than in the float graph.
+        """
+        session = open_session(with_outputs(model, outputs or self.outputs))
+        signal = np.zeros(len(self.outputs))
+        noise = np.zeros(len(self.outputs))
+        for feeds, references in zip(self._frames, self._references, strict=True):
+            found = session.run(None, feeds)
+            for place, (output, reference) in enumerate(zip(found, references, strict=True)):
+                wide = reference.astype(np.float64)
+                signal[place] += float(np.sum(wide**2))
+                noise[place] += float(np.sum((output - wide) ** 2))
+        telling = signal > 0.0
+        if not telling.any():
+            return sqnr_db(0.0, float(noise.sum()))
+        return sqnr_db(1.0, float(np.mean(noise[telling] / signal[telling])))
+
+
+def measure_sensitivities(
+    graph: QdqGraph,
+    noise: OutputNoise,
+    tensors: Sequence[QuantisedTensor],
+    advance: Advance = lambda done, total: None,
+) -> list[Sensitivity]:
+    """Quantise one tensor at a time and return all of them, the most harmful first.
+
+    Args:
+        graph: the float and the quantised graph.
+        noise: the outputs that count, and the frames.
+        tensors: which to measure.
+        advance: tells the progress bar (done, total).
+    """
+
+    def measure(tensor: QuantisedTensor) -> Sensitivity:
+        return Sensitivity(tensor, noise.sqnr_db(graph.only(tensor.name)))
+
+    workers = max(1, min(_MOST_WORKERS, available_cores()))
+    found = []
+    with ThreadPoolExecutor(workers) as pool:
+        for result in pool.map(measure, tensors):
+            found.append(result)
+            advance(len(found), len(tensors))
+    return sorted(found, key=lambda sensitivity: sensitivity.sqnr_db)
+
+
+def available_cores() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,236 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The accept gate: measured figures against a recipe's terms, giving a verdict with its reasons.
+
+A term on a figure with an interval is met when the whole interval is within it, failed when the whole
+interval is beyond it, and open otherwise. A term on an exact figure is met or failed. One failed term
+rejects; else one open term leaves the verdict inconclusive; else the variant is accepted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+from ad_compressed_perception.compression.recipe import AcceptSpec
+from ad_compressed_perception.core.manifest import Verdict, VerdictStatus
+
+# Beyond so many times the frames used, more of them are no honest advice.
+_FARFETCHED = 100
+
+
+class Finding(Enum):
+    """What a term came to."""
+
+    MET = "met"
+    FAILED = "failed"
+    OPEN = "open"
+
+
+@dataclass(frozen=True)
+class AccuracyDrop:
+    """What compression cost on labelled data, with its paired 95 % interval.
+
+    Attributes:
+        metric: the figure, as ``adcp evaluate`` names it.
+        unit: "points" of a share (0.01 is one), or "percent" of the baseline's error.
+        value: above 0 the variant is worse; NaN where undefined.
+        low: lower end of the interval.
+        high: upper end.
+        frames: labelled frames.
+    """
+
+    metric: str
+    unit: str
+    value: float
+    low: float
+    high: float
+    frames: int
+
+
+@dataclass(frozen=True)
+class WholeTimes:
+    """The whole way, frame to result: preparation, inference and decoding together.
+
+    Attributes:
+        speedup: baseline/variant ratio of the medians.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        p99_ms: 99th percentile of the variant's.
+    """
+
+    speedup: float
+    low: float
+    high: float
+    p99_ms: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures a verdict rests on.
+
+    Attributes:
+        drop: loss of agreement, NaN where nothing could be compared.
+        drop_low: lower end of its 95 % interval.
+        drop_high: upper end.
+        frames: frames compared.
+        telling_frames: those that could have shown a difference.
+        failed_frames: those on which the variant gave no result.
+        speedup: baseline/variant ratio of the median inference times.
+        speedup_low: lower end of its 95 % interval.
+        speedup_high: upper end.
+        p99_ms: 99th percentile of the variant's inference time.
+        size_ratio: variant/baseline ratio of file sizes.
+        integer_coverage: share of products run on integers; None where there are none.
+        accuracy: loss of accuracy on labelled data; None where none was given.
+        whole: times from frame to result, for terms that are about those.
+    """
+
+    drop: float
+    drop_low: float
+    drop_high: float
+    frames: int
+    telling_frames: int
+    failed_frames: int
+    speedup: float
+    speedup_low: float
+    speedup_high: float
+    p99_ms: float
+    size_ratio: float
+    integer_coverage: float | None
+    accuracy: AccuracyDrop | None = None
+    whole: WholeTimes | None = None
+
+
+def judge_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
+    """Return what became of ``max_drop`` and why."""
+    drop, low, high, limit = measured.drop, measured.drop_low, measured.drop_high, accept.max_drop
+    if measured.telling_frames < accept.min_frames or math.isnan(drop):
+        return Finding.OPEN, (
+            f"only {measured.telling_frames} of {measured.frames} verification frames tell anything, "
+            f"at least {accept.min_frames} are needed: verify on more frames, or on livelier ones"
+        )
+    said = f"agreement drops by {drop:.3f} (95 % interval {low:.3f} to {high:.3f})"
+    if high <= limit:
+        return Finding.MET, f"{said}, within the allowed {limit:g}"
+    if low > limit:
+        return Finding.FAILED, f"{said}, beyond the allowed {limit:g}"
+    more = frames_needed(measured.telling_frames, drop, low, high, limit)
+    advice = (
+        f"about {more} telling frames would settle it (there were {measured.telling_frames})"
+        if more is not None
+        else "the drop lies too near the limit for more frames to settle it"
+    )
+    return Finding.OPEN, f"{said}, around the allowed {limit:g}: {advice}"
+
+
+def frames_needed(frames: int, drop: float, low: float, high: float, limit: float) -> int | None:
+    """Return roughly how many frames would bring the interval to one side of the limit.
+
+    The half width of an interval shrinks with the root of the number of frames. None where that would
+    take more than a hundred times the frames there were.
+    """
+    half = high - drop if drop <= limit else drop - low
+    margin = abs(limit - drop)
+    if margin * math.sqrt(_FARFETCHED) < half or margin == 0.0:
+        return None
+    return max(frames + 1, math.ceil(frames * (half / margin) ** 2))
+
+
+def judge_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str] | None:
+    """Return what became of ``max_accuracy_drop`` and why; None where it was not asked for."""
+    limit, found = accept.max_accuracy_drop, measured.accuracy
+    if limit is None:
+        return None
+    if found is None:
+        return Finding.OPEN, f"max_accuracy_drop {limit:g} was not judged: no labelled data was given"
+    if math.isnan(found.value):
+        return Finding.OPEN, f"{found.metric} is undefined on these {found.frames} labelled frames"
+    said = (
+        f"{found.metric} is worse by {found.value:.2f} {found.unit} on {found.frames} labelled frames "
+        f"(95 % interval {found.low:.2f} to {found.high:.2f})"
+    )
+    if found.high <= limit:
+        return Finding.MET, f"{said}, within the allowed {limit:g}"
+    if found.low > limit:
+        return Finding.FAILED, f"{said}, beyond the allowed {limit:g}"
+    more = frames_needed(found.frames, found.value, found.low, found.high, limit)
+    advice = (
+        f"about {more} labelled frames would settle it"
+        if more is not None
+        else "it lies too near the limit for more frames to settle it"
+    )
+    return Finding.OPEN, f"{said}, around the allowed {limit:g}: {advice}"
+
+
+def judge_speed(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str] | None:
+    """Return what became of ``min_speedup`` and why; None where it was not asked for."""
+    limit = accept.min_speedup
+    if limit is None:
+        return None
+    speedup, low, high, said = measured.speedup, measured.speedup_low, measured.speedup_high, "speed-up"
+    if accept.timed == "whole" and measured.whole is not None:
+        speedup, low, high = measured.whole.speedup, measured.whole.low, measured.whole.high
+        said = "speed-up from frame to result"
+    said = f"{said} {speedup:.2f}x (95 % interval {low:.2f} to {high:.2f})"
+    if low >= limit:
+        return Finding.MET, f"{said}, at least the required {limit:g}x"
+    if high < limit:
+        return Finding.FAILED, f"{said}, below the required {limit:g}x"
+    return Finding.OPEN, (f"{said}, around the required {limit:g}x: verify on more frames on a quiet machine")
+
+
+def judge_limits(accept: AcceptSpec, measured: Measured) -> list[tuple[Finding, str]]:
+    """Return what became of the terms on exact figures that were asked for."""
+    found: list[tuple[Finding, str]] = []
+    if measured.failed_frames:
+        found.append(
+            (
+                Finding.FAILED,
+                f"the variant gave no result (NaN or infinite outputs) on {measured.failed_frames} "
+                f"of {measured.frames} frames",
+            )
+        )
+    if accept.max_size_ratio is not None:
+        said, limit = f"size as stored is {measured.size_ratio:.2f} of the baseline's", accept.max_size_ratio
+        if measured.size_ratio <= limit:
+            found.append((Finding.MET, f"{said}, within the allowed {limit:g}"))
+        else:
+            found.append((Finding.FAILED, f"{said}, beyond the allowed {limit:g}"))
+    if accept.min_integer_coverage is not None:
+        limit = accept.min_integer_coverage
+        coverage = measured.integer_coverage
+        if coverage is None:
+            found.append((Finding.FAILED, "integer coverage is unknown: the executed graph has no products"))
+        elif coverage >= limit:
+            found.append((Finding.MET, f"integer coverage {coverage:.2f}, at least the required {limit:g}"))
+        else:
+            found.append((Finding.FAILED, f"integer coverage {coverage:.2f}, below the required {limit:g}"))
+    if accept.max_p99_ms is not None:
+        p99_ms, said, limit = measured.p99_ms, "inference p99 is", accept.max_p99_ms
+        if accept.timed == "whole" and measured.whole is not None:
+            p99_ms, said = measured.whole.p99_ms, "p99 from frame to result is"
+        said = f"{said} {p99_ms:.1f} ms"
+        if p99_ms <= limit:
+            found.append((Finding.MET, f"{said}, within the allowed {limit:g} ms"))
+        else:
+            found.append((Finding.FAILED, f"{said}, beyond the allowed {limit:g} ms"))
+    return found
+
+
+def judge(accept: AcceptSpec, measured: Measured) -> Verdict:
+    """Return the verdict; its reasons are the terms that decided it, all of them when accepted."""
+    findings = [judge_drop(accept, measured)]
+    optional = (judge_accuracy(accept, measured), judge_speed(accept, measured))
+    findings += [finding for finding in optional if finding is not None]
+    findings += judge_limits(accept, measured)
+    kinds = {finding for finding, _ in findings}
+    status: VerdictStatus
+    if Finding.FAILED in kinds:
+        status, deciding = "rejected", Finding.FAILED
+    elif Finding.OPEN in kinds:
+        status, deciding = "inconclusive", Finding.OPEN
+    else:
+        status, deciding = "accepted", Finding.MET
+    return Verdict(status=status, reasons=[reason for finding, reason in findings if finding is deciding])

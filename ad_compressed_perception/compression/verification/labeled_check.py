@@ -1,0 +1,260 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Baseline and variant on labelled data: what compression cost in accuracy, and in which slices.
+
+The loss of a figure that is a share (mAP, IoU, correlation) is ``100 (baseline - variant)`` points; that of
+an error (RMSE, MAE) is ``100 (variant / baseline - 1)`` percent. Both models are resampled by the same
+frames, so the interval is that of the paired difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.analysis.accuracy import AccuracyScore, Indices, create_accuracy
+from ad_compressed_perception.analysis.evaluate import (
+    DETECTION_SETTINGS,
+    LEVEL,
+    Figure,
+    collect,
+    use_settings,
+)
+from ad_compressed_perception.compression.recipe import LoadedRecipe
+from ad_compressed_perception.compression.verification.frame_log import brightness, label_edges
+from ad_compressed_perception.compression.verification.gate import AccuracyDrop
+from ad_compressed_perception.compression.verification.slices import SliceRule, choose_slices
+from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.core.manifest import Manifest
+from ad_compressed_perception.data.labeled.dataset import LabelledData, LabelledFrame, choose_indices
+from ad_compressed_perception.data.labeled.open import open_labelled
+from ad_compressed_perception.metrics.average_precision import TrueBoxes
+from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
+from ad_compressed_perception.tasks.pipeline import Pipeline
+
+_MAIN_METRICS = {"detection": "map", "segmentation": "miou", "planning": "rmse_rad"}
+_PATH_METRIC = "ade_m"
+"""Comes before the steering's where the data has it: a planner is right that drives where it should."""
+
+
+@dataclass(frozen=True)
+class LabelledChoice:
+    """Labelled data to judge by, and which of it, as ``adcp evaluate`` takes them.
+
+    Attributes:
+        spec: FOLDER, LABELS or LABELS@FRAMES.
+        label_map: file or shipped name of the map from the data's names to the model's labels.
+        from_share: share of the data, 0..1, to begin at.
+        to_share: share to end at.
+        limit: most frames, at even steps.
+        tolerance_ms: planning: farthest label taken for a frame.
+    """
+
+    spec: str
+    label_map: str | None = None
+    from_share: float = 0.0
+    to_share: float = 1.0
+    limit: int | None = None
+    tolerance_ms: float = 50.0
+
+
+@dataclass(frozen=True)
+class LabelledFrames:
+    """Opened labelled data, the frames chosen, and the figure that the gate judges."""
+
+    data: LabelledData
+    indices: list[int]
+    metric: str
+
+
+@dataclass(frozen=True)
+class AccuracyComparison:
+    """Figures of both on some frames.
+
+    Attributes:
+        frames: how many.
+        baseline: name to value with interval.
+        variant: likewise.
+        drop: name to the loss, paired.
+    """
+
+    frames: int
+    baseline: dict[str, Figure]
+    variant: dict[str, Figure]
+    drop: dict[str, AccuracyDrop]
+
+
+@dataclass(frozen=True)
+class LabelledCheck:
+    """What labelled data said.
+
+    Attributes:
+        labelled: the data.
+        overall: over all its frames.
+        slices: over tenths of them; their traits come from the labels.
+        settings: of the detection task.
+        resamples: behind each interval.
+        block_length: neighbouring frames that are drawn together.
+        notes: what a reader should know, in sentences.
+    """
+
+    labelled: LabelledFrames
+    overall: AccuracyComparison
+    slices: dict[SliceRule, AccuracyComparison]
+    settings: dict[str, Any]
+    resamples: int
+    block_length: int
+    notes: list[str]
+
+    @property
+    def judged(self) -> AccuracyDrop:
+        """The loss that the gate judges."""
+        return self.overall.drop[self.labelled.metric]
+
+
+def open_choice(
+    manifest: Manifest, recipe: LoadedRecipe, choice: LabelledChoice | None
+) -> LabelledFrames | None:
+    """Open labelled data and find the figure that the recipe judges; None where none was given.
+
+    Raises:
+        RecipeError: the recipe judges accuracy and no data was given, or by a figure the task lacks.
+        DataError: the data is missing, malformed or empty.
+    """
+    accept = recipe.recipe.accept
+    if choice is None:
+        if accept.max_accuracy_drop is not None:
+            raise RecipeError(
+                f"recipe {recipe.path} asks for max_accuracy_drop, which needs labelled data: give it with "
+                "--data, or take the term out"
+            )
+        return None
+    return open_labels(manifest, choice, accept.accuracy_metric, recipe.recipe.verify.labels)
+
+
+def open_labels(
+    manifest: Manifest, choice: LabelledChoice, metric: str | None, judged_labels: Sequence[str] | None = None
+) -> LabelledFrames:
+    """Open labelled data to be judged by a figure; None for the task's own.
+
+    Args:
+        manifest: the model.
+        choice: which data.
+        metric: the figure.
+        judged_labels: detection without a label map: the labels that count; None for all.
+
+    Raises:
+        RecipeError: the task has no such figure.
+        DataError: the data is missing, malformed or empty.
+    """
+    data = open_labelled(choice.spec, manifest, choice.label_map, choice.tolerance_ms, judged_labels)
+    indices = choose_indices(len(data), choice.from_share, choice.to_share, choice.limit)
+    known = create_accuracy(data).names
+    judged = metric or (_PATH_METRIC if _PATH_METRIC in known else _MAIN_METRICS[manifest.task])
+    if judged not in known:
+        raise RecipeError(
+            f"accept.accuracy_metric: {manifest.task} on {data.describe} has no figure {judged!r}; it has: "
+            f"{', '.join(known)}"
+        )
+    return LabelledFrames(data, indices, judged)
+
+
+def check_labelled(
+    baseline: Pipeline,
+    variant: Pipeline,
+    labelled: LabelledFrames,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> LabelledCheck:
+    """Run both over the labelled frames and compare.
+
+    A detector's settings become those of published figures (weak boxes count), in both pipelines.
+
+    Raises:
+        DataError: a frame or label cannot be read or compared.
+        AdcpError: a runtime failed.
+    """
+    data, indices = labelled.data, labelled.indices
+    traits: dict[str, list[float]] = {"brightness": [], "crowding": [], "turning": []}
+
+    def watch(item: LabelledFrame) -> None:
+        traits["brightness"].append(brightness(item.frame))
+        for name, value in _traits_of_truth(item.truth).items():
+            traits[name].append(value)
+
+    scores = []
+    for number, pipeline in enumerate((baseline, variant)):
+        if data.task == "detection":
+            use_settings(pipeline, **DETECTION_SETTINGS)
+        done = number * len(indices)
+        scores.append(
+            collect(
+                pipeline,
+                data,
+                indices,
+                lambda count, done=done: advance(done + count, 2 * len(indices)),  # type: ignore[misc]
+                None if number else watch,
+            )
+        )
+    first, second = scores
+    block = max(score.block_length() for score in scores) if data.is_series else 1
+    slices = choose_slices({name: np.array(values) for name, values in traits.items() if values})
+    return LabelledCheck(
+        labelled,
+        compare_scores(first, second, np.arange(first.samples), block),
+        # Frames of a slice are seldom neighbours; the shorter the runs that are left of them.
+        {rule: compare_scores(first, second, places, max(1, block // 10)) for rule, places in slices.items()},
+        dict(DETECTION_SETTINGS) if data.task == "detection" else {},
+        first.resamples,
+        block,
+        [*data.notes, *first.notes()],
+    )
+
+
+def _traits_of_truth(truth: Any) -> dict[str, float]:
+    if isinstance(truth, TrueBoxes):
+        return {"crowding": float((~truth.is_crowd).sum())}
+    if isinstance(truth, np.ndarray):
+        return {"crowding": label_edges(truth)}
+    return {"turning": abs(float(truth))}
+
+
+def compare_scores(
+    first: AccuracyScore, second: AccuracyScore, places: NDArray[np.int64], block: int
+) -> AccuracyComparison:
+    """Return the figures of both on these frames; one round of resamples serves all of them."""
+    names, lower = first.names, [name in first.lower_is_better for name in first.names]
+
+    def statistics(drawn: Indices) -> NDArray[np.float64]:
+        one = np.asarray(first.figures(places[drawn]), np.float64)
+        other = np.asarray(second.figures(places[drawn]), np.float64)
+        return np.concatenate([one, other, _drops(one, other, lower)])
+
+    values = statistics(np.arange(len(places)))
+    intervals = vector_bootstrap(len(places), statistics, first.resamples, 0, LEVEL, block)
+    count = len(names)
+    figures = [Figure(float(value), *interval) for value, interval in zip(values, intervals, strict=True)]
+    drop = {
+        name: AccuracyDrop(
+            name, "percent" if is_error else "points", one.value, one.low, one.high, len(places)
+        )
+        for name, is_error, one in zip(names, lower, figures[2 * count :], strict=True)
+    }
+    return AccuracyComparison(
+        len(places),
+        dict(zip(names, figures[:count], strict=True)),
+        dict(zip(names, figures[count : 2 * count], strict=True)),
+        drop,
+    )
+
+
+def _drops(
+    baseline: NDArray[np.float64], variant: NDArray[np.float64], lower_is_better: Sequence[bool]
+) -> NDArray[np.float64]:
+    """Return how much worse the variant is: points of a share, percent of an error (NaN of none)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = np.where(baseline > 0.0, 100.0 * (variant / baseline - 1.0), np.nan)
+    return np.where(lower_is_better, relative, 100.0 * (baseline - variant))

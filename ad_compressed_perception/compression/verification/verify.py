@@ -1,0 +1,171 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Baseline and variant on the same held-out frames, taking turns: agreement and inference times."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.compression.frame_split import FrameSample
+from ad_compressed_perception.compression.verification.frame_log import FrameLog
+from ad_compressed_perception.compression.verification.scores import (
+    AgreementFigures,
+    AgreementScore,
+    block_length,
+)
+from ad_compressed_perception.core.errors import ModelFileError, ResultError
+from ad_compressed_perception.core.results import Result
+from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
+from ad_compressed_perception.pass_api.passes import Advance
+from ad_compressed_perception.tasks.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class LatencyFigures:
+    """Times of both, measured in turns on the same frames; milliseconds and ratios.
+
+    A speed-up is baseline time / variant time: above 1 the variant is faster. The times are those of the
+    inference; the whole way, frame to result, counts where a variant has moved work into its graph or
+    out of it.
+    """
+
+    baseline_p50_ms: float
+    baseline_p99_ms: float
+    variant_p50_ms: float
+    variant_p99_ms: float
+    speedup_p50: float
+    speedup_p50_low: float
+    speedup_p50_high: float
+    speedup_p99: float
+    baseline_whole_p50_ms: float
+    variant_whole_p50_ms: float
+    speedup_whole_p50: float
+    speedup_p99_low: float
+    speedup_p99_high: float
+    speedup_whole_p50_low: float
+    speedup_whole_p50_high: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the fields for YAML and JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class FrameTimes:
+    """Milliseconds of every frame: of the inference, and of the whole way from frame to result."""
+
+    baseline_ms: list[float] = field(default_factory=list)
+    variant_ms: list[float] = field(default_factory=list)
+    baseline_whole_ms: list[float] = field(default_factory=list)
+    variant_whole_ms: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What the held-out frames said.
+
+    Attributes:
+        agreement: over all of them.
+        latency: percentiles and ratios.
+        times: what these were made of.
+    """
+
+    agreement: AgreementFigures
+    latency: LatencyFigures
+    times: FrameTimes = field(default_factory=FrameTimes)
+
+
+def verify(
+    baseline: Pipeline,
+    variant: Pipeline,
+    frames: FrameSample,
+    score: AgreementScore,
+    advance: Advance = lambda done, total: None,
+    log: FrameLog | None = None,
+) -> Verification:
+    """Run both on every frame, each first on every other one, and compare.
+
+    Each prepares the frame for itself, since a variant may have an input and output of its own. The
+    inference is timed, and the whole way with it.
+
+    Args:
+        baseline: judges.
+        variant: is judged; a result that means nothing (NaN) counts as a failed frame.
+        frames: held-out frames, at least one.
+        score: the task's measure, empty.
+        advance: tells the progress bar (done, total).
+        log: remembers each frame, for slices and pictures.
+
+    Raises:
+        ModelFileError: the baseline itself gives a result that means nothing.
+        AdcpError: a frame cannot be read, a runtime failed.
+    """
+    times_ms: tuple[list[float], list[float]] = ([], [])
+    whole_ms: tuple[list[float], list[float]] = ([], [])
+    pair = (baseline, variant)
+    for index, frame in enumerate(frames):
+        order = (0, 1) if index % 2 == 0 else (1, 0)
+        around_ms = [0.0, 0.0]
+        prepared: list[Any] = [None, None]
+        for which in order:
+            start = perf_counter()
+            prepared[which] = pair[which].task.prepare(frame)
+            around_ms[which] += (perf_counter() - start) * 1e3
+        outputs: list[dict[str, NDArray[Any]]] = [{}, {}]
+        for which in order:
+            start = perf_counter()
+            outputs[which] = pair[which].session.infer(prepared[which][0])
+            times_ms[which].append((perf_counter() - start) * 1e3)
+        start = perf_counter()
+        try:
+            reference: Result = baseline.task.decode(outputs[0], prepared[0][1])
+        except ResultError as error:
+            raise ModelFileError(
+                f"the baseline gives no result on frame {index + 1} of {frames.source.describe}: {error}"
+            ) from error
+        around_ms[0] += (perf_counter() - start) * 1e3
+        start = perf_counter()
+        judged: Result | None
+        try:
+            judged = variant.task.decode(outputs[1], prepared[1][1])
+        except ResultError:
+            judged = None
+        around_ms[1] += (perf_counter() - start) * 1e3
+        for which in (0, 1):
+            whole_ms[which].append(around_ms[which] + times_ms[which][-1])
+        score.add(reference, judged)
+        if log is not None:
+            log.add(frame, reference, judged, score.differences[-1])
+        advance(index + 1, len(frames))
+    times = FrameTimes(*times_ms, *whole_ms)
+    return Verification(score.figures(), latency_figures(*times_ms, *whole_ms), times)
+
+
+def latency_figures(
+    baseline_ms: list[float],
+    variant_ms: list[float],
+    baseline_whole_ms: list[float],
+    variant_whole_ms: list[float],
+) -> LatencyFigures:
+    """Return percentiles and ratios of paired times; the interval draws pairs again in runs."""
+    b, v = np.asarray(baseline_ms), np.asarray(variant_ms)
+    whole_b, whole_v = np.asarray(baseline_whole_ms), np.asarray(variant_whole_ms)
+
+    def ratios(drawn: NDArray[np.int64]) -> tuple[float, float, float]:
+        b50, b99 = np.percentile(b[drawn], (50, 99))
+        v50, v99 = np.percentile(v[drawn], (50, 99))
+        return (b50 / v50, b99 / v99, np.median(whole_b[drawn]) / np.median(whole_v[drawn]))
+
+    p50, p99, whole = vector_bootstrap(len(b), ratios, block_length=block_length(len(b)))
+    b50, b99 = (float(value) for value in np.percentile(b, (50, 99)))
+    v50, v99 = (float(value) for value in np.percentile(v, (50, 99)))
+    whole_b50, whole_v50 = float(np.median(whole_b)), float(np.median(whole_v))
+    whole_ratio = whole_b50 / whole_v50
+    return LatencyFigures(
+        b50, b99, v50, v99, b50 / v50, *p50, b99 / v99, whole_b50, whole_v50, whole_ratio, *p99, *whole
+    )

@@ -1,0 +1,309 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The manifest: what a model is, what it eats, what it gives, and which variants of it exist.
+
+A model is a folder with a ``model.yaml``. File names in it may use ``${NAME}`` and ``${NAME:-default}``
+for environment variables and are relative to the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from ad_compressed_perception.core.errors import ManifestError, ModelFileError, VariantRejectedError
+
+SCHEMA: Final = "adcp-model/1"
+MANIFEST_NAME = "model.yaml"
+
+TaskName = Literal["detection", "segmentation", "planning"]
+VerdictStatus = Literal["accepted", "rejected", "inconclusive"]
+_VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+_NAME = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+def _tensor_name(name: Any) -> Any:
+    """Return a tensor's name as text: exporters number tensors, and YAML reads 86 as a number."""
+    return str(name) if type(name) is int else name
+
+
+_TENSOR = Annotated[str, BeforeValidator(_tensor_name)]
+
+
+class StrictModel(BaseModel):
+    """A pydantic model that refuses unknown keys and names them."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class InputSpec(StrictModel):
+    """The picture a model wants: ``value = (pixel * scale - mean) / std`` per channel."""
+
+    name: _TENSOR | None = Field(None, description="input tensor; the only input when absent")
+    width: int = Field(gt=0, le=16384, description="pixels")
+    height: int = Field(gt=0, le=16384, description="pixels")
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    dtype: Literal["float32", "float16", "uint8"] = "float32"
+    colour: Literal["BGR", "RGB", "GRAY"] = "RGB"
+    scale: float = Field(1.0, description="factor applied to the 0..255 pixel first")
+    mean: list[float] = Field(default_factory=lambda: [0.0])
+    std: list[float] = Field(default_factory=lambda: [1.0])
+    resize: Literal["stretch", "letterbox", "crop"] = "stretch"
+    pad_value: int = Field(114, ge=0, le=255, description="letterbox border")
+    letterbox_align: Literal["top_left", "center"] = "top_left"
+    resize_width: int | None = Field(None, gt=0, description="crop: width before the crop")
+    resize_height: int | None = Field(None, gt=0, description="crop: height before the crop")
+    crop_anchor: Literal["center", "bottom", "top"] = "center"
+
+    @property
+    def channels(self) -> int:
+        """Colour channels of the input tensor."""
+        return 1 if self.colour == "GRAY" else 3
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of the input tensor with a batch of one."""
+        if self.layout == "NCHW":
+            return (1, self.channels, self.height, self.width)
+        return (1, self.height, self.width, self.channels)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> InputSpec:
+        for key in ("mean", "std"):
+            if len(getattr(self, key)) not in (1, self.channels):
+                raise ValueError(f"{key} needs 1 or {self.channels} values for colour {self.colour}")
+        if any(value == 0.0 for value in self.std):
+            raise ValueError("std must not be 0")
+        if self.resize == "crop":
+            if self.resize_width is None or self.resize_height is None:
+                raise ValueError("resize: crop needs resize_width and resize_height")
+            if self.resize_width < self.width or self.resize_height < self.height:
+                raise ValueError("resize_width x resize_height must hold width x height")
+        if self.dtype == "uint8" and (self.scale != 1.0 or any(self.mean) or set(self.std) != {1.0}):
+            raise ValueError("a uint8 input takes no scale, mean or std: they belong in the graph")
+        return self
+
+
+class OutputSpec(StrictModel):
+    """How the model's output becomes a result."""
+
+    decoder: str = Field(description="name in the entry-point group of decoders")
+    options: dict[str, Any] = Field(default_factory=dict, description="the decoder's own options")
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="this model's defaults for the task's live settings"
+    )
+
+    @field_validator("options")
+    @classmethod
+    def _outputs_by_name(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Options called ``output`` or ``..._output`` name tensors, in every decoder."""
+        return {
+            key: _tensor_name(value) if key.endswith("output") else value for key, value in options.items()
+        }
+
+
+class CalibrationRecord(StrictModel):
+    """Which frames a variant was calibrated on."""
+
+    source: str
+    sha256: str = Field(description="hash over the frames' bytes, in order")
+    frames: int = Field(ge=1)
+
+
+class Verdict(StrictModel):
+    """What the accept gate said of a variant, and why."""
+
+    status: VerdictStatus
+    reasons: list[str] = Field(default_factory=list)
+
+
+class Variant(StrictModel):
+    """One runnable form of the model."""
+
+    file: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    backend: str = "onnxruntime"
+    options: dict[str, Any] = Field(default_factory=dict, description="the backend's own options")
+    precision: str = "fp32"
+    derived_from: str | None = None
+    recipe: str | None = None
+    calibration: CalibrationRecord | None = None
+    verdict: Verdict | None = None
+    input: InputSpec | None = Field(None, description="where it differs from the model's input")
+    output: OutputSpec | None = Field(None, description="where it differs from the model's output")
+    figures: dict[str, Any] = Field(default_factory=dict, description="measured on the compressing host")
+    provenance: dict[str, Any] = Field(default_factory=dict, description="versions, host, hashes")
+
+
+class Manifest(StrictModel):
+    """One model with all its variants."""
+
+    schema_: Literal["adcp-model/1"] = Field(SCHEMA, alias="schema")
+    name: _NAME
+    task: TaskName
+    description: str = ""
+    labels: list[str] = Field(default_factory=list)
+    input: InputSpec
+    output: OutputSpec
+    baseline: str
+    variants: dict[_NAME, Variant]
+    folder: Path = Field(default=Path("."), exclude=True)
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        if self.baseline not in self.variants:
+            raise ValueError(f"baseline {self.baseline!r} is not among the variants {list(self.variants)}")
+        if self.task in ("detection", "segmentation") and not self.labels:
+            raise ValueError(f"task {self.task} needs labels")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels must be unique")
+        for name, variant in self.variants.items():
+            if variant.derived_from is not None and variant.derived_from not in self.variants:
+                raise ValueError(f"variant {name!r} derives from unknown variant {variant.derived_from!r}")
+        return self
+
+    def variant(self, name: str) -> Variant:
+        """Return the variant called ``name``; raise ManifestError naming those that exist."""
+        try:
+            return self.variants[name]
+        except KeyError:
+            raise ManifestError(
+                f"model {self.name!r} has no variant {name!r}; it has: {', '.join(self.variants)}"
+            ) from None
+
+    def for_variant(self, name: str) -> Manifest:
+        """Return the manifest as one variant sees it: with its own input and output, if it has any.
+
+        Raises:
+            ManifestError: there is no such variant.
+        """
+        variant = self.variant(name)
+        if variant.input is None and variant.output is None:
+            return self
+        return self.model_copy(
+            update={"input": variant.input or self.input, "output": variant.output or self.output}
+        )
+
+    def variant_path(self, name: str) -> Path:
+        """Absolute path of a variant's file, with environment variables expanded."""
+        expanded = Path(_expand(self.variant(name).file, f"{self.name}/{name}"))
+        return (expanded if expanded.is_absolute() else self.folder / expanded).resolve()
+
+    def checked_path(self, name: str, *, allow_rejected: bool = False) -> Path:
+        """Path of a variant's file after its existence, hash and verdict were checked.
+
+        Raises:
+            ModelFileError: the file is missing or its sha256 is not the manifest's.
+            VariantRejectedError: the gate rejected the variant and ``allow_rejected`` is false.
+        """
+        variant = self.variant(name)
+        if variant.verdict is not None and variant.verdict.status == "rejected" and not allow_rejected:
+            why = "; ".join(variant.verdict.reasons) or "no reason recorded"
+            raise VariantRejectedError(
+                f"variant {name!r} of {self.name!r} was rejected by its accept gate ({why}); "
+                "set allow_rejected to load it all the same"
+            )
+        path = self.variant_path(name)
+        if not path.is_file():
+            raise ModelFileError(f"model file of {self.name}/{name} is missing: {path}")
+        actual = file_sha256(path)
+        if actual != variant.sha256:
+            raise ModelFileError(
+                f"model file of {self.name}/{name} has sha256 {actual[:12]}..., "
+                f"its manifest says {variant.sha256[:12]}...: {path}"
+            )
+        return path
+
+
+def _expand(text: str, where: str) -> str:
+    def value(match: re.Match[str]) -> str:
+        found = os.environ.get(match["name"]) or match["default"]
+        if found is None:
+            raise ManifestError(f"{where}: environment variable {match['name']} is not set (file: {text})")
+        return found
+
+    return _VARIABLE.sub(value, text)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file as 64 hex digits."""
+    with path.open("rb") as stream:
+        return (
+            hashlib.file_digest(stream, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else (hashlib.sha256(stream.read()).hexdigest())
+        )
+
+
+def describe_validation_error(error: ValidationError) -> str:
+    """Return pydantic's findings as one line of ``key: what is wrong``."""
+    parts = []
+    for finding in error.errors():
+        key = ".".join(str(part) for part in finding["loc"]) or "top level"
+        message = finding["msg"].removeprefix("Value error, ")
+        parts.append(f"unknown key {key!r}" if finding["type"] == "extra_forbidden" else f"{key}: {message}")
+    return "; ".join(parts)
+
+
+def read_yaml_mapping(path: Path, kind: str, error: type[Exception]) -> dict[str, Any]:
+    """Read a YAML file that must hold a mapping; raise ``error`` in one line otherwise."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as cause:
+        raise error(f"cannot read {kind} {path}: {cause.strerror or cause}") from cause
+    except (yaml.YAMLError, UnicodeDecodeError) as cause:
+        raise error(f"{kind} {path} is not YAML: {' '.join(str(cause).split())}") from cause
+    if not isinstance(data, dict):
+        raise error(f"{kind} {path} must hold a mapping, not {type(data).__name__}")
+    return data
+
+
+def load_manifest(model: Path | str) -> Manifest:
+    """Read and validate a model folder (or its model.yaml); raise ManifestError in one line."""
+    path = Path(model).expanduser()
+    if path.is_dir():
+        path = path / MANIFEST_NAME
+    if not path.is_file():
+        raise ManifestError(f"no model at {model}: expected a folder with {MANIFEST_NAME}")
+    data = read_yaml_mapping(path, "manifest", ManifestError)
+    try:
+        manifest = Manifest.model_validate(data)
+    except ValidationError as error:
+        raise ManifestError(f"manifest {path}: {describe_validation_error(error)}") from error
+    manifest.folder = path.parent.resolve()
+    return manifest
+
+
+def save_manifest(manifest: Manifest, folder: Path) -> Path:
+    """Write a manifest as ``folder/model.yaml``, whole or not at all; return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = manifest.model_dump(mode="json", by_alias=True, exclude_none=True)
+    path = folder / MANIFEST_NAME
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".model-", suffix=".yaml")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            yaml.safe_dump(data, stream, sort_keys=False, allow_unicode=True, width=100)
+        # mkstemp makes files for their owner alone; a manifest is as readable as its folder.
+        os.chmod(temporary, folder.stat().st_mode & 0o666)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path

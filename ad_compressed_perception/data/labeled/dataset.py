@@ -1,0 +1,125 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Frames whose right answer is known: what all kinds of labelled data have in common.
+
+A data SPEC is a FOLDER, a LABELS file, or ``LABELS@FRAMES``; the model's task says what is looked for:
+
+| task         | in FOLDER                          | LABELS          | FRAMES                          |
+|--------------|------------------------------------|-----------------|---------------------------------|
+| detection    | instances.json (COCO), images/     | COCO json file  | folder of pictures              |
+| segmentation | masks/ and images/, names alike    | folder of masks | folder of pictures              |
+| planning     | trajectories.jsonl or steering.csv | that file       | folder of pictures or BAG:TOPIC |
+|              | and images/                        |                 |                                 |
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.image.decode import Frame
+
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    """A frame with its right answer.
+
+    Attributes:
+        frame: the picture.
+        truth: TrueBoxes for detection; (H, W) uint8 class indices with IGNORE for segmentation; the
+            steering-wheel angle in rad or a TruePath for planning.
+        speed_mps: of the vehicle, where it is known: a planner may be told before it sees the frame.
+    """
+
+    frame: Frame
+    truth: Any
+    speed_mps: float | None = None
+
+
+class LabelledData(ABC):
+    """Labelled frames in a fixed order.
+
+    Attributes:
+        task: the task they are for.
+        describe: where they come from, for reports.
+        notes: what was left out or assumed, in sentences.
+        class_names: the evaluated classes; empty for planning.
+        is_series: whether the frames follow each other in time and are alike therefore.
+    """
+
+    task: ClassVar[str]
+    is_series: bool = False
+    describe: str
+    notes: list[str]
+    class_names: tuple[str, ...] = ()
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of labelled frames."""
+
+    @abstractmethod
+    def items(self, indices: Iterable[int]) -> Iterator[LabelledFrame]:
+        """Yield the frames of ascending indices with their truth.
+
+        Raises:
+            DataError: a picture or label cannot be read, or they contradict each other.
+        """
+
+
+def choose_indices(
+    total: int, start_share: float = 0.0, stop_share: float = 1.0, limit: int | None = None
+) -> list[int]:
+    """Choose a part of a series, and at even steps at most ``limit`` of its frames.
+
+    Args:
+        total: frames there are.
+        start_share: share of the series, 0..1, where the part begins.
+        stop_share: share where it ends.
+        limit: most frames to take.
+
+    Raises:
+        DataError: the part is empty or its limits are not 0 <= start < stop <= 1.
+    """
+    if not 0.0 <= start_share < stop_share <= 1.0:
+        raise DataError(
+            f"a part of the data needs 0 <= from < to <= 1, not from {start_share:g} to {stop_share:g}"
+        )
+    first, last = int(total * start_share), int(total * stop_share)
+    count = last - first
+    if count < 1:
+        raise DataError(
+            f"nothing left to evaluate: {total} frames from share {start_share:g} to {stop_share:g}"
+        )
+    if limit is None or limit >= count:
+        return list(range(first, last))
+    if limit < 1:
+        raise DataError(f"at least 1 frame must be evaluated, not {limit}")
+    return [first + (2 * step + 1) * count // (2 * limit) for step in range(limit)]
+
+
+def split_data_spec(spec: str) -> tuple[Path, str | None]:
+    """Split ``LABELS@FRAMES`` into both; a path that exists as a whole is not split.
+
+    Raises:
+        DataError: there is nothing at the place of the labels.
+    """
+    whole = Path(spec).expanduser()
+    if whole.exists():
+        return whole, None
+    labels, at, frames = spec.rpartition("@")
+    if at and labels and frames:
+        path = Path(labels).expanduser()
+        if path.exists():
+            return path, frames
+        raise DataError(f"no such labels: {path} (in the data specification {spec})")
+    raise DataError(f"no such data: {whole}; expected a folder, a file of labels, or LABELS@FRAMES")
+
+
+def default_frames(labels: Path) -> str:
+    """Return where the frames of a labels file lie when it is not said: images/ beside it, or beside it."""
+    folder = labels.parent / "images"
+    return str(folder if folder.is_dir() else labels.parent)

@@ -1,0 +1,87 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Frames whose labels are found by time: what steering logs and true trajectories have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.data.frames import open_frames
+from ad_compressed_perception.data.labeled.dataset import LabelledData, LabelledFrame
+from ad_compressed_perception.image.decode import Frame
+
+DEFAULT_TOLERANCE_MS = 50.0
+"""Farthest label taken for a frame: one period of a 20 Hz log."""
+
+
+def nearest(stamps_ns: NDArray[np.int64], wanted_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each wanted time the index of the nearest stamp; the earlier one of two as near.
+
+    Args:
+        stamps_ns: (N,) ascending, at least one.
+        wanted_ns: (M,) in any order.
+    """
+    after = np.clip(np.searchsorted(stamps_ns, wanted_ns), 0, len(stamps_ns) - 1)
+    before = np.maximum(after - 1, 0)
+    is_nearer = np.abs(wanted_ns - stamps_ns[before]) <= np.abs(stamps_ns[after] - wanted_ns)
+    return np.where(is_nearer, before, after)
+
+
+class DriveData(LabelledData):
+    """Frames with a stamp, and labels with one."""
+
+    task = "planning"
+
+    def _match(self, frames: str, stamps_ns: NDArray[np.int64], tolerance_ms: float) -> None:
+        """Match every frame with the nearest label.
+
+        Args:
+            frames: folder of pictures named by their stamps, or BAG[:TOPIC].
+            stamps_ns: (N,) of the labels, ascending.
+            tolerance_ms: a frame without a label this near is left out.
+
+        Raises:
+            DataError: no frames, or none with a label near enough.
+        """
+        self._source = open_frames(frames)
+        self.notes = []
+        wanted_ns = np.array(self._source.stamps_ns(), np.int64)
+        found = nearest(stamps_ns, wanted_ns)
+        distances_ms = np.abs(stamps_ns[found] - wanted_ns) / 1e6
+        matched = np.flatnonzero(distances_ms <= tolerance_ms)
+        if not matched.size:
+            raise DataError(
+                f"no frame of {self._source.describe} has a label within {tolerance_ms:g} ms: frames "
+                f"{wanted_ns.min()}..{wanted_ns.max()}, labels {stamps_ns[0]}..{stamps_ns[-1]} (ns)"
+            )
+        self._frames = matched
+        self._labels = found[matched]
+        if matched.size < wanted_ns.size:
+            self.notes.append(
+                f"{wanted_ns.size - matched.size} frames without a label within {tolerance_ms:g} ms "
+                "were left out."
+            )
+
+    @abstractmethod
+    def _labelled(self, frame: Frame, label: int) -> LabelledFrame:
+        """Return a frame with the label of this index."""
+
+    def __len__(self) -> int:
+        """Number of frames with a label."""
+        return len(self._frames)
+
+    def items(self, indices: Iterable[int]) -> Iterator[LabelledFrame]:
+        """Read the frames; raise DataError where one cannot be decoded or the recording ends early."""
+        chosen = list(indices)
+        count = 0
+        frames = self._source.frames(int(self._frames[index]) for index in chosen)
+        for index, frame in zip(chosen, frames, strict=False):
+            count += 1
+            yield self._labelled(frame, int(self._labels[index]))
+        if count < len(chosen):
+            raise DataError(f"{self._source.describe} ended after {count} of {len(chosen)} frames")

@@ -1,0 +1,164 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures with true label masks, their ids matched to a model's labels by a label map or by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.data.frames import list_images, read_image_file
+from ad_compressed_perception.data.labeled.dataset import LabelledData, LabelledFrame
+from ad_compressed_perception.data.labeled.label_map import (
+    MAX_MASK_ID,
+    LabelMap,
+    load_label_map,
+    normalised,
+    shipped_label_maps,
+    table_of_map,
+    table_of_names,
+)
+from ad_compressed_perception.metrics.iou import IGNORE
+
+LABEL_MAP_NAME = "label_map.yaml"
+NAMES_NAME = "labels.json"
+"""A list of the names of the ids 0, 1, ...: enough where they are the model's labels too."""
+
+
+def read_mask(path: Path) -> NDArray[Any]:
+    """Read a mask as (H, W) integers, one id a pixel; a palette's indices are the ids, not its colours.
+
+    Raises:
+        DataError: the file cannot be read or has colours instead of ids.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            mode, ids = picture.mode, np.asarray(picture)
+    except Exception as cause:  # Pillow raises what its many decoders raise
+        raise DataError(f"not a readable mask: {path}: {' '.join(str(cause).split())}") from cause
+    if ids.ndim != 2 or mode == "F":
+        raise DataError(f"mask {path} is a picture of mode {mode}: a mask has one channel, an id a pixel")
+    if ids.dtype == bool:
+        ids = ids.astype(np.uint8)
+    if ids.size and (ids.min() < 0 or ids.max() > MAX_MASK_ID):
+        raise DataError(f"mask {path} has ids outside 0..{MAX_MASK_ID}")
+    return ids
+
+
+def read_names(path: Path) -> list[str]:
+    """Read the names of mask ids; raise DataError where the file is no list of different names."""
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as cause:
+        raise DataError(f"cannot read {path}: {cause.strerror or cause}") from cause
+    except ValueError as cause:
+        raise DataError(f"{path} is no JSON file: {cause}") from cause
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not is_list or not 0 < len({normalised(name) for name in names}) == len(names) < IGNORE:
+        raise DataError(f"{path} must be a list of different names, one for each mask id from 0 on")
+    return list(names)
+
+
+class MaskData(LabelledData):
+    """Pictures and masks of the same names; the truth of a frame is (H, W) uint8 class indices."""
+
+    task = "segmentation"
+
+    def __init__(
+        self,
+        labels_path: Path,
+        frames: str | None,
+        model_labels: Sequence[str],
+        label_map: LabelMap | None = None,
+    ) -> None:
+        """Pair pictures and masks.
+
+        Args:
+            labels_path: a folder with images/ and masks/, or the masks' folder when ``frames`` is given.
+            frames: the pictures' folder.
+            model_labels: the model's labels.
+            label_map: what the ids mean; a label_map.yaml or labels.json in the folder when None.
+
+        Raises:
+            DataError: no masks, no pair, no label map or names, or such as do not fit the model.
+        """
+        masks = labels_path if frames is not None else labels_path / "masks"
+        images = Path(frames).expanduser() if frames is not None else labels_path / "images"
+        if not masks.is_dir() or not images.is_dir():
+            raise DataError(
+                f"no masks in {labels_path}: a segmentation model is evaluated on a folder with images/ "
+                "and masks/, or on MASKS@IMAGES"
+            )
+        self.describe = f"{masks}@{images}" if frames else str(labels_path)
+        by_stem = {path.stem: path for path in list_images(masks)}
+        pictures = list_images(images)
+        self._pairs = [(path, by_stem[path.stem]) for path in pictures if path.stem in by_stem]
+        if not self._pairs:
+            raise DataError(
+                f"no picture in {images} has a mask of its name in {masks} "
+                f"(for example {pictures[0].name} and {next(iter(by_stem.values())).name})"
+            )
+        self.notes = []
+        if len(self._pairs) < len(pictures):
+            self.notes.append(f"{len(pictures) - len(self._pairs)} pictures without a mask were left out.")
+        self._of_id = np.zeros(MAX_MASK_ID + 1, np.uint8)
+        chosen = label_map or self._own_map(labels_path)
+        if chosen is None:
+            self._use_names(labels_path / NAMES_NAME, model_labels)
+        else:
+            self._use_map(chosen, model_labels)
+        self.class_names = self.classes.names
+
+    def _use_map(self, chosen: LabelMap, model_labels: Sequence[str]) -> None:
+        if not any(part.mask_ids for part in chosen.classes.values()):
+            raise DataError("the label map names no mask_ids: segmentation needs classes.NAME.mask_ids")
+        self.classes = table_of_map(chosen, model_labels, with_rest=True)
+        count = len(self.classes.names)
+        if count > IGNORE:
+            raise DataError(f"the label map has more than {IGNORE - 1} classes")
+        self._of_id[:] = count - 1
+        for index, part in enumerate(chosen.classes.values()):
+            self._of_id[part.mask_ids] = index
+        self._of_id[chosen.ignore_ids] = IGNORE
+
+    def _use_names(self, path: Path, model_labels: Sequence[str]) -> None:
+        names = read_names(path)
+        self.classes, of_id = table_of_names(names, model_labels)
+        self._of_id[:] = IGNORE
+        self._of_id[: len(names)] = of_id
+
+    def _own_map(self, folder: Path) -> LabelMap | None:
+        if (folder / LABEL_MAP_NAME).is_file():
+            return load_label_map(folder / LABEL_MAP_NAME)
+        if (folder / NAMES_NAME).is_file():
+            return None
+        raise DataError(
+            f"{folder} does not say what its mask ids mean: give a label map (--label-map FILE, or one of "
+            f"{', '.join(shipped_label_maps()) or 'none shipped'}) or put a {LABEL_MAP_NAME} or "
+            f"{NAMES_NAME} there"
+        )
+
+    def __len__(self) -> int:
+        """Number of pictures with a mask."""
+        return len(self._pairs)
+
+    def items(self, indices: Iterable[int]) -> Iterator[LabelledFrame]:
+        """Read the pictures and masks; raise DataError where their sizes differ."""
+        for index in indices:
+            picture, mask = self._pairs[index]
+            frame = read_image_file(picture, stamp_ns=index)
+            ids = read_mask(mask)
+            if ids.shape != frame.pixels.shape[:2]:
+                raise DataError(
+                    f"{mask} is {ids.shape[1]}x{ids.shape[0]} pixels, its picture "
+                    f"{frame.pixels.shape[1]}x{frame.pixels.shape[0]}"
+                )
+            yield LabelledFrame(frame, self._of_id[ids])

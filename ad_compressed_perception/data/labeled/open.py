@@ -1,0 +1,47 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Opening labelled data for a model: its task decides what a data specification means."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.core.manifest import Manifest
+from ad_compressed_perception.data.labeled.boxes import BoxData
+from ad_compressed_perception.data.labeled.dataset import LabelledData, split_data_spec
+from ad_compressed_perception.data.labeled.drive import DEFAULT_TOLERANCE_MS
+from ad_compressed_perception.data.labeled.label_map import load_label_map
+from ad_compressed_perception.data.labeled.masks import MaskData
+from ad_compressed_perception.data.labeled.paths import PathData, has_paths
+from ad_compressed_perception.data.labeled.steering import SteeringData
+
+
+def open_labelled(
+    spec: str,
+    manifest: Manifest,
+    label_map: str | None = None,
+    tolerance_ms: float = DEFAULT_TOLERANCE_MS,
+    judged: Collection[str] | None = None,
+) -> LabelledData:
+    """Open labelled frames for a model.
+
+    Args:
+        spec: FOLDER, LABELS or LABELS@FRAMES, see data.labelled.
+        manifest: the model.
+        label_map: file or shipped name of the map from the data's names to the model's labels.
+        tolerance_ms: planning: farthest label taken for a frame.
+        judged: detection without a label map: the model's labels that count; None for all.
+
+    Raises:
+        DataError: the data or the label map is missing, malformed or not for this model.
+    """
+    labels, frames = split_data_spec(spec)
+    if manifest.task == "planning":
+        if label_map is not None:
+            raise DataError("a label map is for detection and segmentation; planning has no labels")
+        return (PathData if has_paths(labels) else SteeringData)(labels, frames, tolerance_ms)
+    classes = load_label_map(label_map) if label_map is not None else None
+    if manifest.task == "segmentation":
+        return MaskData(labels, frames, manifest.labels, classes)
+    return BoxData(labels, frames, manifest.labels, classes, judged)

@@ -1,0 +1,68 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""From trajectories and odometry to speed and curvature: what a planner tells a vehicle to do."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ad_compressed_perception.core.results import Trajectory
+from ad_compressed_perception.driving.driver import Driver
+from ad_compressed_perception.driving.odometry import OdometryLog
+from ad_compressed_perception.driving.path_tracker import (
+    FollowerSettings,
+    dense_path,
+    pursuit_curvature,
+)
+
+AHEAD_S = 0.5
+"""The speed commanded is the one to be reached so far ahead: a vehicle follows within about that time."""
+_MAX_STEP_S = 0.5
+
+
+class Commander:
+    """Makes commands of trajectories, frame by frame; it remembers stops from one to the next."""
+
+    def __init__(self, wheelbase_m: float) -> None:
+        """Begin a drive with a vehicle of this wheelbase."""
+        self.odometry = OdometryLog()
+        self._settings = FollowerSettings(wheelbase_m=wheelbase_m)
+        self._driver = Driver(self._settings)
+        self._last_s = math.nan
+
+    def command(self, trajectory: Trajectory, frame_s: float, now_s: float) -> tuple[float, float]:
+        """Return (speed in m/s, curvature in 1/m, left positive) for a new trajectory.
+
+        With odometry the path is seen from where the vehicle is by now and the driver's rules apply: stop
+        signs are remembered, the speed is controlled. Without it the plan is taken at its word. A planner
+        of steering alone keeps its nominal speed and its arc.
+
+        Args:
+            trajectory: planned.
+            frame_s: stamp of its picture.
+            now_s: the present on the same clock.
+        """
+        if trajectory.speeds_mps is None or not math.isfinite(trajectory.step_s):
+            return trajectory.speed_mps, trajectory.curvature_per_m
+        taken = self.odometry.at(frame_s)
+        now = self.odometry.at(max(now_s, frame_s)) or taken
+        if taken is None or now is None:
+            return self._plan_alone(trajectory)
+        step_s = frame_s - self._last_s
+        self._last_s = frame_s
+        self._driver.accept(trajectory, taken.pose, frame_s, taken.speed_mps)
+        wanted = self._driver.command(
+            now.pose, now.speed_mps, now.time_s, step_s if 0.0 < step_s < _MAX_STEP_S else _MAX_STEP_S / 5.0
+        )
+        speed = max(0.0, now.speed_mps + AHEAD_S * wanted.accel_mps2)
+        return speed, math.tan(wanted.steering_rad) / self._settings.wheelbase_m
+
+    def _plan_alone(self, trajectory: Trajectory) -> tuple[float, float]:
+        speeds = trajectory.speeds_mps
+        assert speeds is not None
+        times = np.arange(1, len(speeds) + 1) * trajectory.step_s
+        speed = float(np.interp(AHEAD_S, times, speeds))
+        path = dense_path(trajectory, beyond_m=2.0 * self._settings.look_ahead_max_m)
+        return speed, pursuit_curvature(path, self._settings.look_ahead_m(trajectory.speed_mps))

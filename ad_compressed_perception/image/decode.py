@@ -1,0 +1,207 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Images: from message bytes to arrays, without a copy where the encoding allows.
+
+Messages are duck-typed: those of rclpy and of a bag reader alike, and anything with the fields of
+sensor_msgs/Image or sensor_msgs/CompressedImage.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.core.errors import ImageError
+from ad_compressed_perception.image.encodings import ENCODINGS, Colour, decode_raw, high_bytes
+from ad_compressed_perception.image.files import decode_file
+
+__all__ = ["Colour", "Frame", "decode_image", "encode_jpeg", "to_bgr8", "to_gray8"]
+
+_FILE_FORMAT = re.compile(r"\b(m?jpe?g|png)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One camera picture.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 for BGR and RGB, (H, W) uint8 or uint16 for GRAY. May be a read-only
+            view of the message's bytes and need not be contiguous from row to row. 16-bit grey
+            keeps its full range; ``to_gray8`` and ``to_bgr8`` scale it by ``>> 8``.
+        colour: channel order of ``pixels``.
+        stamp_ns: source stamp, nanoseconds.
+    """
+
+    pixels: NDArray[Any]
+    colour: Colour
+    stamp_ns: int = 0
+
+
+def decode_image(message: Any, topic: str = "image") -> Frame:
+    """Return the picture of a sensor_msgs Image or CompressedImage (the one with a ``format``).
+
+    The raw encodings are those of ``image_encodings.ENCODINGS``; others are given to cv_bridge
+    where it is installed. Compressed pictures are JPEG or PNG; their own colours count, whatever
+    channel order the format text names for the time before compression.
+
+    Args:
+        message: the message; its data may be array.array, bytes or a numpy array.
+        topic: where it came from, for the error's text.
+
+    Returns:
+        The frame; its pixels share the message's memory for bgr8, rgb8, mono8, 8UC1, 8UC3 and,
+        where the bytes are in this machine's order and aligned, mono16 and 16UC1.
+
+    Raises:
+        ImageError: wrong sizes, no data, unknown encoding, a cut-off or damaged file, or fields
+            that are not an image message's. The one line names topic, encoding and sizes.
+    """
+    try:
+        stamp = message.header.stamp
+        stamp_ns = operator.index(stamp.sec) * 1_000_000_000 + operator.index(stamp.nanosec)
+        data = _as_bytes(message.data)
+        if hasattr(message, "format"):
+            said = f"format {_quote(message.format)}, {data.size} bytes"
+        else:
+            width, height, step = (
+                operator.index(getattr(message, name)) for name in ("width", "height", "step")
+            )
+            is_bigendian = bool(operator.index(message.is_bigendian))
+            said = f"encoding {_quote(message.encoding)}, {width}x{height}, step {step}, {data.size} bytes"
+    except (AttributeError, TypeError, ValueError, BufferError) as error:
+        raise ImageError(f"{topic}: not an image message: {_one_line(error)}") from error
+    try:
+        if data.size == 0:
+            raise ImageError("the message holds no data")
+        if hasattr(message, "format"):
+            pixels, colour = _decode_compressed(message.format, data)
+        else:
+            if width <= 0 or height <= 0:
+                raise ImageError("width and height must be at least 1")
+            layout = ENCODINGS.get(message.encoding) if isinstance(message.encoding, str) else None
+            if layout is None:
+                pixels, colour = _decode_with_cv_bridge(message, width, height)
+            else:
+                colour = layout.colour
+                pixels = decode_raw(
+                    layout,
+                    data,
+                    width=width,
+                    height=height,
+                    step=step,
+                    is_bigendian=is_bigendian,
+                )
+    except ImageError as error:
+        raise ImageError(f"{topic}: {said}: {error}") from error.__cause__
+    except (cv2.error, MemoryError) as error:
+        raise ImageError(f"{topic}: {said}: cannot be converted: {_one_line(error)}") from error
+    return Frame(pixels, colour, stamp_ns)
+
+
+def to_bgr8(frame: Frame) -> NDArray[np.uint8]:
+    """Return the frame as an own, writable, contiguous (H, W, 3) uint8 BGR array, to draw on.
+
+    16-bit grey is scaled by ``>> 8``.
+    """
+    if frame.colour == "BGR":
+        return np.array(frame.pixels, np.uint8, order="C")
+    if frame.colour == "RGB":
+        return np.asarray(cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR), np.uint8)
+    return np.asarray(cv2.cvtColor(to_gray8(frame), cv2.COLOR_GRAY2BGR), np.uint8)
+
+
+def to_gray8(frame: Frame) -> NDArray[np.uint8]:
+    """Return the frame as an own, writable, contiguous (H, W) uint8 array.
+
+    Colours are weighted as in ITU-R BT.601 (0.299 R, 0.587 G, 0.114 B); 16-bit grey is scaled by
+    ``>> 8``.
+    """
+    if frame.colour == "GRAY":
+        if frame.pixels.dtype == np.uint16:
+            return high_bytes(frame.pixels)
+        return np.array(frame.pixels, np.uint8, order="C")
+    code = cv2.COLOR_BGR2GRAY if frame.colour == "BGR" else cv2.COLOR_RGB2GRAY
+    return np.asarray(cv2.cvtColor(frame.pixels, code), np.uint8)
+
+
+def encode_jpeg(bgr: NDArray[np.uint8], quality: int = 90) -> bytes:
+    """Return a JPEG file of a picture.
+
+    Args:
+        bgr: (H, W, 3) uint8 BGR or (H, W) uint8 grey.
+        quality: 1 (smallest) to 100.
+
+    Raises:
+        ImageError: no such picture or quality, or a side above JPEG's 65500 pixels.
+    """
+    if not 1 <= quality <= 100:
+        raise ImageError(f"the quality of a JPEG is 1 to 100, got {quality}")
+    is_picture = bgr.ndim == 2 or (bgr.ndim == 3 and bgr.shape[2] == 3)
+    if bgr.dtype != np.uint8 or not is_picture or bgr.size == 0 or max(bgr.shape) > 65500:
+        raise ImageError(
+            f"a JPEG needs (H, W, 3) or (H, W) uint8 of 1 to 65500 pixels a side, "
+            f"got {bgr.dtype}{list(bgr.shape)}"
+        )
+    _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return encoded.tobytes()
+
+
+def _decode_compressed(said_format: Any, data: NDArray[np.uint8]) -> tuple[NDArray[Any], Colour]:
+    text = said_format if isinstance(said_format, str) else ""
+    if "compresseddepth" in text.lower():
+        raise ImageError("compressedDepth is a depth map, not a camera picture")
+    # Which of the two it is, the bytes say more reliably than the publisher.
+    if not _FILE_FORMAT.search(text):
+        raise ImageError("unknown format; known: jpeg, png (such as 'bgr8; jpeg compressed bgr8')")
+    return decode_file(data)
+
+
+def _decode_with_cv_bridge(message: Any, width: int, height: int) -> tuple[NDArray[Any], Colour]:
+    bridge = _cv_bridge()
+    known = ", ".join(ENCODINGS)
+    if bridge is None:
+        raise ImageError(f"unknown encoding (and no usable cv_bridge); known: {known}")
+    # cv_bridge raises errors of its own, of OpenCV, of numpy and plain Python ones.
+    try:
+        pixels = np.asarray(bridge.imgmsg_to_cv2(message, desired_encoding="bgr8"))
+    except Exception as error:
+        raise ImageError(f"unknown encoding (cv_bridge: {_one_line(error)}); known: {known}") from error
+    if pixels.dtype != np.uint8 or pixels.shape != (height, width, 3):
+        raise ImageError(
+            f"cv_bridge gave {pixels.dtype}{list(pixels.shape)}, not uint8[{height}, {width}, 3]"
+        )
+    return pixels, "BGR"
+
+
+@lru_cache(maxsize=1)
+def _cv_bridge() -> Any:
+    """Return a CvBridge, or None where cv_bridge is absent or unfit; asked for once a process."""
+    # A cv_bridge built for another numpy fails with more than ImportError.
+    try:
+        return import_module("cv_bridge").CvBridge()
+    except Exception:
+        return None
+
+
+def _as_bytes(data: Any) -> NDArray[np.uint8]:
+    """Return any buffer's bytes as (N,) uint8 without a copy."""
+    if len(data) == 0:
+        return np.empty(0, np.uint8)
+    return np.frombuffer(data, np.uint8)
+
+
+def _quote(text: Any) -> str:
+    shown = repr(text)
+    return shown if len(shown) <= 60 else f"{shown[:56]}...'"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,156 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The raw encodings of sensor_msgs/Image: how their bytes lie and how they become pixels.
+
+Names and meanings are those of sensor_msgs/image_encodings.hpp. An encoding that already is grey or
+three 8-bit colours is read as a view of the message's bytes; the others are converted once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.core.errors import ImageError
+
+Colour = Literal["BGR", "RGB", "GRAY"]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How one encoding's bytes lie in memory.
+
+    Attributes:
+        channels: samples a pixel has in its row.
+        sample_bytes: 1 or 2; two bytes follow the message's ``is_bigendian``.
+        colour: channel order of the decoded pixels.
+        conversion: OpenCV's colour conversion code, or None where the samples are the pixels.
+        multiple: (width, height) must be multiples of these: chroma is shared by pixel blocks.
+        smallest_side: width and height must be at least this many pixels.
+        has_chroma_rows: half as many rows again follow the picture's rows (YUV 4:2:0).
+        is_mosaic: 16-bit samples lose their low byte before the conversion.
+    """
+
+    channels: int
+    sample_bytes: int
+    colour: Colour
+    conversion: int | None = None
+    multiple: tuple[int, int] = (1, 1)
+    smallest_side: int = 1
+    has_chroma_rows: bool = False
+    is_mosaic: bool = False
+
+    def rows(self, height: int) -> int:
+        """Return how many rows of ``step`` bytes a picture of this height has in memory."""
+        return height * 3 // 2 if self.has_chroma_rows else height
+
+
+_GREY8 = Encoding(1, 1, "GRAY")
+_GREY16 = Encoding(1, 2, "GRAY")
+_UYVY = Encoding(2, 1, "BGR", cv2.COLOR_YUV2BGR_UYVY, multiple=(2, 1))
+_YUYV = Encoding(2, 1, "BGR", cv2.COLOR_YUV2BGR_YUY2, multiple=(2, 1))
+
+# ROS names a mosaic by its first row pair read from the top left; OpenCV's short names start at the
+# second row and column, so that ROS's rggb is OpenCV's BG (in newer OpenCV also called RGGB).
+_MOSAICS = {
+    "rggb": cv2.COLOR_BayerBG2BGR,
+    "bggr": cv2.COLOR_BayerRG2BGR,
+    "gbrg": cv2.COLOR_BayerGR2BGR,
+    "grbg": cv2.COLOR_BayerGB2BGR,
+}
+
+ENCODINGS: dict[str, Encoding] = {
+    "bgr8": Encoding(3, 1, "BGR"),
+    "rgb8": Encoding(3, 1, "RGB"),
+    "bgra8": Encoding(4, 1, "BGR", cv2.COLOR_BGRA2BGR),
+    "rgba8": Encoding(4, 1, "RGB", cv2.COLOR_RGBA2RGB),
+    "mono8": _GREY8,
+    "8UC1": _GREY8,
+    "8UC3": Encoding(3, 1, "BGR"),
+    "mono16": _GREY16,
+    "16UC1": _GREY16,
+    # OpenCV's bilinear demosaicing leaves pictures below 3x3 black without a word.
+    **{
+        f"bayer_{pattern}{8 * sample_bytes}": Encoding(
+            1, sample_bytes, "BGR", code, smallest_side=3, is_mosaic=True
+        )
+        for sample_bytes in (1, 2)
+        for pattern, code in _MOSAICS.items()
+    },
+    "yuv422": _UYVY,
+    "uyvy": _UYVY,
+    "yuv422_yuy2": _YUYV,
+    "yuyv": _YUYV,
+    "nv12": Encoding(1, 1, "BGR", cv2.COLOR_YUV2BGR_NV12, multiple=(2, 2), has_chroma_rows=True),
+    "nv21": Encoding(1, 1, "BGR", cv2.COLOR_YUV2BGR_NV21, multiple=(2, 2), has_chroma_rows=True),
+}
+"""Encodings read here, by the names used in sensor_msgs/Image.
+
+8UC3 is taken as BGR, OpenCV's order. YUV is ITU-R BT.601 with luma 16..235, as OpenCV converts it.
+The ``height`` of nv12 and nv21 is the picture's; the data has 3/2 of it in rows of ``step`` bytes.
+"""
+
+
+def decode_raw(
+    layout: Encoding,
+    data: NDArray[np.uint8],
+    *,
+    width: int,
+    height: int,
+    step: int,
+    is_bigendian: bool,
+) -> NDArray[Any]:
+    """Return the pixels of a raw picture.
+
+    Args:
+        layout: the encoding's entry in ``ENCODINGS``.
+        data: (N,) the message's bytes.
+        width: pixels in a row, at least 1.
+        height: rows of the picture, at least 1.
+        step: bytes from one row to the next.
+        is_bigendian: order of the two bytes of 16-bit samples.
+
+    Returns:
+        (H, W, 3) uint8 for BGR and RGB, (H, W) uint8 or uint16 for GRAY; a view of ``data`` where
+        no conversion is needed.
+
+    Raises:
+        ImageError: the sizes contradict each other or the encoding.
+    """
+    row_bytes = width * layout.channels * layout.sample_bytes
+    if step < row_bytes:
+        raise ImageError(f"step is too small: a row needs {row_bytes} bytes, got {step}")
+    if width % layout.multiple[0] or height % layout.multiple[1]:
+        sides = "width and height" if layout.multiple[1] > 1 else "width"
+        raise ImageError(f"this encoding needs an even {sides}")
+    if min(width, height) < layout.smallest_side:
+        raise ImageError(f"this encoding needs at least {layout.smallest_side} pixels a side")
+    rows = layout.rows(height)
+    if data.size != step * rows:
+        raise ImageError(f"wrong size: expected {step * rows} bytes ({rows} rows of {step}), got {data.size}")
+    order = ">" if is_bigendian else "<"
+    sample = np.dtype(np.uint8 if layout.sample_bytes == 1 else f"{order}u2")
+    shape: tuple[int, ...] = (rows, width)
+    strides: tuple[int, ...] = (step, layout.channels * layout.sample_bytes)
+    if layout.channels > 1:
+        shape, strides = (*shape, layout.channels), (*strides, layout.sample_bytes)
+    samples: NDArray[Any] = np.ndarray(shape, sample, buffer=data, strides=strides)
+    if layout.sample_bytes == 2:
+        if layout.is_mosaic:
+            samples = high_bytes(samples)
+        elif not (sample.isnative and samples.flags.aligned):
+            samples = samples.astype(np.uint16)
+    if layout.conversion is None:
+        return samples
+    return np.asarray(cv2.cvtColor(samples, layout.conversion))
+
+
+def high_bytes(samples: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return 16-bit samples scaled to 8 bits by ``>> 8``, as a new array of the same shape."""
+    scaled = np.empty(samples.shape, np.uint8)
+    np.right_shift(samples, 8, out=scaled, casting="unsafe")
+    return scaled

@@ -1,0 +1,139 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""JPEG and PNG bytes: whole or cut off, how large, and their pixels.
+
+OpenCV turns some cut-off files into pictures with a grey rest and writes of others to the terminal,
+so the structure is checked first. What this cannot see is damage inside JPEG's entropy-coded data:
+JPEG has no checksum. Structures: ITU-T T.81 annex B (JPEG), W3C PNG section 5 (PNG).
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.core.errors import ImageError
+from ad_compressed_perception.image.encodings import Colour, high_bytes
+
+MAX_PIXELS = 1 << 26
+"""Largest picture decoded, 67 megapixels: a header of a few bytes must not claim gigabytes."""
+
+_JPEG_START = b"\xff\xd8"
+_JPEG_END = b"\xff\xd9"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# The pixel grid is the camera's: an EXIF orientation must not turn it. Alpha is no colour.
+_READ_FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+
+
+def decode_file(data: NDArray[np.uint8]) -> tuple[NDArray[Any], Colour]:
+    """Return the picture of a whole JPEG or PNG file.
+
+    Args:
+        data: (N,) the file's bytes; bytes after the file's end are ignored.
+
+    Returns:
+        Pixels and their order: (H, W, 3) uint8 BGR, or GRAY (H, W) uint8, or uint16 for 16-bit grey
+        PNG. 16-bit colour is scaled to 8 bits, alpha dropped, an EXIF orientation not applied.
+
+    Raises:
+        ImageError: neither JPEG nor PNG, cut off, damaged, or above ``MAX_PIXELS``.
+    """
+    content = data.tobytes()
+    if content.startswith(_JPEG_START):
+        kind, (width, height) = "JPEG", _check_jpeg(content)
+    elif content.startswith(_PNG_START):
+        kind, (width, height) = "PNG", _check_png(content)
+    else:
+        raise ImageError("the data is neither a JPEG nor a PNG file")
+    if width == 0 or height == 0:
+        raise ImageError(f"the {kind} says it is {width}x{height} pixels")
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"the {kind} says it is {width}x{height}, above the limit of {MAX_PIXELS} pixels")
+    try:
+        decoded: Any = cv2.imdecode(data, _READ_FLAGS)
+    except (cv2.error, MemoryError) as error:
+        raise ImageError(f"the {kind} of {width}x{height} cannot be decoded") from error
+    if decoded is None or decoded.shape[:2] != (height, width):
+        raise ImageError(f"the {kind} of {width}x{height} cannot be decoded: damaged or unusual")
+    pixels: NDArray[Any] = decoded
+    if pixels.ndim == 2:
+        return pixels, "GRAY"
+    if pixels.dtype == np.uint16:
+        pixels = high_bytes(pixels)
+    return pixels, "BGR"
+
+
+def _check_jpeg(content: bytes) -> tuple[int, int]:
+    """Return (width, height) of a JPEG that has its end marker; raise ImageError else."""
+    size: tuple[int, int] | None = None
+    position = len(_JPEG_START)
+    while True:
+        position = content.find(b"\xff", position)
+        if position < 0 or position + 1 >= len(content):
+            break
+        marker = content[position + 1]
+        if marker == 0xFF:  # a fill byte before the marker
+            position += 1
+            continue
+        position += 2
+        if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:  # markers without a segment
+            continue
+        if marker == 0xD9:
+            raise ImageError("the JPEG ends before its picture")
+        length = int.from_bytes(content[position : position + 2], "big")
+        if length < 2 or position + length > len(content):
+            break
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
+            if length < 8:
+                break
+            height = int.from_bytes(content[position + 3 : position + 5], "big")
+            width = int.from_bytes(content[position + 5 : position + 7], "big")
+            size = (width, height)
+        position += length
+        if marker == 0xDA:  # start of scan: the entropy-coded data follows, then the end marker
+            if size is None:
+                break
+            # Entropy-coded data never holds FF D9; an embedded thumbnail's lies before the scan.
+            if content.rfind(_JPEG_END, position) < 0:
+                raise ImageError(
+                    f"the JPEG of {size[0]}x{size[1]} is cut off: {len(content)} bytes and no end"
+                )
+            return size
+    raise ImageError(f"the JPEG is cut off or damaged in its header ({len(content)} bytes)")
+
+
+def _check_png(content: bytes) -> tuple[int, int]:
+    """Return (width, height) of a PNG whose chunks are all whole; raise ImageError else."""
+    view = memoryview(content)
+    size: tuple[int, int] | None = None
+    has_data = False
+    position = len(_PNG_START)
+    while position + 12 <= len(view):
+        length = int.from_bytes(view[position : position + 4], "big")
+        name = bytes(view[position + 4 : position + 8])
+        end = position + 8 + length
+        if end + 4 > len(view):
+            break
+        if zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            raise ImageError(f"the PNG is damaged at byte {position} (checksum)")
+        if size is None:
+            if name != b"IHDR" or length != 13 or view[position + 17] not in _PNG_CHANNELS:
+                raise ImageError("the PNG does not begin with a valid header")
+            size = (
+                int.from_bytes(view[position + 8 : position + 12], "big"),
+                int.from_bytes(view[position + 12 : position + 16], "big"),
+            )
+        elif name == b"IDAT":
+            has_data = True
+        elif name == b"IEND":
+            if not has_data:
+                raise ImageError("the PNG holds no picture")
+            return size
+        position = end + 4
+    said = f" of {size[0]}x{size[1]}" if size else ""
+    raise ImageError(f"the PNG{said} is cut off: {len(content)} bytes and no end")

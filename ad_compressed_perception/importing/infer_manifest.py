@@ -1,0 +1,112 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a manifest says of a model, as far as the model's own inputs and outputs tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from ad_compressed_perception.backends.base import TensorSpec
+from ad_compressed_perception.core.errors import ManifestError, ModelFileError
+from ad_compressed_perception.core.manifest import InputSpec, OutputSpec, TaskName, describe_validation_error
+
+DEFAULT_DECODERS: dict[TaskName, str] = {
+    "detection": "yolox",
+    "segmentation": "argmax",
+    "planning": "steering",
+}
+_CHANNELS = (1, 3)
+_DTYPES = ("float32", "float16", "uint8")
+
+
+def describe_input(inputs: Sequence[TensorSpec], given: Mapping[str, Any]) -> InputSpec:
+    """Return the input contract: what the file says, under what the user says.
+
+    Size, layout, type and whether it is grey are read from the shape; what a picture's numbers mean
+    (colour order, scale, mean, std, resizing) no file says.
+
+    Args:
+        inputs: of the loaded model.
+        given: fields of InputSpec that the user named; they win.
+
+    Raises:
+        ModelFileError: several inputs, not a picture, a size that the file leaves open and nobody
+            named.
+        ManifestError: a named field with a wrong value.
+    """
+    chosen = [spec for spec in inputs if spec.name == given.get("name", spec.name)]
+    if len(inputs) != 1 or not chosen:
+        names = ", ".join(spec.name for spec in inputs) or "none"
+        raise ModelFileError(f"the model needs exactly one input, a picture; it has: {names}")
+    spec = chosen[0]
+    if len(spec.shape) != 4 or spec.shape[0] not in (None, 1):
+        raise ModelFileError(
+            f"input {spec.name!r} is {_shown(spec)}: a picture has a batch of one, channels, height and width"
+        )
+    if spec.dtype not in _DTYPES:
+        raise ModelFileError(f"input {spec.name!r} is {spec.dtype}; pictures are {', '.join(_DTYPES)}")
+    layout = given.get("layout") or _layout(spec)
+    channels, height, width = (spec.shape[axis] for axis in ((1, 2, 3) if layout == "NCHW" else (3, 1, 2)))
+    fields: dict[str, Any] = {
+        "name": spec.name,
+        "width": width,
+        "height": height,
+        "layout": layout,
+        "dtype": spec.dtype,
+        "colour": "GRAY" if channels == 1 else "RGB",
+        **given,
+    }
+    open_sizes = [key for key in ("width", "height") if fields[key] is None]
+    if open_sizes:
+        raise ModelFileError(
+            f"input {spec.name!r} is {_shown(spec)}: name its size with "
+            + " and ".join(f"--input-{key}" for key in open_sizes)
+        )
+    try:
+        return InputSpec.model_validate(fields)
+    except ValidationError as error:
+        raise ManifestError(f"input: {describe_validation_error(error)}") from error
+
+
+def _shown(spec: TensorSpec) -> str:
+    return f"{spec.dtype}[{', '.join('?' if size is None else str(size) for size in spec.shape)}]"
+
+
+def _layout(spec: TensorSpec) -> str:
+    fits = {"NCHW": spec.shape[1] in _CHANNELS, "NHWC": spec.shape[3] in _CHANNELS}
+    if sum(fits.values()) != 1:
+        raise ModelFileError(
+            f"input {spec.name!r} is {_shown(spec)}: which axis holds 1 or 3 channels cannot be told; "
+            "name it with --input-layout NCHW or NHWC"
+        )
+    return next(name for name, fit in fits.items() if fit)
+
+
+def describe_output(
+    task: TaskName,
+    labels: Sequence[str],
+    outputs: Sequence[TensorSpec],
+    decoder: str | None,
+    options: Mapping[str, Any],
+) -> OutputSpec:
+    """Return how the outputs are decoded: the task's usual decoder unless named, its layout as seen."""
+    name = decoder or DEFAULT_DECODERS[task]
+    chosen = dict(options)
+    if name == "argmax" and "layout" not in chosen:
+        wanted = chosen.get("output")
+        spec = next((output for output in outputs if wanted in (None, output.name)), None)
+        if spec is not None:
+            chosen["layout"] = _score_layout(spec, len(labels))
+    return OutputSpec(decoder=name, options=chosen)
+
+
+def _score_layout(spec: TensorSpec, labels: int) -> str:
+    if len(spec.shape) == 4 and labels > 1:
+        if spec.shape[1] == labels:
+            return "NCHW"
+        if spec.shape[3] == labels:
+            return "NHWC"
+    return "NCHW" if len(spec.shape) == 4 and 1 not in spec.shape[1:] else "LABELS"

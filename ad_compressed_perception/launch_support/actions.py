@@ -1,0 +1,149 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""From planned nodes to processes."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from launch.actions import OpaqueFunction
+from launch.launch_context import LaunchContext
+from launch.logging import get_logger, launch_config
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterFile
+
+from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.manifest import read_yaml_mapping
+from ad_compressed_perception.launch_support.arguments import argument_names
+from ad_compressed_perception.launch_support.plan import (
+    PACKAGE,
+    PlannedNode,
+    camera_remappings,
+    composed,
+    parse_bool,
+    parse_tasks,
+    write_parameters,
+)
+
+_RESPAWN_DELAY_S = 2.0
+
+
+class LastOneOut:
+    """Ends the launch with status 1 when no node is left and one of them failed.
+
+    While another runs, a node's end is the monitor's and the log's affair.
+    """
+
+    def __init__(self, processes: int) -> None:
+        """Count down from so many processes."""
+        self._left = processes
+        self._failed = False
+
+    def __call__(self, event: Any, context: LaunchContext) -> None:
+        """Take note of a process's end; raise AdcpError at the last one's."""
+        if context.is_shutdown:
+            return
+        self._left -= 1
+        self._failed |= event.returncode != 0
+        if self._left == 0 and self._failed:
+            raise AdcpError("no node is left running; see what they said above")
+
+
+def start_nodes(plan: Callable[[dict[str, str]], list[PlannedNode]]) -> OpaqueFunction:
+    """Return an action that starts the nodes which ``plan`` makes of the launch's arguments."""
+
+    def start(context: LaunchContext) -> list[Node]:
+        _listen_to_interrupts()
+        # The parameter file reads this one as $(var models), and a shell does not expand it there.
+        models = context.launch_configurations["models"]
+        context.launch_configurations["models"] = str(Path(models).expanduser())
+        arguments = dict(context.launch_configurations)
+        nodes = plan(arguments)
+        _suggest_spelling(arguments)
+        params_file = Path(arguments["params_file"]).expanduser()
+        read_yaml_mapping(params_file, "params_file", AdcpError)
+        _look_for_models(arguments, params_file)
+        if parse_bool(arguments, "composed"):
+            nodes = [composed(nodes), *nodes]
+        parameters: list[Any] = [ParameterFile(str(params_file), allow_substs=True)]
+        overrides = write_parameters(nodes, Path(launch_config.log_dir))
+        if overrides is not None:
+            parameters.append(str(overrides))
+        common: dict[str, Any] = {
+            "parameters": parameters,
+            "remappings": camera_remappings(arguments["image_topic"]),
+            "respawn": parse_bool(arguments, "respawn"),
+        }
+        if not common["respawn"]:
+            common["on_exit"] = LastOneOut(1 if parse_bool(arguments, "composed") else len(nodes))
+        if parse_bool(arguments, "composed"):
+            # No name: one given to the process would be that of every node in it.
+            return [process(context, nodes[0], named=False, **common)]
+        return [process(context, node, **common) for node in nodes]
+
+    return OpaqueFunction(function=start)
+
+
+def process(context: LaunchContext, node: PlannedNode, *, named: bool = True, **options: Any) -> Node:
+    """Return the action that runs a node as a process, tied to the life of the launch.
+
+    Args:
+        context: of the launch.
+        node: what to run.
+        named: give the process's node its name and namespace.
+        options: of launch_ros.actions.Node.
+    """
+    names = {"namespace": node.namespace, "name": node.name} if named else {}
+    remappings = [*options.pop("remappings", ()), *node.remappings]
+    return Node(
+        package=PACKAGE,
+        executable=node.executable,
+        exec_name=node.full_name.strip("/"),
+        output="both",
+        respawn_delay=_RESPAWN_DELAY_S,
+        remappings=remappings,
+        **names,
+        **_tied_to_launch(context),
+        **options,
+    )
+
+
+def _look_for_models(arguments: dict[str, str], params_file: Path) -> None:
+    # Otherwise each node would say so for itself and end, and those that need no model would stay.
+    tasks = parse_tasks(arguments["tasks"])
+    named = arguments["model"] or all(arguments[f"{task}_model"] for task in tasks)
+    if named or "$(var models)" not in params_file.read_text(encoding="utf-8"):
+        return
+    if not Path(arguments["models"]).is_dir():
+        raise AdcpError(f"models:={arguments['models']}: there is no such folder")
+
+
+def _suggest_spelling(arguments: dict[str, str]) -> None:
+    # Launch accepts any name, and a file that includes this one may have more; but a name that is
+    # nearly one of these was most likely meant to be it.
+    known = argument_names()
+    for name in arguments.keys() - known:
+        for meant in get_close_matches(name, known, n=1, cutoff=0.8):
+            get_logger("launch").warning(f"launch argument {name!r} is unknown; did you mean {meant!r}?")
+
+
+def _listen_to_interrupts() -> None:
+    # A shell script starts its background jobs with SIGINT ignored; a launch must hear it to end.
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    if ignored and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _tied_to_launch(context: LaunchContext) -> dict[str, Sequence[str]]:
+    # A launch that gets SIGTERM or SIGKILL ends without a word to its processes: the kernel tells
+    # them instead. A prefix of the user's own, such as a debugger, has precedence.
+    setpriv = shutil.which("setpriv")
+    if setpriv is None or context.launch_configurations.get("launch-prefix"):
+        return {}
+    return {"prefix": [f"{setpriv} --pdeathsig TERM"]}

@@ -1,0 +1,229 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the monitor reports on /diagnostics: one status per task and one per variant; no ROS."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import IntEnum
+
+from ad_compressed_perception.metrics.agreement import (
+    Agreement,
+    DetectionAgreement,
+    SegmentationAgreement,
+)
+from ad_compressed_perception.metrics.latency import Percentiles
+from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskMonitor
+from ad_compressed_perception.monitor.variant_comparison import CandidateComparison
+from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
+
+
+class Level(IntEnum):
+    """Severity, numbered as in diagnostic_msgs/DiagnosticStatus."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+
+
+@dataclass(frozen=True)
+class Status:
+    """One status.
+
+    Attributes:
+        name: "detection" for a task, "detection/int8" for a variant.
+        source: the watched node's full name; empty for a task.
+        level: how bad it is.
+        message: what is wrong, or the main figures where nothing is.
+        values: figures.
+    """
+
+    name: str
+    source: str
+    level: Level
+    message: str
+    values: dict[str, str]
+
+
+Problems = list[tuple[Level, str]]
+
+
+class MonitorHealth:
+    """Turns the monitor's figures into statuses; trouble counts since the previous call."""
+
+    def __init__(self, monitor: ComparisonMonitor) -> None:
+        """Report on ``monitor``."""
+        self._monitor = monitor
+        self._before: dict[str, int] = {}
+
+    def statuses(self, now_s: float, unpublished: Collection[str] = ()) -> list[Status]:
+        """Return all statuses, tasks before their variants.
+
+        Args:
+            now_s: monotonic seconds.
+            unpublished: full names of nodes whose timing topic nobody publishes.
+        """
+        found = []
+        with self._monitor.lock:
+            for task, monitor in self._monitor.tasks.items():
+                found.append(self._task(task, monitor, now_s))
+                for name, variant in monitor.variants.items():
+                    absent = variant.node in unpublished
+                    found.append(
+                        self._variant(f"{task}/{name}", variant, monitor.accuracies.get(name), now_s, absent)
+                    )
+        return found
+
+    def _since_before(self, key: str, count: int) -> int:
+        """How much a counter grew since the previous call."""
+        grown = count - self._before.get(key, 0)
+        self._before[key] = count
+        return grown
+
+    def _task(self, task: str, monitor: TaskMonitor, now_s: float) -> Status:
+        problems: Problems = []
+        values: dict[str, str] = {"baseline": monitor.spec.baseline or ""}
+        lines = []
+        faults = {name: v.liveness.fault(now_s) for name, v in monitor.variants.items()}
+        problems += [(Level.ERROR, fault) for fault in faults.values() if fault]
+        for name, books in monitor.comparisons.items():
+            key = f"{task}:{name}"
+            if late := self._since_before(f"{key}:late", books.results.late):
+                problems.append((Level.WARN, f"{name}: {late} results too late to be paired"))
+            if self._since_before(f"{key}:incomparable", books.incomparable):
+                problems.append((Level.ERROR, f"{name}: {books.incomparable_reason}"))
+            sides = books.results.books.values()
+            unstamped = sum(side.unstamped for side in sides)
+            if self._since_before(f"{key}:unstamped", unstamped):
+                problems.append((Level.WARN, f"{name}: results without a source stamp"))
+            both_speak = not faults[name] and not faults[str(monitor.spec.baseline)]
+            given_up = self._since_before(f"{key}:unpaired", books.results.unpaired)
+            pairs = self._since_before(f"{key}:pairs", books.results.pairs)
+            if both_speak and given_up and not pairs:
+                problems.append((Level.WARN, f"{name}: no frame that both gave a result for"))
+            baseline = monitor.variants[str(monitor.spec.baseline)]
+            values |= _comparison_values(name, books)
+            lines.append(_comparison_line(name, books, baseline, monitor.variants[name]))
+        return _status(task, "", problems, "; ".join(lines) or "nothing to compare", values)
+
+    def _variant(
+        self,
+        name: str,
+        variant: VariantMonitor,
+        accuracy: CandidateComparison | None,
+        now_s: float,
+        absent: bool,
+    ) -> Status:
+        problems: Problems = []
+        if fault := variant.liveness.fault(now_s):
+            why = f" (nobody publishes {variant.node}/timing)" if absent else ""
+            problems.append((Level.ERROR, fault + why))
+        if fault := variant.books.fault:
+            problems.append((Level.ERROR, fault))
+        if failed := self._since_before(f"{name}:failed", variant.books.counts["failed"]):
+            problems.append((Level.WARN, f"{failed} frames failed: {variant.last_failure}"))
+        if missed := self._since_before(f"{name}:missed", variant.deadline.misses):
+            deadline_ms = variant.deadline.deadline_ms
+            problems.append((Level.WARN, f"{missed} results after {deadline_ms:g} ms"))
+        if early := self._since_before(f"{name}:early", variant.negative_ages):
+            problems.append((Level.WARN, f"{early} frames bear a stamp in the future"))
+        if self._since_before(f"{name}:restarts", variant.books.restarts) > 0:
+            problems.append((Level.WARN, "the node began anew"))
+        if (lost := self._since_before(f"{name}:lost", variant.books.reports_lost)) > 0:
+            problems.append((Level.WARN, f"{lost} of its timing messages were lost"))
+        recent = variant.end_to_end.recent()
+        rate_hz = variant.rate.recent_hz(now_s)
+        line = f"{rate_hz:.1f} Hz, end to end p50 {recent.p50:.1f} ms, p99 {recent.p99:.1f} ms"
+        values = _variant_values(variant, rate_hz, recent)
+        if accuracy is not None:
+            if self._since_before(f"{name}:untrue", accuracy.incomparable):
+                problems.append(
+                    (Level.ERROR, f"not comparable with the truth: {accuracy.incomparable_reason}")
+                )
+            line = f"{line}, {_accuracy_line(accuracy)}"
+            values |= _accuracy_values(accuracy)
+        return _status(name, variant.node, problems, line, values)
+
+
+def _status(name: str, source: str, problems: Problems, otherwise: str, values: dict[str, str]) -> Status:
+    level = max((level for level, _ in problems), default=Level.OK)
+    message = "; ".join(text for _, text in problems) or otherwise
+    return Status(name, source, level, message, values)
+
+
+def _variant_values(variant: VariantMonitor, rate_hz: float, end_to_end: Percentiles) -> dict[str, str]:
+    values = {"node": variant.node}
+    if variant.last is not None:
+        for key in ("model", "variant", "backend", "requested_provider", "provider", "precision"):
+            values[key] = getattr(variant.last, key)
+    values |= {"received": str(variant.books.received), "pending": str(variant.books.pending)}
+    values |= {outcome: str(count) for outcome, count in variant.books.counts.items()}
+    values["throughput_hz"] = f"{rate_hz:.2f}"
+    deadline = variant.deadline
+    if deadline.deadline_ms is not None:
+        values["deadline_ms"] = f"{deadline.deadline_ms:g}"
+        values["deadline_misses"] = str(deadline.misses)
+        values["deadline_miss_rate"] = f"{deadline.miss_rate:.4f}"
+        values["longest_miss_run"] = str(deadline.longest_run)
+    series = {"end_to_end": end_to_end}
+    series |= {stage: window.recent() for stage, window in variant.stages.items() if window.count}
+    for stage, found in series.items():
+        for key in ("p50", "p95", "p99", "max"):
+            values[f"{stage}_ms_{key}"] = f"{getattr(found, key):.3f}"
+    return values
+
+
+def _comparison_values(name: str, books: CandidateComparison) -> dict[str, str]:
+    sides = books.results.books
+    values = {
+        "pairs": str(books.compared),
+        "candidate_missing": str(sides["baseline"].unpaired),
+        "baseline_missing": str(sides["candidate"].unpaired),
+        "unpaired": str(books.results.unpaired),
+        "late": str(books.results.late),
+        "speedup_infer_paired_p50": f"{books.infer_ratios.recent().p50:.3f}",
+    }
+    if books.pooled is not None:
+        values |= {key: f"{value:.4f}" for key, value in _figures(books.pooled).items()}
+    return {f"{name}.{key}": value for key, value in values.items()}
+
+
+def _accuracy_values(accuracy: CandidateComparison) -> dict[str, str]:
+    values = {"pairs": str(accuracy.compared)}
+    if accuracy.pooled is not None:
+        values |= {key: f"{value:.4f}" for key, value in _figures(accuracy.pooled).items()}
+    return {f"truth.{key}": value for key, value in values.items()}
+
+
+def _accuracy_line(accuracy: CandidateComparison) -> str:
+    if accuracy.pooled is None:
+        return "no truth yet"
+    key, value = next(iter(_figures(accuracy.pooled).items()))
+    return f"against the truth {key} {value:.3f} over {accuracy.compared} frames"
+
+
+def _figures(pooled: Agreement) -> dict[str, float]:
+    if isinstance(pooled, DetectionAgreement):
+        overall = pooled.overall
+        return {"f1": overall.f1, "precision": overall.precision, "recall": overall.recall}
+    if isinstance(pooled, SegmentationAgreement):
+        return {"miou": pooled.miou, "differing_pixels_share": pooled.differing_pixels_share}
+    return {
+        "ade_m": pooled.ade_m,
+        "fde_m": pooled.fde_m,
+        "max_lateral_offset_m": pooled.max_lateral_offset_m,
+    }
+
+
+def _comparison_line(
+    name: str, books: CandidateComparison, baseline: VariantMonitor, candidate: VariantMonitor
+) -> str:
+    if books.pooled is None:
+        return f"{name}: no pair yet"
+    key, value = next(iter(_figures(books.pooled).items()))
+    over = baseline.stages["infer"].recent().p50
+    under = candidate.stages["infer"].recent().p50
+    speedup = over / under if under > 0.0 else math.nan
+    return f"{name}: {key} {value:.3f} over {books.compared} pairs, inference {speedup:.2f}x"

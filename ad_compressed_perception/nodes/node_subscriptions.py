@@ -1,0 +1,147 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The monitor's ears: on one inference node's timings, results and labels, and on the truth."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Path
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray, LabelInfo
+
+from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.results import Result
+from ad_compressed_perception.messages import detection, planning, segmentation
+from ad_compressed_perception.messages import timing as timing_message
+from ad_compressed_perception.monitor.comparison import ComparisonMonitor
+from ad_compressed_perception.nodes.qos import LATCHED_QOS, RESULT_QOS, TIMING_QOS
+
+_HELD_RESULTS = 16
+
+
+@dataclass(frozen=True)
+class ResultTopic:
+    """Where a task's results are published and how a message becomes a result."""
+
+    name: str
+    message_type: type
+    read: Callable[[Any, tuple[str, ...]], Result]
+    has_labels: bool
+
+
+RESULT_TOPICS = {
+    "detection": ResultTopic("detections", Detection2DArray, detection.from_message, True),
+    "segmentation": ResultTopic("mask", Image, segmentation.from_message, True),
+    "planning": ResultTopic("trajectory", Path, lambda path, _: planning.from_path(path), False),
+}
+
+
+class ResultListener:
+    """Reads a topic of results; results wait for their labels, which come on another one."""
+
+    def __init__(
+        self, node: Node, task: str, topic: str, labels_topic: str, take: Callable[[int, Result], object]
+    ) -> None:
+        """Subscribe.
+
+        Args:
+            node: the monitor's ROS node.
+            task: whose results they are.
+            topic: of the results.
+            labels_topic: of their labels, where the task has some.
+            take: called with stamp_ns and result.
+        """
+        self._node, self._name, self._take = node, topic, take
+        self._topic = RESULT_TOPICS[task]
+        self._labels: tuple[str, ...] | None = None if self._topic.has_labels else ()
+        # Labels and results come on different topics, in any order: results wait for the labels.
+        self._held: deque[Any] = deque(maxlen=_HELD_RESULTS)
+        if self._topic.has_labels:
+            node.create_subscription(LabelInfo, labels_topic, self._on_labels, LATCHED_QOS)
+        node.create_subscription(self._topic.message_type, topic, self._on_result, RESULT_QOS)
+
+    def _on_labels(self, message: LabelInfo) -> None:
+        self._labels = detection.labels_of(message)
+        while self._held:
+            self._on_result(self._held.popleft())
+
+    def _on_result(self, message: Any) -> None:
+        if self._labels is None:
+            self._held.append(message)
+            return
+        try:
+            result = self._topic.read(message, self._labels)
+        except AdcpError as error:
+            complain(self._node, self._name, error)
+            return
+        self._take(timing_message.stamp_to_ns(message.header.stamp), result)
+
+
+class WatchedNode:
+    """Subscribes to one node's topics and hands what comes to the monitor."""
+
+    def __init__(
+        self, node: Node, monitor: ComparisonMonitor, task: str, name: str, *, compare: bool
+    ) -> None:
+        """Subscribe.
+
+        Args:
+            node: the monitor's ROS node.
+            monitor: takes reports and results.
+            task: the watched node's task.
+            name: its name as a variant.
+            compare: whether results are needed; otherwise only timings are taken.
+        """
+        self._node = node
+        self._monitor = monitor
+        self._task, self._name = task, name
+        self.full_name = monitor.tasks[task].spec.nodes[name]
+        self.timing_topic = f"{self.full_name}/timing"
+        node.create_subscription(DiagnosticArray, self.timing_topic, self._on_timing, TIMING_QOS)
+        if compare:
+            results = f"{self.full_name}/{RESULT_TOPICS[task].name}"
+            ResultListener(node, task, results, f"{self.full_name}/label_info", self._on_result)
+
+    @property
+    def is_published(self) -> bool:
+        """Whether anybody publishes the node's timing topic, as far as discovery knows."""
+        return bool(self._node.count_publishers(self.timing_topic))
+
+    def _on_timing(self, message: DiagnosticArray) -> None:
+        try:
+            report = timing_message.from_message(message)
+        except AdcpError as error:
+            complain(self._node, self.timing_topic, error)
+            return
+        self._monitor.add_report(self._task, self._name, report, time.monotonic())
+
+    def _on_result(self, stamp_ns: int, result: Result) -> None:
+        self._monitor.add_result(self._task, self._name, stamp_ns, result, time.monotonic())
+
+
+def watch_truth(node: Node, monitor: ComparisonMonitor, task: str, topic: str) -> None:
+    """Subscribe to a task's true results and hand them to the monitor.
+
+    Args:
+        node: the monitor's ROS node.
+        monitor: takes them.
+        task: whose results they are.
+        topic: of the results; their labels are expected on TOPIC/label_info.
+    """
+
+    def take(stamp_ns: int, truth: Result) -> None:
+        monitor.add_truth(task, stamp_ns, truth, time.monotonic())
+
+    ResultListener(node, task, topic, f"{topic}/label_info", take)
+
+
+def complain(node: Node, topic: str, error: AdcpError) -> None:
+    """Log that a message was not understood, now and then."""
+    node.get_logger().error(f"{topic}: message not understood: {error}", throttle_duration_sec=5.0)

@@ -1,0 +1,229 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Patterns in an ONNX graph and how to rewrite them: who makes a tensor, who takes it, what is constant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.backends.base import TensorSpec
+from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.onnx_graph.io import one_line
+from ad_compressed_perception.pass_api.passes import PassContext
+from ad_compressed_perception.tasks import create_task
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+Shape = tuple[int | None, ...]
+
+
+def label(node: NodeProto) -> str:
+    """Return how a node is named in messages: its operator and its name, or its first output's."""
+    return f"{node.op_type} {node.name or (node.output[0] if node.output else '?')!r}"
+
+
+def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
+    """Return a node's attribute as a plain value, text decoded; ``default`` where it is absent."""
+    from onnx import helper
+
+    for entry in node.attribute:
+        if entry.name == name:
+            value = helper.get_attribute_value(entry)
+            return value.decode() if isinstance(value, bytes) else value
+    return default
+
+
+class Graph:
+    """A model's top-level graph, indexed. Make a new one after adding or removing nodes.
+
+    Attributes:
+        model: the model; edits go straight into it.
+        producers: name of a tensor to the node that makes it.
+        consumers: name of a tensor to the nodes that take it, once for each input that does.
+        outputs: names of the graph's outputs.
+    """
+
+    def __init__(self, model: ModelProto) -> None:
+        """Index the graph."""
+        self.model = model
+        self.producers: dict[str, NodeProto] = {}
+        self.consumers: dict[str, list[NodeProto]] = {}
+        self.outputs = {value.name for value in model.graph.output}
+        self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        for node in model.graph.node:
+            self.producers.update(dict.fromkeys(node.output, node))
+            for name in node.input:
+                self.consumers.setdefault(name, []).append(node)
+            if node.op_type == "Constant":
+                for entry in node.attribute:
+                    if entry.name == "value":
+                        self._tensors[node.output[0]] = entry.t
+        self._names = {
+            *self._tensors,
+            *self.producers,
+            *(value.name for value in model.graph.input),
+            *(node.name for node in model.graph.node),
+        }
+
+    def constant(self, name: str) -> NDArray[Any] | None:
+        """Return a weight's or constant's value, read-only; None for what is computed or absent."""
+        from onnx import numpy_helper
+
+        tensor = self._tensors.get(name)
+        return None if tensor is None else numpy_helper.to_array(tensor)
+
+    def constant_input(self, node: NodeProto, index: int) -> NDArray[Any] | None:
+        """Return the value of a node's input; None where it is absent, empty or computed."""
+        return self.constant(node.input[index]) if index < len(node.input) and node.input[index] else None
+
+    def only_consumer(self, name: str) -> NodeProto | None:
+        """Return the one node that takes a tensor; None where several do, none does or it is an output."""
+        found = self.consumers.get(name, [])
+        return found[0] if len(found) == 1 and name not in self.outputs else None
+
+    def new_name(self, base: str) -> str:
+        """Return a name that neither tensor nor node bears yet, and take it."""
+        name, count = base, 1
+        while name in self._names:
+            count += 1
+            name = f"{base}_{count}"
+        self._names.add(name)
+        return name
+
+    def add_constant(self, base: str, value: NDArray[Any]) -> str:
+        """Add a weight of a new name and return the name."""
+        from onnx import numpy_helper
+
+        name = self.new_name(base)
+        tensor = self.model.graph.initializer.add()
+        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self._tensors[name] = tensor
+        return name
+
+    def replace_uses(self, old: str, new: str) -> None:
+        """Let every node that takes tensor ``old`` take ``new`` instead."""
+        for node in self.consumers.get(old, []):
+            for index, name in enumerate(node.input):
+                if name == old:
+                    node.input[index] = new
+
+    def insert_before(self, node: NodeProto, new: Iterable[NodeProto]) -> None:
+        """Put nodes into the list before another one, which keeps the order of computation."""
+        nodes = list(self.model.graph.node)
+        place = next(index for index, other in enumerate(nodes) if other is node)
+        for offset, added in enumerate(new):
+            self.model.graph.node.insert(place + offset, added)
+
+
+def self_gated(graph: Graph, gate: str) -> list[tuple[NodeProto, NodeProto]]:
+    """Return the products x * gate(x), each with the node of the gate, whose input is x."""
+    found = []
+    for node in graph.model.graph.node:
+        if node.op_type != "Mul":
+            continue
+        for side, data in (node.input, reversed(node.input)):
+            maker = graph.producers.get(side)
+            if maker is not None and maker.op_type == gate and maker.input[0] == data:
+                found.append((node, maker))
+                break
+    return found
+
+
+def remove_nodes(model: ModelProto, nodes: Iterable[NodeProto]) -> None:
+    """Take nodes out of the graph; found by identity, so equal ones elsewhere stay."""
+    unwanted = {id(node) for node in nodes}
+    places = [index for index, node in enumerate(model.graph.node) if id(node) in unwanted]
+    for index in reversed(places):
+        del model.graph.node[index]
+
+
+def remove_dead(model: ModelProto) -> None:
+    """Take out what no output needs: nodes, then weights that nobody takes, and stale shapes."""
+    alive = {value.name for value in model.graph.output}
+    places = []
+    for index in range(len(model.graph.node) - 1, -1, -1):
+        node = model.graph.node[index]
+        if alive.isdisjoint(node.output):
+            places.append(index)
+        else:
+            alive.update(_taken(node))
+    for index in places:
+        del model.graph.node[index]
+    for index in range(len(model.graph.initializer) - 1, -1, -1):
+        if model.graph.initializer[index].name not in alive:
+            del model.graph.initializer[index]
+    del model.graph.value_info[:]
+
+
+def _taken(node: NodeProto) -> set[str]:
+    """Return what a node takes, in its subgraphs too."""
+    names = {name for name in node.input if name}
+    for entry in node.attribute:
+        for graph in (*([entry.g] if entry.HasField("g") else []), *entry.graphs):
+            for inner in graph.node:
+                names |= _taken(inner)
+    return names
+
+
+def tensor_shapes(model: ModelProto, *, strict: bool = False) -> dict[str, Shape]:
+    """Return the shapes of all tensors that can be worked out; None for a dimension that is not known.
+
+    Raises:
+        ModelFileError: with ``strict``, the shapes contradict each other.
+    """
+    import onnx
+
+    fresh = onnx.ModelProto()
+    fresh.CopyFrom(model)
+    del fresh.graph.value_info[:]
+    for output in fresh.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    try:
+        fresh = onnx.shape_inference.infer_shapes(
+            fresh, check_type=strict, strict_mode=strict, data_prop=True
+        )
+    except Exception as error:  # C++ errors of several types
+        raise ModelFileError(f"the shapes of the graph do not fit: {one_line(error)}") from error
+    shapes: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in fresh.graph.initializer}
+    for value in (*fresh.graph.input, *fresh.graph.value_info, *fresh.graph.output):
+        tensor_type = value.type.tensor_type
+        if tensor_type.HasField("shape"):
+            shapes[value.name] = tuple(
+                size.dim_value if size.HasField("dim_value") else None for size in tensor_type.shape.dim
+            )
+    return shapes
+
+
+def refresh_outputs(model: ModelProto) -> tuple[TensorSpec, ...]:
+    """Write the outputs' shapes anew after an edit, and return them.
+
+    Raises:
+        ModelFileError: the shapes contradict each other.
+    """
+    from onnx import helper
+
+    del model.graph.value_info[:]
+    shapes = tensor_shapes(model, strict=True)
+    specs = []
+    for output in model.graph.output:
+        tensor_type = output.type.tensor_type
+        tensor_type.ClearField("shape")
+        shape = shapes.get(output.name, ())
+        for size in shape:
+            dimension = tensor_type.shape.dim.add()
+            if size is not None:
+                dimension.dim_value = size
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor_type.elem_type)).name
+        specs.append(TensorSpec(output.name, shape, dtype))
+    return tuple(specs)
+
+
+def require_decodable(context: PassContext, outputs: tuple[TensorSpec, ...]) -> None:
+    """Raise AdcpError where the decoder, as the context now describes the model, cannot take the outputs."""
+    update = {"input": context.input, "output": context.output}
+    create_task(context.manifest.model_copy(update=update)).decoder.check(outputs)

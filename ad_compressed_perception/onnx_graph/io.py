@@ -1,0 +1,227 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Reading, checking and writing ONNX files, with every fault told in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.core.manifest import InputSpec
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, TensorProto
+
+DEFAULT_DOMAINS = ("", "ai.onnx")
+HARD_SWISH_OPSET = 14
+"""The first one that has HardSwish."""
+# Protobuf cannot hold more in one file.
+_MAX_BYTES = 2**31 - 1
+_QUANTISED_PREFIXES = ("QLinear", "Quantize", "Dequantize", "DynamicQuantize")
+_QUANTISED_OPERATORS = frozenset(("ConvInteger", "MatMulInteger", "QGemm", "QAttention"))
+
+
+def one_line(error: BaseException, length: int = 300) -> str:
+    """Return an exception's message as one line of at most ``length`` characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def read_model(path: Path) -> ModelProto:
+    """Read an ONNX file with its external data and check that passes can work on it.
+
+    Raises:
+        ModelFileError: no ONNX file, damaged, external data missing, not a valid graph, or a weight
+            that is NaN. The message names the file and the tensor.
+    """
+    import onnx
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+    except Exception as error:  # protobuf's own errors share no public base
+        raise ModelFileError(f"not an ONNX file, or damaged: {path} ({one_line(error)})") from error
+    if not model.graph.node:
+        raise ModelFileError(f"not an ONNX file, or empty: {path} has no operators")
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except Exception as error:  # onnx raises its checker's error, OSError or ValueError
+        missing = ", ".join(sorted(set(_external_files(model)))) or "a file"
+        raise ModelFileError(
+            f"external data of {path} cannot be read ({missing}): {one_line(error)}"
+        ) from error
+    drop_initializer_inputs(model)
+    check_model(model, f"model {path}")
+    for name, values in float_constants(model):
+        if np.isnan(values).any():
+            raise ModelFileError(f"model {path} has NaN in weight {name!r}: it was damaged or badly trained")
+    return model
+
+
+def refuse_suppression(model: ModelProto, path: Path) -> None:
+    """Raise ModelFileError where boxes are suppressed (NMS) inside the graph; the line names the node.
+
+    Its outputs change their length with the picture, so that no decoder, no loss and no comparison knows
+    them, and its indices cannot be quantised.
+    """
+    for node in model.graph.node:
+        if "NMS" in node.op_type or node.op_type == "NonMaxSuppression":
+            raise ModelFileError(
+                f"model {path} suppresses boxes itself: {node.op_type} {node.name or node.output[0]!r}; "
+                "export it up to the raw boxes and scores, the manifest's decoder does the rest"
+            )
+
+
+def _external_files(model: ModelProto) -> Iterator[str]:
+    for tensor in model.graph.initializer:
+        yield from (entry.value for entry in tensor.external_data if entry.key == "location")
+
+
+def stored_bytes(path: Path) -> int:
+    """Return the size of an ONNX file with the files its weights lie in."""
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    files = {path.parent / name for name in _external_files(model)}
+    return path.stat().st_size + sum(file.stat().st_size for file in files)
+
+
+def check_model(model: ModelProto, what: str) -> None:
+    """Raise ModelFileError where the graph is not valid ONNX; ``what`` names it."""
+    import onnx
+
+    if model.ByteSize() > _MAX_BYTES:
+        raise ModelFileError(f"{what} is larger than 2 GiB: one ONNX file cannot hold it")
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ModelFileError(f"{what} is not valid ONNX: {one_line(error)}") from error
+
+
+def drop_initializer_inputs(model: ModelProto) -> None:
+    """Take weights off the list of inputs, where old files repeat them; what is left is what is fed."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    kept = [value for value in model.graph.input if value.name not in weights]
+    if len(kept) != len(model.graph.input):
+        del model.graph.input[:]
+        model.graph.input.extend(kept)
+        # Weights that are no inputs are allowed from this version of the file format on.
+        model.ir_version = max(model.ir_version, 4)
+
+
+def all_tensors(graph: GraphProto) -> Iterator[tuple[str, TensorProto]]:
+    """Yield the name and value of every weight and constant, in subgraphs too."""
+    for tensor in graph.initializer:
+        yield tensor.name, tensor
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield node.output[0] if node.output else node.name, attribute.t
+            if attribute.HasField("g"):
+                yield from all_tensors(attribute.g)
+            for subgraph in attribute.graphs:
+                yield from all_tensors(subgraph)
+
+
+def float_constants(model: ModelProto) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield the name and values of every weight and constant of a float type."""
+    from onnx import TensorProto, numpy_helper
+
+    floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+    for name, tensor in all_tensors(model.graph):
+        if tensor.data_type in floats:
+            try:
+                yield name, numpy_helper.to_array(tensor)
+            except Exception as error:  # sizes and bytes that do not fit raise several types
+                raise ModelFileError(f"weight {name!r} cannot be read: {one_line(error)}") from error
+
+
+def is_quantised(model: ModelProto) -> bool:
+    """Whether the graph computes with quantised numbers already."""
+    return any(
+        node.op_type.startswith(_QUANTISED_PREFIXES) or node.op_type in _QUANTISED_OPERATORS
+        for node in model.graph.node
+    )
+
+
+def opset_of(model: ModelProto) -> int:
+    """Return the version of the standard operators that the model uses."""
+    versions = [entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS]
+    return max(versions, default=1)
+
+
+def input_name(model: ModelProto) -> str:
+    """Return the name of the graph's input that takes the picture: the first that is no weight."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return next(value.name for value in model.graph.input if value.name not in weights)
+
+
+def pin_input_shape(model: ModelProto, spec: InputSpec) -> list[str]:
+    """Give dynamic dimensions of the input the manifest's sizes; return what was pinned, in words.
+
+    Raises:
+        ModelFileError: several inputs, an input of unknown or other rank, or a fixed size that is not
+            the manifest's.
+    """
+    inputs = list(model.graph.input)
+    chosen = [value for value in inputs if value.name == spec.name] if spec.name else inputs
+    if len(inputs) != 1 or len(chosen) != 1:
+        names = ", ".join(value.name for value in inputs) or "none"
+        wanted = f"input {spec.name!r}" if spec.name else "one input"
+        raise ModelFileError(f"the manifest wants {wanted}, the model has: {names}")
+    tensor = chosen[0].type.tensor_type
+    dimensions = list(tensor.shape.dim) if tensor.HasField("shape") else []
+    if len(dimensions) != len(spec.shape):
+        raise ModelFileError(
+            f"input {chosen[0].name!r} has {len(dimensions) or 'an unknown number of'} dimensions, "
+            f"the manifest's {list(spec.shape)} has {len(spec.shape)}: export the model with a fixed shape"
+        )
+    pinned = []
+    for axis, (dimension, size) in enumerate(zip(dimensions, spec.shape, strict=True)):
+        if dimension.HasField("dim_value") and dimension.dim_value > 0:
+            if dimension.dim_value != size:
+                shape = [d.dim_value or d.dim_param or "?" for d in dimensions]
+                raise ModelFileError(
+                    f"input {chosen[0].name!r} is {shape}, the manifest says {list(spec.shape)}"
+                )
+        else:
+            pinned.append(f"{dimension.dim_param or f'dimension {axis}'}={size}")
+            dimension.dim_value = size
+    if pinned:
+        # Shapes worked out for a dynamic input are now too weak or wrong.
+        del model.graph.value_info[:]
+    return pinned
+
+
+def finish_model(model: ModelProto, metadata: Mapping[str, str]) -> None:
+    """Drop unused operator domains and shapes between operators, and write metadata, in place.
+
+    Runtimes work the shapes out themselves; written down they are a fifth of a small network's file.
+    """
+    del model.graph.value_info[:]
+    used = {node.domain for node in _all_nodes(model.graph)} | set(DEFAULT_DOMAINS)
+    used |= {function.domain for function in model.functions}
+    kept = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    merged = {entry.key: entry.value for entry in model.metadata_props} | dict(metadata)
+    del model.metadata_props[:]
+    for key in sorted(merged):
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, merged[key]
+
+
+def _all_nodes(graph: GraphProto) -> Iterator[Any]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _all_nodes(attribute.g)
+            for subgraph in attribute.graphs:
+                yield from _all_nodes(subgraph)

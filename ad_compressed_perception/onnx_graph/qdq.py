@@ -1,0 +1,367 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Taking single tensors of a quantised graph back to float.
+
+A QDQ graph is the float graph with a QuantizeLinear and a DequantizeLinear on some of its edges. Both
+are compared node by node, so nothing rests on how the quantiser names its tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ad_compressed_perception.core.errors import ModelFileError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto
+
+PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Operators that multiply by weights: the bulk of the work."""
+
+Kind = Literal["activation", "weights"]
+_QUANTISE, _DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
+
+
+@dataclass(frozen=True)
+class QuantisedTensor:
+    """A tensor of the float graph that is quantised in the other one.
+
+    Attributes:
+        name: its name in the float graph.
+        kind: whether it is computed or stored.
+        node: name of the operator that computes it or, for weights, first uses it; "" for an input.
+        operator: that operator's type; "input" for an input.
+    """
+
+    name: str
+    kind: Kind
+    node: str
+    operator: str
+
+
+@dataclass(frozen=True)
+class _Edge:
+    node: str
+    index: int
+    tensor: str
+
+
+class QdqGraph:
+    """A float graph and its quantised form, from which mixed forms are made."""
+
+    def __init__(
+        self, floating: ModelProto, quantised: ModelProto, *, merged_activations: bool = False
+    ) -> None:
+        """Compare the two; the float graph's nodes must have names, which the other one kept.
+
+        Args:
+            floating: the float graph.
+            quantised: the same with Q/DQ pairs.
+            merged_activations: the runtime needs no pair behind a product to run it on integers.
+
+        Raises:
+            ModelFileError: the graphs are not the same but for Q/DQ pairs and removed ReLU or Clip.
+        """
+        self.floating = floating
+        self.quantised = quantised
+        self._merged_activations = merged_activations
+        self._nodes = {node.name: node for node in floating.graph.node}
+        self._producer = {name: node for node in floating.graph.node for name in node.output if name}
+        self._weights = {tensor.name: tensor for tensor in floating.graph.initializer}
+        self._outputs = {output.name for output in floating.graph.output}
+        kept = {
+            node.name: node
+            for node in quantised.graph.node
+            if node.name in self._nodes and node.op_type not in (_QUANTISE, _DEQUANTISE)
+        }
+        # An activation whose clipping the range of its output does already is left out by the quantiser.
+        self._removed = {node.name: node for node in floating.graph.node if node.name not in kept}
+        expanded = {node.output[0] for node in quantised.graph.node if node.op_type == _DEQUANTISE}
+        # A bias is expanded under its own name.
+        self._edges = [
+            _Edge(name, index, tensor)
+            for name, node in kept.items()
+            for index, tensor in enumerate(self._nodes[name].input)
+            if node.input[index] in expanded
+        ]
+        for node in self._removed.values():
+            if node.op_type not in ("Relu", "Clip"):
+                raise ModelFileError(f"the quantiser lost operator {node.op_type} ({node.name})")
+        made = {node.output[0]: node for node in quantised.graph.node if node.op_type == _QUANTISE}
+        pairs = {
+            node.output[0]: made[node.input[0]]
+            for node in quantised.graph.node
+            if node.op_type == _DEQUANTISE and node.input[0] in made
+        }
+        # Float name of each quantised output of the graph; its pair makes the output itself.
+        self._output_pairs = {name: pairs[name].input[0] for name in self._outputs & set(pairs)}
+        self._edge_set = set(self._edges)
+
+    def _is_bias(self, edge: _Edge) -> bool:
+        return self._nodes[edge.node].op_type in PRODUCTS and edge.index == 2
+
+    def tensors(self) -> list[QuantisedTensor]:
+        """Return what is quantised, in the order of execution; biases go with their weights."""
+        found: dict[str, QuantisedTensor] = {}
+        for name in self._output_pairs:
+            node = self._producer[name]
+            found[name] = QuantisedTensor(name, "activation", node.name, node.op_type)
+        for edge in self._edges:
+            if edge.tensor in found or self._is_bias(edge):
+                continue
+            if edge.tensor in self._weights:
+                user = self._nodes[edge.node]
+                found[edge.tensor] = QuantisedTensor(edge.tensor, "weights", user.name, user.op_type)
+            elif edge.tensor in self._producer:
+                node = self._producer[edge.tensor]
+                found[edge.tensor] = QuantisedTensor(edge.tensor, "activation", node.name, node.op_type)
+            else:
+                found[edge.tensor] = QuantisedTensor(edge.tensor, "activation", "", "input")
+        order = {node.name: place for place, node in enumerate(self.floating.graph.node)}
+        return sorted(found.values(), key=lambda tensor: (order.get(tensor.node, -1), tensor.kind))
+
+    def with_float(self, tensors: Collection[str]) -> ModelProto:
+        """Return the quantised graph with these tensors in float.
+
+        What would then be quantised in vain is taken back too: pairs between operators that run in
+        float anyway, integer weights and biases of products that do.
+
+        Args:
+            tensors: names in the float graph, activations or weights.
+        """
+        return self._build(self.all_floats(tensors))
+
+    def only(self, tensor: str) -> ModelProto:
+        """Return the float graph with this one tensor quantised, for all who use it."""
+        import onnx
+
+        chain, weights = self._chain(tensor)
+        model = onnx.ModelProto()
+        model.CopyFrom(self.floating)
+        graph = model.graph
+        inner = f"{tensor}/before"
+        if tensor in self._weights:
+            chain[-1].output[0] = tensor
+            kept = [weight for weight in graph.initializer if weight.name != tensor]
+            del graph.initializer[:]
+            graph.initializer.extend(kept)
+        elif tensor in self._producer:
+            for node in graph.node:
+                _rename(node.output, tensor, inner)
+            chain[0].input[0], chain[-1].output[0] = inner, tensor
+        else:
+            for node in graph.node:
+                _rename(node.input, tensor, inner)
+            chain[0].input[0], chain[-1].output[0] = tensor, inner
+        graph.initializer.extend(weights)
+        graph.node.extend(chain)
+        sort_nodes(model)
+        return model
+
+    def after(self, model: ModelProto, tensor: str) -> str:
+        """Return the name under which a tensor's users get it in a form that was made from these."""
+        for node in model.graph.node:
+            if node.op_type == _QUANTISE and node.input[0] == tensor:
+                pair = (
+                    n for n in model.graph.node if n.op_type == _DEQUANTISE and n.input[0] == node.output[0]
+                )
+                return str(next(pair).output[0])
+        return tensor
+
+    def _chain(self, tensor: str) -> tuple[list[NodeProto], list[TensorProto]]:
+        """Return copies of the Q and DQ nodes of a tensor, in order, and of the weights they use."""
+        if tensor in self._output_pairs:
+            end = tensor
+        else:
+            edge = next(edge for edge in self._edges if edge.tensor == tensor)
+            node = next(node for node in self.quantised.graph.node if node.name == edge.node)
+            end = node.input[edge.index]
+        made = {name: node for node in self.quantised.graph.node for name in node.output}
+        nodes = [made[end]]
+        before = made.get(nodes[0].input[0])
+        if before is not None and before.op_type == _QUANTISE:
+            nodes.insert(0, before)
+        names = {name for node in nodes for name in node.input}
+        weights = [weight for weight in self.quantised.graph.initializer if weight.name in names]
+        return [type(node).FromString(node.SerializeToString()) for node in nodes], weights
+
+    def all_floats(self, tensors: Collection[str]) -> set[str]:
+        """Return these tensors and those which would then be quantised in vain."""
+        floats = set(tensors)
+        while True:
+            integer = self.integer_nodes(floats)
+            vain = {name for name in self._activations() - floats if not self._touches(name, integer)} | {
+                edge.tensor
+                for edge in self._edges
+                if edge.tensor in self._weights and not self._is_bias(edge) and edge.node not in integer
+            }
+            if vain <= floats:
+                return floats
+            floats |= vain
+
+    def integer_nodes(self, floats: Collection[str]) -> set[str]:
+        """Return the names of the operators that can run on integers when these tensors are float.
+
+        An operator can when all that it computes from and all that it computes is quantised; a product
+        whose activation is merged into it, when all that it computes from is.
+        """
+        quantised_edges = {(edge.node, edge.index) for edge in self._edges if edge.tensor not in floats}
+        integer_out = self._activations() - set(floats)
+        able = set()
+        for node in self.floating.graph.node:
+            if node.name in self._removed:
+                continue
+            ends = [self._after_removed(name) for name in node.output if name]
+            merged = self._merged_activations and node.op_type in PRODUCTS
+            if not ends or not (merged or all(name in integer_out for name in ends)):
+                continue
+            needed = self._float_inputs(node)
+            if needed and all((node.name, index) in quantised_edges for index in needed):
+                able.add(node.name)
+        return able
+
+    def float_products(self, floats: Collection[str]) -> list[str]:
+        """Return the names of the products that would not run on integers, in order of execution."""
+        integer = self.integer_nodes(floats)
+        return [
+            node.name
+            for node in self.floating.graph.node
+            if node.op_type in PRODUCTS and node.name not in integer
+        ]
+
+    def _activations(self) -> set[str]:
+        return {e.tensor for e in self._edges if e.tensor not in self._weights} | set(self._output_pairs)
+
+    def _after_removed(self, tensor: str) -> str:
+        for node in self._removed.values():
+            if node.input[0] == tensor:
+                return node.output[0]
+        return tensor
+
+    def _float_inputs(self, node: NodeProto) -> list[int]:
+        """Return the places of the inputs that the quantiser treats: computed ones and weights."""
+        if node.op_type in PRODUCTS:
+            return list(range(min(2, len(node.input))))
+        return [
+            index
+            for index, name in enumerate(node.input)
+            if name and (name not in self._weights or _Edge(node.name, index, name) in self._edge_set)
+        ]
+
+    def _touches(self, tensor: str, nodes: Collection[str]) -> bool:
+        """Whether one of the nodes computes or uses the tensor as integers."""
+        producer = self._producer.get(tensor)
+        if producer is not None and producer.name in self._removed:
+            producer = self._producer.get(producer.input[0])
+        if producer is not None and producer.name in nodes:
+            return True
+        return any(edge.tensor == tensor and edge.node in nodes for edge in self._edges)
+
+    def _build(self, floats: Collection[str]) -> ModelProto:
+        import onnx
+
+        model = onnx.ModelProto()
+        model.CopyFrom(self.quantised)
+        nodes = {node.name: node for node in model.graph.node}
+        integer = self.integer_nodes(floats)
+        restored = set(floats)
+        for edge in self._edges:
+            if self._is_bias(edge):
+                # Its unit is input scale times weight scale: without integers that has no meaning.
+                if edge.node not in integer:
+                    nodes[edge.node].input[edge.index] = self._add_float(model, edge.tensor)
+            elif edge.tensor in floats:
+                nodes[edge.node].input[edge.index] = edge.tensor
+        self._restore_removed(model, nodes, floats)
+        for name in set(self._output_pairs) & set(floats):
+            inner = self._output_pairs[name]
+            pair = next(node for node in model.graph.node if name in node.output)
+            model.graph.node.remove(pair)
+            for node in model.graph.node:
+                _rename(node.input, inner, name)
+                _rename(node.output, inner, name)
+        restored.update(*(self._nodes[name].input for name in self._removed))
+        present = {tensor.name for tensor in model.graph.initializer}
+        model.graph.initializer.extend(
+            self._weights[name] for name in sorted(restored & set(self._weights)) if name not in present
+        )
+        drop_unused(model)
+        sort_nodes(model)
+        return model
+
+    def _add_float(self, model: ModelProto, weight: str) -> str:
+        """Put a float weight beside its quantised form of the same name; return its new name."""
+        name = f"{weight}/float"
+        if all(tensor.name != name for tensor in model.graph.initializer):
+            copy = model.graph.initializer.add()
+            copy.CopyFrom(self._weights[weight])
+            copy.name = name
+        return name
+
+    def _restore_removed(
+        self, model: ModelProto, nodes: dict[str, NodeProto], floats: Collection[str]
+    ) -> None:
+        for node in self._removed.values():
+            if node.output[0] not in floats:
+                continue
+            producer = self._producer[node.input[0]]
+            inner = self._output_pairs.get(node.output[0], node.output[0])
+            _rename(nodes[producer.name].output, inner, node.input[0])
+            copy = model.graph.node.add()
+            copy.CopyFrom(node)
+            _rename(copy.output, node.output[0], inner)
+
+
+def _rename(names: object, old: str, new: str) -> None:
+    for index, name in enumerate(names):  # type: ignore[arg-type, var-annotated]
+        if name == old:
+            names[index] = new  # type: ignore[index]
+
+
+def drop_unused(model: ModelProto) -> None:
+    """Take away nodes and weights that no output depends on, in place."""
+    while True:
+        used = {name for node in model.graph.node for name in node.input}
+        used |= {output.name for output in model.graph.output}
+        kept = [node for node in model.graph.node if used & set(node.output)]
+        if len(kept) == len(model.graph.node):
+            break
+        del model.graph.node[:]
+        model.graph.node.extend(kept)
+    weights = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    if len(weights) != len(model.graph.initializer):
+        del model.graph.initializer[:]
+        model.graph.initializer.extend(weights)
+
+
+def sort_nodes(model: ModelProto) -> None:
+    """Put the nodes into an order in which each comes after what it uses, in place.
+
+    Raises:
+        ModelFileError: the graph has a cycle, or an operator uses what nothing makes.
+    """
+    known = {tensor.name for tensor in model.graph.initializer} | {v.name for v in model.graph.input} | {""}
+    left = list(model.graph.node)
+    ordered: list[NodeProto] = []
+    while left:
+        ready, waiting = _split_ready(left, known)
+        if not ready:
+            raise ModelFileError(f"operator {left[0].name!r} uses a tensor that nothing makes")
+        ordered.extend(ready)
+        left = waiting
+    del model.graph.node[:]
+    model.graph.node.extend(ordered)
+
+
+def _split_ready(nodes: Iterable[NodeProto], known: set[str]) -> tuple[list[NodeProto], list[NodeProto]]:
+    """Split into nodes all of whose inputs are known, whose outputs become known, and the others."""
+    ready, waiting = [], []
+    for node in nodes:
+        if all(name in known for name in node.input):
+            ready.append(node)
+            known.update(node.output)
+        else:
+            waiting.append(node)
+    return ready, waiting

@@ -1,0 +1,70 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Packed model files as the files runtimes read: expanded once a process, removed when it ends."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+
+from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.packing.packed_file import expand, is_packed
+from ad_compressed_perception.workspace.stale_files import remove_abandoned
+
+_PREFIX = "adcp-expanded-"
+_lock = threading.Lock()
+_expanded: dict[tuple[Path, int, int], Path] = {}
+_owner: list[tuple[int, Path]] = []
+
+
+def materialise(path: Path) -> Path:
+    """Return a file that runtimes can read: the path itself, or a packed file's model as ONNX.
+
+    The expanded file lies in a private temporary folder of this process and is reused until the packed
+    file changes; it goes when the process ends.
+
+    Raises:
+        ModelFileError: the packed file is damaged, or there is no room to expand it; one line.
+    """
+    if not is_packed(path) or not path.is_file():
+        return path
+    status = path.stat()
+    key = (path.resolve(), status.st_size, status.st_mtime_ns)
+    with _lock:
+        known = _expanded.get(key)
+        if known is None or not known.is_file():
+            model = expand(path)
+            folder: Path | None = None
+            try:
+                folder = Path(tempfile.mkdtemp(dir=_folder()))
+                known = folder / f"{path.stem}.onnx"
+                known.write_bytes(model.SerializeToString(deterministic=True))
+            except OSError as error:
+                if folder is not None:
+                    shutil.rmtree(folder, ignore_errors=True)
+                raise ModelFileError(
+                    f"cannot expand {path} into {tempfile.gettempdir()}: {error.strerror or error}; "
+                    "TMPDIR names another folder"
+                ) from error
+            _expanded[key] = known
+    return known
+
+
+def _folder() -> Path:
+    """Return this process's folder; a forked child makes its own and leaves its parent's alone."""
+    if not _owner or _owner[0][0] != os.getpid():
+        _owner.clear()
+        _expanded.clear()
+        remove_abandoned(Path(tempfile.gettempdir()), _PREFIX)
+        _owner.append((os.getpid(), Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))))
+        atexit.register(_remove_own)
+    return _owner[0][1]
+
+
+def _remove_own() -> None:
+    if _owner and _owner[0][0] == os.getpid():
+        shutil.rmtree(_owner[0][1], ignore_errors=True)

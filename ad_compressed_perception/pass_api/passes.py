@@ -1,0 +1,121 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a compression pass is: options in, one changed graph out, and a record of what it did."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.core.host import HostInfo
+from ad_compressed_perception.core.manifest import (
+    InputSpec,
+    Manifest,
+    OutputSpec,
+    StrictModel,
+    describe_validation_error,
+)
+from ad_compressed_perception.image.decode import Frame
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from ad_compressed_perception.compression.recipe import VerifySpec
+
+Feeds = dict[str, NDArray[Any]]
+Advance = Callable[[int, int], None]
+
+
+class PassOptions(StrictModel):
+    """Base of each pass's options; unknown keys are refused by name."""
+
+
+@dataclass
+class PassContext:
+    """What a pass may use besides the graph.
+
+    Attributes:
+        manifest: the model being compressed, as it was before the first pass.
+        input: the input as the passes so far left it; a pass that changes it assigns a new one.
+        output: the output as the passes so far left it; likewise.
+        feeds: starts a new round over the calibration frames as inputs of the model as it is now;
+            every array is a copy of its own. Raises DataError where a frame cannot be read.
+        pictures: starts a new round over the same frames as the camera gave them.
+        frames: how many frames such a round yields, at least 1.
+        baseline: the float file that everything is compared with; training's teacher.
+        host: the processor at hand.
+        scratch: an empty folder for temporary files, removed afterwards.
+        checkpoints: where a long pass may keep what it has, to go on after an interruption; removed once
+            the variant is stored.
+        notes: facts for the report, written by the pass.
+        verify: the recipe's terms of comparison, for passes that measure in the task's own way; None
+            for the default ones.
+        runtime: backend that the variant is to run on, and its options; for passes that measure speed.
+        advance: tells the progress bar (done, total).
+    """
+
+    manifest: Manifest
+    input: InputSpec
+    output: OutputSpec
+    feeds: Callable[[], Iterator[Feeds]]
+    pictures: Callable[[], Iterator[Frame]]
+    frames: int
+    baseline: Path
+    host: HostInfo
+    scratch: Path
+    checkpoints: Path
+    notes: dict[str, Any] = field(default_factory=dict)
+    verify: VerifySpec | None = None
+    runtime: tuple[str, Mapping[str, Any]] = ("onnxruntime", MappingProxyType({}))
+    advance: Advance = lambda done, total: None
+
+    def with_frames(self, count: int) -> PassContext:
+        """Return the same with no more than ``count`` calibration frames, evenly chosen; notes are shared."""
+        if count >= self.frames:
+            return self
+        chosen = {(2 * place + 1) * self.frames // (2 * count) for place in range(count)}
+
+        def feeds() -> Iterator[Feeds]:
+            return (one for index, one in enumerate(self.feeds()) if index in chosen)
+
+        def pictures() -> Iterator[Frame]:
+            return (one for index, one in enumerate(self.pictures()) if index in chosen)
+
+        return replace(self, feeds=feeds, pictures=pictures, frames=count)
+
+
+class Pass(ABC):
+    """One step of a recipe. Third parties register theirs in the entry-point group of passes."""
+
+    name: ClassVar[str]
+    options_type: ClassVar[type[PassOptions]] = PassOptions
+    cleans: ClassVar[bool] = False
+    """Whether it leaves what the model computes as it is; the report tells the speed such passes bring."""
+    rounds: ClassVar[bool] = False
+    """Whether it gives numbers fewer bits; the report tells the noise that this adds, layer by layer."""
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        """Validate the options; raise RecipeError naming the wrong key and the known ones."""
+        try:
+            self.options: Any = self.options_type.model_validate(dict(options or {}))
+        except ValidationError as error:
+            known = ", ".join(self.options_type.model_fields) or "none"
+            raise RecipeError(
+                f"pass {self.name!r}: {describe_validation_error(error)}; known options: {known}"
+            ) from error
+
+    @abstractmethod
+    def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
+        """Return the changed model; may change ``model`` in place.
+
+        Raises:
+            AdcpError: the model cannot take this pass; one line that names the operator or tensor.
+        """

@@ -1,0 +1,172 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""This process's end of a replay: the monitor of the car, the player, and the time ROS gets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.logging import LoggingSeverity, set_logger_level
+from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
+
+from ad_compressed_perception.core.results import Result
+from ad_compressed_perception.metrics.agreement import Agreement
+from ad_compressed_perception.nodes.latency_monitor_node import LatencyMonitorNode
+from ad_compressed_perception.replay.collector import Collector
+from ad_compressed_perception.replay.interleaving import TURN_TAKING
+from ad_compressed_perception.replay.lifecycle import LifecycleClient
+from ad_compressed_perception.replay.node_process import ComposeProcess
+from ad_compressed_perception.replay.plan import BASELINE, ReplayPlan
+from ad_compressed_perception.replay.player import TURN_TIMEOUT_S, Player
+from ad_compressed_perception.report.schema import Report
+
+CONFIGURE_TIMEOUT_S = 600.0
+"""How long a node may load its model: a device's engine may be built meanwhile."""
+_ACTIVATE_TIMEOUT_S = 20.0
+_SPIN_S = 0.1
+_NAME = "replay_monitor"
+# The monitor's own publications are nobody's here and would take time from the nodes.
+_PUBLISH_PERIOD_S = 60.0
+
+
+class ReplayLink:
+    """The monitor node and the player of one replay, spun by the thread that calls its methods."""
+
+    def __init__(
+        self,
+        plan: ReplayPlan,
+        child: ComposeProcess,
+        collector: Collector,
+        deadlines_ms: Mapping[str, float],
+        *,
+        compressed: bool,
+    ) -> None:
+        """Remember what to link; nothing is opened before the link is entered."""
+        self._plan = plan
+        self._child = child
+        self._collector = collector
+        self._deadlines_ms = deadlines_ms
+        self._compressed = compressed
+        self._context = rclpy.Context()
+        self._names = {(node.task, node.namespace): node.name for node in plan.nodes}
+
+    def __enter__(self) -> ReplayLink:
+        """Join the ROS domain of the environment."""
+        # Ctrl-C is the caller's: the report is written before this process ends.
+        rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        set_logger_level(_NAME, LoggingSeverity.WARN)
+        self._monitor = LatencyMonitorNode(
+            on_pair=self._on_pair,
+            measurement=TURN_TAKING,
+            node_name=_NAME,
+            context=self._context,
+            use_global_arguments=False,
+            parameter_overrides=self._monitor_parameters(),
+        )
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._monitor)
+        self.player = Player(
+            self._monitor,
+            self._plan,
+            self._monitor.monitor,
+            self._collector,
+            self.wait_until,
+            compressed=self._compressed,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the domain."""
+        self._executor.shutdown()
+        self._monitor.destroy_node()
+        self._context.try_shutdown()
+
+    def start_nodes(self, say: Callable[[str], None]) -> None:
+        """Configure and activate every node, one after the other.
+
+        Raises:
+            ReplayError: a node refuses its model (its own words), does not come up, or dies.
+        """
+        clients = {
+            node: LifecycleClient(self._monitor, node.node, self.wait_until) for node in self._plan.nodes
+        }
+        for client in clients.values():
+            client.wait_for_node()
+        for node, client in clients.items():
+            say(f"loading {node.task}/{node.name}")
+            client.configure(CONFIGURE_TIMEOUT_S, partial(self._reason, node.node))
+        for node, client in clients.items():
+            client.activate(_ACTIVATE_TIMEOUT_S, partial(self._reason, node.node))
+        say("connecting")
+        self.player.wait_for_links(self._monitor.subscriptions)
+
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Let ROS work until a condition holds or the time is over; return whether it holds.
+
+        Raises:
+            ReplayError: the nodes' process has ended.
+        """
+        end_s = time.monotonic() + timeout_s
+        while not condition():
+            left_s = end_s - time.monotonic()
+            if left_s <= 0.0:
+                return False
+            self._child.check()
+            self._executor.spin_once(timeout_sec=min(left_s, _SPIN_S))
+        return True
+
+    def spin(self, seconds: float) -> None:
+        """Let ROS work for some time."""
+        self.wait_until(lambda: False, seconds)
+
+    def report(self) -> Report:
+        """Return the monitor's report under the plan's names; nothing more is paired afterwards."""
+        self._monitor.monitor.close(time.monotonic())
+        report = self._monitor.report()
+        for task, one in report.tasks.items():
+            one.variants = {self._names[task, key]: each for key, each in one.variants.items()}
+            one.comparison = {self._names[task, key]: each for key, each in one.comparison.items()}
+            one.baseline = None if one.baseline is None else self._names[task, one.baseline]
+        return report
+
+    def _on_pair(
+        self,
+        task: str,
+        candidate: str,
+        stamp_ns: int,
+        baseline_result: Result,
+        candidate_result: Result,
+        agreement: Agreement,
+    ) -> None:
+        name = self._names[task, candidate]
+        self._collector.on_pair(task, name, stamp_ns, baseline_result, candidate_result, agreement)
+
+    def _monitor_parameters(self) -> list[Parameter]:
+        most = max(len(names) for names in self._plan.variants.values())
+        values: dict[str, Any] = {
+            "pair_timeout_s": min(600.0, TURN_TIMEOUT_S * (most + 1)),
+            "stale_after_s": 3600.0,
+            "publish_period_s": _PUBLISH_PERIOD_S,
+        }
+        for task, names in self._plan.variants.items():
+            values[f"{task}.baseline"] = self._plan.node(task, BASELINE).node
+            others = [self._plan.node(task, name).node for name in names if name != BASELINE]
+            if others:
+                values[f"{task}.compressed"] = others
+            values[f"{task}.deadline_ms"] = float(self._deadlines_ms.get(task, 0.0))
+        return [Parameter(name, value=value) for name, value in values.items()]
+
+    def _reason(self, node: str) -> str:
+        return self._child.last_error(node)

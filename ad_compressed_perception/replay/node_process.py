@@ -1,0 +1,98 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The process that runs the nodes of a replay: started, watched, and always ended."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.replay.plan import PACKAGE, remapping_arguments
+
+_LOG_PREFIX = re.compile(r"^\[(?:ERROR|FATAL)\] \[[\d.]+\] \[(?P<node>[^\]]+)\]: ")
+_STOP_TIMEOUT_S = 10.0
+
+
+class ReplayError(AdcpError):
+    """The replay cannot go on: a node refused its model, died or fell silent."""
+
+
+class ComposeProcess:
+    """``compose`` with all nodes of a replay, in a process group of its own.
+
+    Ctrl-C in a terminal reaches only the replay, which then ends this process in order.
+    """
+
+    def __init__(self, parameters: Path, log: Path) -> None:
+        """Remember the parameter file and where the process's output goes."""
+        self._parameters = parameters
+        self._log = log
+        self._stream: IO[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> ComposeProcess:
+        """Start the process."""
+        command = [sys.executable, "-m", f"{PACKAGE}.nodes.compose", "--ros-args"]
+        command += ["--params-file", str(self._parameters), *remapping_arguments()]
+        self._stream = self._log.open("wb")
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the process: SIGINT first, which lets nodes close; then harder."""
+        process = self._process
+        if process is not None:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+                if process.poll() is not None:
+                    break
+                process.send_signal(number)
+                try:
+                    process.wait(_STOP_TIMEOUT_S)
+                except subprocess.TimeoutExpired:
+                    continue
+        if self._stream is not None:
+            self._stream.close()
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return 0 if self._process is None else self._process.pid
+
+    def check(self) -> None:
+        """Raise ReplayError, with the process's own words, when it has ended."""
+        process = self._process
+        if process is None or process.poll() is None:
+            return
+        code = process.returncode
+        end = f"was killed by signal {-code}" if code < 0 else f"ended with exit status {code}"
+        said = self.last_error()
+        raise ReplayError(f"the process that runs the nodes {end}{f': {said}' if said else ''}")
+
+    def last_error(self, node: str | None = None) -> str:
+        """Return the last error line the process, or one node of it, wrote; empty without one."""
+        logger = None if node is None else node.strip("/").replace("/", ".")
+        found = ""
+        for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines():
+            match = _LOG_PREFIX.match(line)
+            if match and logger in (None, match["node"]):
+                found = line[match.end() :]
+            elif logger is None and re.match(r"^(error: |\w*(Error|Exception)\b)", line):
+                found = line.removeprefix("error: ")
+        return found.strip()

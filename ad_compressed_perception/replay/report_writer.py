@@ -1,0 +1,129 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Writes what a replay found out: report.json, report.md and the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ad_compressed_perception.analysis.plots.replay_plots import write_plots
+from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.results import Result, Trajectory
+from ad_compressed_perception.image.decode import decode_image, to_bgr8
+from ad_compressed_perception.replay.collector import Collector, Snapshot
+from ad_compressed_perception.replay.frames import BagSlice
+from ad_compressed_perception.replay.plan import PlannedNode, ReplayPlan
+from ad_compressed_perception.report.markdown import render_markdown
+from ad_compressed_perception.report.overlay import Panel, side_by_side, with_steering, write_png
+from ad_compressed_perception.report.schema import Report, read_report, write_report
+from ad_compressed_perception.report.series import AGREEMENT_AXES
+from ad_compressed_perception.tasks import create_task
+
+REPORT_JSON = "report.json"
+REPORT_MARKDOWN = "report.md"
+
+
+def write_outputs(
+    report: Report,
+    plan: ReplayPlan,
+    collector: Collector,
+    frames: BagSlice,
+    folder: Path,
+    say: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Write the report and its pictures into ``folder``; pictures of an earlier report there go.
+
+    The figures are written first and once more at the end, when the list of pictures is known: a picture
+    that cannot be drawn costs a note, never the figures.
+
+    Args:
+        report: gets the names of the files written.
+        plan: what ran.
+        collector: what the pictures are drawn from.
+        frames: the recording, to decode the frames drawn.
+        folder: made where missing.
+        say: told what is being done.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_earlier(folder)
+    write_report(report, folder / REPORT_JSON)
+    say("drawing")
+    try:
+        pictures = write_plots(collector.series, folder)
+        pictures += [
+            _draw(report, plan, snapshot, collector, frames, folder / _overlay_name(snapshot, number))
+            for number, snapshot in _numbered(collector.snapshots())
+        ]
+        report.files = [path.name for path in pictures]
+    except (AdcpError, ImportError) as error:
+        report.notes = [*report.notes, f"Pictures are missing: {error}."]
+    (folder / REPORT_MARKDOWN).write_text(render_markdown(report), encoding="utf-8")
+    report.files = [REPORT_MARKDOWN, *report.files]
+    write_report(report, folder / REPORT_JSON)
+
+
+def _remove_earlier(folder: Path) -> None:
+    """Remove the pictures of an earlier report, so that none of them is taken for this one's."""
+    try:
+        earlier = read_report(folder / REPORT_JSON)
+    except AdcpError:
+        return
+    for name in earlier.files:
+        if name == Path(name).name:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _numbered(snapshots: list[Snapshot]) -> list[tuple[int, Snapshot]]:
+    counts: dict[tuple[str, str], int] = {}
+    numbered = []
+    for snapshot in snapshots:
+        key = (snapshot.task, snapshot.kind)
+        counts[key] = counts.get(key, 0) + 1
+        numbered.append((counts[key], snapshot))
+    return numbered
+
+
+def _overlay_name(snapshot: Snapshot, number: int) -> str:
+    which = "least_agreement" if snapshot.kind == "least_agreement" else str(number)
+    return f"overlay_{snapshot.task}_{which}.png"
+
+
+def _complete(result: Result, node: PlannedNode) -> Result:
+    if not isinstance(result, Trajectory):
+        return result
+    settings = create_task(node.manifest).settings
+    return with_steering(result, settings.steering_ratio, settings.wheelbase_m)
+
+
+def _draw(
+    report: Report, plan: ReplayPlan, snapshot: Snapshot, collector: Collector, frames: BagSlice, path: Path
+) -> Path:
+    message = frames.bag.deserialize(frames.topic, snapshot.frame.cdr)
+    bgr = to_bgr8(decode_image(message, frames.topic))
+    variants = report.tasks[snapshot.task].variants
+    panels = []
+    for name, result in snapshot.results.items():
+        variant = variants[name]
+        status = "" if variant.verdict is None else f" ({variant.verdict.status} by its gate)"
+        named = f" = {variant.variant}" if variant.variant not in (None, name) else ""
+        infer_ms = snapshot.timings[name].stages_ms.get("infer") if name in snapshot.timings else None
+        details = [variant.backend or "", variant.precision or ""]
+        details += [] if infer_ms is None else [f"infer {infer_ms:.1f} ms"]
+        panels.append(
+            Panel(
+                _complete(result, plan.node(snapshot.task, name)),
+                f"{name}{named}{status}",
+                " | ".join(details),
+            )
+        )
+    axis = AGREEMENT_AXES[snapshot.task]
+    first_ns = collector.series[snapshot.task].first_stamp_ns
+    parts = [f"{snapshot.task} at {(snapshot.frame.stamp_ns - first_ns) / 1e9:.2f} s"]
+    parts += [f"{name}: {axis.unit.split(',')[0]} {value:.3f}" for name, value in snapshot.agreement.items()]
+    if snapshot.kind == "least_agreement":
+        parts.append("the frame that agrees least")
+    return write_png(path, side_by_side(bgr, panels, headline=" | ".join(parts)))

@@ -1,0 +1,125 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""True boxes put into a YOLOX teacher's answers.
+
+An object that the teacher found (a cell's box has an IoU of 0.5 with it) gets its true class in all cells
+that found it, and objectness and box in the best of them. One that it missed gets the cell at its centre,
+at the finest stride of which it spans at most eight cells. What the teacher found where nothing is loses
+objectness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.data.labeled.label_map import NO_CLASS
+from ad_compressed_perception.tasks.geometry import Geometry
+from ad_compressed_perception.tasks.nms import iou_matrix
+from ad_compressed_perception.training.augmentation import View
+
+_FOUND_IOU = 0.5
+_NOTHING_IOU = 0.3
+_CELLS_A_SIDE = 8.0
+_VISIBLE_SHARE = 0.3
+_OBJECTNESS, _CLASSES = 4, 5
+Rows = NDArray[np.float32]
+
+
+def box_correction(
+    of_column: NDArray[np.int64], strides: Sequence[int], weight: float
+) -> Callable[[list[NDArray[Any]], Any, View, Geometry], list[NDArray[Any]]]:
+    """Return the correction of YOLOX answers (1, N, 5 + C) by TrueBoxes.
+
+    Args:
+        of_column: (C,) class of the labels that each score is of, or NO_CLASS where labels say nothing.
+        strides: of the grids, in the order of the rows.
+        weight: of the truth.
+    """
+
+    def correct(answers: list[NDArray[Any]], truth: Any, view: View, shown: Geometry) -> list[NDArray[Any]]:
+        rows = np.array(answers[0][0], np.float32)
+        cells, steps = grid(shown.model_width, shown.model_height, strides)
+        boxes, kept = _visible(shown.boxes_to_model(view.boxes(truth.boxes_xyxy)), shown)
+        classes, crowd = truth.class_ids[kept], truth.is_crowd[kept]
+        overlaps = iou_matrix(boxes, _decoded(rows, cells, steps))
+        _forget_what_is_not_there(rows, overlaps, of_column, weight, bool(crowd.any()))
+        for box, kind, overlap, many in zip(boxes, classes, overlaps, crowd, strict=True):
+            columns = np.flatnonzero(of_column == kind)
+            if columns.size and not many:
+                _put(rows, box, columns, overlap, (cells, steps), strides, weight)
+        return [rows[None], *answers[1:]]
+
+    return correct
+
+
+def grid(width: int, height: int, strides: Sequence[int]) -> tuple[Rows, Rows]:
+    """Return (N, 2) column and row of each cell, and (N, 1) its stride, pixels."""
+    cells, steps = [], []
+    for stride in strides:
+        x, y = np.meshgrid(np.arange(width // stride), np.arange(height // stride))
+        cells.append(np.stack([x.ravel(), y.ravel()], 1))
+        steps.append(np.full((x.size, 1), stride))
+    return np.concatenate(cells).astype(np.float32), np.concatenate(steps).astype(np.float32)
+
+
+def _decoded(rows: Rows, cells: Rows, steps: Rows) -> Rows:
+    centres = (rows[:, :2] + cells) * steps
+    halves = np.exp(np.minimum(rows[:, 2:4], 20.0)) * steps * 0.5
+    return np.concatenate([centres - halves, centres + halves], 1).astype(np.float32)
+
+
+def _visible(boxes: Rows, shown: Geometry) -> tuple[Rows, NDArray[np.int64]]:
+    """Return boxes clipped to the input, and the places of those of which enough is left."""
+    limit = np.array([shown.model_width, shown.model_height] * 2, np.float32)
+    clipped = np.clip(boxes, 0.0, limit).astype(np.float32)
+    kept = np.flatnonzero(_areas(clipped) > np.maximum(_VISIBLE_SHARE * _areas(boxes), 1.0))
+    return clipped[kept], kept
+
+
+def _areas(boxes: Rows) -> NDArray[np.float32]:
+    area: NDArray[np.float32] = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return area
+
+
+def _forget_what_is_not_there(
+    rows: Rows, overlaps: Rows, of_column: NDArray[np.int64], weight: float, has_crowd: bool
+) -> None:
+    if has_crowd:
+        return  # a region of many objects: nobody says which of them the teacher found
+    judged = of_column[rows[:, _CLASSES:].argmax(1)] != NO_CLASS
+    nearest = overlaps.max(0) if len(overlaps) else np.zeros(len(rows), np.float32)
+    rows[judged & (nearest < _NOTHING_IOU), _OBJECTNESS] *= 1.0 - weight
+
+
+def _put(
+    rows: Rows,
+    box: NDArray[np.float32],
+    columns: NDArray[np.int64],
+    overlap: NDArray[np.float32],
+    cells_steps: tuple[Rows, Rows],
+    strides: Sequence[int],
+    weight: float,
+) -> None:
+    cells, steps = cells_steps
+    size = np.maximum(box[2:] - box[:2], 1.0)
+    centre = (box[:2] + box[2:]) * 0.5
+    found = np.flatnonzero(overlap >= _FOUND_IOU)
+    if found.size:
+        best = int(found[(overlap[found] * rows[found, _OBJECTNESS]).argmax()])
+        share = weight
+    else:
+        fitting = [s for s in strides if size.max() <= _CELLS_A_SIDE * s]
+        stride = fitting[0] if fitting else strides[-1]
+        distance = np.where(steps[:, 0] == stride, np.abs((cells + 0.5) * steps - centre).max(1), np.inf)
+        best, share = int(distance.argmin()), 1.0  # what the cell said of a box was of no object
+        found = np.array([best])
+    raw = np.concatenate([centre / steps[best] - cells[best], np.log(size / steps[best])])
+    rows[best, :4] += share * (raw - rows[best, :4])
+    rows[best, _OBJECTNESS] += weight * (1.0 - rows[best, _OBJECTNESS])
+    truth = np.zeros(rows.shape[1] - _CLASSES, np.float32)
+    truth[columns] = 1.0 / len(columns)
+    rows[found, _CLASSES:] += weight * (truth - rows[found, _CLASSES:])

@@ -1,0 +1,291 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the training passes share: pictures, the teacher's answers, the loss, and how to teach.
+
+The teacher is the float baseline with the model's original input, the student the graph as the passes
+so far left it, with the input and output it has by now.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnx import ModelProto
+from torch import Tensor
+
+from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.core.manifest import OutputSpec
+from ad_compressed_perception.data.frames import open_frames
+from ad_compressed_perception.data.labeled.dataset import LabelledData, LabelledFrame
+from ad_compressed_perception.data.labeled.open import open_labelled
+from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.onnx_graph.io import read_model
+from ad_compressed_perception.pass_api.passes import Advance, PassContext
+from ad_compressed_perception.tasks.geometry import Geometry
+from ad_compressed_perception.tasks.prepare import Preparer
+from ad_compressed_perception.training.checkpoints import write_json
+from ad_compressed_perception.training.distillation.dataset import Fit, Lessons, prepare_lessons
+from ad_compressed_perception.training.distillation.feature_loss import (
+    Features,
+    ObservedLessons,
+    with_features,
+)
+from ad_compressed_perception.training.distillation.label_correction import Correct, create_correction
+from ad_compressed_perception.training.distillation.losses import Loss, create_loss
+from ad_compressed_perception.training.distillation.yolox_teacher import Tutor, detector_tutor
+from ad_compressed_perception.training.graph_module.module import GraphModule
+from ad_compressed_perception.training.options import TrainingOptions
+from ad_compressed_perception.training.trainer import History, Schedule, Trainer
+from ad_compressed_perception.workspace.stale_files import remove_with_empty_parents
+
+_IDLE = ("Transpose", "Identity", "Reshape", "QuantizeLinear", "DequantizeLinear")
+_LESSONS_SHARE = 0.1
+_MILLE = 1000
+
+
+def part(advance: Advance, start: float, stop: float) -> Advance:
+    """Return a progress report that fills a part of another one's bar."""
+
+    def told(done: int, total: int) -> None:
+        advance(round(_MILLE * (start + (stop - start) * done / max(total, 1))), _MILLE)
+
+    return told
+
+
+def ends_in_softmax(model: ModelProto, output: str) -> bool:
+    """Whether an output is a Softmax's, layout changes and Q/DQ pairs aside."""
+    producers = {name: node for node in model.graph.node for name in node.output}
+    node = producers.get(output)
+    while node is not None and node.op_type in _IDLE:
+        node = producers.get(node.input[0])
+    return node is not None and node.op_type == "Softmax"
+
+
+@dataclass
+class School:
+    """Everything a student needs.
+
+    Attributes:
+        lessons: pictures and the teacher's answers.
+        loss: of all outputs of a student's graph and the answers.
+        example: one prepared (1, ...) input.
+        schedule: how to learn.
+        checkpoints: where to keep what has been learnt.
+        features: names of the tensors that are learnt besides the outputs.
+    """
+
+    lessons: Lessons
+    loss: Loss
+    example: Tensor
+    schedule: Schedule
+    checkpoints: Path
+    features: list[str] = field(default_factory=list)
+
+    def teach(self, module: GraphModule, name: str, advance: Advance, **changes: Any) -> History:
+        """Train a module in place, from the checkpoint ``name`` where there is one.
+
+        Args:
+            module: the student.
+            name: of the checkpoint.
+            advance: told (done, total).
+            **changes: fields of the schedule to replace.
+        """
+        schedule = Schedule(**{**vars(self.schedule), **changes})
+        with self._observed(module):
+            module.allow_batches(self.example)
+            return Trainer(module, self.loss, self.lessons, schedule, self.checkpoints / name).train(advance)
+
+    @contextlib.contextmanager
+    def _observed(self, module: GraphModule) -> Iterator[None]:
+        """Let the module give the features too, behind its outputs."""
+        outputs = module.output_names
+        module.output_names = outputs + self.features
+        try:
+            yield
+        finally:
+            module.output_names = outputs
+
+    def single_losses(self, module: GraphModule, count: int) -> Iterator[Tensor]:
+        """Yield losses of single pictures, evenly chosen, against answers a little beside the teacher's.
+
+        The gradient of a student that equals its teacher is zero; 20 % of noise on the answers shows which
+        weights the outputs hang on.
+        """
+        generator = torch.Generator().manual_seed(self.schedule.seed)
+        rows = np.unique(np.linspace(0, len(self.lessons) - 1, count).astype(np.int64))
+        for row in rows:
+            inputs, answers = self.lessons.batch([int(row)], torch.device("cpu"))
+            noisy = [a * (1.0 + 0.2 * torch.randn(a.shape, generator=generator)) for a in answers]
+            with self._observed(module):
+                outputs = module(inputs)
+            yield self.loss(outputs, noisy)
+
+
+def open_school(model: ModelProto, context: PassContext, options: TrainingOptions) -> School:
+    """Ask the teacher about all pictures, once.
+
+    Raises:
+        RecipeError: a student whose outputs cannot be compared with its teacher's.
+        DataError: no pictures, or pictures that cannot be read.
+        BackendError: the teacher cannot run.
+        ModelFileError: the graph cannot be trained.
+    """
+    teacher = read_model(context.baseline)
+    names = [value.name for value in teacher.graph.output]
+    student = GraphModule(model)
+    for frame in context.pictures():
+        example = torch.from_numpy(Preparer(context.input)(frame)[0].copy()).float()
+        break
+    with torch.no_grad():
+        shapes = {
+            name: tuple(value.shape)
+            for name, value in zip(student.output_names, student(example), strict=True)
+        }
+    asked, answered = _pairs(context, names, student.output_names)
+    logits = not ends_in_softmax(model, answered[0])
+    base = create_loss(context.output, not logits)
+    positions = [student.output_names.index(name) for name in answered]
+    if context.manifest.output.decoder == "yolox":
+        tutor = detector_tutor(context)
+    else:
+        fit = _fit(context, ends_in_softmax(teacher, asked[0]), shapes[answered[0]])
+        tutor = Tutor(context.baseline, context.manifest.input, fit)
+    wanted = [shapes[name] for name in answered]
+    lessons = _lessons(context, options, asked, tutor, wanted)
+    _check_shapes(lessons, wanted)
+
+    def loss(outputs: Sequence[Tensor], answers: Sequence[Tensor]) -> Tensor:
+        return base([outputs[position] for position in positions], answers)
+
+    schedule = Schedule(
+        epochs=options.epochs, batch=options.batch, learning_rate=options.learning_rate,
+        hold_out=options.hold_out, patience=options.patience, minutes=options.minutes,
+        seed=options.seed, threads=options.threads, precision=options.precision,
+        relative_rate=options.relative_rate,
+    )  # fmt: skip
+    if not options.features:
+        return School(lessons, loss, example, schedule, context.checkpoints)
+    features = Features(context, student, example)
+    names = features.names
+    return School(
+        ObservedLessons(lessons, features), with_features(loss, len(names), options.features), example,
+        schedule, context.checkpoints, names,
+    )  # fmt: skip
+
+
+def _pairs(context: PassContext, teacher: list[str], student: list[str]) -> tuple[list[str], list[str]]:
+    """Return names of the outputs that mean the same in the teacher's and the student's graph."""
+    before, after = (_wanted(spec) for spec in (context.manifest.output, context.output))
+    asked = [name or teacher[0] for name in before]
+    answered = [name or student[0] for name in after]
+    for name, known in [*((n, teacher) for n in asked), *((n, student) for n in answered)]:
+        if name not in known:
+            raise RecipeError(f"there is no output {name!r} to learn; the graph has {', '.join(known)}")
+    return asked, answered
+
+
+def _wanted(output: OutputSpec) -> list[str | None]:
+    options = output.options
+    if output.decoder == "steering":
+        collision = options.get("collision_output")
+        return [options.get("steering_output"), *([collision] if collision else [])]
+    return [options.get("output")]
+
+
+def _fit(context: PassContext, is_probability: bool, shape: tuple[int, ...]) -> Fit:
+    if context.manifest.output.decoder != "argmax":
+        return lambda answers, asked, shown: answers
+    layout = context.manifest.output.options.get("layout", "NCHW")
+    student_layout = context.output.options.get("layout", "NCHW")
+    height, width = shape[2:4] if student_layout == "NCHW" else shape[1:3]
+
+    def fit(answers: list[NDArray[Any]], asked: Geometry, shown: Geometry) -> list[NDArray[Any]]:
+        scores = np.asarray(answers[0][0], np.float32)
+        scores = scores.transpose(1, 2, 0) if layout == "NCHW" else scores
+        if not is_probability:
+            scores = np.exp(scores - scores.max(-1, keepdims=True))
+            scores /= scores.sum(-1, keepdims=True)
+        if scores.shape[:2] != (height, width):
+            smaller = height <= scores.shape[0] and width <= scores.shape[1]
+            how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+            resized = cv2.resize(np.ascontiguousarray(scores), (width, height), interpolation=how)
+            scores = np.asarray(resized, np.float32).reshape(height, width, -1)
+        return [(scores.transpose(2, 0, 1) if student_layout == "NCHW" else scores)[None]]
+
+    return fit
+
+
+def _lessons(
+    context: PassContext,
+    options: TrainingOptions,
+    asked: list[str],
+    tutor: Tutor,
+    shapes: list[tuple[int, ...]],
+) -> Lessons:
+    """Prepare the lessons, or take those of an interrupted run or of an earlier pass with the same wishes."""
+    sources = [open_frames(spec, stride=options.stride) for spec in options.data]
+    labelled, correct = _labelled(context, options)
+    count = context.frames + sum(len(source) for source in sources) + len(labelled or ())
+    known = [options.labels, options.label_map, options.label_weight]
+    student = [context.input.model_dump_json(), context.output.model_dump_json(), shapes]
+    key = [count, options.views, options.seed, options.stride, asked, *options.data, *known, *student]
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
+    folder = context.checkpoints.parent / f"lessons-{digest}"
+    folder.mkdir(parents=True, exist_ok=True)
+    done = folder / "done.json"
+    if done.is_file():
+        tables = [np.load(folder / f"answers_{i}.npy", mmap_mode="r") for i in range(len(asked))]
+        return Lessons(np.load(folder / "inputs.npy", mmap_mode="r"), tables)
+
+    def pictures() -> Iterator[Frame | LabelledFrame]:
+        rounds: list[Callable[[], Iterator[Frame]]] = [context.pictures, *(s.__iter__ for s in sources)]
+        for start in rounds:
+            yield from start()
+        if labelled is not None:
+            yield from labelled.items(range(len(labelled)))
+
+    try:
+        lessons = prepare_lessons(
+            pictures, count, tutor.file, tutor.input, context.input, asked, folder,
+            views=options.views, threads=options.threads, fit=tutor.fit, correct=correct,
+            seed=options.seed, advance=part(context.advance, 0.0, _LESSONS_SHARE),
+        )  # fmt: skip
+    except OSError:
+        # A full disk is not left full: the folder, and those of the variant and the model.
+        remove_with_empty_parents(folder, 2)
+        raise
+    write_json(done, {"key": key})
+    return lessons
+
+
+def _labelled(context: PassContext, options: TrainingOptions) -> tuple[LabelledData | None, Correct | None]:
+    """Open the labelled pictures that the options name, if any."""
+    if options.labels is None:
+        return None, None
+    student = context.manifest.model_copy(update={"input": context.input, "output": context.output})
+    data = open_labelled(options.labels, student, options.label_map)
+    return data, create_correction(data, student, options.label_weight)
+
+
+def _check_shapes(lessons: Lessons, shapes: list[tuple[int, ...]]) -> None:
+    for table, shape in zip(lessons.answers, shapes, strict=True):
+        if np.prod(table.shape[1:]) != np.prod(shape):
+            raise RecipeError(
+                f"the student's output is {list(shape)}, the teacher's {list(table.shape[1:])}: "
+                "train before the pass that changed it"
+            )
+
+
+def teaching(context: PassContext) -> Advance:
+    """Return the progress report of what comes after the lessons."""
+    return part(context.advance, _LESSONS_SHARE, 1.0)

@@ -1,0 +1,378 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""An ONNX graph as a torch module that can be trained, and the trained weights back in the graph.
+
+The graph stays the source of truth: the module runs its nodes in order, and what training changes
+are initialisers, written back by name. Nothing is traced and nothing exported, so names, the
+placement of Q/DQ nodes and metadata survive as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, numpy_helper
+from torch import Tensor, nn
+
+from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.onnx_graph.io import one_line
+from ad_compressed_perception.training.graph_module.fake_quantize import (
+    RANGES,
+    ActivationQuantizer,
+    WeightQuantizer,
+    weight_quantizer,
+)
+from ad_compressed_perception.training.graph_module.layers import (
+    Convolution,
+    Dense,
+    Normalisation,
+    WeightLayer,
+)
+from ad_compressed_perception.training.graph_module.operators import OPERATORS, Attributes
+from ad_compressed_perception.training.graph_module.unshare_weights import LEARNING_INPUTS, untied
+
+_OTHER_OPERATORS = {"Conv", "QuantizeLinear", "DequantizeLinear"}
+
+
+class Step:
+    """One node as the module runs it."""
+
+    def __init__(self, node: NodeProto, attributes: Attributes) -> None:
+        self.operator = node.op_type
+        self.name = node.name
+        self.inputs = list(node.input)
+        self.outputs = list(node.output)
+        self.attributes = attributes
+
+
+def attributes_of(node: NodeProto) -> Attributes:
+    """Return a node's attributes as Python values; bytes become text."""
+    values: Attributes = {}
+    for attribute in node.attribute:
+        value = onnx.helper.get_attribute_value(attribute)
+        values[attribute.name] = value.decode() if isinstance(value, bytes) else value
+    values["outputs"] = len(node.output)
+    return values
+
+
+class GraphModule(nn.Module):
+    """Runs an ONNX graph node by node; weights of convolutions and products learn.
+
+    Convolutions and products with constant weights are submodules (``layers``, by the node's index), so
+    that structured pruning finds them, and so are normalisations (``norms``). A batch larger than the
+    graph's one is allowed. A fresh module is in evaluation mode.
+
+    Attributes:
+        one_by_one: run the pictures of a batch one after the other, for graphs that hold the number one
+            in a shape; ``allow_batches`` finds out.
+    """
+
+    def __init__(self, model: ModelProto) -> None:
+        """Take over the graph.
+
+        Raises:
+            ModelFileError: a node's operator is not among OPERATORS; the line names node and operator.
+        """
+        super().__init__()
+        self.model = untied(model)
+        self.one_by_one = False
+        self._pictures = 1  # in the batch that runs now
+        graph = self.model.graph
+        self._arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self.input_names = [value.name for value in graph.input if value.name not in self._arrays]
+        self.output_names = [value.name for value in graph.output]
+        self.layers = nn.ModuleDict()
+        self.norms = nn.ModuleDict()
+        self.quantizers = nn.ModuleDict()
+        self.parameters_by_name = nn.ParameterDict()
+        self._parameter_keys: dict[str, str] = {}
+        self._constant_keys: dict[str, str] = {}
+        self._quantised_weights: dict[str, NodeProto] = {}
+        self.steps: list[Step] = []
+        self._plan()
+        self._last_use = self._lifetimes()
+        self.eval()
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the graph's outputs in their order."""
+        if self.one_by_one and len(inputs[0]) > 1:
+            rows = [self._whole(*(x[i : i + 1] for x in inputs)) for i in range(len(inputs[0]))]
+            return tuple(torch.cat(parts) for parts in zip(*rows, strict=True))
+        return self._whole(*inputs)
+
+    def _whole(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return self.run(dict(zip(self.input_names, inputs, strict=True)), self.output_names)
+
+    @torch.no_grad()
+    def allow_batches(self, example: Tensor) -> None:
+        """Find out on a (1, ...) example whether the graph takes several pictures at once."""
+        self.one_by_one = False
+        other = example * 0.5
+        first, second = self._whole(example), self._whole(other)
+        try:
+            both = self._whole(torch.cat([example, other]))
+            # The second picture too: a Gather of channels may take them from the first one for all.
+            same = all(
+                two.shape == (2 * len(a), *a.shape[1:])
+                and torch.allclose(
+                    two, torch.cat([a, b]), rtol=1e-3, atol=1e-4 * max(1.0, float(a.abs().max()))
+                )
+                for a, b, two in zip(first, second, both, strict=True)
+            )
+        except (ModelFileError, RuntimeError):
+            same = False
+        self.one_by_one = not same
+        for norm in self.norms.values():
+            cast(Normalisation, norm).frozen = self.one_by_one
+
+    def run(self, feeds: Mapping[str, Tensor], wanted: list[str]) -> tuple[Tensor, ...]:
+        """Return any tensors of the graph by name."""
+        values: dict[str, Tensor] = dict(feeds)
+        keep = set(wanted)
+        self._pictures = len(next(iter(values.values()))) if values else 1
+        try:
+            for index, step in enumerate(self.steps):
+                outputs = self.execute(index, values)
+                for name, value in zip(step.outputs, outputs, strict=False):
+                    values[name] = value
+                for name in self.spent_after(index):
+                    if name not in keep:
+                        values.pop(name, None)
+        finally:
+            self._pictures = 1
+        return tuple(values[name] for name in wanted)
+
+    def parameter_of(self, name: str) -> nn.Parameter | None:
+        """Return the parameter of a weight that learns outside of ``layers``; None for any other tensor."""
+        key = self._parameter_keys.get(name)
+        return None if key is None else cast(nn.Parameter, self.parameters_by_name[key])
+
+    def execute(self, index: int, values: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """Return the outputs of one step, whose inputs are among the values."""
+        return self._execute(index, self.steps[index], values)
+
+    def spent_after(self, index: int) -> list[str]:
+        """Return the tensors that no step after this one takes; outputs of the graph may be among them."""
+        return self._last_use.get(index, [])
+
+    def write_back(self) -> ModelProto:
+        """Return a copy of the graph with the present weights (integers where it is quantised)."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        fresh: dict[str, NDArray[Any]] = {}
+        for index, step in enumerate(self.steps):
+            if str(index) in self.layers:
+                layer = cast(WeightLayer, self.layers[str(index)])
+                if layer.weight_quantizer is None:
+                    fresh[self._weight_name(step)] = layer.stored_weight()
+                else:
+                    node = self._quantised_weights[self._weight_name(step)]
+                    integers, scales = layer.stored_integers()
+                    shape = self._arrays[node.input[1]].shape
+                    fresh[node.input[0]], fresh[node.input[1]] = integers, scales.reshape(shape)
+                if layer.bias is not None:
+                    self._write_bias(step, layer, fresh)
+            elif str(index) in self.norms:
+                values = cast(Normalisation, self.norms[str(index)]).values()
+                fresh.update(zip(step.inputs[1:5], values, strict=True))
+        for name, key in self._parameter_keys.items():
+            fresh[name] = self.parameters_by_name[key].detach().cpu().numpy()
+        for tensor in model.graph.initializer:
+            if tensor.name in fresh:
+                tensor.CopyFrom(numpy_helper.from_array(fresh[tensor.name], tensor.name))
+        return model
+
+    @staticmethod
+    def _weight_name(step: Step) -> str:
+        return step.inputs[1]
+
+    def _plan(self) -> None:
+        known = OPERATORS.keys() | _OTHER_OPERATORS
+        for node in self.model.graph.node:
+            if node.op_type == "DequantizeLinear" and node.input[0] in self._arrays:
+                self._quantised_weights[node.output[0]] = node
+                continue
+            if node.op_type not in known:
+                raise ModelFileError(
+                    f"training cannot run operator {node.op_type} of node {node.name or node.output[0]!r}: "
+                    "leave the passes that train out, or keep that operator out of the exported network; "
+                    f"known are {', '.join(sorted(known))}"
+                )
+            step = Step(node, attributes_of(node))
+            index = str(len(self.steps))
+            self.steps.append(step)
+            if node.op_type == "QuantizeLinear":
+                self.quantizers[index] = self._activation_quantizer(step)
+            elif node.op_type == "Conv" or self._is_dense(step):
+                self.layers[index] = self._layer(step)
+            elif node.op_type == "BatchNormalization" and self._is_stored(step.inputs[1:5]):
+                self.norms[index] = Normalisation(
+                    [self._arrays[name] for name in step.inputs[1:5]], step.attributes
+                )
+            else:
+                for position in LEARNING_INPUTS.get(node.op_type, ())[:2]:
+                    if position < len(node.input) and node.input[position] in self._arrays:
+                        self._learn(node.input[position])
+        self._keep_constants()
+
+    def _keep_constants(self) -> None:
+        used = {name for step in self.steps for name in step.inputs}
+        constants = {name: value for name, value in self._arrays.items() if name not in self._parameter_keys}
+        constants |= {name: self._expanded(node) for name, node in self._quantised_weights.items()}
+        for name in constants.keys() & used:
+            key = f"constant_{len(self._constant_keys)}"
+            self.register_buffer(key, torch.from_numpy(np.array(constants[name])), persistent=False)
+            self._constant_keys[name] = key
+
+    def _activation_quantizer(self, step: Step) -> ActivationQuantizer:
+        scale = self._arrays.get(step.inputs[1])
+        has_zero = len(step.inputs) > 2 and step.inputs[2] != ""
+        zero = self._arrays.get(step.inputs[2]) if has_zero else np.zeros((), np.uint8)
+        if scale is None or zero is None or scale.size != 1 or str(zero.dtype) not in RANGES:
+            raise ModelFileError(
+                f"training knows activations with one constant scale in 8 or 16 bits; {step.inputs[0]!r} "
+                "is quantised otherwise"
+            )
+        return ActivationQuantizer(float(scale.reshape(())), int(zero.reshape(())), str(zero.dtype))
+
+    def _is_stored(self, names: list[str]) -> bool:
+        return all(name in self._arrays for name in names)
+
+    def _is_dense(self, step: Step) -> bool:
+        if step.operator not in ("Gemm", "MatMul"):
+            return False
+        a = step.attributes
+        names = [name for name in step.inputs[1:] if name]
+        values = [self._constant(name) for name in names]
+        if any(value is None for value in values) or values[0].ndim != 2:  # type: ignore[union-attr]
+            return False
+        plain = a.get("alpha", 1.0) == 1.0 and a.get("beta", 1.0) == 1.0 and not a.get("transA", 0)
+        outputs = values[0].shape[0 if a.get("transB", 0) else 1]  # type: ignore[union-attr]
+        return plain and (len(values) < 2 or values[1].size == outputs)  # type: ignore[union-attr]
+
+    def _layer(self, step: Step) -> WeightLayer:
+        weight, quantizer = self._weight(self._weight_name(step))
+        bias = self._constant(step.inputs[2]) if len(step.inputs) > 2 and step.inputs[2] else None
+        if len(step.inputs) > 2 and step.inputs[2] and bias is None:
+            raise ModelFileError(f"training needs constant weights; {step.inputs[2]!r} is computed")
+        if quantizer is not None and bias is not None and step.inputs[2] in self._quantised_weights:
+            quantizer.keep_room_for(bias.reshape(-1), self._scale_of(step.inputs[0]))
+        if step.operator == "Conv" and weight.ndim != 4:
+            raise ModelFileError(
+                f"training knows convolutions of two dimensions; Conv {step.name or step.outputs[0]!r} has a "
+                f"weight of shape {list(weight.shape)}: leave the passes that train out"
+            )
+        if step.operator == "Conv":
+            return Convolution(weight, bias, step.attributes, quantizer)
+        return Dense(weight, bias, not step.attributes.get("transB", 0), quantizer)
+
+    def _constant(self, name: str) -> NDArray[Any] | None:
+        """Return the values of a stored tensor, expanded where it is quantised; None where computed."""
+        if name in self._arrays:
+            return self._arrays[name]
+        node = self._quantised_weights.get(name)
+        return None if node is None else self._expanded(node)
+
+    def _expanded(self, node: NodeProto) -> NDArray[np.float32]:
+        integers, scale = self._arrays[node.input[0]], self._arrays[node.input[1]].astype(np.float32)
+        has_zero = len(node.input) > 2 and node.input[2] != ""
+        zero = self._arrays[node.input[2]].astype(np.float32) if has_zero else np.zeros((), np.float32)
+        shape = [1] * integers.ndim
+        if scale.size > 1:
+            shape[self._axis(node, integers.ndim)] = -1
+        zero = zero.reshape(shape if zero.size > 1 else [1] * integers.ndim)
+        value = (integers.astype(np.float32) - zero) * scale.reshape(shape)
+        return np.asarray(value, np.float32)
+
+    @staticmethod
+    def _axis(node: NodeProto, rank: int) -> int:
+        return int(attributes_of(node).get("axis", 1)) % rank if rank > 1 else 0
+
+    def _weight(self, name: str) -> tuple[NDArray[Any], WeightQuantizer | None]:
+        if name in self._arrays:
+            return self._arrays[name], None
+        node = self._quantised_weights.get(name)
+        if node is None:
+            raise ModelFileError(f"training needs constant weights; {name!r} is computed in the graph")
+        integers = self._arrays[node.input[0]]
+        zero = self._arrays.get(node.input[2]) if len(node.input) > 2 else None
+        if integers.dtype != np.int8 or (zero is not None and np.any(zero)):
+            raise ModelFileError(
+                f"training knows weights in symmetric int8; {node.input[0]!r} is {integers.dtype}"
+                f"{' with a zero point' if zero is not None and np.any(zero) else ''}"
+            )
+        axis = self._axis(node, integers.ndim)
+        return self._expanded(node), weight_quantizer(integers, self._arrays[node.input[1]], axis)
+
+    def _learn(self, name: str) -> None:
+        if name not in self._parameter_keys:
+            key = f"p{len(self._parameter_keys)}"
+            self._parameter_keys[name] = key
+            self.parameters_by_name[key] = nn.Parameter(
+                torch.from_numpy(np.array(self._arrays[name], np.float32))
+            )
+
+    def _write_bias(self, step: Step, layer: WeightLayer, fresh: dict[str, NDArray[Any]]) -> None:
+        assert layer.bias is not None
+        name, bias = step.inputs[2], layer.bias.detach().cpu().numpy()
+        node = self._quantised_weights.get(name)
+        if node is None:
+            fresh[name] = bias.reshape([1] * (self._arrays[name].ndim - 1) + [-1])
+            return
+        # An int32 bias lives on the grid of input scale times weight scale, so that it adds exactly.
+        _, scales = layer.stored_integers()
+        grid = np.float32(self._scale_of(step.inputs[0])) * scales
+        integers = np.clip(np.round(bias.astype(np.float64) / grid), -(2**31), 2**31 - 1)
+        fresh[node.input[0]] = integers.astype(np.int32).reshape(self._arrays[node.input[0]].shape)
+        fresh[node.input[1]] = grid.astype(np.float32).reshape(self._arrays[node.input[1]].shape)
+
+    def _scale_of(self, name: str) -> float:
+        for step in self.steps:
+            if name in step.outputs and step.operator == "DequantizeLinear":
+                return float(self._arrays[step.inputs[1]].reshape(-1)[0])
+        raise ModelFileError(f"the input {name!r} of a quantised product has no scale")
+
+    def _execute(self, index: int, step: Step, values: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        key = str(index)
+        if key in self.layers or key in self.norms:
+            layer = self.layers[key] if key in self.layers else self.norms[key]
+            return (layer(self._value(step.inputs[0], values)),)
+        if step.operator == "QuantizeLinear":
+            return (self.quantizers[key](values[step.inputs[0]]),)
+        if step.operator == "DequantizeLinear":
+            return (values[step.inputs[0]],)
+        inputs = [self._value(name, values) for name in step.inputs]
+        attributes = step.attributes
+        if step.operator == "Reshape":
+            attributes = {**attributes, "pictures": self._pictures}
+        try:
+            result = OPERATORS[step.operator](attributes, *inputs)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise ModelFileError(
+                f"training cannot run {step.operator} {step.name or step.outputs[0]!r}: {one_line(error)}"
+            ) from error
+        return result if isinstance(result, tuple) else (result,)
+
+    def _value(self, name: str, values: dict[str, Tensor]) -> Tensor | None:
+        if not name:
+            return None
+        if name in values:
+            return values[name]
+        if name in self._parameter_keys:
+            return self.parameters_by_name[self._parameter_keys[name]]
+        return cast(Tensor, getattr(self, self._constant_keys[name]))
+
+    def _lifetimes(self) -> dict[int, list[str]]:
+        last: dict[str, int] = {}
+        for index, step in enumerate(self.steps):
+            for name in (*step.inputs, *step.outputs):
+                last[name] = index
+        lifetimes: dict[int, list[str]] = {}
+        for name, index in last.items():
+            lifetimes.setdefault(index, []).append(name)
+        return lifetimes

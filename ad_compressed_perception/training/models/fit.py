@@ -1,0 +1,161 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop: seeded by the step, averaged, resumable from the last checkpoint."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import nn
+
+from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.core.host import read_host
+from ad_compressed_perception.training.graph_module.layers import Normalisation
+from ad_compressed_perception.training.graph_module.module import GraphModule
+from ad_compressed_perception.training.models.config import Schedule
+from ad_compressed_perception.training.models.image_buffer import Progress
+from ad_compressed_perception.training.models.training_task import Course
+from ad_compressed_perception.training.trainer import rate_at
+
+_CHECKPOINT = "checkpoint.pt"
+_SEEDS = 1_000_003
+
+
+def fit(
+    network: GraphModule, course: Course, schedule: Schedule, folder: Path, progress: Progress
+) -> dict[str, Any]:
+    """Train; leave the moving average of the weights in the network, on the CPU.
+
+    Every step draws from a generator of its own seed, so a resumed training sees what an uninterrupted one
+    would have seen.
+
+    Args:
+        network: with fresh weights.
+        course: gives the losses.
+        schedule: how long and how fast.
+        folder: of the checkpoint.
+        progress: told of every step, with the loss in its text.
+
+    Returns:
+        Facts about the training, for the model's provenance.
+
+    Raises:
+        RecipeError: the loss became NaN or infinite.
+    """
+    device = course.device
+    network.to(device).train()
+    course.prepare(network, progress)
+    optimiser = _optimiser(network, schedule)
+    average = {key: value.detach().clone() for key, value in network.state_dict().items()}
+    begun = _resume(folder, schedule, network, optimiser, average)
+    halves = device.type == "cuda" or read_host().multiplies_bfloat16
+    start, shown = perf_counter(), 0.0
+    for step in range(begun, schedule.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = schedule.learning_rate * rate_at(step, schedule.steps)
+        generator = torch.Generator().manual_seed(schedule.seed * _SEEDS + step)
+        with torch.autocast(device.type, torch.bfloat16, enabled=halves):
+            loss = course.loss(network, generator)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
+        optimiser.step()
+        _follow(average, network, min(schedule.average, (step + 1) / (step + 10)))
+        is_last = step + 1 == schedule.steps
+        if (step + 1) % 50 == 0 or is_last:  # asking for the loss waits for the device
+            shown = float(loss.detach())
+            if not math.isfinite(shown):
+                raise RecipeError(f"the loss became {shown} at step {step}: lower schedule.learning_rate")
+        if (step + 1) % schedule.checkpoint_steps == 0 or is_last:
+            _save(folder, schedule, network, optimiser, average, step + 1)
+        progress(f"training, loss {shown:.3f}", step + 1, schedule.steps)
+    network.load_state_dict(average)
+    network.to("cpu").eval()
+    return {
+        "steps": schedule.steps,
+        "last_loss": round(shown, 4),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "seconds_this_run": round(perf_counter() - start, 1),
+        "torch": torch.__version__,
+    }
+
+
+def _optimiser(network: GraphModule, schedule: Schedule) -> torch.optim.Optimizer:
+    """Return AdamW that decays weights, not biases and normalisations."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    matrices = [p for p in parameters if p.dim() > 1]
+    vectors = [p for p in parameters if p.dim() <= 1]
+    return torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": schedule.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ],
+        schedule.learning_rate,
+    )
+
+
+@torch.no_grad()
+def _follow(average: dict[str, torch.Tensor], network: nn.Module, keep: float) -> None:
+    moving, present = [], []
+    for key, value in network.state_dict().items():
+        if value.dtype.is_floating_point:
+            moving.append(average[key])
+            present.append(value)
+        else:
+            average[key].copy_(value)
+    torch._foreach_lerp_(moving, present, 1.0 - keep)
+
+
+def _save(
+    folder: Path,
+    schedule: Schedule,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: dict[str, torch.Tensor],
+    steps: int,
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / (_CHECKPOINT + ".part")
+    state = {
+        "steps": steps,
+        "schedule": schedule.model_dump(),
+        "network": network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "average": average,
+    }
+    try:
+        torch.save(state, part)
+    except (RuntimeError, OSError) as error:
+        part.unlink(missing_ok=True)
+        raise RecipeError(f"no checkpoint could be written to {folder}: {error}") from error
+    part.replace(folder / _CHECKPOINT)
+
+
+def _resume(
+    folder: Path,
+    schedule: Schedule,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: dict[str, torch.Tensor],
+) -> int:
+    """Load the checkpoint of the same schedule and network, if there is one; return the steps it has done."""
+    path = folder / _CHECKPOINT
+    if not path.is_file():
+        return 0
+    state = torch.load(path, weights_only=True, map_location=next(network.parameters()).device)
+    own = {key: value.shape for key, value in network.state_dict().items()}
+    same = own == {key: value.shape for key, value in state["network"].items()}
+    if not same or state["schedule"] != schedule.model_dump():
+        return 0
+    network.load_state_dict(state["network"])
+    optimiser.load_state_dict(state["optimiser"])
+    for key, value in state["average"].items():
+        average[key].copy_(value)
+    for module in network.modules():
+        if isinstance(module, Normalisation):
+            module.unsettled = False
+    return int(state["steps"])

@@ -1,0 +1,61 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The layers that do not learn, asked once: what they say of a picture is kept instead of the picture."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.training.graph_module.module import GraphModule
+
+
+class FrozenFront:
+    """Splits a network before its first layer that learns.
+
+    Attributes:
+        tensor: name of the one tensor that leads from the front to the rest.
+    """
+
+    def __init__(self, network: GraphModule) -> None:
+        """Find the split.
+
+        Raises:
+            RecipeError: no frozen layer, or more than one tensor leads on.
+        """
+        self._network = network
+        self._split = next(index for index in range(len(network.steps)) if _learns(network, index))
+        made = {name for step in network.steps[: self._split] for name in step.outputs}
+        read = {name for step in network.steps[self._split :] for name in step.inputs if name in made}
+        if len(read) != 1:
+            raise RecipeError(
+                f"{len(read)} tensors lead on from the frozen layers, and one can be kept: set "
+                "network.frozen_stride to where the encoder's stages end"
+            )
+        self.tensor = read.pop()
+
+    @torch.no_grad()
+    def front(self, x: Tensor) -> Tensor:
+        """Return what the frozen layers say of (B, C, H, W) network inputs."""
+        values = {self._network.input_names[0]: x}
+        return self._run(range(self._split), values, self.tensor)
+
+    def rest(self, kept: Tensor) -> Tensor:
+        """Return the network's first output for what the frozen layers said."""
+        steps = range(self._split, len(self._network.steps))
+        return self._run(steps, {self.tensor: kept}, self._network.output_names[0])
+
+    def _run(self, steps: range, values: dict[str, Tensor], wanted: str) -> Tensor:
+        for index in steps:
+            outputs = self._network.execute(index, values)
+            values.update(zip(self._network.steps[index].outputs, outputs, strict=False))
+            for name in self._network.spent_after(index):
+                if name != wanted:
+                    values.pop(name, None)
+        return values[wanted]
+
+
+def _learns(network: GraphModule, index: int) -> bool:
+    key = str(index)
+    return key in network.layers and any(p.requires_grad for p in network.layers[key].parameters())

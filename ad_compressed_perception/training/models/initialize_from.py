@@ -1,0 +1,113 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Beginning with another model's encoder: what sees cars and signals need not be learnt twice."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.core.manifest import load_manifest
+from ad_compressed_perception.training.graph_module.layers import Convolution, Normalisation, WeightLayer
+from ad_compressed_perception.training.graph_module.module import GraphModule
+
+
+def take_over(network: GraphModule, start: str, frozen_stride: int) -> int:
+    """Copy the weights of a finished model into a fresh network, as far as both are the same; count layers.
+
+    Layer by layer, as long as the other model has one of the same place and shape. The finished model's
+    normalisations are folded, so the fresh ones become the identity with the folded shift until the first
+    batch that learns has shown them mean and variance.
+
+    Args:
+        network: fresh, of the same encoder and width.
+        start: folder of the model.
+        frozen_stride: layers that work at most this coarse do not learn any more; 1: all learn.
+
+    Raises:
+        RecipeError: not even the first layer fits.
+    """
+    manifest = load_manifest(Path(os.path.expandvars(start)).expanduser())
+    path = manifest.checked_path(manifest.baseline)
+    given = _convolutions(path)
+    stride, taken = 1, 0
+    for index, step in enumerate(network.steps):
+        behind = str(index + 1)
+        if step.operator != "Conv" or behind not in network.norms:
+            continue
+        # Folding names a weight after the normalisation it takes in.
+        found = given.get(f"{network.steps[index + 1].name}_weight")
+        layer, norm = (
+            cast(Convolution, network.layers[str(index)]),
+            cast(Normalisation, network.norms[behind]),
+        )
+        if found is None or found[0].shape != tuple(layer.weight.shape):
+            break
+        stride *= int(layer.stride[0])
+        _copy(layer, norm, *found)
+        if 1 < stride <= frozen_stride:
+            _freeze(layer, norm)
+        norm.unsettled = not norm.frozen
+        taken += 1
+    taken += _take_over_products(network, path)
+    if taken == 0:
+        raise RecipeError(
+            f"network.start: the encoder of {manifest.name} is another one than this network's; name a model "
+            "of the same network.encoder and width"
+        )
+    return taken
+
+
+def _take_over_products(network: GraphModule, path: Path) -> int:
+    """Copy the products of a head that is the same in both, those without a normalisation; count them."""
+    model = onnx.load(str(path))
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    taken = 0
+    for index, layer in network.layers.items():
+        is_normalised = str(int(index) + 1) in network.norms
+        if not isinstance(layer, WeightLayer) or is_normalised or layer.bias is None:
+            continue
+        step = network.steps[int(index)]
+        weight, bias = (arrays.get(name) for name in step.inputs[1:3])
+        if weight is None or bias is None or weight.shape != tuple(layer.weight.shape):
+            continue
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(np.array(weight)))
+            layer.bias.copy_(torch.from_numpy(np.array(bias)))
+        taken += 1
+    return taken
+
+
+def _convolutions(path: Path) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+    """Return weight and bias of each convolution with a bias, by the weight's name."""
+    model = onnx.load(str(path))
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    return {
+        node.input[1]: (arrays[node.input[1]], arrays[node.input[2]])
+        for node in model.graph.node
+        if node.op_type == "Conv" and len(node.input) > 2
+    }
+
+
+@torch.no_grad()
+def _copy(layer: Convolution, norm: Normalisation, weight: NDArray[Any], bias: NDArray[Any]) -> None:
+    layer.weight.copy_(torch.from_numpy(np.array(weight)))
+    assert norm.running_mean is not None and norm.running_var is not None
+    norm.weight.fill_(1.0)
+    norm.bias.copy_(torch.from_numpy(np.array(bias)))
+    norm.running_mean.zero_()
+    norm.running_var.fill_(1.0 - norm.eps)
+
+
+def _freeze(layer: Convolution, norm: Normalisation) -> None:
+    for parameter in (*layer.parameters(), *norm.parameters()):
+        parameter.requires_grad_(False)
+    norm.frozen = True

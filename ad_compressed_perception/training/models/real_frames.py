@@ -1,0 +1,130 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Real pictures for a training: a drive's first part and the pictures of a labelled set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.data.frames import open_frames
+from ad_compressed_perception.data.labeled.label_map import load_label_map
+from ad_compressed_perception.data.labeled.masks import MaskData
+from ad_compressed_perception.data.labeled.steering import CSV_NAME, read_steering
+from ad_compressed_perception.driving.path import KNOTS_M
+from ad_compressed_perception.driving.plan_vector import CURVATURE_SCALE
+from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.metrics.iou import IGNORE
+from ad_compressed_perception.tasks.planning import PlanningSettings
+from ad_compressed_perception.training.models.config import RealFrames
+from ad_compressed_perception.training.models.image_buffer import shrink
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Mask:
+    """True classes of a picture that has some.
+
+    Attributes:
+        classes: (h, w) uint8 class indices; IGNORE where nobody says.
+        of_label: (labels,) class of each of the model's labels.
+    """
+
+    classes: Pixels
+    of_label: NDArray[np.int64]
+
+
+def expand_folder(text: str, what: str) -> Path:
+    """Return a folder named with environment variables.
+
+    Raises:
+        DataError: a variable is not set, or there is no such folder.
+    """
+    path = Path(os.path.expandvars(text)).expanduser()
+    if "$" in str(path) or not path.is_dir():
+        raise DataError(
+            f"no {what} in {text}: set the environment variable to the folder of your data, name another "
+            "folder in the training's file, or train with --without-real"
+        )
+    return path
+
+
+def drive_frames(config: RealFrames) -> Iterator[Frame]:
+    """Yield the frames of the drive's first part; none without a drive."""
+    if config.drive is not None:
+        source = open_frames(str(expand_folder(config.drive, "drive") / "images"))
+        yield from source.frames(range(_learnt(source.stamps_ns(), config)))
+
+
+def real_frames(config: RealFrames) -> Iterator[Frame]:
+    """Yield the drive's frames, then the pictures of the masked set without their masks."""
+    yield from drive_frames(config)
+    if config.masks is not None:
+        source = open_frames(str(expand_folder(config.masks, "masks") / "images"))
+        yield from source.frames(range(len(source.stamps_ns())))
+
+
+def masked_frames(config: RealFrames, labels: list[str]) -> Iterator[tuple[Frame, Mask | None]]:
+    """Yield what real_frames does, with the masks of those that have one."""
+    for frame in drive_frames(config):
+        yield frame, None
+    if config.masks is not None:
+        masked = MaskData(
+            expand_folder(config.masks, "masks"), None, labels, load_label_map(config.label_map)
+        )
+        for item in masked.items(range(len(masked))):
+            yield item.frame, Mask(np.asarray(item.truth, np.uint8), masked.classes.of_label)
+
+
+def gather(pictures: Iterator[Frame], size: tuple[int, int]) -> Pixels:
+    """Return (N, h, w, 3) BGR of frames at a size; raise DataError where there are none."""
+    rows = [shrink(frame, size) for frame in pictures]
+    if not rows:
+        raise DataError("there are no real pictures: name real.drive or real.masks, or set real.share to 0")
+    return np.stack(rows)
+
+
+def corrected(probabilities: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
+    """Return (labels, h, w) probabilities of which only the true class's labels are left, summing to 1.
+
+    Where the teacher gave them nothing, they share equally; where nobody knows, the teacher is believed.
+    """
+    allowed = np.stack([mask.classes == kind for kind in mask.of_label]).astype(np.float32)
+    believed = probabilities * allowed + 1e-3 * allowed
+    total = believed.sum(0, keepdims=True)
+    known = (mask.classes != IGNORE) & (total[0] > 0.0)
+    return np.where(known, believed / np.maximum(total, 1e-6), probabilities).astype(np.float32)
+
+
+def curvatures_ahead(config: RealFrames) -> NDArray[np.float32]:
+    """Return (N, 11) scaled curvatures at the knots for drive_frames, from the angles driven after each.
+
+    A drive without a speed is taken to be driven at the planning task's nominal speed: the knot at s lies
+    s / speed later. Angles after the last frame count as held, so that nothing beyond it is learnt.
+
+    Raises:
+        DataError: no drive, or no steering log in it.
+    """
+    if config.drive is None:
+        raise DataError("a planner learns from a drive with its steering log: name real.drive")
+    folder = expand_folder(config.drive, "drive")
+    stamps = open_frames(str(folder / "images")).stamps_ns()
+    frames_s = np.array(stamps[: _learnt(stamps, config)], np.float64) * 1e-9
+    log_ns, angles = read_steering(folder / CSV_NAME)
+    log_s = log_ns * 1e-9
+    kept = log_s <= frames_s[-1]
+    settings = PlanningSettings()
+    curvature = np.tan(angles / settings.steering_ratio) / settings.wheelbase_m * CURVATURE_SCALE
+    later = frames_s[:, None] + KNOTS_M[None] / settings.speed_mps
+    return np.interp(later, log_s[kept], curvature[kept]).astype(np.float32)
+
+
+def _learnt(stamps: Sequence[int], config: RealFrames) -> int:
+    return int(len(stamps) * config.drive_share)

@@ -1,0 +1,90 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the three courses share: a network, the road camera's corpus, real pictures, and a loss a step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from ad_compressed_perception.training.graph_module.module import GraphModule
+from ad_compressed_perception.training.models.config import TrainConfig
+from ad_compressed_perception.training.models.image_buffer import Progress, content_size
+from ad_compressed_perception.training.models.teacher import normaliser
+from ad_compressed_perception.training.students.build import build_student
+from ad_compressed_perception.training.students.spec import StudentSpec
+from ad_road_simulation.model_training.synthetic_dataset import SOURCE
+
+INPUT_NAME = "image"
+
+
+def build_network(config: TrainConfig) -> GraphModule:
+    """Return a training's network with fresh weights."""
+    network = config.network
+    fine = {"fine": network.fine, "output_stride": network.output_stride}
+    return GraphModule(
+        build_student(
+            StudentSpec(
+                encoder=network.encoder,
+                task=config.kind,
+                input_width=config.input.width,
+                input_height=config.input.height,
+                input_channels=config.input.channels,
+                input_name=config.input.name or INPUT_NAME,
+                width=network.width,
+                channel_multiple=network.channel_multiple,
+                classes=max(1, len(config.labels)),
+                seed=config.schedule.seed,
+                **(fine if config.kind == "segmentation" else {}),  # type: ignore[arg-type]
+            )
+        )
+    )
+
+
+def corpus_size(config: TrainConfig) -> tuple[int, int]:
+    """Return (width, height) at which the road camera's pictures are kept for a training.
+
+    A detector's pictures are enlarged when they are placed: keeping more pixels than the camera gives
+    would only cost room.
+    """
+    size = content_size(config.shown_input, *SOURCE)
+    return min(size, SOURCE) if config.kind == "detection" else size
+
+
+class Course(ABC):
+    """Gives the loss of one step: draws a batch, changes its light and place, asks network and teacher."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        """Split the batch between the road camera and real pictures."""
+        self.config, self.device = config, device
+        batch = config.schedule.batch
+        has_real = config.real.drive is not None or config.real.masks is not None
+        self.real_count = round(batch * config.real.share) if has_real else 0
+        self.road_count = batch - self.real_count
+        self._factor, self._shift = normaliser(config.input, device)
+        self._flip = config.input.colour == "RGB"
+
+    def prepare(self, network: GraphModule, progress: Progress) -> None:
+        """Get ready for a network whose weights are loaded; most courses are already."""
+        return
+
+    @abstractmethod
+    def loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:
+        """Return the loss of one batch; everything random comes from the generator (on the CPU)."""
+
+    def fed(self, pictures: Tensor) -> Tensor:
+        """Return the network's input for (B, 3, H, W) BGR pictures of 0..255."""
+        x = pictures.flip(1) if self._flip else pictures
+        return (x * self._factor + self._shift).contiguous(memory_format=torch.channels_last)
+
+
+def draw(count: int, of: int, generator: torch.Generator) -> Tensor:
+    """Return ``count`` random rows of ``of``."""
+    return torch.randint(0, of, (count,), generator=generator)
+
+
+def planes(pictures: Tensor) -> Tensor:
+    """Return (B, 3, h, w) of (B, h, w, 3)."""
+    return pictures.permute(0, 3, 1, 2)

@@ -1,0 +1,61 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Options that every pass which trains has, and the test whether training is installed."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Literal
+
+from pydantic import Field
+
+from ad_compressed_perception.core.errors import BackendError
+from ad_compressed_perception.pass_api.passes import PassOptions
+
+
+class TrainingOptions(PassOptions):
+    """How a pass trains."""
+
+    epochs: int = Field(10, ge=1, le=10_000, description="rounds over the pictures at most")
+    batch: int = Field(8, ge=1, le=1024, description="pictures a step")
+    learning_rate: float = Field(5e-4, gt=0.0, le=1.0, description="peak of AdamW's rate")
+    relative_rate: bool = Field(
+        False,
+        description="the rate is a share of each channel's size: for networks with folded normalisations",
+    )
+    features: float = Field(
+        0.0,
+        ge=0.0,
+        description="weight of what the last layers read, learnt besides the answers; 0: not looked at",
+    )
+    views: int = Field(2, ge=1, le=64, description="copies of each picture; all but the first are altered")
+    hold_out: float = Field(0.1, gt=0.0, lt=1.0, description="share of the pictures that only judge")
+    patience: int = Field(3, ge=1, description="epochs without a better judgement before it stops")
+    minutes: float = Field(0.0, ge=0.0, description="wall-clock limit; 0 for none")
+    seed: int = Field(0, ge=0, description="of shuffling, hold-out and alterations")
+    threads: int = Field(0, ge=0, description="processor threads; 0: torch's own choice")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="of the products in training; bf16 pays on processors with AMX and on GPUs"
+    )
+    data: list[str] = Field(
+        default_factory=list,
+        description="further pictures: BAG, BAG:TOPIC or FOLDER; none that the variant is judged on",
+    )
+    labels: str | None = Field(
+        None,
+        description="further pictures with true labels: FOLDER, LABELS or LABELS@FRAMES, as for evaluate; "
+        "none that the variant is judged on",
+    )
+    label_map: str | None = Field(None, description="what the labels' ids or names mean, as for evaluate")
+    label_weight: float = Field(0.5, gt=0.0, le=1.0, description="share of the truth in what is learnt")
+    stride: int = Field(1, ge=1, description="use every so many-th picture of `data` only")
+
+
+def require_training(name: str) -> None:
+    """Raise BackendError, which names the extra, where torch and its companions are not installed."""
+    missing = [module for module in ("torch", "torch_pruning", "safetensors") if find_spec(module) is None]
+    if missing:
+        raise BackendError(
+            f"{name} trains, and {', '.join(missing)} is not installed: "
+            "pip install 'ad_compressed_perception[train]' (make setup-train in a checkout)"
+        )

@@ -1,0 +1,219 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Structured pruning: whole channels leave, together with all that depends on them.
+
+torch-pruning finds what depends on what (Fang et al., DepGraph, CVPR 2023). A group's importance is
+either its weights' L2 norm or the Taylor term ``sum w^2 E[(dL/dw)^2]``: the second-order one with the
+diagonal of the Fisher matrix for the Hessian (LeCun et al., Optimal Brain Damage, NeurIPS 1989; Theis
+et al., arXiv:1801.05787), since a student that still equals its teacher has no first-order one. The
+graph then gets its smaller weights and group counts, and has its shapes inferred anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+import onnx
+import torch
+from onnx import ModelProto, numpy_helper
+from torch import Tensor
+
+from ad_compressed_perception.core.errors import ModelFileError, RecipeError
+from ad_compressed_perception.onnx_graph.io import one_line
+from ad_compressed_perception.training.graph_module.layers import Convolution, WeightLayer
+from ad_compressed_perception.training.graph_module.module import GraphModule
+
+
+def prune_channels(
+    module: GraphModule,
+    example: Tensor,
+    ratio: float,
+    *,
+    round_to: int = 8,
+    max_ratio: float = 0.8,
+    global_ranking: bool = True,
+    losses: Iterable[Tensor] | None = None,
+) -> ModelProto:
+    """Remove channels from a module; return the graph that is left.
+
+    Args:
+        module: the float module; it is changed.
+        example: one prepared input, for finding dependencies.
+        ratio: share of the channels to remove, 0..1.
+        round_to: channels that stay are a multiple of this, rounded down; integer kernels take 16 to 64
+            at once, and remainders cost as much as whole vectors.
+        max_ratio: no layer loses more than this share.
+        global_ranking: rank channels over all layers, else each layer by itself.
+        losses: losses of single pictures, computed as they are asked for, for the Taylor importance; None
+            for the weights' norm.
+
+    Raises:
+        ModelFileError: the graph cannot be pruned; the line names the first contradiction.
+        RecipeError: a graph whose normalisations are not folded yet, or a quantised one.
+    """
+    import torch_pruning as tp
+
+    check_prunable(module)
+    module.eval()
+    if losses is not None:
+        square_gradients(module, losses)
+    with warnings.catch_warnings(), _refusals():
+        warnings.simplefilter("ignore")  # about parameters outside of layers, which stay
+        pruner = tp.pruner.BasePruner(
+            module,
+            example,
+            importance=lambda group: importance(group, losses is not None),
+            global_pruning=global_ranking,
+            pruning_ratio=ratio,
+            max_pruning_ratio=max_ratio,
+            ignored_layers=last_layers(module),
+            round_to=round_to,
+        )
+        pruner.step()
+    module.zero_grad()
+    with _refusals():
+        return shrunk(module, example)
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Say in one line, with the way out, that a graph's channels cannot be removed."""
+    try:
+        yield
+    # Of torch-pruning's search for dependencies, and of the graph run with fewer channels.
+    except (ModelFileError, RuntimeError, IndexError, ValueError, KeyError) as error:
+        raise ModelFileError(
+            f"the graph's channels cannot be removed ({one_line(error, 160)}): a constant (of a Reshape, a "
+            "Gather, a DepthToSpace) or the groups of a convolution behind a Concat hold their number; use "
+            "prune_weights, palettise or a student instead"
+        ) from error
+
+
+def check_prunable(module: GraphModule) -> None:
+    """Raise RecipeError for a graph with normalisations of its own, or a quantised one."""
+    for step in module.steps:
+        if step.operator in ("BatchNormalization", "QuantizeLinear"):
+            earlier = "put simplify before" if step.operator[0] == "B" else "quantise after"
+            raise RecipeError(f"channels cannot be pruned around {step.operator} {step.name!r}: {earlier} it")
+
+
+@torch.no_grad()
+def importance(group: Any, taylor: bool) -> Tensor | None:
+    """Return what each channel of a group is worth, in shares of the group's mean."""
+    from torch_pruning.pruner import function
+
+    rows = (
+        function.prune_conv_out_channels,
+        function.prune_linear_out_channels,
+        function.prune_depthwise_conv_out_channels,
+    )
+    columns = (function.prune_conv_in_channels, function.prune_linear_in_channels)
+    worth = torch.zeros(len(group[0].idxs))
+    found = False
+    for member in group:
+        layer, handler = member.dep.target.module, member.dep.handler
+        if not isinstance(layer, WeightLayer) or handler not in rows + columns:
+            continue
+        if handler in columns and getattr(layer, "groups", 1) > 1:
+            continue  # a row of such a weight belongs to one group of inputs only
+        weight = layer.weight.detach() ** 2
+        if taylor and layer.weight.grad is not None:
+            weight = weight * layer.weight.grad
+        values = (weight if handler in rows else weight.transpose(0, 1)).flatten(1).sum(1)
+        worth.index_add_(0, torch.tensor(member.root_idxs), values[member.idxs])
+        found = True
+    # Equal channels, idle ones above all, would leave all at once where only some were asked for.
+    order = torch.arange(len(worth)) * 1e-6
+    return worth / worth.mean().clamp_min(1e-20) + order if found else None
+
+
+def square_gradients(module: GraphModule, losses: Iterable[Tensor]) -> None:
+    """Leave the mean of the squared gradients in the parameters' ``grad``."""
+    sums: dict[str, Tensor] = {}
+    count = 0
+    for loss in losses:
+        module.zero_grad()
+        loss.backward()
+        count += 1
+        for name, parameter in module.named_parameters():
+            if parameter.grad is not None:
+                square = parameter.grad.detach() ** 2
+                sums[name] = sums[name] + square if name in sums else square
+    for name, parameter in module.named_parameters():
+        parameter.grad = sums[name] / count if name in sums else None
+
+
+def last_layers(module: GraphModule) -> list[Any]:
+    """Convolutions and products whose channels are the outputs' own: they mean something and stay."""
+    producers = {name: step for step in module.steps for name in step.outputs}
+    index_of = {id(step): str(index) for index, step in enumerate(module.steps)}
+    waiting, seen, last = list(module.output_names), set(), []
+    while waiting:
+        name = waiting.pop()
+        step = producers.get(name)
+        if step is None or id(step) in seen:
+            continue
+        seen.add(id(step))
+        if index_of[id(step)] in module.layers:
+            last.append(module.layers[index_of[id(step)]])
+        elif step.operator not in ("Gemm", "MatMul", "ConvTranspose"):
+            waiting += step.inputs
+    return last
+
+
+def shrunk(module: GraphModule, example: Tensor) -> ModelProto:
+    """Return the graph of a module that has lost channels; raise ModelFileError where it does not fit."""
+    model = module.write_back()
+    nodes = {node.output[0]: node for node in model.graph.node}
+    for index, step in enumerate(module.steps):
+        if step.operator != "Conv":
+            continue
+        groups = cast(Convolution, module.layers[str(index)]).groups
+        for attribute in nodes[step.outputs[0]].attribute:
+            if attribute.name == "group":
+                attribute.i = groups
+    _fit_resize_sizes(model, module, example)
+    del model.graph.value_info[:]
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+        onnx.checker.check_model(inferred)
+    except Exception as error:
+        raise ModelFileError(f"the graph does not fit together once pruned: {one_line(error)}") from error
+    return inferred
+
+
+def _fit_resize_sizes(model: ModelProto, module: GraphModule, example: Tensor) -> None:
+    """Give Resize nodes with constant sizes the channels that are left: sizes name all four axes."""
+    resized = [node for node in model.graph.node if node.op_type == "Resize" and len(node.input) > 3]
+    with torch.no_grad():
+        sources = module.run({module.input_names[0]: example}, [node.input[0] for node in resized])
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for node, source in zip(resized, sources, strict=True):
+        sizes = constants.get(node.input[3])
+        if sizes is None or sizes.size != 4 or int(sizes[1]) == source.shape[1]:
+            continue
+        fresh = sizes.copy()
+        fresh[1] = source.shape[1]
+        name = f"{node.output[0]}_sizes"
+        model.graph.initializer.append(numpy_helper.from_array(fresh, name))
+        node.input[3] = name
+
+
+def parameter_count(model: ModelProto) -> int:
+    """Number of floating-point weights of a graph."""
+    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16}
+    return sum(
+        int(numpy_helper.to_array(tensor).size)
+        for tensor in model.graph.initializer
+        if tensor.data_type in floats
+    )
+
+
+def channel_count(model: ModelProto) -> int:
+    """Number of channels that pruning may take from: those of all layers but the last ones."""
+    module = GraphModule(model)
+    last = {id(layer) for layer in last_layers(module)}
+    return sum(len(cast(WeightLayer, v).weight) for v in module.layers.values() if id(v) not in last)

@@ -1,0 +1,45 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A folder that is there as a whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ad_compressed_perception.core.errors import DataError
+
+
+@contextlib.contextmanager
+def fresh_folder(out: Path) -> Iterator[Path]:
+    """Yield a path beside ``out``, not there yet and of its name, for what becomes ``out`` at the end.
+
+    Where the block ends with an error, or makes nothing, nothing is left.
+
+    Raises:
+        DataError: ``out`` is not empty, or cannot be written.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} is there already and is not empty: name another folder")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        hidden = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    made = hidden / out.name
+    try:
+        yield made
+        with contextlib.suppress(FileNotFoundError):
+            out.rmdir()
+        made.rename(out)
+    except OSError as error:  # a full disk, a quota
+        raise _unwritable(out, error) from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _unwritable(out: Path, error: OSError) -> DataError:
+    return DataError(f"cannot write {out}: {error.strerror or error}; name another folder")

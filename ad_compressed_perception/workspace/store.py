@@ -1,0 +1,240 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where variants are kept: in a work folder beside the model, or in the model's own folder.
+
+``WORK/<model name>/`` holds ``model.yaml`` with every variant, and for each made here its file and the
+folder of its report. A variant is built in a hidden folder there and moved into place when it is whole; the
+manifest is moved after the file, so that at no moment an entry names a file that is not its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ad_compressed_perception.core.errors import ManifestError
+from ad_compressed_perception.core.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    Variant,
+    load_manifest,
+    save_manifest,
+)
+from ad_compressed_perception.workspace.file_transaction import Moves
+from ad_compressed_perception.workspace.stale_files import remove_abandoned
+
+WORK_VARIABLE = "ADCP_WORK"
+DEFAULT_WORK = Path("adcp_work")
+REPORT_SUFFIX = ".report"
+"""What the folder of a variant's report is called after the variant's name."""
+
+_STAGING = ".compress-"
+_REFERENCE = re.compile(r"^\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-[^}]*)?\}(?P<rest>/.*)$")
+
+
+def work_folder(work: Path | None) -> Path:
+    """Return the work folder: the one given, else ``$ADCP_WORK``, else ``./adcp_work``."""
+    return (work or Path(os.environ.get(WORK_VARIABLE) or DEFAULT_WORK)).expanduser().resolve()
+
+
+def model_folder(manifest: Manifest, work: Path | None) -> Path:
+    """Return the folder in the work folder that belongs to a model."""
+    return work_folder(work) / manifest.name
+
+
+def is_same_model(one: Manifest, other: Manifest) -> bool:
+    """Whether two manifests describe the same model: same name, same baseline file."""
+    return one.name == other.name and one.variant(one.baseline).sha256 == other.variant(other.baseline).sha256
+
+
+def find_variants(manifest: Manifest, work: Path | None, wanted: list[str]) -> Manifest:
+    """Return the manifest that has all the wanted variants: the model's own, or the work folder's.
+
+    Raises:
+        ManifestError: neither has them; the message says which variants there are.
+    """
+    if all(name in manifest.variants for name in wanted):
+        return manifest
+    folder = model_folder(manifest, work)
+    known = dict.fromkeys(manifest.variants)
+    if (folder / MANIFEST_NAME).is_file() and folder != manifest.folder:
+        made = load_manifest(folder)
+        if not is_same_model(made, manifest):
+            raise ManifestError(
+                f"{folder} holds variants of another {manifest.name!r}: its baseline is a different file; "
+                "name another folder with --work or compress anew"
+            )
+        if all(name in made.variants for name in wanted):
+            return made
+        known |= dict.fromkeys(made.variants)
+    missing = ", ".join(repr(name) for name in wanted if name not in known)
+    raise ManifestError(
+        f"model {manifest.name!r} has no variant {missing or ', '.join(wanted)} in {manifest.folder} or "
+        f"{folder}; it has: {', '.join(known)}"
+    )
+
+
+def open_target(manifest: Manifest, work: Path | None, in_place: bool, name: str) -> Manifest:
+    """Return the manifest that a new variant ``name`` will go into, its ``folder`` being the target.
+
+    Raises:
+        ManifestError: the name is the baseline's, or already means another variant of the model's own
+            folder, or the work folder holds another model of this name.
+    """
+    if name == manifest.baseline:
+        raise ManifestError(f"{name!r} is the baseline of {manifest.name!r}: choose another --name")
+    folder = manifest.folder if in_place else model_folder(manifest, work)
+    if folder == manifest.folder:
+        return manifest.model_copy(deep=True)
+    if name in manifest.variants:
+        raise ManifestError(
+            f"model {manifest.name!r} has a variant {name!r} in {manifest.folder}: "
+            "choose another --name, or replace it with --in-place"
+        )
+    target = manifest.model_copy(deep=True)
+    for variant_name, variant in target.variants.items():
+        variant.file = _reference_from_elsewhere(manifest, variant_name)
+    target.folder = folder
+    if (folder / MANIFEST_NAME).is_file():
+        made = load_manifest(folder)
+        if not is_same_model(made, manifest):
+            raise ManifestError(
+                f"{folder} holds variants of another {manifest.name!r}: its baseline is a different file; "
+                "name another folder with --work or remove it"
+            )
+        for variant_name, variant in made.variants.items():
+            target.variants.setdefault(variant_name, variant)
+    return target
+
+
+def _reference_from_elsewhere(manifest: Manifest, name: str) -> str:
+    """Return a variant's file so that it is found from any folder.
+
+    A leading ``${VARIABLE}`` stays, with its present value as the default.
+    """
+    path = manifest.variant_path(name)
+    match = _REFERENCE.match(manifest.variant(name).file)
+    if match and str(path).endswith(match["rest"]):
+        prefix = str(path)[: -len(match["rest"])]
+        return f"${{{match['name']}:-{prefix}}}{match['rest']}"
+    return str(path)
+
+
+@contextlib.contextmanager
+def staging(folder: Path) -> Iterator[Path]:
+    """Make a hidden folder inside ``folder`` for files on their way; it is removed at the end.
+
+    What an earlier run left that was killed is removed too, and so are the folders made here if
+    nothing came of it.
+
+    Raises:
+        ManifestError: the folder cannot be made or written to, or the disk is full on the way.
+    """
+    made = _make_folders(folder)
+    try:
+        remove_abandoned(folder, _STAGING)
+        path = Path(tempfile.mkdtemp(prefix=f"{_STAGING}{os.getpid()}-", dir=folder))
+    except OSError as error:
+        _remove_empty(made)
+        raise _unwritable(folder, error) from error
+    try:
+        yield path
+    except OSError as error:  # a full disk, a quota, a folder that went away
+        raise _unwritable(folder, error) from error
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        _remove_empty(made)
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _remove_empty(missing)
+        raise _unwritable(folder, error) from error
+    return missing
+
+
+def _unwritable(folder: Path, error: OSError) -> ManifestError:
+    return ManifestError(
+        f"cannot write to {folder}: {error.strerror or error}; name another folder with --work"
+    )
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def store_variant(
+    target: Manifest, name: str, variant: Variant, built: Path, report: Path | None = None
+) -> bool:
+    """Move a built file and its report into the target's folder and enter the variant in its manifest.
+
+    The variants that others have entered meanwhile are kept. All that can fill a disk is written before
+    anything is moved, Ctrl-C waits for the moves, and where a move fails those before it are undone: the
+    earlier variant of that name or the new one is there, whole. An earlier entry is taken out first: if the
+    process is killed between two moves, an entry is missing, never wrong.
+
+    Args:
+        target: its ``folder`` is where things go.
+        name: the variant's.
+        variant: its entry.
+        built: its file, inside a ``staging`` of that folder.
+        report: folder of its report, likewise; None for none.
+
+    Returns:
+        Whether an entry of that name was replaced.
+
+    Raises:
+        OSError: the disk is full, or something cannot be moved.
+    """
+    folder, aside = target.folder, built.parent
+    if (folder / MANIFEST_NAME).is_file():
+        for other, entry in load_manifest(folder).variants.items():
+            target.variants.setdefault(other, entry)
+    previous = target.variants.pop(name, None)
+    if previous is not None:
+        for entry in target.variants.values():
+            if entry.derived_from == name:
+                entry.derived_from = target.baseline
+    without = _write_aside(target, aside / "without") if previous is not None else None
+    target.variants[name] = variant
+    entered = _write_aside(target, aside / "entered")
+    # Made private by the temporary folder's rules; a model is as readable as its neighbours.
+    built.chmod(0o644 & ~_umask())
+    if report is not None:
+        report.chmod(0o755 & ~_umask())
+    moves = Moves(aside / "earlier")
+    with moves.all_or_none():
+        if without is not None:
+            moves.replace(without, folder / MANIFEST_NAME)
+        if previous is not None and previous.file == Path(previous.file).name != variant.file:
+            # Packed before and not now, or the other way round: its file has another ending.
+            moves.remove(folder / previous.file)
+        moves.replace(built, folder / variant.file)
+        moves.remove(folder / f"{name}{REPORT_SUFFIX}")
+        if report is not None:
+            moves.replace(report, folder / f"{name}{REPORT_SUFFIX}")
+        moves.replace(entered, folder / MANIFEST_NAME)
+    return previous is not None
+
+
+def _write_aside(target: Manifest, folder: Path) -> Path:
+    """Write a manifest where it does not count yet, readable as the target's folder is."""
+    path = save_manifest(target, folder)
+    path.chmod(target.folder.stat().st_mode & 0o666)
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

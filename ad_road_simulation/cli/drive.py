@@ -1,0 +1,149 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""``adcp drive``: planner variants at the wheel, on the same routes, compared pair by pair."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ad_compressed_perception.core.manifest import Manifest
+    from ad_road_simulation.closed_loop.report import DriveReport
+
+DEFAULT_OUT = Path("out")
+_SHOWN = (
+    "departures",
+    "collisions",
+    "red_lights",
+    "stops_missed",
+    "stuck",
+    "lateral_rmse_m",
+    "jerk_rms_mps3",
+    "mean_speed_mps",
+    "completion",
+)
+
+
+def drive(
+    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="Folder with model.yaml.")],
+    variants: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B[,C]",
+            help="Variants, the others compared with the first; baseline is the model's baseline, expert "
+            "the reference driver, who knows the world.",
+        ),
+    ] = "baseline",
+    routes: Annotated[int, typer.Option(min=1, max=10_000, help="Routes that every variant drives.")] = 50,
+    length: Annotated[
+        float, typer.Option(metavar="M", help="Length of a route, metres (200 or more).")
+    ] = 1000.0,
+    seed: Annotated[int, typer.Option(min=0, max=1_000_000, help="Of the routes.")] = 1,
+    traffic: Annotated[float, typer.Option(help="0: an empty road, 1: as usual, 2: dense.")] = 1.0,
+    weather: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="day, dusk, rain or glare; drawn for each route by default."),
+    ] = None,
+    latency: Annotated[
+        str,
+        typer.Option(
+            metavar="measured|none|MS|A=MS,...",
+            help="How late a plan is: as timed on this host, not at all, or fixed.",
+        ),
+    ] = "measured",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Routes at a time; as many as cores by default.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the report; out/drive-MODEL by default.")
+    ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where compressed variants are; $ADCP_WORK or ./adcp_work by default."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="report.json on standard output too.")] = False,
+) -> None:
+    """Drive planner variants in closed loop on the same simulated routes and compare them.
+
+    Every variant sees the camera's picture at 10 Hz and steers, brakes and accelerates by what it planned
+    from it; a plan is as late as its variant is slow. Differences are taken route by route, with 95%
+    intervals. Ctrl-C keeps the finished routes; the same command goes on with the others.
+    """
+    from rich.console import Console
+
+    from ad_compressed_perception.replay.progress import ProgressBar
+    from ad_road_simulation.closed_loop.drive import DriveOptions, run_drive
+
+    manifest, names = _model(model_dir, variants, work)
+    options = DriveOptions(
+        variants=tuple(names),
+        out=out or DEFAULT_OUT / f"drive-{manifest.name}",
+        routes=routes,
+        length_m=length,
+        traffic=traffic,
+        weather=weather,
+        seed=seed,
+        latency=latency,
+        jobs=jobs or _cores(),
+    )
+    with ProgressBar(Console(stderr=True)) as bar:
+        report = run_drive(manifest, options, bar)
+    if as_json:
+        print(report.to_json())
+    else:
+        _show(report)
+
+
+def _model(model_dir: Path, variants: str, work: Path | None) -> tuple[Manifest, list[str]]:
+    from ad_compressed_perception.cli.models import open_model
+    from ad_road_simulation.closed_loop.latency import EXPERT
+    from ad_road_simulation.closed_loop.planners import check_variants
+
+    wanted = [name.strip() for name in variants.split(",") if name.strip()]
+    if not wanted:
+        raise typer.BadParameter("--variants names nothing")
+    own = open_model(model_dir, work, None)
+    check_variants(own, [])
+    is_alias = "baseline" not in own.variants
+    names = [own.baseline if is_alias and name == "baseline" else name for name in wanted]
+    manifest = open_model(model_dir, work, [name for name in names if name != EXPERT])
+    return manifest, names
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _show(report: DriveReport) -> None:
+    from rich.table import Table
+
+    from ad_compressed_perception.cli.output import table_console
+    from ad_road_simulation.closed_loop.paired import describe
+    from ad_road_simulation.closed_loop.report import mean_text
+    from ad_road_simulation.closed_loop.route_metrics import FIGURES
+
+    console = table_console()
+    settings = report.document["settings"]
+    table = Table(title=f"routes: {settings['routes']} of {settings['length_m']:g} m", title_justify="left")
+    table.add_column("a route, mean [95%]")
+    for name in report.summary:
+        table.add_column(name, justify="right")
+    for comparison in report.comparisons:
+        table.add_column(f"{comparison.variant} - {comparison.reference}", justify="right")
+    for key in _SHOWN:
+        figure = FIGURES[key]
+        table.add_row(
+            f"{figure.title}{', ' + figure.unit if figure.unit else ''}",
+            *(mean_text(one[key]) for one in report.summary.values()),
+            *(describe(one.differences[key], "") for one in report.comparisons),
+        )
+    console.print(table, markup=False, highlight=False)
+    for comparison in report.comparisons:
+        console.print(comparison.line, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"report: {report.folder / 'report.md'}", highlight=False, soft_wrap=True)

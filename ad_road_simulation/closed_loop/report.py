@@ -1,0 +1,202 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The report of a drive: report.json, report.md, plots and pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ad_compressed_perception.core.manifest import Manifest
+from ad_compressed_perception.report.host import describe_host
+from ad_road_simulation.closed_loop.images import join_pictures
+from ad_road_simulation.closed_loop.latency import EXPERT, Latency
+from ad_road_simulation.closed_loop.paired import Comparison, Interval, compare, describe, summarise
+from ad_road_simulation.closed_loop.plots import plot_differences, plot_offsets
+from ad_road_simulation.closed_loop.route_metrics import FIGURES, RouteResult
+
+SCHEMA = "adcp-drive/1"
+REPORT_JSON, REPORT_MD = "report.json", "report.md"
+
+Driven = Mapping[str, Mapping[int, RouteResult]]
+
+
+@dataclass(frozen=True)
+class DriveReport:
+    """What came out.
+
+    Attributes:
+        document: report.json's content.
+        markdown: report.md's content.
+        summary: variant to figure to mean over routes.
+        comparisons: of the variants after the first with the first.
+        folder: where the report is.
+    """
+
+    document: dict[str, Any]
+    markdown: str
+    summary: dict[str, dict[str, Interval]]
+    comparisons: tuple[Comparison, ...]
+    folder: Path
+
+    def to_json(self) -> str:
+        """Return report.json's text."""
+        return json.dumps(self.document, indent=2, allow_nan=False)
+
+
+def write_report(
+    manifest: Manifest,
+    folder: Path,
+    settings: Mapping[str, Any],
+    driven: Driven,
+    latencies: Mapping[str, Latency],
+) -> DriveReport:
+    """Compare the variants with the first one and write everything into a folder.
+
+    Args:
+        manifest: the model.
+        folder: of the report, which exists.
+        settings: what was asked for, for the report.
+        driven: variant to seed to result; the first one is the reference.
+        latencies: variant to the milliseconds that its plans' times were drawn from.
+    """
+    names = list(driven)
+    summary = {name: summarise(list(driven[name].values())) for name in names}
+    comparisons = tuple(compare(name, names[0], driven[name], driven[names[0]]) for name in names[1:])
+    figures = {"offsets": plot_offsets(driven, folder / "offsets.png").name}
+    if comparisons:
+        figures["differences"] = plot_differences(comparisons, folder / "differences.png").name
+    pictures = [path.name for path in join_pictures(folder, names)]
+    document = {
+        "schema": SCHEMA,
+        "model": manifest.name,
+        "settings": dict(settings),
+        "variants": {
+            name: {
+                "gate": _gate(manifest, name),
+                "routes": len(driven[name]),
+                "endings": _endings(driven[name]),
+                "latency_ms": _latency_percentiles(latencies[name]),
+                "pictures": _pictures(driven[name]),
+                "figures": {key: asdict(value) for key, value in summary[name].items()},
+            }
+            for name in names
+        },
+        "comparison": [comparison.as_dict() for comparison in comparisons],
+        "routes": [
+            {key: value for key, value in result.as_dict().items() if key != "offsets_m"}
+            for name in names
+            for result in driven[name].values()
+        ],
+        "files": {**figures, "pictures": pictures},
+        "host": describe_host().model_dump(mode="json"),
+    }
+    document = _plain(document)
+    markdown = _markdown(document, summary, comparisons)
+    report = DriveReport(document, markdown, summary, comparisons, folder)
+    (folder / REPORT_JSON).write_text(report.to_json() + "\n", encoding="utf-8")
+    (folder / REPORT_MD).write_text(markdown, encoding="utf-8")
+    return report
+
+
+def _gate(manifest: Manifest, name: str) -> str | None:
+    """Return what the accept gate said of a variant, if it was asked."""
+    verdict = manifest.variant(name).verdict if name != EXPERT else None
+    return verdict.status if verdict else None
+
+
+def _endings(results: Mapping[int, RouteResult]) -> dict[str, int]:
+    endings = [result.ending for result in results.values()]
+    return {name: endings.count(name) for name in dict.fromkeys(endings)}
+
+
+def _pictures(results: Mapping[int, RouteResult]) -> dict[str, int]:
+    keys = ("taken", "planned", "dropped", "failed")
+    return {key: sum(result.pictures[key] for result in results.values()) for key in keys}
+
+
+def _latency_percentiles(latency_ms: Latency) -> dict[str, float]:
+    p50, p99 = np.percentile(latency_ms, [50, 99]).tolist() if latency_ms else (0.0, 0.0)
+    return {"p50": p50, "p99": p99}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with NaN and infinities as None, which JSON has not."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _markdown(
+    document: Mapping[str, Any],
+    summary: Mapping[str, Mapping[str, Interval]],
+    comparisons: tuple[Comparison, ...],
+) -> str:
+    settings, names = document["settings"], list(summary)
+    weather = settings["weather"] or "drawn by seed"
+    lines = [
+        f"# {document['model']}: driven in closed loop",
+        "",
+        f"Routes: {settings['routes']} of {settings['length_m']:g} m, seed {settings['seed']}, traffic "
+        f"{settings['traffic']:g}, weather {weather}, latency {settings['latency']}.",
+        "",
+        *[f"* {comparison.line}" for comparison in comparisons],
+        *([""] if comparisons else []),
+        "## Figures of a route, mean with 95 % interval",
+        "",
+        "| | " + " | ".join(names) + " |",
+        "|---" * (len(names) + 1) + "|",
+    ]
+    for key, figure in FIGURES.items():
+        title = f"{figure.title}, {figure.unit}" if figure.unit else figure.title
+        lines.append(f"| {title} | " + " | ".join(mean_text(summary[name][key]) for name in names) + " |")
+    for title, cell in (
+        ("latency p50, p99, ms", lambda one: "{p50:.1f}, {p99:.1f}".format(**one["latency_ms"])),
+        (
+            "pictures planned, dropped, failed",
+            lambda one: "{planned}, {dropped}, {failed}".format(**one["pictures"]),
+        ),
+        ("accept gate", lambda one: one["gate"] or "-"),
+        ("endings", lambda one: ", ".join(f"{count} {name}" for name, count in one["endings"].items())),
+    ):
+        lines.append(f"| {title} | " + " | ".join(cell(document["variants"][name]) for name in names) + " |")
+    if EXPERT in names:
+        lines += [
+            "",
+            "`expert` knows the world: what it has is the floor of route and follower, not of a model.",
+        ]
+    for comparison in comparisons:
+        lines += [
+            "",
+            f"## {comparison.variant} - {comparison.reference}, route by route ({comparison.routes} routes)",
+            "",
+            "| | difference (95 % interval) |",
+            "|---|---|",
+            *[
+                f"| {FIGURES[key].title} | {describe(value, FIGURES[key].unit)} |"
+                for key, value in comparison.differences.items()
+            ],
+        ]
+    files = document["files"]
+    lines += ["", "## Plots", "", f"![offset to the lane's middle]({files['offsets']})"]
+    if "differences" in files:
+        lines += ["", f"![differences]({files['differences']})"]
+    if files["pictures"]:
+        lines += ["", "## What the camera saw, with the planned path", ""]
+        lines += [f"![planned paths]({name})" for name in files["pictures"]]
+    return "\n".join(lines) + "\n"
+
+
+def mean_text(interval: Interval) -> str:
+    """Return a mean with its interval; a dash where there is none."""
+    if not math.isfinite(interval.mean):
+        return "-"
+    return f"{interval.mean:.3g} ({interval.low:.3g} to {interval.high:.3g})"

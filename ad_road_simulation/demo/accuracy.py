@@ -1,0 +1,128 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Step 3: every variant against the truth of the recordings, and what it says of the pictures shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ad_compressed_perception.analysis.evaluate import (
+    DETECTION_SETTINGS,
+    EvaluationResult,
+    Figure,
+    compare,
+    evaluate,
+    use_settings,
+)
+from ad_compressed_perception.core.errors import AdcpError, BackendError
+from ad_compressed_perception.core.results import Result
+from ad_compressed_perception.data.labeled.dataset import LabelledData
+from ad_compressed_perception.data.labeled.open import open_labelled
+from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
+from ad_compressed_perception.tasks.planning import PlanningTask
+from ad_road_simulation.demo.recording import Recording
+from ad_road_simulation.demo.steps import Progress
+from ad_road_simulation.demo.subjects import Subject
+from ad_road_simulation.world.road_frame import RoadFrame
+
+SCHEMA = "adcp-demo-accuracy/1"
+DATA = ("places", "drive")
+"""The labelled recordings; the one whose frames are unrelated, and whose intervals are right, first."""
+
+
+@dataclass
+class Judged:
+    """One model against the truth.
+
+    Attributes:
+        results: recording to variant to what came out, the baseline first.
+        differences: recording to variant to figure to variant - baseline, frame by frame.
+        answers: variant to its results of the pictures shown; of the two compared variants only.
+        notes: why something is missing, in sentences.
+    """
+
+    results: dict[str, dict[str, EvaluationResult]] = field(default_factory=dict)
+    differences: dict[str, dict[str, dict[str, Figure]]] = field(default_factory=dict)
+    answers: dict[str, list[Result]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def judge(subject: Subject, recording: Recording, progress: Progress) -> Judged:
+    """Evaluate all variants of a model; what cannot be evaluated is noted.
+
+    Raises:
+        AdcpError: a variant that is broken.
+    """
+    judged = Judged()
+    manifest, shown = subject.manifest, recording.shown[subject.task]
+    data: dict[str, LabelledData] = {}
+    for name in DATA:
+        try:
+            data[name] = open_labelled(str(getattr(recording, name)), manifest)
+        except AdcpError as error:
+            judged.notes.append(f"Not compared with the truth of the {name}: {error}.")
+    for variant in subject.variants:
+        try:
+            pipeline = open_pipeline(manifest, variant, allow_rejected=True)
+        except BackendError as error:
+            judged.notes.append(f"{variant} does not run here: {error}.")
+            continue
+        try:
+            if variant in (manifest.baseline, subject.compressed):
+                judged.answers[variant] = [_answer(pipeline, frame) for frame in shown]
+            if subject.task == "detection":
+                use_settings(pipeline, **DETECTION_SETTINGS)
+            for name, labelled in data.items():
+                progress.say(f"{manifest.name}/{variant} on the {name}")
+                result = _evaluate(pipeline, labelled, judged, progress)
+                if result is not None:
+                    judged.results.setdefault(name, {})[variant] = result
+        finally:
+            pipeline.close()
+    for name, results in judged.results.items():
+        reference = results.get(manifest.baseline)
+        judged.differences[name] = {
+            variant: compare(reference, result)
+            for variant, result in results.items()
+            if reference is not None and result is not reference
+        }
+    return judged
+
+
+def _answer(pipeline: Pipeline, frame: RoadFrame) -> Result:
+    """Return what a variant says of a picture, with the settings that a node has by default."""
+    if isinstance(pipeline.task, PlanningTask):
+        pipeline.task.observe_speed(frame.odometry.speed_mps)
+    return pipeline.run(Frame(frame.image_bgr, "BGR", frame.stamp_ns))[0]
+
+
+def _evaluate(
+    pipeline: Pipeline, data: LabelledData, judged: Judged, progress: Progress
+) -> EvaluationResult | None:
+    try:
+        return evaluate(pipeline, data, progress=lambda done: progress.advance(done, len(data)))
+    except AdcpError as error:
+        judged.notes.append(f"{pipeline.variant} is not compared with the truth: {error}.")
+        return None
+
+
+def write_accuracy(judged: Mapping[str, Judged], path: Path) -> None:
+    """Write everything measured as JSON: task to recording to variant."""
+    tasks: dict[str, Any] = {}
+    for task, one in judged.items():
+        tasks[task] = {"notes": one.notes, "data": {}}
+        for name, results in one.results.items():
+            tasks[task]["data"][name] = {
+                "frames": len(next(iter(results.values())).indices),
+                "variants": {variant: result.as_dict() for variant, result in results.items()},
+                "difference_to_baseline": {
+                    variant: {key: figure.as_dict() for key, figure in figures.items()}
+                    for variant, figures in one.differences[name].items()
+                },
+            }
+    path.write_text(json.dumps({"schema": SCHEMA, "tasks": tasks}, indent=2) + "\n", encoding="utf-8")

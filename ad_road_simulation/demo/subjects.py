@@ -1,0 +1,147 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The models of the demo, each with its recommended compressed variant, which is made where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ad_compressed_perception.cli.output import find_all
+from ad_compressed_perception.core.errors import DataError, ManifestError
+from ad_compressed_perception.core.manifest import Manifest, Variant, load_manifest
+from ad_compressed_perception.workspace.default_models import compressed_variant, default_models
+from ad_road_simulation.demo.steps import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+RECIPE = "int8"
+"""What a model without compressed variants is compressed by."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model of the demo.
+
+    Attributes:
+        manifest: holds baseline and compressed variant.
+        compressed: name of the variant that is set against the baseline.
+    """
+
+    manifest: Manifest
+    compressed: str
+
+    @property
+    def task(self) -> str:
+        """The model's task."""
+        return self.manifest.task
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether the gate rejected the compressed variant."""
+        verdict = self.manifest.variant(self.compressed).verdict
+        return verdict is not None and verdict.status == "rejected"
+
+    @property
+    def variants(self) -> list[str]:
+        """Names of all variants, the baseline first and the compared one second."""
+        return list(dict.fromkeys((self.manifest.baseline, self.compressed, *self.manifest.variants)))
+
+
+def open_models(folders: Sequence[Path]) -> list[Manifest]:
+    """Return the manifests of the models named, or of the default ones, in the order of the tasks.
+
+    Raises:
+        AdcpError: a model that is missing or malformed, a file that is missing or altered, or two models
+            of one task.
+    """
+    try:
+        chosen = [load_manifest(folder) for folder in folders or default_models()]
+    except DataError as error:
+        raise DataError(f'{error}: make demo MODELS="<model folder> ..."') from error
+    of_task: dict[str, Manifest] = {}
+    for manifest in chosen:
+        if manifest.task in of_task:
+            other = of_task[manifest.task].folder
+            raise ManifestError(
+                f"two models for task {manifest.task}: {other} and {manifest.folder}; name one"
+            )
+        of_task[manifest.task] = manifest
+        for name in manifest.variants:
+            manifest.checked_path(name, allow_rejected=True)
+    return [of_task[task] for task in ("detection", "segmentation", "planning") if task in of_task]
+
+
+def find_subject(manifest: Manifest, calibration: str, work: Path | None, progress: Progress) -> Subject:
+    """Return a model with its recommended compressed variant; without any that runs here one is made.
+
+    Args:
+        manifest: the model.
+        calibration: BAG, BAG:TOPIC or a folder of images.
+        work: work folder; None for the default one.
+        progress: told how far it is.
+
+    Raises:
+        AdcpError: anything wrong with the model or the frames.
+    """
+    name = compressed_variant(manifest, _runs_here)
+    if name is not None:
+        return Subject(manifest, name)
+    return Subject(ensure_variant(manifest, calibration, work, progress), RECIPE)
+
+
+def _runs_here(variant: Variant) -> bool:
+    from ad_compressed_perception.backends import create_backend
+
+    return create_backend(variant.backend).status().available
+
+
+def ensure_variant(
+    manifest: Manifest, calibration: str, work: Path | None, progress: Progress, recipe: str = RECIPE
+) -> Manifest:
+    """Compress a model with a shipped recipe unless a variant of that name exists.
+
+    Args:
+        manifest: the model.
+        calibration: BAG, BAG:TOPIC or a folder of images.
+        work: work folder; None for the default one.
+        progress: told how far it is.
+        recipe: name of the recipe.
+
+    Returns:
+        The manifest that holds the variant.
+
+    Raises:
+        AdcpError: anything wrong with the model or the frames.
+    """
+    from ad_compressed_perception.compression.compress import compress_model
+    from ad_compressed_perception.compression.recipe import load_recipe
+
+    found = find_all(manifest, work).get(recipe)
+    if found is not None:
+        return found
+
+    def advance(step: str, done: int, total: int) -> None:
+        progress.say(f"compressing {manifest.name}, {recipe}: {step}")
+        progress.advance(done, total)
+
+    return compress_model(manifest, load_recipe(recipe), calibration, work=work, progress=advance).manifest
+
+
+def announce(subjects: Sequence[Subject], console: Console) -> None:
+    """Say which variants are compared and what their gates said of them, before anything runs."""
+    for subject in subjects:
+        verdict = subject.manifest.variant(subject.compressed).verdict
+        said = "not judged by a gate" if verdict is None else verdict.status
+        reasons = f": {'; '.join(verdict.reasons)}" if verdict is not None and verdict.reasons else ""
+        console.print(
+            f"{subject.manifest.name}/{subject.compressed}: {said}{reasons}", highlight=False, soft_wrap=True
+        )
+    if any(subject.is_rejected for subject in subjects):
+        console.print(
+            "[bold]Variants that their gate REJECTED run here all the same, to show what the gate saw. "
+            "No node loads them on the car unless allow_rejected is set.[/bold]"
+        )

@@ -1,0 +1,69 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The nodes of demo.launch.py: a road camera, baseline and compressed models on it, and the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.manifest import describe_validation_error
+from ad_compressed_perception.launch_support.plan import (
+    BASELINE,
+    COMPRESSED,
+    MONITOR,
+    PlannedNode,
+    clock_of,
+    compare_nodes,
+    parse_namespace,
+    parse_tasks,
+)
+from ad_road_simulation.nodes.road_camera_options import RoadCameraOptions
+
+CAMERA = "road_camera"
+EXPERT = "expert"
+DRIVERS = (EXPERT, BASELINE, COMPRESSED)
+_TRUTHS = {"detection": "detections", "segmentation": "mask", "planning": "trajectory"}
+
+
+def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
+    """Return what compare_nodes does, on the pictures of a road camera, and that camera last.
+
+    The monitor hears the truth of every task. A planner drives where ``drive`` names its side.
+
+    Raises:
+        AdcpError: an argument's value makes no sense; the line names it.
+    """
+    tasks, driver = parse_tasks(arguments["tasks"]), arguments["drive"]
+    if driver != EXPERT and "planning" not in tasks:
+        raise AdcpError(f"drive:={driver} needs planning among tasks:={arguments['tasks']}")
+    namespace = parse_namespace(arguments["namespace"])
+    camera = f"{namespace}/{CAMERA}"
+    heard: tuple[tuple[str, str], ...] = ()
+    if not arguments["image_topic"]:
+        heard = (("image", f"{camera}/image"), ("image/compressed", f"{camera}/image/compressed"))
+    nodes = []
+    for node in compare_nodes(arguments):
+        if node.name == MONITOR:
+            truths = {f"{task}.truth_topic": f"{camera}/truth/{_TRUTHS[task]}" for task in tasks}
+            nodes.append(replace(node, parameters=node.parameters | truths))
+        else:
+            nodes.append(replace(node, remappings=(*heard, ("odometry", f"{camera}/odometry"))))
+    commands: tuple[tuple[str, str], ...] = ()
+    if driver != EXPERT:
+        commands = (("~/drive_command", f"{namespace}/{driver}/planning/command"),)
+    return [*nodes, PlannedNode(f"{CAMERA}_node", camera, _camera_parameters(arguments), commands)]
+
+
+def _camera_parameters(arguments: Mapping[str, str]) -> dict[str, Any]:
+    given = {name: arguments[name] for name in ("seed", "traffic", "weather", "transport") if arguments[name]}
+    try:
+        # Refused here: a camera that does not start would leave all others without a picture.
+        chosen = RoadCameraOptions.model_validate(given).model_dump(include=set(given))
+    except ValidationError as error:
+        raise AdcpError(f"road camera: {describe_validation_error(error)}") from error
+    return {"drive": "expert" if arguments["drive"] == EXPERT else "command"} | chosen | clock_of(arguments)

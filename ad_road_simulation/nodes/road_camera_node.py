@@ -1,0 +1,206 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A camera on a road that only exists here: pictures, odometry and the truth, and a car to be driven."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import TwistStamped
+from pydantic import ValidationError
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.manifest import describe_validation_error
+from ad_compressed_perception.metrics.latency import RateTracker
+from ad_compressed_perception.nodes import parameters
+from ad_compressed_perception.nodes.qos import image_qos
+from ad_compressed_perception.nodes.run import run_node
+from ad_road_simulation.nodes.road_camera_options import RoadCameraOptions
+from ad_road_simulation.nodes.road_camera_topics import RoadCameraTopics
+from ad_road_simulation.renderer.renderer import Renderer
+from ad_road_simulation.world.camera import Camera
+from ad_road_simulation.world.command_follower import CommandFollower
+from ad_road_simulation.world.drive import Drive, road_frame
+from ad_road_simulation.world.layout import RouteOptions
+from ad_road_simulation.world.simulation import Event
+
+COUNTED = ("collision", "departure", "red_light", "stop_missed", "finished")
+_SLOW_SHARE = 0.8
+"""Below this share of the rate asked for, the machine is too slow for it, and that is said."""
+
+
+class RoadCameraNode(Node):
+    """Publishes what a camera sees on a drive, at a steady rate of the ROS clock.
+
+    Every tick the world moves on by one period, whatever the time that painting took: on a slow machine
+    the drive slows down, and nothing is skipped.
+    """
+
+    def __init__(self, **node_arguments: Any) -> None:
+        """Read the parameters, build the world and begin.
+
+        Raises:
+            AdcpError: a parameter is wrong.
+        """
+        super().__init__(node_arguments.pop("node_name", "road_camera"), **node_arguments)
+        self._options = self._read_parameters()
+        self.add_on_set_parameters_callback(self._refuse_change)
+        options = self._options
+        weather = None if options.weather == "any" else options.weather
+        camera = Camera(width_px=options.width, height_px=options.height)
+        self._drive = Drive(options.seed, RouteOptions(options.route_length_m, options.traffic, weather))
+        self._renderer = Renderer(camera)
+        self._follower = CommandFollower(options.command_timeout_s)
+        self._events: Counter[str] = Counter()
+        self._unsaid: list[str] = []
+        self._has_begun = self._is_over = self._said_silent = False
+        self._rate = RateTracker()
+        self._topics = RoadCameraTopics(self, options, camera.matrix)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        if options.drive == "command":
+            self.create_subscription(
+                TwistStamped, "~/drive_command", self._on_command, image_qos("best_effort", 1)
+            )
+        # The node's clock: with use_sim_time the world stands while /clock does.
+        self.create_timer(1.0 / options.rate_hz, self._tick)
+        self.create_timer(
+            options.diagnostics_period_s,
+            self._publish_diagnostics,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        driver = "the expert" if options.drive == "expert" else "~/drive_command"
+        self.get_logger().info(
+            f"{options.width}x{options.height} at {options.rate_hz:g} Hz, route {options.seed}, "
+            f"driven by {driver}"
+        )
+
+    def _read_parameters(self) -> RoadCameraOptions:
+        parameters.declare(self, RoadCameraOptions)
+        for name in parameters.undeclared_overrides(self):
+            self.get_logger().warning(f"parameter {name!r} does not exist here and is ignored")
+        try:
+            return RoadCameraOptions.model_validate(parameters.values(self, RoadCameraOptions))
+        except ValidationError as error:
+            reason = describe_validation_error(error)
+            raise AdcpError(f"{self.get_fully_qualified_name()}: parameter {reason}") from error
+
+    @staticmethod
+    def _refuse_change(changed: list[Parameter]) -> SetParametersResult:
+        for parameter in changed:
+            if parameter.name in RoadCameraOptions.model_fields:
+                reason = f"{parameter.name!r} is read once, at the camera's start: restart it"
+                return SetParametersResult(successful=False, reason=reason)
+        return SetParametersResult(successful=True)
+
+    def _on_command(self, message: TwistStamped) -> None:
+        if self._follower.take(message.twist.linear.x, message.twist.angular.z):
+            self._said_silent = False
+        else:
+            self.get_logger().error("a drive command is not finite and is ignored", throttle_duration_sec=5.0)
+
+    def _tick(self) -> None:
+        """Move on by one period, and publish what is seen then."""
+        now = self.get_clock().now()
+        if self._is_over or now.nanoseconds == 0:
+            return
+        if self._has_begun and not self._advance():
+            return
+        self._has_begun = True
+        world = self._drive.world
+        scene = world.scene()
+        with_truth = self._topics.wants_truth
+        picture = self._renderer.render(scene, with_truth=with_truth)
+        frame = road_frame(scene, picture, world.reference().trajectory, now.nanoseconds, self._drive.route)
+        try:
+            self._topics.publish(frame, now.to_msg(), with_truth)
+        except Exception:
+            # A signal may take the context away while the picture is painted.
+            if self.context.ok():
+                raise
+        self._rate.add(time.monotonic())
+
+    def _advance(self) -> bool:
+        """Drive on by one period; False at the end of the last route."""
+        dt_s = 1.0 / self._options.rate_hz
+        command = None
+        if self._options.drive == "command":
+            command = self._follower.command(dt_s, self._drive.world.ego.speed_mps)
+            if self._follower.is_silent and not self._said_silent:
+                self._said_silent = True
+                lack = f"no drive command for {self._options.command_timeout_s:g} s"
+                first = "the first drive command has not come"
+                self.get_logger().warning(
+                    f"{lack if self._follower.has_begun else first}: braking to a stand"
+                )
+        for event in self._drive.advance(dt_s, command):
+            self._note(event)
+        if self._drive.world.is_finished:
+            self._is_over = not self._options.loop
+            if self._is_over:
+                self.get_logger().info("the route is driven; no more pictures come")
+                return False
+            self._drive.next_route()
+            self.get_logger().info(f"route {self._drive.route}")
+        return True
+
+    def _note(self, event: Event) -> None:
+        self._events[event.kind] += 1
+        line = f"{event.kind} at {event.s_m:.0f} m: {event.what}"
+        if event.kind != "finished":
+            self._unsaid.append(line)
+            self.get_logger().warning(line)
+            self._publish_diagnostics()
+
+    def _publish_diagnostics(self) -> None:
+        """Say how the drive goes, and what has happened since the last time."""
+        rate_hz = self._rate.recent_hz(time.monotonic())
+        problems = [*self._unsaid]
+        self._unsaid = []
+        if self._said_silent:
+            problems.append("no drive command comes")
+        if self._is_over:
+            problems.append("the route is driven")
+        elif self.get_clock().now().nanoseconds == 0:
+            problems.append("use_sim_time is set and /clock has not come: no pictures")
+        elif rate_hz < _SLOW_SHARE * self._options.rate_hz:
+            problems.append(f"only {rate_hz:.1f} of {self._options.rate_hz:g} pictures a second")
+        drive = self._drive
+        values = {
+            "route": str(drive.route),
+            "drive": self._options.drive,
+            "rate_hz": f"{rate_hz:.2f}",
+            "frames": str(self._rate.count),
+            "speed_mps": f"{drive.world.ego.speed_mps:.2f}",
+            "driven_m": f"{drive.driven_m:.1f}",
+            **{kind: str(self._events[kind]) for kind in COUNTED},
+        }
+        status = DiagnosticStatus(
+            level=DiagnosticStatus.WARN if problems else DiagnosticStatus.OK,
+            name=self.get_fully_qualified_name(),
+            hardware_id="road_camera",
+            message="; ".join(problems) or "running",
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        )
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        try:
+            self._diagnostics.publish(message)
+        except Exception:
+            if self.context.ok():
+                raise
+
+
+def main() -> None:
+    """Run the camera until it is told to stop."""
+    run_node(RoadCameraNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Buildings: walls with rows of windows in perspective, and roofs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil, log2
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_road_simulation.renderer.facades import (
+    BAY_PX,
+    BAYS,
+    GLASS,
+    STOREY_PX,
+    STOREYS,
+    STYLES,
+    TRIM,
+    WALL,
+    facade,
+    facade_means,
+)
+from ad_road_simulation.renderer.framebuffer import PROP, SHIFT, Canvas, Outline, fixed
+from ad_road_simulation.renderer.lighting import NIGHT, Light, mix
+from ad_road_simulation.renderer.meshes import FOREIGN, Colour, Mesh, MeshBuilder, Point
+from ad_road_simulation.renderer.sprites import Place
+from ad_road_simulation.world.camera import NEAR_M, Camera
+from ad_road_simulation.world.scene import Prop
+
+Array = NDArray[np.float64]
+
+_STOREY_M, _BAY_M = 3.0, 2.9
+_FLAT_FROM_M = 9.5
+"""Lower houses have a gabled roof, of three tenths of their height."""
+_EAVES_SHARE = 0.7
+_TRIM_BGR = np.array([218.0, 222.0, 224.0])
+_LAMP_BGR = np.array([120.0, 205.0, 250.0])
+_ROOFS: tuple[Colour, ...] = ((66.0, 74.0, 128.0), (76.0, 74.0, 74.0), (58.0, 72.0, 104.0))
+_PLAIN_PX = 6
+"""Walls narrower or lower than this are painted in one colour."""
+
+
+def eaves_m(height_m: float) -> float:
+    """Return how high the walls of a building are."""
+    return height_m if height_m >= _FLAT_FROM_M else _EAVES_SHARE * height_m
+
+
+@dataclass(slots=True)
+class Wall:
+    """One wall as the picture shows it.
+
+    Attributes:
+        bounds_px: left, top, right, foot of the box around it.
+        corners_px: (4, 2) foot left, foot right, top right, top left, within the picture's part in the box.
+        outline: the corners in the picture, for drawing.
+        mean: BGR of the whole facade.
+        mixing: (3, 4) BGR of the facade's channels, and what is added.
+        style: of the facade.
+        storeys, bays: of the facade that the whole wall takes.
+        first_bay: where in the facade it begins.
+        begin, end: shares of the wall, from the left, that are not cut off by the view's edges.
+        scale: facade's size that gives about as many texels as pixels, 0 the largest.
+        is_night: whether lamps are lit behind the windows.
+    """
+
+    bounds_px: list[float]
+    corners_px: NDArray[np.float32]
+    outline: Outline
+    mean: list[float]
+    mixing: Array
+    style: int
+    storeys: int
+    bays: int
+    first_bay: int
+    begin: float
+    end: float
+    scale: float
+    is_night: bool
+
+    def paint(self, canvas: Canvas, with_ids: bool) -> None:
+        """Paint it, first in its mean colour with smooth edges, then its windows inside."""
+        window = canvas.window_between(*self.bounds_px)
+        if window is None:
+            return
+        rows, columns = window
+        sizes = facade(self.style, self.is_night)
+        cv2.fillConvexPoly(canvas.image, self.outline, self.mean, cv2.LINE_AA, SHIFT)
+        if with_ids:
+            cv2.fillConvexPoly(canvas.ids, self.outline, PROP, cv2.LINE_8, SHIFT)
+        if min(rows.stop - rows.start, columns.stop - columns.start) < _PLAIN_PX:
+            return
+        # By the nearest edge, and, for walls seen at a flat angle, by area.
+        seen_px = (rows.stop - rows.start) * (columns.stop - columns.start)
+        texels = self.storeys * self.bays * (self.end - self.begin) * STOREY_PX * BAY_PX
+        level = int(min(max(self.scale, 0.5 * log2(texels / (1.5 * seen_px)), 0.0), len(sizes) - 1))
+        height, width = sizes[level].shape[0] // STOREYS, sizes[level].shape[1] // BAYS
+        wide, high = self.bays * width, self.storeys * height
+        left, right = int(self.begin * wide), ceil(self.end * wide)
+        start = self.first_bay * width
+        part = sizes[level][(STOREYS - self.storeys) * height :, start + left : start + right]
+        begin, end = self.begin * wide - left - 0.5, self.end * wide - left - 0.5
+        matrix = cv2.getPerspectiveTransform(
+            self.corners_px,
+            np.array([[begin, high], [end, high], [end, -0.5], [begin, -0.5]], np.float32),
+        )
+        # Pixels outside the wall stay as they are; along its edge the smooth edge of the mean colour does.
+        cv2.warpPerspective(
+            cv2.transform(part, self.mixing),
+            matrix,
+            (columns.stop - columns.start, rows.stop - rows.start),
+            dst=canvas.image[rows, columns],
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_TRANSPARENT,
+        )
+
+
+def paint_walls(walls: list[Wall], canvas: Canvas, with_ids: bool) -> None:
+    """Paint the walls of one building, given from back to front."""
+    for wall in walls:
+        wall.paint(canvas, with_ids)
+
+
+def walls_of(
+    props: list[Prop], places: list[Place], camera: Camera, light: Light, sun: Array
+) -> list[list[Wall]]:
+    """Return the walls of each building that look at the camera, from back to front.
+
+    Args:
+        props: buildings.
+        places: where they are.
+        camera: that sees them.
+        light: of the weather.
+        sun: (3,) direction to it along base_link's axes.
+    """
+    found: list[list[Wall]] = [[] for _ in props]
+    if not props:
+        return found
+    corners = np.stack([place.corners_m for place in places])
+    # Seen from outside, a clockwise footprint runs from right to left.
+    right, left = corners, corners[:, [1, 2, 3, 0]]
+    across, along = right[..., 1] - left[..., 1], left[..., 0] - right[..., 0]
+    looks = across * right[..., 0] + along * right[..., 1] < 0.0
+    begin, end = _spans(left, right, camera)
+    owner, side = np.nonzero(looks & (begin < end))
+    left, right, begin, end, across, along = (
+        table[owner, side] for table in (left, right, begin, end, across, along)
+    )
+    length = np.hypot(across, along)
+    outward = np.stack([across, along, np.zeros(len(owner))], axis=-1) / np.maximum(length, 1e-9)[:, None]
+    near, far = left + (right - left) * begin[:, None], left + (right - left) * end[:, None]
+    distance = 0.5 * np.hypot(*(near + far).T)
+    high = np.array([eaves_m(prop.height_m) for prop in props])[owner]
+    pixels, depth = _corners(camera, near, far, high)
+    plaster = np.array([prop.colour_bgr for prop in props], np.float64)[owner]
+    mixing = _mixings(plaster, light, light.shade(outward, sun), distance)
+    storeys = np.clip(np.rint(high / _STOREY_M), 1, STOREYS).astype(int).tolist()
+    bays = np.clip(np.rint(length / _BAY_M), 1, BAYS).astype(int).tolist()
+    scale = np.log2(np.maximum(STOREY_PX / _STOREY_M * depth / (1.2 * camera.focal_px), 0.1)).tolist()
+    begins, ends, owners, vertices = begin.tolist(), end.tolist(), owner.tolist(), fixed(pixels)
+    is_night = light.night >= NIGHT
+    style = (np.array([prop.seed for prop in props])[owner] + 5 * (side % 2)) % STYLES
+    channels = facade_means(is_night)[style]
+    means = (mixing[..., :3] * channels[:, None]).sum(axis=-1) + mixing[..., 3]
+    colours = means.clip(0.0, 255.0).tolist()
+    styles, low = style.tolist(), pixels.min(axis=1)
+    bounds = np.concatenate([low, pixels.max(axis=1)], axis=1).tolist()
+    within = (pixels - np.maximum(np.trunc(low), 0.0)[:, None]).astype(np.float32)
+    for index in np.argsort(-distance).tolist():
+        seed = props[owners[index]].seed
+        found[owners[index]].append(
+            Wall(
+                bounds_px=bounds[index],
+                corners_px=within[index],
+                outline=vertices[index],
+                mean=colours[index],
+                mixing=mixing[index],
+                style=styles[index],
+                storeys=storeys[index],
+                bays=bays[index],
+                first_bay=seed // 16 % (BAYS - bays[index] + 1),
+                begin=begins[index],
+                end=ends[index],
+                scale=scale[index],
+                is_night=is_night,
+            )
+        )
+    return found
+
+
+def _spans(left: Array, right: Array, camera: Camera) -> tuple[Array, Array]:
+    """Return from which to which share of its foot each wall is ahead and between the picture's sides."""
+    slope, margin = 0.5 * camera.width_px / camera.focal_px, 0.5
+    forward = np.array([1.0, slope, slope])[:, None, None]
+    aside = np.array([0.0, 1.0, -1.0])[:, None, None]
+    shift = np.array([-(NEAR_M + 0.2), margin, margin])[:, None, None]
+    first = forward * left[..., 0] + aside * left[..., 1] + shift
+    second = forward * right[..., 0] + aside * right[..., 1] + shift
+    apart, is_first_out, is_second_out = first - second, first < 0.0, second < 0.0
+    cut = first / np.where(np.abs(apart) > 1e-9, apart, 1.0)
+    begin = np.where(is_first_out, np.where(is_second_out, 1.0, cut), 0.0)
+    end = np.where(is_second_out, np.where(is_first_out, 0.0, cut), 1.0)
+    return begin.max(axis=0), end.min(axis=0)
+
+
+def _corners(camera: Camera, left: Array, right: Array, top_m: Array) -> tuple[Array, Array]:
+    """Return (N, 4, 2) pixels of foot left, foot right, top right, top left, and the least depths."""
+    around = np.stack([left, right, right, left], axis=1)
+    up = top_m[:, None] * np.array([0.0, 0.0, 1.0, 1.0]) - camera.z_m
+    across, down, depth = camera.to_optical(around[..., 0], around[..., 1], up)
+    # The tilted near plane lies farther ahead at a wall's foot than at its top.
+    depth = np.maximum(depth, 0.1)
+    column, row = camera.pixels(across, down, depth)
+    return np.stack([column, row], axis=-1), depth.min(axis=1)
+
+
+def _mixings(colours: Array, light: Light, gains: Array, distance_m: Array) -> Array:
+    """Return the (N, 3, 4) colours of facades' channels in this light."""
+    haze = light.haze_share(distance_m)[:, None]
+    clear = (1.0 - haze) / 255.0
+    # Panes mirror the sky; at night the third channel is lamplight.
+    panes = (
+        _LAMP_BGR * light.night
+        if light.night >= NIGHT
+        else mix(light.sky_top * 0.36, light.sky_low * 0.45, 0.5)
+    )
+    mixing = np.empty((len(colours), 3, 4))
+    mixing[:, :, WALL] = colours * gains * clear * 1.12
+    mixing[:, :, TRIM] = _TRIM_BGR * gains * clear
+    mixing[:, :, GLASS] = panes * clear
+    mixing[:, :, 3] = light.haze * haze
+    return mixing
+
+
+@lru_cache(maxsize=8)
+def roof(seed: int, is_broad: bool) -> Mesh | None:
+    """Return a gabled roof on a house 1 m long, wide and high; its ridge runs along the longer side."""
+    build = MeshBuilder(middle=(0.0, 0.0, _EAVES_SHARE), role=FOREIGN)
+    over, low = 0.03, _EAVES_SHARE
+    drop = low - over * 2.0 * (1.0 - low)
+
+    def put(corners: list[Point]) -> list[Point]:
+        return [(y, x, z) for x, y, z in corners] if is_broad else corners
+
+    for end in (-0.5, 0.5):
+        build.face(put([(end, -0.5, low), (end, 0.5, low), (end, 0.0, 1.0)]), 1.0)
+    for hand in (-1.0, 1.0):
+        foot, side = hand * (0.5 + over), 0.5 + over
+        slope: list[Point] = [(-side, foot, drop), (side, foot, drop), (side, 0.0, 1.0), (-side, 0.0, 1.0)]
+        build.face(put(slope), _ROOFS[seed % len(_ROOFS)])
+    return build.mesh()

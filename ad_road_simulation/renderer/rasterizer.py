@@ -1,0 +1,349 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""All shapes of all figures at once: projected, lit, faded by the haze, and cut into brush strokes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_road_simulation.renderer.framebuffer import PROP, SHIFT, Canvas, Outline, clip_near, fixed
+from ad_road_simulation.renderer.lighting import Light
+from ad_road_simulation.renderer.meshes import (
+    CENTRE,
+    COLOUR,
+    EXTENT_M,
+    GLOW,
+    LIMB_COLOUR,
+    LIMB_ENDS_M,
+    LIMB_OWN_SHARE,
+    LIMB_RADII_M,
+    LIMB_ROLE,
+    NORMAL,
+    OWN,
+    OWN_SHARE,
+    PAINT,
+    ROLE,
+    SIZE,
+    STROKE_M,
+    TWO_SIDED,
+)
+from ad_road_simulation.renderer.sprites import Figure
+from ad_road_simulation.world.camera import NEAR_M, Camera
+
+Array = NDArray[np.float64]
+
+_HALF_TURN = np.linspace(-np.pi / 2, np.pi / 2, 6)
+# Smaller faces are left out, and limbs thinner than this that belong to somebody's silhouette.
+_SMALLEST_PX, _SMALLEST_PAINT_PX, _THINNEST_PX = 0.9, 2.5, 0.4
+
+
+@dataclass(slots=True)
+class Strokes:
+    """Polygons of one figure in the picture, in painting order.
+
+    Attributes:
+        polygons: vertices, colour, thickness in pixels (0 for filled ones) and role of each.
+        left_px, top_px, right_px, foot_px: around the OWN ones, not clipped to the picture.
+    """
+
+    polygons: list[tuple[Outline, tuple[float, ...], int, int]] = field(default_factory=list)
+    left_px: float = np.inf
+    top_px: float = np.inf
+    right_px: float = -np.inf
+    foot_px: float = -np.inf
+
+    def paint(self, canvas: Canvas, own_id: int, with_ids: bool) -> None:
+        """Paint them, and the silhouettes among them into the ids."""
+        image, ids, smooth, hard = canvas.image, canvas.ids, cv2.LINE_AA, cv2.LINE_8
+        fill, line = cv2.fillConvexPoly, cv2.polylines
+        for outline, colour, thickness, role in self.polygons:
+            if thickness == 0:
+                fill(image, outline, colour, smooth, SHIFT)
+            else:
+                line(image, [outline], True, colour, thickness, smooth, SHIFT)
+            if with_ids and role != PAINT:
+                value = own_id if role == OWN else PROP
+                if thickness == 0:
+                    fill(ids, outline, value, hard, SHIFT)
+                else:
+                    line(ids, [outline], True, value, thickness, hard, SHIFT)
+
+
+@dataclass
+class _Parts:
+    """Polygons of many figures, before they are handed to each.
+
+    Attributes:
+        owners: (P,) indices of figures.
+        points: (2, V) columns and rows in pixels, polygon after polygon.
+        sizes: (P,) vertices of each.
+        colours: (3, P) as they appear.
+        strokes_px: (P,) thickness, 0 for filled ones.
+        roles: (P,) as in shapes.
+        layers: (P,) of a figure's polygons those of lower layers are painted first.
+        depths: (P,) to sort by.
+        cut: (2, N) pixels of polygons that the near plane cuts, by their index.
+    """
+
+    owners: NDArray[np.int64]
+    points: Array
+    sizes: NDArray[np.int64]
+    colours: Array
+    strokes_px: Array
+    roles: Array
+    layers: NDArray[np.int64]
+    depths: Array
+    cut: dict[int, Array]
+
+
+def _joined(faces: _Parts, limbs: _Parts) -> _Parts:
+    """Return the parts of both; the near plane cuts no limbs."""
+    return _Parts(
+        owners=np.concatenate([faces.owners, limbs.owners]),
+        points=np.concatenate([faces.points, limbs.points], axis=1),
+        sizes=np.concatenate([faces.sizes, limbs.sizes]),
+        colours=np.concatenate([faces.colours, limbs.colours], axis=1),
+        strokes_px=np.concatenate([faces.strokes_px, limbs.strokes_px]),
+        roles=np.concatenate([faces.roles, limbs.roles]),
+        layers=np.concatenate([faces.layers, limbs.layers]),
+        depths=np.concatenate([faces.depths, limbs.depths]),
+        cut=faces.cut,
+    )
+
+
+_FORWARD, _LEFT, _COS, _SIN, _STRETCH, _COLOUR = 0, 1, 2, 3, slice(4, 7), slice(7, 10)
+"""Rows of figures' frames."""
+
+
+def _frames_of(figures: list[Figure]) -> Array:
+    """Return the (10, F) frames of figures: where they are, how turned and stretched, and their colours."""
+    rows = [
+        (f.place.forward_m, f.place.left_m, f.place.turn_rad, f.place.turn_rad, *f.stretch, *f.colour)
+        for f in figures
+    ]
+    frames = np.array(rows).T.copy()
+    np.cos(frames[_COS], out=frames[_COS])
+    np.sin(frames[_SIN], out=frames[_SIN])
+    return frames
+
+
+def _turned(frames: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    """Return along base_link's axes what lies along those of (10, N) frames."""
+    cos, sin = frames[_COS], frames[_SIN]
+    return cos * x - sin * y, sin * x + cos * y
+
+
+def _placed(frames: Array, points: Array, camera: Camera) -> tuple[Array, Array, Array]:
+    """Return (3, N) points of (10, N) frames forward, left and up from the camera."""
+    x, y, z = points * frames[_STRETCH]
+    x, y = _turned(frames, x, y)
+    x += frames[_FORWARD]
+    y += frames[_LEFT]
+    z -= camera.z_m
+    return x, y, z
+
+
+def _owners_of(tables: list[tuple[int, Array]]) -> NDArray[np.int64]:
+    """Return the owner of each column of tables, given the tables' owners."""
+    return np.repeat([index for index, _ in tables], [table.shape[1] for _, table in tables])
+
+
+def _mesh_parts(
+    figures: list[Figure], all_frames: Array, camera: Camera, light: Light, sun: Array
+) -> _Parts | None:
+    meshes = [figure.mesh for figure in figures if figure.mesh is not None]
+    if not meshes:
+        return None
+    owner = _owners_of([(index, f.mesh.faces) for index, f in enumerate(figures) if f.mesh is not None])
+    faces, frames = np.concatenate([mesh.faces for mesh in meshes], axis=1), all_frames.take(owner, axis=1)
+    # Normals outwards and the middles of the faces, and how far away they are.
+    where = np.empty((7, len(owner)))
+    # A stretched plane's normal is stretched the other way.
+    outward = faces[NORMAL] / frames[_STRETCH]
+    where[0], where[1] = _turned(frames, outward[0], outward[1])
+    where[2] = outward[2]
+    where[3], where[4], where[5] = _placed(frames, faces[CENTRE], camera)
+    nx, ny, nz, x, y, z, distance = where
+    np.sqrt(x * x + y * y + z * z, out=distance)
+    facing = nx * x + ny * y + nz * z
+    # What shines is seen even where it is small.
+    least_px = np.where((faces[ROLE] == PAINT) & (faces[GLOW] < 0.5), _SMALLEST_PAINT_PX, _SMALLEST_PX)
+    seen = (facing < 0.0) | (faces[TWO_SIDED] > 0.0)
+    seen &= faces[EXTENT_M] * camera.focal_px / np.maximum(distance, 0.5) > least_px
+    vertices = np.concatenate([mesh.vertices for mesh in meshes], axis=1)
+    vertices = vertices[:, np.repeat(seen, faces[SIZE].astype(np.int64))]
+    kept = np.flatnonzero(seen)
+    faces, where, colour = (table.take(kept, axis=1) for table in (faces, where, frames[_COLOUR]))
+    owner, sizes = owner[kept], faces[SIZE].astype(np.int64)
+    normals, distance = where[:3], where[6]
+    length = np.sqrt((normals * normals).sum(axis=0) + 1e-12)
+    # Two-sided ones may look away.
+    normals /= np.where(facing[kept] < 0.0, length, -length)
+
+    placed = _placed(all_frames.take(np.repeat(owner, sizes), axis=1), vertices, camera)
+    points, cut = _flattened(camera.to_optical(*placed), sizes, camera)
+    glow = faces[GLOW]
+    gains = light.shade(normals.T, sun).T
+    if light.night > 0.0:
+        gains += light.headlights(where[3:6].T)
+    gains += (1.0 - gains) * glow
+    haze = light.haze_share(distance) * (1.0 - 0.5 * glow)
+    own = faces[COLOUR] + faces[OWN_SHARE] * colour
+    return _Parts(
+        owners=owner,
+        points=points,
+        sizes=sizes,
+        colours=own * gains * (1.0 - haze) + light.haze[:, None] * haze,
+        strokes_px=faces[STROKE_M] * camera.focal_px / np.maximum(distance, 0.5),
+        roles=faces[ROLE],
+        layers=np.ones(len(owner), np.int64),
+        depths=distance,
+        cut=cut,
+    )
+
+
+def _flattened(
+    optical: tuple[Array, Array, Array], sizes: NDArray[np.int64], camera: Camera
+) -> tuple[Array, dict[int, Array]]:
+    """Return pixels of all vertices, and those of the polygons that the near plane cuts."""
+    right, down, depth = optical
+    cut: dict[int, Array] = {}
+    behind = depth < NEAR_M
+    if behind.any():
+        starts = np.cumsum(sizes) - sizes
+        for index in np.flatnonzero(np.logical_or.reduceat(behind, starts)).tolist():
+            own = slice(starts[index], starts[index] + sizes[index])
+            corners = zip(right[own].tolist(), down[own].tolist(), depth[own].tolist(), strict=True)
+            cut[index] = np.array([camera.pixels(*corner) for corner in clip_near(list(corners))]).T
+        depth = np.maximum(depth, NEAR_M)
+    return np.stack(camera.pixels(right, down, depth)), cut
+
+
+def _limb_parts(
+    figures: list[Figure], all_frames: Array, camera: Camera, light: Light, sun: Array
+) -> _Parts | None:
+    drawn = [(index, f.limbs.table) for index, f in enumerate(figures) if f.limbs is not None]
+    if not drawn:
+        return None
+    owner = _owners_of(drawn)
+    limbs, frames = np.concatenate([table for _, table in drawn], axis=1), all_frames.take(owner, axis=1)
+    # One row for each end.
+    ends = limbs[LIMB_ENDS_M].reshape(3, 2, -1)
+    placed = _placed(frames[:, None], ends, camera)
+    right, down, depth = camera.to_optical(*placed)
+    radii, roles = limbs[LIMB_RADII_M] * frames[6], limbs[LIMB_ROLE]
+    kept = (depth > NEAR_M + radii).all(axis=0)
+    kept &= (radii.max(axis=0) * camera.focal_px > _THINNEST_PX * depth[0]) | (roles != OWN)
+    chosen = np.flatnonzero(kept)
+    if not len(chosen):
+        return None
+    limbs, colour, radii, right, down, depth = (
+        table.take(chosen, axis=1) for table in (limbs, frames[_COLOUR], radii, right, down, depth)
+    )
+    owner = owner[chosen]
+    column, row = camera.pixels(right, down, depth)
+    size = radii * camera.focal_px / depth
+    # Two half circles, each turned away from the other end.
+    angle = np.arctan2(row[1] - row[0], column[1] - column[0])[:, None]
+    around = np.concatenate([angle + np.pi + _HALF_TURN, angle + _HALF_TURN], axis=1)
+    half = len(_HALF_TURN)
+    column, row, size = (np.repeat(table.T, half, axis=1) for table in (column, row, size))
+    points = np.stack([column + size * np.cos(around), row + size * np.sin(around)])
+    # A limb is lit like a face that looks half up and half at the camera.
+    gains = light.shade(np.array([[-0.75, 0.0, 0.66]]), sun).T
+    distance = depth.mean(axis=0)
+    haze = light.haze_share(distance)
+    own = limbs[LIMB_COLOUR] + limbs[LIMB_OWN_SHARE] * colour
+    return _Parts(
+        owners=owner,
+        points=points.reshape(2, -1),
+        sizes=np.full(len(owner), 2 * half),
+        colours=own * gains * (1.0 - haze) + light.haze[:, None] * haze,
+        strokes_px=np.zeros(len(owner)),
+        roles=limbs[LIMB_ROLE],
+        layers=np.array([0 if figure.paints_limbs_first else 2 for figure in figures])[owner],
+        depths=distance,
+        cut={},
+    )
+
+
+def _hand_out(parts: _Parts, figures: list[Figure], strokes: list[Strokes], camera: Camera) -> None:
+    """Give the polygons that are large enough and in the picture to their figures, in painting order."""
+    starts = np.cumsum(parts.sizes) - parts.sizes
+    low = np.minimum.reduceat(parts.points, starts, axis=1)
+    high = np.maximum.reduceat(parts.points, starts, axis=1)
+    for index, points in parts.cut.items():
+        low[:, index] = points.min(axis=-1, initial=np.inf)
+        high[:, index] = points.max(axis=-1, initial=-np.inf)
+    kept = (low[0] < camera.width_px) & (low[1] < camera.height_px) & (high[0] > -1.0) & (high[1] > -1.0)
+    wide, tall = high - low
+    kept &= np.maximum(wide, tall) > np.where(parts.roles == PAINT, 1.2, 0.7)
+    chosen = np.flatnonzero(kept)
+    if not len(chosen):
+        return
+    owners = parts.owners[chosen]
+    nearness = np.where(
+        np.array([figure.sorts_parts for figure in figures])[owners], -parts.depths[chosen], 0.0
+    )
+    chosen = chosen[np.lexsort((nearness, parts.layers[chosen], owners))]
+    vertices = np.ascontiguousarray(fixed(parts.points).T)
+    begins, owners, strokes_px = starts[chosen], parts.owners[chosen], parts.strokes_px[chosen]
+    roles = parts.roles[chosen].astype(np.int64)
+    thickness = np.where(strokes_px > 0.0, np.maximum(np.rint(strokes_px), 1), 0).astype(np.int64)
+    ends = (begins + parts.sizes[chosen]).tolist()
+    outlines = [vertices[begin:end] for begin, end in zip(begins.tolist(), ends, strict=True)]
+    if parts.cut:
+        outlines = [
+            np.ascontiguousarray(fixed(parts.cut[index]).T) if index in parts.cut else outline
+            for index, outline in zip(chosen.tolist(), outlines, strict=True)
+        ]
+    colours = zip(*parts.colours.take(chosen, axis=1).clip(0.0, 255.0).tolist(), strict=True)
+    polygons = list(zip(outlines, colours, thickness.tolist(), roles.tolist(), strict=True))
+    firsts = _firsts(owners)
+    bounds = [*firsts.tolist(), len(polygons)]
+    for owner, first, last in zip(owners[firsts].tolist(), bounds[:-1], bounds[1:], strict=True):
+        strokes[owner].polygons = polygons[first:last]
+    own = np.flatnonzero(roles == OWN)
+    if len(own):
+        margin = 0.5 * thickness[own]
+        _enclose(strokes, owners[own], low[:, chosen[own]] - margin, high[:, chosen[own]] + margin)
+
+
+def _firsts(owners: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where in sorted owners, at least one, another one begins."""
+    return np.concatenate([[0], np.flatnonzero(owners[1:] != owners[:-1]) + 1])
+
+
+def _enclose(strokes: list[Strokes], owners: NDArray[np.int64], low: Array, high: Array) -> None:
+    """Put the owners' rectangles around (2, P) corners of polygons, sorted by their owners."""
+    firsts = _firsts(owners)
+    lefts, tops = np.minimum.reduceat(low, firsts, axis=1).tolist()
+    rights, feet = np.maximum.reduceat(high, firsts, axis=1).tolist()
+    for owner, left, top, right, foot in zip(owners[firsts].tolist(), lefts, tops, rights, feet, strict=True):
+        stroke = strokes[owner]
+        stroke.left_px, stroke.top_px, stroke.right_px, stroke.foot_px = left, top, right, foot
+
+
+def strokes_of(figures: list[Figure], camera: Camera, light: Light, sun: Array) -> list[Strokes]:
+    """Return the strokes of every figure.
+
+    Args:
+        figures: in any order.
+        camera: that sees them.
+        light: that falls on them.
+        sun: (3,) direction to it along base_link's axes.
+    """
+    strokes = [Strokes() for _ in figures]
+    frames = _frames_of(figures)
+    made = (
+        _mesh_parts(figures, frames, camera, light, sun),
+        _limb_parts(figures, frames, camera, light, sun),
+    )
+    parts = [some for some in made if some is not None and len(some.sizes)]
+    if parts:
+        _hand_out(parts[0] if len(parts) == 1 else _joined(*parts), figures, strokes, camera)
+    return strokes

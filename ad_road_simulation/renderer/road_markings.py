@@ -1,0 +1,104 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Paint on the road: lines, stop lines and crossings, in pieces that bend with the road."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import islice
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_road_simulation.renderer.framebuffer import Canvas
+from ad_road_simulation.renderer.sprites import Viewpoint
+from ad_road_simulation.world.road import Road
+from ad_road_simulation.world.scene import Marking, Scene
+
+Array = NDArray[np.float64]
+
+_NEAR_M, _FAR_M = -8.0, 120.0
+"""From where to where along the road, from the ego on, paint is seen."""
+_DASH_M, _GAP_M = 3.0, 6.0
+_STRIPE_M = 0.5
+_PIECE_M = 6.0
+_SHARES = np.array([0.0, 1 / 3, 2 / 3, 1.0])
+
+# Where the paint of a road's markings lies in the world, found once a marking.
+_KNOWN: WeakKeyDictionary[Road, dict[Marking, tuple[list[float], Array]]] = WeakKeyDictionary()
+
+
+def pieces_of(marking: Marking, line_width_m: float) -> Array:
+    """Return (N, 8, 2) polygons of a marking's paint, s and d, by growing s.
+
+    Each has four points on either side, so that it bends with the road.
+
+    Args:
+        marking: of any kind.
+        line_width_m: of lines along the road.
+    """
+    half = 0.5 * line_width_m
+    right, left = np.array([marking.d_from_m - half]), np.array([marking.d_from_m + half])
+    starts, stops = np.array([marking.s_from_m]), np.array([marking.s_to_m])
+    if marking.kind == "solid":
+        edges = np.append(np.arange(marking.s_from_m, marking.s_to_m - 1e-6, _PIECE_M), marking.s_to_m)
+        starts, stops = edges[:-1], edges[1:]
+    elif marking.kind == "dashed":
+        starts = np.arange(marking.s_from_m, marking.s_to_m - 1e-6, _DASH_M + _GAP_M)
+        stops = np.minimum(starts + _DASH_M, marking.s_to_m)
+    elif marking.kind == "crossing":
+        right = np.arange(marking.d_from_m, marking.d_to_m - 0.5 * _STRIPE_M, 2.0 * _STRIPE_M)
+        left = np.minimum(right + _STRIPE_M, marking.d_to_m)
+    else:
+        right, left = np.array([marking.d_from_m]), np.array([marking.d_to_m])
+    count = len(starts) * len(right)
+    forth = starts[:, None] + (stops - starts)[:, None] * _SHARES
+    s = np.broadcast_to(np.concatenate([forth, forth[:, ::-1]], axis=1), (count, 8))
+    d = np.broadcast_to(np.repeat(np.stack([right, left], axis=1), 4, axis=1), (count, 8))
+    return np.stack([s, d], axis=-1)
+
+
+def _in_the_world(road: Road, marking: Marking) -> tuple[list[float], Array]:
+    """Return N beginnings along the road and (N, 8, 2) polygons in the world."""
+    known = _KNOWN.setdefault(road, {})
+    if marking not in known:
+        pieces = pieces_of(marking, road.profile.line_width_m)
+        known[marking] = (
+            pieces[:, :, 0].min(axis=1, initial=np.inf).tolist(),
+            road.points(pieces[..., 0], pieces[..., 1]),
+        )
+    return known[marking]
+
+
+def paint_markings(
+    canvas: Canvas, scene: Scene, view: Viewpoint, colour: tuple[float, float, float], material: int
+) -> None:
+    """Paint the markings near the ego.
+
+    Args:
+        canvas: to paint on.
+        scene: with the road and its markings.
+        view: of the camera.
+        colour: of the paint.
+        material: that the paint is.
+    """
+    low, high = scene.ego_s_m + _NEAR_M, scene.ego_s_m + _FAR_M
+    # Lines along the road never overlap each other, but a stop line or a crossing may touch them; where two
+    # polygons of one call overlap there would be no paint.
+    groups: dict[str, list[Array]] = {"along": [], "stop_line": [], "crossing": []}
+    for marking in scene.markings:
+        if marking.s_to_m > low and marking.s_from_m < high:
+            starts, polygons = _in_the_world(scene.road, marking)
+            first, last = bisect_left(starts, low - _PIECE_M), bisect_left(starts, high)
+            name = "along" if marking.kind in ("solid", "dashed") else marking.kind
+            groups[name].append(polygons[first:last])
+    pieces = [polygons for group in groups.values() for polygons in group]
+    if not pieces:
+        return
+    # All are projected in one go.
+    outlines = iter(canvas.ground_outlines(view.local(np.concatenate(pieces))))
+    for group in groups.values():
+        count = sum(len(polygons) for polygons in group)
+        seen = [outline for outline in islice(outlines, count) if outline is not None]
+        canvas.fill_ground(seen, colour, material)

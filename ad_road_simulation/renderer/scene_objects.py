@@ -1,0 +1,260 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Who is on stage: a figure for everything in the scene that the camera can see."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_road_simulation.renderer import heavy_vehicles, two_wheelers, vehicles
+from ad_road_simulation.renderer import pedestrian_meshes as people
+from ad_road_simulation.renderer import traffic_control_meshes as furniture
+from ad_road_simulation.renderer.buildings import Wall, eaves_m, paint_walls, roof, walls_of
+from ad_road_simulation.renderer.framebuffer import Canvas
+from ad_road_simulation.renderer.lighting import NIGHT, Light
+from ad_road_simulation.renderer.meshes import Colour, Limbs, Point
+from ad_road_simulation.renderer.plants import Plant
+from ad_road_simulation.renderer.sprites import Figure, Lamp, Place, Viewpoint
+from ad_road_simulation.renderer.vehicles import Lit
+from ad_road_simulation.world.scene import Actor, Prop, Scene, StopSign, TrafficLight
+
+_LIGHT_M, _SIGN_M = (0.6, 0.62), (0.2, 0.76)
+_POST_M = 0.2
+_PACES_MPS = (0.15, 0.9, 1.7, 2.6)
+"""Speeds between standing, strolling, walking, hurrying and running."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What all figures of one picture share.
+
+    Attributes:
+        canvas: that they are painted on.
+        view: of the camera.
+        light: of the weather.
+        sun: (3,) direction to it along base_link's axes.
+        with_ids: whether the truth is wanted.
+    """
+
+    canvas: Canvas
+    view: Viewpoint
+    light: Light
+    sun: NDArray[np.float64]
+    with_ids: bool
+
+
+def cast_of(scene: Scene, stage: Stage) -> list[Figure]:
+    """Return the figures in view, poles first, else in the order of the scene."""
+    things: list[Actor | TrafficLight | StopSign | Prop] = [
+        *scene.actors,
+        *scene.lights,
+        *scene.signs,
+        *scene.props,
+    ]
+    if not things:
+        return []
+    poses = [(thing.x_m, thing.y_m, thing.heading_rad) for thing in things]
+    sizes = [_size_m(thing) for thing in things]
+    poses += [_pole_pose(signal) for signal in scene.lights]
+    sizes += [(_POST_M, _POST_M)] * len(scene.lights)
+    places = stage.view.places(np.array(poses), np.array(sizes))
+    places, poles = places[: len(things)], places[len(things) :]
+    figures = [
+        _pole(signal, pole) for signal, pole in zip(scene.lights, poles, strict=True) if pole is not None
+    ]
+    seen = [(thing, place) for thing, place in zip(things, places, strict=True) if place is not None]
+    houses = [(thing, place) for thing, place in seen if isinstance(thing, Prop) and thing.kind == "building"]
+    walls = iter(
+        walls_of(
+            [house for house, _ in houses],
+            [place for _, place in houses],
+            stage.view.camera,
+            stage.light,
+            stage.sun,
+        )
+    )
+    arms = iter(_arms([place for thing, place in seen if _is_lamp(thing)], scene, stage.view))
+    for thing, place in seen:
+        if isinstance(thing, Actor):
+            figures.append(_actor(thing, place, stage.light))
+        elif isinstance(thing, TrafficLight):
+            figures.append(_traffic_light(thing, place, stage.light))
+        elif isinstance(thing, StopSign):
+            figures.append(_stop_sign(thing, place))
+        elif thing.kind == "lamp":
+            figures.append(_street_lamp(thing, place, next(arms), stage))
+        elif thing.kind == "building":
+            figures.append(_building(thing, place, next(walls), stage))
+        else:
+            figures.append(_plant(thing, place, stage))
+    return figures
+
+
+def _size_m(thing: Actor | TrafficLight | StopSign | Prop) -> tuple[float, float]:
+    if isinstance(thing, TrafficLight):
+        return _LIGHT_M
+    if isinstance(thing, StopSign):
+        return _SIGN_M
+    if thing.kind == "lamp":
+        return _POST_M, _POST_M
+    return thing.length_m, thing.width_m
+
+
+def _steps(value: float, step: float) -> float:
+    """Return the nearest multiple, of the few sizes that meshes are made in."""
+    return max(step, round(value / step) * step)
+
+
+def _own(colour_bgr: tuple[int, int, int]) -> Colour:
+    return float(colour_bgr[0]), float(colour_bgr[1]), float(colour_bgr[2])
+
+
+def _actor(actor: Actor, place: Place, light: Light) -> Figure:
+    figure = Figure(place, actor.height_m, colour=_own(actor.colour_bgr), label=actor.kind, ident=actor.ident)
+    lit = Lit(actor.is_braking, light.night >= NIGHT)
+    size = (actor.length_m, actor.width_m, actor.height_m)
+    variant = actor.seed % people.VARIANTS
+    if actor.kind == "person":
+        pace = bisect_left(_PACES_MPS, abs(actor.speed_mps))
+        step = people.step_of(actor.height_m, actor.phase_m)
+        figure.limbs = people.pedestrian(variant, pace, step)
+        figure.stretch, figure.sorts_parts = (actor.height_m,) * 3, True
+        return figure
+    made: Point
+    if actor.kind == "bicycle":
+        made, figure.sorts_parts = two_wheelers.BICYCLE_M, True
+        turned = actor.phase_m / two_wheelers.PEDAL_TURN_M * two_wheelers.PEDAL_STEPS
+        figure.mesh = two_wheelers.bicycle(actor.seed % 4)
+        figure.limbs = two_wheelers.cyclist(variant, int(turned) % two_wheelers.PEDAL_STEPS)
+    elif actor.kind == "motorcycle":
+        made, figure.mesh = two_wheelers.MOTORCYCLE_M, two_wheelers.motorcycle(lit)
+        figure.limbs = two_wheelers.motorcyclist(variant)
+    elif actor.kind == "car":
+        made = (_steps(size[0], 0.5), _steps(size[1], 0.3), _steps(size[2], 0.2))
+        figure.mesh = vehicles.car(*made, actor.seed % 3, lit)
+    elif actor.kind == "bus":
+        made = (_steps(size[0], 1.5), _steps(size[1], 0.5), _steps(size[2], 0.5))
+        figure.mesh = heavy_vehicles.bus(*made, lit)
+    else:
+        made = (_steps(size[0], 1.0), _steps(size[1], 0.5), _steps(size[2], 0.5))
+        is_seen_from_ahead = place.ahead_of_it_m > 0.5 * actor.length_m - 2.0
+        figure.mesh = heavy_vehicles.truck(*made, actor.seed % 3, lit, is_seen_from_ahead)
+    figure.stretch = (size[0] / made[0], size[1] / made[1], size[2] / made[2])
+    figure.lamps = _vehicle_lamps(actor, lit)
+    return figure
+
+
+def _vehicle_lamps(actor: Actor, lit: Lit) -> tuple[Lamp, ...]:
+    if actor.kind == "bicycle" or not (lit.night or lit.is_braking):
+        return ()
+    half, end = 0.5 * actor.width_m, 0.5 * actor.length_m
+    up = {"car": 0.52 * actor.height_m, "bus": 0.33 * actor.height_m, "truck": 0.9}.get(actor.kind, 0.8)
+    sides = (0.0,) if actor.kind == "motorcycle" else (-0.8 * half, 0.8 * half)
+    strength = 120.0 if lit.is_braking else 60.0
+    lamps: list[Lamp] = []
+    for side in sides:
+        lamps.append(Lamp((-end, side, up), (-1.0, 0.0), 0.5, (strength * 0.16, strength * 0.12, strength)))
+        if lit.night:
+            lamps.append(Lamp((end, side, 0.85 * up), (1.0, 0.0), 1.0, (170.0, 190.0, 200.0)))
+    return tuple(lamps)
+
+
+def _traffic_light(signal: TrafficLight, place: Place, light: Light) -> Figure:
+    is_for_us = place.ahead_of_it_m > 0.0
+    blue, green, red = (0.55 * value for value in furniture.LIT[signal.state])
+    lens = (0.2, 0.0, signal.height_m + furniture.LENS_UP_M[signal.state])
+    return Figure(
+        place,
+        signal.height_m + 0.7,
+        furniture.traffic_light(signal.height_m, signal.state, is_for_us),
+        lamps=(Lamp(lens, (1.0, 0.0), 0.34 + 0.35 * light.night, (blue, green, red)),),
+        label="traffic light" if is_for_us else "",
+        ident=signal.ident,
+    )
+
+
+def _pole_pose(signal: TrafficLight) -> tuple[float, float, float]:
+    """Return where the pole of a traffic light stands: behind what is called its foot."""
+    x = signal.pole_x_m - furniture.BEHIND_M * math.cos(signal.heading_rad)
+    y = signal.pole_y_m - furniture.BEHIND_M * math.sin(signal.heading_rad)
+    return x, y, signal.heading_rad
+
+
+def _pole(signal: TrafficLight, place: Place) -> Figure:
+    """Return the pole of a traffic light, which is a figure of its own as heads may share one."""
+    reach = (signal.x_m - signal.pole_x_m, signal.y_m - signal.pole_y_m)
+    limbs = _light_pole(reach, signal.heading_rad, signal.height_m)
+    return Figure(place, signal.height_m + 0.7, limbs=limbs)
+
+
+@lru_cache(maxsize=256)
+def _light_pole(reach_m: tuple[float, float], heading_rad: float, height_m: float) -> Limbs:
+    """Return the pole of a light whose head is so far, in the world, from the pole's own head."""
+    cos, sin = math.cos(heading_rad), math.sin(heading_rad)
+    tip = (cos * reach_m[0] + sin * reach_m[1], cos * reach_m[1] - sin * reach_m[0])
+    return furniture.light_pole(tip, height_m)
+
+
+def _stop_sign(sign: StopSign, place: Place) -> Figure:
+    is_for_us = place.ahead_of_it_m > 0.0
+    mesh, post = furniture.stop_sign(sign.height_m, is_for_us)
+    label = "stop sign" if is_for_us else ""
+    return Figure(
+        place, sign.height_m + 0.4, mesh, post, label=label, ident=sign.ident, paints_limbs_first=is_for_us
+    )
+
+
+def _is_lamp(thing: Actor | TrafficLight | StopSign | Prop) -> bool:
+    return isinstance(thing, Prop) and thing.kind == "lamp"
+
+
+def _arms(places: list[Place], scene: Scene, view: Viewpoint) -> list[float]:
+    """Return the bearings of street lamps' arms: over the road, towards the nearest place on its middle."""
+    if not places:
+        return []
+    s_m = np.clip(scene.ego_s_m + np.arange(-30.0, 200.0, 6.0), 0.0, scene.road.length_m)
+    middle = view.local(scene.road.points(s_m))
+    away = middle - np.array([(place.forward_m, place.left_m) for place in places])[:, None]
+    forward, left = away[..., 0], away[..., 1]
+    nearest = (forward * forward + left * left).argmin(axis=1)[:, None]
+    bearings = np.arctan2(np.take_along_axis(left, nearest, 1), np.take_along_axis(forward, nearest, 1))
+    return [float(bearing) for bearing in bearings[:, 0]]
+
+
+def _street_lamp(prop: Prop, place: Place, arm_rad: float, stage: Stage) -> Figure:
+    night = stage.light.night >= NIGHT
+    mesh, pole = furniture.street_lamp(night)
+    turned = place._replace(turn_rad=arm_rad)
+    share = prop.height_m / furniture.LAMP_M
+    lamps: tuple[Lamp, ...] = ()
+    if night:
+        tip = (furniture.LAMP_REACH_M * share, 0.0, prop.height_m - 0.1)
+        lamps = (Lamp(tip, (0.0, 0.0), 0.9, (110.0, 170.0, 200.0)),)
+    return Figure(turned, prop.height_m, mesh, pole, (share, share, share), lamps=lamps)
+
+
+def _building(prop: Prop, place: Place, walls: list[Wall], stage: Stage) -> Figure:
+    figure = Figure(
+        place,
+        prop.height_m,
+        stretch=(prop.length_m, prop.width_m, prop.height_m),
+        colour=_own(prop.colour_bgr),
+        paint=partial(paint_walls, walls, stage.canvas, stage.with_ids),
+    )
+    if eaves_m(prop.height_m) < prop.height_m:
+        figure.mesh = roof(prop.seed % 3, prop.width_m > prop.length_m)
+    return figure
+
+
+def _plant(prop: Prop, place: Place, stage: Stage) -> Figure:
+    plant = Plant(
+        prop.kind, place.forward_m, place.left_m, prop.width_m, prop.height_m, prop.colour_bgr, prop.seed
+    )
+    paint = partial(plant.paint, stage.canvas, stage.light, stage.sun, stage.with_ids)
+    return Figure(place, prop.height_m, paint=paint, crown_m=0.5 * prop.width_m)

@@ -1,0 +1,192 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Things that stand on the ground, seen from the camera: which is before which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import hypot
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_road_simulation.renderer.meshes import Colour, Limbs, Mesh, Point
+from ad_road_simulation.world.camera import Camera
+from ad_road_simulation.world.scene import Scene
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Lamp:
+    """A point that shines, with a halo around it in the picture.
+
+    Attributes:
+        place_m: in the figure's frame.
+        looks: direction the lamp looks to in the figure's frame, (0, 0) to all sides.
+        radius_m: of the halo.
+        colour: BGR of its middle.
+    """
+
+    place_m: Point
+    looks: tuple[float, float]
+    radius_m: float
+    colour: Colour
+
+
+class Place(NamedTuple):
+    """Where a thing is, from the camera along the axes of base_link.
+
+    Attributes:
+        forward_m, left_m: of its origin.
+        turn_rad: of its frame against base_link's.
+        corners_m: (4, 2) of its footprint, clockwise.
+        distance_m: along the ground from the camera.
+    """
+
+    forward_m: float
+    left_m: float
+    turn_rad: float
+    corners_m: Array
+    distance_m: float
+
+    @property
+    def ahead_of_it_m(self) -> float:
+        """How far ahead of the thing's middle the camera is, in the direction the thing looks to."""
+        return float(-(self.forward_m * np.cos(self.turn_rad) + self.left_m * np.sin(self.turn_rad)))
+
+
+@dataclass
+class Figure:
+    """One thing with its shapes.
+
+    Attributes:
+        place: of it.
+        height_m: above the ground.
+        mesh, limbs: its shapes, if any, in its frame.
+        stretch: that the shapes' coordinates are multiplied by.
+        colour: its own, BGR.
+        lamps: what shines.
+        label: class of the truth, empty where it has none.
+        ident: of the truth.
+        sorts_parts: whether its parts are painted by depth instead of in their own order.
+        paints_limbs_first: whether the limbs (a pole) are behind the mesh.
+        paint: paints it in another way than by shapes (a textured wall, a tree).
+        crown_m: radius of a round crown, which throws another shadow than a box.
+    """
+
+    place: Place
+    height_m: float
+    mesh: Mesh | None = None
+    limbs: Limbs | None = None
+    stretch: Point = (1.0, 1.0, 1.0)
+    colour: Colour = (0.0, 0.0, 0.0)
+    lamps: tuple[Lamp, ...] = ()
+    label: str = ""
+    ident: int = -1
+    sorts_parts: bool = False
+    paints_limbs_first: bool = False
+    paint: Callable[[], None] | None = None
+    crown_m: float = 0.0
+
+
+_CORNERS = np.array([[0.5, 0.5, -0.5, -0.5], [0.5, -0.5, -0.5, 0.5]])
+"""Of a footprint 1 m long and wide, along it and across."""
+
+
+@dataclass(frozen=True)
+class Viewpoint:
+    """The camera in the world."""
+
+    camera: Camera
+    x_m: float
+    y_m: float
+    heading_rad: float
+
+    @classmethod
+    def of(cls, camera: Camera, scene: Scene) -> Viewpoint:
+        """Return where the camera of a scene is."""
+        cos, sin = np.cos(scene.ego_heading_rad), np.sin(scene.ego_heading_rad)
+        x, y = scene.ego_x_m + camera.x_m * cos, scene.ego_y_m + camera.x_m * sin
+        return cls(camera, float(x), float(y), scene.ego_heading_rad)
+
+    def local(self, points_m: Array) -> Array:
+        """Return (..., 2) forward and left of (..., 2) world positions."""
+        cos, sin = np.cos(self.heading_rad), np.sin(self.heading_rad)
+        # As one table: products of many small ones are slow.
+        moved = (points_m - (self.x_m, self.y_m)).reshape(-1, 2)
+        return (moved @ np.array([[cos, -sin], [sin, cos]])).reshape(points_m.shape)
+
+    def direction(self, vector: Array) -> Array:
+        """Return a (3,) world direction along the axes of base_link."""
+        cos, sin = np.cos(self.heading_rad), np.sin(self.heading_rad)
+        x, y, z = vector
+        return np.array([cos * x + sin * y, cos * y - sin * x, z])
+
+    def places(self, poses: Array, sizes_m: Array) -> list[Place | None]:
+        """Return where things are, None for those that cannot be in the picture.
+
+        Args:
+            poses: (N, 3) x, y and heading, world.
+            sizes_m: (N, 2) length and width.
+        """
+        middle, turn = self.local(poses[:, :2]), poses[:, 2] - self.heading_rad
+        cos, sin = np.cos(turn)[:, None], np.sin(turn)[:, None]
+        along, across = sizes_m[:, :1] * _CORNERS[0], sizes_m[:, 1:] * _CORNERS[1]
+        corners = np.empty((len(poses), 4, 2))
+        corners[..., 0] = cos * along - sin * across
+        corners[..., 1] = sin * along + cos * across
+        corners += middle[:, None]
+        # A margin for mirrors, crowns and arms that reach beyond the footprint.
+        side = 0.5 * self.camera.width_px / self.camera.focal_px * corners[..., 0] + 1.5
+        is_ahead, is_right = corners[..., 0] > 0.3, corners[..., 1] < side
+        is_seen = is_ahead.any(axis=1) & is_right.any(axis=1) & (corners[..., 1] > -side).any(axis=1)
+        (forward, left), turned = middle.T.tolist(), turn.tolist()
+        found: list[Place | None] = [None] * len(poses)
+        for index in np.flatnonzero(is_seen).tolist():
+            x, y = forward[index], left[index]
+            found[index] = Place(x, y, turned[index], corners[index], hypot(x, y))
+        return found
+
+
+def painting_order(figures: list[Figure]) -> list[int]:
+    """Return the indices from back to front.
+
+    By distance, except where a figure's wall says otherwise: if all of another figure lies on the outer side
+    of a wall that looks towards the camera, the other one is in front. Only pairs that cover each other in
+    the picture are asked.
+    """
+    count = len(figures)
+    by_distance = sorted(range(count), key=lambda index: -figures[index].place.distance_m)
+    if count < 2:
+        return by_distance
+    corners = np.stack([figures[index].place.corners_m for index in by_distance])
+    bearing = np.arctan2(corners[..., 1], np.maximum(corners[..., 0], 0.1))
+    low, high = bearing.min(axis=1), bearing.max(axis=1)
+    overlaps = (low[:, None] < high[None, :]) & (low[None, :] < high[:, None])
+    edge = corners[:, [1, 2, 3, 0]] - corners
+    # Corners run clockwise, so the outward normal of the edge (dx, dy) is (-dy, dx).
+    outward = np.stack([-edge[..., 1], edge[..., 0]], axis=-1)
+    offset = (outward * corners).sum(axis=-1)
+    # The innermost corner of each figure from each wall; walls that look away say nothing.
+    side = outward.reshape(-1, 2) @ corners.transpose(1, 0, 2).reshape(-1, 2).T
+    innermost = side.reshape(count, 4, 4, count).min(axis=2)
+    border = np.where(offset < 0.0, offset - 1e-6, np.inf)
+    in_front = (innermost > border[..., None]).any(axis=1) & overlaps
+    # Where both say so of each other the distance decides; the diagonal says nothing.
+    in_front &= ~in_front.T
+    behind, before = np.nonzero(in_front)
+    if not (behind > before).any():
+        return by_distance
+    np.fill_diagonal(in_front, False)
+    waits_for: list[set[int]] = [set(np.flatnonzero(in_front[:, index]).tolist()) for index in range(count)]
+    left, order = list(range(count)), []
+    while left:
+        chosen = next((index for index in left if not waits_for[index]), left[0])
+        left.remove(chosen)
+        order.append(by_distance[chosen])
+        for index in left:
+            waits_for[index].discard(chosen)
+    return order

@@ -1,0 +1,195 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The ground's grain, shadows, headlights and haze, laid over its flat colours."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_road_simulation.renderer import noise
+from ad_road_simulation.renderer.framebuffer import Canvas
+from ad_road_simulation.renderer.lighting import HORIZON_M, Light
+from ad_road_simulation.renderer.sprites import Viewpoint
+from ad_road_simulation.world.camera import Camera
+
+_FINE_M, _COARSE_M = 0.02, 0.14
+"""Sizes of a texel of the two grains."""
+_FINE_FAR_M, _COARSE_FAR_M = 14.0, 70.0
+"""Beyond these they are not seen."""
+# By how much grain lightens and darkens grass, road, kerb, marking and pavement: fine and coarse.
+_FINE = np.array([1.0, 0.50, 0.35, 0.40, 0.40], np.float32)
+_COARSE = np.array([1.1, 0.26, 0.20, 0.30, 0.28], np.float32)
+
+# How the patches' second channel, from bluish to yellowish, shows in blue, green and red.
+_HUE = (-0.6, 0.1, 0.5)
+
+Image = NDArray[np.float32]
+
+
+def _around_zero(grain: NDArray[np.uint8]) -> Image:
+    """Return grain without the 128 that its bytes are around."""
+    values = grain.astype(np.float32)
+    values -= np.float32(128.0)
+    return values
+
+
+class _Texture:
+    """A texture that repeats on the ground of the world, as one camera sees it.
+
+    It is read at every second pixel and smoothed in between: it is blurred by more than that anyway, near by
+    because its texels are large there and farther away because it fades.
+    """
+
+    def __init__(
+        self, camera: Camera, first_row: int, texture: NDArray[np.uint8], texel_m: float, far_m: float
+    ) -> None:
+        """Find out where the pixels see the ground.
+
+        Args:
+            camera: that sees it.
+            first_row: of the picture that is wanted.
+            texture: that repeats.
+            texel_m: size of a texel.
+            far_m: farthest place, in either direction; what is beyond is as there.
+        """
+        self._size = (camera.width_px, camera.height_px - first_row)
+        columns = np.arange(self._size[0] // 2) * 2.0 + 0.5 - camera.centre_px[0]
+        rows = np.arange(self._size[1] // 2) * 2.0 + 0.5 + first_row - camera.centre_px[1]
+        cos, sin = np.cos(camera.pitch_rad), np.sin(camera.pitch_rad)
+        fall = np.maximum(cos * rows + sin * camera.focal_px, 1e-3)[:, None]
+        forward = np.minimum((cos * camera.focal_px - sin * rows[:, None]) / fall * camera.z_m, far_m)
+        left = np.clip(-columns / fall * camera.z_m, -far_m, far_m)
+        self._forward = (np.broadcast_to(forward, left.shape) / texel_m).astype(np.float32)
+        self._left = (left / texel_m).astype(np.float32)
+        self._texel_m, self._period = texel_m, texture.shape[0]
+        # Side by side with itself, so that no place lies outside: reading over an edge is slow.
+        reach = int(np.hypot(self._forward, self._left).max()) + 2
+        self._middle = -(-reach // self._period) * self._period
+        times = -(-(self._middle + self._period + reach) // self._period)
+        # One channel at a time is read faster than two.
+        self._channels = [np.tile(channel, (times, times)) for channel in cv2.split(texture)]
+
+    def read(self, view: Viewpoint) -> list[NDArray[np.uint8]]:
+        """Return the texture's channels in the rows of the picture."""
+        cos, sin = float(np.cos(view.heading_rad)), float(np.sin(view.heading_rad))
+        x, y = view.x_m / self._texel_m % self._period, view.y_m / self._texel_m % self._period
+        east = cv2.addWeighted(self._forward, cos, self._left, -sin, self._middle + x)
+        north = cv2.addWeighted(self._forward, sin, self._left, cos, self._middle + y)
+        seen = [cv2.remap(channel, east, north, cv2.INTER_LINEAR) for channel in self._channels]
+        return [
+            np.asarray(cv2.resize(channel, self._size, interpolation=cv2.INTER_LINEAR), np.uint8)
+            for channel in seen
+        ]
+
+
+class Grain:
+    """Textures of the ground that stay where they are while the camera moves over them."""
+
+    def __init__(self, camera: Camera) -> None:
+        """Find out how far away each row sees the ground."""
+        self._camera = camera
+        self.first_row = int(np.floor(camera.horizon_px)) + 1
+        rows = np.arange(self.first_row, camera.height_px) - camera.centre_px[1]
+        below = np.arctan2(rows, camera.focal_px) + camera.pitch_rad
+        self._away_m = camera.z_m / np.tan(np.maximum(below, 1e-4))
+        # Grain is seen as long as a pixel does not cover many of its texels.
+        fine = np.clip(1.4 * (1.0 - self._away_m / _FINE_FAR_M), 0.0, 1.0)
+        coarse = np.clip(1.4 * (1.0 - self._away_m / _COARSE_FAR_M), 0.0, 1.0)
+        self._fine_from = int(np.argmax(fine > 0.0))
+        self._fine = self._in_all_columns(fine[self._fine_from :] / 128.0)
+        self._coarse = self._in_all_columns(coarse / 128.0)
+        self._grain = _Texture(camera, self.first_row + self._fine_from, noise.grain(), _FINE_M, _FINE_FAR_M)
+        self._patches = _Texture(camera, self.first_row, noise.patches(), _COARSE_M, _COARSE_FAR_M)
+        self._headlights = self._cone()
+        # Of the last light: a world keeps its weather.
+        self._light: Light | None = None
+        self._beam, self._clear, self._added = self._headlights, self._coarse, np.zeros((0, 0), np.uint8)
+
+    def _in_all_columns(self, rows: NDArray[np.floating]) -> Image:
+        """Return a value a row as a picture: whole pictures are multiplied faster than rows by numbers."""
+        return np.repeat(rows.astype(np.float32)[:, None], self._camera.width_px, axis=1)
+
+    def _cone(self) -> NDArray[np.float32]:
+        """Return what the ego's own headlights add on every pixel of the ground."""
+        columns = (np.arange(self._camera.width_px) - self._camera.centre_px[0]) / self._camera.focal_px
+        away = self._away_m[:, None]
+        beam = np.exp(-((columns[None, :] - 0.03) ** 2) / 0.12) * np.exp(-((away - 11.0) ** 2) / 320.0)
+        return (1.3 * beam + 0.25 * np.exp(-away / 10.0)).astype(np.float32)
+
+    def lay(
+        self, canvas: Canvas, view: Viewpoint, light: Light, shade: NDArray[np.uint8], blur_m: float
+    ) -> None:
+        """Change the colours of the ground.
+
+        Args:
+            canvas: with the flat colours and the materials.
+            view: of the camera.
+            light: of the weather.
+            shade: (H, W) how much of the light is taken away, 255 all.
+            blur_m: distance driven while the shutter is open.
+        """
+        first = self.first_row
+        picture, ground = canvas.image[first:], canvas.ground[first:]
+        if light is not self._light:
+            self._light, self._beam = light, np.float32(light.night) * self._headlights
+            self._clear, self._added = self._haze(light)
+        lit = shade[first:].astype(np.float32)
+        lit *= np.float32(-1.0 / 255.0)
+        lit += 1.0
+        if light.night > 0.0:
+            lit += self._beam
+        # 128 leaves a colour as it is.
+        lit *= self._clear
+
+        (tufts, hue), (near,) = self._patches.read(view), self._grain.read(view)
+        amplitude = self._table(ground, _COARSE, light)
+        amplitude *= self._coarse
+        bright = _around_zero(tufts)
+        bright *= amplitude
+        begin = self._fine_from
+        fine = _around_zero(self._blurred(near, blur_m))
+        fine *= self._fine
+        fine *= self._table(ground[begin:], _FINE, light)
+        bright[begin:] += fine
+        bright += 1.0
+        bright *= lit
+        tint = _around_zero(hue)
+        amplitude *= lit
+        tint *= amplitude
+        channels = []
+        for weight in _HUE:
+            cv2.scaleAdd(tint, weight, bright, dst=lit)
+            # The quick way to keep it between 0 and 255.
+            cv2.threshold(lit, 255.0, 0.0, cv2.THRESH_TRUNC, dst=lit)
+            cv2.threshold(lit, 0.0, 0.0, cv2.THRESH_TOZERO, dst=lit)
+            channels.append(lit.astype(np.uint8))
+        cv2.multiply(picture, cv2.merge(channels), dst=picture, scale=1.0 / 128.0)
+        cv2.add(picture, self._added, dst=picture)
+
+    def _table(
+        self, ground: NDArray[np.uint8], values: NDArray[np.float32], light: Light
+    ) -> NDArray[np.float32]:
+        """Return a value by material; a film of water hides half of the grain."""
+        table = np.zeros((1, 256), np.float32)
+        table[0, : len(values)] = values
+        table[0, 1 : len(values)] *= 1.0 - 0.5 * light.wet
+        return np.asarray(cv2.LUT(ground, table), np.float32)
+
+    def _blurred(self, fine: NDArray[np.uint8], blur_m: float) -> NDArray[np.uint8]:
+        """Smear the fine grain along the way driven, in three bands."""
+        moved = self._camera.focal_px * self._camera.z_m / self._away_m[self._fine_from :] ** 2 * blur_m
+        edges = np.linspace(0, len(fine), 4).astype(int).tolist()
+        for low, high in zip(edges[:-1], edges[1:], strict=True):
+            size = int(moved[(low + high) // 2]) | 1
+            if size >= 3:
+                cv2.blur(fine[low:high], (1, size), dst=fine[low:high])
+        return fine
+
+    def _haze(self, light: Light) -> tuple[Image, NDArray[np.uint8]]:
+        """Return what haze leaves of each row's light, of 128, and what it adds to the picture."""
+        share = light.haze_share(np.minimum(self._away_m, HORIZON_M))
+        added = np.clip(light.haze * share[:, None], 0.0, 255.0).astype(np.uint8)
+        whole = np.repeat(added[:, None], self._camera.width_px, axis=1)
+        return self._in_all_columns(1.0 - share) * np.float32(128.0), whole

@@ -1,0 +1,177 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Route after route seen through the camera, driven by an expert or by commands; and single places."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from ad_compressed_perception.core.results import Detections, LabelMask, Trajectory
+from ad_compressed_perception.driving.driver import Driver
+from ad_compressed_perception.driving.odometry import Odometry
+from ad_compressed_perception.driving.path_tracker import Pose
+from ad_road_simulation.renderer.renderer import Picture, Renderer
+from ad_road_simulation.world.ego import DriveCommand, EgoState
+from ad_road_simulation.world.expert import ReferencePlan
+from ad_road_simulation.world.layout import RouteOptions
+from ad_road_simulation.world.road_frame import RoadFrame
+from ad_road_simulation.world.sampling import training_samples
+from ad_road_simulation.world.scene import LABELS, MASK_LABELS, Scene
+from ad_road_simulation.world.simulation import STEP_S, Event, Simulation
+
+FIRST_STAMP_NS = 1_000_000_000
+"""Stamps of recordings begin at one second: zero would stand for none."""
+
+
+class DrivenWorld(Protocol):
+    """What a world must offer to be driven through and recorded; Simulation is one."""
+
+    @property
+    def time_s(self) -> float:
+        """Since the world began."""
+
+    @property
+    def ego(self) -> EgoState:
+        """The car now."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the route is at its end."""
+
+    def scene(self) -> Scene:
+        """Return what the camera sees."""
+
+    def reference(self) -> ReferencePlan:
+        """Return what was right to do now."""
+
+    def step(self, command: DriveCommand, dt_s: float) -> Sequence[Event]:
+        """Drive on and return what happened."""
+
+
+class Drive:
+    """A drive through worlds of ascending seeds.
+
+    Attributes:
+        world: the present one.
+        route: seed of the present world, and the number of its drive.
+        driven_m: over all routes.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        options: RouteOptions | None = None,
+        make_world: Callable[[int, RouteOptions | None], DrivenWorld] = Simulation,
+    ) -> None:
+        """Begin at the start of the seed's route.
+
+        Args:
+            seed: of the first world, not negative.
+            options: of all routes.
+            make_world: returns the world of a seed.
+        """
+        self._options, self._make = options, make_world
+        self.driven_m = 0.0
+        self.route = seed
+        self.world: DrivenWorld = make_world(seed, options)
+        self._expert = Driver()
+
+    def next_route(self) -> None:
+        """Go to the start of the next seed's route."""
+        self.route += 1
+        self.world = self._make(self.route, self._options)
+        self._expert = Driver()
+
+    @property
+    def odometry(self) -> Odometry:
+        """Where the car is now, on the world's clock."""
+        ego = self.world.ego
+        pose = Pose(ego.x_m, ego.y_m, ego.heading_rad)
+        return Odometry(self.world.time_s, pose, ego.speed_mps, ego.yaw_rate_radps)
+
+    def advance(self, dt_s: float, command: DriveCommand | None = None) -> list[Event]:
+        """Drive on and return what happened.
+
+        Args:
+            dt_s: how long; divided so that no step is longer than the world's own.
+            command: held meanwhile; None lets the expert drive.
+        """
+        steps = max(1, math.ceil(dt_s / STEP_S - 1e-6))
+        events: list[Event] = []
+        if command is None:
+            now = self.odometry
+            self._expert.accept(self.world.reference().trajectory, now.pose, now.time_s, now.speed_mps)
+        for _ in range(steps):
+            events += self.world.step(command or self._expert_command(dt_s / steps), dt_s / steps)
+            self.driven_m += self.world.ego.speed_mps * dt_s / steps
+        return events
+
+    def _expert_command(self, dt_s: float) -> DriveCommand:
+        now = self.odometry
+        wanted = self._expert.command(now.pose, now.speed_mps, now.time_s, dt_s)
+        return DriveCommand(wanted.steering_rad, wanted.accel_mps2)
+
+
+def road_frame(
+    scene: Scene, picture: Picture, trajectory: Trajectory, stamp_ns: int, drive: int
+) -> RoadFrame:
+    """Return a painted scene with its truth in the package's words; the mask is empty where it has none."""
+    boxes = picture.boxes
+    mask = np.zeros((0, 0), np.uint8) if picture.mask is None else picture.mask
+    return RoadFrame(
+        stamp_ns=stamp_ns,
+        drive=drive,
+        image_bgr=picture.image_bgr,
+        detections=Detections(
+            np.array([box.xyxy for box in boxes], np.float32).reshape(-1, 4),
+            np.ones(len(boxes), np.float32),
+            np.array([LABELS.index(box.label) for box in boxes], np.int64),
+            LABELS,
+        ),
+        visible_shares=np.array([box.visible_share for box in boxes], np.float64),
+        mask=LabelMask(mask, MASK_LABELS),
+        trajectory=trajectory,
+        odometry=Odometry(
+            stamp_ns * 1e-9,
+            Pose(scene.ego_x_m, scene.ego_y_m, scene.ego_heading_rad),
+            scene.ego_speed_mps,
+            scene.ego_yaw_rate_radps,
+        ),
+    )
+
+
+def driven_frames(
+    seed: int, count: int, options: RouteOptions, renderer: Renderer, rate_hz: float
+) -> Iterator[RoadFrame]:
+    """Yield the pictures of an expert's drive; a route that is too short is followed by the next one.
+
+    Args:
+        seed: of the first route.
+        count: of pictures.
+        options: of the routes.
+        renderer: paints.
+        rate_hz: pictures a second.
+    """
+    drive = Drive(seed, options)
+    for index in range(count):
+        scene = drive.world.scene()
+        stamp_ns = FIRST_STAMP_NS + round(index * 1e9 / rate_hz)
+        trajectory = drive.world.reference().trajectory
+        yield road_frame(scene, renderer.render(scene), trajectory, stamp_ns, drive.route)
+        drive.advance(1.0 / rate_hz)
+        if drive.world.is_finished:
+            drive.next_route()
+
+
+def independent_frames(
+    seed: int, count: int, options: RouteOptions, renderer: Renderer
+) -> Iterator[RoadFrame]:
+    """Yield pictures of places that have nothing to do with each other, a second apart by their stamps."""
+    for index, sample in enumerate(training_samples(seed, count, options)):
+        stamp_ns = FIRST_STAMP_NS + index * 1_000_000_000
+        picture = renderer.render(sample.scene)
+        yield road_frame(sample.scene, picture, sample.reference.trajectory, stamp_ns, index)

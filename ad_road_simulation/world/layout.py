@@ -1,0 +1,156 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A road and all that does not move beside it, from a seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.core.errors import RouteError
+from ad_road_simulation.world.markings import road_markings
+from ad_road_simulation.world.road import STEP_M, Profile, Road
+from ad_road_simulation.world.roadside_objects import PropLine, random_props
+from ad_road_simulation.world.scene import Marking, Weather
+from ad_road_simulation.world.traffic_control import Furniture, random_furniture
+from ad_road_simulation.world.weather import NAMES, random_weather
+
+RUN_IN_M = 50.0
+"""Road behind the place where the ego begins."""
+RUN_OUT_M = 150.0
+"""Road beyond the finish, so that the last picture shows a road."""
+_HEADING_LIMIT_RAD = 1.9
+_FIRST_STOP_M = 105.0
+"""Nothing to stop for nearer to the beginning, where the ego already has its speed."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RouteOptions:
+    """What one may ask of a route; the rest follows from its seed.
+
+    Attributes:
+        length_m: from where the ego begins to the finish, 200 or more.
+        traffic: factor on the number of vehicles and pedestrians, 0 for an empty road.
+        weather: "day", "dusk", "rain" or "glare"; None draws one.
+        lanes: (ahead, oncoming), each 1 or 2; None draws them.
+
+    Raises:
+        RouteError: a value that no road can be made of.
+    """
+
+    length_m: float = 1000.0
+    traffic: float = 1.0
+    weather: str | None = None
+    lanes: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if not 200.0 <= self.length_m <= 20000.0:
+            raise RouteError(f"length_m is {self.length_m:g}: use 200 to 20000")
+        if not 0.0 <= self.traffic <= 2.0:
+            raise RouteError(f"traffic is {self.traffic:g}: use 0 (empty) to 2 (dense)")
+        if self.weather is not None and self.weather not in NAMES:
+            raise RouteError(f"weather {self.weather!r} is not known: use one of {', '.join(NAMES)}")
+        if self.lanes is not None and not all(lane in (1, 2) for lane in self.lanes):
+            raise RouteError(f"lanes are {self.lanes}: use 1 or 2 ahead and 1 or 2 oncoming")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything of a world that stands still.
+
+    Attributes:
+        seed: of the world.
+        options: as asked for.
+        road: run-in, route and run-out.
+        furniture: where to stop.
+        markings: paint.
+        props: beside the road, by growing s.
+        bays_on_right: parked cars stand at the right kerb; cyclists ride on the other side.
+        weather: light and air.
+    """
+
+    seed: int
+    options: RouteOptions
+    road: Road
+    furniture: Furniture
+    markings: tuple[Marking, ...]
+    props: PropLine
+    bays_on_right: bool
+    weather: Weather
+
+    @property
+    def finish_s_m(self) -> float:
+        """Where the route ends."""
+        return RUN_IN_M + self.options.length_m
+
+    @property
+    def ego_lane_m(self) -> float:
+        """Offset of the middle of the rightmost lane, in which the ego drives."""
+        profile = self.road.profile
+        return profile.lane_centre_m(profile.lanes_ahead - 1)
+
+
+def make_layout(seed: int, options: RouteOptions) -> Layout:
+    """Return the layout of a seed: equal seeds and options give equal layouts."""
+    shape, things, beside, air = (np.random.default_rng([seed, part]) for part in range(4))
+    profile = _random_profile(shape, options.lanes)
+    road = Road(_random_curvature(shape, RUN_IN_M + options.length_m + RUN_OUT_M), profile)
+    furniture = random_furniture(things, road, _FIRST_STOP_M, road.length_m - 40.0)
+    return Layout(
+        seed=seed,
+        options=options,
+        road=road,
+        furniture=furniture,
+        markings=road_markings(things, road, furniture),
+        props=random_props(beside, road),
+        bays_on_right=bool(beside.uniform() < 0.5),
+        weather=random_weather(
+            air, options.weather, float(np.median(road.heading(np.arange(0.0, road.length_m, 10.0))))
+        ),
+    )
+
+
+def _random_profile(rng: np.random.Generator, lanes: tuple[int, int] | None) -> Profile:
+    """Return a road of one lane each way (half of them), two each way, or two ahead and one oncoming."""
+    drawn = ((1, 1), (2, 2), (2, 1))[int(rng.choice(3, p=(0.5, 0.3, 0.2)))]
+    ahead, oncoming = lanes or drawn
+    return Profile(
+        lanes_ahead=ahead,
+        lanes_oncoming=oncoming,
+        lane_width_m=float(rng.uniform(3.3, 3.75)),
+        walk_width_m=float(rng.uniform(2.8, 3.6)),
+        line_width_m=float(rng.uniform(0.12, 0.2)),
+    )
+
+
+def _random_curvature(rng: np.random.Generator, length_m: float) -> Array:
+    """Return (N,) curvature at steps of STEP_M: straights and bends whose curvature grows and falls linearly.
+
+    Linear in arc length is a clothoid, the transition curve of road building. Radii are log-uniform in
+    60-400 m, one bend in twelve is of 40-60 m. A bend that would turn the road too far away from where
+    it began turns to the other side.
+    """
+    count = int(round(length_m / STEP_M)) + 1
+    pieces = [np.zeros(int(rng.uniform(60.0, 110.0) / STEP_M))]
+    total, heading = len(pieces[0]), 0.0
+    while total < count:
+        tight = rng.uniform() < 1.0 / 12.0
+        radius = rng.uniform(40.0, 60.0) if tight else np.exp(rng.uniform(np.log(60.0), np.log(400.0)))
+        angle = min(rng.uniform(0.2, 1.3), 140.0 / radius)
+        sign = 1.0 if rng.uniform() < 0.5 else -1.0
+        if abs(heading + sign * angle) > _HEADING_LIMIT_RAD:
+            sign = -sign
+        heading += sign * angle
+        # The two ramps together turn by as much as one ramp's length of the full bend.
+        ramp_m = min(rng.uniform(15.0, 35.0), angle * radius)
+        ramp = np.linspace(0.0, 1.0, int(ramp_m / STEP_M) + 2)[1:-1]
+        full = np.ones(int((angle * radius - ramp_m) / STEP_M) + 1)
+        straight = np.zeros(int(rng.uniform(10.0, 130.0) / STEP_M))
+        pieces.append(np.concatenate((ramp, full, ramp[::-1])) * (sign / radius))
+        pieces.append(straight)
+        total += len(pieces[-2]) + len(straight)
+    return np.concatenate(pieces)[:count]

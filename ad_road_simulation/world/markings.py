@@ -1,0 +1,64 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The paint on a road: lines along it, cut at crossings, and what lies across."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ad_road_simulation.world.road import Road
+from ad_road_simulation.world.scene import Marking, MarkingKind
+from ad_road_simulation.world.traffic_control import STOP_LINE_M, Furniture
+
+_EDGE_M = 0.15
+"""Between the kerb and the edge line."""
+_LEAST_PIECE_M = 2.0
+
+
+def road_markings(rng: np.random.Generator, road: Road, furniture: Furniture) -> tuple[Marking, ...]:
+    """Return all markings of a road; lines along it end half a metre before crossings and stop lines."""
+    profile = road.profile
+    gaps = [(c.s_from_m - 0.5, c.s_to_m + 0.5) for c in furniture.crossings]
+    for signal in furniture.signals:
+        gaps.append((signal.stop_s_m, signal.oncoming_stop_s_m))
+    pieces = _pieces(0.0, road.length_m, gaps)
+    half = 0.5 * profile.line_width_m
+    right, left = profile.right_m + _EDGE_M, profile.left_m - _EDGE_M
+
+    lines: list[tuple[MarkingKind, float, float]] = [
+        ("solid", right, right + profile.line_width_m),
+        ("solid", left - profile.line_width_m, left),
+    ]
+    lanes = [-n * profile.lane_width_m for n in range(1, profile.lanes_ahead)]
+    lanes += [n * profile.lane_width_m for n in range(1, profile.lanes_oncoming)]
+    lines += [("dashed", d - half, d + half) for d in lanes]
+    if rng.uniform() < 0.5 or profile.lanes_ahead + profile.lanes_oncoming > 2:
+        # Two solid lines with a gap of half a line's width between them.
+        lines += [("solid", 0.5 * half, 2.5 * half), ("solid", -2.5 * half, -0.5 * half)]
+    else:
+        lines.append(("dashed", -half, half))
+
+    markings = [Marking(kind, s0, s1, d0, d1) for kind, d0, d1 in lines for s0, s1 in pieces]
+    for signal in furniture.signals:
+        far = signal.oncoming_stop_s_m
+        markings.append(Marking("stop_line", signal.stop_s_m, signal.stop_s_m + STOP_LINE_M, right, 0.0))
+        markings.append(Marking("stop_line", far - STOP_LINE_M, far, 0.0, left))
+    for stop in furniture.stops:
+        markings.append(Marking("stop_line", stop.stop_s_m, stop.stop_s_m + STOP_LINE_M, right, 0.0))
+    for crossing in furniture.crossings:
+        markings.append(
+            Marking("crossing", crossing.s_from_m, crossing.s_to_m, profile.right_m, profile.left_m)
+        )
+    return tuple(markings)
+
+
+def _pieces(s_from_m: float, s_to_m: float, gaps: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the interval without the gaps, which may overlap."""
+    pieces, at = [], s_from_m
+    for low, high in sorted(gaps):
+        if low - at > _LEAST_PIECE_M:
+            pieces.append((at, low))
+        at = max(at, high)
+    if s_to_m - at > _LEAST_PIECE_M:
+        pieces.append((at, s_to_m))
+    return pieces

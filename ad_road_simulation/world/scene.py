@@ -1,0 +1,181 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The world at one instant, as plain data: what the painter paints and the truth is read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ad_road_simulation.world.road import Road
+
+LABELS = ("person", "bicycle", "car", "motorcycle", "bus", "truck", "traffic light", "stop sign")
+"""Classes of the truth's boxes, in the order of the default detector; names as in COCO."""
+MASK_LABELS = ("background", "road", "curb", "marking")
+"""Classes of the truth's masks, by label id."""
+
+ActorKind = Literal["person", "bicycle", "car", "motorcycle", "bus", "truck"]
+LightState = Literal["red", "yellow", "green"]
+PropKind = Literal["building", "tree", "bush", "lamp"]
+MarkingKind = Literal["solid", "dashed", "crossing", "stop_line"]
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Somebody who moves (or has parked). A bicycle or motorcycle carries its rider, who is no person box.
+
+    Attributes:
+        ident: the same from frame to frame.
+        kind: one of the first six LABELS.
+        x_m, y_m: middle of the footprint, world.
+        heading_rad: direction of travel.
+        length_m, width_m, height_m: the upright box around it.
+        colour_bgr: of the body or the coat.
+        speed_mps: along the heading.
+        is_braking: brake lights are on.
+        seed: of what distinguishes it from others of its kind (shape of the body, texture).
+        phase_m: distance travelled, for the legs' swing and the wheels' turn.
+    """
+
+    ident: int
+    kind: ActorKind
+    x_m: float
+    y_m: float
+    heading_rad: float
+    length_m: float
+    width_m: float
+    height_m: float
+    colour_bgr: tuple[int, int, int]
+    speed_mps: float = 0.0
+    is_braking: bool = False
+    seed: int = 0
+    phase_m: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrafficLight:
+    """A signal head with three lenses, on a pole.
+
+    Attributes:
+        ident: the same from frame to frame.
+        x_m, y_m: of the head, world.
+        height_m: of the head's middle above the road.
+        heading_rad: direction the lenses look to: towards the traffic they are for.
+        state: which lens is lit.
+        pole_x_m, pole_y_m: foot of the pole; an arm joins it with the head.
+    """
+
+    ident: int
+    x_m: float
+    y_m: float
+    height_m: float
+    heading_rad: float
+    state: LightState
+    pole_x_m: float
+    pole_y_m: float
+
+
+@dataclass(frozen=True)
+class StopSign:
+    """A red octagon, 0.75 m wide, on a post; heading_rad is the direction its face looks to."""
+
+    ident: int
+    x_m: float
+    y_m: float
+    height_m: float
+    heading_rad: float
+
+
+@dataclass(frozen=True)
+class Prop:
+    """Something beside the road without a label: a building (length x width), tree, bush or lamp."""
+
+    kind: PropKind
+    x_m: float
+    y_m: float
+    heading_rad: float
+    length_m: float
+    width_m: float
+    height_m: float
+    colour_bgr: tuple[int, int, int]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Marking:
+    """Paint on the road, in road coordinates.
+
+    Attributes:
+        kind: "solid" and "dashed" are lines along the road at d_from_m (3 m of paint, 6 m of gap);
+            "stop_line" and "crossing" lie across it from d_from_m to d_to_m; a crossing's stripes run
+            along the road, 0.5 m wide with gaps of 0.5 m.
+        s_from_m, s_to_m: along the road.
+        d_from_m, d_to_m: across, d_from_m <= d_to_m.
+    """
+
+    kind: MarkingKind
+    s_from_m: float
+    s_to_m: float
+    d_from_m: float
+    d_to_m: float
+
+
+@dataclass(frozen=True)
+class Weather:
+    """Light and air.
+
+    Attributes:
+        name: "day", "dusk", "rain" or "glare".
+        sun_azimuth_rad: where the sun stands, world.
+        sun_elevation_rad: above the horizon.
+        brightness: 0..1, 1 in full daylight.
+        rain: 0..1, amount of streaks, drops and wet reflection.
+        glare: 0..1, veil and flare of a low sun ahead.
+        noise_std: of the sensor, grey levels.
+        visibility_m: distance at which contrast has fallen to 5 percent.
+        exposure_s: of the shutter, for motion blur.
+    """
+
+    name: str = "day"
+    sun_azimuth_rad: float = 0.8
+    sun_elevation_rad: float = 0.8
+    brightness: float = 1.0
+    rain: float = 0.0
+    glare: float = 0.0
+    noise_std: float = 2.0
+    visibility_m: float = 600.0
+    exposure_s: float = 0.004
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything near the ego at one instant.
+
+    Attributes:
+        time_s: since the world began.
+        road: the whole road.
+        ego_x_m, ego_y_m, ego_heading_rad: of base_link, the middle of the rear axle on the ground.
+        ego_s_m: the ego's place along the road, so that nobody has to search for it.
+        ego_speed_mps: of the ego.
+        ego_yaw_rate_radps: of the ego, left positive.
+        actors: moving and parked ones; the ego is not among them.
+        lights, signs, props, markings: near the ego (about 30 m behind to 180 m ahead).
+        weather: light and air.
+        seed: of the world; textures and noise follow from it and from time_s.
+    """
+
+    time_s: float
+    road: Road
+    ego_x_m: float
+    ego_y_m: float
+    ego_heading_rad: float
+    ego_s_m: float
+    ego_speed_mps: float = 0.0
+    ego_yaw_rate_radps: float = 0.0
+    actors: tuple[Actor, ...] = ()
+    lights: tuple[TrafficLight, ...] = ()
+    signs: tuple[StopSign, ...] = ()
+    props: tuple[Prop, ...] = ()
+    markings: tuple[Marking, ...] = ()
+    weather: Weather = field(default_factory=Weather)
+    seed: int = 0

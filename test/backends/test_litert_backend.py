@@ -1,0 +1,104 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A .tflite file runs as it is; quantised inputs and outputs are real numbers to the rest of the package."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ad_compressed_perception.backends import backend_names, create_backend
+from ad_compressed_perception.core.errors import BackendError
+from ad_compressed_perception.importing.import_model import Wish, import_model
+from ad_compressed_perception.tasks.pipeline import open_pipeline
+from support.models import write_segmenter
+
+INSTALLED = importlib.util.find_spec("ai_edge_litert") is not None
+NEEDS_LITERT = pytest.mark.skipif(not INSTALLED, reason="the extra [litert] is not installed")
+LABELS = ["blue", "green", "red"]
+
+
+def write_relu(path: Path, kind: str = "float", scale: float = 0.5, zero_point: int = -28) -> Path:
+    """Write a LiteRT model of one operator: relu of a 1x8x8x3 tensor, in float or in int8."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    def tensor(name: str) -> Any:
+        made = schema.TensorT()
+        made.name, made.shape, made.buffer = name.encode(), [1, 8, 8, 3], 0
+        made.type = schema.TensorType.FLOAT32 if kind == "float" else schema.TensorType.INT8
+        if kind != "float":
+            made.quantization = schema.QuantizationParametersT()
+            made.quantization.scale, made.quantization.zeroPoint = [scale], [zero_point]
+        return made
+
+    code, operator = schema.OperatorCodeT(), schema.OperatorT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.RELU
+    code.version = 1 if kind == "float" else 2
+    operator.opcodeIndex, operator.inputs, operator.outputs = 0, [0], [1]
+    graph, model = schema.SubGraphT(), schema.ModelT()
+    graph.tensors, graph.operators = [tensor("picture"), tensor("scores")], [operator]
+    graph.inputs, graph.outputs = [0], [1]
+    model.version, model.subgraphs, model.operatorCodes = 3, [graph], [code]
+    model.buffers = [schema.BufferT()]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(bytes(builder.Output()))
+    return path
+
+
+def test_the_backend_is_known_whether_installed_or_not() -> None:
+    assert "litert" in backend_names()
+    status = create_backend("litert").status()
+    assert status.available == INSTALLED
+    assert status.version if INSTALLED else "[litert]" in status.detail
+
+
+@NEEDS_LITERT
+def test_a_float_model_computes_what_it_says(tmp_path: Path) -> None:
+    session = create_backend("litert").load(write_relu(tmp_path / "relu.tflite"), {})
+    x = np.linspace(-5, 5, 192, dtype=np.float32).reshape(1, 8, 8, 3)
+    np.testing.assert_array_equal(session.infer({"picture": x})["scores"], np.maximum(x, 0))
+    assert session.info.backend == "litert"
+    assert session.info.precision == "fp32"
+    assert [layer.operator for layer in session.layers()] == ["RELU"]
+
+
+@NEEDS_LITERT
+def test_a_quantised_model_takes_and_gives_real_numbers(tmp_path: Path) -> None:
+    """int8 with scale 0.5 and zero point -28 holds -50 to 77.5 in steps of a half."""
+    session = create_backend("litert").load(write_relu(tmp_path / "relu.tflite", "int8"), {})
+    assert session.info.inputs[0].dtype == session.info.outputs[0].dtype == "float32"
+    x = np.full((1, 8, 8, 3), 3.2, np.float32)
+    x[0, 0, 0] = [-200.0, 200.0, 10.0]
+    y = session.infer({"picture": x})["scores"]
+    assert y[0, 0, 0].tolist() == [0.0, 77.5, 10.0], "clipped to what the type holds"
+    assert y[0, 1, 1, 0] == 3.0, "rounded to the nearest step"
+
+
+@NEEDS_LITERT
+def test_a_tflite_file_is_imported_and_run(tmp_path: Path) -> None:
+    source = write_relu(tmp_path / "relu.tflite")
+    made = import_model(source, tmp_path / "made", Wish("segmentation", labels=LABELS))
+    assert made.manifest.variant("fp32").backend == "litert"
+    assert made.manifest.input.layout == "NHWC"
+    open_pipeline(made.manifest).close()
+
+
+@NEEDS_LITERT
+def test_what_is_no_tflite_file_is_told_in_a_line(tmp_path: Path) -> None:
+    onnx_file = write_segmenter(tmp_path / "m") / "fp32.onnx"
+    with pytest.raises(BackendError, match="not a .tflite file"):
+        create_backend("litert").load(onnx_file, {})
+    with pytest.raises(BackendError, match="cannot read"):
+        create_backend("litert").load(tmp_path / "none.tflite", {})
+    whole = write_relu(tmp_path / "relu.tflite").read_bytes()
+    (tmp_path / "cut.tflite").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BackendError, match="litert cannot load"):
+        create_backend("litert").load(tmp_path / "cut.tflite", {})
+    with pytest.raises(BackendError, match="thread"):
+        create_backend("litert").load(tmp_path / "relu.tflite", {"thread": 2})

@@ -1,0 +1,260 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A model of each framework becomes a model folder; what cannot be is refused before anything is run."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from typer.testing import CliRunner
+
+from ad_compressed_perception.cli.main import app
+from ad_compressed_perception.core.errors import AdcpError, ManifestError, ModelFileError
+from ad_compressed_perception.core.manifest import load_manifest
+from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.importing.frameworks import kind_of
+from ad_compressed_perception.importing.import_model import Wish, import_model
+from ad_compressed_perception.tasks.pipeline import open_pipeline
+from support.models import write_detector, write_planner, write_segmenter
+
+LABELS = ["background", "blue", "green", "red"]
+
+
+def label_of(folder: Path, bgr: tuple[int, int, int]) -> str:
+    """Return what an imported segmenter calls a picture of one colour."""
+    manifest = load_manifest(folder)
+    pipeline = open_pipeline(manifest)
+    picture = np.full((manifest.input.height, manifest.input.width, 3), bgr, np.uint8)
+    result, _ = pipeline.run(Frame(picture, "BGR"))
+    pipeline.close()
+    ids = np.bincount(result.label_ids.reshape(-1))  # type: ignore[union-attr]
+    return manifest.labels[int(ids.argmax())]
+
+
+def test_an_onnx_file_needs_little_to_be_said(tmp_path: Path) -> None:
+    """Size, layout and the axis of the scores are the file's; colour order is the user's."""
+    source = write_segmenter(tmp_path / "given") / "fp32.onnx"
+    made = import_model(
+        source, tmp_path / "made", Wish("segmentation", name="seg", labels=LABELS, input={"colour": "BGR"})
+    )
+    spec = made.manifest.input
+    assert (spec.width, spec.height, spec.layout, spec.name) == (64, 48, "NCHW", "image")
+    assert made.manifest.output.options == {"layout": "NCHW"}
+    assert label_of(tmp_path / "made", (200, 0, 0)) == "blue"
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["fp32.onnx", "model.yaml"]
+
+
+def test_the_command_writes_what_it_says(tmp_path: Path) -> None:
+    source = write_detector(tmp_path / "given") / "fp32.onnx"
+    labels = tmp_path / "labels.txt"
+    labels.write_text("car\nperson\nsign\n")
+    arguments = ["import", str(source), str(tmp_path / "made"), "--task", "detection", "--json"]
+    arguments += ["--labels", str(labels), "--input-resize", "letterbox", "--input-colour", "BGR"]
+    done = CliRunner().invoke(app, [*arguments, "--decoder-option", "strides=[8, 16, 32]"])
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document["kind"] == "onnx"
+    manifest = load_manifest(tmp_path / "made")
+    assert manifest.labels == ["car", "person", "sign"]
+    assert manifest.input.resize == "letterbox"
+    assert manifest.output.options["strides"] == [8, 16, 32]
+
+
+def test_a_planner_needs_no_labels(tmp_path: Path) -> None:
+    source = write_planner(tmp_path / "given") / "fp32.onnx"
+    wish = Wish("planning", decoder_options={"steering_output": "steering"}, input={"scale": 1 / 255})
+    made = import_model(source, tmp_path / "made", wish)
+    assert made.manifest.input.colour == "GRAY", "one channel"
+    assert made.manifest.name == "fp32", "the file's name where none is given"
+
+
+def test_an_output_called_by_a_number_is_named_as_it_is(tmp_path: Path) -> None:
+    """Exporters number tensors; to YAML, in a manifest as on the command line, 86 is no text."""
+    model = onnx.load(str(write_planner(tmp_path / "given") / "fp32.onnx"))
+    for node in model.graph.node:
+        node.output[:] = ["86" if name == "steering" else name for name in node.output]
+        node.input[:] = ["86" if name == "steering" else name for name in node.input]
+    for output in model.graph.output:
+        output.name = "86" if output.name == "steering" else output.name
+    onnx.save(model, str(tmp_path / "net.onnx"))
+    arguments = ["import", str(tmp_path / "net.onnx"), str(tmp_path / "made"), "--task", "planning"]
+
+    done = CliRunner().invoke(app, [*arguments, "--decoder-option", "steering_output=86"])
+
+    assert done.exit_code == 0, done.output
+    assert load_manifest(tmp_path / "made").output.options == {"steering_output": "86"}
+
+
+def test_open_sizes_are_asked_for_and_pinned(tmp_path: Path) -> None:
+    model = onnx.load(str(write_segmenter(tmp_path / "given") / "fp32.onnx"))
+    for value in (model.graph.input[0], model.graph.output[0]):
+        for axis, name in ((0, "n"), (2, "h"), (3, "w")):
+            value.type.tensor_type.shape.dim[axis].dim_param = name
+    source = tmp_path / "open.onnx"
+    onnx.save(model, str(source))
+    with pytest.raises(ModelFileError, match="--input-width and --input-height"):
+        import_model(source, tmp_path / "made", Wish("segmentation", labels=LABELS))
+    sizes = {"width": 32, "height": 24}
+    import_model(source, tmp_path / "made", Wish("segmentation", labels=LABELS, input=sizes))
+    pinned = onnx.load(str(tmp_path / "made" / "fp32.onnx")).graph.input[0].type.tensor_type.shape
+    assert [dimension.dim_value for dimension in pinned.dim] == [1, 3, 24, 32]
+
+
+def archive(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as target:
+        for name, data in members.items():
+            target.writestr(name, data)
+    return path
+
+
+class Bomb:
+    """Unpickling it would raise: proof that nothing does."""
+
+    def __reduce__(self) -> Any:
+        return (exec, ("raise SystemExit('unpickled')",))
+
+
+@pytest.mark.parametrize("form", ["bare", "archive", "exported"])
+def test_pickles_are_refused_unopened(tmp_path: Path, form: str) -> None:
+    bomb = pickle.dumps(Bomb())
+    source = tmp_path / "model.pt"
+    if form == "bare":
+        source.write_bytes(bomb)
+    elif form == "archive":
+        archive(source, {"model/data.pkl": bomb, "model/version": b"3"})
+    else:
+        config = {"config": {"w": {"path_name": "weight_0", "use_pickle": True}}}
+        members = {"m/archive_format": b"pt2", "m/models/model.json": b"{}"}
+        members["m/data/weights/model_weights_config.json"] = json.dumps(config).encode()
+        archive(source, {**members, "m/data/weights/weight_0": bomb})
+    with pytest.raises(ModelFileError, match="runs code of its maker"):
+        import_model(source, tmp_path / "made", Wish("planning"))
+    assert not (tmp_path / "made").exists()
+
+
+def test_hdf5_and_unknown_files_are_refused_with_a_way_out(tmp_path: Path) -> None:
+    cases = {
+        "a.h5": (b"\x89HDF\r\n\x1a\n", r"model\.save\('model\.keras'\)"),
+        "a.txt": (b"hello, this is text", "no model of a known kind"),
+        "a.pt": (b"PK\x03\x04 cut short", "damaged or cut short"),
+    }
+    for name, (content, words) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ModelFileError, match=words):
+            kind_of(tmp_path / name)
+    with pytest.raises(ModelFileError, match="SavedModel"):
+        kind_of(tmp_path)
+    with pytest.raises(ModelFileError, match="cannot read"):
+        kind_of(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        (Wish("segmentation"), "--labels"),
+        (Wish("segmentation", labels=["a", "b"]), "2 labels"),
+        (Wish("segmentation", labels=LABELS, decoder="yolox"), "not for task"),
+        (Wish("segmentation", labels=LABELS, input={"layout": "NHWC"}), "input|GRAY|channels"),
+        (Wish("segmentation", labels=LABELS, input={"mean": [1.0, 2.0]}), "mean"),
+        (Wish("segmentation", labels=LABELS, name="a/b"), "name"),
+    ],
+)
+def test_what_does_not_fit_leaves_nothing_behind(tmp_path: Path, wish: Wish, words: str) -> None:
+    source = write_segmenter(tmp_path / "given") / "fp32.onnx"
+    with pytest.raises(AdcpError, match=words):
+        import_model(source, tmp_path / "made", wish)
+    assert [path.name for path in tmp_path.iterdir()] == ["given"]
+
+
+def test_a_model_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    source = write_segmenter(tmp_path / "given") / "fp32.onnx"
+    with pytest.raises(ManifestError, match="already"):
+        import_model(source, tmp_path / "given", Wish("segmentation", labels=LABELS))
+
+
+@pytest.mark.parametrize("form", ["torchscript", "exported_program"])
+def test_a_pytorch_model(tmp_path: Path, form: str) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch (the extra [train]) is not installed")
+    if form == "exported_program":
+        pytest.importorskip("onnxscript", reason="torch.export to ONNX needs onnxscript")
+    onnx_model = onnx.load(str(write_segmenter(tmp_path / "given") / "fp32.onnx"))
+    values = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in onnx_model.graph.initializer}
+    smooth, head = torch.nn.Conv2d(3, 3, 3, padding=1, bias=False), torch.nn.Conv2d(3, 4, 1)
+    smooth.weight.data, head.weight.data, head.bias.data = (
+        values[name] for name in ("smooth_w", "head_w", "head_b")
+    )
+    module = torch.nn.Sequential(smooth, torch.nn.ReLU(), head).eval()
+    example = torch.zeros(1, 3, 48, 64)
+    source = tmp_path / "net.pt2"
+    if form == "torchscript":
+        torch.jit.trace(module, example).save(str(source))
+    else:
+        torch.export.save(torch.export.export(module, (example,)), str(source))
+    wish = Wish("segmentation", labels=LABELS, input={"colour": "BGR", "width": 64, "height": 48})
+    assert import_model(source, tmp_path / "made", wish).kind == form
+    assert label_of(tmp_path / "made", (0, 0, 200)) == "red"
+
+
+def test_a_pytorch_model_without_pytorch_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = {"net/code/__torch__.py": b"", "net/constants.pkl": b"", "net/data.pkl": b""}
+    source = archive(tmp_path / "net.pt", members)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ModelFileError, match="install torch"):
+        import_model(source, tmp_path / "made", Wish("planning", input={"width": 8, "height": 8}))
+
+
+@pytest.mark.parametrize("form", ["keras", "saved_model", "tflite"])
+def test_a_tensorflow_model(tmp_path: Path, form: str) -> None:
+    keras = pytest.importorskip("keras", reason="Keras is not installed")
+    tensorflow = pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    pytest.importorskip("tf2onnx", reason="tf2onnx is not installed")
+    weights = np.zeros((1, 1, 3, 4), np.float32)
+    weights[0, 0, [0, 1, 2], [1, 2, 3]] = 1.0
+    model = keras.Sequential([keras.layers.Input((48, 64, 3)), keras.layers.Conv2D(4, 1)])
+    model.layers[0].set_weights([weights, np.array([60.0, 0.0, 0.0, 0.0], np.float32)])
+    source = tmp_path / f"net.{form}"
+    if form == "keras":
+        model.save(source)
+    elif form == "saved_model":
+        model.export(source, verbose=False)
+    else:
+        source.write_bytes(tensorflow.lite.TFLiteConverter.from_keras_model(model).convert())
+    wish = Wish("segmentation", labels=LABELS, input={"colour": "BGR"}, convert="onnx")
+    made = import_model(source, tmp_path / "made", wish)
+    assert made.kind == form
+    assert (made.manifest.input.layout, made.manifest.output.options) == ("NHWC", {"layout": "NHWC"})
+    assert label_of(tmp_path / "made", (0, 200, 0)) == "green"
+
+
+def test_a_tensorflow_model_without_tensorflow_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"")
+    for name in ("tensorflow", "tf2onnx"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModelFileError, match="tensorflow-cpu and tf2onnx"):
+        import_model(tmp_path / "saved", tmp_path / "made", Wish("planning"))
+
+
+def test_a_model_of_two_inputs_is_no_picture_model(tmp_path: Path) -> None:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 4, 4]) for name in "abc"]
+    graph = helper.make_graph([helper.make_node("Add", ["a", "b"], ["c"])], "two", values[:2], values[2:])
+    source = tmp_path / "two.onnx"
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(source)
+    )
+    with pytest.raises(ModelFileError, match="exactly one input"):
+        import_model(source, tmp_path / "made", Wish("planning"))

@@ -1,0 +1,368 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The launch files under the real ``ros2 launch``: start, results, a killed node, the ways to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from ad_compressed_perception.core.manifest import load_manifest, save_manifest
+from ad_compressed_perception.core.resources import models_folder
+from support.bags import road_frames, write_bag
+from support.models import WRITERS, draw_scene
+
+# The repository's folder launch can be mistaken for the module launch; launch_ros cannot.
+pytest.importorskip("launch_ros", reason="ROS 2's launch_ros is not installed")
+rclpy = pytest.importorskip("rclpy")
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGE = "ad_compressed_perception"
+LAUNCH_FILES = sorted((REPOSITORY / "launch").glob("*.launch.py"))
+# Under the names that the shipped parameter files give them.
+MODELS = {
+    "detection": "yolox_nano",
+    "segmentation": "road_segmentation_adas_0001",
+    "planning": "pulp_dronet_v2",
+}
+CAMERA = "/camera/image_raw"
+PATIENCE_S = 60.0
+
+pytestmark = pytest.mark.ros
+
+
+def _package_prefix() -> str | None:
+    """Return where the package is installed: the sourced workspace, or the repository's own."""
+    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    prefixes.append(str(REPOSITORY / "install" / PACKAGE))
+    return next((each for each in prefixes if Path(each, "lib", PACKAGE).is_dir()), None)
+
+
+@pytest.fixture(scope="session")
+def ros2() -> str:
+    """Return the path of the ros2 command; skips where it or the built package is missing."""
+    command = shutil.which("ros2")
+    if command is None:
+        pytest.skip("there is no ros2 command")
+    if _package_prefix() is None:
+        pytest.skip(f"{PACKAGE} is not built: make setup, or colcon build")
+    return command
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of tiny models, each with a variant int8 (the baseline under that name)."""
+    folder = tmp_path_factory.mktemp("models")
+    for task, name in MODELS.items():
+        path = WRITERS[task](folder / name)
+        manifest = load_manifest(path)
+        manifest.variants["int8"] = manifest.variants["fp32"].model_copy()
+        save_manifest(manifest, path)
+    return folder
+
+
+class Launched:
+    """A running ``ros2 launch`` with all its processes."""
+
+    def __init__(self, ros2: str, log: Path, file: str, arguments: dict[str, str]) -> None:
+        environment = dict(os.environ)
+        prefixes = [_package_prefix() or "", environment.get("AMENT_PREFIX_PATH", "")]
+        environment["AMENT_PREFIX_PATH"] = os.pathsep.join(prefixes)
+        environment["ROS_HOME"] = str(log.parent)
+        words = [f"{name}:={value}" for name, value in arguments.items()]
+        self._log = log
+        with log.open("w") as stream:
+            self.process = subprocess.Popen(
+                [ros2, "launch", PACKAGE, file, *words],
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
+            )
+        self._children: set[psutil.Process] = set()
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def children(self) -> list[psutil.Process]:
+        """Return the nodes' processes that run now; all ever seen are remembered."""
+        if self.process.poll() is None:
+            running = psutil.Process(self.process.pid).children(recursive=True)
+            self._children |= set(running)
+        return [child for child in self._children if child.is_running()]
+
+    def child(self, executable: str, namespace: str) -> psutil.Process:
+        for child in self.children():
+            words = " ".join(child.cmdline())
+            if f"/{executable} " in words and f"__ns:={namespace}" in words:
+                return child
+        raise AssertionError(f"no {executable} in {namespace}:\n{self.output}")
+
+    def wait_for(self, text: str) -> None:
+        wait(lambda: re.search(text, self.output) is not None, f"{text!r} in:", self)
+
+    def end(self, sent: signal.Signals, *, nodes_too: bool = False) -> int:
+        """Send a signal to the launch (and its nodes); return its exit status once nothing is left."""
+        for child in self.children():
+            if nodes_too:
+                child.send_signal(sent)
+        self.process.send_signal(sent)
+        status = self.process.wait(PATIENCE_S)
+        wait(lambda: not self.children(), "all processes to end", self)
+        return status
+
+    def clear(self) -> None:
+        for process in [*self.children(), self.process]:
+            if process.is_running() if isinstance(process, psutil.Process) else True:
+                process.kill()
+        self.process.wait()
+
+
+def wait(condition: Callable[[], Any], what: str, launched: Launched) -> None:
+    """Wait until a condition holds; a launch that ends before, or a minute, fails the test."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, f"waited in vain for {what}\n{launched.output}"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def start(ros2: str, tmp_path: Path, models: Path) -> Iterator[Callable[..., Launched]]:
+    """Return a function that launches a file with the tiny models; what it started ends after."""
+    running: list[Launched] = []
+
+    def launch(file: str, **arguments: str) -> Launched:
+        arguments.setdefault("models", str(models))
+        running.append(Launched(ros2, tmp_path / f"output_{len(running)}.txt", file, arguments))
+        return running[-1]
+
+    yield launch
+    for launched in running:
+        launched.clear()
+
+
+class Observer:
+    """A camera at 20 Hz and an ear for results and diagnostics."""
+
+    def __init__(self, context: Any) -> None:
+        from diagnostic_msgs.msg import DiagnosticArray
+        from rclpy.executors import SingleThreadedExecutor
+        from sensor_msgs.msg import Image
+
+        self.node = rclpy.create_node("observer", context=context)
+        self._executor = SingleThreadedExecutor(context=context)
+        self._executor.add_node(self.node)
+        self.diagnostics: dict[str, str] = {}
+        self.results: dict[str, int] = {}
+        self._frames = 0
+        self._camera = self.node.create_publisher(Image, CAMERA, 1)
+        self.node.create_timer(0.05, self._publish)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
+
+    def _publish(self) -> None:
+        from sensor_msgs.msg import Image
+
+        picture = draw_scene(self._frames)
+        self._frames += 1
+        height, width = picture.shape[:2]
+        message = Image(height=height, width=width, encoding="bgr8", step=3 * width)
+        message.header.stamp = self.node.get_clock().now().to_msg()
+        message.data = picture.tobytes()
+        self._camera.publish(message)
+
+    def _on_diagnostics(self, message: Any) -> None:
+        self.diagnostics |= {status.name: status.message for status in message.status}
+
+    def listen(self, kind: type, topic: str) -> None:
+        def count(_: Any) -> None:
+            self.results[topic] = self.results.get(topic, 0) + 1
+
+        self.results[topic] = 0
+        self.node.create_subscription(kind, topic, count, 10)
+
+    def nodes(self) -> set[str]:
+        pairs = self.node.get_node_names_and_namespaces()
+        return {f"{namespace.rstrip('/')}/{name}" for name, namespace in pairs}
+
+    def spin_until(self, condition: Callable[[], Any], what: str, launched: Launched) -> None:
+        def spin() -> bool:
+            self._executor.spin_once(timeout_sec=0.1)
+            return bool(condition())
+
+        wait(spin, what, launched)
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+
+
+@pytest.fixture
+def observer(ros_context: Any) -> Iterator[Observer]:
+    observer = Observer(ros_context)
+    yield observer
+    observer.close()
+
+
+@pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
+def test_arguments_are_described(path: Path, ros2: str) -> None:
+    from launch import LaunchContext
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    source = PythonLaunchDescriptionSource(str(path))
+    description = source.get_launch_description(LaunchContext())
+
+    arguments = {argument.name: argument for argument in description.get_launch_arguments()}
+    assert {"tasks", "model", "variant", "backend", "params_file", "namespace"} <= set(arguments)
+    assert all(len(argument.description) > 10 for argument in arguments.values())
+    assert arguments["use_sim_time"].choices == ["true", "false"]
+    assert {"", "onnxruntime", "openvino"} <= set(arguments["backend"].choices)
+
+
+def test_perception_runs_the_tasks_asked_for_and_ends_with_ctrl_c(
+    start: Callable[..., Launched], observer: Observer
+) -> None:
+    from nav_msgs.msg import Path as PathMessage
+    from vision_msgs.msg import Detection2DArray
+
+    observer.listen(Detection2DArray, "/car/detection/detections")
+    observer.listen(PathMessage, "/car/planning/trajectory")
+
+    launched = start("perception.launch.py", tasks="detection,planning", namespace="car")
+
+    observer.spin_until(lambda: min(observer.results.values()) > 3, "results", launched)
+    assert observer.nodes() == {"/observer", "/car/detection", "/car/planning"}
+    assert launched.end(signal.SIGINT) == 0
+    assert "Traceback" not in launched.output
+    assert launched.output.count("process has finished cleanly") == 2
+
+
+def test_a_killed_node_takes_nobody_along_and_the_monitor_names_it(
+    start: Callable[..., Launched], observer: Observer
+) -> None:
+    launched = start("compare.launch.py", tasks="detection,planning")
+    summary = observer.diagnostics
+    observer.spin_until(lambda: "pairs" in summary.get("latency_monitor: detection", ""), "pairs", launched)
+
+    launched.child("detection_node", "/compressed").kill()
+
+    observer.spin_until(
+        lambda: "/compressed/detection" in summary["latency_monitor: detection"],
+        "the monitor to name it",
+        launched,
+    )
+    others = {"/baseline/detection", "/baseline/planning", "/compressed/planning"}
+    assert others | {"/latency_monitor"} <= observer.nodes()
+    assert "pairs" in summary["latency_monitor: planning"]
+    # SIGTERM kills a launch on the spot; its processes must not stay behind.
+    launched.end(signal.SIGTERM)
+
+
+def test_the_demo_runs_and_ends_in_order_when_its_nodes_are_interrupted_twice(
+    start: Callable[..., Launched], observer: Observer
+) -> None:
+    """A service manager interrupts all processes at once, and the launch passes it on to its nodes."""
+    from nav_msgs.msg import Odometry
+    from vision_msgs.msg import Detection2DArray
+
+    if models_folder() is None:
+        pytest.skip("the default models are not there")
+    results = [f"/{side}/detection/detections" for side in ("baseline", "compressed")]
+    for topic in results:
+        observer.listen(Detection2DArray, topic)
+    observer.listen(Odometry, "/road_camera/odometry")
+
+    launched = start("demo.launch.py", tasks="detection", models=str(models_folder()))
+
+    observer.spin_until(lambda: min(observer.results.values()) > 3, "results", launched)
+    assert launched.end(signal.SIGINT, nodes_too=True) == 0
+    assert launched.output.count("process has finished cleanly") == 4, launched.output
+    assert "Traceback" not in launched.output
+    assert "terminate called" not in launched.output
+
+
+def test_a_launch_that_is_killed_leaves_nothing_behind(start: Callable[..., Launched]) -> None:
+    launched = start("compare.launch.py", tasks="planning")
+    launched.wait_for("watching /baseline/planning, /compressed/planning")
+
+    assert launched.end(signal.SIGKILL) == -signal.SIGKILL
+
+
+def test_arguments_beat_the_parameter_file_and_a_died_node_comes_back(
+    start: Callable[..., Launched], observer: Observer, tmp_path: Path
+) -> None:
+    """The monitor's words tell which variant runs; respawn brings back the same one."""
+    params_file = tmp_path / "params.yaml"
+    params_file.write_text(
+        "/planning:\n  ros__parameters: {model: $(var models)/pulp_dronet_v2, variant: none}\n"
+        "/**:\n  ros__parameters: {variant: none, max_age_ms: 1000.0}\n"
+    )
+
+    launched = start(
+        "perception.launch.py",
+        params_file=str(params_file),
+        tasks="planning",
+        variant="int8",
+        respawn="true",
+    )
+
+    launched.wait_for("tiny_planner/int8 on onnxruntime")
+    launched.child("planning_node", "/").kill()
+    wait(lambda: launched.output.count("tiny_planner/int8 on") == 2, "a second start", launched)
+    assert launched.end(signal.SIGINT) == 0
+
+
+def test_replay_compares_a_recording_and_ends_with_it(start: Callable[..., Launched], tmp_path: Path) -> None:
+    """In one process; the counts depend on the machine's load, that they close does not."""
+    bag = write_bag(tmp_path / "drive", road_frames(20))
+    report = tmp_path / "report.json"
+
+    launched = start("replay.launch.py", bag=str(bag), composed="true", report_path=str(report))
+
+    assert launched.process.wait(PATIENCE_S) == 0, launched.output
+    wait(lambda: not launched.children(), "all processes to end", launched)
+    assert "20 frames published" in launched.output
+    tasks = json.loads(report.read_text())["tasks"]
+    assert set(tasks) == set(MODELS)
+    for task in tasks.values():
+        for variant in task["variants"].values():
+            settled = ("processed", "dropped_stale", "dropped_busy", "failed", "pending")
+            assert variant["received"] == sum(variant[outcome] for outcome in settled) > 0
+            assert variant["processed"] > 0
+            # Counted from the sending: the recorded stamps are of another day.
+            assert 0.0 <= variant["stages_ms"]["transport_age"]["p50"] < 10_000.0
+
+
+@pytest.mark.parametrize(
+    ("file", "arguments", "said"),
+    [
+        ("perception.launch.py", {"backend": "tensorflow"}, "'onnxruntime'"),
+        ("perception.launch.py", {"tasks": "lanes"}, "'lanes' is not one of detection"),
+        ("perception.launch.py", {"params_file": "none.yaml"}, "params_file none.yaml"),
+        ("perception.launch.py", {"tasks": "planning", "model": "none"}, "no model at none"),
+        ("compare.launch.py", {"models": "none"}, "models:=none: there is no such folder"),
+        ("demo.launch.py", {"seed": "1.5"}, "road camera: seed: "),
+        ("replay.launch.py", {"bag": "none"}, "no such bag: none"),
+    ],
+    ids=lambda value: str(value),
+)
+def test_a_mistake_is_one_line_and_a_failure(
+    start: Callable[..., Launched], file: str, arguments: dict[str, str], said: str
+) -> None:
+    launched = start(file, **arguments)
+
+    assert launched.process.wait(PATIENCE_S) == 1
+    assert said in launched.output
+    assert "Traceback" not in launched.output

@@ -1,0 +1,127 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Results survive the way through a message; headers are copied whole."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
+from hypothesis import given
+from hypothesis import strategies as st
+from rclpy.serialization import deserialize_message, serialize_message
+from std_msgs.msg import Header
+
+from ad_compressed_perception.core.errors import ResultError
+from ad_compressed_perception.core.results import Detections, LabelMask
+from ad_compressed_perception.core.timing import OUTCOMES, STAGES, FrameTiming, NodeReport
+from ad_compressed_perception.messages import detection, planning, segmentation, timing
+from ad_compressed_perception.tasks.planning import arc_points
+
+HEADER = Header(stamp=Time(sec=12, nanosec=34), frame_id="camera_front")
+LABELS = ("car", "person")
+
+
+def over_the_wire(message: object) -> object:
+    return deserialize_message(serialize_message(message), type(message))
+
+
+def test_detections_survive_with_labels_not_numbers() -> None:
+    boxes = np.array([[10, 20, 50, 40], [0.5, 0.25, 1.5, 8.0]], np.float32)
+    original = Detections(boxes, np.array([0.9, 0.4], np.float32), np.array([1, 0], np.int64), LABELS)
+    message = over_the_wire(detection.to_message(original, HEADER))
+    assert message.header == HEADER
+    assert [d.header for d in message.detections] == [HEADER, HEADER]
+    assert message.detections[0].results[0].hypothesis.class_id == "person"
+    assert message.detections[0].bbox.center.position.x == 30.0
+    assert message.detections[0].bbox.size_y == 20.0
+    back = detection.from_message(message, LABELS)
+    np.testing.assert_allclose(back.boxes_xyxy, original.boxes_xyxy)
+    np.testing.assert_allclose(back.scores, original.scores)
+    assert back.class_ids.tolist() == [1, 0]
+    with pytest.raises(ResultError, match="'person'"):
+        detection.from_message(message, ("car",))
+
+
+def test_no_detection_is_a_message_too() -> None:
+    empty = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), LABELS)
+    back = detection.from_message(over_the_wire(detection.to_message(empty, HEADER)), LABELS)
+    assert back.boxes_xyxy.shape == (0, 4)
+
+
+def test_the_list_of_labels_survives_in_its_order() -> None:
+    labels = [f"label {i}" for i in range(12)]
+    assert detection.labels_of(over_the_wire(detection.label_info(labels, HEADER))) == tuple(labels)
+
+
+def test_a_mask_survives_and_an_unknown_id_is_refused() -> None:
+    ids = np.random.default_rng(0).integers(0, 2, (7, 5), np.uint8)
+    message = over_the_wire(segmentation.to_message(LabelMask(ids, LABELS), HEADER))
+    assert (message.header, message.encoding, message.step) == (HEADER, "mono8", 5)
+    np.testing.assert_array_equal(segmentation.from_message(message, LABELS).label_ids, ids)
+    with pytest.raises(ResultError, match="label id 1"):
+        segmentation.from_message(message, ("only",))
+
+
+@given(st.floats(-0.05, 0.05), st.floats(0.0, 40.0))
+def test_a_path_survives_and_the_command_turns_to_its_side(curvature: float, speed_mps: float) -> None:
+    from ad_compressed_perception.core.results import Trajectory
+
+    points, headings = arc_points(curvature, 30.0, 10)
+    original = Trajectory(points, headings, curvature, speed_mps)
+    path = over_the_wire(planning.to_path(original, HEADER.stamp, "base_link"))
+    assert path.header.frame_id == "base_link"
+    assert path.header.stamp == HEADER.stamp
+    back = planning.from_path(path)
+    np.testing.assert_allclose(back.points_xy_m, points)
+    np.testing.assert_allclose(back.headings_rad, headings, atol=1e-12)
+    command = planning.to_command(speed_mps, curvature, HEADER.stamp, "base_link")
+    assert command.twist.linear.x == speed_mps
+    assert command.twist.angular.z == pytest.approx(speed_mps * curvature)
+
+
+finite = st.floats(-1e6, 1e6)
+reports = st.builds(
+    NodeReport,
+    node=st.just("/baseline/detection"),
+    task=st.just("detection"),
+    model=st.text(max_size=8).filter(lambda text: "\x00" not in text),
+    variant=st.just("fp32"),
+    backend=st.just("onnxruntime"),
+    requested_provider=st.just("CUDAExecutionProvider"),
+    provider=st.just("CPUExecutionProvider"),
+    precision=st.just("int8"),
+    timing=st.builds(
+        FrameTiming,
+        stamp_ns=st.integers(0, 2**31 * 10**9 - 1),
+        outcome=st.sampled_from(OUTCOMES),
+        stages_ms=st.dictionaries(st.sampled_from(STAGES), finite),
+        end_to_end_ms=finite,
+        reason=st.sampled_from(["", "truncated JPEG"]),
+    ),
+    received=st.integers(0, 2**40),
+    counts=st.fixed_dictionaries({outcome: st.integers(0, 2**40) for outcome in OUTCOMES}),
+)
+
+
+@given(reports)
+def test_a_report_survives_to_the_last_digit(report: NodeReport) -> None:
+    try:
+        message = over_the_wire(timing.to_message(report))
+    except UnicodeEncodeError:  # a lone surrogate is no text that a message could carry
+        return
+    assert timing.from_message(message) == report
+
+
+def test_an_unknown_end_to_end_time_stays_unknown() -> None:
+    settled = FrameTiming(5, "failed", {"queue_wait": 0.1}, math.nan, "why")
+    report = NodeReport("/n", "t", "m", "v", "b", "p", "p", "x", settled, 1, dict.fromkeys(OUTCOMES, 0))
+    assert math.isnan(timing.from_message(timing.to_message(report)).timing.end_to_end_ms)
+
+
+def test_a_foreign_diagnostic_message_is_refused() -> None:
+    with pytest.raises(ResultError, match="not a timing message"):
+        timing.from_message(DiagnosticArray())

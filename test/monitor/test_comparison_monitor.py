@@ -1,0 +1,350 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The monitor's core without ROS: books over restarts, silence, statuses, the summary of a task."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
+from ad_compressed_perception.core.timing import OUTCOMES, Account, FrameTiming, NodeReport, Outcome
+from ad_compressed_perception.metrics.agreement import Agreement
+from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskComparison
+from ad_compressed_perception.monitor.counters import NodeBooks
+from ad_compressed_perception.monitor.diagnostics import Level, MonitorHealth, Status
+from ad_compressed_perception.nodes.monitor_options import (
+    TaskOptions,
+    comparisons,
+    task_comparison,
+    variant_names,
+)
+from ad_compressed_perception.report.schema import (
+    DetectionFigures,
+    PlanningFigures,
+    Report,
+    SegmentationFigures,
+    parse_report,
+)
+
+NODES = {"baseline": "/baseline/detection", "int8": "/int8/detection"}
+
+
+class Sender:
+    """Keeps a node's account as a node does and says it after each settled frame."""
+
+    def __init__(self, node: str, task: str = "detection") -> None:
+        self.node, self.task, self.account = node, task, Account()
+
+    def settle(
+        self,
+        stamp_ns: int,
+        *,
+        outcome: Outcome = "processed",
+        infer_ms: float = 10.0,
+        age_ms: float = 2.0,
+        reason: str = "",
+    ) -> NodeReport:
+        self.account.received += 1
+        self.account.settle(outcome)
+        stages_ms = {"transport_age": age_ms}
+        end_to_end_ms = math.nan
+        if outcome == "processed":
+            stages_ms |= {"queue_wait": 1.0, "infer": infer_ms}
+            end_to_end_ms = sum(stages_ms.values())
+        return NodeReport(
+            node=self.node,
+            task=self.task,
+            model="tiny",
+            variant=self.node.split("/")[1],
+            backend="onnxruntime",
+            requested_provider="cpu",
+            provider="CPUExecutionProvider",
+            precision="fp32",
+            timing=FrameTiming(stamp_ns, outcome, stages_ms, end_to_end_ms, reason),
+            received=self.account.received,
+            counts=dict(self.account.counts),
+        )
+
+
+def boxes(count: int) -> Detections:
+    """Return ``count`` cars side by side."""
+    left = np.arange(count, dtype=np.float32) * 20
+    table = np.stack([left, left * 0, left + 10, left * 0 + 10], axis=1)
+    scores = np.linspace(0.9, 0.5, count, dtype=np.float32)
+    return Detections(table, scores, np.zeros(count, np.int64), ("car",))
+
+
+def monitor(deadline_ms: float | None = None, **options: object) -> ComparisonMonitor:
+    task = TaskComparison(NODES, "baseline", deadline_ms)
+    return ComparisonMonitor({"detection": task}, now_s=0.0, **options)  # type: ignore[arg-type]
+
+
+def by_name(statuses: list[Status]) -> dict[str, Status]:
+    return {status.name: status for status in statuses}
+
+
+# The summary ------------------------------------------------------------------------------------
+
+
+def test_summary_of_a_short_drive() -> None:
+    pairs: list[tuple[str, str, int, float | None]] = []
+
+    def on_pair(task: str, name: str, stamp_ns: int, _a: Result, _b: Result, agreed: Agreement) -> None:
+        pairs.append((task, name, stamp_ns, agreed.score))
+
+    found = monitor(deadline_ms=15.0, on_pair=on_pair)
+    baseline, candidate = Sender(NODES["baseline"]), Sender(NODES["int8"])
+    # Four frames, 0.1 s apart. Baseline: 20 ms inference, two boxes. Candidate: 10 ms, one of the two;
+    # its last frame fails.
+    for index in range(4):
+        stamp, now_s = index + 1, index / 10
+        found.add_result("detection", "baseline", stamp, boxes(2), now_s)
+        found.add_report("detection", "baseline", baseline.settle(stamp, infer_ms=20.0), now_s)
+        if index < 3:
+            found.add_result("detection", "int8", stamp, boxes(1), now_s)
+            found.add_report("detection", "int8", candidate.settle(stamp, infer_ms=10.0), now_s)
+    failure = candidate.settle(4, outcome="failed", reason="truncated JPEG")
+    found.add_report("detection", "int8", failure, 0.3)
+    found.close(0.3)
+
+    task = found.summary()["detection"]
+    one, other = task.variants["baseline"], task.variants["int8"]
+    assert (one.received, one.processed, one.account_gap) == (4, 4, 0)
+    assert (other.received, other.processed, other.failed, other.account_gap) == (4, 3, 1, 0)
+    # 2 + 1 + 20 = 23 ms misses 15 ms every time; 2 + 1 + 10 = 13 ms never does.
+    assert (one.deadline_misses, one.longest_miss_run, one.deadline_miss_rate) == (4, 4, 1.0)
+    assert (other.deadline_misses, other.deadline_miss_rate) == (0, 0.0)
+    assert one.throughput_hz == pytest.approx(10.0)
+    assert one.not_inference_share == pytest.approx(3 / 23)
+    assert one.stages_ms["infer"].p50 == 20.0
+    assert list(one.stages_ms) == ["transport_age", "queue_wait", "infer"]  # what was measured
+
+    compared = task.comparison["int8"]
+    assert (compared.pairs, compared.unpaired, compared.candidate_missing) == (3, 1, 1)
+    assert compared.speedup_infer_p50 == compared.speedup_infer_paired_p50 == 2.0
+    assert compared.speedup_end_to_end_p50 == pytest.approx(23 / 13)
+    # One of two boxes found in each of three frames: precision 1, recall 1/2, F1 2/3.
+    assert isinstance(compared.agreement, DetectionFigures)
+    assert (compared.agreement.matched, compared.agreement.missed) == (3, 3)
+    assert compared.agreement.f1 == pytest.approx(2 / 3)
+    assert compared.frame_score is not None
+    assert compared.frame_score.min == pytest.approx(2 / 3)
+    assert pairs == [("detection", "int8", n, pytest.approx(2 / 3)) for n in (1, 2, 3)]
+    assert (found.frames, found.duration_s) == (4, pytest.approx(0.3))
+
+
+def test_a_summary_without_a_frame_is_a_valid_report() -> None:
+    # Nothing measured must be null in JSON, never NaN (which is not JSON).
+    text = Report(tasks=monitor().summary()).to_json()
+    assert "NaN" not in text
+    task = parse_report(text).tasks["detection"]
+    assert task.variants["int8"].end_to_end_ms.p50 is None
+    assert task.comparison["int8"].speedup_infer_p50 is None
+    assert task.comparison["int8"].agreement is None
+
+
+def test_several_candidates_share_one_baseline() -> None:
+    nodes = {**NODES, "pruned": "/pruned/detection"}
+    found = ComparisonMonitor({"detection": TaskComparison(nodes, "baseline")}, now_s=0.0)
+    found.add_result("detection", "int8", 1, boxes(1), 0.0)
+    agreed = found.add_result("detection", "baseline", 1, boxes(1), 0.0)
+    assert len(agreed) == 1  # with int8; pruned has not spoken yet
+    found.add_result("detection", "pruned", 1, boxes(1), 0.1)
+    found.add_result("detection", "pruned", 2, boxes(1), 0.1)
+    found.close(0.2)
+    compared = found.summary()["detection"].comparison
+    assert (compared["int8"].pairs, compared["int8"].unpaired) == (1, 0)
+    assert (compared["pruned"].pairs, compared["pruned"].baseline_missing) == (1, 1)
+
+
+def test_masks_and_paths_have_their_own_figures() -> None:
+    def named(task: str) -> TaskComparison:
+        return TaskComparison({"a": f"/a/{task}", "b": f"/b/{task}"}, "a")
+
+    found = ComparisonMonitor({t: named(t) for t in ("segmentation", "planning")}, now_s=0.0)
+    labels = ("road", "other")
+    found.add_result("segmentation", "a", 1, LabelMask(np.zeros((2, 2), np.uint8), labels), 0.0)
+    found.add_result("segmentation", "b", 1, LabelMask(np.zeros((2, 2), np.uint8), labels), 0.0)
+    for name, y in (("a", 0.0), ("b", 0.25)):
+        line = np.array([[0.0, y], [10.0, y]])
+        found.add_result("planning", name, 1, Trajectory(line, np.zeros(2), 0.0, 10.0), 0.0)
+    summary = found.summary()
+    mask, path = (summary[task].comparison["b"] for task in ("segmentation", "planning"))
+    assert isinstance(mask.agreement, SegmentationFigures)
+    assert mask.agreement.miou == 1.0
+    assert isinstance(path.agreement, PlanningFigures)
+    assert path.agreement.max_lateral_offset_m == pytest.approx(0.25)
+    assert path.frame_score is None  # metres have no place in 0..1
+
+
+def test_a_pair_that_cannot_be_compared_is_counted_and_said() -> None:
+    nodes = {"a": "/a/segmentation", "b": "/b/segmentation"}
+    found = ComparisonMonitor({"segmentation": TaskComparison(nodes, "a")}, now_s=0.0)
+    health = MonitorHealth(found)
+    found.add_result("segmentation", "a", 1, LabelMask(np.zeros((2, 2), np.uint8), ("road",)), 0.0)
+    found.add_result("segmentation", "b", 1, LabelMask(np.zeros((3, 2), np.uint8), ("road",)), 0.0)
+    compared = found.summary()["segmentation"].comparison["b"]
+    assert (compared.pairs, compared.incomparable, compared.unpaired) == (0, 1, 0)
+    status = by_name(health.statuses(0.1))["segmentation"]
+    assert status.level == Level.ERROR
+    assert "different sizes" in status.message
+
+
+# Books ------------------------------------------------------------------------------------------
+
+
+def test_the_account_goes_on_after_a_restart() -> None:
+    books, first, second = NodeBooks(), Sender("/a/detection"), Sender("/a/detection")
+    for stamp in range(5):
+        report = first.settle(stamp)
+    # One more frame was in work when the process was killed.
+    first.account.received += 1
+    report = first.settle(6)
+    books.add(report)
+    for stamp in range(3):
+        books.add(second.settle(stamp, outcome="dropped_busy"))
+    assert books.restarts == 1
+    assert books.received == 7 + 3
+    assert (books.counts["processed"], books.counts["dropped_busy"]) == (6, 3)
+    assert books.lost_at_restart == 1
+    assert books.received == sum(books.counts.values()) + books.pending + books.lost_at_restart
+
+
+def test_an_account_that_does_not_close_is_named() -> None:
+    books, sender = NodeBooks(), Sender("/a/detection")
+    books.add(sender.settle(1))
+    assert books.fault == ""
+    sender.account.received += 10  # ten frames that nobody settled
+    books.add(sender.settle(2))
+    assert "12 received, but 2 processed" in books.fault
+    sender.account.counts["failed"] += 20  # more settled than ever arrived
+    books.add(sender.settle(3))
+    assert "does not close" in books.fault
+
+
+@given(
+    st.lists(st.sampled_from(OUTCOMES), min_size=3, max_size=40),
+    st.sets(st.integers(0, 39)),
+    st.booleans(),
+)
+def test_lost_and_swapped_reports_do_not_spoil_the_account(
+    outcomes: list[Outcome], lost: set[int], swap: bool
+) -> None:
+    # Whatever is lost in between, and even where a node's two threads send in the wrong order, the
+    # account is the node's own after its last report, and the lost ones are known by number.
+    sender, books = Sender("/a/detection"), NodeBooks()
+    reports = [sender.settle(index, outcome=outcome) for index, outcome in enumerate(outcomes)]
+    last = len(reports) - 1
+    kept = [r for index, r in enumerate(reports) if index in (0, 1, last) or index not in lost]
+    if swap and len(kept) > 4:
+        kept[-3], kept[-2] = kept[-2], kept[-3]
+    for report in kept:
+        books.add(report)
+    assert books.restarts == 0
+    assert books.counts == sender.account.counts
+    assert books.received == sender.account.received
+    assert books.reports_lost == len(reports) - len(kept)
+
+
+# Silence and statuses ---------------------------------------------------------------------------
+
+
+def test_silence_is_said_in_a_sentence() -> None:
+    found = monitor(stale_after_s=2.0)
+    assert found.missing(2.0) == []  # exactly as long as allowed
+    assert found.missing(5.0) == [
+        "detection: /baseline/detection never heard, for 5.0 s",
+        "detection: /int8/detection never heard, for 5.0 s",
+    ]
+    found.add_report("detection", "baseline", Sender(NODES["baseline"]).settle(1), 5.0)
+    found.add_report("detection", "int8", Sender(NODES["int8"]).settle(1), 6.8)
+    assert found.missing(8.2) == ["detection: /baseline/detection silent for 3.2 s"]
+
+
+def test_statuses_name_what_is_wrong_once() -> None:
+    found = monitor(deadline_ms=15.0, stale_after_s=2.0)
+    health = MonitorHealth(found)
+    baseline, candidate = Sender(NODES["baseline"]), Sender(NODES["int8"])
+    found.add_report("detection", "baseline", baseline.settle(1, infer_ms=20.0), 0.1)
+    report = candidate.settle(1, outcome="failed", age_ms=-5.0, reason="no picture")
+    found.add_report("detection", "int8", report, 0.1)
+    statuses = by_name(health.statuses(0.2))
+    assert list(statuses) == ["detection", "detection/baseline", "detection/int8"]
+    assert statuses["detection/baseline"].level == Level.WARN
+    assert "1 results after 15 ms" in statuses["detection/baseline"].message
+    assert "1 frames failed: no picture" in statuses["detection/int8"].message
+    assert "stamp in the future" in statuses["detection/int8"].message
+    assert statuses["detection/int8"].source == "/int8/detection"
+    assert statuses["detection/baseline"].values["end_to_end_ms_p99"] == "23.000"
+
+    # The next period brings a good frame of each: trouble is over, the counters stay.
+    found.add_report("detection", "baseline", baseline.settle(2), 0.3)
+    found.add_report("detection", "int8", candidate.settle(2), 0.3)
+    statuses = by_name(health.statuses(0.4))
+    assert {status.level for status in statuses.values()} == {Level.OK}
+    assert statuses["detection/int8"].values["failed"] == "1"
+
+    # Then the candidate dies: its own status and its task's say so, the baseline's does not.
+    found.add_report("detection", "baseline", baseline.settle(3), 5.0)
+    statuses = by_name(health.statuses(5.1, unpublished=["/int8/detection"]))
+    assert statuses["detection/baseline"].level == Level.OK
+    assert statuses["detection"].level == statuses["detection/int8"].level == Level.ERROR
+    assert "silent for 4.8 s" in statuses["detection/int8"].message
+    assert "nobody publishes /int8/detection/timing" in statuses["detection/int8"].message
+
+
+def test_late_results_are_a_warning() -> None:
+    found = monitor(pair_timeout_s=1.0)
+    health = MonitorHealth(found)
+    found.add_result("detection", "baseline", 1, boxes(1), 0.0)
+    found.add_result("detection", "int8", 1, boxes(1), 1.5)
+    status = by_name(health.statuses(1.6))["detection"]
+    assert status.level == Level.WARN
+    assert "1 results too late" in status.message
+    assert status.values["int8.late"] == "1"
+
+
+# Parameters -------------------------------------------------------------------------------------
+
+
+def test_names_come_from_the_innermost_namespace() -> None:
+    assert variant_names(["/baseline/detection", "/car/int8/detection"]) == {
+        "baseline": "/baseline/detection",
+        "int8": "/car/int8/detection",
+    }
+    assert variant_names(["/one", "/two"]) == {"one": "/one", "two": "/two"}
+    # Two nodes in one namespace: only their full names tell them apart.
+    assert variant_names(["/car/fp32", "/car/int8"]) == {
+        "car/fp32": "/car/fp32",
+        "car/int8": "/car/int8",
+    }
+
+
+def test_a_task_without_baseline_is_watched_but_not_compared() -> None:
+    found = task_comparison("planning", TaskOptions(compressed=["/a/planning"]))
+    assert found is not None
+    assert (found.baseline, found.candidates) == (None, [])
+    watched = ComparisonMonitor({"planning": found}, now_s=0.0)
+    watched.add_report("planning", "a", Sender("/a/planning", "planning").settle(1), 0.0)
+    task = watched.summary()["planning"]
+    assert task.variants["a"].processed == 1
+    assert task.comparison == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (TaskOptions(), "nothing to watch"),
+        (TaskOptions(baseline="baseline/detection"), "not a full node name"),
+        (TaskOptions(baseline="/a/d", compressed=["/a/d"]), "cannot be compared with itself"),
+    ],
+)
+def test_wrong_node_names_are_refused_with_a_reason(options: TaskOptions, reason: str) -> None:
+    with pytest.raises(AdcpError, match=reason):
+        comparisons({"detection": options})

@@ -1,0 +1,99 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The bag player as a launch file runs it: the recorded bytes, the clock, the end, and refusals."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage, Image
+
+from ad_compressed_perception.data.bag import BagReader
+from support.bags import COMPRESSED_TOPIC, stamps_of, write_bag
+from support.models import draw_scene
+from support.ros import Ear, as_ns, node_process
+
+pytestmark = pytest.mark.ros
+FRAMES = 5
+
+
+@pytest.fixture
+def ear(ros_context: object) -> Iterator[Ear]:
+    listener = Ear(ros_context)
+    yield listener
+    listener.close()
+
+
+def arguments(**values: object) -> list[str]:
+    return [part for name, value in values.items() for part in ("-p", f"{name}:={value}")]
+
+
+def drive(tmp_path: Path, compressed: bool = True) -> Path:
+    return write_bag(
+        tmp_path / "drive", [draw_scene(index) for index in range(FRAMES)], compressed=compressed
+    )
+
+
+@pytest.mark.parametrize("compressed", [True, False], ids=["jpeg", "raw"])
+def test_every_frame_is_published_as_it_was_recorded(tmp_path: Path, ear: Ear, compressed: bool) -> None:
+    bag = drive(tmp_path, compressed)
+    topic = "/front/image/compressed" if compressed else "/front/image"
+    ear.listen(topic, CompressedImage if compressed else Image)
+    given = ["-r", "__ns:=/front", *arguments(bag=bag, rate=20.0)]
+    with node_process("bag_player", *given, log=tmp_path / "log") as player:
+        ear.wait_for(lambda: len(ear.heard[topic]) == FRAMES)
+        assert player.wait() == 0
+        assert f"{FRAMES} frames published" in player.log
+    with BagReader(bag) as reader:
+        recorded = [message for _, _, message in reader.image_messages(reader.resolve_image_topic())]
+    for heard, original, stamp_ns in zip(ear.heard[topic], recorded, stamps_of(FRAMES), strict=True):
+        assert as_ns(heard.header.stamp) == stamp_ns
+        assert bytes(heard.data) == original.data.tobytes()
+
+
+def test_the_clock_goes_with_the_bag_and_the_loop_ends_with_sigint(tmp_path: Path, ear: Ear) -> None:
+    ear.listen("/clock", Clock)
+    ear.listen("/image/compressed", CompressedImage)
+    given = arguments(bag=drive(tmp_path), rate=5.0, loop="true", publish_clock="true")
+    with node_process("bag_player", *given, log=tmp_path / "log") as player:
+        ear.wait_for(lambda: len(ear.heard["/image/compressed"]) > 2 * FRAMES)
+        assert player.stop(signal.SIGINT) == 0
+        assert "Traceback" not in player.log
+    first, *_, last = stamps_of(FRAMES)
+    times = [as_ns(message.clock) for message in ear.heard["/clock"]]
+    # A tick overshoots the last frame by no more than one step of waiting.
+    assert all(first <= time <= last + 100_000_000 for time in times)
+    assert any(later < earlier for earlier, later in zip(times, times[1:], strict=False))
+
+
+def test_it_waits_until_somebody_listens_and_stops_on_sigterm(tmp_path: Path) -> None:
+    with node_process("bag_player", *arguments(bag=drive(tmp_path)), log=tmp_path / "log") as player:
+        while "waiting for 1 subscriptions" not in player.log:
+            assert player.process.poll() is None
+        assert player.stop(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "parameter 'bag' is empty"),
+        ({"bag": "/absent"}, "no such bag: /absent"),
+        ({"bag": "{drive}", "topic": "/nothing"}, f"has no topic /nothing; it has: {COMPRESSED_TOPIC}"),
+        ({"bag": "{drive}", "rate": -1.0}, "rate"),
+        ({"bag": "{drive}", "rate": "fast"}, "rate"),
+        ({"bag": "{drive}", "qos_reliability": "certain"}, "qos_reliability"),
+        ({"bagg": "{drive}"}, "unknown parameter 'bagg'"),
+    ],
+)
+def test_wrong_parameters_are_one_line(tmp_path: Path, values: dict[str, object], message: str) -> None:
+    bag = drive(tmp_path)
+    given = arguments(**{name: str(value).format(drive=bag) for name, value in values.items()})
+    with node_process("bag_player", *given, log=tmp_path / "log") as player:
+        assert player.wait() == 1
+        assert message in player.log
+        assert player.log.startswith("error: ")
+        assert player.log.count("\n") == 1

@@ -1,0 +1,159 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The monitor as a process beside two real detectors, one of which is killed."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("vision_msgs")
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from ad_compressed_perception.nodes.latency_monitor_node import LIVE_MEASUREMENT
+from ad_compressed_perception.nodes.qos import LATCHED_QOS
+from ad_compressed_perception.report.schema import (
+    ComparisonReport,
+    DetectionFigures,
+    Report,
+    parse_report,
+    read_report,
+)
+from support.models import draw_scene, write_detector
+from support.ros import Ear, image_message, node_process
+
+pytestmark = pytest.mark.ros
+BASELINE, CANDIDATE = "/baseline/detection", "/compressed/detection"
+
+
+@pytest.fixture
+def ear(ros_context: object) -> Iterator[Ear]:
+    listener = Ear(ros_context)
+    yield listener
+    listener.close()
+
+
+def test_killing_a_node_is_said_and_the_monitor_lives_on(tmp_path: Path, ear: Ear) -> None:
+    model = write_detector(tmp_path / "model")
+    camera = ear.node.create_publisher(Image, "/camera/image", 1)
+    ear.listen("/diagnostics", DiagnosticArray)
+    ear.listen("/latency_monitor/summary", String, LATCHED_QOS)
+    stamps = count(1_479_425_491_000_000_000, 50_000_000)
+
+    def send() -> None:
+        camera.publish(image_message(draw_scene(0), next(stamps)))
+
+    def last() -> Report:
+        return parse_report(ear.heard["/latency_monitor/summary"][-1].data)
+
+    def compared() -> ComparisonReport | None:
+        if not ear.heard["/latency_monitor/summary"]:
+            return None
+        found = last().tasks["detection"].comparison["compressed"]
+        return found if found.pairs >= 3 else None
+
+    def status(name: str) -> DiagnosticStatus | None:
+        for message in reversed(ear.heard["/diagnostics"]):
+            for found in message.status:
+                if found.name == f"latency_monitor: {name}":
+                    return found
+        return None
+
+    def level(name: str) -> bytes | None:
+        found = status(name)
+        return found.level if found is not None else None
+
+    def detector(namespace: str, *more: str) -> list[str]:
+        remap = ["-r", f"__ns:=/{namespace}", "-r", "image:=/camera/image"]
+        return [*remap, "-p", f"model:={model}", *more]
+
+    report_path = tmp_path / "live" / "report.json"
+    watch = [
+        "-p", f"detection.baseline:={BASELINE}",
+        "-p", f"detection.compressed:=['{CANDIDATE}']",
+        "-p", "detection.deadline_ms:=60000.0",
+        "-p", "pair_timeout_s:=5.0",
+        "-p", "stale_after_s:=3.0",
+        "-p", "publish_period_s:=0.2",
+        "-p", f"report_path:={report_path}",
+    ]  # fmt: skip
+    with (
+        node_process("latency_monitor_node", *watch, log=tmp_path / "monitor.log") as monitor,
+        node_process("detection_node", *detector("baseline"), log=tmp_path / "baseline.log") as one,
+        # The same model, told to keep its best box only: it must miss some and invent none.
+        node_process(
+            "detection_node",
+            *detector("compressed", "-p", "max_detections:=1"),
+            log=tmp_path / "compressed.log",
+        ) as other,
+    ):
+        found = ear.wait_for(compared, send)
+        assert isinstance(found.agreement, DetectionFigures)
+        assert found.agreement.precision == 1.0
+        assert found.agreement.matched == found.pairs  # one box a frame
+        assert 0.0 < found.agreement.recall < 1.0
+        assert found.speedup_infer_p50 is not None
+        variants = last().tasks["detection"].variants
+        assert all(variant.account_gap == 0 for variant in variants.values())
+        assert variants["compressed"].node == CANDIDATE
+        assert variants["compressed"].stages_ms["infer"].count >= 3
+        assert last().measurement == LIVE_MEASUREMENT
+        # Stamps of 2016 make every age ten years: the deadline is missed, and that is said.
+        # The node's own count includes frames whose report the monitor did not yet hear.
+        assert variants["baseline"].deadline_misses == variants["baseline"].end_to_end_ms.count
+        ear.wait_for(lambda: level("detection/baseline") == DiagnosticStatus.WARN, send)
+
+        other.stop(signal.SIGKILL)
+        ear.wait_for(lambda: level("detection/compressed") == DiagnosticStatus.ERROR, send)
+        text = status("detection/compressed")
+        assert text is not None
+        assert f"{CANDIDATE} silent for" in text.message
+        ear.wait_for(lambda: level("detection") == DiagnosticStatus.ERROR, send)
+        # Cameras go on, the baseline goes on, and the monitor goes on counting it.
+        before = last().tasks["detection"].variants["baseline"].processed
+        ear.wait_for(lambda: last().tasks["detection"].variants["baseline"].processed > before, send)
+        ear.wait_for(lambda: level("detection/baseline") != DiagnosticStatus.ERROR, send)
+        assert monitor.process.poll() is None
+        assert any(CANDIDATE in line for line in last().missing)
+
+        assert one.stop() == 0
+        assert monitor.stop(signal.SIGINT) == 0
+        assert "Traceback" not in monitor.log
+
+    report = read_report(report_path)  # refuses what the schema does not allow
+    task = report.tasks["detection"]
+    assert report.source.kind == "live"
+    assert report.source.frames >= task.comparison["compressed"].pairs
+    assert task.comparison["compressed"].pending == 0  # what waited was settled at the end
+    assert task.comparison["compressed"].candidate_missing > 0
+    assert all(variant.account_gap == 0 for variant in task.variants.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "nothing to watch"),
+        (["-p", "detection.baseline:=/a/detection", "-p", "stale_after_s:=-1.0"], "stale_after_s"),
+        (
+            ["-p", "detection.baseline:=/a/detection", "-p", "report_path:=/dev/null/report.json"],
+            "cannot write report",
+        ),
+    ],
+)
+def test_wrong_parameters_end_the_process_with_one_line(
+    tmp_path: Path, arguments: list[str], reason: str
+) -> None:
+    with node_process("latency_monitor_node", *arguments, log=tmp_path / "log") as monitor:
+        assert monitor.wait() == 1
+        errors = [line for line in monitor.log.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1
+        assert reason in errors[0]
+        assert "Traceback" not in monitor.log

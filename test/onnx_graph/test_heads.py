@@ -1,0 +1,96 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Detection heads found from the graph, and what a shared scale does to scores where they are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8, name_nodes
+from ad_compressed_perception.onnx_graph.equivalence import run_model
+from ad_compressed_perception.onnx_graph.heads import find_heads
+from ad_compressed_perception.onnx_graph.io import read_model
+from support.compression import model_and_context
+from support.models import write_detector, write_planner, write_segmenter
+
+
+def boxes_beside_scores() -> onnx.ModelProto:
+    """Return a graph that gives pixels in 0..400 and scores in 0..1 in one tensor."""
+    rng = np.random.default_rng(3)
+    weights = {
+        "body_w": rng.uniform(0.0, 0.2, (4, 3, 1, 1)),
+        "box_w": rng.uniform(20.0, 50.0, (4, 4, 1, 1)),
+        "score_w": rng.uniform(-3.0, 3.0, (2, 4, 1, 1)),
+    }
+    nodes = [
+        helper.make_node("Conv", ["image", "body_w"], ["body"], "body"),
+        helper.make_node("Relu", ["body"], ["features"], "relu"),
+        helper.make_node("Conv", ["features", "box_w"], ["boxes"], "box"),
+        helper.make_node("Conv", ["features", "score_w"], ["logits"], "score"),
+        helper.make_node("Sigmoid", ["logits"], ["scores"], "squash"),
+        helper.make_node("Concat", ["boxes", "scores"], ["output"], "join", axis=1),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [value("image", TensorProto.FLOAT, [1, 3, 48, 64])],
+        [value("output", TensorProto.FLOAT, [1, 6, 48, 64])],
+        [numpy_helper.from_array(values.astype(np.float32), name) for name, values in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+def test_shared_scale_destroys_scores_and_the_protected_tail_saves_them(tmp_path: Path) -> None:
+    model = boxes_beside_scores()
+    heads = find_heads(model)
+    assert (heads.tail, heads.joints) == (("squash", "join"), ("join",))
+    assert heads.ends == ("logits", "boxes")
+    errors = {}
+    for name, exclude in (("shared", []), ("protected", list(heads.tail))):
+        # The folder's own model does not matter here, its pictures in 0..255 do.
+        _, context = model_and_context(write_segmenter(tmp_path / name), tmp_path / f"{name}_scratch")
+        feeds = next(context.feeds())
+        exact = run_model(model, feeds)["output"][:, 4:]
+        quantised = QuantizeInt8({"exclude": exclude}).apply(boxes_beside_scores(), context)
+        errors[name] = float(np.abs(run_model(quantised, feeds)["output"][:, 4:] - exact).max())
+    # The step for pixels is wider than all scores lie apart.
+    assert errors["shared"] > 0.45
+    # Logits of a range of some hundred, in steps of half a unit: sigmoid's slope is at most 1/4.
+    assert errors["protected"] < 0.35
+
+
+def test_takes_levels_of_one_pyramid_for_one_meaning() -> None:
+    """A Concat of outputs that the same operators made in like ranges needs no protection."""
+    model = boxes_beside_scores()
+    del model.graph.node[4]  # the sigmoid
+    model.graph.node[4].input[1] = "logits"
+    assert find_heads(model, {"boxes": (0.0, 9.0), "logits": (-3.0, 3.0)}).joints == ()
+    # A range four times wider leaves the narrow one two bits less: another meaning.
+    assert find_heads(model, {"boxes": (0.0, 13.0), "logits": (-3.0, 3.0)}).joints == ("join",)
+
+
+def test_finds_values_of_two_meanings_in_one_product(tmp_path: Path) -> None:
+    # Boxes, objectness and classes of a level leave one convolution and are split behind a Concat.
+    model = read_model(write_detector(tmp_path / "detector") / "fp32.onnx")
+    name_nodes(model)
+    heads = find_heads(model)
+    assert heads.shared == ("head_8", "head_16", "head_32")
+    assert heads.need_protection
+    # Steering and collision are split out of one product.
+    model = read_model(write_planner(tmp_path / "planner") / "fp32.onnx")
+    name_nodes(model)
+    assert find_heads(model).shared == ("both",)
+    known = {"steering": (-2.0, 2.0), "brightness": (0.0, 1.0)}
+    assert find_heads(model, known).shared == ()  # of like range after all
+
+
+def test_a_segmenter_has_no_head_to_protect(tmp_path: Path) -> None:
+    model = read_model(write_segmenter(tmp_path / "m") / "fp32.onnx")
+    heads = find_heads(model)
+    assert not heads.need_protection
+    assert heads.tail == ()

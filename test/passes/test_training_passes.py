@@ -1,0 +1,313 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The passes that train: they learn, they go on where they were stopped, and the file is what was trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from ad_compressed_perception.compression.compress import compress_model
+from ad_compressed_perception.compression.passes.distillation.distill import Distil
+from ad_compressed_perception.compression.passes.pruning.prune_channels import PruneChannels
+from ad_compressed_perception.compression.passes.quantization.qat import QuantizeAware
+from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
+from ad_compressed_perception.core.errors import BackendError, RecipeError
+from ad_compressed_perception.core.manifest import load_manifest
+from ad_compressed_perception.onnx_graph.equivalence import run_model
+from ad_compressed_perception.onnx_graph.io import read_model
+from ad_compressed_perception.pass_api.passes import PassContext
+from support.compression import model_and_context, small_recipe, write_pictures
+from support.models import write_planner, write_segmenter
+from support.training import PICTURES, QUICK, WRITERS, student, weights
+
+
+@pytest.fixture(autouse=True)
+def _torch() -> None:
+    for name in ("torch", "torch_pruning", "safetensors"):
+        pytest.importorskip(name, reason=f"{name} is not installed: make setup-train")
+
+
+def some_input(context: PassContext) -> dict[str, np.ndarray]:
+    return next(context.feeds())
+
+
+@pytest.mark.parametrize("task", sorted(WRITERS))
+def test_distilling_brings_a_disturbed_graph_back_to_its_teacher(tmp_path: Path, task: str) -> None:
+    """On held-out pictures, by each task's own loss; half of the distance is far beyond chance."""
+    model, context = student(tmp_path, task)
+    # A step of Adam is as large as the rate, and the detector's weights are a thousandth of the others'.
+    rate = 1e-5 if task == "detection" else 2e-3
+
+    Distil({**QUICK, "learning_rate": rate}).apply(model, context)
+
+    notes = context.notes
+    assert notes["pictures"] == 2 * PICTURES
+    assert notes["loss_after"] < 0.5 * notes["loss_before"]
+
+
+def test_a_student_of_another_size_and_layout_learns_from_the_same_teacher(tmp_path: Path) -> None:
+    """The teacher's 64x48 scores become probabilities at the student's 32x24, which the loss then nears."""
+    from ad_compressed_perception.compression.passes.graph.input_size import InputSize
+
+    model, context = student(tmp_path)
+    model = InputSize({"width": 32, "height": 24}).apply(model, context)
+
+    Distil(QUICK).apply(model, context)
+
+    assert context.input.width == 32
+    assert context.notes["loss_after"] < context.notes["loss_before"]
+
+
+def test_training_that_was_stopped_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the fourth epoch comes through, so nothing is stored as finished; the rest follows later."""
+    from ad_compressed_perception.training.trainer import Trainer
+
+    model, context = student(tmp_path / "one")
+    whole = weights(Distil(QUICK).apply(model, context))
+    model, context = student(tmp_path / "two")
+    epoch = Trainer._epoch
+    calls = []
+
+    def interrupted(self: Trainer, *arguments: Any) -> float:
+        calls.append(None)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return epoch(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Distil(QUICK).apply(model, context)
+    calls.clear()
+    monkeypatch.setattr(Trainer, "_epoch", lambda self, *a: calls.append(None) or epoch(self, *a))
+    resumed = weights(Distil(QUICK).apply(model, context))
+
+    assert len(calls) == 3
+    for name, value in whole.items():
+        np.testing.assert_array_equal(resumed[name], value)
+
+
+def test_patience_ends_training_and_the_weights_it_began_with_may_win(tmp_path: Path) -> None:
+    """A rate this high only spoils a graph that equals its teacher already."""
+    model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
+    before = weights(model)
+
+    after = weights(Distil({**QUICK, "learning_rate": 0.9, "patience": 2}).apply(model, context))
+
+    assert context.notes["epochs"] == 2
+    assert context.notes["best_epoch"] == 0
+    for name, value in before.items():
+        np.testing.assert_array_equal(after[name], value)
+
+
+def wide_segmenter(tmp_path: Path) -> tuple[onnx.ModelProto, PassContext]:
+    """Return the tiny segmenter with its 3 features split over 24 channels, each a part of one."""
+    model, context = student(tmp_path, noise=0.0)
+    fresh = weights(model)
+    share = np.random.default_rng(0).uniform(0.5, 1.5, 8).astype(np.float32)
+    first = np.concatenate([fresh["smooth_w"] * s for s in share])
+    second = np.concatenate([fresh["head_w"] / (8 * s) for s in share], axis=1)
+    for tensor in model.graph.initializer:
+        value = {"smooth_w": first, "head_w": second}.get(tensor.name)
+        if value is not None:
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    del model.graph.value_info[:]
+    return model, context
+
+
+@pytest.mark.parametrize("importance", ["taylor", "magnitude"])
+def test_pruning_in_steps_heals_in_between(tmp_path: Path, importance: str) -> None:
+    """24 channels go to 16 (24 * 0.5^(1/2) = 16.97, whole fours) and to 12, and the outputs stay."""
+    model, context = wide_segmenter(tmp_path)
+
+    pruned = PruneChannels(
+        {**QUICK, "ratio": 0.5, "steps": 2, "round_to": 4, "importance": importance}
+    ).apply(model, context)
+
+    assert weights(pruned)["smooth_w"].shape == (12, 3, 3, 3)
+    assert weights(pruned)["head_w"].shape == (4, 12, 1, 1)
+    notes = context.notes
+    assert [step["parameters"] for step in notes["steps"]][-1] == notes["parameters_after"]
+    assert notes["parameters_after"] < notes["parameters_before"]
+    onnx.checker.check_model(pruned)
+    assert run_model(pruned, some_input(context))["scores"].shape == (1, 4, 48, 64)
+
+
+def test_pruning_stops_before_the_step_that_hurts(tmp_path: Path) -> None:
+    """No loss is below 1e-9 once channels are gone, so the graph stays what it was."""
+    model, context = wide_segmenter(tmp_path)
+    options = {**QUICK, "epochs": 0, "ratio": 0.5, "round_to": 4, "max_loss": 1e-9}
+
+    same = PruneChannels(options).apply(model, context)
+
+    assert weights(same)["smooth_w"].shape[0] == 24
+    assert context.notes["stopped"].startswith("step 1 left a loss of")
+
+
+def test_nothing_to_prune_is_said(tmp_path: Path) -> None:
+    model, context = student(tmp_path)
+    with pytest.raises(RecipeError, match="no channel could leave: ratio 0.5"):
+        PruneChannels({**QUICK, "epochs": 0, "ratio": 0.5}).apply(model, context)
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("task", sorted(WRITERS))
+def test_what_was_trained_is_what_the_integer_file_computes(
+    tmp_path: Path, task: str, per_channel: bool
+) -> None:
+    """Integer kernels may round a step (1/255 of a range) the other way: two steps, and never more."""
+    import torch
+
+    from ad_compressed_perception.training.graph_module.module import GraphModule
+
+    model, context = student(tmp_path, task)
+    quantised = QuantizeInt8({"per_channel": per_channel, "reduce_range": False}).apply(model, context)
+    operators = [node.op_type for node in quantised.graph.node]
+
+    trained = QuantizeAware({**QUICK, "learning_rate": 1e-3}).apply(quantised, context)
+
+    feeds = some_input(context)
+    with torch.no_grad():
+        ours = GraphModule(trained)(torch.from_numpy(next(iter(feeds.values()))))
+    onnx.checker.check_model(trained)
+    assert [node.op_type for node in trained.graph.node] == operators
+    assert context.notes["loss_after"] <= context.notes["loss_before"]
+    for value, (name, expected) in zip(ours, run_model(trained, feeds).items(), strict=True):
+        span = float(np.ptp(expected)) or float(np.abs(expected).max())
+        assert np.abs(value.numpy() - expected).max() <= 2.5 * max(span, 1e-3) / 255, name
+
+
+def test_written_integers_are_the_rounded_weights(tmp_path: Path) -> None:
+    """Stored int8 times its scale is the module's weight to half a step; biases to half of theirs."""
+    from ad_compressed_perception.training.graph_module.module import GraphModule
+
+    model, context = student(tmp_path)
+    quantised = QuantizeInt8({"reduce_range": False}).apply(model, context)
+
+    module = GraphModule(quantised)
+    untouched = weights(module.write_back())
+
+    for name, value in weights(quantised).items():
+        if value.dtype in (np.int8, np.uint8, np.int32):
+            np.testing.assert_array_equal(untouched[name], value, name)
+        else:
+            np.testing.assert_allclose(untouched[name], value, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("step", "quantise", "message"),
+    [
+        (Distil, True, "distil before, or quantize_aware after"),
+        (QuantizeAware, False, "put quantize_int8 before quantize_aware"),
+    ],
+)
+def test_passes_in_the_wrong_order(tmp_path: Path, step: Any, quantise: bool, message: str) -> None:
+    model, context = student(tmp_path)
+    model = QuantizeInt8().apply(model, context) if quantise else model
+    with pytest.raises(RecipeError, match=message):
+        step(QUICK).apply(model, context)
+
+
+def test_a_graph_that_ends_in_labels_teaches_nothing(tmp_path: Path) -> None:
+    model, context = student(tmp_path)
+    context.output = context.output.model_copy(update={"options": {"layout": "LABELS"}})
+    with pytest.raises(RecipeError, match="train before the pass output"):
+        Distil(QUICK).apply(model, context)
+
+
+def test_without_torch_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ad_compressed_perception.training import options as training_options
+
+    model, context = student(tmp_path)
+    monkeypatch.setattr(training_options, "find_spec", lambda name: None if name == "torch" else object())
+    with pytest.raises(BackendError, match=r"torch is not installed: pip install .*\[train\]"):
+        Distil(QUICK).apply(model, context)
+
+
+def test_a_recipe_prunes_distils_and_quantises_in_one_command(tmp_path: Path) -> None:
+    """From pictures and a model to a stored variant; checkpoints are gone once it is stored."""
+    write_planner(tmp_path / "m")
+    source = write_pictures(tmp_path / "pictures", 48)
+    recipe = small_recipe(
+        tmp_path / "r",
+        passes=["upgrade_opset", "simplify", {"distil": {**QUICK, "epochs": 2}}, "quantize_int8",
+                {"quantize_aware": {**QUICK, "epochs": 2}}],
+        calibration={"frames": 16},
+    )  # fmt: skip
+
+    result = compress_model(load_manifest(tmp_path / "m"), recipe, str(source), work=tmp_path / "w")
+
+    assert result.coverage.share == 1.0
+    assert [record.name for record in result.passes][-1] == "quantize_aware"
+    assert not list((tmp_path / "w").rglob("*.safetensors"))
+    read_model(tmp_path / "w" / "tiny_planner" / "small.onnx")
+
+
+def test_a_refused_recipe_leaves_no_lessons_behind(tmp_path: Path) -> None:
+    """The same command would be refused again, and another recipe would not go on from them."""
+    manifest = load_manifest(write_segmenter(tmp_path / "m"))
+    pictures = write_pictures(tmp_path / "p", 40)
+    recipe = small_recipe(
+        tmp_path / "r",
+        passes=[
+            "simplify",
+            {"distil": {"epochs": 1, "threads": 1}},
+            {"quantize_int8": {"exclude": ["nothing"]}},
+        ],
+    )
+    with pytest.raises(RecipeError, match="no node is called 'nothing'"):
+        compress_model(manifest, recipe, str(pictures), work=tmp_path / "w")
+    assert not list((tmp_path / "w").rglob("*"))
+
+
+def test_the_teacher_answers_once_for_passes_that_ask_the_same(tmp_path: Path) -> None:
+    """Pruning and distilling one after the other learn the same lessons; other views are other lessons."""
+    model, context = wide_segmenter(tmp_path)
+    pruned = PruneChannels({**QUICK, "epochs": 1, "round_to": 4, "ratio": 0.4}).apply(model, context)
+    (first,) = context.checkpoints.parent.glob("lessons-*")
+    written = (first / "answers_0.npy").stat().st_mtime_ns
+
+    following = replace(context, checkpoints=context.checkpoints.parent / "next")
+    Distil({**QUICK, "epochs": 1}).apply(pruned, following)
+    assert (first / "answers_0.npy").stat().st_mtime_ns == written
+    assert list(context.checkpoints.parent.glob("lessons-*")) == [first]
+
+    Distil({**QUICK, "epochs": 1, "views": QUICK.get("views", 2) + 1}).apply(pruned, following)
+    assert len(list(context.checkpoints.parent.glob("lessons-*"))) == 2
+
+
+def test_channels_leave_by_measured_time_and_the_report_says_what_it_brought(tmp_path: Path) -> None:
+    """The tiny graph's clock is noise, so the goal is on weights; the table comes from a real measurement."""
+    model, context = wide_segmenter(tmp_path)
+    options = {**QUICK, "epochs": 1, "round_to": 4, "allocation": "latency", "parameters": 0.4, "steps": 2}
+
+    pruned = PruneChannels(options).apply(model, context)
+
+    notes = context.notes
+    assert weights(pruned)["smooth_w"].shape[0] in (8, 12)  # 24 * 0.6 = 14.4, whole fours
+    (group,) = notes["groups"].values()
+    assert group == {
+        "channels": 24,
+        "kept": weights(pruned)["smooth_w"].shape[0],
+        "removed": group["removed"],
+    }
+    assert notes["steps"][-1]["predicted_speedup"] > 0.0
+    assert notes["steps"][-1]["measured_speedup"] > 0.0
+    table = context.checkpoints / "timing" / "channel_times.json"
+    before = table.read_text()
+    model, _ = wide_segmenter(tmp_path / "again")
+    PruneChannels(options).apply(model, context)
+    assert table.read_text() == before  # an interrupted run does not measure twice
+    with pytest.raises(RecipeError, match="out of reach: with every layer at its least width"):
+        PruneChannels({**options, "parameters": 0.9}).apply(
+            model, replace(context, checkpoints=tmp_path / "c")
+        )

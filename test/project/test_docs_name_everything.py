@@ -1,0 +1,24 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""docs/compression.md is where a user looks first: it names every pass and every shipped recipe."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ad_compressed_perception.compression.recipe import shipped_recipes
+from ad_compressed_perception.core.registry import _BUILT_IN, PASSES
+
+DOCS = Path(__file__).parents[2] / "docs" / "compression.md"
+
+
+@pytest.mark.parametrize("kind", ["pass", "recipe"])
+def test_all_are_named(kind: str) -> None:
+    if not DOCS.is_file():
+        pytest.skip("no docs beside the tests")
+    named = set(re.findall(r"`([A-Za-z0-9_]+)`", DOCS.read_text(encoding="utf-8")))
+    known = _BUILT_IN[PASSES] if kind == "pass" else shipped_recipes()
+    assert not sorted(set(known) - named)

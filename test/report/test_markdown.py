@@ -1,0 +1,140 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""report.md: ratios first, sums that close, and nothing hidden."""
+
+from __future__ import annotations
+
+from ad_compressed_perception.core.manifest import Verdict
+from ad_compressed_perception.replay.interleaving import TURN_TAKING
+from ad_compressed_perception.report.markdown import account_text, render_markdown
+from ad_compressed_perception.report.schema import (
+    ClassAgreement,
+    ComparisonReport,
+    DetectionFigures,
+    Percentiles,
+    PlanningFigures,
+    Report,
+    SegmentationFigures,
+    Source,
+    TaskReport,
+    VariantReport,
+)
+
+CAR = {"precision": 0.9, "recall": 0.5, "f1": 0.643, "matched": 9, "missed": 9, "extra": 1}
+
+
+def variant(infer_ms: float, **fields: object) -> VariantReport:
+    return VariantReport(
+        node="/x/detection",
+        model="tiny",
+        backend="onnxruntime",
+        requested_provider="cuda",
+        provider="CPUExecutionProvider",
+        precision="fp32",
+        received=10,
+        processed=8,
+        dropped_busy=1,
+        failed=1,
+        stages_ms={"infer": Percentiles(p50=infer_ms, p95=infer_ms, p99=infer_ms, max=infer_ms, count=8)},
+        end_to_end_ms=Percentiles(p50=30.0, p95=31.0, p99=32.0, max=33.0, count=8),
+        not_inference_share=0.25,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def report() -> Report:
+    rejected = Verdict(status="rejected", reasons=["mAP falls by 0.25"])
+    return Report(
+        measurement=TURN_TAKING,
+        source=Source(bag="/drives/sunny", topic="/camera", frames=10, duration_s=0.5, not_offered=3),
+        tasks={
+            "detection": TaskReport(
+                baseline="baseline",
+                variants={"int8": variant(10.0, verdict=rejected), "baseline": variant(20.0)},
+                comparison={
+                    "int8": ComparisonReport(
+                        pairs=8,
+                        speedup_infer_p50=2.0,
+                        agreement=DetectionFigures(
+                            mean_matched_iou=0.8, per_class={"car": ClassAgreement(**CAR)}, **CAR
+                        ),
+                    )
+                },
+            )
+        },
+        notes=["A note."],
+        files=["latency.png", "overlay_detection_1.png"],
+    )
+
+
+def test_ratios_come_before_milliseconds() -> None:
+    text = render_markdown(report())
+    assert text.index("2.00x") < text.index("30.00")
+    assert "| detection | int8 | 2.00x |" in text
+
+
+def test_how_it_was_measured_is_said() -> None:
+    text = render_markdown(report())
+    assert TURN_TAKING in text
+    assert "10 frames of `/camera` over 0.5 s" in text
+    assert "3 frames of the bag came due" in text
+
+
+def test_a_rejected_variant_cannot_be_overlooked() -> None:
+    text = render_markdown(report())
+    assert "**detection/int8 was rejected by its accept gate** (mAP falls by 0.25)" in text
+
+
+def test_the_baseline_stands_first_and_a_fallback_provider_is_named() -> None:
+    text = render_markdown(report())
+    latency = text[text.index("## Latency") :]
+    assert latency.index("| detection | baseline |") < latency.index("| detection | int8 |")
+    assert "CPUExecutionProvider (asked for cuda)" in text
+
+
+def test_accounts_are_sums_that_close_or_say_so() -> None:
+    closes = variant(1.0)
+    assert account_text(closes) == "10 received = 8 processed + 0 stale + 1 busy + 1 failed: closes"
+    closes.received = 12
+    assert "**2 unexplained**" in account_text(closes)
+
+
+def test_pictures_are_linked_and_notes_listed() -> None:
+    text = render_markdown(report())
+    assert "(latency.png)" in text
+    assert "(overlay_detection_1.png)" in text
+    assert "stages.png" not in text
+    assert "- A note." in text
+
+
+def test_other_tasks_have_their_own_words() -> None:
+    both = report()
+    both.tasks = {
+        "segmentation": TaskReport(
+            comparison={
+                "int8": ComparisonReport(
+                    agreement=SegmentationFigures(
+                        miou=0.98, differing_pixels_share=0.0125, per_class_iou={"road": 0.99}
+                    )
+                )
+            }
+        ),
+        "planning": TaskReport(
+            comparison={
+                "int8": ComparisonReport(
+                    agreement=PlanningFigures(
+                        ade_m=0.1, fde_m=0.2, max_fde_m=1, mean_lateral_offset_m=0, max_lateral_offset_m=0.75
+                    )
+                )
+            }
+        ),
+    }
+    text = render_markdown(both)
+    assert "mIoU 0.9800, 1.25% of pixels differ" in text
+    assert "lateral offset at most 0.75 m" in text
+
+
+def test_an_empty_report_is_still_a_page() -> None:
+    text = render_markdown(Report())
+    assert "nothing to compare" in text
+    assert "None" not in text

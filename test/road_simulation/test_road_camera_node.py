@@ -1,0 +1,188 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The road camera as a process: what it publishes belongs together, and a command drives its car."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("vision_msgs")
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import TwistStamped
+from nav_msgs.msg import Odometry
+from nav_msgs.msg import Path as PathMessage
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from vision_msgs.msg import Detection2DArray, LabelInfo
+
+from ad_compressed_perception.image.decode import decode_image
+from ad_compressed_perception.messages import detection
+from ad_compressed_perception.nodes.qos import LATCHED_QOS
+from ad_road_simulation.world.scene import LABELS, MASK_LABELS
+from support.ros import Ear, as_ns, node_process
+
+pytestmark = pytest.mark.ros
+WIDTH, HEIGHT = 160, 90
+SMALL = ["-p", f"width:={WIDTH}", "-p", f"height:={HEIGHT}"]
+STREAMS = {
+    "image": Image,
+    "image/compressed": CompressedImage,
+    "camera_info": CameraInfo,
+    "odometry": Odometry,
+    "truth/detections": Detection2DArray,
+    "truth/mask": Image,
+    "truth/trajectory": PathMessage,
+}
+
+
+@pytest.fixture
+def ear(ros_context: object) -> Iterator[Ear]:
+    listener = Ear(ros_context)
+    yield listener
+    listener.close()
+
+
+def test_everything_of_one_instant_bears_one_stamp(tmp_path: Path, ear: Ear) -> None:
+    for name, kind in STREAMS.items():
+        ear.listen(f"/road_camera/{name}", kind)
+    for name in ("detections", "mask"):
+        ear.listen(f"/road_camera/truth/{name}/label_info", LabelInfo, LATCHED_QOS)
+
+    def together() -> list[int]:
+        """Stamps of which every topic has brought its message."""
+        stamps = [{as_ns(m.header.stamp) for m in ear.heard[f"/road_camera/{name}"]} for name in STREAMS]
+        return sorted(set.intersection(*stamps))
+
+    given = [*SMALL, "-p", "transport:=both", "-p", "rate_hz:=20.0", "-p", "seed:=3"]
+    with node_process("road_camera_node", *given, log=tmp_path / "log") as node:
+        stamps = ear.wait_for(lambda: together() if len(together()) >= 5 else [])
+        ear.wait_for(
+            lambda: all(ear.heard[f"/road_camera/truth/{n}/label_info"] for n in ("detections", "mask"))
+        )
+        assert node.stop(signal.SIGINT) == 0
+        assert "Traceback" not in node.log
+
+    def of(name: str) -> dict[int, object]:
+        return {as_ns(m.header.stamp): m for m in ear.heard[f"/road_camera/{name}"]}
+
+    assert stamps == sorted(set(stamps))
+    for stamp in stamps:
+        image, info, odometry, path = (
+            of(name)[stamp] for name in ("image", "camera_info", "odometry", "truth/trajectory")
+        )
+        assert decode_image(image).pixels.shape == (HEIGHT, WIDTH, 3)
+        assert decode_image(of("image/compressed")[stamp]).pixels.shape == (HEIGHT, WIDTH, 3)
+        assert (info.width, info.height) == (WIDTH, HEIGHT)
+        assert (info.k[2], info.k[5]) == ((WIDTH - 1) / 2, (HEIGHT - 1) / 2)
+        assert image.header.frame_id == info.header.frame_id == "camera_front_optical_frame"
+        assert (odometry.header.frame_id, odometry.child_frame_id) == ("odom", "base_link")
+        assert odometry.twist.twist.linear.x > 0.0
+        assert path.header.frame_id == "base_link"
+        assert len(path.poses) == 20
+        mask = decode_image(of("truth/mask")[stamp]).pixels
+        assert mask.shape == (HEIGHT, WIDTH)
+        assert int(mask.max()) < len(MASK_LABELS)
+        assert mask[HEIGHT - 1, WIDTH // 2] == MASK_LABELS.index("road")
+        boxes = detection.from_message(of("truth/detections")[stamp], LABELS).boxes_xyxy
+        assert (boxes >= 0.0).all()
+        assert (boxes[:, [0, 2]] <= WIDTH).all()
+        assert (boxes[:, [1, 3]] <= HEIGHT).all()
+    [labels] = ear.heard["/road_camera/truth/mask/label_info"]
+    assert detection.labels_of(labels) == MASK_LABELS
+
+
+def test_a_command_drives_and_silence_brakes(tmp_path: Path, ear: Ear) -> None:
+    """3 m/s in a left bend of 20 m; then nobody commands any more."""
+    ear.listen("/road_camera/odometry", Odometry)
+    ear.listen("/diagnostics", DiagnosticArray)
+    driver = ear.node.create_publisher(TwistStamped, "/road_camera/drive_command", 1)
+    command = TwistStamped()
+    command.twist.linear.x, command.twist.angular.z = 3.0, 3.0 / 20.0
+
+    def moves(speed: float, yaw_rate: float, within: float) -> bool:
+        if not ear.heard["/road_camera/odometry"]:
+            return False
+        twist = ear.heard["/road_camera/odometry"][-1].twist.twist
+        return abs(twist.linear.x - speed) < within and abs(twist.angular.z - yaw_rate) < within
+
+    given = [*SMALL, "-p", "drive:=command", "-p", "rate_hz:=20.0", "-p", "diagnostics_period_s:=0.1"]
+    with node_process("road_camera_node", *given, log=tmp_path / "log") as node:
+        ear.wait_for(lambda: moves(3.0, 0.15, 0.03), lambda: driver.publish(command))
+        ear.wait_for(lambda: moves(0.0, 0.0, 0.01))
+        said = ear.wait_for(
+            lambda: [
+                s for m in ear.heard["/diagnostics"] for s in m.status if "no drive command" in s.message
+            ]
+        )
+        assert said[-1].level == DiagnosticStatus.WARN
+        assert node.stop() == 0
+        assert node.log.count("no drive command for 1 s") == 1
+
+
+def test_leaving_the_road_is_counted(tmp_path: Path, ear: Ear) -> None:
+    ear.listen("/diagnostics", DiagnosticArray)
+    driver = ear.node.create_publisher(TwistStamped, "/road_camera/drive_command", 1)
+    command = TwistStamped()
+    command.twist.linear.x, command.twist.angular.z = 8.0, 8.0 / 15.0
+
+    def departures() -> int:
+        found = [
+            {pair.key: pair.value for pair in status.values}
+            for message in ear.heard["/diagnostics"]
+            for status in message.status
+        ]
+        return max((int(values["departure"]) for values in found), default=0)
+
+    given = [*SMALL, "-p", "drive:=command", "-p", "traffic:=0.0", "-p", "rate_hz:=20.0"]
+    with node_process("road_camera_node", *given, log=tmp_path / "log") as node:
+        ear.wait_for(departures, lambda: driver.publish(command))
+        assert "departure at" in node.log
+        assert node.stop(signal.SIGTERM) == 0
+
+
+def test_simulated_time_gives_the_stamps(tmp_path: Path, ear: Ear) -> None:
+    """Without /clock nothing is published; every stamp is one of the clock's."""
+    ear.listen("/road_camera/camera_info", CameraInfo)
+    ear.listen("/diagnostics", DiagnosticArray)
+    clock = ear.node.create_publisher(Clock, "/clock", 1)
+    now = Clock()
+    now.clock.sec = 1000
+
+    def tick() -> None:
+        now.clock.sec += 1
+        clock.publish(now)
+
+    given = [*SMALL, "-p", "use_sim_time:=true", "-p", "diagnostics_period_s:=0.2"]
+    with node_process("road_camera_node", *given, log=tmp_path / "log") as node:
+        ear.wait_for(
+            lambda: [
+                s for m in ear.heard["/diagnostics"] for s in m.status if "/clock has not come" in s.message
+            ]
+        )
+        assert not ear.heard["/road_camera/camera_info"]
+        ear.wait_for(lambda: len(ear.heard["/road_camera/camera_info"]) >= 2, tick)
+        assert node.stop() == 0
+    stamps = [as_ns(message.header.stamp) for message in ear.heard["/road_camera/camera_info"]]
+    assert all(stamp % 10**9 == 0 and 1000 < stamp // 10**9 <= now.clock.sec for stamp in stamps)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["-p", "weather:=hail"], "weather"),
+        (["-p", "route_length_m:=100.0"], "route_length_m"),
+    ],
+)
+def test_wrong_parameters_are_one_line(tmp_path: Path, arguments: list[str], reason: str) -> None:
+    with node_process("road_camera_node", *arguments, log=tmp_path / "log") as node:
+        assert node.wait() == 1
+        errors = [line for line in node.log.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1
+        assert reason in errors[0]
+        assert "Traceback" not in node.log

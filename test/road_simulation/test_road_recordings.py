@@ -1,0 +1,206 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Frames with their truth go into a folder or a bag, and what evaluates models finds them there again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ad_compressed_perception.analysis.evaluate import EvaluationResult, evaluate
+from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.core.manifest import load_manifest
+from ad_compressed_perception.data.bag import BagReader
+from ad_compressed_perception.data.labeled.open import open_labelled
+from ad_compressed_perception.data.labeled.paths import PathData, read_paths
+from ad_compressed_perception.metrics.displacement import displacements_m
+from ad_compressed_perception.tasks.pipeline import open_pipeline
+from ad_compressed_perception.workspace.atomic_folder import fresh_folder
+from ad_road_simulation.recording.road_bag import PREFIX, RoadBag
+from ad_road_simulation.recording.road_folder import RoadFolder
+from support.models import WRITERS
+from support.road import STEP_S, drawn_frame, straight_trajectory
+
+FRAMES = 6
+
+
+def write_folder(folder: Path, image_format: Any = "png") -> Path:
+    recorder = RoadFolder(folder, image_format)
+    for index in range(FRAMES):
+        recorder.add(drawn_frame(index))
+    recorder.close()
+    return folder
+
+
+def evaluated(task: str, tmp_path: Path, data: str) -> EvaluationResult:
+    manifest = load_manifest(WRITERS[task](tmp_path / task))
+    pipeline = open_pipeline(manifest)
+    try:
+        return evaluate(pipeline, open_labelled(data, manifest))
+    finally:
+        pipeline.close()
+
+
+def test_one_folder_serves_all_three_tasks(tmp_path: Path) -> None:
+    """No label map is given: categories and mask ids meet the models' labels by name."""
+    folder = str(write_folder(tmp_path / "drive"))
+
+    boxes = evaluated("detection", tmp_path, folder)
+    masks = evaluated("segmentation", tmp_path, folder)
+    paths = evaluated("planning", tmp_path, folder)
+
+    assert boxes.figures["map"].value == pytest.approx(1.0)
+    # The segmenter sees 64x48 pixels; edges of the cells fall between its rows.
+    assert masks.figures["iou_blue"].value > 0.7
+    # The picture is as bright left as right: straight ahead, as the truth has it.
+    assert paths.figures["ade_m"].value == pytest.approx(0.0, abs=1e-6)
+    assert paths.figures["rmse_rad"].value == pytest.approx(0.0, abs=1e-6)
+    assert any("where the truth is, not when" in note for note in paths.notes)
+
+
+def test_a_jpeg_recording_has_the_stamps_in_its_names(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "drive", "jpg")
+
+    names = sorted(path.name for path in (folder / "images").iterdir())
+    assert names[0] == "000001000000000.jpg"
+    assert [entry.stamp_ns for entry in read_paths(folder / "trajectories.jsonl")] == [
+        int(name.split(".")[0]) for name in names
+    ]
+    shares = {
+        one["visible_share"] for one in json.loads((folder / "instances.json").read_text())["annotations"]
+    }
+    assert shares == {1.0, 0.5}
+
+
+def test_a_bag_holds_the_same_under_one_stamp(tmp_path: Path) -> None:
+    """The messages read back as the nodes' own do, and the trajectories beside it find their frames."""
+    frames = [drawn_frame(index) for index in range(FRAMES)]
+    matrix = np.array([[60.0, 0.0, 32.0], [0.0, 60.0, 32.0], [0.0, 0.0, 1.0]])
+    with RoadBag(tmp_path / "bag", matrix) as bag:
+        for frame in frames:
+            bag.add(frame)
+
+    with BagReader(tmp_path / "bag") as bag_read:
+        stamps: dict[int, set[str]] = {}
+        seen: dict[str, Any] = {}
+        for topic, time_ns, cdr in bag_read.messages(list(bag_read.topics)):
+            message = bag_read.deserialize(topic, cdr)
+            stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+            assert stamp == time_ns
+            stamps.setdefault(stamp, set()).add(topic.removeprefix(PREFIX + "/"))
+            seen.setdefault(topic.removeprefix(PREFIX + "/"), message)
+    every = {
+        "image/compressed",
+        "camera_info",
+        "odometry",
+        "truth/detections",
+        "truth/mask",
+        "truth/trajectory",
+    }
+    assert sorted(stamps) == [frame.stamp_ns for frame in frames]
+    assert all(every <= topics for topics in stamps.values())
+    assert seen["truth/detections"].detections[1].bbox.center.position.x == 6.5 * 8
+    assert seen["truth/detections"].detections[1].results[0].hypothesis.class_id == "car"
+    assert seen["odometry"].twist.twist.linear.x == 8.0
+    assert seen["odometry"].child_frame_id == "base_link"
+    assert seen["camera_info"].k[2] == 32.0
+    assert np.array_equal(seen["truth/mask"].data.reshape(64, 64), frames[0].mask.label_ids)
+    assert [entry.class_name for entry in seen["truth/mask/label_info"].class_map] == list(
+        frames[0].mask.labels
+    )
+    assert len(seen["truth/trajectory"].poses) == 20
+
+    folder = write_folder(tmp_path / "drive")
+    data = PathData(folder / "trajectories.jsonl", str(tmp_path / "bag"))
+    assert [item.speed_mps for item in data.items(range(len(data)))] == [8.0] * FRAMES
+
+
+def test_frames_of_several_drives_are_no_series(tmp_path: Path) -> None:
+    """Their intervals come from single frames, those of one drive from runs of neighbours."""
+    recorder = RoadFolder(tmp_path / "places")
+    for index in range(3):
+        recorder.add(drawn_frame(index, drive=index))
+    recorder.close()
+
+    assert not PathData(tmp_path / "places", None).is_series
+    assert PathData(write_folder(tmp_path / "drive"), None).is_series
+
+
+def test_a_recording_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), fresh_folder(tmp_path / "drive") as path:
+        write_folder(path)
+        raise RuntimeError("the renderer broke")
+    assert not list(tmp_path.iterdir())
+
+    with fresh_folder(tmp_path / "drive") as path:
+        write_folder(path)
+    assert (tmp_path / "drive" / "instances.json").is_file()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["drive"]
+
+    with pytest.raises(DataError, match="is not empty"), fresh_folder(tmp_path / "drive"):
+        pass
+
+
+def test_a_frame_without_times_is_refused(tmp_path: Path) -> None:
+    arc = replace(straight_trajectory(8.0), step_s=float("nan"))
+
+    with pytest.raises(DataError, match="no times"):
+        RoadFolder(tmp_path / "drive").add(replace(drawn_frame(0), trajectory=arc))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", "holds no trajectories"),
+        ("{", "line 1: not JSON"),
+        ('{"stamp_ns": 1}', "line 1: speed_mps"),
+        (
+            '{"stamp_ns": 1, "speed_mps": 1, "steering_angle_rad": 0, "step_s": 0.1, '
+            '"points_xy_m": [[1, 0]], "speeds_mps": [1, 2]}',
+            "2 speeds for 1 points",
+        ),
+    ],
+)
+def test_malformed_trajectories(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "trajectories.jsonl").write_text(line)
+
+    with pytest.raises(DataError, match=said) as error:
+        read_paths(tmp_path / "trajectories.jsonl")
+    assert "\n" not in str(error.value)
+
+
+# ---- displacement
+
+
+def test_a_slower_plan_is_late_at_every_point() -> None:
+    """8 against 6 m/s: 2 m/s times the time of the point."""
+    truth, plan = straight_trajectory(8.0), straight_trajectory(6.0)
+
+    apart_m = displacements_m(truth.points_xy_m, STEP_S, plan.points_xy_m, STEP_S)
+
+    assert apart_m == pytest.approx(2.0 * STEP_S * np.arange(1, 21))
+
+
+def test_plans_of_another_step_are_compared_at_the_same_times() -> None:
+    truth = straight_trajectory(8.0)
+    plan = np.stack([8.0 * 0.1 * np.arange(1, 11), np.zeros(10)], axis=1)  # 1 s long, 0.1 s steps
+
+    apart_m = displacements_m(truth.points_xy_m, STEP_S, plan, 0.1)
+
+    assert apart_m == pytest.approx(np.zeros(6), abs=1e-9)  # 0.15 ... 0.9 s
+
+
+def test_a_path_without_times_is_judged_by_place_and_goes_on_straight() -> None:
+    """A path 0.5 m to the left after 1 m; the truth runs 24 m, the path is 10 m long."""
+    truth = straight_trajectory(8.0)
+    plan = np.array([[0.0, 0.5], [10.0, 0.5]])
+
+    apart_m = displacements_m(truth.points_xy_m, STEP_S, plan, float("nan"))
+
+    assert len(apart_m) == 20
+    assert apart_m[-1] == pytest.approx(np.hypot(0.5, 0.5))  # half a metre went into the step to the left

@@ -1,0 +1,321 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whole searches on tiny models. Their times are the clock's noise, so no budget here asks for speed."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer
+from rich.markup import escape
+from typer.testing import CliRunner
+
+from ad_compressed_perception.cli import compress as verb
+from ad_compressed_perception.cli.exit_codes import ExitCode
+from ad_compressed_perception.compression.compress import compress_model
+from ad_compressed_perception.compression.pass_runner import choose_samples
+from ad_compressed_perception.compression.recipe import VerifySpec, load_recipe
+from ad_compressed_perception.compression.search.bench import Bench
+from ad_compressed_perception.compression.search.budget import parse_budget
+from ad_compressed_perception.compression.search.builder import Builder
+from ad_compressed_perception.compression.search.candidate import Candidate, RecipeMaker
+from ad_compressed_perception.compression.search.evaluators import AgreementJudge, LabelledJudge, halves
+from ad_compressed_perception.compression.search.frames import lay_out
+from ad_compressed_perception.compression.search.journal import Journal
+from ad_compressed_perception.compression.search.rounds import Rounds
+from ad_compressed_perception.compression.search.search import (
+    Request,
+    SearchResult,
+    accept_terms,
+    search,
+)
+from ad_compressed_perception.compression.search.tables import as_dict, tables
+from ad_compressed_perception.compression.search.time_budget import Clock
+from ad_compressed_perception.compression.verification.labeled_check import LabelledChoice, open_labels
+from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.core.host import read_host
+from ad_compressed_perception.core.manifest import file_sha256, load_manifest
+from ad_compressed_perception.data.frames import open_frames
+from ad_compressed_perception.onnx_graph.io import read_model
+from ad_compressed_perception.tasks.pipeline import open_pipeline
+from support.compression import write_pictures
+from support.labeled import write_masks
+from support.models import write_planner, write_segmenter
+
+app = typer.Typer()
+app.command("compress")(verb.compress)
+# Any drop below a half, whatever the speed. The planner's int8 forms keep that and are far smaller, so that
+# the baseline dominates none of them, however slow they are.
+BUDGET = "drop<=50%, speed>=0.001x"
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return 120 pictures: 45 may calibrate, 30 compare candidates, 45 verify the winner."""
+    return write_pictures(tmp_path_factory.mktemp("pictures"), 120)
+
+
+@dataclass(frozen=True)
+class Story:
+    """A search that was interrupted and went on: its journal at either time, and what it came to."""
+
+    before: list[str]
+    after: list[str]
+    files_before: set[str]
+    journal: Path
+    result: SearchResult
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Story:
+    """Search the tiny planner, press Ctrl-C before the fourth candidate, and give the command again."""
+    folder = tmp_path_factory.mktemp("search")
+    manifest = load_manifest(write_planner(folder / "model"))
+    request = Request(str(pictures), parse_budget(BUDGET), minutes=1.5, work=folder / "work", frames=8)
+    begun: list[str] = []
+
+    def interrupt(step: str, done: int, total: int) -> None:
+        if step.startswith("screen ") and step not in begun:
+            begun.append(step)
+            if len(begun) == 4:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(manifest, request, interrupt)
+    work = folder / "work" / manifest.name
+    (journal,) = (work / "search" / "auto").glob("journal-*.jsonl")
+    before, files = journal.read_text(encoding="utf-8").splitlines(), {path.name for path in work.iterdir()}
+    after: list[str] = []
+
+    def watch(step: str, done: int, total: int) -> None:
+        if step == "verify" and journal.exists():  # the last moment at which the search still has it
+            after[:] = journal.read_text(encoding="utf-8").splitlines()
+
+    return Story(before, after, files, journal, search(manifest, request, watch))
+
+
+@pytest.fixture
+def found(story: Story) -> SearchResult:
+    """Return what the search came to."""
+    return story.result
+
+
+def test_a_search_stores_a_winner_within_the_budget(found: SearchResult) -> None:
+    winner = found.choice.winner
+    assert winner is not None and winner.drop is not None
+    assert found.choice.is_shown
+    assert winner.drop.high <= 0.5
+    assert winner.name in found.choice.front
+    # It is a variant as any other: it loads, and the gate said why.
+    assert found.compressed is not None
+    assert found.compressed.verdict.status == "accepted"
+    stored = load_manifest(found.compressed.manifest.folder)
+    assert stored.variant("auto").recipe == winner.name
+    open_pipeline(stored, "auto").close()
+
+
+def test_the_verdict_is_on_frames_that_chose_nothing(found: SearchResult) -> None:
+    assert found.compressed is not None
+    recipe = found.compressed.recipe
+    samples = choose_samples(recipe, found.frames.source.describe, None)
+    searched, judged = set(found.frames.search), set(samples.verification.indices)
+    assert not searched & judged
+    assert not searched & set(samples.calibration.indices)
+    assert found.compressed.verification.agreement.frames == len(judged) == found.frames.verification
+
+
+def test_every_candidate_is_accounted_for(found: SearchResult) -> None:
+    for trial in found.trials:
+        assert trial.reason, trial.name
+        assert (trial.state == "winner") == (trial is found.choice.winner)
+        if trial.name not in found.choice.front and trial.is_measured:
+            words = ("dominated by", "no better than the baseline", "drop")
+            assert any(word in trial.reason for word in words), trial.reason
+    assert "training" in found.left_out  # five minutes hold none, or torch is not installed
+    assert "drop_softmax" in found.left_out  # a planner's numbers are needed themselves
+
+
+def test_the_winner_s_recipe_makes_the_same_file_again(found: SearchResult, tmp_path: Path) -> None:
+    assert found.recipe is not None and found.compressed is not None
+    recipe = load_recipe(str(found.recipe))
+    made = compress_model(
+        found.manifest, recipe, found.frames.source.describe, name="auto", work=tmp_path / "work"
+    )
+    assert made.variant.sha256 == found.compressed.variant.sha256
+    assert file_sha256(made.manifest.variant_path("auto")) == made.variant.sha256
+
+
+def test_a_finished_search_leaves_recipes_and_no_scratch(found: SearchResult) -> None:
+    names = {path.name for path in found.folder.iterdir()}
+    assert names == {"recipes", "winner.yaml"}
+    for trial in found.trials:
+        assert load_recipe(str(found.folder / "recipes" / f"{trial.name}.yaml")).recipe.name == trial.name
+
+
+def test_an_interrupted_search_goes_on_and_measures_nothing_twice(story: Story) -> None:
+    assert story.files_before == {"search"}  # no variant, no manifest: nothing half-made
+    kinds = Counter(json.loads(line)["kind"] for line in story.before)
+    assert kinds == {"facts": 1, "screen": 3}  # the fourth was about to begin
+    assert story.after[: len(story.before)] == story.before
+    keys = Counter((entry["kind"], entry["key"]) for entry in map(json.loads, story.after))
+    assert set(keys.values()) == {1}
+    assert len(keys) > len(story.before)
+    assert not story.journal.exists()  # the next search measures the computer as it is then
+
+
+@pytest.fixture
+def rounds_of_a_segmenter(tmp_path: Path, pictures: Path) -> object:
+    """Return a maker of Rounds on a tiny segmenter with a clock of the test's own."""
+    manifest = load_manifest(write_segmenter(tmp_path / "model"))
+    path = manifest.variant_path("fp32")
+    frames = lay_out(open_frames(str(pictures)), 4)
+    maker = RecipeMaker(parse_budget("drop<=5%"), frames, {})
+    builder = Builder(
+        manifest, read_model(path), read_host(), tmp_path / "graphs",
+        lambda recipe: choose_samples(recipe, str(pictures), None),
+        tmp_path / "checkpoints",
+    )  # fmt: skip
+
+    def make(clock: Clock, bench: Bench, judge: AgreementJudge) -> Rounds:
+        return Rounds(
+            maker, builder, bench, judge, Journal(tmp_path / "journal.jsonl"), clock, path.stat().st_size,
+            tmp_path / "recipes", lambda step, done, total: None,
+        )  # fmt: skip
+
+    return manifest, frames, make
+
+
+def test_a_candidate_that_fails_or_comes_too_late_ends_itself_only(rounds_of_a_segmenter: object) -> None:
+    manifest, frames, make = rounds_of_a_segmenter  # type: ignore[misc]
+    plain = Candidate("plain", "onnxruntime", {})
+    broken = Candidate("broken", "onnxruntime", {}, ending=({"output": {"argmax": "drop_softmax"}},))
+    wrong = Candidate("wrong", "onnxruntime", {"threads": 1, "colour": "red"})
+    now = [0.0]
+    with (
+        closing(Bench(manifest, frames)) as bench,
+        closing(AgreementJudge(manifest, frames, VerifySpec())) as judge,
+    ):
+        rounds = make(Clock(1.0, lambda: now[0]), bench, judge)
+        rounds.screen([broken, wrong, plain], 1.0)
+        now[0] = 61.0
+        rounds.screen([Candidate("late", "onnxruntime", {}, form=("compact",))], 1.0)
+        # Measured before: the journal answers, whatever the time.
+        again = make(Clock(1.0, lambda: now[0]), bench, judge)
+        again.screen([broken, plain], 1.0)
+    states = {trial.name: (trial.state, trial.reason) for trial in rounds.trials}
+    assert states["broken"][0] == "failed"
+    assert "nothing to drop" in states["broken"][1]  # the pass's own words
+    assert states["wrong"][0] == "failed"
+    assert "colour" in states["wrong"][1]  # the backend's
+    assert states["late"][0] == "not tried"
+    assert "out of time" in states["late"][1]
+    assert rounds.trials[2].is_measured
+    assert [trial.state for trial in again.trials] == ["failed", "alive"]
+    assert again.trials[1].speed == rounds.trials[2].speed
+
+
+def test_the_command_writes_front_and_plot_and_rejects_where_nothing_fits(
+    tmp_path: Path, pictures: Path
+) -> None:
+    model = write_planner(tmp_path / "model")
+    words = [str(model), "--recipe", "auto", "--calibration", str(pictures), "--work", str(tmp_path / "work")]
+    outcome = CliRunner().invoke(
+        app, [*words, "--budget", "drop<=50%, speed>=1000x", "--minutes", "0.5", "--json"]
+    )
+    assert outcome.exit_code == ExitCode.REJECTED
+    report = json.loads(outcome.stdout)
+    assert report["schema"] == "adcp-search/1"
+    assert report["winner"] is None
+    assert "asked for 1000x" in report["nearest_miss"]["misses"]
+    assert {one["state"] for one in report["candidates"]} <= {"out", "failed", "not tried"}
+    folder = tmp_path / "work" / "tiny_planner" / "search" / "auto"
+    assert (folder / "front.png").stat().st_size > 10_000
+    assert json.loads((folder / "search.json").read_text(encoding="utf-8")) == report
+    assert not (tmp_path / "work" / "tiny_planner" / "model.yaml").exists()
+
+
+def test_options_of_the_search_need_the_search_and_the_other_way_round(tmp_path: Path) -> None:
+    words = [str(tmp_path), "--calibration", str(tmp_path), "--recipe"]
+    for more in (
+        ["int8", "--minutes", "3"],
+        ["int8", "--budget", "drop<=1%"],
+        ["auto", "--backend", "openvino"],
+    ):
+        assert CliRunner().invoke(app, [*words, *more]).exit_code == ExitCode.USAGE
+    wrong = CliRunner().invoke(app, [*words, "auto", "--budget", "drip<=1%"])
+    assert isinstance(wrong.exception, RecipeError)
+    assert "unknown term 'drip'" in str(wrong.exception)
+
+
+def test_labels_judge_with_the_first_half_of_their_data_and_leave_the_second_to_the_verdict(
+    tmp_path: Path,
+) -> None:
+    manifest = load_manifest(write_segmenter(tmp_path / "model"))
+    choice = LabelledChoice(str(write_masks(tmp_path / "labelled", 24)))
+    compared, judging = halves(choice)
+    shares = (compared.from_share, compared.to_share, judging.from_share, judging.to_share)
+    assert shares == (0.0, 0.5, 0.5, 1.0)
+    labels = open_labels(manifest, compared, None)
+    assert not set(labels.indices) & set(open_labels(manifest, judging, None).indices)
+    seen: list[int] = []
+    with (
+        closing(LabelledJudge(manifest, labels)) as judge,
+        closing(open_pipeline(manifest, "fp32")) as same,
+    ):
+        drop = judge.drop(same, 100, lambda done, total: seen.append(total))
+    # The baseline against itself: no loss, and no interval around it, on the 12 pictures of the first half.
+    assert (drop.drop, drop.low, drop.high, drop.frames) == (0.0, 0.0, 0.0, 12)
+    assert drop.measure.startswith("miou")
+    assert set(seen) == {12}
+
+
+def test_a_labelled_search_gives_its_terms_to_the_gate() -> None:
+    """Five percent of accuracy are five points of a share; agreement is then not asked for."""
+    request = Request(
+        "frames", parse_budget("drop<=5%"), labelled=LabelledChoice("labels"), metric="iou_warm"
+    )
+    assert accept_terms(request) == {
+        "max_drop": 1.0,
+        "max_accuracy_drop": 5.0,
+        "accuracy_metric": "iou_warm",
+    }
+    assert accept_terms(Request("frames", parse_budget("drop<=5%"))) == {}
+
+
+def test_what_a_winner_learnt_goes_with_it_and_the_rest_is_removed(tmp_path: Path, pictures: Path) -> None:
+    manifest = load_manifest(write_segmenter(tmp_path / "model"))
+    builder = Builder(
+        manifest, read_model(manifest.variant_path("fp32")), read_host(), tmp_path / "graphs",
+        lambda recipe: choose_samples(recipe, str(pictures), None), tmp_path / "checkpoints",
+    )  # fmt: skip
+    winner = Candidate("winner", "onnxruntime", {}, training=({"distil": {"epochs": 2}},), lessons=32)
+    other = Candidate("other", "onnxruntime", {}, training=({"distil": {"epochs": 3}},), lessons=32)
+    for candidate in (winner, other):
+        folder = tmp_path / "checkpoints" / candidate.graph_key / "3_distil"
+        folder.mkdir(parents=True)
+        (folder / "state.json").write_text(candidate.name)
+    target = tmp_path / "work" / "checkpoints" / "auto-0123456789ab"
+    builder.move_checkpoints(winner, target)
+    builder.remove()
+    assert (target / "3_distil" / "state.json").read_text() == "winner"
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_candidates_that_lost_for_the_same_reason_are_named_together(found: SearchResult) -> None:
+    lines = [part for part in tables(found) if isinstance(part, str)]
+    said = [line for line in lines if ": " in line]
+    for trial in found.trials:
+        if trial is not found.choice.winner:
+            assert any(trial.name in line and line.endswith(escape(trial.reason)) for line in said), (
+                trial.name
+            )
+    assert found.choice.winner is not None
+    assert any(line.startswith(f"winner: {found.choice.winner.name}") for line in lines)
+    document = as_dict(found)
+    assert document["frames"] == {"calibration": 8, "search": 30, "verification": 45}
+    assert [one["state"] for one in document["candidates"]].count("winner") == 1

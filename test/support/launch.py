@@ -1,0 +1,174 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Reads launch files where ROS 2's launch is not installed: stand-ins that write down what is asked.
+
+They do what launch documents of the few classes that the launch files use, so that arguments get
+their values and the functions in between are really called; but no process is started.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGE = "ad_compressed_perception"
+# Read anew with the stand-ins, and again without them afterwards.
+_READERS = ("arguments", "actions", "playing")
+
+
+@dataclass
+class Recording:
+    """What a launch file asked for.
+
+    Attributes:
+        declared: the arguments, by name.
+        values: their values in the end.
+        processes: keyword arguments of every launch_ros Node.
+        included: launch files that were included.
+        packages: packages whose share folder was asked for.
+    """
+
+    declared: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
+    processes: list[dict[str, Any]] = field(default_factory=list)
+    included: list[Path] = field(default_factory=list)
+    packages: set[str] = field(default_factory=set)
+
+
+@dataclass
+class _Context:
+    launch_configurations: dict[str, str]
+    is_shutdown: bool = False
+
+
+@dataclass
+class _Entity:
+    args: tuple[Any, ...]
+    options: dict[str, Any]
+
+    @property
+    def name(self) -> Any:
+        return self.args[0]
+
+
+def _kind(name: str) -> Callable[..., _Entity]:
+    def make(self: Any, *args: Any, **options: Any) -> None:
+        _Entity.__init__(self, args, options)
+
+    return type(name, (_Entity,), {"__init__": make})
+
+
+_KINDS = {
+    "launch": ("LaunchDescription",),
+    "launch.actions": (
+        "DeclareLaunchArgument",
+        "IncludeLaunchDescription",
+        "OpaqueFunction",
+        "Shutdown",
+        "TimerAction",
+    ),
+    "launch.launch_context": ("LaunchContext",),
+    "launch.launch_description_sources": ("PythonLaunchDescriptionSource",),
+    "launch_ros.actions": ("Node",),
+    "launch_ros.parameter_descriptions": ("ParameterFile",),
+    "launch_ros.substitutions": ("FindPackageShare",),
+}
+
+
+def _install(patch: pytest.MonkeyPatch, log_folder: Path) -> None:
+    for name in (*_KINDS, "launch.logging", "launch_ros"):
+        module = ModuleType(name)
+        for kind in _KINDS.get(name, ()):
+            setattr(module, kind, _kind(kind))
+        patch.setitem(sys.modules, name, module)
+    log: Any = sys.modules["launch.logging"]
+    log.launch_config = type("LaunchConfig", (), {"log_dir": str(log_folder)})()
+    log.get_logger = logging.getLogger
+    for reader in _READERS:
+        patch.delitem(sys.modules, f"{PACKAGE}.launch_support.{reader}", raising=False)
+
+
+def record(path: Path, log_folder: Path, **given: str) -> Recording:
+    """Read a launch file as ``ros2 launch`` would, with the given arguments.
+
+    Args:
+        path: the launch file.
+        log_folder: stands for the folder of the launch's logs.
+        given: values of launch arguments.
+
+    Raises:
+        ValueError: an argument without default is not given, or a value is not among the choices.
+    """
+    recording = Recording(values=dict(given))
+    with pytest.MonkeyPatch.context() as patch:
+        _install(patch, log_folder)
+        try:
+            _visit(_load(path), recording)
+        finally:
+            for reader in _READERS:
+                sys.modules.pop(f"{PACKAGE}.launch_support.{reader}", None)
+    return recording
+
+
+def _load(path: Path) -> Any:
+    spec = spec_from_file_location(path.name.replace(".", "_"), path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.generate_launch_description()
+
+
+def _visit(entity: Any, recording: Recording) -> None:
+    kind = type(entity).__name__
+    if kind == "LaunchDescription":
+        _visit_all(entity.args[0], recording)
+    elif kind == "DeclareLaunchArgument":
+        _declare(entity.args[0], entity.options, recording)
+    elif kind == "OpaqueFunction":
+        context = _Context(recording.values)
+        _visit_all(entity.options["function"](context) or [], recording)
+    elif kind == "IncludeLaunchDescription":
+        path = Path(entity.args[0].args[0])
+        recording.included.append(path)
+        _visit(_load(path), recording)
+    elif kind == "Node":
+        recording.processes.append(entity.options)
+    else:
+        raise TypeError(f"no stand-in visits {kind}")
+
+
+def _visit_all(entities: Iterable[Any], recording: Recording) -> None:
+    for entity in entities:
+        _visit(entity, recording)
+
+
+def _declare(name: str, options: dict[str, Any], recording: Recording) -> None:
+    recording.declared.setdefault(name, options)
+    if name not in recording.values:
+        if options.get("default_value") is None:
+            raise ValueError(f"required launch argument {name!r} was not provided")
+        recording.values[name] = _text(options["default_value"], recording)
+    choices = options.get("choices")
+    if choices is not None and recording.values[name] not in choices:
+        raise ValueError(f"argument {name!r}: {recording.values[name]!r} is not one of {choices}")
+
+
+def _text(value: Any, recording: Recording) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(_text(part, recording) for part in value)
+    assert type(value).__name__ == "FindPackageShare"
+    recording.packages.add(value.args[0])
+    # What is installed to share/PACKAGE has the same folders as the repository.
+    return str(REPOSITORY)

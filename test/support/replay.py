@@ -1,0 +1,41 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tiny models with a second variant, and drives to replay through them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ad_compressed_perception.core.manifest import Variant, Verdict, file_sha256, load_manifest, save_manifest
+from support.bags import write_bag
+from support.models import WRITERS, draw_scene
+
+
+def add_variant(folder: Path, name: str = "int8", status: str | None = "accepted") -> Path:
+    """Enter a copy of the baseline as another variant: it agrees with it perfectly."""
+    manifest = load_manifest(folder)
+    shutil.copy(folder / "fp32.onnx", folder / f"{name}.onnx")
+    verdict = None
+    if status is not None:
+        reasons = ["it was asked to"] if status == "rejected" else []
+        verdict = Verdict(status=status, reasons=reasons)  # type: ignore[arg-type]
+    manifest.variants[name] = Variant(
+        file=f"{name}.onnx",
+        sha256=file_sha256(folder / f"{name}.onnx"),
+        derived_from="fp32",
+        verdict=verdict,
+    )
+    save_manifest(manifest, folder)
+    return folder
+
+
+def write_models(folder: Path) -> dict[str, Path]:
+    """Write a tiny model of each task, each with an accepted variant ``int8``."""
+    return {task: add_variant(write(folder / f"tiny_{task}")) for task, write in WRITERS.items()}
+
+
+def write_drive(path: Path, frames: int = 6, **options: object) -> Path:
+    """Write a recording of scenes that the tiny models find things in."""
+    pictures = [draw_scene(index) for index in range(frames)]
+    return write_bag(path, pictures, **options)  # type: ignore[arg-type]

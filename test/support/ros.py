@@ -1,0 +1,153 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Real nodes in real processes, and an ear on their topics."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CompressedImage, Image
+
+from ad_compressed_perception.image.decode import encode_jpeg
+from ad_compressed_perception.messages.timing import ns_to_stamp
+
+PATIENCE_S = 60.0
+"""How long to wait for something that must come: long, since a loaded machine is slow, not wrong."""
+
+
+class NodeProcess:
+    """One of the package's executables in a process of its own."""
+
+    def __init__(self, executable: str, *arguments: str, log: Path) -> None:
+        package = "ad_road_simulation" if executable == "road_camera_node" else "ad_compressed_perception"
+        module = f"{package}.nodes.{executable}"
+        self._log = log
+        self._stream = log.open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", module, "--ros-args", *arguments],
+            stdout=self._stream,
+            stderr=subprocess.STDOUT,
+        )
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Send a signal, wait, return the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE_S)
+
+    def wait(self) -> int:
+        """Wait until it ends by itself; return the exit code."""
+        return self.process.wait(PATIENCE_S)
+
+    @property
+    def log(self) -> str:
+        """What it printed."""
+        return self._log.read_text()
+
+    def end(self) -> None:
+        """Make sure that nothing is left."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(PATIENCE_S)
+        self._stream.close()
+
+
+@contextmanager
+def node_process(executable: str, *arguments: str, log: Path) -> Iterator[NodeProcess]:
+    """Run an executable; whatever happens, no process survives."""
+    running = NodeProcess(executable, *arguments, log=log)
+    try:
+        yield running
+    finally:
+        running.end()
+
+
+class Ear:
+    """A node that publishes what a test sends and remembers what it hears, by topic."""
+
+    def __init__(self, context: Any, name: str = "test_ear") -> None:
+        self.node: Node = rclpy.create_node(name, context=context)
+        self.heard: dict[str, list[Any]] = defaultdict(list)
+        self._clients: dict[str, Any] = {}
+        self._executor = SingleThreadedExecutor(context=context)
+        self._executor.add_node(self.node)
+
+    def listen(self, topic: str, kind: type, qos: QoSProfile | int = 100) -> None:
+        """Remember every message of a topic."""
+        self.node.create_subscription(kind, topic, self.heard[topic].append, qos)
+
+    def wait_for(self, condition: Callable[[], Any], doing: Callable[[], Any] | None = None) -> Any:
+        """Spin until the condition is true and return it; ``doing`` is called about every 0.1 s."""
+        deadline = time.monotonic() + PATIENCE_S
+        again = 0.0
+        while not (value := condition()):
+            now = time.monotonic()
+            assert now < deadline, f"waited {PATIENCE_S:.0f} s in vain; heard {self.counts()}"
+            if doing is not None and now >= again:
+                doing()
+                again = now + 0.1
+            self._executor.spin_once(timeout_sec=0.05)
+        return value
+
+    def call(self, kind: type, service: str, request: Any) -> Any:
+        """Call a service and return its answer."""
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+            assert self._clients[service].wait_for_service(timeout_sec=PATIENCE_S), service
+            # The client sees the server before the server sees the client, and an answer sent in
+            # between is lost: middleware offers no event for the second half, so give it a moment.
+            settled = time.monotonic() + 1.0
+            self.wait_for(lambda: time.monotonic() > settled)
+        future = self._clients[service].call_async(request)
+        self.wait_for(future.done)
+        return future.result()
+
+    def counts(self) -> dict[str, int]:
+        """How many messages each topic brought."""
+        return {topic: len(messages) for topic, messages in self.heard.items()}
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._executor.shutdown()
+        self.node.destroy_node()
+
+
+def image_message(picture: NDArray[np.uint8], stamp_ns: int, frame_id: str = "camera") -> Image:
+    """Return a BGR picture as sensor_msgs/Image."""
+    height, width = picture.shape[:2]
+    message = Image(height=height, width=width, encoding="bgr8", step=3 * width)
+    message.header.stamp = ns_to_stamp(stamp_ns)
+    message.header.frame_id = frame_id
+    data = array("B")
+    data.frombytes(picture.tobytes())
+    message.data = data
+    return message
+
+
+def jpeg_message(picture: NDArray[np.uint8], stamp_ns: int) -> CompressedImage:
+    """Return a BGR picture as sensor_msgs/CompressedImage."""
+    message = CompressedImage(format="jpeg")
+    message.header.stamp = ns_to_stamp(stamp_ns)
+    message.header.frame_id = "camera"
+    message.data = array("B", encode_jpeg(picture, 95))
+    return message
+
+
+def as_ns(stamp: Time) -> int:
+    """Return a stamp in nanoseconds."""
+    return stamp.sec * 10**9 + stamp.nanosec

@@ -1,0 +1,151 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The accept gate's arithmetic: exclusive, monotone, and it says why."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ad_compressed_perception.compression.recipe import AcceptSpec
+from ad_compressed_perception.compression.verification.gate import (
+    AccuracyDrop,
+    Measured,
+    frames_needed,
+    judge,
+)
+
+GOOD = Measured(
+    drop=0.02,
+    drop_low=0.01,
+    drop_high=0.03,
+    frames=100,
+    telling_frames=100,
+    failed_frames=0,
+    speedup=1.5,
+    speedup_low=1.4,
+    speedup_high=1.6,
+    p99_ms=10.0,
+    size_ratio=0.3,
+    integer_coverage=1.0,
+)
+RANK = {"rejected": 0, "inconclusive": 1, "accepted": 2}
+shares = st.floats(0.0, 1.0)
+intervals = st.tuples(shares, shares, shares).map(sorted)
+
+
+def measured(interval: list[float], **fields: object) -> Measured:
+    low, drop, high = interval
+    return replace(GOOD, drop_low=low, drop=drop, drop_high=high, **fields)
+
+
+@given(intervals, shares)
+def test_the_verdict_is_where_the_interval_lies(interval: list[float], limit: float) -> None:
+    verdict = judge(AcceptSpec(max_drop=limit), measured(interval))
+    low, _, high = interval
+    expected = "accepted" if high <= limit else "rejected" if low > limit else "inconclusive"
+    assert verdict.status == expected
+    assert len(verdict.reasons) >= 1
+
+
+@given(intervals, shares, shares, st.sampled_from([0.5, 1.45, 2.0]))
+def test_a_looser_limit_never_makes_it_worse(
+    interval: list[float], one: float, other: float, min_speedup: float
+) -> None:
+    strict, loose = sorted((one, other))
+    figures = measured(interval)
+    verdicts = [
+        judge(AcceptSpec(max_drop=limit, min_speedup=min_speedup), figures).status
+        for limit in (strict, loose)
+    ]
+    assert RANK[verdicts[0]] <= RANK[verdicts[1]]
+
+
+@pytest.mark.parametrize(
+    ("terms", "changes", "words"),
+    [
+        ({"max_size_ratio": 0.25}, {}, ["0.30", "0.25"]),
+        ({"min_integer_coverage": 0.9}, {"integer_coverage": 0.5}, ["0.50", "0.9"]),
+        ({"min_integer_coverage": 0.9}, {"integer_coverage": None}, ["unknown"]),
+        ({"max_p99_ms": 9.0}, {}, ["10.0 ms", "9"]),
+        ({"min_speedup": 2.0}, {}, ["1.50x", "2x"]),
+        ({}, {"failed_frames": 3}, ["3 of 100"]),
+    ],
+)
+def test_one_failed_limit_rejects_and_is_the_reason(
+    terms: dict[str, float], changes: dict[str, object], words: list[str]
+) -> None:
+    verdict = judge(AcceptSpec(**terms), replace(GOOD, **changes))
+    assert verdict.status == "rejected"
+    (reason,) = verdict.reasons  # the met terms are no reason
+    for word in words:
+        assert word in reason
+
+
+def test_a_failed_limit_outweighs_an_open_one() -> None:
+    figures = measured([0.01, 0.05, 0.2], size_ratio=0.9)
+    assert judge(AcceptSpec(max_size_ratio=0.5), figures).status == "rejected"
+
+
+def test_a_speedup_around_its_limit_is_open() -> None:
+    assert judge(AcceptSpec(min_speedup=1.5), GOOD).status == "inconclusive"
+
+
+def test_few_telling_frames_prove_nothing_even_without_a_difference() -> None:
+    """Ten empty roads on which neither side finds anything agree perfectly and say nothing."""
+    verdict = judge(AcceptSpec(), measured([0.0, 0.0, 0.0], telling_frames=7))
+    assert verdict.status == "inconclusive"
+    assert "7 of 100" in verdict.reasons[0]
+
+
+def test_nothing_to_compare_is_inconclusive() -> None:
+    nan = float("nan")
+    verdict = judge(AcceptSpec(), replace(GOOD, drop=nan, drop_low=nan, drop_high=nan))
+    assert verdict.status == "inconclusive"
+
+
+def test_frames_needed_follow_the_square_root_law() -> None:
+    # Half width 0.02 against a margin of 0.01: half as wide takes four times the frames.
+    assert frames_needed(100, 0.04, 0.02, 0.06, 0.05) == 400
+    # At the limit itself no number of frames helps.
+    assert frames_needed(100, 0.05, 0.03, 0.07, 0.05) is None
+
+
+@given(st.integers(1, 10000), intervals, shares)
+def test_the_advice_is_more_frames_or_none(frames: int, interval: list[float], limit: float) -> None:
+    low, drop, high = interval
+    needed = frames_needed(frames, drop, low, high, limit)
+    assert needed is None or (frames < needed <= 100 * frames + 1 and math.isfinite(needed))
+
+
+@given(st.tuples(*[st.floats(-5.0, 5.0)] * 3).map(sorted), st.floats(0.0, 5.0))
+def test_accuracy_is_judged_by_its_interval(interval: list[float], limit: float) -> None:
+    low, value, high = interval
+    accuracy = AccuracyDrop("map", "points", value, low, high, 64)
+    verdict = judge(AcceptSpec(max_accuracy_drop=limit), replace(GOOD, accuracy=accuracy))
+    expected = "accepted" if high <= limit else "rejected" if low > limit else "inconclusive"
+    assert verdict.status == expected
+    # Not asked for, it decides nothing.
+    assert judge(AcceptSpec(), replace(GOOD, accuracy=accuracy)).status == "accepted"
+
+
+def test_accuracy_without_labels_or_undefined_is_open() -> None:
+    asked = AcceptSpec(max_accuracy_drop=1.0)
+    assert "no labelled data" in judge(asked, GOOD).reasons[0]
+    nan = float("nan")
+    undefined = replace(GOOD, accuracy=AccuracyDrop("map", "points", nan, nan, nan, 3))
+    assert judge(asked, undefined).status == "inconclusive"
+    assert "undefined on these 3" in judge(asked, undefined).reasons[0]
+
+
+def test_a_reason_names_figure_unit_interval_and_limit() -> None:
+    worse = replace(GOOD, accuracy=AccuracyDrop("rmse_rad", "percent", 4.0, 3.0, 5.0, 527))
+    (reason,) = judge(AcceptSpec(max_accuracy_drop=2.0), worse).reasons
+    assert reason == (
+        "rmse_rad is worse by 4.00 percent on 527 labelled frames (95 % interval 3.00 to 5.00), beyond the "
+        "allowed 2"
+    )
