@@ -29,12 +29,12 @@ from ad_compressed_perception.tasks.pipeline import open_pipeline
 from ad_road_simulation.demo.reference_data import use_shared
 
 ROAD_FRAMES, ROAD_SEED = 500, 900_000
-LEARNT_SHARE = 0.75
+LEARNED_SHARE = 0.75
 """Part of the real drive that the trainings saw; what follows is measured."""
 ROAD_FIGURES = {"detection": ("map",), "segmentation": ("miou",), "planning": ("ade_m", "rmse_rad")}
 REAL: dict[str, tuple[str, list[str]]] = {
     "segmentation": ("iou_road", ["data/camvid/val", "--label-map", "camvid_road"]),
-    "planning": ("rmse_rad", ["data/udacity_ch2", "--from", str(LEARNT_SHARE)]),
+    "planning": ("rmse_rad", ["data/udacity_ch2", "--from", str(LEARNED_SHARE)]),
 }
 JUDGE = "yolox_nano"
 _BLOCK = 25
@@ -105,14 +105,14 @@ def f1_against(judge: str, manifest: Manifest, names: list[str], images: Path) -
 
     source = open_frames(str(images))
     count = len(source.stamps_ns())
-    indices = range(int(count * LEARNT_SHARE), count)
+    indices = range(int(count * LEARNED_SHARE), count)
     judging = open_pipeline(find_model(judge))
     running = {name: open_pipeline(manifest, name, allow_rejected=True) for name in names}
     counts: dict[str, list[MatchCounts]] = {name: [] for name in names}
     for frame in source.frames(indices):
-        truth, _ = judging.run(frame)
-        assert isinstance(truth, Detections)
-        wanted = only(truth, manifest.labels)
+        ground_truth, _ = judging.run(frame)
+        assert isinstance(ground_truth, Detections)
+        wanted = only(ground_truth, manifest.labels)
         for name, pipeline in running.items():
             found, _ = pipeline.run(frame)
             assert isinstance(found, Detections)

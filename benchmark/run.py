@@ -3,7 +3,7 @@
 """Measures the figures of docs/measurements.md on this machine: ``make benchmark``.
 
 Baseline and int8 of the three reference models: latency and agreement from one replay of the drive, in
-which they take turns; accuracy with 95 % intervals on labelled data; size and integer coverage. Writes
+which they take turns; accuracy with 95 % intervals on labeled data; size and integer coverage. Writes
 measurements.json and measurements.md and prints the latter. Needs the reference data (AD_SHARED).
 """
 
@@ -22,7 +22,7 @@ from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import Manifest, load_manifest
 from ad_compressed_perception.replay.plan import BASELINE, reference_models
 from ad_compressed_perception.replay.progress import ProgressBar
-from ad_compressed_perception.report.markdown import account_text, agreement_text, speedup_text
+from ad_compressed_perception.report.markdown import agreement_text, frame_counts_text, speedup_text
 from ad_compressed_perception.report.schema import Report
 from ad_road_simulation.demo.reference_data import CALIBRATION, DRIVE, use_shared
 from ad_road_simulation.demo.subjects import RECIPE, ensure_variant
@@ -161,7 +161,7 @@ def render(measured: dict[str, Any]) -> str:
                     _share(variant.not_inference_share),
                 )
             )
-            accounts.append((task, name, account_text(variant)))
+            accounts.append((task, name, frame_counts_text(variant)))
         accuracies.append((task, *_accuracy(task, measured["accuracy"][task])))
     sections = [
         f"{report.source.frames} frames of {Path(str(report.source.bag)).name}. {report.measurement}",

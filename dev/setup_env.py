@@ -52,8 +52,8 @@ def digest(paths: Iterable[Path], *words: object) -> str:
     return result.hexdigest()
 
 
-def normalised(requirement: str) -> str:
-    """Return the normalised distribution name of a requirement line."""
+def normalized(requirement: str) -> str:
+    """Return the normalized distribution name of a requirement line."""
     match = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", requirement.strip())
     return re.sub(r"[-_.]+", "-", match.group()).lower() if match else ""
 
@@ -205,7 +205,7 @@ class Environment:
         if self.ros:
             # The compiled parts of ROS 2 are bound to its own numpy and OpenCV: both stay.
             if self._succeeds(self.python, "import cv2"):
-                requirements = [line for line in requirements if normalised(line) != "opencv-python-headless"]
+                requirements = [line for line in requirements if normalized(line) != "opencv-python-headless"]
             constraints = self.venv / "constraints.txt"
             constraints.write_text(self.ros_constraints())
         options = [word for path in lists for word in ("-r", str(path))]
@@ -219,11 +219,11 @@ class Environment:
         )
         printed = subprocess.check_output([str(self.python), "-c", code], text=True, env=self._environ())
         held = ROS_CONSTRAINTS.read_text()
-        skipped = {normalised(line) for line in held.splitlines()}
+        skipped = {normalized(line) for line in held.splitlines()}
         for name, _, folder in (line.partition("\t") for line in printed.splitlines()):
             if not Path(folder).is_relative_to(self.venv) and name not in PINNED_TOOLS:
-                skipped.add(normalised(name))
-        pins = [line for line in CONSTRAINTS.read_text().splitlines() if normalised(line) not in skipped]
+                skipped.add(normalized(name))
+        pins = [line for line in CONSTRAINTS.read_text().splitlines() if normalized(line) not in skipped]
         return "\n".join([*pins, held])
 
     def wheel_pins(self) -> list[str]:

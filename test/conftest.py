@@ -79,7 +79,7 @@ def shared_dir() -> Path:
 
 @pytest.fixture
 def ros_context() -> Iterator[object]:
-    """Return an initialised rclpy context of this test's own, shut down afterwards."""
+    """Return an initialized rclpy context of this test's own, shut down afterwards."""
     rclpy = pytest.importorskip("rclpy")
     context = rclpy.Context()
     rclpy.init(context=context)

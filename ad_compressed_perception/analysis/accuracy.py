@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A variant's results against the truth: collected frame by frame, figures for any choice of frames.
+"""A variant's results against the ground truth: collected frame by frame, figures for any choice of frames.
 
 | task         | figures                                                                       |
 |--------------|-------------------------------------------------------------------------------|
@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.results import Detections, LabelMask, Trajectory
 from ad_compressed_perception.data.labeled.boxes import BoxData
-from ad_compressed_perception.data.labeled.dataset import LabelledData
+from ad_compressed_perception.data.labeled.dataset import LabeledData
 from ad_compressed_perception.data.labeled.masks import MaskData
-from ad_compressed_perception.data.labeled.paths import PathData, TruePath
+from ad_compressed_perception.data.labeled.paths import GroundTruthPath, PathData
 from ad_compressed_perception.metrics.average_precision import (
     AveragePrecision,
     FoundBoxes,
-    TrueBoxes,
+    GroundTruthBoxes,
 )
 from ad_compressed_perception.metrics.bootstrap import correlation_block_length
 from ad_compressed_perception.metrics.displacement import displacements_m
@@ -57,14 +57,14 @@ class AccuracyScore(ABC):
     def __init__(self) -> None:
         self.samples = 0
 
-    def add(self, result: Any, truth: Any) -> None:
-        """Take one frame's result and truth; raise DataError where they cannot be compared."""
-        self._add(result, truth)
+    def add(self, result: Any, ground_truth: Any) -> None:
+        """Take one frame's result and ground truth; raise DataError where they cannot be compared."""
+        self._add(result, ground_truth)
         self.samples += 1
 
     @abstractmethod
-    def _add(self, result: Any, truth: Any) -> None:
-        """Take one frame's result and truth."""
+    def _add(self, result: Any, ground_truth: Any) -> None:
+        """Take one frame's result and ground truth."""
 
     @abstractmethod
     def finish(self) -> None:
@@ -79,7 +79,7 @@ class AccuracyScore(ABC):
         return {}
 
     def block_length(self) -> int:
-        """Length of the runs of neighbouring frames to resample; 1 for frames on their own."""
+        """Length of the runs of neighboring frames to resample; 1 for frames on their own."""
         return 1
 
     def notes(self) -> list[str]:
@@ -96,21 +96,21 @@ class DetectionAccuracy(AccuracyScore):
         super().__init__()
         self._classes = data.classes
         self._max_detections = max_detections
-        self._truths: list[TrueBoxes] = []
+        self._ground_truths: list[GroundTruthBoxes] = []
         self._found: list[FoundBoxes] = []
         self._metric: AveragePrecision | None = None
 
-    def _add(self, result: Detections, truth: TrueBoxes) -> None:
+    def _add(self, result: Detections, ground_truth: GroundTruthBoxes) -> None:
         classes = self._classes.of_label[result.class_ids]
-        # Labels that the data does not know are no errors: nobody looked for them in the pictures.
+        # Labels that the data does not know are no errors: nobody looked for them in the images.
         known = classes >= 0
-        self._truths.append(truth)
+        self._ground_truths.append(ground_truth)
         self._found.append(FoundBoxes(result.boxes_xyxy[known], result.scores[known], classes[known]))
 
     def finish(self) -> None:
         """Match every frame's boxes with the objects."""
         count = len(self._classes.names)
-        self._metric = AveragePrecision(self._truths, self._found, count, self._max_detections)
+        self._metric = AveragePrecision(self._ground_truths, self._found, count, self._max_detections)
         # A resample takes some 5 ms for each 5000 pairs of image and class.
         self.resamples = 400 if self.samples * count <= 20_000 else 200
 
@@ -123,8 +123,8 @@ class DetectionAccuracy(AccuracyScore):
         """Return AP, AP50 and the number of objects of the classes that occur."""
         assert self._metric is not None, "finish() comes first"
         counts = np.zeros(len(self._classes.names), np.int64)
-        for truth in self._truths:
-            np.add.at(counts, truth.class_ids[~truth.is_crowd], 1)
+        for ground_truth in self._ground_truths:
+            np.add.at(counts, ground_truth.class_ids[~ground_truth.is_crowd], 1)
         table = zip(self._classes.names, self._metric.per_class(), counts.tolist(), strict=True)
         return {
             name: {"ap": ap, "ap50": ap50, "objects": count} for name, (ap, ap50), count in table if count
@@ -151,10 +151,10 @@ class SegmentationAccuracy(AccuracyScore):
         self._confusions: list[NDArray[np.int64]] = []
         self._table: NDArray[np.int64] = np.zeros((0, 0, 0), np.int64)
 
-    def _add(self, result: LabelMask, truth: NDArray[np.uint8]) -> None:
+    def _add(self, result: LabelMask, ground_truth: NDArray[np.uint8]) -> None:
         predicted = self._classes.of_label[result.label_ids]
         try:
-            self._confusions.append(confusion_matrix(truth, predicted, len(self._classes.names)))
+            self._confusions.append(confusion_matrix(ground_truth, predicted, len(self._classes.names)))
         except ValueError as cause:
             raise DataError(f"frame {self.samples}: {cause}") from cause
 
@@ -178,37 +178,37 @@ class SteeringAccuracy(AccuracyScore):
     def __init__(self) -> None:
         super().__init__()
         self._pairs: list[tuple[float, float]] = []
-        self._truth: NDArray[np.float64] = np.zeros(0)
+        self._ground_truth: NDArray[np.float64] = np.zeros(0)
         self._predicted: NDArray[np.float64] = np.zeros(0)
 
-    def _add(self, result: Trajectory, truth: float) -> None:
+    def _add(self, result: Trajectory, ground_truth: float) -> None:
         if not math.isfinite(result.steering_wheel_angle_rad):
             raise DataError("the model gives no steering-wheel angle to compare with the labels")
-        self._pairs.append((truth, result.steering_wheel_angle_rad))
+        self._pairs.append((ground_truth, result.steering_wheel_angle_rad))
 
     def finish(self) -> None:
         """Put the angles into two series."""
         pairs = np.array(self._pairs, np.float64)
-        self._truth, self._predicted = pairs[:, 0], pairs[:, 1]
+        self._ground_truth, self._predicted = pairs[:, 0], pairs[:, 1]
 
     def figures(self, indices: Indices | None = None) -> tuple[float, ...]:
         """Return (RMSE, MAE, Pearson's correlation)."""
-        truth, predicted = self._truth, self._predicted
+        ground_truth, predicted = self._ground_truth, self._predicted
         if indices is not None:
-            truth, predicted = truth[indices], predicted[indices]
+            ground_truth, predicted = ground_truth[indices], predicted[indices]
         return (
-            rmse(truth, predicted),
-            mean_absolute_error(truth, predicted),
-            correlation(truth, predicted),
+            rmse(ground_truth, predicted),
+            mean_absolute_error(ground_truth, predicted),
+            correlation(ground_truth, predicted),
         )
 
     def block_length(self) -> int:
         """Frames in which the squared error stays like itself: a bend is one event, not fifty."""
-        return correlation_block_length(np.square(self._predicted - self._truth))
+        return correlation_block_length(np.square(self._predicted - self._ground_truth))
 
     def notes(self) -> list[str]:
         """Say what a planner that never steers would reach."""
-        still = rmse(self._truth, np.zeros_like(self._truth))
+        still = rmse(self._ground_truth, np.zeros_like(self._ground_truth))
         return [f"Always steering straight ahead would give an RMSE of {still:.4f} rad."]
 
 
@@ -227,10 +227,12 @@ class PathAccuracy(AccuracyScore):
         self._table: NDArray[np.float64] = np.zeros((0, 4))
         self._has_times = True
 
-    def _add(self, result: Trajectory, truth: TruePath) -> None:
-        apart_m = displacements_m(truth.points_xy_m, truth.step_s, result.points_xy_m, result.step_s)
+    def _add(self, result: Trajectory, ground_truth: GroundTruthPath) -> None:
+        apart_m = displacements_m(
+            ground_truth.points_xy_m, ground_truth.step_s, result.points_xy_m, result.step_s
+        )
         self._has_times &= math.isfinite(result.step_s)
-        angles = (truth.steering_wheel_angle_rad, result.steering_wheel_angle_rad)
+        angles = (ground_truth.steering_wheel_angle_rad, result.steering_wheel_angle_rad)
         self._rows.append((float(apart_m.mean()), float(apart_m[-1]), *angles))
 
     def finish(self) -> None:
@@ -240,13 +242,13 @@ class PathAccuracy(AccuracyScore):
     def figures(self, indices: Indices | None = None) -> tuple[float, ...]:
         """Return (ADE, FDE, RMSE, MAE, Pearson's correlation); distances are means over frames."""
         table = self._table if indices is None else self._table[indices]
-        average_m, final_m, truth, predicted = table.T
+        average_m, final_m, ground_truth, predicted = table.T
         return (
             float(average_m.mean()),
             float(final_m.mean()),
-            rmse(truth, predicted),
-            mean_absolute_error(truth, predicted),
-            correlation(truth, predicted),
+            rmse(ground_truth, predicted),
+            mean_absolute_error(ground_truth, predicted),
+            correlation(ground_truth, predicted),
         )
 
     def block_length(self) -> int:
@@ -257,14 +259,14 @@ class PathAccuracy(AccuracyScore):
         """Say it where the model plans places and not times."""
         if self._has_times:
             return []
-        return ["The model plans a path without times: it is judged where the truth is, not when."]
+        return ["The model plans a path without times: it is judged where the ground truth is, not when."]
 
 
-def create_accuracy(data: LabelledData, max_detections: int = 100) -> AccuracyScore:
-    """Return the score that fits labelled data.
+def create_accuracy(data: LabeledData, max_detections: int = 100) -> AccuracyScore:
+    """Return the score that fits labeled data.
 
     Args:
-        data: the labelled frames.
+        data: the labeled frames.
         max_detections: detection: how many of a frame's strongest boxes of a class count.
     """
     if isinstance(data, BoxData):

@@ -4,7 +4,7 @@
 
 Two programs timed one after the other measure the machine's mood as much as the models. Here every
 round runs each variant once on the same frame, the order changes from round to round, and the speed-up
-is the median of the rounds' own ratios, with a bootstrap interval over blocks of neighbouring rounds.
+is the median of the rounds' own ratios, with a bootstrap interval over blocks of neighboring rounds.
 """
 
 from __future__ import annotations
@@ -193,8 +193,8 @@ def run_benchmark(
             )
             stack.callback(pipeline.close)
             pipelines.append(pipeline)
-        pictures = noise_frames(manifest) if frames is None else frames
-        run = _time_inference(pipelines, pictures) if frames is None else _time_whole_way(pictures)
+        images = noise_frames(manifest) if frames is None else frames
+        run = _time_inference(pipelines, images) if frames is None else _time_whole_way(images)
         times = _run_rounds(pipelines, run, rounds, warmup_rounds, progress)
         figures = _figures(manifest, candidates, pipelines, times)
     return Benchmark(
@@ -202,7 +202,7 @@ def run_benchmark(
         reference=labels[_reference(manifest, candidates)],
         rounds=rounds,
         source=source or "noise",
-        frames=len(pictures),
+        frames=len(images),
         candidates=tuple(figures),
     )
 
@@ -212,7 +212,7 @@ def noise_frames(manifest: Manifest, count: int = NOISE_FRAMES, seed: int = 0) -
     spec = manifest.input
     rng = np.random.default_rng(seed)
     shape = (spec.height, spec.width) if spec.channels == 1 else (spec.height, spec.width, 3)
-    return [Frame(rng.integers(0, 256, shape, dtype=np.uint8), spec.colour, index) for index in range(count)]
+    return [Frame(rng.integers(0, 256, shape, dtype=np.uint8), spec.color, index) for index in range(count)]
 
 
 _Run = Callable[[Pipeline, int], dict[str, float]]
@@ -247,7 +247,7 @@ def _time_whole_way(frames: Sequence[Frame]) -> _Run:
     return run
 
 
-def turn_order(count: int, turn: int) -> list[int]:
+def interleaved_order(count: int, turn: int) -> list[int]:
     """Return the order of round ``turn``: every candidate comes to every place, both ways round."""
     first = (turn // 2) % count
     order = [*range(first, count), *range(first)]
@@ -263,7 +263,7 @@ def _run_rounds(
 ) -> list[dict[str, list[float]]]:
     times: list[dict[str, list[float]]] = [{} for _ in pipelines]
     for turn in range(-warmup_rounds, rounds):
-        for index in turn_order(len(pipelines), turn % (2 * len(pipelines))):
+        for index in interleaved_order(len(pipelines), turn % (2 * len(pipelines))):
             stages_ms = run(pipelines[index], max(turn, 0))
             if turn >= 0:
                 for stage, duration_ms in stages_ms.items():
@@ -316,7 +316,7 @@ def _spread(values: Sequence[float]) -> Spread:
 def paired_ratio(reference_ms: Sequence[float], other_ms: Sequence[float]) -> Ratio:
     """Return reference / other over paired rounds, so above 1 means faster than the reference.
 
-    Neighbouring rounds share the machine's state, so whole blocks of about sqrt(N) rounds are resampled.
+    Neighboring rounds share the machine's state, so whole blocks of about sqrt(N) rounds are resampled.
     """
     ratios: NDArray[np.float64] = np.asarray(reference_ms, np.float64) / np.asarray(other_ms, np.float64)
     low, high = paired_bootstrap(

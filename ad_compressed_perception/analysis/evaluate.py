@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Accuracy of a variant on labelled data, and of two variants against each other, with intervals."""
+"""Accuracy of a variant on labeled data, and of two variants against each other, with intervals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from ad_compressed_perception.analysis.accuracy import AccuracyScore, Indices, create_accuracy
 from ad_compressed_perception.backends.base import SessionInfo
 from ad_compressed_perception.core.errors import DataError, ImageError
-from ad_compressed_perception.data.labeled.dataset import LabelledData, LabelledFrame
+from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame
 from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
 from ad_compressed_perception.tasks.pipeline import Pipeline
 from ad_compressed_perception.tasks.planning import PlanningTask
@@ -49,7 +49,7 @@ class EvaluationResult:
         model: the manifest's name.
         variant: the variant's name.
         task: detection, segmentation or planning.
-        data: where the labelled frames come from.
+        data: where the labeled frames come from.
         indices: which of them were used.
         info: the loaded model's runtime, provider and precision.
         settings: the task's settings in use.
@@ -102,12 +102,12 @@ def _or_none(value: float) -> float | None:
 
 def evaluate(
     pipeline: Pipeline,
-    data: LabelledData,
+    data: LabeledData,
     indices: Sequence[int] | None = None,
     progress: Callable[[int], None] | None = None,
     seed: int = 0,
 ) -> EvaluationResult:
-    """Run a variant over labelled frames.
+    """Run a variant over labeled frames.
 
     Frames of a drive are alike from one to the next, so the intervals of a series come from a
     moving-block bootstrap, whose blocks are as long as the errors are correlated; drawing single
@@ -115,7 +115,7 @@ def evaluate(
 
     Args:
         pipeline: the loaded variant; its task's settings apply as they are.
-        data: labelled frames of its task.
+        data: labeled frames of its task.
         indices: which of them, ascending; all when None.
         progress: called with the number of frames done.
         seed: of the bootstrap.
@@ -152,16 +152,16 @@ def evaluate(
 
 def collect(
     pipeline: Pipeline,
-    data: LabelledData,
+    data: LabeledData,
     indices: Sequence[int],
     progress: Callable[[int], None] | None = None,
-    watch: Callable[[LabelledFrame], None] | None = None,
+    watch: Callable[[LabeledFrame], None] | None = None,
 ) -> AccuracyScore:
-    """Run a variant over labelled frames and return its score, finished.
+    """Run a variant over labeled frames and return its score, finished.
 
     Args:
         pipeline: the loaded variant; its task's settings apply as they are.
-        data: labelled frames of its task.
+        data: labeled frames of its task.
         indices: which of them, ascending.
         progress: called with the number of frames done.
         watch: called with every frame.
@@ -182,7 +182,7 @@ def collect(
             result, _ = pipeline.run(item.frame)
         except ImageError as cause:
             raise DataError(f"frame {indices[score.samples]} of {data.describe}: {cause}") from cause
-        score.add(result, item.truth)
+        score.add(result, item.ground_truth)
         if watch is not None:
             watch(item)
         if progress is not None:

@@ -19,13 +19,13 @@ from ad_compressed_perception.core.manifest import Manifest, Verdict
 from ad_compressed_perception.onnx_graph.costs import TFLITE_SUFFIX, LayerCost, ModelCosts, model_costs
 from ad_compressed_perception.onnx_graph.layers import read_onnx
 from ad_compressed_perception.onnx_graph.qdq_placement import merges_activations, relies_on_merging
-from ad_compressed_perception.packing.decompress import materialise
+from ad_compressed_perception.packing.decompress import decompress
 
 DEFAULT_BACKEND = "onnxruntime"
 _UNSAID = "the file does not say why"
 _RUNTIME = "computed in float by the runtime; the file does not say why"
 _PLACED_FOR_OTHERS = (
-    "the pairs stand where runtimes that merge activations want them; for this one quantise with "
+    "the pairs stand where runtimes that merge activations want them; for this one quantize with "
     "placement: everywhere"
 )
 # What runtimes append to a node's name when they rewrite it for a memory layout or for integers.
@@ -81,7 +81,7 @@ class Inspection:
         layers: of the executed graph, in its order.
         verdict: of the accept gate; None for a baseline or a file without a manifest.
         memory: what it takes; None where nobody measured it.
-        float_layers: products that stay in float although others are quantised, in order.
+        float_layers: products that stay in float although others are quantized, in order.
     """
 
     name: str
@@ -191,7 +191,7 @@ def _float_layers(path: Path, layers: tuple[InspectedLayer, ...], merging: bool)
     """Return what the file says stays in float, else what the runtime computes in float beside integers."""
     metadata, why = {}, _RUNTIME
     if path.suffix != TFLITE_SUFFIX:
-        model = read_onnx(materialise(path))
+        model = read_onnx(decompress(path))
         metadata = {entry.key: entry.value for entry in model.metadata_props}
         why = _PLACED_FOR_OTHERS if not merging and relies_on_merging(model) else _RUNTIME
     try:

@@ -128,7 +128,7 @@ def profile_variant(
     options: Mapping[str, Any] | None = None,
     runs: int = DEFAULT_RUNS,
 ) -> Profile:
-    """Profile a variant, also a rejected one, on noise pictures of its input's size.
+    """Profile a variant, also a rejected one, on noise images of its input's size.
 
     Raises:
         AdcpError: the variant cannot be loaded, or its backend cannot clock layers.

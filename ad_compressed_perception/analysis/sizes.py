@@ -25,7 +25,7 @@ from typing import Any
 
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.onnx_graph.io import stored_bytes
-from ad_compressed_perception.packing.decompress import materialise
+from ad_compressed_perception.packing.decompress import decompress
 from ad_compressed_perception.packing.packed_file import is_packed
 
 _CHILD = "ad_compressed_perception.analysis.memory_probe"
@@ -63,7 +63,7 @@ def measure_sizes(path: Path, backend: str, options: Mapping[str, Any]) -> Sizes
     Raises:
         ModelFileError: a packed file that is damaged.
     """
-    expanded = materialise(path)
+    expanded = decompress(path)
     stored = path.stat().st_size if is_packed(path) else disk_bytes(path)
     return Sizes(stored, disk_bytes(expanded), *_resident(expanded, backend, options))
 

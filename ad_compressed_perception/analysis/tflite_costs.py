@@ -87,7 +87,7 @@ def _constants(
 
 
 def _is_real(details: _Details) -> bool:
-    """Whether a tensor holds real numbers, in floating point or quantised."""
+    """Whether a tensor holds real numbers, in floating point or quantized."""
     return np.dtype(details["dtype"]).kind == "f" or bool(len(details["quantization_parameters"]["scales"]))
 
 

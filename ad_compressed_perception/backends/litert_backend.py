@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """LiteRT (formerly TensorFlow Lite): runs ``.tflite`` files as they are, on the processor.
 
-Quantised inputs and outputs are shown as real numbers: ``real = (q - zero_point) * scale``. A uint8
-input whose scale is 1 and zero point 0 is a picture's bytes and stays uint8.
+Quantized inputs and outputs are shown as real numbers: ``real = (q - zero_point) * scale``. A uint8
+input whose scale is 1 and zero point 0 is an image's bytes and stays uint8.
 """
 
 from __future__ import annotations

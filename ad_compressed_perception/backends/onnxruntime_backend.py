@@ -38,7 +38,7 @@ from ad_compressed_perception.onnx_graph.layers import (
     read_onnx,
     stores_weights_only,
 )
-from ad_compressed_perception.packing.decompress import materialise
+from ad_compressed_perception.packing.decompress import decompress
 
 CPU = "CPUExecutionProvider"
 PROVIDERS = {"cpu": CPU, "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
@@ -139,7 +139,7 @@ class OnnxRuntimeSession(Session):
         return {name: np.asarray(result) for name, result in zip(self._output_names, results, strict=True)}
 
     def layers(self) -> list[LayerRecord]:
-        """List the nodes of the optimised graph; compiles the model again unless loading listed them.
+        """List the nodes of the optimized graph; compiles the model again unless loading listed them.
 
         Raises:
             BackendError: the model runs in a TensorRT engine, whose layers cannot be listed.
@@ -212,7 +212,7 @@ class OnnxRuntimeSession(Session):
             raise BackendError(f"onnxruntime cannot load {self._model}: {one_line(error)}") from error
 
     def _open_and_list(self, profile_prefix: str | None = None) -> tuple[Any, list[LayerRecord]]:
-        """Open a session that also writes its optimised graph, weights apart, and read the graph.
+        """Open a session that also writes its optimized graph, weights apart, and read the graph.
 
         With ``profile_prefix`` the session clocks its operators, each of which then has a name.
         """
@@ -223,7 +223,7 @@ class OnnxRuntimeSession(Session):
                 wanted.enable_profiling = True
                 wanted.profile_file_prefix = profile_prefix
                 source = self._with_names()
-            graph = Path(folder) / "optimised.onnx"
+            graph = Path(folder) / "optimized.onnx"
             wanted.optimized_model_filepath = str(graph)
             prefix = "session.optimized_model_external_initializers_"
             wanted.add_session_config_entry(f"{prefix}file_name", "weights.bin")
@@ -277,7 +277,7 @@ class OnnxRuntimeBackend(Backend):
                 provider than the one asked for.
         """
         parsed = self.parse_options(options)
-        return OnnxRuntimeSession(_import_runtime(), materialise(Path(model)), parsed)
+        return OnnxRuntimeSession(_import_runtime(), decompress(Path(model)), parsed)
 
 
 def _import_runtime() -> Any:

@@ -36,9 +36,9 @@ from ad_compressed_perception.backends.feeds import check_feeds, warm_up
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.onnx_graph.layers import read_onnx
-from ad_compressed_perception.packing.decompress import materialise
+from ad_compressed_perception.packing.decompress import decompress
 
-# int8 comes from quantisation written in the file; the hint rules the layers that are not quantised.
+# int8 comes from quantization written in the file; the hint rules the layers that are not quantized.
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 _PRECISIONS = {"f32": "fp32", "f16": "fp16", "f64": "fp64", "u8": "int8", "i8": "int8"}
 _PROFILE_WARMUP_RUNS = 3
@@ -64,7 +64,7 @@ class OpenVinoOptions(BackendOptions):
         description="CPU, GPU or NPU, with the number where there are several (GPU.1); also called provider",
     )
     precision: Literal["fp32", "bf16", "fp16", "int8"] = Field(
-        "fp32", description="of layers that are not quantised; int8: the file is quantised, the rest fp32"
+        "fp32", description="of layers that are not quantized; int8: the file is quantized, the rest fp32"
     )
     threads: int = Field(1, ge=0, le=1024, description="inside one inference; 0: the runtime's choice")
     streams: int = Field(1, ge=1, le=64, description="inferences the runtime prepares to run side by side")
@@ -206,7 +206,7 @@ class OpenVinoBackend(Backend):
                 than the one asked for.
         """
         parsed = self.parse_options(options)
-        return OpenVinoSession(_import_runtime(), materialise(Path(model)), parsed)
+        return OpenVinoSession(_import_runtime(), decompress(Path(model)), parsed)
 
 
 def _import_runtime() -> Any:

@@ -67,13 +67,13 @@ def benchmark(
     from ad_compressed_perception.report.host import describe_host
 
     manifest, candidates = _candidates(model_dir, variants, backend, work)
-    pictures, source = _frames(frames, iterations)
+    images, source = _frames(frames, iterations)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("rounds", total=iterations)
         result = run_benchmark(
             manifest,
             candidates,
-            frames=pictures,
+            frames=images,
             source=source,
             rounds=iterations,
             options={} if threads is None else {"threads": threads},

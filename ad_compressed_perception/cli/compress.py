@@ -52,7 +52,7 @@ def compress(
     data: Annotated[
         str | None,
         typer.Option(
-            metavar="SPEC", help="Labelled data to judge by as well: what adcp evaluate takes as --data."
+            metavar="SPEC", help="Labeled data to judge by as well: what adcp evaluate takes as --data."
         ),
     ] = None,
     label_map: Annotated[
@@ -97,14 +97,16 @@ def compress(
     ] = None,
     train: Annotated[
         bool | None,
-        typer.Option("--train/--no-train", help="auto: whether to prune and distil as well; yes by default."),
+        typer.Option(
+            "--train/--no-train", help="auto: whether to prune and distill as well; yes by default."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Compress a model by a recipe and judge the result on frames it was not calibrated on.
 
     With --data it is judged by labels as well; a recipe's max_accuracy_drop needs that. The report, with
-    plots and pictures, lies beside the variant in VARIANT.report/.
+    plots and images, lies beside the variant in VARIANT.report/.
 
     Exit code 0: accepted, 3: rejected (kept and marked), 4: inconclusive, 1: error, 2: usage. A variant
     of the same name is replaced.
@@ -119,22 +121,22 @@ def compress(
     from ad_compressed_perception.compression.recipe import load_recipe
     from ad_compressed_perception.compression.search.budget import DEFAULT
     from ad_compressed_perception.compression.verification.command_report import as_dict, tables
-    from ad_compressed_perception.compression.verification.labeled_check import LabelledChoice
+    from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice
     from ad_compressed_perception.core.manifest import load_manifest
 
     if work is not None and in_place:
         raise typer.BadParameter("--work and --in-place exclude each other")
     if data is None and (label_map is not None or limit is not None or (from_share, to_share) != (0.0, 1.0)):
         raise typer.BadParameter("--label-map, --from, --to and --limit belong to --data")
-    labelled = (
-        None if data is None else LabelledChoice(data, label_map, from_share, to_share, limit, tolerance_ms)
+    labeled = (
+        None if data is None else LabeledChoice(data, label_map, from_share, to_share, limit, tolerance_ms)
     )
     if recipe == "auto" and not Path(recipe).is_file():
         if backend is not None:
             raise typer.BadParameter("--recipe auto tries every backend: leave --backend out")
         run_search(
             model_dir, calibration, budget=budget or DEFAULT, minutes=minutes or 10.0, seed=seed or 0,
-            frames=frames, name=name, work=work, in_place=in_place, labels=labels, labelled=labelled,
+            frames=frames, name=name, work=work, in_place=in_place, labels=labels, labeled=labeled,
             metric=metric, train=train is not False, as_json=as_json,
         )  # fmt: skip
     only_auto = {
@@ -162,7 +164,7 @@ def compress(
             work=work,
             in_place=in_place,
             backend=backend,
-            labelled=labelled,
+            labeled=labeled,
             progress=advance,
         )
     if as_json:

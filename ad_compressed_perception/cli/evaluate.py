@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""``adcp evaluate``: how right variants are, on labelled data, with confidence intervals."""
+"""``adcp evaluate``: how right variants are, on labeled data, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from ad_compressed_perception.analysis.evaluate import EvaluationResult, Figure
     from ad_compressed_perception.core.manifest import Manifest
-    from ad_compressed_perception.data.labeled.dataset import LabelledData
+    from ad_compressed_perception.data.labeled.dataset import LabeledData
 
 SCHEMA = "adcp-evaluation/1"
 _LISTED = 12
@@ -73,7 +73,7 @@ def evaluate(
     per_class: Annotated[bool, typer.Option(help="Also show every class (detection).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
-    """Measure the accuracy of variants on labelled data, each figure with its 95% interval.
+    """Measure the accuracy of variants on labeled data, each figure with its 95% interval.
 
     What SPEC means follows from the model's task.
 
@@ -94,13 +94,13 @@ def evaluate(
     from ad_compressed_perception.analysis.evaluate import DETECTION_SETTINGS, compare
     from ad_compressed_perception.cli.models import open_model
     from ad_compressed_perception.data.labeled.dataset import choose_indices
-    from ad_compressed_perception.data.labeled.open import open_labelled
+    from ad_compressed_perception.data.labeled.open import open_labeled
 
     names = list(dict.fromkeys(name.strip() for name in (variant or "").split(",") if name.strip()))
     manifest = open_model(model_dir, work, names)
     names = names or [manifest.baseline]
-    labelled = open_labelled(data, manifest, label_map, tolerance_ms)
-    indices = choose_indices(len(labelled), from_share, to_share, limit)
+    labeled = open_labeled(data, manifest, label_map, tolerance_ms)
+    indices = choose_indices(len(labeled), from_share, to_share, limit)
     given = {
         "score_threshold": score_threshold,
         "nms_iou_threshold": nms_iou_threshold,
@@ -112,19 +112,19 @@ def evaluate(
         raise typer.BadParameter(f"{flag} is for detection, {manifest.name} is for {manifest.task}")
     settings = {**DETECTION_SETTINGS, **chosen} if manifest.task == "detection" else {}
     options = {} if threads is None else {"threads": threads}
-    results = _run(manifest, names, labelled, indices, settings, backend, options)
+    results = _run(manifest, names, labeled, indices, settings, backend, options)
     comparison = {result.variant: compare(results[0], result) for result in results[1:]}
     if as_json:
-        document = _document(manifest, labelled, results, comparison)
+        document = _document(manifest, labeled, results, comparison)
         print(json.dumps(document, indent=2, allow_nan=False))
     else:
-        _print_tables(manifest, labelled, results, comparison, per_class)
+        _print_tables(manifest, labeled, results, comparison, per_class)
 
 
 def _run(
     manifest: Manifest,
     names: list[str],
-    labelled: LabelledData,
+    labeled: LabeledData,
     indices: list[int],
     settings: dict[str, Any],
     backend: str | None,
@@ -147,7 +147,7 @@ def _run(
                 results.append(
                     run_evaluation(
                         pipeline,
-                        labelled,
+                        labeled,
                         indices,
                         progress=lambda done, task=task: bar.update(task, completed=done),  # type: ignore[misc]
                     )
@@ -159,7 +159,7 @@ def _run(
 
 def _document(
     manifest: Manifest,
-    labelled: LabelledData,
+    labeled: LabeledData,
     results: list[EvaluationResult],
     comparison: dict[str, dict[str, Figure]],
 ) -> dict[str, Any]:
@@ -169,10 +169,10 @@ def _document(
         "model": manifest.name,
         "task": manifest.task,
         "data": {
-            "source": labelled.describe,
-            "available": len(labelled),
+            "source": labeled.describe,
+            "available": len(labeled),
             "evaluated": len(first.indices),
-            "classes": list(labelled.class_names),
+            "classes": list(labeled.class_names),
         },
         "settings": first.settings,
         "lower_is_better": sorted(first.score.lower_is_better),
@@ -197,7 +197,7 @@ def _verdict(manifest: Manifest, variant: str) -> str | None:
 
 def _print_tables(
     manifest: Manifest,
-    labelled: LabelledData,
+    labeled: LabeledData,
     results: list[EvaluationResult],
     comparison: dict[str, dict[str, Figure]],
     per_class: bool,
@@ -229,7 +229,7 @@ def _print_tables(
     console.print(table, markup=False)
     if per_class and first.per_class:
         console.print(_class_table(results), markup=False)
-    for line in _remarks(labelled, results):
+    for line in _remarks(labeled, results):
         console.print(line, highlight=False, markup=False)
 
 
@@ -254,11 +254,11 @@ def _cell(figure: Figure, sign: str = "") -> str:
     return f"{digits(figure.value)} [{digits(figure.low)} {digits(figure.high)}]"
 
 
-def _remarks(labelled: LabelledData, results: list[EvaluationResult]) -> list[str]:
+def _remarks(labeled: LabeledData, results: list[EvaluationResult]) -> list[str]:
     first = results[0]
-    lines = [f"Data: {first.data}, {len(first.indices)} of {len(labelled)} frames."]
-    if labelled.class_names:
-        names = [*first.per_class] or list(labelled.class_names)
+    lines = [f"Data: {first.data}, {len(first.indices)} of {len(labeled)} frames."]
+    if labeled.class_names:
+        names = [*first.per_class] or list(labeled.class_names)
         more = f" and {len(names) - _LISTED} more (--per-class)" if len(names) > _LISTED else ""
         lines.append(f"{len(names)} classes: {', '.join(names[:_LISTED])}{more}.")
     if first.settings:

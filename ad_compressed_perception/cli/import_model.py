@@ -22,7 +22,7 @@ class _Layout(str, Enum):
     NHWC = "NHWC"
 
 
-class _Colour(str, Enum):
+class _Color(str, Enum):
     BGR = "BGR"
     RGB = "RGB"
     GRAY = "GRAY"
@@ -63,9 +63,7 @@ def import_model(
     ] = None,
     input_height: Annotated[int | None, typer.Option(min=1, help="Pixels, likewise.")] = None,
     input_layout: Annotated[_Layout | None, typer.Option(help="Read from the shape by default.")] = None,
-    input_colour: Annotated[
-        _Colour | None, typer.Option(help="RGB by default, GRAY with one channel.")
-    ] = None,
+    input_color: Annotated[_Color | None, typer.Option(help="RGB by default, GRAY with one channel.")] = None,
     input_scale: Annotated[
         float | None, typer.Option(help="Factor on the 0..255 pixel; 1 by default.")
     ] = None,
@@ -90,7 +88,7 @@ def import_model(
         "width": input_width,
         "height": input_height,
         "layout": input_layout.value if input_layout else None,
-        "colour": input_colour.value if input_colour else None,
+        "color": input_color.value if input_color else None,
         "scale": input_scale,
         "mean": _numbers("--input-mean", input_mean),
         "std": _numbers("--input-std", input_std),
@@ -124,7 +122,7 @@ def import_model(
         return
     spec = manifest.input
     print(f"{manifest.name}: {made.kind} -> {manifest.variant_path(manifest.baseline)} ({variant.backend})")
-    print(f"input {spec.name}: {spec.dtype} {list(spec.shape)} {spec.layout}, {spec.colour}, {spec.resize}")
+    print(f"input {spec.name}: {spec.dtype} {list(spec.shape)} {spec.layout}, {spec.color}, {spec.resize}")
     print(f"scale {spec.scale:g}, mean {spec.mean}, std {spec.std}: check these against the training code")
     print(f"output: {manifest.output.decoder} {manifest.output.options}")
     print(f"manifest: {manifest.folder / 'model.yaml'}")

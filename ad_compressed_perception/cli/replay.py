@@ -76,7 +76,7 @@ def replay(
     """Replay a recorded drive through real nodes, variant against baseline, and write a report.
 
     The variants of a task take turns on the same frame, in alternating order, so that none slows
-    another down. Writes report.json, report.md and pictures. Ctrl-C keeps what was measured.
+    another down. Writes report.json, report.md and images. Ctrl-C keeps what was measured.
     """
     from rich.console import Console
 
@@ -116,7 +116,7 @@ def show(report: Report, out: Path) -> None:
     from rich.table import Table
 
     from ad_compressed_perception.cli.output import table_console
-    from ad_compressed_perception.report.markdown import account_text, agreement_text, speedup_text
+    from ad_compressed_perception.report.markdown import agreement_text, frame_counts_text, speedup_text
 
     console = table_console()
     table = Table(title=f"{report.source.frames} frames of {report.source.topic}")
@@ -141,7 +141,7 @@ def show(report: Report, out: Path) -> None:
                 "" if variant.verdict is None else variant.verdict.status,
                 f"{variant.processed} of {variant.received}"
                 if variant.account_gap == 0
-                else account_text(variant),
+                else frame_counts_text(variant),
             )
     console.print(table, highlight=False)
     console.print(report.measurement, highlight=False)

@@ -15,7 +15,7 @@ def report(
 ) -> None:
     """Render a report again: of adcp compress its Markdown and plots, of adcp replay its Markdown.
 
-    Pictures of frames stay as they are: the frames are not in the report.
+    Images of frames stay as they are: the frames are not in the report.
     """
     from ad_compressed_perception.compression.verification.render_compression import render_again
 

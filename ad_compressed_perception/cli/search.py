@@ -15,7 +15,7 @@ import typer
 from ad_compressed_perception.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from ad_compressed_perception.compression.verification.labeled_check import LabelledChoice
+    from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice
 
 
 def run_search(
@@ -30,7 +30,7 @@ def run_search(
     work: Path | None,
     in_place: bool,
     labels: str | None,
-    labelled: LabelledChoice | None,
+    labeled: LabeledChoice | None,
     metric: str | None,
     train: bool,
     as_json: bool,
@@ -61,13 +61,13 @@ def run_search(
         in_place=in_place,
         seed=seed,
         verify={"labels": [label.strip() for label in labels.split(",")]} if labels else {},
-        labelled=labelled,
+        labeled=labeled,
         metric=metric,
         train=train,
     )
-    if labelled is None and metric is not None:
+    if labeled is None and metric is not None:
         raise typer.BadParameter("--metric belongs to --data")
-    if labelled is not None and labels is not None:
+    if labeled is not None and labels is not None:
         raise typer.BadParameter("--labels is about agreement; with --data name a figure with --metric")
     manifest = load_manifest(model_dir)
     started, total_s = monotonic(), 60.0 * minutes

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""``adcp train``: the default models, or others of their kind, from the road camera and real pictures."""
+"""``adcp train``: the default models, or others of their kind, from the road camera and real images."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ def train(
         "adcp_work/models"
     ),
     work: Annotated[
-        Path, typer.Option(metavar="DIR", help="Pictures and checkpoints; the same command goes on there.")
+        Path, typer.Option(metavar="DIR", help="Images and checkpoints; the same command goes on there.")
     ] = Path("adcp_work/training"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[int, typer.Option(min=0, help="Processes that render; 0: one a processor.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Batches, instead of the file's.")] = None,
     frames: Annotated[
-        int | None, typer.Option(min=1, help="Road camera pictures, instead of the file's.")
+        int | None, typer.Option(min=1, help="Road camera images, instead of the file's.")
     ] = None,
     without_real: Annotated[
-        bool, typer.Option("--without-real", help="Leave real pictures and teachers out.")
+        bool, typer.Option("--without-real", help="Leave real images and teachers out.")
     ] = False,
     only_render: Annotated[
-        bool, typer.Option("--only-render", help="Render the road camera's pictures and end.")
+        bool, typer.Option("--only-render", help="Render the road camera's images and end.")
     ] = False,
 ) -> None:
-    """Train models on the built-in road camera and on real pictures. Needs torch (make setup-train).
+    """Train models on the built-in road camera and on real images. Needs torch (make setup-train).
 
-    Trainings named together share their rendered pictures. Ctrl-C and a second run: it goes on at the last
+    Trainings named together share their rendered images. Ctrl-C and a second run: it goes on at the last
     checkpoint.
     """
     from rich.console import Console
@@ -53,7 +53,7 @@ def train(
             config.real = type(config.real)()
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    from ad_compressed_perception.training.models.train import choose_device, prepare_corpus
+    from ad_compressed_perception.training.models.train import choose_device, prepare_dataset
     from ad_compressed_perception.training.models.train import train as run_training
 
     chosen = choose_device(device)
@@ -63,7 +63,7 @@ def train(
         def advance(what: str, done: int, total: int) -> None:
             bar.update(task, description=what, completed=done, total=total or None)
 
-        corpus = prepare_corpus(loaded, work, advance, jobs)
+        corpus = prepare_dataset(loaded, work, advance, jobs)
         if only_render:
             return
         for config in loaded:

@@ -23,18 +23,20 @@ from ad_compressed_perception.compression.pass_runner import (
 )
 from ad_compressed_perception.compression.passes.quantization.quantize_int8_mixed import METADATA_KEY
 from ad_compressed_perception.compression.quantization.layer_report import float_layers_text, look_at_layers
-from ad_compressed_perception.compression.quantization.layer_sqnr import LayerNoise
+from ad_compressed_perception.compression.quantization.layer_sqnr import LayerSqnr
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.verification.build_report import Findings, write_report_folder
 from ad_compressed_perception.compression.verification.coverage import measure_coverage
 from ad_compressed_perception.compression.verification.difference_images import Snapshots
 from ad_compressed_perception.compression.verification.frame_log import FrameLog
 from ad_compressed_perception.compression.verification.gate import judge
-from ad_compressed_perception.compression.verification.graph_optimization_speedup import measure_clean_up
+from ad_compressed_perception.compression.verification.graph_optimization_speedup import (
+    measure_graph_optimization_speedup,
+)
 from ad_compressed_perception.compression.verification.labeled_check import (
-    LabelledChoice,
-    LabelledFrames,
-    check_labelled,
+    LabeledChoice,
+    LabeledFrames,
+    check_labeled,
     open_choice,
 )
 from ad_compressed_perception.compression.verification.outcome import (
@@ -55,7 +57,7 @@ from ad_compressed_perception.onnx_graph.io import (
 from ad_compressed_perception.packing.packed_file import SUFFIX, pack
 from ad_compressed_perception.tasks import create_task
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
-from ad_compressed_perception.workspace.stale_files import remove_checkpoints, without_dead_ends
+from ad_compressed_perception.workspace.stale_files import discard_refused_checkpoints, remove_checkpoints
 from ad_compressed_perception.workspace.store import open_target, staging, store_variant
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ def compress_model(
     work: Path | None = None,
     in_place: bool = False,
     backend: str | None = None,
-    labelled: LabelledChoice | None = None,
+    labeled: LabeledChoice | None = None,
     progress: Progress = lambda step, done, total: None,
 ) -> CompressionResult:
     """Compress a model's baseline by a recipe, verify the result and store it with its verdict and report.
@@ -88,7 +90,7 @@ def compress_model(
         work: work folder; None for ``$ADCP_WORK`` or ``./adcp_work``.
         in_place: store in the model's own folder instead.
         backend: runs the variant instead of the recipe's; the recipe's backend options are then not used.
-        labelled: labelled data to judge by as well; None for none.
+        labeled: labeled data to judge by as well; None for none.
         progress: told how far it is.
 
     Raises:
@@ -98,14 +100,14 @@ def compress_model(
     chosen = name or recipe.recipe.name
     target = open_target(manifest, work, in_place, chosen)
     score = create_score(manifest, recipe.recipe.verify)
-    labels = open_choice(manifest, recipe, labelled)
+    labels = open_choice(manifest, recipe, labeled)
     job = _job(manifest, recipe, chosen, choose_samples(recipe, source, frames), backend)
     model = job.read()
     baseline = open_pipeline(manifest, manifest.baseline, options=job.judge_options)
     try:
         with staging(target.folder) as scratch:
             checkpoints = checkpoint_folder(target, chosen, recipe, job.samples)
-            with without_dead_ends(checkpoints):
+            with discard_refused_checkpoints(checkpoints):
                 built = _build(job, model, scratch, checkpoints, progress)
             found = _examine(job, built, baseline, score, labels, scratch, progress)
             entry = _entry(job, built, found)
@@ -155,7 +157,7 @@ class _Built:
     changed: Manifest
     passes: list[PassRecord]
     snapshots: Snapshots
-    layers: Sequence[LayerNoise]
+    layers: Sequence[LayerSqnr]
     notes: Sequence[str]
     provenance: dict[str, Any]
 
@@ -192,11 +194,11 @@ def _examine(
     built: _Built,
     baseline: Pipeline,
     score: AgreementScore,
-    labels: LabelledFrames | None,
+    labels: LabeledFrames | None,
     scratch: Path,
     progress: Progress,
 ) -> Findings:
-    """Compare the file with the baseline: answers, times, sizes and, with labelled data, accuracy."""
+    """Compare the file with the baseline: answers, times, sizes and, with labeled data, accuracy."""
 
     def told(step: str) -> Callable[[int, int], None]:
         return lambda done, total: progress(step, done, total)
@@ -208,7 +210,7 @@ def _examine(
         coverage = measure_coverage(variant.session)
         progress("load", 1, 1)
         verification = verify(baseline, variant, frames, score, told("verify"), log)
-        check = None if labels is None else check_labelled(baseline, variant, labels, told("labelled data"))
+        check = None if labels is None else check_labeled(baseline, variant, labels, told("labeled data"))
         info = variant.session.info
     finally:
         variant.close()
@@ -217,8 +219,10 @@ def _examine(
     sizes = measure_both((job.source, judge_by, job.judge_options), (built.path, job.backend, job.options))
     progress("report", 1, 3)
     cleaned = built.snapshots.cleaned
-    clean_up = (
-        None if cleaned is None else measure_clean_up(baseline, cleaned, job.judge_options, frames, scratch)
+    graph_optimization = (
+        None
+        if cleaned is None
+        else measure_graph_optimization_speedup(baseline, cleaned, job.judge_options, frames, scratch)
     )
     progress("report", 2, 3)
     return Findings(
@@ -230,7 +234,7 @@ def _examine(
         verification=verification,
         score=score,
         log=log,
-        labelled=check,
+        labeled=check,
         coverage=coverage,
         sizes=sizes,
         files=(job.source, built.path),
@@ -238,14 +242,14 @@ def _examine(
         layers=built.layers,
         passes=built.passes,
         snapshots=built.snapshots,
-        clean_up=clean_up,
+        graph_optimization=graph_optimization,
         notes=built.notes,
     )
 
 
 def _entry(job: _Job, built: _Built, found: Findings) -> Variant:
     """Return the manifest's entry with the gate's verdict."""
-    accuracy = None if found.labelled is None else found.labelled.judged
+    accuracy = None if found.labeled is None else found.labeled.judged
     samples, manifest, changed = job.samples, job.manifest, built.changed
     return Variant(
         file=f"{job.name}{built.path.suffix}",

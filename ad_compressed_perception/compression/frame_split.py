@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which frames calibrate and which verify: never the same, and not neighbours in time either."""
+"""Which frames calibrate and which verify: never the same, and not neighbors in time either."""
 
 from __future__ import annotations
 
@@ -156,9 +156,9 @@ class FrameSample:
             )
 
     def sha256(self) -> str:
-        """Return the hash over the frames' shapes, colour orders and pixels, in order."""
+        """Return the hash over the frames' shapes, color orders and pixels, in order."""
         digest = hashlib.sha256()
         for frame in self:
-            digest.update(f"{frame.colour}{frame.pixels.shape}{frame.pixels.dtype}".encode())
+            digest.update(f"{frame.color}{frame.pixels.shape}{frame.pixels.dtype}".encode())
             digest.update(np.ascontiguousarray(frame.pixels).data)
         return digest.hexdigest()

@@ -103,7 +103,7 @@ def run_passes(
             input=manifest.input,
             output=manifest.output,
             feeds=_feeder(samples.calibration, manifest.input, input_name(model)),
-            pictures=samples.calibration.__iter__,
+            images=samples.calibration.__iter__,
             frames=len(samples.calibration),
             baseline=baseline,
             host=host,

@@ -17,10 +17,13 @@ from ad_compressed_perception.core.manifest import (
     read_yaml_mapping,
 )
 from ad_compressed_perception.core.registry import PASSES, find
+from ad_compressed_perception.core.renamed import warn_renamed
 from ad_compressed_perception.core.resources import config_folder
 from ad_compressed_perception.pass_api.passes import Pass
 
 SCHEMA = "adcp-recipe/1"
+# Old names of shipped recipes, accepted for one version.
+_RENAMED = {"palettise4": "palettize4", "palettise6": "palettize6", "prune_distil": "prune_distill"}
 
 
 class CalibrationSpec(StrictModel):
@@ -54,7 +57,7 @@ class VerifySpec(StrictModel):
     frames: int = Field(100, ge=1, le=100000, description="frames to verify on")
     iou: float = Field(0.5, gt=0.0, le=1.0, description="detection: overlap of a matching pair")
     lateral_tolerance_m: float = Field(
-        0.10, gt=0.0, description="planning: lateral offset up to which a path agrees, metres"
+        0.10, gt=0.0, description="planning: lateral offset up to which a path agrees, meters"
     )
     labels: list[str] | None = Field(
         None,
@@ -71,7 +74,7 @@ class AcceptSpec(StrictModel):
     max_accuracy_drop: float | None = Field(
         None,
         ge=0.0,
-        description="largest loss of accuracy on labelled data: points of mAP or IoU, percent of an error",
+        description="largest loss of accuracy on labeled data: points of mAP or IoU, percent of an error",
     )
     accuracy_metric: str | None = Field(
         None, description="which figure of adcp evaluate that is; map, miou or rmse_rad by default"
@@ -88,9 +91,18 @@ class AcceptSpec(StrictModel):
     max_p99_ms: float | None = Field(
         None, gt=0.0, description="largest 99th percentile of the inference time, ms"
     )
-    timed: Literal["inference", "whole"] = Field(
-        "inference", description="which times min_speedup and max_p99_ms are about; whole: frame to result"
+    timed: Literal["inference", "end_to_end"] = Field(
+        "inference",
+        description="which times min_speedup and max_p99_ms are about; end_to_end: frame to result",
     )
+
+    @field_validator("timed", mode="before")
+    @classmethod
+    def _accept_old_value(cls, value: Any) -> Any:
+        if value == "whole":
+            warn_renamed("value", "whole", "end_to_end")
+            return "end_to_end"
+        return value
 
 
 class Recipe(StrictModel):
@@ -195,6 +207,9 @@ def load_recipe(spec: str) -> LoadedRecipe:
         RecipeError: no such recipe, or a key, value, pass or option that is wrong; one line.
     """
     shipped = shipped_recipes()
+    if spec in _RENAMED and not Path(spec).is_file():
+        warn_renamed("recipe", spec, _RENAMED[spec])
+        spec = _RENAMED[spec]
     if spec in shipped and not Path(spec).is_file():
         return LoadedRecipe(shipped[spec])
     path = Path(spec).expanduser()

@@ -10,7 +10,7 @@ class AdcpError(Exception):
 
 
 class ImageError(AdcpError):
-    """An image message whose bytes do not make a picture (size, encoding, truncation)."""
+    """An image message whose bytes do not make an image (size, encoding, truncation)."""
 
 
 class ManifestError(AdcpError):

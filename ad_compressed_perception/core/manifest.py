@@ -12,8 +12,9 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import yaml
 from pydantic import (
@@ -27,6 +28,7 @@ from pydantic import (
 )
 
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, VariantRejectedError
+from ad_compressed_perception.core.renamed import replace_old_keys
 
 SCHEMA: Final = "adcp-model/1"
 MANIFEST_NAME = "model.yaml"
@@ -46,20 +48,37 @@ _TENSOR = Annotated[str, BeforeValidator(_tensor_name)]
 
 
 class StrictModel(BaseModel):
-    """A pydantic model that refuses unknown keys and names them."""
+    """A pydantic model that refuses unknown keys and names them.
+
+    ``renamed`` has the old names of a model's own keys; they are accepted with a warning.
+    """
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    renamed: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_old_keys(cls, data: Any) -> Any:
+        renamed = cls.old_keys()
+        return replace_old_keys(data, renamed) if renamed and isinstance(data, Mapping) else data
+
+    @classmethod
+    def old_keys(cls) -> dict[str, str]:
+        """Return old key to present key, those of the base classes with them."""
+        return {old: new for base in cls.__mro__ for old, new in getattr(base, "renamed", {}).items()}
 
 
 class InputSpec(StrictModel):
-    """The picture a model wants: ``value = (pixel * scale - mean) / std`` per channel."""
+    """The image a model wants: ``value = (pixel * scale - mean) / std`` per channel."""
+
+    renamed = {"colour": "color"}
 
     name: _TENSOR | None = Field(None, description="input tensor; the only input when absent")
     width: int = Field(gt=0, le=16384, description="pixels")
     height: int = Field(gt=0, le=16384, description="pixels")
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     dtype: Literal["float32", "float16", "uint8"] = "float32"
-    colour: Literal["BGR", "RGB", "GRAY"] = "RGB"
+    color: Literal["BGR", "RGB", "GRAY"] = "RGB"
     scale: float = Field(1.0, description="factor applied to the 0..255 pixel first")
     mean: list[float] = Field(default_factory=lambda: [0.0])
     std: list[float] = Field(default_factory=lambda: [1.0])
@@ -72,8 +91,8 @@ class InputSpec(StrictModel):
 
     @property
     def channels(self) -> int:
-        """Colour channels of the input tensor."""
-        return 1 if self.colour == "GRAY" else 3
+        """Color channels of the input tensor."""
+        return 1 if self.color == "GRAY" else 3
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -86,7 +105,7 @@ class InputSpec(StrictModel):
     def _consistent(self) -> InputSpec:
         for key in ("mean", "std"):
             if len(getattr(self, key)) not in (1, self.channels):
-                raise ValueError(f"{key} needs 1 or {self.channels} values for colour {self.colour}")
+                raise ValueError(f"{key} needs 1 or {self.channels} values for color {self.color}")
         if any(value == 0.0 for value in self.std):
             raise ValueError("std must not be 0")
         if self.resize == "crop":

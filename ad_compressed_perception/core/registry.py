@@ -9,6 +9,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+from ad_compressed_perception.core.renamed import warn_renamed
+
 BACKENDS = "ad_compressed_perception.backends"
 DECODERS = "ad_compressed_perception.decoders"
 PASSES = "ad_compressed_perception.passes"
@@ -42,33 +44,51 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     },
     PASSES: {
         "cast_float16": f"{_QUANTIZATION}.cast_float16:CastFloat16",
-        "compact": f"{_GRAPH}.deduplicate_initializers:Compact",
-        "distil": f"{_DISTILLATION}.distill:Distil",
-        "equalise": f"{_QUANTIZATION}.equalize_channels:Equalise",
+        "deduplicate_initializers": f"{_GRAPH}.deduplicate_initializers:DeduplicateInitializers",
+        "distill": f"{_DISTILLATION}.distill:Distill",
+        "equalize_channels": f"{_QUANTIZATION}.equalize_channels:EqualizeChannels",
         "flush_denormals": f"{_GRAPH}.flush_denormals:FlushDenormals",
         "focus_to_conv": f"{_GRAPH}.focus_to_conv:FocusToConv",
         "infer_shapes": f"{_GRAPH}.infer_shapes:InferShapes",
-        "input_in_graph": f"{_GRAPH}.embed_preprocessing:InputInGraph",
+        "embed_preprocessing": f"{_GRAPH}.embed_preprocessing:EmbedPreprocessing",
         "input_size": f"{_GRAPH}.input_size:InputSize",
-        "keep_labels": f"{_GRAPH}.select_classes:KeepLabels",
-        "output": f"{_GRAPH}.trim_output:Output",
-        "palettise": f"{_QUANTIZATION}.palettize:Palettise",
+        "select_classes": f"{_GRAPH}.select_classes:SelectClasses",
+        "trim_output": f"{_GRAPH}.trim_output:TrimOutput",
+        "palettize": f"{_QUANTIZATION}.palettize:Palettize",
         "prune_channels": f"{_PRUNING}.prune_channels:PruneChannels",
         "prune_magnitude": f"{_PRUNING}.prune_magnitude:PruneMagnitude",
-        "prune_weights": f"{_PRUNING}.prune_unstructured:PruneWeights",
-        "quantize_aware": f"{_QUANTIZATION}.qat:QuantizeAware",
+        "prune_unstructured": f"{_PRUNING}.prune_unstructured:PruneUnstructured",
+        "qat": f"{_QUANTIZATION}.qat:Qat",
         "quantize_dynamic_matmul": f"{_QUANTIZATION}.quantize_dynamic_matmul:QuantizeDynamicMatmul",
         "quantize_int16": f"{_QUANTIZATION}.quantize_int16:QuantizeInt16",
         "quantize_int8": f"{_QUANTIZATION}.quantize_int8:QuantizeInt8",
         "quantize_int8_mixed": f"{_QUANTIZATION}.quantize_int8_mixed:QuantizeInt8Mixed",
         "quantize_weights": f"{_QUANTIZATION}.quantize_weights:QuantizeWeights",
         "reconstruct": f"{_DISTILLATION}.reconstruct:Reconstruct",
-        "rows_early": f"{_GRAPH}.flatten_per_level:RowsEarly",
+        "flatten_per_level": f"{_GRAPH}.flatten_per_level:FlattenPerLevel",
         "simplify": f"{_GRAPH}.simplify:Simplify",
-        "student": f"{_DISTILLATION}.replace_with_student:Student",
-        "swap_activation": f"{_GRAPH}.replace_activation:SwapActivation",
+        "replace_with_student": f"{_DISTILLATION}.replace_with_student:ReplaceWithStudent",
+        "replace_activation": f"{_GRAPH}.replace_activation:ReplaceActivation",
         "upgrade_opset": f"{_GRAPH}.upgrade_opset:UpgradeOpset",
         "upsample_to_conv": f"{_GRAPH}.upsample_to_conv:UpsampleToConv",
+    },
+}
+
+# Old names of this package's plug-ins, accepted for one version.
+_RENAMED: dict[str, dict[str, str]] = {
+    PASSES: {
+        "compact": "deduplicate_initializers",
+        "distil": "distill",
+        "equalise": "equalize_channels",
+        "input_in_graph": "embed_preprocessing",
+        "keep_labels": "select_classes",
+        "output": "trim_output",
+        "palettise": "palettize",
+        "prune_weights": "prune_unstructured",
+        "quantize_aware": "qat",
+        "rows_early": "flatten_per_level",
+        "student": "replace_with_student",
+        "swap_activation": "replace_activation",
     },
 }
 
@@ -88,8 +108,12 @@ def names(group: str) -> list[str]:
 
 def find(group: str, name: str, error: type[Exception]) -> Any:
     """Import the plug-in ``name`` of a group; raise ``error`` naming the known ones."""
-    target = _targets(group).get(name)
     kind = _KINDS.get(group, group.rsplit(".", 1)[-1])
+    if name not in _targets(group) and name in _RENAMED.get(group, {}):
+        present = _RENAMED[group][name]
+        warn_renamed(kind, name, present)
+        name = present
+    target = _targets(group).get(name)
     if target is None:
         raise error(f"unknown {kind} {name!r}; known: {', '.join(names(group))}")
     module, _, attribute = target.partition(":")

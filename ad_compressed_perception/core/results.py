@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the tasks return: plain arrays in source pixels or in metres, with no ROS and no runtime in them."""
+"""What the tasks return: plain arrays in source pixels or in meters, with no ROS and no runtime in them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Trajectory:
     """Where the planner wants to drive, in base_link (REP-103: x forward, y left).
 
     Attributes:
-        points_xy_m: (N, 2) float64, metres.
+        points_xy_m: (N, 2) float64, meters.
         headings_rad: (N,) float64, counter-clockwise positive.
         curvature_per_m: signed curvature of the path, left positive.
         speed_mps: speed the path is driven at.
@@ -56,7 +56,7 @@ class Trajectory:
         clear_distance_m: from the front bumper to what one has to stop for, inf where there is nothing;
             NaN where the model gives none.
         stop_probability: that there is something ahead one has to stop for; NaN where the model gives none.
-        yield_probability: that one may go on after having stood (a stop sign); NaN likewise.
+        proceed_after_stop_probability: that one may go on after having stood (a stop sign); NaN likewise.
     """
 
     points_xy_m: NDArray[np.float64]
@@ -69,7 +69,7 @@ class Trajectory:
     step_s: float = float("nan")
     clear_distance_m: float = float("nan")
     stop_probability: float = float("nan")
-    yield_probability: float = float("nan")
+    proceed_after_stop_probability: float = float("nan")
 
 
 Result = Detections | LabelMask | Trajectory

@@ -44,13 +44,13 @@ class FrameTiming:
 
 
 @dataclass
-class Account:
+class FrameCounters:
     """Counts that close: received = processed + dropped_stale + dropped_busy + failed + pending."""
 
     received: int = 0
     counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
 
-    def settle(self, outcome: Outcome) -> None:
+    def complete(self, outcome: Outcome) -> None:
         """Book one received frame under its final outcome."""
         self.counts[outcome] += 1
 

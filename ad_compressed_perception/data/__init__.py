@@ -1,3 +1,3 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bags, image folders and labelled sets as frames."""
+"""Bags, image folders and labeled sets as frames."""

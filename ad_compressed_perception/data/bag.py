@@ -95,7 +95,7 @@ class BagReader:
 
     @property
     def image_topics(self) -> list[str]:
-        """Names of the topics that carry camera pictures, raw or compressed."""
+        """Names of the topics that carry camera images, raw or compressed."""
         return [topic for topic, kind in self.topics.items() if kind in IMAGE_TYPES]
 
     @property
@@ -146,7 +146,7 @@ class BagReader:
         return f"{topic.removesuffix('/compressed').rpartition('/')[0]}/camera_info" in self.topics
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
-        """Yield (topic, bag time in nanoseconds, serialised CDR bytes) in the order of bag time.
+        """Yield (topic, bag time in nanoseconds, serialized CDR bytes) in the order of bag time.
 
         The bytes are complete with their encapsulation header and can be published as they are.
 

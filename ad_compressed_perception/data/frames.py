@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera frames one after the other, from a recording or from a folder of pictures."""
+"""Camera frames one after the other, from a recording or from a folder of images."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def split_spec(spec: str) -> tuple[Path, str | None]:
 
 
 def read_image_file(path: Path, stamp_ns: int = 0) -> Frame:
-    """Read a picture in its own colours: BGR or GRAY; an EXIF orientation is not applied.
+    """Read an image in its own colors: BGR or GRAY; an EXIF orientation is not applied.
 
     Raises:
-        DataError: the file cannot be read, is cut off, or is no picture.
+        DataError: the file cannot be read, is cut off, or is no image.
     """
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
@@ -52,17 +52,17 @@ def read_image_file(path: Path, stamp_ns: int = 0) -> Frame:
             return Frame(*decode_file(data), stamp_ns)
         pixels = cv2.imdecode(data, _READ_FLAGS) if data.size else None
     except (ImageError, cv2.error) as cause:
-        raise DataError(f"not a readable picture: {path}: {' '.join(str(cause).split())}") from cause
+        raise DataError(f"not a readable image: {path}: {' '.join(str(cause).split())}") from cause
     if pixels is None:
-        raise DataError(f"not a readable picture: {path} ({data.size} bytes)")
+        raise DataError(f"not a readable image: {path} ({data.size} bytes)")
     return Frame(np.asarray(pixels), "BGR", stamp_ns)
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return the pictures in a folder, those named by a number by its size, then the others by name.
+    """Return the images in a folder, those named by a number by its size, then the others by name.
 
     Raises:
-        DataError: there is no such folder or no picture in it.
+        DataError: there is no such folder or no image in it.
     """
     if not folder.is_dir():
         raise DataError(f"no such folder of images: {folder}")
@@ -97,7 +97,7 @@ class FrameSource(ABC):
 
     @abstractmethod
     def stamps_ns(self) -> list[int]:
-        """Return the stamp of every frame, nanoseconds, without decoding the pictures."""
+        """Return the stamp of every frame, nanoseconds, without decoding the images."""
 
     @abstractmethod
     def frames(self, indices: Iterable[int]) -> Iterator[Frame]:
@@ -113,20 +113,20 @@ class FrameSource(ABC):
 
 
 class FolderFrames(FrameSource):
-    """The pictures of a folder, by name; a name that is an integer is the stamp in nanoseconds."""
+    """The images of a folder, by name; a name that is an integer is the stamp in nanoseconds."""
 
     def __init__(self, folder: Path, limit: int | None = None, stride: int = 1) -> None:
-        """List the folder; raise DataError where it holds no pictures."""
+        """List the folder; raise DataError where it holds no images."""
         self.describe = str(folder)
         self.paths = list_images(folder)[::stride][:limit]
         self._stride = stride
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(self.paths)
 
     def frames(self, indices: Iterable[int]) -> Iterator[Frame]:
-        """Read the pictures of these indices."""
+        """Read the images of these indices."""
         for index in indices:
             path = self.paths[index]
             yield read_image_file(path, self.stamp_ns(index))
@@ -136,13 +136,13 @@ class FolderFrames(FrameSource):
         return [self.stamp_ns(index) for index in range(len(self.paths))]
 
     def stamp_ns(self, index: int) -> int:
-        """Stamp of a picture: its name where that is an integer, else its place in the folder."""
+        """Stamp of an image: its name where that is an integer, else its place in the folder."""
         stem = self.paths[index].stem
         return int(stem) if is_stamp(stem) else index * self._stride
 
 
 class BagFrames(FrameSource):
-    """The pictures of one topic of a recording; a header without a stamp gets the bag's time."""
+    """The images of one topic of a recording; a header without a stamp gets the bag's time."""
 
     def __init__(self, path: Path, topic: str | None, limit: int | None = None, stride: int = 1) -> None:
         """Open the bag once to check it; raise DataError as BagReader does."""
@@ -171,7 +171,7 @@ class BagFrames(FrameSource):
             yield frame if frame.stamp_ns else replace(frame, stamp_ns=bag_time_ns)
 
     def stamps_ns(self) -> list[int]:
-        """Return the headers' stamps; the whole topic is read, but no picture is decoded."""
+        """Return the headers' stamps; the whole topic is read, but no image is decoded."""
         stamps = []
         for _, bag_time_ns, message in self._messages(range(len(self))):
             stamp = message.header.stamp
@@ -198,7 +198,7 @@ def open_frames(spec: str, limit: int | None = None, stride: int = 1) -> FrameSo
 
     Args:
         spec: ``BAG`` or ``BAG:TOPIC`` (a rosbag2 folder, a .mcap or a .db3 file; the topic may be
-            left out where the bag has one image topic only), or a FOLDER of pictures.
+            left out where the bag has one image topic only), or a FOLDER of images.
         limit: at most so many frames.
         stride: every so many-th frame only.
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.driving.path_tracker import (
-    FollowerCommand,
-    FollowerSettings,
     Pose,
     SpeedController,
+    TrackerCommand,
+    TrackerSettings,
     dense_path,
     pursuit_curvature,
     seen_from,
@@ -26,7 +26,12 @@ from ad_compressed_perception.driving.speed_profile import (
     allowed_speed_mps,
     speed_profile,
 )
-from ad_compressed_perception.driving.stop_state_machine import StopAction, StopMemory, StopRules, StopView
+from ad_compressed_perception.driving.stop_state_machine import (
+    StopAction,
+    StopRules,
+    StopStateMachine,
+    StopView,
+)
 
 _HOLD_MPS2 = -2.0
 _PREVIEW_S = 0.3
@@ -37,7 +42,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Plan:
-    """A trajectory with what is known of the moment its picture was taken."""
+    """A trajectory with what is known of the moment its image was taken."""
 
     trajectory: Trajectory
     pose: Pose
@@ -49,21 +54,21 @@ class _Plan:
 
 
 class Driver:
-    """Drives by the newest plan, whose picture may be long ago.
+    """Drives by the newest plan, whose image may be long ago.
 
     One is enough for a drive; it keeps the integrator and what it knows of stops.
     """
 
     def __init__(
         self,
-        settings: FollowerSettings | None = None,
+        settings: TrackerSettings | None = None,
         stops: StopRules | None = None,
         rules: SpeedRules = RULES,
     ) -> None:
         """Begin without a plan: until the first one is there the wheels are straight and no pedal pressed."""
-        self._settings = settings or FollowerSettings()
+        self._settings = settings or TrackerSettings()
         self._rules = rules
-        self._memory = StopMemory(stops)
+        self._memory = StopStateMachine(stops)
         self._speed = SpeedController(self._settings)
         self._plan: _Plan | None = None
 
@@ -74,7 +79,7 @@ class Driver:
         in bends.
 
         Args:
-            trajectory: planned, in base_link at the time of its picture.
+            trajectory: planned, in base_link at the time of its image.
             pose: of base_link at that time, from odometry.
             time_s: that time.
             speed_mps: driven at that time.
@@ -100,7 +105,7 @@ class Driver:
             np.concatenate([[speed_mps], go_on]),
         )
 
-    def command(self, pose: Pose, speed_mps: float, time_s: float, dt_s: float) -> FollowerCommand:
+    def command(self, pose: Pose, speed_mps: float, time_s: float, dt_s: float) -> TrackerCommand:
         """Return what to do for the next dt_s.
 
         Args:
@@ -111,7 +116,7 @@ class Driver:
         """
         plan = self._plan
         if plan is None:
-            return FollowerCommand(0.0, 0.0)
+            return TrackerCommand(0.0, 0.0)
         path = seen_from(plan.path_xy_m, plan.pose, pose)
         curvature = pursuit_curvature(path, self._settings.look_ahead_m(speed_mps))
         limit = self._settings.max_steering_rad
@@ -119,11 +124,11 @@ class Driver:
         moved_m = float(seen_from(np.zeros((1, 2)), pose, plan.pose)[0, 0])
         view = StopView(
             plan.trajectory.stop_probability,
-            plan.trajectory.yield_probability,
+            plan.trajectory.proceed_after_stop_probability,
             plan.trajectory.clear_distance_m - moved_m,
         )
         action = self._memory.step(dt_s, speed_mps, view)
-        return FollowerCommand(
+        return TrackerCommand(
             steering, self._acceleration(plan, action, speed_mps, time_s - plan.time_s, dt_s)
         )
 

@@ -33,7 +33,7 @@ class Pose:
 
 
 @dataclass(frozen=True)
-class FollowerCommand:
+class TrackerCommand:
     """What the car is to do: angle of the road wheels (left positive) and acceleration along."""
 
     steering_rad: float
@@ -41,7 +41,7 @@ class FollowerCommand:
 
 
 @dataclass(frozen=True)
-class FollowerSettings:
+class TrackerSettings:
     """How the path is followed; the defaults fit a mid-size saloon.
 
     Attributes:
@@ -71,13 +71,13 @@ class FollowerSettings:
 def seen_from(points_xy_m: Array, planned_at: Pose, now: Pose) -> Array:
     """Return (N, 2) points of one pose's base_link as base_link sees them from another pose.
 
-    A trajectory is planned from the pose at which its picture was taken. By the time it is there the car
+    A trajectory is planned from the pose at which its image was taken. By the time it is there the car
     has moved, and what odometry says of the motion moves the points:
     ``p' = R(-heading') (R(heading) p + t - t')``.
 
     Args:
         points_xy_m: (N, 2) in base_link at ``planned_at``.
-        planned_at: the picture's pose.
+        planned_at: the image's pose.
         now: the pose to see them from.
     """
     turn = planned_at.heading_rad - now.heading_rad
@@ -160,7 +160,7 @@ def pursuit_curvature(path_xy_m: Array, look_ahead_m: float) -> float:
 class SpeedController:
     """A PI controller of the speed with feed-forward; its integrator rests while the command is limited."""
 
-    def __init__(self, settings: FollowerSettings) -> None:
+    def __init__(self, settings: TrackerSettings) -> None:
         """Begin with an empty integrator."""
         self._settings = settings
         self._integral_mps2 = 0.0

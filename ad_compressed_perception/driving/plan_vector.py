@@ -27,13 +27,13 @@ class Plan:
         curvature_per_m: (11,) float64 at KNOTS_M.
         clear_distance_m: from the front bumper; inf where cruise speed is allowed.
         stop_probability: that there is something ahead one has to stop for.
-        yield_probability: that one may go on after having stood there.
+        proceed_after_stop_probability: that one may go on after having stood there.
     """
 
     curvature_per_m: NDArray[np.float64]
     clear_distance_m: float
     stop_probability: float
-    yield_probability: float
+    proceed_after_stop_probability: float
 
 
 def encode_plan(

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What one picture cannot tell: where the sign was that is out of sight, and that the car has stood there."""
+"""What one image cannot tell: where the sign was that is out of sight, and that the car has stood there."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class StopRules:
         close_m: nearer than this the way is barred even where the plan sees no need to stop: a car in a queue
             is as often seen standing as moving.
         recede_mps: what one has to stop for, and must not pass, goes away no faster than this, whatever plans
-            say: a network that overrates the last metres would creep into a standing car.
-        blind_m: nearer than this a stop sign may be out of the picture, and the stop that was seen for
+            say: a network that overrates the last meters would creep into a standing car.
+        blind_m: nearer than this a stop sign may be out of the image, and the stop that was seen for
             seen_s before is kept by odometry.
         seen_s: how long a stop sign has to be seen to be remembered.
         release_m, release_s: a release lasts for so much way, and no longer than so much time.
@@ -65,12 +65,12 @@ class StopView:
 
     Attributes:
         stop_probability: that there is something ahead to stop for; NaN: the planner gives none.
-        yield_probability: that one may go on after having stood.
-        clear_distance_m: from the bumper now, the way since the picture taken off.
+        proceed_after_stop_probability: that one may go on after having stood.
+        clear_distance_m: from the bumper now, the way since the image taken off.
     """
 
     stop_probability: float
-    yield_probability: float
+    proceed_after_stop_probability: float
     clear_distance_m: float
 
     @property
@@ -81,10 +81,10 @@ class StopView:
     @property
     def may_go_on(self) -> bool:
         """What there is to stop for is a stop sign: one may go on after having stood."""
-        return self.must_stop and self.yield_probability > 0.5
+        return self.must_stop and self.proceed_after_stop_probability > 0.5
 
 
-class StopMemory:
+class StopStateMachine:
     """Counts how long the car has been standing, and lets it go on where that is allowed.
 
     A stop sign (stop and yield probability above one half) is released after one has stood. A red light or
@@ -149,7 +149,7 @@ class StopMemory:
 
 
 class _Sign:
-    """Where a stop sign's stop is: carried along by odometry when the sign is out of the picture."""
+    """Where a stop sign's stop is: carried along by odometry when the sign is out of the image."""
 
     def __init__(self, rules: StopRules) -> None:
         self._rules = rules

@@ -12,7 +12,7 @@ from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.driving.driver import Driver
 from ad_compressed_perception.driving.odometry import OdometryLog
 from ad_compressed_perception.driving.path_tracker import (
-    FollowerSettings,
+    TrackerSettings,
     dense_path,
     pursuit_curvature,
 )
@@ -22,13 +22,13 @@ AHEAD_S = 0.5
 _MAX_STEP_S = 0.5
 
 
-class Commander:
+class VehicleController:
     """Makes commands of trajectories, frame by frame; it remembers stops from one to the next."""
 
     def __init__(self, wheelbase_m: float) -> None:
         """Begin a drive with a vehicle of this wheelbase."""
         self.odometry = OdometryLog()
-        self._settings = FollowerSettings(wheelbase_m=wheelbase_m)
+        self._settings = TrackerSettings(wheelbase_m=wheelbase_m)
         self._driver = Driver(self._settings)
         self._last_s = math.nan
 
@@ -41,7 +41,7 @@ class Commander:
 
         Args:
             trajectory: planned.
-            frame_s: stamp of its picture.
+            frame_s: stamp of its image.
             now_s: the present on the same clock.
         """
         if trajectory.speeds_mps is None or not math.isfinite(trajectory.step_s):

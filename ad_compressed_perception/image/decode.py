@@ -20,36 +20,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import ImageError
-from ad_compressed_perception.image.encodings import ENCODINGS, Colour, decode_raw, high_bytes
+from ad_compressed_perception.image.encodings import ENCODINGS, Color, decode_raw, high_bytes
 from ad_compressed_perception.image.files import decode_file
 
-__all__ = ["Colour", "Frame", "decode_image", "encode_jpeg", "to_bgr8", "to_gray8"]
+__all__ = ["Color", "Frame", "decode_image", "encode_jpeg", "to_bgr8", "to_gray8"]
 
 _FILE_FORMAT = re.compile(r"\b(m?jpe?g|png)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One camera picture.
+    """One camera image.
 
     Attributes:
         pixels: (H, W, 3) uint8 for BGR and RGB, (H, W) uint8 or uint16 for GRAY. May be a read-only
-            view of the message's bytes and need not be contiguous from row to row. 16-bit grey
+            view of the message's bytes and need not be contiguous from row to row. 16-bit gray
             keeps its full range; ``to_gray8`` and ``to_bgr8`` scale it by ``>> 8``.
-        colour: channel order of ``pixels``.
+        color: channel order of ``pixels``.
         stamp_ns: source stamp, nanoseconds.
     """
 
     pixels: NDArray[Any]
-    colour: Colour
+    color: Color
     stamp_ns: int = 0
 
 
 def decode_image(message: Any, topic: str = "image") -> Frame:
-    """Return the picture of a sensor_msgs Image or CompressedImage (the one with a ``format``).
+    """Return the image of a sensor_msgs Image or CompressedImage (the one with a ``format``).
 
     The raw encodings are those of ``image_encodings.ENCODINGS``; others are given to cv_bridge
-    where it is installed. Compressed pictures are JPEG or PNG; their own colours count, whatever
+    where it is installed. Compressed images are JPEG or PNG; their own colors count, whatever
     channel order the format text names for the time before compression.
 
     Args:
@@ -82,15 +82,15 @@ def decode_image(message: Any, topic: str = "image") -> Frame:
         if data.size == 0:
             raise ImageError("the message holds no data")
         if hasattr(message, "format"):
-            pixels, colour = _decode_compressed(message.format, data)
+            pixels, color = _decode_compressed(message.format, data)
         else:
             if width <= 0 or height <= 0:
                 raise ImageError("width and height must be at least 1")
             layout = ENCODINGS.get(message.encoding) if isinstance(message.encoding, str) else None
             if layout is None:
-                pixels, colour = _decode_with_cv_bridge(message, width, height)
+                pixels, color = _decode_with_cv_bridge(message, width, height)
             else:
-                colour = layout.colour
+                color = layout.color
                 pixels = decode_raw(
                     layout,
                     data,
@@ -103,17 +103,17 @@ def decode_image(message: Any, topic: str = "image") -> Frame:
         raise ImageError(f"{topic}: {said}: {error}") from error.__cause__
     except (cv2.error, MemoryError) as error:
         raise ImageError(f"{topic}: {said}: cannot be converted: {_one_line(error)}") from error
-    return Frame(pixels, colour, stamp_ns)
+    return Frame(pixels, color, stamp_ns)
 
 
 def to_bgr8(frame: Frame) -> NDArray[np.uint8]:
     """Return the frame as an own, writable, contiguous (H, W, 3) uint8 BGR array, to draw on.
 
-    16-bit grey is scaled by ``>> 8``.
+    16-bit gray is scaled by ``>> 8``.
     """
-    if frame.colour == "BGR":
+    if frame.color == "BGR":
         return np.array(frame.pixels, np.uint8, order="C")
-    if frame.colour == "RGB":
+    if frame.color == "RGB":
         return np.asarray(cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR), np.uint8)
     return np.asarray(cv2.cvtColor(to_gray8(frame), cv2.COLOR_GRAY2BGR), np.uint8)
 
@@ -121,31 +121,31 @@ def to_bgr8(frame: Frame) -> NDArray[np.uint8]:
 def to_gray8(frame: Frame) -> NDArray[np.uint8]:
     """Return the frame as an own, writable, contiguous (H, W) uint8 array.
 
-    Colours are weighted as in ITU-R BT.601 (0.299 R, 0.587 G, 0.114 B); 16-bit grey is scaled by
+    Colors are weighted as in ITU-R BT.601 (0.299 R, 0.587 G, 0.114 B); 16-bit gray is scaled by
     ``>> 8``.
     """
-    if frame.colour == "GRAY":
+    if frame.color == "GRAY":
         if frame.pixels.dtype == np.uint16:
             return high_bytes(frame.pixels)
         return np.array(frame.pixels, np.uint8, order="C")
-    code = cv2.COLOR_BGR2GRAY if frame.colour == "BGR" else cv2.COLOR_RGB2GRAY
+    code = cv2.COLOR_BGR2GRAY if frame.color == "BGR" else cv2.COLOR_RGB2GRAY
     return np.asarray(cv2.cvtColor(frame.pixels, code), np.uint8)
 
 
 def encode_jpeg(bgr: NDArray[np.uint8], quality: int = 90) -> bytes:
-    """Return a JPEG file of a picture.
+    """Return a JPEG file of an image.
 
     Args:
-        bgr: (H, W, 3) uint8 BGR or (H, W) uint8 grey.
+        bgr: (H, W, 3) uint8 BGR or (H, W) uint8 gray.
         quality: 1 (smallest) to 100.
 
     Raises:
-        ImageError: no such picture or quality, or a side above JPEG's 65500 pixels.
+        ImageError: no such image or quality, or a side above JPEG's 65500 pixels.
     """
     if not 1 <= quality <= 100:
         raise ImageError(f"the quality of a JPEG is 1 to 100, got {quality}")
-    is_picture = bgr.ndim == 2 or (bgr.ndim == 3 and bgr.shape[2] == 3)
-    if bgr.dtype != np.uint8 or not is_picture or bgr.size == 0 or max(bgr.shape) > 65500:
+    is_image = bgr.ndim == 2 or (bgr.ndim == 3 and bgr.shape[2] == 3)
+    if bgr.dtype != np.uint8 or not is_image or bgr.size == 0 or max(bgr.shape) > 65500:
         raise ImageError(
             f"a JPEG needs (H, W, 3) or (H, W) uint8 of 1 to 65500 pixels a side, "
             f"got {bgr.dtype}{list(bgr.shape)}"
@@ -154,17 +154,17 @@ def encode_jpeg(bgr: NDArray[np.uint8], quality: int = 90) -> bytes:
     return encoded.tobytes()
 
 
-def _decode_compressed(said_format: Any, data: NDArray[np.uint8]) -> tuple[NDArray[Any], Colour]:
+def _decode_compressed(said_format: Any, data: NDArray[np.uint8]) -> tuple[NDArray[Any], Color]:
     text = said_format if isinstance(said_format, str) else ""
     if "compresseddepth" in text.lower():
-        raise ImageError("compressedDepth is a depth map, not a camera picture")
+        raise ImageError("compressedDepth is a depth map, not a camera image")
     # Which of the two it is, the bytes say more reliably than the publisher.
     if not _FILE_FORMAT.search(text):
         raise ImageError("unknown format; known: jpeg, png (such as 'bgr8; jpeg compressed bgr8')")
     return decode_file(data)
 
 
-def _decode_with_cv_bridge(message: Any, width: int, height: int) -> tuple[NDArray[Any], Colour]:
+def _decode_with_cv_bridge(message: Any, width: int, height: int) -> tuple[NDArray[Any], Color]:
     bridge = _cv_bridge()
     known = ", ".join(ENCODINGS)
     if bridge is None:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The raw encodings of sensor_msgs/Image: how their bytes lie and how they become pixels.
 
-Names and meanings are those of sensor_msgs/image_encodings.hpp. An encoding that already is grey or
-three 8-bit colours is read as a view of the message's bytes; the others are converted once.
+Names and meanings are those of sensor_msgs/image_encodings.hpp. An encoding that already is gray or
+three 8-bit colors is read as a view of the message's bytes; the others are converted once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import ImageError
 
-Colour = Literal["BGR", "RGB", "GRAY"]
+Color = Literal["BGR", "RGB", "GRAY"]
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,17 @@ class Encoding:
     Attributes:
         channels: samples a pixel has in its row.
         sample_bytes: 1 or 2; two bytes follow the message's ``is_bigendian``.
-        colour: channel order of the decoded pixels.
-        conversion: OpenCV's colour conversion code, or None where the samples are the pixels.
+        color: channel order of the decoded pixels.
+        conversion: OpenCV's color conversion code, or None where the samples are the pixels.
         multiple: (width, height) must be multiples of these: chroma is shared by pixel blocks.
         smallest_side: width and height must be at least this many pixels.
-        has_chroma_rows: half as many rows again follow the picture's rows (YUV 4:2:0).
+        has_chroma_rows: half as many rows again follow the image's rows (YUV 4:2:0).
         is_mosaic: 16-bit samples lose their low byte before the conversion.
     """
 
     channels: int
     sample_bytes: int
-    colour: Colour
+    color: Color
     conversion: int | None = None
     multiple: tuple[int, int] = (1, 1)
     smallest_side: int = 1
@@ -45,12 +45,12 @@ class Encoding:
     is_mosaic: bool = False
 
     def rows(self, height: int) -> int:
-        """Return how many rows of ``step`` bytes a picture of this height has in memory."""
+        """Return how many rows of ``step`` bytes an image of this height has in memory."""
         return height * 3 // 2 if self.has_chroma_rows else height
 
 
-_GREY8 = Encoding(1, 1, "GRAY")
-_GREY16 = Encoding(1, 2, "GRAY")
+_GRAY8 = Encoding(1, 1, "GRAY")
+_GRAY16 = Encoding(1, 2, "GRAY")
 _UYVY = Encoding(2, 1, "BGR", cv2.COLOR_YUV2BGR_UYVY, multiple=(2, 1))
 _YUYV = Encoding(2, 1, "BGR", cv2.COLOR_YUV2BGR_YUY2, multiple=(2, 1))
 
@@ -68,12 +68,12 @@ ENCODINGS: dict[str, Encoding] = {
     "rgb8": Encoding(3, 1, "RGB"),
     "bgra8": Encoding(4, 1, "BGR", cv2.COLOR_BGRA2BGR),
     "rgba8": Encoding(4, 1, "RGB", cv2.COLOR_RGBA2RGB),
-    "mono8": _GREY8,
-    "8UC1": _GREY8,
+    "mono8": _GRAY8,
+    "8UC1": _GRAY8,
     "8UC3": Encoding(3, 1, "BGR"),
-    "mono16": _GREY16,
-    "16UC1": _GREY16,
-    # OpenCV's bilinear demosaicing leaves pictures below 3x3 black without a word.
+    "mono16": _GRAY16,
+    "16UC1": _GRAY16,
+    # OpenCV's bilinear demosaicing leaves images below 3x3 black without a word.
     **{
         f"bayer_{pattern}{8 * sample_bytes}": Encoding(
             1, sample_bytes, "BGR", code, smallest_side=3, is_mosaic=True
@@ -91,7 +91,7 @@ ENCODINGS: dict[str, Encoding] = {
 """Encodings read here, by the names used in sensor_msgs/Image.
 
 8UC3 is taken as BGR, OpenCV's order. YUV is ITU-R BT.601 with luma 16..235, as OpenCV converts it.
-The ``height`` of nv12 and nv21 is the picture's; the data has 3/2 of it in rows of ``step`` bytes.
+The ``height`` of nv12 and nv21 is the image's; the data has 3/2 of it in rows of ``step`` bytes.
 """
 
 
@@ -104,13 +104,13 @@ def decode_raw(
     step: int,
     is_bigendian: bool,
 ) -> NDArray[Any]:
-    """Return the pixels of a raw picture.
+    """Return the pixels of a raw image.
 
     Args:
         layout: the encoding's entry in ``ENCODINGS``.
         data: (N,) the message's bytes.
         width: pixels in a row, at least 1.
-        height: rows of the picture, at least 1.
+        height: rows of the image, at least 1.
         step: bytes from one row to the next.
         is_bigendian: order of the two bytes of 16-bit samples.
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """JPEG and PNG bytes: whole or cut off, how large, and their pixels.
 
-OpenCV turns some cut-off files into pictures with a grey rest and writes of others to the terminal,
+OpenCV turns some cut-off files into images with a gray rest and writes of others to the terminal,
 so the structure is checked first. What this cannot see is damage inside JPEG's entropy-coded data:
 JPEG has no checksum. Structures: ITU-T T.81 annex B (JPEG), W3C PNG section 5 (PNG).
 """
@@ -17,28 +17,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import ImageError
-from ad_compressed_perception.image.encodings import Colour, high_bytes
+from ad_compressed_perception.image.encodings import Color, high_bytes
 
 MAX_PIXELS = 1 << 26
-"""Largest picture decoded, 67 megapixels: a header of a few bytes must not claim gigabytes."""
+"""Largest image decoded, 67 megapixels: a header of a few bytes must not claim gigabytes."""
 
 _JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-# The pixel grid is the camera's: an EXIF orientation must not turn it. Alpha is no colour.
+# The pixel grid is the camera's: an EXIF orientation must not turn it. Alpha is no color.
 _READ_FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-def decode_file(data: NDArray[np.uint8]) -> tuple[NDArray[Any], Colour]:
-    """Return the picture of a whole JPEG or PNG file.
+def decode_file(data: NDArray[np.uint8]) -> tuple[NDArray[Any], Color]:
+    """Return the image of a whole JPEG or PNG file.
 
     Args:
         data: (N,) the file's bytes; bytes after the file's end are ignored.
 
     Returns:
-        Pixels and their order: (H, W, 3) uint8 BGR, or GRAY (H, W) uint8, or uint16 for 16-bit grey
-        PNG. 16-bit colour is scaled to 8 bits, alpha dropped, an EXIF orientation not applied.
+        Pixels and their order: (H, W, 3) uint8 BGR, or GRAY (H, W) uint8, or uint16 for 16-bit gray
+        PNG. 16-bit color is scaled to 8 bits, alpha dropped, an EXIF orientation not applied.
 
     Raises:
         ImageError: neither JPEG nor PNG, cut off, damaged, or above ``MAX_PIXELS``.
@@ -84,7 +84,7 @@ def _check_jpeg(content: bytes) -> tuple[int, int]:
         if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:  # markers without a segment
             continue
         if marker == 0xD9:
-            raise ImageError("the JPEG ends before its picture")
+            raise ImageError("the JPEG ends before its image")
         length = int.from_bytes(content[position : position + 2], "big")
         if length < 2 or position + length > len(content):
             break
@@ -132,7 +132,7 @@ def _check_png(content: bytes) -> tuple[int, int]:
             has_data = True
         elif name == b"IEND":
             if not has_data:
-                raise ImageError("the PNG holds no picture")
+                raise ImageError("the PNG holds no image")
             return size
         position = end + 4
     said = f" of {size[0]}x{size[1]}" if size else ""

@@ -22,7 +22,7 @@ _EXPORT_HINT = (
 )
 
 
-def kind_of(source: Path) -> Kind:
+def framework_of(source: Path) -> Kind:
     """Return what a model file or folder is.
 
     Raises:

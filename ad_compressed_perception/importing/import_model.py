@@ -30,7 +30,7 @@ from ad_compressed_perception.core.manifest import (
     save_manifest,
 )
 from ad_compressed_perception.image.decode import Frame
-from ad_compressed_perception.importing.frameworks import Kind, kind_of
+from ad_compressed_perception.importing.frameworks import Kind, framework_of
 from ad_compressed_perception.importing.from_tensorflow import (
     keras_to_onnx,
     saved_model_to_onnx,
@@ -88,7 +88,7 @@ def import_model(source: Path, folder: Path, wish: Wish) -> Imported:
         ModelFileError: the file cannot be read, converted or run; one line, and nothing is kept.
         BackendError: the runtime for it is missing or refuses it.
     """
-    kind = kind_of(source)
+    kind = framework_of(source)
     if (folder / MANIFEST_NAME).exists():
         raise ManifestError(f"{folder} has a {MANIFEST_NAME} already: choose another folder")
     parent = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
@@ -141,8 +141,8 @@ def _shape_for_torchscript(source: Path, wish: Wish) -> tuple[int, ...]:
         raise ModelFileError(
             f"{source} is TorchScript, which does not keep its input's size: name {' and '.join(missing)}"
         )
-    fields = {"layout": "NCHW", "colour": "RGB", **wish.input}
-    sizes = InputSpec(**{key: fields[key] for key in ("width", "height", "layout", "colour")})
+    fields = {"layout": "NCHW", "color": "RGB", **wish.input}
+    sizes = InputSpec(**{key: fields[key] for key in ("width", "height", "layout", "color")})
     return sizes.shape
 
 
@@ -188,12 +188,12 @@ def _ports(file: Path, backend: str) -> tuple[tuple[TensorSpec, ...], tuple[Tens
 
 
 def _try_out(manifest: Manifest) -> None:
-    """Run a grey picture through: a decoder that does not fit the outputs says so now, not on the car."""
+    """Run a gray image through: a decoder that does not fit the outputs says so now, not on the car."""
     pipeline = open_pipeline(manifest)
     try:
-        picture = np.full((manifest.input.height, manifest.input.width, 3), 114, np.uint8)
-        pipeline.run(Frame(picture, "BGR"))
+        image = np.full((manifest.input.height, manifest.input.width, 3), 114, np.uint8)
+        pipeline.run(Frame(image, "BGR"))
     except ResultError as error:
-        raise ModelFileError(f"the model gives no result on a grey picture: {error}") from error
+        raise ModelFileError(f"the model gives no result on a gray image: {error}") from error
     finally:
         pipeline.close()

@@ -25,29 +25,29 @@ _DTYPES = ("float32", "float16", "uint8")
 def describe_input(inputs: Sequence[TensorSpec], given: Mapping[str, Any]) -> InputSpec:
     """Return the input contract: what the file says, under what the user says.
 
-    Size, layout, type and whether it is grey are read from the shape; what a picture's numbers mean
-    (colour order, scale, mean, std, resizing) no file says.
+    Size, layout, type and whether it is gray are read from the shape; what an image's numbers mean
+    (color order, scale, mean, std, resizing) no file says.
 
     Args:
         inputs: of the loaded model.
         given: fields of InputSpec that the user named; they win.
 
     Raises:
-        ModelFileError: several inputs, not a picture, a size that the file leaves open and nobody
+        ModelFileError: several inputs, not an image, a size that the file leaves open and nobody
             named.
         ManifestError: a named field with a wrong value.
     """
     chosen = [spec for spec in inputs if spec.name == given.get("name", spec.name)]
     if len(inputs) != 1 or not chosen:
         names = ", ".join(spec.name for spec in inputs) or "none"
-        raise ModelFileError(f"the model needs exactly one input, a picture; it has: {names}")
+        raise ModelFileError(f"the model needs exactly one input, an image; it has: {names}")
     spec = chosen[0]
     if len(spec.shape) != 4 or spec.shape[0] not in (None, 1):
         raise ModelFileError(
-            f"input {spec.name!r} is {_shown(spec)}: a picture has a batch of one, channels, height and width"
+            f"input {spec.name!r} is {_shown(spec)}: an image has a batch of one, channels, height and width"
         )
     if spec.dtype not in _DTYPES:
-        raise ModelFileError(f"input {spec.name!r} is {spec.dtype}; pictures are {', '.join(_DTYPES)}")
+        raise ModelFileError(f"input {spec.name!r} is {spec.dtype}; images are {', '.join(_DTYPES)}")
     layout = given.get("layout") or _layout(spec)
     channels, height, width = (spec.shape[axis] for axis in ((1, 2, 3) if layout == "NCHW" else (3, 1, 2)))
     fields: dict[str, Any] = {
@@ -56,7 +56,7 @@ def describe_input(inputs: Sequence[TensorSpec], given: Mapping[str, Any]) -> In
         "height": height,
         "layout": layout,
         "dtype": spec.dtype,
-        "colour": "GRAY" if channels == 1 else "RGB",
+        "color": "GRAY" if channels == 1 else "RGB",
         **given,
     }
     open_sizes = [key for key in ("width", "height") if fields[key] is None]

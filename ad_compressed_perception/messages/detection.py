@@ -57,12 +57,12 @@ def from_message(message: Detection2DArray, labels: Sequence[str]) -> Detections
         best = max(detection.results, key=lambda result: result.hypothesis.score).hypothesis
         if best.class_id not in ids:
             raise ResultError(f"label {best.class_id!r} is not among {', '.join(labels)}")
-        centre, half_x, half_y = (
+        center, half_x, half_y = (
             detection.bbox.center.position,
             detection.bbox.size_x / 2.0,
             detection.bbox.size_y / 2.0,
         )
-        boxes.append((centre.x - half_x, centre.y - half_y, centre.x + half_x, centre.y + half_y))
+        boxes.append((center.x - half_x, center.y - half_y, center.x + half_x, center.y + half_y))
         scores.append(best.score)
         class_ids.append(ids[best.class_id])
     return Detections(

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures to sensor_msgs, and what the camera is like."""
+"""Images to sensor_msgs, and what the camera is like."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def to_image(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
 
 
 def to_compressed(bgr: NDArray[np.uint8], quality: int, header: Header) -> CompressedImage:
-    """Return a (H, W, 3) picture as JPEG of this quality under a header."""
+    """Return a (H, W, 3) image as JPEG of this quality under a header."""
     message = CompressedImage(header=header, format="jpeg")
     data = array("B")
     data.frombytes(encode_jpeg(bgr, quality))

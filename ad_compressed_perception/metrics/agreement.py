@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far a candidate's result agrees with the baseline's on the same frame; poolable over frames.
 
-The baseline plays the truth: nothing here says which of the two is right. Every agreement can be
+The baseline plays the ground truth: nothing here says which of the two is right. Every agreement can be
 added to another of its kind (counts add up, means are weighted by frames) and has a ``score`` in
 0..1 where the task has a natural one. No figure is ever NaN: two empty results agree.
 """
@@ -120,21 +120,23 @@ def detection_agreement(
     not by index.
 
     Args:
-        baseline: plays the truth; its scores are not used.
+        baseline: plays the ground truth; its scores are not used.
         candidate: judged.
         iou: overlap from which two boxes are the same object, in (0, 1].
     """
     if not 0.0 < iou <= 1.0:
         raise DataError(f"iou must be in (0, 1], not {iou}")
-    truth_labels, found_labels = _labels_of(baseline), _labels_of(candidate)
+    ground_truth_labels, found_labels = _labels_of(baseline), _labels_of(candidate)
     per_class: dict[str, MatchCounts] = {}
     iou_sum = 0.0
-    for label in sorted({*truth_labels, *found_labels}):
-        truth = baseline.boxes_xyxy[[name == label for name in truth_labels]]
+    for label in sorted({*ground_truth_labels, *found_labels}):
+        ground_truth = baseline.boxes_xyxy[[name == label for name in ground_truth_labels]]
         mine = np.array([name == label for name in found_labels], dtype=bool)
         order = np.argsort(-candidate.scores[mine], kind="stable")
-        overlaps = [pair[2] for pair in _match(truth, candidate.boxes_xyxy[mine][order], iou)]
-        per_class[label] = MatchCounts(len(overlaps), len(truth) - len(overlaps), len(order) - len(overlaps))
+        overlaps = [pair[2] for pair in _match(ground_truth, candidate.boxes_xyxy[mine][order], iou)]
+        per_class[label] = MatchCounts(
+            len(overlaps), len(ground_truth) - len(overlaps), len(order) - len(overlaps)
+        )
         iou_sum += sum(overlaps)
     return DetectionAgreement(1, per_class, iou_sum)
 
@@ -156,23 +158,26 @@ def unmatched_objects(
     Returns:
         Ascending indices into the baseline's boxes (missed) and into the candidate's (extra).
     """
-    truth_labels, found_labels = np.array(_labels_of(baseline)), np.array(_labels_of(candidate))
-    missed, extra = np.ones(len(truth_labels), bool), np.ones(len(found_labels), bool)
-    for label in {*truth_labels.tolist(), *found_labels.tolist()}:
-        truth, found = np.flatnonzero(truth_labels == label), np.flatnonzero(found_labels == label)
+    ground_truth_labels, found_labels = np.array(_labels_of(baseline)), np.array(_labels_of(candidate))
+    missed, extra = np.ones(len(ground_truth_labels), bool), np.ones(len(found_labels), bool)
+    for label in {*ground_truth_labels.tolist(), *found_labels.tolist()}:
+        ground_truth, found = (
+            np.flatnonzero(ground_truth_labels == label),
+            np.flatnonzero(found_labels == label),
+        )
         found = found[np.argsort(-candidate.scores[found], kind="stable")]
-        for row, column, _ in _match(baseline.boxes_xyxy[truth], candidate.boxes_xyxy[found], iou):
-            extra[found[row]] = missed[truth[column]] = False
+        for row, column, _ in _match(baseline.boxes_xyxy[ground_truth], candidate.boxes_xyxy[found], iou):
+            extra[found[row]] = missed[ground_truth[column]] = False
     return np.flatnonzero(missed), np.flatnonzero(extra)
 
 
 def _match(
-    truth: NDArray[np.float32], found: NDArray[np.float32], iou: float
+    ground_truth: NDArray[np.float32], found: NDArray[np.float32], iou: float
 ) -> list[tuple[int, int, float]]:
-    """Matched pairs: place in ``found``, which is in descending score, place in ``truth``, overlap."""
-    if len(truth) == 0 or len(found) == 0:
+    """Matched pairs: place in ``found``, which is in descending score, place in ``ground truth``, overlap."""
+    if len(ground_truth) == 0 or len(found) == 0:
         return []
-    table = _pairwise_iou(found, truth)
+    table = _pairwise_iou(found, ground_truth)
     pairs = []
     for row in range(len(found)):
         best = int(np.argmax(table[row]))
@@ -265,7 +270,7 @@ def segmentation_agreement(baseline: LabelMask, candidate: LabelMask) -> Segment
 
 @dataclass(frozen=True)
 class PlanningAgreement:
-    """Distances between the candidate's path and the baseline's over ``frames`` frames, in metres.
+    """Distances between the candidate's path and the baseline's over ``frames`` frames, in meters.
 
     Attributes:
         frames: frames pooled.
@@ -301,7 +306,7 @@ class PlanningAgreement:
 
     @property
     def score(self) -> None:
-        """None: a distance in metres has no natural place in 0..1."""
+        """None: a distance in meters has no natural place in 0..1."""
         return None
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class TrueBoxes:
+class GroundTruthBoxes:
     """The objects of one image.
 
     Attributes:
@@ -53,7 +53,7 @@ class AveragePrecision:
 
     def __init__(
         self,
-        truths: Sequence[TrueBoxes],
+        ground_truths: Sequence[GroundTruthBoxes],
         found: Sequence[FoundBoxes],
         classes: int,
         max_detections: int = 100,
@@ -61,7 +61,7 @@ class AveragePrecision:
         """Match every image's detections.
 
         Args:
-            truths: objects, one entry an image.
+            ground_truths: objects, one entry an image.
             found: detections of the same images.
             classes: how many classes are evaluated.
             max_detections: how many of an image's strongest detections of a class count.
@@ -69,22 +69,24 @@ class AveragePrecision:
         Raises:
             ValueError: the sequences differ in length or are empty.
         """
-        if len(truths) != len(found) or not truths:
-            raise ValueError(f"{len(truths)} images with objects, {len(found)} with detections")
+        if len(ground_truths) != len(found) or not ground_truths:
+            raise ValueError(f"{len(ground_truths)} images with objects, {len(found)} with detections")
         from faster_coco_eval import COCO
         from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
-        self.images = len(truths)
+        self.images = len(ground_truths)
         self.classes = classes
         dataset = {
             "images": [{"id": index} for index in range(1, self.images + 1)],
             "categories": [{"id": index, "name": str(index)} for index in range(classes)],
-            "annotations": _annotations(truths),
+            "annotations": _annotations(ground_truths),
         }
-        truth = COCO(dataset)
+        ground_truth = COCO(dataset)
         # Without a single detection the library's loadRes fails: an empty result is a dataset too.
         result = COCO({**dataset, "annotations": _results(found)})
-        evaluation = COCOeval_faster(truth, result, "bbox", print_function=_say_nothing, separate_eval=True)
+        evaluation = COCOeval_faster(
+            ground_truth, result, "bbox", print_function=_say_nothing, separate_eval=True
+        )
         parameters = evaluation.params
         parameters.areaRng, parameters.areaRngLbl = parameters.areaRng[:1], ["all"]
         parameters.maxDets = [max_detections]
@@ -132,13 +134,13 @@ def _say_nothing(*_: object) -> None:
     """Take the place of the library's printing."""
 
 
-def _annotations(truths: Sequence[TrueBoxes]) -> list[dict[str, Any]]:
+def _annotations(ground_truths: Sequence[GroundTruthBoxes]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for image, truth in enumerate(truths, 1):
+    for image, ground_truth in enumerate(ground_truths, 1):
         for box, class_id, is_crowd in zip(
-            truth.boxes_xyxy.tolist(),
-            truth.class_ids.tolist(),
-            truth.is_crowd.tolist(),
+            ground_truth.boxes_xyxy.tolist(),
+            ground_truth.class_ids.tolist(),
+            ground_truth.is_crowd.tolist(),
             strict=True,
         ):
             rows.append(_row(len(rows) + 1, image, class_id, box) | {"iscrowd": int(is_crowd)})

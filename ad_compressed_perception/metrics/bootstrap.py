@@ -31,7 +31,7 @@ def resample_indices(
         samples: size of the sample, at least 1.
         resamples: how many resamples to draw.
         seed: of the generator; the same seed draws the same indices.
-        block_length: length of the runs of neighbouring indices drawn together; 1 draws single
+        block_length: length of the runs of neighboring indices drawn together; 1 draws single
             indices (independent samples). Shorter than ``samples`` by force.
 
     Yields:
@@ -83,11 +83,11 @@ def bootstrap_interval(
     sample = np.asarray(values, dtype=np.float64).ravel()
     if sample.size == 0:
         return (float("nan"), float("nan"))
-    vectorised = _takes_axis(statistic)
+    vectorized = _takes_axis(statistic)
     statistics: list[float] = []
     for indices in resample_indices(sample.size, resamples, seed):
         drawn = sample[indices]
-        if vectorised:
+        if vectorized:
             statistics.extend(np.asarray(statistic(drawn, axis=1), dtype=np.float64))
         else:
             statistics.extend(float(statistic(row)) for row in drawn)
@@ -114,7 +114,7 @@ def paired_bootstrap(
         resamples: how many resamples to draw.
         seed: of the generator.
         level: share of the resampled statistics inside the interval, 0..1.
-        block_length: see resample_indices; above 1 for neighbouring frames of a drive, which are
+        block_length: see resample_indices; above 1 for neighboring frames of a drive, which are
             alike.
 
     Returns:
@@ -145,7 +145,7 @@ def vector_bootstrap(
         resamples: as in paired_bootstrap, and so are the others.
         seed: of the generator.
         level: share of the resampled statistics inside the interval.
-        block_length: length of the runs of neighbouring samples.
+        block_length: length of the runs of neighboring samples.
 
     Returns:
         F intervals.
@@ -162,7 +162,7 @@ def vector_bootstrap(
 
 
 def correlation_block_length(series: ArrayLike) -> int:
-    """Return a block length that holds what neighbouring samples of a series have in common.
+    """Return a block length that holds what neighboring samples of a series have in common.
 
     Twice the first lag at which the autocorrelation is no longer told from noise, the threshold
     ``2 sqrt(log10(n) / n)`` being that of D. Politis and H. White, Automatic Block-Length Selection
@@ -175,14 +175,14 @@ def correlation_block_length(series: ArrayLike) -> int:
     count = values.size
     if count < 8:
         return 1
-    centred = values - values.mean()
-    power = float(centred @ centred)
+    centered = values - values.mean()
+    power = float(centered @ centered)
     threshold = 2.0 * np.sqrt(np.log10(count) / count)
     longest = count // 4
     lag = 1
     # A constant series has no power and nothing to correlate.
     while power > 0.0 and 2 * lag < longest:
-        if float(centred[:-lag] @ centred[lag:]) / power < threshold:
+        if float(centered[:-lag] @ centered[lag:]) / power < threshold:
             break
         lag += 1
     return int(min(max(2 * lag, np.ceil(count ** (1.0 / 3.0))), longest))

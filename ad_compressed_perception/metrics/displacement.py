@@ -14,40 +14,42 @@ from ad_compressed_perception.metrics.path_offset import checked_points
 Points = NDArray[np.float64]
 
 
-def displacements_m(truth_xy_m: Points, truth_step_s: float, path_xy_m: Points, path_step_s: float) -> Points:
+def displacements_m(
+    ground_truth_xy_m: Points, ground_truth_step_s: float, path_xy_m: Points, path_step_s: float
+) -> Points:
     """Return the distance of each true point from where the path is at the same time.
 
     The mean is the average, the last one the final displacement error (ADE and FDE: Pellegrini et al.,
     "You'll never walk alone", ICCV 2009; Alahi et al., "Social LSTM", CVPR 2016). A path without times
     (``path_step_s`` is NaN) says where, not when: it is judged at the true points' arc lengths, going
-    straight on beyond its end. A path that ends in time before the truth is judged as far as it goes.
+    straight on beyond its end. A path that ends in time before the ground truth is judged as far as it goes.
 
     Args:
-        truth_xy_m: (N, 2) metres, at 1, 2, ... times ``truth_step_s`` from now; the origin is now.
-        truth_step_s: seconds.
-        path_xy_m: (M, 2) metres, likewise.
+        ground_truth_xy_m: (N, 2) meters, at 1, 2, ... times ``ground_truth_step_s`` from now; the origin is now.
+        ground_truth_step_s: seconds.
+        path_xy_m: (M, 2) meters, likewise.
         path_step_s: seconds, or NaN.
 
     Returns:
-        (K,) metres, 1 <= K <= N.
+        (K,) meters, 1 <= K <= N.
 
     Raises:
         DataError: no points, or coordinates that are not finite.
     """
-    truth = checked_points(truth_xy_m, "true")
+    ground_truth = checked_points(ground_truth_xy_m, "true")
     path = np.concatenate([np.zeros((1, 2)), checked_points(path_xy_m, "planned")])
     if math.isfinite(path_step_s):
         known = np.arange(len(path)) * path_step_s
-        wanted = np.arange(1, len(truth) + 1) * truth_step_s
+        wanted = np.arange(1, len(ground_truth) + 1) * ground_truth_step_s
         # Half a thousandth of slack: 0.15 three times is not 0.45 in binary.
-        wanted = wanted[: max(1, int(np.sum(wanted <= known[-1] + 0.0005 * truth_step_s)))]
+        wanted = wanted[: max(1, int(np.sum(wanted <= known[-1] + 0.0005 * ground_truth_step_s)))]
     else:
         known = _arc_m(path)
-        wanted = _arc_m(np.concatenate([np.zeros((1, 2)), truth]))[1:]
+        wanted = _arc_m(np.concatenate([np.zeros((1, 2)), ground_truth]))[1:]
     reached = np.stack([np.interp(wanted, known, path[:, axis]) for axis in (0, 1)], axis=1)
     if not math.isfinite(path_step_s):
         reached += np.maximum(wanted - known[-1], 0.0)[:, None] * _last_direction(path)
-    return np.asarray(np.linalg.norm(reached - truth[: len(wanted)], axis=1))
+    return np.asarray(np.linalg.norm(reached - ground_truth[: len(wanted)], axis=1))
 
 
 def _arc_m(points: Points) -> Points:

@@ -17,11 +17,11 @@ IGNORE = 255
 """Class index of pixels that count for nothing."""
 
 
-def confusion_matrix(truth: NDArray[Any], predicted: NDArray[Any], classes: int) -> NDArray[np.int64]:
+def confusion_matrix(ground_truth: NDArray[Any], predicted: NDArray[Any], classes: int) -> NDArray[np.int64]:
     """Count the pixels of every pair of true and predicted class.
 
     Args:
-        truth: class indices below ``classes``, or IGNORE.
+        ground_truth: class indices below ``classes``, or IGNORE.
         predicted: class indices below ``classes``, of the same shape; IGNORE is no prediction.
         classes: how many classes there are, at most 255.
 
@@ -31,10 +31,10 @@ def confusion_matrix(truth: NDArray[Any], predicted: NDArray[Any], classes: int)
     Raises:
         ValueError: the shapes differ or a value is out of range.
     """
-    if truth.shape != predicted.shape:
-        raise ValueError(f"masks of shapes {truth.shape} and {predicted.shape} cannot be compared")
-    counted = truth != IGNORE
-    rows = truth[counted].astype(np.int64)
+    if ground_truth.shape != predicted.shape:
+        raise ValueError(f"masks of shapes {ground_truth.shape} and {predicted.shape} cannot be compared")
+    counted = ground_truth != IGNORE
+    rows = ground_truth[counted].astype(np.int64)
     columns = predicted[counted].astype(np.int64)
     if rows.size and (min(rows.min(), columns.min()) < 0 or max(rows.max(), columns.max()) >= classes):
         raise ValueError(f"a class index lies outside 0..{classes - 1}")

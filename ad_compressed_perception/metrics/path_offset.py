@@ -32,11 +32,11 @@ def resample_by_arc_length(points_xy_m: NDArray[np.float64], count: int) -> NDAr
     interpolation. A path of no length gives its first point ``count`` times.
 
     Args:
-        points_xy_m: (N, 2) float64, metres.
+        points_xy_m: (N, 2) float64, meters.
         count: points wanted, at least 1.
 
     Returns:
-        (count, 2) float64, metres.
+        (count, 2) float64, meters.
     """
     arc_m = np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(points_xy_m, axis=0), axis=1))))
     wanted_m = np.linspace(0.0, arc_m[-1], count)
@@ -57,12 +57,12 @@ def lateral_offsets_m(
     street scenarios in a Frenet Frame", ICRA 2010.)
 
     Args:
-        path_xy_m: (N, 2) float64, the reference path, metres.
+        path_xy_m: (N, 2) float64, the reference path, meters.
         headings_rad: (N,) float64, used only where the path has no length and hence no tangent.
-        points_xy_m: (M, 2) float64, metres.
+        points_xy_m: (M, 2) float64, meters.
 
     Returns:
-        (M,) float64, metres.
+        (M,) float64, meters.
     """
     steps = np.diff(path_xy_m, axis=0)
     lengths = np.linalg.norm(steps, axis=1)

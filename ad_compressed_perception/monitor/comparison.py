@@ -18,7 +18,7 @@ from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.core.timing import NodeReport
 from ad_compressed_perception.metrics.agreement import Agreement
 from ad_compressed_perception.monitor.pairing import Side
-from ad_compressed_perception.monitor.variant_comparison import CandidateComparison
+from ad_compressed_perception.monitor.variant_comparison import VariantComparison
 from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
 from ad_compressed_perception.report.schema import TaskReport
 
@@ -34,15 +34,15 @@ class TaskComparison:
 
     Attributes:
         nodes: variant name to fully qualified node name.
-        baseline: which of the names plays the truth; None compares nothing.
+        baseline: which of the names plays the ground truth; None compares nothing.
         deadline_ms: end-to-end deadline of every node of the task; None for none.
-        has_truth: every result is also compared with the truth of its frame.
+        has_ground_truth: every result is also compared with the ground truth of its frame.
     """
 
     nodes: Mapping[str, str]
     baseline: str | None = None
     deadline_ms: float | None = None
-    has_truth: bool = False
+    has_ground_truth: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a baseline that is not among the nodes."""
@@ -61,15 +61,15 @@ class TaskMonitor:
 
     spec: TaskComparison
     variants: dict[str, VariantMonitor]
-    comparisons: dict[str, CandidateComparison] = field(default_factory=dict)
-    accuracies: dict[str, CandidateComparison] = field(default_factory=dict)
+    comparisons: dict[str, VariantComparison] = field(default_factory=dict)
+    accuracies: dict[str, VariantComparison] = field(default_factory=dict)
 
     @property
     def needs_results(self) -> bool:
         """Whether results are compared with anything; otherwise timings are enough."""
         return bool(self.comparisons or self.accuracies)
 
-    def of(self, name: str) -> list[tuple[str, Side, CandidateComparison]]:
+    def of(self, name: str) -> list[tuple[str, Side, VariantComparison]]:
         """Comparisons that a variant takes part in, and on which side."""
         if name == self.spec.baseline:
             return [(candidate, "baseline", books) for candidate, books in self.comparisons.items()]
@@ -110,8 +110,8 @@ class ComparisonMonitor:
                     )
                     for name, node in spec.nodes.items()
                 },
-                {name: CandidateComparison(pair_timeout_s) for name in spec.candidates},
-                {name: CandidateComparison(pair_timeout_s) for name in spec.nodes if spec.has_truth},
+                {name: VariantComparison(pair_timeout_s) for name in spec.candidates},
+                {name: VariantComparison(pair_timeout_s) for name in spec.nodes if spec.has_ground_truth},
             )
             for task, spec in tasks.items()
         }
@@ -152,11 +152,11 @@ class ComparisonMonitor:
                 self._on_pair(task, candidate, stamp_ns, baseline, compared, agreed)
         return [pair[2] for _, pair in done]
 
-    def add_truth(self, task: str, stamp_ns: int, truth: Result, now_s: float) -> None:
+    def add_ground_truth(self, task: str, stamp_ns: int, ground_truth: Result, now_s: float) -> None:
         """Take the true result of a frame."""
         with self.lock:
             for comparison in self.tasks[task].accuracies.values():
-                comparison.add_result("baseline", stamp_ns, truth, now_s)
+                comparison.add_result("baseline", stamp_ns, ground_truth, now_s)
 
     def expire(self, now_s: float) -> None:
         """Give up results that have waited too long; call it now and then."""
@@ -211,7 +211,7 @@ class ComparisonMonitor:
                 variant.sampled for monitor in self.tasks.values() for variant in monitor.variants.values()
             )
 
-    def _comparisons(self) -> list[CandidateComparison]:
+    def _comparisons(self) -> list[VariantComparison]:
         return [
             books
             for task in self.tasks.values()

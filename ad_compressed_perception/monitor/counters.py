@@ -11,7 +11,7 @@ MAX_PENDING = 3
 _REORDERED = 8
 
 
-class NodeBooks:
+class NodeCounters:
     """The account of one node over its whole life, restarts included.
 
     The node counts; the monitor only believes it and checks. A node that starts anew counts from

@@ -16,7 +16,7 @@ from ad_compressed_perception.metrics.agreement import (
 )
 from ad_compressed_perception.metrics.latency import Percentiles
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskMonitor
-from ad_compressed_perception.monitor.variant_comparison import CandidateComparison
+from ad_compressed_perception.monitor.variant_comparison import VariantComparison
 from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
 
 
@@ -50,7 +50,7 @@ class Status:
 Problems = list[tuple[Level, str]]
 
 
-class MonitorHealth:
+class MonitorDiagnostics:
     """Turns the monitor's figures into statuses; trouble counts since the previous call."""
 
     def __init__(self, monitor: ComparisonMonitor) -> None:
@@ -112,7 +112,7 @@ class MonitorHealth:
         self,
         name: str,
         variant: VariantMonitor,
-        accuracy: CandidateComparison | None,
+        accuracy: VariantComparison | None,
         now_s: float,
         absent: bool,
     ) -> Status:
@@ -140,7 +140,7 @@ class MonitorHealth:
         if accuracy is not None:
             if self._since_before(f"{name}:untrue", accuracy.incomparable):
                 problems.append(
-                    (Level.ERROR, f"not comparable with the truth: {accuracy.incomparable_reason}")
+                    (Level.ERROR, f"not comparable with the ground truth: {accuracy.incomparable_reason}")
                 )
             line = f"{line}, {_accuracy_line(accuracy)}"
             values |= _accuracy_values(accuracy)
@@ -175,11 +175,11 @@ def _variant_values(variant: VariantMonitor, rate_hz: float, end_to_end: Percent
     return values
 
 
-def _comparison_values(name: str, books: CandidateComparison) -> dict[str, str]:
+def _comparison_values(name: str, books: VariantComparison) -> dict[str, str]:
     sides = books.results.books
     values = {
         "pairs": str(books.compared),
-        "candidate_missing": str(sides["baseline"].unpaired),
+        "variant_missing": str(sides["baseline"].unpaired),
         "baseline_missing": str(sides["candidate"].unpaired),
         "unpaired": str(books.results.unpaired),
         "late": str(books.results.late),
@@ -190,18 +190,18 @@ def _comparison_values(name: str, books: CandidateComparison) -> dict[str, str]:
     return {f"{name}.{key}": value for key, value in values.items()}
 
 
-def _accuracy_values(accuracy: CandidateComparison) -> dict[str, str]:
+def _accuracy_values(accuracy: VariantComparison) -> dict[str, str]:
     values = {"pairs": str(accuracy.compared)}
     if accuracy.pooled is not None:
         values |= {key: f"{value:.4f}" for key, value in _figures(accuracy.pooled).items()}
-    return {f"truth.{key}": value for key, value in values.items()}
+    return {f"ground truth.{key}": value for key, value in values.items()}
 
 
-def _accuracy_line(accuracy: CandidateComparison) -> str:
+def _accuracy_line(accuracy: VariantComparison) -> str:
     if accuracy.pooled is None:
-        return "no truth yet"
+        return "no ground truth yet"
     key, value = next(iter(_figures(accuracy.pooled).items()))
-    return f"against the truth {key} {value:.3f} over {accuracy.compared} frames"
+    return f"against the ground truth {key} {value:.3f} over {accuracy.compared} frames"
 
 
 def _figures(pooled: Agreement) -> dict[str, float]:
@@ -218,7 +218,7 @@ def _figures(pooled: Agreement) -> dict[str, float]:
 
 
 def _comparison_line(
-    name: str, books: CandidateComparison, baseline: VariantMonitor, candidate: VariantMonitor
+    name: str, books: VariantComparison, baseline: VariantMonitor, candidate: VariantMonitor
 ) -> str:
     if books.pooled is None:
         return f"{name}: no pair yet"

@@ -22,7 +22,7 @@ _OTHER: dict[Side, Side] = {"baseline": "candidate", "candidate": "baseline"}
 
 
 @dataclass
-class SideBooks:
+class PairCounters:
     """What became of one side's arrivals.
 
     Attributes:
@@ -73,7 +73,7 @@ class StampPairer(Generic[ValueT]):
             raise ValueError("timeout_s must be positive and capacity at least 1")
         self.timeout_s = timeout_s
         self.pairs = 0
-        self.books: dict[Side, SideBooks] = {"baseline": SideBooks(), "candidate": SideBooks()}
+        self.books: dict[Side, PairCounters] = {"baseline": PairCounters(), "candidate": PairCounters()}
         self._capacity = capacity
         self._memory_s = 5.0 * timeout_s if late_memory_s is None else late_memory_s
         self._next = 0

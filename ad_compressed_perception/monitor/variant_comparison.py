@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""One candidate against the baseline, or against the truth: pairs, pooled agreement, paired speed-up."""
+"""One candidate against the baseline, or against the ground truth: pairs, pooled agreement, paired speed-up."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from ad_compressed_perception.report import schema
 _WAITING_TIMES = 1024  # floats, so far more of them than of results (masks of megabytes) may wait
 
 
-class CandidateComparison:
+class VariantComparison:
     """Books and figures of a candidate's comparison with its task's baseline.
 
-    Where a truth is known, another one compares each variant with it: the truth is on the baseline's side.
+    Where a ground truth is known, another one compares each variant with it: the ground truth is on the baseline's side.
     """
 
     def __init__(self, pair_timeout_s: float) -> None:
@@ -93,7 +93,7 @@ class CandidateComparison:
         return schema.ComparisonReport(
             pairs=self.compared,
             unpaired=pairer.unpaired,
-            candidate_missing=books["baseline"].unpaired,
+            variant_missing=books["baseline"].unpaired,
             baseline_missing=books["candidate"].unpaired,
             late=pairer.late,
             pending=pairer.pending,
@@ -107,11 +107,11 @@ class CandidateComparison:
         )
 
     def accuracy(self) -> schema.AccuracyReport:
-        """Return the part of the report about a comparison with the truth."""
+        """Return the part of the report about a comparison with the ground truth."""
         books = self.results.books
         return schema.AccuracyReport(
             pairs=self.compared,
-            truth_missing=books["candidate"].unpaired,
+            ground_truth_missing=books["candidate"].unpaired,
             result_missing=books["baseline"].unpaired,
             pending=self.results.pending,
             incomparable=self.incomparable,

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from ad_compressed_perception.core.timing import STAGES, NodeReport
 from ad_compressed_perception.metrics import latency
-from ad_compressed_perception.monitor.counters import NodeBooks
+from ad_compressed_perception.monitor.counters import NodeCounters
 from ad_compressed_perception.monitor.liveness import Liveness
 from ad_compressed_perception.report import schema
 
@@ -37,7 +37,7 @@ class VariantMonitor:
             now_s: monotonic seconds.
         """
         self.node = node
-        self.books = NodeBooks()
+        self.books = NodeCounters()
         self.liveness = Liveness(node, stale_after_s, now_s)
         self.deadline = latency.DeadlineTracker(deadline_ms)
         self.rate = latency.RateTracker()

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node that plays the camera topic of a recording, for live comparison without a car.
 
-The serialised messages are published as they were recorded: on ``image`` for sensor_msgs/Image, on
+The serialized messages are published as they were recorded: on ``image`` for sensor_msgs/Image, on
 ``image/compressed`` for sensor_msgs/CompressedImage.
 """
 

@@ -20,7 +20,7 @@ from ad_compressed_perception.tasks.pipeline import Pipeline
 _WINDOW = 200
 
 
-class NodeHealth:
+class NodeDiagnostics:
     """Collects what happened since the last report and publishes one status a period."""
 
     def __init__(self, node: LifecycleNode, period_s: float) -> None:

@@ -19,12 +19,12 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from ad_compressed_perception.core.errors import AdcpError, ManifestError
 from ad_compressed_perception.core.manifest import describe_validation_error, load_manifest
-from ad_compressed_perception.core.timing import Account, FrameTiming, NodeReport
+from ad_compressed_perception.core.timing import FrameCounters, FrameTiming, NodeReport
 from ad_compressed_perception.image.decode import Frame, decode_image, to_bgr8
 from ad_compressed_perception.messages import timing as timing_message
 from ad_compressed_perception.messages.image import to_image
 from ad_compressed_perception.nodes import parameters
-from ad_compressed_perception.nodes.diagnostics import NodeHealth
+from ad_compressed_perception.nodes.diagnostics import NodeDiagnostics
 from ad_compressed_perception.nodes.options import (
     LiveOptions,
     SetupOptions,
@@ -69,7 +69,7 @@ class InferenceNode(LifecycleNode):
         self._new_settings: Any = None
         self._reference_is_publish_time = False
         self._start = StartOptions(**parameters.values(self, StartOptions))
-        self.health = NodeHealth(self, self._start.diagnostics_period_s)
+        self.health = NodeDiagnostics(self, self._start.diagnostics_period_s)
         self._check(self.get_parameters([*self._setup_names, *LiveOptions.model_fields]))
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
@@ -247,7 +247,7 @@ class InferenceNode(LifecycleNode):
         subscription = self._subscription
         return subscription.topic_name if subscription is not None else "image"
 
-    def _on_settled(self, timing: FrameTiming, account: Account) -> None:
+    def _on_settled(self, timing: FrameTiming, account: FrameCounters) -> None:
         if not self.context.ok():
             # The process was told to stop: what its last frame can no longer publish is no failure.
             return

@@ -20,7 +20,7 @@ from std_msgs.msg import String
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import describe_validation_error
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor, OnPair
-from ad_compressed_perception.monitor.diagnostics import MonitorHealth
+from ad_compressed_perception.monitor.diagnostics import MonitorDiagnostics
 from ad_compressed_perception.monitor.variant_monitor import KEPT_FRAMES
 from ad_compressed_perception.nodes import parameters
 from ad_compressed_perception.nodes.monitor_options import (
@@ -29,7 +29,7 @@ from ad_compressed_perception.nodes.monitor_options import (
     TaskOptions,
     comparisons,
 )
-from ad_compressed_perception.nodes.node_subscriptions import WatchedNode, watch_truth
+from ad_compressed_perception.nodes.node_subscriptions import NodeSubscriptions, subscribe_ground_truth
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
 from ad_compressed_perception.nodes.run import run_node
 from ad_compressed_perception.report.host import describe_host
@@ -77,7 +77,7 @@ class LatencyMonitorNode(Node):
             stale_after_s=self._options.stale_after_s,
             on_pair=on_pair,
         )
-        self._health = MonitorHealth(self.monitor)
+        self._health = MonitorDiagnostics(self.monitor)
         self._host = describe_host()
         self._closed = False
         self._next_write_s = now_s + self._options.report_period_s
@@ -87,13 +87,13 @@ class LatencyMonitorNode(Node):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._summaries = self.create_publisher(String, "~/summary", LATCHED_QOS)
         self._watched = [
-            WatchedNode(self, self.monitor, task, name, compare=each.needs_results)
+            NodeSubscriptions(self, self.monitor, task, name, compare=each.needs_results)
             for task, each in self.monitor.tasks.items()
             for name in each.variants
         ]
         for task, each in self.monitor.tasks.items():
-            if each.spec.has_truth:
-                watch_truth(self, self.monitor, task, tasks[task].truth_topic)
+            if each.spec.has_ground_truth:
+                subscribe_ground_truth(self, self.monitor, task, tasks[task].ground_truth_topic)
         # Steady time: a simulated clock that stops must not silence the one who says so.
         self.create_timer(
             self._options.publish_period_s,

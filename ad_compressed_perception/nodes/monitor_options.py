@@ -39,14 +39,18 @@ class MonitorOptions(StrictModel):
 class TaskOptions(StrictModel):
     """Parameters of a task, under its name as prefix; read once, at the monitor's start."""
 
-    baseline: str = Field(default="", description="full name of the node that plays the truth; empty: none")
+    renamed = {"truth_topic": "ground_truth_topic"}
+
+    baseline: str = Field(
+        default="", description="full name of the node that plays the ground truth; empty: none"
+    )
     compressed: list[str] = Field(
         default_factory=list, description="full names of the nodes compared with the baseline"
     )
     deadline_ms: float = Field(
         default=0.0, ge=0.0, le=1e6, description="end-to-end deadline of a result; 0: none"
     )
-    truth_topic: str = Field(
+    ground_truth_topic: str = Field(
         default="",
         description="topic of the true results, such as /road_camera/truth/detections, with their labels "
         "on TOPIC/label_info; empty: none",
@@ -87,7 +91,7 @@ def task_comparison(task: str, options: TaskOptions) -> TaskComparison | None:
         return None
     names = variant_names(nodes)
     baseline = next((name for name, node in names.items() if node == options.baseline), None)
-    return TaskComparison(names, baseline, options.deadline_ms or None, bool(options.truth_topic))
+    return TaskComparison(names, baseline, options.deadline_ms or None, bool(options.ground_truth_topic))
 
 
 def comparisons(options: Mapping[str, TaskOptions]) -> dict[str, TaskComparison]:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The monitor's ears: on one inference node's timings, results and labels, and on the truth."""
+"""The monitor's ears: on one inference node's timings, results and labels, and on the ground truth."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class ResultListener:
         self._take(timing_message.stamp_to_ns(message.header.stamp), result)
 
 
-class WatchedNode:
+class NodeSubscriptions:
     """Subscribes to one node's topics and hands what comes to the monitor."""
 
     def __init__(
@@ -126,7 +126,7 @@ class WatchedNode:
         self._monitor.add_result(self._task, self._name, stamp_ns, result, time.monotonic())
 
 
-def watch_truth(node: Node, monitor: ComparisonMonitor, task: str, topic: str) -> None:
+def subscribe_ground_truth(node: Node, monitor: ComparisonMonitor, task: str, topic: str) -> None:
     """Subscribe to a task's true results and hand them to the monitor.
 
     Args:
@@ -136,8 +136,8 @@ def watch_truth(node: Node, monitor: ComparisonMonitor, task: str, topic: str) -
         topic: of the results; their labels are expected on TOPIC/label_info.
     """
 
-    def take(stamp_ns: int, truth: Result) -> None:
-        monitor.add_truth(task, stamp_ns, truth, time.monotonic())
+    def take(stamp_ns: int, ground_truth: Result) -> None:
+        monitor.add_ground_truth(task, stamp_ns, ground_truth, time.monotonic())
 
     ResultListener(node, task, topic, f"{topic}/label_info", take)
 

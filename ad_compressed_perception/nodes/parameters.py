@@ -20,6 +20,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.manifest import StrictModel
 
 _TYPES = {
     bool: ParameterType.PARAMETER_BOOL,
@@ -76,8 +77,10 @@ def declare(node: Node, model: type[BaseModel], prefix: str = "") -> None:
     """Declare every field of a model as a parameter with its default.
 
     Raises:
-        AdcpError: a given value has the wrong type or is out of range; the line names both.
+        AdcpError: a given value has the wrong type or is out of range, or comes under both names of a
+            renamed parameter; the line names both.
     """
+    _accept_old_names(node, model, prefix)
     for key, field in model.model_fields.items():
         name = prefix + key
         default = field.get_default(call_default_factory=True)
@@ -93,6 +96,25 @@ def declare(node: Node, model: type[BaseModel], prefix: str = "") -> None:
             raise AdcpError(f"{node.get_fully_qualified_name()}: {error}{hint}") from error
         except (InvalidParameterValueException, ParameterException) as error:
             raise AdcpError(f"{node.get_fully_qualified_name()}: {error}") from error
+
+
+def _accept_old_names(node: Node, model: type[BaseModel], prefix: str) -> None:
+    """Give a value that came under a parameter's old name to the parameter, with a warning."""
+    renamed = model.old_keys() if issubclass(model, StrictModel) else {}
+    given: dict[str, Parameter] = getattr(node, "_parameter_overrides", {})
+    for old, new in ((prefix + old, prefix + new) for old, new in renamed.items()):
+        if old not in given:
+            continue
+        if new in given:
+            raise AdcpError(
+                f"{node.get_fully_qualified_name()}: both {new!r} and its old name {old!r} are given: "
+                f"keep {new!r}"
+            )
+        node.get_logger().warning(
+            f"parameter {old!r} is now called {new!r}; the old name is accepted in this version only"
+        )
+        value = given.pop(old)
+        given[new] = Parameter(new, value.type_, value.value)
 
 
 def _declare_list(node: Node, name: str, default: list[Any], descriptor: ParameterDescriptor) -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Planning node: a path on ~/trajectory and a drive command on ~/command, by picture and odometry."""
+"""Planning node: a path on ~/trajectory and a drive command on ~/command, by image and odometry."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ad_compressed_perception.core.manifest import StrictModel
 from ad_compressed_perception.core.results import Trajectory
-from ad_compressed_perception.driving.vehicle_controller import Commander
+from ad_compressed_perception.driving.vehicle_controller import VehicleController
 from ad_compressed_perception.messages import odometry, planning
 from ad_compressed_perception.messages.timing import stamp_to_ns
 from ad_compressed_perception.nodes import parameters
@@ -43,7 +43,7 @@ class PlanningNode(InferenceNode):
         """Create ~/trajectory and ~/command, and begin to listen to odometry."""
         self._paths = self.create_publisher(planning.Path, "~/trajectory", RESULT_QOS)
         self._commands = self.create_publisher(planning.TwistStamped, "~/command", RESULT_QOS)
-        self._commander = Commander(pipeline.task.settings.wheelbase_m)
+        self._commander = VehicleController(pipeline.task.settings.wheelbase_m)
         self._odometry: Any = None
         if self.get_parameter("use_odometry").value:
             self._odometry = self.create_subscription(

@@ -56,13 +56,13 @@ def run_node(node_type: Callable[..., Node], arguments: list[str] | None = None)
 
 
 def run_process(build: Callable[[], Sequence[Node]], arguments: list[str] | None = None) -> None:
-    """Initialise ROS, build and start the nodes, spin; exit 0 when told to stop, else 1.
+    """Initialize ROS, build and start the nodes, spin; exit 0 when told to stop, else 1.
 
     The process fails when no node could start: one that can goes on without the others.
     """
     nodes: Sequence[Node] = []
     code = 0
-    _initialise(arguments)
+    _initialize(arguments)
     try:
         nodes = build()
         started = [start(node) for node in nodes if rclpy.ok()]
@@ -104,7 +104,7 @@ def end_ros() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _initialise(arguments: list[str] | None) -> None:
+def _initialize(arguments: list[str] | None) -> None:
     leave_signals_to_ros()
     try:
         rclpy.init(args=arguments)

@@ -11,7 +11,7 @@ from threading import Lock, Thread
 from time import perf_counter
 from typing import Any
 
-from ad_compressed_perception.core.timing import COMPUTE_STAGES, Account, FrameTiming, Outcome
+from ad_compressed_perception.core.timing import COMPUTE_STAGES, FrameCounters, FrameTiming, Outcome
 from ad_compressed_perception.nodes.frame_slot import LatestFrameSlot
 
 _LOGGER = logging.getLogger(__name__)
@@ -34,14 +34,14 @@ class Arrival:
     arrived_s: float = field(default_factory=perf_counter)
 
 
-Settled = Callable[[FrameTiming, Account], None]
+OnFrameDone = Callable[[FrameTiming, FrameCounters], None]
 Process = Callable[[Arrival], dict[str, float]]
 
 
 class FrameWorker:
     """Runs ``process`` on the latest arrival in a thread of its own and books every frame once."""
 
-    def __init__(self, process: Process, settled: Settled) -> None:
+    def __init__(self, process: Process, settled: OnFrameDone) -> None:
         """Prepare; start() begins.
 
         Args:
@@ -53,7 +53,7 @@ class FrameWorker:
         self._process = process
         self._settled = settled
         self._slot: LatestFrameSlot[Arrival] = LatestFrameSlot()
-        self._account = Account()
+        self._account = FrameCounters()
         self._lock = Lock()
         self._thread = Thread(target=self._run, name="frame-worker", daemon=True)
         self.max_age_ms = 0.0
@@ -78,10 +78,10 @@ class FrameWorker:
         if self._thread.is_alive():
             self._thread.join()
 
-    def account(self) -> Account:
+    def account(self) -> FrameCounters:
         """Return a copy of the account."""
         with self._lock:
-            return Account(self._account.received, dict(self._account.counts))
+            return FrameCounters(self._account.received, dict(self._account.counts))
 
     def _run(self) -> None:
         while (arrival := self._slot.take()) is not None:
@@ -119,6 +119,6 @@ class FrameWorker:
                 stages_ms.get(stage, 0.0) for stage in COMPUTE_STAGES
             )
         with self._lock:
-            self._account.settle(outcome)
-            account = Account(self._account.received, dict(self._account.counts))
+            self._account.complete(outcome)
+            account = FrameCounters(self._account.received, dict(self._account.counts))
         self._settled(FrameTiming(arrival.stamp_ns, outcome, stages_ms, end_to_end_ms, reason), account)

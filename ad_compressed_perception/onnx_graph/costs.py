@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an ONNX file costs on paper: multiply-accumulates and parameters, layer by layer.
 
-Counted on the file as written, not on the optimised graph, so that a quantised file and its float
-baseline compare one to one: quantise and dequantise nodes count nothing, and a weight behind a
+Counted on the file as written, not on the optimized graph, so that a quantized file and its float
+baseline compare one to one: quantize and dequantize nodes count nothing, and a weight behind a
 DequantizeLinear counts like the float weight it stands for.
 
 Multiply-accumulates (MAC; a FLOP count is about twice as high), with numel the number of elements:
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from ad_compressed_perception.backends.base import TensorSpec
 from ad_compressed_perception.onnx_graph.denormals import count_denormals
 from ad_compressed_perception.onnx_graph.layers import graph_nodes, is_compute, read_onnx
-from ad_compressed_perception.packing.decompress import materialise
+from ad_compressed_perception.packing.decompress import decompress
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
@@ -65,7 +65,7 @@ class LayerCost:
         output_shape: None where a dimension is not known before the model runs.
         macs: multiply-accumulates of one inference; None where the shapes are not known.
         parameters: elements of its weight and bias; 0 for a product of two activations.
-        absorbs: names of the nodes that follow it alone (activation, normalisation, ...) and of their
+        absorbs: names of the nodes that follow it alone (activation, normalization, ...) and of their
             outputs: a runtime that fuses them may name the fused layer after any of these.
     """
 
@@ -129,7 +129,7 @@ def model_costs(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None =
         from ad_compressed_perception.analysis.tflite_costs import tflite_costs  # it builds on this module
 
         return tflite_costs(path)
-    model = read_onnx(materialise(path))
+    model = read_onnx(decompress(path))
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     specs = tuple(_spec(value) for value in inputs)
@@ -266,7 +266,7 @@ def _weight_index(node: NodeProto) -> int:
 
 
 def _is_constant(name: str, weights: set[str], producers: dict[str, NodeProto]) -> bool:
-    """Whether a tensor is a weight, possibly through a quantise/dequantise pair or a reshape."""
+    """Whether a tensor is a weight, possibly through a quantize/dequantize pair or a reshape."""
     while name and name not in weights:
         node = producers.get(name)
         if node is None or node.op_type == "Constant":
@@ -305,7 +305,7 @@ def _numel(shape: Shape) -> int | None:
 
 
 def _count_parameters(graph: GraphProto) -> int:
-    """Count float and quantised constants, leaving out what describes a quantisation or a shape."""
+    """Count float and quantized constants, leaving out what describes a quantization or a shape."""
     from onnx import TensorProto
 
     counted = {

@@ -4,7 +4,7 @@
 
 Training with weight decay leaves channels whose weights shrank towards zero. As float32 they fall below
 the smallest normal number, and processors multiply such numbers many times slower. A float baseline
-slowed down that way makes every quantised variant look fast, since quantising rounds them to zero.
+slowed down that way makes every quantized variant look fast, since quantizing rounds them to zero.
 ONNX Runtime's own switch (session.set_denormal_as_zero) is not used: it sets the calling thread's
 floating-point mode, so it changes the arithmetic of other libraries in that thread too.
 """

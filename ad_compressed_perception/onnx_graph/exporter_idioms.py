@@ -58,7 +58,7 @@ def _as_reshape(graph: Graph, node: NodeProto, size: int | None) -> bool:
 def _with_free_axis(graph: Graph, node: NodeProto) -> bool:
     """Let a Reshape to one long axis among ones find out its length by itself."""
     shape = graph.constant_input(node, 1)
-    # A vector has no axis for the pictures of a batch: left alone.
+    # A vector has no axis for the images of a batch: left alone.
     if shape is None or shape.size < 2 or shape[0] != 1:
         return False
     long = np.flatnonzero(shape != 1)

@@ -25,7 +25,7 @@ class FirstConvolution:
     Attributes:
         node: the convolution.
         positions: for each of its input channels, whence it comes.
-        is_padded: whether zeros are put around the picture on the way or by the convolution.
+        is_padded: whether zeros are put around the image on the way or by the convolution.
     """
 
     node: NodeProto
@@ -33,10 +33,10 @@ class FirstConvolution:
     is_padded: bool
 
     def mirrored(self, index: int) -> int:
-        """Return which of its channels is, of the same part, the colour opposite to channel ``index``."""
+        """Return which of its channels is, of the same part, the color opposite to channel ``index``."""
         part, channel = self.positions[index]
-        colours = max(position[1] for position in self.positions) + 1
-        return self.positions.index((part, colours - 1 - channel))
+        colors = max(position[1] for position in self.positions) + 1
+        return self.positions.index((part, colors - 1 - channel))
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ HARD_SWISH_OPSET = 14
 """The first one that has HardSwish."""
 # Protobuf cannot hold more in one file.
 _MAX_BYTES = 2**31 - 1
-_QUANTISED_PREFIXES = ("QLinear", "Quantize", "Dequantize", "DynamicQuantize")
-_QUANTISED_OPERATORS = frozenset(("ConvInteger", "MatMulInteger", "QGemm", "QAttention"))
+_QUANTIZED_PREFIXES = ("QLinear", "Quantize", "Dequantize", "DynamicQuantize")
+_QUANTIZED_OPERATORS = frozenset(("ConvInteger", "MatMulInteger", "QGemm", "QAttention"))
 
 
 def one_line(error: BaseException, length: int = 300) -> str:
@@ -67,8 +67,8 @@ def read_model(path: Path) -> ModelProto:
 def refuse_suppression(model: ModelProto, path: Path) -> None:
     """Raise ModelFileError where boxes are suppressed (NMS) inside the graph; the line names the node.
 
-    Its outputs change their length with the picture, so that no decoder, no loss and no comparison knows
-    them, and its indices cannot be quantised.
+    Its outputs change their length with the image, so that no decoder, no loss and no comparison knows
+    them, and its indices cannot be quantized.
     """
     for node in model.graph.node:
         if "NMS" in node.op_type or node.op_type == "NonMaxSuppression":
@@ -142,10 +142,10 @@ def float_constants(model: ModelProto) -> Iterator[tuple[str, NDArray[Any]]]:
                 raise ModelFileError(f"weight {name!r} cannot be read: {one_line(error)}") from error
 
 
-def is_quantised(model: ModelProto) -> bool:
-    """Whether the graph computes with quantised numbers already."""
+def is_quantized(model: ModelProto) -> bool:
+    """Whether the graph computes with quantized numbers already."""
     return any(
-        node.op_type.startswith(_QUANTISED_PREFIXES) or node.op_type in _QUANTISED_OPERATORS
+        node.op_type.startswith(_QUANTIZED_PREFIXES) or node.op_type in _QUANTIZED_OPERATORS
         for node in model.graph.node
     )
 
@@ -157,7 +157,7 @@ def opset_of(model: ModelProto) -> int:
 
 
 def input_name(model: ModelProto) -> str:
-    """Return the name of the graph's input that takes the picture: the first that is no weight."""
+    """Return the name of the graph's input that takes the image: the first that is no weight."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return next(value.name for value in model.graph.input if value.name not in weights)
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading ONNX graphs: which nodes are compute layers, which run as integers, in what precision.
 
-Works on the file a user has and on the optimised graph ONNX Runtime writes, whose nodes carry the
+Works on the file a user has and on the optimized graph ONNX Runtime writes, whose nodes carry the
 operators really executed (``com.microsoft:QLinearConv``, ``com.microsoft.nchwc:Conv``, ...).
 """
 
@@ -43,7 +43,7 @@ _INT64_RESULT = frozenset({"Shape", "Size", "NonZero", "ArgMax", "ArgMin"})
 _BOOL_RESULT = frozenset(
     {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "And", "Or", "Xor"}
 )
-_QUANTISING = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+_QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 
 
 def read_onnx(path: Path) -> ModelProto:
@@ -114,7 +114,7 @@ def stores_weights_only(model: ModelProto) -> bool:
 
 
 def is_plain_float32(model: ModelProto) -> bool:
-    """Whether nothing in a file is quantised or of half precision, so that it runs as fp32 on a CPU."""
+    """Whether nothing in a file is quantized or of half precision, so that it runs as fp32 on a CPU."""
     from onnx import TensorProto
 
     plain = (TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
@@ -124,7 +124,7 @@ def is_plain_float32(model: ModelProto) -> bool:
         return False
     halves = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
     for node in all_nodes(model):
-        if node.op_type in _QUANTISING or is_integer(node) or node.op_type in WEIGHT_ONLY_COMPUTE:
+        if node.op_type in _QUANTIZING or is_integer(node) or node.op_type in WEIGHT_ONLY_COMPUTE:
             return False
         for attribute in node.attribute:
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i in halves:
@@ -142,8 +142,8 @@ def has_compute(model: ModelProto) -> bool:
 def layer_records(model: ModelProto) -> list[LayerRecord]:
     """List the nodes of a graph with the number type each computes in.
 
-    Types the file does not state are propagated from inputs and initialisers by the operators' rules,
-    because the optimiser writes most intermediate tensors without a type.
+    Types the file does not state are propagated from inputs and initializers by the operators' rules,
+    because the optimizer writes most intermediate tensors without a type.
     """
     types = _element_types(model.graph)
     records = []
@@ -166,7 +166,7 @@ def layer_records(model: ModelProto) -> list[LayerRecord]:
 def _precision(node: NodeProto, types: dict[str, int], compute: bool) -> str:
     # A compute layer multiplies its second input (the weights); others are what they give.
     preferred = list(node.input[1:2]) if compute and node.op_type not in WEIGHT_ONLY_COMPUTE else []
-    if node.op_type not in _QUANTISING | {"Cast"}:
+    if node.op_type not in _QUANTIZING | {"Cast"}:
         preferred += [*node.output[:1], *node.input[:1]]
     else:
         preferred += list(node.output[:1])

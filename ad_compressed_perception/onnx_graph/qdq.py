@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Taking single tensors of a quantised graph back to float.
+"""Taking single tensors of a quantized graph back to float.
 
 A QDQ graph is the float graph with a QuantizeLinear and a DequantizeLinear on some of its edges. Both
-are compared node by node, so nothing rests on how the quantiser names its tensors.
+are compared node by node, so nothing rests on how the quantizer names its tensors.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators that multiply by weights: the bulk of the work."""
 
 Kind = Literal["activation", "weights"]
-_QUANTISE, _DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
+_QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 
 
 @dataclass(frozen=True)
-class QuantisedTensor:
-    """A tensor of the float graph that is quantised in the other one.
+class QuantizedTensor:
+    """A tensor of the float graph that is quantized in the other one.
 
     Attributes:
         name: its name in the float graph.
@@ -49,23 +49,23 @@ class _Edge:
 
 
 class QdqGraph:
-    """A float graph and its quantised form, from which mixed forms are made."""
+    """A float graph and its quantized form, from which mixed forms are made."""
 
     def __init__(
-        self, floating: ModelProto, quantised: ModelProto, *, merged_activations: bool = False
+        self, floating: ModelProto, quantized: ModelProto, *, merged_activations: bool = False
     ) -> None:
         """Compare the two; the float graph's nodes must have names, which the other one kept.
 
         Args:
             floating: the float graph.
-            quantised: the same with Q/DQ pairs.
+            quantized: the same with Q/DQ pairs.
             merged_activations: the runtime needs no pair behind a product to run it on integers.
 
         Raises:
             ModelFileError: the graphs are not the same but for Q/DQ pairs and removed ReLU or Clip.
         """
         self.floating = floating
-        self.quantised = quantised
+        self.quantized = quantized
         self._merged_activations = merged_activations
         self._nodes = {node.name: node for node in floating.graph.node}
         self._producer = {name: node for node in floating.graph.node for name in node.output if name}
@@ -73,12 +73,12 @@ class QdqGraph:
         self._outputs = {output.name for output in floating.graph.output}
         kept = {
             node.name: node
-            for node in quantised.graph.node
-            if node.name in self._nodes and node.op_type not in (_QUANTISE, _DEQUANTISE)
+            for node in quantized.graph.node
+            if node.name in self._nodes and node.op_type not in (_QUANTIZE, _DEQUANTIZE)
         }
-        # An activation whose clipping the range of its output does already is left out by the quantiser.
+        # An activation whose clipping the range of its output does already is left out by the quantizer.
         self._removed = {node.name: node for node in floating.graph.node if node.name not in kept}
-        expanded = {node.output[0] for node in quantised.graph.node if node.op_type == _DEQUANTISE}
+        expanded = {node.output[0] for node in quantized.graph.node if node.op_type == _DEQUANTIZE}
         # A bias is expanded under its own name.
         self._edges = [
             _Edge(name, index, tensor)
@@ -88,44 +88,44 @@ class QdqGraph:
         ]
         for node in self._removed.values():
             if node.op_type not in ("Relu", "Clip"):
-                raise ModelFileError(f"the quantiser lost operator {node.op_type} ({node.name})")
-        made = {node.output[0]: node for node in quantised.graph.node if node.op_type == _QUANTISE}
+                raise ModelFileError(f"the quantizer lost operator {node.op_type} ({node.name})")
+        made = {node.output[0]: node for node in quantized.graph.node if node.op_type == _QUANTIZE}
         pairs = {
             node.output[0]: made[node.input[0]]
-            for node in quantised.graph.node
-            if node.op_type == _DEQUANTISE and node.input[0] in made
+            for node in quantized.graph.node
+            if node.op_type == _DEQUANTIZE and node.input[0] in made
         }
-        # Float name of each quantised output of the graph; its pair makes the output itself.
+        # Float name of each quantized output of the graph; its pair makes the output itself.
         self._output_pairs = {name: pairs[name].input[0] for name in self._outputs & set(pairs)}
         self._edge_set = set(self._edges)
 
     def _is_bias(self, edge: _Edge) -> bool:
         return self._nodes[edge.node].op_type in PRODUCTS and edge.index == 2
 
-    def tensors(self) -> list[QuantisedTensor]:
-        """Return what is quantised, in the order of execution; biases go with their weights."""
-        found: dict[str, QuantisedTensor] = {}
+    def tensors(self) -> list[QuantizedTensor]:
+        """Return what is quantized, in the order of execution; biases go with their weights."""
+        found: dict[str, QuantizedTensor] = {}
         for name in self._output_pairs:
             node = self._producer[name]
-            found[name] = QuantisedTensor(name, "activation", node.name, node.op_type)
+            found[name] = QuantizedTensor(name, "activation", node.name, node.op_type)
         for edge in self._edges:
             if edge.tensor in found or self._is_bias(edge):
                 continue
             if edge.tensor in self._weights:
                 user = self._nodes[edge.node]
-                found[edge.tensor] = QuantisedTensor(edge.tensor, "weights", user.name, user.op_type)
+                found[edge.tensor] = QuantizedTensor(edge.tensor, "weights", user.name, user.op_type)
             elif edge.tensor in self._producer:
                 node = self._producer[edge.tensor]
-                found[edge.tensor] = QuantisedTensor(edge.tensor, "activation", node.name, node.op_type)
+                found[edge.tensor] = QuantizedTensor(edge.tensor, "activation", node.name, node.op_type)
             else:
-                found[edge.tensor] = QuantisedTensor(edge.tensor, "activation", "", "input")
+                found[edge.tensor] = QuantizedTensor(edge.tensor, "activation", "", "input")
         order = {node.name: place for place, node in enumerate(self.floating.graph.node)}
         return sorted(found.values(), key=lambda tensor: (order.get(tensor.node, -1), tensor.kind))
 
     def with_float(self, tensors: Collection[str]) -> ModelProto:
-        """Return the quantised graph with these tensors in float.
+        """Return the quantized graph with these tensors in float.
 
-        What would then be quantised in vain is taken back too: pairs between operators that run in
+        What would then be quantized in vain is taken back too: pairs between operators that run in
         float anyway, integer weights and biases of products that do.
 
         Args:
@@ -134,7 +134,7 @@ class QdqGraph:
         return self._build(self.all_floats(tensors))
 
     def only(self, tensor: str) -> ModelProto:
-        """Return the float graph with this one tensor quantised, for all who use it."""
+        """Return the float graph with this one tensor quantized, for all who use it."""
         import onnx
 
         chain, weights = self._chain(tensor)
@@ -163,9 +163,9 @@ class QdqGraph:
     def after(self, model: ModelProto, tensor: str) -> str:
         """Return the name under which a tensor's users get it in a form that was made from these."""
         for node in model.graph.node:
-            if node.op_type == _QUANTISE and node.input[0] == tensor:
+            if node.op_type == _QUANTIZE and node.input[0] == tensor:
                 pair = (
-                    n for n in model.graph.node if n.op_type == _DEQUANTISE and n.input[0] == node.output[0]
+                    n for n in model.graph.node if n.op_type == _DEQUANTIZE and n.input[0] == node.output[0]
                 )
                 return str(next(pair).output[0])
         return tensor
@@ -176,19 +176,19 @@ class QdqGraph:
             end = tensor
         else:
             edge = next(edge for edge in self._edges if edge.tensor == tensor)
-            node = next(node for node in self.quantised.graph.node if node.name == edge.node)
+            node = next(node for node in self.quantized.graph.node if node.name == edge.node)
             end = node.input[edge.index]
-        made = {name: node for node in self.quantised.graph.node for name in node.output}
+        made = {name: node for node in self.quantized.graph.node for name in node.output}
         nodes = [made[end]]
         before = made.get(nodes[0].input[0])
-        if before is not None and before.op_type == _QUANTISE:
+        if before is not None and before.op_type == _QUANTIZE:
             nodes.insert(0, before)
         names = {name for node in nodes for name in node.input}
-        weights = [weight for weight in self.quantised.graph.initializer if weight.name in names]
+        weights = [weight for weight in self.quantized.graph.initializer if weight.name in names]
         return [type(node).FromString(node.SerializeToString()) for node in nodes], weights
 
     def all_floats(self, tensors: Collection[str]) -> set[str]:
-        """Return these tensors and those which would then be quantised in vain."""
+        """Return these tensors and those which would then be quantized in vain."""
         floats = set(tensors)
         while True:
             integer = self.integer_nodes(floats)
@@ -204,10 +204,10 @@ class QdqGraph:
     def integer_nodes(self, floats: Collection[str]) -> set[str]:
         """Return the names of the operators that can run on integers when these tensors are float.
 
-        An operator can when all that it computes from and all that it computes is quantised; a product
+        An operator can when all that it computes from and all that it computes is quantized; a product
         whose activation is merged into it, when all that it computes from is.
         """
-        quantised_edges = {(edge.node, edge.index) for edge in self._edges if edge.tensor not in floats}
+        quantized_edges = {(edge.node, edge.index) for edge in self._edges if edge.tensor not in floats}
         integer_out = self._activations() - set(floats)
         able = set()
         for node in self.floating.graph.node:
@@ -218,7 +218,7 @@ class QdqGraph:
             if not ends or not (merged or all(name in integer_out for name in ends)):
                 continue
             needed = self._float_inputs(node)
-            if needed and all((node.name, index) in quantised_edges for index in needed):
+            if needed and all((node.name, index) in quantized_edges for index in needed):
                 able.add(node.name)
         return able
 
@@ -241,7 +241,7 @@ class QdqGraph:
         return tensor
 
     def _float_inputs(self, node: NodeProto) -> list[int]:
-        """Return the places of the inputs that the quantiser treats: computed ones and weights."""
+        """Return the places of the inputs that the quantizer treats: computed ones and weights."""
         if node.op_type in PRODUCTS:
             return list(range(min(2, len(node.input))))
         return [
@@ -263,7 +263,7 @@ class QdqGraph:
         import onnx
 
         model = onnx.ModelProto()
-        model.CopyFrom(self.quantised)
+        model.CopyFrom(self.quantized)
         nodes = {node.name: node for node in model.graph.node}
         integer = self.integer_nodes(floats)
         restored = set(floats)
@@ -292,7 +292,7 @@ class QdqGraph:
         return model
 
     def _add_float(self, model: ModelProto, weight: str) -> str:
-        """Put a float weight beside its quantised form of the same name; return its new name."""
+        """Put a float weight beside its quantized form of the same name; return its new name."""
         name = f"{weight}/float"
         if all(tensor.name != name for tensor in model.graph.initializer):
             copy = model.graph.initializer.add()

@@ -3,7 +3,7 @@
 """Where Q/DQ pairs belong in a graph: on every tensor, or on what products read.
 
 Runtimes differ in what they make of a pair between a product and the activation behind it. ONNX Runtime
-has integer kernels of single operators and needs all that such an operator takes and gives quantised.
+has integer kernels of single operators and needs all that such an operator takes and gives quantized.
 OpenVINO and TensorRT merge what follows a product into its kernel, where numbers are wide anyway: a pair
 in between keeps them from it, costs time and rounds once more than is needed.
 """
@@ -47,20 +47,20 @@ def read_by_products(model: ModelProto) -> set[str]:
 
 
 def relies_on_merging(model: ModelProto) -> bool:
-    """Whether a Q/DQ graph has a product on quantised operands whose result meets an activation in float."""
+    """Whether a Q/DQ graph has a product on quantized operands whose result meets an activation in float."""
     makers = {name: node for node in model.graph.node for name in node.output}
     followed = {name for node in model.graph.node if node.op_type in _CLOSING for name in node.input}
     followed |= {output.name for output in model.graph.output}
     for node in model.graph.node:
         operands = [makers.get(name) for name in node.input[:2]] if node.op_type in PRODUCTS else [None]
-        quantised = all(maker is not None and maker.op_type == "DequantizeLinear" for maker in operands)
-        if quantised and node.output[0] not in followed:
+        quantized = all(maker is not None and maker.op_type == "DequantizeLinear" for maker in operands)
+        if quantized and node.output[0] not in followed:
             return True
     return False
 
 
 def keep_pairs_of_products(graph: QdqGraph) -> ModelProto:
-    """Return the quantised graph with pairs on nothing but what products read.
+    """Return the quantized graph with pairs on nothing but what products read.
 
     The parts that a Concat joins get its scale, so that joining moves bytes.
 
@@ -84,9 +84,9 @@ def _share_scales_of_joins(model: ModelProto) -> None:
             for name in node.input:
                 expand = makers.get(name)
                 if expand is not None and expand.op_type == "DequantizeLinear":
-                    quantise = makers.get(expand.input[0])
-                    if quantise is not None and quantise.op_type == "QuantizeLinear":
-                        _take_scale(quantise, whole)
+                    quantize = makers.get(expand.input[0])
+                    if quantize is not None and quantize.op_type == "QuantizeLinear":
+                        _take_scale(quantize, whole)
                         _take_scale(expand, whole)
     drop_unused(model)
 

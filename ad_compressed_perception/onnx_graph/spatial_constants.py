@@ -1,8 +1,8 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Constants of a graph that only fit one picture size, and what they become for another one.
+"""Constants of a graph that only fit one image size, and what they become for another one.
 
-A convolution does not care how large its picture is, but exporters write sizes down: the target of a
+A convolution does not care how large its image is, but exporters write sizes down: the target of a
 resize, the product of height and width in a reshape, the end of a slice. Each rule here handles one
 kind of operator whose input has changed its size; what no rule can scale with certainty is refused
 with the operator's name.
@@ -36,7 +36,7 @@ _RESIZE_WITHOUT_ROI = 11
 
 @dataclass
 class Scaling:
-    """A graph on its way to another picture size.
+    """A graph on its way to another image size.
 
     Attributes:
         graph: the graph, whose input has the new size already.
@@ -62,8 +62,8 @@ class Scaling:
         """Return what a size along an axis becomes; None where that is no whole number of pixels.
 
         The last axis is the width, the one before it the height, others stay. Sizes are shares of the
-        picture's; where the pictures' sides are odd, also shares of its ``side - 1`` steps, plus 1: networks
-        for 257 or 513 pixels put their samples on the picture's edges, and 257 halved is 129, 33 is 17.
+        image's; where the images' sides are odd, also shares of its ``side - 1`` steps, plus 1: networks
+        for 257 or 513 pixels put their samples on the image's edges, and 257 halved is 129, 33 is 17.
         """
         sides = {rank - 1: self.width, rank - 2: self.height}.get(axis)
         if sides is None or sides[0] == sides[1]:
@@ -96,7 +96,7 @@ class Scaling:
 
 def refuse(node: NodeProto, why: str) -> ModelFileError:
     """Return the error that names a node which holds the network to its size."""
-    return ModelFileError(f"the picture size cannot be changed: {label(node)} {why}")
+    return ModelFileError(f"the image size cannot be changed: {label(node)} {why}")
 
 
 def scale_node(scaling: Scaling, node: NodeProto) -> None:
@@ -109,7 +109,7 @@ def scale_node(scaling: Scaling, node: NodeProto) -> None:
     if rule is not None and any(scaling.changed(name) for name in node.input if name):
         rule(scaling, node)
     elif node.op_type in ("Resize", "Upsample"):
-        # A picture shrunk to one pixel and blown up again: the input is the same, the target is not.
+        # An image shrunk to one pixel and blown up again: the input is the same, the target is not.
         _scale_resize(scaling, node)
 
 
@@ -150,11 +150,11 @@ def _scale_resize(scaling: Scaling, node: NodeProto) -> None:
     before, after = _known(scaling, node)
     rank = len(before)
     axes = [axis % rank for axis in attribute(node, "axes", list(range(rank)))]
-    picture = _picture_axes(before, after)
+    image = _image_axes(before, after)
     if fixed is sizes:
         unscaled = [int(size) for size in fixed]
         wanted = [
-            _whole(scaling, node, size, picture[axis], rank) if axis in picture else size
+            _whole(scaling, node, size, image[axis], rank) if axis in image else size
             for size, axis in zip(unscaled, axes, strict=True)
         ]
         if wanted != unscaled:
@@ -163,11 +163,11 @@ def _scale_resize(scaling: Scaling, node: NodeProto) -> None:
     factors = [float(scale) for scale in fixed]
     written = list(factors)
     for index, (factor, axis) in enumerate(zip(factors, axes, strict=True)):
-        if axis not in picture or factor == 1.0:
+        if axis not in image or factor == 1.0:
             continue
-        target = scaling.scaled(_resized(before[axis], factor), picture[axis], rank)
+        target = scaling.scaled(_resized(before[axis], factor), image[axis], rank)
         if target is None and before[axis] == after[axis]:
-            target = _whole(scaling, node, _resized(before[axis], factor), picture[axis], rank)
+            target = _whole(scaling, node, _resized(before[axis], factor), image[axis], rank)
         if target is not None and target != _resized(after[axis], factor):
             written[index] = _scale_to(after[axis], target)
     if written != factors:
@@ -185,11 +185,11 @@ def _scale_to(size: int, target: int) -> float:
     return float(scale if _resized(size, float(scale)) == target else np.nextafter(scale, np.float32(np.inf)))
 
 
-def _picture_axes(before: list[int], after: list[int]) -> dict[int, int]:
-    """Return the axes that are the picture's, each with the place (last: width) whose rule it follows.
+def _image_axes(before: list[int], after: list[int]) -> dict[int, int]:
+    """Return the axes that are the image's, each with the place (last: width) whose rule it follows.
 
     Those that changed; where exactly two did they are height and width, wherever the layout has them. Where
-    none did, as in a picture shrunk to one pixel, the last two.
+    none did, as in an image shrunk to one pixel, the last two.
     """
     rank = len(before)
     moving = [axis for axis in range(rank) if before[axis] != after[axis]]
@@ -243,7 +243,7 @@ def _scale_reshape(scaling: Scaling, node: NodeProto) -> None:
         raise refuse(node, _SIMPLIFY)
     wanted = regroup(before, [size for size in shape if size is not None], after)
     if wanted is None:
-        raise refuse(node, f"cuts the picture's axes {before} into {list(shape)}")
+        raise refuse(node, f"cuts the image's axes {before} into {list(shape)}")
     written = [int(entry) if entry in (0, -1) else size for entry, size in zip(fixed, wanted, strict=True)]
     if written != [int(entry) for entry in fixed]:
         scaling.set_constant(node, 1, written, np.int64)
@@ -263,7 +263,7 @@ def _scale_slice(scaling: Scaling, node: NodeProto) -> None:
             continue
         begin, end, stride = int(starts[index]), wanted[index], strides[index]
         if stride < 1 or not 0 <= begin < stride or (0 <= end < before[axis]):
-            raise refuse(node, f"cuts out {begin}:{end} of the picture's {before[axis]} pixels")
+            raise refuse(node, f"cuts out {begin}:{end} of the image's {before[axis]} pixels")
         if end >= 0:
             wanted[index] = _TO_THE_END
     if wanted != [int(end) for end in ends]:
@@ -292,7 +292,7 @@ def _shares(node: NodeProto, sizes: list[int], before: int, after: int) -> list[
 
 
 def _scale_pool(scaling: Scaling, node: NodeProto) -> None:
-    """Pools and convolutions whose kernel is the whole picture: a mean over all of it, or a full product."""
+    """Pools and convolutions whose kernel is the whole image: a mean over all of it, or a full product."""
     from onnx import helper
 
     before, after = _known(scaling, node)
@@ -302,7 +302,7 @@ def _scale_pool(scaling: Scaling, node: NodeProto) -> None:
     if kernel != before[2:] or before[2:] == after[2:] or pads or prod(before[2:]) == 1:
         return
     if node.op_type == "Conv":
-        raise refuse(node, f"has a kernel as large as its picture, {kernel[1]}x{kernel[0]}")
+        raise refuse(node, f"has a kernel as large as its image, {kernel[1]}x{kernel[0]}")
     kept = [entry for entry in node.attribute if entry.name not in ("kernel_shape", "strides")]
     del node.attribute[:]
     node.attribute.extend([*kept, helper.make_attribute("kernel_shape", after[2:])])

@@ -53,7 +53,7 @@ def find_weights(
 ) -> list[WeightTensor]:
     """Return the float weights of at least ``min_size`` numbers that products use, in graph order.
 
-    Biases, normalisations, quantised weights and weights used by other operators too are not among
+    Biases, normalizations, quantized weights and weights used by other operators too are not among
     them.
 
     Args:
@@ -95,7 +95,7 @@ def find_weights(
     if not weights:
         raise ModelFileError(
             f"no float weights of {min_size} numbers or more in {', '.join(OPERATORS)}: put this pass "
-            "before quantisation and after simplify, or lower min_size"
+            "before quantization and after simplify, or lower min_size"
         )
     return weights
 

@@ -3,12 +3,12 @@
 """Weighted k-means of numbers, made fast by sorting them once.
 
 Lloyd's algorithm ("Least squares quantization in PCM", IEEE Trans. Inf. Theory 28(2), 1982): give
-every number to its nearest centre, move every centre to the mean of its numbers, repeat. Both steps
-lower ``sum_i h_i (x_i - c(x_i))^2``. On a line the numbers of a centre are neighbours, so with sorted
+every number to its nearest center, move every center to the mean of its numbers, repeat. Both steps
+lower ``sum_i h_i (x_i - c(x_i))^2``. On a line the numbers of a center are neighbors, so with sorted
 numbers and running sums of ``h`` and ``h x`` a round costs k searches instead of n * k distances.
 
-The result depends on the start. Several are tried and the best is kept: centres at the quantiles, and
-k-means++ (Arthur and Vassilvitskii, 2007), which draws every next centre with a probability
+The result depends on the start. Several are tried and the best is kept: centers at the quantiles, and
+k-means++ (Arthur and Vassilvitskii, 2007), which draws every next center with a probability
 proportional to the squared distance from those there are. The draws are those of a seed, so the same
 weights give the same codebook.
 """
@@ -26,22 +26,22 @@ _DRAWN_FROM = 4096
 
 @dataclass(frozen=True)
 class Codebook:
-    """Centres and what they cost.
+    """Centers and what they cost.
 
     Attributes:
-        centres: (k,) float64, ascending.
-        error: sum of h_i (x_i - nearest centre)^2.
+        centers: (k,) float64, ascending.
+        error: sum of h_i (x_i - nearest center)^2.
         rounds: rounds of Lloyd's algorithm the best start took.
     """
 
-    centres: NDArray[np.float64]
+    centers: NDArray[np.float64]
     error: float
     rounds: int
 
 
-def nearest(values: NDArray[np.floating], centres: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return the index of each value's nearest centre; between two equally near, the lower one."""
-    return np.searchsorted((centres[1:] + centres[:-1]) / 2, values)
+def nearest(values: NDArray[np.floating], centers: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the index of each value's nearest center; between two equally near, the lower one."""
+    return np.searchsorted((centers[1:] + centers[:-1]) / 2, values)
 
 
 def fit_codebook(
@@ -54,12 +54,12 @@ def fit_codebook(
     rounds: int = 300,
     tolerance: float = 1e-6,
 ) -> Codebook:
-    """Return the centres of least squared distance that were found.
+    """Return the centers of least squared distance that were found.
 
     Args:
         values: any shape, finite.
-        size: centres wanted, at least 1; fewer where there are fewer distinct values, which are then
-            the centres themselves.
+        size: centers wanted, at least 1; fewer where there are fewer distinct values, which are then
+            the centers themselves.
         weights: how much each value counts, positive; None for equally.
         seed: of the random starts.
         starts: how many random starts besides the one at the quantiles.
@@ -77,8 +77,8 @@ def fit_codebook(
     generator = np.random.default_rng(seed)
     best: Codebook | None = None
     for start in range(starts + 1):
-        centres = line.quantiles(size) if start == 0 else _spread_start(x, h, size, generator)
-        found = _lloyd(line, centres, rounds, tolerance)
+        centers = line.quantiles(size) if start == 0 else _spread_start(x, h, size, generator)
+        found = _lloyd(line, centers, rounds, tolerance)
         if best is None or found.error < best.error:
             best = found
     assert best is not None
@@ -100,44 +100,44 @@ class _Line:
         places = np.searchsorted(self.h, self.h[-1] * (np.arange(size) + 0.5) / size)
         return np.unique(self.x[np.clip(places - 1, 0, len(self.x) - 1)])
 
-    def means(self, centres: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-        """Return the mean of the numbers nearest to each centre, and the error about those means."""
-        ends = np.searchsorted(self.x, (centres[1:] + centres[:-1]) / 2, side="right")
+    def means(self, centers: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+        """Return the mean of the numbers nearest to each center, and the error about those means."""
+        ends = np.searchsorted(self.x, (centers[1:] + centers[:-1]) / 2, side="right")
         ends = np.concatenate([[0], ends, [len(self.x)]])
         h, hx, hxx = (np.diff(sums[ends]) for sums in (self.h, self.hx, self.hxx))
         filled = h > 0.0
-        means = np.where(filled, hx / np.where(filled, h, 1.0), centres)
+        means = np.where(filled, hx / np.where(filled, h, 1.0), centers)
         return means, max(0.0, float((hxx - hx * means)[filled].sum()))
 
 
 def _spread_start(
     x: NDArray[np.float64], h: NDArray[np.float64], size: int, generator: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return k-means++ centres, drawn from evenly spaced ones of the sorted numbers."""
+    """Return k-means++ centers, drawn from evenly spaced ones of the sorted numbers."""
     step = max(1, len(x) // max(_DRAWN_FROM, 8 * size))
     candidates, chance = x[step // 2 :: step], h[step // 2 :: step]
     first = generator.choice(len(candidates), p=chance / chance.sum())
-    centres = [candidates[first]]
-    squared = (candidates - centres[0]) ** 2
+    centers = [candidates[first]]
+    squared = (candidates - centers[0]) ** 2
     for _ in range(size - 1):
         pull = chance * squared
         total = float(pull.sum())
         if not total > 0.0:
             break
         drawn = int(np.searchsorted(np.cumsum(pull), generator.random() * total))
-        centres.append(candidates[min(drawn, len(candidates) - 1)])
-        squared = np.minimum(squared, (candidates - centres[-1]) ** 2)
-    return np.unique(centres)
+        centers.append(candidates[min(drawn, len(candidates) - 1)])
+        squared = np.minimum(squared, (candidates - centers[-1]) ** 2)
+    return np.unique(centers)
 
 
-def _lloyd(line: _Line, centres: NDArray[np.float64], rounds: int, tolerance: float) -> Codebook:
+def _lloyd(line: _Line, centers: NDArray[np.float64], rounds: int, tolerance: float) -> Codebook:
     error, done = float("inf"), 0
     while done < rounds:
         done += 1
-        centres, lower = line.means(centres)
-        centres = np.sort(centres)
+        centers, lower = line.means(centers)
+        centers = np.sort(centers)
         settled = np.isfinite(error) and error - lower <= tolerance * error
         error = lower
         if settled:
             break
-    return Codebook(centres, error, done)
+    return Codebook(centers, error, done)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.packing.packed_file import expand, is_packed
-from ad_compressed_perception.workspace.stale_files import remove_abandoned
+from ad_compressed_perception.workspace.stale_files import remove_stale_files
 
 _PREFIX = "adcp-expanded-"
 _lock = threading.Lock()
@@ -21,7 +21,7 @@ _expanded: dict[tuple[Path, int, int], Path] = {}
 _owner: list[tuple[int, Path]] = []
 
 
-def materialise(path: Path) -> Path:
+def decompress(path: Path) -> Path:
     """Return a file that runtimes can read: the path itself, or a packed file's model as ONNX.
 
     The expanded file lies in a private temporary folder of this process and is reused until the packed
@@ -59,7 +59,7 @@ def _folder() -> Path:
     if not _owner or _owner[0][0] != os.getpid():
         _owner.clear()
         _expanded.clear()
-        remove_abandoned(Path(tempfile.gettempdir()), _PREFIX)
+        remove_stale_files(Path(tempfile.gettempdir()), _PREFIX)
         _owner.append((os.getpid(), Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))))
         atexit.register(_remove_own)
     return _owner[0][1]

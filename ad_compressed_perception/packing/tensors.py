@@ -5,7 +5,7 @@
 | kind       | written                                                            | for                    |
 |------------|--------------------------------------------------------------------|------------------------|
 | `plain`    | the values' bytes, plane by plane                                  | anything               |
-| `codebook` | the distinct values of each group of channels, indices of few bits | palettised, quantised  |
+| `codebook` | the distinct values of each group of channels, indices of few bits | palettized, quantized  |
 | `sparse`   | one bit a value: zero or not; the others by one of the above       | pruned                 |
 
 The shortest is taken. Nothing is told by the passes: how many values are distinct is seen from the

@@ -48,7 +48,7 @@ class PassContext:
         output: the output as the passes so far left it; likewise.
         feeds: starts a new round over the calibration frames as inputs of the model as it is now;
             every array is a copy of its own. Raises DataError where a frame cannot be read.
-        pictures: starts a new round over the same frames as the camera gave them.
+        images: starts a new round over the same frames as the camera gave them.
         frames: how many frames such a round yields, at least 1.
         baseline: the float file that everything is compared with; training's teacher.
         host: the processor at hand.
@@ -66,7 +66,7 @@ class PassContext:
     input: InputSpec
     output: OutputSpec
     feeds: Callable[[], Iterator[Feeds]]
-    pictures: Callable[[], Iterator[Frame]]
+    images: Callable[[], Iterator[Frame]]
     frames: int
     baseline: Path
     host: HostInfo
@@ -86,10 +86,10 @@ class PassContext:
         def feeds() -> Iterator[Feeds]:
             return (one for index, one in enumerate(self.feeds()) if index in chosen)
 
-        def pictures() -> Iterator[Frame]:
-            return (one for index, one in enumerate(self.pictures()) if index in chosen)
+        def images() -> Iterator[Frame]:
+            return (one for index, one in enumerate(self.images()) if index in chosen)
 
-        return replace(self, feeds=feeds, pictures=pictures, frames=count)
+        return replace(self, feeds=feeds, images=images, frames=count)
 
 
 class Pass(ABC):

@@ -20,11 +20,11 @@ from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.metrics.agreement import Agreement
 from ad_compressed_perception.nodes.latency_monitor_node import LatencyMonitorNode
 from ad_compressed_perception.replay.collector import Collector
-from ad_compressed_perception.replay.interleaving import TURN_TAKING
+from ad_compressed_perception.replay.interleaving import INTERLEAVING
 from ad_compressed_perception.replay.lifecycle import LifecycleClient
-from ad_compressed_perception.replay.node_process import ComposeProcess
+from ad_compressed_perception.replay.node_process import NodeProcess
 from ad_compressed_perception.replay.plan import BASELINE, ReplayPlan
-from ad_compressed_perception.replay.player import TURN_TIMEOUT_S, Player
+from ad_compressed_perception.replay.player import FRAME_TIMEOUT_S, Player
 from ad_compressed_perception.report.schema import Report
 
 CONFIGURE_TIMEOUT_S = 600.0
@@ -36,13 +36,13 @@ _NAME = "replay_monitor"
 _PUBLISH_PERIOD_S = 60.0
 
 
-class ReplayLink:
+class ReplayClient:
     """The monitor node and the player of one replay, spun by the thread that calls its methods."""
 
     def __init__(
         self,
         plan: ReplayPlan,
-        child: ComposeProcess,
+        child: NodeProcess,
         collector: Collector,
         deadlines_ms: Mapping[str, float],
         *,
@@ -57,14 +57,14 @@ class ReplayLink:
         self._context = rclpy.Context()
         self._names = {(node.task, node.namespace): node.name for node in plan.nodes}
 
-    def __enter__(self) -> ReplayLink:
+    def __enter__(self) -> ReplayClient:
         """Join the ROS domain of the environment."""
         # Ctrl-C is the caller's: the report is written before this process ends.
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         set_logger_level(_NAME, LoggingSeverity.WARN)
         self._monitor = LatencyMonitorNode(
             on_pair=self._on_pair,
-            measurement=TURN_TAKING,
+            measurement=INTERLEAVING,
             node_name=_NAME,
             context=self._context,
             use_global_arguments=False,
@@ -156,7 +156,7 @@ class ReplayLink:
     def _monitor_parameters(self) -> list[Parameter]:
         most = max(len(names) for names in self._plan.variants.values())
         values: dict[str, Any] = {
-            "pair_timeout_s": min(600.0, TURN_TIMEOUT_S * (most + 1)),
+            "pair_timeout_s": min(600.0, FRAME_TIMEOUT_S * (most + 1)),
             "stale_after_s": 3600.0,
             "publish_period_s": _PUBLISH_PERIOD_S,
         }

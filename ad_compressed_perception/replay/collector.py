@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps what the report's pictures need while a replay runs: every timing, a few frames' results."""
+"""Keeps what the report's images need while a replay runs: every timing, a few frames' results."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Collector:
 
         Args:
             variants: task to its variants' names, the baseline first.
-            sample_indices: indices of the frames to keep for side-by-side pictures.
+            sample_indices: indices of the frames to keep for side-by-side images.
         """
         self.series = {
             task: TaskSeries({name: [] for name in names}, {name: [] for name in names if name != BASELINE})
@@ -69,7 +69,7 @@ class Collector:
         self._least: dict[str, tuple[float, Snapshot]] = {}
 
     def begin(self, task: str, frame: BagFrame) -> None:
-        """Note which frame a task works on; what comes later for an earlier one is kept in no picture."""
+        """Note which frame a task works on; what comes later for an earlier one is kept in no image."""
         if self._current[task].stamp_ns != frame.stamp_ns:
             self._current[task] = _Current(frame.stamp_ns)
 

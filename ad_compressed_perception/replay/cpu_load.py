@@ -13,7 +13,7 @@ NOTABLE_CORES = 0.1
 """Share of a core from which other programs are worth a word."""
 
 
-class OtherLoad:
+class CpuLoad:
     """Processor time that neither this process nor another named one used, from the start on."""
 
     def __init__(self, process_id: int) -> None:

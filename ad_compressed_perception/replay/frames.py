@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The frames of a recording as they are replayed: serialised bytes and a stamp of their own."""
+"""The frames of a recording as they are replayed: serialized bytes and a stamp of their own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BagFrame:
         index: place among the frames replayed, from 0.
         stamp_ns: header stamp, unique in the replay.
         bag_time_ns: when it was recorded.
-        cdr: the serialised message, header stamp as in ``stamp_ns``.
+        cdr: the serialized message, header stamp as in ``stamp_ns``.
     """
 
     index: int
@@ -98,7 +98,7 @@ class BagSlice:
 
 
 def read_stamp_ns(cdr: bytes) -> int:
-    """Return the header stamp of a serialised image message; raise DataError when it is too short."""
+    """Return the header stamp of a serialized image message; raise DataError when it is too short."""
     if len(cdr) < _STAMP_OFFSET + 8:
         raise DataError(f"an image message of {len(cdr)} bytes is too short to hold a header")
     seconds, nanoseconds = struct.unpack_from(_stamp_format(cdr), cdr, _STAMP_OFFSET)
@@ -106,7 +106,7 @@ def read_stamp_ns(cdr: bytes) -> int:
 
 
 def with_stamp_ns(cdr: bytes, stamp_ns: int) -> bytes:
-    """Return a copy of a serialised image message with another header stamp."""
+    """Return a copy of a serialized image message with another header stamp."""
     changed = bytearray(cdr)
     struct.pack_into(_stamp_format(cdr), changed, _STAMP_OFFSET, *divmod(stamp_ns, _NANOSECONDS))
     return bytes(changed)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-TURN_TAKING = (
+INTERLEAVING = (
     "The variants of a task took turns on the same frame, one at a time, in alternating order; "
     "no two models ran at the same time."
 )
@@ -31,7 +31,7 @@ class Stamped(Protocol):
 FrameT = TypeVar("FrameT", bound=Stamped)
 
 
-def turn_order(names: Sequence[str], frame_index: int) -> list[str]:
+def interleaved_order(names: Sequence[str], frame_index: int) -> list[str]:
     """Return in which order ``names`` get frame ``frame_index``.
 
     The first place goes round; the direction turns after each round, so that over ``2 n`` frames each
@@ -85,21 +85,21 @@ class Pacer:
 
 
 @dataclass
-class TurnCount:
+class OfferCounts:
     """Frames read from the bag: offered to every variant, or not offered to any."""
 
     offered: int = 0
     not_offered: int = 0
 
 
-def take_turns(
+def interleave(
     frames: Iterable[FrameT],
     variants: Mapping[str, Sequence[str]],
     pacer: Pacer,
     offer: Callable[[str, str, FrameT], None],
-    settle: Callable[[str, FrameT], None],
+    complete: Callable[[str, FrameT], None],
     advance: Callable[[FrameT, bool], None],
-    count: TurnCount,
+    count: OfferCounts,
 ) -> None:
     """Give each frame to each variant of each task, one at a time.
 
@@ -108,7 +108,7 @@ def take_turns(
         variants: task to its variants' names.
         pacer: says which frames are offered.
         offer: ``(task, variant, frame)``; returns when the variant is done with the frame.
-        settle: ``(task, frame)``; returns when the task's results of the frame are compared.
+        complete: ``(task, frame)``; returns when the task's results of the frame are compared.
         advance: ``(frame, was_offered)``, after each frame.
         count: kept up to date, so that it holds when a callback raises.
     """
@@ -116,9 +116,9 @@ def take_turns(
         offered = pacer.is_due(frame.bag_time_ns)
         if offered:
             for task, names in variants.items():
-                for name in turn_order(names, count.offered):
+                for name in interleaved_order(names, count.offered):
                     offer(task, name, frame)
-                settle(task, frame)
+                complete(task, frame)
             count.offered += 1
         else:
             count.not_offered += 1

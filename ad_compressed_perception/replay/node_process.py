@@ -23,7 +23,7 @@ class ReplayError(AdcpError):
     """The replay cannot go on: a node refused its model, died or fell silent."""
 
 
-class ComposeProcess:
+class NodeProcess:
     """``compose`` with all nodes of a replay, in a process group of its own.
 
     Ctrl-C in a terminal reaches only the replay, which then ends this process in order.
@@ -36,7 +36,7 @@ class ComposeProcess:
         self._stream: IO[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> ComposeProcess:
+    def __enter__(self) -> NodeProcess:
         """Start the process."""
         command = [sys.executable, "-m", f"{PACKAGE}.nodes.compose", "--ros-args"]
         command += ["--params-file", str(self._parameters), *remapping_arguments()]

@@ -21,9 +21,9 @@ from ad_compressed_perception.replay.lifecycle import WaitUntil
 from ad_compressed_perception.replay.node_process import ReplayError
 from ad_compressed_perception.replay.plan import BASELINE, ReplayPlan
 
-TURN_TIMEOUT_S = 20.0
+FRAME_TIMEOUT_S = 20.0
 """How long a node may work on a frame."""
-MOST_SILENT_TURNS = 3
+MAX_SILENT_FRAMES = 3
 """Frames in a row a node may leave unanswered before the replay gives up."""
 _PAIR_WAIT_S = 2.0
 _DISCOVERY_S = 30.0
@@ -60,7 +60,7 @@ class Player:
         self._collector = collector
         self._wait_until = wait_until
         self._silent: Counter[tuple[str, str]] = Counter()
-        self.turn_timeouts: Counter[tuple[str, str]] = Counter()
+        self.frame_timeouts: Counter[tuple[str, str]] = Counter()
         message_type = CompressedImage if compressed else Image
         suffix = "/compressed" if compressed else ""
         self._publishers: dict[tuple[str, str], Any] = {
@@ -99,21 +99,21 @@ class Player:
         key = (task, name)
         self._collector.begin(task, frame)
         self._publishers[key].publish(frame.cdr)
-        if self._wait_until(lambda: self._settled(task, name, frame) is not None, TURN_TIMEOUT_S):
+        if self._wait_until(lambda: self._settled(task, name, frame) is not None, FRAME_TIMEOUT_S):
             timing = self._settled(task, name, frame)
             if timing is not None:
                 self._collector.note_timing(task, name, timing)
             self._silent[key] = 0
             return
-        self.turn_timeouts[key] += 1
+        self.frame_timeouts[key] += 1
         self._silent[key] += 1
-        if self._silent[key] >= MOST_SILENT_TURNS:
+        if self._silent[key] >= MAX_SILENT_FRAMES:
             node = self._plan.node(task, name).node
             raise ReplayError(
-                f"node {node} left {MOST_SILENT_TURNS} frames in a row unanswered, {TURN_TIMEOUT_S:g} s each"
+                f"node {node} left {MAX_SILENT_FRAMES} frames in a row unanswered, {FRAME_TIMEOUT_S:g} s each"
             )
 
-    def settle(self, task: str, frame: BagFrame) -> None:
+    def complete(self, task: str, frame: BagFrame) -> None:
         """Wait until the monitor has compared every candidate's result of a frame."""
         expected = {
             name

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes what a replay found out: report.json, report.md and the pictures."""
+"""Writes what a replay found out: report.json, report.md and the images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REPORT_JSON = "report.json"
 REPORT_MARKDOWN = "report.md"
 
 
-def write_outputs(
+def write_report_files(
     report: Report,
     plan: ReplayPlan,
     collector: Collector,
@@ -32,15 +32,15 @@ def write_outputs(
     folder: Path,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Write the report and its pictures into ``folder``; pictures of an earlier report there go.
+    """Write the report and its images into ``folder``; images of an earlier report there go.
 
-    The figures are written first and once more at the end, when the list of pictures is known: a picture
+    The figures are written first and once more at the end, when the list of images is known: an image
     that cannot be drawn costs a note, never the figures.
 
     Args:
         report: gets the names of the files written.
         plan: what ran.
-        collector: what the pictures are drawn from.
+        collector: what the images are drawn from.
         frames: the recording, to decode the frames drawn.
         folder: made where missing.
         say: told what is being done.
@@ -53,21 +53,21 @@ def write_outputs(
     write_report(report, folder / REPORT_JSON)
     say("drawing")
     try:
-        pictures = write_plots(collector.series, folder)
-        pictures += [
+        images = write_plots(collector.series, folder)
+        images += [
             _draw(report, plan, snapshot, collector, frames, folder / _overlay_name(snapshot, number))
             for number, snapshot in _numbered(collector.snapshots())
         ]
-        report.files = [path.name for path in pictures]
+        report.files = [path.name for path in images]
     except (AdcpError, ImportError) as error:
-        report.notes = [*report.notes, f"Pictures are missing: {error}."]
+        report.notes = [*report.notes, f"Images are missing: {error}."]
     (folder / REPORT_MARKDOWN).write_text(render_markdown(report), encoding="utf-8")
     report.files = [REPORT_MARKDOWN, *report.files]
     write_report(report, folder / REPORT_JSON)
 
 
 def _remove_earlier(folder: Path) -> None:
-    """Remove the pictures of an earlier report, so that none of them is taken for this one's."""
+    """Remove the images of an earlier report, so that none of them is taken for this one's."""
     try:
         earlier = read_report(folder / REPORT_JSON)
     except AdcpError:

@@ -18,11 +18,11 @@ from typing import Any, Protocol
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.data.bag import BagReader
 from ad_compressed_perception.replay.collector import Collector, sample_indices
-from ad_compressed_perception.replay.cpu_load import OtherLoad
+from ad_compressed_perception.replay.cpu_load import CpuLoad
 from ad_compressed_perception.replay.environment import replay_environment
 from ad_compressed_perception.replay.frames import BagFrame, BagSlice
-from ad_compressed_perception.replay.interleaving import TURN_TAKING, Pacer, TurnCount, take_turns
-from ad_compressed_perception.replay.node_process import ComposeProcess, ReplayError
+from ad_compressed_perception.replay.interleaving import INTERLEAVING, OfferCounts, Pacer, interleave
+from ad_compressed_perception.replay.node_process import NodeProcess, ReplayError
 from ad_compressed_perception.replay.plan import (
     ReplayPlan,
     make_plan,
@@ -30,7 +30,7 @@ from ad_compressed_perception.replay.plan import (
     reference_models,
     write_parameters,
 )
-from ad_compressed_perception.replay.report_writer import REPORT_MARKDOWN, write_outputs
+from ad_compressed_perception.replay.report_writer import REPORT_MARKDOWN, write_report_files
 from ad_compressed_perception.report.schema import Report
 
 AGE_REFERENCE = (
@@ -105,10 +105,10 @@ class _Run:
     collector: Collector
     observer: Observer
     total: int
-    count: TurnCount = field(default_factory=TurnCount)
+    count: OfferCounts = field(default_factory=OfferCounts)
     first_ns: int | None = None
     last_ns: int = 0
-    turn_timeouts: dict[tuple[str, str], int] = field(default_factory=dict)
+    frame_timeouts: dict[tuple[str, str], int] = field(default_factory=dict)
     load_note: str = ""
     report: Report = field(default_factory=Report)
 
@@ -161,7 +161,7 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
         if reason is not None and run.count.offered == 0:
             raise reason
         _complete(run, reason)
-        write_outputs(run.report, plan, collector, frames, options.out, watcher.say)
+        write_report_files(run.report, plan, collector, frames, options.out, watcher.say)
         if reason is not None:
             raise ReplayError(
                 f"{reason}; what was measured before is in {options.out / REPORT_MARKDOWN}"
@@ -176,7 +176,7 @@ def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int) -> N
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="adcp-replay-")))
         stack.enter_context(replay_environment(folder, message_bytes=message_bytes))
         # Imported here: the environment must be complete before the middleware loads.
-        from ad_compressed_perception.replay.client import ReplayLink
+        from ad_compressed_perception.replay.client import ReplayClient
 
         parameters = folder / "parameters.yaml"
         write_parameters(
@@ -187,27 +187,27 @@ def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int) -> N
             allow_rejected=options.allow_rejected,
         )
         run.observer.say("starting the nodes")
-        child = stack.enter_context(ComposeProcess(parameters, folder / "nodes.log"))
+        child = stack.enter_context(NodeProcess(parameters, folder / "nodes.log"))
         link = stack.enter_context(
-            ReplayLink(plan, child, run.collector, deadlines_ms, compressed=run.frames.is_compressed)
+            ReplayClient(plan, child, run.collector, deadlines_ms, compressed=run.frames.is_compressed)
         )
         try:
             link.start_nodes(run.observer.say)
-            load = OtherLoad(child.pid)
+            load = CpuLoad(child.pid)
             run.observer.say("replaying")
             pacer = Pacer(options.rate, time.monotonic, link.spin)
-            take_turns(
+            interleave(
                 run.frames,
                 plan.variants,
                 pacer,
                 link.player.offer,
-                link.player.settle,
+                link.player.complete,
                 run.advance,
                 run.count,
             )
             run.load_note = load.note()
         finally:
-            run.turn_timeouts = dict(link.player.turn_timeouts)
+            run.frame_timeouts = dict(link.player.frame_timeouts)
             run.report = link.report()
         child.check()
 
@@ -223,14 +223,14 @@ def _complete(run: _Run, reason: AdcpError | None) -> None:
     for node in run.plan.nodes:
         variant = report.tasks[node.task].variants[node.name]
         variant.verdict = node.verdict
-        variant.turn_timeouts = run.turn_timeouts.get((node.task, node.name), 0)
+        variant.frame_timeouts = run.frame_timeouts.get((node.task, node.name), 0)
     pace = (
         "Every frame was offered, each as soon as the one before was done with."
         if options.rate is None
         else f"Frames came due at {options.rate:g} times the recorded pace."
     )
     report.created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    report.measurement = f"{TURN_TAKING} {pace}"
+    report.measurement = f"{INTERLEAVING} {pace}"
     report.age_reference = AGE_REFERENCE
     report.missing = []
     report.notes = [*_notes(run, reason)]
@@ -246,7 +246,7 @@ def _notes(run: _Run, reason: AdcpError | None) -> Iterator[str]:
             f"{run.frames.restamped} frames had no stamp of their own, or one that another frame had, "
             "and were given the time of their recording instead."
         )
-    silent = sum(run.turn_timeouts.values())
+    silent = sum(run.frame_timeouts.values())
     if silent:
         yield f"{silent} turns ended without an answer of the node."
     if run.load_note:

@@ -13,20 +13,20 @@ from ad_compressed_perception.report.markdown import table
 _NONE = "–"
 _LISTED_NOTES = 6
 _SLICE_WORDS = {
-    "brightness": "mean luma of the picture",
-    "turning": "magnitude of the baseline's steering-wheel angle",
+    "brightness": "mean luma of the image",
+    "steering_magnitude": "magnitude of the baseline's steering-wheel angle",
 }
 
 
 def render_compression(report: CompressionReport) -> str:
-    """Return the report as GitHub-flavoured Markdown; pictures are linked by ``report.files``."""
+    """Return the report as GitHub-flavoured Markdown; images are linked by ``report.files``."""
     sections = (
         _head(report),
         _figures(report),
         _agreement(report),
         _accuracy(report),
         _layers(report),
-        _pictures(report),
+        _images(report),
         _passes(report),
         _provenance(report),
         _notes(report),
@@ -36,7 +36,7 @@ def render_compression(report: CompressionReport) -> str:
 
 def _head(report: CompressionReport) -> Iterator[str]:
     yield f"# {report.model}: {report.variant.name} against {report.baseline.name}"
-    yield f"**{report.gate.words}**"
+    yield f"**{report.gate.verdict_text}**"
     if report.gate.verdict.status != "rejected" and report.gate.verdict.reasons:
         yield "\n".join(f"- {reason}" for reason in report.gate.verdict.reasons)
     terms = ", ".join(
@@ -67,7 +67,7 @@ def _figures(report: CompressionReport) -> Iterator[str]:
         ("integer products", "", f"{coverage.integer}/{coverage.compute}", _share(coverage.share)),
         ("runtime", _runner(report.baseline), _runner(report.variant), ""),
     ]
-    for words, timing in (("inference", latency.infer), ("frame to result", latency.whole)):
+    for words, timing in (("inference", latency.infer), ("frame to result", latency.end_to_end)):
         rows += _timing(words, timing)
     yield "## What it takes"
     yield table(("figure", report.baseline.name, report.variant.name, "ratio"), rows, 1)
@@ -95,7 +95,7 @@ def _agreement(report: CompressionReport) -> Iterator[str]:
         for one in found.slices
     ]
     yield table(("frames", "number", found.measure, "drop (95 % interval)", ""), rows, 1)
-    telling = f"{found.telling_frames} of {found.frames} frames could show a difference"
+    telling = f"{found.informative_frames} of {found.frames} frames could show a difference"
     failed = f"; the variant gave no result on {found.failed_frames}" if found.failed_frames else ""
     yield f"{telling}{failed}. {_slice_words(report)}"
     per_class = found.details.get("per_class_iou")
@@ -109,7 +109,7 @@ def _accuracy(report: CompressionReport) -> Iterator[str]:
     found = report.accuracy
     if found is None:
         return
-    yield "## Accuracy on labelled data"
+    yield "## Accuracy on labeled data"
     yield table(
         ("figure", report.baseline.name, report.variant.name, "worse by (95 % interval, paired)"),
         [
@@ -150,7 +150,7 @@ def _accuracy(report: CompressionReport) -> Iterator[str]:
             1,
         )
     runs = "drawn singly" if found.block_length == 1 else f"drawn in runs of {found.block_length}"
-    yield f"{found.frames} labelled frames of {found.data}, {runs}, {found.resamples} resamples."
+    yield f"{found.frames} labeled frames of {found.data}, {runs}, {found.resamples} resamples."
     if found.notes:
         yield "\n".join(f"- {note}" for note in found.notes)
 
@@ -161,11 +161,11 @@ def _layers(report: CompressionReport) -> Iterator[str]:
     yield "## Layer by layer"
     counts = {
         kind: sum(one.kind == kind for one in report.layers)
-        for kind in ("quantised", "weights only", "float")
+        for kind in ("quantized", "weights only", "float")
     }
     said = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     yield (
-        f"{len(report.layers)} convolutions and matrix products: {said}. Signal to quantisation noise ratio "
+        f"{len(report.layers)} convolutions and matrix products: {said}. Signal to quantization noise ratio "
         f"of each one's output on {report.layer_frames} frames, against the graph before rounding."
     )
     yield from _image(report, "layers.png", "Noise layer by layer")
@@ -183,7 +183,7 @@ def _layers(report: CompressionReport) -> Iterator[str]:
         yield table(("noisiest", "operator", "kind", "SQNR, dB"), rows, 3)
 
 
-def _pictures(report: CompressionReport) -> Iterator[str]:
+def _images(report: CompressionReport) -> Iterator[str]:
     if not report.worst_frames:
         return
     yield "## Where the two differ most"
@@ -199,7 +199,7 @@ def _passes(report: CompressionReport) -> Iterator[str]:
         for one in report.passes
     ]
     yield table(("pass", "seconds", "operators", "notes"), rows)
-    found = report.clean_up
+    found = report.graph_optimization
     if found is not None:
         yield (
             f"Clean-up ({', '.join(found.passes)}): {found.nodes_before} operators became "
@@ -289,9 +289,9 @@ def _ms(value: float | None) -> str:
 
 def _slice_words(report: CompressionReport) -> str:
     counted = "objects" if report.task == "detection" else "edges between labels"
-    crowding = f"{counted} in the baseline's result"
-    words = {**_SLICE_WORDS, "crowding": crowding}
-    said = [f"{one.title}: by {words.get(one.trait, one.trait)}" for one in report.agreement.slices]
+    object_density = f"{counted} in the baseline's result"
+    words = {**_SLICE_WORDS, "object_density": object_density}
+    said = [f"{one.title}: by {words.get(one.attribute, one.attribute)}" for one in report.agreement.slices]
     return f"Slices hold a tenth of the frames each ({'; '.join(said)})." if said else ""
 
 

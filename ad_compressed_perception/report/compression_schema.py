@@ -52,7 +52,9 @@ class Runner(StrictModel):
 class Gate(StrictModel):
     """What the accept gate said."""
 
-    words: str = Field(description="accepted, rejected(reason) or inconclusive(need more frames)")
+    renamed = {"words": "verdict_text"}
+
+    verdict_text: str = Field(description="accepted, rejected(reason) or inconclusive(need more frames)")
     verdict: Verdict
     terms: dict[str, Any] = Field(default_factory=dict, description="the recipe's accept terms")
 
@@ -92,17 +94,21 @@ class Timing(StrictModel):
 class Latency(StrictModel):
     """How fast both are."""
 
+    renamed = {"whole": "end_to_end"}
+
     frames: Count = Field(description="pairs of measurements")
     infer: Timing = Field(description="inference alone")
-    whole: Timing = Field(description="from camera frame to result: prepare, infer, decode")
+    end_to_end: Timing = Field(description="from camera frame to result: prepare, infer, decode")
 
 
 class AgreementSlice(StrictModel):
     """Agreement on a tenth of the frames that is harder than the rest."""
 
+    renamed = {"trait": "attribute"}
+
     name: str
     title: str = Field(description="in words")
-    trait: str = Field(description="what the frames were ordered by")
+    attribute: str = Field(description="what the frames were ordered by")
     frames: Count
     score: Figure = Field(default=None, description="agreement, 0..1")
     drop: Interval = Field(description="1 - agreement")
@@ -111,11 +117,13 @@ class AgreementSlice(StrictModel):
 class Agreement(StrictModel):
     """The variant's results against the baseline's on held-out frames without labels."""
 
+    renamed = {"telling_frames": "informative_frames"}
+
     measure: str = Field(description="what was measured, in words")
     score: Figure = Field(default=None, description="agreement, 0..1")
     drop: Interval = Field(description="1 - agreement")
     frames: Count = Field(description="frames compared")
-    telling_frames: Count = Field(description="frames that could have shown a difference")
+    informative_frames: Count = Field(description="frames that could have shown a difference")
     failed_frames: Count = Field(description="frames on which the variant gave no result")
     difference_unit: str = Field(description="what frames are ranked by, in words")
     details: dict[str, Any] = Field(default_factory=dict, description="the task's other figures")
@@ -123,7 +131,7 @@ class Agreement(StrictModel):
     worst_slice: str | None = Field(default=None, description="name of the slice with the largest drop")
 
 
-class LabelledFigure(StrictModel):
+class LabeledFigure(StrictModel):
     """One figure of accuracy of both."""
 
     baseline: Interval
@@ -135,27 +143,29 @@ class LabelledFigure(StrictModel):
 
 
 class AccuracySlice(StrictModel):
-    """Accuracy on a tenth of the labelled frames that is harder than the rest."""
+    """Accuracy on a tenth of the labeled frames that is harder than the rest."""
+
+    renamed = {"trait": "attribute"}
 
     name: str
     title: str = Field(description="in words")
-    trait: str = Field(description="what the frames were ordered by")
+    attribute: str = Field(description="what the frames were ordered by")
     frames: Count
-    figures: dict[str, LabelledFigure]
+    figures: dict[str, LabeledFigure]
 
 
 class Accuracy(StrictModel):
     """Both against the labels."""
 
-    data: str = Field(description="where the labelled frames come from")
+    data: str = Field(description="where the labeled frames come from")
     frames: Count
     metric: str = Field(description="the figure that the gate judges")
-    figures: dict[str, LabelledFigure] = Field(description="name to figure")
+    figures: dict[str, LabeledFigure] = Field(description="name to figure")
     slices: list[AccuracySlice] = Field(default_factory=list)
     worst_slice: str | None = Field(default=None, description="slice with the largest drop of the metric")
     settings: dict[str, Any] = Field(default_factory=dict, description="detection: of the decoder")
     resamples: Count = Field(description="behind each interval")
-    block_length: Count = Field(description="neighbouring frames drawn together")
+    block_length: Count = Field(description="neighboring frames drawn together")
     notes: list[str] = Field(default_factory=list, description="what a reader should know, in sentences")
 
 
@@ -164,7 +174,7 @@ class Layer(StrictModel):
 
     name: str
     operator: str
-    kind: Literal["quantised", "weights only", "float"]
+    kind: Literal["quantized", "weights only", "float"]
     sqnr_db: Figure = Field(default=None, description="signal to noise ratio of its output, decibels")
     why_float: str | None = Field(default=None, description="why it stays in float")
 
@@ -179,7 +189,7 @@ class PassReport(StrictModel):
     notes: dict[str, Any] = Field(default_factory=dict, description="facts the pass wrote down")
 
 
-class CleanUp(StrictModel):
+class GraphOptimization(StrictModel):
     """What the clean-up that the recipe begins with brought, the numbers being the same."""
 
     passes: list[str]
@@ -189,10 +199,10 @@ class CleanUp(StrictModel):
     rounds: Count = Field(description="pairs of measurements")
 
 
-class WorstPicture(StrictModel):
+class WorstImage(StrictModel):
     """A frame on which the two differ most."""
 
-    file: str = Field(description="picture beside the report")
+    file: str = Field(description="image beside the report")
     place: Count = Field(description="its place among the compared frames")
     stamp_ns: int = Field(description="source stamp")
     difference: Figure = Field(default=None, description="null where the variant gave no result")
@@ -202,15 +212,22 @@ class WorstPicture(StrictModel):
 class FrameSeries(StrictModel):
     """Every compared frame, in the order of time; lists of equal length."""
 
+    renamed = {
+        "crowding": "object_density",
+        "turning": "steering_magnitude",
+        "baseline_whole_ms": "baseline_end_to_end_ms",
+        "variant_whole_ms": "variant_end_to_end_ms",
+    }
+
     stamp_ns: list[int] = Field(default_factory=list)
     difference: list[Figure] = Field(default_factory=list, description="null: the variant gave no result")
     brightness: list[Figure] = Field(default_factory=list, description="mean luma, 0..255")
-    crowding: list[Figure] = Field(default_factory=list, description="objects, or share of label edges")
-    turning: list[Figure] = Field(default_factory=list, description="steering-wheel angle, rad")
+    object_density: list[Figure] = Field(default_factory=list, description="objects, or share of label edges")
+    steering_magnitude: list[Figure] = Field(default_factory=list, description="steering-wheel angle, rad")
     baseline_ms: list[Figure] = Field(default_factory=list, description="inference")
     variant_ms: list[Figure] = Field(default_factory=list, description="inference")
-    baseline_whole_ms: list[Figure] = Field(default_factory=list, description="frame to result")
-    variant_whole_ms: list[Figure] = Field(default_factory=list, description="frame to result")
+    baseline_end_to_end_ms: list[Figure] = Field(default_factory=list, description="frame to result")
+    variant_end_to_end_ms: list[Figure] = Field(default_factory=list, description="frame to result")
 
 
 class Provenance(StrictModel):
@@ -228,6 +245,8 @@ class Provenance(StrictModel):
 class CompressionReport(StrictModel):
     """The whole document."""
 
+    renamed = {"clean_up": "graph_optimization"}
+
     model_config = ConfigDict(extra="forbid", validate_assignment=True, populate_by_name=True)
 
     schema_: Literal["adcp-compression/1"] = Field(
@@ -243,12 +262,14 @@ class CompressionReport(StrictModel):
     coverage: Coverage
     latency: Latency
     agreement: Agreement
-    accuracy: Accuracy | None = Field(default=None, description="null without labelled data")
+    accuracy: Accuracy | None = Field(default=None, description="null without labeled data")
     layers: list[Layer] = Field(default_factory=list, description="empty where nothing was rounded")
     layer_frames: Count = Field(default=0, description="frames the layers were measured on")
     passes: list[PassReport]
-    clean_up: CleanUp | None = Field(default=None, description="null where the recipe begins with none")
-    worst_frames: list[WorstPicture] = Field(default_factory=list, description="largest difference first")
+    graph_optimization: GraphOptimization | None = Field(
+        default=None, description="null where the recipe begins with none"
+    )
+    worst_frames: list[WorstImage] = Field(default_factory=list, description="largest difference first")
     frames: FrameSeries = Field(default_factory=FrameSeries)
     provenance: Provenance
     host: Host
@@ -260,7 +281,7 @@ class CompressionReport(StrictModel):
         return self.model_dump_json(by_alias=True, indent=indent)
 
 
-def gate_words(verdict: Verdict) -> str:
+def verdict_text(verdict: Verdict) -> str:
     """Return the verdict in the gate's own words."""
     if verdict.status == "rejected":
         return f"rejected({'; '.join(verdict.reasons)})"

@@ -13,31 +13,31 @@ from ad_compressed_perception.core.results import Detections, LabelMask, Result,
 from ad_compressed_perception.metrics.agreement import MATCH_IOU, unmatched_objects
 from ad_compressed_perception.report.overlay import (
     DrawingCamera,
+    Image,
     Panel,
-    Picture,
     describe_steering,
-    draw_centre_line,
+    draw_center_line,
     draw_tag,
     side_by_side,
 )
 
-# Vermilion and blue of Okabe and Ito's palette, as BGR: told apart with every common colour vision.
+# Vermilion and blue of Okabe and Ito's palette, as BGR: told apart with every common color vision.
 LOST_BGR = (0, 94, 213)
 NEW_BGR = (178, 114, 0)
 _DIMMED = 0.55
 
 
 def draw_difference(
-    bgr: Picture, baseline: Result, variant: Result, camera: DrawingCamera | None = None
-) -> Picture:
-    """Return a copy of a picture with what differs: lost in vermilion, new in blue.
+    bgr: Image, baseline: Result, variant: Result, camera: DrawingCamera | None = None
+) -> Image:
+    """Return a copy of an image with what differs: lost in vermilion, new in blue.
 
     Objects without a partner on the other side; pixels whose labels differ; both paths.
 
     Args:
         bgr: (H, W, 3) uint8.
-        baseline: plays the truth.
-        variant: of the same kind, both in the picture's pixels.
+        baseline: plays the ground truth.
+        variant: of the same kind, both in the image's pixels.
         camera: assumed for drawing paths.
     """
     if isinstance(baseline, Detections) and isinstance(variant, Detections):
@@ -49,8 +49,8 @@ def draw_difference(
     canvas = bgr.copy()
     if isinstance(baseline, Trajectory) and isinstance(variant, Trajectory):
         # The thin line lies on the thick one where the two agree.
-        for path, colour, thickness in ((baseline, LOST_BGR, 9), (variant, NEW_BGR, 3)):
-            draw_centre_line(canvas, path, camera or DrawingCamera(), colour, thickness)
+        for path, color, thickness in ((baseline, LOST_BGR, 9), (variant, NEW_BGR, 3)):
+            draw_center_line(canvas, path, camera or DrawingCamera(), color, thickness)
     return canvas
 
 
@@ -76,9 +76,9 @@ def describe_difference(baseline: Result, variant: Result) -> str:
     return ""
 
 
-def difference_picture(
-    bgr: Picture, baseline: Result, variant: Result | None, *, names: tuple[str, str], headline: str
-) -> Picture:
+def difference_image(
+    bgr: Image, baseline: Result, variant: Result | None, *, names: tuple[str, str], headline: str
+) -> Image:
     """Return baseline, variant and what differs side by side.
 
     Args:
@@ -97,25 +97,25 @@ def difference_picture(
     return side_by_side(bgr, panels, headline=headline, panel_width=560, difference=draw_difference)
 
 
-def _draw_objects(bgr: Picture, baseline: Detections, variant: Detections) -> Picture:
+def _draw_objects(bgr: Image, baseline: Detections, variant: Detections) -> Image:
     canvas = _dimmed(bgr)
     missed, extra = unmatched_objects(baseline, variant, MATCH_IOU)
-    for side, places, colour, word in (
+    for side, places, color, word in (
         (baseline, missed, LOST_BGR, "lost"),
         (variant, extra, NEW_BGR, "new"),
     ):
         for place in places:
             left, top, right, bottom = (round(float(value)) for value in side.boxes_xyxy[place])
-            cv2.rectangle(canvas, (left, top), (right, bottom), colour, 2)
+            cv2.rectangle(canvas, (left, top), (right, bottom), color, 2)
             name = side.labels[int(side.class_ids[place])]
-            draw_tag(canvas, f"{word} {name} {side.scores[place]:.2f}", left, top, colour)
+            draw_tag(canvas, f"{word} {name} {side.scores[place]:.2f}", left, top, color)
     return canvas
 
 
-def _dimmed(bgr: Picture) -> Picture:
-    """Return the picture in dark grey, on which colours stand out."""
-    grey = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
-    return np.asarray(cv2.cvtColor((grey * _DIMMED).astype(np.uint8), cv2.COLOR_GRAY2BGR), np.uint8)
+def _dimmed(bgr: Image) -> Image:
+    """Return the image in dark gray, on which colors stand out."""
+    gray = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
+    return np.asarray(cv2.cvtColor((gray * _DIMMED).astype(np.uint8), cv2.COLOR_GRAY2BGR), np.uint8)
 
 
 def _names(side: Detections, places: np.ndarray) -> str:

@@ -24,7 +24,7 @@ _NONE = "–"
 
 
 def render_markdown(report: Report) -> str:
-    """Return the report as GitHub-flavoured Markdown; pictures are linked by ``report.files``."""
+    """Return the report as GitHub-flavoured Markdown; images are linked by ``report.files``."""
     sections = (
         _head(report),
         _ratios(report),
@@ -33,7 +33,7 @@ def render_markdown(report: Report) -> str:
         _agreement(report),
         _accuracy(report),
         _accounts(report),
-        _pictures(report),
+        _images(report),
         _bullets("Missing", report.missing),
         _bullets("Notes", report.notes),
         _host(report),
@@ -53,7 +53,7 @@ def agreement_text(comparison: ComparisonReport) -> str:
 
 
 def figures_text(found: AgreementFigures | None) -> str:
-    """Return figures of an agreement, or of a comparison with the truth, in one short phrase."""
+    """Return figures of an agreement, or of a comparison with the ground truth, in one short phrase."""
     if isinstance(found, DetectionFigures):
         return f"F1 {found.f1:.3f} (precision {found.precision:.3f}, recall {found.recall:.3f})"
     if isinstance(found, SegmentationFigures):
@@ -66,7 +66,7 @@ def figures_text(found: AgreementFigures | None) -> str:
     return _NONE
 
 
-def account_text(variant: VariantReport) -> str:
+def frame_counts_text(variant: VariantReport) -> str:
     """Return a variant's account as the sum it is, and whether it closes."""
     parts = {
         "processed": variant.processed,
@@ -129,7 +129,7 @@ def _ratios(report: Report) -> Iterator[str]:
         )
         yield (
             "A speed-up is baseline / compressed: above 1 the compressed variant is faster. Agreement "
-            "takes the baseline as the truth; it does not say which of the two is right."
+            "takes the baseline as the ground truth; it does not say which of the two is right."
         )
     else:
         yield "No compressed variant took part: there is nothing to compare."
@@ -258,20 +258,20 @@ def _accuracy(report: Report) -> Iterator[str]:
         for name, each in one.accuracy.items()
     ]
     if rows:
-        yield "## Against the truth"
+        yield "## Against the ground truth"
         yield table(("task", "variant", "frames", "figures", "incomparable"), rows)
 
 
 def _accounts(report: Report) -> Iterator[str]:
     rows = [
-        (task, name, account_text(variant), str(variant.turn_timeouts), str(variant.reports_lost))
+        (task, name, frame_counts_text(variant), str(variant.frame_timeouts), str(variant.reports_lost))
         for task, name, variant in _variants(report)
     ]
     yield "## What became of every frame"
     yield table(("task", "variant", "account", "turns without answer", "timings lost"), rows)
 
 
-def _pictures(report: Report) -> Iterator[str]:
+def _images(report: Report) -> Iterator[str]:
     overlays = [name for name in report.files if name.startswith("overlay_")]
     if not overlays:
         return

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
-# Okabe and Ito's palette as BGR, strongest first: distinguishable with every common colour vision.
+# Okabe and Ito's palette as BGR, strongest first: distinguishable with every common color vision.
 PALETTE_BGR = (
     (0, 159, 230),
     (233, 180, 86),
@@ -36,18 +36,18 @@ _GAP = 6
 _HEADLINE_HEIGHT = 30
 _CAPTION_HEIGHT = 46
 _LEGEND_HEIGHT = 26
-_UNTINTED = {"background", "unlabelled", "void", "ignore"}
+_UNTINTED = {"background", "unlabeled", "void", "ignore"}
 
 
 @dataclass(frozen=True)
 class DrawingCamera:
     """The camera assumed for drawing a path on the road; no result depends on it.
 
-    A pinhole with square pixels and its optical centre in the picture's middle, above a flat road.
+    A pinhole with square pixels and its optical center in the image's middle, above a flat road.
 
     Attributes:
         height_m: height above the road.
-        horizontal_fov_deg: field of view across the picture.
+        horizontal_fov_deg: field of view across the image.
         pitch_deg: how far the camera looks down, positive down.
         forward_m: how far the camera sits in front of base_link's origin.
     """
@@ -63,7 +63,7 @@ class DrawingCamera:
         With the point ``d = x - forward_m`` ahead, pitch ``p``, height ``h`` and
         ``f = width / 2 / tan(fov / 2)``: depth ``z = d cos p + h sin p``, and the pixel is
         ``(width / 2 - f y / z, height / 2 + f (h cos p - d sin p) / z)``. Points less than half a
-        metre deep are left out, so M <= N.
+        meter deep are left out, so M <= N.
         """
         focal = width / 2.0 / math.tan(math.radians(self.horizontal_fov_deg) / 2.0)
         sine, cosine = math.sin(math.radians(self.pitch_deg)), math.cos(math.radians(self.pitch_deg))
@@ -93,12 +93,12 @@ class Panel:
     reference: Result | None = None
 
 
-DrawDifference = Callable[[Picture, Result, Result, "DrawingCamera | None"], Picture]
-"""Draws what differs between two results: picture, reference, result, camera."""
+DrawDifference = Callable[[Image, Result, Result, "DrawingCamera | None"], Image]
+"""Draws what differs between two results: image, reference, result, camera."""
 
 
-def draw_result(bgr: Picture, result: Result, camera: DrawingCamera | None = None) -> Picture:
-    """Return a copy of a (H, W, 3) BGR picture with a result in the same pixels drawn on it."""
+def draw_result(bgr: Image, result: Result, camera: DrawingCamera | None = None) -> Image:
+    """Return a copy of a (H, W, 3) BGR image with a result in the same pixels drawn on it."""
     if isinstance(result, Detections):
         return draw_detections(bgr, result)
     if isinstance(result, LabelMask):
@@ -106,38 +106,38 @@ def draw_result(bgr: Picture, result: Result, camera: DrawingCamera | None = Non
     return draw_trajectory(bgr, result, camera or DrawingCamera())
 
 
-def draw_detections(bgr: Picture, detections: Detections) -> Picture:
-    """Draw every box with its label and score; a label has the same colour in every picture."""
+def draw_detections(bgr: Image, detections: Detections) -> Image:
+    """Draw every box with its label and score; a label has the same color in every image."""
     canvas = bgr.copy()
     thickness = max(2, round(bgr.shape[1] / 400))
     # Lowest score first, so that the surest box ends on top.
     for index in range(len(detections.scores) - 1, -1, -1):
         left, top, right, bottom = (round(float(value)) for value in detections.boxes_xyxy[index])
         class_id = int(detections.class_ids[index])
-        colour = PALETTE_BGR[class_id % len(PALETTE_BGR)]
-        cv2.rectangle(canvas, (left, top), (right, bottom), colour, thickness)
+        color = PALETTE_BGR[class_id % len(PALETTE_BGR)]
+        cv2.rectangle(canvas, (left, top), (right, bottom), color, thickness)
         text = f"{detections.labels[class_id]} {detections.scores[index]:.2f}"
-        draw_tag(canvas, text, left, top, colour)
+        draw_tag(canvas, text, left, top, color)
     return canvas
 
 
-def draw_mask(bgr: Picture, mask: LabelMask, opacity: float = 0.45) -> Picture:
+def draw_mask(bgr: Image, mask: LabelMask, opacity: float = 0.45) -> Image:
     """Tint every label's pixels; a first label that means "nothing" stays as it is."""
     if mask.label_ids.shape != bgr.shape[:2]:
         raise DataError(
             f"the mask is {mask.label_ids.shape[1]}x{mask.label_ids.shape[0]}, "
-            f"its picture {bgr.shape[1]}x{bgr.shape[0]}"
+            f"its image {bgr.shape[1]}x{bgr.shape[0]}"
         )
-    colours = np.array([label_colour(mask.labels, index) or (0, 0, 0) for index in range(256)], np.uint8)
-    tinted = np.array([label_colour(mask.labels, index) is not None for index in range(256)])
+    colors = np.array([label_color(mask.labels, index) or (0, 0, 0) for index in range(256)], np.uint8)
+    tinted = np.array([label_color(mask.labels, index) is not None for index in range(256)])
     where = tinted[mask.label_ids]
-    blend = cv2.addWeighted(bgr, 1.0 - opacity, colours[mask.label_ids], opacity, 0.0)
+    blend = cv2.addWeighted(bgr, 1.0 - opacity, colors[mask.label_ids], opacity, 0.0)
     canvas = bgr.copy()
     canvas[where] = blend[where]
     return canvas
 
 
-def label_colour(labels: Sequence[str], index: int) -> tuple[int, int, int] | None:
+def label_color(labels: Sequence[str], index: int) -> tuple[int, int, int] | None:
     """BGR tint of a mask label; None for labels that are left untinted or do not exist."""
     if index >= len(labels) or labels[index].lower() in _UNTINTED:
         return None
@@ -145,8 +145,8 @@ def label_colour(labels: Sequence[str], index: int) -> tuple[int, int, int] | No
 
 
 def draw_trajectory(
-    bgr: Picture, trajectory: Trajectory, camera: DrawingCamera, half_width_m: float = 0.9
-) -> Picture:
+    bgr: Image, trajectory: Trajectory, camera: DrawingCamera, half_width_m: float = 0.9
+) -> Image:
     """Draw the strip of road the vehicle would cover and write the steering-wheel angle."""
     canvas = bgr.copy()
     draw_path(canvas, trajectory, camera, PALETTE_BGR[2], half_width_m)
@@ -155,39 +155,39 @@ def draw_trajectory(
 
 
 def draw_path(
-    canvas: Picture,
+    canvas: Image,
     trajectory: Trajectory,
     camera: DrawingCamera,
-    colour: tuple[int, int, int],
+    color: tuple[int, int, int],
     half_width_m: float = 0.9,
 ) -> None:
-    """Draw the strip of road of a path into a picture, in place."""
+    """Draw the strip of road of a path into an image, in place."""
     height, width = canvas.shape[:2]
-    centre, heading = _dense_path(trajectory)
+    center, heading = _dense_path(trajectory)
     normal = np.stack([-np.sin(heading), np.cos(heading)], axis=1) * half_width_m
-    edges = [camera.project(centre + side * normal, width, height) for side in (1.0, -1.0)]
+    edges = [camera.project(center + side * normal, width, height) for side in (1.0, -1.0)]
     if min(len(edge) for edge in edges) >= 2:
         outline = _pixels(np.concatenate([edges[0], edges[1][::-1]]))
         strip = canvas.copy()
-        cv2.fillPoly(strip, [outline], colour)
+        cv2.fillPoly(strip, [outline], color)
         canvas[:] = cv2.addWeighted(canvas, 0.6, strip, 0.4, 0.0)
         for edge in edges:
-            cv2.polylines(canvas, [_pixels(edge)], False, colour, 2, cv2.LINE_AA)
-        middle = _pixels(camera.project(centre, width, height))
+            cv2.polylines(canvas, [_pixels(edge)], False, color, 2, cv2.LINE_AA)
+        middle = _pixels(camera.project(center, width, height))
         cv2.polylines(canvas, [middle], False, _WHITE, 2, cv2.LINE_AA)
 
 
-def draw_centre_line(
-    canvas: Picture,
+def draw_center_line(
+    canvas: Image,
     trajectory: Trajectory,
     camera: DrawingCamera,
-    colour: tuple[int, int, int],
+    color: tuple[int, int, int],
     thickness: int,
 ) -> None:
-    """Draw the middle of a path on the road into a picture, in place."""
+    """Draw the middle of a path on the road into an image, in place."""
     height, width = canvas.shape[:2]
     line = _pixels(camera.project(_dense_path(trajectory)[0], width, height))
-    cv2.polylines(canvas, [line], False, colour, thickness, cv2.LINE_AA)
+    cv2.polylines(canvas, [line], False, color, thickness, cv2.LINE_AA)
 
 
 def describe_steering(trajectory: Trajectory) -> str:
@@ -219,15 +219,15 @@ def with_steering(trajectory: Trajectory, steering_ratio: float, wheelbase_m: fl
 
 
 def side_by_side(
-    bgr: Picture,
+    bgr: Image,
     panels: Sequence[Panel],
     *,
     headline: str,
     panel_width: int = 640,
     camera: DrawingCamera | None = None,
     difference: DrawDifference | None = None,
-) -> Picture:
-    """Return one picture: headline, then the frame once a panel with its captions and result.
+) -> Image:
+    """Return one image: headline, then the frame once a panel with its captions and result.
 
     Args:
         bgr: (H, W, 3) uint8 source frame.
@@ -264,17 +264,17 @@ def side_by_side(
     return canvas
 
 
-def write_png(path: Path, bgr: Picture) -> Path:
-    """Write a picture as PNG and return its path; raise DataError where it cannot be written."""
+def write_png(path: Path, bgr: Image) -> Path:
+    """Write an image as PNG and return its path; raise DataError where it cannot be written."""
     done, data = cv2.imencode(".png", bgr)
     if not done:
-        raise DataError(f"cannot encode a {bgr.shape} picture for {path}")
+        raise DataError(f"cannot encode a {bgr.shape} image for {path}")
     path.write_bytes(data.tobytes())
     return path
 
 
 def _scaled(result: Result, scale: float, size: tuple[int, int]) -> Result:
-    """Scale a result from source pixels to a panel's pixels; a trajectory is in metres and stays."""
+    """Scale a result from source pixels to a panel's pixels; a trajectory is in meters and stays."""
     if isinstance(result, Detections):
         boxes = (result.boxes_xyxy * scale).astype(np.float32)
         return Detections(boxes, result.scores, result.class_ids, result.labels)
@@ -285,7 +285,7 @@ def _scaled(result: Result, scale: float, size: tuple[int, int]) -> Result:
 
 
 def _dense_path(trajectory: Trajectory) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Resample a path from the origin to its end finely enough that its picture looks smooth."""
+    """Resample a path from the origin to its end finely enough that its image looks smooth."""
     points = np.concatenate([np.zeros((1, 2)), trajectory.points_xy_m])
     headings = np.unwrap(np.concatenate([np.zeros(1), trajectory.headings_rad]))
     along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
@@ -299,25 +299,25 @@ def _pixels(points: NDArray[np.float64]) -> NDArray[np.int32]:
     return np.clip(np.rint(points), -16000, 16000).astype(np.int32).reshape(-1, 1, 2)
 
 
-def draw_tag(canvas: Picture, text: str, left: int, bottom: int, colour: tuple[int, int, int]) -> None:
-    """Write text on a filled tag whose lower left corner is given, kept inside the picture."""
+def draw_tag(canvas: Image, text: str, left: int, bottom: int, color: tuple[int, int, int]) -> None:
+    """Write text on a filled tag whose lower left corner is given, kept inside the image."""
     (width, height), below = cv2.getTextSize(text, _FONT, 0.5, 1)
     left = int(np.clip(left, 0, max(0, canvas.shape[1] - width - 4)))
     bottom = int(np.clip(bottom, height + below + 2, canvas.shape[0] - 1))
     corner = (left + width + 4, bottom - height - below - 2)
-    cv2.rectangle(canvas, (left, bottom), corner, colour, cv2.FILLED)
+    cv2.rectangle(canvas, (left, bottom), corner, color, cv2.FILLED)
     cv2.putText(canvas, text, (left + 2, bottom - below), _FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
 
 
-def _write(canvas: Picture, text: str, at: tuple[int, int], size: float, thickness: int) -> None:
+def _write(canvas: Image, text: str, at: tuple[int, int], size: float, thickness: int) -> None:
     cv2.putText(canvas, text, at, _FONT, size, _INK, thickness, cv2.LINE_AA)
 
 
-def _draw_legend(canvas: Picture, labels: Sequence[str], left: int, top: int) -> None:
+def _draw_legend(canvas: Image, labels: Sequence[str], left: int, top: int) -> None:
     for index, label in enumerate(labels):
-        colour = label_colour(labels, index)
-        if colour is None:
+        color = label_color(labels, index)
+        if color is None:
             continue
-        cv2.rectangle(canvas, (left, top), (left + 16, top + 16), colour, cv2.FILLED)
+        cv2.rectangle(canvas, (left, top), (left + 16, top + 16), color, cv2.FILLED)
         _write(canvas, label, (left + 22, top + 13), 0.48, 1)
         left += 22 + cv2.getTextSize(label, _FONT, 0.48, 1)[0][0] + 16

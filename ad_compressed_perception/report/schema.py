@@ -80,6 +80,8 @@ class VariantReport(StrictModel):
     + lost_at_restart.
     """
 
+    renamed = {"turn_timeouts": "frame_timeouts"}
+
     node: str = Field(default="", description="fully qualified node name")
     model: str | None = Field(default=None, description="the model's name; null before the node reported")
     variant: str | None = Field(default=None, description="the variant's name in the model's manifest")
@@ -99,7 +101,7 @@ class VariantReport(StrictModel):
     lost_at_restart: Count = Field(default=0, description="frames unsettled when the node was restarted")
     restarts: Count = Field(default=0, description="times the node's account began anew")
     reports_lost: Count = Field(default=0, description="settled frames whose timing never arrived here")
-    turn_timeouts: Count = Field(default=0, description="replay: frames not settled within the turn's time")
+    frame_timeouts: Count = Field(default=0, description="replay: frames not settled within the turn's time")
     deadline_ms: Figure = Field(default=None, description="end-to-end deadline; null for none")
     deadline_misses: Count = Field(default=0, description="results later than the deadline")
     deadline_miss_rate: Figure = Field(default=None, description="misses per result; null without deadline")
@@ -141,7 +143,7 @@ class ClassAgreement(StrictModel):
 
 
 class DetectionFigures(ClassAgreement):
-    """Detection agreement over all pairs; the baseline plays the truth."""
+    """Detection agreement over all pairs; the baseline plays the ground truth."""
 
     kind: Literal["detection"] = "detection"
     iou: float = Field(default=0.5, description="overlap from which two boxes are the same object")
@@ -161,7 +163,7 @@ class SegmentationFigures(StrictModel):
 
 
 class PlanningFigures(StrictModel):
-    """Planning agreement over all pairs, metres."""
+    """Planning agreement over all pairs, meters."""
 
     kind: Literal["planning"] = "planning"
     ade_m: float = Field(description="mean over frames of the average displacement error")
@@ -188,9 +190,11 @@ class FrameScores(StrictModel):
 class ComparisonReport(StrictModel):
     """A candidate against its task's baseline, frame by frame, paired by source stamp."""
 
+    renamed = {"candidate_missing": "variant_missing"}
+
     pairs: Count = Field(default=0, description="frames both gave a result for in time, and compared")
     unpaired: Count = Field(default=0, description="results whose partner did not come in time")
-    candidate_missing: Count = Field(default=0, description="unpaired because the candidate gave none")
+    variant_missing: Count = Field(default=0, description="unpaired because the candidate gave none")
     baseline_missing: Count = Field(default=0, description="unpaired because the baseline gave none")
     late: Count = Field(default=0, description="results that came after their partner was given up")
     pending: Count = Field(default=0, description="results that still wait for their partner")
@@ -207,31 +211,37 @@ class ComparisonReport(StrictModel):
 
 
 class AccuracyReport(StrictModel):
-    """A variant against the truth, frame by frame, paired by source stamp."""
+    """A variant against the ground truth, frame by frame, paired by source stamp."""
 
-    pairs: Count = Field(default=0, description="frames with a result and a truth in time, compared")
-    truth_missing: Count = Field(default=0, description="results whose truth did not come in time")
-    result_missing: Count = Field(default=0, description="truths that the variant gave no result for in time")
-    pending: Count = Field(default=0, description="results and truths that still wait")
+    renamed = {"truth_missing": "ground_truth_missing"}
+
+    pairs: Count = Field(default=0, description="frames with a result and a ground truth in time, compared")
+    ground_truth_missing: Count = Field(
+        default=0, description="results whose ground truth did not come in time"
+    )
+    result_missing: Count = Field(
+        default=0, description="ground truths that the variant gave no result for in time"
+    )
+    pending: Count = Field(default=0, description="results and ground truths that still wait")
     incomparable: Count = Field(default=0, description="pairs that could not be compared")
     figures: AgreementFigures | None = Field(
         default=None,
-        description="those of agreement, with the truth in the baseline's place; null without a pair",
+        description="those of agreement, with the ground truth in the baseline's place; null without a pair",
     )
     frame_score: FrameScores | None = Field(default=None, description="null for planning or without a pair")
 
 
 class TaskReport(StrictModel):
-    """One task: its variants, every candidate against the baseline, and all against the truth."""
+    """One task: its variants, every candidate against the baseline, and all against the ground truth."""
 
-    baseline: str | None = Field(default=None, description="which of the variants plays the truth")
+    baseline: str | None = Field(default=None, description="which of the variants plays the ground truth")
     variants: dict[str, VariantReport] = Field(default_factory=dict, description="name to variant")
     comparison: dict[str, ComparisonReport] = Field(
         default_factory=dict, description="candidate's name to its comparison with the baseline"
     )
     accuracy: dict[str, AccuracyReport] = Field(
         default_factory=dict,
-        description="live: variant's name to its comparison with the truth, where that comes",
+        description="live: variant's name to its comparison with the ground truth, where that comes",
     )
 
 

@@ -46,7 +46,7 @@ _HEAD = f"""# report.json: schema adcp-report/1
 that file are made from `ad_compressed_perception/report/schema.py` with
 `python -m ad_compressed_perception.report.schema_docs docs`.
 
-Durations are in milliseconds, distances in metres, shares in 0..1. A figure that could
+Durations are in milliseconds, distances in meters, shares in 0..1. A figure that could
 not be measured is `null`. Percentiles are interpolated linearly between ranks. A speed-up
 is baseline / candidate: above 1 the candidate is faster. Unknown keys are refused: a later
 version of the format has another schema name.

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frame-by-frame values of one comparison run: what the pictures are drawn from."""
+"""Frame-by-frame values of one comparison run: what the images are drawn from."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class AgreementAxis:
 
 AGREEMENT_AXES: dict[str, AgreementAxis] = {
     "detection": AgreementAxis("score", "same objects found (F1 at IoU 0.5)", "F1, 0 to 1", 1.0),
-    "segmentation": AgreementAxis("miou", "same pixels labelled (mean IoU)", "mIoU, 0 to 1", 1.0),
-    "planning": AgreementAxis("ade_m", "path differs by (average displacement)", "ADE, metres", 0.0),
+    "segmentation": AgreementAxis("miou", "same pixels labeled (mean IoU)", "mIoU, 0 to 1", 1.0),
+    "planning": AgreementAxis("ade_m", "path differs by (average displacement)", "ADE, meters", 0.0),
 }
 """The one agreement value of each task that is drawn over time."""
 

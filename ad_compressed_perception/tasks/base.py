@@ -128,4 +128,4 @@ class Task(ABC, Generic[ResultT]):
 
     @abstractmethod
     def decode(self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry) -> ResultT:
-        """Turn the model's outputs into a result in source pixels or metres."""
+        """Turn the model's outputs into a result in source pixels or meters."""

@@ -18,11 +18,11 @@ class Geometry:
     """The mapping of one frame: ``model = source * scale + offset``, per axis, in pixel edges.
 
     Attributes:
-        source_width: width of the camera picture, pixels.
-        source_height: height of the camera picture, pixels.
-        resized_width: width of the whole picture after resizing, model pixels.
-        resized_height: height of the whole picture after resizing, model pixels.
-        offset_x: where the resized picture's left edge lies in the model input; negative when cropped.
+        source_width: width of the camera image, pixels.
+        source_height: height of the camera image, pixels.
+        resized_width: width of the whole image after resizing, model pixels.
+        resized_height: height of the whole image after resizing, model pixels.
+        offset_x: where the resized image's left edge lies in the model input; negative when cropped.
         offset_y: where its top edge lies.
         model_width: width of the model input.
         model_height: height of the model input.
@@ -48,7 +48,7 @@ class Geometry:
         return self.resized_height / self.source_height
 
     def boxes_to_source(self, boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map (N, 4) boxes from model to source pixels and clip them to the picture."""
+        """Map (N, 4) boxes from model to source pixels and clip them to the image."""
         offset = np.array([self.offset_x, self.offset_y] * 2, np.float32)
         scale = np.array([self.scale_x, self.scale_y] * 2, np.float32)
         limit = np.array([self.source_width, self.source_height] * 2, np.float32)
@@ -82,14 +82,14 @@ class Geometry:
             right = left + max(1, round(self.resized_width * factor_x))
             visible = label_ids[top:bottom, left:right]
             size = (self.source_width, self.source_height)
-            # INTER_NEAREST_EXACT samples pixel centres; INTER_NEAREST would shift labels by half a pixel.
+            # INTER_NEAREST_EXACT samples pixel centers; INTER_NEAREST would shift labels by half a pixel.
             return np.asarray(cv2.resize(visible, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
-        centres_x = (np.arange(self.source_width) + 0.5) * self.scale_x + self.offset_x
-        centres_y = (np.arange(self.source_height) + 0.5) * self.scale_y + self.offset_y
-        seen_x = (centres_x >= 0) & (centres_x < self.model_width)
-        seen_y = (centres_y >= 0) & (centres_y < self.model_height)
-        columns = np.clip(centres_x * factor_x, 0, label_ids.shape[1] - 1).astype(np.intp)
-        rows = np.clip(centres_y * factor_y, 0, label_ids.shape[0] - 1).astype(np.intp)
+        centers_x = (np.arange(self.source_width) + 0.5) * self.scale_x + self.offset_x
+        centers_y = (np.arange(self.source_height) + 0.5) * self.scale_y + self.offset_y
+        seen_x = (centers_x >= 0) & (centers_x < self.model_width)
+        seen_y = (centers_y >= 0) & (centers_y < self.model_height)
+        columns = np.clip(centers_x * factor_x, 0, label_ids.shape[1] - 1).astype(np.intp)
+        rows = np.clip(centers_y * factor_y, 0, label_ids.shape[0] - 1).astype(np.intp)
         taken = label_ids[rows[:, None], columns[None, :]]
         return np.where(seen_y[:, None] & seen_x[None, :], taken, 0).astype(np.uint8)
 

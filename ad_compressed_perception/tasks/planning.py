@@ -23,14 +23,14 @@ class PlanningSettings(TaskSettings):
     steering_ratio: float = Field(
         14.8, gt=0.0, le=100.0, description="steering-wheel angle per road-wheel angle"
     )
-    wheelbase_m: float = Field(2.85, gt=0.0, le=20.0, description="front to rear axle, metres")
+    wheelbase_m: float = Field(2.85, gt=0.0, le=20.0, description="front to rear axle, meters")
     speed_mps: float = Field(
         10.0, ge=0.0, le=100.0, description="nominal speed of the command and of a time horizon, m/s"
     )
     horizon: Literal["distance", "time"] = Field(
         "distance", description="whether the path reaches horizon_m or horizon_s times speed_mps"
     )
-    horizon_m: float = Field(30.0, gt=0.0, le=1000.0, description="length of the path, metres")
+    horizon_m: float = Field(30.0, gt=0.0, le=1000.0, description="length of the path, meters")
     horizon_s: float = Field(3.0, gt=0.0, le=60.0, description="duration of the path, seconds")
     points: int = Field(20, ge=2, le=1000, description="points of the path")
 
@@ -47,7 +47,7 @@ class PlanningDecoder(Decoder):
         Args:
             outputs: of the model.
             settings: of the task.
-            speed_mps: of the vehicle when the picture was taken; None where nobody said.
+            speed_mps: of the vehicle when the image was taken; None where nobody said.
 
         Raises:
             ResultError: the model gave numbers that are not finite.
@@ -77,7 +77,7 @@ class SteeringOutputDecoder(PlanningDecoder):
 def curvature_of_steering(
     steering_wheel_angle_rad: float, steering_ratio: float, wheelbase_m: float
 ) -> float:
-    """Return the path curvature (1/m, left positive) of the rear axle's centre.
+    """Return the path curvature (1/m, left positive) of the rear axle's center.
 
     Kinematic bicycle: ``curvature = tan(road_wheel_angle) / wheelbase`` with
     ``road_wheel_angle = steering_wheel_angle / steering_ratio`` (Rajamani, Vehicle Dynamics and
@@ -110,7 +110,7 @@ def arc_points(
 
 
 class PlanningTask(Task[Trajectory]):
-    """Plans the path of the coming metres or seconds."""
+    """Plans the path of the coming meters or seconds."""
 
     name = "planning"
     settings_type = PlanningSettings
@@ -122,6 +122,6 @@ class PlanningTask(Task[Trajectory]):
         self._speed_mps = speed_mps
 
     def decode(self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry) -> Trajectory:
-        """Return the trajectory in base_link; the picture's geometry plays no part."""
+        """Return the trajectory in base_link; the image's geometry plays no part."""
         trajectory: Trajectory = self.decoder.trajectory(outputs, self.settings, self._speed_mps)
         return trajectory

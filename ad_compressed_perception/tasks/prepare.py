@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a camera picture to a model's input tensor, in a buffer that is reused."""
+"""From a camera image to a model's input tensor, in a buffer that is reused."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _CONVERSIONS = {
 
 
 class Preparer:
-    """Resizes, reorders and normalises frames for one input specification.
+    """Resizes, reorders and normalizes frames for one input specification.
 
-    The picture is made small first: colour order, layout and normalisation then touch the model's
+    The image is made small first: color order, layout and normalization then touch the model's
     pixels only, and a swap of red and blue costs nothing where planes are written one by one.
     """
 
@@ -58,20 +58,20 @@ class Preparer:
             pixels = (pixels >> 8).astype(np.uint8)
         small = self._shrink(pixels, geometry)
         spec = self._spec
-        planar = spec.layout == "NCHW" and spec.colour != "GRAY" and frame.colour != "GRAY"
-        if frame.colour != spec.colour and not planar:
-            small = np.asarray(cv2.cvtColor(small, _CONVERSIONS[(frame.colour, spec.colour)]))
+        planar = spec.layout == "NCHW" and spec.color != "GRAY" and frame.color != "GRAY"
+        if frame.color != spec.color and not planar:
+            small = np.asarray(cv2.cvtColor(small, _CONVERSIONS[(frame.color, spec.color)]))
         top, left = max(0, geometry.offset_y), max(0, geometry.offset_x)
         rows = slice(top, top + small.shape[0])
         columns = slice(left, left + small.shape[1])
-        if spec.colour == "GRAY":
+        if spec.color == "GRAY":
             target = self._buffer[0, 0] if spec.layout == "NCHW" else self._buffer[0, :, :, 0]
             self._write(small, target[rows, columns], 0)
         elif spec.layout == "NHWC":
             self._write(small, self._buffer[0, rows, columns], slice(None))
         else:
             planes = cv2.split(small)
-            order = (0, 1, 2) if frame.colour in (spec.colour, "GRAY") else (2, 1, 0)
+            order = (0, 1, 2) if frame.color in (spec.color, "GRAY") else (2, 1, 0)
             for channel, plane in enumerate(order):
                 self._write(planes[plane], self._buffer[0, channel, rows, columns], channel)
         return self._buffer, geometry

@@ -16,21 +16,23 @@ from ad_compressed_perception.pass_api.passes import PassOptions
 class TrainingOptions(PassOptions):
     """How a pass trains."""
 
-    epochs: int = Field(10, ge=1, le=10_000, description="rounds over the pictures at most")
-    batch: int = Field(8, ge=1, le=1024, description="pictures a step")
+    renamed = {"features": "feature_weight", "hold_out": "val_fraction"}
+
+    epochs: int = Field(10, ge=1, le=10_000, description="rounds over the images at most")
+    batch: int = Field(8, ge=1, le=1024, description="images a step")
     learning_rate: float = Field(5e-4, gt=0.0, le=1.0, description="peak of AdamW's rate")
     relative_rate: bool = Field(
         False,
-        description="the rate is a share of each channel's size: for networks with folded normalisations",
+        description="the rate is a share of each channel's size: for networks with folded normalizations",
     )
-    features: float = Field(
+    feature_weight: float = Field(
         0.0,
         ge=0.0,
-        description="weight of what the last layers read, learnt besides the answers; 0: not looked at",
+        description="weight of what the last layers read, learned besides the answers; 0: not looked at",
     )
-    views: int = Field(2, ge=1, le=64, description="copies of each picture; all but the first are altered")
-    hold_out: float = Field(0.1, gt=0.0, lt=1.0, description="share of the pictures that only judge")
-    patience: int = Field(3, ge=1, description="epochs without a better judgement before it stops")
+    views: int = Field(2, ge=1, le=64, description="copies of each image; all but the first are altered")
+    val_fraction: float = Field(0.1, gt=0.0, lt=1.0, description="share of the images that only judge")
+    patience: int = Field(3, ge=1, description="epochs without a better judgment before it stops")
     minutes: float = Field(0.0, ge=0.0, description="wall-clock limit; 0 for none")
     seed: int = Field(0, ge=0, description="of shuffling, hold-out and alterations")
     threads: int = Field(0, ge=0, description="processor threads; 0: torch's own choice")
@@ -39,16 +41,18 @@ class TrainingOptions(PassOptions):
     )
     data: list[str] = Field(
         default_factory=list,
-        description="further pictures: BAG, BAG:TOPIC or FOLDER; none that the variant is judged on",
+        description="further images: BAG, BAG:TOPIC or FOLDER; none that the variant is judged on",
     )
     labels: str | None = Field(
         None,
-        description="further pictures with true labels: FOLDER, LABELS or LABELS@FRAMES, as for evaluate; "
+        description="further images with true labels: FOLDER, LABELS or LABELS@FRAMES, as for evaluate; "
         "none that the variant is judged on",
     )
     label_map: str | None = Field(None, description="what the labels' ids or names mean, as for evaluate")
-    label_weight: float = Field(0.5, gt=0.0, le=1.0, description="share of the truth in what is learnt")
-    stride: int = Field(1, ge=1, description="use every so many-th picture of `data` only")
+    label_weight: float = Field(
+        0.5, gt=0.0, le=1.0, description="share of the ground truth in what is learned"
+    )
+    stride: int = Field(1, ge=1, description="use every so many-th image of `data` only")
 
 
 def require_training(name: str) -> None:

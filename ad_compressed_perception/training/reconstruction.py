@@ -7,7 +7,7 @@ Pruning for Accelerating Very Deep Neural Networks, ICCV 2017, section 3.1, ther
 
     min over W, b of  sum over samples |W x + b - k y|^2 + r tr(G) / n (|W - W0|^2 + |b - b0|^2)
 
-x: what reaches the layer in the changed network, y: what the original's layer gives on the same picture,
+x: what reaches the layer in the changed network, y: what the original's layer gives on the same image,
 G = sum of x x^T over n inputs. This is a linear system for each layer: no gradient, no epochs.
 """
 
@@ -48,7 +48,7 @@ class LayerFit:
 def reconstruct(
     teacher: GraphModule,
     student: GraphModule,
-    pictures: Sequence[tuple[Tensor, Tensor]],
+    images: Sequence[tuple[Tensor, Tensor]],
     *,
     ridge: float = 1e-4,
     positions: int = 1024,
@@ -63,16 +63,16 @@ def reconstruct(
     Args:
         teacher: the original, float.
         student: the changed network, float.
-        pictures: (1, ...) inputs of the teacher and of the student, of the same pictures.
+        images: (1, ...) inputs of the teacher and of the student, of the same images.
         ridge: r above.
-        positions: pixels of a layer's output that are looked at, at most, in each picture.
+        positions: pixels of a layer's output that are looked at, at most, in each image.
         seed: of their choice.
     """
     generator = torch.Generator().manual_seed(seed)
     original = _Runner(
-        teacher, [{teacher.input_names[0]: seen} for seen, _ in pictures], _matched(teacher, student)
+        teacher, [{teacher.input_names[0]: seen} for seen, _ in images], _matched(teacher, student)
     )
-    changed: list[Values] = [{student.input_names[0]: seen} for _, seen in pictures]
+    changed: list[Values] = [{student.input_names[0]: seen} for _, seen in images]
     scales: dict[str, float] = {}
     for index, step in enumerate(student.steps):
         name = step.outputs[0]
@@ -126,7 +126,7 @@ class _Runner:
         self._kept: dict[str, list[Tensor]] = {}
 
     def outputs(self, name: str) -> list[Tensor]:
-        """Return a layer's output on every picture; each can be asked for once."""
+        """Return a layer's output on every image; each can be asked for once."""
         while name not in self._kept:
             index, self._done = self._done, self._done + 1
             step = self.module.steps[index]
@@ -205,7 +205,7 @@ def _refit(
 def _samples(
     layer: WeightLayer, x: Tensor, y: Tensor, positions: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return (groups, samples, inputs) and (groups, samples, outputs) of some pixels of one picture."""
+    """Return (groups, samples, inputs) and (groups, samples, outputs) of some pixels of one image."""
     if not isinstance(layer, Convolution):
         return x.reshape(1, -1, x.shape[-1]), y.reshape(1, -1, y.shape[-1])
     rows, columns = y.shape[2:]

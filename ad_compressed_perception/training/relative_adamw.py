@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """AdamW whose rate is a share of each channel's own size.
 
-Folding normalisations into convolutions leaves layers of very different size (in yolox_nano the layers'
+Folding normalizations into convolutions leaves layers of very different size (in yolox_nano the layers'
 medians lie between 0.004 and 21). Adam moves every number by about the rate whatever its gradient: what is
 nothing to one layer destroys another. Here a step is
 
@@ -35,7 +35,7 @@ def channel_sizes(parameter: Tensor) -> Tensor:
 
 
 class RelativeAdamW(torch.optim.AdamW):
-    """See the module; sizes are kept with the optimiser's state, so that a resumed run has the same."""
+    """See the module; sizes are kept with the optimizer's state, so that a resumed run has the same."""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.onnx_graph.io import one_line
-from ad_compressed_perception.training.distillation.dataset import Lessons
+from ad_compressed_perception.training.distillation.dataset import DistillationDataset
 from ad_compressed_perception.training.distillation.losses import Loss
 from ad_compressed_perception.training.relative_adamw import RelativeAdamW
 
 Advance = Callable[[int, int], None]
-_STATE, _WEIGHTS, _OPTIMISER = "state.json", "weights.safetensors", "optimiser.pt"
+_STATE, _WEIGHTS, _OPTIMIZER = "state.json", "weights.safetensors", "optimizer.pt"
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Schedule:
 
     Attributes:
         epochs: rounds over the lessons at most.
-        batch: pictures a step.
+        batch: images a step.
         learning_rate: AdamW's peak rate; a linear warm-up over the first 5 %, then a cosine to 1 %.
         weight_decay: AdamW's.
-        hold_out: share of the lessons that only judge.
-        patience: epochs without a better judgement before it stops.
+        val_fraction: share of the lessons that only judge.
+        patience: epochs without a better judgment before it stops.
         minutes: wall-clock limit, looked at after every epoch; 0 for none.
         seed: of shuffling and hold-out.
         threads: torch's; 0 for its own choice.
@@ -49,7 +49,7 @@ class Schedule:
     learning_rate: float = 5e-4
     relative_rate: bool = False
     weight_decay: float = 1e-5
-    hold_out: float = 0.1
+    val_fraction: float = 0.1
     patience: int = 3
     minutes: float = 0.0
     seed: int = 0
@@ -62,7 +62,7 @@ class History:
     """What happened, epoch by epoch; what a resumed run goes on from."""
 
     losses: list[float] = field(default_factory=list)
-    judgements: list[float] = field(default_factory=list)
+    judgments: list[float] = field(default_factory=list)
     best: float = math.inf
     best_epoch: int = -1
     first: float = math.nan
@@ -73,7 +73,12 @@ class Trainer:
     """Teaches one module; the best weights seen win, those it began with included."""
 
     def __init__(
-        self, module: nn.Module, loss: Loss, lessons: Lessons, schedule: Schedule, checkpoint: Path | None
+        self,
+        module: nn.Module,
+        loss: Loss,
+        lessons: DistillationDataset,
+        schedule: Schedule,
+        checkpoint: Path | None,
     ) -> None:
         """Split the lessons.
 
@@ -90,8 +95,8 @@ class Trainer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         rng = np.random.default_rng(schedule.seed)
         rows = np.arange(len(lessons))
-        # Neighbours in a drive look alike: the judges are whole stretches, not single rows.
-        judges = max(1, round(len(rows) * schedule.hold_out))
+        # Neighbors in a drive look alike: the judges are whole stretches, not single rows.
+        judges = max(1, round(len(rows) * schedule.val_fraction))
         start = int(rng.integers(0, len(rows) - judges + 1))
         self._judges = rows[start : start + judges]
         self._learners = np.delete(rows, np.s_[start : start + judges])
@@ -115,12 +120,12 @@ class Trainer:
         steps = max(1, math.ceil(len(self._learners) / schedule.batch))
         total = steps * schedule.epochs
         kind = RelativeAdamW if schedule.relative_rate else torch.optim.AdamW
-        optimiser = kind(
+        optimizer = kind(
             [p for p in self.module.parameters() if p.requires_grad],
             schedule.learning_rate,
             weight_decay=schedule.weight_decay,
         )
-        begun, best = self._resume(optimiser)
+        begun, best = self._resume(optimizer)
         history = self.history
         if begun == 0:
             history.first = history.best = self._judge()
@@ -130,14 +135,14 @@ class Trainer:
                     break
                 start = perf_counter()
                 order = np.random.default_rng((schedule.seed, epoch)).permutation(self._learners)
-                mean = self._epoch(order, optimiser, epoch * steps, total, advance)
-                judgement = self._judge()
+                mean = self._epoch(order, optimizer, epoch * steps, total, advance)
+                judgment = self._judge()
                 history.losses.append(mean)
-                history.judgements.append(judgement)
+                history.judgments.append(judgment)
                 history.seconds += perf_counter() - start
-                if judgement < history.best:
-                    history.best, history.best_epoch, best = judgement, epoch, self._snapshot()
-                self._save(epoch + 1, optimiser, best)
+                if judgment < history.best:
+                    history.best, history.best_epoch, best = judgment, epoch, self._snapshot()
+                self._save(epoch + 1, optimizer, best)
         finally:
             self.module.load_state_dict(best)
             self.module.to("cpu").eval()
@@ -151,22 +156,22 @@ class Trainer:
         late = schedule.minutes > 0.0 and history.seconds > 60.0 * schedule.minutes
         return waited >= schedule.patience or late
 
-    def _epoch(self, order: Any, optimiser: Any, done: int, total: int, advance: Advance) -> float:
+    def _epoch(self, order: Any, optimizer: Any, done: int, total: int, advance: Advance) -> float:
         schedule = self.schedule
         self.module.train()
         losses = []
         for first in range(0, len(order), schedule.batch):
             step = done + first // schedule.batch
-            for group in optimiser.param_groups:
+            for group in optimizer.param_groups:
                 group["lr"] = schedule.learning_rate * rate_at(step, total)
             inputs, answers = self.lessons.batch(order[first : first + schedule.batch], self.device)
             loss = self.loss(self._outputs(inputs), answers)
             if not torch.isfinite(loss):
                 raise RecipeError(f"the loss became {loss.item()} at step {step}: lower learning_rate")
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.module.parameters(), 5.0)
-            optimiser.step()
+            optimizer.step()
             losses.append(float(loss.detach()))
             advance(step + 1, total)
         return float(np.mean(losses))
@@ -195,7 +200,7 @@ class Trainer:
     def _snapshot(self) -> dict[str, Tensor]:
         return {key: value.detach().clone() for key, value in self.module.state_dict().items()}
 
-    def _save(self, epochs: int, optimiser: Any, best: dict[str, Tensor]) -> None:
+    def _save(self, epochs: int, optimizer: Any, best: dict[str, Tensor]) -> None:
         if self.checkpoint is None:
             return
         from safetensors import SafetensorError
@@ -206,17 +211,17 @@ class Trainer:
         tensors |= {f"best.{key}": value.contiguous().clone() for key, value in best.items()}
         try:
             save_file(tensors, self.checkpoint / (_WEIGHTS + ".part"))
-            torch.save(optimiser.state_dict(), self.checkpoint / (_OPTIMISER + ".part"))
+            torch.save(optimizer.state_dict(), self.checkpoint / (_OPTIMIZER + ".part"))
         except (SafetensorError, RuntimeError) as error:  # a full disk by the libraries' own names
-            for name in (_WEIGHTS, _OPTIMISER):
+            for name in (_WEIGHTS, _OPTIMIZER):
                 (self.checkpoint / (name + ".part")).unlink(missing_ok=True)
             raise OSError(f"no room for a checkpoint ({one_line(error)})") from error
         state = {"epochs": epochs, "schedule": asdict(self.schedule), "history": asdict(self.history)}
         (self.checkpoint / (_STATE + ".part")).write_text(json.dumps(state))
-        for name in (_WEIGHTS, _OPTIMISER, _STATE):  # the state last: it vouches for the others
+        for name in (_WEIGHTS, _OPTIMIZER, _STATE):  # the state last: it vouches for the others
             (self.checkpoint / (name + ".part")).replace(self.checkpoint / name)
 
-    def _resume(self, optimiser: Any) -> tuple[int, dict[str, Tensor]]:
+    def _resume(self, optimizer: Any) -> tuple[int, dict[str, Tensor]]:
         """Load a checkpoint of the same schedule, if there is one.
 
         Returns:
@@ -235,7 +240,7 @@ class Trainer:
         if own != {key: value.shape for key, value in now.items()}:
             return 0, self._snapshot()  # of another graph: passes before this one came out otherwise
         self.module.load_state_dict(now)
-        optimiser.load_state_dict(torch.load(self.checkpoint / _OPTIMISER, weights_only=True))
+        optimizer.load_state_dict(torch.load(self.checkpoint / _OPTIMIZER, weights_only=True))
         self.history = History(**state["history"])
         best = {key[5:]: value for key, value in tensors.items() if key.startswith("best.")}
         return int(state["epochs"]), best

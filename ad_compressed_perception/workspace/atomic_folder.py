@@ -14,7 +14,7 @@ from ad_compressed_perception.core.errors import DataError
 
 
 @contextlib.contextmanager
-def fresh_folder(out: Path) -> Iterator[Path]:
+def atomic_folder(out: Path) -> Iterator[Path]:
     """Yield a path beside ``out``, not there yet and of its name, for what becomes ``out`` at the end.
 
     Where the block ends with an error, or makes nothing, nothing is left.

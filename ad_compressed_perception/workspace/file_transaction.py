@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 
-class Moves:
+class FileTransaction:
     """Moves inside one file system; what was in the way is kept aside until all of them are done."""
 
     def __init__(self, aside: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 
 
-def remove_abandoned(folder: Path, prefix: str) -> None:
+def remove_stale_files(folder: Path, prefix: str) -> None:
     """Remove the folders ``PREFIX<process number>-...`` in ``folder`` whose process no longer runs."""
     for path in folder.glob(f"{prefix}*"):
         number = path.name[len(prefix) :].partition("-")[0]
@@ -36,7 +36,7 @@ def remove_checkpoints(folder: Path, name: str) -> None:
 
 
 @contextlib.contextmanager
-def without_dead_ends(checkpoints: Path) -> Iterator[None]:
+def discard_refused_checkpoints(checkpoints: Path) -> Iterator[None]:
     """Remove a run's checkpoints where its model or recipe is refused: the same command would be again.
 
     What else can end a run (Ctrl-C, a full disk, a missing runtime) can be mended, and they serve then.

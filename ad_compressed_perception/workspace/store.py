@@ -25,8 +25,8 @@ from ad_compressed_perception.core.manifest import (
     load_manifest,
     save_manifest,
 )
-from ad_compressed_perception.workspace.file_transaction import Moves
-from ad_compressed_perception.workspace.stale_files import remove_abandoned
+from ad_compressed_perception.workspace.file_transaction import FileTransaction
+from ad_compressed_perception.workspace.stale_files import remove_stale_files
 
 WORK_VARIABLE = "ADCP_WORK"
 DEFAULT_WORK = Path("adcp_work")
@@ -137,7 +137,7 @@ def staging(folder: Path) -> Iterator[Path]:
     """
     made = _make_folders(folder)
     try:
-        remove_abandoned(folder, _STAGING)
+        remove_stale_files(folder, _STAGING)
         path = Path(tempfile.mkdtemp(prefix=f"{_STAGING}{os.getpid()}-", dir=folder))
     except OSError as error:
         _remove_empty(made)
@@ -208,11 +208,11 @@ def store_variant(
     without = _write_aside(target, aside / "without") if previous is not None else None
     target.variants[name] = variant
     entered = _write_aside(target, aside / "entered")
-    # Made private by the temporary folder's rules; a model is as readable as its neighbours.
+    # Made private by the temporary folder's rules; a model is as readable as its neighbors.
     built.chmod(0o644 & ~_umask())
     if report is not None:
         report.chmod(0o755 & ~_umask())
-    moves = Moves(aside / "earlier")
+    moves = FileTransaction(aside / "earlier")
     with moves.all_or_none():
         if without is not None:
             moves.replace(without, folder / MANIFEST_NAME)

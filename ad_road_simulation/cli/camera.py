@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""``adcp camera``: a labelled recording of the built-in road camera."""
+"""``adcp camera``: a labeled recording of the built-in road camera."""
 
 from __future__ import annotations
 
@@ -35,10 +35,8 @@ class _Format(str, Enum):
 
 def camera(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write; must not be there yet.")],
-    frames: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Pictures.")] = 300,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Of the world: the same seed gives the same pictures.")
-    ] = 0,
+    frames: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Images.")] = 300,
+    seed: Annotated[int, typer.Option(min=0, help="Of the world: the same seed gives the same images.")] = 0,
     independent: Annotated[
         bool,
         typer.Option(
@@ -51,14 +49,14 @@ def camera(
     traffic: Annotated[
         float, typer.Option(min=0.0, max=2.0, help="Factor on vehicles and pedestrians.")
     ] = 1.0,
-    size: Annotated[str, typer.Option(metavar="WxH", help="Of the pictures, pixels.")] = "640x360",
-    rate: Annotated[float, typer.Option(min=0.5, max=100.0, help="Pictures a second of a drive.")] = 10.0,
-    image_format: Annotated[_Format, typer.Option("--format", help="Of the pictures.")] = _Format.jpg,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Of the images, pixels.")] = "640x360",
+    rate: Annotated[float, typer.Option(min=0.5, max=100.0, help="Images a second of a drive.")] = 10.0,
+    image_format: Annotated[_Format, typer.Option("--format", help="Of the images.")] = _Format.jpg,
     bag: Annotated[
         bool, typer.Option("--bag", help="Write a rosbag2 with the topics of the node road_camera instead.")
     ] = False,
 ) -> None:
-    """Record the built-in road camera with the truth of every picture.
+    """Record the built-in road camera with the ground truth of every image.
 
     Writes a FOLDER that `adcp evaluate --data FOLDER` takes for all three tasks: images/, masks/ with
     labels.json, instances.json (COCO), steering.csv and trajectories.jsonl. A reference driver drives.
@@ -66,18 +64,18 @@ def camera(
     from rich.console import Console
     from rich.progress import Progress
 
-    from ad_compressed_perception.workspace.atomic_folder import fresh_folder
+    from ad_compressed_perception.workspace.atomic_folder import atomic_folder
     from ad_road_simulation.world.layout import RouteOptions
 
     lens = _camera(size)
     options = RouteOptions(traffic=traffic, weather=weather.value if weather else None)
-    pictures = _frames(seed, frames, options, lens, None if independent else rate)
+    images = _frames(seed, frames, options, lens, None if independent else rate)
     with (
-        fresh_folder(out) as folder,
+        atomic_folder(out) as folder,
         Progress(console=Console(stderr=True), transient=True) as bar,
     ):
         task = bar.add_task("recording", total=frames)
-        followed = _followed(pictures, lambda: bar.advance(task))
+        followed = _followed(images, lambda: bar.advance(task))
         if bag:
             _write_bag(folder, followed, lens)
         else:

@@ -40,7 +40,7 @@ def drive(
     ] = "baseline",
     routes: Annotated[int, typer.Option(min=1, max=10_000, help="Routes that every variant drives.")] = 50,
     length: Annotated[
-        float, typer.Option(metavar="M", help="Length of a route, metres (200 or more).")
+        float, typer.Option(metavar="M", help="Length of a route, meters (200 or more).")
     ] = 1000.0,
     seed: Annotated[int, typer.Option(min=0, max=1_000_000, help="Of the routes.")] = 1,
     traffic: Annotated[float, typer.Option(help="0: an empty road, 1: as usual, 2: dense.")] = 1.0,
@@ -71,7 +71,7 @@ def drive(
 ) -> None:
     """Drive planner variants in closed loop on the same simulated routes and compare them.
 
-    Every variant sees the camera's picture at 10 Hz and steers, brakes and accelerates by what it planned
+    Every variant sees the camera's image at 10 Hz and steers, brakes and accelerates by what it planned
     from it; a plan is as late as its variant is slow. Differences are taken route by route, with 95%
     intervals. Ctrl-C keeps the finished routes; the same command goes on with the others.
     """

@@ -29,7 +29,7 @@ from ad_road_simulation.world.simulation import Simulation
 
 LATENCIES = "latency.json"
 _SEEDS_APART = 100_000
-_PICTURES = 4
+_IMAGES = 4
 
 
 class Progress(Protocol):
@@ -88,9 +88,9 @@ def run_drive(manifest: Manifest, options: DriveOptions, progress: Progress) -> 
     # Route by route, so that what an interrupted run has can be compared.
     for index in range(options.routes):
         route = options.route(index)
-        pictures = options.out / FOLDER if index == 0 else None
+        images = options.out / FOLDER if index == 0 else None
         jobs += [
-            Job(name, route, latencies[name], pictures)
+            Job(name, route, latencies[name], images)
             for name in options.variants
             if route.seed not in results[name]
         ]
@@ -156,7 +156,7 @@ def _latencies(manifest: Manifest, options: DriveOptions, progress: Progress) ->
     missing = [name for name in models if keys[name] not in kept]
     if missing:
         progress.say(f"measuring the latency of {', '.join(missing)}")
-        measured = measure_latency(manifest, missing, _pictures(options), progress=progress.advance)
+        measured = measure_latency(manifest, missing, _images(options), progress=progress.advance)
         kept |= {keys[name]: list(measured[name]) for name in missing}
         options.out.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(kept), encoding="utf-8")
@@ -171,11 +171,11 @@ def _read_latencies(path: Path) -> dict[str, list[float]]:
     return kept if isinstance(kept, dict) else {}
 
 
-def _pictures(options: DriveOptions) -> Sequence[Frame]:
+def _images(options: DriveOptions) -> Sequence[Frame]:
     """Return what the camera sees at the beginning of some routes."""
     renderer = Renderer(Camera())
     frames = []
-    for index in range(min(_PICTURES, options.routes)):
+    for index in range(min(_IMAGES, options.routes)):
         route = options.route(index)
         scene = Simulation(route.seed, route.options()).scene()
         frames.append(Frame(renderer.render(scene).image_bgr, "BGR", index))

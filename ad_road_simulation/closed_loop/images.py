@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera pictures with the planned path, the variants beside each other."""
+"""Camera images with the planned path, the variants beside each other."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ad_compressed_perception.report.overlay import PALETTE_BGR, DrawingCamera, 
 from ad_road_simulation.world.camera import Camera
 
 PLACES = (0.2, 0.5, 0.8)
-"""Shares of the route at which pictures are kept."""
-FOLDER = "pictures"
+"""Shares of the route at which images are kept."""
+FOLDER = "images"
 
 
 def drawing_camera(camera: Camera) -> DrawingCamera:
@@ -31,10 +31,10 @@ def drawing_camera(camera: Camera) -> DrawingCamera:
     )
 
 
-def write_picture(
+def write_image(
     bgr: NDArray[np.uint8], trajectory: Trajectory, variant: str, place: float, folder: Path
 ) -> Path:
-    """Draw a plan on its picture, (H, W, 3) BGR, and write it; return the file's path."""
+    """Draw a plan on its image, (H, W, 3) BGR, and write it; return the file's path."""
     canvas = bgr.copy()
     draw_path(canvas, trajectory, drawing_camera(Camera()), PALETTE_BGR[2])
     draw_tag(canvas, f"{variant}: {describe_plan(trajectory)}", 8, 22, PALETTE_BGR[2])
@@ -42,8 +42,8 @@ def write_picture(
     return write_png(_path(folder, variant, place), canvas)
 
 
-def remove_pictures(variant: str, folder: Path) -> None:
-    """Remove a variant's pictures of an earlier drive: the next one may end before it comes to a place."""
+def remove_images(variant: str, folder: Path) -> None:
+    """Remove a variant's images of an earlier drive: the next one may end before it comes to a place."""
     for place in PLACES:
         _path(folder, variant, place).unlink(missing_ok=True)
 
@@ -58,18 +58,18 @@ def describe_plan(trajectory: Trajectory) -> str:
     return ", ".join(words)
 
 
-def join_pictures(out: Path, variants: Sequence[str]) -> list[Path]:
-    """Put the variants' pictures of each place side by side; return the files, one a place.
+def join_images(out: Path, variants: Sequence[str]) -> list[Path]:
+    """Put the variants' images of each place side by side; return the files, one a place.
 
-    Each variant has its own car, so its picture is of the moment when it came there.
+    Each variant has its own car, so its image is of the moment when it came there.
     """
     joined = []
     for place in PLACES:
         files = [_path(out / FOLDER, name, place) for name in variants]
         read = [cv2.imread(str(file)) for file in files if file.is_file()]
-        pictures = [np.asarray(picture, np.uint8) for picture in read if picture is not None]
-        if pictures:
-            joined.append(write_png(out / f"at_{place:.0%}.png".replace("%", ""), np.hstack(pictures)))
+        images = [np.asarray(image, np.uint8) for image in read if image is not None]
+        if images:
+            joined.append(write_png(out / f"at_{place:.0%}.png".replace("%", ""), np.hstack(images)))
     return joined
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from ad_compressed_perception.analysis.benchmark import turn_order
+from ad_compressed_perception.analysis.benchmark import interleaved_order
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.image.decode import Frame
@@ -86,7 +86,7 @@ def measure_latency(
     Args:
         manifest: holds the variants.
         variants: names; the reference driver among them takes no time.
-        frames: camera pictures, taken in turn.
+        frames: camera images, taken in turn.
         rounds: how often each variant is timed.
         progress: called with the rounds done and all of them.
 
@@ -104,7 +104,7 @@ def measure_latency(
             pipelines.append(open_pipeline(manifest, name, task="planning", allow_rejected=True))
             stack.callback(pipelines[-1].close)
         for turn in range(-_WARM_UP, rounds if models else 0):
-            for index in turn_order(len(models), turn % (2 * len(models))):
+            for index in interleaved_order(len(models), turn % (2 * len(models))):
                 _, stages_ms = pipelines[index].run(frames[turn % len(frames)])
                 if turn >= 0:
                     times[models[index]].append(sum(stages_ms.values()))

@@ -56,7 +56,7 @@ class Comparison:
         return asdict(self)
 
 
-def summarise(results: Sequence[RouteResult]) -> dict[str, Interval]:
+def summarize(results: Sequence[RouteResult]) -> dict[str, Interval]:
     """Return every figure's mean over routes, the routes drawn again for the interval."""
     return {name: _interval([result.figures[name] for result in results]) for name in FIGURES}
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The time a planner takes: a camera at a fixed rate, a slot of one picture, one worker."""
+"""The time a planner takes: a camera at a fixed rate, a slot of one image, one worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SOON_S = 1e-6
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture, before anybody looked at it.
+    """An image, before anybody looked at it.
 
     Attributes:
         time_s: when it was taken.
@@ -36,7 +36,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan and the picture it was made from."""
+    """A plan and the image it was made from."""
 
     shot: Shot
     trajectory: Trajectory
@@ -44,7 +44,7 @@ class Planned:
 
 @dataclass
 class SlotAccount:
-    """What became of the pictures: taken = planned + dropped + failed + those under way at the end."""
+    """What became of the images: taken = planned + dropped + failed + those under way at the end."""
 
     taken: int = 0
     planned: int = 0
@@ -55,12 +55,12 @@ class SlotAccount:
 class PlannerSlot:
     """Runs a planner in the simulation's time as a node runs it in the world's.
 
-    While the planner works, the newest picture waits in a slot of one and replaces the one that waited
-    there, which is dropped. A plan made of the picture that the planner began at t is there at t + latency.
+    While the planner works, the newest image waits in a slot of one and replaces the one that waited
+    there, which is dropped. A plan made of the image that the planner began at t is there at t + latency.
     """
 
     def __init__(self, plan: Callable[[Shot], Trajectory], latency_s: Callable[[], float]) -> None:
-        """Begin idle, the first picture being due at once.
+        """Begin idle, the first image being due at once.
 
         Args:
             plan: makes a plan; ResultError where the model's answer means nothing.
@@ -80,7 +80,7 @@ class PlannerSlot:
 
         Args:
             now_s: simulation time.
-            take: takes a picture now; called when the camera is due.
+            take: takes an image now; called when the camera is due.
         """
         ready = self._settle(now_s)
         if now_s >= self._next_shot_s - _SOON_S:

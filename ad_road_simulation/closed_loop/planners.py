@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Who plans: a variant of a model that is shown pictures, or the reference that knows the world."""
+"""Who plans: a variant of a model that is shown images, or the reference that knows the world."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ad_road_simulation.world.simulation import Simulation
 
 
 class Planner(Protocol):
-    """Plans from what it was shown at the moment of a picture."""
+    """Plans from what it was shown at the moment of an image."""
 
     def look(self, simulation: Simulation) -> object:
         """Return what the planner is shown now; plain data that the simulation does not change later."""
@@ -32,12 +32,12 @@ class Planner(Protocol):
     def plan(self, shot: Shot) -> Trajectory:
         """Return the plan of a moment; ResultError where the model's answer means nothing."""
 
-    def picture(self, shot: Shot) -> NDArray[np.uint8]:
-        """Return the camera's picture (H, W, 3) BGR of a moment, for people to look at."""
+    def image(self, shot: Shot) -> NDArray[np.uint8]:
+        """Return the camera's image (H, W, 3) BGR of a moment, for people to look at."""
 
 
 class ExpertPlanner:
-    """The reference driver's plans, made of the truth: the floor that no model gets below."""
+    """The reference driver's plans, made of the ground truth: the floor that no model gets below."""
 
     def __init__(self, renderer: Renderer) -> None:
         """Bind the camera, which is for people alone."""
@@ -52,8 +52,8 @@ class ExpertPlanner:
         trajectory: Trajectory = shot.view[1]
         return trajectory
 
-    def picture(self, shot: Shot) -> NDArray[np.uint8]:
-        """Return the camera's picture of a moment."""
+    def image(self, shot: Shot) -> NDArray[np.uint8]:
+        """Return the camera's image of a moment."""
         return self._renderer.render(shot.view[0]).image_bgr
 
 
@@ -68,20 +68,20 @@ class ModelPlanner:
         self._last: tuple[Shot, NDArray[np.uint8]] | None = None
 
     def look(self, simulation: Simulation) -> Scene:
-        """Return the scene: a picture that is dropped need not be painted."""
+        """Return the scene: an image that is dropped need not be painted."""
         return simulation.scene()
 
     def plan(self, shot: Shot) -> Trajectory:
-        """Paint the moment's picture and run the variant on it."""
+        """Paint the moment's image and run the variant on it."""
         if isinstance(self._task, PlanningTask):
             self._task.observe_speed(shot.speed_mps)
-        frame = Frame(self.picture(shot), "BGR", round(shot.time_s * 1e9))
+        frame = Frame(self.image(shot), "BGR", round(shot.time_s * 1e9))
         result, _ = self._pipeline.run(frame)
         assert isinstance(result, Trajectory)
         return result
 
-    def picture(self, shot: Shot) -> NDArray[np.uint8]:
-        """Return the camera's picture of a moment."""
+    def image(self, shot: Shot) -> NDArray[np.uint8]:
+        """Return the camera's image of a moment."""
         if self._last is None or self._last[0] is not shot:
             self._last = (shot, self._renderer.render(shot.view).image_bgr)
         return self._last[1]

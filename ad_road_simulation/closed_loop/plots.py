@@ -44,10 +44,10 @@ def plot_offsets(driven: Mapping[str, Mapping[int, RouteResult]], path: Path) ->
     figure, axes = new_figure(2, 1, width=11.0, row_height=3.2)
     seed = _farthest_apart(driven)
     for index, (name, results) in enumerate(driven.items()):
-        colour, line = look(index)
+        color, line = look(index)
         if seed in results:
-            _draw_route(axes[0, 0], results[seed], name, colour, line)
-        _draw_band(axes[1, 0], list(results.values()), name, colour, line)
+            _draw_route(axes[0, 0], results[seed], name, color, line)
+        _draw_band(axes[1, 0], list(results.values()), name, color, line)
     for axis, title in (
         (axes[0, 0], f"route {seed}, where the variants differ most"),
         (axes[1, 0], "all routes: median, and the band that holds 90 %"),
@@ -60,7 +60,7 @@ def plot_offsets(driven: Mapping[str, Mapping[int, RouteResult]], path: Path) ->
         reach = float(np.clip(np.abs(axis.get_ylim()).max(), _REACH_M[0], _REACH_M[1]))
         axis.set_ylim(-reach, reach)
         axis.legend(loc="upper right", frameon=True, framealpha=0.85, fontsize=9)
-    axes[1, 0].set_xlabel("metres along the route")
+    axes[1, 0].set_xlabel("meters along the route")
     return save_figure(figure, path, "Lateral offset to the lane's middle")
 
 
@@ -81,9 +81,9 @@ def plot_differences(comparisons: Sequence[Comparison], path: Path) -> Path:
             if not np.isfinite(value.mean):
                 continue
             is_worse = (what.worse > 0 and value.low > 0) or (what.worse < 0 and value.high < 0)
-            colour = _BAD if is_worse else look(place + 1)[0]
-            axis.plot([value.low, value.high], [place, place], color=colour, linewidth=2.5)
-            axis.plot(value.mean, place, "o", color=colour, markersize=7, markeredgecolor="white")
+            color = _BAD if is_worse else look(place + 1)[0]
+            axis.plot([value.low, value.high], [place, place], color=color, linewidth=2.5)
+            axis.plot(value.mean, place, "o", color=color, markersize=7, markeredgecolor="white")
         axis.axvline(0.0, color="#666666", linewidth=1.0)
         if not any(any(_ends(one, name)) for one in comparisons):
             axis.set_xlim(-0.5, 0.5)
@@ -114,12 +114,12 @@ def _farthest_apart(driven: Mapping[str, Mapping[int, RouteResult]]) -> int:
     return max(reference, key=apart)
 
 
-def _draw_route(axis: Any, result: RouteResult, name: str, colour: str, line: str) -> None:
-    axis.plot(result.offsets_m, color=colour, linestyle=line, linewidth=1.6, label=name)
+def _draw_route(axis: Any, result: RouteResult, name: str, color: str, line: str) -> None:
+    axis.plot(result.offsets_m, color=color, linestyle=line, linewidth=1.6, label=name)
     for event in result.events:
         at = int(np.clip(event["s_m"], 0, len(result.offsets_m) - 1))
         axis.plot(
-            event["s_m"], result.offsets_m[at], _MARKS.get(event["kind"], "d"), color=colour, markersize=8
+            event["s_m"], result.offsets_m[at], _MARKS.get(event["kind"], "d"), color=color, markersize=8
         )
         axis.annotate(
             event["kind"].replace("_", " "),
@@ -131,12 +131,12 @@ def _draw_route(axis: Any, result: RouteResult, name: str, colour: str, line: st
         )
 
 
-def _draw_band(axis: Any, results: Sequence[RouteResult], name: str, colour: str, line: str) -> None:
+def _draw_band(axis: Any, results: Sequence[RouteResult], name: str, color: str, line: str) -> None:
     length = max(len(result.offsets_m) for result in results)
     table = np.full((len(results), length), np.nan)
     for row, result in zip(table, results, strict=True):
         row[: len(result.offsets_m)] = result.offsets_m
     low, middle, high = np.nanpercentile(table, [5, 50, 95], axis=0)
     along = np.arange(length)
-    axis.plot(along, middle, color=colour, linestyle=line, linewidth=1.6, label=name)
-    axis.fill_between(along, low, high, color=colour, alpha=0.15, linewidth=0)
+    axis.plot(along, middle, color=color, linestyle=line, linewidth=1.6, label=name)
+    axis.fill_between(along, low, high, color=color, alpha=0.15, linewidth=0)

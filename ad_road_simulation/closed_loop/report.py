@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a drive: report.json, report.md, plots and pictures."""
+"""The report of a drive: report.json, report.md, plots and images."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import numpy as np
 
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.report.host import describe_host
-from ad_road_simulation.closed_loop.images import join_pictures
+from ad_road_simulation.closed_loop.images import join_images
 from ad_road_simulation.closed_loop.latency import EXPERT, Latency
-from ad_road_simulation.closed_loop.paired import Comparison, Interval, compare, describe, summarise
+from ad_road_simulation.closed_loop.paired import Comparison, Interval, compare, describe, summarize
 from ad_road_simulation.closed_loop.plots import plot_differences, plot_offsets
 from ad_road_simulation.closed_loop.route_metrics import FIGURES, RouteResult
 
@@ -67,12 +67,12 @@ def write_report(
         latencies: variant to the milliseconds that its plans' times were drawn from.
     """
     names = list(driven)
-    summary = {name: summarise(list(driven[name].values())) for name in names}
+    summary = {name: summarize(list(driven[name].values())) for name in names}
     comparisons = tuple(compare(name, names[0], driven[name], driven[names[0]]) for name in names[1:])
     figures = {"offsets": plot_offsets(driven, folder / "offsets.png").name}
     if comparisons:
         figures["differences"] = plot_differences(comparisons, folder / "differences.png").name
-    pictures = [path.name for path in join_pictures(folder, names)]
+    images = [path.name for path in join_images(folder, names)]
     document = {
         "schema": SCHEMA,
         "model": manifest.name,
@@ -83,7 +83,7 @@ def write_report(
                 "routes": len(driven[name]),
                 "endings": _endings(driven[name]),
                 "latency_ms": _latency_percentiles(latencies[name]),
-                "pictures": _pictures(driven[name]),
+                "images": _images(driven[name]),
                 "figures": {key: asdict(value) for key, value in summary[name].items()},
             }
             for name in names
@@ -94,7 +94,7 @@ def write_report(
             for name in names
             for result in driven[name].values()
         ],
-        "files": {**figures, "pictures": pictures},
+        "files": {**figures, "images": images},
         "host": describe_host().model_dump(mode="json"),
     }
     document = _plain(document)
@@ -116,9 +116,9 @@ def _endings(results: Mapping[int, RouteResult]) -> dict[str, int]:
     return {name: endings.count(name) for name in dict.fromkeys(endings)}
 
 
-def _pictures(results: Mapping[int, RouteResult]) -> dict[str, int]:
+def _images(results: Mapping[int, RouteResult]) -> dict[str, int]:
     keys = ("taken", "planned", "dropped", "failed")
-    return {key: sum(result.pictures[key] for result in results.values()) for key in keys}
+    return {key: sum(result.images[key] for result in results.values()) for key in keys}
 
 
 def _latency_percentiles(latency_ms: Latency) -> dict[str, float]:
@@ -161,8 +161,8 @@ def _markdown(
     for title, cell in (
         ("latency p50, p99, ms", lambda one: "{p50:.1f}, {p99:.1f}".format(**one["latency_ms"])),
         (
-            "pictures planned, dropped, failed",
-            lambda one: "{planned}, {dropped}, {failed}".format(**one["pictures"]),
+            "images planned, dropped, failed",
+            lambda one: "{planned}, {dropped}, {failed}".format(**one["images"]),
         ),
         ("accept gate", lambda one: one["gate"] or "-"),
         ("endings", lambda one: ", ".join(f"{count} {name}" for name, count in one["endings"].items())),
@@ -189,9 +189,9 @@ def _markdown(
     lines += ["", "## Plots", "", f"![offset to the lane's middle]({files['offsets']})"]
     if "differences" in files:
         lines += ["", f"![differences]({files['differences']})"]
-    if files["pictures"]:
+    if files["images"]:
         lines += ["", "## What the camera saw, with the planned path", ""]
-        lines += [f"![planned paths]({name})" for name in files["pictures"]]
+        lines += [f"![planned paths]({name})" for name in files["images"]]
     return "\n".join(lines) + "\n"
 
 

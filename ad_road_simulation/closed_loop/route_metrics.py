@@ -57,9 +57,9 @@ class RouteResult:
         seed: of the route.
         ending: how it ended.
         figures: of FIGURES; None where undefined became NaN.
-        offsets_m: offset to the lane's middle, left positive, at every whole metre from the beginning.
+        offsets_m: offset to the lane's middle, left positive, at every whole meter from the beginning.
         events: what happened, each with time_s, s_m (from the beginning), kind and what.
-        pictures: account of the camera's slot: taken, planned, dropped, failed.
+        images: account of the camera's slot: taken, planned, dropped, failed.
         latency_ms: mean of the latencies drawn.
     """
 
@@ -69,7 +69,7 @@ class RouteResult:
     figures: dict[str, float]
     offsets_m: list[float]
     events: list[dict[str, Any]]
-    pictures: dict[str, int]
+    images: dict[str, int]
     latency_ms: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class RouteResult:
 class Recorder:
     """Takes a drive down, step by step, and measures it at the end.
 
-    Lateral offsets count once a metre of road: a minute before a red light says nothing about the lane.
+    Lateral offsets count once a meter of road: a minute before a red light says nothing about the lane.
     """
 
     def __init__(self, start_s_m: float, finish_s_m: float) -> None:
@@ -126,7 +126,7 @@ class Recorder:
         self._events.append(entry)
 
     def result(
-        self, variant: str, seed: int, ending: Ending, pictures: dict[str, int], latency_ms: float
+        self, variant: str, seed: int, ending: Ending, images: dict[str, int], latency_ms: float
     ) -> RouteResult:
         """Return the measured route; at least one step was taken down.
 
@@ -134,8 +134,8 @@ class Recorder:
         """
         time, along, offset, speed, accel = np.asarray(self._rows, np.float64).T
         way = np.maximum.accumulate(along)
-        metres = np.arange(0.0, np.floor(way[-1]) + 1.0)
-        offsets = np.interp(metres, way, offset)
+        meters = np.arange(0.0, np.floor(way[-1]) + 1.0)
+        offsets = np.interp(meters, way, offset)
         duration = float(time[-1] - time[0])
         jerk = np.diff(accel) / np.diff(time)
         counts = {
@@ -167,6 +167,6 @@ class Recorder:
             {name: round(figures[name], 6) for name in FIGURES},
             [round(float(value), 3) for value in offsets],
             self._events,
-            pictures,
+            images,
             round(latency_ms, 3),
         )

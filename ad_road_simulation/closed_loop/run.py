@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ad_compressed_perception.driving.driver import Driver
-from ad_compressed_perception.driving.path_tracker import FollowerSettings, Pose
-from ad_road_simulation.closed_loop.images import PLACES, remove_pictures, write_picture
+from ad_compressed_perception.driving.path_tracker import Pose, TrackerSettings
+from ad_road_simulation.closed_loop.images import PLACES, remove_images, write_image
 from ad_road_simulation.closed_loop.latency import Latency, draw_latency
 from ad_road_simulation.closed_loop.planner_queue import PlannerSlot, Shot
 from ad_road_simulation.closed_loop.planners import Planner
@@ -57,7 +57,7 @@ def drive_route(
     route: Route,
     latency_ms: Latency = (),
     *,
-    pictures: Path | None = None,
+    images: Path | None = None,
     is_called_off: Callable[[], bool] = lambda: False,
 ) -> RouteResult:
     """Drive a route and measure the drive.
@@ -67,7 +67,7 @@ def drive_route(
         variant: its name, for the result.
         route: what is driven.
         latency_ms: what the time of each plan is drawn from.
-        pictures: folder for pictures with the planned path, at some places of the route.
+        images: folder for images with the planned path, at some places of the route.
         is_called_off: asked at every step.
 
     Raises:
@@ -78,7 +78,7 @@ def drive_route(
     ego = simulation.ego
     layout = simulation.world.layout
     driver = Driver(
-        FollowerSettings(wheelbase_m=VEHICLE.wheelbase_m, max_steering_rad=VEHICLE.max_steering_rad)
+        TrackerSettings(wheelbase_m=VEHICLE.wheelbase_m, max_steering_rad=VEHICLE.max_steering_rad)
     )
     drawn: list[float] = []
     draw = draw_latency(latency_ms, route.seed)
@@ -98,8 +98,8 @@ def drive_route(
     slot = PlannerSlot(planner.plan, latency_s)
     recorder = Recorder(ego.s_m, layout.finish_s_m)
     start_m, places = ego.s_m, list(PLACES)
-    if pictures is not None:
-        remove_pictures(variant, pictures)
+    if images is not None:
+        remove_images(variant, images)
     stood_s = 0.0
     limit_s = STUCK_S + route.length_m / SLOWEST_MPS
     ending: Ending | None = None
@@ -113,9 +113,9 @@ def drive_route(
         if planned is not None:
             driver.accept(planned.trajectory, planned.shot.pose, planned.shot.time_s, planned.shot.speed_mps)
             share = (ego.s_m - start_m) / route.length_m
-            if pictures is not None and places and share >= places[0]:
-                image = planner.picture(planned.shot)
-                write_picture(image, planned.trajectory, variant, places.pop(0), pictures)
+            if images is not None and places and share >= places[0]:
+                image = planner.image(planned.shot)
+                write_image(image, planned.trajectory, variant, places.pop(0), images)
         pose = Pose(ego.x_m, ego.y_m, ego.heading_rad)
         command = driver.command(pose, ego.speed_mps, now_s, STEP_S)
         events = simulation.step(DriveCommand(command.steering_rad, command.accel_mps2), STEP_S)

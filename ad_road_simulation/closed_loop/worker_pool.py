@@ -32,13 +32,13 @@ class Job:
         variant: its name.
         route: what is driven.
         latency_ms: what the plans' times are drawn from.
-        pictures: folder for pictures; None for none.
+        images: folder for images; None for none.
     """
 
     variant: str
     route: Route
     latency_ms: Latency
-    pictures: Path | None = None
+    images: Path | None = None
 
 
 def drive_all(
@@ -144,7 +144,7 @@ def _drive(bench: PlannerBench, job: Job, called_off: Event | None = None) -> Ro
             job.variant,
             job.route,
             job.latency_ms,
-            pictures=job.pictures,
+            images=job.images,
             is_called_off=called_off.is_set if called_off is not None else lambda: False,
         )
     except Abandoned as error:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Step 3: every variant against the truth of the recordings, and what it says of the pictures shown."""
+"""Step 3: every variant against the ground truth of the recordings, and what it says of the images shown."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ad_compressed_perception.analysis.evaluate import (
 )
 from ad_compressed_perception.core.errors import AdcpError, BackendError
 from ad_compressed_perception.core.results import Result
-from ad_compressed_perception.data.labeled.dataset import LabelledData
-from ad_compressed_perception.data.labeled.open import open_labelled
+from ad_compressed_perception.data.labeled.dataset import LabeledData
+from ad_compressed_perception.data.labeled.open import open_labeled
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 from ad_compressed_perception.tasks.planning import PlanningTask
@@ -32,17 +32,17 @@ from ad_road_simulation.world.road_frame import RoadFrame
 
 SCHEMA = "adcp-demo-accuracy/1"
 DATA = ("places", "drive")
-"""The labelled recordings; the one whose frames are unrelated, and whose intervals are right, first."""
+"""The labeled recordings; the one whose frames are unrelated, and whose intervals are right, first."""
 
 
 @dataclass
 class Judged:
-    """One model against the truth.
+    """One model against the ground truth.
 
     Attributes:
         results: recording to variant to what came out, the baseline first.
         differences: recording to variant to figure to variant - baseline, frame by frame.
-        answers: variant to its results of the pictures shown; of the two compared variants only.
+        answers: variant to its results of the images shown; of the two compared variants only.
         notes: why something is missing, in sentences.
     """
 
@@ -60,12 +60,12 @@ def judge(subject: Subject, recording: Recording, progress: Progress) -> Judged:
     """
     judged = Judged()
     manifest, shown = subject.manifest, recording.shown[subject.task]
-    data: dict[str, LabelledData] = {}
+    data: dict[str, LabeledData] = {}
     for name in DATA:
         try:
-            data[name] = open_labelled(str(getattr(recording, name)), manifest)
+            data[name] = open_labeled(str(getattr(recording, name)), manifest)
         except AdcpError as error:
-            judged.notes.append(f"Not compared with the truth of the {name}: {error}.")
+            judged.notes.append(f"Not compared with the ground truth of the {name}: {error}.")
     for variant in subject.variants:
         try:
             pipeline = open_pipeline(manifest, variant, allow_rejected=True)
@@ -77,9 +77,9 @@ def judge(subject: Subject, recording: Recording, progress: Progress) -> Judged:
                 judged.answers[variant] = [_answer(pipeline, frame) for frame in shown]
             if subject.task == "detection":
                 use_settings(pipeline, **DETECTION_SETTINGS)
-            for name, labelled in data.items():
+            for name, labeled in data.items():
                 progress.say(f"{manifest.name}/{variant} on the {name}")
-                result = _evaluate(pipeline, labelled, judged, progress)
+                result = _evaluate(pipeline, labeled, judged, progress)
                 if result is not None:
                     judged.results.setdefault(name, {})[variant] = result
         finally:
@@ -95,19 +95,19 @@ def judge(subject: Subject, recording: Recording, progress: Progress) -> Judged:
 
 
 def _answer(pipeline: Pipeline, frame: RoadFrame) -> Result:
-    """Return what a variant says of a picture, with the settings that a node has by default."""
+    """Return what a variant says of an image, with the settings that a node has by default."""
     if isinstance(pipeline.task, PlanningTask):
         pipeline.task.observe_speed(frame.odometry.speed_mps)
     return pipeline.run(Frame(frame.image_bgr, "BGR", frame.stamp_ns))[0]
 
 
 def _evaluate(
-    pipeline: Pipeline, data: LabelledData, judged: Judged, progress: Progress
+    pipeline: Pipeline, data: LabeledData, judged: Judged, progress: Progress
 ) -> EvaluationResult | None:
     try:
         return evaluate(pipeline, data, progress=lambda done: progress.advance(done, len(data)))
     except AdcpError as error:
-        judged.notes.append(f"{pipeline.variant} is not compared with the truth: {error}.")
+        judged.notes.append(f"{pipeline.variant} is not compared with the ground truth: {error}.")
         return None
 
 

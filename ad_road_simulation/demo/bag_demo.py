@@ -13,7 +13,7 @@ from ad_compressed_perception.data.bag import BagReader
 from ad_compressed_perception.replay.report_writer import REPORT_JSON, REPORT_MARKDOWN
 from ad_compressed_perception.replay.session import ReplayOptions, run_replay
 from ad_road_simulation.demo.options import DemoOptions
-from ad_road_simulation.demo.report_folder import own_folder
+from ad_road_simulation.demo.report_folder import report_folder
 from ad_road_simulation.demo.steps import Progress
 from ad_road_simulation.demo.subjects import announce, find_subject, open_models
 
@@ -42,7 +42,7 @@ def run_bag_demo(
     manifests = open_models(options.models)
     subjects = [find_subject(manifest, calibration, options.work, progress) for manifest in manifests]
     announce(subjects, console)
-    with own_folder(options.out, [REPORT_JSON, REPORT_MARKDOWN]):
+    with report_folder(options.out, [REPORT_JSON, REPORT_MARKDOWN]):
         report = run_replay(
             ReplayOptions(
                 bag=bag,

@@ -65,7 +65,7 @@ def _parse(arguments: Sequence[str] | None) -> tuple[DemoOptions, Path | None, s
     parser = argparse.ArgumentParser(
         prog="python -m ad_road_simulation.demo",
         description="Baseline and compressed models side by side: on the built-in road camera, with its "
-        "truth and in closed loop, or on a recorded drive. Writes a report.",
+        "ground truth and in closed loop, or on a recorded drive. Writes a report.",
     )
     parser.add_argument(
         "drive", nargs="?", metavar="BAG", help="rosbag2 folder, .mcap or .db3 file to replay"
@@ -81,10 +81,10 @@ def _parse(arguments: Sequence[str] | None) -> tuple[DemoOptions, Path | None, s
     own = parser.add_argument_group("the road camera's show")
     shown = DemoOptions()
     for name, words in (
-        ("frames", "pictures of the drive"),
-        ("places", "pictures of places that have nothing to do with each other"),
+        ("frames", "images of the drive"),
+        ("places", "images of places that have nothing to do with each other"),
         ("routes", "routes driven in closed loop"),
-        ("route_m", "length of a route, metres, 200 or more"),
+        ("route_m", "length of a route, meters, 200 or more"),
     ):
         default = getattr(shown, name)
         own.add_argument(

@@ -27,8 +27,8 @@ class DemoOptions:
         models: model folders, at most one a task; empty for the default models.
         work: work folder for variants that have to be made; None for the default one.
         limit: frames replayed at most; None for all.
-        frames: pictures of the road camera's drive.
-        places: pictures of unrelated places.
+        frames: images of the road camera's drive.
+        places: images of unrelated places.
         routes: driven in closed loop.
         route_m: length of each.
     """

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A Markdown report as one HTML file that needs nothing else: pictures are in it, links are words."""
+"""A Markdown report as one HTML file that needs nothing else: images are in it, links are words."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def render_page(markdown: str, folder: Path) -> str:
     """Return GitHub-flavoured Markdown as an HTML document.
 
     Args:
-        markdown: its pictures are named relative to the folder; HTML in it is shown as text.
-        folder: where the pictures are.
+        markdown: its images are named relative to the folder; HTML in it is shown as text.
+        folder: where the images are.
 
     Raises:
-        DataError: a picture cannot be read.
+        DataError: an image cannot be read.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     parser.add_render_rule("image", _embed)
@@ -62,7 +62,7 @@ def _embed(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env
     try:
         data = base64.b64encode(path.read_bytes()).decode("ascii")
     except OSError as error:
-        raise DataError(f"cannot read picture {path}: {error.strerror or error}") from error
+        raise DataError(f"cannot read image {path}: {error.strerror or error}") from error
     return f'<img alt="{html.escape(token.content)}" src="data:{_KINDS[path.suffix]};base64,{data}">'
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Step 1: what the road camera sees of a drive and of unrelated places, with the truth of every picture."""
+"""Step 1: what the road camera sees of a drive and of unrelated places, with the ground truth of every image."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Recording:
 
     Attributes:
         bag: rosbag2 of the drive.
-        drive: the same pictures as labelled data.
-        places: labelled pictures of unrelated places.
-        shown: task to the pictures that are worth showing, one a half of the drive.
+        drive: the same images as labeled data.
+        places: labeled images of unrelated places.
+        shown: task to the images that are worth showing, one a half of the drive.
         driven_m: length of the drive.
     """
 
@@ -47,11 +47,11 @@ class Recording:
 
 
 def record(folder: Path, options: DemoOptions, progress: Progress) -> Recording:
-    """Paint and write the pictures.
+    """Paint and write the images.
 
     Args:
         folder: gets the folders bag, drive and places; made where missing.
-        options: how many pictures.
+        options: how many images.
         progress: told how far it is.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,11 +60,11 @@ def record(folder: Path, options: DemoOptions, progress: Progress) -> Recording:
     progress.say("an expert drives, the camera records")
     shown: dict[str, list[RoadFrame]] = {task: [] for task in _INTEREST}
     half, driven_m = "", 0.0
-    labelled = RoadFolder(folder / "drive")
+    labeled = RoadFolder(folder / "drive")
     with RoadBag(folder / "bag", camera.matrix) as bag:
         for done, (weather, frame) in enumerate(_drive(options.frames, renderer), 1):
             bag.add(frame)
-            labelled.add(frame)
+            labeled.add(frame)
             for task, interest in _INTEREST.items():
                 if weather != half:
                     shown[task].append(frame)
@@ -73,19 +73,19 @@ def record(folder: Path, options: DemoOptions, progress: Progress) -> Recording:
             half = weather
             driven_m += frame.odometry.speed_mps / RATE_HZ
             progress.advance(done, options.frames)
-    labelled.close()
+    labeled.close()
     progress.say("places that have nothing to do with each other")
-    labelled = RoadFolder(folder / "places")
+    labeled = RoadFolder(folder / "places")
     places = independent_frames(PLACES_SEED, options.places, RouteOptions(), renderer)
     for done, frame in enumerate(places, 1):
-        labelled.add(frame)
+        labeled.add(frame)
         progress.advance(done, options.places)
-    labelled.close()
+    labeled.close()
     return Recording(folder / "bag", folder / "drive", folder / "places", shown, driven_m)
 
 
 def _drive(count: int, renderer: Renderer) -> Iterator[tuple[str, RoadFrame]]:
-    """Yield weather and picture, the halves of the drive behind each other as one series."""
+    """Yield weather and image, the halves of the drive behind each other as one series."""
     first = -(-count // 2)
     for number, (weather, frames) in enumerate(zip(WEATHERS, (first, count - first), strict=True)):
         later_s = number * first / RATE_HZ
@@ -103,12 +103,12 @@ def _variety(frame: RoadFrame) -> float:
 
 
 def _detail(frame: RoadFrame) -> float:
-    """Pixels of kerbs and paint."""
+    """Pixels of curbs and paint."""
     return float(np.isin(frame.mask.label_ids, _THIN).sum())
 
 
 def _bend(frame: RoadFrame) -> float:
-    """How far to the side the true path leads, metres."""
+    """How far to the side the true path leads, meters."""
     return float(np.abs(frame.trajectory.points_xy_m[-1, 1]))
 
 
@@ -117,4 +117,4 @@ _INTEREST: dict[str, Callable[[RoadFrame], float]] = {
     "segmentation": _detail,
     "planning": _bend,
 }
-"""Task to what makes a picture worth showing."""
+"""Task to what makes an image worth showing."""

@@ -22,10 +22,10 @@ _PERCENT = tuple(round(100 * place) for place in PLACES)
 _ABOUT = {
     "detection": "Boxes around road users, traffic lights and stop signs. mAP is the mean average precision "
     "as COCO defines it, AP50 that of boxes that overlap by half; 1 is perfect.",
-    "segmentation": "A label for every pixel: road, kerb, paint. IoU is the overlap of a label's area with "
+    "segmentation": "A label for every pixel: road, curb, paint. IoU is the overlap of a label's area with "
     "the true one; 1 is perfect.",
-    "planning": "A path and speeds from one picture. ADE is the mean distance of the planned from the true "
-    "path, FDE that of its end, in metres; 0 is perfect.",
+    "planning": "A path and speeds from one image. ADE is the mean distance of the planned from the true "
+    "path, FDE that of its end, in meters; 0 is perfect.",
 }
 
 
@@ -38,9 +38,9 @@ class Show:
         subjects: the models.
         recording: what the camera recorded.
         replayed: the replay's report.
-        judged: task to its model against the truth.
+        judged: task to its model against the ground truth.
         driven: the closed loop's report; None without a planner.
-        pictures: task to files.
+        images: task to files.
         seconds: step to how long it took.
     """
 
@@ -50,17 +50,17 @@ class Show:
     replayed: Report
     judged: Mapping[str, Judged]
     driven: DriveReport | None
-    pictures: Mapping[str, list[Path]]
+    images: Mapping[str, list[Path]]
     seconds: Mapping[str, float]
 
 
 def render_report(show: Show) -> str:
-    """Return the report as GitHub-flavoured Markdown; pictures and reports are named relative to it."""
+    """Return the report as GitHub-flavoured Markdown; images and reports are named relative to it."""
     blocks = [
         "# Baseline and compressed on the road camera",
         "A simulated car drove, ROS 2 nodes answered what its camera saw, every answer was compared with the "
-        "truth, and the planners took the wheel themselves. Each model ran as its baseline and as its "
-        "compressed variant, on the same pictures, one after the other.",
+        "ground truth, and the planners took the wheel themselves. Each model ran as its baseline and as its "
+        "compressed variant, on the same images, one after the other.",
         "## In short",
         "\n".join(f"- {line}" for line in short_lines(show)),
     ]
@@ -89,22 +89,22 @@ def _task(show: Show, subject: Subject) -> Iterator[str]:
     task, judged = subject.task, show.judged[subject.task]
     yield f"## {task.capitalize()}"
     yield f"{_ABOUT[task]} Model: `{subject.manifest.name}`."
-    for file in show.pictures[task]:
-        yield f"![{task}: truth, baseline, compressed]({file.parent.name}/{file.name})"
+    for file in show.images[task]:
+        yield f"![{task}: ground truth, baseline, compressed]({file.parent.name}/{file.name})"
     yield "### Time and size"
     yield speed_table(subject, show.replayed)
     yield (
         f"{speed_sentence(subject, show.replayed)} Times are milliseconds of the replay; the whole way is "
-        "from sending the picture to the result. *Same answers* compares with the baseline, not with the "
-        "truth. A dash: did not take part."
+        "from sending the image to the result. *Same answers* compares with the baseline, not with the "
+        "ground truth. A dash: did not take part."
     )
-    yield "### Against the truth"
+    yield "### Against the ground truth"
     if judged.results:
         yield accuracy_table(subject, judged)
         yield (
             f"{accuracy_sentence(subject, judged)} Brackets hold 95 % intervals; differences are taken "
-            "picture by picture. The places have nothing to do with each other and say more than the drive, "
-            "whose pictures are alike."
+            "image by image. The places have nothing to do with each other and say more than the drive, "
+            "whose images are alike."
         )
     for note in judged.notes:
         yield f"> {note}"
@@ -112,10 +112,10 @@ def _task(show: Show, subject: Subject) -> Iterator[str]:
 
 def _latency(show: Show) -> Iterator[str]:
     yield "## Where the time goes"
-    for name, alt in (("latency.png", "Latency of every picture"), ("stages.png", "Stages of a picture")):
+    for name, alt in (("latency.png", "Latency of every image"), ("stages.png", "Stages of an image")):
         if name in show.replayed.files:
             yield f"![{alt}](replay/{name})"
-    yield "Stage by stage, with the pictures that agree least: [replay/report.md](replay/report.md)."
+    yield "Stage by stage, with the images that agree least: [replay/report.md](replay/report.md)."
 
 
 def _closed_loop(show: Show) -> Iterator[str]:
@@ -138,14 +138,14 @@ def _closed_loop(show: Show) -> Iterator[str]:
     )
     place = driven.folder.name
     yield f"![Offset to the middle of the lane]({place}/{driven.document['files']['offsets']})"
-    seen = picture_of_most(driven)
+    seen = image_of_most(driven)
     if seen is not None:
         yield f"![What the camera saw, with the planned path]({place}/{seen})"
 
 
-def picture_of_most(driven: DriveReport) -> str | None:
-    """Return the closed loop's picture that shows most of the drivers, the later of equals; None without."""
-    there = [place for place in _PERCENT if f"at_{place}.png" in driven.document["files"]["pictures"]]
+def image_of_most(driven: DriveReport) -> str | None:
+    """Return the closed loop's image that shows most of the drivers, the later of equals; None without."""
+    there = [place for place in _PERCENT if f"at_{place}.png" in driven.document["files"]["images"]]
     count = {place: len(list((driven.folder / FOLDER).glob(f"*_{place}.png"))) for place in there}
     best = max(there, key=lambda place: (count[place], place), default=None)
     return None if best is None else f"at_{best}.png"
@@ -156,10 +156,10 @@ def _run(show: Show) -> Iterator[str]:
     versions = ", ".join(f"{name} {version}" for name, version in host.packages.items())
     took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in show.seconds.items())
     lines = [
-        f"Road camera: {options.frames} pictures of {show.recording.driven_m:.0f} m driven by an expert, "
+        f"Road camera: {options.frames} images of {show.recording.driven_m:.0f} m driven by an expert, "
         f"{' then '.join(WEATHERS)}, and {options.places} places in weathers drawn by chance. The default "
         "models were trained on other worlds.",
-        f"Replay: {source.frames} pictures through real topics and nodes. {show.replayed.measurement}",
+        f"Replay: {source.frames} images through real topics and nodes. {show.replayed.measurement}",
         f"Took {sum(show.seconds.values()):.0f} s: {took}.",
         f"Host: {host.cpu or host.machine}, {host.logical_cores} logical cores, {host.system}, "
         f"Python {host.python}.",
@@ -193,9 +193,9 @@ def _further(show: Show) -> Iterator[str]:
     yield "## Where to go on"
     yield "\n".join(["```", *(f"{command}   # {words}" for command, words in commands), "```"])
     yield (
-        "[recording/drive](recording/drive) and [recording/places](recording/places) are labelled data for "
+        "[recording/drive](recording/drive) and [recording/places](recording/places) are labeled data for "
         "`adcp evaluate` and `adcp compress --data`; [accuracy.json](accuracy.json) holds every figure of "
-        "the comparisons with the truth."
+        "the comparisons with the ground truth."
     )
 
 

@@ -17,7 +17,7 @@ SCHEMA = "adcp-demo/1"
 
 
 @contextmanager
-def own_folder(out: Path, names: Sequence[str]) -> Iterator[None]:
+def report_folder(out: Path, names: Sequence[str]) -> Iterator[None]:
     """Empty ``out`` of an earlier demo, and take down what this one leaves there.
 
     Args:

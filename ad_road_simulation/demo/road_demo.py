@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""make demo: the road camera records, nodes replay, the truth judges, planners drive, one report says it."""
+"""make demo: the road camera records, nodes replay, the ground truth judges, planners drive, one report says it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ad_road_simulation.closed_loop.drive import DriveOptions, run_drive
 from ad_road_simulation.closed_loop.latency import EXPERT
 from ad_road_simulation.closed_loop.report import DriveReport
 from ad_road_simulation.demo.accuracy import judge, write_accuracy
-from ad_road_simulation.demo.images import write_pictures
+from ad_road_simulation.demo.images import write_images
 from ad_road_simulation.demo.options import ROUTES_SEED, DemoOptions
 from ad_road_simulation.demo.page import render_page
 from ad_road_simulation.demo.recording import TOPIC, Recording, record
 from ad_road_simulation.demo.report import Show, render_report, short_lines
-from ad_road_simulation.demo.report_folder import own_folder
+from ad_road_simulation.demo.report_folder import report_folder
 from ad_road_simulation.demo.steps import Progress, Steps
 from ad_road_simulation.demo.subjects import Subject, announce, find_subject, open_models
 from ad_road_simulation.world.layout import RouteOptions
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 RECORD, REPLAY, JUDGE, DRIVE, REPORT = STEPS = ("record", "replay", "accuracy", "closed loop", "report")
-RECORDING, REPLAYED, DRIVEN, PICTURES = "recording", "replay", "closed_loop", "pictures"
+RECORDING, REPLAYED, DRIVEN, IMAGES = "recording", "replay", "closed_loop", "images"
 ACCURACY_JSON, MARKDOWN, PAGE = "accuracy.json", "report.md", "report.html"
-_WRITTEN = (RECORDING, REPLAYED, DRIVEN, PICTURES, ACCURACY_JSON, MARKDOWN, PAGE)
+_WRITTEN = (RECORDING, REPLAYED, DRIVEN, IMAGES, ACCURACY_JSON, MARKDOWN, PAGE)
 
 
 def run_road_demo(options: DemoOptions, progress: Progress, console: Console) -> Callable[[], None]:
@@ -49,7 +49,7 @@ def run_road_demo(options: DemoOptions, progress: Progress, console: Console) ->
     # What is impossible should be said before minutes are spent.
     RouteOptions(length_m=options.route_m)
     out, steps = options.out, Steps(progress, STEPS)
-    with own_folder(out, _WRITTEN):
+    with report_folder(out, _WRITTEN):
         steps.begin(RECORD)
         recording = record(out / RECORDING, options, steps)
         steps.begin(REPLAY)
@@ -64,14 +64,14 @@ def run_road_demo(options: DemoOptions, progress: Progress, console: Console) ->
         planners = [subject for subject in subjects if subject.task == "planning"]
         driven = _drive(planners[0], options, steps) if planners else None
         steps.begin(REPORT)
-        (out / PICTURES).mkdir()
-        pictures = {
-            subject.task: write_pictures(
-                subject, recording.shown[subject.task], judged[subject.task], out / PICTURES
+        (out / IMAGES).mkdir()
+        images = {
+            subject.task: write_images(
+                subject, recording.shown[subject.task], judged[subject.task], out / IMAGES
             )
             for subject in subjects
         }
-        show = Show(options, subjects, recording, replayed, judged, driven, pictures, steps.seconds)
+        show = Show(options, subjects, recording, replayed, judged, driven, images, steps.seconds)
         markdown = render_report(show)
         (out / MARKDOWN).write_text(markdown, encoding="utf-8")
         (out / PAGE).write_text(render_page(markdown, out), encoding="utf-8")
@@ -113,4 +113,4 @@ def _print(show: Show, out: Path) -> None:
     for line in short_lines(show):
         print(line.replace("**", "").replace("`", ""))
     print(f"report: {out / MARKDOWN}")
-    print(f"report: {out / PAGE} (the same in one file with all pictures)")
+    print(f"report: {out / PAGE} (the same in one file with all images)")

@@ -40,7 +40,7 @@ def _medians(subject: Subject, name: str, report: Report) -> tuple[float, float]
 
 
 def accuracy_sentence(subject: Subject, judged: Judged) -> str:
-    """Return what the compressed variant lost against the truth, and whether chance could have done it."""
+    """Return what the compressed variant lost against the ground truth, and whether chance could have done it."""
     baseline, name = subject.manifest.baseline, subject.compressed
     for data in DATA:
         results = judged.results.get(data, {})
@@ -52,16 +52,16 @@ def accuracy_sentence(subject: Subject, judged: Judged) -> str:
             continue
         words, unit = figure_words(key)
         difference = judged.differences[data][name][key]
-        said = judgement(difference, lower_is_better=key in results[name].score.lower_is_better)
+        said = judgment(difference, lower_is_better=key in results[name].score.lower_is_better)
         after_text = f"{after:.3f} {unit}".strip()
         return (
-            f"Against the truth: {words} {after_text} instead of {before:.3f}, "
+            f"Against the ground truth: {words} {after_text} instead of {before:.3f}, "
             f"{interval(difference, sign='+')}, {said}."
         )
-    return "It could not be compared with the truth."
+    return "It could not be compared with the ground truth."
 
 
-def judgement(difference: Figure, *, lower_is_better: bool) -> str:
+def judgment(difference: Figure, *, lower_is_better: bool) -> str:
     """Return what the interval of a difference to the baseline says in words."""
     low, high = (-difference.high, -difference.low) if lower_is_better else (difference.low, difference.high)
     if math.isnan(low) or math.isnan(high):

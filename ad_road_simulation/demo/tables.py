@@ -109,7 +109,7 @@ def accuracy_table(subject: Subject, judged: Judged) -> str:
                 )
             )
     head = (
-        "pictures",
+        "images",
         "variant",
         *map(figure_title, names),
         f"{figure_title(names[0])}: difference to baseline",

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The nodes of demo.launch.py: a road camera, baseline and compressed models on it, and the truth."""
+"""The nodes of demo.launch.py: a road camera, baseline and compressed models on it, and the ground truth."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from ad_road_simulation.nodes.road_camera_options import RoadCameraOptions
 CAMERA = "road_camera"
 EXPERT = "expert"
 DRIVERS = (EXPERT, BASELINE, COMPRESSED)
-_TRUTHS = {"detection": "detections", "segmentation": "mask", "planning": "trajectory"}
+_GROUND_TRUTHS = {"detection": "detections", "segmentation": "mask", "planning": "trajectory"}
 
 
 def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
-    """Return what compare_nodes does, on the pictures of a road camera, and that camera last.
+    """Return what compare_nodes does, on the images of a road camera, and that camera last.
 
-    The monitor hears the truth of every task. A planner drives where ``drive`` names its side.
+    The monitor hears the ground truth of every task. A planner drives where ``drive`` names its side.
 
     Raises:
         AdcpError: an argument's value makes no sense; the line names it.
@@ -49,8 +49,10 @@ def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
     nodes = []
     for node in compare_nodes(arguments):
         if node.name == MONITOR:
-            truths = {f"{task}.truth_topic": f"{camera}/truth/{_TRUTHS[task]}" for task in tasks}
-            nodes.append(replace(node, parameters=node.parameters | truths))
+            ground_truths = {
+                f"{task}.ground_truth_topic": f"{camera}/truth/{_GROUND_TRUTHS[task]}" for task in tasks
+            }
+            nodes.append(replace(node, parameters=node.parameters | ground_truths))
         else:
             nodes.append(replace(node, remappings=(*heard, ("odometry", f"{camera}/odometry"))))
     commands: tuple[tuple[str, str], ...] = ()
@@ -62,7 +64,7 @@ def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
 def _camera_parameters(arguments: Mapping[str, str]) -> dict[str, Any]:
     given = {name: arguments[name] for name in ("seed", "traffic", "weather", "transport") if arguments[name]}
     try:
-        # Refused here: a camera that does not start would leave all others without a picture.
+        # Refused here: a camera that does not start would leave all others without an image.
         chosen = RoadCameraOptions.model_validate(given).model_dump(include=set(given))
     except ValidationError as error:
         raise AdcpError(f"road camera: {describe_validation_error(error)}") from error

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of the road camera with their truth, rendered once by all cores for several trainings."""
+"""Images of the road camera with their ground truth, rendered once by all cores for several trainings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.training.models.image_buffer import Progress
 
 MOST_BOXES = 40
-"""Boxes kept of one picture; the nearest ones first."""
+"""Boxes kept of one image; the nearest ones first."""
 SCENES_A_WORLD = 25
 SOURCE = (640, 360)
 """(width, height) of what the camera gives."""
@@ -28,11 +28,11 @@ _DONE = "corpus.json"
 
 
 @dataclass(frozen=True)
-class CorpusSpec:
+class SyntheticDatasetSpec:
     """What a corpus holds.
 
     Attributes:
-        frames: pictures.
+        frames: images.
         seed: of the first world.
         sizes: (width, height) by kind of training.
     """
@@ -43,23 +43,23 @@ class CorpusSpec:
 
 
 @dataclass(frozen=True)
-class Corpus:
+class SyntheticDataset:
     """The arrays of one kind.
 
     Attributes:
-        pictures: (N, h, w, 3) uint8 BGR.
-        boxes: (N, MOST_BOXES, 5) float32: label id (-1: none) and xyxy in pixels of ``pictures``.
+        images: (N, h, w, 3) uint8 BGR.
+        boxes: (N, MOST_BOXES, 5) float32: label id (-1: none) and xyxy in pixels of ``images``.
         masks: (N, h, w) uint8 label ids, for segmentation; None otherwise.
         plans: (N, 14) float32, see driving.plan_vector.encode_plan.
     """
 
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     boxes: NDArray[np.float32]
     masks: NDArray[np.uint8] | None
     plans: NDArray[np.float32]
 
 
-def render_corpus(folder: Path, spec: CorpusSpec, jobs: int, progress: Progress) -> None:
+def render_dataset(folder: Path, spec: SyntheticDatasetSpec, jobs: int, progress: Progress) -> None:
     """Render what is not there yet; a folder with the same spec is taken as it is.
 
     Args:
@@ -78,7 +78,7 @@ def render_corpus(folder: Path, spec: CorpusSpec, jobs: int, progress: Progress)
     folder.mkdir(parents=True, exist_ok=True)
     done.unlink(missing_ok=True)
     for kind, (width, height) in spec.sizes.items():
-        _allocate(folder / f"{kind}_pictures.npy", (spec.frames, height, width, 3))
+        _allocate(folder / f"{kind}_images.npy", (spec.frames, height, width, 3))
         if kind == "segmentation":
             _allocate(folder / f"{kind}_masks.npy", (spec.frames, height, width))
     boxes = np.full((spec.frames, MOST_BOXES, 5), -1.0, np.float32)
@@ -98,8 +98,8 @@ def render_corpus(folder: Path, spec: CorpusSpec, jobs: int, progress: Progress)
     done.write_text(json.dumps(asdict(spec)))
 
 
-def open_corpus(folder: Path, kind: str, size: tuple[int, int]) -> Corpus:
-    """Open the arrays of one kind; boxes are scaled to its pictures.
+def open_dataset(folder: Path, kind: str, size: tuple[int, int]) -> SyntheticDataset:
+    """Open the arrays of one kind; boxes are scaled to its images.
 
     The maps are copy on write: torch takes no array that cannot be written to.
     """
@@ -108,8 +108,8 @@ def open_corpus(folder: Path, kind: str, size: tuple[int, int]) -> Corpus:
     masks = None
     if kind == "segmentation":
         masks = np.load(folder / f"{kind}_masks.npy", mmap_mode="c")
-    return Corpus(
-        np.load(folder / f"{kind}_pictures.npy", mmap_mode="c"), boxes, masks, np.load(folder / "plans.npy")
+    return SyntheticDataset(
+        np.load(folder / f"{kind}_images.npy", mmap_mode="c"), boxes, masks, np.load(folder / "plans.npy")
     )
 
 
@@ -135,7 +135,7 @@ def _allocate(path: Path, shape: Sequence[int]) -> None:
 
 
 def _render_world(
-    folder: Path, spec: CorpusSpec, first: int
+    folder: Path, spec: SyntheticDatasetSpec, first: int
 ) -> tuple[int, NDArray[np.float32], NDArray[np.float32]]:
     """Render the scenes of one world into the arrays; return where they begin, their boxes and plans."""
     from ad_compressed_perception.driving.plan_vector import encode_plan
@@ -146,21 +146,21 @@ def _render_world(
 
     cv2.setNumThreads(1)
     count = min(SCENES_A_WORLD, spec.frames - first)
-    tables = {kind: np.load(folder / f"{kind}_pictures.npy", mmap_mode="r+") for kind in spec.sizes}
+    tables = {kind: np.load(folder / f"{kind}_images.npy", mmap_mode="r+") for kind in spec.sizes}
     has_masks = "segmentation" in spec.sizes
     masks = np.load(folder / "segmentation_masks.npy", mmap_mode="r+") if has_masks else None
     renderer = Renderer(Camera(*SOURCE))
     boxes = np.full((count, MOST_BOXES, 5), -1.0, np.float32)
     plans = []
     for index, sample in enumerate(training_samples(spec.seed + first // SCENES_A_WORLD, count)):
-        picture = renderer.render(sample.scene)
+        image = renderer.render(sample.scene)
         for kind, size in spec.sizes.items():
-            tables[kind][first + index] = cv2.resize(picture.image_bgr, size, interpolation=cv2.INTER_LINEAR)
+            tables[kind][first + index] = cv2.resize(image.image_bgr, size, interpolation=cv2.INTER_LINEAR)
         if masks is not None:
-            assert picture.mask is not None
+            assert image.mask is not None
             size = spec.sizes["segmentation"]
-            masks[first + index] = cv2.resize(picture.mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
-        nearest = sorted(picture.boxes, key=lambda box: box.distance_m)[:MOST_BOXES]
+            masks[first + index] = cv2.resize(image.mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        nearest = sorted(image.boxes, key=lambda box: box.distance_m)[:MOST_BOXES]
         for place, box in enumerate(nearest):
             boxes[index, place] = LABELS.index(box.label), *box.xyxy
         reference = sample.reference

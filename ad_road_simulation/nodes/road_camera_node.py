@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A camera on a road that only exists here: pictures, odometry and the truth, and a car to be driven."""
+"""A camera on a road that only exists here: images, odometry and the ground truth, and a car to be driven."""
 
 from __future__ import annotations
 
@@ -115,13 +115,13 @@ class RoadCameraNode(Node):
         self._has_begun = True
         world = self._drive.world
         scene = world.scene()
-        with_truth = self._topics.wants_truth
-        picture = self._renderer.render(scene, with_truth=with_truth)
-        frame = road_frame(scene, picture, world.reference().trajectory, now.nanoseconds, self._drive.route)
+        with_ground_truth = self._topics.wants_ground_truth
+        image = self._renderer.render(scene, with_ground_truth=with_ground_truth)
+        frame = road_frame(scene, image, world.reference().trajectory, now.nanoseconds, self._drive.route)
         try:
-            self._topics.publish(frame, now.to_msg(), with_truth)
+            self._topics.publish(frame, now.to_msg(), with_ground_truth)
         except Exception:
-            # A signal may take the context away while the picture is painted.
+            # A signal may take the context away while the image is painted.
             if self.context.ok():
                 raise
         self._rate.add(time.monotonic())
@@ -144,7 +144,7 @@ class RoadCameraNode(Node):
         if self._drive.world.is_finished:
             self._is_over = not self._options.loop
             if self._is_over:
-                self.get_logger().info("the route is driven; no more pictures come")
+                self.get_logger().info("the route is driven; no more images come")
                 return False
             self._drive.next_route()
             self.get_logger().info(f"route {self._drive.route}")
@@ -168,9 +168,9 @@ class RoadCameraNode(Node):
         if self._is_over:
             problems.append("the route is driven")
         elif self.get_clock().now().nanoseconds == 0:
-            problems.append("use_sim_time is set and /clock has not come: no pictures")
+            problems.append("use_sim_time is set and /clock has not come: no images")
         elif rate_hz < _SLOW_SHARE * self._options.rate_hz:
-            problems.append(f"only {rate_hz:.1f} of {self._options.rate_hz:g} pictures a second")
+            problems.append(f"only {rate_hz:.1f} of {self._options.rate_hz:g} images a second")
         drive = self._drive
         values = {
             "route": str(drive.route),

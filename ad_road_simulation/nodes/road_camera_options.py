@@ -21,17 +21,17 @@ class RoadCameraOptions(StrictModel):
         default="any", description="of all routes; any: drawn from each route's seed"
     )
     loop: bool = Field(default=True, description="start the next seed's route at the end of one")
-    width: int = Field(default=640, ge=32, le=4096, description="of the picture, pixels")
-    height: int = Field(default=360, ge=32, le=4096, description="of the picture, pixels")
-    rate_hz: float = Field(default=10.0, ge=0.5, le=100.0, description="pictures a second")
+    width: int = Field(default=640, ge=32, le=4096, description="of the image, pixels")
+    height: int = Field(default=360, ge=32, le=4096, description="of the image, pixels")
+    rate_hz: float = Field(default=10.0, ge=0.5, le=100.0, description="images a second")
     transport: Literal["raw", "compressed", "both"] = Field(
         default="raw", description="publish ~/image (raw), ~/image/compressed (compressed) or both"
     )
-    jpeg_quality: int = Field(default=92, ge=1, le=100, description="of compressed pictures")
+    jpeg_quality: int = Field(default=92, ge=1, le=100, description="of compressed images")
     qos_reliability: Literal["best_effort", "reliable"] = Field(
-        default="reliable", description="reliability of the pictures"
+        default="reliable", description="reliability of the images"
     )
-    qos_depth: int = Field(default=5, ge=1, le=1000, description="pictures kept for slow subscriptions")
+    qos_depth: int = Field(default=5, ge=1, le=1000, description="images kept for slow subscriptions")
     drive: Literal["expert", "command"] = Field(
         default="expert", description="who drives: the built-in expert, or what comes on ~/drive_command"
     )

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The topics of a road camera: a frame and its truth, all under one stamp."""
+"""The topics of a road camera: a frame and its ground truth, all under one stamp."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ class RoadCameraTopics:
 
         Args:
             node: its private topics are used.
-            options: transport and quality of service of the pictures.
+            options: transport and quality of service of the images.
             matrix: (3, 3) of the camera, pixels.
         """
         self._matrix, self._quality = matrix, options.jpeg_quality
-        pictures = image_qos(options.qos_reliability, options.qos_depth)
+        images = image_qos(options.qos_reliability, options.qos_depth)
         self._raw = self._jpeg = None
         if options.transport in ("raw", "both"):
-            self._raw = node.create_publisher(Image, "~/image", pictures)
+            self._raw = node.create_publisher(Image, "~/image", images)
         if options.transport in ("compressed", "both"):
-            self._jpeg = node.create_publisher(CompressedImage, "~/image/compressed", pictures)
+            self._jpeg = node.create_publisher(CompressedImage, "~/image/compressed", images)
         self._info = node.create_publisher(CameraInfo, "~/camera_info", RESULT_QOS)
         self._odometry = node.create_publisher(Odometry, "~/odometry", RESULT_QOS)
         self._boxes = node.create_publisher(Detection2DArray, "~/truth/detections", RESULT_QOS)
@@ -58,21 +58,21 @@ class RoadCameraTopics:
             self._labels.append(publisher)
 
     @property
-    def wants_truth(self) -> bool:
+    def wants_ground_truth(self) -> bool:
         """Whether anybody listens to boxes or masks."""
         return any(each.get_subscription_count() for each in (self._boxes, self._masks))
 
-    def publish(self, frame: RoadFrame, stamp: Time, with_truth: bool) -> None:
+    def publish(self, frame: RoadFrame, stamp: Time, with_ground_truth: bool) -> None:
         """Publish a frame.
 
         Args:
             frame: what is seen and true.
             stamp: of all messages.
-            with_truth: boxes and masks are known.
+            with_ground_truth: boxes and masks are known.
         """
         header = Header(stamp=stamp, frame_id=CAMERA_FRAME)
         height, width = frame.image_bgr.shape[:2]
-        # Odometry first: a planner then knows the speed when the picture comes.
+        # Odometry first: a planner then knows the speed when the image comes.
         self._odometry.publish(odometry.to_message(frame.odometry, stamp, ODOMETRY_FRAME, BASE_FRAME))
         if self._raw is not None:
             self._raw.publish(to_image(frame.image_bgr, "bgr8", header))
@@ -80,6 +80,6 @@ class RoadCameraTopics:
             self._jpeg.publish(to_compressed(frame.image_bgr, self._quality, header))
         self._info.publish(to_camera_info(self._matrix, width, height, header))
         self._paths.publish(planning.to_path(frame.trajectory, stamp, BASE_FRAME))
-        if with_truth:
+        if with_ground_truth:
             self._boxes.publish(detection.to_message(frame.detections, header))
             self._masks.publish(segmentation.to_message(frame.mask, header))

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames with their truth as a rosbag2, on the topics that the node road_camera publishes."""
+"""Frames with their ground truth as a rosbag2, on the topics that the node road_camera publishes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class RoadBag:
         self._types: Any = self._store.types
         self._writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
         self._connections: dict[str, Any] = {}
-        self._labelled = False
+        self._labeled = False
 
     def __enter__(self) -> RoadBag:
         """Open the bag and announce its topics."""
@@ -74,8 +74,8 @@ class RoadBag:
     def add(self, frame: RoadFrame) -> None:
         """Write a frame's messages, all under its stamp."""
         stamp = frame.stamp_ns
-        if not self._labelled:
-            self._labelled = True
+        if not self._labeled:
+            self._labeled = True
             self._write("truth/detections/label_info", stamp, self._labels(frame.detections.labels, stamp))
             self._write("truth/mask/label_info", stamp, self._labels(frame.mask.labels, stamp))
         jpeg = np.frombuffer(encode_jpeg(frame.image_bgr, JPEG_QUALITY), np.uint8)
@@ -159,14 +159,14 @@ class RoadBag:
             found.boxes_xyxy.tolist(), found.class_ids.tolist(), strict=True
         ):
             middle = self._of("vision_msgs/Point2D", (left + right) / 2.0, (top + bottom) / 2.0)
-            centre = self._of("vision_msgs/Pose2D", middle, 0.0)
+            center = self._of("vision_msgs/Pose2D", middle, 0.0)
             hypothesis = self._of("vision_msgs/ObjectHypothesis", found.labels[label], 1.0)
             boxes.append(
                 self._of(
                     "vision_msgs/Detection2D",
                     header,
                     [self._of("vision_msgs/ObjectHypothesisWithPose", hypothesis, nowhere)],
-                    self._of("vision_msgs/BoundingBox2D", centre, right - left, bottom - top),
+                    self._of("vision_msgs/BoundingBox2D", center, right - left, bottom - top),
                     "",
                 )
             )

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames with their truth as a folder that is labelled data for all three tasks.
+"""Frames with their ground truth as a folder that is labeled data for all three tasks.
 
 ``images/NAME.jpg``, ``masks/NAME.png`` with ``labels.json``, ``instances.json`` (COCO), ``steering.csv`` and
 ``trajectories.jsonl``, where NAME is the stamp in nanoseconds.
@@ -45,22 +45,22 @@ class RoadFolder:
         self._paths: list[str] = []
 
     def add(self, frame: RoadFrame) -> None:
-        """Write a frame's picture and mask and take its labels.
+        """Write a frame's image and mask and take its labels.
 
         Raises:
             DataError: a trajectory without times or steering-wheel angle.
         """
         name = f"{frame.stamp_ns:0{_STAMP_DIGITS}d}"
         self._categories, self._mask_names = frame.detections.labels, frame.mask.labels
-        picture = self._folder / "images" / f"{name}.{self._format}"
+        image = self._folder / "images" / f"{name}.{self._format}"
         if self._format == "jpg":
-            picture.write_bytes(encode_jpeg(frame.image_bgr, JPEG_QUALITY))
+            image.write_bytes(encode_jpeg(frame.image_bgr, JPEG_QUALITY))
         else:
-            _write_png(picture, frame.image_bgr)
+            _write_png(image, frame.image_bgr)
         _write_png(self._folder / "masks" / f"{name}.png", frame.mask.label_ids)
         number = len(self._images)
         height, width = frame.image_bgr.shape[:2]
-        self._images.append({"id": number, "file_name": picture.name, "width": width, "height": height})
+        self._images.append({"id": number, "file_name": image.name, "width": width, "height": height})
         self._boxes += _annotations(frame, number, len(self._boxes))
         entry = path_entry(frame)
         self._angles.append(f"{entry.stamp_ns},{entry.steering_angle_rad!r}")
@@ -120,6 +120,6 @@ def _annotations(frame: RoadFrame, image: int, first: int) -> list[dict[str, Any
 
 
 def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
-    # Level 1: pictures of a drive hardly grow, and writing them costs a third of the time.
+    # Level 1: images of a drive hardly grow, and writing them costs a third of the time.
     _, encoded = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     path.write_bytes(encoded.tobytes())

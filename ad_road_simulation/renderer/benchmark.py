@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How many pictures a second one core paints: python -m ad_road_simulation.renderer.benchmark."""
+"""How many images a second one core paints: python -m ad_road_simulation.renderer.benchmark."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from ad_road_simulation.world.camera import Camera
 from ad_road_simulation.world.sampling import training_samples
 
 
-def milliseconds_a_picture(width_px: int, height_px: int, scenes: int, *, with_truth: bool = True) -> float:
+def milliseconds_a_image(
+    width_px: int, height_px: int, scenes: int, *, with_ground_truth: bool = True
+) -> float:
     """Return the median time of painting training scenes, in CPU time of one thread.
 
     Args:
-        width_px: of the pictures.
-        height_px: of the pictures.
+        width_px: of the images.
+        height_px: of the images.
         scenes: how many different ones; each is painted three times and the fastest one counts.
-        with_truth: boxes and mask included.
+        with_ground_truth: boxes and mask included.
     """
     cv2.setNumThreads(1)
     renderer = Renderer(Camera(width_px=width_px, height_px=height_px))
@@ -32,21 +34,23 @@ def milliseconds_a_picture(width_px: int, height_px: int, scenes: int, *, with_t
         times = []
         for _ in range(3):
             begin = time.thread_time()
-            renderer.render(scene, with_truth=with_truth)
+            renderer.render(scene, with_ground_truth=with_ground_truth)
             times.append(time.thread_time() - begin)
         best.append(min(times))
     return float(np.median(best)) * 1e3
 
 
 def main() -> None:
-    """Print the time a picture takes with its truth, and how many that makes a second."""
+    """Print the time an image takes with its ground truth, and how many that makes a second."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=360)
     parser.add_argument("--scenes", type=int, default=60)
     given = parser.parse_args()
-    cost = milliseconds_a_picture(given.width, given.height, given.scenes)
-    print(f"{given.width}x{given.height} with truth: {cost:.1f} ms, {1e3 / cost:.0f} pictures/s on one core")
+    cost = milliseconds_a_image(given.width, given.height, given.scenes)
+    print(
+        f"{given.width}x{given.height} with ground truth: {cost:.1f} ms, {1e3 / cost:.0f} images/s on one core"
+    )
 
 
 if __name__ == "__main__":

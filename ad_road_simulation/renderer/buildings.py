@@ -16,8 +16,8 @@ from ad_road_simulation.renderer.facades import (
     BAY_PX,
     BAYS,
     GLASS,
-    STOREY_PX,
-    STOREYS,
+    STORIES,
+    STORY_PX,
     STYLES,
     TRIM,
     WALL,
@@ -26,22 +26,22 @@ from ad_road_simulation.renderer.facades import (
 )
 from ad_road_simulation.renderer.framebuffer import PROP, SHIFT, Canvas, Outline, fixed
 from ad_road_simulation.renderer.lighting import NIGHT, Light, mix
-from ad_road_simulation.renderer.meshes import FOREIGN, Colour, Mesh, MeshBuilder, Point
+from ad_road_simulation.renderer.meshes import FOREIGN, Color, Mesh, MeshBuilder, Point
 from ad_road_simulation.renderer.sprites import Place
 from ad_road_simulation.world.camera import NEAR_M, Camera
 from ad_road_simulation.world.scene import Prop
 
 Array = NDArray[np.float64]
 
-_STOREY_M, _BAY_M = 3.0, 2.9
+_STORY_M, _BAY_M = 3.0, 2.9
 _FLAT_FROM_M = 9.5
 """Lower houses have a gabled roof, of three tenths of their height."""
 _EAVES_SHARE = 0.7
 _TRIM_BGR = np.array([218.0, 222.0, 224.0])
 _LAMP_BGR = np.array([120.0, 205.0, 250.0])
-_ROOFS: tuple[Colour, ...] = ((66.0, 74.0, 128.0), (76.0, 74.0, 74.0), (58.0, 72.0, 104.0))
+_ROOFS: tuple[Color, ...] = ((66.0, 74.0, 128.0), (76.0, 74.0, 74.0), (58.0, 72.0, 104.0))
 _PLAIN_PX = 6
-"""Walls narrower or lower than this are painted in one colour."""
+"""Walls narrower or lower than this are painted in one color."""
 
 
 def eaves_m(height_m: float) -> float:
@@ -51,16 +51,16 @@ def eaves_m(height_m: float) -> float:
 
 @dataclass(slots=True)
 class Wall:
-    """One wall as the picture shows it.
+    """One wall as the image shows it.
 
     Attributes:
         bounds_px: left, top, right, foot of the box around it.
-        corners_px: (4, 2) foot left, foot right, top right, top left, within the picture's part in the box.
-        outline: the corners in the picture, for drawing.
+        corners_px: (4, 2) foot left, foot right, top right, top left, within the image's part in the box.
+        outline: the corners in the image, for drawing.
         mean: BGR of the whole facade.
         mixing: (3, 4) BGR of the facade's channels, and what is added.
         style: of the facade.
-        storeys, bays: of the facade that the whole wall takes.
+        stories, bays: of the facade that the whole wall takes.
         first_bay: where in the facade it begins.
         begin, end: shares of the wall, from the left, that are not cut off by the view's edges.
         scale: facade's size that gives about as many texels as pixels, 0 the largest.
@@ -73,7 +73,7 @@ class Wall:
     mean: list[float]
     mixing: Array
     style: int
-    storeys: int
+    stories: int
     bays: int
     first_bay: int
     begin: float
@@ -82,7 +82,7 @@ class Wall:
     is_night: bool
 
     def paint(self, canvas: Canvas, with_ids: bool) -> None:
-        """Paint it, first in its mean colour with smooth edges, then its windows inside."""
+        """Paint it, first in its mean color with smooth edges, then its windows inside."""
         window = canvas.window_between(*self.bounds_px)
         if window is None:
             return
@@ -95,19 +95,19 @@ class Wall:
             return
         # By the nearest edge, and, for walls seen at a flat angle, by area.
         seen_px = (rows.stop - rows.start) * (columns.stop - columns.start)
-        texels = self.storeys * self.bays * (self.end - self.begin) * STOREY_PX * BAY_PX
+        texels = self.stories * self.bays * (self.end - self.begin) * STORY_PX * BAY_PX
         level = int(min(max(self.scale, 0.5 * log2(texels / (1.5 * seen_px)), 0.0), len(sizes) - 1))
-        height, width = sizes[level].shape[0] // STOREYS, sizes[level].shape[1] // BAYS
-        wide, high = self.bays * width, self.storeys * height
+        height, width = sizes[level].shape[0] // STORIES, sizes[level].shape[1] // BAYS
+        wide, high = self.bays * width, self.stories * height
         left, right = int(self.begin * wide), ceil(self.end * wide)
         start = self.first_bay * width
-        part = sizes[level][(STOREYS - self.storeys) * height :, start + left : start + right]
+        part = sizes[level][(STORIES - self.stories) * height :, start + left : start + right]
         begin, end = self.begin * wide - left - 0.5, self.end * wide - left - 0.5
         matrix = cv2.getPerspectiveTransform(
             self.corners_px,
             np.array([[begin, high], [end, high], [end, -0.5], [begin, -0.5]], np.float32),
         )
-        # Pixels outside the wall stay as they are; along its edge the smooth edge of the mean colour does.
+        # Pixels outside the wall stay as they are; along its edge the smooth edge of the mean color does.
         cv2.warpPerspective(
             cv2.transform(part, self.mixing),
             matrix,
@@ -155,17 +155,17 @@ def walls_of(
     distance = 0.5 * np.hypot(*(near + far).T)
     high = np.array([eaves_m(prop.height_m) for prop in props])[owner]
     pixels, depth = _corners(camera, near, far, high)
-    plaster = np.array([prop.colour_bgr for prop in props], np.float64)[owner]
+    plaster = np.array([prop.color_bgr for prop in props], np.float64)[owner]
     mixing = _mixings(plaster, light, light.shade(outward, sun), distance)
-    storeys = np.clip(np.rint(high / _STOREY_M), 1, STOREYS).astype(int).tolist()
+    stories = np.clip(np.rint(high / _STORY_M), 1, STORIES).astype(int).tolist()
     bays = np.clip(np.rint(length / _BAY_M), 1, BAYS).astype(int).tolist()
-    scale = np.log2(np.maximum(STOREY_PX / _STOREY_M * depth / (1.2 * camera.focal_px), 0.1)).tolist()
+    scale = np.log2(np.maximum(STORY_PX / _STORY_M * depth / (1.2 * camera.focal_px), 0.1)).tolist()
     begins, ends, owners, vertices = begin.tolist(), end.tolist(), owner.tolist(), fixed(pixels)
     is_night = light.night >= NIGHT
     style = (np.array([prop.seed for prop in props])[owner] + 5 * (side % 2)) % STYLES
     channels = facade_means(is_night)[style]
     means = (mixing[..., :3] * channels[:, None]).sum(axis=-1) + mixing[..., 3]
-    colours = means.clip(0.0, 255.0).tolist()
+    colors = means.clip(0.0, 255.0).tolist()
     styles, low = style.tolist(), pixels.min(axis=1)
     bounds = np.concatenate([low, pixels.max(axis=1)], axis=1).tolist()
     within = (pixels - np.maximum(np.trunc(low), 0.0)[:, None]).astype(np.float32)
@@ -176,10 +176,10 @@ def walls_of(
                 bounds_px=bounds[index],
                 corners_px=within[index],
                 outline=vertices[index],
-                mean=colours[index],
+                mean=colors[index],
                 mixing=mixing[index],
                 style=styles[index],
-                storeys=storeys[index],
+                stories=stories[index],
                 bays=bays[index],
                 first_bay=seed // 16 % (BAYS - bays[index] + 1),
                 begin=begins[index],
@@ -192,7 +192,7 @@ def walls_of(
 
 
 def _spans(left: Array, right: Array, camera: Camera) -> tuple[Array, Array]:
-    """Return from which to which share of its foot each wall is ahead and between the picture's sides."""
+    """Return from which to which share of its foot each wall is ahead and between the image's sides."""
     slope, margin = 0.5 * camera.width_px / camera.focal_px, 0.5
     forward = np.array([1.0, slope, slope])[:, None, None]
     aside = np.array([0.0, 1.0, -1.0])[:, None, None]
@@ -217,8 +217,8 @@ def _corners(camera: Camera, left: Array, right: Array, top_m: Array) -> tuple[A
     return np.stack([column, row], axis=-1), depth.min(axis=1)
 
 
-def _mixings(colours: Array, light: Light, gains: Array, distance_m: Array) -> Array:
-    """Return the (N, 3, 4) colours of facades' channels in this light."""
+def _mixings(colors: Array, light: Light, gains: Array, distance_m: Array) -> Array:
+    """Return the (N, 3, 4) colors of facades' channels in this light."""
     haze = light.haze_share(distance_m)[:, None]
     clear = (1.0 - haze) / 255.0
     # Panes mirror the sky; at night the third channel is lamplight.
@@ -227,8 +227,8 @@ def _mixings(colours: Array, light: Light, gains: Array, distance_m: Array) -> A
         if light.night >= NIGHT
         else mix(light.sky_top * 0.36, light.sky_low * 0.45, 0.5)
     )
-    mixing = np.empty((len(colours), 3, 4))
-    mixing[:, :, WALL] = colours * gains * clear * 1.12
+    mixing = np.empty((len(colors), 3, 4))
+    mixing[:, :, WALL] = colors * gains * clear * 1.12
     mixing[:, :, TRIM] = _TRIM_BGR * gains * clear
     mixing[:, :, GLASS] = panes * clear
     mixing[:, :, 3] = light.haze * haze

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 STYLES = 12
-STOREYS, BAYS = 7, 10
-STOREY_PX, BAY_PX = 56, 52
+STORIES, BAYS = 7, 10
+STORY_PX, BAY_PX = 56, 52
 """Of the largest size."""
 WALL, TRIM, GLASS = 0, 1, 2
-"""Channels: the wall's own colour, light frames, and glass; at night the third is lamplight."""
+"""Channels: the wall's own color, light frames, and glass; at night the third is lamplight."""
 
 _TEXELS_PER_M = 18
 
@@ -24,21 +24,21 @@ Image = NDArray[np.uint8]
 
 @lru_cache(maxsize=2 * STYLES)
 def facade(style: int, is_night: bool) -> list[Image]:
-    """Return (STOREYS * h, BAYS * w, 3) pictures of a facade, each half as large as the one before.
+    """Return (STORIES * h, BAYS * w, 3) images of a facade, each half as large as the one before.
 
-    Rows run down; the lowest storey is the ground floor. By night some windows are lit and the rest dark.
+    Rows run down; the lowest story is the ground floor. By night some windows are lit and the rest dark.
     """
     draw = np.random.default_rng([7, style])
-    height, width = STOREYS * STOREY_PX, BAYS * BAY_PX
+    height, width = STORIES * STORY_PX, BAYS * BAY_PX
     face = np.zeros((height, width, 3), np.uint8)
     face[..., WALL] = _wall(draw, height, width, has_bricks=style % 3 == 1)
-    glass_px = (int(BAY_PX * draw.uniform(0.38, 0.62)), int(STOREY_PX * draw.uniform(0.42, 0.56)))
+    glass_px = (int(BAY_PX * draw.uniform(0.38, 0.62)), int(STORY_PX * draw.uniform(0.42, 0.56)))
     if style % 4 == 3:
         glass_px = (int(BAY_PX * 0.9), glass_px[1])
     has_ledges, has_shops = style % 2 == 0, style % 3 == 0
     door_px = (int(1.2 * _TEXELS_PER_M), int(2.2 * _TEXELS_PER_M))
-    for floor in range(STOREYS):
-        foot = height - floor * STOREY_PX
+    for floor in range(STORIES):
+        foot = height - floor * STORY_PX
         if floor > 0 and has_ledges:
             face[foot - 2 : foot + 2] = (120, 110, 0)
         for bay in range(BAYS):
@@ -46,7 +46,7 @@ def facade(style: int, is_night: bool) -> list[Image]:
             if floor == 0 and bay % 4 == 1:
                 _opening(face, middle, foot, door_px, _pane(60, is_night, is_lit))
             elif floor == 0 and has_shops:
-                shop_px = (int(BAY_PX * 0.86), int(STOREY_PX * 0.7))
+                shop_px = (int(BAY_PX * 0.86), int(STORY_PX * 0.7))
                 _opening(face, middle, foot - 6, shop_px, _pane(235, is_night, True))
             else:
                 sill = foot - int(0.85 * _TEXELS_PER_M)
@@ -54,7 +54,7 @@ def facade(style: int, is_night: bool) -> list[Image]:
     plinth = face[-int(0.45 * _TEXELS_PER_M) :, :, WALL]
     plinth[:] = (plinth * 0.7).astype(np.uint8)
     sizes: list[Image] = [face]
-    while sizes[-1].shape[0] > 4 * STOREYS:
+    while sizes[-1].shape[0] > 4 * STORIES:
         half = (sizes[-1].shape[1] // 2, sizes[-1].shape[0] // 2)
         sizes.append(np.asarray(cv2.resize(sizes[-1], half, interpolation=cv2.INTER_AREA), np.uint8))
     return sizes

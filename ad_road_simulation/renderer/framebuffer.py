@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The picture under the brush: pixels, and beside them whose silhouette covers which pixel."""
+"""The image under the brush: pixels, and beside them whose silhouette covers which pixel."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SHIFT = 4
 GROUND_NEAR_M = 1.0
 """Depth from which on ground is painted; the lowest row sees it at twice that and more."""
 _LIMIT = 20000.0 * (1 << SHIFT)
-"""Of vertices: farther out than any picture and within what the drawing functions can count to."""
+"""Of vertices: farther out than any image and within what the drawing functions can count to."""
 
 NOBODY, PROP, FIRST = 0, 1, 2
-"""Ids of silhouettes: the ground and the sky, things without a label, and the first labelled one."""
+"""Ids of silhouettes: the ground and the sky, things without a label, and the first labeled one."""
 
 
 def fixed(points_px: NDArray[np.floating]) -> Outline:
@@ -52,17 +52,17 @@ def clip_near(corners_m: list[Corner], near_m: float = NEAR_M) -> list[Corner]:
 
 
 class Canvas:
-    """Buffers of one picture.
+    """Buffers of one image.
 
     Attributes:
         image: (H, W, 3) uint8 BGR.
-        ids: (H, W) uint8, NOBODY, PROP or the id of a labelled silhouette.
+        ids: (H, W) uint8, NOBODY, PROP or the id of a labeled silhouette.
         ground: (H, W) uint8 materials of the ground, see ground.py.
         props: (H, W) uint8, PROP everywhere: what is copied to the ids through masks.
     """
 
     def __init__(self, camera: Camera) -> None:
-        """Make the buffers of a camera's pictures."""
+        """Make the buffers of a camera's images."""
         shape = (camera.height_px, camera.width_px)
         self.camera = camera
         self.image = np.zeros((*shape, 3), np.uint8)
@@ -71,7 +71,7 @@ class Canvas:
         self.props = np.full(shape, PROP, np.uint8)
 
     def begin(self) -> None:
-        """Forget the picture before, which is somebody else's now; sky and ground will cover the new one."""
+        """Forget the image before, which is somebody else's now; sky and ground will cover the new one."""
         self.image = np.empty_like(self.image)
         self.ids[:] = NOBODY
         self.ground[:] = 0
@@ -79,7 +79,7 @@ class Canvas:
     def window_between(
         self, left_px: float, top_px: float, right_px: float, foot_px: float
     ) -> tuple[slice, slice] | None:
-        """Return rows and columns of the pixels of a rectangle, None where it misses the picture."""
+        """Return rows and columns of the pixels of a rectangle, None where it misses the image."""
         left, top = max(0, int(left_px)), max(0, int(top_px))
         right = min(self.camera.width_px, int(min(right_px, 1e6)) + 2)
         bottom = min(self.camera.height_px, int(min(foot_px, 1e6)) + 2)
@@ -102,13 +102,13 @@ class Canvas:
         return np.stack([column, row], axis=-1), is_ahead
 
     def are_inside(self, polygons_px: Array) -> NDArray[np.bool_]:
-        """Return (N,) which of (N, K, 2) polygons may have a part in the picture."""
+        """Return (N,) which of (N, K, 2) polygons may have a part in the image."""
         size = (self.camera.width_px, self.camera.height_px)
         is_inside = (polygons_px.max(axis=1) >= 0.0) & (polygons_px.min(axis=1) <= size)
         return is_inside[:, 0] & is_inside[:, 1]
 
     def ground_polygon(self, points_m: Array, up_m: float = 0.0) -> Outline | None:
-        """Return a polygon on the ground, None where it has no part in the picture.
+        """Return a polygon on the ground, None where it has no part in the image.
 
         Args:
             points_m: (N, 2) forward and left of the camera.
@@ -131,7 +131,7 @@ class Canvas:
     def ground_outlines(
         self, points_m: Array, up_m: float = 0.0, *, clips: bool = True
     ) -> list[Outline | None]:
-        """Return (N, K, 2) polygons on the ground, None for those that have no part in the picture.
+        """Return (N, K, 2) polygons on the ground, None for those that have no part in the image.
 
         Args:
             points_m: forward and left of the camera.
@@ -150,15 +150,15 @@ class Canvas:
                 outlines[index] = self.ground_polygon(points_m[index], up_m)
         return outlines
 
-    def tint_ground(self, outlines: Sequence[Outline], colour: tuple[float, float, float]) -> None:
-        """Fill polygons in the picture that are no other material than what is around them."""
+    def tint_ground(self, outlines: Sequence[Outline], color: tuple[float, float, float]) -> None:
+        """Fill polygons in the image that are no other material than what is around them."""
         if outlines:
-            cv2.fillPoly(self.image, outlines, colour, cv2.LINE_AA, SHIFT)
+            cv2.fillPoly(self.image, outlines, color, cv2.LINE_AA, SHIFT)
 
     def fill_ground(
-        self, outlines: Sequence[Outline], colour: tuple[float, float, float], material: int
+        self, outlines: Sequence[Outline], color: tuple[float, float, float], material: int
     ) -> None:
-        """Fill polygons that do not overlap, in the picture and among the materials."""
+        """Fill polygons that do not overlap, in the image and among the materials."""
         if outlines:
-            cv2.fillPoly(self.image, outlines, colour, cv2.LINE_AA, SHIFT)
+            cv2.fillPoly(self.image, outlines, color, cv2.LINE_AA, SHIFT)
             cv2.fillPoly(self.ground, outlines, (float(material),), cv2.LINE_8, SHIFT)

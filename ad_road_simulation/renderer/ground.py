@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ground's flat colours: grass, pavement, kerbs and asphalt."""
+"""The ground's flat colors: grass, pavement, curbs and asphalt."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Array = NDArray[np.float64]
 GRASS, ROAD, CURB, MARKING, PAVEMENT = 0, 1, 2, 3, 4
 """Materials; the first four are the ids of MASK_LABELS."""
 
-_KERB_UP_M = 0.08
+_CURB_UP_M = 0.08
 _GUTTER_M = 0.12
 _JOINTS_FAR = 22
 # Where the road is sampled, from the ego on: close enough for bends near the car, and for the ends to
-# lie between the near plane and the picture's lowest row.
+# lie between the near plane and the image's lowest row.
 _STEPS_M = np.concatenate([np.arange(-10.0, 24.0, 0.75), np.geomspace(24.0, 190.0, 36)])
 _GRASS_BGR = np.array([58.0, 106.0, 84.0])
 _ASPHALT_BGR = np.array([94.0, 92.0, 91.0])
@@ -37,17 +37,17 @@ _JOINT_BGR = np.array([100.0, 105.0, 108.0])
 _PAVEMENT_BGR = np.array([122.0, 130.0, 136.0])
 _PAINT_BGR = np.array([224.0, 226.0, 226.0])
 
-# Joints of a road's kerbs, found once a road.
+# Joints of a road's curbs, found once a road.
 _JOINTS: WeakKeyDictionary[Road, Array] = WeakKeyDictionary()
 
 
-def _paint(colour: Array, gain: Array) -> tuple[float, float, float]:
-    blue, green, red = np.clip(colour * gain, 0.0, 255.0).tolist()
+def _paint(color: Array, gain: Array) -> tuple[float, float, float]:
+    blue, green, red = np.clip(color * gain, 0.0, 255.0).tolist()
     return blue, green, red
 
 
 class _Bands:
-    """The road's bands as polygons in the picture: one row of samples for all of them."""
+    """The road's bands as polygons in the image: one row of samples for all of them."""
 
     def __init__(
         self, canvas: Canvas, scene: Scene, view: Viewpoint, offsets: list[tuple[float, float]]
@@ -74,7 +74,7 @@ class _Bands:
         self._first, self._last = first.tolist(), np.where(ahead.any(axis=0), last, first).tolist()
 
     def between(self, right: tuple[float, float], left: tuple[float, float]) -> list[Outline]:
-        """Return the band between two lines, none where it is not in the picture."""
+        """Return the band between two lines, none where it is not in the image."""
         sides = []
         for column in (self._index[right], self._index[left]):
             sides.append(self._vertices[self._first[column] : self._last[column], column])
@@ -84,7 +84,7 @@ class _Bands:
 
 
 def lay_ground(canvas: Canvas, scene: Scene, view: Viewpoint, light: Light, first_row: int) -> None:
-    """Paint the flat colours and note the materials.
+    """Paint the flat colors and note the materials.
 
     Args:
         canvas: to paint on.
@@ -96,7 +96,7 @@ def lay_ground(canvas: Canvas, scene: Scene, view: Viewpoint, light: Light, firs
     flat = light.flat
     corner = (canvas.camera.width_px, canvas.camera.height_px)
     cv2.rectangle(canvas.image, (0, first_row), corner, _paint(_GRASS_BGR, flat), cv2.FILLED)
-    profile, up = scene.road.profile, _KERB_UP_M
+    profile, up = scene.road.profile, _CURB_UP_M
     tracks = _tracks(profile)
     sides = (_side(-1.0, profile.right_m, profile), _side(1.0, profile.left_m, profile))
     lines = [(d, 0.0) for pair in tracks for d in pair]
@@ -120,28 +120,28 @@ def lay_ground(canvas: Canvas, scene: Scene, view: Viewpoint, light: Light, firs
 
 
 def _side(side: float, edge: float, profile: Profile) -> tuple[float, float, float, float]:
-    """Return offsets of the carriageway's edge, of the kerb stone's two edges and of the pavement's end."""
+    """Return offsets of the carriageway's edge, of the curb stone's two edges and of the pavement's end."""
     outer = edge + side * profile.curb_width_m
     return edge, edge + side * _GUTTER_M, outer, outer + side * profile.walk_width_m
 
 
 def _tracks(profile: Profile) -> list[tuple[float, float]]:
     """Return where wheels have worn the asphalt lighter, two tracks a lane."""
-    lanes = [profile.lane_centre_m(lane) for lane in range(profile.lanes_ahead)]
-    lanes += [profile.lane_centre_m(lane, oncoming=True) for lane in range(profile.lanes_oncoming)]
+    lanes = [profile.lane_center_m(lane) for lane in range(profile.lanes_ahead)]
+    lanes += [profile.lane_center_m(lane, oncoming=True) for lane in range(profile.lanes_oncoming)]
     return [(lane + side - 0.3, lane + side + 0.3) for lane in lanes for side in (-0.8, 0.8)]
 
 
 def _paint_joints(canvas: Canvas, scene: Scene, view: Viewpoint, light: Light) -> None:
-    """Paint the joints between the kerb stones and between the slabs of the pavement, where one sees them."""
+    """Paint the joints between the curb stones and between the slabs of the pavement, where one sees them."""
     first = int(np.ceil(scene.ego_s_m))
     quads = view.local(_joints(scene.road)[first : first + _JOINTS_FAR].reshape(-1, 4, 2))
-    outlines = canvas.ground_outlines(quads, _KERB_UP_M, clips=False)
+    outlines = canvas.ground_outlines(quads, _CURB_UP_M, clips=False)
     canvas.tint_ground([one for one in outlines if one is not None], _paint(_JOINT_BGR, light.flat))
 
 
 def _joints(road: Road) -> Array:
-    """Return (N, 2, 4, 2) narrow quads across kerb and pavement in the world, one a metre and side."""
+    """Return (N, 2, 4, 2) narrow quads across curb and pavement in the world, one a meter and side."""
     if road not in _JOINTS:
         profile = road.profile
         at = np.arange(0.0, road.length_m, 1.0)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Buses and trucks, of a few sizes and without a colour of their own, as the cars in vehicles.py."""
+"""Buses and trucks, of a few sizes and without a color of their own, as the cars in vehicles.py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ad_road_simulation.renderer.meshes import (
     Coat,
-    Colour,
+    Color,
     Mesh,
     MeshBuilder,
     rectangle_across,
@@ -25,7 +25,7 @@ from ad_road_simulation.renderer.vehicles import (
     SCREEN,
     UNDER,
     Lit,
-    add_tyres,
+    add_tires,
     add_wheels,
 )
 
@@ -36,7 +36,7 @@ def bus(length_m: float, width_m: float, height_m: float, lit: Lit) -> Mesh:
     half, end, radius = 0.5 * width_m, 0.5 * length_m, 0.16 * height_m
     build = MeshBuilder(middle=(0.0, 0.0, 0.5 * height_m))
     axles = [-0.27 * length_m, 0.33 * length_m]
-    add_tyres(build, axles, radius, half - 0.05, half - 0.4)
+    add_tires(build, axles, radius, half - 0.05, half - 0.4)
     build.box((-end, -half, 0.11 * height_m), (end, half, height_m), BODY)
     glass, shine = ((84.0, 158.0, 194.0), 0.8) if lit.night else (GLASS, 0.0)
     low, high = 0.42 * height_m, 0.84 * height_m
@@ -61,7 +61,7 @@ def bus(length_m: float, width_m: float, height_m: float, lit: Lit) -> Mesh:
 
 
 def _bus_ends(
-    build: MeshBuilder, half: float, end: float, height_m: float, glass: tuple[Colour, float], lit: Lit
+    build: MeshBuilder, half: float, end: float, height_m: float, glass: tuple[Color, float], lit: Lit
 ) -> None:
     front, rear = end + 0.01, -end - 0.01
 
@@ -92,7 +92,7 @@ def _bus_ends(
 def truck(
     length_m: float, width_m: float, height_m: float, shape: int, lit: Lit, is_seen_from_ahead: bool
 ) -> Mesh:
-    """Return a lorry: a cab, and behind it a box, white (0), grey (1) or of the cab's colour (2).
+    """Return a lorry: a cab, and behind it a box, white (0), gray (1) or of the cab's color (2).
 
     The nearer of the two is painted last, so the mesh depends on the side that it is seen from.
     """
@@ -102,7 +102,7 @@ def truck(
     rear, steered = -end + 1.1, end - 0.55 * cab
     axles = [rear, rear + 2.3 * radius, steered] if length_m > 6.5 else [rear, steered]
     build = MeshBuilder(middle=(0.0, 0.0, 0.5 * height_m))
-    add_tyres(build, axles, radius, half - 0.05, half - 0.45)
+    add_tires(build, axles, radius, half - 0.05, half - 0.45)
     build.box((-end + 0.1, -half * 0.9, radius * 0.9), (end - 0.3, half * 0.9, radius * 2.0), UNDER)
     floor, x = radius * 1.9, end - cab
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the weather makes of colours: sun, sky light, haze, and how far the lamps are lit."""
+"""What the weather makes of colors: sun, sky light, haze, and how far the lamps are lit."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def mix(first: Array, second: Array, share: float | Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Light:
-    """Light of one weather, as gains on colours in BGR; equal to itself only, so that it can be a key.
+    """Light of one weather, as gains on colors in BGR; equal to itself only, so that it can be a key.
 
     Attributes:
         sun_direction: (3,) unit vector to the sun, world.
         sun, ambient: (3,) gains of what faces the sun and of what faces the sky.
-        sky_top, sky_low, cloud: (3,) colours of the sky.
-        haze: (3,) colour that everything fades to.
+        sky_top, sky_low, cloud: (3,) colors of the sky.
+        haze: (3,) color that everything fades to.
         visibility_m: of the weather.
         shadow: 0..1, how dark the sun's shadows are.
         night: 0..1, how far lamps and windows are lit.

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Shapes in metres: flat faces and round limbs, from which all is built that is not ground or sky."""
+"""Shapes in meters: flat faces and round limbs, from which all is built that is not ground or sky."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Point = tuple[float, float, float]
-Colour = tuple[float, float, float]
-Coat = Colour | float
-"""A fixed colour in BGR, or a share of the colour that the thing itself has."""
+Color = tuple[float, float, float]
+Coat = Color | float
+"""A fixed color in BGR, or a share of the color that the thing itself has."""
 
 PAINT, OWN, FOREIGN = 0, 1, 2
-"""What a shape is to the truth: paint on something, part of the labelled silhouette, or another solid."""
+"""What a shape is to the ground truth: paint on something, part of the labeled silhouette, or another solid."""
 
 
-NORMAL, CENTRE, COLOUR = slice(0, 3), slice(3, 6), slice(6, 9)
+NORMAL, CENTER, COLOR = slice(0, 3), slice(3, 6), slice(6, 9)
 OWN_SHARE, GLOW, ROLE, STROKE_M, EXTENT_M, TWO_SIDED, SIZE = range(9, 16)
 """Rows of a mesh's faces."""
-LIMB_COLOUR, LIMB_OWN_SHARE, LIMB_ROLE, LIMB_RADII_M, LIMB_ENDS_M = (
+LIMB_COLOR, LIMB_OWN_SHARE, LIMB_ROLE, LIMB_RADII_M, LIMB_ENDS_M = (
     slice(0, 3),
     3,
     4,
@@ -37,12 +37,12 @@ LIMB_COLOUR, LIMB_OWN_SHARE, LIMB_ROLE, LIMB_RADII_M, LIMB_ENDS_M = (
 class Mesh:
     """Faces of one thing in its own frame: x forward, y left, z up, origin on the ground below its middle.
 
-    One table for all that is known of the faces: the meshes of a picture are joined in one go.
+    One table for all that is known of the faces: the meshes of an image are joined in one go.
 
     Attributes:
         vertices: (3, V), face after face.
-        faces: (16, P) in painting order: NORMAL, outwards; CENTRE; COLOUR, BGR, black where the thing's own
-            is asked for; OWN_SHARE of the thing's own colour; GLOW, 0 for what is lit by sun and sky, 1 for
+        faces: (16, P) in painting order: NORMAL, outwards; CENTER; COLOR, BGR, black where the thing's own
+            is asked for; OWN_SHARE of the thing's own color; GLOW, 0 for what is lit by sun and sky, 1 for
             what shines by itself; ROLE, PAINT, OWN or FOREIGN; STROKE_M, 0 for filled faces, else the
             thickness of the outline that is drawn instead; EXTENT_M, longest side of the box around it;
             TWO_SIDED, 1 for what is seen from behind, too; SIZE, its number of vertices.
@@ -57,8 +57,8 @@ class Limbs:
     """Round limbs, each the hull of two balls, in the frame of a mesh.
 
     Attributes:
-        table: (13, C): LIMB_COLOUR, BGR, black where the thing's own is asked for; LIMB_OWN_SHARE of the
-            thing's own colour; LIMB_ROLE, PAINT, OWN or FOREIGN; LIMB_RADII_M of the two balls; LIMB_ENDS_M,
+        table: (13, C): LIMB_COLOR, BGR, black where the thing's own is asked for; LIMB_OWN_SHARE of the
+            thing's own color; LIMB_ROLE, PAINT, OWN or FOREIGN; LIMB_RADII_M of the two balls; LIMB_ENDS_M,
             their middles: x of both, y of both, z of both.
     """
 
@@ -66,9 +66,9 @@ class Limbs:
 
 
 def _split(coats: Sequence[Coat]) -> tuple[Array, Array]:
-    """Return (N, 3) fixed colours and (N,) shares of the own colour."""
-    colours = np.array([(0.0, 0.0, 0.0) if isinstance(coat, float) else coat for coat in coats], np.float64)
-    return colours, np.array([coat if isinstance(coat, float) else 0.0 for coat in coats], np.float64)
+    """Return (N, 3) fixed colors and (N,) shares of the own color."""
+    colors = np.array([(0.0, 0.0, 0.0) if isinstance(coat, float) else coat for coat in coats], np.float64)
+    return colors, np.array([coat if isinstance(coat, float) else 0.0 for coat in coats], np.float64)
 
 
 @dataclass
@@ -168,15 +168,15 @@ class MeshBuilder:
 
     def mesh(self) -> Mesh:
         """Return what was added."""
-        colours, own_share = _split(self._coats)
-        centres = np.stack([face.mean(axis=0) for face in self._faces])
+        colors, own_share = _split(self._coats)
+        centers = np.stack([face.mean(axis=0) for face in self._faces])
         extents = [float(np.ptp(face, axis=0).max()) for face in self._faces]
         glow, roles, strokes, two_sided = np.array(self._rest, np.float64).T
         sizes = [float(len(face)) for face in self._faces]
         columns = (
             np.stack(self._normals),
-            centres,
-            colours,
+            centers,
+            colors,
             own_share,
             glow,
             roles,
@@ -194,12 +194,12 @@ Part = tuple[Point, Point, float, float, Coat]
 
 def limbs(parts: Sequence[Part], role: int = OWN) -> Limbs:
     """Return limbs of parts."""
-    colours, own_share = _split([coat for *_, coat in parts])
+    colors, own_share = _split([coat for *_, coat in parts])
     ends = np.array([(first, second) for first, second, _, _, _ in parts], np.float64)
     radii = np.array([(one, two) for _, _, one, two, _ in parts], np.float64)
     roles = np.full(len(parts), role)
     flat_ends = ends.transpose(0, 2, 1).reshape(-1, 6)
-    return Limbs(np.column_stack([colours, own_share, roles, radii, flat_ends]).T.copy())
+    return Limbs(np.column_stack([colors, own_share, roles, radii, flat_ends]).T.copy())
 
 
 def rectangle_across(x: float, right: float, left: float, low: float, high: float) -> list[Point]:

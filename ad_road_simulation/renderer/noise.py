@@ -56,8 +56,8 @@ def clouds() -> NDArray[np.float32]:
 
 @lru_cache(maxsize=4)
 def sensor(height_px: int, width_px: int) -> NDArray[np.uint8]:
-    """(height, width, 3) noise of deviation SENSOR_DEVIATION around 128, partly common to the colours."""
+    """(height, width, 3) noise of deviation SENSOR_DEVIATION around 128, partly common to the colors."""
     draw = np.random.default_rng(41)
-    grey = draw.standard_normal((height_px, width_px, 1), np.float32)
-    colour = draw.standard_normal((height_px, width_px, 3), np.float32)
-    return _bytes(0.8 * grey + 0.6 * colour, SENSOR_DEVIATION)
+    gray = draw.standard_normal((height_px, width_px, 1), np.float32)
+    color = draw.standard_normal((height_px, width_px, 3), np.float32)
+    return _bytes(0.8 * gray + 0.6 * color, SENSOR_DEVIATION)

@@ -1,8 +1,8 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""People on foot and in the saddle: round limbs on joints that move with the distance travelled.
+"""People on foot and in the saddle: round limbs on joints that move with the distance traveled.
 
-Everybody is made 1 m high and stretched to the height asked for; the coat has the person's own colour.
+Everybody is made 1 m high and stretched to the height asked for; the coat has the person's own color.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from math import cos, hypot, pi, sin, sqrt
 
-from ad_road_simulation.renderer.meshes import Coat, Colour, Limbs, Part, Point, limbs
+from ad_road_simulation.renderer.meshes import Coat, Color, Limbs, Part, Point, limbs
 
 VARIANTS = 60
 """Seeds that differ by this look alike."""
@@ -28,16 +28,16 @@ _TROUSERS = (
     (60.0, 74.0, 84.0),
     (36.0, 34.0, 70.0),
 )
-_SHOE: Colour = (38.0, 36.0, 40.0)
+_SHOE: Color = (38.0, 36.0, 40.0)
 _COAT: Coat = 1.0
 
 
-def darker(colour: Colour, gain: float) -> Colour:
-    """Return a colour in less light."""
-    return colour[0] * gain, colour[1] * gain, colour[2] * gain
+def darker(color: Color, gain: float) -> Color:
+    """Return a color in less light."""
+    return color[0] * gain, color[1] * gain, color[2] * gain
 
 
-def _leg(hip: Point, thigh_rad: float, knee_rad: float, colour: Colour) -> list[Part]:
+def _leg(hip: Point, thigh_rad: float, knee_rad: float, color: Color) -> list[Part]:
     """Return thigh, shin and shoe; angles are forward from straight down, the knee's bends backwards."""
     x, y, z = hip
     thigh, shin = 0.245, 0.235
@@ -46,13 +46,13 @@ def _leg(hip: Point, thigh_rad: float, knee_rad: float, colour: Colour) -> list[
     ankle = (knee[0] + shin * sin(lower), y, knee[2] - shin * cos(lower))
     toe = (ankle[0] + 0.085, y, max(ankle[2] - 0.012, 0.02))
     return [
-        (hip, knee, 0.052, 0.038, colour),
-        (knee, ankle, 0.038, 0.027, darker(colour, 0.93)),
+        (hip, knee, 0.052, 0.038, color),
+        (knee, ankle, 0.038, 0.027, darker(color, 0.93)),
         ((ankle[0] - 0.01, y, ankle[2]), toe, 0.024, 0.018, _SHOE),
     ]
 
 
-def _arm(shoulder: Point, swing_rad: float, bend_rad: float, skin: Colour) -> list[Part]:
+def _arm(shoulder: Point, swing_rad: float, bend_rad: float, skin: Color) -> list[Part]:
     x, y, z = shoulder
     elbow = (x + 0.165 * sin(swing_rad), y * 1.08, z - 0.165 * cos(swing_rad))
     turn = swing_rad + bend_rad
@@ -64,7 +64,7 @@ def _arm(shoulder: Point, swing_rad: float, bend_rad: float, skin: Colour) -> li
     ]
 
 
-def _head(neck: Point, skin: Colour, hair: Colour) -> list[Part]:
+def _head(neck: Point, skin: Color, hair: Color) -> list[Part]:
     x, y, z = neck
     radius, middle = 0.058, z + 0.085
     return [
@@ -124,8 +124,8 @@ def rider(
     feet: tuple[Point, Point],
     size_m: float,
     variant: int,
-    coat: float | Colour,
-    helmet: Colour | None,
+    coat: float | Color,
+    helmet: Color | None,
 ) -> Limbs:
     """Return somebody in the saddle.
 
@@ -135,8 +135,8 @@ def rider(
         feet: left and right.
         size_m: body height.
         variant: below VARIANTS.
-        coat: fixed, or a share of the own colour.
-        helmet: colour, None for bare hair.
+        coat: fixed, or a share of the own color.
+        helmet: color, None for bare hair.
     """
     skin, trousers = _SKIN[variant % len(_SKIN)], _TROUSERS[variant % len(_TROUSERS)]
     x, _, z = seat
@@ -169,11 +169,9 @@ def rider(
         parts.append((shoulder, elbow, 0.033, 0.028, shade))
         parts.append((elbow, hand, 0.027, 0.022, shade))
     # Radii so far are shares of the body height; the head comes from somebody 1 m high.
-    scaled = [
-        (one, two, first * size_m, second * size_m, colour) for one, two, first, second, colour in parts
-    ]
+    scaled = [(one, two, first * size_m, second * size_m, color) for one, two, first, second, color in parts]
     neck = (shoulder_x + 0.03 * size_m, 0.0, shoulder_z)
-    for one, two, first, second, colour in _head((0.0, 0.0, 0.0), skin, helmet or _HAIR[(variant // 4) % 4]):
+    for one, two, first, second, color in _head((0.0, 0.0, 0.0), skin, helmet or _HAIR[(variant // 4) % 4]):
         ends = [(neck[0] + e[0] * size_m, e[1], neck[2] + e[2] * size_m) for e in (one, two)]
-        scaled.append((ends[0], ends[1], first * size_m, second * size_m, colour))
+        scaled.append((ends[0], ends[1], first * size_m, second * size_m, color))
     return limbs(scaled)

@@ -114,7 +114,7 @@ class Plant:
         prop_kind: "tree" or "bush".
         forward_m, left_m: of its foot.
         width_m, height_m: of it.
-        colour_bgr: of its leaves.
+        color_bgr: of its leaves.
         seed: of its shape.
     """
 
@@ -123,7 +123,7 @@ class Plant:
     left_m: float
     width_m: float
     height_m: float
-    colour_bgr: tuple[int, int, int]
+    color_bgr: tuple[int, int, int]
     seed: int
 
     def paint(self, canvas: Canvas, light: Light, sun: Array, with_ids: bool) -> None:
@@ -133,7 +133,7 @@ class Plant:
             canvas: to paint on.
             light: of the weather.
             sun: (3,) direction to it along base_link's axes.
-            with_ids: whether the truth is wanted.
+            with_ids: whether the ground truth is wanted.
         """
         camera = canvas.camera
         if self.forward_m < 1.0:
@@ -181,17 +181,17 @@ class Plant:
         return "fir" if self.seed % 5 == 2 else "round"
 
     def _mixing(self, light: Light) -> Array:
-        """Return the (4, 4) colours, BGR and nothing, of the sprite's channels as seen from here."""
+        """Return the (4, 4) colors, BGR and nothing, of the sprite's channels as seen from here."""
         clear = exp(-3.0 * hypot(self.forward_m, self.left_m) / light.visibility_m)
-        mixing = _mixing(self.colour_bgr, light) * clear
+        mixing = _mixing(self.color_bgr, light) * clear
         mixing[:3, _COVER] = light.haze * ((1.0 - clear) / 255.0)
         return mixing
 
 
 @lru_cache(maxsize=512)
-def _mixing(colour_bgr: tuple[int, int, int], light: Light) -> Array:
-    """Return the (4, 4) colours of a sprite's channels in a light, near by."""
-    leaves, mixing = np.array(colour_bgr, np.float64), np.zeros((4, 4))
+def _mixing(color_bgr: tuple[int, int, int], light: Light) -> Array:
+    """Return the (4, 4) colors of a sprite's channels in a light, near by."""
+    leaves, mixing = np.array(color_bgr, np.float64), np.zeros((4, 4))
     # Leaves let light through, so that the sunny side is yellowish.
     mixing[:3, _SHADED] = leaves * light.ambient * (1.25 / 255.0)
     mixing[:3, _SUNLIT] = (leaves * np.array([0.9, 1.15, 1.2]) + 12.0) * light.sun * (1.5 / 255.0)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from ad_road_simulation.renderer.framebuffer import PROP, SHIFT, Canvas, Outline, clip_near, fixed
 from ad_road_simulation.renderer.lighting import Light
 from ad_road_simulation.renderer.meshes import (
-    CENTRE,
-    COLOUR,
+    CENTER,
+    COLOR,
     EXTENT_M,
     GLOW,
-    LIMB_COLOUR,
+    LIMB_COLOR,
     LIMB_ENDS_M,
     LIMB_OWN_SHARE,
     LIMB_RADII_M,
@@ -43,11 +43,11 @@ _SMALLEST_PX, _SMALLEST_PAINT_PX, _THINNEST_PX = 0.9, 2.5, 0.4
 
 @dataclass(slots=True)
 class Strokes:
-    """Polygons of one figure in the picture, in painting order.
+    """Polygons of one figure in the image, in painting order.
 
     Attributes:
-        polygons: vertices, colour, thickness in pixels (0 for filled ones) and role of each.
-        left_px, top_px, right_px, foot_px: around the OWN ones, not clipped to the picture.
+        polygons: vertices, color, thickness in pixels (0 for filled ones) and role of each.
+        left_px, top_px, right_px, foot_px: around the OWN ones, not clipped to the image.
     """
 
     polygons: list[tuple[Outline, tuple[float, ...], int, int]] = field(default_factory=list)
@@ -60,11 +60,11 @@ class Strokes:
         """Paint them, and the silhouettes among them into the ids."""
         image, ids, smooth, hard = canvas.image, canvas.ids, cv2.LINE_AA, cv2.LINE_8
         fill, line = cv2.fillConvexPoly, cv2.polylines
-        for outline, colour, thickness, role in self.polygons:
+        for outline, color, thickness, role in self.polygons:
             if thickness == 0:
-                fill(image, outline, colour, smooth, SHIFT)
+                fill(image, outline, color, smooth, SHIFT)
             else:
-                line(image, [outline], True, colour, thickness, smooth, SHIFT)
+                line(image, [outline], True, color, thickness, smooth, SHIFT)
             if with_ids and role != PAINT:
                 value = own_id if role == OWN else PROP
                 if thickness == 0:
@@ -81,7 +81,7 @@ class _Parts:
         owners: (P,) indices of figures.
         points: (2, V) columns and rows in pixels, polygon after polygon.
         sizes: (P,) vertices of each.
-        colours: (3, P) as they appear.
+        colors: (3, P) as they appear.
         strokes_px: (P,) thickness, 0 for filled ones.
         roles: (P,) as in shapes.
         layers: (P,) of a figure's polygons those of lower layers are painted first.
@@ -92,7 +92,7 @@ class _Parts:
     owners: NDArray[np.int64]
     points: Array
     sizes: NDArray[np.int64]
-    colours: Array
+    colors: Array
     strokes_px: Array
     roles: Array
     layers: NDArray[np.int64]
@@ -106,7 +106,7 @@ def _joined(faces: _Parts, limbs: _Parts) -> _Parts:
         owners=np.concatenate([faces.owners, limbs.owners]),
         points=np.concatenate([faces.points, limbs.points], axis=1),
         sizes=np.concatenate([faces.sizes, limbs.sizes]),
-        colours=np.concatenate([faces.colours, limbs.colours], axis=1),
+        colors=np.concatenate([faces.colors, limbs.colors], axis=1),
         strokes_px=np.concatenate([faces.strokes_px, limbs.strokes_px]),
         roles=np.concatenate([faces.roles, limbs.roles]),
         layers=np.concatenate([faces.layers, limbs.layers]),
@@ -115,14 +115,14 @@ def _joined(faces: _Parts, limbs: _Parts) -> _Parts:
     )
 
 
-_FORWARD, _LEFT, _COS, _SIN, _STRETCH, _COLOUR = 0, 1, 2, 3, slice(4, 7), slice(7, 10)
+_FORWARD, _LEFT, _COS, _SIN, _STRETCH, _COLOR = 0, 1, 2, 3, slice(4, 7), slice(7, 10)
 """Rows of figures' frames."""
 
 
 def _frames_of(figures: list[Figure]) -> Array:
-    """Return the (10, F) frames of figures: where they are, how turned and stretched, and their colours."""
+    """Return the (10, F) frames of figures: where they are, how turned and stretched, and their colors."""
     rows = [
-        (f.place.forward_m, f.place.left_m, f.place.turn_rad, f.place.turn_rad, *f.stretch, *f.colour)
+        (f.place.forward_m, f.place.left_m, f.place.turn_rad, f.place.turn_rad, *f.stretch, *f.color)
         for f in figures
     ]
     frames = np.array(rows).T.copy()
@@ -166,7 +166,7 @@ def _mesh_parts(
     outward = faces[NORMAL] / frames[_STRETCH]
     where[0], where[1] = _turned(frames, outward[0], outward[1])
     where[2] = outward[2]
-    where[3], where[4], where[5] = _placed(frames, faces[CENTRE], camera)
+    where[3], where[4], where[5] = _placed(frames, faces[CENTER], camera)
     nx, ny, nz, x, y, z, distance = where
     np.sqrt(x * x + y * y + z * z, out=distance)
     facing = nx * x + ny * y + nz * z
@@ -177,7 +177,7 @@ def _mesh_parts(
     vertices = np.concatenate([mesh.vertices for mesh in meshes], axis=1)
     vertices = vertices[:, np.repeat(seen, faces[SIZE].astype(np.int64))]
     kept = np.flatnonzero(seen)
-    faces, where, colour = (table.take(kept, axis=1) for table in (faces, where, frames[_COLOUR]))
+    faces, where, color = (table.take(kept, axis=1) for table in (faces, where, frames[_COLOR]))
     owner, sizes = owner[kept], faces[SIZE].astype(np.int64)
     normals, distance = where[:3], where[6]
     length = np.sqrt((normals * normals).sum(axis=0) + 1e-12)
@@ -192,12 +192,12 @@ def _mesh_parts(
         gains += light.headlights(where[3:6].T)
     gains += (1.0 - gains) * glow
     haze = light.haze_share(distance) * (1.0 - 0.5 * glow)
-    own = faces[COLOUR] + faces[OWN_SHARE] * colour
+    own = faces[COLOR] + faces[OWN_SHARE] * color
     return _Parts(
         owners=owner,
         points=points,
         sizes=sizes,
-        colours=own * gains * (1.0 - haze) + light.haze[:, None] * haze,
+        colors=own * gains * (1.0 - haze) + light.haze[:, None] * haze,
         strokes_px=faces[STROKE_M] * camera.focal_px / np.maximum(distance, 0.5),
         roles=faces[ROLE],
         layers=np.ones(len(owner), np.int64),
@@ -241,8 +241,8 @@ def _limb_parts(
     chosen = np.flatnonzero(kept)
     if not len(chosen):
         return None
-    limbs, colour, radii, right, down, depth = (
-        table.take(chosen, axis=1) for table in (limbs, frames[_COLOUR], radii, right, down, depth)
+    limbs, color, radii, right, down, depth = (
+        table.take(chosen, axis=1) for table in (limbs, frames[_COLOR], radii, right, down, depth)
     )
     owner = owner[chosen]
     column, row = camera.pixels(right, down, depth)
@@ -257,12 +257,12 @@ def _limb_parts(
     gains = light.shade(np.array([[-0.75, 0.0, 0.66]]), sun).T
     distance = depth.mean(axis=0)
     haze = light.haze_share(distance)
-    own = limbs[LIMB_COLOUR] + limbs[LIMB_OWN_SHARE] * colour
+    own = limbs[LIMB_COLOR] + limbs[LIMB_OWN_SHARE] * color
     return _Parts(
         owners=owner,
         points=points.reshape(2, -1),
         sizes=np.full(len(owner), 2 * half),
-        colours=own * gains * (1.0 - haze) + light.haze[:, None] * haze,
+        colors=own * gains * (1.0 - haze) + light.haze[:, None] * haze,
         strokes_px=np.zeros(len(owner)),
         roles=limbs[LIMB_ROLE],
         layers=np.array([0 if figure.paints_limbs_first else 2 for figure in figures])[owner],
@@ -272,7 +272,7 @@ def _limb_parts(
 
 
 def _hand_out(parts: _Parts, figures: list[Figure], strokes: list[Strokes], camera: Camera) -> None:
-    """Give the polygons that are large enough and in the picture to their figures, in painting order."""
+    """Give the polygons that are large enough and in the image to their figures, in painting order."""
     starts = np.cumsum(parts.sizes) - parts.sizes
     low = np.minimum.reduceat(parts.points, starts, axis=1)
     high = np.maximum.reduceat(parts.points, starts, axis=1)
@@ -301,8 +301,8 @@ def _hand_out(parts: _Parts, figures: list[Figure], strokes: list[Strokes], came
             np.ascontiguousarray(fixed(parts.cut[index]).T) if index in parts.cut else outline
             for index, outline in zip(chosen.tolist(), outlines, strict=True)
         ]
-    colours = zip(*parts.colours.take(chosen, axis=1).clip(0.0, 255.0).tolist(), strict=True)
-    polygons = list(zip(outlines, colours, thickness.tolist(), roles.tolist(), strict=True))
+    colors = zip(*parts.colors.take(chosen, axis=1).clip(0.0, 255.0).tolist(), strict=True)
+    polygons = list(zip(outlines, colors, thickness.tolist(), roles.tolist(), strict=True))
     firsts = _firsts(owners)
     bounds = [*firsts.tolist(), len(polygons)]
     for owner, first, last in zip(owners[firsts].tolist(), bounds[:-1], bounds[1:], strict=True):

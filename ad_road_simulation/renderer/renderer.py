@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a scene to a picture with its truth."""
+"""From a scene to an image with its ground truth."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from ad_road_simulation.world.camera import Camera
 from ad_road_simulation.world.scene import Scene, Weather
 
 _SMALLEST_SHARE = 8.0 / 360.0
-"""Boxes lower than this share of the picture are left out of the truth."""
+"""Boxes lower than this share of the image are left out of the ground truth."""
 _VISIBLE = 0.3
 _FARTHEST_M = 90.0
 
 
 @dataclass(frozen=True)
-class TruthBox:
-    """One object as the picture shows it.
+class GroundTruthBox:
+    """One object as the image shows it.
 
     Attributes:
         label: one of the first eight LABELS.
-        xyxy: left, top, right, bottom of its silhouette within the picture; unlike the pixel coordinates of
-            the camera these are edges, as detectors count them: the picture reaches from 0 to its width.
-        visible_share: of the silhouette's pixels in the picture, those that nothing nearer covers.
+        xyxy: left, top, right, bottom of its silhouette within the image; unlike the pixel coordinates of
+            the camera these are edges, as detectors count them: the image reaches from 0 to its width.
+        visible_share: of the silhouette's pixels in the image, those that nothing nearer covers.
         distance_m: along the ground from the camera to its middle.
         ident: of the actor, light or sign.
     """
@@ -52,22 +52,22 @@ class TruthBox:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture and its truth.
+class Image:
+    """An image and its ground truth.
 
     Attributes:
         image_bgr: (H, W, 3) uint8.
         boxes: of the objects, the farthest first.
-        mask: (H, W) uint8 ids of MASK_LABELS; what stands on the road is background. None without truth.
+        mask: (H, W) uint8 ids of MASK_LABELS; what stands on the road is background. None without ground truth.
     """
 
     image_bgr: NDArray[np.uint8]
-    boxes: tuple[TruthBox, ...]
+    boxes: tuple[GroundTruthBox, ...]
     mask: NDArray[np.uint8] | None
 
 
 def _pixels_of(ids: NDArray[np.uint8], own_id: int) -> NDArray[np.uint8]:
-    """Return a picture that is not zero where somebody's id is."""
+    """Return an image that is not zero where somebody's id is."""
     return (ids == own_id).view(np.uint8)
 
 
@@ -86,30 +86,30 @@ class Renderer:
     def _new_sky(self, weather: Weather, seed: int) -> Sky:
         return Sky(self.camera, light_of(weather), seed)
 
-    def render(self, scene: Scene, *, with_truth: bool = True) -> Picture:
-        """Return the picture of a scene.
+    def render(self, scene: Scene, *, with_ground_truth: bool = True) -> Image:
+        """Return the image of a scene.
 
         Args:
             scene: to paint.
-            with_truth: whether boxes and mask are wanted; without them it is a little faster.
+            with_ground_truth: whether boxes and mask are wanted; without them it is a little faster.
         """
         canvas, light = self._canvas, light_of(scene.weather)
         canvas.begin()
         view = Viewpoint.of(self.camera, scene)
         # Whether the sun is hidden is read from the ids, too.
-        with_ids = with_truth or scene.weather.glare > 0.0
+        with_ids = with_ground_truth or scene.weather.glare > 0.0
         stage = Stage(canvas, view, light, view.direction(light.sun_direction), with_ids)
         figures = cast_of(scene, stage)
         self._background(scene, stage, figures)
         boxes = self._figures(figures, stage)
         self._air(scene, stage)
         mask = None
-        if with_truth:
+        if with_ground_truth:
             # Ground where nobody stands, and of the ground what has an id in MASK_LABELS.
             mask = (canvas.ids == NOBODY).view(np.uint8)
             mask &= (canvas.ground < PAVEMENT).view(np.uint8)
             mask *= canvas.ground
-        return Picture(canvas.image, tuple(boxes) if with_truth else (), mask)
+        return Image(canvas.image, tuple(boxes) if with_ground_truth else (), mask)
 
     def _background(self, scene: Scene, stage: Stage, figures: list[Figure]) -> None:
         canvas, view, light = self._canvas, stage.view, stage.light
@@ -122,15 +122,15 @@ class Renderer:
             for figure in figures:
                 self._lamps(figure, light, mirrored=True)
 
-    def _figures(self, figures: list[Figure], stage: Stage) -> list[TruthBox]:
-        """Paint what stands, from back to front, and return the boxes of the labelled ones."""
+    def _figures(self, figures: list[Figure], stage: Stage) -> list[GroundTruthBox]:
+        """Paint what stands, from back to front, and return the boxes of the labeled ones."""
         canvas, light, with_ids = self._canvas, stage.light, stage.with_ids
         strokes = strokes_of(figures, self.camera, light, stage.sun) if figures else []
         seen: list[tuple[Figure, int, tuple[slice, slice], int, tuple[float, float, float, float]]] = []
         order = painting_order(figures)
-        # A byte a pixel: more than that many in one picture cover each other anyway, and the nearest count.
-        labelled = [index for index in order if figures[index].label][-(256 - FIRST) :]
-        own_ids = {index: FIRST + number for number, index in enumerate(labelled)}
+        # A byte a pixel: more than that many in one image cover each other anyway, and the nearest count.
+        labeled = [index for index in order if figures[index].label][-(256 - FIRST) :]
+        own_ids = {index: FIRST + number for number, index in enumerate(labeled)}
         for index in order:
             figure, stroke, own_id = figures[index], strokes[index], own_ids.get(index, PROP)
             if figure.paint is not None:
@@ -145,11 +145,11 @@ class Renderer:
         for figure, own_id, window, pixels, xyxy in seen:
             share = cv2.countNonZero(_pixels_of(canvas.ids[window], own_id)) / pixels
             if share >= _VISIBLE and xyxy[3] - xyxy[1] >= self._smallest_px:
-                boxes.append(TruthBox(figure.label, xyxy, share, figure.place.distance_m, figure.ident))
+                boxes.append(GroundTruthBox(figure.label, xyxy, share, figure.place.distance_m, figure.ident))
         return boxes
 
     def _may_count(self, figure: Figure, stroke: Strokes) -> bool:
-        """Return whether a figure is near and high enough for the truth, as far as its outline tells."""
+        """Return whether a figure is near and high enough for the ground truth, as far as its outline tells."""
         if figure.place.distance_m > _FARTHEST_M or stroke.left_px >= stroke.right_px:
             return False
         # A pixel of margin: the box is measured exactly later.
@@ -174,7 +174,7 @@ class Renderer:
             value + 0.5 for value in (stroke.left_px, stroke.top_px, stroke.right_px, stroke.foot_px)
         )
         if left < 0.0 or top < 0.0 or right > width or bottom > height:
-            # The picture's edge cuts it, perhaps where it was widest: count the pixels that are left.
+            # The image's edge cuts it, perhaps where it was widest: count the pixels that are left.
             x, y, w, h = cv2.boundingRect(own)
             x, y = x + window[1].start, y + window[0].start
             left, right = max(left, float(x)), min(right, float(x + w))
@@ -200,8 +200,8 @@ class Renderer:
             column, row, _ = self.camera.pixel_of(forward, left, up)
             radius_px = lamp.radius_m * self.camera.focal_px / away
             strength = facing * (1.0 - float(light.haze_share(away)) * 0.5)
-            colour = tuple(int(value * strength) & ~7 for value in lamp.colour)
-            tint = (colour[0], colour[1], colour[2])
+            color = tuple(int(value * strength) & ~7 for value in lamp.color)
+            tint = (color[0], color[1], color[2])
             if not mirrored:
                 air.add_halo(self._canvas.image, column, row, max(radius_px, 2.0), tint)
             else:

@@ -72,7 +72,7 @@ def _in_the_world(road: Road, marking: Marking) -> tuple[list[float], Array]:
 
 
 def paint_markings(
-    canvas: Canvas, scene: Scene, view: Viewpoint, colour: tuple[float, float, float], material: int
+    canvas: Canvas, scene: Scene, view: Viewpoint, color: tuple[float, float, float], material: int
 ) -> None:
     """Paint the markings near the ego.
 
@@ -80,7 +80,7 @@ def paint_markings(
         canvas: to paint on.
         scene: with the road and its markings.
         view: of the camera.
-        colour: of the paint.
+        color: of the paint.
         material: that the paint is.
     """
     low, high = scene.ego_s_m + _NEAR_M, scene.ego_s_m + _FAR_M
@@ -101,4 +101,4 @@ def paint_markings(
     for group in groups.values():
         count = sum(len(polygons) for polygons in group)
         seen = [outline for outline in islice(outlines, count) if outline is not None]
-        canvas.fill_ground(seen, colour, material)
+        canvas.fill_ground(seen, color, material)

@@ -18,7 +18,7 @@ from ad_road_simulation.renderer import traffic_control_meshes as furniture
 from ad_road_simulation.renderer.buildings import Wall, eaves_m, paint_walls, roof, walls_of
 from ad_road_simulation.renderer.framebuffer import Canvas
 from ad_road_simulation.renderer.lighting import NIGHT, Light
-from ad_road_simulation.renderer.meshes import Colour, Limbs, Point
+from ad_road_simulation.renderer.meshes import Color, Limbs, Point
 from ad_road_simulation.renderer.plants import Plant
 from ad_road_simulation.renderer.sprites import Figure, Lamp, Place, Viewpoint
 from ad_road_simulation.renderer.vehicles import Lit
@@ -32,14 +32,14 @@ _PACES_MPS = (0.15, 0.9, 1.7, 2.6)
 
 @dataclass(frozen=True)
 class Stage:
-    """What all figures of one picture share.
+    """What all figures of one image share.
 
     Attributes:
         canvas: that they are painted on.
         view: of the camera.
         light: of the weather.
         sun: (3,) direction to it along base_link's axes.
-        with_ids: whether the truth is wanted.
+        with_ids: whether the ground truth is wanted.
     """
 
     canvas: Canvas
@@ -111,12 +111,12 @@ def _steps(value: float, step: float) -> float:
     return max(step, round(value / step) * step)
 
 
-def _own(colour_bgr: tuple[int, int, int]) -> Colour:
-    return float(colour_bgr[0]), float(colour_bgr[1]), float(colour_bgr[2])
+def _own(color_bgr: tuple[int, int, int]) -> Color:
+    return float(color_bgr[0]), float(color_bgr[1]), float(color_bgr[2])
 
 
 def _actor(actor: Actor, place: Place, light: Light) -> Figure:
-    figure = Figure(place, actor.height_m, colour=_own(actor.colour_bgr), label=actor.kind, ident=actor.ident)
+    figure = Figure(place, actor.height_m, color=_own(actor.color_bgr), label=actor.kind, ident=actor.ident)
     lit = Lit(actor.is_braking, light.night >= NIGHT)
     size = (actor.length_m, actor.width_m, actor.height_m)
     variant = actor.seed % people.VARIANTS
@@ -244,7 +244,7 @@ def _building(prop: Prop, place: Place, walls: list[Wall], stage: Stage) -> Figu
         place,
         prop.height_m,
         stretch=(prop.length_m, prop.width_m, prop.height_m),
-        colour=_own(prop.colour_bgr),
+        color=_own(prop.color_bgr),
         paint=partial(paint_walls, walls, stage.canvas, stage.with_ids),
     )
     if eaves_m(prop.height_m) < prop.height_m:
@@ -254,7 +254,7 @@ def _building(prop: Prop, place: Place, walls: list[Wall], stage: Stage) -> Figu
 
 def _plant(prop: Prop, place: Place, stage: Stage) -> Figure:
     plant = Plant(
-        prop.kind, place.forward_m, place.left_m, prop.width_m, prop.height_m, prop.colour_bgr, prop.seed
+        prop.kind, place.forward_m, place.left_m, prop.width_m, prop.height_m, prop.color_bgr, prop.seed
     )
     paint = partial(plant.paint, stage.canvas, stage.light, stage.sun, stage.with_ids)
     return Figure(place, prop.height_m, paint=paint, crown_m=0.5 * prop.width_m)

@@ -30,15 +30,15 @@ def _ridge(bearing: Array, waves: list[int], seed: int) -> Array:
 class Sky:
     """The strip of one world and weather, row by row as the camera sees it, and which columns it sees.
 
-    Towards its sides a flat picture shows things of one height a little larger; here they stay as high, so
-    that a picture is nothing but chosen columns.
+    Towards its sides a flat image shows things of one height a little larger; here they stay as high, so
+    that an image is nothing but chosen columns.
     """
 
     def __init__(self, camera: Camera, light: Light, seed: int) -> None:
         """Paint the strip."""
         self._rows = int(np.floor(camera.horizon_px)) + 2
         self._columns = int(round(2.0 * np.pi * camera.focal_px * _FINER))
-        across, down = camera.centre_px
+        across, down = camera.center_px
         # A cylinder around the camera; the middle column's rows decide how high things are.
         below = np.arctan2(np.arange(self._rows) - down, camera.focal_px) + camera.pitch_rad
         self._tangent = -np.tan(below)[:, None]
@@ -77,13 +77,13 @@ class Sky:
         cover = np.clip((field - 0.35 + 1.6 * light.overcast) * 0.75, 0.0, 1.0) * np.clip(
             tangent * 9.0, 0.15, 0.9
         )
-        # A cloud's thick parts are grey beneath.
+        # A cloud's thick parts are gray beneath.
         tone = 1.04 - 0.12 * np.clip(field - 0.8, 0.0, 1.5)
-        colour = (light.cloud + 0.35 * shine[..., None] * 90.0) * tone[..., None]
-        return mix(strip, colour, cover[..., None])
+        color = (light.cloud + 0.35 * shine[..., None] * 90.0) * tone[..., None]
+        return mix(strip, color, cover[..., None])
 
     def _layers(self, bearing: Array, light: Light, seed: int) -> list[tuple[Array, Array, Array]]:
-        """Return height (in tangents), roughness and colour of hills and trees, from far to near."""
+        """Return height (in tangents), roughness and color of hills and trees, from far to near."""
         far = 0.035 + 0.025 * _ridge(bearing, [2, 3, 5, 8, 13], seed + 1)
         middle = 0.018 + 0.016 * _ridge(bearing, [3, 4, 7, 11, 17, 29], seed + 2)
         trees = 0.014 + 0.006 * _ridge(bearing, [5, 9, 14, 23], seed + 3)
@@ -113,12 +113,12 @@ class Sky:
         """Return the haze before a ridge so many times as far as the ground's end."""
         return float(light.haze_share(times * HORIZON_M))
 
-    def _put_ridge(self, strip: Array, height: Array, rough: Array, colour: Array, focal_px: float) -> Array:
+    def _put_ridge(self, strip: Array, height: Array, rough: Array, color: Array, focal_px: float) -> Array:
         top = (height + rough)[None, :]
         cover = np.clip((top - self._tangent) * focal_px + 0.5, 0.0, 1.0)
         # Air lies thicker at the foot of a hill.
         foot = np.clip(1.0 - self._tangent / np.maximum(top, 1e-6), 0.0, 1.0)
-        tinted = colour * (1.0 + 0.10 * foot[..., None])
+        tinted = color * (1.0 + 0.10 * foot[..., None])
         return mix(strip, tinted, cover[..., None])
 
     def paint(self, image: NDArray[np.uint8], heading_rad: float) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_road_simulation.renderer.meshes import Colour, Limbs, Mesh, Point
+from ad_road_simulation.renderer.meshes import Color, Limbs, Mesh, Point
 from ad_road_simulation.world.camera import Camera
 from ad_road_simulation.world.scene import Scene
 
@@ -21,19 +21,19 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Lamp:
-    """A point that shines, with a halo around it in the picture.
+    """A point that shines, with a halo around it in the image.
 
     Attributes:
         place_m: in the figure's frame.
         looks: direction the lamp looks to in the figure's frame, (0, 0) to all sides.
         radius_m: of the halo.
-        colour: BGR of its middle.
+        color: BGR of its middle.
     """
 
     place_m: Point
     looks: tuple[float, float]
     radius_m: float
-    colour: Colour
+    color: Color
 
 
 class Place(NamedTuple):
@@ -67,10 +67,10 @@ class Figure:
         height_m: above the ground.
         mesh, limbs: its shapes, if any, in its frame.
         stretch: that the shapes' coordinates are multiplied by.
-        colour: its own, BGR.
+        color: its own, BGR.
         lamps: what shines.
-        label: class of the truth, empty where it has none.
-        ident: of the truth.
+        label: class of the ground truth, empty where it has none.
+        ident: of the ground truth.
         sorts_parts: whether its parts are painted by depth instead of in their own order.
         paints_limbs_first: whether the limbs (a pole) are behind the mesh.
         paint: paints it in another way than by shapes (a textured wall, a tree).
@@ -82,7 +82,7 @@ class Figure:
     mesh: Mesh | None = None
     limbs: Limbs | None = None
     stretch: Point = (1.0, 1.0, 1.0)
-    colour: Colour = (0.0, 0.0, 0.0)
+    color: Color = (0.0, 0.0, 0.0)
     lamps: tuple[Lamp, ...] = ()
     label: str = ""
     ident: int = -1
@@ -126,7 +126,7 @@ class Viewpoint:
         return np.array([cos * x + sin * y, cos * y - sin * x, z])
 
     def places(self, poses: Array, sizes_m: Array) -> list[Place | None]:
-        """Return where things are, None for those that cannot be in the picture.
+        """Return where things are, None for those that cannot be in the image.
 
         Args:
             poses: (N, 3) x, y and heading, world.
@@ -156,7 +156,7 @@ def painting_order(figures: list[Figure]) -> list[int]:
 
     By distance, except where a figure's wall says otherwise: if all of another figure lies on the outer side
     of a wall that looks towards the camera, the other one is in front. Only pairs that cover each other in
-    the picture are asked.
+    the image are asked.
     """
     count = len(figures)
     by_distance = sorted(range(count), key=lambda index: -figures[index].place.distance_m)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ground's grain, shadows, headlights and haze, laid over its flat colours."""
+"""The ground's grain, shadows, headlights and haze, laid over its flat colors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FINE_M, _COARSE_M = 0.02, 0.14
 """Sizes of a texel of the two grains."""
 _FINE_FAR_M, _COARSE_FAR_M = 14.0, 70.0
 """Beyond these they are not seen."""
-# By how much grain lightens and darkens grass, road, kerb, marking and pavement: fine and coarse.
+# By how much grain lightens and darkens grass, road, curb, marking and pavement: fine and coarse.
 _FINE = np.array([1.0, 0.50, 0.35, 0.40, 0.40], np.float32)
 _COARSE = np.array([1.1, 0.26, 0.20, 0.30, 0.28], np.float32)
 
@@ -49,14 +49,14 @@ class _Texture:
 
         Args:
             camera: that sees it.
-            first_row: of the picture that is wanted.
+            first_row: of the image that is wanted.
             texture: that repeats.
             texel_m: size of a texel.
             far_m: farthest place, in either direction; what is beyond is as there.
         """
         self._size = (camera.width_px, camera.height_px - first_row)
-        columns = np.arange(self._size[0] // 2) * 2.0 + 0.5 - camera.centre_px[0]
-        rows = np.arange(self._size[1] // 2) * 2.0 + 0.5 + first_row - camera.centre_px[1]
+        columns = np.arange(self._size[0] // 2) * 2.0 + 0.5 - camera.center_px[0]
+        rows = np.arange(self._size[1] // 2) * 2.0 + 0.5 + first_row - camera.center_px[1]
         cos, sin = np.cos(camera.pitch_rad), np.sin(camera.pitch_rad)
         fall = np.maximum(cos * rows + sin * camera.focal_px, 1e-3)[:, None]
         forward = np.minimum((cos * camera.focal_px - sin * rows[:, None]) / fall * camera.z_m, far_m)
@@ -72,7 +72,7 @@ class _Texture:
         self._channels = [np.tile(channel, (times, times)) for channel in cv2.split(texture)]
 
     def read(self, view: Viewpoint) -> list[NDArray[np.uint8]]:
-        """Return the texture's channels in the rows of the picture."""
+        """Return the texture's channels in the rows of the image."""
         cos, sin = float(np.cos(view.heading_rad)), float(np.sin(view.heading_rad))
         x, y = view.x_m / self._texel_m % self._period, view.y_m / self._texel_m % self._period
         east = cv2.addWeighted(self._forward, cos, self._left, -sin, self._middle + x)
@@ -91,7 +91,7 @@ class Grain:
         """Find out how far away each row sees the ground."""
         self._camera = camera
         self.first_row = int(np.floor(camera.horizon_px)) + 1
-        rows = np.arange(self.first_row, camera.height_px) - camera.centre_px[1]
+        rows = np.arange(self.first_row, camera.height_px) - camera.center_px[1]
         below = np.arctan2(rows, camera.focal_px) + camera.pitch_rad
         self._away_m = camera.z_m / np.tan(np.maximum(below, 1e-4))
         # Grain is seen as long as a pixel does not cover many of its texels.
@@ -108,12 +108,12 @@ class Grain:
         self._beam, self._clear, self._added = self._headlights, self._coarse, np.zeros((0, 0), np.uint8)
 
     def _in_all_columns(self, rows: NDArray[np.floating]) -> Image:
-        """Return a value a row as a picture: whole pictures are multiplied faster than rows by numbers."""
+        """Return a value a row as an image: whole images are multiplied faster than rows by numbers."""
         return np.repeat(rows.astype(np.float32)[:, None], self._camera.width_px, axis=1)
 
     def _cone(self) -> NDArray[np.float32]:
         """Return what the ego's own headlights add on every pixel of the ground."""
-        columns = (np.arange(self._camera.width_px) - self._camera.centre_px[0]) / self._camera.focal_px
+        columns = (np.arange(self._camera.width_px) - self._camera.center_px[0]) / self._camera.focal_px
         away = self._away_m[:, None]
         beam = np.exp(-((columns[None, :] - 0.03) ** 2) / 0.12) * np.exp(-((away - 11.0) ** 2) / 320.0)
         return (1.3 * beam + 0.25 * np.exp(-away / 10.0)).astype(np.float32)
@@ -121,17 +121,17 @@ class Grain:
     def lay(
         self, canvas: Canvas, view: Viewpoint, light: Light, shade: NDArray[np.uint8], blur_m: float
     ) -> None:
-        """Change the colours of the ground.
+        """Change the colors of the ground.
 
         Args:
-            canvas: with the flat colours and the materials.
+            canvas: with the flat colors and the materials.
             view: of the camera.
             light: of the weather.
             shade: (H, W) how much of the light is taken away, 255 all.
             blur_m: distance driven while the shutter is open.
         """
         first = self.first_row
-        picture, ground = canvas.image[first:], canvas.ground[first:]
+        image, ground = canvas.image[first:], canvas.ground[first:]
         if light is not self._light:
             self._light, self._beam = light, np.float32(light.night) * self._headlights
             self._clear, self._added = self._haze(light)
@@ -140,7 +140,7 @@ class Grain:
         lit += 1.0
         if light.night > 0.0:
             lit += self._beam
-        # 128 leaves a colour as it is.
+        # 128 leaves a color as it is.
         lit *= self._clear
 
         (tufts, hue), (near,) = self._patches.read(view), self._grain.read(view)
@@ -165,8 +165,8 @@ class Grain:
             cv2.threshold(lit, 255.0, 0.0, cv2.THRESH_TRUNC, dst=lit)
             cv2.threshold(lit, 0.0, 0.0, cv2.THRESH_TOZERO, dst=lit)
             channels.append(lit.astype(np.uint8))
-        cv2.multiply(picture, cv2.merge(channels), dst=picture, scale=1.0 / 128.0)
-        cv2.add(picture, self._added, dst=picture)
+        cv2.multiply(image, cv2.merge(channels), dst=image, scale=1.0 / 128.0)
+        cv2.add(image, self._added, dst=image)
 
     def _table(
         self, ground: NDArray[np.uint8], values: NDArray[np.float32], light: Light
@@ -188,7 +188,7 @@ class Grain:
         return fine
 
     def _haze(self, light: Light) -> tuple[Image, NDArray[np.uint8]]:
-        """Return what haze leaves of each row's light, of 128, and what it adds to the picture."""
+        """Return what haze leaves of each row's light, of 128, and what it adds to the image."""
         share = light.haze_share(np.minimum(self._away_m, HORIZON_M))
         added = np.clip(light.haze * share[:, None], 0.0, 255.0).astype(np.uint8)
         whole = np.repeat(added[:, None], self._camera.width_px, axis=1)

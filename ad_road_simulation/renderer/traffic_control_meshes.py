@@ -12,7 +12,7 @@ from ad_road_simulation.renderer.meshes import (
     FOREIGN,
     OWN,
     PAINT,
-    Colour,
+    Color,
     Limbs,
     Mesh,
     MeshBuilder,
@@ -23,7 +23,7 @@ from ad_road_simulation.renderer.meshes import (
 )
 from ad_road_simulation.world.scene import LightState
 
-LIT: dict[LightState, Colour] = {
+LIT: dict[LightState, Color] = {
     "red": (48.0, 40.0, 255.0),
     "yellow": (40.0, 205.0, 255.0),
     "green": (150.0, 255.0, 60.0),
@@ -31,7 +31,7 @@ LIT: dict[LightState, Colour] = {
 LENS_UP_M: dict[LightState, float] = {"red": 0.33, "yellow": 0.0, "green": -0.33}
 """How far a lens lies above the middle of its head."""
 
-_UNLIT: dict[LightState, Colour] = {
+_UNLIT: dict[LightState, Color] = {
     "red": (24.0, 22.0, 58.0),
     "yellow": (20.0, 44.0, 54.0),
     "green": (30.0, 44.0, 20.0),
@@ -40,18 +40,18 @@ _HEAD_WIDTH_M, _HEAD_HEIGHT_M, _HEAD_DEPTH_M = 0.40, 1.05, 0.28
 _RIM_M, _PLATE_M = 0.11, 0.08
 _LENS_M = 0.13
 _SIGN_WIDTH_M = 0.75
-_POLE: Colour = (112.0, 112.0, 108.0)
-_BLACK: Colour = (30.0, 30.0, 28.0)
+_POLE: Color = (112.0, 112.0, 108.0)
+_BLACK: Color = (30.0, 30.0, 28.0)
 
 
 @lru_cache(maxsize=64)
-def traffic_light(height_m: float, state: LightState, labelled: bool) -> Mesh:
+def traffic_light(height_m: float, state: LightState, labeled: bool) -> Mesh:
     """Return a signal head that looks along x; without a label it is like any other solid thing."""
-    role = OWN if labelled else FOREIGN
+    role = OWN if labeled else FOREIGN
     half, low, top = 0.5 * _HEAD_WIDTH_M, height_m - 0.5 * _HEAD_HEIGHT_M, height_m + 0.5 * _HEAD_HEIGHT_M
     depth = 0.5 * _HEAD_DEPTH_M
     build = MeshBuilder(role=role)
-    # The backplate's light rim and dark field; from behind it is grey.
+    # The backplate's light rim and dark field; from behind it is gray.
     build.middle = (-1.0, 0.0, height_m)
     build.face(_plate(-depth, half, low, top, _RIM_M), (206.0, 210.0, 212.0))
     build.paint(_plate(-depth + 0.005, half, low, top, _PLATE_M), _BLACK)
@@ -60,15 +60,15 @@ def traffic_light(height_m: float, state: LightState, labelled: bool) -> Mesh:
     build.face(_plate(-depth - 0.005, half, low, top, _RIM_M), (58.0, 60.0, 58.0))
     build.middle = (-1.0, 0.0, height_m)
     for name, up in LENS_UP_M.items():
-        centre = (depth + 0.01, 0.0, height_m + up)
-        build.disc(centre, _LENS_M + 0.025, (16.0, 16.0, 16.0), along="x", role=PAINT, corners=12)
+        center = (depth + 0.01, 0.0, height_m + up)
+        build.disc(center, _LENS_M + 0.025, (16.0, 16.0, 16.0), along="x", role=PAINT, corners=12)
         is_lit = name == state
-        colour = LIT[name] if is_lit else _UNLIT[name]
-        build.disc(centre, _LENS_M, colour, along="x", role=PAINT, glow=1.0 if is_lit else 0.0)
+        color = LIT[name] if is_lit else _UNLIT[name]
+        build.disc(center, _LENS_M, color, along="x", role=PAINT, glow=1.0 if is_lit else 0.0)
         if is_lit:
             # The middle is paler, as the sensor runs full there.
             blue, green, red = (min(255.0, 0.45 * value + 140.0) for value in LIT[name])
-            build.disc(centre, 0.5 * _LENS_M, (blue, green, red), along="x", role=PAINT, glow=1.0)
+            build.disc(center, 0.5 * _LENS_M, (blue, green, red), along="x", role=PAINT, glow=1.0)
         # A visor keeps the sun off every lens.
         z, tip = height_m + up + _LENS_M + 0.02, depth + 0.18
         hood: list[Point] = [(depth, -0.15, z), (depth, 0.15, z), (tip, 0.13, z), (tip, -0.13, z)]
@@ -117,7 +117,7 @@ _LETTERS: dict[str, list[tuple[float, float]]] = {
 
 
 @lru_cache(maxsize=16)
-def stop_sign(height_m: float, labelled: bool) -> tuple[Mesh, Limbs]:
+def stop_sign(height_m: float, labeled: bool) -> tuple[Mesh, Limbs]:
     """Return a stop sign looking along x, its middle at the height given, and its post."""
     # Across the flats 0.75 m; corners at 22.5 degrees off the axes.
     radius = 0.5 * _SIGN_WIDTH_M / float(np.cos(np.pi / 8))
@@ -127,7 +127,7 @@ def stop_sign(height_m: float, labelled: bool) -> tuple[Mesh, Limbs]:
     def octagon(share: float, x: float) -> list[Point]:
         return [(x, share * y, height_m + share * z) for y, z in zip(across, up, strict=True)]
 
-    build = MeshBuilder(middle=(-1.0, 0.0, height_m), role=OWN if labelled else FOREIGN)
+    build = MeshBuilder(middle=(-1.0, 0.0, height_m), role=OWN if labeled else FOREIGN)
     build.face(octagon(1.0, 0.04), (232.0, 234.0, 236.0))
     build.paint(octagon(0.93, 0.045), (44.0, 34.0, 190.0))
     wide, gap, tall = 0.105, 0.045, 0.115
@@ -169,7 +169,7 @@ def street_lamp(night: bool) -> tuple[Mesh, Limbs]:
     near, far = LAMP_REACH_M - 0.35, LAMP_REACH_M + 0.35
     build.box((near, -0.14, LAMP_M - 0.06), (far, 0.14, LAMP_M + 0.08), (120.0, 120.0, 118.0))
     build.middle = (LAMP_REACH_M, 0.0, LAMP_M + 1.0)
-    glass: Colour = (170.0, 225.0, 255.0) if night else (205.0, 208.0, 206.0)
+    glass: Color = (170.0, 225.0, 255.0) if night else (205.0, 208.0, 206.0)
     z = LAMP_M - 0.07
     pane: list[Point] = [(near, -0.11, z), (far, -0.11, z), (far, 0.11, z), (near, 0.11, z)]
     build.paint(pane, glass, glow=1.0 if night else 0.3)

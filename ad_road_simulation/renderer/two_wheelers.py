@@ -9,7 +9,7 @@ from math import cos, pi, sin
 
 from ad_road_simulation.renderer.meshes import (
     PAINT,
-    Colour,
+    Color,
     Limbs,
     Mesh,
     MeshBuilder,
@@ -17,7 +17,7 @@ from ad_road_simulation.renderer.meshes import (
     rectangle_across,
 )
 from ad_road_simulation.renderer.pedestrian_meshes import rider
-from ad_road_simulation.renderer.vehicles import BODY, PLASTIC, PLATE, RIM, TYRE, Lit
+from ad_road_simulation.renderer.vehicles import BODY, PLASTIC, PLATE, RIM, TIRE, Lit
 
 BICYCLE_M = (1.75, 0.60, 1.72)
 """Length, width and height of the bicycle with its rider."""
@@ -27,7 +27,7 @@ PEDAL_TURN_M = 5.0
 """Way that a bicycle goes while its pedals turn once."""
 
 _FRAMES = ((52.0, 44.0, 160.0), (150.0, 90.0, 40.0), (60.0, 60.0, 60.0), (70.0, 130.0, 60.0))
-METAL: Colour = (86.0, 84.0, 82.0)
+METAL: Color = (86.0, 84.0, 82.0)
 _HELMETS = ((60.0, 60.0, 220.0), (230.0, 230.0, 230.0), (44.0, 42.0, 42.0))
 _LEATHERS = ((52.0, 46.0, 44.0), (60.0, 60.0, 70.0), (70.0, 54.0, 40.0))
 
@@ -38,15 +38,15 @@ def _axles(length_m: float, radius_m: float) -> tuple[float, float]:
 
 @lru_cache(maxsize=16)
 def bicycle(frame: int) -> Mesh:
-    """Return a bicycle without its rider; there are four colours of frames."""
+    """Return a bicycle without its rider; there are four colors of frames."""
     length, radius = BICYCLE_M[0], 0.19 * BICYCLE_M[0]
     rear, front = _axles(length, radius)
     build = MeshBuilder()
     for x in (rear, front):
-        build.disc((x, 0.0, radius), radius - 0.02, TYRE, stroke_m=0.045, two_sided=True, corners=18)
+        build.disc((x, 0.0, radius), radius - 0.02, TIRE, stroke_m=0.045, two_sided=True, corners=18)
         build.disc((x, 0.0, radius), 0.05, RIM, two_sided=True, corners=8)
         # From behind, a wheel is an upright bar.
-        build.face(rectangle_across(x, -0.02, 0.02, 0.0, 2.0 * radius), TYRE, two_sided=True)
+        build.face(rectangle_across(x, -0.02, 0.02, 0.0, 2.0 * radius), TIRE, two_sided=True)
     crank = (rear + 0.45 * (front - rear), 0.0, radius * 0.9)
     saddle = (rear + 0.32 * (front - rear), 0.0, radius * 2.55)
     head = (front - 0.12 * length, 0.0, radius * 2.5)
@@ -92,9 +92,9 @@ def motorcycle(lit: Lit) -> Mesh:
     build = MeshBuilder(middle=(0.0, 0.0, 2.0 * radius))
     tail, head = lit.rear, lit.front
     for x in (rear, front):
-        build.box((x - radius * 0.3, -0.06, 0.0), (x + radius * 0.3, 0.06, radius * 1.9), TYRE)
+        build.box((x - radius * 0.3, -0.06, 0.0), (x + radius * 0.3, 0.06, radius * 1.9), TIRE)
         for side in (-1.0, 1.0):
-            build.disc((x, side * 0.065, radius), radius, TYRE, corners=16)
+            build.disc((x, side * 0.065, radius), radius, TIRE, corners=16)
             build.disc((x, side * 0.07, radius), radius * 0.6, RIM, role=PAINT, corners=12)
             build.disc((x, side * 0.075, radius), radius * 0.3, PLASTIC, role=PAINT, corners=10)
     x, z = rear - 0.45 * radius, radius

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cars, and what all vehicles are made of: flat faces with glass, wheels and lamps.
 
-Meshes are made for a few sizes only and stretched to the size asked for, and have no colour of their own.
+Meshes are made for a few sizes only and stretched to the size asked for, and have no color of their own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from ad_road_simulation.renderer.meshes import (
     PAINT,
     Coat,
-    Colour,
+    Color,
     Mesh,
     MeshBuilder,
     Point,
@@ -24,13 +24,13 @@ from ad_road_simulation.renderer.meshes import (
 )
 
 BODY: Coat = 1.0
-TYRE: Colour = (32.0, 31.0, 30.0)
-RIM: Colour = (150.0, 148.0, 145.0)
-UNDER: Colour = (20.0, 20.0, 20.0)
-GLASS: Colour = (78.0, 66.0, 54.0)
-SCREEN: Colour = (122.0, 106.0, 88.0)
-PLASTIC: Colour = (44.0, 42.0, 40.0)
-PLATE: Colour = (222.0, 226.0, 228.0)
+TIRE: Color = (32.0, 31.0, 30.0)
+RIM: Color = (150.0, 148.0, 145.0)
+UNDER: Color = (20.0, 20.0, 20.0)
+GLASS: Color = (78.0, 66.0, 54.0)
+SCREEN: Color = (122.0, 106.0, 88.0)
+PLASTIC: Color = (44.0, 42.0, 40.0)
+PLATE: Color = (222.0, 226.0, 228.0)
 
 # Side views from the rear bumper's foot over the top to the front's, in shares of length and height: the
 # body below the windows, and the cabin's corners (rear foot, rear top, front top, front foot).
@@ -72,33 +72,33 @@ class Lit:
     night: bool
 
     @property
-    def rear(self) -> tuple[Colour, float]:
-        """Colour and glow of the rear lamps."""
+    def rear(self) -> tuple[Color, float]:
+        """Color and glow of the rear lamps."""
         if self.is_braking:
             return (70.0, 60.0, 255.0), 1.0
         return ((40.0, 34.0, 200.0), 0.8) if self.night else ((30.0, 26.0, 150.0), 0.15)
 
     @property
-    def front(self) -> tuple[Colour, float]:
-        """Colour and glow of the headlights."""
+    def front(self) -> tuple[Color, float]:
+        """Color and glow of the headlights."""
         return ((235.0, 250.0, 255.0), 1.0) if self.night else ((232.0, 236.0, 238.0), 0.2)
 
 
-def add_tyres(build: MeshBuilder, at_m: list[float], radius_m: float, half_m: float, inner_m: float) -> None:
-    """Add the tyres' fronts and backs, which are seen below the bumpers."""
+def add_tires(build: MeshBuilder, at_m: list[float], radius_m: float, half_m: float, inner_m: float) -> None:
+    """Add the tires' fronts and backs, which are seen below the bumpers."""
     for x in at_m:
         for side in (-1.0, 1.0):
             low, high = sorted((side * inner_m, side * half_m))
-            build.box((x - radius_m * 0.3, low, 0.0), (x + radius_m * 0.3, high, radius_m * 1.4), TYRE)
+            build.box((x - radius_m * 0.3, low, 0.0), (x + radius_m * 0.3, high, radius_m * 1.4), TIRE)
 
 
 def add_wheels(build: MeshBuilder, at_m: list[float], radius_m: float, half_m: float) -> None:
-    """Add arch, tyre and rim on both sides."""
+    """Add arch, tire and rim on both sides."""
     for x in at_m:
         for side in (-1.0, 1.0):
             middle = (x, side * half_m, radius_m * 1.05)
             build.disc(middle, radius_m * 1.14, UNDER, role=PAINT, corners=12)
-            build.disc((x, side * (half_m + 0.005), radius_m), radius_m, TYRE, corners=16)
+            build.disc((x, side * (half_m + 0.005), radius_m), radius_m, TIRE, corners=16)
             build.disc((x, side * (half_m + 0.01), radius_m), radius_m * 0.66, RIM, role=PAINT, corners=12)
             hub = (x, side * (half_m + 0.015), radius_m)
             build.disc(hub, radius_m * 0.22, PLASTIC, role=PAINT, corners=8)
@@ -124,7 +124,7 @@ def car(length_m: float, width_m: float, height_m: float, shape: int, lit: Lit) 
     half, radius = 0.5 * width_m, 0.215 * height_m
     build = MeshBuilder(middle=(0.0, 0.0, 0.4 * height_m))
     axles = [-0.295 * length_m, 0.31 * length_m]
-    add_tyres(build, axles, radius, half - 0.03, half - 0.25)
+    add_tires(build, axles, radius, half - 0.03, half - 0.25)
     end, side = 0.46 * length_m, half * 0.9
     build.box((-end, -side, 0.11 * height_m), (end, side, 0.3 * height_m), UNDER)
     _hull(build, [(x * length_m, z * height_m) for x, z in profile], half, height_m)

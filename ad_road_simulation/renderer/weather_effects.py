@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What comes between the world and the picture: halos, rain, glare, the shutter and the sensor."""
+"""What comes between the world and the image: halos, rain, glare, the shutter and the sensor."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from ad_road_simulation.world.scene import Scene
 Image = NDArray[np.uint8]
 
 _ROAM_PX = 64
-"""The buffers are this much larger than the picture, so that every picture can begin elsewhere in them."""
+"""The buffers are this much larger than the image, so that every image can begin elsewhere in them."""
 
 
 @lru_cache(maxsize=512)
-def _halo(radius_px: int, colour: tuple[int, int, int]) -> Image:
+def _halo(radius_px: int, color: tuple[int, int, int]) -> Image:
     """Return a soft disc of light."""
     away = np.hypot(*np.mgrid[-radius_px : radius_px + 1, -radius_px : radius_px + 1]) / max(1, radius_px)
     bright = np.clip(1.0 - away, 0.0, 1.0) ** 2.2
-    return (bright[..., None] * np.array(colour)).astype(np.uint8)
+    return (bright[..., None] * np.array(color)).astype(np.uint8)
 
 
-def add_halo(image: Image, column: float, row: float, radius_px: float, colour: tuple[int, int, int]) -> None:
-    """Add a halo to a picture, cut at its edges."""
+def add_halo(image: Image, column: float, row: float, radius_px: float, color: tuple[int, int, int]) -> None:
+    """Add a halo to an image, cut at its edges."""
     radius = int(min(max(radius_px, 1.0), 120.0))
-    halo = _halo(radius, colour)
+    halo = _halo(radius, color)
     left, top = int(round(column)) - radius, int(round(row)) - radius
     height, width = image.shape[:2]
     x0, y0, x1, y1 = (
@@ -47,7 +47,7 @@ def add_halo(image: Image, column: float, row: float, radius_px: float, colour: 
 
 
 def add_streak(
-    image: Image, column: float, top: float, foot: float, width_px: float, colour: tuple[int, int, int]
+    image: Image, column: float, top: float, foot: float, width_px: float, color: tuple[int, int, int]
 ) -> None:
     """Add the long mirror image of a lamp on a wet road."""
     height, width = image.shape[:2]
@@ -58,7 +58,7 @@ def add_streak(
         return
     across = 1.0 - np.abs(np.arange(x0, x1) - column) / (half + 1)
     down = np.sin(np.linspace(0.15, np.pi, y1 - y0)) ** 1.5
-    glow = (down[:, None] * across[None, :])[..., None] * np.array(colour)
+    glow = (down[:, None] * across[None, :])[..., None] * np.array(color)
     part = image[y0:y1, x0:x1]
     part[:] = cv2.add(part, np.clip(glow, 0, 255).astype(np.uint8))
 
@@ -78,7 +78,7 @@ def _streaks(height_px: int, width_px: int) -> Image:
 
 
 def _roam(image: Image, draw: np.random.Generator) -> tuple[slice, slice]:
-    """Return rows and columns of a part of a buffer that fits the picture."""
+    """Return rows and columns of a part of a buffer that fits the image."""
     height, width = image.shape[:2]
     top, left = int(draw.integers(0, _ROAM_PX + 1)), int(draw.integers(0, _ROAM_PX + 1))
     return slice(top, top + height), slice(left, left + width)
@@ -103,12 +103,12 @@ def mirror_sky(canvas: Canvas, first_row: int, wet: float) -> None:
 
 
 def add_rain(image: Image, amount: float, draw: np.random.Generator, lens: np.random.Generator) -> None:
-    """Add streaks, and drops on the glass, which show the picture upside down and blurred.
+    """Add streaks, and drops on the glass, which show the image upside down and blurred.
 
     Args:
         image: to change.
         amount: 0..1.
-        draw: of this picture.
+        draw: of this image.
         lens: of the drops, which stay for a while.
     """
     height, width = image.shape[:2]
@@ -144,7 +144,7 @@ def _drop_cover(radius: int) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=4)
 def _veil(height_px: int, width_px: int, with_disc: bool) -> Image:
-    """Return the light that a low sun scatters in the optics, four pictures large, the sun in its middle."""
+    """Return the light that a low sun scatters in the optics, four images large, the sun in its middle."""
     rows, columns = np.mgrid[-height_px:height_px, -width_px:width_px] / (width_px / 640.0)
     away = np.hypot(rows, columns)
     rays = 0.85 + 0.15 * np.cos(12.0 * np.arctan2(rows, columns))
@@ -177,15 +177,15 @@ def add_glare(canvas: Canvas, sun: NDArray[np.float64], amount: float) -> None:
     cv2.addWeighted(image, 1.0 - 0.25 * amount, veil, amount, 0.0, dst=image)
     if hidden > 0.5:
         return
-    middle = np.array(camera.centre_px)
-    for share, size, colour in ((0.0, 14, (30, 50, 40)), (0.8, 26, (40, 30, 22)), (1.2, 10, (24, 36, 60))):
+    middle = np.array(camera.center_px)
+    for share, size, color in ((0.0, 14, (30, 50, 40)), (0.8, 26, (40, 30, 22)), (1.2, 10, (24, 36, 60))):
         place = middle + (middle - (across, along)) * share
-        tint = (int(colour[0] * amount), int(colour[1] * amount), int(colour[2] * amount))
+        tint = (int(color[0] * amount), int(color[1] * amount), int(color[2] * amount))
         add_halo(image, float(place[0]), float(place[1]), size * width / 640.0, tint)
 
 
 def blur_of_turn(image: Image, camera: Camera, scene: Scene) -> None:
-    """Smear the picture sideways where the car turns by more than a pixel while the shutter is open."""
+    """Smear the image sideways where the car turns by more than a pixel while the shutter is open."""
     moved = abs(scene.ego_yaw_rate_radps) * scene.weather.exposure_s * camera.focal_px
     size = int(moved) | 1
     if size >= 3:
@@ -194,9 +194,9 @@ def blur_of_turn(image: Image, camera: Camera, scene: Scene) -> None:
 
 @lru_cache(maxsize=4)
 def _noise_steps(height_px: int, width_px: int, gain: float) -> tuple[Image, Image] | None:
-    """Return what noise adds to a picture and what it takes away, in whole grey levels.
+    """Return what noise adds to an image and what it takes away, in whole gray levels.
 
-    None where the rounding of a sum depends on the picture, as where a step is half a level.
+    None where the rounding of a sum depends on the image, as where a step is half a level.
     """
     values = np.arange(256, dtype=np.uint8)
     every, stepped = (np.ascontiguousarray(table) for table in np.meshgrid(values, values, indexing="ij"))

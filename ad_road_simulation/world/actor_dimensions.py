@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sizes and colours of those who move, by kind."""
+"""Sizes and colors of those who move, by kind."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Body:
     length_m: float
     width_m: float
     height_m: float
-    colour_bgr: tuple[int, int, int]
+    color_bgr: tuple[int, int, int]
     seed: int
 
 
@@ -67,8 +67,8 @@ def random_body(rng: np.random.Generator, kind: ActorKind | None = None) -> Body
     length, width, height = (
         low + part * (high - low) for part, (low, high) in zip(u[:3], _SIZES[kind], strict=True)
     )
-    colours = _COATS if kind in ("person", "bicycle") else _PAINTS
+    colors = _COATS if kind in ("person", "bicycle") else _PAINTS
     light = 0.85 + 0.3 * u[3]
-    b, g, r = (min(255, int(part * light)) for part in colours[int(rng.integers(len(colours)))])
+    b, g, r = (min(255, int(part * light)) for part in colors[int(rng.integers(len(colors)))])
     seed = int(rng.integers(0, 2**31))
     return Body(kind, float(length), float(width), float(height), (b, g, r), seed)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The pinhole camera behind the windscreen: from metres to pixels."""
+"""The pinhole camera behind the windscreen: from meters to pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Length = TypeVar("Length", float, Array)
 """One or many."""
 
 FOCAL_AT_640_PX = 457.0
-"""Focal length of a picture 640 wide: 70 degrees from left to right."""
+"""Focal length of an image 640 wide: 70 degrees from left to right."""
 NEAR_M = 0.3
 """What is nearer along the optical axis, or behind, has no pixel."""
 
@@ -26,13 +26,13 @@ class Camera:
     """A pinhole without distortion, looking ahead and a little down.
 
     Frames follow REP-103: base_link is x forward, y left, z up, with z = 0 on the ground. Pixel coordinates
-    follow camera_info: whole numbers are the middles of pixels, so the picture reaches from -0.5 to
+    follow camera_info: whole numbers are the middles of pixels, so the image reaches from -0.5 to
     width - 0.5.
 
     Attributes:
-        width_px, height_px: of the picture.
+        width_px, height_px: of the image.
         x_m, z_m: mounted on the middle line, this far ahead of base_link and this high.
-        horizon_share: how far down the picture the horizon lies; the pitch follows from it.
+        horizon_share: how far down the image the horizon lies; the pitch follows from it.
     """
 
     width_px: int = 640
@@ -47,8 +47,8 @@ class Camera:
         return FOCAL_AT_640_PX * self.width_px / 640.0
 
     @cached_property
-    def centre_px(self) -> tuple[float, float]:
-        """Where the optical axis meets the picture: its middle."""
+    def center_px(self) -> tuple[float, float]:
+        """Where the optical axis meets the image: its middle."""
         return (self.width_px - 1) / 2.0, (self.height_px - 1) / 2.0
 
     @property
@@ -59,12 +59,12 @@ class Camera:
     @cached_property
     def pitch_rad(self) -> float:
         """Angle of the optical axis below the horizontal."""
-        return float(np.arctan2(self.centre_px[1] - self.horizon_px, self.focal_px))
+        return float(np.arctan2(self.center_px[1] - self.horizon_px, self.focal_px))
 
     @property
     def matrix(self) -> Array:
         """(3, 3) K of camera_info."""
-        across, down = self.centre_px
+        across, down = self.center_px
         return np.array([[self.focal_px, 0.0, across], [0.0, self.focal_px, down], [0.0, 0.0, 1.0]])
 
     def to_optical(self, forward_m: Length, left_m: Length, up_m: Length) -> tuple[Length, Length, Length]:
@@ -80,7 +80,7 @@ class Camera:
 
     def pixels(self, right_m: Length, down_m: Length, depth_m: Length) -> tuple[Length, Length]:
         """Return columns and rows; the depths must be positive."""
-        across, down = self.centre_px
+        across, down = self.center_px
         scale = self.focal_px / depth_m
         return across + right_m * scale, down + down_m * scale
 
@@ -89,7 +89,7 @@ class Camera:
         cos, sin = self._tilt
         depth = forward_m * cos - up_m * sin
         scale = self.focal_px / depth
-        across, down = self.centre_px
+        across, down = self.center_px
         return across - left_m * scale, down - (forward_m * sin + up_m * cos) * scale, depth
 
     @cached_property

@@ -14,7 +14,7 @@ from ad_compressed_perception.core.results import Detections, LabelMask, Traject
 from ad_compressed_perception.driving.driver import Driver
 from ad_compressed_perception.driving.odometry import Odometry
 from ad_compressed_perception.driving.path_tracker import Pose
-from ad_road_simulation.renderer.renderer import Picture, Renderer
+from ad_road_simulation.renderer.renderer import Image, Renderer
 from ad_road_simulation.world.ego import DriveCommand, EgoState
 from ad_road_simulation.world.expert import ReferencePlan
 from ad_road_simulation.world.layout import RouteOptions
@@ -116,16 +116,14 @@ class Drive:
         return DriveCommand(wanted.steering_rad, wanted.accel_mps2)
 
 
-def road_frame(
-    scene: Scene, picture: Picture, trajectory: Trajectory, stamp_ns: int, drive: int
-) -> RoadFrame:
-    """Return a painted scene with its truth in the package's words; the mask is empty where it has none."""
-    boxes = picture.boxes
-    mask = np.zeros((0, 0), np.uint8) if picture.mask is None else picture.mask
+def road_frame(scene: Scene, image: Image, trajectory: Trajectory, stamp_ns: int, drive: int) -> RoadFrame:
+    """Return a painted scene with its ground truth in the package's words; the mask is empty where it has none."""
+    boxes = image.boxes
+    mask = np.zeros((0, 0), np.uint8) if image.mask is None else image.mask
     return RoadFrame(
         stamp_ns=stamp_ns,
         drive=drive,
-        image_bgr=picture.image_bgr,
+        image_bgr=image.image_bgr,
         detections=Detections(
             np.array([box.xyxy for box in boxes], np.float32).reshape(-1, 4),
             np.ones(len(boxes), np.float32),
@@ -147,14 +145,14 @@ def road_frame(
 def driven_frames(
     seed: int, count: int, options: RouteOptions, renderer: Renderer, rate_hz: float
 ) -> Iterator[RoadFrame]:
-    """Yield the pictures of an expert's drive; a route that is too short is followed by the next one.
+    """Yield the images of an expert's drive; a route that is too short is followed by the next one.
 
     Args:
         seed: of the first route.
-        count: of pictures.
+        count: of images.
         options: of the routes.
         renderer: paints.
-        rate_hz: pictures a second.
+        rate_hz: images a second.
     """
     drive = Drive(seed, options)
     for index in range(count):
@@ -170,8 +168,8 @@ def driven_frames(
 def independent_frames(
     seed: int, count: int, options: RouteOptions, renderer: Renderer
 ) -> Iterator[RoadFrame]:
-    """Yield pictures of places that have nothing to do with each other, a second apart by their stamps."""
+    """Yield images of places that have nothing to do with each other, a second apart by their stamps."""
     for index, sample in enumerate(training_samples(seed, count, options)):
         stamp_ns = FIRST_STAMP_NS + index * 1_000_000_000
-        picture = renderer.render(sample.scene)
-        yield road_frame(sample.scene, picture, sample.reference.trajectory, stamp_ns, index)
+        image = renderer.render(sample.scene)
+        yield road_frame(sample.scene, image, sample.reference.trajectory, stamp_ns, index)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a good driver would do: the truth that planners are taught and measured with."""
+"""What a good driver would do: the ground truth that planners are taught and measured with."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _knots_of_path() -> Array:
     The sum of squares goes over all steps. Linear functions are among those that the knots can make, so
     the integrals of curvature and of arc length times curvature, and with them heading and place of the
     path's end, come out as they are. The curvature just read off at the knots would not do: an error of
-    the lane falls within few metres, and straight lines from knot to knot are above such a curve.
+    the lane falls within few meters, and straight lines from knot to knot are above such a curve.
     """
     arc = np.arange(0.0, KNOTS_M[-1] + 0.5 * _PATH_STEP_M, _PATH_STEP_M)
     hats = np.maximum(0.0, 1.0 - np.abs(arc - KNOTS_M[:, None]) / (KNOTS_M[1] - KNOTS_M[0]))
@@ -98,15 +98,15 @@ def reference_plan(
 ) -> ReferencePlan:
     """Return the plan for an ego in a world as it is now.
 
-    All but the trajectory follows from where things are, not from how fast the ego is: a single picture
-    shows it. Beside a crossing it does not show everybody: who has seen only this picture cannot know of
+    All but the trajectory follows from where things are, not from how fast the ego is: a single image
+    shows it. Beside a crossing it does not show everybody: who has seen only this image cannot know of
     people beyond its edges, a driver who came along the road does.
 
     Args:
         world: as it is now.
         ego: with s_m and d_m of its position.
         obeyed_sign: ident of a stop sign at which the ego has already stood.
-        camera: of the single picture that is known; None: people anywhere are known.
+        camera: of the single image that is known; None: people anywhere are known.
     """
     path = _path(world, ego)
     occupied = world.people.occupied if camera is None else _occupied_in(world, ego, camera)
@@ -130,7 +130,7 @@ def plan_trajectory(
     clear_distance_m: float,
     speed_mps: float,
     stop_probability: float,
-    yield_probability: float,
+    proceed_after_stop_probability: float,
 ) -> Trajectory:
     """Return the trajectory of 20 points at 0.15 s .. 3 s that follows from path, clear distance and speed.
 
@@ -139,7 +139,7 @@ def plan_trajectory(
         clear_distance_m: may be inf.
         speed_mps: now.
         stop_probability: as in results.Trajectory.
-        yield_probability: likewise.
+        proceed_after_stop_probability: likewise.
     """
     sharpest = float(np.abs(curvature_per_m).max())
     fine = STEP_S / _FINE
@@ -157,7 +157,7 @@ def plan_trajectory(
         step_s=STEP_S,
         clear_distance_m=clear_distance_m,
         stop_probability=stop_probability,
-        yield_probability=yield_probability,
+        proceed_after_stop_probability=proceed_after_stop_probability,
     )
 
 
@@ -212,7 +212,7 @@ def _path(world: World, ego: EgoState) -> _Path:
         theta += turned
         rate, turn = next_rate, next_turn
     arc = np.arange(count) * _PATH_STEP_M
-    # Beyond: an arc of the lane's middle is 1 - kappa_r d times that of the centreline.
+    # Beyond: an arc of the lane's middle is 1 - kappa_r d times that of the centerline.
     beyond = float(out[0, -1]) + np.arange(1.0, 1.5 * LOOK_M)
     stretch = np.cumsum(np.maximum(1.0 - road.curvature(beyond) * lane, 0.2))
     return _Path(
@@ -224,7 +224,7 @@ def _path(world: World, ego: EgoState) -> _Path:
 
 
 def _occupied_in(world: World, ego: EgoState, camera: Camera) -> NDArray[np.bool_]:
-    """Return (crossings,) bool: somebody on it lies between the picture's left and right edge."""
+    """Return (crossings,) bool: somebody on it lies between the image's left and right edge."""
     people = world.people
     on = np.flatnonzero(people.on_crossing >= 0)
     x, y = world.layout.road.points(people.s_m[on], people.d_m[on]).T

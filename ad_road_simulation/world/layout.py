@@ -20,7 +20,7 @@ from ad_road_simulation.world.weather import NAMES, random_weather
 RUN_IN_M = 50.0
 """Road behind the place where the ego begins."""
 RUN_OUT_M = 150.0
-"""Road beyond the finish, so that the last picture shows a road."""
+"""Road beyond the finish, so that the last image shows a road."""
 _HEADING_LIMIT_RAD = 1.9
 _FIRST_STOP_M = 105.0
 """Nothing to stop for nearer to the beginning, where the ego already has its speed."""
@@ -69,7 +69,7 @@ class Layout:
         furniture: where to stop.
         markings: paint.
         props: beside the road, by growing s.
-        bays_on_right: parked cars stand at the right kerb; cyclists ride on the other side.
+        bays_on_right: parked cars stand at the right curb; cyclists ride on the other side.
         weather: light and air.
     """
 
@@ -91,7 +91,7 @@ class Layout:
     def ego_lane_m(self) -> float:
         """Offset of the middle of the rightmost lane, in which the ego drives."""
         profile = self.road.profile
-        return profile.lane_centre_m(profile.lanes_ahead - 1)
+        return profile.lane_center_m(profile.lanes_ahead - 1)
 
 
 def make_layout(seed: int, options: RouteOptions) -> Layout:

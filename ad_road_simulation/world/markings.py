@@ -11,12 +11,12 @@ from ad_road_simulation.world.scene import Marking, MarkingKind
 from ad_road_simulation.world.traffic_control import STOP_LINE_M, Furniture
 
 _EDGE_M = 0.15
-"""Between the kerb and the edge line."""
+"""Between the curb and the edge line."""
 _LEAST_PIECE_M = 2.0
 
 
 def road_markings(rng: np.random.Generator, road: Road, furniture: Furniture) -> tuple[Marking, ...]:
-    """Return all markings of a road; lines along it end half a metre before crossings and stop lines."""
+    """Return all markings of a road; lines along it end half a meter before crossings and stop lines."""
     profile = road.profile
     gaps = [(c.s_from_m - 0.5, c.s_to_m + 0.5) for c in furniture.crossings]
     for signal in furniture.signals:

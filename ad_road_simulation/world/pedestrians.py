@@ -16,17 +16,17 @@ from ad_road_simulation.world.traffic_control import BEFORE_CROSSING_M
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_ALONG, _AWAY, _BACK, _TO_KERB, _CROSSING = range(5)
-"""What somebody does: goes along for ever, strolls away from a crossing, comes back, goes to the kerb (and
+_ALONG, _AWAY, _BACK, _TO_CURB, _CROSSING = range(5)
+"""What somebody does: goes along for ever, strolls away from a crossing, comes back, goes to the curb (and
 waits there), goes over."""
 _FASTEST_MPS = 2.2
 _TIME_GAP_S = 4.0
 _COMFORT_MPS2 = 2.0
 _RED_BRAKE_MPS2 = 3.5
 _CYCLIST_M = 0.9
-_KERB_M = 0.3
+_CURB_M = 0.3
 _STROLL_M = 2.4
-"""Beyond the kerb, clear of cyclists and of parked cars."""
+"""Beyond the curb, clear of cyclists and of parked cars."""
 
 
 class People:
@@ -39,7 +39,7 @@ class People:
         phase_m: (N,) distance gone.
         height_m: (N,) of each.
         bodies: (N) what each looks like.
-        on_crossing: (N,) crossing that somebody is on, or steps from the kerb onto; -1: none.
+        on_crossing: (N,) crossing that somebody is on, or steps from the curb onto; -1: none.
         occupied: (crossings,) bool: somebody is on it.
     """
 
@@ -64,7 +64,7 @@ class People:
         side = 1.0 if layout.bays_on_right else -1.0
         for _ in range(cyclists):
             self.bodies.append(random_body(rng, "bicycle"))
-            d = side * (self._kerb_d(side) + _CYCLIST_M + rng.uniform(-0.1, 0.1))
+            d = side * (self._curb_d(side) + _CYCLIST_M + rng.uniform(-0.1, 0.1))
             rows.append((rng.uniform(0.0, length), d, -side * rng.uniform(2.5, 5.5), _ALONG, -1, 0.0))
         for crossing in layout.furniture.crossings:
             for _ in range(int(rng.integers(1, 5) * min(factor, 1.0) + 0.5)):
@@ -109,7 +109,7 @@ class People:
         self.phase_m = self.phase_m + np.hypot(self.along_mps, self.across_mps) * dt_s
         self._timer_s -= dt_s
         self._turn_at_ends()
-        waiting = self._at_kerb()
+        waiting = self._at_curb()
         if waiting.any():
             self._go_over(np.flatnonzero(waiting), red_left_s, traffic, ego)
         for index in np.flatnonzero(self._due()):
@@ -122,8 +122,8 @@ class People:
         turned = np.abs(np.sin(self.facing_rad)) > 0.5
         return np.where(turned, half[:, 1], half[:, 0]), np.where(turned, half[:, 0], half[:, 1])
 
-    def _kerb_d(self, side: float) -> float:
-        """Return the distance of the kerb's outer edge from the centreline on one side."""
+    def _curb_d(self, side: float) -> float:
+        """Return the distance of the curb's outer edge from the centerline on one side."""
         edge = self._profile.left_m if side > 0.0 else -self._profile.right_m
         return edge + self._profile.curb_width_m
 
@@ -131,7 +131,7 @@ class People:
         """Return the offset of a way along the pavement, clear of parked cars and of cyclists."""
         has_bays = self._layout.bays_on_right == (side < 0.0)
         beyond = self._rng.uniform(2.35 if has_bays else 1.6, self._profile.walk_width_m - 0.35)
-        return side * (self._kerb_d(side) + beyond)
+        return side * (self._curb_d(side) + beyond)
 
     def _turn_at_ends(self) -> None:
         """At the ends of the road pedestrians turn round and cyclists begin again at the other end."""
@@ -153,18 +153,18 @@ class People:
         beyond = np.where(self.along_mps > 0.0, 1.0, -1.0) * (self.s_m - middle[self._home])
         turn = (self._doing == _AWAY) & (self._timer_s < 0.0)
         arrived = (self._doing == _BACK) & (beyond >= 0.0)
-        at_kerb = (self._doing == _TO_KERB) & (self.across_mps != 0.0) & self._within(_KERB_M)
+        at_curb = (self._doing == _TO_CURB) & (self.across_mps != 0.0) & self._within(_CURB_M)
         over = (self._doing == _CROSSING) & ~self._within(_STROLL_M) & (self.d_m * self.across_mps > 0.0)
-        return turn | arrived | at_kerb | over
+        return turn | arrived | at_curb | over
 
     def _within(self, beyond_m: float) -> Mask:
-        """Return (N,) bool of those nearer to the road than so far beyond the kerb."""
-        left, right = self._kerb_d(1.0) + beyond_m, self._kerb_d(-1.0) + beyond_m
+        """Return (N,) bool of those nearer to the road than so far beyond the curb."""
+        left, right = self._curb_d(1.0) + beyond_m, self._curb_d(-1.0) + beyond_m
         return (self.d_m < left) & (self.d_m > -right)
 
-    def _at_kerb(self) -> Mask:
+    def _at_curb(self) -> Mask:
         """Return (N,) bool of those who wait to go over."""
-        return (self._doing == _TO_KERB) & (self.across_mps == 0.0) & (self._timer_s < 0.0)
+        return (self._doing == _TO_CURB) & (self.across_mps == 0.0) & (self._timer_s < 0.0)
 
     def _next_doing(self, index: int) -> None:
         """Let somebody begin what comes after what he does."""
@@ -177,13 +177,13 @@ class People:
         elif doing == _BACK:
             self.along_mps[index], self.across_mps[index] = 0.0, -side * pace
             self.s_m[index] += self._rng.uniform(-0.8, 0.8)
-            self._doing[index] = _TO_KERB
+            self._doing[index] = _TO_CURB
             self.facing_rad[index] = -side * 0.5 * np.pi
-        elif doing == _TO_KERB:
+        elif doing == _TO_CURB:
             self.across_mps[index] = 0.0
             self._timer_s[index] = self._rng.uniform(0.3, 2.0)
         else:
-            # Over: a stroll along the pavement, at the way's own distance from the kerb.
+            # Over: a stroll along the pavement, at the way's own distance from the curb.
             away = 1.0 if self._rng.uniform() < 0.5 else -1.0
             self.along_mps[index], self.across_mps[index] = away * pace, 0.0
             self._timer_s[index] = self._rng.uniform(4.0, 22.0)
@@ -193,9 +193,9 @@ class People:
     def _go_over(
         self, waiting: NDArray[np.int64], red_left_s: Array, traffic: Traffic, ego: EgoState | None
     ) -> None:
-        """Let those step off the kerb for whom it is safe."""
+        """Let those step off the curb for whom it is safe."""
         can_stop, time_gap = self._stoppable(traffic, ego)
-        width = self._kerb_d(1.0) + self._kerb_d(-1.0) + 2.0 * _KERB_M
+        width = self._curb_d(1.0) + self._curb_d(-1.0) + 2.0 * _CURB_M
         for index in waiting:
             home, pace = int(self._home[index]), self._pace[index]
             signal = self._signal[home]

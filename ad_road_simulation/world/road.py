@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The road: a centreline by arc length, lanes beside it, and where a point lies on it."""
+"""The road: a centerline by arc length, lanes beside it, and where a point lies on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 STEP_M = 0.5
-"""Spacing of the stored centreline."""
+"""Spacing of the stored centerline."""
 
 Array = NDArray[np.float64]
 
@@ -20,11 +20,11 @@ class Profile:
     """What the road looks like across, the same all along.
 
     Attributes:
-        lanes_ahead: lanes of the ego's direction, right of the centreline.
+        lanes_ahead: lanes of the ego's direction, right of the centerline.
         lanes_oncoming: lanes of the other direction, left of it.
         lane_width_m: of each.
-        curb_width_m: kerb stone and gutter, outside the outermost lanes.
-        walk_width_m: pavement outside the kerb.
+        curb_width_m: curb stone and gutter, outside the outermost lanes.
+        walk_width_m: pavement outside the curb.
         line_width_m: of painted lines.
     """
 
@@ -37,7 +37,7 @@ class Profile:
 
     @property
     def right_m(self) -> float:
-        """Offset of the carriageway's right edge (negative): where the right kerb begins."""
+        """Offset of the carriageway's right edge (negative): where the right curb begins."""
         return -self.lanes_ahead * self.lane_width_m
 
     @property
@@ -45,14 +45,14 @@ class Profile:
         """Offset of the carriageway's left edge (positive)."""
         return self.lanes_oncoming * self.lane_width_m
 
-    def lane_centre_m(self, lane: int, *, oncoming: bool = False) -> float:
-        """Return the offset of a lane's middle; lane 0 is the one beside the centreline."""
+    def lane_center_m(self, lane: int, *, oncoming: bool = False) -> float:
+        """Return the offset of a lane's middle; lane 0 is the one beside the centerline."""
         offset = (lane + 0.5) * self.lane_width_m
         return offset if oncoming else -offset
 
 
 class Road:
-    """A centreline in the plane, z = 0, parametrised by arc length s; offsets d are left positive.
+    """A centerline in the plane, z = 0, parametrized by arc length s; offsets d are left positive.
 
     Traffic keeps to the right: the ego's direction is that of growing s, at d < 0.
 
@@ -79,11 +79,11 @@ class Road:
         self.length_m = float(self._s[-1])
 
     def curvature(self, s_m: Array | float) -> Array:
-        """Return the centreline's curvature, 1/m, left positive."""
+        """Return the centerline's curvature, 1/m, left positive."""
         return np.asarray(np.interp(s_m, self._s, self._curvature))
 
     def heading(self, s_m: Array | float) -> Array:
-        """Return the centreline's heading in rad, counter-clockwise from x; not wrapped."""
+        """Return the centerline's heading in rad, counter-clockwise from x; not wrapped."""
         return np.asarray(np.interp(s_m, self._s, self._heading))
 
     def points(self, s_m: Array | float, d_m: Array | float = 0.0) -> Array:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""One picture of a camera with its truth, in the package's own words: what is published and recorded."""
+"""One image of a camera with its ground truth, in the package's own words: what is published and recorded."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ CAMERA_FRAME, BASE_FRAME, ODOMETRY_FRAME = "camera_front_optical_frame", "base_l
 
 @dataclass(frozen=True)
 class RoadFrame:
-    """A picture and everything that is true of its instant.
+    """An image and everything that is true of its instant.
 
     Attributes:
-        stamp_ns: of the picture; more than 0.
+        stamp_ns: of the image; more than 0.
         drive: frames of one drive follow each other in time.
         image_bgr: (H, W, 3) uint8.
         detections: true boxes in source pixels, scores 1.

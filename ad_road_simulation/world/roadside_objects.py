@@ -47,7 +47,7 @@ class _Drawn:
     length_m: float
     width_m: float
     height_m: float
-    colour_bgr: tuple[int, int, int]
+    color_bgr: tuple[int, int, int]
 
 
 def random_props(rng: np.random.Generator, road: Road) -> PropLine:
@@ -64,7 +64,7 @@ def random_props(rng: np.random.Generator, road: Road) -> PropLine:
 
 
 def _edge(road: Road, side: float) -> float:
-    """Return the distance from the centreline to the outside of the walk on one side."""
+    """Return the distance from the centerline to the outside of the walk on one side."""
     profile = road.profile
     return (profile.left_m if side > 0 else -profile.right_m) + profile.curb_width_m + profile.walk_width_m
 
@@ -101,7 +101,7 @@ def _country(rng: np.random.Generator, road: Road, start: float, end: float, sid
 
 
 def _plant(rng: np.random.Generator, kind: PropKind, s: float, side: float, beyond: float) -> _Drawn:
-    """Return a plant whose crown begins at a distance from the centreline."""
+    """Return a plant whose crown begins at a distance from the centerline."""
     crown, height = (
         (rng.uniform(2.2, 5.0), rng.uniform(4.0, 11.0))
         if kind == "tree"
@@ -111,9 +111,9 @@ def _plant(rng: np.random.Generator, kind: PropKind, s: float, side: float, beyo
     return _Drawn(kind, s, d, crown, crown, height, _shade(rng, _LEAVES))
 
 
-def _shade(rng: np.random.Generator, colours: tuple[tuple[int, int, int], ...]) -> tuple[int, int, int]:
-    """Return one of the colours, a little lighter or darker."""
-    b, g, r = colours[int(rng.integers(len(colours)))]
+def _shade(rng: np.random.Generator, colors: tuple[tuple[int, int, int], ...]) -> tuple[int, int, int]:
+    """Return one of the colors, a little lighter or darker."""
+    b, g, r = colors[int(rng.integers(len(colors)))]
     light = rng.uniform(0.8, 1.2)
     return min(255, int(b * light)), min(255, int(g * light)), min(255, int(r * light))
 
@@ -128,17 +128,17 @@ def _with_room(rng: np.random.Generator, road: Road, drawn: list[_Drawn]) -> Pro
     middle, heading = road.points(s, d), road.heading(s)
     along = np.stack([np.cos(heading), np.sin(heading)], axis=-1)
     across = np.stack([-along[:, 1], along[:, 0]], axis=-1)
-    # Middle, corners and the middles of the sides, against the centreline every 4 m.
+    # Middle, corners and the middles of the sides, against the centerline every 4 m.
     signs = np.array([(a, b) for a in (-1.0, 0.0, 1.0) for b in (-1.0, 0.0, 1.0)])
     outline = (
         middle[:, None]
         + (signs[:, 0] * half[:, :1])[..., None] * along[:, None]
         + (signs[:, 1] * half[:, 1:])[..., None] * across[:, None]
     )
-    centre = road.points(np.arange(0.0, road.length_m, 4.0))
+    center = road.points(np.arange(0.0, road.length_m, 4.0))
     flat = outline.reshape(-1, 2)
     # |p - c|^2 by one matrix product.
-    squared = (flat**2).sum(1)[:, None] - 2.0 * flat @ centre.T + (centre**2).sum(1)
+    squared = (flat**2).sum(1)[:, None] - 2.0 * flat @ center.T + (center**2).sum(1)
     nearest = squared.min(axis=1).reshape(len(drawn), 9)
     least = np.where(d > 0.0, _edge(road, 1.0), _edge(road, -1.0))
     # Near the other carriageway's side too, the wider side of the road is the one to keep clear of.
@@ -155,7 +155,7 @@ def _with_room(rng: np.random.Generator, road: Road, drawn: list[_Drawn]) -> Pro
             length_m=float(drawn[i].length_m),
             width_m=float(drawn[i].width_m),
             height_m=float(drawn[i].height_m),
-            colour_bgr=drawn[i].colour_bgr,
+            color_bgr=drawn[i].color_bgr,
             seed=int(seeds[i]),
         )
         for i in kept

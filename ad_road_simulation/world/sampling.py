@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes with their truth for training: many worlds, the ego put anywhere near its lane."""
+"""Scenes with their ground truth for training: many worlds, the ego put anywhere near its lane."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ad_road_simulation.world.world import World
 SAMPLES_A_WORLD = 25
 _TIME_STEP_S = 0.25
 _CAMERA = Camera()
-"""Its angle of view is what counts here; it is the same for all sizes of picture."""
+"""Its angle of view is what counts here; it is the same for all sizes of image."""
 _FREE_VIEW = 0.7
-"""Share of the chosen places to which no vehicle is in the way; else most pictures would show leaders."""
+"""Share of the chosen places to which no vehicle is in the way; else most images would show leaders."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A scene and what a good driver would do who sees nothing but its picture."""
+    """A scene and what a good driver would do who sees nothing but its image."""
 
     scene: Scene
     reference: ReferencePlan
@@ -52,7 +52,7 @@ def training_samples(seed: int, count: int, options: RouteOptions | None = None)
         for _ in range(int(rng.integers(2, 9))):
             world.step(_TIME_STEP_S, None)
         ego, target_m = _place(rng, world)
-        # Only for this picture: the traffic has never seen the ego.
+        # Only for this image: the traffic has never seen the ego.
         gone = _clear(world, ego)
         if target_m is not None and rng.uniform() < _FREE_VIEW:
             gone = np.concatenate((gone, world.make_room(ego.s_m, target_m - 1.0)))

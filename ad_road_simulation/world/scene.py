@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The world at one instant, as plain data: what the painter paints and the truth is read from."""
+"""The world at one instant, as plain data: what the painter paints and the ground truth is read from."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Literal
 from ad_road_simulation.world.road import Road
 
 LABELS = ("person", "bicycle", "car", "motorcycle", "bus", "truck", "traffic light", "stop sign")
-"""Classes of the truth's boxes, in the order of the default detector; names as in COCO."""
+"""Classes of the ground truth's boxes, in the order of the default detector; names as in COCO."""
 MASK_LABELS = ("background", "road", "curb", "marking")
-"""Classes of the truth's masks, by label id."""
+"""Classes of the ground truth's masks, by label id."""
 
 ActorKind = Literal["person", "bicycle", "car", "motorcycle", "bus", "truck"]
 LightState = Literal["red", "yellow", "green"]
@@ -30,11 +30,11 @@ class Actor:
         x_m, y_m: middle of the footprint, world.
         heading_rad: direction of travel.
         length_m, width_m, height_m: the upright box around it.
-        colour_bgr: of the body or the coat.
+        color_bgr: of the body or the coat.
         speed_mps: along the heading.
         is_braking: brake lights are on.
         seed: of what distinguishes it from others of its kind (shape of the body, texture).
-        phase_m: distance travelled, for the legs' swing and the wheels' turn.
+        phase_m: distance traveled, for the legs' swing and the wheels' turn.
     """
 
     ident: int
@@ -45,7 +45,7 @@ class Actor:
     length_m: float
     width_m: float
     height_m: float
-    colour_bgr: tuple[int, int, int]
+    color_bgr: tuple[int, int, int]
     speed_mps: float = 0.0
     is_braking: bool = False
     seed: int = 0
@@ -97,7 +97,7 @@ class Prop:
     length_m: float
     width_m: float
     height_m: float
-    colour_bgr: tuple[int, int, int]
+    color_bgr: tuple[int, int, int]
     seed: int
 
 
@@ -131,7 +131,7 @@ class Weather:
         brightness: 0..1, 1 in full daylight.
         rain: 0..1, amount of streaks, drops and wet reflection.
         glare: 0..1, veil and flare of a low sun ahead.
-        noise_std: of the sensor, grey levels.
+        noise_std: of the sensor, gray levels.
         visibility_m: distance at which contrast has fallen to 5 percent.
         exposure_s: of the shutter, for motion blur.
     """

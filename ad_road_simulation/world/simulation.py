@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Event:
-    """Something that counts in the judgement of a drive.
+    """Something that counts in the judgment of a drive.
 
     Attributes:
         kind: "departure" (a corner of the body more than 0.3 m outside the lane; again only after a
@@ -149,7 +149,7 @@ class Simulation:
                 self._hit.add(ident)
                 events.append(
                     self._event(
-                        "collision", f"{self.world.kind_of(ident)} {ident} at {ego.speed_mps:.1f} m/s"
+                        "collision", f"{self.world.framework_of(ident)} {ident} at {ego.speed_mps:.1f} m/s"
                     )
                 )
         return events

@@ -69,9 +69,9 @@ class Traffic:
         """
         self._layout, self._rng = layout, rng
         road, profile = layout.road, layout.road.profile
-        self._lane_d = {lane: profile.lane_centre_m(lane) for lane in range(profile.lanes_ahead)}
+        self._lane_d = {lane: profile.lane_center_m(lane) for lane in range(profile.lanes_ahead)}
         self._lane_d |= {
-            10 + lane: profile.lane_centre_m(lane, oncoming=True) for lane in range(profile.lanes_oncoming)
+            10 + lane: profile.lane_center_m(lane, oncoming=True) for lane in range(profile.lanes_oncoming)
         }
         places: list[tuple[int, float]] = []
         if layout.options.traffic > 0.0:
@@ -127,7 +127,7 @@ class Traffic:
         )
         after = np.maximum(0.0, self.speed_mps + accel * dt_s)
         driven = np.where(self.active, 0.5 * (self.speed_mps + after) * dt_s, 0.0)
-        # Arc length of the lane to arc length of the centreline.
+        # Arc length of the lane to arc length of the centerline.
         self.s_m = self.s_m + self.direction * driven / (1.0 - self._curvature[place] * self.d_m)
         self.speed_mps, self.accel_mps2 = after, np.where(after > 0.0, accel, 0.0)
         self.phase_m = self.phase_m + driven
@@ -143,7 +143,7 @@ class Traffic:
         return self.s_m + self.direction * 0.5 * self.length_m
 
     def _place_stops(self) -> None:
-        """Note where each direction stops: signals, then crossings, then signs, as travelled distances."""
+        """Note where each direction stops: signals, then crossings, then signs, as traveled distances."""
         things = self._layout.furniture
         ahead = [signal.stop_s_m for signal in things.signals]
         ahead += [crossing.s_from_m - BEFORE_CROSSING_M for crossing in things.crossings]

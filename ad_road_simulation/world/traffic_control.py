@@ -156,7 +156,7 @@ def heads_of(signal: Signal, road: Road, time_s: float) -> list[TrafficLight]:
 
 
 def sign_of(stop: StopPlace, road: Road) -> StopSign:
-    """Return the sign on its post at the right kerb, 1 m before its line."""
+    """Return the sign on its post at the right curb, 1 m before its line."""
     profile: Profile = road.profile
     s = stop.stop_s_m - 1.0
     x, y = road.points(s, profile.right_m - profile.curb_width_m - 0.45)

@@ -147,7 +147,7 @@ class World:
                 length_m=body.length_m,
                 width_m=body.width_m,
                 height_m=body.height_m,
-                colour_bgr=body.colour_bgr,
+                color_bgr=body.color_bgr,
                 speed_mps=v,
                 is_braking=index < len(moving) and bool(brakes[index]),
                 seed=body.seed,
@@ -158,7 +158,7 @@ class World:
             )
         )
 
-    def kind_of(self, ident: int) -> str:
+    def framework_of(self, ident: int) -> str:
         """Return what kind of actor an ident on the road belongs to."""
         if ident >= _PARKED_IDENT:
             return "parked car"
@@ -210,7 +210,7 @@ class World:
         return replace(ego, s_m=s, d_m=d)
 
     def _park(self, rng: np.random.Generator) -> None:
-        """Park cars in bays at one kerb, in rows, away from everything one stops for."""
+        """Park cars in bays at one curb, in rows, away from everything one stops for."""
         layout = self.layout
         profile, things = layout.road.profile, layout.furniture
         keep = [signal.stop_s_m + 4.0 for signal in things.signals]

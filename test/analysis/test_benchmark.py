@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from ad_compressed_perception.analysis.benchmark import (
+    interleaved_order,
     noise_frames,
     paired_ratio,
     parse_candidate,
     run_benchmark,
-    turn_order,
 )
 from ad_compressed_perception.cli import benchmark
 from ad_compressed_perception.core.errors import BackendError, ManifestError
@@ -47,7 +47,7 @@ def model(tmp_path: Path) -> Path:
 
 @given(count=st.integers(1, 6))
 def test_everyone_comes_to_every_place_equally_often(count: int) -> None:
-    rounds = [turn_order(count, turn) for turn in range(2 * count)]
+    rounds = [interleaved_order(count, turn) for turn in range(2 * count)]
 
     assert all(sorted(order) == list(range(count)) for order in rounds)
     for place in range(count):

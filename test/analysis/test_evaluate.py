@@ -19,13 +19,13 @@ from ad_compressed_perception.analysis.evaluate import DETECTION_SETTINGS, compa
 from ad_compressed_perception.cli import evaluate as verb
 from ad_compressed_perception.core.errors import AdcpError, DataError, ManifestError, ModelFileError
 from ad_compressed_perception.core.manifest import Variant, Verdict, file_sha256, load_manifest, save_manifest
-from ad_compressed_perception.data.labeled.open import open_labelled
+from ad_compressed_perception.data.labeled.open import open_labeled
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from support.bags import stamps_of, write_bag
 from support.labeled import (
     LABEL_MAP,
     SCENES,
-    steering_pictures,
+    steering_images,
     true_angle,
     write_boxes,
     write_csv,
@@ -61,13 +61,13 @@ def write_drive(folder: Path, count: int = 24) -> Path:
         [(stamp, true_angle(index, count)) for index, stamp in enumerate(stamps)],
     )
     (folder / "images").mkdir()
-    for stamp, picture in zip(stamps, steering_pictures(count), strict=True):
-        cv2.imwrite(str(folder / "images" / f"{stamp}.png"), picture)
+    for stamp, image in zip(stamps, steering_images(count), strict=True):
+        cv2.imwrite(str(folder / "images" / f"{stamp}.png"), image)
     return folder
 
 
 def test_detector_that_finds_everything(tmp_path: Path) -> None:
-    """Cells are boxed exactly, in every picture: mAP and AP50 are 1."""
+    """Cells are boxed exactly, in every image: mAP and AP50 are 1."""
     model = write_detector(tmp_path / "model")
     parsed = document(model, "--data", write_boxes(tmp_path / "coco", SCENES))
 
@@ -101,7 +101,7 @@ def test_segmenter_with_a_label_map(tmp_path: Path) -> None:
 
 
 def test_segmenter_that_is_half_wrong(tmp_path: Path) -> None:
-    """The map swaps the meaning of one id: all warm truth, half of it called cold."""
+    """The map swaps the meaning of one id: all warm ground truth, half of it called cold."""
     swapped = {
         "classes": {
             "cold": {"mask_ids": [77], "labels": ["blue", "green"]},
@@ -125,7 +125,7 @@ def test_planner_on_a_folder_and_on_a_bag(tmp_path: Path) -> None:
     """The log is the planner's own answer; the same frames from a raw bag give the same figures."""
     model = write_planner(tmp_path / "model")
     drive = write_drive(tmp_path / "drive")
-    bag = write_bag(tmp_path / "bag", steering_pictures(24), "sqlite3", compressed=False)
+    bag = write_bag(tmp_path / "bag", steering_images(24), "sqlite3", compressed=False)
     for spec in (drive, drive / "steering.csv", f"{drive}/steering.csv@{bag}"):
         parsed = document(model, "--data", spec)
         expected = {"rmse_rad": 0.0, "mae_rad": 0.0, "correlation": 1.0}
@@ -196,7 +196,7 @@ def test_tables_for_people(tmp_path: Path) -> None:
 
 def test_results_on_other_frames_are_not_compared(tmp_path: Path) -> None:
     manifest = load_manifest(write_planner(tmp_path / "model"))
-    data = open_labelled(str(write_drive(tmp_path / "drive")), manifest)
+    data = open_labeled(str(write_drive(tmp_path / "drive")), manifest)
     pipeline = open_pipeline(manifest)
     first, second = evaluate(pipeline, data, [0, 1, 2]), evaluate(pipeline, data, [3, 4, 5])
     with pytest.raises(DataError, match="same frames"):
@@ -208,7 +208,7 @@ def test_results_on_other_frames_are_not_compared(tmp_path: Path) -> None:
 def test_data_of_another_task(tmp_path: Path) -> None:
     planner = load_manifest(write_planner(tmp_path / "planner"))
     detector = load_manifest(write_detector(tmp_path / "detector"))
-    data = open_labelled(str(write_drive(tmp_path / "drive")), planner)
+    data = open_labeled(str(write_drive(tmp_path / "drive")), planner)
     with pytest.raises(DataError, match="data for planning cannot evaluate 'tiny_detector'"):
         evaluate(open_pipeline(detector), data)
 

@@ -47,7 +47,7 @@ def test_macs_and_parameters_of_two_convolutions(tmp_path: Path) -> None:
     assert costs.layers_without_macs == 0
 
 
-def test_a_quantised_file_costs_what_its_baseline_costs(tmp_path: Path) -> None:
+def test_a_quantized_file_costs_what_its_baseline_costs(tmp_path: Path) -> None:
     fp32 = write_two_convolutions(tmp_path / "fp32.onnx")
     int8 = write_int8(fp32, tmp_path / "int8.onnx")
 

@@ -64,7 +64,7 @@ def test_unnamed_operators_are_told_apart(tmp_path: Path) -> None:
     assert len({layer.time.record.name for layer in convolutions}) == 2
 
 
-def test_a_variant_is_profiled_on_pictures_of_its_own_size(tmp_path: Path) -> None:
+def test_a_variant_is_profiled_on_images_of_its_own_size(tmp_path: Path) -> None:
     manifest = load_manifest(write_segmenter(tmp_path / "segmenter"))
 
     profile = profile_variant(manifest, "fp32", runs=2)

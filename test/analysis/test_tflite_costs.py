@@ -69,7 +69,7 @@ def write_convolutions(path: Path) -> Path:
     schema = writer.schema
     weights = np.ones((4, 3, 3, 3))
     weights[0, 0, 0, 0] = 1e-40
-    x = writer.tensor("picture", [1, 8, 8, 3])
+    x = writer.tensor("image", [1, 8, 8, 3])
     w = writer.tensor("w", [4, 3, 3, 3], weights)
     b = writer.tensor("b", [4], np.zeros(4))
     y = writer.tensor("features", [1, 8, 8, 4])

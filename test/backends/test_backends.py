@@ -182,7 +182,7 @@ def test_a_provider_the_build_lacks_is_recorded_or_refused(files: dict[str, Path
 def test_openvino_strict_refuses_another_device_or_precision(files: dict[str, Path]) -> None:
     backend = create_backend("openvino")
 
-    # The float file has nothing quantised, so int8 cannot be what runs; the other way round alike.
+    # The float file has nothing quantized, so int8 cannot be what runs; the other way round alike.
     with pytest.raises(BackendError, match="int8.*run in fp32"):
         backend.load(files["fp32"], {"precision": "int8", "strict": True})
     with pytest.raises(BackendError, match="fp32.*run in int8"):

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A .tflite file runs as it is; quantised inputs and outputs are real numbers to the rest of the package."""
+"""A .tflite file runs as it is; quantized inputs and outputs are real numbers to the rest of the package."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write_relu(path: Path, kind: str = "float", scale: float = 0.5, zero_point: 
     code.version = 1 if kind == "float" else 2
     operator.opcodeIndex, operator.inputs, operator.outputs = 0, [0], [1]
     graph, model = schema.SubGraphT(), schema.ModelT()
-    graph.tensors, graph.operators = [tensor("picture"), tensor("scores")], [operator]
+    graph.tensors, graph.operators = [tensor("image"), tensor("scores")], [operator]
     graph.inputs, graph.outputs = [0], [1]
     model.version, model.subgraphs, model.operatorCodes = 3, [graph], [code]
     model.buffers = [schema.BufferT()]
@@ -62,20 +62,20 @@ def test_the_backend_is_known_whether_installed_or_not() -> None:
 def test_a_float_model_computes_what_it_says(tmp_path: Path) -> None:
     session = create_backend("litert").load(write_relu(tmp_path / "relu.tflite"), {})
     x = np.linspace(-5, 5, 192, dtype=np.float32).reshape(1, 8, 8, 3)
-    np.testing.assert_array_equal(session.infer({"picture": x})["scores"], np.maximum(x, 0))
+    np.testing.assert_array_equal(session.infer({"image": x})["scores"], np.maximum(x, 0))
     assert session.info.backend == "litert"
     assert session.info.precision == "fp32"
     assert [layer.operator for layer in session.layers()] == ["RELU"]
 
 
 @NEEDS_LITERT
-def test_a_quantised_model_takes_and_gives_real_numbers(tmp_path: Path) -> None:
+def test_a_quantized_model_takes_and_gives_real_numbers(tmp_path: Path) -> None:
     """int8 with scale 0.5 and zero point -28 holds -50 to 77.5 in steps of a half."""
     session = create_backend("litert").load(write_relu(tmp_path / "relu.tflite", "int8"), {})
     assert session.info.inputs[0].dtype == session.info.outputs[0].dtype == "float32"
     x = np.full((1, 8, 8, 3), 3.2, np.float32)
     x[0, 0, 0] = [-200.0, 200.0, 10.0]
-    y = session.infer({"picture": x})["scores"]
+    y = session.infer({"image": x})["scores"]
     assert y[0, 0, 0].tolist() == [0.0, 77.5, 10.0], "clipped to what the type holds"
     assert y[0, 1, 1, 0] == 3.0, "rounded to the nearest step"
 

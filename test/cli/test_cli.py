@@ -26,8 +26,8 @@ def adcp(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    folder = tmp_path / "pictures"
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
     folder.mkdir()
     for index in range(60):
         cv2.imwrite(str(folder / f"{index:04d}.png"), draw_scene(index))
@@ -42,7 +42,7 @@ def one_line(done: subprocess.CompletedProcess[str], named: str) -> None:
     assert named in lines[0]
 
 
-def test_from_model_to_verdict_to_comparison(tmp_path: Path, pictures: Path) -> None:
+def test_from_model_to_verdict_to_comparison(tmp_path: Path, images: Path) -> None:
     model = write_planner(tmp_path / "model")
     recipe = tmp_path / "recipe.yaml"
     text = yaml.safe_load((RECIPES / "int8.yaml").read_text())
@@ -50,7 +50,7 @@ def test_from_model_to_verdict_to_comparison(tmp_path: Path, pictures: Path) -> 
     text["accept"] = {"max_drop": 1.0}
     text["calibration"], text["verify"] = {"frames": 10}, {"frames": 30}
     recipe.write_text(yaml.safe_dump(text))
-    done = adcp("compress", model, "--recipe", recipe, "--calibration", pictures, "--json", cwd=tmp_path)
+    done = adcp("compress", model, "--recipe", recipe, "--calibration", images, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     json.loads(done.stdout)  # nothing else on standard output
     # The variant lies in the work folder, the model folder is as it was, and the verbs find it.
@@ -64,7 +64,7 @@ def test_from_model_to_verdict_to_comparison(tmp_path: Path, pictures: Path) -> 
     json.loads(done.stdout)
 
 
-def test_a_rejected_variant_is_status_3_and_an_open_case_status_4(tmp_path: Path, pictures: Path) -> None:
+def test_a_rejected_variant_is_status_3_and_an_open_case_status_4(tmp_path: Path, images: Path) -> None:
     model = write_planner(tmp_path / "model")
     recipe = tmp_path / "recipe.yaml"
     text = yaml.safe_load((RECIPES / "int8.yaml").read_text())
@@ -72,7 +72,7 @@ def test_a_rejected_variant_is_status_3_and_an_open_case_status_4(tmp_path: Path
     # No file is a thousand times smaller: the gate must say no.
     text["accept"] = {"max_drop": 1.0, "max_size_ratio": 0.001}
     recipe.write_text(yaml.safe_dump(text))
-    common = ("--recipe", recipe, "--calibration", pictures)
+    common = ("--recipe", recipe, "--calibration", images)
     done = adcp("compress", model, *common, cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     assert "rejected" in done.stdout
@@ -83,12 +83,12 @@ def test_a_rejected_variant_is_status_3_and_an_open_case_status_4(tmp_path: Path
     assert done.returncode == 4, done.stderr
 
 
-def test_errors_are_one_line_and_status_1(tmp_path: Path, pictures: Path) -> None:
+def test_errors_are_one_line_and_status_1(tmp_path: Path, images: Path) -> None:
     model = write_detector(tmp_path / "model")
     one_line(adcp("inspect", tmp_path / "nothing", cwd=tmp_path), "model.yaml")
     one_line(adcp("benchmark", model, "--variants", "fp32,int4", cwd=tmp_path), "int4")
     compress = ("compress", model, "--recipe")
-    one_line(adcp(*compress, "magic", "--calibration", pictures, cwd=tmp_path), "magic")
+    one_line(adcp(*compress, "magic", "--calibration", images, cwd=tmp_path), "magic")
     one_line(adcp(*compress, "int8", "--calibration", tmp_path / "no", cwd=tmp_path), "no")
     (model / "fp32.onnx").write_bytes(b"garbage")
     one_line(adcp("benchmark", model, "--variants", "fp32", cwd=tmp_path), "sha256")

@@ -20,7 +20,7 @@ from ad_compressed_perception.compression.recipe import load_recipe
 from ad_compressed_perception.core.errors import ManifestError, VariantRejectedError
 from ad_compressed_perception.core.manifest import file_sha256, load_manifest
 from ad_compressed_perception.tasks.pipeline import open_pipeline
-from support.compression import INT8_PASSES, small_recipe, write_pictures, write_recipe
+from support.compression import INT8_PASSES, small_recipe, write_images, write_recipe
 from support.models import WRITERS, write_detector, write_planner
 
 app = typer.Typer()
@@ -28,18 +28,18 @@ app.command("compress")(verb.compress)
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of 40 pictures: 8 to calibrate on, 24 to verify on, some to spare."""
-    return write_pictures(tmp_path_factory.mktemp("pictures"), 40)
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of 40 images: 8 to calibrate on, 24 to verify on, some to spare."""
+    return write_images(tmp_path_factory.mktemp("images"), 40)
 
 
 @pytest.mark.parametrize("task", sorted(WRITERS))
-def test_a_variant_is_stored_with_all_that_made_it(tmp_path: Path, pictures: Path, task: str) -> None:
+def test_a_variant_is_stored_with_all_that_made_it(tmp_path: Path, images: Path, task: str) -> None:
     model = WRITERS[task](tmp_path / "model")
     before = sorted(path.name for path in model.iterdir())
     recipe = small_recipe(tmp_path / "recipe")
 
-    result = compress_model(load_manifest(model), recipe, str(pictures), work=tmp_path / "work")
+    result = compress_model(load_manifest(model), recipe, str(images), work=tmp_path / "work")
 
     stored = load_manifest(result.manifest.folder)
     entry = stored.variant("small")
@@ -64,11 +64,11 @@ def test_a_variant_is_stored_with_all_that_made_it(tmp_path: Path, pictures: Pat
     assert sorted(path.name for path in stored.folder.iterdir()) == kept
 
 
-def test_clean_up_alone_is_accepted_and_runs_from_the_model_folder(tmp_path: Path, pictures: Path) -> None:
+def test_clean_up_alone_is_accepted_and_runs_from_the_model_folder(tmp_path: Path, images: Path) -> None:
     """Nothing about the numbers changed, so agreement is exactly 1 on every frame."""
     model = write_detector(tmp_path / "model")
     recipe = small_recipe(tmp_path / "recipe", passes=["upgrade_opset", "simplify", "infer_shapes"])
-    result = compress_model(load_manifest(model), recipe, str(pictures), work=tmp_path / "work")
+    result = compress_model(load_manifest(model), recipe, str(images), work=tmp_path / "work")
     assert result.verdict.status == "accepted"
     assert result.verification.agreement.score == 1.0
 
@@ -79,21 +79,21 @@ def test_clean_up_alone_is_accepted_and_runs_from_the_model_folder(tmp_path: Pat
     open_pipeline(found, "fp32").close()
 
 
-def test_the_same_input_makes_the_same_file(tmp_path: Path, pictures: Path) -> None:
+def test_the_same_input_makes_the_same_file(tmp_path: Path, images: Path) -> None:
     model = write_planner(tmp_path / "model")
     recipe = small_recipe(tmp_path / "recipe")
     hashes = {
-        compress_model(load_manifest(model), recipe, str(pictures), work=tmp_path / work).variant.sha256
+        compress_model(load_manifest(model), recipe, str(images), work=tmp_path / work).variant.sha256
         for work in ("one", "two")
     }
     assert len(hashes) == 1
 
 
-def test_a_rejected_variant_is_kept_marked_and_not_loaded(tmp_path: Path, pictures: Path) -> None:
+def test_a_rejected_variant_is_kept_marked_and_not_loaded(tmp_path: Path, images: Path) -> None:
     model = write_detector(tmp_path / "model")
     # No file shrinks to a hundredth: a limit that must fail.
     recipe = small_recipe(tmp_path / "recipe", accept={"max_drop": 1.0, "max_size_ratio": 0.01})
-    result = compress_model(load_manifest(model), recipe, str(pictures), work=tmp_path / "work")
+    result = compress_model(load_manifest(model), recipe, str(images), work=tmp_path / "work")
     assert result.verdict.status == "rejected"
     found = open_model(model, tmp_path / "work", "small")
     assert found.variant_path("small").is_file()
@@ -102,13 +102,13 @@ def test_a_rejected_variant_is_kept_marked_and_not_loaded(tmp_path: Path, pictur
     open_pipeline(found, "small", allow_rejected=True).close()
 
 
-def test_compressing_again_replaces_and_another_name_adds(tmp_path: Path, pictures: Path) -> None:
+def test_compressing_again_replaces_and_another_name_adds(tmp_path: Path, images: Path) -> None:
     model, work = write_planner(tmp_path / "model"), tmp_path / "work"
     manifest = load_manifest(model)
     recipe = small_recipe(tmp_path / "recipe")
-    first = compress_model(manifest, recipe, str(pictures), work=work)
-    again = compress_model(manifest, recipe, str(pictures), work=work, frames=4)
-    other = compress_model(manifest, recipe, str(pictures), work=work, name="other")
+    first = compress_model(manifest, recipe, str(images), work=work)
+    again = compress_model(manifest, recipe, str(images), work=work, frames=4)
+    other = compress_model(manifest, recipe, str(images), work=work, name="other")
     assert (first.replaced, again.replaced, other.replaced) == (False, True, False)
     stored = load_manifest(other.manifest.folder)
     assert set(stored.variants) == {"fp32", "small", "other"}
@@ -117,20 +117,20 @@ def test_compressing_again_replaces_and_another_name_adds(tmp_path: Path, pictur
         assert file_sha256(stored.variant_path(name)) == stored.variant(name).sha256
 
 
-def test_in_place_writes_beside_the_baseline(tmp_path: Path, pictures: Path) -> None:
+def test_in_place_writes_beside_the_baseline(tmp_path: Path, images: Path) -> None:
     model = write_planner(tmp_path / "model")
     recipe = small_recipe(tmp_path / "recipe")
-    compress_model(load_manifest(model), recipe, str(pictures), in_place=True)
+    compress_model(load_manifest(model), recipe, str(images), in_place=True)
     stored = load_manifest(model)
     assert stored.variant("fp32").file == "fp32.onnx"  # as it was written
     assert stored.variant_path("small").parent == model
     # A second run to a work folder under that name would never be found behind this one.
     with pytest.raises(ManifestError, match="--in-place"):
-        compress_model(stored, recipe, str(pictures), work=tmp_path / "work")
+        compress_model(stored, recipe, str(images), work=tmp_path / "work")
 
 
 def test_a_reference_by_variable_stays_one(
-    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The work folder's manifest follows the variable, and still finds the file without it."""
     model = write_planner(tmp_path / "model")
@@ -140,7 +140,7 @@ def test_a_reference_by_variable_stays_one(
     text = text.replace("file: fp32.onnx", "file: ${MODELS:-../elsewhere}/fp32.onnx")
     (model / "model.yaml").write_text(text, encoding="utf-8")
     recipe = small_recipe(tmp_path / "recipe")
-    result = compress_model(load_manifest(model), recipe, str(pictures), work=tmp_path / "work")
+    result = compress_model(load_manifest(model), recipe, str(images), work=tmp_path / "work")
     stored = load_manifest(result.manifest.folder)
     assert stored.variant("fp32").file == f"${{MODELS:-{tmp_path / 'elsewhere'}}}/fp32.onnx"
     assert stored.variant_path("fp32") == tmp_path / "elsewhere" / "fp32.onnx"
@@ -148,28 +148,26 @@ def test_a_reference_by_variable_stays_one(
     assert stored.variant_path("fp32") == tmp_path / "moved" / "fp32.onnx"
 
 
-def test_an_unknown_variant_names_those_of_both_folders(tmp_path: Path, pictures: Path) -> None:
+def test_an_unknown_variant_names_those_of_both_folders(tmp_path: Path, images: Path) -> None:
     model, work = write_planner(tmp_path / "model"), tmp_path / "work"
-    compress_model(load_manifest(model), small_recipe(tmp_path / "recipe"), str(pictures), work=work)
+    compress_model(load_manifest(model), small_recipe(tmp_path / "recipe"), str(images), work=work)
     with pytest.raises(ManifestError, match="fp32, small"):
         open_model(model, work, "int4")
     assert set(open_model(model, work, ["fp32", "small"]).variants) == {"fp32", "small"}
     assert set(open_model(model, work, None).variants) == {"fp32"}
 
 
-def test_the_work_folder_of_another_model_of_that_name_is_refused(tmp_path: Path, pictures: Path) -> None:
+def test_the_work_folder_of_another_model_of_that_name_is_refused(tmp_path: Path, images: Path) -> None:
     work, recipe = tmp_path / "work", small_recipe(tmp_path / "recipe")
-    compress_model(load_manifest(write_planner(tmp_path / "a")), recipe, str(pictures), work=work)
+    compress_model(load_manifest(write_planner(tmp_path / "a")), recipe, str(images), work=work)
     retrained = write_planner(tmp_path / "b", opset=14)
     with pytest.raises(ManifestError, match="baseline is a different file"):
-        compress_model(load_manifest(retrained), recipe, str(pictures), work=work)
+        compress_model(load_manifest(retrained), recipe, str(images), work=work)
     with pytest.raises(ManifestError, match="baseline is a different file"):
         open_model(retrained, work, "small")
 
 
-def test_the_command_prints_one_json_document_and_exits_by_the_verdict(
-    tmp_path: Path, pictures: Path
-) -> None:
+def test_the_command_prints_one_json_document_and_exits_by_the_verdict(tmp_path: Path, images: Path) -> None:
     model = write_planner(tmp_path / "model")
     exits = {
         "accepted": {"max_drop": 1.0},
@@ -178,7 +176,7 @@ def test_the_command_prints_one_json_document_and_exits_by_the_verdict(
     }
     for status, accept in exits.items():
         recipe = write_recipe(tmp_path / f"{status}.yaml", name=status, accept=accept)
-        words = [str(model), "--recipe", str(recipe), "--calibration", str(pictures)]
+        words = [str(model), "--recipe", str(recipe), "--calibration", str(images)]
         outcome = CliRunner().invoke(app, [*words, "--work", str(tmp_path / "work"), "--json"])
         report = json.loads(outcome.stdout)
         assert report["verdict"]["status"] == status
@@ -188,10 +186,10 @@ def test_the_command_prints_one_json_document_and_exits_by_the_verdict(
         assert outcome.exit_code == code.get(status, ExitCode.INCONCLUSIVE)
 
 
-def test_the_command_shows_figures_and_verdict_to_people(tmp_path: Path, pictures: Path) -> None:
+def test_the_command_shows_figures_and_verdict_to_people(tmp_path: Path, images: Path) -> None:
     model = write_planner(tmp_path / "model")
     recipe = write_recipe(tmp_path / "recipe.yaml", accept={"max_drop": 1.0})
-    words = [str(model), "--recipe", str(recipe), "--calibration", str(pictures)]
+    words = [str(model), "--recipe", str(recipe), "--calibration", str(images)]
     outcome = CliRunner().invoke(app, [*words, "--work", str(tmp_path / "work")])
     assert outcome.exit_code == 0
     for word in ("quantize_int8", "integer coverage", "agreement", "inference p99", "verdict: accepted"):
@@ -205,12 +203,12 @@ def test_work_and_in_place_exclude_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_another_backend_runs_the_variant(tmp_path: Path, pictures: Path, backend: str) -> None:
+def test_another_backend_runs_the_variant(tmp_path: Path, images: Path, backend: str) -> None:
     pytest.importorskip(backend)
     model = write_detector(tmp_path / "model")
     recipe = small_recipe(tmp_path / "recipe", passes=["simplify", "infer_shapes"])
     result = compress_model(
-        load_manifest(model), recipe, str(pictures), work=tmp_path / "work", backend=backend
+        load_manifest(model), recipe, str(images), work=tmp_path / "work", backend=backend
     )
     assert result.variant.backend == backend
     assert result.verdict.status == "accepted"  # the same numbers on either runtime
@@ -223,7 +221,7 @@ def test_plain_int8_of_a_detector_with_one_scale_for_boxes_and_scores_is_rejecte
 ) -> None:
     """The gate's real test: all products run on integers, the file is a third, and it is unfit.
 
-    Its mAP falls from 0.34 to 0.09, as labelled images say; the gate must see it without labels.
+    Its mAP falls from 0.34 to 0.09, as labeled images say; the gate must see it without labels.
     """
     models = Path(__file__).resolve().parents[2] / "config" / "reference_models"
     recipe = load_recipe("int8")

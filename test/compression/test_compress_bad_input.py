@@ -29,7 +29,7 @@ from ad_compressed_perception.core.manifest import file_sha256, load_manifest, s
 from ad_compressed_perception.onnx_graph.io import read_model
 from ad_compressed_perception.workspace.store import staging
 from support.bags import road_frames, write_bag
-from support.compression import small_recipe, write_pictures
+from support.compression import small_recipe, write_images
 from support.models import write_detector, write_planner, write_segmenter
 from support.onnx_files import write_int8, write_two_convolutions
 
@@ -37,8 +37,8 @@ Damage = Callable[[Path], None]
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("pictures"), 40)
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("images"), 40)
 
 
 def enter_hash(model: Path) -> None:
@@ -86,45 +86,45 @@ def forget_weights(path: Path) -> None:
     ids=["cut off", "text", "empty", "nan", "external data"],
 )
 def test_a_damaged_model_is_one_line_and_leaves_nothing(
-    tmp_path: Path, pictures: Path, damage: Damage, words: str
+    tmp_path: Path, images: Path, damage: Damage, words: str
 ) -> None:
     model = write_detector(tmp_path / "model")
     damage(model / "fp32.onnx")
     enter_hash(model)
     with pytest.raises(AdcpError, match=words) as caught:
         compress_model(
-            load_manifest(model), small_recipe(tmp_path / "r"), str(pictures), work=tmp_path / "work"
+            load_manifest(model), small_recipe(tmp_path / "r"), str(images), work=tmp_path / "work"
         )
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "work").exists()
 
 
-def test_a_file_of_another_size_than_the_manifest_s_is_refused(tmp_path: Path, pictures: Path) -> None:
+def test_a_file_of_another_size_than_the_manifest_s_is_refused(tmp_path: Path, images: Path) -> None:
     manifest = load_manifest(write_segmenter(tmp_path / "model"))
     manifest.input.width = 96
     with pytest.raises(ModelFileError, match=r"48, 96\].*48, 64\]"):
-        compress_model(manifest, small_recipe(tmp_path / "r"), str(pictures), work=tmp_path / "work")
+        compress_model(manifest, small_recipe(tmp_path / "r"), str(images), work=tmp_path / "work")
     assert not (tmp_path / "work").exists()
 
 
-def test_an_altered_file_is_refused_by_its_hash(tmp_path: Path, pictures: Path) -> None:
+def test_an_altered_file_is_refused_by_its_hash(tmp_path: Path, images: Path) -> None:
     model = write_detector(tmp_path / "model")
     edit(lambda proto: setattr(proto, "doc_string", "changed"))(model / "fp32.onnx")
     with pytest.raises(ModelFileError, match="sha256"):
         compress_model(
-            load_manifest(model), small_recipe(tmp_path / "r"), str(pictures), work=tmp_path / "work"
+            load_manifest(model), small_recipe(tmp_path / "r"), str(images), work=tmp_path / "work"
         )
 
 
-def test_a_quantised_model_is_refused(tmp_path: Path) -> None:
+def test_a_quantized_model_is_refused(tmp_path: Path) -> None:
     source = write_two_convolutions(tmp_path / "float.onnx")
-    quantised = read_model(write_int8(source, tmp_path / "int8.onnx"))
+    quantized = read_model(write_int8(source, tmp_path / "int8.onnx"))
     recipe = small_recipe(tmp_path / "r", passes=["quantize_int8"])
-    with pytest.raises(ModelFileError, match="quantised already"):
-        recipe.passes[0].apply(quantised, None)  # type: ignore[arg-type]  # refused before it looks
+    with pytest.raises(ModelFileError, match="quantized already"):
+        recipe.passes[0].apply(quantized, None)  # type: ignore[arg-type]  # refused before it looks
 
 
-def test_sources_without_enough_frames(tmp_path: Path, pictures: Path) -> None:
+def test_sources_without_enough_frames(tmp_path: Path, images: Path) -> None:
     manifest = load_manifest(write_planner(tmp_path / "model"))
     recipe, work = small_recipe(tmp_path / "r"), tmp_path / "work"
     (tmp_path / "empty").mkdir()
@@ -140,55 +140,55 @@ def test_sources_without_enough_frames(tmp_path: Path, pictures: Path) -> None:
             compress_model(manifest, recipe, source, work=work)
         assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match="--frames"):
-        compress_model(manifest, recipe, str(pictures), frames=1000, work=work)
+        compress_model(manifest, recipe, str(images), frames=1000, work=work)
     assert not work.exists()
 
 
-def test_a_broken_picture_on_the_way_leaves_nothing(tmp_path: Path) -> None:
-    folder = write_pictures(tmp_path / "pictures", 40)
+def test_a_broken_image_on_the_way_leaves_nothing(tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "images", 40)
     for path in sorted(folder.iterdir())[20:]:
-        path.write_bytes(b"no picture")
+        path.write_bytes(b"no image")
     manifest = load_manifest(write_planner(tmp_path / "model"))
-    with pytest.raises(DataError, match="not a readable picture"):
+    with pytest.raises(DataError, match="not a readable image"):
         compress_model(manifest, small_recipe(tmp_path / "r"), str(folder), work=tmp_path / "work")
     assert not (tmp_path / "work").exists()
 
 
-def test_the_baseline_s_name_is_not_for_a_variant(tmp_path: Path, pictures: Path) -> None:
+def test_the_baseline_s_name_is_not_for_a_variant(tmp_path: Path, images: Path) -> None:
     manifest = load_manifest(write_planner(tmp_path / "model"))
     with pytest.raises(ManifestError, match="is the baseline"):
-        compress_model(manifest, small_recipe(tmp_path / "r"), str(pictures), name="fp32")
+        compress_model(manifest, small_recipe(tmp_path / "r"), str(images), name="fp32")
 
 
-def test_a_work_folder_that_is_a_file_is_told_so(tmp_path: Path, pictures: Path) -> None:
+def test_a_work_folder_that_is_a_file_is_told_so(tmp_path: Path, images: Path) -> None:
     manifest = load_manifest(write_planner(tmp_path / "model"))
     (tmp_path / "work").write_text("in the way", encoding="utf-8")
     with pytest.raises(ManifestError, match="cannot write to .*--work"):
-        compress_model(manifest, small_recipe(tmp_path / "r"), str(pictures), work=tmp_path / "work")
+        compress_model(manifest, small_recipe(tmp_path / "r"), str(images), work=tmp_path / "work")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the super-user may write anywhere")
-def test_an_unwritable_work_folder_is_told_so(tmp_path: Path, pictures: Path) -> None:
+def test_an_unwritable_work_folder_is_told_so(tmp_path: Path, images: Path) -> None:
     manifest = load_manifest(write_planner(tmp_path / "model"))
     (tmp_path / "work").mkdir(mode=0o500)
     with pytest.raises(ManifestError, match="cannot write to .*--work"):
-        compress_model(manifest, small_recipe(tmp_path / "r"), str(pictures), work=tmp_path / "work")
+        compress_model(manifest, small_recipe(tmp_path / "r"), str(images), work=tmp_path / "work")
 
 
 def test_a_failure_after_the_work_keeps_the_earlier_variant(
-    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk is full when the second run wants to write: the first one's variant is untouched."""
     manifest, work = load_manifest(write_planner(tmp_path / "model")), tmp_path / "work"
     recipe = small_recipe(tmp_path / "r")
-    first = compress_model(manifest, recipe, str(pictures), work=work)
+    first = compress_model(manifest, recipe, str(images), work=work)
 
     def full(*_: object) -> Path:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "_write", full)
     with pytest.raises(ManifestError, match="No space left"):
-        compress_model(manifest, recipe, str(pictures), frames=4, work=work)
+        compress_model(manifest, recipe, str(images), frames=4, work=work)
     stored = load_manifest(first.manifest.folder)
     assert stored.variant("small") == first.variant
     assert file_sha256(stored.variant_path("small")) == first.variant.sha256
@@ -210,7 +210,7 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         running = list(work.iterdir())
-        with staging(work) as mine:  # a living neighbour's folder is left alone
+        with staging(work) as mine:  # a living neighbor's folder is left alone
             assert set(work.iterdir()) == {*running, mine}
         process.kill()
         process.wait()
@@ -239,33 +239,33 @@ def suppress_boxes(model: onnx.ModelProto) -> None:
     graph.output.append(helper.make_tensor_value_info("selected", onnx.TensorProto.INT64, ["n", 3]))
 
 
-def test_suppression_inside_the_model_is_named_with_the_way_out(tmp_path: Path, pictures: Path) -> None:
+def test_suppression_inside_the_model_is_named_with_the_way_out(tmp_path: Path, images: Path) -> None:
     model = write_detector(tmp_path / "model")
     edit(suppress_boxes)(model / "fp32.onnx")
     enter_hash(model)
     with pytest.raises(ModelFileError, match="NonMaxSuppression 'keep_best'; export it up to the raw boxes"):
         compress_model(
-            load_manifest(model), small_recipe(tmp_path / "r"), str(pictures), work=tmp_path / "work"
+            load_manifest(model), small_recipe(tmp_path / "r"), str(images), work=tmp_path / "work"
         )
     assert not (tmp_path / "work").exists()
 
 
 @pytest.mark.parametrize("opset", [9, 11, 12])
 def test_an_old_opset_is_lifted_or_the_pass_that_lifts_it_is_named(
-    tmp_path: Path, pictures: Path, opset: int
+    tmp_path: Path, images: Path, opset: int
 ) -> None:
     manifest = load_manifest(write_segmenter(tmp_path / "model", opset=opset))
     recipe = small_recipe(tmp_path / "r", passes=["quantize_int8"])
     with pytest.raises(RecipeError, match=f"the model has {opset}: put upgrade_opset before it"):
-        compress_model(manifest, recipe, str(pictures), work=tmp_path / "work")
+        compress_model(manifest, recipe, str(images), work=tmp_path / "work")
     assert not (tmp_path / "work").exists()
     if opset == 9:
-        result = compress_model(manifest, small_recipe(tmp_path / "r"), str(pictures), work=tmp_path / "work")
+        result = compress_model(manifest, small_recipe(tmp_path / "r"), str(images), work=tmp_path / "work")
         assert result.verdict.status == "accepted"
 
 
-@pytest.mark.parametrize("step", ["distil", "prune_channels", "prune_weights"])
-def test_an_operator_that_training_does_not_know_is_named(tmp_path: Path, pictures: Path, step: str) -> None:
+@pytest.mark.parametrize("step", ["distill", "prune_channels", "prune_unstructured"])
+def test_an_operator_that_training_does_not_know_is_named(tmp_path: Path, images: Path, step: str) -> None:
     for name in ("torch", "torch_pruning", "safetensors"):
         pytest.importorskip(name, reason=f"{name} is not installed: make setup-train")
 
@@ -277,22 +277,22 @@ def test_an_operator_that_training_does_not_know_is_named(tmp_path: Path, pictur
     model = write_segmenter(tmp_path / "model")
     edit(celu)(model / "fp32.onnx")
     enter_hash(model)
-    options = {"epochs": 1, "threads": 1, **({"min_size": 9} if step == "prune_weights" else {})}
+    options = {"epochs": 1, "threads": 1, **({"min_size": 9} if step == "prune_unstructured" else {})}
     recipe = small_recipe(tmp_path / "r", passes=["upgrade_opset", "simplify", {step: options}])
     with pytest.raises(ModelFileError, match="training cannot run operator Celu of node 'odd_one': leave"):
-        compress_model(load_manifest(model), recipe, str(pictures), work=tmp_path / "work")
+        compress_model(load_manifest(model), recipe, str(images), work=tmp_path / "work")
     assert not (tmp_path / "work").exists()
 
 
-def test_pictures_of_other_sizes_are_prepared_like_any_other(tmp_path: Path, pictures: Path) -> None:
+def test_images_of_other_sizes_are_prepared_like_any_other(tmp_path: Path, images: Path) -> None:
     """A folder may mix sizes: each is brought to the model's input by the manifest's own rule."""
     import cv2
 
     folder = tmp_path / "mixed"
     folder.mkdir()
-    for index, path in enumerate(sorted(pictures.iterdir())):
-        picture = cv2.imread(str(path))
-        cv2.imwrite(str(folder / path.name), cv2.resize(picture, (100 + 7 * index, 80 + 3 * index)))
+    for index, path in enumerate(sorted(images.iterdir())):
+        image = cv2.imread(str(path))
+        cv2.imwrite(str(folder / path.name), cv2.resize(image, (100 + 7 * index, 80 + 3 * index)))
     manifest = load_manifest(write_segmenter(tmp_path / "model"))
     result = compress_model(manifest, small_recipe(tmp_path / "r"), str(folder), work=tmp_path / "work")
     assert result.verification.agreement.frames == 24
@@ -314,13 +314,13 @@ def store_weights_outside(path: Path) -> None:
     "change", [edit(free_sizes), store_weights_outside], ids=["dynamic shapes", "external data"]
 )
 def test_dynamic_shapes_and_weights_in_a_file_of_their_own_go_the_whole_way(
-    tmp_path: Path, pictures: Path, change: Damage
+    tmp_path: Path, images: Path, change: Damage
 ) -> None:
     """The manifest knows the sizes, and the variant is one file of its own."""
     model = write_segmenter(tmp_path / "model")
     change(model / "fp32.onnx")
     enter_hash(model)
-    compress_model(load_manifest(model), small_recipe(tmp_path / "r"), str(pictures), work=tmp_path / "work")
+    compress_model(load_manifest(model), small_recipe(tmp_path / "r"), str(images), work=tmp_path / "work")
     made = onnx.load(tmp_path / "work" / "tiny_segmenter" / "small.onnx", load_external_data=False)
     sizes = [size.dim_value for size in made.graph.input[0].type.tensor_type.shape.dim]
     assert sizes == [1, 3, 48, 64]

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from ad_compressed_perception.core.manifest import file_sha256
-from support.compression import write_pictures, write_recipe
+from support.compression import write_images, write_recipe
 from support.models import write_segmenter
 
 TRAINING = {"epochs": 40, "batch": 1, "threads": 1, "patience": 40, "learning_rate": 1e-4}
@@ -30,14 +30,14 @@ def _torch() -> None:
 
 
 def command(folder: Path, **options: Any) -> list[str]:
-    """Return the command line that distils the tiny segmenter."""
-    passes = ["upgrade_opset", "simplify", {"distil": {**TRAINING, **options}}]
+    """Return the command line that distills the tiny segmenter."""
+    passes = ["upgrade_opset", "simplify", {"distill": {**TRAINING, **options}}]
     recipe = write_recipe(folder / "r.yaml", passes=passes, calibration={"frames": 8}, verify={"frames": 20})
-    source = folder / "pictures"
+    source = folder / "images"
     model = folder / "m"
     if not model.exists():
         write_segmenter(model)
-        write_pictures(source, 40)
+        write_images(source, 40)
     return [
         *(sys.executable, "-m", "ad_compressed_perception.cli.main", "compress", str(model)),
         *("--recipe", str(recipe), "--calibration", str(source), "--work", str(folder / "w")),

@@ -11,7 +11,7 @@ import pytest
 from ad_compressed_perception.analysis.evaluate import evaluate, use_settings
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.core.manifest import Manifest, load_manifest
-from ad_compressed_perception.data.labeled.open import open_labelled
+from ad_compressed_perception.data.labeled.open import open_labeled
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from support.compression import small_recipe
 
@@ -22,8 +22,8 @@ def mean_average_precision(manifest: Manifest, variant: str, data: Path) -> floa
     pipeline = open_pipeline(manifest, variant, allow_rejected=True)
     try:
         use_settings(pipeline, score_threshold=0.01, nms_iou_threshold=0.65, max_detections=100)
-        labelled = open_labelled(str(data), manifest)
-        return evaluate(pipeline, labelled).figures["map"].value
+        labeled = open_labeled(str(data), manifest)
+        return evaluate(pipeline, labeled).figures["map"].value
     finally:
         pipeline.close()
 
@@ -43,7 +43,7 @@ def test_mixed_precision_saves_the_detector(tmp_path: Path, shared_dir: Path) ->
                     "calibration": "mse",
                     "max_drop": 0.1,
                     "sensitivity_frames": 1,
-                    "give_backs": 0,
+                    "requantization_trials": 0,
                 }
             },
         ],
@@ -61,7 +61,7 @@ def test_mixed_precision_saves_the_detector(tmp_path: Path, shared_dir: Path) ->
     assert len(notes["joints"]) == 3
     share = result.coverage.share
     assert share is not None and share >= 0.6
-    # On labelled pictures of another world: 0.342 in float, 0.07 to 0.22 in plain int8. The limit is
+    # On labeled images of another world: 0.342 in float, 0.07 to 0.22 in plain int8. The limit is
     # two points and what 64 images leave to chance.
     data = shared_dir / "data" / "coco64"
     lost = mean_average_precision(manifest, "fp32", data)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ad_compressed_perception.compression.frame_split import FrameSample, split_frames
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data.frames import open_frames
-from support.compression import write_pictures
+from support.compression import write_images
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 500), st.integers(1, 8))
@@ -32,7 +32,7 @@ def test_the_two_kinds_have_nothing_in_common(
 
 
 def test_a_recording_is_used_from_end_to_end_with_gaps_between_the_kinds() -> None:
-    """400 frames of 50 ms: five turns of 80 frames; neighbours of the two kinds are 3 frames apart."""
+    """400 frames of 50 ms: five turns of 80 frames; neighbors of the two kinds are 3 frames apart."""
     first, second = split_frames(400, 25, 25)
     assert first[0] < 20
     assert second[-1] > 380
@@ -47,6 +47,6 @@ def test_too_few_frames_are_an_error_with_numbers(calibration: int, verification
 
 
 def test_the_hash_is_of_the_pixels_in_order(tmp_path: Path) -> None:
-    source = open_frames(str(write_pictures(tmp_path / "pictures", 4)))
+    source = open_frames(str(write_images(tmp_path / "images", 4)))
     assert FrameSample(source, [0, 1]).sha256() == FrameSample(source, [0, 1]).sha256()
     assert FrameSample(source, [0, 1]).sha256() != FrameSample(source, [0, 2]).sha256()

@@ -36,7 +36,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"colour": "BGR"}, "unknown key 'colour'"),
+        ({"color": "BGR"}, "unknown key 'color'"),
         ({"task": "tracking"}, "task"),
         ({"baseline": "fp64"}, "'fp64'"),
         ({"labels": []}, "labels"),

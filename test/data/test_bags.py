@@ -45,8 +45,8 @@ def only_line(error: pytest.ExceptionInfo[DataError]) -> str:
 @pytest.mark.parametrize("zstd", [None, "file", "message"])
 def test_frames_come_back(tmp_path: Path, storage: str, compressed: bool, zstd: str | None) -> None:
     """What was written is what is read: raw bit by bit, JPEG within what quality 95 loses."""
-    pictures = road_frames(5)
-    bag = write_bag(tmp_path / "bag", pictures, storage, compressed, zstd=zstd)
+    images = road_frames(5)
+    bag = write_bag(tmp_path / "bag", images, storage, compressed, zstd=zstd)
 
     source = open_frames(str(bag))
     frames = list(source)
@@ -54,9 +54,9 @@ def test_frames_come_back(tmp_path: Path, storage: str, compressed: bool, zstd: 
     assert len(source) == 5
     assert source.describe == f"{bag}:{COMPRESSED_TOPIC if compressed else RAW_TOPIC}"
     assert [frame.stamp_ns for frame in frames] == stamps_of(5)
-    for picture, frame in zip(pictures, frames, strict=True):
-        error = np.abs(picture.astype(int) - frame.pixels.astype(int)).mean()
-        assert frame.colour == "BGR"
+    for source_image, frame in zip(images, frames, strict=True):
+        error = np.abs(source_image.astype(int) - frame.pixels.astype(int)).mean()
+        assert frame.color == "BGR"
         assert error < 4.0 if compressed else error == 0.0
 
 
@@ -78,16 +78,16 @@ def test_single_storage_file_without_metadata(tmp_path: Path, storage: str) -> N
 @pytest.mark.parametrize("storage", STORAGES)
 def test_raw_bytes_can_be_republished(tmp_path: Path, storage: str) -> None:
     """The CDR bytes of a message read back are those that were written, header and all."""
-    pictures = road_frames(3)
-    bag = write_bag(tmp_path / "bag", pictures, storage, compressed=False)
+    images = road_frames(3)
+    bag = write_bag(tmp_path / "bag", images, storage, compressed=False)
     with BagReader(bag) as reader:
         rows = list(reader.image_messages(RAW_TOPIC))
         raw = list(reader.messages([RAW_TOPIC]))
     assert [time for time, _, _ in rows] == stamps_of(3)
-    for (_, cdr, message), (topic, _, again), picture in zip(rows, raw, pictures, strict=True):
+    for (_, cdr, message), (topic, _, again), source_image in zip(rows, raw, images, strict=True):
         assert cdr[:4] == b"\x00\x01\x00\x00", "CDR, little endian"
         assert (topic, again) == (RAW_TOPIC, cdr)
-        assert np.array_equal(decode_image(message).pixels, picture)
+        assert np.array_equal(decode_image(message).pixels, source_image)
 
 
 def test_old_sqlite3_bag_without_definitions(tmp_path: Path) -> None:
@@ -136,10 +136,12 @@ def test_header_without_stamp_gets_the_bag_time(tmp_path: Path) -> None:
     assert [frame.stamp_ns for frame in open_frames(str(bag))] == stamps_of(2)
 
 
-def test_corrupt_picture_names_frame_and_topic(tmp_path: Path) -> None:
+def test_corrupt_image_names_frame_and_topic(tmp_path: Path) -> None:
     """One bad JPEG in the middle: the frames before it are fine, skipping it is fine."""
     times = stamps_of(3)
-    messages = [compressed_message(picture, t) for picture, t in zip(road_frames(3), times, strict=True)]
+    messages = [
+        compressed_message(source_image, t) for source_image, t in zip(road_frames(3), times, strict=True)
+    ]
     messages[1].data = messages[1].data[:40]
     bag = write_messages(
         tmp_path / "bag",
@@ -250,8 +252,8 @@ def test_not_a_bag(tmp_path: Path) -> None:
 
 def test_topics_that_cannot_be_used(tmp_path: Path) -> None:
     """The line names the topics one can choose from."""
-    picture = road_frames(1)[0]
-    image = ("sensor_msgs/msg/Image", [(1, raw_message(picture, 1))])
+    source_image = road_frames(1)[0]
+    image = ("sensor_msgs/msg/Image", [(1, raw_message(source_image, 1))])
     two = write_messages(tmp_path / "two", {"/left": image, "/right": image, "/empty": (image[0], [])})
     none = write_messages(
         tmp_path / "none", {"/steering": ("std_msgs/msg/Float32", [(1, float_message(0.0))])}

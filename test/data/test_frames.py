@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Choosing frames: paths with colons, folders of pictures, strides, limits and single indices."""
+"""Choosing frames: paths with colons, folders of images, strides, limits and single indices."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def test_stride_and_limit_are_a_slice(
     bag = write_bag(base / "bag", road_frames(count, 16, 12))
     folder = base / "folder"
     folder.mkdir()
-    for stamp, picture in zip(stamps, road_frames(count, 16, 12), strict=True):
-        cv2.imwrite(str(folder / f"{stamp}.png"), picture)
+    for stamp, image in zip(stamps, road_frames(count, 16, 12), strict=True):
+        cv2.imwrite(str(folder / f"{stamp}.png"), image)
     expected = stamps[::stride][:limit]
     for place in (bag, folder):
         source = open_frames(str(place), limit=limit, stride=stride)
@@ -90,33 +90,33 @@ def test_numbers_are_sorted_as_numbers(tmp_path: Path) -> None:
     assert open_frames(str(tmp_path)).stamps_ns() == [9, 10, 2, 3]
 
 
-def test_pictures_are_bgr(tmp_path: Path) -> None:
-    """A blue picture has its blue first, whatever the format; a grey PNG stays grey."""
+def test_images_are_bgr(tmp_path: Path) -> None:
+    """A blue image has its blue first, whatever the format; a gray PNG stays gray."""
     blue = np.zeros((4, 6, 3), np.uint8)
     blue[..., 0] = 255
     cv2.imwrite(str(tmp_path / "blue.png"), blue)
-    cv2.imwrite(str(tmp_path / "grey.png"), np.full((4, 6), 7, np.uint8))
+    cv2.imwrite(str(tmp_path / "gray.png"), np.full((4, 6), 7, np.uint8))
     cv2.imwrite(str(tmp_path / "blue.bmp"), blue)
     for name in ("blue.png", "blue.bmp"):
         frame = read_image_file(tmp_path / name)
-        assert frame.colour == "BGR"
+        assert frame.color == "BGR"
         assert np.array_equal(frame.pixels, blue)
-    grey = read_image_file(tmp_path / "grey.png")
-    assert grey.colour == "GRAY"
-    assert np.array_equal(grey.pixels, np.full((4, 6), 7))
+    gray = read_image_file(tmp_path / "gray.png")
+    assert gray.color == "GRAY"
+    assert np.array_equal(gray.pixels, np.full((4, 6), 7))
 
 
 @pytest.mark.parametrize("name", ["7.jpg", "7.bmp"])
-@pytest.mark.parametrize("content", [b"", b"not a picture", b"\xff\xd8\xff\xe0truncated"])
-def test_broken_picture_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\xff\xd8\xff\xe0truncated"])
+def test_broken_image_is_named(tmp_path: Path, name: str, content: bytes) -> None:
     """The line names the file, whichever way its format is read."""
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=r"not a readable picture: .*7\.(jpg|bmp)") as error:
+    with pytest.raises(DataError, match=r"not a readable image: .*7\.(jpg|bmp)") as error:
         list(open_frames(str(tmp_path)))
     assert "\n" not in str(error.value)
 
 
-def test_stamps_without_pictures(tmp_path: Path) -> None:
+def test_stamps_without_images(tmp_path: Path) -> None:
     """Stamps of a strided choice are those that the frames carry."""
     stamps = stamps_of(5)
     bag = write_bag(tmp_path / "bag", road_frames(5))

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Labelled data: what is read, what is matched by name or time, and what each mistake is told as."""
+"""Labeled data: what is read, what is matched by name or time, and what each mistake is told as."""
 
 from __future__ import annotations
 
@@ -118,8 +118,8 @@ def test_boxes_are_matched_by_name_not_by_index(tmp_path: Path) -> None:
     assert data.class_names == ("sign", "Person", "car")
     assert data.classes.of_label.tolist() == [0, -1, 1, 2]
     items = list(data.items(range(4)))
-    assert [item.truth.class_ids.tolist() for item in items] == [[2, 1], [0], [2], []]
-    assert items[0].truth.boxes_xyxy.tolist() == [[8, 8, 16, 16], [40, 40, 48, 48]]
+    assert [item.ground_truth.class_ids.tolist() for item in items] == [[2, 1], [0], [2], []]
+    assert items[0].ground_truth.boxes_xyxy.tolist() == [[8, 8, 16, 16], [40, 40, 48, 48]]
     assert items[0].frame.pixels.shape == (64, 64, 3)
     assert data.notes == []
 
@@ -128,7 +128,7 @@ def test_categories_the_model_lacks_are_said(tmp_path: Path) -> None:
     data = BoxData(write_boxes(tmp_path / "coco", SCENES), None, ["car"])
     assert data.class_names == ("car",)
     assert any("person, sign" in note for note in data.notes)
-    assert len(data) == 4, "pictures without an object of the model's stay: they can give false alarms"
+    assert len(data) == 4, "images without an object of the model's stay: they can give false alarms"
 
 
 def test_label_map_joins_categories_and_labels(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_label_map_joins_categories_and_labels(tmp_path: Path) -> None:
     )
     data = BoxData(write_boxes(tmp_path / "coco", SCENES), None, ["lorry", "post", "person"], chosen)
     assert data.classes.of_label.tolist() == [0, 0, -1]
-    assert [item.truth.class_ids.tolist() for item in data.items(range(4))] == [[0], [0], [0], []]
+    assert [item.ground_truth.class_ids.tolist() for item in data.items(range(4))] == [[0], [0], [0], []]
 
 
 def test_json_can_lie_elsewhere(tmp_path: Path) -> None:
@@ -155,8 +155,8 @@ def test_boxes_without_area_are_left_out(tmp_path: Path) -> None:
         {"image_id": 0, "category_id": 7, "bbox": [1, 1, 4, 5], "iscrowd": 1},
     ]
     data = BoxData(write_boxes(tmp_path / "coco", [[]], annotations=rows), None, DETECTOR_LABELS)
-    truth = next(data.items([0])).truth
-    assert truth.is_crowd.tolist() == [True]
+    ground_truth = next(data.items([0])).ground_truth
+    assert ground_truth.is_crowd.tolist() == [True]
     assert data.notes == ["1 boxes without an area were left out."]
 
 
@@ -199,7 +199,7 @@ def test_maps_that_do_not_fit_the_boxes(tmp_path: Path) -> None:
         assert expected in refused(BoxData, folder, None, DETECTOR_LABELS, chosen)
 
 
-def test_picture_of_another_size_than_its_labels(tmp_path: Path) -> None:
+def test_image_of_another_size_than_its_labels(tmp_path: Path) -> None:
     folder = write_boxes(tmp_path / "coco", SCENES)
     cv2.imwrite(str(folder / "images" / "1.png"), np.zeros((32, 64, 3), np.uint8))
     data = BoxData(folder, None, DETECTOR_LABELS)
@@ -213,35 +213,35 @@ def test_masks_become_classes(tmp_path: Path) -> None:
     data = MaskData(write_masks(tmp_path / "m"), None, SEGMENTER_LABELS)
     assert data.class_names == ("cold", "warm", "background")
     assert data.classes.of_label.tolist() == [2, 0, 0, 1]
-    truth = next(data.items([1])).truth
-    assert (truth[0] == IGNORE).all()
-    assert (truth[1:, :32] == 0).all()
-    assert (truth[1:, 32:] == 1).all()
+    ground_truth = next(data.items([1])).ground_truth
+    assert (ground_truth[0] == IGNORE).all()
+    assert (ground_truth[1:, :32] == 0).all()
+    assert (ground_truth[1:, 32:] == 1).all()
 
 
-def test_masks_and_pictures_in_folders_of_their_own(tmp_path: Path) -> None:
+def test_masks_and_images_in_folders_of_their_own(tmp_path: Path) -> None:
     folder = write_masks(tmp_path / "m")
     (folder / "images" / "2.png").rename(folder / "images" / "unpaired.png")
     chosen = LabelMap.model_validate(LABEL_MAP)
     data = MaskData(folder / "masks", str(folder / "images"), SEGMENTER_LABELS, chosen)
     assert len(data) == 2
-    assert data.notes == ["1 pictures without a mask were left out."]
+    assert data.notes == ["1 images without a mask were left out."]
 
 
 def test_palette_indices_are_the_ids(tmp_path: Path) -> None:
-    """VOC and many tools save ids as a palette picture: the colours are for people only."""
+    """VOC and many tools save ids as a palette image: the colors are for people only."""
     ids = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    picture = Image.fromarray(ids, mode="P")
-    picture.putpalette([value for index in range(256) for value in (255 - index, index, 7)])
-    picture.save(tmp_path / "p.png")
+    image = Image.fromarray(ids, mode="P")
+    image.putpalette([value for index in range(256) for value in (255 - index, index, 7)])
+    image.save(tmp_path / "p.png")
     assert np.array_equal(read_mask(tmp_path / "p.png"), ids)
     cv2.imwrite(str(tmp_path / "deep.png"), ids.astype(np.uint16) * 1000)
     assert np.array_equal(read_mask(tmp_path / "deep.png"), ids.astype(int) * 1000)
 
 
 def test_masks_that_are_none(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "colours.png"), np.zeros((4, 4, 3), np.uint8))
-    assert "mode RGB" in refused(read_mask, tmp_path / "colours.png")
+    cv2.imwrite(str(tmp_path / "colors.png"), np.zeros((4, 4, 3), np.uint8))
+    assert "mode RGB" in refused(read_mask, tmp_path / "colors.png")
     (tmp_path / "text.png").write_text("no")
     assert "not a readable mask" in refused(read_mask, tmp_path / "text.png")
 
@@ -259,7 +259,7 @@ def test_mask_data_that_cannot_be_used(tmp_path: Path) -> None:
     chosen = LabelMap.model_validate(LABEL_MAP)
     cv2.imwrite(str(folder / "masks" / "1.png"), np.zeros((48, 32), np.uint8))
     data = MaskData(folder, None, SEGMENTER_LABELS, chosen)
-    assert "32x48 pixels, its picture 64x48" in refused(lambda: list(data.items([1])))
+    assert "32x48 pixels, its image 64x48" in refused(lambda: list(data.items([1])))
     for index in range(3):
         (folder / "masks" / f"{index}.png").rename(folder / "masks" / f"m{index}.png")
     assert "has a mask of its name" in refused(MaskData, folder, None, SEGMENTER_LABELS, chosen)
@@ -288,10 +288,10 @@ def test_frames_are_matched_by_time(tmp_path: Path) -> None:
 
     data = SteeringData(log, str(bag), tolerance_ms=20.0)
     items = list(data.items(range(len(data))))
-    assert [item.truth for item in items] == [0.0, 1.0, 3.0]
+    assert [item.ground_truth for item in items] == [0.0, 1.0, 3.0]
     assert [item.frame.stamp_ns for item in items] == [stamps[0], stamps[1], stamps[3]]
     assert data.notes == ["1 frames without a label within 20 ms were left out."]
-    assert [item.truth for item in data.items([0, 2])] == [0.0, 3.0]
+    assert [item.ground_truth for item in data.items([0, 2])] == [0.0, 3.0]
 
 
 def test_labels_of_another_time(tmp_path: Path) -> None:

@@ -13,15 +13,15 @@ import pytest
 from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.driving.driver import Driver
 from ad_compressed_perception.driving.path_tracker import (
-    FollowerSettings,
     Pose,
     SpeedController,
+    TrackerSettings,
     dense_path,
     pursuit_curvature,
     seen_from,
 )
 from ad_compressed_perception.driving.speed_profile import speed_profile
-from ad_compressed_perception.driving.stop_state_machine import StopAction, StopMemory, StopView
+from ad_compressed_perception.driving.stop_state_machine import StopAction, StopStateMachine, StopView
 from ad_compressed_perception.tasks.planning import arc_points
 
 DT_S = 0.05
@@ -64,7 +64,7 @@ def straight_ahead(clear_m: float, speed_mps: float, stop: float, may_go_on: flo
         step_s=0.15,
         clear_distance_m=clear_m,
         stop_probability=stop,
-        yield_probability=may_go_on,
+        proceed_after_stop_probability=may_go_on,
     )
 
 
@@ -97,7 +97,7 @@ def test_a_path_that_ends_goes_on_as_its_arc() -> None:
 
 
 def test_points_seen_from_where_the_car_is_now() -> None:
-    """A quarter turn and 2 m later, a point 5 m ahead of the picture lies as the drawing says."""
+    """A quarter turn and 2 m later, a point 5 m ahead of the image lies as the drawing says."""
     planned_at = Pose(10.0, 4.0, 0.0)
     now = Pose(12.0, 4.0, math.pi / 2)
     # The world's point is (15, 4): 3 m to the right of a car that looks along +y.
@@ -120,8 +120,8 @@ def test_an_offset_start_converges_to_the_line() -> None:
     assert farthest < 0.1  # hardly any swing to the other side
 
 
-def test_a_late_plan_is_followed_from_where_its_picture_was_taken() -> None:
-    """The picture was taken 0.8 s and 6.4 m ago: the car stays on the circle all the same."""
+def test_a_late_plan_is_followed_from_where_its_image_was_taken() -> None:
+    """The image was taken 0.8 s and 6.4 m ago: the car stays on the circle all the same."""
     curvature, speed = 1 / 30, 8.0
     # The car has driven on along the circle since, and where it is now is a formula.
     moved = 0.8 * speed
@@ -143,7 +143,7 @@ def test_a_late_plan_is_followed_from_where_its_picture_was_taken() -> None:
 
 def test_the_speed_is_reached_without_overshoot() -> None:
     """From standing to 10 m/s through a lag of 0.2 s: at most 10 percent above, and there at the end."""
-    controller, car = SpeedController(FollowerSettings()), Car()
+    controller, car = SpeedController(TrackerSettings()), Car()
     fastest = 0.0
     for _ in range(600):
         car.step(0.0, controller.step(10.0, car.speed_mps, 0.0, DT_S))
@@ -154,11 +154,11 @@ def test_the_speed_is_reached_without_overshoot() -> None:
 
 def test_a_slope_is_integrated_away_and_a_limit_is_not_integrated() -> None:
     """Half a m/s^2 of drag leaves no error; ten seconds at the limit leave nothing to unwind."""
-    controller, car = SpeedController(FollowerSettings()), Car(speed_mps=10.0)
+    controller, car = SpeedController(TrackerSettings()), Car(speed_mps=10.0)
     for _ in range(800):
         car.step(0.0, controller.step(10.0, car.speed_mps, 0.0, DT_S) - 0.5)
     assert car.speed_mps == pytest.approx(10.0, abs=0.1)
-    stuck = SpeedController(FollowerSettings())
+    stuck = SpeedController(TrackerSettings())
     for _ in range(200):
         stuck.step(10.0, 0.0, 0.0, DT_S)
     assert stuck.step(10.0, 10.0, 0.0, DT_S) == pytest.approx(0.0, abs=0.1)
@@ -198,7 +198,7 @@ def drive_to(
 
 @pytest.mark.parametrize("blind_m", [0.0, 5.0])
 def test_at_a_stop_sign_one_stands_and_goes_on(blind_m: float) -> None:
-    """The sign says stop in every picture, or is out of the picture for the last 5 m: it is all the same."""
+    """The sign says stop in every image, or is out of the image for the last 5 m: it is all the same."""
     places, speeds = drive_to(40.0, may_go_on=0.9, seconds=25.0, blind_m=blind_m)
     standing = [place for place, speed in zip(places, speeds, strict=True) if speed < 0.3]
     assert len(standing) * DT_S >= 1.0
@@ -228,20 +228,22 @@ RED = StopView(0.9, 0.2, 2.2)
 NOTHING = StopView(0.3, 0.2, 2.2)
 
 
-def remember(memory: StopMemory, view: StopView, seconds: float, speed_mps: float = 0.0) -> list[StopAction]:
+def remember(
+    memory: StopStateMachine, view: StopView, seconds: float, speed_mps: float = 0.0
+) -> list[StopAction]:
     return [memory.step(DT_S, speed_mps, view) for _ in range(round(seconds / DT_S))]
 
 
 def test_somebody_before_the_bumper_ends_a_release() -> None:
-    memory = StopMemory()
+    memory = StopStateMachine()
     assert remember(memory, SIGN, 0.9)[-1] is StopAction.HOLD
     assert remember(memory, SIGN, 0.2)[-1] is StopAction.RELEASE
     assert set(remember(memory, RED, 30.0)) == {StopAction.HOLD}
 
 
 def test_a_release_is_for_one_stop_sign() -> None:
-    """Seven metres on, the next sign is a sign of its own."""
-    memory = StopMemory()
+    """Seven meters on, the next sign is a sign of its own."""
+    memory = StopStateMachine()
     remember(memory, SIGN, 1.2)
     driven = remember(memory, SIGN, 3.0, speed_mps=3.0)
     assert driven[0] is StopAction.RELEASE
@@ -255,7 +257,7 @@ def test_what_stands_ahead_does_not_go_away_because_a_plan_says_so() -> None:
     From 8 m at 1.2 m/s, the plan saying 2.9 m once it is as near as that: by odometry the barrier comes
     nearer by 0.2 m/s at least, so the brake is held after at most a second more.
     """
-    memory, gap_m, speed_mps = StopMemory(), 8.0, 1.2
+    memory, gap_m, speed_mps = StopStateMachine(), 8.0, 1.2
     while gap_m > 0.5:
         action = memory.step(DT_S, speed_mps, StopView(0.95, 0.1, max(gap_m, 2.9)))
         if action is StopAction.HOLD:
@@ -265,30 +267,30 @@ def test_what_stands_ahead_does_not_go_away_because_a_plan_says_so() -> None:
     assert gap_m > 1.5
 
 
-def test_the_last_metres_are_held_though_the_plan_sees_no_need_to_stop() -> None:
+def test_the_last_meters_are_held_though_the_plan_sees_no_need_to_stop() -> None:
     """A queue that creeps is as often seen as moving; farther off such a plan is simply followed."""
-    memory = StopMemory()
+    memory = StopStateMachine()
     assert memory.step(DT_S, 1.0, StopView(0.2, 0.1, 6.0)) is StopAction.FOLLOW
     assert memory.step(DT_S, 1.0, StopView(0.2, 0.1, 2.5)) is StopAction.HOLD
 
 
 def test_who_stands_in_the_queue_has_not_stood_at_the_sign() -> None:
     """Behind a car, 7 m before the line, no second is counted; at the line one is enough."""
-    memory = StopMemory()
+    memory = StopStateMachine()
     assert StopAction.RELEASE not in remember(memory, StopView(0.95, 0.8, 7.0), 3.0)
     assert StopAction.RELEASE in remember(memory, StopView(0.95, 0.8, 2.5), 1.2)
 
 
 def test_a_car_close_ahead_ends_a_release_though_no_stop_is_seen_in_it() -> None:
     """It waits at the sign before us: as often seen moving as standing, but always near."""
-    memory = StopMemory()
+    memory = StopStateMachine()
     assert StopAction.RELEASE in remember(memory, StopView(0.95, 0.8, 2.5), 1.2)
     assert StopAction.RELEASE not in remember(memory, StopView(0.2, 0.0, 3.5), 2.0)
 
 
 def test_a_queue_that_moves_on_is_followed() -> None:
     """The leader drives off at 2 m/s: as soon as the way is clear beyond 4 m, nothing holds any more."""
-    memory = StopMemory()
+    memory = StopStateMachine()
     remember(memory, StopView(0.2, 0.1, 2.3), 1.0)
     actions = [memory.step(DT_S, 0.0, StopView(0.2, 0.1, 2.3 + 2.0 * DT_S * n)) for n in range(40)]
     assert actions[0] is StopAction.HOLD
@@ -296,6 +298,6 @@ def test_a_queue_that_moves_on_is_followed() -> None:
 
 
 def test_a_plan_that_stands_for_no_reason_is_overruled_after_forty_seconds() -> None:
-    memory = StopMemory()
+    memory = StopStateMachine()
     assert set(remember(memory, NOTHING, 39.0)) == {StopAction.HOLD}
     assert remember(memory, NOTHING, 2.0)[-1] is StopAction.RELEASE

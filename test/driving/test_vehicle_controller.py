@@ -13,7 +13,7 @@ import pytest
 from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.driving.odometry import Odometry, OdometryLog
 from ad_compressed_perception.driving.path_tracker import Pose
-from ad_compressed_perception.driving.vehicle_controller import AHEAD_S, Commander
+from ad_compressed_perception.driving.vehicle_controller import AHEAD_S, VehicleController
 from ad_road_simulation.world.command_follower import CommandFollower
 from ad_road_simulation.world.ego import VEHICLE, DriveCommand
 from ad_road_simulation.world.layout import RouteOptions
@@ -38,7 +38,7 @@ def at(time_s: float, y_m: float = 0.0, speed_mps: float = 8.0, yaw_rate_radps: 
 
 def test_without_odometry_the_plan_is_taken_at_its_word() -> None:
     """8 m/s less half a second of 2 m/s^2."""
-    speed, curvature = Commander(WHEELBASE_M).command(braking_trajectory(), 10.0, 10.0)
+    speed, curvature = VehicleController(WHEELBASE_M).command(braking_trajectory(), 10.0, 10.0)
 
     assert speed == pytest.approx(8.0 - 2.0 * AHEAD_S)
     assert curvature == pytest.approx(0.0)
@@ -47,12 +47,12 @@ def test_without_odometry_the_plan_is_taken_at_its_word() -> None:
 def test_a_planner_of_steering_alone_keeps_its_speed_and_its_arc() -> None:
     arc = replace(straight_trajectory(10.0), speeds_mps=None, step_s=math.nan, curvature_per_m=0.02)
 
-    assert Commander(WHEELBASE_M).command(arc, 10.0, 10.0) == (10.0, 0.02)
+    assert VehicleController(WHEELBASE_M).command(arc, 10.0, 10.0) == (10.0, 0.02)
 
 
 def test_the_path_is_seen_from_where_the_vehicle_is_by_now() -> None:
-    """The picture was taken at y = 0; since then the vehicle came 0.4 m to the left: it steers right."""
-    commander = Commander(WHEELBASE_M)
+    """The image was taken at y = 0; since then the vehicle came 0.4 m to the left: it steers right."""
+    commander = VehicleController(WHEELBASE_M)
     commander.odometry.add(at(10.0))
     commander.odometry.add(at(10.2, y_m=0.4))
 
@@ -63,7 +63,7 @@ def test_the_path_is_seen_from_where_the_vehicle_is_by_now() -> None:
 
 
 def test_the_speed_goes_the_plan_s_way() -> None:
-    commander = Commander(WHEELBASE_M)
+    commander = VehicleController(WHEELBASE_M)
     commander.odometry.add(at(10.0))
 
     slower, _ = commander.command(braking_trajectory(), 10.0, 10.0)
@@ -131,7 +131,7 @@ def test_a_command_to_stand_leaves_the_wheels_where_they_are() -> None:
 def test_a_perfect_planner_drives_a_route_by_commands_alone(late_steps: int) -> None:
     """All that a topic carries is speed and yaw rate, 10 times a second, if need be a step late."""
     world = Simulation(2, RouteOptions(length_m=300.0))
-    commander, follower = Commander(VEHICLE.wheelbase_m), CommandFollower()
+    commander, follower = VehicleController(VEHICLE.wheelbase_m), CommandFollower()
     waiting: list[tuple[float, Trajectory]] = []
     events = []
     while not world.is_finished and world.time_s < 120.0:

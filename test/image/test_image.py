@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Image messages become the right pixels; what is no picture becomes one clear line."""
+"""Image messages become the right pixels; what is no image becomes one clear line."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from support.images import (
     STAMP_NS,
     mosaic,
     padded,
-    plain_picture,
+    plain_image,
     raw_message,
-    smooth_picture,
+    smooth_image,
     yuv_rows,
 )
 
-COLOURS = {"red": (0, 0, 255), "green": (0, 255, 0), "blue": (255, 0, 0)}
+COLORS = {"red": (0, 0, 255), "green": (0, 255, 0), "blue": (255, 0, 0)}
 YUV = ("yuv422", "uyvy", "yuv422_yuy2", "yuyv", "nv12", "nv21")
 
 
-def yuv_message(picture, encoding, padding_bytes=0):
-    data, step = padded(yuv_rows(picture, encoding), padding_bytes)
-    height, width = picture.shape[:2]
+def yuv_message(source_image, encoding, padding_bytes=0):
+    data, step = padded(yuv_rows(source_image, encoding), padding_bytes)
+    height, width = source_image.shape[:2]
     return raw_message(encoding, width, height, data, step=step)
 
 
 @pytest.mark.parametrize("padding_bytes", [0, 7])
 @pytest.mark.parametrize(
-    ("encoding", "order", "colour"),
+    ("encoding", "order", "color"),
     [
         ("bgr8", [0, 1, 2], "BGR"),
         ("8UC3", [0, 1, 2], "BGR"),
@@ -55,42 +55,42 @@ def yuv_message(picture, encoding, padding_bytes=0):
         ("rgba8", [2, 1, 0, 0], "RGB"),
     ],
 )
-def test_colour_encodings_keep_every_byte(encoding, order, colour, padding_bytes):
-    picture = smooth_picture()
-    data, step = padded(picture[:, :, order], padding_bytes)
+def test_color_encodings_keep_every_byte(encoding, order, color, padding_bytes):
+    source_image = smooth_image()
+    data, step = padded(source_image[:, :, order], padding_bytes)
 
     frame = decode_image(raw_message(encoding, 64, 48, data, step=step))
 
-    assert (frame.colour, frame.stamp_ns) == (colour, STAMP_NS)
+    assert (frame.color, frame.stamp_ns) == (color, STAMP_NS)
     assert frame.pixels.shape == (48, 64, 3)
-    np.testing.assert_array_equal(to_bgr8(frame), picture)
+    np.testing.assert_array_equal(to_bgr8(frame), source_image)
 
 
 @pytest.mark.parametrize("encoding", ["mono8", "8UC1"])
-def test_grey_rows_are_cut_at_the_width_when_the_step_is_longer(encoding):
-    grey = np.arange(35, dtype=np.uint8).reshape(5, 7)
-    data, step = padded(grey, 9)
+def test_gray_rows_are_cut_at_the_width_when_the_step_is_longer(encoding):
+    gray = np.arange(35, dtype=np.uint8).reshape(5, 7)
+    data, step = padded(gray, 9)
 
     frame = decode_image(raw_message(encoding, 7, 5, data, step=step))
 
-    assert frame.colour == "GRAY"
-    np.testing.assert_array_equal(frame.pixels, grey)
+    assert frame.color == "GRAY"
+    np.testing.assert_array_equal(frame.pixels, gray)
 
 
 @pytest.mark.parametrize("padding_bytes", [0, 2, 3])
 @pytest.mark.parametrize(("is_bigendian", "order"), [(0, "<u2"), (1, ">u2")])
 @pytest.mark.parametrize("encoding", ["mono16", "16UC1"])
-def test_sixteen_bit_grey_follows_the_byte_order(encoding, is_bigendian, order, padding_bytes):
+def test_sixteen_bit_gray_follows_the_byte_order(encoding, is_bigendian, order, padding_bytes):
     # 3 bytes of padding put every second row on an odd address.
-    grey = (np.arange(35, dtype=np.uint16) * 1871).reshape(5, 7)
-    data, step = padded(grey.astype(order), padding_bytes)
+    gray = (np.arange(35, dtype=np.uint16) * 1871).reshape(5, 7)
+    data, step = padded(gray.astype(order), padding_bytes)
 
     frame = decode_image(raw_message(encoding, 7, 5, data, step=step, is_bigendian=is_bigendian))
 
     assert frame.pixels.dtype == np.uint16 and frame.pixels.dtype.isnative
-    np.testing.assert_array_equal(frame.pixels, grey)
-    np.testing.assert_array_equal(to_gray8(frame), grey >> 8)
-    np.testing.assert_array_equal(to_bgr8(frame)[:, :, 1], grey >> 8)
+    np.testing.assert_array_equal(frame.pixels, gray)
+    np.testing.assert_array_equal(to_gray8(frame), gray >> 8)
+    np.testing.assert_array_equal(to_bgr8(frame)[:, :, 1], gray >> 8)
 
 
 @pytest.mark.parametrize("container", [bytes, bytearray, memoryview, "array", "numpy"])
@@ -110,7 +110,7 @@ def test_pixels_share_the_memory_of_the_message(encoding, container):
 
 
 def test_an_unaligned_sixteen_bit_buffer_is_copied_to_an_aligned_one():
-    # The serialised message of a bag may begin its pixels at any byte.
+    # The serialized message of a bag may begin its pixels at any byte.
     buffer = np.frombuffer(b"\0" + np.arange(48, dtype="<u2").tobytes(), np.uint8)[1:]
 
     frame = decode_image(raw_message("mono16", 8, 6, buffer, step=16))
@@ -121,56 +121,56 @@ def test_an_unaligned_sixteen_bit_buffer_is_copied_to_an_aligned_one():
 
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
-@pytest.mark.parametrize("name", COLOURS)
-def test_a_mosaic_of_one_pure_colour_is_that_colour(name, pattern, bits):
+@pytest.mark.parametrize("name", COLORS)
+def test_a_mosaic_of_one_pure_color_is_that_color(name, pattern, bits):
     """OpenCV names a mosaic by other pixels than ROS does: a mix-up swaps red and blue."""
-    picture = plain_picture(COLOURS[name])
-    seen = mosaic(picture, pattern)
+    source_image = plain_image(COLORS[name])
+    seen = mosaic(source_image, pattern)
     samples = seen if bits == 8 else (seen.astype("<u2") << 8) | 0x55
     data, step = padded(samples, 4)
 
     frame = decode_image(raw_message(f"bayer_{pattern}{bits}", 16, 12, data, step=step))
 
-    assert frame.colour == "BGR" and frame.pixels.dtype == np.uint8
-    np.testing.assert_array_equal(frame.pixels, picture)
+    assert frame.color == "BGR" and frame.pixels.dtype == np.uint8
+    np.testing.assert_array_equal(frame.pixels, source_image)
 
 
 @pytest.mark.parametrize("is_bigendian", [0, 1])
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
-def test_a_mosaic_gives_the_picture_back(pattern, is_bigendian):
-    picture = smooth_picture()
-    seen = (mosaic(picture, pattern).astype(np.uint16) << 8).astype(">u2" if is_bigendian else "<u2")
+def test_a_mosaic_gives_the_image_back(pattern, is_bigendian):
+    source_image = smooth_image()
+    seen = (mosaic(source_image, pattern).astype(np.uint16) << 8).astype(">u2" if is_bigendian else "<u2")
     message = raw_message(f"bayer_{pattern}16", 64, 48, seen.tobytes(), step=128, is_bigendian=is_bigendian)
 
     pixels = decode_image(message).pixels
 
-    # The picture changes by at most 4 from pixel to pixel: interpolation inside is within that.
+    # The image changes by at most 4 from pixel to pixel: interpolation inside is within that.
     # OpenCV repeats the outermost interpolated pixels, so that the border may be one step more off.
-    difference = np.abs(pixels.astype(int) - picture)
+    difference = np.abs(pixels.astype(int) - source_image)
     assert difference[1:-1, 1:-1].max() <= 4
     assert difference.max() <= 8
 
 
 @pytest.mark.parametrize("padding_bytes", [0, 10])
 @pytest.mark.parametrize("encoding", YUV)
-def test_yuv_gives_the_picture_back(encoding, padding_bytes):
-    picture = smooth_picture()
+def test_yuv_gives_the_image_back(encoding, padding_bytes):
+    source_image = smooth_image()
 
-    frame = decode_image(yuv_message(picture, encoding, padding_bytes))
+    frame = decode_image(yuv_message(source_image, encoding, padding_bytes))
 
-    # Luma in 219 steps and chroma shared by up to four pixels cost a few grey values.
-    assert (frame.colour, frame.pixels.shape) == ("BGR", (48, 64, 3))
-    assert np.abs(frame.pixels.astype(int) - picture).max() <= 8
+    # Luma in 219 steps and chroma shared by up to four pixels cost a few gray values.
+    assert (frame.color, frame.pixels.shape) == ("BGR", (48, 64, 3))
+    assert np.abs(frame.pixels.astype(int) - source_image).max() <= 8
 
 
 @pytest.mark.parametrize("encoding", YUV)
-@pytest.mark.parametrize("name", COLOURS)
-def test_yuv_of_a_pure_colour_is_that_colour(name, encoding):
-    picture = plain_picture(COLOURS[name])
+@pytest.mark.parametrize("name", COLORS)
+def test_yuv_of_a_pure_color_is_that_color(name, encoding):
+    source_image = plain_image(COLORS[name])
 
-    pixels = decode_image(yuv_message(picture, encoding)).pixels
+    pixels = decode_image(yuv_message(source_image, encoding)).pixels
 
-    assert np.abs(pixels.astype(int) - picture).max() <= 4
+    assert np.abs(pixels.astype(int) - source_image).max() <= 4
 
 
 def test_uyvy_bytes_are_blue_difference_luma_red_difference_luma():
@@ -275,7 +275,7 @@ def test_an_encoding_not_handled_here_is_read_by_cv_bridge_where_it_is_installed
 
     frame = decode_image(message)
 
-    assert frame.colour == "BGR"
+    assert frame.color == "BGR"
     np.testing.assert_array_equal(frame.pixels, [[[1, 2, 3], [4, 5, 6]]])
 
 
@@ -328,27 +328,27 @@ def test_a_cv_bridge_that_does_not_load_is_tried_once(installed_cv_bridge, tmp_p
     assert capsys.readouterr().out == "tried\n"
 
 
-def test_a_picture_to_draw_on_is_not_the_message():
-    grey = np.full((4, 4), 100, np.uint8)
-    colour = smooth_picture()
-    for frame in (Frame(colour, "BGR"), Frame(colour, "RGB"), Frame(grey, "GRAY")):
+def test_a_image_to_draw_on_is_not_the_message():
+    gray = np.full((4, 4), 100, np.uint8)
+    color = smooth_image()
+    for frame in (Frame(color, "BGR"), Frame(color, "RGB"), Frame(gray, "GRAY")):
         for converted in (to_bgr8(frame), to_gray8(frame)):
             assert converted.flags.writeable and converted.flags.c_contiguous
             assert not np.shares_memory(converted, frame.pixels)
 
 
-def test_grey_weighs_the_colours_alike_in_both_orders():
-    picture = smooth_picture()
+def test_gray_weighs_the_colors_alike_in_both_orders():
+    source_image = smooth_image()
 
-    grey = to_gray8(Frame(picture, "BGR"))
+    gray = to_gray8(Frame(source_image, "BGR"))
 
-    np.testing.assert_array_equal(grey, to_gray8(Frame(picture[:, :, ::-1].copy(), "RGB")))
-    weighted = picture @ [0.114, 0.587, 0.299]
-    assert np.abs(grey - weighted).max() <= 1
+    np.testing.assert_array_equal(gray, to_gray8(Frame(source_image[:, :, ::-1].copy(), "RGB")))
+    weighted = source_image @ [0.114, 0.587, 0.299]
+    assert np.abs(gray - weighted).max() <= 1
 
 
 @pytest.mark.parametrize(
-    ("picture", "quality", "expected"),
+    ("source_image", "quality", "expected"),
     [
         (np.zeros((4, 4, 3), np.float32), 90, "float32[4, 4, 3]"),
         (np.zeros((4, 4, 4), np.uint8), 90, "uint8[4, 4, 4]"),
@@ -357,25 +357,25 @@ def test_grey_weighs_the_colours_alike_in_both_orders():
         (np.zeros((4, 4), np.uint8), 101, "1 to 100, got 101"),
     ],
 )
-def test_what_cannot_become_a_jpeg_is_named(picture, quality, expected):
+def test_what_cannot_become_a_jpeg_is_named(source_image, quality, expected):
     with pytest.raises(ImageError) as caught:
-        encode_jpeg(picture, quality)
+        encode_jpeg(source_image, quality)
 
     assert expected in str(caught.value)
 
 
 def test_messages_of_rclpy_are_read_in_place():
     messages = pytest.importorskip("sensor_msgs.msg", reason="needs a ROS 2 environment")
-    picture = smooth_picture()
+    source_image = smooth_image()
     message = messages.Image(width=64, height=48, encoding="bgr8", step=192)
     message.header.stamp.sec, message.header.stamp.nanosec = 12, 345
-    message.data = array.array("B", picture.tobytes())
+    message.data = array.array("B", source_image.tobytes())
 
     frame = decode_image(message)
 
     assert frame.stamp_ns == STAMP_NS
     assert np.shares_memory(frame.pixels, np.frombuffer(message.data, np.uint8))
-    np.testing.assert_array_equal(frame.pixels, picture)
+    np.testing.assert_array_equal(frame.pixels, source_image)
 
 
 def test_messages_of_a_bag_are_read_in_place():
@@ -384,13 +384,13 @@ def test_messages_of_a_bag_are_read_in_place():
     types = store.types
     time = types["builtin_interfaces/msg/Time"](sec=12, nanosec=345)
     head = types["std_msgs/msg/Header"](stamp=time, frame_id="c")
-    grey = np.arange(24, dtype="<u2").reshape(4, 6)
+    gray = np.arange(24, dtype="<u2").reshape(4, 6)
     name = "sensor_msgs/msg/Image"
-    data = np.frombuffer(grey.tobytes(), np.uint8)
+    data = np.frombuffer(gray.tobytes(), np.uint8)
     original = types[name](head, 4, 6, "mono16", 0, 12, data)
     message = store.deserialize_cdr(store.serialize_cdr(original, name), name)
 
     frame = decode_image(message)
 
     assert frame.stamp_ns == STAMP_NS
-    np.testing.assert_array_equal(frame.pixels, grey)
+    np.testing.assert_array_equal(frame.pixels, gray)

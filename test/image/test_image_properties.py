@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from ad_compressed_perception.core.errors import ImageError
 from ad_compressed_perception.image.decode import Frame, decode_image, to_bgr8, to_gray8
 from ad_compressed_perception.image.encodings import ENCODINGS
-from support.images import compressed_message, jpeg_of, png_of, raw_message, smooth_picture
+from support.images import compressed_message, jpeg_of, png_of, raw_message, smooth_image
 
-JPEG = jpeg_of(smooth_picture(24, 18))
-PNG = png_of(smooth_picture(24, 18))
+JPEG = jpeg_of(smooth_image(24, 18))
+PNG = png_of(smooth_image(24, 18))
 ANY_SIZE = st.one_of(st.integers(-2, 20), st.integers(0, 2**32), st.none(), st.text(max_size=2))
 FORMATS = st.one_of(st.sampled_from(["jpeg", "png", "bgr8; jpeg compressed bgr8"]), st.text())
 
@@ -28,8 +28,8 @@ def check_outcome(message: object) -> Frame | None:
         assert str(error).startswith("/topic: ") and "\n" not in str(error)
         return None
     height, width = frame.pixels.shape[:2]
-    assert frame.pixels.ndim == (2 if frame.colour == "GRAY" else 3)
-    assert frame.pixels.dtype in ((np.uint8, np.uint16) if frame.colour == "GRAY" else (np.uint8,))
+    assert frame.pixels.ndim == (2 if frame.color == "GRAY" else 3)
+    assert frame.pixels.dtype in ((np.uint8, np.uint16) if frame.color == "GRAY" else (np.uint8,))
     assert to_bgr8(frame).shape == (height, width, 3)
     assert to_gray8(frame).shape == (height, width)
     return frame
@@ -62,7 +62,7 @@ def test_arbitrary_fields_end_in_a_frame_or_in_one_line(encoding, width, height,
     is_bigendian=st.booleans(),
     data=st.data(),
 )
-def test_every_small_picture_with_consistent_sizes_is_decoded_or_refused_by_rule(
+def test_every_small_image_with_consistent_sizes_is_decoded_or_refused_by_rule(
     encoding, width, height, padding, is_bigendian, data
 ):
     layout = ENCODINGS[encoding]
@@ -73,7 +73,7 @@ def test_every_small_picture_with_consistent_sizes_is_decoded_or_refused_by_rule
 
     frame = check_outcome(message)
 
-    # OpenCV needs whole chroma blocks and, for a mosaic, a neighbour on each side.
+    # OpenCV needs whole chroma blocks and, for a mosaic, a neighbor on each side.
     is_allowed = (
         width % layout.multiple[0] == 0
         and height % layout.multiple[1] == 0

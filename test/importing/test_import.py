@@ -21,7 +21,7 @@ from ad_compressed_perception.cli.main import app
 from ad_compressed_perception.core.errors import AdcpError, ManifestError, ModelFileError
 from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.image.decode import Frame
-from ad_compressed_perception.importing.frameworks import kind_of
+from ad_compressed_perception.importing.frameworks import framework_of
 from ad_compressed_perception.importing.import_model import Wish, import_model
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from support.models import write_detector, write_planner, write_segmenter
@@ -30,21 +30,21 @@ LABELS = ["background", "blue", "green", "red"]
 
 
 def label_of(folder: Path, bgr: tuple[int, int, int]) -> str:
-    """Return what an imported segmenter calls a picture of one colour."""
+    """Return what an imported segmenter calls an image of one color."""
     manifest = load_manifest(folder)
     pipeline = open_pipeline(manifest)
-    picture = np.full((manifest.input.height, manifest.input.width, 3), bgr, np.uint8)
-    result, _ = pipeline.run(Frame(picture, "BGR"))
+    image = np.full((manifest.input.height, manifest.input.width, 3), bgr, np.uint8)
+    result, _ = pipeline.run(Frame(image, "BGR"))
     pipeline.close()
     ids = np.bincount(result.label_ids.reshape(-1))  # type: ignore[union-attr]
     return manifest.labels[int(ids.argmax())]
 
 
 def test_an_onnx_file_needs_little_to_be_said(tmp_path: Path) -> None:
-    """Size, layout and the axis of the scores are the file's; colour order is the user's."""
+    """Size, layout and the axis of the scores are the file's; color order is the user's."""
     source = write_segmenter(tmp_path / "given") / "fp32.onnx"
     made = import_model(
-        source, tmp_path / "made", Wish("segmentation", name="seg", labels=LABELS, input={"colour": "BGR"})
+        source, tmp_path / "made", Wish("segmentation", name="seg", labels=LABELS, input={"color": "BGR"})
     )
     spec = made.manifest.input
     assert (spec.width, spec.height, spec.layout, spec.name) == (64, 48, "NCHW", "image")
@@ -58,7 +58,7 @@ def test_the_command_writes_what_it_says(tmp_path: Path) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("car\nperson\nsign\n")
     arguments = ["import", str(source), str(tmp_path / "made"), "--task", "detection", "--json"]
-    arguments += ["--labels", str(labels), "--input-resize", "letterbox", "--input-colour", "BGR"]
+    arguments += ["--labels", str(labels), "--input-resize", "letterbox", "--input-color", "BGR"]
     done = CliRunner().invoke(app, [*arguments, "--decoder-option", "strides=[8, 16, 32]"])
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
@@ -73,7 +73,7 @@ def test_a_planner_needs_no_labels(tmp_path: Path) -> None:
     source = write_planner(tmp_path / "given") / "fp32.onnx"
     wish = Wish("planning", decoder_options={"steering_output": "steering"}, input={"scale": 1 / 255})
     made = import_model(source, tmp_path / "made", wish)
-    assert made.manifest.input.colour == "GRAY", "one channel"
+    assert made.manifest.input.color == "GRAY", "one channel"
     assert made.manifest.name == "fp32", "the file's name where none is given"
 
 
@@ -150,11 +150,11 @@ def test_hdf5_and_unknown_files_are_refused_with_a_way_out(tmp_path: Path) -> No
     for name, (content, words) in cases.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ModelFileError, match=words):
-            kind_of(tmp_path / name)
+            framework_of(tmp_path / name)
     with pytest.raises(ModelFileError, match="SavedModel"):
-        kind_of(tmp_path)
+        framework_of(tmp_path)
     with pytest.raises(ModelFileError, match="cannot read"):
-        kind_of(tmp_path / "none.onnx")
+        framework_of(tmp_path / "none.onnx")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_pytorch_model(tmp_path: Path, form: str) -> None:
         torch.jit.trace(module, example).save(str(source))
     else:
         torch.export.save(torch.export.export(module, (example,)), str(source))
-    wish = Wish("segmentation", labels=LABELS, input={"colour": "BGR", "width": 64, "height": 48})
+    wish = Wish("segmentation", labels=LABELS, input={"color": "BGR", "width": 64, "height": 48})
     assert import_model(source, tmp_path / "made", wish).kind == form
     assert label_of(tmp_path / "made", (0, 0, 200)) == "red"
 
@@ -230,7 +230,7 @@ def test_a_tensorflow_model(tmp_path: Path, form: str) -> None:
         model.export(source, verbose=False)
     else:
         source.write_bytes(tensorflow.lite.TFLiteConverter.from_keras_model(model).convert())
-    wish = Wish("segmentation", labels=LABELS, input={"colour": "BGR"}, convert="onnx")
+    wish = Wish("segmentation", labels=LABELS, input={"color": "BGR"}, convert="onnx")
     made = import_model(source, tmp_path / "made", wish)
     assert made.kind == form
     assert (made.manifest.input.layout, made.manifest.output.options) == ("NHWC", {"layout": "NHWC"})
@@ -249,7 +249,7 @@ def test_a_tensorflow_model_without_tensorflow_says_what_to_install(
         import_model(tmp_path / "saved", tmp_path / "made", Wish("planning"))
 
 
-def test_a_model_of_two_inputs_is_no_picture_model(tmp_path: Path) -> None:
+def test_a_model_of_two_inputs_is_no_image_model(tmp_path: Path) -> None:
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 4, 4]) for name in "abc"]
     graph = helper.make_graph([helper.make_node("Add", ["a", "b"], ["c"])], "two", values[:2], values[2:])
     source = tmp_path / "two.onnx"

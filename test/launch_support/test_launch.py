@@ -175,12 +175,12 @@ class Observer:
     def _publish(self) -> None:
         from sensor_msgs.msg import Image
 
-        picture = draw_scene(self._frames)
+        image = draw_scene(self._frames)
         self._frames += 1
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         message = Image(height=height, width=width, encoding="bgr8", step=3 * width)
         message.header.stamp = self.node.get_clock().now().to_msg()
-        message.data = picture.tobytes()
+        message.data = image.tobytes()
         self._camera.publish(message)
 
     def _on_diagnostics(self, message: Any) -> None:

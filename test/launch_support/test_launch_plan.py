@@ -132,14 +132,14 @@ def demo(**given: str) -> dict[str, str]:
     return arguments(**{**empty, "drive": "expert", **given})
 
 
-def test_the_demo_is_a_comparison_with_a_camera_and_its_truth() -> None:
+def test_the_demo_is_a_comparison_with_a_camera_and_its_ground_truth() -> None:
     nodes = demo_nodes(demo(seed="7", weather="rain", traffic="0.5"))
 
     assert [node.full_name for node in nodes[-2:]] == ["/latency_monitor", "/road_camera"]
     assert len(nodes) == 8
     assert nodes[-1].parameters == {"drive": "expert", "seed": 7, "traffic": 0.5, "weather": "rain"}
     assert nodes[-1].remappings == ()
-    assert nodes[-2].parameters["segmentation.truth_topic"] == "/road_camera/truth/mask"
+    assert nodes[-2].parameters["segmentation.ground_truth_topic"] == "/road_camera/truth/mask"
 
 
 def test_all_nodes_of_the_demo_in_one_process_keep_their_names_apart() -> None:
@@ -173,7 +173,7 @@ def test_a_camera_of_one_s_own_is_left_to_image_topic() -> None:
     ],
 )
 def test_a_camera_that_could_not_start_is_refused(name: str, value: str) -> None:
-    """The models would wait for its pictures for ever."""
+    """The models would wait for its images for ever."""
     with pytest.raises(AdcpError, match=f"road camera: {name}: "):
         demo_nodes(demo(**{name: value}))
 

@@ -323,7 +323,7 @@ def test_monitor_watches_the_nodes_that_are_started(bag: str, tmp_path: Path) ->
 
 
 def test_the_demo_s_planner_drives_the_car_it_sees(bag: str, tmp_path: Path) -> None:
-    """Pictures, odometry, commands and truths meet under the names that the nodes give them."""
+    """Images, odometry, commands and ground truths meet under the names that the nodes give them."""
     path = REPOSITORY / "launch/demo.launch.py"
     recording = read(path, tmp_path, bag, namespace="car", tasks="planning,detection", drive="compressed")
 
@@ -333,8 +333,8 @@ def test_the_demo_s_planner_drives_the_car_it_sees(bag: str, tmp_path: Path) -> 
     assert rules["/car/road_camera"] == {"~/drive_command": "/car/compressed/planning/command"}
     (file,) = tmp_path.glob("launch_arguments_*.yaml")
     monitor, camera = (sections(file)[f"/**/**/car/{name}"] for name in ("latency_monitor", "road_camera"))
-    assert monitor["planning.truth_topic"] == "/car/road_camera/truth/trajectory"
-    assert monitor["detection.truth_topic"] == "/car/road_camera/truth/detections"
+    assert monitor["planning.ground_truth_topic"] == "/car/road_camera/truth/trajectory"
+    assert monitor["detection.ground_truth_topic"] == "/car/road_camera/truth/detections"
     assert camera == {"drive": "command"}
 
 

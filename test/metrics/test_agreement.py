@@ -80,10 +80,10 @@ def test_classes_are_compared_by_label_not_by_number() -> None:
 
 
 def test_best_score_chooses_first() -> None:
-    # Two candidates over one truth. The 0.9 one overlaps by 0.6, the 0.5 one perfectly: greedy by score
-    # gives the truth to the 0.9 one, so exactly one matches, with IoU 0.6, and the perfect one is extra.
-    truth = detections((0, 0, 10, 10, 0.5, 0))
-    found = detection_agreement(truth, detections((0, 0, 10, 10, 0.5, 0), (0, 0, 10, 6, 0.9, 0)))
+    # Two candidates over one ground truth. The 0.9 one overlaps by 0.6, the 0.5 one perfectly: greedy by score
+    # gives the ground truth to the 0.9 one, so exactly one matches, with IoU 0.6, and the perfect one is extra.
+    ground_truth = detections((0, 0, 10, 10, 0.5, 0))
+    found = detection_agreement(ground_truth, detections((0, 0, 10, 10, 0.5, 0), (0, 0, 10, 6, 0.9, 0)))
     assert (found.overall.matched, found.overall.extra) == (1, 1)
     assert found.mean_matched_iou == pytest.approx(0.6)
 
@@ -99,7 +99,7 @@ def test_pooled_frames_add_counts() -> None:
     one = detections((0, 0, 10, 10, 0.9, 0))
     pooled = detection_agreement(one, one) + detection_agreement(one, detections())
     assert pooled.frames == 2
-    # Over both frames: 2 truths, 1 found, nothing extra: precision 1, recall 1/2, F1 2/3.
+    # Over both frames: 2 ground truths, 1 found, nothing extra: precision 1, recall 1/2, F1 2/3.
     assert pooled.overall.precision == 1.0
     assert pooled.overall.recall == 0.5
     assert pooled.score == pytest.approx(2 / 3)

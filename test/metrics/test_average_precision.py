@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from ad_compressed_perception.metrics.average_precision import (
     AveragePrecision,
     FoundBoxes,
-    TrueBoxes,
+    GroundTruthBoxes,
 )
 
 Boxes = list[tuple[float, float, float, float]]
 
 
-def objects(boxes: Boxes, class_ids: list[int], crowd: list[bool] | None = None) -> TrueBoxes:
-    return TrueBoxes(
+def objects(boxes: Boxes, class_ids: list[int], crowd: list[bool] | None = None) -> GroundTruthBoxes:
+    return GroundTruthBoxes(
         np.array(boxes, np.float64).reshape(-1, 4),
         np.array(class_ids, np.int64),
         np.array(crowd or [False] * len(boxes), bool),
@@ -83,15 +83,15 @@ def test_classes_weigh_alike_and_absent_ones_do_not_count() -> None:
 
 def test_crowd_regions_forgive() -> None:
     """A detection inside a crowd is neither right nor wrong."""
-    truth = objects([BOX, FAR], [0, 0], [False, True])
-    metric = AveragePrecision([truth], [found([FAR, BOX], [0.9, 0.8], [0, 0])], 1)
+    ground_truth = objects([BOX, FAR], [0, 0], [False, True])
+    metric = AveragePrecision([ground_truth], [found([FAR, BOX], [0.9, 0.8], [0, 0])], 1)
     assert metric.figures() == pytest.approx((1.0, 1.0))
 
 
 def test_only_the_strongest_detections_count() -> None:
     """With max_detections 1 the hit, second in rank, is cut off."""
-    truth, result = [objects([BOX], [0])], [found([FAR, BOX], [0.9, 0.8], [0, 0])]
-    assert AveragePrecision(truth, result, 1, max_detections=1).figures() == (0.0, 0.0)
+    ground_truth, result = [objects([BOX], [0])], [found([FAR, BOX], [0.9, 0.8], [0, 0])]
+    assert AveragePrecision(ground_truth, result, 1, max_detections=1).figures() == (0.0, 0.0)
 
 
 def test_nothing_to_find_is_no_data() -> None:
@@ -111,21 +111,21 @@ def test_lengths_must_match() -> None:
 def test_repeated_images_are_as_good_as_copies(seed: int) -> None:
     """Resampled figures equal those of a data set in which the images really occur again."""
     rng = np.random.default_rng(seed)
-    truths, results = [], []
+    ground_truths, results = [], []
     for _ in range(6):
         count = int(rng.integers(0, 5))
         corners = rng.uniform(0, 200, (count, 2))
         boxes = np.hstack([corners, corners + rng.uniform(10, 60, (count, 2))])
         class_ids = rng.integers(0, 3, count)
-        truths.append(TrueBoxes(boxes, class_ids, np.zeros(count, bool)))
+        ground_truths.append(GroundTruthBoxes(boxes, class_ids, np.zeros(count, bool)))
         moved = boxes + rng.normal(0, 4, boxes.shape)
         moved[:, 2:] = np.maximum(moved[:, 2:], moved[:, :2] + 1.0)
         results.append(FoundBoxes(moved, rng.random(count), rng.integers(0, 3, count)))
-    metric = AveragePrecision(truths, results, 3)
+    metric = AveragePrecision(ground_truths, results, 3)
     # As many images as there are, fewer (a slice of them) and more.
     for count in (6, 2, 9):
         images = rng.integers(0, 6, count)
-        copies = AveragePrecision([truths[i] for i in images], [results[i] for i in images], 3)
+        copies = AveragePrecision([ground_truths[i] for i in images], [results[i] for i in images], 3)
         assert metric.figures(images) == pytest.approx(copies.figures(), nan_ok=True)
     assert metric.figures(np.arange(6)) == pytest.approx(metric.figures(), nan_ok=True)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Intervals by resampling: they hold what they must, repeat, and know that neighbours are alike."""
+"""Intervals by resampling: they hold what they must, repeat, and know that neighbors are alike."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_interval_of_the_mean_lies_within_the_values(values: list[float]) -> Non
 
 
 @given(_VALUES)
-def test_vectorised_and_row_by_row_agree(values: list[float]) -> None:
+def test_vectorized_and_row_by_row_agree(values: list[float]) -> None:
     """np.mean takes an axis, the lambda does not; both must see the same resamples."""
     fast = bootstrap_interval(values, np.mean, resamples=30)
     slow = bootstrap_interval(values, lambda row: np.mean(row), resamples=30)
@@ -82,7 +82,7 @@ def test_blocks_widen_the_interval_of_a_correlated_series() -> None:
 
 @given(st.integers(1, 50), st.integers(1, 20), st.integers(1, 60))
 def test_indices_are_valid_and_come_in_runs(samples: int, resamples: int, block: int) -> None:
-    """Every index exists, every row has the sample's size, and a block is a run of neighbours."""
+    """Every index exists, every row has the sample's size, and a block is a run of neighbors."""
     rows = np.concatenate(list(resample_indices(samples, resamples, 0, block)))
     assert rows.shape == (resamples, samples)
     assert rows.min() >= 0 and rows.max() < samples

@@ -22,37 +22,37 @@ from ad_compressed_perception.metrics.iou import (
 from ad_compressed_perception.metrics.steering import correlation, mean_absolute_error, rmse
 
 SHAPE = (4, 5)
-TRUTH = hnp.arrays(np.uint8, SHAPE, elements=st.sampled_from([0, 1, 2, IGNORE]))
+GROUND_TRUTH = hnp.arrays(np.uint8, SHAPE, elements=st.sampled_from([0, 1, 2, IGNORE]))
 PREDICTED = hnp.arrays(np.uint8, SHAPE, elements=st.integers(0, 2))
 SERIES = hnp.arrays(np.float64, 12, elements=st.floats(-10, 10))
 
 
-@given(TRUTH, PREDICTED)
-def test_confusion_counts_pixel_by_pixel(truth: np.ndarray, predicted: np.ndarray) -> None:
+@given(GROUND_TRUTH, PREDICTED)
+def test_confusion_counts_pixel_by_pixel(ground_truth: np.ndarray, predicted: np.ndarray) -> None:
     """Row true, column predicted, ignored pixels nowhere."""
     expected = np.zeros((3, 3), np.int64)
-    for row, column in zip(truth.ravel(), predicted.ravel(), strict=True):
+    for row, column in zip(ground_truth.ravel(), predicted.ravel(), strict=True):
         if row != IGNORE:
             expected[row, column] += 1
-    assert np.array_equal(confusion_matrix(truth, predicted, 3), expected)
+    assert np.array_equal(confusion_matrix(ground_truth, predicted, 3), expected)
 
 
-@given(TRUTH, PREDICTED)
-def test_iou_is_intersection_over_union_of_sets(truth: np.ndarray, predicted: np.ndarray) -> None:
+@given(GROUND_TRUTH, PREDICTED)
+def test_iou_is_intersection_over_union_of_sets(ground_truth: np.ndarray, predicted: np.ndarray) -> None:
     """The matrix formula equals counting the two pixel sets."""
-    values = iou_per_class(confusion_matrix(truth, predicted, 3))
-    counted = truth != IGNORE
+    values = iou_per_class(confusion_matrix(ground_truth, predicted, 3))
+    counted = ground_truth != IGNORE
     for index, value in enumerate(values):
-        a, b = (truth == index) & counted, (predicted == index) & counted
+        a, b = (ground_truth == index) & counted, (predicted == index) & counted
         union = (a | b).sum()
         assert math.isnan(value) if union == 0 else value == pytest.approx((a & b).sum() / union)
 
 
 def test_mean_leaves_out_what_is_not_there() -> None:
     """Class 2 is neither there nor predicted: the mean is that of 1/2 and 2/3, not of three."""
-    truth = np.array([[0, 0, 1, 1]], np.uint8)
+    ground_truth = np.array([[0, 0, 1, 1]], np.uint8)
     predicted = np.array([[0, 1, 1, 1]], np.uint8)
-    assert mean_iou(confusion_matrix(truth, predicted, 3)) == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert mean_iou(confusion_matrix(ground_truth, predicted, 3)) == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert math.isnan(mean_iou(np.zeros((2, 2), np.int64)))
 
 
@@ -67,26 +67,26 @@ def test_masks_that_cannot_be_compared() -> None:
 
 
 @given(SERIES, SERIES)
-def test_errors_follow_their_formulas(truth: np.ndarray, predicted: np.ndarray) -> None:
+def test_errors_follow_their_formulas(ground_truth: np.ndarray, predicted: np.ndarray) -> None:
     """Spelled out in plain Python."""
-    pairs = list(zip(truth.tolist(), predicted.tolist(), strict=True))
-    assert rmse(truth, predicted) == pytest.approx(
+    pairs = list(zip(ground_truth.tolist(), predicted.tolist(), strict=True))
+    assert rmse(ground_truth, predicted) == pytest.approx(
         math.sqrt(sum((p - t) ** 2 for t, p in pairs) / len(pairs))
     )
-    assert mean_absolute_error(truth, predicted) == pytest.approx(
+    assert mean_absolute_error(ground_truth, predicted) == pytest.approx(
         sum(abs(p - t) for t, p in pairs) / len(pairs)
     )
-    assert mean_absolute_error(truth, predicted) <= rmse(truth, predicted) + 1e-9
+    assert mean_absolute_error(ground_truth, predicted) <= rmse(ground_truth, predicted) + 1e-9
 
 
 @given(SERIES, st.floats(0.01, 100), st.floats(-5, 5))
-def test_correlation_ignores_scale_and_offset(truth: np.ndarray, scale: float, offset: float) -> None:
+def test_correlation_ignores_scale_and_offset(ground_truth: np.ndarray, scale: float, offset: float) -> None:
     """A planner that steers twice as much is perfectly correlated and twice wrong."""
-    if np.ptp(truth) < 1e-3:
-        assert math.isnan(correlation(np.full(12, truth[0]), truth))
+    if np.ptp(ground_truth) < 1e-3:
+        assert math.isnan(correlation(np.full(12, ground_truth[0]), ground_truth))
         return
-    assert correlation(truth, scale * truth + offset) == pytest.approx(1.0, abs=1e-6)
-    assert correlation(truth, -scale * truth) == pytest.approx(-1.0, abs=1e-6)
+    assert correlation(ground_truth, scale * ground_truth + offset) == pytest.approx(1.0, abs=1e-6)
+    assert correlation(ground_truth, -scale * ground_truth) == pytest.approx(-1.0, abs=1e-6)
 
 
 def test_no_data_is_nan() -> None:

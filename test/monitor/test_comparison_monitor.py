@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
-from ad_compressed_perception.core.timing import OUTCOMES, Account, FrameTiming, NodeReport, Outcome
+from ad_compressed_perception.core.timing import OUTCOMES, FrameCounters, FrameTiming, NodeReport, Outcome
 from ad_compressed_perception.metrics.agreement import Agreement
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskComparison
-from ad_compressed_perception.monitor.counters import NodeBooks
-from ad_compressed_perception.monitor.diagnostics import Level, MonitorHealth, Status
+from ad_compressed_perception.monitor.counters import NodeCounters
+from ad_compressed_perception.monitor.diagnostics import Level, MonitorDiagnostics, Status
 from ad_compressed_perception.nodes.monitor_options import (
     TaskOptions,
     comparisons,
@@ -39,9 +39,9 @@ class Sender:
     """Keeps a node's account as a node does and says it after each settled frame."""
 
     def __init__(self, node: str, task: str = "detection") -> None:
-        self.node, self.task, self.account = node, task, Account()
+        self.node, self.task, self.account = node, task, FrameCounters()
 
-    def settle(
+    def complete(
         self,
         stamp_ns: int,
         *,
@@ -51,7 +51,7 @@ class Sender:
         reason: str = "",
     ) -> NodeReport:
         self.account.received += 1
-        self.account.settle(outcome)
+        self.account.complete(outcome)
         stages_ms = {"transport_age": age_ms}
         end_to_end_ms = math.nan
         if outcome == "processed":
@@ -105,11 +105,11 @@ def test_summary_of_a_short_drive() -> None:
     for index in range(4):
         stamp, now_s = index + 1, index / 10
         found.add_result("detection", "baseline", stamp, boxes(2), now_s)
-        found.add_report("detection", "baseline", baseline.settle(stamp, infer_ms=20.0), now_s)
+        found.add_report("detection", "baseline", baseline.complete(stamp, infer_ms=20.0), now_s)
         if index < 3:
             found.add_result("detection", "int8", stamp, boxes(1), now_s)
-            found.add_report("detection", "int8", candidate.settle(stamp, infer_ms=10.0), now_s)
-    failure = candidate.settle(4, outcome="failed", reason="truncated JPEG")
+            found.add_report("detection", "int8", candidate.complete(stamp, infer_ms=10.0), now_s)
+    failure = candidate.complete(4, outcome="failed", reason="truncated JPEG")
     found.add_report("detection", "int8", failure, 0.3)
     found.close(0.3)
 
@@ -126,7 +126,7 @@ def test_summary_of_a_short_drive() -> None:
     assert list(one.stages_ms) == ["transport_age", "queue_wait", "infer"]  # what was measured
 
     compared = task.comparison["int8"]
-    assert (compared.pairs, compared.unpaired, compared.candidate_missing) == (3, 1, 1)
+    assert (compared.pairs, compared.unpaired, compared.variant_missing) == (3, 1, 1)
     assert compared.speedup_infer_p50 == compared.speedup_infer_paired_p50 == 2.0
     assert compared.speedup_end_to_end_p50 == pytest.approx(23 / 13)
     # One of two boxes found in each of three frames: precision 1, recall 1/2, F1 2/3.
@@ -180,13 +180,13 @@ def test_masks_and_paths_have_their_own_figures() -> None:
     assert mask.agreement.miou == 1.0
     assert isinstance(path.agreement, PlanningFigures)
     assert path.agreement.max_lateral_offset_m == pytest.approx(0.25)
-    assert path.frame_score is None  # metres have no place in 0..1
+    assert path.frame_score is None  # meters have no place in 0..1
 
 
 def test_a_pair_that_cannot_be_compared_is_counted_and_said() -> None:
     nodes = {"a": "/a/segmentation", "b": "/b/segmentation"}
     found = ComparisonMonitor({"segmentation": TaskComparison(nodes, "a")}, now_s=0.0)
-    health = MonitorHealth(found)
+    health = MonitorDiagnostics(found)
     found.add_result("segmentation", "a", 1, LabelMask(np.zeros((2, 2), np.uint8), ("road",)), 0.0)
     found.add_result("segmentation", "b", 1, LabelMask(np.zeros((3, 2), np.uint8), ("road",)), 0.0)
     compared = found.summary()["segmentation"].comparison["b"]
@@ -200,15 +200,15 @@ def test_a_pair_that_cannot_be_compared_is_counted_and_said() -> None:
 
 
 def test_the_account_goes_on_after_a_restart() -> None:
-    books, first, second = NodeBooks(), Sender("/a/detection"), Sender("/a/detection")
+    books, first, second = NodeCounters(), Sender("/a/detection"), Sender("/a/detection")
     for stamp in range(5):
-        report = first.settle(stamp)
+        report = first.complete(stamp)
     # One more frame was in work when the process was killed.
     first.account.received += 1
-    report = first.settle(6)
+    report = first.complete(6)
     books.add(report)
     for stamp in range(3):
-        books.add(second.settle(stamp, outcome="dropped_busy"))
+        books.add(second.complete(stamp, outcome="dropped_busy"))
     assert books.restarts == 1
     assert books.received == 7 + 3
     assert (books.counts["processed"], books.counts["dropped_busy"]) == (6, 3)
@@ -217,14 +217,14 @@ def test_the_account_goes_on_after_a_restart() -> None:
 
 
 def test_an_account_that_does_not_close_is_named() -> None:
-    books, sender = NodeBooks(), Sender("/a/detection")
-    books.add(sender.settle(1))
+    books, sender = NodeCounters(), Sender("/a/detection")
+    books.add(sender.complete(1))
     assert books.fault == ""
     sender.account.received += 10  # ten frames that nobody settled
-    books.add(sender.settle(2))
+    books.add(sender.complete(2))
     assert "12 received, but 2 processed" in books.fault
     sender.account.counts["failed"] += 20  # more settled than ever arrived
-    books.add(sender.settle(3))
+    books.add(sender.complete(3))
     assert "does not close" in books.fault
 
 
@@ -238,8 +238,8 @@ def test_lost_and_swapped_reports_do_not_spoil_the_account(
 ) -> None:
     # Whatever is lost in between, and even where a node's two threads send in the wrong order, the
     # account is the node's own after its last report, and the lost ones are known by number.
-    sender, books = Sender("/a/detection"), NodeBooks()
-    reports = [sender.settle(index, outcome=outcome) for index, outcome in enumerate(outcomes)]
+    sender, books = Sender("/a/detection"), NodeCounters()
+    reports = [sender.complete(index, outcome=outcome) for index, outcome in enumerate(outcomes)]
     last = len(reports) - 1
     kept = [r for index, r in enumerate(reports) if index in (0, 1, last) or index not in lost]
     if swap and len(kept) > 4:
@@ -262,36 +262,36 @@ def test_silence_is_said_in_a_sentence() -> None:
         "detection: /baseline/detection never heard, for 5.0 s",
         "detection: /int8/detection never heard, for 5.0 s",
     ]
-    found.add_report("detection", "baseline", Sender(NODES["baseline"]).settle(1), 5.0)
-    found.add_report("detection", "int8", Sender(NODES["int8"]).settle(1), 6.8)
+    found.add_report("detection", "baseline", Sender(NODES["baseline"]).complete(1), 5.0)
+    found.add_report("detection", "int8", Sender(NODES["int8"]).complete(1), 6.8)
     assert found.missing(8.2) == ["detection: /baseline/detection silent for 3.2 s"]
 
 
 def test_statuses_name_what_is_wrong_once() -> None:
     found = monitor(deadline_ms=15.0, stale_after_s=2.0)
-    health = MonitorHealth(found)
+    health = MonitorDiagnostics(found)
     baseline, candidate = Sender(NODES["baseline"]), Sender(NODES["int8"])
-    found.add_report("detection", "baseline", baseline.settle(1, infer_ms=20.0), 0.1)
-    report = candidate.settle(1, outcome="failed", age_ms=-5.0, reason="no picture")
+    found.add_report("detection", "baseline", baseline.complete(1, infer_ms=20.0), 0.1)
+    report = candidate.complete(1, outcome="failed", age_ms=-5.0, reason="no image")
     found.add_report("detection", "int8", report, 0.1)
     statuses = by_name(health.statuses(0.2))
     assert list(statuses) == ["detection", "detection/baseline", "detection/int8"]
     assert statuses["detection/baseline"].level == Level.WARN
     assert "1 results after 15 ms" in statuses["detection/baseline"].message
-    assert "1 frames failed: no picture" in statuses["detection/int8"].message
+    assert "1 frames failed: no image" in statuses["detection/int8"].message
     assert "stamp in the future" in statuses["detection/int8"].message
     assert statuses["detection/int8"].source == "/int8/detection"
     assert statuses["detection/baseline"].values["end_to_end_ms_p99"] == "23.000"
 
     # The next period brings a good frame of each: trouble is over, the counters stay.
-    found.add_report("detection", "baseline", baseline.settle(2), 0.3)
-    found.add_report("detection", "int8", candidate.settle(2), 0.3)
+    found.add_report("detection", "baseline", baseline.complete(2), 0.3)
+    found.add_report("detection", "int8", candidate.complete(2), 0.3)
     statuses = by_name(health.statuses(0.4))
     assert {status.level for status in statuses.values()} == {Level.OK}
     assert statuses["detection/int8"].values["failed"] == "1"
 
     # Then the candidate dies: its own status and its task's say so, the baseline's does not.
-    found.add_report("detection", "baseline", baseline.settle(3), 5.0)
+    found.add_report("detection", "baseline", baseline.complete(3), 5.0)
     statuses = by_name(health.statuses(5.1, unpublished=["/int8/detection"]))
     assert statuses["detection/baseline"].level == Level.OK
     assert statuses["detection"].level == statuses["detection/int8"].level == Level.ERROR
@@ -301,7 +301,7 @@ def test_statuses_name_what_is_wrong_once() -> None:
 
 def test_late_results_are_a_warning() -> None:
     found = monitor(pair_timeout_s=1.0)
-    health = MonitorHealth(found)
+    health = MonitorDiagnostics(found)
     found.add_result("detection", "baseline", 1, boxes(1), 0.0)
     found.add_result("detection", "int8", 1, boxes(1), 1.5)
     status = by_name(health.statuses(1.6))["detection"]
@@ -331,7 +331,7 @@ def test_a_task_without_baseline_is_watched_but_not_compared() -> None:
     assert found is not None
     assert (found.baseline, found.candidates) == (None, [])
     watched = ComparisonMonitor({"planning": found}, now_s=0.0)
-    watched.add_report("planning", "a", Sender("/a/planning", "planning").settle(1), 0.0)
+    watched.add_report("planning", "a", Sender("/a/planning", "planning").complete(1), 0.0)
     task = watched.summary()["planning"]
     assert task.variants["a"].processed == 1
     assert task.comparison == {}

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the truth is known, every variant is compared with it too, live."""
+"""Where the ground truth is known, every variant is compared with it too, live."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from ad_compressed_perception.core.results import Detections, LabelMask, Trajectory
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskComparison
-from ad_compressed_perception.monitor.diagnostics import Level, MonitorHealth
+from ad_compressed_perception.monitor.diagnostics import Level, MonitorDiagnostics
 from ad_compressed_perception.report.markdown import render_markdown
 from ad_compressed_perception.report.schema import (
     DetectionFigures,
@@ -31,16 +31,16 @@ def boxes(*lefts: float) -> Detections:
     return Detections(table, np.ones(len(left), np.float32), np.zeros(len(left), np.int64), ("car",))
 
 
-def test_both_variants_are_judged_by_the_truth() -> None:
+def test_both_variants_are_judged_by_the_ground_truth() -> None:
     """Two cars. The baseline finds one; the other variant finds both and one that is not there."""
     found = ComparisonMonitor(
-        {"detection": TaskComparison(NODES, "fp32", has_truth=True)}, now_s=0.0, pair_timeout_s=1.0
+        {"detection": TaskComparison(NODES, "fp32", has_ground_truth=True)}, now_s=0.0, pair_timeout_s=1.0
     )
     for stamp in (1, 2, 3):
         found.add_result("detection", "fp32", stamp, boxes(0.0), 0.1 * stamp)
-        found.add_truth("detection", stamp, boxes(0.0, 40.0), 0.1 * stamp)
+        found.add_ground_truth("detection", stamp, boxes(0.0, 40.0), 0.1 * stamp)
         found.add_result("detection", "int8", stamp, boxes(0.0, 40.0, 80.0), 0.1 * stamp)
-    found.add_truth("detection", 4, boxes(0.0), 0.5)
+    found.add_ground_truth("detection", 4, boxes(0.0), 0.5)
     found.expire(2.0)
 
     task = found.summary()["detection"]
@@ -50,47 +50,47 @@ def test_both_variants_are_judged_by_the_truth() -> None:
     assert (one.pairs, one.result_missing) == (3, 1)
     assert (one.figures.recall, one.figures.precision) == (0.5, 1.0)
     assert (other.figures.recall, other.figures.precision) == (1.0, pytest.approx(2 / 3))
-    # What the baseline says plays no part in it, and the truth none in the agreement.
+    # What the baseline says plays no part in it, and the ground truth none in the agreement.
     assert task.comparison["int8"].pairs == 3
     assert task.comparison["int8"].agreement is not None
 
     report = Report(tasks=found.summary())
     assert parse_report(report.to_json()).tasks["detection"].accuracy["int8"].pairs == 3
-    assert "## Against the truth" in render_markdown(report)
+    assert "## Against the ground truth" in render_markdown(report)
 
 
-def test_the_truth_stands_in_the_status_of_each_variant() -> None:
-    found = ComparisonMonitor({"detection": TaskComparison(NODES, "fp32", has_truth=True)}, now_s=0.0)
-    health = MonitorHealth(found)
+def test_the_ground_truth_stands_in_the_status_of_each_variant() -> None:
+    found = ComparisonMonitor({"detection": TaskComparison(NODES, "fp32", has_ground_truth=True)}, now_s=0.0)
+    health = MonitorDiagnostics(found)
     before = {status.name: status for status in health.statuses(0.0)}
-    assert "no truth yet" in before["detection/fp32"].message
+    assert "no ground truth yet" in before["detection/fp32"].message
 
     found.add_result("detection", "fp32", 1, boxes(0.0), 0.1)
-    found.add_truth("detection", 1, boxes(0.0), 0.1)
+    found.add_ground_truth("detection", 1, boxes(0.0), 0.1)
 
     status = {status.name: status for status in health.statuses(0.2)}["detection/fp32"]
-    assert status.values["truth.f1"] == "1.0000"
-    assert status.values["truth.pairs"] == "1"
-    assert "against the truth f1 1.000 over 1 frames" in status.message
+    assert status.values["ground truth.f1"] == "1.0000"
+    assert status.values["ground truth.pairs"] == "1"
+    assert "against the ground truth f1 1.000 over 1 frames" in status.message
 
 
 def test_masks_of_other_labels_are_said_not_to_compare() -> None:
-    tasks = {"segmentation": TaskComparison({"a": "/a/segmentation"}, "a", has_truth=True)}
+    tasks = {"segmentation": TaskComparison({"a": "/a/segmentation"}, "a", has_ground_truth=True)}
     found = ComparisonMonitor(tasks, now_s=0.0)
-    health = MonitorHealth(found)
+    health = MonitorDiagnostics(found)
     found.add_result("segmentation", "a", 1, LabelMask(np.zeros((2, 2), np.uint8), ("road",)), 0.0)
-    found.add_truth("segmentation", 1, LabelMask(np.zeros((2, 2), np.uint8), ("lane",)), 0.0)
+    found.add_ground_truth("segmentation", 1, LabelMask(np.zeros((2, 2), np.uint8), ("lane",)), 0.0)
 
     status = {one.name: one for one in health.statuses(0.1)}["segmentation/a"]
     assert status.level == Level.ERROR
-    assert "not comparable with the truth: masks of different labels" in status.message
+    assert "not comparable with the ground truth: masks of different labels" in status.message
     assert found.summary()["segmentation"].accuracy["a"].incomparable == 1
 
 
 def test_a_single_planner_can_be_judged_without_a_baseline() -> None:
-    tasks = {"planning": TaskComparison({"a": "/a/planning"}, None, has_truth=True)}
+    tasks = {"planning": TaskComparison({"a": "/a/planning"}, None, has_ground_truth=True)}
     found = ComparisonMonitor(tasks, now_s=0.0)
-    found.add_truth("planning", 1, _line(0.0), 0.0)
+    found.add_ground_truth("planning", 1, _line(0.0), 0.0)
     found.add_result("planning", "a", 1, _line(0.25), 0.0)
 
     figures = found.summary()["planning"].accuracy["a"].figures
@@ -106,8 +106,8 @@ def _line(y_m: float) -> Trajectory:
 
 
 @pytest.mark.ros
-def test_the_monitor_hears_the_truth_on_its_topic(tmp_path: Path, ros_context: object) -> None:
-    """The truth says what the detector cannot know: it is offset so far that nothing matches."""
+def test_the_monitor_hears_the_ground_truth_on_its_topic(tmp_path: Path, ros_context: object) -> None:
+    """The ground truth says what the detector cannot know: it is offset so far that nothing matches."""
     rclpy = pytest.importorskip("rclpy")
     pytest.importorskip("vision_msgs")
     assert rclpy
@@ -119,12 +119,12 @@ def test_the_monitor_hears_the_truth_on_its_topic(tmp_path: Path, ros_context: o
     from ad_compressed_perception.messages.timing import ns_to_stamp
     from ad_compressed_perception.nodes.qos import LATCHED_QOS
     from support.models import DETECTOR_LABELS, draw_scene, write_detector
-    from support.ros import Ear, image_message, node_process
+    from support.ros import Recorder, image_message, node_process
 
     model = write_detector(tmp_path / "model")
-    ear = Ear(ros_context)
+    ear = Recorder(ros_context)
     camera = ear.node.create_publisher(Image, "/image", 1)
-    truths = ear.node.create_publisher(Detection2DArray, "/road/truth/detections", 10)
+    ground_truths = ear.node.create_publisher(Detection2DArray, "/road/truth/detections", 10)
     labels = ear.node.create_publisher(LabelInfo, "/road/truth/detections/label_info", LATCHED_QOS)
     labels.publish(detection.label_info(DETECTOR_LABELS, Header()))
     ear.listen("/latency_monitor/summary", String, LATCHED_QOS)
@@ -139,7 +139,7 @@ def test_the_monitor_hears_the_truth_on_its_topic(tmp_path: Path, ros_context: o
             tuple(DETECTOR_LABELS),
         )
         header = Header(stamp=ns_to_stamp(stamp_ns))
-        truths.publish(detection.to_message(nothing_right, header))
+        ground_truths.publish(detection.to_message(nothing_right, header))
         camera.publish(image_message(draw_scene(0), stamp_ns))
 
     def judged() -> DetectionFigures | None:
@@ -152,7 +152,7 @@ def test_the_monitor_hears_the_truth_on_its_topic(tmp_path: Path, ros_context: o
 
     watch = [
         "-p", "detection.baseline:=/detection",
-        "-p", "detection.truth_topic:=/road/truth/detections",
+        "-p", "detection.ground_truth_topic:=/road/truth/detections",
         "-p", "pair_timeout_s:=10.0",
         "-p", "publish_period_s:=0.2",
     ]  # fmt: skip

@@ -15,15 +15,15 @@ from sensor_msgs.msg import CompressedImage, Image
 from ad_compressed_perception.data.bag import BagReader
 from support.bags import COMPRESSED_TOPIC, stamps_of, write_bag
 from support.models import draw_scene
-from support.ros import Ear, as_ns, node_process
+from support.ros import Recorder, as_ns, node_process
 
 pytestmark = pytest.mark.ros
 FRAMES = 5
 
 
 @pytest.fixture
-def ear(ros_context: object) -> Iterator[Ear]:
-    listener = Ear(ros_context)
+def ear(ros_context: object) -> Iterator[Recorder]:
+    listener = Recorder(ros_context)
     yield listener
     listener.close()
 
@@ -39,7 +39,7 @@ def drive(tmp_path: Path, compressed: bool = True) -> Path:
 
 
 @pytest.mark.parametrize("compressed", [True, False], ids=["jpeg", "raw"])
-def test_every_frame_is_published_as_it_was_recorded(tmp_path: Path, ear: Ear, compressed: bool) -> None:
+def test_every_frame_is_published_as_it_was_recorded(tmp_path: Path, ear: Recorder, compressed: bool) -> None:
     bag = drive(tmp_path, compressed)
     topic = "/front/image/compressed" if compressed else "/front/image"
     ear.listen(topic, CompressedImage if compressed else Image)
@@ -55,7 +55,7 @@ def test_every_frame_is_published_as_it_was_recorded(tmp_path: Path, ear: Ear, c
         assert bytes(heard.data) == original.data.tobytes()
 
 
-def test_the_clock_goes_with_the_bag_and_the_loop_ends_with_sigint(tmp_path: Path, ear: Ear) -> None:
+def test_the_clock_goes_with_the_bag_and_the_loop_ends_with_sigint(tmp_path: Path, ear: Recorder) -> None:
     ear.listen("/clock", Clock)
     ear.listen("/image/compressed", CompressedImage)
     given = arguments(bag=drive(tmp_path), rate=5.0, loop="true", publish_clock="true")

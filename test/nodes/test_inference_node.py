@@ -26,7 +26,7 @@ from ad_compressed_perception.messages import detection
 from ad_compressed_perception.messages.timing import from_message
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
 from support.models import WRITERS, draw_scene, write_detector, write_segmenter
-from support.ros import Ear, as_ns, image_message, jpeg_message, node_process
+from support.ros import Recorder, as_ns, image_message, jpeg_message, node_process
 
 pytestmark = pytest.mark.ros
 # A day in 2016: the bags' stamps are not of today, and no node may mind.
@@ -34,18 +34,18 @@ STAMP_NS = 1_479_425_491_191_381_351
 
 
 @pytest.fixture
-def ear(ros_context: object) -> Iterator[Ear]:
-    listener = Ear(ros_context)
+def ear(ros_context: object) -> Iterator[Recorder]:
+    listener = Recorder(ros_context)
     yield listener
     listener.close()
 
 
-def accounts_close(ear: Ear, topic: str) -> bool:
+def accounts_close(ear: Recorder, topic: str) -> bool:
     report = from_message(ear.heard[topic][-1])
     return report.received == sum(report.counts.values())
 
 
-def test_a_frame_becomes_detections_under_its_own_header(tmp_path: Path, ear: Ear) -> None:
+def test_a_frame_becomes_detections_under_its_own_header(tmp_path: Path, ear: Recorder) -> None:
     model = write_detector(tmp_path / "model")
     publisher = ear.node.create_publisher(Image, "/front/image", 1)
     ear.listen("/front/detection/detections", Detection2DArray)
@@ -82,7 +82,7 @@ def test_a_frame_becomes_detections_under_its_own_header(tmp_path: Path, ear: Ea
         assert "Traceback" not in node.log
 
 
-def test_a_broken_image_fails_the_frame_and_the_next_one_is_served(tmp_path: Path, ear: Ear) -> None:
+def test_a_broken_image_fails_the_frame_and_the_next_one_is_served(tmp_path: Path, ear: Recorder) -> None:
     model = write_segmenter(tmp_path / "model")
     publisher = ear.node.create_publisher(CompressedImage, "/image/compressed", 1)
     ear.listen("/segmentation/mask", Image)
@@ -105,7 +105,7 @@ def test_a_broken_image_fails_the_frame_and_the_next_one_is_served(tmp_path: Pat
         assert node.stop() == 0
 
 
-def test_settings_change_live_and_nonsense_is_refused_with_a_reason(tmp_path: Path, ear: Ear) -> None:
+def test_settings_change_live_and_nonsense_is_refused_with_a_reason(tmp_path: Path, ear: Recorder) -> None:
     model = write_detector(tmp_path / "model")
     publisher = ear.node.create_publisher(Image, "/image", 1)
     ear.listen("/detection/detections", Detection2DArray)
@@ -136,7 +136,7 @@ def test_settings_change_live_and_nonsense_is_refused_with_a_reason(tmp_path: Pa
         assert "compressed" in described[1].additional_constraints
 
 
-def test_a_lifecycle_manager_can_stop_start_and_reload_it(tmp_path: Path, ear: Ear) -> None:
+def test_a_lifecycle_manager_can_stop_start_and_reload_it(tmp_path: Path, ear: Recorder) -> None:
     model = write_detector(tmp_path / "model")
     publisher = ear.node.create_publisher(Image, "/image", 1)
     ear.listen("/detection/timing", DiagnosticArray)
@@ -199,7 +199,7 @@ def reject(model: Path) -> None:
         (None, ["-p", "transport:=zip"], "transport"),
         (None, ["-p", "variant:=int4"], "int4"),
         (None, ["-p", "backend:=abacus"], "abacus"),
-        (None, ["-p", 'backend_options:=["colour=red"]'], "colour"),
+        (None, ["-p", 'backend_options:=["color=red"]'], "color"),
         (None, ["-p", "score_threshold:=high"], "score_threshold"),
         (None, ["-p", "max_detections:=0"], "max_detections"),
     ],
@@ -229,7 +229,7 @@ def test_a_model_of_another_task_is_refused(tmp_path: Path) -> None:
         assert "Traceback" not in node.log
 
 
-def test_a_rejected_variant_loads_when_told_to(tmp_path: Path, ear: Ear) -> None:
+def test_a_rejected_variant_loads_when_told_to(tmp_path: Path, ear: Recorder) -> None:
     model = write_detector(tmp_path / "model")
     reject(model)
     arguments = ["-p", f"model:={model}", "-p", "allow_rejected:=true"]
@@ -240,7 +240,7 @@ def test_a_rejected_variant_loads_when_told_to(tmp_path: Path, ear: Ear) -> None
         assert node.stop() == 0
 
 
-def test_an_overlay_is_drawn_for_who_looks(tmp_path: Path, ear: Ear) -> None:
+def test_an_overlay_is_drawn_for_who_looks(tmp_path: Path, ear: Recorder) -> None:
     model = write_detector(tmp_path / "model")
     publisher = ear.node.create_publisher(Image, "/image", 1)
     ear.listen("/detection/overlay", Image)
@@ -253,7 +253,7 @@ def test_an_overlay_is_drawn_for_who_looks(tmp_path: Path, ear: Ear) -> None:
         assert overlays[-1].data != message.data  # something was drawn
 
 
-def test_a_publisher_that_does_not_fit_is_named_with_its_policy(tmp_path: Path, ear: Ear) -> None:
+def test_a_publisher_that_does_not_fit_is_named_with_its_policy(tmp_path: Path, ear: Recorder) -> None:
     model = write_detector(tmp_path / "model")
     profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
     ear.node.create_publisher(Image, "/image", profile)
@@ -274,7 +274,7 @@ def test_a_publisher_that_does_not_fit_is_named_with_its_policy(tmp_path: Path, 
         assert "/image" in status.message
 
 
-def test_a_topic_nobody_publishes_is_said_on_diagnostics(tmp_path: Path, ear: Ear) -> None:
+def test_a_topic_nobody_publishes_is_said_on_diagnostics(tmp_path: Path, ear: Recorder) -> None:
     model = write_detector(tmp_path / "model")
     ear.listen("/diagnostics", DiagnosticArray)
     arguments = ["-p", f"model:={model}", "-p", "diagnostics_period_s:=0.2"]
@@ -288,7 +288,7 @@ def test_a_topic_nobody_publishes_is_said_on_diagnostics(tmp_path: Path, ear: Ea
         )
 
 
-def test_simulated_time_without_a_clock_is_said_and_frames_are_served(tmp_path: Path, ear: Ear) -> None:
+def test_simulated_time_without_a_clock_is_said_and_frames_are_served(tmp_path: Path, ear: Recorder) -> None:
     model = write_detector(tmp_path / "model")
     publisher = ear.node.create_publisher(Image, "/image", 1)
     ear.listen("/diagnostics", DiagnosticArray)
@@ -304,7 +304,7 @@ def test_simulated_time_without_a_clock_is_said_and_frames_are_served(tmp_path: 
         ear.wait_for(lambda: [m for m in ear.heard["/diagnostics"] if "/clock" in m.status[0].message])
 
 
-def test_compose_runs_all_tasks_in_one_process_from_one_file(tmp_path: Path, ear: Ear) -> None:
+def test_compose_runs_all_tasks_in_one_process_from_one_file(tmp_path: Path, ear: Recorder) -> None:
     tasks = ("detection", "segmentation", "planning")
     parameters: dict[str, object] = {
         "/compose": {"ros__parameters": {"nodes": [f"{t}_node:/car/{t}" for t in tasks]}}

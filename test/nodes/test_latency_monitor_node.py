@@ -28,20 +28,20 @@ from ad_compressed_perception.report.schema import (
     read_report,
 )
 from support.models import draw_scene, write_detector
-from support.ros import Ear, image_message, node_process
+from support.ros import Recorder, image_message, node_process
 
 pytestmark = pytest.mark.ros
 BASELINE, CANDIDATE = "/baseline/detection", "/compressed/detection"
 
 
 @pytest.fixture
-def ear(ros_context: object) -> Iterator[Ear]:
-    listener = Ear(ros_context)
+def ear(ros_context: object) -> Iterator[Recorder]:
+    listener = Recorder(ros_context)
     yield listener
     listener.close()
 
 
-def test_killing_a_node_is_said_and_the_monitor_lives_on(tmp_path: Path, ear: Ear) -> None:
+def test_killing_a_node_is_said_and_the_monitor_lives_on(tmp_path: Path, ear: Recorder) -> None:
     model = write_detector(tmp_path / "model")
     camera = ear.node.create_publisher(Image, "/camera/image", 1)
     ear.listen("/diagnostics", DiagnosticArray)
@@ -133,7 +133,7 @@ def test_killing_a_node_is_said_and_the_monitor_lives_on(tmp_path: Path, ear: Ea
     assert report.source.kind == "live"
     assert report.source.frames >= task.comparison["compressed"].pairs
     assert task.comparison["compressed"].pending == 0  # what waited was settled at the end
-    assert task.comparison["compressed"].candidate_missing > 0
+    assert task.comparison["compressed"].variant_missing > 0
     assert all(variant.account_gap == 0 for variant in task.variants.values())
 
 

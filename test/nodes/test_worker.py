@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ad_compressed_perception.core.timing import Account, FrameTiming
+from ad_compressed_perception.core.timing import FrameCounters, FrameTiming
 from ad_compressed_perception.nodes.frame_slot import LatestFrameSlot
 from ad_compressed_perception.nodes.worker import Arrival, FrameWorker
 
@@ -21,9 +21,9 @@ class Books:
 
     def __init__(self) -> None:
         self.timings: list[FrameTiming] = []
-        self.account = Account()
+        self.account = FrameCounters()
 
-    def __call__(self, timing: FrameTiming, account: Account) -> None:
+    def __call__(self, timing: FrameTiming, account: FrameCounters) -> None:
         self.timings.append(timing)
         if sum(account.counts.values()) >= sum(self.account.counts.values()):
             self.account = account
@@ -85,7 +85,7 @@ def test_a_frame_that_raises_is_failed_with_its_reason_and_the_next_one_runs() -
             raise ValueError("truncated JPEG")
         return {"infer": 2.0}
 
-    def settled(timing: FrameTiming, account: Account) -> None:
+    def settled(timing: FrameTiming, account: FrameCounters) -> None:
         books(timing, account)
         done.set()
 
@@ -104,7 +104,7 @@ def test_a_frame_that_raises_is_failed_with_its_reason_and_the_next_one_runs() -
 def test_a_listener_that_raises_does_not_end_the_worker() -> None:
     heard, done = [], Event()
 
-    def settled(timing: FrameTiming, account: Account) -> None:
+    def settled(timing: FrameTiming, account: FrameCounters) -> None:
         heard.append(timing.stamp_ns)
         done.set()
         raise RuntimeError("the publisher is gone")
@@ -123,7 +123,7 @@ def test_a_listener_that_raises_does_not_end_the_worker() -> None:
 def test_an_old_frame_is_dropped_as_stale_only_when_an_age_limit_is_set() -> None:
     books, done = Books(), Event()
 
-    def settled(timing: FrameTiming, account: Account) -> None:
+    def settled(timing: FrameTiming, account: FrameCounters) -> None:
         books(timing, account)
         done.set()
 
@@ -142,7 +142,7 @@ def test_an_old_frame_is_dropped_as_stale_only_when_an_age_limit_is_set() -> Non
 def test_end_to_end_is_the_age_and_all_stages_and_unknown_without_an_age() -> None:
     books, done = Books(), Event()
 
-    def settled(timing: FrameTiming, account: Account) -> None:
+    def settled(timing: FrameTiming, account: FrameCounters) -> None:
         books(timing, account)
         done.set()
 

@@ -54,7 +54,7 @@ def test_a_gather_that_chooses_or_turns_stays(order: list[int]) -> None:
         ([1, 192], [1, -1]),
         ([1, 192, 1, 1], [1, -1, 1, 1]),
         ([1, 4, 48], None),  # two lengths: which of them are channels?
-        ([192], None),  # no axis for the pictures of a batch
+        ([192], None),  # no axis for the images of a batch
         ([1, -1], None),
     ],
 )

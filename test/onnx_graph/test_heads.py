@@ -52,12 +52,12 @@ def test_shared_scale_destroys_scores_and_the_protected_tail_saves_them(tmp_path
     assert heads.ends == ("logits", "boxes")
     errors = {}
     for name, exclude in (("shared", []), ("protected", list(heads.tail))):
-        # The folder's own model does not matter here, its pictures in 0..255 do.
+        # The folder's own model does not matter here, its images in 0..255 do.
         _, context = model_and_context(write_segmenter(tmp_path / name), tmp_path / f"{name}_scratch")
         feeds = next(context.feeds())
         exact = run_model(model, feeds)["output"][:, 4:]
-        quantised = QuantizeInt8({"exclude": exclude}).apply(boxes_beside_scores(), context)
-        errors[name] = float(np.abs(run_model(quantised, feeds)["output"][:, 4:] - exact).max())
+        quantized = QuantizeInt8({"exclude": exclude}).apply(boxes_beside_scores(), context)
+        errors[name] = float(np.abs(run_model(quantized, feeds)["output"][:, 4:] - exact).max())
     # The step for pixels is wider than all scores lie apart.
     assert errors["shared"] > 0.45
     # Logits of a range of some hundred, in steps of half a unit: sigmoid's slope is at most 1/4.

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tensors of a quantised graph taken back to float: the numbers say what is quantised and what is not."""
+"""Tensors of a quantized graph taken back to float: the numbers say what is quantized and what is not."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from onnx import helper, numpy_helper
 
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.onnx_graph.equivalence import run_model
-from ad_compressed_perception.onnx_graph.io import is_quantised
+from ad_compressed_perception.onnx_graph.io import is_quantized
 from ad_compressed_perception.onnx_graph.qdq import QdqGraph, sort_nodes
 from support.models import write_detector, write_segmenter
-from support.qdq import quantise
+from support.qdq import quantize
 
 
 def scale_of(graph: QdqGraph, tensor: str) -> float:
-    """Return the scale of an activation, as the quantised graph stores it."""
-    stored = {weight.name: numpy_helper.to_array(weight) for weight in graph.quantised.graph.initializer}
+    """Return the scale of an activation, as the quantized graph stores it."""
+    stored = {weight.name: numpy_helper.to_array(weight) for weight in graph.quantized.graph.initializer}
     return float(stored[f"{tensor}_scale"])
 
 
-def test_lists_what_is_quantised_biases_going_with_their_weights(tmp_path: Path) -> None:
-    graph, _ = quantise(write_segmenter(tmp_path / "m"), tmp_path / "s")
+def test_lists_what_is_quantized_biases_going_with_their_weights(tmp_path: Path) -> None:
+    graph, _ = quantize(write_segmenter(tmp_path / "m"), tmp_path / "s")
     listed = [(tensor.name, tensor.kind, tensor.operator) for tensor in graph.tensors()]
     # The ReLU after the first convolution is done by the range of its output, which begins at 0.
     assert listed == [
@@ -40,42 +40,42 @@ def test_lists_what_is_quantised_biases_going_with_their_weights(tmp_path: Path)
 
 
 def test_everything_back_in_float_computes_what_the_float_graph_does(tmp_path: Path) -> None:
-    graph, feeds = quantise(write_segmenter(tmp_path / "m"), tmp_path / "s")
+    graph, feeds = quantize(write_segmenter(tmp_path / "m"), tmp_path / "s")
     restored = graph.with_float([tensor.name for tensor in graph.tensors()])
-    assert not is_quantised(restored)
-    # The ReLU that the quantiser had left out is back.
+    assert not is_quantized(restored)
+    # The ReLU that the quantizer had left out is back.
     assert Counter(node.op_type for node in restored.graph.node) == {"Conv": 2, "Relu": 1}
     np.testing.assert_array_equal(
         run_model(restored, feeds)["scores"], run_model(graph.floating, feeds)["scores"]
     )
 
 
-def test_nothing_in_float_computes_what_the_quantised_graph_does(tmp_path: Path) -> None:
-    graph, feeds = quantise(write_detector(tmp_path / "m"), tmp_path / "s")
+def test_nothing_in_float_computes_what_the_quantized_graph_does(tmp_path: Path) -> None:
+    graph, feeds = quantize(write_detector(tmp_path / "m"), tmp_path / "s")
     np.testing.assert_array_equal(
-        run_model(graph.with_float([]), feeds)["output"], run_model(graph.quantised, feeds)["output"]
+        run_model(graph.with_float([]), feeds)["output"], run_model(graph.quantized, feeds)["output"]
     )
 
 
 def test_one_tensor_alone_is_rounded_to_its_own_step(tmp_path: Path) -> None:
-    graph, feeds = quantise(write_segmenter(tmp_path / "m"), tmp_path / "s")
+    graph, feeds = quantize(write_segmenter(tmp_path / "m"), tmp_path / "s")
     exact = run_model(graph.floating, feeds)["scores"]
     # The output alone: each number moves to the nearest multiple of the step, at most half a step.
     rounded = run_model(graph.only("scores"), feeds)["scores"]
     step = scale_of(graph, "scores")
     assert 0.0 < np.abs(rounded - exact).max() <= step / 2 * 1.001
     np.testing.assert_allclose(rounded / step, np.rint(rounded / step), atol=1e-3)
-    # The head passes each colour on with weight 1, so that a rounded input moves the output likewise.
+    # The head passes each color on with weight 1, so that a rounded input moves the output likewise.
     moved = np.abs(run_model(graph.only("features"), feeds)["scores"] - exact).max()
     assert 0.0 < moved <= scale_of(graph, "features") / 2 * 1.001
 
 
 def test_a_product_with_a_float_side_gets_its_float_weights_back(tmp_path: Path) -> None:
-    graph, feeds = quantise(write_segmenter(tmp_path / "m"), tmp_path / "s")
+    graph, feeds = quantize(write_segmenter(tmp_path / "m"), tmp_path / "s")
     assert graph.float_products([]) == []
-    # Between the two convolutions: neither can run on integers then, so nothing else is quantised either.
+    # Between the two convolutions: neither can run on integers then, so nothing else is quantized either.
     assert graph.float_products(["features"]) == ["smooth", "head"]
-    assert not is_quantised(graph.with_float(["features"]))
+    assert not is_quantized(graph.with_float(["features"]))
     # Behind the second one: the first convolution keeps its integers.
     assert graph.float_products(["scores"]) == ["head"]
     mixed = graph.with_float(["scores"])
@@ -86,17 +86,17 @@ def test_a_product_with_a_float_side_gets_its_float_weights_back(tmp_path: Path)
 
 
 def test_names_the_tensor_behind_a_pair(tmp_path: Path) -> None:
-    graph, _ = quantise(write_detector(tmp_path / "m"), tmp_path / "s")
-    name = graph.after(graph.quantised, "head_8")
-    maker = next(node for node in graph.quantised.graph.node if name in node.output)
+    graph, _ = quantize(write_detector(tmp_path / "m"), tmp_path / "s")
+    name = graph.after(graph.quantized, "head_8")
+    maker = next(node for node in graph.quantized.graph.node if name in node.output)
     assert maker.op_type == "DequantizeLinear"
     assert graph.after(graph.floating, "head_8") == "head_8"
 
 
 def test_refuses_a_graph_that_lost_an_operator(tmp_path: Path) -> None:
-    graph, _ = quantise(write_segmenter(tmp_path / "m"), tmp_path / "s")
+    graph, _ = quantize(write_segmenter(tmp_path / "m"), tmp_path / "s")
     other = onnx.ModelProto()
-    other.CopyFrom(graph.quantised)
+    other.CopyFrom(graph.quantized)
     for node in other.graph.node:
         if node.name == "head":
             node.name = "renamed"

@@ -69,7 +69,7 @@ def context(model: onnx.ModelProto, folder: Path) -> PassContext:
     return replace(context_for(model, folder, SPEC), runtime=OPENVINO)
 
 
-def quantised_tensors(model: onnx.ModelProto) -> set[str]:
+def quantized_tensors(model: onnx.ModelProto) -> set[str]:
     return {node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
 
 
@@ -96,7 +96,7 @@ def test_pairs_stand_only_before_products(tmp_path: Path, activation: str) -> No
     model = network(activation)
     after = QuantizeInt8().apply(model, context(model, tmp_path))
 
-    assert quantised_tensors(after) == {"x", "a", "lr", "p", "j"}
+    assert quantized_tensors(after) == {"x", "a", "lr", "p", "j"}
     kinds = {node.op_type for node in after.graph.node}
     # Whole, for the runtime to merge: ONNX Runtime's preparation had parted it into HardSigmoid and Mul.
     assert ("HardSwish" in kinds) == (activation == "HardSwish")

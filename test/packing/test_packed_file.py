@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.core.errors import ModelFileError
-from ad_compressed_perception.packing.decompress import materialise
+from ad_compressed_perception.packing.decompress import decompress
 from ad_compressed_perception.packing.packed_file import expand, pack, pack_bytes
 from ad_compressed_perception.packing.streams import (
     Stream,
@@ -154,13 +154,13 @@ def test_backends_load_a_packed_file_as_if_it_were_the_model(tmp_path: Path, bac
 def test_a_file_is_expanded_once_until_it_changes(tmp_path: Path) -> None:
     path = tmp_path / "net.adcpz"
     pack(net(gaussian(4)), path)
-    first = materialise(path)
-    assert materialise(path) == first
+    first = decompress(path)
+    assert decompress(path) == first
     pack(net(gaussian(5, (32, 64))), path)
-    second = materialise(path)
+    second = decompress(path)
     assert second != first
     assert onnx.load(str(second)).graph.initializer[0].dims[0] == 32
-    assert materialise(second) == second, "what is no packed file is left as it is"
+    assert decompress(second) == second, "what is no packed file is left as it is"
 
 
 def test_expanded_files_go_with_their_process(tmp_path: Path) -> None:
@@ -168,8 +168,8 @@ def test_expanded_files_go_with_their_process(tmp_path: Path) -> None:
     pack(net(gaussian(6)), path)
     code = (
         "import sys; from pathlib import Path\n"
-        "from ad_compressed_perception.packing.decompress import materialise\n"
-        "print(materialise(Path(sys.argv[1])))"
+        "from ad_compressed_perception.packing.decompress import materialize\n"
+        "print(materialize(Path(sys.argv[1])))"
     )
     temporary = tmp_path / "tmp"
     temporary.mkdir()

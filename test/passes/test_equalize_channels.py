@@ -16,7 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from ad_compressed_perception.compression.passes.quantization.equalize_channels import Equalise, find_places
+from ad_compressed_perception.compression.passes.quantization.equalize_channels import (
+    EqualizeChannels,
+    find_places,
+)
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.core.manifest import InputSpec
@@ -76,14 +79,14 @@ def test_a_relu_lets_the_convolution_before_it_take_the_division(tmp_path: Path)
     feeds = next(context(model, tmp_path).feeds())
     before, wide = run_model(model, feeds)["y"], spread(model, "a", feeds)
     here = context(model, tmp_path, "onnxruntime")
-    after = Equalise({"alpha": 1.0}).apply(model, here)
+    after = EqualizeChannels({"alpha": 1.0}).apply(model, here)
 
     assert Counter(node.op_type for node in after.graph.node) == {"Conv": 2, "Relu": 1}
     np.testing.assert_allclose(run_model(after, feeds)["y"], before, rtol=1e-4, atol=1e-4)
     # alpha 1: every channel gets the same size, on the frames that were looked at.
     assert wide > 50.0
     assert spread(after, "a", feeds) < 1.2
-    assert list(here.notes["equalised"]) == ["a"]
+    assert list(here.notes["equalized"]) == ["a"]
 
 
 @pytest.mark.parametrize("depthwise", [False, True])
@@ -91,7 +94,7 @@ def test_behind_another_activation_a_mul_divides(tmp_path: Path, depthwise: bool
     model = network("SiLU", depthwise)
     feeds = next(context(model, tmp_path).feeds())
     before = run_model(model, feeds)["y"]
-    after = Equalise().apply(model, context(model, tmp_path))
+    after = EqualizeChannels().apply(model, context(model, tmp_path))
 
     assert Counter(node.op_type for node in after.graph.node) == {"Conv": 2, "Sigmoid": 1, "Mul": 2}
     np.testing.assert_allclose(run_model(after, feeds)["y"], before, rtol=1e-4, atol=1e-4)
@@ -102,10 +105,10 @@ def test_where_the_runtime_merges_nothing_a_mul_is_left_out_and_said(tmp_path: P
     model = network("SiLU")
     nodes = len(model.graph.node)
     here = context(model, tmp_path, "onnxruntime")
-    after = Equalise().apply(model, here)
+    after = EqualizeChannels().apply(model, here)
     assert len(after.graph.node) == nodes
     assert here.notes["left_as_runtime_merges_nothing"] == ["a"]
-    assert here.notes["equalised"] == {}
+    assert here.notes["equalized"] == {}
 
 
 @pytest.mark.parametrize("activation", ["SiLU", "Relu"])
@@ -115,7 +118,7 @@ def test_8_bits_keep_what_they_lost(tmp_path: Path, activation: str) -> None:
     exact = run_model(model, feeds)["y"]
     plain = onnx.ModelProto.FromString(model.SerializeToString())
     plain = QuantizeInt8().apply(plain, context(plain, tmp_path / "plain"))
-    equal = Equalise().apply(model, context(model, tmp_path / "e"))
+    equal = EqualizeChannels().apply(model, context(model, tmp_path / "e"))
     equal = QuantizeInt8().apply(equal, context(equal, tmp_path / "equal"))
 
     lost, kept = (sqnr_db(exact, run_model(m, feeds)["y"]) for m in (plain, equal))
@@ -128,8 +131,8 @@ def test_a_small_spread_is_left_alone(tmp_path: Path) -> None:
     model = network("Relu", sizes=[1.0, 1.2, 1.5, 2.0])
     before = model.SerializeToString()
     here = context(model, tmp_path)
-    assert Equalise().apply(model, here).SerializeToString() == before
-    assert here.notes["equalised"] == {}
+    assert EqualizeChannels().apply(model, here).SerializeToString() == before
+    assert here.notes["equalized"] == {}
 
 
 def test_what_others_read_as_well_is_no_place() -> None:
@@ -157,7 +160,7 @@ def test_a_weight_that_another_product_shares_stays_as_it_was_for_it(tmp_path: P
     model = make_graph(
         nodes, {"w0": first, "shared": noise((4, 4, 1, 1))}, {"x": [1, 3, 16, 32]}, {"y": [1, 4, 16, 32]}
     )
-    after = Equalise().apply(model, context(model, tmp_path))  # it compares the results itself
+    after = EqualizeChannels().apply(model, context(model, tmp_path))  # it compares the results itself
     assert "shared" in {tensor.name for tensor in after.graph.initializer}
     assert next(n for n in after.graph.node if n.name == "third").input[1] == "shared"
 
@@ -168,16 +171,16 @@ def test_dead_channels_and_dead_weights_divide_by_no_zero(tmp_path: Path) -> Non
     values = numpy_helper.to_array(weight).copy()
     values[:, 1] = 0.0
     weight.CopyFrom(numpy_helper.from_array(values, "w1"))
-    after = Equalise().apply(model, context(model, tmp_path))
+    after = EqualizeChannels().apply(model, context(model, tmp_path))
     for tensor in after.graph.initializer:
         assert np.isfinite(numpy_helper.to_array(tensor)).all()
 
 
-def test_a_quantised_model_is_refused(tmp_path: Path) -> None:
+def test_a_quantized_model_is_refused(tmp_path: Path) -> None:
     model = network("Relu")
     model = QuantizeInt8().apply(model, context(model, tmp_path))
-    with pytest.raises(RecipeError, match="before quantisation"):
-        Equalise().apply(model, context(model, tmp_path))
+    with pytest.raises(RecipeError, match="before quantization"):
+        EqualizeChannels().apply(model, context(model, tmp_path))
 
 
 def test_an_activation_that_is_not_finite_is_named(tmp_path: Path) -> None:
@@ -185,7 +188,7 @@ def test_an_activation_that_is_not_finite_is_named(tmp_path: Path) -> None:
     bias = next(t for t in model.graph.initializer if t.name == "b0")
     bias.CopyFrom(numpy_helper.from_array(np.array([np.inf, 0, 0, 0], np.float32), "b0"))
     with pytest.raises(ModelFileError, match="'a' is not finite"):
-        Equalise().apply(model, context(model, tmp_path))
+        EqualizeChannels().apply(model, context(model, tmp_path))
 
 
 @settings(max_examples=25, deadline=None)
@@ -206,6 +209,6 @@ def test_no_result_changes_whatever_the_spread(
     folder = tmp_path_factory.mktemp("any")
     feeds = next(context(model, folder).feeds())
     before = run_model(model, feeds)["y"]
-    after = Equalise({"alpha": alpha, "least_spread": 1.0}).apply(model, context(model, folder))
+    after = EqualizeChannels({"alpha": alpha, "min_spread": 1.0}).apply(model, context(model, folder))
     span = np.abs(before).max()
     np.testing.assert_allclose(run_model(after, feeds)["y"] / span, before / span, atol=1e-5)

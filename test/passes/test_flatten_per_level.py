@@ -11,12 +11,12 @@ import onnx
 import pytest
 from onnx import helper
 
-from ad_compressed_perception.compression.passes.graph.flatten_per_level import RowsEarly
+from ad_compressed_perception.compression.passes.graph.flatten_per_level import FlattenPerLevel
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.manifest import InputSpec
 from support.graphs import context_for, make_graph, noise, run_frame
 
-SPEC = InputSpec(width=32, height=16, colour="BGR", scale=1 / 255)
+SPEC = InputSpec(width=32, height=16, color="BGR", scale=1 / 255)
 STEPS = (2, 4)
 
 
@@ -43,7 +43,7 @@ def test_the_rows_are_the_same_and_in_order(tmp_path: Path, steps: tuple[int, ..
     model = maps(steps, axis)
     before = run_frame(model, SPEC)["y"]
     context = context_for(model, tmp_path, SPEC)
-    after = RowsEarly().apply(model, context)
+    after = FlattenPerLevel().apply(model, context)
     np.testing.assert_array_equal(run_frame(after, SPEC)["y"], before)
     turned = [node for node in after.graph.node if node.op_type == "Transpose"]
     assert [list(node.attribute[0].ints) for node in turned] == [[0, 2, 3, 1]] * len(steps)
@@ -55,11 +55,11 @@ def test_a_map_that_something_else_takes_is_left(tmp_path: Path) -> None:
     model = maps(STEPS)
     model.graph.output.append(helper.make_tensor_value_info("all", 1, [1, 6, 160]))
     with pytest.raises(ModelFileError, match="leave this pass out"):
-        RowsEarly().apply(model, context_for(model, tmp_path, SPEC))
+        FlattenPerLevel().apply(model, context_for(model, tmp_path, SPEC))
 
 
 def test_a_graph_without_rows_is_refused(tmp_path: Path) -> None:
     nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
     model = make_graph(nodes, {"w": noise((4, 3, 1, 1))}, {"x": [1, 3, 16, 32]}, {"y": [1, 4, 16, 32]})
     with pytest.raises(ModelFileError, match="no maps"):
-        RowsEarly().apply(model, context_for(model, tmp_path, SPEC))
+        FlattenPerLevel().apply(model, context_for(model, tmp_path, SPEC))

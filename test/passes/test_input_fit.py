@@ -23,14 +23,14 @@ from support.models import draw_scene, write_detector, write_segmenter
 
 
 def detector(tmp_path: Path, *sizes: tuple[int, int]) -> tuple[Any, PassContext]:
-    """Return the 64x64 detector and a context of pictures of the given widths and heights."""
+    """Return the 64x64 detector and a context of images of the given widths and heights."""
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
 
-    def pictures() -> Iterator[Frame]:
+    def images() -> Iterator[Frame]:
         for index, (width, height) in enumerate(sizes):
             yield Frame(np.ascontiguousarray(draw_scene(index, max(width, 96))[:height, :width]), "BGR")
 
-    return model, replace(context, pictures=pictures, frames=len(sizes))
+    return model, replace(context, images=images, frames=len(sizes))
 
 
 def boxes(model: Any, context: PassContext, frame: Frame) -> np.ndarray:
@@ -39,10 +39,10 @@ def boxes(model: Any, context: PassContext, frame: Frame) -> np.ndarray:
     return task.decode(run_model(model, {"images": next(iter(feeds.values()))}), geometry).boxes_xyxy
 
 
-def test_a_wide_picture_needs_half_of_a_square_input(tmp_path: Path) -> None:
+def test_a_wide_image_needs_half_of_a_square_input(tmp_path: Path) -> None:
     """128x60 fills 64x30 of 64x64. The detector pads with 0 as the letterbox does, so all boxes agree."""
     model, context = detector(tmp_path, (128, 60))
-    frame = next(context.pictures())
+    frame = next(context.images())
     before = boxes(model, context, frame)
     fitted = InputSize({"fit": "frames"}).apply(model, context)
     assert (context.input.width, context.input.height) == (64, 32)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Another picture size: what is scaled with it, and what holds a network to its size, by name."""
+"""Another image size: what is scaled with it, and what holds a network to its size, by name."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from support.compression import model_and_context
 from support.graphs import context_for, make_graph, noise, run_frame
 from support.models import write_detector, write_planner, write_segmenter
 
-SPEC = InputSpec(width=64, height=48, colour="BGR")
+SPEC = InputSpec(width=64, height=48, color="BGR")
 
 
 def encoder_decoder(resize: list[onnx.NodeProto], weights: dict[str, Any]) -> onnx.ModelProto:
-    """Return a network that halves the picture and enlarges the scores again."""
+    """Return a network that halves the image and enlarges the scores again."""
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], "down", strides=[2, 2], pads=[1] * 4),
         *resize,
@@ -40,7 +40,7 @@ def output_shape(model: onnx.ModelProto, context: Any) -> tuple[int, ...]:
     return run_frame(model, context.input)["y"].shape
 
 
-def test_target_sizes_scale_with_the_picture(tmp_path: Path) -> None:
+def test_target_sizes_scale_with_the_image(tmp_path: Path) -> None:
     node = helper.make_node("Resize", ["c", "", "", "sizes"], ["y"], "up", mode="linear")
     model = encoder_decoder([node], {"sizes": [1, 4, 48, 64]})
     context = context_for(model, tmp_path, SPEC)
@@ -63,7 +63,7 @@ def test_relative_scales_stay(tmp_path: Path) -> None:
     assert context.notes["edited"] == []
 
 
-def test_a_picture_shrunk_to_one_pixel_is_blown_up_to_the_new_size(tmp_path: Path) -> None:
+def test_a_image_shrunk_to_one_pixel_is_blown_up_to_the_new_size(tmp_path: Path) -> None:
     # The pooled pixel is the same at every size; only the factor knows what it must become.
     nodes = [
         helper.make_node("GlobalAveragePool", ["c"], ["g"], "pool"),
@@ -92,7 +92,7 @@ def test_sides_of_one_pixel_more_keep_their_samples_on_the_edges(tmp_path: Path)
     ]
     weights = {"w": noise((2, 3, 3, 3)), "blow": [1.0, 1.0, 5.0, 5.0], "scales": [1.0, 1.0, 6.6001, 6.6001]}
     model = make_graph(nodes, weights, {"x": [1, 3, 33, 33]}, {"y": [1, 4, 33, 33]})
-    context = context_for(model, tmp_path, InputSpec(width=33, height=33, colour="BGR"))
+    context = context_for(model, tmp_path, InputSpec(width=33, height=33, color="BGR"))
 
     after = InputSize({"factor": 0.5, "multiple_of": 16}).apply(model, context)
 
@@ -101,7 +101,7 @@ def test_sides_of_one_pixel_more_keep_their_samples_on_the_edges(tmp_path: Path)
     assert context.notes["edited"] == ["AveragePool 'mean'", "Resize 'blow_up'", "Resize 'up'"]
 
 
-def test_a_mean_over_the_whole_picture_stays_one(tmp_path: Path) -> None:
+def test_a_mean_over_the_whole_image_stays_one(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("AveragePool", ["c"], ["g"], "mean", kernel_shape=[24, 32]),
         helper.make_node("Resize", ["g", "", "", "sizes"], ["y"], "blow_up"),
@@ -161,7 +161,7 @@ REFUSED = {
     "Conv 'all_of_it' has a kernel as large": refused(
         [helper.make_node("Conv", ["x", "w"], ["y"], "all_of_it")], {"w": noise((1, 3, 48, 64))}, [1, 1, 1, 1]
     ),
-    "Reshape 'windows' cuts the picture's axes": refused(
+    "Reshape 'windows' cuts the image's axes": refused(
         [helper.make_node("Reshape", ["x", "shape"], ["y"], "windows")],
         {"shape": [1, 3, 8, 6, 8, 8]},
         [1, 3, 8, 6, 8, 8],
@@ -197,7 +197,7 @@ def test_what_holds_the_size_is_named(tmp_path: Path, words: str) -> None:
 
 
 def test_a_product_over_channels_takes_any_number_of_rows(tmp_path: Path) -> None:
-    """A Gemm on (pixels, channels), as transformers have it, whose weights know nothing of the picture."""
+    """A Gemm on (pixels, channels), as transformers have it, whose weights know nothing of the image."""
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], "embed"),
         helper.make_node("Reshape", ["c", "s"], ["r"], "flat"),
@@ -228,7 +228,7 @@ def test_a_recurrence_along_flattened_rows_is_named(tmp_path: Path) -> None:
 
 
 def test_a_size_the_network_s_steps_do_not_divide_is_named(tmp_path: Path) -> None:
-    # 48 / 2 enlarged again must meet the skipped picture: 25 rows become 13, then 26.
+    # 48 / 2 enlarged again must meet the skipped image: 25 rows become 13, then 26.
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], "down", strides=[2, 2], pads=[1] * 4),
         helper.make_node("Resize", ["c", "", "scales"], ["u"], "up"),
@@ -243,7 +243,7 @@ def test_a_size_the_network_s_steps_do_not_divide_is_named(tmp_path: Path) -> No
 
 def test_the_planner_is_refused_whole(tmp_path: Path) -> None:
     model, context = model_and_context(write_planner(tmp_path / "m"), tmp_path / "s")
-    with pytest.raises(ModelFileError, match="Conv 'balance' has a kernel as large as its picture, 32x32"):
+    with pytest.raises(ModelFileError, match="Conv 'balance' has a kernel as large as its image, 32x32"):
         InputSize({"width": 16, "height": 16}).apply(model, context)
 
 
@@ -259,7 +259,7 @@ def test_either_a_factor_or_both_sides(options: dict[str, Any]) -> None:
         InputSize(options)
 
 
-def test_a_crop_s_picture_scales_along(tmp_path: Path) -> None:
+def test_a_crop_s_image_scales_along(tmp_path: Path) -> None:
     spec = InputSpec(width=64, height=48, resize="crop", resize_width=80, resize_height=64)
     node = helper.make_node("Conv", ["x", "w"], ["y"])
     model = make_graph([node], {"w": noise((4, 3, 1, 1))}, {"x": [1, 3, 48, 64]}, {"y": [1, 4, 48, 64]})
@@ -276,7 +276,7 @@ def test_a_crop_s_picture_scales_along(tmp_path: Path) -> None:
     width=st.integers(1, 12),
     factor=st.integers(2, 4),
 )
-def test_a_flattened_picture_has_the_new_product(channels: int, height: int, width: int, factor: int) -> None:
+def test_a_flattened_image_has_the_new_product(channels: int, height: int, width: int, factor: int) -> None:
     before = [1, channels, height, width]
     after = [1, channels, height * factor, width * factor]
 

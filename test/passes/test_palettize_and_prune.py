@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.passes.pruning.prune_magnitude import PruneMagnitude
-from ad_compressed_perception.compression.passes.quantization.palettize import Palettise
+from ad_compressed_perception.compression.passes.quantization.palettize import Palettize
 from ad_compressed_perception.compression.quantization.activation_statistics import measure_moments
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.core.manifest import load_manifest
@@ -26,7 +26,7 @@ from ad_compressed_perception.onnx_graph.weights import find_weights
 from ad_compressed_perception.packing.codebook import fit_codebook, nearest
 from ad_compressed_perception.pass_api.passes import PassContext
 from ad_compressed_perception.tasks.pipeline import open_pipeline
-from support.compression import model_and_context, small_recipe, write_pictures
+from support.compression import model_and_context, small_recipe, write_images
 from support.models import write_segmenter
 
 Array = NDArray[Any]
@@ -63,24 +63,24 @@ def test_the_codebook_is_near_the_best_there_is(seed: int) -> None:
 @given(
     st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=80), st.integers(1, 16), st.integers(0, 3)
 )
-def test_centres_are_ordered_within_the_data_and_the_error_is_theirs(
+def test_centers_are_ordered_within_the_data_and_the_error_is_theirs(
     numbers: list[float], size: int, seed: int
 ) -> None:
     values = np.array(numbers)
     found = fit_codebook(values, size, seed=seed)
-    centres = found.centres
-    assert 1 <= len(centres) <= size
-    assert (np.diff(centres) >= 0).all()
-    assert centres[0] >= values.min() - 1e-9 and centres[-1] <= values.max() + 1e-9
-    chosen = centres[nearest(values, centres)]
-    distances = np.abs(values[:, None] - centres[None])
+    centers = found.centers
+    assert 1 <= len(centers) <= size
+    assert (np.diff(centers) >= 0).all()
+    assert centers[0] >= values.min() - 1e-9 and centers[-1] <= values.max() + 1e-9
+    chosen = centers[nearest(values, centers)]
+    distances = np.abs(values[:, None] - centers[None])
     np.testing.assert_allclose(np.abs(values - chosen), distances.min(axis=1), atol=1e-9)
     assert found.error >= ((values - chosen) ** 2).sum() - 1e-6 * (1 + (values**2).sum())
 
 
 def test_few_distinct_values_are_the_codebook() -> None:
     found = fit_codebook(np.array([3.0, 1.0, 3.0, 2.0]), 4)
-    assert found.centres.tolist() == [1.0, 2.0, 3.0]
+    assert found.centers.tolist() == [1.0, 2.0, 3.0]
     assert found.error == 0.0
 
 
@@ -139,18 +139,18 @@ def test_moments_are_those_of_what_the_weights_multiply(
 def test_no_more_values_than_the_bits_allow(context: PassContext, granularity: str, runs: int) -> None:
     options = {"bits": 3, "granularity": granularity, "group_size": 2, "min_size": 100}
     before = values_of(net())
-    after = values_of(Palettise(options).apply(net(), context))
+    after = values_of(Palettize(options).apply(net(), context))
     for run in np.split(after["w1"], runs):
         assert len(np.unique(run)) <= 8
     np.testing.assert_array_equal(after["w2"], before["w2"], "32 weights are below min_size")
-    assert context.notes["palettised_tensors"] == 1
+    assert context.notes["palettized_tensors"] == 1
 
 
 def test_more_bits_are_nearer(context: PassContext) -> None:
     reference = run_model(net(), FRAMES[0])["y"]
     errors = []
     for bits in (2, 4, 6, 8):
-        model = Palettise({"bits": bits, "min_size": 2}).apply(net(), context)
+        model = Palettize({"bits": bits, "min_size": 2}).apply(net(), context)
         errors.append(float(np.abs(run_model(model, FRAMES[0])["y"] - reference).mean()))
     assert errors == sorted(errors, reverse=True)
     # 8 bits have an entry for every second of the 576 weights.
@@ -162,7 +162,7 @@ def test_zeros_stay_zeros(context: PassContext) -> None:
     weights = values_of(model)["w1"]
     weights[weights < 0.3] = 0.0
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "w1"))
-    after = values_of(Palettise({"bits": 2}).apply(model, context))["w1"]
+    after = values_of(Palettize({"bits": 2}).apply(model, context))["w1"]
     np.testing.assert_array_equal(after == 0.0, weights == 0.0)
     assert len(np.unique(after)) <= 4
 
@@ -172,7 +172,7 @@ def test_the_bias_takes_the_mean_shift_back(context: PassContext) -> None:
 
     def shift(correct: bool) -> float:
         options = {"bits": 2, "correct_bias": correct, "exclude": ["second"], "min_size": 2}
-        changed = Palettise(options).apply(net(), context)
+        changed = Palettize(options).apply(net(), context)
         for model in (changed, reference := net()):
             model.graph.output[0].name = "h"  # what the first convolution gives
             model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 8
@@ -186,7 +186,7 @@ def test_the_bias_takes_the_mean_shift_back(context: PassContext) -> None:
 
 
 def test_the_same_seed_makes_the_same_file(context: PassContext) -> None:
-    first, second = (Palettise({"bits": 3, "seed": 5}).apply(net(), context) for _ in range(2))
+    first, second = (Palettize({"bits": 3, "seed": 5}).apply(net(), context) for _ in range(2))
     assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
 
 
@@ -230,8 +230,8 @@ def test_what_is_below_the_threshold_goes_and_nothing_else(context: PassContext)
         (PruneMagnitude, {}, "either ratio or threshold"),
         (PruneMagnitude, {"ratio": 0.5, "threshold": 0.1}, "either ratio or threshold"),
         (PruneMagnitude, {"threshold": 0.1, "score": "activation"}, "score: activation"),
-        (Palettise, {"bits": 9}, "bits"),
-        (Palettise, {"bit": 4}, "unknown key 'bit'"),
+        (Palettize, {"bits": 9}, "bits"),
+        (Palettize, {"bit": 4}, "unknown key 'bit'"),
     ],
 )
 def test_wrong_options_are_told(kind: Any, options: dict[str, Any], words: str) -> None:
@@ -241,7 +241,7 @@ def test_wrong_options_are_told(kind: Any, options: dict[str, Any], words: str) 
 
 def test_a_pattern_that_matches_nothing_and_a_model_without_weights(context: PassContext) -> None:
     with pytest.raises(RecipeError, match="'third'"):
-        Palettise({"exclude": ["third"]}).apply(net(), context)
+        Palettize({"exclude": ["third"]}).apply(net(), context)
     with pytest.raises(ModelFileError, match="lower min_size"):
         PruneMagnitude({"ratio": 0.5, "min_size": 10_000}).apply(net(), context)
 
@@ -252,7 +252,7 @@ def test_a_damaged_weight_is_named(context: PassContext) -> None:
     weights[0, 0, 0, 0] = np.nan
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "w1"))
     with pytest.raises(ModelFileError, match="'w1' is not finite"):
-        Palettise().apply(model, context)
+        Palettize().apply(model, context)
 
 
 def test_a_packed_variant_is_stored_verified_and_run(tmp_path: Path) -> None:
@@ -260,11 +260,11 @@ def test_a_packed_variant_is_stored_verified_and_run(tmp_path: Path) -> None:
     manifest = load_manifest(write_segmenter(tmp_path / "model"))
     recipe = small_recipe(
         tmp_path / "recipe",
-        passes=["simplify", {"palettise": {"bits": 6, "min_size": 2}}],
+        passes=["simplify", {"palettize": {"bits": 6, "min_size": 2}}],
         store="packed",
     )
-    pictures = write_pictures(tmp_path / "pictures", 40)
-    result = compress_model(manifest, recipe, str(pictures), work=tmp_path / "work")
+    images = write_images(tmp_path / "images", 40)
+    result = compress_model(manifest, recipe, str(images), work=tmp_path / "work")
     assert result.variant.file == "small.adcpz"
     sizes = result.variant_sizes
     assert sizes.stored_bytes == result.manifest.variant_path("small").stat().st_size
@@ -273,7 +273,7 @@ def test_a_packed_variant_is_stored_verified_and_run(tmp_path: Path) -> None:
     assert result.variant.figures["variant_sizes"] == sizes.as_dict()
     open_pipeline(result.manifest, "small").close()
     plain = small_recipe(tmp_path / "plain", passes=["simplify"])
-    again = compress_model(manifest, plain, str(pictures), work=tmp_path / "work")
+    again = compress_model(manifest, plain, str(images), work=tmp_path / "work")
     assert again.replaced
     files = {path.name for path in again.manifest.folder.iterdir() if path.is_file()}
     assert files == {"model.yaml", "small.onnx"}, "the packed file of the replaced variant is gone"

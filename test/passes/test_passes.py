@@ -21,7 +21,7 @@ from ad_compressed_perception.compression.passes.quantization.quantize_int8 impo
 from ad_compressed_perception.core.errors import AdcpError, ModelFileError, RecipeError
 from ad_compressed_perception.core.host import HostInfo, read_host
 from ad_compressed_perception.onnx_graph.equivalence import run_model
-from ad_compressed_perception.onnx_graph.io import is_quantised, opset_of
+from ad_compressed_perception.onnx_graph.io import is_quantized, opset_of
 from support.compression import NO_VNNI, VNNI, model_and_context
 from support.models import write_detector, write_planner, write_segmenter
 
@@ -130,21 +130,21 @@ def test_simplify_folds_what_is_constant_and_zeroes_denormals(tmp_path: Path) ->
     np.testing.assert_allclose(run_model(after, feed)["steering"], before["steering"], atol=1e-6)
 
 
-def test_simplify_refuses_a_quantised_graph(tmp_path: Path) -> None:
+def test_simplify_refuses_a_quantized_graph(tmp_path: Path) -> None:
     model, context = model_and_context(write_planner(tmp_path / "m"), tmp_path / "s")
-    quantised = QuantizeInt8().apply(model, context)
-    with pytest.raises(RecipeError, match="before quantisation"):
-        Simplify().apply(quantised, context)
+    quantized = QuantizeInt8().apply(model, context)
+    with pytest.raises(RecipeError, match="before quantization"):
+        Simplify().apply(quantized, context)
 
 
 @pytest.mark.parametrize("calibration", ["minmax", "percentile", "entropy"])
-def test_quantised_weights_follow_the_formula(tmp_path: Path, calibration: str) -> None:
+def test_quantized_weights_follow_the_formula(tmp_path: Path, calibration: str) -> None:
     """Per output channel: scale = max|w| / 127, q = round(w / scale), zero point 0."""
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
     float_weights = tensors(model)["smooth_w"]
-    quantised = QuantizeInt8({"calibration": calibration}).apply(model, context)
-    assert is_quantised(quantised)
-    found = tensors(quantised)
+    quantized = QuantizeInt8({"calibration": calibration}).apply(model, context)
+    assert is_quantized(quantized)
+    found = tensors(quantized)
     scale = np.abs(float_weights).max(axis=(1, 2, 3)) / 127.0
     np.testing.assert_allclose(found["smooth_w_scale"], scale, rtol=1e-6)
     assert not found["smooth_w_zero_point"].any()
@@ -176,10 +176,10 @@ def test_weights_have_seven_bits_where_sums_would_saturate(
 
 def test_excluded_nodes_stay_float(tmp_path: Path) -> None:
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
-    quantised = QuantizeInt8({"exclude": ["head*"]}).apply(model, context)
-    kinds = Counter(node.op_type for node in quantised.graph.node)
+    quantized = QuantizeInt8({"exclude": ["head*"]}).apply(model, context)
+    kinds = Counter(node.op_type for node in quantized.graph.node)
     assert kinds["Conv"] == 4
-    weights = tensors(quantised)
+    weights = tensors(quantized)
     assert "smooth_w_quantized" in weights
     assert "head_w_8" in weights  # its float weights are still there
     assert sorted(context.notes["excluded_nodes"]) == ["head_16", "head_32", "head_8"]
@@ -187,7 +187,7 @@ def test_excluded_nodes_stay_float(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"exclude": ["haed*"]}, "no node is called 'haed"), ({"operators": ["Cnov"]}, "cannot quantise Cnov")],
+    [({"exclude": ["haed*"]}, "no node is called 'haed"), ({"operators": ["Cnov"]}, "cannot quantize Cnov")],
 )
 def test_options_that_match_nothing_are_refused(tmp_path: Path, options: Any, words: str) -> None:
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
@@ -195,11 +195,11 @@ def test_options_that_match_nothing_are_refused(tmp_path: Path, options: Any, wo
         QuantizeInt8(options).apply(model, context)
 
 
-def test_quantising_twice_is_refused(tmp_path: Path) -> None:
+def test_quantizing_twice_is_refused(tmp_path: Path) -> None:
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
-    quantised = QuantizeInt8().apply(model, context)
-    with pytest.raises(ModelFileError, match="quantised already"):
-        QuantizeInt8().apply(quantised, context)
+    quantized = QuantizeInt8().apply(model, context)
+    with pytest.raises(ModelFileError, match="quantized already"):
+        QuantizeInt8().apply(quantized, context)
 
 
 def test_an_old_opset_names_the_missing_pass(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from ad_compressed_perception.compression.passes.pruning.prune_unstructured import PruneWeights
+from ad_compressed_perception.compression.passes.pruning.prune_unstructured import PruneUnstructured
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.image.decode import Frame
@@ -37,7 +37,7 @@ def _torch() -> None:
 
 
 def wide_segmenter(tmp_path: Path) -> tuple[onnx.ModelProto, PassContext]:
-    """Return the tiny segmenter with its 3 features split over 24 channels, and 24 pictures to learn from."""
+    """Return the tiny segmenter with its 3 features split over 24 channels, and 24 images to learn from."""
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
     rng = np.random.default_rng(0)
     share = rng.uniform(0.2, 1.8, 8).astype(np.float32)
@@ -53,12 +53,12 @@ def wide_segmenter(tmp_path: Path) -> tuple[onnx.ModelProto, PassContext]:
             tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float32), tensor.name))
     del model.graph.value_info[:]
 
-    def pictures() -> Iterator[Frame]:
+    def images() -> Iterator[Frame]:
         for index in range(24):
             light = np.clip(draw_scene(index).astype(int) + 16 * (index % 3 - 1), 0, 255)
             yield Frame(light.astype(np.uint8), "BGR", index)
 
-    return model, replace(context, pictures=pictures, frames=24)
+    return model, replace(context, images=images, frames=24)
 
 
 def weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -96,13 +96,13 @@ def test_zeros_stay_while_the_rest_learns(tmp_path: Path, score: str, scope: str
     """744 weights of two tensors, half of them zero after two steps: 7/8 of that half after the first."""
     model, context = wide_segmenter(tmp_path)
 
-    pruned = PruneWeights({**QUICK, "ratio": 0.5, "steps": 2, "score": score, "scope": scope}).apply(
+    pruned = PruneUnstructured({**QUICK, "ratio": 0.5, "steps": 2, "score": score, "scope": scope}).apply(
         model, context
     )
 
     before, after = weights(model), weights(pruned)
-    learnt = [after[name] for name in ("smooth_w", "head_w")]
-    assert sum(int((value == 0).sum()) for value in learnt) == 372
+    learned = [after[name] for name in ("smooth_w", "head_w")]
+    assert sum(int((value == 0).sum()) for value in learned) == 372
     assert any((after[name] != before[name])[after[name] != 0].any() for name in ("smooth_w", "head_w"))
     notes = context.notes
     assert [step["zeros"] for step in notes["steps"]] == [0.4375, 0.5]
@@ -118,11 +118,11 @@ def test_it_stops_before_the_step_that_hurts_and_keeps_the_one_before(tmp_path: 
     """The limit lies between the losses that the first and the last of the steps leave."""
     options = {**QUICK, "ratio": 0.95, "steps": 3, "epochs": 0, "last_epochs": 0}
     model, context = wide_segmenter(tmp_path / "whole")
-    PruneWeights(options).apply(model, context)
+    PruneUnstructured(options).apply(model, context)
     losses = [step["loss"] for step in context.notes["steps"]]
     model, context = wide_segmenter(tmp_path / "stopped")
 
-    pruned = PruneWeights({**options, "max_loss": (losses[1] + losses[2]) / 2}).apply(model, context)
+    pruned = PruneUnstructured({**options, "max_loss": (losses[1] + losses[2]) / 2}).apply(model, context)
 
     assert losses[1] < losses[2]
     assert context.notes["stopped"].startswith("step 3 left a loss of")
@@ -136,21 +136,21 @@ def test_steps_that_were_finished_are_not_done_again(tmp_path: Path, monkeypatch
     """Interrupted in the second step, the first is read from the checkpoints; the result is the same."""
     options = {**QUICK, "ratio": 0.6, "steps": 2}
     model, context = wide_segmenter(tmp_path / "whole")
-    whole = weights(PruneWeights(options).apply(model, context))
+    whole = weights(PruneUnstructured(options).apply(model, context))
     model, context = wide_segmenter(tmp_path / "cut")
-    step = PruneWeights._step
+    step = PruneUnstructured._step
     begun: list[int] = []
 
-    def interrupted(self: PruneWeights, *arguments: Any) -> Any:
+    def interrupted(self: PruneUnstructured, *arguments: Any) -> Any:
         begun.append(arguments[3])
         if begun == [0, 1]:
             raise KeyboardInterrupt
         return step(self, *arguments)
 
-    monkeypatch.setattr(PruneWeights, "_step", interrupted)
+    monkeypatch.setattr(PruneUnstructured, "_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        PruneWeights(options).apply(model, context)
-    resumed = weights(PruneWeights(options).apply(model, context))
+        PruneUnstructured(options).apply(model, context)
+    resumed = weights(PruneUnstructured(options).apply(model, context))
 
     assert begun == [0, 1, 1]
     for name, value in whole.items():
@@ -160,6 +160,6 @@ def test_steps_that_were_finished_are_not_done_again(tmp_path: Path, monkeypatch
 @pytest.mark.usefixtures("_torch")
 def test_integers_cannot_be_pruned(tmp_path: Path) -> None:
     model, context = wide_segmenter(tmp_path)
-    quantised = QuantizeInt8({}).apply(model, context)
-    with pytest.raises(RecipeError, match="prune before quantising"):
-        PruneWeights(QUICK).apply(quantised, context)
+    quantized = QuantizeInt8({}).apply(model, context)
+    with pytest.raises(RecipeError, match="prune before quantizing"):
+        PruneUnstructured(QUICK).apply(quantized, context)

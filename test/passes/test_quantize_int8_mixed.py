@@ -30,8 +30,8 @@ from support.models import write_detector, write_planner, write_segmenter
 def plant_outlier(folder: Path) -> None:
     """Put two convolutions in the middle of the tiny segmenter, with numbers up to 255 000 between them.
 
-    A fourth channel a thousand times stronger than the colours sets the scale of the tensor between
-    the two, in steps of a thousand: no colour survives that. The second convolution
+    A fourth channel a thousand times stronger than the colors sets the scale of the tensor between
+    the two, in steps of a thousand: no color survives that. The second convolution
     drops that channel again, so that the float graph labels as it did before.
     """
     path = folder / "fp32.onnx"
@@ -56,12 +56,12 @@ def plant_outlier(folder: Path) -> None:
     onnx.save(model, path)
 
 
-def with_pictures_in_feeds(context: PassContext) -> PassContext:
-    """Return the context with its pictures as calibration frames, instead of noise."""
+def with_images_in_feeds(context: PassContext) -> PassContext:
+    """Return the context with its images as calibration frames, instead of noise."""
 
     def feeds() -> Iterator[dict[str, np.ndarray]]:
-        for picture in context.pictures():
-            small = picture.pixels[::2, ::2][:48, :64].astype(np.float32)
+        for image in context.images():
+            small = image.pixels[::2, ::2][:48, :64].astype(np.float32)
             yield {"image": small.transpose(2, 0, 1)[None].copy()}
 
     return replace(context, feeds=feeds)
@@ -71,7 +71,7 @@ def test_keeps_the_planted_layer_in_float_and_the_rest_in_integers(tmp_path: Pat
     folder = write_segmenter(tmp_path / "m")
     plant_outlier(folder)
     model, context = model_and_context(folder, tmp_path / "s")
-    context = with_pictures_in_feeds(context)
+    context = with_images_in_feeds(context)
     mixed = QuantizeInt8Mixed({"max_drop": 0.02}).apply(model, context)
     notes = context.notes
     # Plain int8 loses the labels, which is measured first.
@@ -96,9 +96,9 @@ def test_keeps_the_planted_layer_in_float_and_the_rest_in_integers(tmp_path: Pat
     assert notes["sqnr_db"] > listed["wide (Conv widen)"]
 
 
-def test_quantises_everything_where_that_does_no_harm(tmp_path: Path) -> None:
+def test_quantizes_everything_where_that_does_no_harm(tmp_path: Path) -> None:
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
-    QuantizeInt8Mixed({"max_drop": 0.05}).apply(model, with_pictures_in_feeds(context))
+    QuantizeInt8Mixed({"max_drop": 0.05}).apply(model, with_images_in_feeds(context))
     assert context.notes["float_layers"] == []
     assert context.notes["trials"] == 1  # nothing to look for
 
@@ -151,10 +151,10 @@ def test_says_when_the_frames_show_nothing(tmp_path: Path) -> None:
             yield Frame(np.zeros((96, 128, 3), np.uint8), "BGR", stamp)
 
     with pytest.raises(DataError, match="none of 2 calibration frames shows anything"):
-        QuantizeInt8Mixed().apply(model, replace(context, pictures=black))
+        QuantizeInt8Mixed().apply(model, replace(context, images=black))
 
 
-def test_says_when_no_layer_can_be_quantised(tmp_path: Path) -> None:
+def test_says_when_no_layer_can_be_quantized(tmp_path: Path) -> None:
     folder = write_segmenter(tmp_path / "m")
     path = folder / "fp32.onnx"
     model = onnx.load(path)
@@ -170,5 +170,5 @@ def test_says_when_no_layer_can_be_quantised(tmp_path: Path) -> None:
             tensor.CopyFrom(numpy_helper.from_array(np.concatenate([values, quiet], axis=1), tensor.name))
     onnx.save(model, path)
     model, context = model_and_context(folder, tmp_path / "s")
-    with pytest.raises(ModelFileError, match="no layer can be quantised within a drop of 0.01"):
-        QuantizeInt8Mixed({"max_drop": 0.01}).apply(model, with_pictures_in_feeds(context))
+    with pytest.raises(ModelFileError, match="no layer can be quantized within a drop of 0.01"):
+        QuantizeInt8Mixed({"max_drop": 0.01}).apply(model, with_images_in_feeds(context))

@@ -13,7 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from ad_compressed_perception.compression.passes.distillation.reconstruct import Reconstruct
-from ad_compressed_perception.compression.passes.graph.replace_activation import SwapActivation
+from ad_compressed_perception.compression.passes.graph.replace_activation import ReplaceActivation
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.manifest import InputSpec
@@ -33,7 +33,7 @@ from ad_compressed_perception.training.reconstruction import (  # noqa: E402
     reconstruct,
 )
 
-SPEC = InputSpec(width=32, height=16, colour="BGR", scale=1 / 64, mean=[2.0])
+SPEC = InputSpec(width=32, height=16, color="BGR", scale=1 / 64, mean=[2.0])
 
 
 def network() -> onnx.ModelProto:
@@ -73,7 +73,7 @@ def disturbed(model: onnx.ModelProto, share: float = 0.5) -> onnx.ModelProto:
     return copy
 
 
-def pictures(count: int = 6) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def images(count: int = 6) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return noise: every direction of every layer's input is there to be seen."""
     generator = torch.Generator().manual_seed(3)
     seen = [torch.randn(1, 3, 16, 32, generator=generator) for _ in range(count)]
@@ -84,7 +84,7 @@ def test_disturbed_layers_are_found_again() -> None:
     """Stem, depthwise, grouped, pointwise: the solution is the original, but for the ridge."""
     model = network()
     student = GraphModule(disturbed(model))
-    fits = list(reconstruct(GraphModule(model), student, pictures(), ridge=1e-9))
+    fits = list(reconstruct(GraphModule(model), student, images(), ridge=1e-9))
     assert [fit.name for fit in fits] == ["conv0", "conv1", "conv2", "conv3"]
     assert all(fit.before > 0.05 > 1e-4 > fit.after for fit in fits)
     original = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
@@ -95,7 +95,7 @@ def test_disturbed_layers_are_found_again() -> None:
 def test_an_equal_student_stays_as_it_is() -> None:
     model = network()
     student = GraphModule(model)
-    fits = list(reconstruct(GraphModule(model), student, pictures(2)))
+    fits = list(reconstruct(GraphModule(model), student, images(2)))
     assert max(fit.before for fit in fits) < 1e-9
     weights = {t.name: numpy_helper.to_array(t) for t in student.write_back().graph.initializer}
     for tensor in model.graph.initializer:
@@ -103,10 +103,10 @@ def test_an_equal_student_stays_as_it_is() -> None:
 
 
 def test_a_firm_ridge_moves_little() -> None:
-    """Weights that no picture speaks of, and all of them under a ridge far above the samples, stay."""
+    """Weights that no image speaks of, and all of them under a ridge far above the samples, stay."""
     model, changed = network(), disturbed(network())
     student = GraphModule(changed)
-    list(reconstruct(GraphModule(model), student, pictures(2), ridge=1e6))
+    list(reconstruct(GraphModule(model), student, images(2), ridge=1e6))
     before = {t.name: numpy_helper.to_array(t) for t in changed.graph.initializer}
     for tensor in student.write_back().graph.initializer:
         np.testing.assert_allclose(numpy_helper.to_array(tensor), before[tensor.name], atol=1e-3)
@@ -118,13 +118,13 @@ def test_a_swapped_activation_is_healed(tmp_path: Path, to: str, least: float) -
     model = network()
     onnx.save(model, tmp_path / "fp32.onnx")
     context = context_for(model, tmp_path, SPEC)
-    truth = run_frame(model, SPEC)["y"]
-    swapped = SwapActivation({"to": to}).apply(model, context)
-    before = np.square(run_frame(swapped, SPEC)["y"] - truth).mean()
+    ground_truth = run_frame(model, SPEC)["y"]
+    swapped = ReplaceActivation({"to": to}).apply(model, context)
+    before = np.square(run_frame(swapped, SPEC)["y"] - ground_truth).mean()
 
     healed = Reconstruct({"frames": 3}).apply(swapped, context)
 
-    after = np.square(run_frame(healed, SPEC)["y"] - truth).mean()
+    after = np.square(run_frame(healed, SPEC)["y"] - ground_truth).mean()
     assert before > least * after
     assert context.notes["layers"] == 4
     assert context.notes["error_after"] < context.notes["error_before"]
@@ -160,11 +160,11 @@ def test_pruned_channels_are_told_by_weights_and_biases() -> None:
     assert kept_rows(original, changed) is None  # type: ignore[arg-type]
 
 
-def test_a_quantised_graph_is_refused(tmp_path: Path) -> None:
+def test_a_quantized_graph_is_refused(tmp_path: Path) -> None:
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
-    quantised = QuantizeInt8({"calibration": "minmax"}).apply(model, context)
-    with pytest.raises(RecipeError, match="before quantisation"):
-        Reconstruct().apply(quantised, context)
+    quantized = QuantizeInt8({"calibration": "minmax"}).apply(model, context)
+    with pytest.raises(RecipeError, match="before quantization"):
+        Reconstruct().apply(quantized, context)
 
 
 def test_a_graph_without_a_layer_of_the_baseline_is_refused(tmp_path: Path) -> None:

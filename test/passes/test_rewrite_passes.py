@@ -13,10 +13,10 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from ad_compressed_perception.compression.passes.graph.deduplicate_initializers import Compact
+from ad_compressed_perception.compression.passes.graph.deduplicate_initializers import DeduplicateInitializers
 from ad_compressed_perception.compression.passes.graph.flush_denormals import FlushDenormals
 from ad_compressed_perception.compression.passes.graph.focus_to_conv import FocusToConv
-from ad_compressed_perception.compression.passes.graph.replace_activation import SwapActivation
+from ad_compressed_perception.compression.passes.graph.replace_activation import ReplaceActivation
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.manifest import InputSpec
@@ -25,7 +25,7 @@ from support.compression import model_and_context
 from support.graphs import context_for, make_graph, noise, run_frame
 from support.models import write_segmenter
 
-SPEC = InputSpec(width=32, height=16, colour="BGR", scale=1 / 255)
+SPEC = InputSpec(width=32, height=16, color="BGR", scale=1 / 255)
 YOLOX_ORDER = ((0, 0), (1, 0), (0, 1), (1, 1))
 
 
@@ -67,11 +67,11 @@ def test_a_focus_stem_is_one_convolution_of_the_same_numbers(
     assert operators(after) == {"Conv": 1}
     (kernel,) = (t for t in after.graph.initializer if len(t.dims) == 4)
     assert list(kernel.dims) == [4, 3, 6, 6]
-    # To the border: one padded row of the joined slices is two of the picture.
+    # To the border: one padded row of the joined slices is two of the image.
     np.testing.assert_allclose(run_frame(after, SPEC)["y"], before, atol=1e-5)
 
 
-def test_ends_written_as_the_picture_s_size_are_the_same_stem(tmp_path: Path) -> None:
+def test_ends_written_as_the_image_s_size_are_the_same_stem(tmp_path: Path) -> None:
     model = stem(YOLOX_ORDER, end=32)
     assert operators(FocusToConv().apply(model, context_for(model, tmp_path, SPEC))) == {"Conv": 1}
 
@@ -106,7 +106,7 @@ def test_every_silu_is_swapped_and_other_sigmoids_stay(
     model = silu_network()
     context = context_for(model, tmp_path, SPEC)
 
-    after = SwapActivation({"to": to}).apply(model, context)
+    after = ReplaceActivation({"to": to}).apply(model, context)
 
     assert operators(after) == {"Conv": 2, operator: 2, "Sigmoid": 1}
     assert opset_of(after) == opset
@@ -126,7 +126,7 @@ def test_the_most_harmful_activations_stay(tmp_path: Path) -> None:
     loud.CopyFrom(numpy_helper.from_array(0.001 * numpy_helper.to_array(loud), "w2"))
     context = context_for(model, tmp_path, SPEC)
 
-    after = SwapActivation({"to": "relu", "keep": 0.5}).apply(model, context)
+    after = ReplaceActivation({"to": "relu", "keep": 0.5}).apply(model, context)
 
     assert operators(after) == {"Conv": 2, "Relu": 1, "Sigmoid": 2, "Mul": 1}
     assert context.notes["activations_kept"] == ["b"]
@@ -136,7 +136,7 @@ def test_the_most_harmful_activations_stay(tmp_path: Path) -> None:
 def test_a_share_too_small_for_any_activation_keeps_none(tmp_path: Path) -> None:
     model = silu_network()
     context = context_for(model, tmp_path, SPEC)
-    SwapActivation({"to": "relu", "keep": 0.4}).apply(model, context)
+    ReplaceActivation({"to": "relu", "keep": 0.4}).apply(model, context)
     assert context.notes["activations_kept"] == []
 
 
@@ -147,7 +147,7 @@ def test_swapped_relu_computes_relu(tmp_path: Path) -> None:
     ]
     model = make_graph(node, {}, {"x": [1, 3, 16, 32]}, {"y": [1, 3, 16, 32]})
     spec = InputSpec(width=32, height=16, mean=[128.0])
-    after = SwapActivation().apply(model, context_for(model, tmp_path, spec))
+    after = ReplaceActivation().apply(model, context_for(model, tmp_path, spec))
     values = run_frame(after, spec)["y"]
     assert values.min() == 0.0
     assert values.max() > 100.0
@@ -161,7 +161,7 @@ def test_a_gate_by_another_tensor_is_no_silu(tmp_path: Path) -> None:
     ]
     model = make_graph(nodes, {"w": noise((3, 3, 1, 1))}, {"x": [1, 3, 16, 32]}, {"y": [1, 3, 16, 32]})
     with pytest.raises(ModelFileError, match="no SiLU"):
-        SwapActivation().apply(model, context_for(model, tmp_path, SPEC))
+        ReplaceActivation().apply(model, context_for(model, tmp_path, SPEC))
 
 
 def test_denormal_weights_are_zeroed_counted_and_change_nothing(tmp_path: Path) -> None:
@@ -173,19 +173,19 @@ def test_denormal_weights_are_zeroed_counted_and_change_nothing(tmp_path: Path) 
 
     after = FlushDenormals().apply(model, context)
 
-    # 3x3 kernels from 3 to 3 colours, one weight of each own colour not zero.
+    # 3x3 kernels from 3 to 3 colors, one weight of each own color not zero.
     assert context.notes == {"denormal_weights_zeroed": 78, "largest_difference": 0.0}
     smooth = next(t for t in after.graph.initializer if t.name == "smooth_w")
     assert np.count_nonzero(numpy_helper.to_array(smooth)) == 3
 
 
-def test_a_quantised_file_shrinks_and_computes_the_same(tmp_path: Path) -> None:
+def test_a_quantized_file_shrinks_and_computes_the_same(tmp_path: Path) -> None:
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
-    quantised = QuantizeInt8().apply(model, context)
+    quantized = QuantizeInt8().apply(model, context)
     feed = next(context.feeds())
-    before, size = run(quantised, feed), quantised.ByteSize()
+    before, size = run(quantized, feed), quantized.ByteSize()
 
-    after = Compact().apply(quantised, context)
+    after = DeduplicateInitializers().apply(quantized, context)
 
     np.testing.assert_array_equal(run(after, feed), before)
     assert after.ByteSize() < 0.8 * size
@@ -208,7 +208,7 @@ def test_a_name_that_the_counting_would_give_is_not_given_twice(tmp_path: Path) 
         helper.make_node("Neg", ["long_name"], ["y"]),
     ]
     model = make_graph(nodes, {}, {"_0": [1, 3, 16, 32]}, {"y": [1, 3, 16, 32]})
-    after = Compact().apply(model, context_for(model, tmp_path, SPEC))
+    after = DeduplicateInitializers().apply(model, context_for(model, tmp_path, SPEC))
     assert after.graph.node[0].output[0] not in ("_0", "y", "long_name")
 
 
@@ -222,7 +222,7 @@ def test_equal_weights_of_another_shape_are_not_shared(tmp_path: Path) -> None:
     model = make_graph(nodes, weights, {"x": [1, 3, 16, 32]}, {"y": [1, 3, 16, 32]})
     context = context_for(model, tmp_path, SPEC)
 
-    after = Compact({"names": False}).apply(model, context)
+    after = DeduplicateInitializers({"names": False}).apply(model, context)
 
     assert context.notes["constants_shared"] == 1
     assert sorted(tensor.name for tensor in after.graph.initializer) == ["a", "c"]

@@ -13,7 +13,7 @@ import pytest
 from onnx import helper
 
 from ad_compressed_perception.compression.compress import compress_model
-from ad_compressed_perception.compression.passes.graph.select_classes import KeepLabels
+from ad_compressed_perception.compression.passes.graph.select_classes import SelectClasses
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, RecipeError
 from ad_compressed_perception.core.manifest import load_manifest
@@ -22,11 +22,11 @@ from ad_compressed_perception.onnx_graph.equivalence import run_model
 from ad_compressed_perception.onnx_graph.kept_channels import keep_output_channels
 from ad_compressed_perception.tasks import create_task
 from ad_compressed_perception.tasks.pipeline import open_pipeline
-from support.compression import model_and_context, small_recipe, write_pictures
+from support.compression import model_and_context, small_recipe, write_images
 from support.graphs import make_graph, noise
 from support.models import draw_scene, write_detector, write_segmenter
 
-PASSES: list[Any] = ["upgrade_opset", {"keep_labels": {"labels": ["sign", "car"]}}]
+PASSES: list[Any] = ["upgrade_opset", {"select_classes": {"labels": ["sign", "car"]}}]
 
 
 def weights_of(model: onnx.ModelProto, operator: str) -> list[list[int]]:
@@ -39,7 +39,7 @@ def test_the_kept_labels_boxes_are_the_baseline_s_and_bear_their_numbers(tmp_pat
     model = write_detector(tmp_path / "m")
     recipe = small_recipe(tmp_path, passes=PASSES, verify={"frames": 24, "labels": ["car", "sign"]})
     result = compress_model(
-        load_manifest(model), recipe, str(write_pictures(tmp_path / "p", 40)), work=tmp_path / "w"
+        load_manifest(model), recipe, str(write_images(tmp_path / "p", 40)), work=tmp_path / "w"
     )
     assert result.verification.agreement.score == 1.0
     stored = load_manifest(result.manifest.folder)
@@ -64,7 +64,7 @@ def test_messages_name_the_labels_of_the_model(tmp_path: Path) -> None:
     from ad_compressed_perception.messages.detection import from_message, to_message
 
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
-    edited = KeepLabels({"labels": ["sign"]}).apply(model, context)
+    edited = SelectClasses({"labels": ["sign"]}).apply(model, context)
     task = create_task(context.manifest.model_copy(update={"output": context.output}))
     feeds, geometry = task.prepare(Frame(draw_scene(0), "BGR"))
     result = task.decode(run_model(edited, {"images": next(iter(feeds.values()))}), geometry)
@@ -76,7 +76,7 @@ def test_messages_name_the_labels_of_the_model(tmp_path: Path) -> None:
 def test_the_scores_leave_the_convolutions_themselves(tmp_path: Path) -> None:
     """Through Transpose, Concat, Sigmoid, Split and Reshape: 4 of 5 box rows and scores, 2 of 3 labels."""
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
-    edited = KeepLabels({"labels": ["car", "person"]}).apply(model, context)
+    edited = SelectClasses({"labels": ["car", "person"]}).apply(model, context)
     assert [shape[0] for shape in weights_of(edited, "Conv")] == [3, 7, 7, 7]
     assert context.output.options["label_ids"] == [0, 1]
     assert context.notes["labels_left_out"] == 1
@@ -87,7 +87,7 @@ def test_labels_can_leave_in_two_steps(tmp_path: Path) -> None:
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
     reference = run_model(model, next(context.feeds()))["output"]
     for labels in (["person", "sign"], ["sign"]):
-        model = KeepLabels({"labels": labels}).apply(model, context)
+        model = SelectClasses({"labels": labels}).apply(model, context)
     assert context.output.options["label_ids"] == [2]
     left = run_model(model, next(context.feeds()))["output"]
     np.testing.assert_allclose(left, reference[..., [0, 1, 2, 3, 4, 7]], atol=1e-5)
@@ -104,20 +104,20 @@ def test_labels_can_leave_in_two_steps(tmp_path: Path) -> None:
 def test_labels_that_cannot_be_kept_are_named(tmp_path: Path, labels: list[str], told: str) -> None:
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
     with pytest.raises(RecipeError, match=told):
-        KeepLabels({"labels": labels}).apply(model, context)
+        SelectClasses({"labels": labels}).apply(model, context)
 
 
 def test_a_segmenter_has_no_score_a_label(tmp_path: Path) -> None:
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
     with pytest.raises(RecipeError, match="the decoder is 'argmax'"):
-        KeepLabels({"labels": ["red"]}).apply(model, context)
+        SelectClasses({"labels": ["red"]}).apply(model, context)
 
 
-def test_a_quantised_graph_is_refused(tmp_path: Path) -> None:
+def test_a_quantized_graph_is_refused(tmp_path: Path) -> None:
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
-    quantised = QuantizeInt8({"calibration": "minmax"}).apply(model, context)
-    with pytest.raises(RecipeError, match="before quantisation"):
-        KeepLabels({"labels": ["car"]}).apply(quantised, context)
+    quantized = QuantizeInt8({"calibration": "minmax"}).apply(model, context)
+    with pytest.raises(RecipeError, match="before quantization"):
+        SelectClasses({"labels": ["car"]}).apply(quantized, context)
 
 
 @pytest.mark.parametrize("ids", [[0, 0], [1, 3], [-1, 2]])

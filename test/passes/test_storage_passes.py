@@ -29,11 +29,11 @@ from ad_compressed_perception.compression.passes.quantization.quantize_int8 impo
 from ad_compressed_perception.compression.passes.quantization.quantize_int16 import QuantizeInt16
 from ad_compressed_perception.compression.passes.quantization.quantize_weights import (
     QuantizeWeights,
-    quantise_channels,
+    quantize_channels,
 )
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.onnx_graph.equivalence import run_model
-from ad_compressed_perception.onnx_graph.io import finish_model, is_quantised
+from ad_compressed_perception.onnx_graph.io import finish_model, is_quantized
 from ad_compressed_perception.pass_api.passes import Pass, PassContext
 from support.compression import NO_VNNI, VNNI, model_and_context
 from support.models import write_segmenter
@@ -104,9 +104,9 @@ def test_int16_steps_are_257_times_finer(tmp_path: Path) -> None:
         model, context = model_and_context(write_segmenter(tmp_path / name), tmp_path / f"{name}_scratch")
         feeds = next(context.feeds())
         exact = run_model(model, feeds)["scores"]
-        quantised = step.apply(model, context)
-        scales[name] = float(weights_of(quantised)["scores_scale"])
-        errors[name] = float(np.abs(run_model(quantised, feeds)["scores"] - exact).max())
+        quantized = step.apply(model, context)
+        scales[name] = float(weights_of(quantized)["scores_scale"])
+        errors[name] = float(np.abs(run_model(quantized, feeds)["scores"] - exact).max())
     # (2^16 - 1) / (2^8 - 1) = 257: two more digits, until the weights' own rounding shows.
     assert scales["int8"] / scales["int16"] == pytest.approx(257.0, rel=1e-5)
     assert errors["int16"] < errors["int8"] / 50
@@ -116,10 +116,10 @@ def test_int16_writes_standard_operators_from_opset_21_on(tmp_path: Path) -> Non
     for opset, domain in ((13, "com.microsoft"), (21, "")):
         model, context = model_and_context(write_segmenter(tmp_path / f"m{opset}"), tmp_path / f"s{opset}")
         model = UpgradeOpset({"to": opset}).apply(model, context)
-        quantised = QuantizeInt16().apply(model, context)
-        pairs = [node for node in quantised.graph.node if node.op_type == "QuantizeLinear"]
+        quantized = QuantizeInt16().apply(model, context)
+        pairs = [node for node in quantized.graph.node if node.op_type == "QuantizeLinear"]
         assert {node.domain for node in pairs} == {domain}
-        zero_points = weights_of(quantised)
+        zero_points = weights_of(quantized)
         assert zero_points["scores_zero_point"].dtype == np.uint16
         assert zero_points["head_w_quantized"].dtype == np.int8
 
@@ -134,7 +134,7 @@ def test_weights_err_by_half_a_step_of_their_channel(
     values = (np.random.default_rng(seed).normal(0.0, 1.0, (rows, columns)) * 10.0**exponent).astype(
         np.float32
     )
-    numbers, scales = quantise_channels(values, axis)
+    numbers, scales = quantize_channels(values, axis)
     wide = scales.astype(np.float64).reshape((-1, 1) if axis == 0 else (1, -1))
     assert np.all(np.abs(numbers * wide - values) <= wide * (0.5 + 1e-4))
     # Symmetric: -128 is not used, and each channel's peak is 127.
@@ -142,7 +142,7 @@ def test_weights_err_by_half_a_step_of_their_channel(
 
 
 def test_a_channel_of_zeros_stays_zeros() -> None:
-    numbers, scales = quantise_channels(np.zeros((2, 3), np.float32), 0)
+    numbers, scales = quantize_channels(np.zeros((2, 3), np.float32), 0)
     assert not numbers.any() and np.all(scales == 1.0)
 
 
@@ -181,7 +181,7 @@ def test_convolutions_and_recurrent_weights_are_stored_and_small_ones_left(tmp_p
     x = RNG.normal(0, 1, (5, 1, wide)).astype(np.float32)
     exact = run_model(model, {"x": x})["y"]
     context = context_of(tmp_path)
-    after = QuantizeWeights({"least_elements": 256}).apply(model, context)
+    after = QuantizeWeights({"min_elements": 256}).apply(model, context)
     assert context.notes["stored_tensors"] == 2
     assert {"w_int8", "r_int8", "small"} <= set(weights_of(after))
     assert after.ByteSize() < 0.4 * (3 * hidden * (wide + hidden) + 2 * hidden) * 4
@@ -194,7 +194,7 @@ def test_a_weight_used_in_two_ways_stays_in_float(tmp_path: Path) -> None:
         helper.make_node("Gemm", ["a", "w"], ["y"], "as_rows", transB=1),
     ]
     model = graph_of(nodes, {"w": np.eye(16, dtype=np.float32)}, [1, 16], [1, 16])
-    with pytest.raises(ModelFileError, match="nothing to quantise"):
+    with pytest.raises(ModelFileError, match="nothing to quantize"):
         QuantizeWeights().apply(model, context_of(tmp_path))
 
 
@@ -224,7 +224,7 @@ def test_dynamic_product_is_the_formulas(tmp_path: Path, kind: str) -> None:
         bias = np.zeros_like(bias)
     context = context_of(tmp_path)
     after = QuantizeDynamicMatmul({"reduce_range": False}).apply(model, context)
-    assert is_quantised(after)
+    assert is_quantized(after)
     assert context.notes[kind.lower()] == 1
     x = RNG.normal(0.3, 2.0, (1, 24)).astype(np.float32)
     # Where a value lies on the edge between two numbers, single precision may round it the other way:
@@ -351,7 +351,7 @@ def test_stored_weights_are_expanded_once_at_loading(tmp_path: Path) -> None:
 
 @NEEDS_OPENVINO
 def test_openvino_computes_the_same_from_16_bits_as_from_floats(tmp_path: Path) -> None:
-    """It leaves 16-bit pairs out: a clipping left to them would be lost, negative colours come back."""
+    """It leaves 16-bit pairs out: a clipping left to them would be lost, negative colors come back."""
     folder = write_segmenter(tmp_path / "m")
     model = onnx.load(folder / "fp32.onnx")
     for tensor in model.graph.initializer:
@@ -384,9 +384,9 @@ def test_openvino_knows_the_half_precision_file_by_the_same_names(tmp_path: Path
 @pytest.mark.parametrize(
     "step", [QuantizeInt16(), QuantizeWeights(), QuantizeDynamicMatmul(), CastFloat16()], ids=lambda s: s.name
 )
-def test_none_quantises_twice(tmp_path: Path, step: Pass) -> None:
+def test_none_quantizes_twice(tmp_path: Path, step: Pass) -> None:
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
-    with pytest.raises(ModelFileError, match="quantised already"):
+    with pytest.raises(ModelFileError, match="quantized already"):
         step.apply(QuantizeInt8().apply(model, context), context)
 
 

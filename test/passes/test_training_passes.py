@@ -14,18 +14,18 @@ import pytest
 from onnx import numpy_helper
 
 from ad_compressed_perception.compression.compress import compress_model
-from ad_compressed_perception.compression.passes.distillation.distill import Distil
+from ad_compressed_perception.compression.passes.distillation.distill import Distill
 from ad_compressed_perception.compression.passes.pruning.prune_channels import PruneChannels
-from ad_compressed_perception.compression.passes.quantization.qat import QuantizeAware
+from ad_compressed_perception.compression.passes.quantization.qat import Qat
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.core.errors import BackendError, RecipeError
 from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.onnx_graph.equivalence import run_model
 from ad_compressed_perception.onnx_graph.io import read_model
 from ad_compressed_perception.pass_api.passes import PassContext
-from support.compression import model_and_context, small_recipe, write_pictures
+from support.compression import model_and_context, small_recipe, write_images
 from support.models import write_planner, write_segmenter
-from support.training import PICTURES, QUICK, WRITERS, student, weights
+from support.training import IMAGES, QUICK, WRITERS, student, weights
 
 
 @pytest.fixture(autouse=True)
@@ -40,15 +40,15 @@ def some_input(context: PassContext) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("task", sorted(WRITERS))
 def test_distilling_brings_a_disturbed_graph_back_to_its_teacher(tmp_path: Path, task: str) -> None:
-    """On held-out pictures, by each task's own loss; half of the distance is far beyond chance."""
+    """On held-out images, by each task's own loss; half of the distance is far beyond chance."""
     model, context = student(tmp_path, task)
     # A step of Adam is as large as the rate, and the detector's weights are a thousandth of the others'.
     rate = 1e-5 if task == "detection" else 2e-3
 
-    Distil({**QUICK, "learning_rate": rate}).apply(model, context)
+    Distill({**QUICK, "learning_rate": rate}).apply(model, context)
 
     notes = context.notes
-    assert notes["pictures"] == 2 * PICTURES
+    assert notes["images"] == 2 * IMAGES
     assert notes["loss_after"] < 0.5 * notes["loss_before"]
 
 
@@ -59,7 +59,7 @@ def test_a_student_of_another_size_and_layout_learns_from_the_same_teacher(tmp_p
     model, context = student(tmp_path)
     model = InputSize({"width": 32, "height": 24}).apply(model, context)
 
-    Distil(QUICK).apply(model, context)
+    Distill(QUICK).apply(model, context)
 
     assert context.input.width == 32
     assert context.notes["loss_after"] < context.notes["loss_before"]
@@ -72,7 +72,7 @@ def test_training_that_was_stopped_goes_on_to_the_same_weights(
     from ad_compressed_perception.training.trainer import Trainer
 
     model, context = student(tmp_path / "one")
-    whole = weights(Distil(QUICK).apply(model, context))
+    whole = weights(Distill(QUICK).apply(model, context))
     model, context = student(tmp_path / "two")
     epoch = Trainer._epoch
     calls = []
@@ -86,10 +86,10 @@ def test_training_that_was_stopped_goes_on_to_the_same_weights(
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_epoch", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            Distil(QUICK).apply(model, context)
+            Distill(QUICK).apply(model, context)
     calls.clear()
     monkeypatch.setattr(Trainer, "_epoch", lambda self, *a: calls.append(None) or epoch(self, *a))
-    resumed = weights(Distil(QUICK).apply(model, context))
+    resumed = weights(Distill(QUICK).apply(model, context))
 
     assert len(calls) == 3
     for name, value in whole.items():
@@ -101,7 +101,7 @@ def test_patience_ends_training_and_the_weights_it_began_with_may_win(tmp_path: 
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
     before = weights(model)
 
-    after = weights(Distil({**QUICK, "learning_rate": 0.9, "patience": 2}).apply(model, context))
+    after = weights(Distill({**QUICK, "learning_rate": 0.9, "patience": 2}).apply(model, context))
 
     assert context.notes["epochs"] == 2
     assert context.notes["best_epoch"] == 0
@@ -170,10 +170,10 @@ def test_what_was_trained_is_what_the_integer_file_computes(
     from ad_compressed_perception.training.graph_module.module import GraphModule
 
     model, context = student(tmp_path, task)
-    quantised = QuantizeInt8({"per_channel": per_channel, "reduce_range": False}).apply(model, context)
-    operators = [node.op_type for node in quantised.graph.node]
+    quantized = QuantizeInt8({"per_channel": per_channel, "reduce_range": False}).apply(model, context)
+    operators = [node.op_type for node in quantized.graph.node]
 
-    trained = QuantizeAware({**QUICK, "learning_rate": 1e-3}).apply(quantised, context)
+    trained = Qat({**QUICK, "learning_rate": 1e-3}).apply(quantized, context)
 
     feeds = some_input(context)
     with torch.no_grad():
@@ -191,12 +191,12 @@ def test_written_integers_are_the_rounded_weights(tmp_path: Path) -> None:
     from ad_compressed_perception.training.graph_module.module import GraphModule
 
     model, context = student(tmp_path)
-    quantised = QuantizeInt8({"reduce_range": False}).apply(model, context)
+    quantized = QuantizeInt8({"reduce_range": False}).apply(model, context)
 
-    module = GraphModule(quantised)
+    module = GraphModule(quantized)
     untouched = weights(module.write_back())
 
-    for name, value in weights(quantised).items():
+    for name, value in weights(quantized).items():
         if value.dtype in (np.int8, np.uint8, np.int32):
             np.testing.assert_array_equal(untouched[name], value, name)
         else:
@@ -204,15 +204,15 @@ def test_written_integers_are_the_rounded_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "quantise", "message"),
+    ("step", "quantize", "message"),
     [
-        (Distil, True, "distil before, or quantize_aware after"),
-        (QuantizeAware, False, "put quantize_int8 before quantize_aware"),
+        (Distill, True, "distill before, or qat after"),
+        (Qat, False, "put quantize_int8 before qat"),
     ],
 )
-def test_passes_in_the_wrong_order(tmp_path: Path, step: Any, quantise: bool, message: str) -> None:
+def test_passes_in_the_wrong_order(tmp_path: Path, step: Any, quantize: bool, message: str) -> None:
     model, context = student(tmp_path)
-    model = QuantizeInt8().apply(model, context) if quantise else model
+    model = QuantizeInt8().apply(model, context) if quantize else model
     with pytest.raises(RecipeError, match=message):
         step(QUICK).apply(model, context)
 
@@ -221,7 +221,7 @@ def test_a_graph_that_ends_in_labels_teaches_nothing(tmp_path: Path) -> None:
     model, context = student(tmp_path)
     context.output = context.output.model_copy(update={"options": {"layout": "LABELS"}})
     with pytest.raises(RecipeError, match="train before the pass output"):
-        Distil(QUICK).apply(model, context)
+        Distill(QUICK).apply(model, context)
 
 
 def test_without_torch_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,24 +230,24 @@ def test_without_torch_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     model, context = student(tmp_path)
     monkeypatch.setattr(training_options, "find_spec", lambda name: None if name == "torch" else object())
     with pytest.raises(BackendError, match=r"torch is not installed: pip install .*\[train\]"):
-        Distil(QUICK).apply(model, context)
+        Distill(QUICK).apply(model, context)
 
 
-def test_a_recipe_prunes_distils_and_quantises_in_one_command(tmp_path: Path) -> None:
-    """From pictures and a model to a stored variant; checkpoints are gone once it is stored."""
+def test_a_recipe_prunes_distills_and_quantizes_in_one_command(tmp_path: Path) -> None:
+    """From images and a model to a stored variant; checkpoints are gone once it is stored."""
     write_planner(tmp_path / "m")
-    source = write_pictures(tmp_path / "pictures", 48)
+    source = write_images(tmp_path / "images", 48)
     recipe = small_recipe(
         tmp_path / "r",
-        passes=["upgrade_opset", "simplify", {"distil": {**QUICK, "epochs": 2}}, "quantize_int8",
-                {"quantize_aware": {**QUICK, "epochs": 2}}],
+        passes=["upgrade_opset", "simplify", {"distill": {**QUICK, "epochs": 2}}, "quantize_int8",
+                {"qat": {**QUICK, "epochs": 2}}],
         calibration={"frames": 16},
     )  # fmt: skip
 
     result = compress_model(load_manifest(tmp_path / "m"), recipe, str(source), work=tmp_path / "w")
 
     assert result.coverage.share == 1.0
-    assert [record.name for record in result.passes][-1] == "quantize_aware"
+    assert [record.name for record in result.passes][-1] == "qat"
     assert not list((tmp_path / "w").rglob("*.safetensors"))
     read_model(tmp_path / "w" / "tiny_planner" / "small.onnx")
 
@@ -255,17 +255,17 @@ def test_a_recipe_prunes_distils_and_quantises_in_one_command(tmp_path: Path) ->
 def test_a_refused_recipe_leaves_no_lessons_behind(tmp_path: Path) -> None:
     """The same command would be refused again, and another recipe would not go on from them."""
     manifest = load_manifest(write_segmenter(tmp_path / "m"))
-    pictures = write_pictures(tmp_path / "p", 40)
+    images = write_images(tmp_path / "p", 40)
     recipe = small_recipe(
         tmp_path / "r",
         passes=[
             "simplify",
-            {"distil": {"epochs": 1, "threads": 1}},
+            {"distill": {"epochs": 1, "threads": 1}},
             {"quantize_int8": {"exclude": ["nothing"]}},
         ],
     )
     with pytest.raises(RecipeError, match="no node is called 'nothing'"):
-        compress_model(manifest, recipe, str(pictures), work=tmp_path / "w")
+        compress_model(manifest, recipe, str(images), work=tmp_path / "w")
     assert not list((tmp_path / "w").rglob("*"))
 
 
@@ -277,11 +277,11 @@ def test_the_teacher_answers_once_for_passes_that_ask_the_same(tmp_path: Path) -
     written = (first / "answers_0.npy").stat().st_mtime_ns
 
     following = replace(context, checkpoints=context.checkpoints.parent / "next")
-    Distil({**QUICK, "epochs": 1}).apply(pruned, following)
+    Distill({**QUICK, "epochs": 1}).apply(pruned, following)
     assert (first / "answers_0.npy").stat().st_mtime_ns == written
     assert list(context.checkpoints.parent.glob("lessons-*")) == [first]
 
-    Distil({**QUICK, "epochs": 1, "views": QUICK.get("views", 2) + 1}).apply(pruned, following)
+    Distill({**QUICK, "epochs": 1, "views": QUICK.get("views", 2) + 1}).apply(pruned, following)
     assert len(list(context.checkpoints.parent.glob("lessons-*"))) == 2
 
 

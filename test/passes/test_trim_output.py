@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from ad_compressed_perception.compression.passes.graph.trim_output import Output
+from ad_compressed_perception.compression.passes.graph.trim_output import TrimOutput
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError
 from ad_compressed_perception.core.manifest import InputSpec, OutputSpec
 from ad_compressed_perception.tasks.decoders.argmax import ArgmaxDecoder
@@ -20,7 +20,7 @@ from support.compression import model_and_context
 from support.graphs import context_for, make_graph, noise, run_frame
 from support.models import write_detector
 
-SPEC = InputSpec(width=32, height=16, colour="BGR", scale=1 / 255)
+SPEC = InputSpec(width=32, height=16, color="BGR", scale=1 / 255)
 NHWC = OutputSpec(decoder="argmax", options={"layout": "NHWC", "output": "y"})
 
 
@@ -62,7 +62,7 @@ def test_a_softmax_between_two_turns_goes_with_them(tmp_path: Path) -> None:
     context = context_for(model, tmp_path, SPEC, output=NCHW)
     before = label_ids(model, context)
 
-    after = Output({"argmax": "drop_softmax"}).apply(model, context)
+    after = TrimOutput({"argmax": "drop_softmax"}).apply(model, context)
 
     assert [node.op_type for node in after.graph.node] == ["Conv"]
     assert context.output.options["layout"] == "NCHW"
@@ -72,7 +72,7 @@ def test_a_softmax_between_two_turns_goes_with_them(tmp_path: Path) -> None:
 def test_a_softmax_over_another_axis_between_turns_stays(tmp_path: Path) -> None:
     model = turned_segmenter([0, 1, 3, 2])
     with pytest.raises(ModelFileError, match="nothing to drop"):
-        Output({"argmax": "drop_softmax"}).apply(model, context_for(model, tmp_path, SPEC, output=NCHW))
+        TrimOutput({"argmax": "drop_softmax"}).apply(model, context_for(model, tmp_path, SPEC, output=NCHW))
 
 
 @pytest.mark.parametrize("opset", [11, 13])
@@ -90,7 +90,7 @@ def test_labels_stay_without_softmax_and_layout_change(
     context = context_for(model, tmp_path, SPEC, output=NHWC)
     before = label_ids(model, context)
 
-    after = Output({"argmax": argmax}).apply(model, context)
+    after = TrimOutput({"argmax": argmax}).apply(model, context)
 
     assert [node.op_type for node in after.graph.node] == operators
     assert context.output.options == {"layout": layout, "output": "y"}
@@ -100,7 +100,7 @@ def test_labels_stay_without_softmax_and_layout_change(
 
 def test_label_ids_are_bytes(tmp_path: Path) -> None:
     model = segmenter()
-    after = Output({"argmax": "in_graph"}).apply(model, context_for(model, tmp_path, SPEC, output=NHWC))
+    after = TrimOutput({"argmax": "in_graph"}).apply(model, context_for(model, tmp_path, SPEC, output=NHWC))
     assert after.graph.output[0].type.tensor_type.elem_type == TensorProto.UINT8
 
 
@@ -108,7 +108,7 @@ def test_coarse_scores_end_before_the_enlargement(tmp_path: Path) -> None:
     model = segmenter()
     context = context_for(model, tmp_path, SPEC, output=NHWC)
 
-    after = Output({"argmax": "coarse"}).apply(model, context)
+    after = TrimOutput({"argmax": "coarse"}).apply(model, context)
 
     assert [node.op_type for node in after.graph.node] == ["Conv"]
     assert label_ids(after, context).shape == (8, 16)
@@ -123,7 +123,7 @@ def test_a_sigmoid_for_each_class_keeps_the_order_too(tmp_path: Path) -> None:
     model = make_graph(nodes, {"w": noise((4, 3, 1, 1))}, {"x": [1, 3, 16, 32]}, {"y": [1, 4, 16, 32]})
     context = context_for(model, tmp_path, SPEC)
 
-    after = Output().apply(model, context)
+    after = TrimOutput().apply(model, context)
 
     assert [node.op_type for node in after.graph.node] == ["Conv"]
     assert context.notes["dropped"] == ["Sigmoid 'sigmoid'"]
@@ -139,7 +139,7 @@ def test_a_softmax_over_another_axis_stays(tmp_path: Path) -> None:
     with pytest.raises(
         ModelFileError, match="nothing to drop: the output 'y' comes from Softmax 'along_width'"
     ):
-        Output().apply(model, context_for(model, tmp_path, SPEC))
+        TrimOutput().apply(model, context_for(model, tmp_path, SPEC))
 
 
 def test_scores_that_are_used_elsewhere_stay_where_they_are(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_scores_that_are_used_elsewhere_stay_where_they_are(tmp_path: Path) -> N
     )
     named = OutputSpec(decoder="argmax", options={"output": "y"})
     with pytest.raises(ModelFileError, match="nothing to drop"):
-        Output().apply(model, context_for(model, tmp_path, SPEC, output=named))
+        TrimOutput().apply(model, context_for(model, tmp_path, SPEC, output=named))
 
 
 def test_without_an_enlargement_coarse_is_refused(tmp_path: Path) -> None:
@@ -166,10 +166,10 @@ def test_without_an_enlargement_coarse_is_refused(tmp_path: Path) -> None:
     ]
     model = make_graph(nodes, {"w": noise((4, 3, 1, 1))}, {"x": [1, 3, 16, 32]}, {"y": [1, 4, 16, 32]})
     with pytest.raises(ModelFileError, match="no final upsampling"):
-        Output({"argmax": "coarse"}).apply(model, context_for(model, tmp_path, SPEC))
+        TrimOutput({"argmax": "coarse"}).apply(model, context_for(model, tmp_path, SPEC))
 
 
 def test_boxes_are_no_argmax(tmp_path: Path) -> None:
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
     with pytest.raises(ManifestError, match="'yolox' needs the numbers themselves"):
-        Output().apply(model, context)
+        TrimOutput().apply(model, context)

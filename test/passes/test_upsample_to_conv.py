@@ -26,12 +26,12 @@ from support.compression import model_and_context
 from support.graphs import context_for, make_graph, noise, run_frame
 from support.models import write_detector
 
-SPEC = InputSpec(width=32, height=16, colour="BGR", scale=1 / 255)
+SPEC = InputSpec(width=32, height=16, color="BGR", scale=1 / 255)
 NCHW = OutputSpec(decoder="argmax", options={"layout": "NCHW", "output": "y"})
 
 
 def segmenter(factor: int = 2, mode: str = "linear", **attributes: Any) -> onnx.ModelProto:
-    """Return scores at a part of the picture's size, enlarged: a segmenter's end without softmax."""
+    """Return scores at a part of the image's size, enlarged: a segmenter's end without softmax."""
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], "scores", strides=[factor, factor], pads=[1] * 4),
         helper.make_node("Resize", ["c", "", "scales"], ["y"], "up", mode=mode, **attributes),
@@ -72,15 +72,15 @@ def test_every_pixel_is_a_mean_of_its_own_class(classes: int, factor: int) -> No
     assert not weight[:, ~own].any()
 
 
-def test_the_convolution_is_quantised_and_the_scores_stay_float(tmp_path: Path) -> None:
+def test_the_convolution_is_quantized_and_the_scores_stay_float(tmp_path: Path) -> None:
     """With pairs on products alone the scores are float: no two of them are rounded to be equal."""
     model = segmenter()
     context = context_for(model, tmp_path, SPEC, output=NCHW)
     after = UpsampleToConv().apply(model, context)
 
-    quantised = QuantizeInt8({"placement": "products", "frames": 1}).apply(after, context)
+    quantized = QuantizeInt8({"placement": "products", "frames": 1}).apply(after, context)
 
-    makers = {name: node for node in quantised.graph.node for name in node.output}
+    makers = {name: node for node in quantized.graph.node for name in node.output}
     last = makers[makers["y"].input[0]]
     assert last.op_type == "Conv"
     assert {makers[name].op_type for name in last.input[:2]} == {"DequantizeLinear"}

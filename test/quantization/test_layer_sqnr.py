@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Noise of each layer, which layers are quantised, and why the others are not."""
+"""Noise of each layer, which layers are quantized, and why the others are not."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def exact(tmp_path: Path) -> onnx.ModelProto:
 
 
 @pytest.fixture
-def quantised(tmp_path: Path) -> onnx.ModelProto:
+def quantized(tmp_path: Path) -> onnx.ModelProto:
     """Return the same in static int8."""
     write_two_convolutions(tmp_path / "float.onnx")
     return onnx.load(write_int8(tmp_path / "float.onnx", tmp_path / "int8.onnx"))
@@ -47,27 +47,27 @@ def test_a_known_change_has_the_ratio_of_the_formula(exact: onnx.ModelProto) -> 
     assert layers[0].sqnr_db == 120.0  # untouched: as far as the figure goes
     assert layers[1].sqnr_db == pytest.approx(20.0, abs=1e-3)
     assert [layer.kind for layer in layers] == ["float", "weights only"]
-    # Nothing is quantised here, so nothing has to say why it is not.
+    # Nothing is quantized here, so nothing has to say why it is not.
     assert [layer.why_float for layer in layers] == [None, None]
 
 
-def test_static_int8_is_quantised_in_every_product(
-    exact: onnx.ModelProto, quantised: onnx.ModelProto
+def test_static_int8_is_quantized_in_every_product(
+    exact: onnx.ModelProto, quantized: onnx.ModelProto
 ) -> None:
-    layers = measure_layers(exact, quantised, [{"x": feed(3)}])
-    assert [layer.kind for layer in layers] == ["quantised", "quantised"]
+    layers = measure_layers(exact, quantized, [{"x": feed(3)}])
+    assert [layer.kind for layer in layers] == ["quantized", "quantized"]
     # Eight bits of signals without outliers: some 30 to 50 dB, and noise adds up along the way.
     assert all(25.0 < (layer.sqnr_db or 0.0) < 55.0 for layer in layers)
     assert (layers[0].sqnr_db or 0.0) > (layers[1].sqnr_db or 0.0)
 
 
-def test_a_layer_left_in_float_says_why(exact: onnx.ModelProto, quantised: onnx.ModelProto) -> None:
-    mixed = QdqGraph(exact, quantised).with_float({"x"})
-    assert layer_kinds(exact, mixed)[1] == "quantised"
-    notes = [{"float_tensors": [{"tensor": "x", "why": "quantised alone it leaves 3.0 dB"}]}]
+def test_a_layer_left_in_float_says_why(exact: onnx.ModelProto, quantized: onnx.ModelProto) -> None:
+    mixed = QdqGraph(exact, quantized).with_float({"x"})
+    assert layer_kinds(exact, mixed)[1] == "quantized"
+    notes = [{"float_tensors": [{"tensor": "x", "why": "quantized alone it leaves 3.0 dB"}]}]
     first, second = measure_layers(exact, mixed, [{"x": feed(0)}], notes)
-    assert (first.kind, first.why_float) == ("float", "its input: quantised alone it leaves 3.0 dB")
-    assert (second.kind, second.why_float) == ("quantised", None)
+    assert (first.kind, first.why_float) == ("float", "its input: quantized alone it leaves 3.0 dB")
+    assert (second.kind, second.why_float) == ("quantized", None)
     excluded, _ = measure_layers(exact, mixed, [{"x": feed(0)}], [{"excluded_nodes": ["first"]}])
     assert excluded.why_float == "excluded by the recipe"
     (unknown, _) = measure_layers(exact, mixed, [{"x": feed(0)}])

@@ -22,7 +22,7 @@ from ad_compressed_perception.compression.quantization.range_rules import (
 
 
 def rounding_error(values: NDArray[np.float64], low: float, high: float) -> float:
-    """Return the mean square error of 8-bit quantisation, straight from the definition."""
+    """Return the mean square error of 8-bit quantization, straight from the definition."""
     scale = (high - low) / 255
     zero = round(-low / scale)
     numbers = np.clip(np.rint(values / scale) + zero, 0, 255)

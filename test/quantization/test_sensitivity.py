@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Signal to noise of one quantised tensor at a time, and the choice of what stays in float."""
+"""Signal to noise of one quantized tensor at a time, and the choice of what stays in float."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ad_compressed_perception.compression.quantization.mixed_precision import choose_floats
+from ad_compressed_perception.compression.quantization.mixed_precision import select_float_tensors
 from ad_compressed_perception.compression.quantization.sensitivity import (
     SQNR_LIMIT_DB,
     OutputNoise,
@@ -21,7 +21,7 @@ from ad_compressed_perception.compression.quantization.sensitivity import (
     sqnr_db,
 )
 from support.models import write_segmenter
-from support.qdq import quantise
+from support.qdq import quantize
 
 
 def test_sqnr_of_a_uniform_signal_follows_its_bits() -> None:
@@ -53,7 +53,7 @@ def test_sqnr_at_its_ends(signal: float, noise: float, expected: float) -> None:
 
 
 def test_ranks_each_tensor_by_what_it_does_alone(tmp_path: Path) -> None:
-    graph, feeds = quantise(write_segmenter(tmp_path / "m"), tmp_path / "s")
+    graph, feeds = quantize(write_segmenter(tmp_path / "m"), tmp_path / "s")
     done = []
     found = measure_sensitivities(
         graph,
@@ -64,14 +64,14 @@ def test_ranks_each_tensor_by_what_it_does_alone(tmp_path: Path) -> None:
     assert [entry.sqnr_db for entry in found] == sorted(entry.sqnr_db for entry in found)
     assert done[-1] == (5, 5)
     measured = {entry.tensor.name: entry.sqnr_db for entry in found}
-    # Weights of 0 and 1 are exact in 8 bits; pictures of noise in 0..255 are rounded to about 1:
+    # Weights of 0 and 1 are exact in 8 bits; images of noise in 0..255 are rounded to about 1:
     # 10 log10(255^2 / 3 / (1 / 12)) = 54 dB, less what the head's constant channel adds.
     assert measured["smooth_w"] == measured["head_w"] == SQNR_LIMIT_DB
     assert 50.0 < measured["features"] < 60.0
 
 
 def test_noise_of_small_outputs_is_not_drowned_by_large_ones(tmp_path: Path) -> None:
-    graph, feeds = quantise(write_segmenter(tmp_path / "m"), tmp_path / "s")
+    graph, feeds = quantize(write_segmenter(tmp_path / "m"), tmp_path / "s")
     noise = OutputNoise(graph.floating, ["features", "scores"], [feeds])
     # An exact output and one with noise: the shares are averaged, which costs 3 dB of the noisy one.
     alone = OutputNoise(graph.floating, ["scores"], [feeds]).sqnr_db(graph.only("scores"))
@@ -90,7 +90,9 @@ def summed(harms: dict[str, float], floats: Sequence[str]) -> float:
 def test_finds_the_shortest_beginning_of_the_ranking(values: list[float], max_drop: float) -> None:
     harms = {f"t{place}": harm for place, harm in enumerate(sorted(values, reverse=True))}
     ranked = list(harms)
-    choice = choose_floats(ranked, lambda floats: summed(harms, floats), max_drop, give_backs=0)
+    choice = select_float_tensors(
+        ranked, lambda floats: summed(harms, floats), max_drop, requantization_trials=0
+    )
     shortest = next(k for k in range(len(ranked) + 1) if summed(harms, ranked[:k]) <= max_drop)
     assert choice.tensors == tuple(ranked[:shortest])
     assert choice.drop <= max_drop
@@ -108,12 +110,14 @@ def test_takes_few_trials_and_gives_back_what_was_not_needed() -> None:
         trials += 1
         return summed(harms, floats)
 
-    choice = choose_floats(list(harms), drop, 0.1, give_backs=40)
+    choice = select_float_tensors(list(harms), drop, 0.1, requantization_trials=40)
     assert choice.tensors == ("culprit",)
     # 0, 1, 2, ... 32 and five bisections and thirty given back, none tried twice.
     assert trials == choice.trials <= 45
 
 
 def test_keeps_all_in_float_where_nothing_less_will_do() -> None:
-    choice = choose_floats(["a", "b", "c"], lambda floats: 1.0 - len(floats) / 3.0, 0.01, give_backs=5)
+    choice = select_float_tensors(
+        ["a", "b", "c"], lambda floats: 1.0 - len(floats) / 3.0, 0.01, requantization_trials=5
+    )
     assert choice.tensors == ("a", "b", "c")

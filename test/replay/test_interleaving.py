@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ad_compressed_perception.replay.interleaving import Pacer, TurnCount, take_turns, turn_order
+from ad_compressed_perception.replay.interleaving import OfferCounts, Pacer, interleave, interleaved_order
 
 SECOND_NS = 1_000_000_000
 
@@ -37,21 +37,21 @@ class Clock:
 
 def run(
     frames: list[Frame], variants: dict[str, list[str]], rate: float | None, work_s: float
-) -> tuple[list[tuple[str, str, int]], TurnCount, Clock]:
+) -> tuple[list[tuple[str, str, int]], OfferCounts, Clock]:
     """Take turns that each last ``work_s`` and return what was offered, the count and the clock."""
-    clock, offered, count = Clock(), [], TurnCount()
+    clock, offered, count = Clock(), [], OfferCounts()
 
     def offer(task: str, name: str, frame: Frame) -> None:
         clock.now_s += work_s
         offered.append((task, name, frame.bag_time_ns))
 
     pacer = Pacer(rate, clock, clock.wait)
-    take_turns(frames, variants, pacer, offer, lambda task, frame: None, lambda frame, done: None, count)
+    interleave(frames, variants, pacer, offer, lambda task, frame: None, lambda frame, done: None, count)
     return offered, count, clock
 
 
 def test_two_variants_go_first_in_turn() -> None:
-    assert [turn_order(["baseline", "int8"], index)[0] for index in range(4)] == [
+    assert [interleaved_order(["baseline", "int8"], index)[0] for index in range(4)] == [
         "baseline",
         "int8",
         "baseline",
@@ -62,14 +62,14 @@ def test_two_variants_go_first_in_turn() -> None:
 @given(st.integers(1, 6))
 def test_every_variant_holds_every_place_equally_often(count: int) -> None:
     names = [str(index) for index in range(count)]
-    orders = [turn_order(names, index) for index in range(2 * count)]
+    orders = [interleaved_order(names, index) for index in range(2 * count)]
     assert all(sorted(order) == names for order in orders)
     places = Counter((place, name) for order in orders for place, name in enumerate(order))
     assert set(places.values()) == {2}
 
 
 def test_three_variants_follow_each_other_equally_often() -> None:
-    orders = [turn_order(["a", "b", "c"], index) for index in range(6)]
+    orders = [interleaved_order(["a", "b", "c"], index) for index in range(6)]
     pairs = Counter(pair for order in orders for pair in zip(order, order[1:], strict=False))
     # Six orders of two steps each over the six ordered pairs: each predecessor twice.
     assert len(pairs) == 6
@@ -80,7 +80,7 @@ def test_every_variant_of_every_task_gets_every_frame() -> None:
     frames = [Frame(index * SECOND_NS) for index in range(7)]
     variants = {"detection": ["baseline", "int8"], "planning": ["baseline"]}
     offered, count, clock = run(frames, variants, None, work_s=9.0)
-    assert count == TurnCount(offered=7, not_offered=0)
+    assert count == OfferCounts(offered=7, not_offered=0)
     for task, names in variants.items():
         for name in names:
             seen = [time for each, who, time in offered if (each, who) == (task, name)]
@@ -93,7 +93,7 @@ def test_frames_that_come_due_during_a_turn_go_to_nobody() -> None:
     # Ten frames a second apart, two turns of 0.8 s: while one frame is worked on the next comes due.
     frames = [Frame(index * SECOND_NS) for index in range(10)]
     offered, count, _ = run(frames, {"detection": ["baseline", "int8"]}, 1.0, work_s=0.8)
-    assert count == TurnCount(offered=5, not_offered=5)
+    assert count == OfferCounts(offered=5, not_offered=5)
     times = {name: [time for _, who, time in offered if who == name] for name in ("baseline", "int8")}
     assert times["baseline"] == times["int8"] == [index * SECOND_NS for index in (0, 2, 4, 6, 8)]
 
@@ -115,14 +115,14 @@ def test_the_alternation_goes_by_offered_frames() -> None:
 
 
 def test_the_count_holds_when_a_turn_fails() -> None:
-    count = TurnCount()
+    count = OfferCounts()
 
     def offer(task: str, name: str, frame: Frame) -> None:
         if frame.bag_time_ns == 2:
             raise RuntimeError("the node died")
 
     with pytest.raises(RuntimeError):
-        take_turns(
+        interleave(
             [Frame(0), Frame(1), Frame(2)],
             {"planning": ["baseline"]},
             Pacer(None, Clock(), lambda seconds: None),

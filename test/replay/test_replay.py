@@ -20,7 +20,7 @@ import pytest
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import file_sha256, load_manifest, save_manifest
-from ad_compressed_perception.replay.interleaving import TURN_TAKING
+from ad_compressed_perception.replay.interleaving import INTERLEAVING
 from ad_compressed_perception.replay.session import ReplayOptions, run_replay
 from ad_compressed_perception.report.schema import (
     DetectionFigures,
@@ -44,7 +44,7 @@ def check_books(report: Report, frames: int) -> None:
         for name, variant in one.variants.items():
             assert variant.received == frames, name
             assert variant.account_gap == 0
-            assert (variant.pending, variant.reports_lost, variant.turn_timeouts) == (0, 0, 0)
+            assert (variant.pending, variant.reports_lost, variant.frame_timeouts) == (0, 0, 0)
             assert variant.stages_ms["infer"].count == variant.processed
         for comparison in one.comparison.values():
             assert (comparison.unpaired, comparison.late, comparison.incomparable) == (0, 0, 0)
@@ -61,7 +61,7 @@ def test_three_tasks_from_a_recording_to_a_report(tmp_path: Path, compressed: bo
         )
     )
     check_books(report, FRAMES)
-    assert TURN_TAKING in report.measurement
+    assert INTERLEAVING in report.measurement
     assert report.source.duration_s == pytest.approx((FRAMES - 1) * 0.05)
     assert set(report.tasks) == set(models)
     for task, one in report.tasks.items():
@@ -104,9 +104,9 @@ def test_a_variant_that_disagrees_is_seen_and_its_worst_frame_is_drawn(tmp_path:
     manifest.variants["int8"].sha256 = file_sha256(model / "int8.onnx")
     save_manifest(manifest, model)
     # The left half is white: the baseline steers left, the candidate half as much or less.
-    picture = np.zeros((96, 128, 3), np.uint8)
-    picture[:, :64] = 255
-    drive = write_bag(tmp_path / "drive", [picture] * 3)
+    image = np.zeros((96, 128, 3), np.uint8)
+    image[:, :64] = 255
+    drive = write_bag(tmp_path / "drive", [image] * 3)
     report = run_replay(
         ReplayOptions(bag=drive, out=tmp_path / "out", models=(model,), work=tmp_path / "work")
     )
@@ -146,7 +146,7 @@ def test_a_baseline_alone_is_measured_too(tmp_path: Path) -> None:
     assert any("no compressed variant" in note for note in report.notes)
 
 
-def test_a_second_report_leaves_no_picture_of_the_first(tmp_path: Path) -> None:
+def test_a_second_report_leaves_no_image_of_the_first(tmp_path: Path) -> None:
     models = write_models(tmp_path / "models")
     drive = write_drive(tmp_path / "drive", 2)
     out, work = tmp_path / "out", tmp_path / "work"

@@ -84,8 +84,8 @@ def test_a_part_without_frames_is_an_error(tmp_path: Path) -> None:
 
 def test_frames_without_a_stamp_of_their_own_get_the_time_of_recording(tmp_path: Path) -> None:
     # Stamps 0, then twice the same: pairing goes by stamp and would mix such frames up.
-    pictures = [draw_scene(index) for index in range(3)]
-    with BagReader(write_bag(tmp_path / "good", pictures)) as bag:
+    images = [draw_scene(index) for index in range(3)]
+    with BagReader(write_bag(tmp_path / "good", images)) as bag:
         topic = bag.resolve_image_topic()
         cdrs = [cdr for _, _, cdr in bag.messages([topic])]
         kind = bag.topics[topic]
@@ -97,7 +97,7 @@ def test_frames_without_a_stamp_of_their_own_get_the_time_of_recording(tmp_path:
 
 
 @pytest.mark.parametrize(("frames", "samples", "expected"), [(400, 2, [100, 300]), (1, 2, [0]), (0, 2, [])])
-def test_pictures_are_spread_over_the_drive(frames: int, samples: int, expected: list[int]) -> None:
+def test_images_are_spread_over_the_drive(frames: int, samples: int, expected: list[int]) -> None:
     assert sample_indices(frames, samples) == expected
 
 

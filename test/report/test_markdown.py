@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from ad_compressed_perception.core.manifest import Verdict
-from ad_compressed_perception.replay.interleaving import TURN_TAKING
-from ad_compressed_perception.report.markdown import account_text, render_markdown
+from ad_compressed_perception.replay.interleaving import INTERLEAVING
+from ad_compressed_perception.report.markdown import frame_counts_text, render_markdown
 from ad_compressed_perception.report.schema import (
     ClassAgreement,
     ComparisonReport,
@@ -45,7 +45,7 @@ def variant(infer_ms: float, **fields: object) -> VariantReport:
 def report() -> Report:
     rejected = Verdict(status="rejected", reasons=["mAP falls by 0.25"])
     return Report(
-        measurement=TURN_TAKING,
+        measurement=INTERLEAVING,
         source=Source(bag="/drives/sunny", topic="/camera", frames=10, duration_s=0.5, not_offered=3),
         tasks={
             "detection": TaskReport(
@@ -75,7 +75,7 @@ def test_ratios_come_before_milliseconds() -> None:
 
 def test_how_it_was_measured_is_said() -> None:
     text = render_markdown(report())
-    assert TURN_TAKING in text
+    assert INTERLEAVING in text
     assert "10 frames of `/camera` over 0.5 s" in text
     assert "3 frames of the bag came due" in text
 
@@ -94,12 +94,12 @@ def test_the_baseline_stands_first_and_a_fallback_provider_is_named() -> None:
 
 def test_accounts_are_sums_that_close_or_say_so() -> None:
     closes = variant(1.0)
-    assert account_text(closes) == "10 received = 8 processed + 0 stale + 1 busy + 1 failed: closes"
+    assert frame_counts_text(closes) == "10 received = 8 processed + 0 stale + 1 busy + 1 failed: closes"
     closes.received = 12
-    assert "**2 unexplained**" in account_text(closes)
+    assert "**2 unexplained**" in frame_counts_text(closes)
 
 
-def test_pictures_are_linked_and_notes_listed() -> None:
+def test_images_are_linked_and_notes_listed() -> None:
     text = render_markdown(report())
     assert "(latency.png)" in text
     assert "(overlay_detection_1.png)" in text

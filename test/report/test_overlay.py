@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Overlays: boxes, tints and paths lie where the result says, and the picture has the size it promises."""
+"""Overlays: boxes, tints and paths lie where the result says, and the image has the size it promises."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LABELS = ("car", "person")
 RATIO, WHEELBASE_M = 14.8, 2.85
 
 
-def grey(width: int = 320, height: int = 240) -> np.ndarray:
+def gray(width: int = 320, height: int = 240) -> np.ndarray:
     return np.full((height, width, 3), 90, np.uint8)
 
 
@@ -53,26 +53,26 @@ def path(angle_rad: float) -> Trajectory:
 
 
 def test_a_box_is_drawn_on_its_edges_and_nowhere_else() -> None:
-    picture = grey()
-    drawn = draw_detections(picture, one_box(100, 120, 180, 200))
-    colour = PALETTE_BGR[0]
+    image = gray()
+    drawn = draw_detections(image, one_box(100, 120, 180, 200))
+    color = PALETTE_BGR[0]
     for x, y in ((100, 160), (180, 160), (140, 200), (140, 120)):
-        assert tuple(drawn[y, x]) == colour
+        assert tuple(drawn[y, x]) == color
     assert tuple(drawn[160, 140]) == (90, 90, 90)  # inside
     assert tuple(drawn[220, 300]) == (90, 90, 90)  # far away
-    assert (picture == 90).all()  # the source is not touched
+    assert (image == 90).all()  # the source is not touched
 
 
-def test_boxes_beyond_the_picture_and_none_at_all_are_drawn_without_complaint() -> None:
-    assert draw_detections(grey(), one_box(-50, -50, 5000, 5000)).shape == (240, 320, 3)
+def test_boxes_beyond_the_image_and_none_at_all_are_drawn_without_complaint() -> None:
+    assert draw_detections(gray(), one_box(-50, -50, 5000, 5000)).shape == (240, 320, 3)
     none = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), LABELS)
-    assert (draw_detections(grey(), none) == 90).all()
+    assert (draw_detections(gray(), none) == 90).all()
 
 
 def test_a_mask_tints_its_labels_and_leaves_the_background() -> None:
     ids = np.zeros((240, 320), np.uint8)
     ids[100:, :] = 1
-    drawn = draw_mask(grey(), LabelMask(ids, ("background", "road")), opacity=0.5)
+    drawn = draw_mask(gray(), LabelMask(ids, ("background", "road")), opacity=0.5)
     assert tuple(drawn[50, 50]) == (90, 90, 90)
     expected = [round((90 + channel) / 2) for channel in PALETTE_BGR[1]]
     assert drawn[150, 50].tolist() == pytest.approx(expected, abs=1)
@@ -80,7 +80,7 @@ def test_a_mask_tints_its_labels_and_leaves_the_background() -> None:
 
 def test_a_mask_of_another_size_is_refused() -> None:
     with pytest.raises(DataError, match="10x10.*320x240"):
-        draw_mask(grey(), LabelMask(np.zeros((10, 10), np.uint8), ("road",)))
+        draw_mask(gray(), LabelMask(np.zeros((10, 10), np.uint8), ("road",)))
 
 
 def test_the_camera_projects_by_the_pinhole_formula() -> None:
@@ -98,11 +98,11 @@ def test_looking_down_raises_the_horizon() -> None:
 
 
 def test_a_straight_path_is_drawn_up_the_middle_and_a_left_one_to_the_left() -> None:
-    straight = draw_result(grey(), path(0.0)).astype(int)
-    left = draw_result(grey(), path(3.0)).astype(int)
+    straight = draw_result(gray(), path(0.0)).astype(int)
+    left = draw_result(gray(), path(3.0)).astype(int)
 
-    def middle_line(picture: np.ndarray) -> list[float]:
-        rows = [np.flatnonzero(picture[row].min(axis=1) > 200) for row in range(150, 230, 10)]
+    def middle_line(image: np.ndarray) -> list[float]:
+        rows = [np.flatnonzero(image[row].min(axis=1) > 200) for row in range(150, 230, 10)]
         return [float(row.mean()) for row in rows if len(row)]
 
     assert np.allclose(middle_line(straight), 160.0, atol=2.0)
@@ -128,20 +128,20 @@ def test_a_given_angle_is_kept_and_a_path_without_length_gets_none() -> None:
 @pytest.mark.parametrize("panels", [1, 2, 3])
 def test_side_by_side_has_the_size_it_promises(panels: int, tmp_path: Path) -> None:
     result = one_box(50, 60, 90, 100)
-    picture = side_by_side(
-        grey(), [Panel(result, "int8", "onnxruntime")] * panels, headline="detection", panel_width=640
+    image = side_by_side(
+        gray(), [Panel(result, "int8", "onnxruntime")] * panels, headline="detection", panel_width=640
     )
     # 320x240 scaled to 640x480, below 30 pixels of headline and 46 of captions; 6 between panels.
-    assert picture.shape == (30 + 46 + 480, panels * 646 - 6, 3)
+    assert image.shape == (30 + 46 + 480, panels * 646 - 6, 3)
     # The box's left edge at x = 50 is at 100 in each panel, its middle at y = 80 is at 160.
     for index in range(panels):
-        assert tuple(picture[76 + 160, index * 646 + 100]) == PALETTE_BGR[0]
-    read = cv2.imread(str(write_png(tmp_path / "picture.png", picture)))
-    assert (read == picture).all()
+        assert tuple(image[76 + 160, index * 646 + 100]) == PALETTE_BGR[0]
+    read = cv2.imread(str(write_png(tmp_path / "image.png", image)))
+    assert (read == image).all()
 
 
 def test_masks_get_a_legend_below() -> None:
     mask = LabelMask(np.ones((240, 320), np.uint8), ("background", "road"))
-    picture = side_by_side(grey(), [Panel(mask, "baseline", "")], headline="", panel_width=320)
-    assert picture.shape == (30 + 46 + 240 + 26, 320, 3)
-    assert tuple(picture[30 + 46 + 240 + 12, 16]) == PALETTE_BGR[1]
+    image = side_by_side(gray(), [Panel(mask, "baseline", "")], headline="", panel_width=320)
+    assert image.shape == (30 + 46 + 240 + 26, 320, 3)
+    assert tuple(image[30 + 46 + 240 + 12, 16]) == PALETTE_BGR[1]

@@ -34,18 +34,18 @@ def series(frames: int = 30, **stages_ms: float) -> TaskSeries:
     return TaskSeries(timings, {"int8": values})
 
 
-def is_a_picture(path: Path) -> bool:
+def is_a_image(path: Path) -> bool:
     """Whether a PNG is there, wide enough to read, and not a blank page."""
-    picture = cv2.imread(str(path))
-    return bool(picture is not None and picture.shape[1] > 800 and picture.std() > 5.0)
+    image = cv2.imread(str(path))
+    return bool(image is not None and image.shape[1] > 800 and image.std() > 5.0)
 
 
 def test_three_plots_for_three_tasks(tmp_path: Path) -> None:
     every = {task: series() for task in ("detection", "segmentation", "planning")}
     written = write_plots(every, tmp_path)
     assert [path.name for path in written] == ["latency.png", "stages.png", "agreement.png"]
-    assert all(is_a_picture(path) for path in written)
-    # A row a task: three tasks make a higher picture than one.
+    assert all(is_a_image(path) for path in written)
+    # A row a task: three tasks make a higher image than one.
     three = cv2.imread(str(tmp_path / "latency.png")).shape[0]
     write_plots({"detection": series()}, tmp_path)
     assert cv2.imread(str(tmp_path / "latency.png")).shape[0] < three

@@ -76,7 +76,7 @@ def test_a_written_report_reads_back_the_same(tmp_path: Path) -> None:
     [
         ("{", "Invalid JSON"),
         ('{"schema": "adcp-report/2"}', "schema"),
-        ('{"schema": "adcp-report/1", "colour": 1}', "unknown key 'colour'"),
+        ('{"schema": "adcp-report/1", "color": 1}', "unknown key 'color'"),
         ('{"tasks": {"a": {"variants": {"b": {"received": -1}}}}}', "tasks.a.variants.b.received"),
     ],
 )

@@ -48,21 +48,21 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_drive_serves_all_three_tasks_by_names_alone(drive: Path) -> None:
-    """Models with the truth's own labels need no label map."""
+    """Models with the ground truth's own labels need no label map."""
     boxes, masks = BoxData(drive, None, LABELS), MaskData(drive, None, MASK_LABELS)
     paths = PathData(drive, None)
 
     assert len(boxes) == len(masks) == len(paths) == 12
     assert masks.class_names == MASK_LABELS
     assert paths.is_series
-    [mask] = [item.truth for item in masks.items([0])]
+    [mask] = [item.ground_truth for item in masks.items([0])]
     assert mask[89, 80] == MASK_LABELS.index("road")
     assert not boxes.notes
     assert not paths.notes
     [first] = paths.items([0])
     assert first.speed_mps == 8.0  # where every route begins
     # The first point is one step ahead: 0.15 s at 8 m/s and a little more.
-    assert first.truth.points_xy_m[0, 0] == pytest.approx(1.2, abs=0.1)
+    assert first.ground_truth.points_xy_m[0, 0] == pytest.approx(1.2, abs=0.1)
 
 
 @pytest.mark.parametrize("task", ["detection", "segmentation", "planning"])
@@ -87,7 +87,7 @@ def test_evaluate_takes_the_recording(drive: Path, tmp_path: Path, task: str) ->
         assert figures["fde_m"]["value"] >= figures["ade_m"]["value"] >= 0.0
 
 
-def test_the_same_seed_gives_the_same_pictures(drive: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_images(drive: Path, tmp_path: Path) -> None:
     again = recorded(tmp_path / "again", "--seed", 3, "--format", "png")
 
     for one in sorted((drive / "images").iterdir()):
@@ -101,9 +101,9 @@ def test_independent_places_are_no_series(tmp_path: Path) -> None:
     entries = read_paths(out / "trajectories.jsonl")
     assert len({entry.drive for entry in entries}) == 12
     assert len({entry.speed_mps for entry in entries}) > 6
-    picture = cv2.imread(str(next((out / "images").iterdir())))
-    assert picture is not None
-    assert picture.shape == (90, 160, 3)
+    image = cv2.imread(str(next((out / "images").iterdir())))
+    assert image is not None
+    assert image.shape == (90, 160, 3)
 
 
 def test_a_bag_has_the_node_s_topics_and_the_frames_of_a_folder(drive: Path, tmp_path: Path) -> None:

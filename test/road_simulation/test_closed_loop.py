@@ -49,13 +49,13 @@ def expert() -> ExpertPlanner:
 
 
 def test_the_expert_drives_a_route_without_an_event(expert: ExpertPlanner) -> None:
-    """The floor: who knows the world keeps its lane within centimetres."""
+    """The floor: who knows the world keeps its lane within centimeters."""
     driven = drive_route(expert, "expert", Route(100_001, SHORT_M))
     assert driven.ending == "finished"
     assert driven.events == []
     assert driven.figures["completion"] == 1.0
     assert driven.figures["lateral_rmse_m"] < 0.05
-    assert driven.pictures["dropped"] == 0
+    assert driven.images["dropped"] == 0
 
 
 def test_plans_that_are_late_drive_worse_and_the_same_way_again(expert: ExpertPlanner) -> None:
@@ -64,13 +64,13 @@ def test_plans_that_are_late_drive_worse_and_the_same_way_again(expert: ExpertPl
     prompt = drive_route(expert, "expert", route)
     late = drive_route(expert, "expert", route, (1500.0,))
     assert late.figures["lateral_rmse_m"] > 1.5 * prompt.figures["lateral_rmse_m"]
-    assert late.pictures["dropped"] > late.pictures["planned"]
+    assert late.images["dropped"] > late.images["planned"]
     assert late.latency_ms == 1500.0
     assert drive_route(expert, "expert", route, (1500.0,)) == late
 
 
 def shots(slot: PlannerSlot, until_s: float) -> list[tuple[float, float]]:
-    """Return (time it became ready, time of its picture) of every plan."""
+    """Return (time it became ready, time of its image) of every plan."""
     ready = []
     for step in range(round(until_s / 0.05) + 1):
         now = step * 0.05
@@ -84,12 +84,12 @@ def shots(slot: PlannerSlot, until_s: float) -> list[tuple[float, float]]:
     return ready
 
 
-def test_a_slow_planner_takes_the_newest_picture_when_it_is_free() -> None:
-    """At 250 ms: picture 0 is there at 0.25 s; then that of 0.2 s, 0.1 being dropped, and so on."""
+def test_a_slow_planner_takes_the_newest_image_when_it_is_free() -> None:
+    """At 250 ms: image 0 is there at 0.25 s; then that of 0.2 s, 0.1 being dropped, and so on."""
     slot = PlannerSlot(lambda shot: STANDING, lambda: 0.25)
     assert shots(slot, 1.0) == [(0.25, 0.0), (0.5, 0.2), (0.75, 0.4), (1.0, 0.7)]
     account = slot.account
-    # Of the eleven pictures of a second those of 0.9 and 1.0 s are begun with and waiting.
+    # Of the eleven images of a second those of 0.9 and 1.0 s are begun with and waiting.
     assert (account.taken, account.planned, account.dropped) == (11, 5, 5)
 
 
@@ -121,8 +121,8 @@ def test_latency_is_read_drawn_and_measured(tmp_path: Path) -> None:
     assert all(second == pytest.approx(2.0 * first) for first, second in drawn)
     assert len({first for first, _ in drawn}) > 10
     manifest = load_manifest(write_stubborn_planner(tmp_path, {"fp32": plan_vector(0.0)}))
-    picture = Frame(np.zeros((36, 64, 3), np.uint8), "BGR")
-    measured = measure_latency(manifest, ["expert", "fp32"], [picture], rounds=4)
+    image = Frame(np.zeros((36, 64, 3), np.uint8), "BGR")
+    measured = measure_latency(manifest, ["expert", "fp32"], [image], rounds=4)
     assert measured["expert"] == ()
     assert len(measured["fp32"]) == 4
     assert min(measured["fp32"]) > 0.0

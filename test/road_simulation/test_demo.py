@@ -18,7 +18,7 @@ from ad_road_simulation.world.scene import MASK_LABELS
 from support.models import write_detector, write_planner, write_segmenter, write_trajectory_planner
 from support.replay import add_variant, write_drive
 
-# A few pictures, and a planner that is off the road after three seconds.
+# A few images, and a planner that is off the road after three seconds.
 TINY = ["--frames", "8", "--places", "5", "--routes", "1", "--route-m", "200"]
 OFF_THE_ROAD_PER_M = 0.06
 
@@ -68,17 +68,17 @@ def test_the_whole_show_on_the_road_camera(tmp_path: Path, capsys: pytest.Captur
         # The one that the gate accepted is the one that was set against the baseline.
         assert sum(name.startswith("**") for name in names) == 6
     assert rows_of(markdown, "Driving in closed loop")[0][1:] == ["`fp32`", "`int8`", "`expert`"]
-    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", markdown)
+    images = re.findall(r"!\[[^]]*\]\(([^)]+)\)", markdown)
     # Two a task, times, stages, the plot of the offsets, what the camera saw.
-    assert len(pictures) >= 9
+    assert len(images) >= 9
     links = re.findall(r"(?<!!)\[[^]]*\]\(([^)]+)\)", markdown)
     assert "replay/report.md" in links
-    for name in {*pictures, *links}:
+    for name in {*images, *links}:
         assert (out / name).exists(), name
     page = (out / "report.html").read_text("utf-8")
     assert "http" not in re.sub(r'src="data:[^"]*"', "", page)
     sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
-    assert len(sources) == len(pictures)
+    assert len(sources) == len(images)
     assert all(source.startswith("data:image/") for source in sources)
     accuracy = json.loads((out / "accuracy.json").read_text("utf-8"))
     assert accuracy["tasks"]["planning"]["data"]["places"]["frames"] == 5

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What demo.launch.py plans, run for real in one process: the planner drives, the truth judges."""
+"""What demo.launch.py plans, run for real in one process: the planner drives, the ground truth judges."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from ad_compressed_perception.report.schema import TaskReport, parse_report
 from ad_road_simulation.launch_support.demo_plan import demo_nodes
 from ad_road_simulation.world.scene import MASK_LABELS
 from support.models import write_detector, write_segmenter, write_trajectory_planner
-from support.ros import Ear, as_ns, node_process
+from support.ros import Recorder, as_ns, node_process
 
 pytestmark = pytest.mark.ros
 LIMIT_MPS = 5.0
 
 
 @pytest.fixture
-def ear(ros_context: object) -> Iterator[Ear]:
-    listener = Ear(ros_context)
+def ear(ros_context: object) -> Iterator[Recorder]:
+    listener = Recorder(ros_context)
     yield listener
     listener.close()
 
 
 def write_models(folder: Path) -> dict[str, str]:
-    """Write a tiny model a task; the masks' labels are those of the truth, the planner goes 5 m/s."""
+    """Write a tiny model a task; the masks' labels are those of the ground truth, the planner goes 5 m/s."""
     models = {
         "detection": write_detector(folder / "detection"),
         "segmentation": write_segmenter(folder / "segmentation"),
@@ -51,7 +51,7 @@ def write_models(folder: Path) -> dict[str, str]:
     return {task: str(path) for task, path in models.items()}
 
 
-def test_a_compressed_planner_drives_and_all_are_judged(tmp_path: Path, ear: Ear) -> None:
+def test_a_compressed_planner_drives_and_all_are_judged(tmp_path: Path, ear: Recorder) -> None:
     arguments = dict.fromkeys(("image_topic", "seed", "traffic", "weather"), "")
     models = {f"{task}_model": path for task, path in write_models(tmp_path).items()}
     given = {"tasks": "detection,segmentation,planning", "namespace": "", "transport": "raw"}

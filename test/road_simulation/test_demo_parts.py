@@ -15,8 +15,8 @@ from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.report.overlay import write_png
 from ad_compressed_perception.workspace.default_models import compressed_variant, default_models
 from ad_road_simulation.demo.page import render_page
-from ad_road_simulation.demo.report_folder import MARKER, own_folder
-from ad_road_simulation.demo.sentences import judgement
+from ad_road_simulation.demo.report_folder import MARKER, report_folder
+from ad_road_simulation.demo.sentences import judgment
 from ad_road_simulation.demo.steps import Steps
 from support.models import write_segmenter
 from support.replay import add_variant
@@ -53,11 +53,11 @@ def test_the_default_models_are_one_a_task(monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_a_second_run_removes_what_the_first_wrote_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
-    with own_folder(tmp_path, ["part", "report.md"]):
+    with report_folder(tmp_path, ["part", "report.md"]):
         (tmp_path / "part").mkdir()
         (tmp_path / "part" / "old").touch()
         (tmp_path / "extra.png").touch()
-    with own_folder(tmp_path, ["part", "report.md"]):
+    with report_folder(tmp_path, ["part", "report.md"]):
         assert sorted(path.name for path in tmp_path.iterdir()) == [MARKER, "mine.txt"]
         (tmp_path / "report.md").touch()
     assert (tmp_path / "mine.txt").read_text() == "keep"
@@ -67,18 +67,18 @@ def test_what_is_somebody_elses_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "part").mkdir()
     # Not even where a marker that nobody vouches for names it.
     (tmp_path / MARKER).write_text('{"schema": "something", "written": ["part", "../part"]}')
-    with pytest.raises(DataError, match="name another folder"), own_folder(tmp_path, ["part"]):
+    with pytest.raises(DataError, match="name another folder"), report_folder(tmp_path, ["part"]):
         pytest.fail("it must not begin")
     assert (tmp_path / "part").is_dir()
 
 
 def test_what_an_interrupted_run_left_is_kept_until_the_next_one(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(KeyboardInterrupt), own_folder(out, ["part", "report.md"]):
+    with pytest.raises(KeyboardInterrupt), report_folder(out, ["part", "report.md"]):
         (out / "part").mkdir()
         raise KeyboardInterrupt
     assert (out / "part").is_dir()
-    with own_folder(out, ["part", "report.md"]):
+    with report_folder(out, ["part", "report.md"]):
         assert not (out / "part").exists()
 
 
@@ -114,7 +114,7 @@ def test_every_word_of_progress_bears_the_number_of_its_step() -> None:
 # ---- the page
 
 
-def test_a_page_holds_its_pictures_and_needs_nothing_else(tmp_path: Path) -> None:
+def test_a_page_holds_its_images_and_needs_nothing_else(tmp_path: Path) -> None:
     write_png(tmp_path / "dot.png", np.zeros((1, 1, 3), np.uint8))
     text = "# A & B\n\n| x |\n| --- |\n| `1` |\n\n![a <dot>](dot.png)\n\n[more](more/report.md) <script>\n"
     page = render_page(text, tmp_path)
@@ -145,4 +145,4 @@ def test_a_page_holds_its_pictures_and_needs_nothing_else(tmp_path: Path) -> Non
 def test_a_difference_is_called_what_its_interval_says(
     difference: Figure, lower_is_better: bool, said: str
 ) -> None:
-    assert judgement(difference, lower_is_better=lower_is_better) == said
+    assert judgment(difference, lower_is_better=lower_is_better) == said

@@ -23,7 +23,7 @@ def winding_road(bends: list[float]) -> Road:
 @settings(max_examples=60, deadline=None)
 @given(BENDS, st.floats(0.05, 0.95), st.floats(-8.0, 8.0), st.floats(-5.0, 5.0))
 def test_a_point_is_found_again(bends: list[float], share: float, d: float, wrong: float) -> None:
-    """From (s, d) to the world and back, with a guess of s that is metres off: within a centimetre."""
+    """From (s, d) to the world and back, with a guess of s that is meters off: within a centimeter."""
     road = winding_road(bends)
     s = share * road.length_m
     x, y = road.points(s, d)
@@ -33,15 +33,15 @@ def test_a_point_is_found_again(bends: list[float], share: float, d: float, wron
 
 
 def test_constant_curvature_is_a_circle() -> None:
-    """Every point of a left bend of 50 m radius at d = 10 is 40 m from the centre (0, 50)."""
+    """Every point of a left bend of 50 m radius at d = 10 is 40 m from the center (0, 50)."""
     road = Road(np.full(400, 1.0 / 50.0), Profile())
     points = road.points(np.arange(0.0, road.length_m, 3.0), 10.0)
     assert np.allclose(np.hypot(points[:, 0], points[:, 1] - 50.0), 40.0, atol=5e-3)
 
 
 def test_lanes_lie_on_their_side() -> None:
-    """Two lanes of 3 m ahead are right of the centreline, the oncoming one is left of it."""
+    """Two lanes of 3 m ahead are right of the centerline, the oncoming one is left of it."""
     profile = Profile(lanes_ahead=2, lanes_oncoming=1, lane_width_m=3.0)
-    assert [profile.lane_centre_m(lane) for lane in (0, 1)] == [-1.5, -4.5]
-    assert profile.lane_centre_m(0, oncoming=True) == 1.5
+    assert [profile.lane_center_m(lane) for lane in (0, 1)] == [-1.5, -4.5]
+    assert profile.lane_center_m(0, oncoming=True) == 1.5
     assert (profile.right_m, profile.left_m) == (-6.0, 3.0)

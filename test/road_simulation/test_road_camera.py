@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The pinhole and the painter: what stands where in the picture, and whether the truth says so."""
+"""The pinhole and the painter: what stands where in the image, and whether the ground truth says so."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ad_road_simulation.renderer.renderer import Picture, Renderer, TruthBox
+from ad_road_simulation.renderer.renderer import GroundTruthBox, Image, Renderer
 from ad_road_simulation.world.camera import Camera
 from ad_road_simulation.world.scene import LABELS, MASK_LABELS, Actor, Prop, Scene, Weather
 from support.scenes import (
@@ -45,8 +45,8 @@ def place(scene: Scene, ahead_m: float, d_m: float, camera: Camera = CAMERA) -> 
     return round(float(pixels[0, 1])), round(float(pixels[0, 0]))
 
 
-def box_of(picture: Picture, label: str) -> TruthBox:
-    (box,) = [box for box in picture.boxes if box.label == label]
+def box_of(image: Image, label: str) -> GroundTruthBox:
+    (box,) = [box for box in image.boxes if box.label == label]
     return box
 
 
@@ -103,7 +103,7 @@ def test_the_same_scene_gives_the_same_bytes(renderer: Renderer, weather: str) -
     np.testing.assert_array_equal(first.image_bgr, other.image_bgr)
     np.testing.assert_array_equal(first.mask, other.mask)
     assert first.boxes == second.boxes == other.boxes and len(first.boxes) > 5
-    # A picture, not a single colour; and the sensor's noise differs from picture to picture.
+    # An image, not a single color; and the sensor's noise differs from image to image.
     assert first.image_bgr.std() > 10.0
     assert (renderer.render(replace(scene, time_s=1.1)).image_bgr != first.image_bgr).any()
 
@@ -157,7 +157,7 @@ def test_somebody_behind_a_car_is_seen_less_and_then_not_at_all(renderer: Render
 
     assert shares[0] == 1.0
     assert 0.3 <= shares[1] < 0.95
-    # Only the head rises above the roof, less than the three tenths from which on one is in the truth.
+    # Only the head rises above the roof, less than the three tenths from which on one is in the ground truth.
     assert shares[2] == 0.0
 
 
@@ -198,7 +198,7 @@ def test_the_mask_says_what_lies_where(renderer: Renderer, road: object) -> None
     # The crossing's stripes begin at the right edge: the first from -3.5 to -3.0, a gap to -2.5.
     assert mask[place(scene, 23.5, -2.25)] == MARKING
     assert mask[place(scene, 23.5, -2.75)] == ROAD
-    # Kerb from -3.5 to -3.85, then pavement, then grass.
+    # Curb from -3.5 to -3.85, then pavement, then grass.
     assert mask[place(scene, 10.0, -3.65)] == CURB
     assert mask[place(scene, 14.0, -5.0)] == BACKGROUND
     assert mask[place(scene, 25.0, -9.0)] == BACKGROUND
@@ -209,24 +209,24 @@ def test_what_stands_on_the_road_is_background(renderer: Renderer) -> None:
     road = straight_road()
     scene = scene_on(road, actors=(actor_at(road, "car", 12.0, -1.75),))
 
-    picture = renderer.render(scene)
+    image = renderer.render(scene)
 
-    left, top, right, bottom = box_of(picture, "car").xyxy
-    assert picture.mask is not None
-    assert picture.mask[int(0.5 * (top + bottom)), int(0.5 * (left + right))] == BACKGROUND
+    left, top, right, bottom = box_of(image, "car").xyxy
+    assert image.mask is not None
+    assert image.mask[int(0.5 * (top + bottom)), int(0.5 * (left + right))] == BACKGROUND
 
 
-def test_paint_in_the_picture_is_paint_in_the_mask(renderer: Renderer) -> None:
+def test_paint_in_the_image_is_paint_in_the_mask(renderer: Renderer) -> None:
     # A dash of white paint on dark asphalt, from 8 to 11 m ahead, row by row without its ends.
     scene = scene_on(straight_road())
-    picture = renderer.render(scene)
-    assert picture.mask is not None
+    image = renderer.render(scene)
+    assert image.mask is not None
     wider = []
     for row in range(place(scene, 10.6, 0.0)[0], place(scene, 8.4, 0.0)[0]):
-        column = int(np.median(np.flatnonzero(picture.mask[row, 150:300] == MARKING))) + 150
-        grey = picture.image_bgr[row, column - 25 : column + 26].mean(axis=1)
-        is_paint = picture.mask[row, column - 25 : column + 26] == MARKING
-        share = np.clip((grey - np.median(grey[~is_paint])) / np.ptp(grey), 0.0, 1.0)
+        column = int(np.median(np.flatnonzero(image.mask[row, 150:300] == MARKING))) + 150
+        gray = image.image_bgr[row, column - 25 : column + 26].mean(axis=1)
+        is_paint = image.mask[row, column - 25 : column + 26] == MARKING
+        share = np.clip((gray - np.median(gray[~is_paint])) / np.ptp(gray), 0.0, 1.0)
         # Paint is never dark, and the next but one pixel beside it is never bright.
         assert is_paint.sum() > 8 and (share[is_paint] > 0.4).all()
         beside = np.convolve(is_paint, np.ones(3), "same") > 0
@@ -239,13 +239,13 @@ def test_paint_in_the_picture_is_paint_in_the_mask(renderer: Renderer) -> None:
 
 
 @pytest.mark.parametrize(("state", "channel"), [("red", 2), ("green", 1)])
-def test_a_lit_lens_shows_its_colour(renderer: Renderer, state: str, channel: int) -> None:
-    # 50 m away a lens is 2 pixels wide, and yet its colour is there.
+def test_a_lit_lens_shows_its_color(renderer: Renderer, state: str, channel: int) -> None:
+    # 50 m away a lens is 2 pixels wide, and yet its color is there.
     road = straight_road()
-    picture = renderer.render(scene_on(road, lights=(light_at(road, 50.0, -4.5, state),)))  # type: ignore[arg-type]
+    image = renderer.render(scene_on(road, lights=(light_at(road, 50.0, -4.5, state),)))  # type: ignore[arg-type]
 
-    left, top, right, bottom = (round(value) for value in box_of(picture, "traffic light").xyxy)
-    inside = picture.image_bgr[top:bottom, left:right].astype(int)
+    left, top, right, bottom = (round(value) for value in box_of(image, "traffic light").xyxy)
+    inside = image.image_bgr[top:bottom, left:right].astype(int)
     strongest = inside[..., channel] - np.delete(inside, channel, axis=-1).max(axis=-1)
     assert strongest.max() > 60
     # Red is above green.
@@ -256,20 +256,20 @@ def test_a_lit_lens_shows_its_colour(renderer: Renderer, state: str, channel: in
 def test_a_light_for_the_others_is_no_light_of_ours(renderer: Renderer) -> None:
     road = straight_road()
 
-    picture = renderer.render(scene_on(road, lights=(light_at(road, 20.0, 4.5, "red", looks_back=False),)))
+    image = renderer.render(scene_on(road, lights=(light_at(road, 20.0, 4.5, "red", looks_back=False),)))
 
-    assert picture.boxes == ()
+    assert image.boxes == ()
 
 
 def test_a_stop_sign_is_red_in_its_box(renderer: Renderer) -> None:
     road = straight_road()
 
-    picture = renderer.render(scene_on(road, signs=(sign_at(road, 15.0, -4.5),)))
+    image = renderer.render(scene_on(road, signs=(sign_at(road, 15.0, -4.5),)))
 
-    left, top, right, bottom = box_of(picture, "stop sign").xyxy
+    left, top, right, bottom = box_of(image, "stop sign").xyxy
     # 0.75 m at 13.1 m.
     assert right - left == pytest.approx(457.0 * 0.75 / 13.1, abs=1.5)
-    pixel = picture.image_bgr[int(0.75 * bottom + 0.25 * top), int(0.5 * (left + right))].astype(int)
+    pixel = image.image_bgr[int(0.75 * bottom + 0.25 * top), int(0.5 * (left + right))].astype(int)
     assert pixel[2] > pixel[:2].max() + 40
 
 
@@ -289,19 +289,19 @@ def test_far_and_small_things_are_left_out(renderer: Renderer) -> None:
 def test_other_sizes_show_the_same(width: int, height: int) -> None:
     camera, scene = Camera(width_px=width, height_px=height), rich_scene(weather=CLEAR)
 
-    picture = Renderer(camera).render(scene)
+    image = Renderer(camera).render(scene)
 
-    assert picture.image_bgr.shape == (height, width, 3) and picture.image_bgr.dtype == np.uint8
-    assert picture.mask is not None and picture.mask.shape == (height, width)
-    assert picture.mask[place(scene, 8.0, -2.5, camera)] == ROAD
-    assert "traffic light" in {box.label for box in picture.boxes}
+    assert image.image_bgr.shape == (height, width, 3) and image.image_bgr.dtype == np.uint8
+    assert image.mask is not None and image.mask.shape == (height, width)
+    assert image.mask[place(scene, 8.0, -2.5, camera)] == ROAD
+    assert "traffic light" in {box.label for box in image.boxes}
 
 
 @pytest.mark.parametrize("weather", [Weather(), Weather("glare", 0.0, 0.1, glare=0.7)], ids=["day", "glare"])
-def test_without_truth_the_picture_is_the_same(renderer: Renderer, weather: Weather) -> None:
+def test_without_ground_truth_the_image_is_the_same(renderer: Renderer, weather: Weather) -> None:
     scene = rich_scene(weather=weather)
 
-    plain, full = renderer.render(scene, with_truth=False), renderer.render(scene)
+    plain, full = renderer.render(scene, with_ground_truth=False), renderer.render(scene)
 
     np.testing.assert_array_equal(plain.image_bgr, full.image_bgr)
     assert plain.boxes == () and plain.mask is None
@@ -343,11 +343,11 @@ def crowds(draw: st.DrawFn) -> Scene:
 
 @settings(max_examples=60, deadline=None)
 @given(scene=crowds())
-def test_boxes_lie_in_the_picture(scene: Scene) -> None:
-    picture = SHARED.render(scene)
+def test_boxes_lie_in_the_image(scene: Scene) -> None:
+    image = SHARED.render(scene)
 
-    assert picture.mask is not None and picture.mask.max() < len(MASK_LABELS)
-    for box in picture.boxes:
+    assert image.mask is not None and image.mask.max() < len(MASK_LABELS)
+    for box in image.boxes:
         left, top, right, bottom = box.xyxy
         assert 0.0 <= left < right <= CAMERA.width_px and 0.0 <= top < bottom <= CAMERA.height_px
         assert bottom - top >= 8.0 and 0.3 <= box.visible_share <= 1.0 and box.distance_m <= 90.0

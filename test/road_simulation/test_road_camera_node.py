@@ -25,7 +25,7 @@ from ad_compressed_perception.image.decode import decode_image
 from ad_compressed_perception.messages import detection
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
 from ad_road_simulation.world.scene import LABELS, MASK_LABELS
-from support.ros import Ear, as_ns, node_process
+from support.ros import Recorder, as_ns, node_process
 
 pytestmark = pytest.mark.ros
 WIDTH, HEIGHT = 160, 90
@@ -42,13 +42,13 @@ STREAMS = {
 
 
 @pytest.fixture
-def ear(ros_context: object) -> Iterator[Ear]:
-    listener = Ear(ros_context)
+def ear(ros_context: object) -> Iterator[Recorder]:
+    listener = Recorder(ros_context)
     yield listener
     listener.close()
 
 
-def test_everything_of_one_instant_bears_one_stamp(tmp_path: Path, ear: Ear) -> None:
+def test_everything_of_one_instant_bears_one_stamp(tmp_path: Path, ear: Recorder) -> None:
     for name, kind in STREAMS.items():
         ear.listen(f"/road_camera/{name}", kind)
     for name in ("detections", "mask"):
@@ -97,7 +97,7 @@ def test_everything_of_one_instant_bears_one_stamp(tmp_path: Path, ear: Ear) -> 
     assert detection.labels_of(labels) == MASK_LABELS
 
 
-def test_a_command_drives_and_silence_brakes(tmp_path: Path, ear: Ear) -> None:
+def test_a_command_drives_and_silence_brakes(tmp_path: Path, ear: Recorder) -> None:
     """3 m/s in a left bend of 20 m; then nobody commands any more."""
     ear.listen("/road_camera/odometry", Odometry)
     ear.listen("/diagnostics", DiagnosticArray)
@@ -125,7 +125,7 @@ def test_a_command_drives_and_silence_brakes(tmp_path: Path, ear: Ear) -> None:
         assert node.log.count("no drive command for 1 s") == 1
 
 
-def test_leaving_the_road_is_counted(tmp_path: Path, ear: Ear) -> None:
+def test_leaving_the_road_is_counted(tmp_path: Path, ear: Recorder) -> None:
     ear.listen("/diagnostics", DiagnosticArray)
     driver = ear.node.create_publisher(TwistStamped, "/road_camera/drive_command", 1)
     command = TwistStamped()
@@ -146,7 +146,7 @@ def test_leaving_the_road_is_counted(tmp_path: Path, ear: Ear) -> None:
         assert node.stop(signal.SIGTERM) == 0
 
 
-def test_simulated_time_gives_the_stamps(tmp_path: Path, ear: Ear) -> None:
+def test_simulated_time_gives_the_stamps(tmp_path: Path, ear: Recorder) -> None:
     """Without /clock nothing is published; every stamp is one of the clock's."""
     ear.listen("/road_camera/camera_info", CameraInfo)
     ear.listen("/diagnostics", DiagnosticArray)

@@ -81,7 +81,7 @@ def test_in_the_lane_the_curvature_is_the_lane_s(world: World) -> None:
     assert plan.curvature_per_m == pytest.approx(expected, abs=1e-3)
 
 
-def test_a_picture_shows_no_speed(world: World) -> None:
+def test_a_image_shows_no_speed(world: World) -> None:
     """Path, clear distance and both decisions are those of a standing car; the trajectory is not."""
     wait_for(world, 0, "red")
     ego = before(world, world.layout.furniture.signals[0].stop_s_m, 30.0)
@@ -98,7 +98,7 @@ def test_lights_end_the_clear_distance(world: World) -> None:
     for state in ("red", "yellow"):
         wait_for(world, 0, state)
         plan = reference_plan(world, before(world, line, 30.0))
-        # Along the lane, which in a bend of 140 m is up to 4 percent longer or shorter than the centreline.
+        # Along the lane, which in a bend of 140 m is up to 4 percent longer or shorter than the centerline.
         assert plan.clear_distance_m == pytest.approx(30.0, rel=0.05)
         assert (plan.must_stop, plan.may_go_on) == (True, False)
         assert reference_plan(world, before(world, line, 52.0)).must_stop is False
@@ -121,7 +121,7 @@ def test_a_stop_sign_lets_one_go_on_afterwards() -> None:
 
 
 def test_somebody_on_a_crossing_is_waited_for() -> None:
-    """One stops a metre before the crossing's edge while it is occupied, and only then."""
+    """One stops a meter before the crossing's edge while it is occupied, and only then."""
     world = world_with("crossings")
     crossing = next(c for c in world.layout.furniture.crossings if c.signal is None)
     ego = before(world, crossing.s_from_m, 21.0)
@@ -132,8 +132,8 @@ def test_somebody_on_a_crossing_is_waited_for() -> None:
     assert (plan.must_stop, plan.may_go_on) == (True, False)
 
 
-def test_a_single_picture_tells_only_of_people_it_shows() -> None:
-    """A driver has seen somebody who has walked out of the picture; the picture alone gives no reason.
+def test_a_single_image_tells_only_of_people_it_shows() -> None:
+    """A driver has seen somebody who has walked out of the image; the image alone gives no reason.
 
     The camera sees 35 degrees to either side. Its lens is 3.1 m before the front bumper's place of stop
     here, so that somebody 7 m to the left is 57 degrees aside, and somebody 0.5 m to the left 6.
@@ -173,7 +173,7 @@ def test_a_leader_ends_the_clear_distance(busy: tuple[World, int]) -> None:
 
 
 def test_a_lorry_hides_the_light(busy: tuple[World, int]) -> None:
-    """A picture cannot show a red light behind a lorry; over the roof of a car it does."""
+    """An image cannot show a red light behind a lorry; over the roof of a car it does."""
     world, one = busy
     wait_for(world, 0, "red")
     ego = before(world, world.layout.furniture.signals[0].stop_s_m, 35.0)
@@ -196,7 +196,7 @@ def test_the_trajectory_is_the_speed_profile_on_the_path(world: World) -> None:
     assert trajectory.headings_rad == pytest.approx(headings)
     assert trajectory.speeds_mps == pytest.approx(speeds[2::3])
     assert (trajectory.step_s, trajectory.speed_mps) == (0.15, 9.0)
-    assert (trajectory.stop_probability, trajectory.yield_probability) == (1.0, 0.0)
+    assert (trajectory.stop_probability, trajectory.proceed_after_stop_probability) == (1.0, 0.0)
     assert trajectory.steering_wheel_angle_rad == pytest.approx(
         14.8 * math.atan(2.85 * plan.curvature_per_m[0])
     )

@@ -50,7 +50,7 @@ def test_roads_bend_like_roads(layouts: list[Layout]) -> None:
         s = np.arange(0.0, layout.road.length_m, 0.5)
         curvature = np.abs(layout.road.curvature(s))
         assert np.abs(layout.road.heading(s)).max() < np.radians(120.0)
-        # A transition of 15 m to 1/40 grows by 1/1200 in half a metre; a jump would be a kink in steering.
+        # A transition of 15 m to 1/40 grows by 1/1200 in half a meter; a jump would be a kink in steering.
         assert np.abs(np.diff(curvature)).max() < 1.0 / 600.0
         sharpest.append(curvature)
     everywhere = np.concatenate(sharpest)
@@ -103,7 +103,7 @@ def test_signal_cycle() -> None:
 
 
 def test_paint_stays_on_the_carriageway(layouts: list[Layout]) -> None:
-    """Edge lines are 0.15 m inside the kerb, crossings reach from kerb to kerb, no line runs over them."""
+    """Edge lines are 0.15 m inside the curb, crossings reach from curb to curb, no line runs over them."""
     for layout in layouts:
         profile = layout.road.profile
         assert min(mark.d_from_m for mark in layout.markings) == pytest.approx(profile.right_m)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames with their truth go into a folder or a bag, and what evaluates models finds them there again."""
+"""Frames with their ground truth go into a folder or a bag, and what evaluates models finds them there again."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ad_compressed_perception.analysis.evaluate import EvaluationResult, evaluat
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.data.bag import BagReader
-from ad_compressed_perception.data.labeled.open import open_labelled
+from ad_compressed_perception.data.labeled.open import open_labeled
 from ad_compressed_perception.data.labeled.paths import PathData, read_paths
 from ad_compressed_perception.metrics.displacement import displacements_m
 from ad_compressed_perception.tasks.pipeline import open_pipeline
-from ad_compressed_perception.workspace.atomic_folder import fresh_folder
+from ad_compressed_perception.workspace.atomic_folder import atomic_folder
 from ad_road_simulation.recording.road_bag import PREFIX, RoadBag
 from ad_road_simulation.recording.road_folder import RoadFolder
 from support.models import WRITERS
@@ -41,7 +41,7 @@ def evaluated(task: str, tmp_path: Path, data: str) -> EvaluationResult:
     manifest = load_manifest(WRITERS[task](tmp_path / task))
     pipeline = open_pipeline(manifest)
     try:
-        return evaluate(pipeline, open_labelled(data, manifest))
+        return evaluate(pipeline, open_labeled(data, manifest))
     finally:
         pipeline.close()
 
@@ -57,10 +57,10 @@ def test_one_folder_serves_all_three_tasks(tmp_path: Path) -> None:
     assert boxes.figures["map"].value == pytest.approx(1.0)
     # The segmenter sees 64x48 pixels; edges of the cells fall between its rows.
     assert masks.figures["iou_blue"].value > 0.7
-    # The picture is as bright left as right: straight ahead, as the truth has it.
+    # The image is as bright left as right: straight ahead, as the ground truth has it.
     assert paths.figures["ade_m"].value == pytest.approx(0.0, abs=1e-6)
     assert paths.figures["rmse_rad"].value == pytest.approx(0.0, abs=1e-6)
-    assert any("where the truth is, not when" in note for note in paths.notes)
+    assert any("where the ground truth is, not when" in note for note in paths.notes)
 
 
 def test_a_jpeg_recording_has_the_stamps_in_its_names(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_bag_holds_the_same_under_one_stamp(tmp_path: Path) -> None:
 
 
 def test_frames_of_several_drives_are_no_series(tmp_path: Path) -> None:
-    """Their intervals come from single frames, those of one drive from runs of neighbours."""
+    """Their intervals come from single frames, those of one drive from runs of neighbors."""
     recorder = RoadFolder(tmp_path / "places")
     for index in range(3):
         recorder.add(drawn_frame(index, drive=index))
@@ -132,17 +132,17 @@ def test_frames_of_several_drives_are_no_series(tmp_path: Path) -> None:
 
 
 def test_a_recording_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), fresh_folder(tmp_path / "drive") as path:
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "drive") as path:
         write_folder(path)
         raise RuntimeError("the renderer broke")
     assert not list(tmp_path.iterdir())
 
-    with fresh_folder(tmp_path / "drive") as path:
+    with atomic_folder(tmp_path / "drive") as path:
         write_folder(path)
     assert (tmp_path / "drive" / "instances.json").is_file()
     assert [entry.name for entry in tmp_path.iterdir()] == ["drive"]
 
-    with pytest.raises(DataError, match="is not empty"), fresh_folder(tmp_path / "drive"):
+    with pytest.raises(DataError, match="is not empty"), atomic_folder(tmp_path / "drive"):
         pass
 
 
@@ -179,28 +179,28 @@ def test_malformed_trajectories(tmp_path: Path, line: str, said: str) -> None:
 
 def test_a_slower_plan_is_late_at_every_point() -> None:
     """8 against 6 m/s: 2 m/s times the time of the point."""
-    truth, plan = straight_trajectory(8.0), straight_trajectory(6.0)
+    ground_truth, plan = straight_trajectory(8.0), straight_trajectory(6.0)
 
-    apart_m = displacements_m(truth.points_xy_m, STEP_S, plan.points_xy_m, STEP_S)
+    apart_m = displacements_m(ground_truth.points_xy_m, STEP_S, plan.points_xy_m, STEP_S)
 
     assert apart_m == pytest.approx(2.0 * STEP_S * np.arange(1, 21))
 
 
 def test_plans_of_another_step_are_compared_at_the_same_times() -> None:
-    truth = straight_trajectory(8.0)
+    ground_truth = straight_trajectory(8.0)
     plan = np.stack([8.0 * 0.1 * np.arange(1, 11), np.zeros(10)], axis=1)  # 1 s long, 0.1 s steps
 
-    apart_m = displacements_m(truth.points_xy_m, STEP_S, plan, 0.1)
+    apart_m = displacements_m(ground_truth.points_xy_m, STEP_S, plan, 0.1)
 
     assert apart_m == pytest.approx(np.zeros(6), abs=1e-9)  # 0.15 ... 0.9 s
 
 
 def test_a_path_without_times_is_judged_by_place_and_goes_on_straight() -> None:
-    """A path 0.5 m to the left after 1 m; the truth runs 24 m, the path is 10 m long."""
-    truth = straight_trajectory(8.0)
+    """A path 0.5 m to the left after 1 m; the ground truth runs 24 m, the path is 10 m long."""
+    ground_truth = straight_trajectory(8.0)
     plan = np.array([[0.0, 0.5], [10.0, 0.5]])
 
-    apart_m = displacements_m(truth.points_xy_m, STEP_S, plan, float("nan"))
+    apart_m = displacements_m(ground_truth.points_xy_m, STEP_S, plan, float("nan"))
 
     assert len(apart_m) == 20
-    assert apart_m[-1] == pytest.approx(np.hypot(0.5, 0.5))  # half a metre went into the step to the left
+    assert apart_m[-1] == pytest.approx(np.hypot(0.5, 0.5))  # half a meter went into the step to the left

@@ -34,7 +34,7 @@ def test_the_ego_is_near_its_lane(samples: list[Sample]) -> None:
         scene = sample.scene
         profile = scene.road.profile
         _, d = scene.road.locate(scene.ego_x_m, scene.ego_y_m, scene.ego_s_m)
-        offsets.append(d - profile.lane_centre_m(profile.lanes_ahead - 1))
+        offsets.append(d - profile.lane_center_m(profile.lanes_ahead - 1))
         turned.append(scene.ego_heading_rad - float(scene.road.heading(scene.ego_s_m)))
         speeds.append(scene.ego_speed_mps)
     assert np.abs(offsets).max() <= 1.21

@@ -16,7 +16,7 @@ from support.road_world import EMPTY, before, command_of, wait_for, world_with
 
 
 def gaps(traffic: Traffic) -> np.ndarray:
-    """Return all gaps between neighbours of a lane, bumper to bumper."""
+    """Return all gaps between neighbors of a lane, bumper to bumper."""
     found = [np.zeros(0)]
     for lane in np.unique(traffic.lane):
         there = np.flatnonzero(traffic.active & (traffic.lane == lane))
@@ -89,7 +89,7 @@ def test_nobody_passes_a_light_that_stays_red() -> None:
 
 
 def test_pedestrians_wait_for_the_red_of_the_vehicles() -> None:
-    """At signals they step off the kerb only during red, and are over before it ends."""
+    """At signals they step off the curb only during red, and are over before it ends."""
     world = world_with("signals", RouteOptions(traffic=1.0))
     places = [c for c in world.layout.furniture.crossings if c.signal is not None]
     seen = 0

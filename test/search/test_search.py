@@ -24,7 +24,7 @@ from ad_compressed_perception.compression.search.bench import Bench
 from ad_compressed_perception.compression.search.budget import parse_budget
 from ad_compressed_perception.compression.search.builder import Builder
 from ad_compressed_perception.compression.search.candidate import Candidate, RecipeMaker
-from ad_compressed_perception.compression.search.evaluators import AgreementJudge, LabelledJudge, halves
+from ad_compressed_perception.compression.search.evaluators import AgreementJudge, LabeledJudge, halves
 from ad_compressed_perception.compression.search.frames import lay_out
 from ad_compressed_perception.compression.search.journal import Journal
 from ad_compressed_perception.compression.search.rounds import Rounds
@@ -36,14 +36,14 @@ from ad_compressed_perception.compression.search.search import (
 )
 from ad_compressed_perception.compression.search.tables import as_dict, tables
 from ad_compressed_perception.compression.search.time_budget import Clock
-from ad_compressed_perception.compression.verification.labeled_check import LabelledChoice, open_labels
+from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice, open_labels
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.host import read_host
 from ad_compressed_perception.core.manifest import file_sha256, load_manifest
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.onnx_graph.io import read_model
 from ad_compressed_perception.tasks.pipeline import open_pipeline
-from support.compression import write_pictures
+from support.compression import write_images
 from support.labeled import write_masks
 from support.models import write_planner, write_segmenter
 
@@ -55,9 +55,9 @@ BUDGET = "drop<=50%, speed>=0.001x"
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return 120 pictures: 45 may calibrate, 30 compare candidates, 45 verify the winner."""
-    return write_pictures(tmp_path_factory.mktemp("pictures"), 120)
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return 120 images: 45 may calibrate, 30 compare candidates, 45 verify the winner."""
+    return write_images(tmp_path_factory.mktemp("images"), 120)
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Story:
+def story(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Story:
     """Search the tiny planner, press Ctrl-C before the fourth candidate, and give the command again."""
     folder = tmp_path_factory.mktemp("search")
     manifest = load_manifest(write_planner(folder / "model"))
-    request = Request(str(pictures), parse_budget(BUDGET), minutes=1.5, work=folder / "work", frames=8)
+    request = Request(str(images), parse_budget(BUDGET), minutes=1.5, work=folder / "work", frames=8)
     begun: list[str] = []
 
     def interrupt(step: str, done: int, total: int) -> None:
@@ -169,15 +169,15 @@ def test_an_interrupted_search_goes_on_and_measures_nothing_twice(story: Story) 
 
 
 @pytest.fixture
-def rounds_of_a_segmenter(tmp_path: Path, pictures: Path) -> object:
+def rounds_of_a_segmenter(tmp_path: Path, images: Path) -> object:
     """Return a maker of Rounds on a tiny segmenter with a clock of the test's own."""
     manifest = load_manifest(write_segmenter(tmp_path / "model"))
     path = manifest.variant_path("fp32")
-    frames = lay_out(open_frames(str(pictures)), 4)
+    frames = lay_out(open_frames(str(images)), 4)
     maker = RecipeMaker(parse_budget("drop<=5%"), frames, {})
     builder = Builder(
         manifest, read_model(path), read_host(), tmp_path / "graphs",
-        lambda recipe: choose_samples(recipe, str(pictures), None),
+        lambda recipe: choose_samples(recipe, str(images), None),
         tmp_path / "checkpoints",
     )  # fmt: skip
 
@@ -193,8 +193,8 @@ def rounds_of_a_segmenter(tmp_path: Path, pictures: Path) -> object:
 def test_a_candidate_that_fails_or_comes_too_late_ends_itself_only(rounds_of_a_segmenter: object) -> None:
     manifest, frames, make = rounds_of_a_segmenter  # type: ignore[misc]
     plain = Candidate("plain", "onnxruntime", {})
-    broken = Candidate("broken", "onnxruntime", {}, ending=({"output": {"argmax": "drop_softmax"}},))
-    wrong = Candidate("wrong", "onnxruntime", {"threads": 1, "colour": "red"})
+    broken = Candidate("broken", "onnxruntime", {}, ending=({"trim_output": {"argmax": "drop_softmax"}},))
+    wrong = Candidate("wrong", "onnxruntime", {"threads": 1, "color": "red"})
     now = [0.0]
     with (
         closing(Bench(manifest, frames)) as bench,
@@ -203,7 +203,7 @@ def test_a_candidate_that_fails_or_comes_too_late_ends_itself_only(rounds_of_a_s
         rounds = make(Clock(1.0, lambda: now[0]), bench, judge)
         rounds.screen([broken, wrong, plain], 1.0)
         now[0] = 61.0
-        rounds.screen([Candidate("late", "onnxruntime", {}, form=("compact",))], 1.0)
+        rounds.screen([Candidate("late", "onnxruntime", {}, form=("deduplicate_initializers",))], 1.0)
         # Measured before: the journal answers, whatever the time.
         again = make(Clock(1.0, lambda: now[0]), bench, judge)
         again.screen([broken, plain], 1.0)
@@ -211,7 +211,7 @@ def test_a_candidate_that_fails_or_comes_too_late_ends_itself_only(rounds_of_a_s
     assert states["broken"][0] == "failed"
     assert "nothing to drop" in states["broken"][1]  # the pass's own words
     assert states["wrong"][0] == "failed"
-    assert "colour" in states["wrong"][1]  # the backend's
+    assert "color" in states["wrong"][1]  # the backend's
     assert states["late"][0] == "not tried"
     assert "out of time" in states["late"][1]
     assert rounds.trials[2].is_measured
@@ -220,10 +220,10 @@ def test_a_candidate_that_fails_or_comes_too_late_ends_itself_only(rounds_of_a_s
 
 
 def test_the_command_writes_front_and_plot_and_rejects_where_nothing_fits(
-    tmp_path: Path, pictures: Path
+    tmp_path: Path, images: Path
 ) -> None:
     model = write_planner(tmp_path / "model")
-    words = [str(model), "--recipe", "auto", "--calibration", str(pictures), "--work", str(tmp_path / "work")]
+    words = [str(model), "--recipe", "auto", "--calibration", str(images), "--work", str(tmp_path / "work")]
     outcome = CliRunner().invoke(
         app, [*words, "--budget", "drop<=50%, speed>=1000x", "--minutes", "0.5", "--json"]
     )
@@ -256,7 +256,7 @@ def test_labels_judge_with_the_first_half_of_their_data_and_leave_the_second_to_
     tmp_path: Path,
 ) -> None:
     manifest = load_manifest(write_segmenter(tmp_path / "model"))
-    choice = LabelledChoice(str(write_masks(tmp_path / "labelled", 24)))
+    choice = LabeledChoice(str(write_masks(tmp_path / "labeled", 24)))
     compared, judging = halves(choice)
     shares = (compared.from_share, compared.to_share, judging.from_share, judging.to_share)
     assert shares == (0.0, 0.5, 0.5, 1.0)
@@ -264,21 +264,19 @@ def test_labels_judge_with_the_first_half_of_their_data_and_leave_the_second_to_
     assert not set(labels.indices) & set(open_labels(manifest, judging, None).indices)
     seen: list[int] = []
     with (
-        closing(LabelledJudge(manifest, labels)) as judge,
+        closing(LabeledJudge(manifest, labels)) as judge,
         closing(open_pipeline(manifest, "fp32")) as same,
     ):
         drop = judge.drop(same, 100, lambda done, total: seen.append(total))
-    # The baseline against itself: no loss, and no interval around it, on the 12 pictures of the first half.
+    # The baseline against itself: no loss, and no interval around it, on the 12 images of the first half.
     assert (drop.drop, drop.low, drop.high, drop.frames) == (0.0, 0.0, 0.0, 12)
     assert drop.measure.startswith("miou")
     assert set(seen) == {12}
 
 
-def test_a_labelled_search_gives_its_terms_to_the_gate() -> None:
+def test_a_labeled_search_gives_its_terms_to_the_gate() -> None:
     """Five percent of accuracy are five points of a share; agreement is then not asked for."""
-    request = Request(
-        "frames", parse_budget("drop<=5%"), labelled=LabelledChoice("labels"), metric="iou_warm"
-    )
+    request = Request("frames", parse_budget("drop<=5%"), labeled=LabeledChoice("labels"), metric="iou_warm")
     assert accept_terms(request) == {
         "max_drop": 1.0,
         "max_accuracy_drop": 5.0,
@@ -287,22 +285,22 @@ def test_a_labelled_search_gives_its_terms_to_the_gate() -> None:
     assert accept_terms(Request("frames", parse_budget("drop<=5%"))) == {}
 
 
-def test_what_a_winner_learnt_goes_with_it_and_the_rest_is_removed(tmp_path: Path, pictures: Path) -> None:
+def test_what_a_winner_learned_goes_with_it_and_the_rest_is_removed(tmp_path: Path, images: Path) -> None:
     manifest = load_manifest(write_segmenter(tmp_path / "model"))
     builder = Builder(
         manifest, read_model(manifest.variant_path("fp32")), read_host(), tmp_path / "graphs",
-        lambda recipe: choose_samples(recipe, str(pictures), None), tmp_path / "checkpoints",
+        lambda recipe: choose_samples(recipe, str(images), None), tmp_path / "checkpoints",
     )  # fmt: skip
-    winner = Candidate("winner", "onnxruntime", {}, training=({"distil": {"epochs": 2}},), lessons=32)
-    other = Candidate("other", "onnxruntime", {}, training=({"distil": {"epochs": 3}},), lessons=32)
+    winner = Candidate("winner", "onnxruntime", {}, training=({"distill": {"epochs": 2}},), lessons=32)
+    other = Candidate("other", "onnxruntime", {}, training=({"distill": {"epochs": 3}},), lessons=32)
     for candidate in (winner, other):
-        folder = tmp_path / "checkpoints" / candidate.graph_key / "3_distil"
+        folder = tmp_path / "checkpoints" / candidate.graph_key / "3_distill"
         folder.mkdir(parents=True)
         (folder / "state.json").write_text(candidate.name)
     target = tmp_path / "work" / "checkpoints" / "auto-0123456789ab"
     builder.move_checkpoints(winner, target)
     builder.remove()
-    assert (target / "3_distil" / "state.json").read_text() == "winner"
+    assert (target / "3_distill" / "state.json").read_text() == "winner"
     assert not (tmp_path / "checkpoints").exists()
 
 

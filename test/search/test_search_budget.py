@@ -18,7 +18,7 @@ from ad_compressed_perception.compression.search.pareto import Point, dominates,
 from ad_compressed_perception.compression.search.time_budget import Clock, OutOfTimeError
 from ad_compressed_perception.core.errors import DataError, RecipeError
 from ad_compressed_perception.data.frames import open_frames
-from support.compression import write_pictures
+from support.compression import write_images
 
 LIMITS = st.none() | st.floats(1e-6, 1e6)
 BUDGETS = st.builds(Budget, st.floats(0.0, 1.0), LIMITS, LIMITS, LIMITS)
@@ -81,7 +81,7 @@ def test_no_text_breaks_the_parser(text: str) -> None:
 
 
 def test_without_speed_or_size_a_winner_must_be_faster_and_no_more_is_asked_with_size() -> None:
-    assert parse_budget("drop<=1%").accept() == {"max_drop": 0.01, "min_speedup": 1.0, "timed": "whole"}
+    assert parse_budget("drop<=1%").accept() == {"max_drop": 0.01, "min_speedup": 1.0, "timed": "end_to_end"}
     assert parse_budget("size<=0.5").accept() == {"max_drop": 0.05, "max_size_ratio": 0.5}
 
 
@@ -144,12 +144,12 @@ def test_shares_keep_the_kinds_apart_whatever_the_numbers(
 
 
 def test_a_search_lays_out_a_recording_and_refuses_a_short_one(tmp_path: Path) -> None:
-    frames = lay_out(open_frames(str(write_pictures(tmp_path / "long", 120))), None)
+    frames = lay_out(open_frames(str(write_images(tmp_path / "long", 120))), None)
     # A fifth is 24 frames: 9 may calibrate, 6 compare, 9 verify.
     assert (frames.calibration, len(frames.search), frames.verification) == (45, 30, 45)
     assert set(frames.rung(10).indices) <= set(frames.search)
     with pytest.raises(DataError, match=f"at least {LEAST} each"):
-        lay_out(open_frames(str(write_pictures(tmp_path / "short", 40))), None)
+        lay_out(open_frames(str(write_images(tmp_path / "short", 40))), None)
     with pytest.raises(DataError, match="--frames"):
         lay_out(frames.source, 46)
 

@@ -140,11 +140,11 @@ def test_the_space_has_every_runtime_and_format_and_one_name_each() -> None:
     for word in ("onnxruntime-fp32", "openvino-bf16-no_softmax", "onnxruntime-int8", "openvino-int8_mixed"):
         assert any(name.startswith(word) for name in names), word
     assert not any(
-        "palettise" in name or candidate.store == "packed"
+        "palettize" in name or candidate.store == "packed"
         for name, candidate in zip(names, found, strict=True)
     )
     small = [candidate.name for candidate in roots(FACTS, True, 0)]
-    assert {"openvino-bf16-palettise6-no_softmax", "onnxruntime-fp32-weights_int8-no_softmax"} <= set(small)
+    assert {"openvino-bf16-palettize6-no_softmax", "onnxruntime-fp32-weights_int8-no_softmax"} <= set(small)
 
 
 def test_the_order_is_the_seed_s() -> None:
@@ -154,7 +154,7 @@ def test_the_order_is_the_seed_s() -> None:
     assert sorted(orders[0]) == sorted(orders[2])
 
 
-def test_children_shrink_the_picture_and_end_coarser_and_training_comes_before_the_output() -> None:
+def test_children_shrink_the_image_and_end_coarser_and_training_comes_before_the_output() -> None:
     root = next(one for one in roots(FACTS, False, 0) if one.name == "openvino-bf16-no_softmax")
     names = {child.name for child in children(root, FACTS, 0)}
     assert names == {
@@ -168,9 +168,9 @@ def test_children_shrink_the_picture_and_end_coarser_and_training_comes_before_t
     assert with_bytes(taught, FACTS).pass_names[3:] == [
         "input_size",
         "prune_channels",
-        "distil",
-        "input_in_graph",
-        "output",
+        "distill",
+        "embed_preprocessing",
+        "trim_output",
     ]
 
 
@@ -178,8 +178,8 @@ def test_integers_of_openvino_begin_with_the_exact_edits_and_make_a_file_of_thei
     """Pairs stand elsewhere for it, so no file is shared with ONNX Runtime, which wants the old stem."""
     facts = replace(FACTS, edits={**FACTS.edits, "stem": EDITS["stem"], "rows": EDITS["rows"]})
     ints = {one.backend: one for one in roots(facts, False, 0) if "-int8" in one.name}
-    assert {"focus_to_conv", "rows_early", "equalise"} <= set(ints["openvino"].pass_names)
-    assert {"focus_to_conv", "rows_early"}.isdisjoint(ints["onnxruntime"].pass_names)
+    assert {"focus_to_conv", "flatten_per_level", "equalize_channels"} <= set(ints["openvino"].pass_names)
+    assert {"focus_to_conv", "flatten_per_level"}.isdisjoint(ints["onnxruntime"].pass_names)
     plain = replace(ints["openvino"], edits=ints["onnxruntime"].edits)
     assert plain.graph_key != replace(plain, backend="onnxruntime").graph_key
 
@@ -191,18 +191,18 @@ def test_other_activations_are_refitted_before_anything_is_rounded(name: str) ->
     swapped = reactivated(root, facts)
     assert swapped.parent == root.name
     order = swapped.pass_names
-    assert order.index("swap_activation") < order.index("reconstruct")
+    assert order.index("replace_activation") < order.index("reconstruct")
     if "int8" in name:
-        assert order.index("reconstruct") < order.index("equalise") < order.index("quantize_int8")
+        assert order.index("reconstruct") < order.index("equalize_channels") < order.index("quantize_int8")
 
 
 def test_training_takes_as_many_rounds_as_its_minutes_hold() -> None:
     root = roots(FACTS, False, 0)[0]
 
     def epochs(minutes: float) -> int:
-        distil = trained(root, FACTS, 15.0, 400, minutes, 0)[0].training[-1]["distil"]
-        return int(distil["epochs"])
+        distill = trained(root, FACTS, 15.0, 400, minutes, 0)[0].training[-1]["distill"]
+        return int(distill["epochs"])
 
     assert 2 <= epochs(3.0) <= epochs(10.0) <= epochs(60.0) <= 20
-    # Three minutes hold no two rounds over 5000 pictures: fewer pictures then.
+    # Three minutes hold no two rounds over 5000 images: fewer images then.
     assert trained(root, FACTS, 60.0, 5000, 3.0, 0)[0].lessons < 200

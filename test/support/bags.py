@@ -29,14 +29,14 @@ def stamps_of(count: int) -> list[int]:
 
 
 def road_frames(count: int, width: int = 64, height: int = 48) -> list[NDArray[np.uint8]]:
-    """Return (height, width, 3) uint8 BGR pictures of a road whose mark wanders right."""
+    """Return (height, width, 3) uint8 BGR images of a road whose mark wanders right."""
     frames = []
     for index in range(count):
-        picture = np.full((height, width, 3), (120, 90, 60), np.uint8)
-        picture[height // 2 :] = 80
+        image = np.full((height, width, 3), (120, 90, 60), np.uint8)
+        image[height // 2 :] = 80
         left = (4 * index) % (width - 8)
-        picture[height // 2 :, left : left + 8] = (200, 220, 240)
-        frames.append(picture)
+        image[height // 2 :, left : left + 8] = (200, 220, 240)
+        frames.append(image)
     return frames
 
 
@@ -46,19 +46,19 @@ def _header(stamp_ns: int) -> Any:
     return types["std_msgs/msg/Header"](stamp, "camera")
 
 
-def compressed_message(picture: NDArray[np.uint8], stamp_ns: int, quality: int = 95) -> Any:
-    """Return a sensor_msgs/CompressedImage (rosbags' class) with the picture as JPEG."""
-    done, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+def compressed_message(image: NDArray[np.uint8], stamp_ns: int, quality: int = 95) -> Any:
+    """Return a sensor_msgs/CompressedImage (rosbags' class) with the image as JPEG."""
+    done, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert done
     kind = _STORE.types["sensor_msgs/msg/CompressedImage"]
     return kind(_header(stamp_ns), "jpeg", jpeg.ravel())
 
 
-def raw_message(picture: NDArray[np.uint8], stamp_ns: int) -> Any:
-    """Return a sensor_msgs/Image (rosbags' class) with the picture as bgr8."""
-    height, width = picture.shape[:2]
+def raw_message(image: NDArray[np.uint8], stamp_ns: int) -> Any:
+    """Return a sensor_msgs/Image (rosbags' class) with the image as bgr8."""
+    height, width = image.shape[:2]
     kind = _STORE.types["sensor_msgs/msg/Image"]
-    data = np.ascontiguousarray(picture).ravel()
+    data = np.ascontiguousarray(image).ravel()
     return kind(_header(stamp_ns), height, width, "bgr8", 0, width * 3, data)
 
 
@@ -76,7 +76,7 @@ def write_bag(
 
     Args:
         path: the folder, not yet there.
-        frames: (H, W, 3) uint8 BGR pictures.
+        frames: (H, W, 3) uint8 BGR images.
         storage: mcap or sqlite3.
         compressed: CompressedImage with JPEG instead of Image with bgr8.
         topic: COMPRESSED_TOPIC or RAW_TOPIC when not given.

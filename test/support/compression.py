@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Picture folders and recipes small enough to compress a tiny model in a second."""
+"""Image folders and recipes small enough to compress a tiny model in a second."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ NO_VNNI = HostInfo("x86_64", "without", ("avx2",))
 INT8_PASSES = ["upgrade_opset", "simplify", "infer_shapes", "quantize_int8"]
 
 
-def write_pictures(folder: Path, count: int) -> Path:
-    """Write ``count`` pictures of a changing scene, named by stamps 50 ms apart."""
+def write_images(folder: Path, count: int) -> Path:
+    """Write ``count`` images of a changing scene, named by stamps 50 ms apart."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):
         cv2.imwrite(str(folder / f"{1_000_000_000 + index * 50_000_000}.png"), draw_scene(index))
@@ -75,7 +75,7 @@ def model_and_context(
         for _ in range(4):
             yield {name: (rng.random(manifest.input.shape) * highest).astype(np.float32)}
 
-    def pictures() -> Iterator[Frame]:
+    def images() -> Iterator[Frame]:
         for index in range(4):
             yield Frame(draw_scene(index), "BGR", index)
 
@@ -84,7 +84,7 @@ def model_and_context(
         input=manifest.input,
         output=manifest.output,
         feeds=feeds,
-        pictures=pictures,
+        images=images,
         frames=4,
         baseline=manifest.variant_path("fp32"),
         host=host,

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Planners of a few hundred bytes that say the same of every picture."""
+"""Planners of a few hundred bytes that say the same of every image."""
 
 from __future__ import annotations
 

@@ -74,13 +74,13 @@ def context_for(
     )
     name = input_name(model)
 
-    def pictures() -> Iterator[Frame]:
+    def images() -> Iterator[Frame]:
         for index in range(3):
             yield Frame(draw_scene(index), "BGR", index)
 
     def feeds() -> Iterator[dict[str, Any]]:
         prepare = Preparer(spec)
-        for frame in pictures():
+        for frame in images():
             yield {name: prepare(frame)[0].copy()}
 
     return PassContext(
@@ -88,7 +88,7 @@ def context_for(
         input=manifest.input,
         output=manifest.output,
         feeds=feeds,
-        pictures=pictures,
+        images=images,
         frames=3,
         baseline=scratch / "fp32.onnx",
         host=VNNI,

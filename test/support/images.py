@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures and image messages for tests, laid out from the definitions of the encodings."""
+"""Images and image messages for tests, laid out from the definitions of the encodings."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def compressed_message(said_format: Any, data: Any) -> SimpleNamespace:
     return SimpleNamespace(header=header(), format=said_format, data=data)
 
 
-def smooth_picture(width: int = 64, height: int = 48) -> NDArray[np.uint8]:
-    """Return a BGR picture whose colours change slowly and differently along both axes.
+def smooth_image(width: int = 64, height: int = 48) -> NDArray[np.uint8]:
+    """Return a BGR image whose colors change slowly and differently along both axes.
 
     Slowly, so that shared chroma and demosaicing lose little; differently, so that a transposed
-    picture or swapped channels are far off.
+    image or swapped channels are far off.
     """
     x = np.linspace(0.0, 1.0, width)[None, :]
     y = np.linspace(0.0, 1.0, height)[:, None]
@@ -57,8 +57,8 @@ def smooth_picture(width: int = 64, height: int = 48) -> NDArray[np.uint8]:
     return np.rint(np.stack([blue, green, red], axis=2)).astype(np.uint8)
 
 
-def plain_picture(bgr: tuple[int, int, int], width: int = 16, height: int = 12) -> Any:
-    """Return a BGR picture of one colour."""
+def plain_image(bgr: tuple[int, int, int], width: int = 16, height: int = 12) -> Any:
+    """Return a BGR image of one color."""
     return np.full((height, width, 3), bgr, np.uint8)
 
 
@@ -71,7 +71,7 @@ def padded(rows: NDArray[Any], padding_bytes: int, filler: int = 0xAB) -> tuple[
 
 
 def mosaic(bgr: NDArray[np.uint8], pattern: str) -> NDArray[np.uint8]:
-    """Return what a sensor sees whose colour filter begins with ``pattern`` (rggb: red at 0, 0)."""
+    """Return what a sensor sees whose color filter begins with ``pattern`` (rggb: red at 0, 0)."""
     seen = np.empty(bgr.shape[:2], np.uint8)
     for place, letter in enumerate(pattern):
         row, column = divmod(place, 2)
@@ -80,7 +80,7 @@ def mosaic(bgr: NDArray[np.uint8], pattern: str) -> NDArray[np.uint8]:
 
 
 def yuv_rows(bgr: NDArray[np.uint8], encoding: str) -> NDArray[np.uint8]:
-    """Return a picture's bytes, row by row, in one of the YUV encodings.
+    """Return an image's bytes, row by row, in one of the YUV encodings.
 
     Luma and chroma values are OpenCV's (planar I420); only their order in memory is made here, from
     the definitions of the fourcc codes UYVY, YUY2, NV12 and NV21.
@@ -100,9 +100,9 @@ def yuv_rows(bgr: NDArray[np.uint8], encoding: str) -> NDArray[np.uint8]:
     return np.stack(order, axis=2).reshape(height, width * 2)
 
 
-def jpeg_of(picture: NDArray[Any], quality: int = 95) -> bytes:
-    return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
+def jpeg_of(image: NDArray[Any], quality: int = 95) -> bytes:
+    return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
 
 
-def png_of(picture: NDArray[Any]) -> bytes:
-    return bytes(cv2.imencode(".png", picture)[1])
+def png_of(image: NDArray[Any]) -> bytes:
+    return bytes(cv2.imencode(".png", image)[1])

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tiny models whose answers a person can foresee, generated on the spot with their manifests.
 
-The detector boxes bright cells, the segmenter labels a pixel by its strongest colour, the planner
+The detector boxes bright cells, the segmenter labels a pixel by its strongest color, the planner
 steers towards the brighter half. They are real ONNX files of a few kilobytes, made of convolutions
-so that they can be quantised, and use the package's real decoders.
+so that they can be quantized, and use the package's real decoders.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _describe(folder: Path, path: Path, **fields: Any) -> Path:
 def write_detector(folder: Path, *, opset: int = 13) -> Path:
     """Write a 64x64 YOLOX-style detector; a cell brighter than about 128 becomes a box of its size.
 
-    The class follows the strongest colour of the cell: blue car, green person, red sign.
+    The class follows the strongest color of the cell: blue car, green person, red sign.
     """
     smooth = np.zeros((3, 3, 3, 3))
     for channel in range(3):
@@ -86,7 +86,7 @@ def write_detector(folder: Path, *, opset: int = 13) -> Path:
         for channel in range(3):  # class: the channel against the other two
             kernel[5 + channel] = -0.025 / stride**2
             kernel[5 + channel, channel] = 0.05 / stride**2
-        # A centre of half a cell, a size of exp(0) = 1 stride; objectness is 0.5 at brightness 128,
+        # A center of half a cell, a size of exp(0) = 1 stride; objectness is 0.5 at brightness 128,
         # and coarser strides ask for more so that a small blob is not boxed three times.
         bias = [0.5, 0.5, 0.0, 0.0, -12.8 - (stride > 8) * 4.0, 1.0, 0.0, 0.0]
         suffix = f"_{stride}"
@@ -118,7 +118,7 @@ def write_detector(folder: Path, *, opset: int = 13) -> Path:
         name="tiny_detector",
         task="detection",
         labels=DETECTOR_LABELS,
-        input={"width": 64, "height": 64, "colour": "BGR", "resize": "letterbox", "pad_value": 0},
+        input={"width": 64, "height": 64, "color": "BGR", "resize": "letterbox", "pad_value": 0},
         output={"decoder": "yolox", "options": {"strides": list(STRIDES)}},
     )
 
@@ -148,13 +148,13 @@ def write_segmenter(folder: Path, *, opset: int = 13) -> Path:
         name="tiny_segmenter",
         task="segmentation",
         labels=SEGMENTER_LABELS,
-        input={"width": 64, "height": 48, "colour": "BGR", "resize": "stretch"},
+        input={"width": 64, "height": 48, "color": "BGR", "resize": "stretch"},
         output={"decoder": "argmax", "options": {"layout": "NCHW"}},
     )
 
 
 def write_planner(folder: Path, *, opset: int = 13) -> Path:
-    """Write a 32x32 grey planner: +2 rad when only the left half is white, -2 rad when the right is."""
+    """Write a 32x32 gray planner: +2 rad when only the left half is white, -2 rad when the right is."""
     identity = np.zeros((1, 1, 3, 3))
     identity[0, 0, 1, 1] = 1.0
     balance = np.zeros((2, 1, 32, 32))
@@ -162,7 +162,7 @@ def write_planner(folder: Path, *, opset: int = 13) -> Path:
     balance[0, 0, :, 16:] = -2.0 / 512
     balance[1] = 1.0 / 1024
     nodes = [
-        helper.make_node("Conv", ["grey", "first_w"], ["copied"], "first", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["gray", "first_w"], ["copied"], "first", pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["copied"], ["features"], "relu"),
         helper.make_node("Conv", ["features", "balance_w"], ["both"], "balance"),
         helper.make_node("Reshape", ["both", "flat"], ["pair"]),
@@ -176,13 +176,13 @@ def write_planner(folder: Path, *, opset: int = 13) -> Path:
         numpy_helper.from_array(np.array([1, 1], np.int64), "ones"),
     ]
     outputs = {"steering": [1], "collision": [1]}
-    path = _save(folder, nodes, weights, ("grey", [1, 1, 32, 32]), outputs, opset)
+    path = _save(folder, nodes, weights, ("gray", [1, 1, 32, 32]), outputs, opset)
     return _describe(
         folder,
         path,
         name="tiny_planner",
         task="planning",
-        input={"width": 32, "height": 32, "colour": "GRAY", "scale": 1 / 255, "resize": "stretch"},
+        input={"width": 32, "height": 32, "color": "GRAY", "scale": 1 / 255, "resize": "stretch"},
         output={
             "decoder": "steering",
             "options": {"steering_output": "steering", "collision_output": "collision"},
@@ -194,13 +194,13 @@ WRITERS = {"detection": write_detector, "segmentation": write_segmenter, "planni
 
 
 def draw_scene(index: int, width: int = 128, height: int = 96) -> NDArray[np.uint8]:
-    """Draw a BGR picture that changes with the index: a blue and a red square on dark grey."""
-    picture = np.full((height, width, 3), 25, np.uint8)
+    """Draw a BGR image that changes with the index: a blue and a red square on dark gray."""
+    image = np.full((height, width, 3), 25, np.uint8)
     left = 8 + (index * 5) % (width // 2)
-    picture[8:40, left : left + 32] = (255, 160, 160)
+    image[8:40, left : left + 32] = (255, 160, 160)
     right = width - 40 - (index * 3) % (width // 3)
-    picture[48:80, right : right + 32] = (150, 150, 255)
-    return picture
+    image[48:80, right : right + 32] = (150, 150, 255)
+    return image
 
 
 def write_trajectory_planner(
@@ -211,13 +211,13 @@ def write_trajectory_planner(
     stop: float = -5.0,
     give_way: float = -5.0,
 ) -> Path:
-    """Write a 32x32 planner whose plan is the same for a black picture, and bends left where it is bright.
+    """Write a 32x32 planner whose plan is the same for a black image, and bends left where it is bright.
 
-    A fully white picture adds 0.02 1/m to every curvature.
+    A fully white image adds 0.02 1/m to every curvature.
 
     Args:
         folder: of the model.
-        curvature_per_m: of the whole path on a black picture.
+        curvature_per_m: of the whole path on a black image.
         allowed_mps: speed that is said to be allowed; 12 is cruise speed.
         stop: logit of having to stop.
         give_way: logit of being allowed to go on after a stop.
@@ -229,18 +229,18 @@ def write_trajectory_planner(
     bias[:SPEED] = curvature_per_m * CURVATURE_SCALE
     bias[SPEED:] = allowed_mps / RULES.cruise_mps, stop, give_way
     nodes = [
-        helper.make_node("Conv", ["grey", "first_w"], ["copied"], "first", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["gray", "first_w"], ["copied"], "first", pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["copied"], ["features"], "relu"),
         helper.make_node("Conv", ["features", "plan_w", "plan_b"], ["numbers"], "last"),
         helper.make_node("Flatten", ["numbers"], ["plan"], axis=1),
     ]
     weights = [_weights("first_w", identity), _weights("plan_w", weight), _weights("plan_b", bias)]
-    path = _save(folder, nodes, weights, ("grey", [1, 1, 32, 32]), {"plan": [1, LENGTH]}, 13)
+    path = _save(folder, nodes, weights, ("gray", [1, 1, 32, 32]), {"plan": [1, LENGTH]}, 13)
     return _describe(
         folder,
         path,
         name="tiny_trajectory_planner",
         task="planning",
-        input={"width": 32, "height": 32, "colour": "GRAY", "scale": 1 / 255, "resize": "stretch"},
+        input={"width": 32, "height": 32, "color": "GRAY", "scale": 1 / 255, "resize": "stretch"},
         output={"decoder": "trajectory"},
     )

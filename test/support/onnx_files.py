@@ -66,7 +66,7 @@ def write_two_convolutions(path: Path, *, batch: int | str = 1, denormals: int =
 
 
 def write_int8(source: Path, path: Path) -> Path:
-    """Quantise a file to static int8: unsigned activations, signed weights per channel, QDQ."""
+    """Quantize a file to static int8: unsigned activations, signed weights per channel, QDQ."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Noise(CalibrationDataReader):

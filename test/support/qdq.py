@@ -13,10 +13,10 @@ from ad_compressed_perception.pass_api.passes import Feeds
 from support.compression import model_and_context
 
 
-def quantise(folder: Path, scratch: Path) -> tuple[QdqGraph, Feeds]:
+def quantize(folder: Path, scratch: Path) -> tuple[QdqGraph, Feeds]:
     """Return a tiny model in both forms, and a frame."""
     model, context = model_and_context(folder, scratch)
     step = QuantizeInt8()
     floating, _ = step.prepare(model, context)
     ranges = collect_ranges(save_float(floating, context), step.options.operators, "minmax", 100.0, context)
-    return QdqGraph(floating, step.quantise(floating, ranges, context, [])), next(context.feeds())
+    return QdqGraph(floating, step.quantize(floating, ranges, context, [])), next(context.feeds())

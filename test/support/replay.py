@@ -37,5 +37,5 @@ def write_models(folder: Path) -> dict[str, Path]:
 
 def write_drive(path: Path, frames: int = 6, **options: object) -> Path:
     """Write a recording of scenes that the tiny models find things in."""
-    pictures = [draw_scene(index) for index in range(frames)]
-    return write_bag(path, pictures, **options)  # type: ignore[arg-type]
+    images = [draw_scene(index) for index in range(frames)]
+    return write_bag(path, images, **options)  # type: ignore[arg-type]

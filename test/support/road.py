@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of a road camera, drawn by hand so that the tiny models of support.models know their truth."""
+"""Frames of a road camera, drawn by hand so that the tiny models of support.models know their ground truth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ad_compressed_perception.core.results import Detections, LabelMask, Traject
 from ad_compressed_perception.driving.odometry import Odometry
 from ad_compressed_perception.driving.path_tracker import Pose
 from ad_road_simulation.world.road_frame import RoadFrame
-from support.labeled import CELL, COLOURS
+from support.labeled import CELL, COLORS
 from support.models import DETECTOR_LABELS, SEGMENTER_LABELS
 
 STEP_S = 0.15
@@ -31,23 +31,23 @@ def straight_trajectory(speed_mps: float, points: int = 20) -> Trajectory:
         step_s=STEP_S,
         clear_distance_m=math.inf,
         stop_probability=0.0,
-        yield_probability=0.0,
+        proceed_after_stop_probability=0.0,
     )
 
 
 def drawn_frame(index: int, speed_mps: float = 8.0, drive: int = 0) -> RoadFrame:
-    """Return a 64x64 picture of two cars at the same height, left and right alike: straight ahead."""
-    picture, mask = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8)
+    """Return a 64x64 image of two cars at the same height, left and right alike: straight ahead."""
+    image, mask = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8)
     boxes = []
     for column in (1, 6):
         left, top = CELL * column, CELL * (1 + index % 6)
-        picture[top : top + CELL, left : left + CELL] = COLOURS["car"]
+        image[top : top + CELL, left : left + CELL] = COLORS["car"]
         mask[top : top + CELL, left : left + CELL] = SEGMENTER_LABELS.index("blue")
         boxes.append((left, top, left + CELL, top + CELL))
     return RoadFrame(
         stamp_ns=(10 + index) * 100_000_000,
         drive=drive,
-        image_bgr=picture,
+        image_bgr=image,
         detections=Detections(
             np.array(boxes, np.float32), np.ones(2, np.float32), np.zeros(2, np.int64), tuple(DETECTOR_LABELS)
         ),

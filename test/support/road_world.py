@@ -60,12 +60,12 @@ def world_with(kind: str, options: RouteOptions = EMPTY) -> World:
 
 
 def before(world: World, s_m: float, distance_m: float, speed_mps: float = 8.0) -> EgoState:
-    """Return an ego in its lane whose front bumper is so far from a place, along the centreline."""
+    """Return an ego in its lane whose front bumper is so far from a place, along the centerline."""
     return world.ego_at(s_m - distance_m - VEHICLE.front_m, world.layout.ego_lane_m, 0.0, speed_mps)
 
 
 def wait_for(world: World, signal: int, state: str) -> None:
-    """Set the clock of a world to the middle of a signal's next phase of that colour."""
+    """Set the clock of a world to the middle of a signal's next phase of that color."""
     lamp = world.layout.furniture.signals[signal]
     times = world.time_s + np.arange(0.0, 48.0, 0.25)
     shown = [lamp.state(float(time)) == state for time in times]

@@ -77,7 +77,7 @@ def node_process(executable: str, *arguments: str, log: Path) -> Iterator[NodePr
         running.end()
 
 
-class Ear:
+class Recorder:
     """A node that publishes what a test sends and remembers what it hears, by topic."""
 
     def __init__(self, context: Any, name: str = "test_ear") -> None:
@@ -127,24 +127,24 @@ class Ear:
         self.node.destroy_node()
 
 
-def image_message(picture: NDArray[np.uint8], stamp_ns: int, frame_id: str = "camera") -> Image:
-    """Return a BGR picture as sensor_msgs/Image."""
-    height, width = picture.shape[:2]
+def image_message(image: NDArray[np.uint8], stamp_ns: int, frame_id: str = "camera") -> Image:
+    """Return a BGR image as sensor_msgs/Image."""
+    height, width = image.shape[:2]
     message = Image(height=height, width=width, encoding="bgr8", step=3 * width)
     message.header.stamp = ns_to_stamp(stamp_ns)
     message.header.frame_id = frame_id
     data = array("B")
-    data.frombytes(picture.tobytes())
+    data.frombytes(image.tobytes())
     message.data = data
     return message
 
 
-def jpeg_message(picture: NDArray[np.uint8], stamp_ns: int) -> CompressedImage:
-    """Return a BGR picture as sensor_msgs/CompressedImage."""
+def jpeg_message(image: NDArray[np.uint8], stamp_ns: int) -> CompressedImage:
+    """Return a BGR image as sensor_msgs/CompressedImage."""
     message = CompressedImage(format="jpeg")
     message.header.stamp = ns_to_stamp(stamp_ns)
     message.header.frame_id = "camera"
-    message.data = array("B", encode_jpeg(picture, 95))
+    message.data = array("B", encode_jpeg(image, 95))
     return message
 
 

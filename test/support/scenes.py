@@ -31,7 +31,7 @@ SIZES: dict[ActorKind, tuple[float, float, float]] = {
 }
 EGO_S_M = 100.0
 CLEAR = Weather(noise_std=0.0, visibility_m=1e6)
-"""Air without haze and a sensor without noise, so that colours are those of the things."""
+"""Air without haze and a sensor without noise, so that colors are those of the things."""
 
 
 def straight_road() -> Road:
@@ -47,7 +47,7 @@ def curved_road() -> Road:
 
 def scene_on(road: Road, *, weather: Weather = CLEAR, **parts: object) -> Scene:
     """Return a scene with the ego in the middle of its lane at EGO_S_M, heading along the road."""
-    x, y = road.points(EGO_S_M, road.profile.lane_centre_m(0))
+    x, y = road.points(EGO_S_M, road.profile.lane_center_m(0))
     empty = Scene(
         time_s=1.0,
         road=road,
@@ -64,7 +64,7 @@ def scene_on(road: Road, *, weather: Weather = CLEAR, **parts: object) -> Scene:
 
 
 def lines_of(road: Road) -> tuple[Marking, ...]:
-    """Return a dashed centre line, edge lines, a stop line and a crossing 20 and 22 m ahead of the ego."""
+    """Return a dashed center line, edge lines, a stop line and a crossing 20 and 22 m ahead of the ego."""
     profile, end = road.profile, road.length_m
     return (
         Marking("dashed", 0.0, end, 0.0, 0.0),
@@ -98,7 +98,7 @@ def actor_at(
         length_m=length,
         width_m=width,
         height_m=height,
-        colour_bgr=(160, 60, 40),
+        color_bgr=(160, 60, 40),
         speed_mps=1.4,
         seed=seed,
         phase_m=0.3 * ident,
@@ -125,7 +125,7 @@ def rich_scene(*, weather: Weather | None = None) -> Scene:
     """Return a bend with 30 props, 12 actors, two lights and a sign: what the speed is measured with."""
     road = curved_road()
     draw = np.random.default_rng(17)
-    # Leaders, oncoming ones, people on the pavements, and some parked at the kerb.
+    # Leaders, oncoming ones, people on the pavements, and some parked at the curb.
     cast: list[tuple[ActorKind, float, float, float]] = [
         *(("car", 16.0, -1.75, 0.0), ("truck", 45.0, -1.75, 0.0), ("motorcycle", 30.0, -1.5, 0.0)),
         *(("car", 22.0, 1.75, np.pi), ("bus", 48.0, 1.75, np.pi), ("car", 70.0, 1.75, np.pi)),
@@ -147,10 +147,10 @@ def rich_scene(*, weather: Weather | None = None) -> Scene:
             "lamp": (0.2, 0.2, 7.0),
         }[kind]
         x, y = road.points(EGO_S_M + ahead, side * (7.0 if kind == "lamp" else 9.0 + width))
-        colour = (40, 95, 55) if kind in ("tree", "bush") else (150, 170, 190)
+        color = (40, 95, 55) if kind in ("tree", "bush") else (150, 170, 190)
         heading = float(road.heading(EGO_S_M + ahead))
         props.append(
-            Prop(kind, float(x), float(y), heading, length, width, height, colour, seed=index)  # type: ignore[arg-type]
+            Prop(kind, float(x), float(y), heading, length, width, height, color, seed=index)  # type: ignore[arg-type]
         )
     lights = (light_at(road, 30.0, -5.6, "red", ident=21), light_at(road, 34.0, 5.6, "green", ident=22))
     return scene_on(

@@ -18,7 +18,7 @@ from ad_compressed_perception.pass_api.passes import PassContext
 from support.compression import model_and_context
 from support.models import draw_scene, write_detector, write_planner, write_segmenter
 
-PICTURES = 24
+IMAGES = 24
 QUICK: dict[str, Any] = {"epochs": 6, "batch": 4, "learning_rate": 2e-3, "threads": 1, "patience": 6}
 WRITERS = {"detection": write_detector, "segmentation": write_segmenter, "planning": write_planner}
 
@@ -26,7 +26,7 @@ WRITERS = {"detection": write_detector, "segmentation": write_segmenter, "planni
 def student(tmp_path: Path, task: str = "segmentation", noise: float = 0.05) -> tuple[Any, PassContext]:
     """Return a task's tiny model with its weights disturbed, and a context whose teacher is the sound one.
 
-    Pictures are scenes 16 levels brighter or darker, so that there is something to tell apart.
+    Images are scenes 16 levels brighter or darker, so that there is something to tell apart.
     """
     model, context = model_and_context(WRITERS[task](tmp_path / "m"), tmp_path / "s")
     rng = np.random.default_rng(0)
@@ -37,12 +37,12 @@ def student(tmp_path: Path, task: str = "segmentation", noise: float = 0.05) -> 
             value = value + rng.normal(0, span, value.shape).astype(np.float32)
             tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
 
-    def pictures() -> Iterator[Frame]:
-        for index in range(PICTURES):
+    def images() -> Iterator[Frame]:
+        for index in range(IMAGES):
             light = np.clip(draw_scene(index).astype(int) + 16 * (index % 3 - 1), 0, 255)
             yield Frame(light.astype(np.uint8), "BGR", index)
 
-    return model, replace(context, pictures=pictures, frames=PICTURES)
+    return model, replace(context, images=images, frames=IMAGES)
 
 
 def weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ small = st.integers(1, 300)
 
 
 @given(sizes, sizes, st.integers(8, 1024), st.integers(8, 1024), st.booleans())
-def test_a_letterbox_shows_the_whole_picture_and_keeps_its_shape(
+def test_a_letterbox_shows_the_whole_image_and_keeps_its_shape(
     source_width: int, source_height: int, width: int, height: int, center: bool
 ) -> None:
     align = "center" if center else "top_left"
@@ -51,7 +51,7 @@ def test_boxes_find_their_way_back(
     np.testing.assert_allclose(back, boxes, atol=0.01)
 
 
-def test_boxes_beyond_the_picture_are_clipped_to_it() -> None:
+def test_boxes_beyond_the_image_are_clipped_to_it() -> None:
     geometry = plan_geometry(InputSpec(width=100, height=100), 200, 50)
     boxes = geometry.boxes_to_source(np.array([[-10, -10, 110, 110]], np.float32))
     np.testing.assert_array_equal(boxes, [[0, 0, 200, 50]])
@@ -68,8 +68,8 @@ def test_a_label_map_comes_back_in_the_sources_size(width: int, height: int, res
     assert set(np.unique(back)) <= ({0, 3} if resize == "crop" else {3})
 
 
-def test_a_cropped_label_map_leaves_what_was_cut_off_unlabelled() -> None:
-    # Source 320x240 is resized to itself, the model sees the bottom centre 200x200.
+def test_a_cropped_label_map_leaves_what_was_cut_off_unlabeled() -> None:
+    # Source 320x240 is resized to itself, the model sees the bottom center 200x200.
     spec = InputSpec(
         width=200, height=200, resize="crop", resize_width=320, resize_height=240,
         crop_anchor="bottom",

@@ -15,19 +15,19 @@ from ad_compressed_perception.tasks.prepare import Preparer
 BLUE, GREEN, RED = 10, 90, 200
 
 
-def flat(colour: str, size: tuple[int, int] = (30, 40)) -> Frame:
-    """Return a frame of one colour, whatever its channel order."""
-    if colour == "GRAY":
+def flat(color: str, size: tuple[int, int] = (30, 40)) -> Frame:
+    """Return a frame of one color, whatever its channel order."""
+    if color == "GRAY":
         return Frame(np.full(size, 77, np.uint8), "GRAY")
-    values = (BLUE, GREEN, RED) if colour == "BGR" else (RED, GREEN, BLUE)
-    return Frame(np.full((*size, 3), values, np.uint8), colour)  # type: ignore[arg-type]
+    values = (BLUE, GREEN, RED) if color == "BGR" else (RED, GREEN, BLUE)
+    return Frame(np.full((*size, 3), values, np.uint8), color)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("wanted", ["BGR", "RGB"])
 @pytest.mark.parametrize("given", ["BGR", "RGB"])
 def test_channels_arrive_in_the_order_the_model_wants(layout: str, wanted: str, given: str) -> None:
-    prepare = Preparer(InputSpec(width=8, height=6, layout=layout, colour=wanted))
+    prepare = Preparer(InputSpec(width=8, height=6, layout=layout, color=wanted))
     tensor, _ = prepare(flat(given))
     assert tensor.shape == ((1, 3, 6, 8) if layout == "NCHW" else (1, 6, 8, 3))
     first = tensor[0, :, 0, 0] if layout == "NCHW" else tensor[0, 0, 0]
@@ -36,19 +36,19 @@ def test_channels_arrive_in_the_order_the_model_wants(layout: str, wanted: str, 
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_grey_and_colour_turn_into_each_other(layout: str) -> None:
-    grey, _ = Preparer(InputSpec(width=8, height=6, layout=layout, colour="GRAY"))(flat("BGR"))
+def test_gray_and_color_turn_into_each_other(layout: str) -> None:
+    gray, _ = Preparer(InputSpec(width=8, height=6, layout=layout, color="GRAY"))(flat("BGR"))
     # ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B = 113.8
-    assert np.unique(grey).tolist() == [114.0]
-    colour, _ = Preparer(InputSpec(width=8, height=6, layout=layout, colour="RGB"))(flat("GRAY"))
-    assert colour.size == 3 * 48
-    assert np.unique(colour).tolist() == [77.0]
+    assert np.unique(gray).tolist() == [114.0]
+    color, _ = Preparer(InputSpec(width=8, height=6, layout=layout, color="RGB"))(flat("GRAY"))
+    assert color.size == 3 * 48
+    assert np.unique(color).tolist() == [77.0]
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_normalisation_is_scale_then_mean_then_std(layout: str) -> None:
+def test_normalization_is_scale_then_mean_then_std(layout: str) -> None:
     spec = InputSpec(
-        width=4, height=4, layout=layout, colour="RGB", scale=1 / 255,
+        width=4, height=4, layout=layout, color="RGB", scale=1 / 255,
         mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225],
     )  # fmt: skip
     tensor, _ = Preparer(spec)(flat("BGR"))
@@ -68,20 +68,20 @@ def test_a_letterbox_is_padded_anew_when_the_cameras_size_changes() -> None:
 
 
 def test_the_crop_is_cut_where_the_anchor_says() -> None:
-    picture = np.zeros((240, 320), np.uint8)
-    picture[40:, 60:260] = 255
+    image = np.zeros((240, 320), np.uint8)
+    image[40:, 60:260] = 255
     spec = InputSpec(
-        width=200, height=200, colour="GRAY", resize="crop", resize_width=320, resize_height=240,
+        width=200, height=200, color="GRAY", resize="crop", resize_width=320, resize_height=240,
         crop_anchor="bottom",
     )  # fmt: skip
-    tensor, geometry = Preparer(spec)(Frame(picture, "GRAY"))
+    tensor, geometry = Preparer(spec)(Frame(image, "GRAY"))
     assert (tensor == 255).all()
     assert (geometry.offset_x, geometry.offset_y) == (-60, -40)
 
 
 def test_sixteen_bits_become_eight_by_their_high_byte() -> None:
     frame = Frame(np.full((4, 4), 0xAB12, np.uint16), "GRAY")
-    tensor, _ = Preparer(InputSpec(width=4, height=4, colour="GRAY"))(frame)
+    tensor, _ = Preparer(InputSpec(width=4, height=4, color="GRAY"))(frame)
     assert np.unique(tensor).tolist() == [0xAB]
 
 
@@ -90,13 +90,13 @@ def test_read_only_views_with_row_padding_are_read_without_complaint() -> None:
     padded[:, :40] = (BLUE, GREEN, RED)
     view = padded[:, :40]
     view.flags.writeable = False
-    tensor, _ = Preparer(InputSpec(width=40, height=30, colour="BGR"))(Frame(view, "BGR"))
+    tensor, _ = Preparer(InputSpec(width=40, height=30, color="BGR"))(Frame(view, "BGR"))
     assert (tensor[0, 2] == RED).all()
 
 
-def test_a_uint8_input_is_the_resized_picture_itself() -> None:
+def test_a_uint8_input_is_the_resized_image_itself() -> None:
     rng = np.random.default_rng(1)
-    picture = rng.integers(0, 256, (30, 40, 3), np.uint8)
-    spec = InputSpec(width=16, height=12, layout="NHWC", dtype="uint8", colour="BGR")
-    tensor, _ = Preparer(spec)(Frame(picture, "BGR"))
-    np.testing.assert_array_equal(tensor[0], cv2.resize(picture, (16, 12)))
+    image = rng.integers(0, 256, (30, 40, 3), np.uint8)
+    spec = InputSpec(width=16, height=12, layout="NHWC", dtype="uint8", color="BGR")
+    tensor, _ = Preparer(spec)(Frame(image, "BGR"))
+    np.testing.assert_array_equal(tensor[0], cv2.resize(image, (16, 12)))

@@ -44,7 +44,7 @@ def test_yolox_places_a_box_by_cell_and_stride() -> None:
     raw[0, 11] = [0.25, 0.5, math.log(2.0), math.log(0.5), 0.8, 0.1, 0.5]
     raw[0, 16] = [0.0, 0.0, 0.0, 0.0, 0.9, 0.9, 0.2]  # first cell of stride 16
     boxes, scores, classes = decoder.candidates({"o": raw}, 0.3)
-    # centre (3.25, 2.5) * 8 = (26, 20), size (2, 0.5) * 8 = (16, 4)
+    # center (3.25, 2.5) * 8 = (26, 20), size (2, 0.5) * 8 = (16, 4)
     np.testing.assert_allclose(boxes[0], [18, 18, 34, 22], atol=1e-4)
     np.testing.assert_allclose(boxes[1], [-8, -8, 8, 8], atol=1e-4)
     np.testing.assert_allclose(scores, [0.4, 0.81], atol=1e-6)
@@ -178,7 +178,7 @@ def test_the_tiny_detector_boxes_the_bright_squares(tmp_path: Path) -> None:
     found = {detections.labels[i] for i in detections.class_ids}
     assert found == {"car", "sign"}  # blue and red
     assert (np.diff(detections.scores) <= 0).all()
-    # Every box's centre lies on a square: blue at x 8..40, y 8..40; red at x 88..120, y 48..80.
+    # Every box's center lies on a square: blue at x 8..40, y 8..40; red at x 88..120, y 48..80.
     for (left, top, right, bottom), class_id in zip(detections.boxes_xyxy, detections.class_ids, strict=True):
         x, y = (left + right) / 2, (top + bottom) / 2
         low_x, low_y = (8, 8) if class_id == 0 else (88, 48)
@@ -198,9 +198,9 @@ def test_the_tiny_segmenter_labels_the_squares_in_source_pixels(tmp_path: Path) 
 
 def test_the_tiny_planner_steers_towards_the_light(tmp_path: Path) -> None:
     pipeline = open_pipeline(load_manifest(write_planner(tmp_path)))
-    picture = np.zeros((64, 64), np.uint8)
-    picture[:, :32] = 255
-    path, _ = pipeline.run(Frame(picture, "GRAY"))
+    image = np.zeros((64, 64), np.uint8)
+    image[:, :32] = 255
+    path, _ = pipeline.run(Frame(image, "GRAY"))
     assert path.steering_wheel_angle_rad == pytest.approx(2.0, abs=0.1)
     assert path.points_xy_m[-1, 1] > 1.0  # y is left
     assert 0.5 < path.collision_probability < 1.0

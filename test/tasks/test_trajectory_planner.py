@@ -76,7 +76,7 @@ def test_a_plan_to_stand_still_brakes_to_a_halt_and_says_why(tmp_path: Path) -> 
     assert trajectory.speeds_mps is not None
     assert trajectory.speeds_mps[-1] == pytest.approx(0.0, abs=0.01)
     assert trajectory.clear_distance_m == RULES.stop_margin_m
-    assert trajectory.stop_probability > 0.95 > 0.05 > trajectory.yield_probability
+    assert trajectory.stop_probability > 0.95 > 0.05 > trajectory.proceed_after_stop_probability
 
 
 def test_a_bend_turns_the_wheel(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_what_is_encoded_is_decoded(curvature: list[float], clear_m: float) -> N
 
     assert vector.shape == (LENGTH,)
     assert plan.curvature_per_m == pytest.approx(curvature, abs=1e-6)
-    assert plan.stop_probability > 0.99 and plan.yield_probability < 0.01
+    assert plan.stop_probability > 0.99 and plan.proceed_after_stop_probability < 0.01
     if allowed_speed_mps(clear_m) < 0.97 * RULES.cruise_mps:
         assert plan.clear_distance_m == pytest.approx(clear_m, abs=1e-3)
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
-from ad_compressed_perception.compression.passes.distillation.distill import Distil
-from ad_compressed_perception.compression.passes.quantization.equalize_channels import Equalise
-from ad_compressed_perception.compression.passes.quantization.qat import QuantizeAware
+from ad_compressed_perception.compression.passes.distillation.distill import Distill
+from ad_compressed_perception.compression.passes.quantization.equalize_channels import EqualizeChannels
+from ad_compressed_perception.compression.passes.quantization.qat import Qat
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.core.errors import RecipeError
 from support.graphs import make_graph, noise
-from support.training import PICTURES, QUICK, WRITERS, student, weights
+from support.training import IMAGES, QUICK, WRITERS, student, weights
 
 torch = pytest.importorskip("torch", reason="torch is not installed: make setup-train")
 pytest.importorskip("safetensors", reason="safetensors is not installed: make setup-train")
@@ -28,7 +28,7 @@ pytest.importorskip("torch_pruning", reason="torch_pruning is not installed: mak
 def test_one_relative_rate_suits_networks_of_any_size_of_weights(tmp_path: Path, task: str) -> None:
     """The detector's weights are a thousandth of the others': in plain Adam it needs a rate of its own."""
     model, context = student(tmp_path, task)
-    Distil({**QUICK, "learning_rate": 5e-3, "relative_rate": True}).apply(model, context)
+    Distill({**QUICK, "learning_rate": 5e-3, "relative_rate": True}).apply(model, context)
     assert context.notes["loss_after"] < 0.6 * context.notes["loss_before"]
 
 
@@ -38,9 +38,9 @@ def test_a_step_is_a_share_of_the_channel() -> None:
     # Two channels, fifty times apart; Adam's first step is the rate, whatever the gradient.
     weight = torch.nn.Parameter(torch.tensor([[1.0, -1.0], [50.0, 50.0]]))
     start = weight.detach().clone()
-    optimiser = RelativeAdamW([weight], lr=0.01, weight_decay=0.0)
+    optimizer = RelativeAdamW([weight], lr=0.01, weight_decay=0.0)
     (weight * torch.tensor([[1.0, 7.0], [0.3, 2.0]])).sum().backward()
-    optimiser.step()
+    optimizer.step()
     moved = (start - weight.detach()).abs()
     np.testing.assert_allclose(moved.numpy(), [[0.01, 0.01], [0.5, 0.5]], rtol=1e-3)
 
@@ -68,14 +68,14 @@ def test_dead_channels_and_zero_biases_still_learn() -> None:
 
 
 @pytest.mark.parametrize("task", sorted(WRITERS))
-def test_features_are_learnt_besides_the_answers(tmp_path: Path, task: str) -> None:
+def test_features_are_learned_besides_the_answers(tmp_path: Path, task: str) -> None:
     model, context = student(tmp_path, task)
     plain = dict(context.notes)
     options: dict[str, Any] = {**QUICK, "learning_rate": 5e-3, "relative_rate": True}
-    trained = Distil({**options, "features": 1.0}).apply(model, context)
+    trained = Distill({**options, "feature_weight": 1.0}).apply(model, context)
 
     assert plain == {}
-    assert context.notes["pictures"] == 2 * PICTURES
+    assert context.notes["images"] == 2 * IMAGES
     assert context.notes["loss_after"] < context.notes["loss_before"]
     # The file has the outputs that it had.
     assert [o.name for o in trained.graph.output] == [o.name for o in model.graph.output]
@@ -107,18 +107,18 @@ def test_features_that_the_student_does_not_have_are_named(tmp_path: Path) -> No
                 if name == "features":
                     names[index] = "renamed"
     with pytest.raises(RecipeError, match=r"none of the tensors .*\(features\)"):
-        Distil({**QUICK, "features": 1.0}).apply(model, context)
+        Distill({**QUICK, "feature_weight": 1.0}).apply(model, context)
 
 
-def test_a_quantised_graph_learns_features_too_and_stays_on_its_grid(tmp_path: Path) -> None:
+def test_a_quantized_graph_learns_features_too_and_stays_on_its_grid(tmp_path: Path) -> None:
     model, context = student(tmp_path)
-    model = Equalise({"least_spread": 1.0}).apply(model, context)
-    quantised = QuantizeInt8().apply(model, context)
-    options = {**QUICK, "epochs": 2, "learning_rate": 1e-3, "relative_rate": True, "features": 1.0}
-    trained = QuantizeAware(options).apply(quantised, context)
+    model = EqualizeChannels({"min_spread": 1.0}).apply(model, context)
+    quantized = QuantizeInt8().apply(model, context)
+    options = {**QUICK, "epochs": 2, "learning_rate": 1e-3, "relative_rate": True, "feature_weight": 1.0}
+    trained = Qat(options).apply(quantized, context)
 
     assert context.notes["loss_after"] <= context.notes["loss_before"]
-    before, after = weights(quantised), weights(trained)
+    before, after = weights(quantized), weights(trained)
     assert {n for n, v in after.items() if v.dtype == np.int8} == {
         n for n, v in before.items() if v.dtype == np.int8
     }
@@ -129,8 +129,8 @@ def test_a_quantised_graph_learns_features_too_and_stays_on_its_grid(tmp_path: P
 def test_a_gpu_is_used_where_there_is_one_and_the_file_is_as_sound(tmp_path: Path) -> None:
     model, context = student(tmp_path)
     torch.cuda.reset_peak_memory_stats()
-    options = {**QUICK, "learning_rate": 5e-3, "relative_rate": True, "features": 1.0}
-    trained = Distil(options).apply(model, context)
+    options = {**QUICK, "learning_rate": 5e-3, "relative_rate": True, "feature_weight": 1.0}
+    trained = Distill(options).apply(model, context)
     assert torch.cuda.max_memory_allocated() > 0
     assert context.notes["loss_after"] < context.notes["loss_before"]
     assert all(np.isfinite(value).all() for value in weights(trained).values())

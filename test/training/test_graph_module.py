@@ -222,7 +222,7 @@ def test_nodes_that_shared_a_weight_learn_apart_and_all_of_it_is_written() -> No
 
 
 def test_a_graph_with_the_batch_in_a_shape_runs_one_by_one() -> None:
-    """Split of a [2] vector along its only axis: with two pictures it would be [4]."""
+    """Split of a [2] vector along its only axis: with two images it would be [4]."""
     nodes = [
         NODE("Conv", ["x", "w"], ["c"], "conv"),
         NODE("Reshape", ["c", "s"], ["r"]),
@@ -230,13 +230,13 @@ def test_a_graph_with_the_batch_in_a_shape_runs_one_by_one() -> None:
     ]
     weights = {"w": noise((2, 4, 8, 6)), "s": ints(2), "n": ints(1, 1)}
     module = GraphModule(make_graph(nodes, weights, {"x": X}, {"y": [1], "z": [1]}))
-    pictures = torch.from_numpy(noise((3, *X[1:]), 7, 1.0))
+    images = torch.from_numpy(noise((3, *X[1:]), 7, 1.0))
 
-    module.allow_batches(pictures[:1])
+    module.allow_batches(images[:1])
 
     assert module.one_by_one
-    together = module(pictures)
-    alone = [module(pictures[i : i + 1]) for i in range(3)]
+    together = module(images)
+    alone = [module(images[i : i + 1]) for i in range(3)]
     assert torch.equal(together[1], torch.cat([outputs[1] for outputs in alone]))
 
 
@@ -248,8 +248,8 @@ def test_an_unknown_operator_is_named() -> None:
         GraphModule(model)
 
 
-def test_a_batch_whose_second_picture_takes_the_first_one_s_channels_runs_one_by_one() -> None:
-    """Global pooling as some exporters write it: of a flattened batch, a Gather takes the first picture's."""
+def test_a_batch_whose_second_image_takes_the_first_one_s_channels_runs_one_by_one() -> None:
+    """Global pooling as some exporters write it: of a flattened batch, a Gather takes the first image's."""
     nodes = [
         NODE("ReduceMean", ["x"], ["m"], "mean", axes=[2, 3]),
         NODE("Reshape", ["m", "flat"], ["f"], "flatten"),
@@ -258,16 +258,16 @@ def test_a_batch_whose_second_picture_takes_the_first_one_s_channels_runs_one_by
     ]
     weights = {"flat": ints(-1), "all": np.arange(4).reshape(1, 4, 1, 1)}
     module = GraphModule(make_graph(nodes, weights, {"x": X}, {"y": X}))
-    pictures = torch.from_numpy(noise((2, *X[1:]), 7, 1.0))
+    images = torch.from_numpy(noise((2, *X[1:]), 7, 1.0))
 
-    module.allow_batches(pictures[:1])
+    module.allow_batches(images[:1])
 
     assert module.one_by_one
-    torch.testing.assert_close(module(pictures)[0][1:], module(pictures[1:])[0])
+    torch.testing.assert_close(module(images)[0][1:], module(images[1:])[0])
 
 
-def test_tokens_before_pictures_are_no_batch() -> None:
-    """A transformer's Reshape to (1, ...) of (tokens, channels): the first axis is not the pictures'."""
+def test_tokens_before_images_are_no_batch() -> None:
+    """A transformer's Reshape to (1, ...) of (tokens, channels): the first axis is not the images'."""
     nodes = [
         NODE("Reshape", ["x", "rows"], ["r"], "to_tokens"),
         NODE("MatMul", ["r", "w"], ["t"], "mix"),
@@ -305,7 +305,7 @@ def test_channels_that_a_constant_holds_are_refused_with_the_way_out() -> None:
     ]
     weights = {"w": noise((16, 4, 1, 1)), "s": ints(1, 16, 6, 8), "v": noise((2, 16, 1, 1))}
     module = GraphModule(make_graph(nodes, weights, {"x": X}, {"y": [1, 2, 6, 8]}))
-    with pytest.raises(ModelFileError, match="channels cannot be removed .* use prune_weights"):
+    with pytest.raises(ModelFileError, match="channels cannot be removed .* use prune_unstructured"):
         prune_channels(module, torch.zeros(X), 0.5)
 
 
@@ -375,7 +375,7 @@ def test_the_taylor_importance_keeps_the_channels_that_the_output_hangs_on() -> 
     np.testing.assert_array_equal(kept, first[8:])
 
 
-def test_normalisations_are_to_be_folded_before_pruning() -> None:
+def test_normalizations_are_to_be_folded_before_pruning() -> None:
     pytest.importorskip("torch_pruning", reason="torch-pruning is not installed: make setup-train")
     from ad_compressed_perception.training.pruning.channel_pruning import prune_channels
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training of default models: what losses say of known answers, what moves with a picture, and going on."""
+"""Training of default models: what losses say of known answers, what moves with an image, and going on."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from ad_compressed_perception.driving.path import KNOTS_M, path_of_curvature  # 
 from ad_compressed_perception.driving.plan_vector import LENGTH, SPEED  # noqa: E402
 from ad_compressed_perception.metrics.iou import IGNORE  # noqa: E402
 from ad_compressed_perception.onnx_graph.equivalence import run_model  # noqa: E402
-from ad_compressed_perception.training.models.augmentation import change_light, place  # noqa: E402
+from ad_compressed_perception.training.models.augmentation import photometric_jitter, place  # noqa: E402
 from ad_compressed_perception.training.models.config import Schedule, TrainConfig, load_training  # noqa: E402
 from ad_compressed_perception.training.models.detection_loss import assign, box_loss, lay_cells  # noqa: E402
 from ad_compressed_perception.training.models.detection_task import (  # noqa: E402
-    DetectionCourse,
+    DetectionTrainingTask,
+    class_balanced_sampling_weights,
     head_logits,
-    object_chances,
 )
 from ad_compressed_perception.training.models.fit import fit, rate_at  # noqa: E402
-from ad_compressed_perception.training.models.frozen_backbone_cache import FrozenFront  # noqa: E402
-from ad_compressed_perception.training.models.initialize_from import take_over  # noqa: E402
+from ad_compressed_perception.training.models.frozen_backbone_cache import FrozenBackboneCache  # noqa: E402
+from ad_compressed_perception.training.models.initialize_from import initialize_from  # noqa: E402
 from ad_compressed_perception.training.models.mask_loss import mask_loss  # noqa: E402
 from ad_compressed_perception.training.models.path_loss import (  # noqa: E402
     lateral_offsets,
     mirrored,
-    plan_truth_loss,
+    plan_ground_truth_loss,
 )
 from ad_compressed_perception.training.models.real_frames import Mask, corrected  # noqa: E402
-from ad_compressed_perception.training.models.train import export, open_course  # noqa: E402
-from ad_compressed_perception.training.models.training_task import build_network, corpus_size  # noqa: E402
-from ad_road_simulation.model_training.synthetic_dataset import MOST_BOXES, Corpus  # noqa: E402
+from ad_compressed_perception.training.models.train import export, open_training_task  # noqa: E402
+from ad_compressed_perception.training.models.training_task import build_network, stored_image_size  # noqa: E402
+from ad_road_simulation.model_training.synthetic_dataset import MOST_BOXES, SyntheticDataset  # noqa: E402
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,19 +64,19 @@ def tiny_config(kind: str, **schedule: Any) -> TrainConfig:
         name=f"tiny_{kind}",
         kind=kind,
         labels=labels[kind],
-        input=InputSpec(width=64, height=32, colour="BGR", scale=1 / 255, resize="stretch"),
+        input=InputSpec(width=64, height=32, color="BGR", scale=1 / 255, resize="stretch"),
         output=OutputSpec(**outputs[kind]),
         network={"encoder": "squeezenet", "width": 0.25},
         schedule={"steps": 4, "batch": 4, **schedule},
     )
 
 
-def tiny_corpus(config: TrainConfig, count: int = 8) -> Corpus:
+def tiny_corpus(config: TrainConfig, count: int = 8) -> SyntheticDataset:
     rng = np.random.default_rng(0)
-    width, height = corpus_size(config)
+    width, height = stored_image_size(config)
     boxes = np.full((count, MOST_BOXES, 5), -1.0, np.float32)
     boxes[:, 0] = [1, 10, 8, 40, 28]
-    return Corpus(
+    return SyntheticDataset(
         rng.integers(0, 255, (count, height, width, 3), np.uint8),
         boxes,
         rng.integers(0, 2, (count, height, width)).astype(np.uint8),
@@ -84,14 +84,14 @@ def tiny_corpus(config: TrainConfig, count: int = 8) -> Corpus:
     )
 
 
-def test_a_box_moves_with_its_picture() -> None:
+def test_a_box_moves_with_its_image() -> None:
     """A white rectangle stays where its box says, however it was zoomed, shifted and mirrored."""
-    picture = torch.zeros(16, 1, 60, 80)
-    picture[:, :, 20:40, 30:50] = 1.0
+    image = torch.zeros(16, 1, 60, 80)
+    image[:, :, 20:40, 30:50] = 1.0
     box = torch.tensor([[[30.0, 20.0, 50.0, 40.0]]]).repeat(16, 1, 1)
 
     placement = place(16, (80, 60), (80, 64), generator(), CPU, zoom=(0.7, 1.1), mirror=True, stay=0.2)
-    shown, moved = placement.warp(picture, 0.0), placement.boxes(box)
+    shown, moved = placement.warp(image, 0.0), placement.boxes(box)
 
     assert placement.is_mirrored.any() and not placement.is_mirrored.all()
     for one, (left, top, right, bottom) in zip(shown[:, 0], moved[:, 0], strict=True):
@@ -102,18 +102,18 @@ def test_a_box_moves_with_its_picture() -> None:
             assert abs(float(wanted.clamp(0, 80)) - float(found)) <= 1.0
 
 
-def test_a_picture_that_stays_lies_top_left_as_in_use() -> None:
-    picture = torch.rand(1, 3, 30, 64)
+def test_a_image_that_stays_lies_top_left_as_in_use() -> None:
+    image = torch.rand(1, 3, 30, 64)
     placement = place(1, (64, 30), (64, 32), generator(), CPU, zoom=(0.5, 2.0), mirror=False, stay=1.0)
 
-    shown = placement.warp(picture, 0.25)
+    shown = placement.warp(image, 0.25)
 
-    assert torch.allclose(shown[:, :, :30], picture, atol=1e-5)
+    assert torch.allclose(shown[:, :, :30], image, atol=1e-5)
     assert torch.allclose(shown[:, :, 30:], torch.tensor(0.25), atol=1e-5)
 
 
-def test_a_picture_that_stays_is_enlarged_as_in_use() -> None:
-    """A picture of half the size that the model uses stands for the whole one."""
+def test_a_image_that_stays_is_enlarged_as_in_use() -> None:
+    """An image of half the size that the model uses stands for the whole one."""
     placement = place(
         1, (64, 30), (128, 64), generator(), CPU, zoom=(0.5, 2.0), mirror=False, stay=1.0, enlarged=2.0
     )
@@ -122,9 +122,9 @@ def test_a_picture_that_stays_is_enlarged_as_in_use() -> None:
 
 
 def test_a_piece_shows_the_object_it_is_drawn_for() -> None:
-    """Wherever in the picture the object is, its middle lies in the piece, and the picture fills the piece.
+    """Wherever in the image the object is, its middle lies in the piece, and the image fills the piece.
 
-    Pictures without an object (NaN) are cut anywhere: of 200 such pieces, a fifth as wide, some miss it.
+    Images without an object (NaN) are cut anywhere: of 200 such pieces, a fifth as wide, some miss it.
     """
     towards = torch.rand(400, 2, generator=generator(1)) * torch.tensor([320.0, 180.0])
     towards[200:] = torch.nan
@@ -145,22 +145,27 @@ def test_a_piece_shows_the_object_it_is_drawn_for() -> None:
 
 def test_an_object_of_a_rare_label_is_drawn_more_often() -> None:
     """16 cars and one stop sign: the sign is drawn as often as four cars, so one time in five."""
-    chances = object_chances(torch.tensor([2.0] * 16 + [7.0]))
+    chances = class_balanced_sampling_weights(torch.tensor([2.0] * 16 + [7.0]))
 
     assert float(chances.sum()) == pytest.approx(1.0)
     assert float(chances[-1]) == pytest.approx(0.2)
 
 
 def test_aimed_pieces_hold_the_boxes_that_others_may_miss() -> None:
-    """The object is 2 px of a picture 640 px wide, a piece is 64 px: by chance hardly one piece shows it."""
+    """The object is 2 px of an image 640 px wide, a piece is 64 px: by chance hardly one piece shows it."""
     whole = tiny_config("detection", batch=32).model_copy(
-        update={"used_width": 640, "used_height": 384, "pieces": True, "zoom": (0.9, 1.1)}
+        update={
+            "inference_width": 640,
+            "inference_height": 384,
+            "random_crop": True,
+            "scale_jitter": (0.9, 1.1),
+        }
     )
 
     def shown(aim: float) -> int:
-        config = whole.model_copy(update={"aim": aim})
-        course = open_course(config, tiny_corpus(config), CPU, silent)
-        assert isinstance(course, DetectionCourse)
+        config = whole.model_copy(update={"object_crop_fraction": aim})
+        course = open_training_task(config, tiny_corpus(config), CPU, silent)
+        assert isinstance(course, DetectionTrainingTask)
         course._boxes[..., 1:] = torch.tensor([300.0, 200.0, 318.0, 218.0])
         return int((course._road(generator())[2] >= 0).any(1).sum())
 
@@ -169,9 +174,9 @@ def test_aimed_pieces_hold_the_boxes_that_others_may_miss() -> None:
 
 
 def test_light_changes_pixels_within_their_range_and_by_the_seed_alone() -> None:
-    picture = torch.rand(4, 3, 16, 16) * 255
+    image = torch.rand(4, 3, 16, 16) * 255
 
-    one, same, other = (change_light(picture, generator(seed)) for seed in (1, 1, 2))
+    one, same, other = (photometric_jitter(image, generator(seed)) for seed in (1, 1, 2))
 
     assert torch.equal(one, same) and not torch.equal(one, other)
     assert float(one.min()) >= 0.0 and float(one.max()) <= 255.0
@@ -256,7 +261,7 @@ def test_a_right_mask_costs_nothing_and_an_unknown_pixel_does_not_count() -> Non
 
 
 def test_offsets_of_curvatures_are_those_of_the_path_for_small_headings() -> None:
-    """A bend of 400 m radius: after 40 m 2 m aside, to a centimetre as the exact path has it."""
+    """A bend of 400 m radius: after 40 m 2 m aside, to a centimeter as the exact path has it."""
     curvature = np.full(len(KNOTS_M), 1 / 400)
 
     exact, _ = path_of_curvature(curvature, KNOTS_M)
@@ -276,12 +281,16 @@ def test_a_mirrored_plan_bends_the_other_way_at_the_same_speed() -> None:
 
 
 def test_a_right_plan_costs_nothing() -> None:
-    truth = torch.rand(3, LENGTH)
-    truth[:, SPEED + 1 :] = 1.0
-    said = truth.clone()
+    ground_truth = torch.rand(3, LENGTH)
+    ground_truth[:, SPEED + 1 :] = 1.0
+    said = ground_truth.clone()
     said[:, SPEED + 1 :] = 30.0
 
-    assert float(plan_truth_loss(said, truth)) < 1e-3 < float(plan_truth_loss(said + 0.1, truth))
+    assert (
+        float(plan_ground_truth_loss(said, ground_truth))
+        < 1e-3
+        < float(plan_ground_truth_loss(said + 0.1, ground_truth))
+    )
 
 
 def test_a_true_mask_leaves_the_teacher_only_the_labels_of_the_true_class() -> None:
@@ -311,7 +320,7 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: 
     one, two = build_network(whole), build_network(whole)
     corpus = tiny_corpus(whole)
 
-    fit(one, open_course(whole, corpus, CPU, silent), whole.schedule, tmp_path / "one", silent)
+    fit(one, open_training_task(whole, corpus, CPU, silent), whole.schedule, tmp_path / "one", silent)
 
     class Stopped(Exception):
         pass
@@ -321,16 +330,16 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: 
             raise Stopped
 
     with pytest.raises(Stopped):
-        fit(two, open_course(whole, corpus, CPU, silent), whole.schedule, tmp_path / "two", stop)
+        fit(two, open_training_task(whole, corpus, CPU, silent), whole.schedule, tmp_path / "two", stop)
     again = build_network(whole)
-    fit(again, open_course(whole, corpus, CPU, silent), whole.schedule, tmp_path / "two", silent)
+    fit(again, open_training_task(whole, corpus, CPU, silent), whole.schedule, tmp_path / "two", silent)
 
     for key, value in one.state_dict().items():
         assert torch.allclose(value, again.state_dict()[key], atol=1e-6), key
 
 
 def test_a_network_begins_with_the_encoder_of_a_finished_one(tmp_path: Path) -> None:
-    """Folded and taken over, the frozen layers say of a picture what the finished detector's say."""
+    """Folded and taken over, the frozen layers say of an image what the finished detector's say."""
     detector = tiny_config("detection")
     taught = build_network(detector)
     with torch.no_grad():
@@ -340,9 +349,9 @@ def test_a_network_begins_with_the_encoder_of_a_finished_one(tmp_path: Path) -> 
     export(detector, taught, tmp_path / "detector", {})
     planner = build_network(tiny_config("trajectory"))
 
-    taken = take_over(planner, str(tmp_path / "detector"), 4)
+    taken = initialize_from(planner, str(tmp_path / "detector"), 4)
 
-    front = FrozenFront(planner)
+    front = FrozenBackboneCache(planner)
     x = torch.rand(1, 3, 32, 64)
     said = front.front(x)
     # The same place of the detector's graph: both encoders are built by the same calls.
@@ -355,9 +364,9 @@ def test_a_network_begins_with_the_encoder_of_a_finished_one(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("kind", ["detection", "segmentation", "trajectory"])
 def test_a_training_that_goes_on_begins_with_what_the_model_said(tmp_path: Path, kind: str) -> None:
-    """Also while it learns: normalisations made up for folded convolutions take what the first batch has.
+    """Also while it learns: normalizations made up for folded convolutions take what the first batch has.
 
-    The second batch is then normalised by its own mean and variance, as in any training.
+    The second batch is then normalized by its own mean and variance, as in any training.
     """
     config = tiny_config(kind)
     taught = build_network(config)
@@ -369,7 +378,7 @@ def test_a_training_that_goes_on_begins_with_what_the_model_said(tmp_path: Path,
     export(config, taught.eval(), tmp_path / "m", {})
     going_on = build_network(config.model_copy(update={"schedule": Schedule(seed=5)})).train()
 
-    take_over(going_on, str(tmp_path / "m"), 1)
+    initialize_from(going_on, str(tmp_path / "m"), 1)
 
     x = torch.rand(8, 3, 32, 64, generator=generator())
     wanted = taught(x)
@@ -381,13 +390,13 @@ def test_a_training_that_goes_on_begins_with_what_the_model_said(tmp_path: Path,
 
 
 def test_pieces_have_the_scale_of_the_finished_model(tmp_path: Path) -> None:
-    """Pictures are kept at 128 pixels of width, and the network learns parts of 64."""
+    """Images are kept at 128 pixels of width, and the network learns parts of 64."""
     config = tiny_config("detection", batch=64)
-    config.used_width, config.used_height, config.pieces = 128, 64, True
-    config.zoom = (1.0, 1.0)
-    assert corpus_size(config) == (128, 64)
+    config.inference_width, config.inference_height, config.random_crop = 128, 64, True
+    config.scale_jitter = (1.0, 1.0)
+    assert stored_image_size(config) == (128, 64)
     corpus = tiny_corpus(config)
-    course = open_course(config, corpus, CPU, silent)
+    course = open_training_task(config, corpus, CPU, silent)
 
     shown, boxes, labels = course._road(generator())
 
@@ -403,7 +412,7 @@ def test_an_encoder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     export(wide, build_network(wide), tmp_path / "detector", {})
 
     with pytest.raises(RecipeError, match="the encoder of tiny_detection is another one"):
-        take_over(build_network(tiny_config("trajectory")), str(tmp_path / "detector"), 4)
+        initialize_from(build_network(tiny_config("trajectory")), str(tmp_path / "detector"), 4)
 
 
 def test_kept_answers_of_frozen_layers_teach_as_well(tmp_path: Path) -> None:
@@ -411,23 +420,29 @@ def test_kept_answers_of_frozen_layers_teach_as_well(tmp_path: Path) -> None:
     detector = tiny_config("detection")
     export(detector, build_network(detector), tmp_path / "detector", {})
     config = tiny_config("trajectory", steps=3)
-    config.network.kept_copies = 2
+    config.network.cached_augmentations = 2
     network = build_network(config)
-    take_over(network, str(tmp_path / "detector"), 4)
+    initialize_from(network, str(tmp_path / "detector"), 4)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
 
-    fit(network, open_course(config, tiny_corpus(config), CPU, silent), config.schedule, tmp_path, silent)
+    fit(
+        network,
+        open_training_task(config, tiny_corpus(config), CPU, silent),
+        config.schedule,
+        tmp_path,
+        silent,
+    )
 
     moved = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
     assert frozen and not frozen & moved
     assert any("weight" in key for key in moved)
 
 
-def test_a_finished_detector_may_see_more_than_it_learnt_from(tmp_path: Path) -> None:
-    """Convolutions do not mind: the cells of a picture twice as wide are twice as many."""
+def test_a_finished_detector_may_see_more_than_it_learned_from(tmp_path: Path) -> None:
+    """Convolutions do not mind: the cells of an image twice as wide are twice as many."""
     config = tiny_config("detection")
-    config.used_width = 128
+    config.inference_width = 128
 
     manifest = export(config, build_network(config), tmp_path / "m", {})
 
@@ -435,9 +450,9 @@ def test_a_finished_detector_may_see_more_than_it_learnt_from(tmp_path: Path) ->
     assert outputs_of(manifest.variant_path("baseline"), (1, 3, 32, 128))["boxes"].shape == (1, 84, 7)
 
 
-def test_a_planner_is_used_at_the_size_it_learnt_from(tmp_path: Path) -> None:
+def test_a_planner_is_used_at_the_size_it_learned_from(tmp_path: Path) -> None:
     config = tiny_config("trajectory")
-    config.used_width = 128
+    config.inference_width = 128
 
     with pytest.raises(RecipeError, match="need a network of convolutions alone"):
         export(config, build_network(config), tmp_path / "m", {})
@@ -449,7 +464,7 @@ def outputs_of(path: Path, shape: tuple[int, ...]) -> dict[str, Any]:
     return run_model(onnx.load(str(path)), {"image": np.zeros(shape, np.float32)})
 
 
-def test_what_was_learnt_is_what_the_model_folder_holds(tmp_path: Path) -> None:
+def test_what_was_learned_is_what_the_model_folder_holds(tmp_path: Path) -> None:
     config = tiny_config("trajectory")
     network = build_network(config)
 
@@ -475,18 +490,18 @@ def test_a_loss_that_is_no_number_ends_the_training_with_its_step(tmp_path: Path
 
     with pytest.raises(RecipeError, match="lower schedule.learning_rate"):
         fit(
-            build_network(config), open_course(config, corpus, CPU, silent), Schedule(steps=2, batch=4),
+            build_network(config), open_training_task(config, corpus, CPU, silent), Schedule(steps=2, batch=4),
             tmp_path, silent,
         )  # fmt: skip
 
 
-def test_the_shipped_trainings_are_valid_and_share_their_pictures() -> None:
+def test_the_shipped_trainings_are_valid_and_share_their_images() -> None:
     trainings = [load_training(path) for path in sorted((ROOT / "config" / "training").glob("*.yaml"))]
 
     assert {training.name for training in trainings} == {
         "road_detection", "road_planning", "road_segmentation",
     }  # fmt: skip
-    first = [t for t in trainings if t.kind != "trajectory" and t.network.start is None]
+    first = [t for t in trainings if t.kind != "trajectory" and t.network.initialize_from is None]
     assert len(first) == 2
     assert len({(t.road_camera.frames, t.road_camera.seed) for t in first}) == 1  # rendered once for both
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A student from fresh weights to a variant: normalisations that learn, bfloat16, labels in the answers."""
+"""A student from fresh weights to a variant: normalizations that learn, bfloat16, labels in the answers."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ import pytest
 from onnx import helper, numpy_helper
 
 from ad_compressed_perception.compression.compress import compress_model
-from ad_compressed_perception.compression.passes.distillation.distill import Distil
-from ad_compressed_perception.compression.passes.distillation.replace_with_student import Student
+from ad_compressed_perception.compression.passes.distillation.distill import Distill
+from ad_compressed_perception.compression.passes.distillation.replace_with_student import ReplaceWithStudent
 from ad_compressed_perception.compression.passes.graph.simplify import Simplify
-from ad_compressed_perception.compression.passes.quantization.qat import QuantizeAware
+from ad_compressed_perception.compression.passes.quantization.qat import Qat
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.core.errors import DataError, RecipeError
 from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.image.decode import Frame
-from ad_compressed_perception.metrics.average_precision import TrueBoxes
+from ad_compressed_perception.metrics.average_precision import GroundTruthBoxes
 from ad_compressed_perception.onnx_graph.equivalence import run_model
 from ad_compressed_perception.pass_api.passes import PassContext
 from ad_compressed_perception.tasks.geometry import Geometry
 from ad_compressed_perception.tasks.prepare import Preparer
-from support.compression import model_and_context, small_recipe, write_pictures
+from support.compression import model_and_context, small_recipe, write_images
 from support.graphs import make_graph, noise
 from support.labeled import write_masks
 from support.models import draw_scene, write_planner, write_segmenter
@@ -36,7 +36,11 @@ from support.models import draw_scene, write_planner, write_segmenter
 torch = pytest.importorskip("torch", reason="torch is not installed: make setup-train")
 pytest.importorskip("torch_pruning", reason="torch-pruning is not installed: make setup-train")
 
-from ad_compressed_perception.training.augmentation import View, draw_view, unaltered  # noqa: E402
+from ad_compressed_perception.training.augmentation import (  # noqa: E402
+    Augmentation,
+    draw_augmentation,
+    identity_augmentation,
+)
 from ad_compressed_perception.training.distillation.box_targets import box_correction  # noqa: E402
 from ad_compressed_perception.training.distillation.label_correction import (  # noqa: E402
     mask_correction,
@@ -44,7 +48,7 @@ from ad_compressed_perception.training.distillation.label_correction import (  #
 )
 from ad_compressed_perception.training.graph_module.module import GraphModule  # noqa: E402
 
-PICTURES = 16
+IMAGES = 16
 QUICK: dict[str, Any] = {
     "epochs": 8, "batch": 4, "learning_rate": 4e-3, "threads": 1, "patience": 8, "views": 1,
 }  # fmt: skip
@@ -56,13 +60,13 @@ def fresh_student(tmp_path: Path, **options: Any) -> tuple[onnx.ModelProto, Pass
     """Return a small untaught segmenter and a context with scenes of different light."""
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
 
-    def pictures() -> Iterator[Frame]:
-        for index in range(PICTURES):
+    def images() -> Iterator[Frame]:
+        for index in range(IMAGES):
             light = np.clip(draw_scene(index).astype(int) + 16 * (index % 3 - 1), 0, 255)
             yield Frame(light.astype(np.uint8), "BGR", index)
 
-    context = replace(context, pictures=pictures, frames=PICTURES)
-    student = Student({**SMALL, **options}).apply(model, context)
+    context = replace(context, images=images, frames=IMAGES)
+    student = ReplaceWithStudent({**SMALL, **options}).apply(model, context)
     name, shape = student.graph.input[0].name, context.input.shape
     feed = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
     context.feeds = lambda: iter([{name: feed}])
@@ -76,7 +80,7 @@ def weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 NORM = ["scale", "shift", "mean", "var"]
 
 
-def normalising_graph() -> onnx.ModelProto:
+def normalizing_graph() -> onnx.ModelProto:
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], "conv", pads=[1, 1, 1, 1]),
         helper.make_node("BatchNormalization", ["c", *NORM], ["n"], "norm", momentum=0.8),
@@ -89,10 +93,10 @@ def normalising_graph() -> onnx.ModelProto:
     return make_graph(nodes, values, {"x": [1, 3, 8, 8]}, {"y": [1, 6, 8, 8]})
 
 
-def test_normalisation_learns_as_torchs_own_does() -> None:
+def test_normalization_learns_as_torchs_own_does() -> None:
     """ONNX's momentum is the share that stays, torch's the share that is new: 0.8 and 0.2."""
-    values = weights(normalising_graph())
-    module, batch = GraphModule(normalising_graph()), torch.from_numpy(noise((4, 3, 8, 8), 1))
+    values = weights(normalizing_graph())
+    module, batch = GraphModule(normalizing_graph()), torch.from_numpy(noise((4, 3, 8, 8), 1))
     twin = torch.nn.BatchNorm2d(6, 1e-5, 0.2)
     twin.load_state_dict(
         {
@@ -113,10 +117,10 @@ def test_normalisation_learns_as_torchs_own_does() -> None:
     np.testing.assert_allclose(back["var"], twin.running_var.numpy(), rtol=1e-5)
 
 
-def test_what_normalisation_learnt_is_in_the_file_and_folds_away(tmp_path: Path) -> None:
+def test_what_normalization_learned_is_in_the_file_and_folds_away(tmp_path: Path) -> None:
     """The taught module, the file it is written back to and the file without BatchNormalization agree."""
     student, context = fresh_student(tmp_path)
-    taught = Distil({**QUICK, "epochs": 2}).apply(student, context)
+    taught = Distill({**QUICK, "epochs": 2}).apply(student, context)
     feeds = next(context.feeds())
 
     module = GraphModule(taught)
@@ -130,18 +134,18 @@ def test_what_normalisation_learnt_is_in_the_file_and_folds_away(tmp_path: Path)
     np.testing.assert_allclose(run_model(folded, feeds)["scores"], written, rtol=1e-3, atol=1e-3)
 
 
-def test_a_module_that_nobody_trains_leaves_its_normalisations_alone() -> None:
+def test_a_module_that_nobody_trains_leaves_its_normalizations_alone() -> None:
     """Building a module and asking it must not count as a lesson."""
-    module = GraphModule(normalising_graph())
+    module = GraphModule(normalizing_graph())
     module.allow_batches(torch.from_numpy(noise((1, 3, 8, 8), 2)))
 
-    np.testing.assert_array_equal(weights(module.write_back())["mean"], weights(normalising_graph())["mean"])
+    np.testing.assert_array_equal(weights(module.write_back())["mean"], weights(normalizing_graph())["mean"])
 
 
-def test_an_untaught_student_takes_several_pictures_at_once(tmp_path: Path) -> None:
+def test_an_untaught_student_takes_several_images_at_once(tmp_path: Path) -> None:
     """Its scores are in the thousands, and rounded in their last digit that must not look like a difference.
 
-    Pictures one by one would have no statistics to learn.
+    Images one by one would have no statistics to learn.
     """
     student, context = fresh_student(tmp_path)
     module = GraphModule(student)
@@ -150,9 +154,9 @@ def test_an_untaught_student_takes_several_pictures_at_once(tmp_path: Path) -> N
     assert not module.one_by_one
 
 
-def test_a_single_value_a_channel_is_normalised_by_what_is_stored() -> None:
-    """One picture of one pixel has no variance; a head behind a global pooling ends up there."""
-    module = GraphModule(normalising_graph()).train()
+def test_a_single_value_a_channel_is_normalized_by_what_is_stored() -> None:
+    """One image of one pixel has no variance; a head behind a global pooling ends up there."""
+    module = GraphModule(normalizing_graph()).train()
     (norm,) = module.norms.values()
 
     out = norm(torch.zeros(1, 6, 1, 1))
@@ -162,10 +166,10 @@ def test_a_single_value_a_channel_is_normalised_by_what_is_stored() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_student_learns_its_teachers_labels(tmp_path: Path, precision: str) -> None:
-    """From weights of chance to a third of the loss, judged on pictures it did not learn from."""
+    """From weights of chance to a third of the loss, judged on images it did not learn from."""
     student, context = fresh_student(tmp_path)
 
-    Distil({**QUICK, "precision": precision}).apply(student, context)
+    Distill({**QUICK, "precision": precision}).apply(student, context)
 
     assert context.notes["loss_after"] < 0.35 * context.notes["loss_before"]
 
@@ -173,17 +177,17 @@ def test_a_student_learns_its_teachers_labels(tmp_path: Path, precision: str) ->
 def test_a_planning_student_learns_angles_and_has_the_teachers_second_output(tmp_path: Path) -> None:
     model, context = model_and_context(write_planner(tmp_path / "m"), tmp_path / "s")
 
-    def pictures() -> Iterator[Frame]:
+    def images() -> Iterator[Frame]:
         rng = np.random.default_rng(0)
-        for index in range(PICTURES):
+        for index in range(IMAGES):
             left, right = rng.integers(0, 256, 2)
-            picture = np.zeros((32, 32, 3), np.uint8)
-            picture[:, :16], picture[:, 16:] = left, right
-            yield Frame(picture, "BGR", index)
+            image = np.zeros((32, 32, 3), np.uint8)
+            image[:, :16], image[:, 16:] = left, right
+            yield Frame(image, "BGR", index)
 
-    context = replace(context, pictures=pictures, frames=PICTURES)
-    student = Student({"encoder": "squeezenet", "width": 0.5}).apply(model, context)
-    Distil({**QUICK, "epochs": 12}).apply(student, context)
+    context = replace(context, images=images, frames=IMAGES)
+    student = ReplaceWithStudent({"encoder": "squeezenet", "width": 0.5}).apply(model, context)
+    Distill({**QUICK, "epochs": 12}).apply(student, context)
 
     assert [value.name for value in student.graph.output] == ["steering", "collision"]
     assert context.notes["loss_after"] < 0.35 * context.notes["loss_before"]
@@ -195,7 +199,7 @@ def test_a_stopped_students_statistics_go_on_as_well(tmp_path: Path, monkeypatch
 
     options = {**QUICK, "epochs": 4}
     student, context = fresh_student(tmp_path / "one")
-    whole = weights(Distil(options).apply(student, context))
+    whole = weights(Distill(options).apply(student, context))
     student, context = fresh_student(tmp_path / "two")
     epoch, calls = Trainer._epoch, []
 
@@ -208,31 +212,37 @@ def test_a_stopped_students_statistics_go_on_as_well(tmp_path: Path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_epoch", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            Distil(options).apply(student, context)
-    resumed = weights(Distil(options).apply(student, context))
+            Distill(options).apply(student, context)
+    resumed = weights(Distill(options).apply(student, context))
 
     assert any(key.startswith("norm_") and key.endswith(".mean") for key in whole)
     for name, value in whole.items():
         np.testing.assert_array_equal(resumed[name], value)
 
 
-def test_quantised_weights_are_not_trained_in_bfloat16(tmp_path: Path) -> None:
+def test_quantized_weights_are_not_trained_in_bfloat16(tmp_path: Path) -> None:
     """Eight bits of mantissa would round before the grid does."""
     student, context = fresh_student(tmp_path)
-    quantised = QuantizeInt8().apply(Simplify().apply(student, context), context)
+    quantized = QuantizeInt8().apply(Simplify().apply(student, context), context)
 
     with pytest.raises(RecipeError, match="precision: fp32"):
-        QuantizeAware({**QUICK, "precision": "bf16"}).apply(quantised, context)
+        Qat({**QUICK, "precision": "bf16"}).apply(quantized, context)
 
 
 def test_one_recipe_makes_a_student_that_the_manifest_describes(tmp_path: Path) -> None:
     folder = write_segmenter(tmp_path / "m")
-    passes = ["upgrade_opset", {"student": SMALL}, {"distil": QUICK}, "simplify", "infer_shapes"]
+    passes = [
+        "upgrade_opset",
+        {"replace_with_student": SMALL},
+        {"distill": QUICK},
+        "simplify",
+        "infer_shapes",
+    ]
 
     result = compress_model(
         load_manifest(folder),
         small_recipe(tmp_path, passes=passes, calibration={"frames": 24}, accept={"max_drop": 0.6}),
-        str(write_pictures(tmp_path / "pictures", 60)),
+        str(write_images(tmp_path / "images", 60)),
         work=tmp_path / "work",
     )
 
@@ -249,40 +259,42 @@ def probabilities(*rows: tuple[float, ...]) -> np.ndarray:
 def test_masks_move_probability_and_keep_the_shares_within_a_class() -> None:
     """Class 0 joins the first two labels, which the teacher holds at 3 to 1; weight 0.5 goes half the way."""
     correct = mask_correction(np.array([0, 0, 1]), "NCHW", 0.5)
-    truth = np.zeros((4, 8), np.uint8)
-    truth[:, 4:] = 1
-    truth[0] = 255
+    ground_truth = np.zeros((4, 8), np.uint8)
+    ground_truth[:, 4:] = 1
+    ground_truth[0] = 255
 
-    (mixed,) = correct([probabilities((0.6, 0.2, 0.2))], truth, unaltered(4, 8), PLAIN)
+    (mixed,) = correct([probabilities((0.6, 0.2, 0.2))], ground_truth, identity_augmentation(4, 8), PLAIN)
 
     np.testing.assert_allclose(
         mixed[0, :, 2, 1], [0.5 * 0.6 + 0.5 * 0.75, 0.5 * 0.2 + 0.5 * 0.25, 0.1], rtol=1e-5
     )
     np.testing.assert_allclose(mixed[0, :, 2, 6], [0.3, 0.1, 0.6], rtol=1e-5)
-    np.testing.assert_allclose(mixed[0, :, 0, 1], [0.6, 0.2, 0.2], rtol=1e-5)  # unlabelled: the teacher's
+    np.testing.assert_allclose(mixed[0, :, 0, 1], [0.6, 0.2, 0.2], rtol=1e-5)  # unlabeled: the teacher's
     np.testing.assert_allclose(mixed.sum(1), 1.0, rtol=1e-5)
 
 
 def test_masks_follow_the_view_into_a_letterbox() -> None:
     """A mirrored mask, drawn into the upper half of the input; below it, nobody knows."""
     correct = mask_correction(np.array([0, 1]), "NCHW", 1.0)
-    truth = np.zeros((4, 16), np.uint8)
-    truth[:, 12:] = 1
+    ground_truth = np.zeros((4, 16), np.uint8)
+    ground_truth[:, 12:] = 1
     shown = Geometry(16, 4, 8, 2, 0, 0, 8, 4)
 
-    (mixed,) = correct([probabilities((0.5, 0.5))], truth, View(0, 0, 4, 16, mirrored=True), shown)
+    (mixed,) = correct(
+        [probabilities((0.5, 0.5))], ground_truth, Augmentation(0, 0, 4, 16, mirrored=True), shown
+    )
 
     np.testing.assert_allclose(mixed[0, 1, 0], [1, 1, 0, 0, 0, 0, 0, 0], atol=1e-5)
     np.testing.assert_allclose(mixed[0, 1, 3], 0.5)
 
 
-def test_a_drivers_angle_counts_only_for_the_picture_he_saw() -> None:
+def test_a_drivers_angle_counts_only_for_the_image_he_saw() -> None:
     """In the model's unit of half a radian; the probability of a collision stays the teacher's."""
     correct = steering_correction(0.5, 0.25)
     answers = [np.array([[0.4]], np.float32), np.array([[0.9]], np.float32)]
 
-    steering, collision = correct(answers, 0.1, unaltered(4, 8), PLAIN)
-    moved = correct(answers, 0.1, View(0, 0, 4, 8, mirrored=True), PLAIN)
+    steering, collision = correct(answers, 0.1, identity_augmentation(4, 8), PLAIN)
+    moved = correct(answers, 0.1, Augmentation(0, 0, 4, 8, mirrored=True), PLAIN)
 
     assert steering.item() == pytest.approx(0.75 * 0.4 + 0.25 * 0.2)
     assert collision.item() == pytest.approx(0.9)
@@ -295,12 +307,14 @@ def test_boxes_raise_what_is_there_and_lower_what_is_not() -> None:
     rows[0, :, 2:4] = np.log(0.1)  # boxes of nothing elsewhere
     rows[0, 9] = [0.5, 0.5, 0.0, 0.0, 0.6, 0.3, 0.5]  # cell (1, 1): box 8..16
     rows[0, 22] = [0.5, 0.5, 0.0, 0.0, 0.8, 0.9, 0.1]  # cell (6, 2): box 48..56, 16..24
-    truth = TrueBoxes(
+    ground_truth = GroundTruthBoxes(
         np.array([[8.0, 8.0, 16.0, 16.0], [16.0, 0.0, 32.0, 16.0]]), np.array([0, 1]), np.zeros(2, bool)
     )
     correct = box_correction(np.array([0, 1]), [8, 16, 32], 0.5)
 
-    (mixed,) = correct([rows], truth, unaltered(32, 64), Geometry(64, 32, 64, 32, 0, 0, 64, 32))
+    (mixed,) = correct(
+        [rows], ground_truth, identity_augmentation(32, 64), Geometry(64, 32, 64, 32, 0, 0, 64, 32)
+    )
 
     np.testing.assert_allclose(mixed[0, 9], [0.5, 0.5, 0, 0, 0.8, 0.65, 0.25], atol=1e-5)
     assert mixed[0, 22, 4] == pytest.approx(0.4)
@@ -311,17 +325,17 @@ def test_boxes_raise_what_is_there_and_lower_what_is_not() -> None:
 
 def test_boxes_of_a_mirrored_part_are_where_the_part_shows_them() -> None:
     """Columns 2 to 10 of 12: a box at 3..5 is 1..3 in the part of 8, mirrored 5..7."""
-    view = View(0, 2, 4, 8, mirrored=True)
+    view = Augmentation(0, 2, 4, 8, mirrored=True)
 
     np.testing.assert_array_equal(view.boxes(np.array([[3.0, 1.0, 5.0, 2.0]])), [[5, 1, 7, 2]])
 
 
-def test_random_views_stay_inside_the_picture() -> None:
+def test_random_views_stay_inside_the_image() -> None:
     rng = np.random.default_rng(0)
-    picture = np.zeros((30, 40, 3), np.uint8)
+    image = np.zeros((30, 40, 3), np.uint8)
     for _ in range(50):
-        view = draw_view(30, 40, rng)
-        assert view.picture(picture).shape == (view.height, view.width, 3)
+        view = draw_augmentation(30, 40, rng)
+        assert view.image(image).shape == (view.height, view.width, 3)
         assert not view.whole
 
 
@@ -333,14 +347,14 @@ def test_labels_teach_what_the_teacher_does_not_know(tmp_path: Path) -> None:
         "ignore_ids: [255]\n"
     )
     student, context = fresh_student(tmp_path)
-    student = Distil({**QUICK, "labels": str(data), "label_weight": 1.0}).apply(student, context)
+    student = Distill({**QUICK, "labels": str(data), "label_weight": 1.0}).apply(student, context)
 
-    picture = np.zeros((48, 64, 3), np.uint8)
-    picture[:, :32, 0] = 200
-    picture[:, 32:, 2] = 200
-    tensor, _ = Preparer(context.input)(Frame(picture, "BGR"))
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[:, :32, 0] = 200
+    image[:, 32:, 2] = 200
+    tensor, _ = Preparer(context.input)(Frame(image, "BGR"))
     scores = run_model(student, {student.graph.input[0].name: tensor})["scores"][0]
-    assert context.notes["pictures"] == PICTURES + 12
+    assert context.notes["images"] == IMAGES + 12
     assert np.mean(scores.argmax(0)[:, 4:12] == 3) > 0.8  # the blue half, called red by the masks
 
 
@@ -349,11 +363,11 @@ def test_labels_without_a_map_say_what_is_missing(tmp_path: Path) -> None:
     student, context = fresh_student(tmp_path)
 
     with pytest.raises(DataError, match="label map"):
-        Distil({**QUICK, "labels": str(data)}).apply(student, context)
+        Distill({**QUICK, "labels": str(data)}).apply(student, context)
 
 
 def test_training_options_that_make_no_sense_are_named() -> None:
     with pytest.raises(RecipeError, match="label_weight"):
-        Distil({"label_weight": 1.5})
+        Distill({"label_weight": 1.5})
     with pytest.raises(RecipeError, match="precision"):
-        Distil({"precision": "fp8"})
+        Distill({"precision": "fp8"})

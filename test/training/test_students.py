@@ -12,9 +12,9 @@ import pytest
 from onnx import numpy_helper
 
 from ad_compressed_perception.backends import create_backend
-from ad_compressed_perception.compression.passes.distillation.replace_with_student import Student
+from ad_compressed_perception.compression.passes.distillation.replace_with_student import ReplaceWithStudent
 from ad_compressed_perception.compression.passes.graph.infer_shapes import InferShapes
-from ad_compressed_perception.compression.passes.graph.select_classes import KeepLabels
+from ad_compressed_perception.compression.passes.graph.select_classes import SelectClasses
 from ad_compressed_perception.compression.passes.graph.simplify import Simplify
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.compression.verification.coverage import measure_coverage
@@ -43,8 +43,8 @@ def tiny(encoder: str = "mobilenet", task: str = "segmentation", **fields: objec
 def outputs_of(spec: StudentSpec) -> dict[str, np.ndarray]:
     model = build_student(spec)
     shape = (1, spec.input_channels, spec.input_height, spec.input_width)
-    picture = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
-    return run_model(model, {spec.input_name: picture})
+    image = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
+    return run_model(model, {spec.input_name: image})
 
 
 def convolutions(model: onnx.ModelProto) -> list[np.ndarray]:
@@ -122,12 +122,12 @@ def test_what_cannot_be_built_is_named(fields: dict[str, object], named: str) ->
 
 @pytest.mark.parametrize("encoder", sorted(ENCODERS))
 @pytest.mark.parametrize("task", sorted(HEADS))
-def test_all_products_of_a_quantised_student_run_on_integers(tmp_path: Path, encoder: str, task: str) -> None:
-    """Normalisations fold into convolutions, and nothing between these stays in float."""
+def test_all_products_of_a_quantized_student_run_on_integers(tmp_path: Path, encoder: str, task: str) -> None:
+    """Normalizations fold into convolutions, and nothing between these stays in float."""
     model, context = model_and_context(WRITERS[task](tmp_path / "m"), tmp_path / "s")
     size = {} if task == "detection" else {"input_width": 64, "input_height": 64}
     options = {"encoder": encoder, "width": 0.25, "channel_multiple": 8, **size}
-    model = Student(options).apply(model, context)
+    model = ReplaceWithStudent(options).apply(model, context)
     name, shape = model.graph.input[0].name, context.input.shape
     frames = np.random.default_rng(0).uniform(0, 1, (2, *shape)).astype(np.float32)
     context.feeds = lambda: ({name: frame} for frame in frames)
@@ -144,15 +144,15 @@ def test_all_products_of_a_quantised_student_run_on_integers(tmp_path: Path, enc
 
 
 def test_the_pass_writes_the_students_contract(tmp_path: Path) -> None:
-    """Size as asked for, channels first, colour and scale the baseline's, the decoder told of the output."""
+    """Size as asked for, channels first, color and scale the baseline's, the decoder told of the output."""
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
     before = context.input
 
-    student = Student({"input_width": 96, "input_height": 64, "width": 0.25}).apply(model, context)
+    student = ReplaceWithStudent({"input_width": 96, "input_height": 64, "width": 0.25}).apply(model, context)
 
     assert [size.dim_value for size in student.graph.input[0].type.tensor_type.shape.dim] == [1, 3, 64, 96]
     assert (context.input.width, context.input.height, context.input.layout) == (96, 64, "NCHW")
-    assert (context.input.colour, context.input.scale) == (before.colour, before.scale)
+    assert (context.input.color, context.input.scale) == (before.color, before.scale)
     assert context.output.options == {"layout": "NCHW", "output": "scores"}
     assert context.notes["parameters"] == sum(
         np.prod(tensor.dims) for tensor in student.graph.initializer if tensor.data_type == 1
@@ -160,11 +160,11 @@ def test_the_pass_writes_the_students_contract(tmp_path: Path) -> None:
 
 
 def test_a_detecting_student_has_the_labels_that_were_kept(tmp_path: Path) -> None:
-    """keep_labels before the student: two of three classes, so seven numbers a cell."""
+    """select_classes before the student: two of three classes, so seven numbers a cell."""
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
-    model = KeepLabels({"labels": ["car", "sign"]}).apply(model, context)
+    model = SelectClasses({"labels": ["car", "sign"]}).apply(model, context)
 
-    student = Student({"width": 0.25}).apply(model, context)
+    student = ReplaceWithStudent({"width": 0.25}).apply(model, context)
 
     assert student.graph.output[0].type.tensor_type.shape.dim[2].dim_value == 7
 
@@ -183,24 +183,24 @@ def test_options_that_make_no_student_are_named(
 ) -> None:
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
     with pytest.raises(RecipeError, match=named):
-        Student(options).apply(model, context)
+        ReplaceWithStudent(options).apply(model, context)
 
 
 def test_an_earlier_student_goes_on_from_its_file(tmp_path: Path) -> None:
     """The file's weights and not the seed's; one of another size is refused with both shapes."""
     options = {"input_width": 64, "input_height": 64, "width": 0.25}
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
-    first = Student({**options, "seed": 5}).apply(model, context)
+    first = ReplaceWithStudent({**options, "seed": 5}).apply(model, context)
     onnx.save(first, tmp_path / "first.onnx")
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "t")
 
-    again = Student({**options, "start": str(tmp_path / "first.onnx")}).apply(model, context)
+    again = ReplaceWithStudent({**options, "start": str(tmp_path / "first.onnx")}).apply(model, context)
 
     assert all(np.array_equal(a, b) for a, b in zip(convolutions(again), convolutions(first), strict=True))
     assert "needs_healing" not in context.notes
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "u")
     with pytest.raises(RecipeError, match=r"64, 64\] -> .*this student .*96, 96\]"):
-        Student(
+        ReplaceWithStudent(
             {**options, "input_width": 96, "input_height": 96, "start": str(tmp_path / "first.onnx")}
         ).apply(model, context)
 
@@ -211,4 +211,4 @@ def test_a_detector_of_other_strides_is_told_what_to_do_instead(tmp_path: Path) 
     context.output = context.output.model_copy(update={"options": options})
 
     with pytest.raises(RecipeError, match=r"strides \[8, 16, 32\].*use prune_channels"):
-        Student().apply(model, context)
+        ReplaceWithStudent().apply(model, context)

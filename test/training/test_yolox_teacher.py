@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ad_compressed_perception.compression.passes.distillation.distill import Distil
+from ad_compressed_perception.compression.passes.distillation.distill import Distill
 from ad_compressed_perception.compression.passes.graph.input_size import InputSize
-from ad_compressed_perception.compression.passes.graph.select_classes import KeepLabels
+from ad_compressed_perception.compression.passes.graph.select_classes import SelectClasses
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.onnx_graph.equivalence import run_model
@@ -32,7 +32,7 @@ for _name in ("torch", "torch_pruning", "safetensors"):
 from ad_compressed_perception.training.distillation.yolox_teacher import (  # noqa: E402
     cut_rows,
     cut_shift,
-    detector_tutor,
+    yolox_teacher,
 )
 
 STRIDES = [8, 16, 32]
@@ -43,15 +43,15 @@ def wide(index: int = 0, height: int = 60) -> Frame:
 
 
 def student(tmp_path: Path, **options: Any) -> tuple[Any, PassContext]:
-    """Return the 64x64 detector after input_size, for pictures of 128x60."""
+    """Return the 64x64 detector after input_size, for images of 128x60."""
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
-    context = replace(context, pictures=lambda: iter([wide(i) for i in range(6)]), frames=6)
+    context = replace(context, images=lambda: iter([wide(i) for i in range(6)]), frames=6)
     return InputSize(options).apply(model, context), context
 
 
 def answers(context: PassContext, frame: Frame) -> np.ndarray:
-    """Return what the student is to learn of a picture."""
-    tutor = detector_tutor(context)
+    """Return what the student is to learn of an image."""
+    tutor = yolox_teacher(context)
     tensor, asked = Preparer(tutor.input)(frame)
     _, shown = Preparer(context.input)(frame)
     said = run_model(read_model(tutor.file), {"images": tensor})["output"]
@@ -61,7 +61,7 @@ def answers(context: PassContext, frame: Frame) -> np.ndarray:
 def test_answers_cut_from_the_whole_are_those_of_the_trimmed_network(tmp_path: Path) -> None:
     """The trimmed teacher's last row of cells sees a border where the other sees padding: both zero here."""
     trimmed, context = student(tmp_path, fit="frames")
-    assert detector_tutor(context).file == context.baseline
+    assert yolox_teacher(context).file == context.baseline
     own = run_model(trimmed, {"images": Preparer(context.input)(wide(1))[0]})["output"]
     assert own.shape == (1, 8 * 4 + 4 * 2 + 2 * 1, 8)
     np.testing.assert_allclose(answers(context, wide(1)), own, atol=1e-4)
@@ -79,18 +79,18 @@ def test_a_student_of_fewer_labels_gets_their_columns(tmp_path: Path) -> None:
 def test_at_another_scale_the_teacher_runs_at_the_student_s_size(tmp_path: Path) -> None:
     """Half the size: no cell of one is a cell of the other, and the answers are the small teacher's own."""
     halved, context = student(tmp_path, factor=0.5)
-    tutor = detector_tutor(context)
+    tutor = yolox_teacher(context)
     assert (tutor.input.width, tutor.input.height) == (32, 32)
     assert tutor.file != context.baseline
     own = run_model(halved, {"images": Preparer(context.input)(wide(2))[0]})["output"]
     np.testing.assert_allclose(answers(context, wide(2)), own, atol=1e-4)
 
 
-def test_a_picture_of_another_shape_is_named(tmp_path: Path) -> None:
-    """128x90 fills 64x45 of the teacher's input, but only 45x32 of a student trimmed for wide pictures."""
+def test_a_image_of_another_shape_is_named(tmp_path: Path) -> None:
+    """128x90 fills 64x45 of the teacher's input, but only 45x32 of a student trimmed for wide images."""
     _, context = student(tmp_path, fit="frames")
     with pytest.raises(
-        DataError, match="a picture of 128x90 fills the student's 64x32 input at another scale"
+        DataError, match="an image of 128x90 fills the student's 64x32 input at another scale"
     ):
         answers(context, wide(0, 90))
 
@@ -98,10 +98,10 @@ def test_a_picture_of_another_shape_is_named(tmp_path: Path) -> None:
 def test_a_trimmed_detector_of_fewer_labels_learns(tmp_path: Path) -> None:
     """The student is its teacher's equal but for the border, so a tenth of a loss unit is already far off."""
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
-    context = replace(context, pictures=lambda: iter([wide(i) for i in range(6)]), frames=6)
-    for step in (KeepLabels({"labels": ["car", "sign"]}), InputSize({"fit": "frames"})):
+    context = replace(context, images=lambda: iter([wide(i) for i in range(6)]), frames=6)
+    for step in (SelectClasses({"labels": ["car", "sign"]}), InputSize({"fit": "frames"})):
         model = step.apply(model, context)
-    Distil({"epochs": 1, "batch": 3, "learning_rate": 1e-6, "threads": 1, "views": 1}).apply(model, context)
+    Distill({"epochs": 1, "batch": 3, "learning_rate": 1e-6, "threads": 1, "views": 1}).apply(model, context)
     assert context.notes["loss_before"] < 0.1
     assert context.notes["loss_after"] <= context.notes["loss_before"]
 
@@ -138,7 +138,7 @@ def test_rows_name_the_same_places(
 def test_a_shift_is_whole_cells_of_every_stride_or_none(
     tmp_path: Path, align: str, height: int, expected: tuple[int, int] | None
 ) -> None:
-    """A centred letterbox trimmed by 16 moves the picture by 8, half a cell of stride 16."""
+    """A centered letterbox trimmed by 16 moves the image by 8, half a cell of stride 16."""
     _, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
     before = context.input.model_copy(update={"letterbox_align": align})
     after = before.model_copy(update={"height": height})

@@ -17,7 +17,7 @@ from ad_compressed_perception.analysis.evaluate import DETECTION_SETTINGS, evalu
 from ad_compressed_perception.analysis.inspect import inspect_file, inspect_variant
 from ad_compressed_perception.cli import report as verb
 from ad_compressed_perception.compression.compress import compress_model
-from ad_compressed_perception.compression.verification.labeled_check import LabelledChoice
+from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice
 from ad_compressed_perception.compression.verification.outcome import CompressionResult
 from ad_compressed_perception.compression.verification.render_compression import (
     parse_compression_report,
@@ -25,12 +25,12 @@ from ad_compressed_perception.compression.verification.render_compression import
 )
 from ad_compressed_perception.core.errors import AdcpError, DataError, RecipeError
 from ad_compressed_perception.core.manifest import Verdict, load_manifest
-from ad_compressed_perception.data.labeled.open import open_labelled
+from ad_compressed_perception.data.labeled.open import open_labeled
 from ad_compressed_perception.packing.packed_file import expand
-from ad_compressed_perception.report.compression_schema import gate_words
+from ad_compressed_perception.report.compression_schema import verdict_text
 from ad_compressed_perception.report.schema import Report, write_report
 from ad_compressed_perception.tasks.pipeline import open_pipeline
-from support.compression import INT8_PASSES, small_recipe, write_pictures
+from support.compression import INT8_PASSES, small_recipe, write_images
 from support.labeled import SCENES, write_boxes
 from support.models import write_detector, write_planner
 
@@ -39,7 +39,7 @@ app.command("report")(verb.report)
 
 
 def _growing_darker(folder: Path) -> Path:
-    """Take a little light from each picture, and more from each later one."""
+    """Take a little light from each image, and more from each later one."""
     for index, path in enumerate(sorted(folder.iterdir())):
         cv2.imwrite(str(path), cv2.subtract(cv2.imread(str(path)), (index // 2,) * 4))
     return folder
@@ -55,16 +55,16 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> CompressionResult:
         passes=[
             *INT8_PASSES[:-1],
             {"quantize_int8": {"exclude": ["head_32"], "operators": ["Conv"]}},
-            "compact",
+            "deduplicate_initializers",
         ],
         accept={"max_drop": 1.0, "max_accuracy_drop": 100.0},
     )
     return compress_model(
         load_manifest(write_detector(folder / "model")),
         recipe,
-        str(_growing_darker(write_pictures(folder / "pictures", 40))),
+        str(_growing_darker(write_images(folder / "images", 40))),
         work=folder / "work",
-        labelled=LabelledChoice(str(write_boxes(folder / "coco", SCENES * 5))),
+        labeled=LabeledChoice(str(write_boxes(folder / "coco", SCENES * 5))),
     )
 
 
@@ -74,7 +74,7 @@ def planner(tmp_path_factory: pytest.TempPathFactory) -> CompressionResult:
     folder = tmp_path_factory.mktemp("planner")
     recipe = small_recipe(
         folder,
-        passes=["upgrade_opset", "simplify", {"quantize_weights": {"least_elements": 8}}],
+        passes=["upgrade_opset", "simplify", {"quantize_weights": {"min_elements": 8}}],
         store="packed",
         options={"threads": 2},
         accept={"max_drop": 1.0, "max_size_ratio": 0.001},
@@ -82,7 +82,7 @@ def planner(tmp_path_factory: pytest.TempPathFactory) -> CompressionResult:
     return compress_model(
         load_manifest(write_planner(folder / "model")),
         recipe,
-        str(write_pictures(folder / "pictures", 40)),
+        str(write_images(folder / "images", 40)),
         work=folder / "work",
     )
 
@@ -96,8 +96,8 @@ def test_the_folder_holds_what_the_report_names(detector: CompressionResult) -> 
     for name in report.files:
         if name != "report.md":
             assert f"]({name})" in text
-            picture = cv2.imread(str(folder / name))
-            assert picture is not None and picture.std() > 5.0
+            image = cv2.imread(str(folder / name))
+            assert image is not None and image.std() > 5.0
 
 
 def test_every_figure_is_there_and_right(detector: CompressionResult) -> None:
@@ -116,14 +116,14 @@ def test_every_figure_is_there_and_right(detector: CompressionResult) -> None:
     infer = report.latency.infer
     assert infer.baseline_p50_ms and infer.variant_p50_ms
     assert infer.speedup_p50.value == pytest.approx(infer.baseline_p50_ms / infer.variant_p50_ms)
-    for interval in (infer.speedup_p50, infer.speedup_p99, report.latency.whole.speedup_p50):
+    for interval in (infer.speedup_p50, infer.speedup_p99, report.latency.end_to_end.speedup_p50):
         assert interval is not None and interval.low is not None and interval.high is not None
         assert interval.low <= interval.high
     assert report.baseline.threads == report.variant.threads == 1
     assert report.agreement.frames == len(report.frames.stamp_ns) == len(report.frames.variant_ms) == 24
-    assert report.clean_up is not None
-    assert report.clean_up.passes == INT8_PASSES[:3]
-    assert report.clean_up.speedup.value is not None
+    assert report.graph_optimization is not None
+    assert report.graph_optimization.passes == INT8_PASSES[:3]
+    assert report.graph_optimization.speedup.value is not None
 
 
 def test_slices_are_tenths_of_the_frames(detector: CompressionResult) -> None:
@@ -136,7 +136,7 @@ def test_slices_are_tenths_of_the_frames(detector: CompressionResult) -> None:
     assert drops[agreement.worst_slice] == max(drops.values(), key=lambda drop: drop or 0.0)
 
 
-def test_labelled_figures_are_those_of_evaluate(detector: CompressionResult) -> None:
+def test_labeled_figures_are_those_of_evaluate(detector: CompressionResult) -> None:
     """The same data through ``adcp evaluate``'s own way, and the loss in points of mAP."""
     accuracy = detector.report.accuracy
     assert accuracy is not None
@@ -146,8 +146,8 @@ def test_labelled_figures_are_those_of_evaluate(detector: CompressionResult) -> 
         pipeline = open_pipeline(detector.manifest, name, allow_rejected=True)
         try:
             use_settings(pipeline, **DETECTION_SETTINGS)
-            labelled = open_labelled(str(detector.manifest.folder.parents[1] / "coco"), detector.manifest)
-            values[name] = evaluate(pipeline, labelled).figures["map"].value
+            labeled = open_labeled(str(detector.manifest.folder.parents[1] / "coco"), detector.manifest)
+            values[name] = evaluate(pipeline, labeled).figures["map"].value
         finally:
             pipeline.close()
     judged = accuracy.figures["map"]
@@ -167,7 +167,7 @@ def test_labelled_figures_are_those_of_evaluate(detector: CompressionResult) -> 
 def test_layers_are_listed_in_order_with_the_one_in_float(detector: CompressionResult) -> None:
     layers = detector.report.layers
     assert [layer.name for layer in layers] == ["smooth", "head_8", "head_16", "head_32"]
-    assert [layer.kind for layer in layers] == ["quantised"] * 3 + ["float"]
+    assert [layer.kind for layer in layers] == ["quantized"] * 3 + ["float"]
     assert layers[-1].why_float == "excluded by the recipe"
     assert all(layer.sqnr_db is not None for layer in layers)
     # The file says so too, although the last pass shortened the names in it.
@@ -202,7 +202,7 @@ def test_a_planner_has_turns_and_a_packed_file_its_provenance(planner: Compressi
     report = planner.report
     assert {one.name for one in report.agreement.slices} <= {"darkest", "sharpest_turns"}
     assert "sharpest_turns" in {one.name for one in report.agreement.slices}
-    assert report.gate.words.startswith("rejected(size as stored is ")
+    assert report.gate.verdict_text.startswith("rejected(size as stored is ")
     # The recipe gives the variant two threads, so the baseline runs with two.
     assert (report.baseline.threads, report.variant.threads) == (2, 2)
     assert [layer.kind for layer in report.layers] == ["weights only", "weights only"]
@@ -257,7 +257,7 @@ def test_a_replays_report_renders_its_markdown_again(tmp_path: Path) -> None:
         ("{", "not JSON"),
         ("[]", "names no schema"),
         ('{"schema": "adcp-compression/2"}', "adcp-compression/2"),
-        ('{"schema": "adcp-compression/1", "colour": 1}', "unknown key 'colour'"),
+        ('{"schema": "adcp-compression/1", "color": 1}', "unknown key 'color'"),
     ],
 )
 def test_what_is_no_report_is_refused_in_one_line(tmp_path: Path, text: str, words: str) -> None:
@@ -279,11 +279,11 @@ def test_a_full_disk_or_an_interrupt_in_the_report_leaves_the_earlier_variant(
     from ad_compressed_perception.compression import compress as module
 
     manifest, work = load_manifest(write_planner(tmp_path / "model")), tmp_path / "work"
-    pictures = write_pictures(tmp_path / "pictures", 12)
+    images = write_images(tmp_path / "images", 12)
     recipe = small_recipe(
         tmp_path / "r", passes=["simplify"], calibration={"frames": 2}, verify={"frames": 4}
     )
-    first = compress_model(manifest, recipe, str(pictures), work=work)
+    first = compress_model(manifest, recipe, str(images), work=work)
     before = {path: path.read_bytes() for path in first.manifest.folder.rglob("*") if path.is_file()}
     for failure in (OSError(28, "No space left on device"), KeyboardInterrupt()):
 
@@ -292,7 +292,7 @@ def test_a_full_disk_or_an_interrupt_in_the_report_leaves_the_earlier_variant(
 
         monkeypatch.setattr(module, "write_report_folder", fail)
         with pytest.raises((AdcpError, KeyboardInterrupt)):
-            compress_model(manifest, recipe, str(pictures), frames=3, work=work)
+            compress_model(manifest, recipe, str(images), frames=3, work=work)
         after = {path: path.read_bytes() for path in first.manifest.folder.rglob("*") if path.is_file()}
         assert after == before
 
@@ -301,18 +301,18 @@ def test_a_term_on_labels_needs_labels(tmp_path: Path) -> None:
     """Said before any work is done, not after minutes of training."""
     recipe = small_recipe(tmp_path / "r", accept={"max_accuracy_drop": 1.0})
     manifest = load_manifest(write_detector(tmp_path / "model"))
-    with pytest.raises(RecipeError, match="max_accuracy_drop, which needs labelled data.*--data"):
-        compress_model(manifest, recipe, str(tmp_path / "no pictures"), work=tmp_path / "work")
+    with pytest.raises(RecipeError, match="max_accuracy_drop, which needs labeled data.*--data"):
+        compress_model(manifest, recipe, str(tmp_path / "no images"), work=tmp_path / "work")
     wrong = small_recipe(tmp_path / "w", accept={"max_accuracy_drop": 1.0, "accuracy_metric": "miou"})
-    data = LabelledChoice(str(write_boxes(tmp_path / "coco", SCENES)))
+    data = LabeledChoice(str(write_boxes(tmp_path / "coco", SCENES)))
     with pytest.raises(RecipeError, match="no figure 'miou'; it has: map, ap50"):
-        compress_model(manifest, wrong, "nowhere", work=tmp_path / "work", labelled=data)
+        compress_model(manifest, wrong, "nowhere", work=tmp_path / "work", labeled=data)
     assert not (tmp_path / "work").exists()
 
 
 def test_the_gate_has_three_words() -> None:
-    assert gate_words(Verdict(status="accepted", reasons=["within"])) == "accepted"
-    assert gate_words(Verdict(status="rejected", reasons=["too slow", "too large"])) == (
+    assert verdict_text(Verdict(status="accepted", reasons=["within"])) == "accepted"
+    assert verdict_text(Verdict(status="rejected", reasons=["too slow", "too large"])) == (
         "rejected(too slow; too large)"
     )
-    assert gate_words(Verdict(status="inconclusive", reasons=["wide"])) == "inconclusive(need more frames)"
+    assert verdict_text(Verdict(status="inconclusive", reasons=["wide"])) == "inconclusive(need more frames)"

@@ -24,7 +24,7 @@ GOOD = Measured(
     drop_low=0.01,
     drop_high=0.03,
     frames=100,
-    telling_frames=100,
+    informative_frames=100,
     failed_frames=0,
     speedup=1.5,
     speedup_low=1.4,
@@ -97,7 +97,7 @@ def test_a_speedup_around_its_limit_is_open() -> None:
 
 def test_few_telling_frames_prove_nothing_even_without_a_difference() -> None:
     """Ten empty roads on which neither side finds anything agree perfectly and say nothing."""
-    verdict = judge(AcceptSpec(), measured([0.0, 0.0, 0.0], telling_frames=7))
+    verdict = judge(AcceptSpec(), measured([0.0, 0.0, 0.0], informative_frames=7))
     assert verdict.status == "inconclusive"
     assert "7 of 100" in verdict.reasons[0]
 
@@ -135,7 +135,7 @@ def test_accuracy_is_judged_by_its_interval(interval: list[float], limit: float)
 
 def test_accuracy_without_labels_or_undefined_is_open() -> None:
     asked = AcceptSpec(max_accuracy_drop=1.0)
-    assert "no labelled data" in judge(asked, GOOD).reasons[0]
+    assert "no labeled data" in judge(asked, GOOD).reasons[0]
     nan = float("nan")
     undefined = replace(GOOD, accuracy=AccuracyDrop("map", "points", nan, nan, nan, 3))
     assert judge(asked, undefined).status == "inconclusive"
@@ -146,6 +146,6 @@ def test_a_reason_names_figure_unit_interval_and_limit() -> None:
     worse = replace(GOOD, accuracy=AccuracyDrop("rmse_rad", "percent", 4.0, 3.0, 5.0, 527))
     (reason,) = judge(AcceptSpec(max_accuracy_drop=2.0), worse).reasons
     assert reason == (
-        "rmse_rad is worse by 4.00 percent on 527 labelled frames (95 % interval 3.00 to 5.00), beyond the "
+        "rmse_rad is worse by 4.00 percent on 527 labeled frames (95 % interval 3.00 to 5.00), beyond the "
         "allowed 2"
     )

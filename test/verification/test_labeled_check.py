@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What compression cost on labelled data: points of a share, percent of an error, paired by frame."""
+"""What compression cost on labeled data: points of a share, percent of an error, paired by frame."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from onnx import numpy_helper
 
 from ad_compressed_perception.compression.verification.labeled_check import (
-    LabelledChoice,
-    check_labelled,
+    LabeledChoice,
+    check_labeled,
     open_choice,
 )
 from ad_compressed_perception.core.errors import DataError
@@ -22,7 +22,7 @@ from ad_compressed_perception.core.manifest import file_sha256, load_manifest, s
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from support.bags import stamps_of
 from support.compression import small_recipe
-from support.labeled import SCENES, steering_pictures, true_angle, write_boxes, write_csv, write_masks
+from support.labeled import SCENES, steering_images, true_angle, write_boxes, write_csv, write_masks
 from support.models import write_detector, write_planner, write_segmenter
 
 COUNT = 40
@@ -34,8 +34,8 @@ def write_drive(folder: Path, factor: float) -> Path:
     rows = [(stamp, factor * true_angle(index, COUNT)) for index, stamp in enumerate(stamps)]
     write_csv(folder / "steering.csv", rows)
     (folder / "images").mkdir()
-    for stamp, picture in zip(stamps, steering_pictures(COUNT), strict=True):
-        cv2.imwrite(str(folder / "images" / f"{stamp}.png"), picture)
+    for stamp, image in zip(stamps, steering_images(COUNT), strict=True):
+        cv2.imwrite(str(folder / "images" / f"{stamp}.png"), image)
     return folder
 
 
@@ -61,11 +61,11 @@ def test_an_error_twice_as_large_is_worse_by_100_percent(tmp_path: Path) -> None
     """
     manifest = load_manifest(write_planner(tmp_path / "baseline"))
     variant = load_manifest(steers_more(tmp_path / "variant", 1.1))
-    choice = LabelledChoice(str(write_drive(tmp_path / "drive", 0.9)))
-    labelled = open_choice(manifest, small_recipe(tmp_path / "r"), choice)
-    assert labelled is not None and labelled.metric == "rmse_rad"
+    choice = LabeledChoice(str(write_drive(tmp_path / "drive", 0.9)))
+    labeled = open_choice(manifest, small_recipe(tmp_path / "r"), choice)
+    assert labeled is not None and labeled.metric == "rmse_rad"
     pipelines = [open_pipeline(one) for one in (manifest, variant)]
-    found = check_labelled(*pipelines, labelled)
+    found = check_labeled(*pipelines, labeled)
     for pipeline in pipelines:
         pipeline.close()
     assert found.judged.unit == "percent"
@@ -87,11 +87,11 @@ def test_a_named_class_may_be_judged_and_equals_cost_nothing(tmp_path: Path) -> 
     manifest = load_manifest(write_segmenter(tmp_path / "model"))
     recipe = small_recipe(tmp_path / "r", accept={"max_accuracy_drop": 0.5, "accuracy_metric": "iou_warm"})
     folder = write_masks(tmp_path / "masks", 4)
-    choice = LabelledChoice(str(folder), label_map=str(folder / "label_map.yaml"), limit=3)
-    labelled = open_choice(manifest, recipe, choice)
-    assert labelled is not None and len(labelled.indices) == 3
+    choice = LabeledChoice(str(folder), label_map=str(folder / "label_map.yaml"), limit=3)
+    labeled = open_choice(manifest, recipe, choice)
+    assert labeled is not None and len(labeled.indices) == 3
     pipelines = [open_pipeline(manifest), open_pipeline(manifest)]
-    found = check_labelled(*pipelines, labelled)
+    found = check_labeled(*pipelines, labeled)
     for pipeline in pipelines:
         pipeline.close()
     assert (found.judged.metric, found.judged.unit, found.judged.frames) == ("iou_warm", "points", 3)
@@ -101,7 +101,7 @@ def test_a_named_class_may_be_judged_and_equals_cost_nothing(tmp_path: Path) -> 
 
 def test_a_detector_is_judged_by_the_labels_that_the_recipe_judges(tmp_path: Path) -> None:
     manifest = load_manifest(write_detector(tmp_path / "model"))
-    choice = LabelledChoice(str(write_boxes(tmp_path / "coco", SCENES)))
+    choice = LabeledChoice(str(write_boxes(tmp_path / "coco", SCENES)))
     everything = open_choice(manifest, small_recipe(tmp_path / "a"), choice)
     cars = open_choice(manifest, small_recipe(tmp_path / "b", verify={"labels": ["car"]}), choice)
     assert everything is not None and cars is not None
@@ -114,4 +114,4 @@ def test_no_data_and_missing_data(tmp_path: Path) -> None:
     recipe = small_recipe(tmp_path / "r")
     assert open_choice(manifest, recipe, None) is None
     with pytest.raises(DataError, match="no such data"):
-        open_choice(manifest, recipe, LabelledChoice(str(tmp_path / "nowhere")))
+        open_choice(manifest, recipe, LabeledChoice(str(tmp_path / "nowhere")))

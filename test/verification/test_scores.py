@@ -45,7 +45,7 @@ def test_f1_is_pooled_over_frames_and_empty_frames_tell_nothing() -> None:
     score.add(boxes(), boxes())
     figures = score.figures()
     assert figures.score == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
-    assert (figures.frames, figures.telling_frames) == (3, 2)
+    assert (figures.frames, figures.informative_frames) == (3, 2)
     assert figures.drop_low <= figures.drop <= figures.drop_high
 
 
@@ -55,7 +55,7 @@ def test_no_object_anywhere_is_no_agreement_of_one() -> None:
         score.add(boxes(), boxes())
     figures = score.figures()
     assert math.isnan(figures.score)
-    assert figures.telling_frames == 0
+    assert figures.informative_frames == 0
     assert figures.as_dict()["score"] is None  # JSON knows no NaN
 
 

@@ -59,7 +59,7 @@ def test_objects_of_other_labels_are_not_looked_at() -> None:
 def test_a_frame_without_a_judged_label_tells_nothing() -> None:
     score = DetectionScore(0.5, ["car"])
     score.add(objects(("cup", 0, 0.9)), objects())
-    assert score.figures().telling_frames == 0
+    assert score.figures().informative_frames == 0
     assert math.isnan(score.figures().score)
 
 
@@ -80,7 +80,7 @@ def test_iou_of_the_road_alone() -> None:
     # A road that is nowhere is nothing to be judged by.
     nowhere = SegmentationScore(["road"])
     nowhere.add(mask("000022"), mask("000000"))
-    assert nowhere.figures().telling_frames == 0
+    assert nowhere.figures().informative_frames == 0
 
 
 def test_any_choice_of_frames_has_its_own_figures() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ad_compressed_perception.workspace.file_transaction import Moves
+from ad_compressed_perception.workspace.file_transaction import FileTransaction
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def contents(place: Path) -> list[str]:
 
 def test_files_and_folders_take_the_place_of_others(old_and_new: tuple[Path, Path]) -> None:
     place, aside = old_and_new
-    moves = Moves(aside / "earlier")
+    moves = FileTransaction(aside / "earlier")
     with moves.all_or_none():
         moves.replace(aside / "file", place / "file")
         moves.replace(aside / "report", place / "report")
@@ -41,7 +41,7 @@ def test_files_and_folders_take_the_place_of_others(old_and_new: tuple[Path, Pat
 
 def test_where_one_fails_those_before_it_are_undone(old_and_new: tuple[Path, Path]) -> None:
     place, aside = old_and_new
-    moves = Moves(aside / "earlier")
+    moves = FileTransaction(aside / "earlier")
     with pytest.raises(FileNotFoundError), moves.all_or_none():
         moves.replace(aside / "file", place / "file")
         moves.replace(aside / "report", place / "report")
@@ -53,7 +53,7 @@ def test_where_one_fails_those_before_it_are_undone(old_and_new: tuple[Path, Pat
 
 def test_an_interrupt_waits_until_all_is_in_place(old_and_new: tuple[Path, Path]) -> None:
     place, aside = old_and_new
-    moves = Moves(aside / "earlier")
+    moves = FileTransaction(aside / "earlier")
     with pytest.raises(KeyboardInterrupt), moves.all_or_none():
         moves.replace(aside / "file", place / "file")
         os.kill(os.getpid(), signal.SIGINT)
@@ -67,7 +67,7 @@ def test_another_thread_may_move_too(old_and_new: tuple[Path, Path]) -> None:
     place, aside = old_and_new
 
     def work() -> None:
-        moves = Moves(aside / "earlier")
+        moves = FileTransaction(aside / "earlier")
         with moves.all_or_none():
             moves.replace(aside / "file", place / "file")
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.analysis.plots.style import COLOURS, draw_distribution, new_figure, save_figure
+from ad_compressed_perception.analysis.plots.style import COLORS, draw_distribution, new_figure, save_figure
 from ad_compressed_perception.report.compression_schema import CompressionReport, Interval
 
 _COST_WORDS = {
@@ -23,9 +23,9 @@ _COST_WORDS = {
     "parameters": "parameters",
 }
 _KIND_LOOK = {
-    "quantised": ("quantised", COLOURS[0], "o"),
-    "weights only": ("weights only", COLOURS[2], "s"),
-    "float": ("stays in float", COLOURS[1], "D"),
+    "quantized": ("quantized", COLORS[0], "o"),
+    "weights only": ("weights only", COLORS[2], "s"),
+    "float": ("stays in float", COLORS[1], "D"),
 }
 _MOST_NAMED_LAYERS = 60
 _TOP_DB = 80.0
@@ -53,7 +53,7 @@ def plot_costs(report: CompressionReport, path: Path) -> Path:
             bars.append((words, ratio))
     for words, timing in (
         ("inference p50", report.latency.infer),
-        ("frame to result p50", report.latency.whole),
+        ("frame to result p50", report.latency.end_to_end),
     ):
         if timing.baseline_p50_ms and timing.variant_p50_ms:
             bars.append((words, timing.variant_p50_ms / timing.baseline_p50_ms))
@@ -61,7 +61,7 @@ def plot_costs(report: CompressionReport, path: Path) -> Path:
     axis = axes[0, 0]
     places = np.arange(len(bars))
     values = [ratio for _, ratio in bars]
-    axis.barh(places, values, height=0.7, color=[COLOURS[0] if v <= 1.0 else COLOURS[1] for v in values])
+    axis.barh(places, values, height=0.7, color=[COLORS[0] if v <= 1.0 else COLORS[1] for v in values])
     right = max(1.0, *values)
     for place, value in zip(places, values, strict=True):
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
@@ -71,7 +71,7 @@ def plot_costs(report: CompressionReport, path: Path) -> Path:
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     axis.set_xlim(0.0, right * 1.1)
-    axis.set_xlabel(f"share of {report.baseline.name} (grey line: the same)")
+    axis.set_xlabel(f"share of {report.baseline.name} (gray line: the same)")
     return save_figure(figure, path, f"What {report.variant.name} takes")
 
 
@@ -81,7 +81,7 @@ def plot_times(report: CompressionReport, path: Path) -> Path:
     frames = report.frames
     stages = (
         ("inference", frames.baseline_ms, frames.variant_ms),
-        ("frame to result", frames.baseline_whole_ms, frames.variant_whole_ms),
+        ("frame to result", frames.baseline_end_to_end_ms, frames.variant_end_to_end_ms),
     )
     for axis, (words, baseline, variant) in zip(axes[0], stages, strict=True):
         named = {report.baseline.name: _numbers(baseline), report.variant.name: _numbers(variant)}
@@ -102,11 +102,11 @@ def plot_slices(report: CompressionReport, path: Path) -> Path:
     ]
     if accuracy is not None:
         judged = accuracy.figures[accuracy.metric]
-        labelled = [("all frames", accuracy.frames, judged.drop)]
-        labelled += [(one.title, one.frames, one.figures[accuracy.metric].drop) for one in accuracy.slices]
+        labeled = [("all frames", accuracy.frames, judged.drop)]
+        labeled += [(one.title, one.frames, one.figures[accuracy.metric].drop) for one in accuracy.slices]
         title = f"with labels: {accuracy.metric}"
         limit = report.gate.terms.get("max_accuracy_drop")
-        panels.append((title, f"drop, {judged.unit}", labelled, limit))
+        panels.append((title, f"drop, {judged.unit}", labeled, limit))
     longest = max(len(panel[2]) for panel in panels)
     figure, axes = new_figure(1, len(panels), width=5.8 * len(panels), row_height=1.6 + 0.5 * longest)
     for axis, (title, unit, lines, limit) in zip(axes[0], panels, strict=True):
@@ -117,20 +117,20 @@ def plot_slices(report: CompressionReport, path: Path) -> Path:
 
 
 def plot_differences(report: CompressionReport, path: Path) -> Path:
-    """Draw how far apart the two are, frame by frame, and mark the frames that are pictured."""
+    """Draw how far apart the two are, frame by frame, and mark the frames that are shown."""
     figure, axes = new_figure(1, 1, width=11.0, row_height=3.2)
     axis = axes[0, 0]
     series = report.frames
     stamps = np.array(series.stamp_ns, np.float64)
     seconds = (stamps - stamps.min()) / 1e9
-    # A folder of pictures without stamps counts its pictures instead.
+    # A folder of images without stamps counts its images instead.
     by_time = seconds.max() >= 1e-3
     x = seconds if by_time else np.arange(stamps.size, dtype=np.float64)
     y = _numbers(series.difference)
-    axis.plot(x, y, "o", color=COLOURS[0], markersize=4, alpha=0.7, label="a frame")
-    pictured = [one.place for one in report.worst_frames if math.isfinite(y[one.place])]
-    if pictured:
-        axis.plot(x[pictured], y[pictured], "o", color=COLOURS[1], markersize=8, label="pictured")
+    axis.plot(x, y, "o", color=COLORS[0], markersize=4, alpha=0.7, label="a frame")
+    shown = [one.place for one in report.worst_frames if math.isfinite(y[one.place])]
+    if shown:
+        axis.plot(x[shown], y[shown], "o", color=COLORS[1], markersize=8, label="shown")
     axis.set_xlabel("seconds since the first frame" if by_time else "frame")
     axis.set_ylabel("difference")
     axis.set_ylim(bottom=min(0.0, -0.03 * float(np.nanmax(y))))
@@ -149,11 +149,11 @@ def plot_layers(report: CompressionReport, path: Path) -> Path:
     shown = np.minimum(values, _TOP_DB)
     places = np.arange(len(layers))
     axis.plot(places, shown, "-", color="#bbbbbb", linewidth=1.0, zorder=1)
-    for kind, (words, colour, marker) in _KIND_LOOK.items():
+    for kind, (words, color, marker) in _KIND_LOOK.items():
         mine = np.array([layer.kind == kind for layer in layers])
         if mine.any():
             label = f"{words}: {int(mine.sum())}"
-            axis.plot(places[mine], shown[mine], marker, color=colour, markersize=5, label=label)
+            axis.plot(places[mine], shown[mine], marker, color=color, markersize=5, label=label)
     for place in places[beyond]:
         axis.annotate("", (place, _TOP_DB + 2.5), (place, _TOP_DB), arrowprops={"arrowstyle": "->"})
     if len(layers) <= _MOST_NAMED_LAYERS:
@@ -167,7 +167,7 @@ def plot_layers(report: CompressionReport, path: Path) -> Path:
     axis.set_ylim(float(np.nanmin(shown)) - 5.0, float(np.nanmax(shown)) + 6.0)
     axis.legend(loc="upper right", frameon=True, framealpha=0.85, fontsize=9)
     arrows = f"; arrows: above {_TOP_DB:.0f} dB" if beyond.any() else ""
-    return save_figure(figure, path, f"Signal to quantisation noise, layer by layer (6 dB: one bit{arrows})")
+    return save_figure(figure, path, f"Signal to quantization noise, layer by layer (6 dB: one bit{arrows})")
 
 
 def _name_lowest(axis: Any, layers: list[Any], shown: NDArray[np.float64]) -> None:
@@ -177,7 +177,7 @@ def _name_lowest(axis: Any, layers: list[Any], shown: NDArray[np.float64]) -> No
     known = np.flatnonzero(np.isfinite(shown))
     named: list[int] = []
     for place in known[np.argsort(shown[known], kind="stable")]:
-        # Names of neighbours would lie on each other.
+        # Names of neighbors would lie on each other.
         if all(abs(place - other) > len(layers) / 8 for other in named):
             named.append(int(place))
         if len(named) == 3:
@@ -202,9 +202,9 @@ def _draw_drops(axis: Any, rows: list[tuple[str, int, Interval]], limit: float |
             continue
         low, high = _finite(drop.low), _finite(drop.high)
         beyond = limit is not None and low > limit
-        colour = COLOURS[1] if beyond else COLOURS[0]
-        axis.plot([low, high], [place, place], "-", color=colour, linewidth=2.2, solid_capstyle="butt")
-        axis.plot(value, place, "o", color=colour, markersize=7, markeredgecolor="white")
+        color = COLORS[1] if beyond else COLORS[0]
+        axis.plot([low, high], [place, place], "-", color=color, linewidth=2.2, solid_capstyle="butt")
+        axis.plot(value, place, "o", color=color, markersize=7, markeredgecolor="white")
     axis.axvline(0.0, color="#666666", linewidth=1.0)
     if limit is not None:
         axis.axvline(limit, color="#000000", linewidth=1.2, linestyle="--")

@@ -15,7 +15,7 @@ from ad_compressed_perception.analysis.plots.style import draw_distribution, loo
 from ad_compressed_perception.core.timing import STAGES
 from ad_compressed_perception.report.series import AGREEMENT_AXES, TaskSeries
 
-STAGE_COLOURS = {
+STAGE_COLORS = {
     "transport_age": "#999999",
     "queue_wait": "#F0E442",
     "decode": "#56B4E9",
@@ -109,14 +109,14 @@ def plot_agreement(series: Mapping[str, TaskSeries], path: Path) -> Path:
             values = np.array([value for _, value in points], dtype=np.float64)
             order = np.argsort(stamps)
             seconds = (stamps[order] - one.first_stamp_ns) / 1e9
-            colour, line = look(names.index(name) if name in names else 1)
-            axis.plot(seconds, values[order], ".", color=colour, alpha=0.35, markersize=4)
+            color, line = look(names.index(name) if name in names else 1)
+            axis.plot(seconds, values[order], ".", color=color, alpha=0.35, markersize=4)
             median = float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")
             axis.plot(
                 seconds,
                 _running_mean(values[order], _SMOOTHING_FRAMES),
                 linestyle=line,
-                color=colour,
+                color=color,
                 linewidth=1.8,
                 label=f"{name}: median {median:.3g}",
             )
@@ -136,7 +136,7 @@ def plot_agreement(series: Mapping[str, TaskSeries], path: Path) -> Path:
         figure,
         path,
         f"Agreement with the baseline (dots: frames; line: mean of {_SMOOTHING_FRAMES} frames; "
-        "grey: perfect)",
+        "gray: perfect)",
     )
 
 
@@ -151,7 +151,7 @@ def _draw_stage_bar(axis: Any, place: float, one: TaskSeries, variant: str) -> f
         values = one.stage_ms(variant, stage)
         mean = float(np.mean(values)) if values else 0.0
         start = right if mean >= 0 else left
-        axis.barh(place, mean, left=start, height=0.8, color=STAGE_COLOURS[stage], edgecolor="white")
+        axis.barh(place, mean, left=start, height=0.8, color=STAGE_COLORS[stage], edgecolor="white")
         if mean >= 0:
             right += mean
         else:
@@ -162,11 +162,11 @@ def _draw_stage_bar(axis: Any, place: float, one: TaskSeries, variant: str) -> f
 def _stage_handles() -> list[Any]:
     from matplotlib.patches import Patch
 
-    return [Patch(color=STAGE_COLOURS[stage], label=STAGE_WORDS[stage]) for stage in STAGES]
+    return [Patch(color=STAGE_COLORS[stage], label=STAGE_WORDS[stage]) for stage in STAGES]
 
 
 def _running_mean(values: NDArray[np.float64], frames: int) -> NDArray[np.float64]:
-    """Centred mean over ``frames`` values that ignores NaN and shrinks at both ends."""
+    """Centered mean over ``frames`` values that ignores NaN and shrinks at both ends."""
     finite = np.isfinite(values)
     kernel = np.ones(min(frames, max(values.size, 1)))
     total = np.convolve(np.where(finite, values, 0.0), kernel, mode="same")

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What all plots share: colours that everybody can tell apart, figures without a display, distributions."""
+"""What all plots share: colors that everybody can tell apart, figures without a display, distributions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Okabe and Ito's palette: distinguishable with every common colour vision.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe and Ito's palette: distinguishable with every common color vision.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINE_STYLES = ("-", "--", "-.", ":")
 _DPI = 110
 _STYLE: Any = {
@@ -47,8 +47,8 @@ def save_figure(figure: Any, path: Path, title: str) -> Path:
 
 
 def look(index: int) -> tuple[str, str]:
-    """Return colour and line style of the curve of this number."""
-    return COLOURS[index % len(COLOURS)], LINE_STYLES[index % len(LINE_STYLES)]
+    """Return color and line style of the curve of this number."""
+    return COLORS[index % len(COLORS)], LINE_STYLES[index % len(LINE_STYLES)]
 
 
 def draw_distribution(axis: Any, values: Mapping[str, NDArray[np.float64]]) -> None:
@@ -58,20 +58,20 @@ def draw_distribution(axis: Any, values: Mapping[str, NDArray[np.float64]]) -> N
     """
     right = 0.0
     for index, (name, sorted_ms) in enumerate(values.items()):
-        colour, line = look(index)
+        color, line = look(index)
         p50, p99 = (float(np.percentile(sorted_ms, q)) for q in (50, 99))
         share = np.arange(1, sorted_ms.size + 1) / sorted_ms.size
         axis.step(
             np.concatenate([sorted_ms[:1], sorted_ms]),
             np.concatenate([[0.0], share]),
             where="post",
-            color=colour,
+            color=color,
             linestyle=line,
             linewidth=1.8,
             label=f"{name}: p50 {_ms(p50)}, p99 {_ms(p99)}, max {_ms(float(sorted_ms[-1]))} ms",
         )
-        axis.plot(p50, 0.5, "o", color=colour, markersize=7, markeredgecolor="white")
-        axis.plot(p99, 0.99, "D", color=colour, markersize=7, markeredgecolor="white")
+        axis.plot(p50, 0.5, "o", color=color, markersize=7, markeredgecolor="white")
+        axis.plot(p99, 0.99, "D", color=color, markersize=7, markeredgecolor="white")
         right = max(right, p99)
     if not values:
         return

@@ -27,7 +27,7 @@ Method = Literal["minmax", "entropy", "percentile", "mse"]
 # Bins over -max|x|..max|x|: fine enough that 99.99 % does not hang on one bin. The search for the
 # least entropy costs their square.
 _BINS: dict[Method, int] = {"percentile": 2048, "entropy": 512, "mse": 8192}
-_ENTROPY_QUANTISED_BINS = 128
+_ENTROPY_QUANTIZED_BINS = 128
 # Values of one tensor of one frame that are counted; of larger tensors every so many-th.
 _COUNTED = 1 << 18
 
@@ -157,7 +157,7 @@ def _thresholds(histograms: dict[str, Any], method: Method, percentile: float) -
         method=method,
         symmetric=False,
         num_bins=_BINS[method],
-        num_quantized_bins=_ENTROPY_QUANTISED_BINS,
+        num_quantized_bins=_ENTROPY_QUANTIZED_BINS,
         percentile=percentile,
         scenario="same",
     )

@@ -128,20 +128,20 @@ def _add_means(model: ModelProto, node: NodeProto, weight: WeightTensor, output:
     model.graph.node.extend(new)
 
 
-def importance(weight: WeightTensor, moments: dict[str, Moments], *, centred: bool) -> NDArray[np.float64]:
+def importance(weight: WeightTensor, moments: dict[str, Moments], *, centered: bool) -> NDArray[np.float64]:
     """Return how much an error of each weight counts, in the weights' shape; ones where it is not known.
 
     Args:
         weight: the tensor.
         moments: from measure_moments.
-        centred: the bias takes the mean back afterwards: E[x^2] - E[x]^2 instead of E[x^2].
+        centered: the bias takes the mean back afterwards: E[x^2] - E[x]^2 instead of E[x^2].
     """
     total = np.zeros(weight.values.shape)
     for node in weight.nodes:
         if node.output[0] not in moments:
             return np.ones(weight.values.shape)
         known = moments[node.output[0]]
-        figure = known.mean_square - known.mean**2 if centred else known.mean_square
+        figure = known.mean_square - known.mean**2 if centered else known.mean_square
         total += spread_over_weights(node, weight.values.shape, np.maximum(figure, 0.0))
     # A channel that was never lit has no say, but its weights must still go somewhere.
     floor = max(float(total.max()) * 1e-6, np.finfo(np.float64).tiny)

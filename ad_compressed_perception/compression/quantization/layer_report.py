@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ad_compressed_perception.compression.frame_split import FrameSample
 from ad_compressed_perception.compression.pass_runner import PassRecord
 from ad_compressed_perception.compression.passes.quantization.quantize_int8_mixed import METADATA_KEY
-from ad_compressed_perception.compression.quantization.layer_sqnr import FLOAT, LayerNoise, measure_layers
+from ad_compressed_perception.compression.quantization.layer_sqnr import FLOAT, LayerSqnr, measure_layers
 from ad_compressed_perception.compression.verification.difference_images import Snapshots
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.onnx_graph.io import input_name
@@ -28,7 +28,7 @@ LAYER_FRAMES = 3
 
 def look_at_layers(
     snapshots: Snapshots, frames: FrameSample, records: Sequence[PassRecord]
-) -> tuple[list[LayerNoise], list[str]]:
+) -> tuple[list[LayerSqnr], list[str]]:
     """Return the layers of what the passes rounded, and sentences about what could not be measured.
 
     Args:
@@ -61,7 +61,7 @@ def _spread(count: int) -> list[int]:
     return sorted({0, count // 2, count - 1})
 
 
-def float_layers_text(model: ModelProto, layers: Sequence[LayerNoise]) -> str:
+def float_layers_text(model: ModelProto, layers: Sequence[LayerSqnr]) -> str:
     """Return the file's entry about its layers in float as JSON.
 
     ``layers`` has their names, ``why`` the reasons, ``places`` their places among the products of the file,

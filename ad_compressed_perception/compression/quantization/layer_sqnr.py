@@ -5,7 +5,7 @@
 A product's signal to noise ratio is that of its output in the rounded graph against its output in the
 graph before rounding, both fed with the same frames: ``10 log10(sum(y^2) / sum((y - y')^2))``, see
 sensitivity.py. Noise that earlier layers made is in it, the rounding of the output itself is not (it is in
-the next layer's). After quantisation-aware training it holds what training moved too.
+the next layer's). After quantization-aware training it holds what training moved too.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from ad_compressed_perception.pass_api.passes import Feeds
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
-QUANTISED, WEIGHTS, FLOAT = "quantised", "weights only", "float"
+QUANTIZED, WEIGHTS, FLOAT = "quantized", "weights only", "float"
 _CLIPPING = ("Relu", "Clip")
 _NO_REASON = "the pass left it in float"
 
 
 @dataclass(frozen=True)
-class LayerNoise:
+class LayerSqnr:
     """One convolution or matrix product of the rounded graph.
 
     Attributes:
         name: its node's name.
         operator: ONNX operator.
-        kind: "quantised" (both of its operands are), "weights only", or "float".
+        kind: "quantized" (both of its operands are), "weights only", or "float".
         sqnr_db: of its output, at most 120; None where the graph before rounding has no such layer.
         why_float: why it stays in float; None for the others.
     """
@@ -49,7 +49,7 @@ class LayerNoise:
 
 def measure_layers(
     exact: ModelProto, rounded: ModelProto, frames: Iterable[Feeds], notes: Sequence[Mapping[str, Any]] = ()
-) -> list[LayerNoise]:
+) -> list[LayerSqnr]:
     """Return every product of a rounded graph in the order of execution.
 
     Args:
@@ -65,9 +65,9 @@ def measure_layers(
     partners = _partners(exact, products)
     kinds = layer_kinds(exact, rounded)
     noise = _measure(exact, rounded, {mine: partners[mine] for mine in partners}, frames)
-    some_are_not = any(kind == QUANTISED for kind in kinds)
+    some_are_not = any(kind == QUANTIZED for kind in kinds)
     return [
-        LayerNoise(
+        LayerSqnr(
             node.name or node.output[0],
             node.op_type,
             kind,
@@ -94,7 +94,7 @@ def _partners(exact: ModelProto, products: Sequence[NodeProto]) -> dict[str, str
 
 
 def layer_kinds(exact: ModelProto, rounded: ModelProto) -> list[str]:
-    """Return the kind of every product of the rounded graph, see LayerNoise, by the graph's structure."""
+    """Return the kind of every product of the rounded graph, see LayerSqnr, by the graph's structure."""
     makers = {name: node for node in rounded.graph.node for name in node.output}
     before = {tensor.name: tensor for tensor in exact.graph.initializer}
     after = {tensor.name: tensor for tensor in rounded.graph.initializer}
@@ -112,7 +112,7 @@ def layer_kinds(exact: ModelProto, rounded: ModelProto) -> list[str]:
         # Older files hold weights as Constant operators.
         changed |= weight in makers and _is_changed_constant(makers[weight], constants)
         if node.op_type in INTEGER_COMPUTE or (expanded(node.input[0]) and expanded(weight)):
-            kinds.append(QUANTISED)
+            kinds.append(QUANTIZED)
         elif expanded(weight) or changed:
             kinds.append(WEIGHTS)
         else:

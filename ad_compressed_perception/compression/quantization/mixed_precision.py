@@ -41,8 +41,11 @@ class Choice:
     trials: int
 
 
-def choose_floats(
-    ranked: Sequence[str], drop_of: Callable[[tuple[str, ...]], float], max_drop: float, give_backs: int
+def select_float_tensors(
+    ranked: Sequence[str],
+    drop_of: Callable[[tuple[str, ...]], float],
+    max_drop: float,
+    requantization_trials: int,
 ) -> Choice:
     """Find few tensors whose staying in float keeps the drop within ``max_drop``.
 
@@ -55,7 +58,7 @@ def choose_floats(
         ranked: tensors, the most harmful first.
         drop_of: returns the drop with these tensors in float.
         max_drop: limit.
-        give_backs: how many tensors to try to give back at most.
+        requantization_trials: how many tensors to try to give back at most.
     """
     ranked = list(ranked)
     known: dict[tuple[str, ...], float] = {}
@@ -78,7 +81,7 @@ def choose_floats(
             count = middle
     chosen = ranked[:count]
     # The last one of the ranking is needed by the bisection's own finding.
-    for tensor in chosen[-2::-1][:give_backs]:
+    for tensor in chosen[-2::-1][:requantization_trials]:
         fewer = [name for name in chosen if name != tensor]
         if drop(fewer) <= max_drop:
             chosen = fewer
@@ -92,7 +95,7 @@ class AgreementJudge:
         """Run the float graph on every other calibration frame.
 
         Args:
-            floating: the graph before quantisation.
+            floating: the graph before quantization.
             context: gives the frames, and the task by its manifest, input and output.
             every_other: 0 for the frames of even number, 1 for the others.
 
@@ -109,10 +112,10 @@ class AgreementJudge:
         self._references: list[Result] = []
         size = 0
         try:
-            for number, picture in enumerate(context.pictures()):
+            for number, image in enumerate(context.images()):
                 if number % 2 != every_other or size > _MOST_BYTES:
                     continue
-                feeds, geometry = pipeline.task.prepare(picture)
+                feeds, geometry = pipeline.task.prepare(image)
                 feeds = {name: tensor.copy() for name, tensor in feeds.items()}
                 size += sum(tensor.nbytes for tensor in feeds.values())
                 self._frames.append((feeds, geometry))
@@ -145,7 +148,7 @@ class AgreementJudge:
         finally:
             pipeline.close()
         figures = score.figures()
-        if not figures.telling_frames:
+        if not figures.informative_frames:
             raise DataError(
                 f"none of {len(self._frames)} calibration frames shows anything by which to choose the "
                 "layers that stay in float: give livelier frames, or use quantize_int8 with exclude"

@@ -73,9 +73,9 @@ def silu_inputs(model: ModelProto) -> list[str]:
 def mse_range(
     counts: NDArray[Any], edges: NDArray[Any], low: float, high: float, levels: int = 256
 ) -> tuple[float, float]:
-    """Return the range of least mean square quantisation error, 0 included.
+    """Return the range of least mean square quantization error, 0 included.
 
-    The error of a range is ``sum(count * (x - dequantise(quantise(x)))^2)`` over the histogram's bins,
+    The error of a range is ``sum(count * (x - dequantize(quantize(x)))^2)`` over the histogram's bins,
     values beyond the range clipped to it: rounding and clipping in one figure (Nagel et al., "A White
     Paper on Neural Network Quantization", 2021, section 3.1). Both ends are tried in turns.
 

@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the quantisation of each single tensor does to a network's outputs, without labels.
+"""What the quantization of each single tensor does to a network's outputs, without labels.
 
-Signal to quantisation noise ratio of an output, in decibels:
-``SQNR = 10 log10(sum(reference^2) / sum((reference - quantised)^2))``. Each halving of the step
+Signal to quantization noise ratio of an output, in decibels:
+``SQNR = 10 log10(sum(reference^2) / sum((reference - quantized)^2))``. Each halving of the step
 brings 6.02 dB (Widrow and Kollar, "Quantization Noise", Cambridge, 2008). Where a network has
 several outputs the noise shares are averaged, so that no output of small numbers is forgotten.
 """
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.onnx_graph.io import one_line
-from ad_compressed_perception.onnx_graph.qdq import QdqGraph, QuantisedTensor, drop_unused
+from ad_compressed_perception.onnx_graph.qdq import QdqGraph, QuantizedTensor, drop_unused
 from ad_compressed_perception.pass_api.passes import Advance, Feeds
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ _MOST_WORKERS = 4
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """One tensor and what its quantisation alone does."""
+    """One tensor and what its quantization alone does."""
 
-    tensor: QuantisedTensor
+    tensor: QuantizedTensor
     sqnr_db: float
 
 
@@ -119,19 +119,19 @@ class OutputNoise:
 def measure_sensitivities(
     graph: QdqGraph,
     noise: OutputNoise,
-    tensors: Sequence[QuantisedTensor],
+    tensors: Sequence[QuantizedTensor],
     advance: Advance = lambda done, total: None,
 ) -> list[Sensitivity]:
-    """Quantise one tensor at a time and return all of them, the most harmful first.
+    """Quantize one tensor at a time and return all of them, the most harmful first.
 
     Args:
-        graph: the float and the quantised graph.
+        graph: the float and the quantized graph.
         noise: the outputs that count, and the frames.
         tensors: which to measure.
         advance: tells the progress bar (done, total).
     """
 
-    def measure(tensor: QuantisedTensor) -> Sensitivity:
+    def measure(tensor: QuantizedTensor) -> Sensitivity:
         return Sensitivity(tensor, noise.sqnr_db(graph.only(tensor.name)))
 
     workers = max(1, min(_MOST_WORKERS, available_cores()))

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The clock of a search: candidates and baseline on the same pictures, in turns."""
+"""The clock of a search: candidates and baseline on the same images, in turns."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 
-_PICTURES = 6
+_IMAGES = 6
 _WARM = 2
 Times = tuple[list[float], list[float]]
 """Milliseconds of the inference and of the whole way, frame to result."""
 
 
 class Bench:
-    """The baseline and a few pictures, held in memory so that reading them is not timed."""
+    """The baseline and a few images, held in memory so that reading them is not timed."""
 
     def __init__(self, manifest: Manifest, frames: SearchFrames) -> None:
         """Load the baseline; raise AdcpError where it cannot be."""
         self._baseline = open_pipeline(manifest, manifest.baseline, allow_rejected=True)
         self._frames = frames
-        self._pictures: list[Frame] = []
+        self._images: list[Frame] = []
 
     def close(self) -> None:
         """Release the baseline."""
         self._baseline.close()
 
     def contest(self, variants: Sequence[Pipeline], seconds: float, least: int, most: int) -> list[Speed]:
-        """Time variants and the baseline, one picture each in turns, another one first each time.
+        """Time variants and the baseline, one image each in turns, another one first each time.
 
         What slows the computer for a while then slows all of them.
 
@@ -50,19 +50,19 @@ class Bench:
             ModelFileError: a variant gives no result (NaN) on a search frame.
             BackendError: a runtime failed.
         """
-        if not self._pictures:
-            self._pictures = list(self._frames.rung(_PICTURES))
+        if not self._images:
+            self._images = list(self._frames.rung(_IMAGES))
         runners = [self._baseline, *variants]
         times: list[Times] = [([], []) for _ in runners]
         for runner in runners:
             for _ in range(_WARM):
-                _run(runner, self._pictures[0], ([], []))
+                _run(runner, self._images[0], ([], []))
         start, turn = perf_counter(), 0
         while turn < least or (turn < most and perf_counter() - start < seconds):
-            picture = self._pictures[turn % len(self._pictures)]
+            image = self._images[turn % len(self._images)]
             for step in range(len(runners)):
                 which = (turn + step) % len(runners)
-                _run(runners[which], picture, times[which])
+                _run(runners[which], image, times[which])
             turn += 1
         base50, base99 = np.percentile(times[0][1], (50, 99))
         speeds = []
@@ -83,10 +83,10 @@ class Bench:
         return speeds
 
 
-def _run(runner: Pipeline, picture: Frame, times: Times) -> None:
+def _run(runner: Pipeline, image: Frame, times: Times) -> None:
     start = perf_counter()
     try:
-        _, stages = runner.run(picture)
+        _, stages = runner.run(image)
     except ResultError as error:
         raise ModelFileError(f"no result on a search frame: {error}") from error
     times[0].append(stages["infer"])

@@ -60,7 +60,7 @@ class Budget:
             "min_speedup": self.least_speed,
         }
         if self.p99_ms is not None or self.least_speed is not None:
-            terms["timed"] = "whole"
+            terms["timed"] = "end_to_end"
         return {key: value for key, value in terms.items() if value is not None}
 
     def __str__(self) -> str:

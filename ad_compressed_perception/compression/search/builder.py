@@ -139,7 +139,7 @@ class Builder:
         return made.width * made.height / (own.width * own.height)
 
     def move_checkpoints(self, candidate: Candidate, target: Path) -> None:
-        """Give what a candidate learnt to whoever makes it again from its recipe."""
+        """Give what a candidate learned to whoever makes it again from its recipe."""
         source = self._checkpoints / candidate.graph_key
         if source.is_dir() and not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)

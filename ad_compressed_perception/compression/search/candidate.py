@@ -29,7 +29,7 @@ class Candidate:
         backend: the runtime.
         options: its own options.
         edits: passes between the clean-up and the number format, in the recipe's form.
-        form: passes that quantise or store, after them; ``compact`` with them.
+        form: passes that quantize or store, after them; ``deduplicate_initializers`` with them.
         store: ``onnx`` or ``packed``.
         training: passes that train, after the edits of the input and before those of the output.
         ending: edits of the output, which come after training.
@@ -62,7 +62,7 @@ class Candidate:
     @property
     def graph_key(self) -> str:
         """What its file depends on: candidates that differ in the runtime alone share one file."""
-        # Pruning may ask the runtime how long layers take, quantising where it wants its pairs.
+        # Pruning may ask the runtime how long layers take, quantizing where it wants its pairs.
         runtime = [self.backend, dict(self.options)] if self.training or self.form else []
         words = yaml.safe_dump([self.passes, self.store, self.lessons, runtime], sort_keys=True)
         return hashlib.sha256(words.encode()).hexdigest()[:16]

@@ -16,8 +16,8 @@ from ad_compressed_perception.compression.recipe import VerifySpec
 from ad_compressed_perception.compression.search.frames import SearchFrames
 from ad_compressed_perception.compression.search.trial import Drop
 from ad_compressed_perception.compression.verification.labeled_check import (
-    LabelledChoice,
-    LabelledFrames,
+    LabeledChoice,
+    LabeledFrames,
     compare_scores,
 )
 from ad_compressed_perception.compression.verification.scores import create_score
@@ -28,8 +28,8 @@ from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.pass_api.passes import Advance
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 
-LABELLED_SHARE = 0.5
-"""Share of the labelled data, from its beginning, that candidates are compared on; the rest judges."""
+LABELED_SHARE = 0.5
+"""Share of the labeled data, from its beginning, that candidates are compared on; the rest judges."""
 
 
 class Judge(ABC):
@@ -51,7 +51,7 @@ class Judge(ABC):
 
 
 class AgreementJudge(Judge):
-    """The baseline's results play the truth; each is computed once."""
+    """The baseline's results play the ground truth; each is computed once."""
 
     def __init__(self, manifest: Manifest, frames: SearchFrames, verify: VerifySpec) -> None:
         """Load the baseline; raise AdcpError where it cannot be."""
@@ -86,7 +86,7 @@ class AgreementJudge(Judge):
         figures = score.figures()
         return Drop(
             figures.measure, figures.drop, figures.drop_low, figures.drop_high, figures.frames,
-            figures.telling_frames, figures.failed_frames,
+            figures.informative_frames, figures.failed_frames,
         )  # fmt: skip
 
     def _reference(self, index: int, frame: Frame) -> Result:
@@ -104,16 +104,16 @@ class AgreementJudge(Judge):
         return _inflate(*kept) if isinstance(kept, tuple) else kept
 
 
-class LabelledJudge(Judge):
-    """Labels are the truth: the loss is that of the task's figure, paired with the baseline."""
+class LabeledJudge(Judge):
+    """Labels are the ground truth: the loss is that of the task's figure, paired with the baseline."""
 
-    def __init__(self, manifest: Manifest, labelled: LabelledFrames) -> None:
+    def __init__(self, manifest: Manifest, labeled: LabeledFrames) -> None:
         """Load a baseline with the settings of published figures; raise AdcpError where it cannot be."""
-        self._labelled = labelled
+        self._labeled = labeled
         self._baseline = open_pipeline(manifest, manifest.baseline, allow_rejected=True)
         self._use_settings(self._baseline)
         self._scores: dict[int, AccuracyScore] = {}
-        self.frames = len(labelled.indices)
+        self.frames = len(labeled.indices)
 
     def close(self) -> None:
         """Release the baseline."""
@@ -126,7 +126,7 @@ class LabelledJudge(Judge):
             DataError: a frame or label cannot be read or compared.
             AdcpError: a runtime failed.
         """
-        data, every = self._labelled.data, self._labelled.indices
+        data, every = self._labeled.data, self._labeled.indices
         taken = min(count, len(every))
         indices = [every[(2 * step + 1) * len(every) // (2 * taken)] for step in range(taken)]
         if taken not in self._scores:
@@ -136,20 +136,20 @@ class LabelledJudge(Judge):
         second = collect(variant, data, indices, lambda done: advance(done, taken))
         block = max(first.block_length(), second.block_length()) if data.is_series else 1
         compared = compare_scores(first, second, np.arange(taken), min(block, max(1, taken // 4)))
-        loss = compared.drop[self._labelled.metric]
+        loss = compared.drop[self._labeled.metric]
         return Drop(
             f"{loss.metric}, {loss.unit} / 100", loss.value / 100.0, loss.low / 100.0, loss.high / 100.0,
             taken, taken, 0,
         )  # fmt: skip
 
     def _use_settings(self, pipeline: Pipeline) -> None:
-        if self._labelled.data.task == "detection":
+        if self._labeled.data.task == "detection":
             use_settings(pipeline, **DETECTION_SETTINGS)
 
 
-def halves(choice: LabelledChoice) -> tuple[LabelledChoice, LabelledChoice]:
-    """Return the part of labelled data that candidates are compared on and the part that judges."""
-    middle = choice.from_share + LABELLED_SHARE * (choice.to_share - choice.from_share)
+def halves(choice: LabeledChoice) -> tuple[LabeledChoice, LabeledChoice]:
+    """Return the part of labeled data that candidates are compared on and the part that judges."""
+    middle = choice.from_share + LABELED_SHARE * (choice.to_share - choice.from_share)
     limit = None if choice.limit is None else max(1, choice.limit // 2)
     return replace(choice, to_share=middle, limit=limit), replace(choice, from_share=middle, limit=limit)
 

@@ -50,7 +50,7 @@ class Plan:
 
 
 def explore(rounds: Rounds, facts: Facts, plan: Plan, left_out: dict[str, str]) -> None:
-    """Try number formats, smaller pictures of what leads, mixed precision and training; then compare longer.
+    """Try number formats, smaller images of what leads, mixed precision and training; then compare longer.
 
     Args:
         rounds: measures, and keeps the trials.
@@ -93,7 +93,7 @@ def explore(rounds: Rounds, facts: Facts, plan: Plan, left_out: dict[str, str]) 
 def _shrink(
     rounds: Rounds, facts: Facts, plan: Plan, tried: list[Trial], attempt: Callable[[list[Candidate]], None]
 ) -> None:
-    """Try the leading roots on smaller pictures, those that were not before."""
+    """Try the leading roots on smaller images, those that were not before."""
     fresh = [t for t in _leaders(rounds.trials, plan.budget) if not t.candidate.parent and t not in tried]
     tried += fresh
     attempt([child for trial in fresh for child in children(trial.candidate, facts, plan.seed)])

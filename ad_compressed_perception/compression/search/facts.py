@@ -32,15 +32,15 @@ MATTERS = 0.02
 _RUNS = 8
 # Edits that are tried alone on the cleaned graph, so that the graph itself says which it takes.
 EDITS: dict[str, Any] = {
-    "drop_softmax": {"output": {"argmax": "drop_softmax"}},
-    "coarse": {"output": {"argmax": "coarse"}},
+    "drop_softmax": {"trim_output": {"argmax": "drop_softmax"}},
+    "coarse": {"trim_output": {"argmax": "coarse"}},
     "stem": "focus_to_conv",
-    "rows": "rows_early",
-    "bytes": "input_in_graph",
+    "rows": "flatten_per_level",
+    "bytes": "embed_preprocessing",
     "fit": {"input_size": {"fit": "frames"}},
     "resize": {"input_size": {"factor": 0.5}},
-    "relu": {"swap_activation": {"to": "relu"}},
-    "hard_swish": {"swap_activation": {"to": "hard_swish", "keep": 0.1}},
+    "relu": {"replace_activation": {"to": "relu"}},
+    "hard_swish": {"replace_activation": {"to": "hard_swish", "keep": 0.1}},
 }
 _SILU = ("Sigmoid", "Mul", "QuickGelu", "Silu", "Swish")
 # What an edit can save, by the names of the profiled operators; an edit that is not here is not asked.
@@ -108,7 +108,7 @@ def find_facts(
     shares, baseline_ms = _profile(manifest, maker)
     edits = {}
     labels = maker.verify.get("labels")
-    steps = {**EDITS, **({"labels": {"keep_labels": {"labels": labels}}} if labels else {})}
+    steps = {**EDITS, **({"labels": {"select_classes": {"labels": labels}}} if labels else {})}
     for number, (name, step) in enumerate(steps.items()):
         tell("look", number, len(steps))
         share = shares.get(name, 1.0)
@@ -155,7 +155,7 @@ def _profile(manifest: Manifest, maker: RecipeMaker) -> tuple[dict[str, float], 
     try:
         stages = []
         for frame in maker.frames.rung(_RUNS):
-            pipeline.run(frame)  # the first picture of a shape is slower
+            pipeline.run(frame)  # the first image of a shape is slower
             stages.append(pipeline.run(frame)[1])
     finally:
         pipeline.close()

@@ -27,7 +27,7 @@ class SearchFrames:
 
     Attributes:
         source: the recording.
-        calibration: frames that quantising passes see.
+        calibration: frames that quantizing passes see.
         lessons: frames that training passes see.
         search: indices of the frames that candidates are compared on, in no recipe's other sets.
         verification: frames that the winner alone is judged on.
@@ -51,7 +51,7 @@ def lay_out(source: FrameSource, calibration: int | None) -> SearchFrames:
 
     Args:
         source: the recording.
-        calibration: frames for quantising passes; None for 64 or what there is.
+        calibration: frames for quantizing passes; None for 64 or what there is.
 
     Raises:
         DataError: too few frames to choose on one part and judge on another.

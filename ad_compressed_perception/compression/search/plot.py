@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The front as a picture: drop against median time and against p99, marks as large as files."""
+"""The front as an image: drop against median time and against p99, marks as large as files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from ad_compressed_perception.compression.search.search import SearchResult
 from ad_compressed_perception.compression.search.trial import Trial
 
-_COLOURS = {"onnxruntime": "#0072B2", "openvino": "#D55E00", "litert": "#009E73"}
+_COLORS = {"onnxruntime": "#0072B2", "openvino": "#D55E00", "litert": "#009E73"}
 _OTHER = "#CC79A7"
 _BAND = "#009E73"
 _DPI = 110
@@ -82,11 +82,11 @@ def _panel(axis: Any, measured: list[Trial], members: list[Trial], result: Searc
 def _mark(axis: Any, trial: Trial, members: list[Trial], result: SearchResult, tail: bool) -> None:
     drop, speed = trial.drop, trial.speed
     assert drop is not None and speed is not None
-    colour = _COLOURS.get(trial.candidate.backend, _OTHER)
+    color = _COLORS.get(trial.candidate.backend, _OTHER)
     on_front = trial in members
     x, area = (speed.p99_share if tail else 1.0 / speed.ratio), _area(trial.size)
-    axis.vlines(x, drop.low, drop.high, color=colour, lw=1.0, alpha=0.8 if on_front else 0.2)
-    axis.scatter([x], [drop.drop], s=area, facecolors=colour if on_front else "none", edgecolors=colour,
+    axis.vlines(x, drop.low, drop.high, color=color, lw=1.0, alpha=0.8 if on_front else 0.2)
+    axis.scatter([x], [drop.drop], s=area, facecolors=color if on_front else "none", edgecolors=color,
                  alpha=0.9 if on_front else 0.4, lw=1.2, zorder=3)  # fmt: skip
     if trial is result.choice.winner:
         axis.scatter(
@@ -102,7 +102,7 @@ def _list(axis: Any, measured: list[Trial], members: list[Trial], result: Search
     """Write what the numbers and marks mean."""
     axis.axis("off")
     for backend in sorted({trial.candidate.backend for trial in measured}):
-        axis.scatter([], [], s=80, color=_COLOURS.get(backend, _OTHER), label=backend)
+        axis.scatter([], [], s=80, color=_COLORS.get(backend, _OTHER), label=backend)
     axis.scatter([], [], s=80, facecolors="none", edgecolors="#555555", label="not on the front")
     axis.scatter([], [], s=160, facecolors="none", edgecolors="black", lw=1.8, label="winner")
     axis.scatter([], [], s=70, marker="s", color="black", label="baseline")

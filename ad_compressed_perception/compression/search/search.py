@@ -24,7 +24,7 @@ from ad_compressed_perception.compression.search.choice import Choice, choose
 from ad_compressed_perception.compression.search.evaluators import (
     AgreementJudge,
     Judge,
-    LabelledJudge,
+    LabeledJudge,
     halves,
 )
 from ad_compressed_perception.compression.search.explore import Plan, explore
@@ -34,7 +34,7 @@ from ad_compressed_perception.compression.search.journal import Journal
 from ad_compressed_perception.compression.search.rounds import Rounds
 from ad_compressed_perception.compression.search.time_budget import Clock
 from ad_compressed_perception.compression.search.trial import Trial
-from ad_compressed_perception.compression.verification.labeled_check import LabelledChoice, open_labels
+from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice, open_labels
 from ad_compressed_perception.compression.verification.outcome import CompressionResult
 from ad_compressed_perception.core.host import HostInfo, read_host, tool_versions
 from ad_compressed_perception.core.manifest import Manifest
@@ -95,7 +95,7 @@ class Request:
         in_place: store in the model's own folder instead.
         seed: of the order of equals and of training.
         verify: fields of a recipe's ``verify`` besides the number of frames.
-        labelled: labelled data: the drop is then that of accuracy; None for agreement with the baseline.
+        labeled: labeled data: the drop is then that of accuracy; None for agreement with the baseline.
         metric: which figure of it; None for the task's own.
         train: whether candidates may be pruned and distilled, where torch is installed.
     """
@@ -109,7 +109,7 @@ class Request:
     in_place: bool = False
     seed: int = 0
     verify: dict[str, Any] = field(default_factory=dict)
-    labelled: LabelledChoice | None = None
+    labeled: LabeledChoice | None = None
     metric: str | None = None
     train: bool = True
 
@@ -135,7 +135,7 @@ def search(
     target = open_target(manifest, request.work, request.in_place, request.name)
     frames = lay_out(open_frames(request.source), request.frames)
     verify = VerifySpec.model_validate({**request.verify, "frames": frames.verification})
-    compared, judging = (None, None) if request.labelled is None else halves(request.labelled)
+    compared, judging = (None, None) if request.labeled is None else halves(request.labeled)
     maker = RecipeMaker(request.budget, frames, request.verify, accept_terms(request))
     path = manifest.checked_path(manifest.baseline, allow_rejected=True)
     model, host = read_model(path), read_host()
@@ -170,7 +170,7 @@ def search(
     compressed, recipe_path = None, None
     if choice.winner is not None:
         winning = maker.write(choice.winner.candidate, folder / "recipes")
-        # What the winner learnt while it was a candidate is not learnt again.
+        # What the winner learned while it was a candidate is not learned again.
         builder.move_checkpoints(
             choice.winner.candidate, checkpoint_folder(target, request.name, winning, choose_once(winning))
         )
@@ -181,7 +181,7 @@ def search(
             name=request.name,
             work=request.work,
             in_place=request.in_place,
-            labelled=judging,
+            labeled=judging,
             progress=progress,
         )
         recipe_path = folder / "winner.yaml"
@@ -200,17 +200,17 @@ def _judge(
     manifest: Manifest,
     frames: SearchFrames,
     verify: VerifySpec,
-    compared: LabelledChoice | None,
+    compared: LabeledChoice | None,
     request: Request,
 ) -> Judge:
     if compared is None:
         return AgreementJudge(manifest, frames, verify)
-    return LabelledJudge(manifest, open_labels(manifest, compared, request.metric, verify.labels))
+    return LabeledJudge(manifest, open_labels(manifest, compared, request.metric, verify.labels))
 
 
 def accept_terms(request: Request) -> dict[str, Any]:
     """Return the terms that stand for the drop where labels judge it: points or percent, of one figure."""
-    if request.labelled is None:
+    if request.labeled is None:
         return {}
     terms: dict[str, Any] = {"max_drop": 1.0, "max_accuracy_drop": 100.0 * request.budget.drop}
     return terms | ({"accuracy_metric": request.metric} if request.metric else {})
@@ -246,7 +246,7 @@ def _key(manifest: Manifest, request: Request, frames: SearchFrames, host: HostI
         "frames": [len(frames.source), frames.calibration, frames.verification, frames.rung(4).sha256()],
         "edits": EDITS,
         "verify": request.verify,
-        "labelled": None if request.labelled is None else [asdict(request.labelled), request.metric],
+        "labeled": None if request.labeled is None else [asdict(request.labeled), request.metric],
         "host": host.as_dict(),
         "versions": tool_versions(),
     }

@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The candidates: number formats first, then smaller pictures of the best of them, then training.
+"""The candidates: number formats first, then smaller images of the best of them, then training.
 
 All combinations would be hundreds. A root is a runtime with a number format at the model's own input size and
-with every edit that changes no result; only the roots that lead are also tried on smaller pictures, with
-a coarse output and with the normalisation in the graph; only the leader of those is trained.
+with every edit that changes no result; only the roots that lead are also tried on smaller images, with
+a coarse output and with the normalization in the graph; only the leader of those is trained.
 """
 
 from __future__ import annotations
@@ -21,14 +21,18 @@ from ad_compressed_perception.compression.search.facts import Facts
 FACTORS = (0.75, 0.625, 0.5)
 RATIOS = (0.3, 0.55)
 LEAST_TRAINING_MINUTES = 2.0
-# A step of training on one picture takes about so many inferences of ONNX Runtime on the same processor.
+# A step of training on one image takes about so many inferences of ONNX Runtime on the same processor.
 TRAINING_INFERENCES = 15.0
 _MOST_EPOCHS = 20
 _VIEWS = (4, 2, 1)
 
 # Mixed precision covers what this one cannot do.
-_INT8: tuple[Any, ...] = ("equalise", {"quantize_int8": {"calibration": "mse"}}, "compact")
-_WEIGHTS: tuple[Any, ...] = ("quantize_weights", "compact")
+_INT8: tuple[Any, ...] = (
+    "equalize_channels",
+    {"quantize_int8": {"calibration": "mse"}},
+    "deduplicate_initializers",
+)
+_WEIGHTS: tuple[Any, ...] = ("quantize_weights", "deduplicate_initializers")
 
 
 def roots(facts: Facts, size_asked: bool, seed: int) -> list[Candidate]:
@@ -52,7 +56,7 @@ def roots(facts: Facts, size_asked: bool, seed: int) -> list[Candidate]:
         if name != base.name and not plain:
             plain.append(base)  # to show what the edits bring
     integers, small = [], []
-    for base, start in _quantisable(facts):
+    for base, start in _quantizable(facts):
         integers.append(replace(base, name=f"{base.backend}-int8{ends}", form=_INT8))
         if size_asked:
             small += _small(base, start, ends)
@@ -67,16 +71,20 @@ def mixed_roots(facts: Facts, seed: int, max_drop: float) -> list[Candidate]:
         seed: orders them.
         max_drop: the drop that they may take on the calibration frames.
     """
-    form = ("equalise", {"quantize_int8_mixed": {"calibration": "mse", "max_drop": max_drop}}, "compact")
+    form = (
+        "equalize_channels",
+        {"quantize_int8_mixed": {"calibration": "mse", "max_drop": max_drop}},
+        "deduplicate_initializers",
+    )
     ends = "-no_softmax" if "drop_softmax" in facts.edits else ""
     found = [
-        replace(base, name=f"{base.backend}-int8_mixed{ends}", form=form) for base, _ in _quantisable(facts)
+        replace(base, name=f"{base.backend}-int8_mixed{ends}", form=form) for base, _ in _quantizable(facts)
     ]
     return _shuffled(found, seed)
 
 
-def _quantisable(facts: Facts) -> list[tuple[Candidate, str]]:
-    """Return what quantised forms begin with on each runtime, and the name of what is not quantised."""
+def _quantizable(facts: Facts) -> list[tuple[Candidate, str]]:
+    """Return what quantized forms begin with on each runtime, and the name of what is not quantized."""
     kept, ending = _known(facts, "labels"), _known(facts, "drop_softmax")
     found = []
     for backend, precision in _best_floats(facts):
@@ -104,14 +112,14 @@ def _small(base: Candidate, start: str, ends: str) -> list[Candidate]:
         replace(base, name=f"{base.backend}-int8-packed{ends}", form=_INT8, store="packed"),
     ]
     for bits in (6, 4):
-        codebooks = ({"palettise": {"bits": 8}}, {"palettise": {"bits": bits, "min_size": 2048}})
-        name = f"{start}-palettise{bits}{ends}"
+        codebooks = ({"palettize": {"bits": 8}}, {"palettize": {"bits": bits, "min_size": 2048}})
+        name = f"{start}-palettize{bits}{ends}"
         found.append(replace(base, name=name, form=codebooks, store="packed"))
     return found
 
 
 def children(root: Candidate, facts: Facts, seed: int) -> list[Candidate]:
-    """Return a root on smaller pictures and with coarser output, the least change first."""
+    """Return a root on smaller images and with coarser output, the least change first."""
     fit = "fit" in facts.edits
     sizes: list[tuple[str, tuple[Any, ...]]] = [("", ())]
     if fit:
@@ -192,18 +200,18 @@ def _taught(
     seed: int,
 ) -> Candidate:
     views, epochs, lessons = plan
-    distil = {"distil": {"epochs": epochs, "views": views, "batch": 16, "learning_rate": 2e-3,
+    distill = {"distill": {"epochs": epochs, "views": views, "batch": 16, "learning_rate": 2e-3,
                          "relative_rate": True, "patience": epochs, "minutes": round(minutes, 2),
                          "seed": seed}}  # fmt: skip
     return replace(
-        leader, name=f"{leader.name}-{name}", training=(*steps, distil), lessons=lessons, parent=leader.name
+        leader, name=f"{leader.name}-{name}", training=(*steps, distill), lessons=lessons, parent=leader.name
     )
 
 
 def _plan(teacher_ms: float, student_ms: float, lessons: int, minutes: float) -> tuple[int, int, int]:
     """Return views, epochs and lessons that fit the minutes, by how long inferences take.
 
-    Many different pictures beat many rounds over few: views grow while at least six rounds are left.
+    Many different images beat many rounds over few: views grow while at least six rounds are left.
     """
     left_ms = minutes * 60e3
     step_ms = TRAINING_INFERENCES * student_ms
@@ -218,7 +226,7 @@ def _plan(teacher_ms: float, student_ms: float, lessons: int, minutes: float) ->
 
 
 def _best_floats(facts: Facts) -> list[tuple[str, str]]:
-    """Return one float form a backend, the lowest precision: what is not quantised runs in it."""
+    """Return one float form a backend, the lowest precision: what is not quantized runs in it."""
     last: dict[str, str] = dict(facts.runtimes)
     return list(last.items())
 

@@ -19,14 +19,16 @@ from ad_compressed_perception.analysis.sizes import Sizes
 from ad_compressed_perception.backends.base import SessionInfo
 from ad_compressed_perception.compression.pass_runner import PassRecord, Samples
 from ad_compressed_perception.compression.quantization.layer_report import LAYER_FRAMES
-from ad_compressed_perception.compression.quantization.layer_sqnr import LayerNoise
+from ad_compressed_perception.compression.quantization.layer_sqnr import LayerSqnr
 from ad_compressed_perception.compression.recipe import AcceptSpec, LoadedRecipe
 from ad_compressed_perception.compression.verification.coverage import IntegerCoverage
 from ad_compressed_perception.compression.verification.difference_images import Snapshots
 from ad_compressed_perception.compression.verification.frame_log import FrameLog
 from ad_compressed_perception.compression.verification.gate import AccuracyDrop
-from ad_compressed_perception.compression.verification.graph_optimization_speedup import CleanUpSpeed
-from ad_compressed_perception.compression.verification.labeled_check import AccuracyComparison, LabelledCheck
+from ad_compressed_perception.compression.verification.graph_optimization_speedup import (
+    GraphOptimizationSpeedup,
+)
+from ad_compressed_perception.compression.verification.labeled_check import AccuracyComparison, LabeledCheck
 from ad_compressed_perception.compression.verification.render_compression import render_into
 from ad_compressed_perception.compression.verification.scores import AgreementScore
 from ad_compressed_perception.compression.verification.slices import choose_slices
@@ -36,7 +38,7 @@ from ad_compressed_perception.core.manifest import CalibrationRecord, Manifest, 
 from ad_compressed_perception.image.decode import to_bgr8
 from ad_compressed_perception.onnx_graph.costs import ModelCosts, model_costs
 from ad_compressed_perception.report import compression_schema as schema
-from ad_compressed_perception.report.difference import difference_picture
+from ad_compressed_perception.report.difference import difference_image
 from ad_compressed_perception.report.host import describe_host
 
 _DIGITS = 6
@@ -44,7 +46,7 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything the report is made of, besides the frames' pictures.
+    """Everything the report is made of, besides the frames' images.
 
     Attributes:
         manifest: of the model.
@@ -54,8 +56,8 @@ class Findings:
         samples: the frames.
         verification: agreement and times.
         score: gives the agreement of any choice of frames.
-        log: traits of the frames, and the worst of them.
-        labelled: accuracy on labelled data; None without.
+        log: attributes of the frames, and the worst of them.
+        labeled: accuracy on labeled data; None without.
         coverage: of the executed graph.
         sizes: of baseline and variant.
         files: of baseline and variant.
@@ -63,7 +65,7 @@ class Findings:
         layers: noise; empty where nothing was rounded.
         passes: what they did.
         snapshots: taken on the way.
-        clean_up: speed; None where it was not measured.
+        graph_optimization: speed; None where it was not measured.
         notes: what a reader must know.
     """
 
@@ -75,40 +77,40 @@ class Findings:
     verification: Verification
     score: AgreementScore
     log: FrameLog
-    labelled: LabelledCheck | None
+    labeled: LabeledCheck | None
     coverage: IntegerCoverage
     sizes: tuple[Sizes, Sizes]
     files: tuple[Path, Path]
     infos: tuple[SessionInfo, SessionInfo]
-    layers: Sequence[LayerNoise]
+    layers: Sequence[LayerSqnr]
     passes: Sequence[PassRecord]
     snapshots: Snapshots
-    clean_up: CleanUpSpeed | None
+    graph_optimization: GraphOptimizationSpeedup | None
     notes: Sequence[str] = ()
 
 
 def write_report_folder(found: Findings, entry: Variant, folder: Path) -> schema.CompressionReport:
-    """Write report.json, report.md, plots and pictures into a folder and return the report.
+    """Write report.json, report.md, plots and images into a folder and return the report.
 
     Raises:
-        DataError: a picture cannot be encoded.
+        DataError: an image cannot be encoded.
         OSError: the disk is full, or the folder cannot be written to.
     """
     folder.mkdir()
-    worst = _write_pictures(found, folder)
+    worst = _write_images(found, folder)
     report = build_report(found, entry, worst)
     return render_into(report, folder)
 
 
 def build_report(
-    found: Findings, entry: Variant, worst: Sequence[schema.WorstPicture] = ()
+    found: Findings, entry: Variant, worst: Sequence[schema.WorstImage] = ()
 ) -> schema.CompressionReport:
     """Return the report without its list of files.
 
     Args:
         found: what was found out.
         entry: the manifest's new entry.
-        worst: the pictures already written.
+        worst: the images already written.
     """
     verdict, spec = entry.verdict or Verdict(status="inconclusive"), found.recipe.recipe
     calibration = entry.calibration or CalibrationRecord(source="", sha256="", frames=1)
@@ -117,7 +119,9 @@ def build_report(
         model=found.manifest.name,
         task=found.manifest.task,
         gate=schema.Gate(
-            words=schema.gate_words(verdict), verdict=verdict, terms=_terms(spec.accept, found.labelled)
+            verdict_text=schema.verdict_text(verdict),
+            verdict=verdict,
+            terms=_terms(spec.accept, found.labeled),
         ),
         baseline=_runner(found, 0, found.manifest.variant(found.manifest.baseline)),
         variant=_runner(found, 1, entry),
@@ -130,11 +134,11 @@ def build_report(
         ),
         latency=_latency(found.verification.latency, len(found.log.stamps_ns)),
         agreement=_agreement(found),
-        accuracy=None if found.labelled is None else _accuracy(found.labelled),
+        accuracy=None if found.labeled is None else _accuracy(found.labeled),
         layers=[schema.Layer.model_validate(asdict(layer)) for layer in found.layers],
         layer_frames=LAYER_FRAMES if found.layers else 0,
         passes=[schema.PassReport.model_validate(_plain(asdict(record))) for record in found.passes],
-        clean_up=_clean_up(found),
+        graph_optimization=_clean_up(found),
         worst_frames=list(worst),
         frames=_series(found),
         provenance=schema.Provenance(
@@ -151,10 +155,10 @@ def build_report(
     )
 
 
-def _terms(accept: AcceptSpec, labelled: LabelledCheck | None) -> dict[str, Any]:
+def _terms(accept: AcceptSpec, labeled: LabeledCheck | None) -> dict[str, Any]:
     terms = accept.model_dump(exclude_none=True)
-    if labelled is not None and accept.max_accuracy_drop is not None:
-        terms["accuracy_metric"] = labelled.labelled.metric
+    if labeled is not None and accept.max_accuracy_drop is not None:
+        terms["accuracy_metric"] = labeled.labeled.metric
     return terms
 
 
@@ -208,26 +212,26 @@ def _latency(found: LatencyFigures, frames: int) -> schema.Latency:
         speedup_p50=_interval(found.speedup_p50, found.speedup_p50_low, found.speedup_p50_high),
         speedup_p99=_interval(found.speedup_p99, found.speedup_p99_low, found.speedup_p99_high),
     )
-    whole = schema.Timing(
-        baseline_p50_ms=found.baseline_whole_p50_ms,
-        variant_p50_ms=found.variant_whole_p50_ms,
+    end_to_end = schema.Timing(
+        baseline_p50_ms=found.baseline_end_to_end_p50_ms,
+        variant_p50_ms=found.variant_end_to_end_p50_ms,
         speedup_p50=_interval(
-            found.speedup_whole_p50, found.speedup_whole_p50_low, found.speedup_whole_p50_high
+            found.speedup_end_to_end_p50, found.speedup_end_to_end_p50_low, found.speedup_end_to_end_p50_high
         ),
     )
-    return schema.Latency(frames=frames, infer=infer, whole=whole)
+    return schema.Latency(frames=frames, infer=infer, end_to_end=end_to_end)
 
 
 def _agreement(found: Findings) -> schema.Agreement:
     overall = found.verification.agreement
     slices = []
-    for rule, places in choose_slices(found.log.traits()).items():
+    for rule, places in choose_slices(found.log.attributes()).items():
         part = found.score.figures(places)
         slices.append(
             schema.AgreementSlice(
                 name=rule.name,
                 title=rule.title,
-                trait=rule.trait,
+                attribute=rule.attribute,
                 frames=part.frames,
                 score=part.score,
                 drop=_interval(part.drop, part.drop_low, part.drop_high),
@@ -238,7 +242,7 @@ def _agreement(found: Findings) -> schema.Agreement:
         score=overall.score,
         drop=_interval(overall.drop, overall.drop_low, overall.drop_high),
         frames=overall.frames,
-        telling_frames=overall.telling_frames,
+        informative_frames=overall.informative_frames,
         failed_frames=overall.failed_frames,
         difference_unit=found.score.difference_unit,
         details=_plain(overall.details),
@@ -247,16 +251,20 @@ def _agreement(found: Findings) -> schema.Agreement:
     )
 
 
-def _accuracy(check: LabelledCheck) -> schema.Accuracy:
-    metric = check.labelled.metric
+def _accuracy(check: LabeledCheck) -> schema.Accuracy:
+    metric = check.labeled.metric
     slices = [
         schema.AccuracySlice(
-            name=rule.name, title=rule.title, trait=rule.trait, frames=part.frames, figures=_figures(part)
+            name=rule.name,
+            title=rule.title,
+            attribute=rule.attribute,
+            frames=part.frames,
+            figures=_figures(part),
         )
         for rule, part in check.slices.items()
     ]
     return schema.Accuracy(
-        data=check.labelled.data.describe,
+        data=check.labeled.data.describe,
         frames=check.overall.frames,
         metric=metric,
         figures=_figures(check.overall),
@@ -269,9 +277,9 @@ def _accuracy(check: LabelledCheck) -> schema.Accuracy:
     )
 
 
-def _figures(part: AccuracyComparison) -> dict[str, schema.LabelledFigure]:
+def _figures(part: AccuracyComparison) -> dict[str, schema.LabeledFigure]:
     return {
-        name: schema.LabelledFigure(
+        name: schema.LabeledFigure(
             baseline=_of_figure(part.baseline[name]),
             variant=_of_figure(part.variant[name]),
             drop=_interval(drop.value, drop.low, drop.high),
@@ -298,12 +306,12 @@ def _worst(drops: dict[str, float | None]) -> str | None:
     return max(known, key=lambda name: known[name]) if known else None
 
 
-def _clean_up(found: Findings) -> schema.CleanUp | None:
-    cleaned, speed = found.snapshots.cleaned, found.clean_up
+def _clean_up(found: Findings) -> schema.GraphOptimization | None:
+    cleaned, speed = found.snapshots.cleaned, found.graph_optimization
     if cleaned is None or speed is None:
         return None
     ratio = speed.ratio
-    return schema.CleanUp(
+    return schema.GraphOptimization(
         passes=found.snapshots.cleaners,
         nodes_before=found.passes[0].nodes_before,
         nodes_after=cleaned.nodes,
@@ -317,8 +325,8 @@ def _series(found: Findings) -> schema.FrameSeries:
     columns = {
         "difference": log.differences,
         "brightness": log.brightness,
-        "crowding": log.crowding,
-        "turning": log.turning,
+        "object_density": log.object_density,
+        "steering_magnitude": log.steering_magnitude,
         **asdict(times),
     }
     rounded: dict[str, Any] = {
@@ -328,21 +336,19 @@ def _series(found: Findings) -> schema.FrameSeries:
     return schema.FrameSeries(stamp_ns=log.stamps_ns, **rounded)
 
 
-def _write_pictures(found: Findings, folder: Path) -> list[schema.WorstPicture]:
+def _write_images(found: Findings, folder: Path) -> list[schema.WorstImage]:
     written = []
     names = (found.manifest.baseline, found.name)
     for number, one in enumerate(found.log.worst, start=1):
         caption = f"frame {one.place + 1} of {len(found.log.stamps_ns)}, stamp {one.frame.stamp_ns}"
-        picture = difference_picture(
-            to_bgr8(one.frame), one.baseline, one.variant, names=names, headline=caption
-        )
-        done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        image = difference_image(to_bgr8(one.frame), one.baseline, one.variant, names=names, headline=caption)
+        done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])
         if not done:
-            raise DataError(f"cannot encode a {picture.shape} picture of the report")
+            raise DataError(f"cannot encode a {image.shape} image of the report")
         file = f"worst_{number}.jpg"
         (folder / file).write_bytes(data.tobytes())
         written.append(
-            schema.WorstPicture(
+            schema.WorstImage(
                 file=file,
                 place=one.place,
                 stamp_ns=one.frame.stamp_ns,

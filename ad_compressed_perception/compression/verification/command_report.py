@@ -57,7 +57,7 @@ def as_dict(result: CompressionResult) -> dict[str, Any]:
             "agreement": agreement.as_dict(),
             "inference": latency.as_dict(),
             "verdict": {"status": result.verdict.status, "reasons": list(result.verdict.reasons)},
-            "words": result.report.gate.words,
+            "verdict_text": result.report.gate.verdict_text,
             "host": variant.provenance["host"],
             "versions": variant.provenance["versions"],
             "report": str(result.report_folder / "report.json"),
@@ -137,10 +137,10 @@ def tables(result: CompressionResult) -> list[RenderableType]:
     )
     figures.add_row(
         "frame to result p50",
-        f"{latency.baseline_whole_p50_ms:.2f} ms",
-        f"{latency.variant_whole_p50_ms:.2f} ms",
-        f"{latency.speedup_whole_p50:.2f}x "
-        f"({latency.speedup_whole_p50_low:.2f} to {latency.speedup_whole_p50_high:.2f})",
+        f"{latency.baseline_end_to_end_p50_ms:.2f} ms",
+        f"{latency.variant_end_to_end_p50_ms:.2f} ms",
+        f"{latency.speedup_end_to_end_p50:.2f}x "
+        f"({latency.speedup_end_to_end_p50_low:.2f} to {latency.speedup_end_to_end_p50_high:.2f})",
     )
     for row in _slice_rows(result.report):
         figures.add_row(*row)
@@ -148,7 +148,7 @@ def tables(result: CompressionResult) -> list[RenderableType]:
 
 
 def _slice_rows(report: CompressionReport) -> Iterator[tuple[str, str, str, str]]:
-    """Yield the worst slice, and accuracy on labelled data with its worst slice."""
+    """Yield the worst slice, and accuracy on labeled data with its worst slice."""
     worst = next((one for one in report.agreement.slices if one.name == report.agreement.worst_slice), None)
     if worst is not None and worst.score is not None:
         label = f"worst slice: {worst.title} ({worst.frames} frames)"
@@ -162,7 +162,7 @@ def _slice_rows(report: CompressionReport) -> Iterator[tuple[str, str, str, str]
         one = figures[accuracy.metric]
         if one.baseline.value is not None and one.variant.value is not None:
             yield (
-                f"labelled: {accuracy.metric}{words}",
+                f"labeled: {accuracy.metric}{words}",
                 f"{one.baseline.value:.4f}",
                 f"{one.variant.value:.4f}",
                 f"worse by {_interval(one.drop, 2)} {one.unit}",
@@ -176,7 +176,7 @@ def _interval(one: Interval, digits: int) -> str:
 
 
 def _closing_lines(result: CompressionResult) -> list[str]:
-    lines = [f"verdict: {result.report.gate.words}"]
+    lines = [f"verdict: {result.report.gate.verdict_text}"]
     if result.verdict.status != "rejected":  # its words hold the reasons
         lines += [f"  - {reason}" for reason in result.verdict.reasons]
     else:

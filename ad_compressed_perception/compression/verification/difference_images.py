@@ -19,7 +19,7 @@ class Snapshot:
     """A model as some pass left it.
 
     Attributes:
-        data: the model, serialised: passes work in place.
+        data: the model, serialized: passes work in place.
         manifest: with the input and output it had then.
         nodes: operators in it.
     """

@@ -30,7 +30,7 @@ class Finding(Enum):
 
 @dataclass(frozen=True)
 class AccuracyDrop:
-    """What compression cost on labelled data, with its paired 95 % interval.
+    """What compression cost on labeled data, with its paired 95 % interval.
 
     Attributes:
         metric: the figure, as ``adcp evaluate`` names it.
@@ -38,7 +38,7 @@ class AccuracyDrop:
         value: above 0 the variant is worse; NaN where undefined.
         low: lower end of the interval.
         high: upper end.
-        frames: labelled frames.
+        frames: labeled frames.
     """
 
     metric: str
@@ -50,7 +50,7 @@ class AccuracyDrop:
 
 
 @dataclass(frozen=True)
-class WholeTimes:
+class EndToEndTimes:
     """The whole way, frame to result: preparation, inference and decoding together.
 
     Attributes:
@@ -75,7 +75,7 @@ class Measured:
         drop_low: lower end of its 95 % interval.
         drop_high: upper end.
         frames: frames compared.
-        telling_frames: those that could have shown a difference.
+        informative_frames: those that could have shown a difference.
         failed_frames: those on which the variant gave no result.
         speedup: baseline/variant ratio of the median inference times.
         speedup_low: lower end of its 95 % interval.
@@ -83,15 +83,15 @@ class Measured:
         p99_ms: 99th percentile of the variant's inference time.
         size_ratio: variant/baseline ratio of file sizes.
         integer_coverage: share of products run on integers; None where there are none.
-        accuracy: loss of accuracy on labelled data; None where none was given.
-        whole: times from frame to result, for terms that are about those.
+        accuracy: loss of accuracy on labeled data; None where none was given.
+        end_to_end: times from frame to result, for terms that are about those.
     """
 
     drop: float
     drop_low: float
     drop_high: float
     frames: int
-    telling_frames: int
+    informative_frames: int
     failed_frames: int
     speedup: float
     speedup_low: float
@@ -100,15 +100,15 @@ class Measured:
     size_ratio: float
     integer_coverage: float | None
     accuracy: AccuracyDrop | None = None
-    whole: WholeTimes | None = None
+    end_to_end: EndToEndTimes | None = None
 
 
 def judge_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
     """Return what became of ``max_drop`` and why."""
     drop, low, high, limit = measured.drop, measured.drop_low, measured.drop_high, accept.max_drop
-    if measured.telling_frames < accept.min_frames or math.isnan(drop):
+    if measured.informative_frames < accept.min_frames or math.isnan(drop):
         return Finding.OPEN, (
-            f"only {measured.telling_frames} of {measured.frames} verification frames tell anything, "
+            f"only {measured.informative_frames} of {measured.frames} verification frames tell anything, "
             f"at least {accept.min_frames} are needed: verify on more frames, or on livelier ones"
         )
     said = f"agreement drops by {drop:.3f} (95 % interval {low:.3f} to {high:.3f})"
@@ -116,9 +116,9 @@ def judge_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
         return Finding.MET, f"{said}, within the allowed {limit:g}"
     if low > limit:
         return Finding.FAILED, f"{said}, beyond the allowed {limit:g}"
-    more = frames_needed(measured.telling_frames, drop, low, high, limit)
+    more = frames_needed(measured.informative_frames, drop, low, high, limit)
     advice = (
-        f"about {more} telling frames would settle it (there were {measured.telling_frames})"
+        f"about {more} telling frames would settle it (there were {measured.informative_frames})"
         if more is not None
         else "the drop lies too near the limit for more frames to settle it"
     )
@@ -144,11 +144,11 @@ def judge_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str
     if limit is None:
         return None
     if found is None:
-        return Finding.OPEN, f"max_accuracy_drop {limit:g} was not judged: no labelled data was given"
+        return Finding.OPEN, f"max_accuracy_drop {limit:g} was not judged: no labeled data was given"
     if math.isnan(found.value):
-        return Finding.OPEN, f"{found.metric} is undefined on these {found.frames} labelled frames"
+        return Finding.OPEN, f"{found.metric} is undefined on these {found.frames} labeled frames"
     said = (
-        f"{found.metric} is worse by {found.value:.2f} {found.unit} on {found.frames} labelled frames "
+        f"{found.metric} is worse by {found.value:.2f} {found.unit} on {found.frames} labeled frames "
         f"(95 % interval {found.low:.2f} to {found.high:.2f})"
     )
     if found.high <= limit:
@@ -157,7 +157,7 @@ def judge_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str
         return Finding.FAILED, f"{said}, beyond the allowed {limit:g}"
     more = frames_needed(found.frames, found.value, found.low, found.high, limit)
     advice = (
-        f"about {more} labelled frames would settle it"
+        f"about {more} labeled frames would settle it"
         if more is not None
         else "it lies too near the limit for more frames to settle it"
     )
@@ -170,8 +170,8 @@ def judge_speed(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str] |
     if limit is None:
         return None
     speedup, low, high, said = measured.speedup, measured.speedup_low, measured.speedup_high, "speed-up"
-    if accept.timed == "whole" and measured.whole is not None:
-        speedup, low, high = measured.whole.speedup, measured.whole.low, measured.whole.high
+    if accept.timed == "end_to_end" and measured.end_to_end is not None:
+        speedup, low, high = measured.end_to_end.speedup, measured.end_to_end.low, measured.end_to_end.high
         said = "speed-up from frame to result"
     said = f"{said} {speedup:.2f}x (95 % interval {low:.2f} to {high:.2f})"
     if low >= limit:
@@ -209,8 +209,8 @@ def judge_limits(accept: AcceptSpec, measured: Measured) -> list[tuple[Finding, 
             found.append((Finding.FAILED, f"integer coverage {coverage:.2f}, below the required {limit:g}"))
     if accept.max_p99_ms is not None:
         p99_ms, said, limit = measured.p99_ms, "inference p99 is", accept.max_p99_ms
-        if accept.timed == "whole" and measured.whole is not None:
-            p99_ms, said = measured.whole.p99_ms, "p99 from frame to result is"
+        if accept.timed == "end_to_end" and measured.end_to_end is not None:
+            p99_ms, said = measured.end_to_end.p99_ms, "p99 from frame to result is"
         said = f"{said} {p99_ms:.1f} ms"
         if p99_ms <= limit:
             found.append((Finding.MET, f"{said}, within the allowed {limit:g} ms"))

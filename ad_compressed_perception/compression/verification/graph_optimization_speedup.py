@@ -27,21 +27,21 @@ _SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class CleanUpSpeed:
+class GraphOptimizationSpeedup:
     """Baseline time / time of the cleaned graph, and from how many pairs of inferences."""
 
     ratio: Ratio
     rounds: int
 
 
-def measure_clean_up(
+def measure_graph_optimization_speedup(
     baseline: Pipeline,
     cleaned: Snapshot,
     options: Mapping[str, Any],
     frames: FrameSample,
     scratch: Path,
     seconds: float = _SECONDS,
-) -> CleanUpSpeed | None:
+) -> GraphOptimizationSpeedup | None:
     """Run the baseline and the cleaned graph in turns on one frame; None where the latter cannot be run.
 
     Args:
@@ -77,7 +77,7 @@ def measure_clean_up(
         return None
     finally:
         session.close()
-    return CleanUpSpeed(paired_ratio(*times_ms), len(times_ms[0]))
+    return GraphOptimizationSpeedup(paired_ratio(*times_ms), len(times_ms[0]))
 
 
 def _runner(pipeline: Pipeline, feeds: Any) -> Callable[[], Any]:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Baseline and variant on labelled data: what compression cost in accuracy, and in which slices.
+"""Baseline and variant on labeled data: what compression cost in accuracy, and in which slices.
 
 The loss of a figure that is a share (mAP, IoU, correlation) is ``100 (baseline - variant)`` points; that of
 an error (RMSE, MAE) is ``100 (variant / baseline - 1)`` percent. Both models are resampled by the same
@@ -30,9 +30,9 @@ from ad_compressed_perception.compression.verification.gate import AccuracyDrop
 from ad_compressed_perception.compression.verification.slices import SliceRule, choose_slices
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.manifest import Manifest
-from ad_compressed_perception.data.labeled.dataset import LabelledData, LabelledFrame, choose_indices
-from ad_compressed_perception.data.labeled.open import open_labelled
-from ad_compressed_perception.metrics.average_precision import TrueBoxes
+from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame, choose_indices
+from ad_compressed_perception.data.labeled.open import open_labeled
+from ad_compressed_perception.metrics.average_precision import GroundTruthBoxes
 from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
@@ -42,8 +42,8 @@ _PATH_METRIC = "ade_m"
 
 
 @dataclass(frozen=True)
-class LabelledChoice:
-    """Labelled data to judge by, and which of it, as ``adcp evaluate`` takes them.
+class LabeledChoice:
+    """Labeled data to judge by, and which of it, as ``adcp evaluate`` takes them.
 
     Attributes:
         spec: FOLDER, LABELS or LABELS@FRAMES.
@@ -63,10 +63,10 @@ class LabelledChoice:
 
 
 @dataclass(frozen=True)
-class LabelledFrames:
-    """Opened labelled data, the frames chosen, and the figure that the gate judges."""
+class LabeledFrames:
+    """Opened labeled data, the frames chosen, and the figure that the gate judges."""
 
-    data: LabelledData
+    data: LabeledData
     indices: list[int]
     metric: str
 
@@ -89,20 +89,20 @@ class AccuracyComparison:
 
 
 @dataclass(frozen=True)
-class LabelledCheck:
-    """What labelled data said.
+class LabeledCheck:
+    """What labeled data said.
 
     Attributes:
-        labelled: the data.
+        labeled: the data.
         overall: over all its frames.
-        slices: over tenths of them; their traits come from the labels.
+        slices: over tenths of them; their attributes come from the labels.
         settings: of the detection task.
         resamples: behind each interval.
-        block_length: neighbouring frames that are drawn together.
+        block_length: neighboring frames that are drawn together.
         notes: what a reader should know, in sentences.
     """
 
-    labelled: LabelledFrames
+    labeled: LabeledFrames
     overall: AccuracyComparison
     slices: dict[SliceRule, AccuracyComparison]
     settings: dict[str, Any]
@@ -113,13 +113,13 @@ class LabelledCheck:
     @property
     def judged(self) -> AccuracyDrop:
         """The loss that the gate judges."""
-        return self.overall.drop[self.labelled.metric]
+        return self.overall.drop[self.labeled.metric]
 
 
 def open_choice(
-    manifest: Manifest, recipe: LoadedRecipe, choice: LabelledChoice | None
-) -> LabelledFrames | None:
-    """Open labelled data and find the figure that the recipe judges; None where none was given.
+    manifest: Manifest, recipe: LoadedRecipe, choice: LabeledChoice | None
+) -> LabeledFrames | None:
+    """Open labeled data and find the figure that the recipe judges; None where none was given.
 
     Raises:
         RecipeError: the recipe judges accuracy and no data was given, or by a figure the task lacks.
@@ -129,7 +129,7 @@ def open_choice(
     if choice is None:
         if accept.max_accuracy_drop is not None:
             raise RecipeError(
-                f"recipe {recipe.path} asks for max_accuracy_drop, which needs labelled data: give it with "
+                f"recipe {recipe.path} asks for max_accuracy_drop, which needs labeled data: give it with "
                 "--data, or take the term out"
             )
         return None
@@ -137,9 +137,9 @@ def open_choice(
 
 
 def open_labels(
-    manifest: Manifest, choice: LabelledChoice, metric: str | None, judged_labels: Sequence[str] | None = None
-) -> LabelledFrames:
-    """Open labelled data to be judged by a figure; None for the task's own.
+    manifest: Manifest, choice: LabeledChoice, metric: str | None, judged_labels: Sequence[str] | None = None
+) -> LabeledFrames:
+    """Open labeled data to be judged by a figure; None for the task's own.
 
     Args:
         manifest: the model.
@@ -151,7 +151,7 @@ def open_labels(
         RecipeError: the task has no such figure.
         DataError: the data is missing, malformed or empty.
     """
-    data = open_labelled(choice.spec, manifest, choice.label_map, choice.tolerance_ms, judged_labels)
+    data = open_labeled(choice.spec, manifest, choice.label_map, choice.tolerance_ms, judged_labels)
     indices = choose_indices(len(data), choice.from_share, choice.to_share, choice.limit)
     known = create_accuracy(data).names
     judged = metric or (_PATH_METRIC if _PATH_METRIC in known else _MAIN_METRICS[manifest.task])
@@ -160,16 +160,16 @@ def open_labels(
             f"accept.accuracy_metric: {manifest.task} on {data.describe} has no figure {judged!r}; it has: "
             f"{', '.join(known)}"
         )
-    return LabelledFrames(data, indices, judged)
+    return LabeledFrames(data, indices, judged)
 
 
-def check_labelled(
+def check_labeled(
     baseline: Pipeline,
     variant: Pipeline,
-    labelled: LabelledFrames,
+    labeled: LabeledFrames,
     advance: Callable[[int, int], None] = lambda done, total: None,
-) -> LabelledCheck:
-    """Run both over the labelled frames and compare.
+) -> LabeledCheck:
+    """Run both over the labeled frames and compare.
 
     A detector's settings become those of published figures (weak boxes count), in both pipelines.
 
@@ -177,13 +177,13 @@ def check_labelled(
         DataError: a frame or label cannot be read or compared.
         AdcpError: a runtime failed.
     """
-    data, indices = labelled.data, labelled.indices
-    traits: dict[str, list[float]] = {"brightness": [], "crowding": [], "turning": []}
+    data, indices = labeled.data, labeled.indices
+    attributes: dict[str, list[float]] = {"brightness": [], "object_density": [], "steering_magnitude": []}
 
-    def watch(item: LabelledFrame) -> None:
-        traits["brightness"].append(brightness(item.frame))
-        for name, value in _traits_of_truth(item.truth).items():
-            traits[name].append(value)
+    def watch(item: LabeledFrame) -> None:
+        attributes["brightness"].append(brightness(item.frame))
+        for name, value in _attributes_of_ground_truth(item.ground_truth).items():
+            attributes[name].append(value)
 
     scores = []
     for number, pipeline in enumerate((baseline, variant)):
@@ -201,11 +201,11 @@ def check_labelled(
         )
     first, second = scores
     block = max(score.block_length() for score in scores) if data.is_series else 1
-    slices = choose_slices({name: np.array(values) for name, values in traits.items() if values})
-    return LabelledCheck(
-        labelled,
+    slices = choose_slices({name: np.array(values) for name, values in attributes.items() if values})
+    return LabeledCheck(
+        labeled,
         compare_scores(first, second, np.arange(first.samples), block),
-        # Frames of a slice are seldom neighbours; the shorter the runs that are left of them.
+        # Frames of a slice are seldom neighbors; the shorter the runs that are left of them.
         {rule: compare_scores(first, second, places, max(1, block // 10)) for rule, places in slices.items()},
         dict(DETECTION_SETTINGS) if data.task == "detection" else {},
         first.resamples,
@@ -214,12 +214,12 @@ def check_labelled(
     )
 
 
-def _traits_of_truth(truth: Any) -> dict[str, float]:
-    if isinstance(truth, TrueBoxes):
-        return {"crowding": float((~truth.is_crowd).sum())}
-    if isinstance(truth, np.ndarray):
-        return {"crowding": label_edges(truth)}
-    return {"turning": abs(float(truth))}
+def _attributes_of_ground_truth(ground_truth: Any) -> dict[str, float]:
+    if isinstance(ground_truth, GroundTruthBoxes):
+        return {"object_density": float((~ground_truth.is_crowd).sum())}
+    if isinstance(ground_truth, np.ndarray):
+        return {"object_density": label_edges(ground_truth)}
+    return {"steering_magnitude": abs(float(ground_truth))}
 
 
 def compare_scores(

@@ -14,7 +14,7 @@ from ad_compressed_perception.analysis.sizes import Sizes
 from ad_compressed_perception.compression.pass_runner import PassRecord
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.verification.coverage import IntegerCoverage
-from ad_compressed_perception.compression.verification.gate import AccuracyDrop, Measured, WholeTimes
+from ad_compressed_perception.compression.verification.gate import AccuracyDrop, EndToEndTimes, Measured
 from ad_compressed_perception.compression.verification.verify import Verification
 from ad_compressed_perception.core.manifest import Manifest, Variant, Verdict
 from ad_compressed_perception.report.compression_schema import CompressionReport
@@ -53,7 +53,7 @@ class CompressionResult:
 
     @property
     def report_folder(self) -> Path:
-        """Where the report, its plots and its pictures lie."""
+        """Where the report, its plots and its images lie."""
         return self.manifest.folder / f"{self.name}{REPORT_SUFFIX}"
 
     @property
@@ -92,7 +92,7 @@ def gate_figures(
         drop_low=agreement.drop_low,
         drop_high=agreement.drop_high,
         frames=agreement.frames,
-        telling_frames=agreement.telling_frames,
+        informative_frames=agreement.informative_frames,
         failed_frames=agreement.failed_frames,
         speedup=latency.speedup_p50,
         speedup_low=latency.speedup_p50_low,
@@ -101,11 +101,11 @@ def gate_figures(
         size_ratio=sizes[1].stored_bytes / sizes[0].stored_bytes,
         integer_coverage=coverage.share,
         accuracy=accuracy,
-        whole=WholeTimes(
-            latency.speedup_whole_p50,
-            latency.speedup_whole_p50_low,
-            latency.speedup_whole_p50_high,
-            float(np.percentile(verification.times.variant_whole_ms, 99)),
+        end_to_end=EndToEndTimes(
+            latency.speedup_end_to_end_p50,
+            latency.speedup_end_to_end_p50_low,
+            latency.speedup_end_to_end_p50_high,
+            float(np.percentile(verification.times.variant_end_to_end_ms, 99)),
         ),
     )
 

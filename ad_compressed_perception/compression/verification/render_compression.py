@@ -32,8 +32,8 @@ def render_into(report: CompressionReport, folder: Path) -> CompressionReport:
         OSError: the folder cannot be written to.
     """
     plots = write_compression_plots(report, folder)
-    pictures = [one.file for one in report.worst_frames]
-    whole = report.model_copy(update={"files": [MARKDOWN_NAME, *plots, *pictures]})
+    images = [one.file for one in report.worst_frames]
+    whole = report.model_copy(update={"files": [MARKDOWN_NAME, *plots, *images]})
     (folder / MARKDOWN_NAME).write_text(render_compression(whole), encoding="utf-8")
     (folder / JSON_NAME).write_text(whole.to_json() + "\n", encoding="utf-8")
     return whole

@@ -10,7 +10,7 @@
 
 A recipe may name the labels that count (``verify: {labels: [...]}``).
 
-The baseline plays the truth, so this needs no labelled data; it says what compression changed, not what
+The baseline plays the ground truth, so this needs no labeled data; it says what compression changed, not what
 is right. The drop is ``1 - agreement``. Only some of the model's labels may be judged: those that matter to
 the vehicle. What the others do is then not looked at.
 """
@@ -58,7 +58,7 @@ class AgreementFigures:
         drop_low: lower end of the 95 % interval of the drop.
         drop_high: upper end.
         frames: frames compared.
-        telling_frames: those that could have shown a difference.
+        informative_frames: those that could have shown a difference.
         failed_frames: those on which the variant gave no result at all.
         details: the task's other figures.
     """
@@ -69,7 +69,7 @@ class AgreementFigures:
     drop_low: float
     drop_high: float
     frames: int
-    telling_frames: int
+    informative_frames: int
     failed_frames: int = 0
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -82,7 +82,7 @@ class AgreementFigures:
 
 
 def block_length(frames: int) -> int:
-    """Neighbouring frames are alike and are drawn together, in runs of the cube root of their number.
+    """Neighboring frames are alike and are drawn together, in runs of the cube root of their number.
 
     The order of the best length for a variance (Hall, Horowitz and Jing, "On blocking rules for the
     bootstrap with dependent data", Biometrika 82(3), 1995).
@@ -96,9 +96,9 @@ def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
         return (0.0, 1.0)
     share = hits / trials
     z2 = _Z95 * _Z95
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    center = (share + z2 / (2 * trials)) / (1 + z2 / trials)
     half = _Z95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
-    return (max(0.0, centre - half), min(1.0, centre + half))
+    return (max(0.0, center - half), min(1.0, center + half))
 
 
 class AgreementScore(ABC):
@@ -273,7 +273,7 @@ class PlanningScore(AgreementScore):
         """Return the share with the wider of the bootstrap's and Wilson's intervals.
 
         A bootstrap of nothing but hits has no width at all, however few they are; Wilson's interval
-        has one, but knows nothing of neighbouring frames being alike.
+        has one, but knows nothing of neighboring frames being alike.
         """
         chosen = [self._frames[place] for place in frames]
         outside = np.array(

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tenths of the frames that are harder than the rest: a mean over all frames can hide what happens there.
 
-A slice holds the tenth of the frames (rounded up) with the most extreme values of a trait, see
-frame_log.py; among equal values the earlier frame. A trait that no frame has, or that is the same in all
+A slice holds the tenth of the frames (rounded up) with the most extreme values of a attribute, see
+frame_log.py; among equal values the earlier frame. A attribute that no frame has, or that is the same in all
 of them, makes no slice.
 """
 
@@ -24,32 +24,32 @@ class SliceRule:
     Attributes:
         name: key in the report.
         title: in words.
-        trait: by which frames are ordered.
+        attribute: by which frames are ordered.
         lowest: whether its smallest values are taken, not its largest.
     """
 
     name: str
     title: str
-    trait: str
+    attribute: str
     lowest: bool = False
 
 
 RULES = (
     SliceRule("darkest", "darkest tenth", "brightness", lowest=True),
-    SliceRule("most_crowded", "most crowded tenth", "crowding"),
-    SliceRule("sharpest_turns", "sharpest turns, a tenth", "turning"),
+    SliceRule("most_crowded", "most crowded tenth", "object_density"),
+    SliceRule("sharpest_turns", "sharpest turns, a tenth", "steering_magnitude"),
 )
 
 
-def choose_slices(traits: Mapping[str, NDArray[np.float64]]) -> dict[SliceRule, NDArray[np.int64]]:
+def choose_slices(attributes: Mapping[str, NDArray[np.float64]]) -> dict[SliceRule, NDArray[np.int64]]:
     """Return the slices that there are with their frames' places, ascending.
 
     Args:
-        traits: trait to (N,) values; NaN where a frame has none.
+        attributes: attribute to (N,) values; NaN where a frame has none.
     """
     chosen = {}
     for rule in RULES:
-        values = np.asarray(traits.get(rule.trait, ()), np.float64)
+        values = np.asarray(attributes.get(rule.attribute, ()), np.float64)
         known = np.flatnonzero(~np.isnan(values))
         if known.size == 0 or np.ptp(values[known]) == 0.0:
             continue

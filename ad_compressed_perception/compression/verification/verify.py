@@ -42,13 +42,13 @@ class LatencyFigures:
     speedup_p50_low: float
     speedup_p50_high: float
     speedup_p99: float
-    baseline_whole_p50_ms: float
-    variant_whole_p50_ms: float
-    speedup_whole_p50: float
+    baseline_end_to_end_p50_ms: float
+    variant_end_to_end_p50_ms: float
+    speedup_end_to_end_p50: float
     speedup_p99_low: float
     speedup_p99_high: float
-    speedup_whole_p50_low: float
-    speedup_whole_p50_high: float
+    speedup_end_to_end_p50_low: float
+    speedup_end_to_end_p50_high: float
 
     def as_dict(self) -> dict[str, float]:
         """Return the fields for YAML and JSON."""
@@ -61,8 +61,8 @@ class FrameTimes:
 
     baseline_ms: list[float] = field(default_factory=list)
     variant_ms: list[float] = field(default_factory=list)
-    baseline_whole_ms: list[float] = field(default_factory=list)
-    variant_whole_ms: list[float] = field(default_factory=list)
+    baseline_end_to_end_ms: list[float] = field(default_factory=list)
+    variant_end_to_end_ms: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def verify(
         frames: held-out frames, at least one.
         score: the task's measure, empty.
         advance: tells the progress bar (done, total).
-        log: remembers each frame, for slices and pictures.
+        log: remembers each frame, for slices and images.
 
     Raises:
         ModelFileError: the baseline itself gives a result that means nothing.
@@ -149,12 +149,12 @@ def verify(
 def latency_figures(
     baseline_ms: list[float],
     variant_ms: list[float],
-    baseline_whole_ms: list[float],
-    variant_whole_ms: list[float],
+    baseline_end_to_end_ms: list[float],
+    variant_end_to_end_ms: list[float],
 ) -> LatencyFigures:
     """Return percentiles and ratios of paired times; the interval draws pairs again in runs."""
     b, v = np.asarray(baseline_ms), np.asarray(variant_ms)
-    whole_b, whole_v = np.asarray(baseline_whole_ms), np.asarray(variant_whole_ms)
+    whole_b, whole_v = np.asarray(baseline_end_to_end_ms), np.asarray(variant_end_to_end_ms)
 
     def ratios(drawn: NDArray[np.int64]) -> tuple[float, float, float]:
         b50, b99 = np.percentile(b[drawn], (50, 99))

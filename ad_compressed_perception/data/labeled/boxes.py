@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures with true boxes, in the COCO format, their categories matched to a model's labels by name."""
+"""Images with true boxes, in the COCO format, their categories matched to a model's labels by name."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data.frames import read_image_file
-from ad_compressed_perception.data.labeled.dataset import LabelledData, LabelledFrame, default_frames
+from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame, default_frames
 from ad_compressed_perception.data.labeled.label_map import (
     NO_CLASS,
     ClassTable,
     LabelMap,
     few,
-    normalised,
+    normalized,
     table_of_map,
 )
-from ad_compressed_perception.metrics.average_precision import TrueBoxes
+from ad_compressed_perception.metrics.average_precision import GroundTruthBoxes
 
 JSON_NAMES = ("instances.json", "_annotations.coco.json")
 
@@ -75,8 +75,8 @@ def read_coco(path: Path) -> CocoFile:
         raise DataError(f"{path} is no JSON file: {cause}") from cause
 
 
-class BoxData(LabelledData):
-    """A COCO file and its folder of pictures; the truth of a frame is TrueBoxes."""
+class BoxData(LabeledData):
+    """A COCO file and its folder of images; the ground truth of a frame is GroundTruthBoxes."""
 
     task = "detection"
 
@@ -88,17 +88,17 @@ class BoxData(LabelledData):
         label_map: LabelMap | None = None,
         judged: Collection[str] | None = None,
     ) -> None:
-        """Read the labels and check that the pictures exist.
+        """Read the labels and check that the images exist.
 
         Args:
             labels_path: COCO file, or the folder that holds it.
-            frames: folder of the pictures; None for the one beside the labels.
+            frames: folder of the images; None for the one beside the labels.
             model_labels: the model's label names.
             label_map: joins categories to labels; None where they meet by name.
             judged: of the labels that meet by name, those that count; None for all.
 
         Raises:
-            DataError: no or malformed labels, no picture for an entry, or no category that is one of
+            DataError: no or malformed labels, no image for an entry, or no category that is one of
                 the model's labels.
         """
         path = _find_json(labels_path)
@@ -123,20 +123,20 @@ class BoxData(LabelledData):
                 f"against {few(model_labels)}; a label map (--label-map) can join them"
             )
         self.class_names = self.classes.names
-        self._truths = self._gather(path, coco, of_category)
+        self._ground_truths = self._gather(path, coco, of_category)
 
     def _match_by_name(
         self, coco: CocoFile, model_labels: Sequence[str], judged: Collection[str] | None
     ) -> tuple[ClassTable, dict[int, int]]:
         """Return the classes that both sides know, and the class of each such category id."""
         known = {
-            normalised(label): index
+            normalized(label): index
             for index, label in enumerate(model_labels)
             if judged is None or label in judged
         }
         # Several categories may carry one name; the class takes the model's spelling.
         matched = {
-            one.id: known[normalised(one.name)] for one in coco.categories if normalised(one.name) in known
+            one.id: known[normalized(one.name)] for one in coco.categories if normalized(one.name) in known
         }
         self._note_unmatched(one.name for one in coco.categories if one.id not in matched)
         chosen = sorted(set(matched.values()))
@@ -150,13 +150,13 @@ class BoxData(LabelledData):
     ) -> tuple[ClassTable, dict[int, int]]:
         table = table_of_map(label_map, model_labels, with_rest=False)
         wanted = {
-            normalised(name): index
+            normalized(name): index
             for index, part in enumerate(label_map.classes.values())
             for name in part.categories
         }
         if not wanted:
             raise DataError("the label map names no categories: detection needs classes.NAME.categories")
-        present = {normalised(one.name): one.name for one in coco.categories}
+        present = {normalized(one.name): one.name for one in coco.categories}
         missing = [name for name in wanted if name not in present]
         if missing:
             raise DataError(
@@ -165,7 +165,7 @@ class BoxData(LabelledData):
             )
         self._note_unmatched(name for key, name in present.items() if key not in wanted)
         return table, {
-            one.id: wanted[normalised(one.name)] for one in coco.categories if normalised(one.name) in wanted
+            one.id: wanted[normalized(one.name)] for one in coco.categories if normalized(one.name) in wanted
         }
 
     def _note_unmatched(self, names: Iterable[str]) -> None:
@@ -173,7 +173,7 @@ class BoxData(LabelledData):
         if left:
             self.notes.append(f"Not evaluated, the model has no such label: {few(left)}.")
 
-    def _gather(self, path: Path, coco: CocoFile, of_category: dict[int, int]) -> list[TrueBoxes]:
+    def _gather(self, path: Path, coco: CocoFile, of_category: dict[int, int]) -> list[GroundTruthBoxes]:
         place = {image.id: index for index, image in enumerate(coco.images)}
         categories = {one.id for one in coco.categories}
         rows: list[list[tuple[list[float], int, bool]]] = [[] for _ in coco.images]
@@ -196,7 +196,7 @@ class BoxData(LabelledData):
         if flat:
             self.notes.append(f"{flat} boxes without an area were left out.")
         return [
-            TrueBoxes(
+            GroundTruthBoxes(
                 np.array([row[0] for row in each], np.float64).reshape(-1, 4),
                 np.array([row[1] for row in each], np.int64),
                 np.array([row[2] for row in each], bool),
@@ -205,11 +205,11 @@ class BoxData(LabelledData):
         ]
 
     def __len__(self) -> int:
-        """Number of pictures, those without an object included."""
+        """Number of images, those without an object included."""
         return len(self._paths)
 
-    def items(self, indices: Iterable[int]) -> Iterator[LabelledFrame]:
-        """Read the pictures; raise DataError where one is not of the size that the labels say."""
+    def items(self, indices: Iterable[int]) -> Iterator[LabeledFrame]:
+        """Read the images; raise DataError where one is not of the size that the labels say."""
         for index in indices:
             frame = read_image_file(self._paths[index], stamp_ns=index)
             height, width = frame.pixels.shape[:2]
@@ -219,7 +219,7 @@ class BoxData(LabelledData):
                     f"{self._paths[index]} is {width}x{height} pixels, its labels say "
                     f"{said.width}x{said.height}"
                 )
-            yield LabelledFrame(frame, self._truths[index])
+            yield LabeledFrame(frame, self._ground_truths[index])
 
 
 def _find_json(path: Path) -> Path:

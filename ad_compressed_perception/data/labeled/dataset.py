@@ -1,14 +1,14 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames whose right answer is known: what all kinds of labelled data have in common.
+"""Frames whose right answer is known: what all kinds of labeled data have in common.
 
 A data SPEC is a FOLDER, a LABELS file, or ``LABELS@FRAMES``; the model's task says what is looked for:
 
 | task         | in FOLDER                          | LABELS          | FRAMES                          |
 |--------------|------------------------------------|-----------------|---------------------------------|
-| detection    | instances.json (COCO), images/     | COCO json file  | folder of pictures              |
-| segmentation | masks/ and images/, names alike    | folder of masks | folder of pictures              |
-| planning     | trajectories.jsonl or steering.csv | that file       | folder of pictures or BAG:TOPIC |
+| detection    | instances.json (COCO), images/     | COCO json file  | folder of images              |
+| segmentation | masks/ and images/, names alike    | folder of masks | folder of images              |
+| planning     | trajectories.jsonl or steering.csv | that file       | folder of images or BAG:TOPIC |
 |              | and images/                        |                 |                                 |
 """
 
@@ -25,23 +25,23 @@ from ad_compressed_perception.image.decode import Frame
 
 
 @dataclass(frozen=True)
-class LabelledFrame:
+class LabeledFrame:
     """A frame with its right answer.
 
     Attributes:
-        frame: the picture.
-        truth: TrueBoxes for detection; (H, W) uint8 class indices with IGNORE for segmentation; the
-            steering-wheel angle in rad or a TruePath for planning.
+        frame: the image.
+        ground_truth: GroundTruthBoxes for detection; (H, W) uint8 class indices with IGNORE for segmentation; the
+            steering-wheel angle in rad or a GroundTruthPath for planning.
         speed_mps: of the vehicle, where it is known: a planner may be told before it sees the frame.
     """
 
     frame: Frame
-    truth: Any
+    ground_truth: Any
     speed_mps: float | None = None
 
 
-class LabelledData(ABC):
-    """Labelled frames in a fixed order.
+class LabeledData(ABC):
+    """Labeled frames in a fixed order.
 
     Attributes:
         task: the task they are for.
@@ -59,14 +59,14 @@ class LabelledData(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of labelled frames."""
+        """Number of labeled frames."""
 
     @abstractmethod
-    def items(self, indices: Iterable[int]) -> Iterator[LabelledFrame]:
-        """Yield the frames of ascending indices with their truth.
+    def items(self, indices: Iterable[int]) -> Iterator[LabeledFrame]:
+        """Yield the frames of ascending indices with their ground truth.
 
         Raises:
-            DataError: a picture or label cannot be read, or they contradict each other.
+            DataError: an image or label cannot be read, or they contradict each other.
         """
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data.frames import open_frames
-from ad_compressed_perception.data.labeled.dataset import LabelledData, LabelledFrame
+from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame
 from ad_compressed_perception.image.decode import Frame
 
 DEFAULT_TOLERANCE_MS = 50.0
@@ -32,7 +32,7 @@ def nearest(stamps_ns: NDArray[np.int64], wanted_ns: NDArray[np.int64]) -> NDArr
     return np.where(is_nearer, before, after)
 
 
-class DriveData(LabelledData):
+class DriveData(LabeledData):
     """Frames with a stamp, and labels with one."""
 
     task = "planning"
@@ -41,7 +41,7 @@ class DriveData(LabelledData):
         """Match every frame with the nearest label.
 
         Args:
-            frames: folder of pictures named by their stamps, or BAG[:TOPIC].
+            frames: folder of images named by their stamps, or BAG[:TOPIC].
             stamps_ns: (N,) of the labels, ascending.
             tolerance_ms: a frame without a label this near is left out.
 
@@ -68,20 +68,20 @@ class DriveData(LabelledData):
             )
 
     @abstractmethod
-    def _labelled(self, frame: Frame, label: int) -> LabelledFrame:
+    def _labeled(self, frame: Frame, label: int) -> LabeledFrame:
         """Return a frame with the label of this index."""
 
     def __len__(self) -> int:
         """Number of frames with a label."""
         return len(self._frames)
 
-    def items(self, indices: Iterable[int]) -> Iterator[LabelledFrame]:
+    def items(self, indices: Iterable[int]) -> Iterator[LabeledFrame]:
         """Read the frames; raise DataError where one cannot be decoded or the recording ends early."""
         chosen = list(indices)
         count = 0
         frames = self._source.frames(int(self._frames[index]) for index in chosen)
         for index, frame in zip(chosen, frames, strict=False):
             count += 1
-            yield self._labelled(frame, int(self._labels[index]))
+            yield self._labeled(frame, int(self._labels[index]))
         if count < len(chosen):
             raise DataError(f"{self._source.describe} ended after {count} of {len(chosen)} frames")

@@ -47,7 +47,7 @@ class LabelMap(StrictModel):
             raise ValueError(f"rest must not be the name of a class: {self.rest!r}")
         parts = self.classes.values()
         _refuse_repeated("label", (name for part in parts for name in part.labels))
-        _refuse_repeated("category", (normalised(name) for part in parts for name in part.categories))
+        _refuse_repeated("category", (normalized(name) for part in parts for name in part.categories))
         ids = [str(number) for part in parts for number in part.mask_ids]
         _refuse_repeated("mask id", (*ids, *map(str, self.ignore_ids)))
         return self
@@ -72,7 +72,7 @@ class ClassTable:
     of_label: NDArray[np.int64]
 
 
-def normalised(name: str) -> str:
+def normalized(name: str) -> str:
     """Return a name without differences of case, of spaces, hyphens and underscores."""
     return " ".join(name.replace("_", " ").replace("-", " ").casefold().split())
 
@@ -123,8 +123,8 @@ def table_of_names(names: Sequence[str], labels: Sequence[str]) -> tuple[ClassTa
     Raises:
         DataError: nothing but the background is known to both.
     """
-    known = {normalised(name): name for name in labels}
-    shared = [known[normalised(name)] for name in names if normalised(name) in known]
+    known = {normalized(name): name for name in labels}
+    shared = [known[normalized(name)] for name in names if normalized(name) in known]
     if not set(shared) - {_REST}:
         raise DataError(
             f"no name of the masks' ids is a label of the model: {few(names)} against {few(labels)}; "
@@ -132,10 +132,10 @@ def table_of_names(names: Sequence[str], labels: Sequence[str]) -> tuple[ClassTa
         )
     complete = len(shared) == len(names) == len(labels)
     classes = shared if complete or _REST in shared else [*shared, _REST]
-    place = {normalised(name): index for index, name in enumerate(classes)}
+    place = {normalized(name): index for index, name in enumerate(classes)}
     rest = place.get(_REST, NO_CLASS)
-    of_label = np.array([place.get(normalised(label), rest) for label in labels], np.int64)
-    of_id = np.array([place.get(normalised(name), rest) for name in names], np.int64)
+    of_label = np.array([place.get(normalized(label), rest) for label in labels], np.int64)
+    of_id = np.array([place.get(normalized(name), rest) for name in names], np.int64)
     return ClassTable(tuple(classes), of_label), of_id
 
 

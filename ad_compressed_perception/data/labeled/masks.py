@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures with true label masks, their ids matched to a model's labels by a label map or by name."""
+"""Images with true label masks, their ids matched to a model's labels by a label map or by name."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data.frames import list_images, read_image_file
-from ad_compressed_perception.data.labeled.dataset import LabelledData, LabelledFrame
+from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame
 from ad_compressed_perception.data.labeled.label_map import (
     MAX_MASK_ID,
     LabelMap,
     load_label_map,
-    normalised,
+    normalized,
     shipped_label_maps,
     table_of_map,
     table_of_names,
@@ -32,20 +32,20 @@ NAMES_NAME = "labels.json"
 
 
 def read_mask(path: Path) -> NDArray[Any]:
-    """Read a mask as (H, W) integers, one id a pixel; a palette's indices are the ids, not its colours.
+    """Read a mask as (H, W) integers, one id a pixel; a palette's indices are the ids, not its colors.
 
     Raises:
-        DataError: the file cannot be read or has colours instead of ids.
+        DataError: the file cannot be read or has colors instead of ids.
     """
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
-            mode, ids = picture.mode, np.asarray(picture)
+        with Image.open(path) as image:
+            mode, ids = image.mode, np.asarray(image)
     except Exception as cause:  # Pillow raises what its many decoders raise
         raise DataError(f"not a readable mask: {path}: {' '.join(str(cause).split())}") from cause
     if ids.ndim != 2 or mode == "F":
-        raise DataError(f"mask {path} is a picture of mode {mode}: a mask has one channel, an id a pixel")
+        raise DataError(f"mask {path} is an image of mode {mode}: a mask has one channel, an id a pixel")
     if ids.dtype == bool:
         ids = ids.astype(np.uint8)
     if ids.size and (ids.min() < 0 or ids.max() > MAX_MASK_ID):
@@ -62,13 +62,13 @@ def read_names(path: Path) -> list[str]:
     except ValueError as cause:
         raise DataError(f"{path} is no JSON file: {cause}") from cause
     is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if not is_list or not 0 < len({normalised(name) for name in names}) == len(names) < IGNORE:
+    if not is_list or not 0 < len({normalized(name) for name in names}) == len(names) < IGNORE:
         raise DataError(f"{path} must be a list of different names, one for each mask id from 0 on")
     return list(names)
 
 
-class MaskData(LabelledData):
-    """Pictures and masks of the same names; the truth of a frame is (H, W) uint8 class indices."""
+class MaskData(LabeledData):
+    """Images and masks of the same names; the ground truth of a frame is (H, W) uint8 class indices."""
 
     task = "segmentation"
 
@@ -79,11 +79,11 @@ class MaskData(LabelledData):
         model_labels: Sequence[str],
         label_map: LabelMap | None = None,
     ) -> None:
-        """Pair pictures and masks.
+        """Pair images and masks.
 
         Args:
             labels_path: a folder with images/ and masks/, or the masks' folder when ``frames`` is given.
-            frames: the pictures' folder.
+            frames: the images' folder.
             model_labels: the model's labels.
             label_map: what the ids mean; a label_map.yaml or labels.json in the folder when None.
 
@@ -99,16 +99,16 @@ class MaskData(LabelledData):
             )
         self.describe = f"{masks}@{images}" if frames else str(labels_path)
         by_stem = {path.stem: path for path in list_images(masks)}
-        pictures = list_images(images)
-        self._pairs = [(path, by_stem[path.stem]) for path in pictures if path.stem in by_stem]
+        image_paths = list_images(images)
+        self._pairs = [(path, by_stem[path.stem]) for path in image_paths if path.stem in by_stem]
         if not self._pairs:
             raise DataError(
-                f"no picture in {images} has a mask of its name in {masks} "
-                f"(for example {pictures[0].name} and {next(iter(by_stem.values())).name})"
+                f"no image in {images} has a mask of its name in {masks} "
+                f"(for example {image_paths[0].name} and {next(iter(by_stem.values())).name})"
             )
         self.notes = []
-        if len(self._pairs) < len(pictures):
-            self.notes.append(f"{len(pictures) - len(self._pairs)} pictures without a mask were left out.")
+        if len(self._pairs) < len(image_paths):
+            self.notes.append(f"{len(image_paths) - len(self._pairs)} images without a mask were left out.")
         self._of_id = np.zeros(MAX_MASK_ID + 1, np.uint8)
         chosen = label_map or self._own_map(labels_path)
         if chosen is None:
@@ -147,18 +147,18 @@ class MaskData(LabelledData):
         )
 
     def __len__(self) -> int:
-        """Number of pictures with a mask."""
+        """Number of images with a mask."""
         return len(self._pairs)
 
-    def items(self, indices: Iterable[int]) -> Iterator[LabelledFrame]:
-        """Read the pictures and masks; raise DataError where their sizes differ."""
+    def items(self, indices: Iterable[int]) -> Iterator[LabeledFrame]:
+        """Read the images and masks; raise DataError where their sizes differ."""
         for index in indices:
-            picture, mask = self._pairs[index]
-            frame = read_image_file(picture, stamp_ns=index)
+            image, mask = self._pairs[index]
+            frame = read_image_file(image, stamp_ns=index)
             ids = read_mask(mask)
             if ids.shape != frame.pixels.shape[:2]:
                 raise DataError(
-                    f"{mask} is {ids.shape[1]}x{ids.shape[0]} pixels, its picture "
+                    f"{mask} is {ids.shape[1]}x{ids.shape[0]} pixels, its image "
                     f"{frame.pixels.shape[1]}x{frame.pixels.shape[0]}"
                 )
-            yield LabelledFrame(frame, self._of_id[ids])
+            yield LabeledFrame(frame, self._of_id[ids])

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Opening labelled data for a model: its task decides what a data specification means."""
+"""Opening labeled data for a model: its task decides what a data specification means."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Collection
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.data.labeled.boxes import BoxData
-from ad_compressed_perception.data.labeled.dataset import LabelledData, split_data_spec
+from ad_compressed_perception.data.labeled.dataset import LabeledData, split_data_spec
 from ad_compressed_perception.data.labeled.drive import DEFAULT_TOLERANCE_MS
 from ad_compressed_perception.data.labeled.label_map import load_label_map
 from ad_compressed_perception.data.labeled.masks import MaskData
@@ -17,17 +17,17 @@ from ad_compressed_perception.data.labeled.paths import PathData, has_paths
 from ad_compressed_perception.data.labeled.steering import SteeringData
 
 
-def open_labelled(
+def open_labeled(
     spec: str,
     manifest: Manifest,
     label_map: str | None = None,
     tolerance_ms: float = DEFAULT_TOLERANCE_MS,
     judged: Collection[str] | None = None,
-) -> LabelledData:
-    """Open labelled frames for a model.
+) -> LabeledData:
+    """Open labeled frames for a model.
 
     Args:
-        spec: FOLDER, LABELS or LABELS@FRAMES, see data.labelled.
+        spec: FOLDER, LABELS or LABELS@FRAMES, see data.labeled.
         manifest: the model.
         label_map: file or shipped name of the map from the data's names to the model's labels.
         tolerance_ms: planning: farthest label taken for a frame.

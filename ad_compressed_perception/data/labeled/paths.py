@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import describe_validation_error
-from ad_compressed_perception.data.labeled.dataset import LabelledFrame, default_frames
+from ad_compressed_perception.data.labeled.dataset import LabeledFrame, default_frames
 from ad_compressed_perception.data.labeled.drive import DEFAULT_TOLERANCE_MS, DriveData
 from ad_compressed_perception.image.decode import Frame
 
@@ -40,11 +40,11 @@ class PathEntry(BaseModel):
 
 
 @dataclass(frozen=True)
-class TruePath:
+class GroundTruthPath:
     """The right answer of a planning frame; ``float`` of it is the steering-wheel angle.
 
     Attributes:
-        points_xy_m: (N, 2) float64, metres in base_link.
+        points_xy_m: (N, 2) float64, meters in base_link.
         step_s: seconds from point to point; the first is one step ahead.
         steering_wheel_angle_rad: left positive.
         speeds_mps: (N,) float64 at the points; empty where unknown.
@@ -100,7 +100,7 @@ def has_paths(labels: Path) -> bool:
 
 
 class PathData(DriveData):
-    """Frames and true trajectories; the truth of a frame is TruePath."""
+    """Frames and true trajectories; the ground truth of a frame is GroundTruthPath."""
 
     def __init__(
         self, labels_path: Path, frames: str | None, tolerance_ms: float = DEFAULT_TOLERANCE_MS
@@ -109,7 +109,7 @@ class PathData(DriveData):
 
         Args:
             labels_path: the .jsonl file, or a folder with trajectories.jsonl and images/.
-            frames: folder of pictures named by their stamps, or BAG[:TOPIC]; images/ beside the file
+            frames: folder of images named by their stamps, or BAG[:TOPIC]; images/ beside the file
                 when None.
             tolerance_ms: a frame without a label this near is left out.
 
@@ -121,13 +121,13 @@ class PathData(DriveData):
         stamps_ns = np.array([entry.stamp_ns for entry in self._entries], np.int64)
         self._match(frames if frames is not None else default_frames(path), stamps_ns, tolerance_ms)
         self.describe = f"{path}@{self._source.describe}" if frames else str(labels_path)
-        # Pictures of unrelated places are drawn singly by the bootstrap, those of a drive in runs.
+        # Images of unrelated places are drawn singly by the bootstrap, those of a drive in runs.
         self.is_series = len({entry.drive for entry in self._entries}) == 1
 
-    def _labelled(self, frame: Frame, label: int) -> LabelledFrame:
+    def _labeled(self, frame: Frame, label: int) -> LabeledFrame:
         entry = self._entries[label]
         nothing = entry.clear_distance_m is None
-        truth = TruePath(
+        ground_truth = GroundTruthPath(
             np.asarray(entry.points_xy_m, np.float64),
             entry.step_s,
             entry.steering_angle_rad,
@@ -135,4 +135,4 @@ class PathData(DriveData):
             math.inf if nothing else float(entry.clear_distance_m or 0.0),
             entry.must_stop,
         )
-        return LabelledFrame(frame, truth, entry.speed_mps)
+        return LabeledFrame(frame, ground_truth, entry.speed_mps)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.data.labeled.dataset import LabelledFrame, default_frames
+from ad_compressed_perception.data.labeled.dataset import LabeledFrame, default_frames
 from ad_compressed_perception.data.labeled.drive import DEFAULT_TOLERANCE_MS, DriveData
 from ad_compressed_perception.image.decode import Frame
 
@@ -61,7 +61,7 @@ def read_steering(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
 
 
 class SteeringData(DriveData):
-    """A drive's frames and its steering log; the truth of a frame is the angle in rad."""
+    """A drive's frames and its steering log; the ground truth of a frame is the angle in rad."""
 
     is_series = True
 
@@ -72,7 +72,7 @@ class SteeringData(DriveData):
 
         Args:
             labels_path: the csv file, or a folder with steering.csv and images/.
-            frames: folder of pictures named by their stamps, or BAG[:TOPIC]; images/ beside the csv
+            frames: folder of images named by their stamps, or BAG[:TOPIC]; images/ beside the csv
                 file when None.
             tolerance_ms: a frame without a label this near is left out.
 
@@ -89,5 +89,5 @@ class SteeringData(DriveData):
         self._match(frames if frames is not None else default_frames(path), stamps_ns, tolerance_ms)
         self.describe = f"{path}@{self._source.describe}" if frames else str(labels_path)
 
-    def _labelled(self, frame: Frame, label: int) -> LabelledFrame:
-        return LabelledFrame(frame, float(self._angles[label]))
+    def _labeled(self, frame: Frame, label: int) -> LabeledFrame:
+        return LabeledFrame(frame, float(self._angles[label]))

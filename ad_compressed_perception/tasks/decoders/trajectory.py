@@ -37,7 +37,7 @@ class TrajectoryOptions(StrictModel):
 class TrajectoryDecoder(PlanningDecoder):
     """Decodes (1, 14): 11 curvatures, allowed speed, logits of stop and yield; see driving.plan_vector.
 
-    The network sees one picture and no speed. What it says of the way ahead is true at any speed, and the
+    The network sees one image and no speed. What it says of the way ahead is true at any speed, and the
     classical profile makes points in time of it; so its file has one input, as every pass of a recipe,
     every calibration and every backend know it.
     """
@@ -89,5 +89,5 @@ class TrajectoryDecoder(PlanningDecoder):
             step_s=step_s,
             clear_distance_m=plan.clear_distance_m,
             stop_probability=plan.stop_probability,
-            yield_probability=plan.yield_probability,
+            proceed_after_stop_probability=plan.proceed_after_stop_probability,
         )

@@ -30,7 +30,7 @@ class YoloxOptions(StrictModel):
 class YoloxDecoder(DetectionDecoder):
     """Decodes (1, N, 5 + classes): cx, cy, log w, log h, objectness, class scores (sigmoid applied).
 
-    ``centre = (raw + cell) * stride``, ``size = exp(raw) * stride``, ``score = objectness * class``.
+    ``center = (raw + cell) * stride``, ``size = exp(raw) * stride``, ``score = objectness * class``.
     The last two axes may be the other way round, as converters to channels-last formats leave them.
     """
 
@@ -91,10 +91,10 @@ class YoloxDecoder(DetectionDecoder):
         strong = (scores >= score_threshold) & np.isfinite(rows[:, :4]).all(axis=1)
         rows, scores, class_ids = rows[strong], scores[strong], class_ids[strong]
         cells, strides = self._cells[likely[strong]], self._strides[likely[strong]]
-        centres = (rows[:, :2] + cells) * strides
-        # exp(20) is far beyond any picture; without the bound a broken model overflows to inf.
+        centers = (rows[:, :2] + cells) * strides
+        # exp(20) is far beyond any image; without the bound a broken model overflows to inf.
         halves = np.exp(np.minimum(rows[:, 2:4], 20.0)) * strides * 0.5
-        boxes = np.concatenate([centres - halves, centres + halves], axis=1)
+        boxes = np.concatenate([centers - halves, centers + halves], axis=1)
         return boxes.astype(np.float32), scores, class_ids
 
 

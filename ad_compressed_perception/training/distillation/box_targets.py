@@ -3,7 +3,7 @@
 """True boxes put into a YOLOX teacher's answers.
 
 An object that the teacher found (a cell's box has an IoU of 0.5 with it) gets its true class in all cells
-that found it, and objectness and box in the best of them. One that it missed gets the cell at its centre,
+that found it, and objectness and box in the best of them. One that it missed gets the cell at its center,
 at the finest stride of which it spans at most eight cells. What the teacher found where nothing is loses
 objectness.
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ad_compressed_perception.data.labeled.label_map import NO_CLASS
 from ad_compressed_perception.tasks.geometry import Geometry
 from ad_compressed_perception.tasks.nms import iou_matrix
-from ad_compressed_perception.training.augmentation import View
+from ad_compressed_perception.training.augmentation import Augmentation
 
 _FOUND_IOU = 0.5
 _NOTHING_IOU = 0.3
@@ -31,20 +31,22 @@ Rows = NDArray[np.float32]
 
 def box_correction(
     of_column: NDArray[np.int64], strides: Sequence[int], weight: float
-) -> Callable[[list[NDArray[Any]], Any, View, Geometry], list[NDArray[Any]]]:
-    """Return the correction of YOLOX answers (1, N, 5 + C) by TrueBoxes.
+) -> Callable[[list[NDArray[Any]], Any, Augmentation, Geometry], list[NDArray[Any]]]:
+    """Return the correction of YOLOX answers (1, N, 5 + C) by GroundTruthBoxes.
 
     Args:
         of_column: (C,) class of the labels that each score is of, or NO_CLASS where labels say nothing.
         strides: of the grids, in the order of the rows.
-        weight: of the truth.
+        weight: of the ground truth.
     """
 
-    def correct(answers: list[NDArray[Any]], truth: Any, view: View, shown: Geometry) -> list[NDArray[Any]]:
+    def correct(
+        answers: list[NDArray[Any]], ground_truth: Any, view: Augmentation, shown: Geometry
+    ) -> list[NDArray[Any]]:
         rows = np.array(answers[0][0], np.float32)
         cells, steps = grid(shown.model_width, shown.model_height, strides)
-        boxes, kept = _visible(shown.boxes_to_model(view.boxes(truth.boxes_xyxy)), shown)
-        classes, crowd = truth.class_ids[kept], truth.is_crowd[kept]
+        boxes, kept = _visible(shown.boxes_to_model(view.boxes(ground_truth.boxes_xyxy)), shown)
+        classes, crowd = ground_truth.class_ids[kept], ground_truth.is_crowd[kept]
         overlaps = iou_matrix(boxes, _decoded(rows, cells, steps))
         _forget_what_is_not_there(rows, overlaps, of_column, weight, bool(crowd.any()))
         for box, kind, overlap, many in zip(boxes, classes, overlaps, crowd, strict=True):
@@ -67,9 +69,9 @@ def grid(width: int, height: int, strides: Sequence[int]) -> tuple[Rows, Rows]:
 
 
 def _decoded(rows: Rows, cells: Rows, steps: Rows) -> Rows:
-    centres = (rows[:, :2] + cells) * steps
+    centers = (rows[:, :2] + cells) * steps
     halves = np.exp(np.minimum(rows[:, 2:4], 20.0)) * steps * 0.5
-    return np.concatenate([centres - halves, centres + halves], 1).astype(np.float32)
+    return np.concatenate([centers - halves, centers + halves], 1).astype(np.float32)
 
 
 def _visible(boxes: Rows, shown: Geometry) -> tuple[Rows, NDArray[np.int64]]:
@@ -106,7 +108,7 @@ def _put(
 ) -> None:
     cells, steps = cells_steps
     size = np.maximum(box[2:] - box[:2], 1.0)
-    centre = (box[:2] + box[2:]) * 0.5
+    center = (box[:2] + box[2:]) * 0.5
     found = np.flatnonzero(overlap >= _FOUND_IOU)
     if found.size:
         best = int(found[(overlap[found] * rows[found, _OBJECTNESS]).argmax()])
@@ -114,12 +116,12 @@ def _put(
     else:
         fitting = [s for s in strides if size.max() <= _CELLS_A_SIDE * s]
         stride = fitting[0] if fitting else strides[-1]
-        distance = np.where(steps[:, 0] == stride, np.abs((cells + 0.5) * steps - centre).max(1), np.inf)
+        distance = np.where(steps[:, 0] == stride, np.abs((cells + 0.5) * steps - center).max(1), np.inf)
         best, share = int(distance.argmin()), 1.0  # what the cell said of a box was of no object
         found = np.array([best])
-    raw = np.concatenate([centre / steps[best] - cells[best], np.log(size / steps[best])])
+    raw = np.concatenate([center / steps[best] - cells[best], np.log(size / steps[best])])
     rows[best, :4] += share * (raw - rows[best, :4])
     rows[best, _OBJECTNESS] += weight * (1.0 - rows[best, _OBJECTNESS])
-    truth = np.zeros(rows.shape[1] - _CLASSES, np.float32)
-    truth[columns] = 1.0 / len(columns)
-    rows[found, _CLASSES:] += weight * (truth - rows[found, _CLASSES:])
+    ground_truth = np.zeros(rows.shape[1] - _CLASSES, np.float32)
+    ground_truth[columns] = 1.0 / len(columns)
+    rows[found, _CLASSES:] += weight * (ground_truth - rows[found, _CLASSES:])

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lessons: what the student sees and what the teacher said of it, prepared once and kept on disk.
 
-The teacher (the fp32 graph in ONNX Runtime) answers every picture and every altered copy of it one
+The teacher (the fp32 graph in ONNX Runtime) answers every image and every altered copy of it one
 time; epochs then cost the student's work only. Arrays are float16 files: pixels of 0..255 are exact in
 it, scaled ones keep 11 bits, and teachers' outputs need no more than its three digits.
 """
@@ -22,19 +22,19 @@ from torch import Tensor
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import InputSpec
-from ad_compressed_perception.data.labeled.dataset import LabelledFrame
+from ad_compressed_perception.data.labeled.dataset import LabeledFrame
 from ad_compressed_perception.image.decode import Frame, to_bgr8
 from ad_compressed_perception.tasks.geometry import Geometry
 from ad_compressed_perception.tasks.prepare import Preparer
-from ad_compressed_perception.training.augmentation import draw_view, unaltered
+from ad_compressed_perception.training.augmentation import draw_augmentation, identity_augmentation
 from ad_compressed_perception.training.distillation.label_correction import Correct
 
 Advance = Callable[[int, int], None]
 Fit = Callable[[list[NDArray[Any]], Geometry, Geometry], list[NDArray[Any]]]
-"""The teacher's answers to a picture as the student should give them; told how either saw the picture."""
+"""The teacher's answers to an image as the student should give them; told how either saw the image."""
 
 
-class Lessons:
+class DistillationDataset:
     """A table of student inputs and teacher outputs.
 
     Attributes:
@@ -60,8 +60,8 @@ class Lessons:
         return inputs, answers
 
 
-def prepare_lessons(
-    pictures: Callable[[], Iterator[Frame | LabelledFrame]],
+def cache_teacher_outputs(
+    images: Callable[[], Iterator[Frame | LabeledFrame]],
     count: int,
     teacher: Path,
     teacher_input: InputSpec,
@@ -75,26 +75,26 @@ def prepare_lessons(
     correct: Correct | None = None,
     seed: int = 0,
     advance: Advance = lambda done, total: None,
-) -> Lessons:
-    """Ask the teacher about every picture, as it is and altered.
+) -> DistillationDataset:
+    """Ask the teacher about every image, as it is and altered.
 
     Args:
-        pictures: starts a round over the pictures, with or without their truth.
+        images: starts a round over the images, with or without their ground truth.
         count: how many there are.
         teacher: the fp32 ONNX file.
         teacher_input: its input.
         student_input: the student's input, which may be smaller.
         outputs: the teacher's outputs wanted.
         folder: where the arrays are kept.
-        views: copies of each picture; the first is unaltered.
+        views: copies of each image; the first is unaltered.
         threads: the teacher's; 0 for the runtime's own choice.
         fit: brings the teacher's answers to the student's output.
-        correct: puts the truth of a picture that has one into the fitted answers.
+        correct: puts the ground truth of an image that has one into the fitted answers.
         seed: of the alterations.
         advance: told (done, total).
 
     Raises:
-        DataError: no pictures.
+        DataError: no images.
         BackendError: the teacher cannot run.
         OSError: no room on the disk.
     """
@@ -106,18 +106,22 @@ def prepare_lessons(
     answers: list[NDArray[np.float16]] = []
     try:
         name = session.info.inputs[0].name
-        for given in pictures():
-            picture = to_bgr8(given.frame if isinstance(given, LabelledFrame) else given)
-            height, width = picture.shape[:2]
+        for given in images():
+            image = to_bgr8(given.frame if isinstance(given, LabeledFrame) else given)
+            height, width = image.shape[:2]
             for number in range(views):
-                view = unaltered(height, width) if number == 0 else draw_view(height, width, rng)
-                seen = Frame(view.picture(picture), "BGR")
+                view = (
+                    identity_augmentation(height, width)
+                    if number == 0
+                    else draw_augmentation(height, width, rng)
+                )
+                seen = Frame(view.image(image), "BGR")
                 question, asked = ask(seen)
                 said = session.infer({name: question})
                 tensor, shown = prepare(seen)
                 fitted = fit([said[output] for output in outputs], asked, shown)
-                if correct is not None and isinstance(given, LabelledFrame):
-                    fitted = correct(fitted, given.truth, view, shown)
+                if correct is not None and isinstance(given, LabeledFrame):
+                    fitted = correct(fitted, given.ground_truth, view, shown)
                 if inputs is None:
                     inputs = _table(folder / "inputs.npy", total, tensor)
                     answers = [_table(folder / f"answers_{i}.npy", total, a) for i, a in enumerate(fitted)]
@@ -129,8 +133,8 @@ def prepare_lessons(
     finally:
         session.close()
     if inputs is None:
-        raise DataError("no pictures to learn from: the source gave none")
-    return Lessons(inputs[:row], [table[:row] for table in answers])
+        raise DataError("no images to learn from: the source gave none")
+    return DistillationDataset(inputs[:row], [table[:row] for table in answers])
 
 
 def _table(path: Path, rows: int, like: NDArray[Any]) -> NDArray[np.float16]:

@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the last layers read, learnt from the teacher besides its answers (FitNets: Romero et al., ICLR 2015).
+"""What the last layers read, learned from the teacher besides its answers (FitNets: Romero et al., ICLR 2015).
 
-An answer says little where nothing is to be seen, and nothing about labels that the pictures do not show.
+An answer says little where nothing is to be seen, and nothing about labels that the images do not show.
 The tensors that the last products read are dense and know no labels: a student of the teacher's own
-architecture that gets these right gets right what was on no picture.
+architecture that gets these right gets right what was on no image.
 
     loss = loss of the answers + features * mean over the tensors of  sum((s - t)^2) / sum(t^2)
 
@@ -24,7 +24,7 @@ from torch import Tensor
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.onnx_graph.qdq import PRODUCTS
 from ad_compressed_perception.pass_api.passes import PassContext
-from ad_compressed_perception.training.distillation.dataset import Lessons
+from ad_compressed_perception.training.distillation.dataset import DistillationDataset
 from ad_compressed_perception.training.distillation.losses import Loss
 from ad_compressed_perception.training.distillation.resized_teacher import resized_teacher
 from ad_compressed_perception.training.graph_module.module import GraphModule
@@ -45,7 +45,7 @@ def last_features(model: ModelProto) -> list[str]:
 
 
 class Features:
-    """The teacher's features of a student's pictures."""
+    """The teacher's features of a student's images."""
 
     def __init__(self, context: PassContext, student: GraphModule, example: Tensor) -> None:
         """Find the tensors that both networks make in one shape.
@@ -77,17 +77,17 @@ class Features:
         return module.run({module.input_names[0]: inputs}, names)
 
     def of(self, inputs: Tensor) -> list[Tensor]:
-        """Return the teacher's features of prepared (B, ...) pictures."""
+        """Return the teacher's features of prepared (B, ...) images."""
         self._teacher.to(inputs.device)
         rows = inputs.split(1) if self._teacher.one_by_one else [inputs]
         made = [self._run(self._teacher, row, self.names) for row in rows]
         return [torch.cat(parts) for parts in zip(*made, strict=True)]
 
 
-class ObservedLessons(Lessons):
+class FeatureDistillationDataset(DistillationDataset):
     """Lessons whose answers end with the teacher's features."""
 
-    def __init__(self, lessons: Lessons, features: Features) -> None:
+    def __init__(self, lessons: DistillationDataset, features: Features) -> None:
         """Add the features to what the lessons hold."""
         super().__init__(lessons.inputs, lessons.answers)
         self._features = features

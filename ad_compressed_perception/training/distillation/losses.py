@@ -47,8 +47,8 @@ def yolox_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def segmentation_loss(student: Tensor, teacher: Tensor, axis: int, student_is_probability: bool) -> Tensor:
     """Kullback-Leibler divergence per pixel, teacher to student, over the class axis.
 
-    Every pixel counts once and those of classes that fill little of a picture count more (by the
-    inverse square root of the class's share in the batch), else curbs and markings are not learnt.
+    Every pixel counts once and those of classes that fill little of an image count more (by the
+    inverse square root of the class's share in the batch), else curbs and markings are not learned.
     """
     tiny = 1e-6
     target = teacher.clamp_min(tiny)

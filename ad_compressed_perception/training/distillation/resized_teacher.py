@@ -33,7 +33,7 @@ def resized_teacher(context: PassContext) -> tuple[ModelProto, InputSpec]:
 
     def feeds() -> Any:
         prepare = Preparer(old)
-        for frame in context.pictures():
+        for frame in context.images():
             yield {model.graph.input[0].name: prepare(frame)[0].copy()}
 
     model = read_model(context.baseline)
@@ -46,7 +46,7 @@ def resized_teacher(context: PassContext) -> tuple[ModelProto, InputSpec]:
             refresh_outputs(model)
         except AdcpError as error:
             raise RecipeError(
-                "the student sees pictures at another scale than its teacher, which cannot run at that size "
+                "the student sees images at another scale than its teacher, which cannot run at that size "
                 f"({error}): train before the pass input_size"
             ) from error
     return model, new

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the training passes share: pictures, the teacher's answers, the loss, and how to teach.
+"""What the training passes share: images, the teacher's answers, the loss, and how to teach.
 
 The teacher is the float baseline with the model's original input, the student the graph as the passes
 so far left it, with the input and output it has by now.
@@ -26,23 +26,27 @@ from torch import Tensor
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.manifest import OutputSpec
 from ad_compressed_perception.data.frames import open_frames
-from ad_compressed_perception.data.labeled.dataset import LabelledData, LabelledFrame
-from ad_compressed_perception.data.labeled.open import open_labelled
+from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame
+from ad_compressed_perception.data.labeled.open import open_labeled
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.onnx_graph.io import read_model
 from ad_compressed_perception.pass_api.passes import Advance, PassContext
 from ad_compressed_perception.tasks.geometry import Geometry
 from ad_compressed_perception.tasks.prepare import Preparer
 from ad_compressed_perception.training.checkpoints import write_json
-from ad_compressed_perception.training.distillation.dataset import Fit, Lessons, prepare_lessons
+from ad_compressed_perception.training.distillation.dataset import (
+    DistillationDataset,
+    Fit,
+    cache_teacher_outputs,
+)
 from ad_compressed_perception.training.distillation.feature_loss import (
+    FeatureDistillationDataset,
     Features,
-    ObservedLessons,
     with_features,
 )
 from ad_compressed_perception.training.distillation.label_correction import Correct, create_correction
 from ad_compressed_perception.training.distillation.losses import Loss, create_loss
-from ad_compressed_perception.training.distillation.yolox_teacher import Tutor, detector_tutor
+from ad_compressed_perception.training.distillation.yolox_teacher import TeacherAdapter, yolox_teacher
 from ad_compressed_perception.training.graph_module.module import GraphModule
 from ad_compressed_perception.training.options import TrainingOptions
 from ad_compressed_perception.training.trainer import History, Schedule, Trainer
@@ -72,19 +76,19 @@ def ends_in_softmax(model: ModelProto, output: str) -> bool:
 
 
 @dataclass
-class School:
+class DistillationTrainer:
     """Everything a student needs.
 
     Attributes:
-        lessons: pictures and the teacher's answers.
+        lessons: images and the teacher's answers.
         loss: of all outputs of a student's graph and the answers.
         example: one prepared (1, ...) input.
         schedule: how to learn.
-        checkpoints: where to keep what has been learnt.
-        features: names of the tensors that are learnt besides the outputs.
+        checkpoints: where to keep what has been learned.
+        features: names of the tensors that are learned besides the outputs.
     """
 
-    lessons: Lessons
+    lessons: DistillationDataset
     loss: Loss
     example: Tensor
     schedule: Schedule
@@ -116,7 +120,7 @@ class School:
             module.output_names = outputs
 
     def single_losses(self, module: GraphModule, count: int) -> Iterator[Tensor]:
-        """Yield losses of single pictures, evenly chosen, against answers a little beside the teacher's.
+        """Yield losses of single images, evenly chosen, against answers a little beside the teacher's.
 
         The gradient of a student that equals its teacher is zero; 20 % of noise on the answers shows which
         weights the outputs hang on.
@@ -131,19 +135,21 @@ class School:
             yield self.loss(outputs, noisy)
 
 
-def open_school(model: ModelProto, context: PassContext, options: TrainingOptions) -> School:
-    """Ask the teacher about all pictures, once.
+def open_distillation(
+    model: ModelProto, context: PassContext, options: TrainingOptions
+) -> DistillationTrainer:
+    """Ask the teacher about all images, once.
 
     Raises:
         RecipeError: a student whose outputs cannot be compared with its teacher's.
-        DataError: no pictures, or pictures that cannot be read.
+        DataError: no images, or images that cannot be read.
         BackendError: the teacher cannot run.
         ModelFileError: the graph cannot be trained.
     """
     teacher = read_model(context.baseline)
     names = [value.name for value in teacher.graph.output]
     student = GraphModule(model)
-    for frame in context.pictures():
+    for frame in context.images():
         example = torch.from_numpy(Preparer(context.input)(frame)[0].copy()).float()
         break
     with torch.no_grad():
@@ -156,10 +162,10 @@ def open_school(model: ModelProto, context: PassContext, options: TrainingOption
     base = create_loss(context.output, not logits)
     positions = [student.output_names.index(name) for name in answered]
     if context.manifest.output.decoder == "yolox":
-        tutor = detector_tutor(context)
+        tutor = yolox_teacher(context)
     else:
         fit = _fit(context, ends_in_softmax(teacher, asked[0]), shapes[answered[0]])
-        tutor = Tutor(context.baseline, context.manifest.input, fit)
+        tutor = TeacherAdapter(context.baseline, context.manifest.input, fit)
     wanted = [shapes[name] for name in answered]
     lessons = _lessons(context, options, asked, tutor, wanted)
     _check_shapes(lessons, wanted)
@@ -169,16 +175,16 @@ def open_school(model: ModelProto, context: PassContext, options: TrainingOption
 
     schedule = Schedule(
         epochs=options.epochs, batch=options.batch, learning_rate=options.learning_rate,
-        hold_out=options.hold_out, patience=options.patience, minutes=options.minutes,
+        val_fraction=options.val_fraction, patience=options.patience, minutes=options.minutes,
         seed=options.seed, threads=options.threads, precision=options.precision,
         relative_rate=options.relative_rate,
     )  # fmt: skip
-    if not options.features:
-        return School(lessons, loss, example, schedule, context.checkpoints)
+    if not options.feature_weight:
+        return DistillationTrainer(lessons, loss, example, schedule, context.checkpoints)
     features = Features(context, student, example)
     names = features.names
-    return School(
-        ObservedLessons(lessons, features), with_features(loss, len(names), options.features), example,
+    return DistillationTrainer(
+        FeatureDistillationDataset(lessons, features), with_features(loss, len(names), options.feature_weight), example,
         schedule, context.checkpoints, names,
     )  # fmt: skip
 
@@ -229,13 +235,13 @@ def _lessons(
     context: PassContext,
     options: TrainingOptions,
     asked: list[str],
-    tutor: Tutor,
+    tutor: TeacherAdapter,
     shapes: list[tuple[int, ...]],
-) -> Lessons:
+) -> DistillationDataset:
     """Prepare the lessons, or take those of an interrupted run or of an earlier pass with the same wishes."""
     sources = [open_frames(spec, stride=options.stride) for spec in options.data]
-    labelled, correct = _labelled(context, options)
-    count = context.frames + sum(len(source) for source in sources) + len(labelled or ())
+    labeled, correct = _labeled(context, options)
+    count = context.frames + sum(len(source) for source in sources) + len(labeled or ())
     known = [options.labels, options.label_map, options.label_weight]
     student = [context.input.model_dump_json(), context.output.model_dump_json(), shapes]
     key = [count, options.views, options.seed, options.stride, asked, *options.data, *known, *student]
@@ -245,18 +251,18 @@ def _lessons(
     done = folder / "done.json"
     if done.is_file():
         tables = [np.load(folder / f"answers_{i}.npy", mmap_mode="r") for i in range(len(asked))]
-        return Lessons(np.load(folder / "inputs.npy", mmap_mode="r"), tables)
+        return DistillationDataset(np.load(folder / "inputs.npy", mmap_mode="r"), tables)
 
-    def pictures() -> Iterator[Frame | LabelledFrame]:
-        rounds: list[Callable[[], Iterator[Frame]]] = [context.pictures, *(s.__iter__ for s in sources)]
+    def images() -> Iterator[Frame | LabeledFrame]:
+        rounds: list[Callable[[], Iterator[Frame]]] = [context.images, *(s.__iter__ for s in sources)]
         for start in rounds:
             yield from start()
-        if labelled is not None:
-            yield from labelled.items(range(len(labelled)))
+        if labeled is not None:
+            yield from labeled.items(range(len(labeled)))
 
     try:
-        lessons = prepare_lessons(
-            pictures, count, tutor.file, tutor.input, context.input, asked, folder,
+        lessons = cache_teacher_outputs(
+            images, count, tutor.file, tutor.input, context.input, asked, folder,
             views=options.views, threads=options.threads, fit=tutor.fit, correct=correct,
             seed=options.seed, advance=part(context.advance, 0.0, _LESSONS_SHARE),
         )  # fmt: skip
@@ -268,16 +274,16 @@ def _lessons(
     return lessons
 
 
-def _labelled(context: PassContext, options: TrainingOptions) -> tuple[LabelledData | None, Correct | None]:
-    """Open the labelled pictures that the options name, if any."""
+def _labeled(context: PassContext, options: TrainingOptions) -> tuple[LabeledData | None, Correct | None]:
+    """Open the labeled images that the options name, if any."""
     if options.labels is None:
         return None, None
     student = context.manifest.model_copy(update={"input": context.input, "output": context.output})
-    data = open_labelled(options.labels, student, options.label_map)
+    data = open_labeled(options.labels, student, options.label_map)
     return data, create_correction(data, student, options.label_weight)
 
 
-def _check_shapes(lessons: Lessons, shapes: list[tuple[int, ...]]) -> None:
+def _check_shapes(lessons: DistillationDataset, shapes: list[tuple[int, ...]]) -> None:
     for table, shape in zip(lessons.answers, shapes, strict=True):
         if np.prod(table.shape[1:]) != np.prod(shape):
             raise RecipeError(

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A detector's teacher for a student that sees a picture through another input, or knows fewer labels.
+"""A detector's teacher for a student that sees an image through another input, or knows fewer labels.
 
 A YOLOX output has a row for each cell of each stride's grid. Where the student's input is the teacher's
 less some padding, its cells are some of the teacher's, and their rows are the answers. At another scale
@@ -30,7 +30,7 @@ _BOX_AND_OBJECTNESS = 5
 
 
 @dataclass(frozen=True)
-class Tutor:
+class TeacherAdapter:
     """Who answers, and how the answers become the student's.
 
     Attributes:
@@ -44,20 +44,20 @@ class Tutor:
     fit: Fit
 
 
-def detector_tutor(context: PassContext) -> Tutor:
+def yolox_teacher(context: PassContext) -> TeacherAdapter:
     """Return the teacher of a YOLOX student.
 
     Raises:
         RecipeError: the student has labels that the teacher lacks, or another scale while an operator holds
             the teacher to its size.
-        DataError: no pictures.
+        DataError: no images.
     """
     before, after = context.manifest.input, context.input
     strides = [int(stride) for stride in context.output.options.get("strides", _DEFAULT_STRIDES)]
     columns = _columns(context)
-    frame = next(iter(context.pictures()), None)
+    frame = next(iter(context.images()), None)
     if frame is None:
-        raise DataError("no pictures to learn from: the source gave none")
+        raise DataError("no images to learn from: the source gave none")
     size = frame.pixels.shape[1::-1]
     asked, shown = (plan_geometry(spec, *size) for spec in (before, after))
     file, spec = context.baseline, before
@@ -71,20 +71,20 @@ def detector_tutor(context: PassContext) -> Tutor:
         shift = cut_shift(asked, shown, strides)
         if shift is None:
             raise DataError(
-                f"a picture of {asked.source_width}x{asked.source_height} fills the student's "
+                f"an image of {asked.source_width}x{asked.source_height} fills the student's "
                 f"{shown.model_width}x{shown.model_height} input at another scale than its teacher's; learn "
-                "from pictures of one shape, or leave input_size out"
+                "from images of one shape, or leave input_size out"
             )
         rows = cut_rows((spec.width, spec.height), (after.width, after.height), strides, shift)
         return [answer[:, rows][..., columns] for answer in answers]
 
-    return Tutor(file, spec, fit)
+    return TeacherAdapter(file, spec, fit)
 
 
 def cut_shift(asked: Geometry, shown: Geometry, strides: Sequence[int]) -> tuple[int, int] | None:
     """Return how far right and down the student's corner lies in the teacher's input, pixels.
 
-    None where the student's cells are not among the teacher's: another scale (resized pictures differ by
+    None where the student's cells are not among the teacher's: another scale (resized images differ by
     more than a rounded pixel), an input that reaches beyond, or a shift that is no multiple of a stride.
     """
     same_scale = (

@@ -91,7 +91,7 @@ class WeightQuantizer(nn.Module):
 
 
 def weight_quantizer(integers: NDArray[Any], scale: NDArray[Any], axis: int) -> WeightQuantizer:
-    """Return the quantiser of a stored int8 weight; its limit is read off the largest integer."""
+    """Return the quantizer of a stored int8 weight; its limit is read off the largest integer."""
     # A scale is max|w| / limit, so every stored weight holds its limit somewhere.
     limit = 64 if integers.size and int(np.abs(integers.astype(np.int32)).max()) <= 64 else 127
     return WeightQuantizer(axis % integers.ndim if scale.size > 1 else None, limit)

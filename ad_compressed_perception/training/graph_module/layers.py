@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes with weights as torch layers: what structured pruning knows, and what quantisers wrap.
+"""Nodes with weights as torch layers: what structured pruning knows, and what quantizers wrap.
 
 Each holds its weight as torch wants it and gives it back as the graph stores it.
 """
@@ -34,7 +34,7 @@ class WeightLayer(nn.Module):
     weight_quantizer: WeightQuantizer | None
     stored_transposed: bool
 
-    def take_over(self, weight: Array, bias: Array | None, quantizer: WeightQuantizer | None) -> None:
+    def initialize_from(self, weight: Array, bias: Array | None, quantizer: WeightQuantizer | None) -> None:
         """Copy the graph's values; ``weight`` as torch wants it."""
         self.weight_quantizer = quantizer
         self.stored_transposed = False
@@ -72,7 +72,7 @@ class Convolution(WeightLayer, nn.Conv2d):
             group, bias is not None,
         )  # fmt: skip
         self.attributes = attributes
-        self.take_over(weight, bias, quantizer)
+        self.initialize_from(weight, bias, quantizer)
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the node."""
@@ -93,7 +93,7 @@ class Dense(WeightLayer, nn.Linear):
         nn.Linear.__init__(self, weight.shape[1], weight.shape[0], bias is not None)
         if quantizer is not None and quantizer.axis is not None and transposed:
             quantizer.axis = 1 - quantizer.axis
-        self.take_over(weight, bias, quantizer)
+        self.initialize_from(weight, bias, quantizer)
         self.stored_transposed = transposed
 
     def forward(self, x: Tensor) -> Tensor:
@@ -101,14 +101,14 @@ class Dense(WeightLayer, nn.Linear):
         return F.linear(x, self.present_weight(), self.bias)
 
 
-class Normalisation(nn.BatchNorm2d):
+class Normalization(nn.BatchNorm2d):
     """A BatchNormalization node: learns its scale and shift, and in training its mean and variance.
 
     In training the batch's own mean and variance count, and the stored ones follow them with the node's
     ``momentum`` (the share that stays, as ONNX has it); otherwise the stored ones count.
 
     Attributes:
-        frozen: whether the stored mean and variance count in training too, for pictures run one by one.
+        frozen: whether the stored mean and variance count in training too, for images run one by one.
         unsettled: whether the stored mean and variance are made up, as after a folded convolution was taken
             over; the first batch in training then brings the true ones, and the function stays as it is.
     """
@@ -123,7 +123,7 @@ class Normalisation(nn.BatchNorm2d):
                 tensor.copy_(torch.from_numpy(np.array(value, np.float32).reshape(-1)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the node; a single value a channel has no variance and is normalised by the stored one."""
+        """Run the node; a single value a channel has no variance and is normalized by the stored one."""
         learns = self.training and not self.frozen and x.numel() > x.shape[1]
         if learns and self.unsettled:
             self._settle(x.detach().float())

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An ONNX graph as a torch module that can be trained, and the trained weights back in the graph.
 
-The graph stays the source of truth: the module runs its nodes in order, and what training changes
-are initialisers, written back by name. Nothing is traced and nothing exported, so names, the
+The graph stays the source of ground truth: the module runs its nodes in order, and what training changes
+are initializers, written back by name. Nothing is traced and nothing exported, so names, the
 placement of Q/DQ nodes and metadata survive as they were.
 """
 
@@ -30,11 +30,11 @@ from ad_compressed_perception.training.graph_module.fake_quantize import (
 from ad_compressed_perception.training.graph_module.layers import (
     Convolution,
     Dense,
-    Normalisation,
+    Normalization,
     WeightLayer,
 )
 from ad_compressed_perception.training.graph_module.operators import OPERATORS, Attributes
-from ad_compressed_perception.training.graph_module.unshare_weights import LEARNING_INPUTS, untied
+from ad_compressed_perception.training.graph_module.unshare_weights import LEARNING_INPUTS, unshare_weights
 
 _OTHER_OPERATORS = {"Conv", "QuantizeLinear", "DequantizeLinear"}
 
@@ -64,11 +64,11 @@ class GraphModule(nn.Module):
     """Runs an ONNX graph node by node; weights of convolutions and products learn.
 
     Convolutions and products with constant weights are submodules (``layers``, by the node's index), so
-    that structured pruning finds them, and so are normalisations (``norms``). A batch larger than the
+    that structured pruning finds them, and so are normalizations (``norms``). A batch larger than the
     graph's one is allowed. A fresh module is in evaluation mode.
 
     Attributes:
-        one_by_one: run the pictures of a batch one after the other, for graphs that hold the number one
+        one_by_one: run the images of a batch one after the other, for graphs that hold the number one
             in a shape; ``allow_batches`` finds out.
     """
 
@@ -79,9 +79,9 @@ class GraphModule(nn.Module):
             ModelFileError: a node's operator is not among OPERATORS; the line names node and operator.
         """
         super().__init__()
-        self.model = untied(model)
+        self.model = unshare_weights(model)
         self.one_by_one = False
-        self._pictures = 1  # in the batch that runs now
+        self._images = 1  # in the batch that runs now
         graph = self.model.graph
         self._arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self.input_names = [value.name for value in graph.input if value.name not in self._arrays]
@@ -92,7 +92,7 @@ class GraphModule(nn.Module):
         self.parameters_by_name = nn.ParameterDict()
         self._parameter_keys: dict[str, str] = {}
         self._constant_keys: dict[str, str] = {}
-        self._quantised_weights: dict[str, NodeProto] = {}
+        self._quantized_weights: dict[str, NodeProto] = {}
         self.steps: list[Step] = []
         self._plan()
         self._last_use = self._lifetimes()
@@ -110,13 +110,13 @@ class GraphModule(nn.Module):
 
     @torch.no_grad()
     def allow_batches(self, example: Tensor) -> None:
-        """Find out on a (1, ...) example whether the graph takes several pictures at once."""
+        """Find out on a (1, ...) example whether the graph takes several images at once."""
         self.one_by_one = False
         other = example * 0.5
         first, second = self._whole(example), self._whole(other)
         try:
             both = self._whole(torch.cat([example, other]))
-            # The second picture too: a Gather of channels may take them from the first one for all.
+            # The second image too: a Gather of channels may take them from the first one for all.
             same = all(
                 two.shape == (2 * len(a), *a.shape[1:])
                 and torch.allclose(
@@ -128,13 +128,13 @@ class GraphModule(nn.Module):
             same = False
         self.one_by_one = not same
         for norm in self.norms.values():
-            cast(Normalisation, norm).frozen = self.one_by_one
+            cast(Normalization, norm).frozen = self.one_by_one
 
     def run(self, feeds: Mapping[str, Tensor], wanted: list[str]) -> tuple[Tensor, ...]:
         """Return any tensors of the graph by name."""
         values: dict[str, Tensor] = dict(feeds)
         keep = set(wanted)
-        self._pictures = len(next(iter(values.values()))) if values else 1
+        self._images = len(next(iter(values.values()))) if values else 1
         try:
             for index, step in enumerate(self.steps):
                 outputs = self.execute(index, values)
@@ -144,7 +144,7 @@ class GraphModule(nn.Module):
                     if name not in keep:
                         values.pop(name, None)
         finally:
-            self._pictures = 1
+            self._images = 1
         return tuple(values[name] for name in wanted)
 
     def parameter_of(self, name: str) -> nn.Parameter | None:
@@ -161,7 +161,7 @@ class GraphModule(nn.Module):
         return self._last_use.get(index, [])
 
     def write_back(self) -> ModelProto:
-        """Return a copy of the graph with the present weights (integers where it is quantised)."""
+        """Return a copy of the graph with the present weights (integers where it is quantized)."""
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         fresh: dict[str, NDArray[Any]] = {}
@@ -171,14 +171,14 @@ class GraphModule(nn.Module):
                 if layer.weight_quantizer is None:
                     fresh[self._weight_name(step)] = layer.stored_weight()
                 else:
-                    node = self._quantised_weights[self._weight_name(step)]
+                    node = self._quantized_weights[self._weight_name(step)]
                     integers, scales = layer.stored_integers()
                     shape = self._arrays[node.input[1]].shape
                     fresh[node.input[0]], fresh[node.input[1]] = integers, scales.reshape(shape)
                 if layer.bias is not None:
                     self._write_bias(step, layer, fresh)
             elif str(index) in self.norms:
-                values = cast(Normalisation, self.norms[str(index)]).values()
+                values = cast(Normalization, self.norms[str(index)]).values()
                 fresh.update(zip(step.inputs[1:5], values, strict=True))
         for name, key in self._parameter_keys.items():
             fresh[name] = self.parameters_by_name[key].detach().cpu().numpy()
@@ -195,7 +195,7 @@ class GraphModule(nn.Module):
         known = OPERATORS.keys() | _OTHER_OPERATORS
         for node in self.model.graph.node:
             if node.op_type == "DequantizeLinear" and node.input[0] in self._arrays:
-                self._quantised_weights[node.output[0]] = node
+                self._quantized_weights[node.output[0]] = node
                 continue
             if node.op_type not in known:
                 raise ModelFileError(
@@ -211,7 +211,7 @@ class GraphModule(nn.Module):
             elif node.op_type == "Conv" or self._is_dense(step):
                 self.layers[index] = self._layer(step)
             elif node.op_type == "BatchNormalization" and self._is_stored(step.inputs[1:5]):
-                self.norms[index] = Normalisation(
+                self.norms[index] = Normalization(
                     [self._arrays[name] for name in step.inputs[1:5]], step.attributes
                 )
             else:
@@ -223,7 +223,7 @@ class GraphModule(nn.Module):
     def _keep_constants(self) -> None:
         used = {name for step in self.steps for name in step.inputs}
         constants = {name: value for name, value in self._arrays.items() if name not in self._parameter_keys}
-        constants |= {name: self._expanded(node) for name, node in self._quantised_weights.items()}
+        constants |= {name: self._expanded(node) for name, node in self._quantized_weights.items()}
         for name in constants.keys() & used:
             key = f"constant_{len(self._constant_keys)}"
             self.register_buffer(key, torch.from_numpy(np.array(constants[name])), persistent=False)
@@ -236,7 +236,7 @@ class GraphModule(nn.Module):
         if scale is None or zero is None or scale.size != 1 or str(zero.dtype) not in RANGES:
             raise ModelFileError(
                 f"training knows activations with one constant scale in 8 or 16 bits; {step.inputs[0]!r} "
-                "is quantised otherwise"
+                "is quantized otherwise"
             )
         return ActivationQuantizer(float(scale.reshape(())), int(zero.reshape(())), str(zero.dtype))
 
@@ -260,7 +260,7 @@ class GraphModule(nn.Module):
         bias = self._constant(step.inputs[2]) if len(step.inputs) > 2 and step.inputs[2] else None
         if len(step.inputs) > 2 and step.inputs[2] and bias is None:
             raise ModelFileError(f"training needs constant weights; {step.inputs[2]!r} is computed")
-        if quantizer is not None and bias is not None and step.inputs[2] in self._quantised_weights:
+        if quantizer is not None and bias is not None and step.inputs[2] in self._quantized_weights:
             quantizer.keep_room_for(bias.reshape(-1), self._scale_of(step.inputs[0]))
         if step.operator == "Conv" and weight.ndim != 4:
             raise ModelFileError(
@@ -272,10 +272,10 @@ class GraphModule(nn.Module):
         return Dense(weight, bias, not step.attributes.get("transB", 0), quantizer)
 
     def _constant(self, name: str) -> NDArray[Any] | None:
-        """Return the values of a stored tensor, expanded where it is quantised; None where computed."""
+        """Return the values of a stored tensor, expanded where it is quantized; None where computed."""
         if name in self._arrays:
             return self._arrays[name]
-        node = self._quantised_weights.get(name)
+        node = self._quantized_weights.get(name)
         return None if node is None else self._expanded(node)
 
     def _expanded(self, node: NodeProto) -> NDArray[np.float32]:
@@ -296,7 +296,7 @@ class GraphModule(nn.Module):
     def _weight(self, name: str) -> tuple[NDArray[Any], WeightQuantizer | None]:
         if name in self._arrays:
             return self._arrays[name], None
-        node = self._quantised_weights.get(name)
+        node = self._quantized_weights.get(name)
         if node is None:
             raise ModelFileError(f"training needs constant weights; {name!r} is computed in the graph")
         integers = self._arrays[node.input[0]]
@@ -320,7 +320,7 @@ class GraphModule(nn.Module):
     def _write_bias(self, step: Step, layer: WeightLayer, fresh: dict[str, NDArray[Any]]) -> None:
         assert layer.bias is not None
         name, bias = step.inputs[2], layer.bias.detach().cpu().numpy()
-        node = self._quantised_weights.get(name)
+        node = self._quantized_weights.get(name)
         if node is None:
             fresh[name] = bias.reshape([1] * (self._arrays[name].ndim - 1) + [-1])
             return
@@ -335,7 +335,7 @@ class GraphModule(nn.Module):
         for step in self.steps:
             if name in step.outputs and step.operator == "DequantizeLinear":
                 return float(self._arrays[step.inputs[1]].reshape(-1)[0])
-        raise ModelFileError(f"the input {name!r} of a quantised product has no scale")
+        raise ModelFileError(f"the input {name!r} of a quantized product has no scale")
 
     def _execute(self, index: int, step: Step, values: dict[str, Tensor]) -> tuple[Tensor, ...]:
         key = str(index)
@@ -349,7 +349,7 @@ class GraphModule(nn.Module):
         inputs = [self._value(name, values) for name in step.inputs]
         attributes = step.attributes
         if step.operator == "Reshape":
-            attributes = {**attributes, "pictures": self._pictures}
+            attributes = {**attributes, "images": self._images}
         try:
             result = OPERATORS[step.operator](attributes, *inputs)
         except (RuntimeError, ValueError, IndexError) as error:

@@ -137,8 +137,8 @@ def _split(a: Attributes, x: Tensor, sizes: Tensor | None = None) -> tuple[Tenso
 
 def _reshape(a: Attributes, x: Tensor, shape: Tensor) -> Tensor:
     wanted = [x.shape[i] if n == 0 else n for i, n in enumerate(_ints(shape))]
-    if wanted and wanted[0] == 1 and a.get("pictures", 1) > 1:
-        wanted[0] = a["pictures"]  # graphs are written for one picture, training runs several at once
+    if wanted and wanted[0] == 1 and a.get("images", 1) > 1:
+        wanted[0] = a["images"]  # graphs are written for one image, training runs several at once
     return x.reshape(wanted)
 
 
@@ -165,11 +165,11 @@ def _every(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
     return run
 
 
-def _instance_normalisation(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+def _instance_normalization(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     return F.instance_norm(x, weight=scale, bias=bias, eps=a.get("epsilon", 1e-5))
 
 
-def _layer_normalisation(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:
+def _layer_normalization(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:
     shape = x.shape[a.get("axis", -1) % x.dim() :]
     bias = None if bias is None else bias.reshape(shape)
     return F.layer_norm(x, shape, scale.reshape(shape), bias, a.get("epsilon", 1e-5))
@@ -247,8 +247,8 @@ OPERATORS: dict[str, Operator] = {
     "HardSigmoid": lambda a, x: torch.clamp(x * a.get("alpha", 0.2) + a.get("beta", 0.5), 0.0, 1.0),
     "HardSwish": lambda a, x: F.hardswish(x),
     "Identity": lambda a, x: x,
-    "InstanceNormalization": _instance_normalisation,
-    "LayerNormalization": _layer_normalisation,
+    "InstanceNormalization": _instance_normalization,
+    "LayerNormalization": _layer_normalization,
     "LeakyRelu": lambda a, x: F.leaky_relu(x, a.get("alpha", 0.01)),
     "Log": lambda a, x: torch.log(x),
     "MatMul": lambda a, x, y: x @ y,

@@ -23,8 +23,8 @@ LEARNING_INPUTS = {
 """Positions of the inputs that training may change, by operator."""
 
 
-def untied(model: ModelProto) -> ModelProto:
-    """Return a copy without Constant nodes in which each learning input has its own initialiser."""
+def unshare_weights(model: ModelProto) -> ModelProto:
+    """Return a copy without Constant nodes in which each learning input has its own initializer."""
     copy = ModelProto()
     copy.CopyFrom(model)
     _constants_to_initializers(copy)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Changes of pictures on the device: random crops and flips with what belongs to them, and light."""
+"""Changes of images on the device: random crops and flips with what belongs to them, and light."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the pictures of a batch lie in the network's input: output pixel = source pixel * scale + shift.
+    """Where the images of a batch lie in the network's input: output pixel = source pixel * scale + shift.
 
     Attributes:
         scale: (B, 2) in x and y; negative x is a mirror image.
@@ -32,23 +32,23 @@ class Placement:
         return self.scale[:, 0] < 0
 
     def boxes(self, boxes: Tensor) -> Tensor:
-        """Return (B, M, 4) xyxy boxes of the source pictures in pixels of the input."""
+        """Return (B, M, 4) xyxy boxes of the source images in pixels of the input."""
         corners = boxes.reshape(len(boxes), -1, 2, 2) * self.scale[:, None, None] + self.shift[:, None, None]
         low, high = corners.amin(2), corners.amax(2)
         return torch.cat([low, high], -1)
 
-    def warp(self, pictures: Tensor, pad: float, mode: str = "bilinear") -> Tensor:
-        """Return (B, C, height, width) float of (B, C, h, w) pictures; outside of them is ``pad``."""
-        batch, _, rows, columns = pictures.shape
-        x = torch.arange(self.width, device=pictures.device, dtype=torch.float32)
-        y = torch.arange(self.height, device=pictures.device, dtype=torch.float32)
-        # Pixel centres lie at halves: that is how resizing by a factor keeps the picture's corners.
+    def warp(self, images: Tensor, pad: float, mode: str = "bilinear") -> Tensor:
+        """Return (B, C, height, width) float of (B, C, h, w) images; outside of them is ``pad``."""
+        batch, _, rows, columns = images.shape
+        x = torch.arange(self.width, device=images.device, dtype=torch.float32)
+        y = torch.arange(self.height, device=images.device, dtype=torch.float32)
+        # Pixel centers lie at halves: that is how resizing by a factor keeps the image's corners.
         sx = (x[None] + 0.5 - self.shift[:, :1]) / self.scale[:, :1]
         sy = (y[None] + 0.5 - self.shift[:, 1:]) / self.scale[:, 1:]
         gx = (2.0 * sx / columns - 1.0)[:, None, :].expand(batch, self.height, self.width)
         gy = (2.0 * sy / rows - 1.0)[:, :, None].expand(batch, self.height, self.width)
         grid = torch.stack([gx, gy], -1)
-        moved = F.grid_sample(pictures.float() - pad, grid, mode, "zeros", align_corners=False)
+        moved = F.grid_sample(images.float() - pad, grid, mode, "zeros", align_corners=False)
         return moved + pad
 
 
@@ -65,19 +65,19 @@ def place(
     enlarged: float = 1.0,
     towards: Tensor | None = None,
 ) -> Placement:
-    """Return random placements; a picture that is not zoomed lies in the top left corner, as in use.
+    """Return random placements; an image that is not zoomed lies in the top left corner, as in use.
 
     Args:
-        batch: pictures.
+        batch: images.
         source: (width, height) of them.
         target: (width, height) of the input.
         generator: on the CPU, so that the same seed gives the same batch on any device.
         device: of the result.
         zoom: least and greatest factor.
-        mirror: whether half of the pictures are mirrored.
-        stay: share of pictures that are placed as in use.
+        mirror: whether half of the images are mirrored.
+        stay: share of images that are placed as in use.
         enlarged: pixels in use to a pixel of the source.
-        towards: (batch, 2) x and y in the source of what a zoomed picture shows anyway; NaN: anything.
+        towards: (batch, 2) x and y in the source of what a zoomed image shows anyway; NaN: anything.
     """
 
     def uniform(low: float, high: float) -> Tensor:
@@ -88,7 +88,7 @@ def place(
     size = torch.tensor(source, dtype=torch.float32)[None] * factor[:, None]
     frame = torch.tensor(target, dtype=torch.float32)[None]
     room = frame - size
-    # A larger picture shows any part of itself, a smaller one lies anywhere inside.
+    # A larger image shows any part of itself, a smaller one lies anywhere inside.
     anywhere = torch.stack([uniform(0.0, 1.0), uniform(0.0, 1.0)], 1)
     shift = anywhere * room
     scale = factor[:, None].repeat(1, 2)
@@ -105,28 +105,28 @@ def place(
     return Placement(scale.to(device), shift.to(device), *target)
 
 
-def change_light(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Return (B, C, H, W) pictures of 0..255 with other brightness, contrast, colour, sharpness and noise."""
-    batch, channels = pictures.shape[:2]
-    device = pictures.device
+def photometric_jitter(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Return (B, C, H, W) images of 0..255 with other brightness, contrast, color, sharpness and noise."""
+    batch, channels = images.shape[:2]
+    device = images.device
 
     def uniform(low: float, high: float, size: int = 1) -> Tensor:
         drawn = torch.rand(batch, size, 1, 1, generator=generator) * (high - low) + low
         return drawn.to(device)
 
-    x = pictures.contiguous().clone()
+    x = images.contiguous().clone()
     saturation, gain = uniform(0.3, 1.5), uniform(0.85, 1.15, channels)
     contrast, brightness = uniform(0.6, 1.4), uniform(0.6, 1.4)
     if channels == 1:
         saturation = torch.ones_like(saturation)
-    # Four changes, all linear in the pixel, its grey and the picture's mean, in three passes over memory.
-    grey = x.mean(1, keepdim=True)
+    # Four changes, all linear in the pixel, its gray and the image's mean, in three passes over memory.
+    gray = x.mean(1, keepdim=True)
     mean = (
         gain
-        * (saturation * x.mean((2, 3), keepdim=True) + (1 - saturation) * grey.mean((2, 3), keepdim=True))
+        * (saturation * x.mean((2, 3), keepdim=True) + (1 - saturation) * gray.mean((2, 3), keepdim=True))
     ).mean(1, keepdim=True)
     scale = brightness * contrast * gain
-    x.mul_(scale * saturation).addcmul_(scale * (1 - saturation), grey).add_(
+    x.mul_(scale * saturation).addcmul_(scale * (1 - saturation), gray).add_(
         brightness * (1 - contrast) * mean
     )
     x.clamp_(0.0, 255.0).div_(255.0).add_(1e-4).pow_(uniform(0.75, 1.35)).mul_(255.0)

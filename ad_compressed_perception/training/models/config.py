@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration of a training: which network, which pictures, how long. One YAML file a model."""
+"""The configuration of a training: which network, which images, how long. One YAML file a model."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ Kind = Literal["detection", "segmentation", "trajectory"]
 
 
 class RoadCamera(StrictModel):
-    """Pictures of the built-in road camera, with their truth."""
+    """Images of the built-in road camera, with their ground truth."""
 
-    frames: int = Field(20000, ge=1, le=1_000_000, description="pictures, all different scenes")
-    seed: int = Field(1000, ge=0, description="of the first world; every 25 pictures have one of their own")
+    frames: int = Field(20000, ge=1, le=1_000_000, description="images, all different scenes")
+    seed: int = Field(1000, ge=0, description="of the first world; every 25 images have one of their own")
 
 
 class RealFrames(StrictModel):
-    """Real pictures; their answers come from a teacher, their masks or their steering log.
+    """Real images; their answers come from a teacher, their masks or their steering log.
 
     Folders may be named with environment variables, as in a manifest.
     """
 
     drive: str | None = Field(None, description="folder with images/STAMP.jpg and steering.csv")
-    drive_share: float = Field(0.75, gt=0.0, le=1.0, description="first part of the drive that is learnt")
+    drive_share: float = Field(0.75, gt=0.0, le=1.0, description="first part of the drive that is learned")
     masks: str | None = Field(None, description="folder with images/ and masks/")
     label_map: str = Field("camvid_road", description="of the masks: names to the model's labels")
     share: float = Field(0.3, ge=0.0, le=1.0, description="of each batch that is real")
@@ -46,11 +46,13 @@ class RealFrames(StrictModel):
 class Schedule(StrictModel):
     """How long and how fast."""
 
+    renamed = {"average": "ema_decay"}
+
     steps: int = Field(6000, ge=1, description="batches")
-    batch: int = Field(64, ge=1, le=4096, description="pictures a step")
+    batch: int = Field(64, ge=1, le=4096, description="images a step")
     learning_rate: float = Field(2e-3, gt=0.0, description="AdamW's peak: 5 % warm-up, then a cosine")
     weight_decay: float = Field(0.02, ge=0.0, description="of convolutions and products")
-    average: float = Field(0.998, ge=0.0, lt=1.0, description="decay of the weights' moving average")
+    ema_decay: float = Field(0.998, ge=0.0, lt=1.0, description="decay of the weights' moving average")
     seed: int = Field(0, ge=0, description="of weights, order and augmentation")
     checkpoint_steps: int = Field(500, ge=1, description="steps from checkpoint to checkpoint")
 
@@ -58,22 +60,24 @@ class Schedule(StrictModel):
 class Network(StrictModel):
     """Which network."""
 
+    renamed = {"start": "initialize_from", "kept_copies": "cached_augmentations"}
+
     encoder: Literal["efficientnet_lite", "mobilenet", "squeezenet"] = "efficientnet_lite"
     width: float = Field(1.0, gt=0.0, le=16.0, description="multiplies all channel counts")
     channel_multiple: int = Field(8, ge=1, le=64, description="what channel counts are rounded to")
     output_stride: Literal[1, 2, 4, 8] = Field(1, description="segmentation: of the scores")
-    start: str | None = Field(
+    initialize_from: str | None = Field(
         None, description="model folder of the same encoder and width, whose encoder it begins with"
     )
     frozen_stride: Literal[1, 2, 4, 8, 16] = Field(
         1, description="layers taken over with `start` that are at most this coarse stay as they are"
     )
-    kept_copies: int = Field(
+    cached_augmentations: int = Field(
         0,
         ge=0,
         le=100,
-        description="trajectory: changed copies of each picture; what the frozen layers say of them is kept "
-        "in memory and learnt from; 0: they are asked anew in every step",
+        description="trajectory: changed copies of each image; what the frozen layers say of them is kept "
+        "in memory and learned from; 0: they are asked anew in every step",
     )
     fine: bool = Field(True, description="segmentation: pyramid down to stride 2")
 
@@ -81,28 +85,36 @@ class Network(StrictModel):
 class TrainConfig(StrictModel):
     """One model's training."""
 
+    renamed = {
+        "used_width": "inference_width",
+        "used_height": "inference_height",
+        "pieces": "random_crop",
+        "zoom": "scale_jitter",
+        "aim": "object_crop_fraction",
+    }
+
     schema_: Literal["adcp-training/1"] = Field(SCHEMA, alias="schema")
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="of the model and its folder")
     kind: Kind = Field(description="what the network gives")
     description: str = ""
     labels: list[str] = Field(default_factory=list)
     input: InputSpec
-    used_width: int | None = Field(
+    inference_width: int | None = Field(
         None,
         ge=32,
         le=16384,
         description="input of the finished model, pixels; that of the training by default",
     )
-    used_height: int | None = Field(None, ge=32, le=16384, description="likewise its height")
-    pieces: bool = Field(
-        False, description="detection: learn pieces of pictures that have the finished model's size"
+    inference_height: int | None = Field(None, ge=32, le=16384, description="likewise its height")
+    random_crop: bool = Field(
+        False, description="detection: learn pieces of images that have the finished model's size"
     )
-    zoom: tuple[float, float] | None = Field(
+    scale_jitter: tuple[float, float] | None = Field(
         None,
         description="detection: least and greatest enlargement; by default 0.6 to 1.8 on the road camera and "
-        "0.7 to 1.7 on real pictures",
+        "0.7 to 1.7 on real images",
     )
-    aim: float = Field(
+    object_crop_fraction: float = Field(
         0.0,
         ge=0.0,
         le=1.0,
@@ -119,17 +131,17 @@ class TrainConfig(StrictModel):
     schedule: Schedule = Field(default_factory=Schedule)
 
     @property
-    def used_input(self) -> InputSpec:
+    def inference_input(self) -> InputSpec:
         """The finished model's input."""
-        changes = {"width": self.used_width, "height": self.used_height}
+        changes = {"width": self.inference_width, "height": self.inference_height}
         return self.input.model_copy(
             update={key: value for key, value in changes.items() if value is not None}
         )
 
     @property
-    def shown_input(self) -> InputSpec:
-        """The input that pictures are resized for before they are cut."""
-        return self.used_input if self.pieces else self.input
+    def displayed_input(self) -> InputSpec:
+        """The input that images are resized for before they are cut."""
+        return self.inference_input if self.random_crop else self.input
 
     @property
     def task(self) -> Literal["detection", "segmentation", "planning"]:

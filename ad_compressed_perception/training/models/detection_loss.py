@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ad_compressed_perception.training.distillation.box_targets import grid
 
-_CENTRE_RADIUS = 2.5
+_CENTER_RADIUS = 2.5
 _MOST_CELLS = 10
 _OUTSIDE = 1e5
 _IOU_WEIGHT = 3.0
@@ -37,15 +37,15 @@ class Cells:
 
     def boxes(self, raw: Tensor) -> Tensor:
         """Return (B, N, 4) xyxy pixels of (B, N, 4) cx, cy, log w, log h as the decoder yolox reads them."""
-        centres = (raw[..., :2] + self.corners) * self.strides
+        centers = (raw[..., :2] + self.corners) * self.strides
         halves = raw[..., 2:].clamp(max=8.0).exp() * self.strides * 0.5
-        return torch.cat([centres - halves, centres + halves], -1)
+        return torch.cat([centers - halves, centers + halves], -1)
 
     def raw(self, boxes: Tensor) -> Tensor:
         """Return the inverse of ``boxes``."""
-        centres = 0.5 * (boxes[..., :2] + boxes[..., 2:]) / self.strides - self.corners
+        centers = 0.5 * (boxes[..., :2] + boxes[..., 2:]) / self.strides - self.corners
         sizes = (boxes[..., 2:] - boxes[..., :2]).clamp_min(1.0) / self.strides
-        return torch.cat([centres, sizes.log()], -1)
+        return torch.cat([centers, sizes.log()], -1)
 
 
 def lay_cells(width: int, height: int, strides: tuple[int, ...], device: torch.device) -> Cells:
@@ -81,16 +81,16 @@ def assign(cells: Cells, predicted: Tensor, scores: Tensor, boxes: Tensor, class
     x, y = middle[:, 0], middle[:, 1]
     left, top, right, bottom = (boxes[..., i, None] for i in range(4))
     in_box = (x > left) & (x < right) & (y > top) & (y < bottom)
-    reach = _CENTRE_RADIUS * cells.strides[:, 0]
-    in_centre = ((x - 0.5 * (left + right)).abs() < reach) & ((y - 0.5 * (top + bottom)).abs() < reach)
-    candidate = (in_box | in_centre) & real[..., None]
+    reach = _CENTER_RADIUS * cells.strides[:, 0]
+    in_center = ((x - 0.5 * (left + right)).abs() < reach) & ((y - 0.5 * (top + bottom)).abs() < reach)
+    candidate = (in_box | in_center) & real[..., None]
     overlaps = iou_pairs(boxes[:, :, None], predicted[:, None]) * candidate  # (B, M, N)
     p = scores.clamp(1e-6, 1.0 - 1e-6)
     none = -(1.0 - p).log().sum(-1)  # (B, N): cost of saying "nothing"
     index = classes.clamp_min(0)[..., None].expand(-1, -1, p.shape[1])
     own = p.transpose(1, 2).gather(1, index)  # (B, M, N)
     cost = none[:, None] + (1.0 - own).log() - own.log() - _IOU_WEIGHT * (overlaps + 1e-8).log()
-    cost = cost + _OUTSIDE * ~(in_box & in_centre)
+    cost = cost + _OUTSIDE * ~(in_box & in_center)
     cost = torch.where(candidate, cost, torch.full_like(cost, math.inf))
     most = min(_MOST_CELLS, cost.shape[-1])
     wanted = overlaps.topk(most, -1).values.sum(-1).int().clamp_min(1)  # (B, M)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Detection: true boxes on the road camera, a teacher's answers cell by cell on real pictures."""
+"""Detection: true boxes on the road camera, a teacher's answers cell by cell on real images."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.training.distillation.losses import yolox_loss
 from ad_compressed_perception.training.distillation.yolox_teacher import cut_rows
 from ad_compressed_perception.training.graph_module.module import GraphModule
-from ad_compressed_perception.training.models.augmentation import Placement, change_light, place
+from ad_compressed_perception.training.models.augmentation import Placement, photometric_jitter, place
 from ad_compressed_perception.training.models.config import TrainConfig
 from ad_compressed_perception.training.models.detection_loss import box_loss, lay_cells
-from ad_compressed_perception.training.models.image_buffer import PictureStore, content_size
+from ad_compressed_perception.training.models.image_buffer import ImageBuffer, content_size
 from ad_compressed_perception.training.models.real_frames import gather, real_frames
 from ad_compressed_perception.training.models.teacher import Teacher
-from ad_compressed_perception.training.models.training_task import Course, draw, planes
+from ad_compressed_perception.training.models.training_task import TrainingTask, draw, planes
 from ad_compressed_perception.training.students.detection_head import STRIDES
-from ad_road_simulation.model_training.synthetic_dataset import SOURCE, Corpus
+from ad_road_simulation.model_training.synthetic_dataset import SOURCE, SyntheticDataset
 
 _ZOOM_ROAD, _ZOOM_REAL = (0.6, 1.8), (0.7, 1.7)
 _STAY = 0.3
@@ -30,26 +30,26 @@ _LEAST_LEFT = 0.35
 _REAL_SOURCE = (640, 480)
 
 
-class DetectionCourse(Course):
+class DetectionTrainingTask(TrainingTask):
     """Teaches a YOLOX head."""
 
-    def __init__(self, config: TrainConfig, corpus: Corpus, device: torch.device) -> None:
-        """Load pictures, boxes and the teacher."""
+    def __init__(self, config: TrainConfig, corpus: SyntheticDataset, device: torch.device) -> None:
+        """Load images, boxes and the teacher."""
         super().__init__(config, device)
-        self._pictures = PictureStore(corpus.pictures, device)
+        self._images = ImageBuffer(corpus.images, device)
         self._boxes = torch.from_numpy(corpus.boxes)
         spec = config.input
         self._target = spec.width, spec.height
-        if config.aim > 0.0:
+        if config.object_crop_fraction > 0.0:
             is_object = self._boxes[..., 0] >= 0.0
             self._objects = is_object.nonzero()
-            self._chances = object_chances(self._boxes[..., 0][is_object])
+            self._chances = class_balanced_sampling_weights(self._boxes[..., 0][is_object])
         self._cells = lay_cells(spec.width, spec.height, tuple(STRIDES), device)
         if self.real_count:
             if config.real.teacher is None:
-                raise RecipeError("real pictures have no boxes: name a teacher (real.teacher)")
-            size = min(content_size(config.shown_input, *_REAL_SOURCE), _REAL_SOURCE)
-            self._real = PictureStore(gather(real_frames(config.real), size), device)
+                raise RecipeError("real images have no boxes: name a teacher (real.teacher)")
+            size = min(content_size(config.displayed_input, *_REAL_SOURCE), _REAL_SOURCE)
+            self._real = ImageBuffer(gather(real_frames(config.real), size), device)
             self._teacher = Teacher(config.real.teacher, device)
             self._columns, self._rows = self._shared(self._teacher)
 
@@ -61,7 +61,7 @@ class DetectionCourse(Course):
             rows = draw(self.real_count, len(self._real), generator)
             real = self._placed(self._real, rows, _REAL_SOURCE, _ZOOM_REAL, generator)[0]
             answers = self._ask(real)
-            parts.append(change_light(real, generator))
+            parts.append(photometric_jitter(real, generator))
         raw, objectness, classes = head_logits(network, self.fed(torch.cat(parts)))
         n = self.road_count
         loss = box_loss(self._cells, raw[:n], objectness[:n], classes[:n], boxes, labels)
@@ -72,25 +72,25 @@ class DetectionCourse(Course):
         return loss
 
     def _road(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        rows = draw(self.road_count, len(self._pictures), generator)
-        towards = self._aim(rows, generator) if self.config.aim > 0.0 else None
-        shown, placement = self._placed(self._pictures, rows, SOURCE, _ZOOM_ROAD, generator, towards)
-        truth = self._boxes[rows].to(self.device)
-        full = placement.boxes(truth[..., 1:])
+        rows = draw(self.road_count, len(self._images), generator)
+        towards = self._aim(rows, generator) if self.config.object_crop_fraction > 0.0 else None
+        shown, placement = self._placed(self._images, rows, SOURCE, _ZOOM_ROAD, generator, towards)
+        ground_truth = self._boxes[rows].to(self.device)
+        full = placement.boxes(ground_truth[..., 1:])
         limit = torch.tensor([*self._target, *self._target], device=self.device, dtype=torch.float32)
         boxes = torch.minimum(full.clamp_min(0.0), limit)
         sides = boxes[..., 2:] - boxes[..., :2]
         left = sides.clamp_min(0.0).prod(-1) / (full[..., 2:] - full[..., :2]).prod(-1).clamp_min(1e-3)
         kept = (sides.amin(-1) > _LEAST_SIDE_PX * 0.5) & (sides.amax(-1) > _LEAST_SIDE_PX)
-        labels = torch.where(kept & (left > _LEAST_LEFT), truth[..., 0].long(), -1)
-        return change_light(shown, generator), boxes, labels
+        labels = torch.where(kept & (left > _LEAST_LEFT), ground_truth[..., 0].long(), -1)
+        return photometric_jitter(shown, generator), boxes, labels
 
     def _aim(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Change the first rows to pictures with drawn objects; return (B, 2) their middles, NaN for others.
+        """Change the first rows to images with drawn objects; return (B, 2) their middles, NaN for others.
 
-        The middles are in the stored pictures' pixels.
+        The middles are in the stored images' pixels.
         """
-        count = round(len(rows) * self.config.aim)
+        count = round(len(rows) * self.config.object_crop_fraction)
         drawn = self._objects[torch.multinomial(self._chances, count, True, generator=generator)]
         rows[:count] = drawn[:, 0]
         boxes = self._boxes[drawn[:, 0], drawn[:, 1], 1:]
@@ -100,34 +100,34 @@ class DetectionCourse(Course):
 
     def _placed(
         self,
-        store: PictureStore,
+        store: ImageBuffer,
         rows: Tensor,
         source: tuple[int, int],
         zoom: tuple[float, float],
         generator: torch.Generator,
         towards: Tensor | None = None,
     ) -> tuple[Tensor, Placement]:
-        pictures = planes(store.batch(rows))
-        size = pictures.shape[3], pictures.shape[2]
+        images = planes(store.batch(rows))
+        size = images.shape[3], images.shape[2]
         placement = place(
             len(rows),
             size,
             self._target,
             generator,
             self.device,
-            zoom=self.config.zoom or zoom,
+            zoom=self.config.scale_jitter or zoom,
             mirror=True,
-            # A piece has no place of its own; a whole picture often lies as it does in use.
-            stay=0.0 if self.config.pieces else _STAY,
-            enlarged=content_size(self.config.shown_input, *source)[0] / size[0],
+            # A piece has no place of its own; a whole image often lies as it does in use.
+            stay=0.0 if self.config.random_crop else _STAY,
+            enlarged=content_size(self.config.displayed_input, *source)[0] / size[0],
             towards=towards,
         )
-        return placement.warp(pictures, float(self.config.input.pad_value)), placement
+        return placement.warp(images, float(self.config.input.pad_value)), placement
 
-    def _ask(self, pictures: Tensor) -> Tensor:
+    def _ask(self, images: Tensor) -> Tensor:
         width, height = self._teacher.size
-        right, below = width - pictures.shape[3], height - pictures.shape[2]
-        padded = F.pad(pictures, (0, right, 0, below), value=float(self._teacher.spec.pad_value))
+        right, below = width - images.shape[3], height - images.shape[2]
+        padded = F.pad(images, (0, right, 0, below), value=float(self._teacher.spec.pad_value))
         said = self._teacher.output(self._teacher(padded), "output")[:, self._rows]
         every = said[..., 5:].amax(-1).clamp_min(1e-6)
         kept = said[..., self._columns]
@@ -171,7 +171,7 @@ def head_logits(network: GraphModule, x: Tensor) -> tuple[Tensor, Tensor, Tensor
     return raw, objectness[..., 0], classes
 
 
-def object_chances(labels: Tensor) -> Tensor:
+def class_balanced_sampling_weights(labels: Tensor) -> Tensor:
     """Return (N,) the chance of each object to be drawn, for (N,) label ids.
 
     A label that is four times as frequent as another is drawn twice as often (the square root after Gupta

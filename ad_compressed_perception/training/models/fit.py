@@ -14,11 +14,11 @@ from torch import nn
 
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.host import read_host
-from ad_compressed_perception.training.graph_module.layers import Normalisation
+from ad_compressed_perception.training.graph_module.layers import Normalization
 from ad_compressed_perception.training.graph_module.module import GraphModule
 from ad_compressed_perception.training.models.config import Schedule
 from ad_compressed_perception.training.models.image_buffer import Progress
-from ad_compressed_perception.training.models.training_task import Course
+from ad_compressed_perception.training.models.training_task import TrainingTask
 from ad_compressed_perception.training.trainer import rate_at
 
 _CHECKPOINT = "checkpoint.pt"
@@ -26,7 +26,7 @@ _SEEDS = 1_000_003
 
 
 def fit(
-    network: GraphModule, course: Course, schedule: Schedule, folder: Path, progress: Progress
+    network: GraphModule, course: TrainingTask, schedule: Schedule, folder: Path, progress: Progress
 ) -> dict[str, Any]:
     """Train; leave the moving average of the weights in the network, on the CPU.
 
@@ -49,29 +49,29 @@ def fit(
     device = course.device
     network.to(device).train()
     course.prepare(network, progress)
-    optimiser = _optimiser(network, schedule)
+    optimizer = _optimizer(network, schedule)
     average = {key: value.detach().clone() for key, value in network.state_dict().items()}
-    begun = _resume(folder, schedule, network, optimiser, average)
+    begun = _resume(folder, schedule, network, optimizer, average)
     halves = device.type == "cuda" or read_host().multiplies_bfloat16
     start, shown = perf_counter(), 0.0
     for step in range(begun, schedule.steps):
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = schedule.learning_rate * rate_at(step, schedule.steps)
         generator = torch.Generator().manual_seed(schedule.seed * _SEEDS + step)
         with torch.autocast(device.type, torch.bfloat16, enabled=halves):
             loss = course.loss(network, generator)
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
-        optimiser.step()
-        _follow(average, network, min(schedule.average, (step + 1) / (step + 10)))
+        optimizer.step()
+        _follow(average, network, min(schedule.ema_decay, (step + 1) / (step + 10)))
         is_last = step + 1 == schedule.steps
         if (step + 1) % 50 == 0 or is_last:  # asking for the loss waits for the device
             shown = float(loss.detach())
             if not math.isfinite(shown):
                 raise RecipeError(f"the loss became {shown} at step {step}: lower schedule.learning_rate")
         if (step + 1) % schedule.checkpoint_steps == 0 or is_last:
-            _save(folder, schedule, network, optimiser, average, step + 1)
+            _save(folder, schedule, network, optimizer, average, step + 1)
         progress(f"training, loss {shown:.3f}", step + 1, schedule.steps)
     network.load_state_dict(average)
     network.to("cpu").eval()
@@ -84,8 +84,8 @@ def fit(
     }
 
 
-def _optimiser(network: GraphModule, schedule: Schedule) -> torch.optim.Optimizer:
-    """Return AdamW that decays weights, not biases and normalisations."""
+def _optimizer(network: GraphModule, schedule: Schedule) -> torch.optim.Optimizer:
+    """Return AdamW that decays weights, not biases and normalizations."""
     parameters = [p for p in network.parameters() if p.requires_grad]
     matrices = [p for p in parameters if p.dim() > 1]
     vectors = [p for p in parameters if p.dim() <= 1]
@@ -114,7 +114,7 @@ def _save(
     folder: Path,
     schedule: Schedule,
     network: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer,
     average: dict[str, torch.Tensor],
     steps: int,
 ) -> None:
@@ -124,7 +124,7 @@ def _save(
         "steps": steps,
         "schedule": schedule.model_dump(),
         "network": network.state_dict(),
-        "optimiser": optimiser.state_dict(),
+        "optimizer": optimizer.state_dict(),
         "average": average,
     }
     try:
@@ -139,7 +139,7 @@ def _resume(
     folder: Path,
     schedule: Schedule,
     network: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer,
     average: dict[str, torch.Tensor],
 ) -> int:
     """Load the checkpoint of the same schedule and network, if there is one; return the steps it has done."""
@@ -152,10 +152,10 @@ def _resume(
     if not same or state["schedule"] != schedule.model_dump():
         return 0
     network.load_state_dict(state["network"])
-    optimiser.load_state_dict(state["optimiser"])
+    optimizer.load_state_dict(state["optimizer"])
     for key, value in state["average"].items():
         average[key].copy_(value)
     for module in network.modules():
-        if isinstance(module, Normalisation):
+        if isinstance(module, Normalization):
             module.unsettled = False
     return int(state["steps"])

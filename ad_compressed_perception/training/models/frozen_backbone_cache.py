@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The layers that do not learn, asked once: what they say of a picture is kept instead of the picture."""
+"""The layers that do not learn, asked once: what they say of an image is kept instead of the image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.training.graph_module.module import GraphModule
 
 
-class FrozenFront:
+class FrozenBackboneCache:
     """Splits a network before its first layer that learns.
 
     Attributes:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures as one array of bytes, on the device where they fit, in a memory map where they do not."""
+"""Images as one array of bytes, on the device where they fit, in a memory map where they do not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHARE_OF_DEVICE = 0.45
 
 
 def content_size(spec: InputSpec, width: int, height: int) -> tuple[int, int]:
-    """Return (width, height) that a model's resizing gives a picture, without border."""
+    """Return (width, height) that a model's resizing gives an image, without border."""
     geometry = plan_geometry(spec, width, height)
     return geometry.resized_width, geometry.resized_height
 
@@ -30,32 +30,32 @@ def shrink(frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
     pixels = frame.pixels
     if pixels.ndim == 2:
         pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR))
-    elif frame.colour == "RGB":
+    elif frame.color == "RGB":
         pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     if (pixels.shape[1], pixels.shape[0]) != size:
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR))
     return np.asarray(pixels, np.uint8)
 
 
-class PictureStore:
+class ImageBuffer:
     """(N, ...) bytes that are gathered into batches on a device."""
 
-    def __init__(self, pictures: NDArray[np.uint8], device: torch.device) -> None:
-        """Copy the pictures to the device if they take less than 45 % of its free memory."""
+    def __init__(self, images: NDArray[np.uint8], device: torch.device) -> None:
+        """Copy the images to the device if they take less than 45 % of its free memory."""
         self._device = device
-        self._pictures = torch.from_numpy(pictures)
+        self._images = torch.from_numpy(images)
         if device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
-            if pictures.nbytes < _SHARE_OF_DEVICE * free:
-                self._pictures = self._pictures.to(device)
+            if images.nbytes < _SHARE_OF_DEVICE * free:
+                self._images = self._images.to(device)
 
     def __len__(self) -> int:
-        """Number of pictures."""
-        return len(self._pictures)
+        """Number of images."""
+        return len(self._images)
 
     def batch(self, rows: Tensor) -> Tensor:
         """Return the rows as they are stored, on the device."""
-        return self._pictures[rows.to(self._pictures.device)].to(self._device, non_blocking=True)
+        return self._images[rows.to(self._images.device)].to(self._device, non_blocking=True)
 
 
 def in_parts(total: int, size: int) -> Iterator[slice]:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Beginning with another model's encoder: what sees cars and signals need not be learnt twice."""
+"""Beginning with another model's encoder: what sees cars and signals need not be learned twice."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from onnx import numpy_helper
 
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.manifest import load_manifest
-from ad_compressed_perception.training.graph_module.layers import Convolution, Normalisation, WeightLayer
+from ad_compressed_perception.training.graph_module.layers import Convolution, Normalization, WeightLayer
 from ad_compressed_perception.training.graph_module.module import GraphModule
 
 
-def take_over(network: GraphModule, start: str, frozen_stride: int) -> int:
+def initialize_from(network: GraphModule, start: str, frozen_stride: int) -> int:
     """Copy the weights of a finished model into a fresh network, as far as both are the same; count layers.
 
     Layer by layer, as long as the other model has one of the same place and shape. The finished model's
-    normalisations are folded, so the fresh ones become the identity with the folded shift until the first
+    normalizations are folded, so the fresh ones become the identity with the folded shift until the first
     batch that learns has shown them mean and variance.
 
     Args:
@@ -43,11 +43,11 @@ def take_over(network: GraphModule, start: str, frozen_stride: int) -> int:
         behind = str(index + 1)
         if step.operator != "Conv" or behind not in network.norms:
             continue
-        # Folding names a weight after the normalisation it takes in.
+        # Folding names a weight after the normalization it takes in.
         found = given.get(f"{network.steps[index + 1].name}_weight")
         layer, norm = (
             cast(Convolution, network.layers[str(index)]),
-            cast(Normalisation, network.norms[behind]),
+            cast(Normalization, network.norms[behind]),
         )
         if found is None or found[0].shape != tuple(layer.weight.shape):
             break
@@ -60,20 +60,20 @@ def take_over(network: GraphModule, start: str, frozen_stride: int) -> int:
     taken += _take_over_products(network, path)
     if taken == 0:
         raise RecipeError(
-            f"network.start: the encoder of {manifest.name} is another one than this network's; name a model "
+            f"network.initialize_from: the encoder of {manifest.name} is another one than this network's; name a model "
             "of the same network.encoder and width"
         )
     return taken
 
 
 def _take_over_products(network: GraphModule, path: Path) -> int:
-    """Copy the products of a head that is the same in both, those without a normalisation; count them."""
+    """Copy the products of a head that is the same in both, those without a normalization; count them."""
     model = onnx.load(str(path))
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     taken = 0
     for index, layer in network.layers.items():
-        is_normalised = str(int(index) + 1) in network.norms
-        if not isinstance(layer, WeightLayer) or is_normalised or layer.bias is None:
+        is_normalized = str(int(index) + 1) in network.norms
+        if not isinstance(layer, WeightLayer) or is_normalized or layer.bias is None:
             continue
         step = network.steps[int(index)]
         weight, bias = (arrays.get(name) for name in step.inputs[1:3])
@@ -98,7 +98,7 @@ def _convolutions(path: Path) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
 
 
 @torch.no_grad()
-def _copy(layer: Convolution, norm: Normalisation, weight: NDArray[Any], bias: NDArray[Any]) -> None:
+def _copy(layer: Convolution, norm: Normalization, weight: NDArray[Any], bias: NDArray[Any]) -> None:
     layer.weight.copy_(torch.from_numpy(np.array(weight)))
     assert norm.running_mean is not None and norm.running_var is not None
     norm.weight.fill_(1.0)
@@ -107,7 +107,7 @@ def _copy(layer: Convolution, norm: Normalisation, weight: NDArray[Any], bias: N
     norm.running_var.fill_(1.0 - norm.eps)
 
 
-def _freeze(layer: Convolution, norm: Normalisation) -> None:
+def _freeze(layer: Convolution, norm: Normalization) -> None:
     for parameter in (*layer.parameters(), *norm.parameters()):
         parameter.requires_grad_(False)
     norm.frozen = True

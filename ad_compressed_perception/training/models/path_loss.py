@@ -27,20 +27,20 @@ def lateral_offsets(curvature: Tensor) -> Tensor:
     return integral(integral(curvature))
 
 
-def plan_truth_loss(plan: Tensor, truth: Tensor, stop_weight: float = 0.5) -> Tensor:
-    """Return the loss of (B, 14) plans against encoded truth: offsets in metres, speed, stop and yield.
+def plan_ground_truth_loss(plan: Tensor, ground_truth: Tensor, stop_weight: float = 0.5) -> Tensor:
+    """Return the loss of (B, 14) plans against encoded ground truth: offsets in meters, speed, stop and yield.
 
     Args:
         plan: of the network.
-        truth: see driving.plan_vector.encode_plan.
+        ground_truth: see driving.plan_vector.encode_plan.
         stop_weight: of the cross-entropy of stop and yield.
     """
-    curvature = plan[:, :SPEED] / CURVATURE_SCALE, truth[:, :SPEED] / CURVATURE_SCALE
-    here = F.smooth_l1_loss(plan[:, :SPEED], truth[:, :SPEED], beta=0.2)
-    now = F.smooth_l1_loss(plan[:, 0], truth[:, 0], beta=0.1)
+    curvature = plan[:, :SPEED] / CURVATURE_SCALE, ground_truth[:, :SPEED] / CURVATURE_SCALE
+    here = F.smooth_l1_loss(plan[:, :SPEED], ground_truth[:, :SPEED], beta=0.2)
+    now = F.smooth_l1_loss(plan[:, 0], ground_truth[:, 0], beta=0.1)
     offsets = F.smooth_l1_loss(lateral_offsets(curvature[0]), lateral_offsets(curvature[1]), beta=0.5)
-    speed = F.smooth_l1_loss(plan[:, SPEED], truth[:, SPEED], beta=0.05)
-    stop = F.binary_cross_entropy_with_logits(plan[:, STOP:], truth[:, STOP:])
+    speed = F.smooth_l1_loss(plan[:, SPEED], ground_truth[:, SPEED], beta=0.05)
+    stop = F.binary_cross_entropy_with_logits(plan[:, STOP:], ground_truth[:, STOP:])
     return 2.0 * here + 2.0 * now + offsets + 10.0 * speed + stop_weight * stop
 
 
@@ -54,6 +54,6 @@ def steering_loss(plan: Tensor, curvature: Tensor) -> Tensor:
 
 
 def mirrored(plan: Tensor, which: Tensor) -> Tensor:
-    """Return targets of mirrored pictures: curvatures change their sign where ``which`` (B,) is true."""
+    """Return targets of mirrored images: curvatures change their sign where ``which`` (B,) is true."""
     sign = torch.where(which, -1.0, 1.0)[:, None]
     return torch.cat([plan[:, :SPEED] * sign, plan[:, SPEED:]], 1)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Real pictures for a training: a drive's first part and the pictures of a labelled set."""
+"""Real images for a training: a drive's first part and the images of a labeled set."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Mask:
-    """True classes of a picture that has some.
+    """True classes of an image that has some.
 
     Attributes:
         classes: (h, w) uint8 class indices; IGNORE where nobody says.
@@ -60,11 +60,11 @@ def drive_frames(config: RealFrames) -> Iterator[Frame]:
     """Yield the frames of the drive's first part; none without a drive."""
     if config.drive is not None:
         source = open_frames(str(expand_folder(config.drive, "drive") / "images"))
-        yield from source.frames(range(_learnt(source.stamps_ns(), config)))
+        yield from source.frames(range(_learned(source.stamps_ns(), config)))
 
 
 def real_frames(config: RealFrames) -> Iterator[Frame]:
-    """Yield the drive's frames, then the pictures of the masked set without their masks."""
+    """Yield the drive's frames, then the images of the masked set without their masks."""
     yield from drive_frames(config)
     if config.masks is not None:
         source = open_frames(str(expand_folder(config.masks, "masks") / "images"))
@@ -80,14 +80,14 @@ def masked_frames(config: RealFrames, labels: list[str]) -> Iterator[tuple[Frame
             expand_folder(config.masks, "masks"), None, labels, load_label_map(config.label_map)
         )
         for item in masked.items(range(len(masked))):
-            yield item.frame, Mask(np.asarray(item.truth, np.uint8), masked.classes.of_label)
+            yield item.frame, Mask(np.asarray(item.ground_truth, np.uint8), masked.classes.of_label)
 
 
-def gather(pictures: Iterator[Frame], size: tuple[int, int]) -> Pixels:
+def gather(images: Iterator[Frame], size: tuple[int, int]) -> Pixels:
     """Return (N, h, w, 3) BGR of frames at a size; raise DataError where there are none."""
-    rows = [shrink(frame, size) for frame in pictures]
+    rows = [shrink(frame, size) for frame in images]
     if not rows:
-        raise DataError("there are no real pictures: name real.drive or real.masks, or set real.share to 0")
+        raise DataError("there are no real images: name real.drive or real.masks, or set real.share to 0")
     return np.stack(rows)
 
 
@@ -107,7 +107,7 @@ def curvatures_ahead(config: RealFrames) -> NDArray[np.float32]:
     """Return (N, 11) scaled curvatures at the knots for drive_frames, from the angles driven after each.
 
     A drive without a speed is taken to be driven at the planning task's nominal speed: the knot at s lies
-    s / speed later. Angles after the last frame count as held, so that nothing beyond it is learnt.
+    s / speed later. Angles after the last frame count as held, so that nothing beyond it is learned.
 
     Raises:
         DataError: no drive, or no steering log in it.
@@ -116,7 +116,7 @@ def curvatures_ahead(config: RealFrames) -> NDArray[np.float32]:
         raise DataError("a planner learns from a drive with its steering log: name real.drive")
     folder = expand_folder(config.drive, "drive")
     stamps = open_frames(str(folder / "images")).stamps_ns()
-    frames_s = np.array(stamps[: _learnt(stamps, config)], np.float64) * 1e-9
+    frames_s = np.array(stamps[: _learned(stamps, config)], np.float64) * 1e-9
     log_ns, angles = read_steering(folder / CSV_NAME)
     log_s = log_ns * 1e-9
     kept = log_s <= frames_s[-1]
@@ -126,5 +126,5 @@ def curvatures_ahead(config: RealFrames) -> NDArray[np.float32]:
     return np.interp(later, log_s[kept], curvature[kept]).astype(np.float32)
 
 
-def _learnt(stamps: Sequence[int], config: RealFrames) -> int:
+def _learned(stamps: Sequence[int], config: RealFrames) -> int:
     return int(len(stamps) * config.drive_share)

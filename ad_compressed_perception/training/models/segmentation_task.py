@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Segmentation: true masks on the road camera; a teacher on real pictures, corrected where masks are."""
+"""Segmentation: true masks on the road camera; a teacher on real images, corrected where masks are."""
 
 from __future__ import annotations
 
@@ -13,35 +13,37 @@ from torch import Tensor
 
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.training.graph_module.module import GraphModule
-from ad_compressed_perception.training.models.augmentation import change_light, place
+from ad_compressed_perception.training.models.augmentation import photometric_jitter, place
 from ad_compressed_perception.training.models.config import TrainConfig
-from ad_compressed_perception.training.models.image_buffer import PictureStore, Progress, shrink
+from ad_compressed_perception.training.models.image_buffer import ImageBuffer, Progress, shrink
 from ad_compressed_perception.training.models.mask_loss import mask_loss
 from ad_compressed_perception.training.models.real_frames import Mask, corrected, masked_frames
 from ad_compressed_perception.training.models.teacher import Teacher
-from ad_compressed_perception.training.models.training_task import Course, draw, planes
-from ad_road_simulation.model_training.synthetic_dataset import Corpus
+from ad_compressed_perception.training.models.training_task import TrainingTask, draw, planes
+from ad_road_simulation.model_training.synthetic_dataset import SyntheticDataset
 
 _ZOOM = (0.7, 1.6)
 _STAY = 0.4
 _ASKED_AT_ONCE = 8
 
 
-class SegmentationCourse(Course):
+class SegmentationTrainingTask(TrainingTask):
     """Teaches per-pixel scores."""
 
-    def __init__(self, config: TrainConfig, corpus: Corpus, device: torch.device, progress: Progress) -> None:
-        """Load pictures and masks; ask the teacher about all real pictures, once."""
+    def __init__(
+        self, config: TrainConfig, corpus: SyntheticDataset, device: torch.device, progress: Progress
+    ) -> None:
+        """Load images and masks; ask the teacher about all real images, once."""
         super().__init__(config, device)
         assert corpus.masks is not None
-        self._pictures = PictureStore(corpus.pictures, device)
-        self._masks = PictureStore(corpus.masks, device)
+        self._images = ImageBuffer(corpus.images, device)
+        self._masks = ImageBuffer(corpus.masks, device)
         self._target = config.input.width, config.input.height
         self._classes = len(config.labels)
         if self.real_count:
-            pictures, answers = self._real_lessons(progress)
-            self._real = PictureStore(pictures, device)
-            self._answers = PictureStore(answers, device)
+            images, answers = self._real_lessons(progress)
+            self._real = ImageBuffer(images, device)
+            self._answers = ImageBuffer(answers, device)
 
     def loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:
         """Return the loss on masks plus that on the teacher's probabilities."""
@@ -59,9 +61,9 @@ class SegmentationCourse(Course):
         return loss
 
     def _road(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        rows = draw(self.road_count, len(self._pictures), generator)
+        rows = draw(self.road_count, len(self._images), generator)
         one_hot = F.one_hot(self._masks.batch(rows).long(), self._classes).permute(0, 3, 1, 2).float()
-        return self._placed(planes(self._pictures.batch(rows)), one_hot, generator)
+        return self._placed(planes(self._images.batch(rows)), one_hot, generator)
 
     def _some_real(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         rows = draw(self.real_count, len(self._real), generator)
@@ -70,44 +72,44 @@ class SegmentationCourse(Course):
         )
 
     def _placed(
-        self, pictures: Tensor, target: Tensor, generator: torch.Generator
+        self, images: Tensor, target: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        size = pictures.shape[3], pictures.shape[2]
+        size = images.shape[3], images.shape[2]
         placement = place(
-            len(pictures), size, self._target, generator, self.device, zoom=_ZOOM, mirror=True, stay=_STAY
+            len(images), size, self._target, generator, self.device, zoom=_ZOOM, mirror=True, stay=_STAY
         )
         moved = placement.warp(target, 0.0)
         total = moved.sum(1, keepdim=True)
-        shown = change_light(placement.warp(pictures, 114.0), generator)
+        shown = photometric_jitter(placement.warp(images, 114.0), generator)
         return shown, moved / total.clamp_min(1e-6), (total > 0.5).float()
 
     def _real_lessons(self, progress: Progress) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         config = self.config
         if config.real.teacher is None:
-            raise RecipeError("real pictures have no curbs and markings: name a teacher (real.teacher)")
+            raise RecipeError("real images have no curbs and markings: name a teacher (real.teacher)")
         teacher = Teacher(config.real.teacher, self.device)
         if teacher.manifest.labels != config.labels:
             raise RecipeError(
                 f"the teacher {teacher.manifest.name} has labels {teacher.manifest.labels}, "
                 f"not {config.labels}"
             )
-        pictures: list[NDArray[np.uint8]] = []
+        images: list[NDArray[np.uint8]] = []
         answers: list[NDArray[np.uint8]] = []
         waiting: list[tuple[NDArray[np.uint8], Mask | None]] = []
         for frame, mask in masked_frames(config.real, config.labels):
-            pictures.append(shrink(frame, self._target))
+            images.append(shrink(frame, self._target))
             waiting.append((shrink(frame, teacher.size), mask))
             if len(waiting) == _ASKED_AT_ONCE:
                 answers += self._asked(teacher, waiting)
                 waiting = []
                 progress("asking the teacher", len(answers), 0)
         answers += self._asked(teacher, waiting) if waiting else []
-        return np.stack(pictures), np.stack(answers)
+        return np.stack(images), np.stack(answers)
 
     def _asked(
         self, teacher: Teacher, waiting: list[tuple[NDArray[np.uint8], Mask | None]]
     ) -> list[NDArray[np.uint8]]:
-        batch = torch.from_numpy(np.stack([picture for picture, _ in waiting])).to(self.device)
+        batch = torch.from_numpy(np.stack([image for image, _ in waiting])).to(self.device)
         said = teacher.output(teacher(planes(batch).float()), "output").float()
         if teacher.manifest.output.options.get("layout", "NCHW") == "NHWC":
             said = said.permute(0, 3, 1, 2)

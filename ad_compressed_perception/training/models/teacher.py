@@ -27,7 +27,7 @@ def find_model(name: str) -> Manifest:
     return load_manifest(folder)
 
 
-def normaliser(spec: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
+def normalizer(spec: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return factor and shift, (1, C, 1, 1) each, of ``(pixel * scale - mean) / std``."""
     mean = torch.tensor(spec.mean).expand(spec.channels).reshape(1, -1, 1, 1)
     std = torch.tensor(spec.std).expand(spec.channels).reshape(1, -1, 1, 1)
@@ -35,7 +35,7 @@ def normaliser(spec: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 class Teacher:
-    """Answers batches of BGR pictures at the size of its input."""
+    """Answers batches of BGR images at the size of its input."""
 
     def __init__(self, name: str, device: torch.device) -> None:
         """Load the baseline of a model.
@@ -57,7 +57,7 @@ class Teacher:
         self._module = GraphModule(folded)
         self._module.allow_batches(torch.zeros(*self.spec.shape) + 0.1)
         self._module.to(device)
-        self._factor, self._shift = normaliser(self.spec, device)
+        self._factor, self._shift = normalizer(self.spec, device)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -65,18 +65,18 @@ class Teacher:
         return self.spec.width, self.spec.height
 
     @torch.no_grad()
-    def __call__(self, pictures: Tensor) -> tuple[Tensor, ...]:
-        """Return the outputs for (B, 3, height, width) BGR pictures of 0..255 at the input's size."""
-        x = pictures
-        if self.spec.colour == "RGB":
+    def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs for (B, 3, height, width) BGR images of 0..255 at the input's size."""
+        x = images
+        if self.spec.color == "RGB":
             x = x.flip(1)
-        elif self.spec.colour == "GRAY":
+        elif self.spec.color == "GRAY":
             weights = torch.tensor([0.114, 0.587, 0.299], device=x.device).reshape(1, 3, 1, 1)
             x = (x * weights).sum(1, keepdim=True)
         x = x * self._factor + self._shift
         if self.spec.layout == "NHWC":
             x = x.permute(0, 2, 3, 1)
-        # What is learnt from should not carry the rounding of the one who learns.
+        # What is learned from should not carry the rounding of the one who learns.
         with torch.autocast(x.device.type, enabled=False):
             outputs: tuple[Tensor, ...] = self._module(x)
         return outputs

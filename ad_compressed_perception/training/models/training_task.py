@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the three courses share: a network, the road camera's corpus, real pictures, and a loss a step."""
+"""What the three courses share: a network, the road camera's corpus, real images, and a loss a step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from ad_compressed_perception.training.graph_module.module import GraphModule
 from ad_compressed_perception.training.models.config import TrainConfig
 from ad_compressed_perception.training.models.image_buffer import Progress, content_size
-from ad_compressed_perception.training.models.teacher import normaliser
+from ad_compressed_perception.training.models.teacher import normalizer
 from ad_compressed_perception.training.students.build import build_student
 from ad_compressed_perception.training.students.spec import StudentSpec
 from ad_road_simulation.model_training.synthetic_dataset import SOURCE
@@ -43,28 +43,28 @@ def build_network(config: TrainConfig) -> GraphModule:
     )
 
 
-def corpus_size(config: TrainConfig) -> tuple[int, int]:
-    """Return (width, height) at which the road camera's pictures are kept for a training.
+def stored_image_size(config: TrainConfig) -> tuple[int, int]:
+    """Return (width, height) at which the road camera's images are kept for a training.
 
-    A detector's pictures are enlarged when they are placed: keeping more pixels than the camera gives
+    A detector's images are enlarged when they are placed: keeping more pixels than the camera gives
     would only cost room.
     """
-    size = content_size(config.shown_input, *SOURCE)
+    size = content_size(config.displayed_input, *SOURCE)
     return min(size, SOURCE) if config.kind == "detection" else size
 
 
-class Course(ABC):
+class TrainingTask(ABC):
     """Gives the loss of one step: draws a batch, changes its light and place, asks network and teacher."""
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
-        """Split the batch between the road camera and real pictures."""
+        """Split the batch between the road camera and real images."""
         self.config, self.device = config, device
         batch = config.schedule.batch
         has_real = config.real.drive is not None or config.real.masks is not None
         self.real_count = round(batch * config.real.share) if has_real else 0
         self.road_count = batch - self.real_count
-        self._factor, self._shift = normaliser(config.input, device)
-        self._flip = config.input.colour == "RGB"
+        self._factor, self._shift = normalizer(config.input, device)
+        self._flip = config.input.color == "RGB"
 
     def prepare(self, network: GraphModule, progress: Progress) -> None:
         """Get ready for a network whose weights are loaded; most courses are already."""
@@ -74,9 +74,9 @@ class Course(ABC):
     def loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:
         """Return the loss of one batch; everything random comes from the generator (on the CPU)."""
 
-    def fed(self, pictures: Tensor) -> Tensor:
-        """Return the network's input for (B, 3, H, W) BGR pictures of 0..255."""
-        x = pictures.flip(1) if self._flip else pictures
+    def fed(self, images: Tensor) -> Tensor:
+        """Return the network's input for (B, 3, H, W) BGR images of 0..255."""
+        x = images.flip(1) if self._flip else images
         return (x * self._factor + self._shift).contiguous(memory_format=torch.channels_last)
 
 
@@ -85,6 +85,6 @@ def draw(count: int, of: int, generator: torch.Generator) -> Tensor:
     return torch.randint(0, of, (count,), generator=generator)
 
 
-def planes(pictures: Tensor) -> Tensor:
+def planes(images: Tensor) -> Tensor:
     """Return (B, 3, h, w) of (B, h, w, 3)."""
-    return pictures.permute(0, 3, 1, 2)
+    return images.permute(0, 3, 1, 2)

@@ -58,7 +58,7 @@ class ChannelGroups:
             example: one prepared (1, ...) input.
 
         Raises:
-            RecipeError: a graph whose normalisations are not folded yet, or a quantised one.
+            RecipeError: a graph whose normalizations are not folded yet, or a quantized one.
         """
         import torch_pruning as tp
 

@@ -47,12 +47,12 @@ def prune_channels(
             at once, and remainders cost as much as whole vectors.
         max_ratio: no layer loses more than this share.
         global_ranking: rank channels over all layers, else each layer by itself.
-        losses: losses of single pictures, computed as they are asked for, for the Taylor importance; None
+        losses: losses of single images, computed as they are asked for, for the Taylor importance; None
             for the weights' norm.
 
     Raises:
         ModelFileError: the graph cannot be pruned; the line names the first contradiction.
-        RecipeError: a graph whose normalisations are not folded yet, or a quantised one.
+        RecipeError: a graph whose normalizations are not folded yet, or a quantized one.
     """
     import torch_pruning as tp
 
@@ -88,15 +88,15 @@ def _refusals() -> Iterator[None]:
         raise ModelFileError(
             f"the graph's channels cannot be removed ({one_line(error, 160)}): a constant (of a Reshape, a "
             "Gather, a DepthToSpace) or the groups of a convolution behind a Concat hold their number; use "
-            "prune_weights, palettise or a student instead"
+            "prune_unstructured, palettize or a student instead"
         ) from error
 
 
 def check_prunable(module: GraphModule) -> None:
-    """Raise RecipeError for a graph with normalisations of its own, or a quantised one."""
+    """Raise RecipeError for a graph with normalizations of its own, or a quantized one."""
     for step in module.steps:
         if step.operator in ("BatchNormalization", "QuantizeLinear"):
-            earlier = "put simplify before" if step.operator[0] == "B" else "quantise after"
+            earlier = "put simplify before" if step.operator[0] == "B" else "quantize after"
             raise RecipeError(f"channels cannot be pruned around {step.operator} {step.name!r}: {earlier} it")
 
 

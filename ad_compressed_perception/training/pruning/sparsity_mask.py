@@ -25,11 +25,11 @@ def learning_weights(module: GraphModule, names: Sequence[str]) -> dict[str, nn.
 
 
 @torch.no_grad()
-def put_zeros(parameter: nn.Parameter, drop: Tensor) -> None:
+def apply_sparsity_mask(parameter: nn.Parameter, drop: Tensor) -> None:
     """Set marked weights to zero and hold them there.
 
     A weight of zero whose gradient is always zero stays exactly zero under AdamW: its two moments are
-    zero, and so is what decays. No optimiser has to know.
+    zero, and so is what decays. No optimizer has to know.
 
     Args:
         parameter: of any shape; it is changed, and its later gradients are masked.

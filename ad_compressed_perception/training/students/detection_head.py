@@ -32,9 +32,9 @@ def detection_head(builder: GraphBuilder, features: list[Feature], spec: Student
     for level in levels:
         boxes = builder.convolution(level, channels, 3)
         scores = builder.convolution(level, channels, 3)
-        box = builder.convolution(boxes, 4, 1, normalise=False, activate=False)
-        objectness = builder.convolution(boxes, 1, 1, normalise=False, activate=False, bias=prior)
-        classes = builder.convolution(scores, spec.classes, 1, normalise=False, activate=False, bias=prior)
+        box = builder.convolution(boxes, 4, 1, normalize=False, activate=False)
+        objectness = builder.convolution(boxes, 1, 1, normalize=False, activate=False, bias=prior)
+        classes = builder.convolution(scores, spec.classes, 1, normalize=False, activate=False, bias=prior)
         parts = [
             box.name,
             builder.node("Sigmoid", [objectness.name]),

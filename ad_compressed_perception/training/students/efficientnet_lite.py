@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""EfficientNet-Lite's blocks (no squeeze-and-excitation, no swish), dense where the picture is large.
+"""EfficientNet-Lite's blocks (no squeeze-and-excitation, no swish), dense where the image is large.
 
 The first stages join expansion and depthwise convolution into one dense 3x3 convolution (Gupta and Akin,
 Accelerator-aware Neural Network Design, 2020; Tan and Le, EfficientNetV2, 2021): more multiplications,

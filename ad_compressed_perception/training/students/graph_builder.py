@@ -20,7 +20,7 @@ _IR_VERSION = 8
 
 @dataclass(frozen=True)
 class Feature:
-    """A picture-shaped tensor of the graph, (1, channels, height, width).
+    """An image-shaped tensor of the graph, (1, channels, height, width).
 
     Attributes:
         name: in the graph.
@@ -44,10 +44,10 @@ def rounded_channels(channels: float, multiple: int) -> int:
 
 
 class GraphBuilder:
-    """Collects nodes and weights; every convolution that normalises is followed by a BatchNormalization.
+    """Collects nodes and weights; every convolution that normalizes is followed by a BatchNormalization.
 
     Weights of convolutions and products are drawn from a normal distribution of variance ``2 / fan in``
-    (He et al., Delving Deep into Rectifiers, 2015, equation 10), normalisations begin as the identity.
+    (He et al., Delving Deep into Rectifiers, 2015, equation 10), normalizations begin as the identity.
     The same seed and the same calls give the same graph, byte for byte.
     """
 
@@ -78,7 +78,7 @@ class GraphBuilder:
         stride: int = 1,
         *,
         groups: int = 1,
-        normalise: bool = True,
+        normalize: bool = True,
         activate: bool = True,
         bias: float = 0.0,
     ) -> Feature:
@@ -90,28 +90,28 @@ class GraphBuilder:
             kernel: its width and height, odd.
             stride: steps between the places it looks at.
             groups: of channels that do not see each other; ``x.channels`` for a depthwise one.
-            normalise: with BatchNormalization; otherwise with a bias.
+            normalize: with BatchNormalization; otherwise with a bias.
             activate: with Relu.
-            bias: where it begins, without normalisation.
+            bias: where it begins, without normalization.
         """
         label = f"conv_{self._counts.get('Conv', -1) + 1}"
         shape = (channels, x.channels // groups, kernel, kernel)
         weight = self._rng.normal(0.0, math.sqrt(2.0 / math.prod(shape[1:])), shape)
         inputs = [x.name, self.constant(f"{label}.weight", weight.astype(np.float32))]
-        if not normalise:
+        if not normalize:
             inputs.append(self.constant(f"{label}.bias", np.full(channels, bias, np.float32)))
         reach = kernel // 2
         name = self.node(
             "Conv", inputs, kernel_shape=[kernel, kernel], strides=[stride, stride], pads=[reach] * 4,
             group=groups,
         )  # fmt: skip
-        if normalise:
-            name = self._normalisation(name, channels)
+        if normalize:
+            name = self._normalization(name, channels)
         if activate:
             name = self.node("Relu", [name])
         return Feature(name, channels, -(-x.height // stride), -(-x.width // stride))
 
-    def _normalisation(self, name: str, channels: int) -> str:
+    def _normalization(self, name: str, channels: int) -> str:
         label = f"norm_{self._counts.get('BatchNormalization', -1) + 1}"
         begin = {"scale": 1.0, "shift": 0.0, "mean": 0.0, "variance": 1.0}
         inputs = [

@@ -14,7 +14,7 @@ _CHANNELS = 16
 def planning_head(builder: GraphBuilder, features: list[Feature], spec: StudentSpec) -> dict[str, list[int]]:
     """Append the head; return the outputs' shapes by name.
 
-    The map is flattened and not averaged, because the angle depends on where in the picture the road
+    The map is flattened and not averaged, because the angle depends on where in the image the road
     bends. The angle is unbounded, the probability a sigmoid's.
     """
     x = builder.convolution(features[-1], spec.channels(_CHANNELS), 1)

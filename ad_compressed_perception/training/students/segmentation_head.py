@@ -19,7 +19,7 @@ def segmentation_head(
 
     The scores are logits, channels first; from the pyramid's last stride to ``output_stride`` they are
     enlarged linearly. The argmax of the decoder needs no softmax. The pyramid ends at stride 8 for an
-    output of stride 8, at stride 2 where ``spec.fine`` asks for thin things (paint, kerbs), else at 4.
+    output of stride 8, at stride 2 where ``spec.fine`` asks for thin things (paint, curbs), else at 4.
     """
     last = 2 if spec.output_stride >= 8 else 0 if spec.fine else 1
     x = builder.convolution(features[-1], spec.channels(_CHANNELS[-1]), 1)
@@ -29,7 +29,7 @@ def segmentation_head(
         coarse = builder.enlarge(builder.convolution(x, channels, 1, activate=False), 2)
         fine = builder.convolution(features[level], channels, 1, activate=False)
         x = builder.convolution(builder.add(coarse, fine, activate=True), channels, 3)
-    scores = builder.convolution(x, spec.classes, 1, normalise=False, activate=False)
+    scores = builder.convolution(x, spec.classes, 1, normalize=False, activate=False)
     factor = (2 << last) // spec.output_stride
     if factor > 1:
         scores = builder.enlarge(scores, factor, linear=True, output=OUTPUT)

@@ -21,7 +21,7 @@ class StudentSpec:
         task: detection, segmentation, planning (a steering angle) or trajectory (a plan).
         input_width: pixels; a multiple of 32 unless for planning.
         input_height: likewise.
-        input_channels: 3, or 1 for grey.
+        input_channels: 3, or 1 for gray.
         input_name: of the input tensor.
         width: multiplies all channel counts.
         channel_multiple: what channel counts are rounded to.

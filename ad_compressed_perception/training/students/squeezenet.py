@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fire modules (Iandola et al., SqueezeNet, 2016) with normalisation and the paper's simple bypass.
+"""Fire modules (Iandola et al., SqueezeNet, 2016) with normalization and the paper's simple bypass.
 
 A 1x1 convolution squeezes the channels, a 1x1 and a 3x3 one side by side expand them again: dense
 convolutions only, few weights. The halves are joined by a Concat, which moves memory.

@@ -19,7 +19,7 @@ def trajectory_head(
     """Append the head; return the output's shape by name.
 
     It reads stride 16, where a signal at 40 m is still more than a pixel wide; what an encoder has beyond
-    is left out. The map is flattened and not averaged: the plan depends on where in the picture things are.
+    is left out. The map is flattened and not averaged: the plan depends on where in the image things are.
     """
     first, second, last = (spec.channels(count) for count in _CHANNELS)
     x = builder.convolution(features[-2], first, 3, 2)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ad_compressed_perception.core.errors import RecipeError
-from ad_compressed_perception.onnx_graph.io import is_quantised
+from ad_compressed_perception.onnx_graph.io import is_quantized
 from ad_compressed_perception.pass_api.passes import Pass, PassContext
 from ad_compressed_perception.training.options import TrainingOptions, require_training
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-class Distil(Pass):
+class Distill(Pass):
     """Trains the weights of a float graph against the baseline's outputs."""
 
-    name = "distil"
+    name = "distill"
     options_type = TrainingOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
@@ -26,27 +26,27 @@ class Distil(Pass):
 
         Raises:
             BackendError: torch is not installed, or the baseline cannot run.
-            RecipeError: a quantised graph, outputs that cannot be compared, or a loss that became NaN.
+            RecipeError: a quantized graph, outputs that cannot be compared, or a loss that became NaN.
             ModelFileError: an operator that training does not know.
-            DataError: pictures that cannot be read.
+            DataError: images that cannot be read.
         """
         require_training(self.name)
         self._check(model)
         return self._train(model, context)
 
     def _check(self, model: ModelProto) -> None:
-        if is_quantised(model):
-            raise RecipeError("the graph is quantised: distil before, or quantize_aware after, quantising")
+        if is_quantized(model):
+            raise RecipeError("the graph is quantized: distill before, or qat after, quantizing")
 
     def _train(self, model: ModelProto, context: PassContext) -> ModelProto:
-        from ad_compressed_perception.training.distillation.trainer import open_school, teaching
+        from ad_compressed_perception.training.distillation.trainer import open_distillation, teaching
         from ad_compressed_perception.training.graph_module.module import GraphModule
 
-        school = open_school(model, context, self.options)
+        school = open_distillation(model, context, self.options)
         module = GraphModule(model)
         history = school.teach(module, self.name, teaching(context))
         context.notes.update(
-            pictures=len(school.lessons),
+            images=len(school.lessons),
             epochs=len(history.losses),
             best_epoch=history.best_epoch + 1,
             loss_before=history.first,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from ad_compressed_perception.core.errors import RecipeError
-from ad_compressed_perception.onnx_graph.io import is_quantised
+from ad_compressed_perception.onnx_graph.io import is_quantized
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 from ad_compressed_perception.training.options import require_training
 
@@ -42,13 +42,13 @@ class Reconstruct(Pass):
 
         Raises:
             BackendError: torch is not installed.
-            RecipeError: a quantised graph, or one that has no layer in common with the baseline.
+            RecipeError: a quantized graph, or one that has no layer in common with the baseline.
             ModelFileError: an operator that training does not know.
-            DataError: pictures that cannot be read.
+            DataError: images that cannot be read.
         """
         require_training(self.name)
-        if is_quantised(model):
-            raise RecipeError("reconstruct must come before quantisation")
+        if is_quantized(model):
+            raise RecipeError("reconstruct must come before quantization")
         import torch
 
         from ad_compressed_perception.tasks.prepare import Preparer
@@ -60,8 +60,8 @@ class Reconstruct(Pass):
         original, spec = resized_teacher(context)
         ask, show = Preparer(spec), Preparer(context.input)
         step = max(1, context.frames // options.frames)
-        frames = list(islice(context.pictures(), 0, step * options.frames, step))
-        pictures = [
+        frames = list(islice(context.images(), 0, step * options.frames, step))
+        images = [
             (torch.from_numpy(ask(f)[0].copy()).float(), torch.from_numpy(show(f)[0].copy()).float())
             for f in frames
         ]
@@ -70,7 +70,7 @@ class Reconstruct(Pass):
         teacher, student = GraphModule(original), GraphModule(model)
         fits = []
         for fit in reconstruct(
-            teacher, student, pictures, ridge=options.ridge, positions=options.positions, seed=options.seed
+            teacher, student, images, ridge=options.ridge, positions=options.positions, seed=options.seed
         ):
             fits.append(fit)
             context.advance(len(fits), len(student.layers))
@@ -79,7 +79,7 @@ class Reconstruct(Pass):
                 "no layer of the graph bears the name of one of the baseline's: nothing to fit to"
             )
         context.notes.update(
-            frames=len(pictures),
+            frames=len(images),
             layers=len(fits),
             layers_left=len(student.layers) - len(fits),
             error_before=sum(fit.before for fit in fits) / len(fits),

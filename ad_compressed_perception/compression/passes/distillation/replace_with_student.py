@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 _DECODERS = {"segmentation": ("argmax",), "planning": ("steering", "trajectory"), "detection": ("yolox",)}
 
 
-class StudentOptions(PassOptions):
+class ReplaceWithStudentOptions(PassOptions):
     """Options of student."""
+
+    renamed = {"start": "initialize_from"}
 
     encoder: Literal["efficientnet_lite", "mobilenet", "squeezenet"] = Field(
         "efficientnet_lite", description="architecture of the part that all tasks share"
@@ -35,27 +37,27 @@ class StudentOptions(PassOptions):
         2, description="segmentation: input pixels a side of one pixel of scores"
     )
     seed: int = Field(0, ge=0, description="of the fresh weights")
-    start: str | None = Field(
+    initialize_from: str | None = Field(
         None, description="ONNX file of an earlier student of the same input and output, to go on from"
     )
 
     @model_validator(mode="after")
-    def _both_sides(self) -> StudentOptions:
+    def _both_sides(self) -> ReplaceWithStudentOptions:
         if (self.input_width is None) != (self.input_height is None):
             raise ValueError("give input_width and input_height together, or neither")
         return self
 
 
-class Student(Pass):
+class ReplaceWithStudent(Pass):
     """Replaces the graph; what the student reads and writes is stored with the variant."""
 
-    name = "student"
-    options_type = StudentOptions
+    name = "replace_with_student"
+    options_type = ReplaceWithStudentOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the student; ``context.input`` and ``context.output`` are its own.
 
-        Size, labels, the pixels' colour, scale, mean and resizing stay as the passes before left them, but
+        Size, labels, the pixels' color, scale, mean and resizing stay as the passes before left them, but
         for what the options say; the layout is NCHW.
 
         Raises:
@@ -66,7 +68,7 @@ class Student(Pass):
         from ad_compressed_perception.training.students.build import build_student
         from ad_compressed_perception.training.students.spec import StudentSpec
 
-        options: StudentOptions = self.options
+        options: ReplaceWithStudentOptions = self.options
         manifest = context.manifest
         _require_decoder(manifest)
         spec = _input(context.input, options)
@@ -88,7 +90,7 @@ class Student(Pass):
                 seed=options.seed,
             )
         )
-        student = fresh if options.start is None else _earlier(options.start, fresh)
+        student = fresh if options.initialize_from is None else _earlier(options.initialize_from, fresh)
         context.input = spec
         context.output = _output(context.output)
         require_decodable(context, refresh_outputs(student))
@@ -97,11 +99,11 @@ class Student(Pass):
             width=options.width,
             input=f"{spec.width}x{spec.height}",
             parameters=sum(_elements(t.dims) for t in student.graph.initializer if t.data_type == _FLOAT),
-            start=options.start or "fresh weights",
+            start=options.initialize_from or "fresh weights",
         )
-        if options.start is None:
+        if options.initialize_from is None:
             context.notes["needs_healing"] = (
-                "a student knows nothing until a pass teaches it: put distil after it"
+                "a student knows nothing until a pass teaches it: put distill after it"
             )
         return student
 
@@ -121,14 +123,14 @@ def _require_decoder(manifest: Manifest) -> None:
     if manifest.output.decoder not in wanted:
         raise RecipeError(
             f"a student for {manifest.task} answers for decoder {' or '.join(wanted)}, and the model's is "
-            f"{manifest.output.decoder!r}: use prune_channels and distil instead"
+            f"{manifest.output.decoder!r}: use prune_channels and distill instead"
         )
 
 
-def _input(spec: InputSpec, options: StudentOptions) -> InputSpec:
+def _input(spec: InputSpec, options: ReplaceWithStudentOptions) -> InputSpec:
     width, height = options.input_width or spec.width, options.input_height or spec.height
     sized = spec if (width, height) == (spec.width, spec.height) else resized_spec(spec, width, height)
-    # The student's graph takes the baseline's pixels as floats; input_in_graph makes them bytes again.
+    # The student's graph takes the baseline's pixels as floats; embed_preprocessing makes them bytes again.
     return sized.model_copy(update={"layout": "NCHW", "dtype": "float32"})
 
 
@@ -183,5 +185,5 @@ def _require_same_strides(output: OutputSpec) -> None:
     if strides != STRIDES:
         raise RecipeError(
             "a detecting student learns its teacher's answer cell by cell and has cells at strides "
-            f"{STRIDES}, not {strides}: use prune_channels and distil instead"
+            f"{STRIDES}, not {strides}: use prune_channels and distill instead"
         )

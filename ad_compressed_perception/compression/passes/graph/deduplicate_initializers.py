@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make the file smaller without touching a number: short names, and equal constants stored once.
 
-In a small quantised network the names of tensors, which exporters make long and the quantiser longer,
+In a small quantized network the names of tensors, which exporters make long and the quantizer longer,
 can weigh more than the weights, and the zero points of its channels are the same zeros many times.
 """
 
@@ -27,17 +27,17 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _TOLERANCE = 1e-5
 
 
-class CompactOptions(PassOptions):
+class DeduplicateInitializersOptions(PassOptions):
     """Options of compact."""
 
     names: bool = Field(True, description="shorten names; false keeps them for reading reports")
 
 
-class Compact(Pass):
+class DeduplicateInitializers(Pass):
     """Shortens names inside the graph and stores equal constants once; put it last."""
 
-    name = "compact"
-    options_type = CompactOptions
+    name = "deduplicate_initializers"
+    options_type = DeduplicateInitializersOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the smaller model; inputs and outputs keep their names.
@@ -47,7 +47,7 @@ class Compact(Pass):
         """
         import onnx
 
-        options: CompactOptions = self.options
+        options: DeduplicateInitializersOptions = self.options
         for node in model.graph.node:
             if any(entry.HasField("g") or entry.graphs for entry in node.attribute):
                 raise ModelFileError(

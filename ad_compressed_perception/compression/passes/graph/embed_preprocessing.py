@@ -1,12 +1,12 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Let the network take the camera's bytes: uint8, channels last, blue first, normalised inside.
+"""Let the network take the camera's bytes: uint8, channels last, blue first, normalized inside.
 
 With factor a = scale / std and shift b = -mean / std of each channel, what the network saw,
 x = a p + b for a pixel p, is made in the graph. The factor goes into the first convolution's weights,
 W'[o, c] = a[c] W[o, c]. The shift goes into its bias, B'[o] = B[o] + sum_c,y,x W[o, c, y, x] b[c],
 only where no zero padding comes in between: a padded zero stands for x = 0, which no constant in the
-bias can be at the border alone. Elsewhere b / a is added to the pixels before the padding. A colour
+bias can be at the border alone. Elsewhere b / a is added to the pixels before the padding. A color
 order that differs from the camera's is a permutation of the weights' input channels.
 """
 
@@ -27,18 +27,20 @@ from ad_compressed_perception.onnx_graph.first_convolutions import (
     find_first_convolutions,
 )
 from ad_compressed_perception.onnx_graph.graph import Graph, refresh_outputs, remove_dead
-from ad_compressed_perception.onnx_graph.io import check_model, is_quantised
+from ad_compressed_perception.onnx_graph.io import check_model, is_quantized
 from ad_compressed_perception.pass_api.passes import Feeds, Pass, PassContext, PassOptions
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-class InputInGraphOptions(PassOptions):
-    """Options of input_in_graph."""
+class EmbedPreprocessingOptions(PassOptions):
+    """Options of embed_preprocessing."""
 
-    colour: Literal["BGR", "RGB"] = Field(
-        "BGR", description="the camera's order, which the network is to take; grey networks stay grey"
+    renamed = {"colour": "color"}
+
+    color: Literal["BGR", "RGB"] = Field(
+        "BGR", description="the camera's order, which the network is to take; gray networks stay gray"
     )
     tolerance: float = Field(
         1e-3, gt=0.0, le=0.1, description="largest change of an output, as a share of its range"
@@ -54,41 +56,41 @@ class Affine:
 
     @classmethod
     def of(cls, spec: InputSpec) -> Affine:
-        """Return an input's normalisation."""
+        """Return an input's normalization."""
         std = np.resize(np.asarray(spec.std, np.float64), spec.channels)
         mean = np.resize(np.asarray(spec.mean, np.float64), spec.channels)
         return cls(spec.scale / std, -mean / std)
 
 
-class InputInGraph(Pass):
-    """Moves normalisation, layout and colour order from the preparation into the network."""
+class EmbedPreprocessing(Pass):
+    """Moves normalization, layout and color order from the preparation into the network."""
 
-    name = "input_in_graph"
+    name = "embed_preprocessing"
     cleans = True
-    options_type = InputInGraphOptions
+    options_type = EmbedPreprocessingOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the model that takes bytes; ``context.input`` says so.
 
         Raises:
-            RecipeError: the model takes bytes already, or is quantised.
+            RecipeError: the model takes bytes already, or is quantized.
             ModelFileError: the numbers changed on a calibration frame.
         """
         import onnx
 
-        options: InputInGraphOptions = self.options
+        options: EmbedPreprocessingOptions = self.options
         spec = context.input
         if spec.dtype == "uint8":
-            raise RecipeError("the model takes bytes already: leave the pass input_in_graph out")
-        if is_quantised(model):
-            raise RecipeError("input_in_graph must come before quantisation: it changes weights")
+            raise RecipeError("the model takes bytes already: leave the pass embed_preprocessing out")
+        if is_quantized(model):
+            raise RecipeError("embed_preprocessing must come before quantization: it changes weights")
         original = onnx.ModelProto()
         original.CopyFrom(model)
         graph = Graph(model)
         name = model.graph.input[0].name
         sites = find_first_convolutions(graph, name, 1 if spec.layout == "NCHW" else 3, spec.channels)
         affine = Affine.of(spec)
-        swap = spec.colour not in ("GRAY", options.colour) and sites is not None
+        swap = spec.color not in ("GRAY", options.color) and sites is not None
         rest = _fold(graph, sites, affine, swap) if sites is not None else affine
         if swap:
             rest = Affine(rest.factor[::-1], rest.shift[::-1])
@@ -102,7 +104,7 @@ class InputInGraph(Pass):
             "std": [1.0],
         }
         if swap:
-            update["colour"] = options.colour
+            update["color"] = options.color
         context.input = spec.model_copy(update=update)
         refresh_outputs(model)
         check_model(model, "the model with its input in the graph")
@@ -113,7 +115,7 @@ class InputInGraph(Pass):
                 for kind, used in (("Mul", np.any(rest.factor != 1)), ("Add", np.any(rest.shift != 0)))
                 if used
             ],
-            colour=context.input.colour,
+            color=context.input.color,
         )
         feeds = next(context.feeds())
         context.notes["largest_difference"] = _require_same(
@@ -123,7 +125,7 @@ class InputInGraph(Pass):
 
 
 def bytes_of(feeds: Feeds, spec: InputSpec, swap: bool) -> Feeds:
-    """Return the pixels that a normalised input was made of, (1, H, W, C) uint8; exact for 8-bit frames."""
+    """Return the pixels that a normalized input was made of, (1, H, W, C) uint8; exact for 8-bit frames."""
     ((name, tensor),) = feeds.items()
     pixels = tensor.astype(np.float64)
     if spec.layout == "NCHW":

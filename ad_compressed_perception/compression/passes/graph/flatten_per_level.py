@@ -3,7 +3,7 @@
 """Turn a detector's maps into rows map by map, not all at once at the end.
 
 A grid detector joins its maps (1, C, H, W) as (1, C, cells) and transposes the whole. Transposing each map
-to (1, H, W, C) before its cells are counted gives the same rows; a runtime that keeps pictures channels last
+to (1, H, W, C) before its cells are counted gives the same rows; a runtime that keeps images channels last
 (OpenVINO, LiteRT) then has nothing to move, and the cells of each map are joined as one piece of memory.
 """
 
@@ -76,10 +76,10 @@ def _counts_cells(node: NodeProto, shapes: dict[str, Shape]) -> bool:
     return after == (sizes[0], sizes[1], prod(sizes[2:]))
 
 
-class RowsEarly(Pass):
+class FlattenPerLevel(Pass):
     """Transposes maps before they are joined; the numbers stay."""
 
-    name = "rows_early"
+    name = "flatten_per_level"
     cleans = True
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:

@@ -4,9 +4,9 @@
 
 A slice with step 2 that starts at (dy, dx) holds the pixels (2 i + dy, 2 j + dx). A convolution with a
 k x k kernel, stride s and padding p over the joined slices is therefore, number for number, one over
-the picture with a 2k x 2k kernel, stride 2 s and padding 2 p:
+the image with a 2k x 2k kernel, stride 2 s and padding 2 p:
 
-    W'[o, c, 2 y + dy, 2 x + dx] = W[o, n C + c, y, x]    for slice n = (dy, dx) and C colour channels
+    W'[o, c, 2 y + dy, 2 x + dx] = W[o, n C + c, y, x]    for slice n = (dy, dx) and C color channels
 
 and 0 where no slice has that start. The products are the same; the copies of the slices are gone.
 """
@@ -112,12 +112,12 @@ def _offsets(graph: Graph, shapes: dict[str, Shape], name: str) -> tuple[str, tu
 
 
 def spread_weight(weight: NDArray[Any], offsets: tuple[tuple[int, int], ...]) -> NDArray[Any]:
-    """Return the (O, C, 2k, 2k) kernel over the picture for an (O, 4C, k, k) one over joined slices."""
+    """Return the (O, C, 2k, 2k) kernel over the image for an (O, 4C, k, k) one over joined slices."""
     outputs, joined, height, width = weight.shape
-    colours = joined // len(offsets)
-    spread = np.zeros((outputs, colours, _STEP * height, _STEP * width), weight.dtype)
+    colors = joined // len(offsets)
+    spread = np.zeros((outputs, colors, _STEP * height, _STEP * width), weight.dtype)
     for index, (row, column) in enumerate(offsets):
-        part = weight[:, index * colours : (index + 1) * colours]
+        part = weight[:, index * colors : (index + 1) * colors]
         spread[:, :, row::_STEP, column::_STEP] = part
     return spread
 

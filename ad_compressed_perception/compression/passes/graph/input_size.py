@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run a network on a smaller or larger picture than it was exported for, weights untouched."""
+"""Run a network on a smaller or larger image than it was exported for, weights untouched."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ad_compressed_perception.onnx_graph.graph import (
 )
 from ad_compressed_perception.onnx_graph.io import (
     check_model,
-    is_quantised,
+    is_quantized,
     opset_of,
     pin_input_shape,
 )
@@ -59,7 +59,7 @@ class InputSizeOptions(PassOptions):
         """Return width and height for a network of another size, pixels.
 
         A side such as 257, one pixel more than a multiple, keeps that pixel: the network's samples lie on
-        the picture's edges, as many steps apart.
+        the image's edges, as many steps apart.
         """
         if self.factor is None:
             return self.width or spec.width, self.height or spec.height
@@ -83,7 +83,7 @@ class InputSize(Pass):
 
         Raises:
             RecipeError: the size is the present one already, ``fit`` on an input without a letterbox, or
-                the model is quantised.
+                the model is quantized.
             ModelFileError: an operator holds the network to its size; it is named.
         """
         options: InputSizeOptions = self.options
@@ -94,8 +94,8 @@ class InputSize(Pass):
                 context.notes["size"] = f"{width}x{height}, which the frames fill"
                 return model
             raise RecipeError(f"input_size: the input is {width}x{height} already")
-        if is_quantised(model):
-            raise RecipeError("input_size must come before quantisation: ranges change with the size")
+        if is_quantized(model):
+            raise RecipeError("input_size must come before quantization: ranges change with the size")
         feeds = next(context.feeds())
         resized = resized_spec(spec, width, height)
         edited = resize_graph(model, spec, resized)
@@ -120,7 +120,7 @@ def fitting_size(context: PassContext, multiple_of: int) -> tuple[int, int]:
             f"input_size: fit trims a letterbox's padding, and this input is filled by {spec.resize}; "
             "give factor, or width and height"
         )
-    placed = {plan_geometry(spec, *frame.pixels.shape[1::-1]) for frame in context.pictures()}
+    placed = {plan_geometry(spec, *frame.pixels.shape[1::-1]) for frame in context.images()}
     sides = (
         (max(g.resized_width for g in placed), spec.width),
         (max(g.resized_height for g in placed), spec.height),

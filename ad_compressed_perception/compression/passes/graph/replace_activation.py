@@ -33,7 +33,7 @@ from ad_compressed_perception.onnx_graph.heads import find_heads
 from ad_compressed_perception.onnx_graph.io import (
     HARD_SWISH_OPSET,
     check_model,
-    is_quantised,
+    is_quantized,
     opset_of,
 )
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 _OPERATORS = {"hard_swish": "HardSwish", "relu": "Relu"}
 
 
-class SwapActivationOptions(PassOptions):
-    """Options of swap_activation."""
+class ReplaceActivationOptions(PassOptions):
+    """Options of replace_activation."""
 
     to: Literal["hard_swish", "relu"] = Field("relu", description="what takes the place of SiLU")
     keep: float = Field(
@@ -64,24 +64,24 @@ def find_silus(graph: Graph) -> list[tuple[NodeProto, str]]:
     return [(node, gate.input[0]) for node, gate in self_gated(graph, "Sigmoid")]
 
 
-class SwapActivation(Pass):
+class ReplaceActivation(Pass):
     """Replaces every SiLU by HardSwish or ReLU. Not exact: for a recipe that trains afterwards."""
 
-    name = "swap_activation"
-    options_type = SwapActivationOptions
+    name = "replace_activation"
+    options_type = ReplaceActivationOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the changed model; HardSwish raises it to opset 14, where that operator begins.
 
         Raises:
-            RecipeError: the model is quantised already.
+            RecipeError: the model is quantized already.
             ModelFileError: there is no SiLU, or the graph cannot go to opset 14.
         """
         import onnx
 
-        options: SwapActivationOptions = self.options
-        if is_quantised(model):
-            raise RecipeError("swap_activation must come before quantisation")
+        options: ReplaceActivationOptions = self.options
+        if is_quantized(model):
+            raise RecipeError("replace_activation must come before quantization")
         if not find_silus(Graph(model)):
             raise ModelFileError("no SiLU (x * sigmoid(x)) in the graph: leave this pass out")
         original = onnx.ModelProto()
@@ -102,7 +102,7 @@ class SwapActivation(Pass):
 
     def _kept(self, model: ModelProto, context: PassContext) -> list[str]:
         """Return the inputs of the SiLUs that stay, the most harmful per element first."""
-        options: SwapActivationOptions = self.options
+        options: ReplaceActivationOptions = self.options
         shapes, graph = tensor_shapes(model), Graph(model)
         elements = {
             data: int(np.prod([size or 1 for size in shapes.get(data, ())])) for _, data in find_silus(graph)

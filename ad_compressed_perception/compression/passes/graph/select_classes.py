@@ -17,7 +17,7 @@ from pydantic import Field
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.onnx_graph.equivalence import relative_difference, run_model
 from ad_compressed_perception.onnx_graph.graph import refresh_outputs, require_decodable
-from ad_compressed_perception.onnx_graph.io import check_model, is_quantised
+from ad_compressed_perception.onnx_graph.io import check_model, is_quantized
 from ad_compressed_perception.onnx_graph.kept_channels import keep_output_channels
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 
@@ -28,29 +28,29 @@ _BOX_AND_OBJECTNESS = 5
 _TOLERANCE = 1e-5
 
 
-class KeepLabelsOptions(PassOptions):
-    """Options of keep_labels."""
+class SelectClassesOptions(PassOptions):
+    """Options of select_classes."""
 
     labels: list[str] = Field(min_length=1, description="the model's labels that stay")
 
 
-class KeepLabels(Pass):
+class SelectClasses(Pass):
     """Removes the scores of all labels but some; boxes of those stay as they are."""
 
-    name = "keep_labels"
-    options_type = KeepLabelsOptions
+    name = "select_classes"
+    options_type = SelectClassesOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the model without the other scores; ``context.output`` says which labels are left.
 
         Raises:
             RecipeError: a label that the model does not have or names twice, no label to leave out, a
-                decoder that has no score a label, or a quantised model.
+                decoder that has no score a label, or a quantized model.
             ModelFileError: an operator through which a score cannot be followed; it is named.
         """
         ids = self._label_ids(context)
-        if is_quantised(model):
-            raise RecipeError("keep_labels must come before quantisation: scales are shared")
+        if is_quantized(model):
+            raise RecipeError("select_classes must come before quantization: scales are shared")
         feeds = next(context.feeds())
         wanted = context.output.options.get("output")
         name = wanted or model.graph.output[0].name
@@ -77,19 +77,21 @@ class KeepLabels(Pass):
 
     def _label_ids(self, context: PassContext) -> list[int]:
         """Return the kept labels' numbers, ascending."""
-        options: KeepLabelsOptions = self.options
+        options: SelectClassesOptions = self.options
         known = context.manifest.labels
         if context.output.decoder != "yolox":
             raise RecipeError(
-                f"keep_labels knows detectors with a score a label; the decoder is {context.output.decoder!r}"
+                f"select_classes knows detectors with a score a label; the decoder is {context.output.decoder!r}"
             )
         present = context.output.options.get("label_ids") or list(range(len(known)))
         have = [known[i] for i in present]
         for label in options.labels:
             if label not in have:
-                raise RecipeError(f"keep_labels: the model has no label {label!r}; it has {', '.join(have)}")
+                raise RecipeError(
+                    f"select_classes: the model has no label {label!r}; it has {', '.join(have)}"
+                )
         if len(set(options.labels)) != len(options.labels):
-            raise RecipeError("keep_labels: a label is named twice")
+            raise RecipeError("select_classes: a label is named twice")
         if len(options.labels) == len(have):
-            raise RecipeError("keep_labels: all labels are to stay: leave this pass out")
+            raise RecipeError("select_classes: all labels are to stay: leave this pass out")
         return sorted(int(i) for i in np.flatnonzero(np.isin(known, options.labels)))

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fold constants, fuse batch normalisations, drop dead operators and weights too small to matter."""
+"""Fold constants, fuse batch normalizations, drop dead operators and weights too small to matter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.onnx_graph.denormals import flush_denormals
 from ad_compressed_perception.onnx_graph.equivalence import require_same
 from ad_compressed_perception.onnx_graph.exporter_idioms import free_channel_counts
-from ad_compressed_perception.onnx_graph.io import check_model, is_quantised, one_line
+from ad_compressed_perception.onnx_graph.io import check_model, is_quantized, one_line
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ class Simplify(Pass):
         """Return the cleaned model.
 
         Raises:
-            RecipeError: the model is quantised already; cleaning could fold its scales away.
+            RecipeError: the model is quantized already; cleaning could fold its scales away.
             ModelFileError: the cleaner failed, or the cleaned graph computes something else.
         """
         import onnx
         import onnxslim
 
-        if is_quantised(model):
-            raise RecipeError("simplify must come before quantisation: it would fold the scales away")
+        if is_quantized(model):
+            raise RecipeError("simplify must come before quantization: it would fold the scales away")
         original = onnx.ModelProto()
         original.CopyFrom(model)
         try:

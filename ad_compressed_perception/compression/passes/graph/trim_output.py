@@ -43,7 +43,7 @@ _CLASS_AXIS = {"NCHW": 1, "NHWC": 3}
 MOST_DIFFERING = 1e-3
 
 
-class OutputOptions(PassOptions):
+class TrimOutputOptions(PassOptions):
     """Options of output."""
 
     argmax: Literal["drop_softmax", "in_graph", "coarse"] = Field(
@@ -53,11 +53,11 @@ class OutputOptions(PassOptions):
     )
 
 
-class Output(Pass):
+class TrimOutput(Pass):
     """Ends a segmentation network earlier, or in label ids, and tells the decoder."""
 
-    name = "output"
-    options_type = OutputOptions
+    name = "trim_output"
+    options_type = TrimOutputOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the shortened model; ``context.output`` gets the new layout.
@@ -68,7 +68,7 @@ class Output(Pass):
         """
         import onnx
 
-        options: OutputOptions = self.options
+        options: TrimOutputOptions = self.options
         layout = scores_layout(context.output)
         original, before = onnx.ModelProto(), context.output
         original.CopyFrom(model)

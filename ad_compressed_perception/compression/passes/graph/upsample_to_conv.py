@@ -3,7 +3,7 @@
 """Write a segmenter's final linear upsampling as a small convolution whose channels become pixels.
 
 Linear resizing by a whole factor f puts pixel ``f i + p`` at the place ``i + (p + 0.5) / f - 0.5`` of the
-coarse map (half-pixel centres): between two of three neighbours, with the same weights for every i:
+coarse map (half-pixel centers): between two of three neighbors, with the same weights for every i:
 
     W[(p f + q) C + c, c] = k_p k_q^T,   k_p = max(0, 1 - |(p + 0.5) / f - 0.5 - d|)  for d = -1, 0, 1
 
@@ -112,7 +112,7 @@ def _channels_and_factor(node: NodeProto | None, name: str, shapes: dict[str, Sh
     maker = label(node) if node is not None else "the input"
     refusal = ModelFileError(
         f"the output {name!r} comes from {maker}, not from a linear upsampling by a whole factor with "
-        "half-pixel centres: leave upsample_to_conv out"
+        "half-pixel centers: leave upsample_to_conv out"
     )
     if node is None or node.op_type != "Resize" or attribute(node, "mode", "nearest") != "linear":
         raise refusal

@@ -19,7 +19,7 @@ from ad_compressed_perception.training.options import TrainingOptions, require_t
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from ad_compressed_perception.training.distillation.trainer import School
+    from ad_compressed_perception.training.distillation.trainer import DistillationTrainer
     from ad_compressed_perception.training.pruning.latency_pruning import LatencyPruner
 
 
@@ -45,7 +45,7 @@ class PruneChannelsOptions(TrainingOptions):
     ranking: Literal["global", "layer"] = Field(
         "global", description="compare channels over all layers, or take the ratio from each"
     )
-    samples: int = Field(64, ge=1, description="pictures that the importance taylor looks at")
+    samples: int = Field(64, ge=1, description="images that the importance taylor looks at")
     max_loss: float | None = Field(
         None, gt=0.0, description="stop before the step after which the held-out loss stays above this"
     )
@@ -75,20 +75,20 @@ class PruneChannels(Pass):
 
         Raises:
             BackendError: torch is not installed, or the baseline cannot run.
-            RecipeError: nothing to prune, a graph that is quantised or not simplified, or bad training.
+            RecipeError: nothing to prune, a graph that is quantized or not simplified, or bad training.
             ModelFileError: an operator that training does not know, or channels that cannot be parted.
-            DataError: pictures that cannot be read.
+            DataError: images that cannot be read.
         """
         require_training(self.name)
         from ad_compressed_perception.training.checkpoints import store_step, stored_step
-        from ad_compressed_perception.training.distillation.trainer import open_school, part, teaching
+        from ad_compressed_perception.training.distillation.trainer import open_distillation, part, teaching
         from ad_compressed_perception.training.pruning.channel_pruning import (
             channel_count,
             parameter_count,
         )
 
         options: PruneChannelsOptions = self.options
-        school = open_school(model, context, options)
+        school = open_distillation(model, context, options)
         before = parameter_count(model)
         whole = teaching(context)
         taken: list[dict[str, Any]] = []
@@ -122,14 +122,14 @@ class PruneChannels(Pass):
                 f"{options.round_to} in every layer"
             )
         context.notes.update(
-            parameters_before=before, parameters_after=after, steps=taken, pictures=len(school.lessons)
+            parameters_before=before, parameters_after=after, steps=taken, images=len(school.lessons)
         )
         for key in ("groups", "layers"):  # those of the last step say it all: they count from the full width
             found = [facts.pop(key) for facts in taken if key in facts]
             context.notes.update({key: found[-1]} if found else {})
         return model
 
-    def _by_importance(self, model: ModelProto, school: School, ratio: float) -> ModelProto:
+    def _by_importance(self, model: ModelProto, school: DistillationTrainer, ratio: float) -> ModelProto:
         from ad_compressed_perception.training.graph_module.module import GraphModule
         from ad_compressed_perception.training.pruning.channel_pruning import prune_channels
 
@@ -147,7 +147,7 @@ class PruneChannels(Pass):
         )
 
     def _latency_pruner(
-        self, model: ModelProto, context: PassContext, school: School
+        self, model: ModelProto, context: PassContext, school: DistillationTrainer
     ) -> LatencyPruner | None:
         options: PruneChannelsOptions = self.options
         if options.allocation == "importance":
@@ -165,7 +165,7 @@ class PruneChannels(Pass):
         )
 
     def _by_latency(
-        self, model: ModelProto, school: School, narrower: LatencyPruner, number: int
+        self, model: ModelProto, school: DistillationTrainer, narrower: LatencyPruner, number: int
     ) -> tuple[ModelProto, dict[str, Any]]:
         from ad_compressed_perception.training.graph_module.module import GraphModule
         from ad_compressed_perception.training.pruning.channel_groups import ChannelGroups
@@ -185,7 +185,12 @@ class PruneChannels(Pass):
         return narrower.narrow(model, worths, {"parameters": 1.0 - (1.0 - options.parameters) ** part})
 
     def _taught(
-        self, model: ModelProto, facts: dict[str, Any], school: School, number: int, advance: Advance
+        self,
+        model: ModelProto,
+        facts: dict[str, Any],
+        school: DistillationTrainer,
+        number: int,
+        advance: Advance,
     ) -> tuple[ModelProto, dict[str, Any]]:
         from ad_compressed_perception.training.graph_module.module import GraphModule
         from ad_compressed_perception.training.pruning.channel_pruning import parameter_count

@@ -14,7 +14,7 @@ With ``score`` s a weight is set to 0 when ``s < t``:
 
 ``t`` is given (``threshold``, on magnitudes), or such
 that the wanted share (``ratio``) of all weights goes: of all tensors together (``scope: global``) or of
-each (``scope: layer``). Biases, normalisations and small tensors stay.
+each (``scope: layer``). Biases, normalizations and small tensors stay.
 
 Size only, and only when stored packed: no maintained runtime for processors skips single zeros, so
 the variant is exactly as fast as before. For speed whole channels must go.
@@ -91,7 +91,7 @@ class PruneMagnitude(Pass):
         for weight in weights:
             score = np.abs(weight.values.astype(np.float64))
             if options.score == "activation":
-                score *= np.sqrt(importance(weight, moments, centred=options.correct_bias))
+                score *= np.sqrt(importance(weight, moments, centered=options.correct_bias))
             elif options.score == "lamp" and options.threshold is None:
                 score = lamp(score)
             scores.append(score)

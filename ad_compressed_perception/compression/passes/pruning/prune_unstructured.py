@@ -3,7 +3,7 @@
 """Iterative unstructured pruning: some weights become zero, the others learn to do without, and again.
 
 After step k of n the share ``ratio (1 - (1 - k/n)^3)`` is zero (``onnx_graph/sparsity.py``). A weight
-that is zero stays zero; which ones follow is judged anew on what the others have learnt. What a weight is
+that is zero stays zero; which ones follow is judged anew on what the others have learned. What a weight is
 worth, by ``score``:
 
 * ``lamp``: ``w^2`` as a share of the squares of its tensor that are not smaller;
@@ -23,7 +23,7 @@ from pydantic import Field
 
 from ad_compressed_perception.compression.passes.pruning.prune_magnitude import emptied
 from ad_compressed_perception.core.errors import RecipeError
-from ad_compressed_perception.onnx_graph.io import float_constants, is_quantised
+from ad_compressed_perception.onnx_graph.io import float_constants, is_quantized
 from ad_compressed_perception.onnx_graph.sparsity import EFFECT, Scope, choose_least, lamp, share_after
 from ad_compressed_perception.onnx_graph.weights import find_weights
 from ad_compressed_perception.pass_api.passes import Advance, Pass, PassContext
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import ModelProto
 
-    from ad_compressed_perception.training.distillation.trainer import School
+    from ad_compressed_perception.training.distillation.trainer import DistillationTrainer
     from ad_compressed_perception.training.graph_module.module import GraphModule
 
 
-class PruneWeightsOptions(TrainingOptions):
-    """Options of prune_weights; training's are those of the rounds after each step."""
+class PruneUnstructuredOptions(TrainingOptions):
+    """Options of prune_unstructured; training's are those of the rounds after each step."""
 
     ratio: float = Field(0.7, gt=0.0, lt=1.0, description="share of the weights that become zero")
     steps: int = Field(4, ge=1, le=50, description="in how many steps")
@@ -46,7 +46,7 @@ class PruneWeightsOptions(TrainingOptions):
     last_epochs: int = Field(4, ge=0, le=10_000, description="rounds of learning after the last step")
     scope: Scope = Field("global", description="compare weights of the whole model, or of each tensor")
     score: Literal["lamp", "magnitude", "taylor"] = Field("lamp", description="what a weight is worth")
-    samples: int = Field(64, ge=1, description="pictures that the score taylor looks at")
+    samples: int = Field(64, ge=1, description="images that the score taylor looks at")
     max_loss: float | None = Field(
         None, gt=0.0, description="stop before the step after which the held-out loss stays above this"
     )
@@ -56,33 +56,33 @@ class PruneWeightsOptions(TrainingOptions):
     )
 
 
-class PruneWeights(Pass):
+class PruneUnstructured(Pass):
     """Sets single weights to zero in steps, and heals what is left by distillation."""
 
-    name = "prune_weights"
-    options_type = PruneWeightsOptions
+    name = "prune_unstructured"
+    options_type = PruneUnstructuredOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the model with zeros in its weights.
 
         Raises:
             BackendError: torch is not installed, or the baseline cannot run.
-            RecipeError: a quantised graph, a pattern in ``exclude`` that matches nothing, or bad training.
+            RecipeError: a quantized graph, a pattern in ``exclude`` that matches nothing, or bad training.
             ModelFileError: no weights of that size, one that is not finite, or an operator that training
                 does not know.
-            DataError: pictures that cannot be read.
+            DataError: images that cannot be read.
         """
         require_training(self.name)
-        if is_quantised(model):
-            raise RecipeError("the graph is quantised, its weights are integers: prune before quantising")
+        if is_quantized(model):
+            raise RecipeError("the graph is quantized, its weights are integers: prune before quantizing")
         from ad_compressed_perception.training.checkpoints import store_step, stored_step
-        from ad_compressed_perception.training.distillation.trainer import open_school, part, teaching
-        from ad_compressed_perception.training.graph_module.unshare_weights import untied
+        from ad_compressed_perception.training.distillation.trainer import open_distillation, part, teaching
+        from ad_compressed_perception.training.graph_module.unshare_weights import unshare_weights
 
-        options: PruneWeightsOptions = self.options
-        model = untied(model)
+        options: PruneUnstructuredOptions = self.options
+        model = unshare_weights(model)
         names = [weight.name for weight in find_weights(model, self.name, options.min_size, options.exclude)]
-        school = open_school(model, context, options)
+        school = open_distillation(model, context, options)
         whole = teaching(context)
         taken: list[dict[str, Any]] = []
         for number in range(options.steps):
@@ -105,37 +105,42 @@ class PruneWeights(Pass):
             pruned_tensors=len(weights),
             emptied_tensors=emptied(weights),
             steps=taken,
-            pictures=len(school.lessons),
+            images=len(school.lessons),
             effect=EFFECT,
         )
         return model
 
     def _step(
-        self, model: ModelProto, names: list[str], school: School, number: int, advance: Advance
+        self, model: ModelProto, names: list[str], school: DistillationTrainer, number: int, advance: Advance
     ) -> tuple[ModelProto, dict[str, Any]]:
         import torch
 
         from ad_compressed_perception.training.graph_module.module import GraphModule
-        from ad_compressed_perception.training.pruning.sparsity_mask import learning_weights, put_zeros
+        from ad_compressed_perception.training.pruning.sparsity_mask import (
+            apply_sparsity_mask,
+            learning_weights,
+        )
 
-        options: PruneWeightsOptions = self.options
+        options: PruneUnstructuredOptions = self.options
         module = GraphModule(model)
         share = share_after(options.ratio, number + 1, options.steps)
         parameters = learning_weights(module, names)
         chosen = choose_least(self._scores(module, names, school), share, options.scope)
         for parameter, drop in zip(parameters.values(), chosen, strict=True):
-            put_zeros(parameter, torch.from_numpy(drop))
+            apply_sparsity_mask(parameter, torch.from_numpy(drop))
         epochs = options.last_epochs if number + 1 == options.steps else options.epochs
         history = school.teach(module, f"learn_{number}", advance, epochs=epochs)
         facts = {"zeros": share, "loss_unhealed": history.first, "loss": history.best}
         return module.write_back(), facts
 
-    def _scores(self, module: GraphModule, names: list[str], school: School) -> list[NDArray[np.float64]]:
+    def _scores(
+        self, module: GraphModule, names: list[str], school: DistillationTrainer
+    ) -> list[NDArray[np.float64]]:
         """Return what the weights are worth; those that are zero already are worth least of all."""
         from ad_compressed_perception.training.pruning.channel_pruning import square_gradients
         from ad_compressed_perception.training.pruning.sparsity_mask import learning_weights
 
-        options: PruneWeightsOptions = self.options
+        options: PruneUnstructuredOptions = self.options
         if options.score == "taylor":
             square_gradients(module, school.single_losses(module, options.samples))
         scores = []

@@ -22,7 +22,7 @@ from ad_compressed_perception.compression.quantization.activation_ranges import 
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.onnx_graph.io import (
     float_constants,
-    is_quantised,
+    is_quantized,
     one_line,
     opset_of,
 )
@@ -55,15 +55,15 @@ class CastFloat16(Pass):
         """Return the graph in half precision.
 
         Raises:
-            ModelFileError: quantised, half precision already, a weight beyond 65504, or the converter
+            ModelFileError: quantized, half precision already, a weight beyond 65504, or the converter
                 refused the graph.
         """
         import onnx
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
         options: CastFloat16Options = self.options
-        if is_quantised(model):
-            raise ModelFileError("the model is quantised already; start from its float baseline")
+        if is_quantized(model):
+            raise ModelFileError("the model is quantized already; start from its float baseline")
         constants = list(float_constants(model))
         if any(values.dtype == np.float16 for _, values in constants):
             raise ModelFileError("the model is in half precision already")

@@ -12,7 +12,7 @@ multiplied by s_c, which changes no result in real arithmetic:
 (SmoothQuant: Xiao et al., ICML 2023, arXiv:2211.10438, for transformers, alpha 0.5.) Depthwise weights have a
 scale of their own for every channel and lose nothing by growing: for them alpha is 1. Behind a convolution,
 with a ReLU or leaky ReLU in between or nothing, its own weights and bias take the division (cross-layer
-equalisation: Nagel et al., ICCV 2019, arXiv:1906.04721). Elsewhere a Mul does, which runtimes that merge
+equalization: Nagel et al., ICCV 2019, arXiv:1906.04721). Elsewhere a Mul does, which runtimes that merge
 activations into products merge as well.
 """
 
@@ -29,7 +29,7 @@ from ad_compressed_perception.compression.quantization.sensitivity import open_s
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.onnx_graph.equivalence import require_same
 from ad_compressed_perception.onnx_graph.graph import Graph, attribute, remove_dead
-from ad_compressed_perception.onnx_graph.io import is_quantised
+from ad_compressed_perception.onnx_graph.io import is_quantized
 from ad_compressed_perception.onnx_graph.qdq_placement import merges_activations
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 
@@ -44,14 +44,16 @@ _LEAST_SHARE = 1e-3
 Vector = NDArray[np.float64]
 
 
-class EqualiseOptions(PassOptions):
-    """Options of equalise."""
+class EqualizeChannelsOptions(PassOptions):
+    """Options of equalize."""
+
+    renamed = {"least_spread": "min_spread"}
 
     alpha: float = Field(
         0.5, ge=0.0, le=1.0, description="how much of the spread goes from activations into dense weights"
     )
-    least_spread: float = Field(
-        4.0, ge=1.0, description="largest channel over the median one, from which a tensor is equalised"
+    min_spread: float = Field(
+        4.0, ge=1.0, description="largest channel over the median one, from which a tensor is equalized"
     )
     tolerance: float = Field(0.001, gt=0.0, description="largest relative difference of an output")
 
@@ -71,22 +73,22 @@ class _Place:
     maker: NodeProto | None
 
 
-class Equalise(Pass):
+class EqualizeChannels(Pass):
     """Moves the spread of channel sizes from activations into weights; changes no result."""
 
-    name = "equalise"
-    options_type = EqualiseOptions
+    name = "equalize_channels"
+    options_type = EqualizeChannelsOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the changed model.
 
         Raises:
-            RecipeError: the model is quantised already.
+            RecipeError: the model is quantized already.
             ModelFileError: an activation is not finite, or the results changed.
         """
-        options: EqualiseOptions = self.options
-        if is_quantised(model):
-            raise RecipeError("equalise must come before quantisation")
+        options: EqualizeChannelsOptions = self.options
+        if is_quantized(model):
+            raise RecipeError("equalize must come before quantization")
         original = type(model).FromString(model.SerializeToString())
         graph = Graph(model)
         places = find_places(graph)
@@ -95,7 +97,7 @@ class Equalise(Pass):
         unmerged = []
         for place, size in zip(places, sizes, strict=True):
             spread = float(size.max() / max(float(np.median(size)), 1e-12))
-            if size.max() <= 0.0 or spread < options.least_spread:
+            if size.max() <= 0.0 or spread < options.min_spread:
                 continue
             if place.maker is None and not merges_activations(context.runtime):
                 unmerged.append(place.tensor)  # its Mul would need a scale of its own, before the division
@@ -104,7 +106,7 @@ class Equalise(Pass):
             spreads[place.tensor] = round(min(spread, 1e6), 1)
         remove_dead(model)
         context.notes.update(
-            equalised=spreads,
+            equalized=spreads,
             left_as_runtime_merges_nothing=unmerged,
             largest_difference=require_same(original, model, next(context.feeds()), options.tolerance),
         )
@@ -174,13 +176,13 @@ def _divide(graph: Graph, place: _Place, size: Vector, alpha: float) -> None:
             factor = np.repeat(divisor, len(weight) // len(divisor)).reshape(-1, *[1] * (weight.ndim - 1))
         else:
             factor = divisor.reshape(1, -1, *[1] * (weight.ndim - 2))
-        reader.input[1] = graph.add_constant(f"{reader.input[1]}/equalised", (weight * factor).astype("f4"))
+        reader.input[1] = graph.add_constant(f"{reader.input[1]}/equalized", (weight * factor).astype("f4"))
     if place.maker is not None:
         for index in range(1, len(place.maker.input)):
             value = graph.constant_input(place.maker, index)
             assert value is not None
             divided = value / divisor.reshape(-1, *[1] * (value.ndim - 1))
-            name = f"{place.maker.input[index]}/equalised"
+            name = f"{place.maker.input[index]}/equalized"
             place.maker.input[index] = graph.add_constant(name, divided.astype("f4"))
         return
     _insert_mul(graph, place, divisor)
@@ -192,7 +194,7 @@ def _insert_mul(graph: Graph, place: _Place, divisor: Vector) -> None:
     rank = len(graph.constant_input(place.readers[0], 1).shape)  # type: ignore[union-attr]
     factor = (1.0 / divisor).astype(np.float32).reshape(1, -1, *[1] * (rank - 2))
     constant = graph.add_constant(f"{place.tensor}/divisor", factor)
-    divided = graph.new_name(f"{place.tensor}/equalised")
+    divided = graph.new_name(f"{place.tensor}/equalized")
     mul = helper.make_node("Mul", [place.tensor, constant], [divided], name=divided)
     graph.insert_before(place.readers[0], [mul])
     for reader in place.readers:

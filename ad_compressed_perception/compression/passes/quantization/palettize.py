@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Weights from a codebook: non-uniform quantisation by k-means.
+"""Weights from a codebook: non-uniform quantization by k-means.
 
 For every tensor (or group of channels) the codebook ``c_1 .. c_k``, ``k = 2^bits``, is sought that
-minimises ``sum_i h_i (w_i - c_q(i))^2`` with ``q(i) = argmin_j |w_i - c_j|``; then ``w_i := c_q(i)``.
+minimizes ``sum_i h_i (w_i - c_q(i))^2`` with ``q(i) = argmin_j |w_i - c_j|``; then ``w_i := c_q(i)``.
 ``h_i`` is 1, or with ``sensitivity: activation`` the mean square of the input that w_i multiplies, over
 the calibration frames: the same error then costs least where the inputs are small (weighted k-means of
 Choi, El-Khamy and Lee, "Towards the limit of network quantization", 2017, with the diagonal of the
@@ -33,12 +33,12 @@ from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOpti
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# Rounding the centres to half precision may raise the error by this share; it halves the codebooks.
+# Rounding the centers to half precision may raise the error by this share; it halves the codebooks.
 _HALF_MAY_COST = 0.01
 
 
-class PalettiseOptions(PassOptions):
-    """Options of palettise."""
+class PalettizeOptions(PassOptions):
+    """Options of palettize."""
 
     bits: int = Field(4, ge=1, le=8, description="a codebook has 2^bits entries")
     granularity: Literal["tensor", "group", "channel"] = Field(
@@ -58,12 +58,12 @@ class PalettiseOptions(PassOptions):
     starts: int = Field(4, ge=0, le=100, description="random starts of k-means besides the quantiles")
 
 
-class Palettise(Pass):
+class Palettize(Pass):
     """Replaces weights by the entries of small codebooks."""
 
-    name = "palettise"
+    name = "palettize"
     rounds = True
-    options_type = PalettiseOptions
+    options_type = PalettizeOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the model with few-valued weights.
@@ -73,7 +73,7 @@ class Palettise(Pass):
             ModelFileError: no weights of that size, or one that is not finite; the model cannot run.
             DataError: a calibration frame cannot be read.
         """
-        options: PalettiseOptions = self.options
+        options: PalettizeOptions = self.options
         weights = find_weights(model, self.name, options.min_size, options.exclude)
         wanted = options.sensitivity == "activation" or options.correct_bias
         moments = measure_moments(model, weights, context) if wanted else {}
@@ -82,8 +82,8 @@ class Palettise(Pass):
         corrected = 0
         for done, weight in enumerate(weights, start=1):
             before = weight.values
-            matters = importance(weight, moments, centred=options.correct_bias) if weighted else None
-            weight.store(self._quantise(before, matters))
+            matters = importance(weight, moments, centered=options.correct_bias) if weighted else None
+            weight.store(self._quantize(before, matters))
             difference = before.astype(np.float64) - weight.values
             signal += float((before.astype(np.float64) ** 2).sum())
             noise += float((difference**2).sum())
@@ -92,29 +92,29 @@ class Palettise(Pass):
             context.advance(done, len(weights))
         context.notes.update(
             bits=options.bits,
-            palettised_tensors=len(weights),
-            palettised_weights=sum(weight.values.size for weight in weights),
+            palettized_tensors=len(weights),
+            palettized_weights=sum(weight.values.size for weight in weights),
             weight_sqnr_db=10.0 * float(np.log10(signal / noise)) if signal > 0.0 < noise else None,
             biases_corrected=corrected,
         )
         return model
 
-    def _quantise(
+    def _quantize(
         self, values: NDArray[np.float32], matters: NDArray[np.float64] | None
     ) -> NDArray[np.float32]:
-        options: PalettiseOptions = self.options
+        options: PalettizeOptions = self.options
         channels = values.shape[0]
         rows = {"tensor": channels, "group": options.group_size, "channel": 1}[options.granularity]
         parts = []
         for first in range(0, channels, rows):
             run = slice(first, first + rows)
-            parts.append(self._quantise_run(values[run], None if matters is None else matters[run]))
+            parts.append(self._quantize_run(values[run], None if matters is None else matters[run]))
         return np.concatenate(parts)
 
-    def _quantise_run(
+    def _quantize_run(
         self, values: NDArray[np.float32], matters: NDArray[np.float64] | None
     ) -> NDArray[np.float32]:
-        options: PalettiseOptions = self.options
+        options: PalettizeOptions = self.options
         size = 1 << options.bits
         flat = values.reshape(-1)
         weights = np.ones(flat.size) if matters is None else matters.reshape(-1)
@@ -128,10 +128,10 @@ class Palettise(Pass):
 
 
 def _nearest_entries(
-    values: NDArray[np.float32], weights: NDArray[np.float64], size: int, options: PalettiseOptions
+    values: NDArray[np.float32], weights: NDArray[np.float64], size: int, options: PalettizeOptions
 ) -> NDArray[np.float32]:
     found = fit_codebook(values, size, weights=weights, seed=options.seed, starts=options.starts)
-    single = found.centres.astype(np.float32)
+    single = found.centers.astype(np.float32)
     with np.errstate(over="ignore"):
         half = np.unique(single.astype(np.float16)).astype(np.float32)
     entries = single

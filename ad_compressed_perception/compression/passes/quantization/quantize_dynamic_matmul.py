@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Matrix products in 8 bits whose activations get their scale anew on every run: no calibration.
 
-Weights are quantised beforehand, symmetric, one scale an output column. The left operand is quantised
+Weights are quantized beforehand, symmetric, one scale an output column. The left operand is quantized
 as it comes: ``scale = (max(x, 0) - min(x, 0)) / 255``, ``zero_point = round(-min / scale)`` (ONNX,
 operator DynamicQuantizeLinear). It pays where large products follow changing activations, as in
-transformers and recurrent networks. Convolutions are left alone: finding the range of a picture's
+transformers and recurrent networks. Convolutions are left alone: finding the range of an image's
 worth of activations costs more than small convolutions save.
 """
 
@@ -23,7 +23,7 @@ from ad_compressed_perception.compression.passes.quantization.quantize_weights i
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.onnx_graph.io import (
     float_constants,
-    is_quantised,
+    is_quantized,
     one_line,
     opset_of,
 )
@@ -46,22 +46,22 @@ class QuantizeDynamicMatmulOptions(PassOptions):
 
 
 class QuantizeDynamicMatmul(Pass):
-    """Quantises MatMul, Gemm and LSTM with stored weights; a GRU's weights are stored in 8 bits."""
+    """Quantizes MatMul, Gemm and LSTM with stored weights; a GRU's weights are stored in 8 bits."""
 
     name = "quantize_dynamic_matmul"
     rounds = True
     options_type = QuantizeDynamicMatmulOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
-        """Return the quantised model.
+        """Return the quantized model.
 
         Raises:
             RecipeError: the opset is below 13.
-            ModelFileError: quantised already, no such operator with stored weights, weights that are
-                not finite, or the quantiser refused the graph.
+            ModelFileError: quantized already, no such operator with stored weights, weights that are
+                not finite, or the quantizer refused the graph.
         """
-        if is_quantised(model):
-            raise ModelFileError("the model is quantised already; start from its float baseline")
+        if is_quantized(model):
+            raise ModelFileError("the model is quantized already; start from its float baseline")
         if opset_of(model) < _LEAST_OPSET:
             raise RecipeError(
                 f"{self.name} needs opset {_LEAST_OPSET}, the model has {opset_of(model)}: "
@@ -77,21 +77,21 @@ class QuantizeDynamicMatmul(Pass):
         }
         if not any(counts.values()):
             raise ModelFileError(
-                f"nothing to quantise: the graph has no {', '.join(_KINDS)} with stored weights; "
+                f"nothing to quantize: the graph has no {', '.join(_KINDS)} with stored weights; "
                 "convolutions are for quantize_int8"
             )
         for name, values in float_constants(model):
             if not np.isfinite(values).all():
                 raise ModelFileError(f"weight {name!r} is not finite: no scale can be given to it")
         if any(counts[kind] for kind in _DYNAMIC):
-            model = self._quantise(model, context)
+            model = self._quantize(model, context)
         if counts["GRU"]:
             # ONNX Runtime has no integer GRU: its weights are stored in 8 bits and expanded.
             model = QuantizeWeights().store(model, context, ("GRU",))
         context.notes.update({kind.lower(): count for kind, count in counts.items() if count})
         return model
 
-    def _quantise(self, model: ModelProto, context: PassContext) -> ModelProto:
+    def _quantize(self, model: ModelProto, context: PassContext) -> ModelProto:
         from onnxruntime.quantization import QuantType
         from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
         from onnxruntime.quantization.quant_utils import QuantizationMode
@@ -120,9 +120,9 @@ class QuantizeDynamicMatmul(Pass):
                 quantizer.model.replace_gemm_with_matmul()
                 quantizer.quantize_model()
                 quantizer.model.topological_sort()
-        except Exception as error:  # the quantiser raises several types, asserts among them
-            raise ModelFileError(f"the quantiser refused the graph: {one_line(error)}") from error
+        except Exception as error:  # the quantizer raises several types, asserts among them
+            raise ModelFileError(f"the quantizer refused the graph: {one_line(error)}") from error
         finally:
             logging.disable(previous)
-        quantised: ModelProto = quantizer.model.model
-        return quantised
+        quantized: ModelProto = quantizer.model.model
+        return quantized

@@ -28,7 +28,7 @@ class QuantizeInt16Options(QuantizeInt8Options):
 
 
 class QuantizeInt16(QuantizeInt8):
-    """Quantises activations to unsigned 16 and weights to signed 8 bits.
+    """Quantizes activations to unsigned 16 and weights to signed 8 bits.
 
     Below opset 21 the standard operators know no 16-bit numbers: ONNX Runtime's own ones are written.
     """

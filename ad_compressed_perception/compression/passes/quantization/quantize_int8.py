@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Static 8-bit quantisation: unsigned activations, signed per-channel symmetric weights, QDQ format.
+"""Static 8-bit quantization: unsigned activations, signed per-channel symmetric weights, QDQ format.
 
 Formulas (Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", CVPR 2018, section 2; ONNX, operator QuantizeLinear):
@@ -25,7 +25,7 @@ from ad_compressed_perception.compression.quantization.activation_ranges import 
 from ad_compressed_perception.core.errors import AdcpError, ModelFileError, RecipeError
 from ad_compressed_perception.onnx_graph.io import (
     float_constants,
-    is_quantised,
+    is_quantized,
     one_line,
     opset_of,
 )
@@ -46,7 +46,7 @@ OPERATORS = (
     "GlobalAveragePool", "LeakyRelu", "MatMul", "MaxPool", "Mul", "Pad", "Relu", "Reshape", "Resize",
     "Sigmoid", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
 )  # fmt: skip
-"""What is quantised by default: the products, and all that lies between two of them, since every
+"""What is quantized by default: the products, and all that lies between two of them, since every
 change from integers to floats and back costs more than it saves."""
 
 _COMPUTE = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -68,7 +68,7 @@ class QuantizeInt8Options(PassOptions):
     )
     per_channel: bool = Field(True, description="one weight scale an output channel, else one a tensor")
     operators: list[str] = Field(
-        default_factory=lambda: list(OPERATORS), min_length=1, description="operator types to quantise"
+        default_factory=lambda: list(OPERATORS), min_length=1, description="operator types to quantize"
     )
     placement: Placement = Field(
         "auto",
@@ -92,12 +92,12 @@ class QuantizeInt8(Pass):
     """Whether ReLU and Clip stay where the range of what they make clips just so."""
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
-        """Return the quantised model.
+        """Return the quantized model.
 
         Raises:
             RecipeError: the opset is below 13, or an ``exclude`` or ``operators`` entry matches nothing.
-            ModelFileError: quantised already, nothing to quantise, weights or activations that are not
-                finite, or the quantiser refused the graph.
+            ModelFileError: quantized already, nothing to quantize, weights or activations that are not
+                finite, or the quantizer refused the graph.
         """
         options: QuantizeInt8Options = self.options
         prepared, excluded = self.prepare(model, context)
@@ -109,11 +109,11 @@ class QuantizeInt8(Pass):
             options.percentile,
             self.calibrating(context),
         )
-        quantised = self.quantise(prepared, ranges, context, excluded)
-        if not is_quantised(quantised):
-            raise ModelFileError("the quantiser left every operator in float")
+        quantized = self.quantize(prepared, ranges, context, excluded)
+        if not is_quantized(quantized):
+            raise ModelFileError("the quantizer left every operator in float")
         context.notes.update(calibration=options.calibration, excluded_nodes=excluded)
-        return quantised
+        return quantized
 
     def prepare(self, model: ModelProto, context: PassContext) -> tuple[ModelProto, list[str]]:
         """Return the float graph, checked and with named nodes, and the names of the excluded ones."""
@@ -139,8 +139,8 @@ class QuantizeInt8(Pass):
 
     def _check(self, model: ModelProto) -> None:
         options: QuantizeInt8Options = self.options
-        if is_quantised(model):
-            raise ModelFileError("the model is quantised already; start from its float baseline")
+        if is_quantized(model):
+            raise ModelFileError("the model is quantized already; start from its float baseline")
         if opset_of(model) < _LEAST_OPSET:
             raise RecipeError(
                 f"{self.name} needs opset {_LEAST_OPSET}, the model has {opset_of(model)}: "
@@ -149,20 +149,20 @@ class QuantizeInt8(Pass):
         unknown = sorted(set(options.operators) - set(OPERATORS))
         if unknown:
             raise RecipeError(
-                f"pass {self.name!r}: operators: cannot quantise {', '.join(unknown)}; "
+                f"pass {self.name!r}: operators: cannot quantize {', '.join(unknown)}; "
                 f"known: {', '.join(OPERATORS)}"
             )
         wanted = [kind for kind in _COMPUTE if kind in options.operators]
         if not any(node.op_type in wanted for node in model.graph.node):
-            raise ModelFileError(f"nothing to quantise: the graph has no {', '.join(wanted) or 'products'}")
+            raise ModelFileError(f"nothing to quantize: the graph has no {', '.join(wanted) or 'products'}")
         for name, values in float_constants(model):
             if not np.isfinite(values).all():
                 raise ModelFileError(f"weight {name!r} is not finite: no scale can be given to it")
 
-    def quantise(
+    def quantize(
         self, model: ModelProto, ranges: Any, context: PassContext, excluded: list[str]
     ) -> ModelProto:
-        """Return a prepared graph with Q/DQ pairs; raise ModelFileError where the quantiser refuses it."""
+        """Return a prepared graph with Q/DQ pairs; raise ModelFileError where the quantizer refuses it."""
         from onnxruntime.quantization import QuantType
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
@@ -170,7 +170,7 @@ class QuantizeInt8(Pass):
         reduce_range = context.host.saturates_u8s8 if options.reduce_range == "auto" else options.reduce_range
         context.notes["reduce_range"] = reduce_range
         merged = self.merged_activations(context)
-        # The quantiser works in place.
+        # The quantizer works in place.
         copy = type(model).FromString(model.SerializeToString())
         try:
             with _quiet():
@@ -195,13 +195,13 @@ class QuantizeInt8(Pass):
                 quantizer.model.topological_sort()
         except AdcpError:
             raise
-        except Exception as error:  # the quantiser raises several types, asserts among them
-            raise ModelFileError(f"the quantiser refused the graph: {one_line(error)}") from error
-        quantised: ModelProto = quantizer.model.model
+        except Exception as error:  # the quantizer raises several types, asserts among them
+            raise ModelFileError(f"the quantizer refused the graph: {one_line(error)}") from error
+        quantized: ModelProto = quantizer.model.model
         context.notes["placement"] = "products" if merged else "everywhere"
         if merged:
-            return keep_pairs_of_products(QdqGraph(model, quantised, merged_activations=True))
-        return quantised
+            return keep_pairs_of_products(QdqGraph(model, quantized, merged_activations=True))
+        return quantized
 
 
 def name_nodes(model: ModelProto) -> None:
@@ -233,8 +233,8 @@ def _excluded_nodes(model: ModelProto, patterns: list[str], name: str) -> list[s
 def _pre_process(model: ModelProto, context: PassContext) -> ModelProto:
     """Let ONNX Runtime fuse what it would fuse before running (standard operators only).
 
-    A batch normalisation or a constant that it would fold after quantisation would stand between the
-    scales. A graph that its optimiser cannot take goes on as it is.
+    A batch normalization or a constant that it would fold after quantization would stand between the
+    scales. A graph that its optimizer cannot take goes on as it is.
     """
     import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -264,7 +264,7 @@ def save_float(model: ModelProto, context: PassContext) -> Path:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the quantiser's prints and log lines out of the command's own output."""
+    """Keep the quantizer's prints and log lines out of the command's own output."""
     previous = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

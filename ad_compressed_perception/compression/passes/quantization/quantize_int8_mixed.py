@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""8-bit quantisation that leaves in float what cannot take it: found by measuring, not by names.
+"""8-bit quantization that leaves in float what cannot take it: found by measuring, not by names.
 
 Every other calibration frame gives the ranges and the signal to noise ratio of each tensor; the rest
 tells, in the task's own measure against the float graph, how many of the most harmful tensors have to
@@ -26,7 +26,7 @@ from ad_compressed_perception.compression.quantization.activation_ranges import 
 from ad_compressed_perception.compression.quantization.mixed_precision import (
     AgreementJudge,
     Choice,
-    choose_floats,
+    select_float_tensors,
 )
 from ad_compressed_perception.compression.quantization.range_rules import narrow_silu_inputs
 from ad_compressed_perception.compression.quantization.sensitivity import (
@@ -51,6 +51,8 @@ _LEAST_FRAMES = 2
 class QuantizeInt8MixedOptions(QuantizeInt8Options):
     """Options of quantize_int8_mixed: those of quantize_int8 and these."""
 
+    renamed = {"give_backs": "requantization_trials"}
+
     max_drop: float = Field(
         0.05, gt=0.0, le=1.0, description="largest loss of agreement with the float graph, calibration side"
     )
@@ -61,21 +63,23 @@ class QuantizeInt8MixedOptions(QuantizeInt8Options):
         False, description="no range below -8 for what only feeds x * sigmoid(x): helps minmax, not mse"
     )
     sensitivity_frames: int = Field(2, ge=1, le=64, description="frames that each tensor is measured on")
-    give_backs: int = Field(24, ge=0, le=1000, description="tensors tried again at last, one by one")
+    requantization_trials: int = Field(
+        24, ge=0, le=1000, description="tensors tried again at last, one by one"
+    )
 
 
 class QuantizeInt8Mixed(QuantizeInt8):
-    """Quantises to 8 bits all but the few tensors whose quantisation the outputs cannot bear."""
+    """Quantizes to 8 bits all but the few tensors whose quantization the outputs cannot bear."""
 
     name = "quantize_int8_mixed"
     options_type = QuantizeInt8MixedOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
-        """Return the quantised model.
+        """Return the quantized model.
 
         Raises:
             RecipeError: as quantize_int8.
-            ModelFileError: as quantize_int8, or nothing can be quantised within ``max_drop``.
+            ModelFileError: as quantize_int8, or nothing can be quantized within ``max_drop``.
             DataError: fewer than 2 calibration frames, or frames on which nothing is found.
         """
         options: QuantizeInt8MixedOptions = self.options
@@ -92,11 +96,11 @@ class QuantizeInt8Mixed(QuantizeInt8):
         protect = options.protect_heads and heads.need_protection
         narrowed = narrow_silu_inputs(floating, ranges) if options.silu_ranges else []
         tail = list(heads.tail) if protect else []
-        quantised = self.quantise(floating, ranges, half, sorted({*excluded, *tail}))
-        graph = QdqGraph(floating, quantised, merged_activations=self.merged_activations(context))
+        quantized = self.quantize(floating, ranges, half, sorted({*excluded, *tail}))
+        graph = QdqGraph(floating, quantized, merged_activations=self.merged_activations(context))
         always = heads.shared if protect else ()
         if not graph.tensors():
-            raise ModelFileError("the quantiser left every operator in float")
+            raise ModelFileError("the quantizer left every operator in float")
         noise = OutputNoise(
             floating,
             _measured_at(floating, heads, protect),
@@ -104,11 +108,11 @@ class QuantizeInt8Mixed(QuantizeInt8):
         )
         found = measure_sensitivities(graph, noise, graph.tensors(), context.advance)
         judge = AgreementJudge(floating, context, every_other=1)
-        choice = choose_floats(
+        choice = select_float_tensors(
             [entry.tensor.name for entry in found if entry.tensor.name not in always],
             lambda tensors: judge.drop(graph.with_float({*tensors, *always})),
             options.max_drop,
-            options.give_backs,
+            options.requantization_trials,
         )
         floats = graph.all_floats({*choice.tensors, *always})
         result = graph.with_float(floats)
@@ -116,7 +120,7 @@ class QuantizeInt8Mixed(QuantizeInt8):
         products = sum(node.op_type in PRODUCTS for node in floating.graph.node)
         if len(float_layers) == products:
             raise ModelFileError(
-                f"no layer can be quantised within a drop of {options.max_drop:g}: raise max_drop, or use "
+                f"no layer can be quantized within a drop of {options.max_drop:g}: raise max_drop, or use "
                 "quantize_int16"
             )
         context.notes.update(half.notes)
@@ -187,7 +191,7 @@ def _told(chosen: tuple[str, ...], always: tuple[str, ...], found: list[Sensitiv
         why = (
             "values of different meaning share it"
             if name in always
-            else f"quantised alone it leaves {entry.sqnr_db:.1f} dB"
+            else f"quantized alone it leaves {entry.sqnr_db:.1f} dB"
         )
         told.append(
             {

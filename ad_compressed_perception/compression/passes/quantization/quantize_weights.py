@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
-from ad_compressed_perception.onnx_graph.io import is_quantised, opset_of
+from ad_compressed_perception.onnx_graph.io import is_quantized, opset_of
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ _WEIGHTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (1,), "MatMul": (1,), "
 class QuantizeWeightsOptions(PassOptions):
     """Options of quantize_weights."""
 
-    least_elements: int = Field(
+    renamed = {"least_elements": "min_elements"}
+
+    min_elements: int = Field(
         256, ge=1, description="smaller tensors stay in float: a scale a channel would eat what is saved"
     )
 
@@ -58,10 +60,10 @@ class QuantizeWeights(Pass):
 
         Raises:
             RecipeError: the opset is below 13.
-            ModelFileError: quantised already, no weights large enough, or a weight that is not finite.
+            ModelFileError: quantized already, no weights large enough, or a weight that is not finite.
         """
-        if is_quantised(model):
-            raise ModelFileError("the model is quantised already; start from its float baseline")
+        if is_quantized(model):
+            raise ModelFileError("the model is quantized already; start from its float baseline")
         if opset_of(model) < _LEAST_OPSET:
             raise RecipeError(
                 f"{self.name} needs opset {_LEAST_OPSET}, the model has {opset_of(model)}: "
@@ -72,10 +74,10 @@ class QuantizeWeights(Pass):
     def store(self, model: ModelProto, context: PassContext, kinds: tuple[str, ...]) -> ModelProto:
         """Store the weights of operators of these types; raise ModelFileError as apply does."""
         options: QuantizeWeightsOptions = self.options
-        chosen = [weight for weight in _find(model, kinds) if weight.values.size >= options.least_elements]
+        chosen = [weight for weight in _find(model, kinds) if weight.values.size >= options.min_elements]
         if not chosen:
             raise ModelFileError(
-                f"nothing to quantise: no {', '.join(kinds)} has weights of {options.least_elements} "
+                f"nothing to quantize: no {', '.join(kinds)} has weights of {options.min_elements} "
                 "numbers or more"
             )
         signal = noise = 0.0
@@ -84,7 +86,7 @@ class QuantizeWeights(Pass):
                 raise ModelFileError(
                     f"weight {weight.tensor.name!r} is not finite: no scale can be given to it"
                 )
-            numbers, scales = quantise_channels(weight.values, weight.axis)
+            numbers, scales = quantize_channels(weight.values, weight.axis)
             _replace(model, weight, numbers, scales)
             shape = [1] * numbers.ndim
             shape[weight.axis] = -1
@@ -99,7 +101,7 @@ class QuantizeWeights(Pass):
         return model
 
 
-def quantise_channels(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def quantize_channels(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Return int8 numbers and one scale a channel of ``axis``; a channel of zeros has scale 1.
 
     Args:
