@@ -102,19 +102,15 @@ setup(
             *(f"{node} = {PACKAGE}.nodes.{node}:main" for node in NODES),
             *(f"{node} = {SIMULATION}.nodes.{node}:main" for node in SIMULATION_NODES),
         ],
-        f"{PACKAGE}.backends": [
-            f"litert = {PACKAGE}.backends.litert_backend:LiteRtBackend",
-            f"onnxruntime = {PACKAGE}.backends.onnxruntime_backend:OnnxRuntimeBackend",
-            f"openvino = {PACKAGE}.backends.openvino_backend:OpenVinoBackend",
-        ],
-        f"{PACKAGE}.decoders": [
-            f"yolox = {PACKAGE}.tasks.decoders.yolox:YoloxDecoder",
-            f"argmax = {PACKAGE}.tasks.decoders.argmax:ArgmaxDecoder",
-            f"steering = {PACKAGE}.tasks.decoders.steering:SteeringDecoder",
-            f"trajectory = {PACKAGE}.tasks.decoders.trajectory:TrajectoryDecoder",
+        # This package's own plug-ins are in core/registry.py.
+        f"{PACKAGE}.frame_sources": [
+            f"road_camera = {SIMULATION}.model_training.frame_source:RoadCameraSource"
         ],
         f"{PACKAGE}.nodes": [f"road_camera_node = {SIMULATION}.nodes.road_camera_node:RoadCameraNode"],
-        f"{PACKAGE}.passes": [],
+        f"{PACKAGE}.verbs": [
+            f"camera = {SIMULATION}.cli.camera:camera",
+            f"drive = {SIMULATION}.cli.drive:drive",
+        ],
     },
     classifiers=[
         "Programming Language :: Python :: 3",

@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ad_compressed_perception.cli.output import find_all
 from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import Manifest, load_manifest
 from ad_compressed_perception.replay.plan import BASELINE, reference_models
 from ad_compressed_perception.replay.progress import ProgressBar
 from ad_compressed_perception.report.markdown import agreement_text, frame_counts_text, speedup_text
 from ad_compressed_perception.report.schema import Report
+from ad_compressed_perception.workspace.find import find_all
 from ad_road_simulation.demo.reference_data import CALIBRATION, DRIVE, use_shared
 from ad_road_simulation.demo.subjects import RECIPE, ensure_variant
 

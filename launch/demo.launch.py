@@ -9,10 +9,10 @@ from ad_compressed_perception.launch_support.actions import start_nodes
 from ad_compressed_perception.launch_support.arguments import (
     comparison_arguments,
     model_arguments,
-    road_camera_arguments,
     running_arguments,
     variant_arguments,
 )
+from ad_road_simulation.launch_support.arguments import road_camera_arguments
 from ad_road_simulation.launch_support.demo_plan import demo_nodes
 
 
@@ -25,6 +25,6 @@ def generate_launch_description() -> LaunchDescription:
             *variant_arguments(" on the compressed side"),
             *comparison_arguments(),
             *running_arguments("demo.yaml", image_topic=""),
-            start_nodes(demo_nodes),
+            start_nodes(demo_nodes, road_camera_arguments()),
         ]
     )

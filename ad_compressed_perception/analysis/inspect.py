@@ -11,13 +11,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ad_compressed_perception.analysis.costs import TFLITE_SUFFIX, file_costs
 from ad_compressed_perception.analysis.sizes import measure_sizes
 from ad_compressed_perception.backends import create_backend
-from ad_compressed_perception.backends.base import LayerRecord, SessionInfo
-from ad_compressed_perception.compression.passes.quantization.quantize_int8_mixed import METADATA_KEY
+from ad_compressed_perception.backends.base import SessionInfo
 from ad_compressed_perception.core.manifest import Manifest, Verdict
-from ad_compressed_perception.onnx_graph.costs import TFLITE_SUFFIX, LayerCost, ModelCosts, model_costs
+from ad_compressed_perception.core.tensors import LayerRecord
+from ad_compressed_perception.onnx_graph.costs import LayerCost, ModelCosts
 from ad_compressed_perception.onnx_graph.layers import read_onnx
+from ad_compressed_perception.onnx_graph.metadata import METADATA_KEY
 from ad_compressed_perception.onnx_graph.qdq_placement import merges_activations, relies_on_merging
 from ad_compressed_perception.packing.decompress import decompress
 
@@ -158,14 +160,14 @@ def inspect_file(
         backend: the runtime that compiles it.
         options: the backend's options.
         name: what to call it; the file's name by default.
-        input_shapes: sizes for dynamic inputs, see model_costs.
+        input_shapes: sizes for dynamic inputs, see file_costs.
         verdict: of its accept gate.
         measure_memory: load and run it in a process of its own to see what it takes.
 
     Raises:
         BackendError: the file is missing or not ONNX, or the backend cannot load it.
     """
-    costs = model_costs(path, input_shapes)
+    costs = file_costs(path, input_shapes)
     runtime = create_backend(backend)
     # Nothing is timed here, so the runs that warm a model up would only cost time.
     quiet = {"warmup_runs": 0} if "warmup_runs" in runtime.options_type.model_fields else {}

@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.analysis.benchmark import noise_frames
+from ad_compressed_perception.analysis.costs import file_costs
 from ad_compressed_perception.analysis.inspect import DEFAULT_BACKEND, with_costs
 from ad_compressed_perception.backends import create_backend
-from ad_compressed_perception.backends.base import LayerTime, Session, SessionInfo, TensorSpec
+from ad_compressed_perception.backends.base import LayerTime, Session, SessionInfo
 from ad_compressed_perception.core.manifest import Manifest
-from ad_compressed_perception.onnx_graph.costs import LayerCost, model_costs
+from ad_compressed_perception.core.tensors import TensorSpec
+from ad_compressed_perception.onnx_graph.costs import LayerCost
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 
 DEFAULT_RUNS = 30
@@ -138,7 +140,7 @@ def profile_variant(
         (frame,) = noise_frames(manifest.for_variant(name), count=1)
         feeds, _ = pipeline.task.prepare(frame)
         spec = manifest.for_variant(name).input
-        costs = model_costs(manifest.variant_path(name), {spec.name: spec.shape} if spec.name else None)
+        costs = file_costs(manifest.variant_path(name), {spec.name: spec.shape} if spec.name else None)
         return _profile(name, pipeline.session, feeds, costs.layers, runs)
     finally:
         pipeline.close()
@@ -156,7 +158,7 @@ def profile_file(
     Raises:
         BackendError: the file cannot be loaded, or the backend cannot clock layers.
     """
-    costs = model_costs(path)
+    costs = file_costs(path)
     session = create_backend(backend).load(path, options or {})
     try:
         return _profile(path.name, session, noise_feeds(session.info.inputs), costs.layers, runs)

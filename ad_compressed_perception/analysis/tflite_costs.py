@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from ad_compressed_perception.backends.base import TensorSpec
 from ad_compressed_perception.backends.litert_backend import (
     COMPUTE_OPERATORS,
     open_interpreter,
 )
+from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.onnx_graph.costs import LayerCost, ModelCosts
 
 FORMAT_VERSION = 3

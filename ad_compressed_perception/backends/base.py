@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,17 +16,9 @@ from pydantic import ValidationError
 
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.manifest import StrictModel, describe_validation_error
+from ad_compressed_perception.core.tensors import LayerRecord, TensorSpec
 
 Tensors = Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """Name, shape (None where dynamic) and numpy dtype name of an input or output."""
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
 
 
 @dataclass(frozen=True)
@@ -68,19 +60,6 @@ class BackendStatus:
     version: str = ""
     providers: tuple[str, ...] = ()
     detail: str = ""
-
-
-@dataclass(frozen=True)
-class LayerRecord:
-    """One layer of the graph a runtime really executes."""
-
-    name: str
-    operator: str
-    precision: str
-    kernel: str
-    is_compute: bool = field(default=False)
-    """Whether it is a convolution or a matrix product, the layers integer coverage counts."""
-    is_integer: bool = field(default=False)
 
 
 @dataclass(frozen=True)

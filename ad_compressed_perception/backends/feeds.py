@@ -8,8 +8,9 @@ from time import perf_counter
 
 import numpy as np
 
-from ad_compressed_perception.backends.base import Session, Tensors, TensorSpec, zero_feeds
+from ad_compressed_perception.backends.base import Session, Tensors, zero_feeds
 from ad_compressed_perception.core.errors import BackendError
+from ad_compressed_perception.core.tensors import TensorSpec
 
 
 def check_feeds(inputs: tuple[TensorSpec, ...], feeds: Tensors) -> None:

@@ -22,16 +22,15 @@ from ad_compressed_perception.backends.base import (
     Backend,
     BackendOptions,
     BackendStatus,
-    LayerRecord,
     Session,
     SessionInfo,
     Tensors,
-    TensorSpec,
     executed_precision,
 )
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.core.tensors import LayerRecord, TensorSpec
 
 SUFFIX = ".tflite"
 _IDENTIFIER = b"TFL3"

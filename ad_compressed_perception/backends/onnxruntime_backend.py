@@ -18,18 +18,17 @@ from ad_compressed_perception.backends.base import (
     Backend,
     BackendOptions,
     BackendStatus,
-    LayerRecord,
     LayerTime,
     Session,
     SessionInfo,
     Tensors,
-    TensorSpec,
     executed_precision,
 )
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
 from ad_compressed_perception.backends.onnxruntime_profile import read_profile
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.core.tensors import LayerRecord, TensorSpec
 from ad_compressed_perception.onnx_graph.denormals import flush_denormals, has_external_data
 from ad_compressed_perception.onnx_graph.layers import (
     has_compute,

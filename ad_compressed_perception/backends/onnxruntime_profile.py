@@ -9,8 +9,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ad_compressed_perception.backends.base import LayerRecord, LayerTime
+from ad_compressed_perception.backends.base import LayerTime
 from ad_compressed_perception.core.errors import BackendError
+from ad_compressed_perception.core.tensors import LayerRecord
 
 _SUFFIX = "_kernel_time"
 

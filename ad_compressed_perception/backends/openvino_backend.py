@@ -24,17 +24,16 @@ from ad_compressed_perception.backends.base import (
     Backend,
     BackendOptions,
     BackendStatus,
-    LayerRecord,
     LayerTime,
     Session,
     SessionInfo,
     Tensors,
-    TensorSpec,
     executed_precision,
 )
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.core.tensors import LayerRecord, TensorSpec
 from ad_compressed_perception.onnx_graph.layers import read_onnx
 from ad_compressed_perception.packing.decompress import decompress
 

@@ -98,7 +98,7 @@ def _candidates(
 
     from ad_compressed_perception.analysis.benchmark import parse_candidate
     from ad_compressed_perception.cli.models import open_model
-    from ad_compressed_perception.cli.output import find_all
+    from ad_compressed_perception.workspace.find import find_all
 
     texts = [text for text in (variants or "").split(",") if text.strip()]
     if not texts:

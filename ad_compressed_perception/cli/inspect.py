@@ -84,7 +84,7 @@ def _inspect_all(
     """Return the model's name, whose layers to list, the inspections and what could not be inspected."""
     from ad_compressed_perception.analysis.inspect import inspect_file, inspect_variant, usual_backend
     from ad_compressed_perception.cli.models import open_model
-    from ad_compressed_perception.cli.output import find_all
+    from ad_compressed_perception.workspace.find import find_all
 
     if _is_file(model):
         if variant is not None:

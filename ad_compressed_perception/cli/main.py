@@ -11,20 +11,9 @@ import click
 import typer
 
 from ad_compressed_perception import __version__
-from ad_compressed_perception.cli import (
-    backends,
-    benchmark,
-    compress,
-    evaluate,
-    import_model,
-    inspect,
-    replay,
-    report,
-    train,
-)
 from ad_compressed_perception.cli.exit_codes import ExitCode
 from ad_compressed_perception.core.errors import AdcpError
-from ad_road_simulation.cli import camera, drive
+from ad_compressed_perception.core.registry import VERBS, find, names
 
 app = typer.Typer(
     name="adcp",
@@ -50,20 +39,11 @@ def _options(
     """Options of every verb."""
 
 
-for verb in (
-    replay.replay,
-    compress.compress,
-    evaluate.evaluate,
-    benchmark.benchmark,
-    drive.drive,
-    camera.camera,
-):
-    app.command(verb.__name__)(verb)
-app.command("inspect")(inspect.inspect)
-app.command("report")(report.report)
-app.command("train")(train.train)
-app.command("backends")(backends.backends)
-app.command("import")(import_model.import_model)
+for verb in names(VERBS):
+    try:
+        app.command(verb)(find(VERBS, verb, AdcpError))
+    except AdcpError as error:  # another package's verb must not take the others away
+        print(f"warning: {error}", file=sys.stderr)
 
 
 def main() -> None:

@@ -1,14 +1,11 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What several verbs share: where tables go, and which variants a model has anywhere."""
+"""The console that tables are printed on."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from ad_compressed_perception.core.manifest import MANIFEST_NAME, Manifest, load_manifest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,24 +21,3 @@ def table_console() -> Console:
 
     is_free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return Console(width=_WIDTH_OF_A_FILE if is_free else None)
-
-
-def find_all(manifest: Manifest, work: Path | None) -> dict[str, Manifest]:
-    """Return every variant's name with the manifest that holds it: the model's own and the work folder's.
-
-    Args:
-        manifest: the model.
-        work: work folder; None for ``$ADCP_WORK`` or ``./adcp_work``.
-
-    Raises:
-        ManifestError: the work folder's manifest of this model is malformed.
-    """
-    from ad_compressed_perception.workspace.store import is_same_model, model_folder
-
-    owners = dict.fromkeys(manifest.variants, manifest)
-    folder = model_folder(manifest, work)
-    if folder != manifest.folder and (folder / MANIFEST_NAME).is_file():
-        made = load_manifest(folder)
-        if is_same_model(made, manifest):
-            owners = {**dict.fromkeys(made.variants, made), **owners}
-    return {manifest.baseline: manifest, **owners}

@@ -48,7 +48,7 @@ def train(
         if steps is not None:
             config.schedule.steps = steps
         if frames is not None:
-            config.road_camera.frames = frames
+            config.synthetic.frames = frames
         if without_real:
             config.real = type(config.real)()
     console = Console(stderr=True)

@@ -21,7 +21,6 @@ from ad_compressed_perception.compression.pass_runner import (
     choose_samples,
     run_passes,
 )
-from ad_compressed_perception.compression.passes.quantization.quantize_int8_mixed import METADATA_KEY
 from ad_compressed_perception.compression.quantization.layer_report import float_layers_text, look_at_layers
 from ad_compressed_perception.compression.quantization.layer_sqnr import LayerSqnr
 from ad_compressed_perception.compression.recipe import LoadedRecipe
@@ -54,6 +53,7 @@ from ad_compressed_perception.onnx_graph.io import (
     read_model,
     refuse_suppression,
 )
+from ad_compressed_perception.onnx_graph.metadata import METADATA_KEY
 from ad_compressed_perception.packing.packed_file import SUFFIX, pack
 from ad_compressed_perception.tasks import create_task
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline

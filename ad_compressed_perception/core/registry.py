@@ -16,6 +16,7 @@ DECODERS = "ad_compressed_perception.decoders"
 PASSES = "ad_compressed_perception.passes"
 NODES = "ad_compressed_perception.nodes"
 VERBS = "ad_compressed_perception.verbs"
+FRAME_SOURCES = "ad_compressed_perception.frame_sources"
 
 _PACKAGE = "ad_compressed_perception"
 _GRAPH = f"{_PACKAGE}.compression.passes.graph"
@@ -23,7 +24,7 @@ _QUANTIZATION = f"{_PACKAGE}.compression.passes.quantization"
 _PRUNING = f"{_PACKAGE}.compression.passes.pruning"
 _DISTILLATION = f"{_PACKAGE}.compression.passes.distillation"
 
-# The package's own plug-ins, so that an uninstalled checkout works too; setup.py registers the same.
+# The package's own plug-ins, so that an uninstalled checkout works too; setup.py registers those of other packages.
 _BUILT_IN: dict[str, dict[str, str]] = {
     BACKENDS: {
         "litert": f"{_PACKAGE}.backends.litert_backend:LiteRtBackend",
@@ -41,6 +42,17 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "latency_monitor_node": f"{_PACKAGE}.nodes.latency_monitor_node:LatencyMonitorNode",
         "planning_node": f"{_PACKAGE}.nodes.planning_node:PlanningNode",
         "segmentation_node": f"{_PACKAGE}.nodes.segmentation_node:SegmentationNode",
+    },
+    VERBS: {
+        "replay": f"{_PACKAGE}.cli.replay:replay",
+        "compress": f"{_PACKAGE}.cli.compress:compress",
+        "evaluate": f"{_PACKAGE}.cli.evaluate:evaluate",
+        "benchmark": f"{_PACKAGE}.cli.benchmark:benchmark",
+        "inspect": f"{_PACKAGE}.cli.inspect:inspect",
+        "report": f"{_PACKAGE}.cli.report:report",
+        "train": f"{_PACKAGE}.cli.train:train",
+        "backends": f"{_PACKAGE}.cli.backends:backends",
+        "import": f"{_PACKAGE}.cli.import_model:import_model",
     },
     PASSES: {
         "cast_float16": f"{_QUANTIZATION}.cast_float16:CastFloat16",
@@ -92,7 +104,14 @@ _RENAMED: dict[str, dict[str, str]] = {
     },
 }
 
-_KINDS = {BACKENDS: "backend", DECODERS: "decoder", PASSES: "pass", NODES: "node", VERBS: "verb"}
+_KINDS = {
+    BACKENDS: "backend",
+    DECODERS: "decoder",
+    PASSES: "pass",
+    NODES: "node",
+    VERBS: "verb",
+    FRAME_SOURCES: "frame source",
+}
 
 
 @cache

@@ -17,7 +17,6 @@ import numpy as np
 from pydantic import ValidationError
 
 from ad_compressed_perception.backends import create_backend
-from ad_compressed_perception.backends.base import TensorSpec
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, ResultError
 from ad_compressed_perception.core.manifest import (
     MANIFEST_NAME,
@@ -29,6 +28,7 @@ from ad_compressed_perception.core.manifest import (
     file_sha256,
     save_manifest,
 )
+from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.importing.frameworks import Kind, framework_of
 from ad_compressed_perception.importing.from_tensorflow import (

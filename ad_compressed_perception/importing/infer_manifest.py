@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ad_compressed_perception.backends.base import TensorSpec
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError
 from ad_compressed_perception.core.manifest import InputSpec, OutputSpec, TaskName, describe_validation_error
+from ad_compressed_perception.core.tensors import TensorSpec
 
 DEFAULT_DECODERS: dict[TaskName, str] = {
     "detection": "yolox",

@@ -7,12 +7,12 @@ from __future__ import annotations
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from launch.actions import OpaqueFunction
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.launch_context import LaunchContext
 from launch.logging import get_logger, launch_config
 from launch_ros.actions import Node
@@ -55,8 +55,16 @@ class LastOneOut:
             raise AdcpError("no node is left running; see what they said above")
 
 
-def start_nodes(plan: Callable[[dict[str, str]], list[PlannedNode]]) -> OpaqueFunction:
-    """Return an action that starts the nodes which ``plan`` makes of the launch's arguments."""
+def start_nodes(
+    plan: Callable[[dict[str, str]], list[PlannedNode]], arguments_of: Iterable[DeclareLaunchArgument] = ()
+) -> OpaqueFunction:
+    """Return an action that starts the nodes which ``plan`` makes of the launch's arguments.
+
+    Args:
+        plan: from the values of the arguments to the nodes.
+        arguments_of: arguments that the launch file declares besides those of this package.
+    """
+    further = {argument.name for argument in arguments_of}
 
     def start(context: LaunchContext) -> list[Node]:
         _listen_to_interrupts()
@@ -65,7 +73,7 @@ def start_nodes(plan: Callable[[dict[str, str]], list[PlannedNode]]) -> OpaqueFu
         context.launch_configurations["models"] = str(Path(models).expanduser())
         arguments = dict(context.launch_configurations)
         nodes = plan(arguments)
-        _suggest_spelling(arguments)
+        _suggest_spelling(arguments, argument_names() | further)
         params_file = Path(arguments["params_file"]).expanduser()
         read_yaml_mapping(params_file, "params_file", AdcpError)
         _look_for_models(arguments, params_file)
@@ -124,10 +132,9 @@ def _look_for_models(arguments: dict[str, str], params_file: Path) -> None:
         raise AdcpError(f"models:={arguments['models']}: there is no such folder")
 
 
-def _suggest_spelling(arguments: dict[str, str]) -> None:
+def _suggest_spelling(arguments: dict[str, str], known: set[str]) -> None:
     # Launch accepts any name, and a file that includes this one may have more; but a name that is
     # nearly one of these was most likely meant to be it.
-    known = argument_names()
     for name in arguments.keys() - known:
         for meant in get_close_matches(name, known, n=1, cutoff=0.8):
             get_logger("launch").warning(f"launch argument {name!r} is unknown; did you mean {meant!r}?")

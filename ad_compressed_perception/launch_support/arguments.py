@@ -10,7 +10,6 @@ from launch_ros.substitutions import FindPackageShare
 from ad_compressed_perception.core.registry import BACKENDS, names
 from ad_compressed_perception.launch_support.plan import PACKAGE
 from ad_compressed_perception.tasks import TASKS
-from ad_road_simulation.launch_support.demo_plan import DRIVERS
 
 DEFAULT_CAMERA = "/camera/image_raw"
 _BOOLEANS = ["true", "false"]
@@ -177,40 +176,13 @@ def player_arguments() -> list[DeclareLaunchArgument]:
     ]
 
 
-def road_camera_arguments() -> list[DeclareLaunchArgument]:
-    """Return the arguments of the built-in road camera."""
-    return [
-        DeclareLaunchArgument(
-            "drive",
-            default_value=DRIVERS[0],
-            choices=list(DRIVERS),
-            description="who drives the car of the road camera: its expert, or the planner of one side",
-        ),
-        DeclareLaunchArgument(
-            "seed", default_value="", description="of the first route's world; empty: as params_file says"
-        ),
-        DeclareLaunchArgument(
-            "weather",
-            default_value="",
-            choices=["", "any", "day", "dusk", "rain", "glare"],
-            description="of all routes; any: drawn for each route; empty: as params_file says",
-        ),
-        DeclareLaunchArgument(
-            "traffic",
-            default_value="",
-            description="factor on vehicles and pedestrians, 0 to 2; empty: as params_file says",
-        ),
-    ]
-
-
 def argument_names() -> set[str]:
-    """Return the names of all arguments of all launch files."""
+    """Return the names of the arguments of this package's launch files."""
     declared = [
         *model_arguments(),
         *variant_arguments(),
         *comparison_arguments(),
         *running_arguments("perception.yaml"),
         *player_arguments(),
-        *road_camera_arguments(),
     ]
     return {argument.name for argument in declared}

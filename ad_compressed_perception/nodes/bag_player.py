@@ -27,10 +27,10 @@ from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import describe_validation_error
 from ad_compressed_perception.data.bag import BagReader
 from ad_compressed_perception.messages.timing import ns_to_stamp
+from ad_compressed_perception.nodes.pacer import Pacer
 from ad_compressed_perception.nodes.parameters import declare, undeclared_overrides, values
 from ad_compressed_perception.nodes.qos import image_qos
 from ad_compressed_perception.nodes.run import end_ros, leave_signals_to_ros
-from ad_compressed_perception.replay.interleaving import Pacer
 
 _CLOCK_STEP_S = 0.01
 

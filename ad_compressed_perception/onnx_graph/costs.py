@@ -22,7 +22,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ad_compressed_perception.backends.base import TensorSpec
+from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.onnx_graph.denormals import count_denormals
 from ad_compressed_perception.onnx_graph.layers import graph_nodes, is_compute, read_onnx
 from ad_compressed_perception.packing.decompress import decompress
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 Shape = tuple[int | None, ...]
-TFLITE_SUFFIX = ".tflite"
 
 # Operator: index of its data input and of its weight input.
 _CONVOLUTIONS = {"Conv": (0, 1), "FusedConv": (0, 1), "ConvInteger": (0, 1), "QLinearConv": (0, 3)}
@@ -123,12 +122,8 @@ def model_costs(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None =
             here counts as a batch of one.
 
     Raises:
-        BackendError: the file is missing or is not ONNX; a .tflite file cannot be read, see tflite_costs.
+        BackendError: the file is missing or is not ONNX.
     """
-    if path.suffix == TFLITE_SUFFIX:
-        from ad_compressed_perception.analysis.tflite_costs import tflite_costs  # it builds on this module
-
-        return tflite_costs(path)
     model = read_onnx(decompress(path))
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.backends.base import TensorSpec
 from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.onnx_graph.io import one_line
-from ad_compressed_perception.pass_api.passes import PassContext
-from ad_compressed_perception.tasks import create_task
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -221,9 +219,3 @@ def refresh_outputs(model: ModelProto) -> tuple[TensorSpec, ...]:
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor_type.elem_type)).name
         specs.append(TensorSpec(output.name, shape, dtype))
     return tuple(specs)
-
-
-def require_decodable(context: PassContext, outputs: tuple[TensorSpec, ...]) -> None:
-    """Raise AdcpError where the decoder, as the context now describes the model, cannot take the outputs."""
-    update = {"input": context.input, "output": context.output}
-    create_task(context.manifest.model_copy(update=update)).decoder.check(outputs)

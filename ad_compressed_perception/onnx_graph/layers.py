@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ad_compressed_perception.backends.base import LayerRecord
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.core.tensors import LayerRecord
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ad_compressed_perception.core.errors import RecipeError
@@ -23,14 +22,15 @@ from ad_compressed_perception.core.manifest import (
     StrictModel,
     describe_validation_error,
 )
+from ad_compressed_perception.core.tensors import Feeds
 from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.pass_api.terms import VerifySpec
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from ad_compressed_perception.compression.recipe import VerifySpec
+    from ad_compressed_perception.pass_api.terms import VerifySpec
 
-Feeds = dict[str, NDArray[Any]]
 Advance = Callable[[int, int], None]
 
 

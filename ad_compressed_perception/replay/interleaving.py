@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from ad_compressed_perception.nodes.pacer import Pacer
+
 INTERLEAVING = (
     "The variants of a task took turns on the same frame, one at a time, in alternating order; "
     "no two models ran at the same time."
@@ -45,43 +47,6 @@ def interleaved_order(names: Sequence[str], frame_index: int) -> list[str]:
     if count > 2 and (frame_index // count) % 2:
         order[1:] = reversed(order[1:])
     return order
-
-
-class Pacer:
-    """Decides whether a frame is offered: all of them, or those that come due between turns."""
-
-    def __init__(
-        self,
-        rate: float | None,
-        clock: Callable[[], float],
-        wait: Callable[[float], None],
-    ) -> None:
-        """Set the pace.
-
-        Args:
-            rate: bag seconds per second; None offers every frame as soon as the turns are done.
-            clock: monotonic seconds.
-            wait: called with the seconds to let pass.
-        """
-        self._rate = rate
-        self._clock = clock
-        self._wait = wait
-        self._start: tuple[float, int] | None = None
-
-    def is_due(self, bag_time_ns: int) -> bool:
-        """Wait until a frame comes due; False when it already came due while turns were running."""
-        if self._rate is None:
-            return True
-        if self._start is None:
-            self._start = (self._clock(), bag_time_ns)
-            return True
-        started_s, first_ns = self._start
-        ahead_s = started_s + (bag_time_ns - first_ns) / 1e9 / self._rate - self._clock()
-        if ahead_s < 0:
-            return False
-        if ahead_s > 0:
-            self._wait(ahead_s)
-        return True
 
 
 @dataclass

@@ -13,11 +13,11 @@ from typing import Any
 
 import yaml
 
-from ad_compressed_perception.cli.output import find_all
 from ad_compressed_perception.core.errors import DataError, ManifestError
 from ad_compressed_perception.core.manifest import MANIFEST_NAME, Manifest, Verdict, load_manifest
 from ad_compressed_perception.core.resources import config_folder
 from ad_compressed_perception.tasks import TASKS
+from ad_compressed_perception.workspace.find import find_all
 
 PACKAGE = "ad_compressed_perception"
 BASELINE = "baseline"

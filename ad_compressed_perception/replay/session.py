@@ -17,11 +17,12 @@ from typing import Any, Protocol
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.data.bag import BagReader
+from ad_compressed_perception.nodes.pacer import Pacer
 from ad_compressed_perception.replay.collector import Collector, sample_indices
 from ad_compressed_perception.replay.cpu_load import CpuLoad
 from ad_compressed_perception.replay.environment import replay_environment
 from ad_compressed_perception.replay.frames import BagFrame, BagSlice
-from ad_compressed_perception.replay.interleaving import INTERLEAVING, OfferCounts, Pacer, interleave
+from ad_compressed_perception.replay.interleaving import INTERLEAVING, OfferCounts, interleave
 from ad_compressed_perception.replay.node_process import NodeProcess, ReplayError
 from ad_compressed_perception.replay.plan import (
     ReplayPlan,

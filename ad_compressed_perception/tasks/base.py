@@ -11,11 +11,12 @@ from typing import Any, ClassVar, Generic, TypeVar
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ad_compressed_perception.backends.base import SessionInfo, TensorSpec
+from ad_compressed_perception.backends.base import SessionInfo
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError
 from ad_compressed_perception.core.manifest import Manifest, StrictModel, describe_validation_error
 from ad_compressed_perception.core.registry import DECODERS, find
 from ad_compressed_perception.core.results import Result
+from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.tasks.geometry import Geometry
 from ad_compressed_perception.tasks.prepare import Preparer

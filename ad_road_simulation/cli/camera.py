@@ -98,8 +98,8 @@ def _camera(size: str) -> Camera:
 def _frames(
     seed: int, count: int, options: RouteOptions, lens: Camera, rate_hz: float | None
 ) -> Iterator[RoadFrame]:
+    from ad_road_simulation.recording.drive import driven_frames, independent_frames
     from ad_road_simulation.renderer.renderer import Renderer
-    from ad_road_simulation.world.drive import driven_frames, independent_frames
 
     renderer = Renderer(lens)
     if rate_hz is None:

@@ -12,11 +12,11 @@ import numpy as np
 
 from ad_road_simulation.demo.options import DRIVE_SEED, PLACES_SEED, RATE_HZ, DemoOptions
 from ad_road_simulation.demo.steps import Progress
+from ad_road_simulation.recording.drive import driven_frames, independent_frames
 from ad_road_simulation.recording.road_bag import PREFIX, RoadBag
 from ad_road_simulation.recording.road_folder import RoadFolder
 from ad_road_simulation.renderer.renderer import Renderer
 from ad_road_simulation.world.camera import Camera
-from ad_road_simulation.world.drive import driven_frames, independent_frames
 from ad_road_simulation.world.layout import RouteOptions
 from ad_road_simulation.world.road_frame import RoadFrame
 from ad_road_simulation.world.scene import MASK_LABELS

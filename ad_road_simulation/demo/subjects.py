@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ad_compressed_perception.cli.output import find_all
 from ad_compressed_perception.core.errors import DataError, ManifestError
 from ad_compressed_perception.core.manifest import Manifest, Variant, load_manifest
 from ad_compressed_perception.workspace.default_models import compressed_variant, default_models
+from ad_compressed_perception.workspace.find import find_all
 from ad_road_simulation.demo.steps import Progress
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ from ad_compressed_perception.nodes.qos import image_qos
 from ad_compressed_perception.nodes.run import run_node
 from ad_road_simulation.nodes.road_camera_options import RoadCameraOptions
 from ad_road_simulation.nodes.road_camera_topics import RoadCameraTopics
+from ad_road_simulation.recording.drive import Drive, road_frame
 from ad_road_simulation.renderer.renderer import Renderer
 from ad_road_simulation.world.camera import Camera
 from ad_road_simulation.world.command_follower import CommandFollower
-from ad_road_simulation.world.drive import Drive, road_frame
 from ad_road_simulation.world.layout import RouteOptions
 from ad_road_simulation.world.simulation import Event
 

@@ -14,9 +14,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from ad_compressed_perception.analysis.costs import file_costs
 from ad_compressed_perception.cli import inspect
 from ad_compressed_perception.core.errors import BackendError
-from ad_compressed_perception.onnx_graph.costs import model_costs
 
 INSTALLED = importlib.util.find_spec("ai_edge_litert") is not None
 pytestmark = pytest.mark.skipif(not INSTALLED, reason="the extra [litert] is not installed")
@@ -99,7 +99,7 @@ def write_convolutions(path: Path) -> Path:
 
 
 def test_macs_and_parameters_are_those_counted_by_hand(tmp_path: Path) -> None:
-    costs = model_costs(write_convolutions(tmp_path / "net.tflite"))
+    costs = file_costs(write_convolutions(tmp_path / "net.tflite"))
     assert [layer.macs for layer in costs.layers] == [CONVOLUTION_MACS, DEPTHWISE_MACS]
     assert [layer.operator for layer in costs.layers] == ["CONV_2D", "DEPTHWISE_CONV_2D"]
     assert costs.macs == CONVOLUTION_MACS + DEPTHWISE_MACS
@@ -122,4 +122,4 @@ def test_inspecting_the_file_lists_its_layers_on_its_own_runtime(tmp_path: Path)
 def test_what_is_no_tflite_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "net.tflite").write_bytes(b"words, no network")
     with pytest.raises(BackendError, match="not a .tflite file"):
-        model_costs(tmp_path / "net.tflite")
+        file_costs(tmp_path / "net.tflite")

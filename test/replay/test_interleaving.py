@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ad_compressed_perception.replay.interleaving import OfferCounts, Pacer, interleave, interleaved_order
+from ad_compressed_perception.nodes.pacer import Pacer
+from ad_compressed_perception.replay.interleaving import OfferCounts, interleave, interleaved_order
 
 SECOND_NS = 1_000_000_000
 

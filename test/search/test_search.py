@@ -19,7 +19,7 @@ from ad_compressed_perception.cli import compress as verb
 from ad_compressed_perception.cli.exit_codes import ExitCode
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.pass_runner import choose_samples
-from ad_compressed_perception.compression.recipe import VerifySpec, load_recipe
+from ad_compressed_perception.compression.recipe import load_recipe
 from ad_compressed_perception.compression.search.bench import Bench
 from ad_compressed_perception.compression.search.budget import parse_budget
 from ad_compressed_perception.compression.search.builder import Builder
@@ -42,6 +42,7 @@ from ad_compressed_perception.core.host import read_host
 from ad_compressed_perception.core.manifest import file_sha256, load_manifest
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.onnx_graph.io import read_model
+from ad_compressed_perception.pass_api.terms import VerifySpec
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from support.compression import write_images
 from support.labeled import write_masks

@@ -22,7 +22,12 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "ad_compressed_perception"
 # Read anew with the stand-ins, and again without them afterwards.
-_READERS = ("arguments", "actions", "playing")
+_READERS = (
+    "ad_compressed_perception.launch_support.actions",
+    "ad_compressed_perception.launch_support.arguments",
+    "ad_compressed_perception.launch_support.bag_playback",
+    "ad_road_simulation.launch_support.arguments",
+)
 
 
 @dataclass
@@ -94,7 +99,7 @@ def _install(patch: pytest.MonkeyPatch, log_folder: Path) -> None:
     log.launch_config = type("LaunchConfig", (), {"log_dir": str(log_folder)})()
     log.get_logger = logging.getLogger
     for reader in _READERS:
-        patch.delitem(sys.modules, f"{PACKAGE}.launch_support.{reader}", raising=False)
+        patch.delitem(sys.modules, reader, raising=False)
 
 
 def record(path: Path, log_folder: Path, **given: str) -> Recording:
@@ -115,7 +120,7 @@ def record(path: Path, log_folder: Path, **given: str) -> Recording:
             _visit(_load(path), recording)
         finally:
             for reader in _READERS:
-                sys.modules.pop(f"{PACKAGE}.launch_support.{reader}", None)
+                sys.modules.pop(reader, None)
     return recording
 
 

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ad_compressed_perception.backends.base import SessionInfo, TensorSpec
+from ad_compressed_perception.backends.base import SessionInfo
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, ResultError
 from ad_compressed_perception.core.manifest import Manifest, Variant, load_manifest
+from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.tasks import create_task
 from ad_compressed_perception.tasks.decoders.argmax import ArgmaxDecoder

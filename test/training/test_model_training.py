@@ -36,9 +36,9 @@ from ad_compressed_perception.training.models.path_loss import (  # noqa: E402
     plan_ground_truth_loss,
 )
 from ad_compressed_perception.training.models.real_frames import Mask, corrected  # noqa: E402
+from ad_compressed_perception.training.models.synthetic_dataset import MAX_BOXES, SyntheticDataset  # noqa: E402
 from ad_compressed_perception.training.models.train import export, open_training_task  # noqa: E402
 from ad_compressed_perception.training.models.training_task import build_network, stored_image_size  # noqa: E402
-from ad_road_simulation.model_training.synthetic_dataset import MOST_BOXES, SyntheticDataset  # noqa: E402
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,13 +74,14 @@ def tiny_config(kind: str, **schedule: Any) -> TrainConfig:
 def tiny_corpus(config: TrainConfig, count: int = 8) -> SyntheticDataset:
     rng = np.random.default_rng(0)
     width, height = stored_image_size(config)
-    boxes = np.full((count, MOST_BOXES, 5), -1.0, np.float32)
+    boxes = np.full((count, MAX_BOXES, 5), -1.0, np.float32)
     boxes[:, 0] = [1, 10, 8, 40, 28]
     return SyntheticDataset(
         rng.integers(0, 255, (count, height, width, 3), np.uint8),
         boxes,
         rng.integers(0, 2, (count, height, width)).astype(np.uint8),
         rng.uniform(0, 1, (count, LENGTH)).astype(np.float32),
+        (640, 360),
     )
 
 
@@ -503,7 +504,7 @@ def test_the_shipped_trainings_are_valid_and_share_their_images() -> None:
     }  # fmt: skip
     first = [t for t in trainings if t.kind != "trajectory" and t.network.initialize_from is None]
     assert len(first) == 2
-    assert len({(t.road_camera.frames, t.road_camera.seed) for t in first}) == 1  # rendered once for both
+    assert len({(t.synthetic.frames, t.synthetic.seed) for t in first}) == 1  # rendered once for both
 
 
 def test_a_wrong_key_is_named(tmp_path: Path) -> None:

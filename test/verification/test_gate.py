@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ad_compressed_perception.compression.recipe import AcceptSpec
 from ad_compressed_perception.compression.verification.gate import (
     AccuracyDrop,
     Measured,
     frames_needed,
     judge,
 )
+from ad_compressed_perception.pass_api.terms import AcceptSpec
 
 GOOD = Measured(
     drop=0.02,

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.compression.frame_split import FrameSample
 from ad_compressed_perception.compression.pass_runner import PassRecord
-from ad_compressed_perception.compression.passes.quantization.quantize_int8_mixed import METADATA_KEY
 from ad_compressed_perception.compression.quantization.layer_sqnr import FLOAT, LayerSqnr, measure_layers
 from ad_compressed_perception.compression.verification.difference_images import Snapshots
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.onnx_graph.io import input_name
 from ad_compressed_perception.onnx_graph.layers import is_compute
+from ad_compressed_perception.onnx_graph.metadata import METADATA_KEY
 from ad_compressed_perception.pass_api.passes import Feeds
 from ad_compressed_perception.tasks.prepare import Preparer
 

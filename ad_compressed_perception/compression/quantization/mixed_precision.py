@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ad_compressed_perception.backends import create_backend
-from ad_compressed_perception.compression.recipe import VerifySpec
 from ad_compressed_perception.compression.verification.scores import create_score
 from ad_compressed_perception.core.errors import DataError, ResultError
 from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.pass_api.passes import PassContext
+from ad_compressed_perception.pass_api.terms import VerifySpec
 from ad_compressed_perception.tasks import create_task
 from ad_compressed_perception.tasks.pipeline import Pipeline
 

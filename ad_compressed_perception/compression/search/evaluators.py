@@ -12,7 +12,6 @@ import numpy as np
 
 from ad_compressed_perception.analysis.accuracy import AccuracyScore
 from ad_compressed_perception.analysis.evaluate import DETECTION_SETTINGS, collect, use_settings
-from ad_compressed_perception.compression.recipe import VerifySpec
 from ad_compressed_perception.compression.search.frames import SearchFrames
 from ad_compressed_perception.compression.search.trial import Drop
 from ad_compressed_perception.compression.verification.labeled_check import (
@@ -26,6 +25,7 @@ from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.core.results import LabelMask, Result
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.pass_api.passes import Advance
+from ad_compressed_perception.pass_api.terms import VerifySpec
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 
 LABELED_SHARE = 0.5

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.compression.compress import checkpoint_folder, compress_model
 from ad_compressed_perception.compression.pass_runner import Progress, Samples, choose_samples
-from ad_compressed_perception.compression.recipe import LoadedRecipe, VerifySpec
+from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.search.bench import Bench
 from ad_compressed_perception.compression.search.budget import Budget
 from ad_compressed_perception.compression.search.builder import Builder
@@ -40,6 +40,7 @@ from ad_compressed_perception.core.host import HostInfo, read_host, tool_version
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.onnx_graph.io import read_model, stored_bytes
+from ad_compressed_perception.pass_api.terms import VerifySpec
 from ad_compressed_perception.workspace.store import open_target, staging
 
 if TYPE_CHECKING:

@@ -14,13 +14,14 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ad_compressed_perception.analysis.costs import file_costs
 from ad_compressed_perception.analysis.evaluate import Figure
 from ad_compressed_perception.analysis.sizes import Sizes
 from ad_compressed_perception.backends.base import SessionInfo
 from ad_compressed_perception.compression.pass_runner import PassRecord, Samples
 from ad_compressed_perception.compression.quantization.layer_report import LAYER_FRAMES
 from ad_compressed_perception.compression.quantization.layer_sqnr import LayerSqnr
-from ad_compressed_perception.compression.recipe import AcceptSpec, LoadedRecipe
+from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.verification.coverage import IntegerCoverage
 from ad_compressed_perception.compression.verification.difference_images import Snapshots
 from ad_compressed_perception.compression.verification.frame_log import FrameLog
@@ -36,7 +37,8 @@ from ad_compressed_perception.compression.verification.verify import LatencyFigu
 from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import CalibrationRecord, Manifest, Variant, Verdict
 from ad_compressed_perception.image.decode import to_bgr8
-from ad_compressed_perception.onnx_graph.costs import ModelCosts, model_costs
+from ad_compressed_perception.onnx_graph.costs import ModelCosts
+from ad_compressed_perception.pass_api.terms import AcceptSpec
 from ad_compressed_perception.report import compression_schema as schema
 from ad_compressed_perception.report.difference import difference_image
 from ad_compressed_perception.report.host import describe_host
@@ -193,7 +195,7 @@ def _costs(found: Findings) -> schema.Costs:
 def _counted(file: Path, found: Findings, which: int) -> ModelCosts | None:
     spec = (found.manifest, found.changed)[which].input
     try:
-        return model_costs(file, {spec.name: spec.shape} if spec.name else {})
+        return file_costs(file, {spec.name: spec.shape} if spec.name else {})
     except AdcpError:  # a format of another runtime: there is no ONNX graph to count on
         return None
 

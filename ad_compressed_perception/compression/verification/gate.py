@@ -13,8 +13,8 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-from ad_compressed_perception.compression.recipe import AcceptSpec
 from ad_compressed_perception.core.manifest import Verdict, VerdictStatus
+from ad_compressed_perception.pass_api.terms import AcceptSpec
 
 # Beyond so many times the frames used, more of them are no honest advice.
 _FARFETCHED = 100

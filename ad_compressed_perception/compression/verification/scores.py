@@ -26,7 +26,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.compression.recipe import VerifySpec
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
@@ -40,6 +39,7 @@ from ad_compressed_perception.metrics.agreement import (
 )
 from ad_compressed_perception.metrics.bootstrap import paired_bootstrap
 from ad_compressed_perception.metrics.iou import iou_per_class
+from ad_compressed_perception.pass_api.terms import VerifySpec
 
 Indices = NDArray[np.int64]
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ad_compressed_perception.backends.base import TensorSpec
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, ResultError
 from ad_compressed_perception.core.manifest import Manifest, StrictModel
+from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.tasks.segmentation import SegmentationDecoder
 
 

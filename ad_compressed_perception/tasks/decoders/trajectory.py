@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ad_compressed_perception.backends.base import TensorSpec
 from ad_compressed_perception.core.errors import ModelFileError, ResultError
 from ad_compressed_perception.core.manifest import Manifest, StrictModel
 from ad_compressed_perception.core.results import Trajectory
+from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.driving.path import path_of_curvature
 from ad_compressed_perception.driving.plan_vector import LENGTH, decode_plan
 from ad_compressed_perception.driving.speed_profile import speed_profile

@@ -4,22 +4,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ad_compressed_perception.compression.passes.graph.infer_shapes import InferShapes
-from ad_compressed_perception.compression.passes.graph.input_size import resize_graph, resized_spec
-from ad_compressed_perception.compression.passes.graph.simplify import Simplify
-from ad_compressed_perception.compression.passes.graph.upgrade_opset import UpgradeOpset
 from ad_compressed_perception.core.errors import AdcpError, RecipeError
 from ad_compressed_perception.core.manifest import InputSpec
+from ad_compressed_perception.core.tensors import Feeds
 from ad_compressed_perception.onnx_graph.graph import refresh_outputs
 from ad_compressed_perception.onnx_graph.io import read_model
+from ad_compressed_perception.onnx_graph.opset import upgrade_opset
+from ad_compressed_perception.onnx_graph.resize import resize_graph, resized_spec
+from ad_compressed_perception.onnx_graph.shapes import infer_shapes
+from ad_compressed_perception.onnx_graph.simplify import simplify
 from ad_compressed_perception.pass_api.passes import PassContext
 from ad_compressed_perception.tasks.prepare import Preparer
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+# As the passes upgrade_opset and simplify have them by default.
+_OPSET = 13
+_TOLERANCE = 1e-3
 
 
 def resized_teacher(context: PassContext) -> tuple[ModelProto, InputSpec]:
@@ -31,15 +35,14 @@ def resized_teacher(context: PassContext) -> tuple[ModelProto, InputSpec]:
     old = context.manifest.input
     new = resized_spec(old, context.input.width, context.input.height)
 
-    def feeds() -> Any:
-        prepare = Preparer(old)
-        for frame in context.images():
-            yield {model.graph.input[0].name: prepare(frame)[0].copy()}
-
     model = read_model(context.baseline)
-    own = replace(context, input=old, output=context.manifest.output, feeds=feeds, notes={}, advance=_silent)
-    for step in (UpgradeOpset(), Simplify(), InferShapes()):
-        model = step.apply(model, own)
+
+    def feeds() -> Feeds:
+        return {model.graph.input[0].name: Preparer(old)(next(context.images()))[0].copy()}
+
+    model, _ = upgrade_opset(model, _OPSET, feeds, _TOLERANCE)
+    model, _ = simplify(model, feeds, _TOLERANCE)
+    model, _ = infer_shapes(model, old)
     if (new.width, new.height) != (old.width, old.height):
         try:
             resize_graph(model, old, new)
@@ -50,7 +53,3 @@ def resized_teacher(context: PassContext) -> tuple[ModelProto, InputSpec]:
                 f"({error}): train before the pass input_size"
             ) from error
     return model, new
-
-
-def _silent(done: int, total: int) -> None:
-    """Tell nobody."""

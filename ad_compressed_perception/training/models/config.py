@@ -22,11 +22,14 @@ SCHEMA: Final = "adcp-training/1"
 Kind = Literal["detection", "segmentation", "trajectory"]
 
 
-class RoadCamera(StrictModel):
-    """Images of the built-in road camera, with their ground truth."""
+class SyntheticFrames(StrictModel):
+    """Frames of a simulator with their ground truth."""
 
-    frames: int = Field(20000, ge=1, le=1_000_000, description="images, all different scenes")
-    seed: int = Field(1000, ge=0, description="of the first world; every 25 images have one of their own")
+    source: str = Field("road_camera", description="registered frame source")
+    frames: int = Field(20000, ge=0, le=1_000_000, description="images, all different scenes; 0: none")
+    seed: int = Field(
+        1000, ge=0, description="of the first sequence; every 25 images have a seed of their own"
+    )
 
 
 class RealFrames(StrictModel):
@@ -87,6 +90,7 @@ class TrainConfig(StrictModel):
 
     renamed = {
         "used_width": "inference_width",
+        "road_camera": "synthetic",
         "used_height": "inference_height",
         "pieces": "random_crop",
         "zoom": "scale_jitter",
@@ -126,7 +130,7 @@ class TrainConfig(StrictModel):
     stop_weight: float = Field(
         0.5, ge=0.0, description="trajectory: weight of the cross-entropy of stop and yield"
     )
-    road_camera: RoadCamera = Field(default_factory=RoadCamera)
+    synthetic: SyntheticFrames = Field(default_factory=SyntheticFrames)
     real: RealFrames = Field(default_factory=RealFrames)
     schedule: Schedule = Field(default_factory=Schedule)
 

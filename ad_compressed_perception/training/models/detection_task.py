@@ -18,10 +18,10 @@ from ad_compressed_perception.training.models.config import TrainConfig
 from ad_compressed_perception.training.models.detection_loss import box_loss, lay_cells
 from ad_compressed_perception.training.models.image_buffer import ImageBuffer, content_size
 from ad_compressed_perception.training.models.real_frames import gather, real_frames
+from ad_compressed_perception.training.models.synthetic_dataset import SyntheticDataset
 from ad_compressed_perception.training.models.teacher import Teacher
 from ad_compressed_perception.training.models.training_task import TrainingTask, draw, planes
 from ad_compressed_perception.training.students.detection_head import STRIDES
-from ad_road_simulation.model_training.synthetic_dataset import SOURCE, SyntheticDataset
 
 _ZOOM_ROAD, _ZOOM_REAL = (0.6, 1.8), (0.7, 1.7)
 _STAY = 0.3
@@ -38,6 +38,7 @@ class DetectionTrainingTask(TrainingTask):
         super().__init__(config, device)
         self._images = ImageBuffer(corpus.images, device)
         self._boxes = torch.from_numpy(corpus.boxes)
+        self._source_size = corpus.source_size
         spec = config.input
         self._target = spec.width, spec.height
         if config.object_crop_fraction > 0.0:
@@ -74,7 +75,7 @@ class DetectionTrainingTask(TrainingTask):
     def _road(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         rows = draw(self.road_count, len(self._images), generator)
         towards = self._aim(rows, generator) if self.config.object_crop_fraction > 0.0 else None
-        shown, placement = self._placed(self._images, rows, SOURCE, _ZOOM_ROAD, generator, towards)
+        shown, placement = self._placed(self._images, rows, self._source_size, _ZOOM_ROAD, generator, towards)
         ground_truth = self._boxes[rows].to(self.device)
         full = placement.boxes(ground_truth[..., 1:])
         limit = torch.tensor([*self._target, *self._target], device=self.device, dtype=torch.float32)

@@ -18,9 +18,9 @@ from ad_compressed_perception.training.models.config import TrainConfig
 from ad_compressed_perception.training.models.image_buffer import ImageBuffer, Progress, shrink
 from ad_compressed_perception.training.models.mask_loss import mask_loss
 from ad_compressed_perception.training.models.real_frames import Mask, corrected, masked_frames
+from ad_compressed_perception.training.models.synthetic_dataset import SyntheticDataset
 from ad_compressed_perception.training.models.teacher import Teacher
 from ad_compressed_perception.training.models.training_task import TrainingTask, draw, planes
-from ad_road_simulation.model_training.synthetic_dataset import SyntheticDataset
 
 _ZOOM = (0.7, 1.6)
 _STAY = 0.4

@@ -30,6 +30,13 @@ from ad_compressed_perception.training.models.fit import fit
 from ad_compressed_perception.training.models.image_buffer import Progress
 from ad_compressed_perception.training.models.initialize_from import initialize_from
 from ad_compressed_perception.training.models.segmentation_task import SegmentationTrainingTask
+from ad_compressed_perception.training.models.synthetic_dataset import (
+    SyntheticDataset,
+    SyntheticDatasetSpec,
+    available_jobs,
+    open_dataset,
+    render_dataset,
+)
 from ad_compressed_perception.training.models.training_task import (
     INPUT_NAME,
     TrainingTask,
@@ -37,13 +44,6 @@ from ad_compressed_perception.training.models.training_task import (
     stored_image_size,
 )
 from ad_compressed_perception.training.models.trajectory_task import TrajectoryTrainingTask
-from ad_road_simulation.model_training.synthetic_dataset import (
-    SyntheticDataset,
-    SyntheticDatasetSpec,
-    jobs_here,
-    open_dataset,
-    render_dataset,
-)
 
 BASELINE = "baseline"
 
@@ -63,18 +63,18 @@ def prepare_dataset(configs: list[TrainConfig], work: Path, progress: Progress, 
     Raises:
         RecipeError: the trainings want different images, or two are of one kind and different sizes.
     """
-    wanted = {(config.road_camera.frames, config.road_camera.seed) for config in configs}
+    wanted = {tuple(config.synthetic.model_dump().values()) for config in configs}
     if len(wanted) != 1:
-        raise RecipeError("trainings that share images need the same road_camera.frames and seed")
-    frames, seed = wanted.pop()
+        raise RecipeError("trainings that share images need the same synthetic.source, frames and seed")
+    source, frames, seed = wanted.pop()
     sizes: dict[str, tuple[int, int]] = {}
     for config in configs:
         if sizes.setdefault(config.kind, stored_image_size(config)) != stored_image_size(config):
             raise RecipeError(f"two trainings of kind {config.kind} with different inputs: train them singly")
-    spec = SyntheticDatasetSpec(frames, seed, dict(sorted(sizes.items())))
+    spec = SyntheticDatasetSpec(source, frames, seed, dict(sorted(sizes.items())))
     key = hashlib.sha256(json.dumps([frames, seed, sorted(sizes.items())]).encode()).hexdigest()[:12]
-    folder = work / "road_camera" / key
-    render_dataset(folder, spec, jobs or jobs_here(), progress)
+    folder = work / source / key
+    render_dataset(folder, spec, jobs or available_jobs(), progress)
     return folder
 
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ad_compressed_perception.training.graph_module.module import GraphModule
 from ad_compressed_perception.training.models.config import TrainConfig
+from ad_compressed_perception.training.models.frame_source import find_source
 from ad_compressed_perception.training.models.image_buffer import Progress, content_size
 from ad_compressed_perception.training.models.teacher import normalizer
 from ad_compressed_perception.training.students.build import build_student
 from ad_compressed_perception.training.students.spec import StudentSpec
-from ad_road_simulation.model_training.synthetic_dataset import SOURCE
 
 INPUT_NAME = "image"
 
@@ -49,8 +49,9 @@ def stored_image_size(config: TrainConfig) -> tuple[int, int]:
     A detector's images are enlarged when they are placed: keeping more pixels than the camera gives
     would only cost room.
     """
-    size = content_size(config.displayed_input, *SOURCE)
-    return min(size, SOURCE) if config.kind == "detection" else size
+    source_size = find_source(config.synthetic.source).image_size
+    size = content_size(config.displayed_input, *source_size)
+    return min(size, source_size) if config.kind == "detection" else size
 
 
 class TrainingTask(ABC):

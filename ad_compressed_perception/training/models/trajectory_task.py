@@ -20,9 +20,9 @@ from ad_compressed_perception.training.models.frozen_backbone_cache import Froze
 from ad_compressed_perception.training.models.image_buffer import ImageBuffer, Progress, in_parts
 from ad_compressed_perception.training.models.path_loss import mirrored, plan_ground_truth_loss, steering_loss
 from ad_compressed_perception.training.models.real_frames import curvatures_ahead, drive_frames, gather
+from ad_compressed_perception.training.models.synthetic_dataset import SyntheticDataset
 from ad_compressed_perception.training.models.teacher import Teacher
 from ad_compressed_perception.training.models.training_task import TrainingTask, draw, planes
-from ad_road_simulation.model_training.synthetic_dataset import SyntheticDataset
 
 Maker = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor, Tensor]]
 """Rows and a generator to images, targets, and which of these a teacher gave."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ad_compressed_perception.compression.passes.graph.input_size import resized_spec
+from ad_compressed_perception.compression.passes.graph.decodable import require_decodable
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.manifest import InputSpec, Manifest, OutputSpec
-from ad_compressed_perception.onnx_graph.graph import refresh_outputs, require_decodable
+from ad_compressed_perception.onnx_graph.graph import refresh_outputs
+from ad_compressed_perception.onnx_graph.resize import resized_spec
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 
 if TYPE_CHECKING:

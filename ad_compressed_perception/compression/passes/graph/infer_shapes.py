@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ad_compressed_perception.core.errors import ModelFileError
-from ad_compressed_perception.onnx_graph.io import one_line, pin_input_shape
+from ad_compressed_perception.onnx_graph.shapes import infer_shapes
 from ad_compressed_perception.pass_api.passes import Pass, PassContext
 
 if TYPE_CHECKING:
@@ -22,24 +21,6 @@ class InferShapes(Pass):
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the model with shapes; raise ModelFileError where they contradict each other."""
-        import onnx
-
-        pinned = pin_input_shape(model, context.input)
-        if pinned:
-            context.notes["pinned"] = pinned
-            # Output shapes declared for a dynamic input are worked out anew.
-            for output in model.graph.output:
-                output.type.tensor_type.ClearField("shape")
-        try:
-            inferred = onnx.shape_inference.infer_shapes(
-                model, check_type=True, strict_mode=True, data_prop=True
-            )
-        except Exception as error:  # C++ errors of several types
-            raise ModelFileError(f"the shapes of the graph do not fit: {one_line(error)}") from error
-        values = [*inferred.graph.value_info, *inferred.graph.output]
-        context.notes["tensors_of_unknown_shape"] = sum(
-            not value.type.tensor_type.HasField("shape")
-            or any(not dimension.HasField("dim_value") for dimension in value.type.tensor_type.shape.dim)
-            for value in values
-        )
+        inferred, notes = infer_shapes(model, context.input)
+        context.notes.update(notes)
         return inferred

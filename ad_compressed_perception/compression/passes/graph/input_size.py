@@ -10,23 +10,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from ad_compressed_perception.compression.passes.graph.decodable import require_decodable
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.manifest import InputSpec
 from ad_compressed_perception.onnx_graph.equivalence import run_model
-from ad_compressed_perception.onnx_graph.graph import (
-    Graph,
-    refresh_outputs,
-    remove_dead,
-    require_decodable,
-    tensor_shapes,
-)
+from ad_compressed_perception.onnx_graph.graph import refresh_outputs
 from ad_compressed_perception.onnx_graph.io import (
     check_model,
     is_quantized,
-    opset_of,
-    pin_input_shape,
 )
-from ad_compressed_perception.onnx_graph.spatial_constants import Scaling, scale_node
+from ad_compressed_perception.onnx_graph.resize import resize_graph, resized_spec
 from ad_compressed_perception.pass_api.passes import Feeds, Pass, PassContext, PassOptions
 from ad_compressed_perception.tasks.geometry import plan_geometry
 
@@ -127,41 +120,6 @@ def fitting_size(context: PassContext, multiple_of: int) -> tuple[int, int]:
     )
     width, height = (min(limit, ceil(side / multiple_of) * multiple_of) for side, limit in sides)
     return width, height
-
-
-def resize_graph(model: ModelProto, old: InputSpec, new: InputSpec) -> list[str]:
-    """Give a graph an input of another size, in place; return the labels of the nodes edited.
-
-    Raises:
-        ModelFileError: an operator holds the network to its size; it is named.
-    """
-    pin_input_shape(model, old)
-    before = tensor_shapes(model)
-    _set_input(model, new)
-    heights, widths = (old.height, new.height), (old.width, new.width)
-    scaling = Scaling(Graph(model), opset_of(model), before, heights, widths, [])
-    for node in list(model.graph.node):
-        scale_node(scaling, node)
-    remove_dead(model)
-    return list(dict.fromkeys(scaling.edited))
-
-
-def resized_spec(spec: InputSpec, width: int, height: int) -> InputSpec:
-    """Return the input of another size; what was resized before a crop scales along."""
-    update = {"width": width, "height": height}
-    if spec.resize == "crop":
-        update["resize_width"] = max(width, round((spec.resize_width or spec.width) * width / spec.width))
-        update["resize_height"] = max(
-            height, round((spec.resize_height or spec.height) * height / spec.height)
-        )
-    return spec.model_copy(update=update)
-
-
-def _set_input(model: ModelProto, spec: InputSpec) -> None:
-    dimensions = model.graph.input[0].type.tensor_type.shape.dim
-    for dimension, size in zip(dimensions, spec.shape, strict=True):
-        dimension.dim_value = size
-    del model.graph.value_info[:]
 
 
 def _resample(feeds: Feeds, old: InputSpec, new: InputSpec) -> Feeds:

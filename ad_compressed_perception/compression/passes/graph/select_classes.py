@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
+from ad_compressed_perception.compression.passes.graph.decodable import require_decodable
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.onnx_graph.equivalence import relative_difference, run_model
-from ad_compressed_perception.onnx_graph.graph import refresh_outputs, require_decodable
+from ad_compressed_perception.onnx_graph.graph import refresh_outputs
 from ad_compressed_perception.onnx_graph.io import check_model, is_quantized
 from ad_compressed_perception.onnx_graph.kept_channels import keep_output_channels
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions

@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from ad_compressed_perception.core.errors import ModelFileError, RecipeError
-from ad_compressed_perception.onnx_graph.denormals import flush_denormals
-from ad_compressed_perception.onnx_graph.equivalence import require_same
-from ad_compressed_perception.onnx_graph.exporter_idioms import free_channel_counts
-from ad_compressed_perception.onnx_graph.io import check_model, is_quantized, one_line
+from ad_compressed_perception.onnx_graph.simplify import simplify
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 
 if TYPE_CHECKING:
@@ -41,24 +37,7 @@ class Simplify(Pass):
             RecipeError: the model is quantized already; cleaning could fold its scales away.
             ModelFileError: the cleaner failed, or the cleaned graph computes something else.
         """
-        import onnx
-        import onnxslim
-
-        if is_quantized(model):
-            raise RecipeError("simplify must come before quantization: it would fold the scales away")
-        original = onnx.ModelProto()
-        original.CopyFrom(model)
-        try:
-            cleaned = onnxslim.slim(model)
-        except Exception as error:  # a third party's many types
-            raise ModelFileError(f"onnxslim failed: {one_line(error)}") from error
-        if not isinstance(cleaned, onnx.ModelProto):
-            raise ModelFileError("onnxslim gave no model back: leave this pass out")
-        free_channel_counts(cleaned)
-        context.notes["denormal_weights_zeroed"] = flush_denormals(cleaned)
-        check_model(cleaned, "the cleaned model")
         options: SimplifyOptions = self.options
-        context.notes["largest_difference"] = require_same(
-            original, cleaned, next(context.feeds()), options.tolerance
-        )
+        cleaned, notes = simplify(model, lambda: next(context.feeds()), options.tolerance)
+        context.notes.update(notes)
         return cleaned

@@ -16,18 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ad_compressed_perception.compression.passes.graph.decodable import require_decodable
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError
 from ad_compressed_perception.core.manifest import Manifest, OutputSpec
 from ad_compressed_perception.core.registry import DECODERS, find
 from ad_compressed_perception.onnx_graph.equivalence import run_model
-from ad_compressed_perception.onnx_graph.graph import (
-    Graph,
-    attribute,
-    label,
-    refresh_outputs,
-    remove_dead,
-    require_decodable,
-)
+from ad_compressed_perception.onnx_graph.graph import Graph, attribute, label, refresh_outputs, remove_dead
 from ad_compressed_perception.onnx_graph.io import check_model, opset_of
 from ad_compressed_perception.pass_api.passes import Feeds, Pass, PassContext, PassOptions
 from ad_compressed_perception.tasks.decoders.argmax import ArgmaxDecoder

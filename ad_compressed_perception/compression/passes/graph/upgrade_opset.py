@@ -8,19 +8,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from ad_compressed_perception.core.errors import ModelFileError
-from ad_compressed_perception.onnx_graph.equivalence import require_same
-from ad_compressed_perception.onnx_graph.io import check_model, one_line, opset_of
+from ad_compressed_perception.onnx_graph.io import opset_of
+from ad_compressed_perception.onnx_graph.opset import upgrade_opset
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-# The file format's version that each operator version needs at least; ONNX, docs/Versioning.md.
-_LEAST_IR = ((9, 4), (11, 6), (12, 7), (15, 8), (19, 9), (21, 10))
-
-# The first opset in which Resize says where its samples lie; before, there was one way.
-_RESIZE_CHOICES = 11
 
 
 class UpgradeOpsetOptions(PassOptions):
@@ -41,85 +34,8 @@ class UpgradeOpset(Pass):
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the converted model; raise ModelFileError naming an operator without a way up."""
-        from onnx import version_converter
-
         options: UpgradeOpsetOptions = self.options
-        before = opset_of(model)
-        context.notes.update(opset_before=before, opset_after=max(before, options.to))
-        if before < options.to:
-            try:
-                converted = version_converter.convert_version(model, options.to)
-            except Exception as error:  # the converter throws C++ errors of several types
-                raise ModelFileError(
-                    f"operator {_culprit(model, options.to, str(error))} cannot go from opset "
-                    f"{before} to {options.to}: {one_line(error)}; export the model anew with opset "
-                    f"{options.to}"
-                ) from error
-            if before < _RESIZE_CHOICES:
-                context.notes["kept_sampling"] = _keep_sampling(converted)
-            _raise_ir(converted)
-            check_model(converted, f"the model at opset {options.to}")
-            context.notes["largest_difference"] = require_same(
-                model, converted, next(context.feeds()), options.tolerance
-            )
-            model = converted
-        _raise_ir(model)
+        context.notes.update(opset_before=opset_of(model), opset_after=max(opset_of(model), options.to))
+        model, notes = upgrade_opset(model, options.to, lambda: next(context.feeds()), options.tolerance)
+        context.notes.update(notes)
         return model
-
-
-def _keep_sampling(model: ModelProto) -> int:
-    """Say in each Resize how Upsample (to opset 9) and Resize (opset 10) sampled; return how many.
-
-    They took ``x_in = x_out / scale`` and the nearest pixel to the left (ONNX, docs/Changelog.md, Upsample-9
-    and Resize-10). The converter leaves the attributes out, and the later default is another one.
-    """
-    from onnx import helper
-
-    resizes = [node for node in model.graph.node if node.op_type == "Resize"]
-    for node in resizes:
-        given = {attribute.name: attribute for attribute in node.attribute}
-        if "coordinate_transformation_mode" not in given:
-            node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
-        nearest = "mode" not in given or given["mode"].s == b"nearest"
-        if nearest and "nearest_mode" not in given:
-            node.attribute.append(helper.make_attribute("nearest_mode", "floor"))
-    return len(resizes)
-
-
-def _raise_ir(model: ModelProto) -> None:
-    needed = max((ir for opset, ir in _LEAST_IR if opset_of(model) >= opset), default=3)
-    model.ir_version = max(model.ir_version, needed)
-
-
-def _culprit(model: ModelProto, target: int, message: str) -> str:
-    """Name the first node with which the head of the graph no longer converts."""
-    import onnx
-    from onnx import version_converter
-
-    nodes = list(model.graph.node)
-
-    def converts(count: int) -> bool:
-        head = onnx.ModelProto()
-        head.CopyFrom(model)
-        del head.graph.node[count:]
-        made = {name for node in head.graph.node for name in node.output}
-        kept = [output for output in head.graph.output if output.name in made]
-        del head.graph.output[:]
-        head.graph.output.extend(kept)
-        try:
-            version_converter.convert_version(head, target)
-        except Exception:  # as above
-            return False
-        return True
-
-    low, high = 0, len(nodes)
-    while low < high:
-        middle = (low + high) // 2
-        if converts(middle + 1):
-            low = middle + 1
-        else:
-            high = middle
-    if low >= len(nodes):
-        named = sorted({node.op_type for node in nodes if node.op_type in message})
-        return ", ".join(named) or "(unknown)"
-    return f"{nodes[low].op_type} (node {nodes[low].name or nodes[low].output[0]!r})"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ad_compressed_perception.compression.passes.graph.decodable import require_decodable
 from ad_compressed_perception.compression.passes.graph.trim_output import (
     MOST_DIFFERING,
     differing_share,
@@ -33,7 +34,6 @@ from ad_compressed_perception.onnx_graph.graph import (
     label,
     refresh_outputs,
     remove_dead,
-    require_decodable,
     tensor_shapes,
 )
 from ad_compressed_perception.onnx_graph.io import check_model

@@ -36,14 +36,12 @@ from ad_compressed_perception.compression.quantization.sensitivity import (
 )
 from ad_compressed_perception.core.errors import DataError, ModelFileError
 from ad_compressed_perception.onnx_graph.heads import Heads, find_heads
+from ad_compressed_perception.onnx_graph.metadata import METADATA_KEY
 from ad_compressed_perception.onnx_graph.qdq import PRODUCTS, QdqGraph
 from ad_compressed_perception.pass_api.passes import Feeds, PassContext
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-METADATA_KEY = "adcp.float_layers"
-"""Metadata entry of the file that names the products which stay in float."""
 
 _LEAST_FRAMES = 2
 

@@ -1,0 +1,35 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The launch arguments of the road camera."""
+
+from __future__ import annotations
+
+from launch.actions import DeclareLaunchArgument
+
+from ad_road_simulation.launch_support.demo_plan import DRIVERS
+
+
+def road_camera_arguments() -> list[DeclareLaunchArgument]:
+    """Return the arguments of the built-in road camera."""
+    return [
+        DeclareLaunchArgument(
+            "drive",
+            default_value=DRIVERS[0],
+            choices=list(DRIVERS),
+            description="who drives the car of the road camera: its expert, or the planner of one side",
+        ),
+        DeclareLaunchArgument(
+            "seed", default_value="", description="of the first route's world; empty: as params_file says"
+        ),
+        DeclareLaunchArgument(
+            "weather",
+            default_value="",
+            choices=["", "any", "day", "dusk", "rain", "glare"],
+            description="of all routes; any: drawn for each route; empty: as params_file says",
+        ),
+        DeclareLaunchArgument(
+            "traffic",
+            default_value="",
+            description="factor on vehicles and pedestrians, 0 to 2; empty: as params_file says",
+        ),
+    ]
