@@ -18,7 +18,7 @@ NODES = (
     "bag_player",
 )
 SIMULATION_NODES = ("road_camera_node",)
-TEST_REQUIREMENTS = ["hypothesis", "pytest>=6.2", "pytest-timeout"]
+TEST_REQUIREMENTS = ["hypothesis", "pytest>=6.2", "pytest-timeout", "scipy"]
 
 
 def data_files() -> list[tuple[str, list[str]]]:

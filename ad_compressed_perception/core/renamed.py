@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, TypeVar
+
+ClassT = TypeVar("ClassT")
 
 
 class RenamedWarning(FutureWarning):
@@ -47,3 +50,33 @@ def replace_old_keys(data: Mapping[str, Any], renamed: Mapping[str, str]) -> dic
         warn_renamed("key", old, new)
         present = {new if key == old else key: value for key, value in present.items()}
     return present
+
+
+def accept_old_attributes(**renamed: str) -> Callable[[type[ClassT]], type[ClassT]]:
+    """Return a class decorator: old names of attributes are read, and taken as keyword arguments.
+
+    Args:
+        renamed: old name = present name.
+    """
+
+    def decorate(cls: type[ClassT]) -> type[ClassT]:
+        present_init = cls.__init__
+
+        @wraps(present_init)
+        def init(self: ClassT, *args: Any, **kwargs: Any) -> None:
+            present_init(self, *args, **replace_old_keys(kwargs, renamed))
+
+        cls.__init__ = init  # type: ignore[method-assign, assignment]
+        for old, new in renamed.items():
+            setattr(cls, old, _old_attribute(cls, old, new))
+        return cls
+
+    return decorate
+
+
+def _old_attribute(cls: type, old: str, new: str) -> property:
+    def read(self: Any) -> Any:
+        warn_renamed(f"attribute of {cls.__name__}", old, new)
+        return getattr(self, new)
+
+    return property(read, doc=f"Old name of ``{new}``.")

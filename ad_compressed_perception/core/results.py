@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ad_compressed_perception.core.renamed import accept_old_attributes
+
 
 @dataclass(frozen=True)
 class Detections:
@@ -40,6 +42,7 @@ class LabelMask:
     labels: tuple[str, ...]
 
 
+@accept_old_attributes(yield_probability="proceed_after_stop_probability")
 @dataclass(frozen=True)
 class Trajectory:
     """Where the planner wants to drive, in base_link (REP-103: x forward, y left).

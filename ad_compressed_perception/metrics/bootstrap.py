@@ -3,8 +3,9 @@
 """Confidence intervals by resampling: how far a figure could move with other frames of its kind.
 
 Percentile method of B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), chapter
-13; moving blocks for time series after H. Kuensch, The Jackknife and the Bootstrap for General
-Stationary Observations, Annals of Statistics 17(3), 1989.
+13; circular blocks for time series after D. Politis and J. Romano, A Circular Block-Resampling Procedure
+for Stationary Data (1992): a block that reaches the end goes on at the beginning, so that every sample is
+drawn equally often. Blocks that end at the last sample draw the first and the last ones too rarely.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ def resample_indices(
     rows = max(1, _CHUNK_INDICES // samples)
     for first in range(0, resamples, rows):
         count = min(rows, resamples - first)
-        starts = rng.integers(0, samples - block + 1, size=(count, blocks), dtype=np.int64)
-        runs = starts[:, :, None] + offsets
+        starts = rng.integers(0, samples, size=(count, blocks), dtype=np.int64)
+        runs = (starts[:, :, None] + offsets) % samples
         yield runs.reshape(count, blocks * block)[:, :samples]
 
 

@@ -22,6 +22,7 @@ from ad_compressed_perception.core.manifest import (
     StrictModel,
     describe_validation_error,
 )
+from ad_compressed_perception.core.renamed import accept_old_attributes
 from ad_compressed_perception.core.tensors import Feeds
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.pass_api.terms import VerifySpec
@@ -38,6 +39,7 @@ class PassOptions(StrictModel):
     """Base of each pass's options; unknown keys are refused by name."""
 
 
+@accept_old_attributes(pictures="images")
 @dataclass
 class PassContext:
     """What a pass may use besides the graph.

@@ -82,10 +82,60 @@ def test_blocks_widen_the_interval_of_a_correlated_series() -> None:
 
 @given(st.integers(1, 50), st.integers(1, 20), st.integers(1, 60))
 def test_indices_are_valid_and_come_in_runs(samples: int, resamples: int, block: int) -> None:
-    """Every index exists, every row has the sample's size, and a block is a run of neighbors."""
+    """Every index exists, every row has the sample's size, and a block is a run of neighbors, the last and the first among them."""
     rows = np.concatenate(list(resample_indices(samples, resamples, 0, block)))
     assert rows.shape == (resamples, samples)
     assert rows.min() >= 0 and rows.max() < samples
     run = min(block, samples)
     steps = np.diff(rows[:, :run], axis=1)
-    assert (steps == 1).all()
+    assert (steps % samples == 1 % samples).all()
+
+
+def test_every_sample_is_drawn_equally_often() -> None:
+    """In blocks of 20 of 50 samples, the first one as often as one in the middle.
+
+    4,000 resamples of 50 draw each sample 4,000 times on average. The draws of one sample come from 3 blocks a
+    resample, so the count's deviation is about sqrt(4,000 * 3 * 0.4 * 0.6) = 54; six times that are 8 %.
+    """
+    counts = np.zeros(50)
+    for indices in resample_indices(50, 4000, seed=0, block_length=20):
+        counts += np.bincount(indices.ravel(), minlength=50)
+    assert np.abs(counts / 4000 - 1.0).max() < 0.08
+
+
+def test_blocks_go_on_at_the_beginning() -> None:
+    indices = next(resample_indices(10, 200, seed=1, block_length=5))
+    blocks = indices.reshape(200, 2, 5)
+    assert ((blocks[..., 1:] - blocks[..., :-1]) % 10 == 1).all()
+    assert (blocks[..., 0] > 5).any()
+
+
+def test_independent_samples_agree_with_scipy() -> None:
+    """The same percentile method, drawn by somebody else's code; 1 % of the width is its resampling noise."""
+    stats = pytest.importorskip("scipy.stats")
+    values = np.random.default_rng(2).gamma(2.0, 1.0, 300)
+    theirs = stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    low, high = bootstrap_interval(values, resamples=20_000)
+    assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=0.05 * (high - low))
+
+
+def test_circular_blocks_agree_with_scipy() -> None:
+    """Where blocks divide the samples, a resample's mean is that of n/L of the n circular block means.
+
+    scipy resamples these block means as independent values; its standard error is for n of them, ours for n/L,
+    so ours is sqrt(L) times as large.
+    """
+    stats = pytest.importorskip("scipy.stats")
+    n, length = 240, 12
+    noise = np.random.default_rng(3).normal(0.0, 1.0, n)
+    series = np.convolve(np.concatenate([noise[-9:], noise]), np.ones(10) / 10.0, "valid")
+    block_means = np.array([np.take(series, np.arange(i, i + length) % n).mean() for i in range(n)])
+    theirs = stats.bootstrap(
+        (block_means,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(0)
+    ).standard_error
+    drawn = np.concatenate(
+        [series[rows].mean(axis=1) for rows in resample_indices(n, 20_000, seed=0, block_length=length)]
+    )
+    assert drawn.std() == pytest.approx(theirs * np.sqrt(length), rel=0.03)
