@@ -1,0 +1,145 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A package of somebody else, installed by pip, brings a backend, a decoder and a pass; all three are used."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ad_compressed_perception.core.manifest import MANIFEST_NAME, load_manifest
+from support.compression import write_images
+from support.models import write_segmenter
+
+SETUP = """
+from setuptools import setup
+
+setup(
+    name="vehicle_plugins",
+    version="1.0",
+    py_modules=["vehicle_plugins"],
+    entry_points={
+        "ad_compressed_perception.backends": ["counting = vehicle_plugins:CountingBackend"],
+        "ad_compressed_perception.decoders": ["first_is_road = vehicle_plugins:FirstIsRoad"],
+        "ad_compressed_perception.passes": ["sign_graph = vehicle_plugins:SignGraph"],
+    },
+)
+"""
+# The backend marks its sessions, the decoder swaps two labels, the pass leaves a word in the file.
+MODULE = '''
+from dataclasses import replace
+
+import numpy as np
+
+from ad_compressed_perception.backends.onnxruntime_backend import OnnxRuntimeBackend
+from ad_compressed_perception.pass_api.passes import Pass, PassOptions
+from ad_compressed_perception.tasks.decoders.argmax import ArgmaxDecoder
+
+
+class CountingBackend(OnnxRuntimeBackend):
+    name = "counting"
+
+    def load(self, model, options):
+        session = super().load(model, options)
+        session.info = replace(session.info, backend="counting")
+        return session
+
+
+class FirstIsRoad(ArgmaxDecoder):
+    def label_ids(self, outputs):
+        ids = super().label_ids(outputs)
+        return np.where(ids == 0, np.uint8(1), np.where(ids == 1, np.uint8(0), ids)).astype(np.uint8)
+
+
+class SignOptions(PassOptions):
+    author: str
+
+
+class SignGraph(Pass):
+    name = "sign_graph"
+    options_type = SignOptions
+
+    def apply(self, model, context):
+        model.doc_string = f"signed by {self.options.author}"
+        context.notes["author"] = self.options.author
+        return model
+'''
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that the scratch package is installed to."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
+    (source / "setup.py").write_text(SETUP)
+    (source / "vehicle_plugins.py").write_text(MODULE)
+    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--target", str(target)]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(source)], check=True)
+    return target
+
+
+def adcp(plugins: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ad_compressed_perception.cli.main", *map(str, arguments)]
+    path = os.pathsep.join([str(plugins), *filter(None, sys.path)])
+    return subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False
+    )
+
+
+def test_the_backend_is_listed(plugins: Path) -> None:
+    listed = adcp(plugins, "backends", "--json")
+    assert listed.returncode == 0, listed.stderr
+    assert "counting" in {one["name"] for one in json.loads(listed.stdout)["backends"]}
+
+
+def test_one_compression_uses_all_three(plugins: Path, tmp_path: Path) -> None:
+    folder = write_segmenter(tmp_path / "model")
+    manifest = yaml.safe_load((folder / MANIFEST_NAME).read_text())
+    manifest["output"]["decoder"] = "first_is_road"
+    (folder / MANIFEST_NAME).write_text(yaml.safe_dump(manifest))
+    recipe = {
+        "schema": "adcp-recipe/1",
+        "name": "signed",
+        "passes": ["simplify", {"sign_graph": {"author": "the vehicle team"}}],
+        "calibration": {"frames": 4},
+        "verify": {"frames": 20},
+        "backend": "counting",
+        "accept": {"max_drop": 0.3, "min_frames": 2},
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    images = write_images(tmp_path / "images", 40)
+
+    made = adcp(
+        plugins, "compress", folder, "--recipe", tmp_path / "recipe.yaml", "--calibration", images,
+        "--work", tmp_path / "work",
+    )  # fmt: skip
+
+    assert made.returncode == 0, made.stderr
+    stored = load_manifest(tmp_path / "work" / "tiny_segmenter")
+    variant = stored.variants["signed"]
+    assert variant.backend == "counting"
+    assert variant.verdict is not None and variant.verdict.status == "accepted"
+    assert b"signed by the vehicle team" in stored.variant_path("signed").read_bytes()
+    report = json.loads((tmp_path / "work" / "tiny_segmenter" / "signed.report" / "report.json").read_text())
+    assert report["variant"]["backend"] == "counting"
+
+
+def test_an_unknown_plugin_is_refused_with_the_known_ones(plugins: Path, tmp_path: Path) -> None:
+    """Without the installed package the same names are unknown, and the line says which are known."""
+    recipe = {"schema": "adcp-recipe/1", "name": "signed", "passes": ["sign_graph"]}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    folder = write_segmenter(tmp_path / "model")
+    images = write_images(tmp_path / "images", 4)
+
+    refused = adcp(
+        tmp_path, "compress", folder, "--recipe", tmp_path / "recipe.yaml", "--calibration", images,
+        "--work", tmp_path / "work",
+    )  # fmt: skip
+
+    assert refused.returncode == 1
+    assert "unknown pass 'sign_graph'; known: cast_float16" in refused.stderr
