@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Images of the road camera with their ground truth, rendered once by all cores for several trainings."""
+"""Images of the road camera with ground truth, rendered once in parallel and shared by all trainings."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.training.models.image_buffer import Progress
 
 MOST_BOXES = 40
-"""Boxes kept of one image; the nearest ones first."""
+"""Boxes kept per image; the nearest ones first."""
 SCENES_A_WORLD = 25
 SOURCE = (640, 360)
-"""(width, height) of what the camera gives."""
+"""(width, height) of the camera image."""
 _DONE = "corpus.json"
 
 
 @dataclass(frozen=True)
 class SyntheticDatasetSpec:
-    """What a corpus holds.
+    """Contents of a synthetic dataset.
 
     Attributes:
-        frames: images.
+        frames: number of images.
         seed: of the first world.
-        sizes: (width, height) by kind of training.
+        sizes: image (width, height) by task.
     """
 
     frames: int
@@ -44,7 +44,7 @@ class SyntheticDatasetSpec:
 
 @dataclass(frozen=True)
 class SyntheticDataset:
-    """The arrays of one kind.
+    """The arrays for one task.
 
     Attributes:
         images: (N, h, w, 3) uint8 BGR.
@@ -60,16 +60,16 @@ class SyntheticDataset:
 
 
 def render_dataset(folder: Path, spec: SyntheticDatasetSpec, jobs: int, progress: Progress) -> None:
-    """Render what is not there yet; a folder with the same spec is taken as it is.
+    """Render the dataset; a folder with the same spec is reused.
 
     Args:
         folder: of the arrays.
-        spec: what to render.
-        jobs: processes.
-        progress: told of every world.
+        spec: contents.
+        jobs: parallel processes.
+        progress: called after every world.
 
     Raises:
-        DataError: the disk has no room.
+        DataError: the disk is full.
     """
     done = folder / _DONE
     written = json.loads(done.read_text()) if done.is_file() else None
@@ -99,9 +99,9 @@ def render_dataset(folder: Path, spec: SyntheticDatasetSpec, jobs: int, progress
 
 
 def open_dataset(folder: Path, kind: str, size: tuple[int, int]) -> SyntheticDataset:
-    """Open the arrays of one kind; boxes are scaled to its images.
+    """Open the arrays of one task; boxes are scaled to the size of its images.
 
-    The maps are copy on write: torch takes no array that cannot be written to.
+    The memory maps are copy-on-write: torch accepts only writable arrays.
     """
     boxes = np.load(folder / "boxes.npy")
     boxes[..., 1:] *= np.array([size[0] / SOURCE[0], size[1] / SOURCE[1]] * 2, np.float32)
@@ -124,12 +124,12 @@ def _allocate(path: Path, shape: Sequence[int]) -> None:
     del table
     try:
         with path.open("r+b") as file:
-            # A disk that fills up under a memory map kills the process; asked first, it says so.
+            # A disk that fills up under a memory map kills the process; allocating first raises an error.
             os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise DataError(
-            f"no room for {size / 1e9:.1f} GB in {path.parent} ({error.strerror}): lower road_camera.frames "
+            f"no space for {size / 1e9:.1f} GB in {path.parent} ({error.strerror}): lower road_camera.frames "
             "or give another --work folder"
         ) from error
 
@@ -137,7 +137,7 @@ def _allocate(path: Path, shape: Sequence[int]) -> None:
 def _render_world(
     folder: Path, spec: SyntheticDatasetSpec, first: int
 ) -> tuple[int, NDArray[np.float32], NDArray[np.float32]]:
-    """Render the scenes of one world into the arrays; return where they begin, their boxes and plans."""
+    """Render the scenes of one world into the arrays; return their first index, boxes and plans."""
     from ad_compressed_perception.driving.plan_vector import encode_plan
     from ad_road_simulation.renderer.renderer import Renderer
     from ad_road_simulation.world.camera import Camera
