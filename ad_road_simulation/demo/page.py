@@ -32,7 +32,7 @@ pre code { background: none; padding: 0; }
 
 
 def render_page(markdown: str, folder: Path) -> str:
-    """Return GitHub-flavoured Markdown as an HTML document.
+    """Return GitHub-flavored Markdown as an HTML document.
 
     Args:
         markdown: image paths are relative to the folder; HTML in it is escaped.

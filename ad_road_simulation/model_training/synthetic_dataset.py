@@ -21,7 +21,7 @@ from ad_compressed_perception.training.models.image_buffer import Progress
 
 MOST_BOXES = 40
 """Boxes kept per image; the nearest ones first."""
-SCENES_A_WORLD = 25
+SCENES_PER_WORLD = 25
 SOURCE = (640, 360)
 """(width, height) of the camera image."""
 _DONE = "corpus.json"
@@ -83,7 +83,7 @@ def render_dataset(folder: Path, spec: SyntheticDatasetSpec, jobs: int, progress
             _allocate(folder / f"{kind}_masks.npy", (spec.frames, height, width))
     boxes = np.full((spec.frames, MOST_BOXES, 5), -1.0, np.float32)
     plans: NDArray[np.float32] | None = None
-    worlds = range(0, spec.frames, SCENES_A_WORLD)
+    worlds = range(0, spec.frames, SCENES_PER_WORLD)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         pending = [pool.submit(_render_world, folder, spec, first) for first in worlds]
         for count, future in enumerate(as_completed(pending), 1):
@@ -145,14 +145,14 @@ def _render_world(
     from ad_road_simulation.world.scene import LABELS
 
     cv2.setNumThreads(1)
-    count = min(SCENES_A_WORLD, spec.frames - first)
+    count = min(SCENES_PER_WORLD, spec.frames - first)
     tables = {kind: np.load(folder / f"{kind}_images.npy", mmap_mode="r+") for kind in spec.sizes}
     has_masks = "segmentation" in spec.sizes
     masks = np.load(folder / "segmentation_masks.npy", mmap_mode="r+") if has_masks else None
     renderer = Renderer(Camera(*SOURCE))
     boxes = np.full((count, MOST_BOXES, 5), -1.0, np.float32)
     plans = []
-    for index, sample in enumerate(training_samples(spec.seed + first // SCENES_A_WORLD, count)):
+    for index, sample in enumerate(training_samples(spec.seed + first // SCENES_PER_WORLD, count)):
         image = renderer.render(sample.scene)
         for kind, size in spec.sizes.items():
             tables[kind][first + index] = cv2.resize(image.image_bgr, size, interpolation=cv2.INTER_LINEAR)

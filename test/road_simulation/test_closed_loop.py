@@ -27,7 +27,7 @@ from ad_road_simulation.closed_loop.route_metrics import Recorder, RouteResult
 from ad_road_simulation.closed_loop.run import Route, drive_route
 from ad_road_simulation.renderer.renderer import Renderer
 from ad_road_simulation.world.camera import Camera
-from support.drive import plan_vector, write_stubborn_planner
+from support.drive import plan_vector, write_constant_planner
 
 STANDING = Trajectory(np.zeros((2, 2)), np.zeros(2), 0.0, 0.0)
 SHORT_M = 200.0
@@ -120,7 +120,7 @@ def test_latency_is_parsed_drawn_and_measured(tmp_path: Path) -> None:
     drawn = [(one(), other()) for _ in range(20)]
     assert all(second == pytest.approx(2.0 * first) for first, second in drawn)
     assert len({first for first, _ in drawn}) > 10
-    manifest = load_manifest(write_stubborn_planner(tmp_path, {"fp32": plan_vector(0.0)}))
+    manifest = load_manifest(write_constant_planner(tmp_path, {"fp32": plan_vector(0.0)}))
     image = Frame(np.zeros((36, 64, 3), np.uint8), "BGR")
     measured = measure_latency(manifest, ["expert", "fp32"], [image], rounds=4)
     assert measured["expert"] == ()
@@ -164,18 +164,18 @@ def result_with(seed: int, departures: int, variant: str = "a", rmse: float = 0.
 
 
 def test_the_verdict_follows_from_the_interval() -> None:
-    calm = {seed: result_with(seed, 0) for seed in range(20)}
+    no_departures = {seed: result_with(seed, 0) for seed in range(20)}
     # Departures on every route: every resample contains some.
-    wild = {seed: result_with(seed, 1 + seed % 2, "b") for seed in range(20)}
-    assert compare("b", "a", wild, calm).verdict == "worse"
-    assert compare("a", "b", calm, wild).verdict == "not worse"
+    many_departures = {seed: result_with(seed, 1 + seed % 2, "b") for seed in range(20)}
+    assert compare("b", "a", many_departures, no_departures).verdict == "worse"
+    assert compare("a", "b", no_departures, many_departures).verdict == "not worse"
     # The same departures on the same routes: no difference.
-    assert compare("b", "a", wild, wild).verdict == "not worse"
+    assert compare("b", "a", many_departures, many_departures).verdict == "not worse"
     # Two more departures on twenty routes: some resamples contain none of them, so it is undecided.
-    some = {seed: result_with(seed, int(seed in (3, 11)), "b") for seed in range(20)}
-    assert compare("b", "a", some, calm).verdict == "undecided"
-    wide = {seed: result_with(seed, 0, "b", rmse=0.3) for seed in range(20)}
-    comparison = compare("b", "a", wide, calm)
+    few_departures = {seed: result_with(seed, int(seed in (3, 11)), "b") for seed in range(20)}
+    assert compare("b", "a", few_departures, no_departures).verdict == "undecided"
+    larger_offset = {seed: result_with(seed, 0, "b", rmse=0.3) for seed in range(20)}
+    comparison = compare("b", "a", larger_offset, no_departures)
     assert comparison.verdict == "not worse"
     assert "lateral RMSE worse by +0.2" in comparison.line
 
@@ -191,7 +191,7 @@ def test_only_routes_that_both_drove_are_compared() -> None:
 
 def test_a_bad_planner_leaves_its_lane_and_gets_the_verdict_worse(tmp_path: Path) -> None:
     """A planner that always steers to the left, compared with the reference driver."""
-    manifest = load_manifest(write_stubborn_planner(tmp_path / "model", {"fp32": plan_vector(1 / 60)}))
+    manifest = load_manifest(write_constant_planner(tmp_path / "model", {"fp32": plan_vector(1 / 60)}))
     options = DriveOptions(
         variants=("expert", "fp32"), out=tmp_path / "out", routes=1, length_m=SHORT_M, latency="none"
     )
@@ -217,7 +217,7 @@ def expert_options(out: Path, routes: int, jobs: int = 1) -> DriveOptions:
 
 def test_a_second_run_resumes_the_first(tmp_path: Path) -> None:
     """Finished routes are read from the journal; truncated ones are driven again, also in parallel."""
-    manifest = load_manifest(write_stubborn_planner(tmp_path / "model", {"fp32": plan_vector(0.0)}))
+    manifest = load_manifest(write_constant_planner(tmp_path / "model", {"fp32": plan_vector(0.0)}))
     out = tmp_path / "out"
     run_drive(manifest, expert_options(out, 1), NoProgress())
     journal = out / JOURNAL

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ad_compressed_perception.cli import main
-from support.drive import plan_vector, write_stubborn_planner
+from support.drive import plan_vector, write_constant_planner
 from support.models import write_detector, write_planner
 
 
@@ -54,7 +54,7 @@ def one_line(result: CommandResult, named: str) -> None:
 def test_drive_prints_its_report_as_json(tmp_path: Path, adcp: Command) -> None:
     """Two identical variants: no difference, and the second is not worse."""
     straight = plan_vector(0.0)
-    model = write_stubborn_planner(tmp_path / "model", {"fp32": straight, "twin": straight})
+    model = write_constant_planner(tmp_path / "model", {"fp32": straight, "twin": straight})
     common = ("--routes", 1, "--length", 200, "--latency", "none", "--jobs", 1)
     result = adcp(model, "--variants", "baseline,twin", *common, "--json")
     assert result.status == 0, result.stderr
@@ -62,7 +62,7 @@ def test_drive_prints_its_report_as_json(tmp_path: Path, adcp: Command) -> None:
     assert document["schema"] == "adcp-drive/1"
     assert list(document["variants"]) == ["fp32", "twin"]
     assert document["comparison"][0]["verdict"] == "not worse"
-    assert (tmp_path / "out" / "drive-stubborn" / "report.md").is_file()
+    assert (tmp_path / "out" / "drive-constant" / "report.md").is_file()
     # Without --json a table is printed; the routes are in the journal and are not driven again.
     result = adcp(model, "--variants", "fp32,twin", *common)
     assert result.status == 0, result.stderr
@@ -81,7 +81,7 @@ def test_a_steering_only_planner_can_be_driven(tmp_path: Path, adcp: Command) ->
 
 
 def test_errors_are_one_line(tmp_path: Path, adcp: Command) -> None:
-    model = write_stubborn_planner(tmp_path / "model", {"fp32": plan_vector(0.0)})
+    model = write_constant_planner(tmp_path / "model", {"fp32": plan_vector(0.0)})
     one_line(adcp(model, "--variants", "fp32,int4"), "int4")
     one_line(adcp(write_detector(tmp_path / "detector")), "'detection'")
     one_line(adcp(model, "--length", 5), "length_m")

@@ -27,7 +27,7 @@ def plan_vector(
     return vector
 
 
-def write_stubborn_planner(folder: Path, plans: dict[str, NDArray[np.float32]]) -> Path:
+def write_constant_planner(folder: Path, plans: dict[str, NDArray[np.float32]]) -> Path:
     """Write a planner whose variants each output a constant plan."""
     folder.mkdir(parents=True, exist_ok=True)
     variants = {}
@@ -42,7 +42,7 @@ def write_stubborn_planner(folder: Path, plans: dict[str, NDArray[np.float32]]) 
         onnx.save(model, folder / f"{name}.onnx")
         variants[name] = Variant(file=f"{name}.onnx", sha256=file_sha256(folder / f"{name}.onnx"))
     manifest = Manifest(
-        name="stubborn",
+        name="constant",
         task="planning",
         input={"width": 32, "height": 16},
         output={"decoder": "trajectory", "settings": {"horizon": "time"}},
