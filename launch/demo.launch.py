@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The built-in road camera with baseline and compressed models on it, judged by its ground truth: no data needed."""
+"""The built-in road camera with baseline and compressed models, evaluated against its ground truth."""
 
 from launch import LaunchDescription
 

@@ -1,3 +1,3 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a planned trajectory to steering and acceleration, by classical rules. No ROS in here."""
+"""Steering and acceleration computed from a planned trajectory by classical control; independent of ROS."""

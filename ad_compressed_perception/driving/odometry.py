@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the vehicle was and how it moved in the last moments."""
+"""A short history of odometry, with extrapolation to a given time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from threading import Lock
 from ad_compressed_perception.driving.path_tracker import Pose
 
 MAX_AGE_S = 0.5
-"""Odometry older than this says nothing of the present."""
+"""Odometry is not extrapolated over more than this."""
 _KEPT = 256
 
 
 @dataclass(frozen=True)
 class Odometry:
-    """Where the vehicle is and how it moves at a time.
+    """Pose and motion of the vehicle at a time.
 
     Attributes:
         time_s: on the clock of the frames' stamps.
@@ -35,22 +35,22 @@ class Odometry:
 
 
 class OdometryLog:
-    """The last moments of odometry, and from them the state at any time nearby; for several threads."""
+    """Keeps the last 256 odometry entries and returns the state at any time near one; thread-safe."""
 
     def __init__(self) -> None:
-        """Begin with nothing known."""
+        """Start empty."""
         self._entries: deque[Odometry] = deque(maxlen=_KEPT)
         self._lock = Lock()
 
     def add(self, entry: Odometry) -> None:
-        """Take an entry; one that is older than the last means that the clock began anew."""
+        """Add an entry; one that is older than the last means that the clock was reset: it clears the log."""
         with self._lock:
             if self._entries and entry.time_s < self._entries[-1].time_s:
                 self._entries.clear()
             self._entries.append(entry)
 
     def at(self, time_s: float) -> Odometry | None:
-        """Return the state at a time, driven on from the nearest entry along its arc; None if too far."""
+        """Return the state at a time, extrapolated on an arc from the nearest entry; None if too far."""
         with self._lock:
             entries = list(self._entries)
         index = bisect_left([entry.time_s for entry in entries], time_s)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A path by its curvature along the arc, the form in which the planner's network gives it."""
+"""A path given by its curvature over arc length, as the planning network outputs it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 KNOTS_M = np.arange(0.0, 41.0, 4.0)
-"""Arc lengths from base_link at which the network gives the curvature: 0, 4, ..., 40 m."""
+"""Arc lengths from base_link at which the network outputs the curvature: 0, 4, ..., 40 m."""
 _STEP_M = 0.25
 
 Array = NDArray[np.float64]
@@ -17,12 +17,12 @@ Array = NDArray[np.float64]
 def path_of_curvature(curvature_per_m: Array, distances_m: Array) -> tuple[Array, Array]:
     """Return (N, 2) points and (N,) headings at arc lengths of the path that begins at the origin along x.
 
-    Heading is the integral of curvature, position that of the heading's direction; between the knots the
-    curvature is linear, beyond the last one constant.
+    Heading is the integral of curvature, position the integral of the heading's direction; curvature is
+    linear between the knots and constant beyond the last one.
 
     Args:
         curvature_per_m: (11,) at KNOTS_M, 1/m, left positive.
-        distances_m: (N,) arc lengths, not negative.
+        distances_m: (N,) arc lengths in meters, not negative.
     """
     end = max(float(np.max(distances_m, initial=0.0)), _STEP_M)
     arc = np.linspace(0.0, end, int(np.ceil(end / _STEP_M)) + 1)

@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Pose:
-    """Where base_link is in the odometry's frame, heading counter-clockwise from its x."""
+    """Pose of base_link in the odometry frame; heading counter-clockwise from the x axis."""
 
     x_m: float
     y_m: float
@@ -34,7 +34,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class TrackerCommand:
-    """What the car is to do: angle of the road wheels (left positive) and acceleration along."""
+    """Steering angle of the road wheels (left positive) and longitudinal acceleration."""
 
     steering_rad: float
     accel_mps2: float
@@ -42,13 +42,13 @@ class TrackerCommand:
 
 @dataclass(frozen=True)
 class TrackerSettings:
-    """How the path is followed; the defaults fit a mid-size saloon.
+    """Parameters of path and speed tracking; the defaults fit a mid-size sedan.
 
     Attributes:
         wheelbase_m: front to rear axle.
-        max_steering_rad: of the road wheels, to either side.
-        look_ahead_s: the goal point lies so many seconds ahead at the speed driven,
-        look_ahead_min_m, look_ahead_max_m: within these distances.
+        max_steering_rad: largest angle of the road wheels, to either side.
+        look_ahead_s: time ahead of the goal point at the current speed,
+        look_ahead_min_m, look_ahead_max_m: limits of its distance.
         speed_gain_per_s, speed_integral_per_s2: of the PI controller.
         max_accel_mps2, max_decel_mps2: limits of the command, both positive.
     """
@@ -68,17 +68,17 @@ class TrackerSettings:
         return float(np.clip(self.look_ahead_s * speed_mps, self.look_ahead_min_m, self.look_ahead_max_m))
 
 
-def seen_from(points_xy_m: Array, planned_at: Pose, now: Pose) -> Array:
-    """Return (N, 2) points of one pose's base_link as base_link sees them from another pose.
+def transform_points(points_xy_m: Array, planned_at: Pose, now: Pose) -> Array:
+    """Transform (N, 2) points from base_link at one pose to base_link at another pose.
 
-    A trajectory is planned from the pose at which its image was taken. By the time it is there the car
-    has moved, and what odometry says of the motion moves the points:
+    A trajectory is planned from the pose at which its image was taken. The car has moved by the time the
+    plan is ready; the points are corrected by odometry:
     ``p' = R(-heading') (R(heading) p + t - t')``.
 
     Args:
         points_xy_m: (N, 2) in base_link at ``planned_at``.
-        planned_at: the image's pose.
-        now: the pose to see them from.
+        planned_at: the pose at which the image was taken.
+        now: the pose to transform them to.
     """
     turn = planned_at.heading_rad - now.heading_rad
     cosine, sine = math.cos(turn), math.sin(turn)
@@ -92,12 +92,12 @@ def seen_from(points_xy_m: Array, planned_at: Pose, now: Pose) -> Array:
 def dense_path(trajectory: Trajectory, beyond_m: float) -> Array:
     """Return (N, 2) points 0.25 m apart from base_link along a trajectory and beyond its end.
 
-    A trajectory that brakes is short, and one that stands has no length at all: beyond its last point the
-    path goes on as an arc of the trajectory's curvature, so that the wheels keep their direction.
+    A trajectory that brakes is short, and one that stands still has no length: beyond its last point the
+    path continues as an arc of the trajectory's curvature, so that the steering angle is kept.
 
     Args:
         trajectory: planned.
-        beyond_m: how far past its end.
+        beyond_m: length past its end.
     """
     points = np.concatenate([np.zeros((1, 2)), trajectory.points_xy_m])
     headings = np.concatenate([np.zeros(1), trajectory.headings_rad])
@@ -115,7 +115,7 @@ def dense_path(trajectory: Trajectory, beyond_m: float) -> Array:
 def _smooth(points: Array, headings_rad: Array) -> Array:
     """Return points about 0.25 m apart: cubic Hermite curves between (N, 2) points with (N,) headings.
 
-    A path in time has its points up to 2 m apart, and the chords of a bend lie inside of it.
+    A path sampled in time has points up to 2 m apart; straight chords would cut the bend.
     """
     parts = [points[:1]]
     tangents = np.stack([np.cos(headings_rad), np.sin(headings_rad)], axis=1)
@@ -149,7 +149,7 @@ def pursuit_curvature(path_xy_m: Array, look_ahead_m: float) -> float:
     index = nearest + int(far[0]) if far.size else len(distance) - 1
     goal = path_xy_m[index]
     if far.size and far[0] > 0:
-        # Between two points, so that the goal does not jump from one to the next.
+        # Interpolated between two points, so that the goal does not jump from one to the next.
         before = path_xy_m[index - 1]
         share = (look_ahead_m - distance[index - 1]) / (distance[index] - distance[index - 1])
         goal = before + share * (goal - before)
@@ -158,24 +158,24 @@ def pursuit_curvature(path_xy_m: Array, look_ahead_m: float) -> float:
 
 
 class SpeedController:
-    """A PI controller of the speed with feed-forward; its integrator rests while the command is limited."""
+    """A PI controller of the speed with feed-forward; its integrator stops while the command is limited."""
 
     def __init__(self, settings: TrackerSettings) -> None:
-        """Begin with an empty integrator."""
+        """Start with a zero integrator."""
         self._settings = settings
         self._integral_mps2 = 0.0
 
-    def step(self, wanted_mps: float, speed_mps: float, feed_forward_mps2: float, dt_s: float) -> float:
+    def step(self, target_mps: float, speed_mps: float, feed_forward_mps2: float, dt_s: float) -> float:
         """Return the acceleration in m/s^2 for the next dt_s.
 
         Args:
-            wanted_mps: speed that the plan has now.
-            speed_mps: speed driven.
-            feed_forward_mps2: acceleration that the plan has now.
+            target_mps: current speed of the plan.
+            speed_mps: current vehicle speed.
+            feed_forward_mps2: current acceleration of the plan.
             dt_s: time since the last step.
         """
         settings = self._settings
-        error = wanted_mps - speed_mps
+        error = target_mps - speed_mps
         free = feed_forward_mps2 + settings.speed_gain_per_s * error + self._integral_mps2
         limited = float(np.clip(free, -settings.max_decel_mps2, settings.max_accel_mps2))
         if limited == free or (limited - free) * error > 0.0:
@@ -183,5 +183,5 @@ class SpeedController:
         return limited
 
     def reset(self) -> None:
-        """Forget what was integrated: the car stands, or is about to."""
+        """Reset the integrator: the car stands, or is about to."""
         self._integral_mps2 = 0.0

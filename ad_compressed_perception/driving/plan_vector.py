@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the planner's network says, as numbers of like size, so that one integer scale holds them all."""
+"""Output vector of the planning network, in similar value ranges so that one quantization scale fits all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ad_compressed_perception.driving.speed_profile import RULES, allowed_speed_
 CURVATURE_SCALE = 50.0
 """Network units per 1/m: a bend of 50 m radius is 1."""
 SPEED, STOP, YIELD = len(KNOTS_M), len(KNOTS_M) + 1, len(KNOTS_M) + 2
-"""Places after the curvatures: allowed speed in cruise speeds, logits of stop and of yield."""
+"""Indices after the curvatures: allowed speed / cruise speed, logit of stop, logit of proceeding after it."""
 LENGTH = len(KNOTS_M) + 3
 
 
@@ -26,8 +26,8 @@ class Plan:
     Attributes:
         curvature_per_m: (11,) float64 at KNOTS_M.
         clear_distance_m: from the front bumper; inf where cruise speed is allowed.
-        stop_probability: that there is something ahead one has to stop for.
-        proceed_after_stop_probability: that one may go on after having stood there.
+        stop_probability: that the car has to stop for something ahead.
+        proceed_after_stop_probability: that it may proceed after having stopped there.
     """
 
     curvature_per_m: NDArray[np.float64]
@@ -37,21 +37,21 @@ class Plan:
 
 
 def encode_plan(
-    curvature_per_m: NDArray[np.float64], clear_distance_m: float, must_stop: bool, may_go_on: bool
+    curvature_per_m: NDArray[np.float64], clear_distance_m: float, must_stop: bool, may_proceed: bool
 ) -> NDArray[np.float32]:
-    """Return (LENGTH,) targets; stop and yield are 0 or 1, where the network gives logits."""
+    """Return (LENGTH,) targets; stop and proceed are 0 or 1, where the network outputs logits."""
     speed = allowed_speed_mps(clear_distance_m) / RULES.cruise_mps
-    numbers = [*(np.asarray(curvature_per_m) * CURVATURE_SCALE), speed, float(must_stop), float(may_go_on)]
+    numbers = [*(np.asarray(curvature_per_m) * CURVATURE_SCALE), speed, float(must_stop), float(may_proceed)]
     return np.asarray(numbers, np.float32)
 
 
 def decode_plan(vector: NDArray[np.float32]) -> Plan:
-    """Return what a network's (LENGTH,) output says.
+    """Return the plan decoded from a network's (LENGTH,) output.
 
-    Within 3 percent of cruise speed nothing is in the way: a network comes near 1 and seldom to it.
+    Within 3 percent of cruise speed the way is taken as clear: the network output rarely saturates at 1.
     """
     numbers = np.asarray(vector, np.float64).reshape(-1)
     speed = float(numbers[SPEED])
     clear = float("inf") if speed > 0.97 else clear_distance_of(speed * RULES.cruise_mps)
-    stop, give_way = (1.0 / (1.0 + np.exp(-np.clip(numbers[[STOP, YIELD]], -30.0, 30.0)))).tolist()
-    return Plan(numbers[:SPEED] / CURVATURE_SCALE, clear, stop, give_way)
+    stop, proceed = (1.0 / (1.0 + np.exp(-np.clip(numbers[[STOP, YIELD]], -30.0, 30.0)))).tolist()
+    return Plan(numbers[:SPEED] / CURVATURE_SCALE, clear, stop, proceed)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From trajectories and odometry to speed and curvature: what a planner tells a vehicle to do."""
+"""Speed and curvature commands computed from trajectories and odometry."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ad_compressed_perception.driving.path_tracker import (
 )
 
 AHEAD_S = 0.5
-"""The speed commanded is the one to be reached so far ahead: a vehicle follows within about that time."""
+"""The commanded speed is the one due after this time, about the response time of a vehicle."""
 _MAX_STEP_S = 0.5
 
 
 class VehicleController:
-    """Makes commands of trajectories, frame by frame; it remembers stops from one to the next."""
+    """Computes a command for each trajectory; keeps the state of stops from frame to frame."""
 
     def __init__(self, wheelbase_m: float) -> None:
-        """Begin a drive with a vehicle of this wheelbase."""
+        """Start a drive with a vehicle of this wheelbase in meters."""
         self.odometry = OdometryLog()
         self._settings = TrackerSettings(wheelbase_m=wheelbase_m)
         self._driver = Driver(self._settings)
@@ -35,14 +35,14 @@ class VehicleController:
     def command(self, trajectory: Trajectory, frame_s: float, now_s: float) -> tuple[float, float]:
         """Return (speed in m/s, curvature in 1/m, left positive) for a new trajectory.
 
-        With odometry the path is seen from where the vehicle is by now and the driver's rules apply: stop
-        signs are remembered, the speed is controlled. Without it the plan is taken at its word. A planner
-        of steering alone keeps its nominal speed and its arc.
+        With odometry the path is transformed to the vehicle's current pose, the stop state machine is active
+        and the speed is controlled. Without odometry the plan's own speed and path are commanded. A planner
+        that outputs steering only keeps its nominal speed and its arc.
 
         Args:
             trajectory: planned.
             frame_s: stamp of its image.
-            now_s: the present on the same clock.
+            now_s: current time on the same clock.
         """
         if trajectory.speeds_mps is None or not math.isfinite(trajectory.step_s):
             return trajectory.speed_mps, trajectory.curvature_per_m
@@ -53,11 +53,11 @@ class VehicleController:
         step_s = frame_s - self._last_s
         self._last_s = frame_s
         self._driver.accept(trajectory, taken.pose, frame_s, taken.speed_mps)
-        wanted = self._driver.command(
+        command = self._driver.command(
             now.pose, now.speed_mps, now.time_s, step_s if 0.0 < step_s < _MAX_STEP_S else _MAX_STEP_S / 5.0
         )
-        speed = max(0.0, now.speed_mps + AHEAD_S * wanted.accel_mps2)
-        return speed, math.tan(wanted.steering_rad) / self._settings.wheelbase_m
+        speed = max(0.0, now.speed_mps + AHEAD_S * command.accel_mps2)
+        return speed, math.tan(command.steering_rad) / self._settings.wheelbase_m
 
     def _plan_alone(self, trajectory: Trajectory) -> tuple[float, float]:
         speeds = trajectory.speeds_mps

@@ -34,13 +34,13 @@ class _Format(str, Enum):
 
 
 def camera(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write; must not be there yet.")],
-    frames: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Images.")] = 300,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write; must not exist yet.")],
+    frames: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Number of images.")] = 300,
     seed: Annotated[int, typer.Option(min=0, help="Of the world: the same seed gives the same images.")] = 0,
     independent: Annotated[
         bool,
         typer.Option(
-            "--independent", help="Unrelated places of many worlds instead of one drive: for training."
+            "--independent", help="Independent scenes of many worlds instead of one drive: for training."
         ),
     ] = False,
     weather: Annotated[
@@ -58,8 +58,9 @@ def camera(
 ) -> None:
     """Record the built-in road camera with the ground truth of every image.
 
-    Writes a FOLDER that `adcp evaluate --data FOLDER` takes for all three tasks: images/, masks/ with
-    labels.json, instances.json (COCO), steering.csv and trajectories.jsonl. A reference driver drives.
+    Writes a FOLDER that `adcp evaluate --data FOLDER` accepts for all three tasks: images/, masks/ with
+    labels.json, instances.json (COCO), steering.csv and trajectories.jsonl. The car is driven by a
+    reference driver.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -67,19 +68,19 @@ def camera(
     from ad_compressed_perception.workspace.atomic_folder import atomic_folder
     from ad_road_simulation.world.layout import RouteOptions
 
-    lens = _camera(size)
+    road_camera = _camera(size)
     options = RouteOptions(traffic=traffic, weather=weather.value if weather else None)
-    images = _frames(seed, frames, options, lens, None if independent else rate)
+    images = _frames(seed, frames, options, road_camera, None if independent else rate)
     with (
         atomic_folder(out) as folder,
         Progress(console=Console(stderr=True), transient=True) as bar,
     ):
         task = bar.add_task("recording", total=frames)
-        followed = _followed(images, lambda: bar.advance(task))
+        tracked = _with_progress(images, lambda: bar.advance(task))
         if bag:
-            _write_bag(folder, followed, lens)
+            _write_bag(folder, tracked, road_camera)
         else:
-            _write_folder(folder, followed, image_format)
+            _write_folder(folder, tracked, image_format)
     print(f"{frames} frames: {out}")
 
 
@@ -96,27 +97,27 @@ def _camera(size: str) -> Camera:
 
 
 def _frames(
-    seed: int, count: int, options: RouteOptions, lens: Camera, rate_hz: float | None
+    seed: int, count: int, options: RouteOptions, road_camera: Camera, rate_hz: float | None
 ) -> Iterator[RoadFrame]:
     from ad_road_simulation.recording.drive import driven_frames, independent_frames
     from ad_road_simulation.renderer.renderer import Renderer
 
-    renderer = Renderer(lens)
+    renderer = Renderer(road_camera)
     if rate_hz is None:
         return independent_frames(seed, count, options, renderer)
     return driven_frames(seed, count, options, renderer, rate_hz)
 
 
-def _followed(frames: Iterator[RoadFrame], advance: Callable[[], None]) -> Iterator[RoadFrame]:
+def _with_progress(frames: Iterator[RoadFrame], advance: Callable[[], None]) -> Iterator[RoadFrame]:
     for frame in frames:
         yield frame
         advance()
 
 
-def _write_bag(folder: Path, frames: Iterator[RoadFrame], lens: Camera) -> None:
+def _write_bag(folder: Path, frames: Iterator[RoadFrame], road_camera: Camera) -> None:
     from ad_road_simulation.recording.road_bag import RoadBag
 
-    with RoadBag(folder, lens.matrix) as bag:
+    with RoadBag(folder, road_camera.matrix) as bag:
         for frame in frames:
             bag.add(frame)
 

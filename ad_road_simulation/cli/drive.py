@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""``adcp drive``: planner variants at the wheel, on the same routes, compared pair by pair."""
+"""``adcp drive``: planner variants in closed loop on the same routes, compared by paired differences."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def drive(
         str,
         typer.Option(
             metavar="A,B[,C]",
-            help="Variants, the others compared with the first; baseline is the model's baseline, expert "
-            "the reference driver, who knows the world.",
+            help="Variants; the others are compared with the first. baseline: the model's baseline, expert: "
+            "the reference driver, which uses the ground truth.",
         ),
     ] = "baseline",
     routes: Annotated[int, typer.Option(min=1, max=10_000, help="Routes that every variant drives.")] = 50,
@@ -43,7 +43,7 @@ def drive(
         float, typer.Option(metavar="M", help="Length of a route, meters (200 or more).")
     ] = 1000.0,
     seed: Annotated[int, typer.Option(min=0, max=1_000_000, help="Of the routes.")] = 1,
-    traffic: Annotated[float, typer.Option(help="0: an empty road, 1: as usual, 2: dense.")] = 1.0,
+    traffic: Annotated[float, typer.Option(help="0: an empty road, 1: normal, 2: dense.")] = 1.0,
     weather: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="day, dusk, rain or glare; drawn for each route by default."),
@@ -52,11 +52,12 @@ def drive(
         str,
         typer.Option(
             metavar="measured|none|MS|A=MS,...",
-            help="How late a plan is: as timed on this host, not at all, or fixed.",
+            help="Latency of a plan: measured on this host, none, or fixed.",
         ),
     ] = "measured",
     jobs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Routes at a time; as many as cores by default.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Routes driven in parallel; the number of cores by default."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the report; out/drive-MODEL by default.")
@@ -64,16 +65,16 @@ def drive(
     work: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Where compressed variants are; $ADCP_WORK or ./adcp_work by default."
+            metavar="DIR", help="Folder of compressed variants; $ADCP_WORK or ./adcp_work by default."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="report.json on standard output too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print report.json on standard output.")] = False,
 ) -> None:
     """Drive planner variants in closed loop on the same simulated routes and compare them.
 
-    Every variant sees the camera's image at 10 Hz and steers, brakes and accelerates by what it planned
-    from it; a plan is as late as its variant is slow. Differences are taken route by route, with 95%
-    intervals. Ctrl-C keeps the finished routes; the same command goes on with the others.
+    Every variant gets the camera image at 10 Hz, and the car follows its plans, each delayed by the
+    latency of the variant. Differences are paired by route, with 95% intervals. Ctrl-C keeps the
+    finished routes; the same command resumes with the others.
     """
     from rich.console import Console
 
@@ -105,13 +106,13 @@ def _model(model_dir: Path, variants: str, work: Path | None) -> tuple[Manifest,
     from ad_road_simulation.closed_loop.latency import EXPERT
     from ad_road_simulation.closed_loop.planners import check_variants
 
-    wanted = [name.strip() for name in variants.split(",") if name.strip()]
-    if not wanted:
-        raise typer.BadParameter("--variants names nothing")
+    requested = [name.strip() for name in variants.split(",") if name.strip()]
+    if not requested:
+        raise typer.BadParameter("--variants is empty")
     own = open_model(model_dir, work, None)
     check_variants(own, [])
     is_alias = "baseline" not in own.variants
-    names = [own.baseline if is_alias and name == "baseline" else name for name in wanted]
+    names = [own.baseline if is_alias and name == "baseline" else name for name in requested]
     manifest = open_model(model_dir, work, [name for name in names if name != EXPERT])
     return manifest, names
 
@@ -126,18 +127,18 @@ def _show(report: DriveReport) -> None:
     from ad_compressed_perception.cli.output import table_console
     from ad_road_simulation.closed_loop.paired import describe
     from ad_road_simulation.closed_loop.report import mean_text
-    from ad_road_simulation.closed_loop.route_metrics import FIGURES
+    from ad_road_simulation.closed_loop.route_metrics import METRICS
 
     console = table_console()
     settings = report.document["settings"]
     table = Table(title=f"routes: {settings['routes']} of {settings['length_m']:g} m", title_justify="left")
-    table.add_column("a route, mean [95%]")
+    table.add_column("mean per route [95%]")
     for name in report.summary:
         table.add_column(name, justify="right")
     for comparison in report.comparisons:
         table.add_column(f"{comparison.variant} - {comparison.reference}", justify="right")
     for key in _SHOWN:
-        figure = FIGURES[key]
+        figure = METRICS[key]
         table.add_row(
             f"{figure.title}{', ' + figure.unit if figure.unit else ''}",
             *(mean_text(one[key]) for one in report.summary.values()),

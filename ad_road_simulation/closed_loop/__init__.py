@@ -1,3 +1,3 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Planners at the wheel: routes driven in closed loop, compared pair by pair. No ROS in here."""
+"""Closed-loop evaluation of planners: variants drive the same routes and are compared; independent of ROS."""

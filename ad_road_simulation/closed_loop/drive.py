@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Variants on the same routes: drive what is not driven yet, compare, report."""
+"""Drive variants on the same routes, compare them and write the report; finished routes are reused."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _IMAGES = 4
 
 
 class Progress(Protocol):
-    """Is told how far the work is."""
+    """Receives progress updates."""
 
     def say(self, text: str) -> None:
-        """Show what is being done now."""
+        """Show the current step."""
 
     def advance(self, done: int, total: int) -> None:
-        """Show how much of it is done."""
+        """Show how much of the current step is done."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,13 @@ class DriveOptions:
     """What to drive.
 
     Attributes:
-        variants: names, ``expert`` among them for the reference driver; the others are compared with the
-            first.
+        variants: names; ``expert`` is the reference driver. The others are compared with the first one.
         out: folder of journal and report.
-        routes: how many.
+        routes: number of routes.
         length_m, traffic, weather: of each route, see world.layout.RouteOptions.
-        seed: of the routes; runs of equal seeds have equal routes.
+        seed: of the routes; equal seeds give equal routes.
         latency: ``measured``, ``none``, milliseconds or ``VARIANT=MS,...``.
-        jobs: processes at a time.
+        jobs: parallel processes.
     """
 
     variants: tuple[str, ...]
@@ -68,15 +67,15 @@ class DriveOptions:
     jobs: int = 1
 
     def route(self, index: int) -> Route:
-        """Return the route of this number."""
+        """Return the route with this index."""
         return Route(self.seed * _SEEDS_APART + index, self.length_m, self.traffic, self.weather)
 
 
 def run_drive(manifest: Manifest, options: DriveOptions, progress: Progress) -> DriveReport:
-    """Drive every variant on every route, but those that the journal already has, and write the report.
+    """Drive every variant on every route that is not in the journal yet, and write the report.
 
     Raises:
-        AdcpError: another task, an unknown variant or option, a variant that fails.
+        AdcpError: a model of another task, an unknown variant or option, or a variant that fails.
     """
     check_variants(manifest, list(options.variants))
     options.route(0).options()
@@ -85,7 +84,7 @@ def run_drive(manifest: Manifest, options: DriveOptions, progress: Progress) -> 
     conditions = {name: _conditions(manifest, options, name, latencies[name]) for name in options.variants}
     results = {name: journal.finished(conditions[name]) for name in options.variants}
     jobs = []
-    # Route by route, so that what an interrupted run has can be compared.
+    # All variants of a route before the next route: an interrupted run can then be compared.
     for index in range(options.routes):
         route = options.route(index)
         images = options.out / FOLDER if index == 0 else None
@@ -101,9 +100,9 @@ def run_drive(manifest: Manifest, options: DriveOptions, progress: Progress) -> 
             journal.add(conditions[job.variant], result)
             results[job.variant][result.seed] = result
             progress.advance(done, total)
-    wanted = [options.route(index).seed for index in range(options.routes)]
+    expected = [options.route(index).seed for index in range(options.routes)]
     driven: dict[str, dict[int, RouteResult]] = {
-        name: {seed: results[name][seed] for seed in wanted} for name in options.variants
+        name: {seed: results[name][seed] for seed in expected} for name in options.variants
     }
     return write_report(manifest, options.out, _settings(options), driven, latencies)
 
@@ -122,7 +121,7 @@ def _settings(options: DriveOptions) -> dict[str, Any]:
 def _conditions(
     manifest: Manifest, options: DriveOptions, variant: str, latency_ms: Latency
 ) -> dict[str, Any]:
-    """Return what a route's result depends on beside its seed."""
+    """Return everything besides the seed that the result of a route depends on."""
     of_model: dict[str, Any] = {}
     if variant != EXPERT:
         chosen = manifest.variant(variant)
@@ -145,7 +144,7 @@ def _conditions(
 
 
 def _latencies(manifest: Manifest, options: DriveOptions, progress: Progress) -> dict[str, Latency]:
-    """Return each variant's latencies; measured ones are kept, so that a second run goes on with them."""
+    """Return each variant's latencies; measured ones are stored and reused by a second run."""
     given = parse_latency(options.latency, options.variants)
     if given is not None:
         return given
@@ -172,7 +171,7 @@ def _read_latencies(path: Path) -> dict[str, list[float]]:
 
 
 def _images(options: DriveOptions) -> Sequence[Frame]:
-    """Return what the camera sees at the beginning of some routes."""
+    """Return the camera images at the start of some routes."""
     renderer = Renderer(Camera())
     frames = []
     for index in range(min(_IMAGES, options.routes)):

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finished routes, one a line, so that a run that was interrupted goes on where it was."""
+"""Journal of finished routes, one per line, from which an interrupted run is resumed."""
 
 from __future__ import annotations
 
@@ -20,36 +20,35 @@ class Journal:
     """The file OUT/journal.jsonl; a line holds a route's conditions and its result.
 
     Routes driven under other conditions (another model file, length, weather, latency) stay in the file
-    and are not taken for this run's.
+    and are ignored.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Open the journal of a folder, which is made where it is missing."""
+        """Open the journal of a folder; the folder is created where it is missing."""
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / JOURNAL
 
     def finished(self, conditions: Mapping[str, Any]) -> dict[int, RouteResult]:
-        """Return the routes driven under just these conditions, by seed."""
-        wanted = json.loads(json.dumps(conditions))
+        """Return the routes driven under exactly these conditions, by seed."""
+        expected = json.loads(json.dumps(conditions))
         found = {}
         for line in self._lines():
             try:
                 entry = json.loads(line)
-                if entry["conditions"] == wanted:
+                if entry["conditions"] == expected:
                     result = RouteResult.from_dict(entry["result"])
                     found[result.seed] = result
-            # A line that was cut off by a full disk or a kill is a route that was not finished.
+            # A line truncated by a full disk or a kill is ignored: its route is driven again.
             except (ValueError, KeyError, TypeError, DataError):
                 continue
         return found
 
     def add(self, conditions: Mapping[str, Any], result: RouteResult) -> None:
-        """Write a finished route down."""
+        """Append a finished route."""
         line = json.dumps({"conditions": dict(conditions), "result": result.as_dict()}, allow_nan=False)
         with self.path.open("a+b") as stream:
-            # Begin a line of its own behind one that was cut off.
-            stream.seek(0, os.SEEK_END)
-            if stream.tell() > 0:
+            # Start a new line after a truncated one.
+            if stream.seek(0, os.SEEK_END) > 0:
                 stream.seek(-1, os.SEEK_END)
                 line = line if stream.read(1) == b"\n" else "\n" + line
             stream.write(line.encode() + b"\n")

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How long a variant's plans are on their way: none, fixed, or as measured on this host."""
+"""Latency of a variant's plans: none, fixed, or as measured on this host."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ MAX_MS = 10_000.0
 _WARM_UP = 5
 
 Latency = tuple[float, ...]
-"""Milliseconds that a plan's time is drawn from; one number is a fixed time, none at all is no time."""
+"""Milliseconds from which the latency of each plan is drawn; one value is a fixed latency, empty is zero."""
 
 
 def parse_latency(text: str, variants: Sequence[str]) -> dict[str, Latency] | None:
-    """Read ``measured``, ``none``, ``MS`` or ``VARIANT=MS,...``; None stands for measured.
+    """Read ``measured``, ``none``, ``MS`` or ``VARIANT=MS,...``; None means measured.
 
-    The reference driver ``expert`` takes no time unless it is named.
+    The reference driver ``expert`` has no latency unless it is named.
 
     Raises:
-        DataError: another word, a negative time, an unknown variant or one that is left out.
+        DataError: any other text, a negative time, an unknown or a missing variant.
     """
-    said = text.strip()
-    if said == MEASURED:
+    stripped = text.strip()
+    if stripped == MEASURED:
         return None
-    if said == "none":
+    if stripped == "none":
         return dict.fromkeys(variants, ())
-    if "=" not in said:
-        fixed = (_milliseconds(said, text),)
+    if "=" not in stripped:
+        fixed = (_milliseconds(stripped, text),)
         return {name: () if name == EXPERT else fixed for name in variants}
-    pairs = [part.partition("=") for part in said.split(",") if part.strip()]
+    pairs = [part.partition("=") for part in stripped.split(",") if part.strip()]
     times: dict[str, Latency] = {name.strip(): (_milliseconds(value, text),) for name, _, value in pairs}
     unknown = [name for name in times if name not in variants]
     if unknown:
@@ -65,7 +65,7 @@ def _milliseconds(value: str, text: str) -> float:
 
 
 def draw_latency(latency_ms: Latency, seed: int) -> Callable[[], float]:
-    """Return a function that draws seconds; the same seed draws the same quantiles of any variant."""
+    """Return a function that draws seconds; the same seed draws the same quantiles for every variant."""
     if not latency_ms:
         return lambda: 0.0
     rng = np.random.default_rng([seed, 0x1A7])
@@ -81,17 +81,17 @@ def measure_latency(
     rounds: int = 100,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Latency]:
-    """Time the whole way (prepare, infer, post) of every variant, in turns and one at a time.
+    """Time every variant end to end (prepare, infer, post), interleaved and one at a time.
 
     Args:
         manifest: holds the variants.
-        variants: names; the reference driver among them takes no time.
-        frames: camera images, taken in turn.
-        rounds: how often each variant is timed.
-        progress: called with the rounds done and all of them.
+        variants: names; the reference driver has no latency.
+        frames: camera images, used in rotation.
+        rounds: number of timed runs per variant.
+        progress: called with the rounds done and the total.
 
     Returns:
-        Variant to ``rounds`` milliseconds.
+        Variant to ``rounds`` values in milliseconds.
 
     Raises:
         AdcpError: a variant that cannot be loaded or fails.
@@ -103,11 +103,11 @@ def measure_latency(
         for name in models:
             pipelines.append(open_pipeline(manifest, name, task="planning", allow_rejected=True))
             stack.callback(pipelines[-1].close)
-        for turn in range(-_WARM_UP, rounds if models else 0):
-            for index in interleaved_order(len(models), turn % (2 * len(models))):
-                _, stages_ms = pipelines[index].run(frames[turn % len(frames)])
-                if turn >= 0:
+        for round_index in range(-_WARM_UP, rounds if models else 0):
+            for index in interleaved_order(len(models), round_index % (2 * len(models))):
+                _, stages_ms = pipelines[index].run(frames[round_index % len(frames)])
+                if round_index >= 0:
                     times[models[index]].append(sum(stages_ms.values()))
-            if progress is not None and turn >= 0:
-                progress(turn + 1, rounds)
+            if progress is not None and round_index >= 0:
+                progress(round_index + 1, rounds)
     return {name: tuple(round(ms, 4) for ms in times.get(name, ())) for name in variants}

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Two variants on the same routes: differences with intervals, and what they say."""
+"""Paired differences of two variants on the same routes, with intervals and a verdict."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ad_compressed_perception.metrics.bootstrap import bootstrap_interval
-from ad_road_simulation.closed_loop.route_metrics import FIGURES, RouteResult
+from ad_road_simulation.closed_loop.route_metrics import METRICS, RouteResult
 
 _RESAMPLES = 2000
 
@@ -20,7 +20,7 @@ VerdictWord = Literal["not worse", "worse", "undecided"]
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over routes with its 95 % interval; NaN where no route has the figure."""
+    """A mean over routes with its 95 % confidence interval; NaN where no route has the metric."""
 
     mean: float
     low: float
@@ -33,10 +33,10 @@ class Comparison:
 
     Attributes:
         variant, reference: their names.
-        routes: how many both drove.
-        differences: figure to variant - reference.
-        verdict: of departures and collisions.
-        reasons: what the verdict rests on, and which other figures are worse.
+        routes: number of routes that both drove.
+        differences: metric to variant - reference.
+        verdict: on departures and collisions.
+        reasons: the basis of the verdict, and other metrics that are worse.
     """
 
     variant: str
@@ -48,7 +48,7 @@ class Comparison:
 
     @property
     def line(self) -> str:
-        """One line for people."""
+        """The comparison in one line."""
         return f"{self.variant} against {self.reference}: {self.verdict}: {'; '.join(self.reasons)}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -57,8 +57,8 @@ class Comparison:
 
 
 def summarize(results: Sequence[RouteResult]) -> dict[str, Interval]:
-    """Return every figure's mean over routes, the routes drawn again for the interval."""
-    return {name: _interval([result.figures[name] for result in results]) for name in FIGURES}
+    """Return the mean of every metric over routes; intervals from a bootstrap over routes."""
+    return {name: _interval([result.figures[name] for result in results]) for name in METRICS}
 
 
 def compare(
@@ -69,12 +69,12 @@ def compare(
 ) -> Comparison:
     """Compare two variants on the routes that both drove.
 
-    A route that is hard for both does not widen the interval: differences are taken route by route, and
-    routes are drawn again (metrics/bootstrap.py).
+    Differences are paired by route, so that a route that is hard for both does not widen the interval;
+    routes are resampled (metrics/bootstrap.py).
 
     Args:
-        variant: judged.
-        reference: against this one.
+        variant: name of the variant.
+        reference: name of the variant it is compared with.
         results: by the route's seed.
         reference_results: likewise.
     """
@@ -83,11 +83,11 @@ def compare(
         name: _interval(
             [results[seed].figures[name] - reference_results[seed].figures[name] for seed in seeds]
         )
-        for name in FIGURES
+        for name in METRICS
     }
     verdict, reason = _judge(differences["events"], len(seeds))
     others = [
-        f"{FIGURES[name].title} worse by {describe(interval, FIGURES[name].unit)}"
+        f"{METRICS[name].title} worse by {describe(interval, METRICS[name].unit)}"
         for name, interval in differences.items()
         if name not in ("events", "departures", "collisions") and _is_worse(name, interval)
     ]
@@ -95,7 +95,7 @@ def compare(
 
 
 def describe(interval: Interval, unit: str) -> str:
-    """Return a difference with its interval and unit, in words."""
+    """Return a difference with its interval and unit as text."""
     text = f"{interval.mean:+.3g} ({interval.low:+.3g} to {interval.high:+.3g})"
     return f"{text} {unit}".rstrip()
 
@@ -103,16 +103,16 @@ def describe(interval: Interval, unit: str) -> str:
 def _judge(events: Interval, routes: int) -> tuple[VerdictWord, str]:
     if routes == 0 or not np.isfinite(events.mean):
         return "undecided", "no route was driven by both"
-    said = f"departures and collisions {describe(events, 'a route')} over {routes} routes"
+    reason = f"departures and collisions {describe(events, 'a route')} over {routes} routes"
     if events.low > 0.0:
-        return "worse", said
+        return "worse", reason
     if events.high <= 0.0:
-        return "not worse", said
-    return "undecided", f"{said}: the interval contains a loss, drive more routes"
+        return "not worse", reason
+    return "undecided", f"{reason}: the interval contains a loss, drive more routes"
 
 
 def _is_worse(name: str, interval: Interval) -> bool:
-    worse = FIGURES[name].worse
+    worse = METRICS[name].worse
     return (worse > 0 and interval.low > 0.0) or (worse < 0 and interval.high < 0.0)
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The time a planner takes: a camera at a fixed rate, a slot of one image, one worker."""
+"""Simulated latency of a planner: a camera at a fixed rate, a queue of one image, one worker."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.driving.path_tracker import Pose
 
 PERIOD_S = 0.1
-"""The camera's: 10 Hz."""
+"""Of the camera: 10 Hz."""
 _SOON_S = 1e-6
 
 
 @dataclass(frozen=True)
-class Shot:
-    """An image, before anybody looked at it.
+class CameraSample:
+    """An image at the time of capture, not yet processed.
 
     Attributes:
-        time_s: when it was taken.
-        pose: of base_link then.
-        speed_mps: driven then.
-        view: what the planner is shown.
+        time_s: time of capture.
+        pose: of base_link at that time.
+        speed_mps: vehicle speed at that time.
+        observation: input of the planner.
     """
 
     time_s: float
     pose: Pose
     speed_mps: float
-    view: Any
+    observation: Any
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan and the image it was made from."""
+    """A plan and the image it was computed from."""
 
-    shot: Shot
+    sample: CameraSample
     trajectory: Trajectory
 
 
 @dataclass
-class SlotAccount:
-    """What became of the images: taken = planned + dropped + failed + those under way at the end."""
+class QueueCounters:
+    """Counts of images: taken = planned + dropped + failed + those in progress at the end."""
 
     taken: int = 0
     planned: int = 0
@@ -52,66 +52,66 @@ class SlotAccount:
     failed: int = 0
 
 
-class PlannerSlot:
-    """Runs a planner in the simulation's time as a node runs it in the world's.
+class PlannerQueue:
+    """Runs a planner in simulated time as a node runs it in real time.
 
-    While the planner works, the newest image waits in a slot of one and replaces the one that waited
-    there, which is dropped. A plan made of the image that the planner began at t is there at t + latency.
+    While the planner is busy, the newest image waits in a queue of one and replaces the image that waited
+    there, which is dropped. The plan of an image that is started at t is ready at t + latency.
     """
 
-    def __init__(self, plan: Callable[[Shot], Trajectory], latency_s: Callable[[], float]) -> None:
-        """Begin idle, the first image being due at once.
+    def __init__(self, plan: Callable[[CameraSample], Trajectory], latency_s: Callable[[], float]) -> None:
+        """Start idle; the first image is due immediately.
 
         Args:
-            plan: makes a plan; ResultError where the model's answer means nothing.
-            latency_s: seconds that the next plan takes.
+            plan: computes a plan; raises ResultError where the model's output is invalid.
+            latency_s: returns the latency of the next plan in seconds.
         """
         self._plan = plan
         self._latency_s = latency_s
-        self._next_shot_s = 0.0
-        self._waiting: Shot | None = None
+        self._next_sample_s = 0.0
+        self._waiting: CameraSample | None = None
         self._is_busy = False
         self._free_at_s = 0.0
         self._result: Planned | None = None
-        self.account = SlotAccount()
+        self.counters = QueueCounters()
 
-    def step(self, now_s: float, take: Callable[[], Shot]) -> Planned | None:
-        """Let the time become ``now_s``; return the newest plan that has become ready, if any.
+    def step(self, now_s: float, take: Callable[[], CameraSample]) -> Planned | None:
+        """Advance the time to ``now_s``; return the newest plan that has become ready, if any.
 
         Args:
             now_s: simulation time.
-            take: takes an image now; called when the camera is due.
+            take: captures an image; called when the camera is due.
         """
-        ready = self._settle(now_s)
-        if now_s >= self._next_shot_s - _SOON_S:
-            self._next_shot_s += PERIOD_S
-            self.account.taken += 1
-            shot = take()
+        ready = self._complete(now_s)
+        if now_s >= self._next_sample_s - _SOON_S:
+            self._next_sample_s += PERIOD_S
+            self.counters.taken += 1
+            sample = take()
             if self._is_busy:
-                self.account.dropped += self._waiting is not None
-                self._waiting = shot
+                self.counters.dropped += self._waiting is not None
+                self._waiting = sample
             else:
-                self._begin(shot, now_s)
-            ready = self._settle(now_s) or ready
+                self._begin(sample, now_s)
+            ready = self._complete(now_s) or ready
         return ready
 
-    def _settle(self, now_s: float) -> Planned | None:
-        """Finish what is finished by now, and begin with what has been waiting."""
+    def _complete(self, now_s: float) -> Planned | None:
+        """Return the plan that is finished by now, if any, and start the waiting image."""
         ready = None
         while self._is_busy and self._free_at_s <= now_s + _SOON_S:
             self._is_busy = False
             ready = self._result or ready
             if self._waiting is not None:
-                shot, self._waiting = self._waiting, None
-                self._begin(shot, self._free_at_s)
+                sample, self._waiting = self._waiting, None
+                self._begin(sample, self._free_at_s)
         return ready
 
-    def _begin(self, shot: Shot, at_s: float) -> None:
+    def _begin(self, sample: CameraSample, at_s: float) -> None:
         self._is_busy = True
         self._free_at_s = at_s + self._latency_s()
         try:
-            self._result = Planned(shot, self._plan(shot))
-            self.account.planned += 1
+            self._result = Planned(sample, self._plan(sample))
+            self.counters.planned += 1
         except ResultError:
             self._result = None
-            self.account.failed += 1
+            self.counters.failed += 1

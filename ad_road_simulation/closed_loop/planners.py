@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Who plans: a variant of a model that is shown images, or the reference that knows the world."""
+"""Planners: a model variant that gets camera images, or the reference driver that uses the ground truth."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 from ad_compressed_perception.tasks.planning import PlanningTask
 from ad_road_simulation.closed_loop.latency import EXPERT
-from ad_road_simulation.closed_loop.planner_queue import Shot
+from ad_road_simulation.closed_loop.planner_queue import CameraSample
 from ad_road_simulation.renderer.renderer import Renderer
 from ad_road_simulation.world.camera import Camera
 from ad_road_simulation.world.scene import Scene
@@ -24,83 +24,83 @@ from ad_road_simulation.world.simulation import Simulation
 
 
 class Planner(Protocol):
-    """Plans from what it was shown at the moment of an image."""
+    """Computes plans from an observation at the time of an image."""
 
-    def look(self, simulation: Simulation) -> object:
-        """Return what the planner is shown now; plain data that the simulation does not change later."""
+    def observe(self, simulation: Simulation) -> object:
+        """Return the current input of the planner; data that the simulation does not modify later."""
 
-    def plan(self, shot: Shot) -> Trajectory:
-        """Return the plan of a moment; ResultError where the model's answer means nothing."""
+    def plan(self, sample: CameraSample) -> Trajectory:
+        """Return the plan for a sample; raise ResultError where the model's output is invalid."""
 
-    def image(self, shot: Shot) -> NDArray[np.uint8]:
-        """Return the camera's image (H, W, 3) BGR of a moment, for people to look at."""
+    def image(self, sample: CameraSample) -> NDArray[np.uint8]:
+        """Return the camera image (H, W, 3) uint8 BGR of a sample, for the report."""
 
 
 class ExpertPlanner:
-    """The reference driver's plans, made of the ground truth: the floor that no model gets below."""
+    """Plans of the reference driver, computed from the ground truth: a lower bound of model errors."""
 
     def __init__(self, renderer: Renderer) -> None:
-        """Bind the camera, which is for people alone."""
+        """Bind the renderer, which is used for the images of the report only."""
         self._renderer = renderer
 
-    def look(self, simulation: Simulation) -> tuple[Scene, Trajectory]:
+    def observe(self, simulation: Simulation) -> tuple[Scene, Trajectory]:
         """Return the scene and the reference plan."""
         return simulation.scene(), simulation.reference().trajectory
 
-    def plan(self, shot: Shot) -> Trajectory:
-        """Return the reference plan of the moment."""
-        trajectory: Trajectory = shot.view[1]
+    def plan(self, sample: CameraSample) -> Trajectory:
+        """Return the reference plan of a sample."""
+        trajectory: Trajectory = sample.observation[1]
         return trajectory
 
-    def image(self, shot: Shot) -> NDArray[np.uint8]:
-        """Return the camera's image of a moment."""
-        return self._renderer.render(shot.view[0]).image_bgr
+    def image(self, sample: CameraSample) -> NDArray[np.uint8]:
+        """Return the camera image of a sample."""
+        return self._renderer.render(sample.observation[0]).image_bgr
 
 
 class ModelPlanner:
-    """A variant behind the camera."""
+    """Plans of a model variant that gets the rendered camera images."""
 
     def __init__(self, pipeline: Pipeline, renderer: Renderer) -> None:
-        """Bind the loaded variant, which the caller closes, to the camera."""
+        """Bind the loaded variant, which the caller closes, and the renderer."""
         self._pipeline = pipeline
         self._task = pipeline.task
         self._renderer = renderer
-        self._last: tuple[Shot, NDArray[np.uint8]] | None = None
+        self._last: tuple[CameraSample, NDArray[np.uint8]] | None = None
 
-    def look(self, simulation: Simulation) -> Scene:
-        """Return the scene: an image that is dropped need not be painted."""
+    def observe(self, simulation: Simulation) -> Scene:
+        """Return the scene: images that are dropped are not rendered."""
         return simulation.scene()
 
-    def plan(self, shot: Shot) -> Trajectory:
-        """Paint the moment's image and run the variant on it."""
+    def plan(self, sample: CameraSample) -> Trajectory:
+        """Render the image of a sample and run the variant on it."""
         if isinstance(self._task, PlanningTask):
-            self._task.observe_speed(shot.speed_mps)
-        frame = Frame(self.image(shot), "BGR", round(shot.time_s * 1e9))
+            self._task.observe_speed(sample.speed_mps)
+        frame = Frame(self.image(sample), "BGR", round(sample.time_s * 1e9))
         result, _ = self._pipeline.run(frame)
         assert isinstance(result, Trajectory)
         return result
 
-    def image(self, shot: Shot) -> NDArray[np.uint8]:
-        """Return the camera's image of a moment."""
-        if self._last is None or self._last[0] is not shot:
-            self._last = (shot, self._renderer.render(shot.view).image_bgr)
+    def image(self, sample: CameraSample) -> NDArray[np.uint8]:
+        """Return the camera image of a sample."""
+        if self._last is None or self._last[0] is not sample:
+            self._last = (sample, self._renderer.render(sample.observation).image_bgr)
         return self._last[1]
 
 
-class PlannerBench:
-    """Opens planners when they are needed first and keeps them, for many routes in one process."""
+class PlannerCache:
+    """Opens planners on first use and keeps them open for many routes in one process."""
 
     def __init__(self, manifest: Manifest) -> None:
-        """Bind the model; nothing is loaded yet."""
+        """Bind the model; variants are loaded on first use."""
         self._manifest = manifest
         self._renderer = Renderer(Camera())
         self._pipelines: dict[str, Pipeline] = {}
 
     def planner(self, variant: str) -> Planner:
-        """Return the planner of a variant, or the reference driver's.
+        """Return the planner of a variant, or of the reference driver.
 
         Raises:
-            AdcpError: a variant that is not there or cannot be loaded, or a model of another task.
+            AdcpError: a variant that is missing or cannot be loaded, or a model of another task.
         """
         if variant == EXPERT:
             return ExpertPlanner(self._renderer)
@@ -116,7 +116,7 @@ class PlannerBench:
 
 
 def check_variants(manifest: Manifest, variants: list[str]) -> None:
-    """Raise ManifestError unless the model plans and has every variant, and each is named once."""
+    """Raise ManifestError unless the model is a planner and has every variant, each named once."""
     if manifest.task != "planning":
         raise ManifestError(
             f"model {manifest.name!r} is for task {manifest.task!r}: adcp drive needs a planner"

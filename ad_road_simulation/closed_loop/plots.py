@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plots of a drive: offsets along the routes, and differences with their intervals."""
+"""Plots of a drive: lateral offsets along the routes, and differences with their intervals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from ad_compressed_perception.analysis.plots.style import look, new_figure, save_figure
 from ad_road_simulation.closed_loop.paired import Comparison
-from ad_road_simulation.closed_loop.route_metrics import FIGURES, RouteResult
+from ad_road_simulation.closed_loop.route_metrics import METRICS, RouteResult
 
 _DRAWN = (
     "departures",
@@ -34,12 +34,12 @@ _MARKS = {"departure": "x", "collision": "X", "red_light": "s", "stop_missed": "
 def plot_offsets(driven: Mapping[str, Mapping[int, RouteResult]], path: Path) -> Path:
     """Draw the lateral offset along one route and over all routes.
 
-    Above: the route on which the variants' lateral RMSE lie farthest apart, with what happened on it. Below:
-    the median over routes and the band that holds nine of ten.
+    Top: the route on which the lateral RMSE of the variants differ most, with its events. Bottom: median
+    and 90 % band over routes.
 
     Args:
         driven: variant to seed to result.
-        path: of the PNG.
+        path: of the PNG file.
     """
     figure, axes = new_figure(2, 1, width=11.0, row_height=3.2)
     seed = _farthest_apart(driven)
@@ -50,24 +50,24 @@ def plot_offsets(driven: Mapping[str, Mapping[int, RouteResult]], path: Path) ->
         _draw_band(axes[1, 0], list(results.values()), name, color, line)
     for axis, title in (
         (axes[0, 0], f"route {seed}, where the variants differ most"),
-        (axes[1, 0], "all routes: median, and the band that holds 90 %"),
+        (axes[1, 0], "all routes: median and 90 % band"),
     ):
         axis.axhline(0.0, color="#666666", linewidth=1.0)
         axis.set_title(title, loc="left", fontweight="bold")
         axis.set_ylabel("offset, m (left +)")
         axis.margins(x=0.01)
-        # Who leaves the road leaves the plot, too: what matters happens within a lane.
+        # The range is limited to offsets within the road; a car that leaves the road leaves the plot.
         reach = float(np.clip(np.abs(axis.get_ylim()).max(), _REACH_M[0], _REACH_M[1]))
         axis.set_ylim(-reach, reach)
         axis.legend(loc="upper right", frameon=True, framealpha=0.85, fontsize=9)
     axes[1, 0].set_xlabel("meters along the route")
-    return save_figure(figure, path, "Lateral offset to the lane's middle")
+    return save_figure(figure, path, "Lateral offset from the lane center")
 
 
 def plot_differences(comparisons: Sequence[Comparison], path: Path) -> Path:
-    """Draw each figure's difference to the first variant as a point with its 95 % interval.
+    """Draw each metric's difference to the first variant as a point with its 95 % interval.
 
-    A figure has an axis of its own, as units differ; an interval that lies beyond zero on the worse side
+    Each metric has its own axis, as units differ; an interval that lies entirely on the worse side of zero
     is red.
     """
     columns = 5
@@ -75,7 +75,7 @@ def plot_differences(comparisons: Sequence[Comparison], path: Path) -> Path:
     figure, axes = new_figure(rows, columns, width=13.0, row_height=1.0 + 0.45 * len(comparisons))
     for index, name in enumerate(_DRAWN):
         axis = axes[index // columns, index % columns]
-        what = FIGURES[name]
+        what = METRICS[name]
         for place, comparison in enumerate(comparisons):
             value = comparison.differences[name]
             if not np.isfinite(value.mean):
@@ -96,7 +96,7 @@ def plot_differences(comparisons: Sequence[Comparison], path: Path) -> Path:
     for index in range(len(_DRAWN), rows * columns):
         axes[index // columns, index % columns].set_axis_off()
     reference, routes = comparisons[0].reference, comparisons[0].routes
-    return save_figure(figure, path, f"Difference to {reference}, a route (95 % interval, {routes} routes)")
+    return save_figure(figure, path, f"Difference to {reference} per route (95 % interval, {routes} routes)")
 
 
 def _ends(comparison: Comparison, name: str) -> tuple[float, float]:

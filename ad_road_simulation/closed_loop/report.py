@@ -19,7 +19,7 @@ from ad_road_simulation.closed_loop.images import join_images
 from ad_road_simulation.closed_loop.latency import EXPERT, Latency
 from ad_road_simulation.closed_loop.paired import Comparison, Interval, compare, describe, summarize
 from ad_road_simulation.closed_loop.plots import plot_differences, plot_offsets
-from ad_road_simulation.closed_loop.route_metrics import FIGURES, RouteResult
+from ad_road_simulation.closed_loop.route_metrics import METRICS, RouteResult
 
 SCHEMA = "adcp-drive/1"
 REPORT_JSON, REPORT_MD = "report.json", "report.md"
@@ -29,14 +29,14 @@ Driven = Mapping[str, Mapping[int, RouteResult]]
 
 @dataclass(frozen=True)
 class DriveReport:
-    """What came out.
+    """The result of a drive.
 
     Attributes:
-        document: report.json's content.
-        markdown: report.md's content.
-        summary: variant to figure to mean over routes.
-        comparisons: of the variants after the first with the first.
-        folder: where the report is.
+        document: content of report.json.
+        markdown: content of report.md.
+        summary: variant to metric to mean over routes.
+        comparisons: of each further variant with the first one.
+        folder: of the report.
     """
 
     document: dict[str, Any]
@@ -46,7 +46,7 @@ class DriveReport:
     folder: Path
 
     def to_json(self) -> str:
-        """Return report.json's text."""
+        """Return the text of report.json."""
         return json.dumps(self.document, indent=2, allow_nan=False)
 
 
@@ -61,10 +61,10 @@ def write_report(
 
     Args:
         manifest: the model.
-        folder: of the report, which exists.
-        settings: what was asked for, for the report.
+        folder: of the report; must exist.
+        settings: requested options, for the report.
         driven: variant to seed to result; the first one is the reference.
-        latencies: variant to the milliseconds that its plans' times were drawn from.
+        latencies: variant to the milliseconds from which the latencies of its plans were drawn.
     """
     names = list(driven)
     summary = {name: summarize(list(driven[name].values())) for name in names}
@@ -106,7 +106,7 @@ def write_report(
 
 
 def _gate(manifest: Manifest, name: str) -> str | None:
-    """Return what the accept gate said of a variant, if it was asked."""
+    """Return the accept gate's verdict on a variant; None where it has none."""
     verdict = manifest.variant(name).verdict if name != EXPERT else None
     return verdict.status if verdict else None
 
@@ -127,7 +127,7 @@ def _latency_percentiles(latency_ms: Latency) -> dict[str, float]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with NaN and infinities as None, which JSON has not."""
+    """Return a value with NaN and infinities replaced by None: JSON has neither."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -150,12 +150,12 @@ def _markdown(
         "",
         *[f"* {comparison.line}" for comparison in comparisons],
         *([""] if comparisons else []),
-        "## Figures of a route, mean with 95 % interval",
+        "## Metrics per route, mean with 95 % interval",
         "",
         "| | " + " | ".join(names) + " |",
         "|---" * (len(names) + 1) + "|",
     ]
-    for key, figure in FIGURES.items():
+    for key, figure in METRICS.items():
         title = f"{figure.title}, {figure.unit}" if figure.unit else figure.title
         lines.append(f"| {title} | " + " | ".join(mean_text(summary[name][key]) for name in names) + " |")
     for title, cell in (
@@ -171,26 +171,26 @@ def _markdown(
     if EXPERT in names:
         lines += [
             "",
-            "`expert` knows the world: what it has is the floor of route and follower, not of a model.",
+            "`expert` uses the ground truth: its errors are those of route and path tracker alone.",
         ]
     for comparison in comparisons:
         lines += [
             "",
-            f"## {comparison.variant} - {comparison.reference}, route by route ({comparison.routes} routes)",
+            f"## {comparison.variant} - {comparison.reference}, paired by route ({comparison.routes} routes)",
             "",
             "| | difference (95 % interval) |",
             "|---|---|",
             *[
-                f"| {FIGURES[key].title} | {describe(value, FIGURES[key].unit)} |"
+                f"| {METRICS[key].title} | {describe(value, METRICS[key].unit)} |"
                 for key, value in comparison.differences.items()
             ],
         ]
     files = document["files"]
-    lines += ["", "## Plots", "", f"![offset to the lane's middle]({files['offsets']})"]
+    lines += ["", "## Plots", "", f"![offset from the lane center]({files['offsets']})"]
     if "differences" in files:
         lines += ["", f"![differences]({files['differences']})"]
     if files["images"]:
-        lines += ["", "## What the camera saw, with the planned path", ""]
+        lines += ["", "## Camera images with the planned path", ""]
         lines += [f"![planned paths]({name})" for name in files["images"]]
     return "\n".join(lines) + "\n"
 

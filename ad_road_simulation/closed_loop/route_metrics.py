@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is counted and measured on one route."""
+"""Metrics of one route."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ STANDING_MPS = 0.3
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure of a route.
+class Metric:
+    """A metric of a route.
 
     Attributes:
         title: in tables.
-        unit: "" where it counts something.
-        worse: 1 where more of it is worse, -1 where less is, 0 where neither.
+        unit: "" for counts and shares.
+        worse: 1 where a higher value is worse, -1 where a lower one is, 0 where neither.
     """
 
     title: str
@@ -31,20 +31,20 @@ class Figure:
     worse: int
 
 
-FIGURES = {
-    "events": Figure("departures + collisions", "", 1),
-    "departures": Figure("departures", "", 1),
-    "collisions": Figure("collisions", "", 1),
-    "red_lights": Figure("red lights run", "", 1),
-    "stops_missed": Figure("stops missed", "", 1),
-    "stuck": Figure("stuck", "", 1),
-    "lateral_rmse_m": Figure("lateral RMSE", "m", 1),
-    "lateral_max_m": Figure("largest offset", "m", 1),
-    "jerk_rms_mps3": Figure("rms jerk", "m/s^3", 1),
-    "least_gap_m": Figure("least gap ahead", "m", -1),
-    "mean_speed_mps": Figure("mean speed", "m/s", 0),
-    "duration_s": Figure("duration", "s", 0),
-    "completion": Figure("share completed", "", -1),
+METRICS = {
+    "events": Metric("departures + collisions", "", 1),
+    "departures": Metric("departures", "", 1),
+    "collisions": Metric("collisions", "", 1),
+    "red_lights": Metric("red lights run", "", 1),
+    "stops_missed": Metric("stops missed", "", 1),
+    "stuck": Metric("stuck", "", 1),
+    "lateral_rmse_m": Metric("lateral RMSE", "m", 1),
+    "lateral_max_m": Metric("largest offset", "m", 1),
+    "jerk_rms_mps3": Metric("rms jerk", "m/s^3", 1),
+    "least_gap_m": Metric("least gap ahead", "m", -1),
+    "mean_speed_mps": Metric("mean speed", "m/s", 0),
+    "duration_s": Metric("duration", "s", 0),
+    "completion": Metric("share completed", "", -1),
 }
 
 
@@ -56,11 +56,11 @@ class RouteResult:
         variant: its name.
         seed: of the route.
         ending: how it ended.
-        figures: of FIGURES; None where undefined became NaN.
-        offsets_m: offset to the lane's middle, left positive, at every whole meter from the beginning.
-        events: what happened, each with time_s, s_m (from the beginning), kind and what.
-        images: account of the camera's slot: taken, planned, dropped, failed.
-        latency_ms: mean of the latencies drawn.
+        figures: metric to value; NaN where undefined (None in JSON).
+        offsets_m: offset from the lane center, left positive, at every whole meter from the start.
+        events: each with time_s, s_m (from the start), kind and what.
+        images: counters of the planner queue: taken, planned, dropped, failed.
+        latency_ms: mean of the drawn latencies.
     """
 
     variant: str
@@ -73,7 +73,7 @@ class RouteResult:
     latency_ms: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON: figures without a finite value are None."""
+        """Return plain values for JSON: metrics without a finite value are None."""
         plain = asdict(self)
         plain["figures"] = {
             name: value if np.isfinite(value) else None for name, value in self.figures.items()
@@ -82,41 +82,41 @@ class RouteResult:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> RouteResult:
-        """Read what as_dict wrote; raise DataError where a part is missing."""
+        """Read the output of as_dict; raise DataError where a part is missing."""
         try:
             values = {field.name: plain[field.name] for field in fields(cls)}
             values["figures"] = {
                 name: float("nan") if plain["figures"][name] is None else float(plain["figures"][name])
-                for name in FIGURES
+                for name in METRICS
             }
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"a route's record is not whole: {error}") from error
+            raise DataError(f"a route's record is incomplete: {error}") from error
         return cls(**values)
 
 
 class Recorder:
-    """Takes a drive down, step by step, and measures it at the end.
+    """Records a drive step by step and computes its metrics at the end.
 
-    Lateral offsets count once a meter of road: a minute before a red light says nothing about the lane.
+    Lateral offsets are sampled once per meter of road, so that waiting at a red light has no weight.
     """
 
     def __init__(self, start_s_m: float, finish_s_m: float) -> None:
-        """Begin a route from start to finish, both along the road."""
+        """Start a route from start to finish, both in meters along the road."""
         self._start_s_m, self._finish_s_m = start_s_m, finish_s_m
         self._rows: list[tuple[float, float, float, float, float]] = []
         self._least_gap_m = float("inf")
         self._events: list[dict[str, Any]] = []
 
     def step(self, time_s: float, s_m: float, offset_m: float, speed_mps: float, accel_mps2: float) -> None:
-        """Take one instant down; s along the road, the offset to the lane's middle, left positive."""
+        """Record one time step; s along the road, offset from the lane center, left positive."""
         self._rows.append((time_s, s_m - self._start_s_m, offset_m, speed_mps, accel_mps2))
 
     def gap(self, distance_m: float) -> None:
-        """Take down the true distance from the bumper to somebody in the way."""
+        """Record the true distance from the bumper to a road user ahead."""
         self._least_gap_m = min(self._least_gap_m, distance_m)
 
     def event(self, kind: str, time_s: float, s_m: float, what: str) -> None:
-        """Take an event down."""
+        """Record an event."""
         entry = {
             "kind": kind,
             "time_s": round(time_s, 2),
@@ -128,9 +128,9 @@ class Recorder:
     def result(
         self, variant: str, seed: int, ending: Ending, images: dict[str, int], latency_ms: float
     ) -> RouteResult:
-        """Return the measured route; at least one step was taken down.
+        """Return the metrics of the route; at least one step must be recorded.
 
-        With a the acceleration at steps of dt, the jerk is (a[i+1] - a[i]) / dt.
+        With the acceleration a sampled at steps of dt, the jerk is (a[i+1] - a[i]) / dt.
         """
         time, along, offset, speed, accel = np.asarray(self._rows, np.float64).T
         way = np.maximum.accumulate(along)
@@ -164,7 +164,7 @@ class Recorder:
             variant,
             seed,
             ending,
-            {name: round(figures[name], 6) for name in FIGURES},
+            {name: round(figures[name], 6) for name in METRICS},
             [round(float(value), 3) for value in offsets],
             self._events,
             images,

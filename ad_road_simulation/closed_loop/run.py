@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""One variant at the wheel on one route, from the beginning to the finish or to what ends it."""
+"""One variant in closed loop on one route, until the finish or an event that ends the route."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ad_compressed_perception.driving.driver import Driver
 from ad_compressed_perception.driving.path_tracker import Pose, TrackerSettings
-from ad_road_simulation.closed_loop.images import PLACES, remove_images, write_image
+from ad_road_simulation.closed_loop.images import IMAGE_FRACTIONS, remove_images, write_image
 from ad_road_simulation.closed_loop.latency import Latency, draw_latency
-from ad_road_simulation.closed_loop.planner_queue import PlannerSlot, Shot
+from ad_road_simulation.closed_loop.planner_queue import CameraSample, PlannerQueue
 from ad_road_simulation.closed_loop.planners import Planner
 from ad_road_simulation.closed_loop.route_metrics import STANDING_MPS, Ending, Recorder, RouteResult
 from ad_road_simulation.world.ego import VEHICLE, DriveCommand
@@ -23,14 +23,14 @@ STEP_S = 0.05
 """Of physics and control: 20 Hz."""
 STUCK_S = 60.0
 OFF_ROAD_M = 10.0
-"""Farther than this beside the lane's middle the drive is over."""
+"""The drive ends at a larger offset from the lane center."""
 SLOWEST_MPS = 1.0
-"""A drive that is slower than this on average is stuck."""
+"""A drive with a lower average speed is stuck."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """What is driven; equal routes are equal worlds.
+    """A route; equal routes give equal worlds.
 
     Attributes:
         seed: of the world.
@@ -43,12 +43,12 @@ class Route:
     weather: str | None = None
 
     def options(self) -> RouteOptions:
-        """Return them as the simulation takes them; RouteError where they are impossible."""
+        """Return the options of the simulation; raise RouteError where they are invalid."""
         return RouteOptions(length_m=self.length_m, traffic=self.traffic, weather=self.weather)
 
 
-class Abandoned(Exception):
-    """The drive was called off from outside."""
+class DriveCanceled(Exception):
+    """The drive was canceled by the caller."""
 
 
 def drive_route(
@@ -58,21 +58,21 @@ def drive_route(
     latency_ms: Latency = (),
     *,
     images: Path | None = None,
-    is_called_off: Callable[[], bool] = lambda: False,
+    is_canceled: Callable[[], bool] = lambda: False,
 ) -> RouteResult:
     """Drive a route and measure the drive.
 
     Args:
-        planner: makes the plans.
+        planner: computes the plans.
         variant: its name, for the result.
-        route: what is driven.
-        latency_ms: what the time of each plan is drawn from.
-        images: folder for images with the planned path, at some places of the route.
-        is_called_off: asked at every step.
+        route: to drive.
+        latency_ms: values from which the latency of each plan is drawn.
+        images: folder for images with the planned path, at IMAGE_FRACTIONS of the route.
+        is_canceled: called at every step.
 
     Raises:
-        Abandoned: it was called off.
-        AdcpError: a planner that fails, or a route that is impossible.
+        DriveCanceled: is_canceled returned True.
+        AdcpError: a planner that fails, or a route that is invalid.
     """
     simulation = Simulation(route.seed, route.options())
     ego = simulation.ego
@@ -87,35 +87,37 @@ def drive_route(
         drawn.append(draw())
         return drawn[-1]
 
-    def take() -> Shot:
+    def take() -> CameraSample:
         now = simulation.ego
         pose = Pose(now.x_m, now.y_m, now.heading_rad)
         for reason in simulation.reference().reasons:
             if reason.kind == "actor":
                 recorder.gap(reason.distance_m)
-        return Shot(simulation.time_s, pose, now.speed_mps, planner.look(simulation))
+        return CameraSample(simulation.time_s, pose, now.speed_mps, planner.observe(simulation))
 
-    slot = PlannerSlot(planner.plan, latency_s)
+    queue = PlannerQueue(planner.plan, latency_s)
     recorder = Recorder(ego.s_m, layout.finish_s_m)
-    start_m, places = ego.s_m, list(PLACES)
+    start_m, fractions = ego.s_m, list(IMAGE_FRACTIONS)
     if images is not None:
         remove_images(variant, images)
     stood_s = 0.0
     limit_s = STUCK_S + route.length_m / SLOWEST_MPS
     ending: Ending | None = None
     while ending is None:
-        if is_called_off():
-            raise Abandoned
+        if is_canceled():
+            raise DriveCanceled
         now_s, ego = simulation.time_s, simulation.ego
         offset_m = ego.d_m - layout.ego_lane_m
         recorder.step(now_s, ego.s_m, offset_m, ego.speed_mps, ego.accel_mps2)
-        planned = slot.step(now_s, take)
+        planned = queue.step(now_s, take)
         if planned is not None:
-            driver.accept(planned.trajectory, planned.shot.pose, planned.shot.time_s, planned.shot.speed_mps)
-            share = (ego.s_m - start_m) / route.length_m
-            if images is not None and places and share >= places[0]:
-                image = planner.image(planned.shot)
-                write_image(image, planned.trajectory, variant, places.pop(0), images)
+            driver.accept(
+                planned.trajectory, planned.sample.pose, planned.sample.time_s, planned.sample.speed_mps
+            )
+            driven = (ego.s_m - start_m) / route.length_m
+            if images is not None and fractions and driven >= fractions[0]:
+                image = planner.image(planned.sample)
+                write_image(image, planned.trajectory, variant, fractions.pop(0), images)
         pose = Pose(ego.x_m, ego.y_m, ego.heading_rad)
         command = driver.command(pose, ego.speed_mps, now_s, STEP_S)
         events = simulation.step(DriveCommand(command.steering_rad, command.accel_mps2), STEP_S)
@@ -134,12 +136,12 @@ def drive_route(
     ego = simulation.ego
     offset_m = ego.d_m - layout.ego_lane_m
     recorder.step(simulation.time_s, ego.s_m, offset_m, ego.speed_mps, ego.accel_mps2)
-    account = slot.account
+    counters = queue.counters
     counts = {
-        "taken": account.taken,
-        "planned": account.planned,
-        "dropped": account.dropped,
-        "failed": account.failed,
+        "taken": counters.taken,
+        "planned": counters.planned,
+        "dropped": counters.dropped,
+        "failed": counters.failed,
     }
     mean_ms = 1e3 * sum(drawn) / len(drawn)
     return recorder.result(variant, route.seed, ending, counts, mean_ms)

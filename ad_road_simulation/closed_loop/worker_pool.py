@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Many routes in many processes; what is finished is written down at once."""
+"""Drives many routes in a pool of processes and yields each result when it is finished."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ import cv2
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import Manifest
 from ad_road_simulation.closed_loop.latency import Latency
-from ad_road_simulation.closed_loop.planners import PlannerBench
+from ad_road_simulation.closed_loop.planners import PlannerCache
 from ad_road_simulation.closed_loop.route_metrics import RouteResult
-from ad_road_simulation.closed_loop.run import Abandoned, Route, drive_route
+from ad_road_simulation.closed_loop.run import DriveCanceled, Route, drive_route
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Job:
 
     Attributes:
         variant: its name.
-        route: what is driven.
-        latency_ms: what the plans' times are drawn from.
+        route: to drive.
+        latency_ms: values from which the latencies of the plans are drawn.
         images: folder for images; None for none.
     """
 
@@ -44,26 +44,25 @@ class Job:
 def drive_all(
     manifest: Manifest, jobs: Sequence[Job], processes: int
 ) -> Generator[tuple[Job, RouteResult], None, None]:
-    """Drive every job and yield each when it is finished, in the order in which they finish.
+    """Drive every job and yield each when it is finished, in order of completion.
 
-    Closing the iterator, by Ctrl-C too, calls off the drives that are under way and waits for the
-    processes to end.
+    Closing the iterator, also by Ctrl-C, cancels the running drives and waits for the processes to end.
 
     Args:
         manifest: holds the variants.
-        jobs: what to drive.
-        processes: at most so many at a time; 1 drives in this process.
+        jobs: variants and routes to drive.
+        processes: parallel processes at most; 1 drives in this process.
 
     Raises:
         AdcpError: a variant that cannot be loaded or fails, or a process that died.
     """
     if processes <= 1 or len(jobs) <= 1:
-        bench = PlannerBench(manifest)
+        planners = PlannerCache(manifest)
         try:
             for job in jobs:
-                yield job, _drive(bench, job)
+                yield job, _drive(planners, job)
         finally:
-            bench.close()
+            planners.close()
         return
     yield from _drive_in_processes(manifest, jobs, min(processes, len(jobs)))
 
@@ -72,14 +71,14 @@ def _drive_in_processes(
     manifest: Manifest, jobs: Sequence[Job], processes: int
 ) -> Generator[tuple[Job, RouteResult], None, None]:
     context = multiprocessing.get_context("spawn")
-    called_off = context.Event()
+    canceled = context.Event()
     pool = ProcessPoolExecutor(
-        processes, mp_context=context, initializer=_begin, initargs=(manifest, called_off)
+        processes, mp_context=context, initializer=_begin, initargs=(manifest, canceled)
     )
     running: dict[Future[RouteResult], Job] = {}
     waiting = iter(jobs)
     try:
-        # No more than are worked on: what waits in the pool cannot be called off.
+        # Submit no more jobs than processes: jobs that wait in the pool cannot be canceled.
         _submit(pool, running, waiting, processes)
         while running:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -89,17 +88,17 @@ def _drive_in_processes(
             _submit(pool, running, waiting, processes)
     except BrokenProcessPool as error:
         raise DataError(
-            "a process that drove a route died, perhaps for want of memory: run again with fewer --jobs"
+            "a worker process died, perhaps out of memory: run again with fewer --jobs"
         ) from error
     finally:
-        called_off.set()
+        canceled.set()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _submit(
     pool: ProcessPoolExecutor, running: dict[Future[RouteResult], Job], waiting: Iterable[Job], most: int
 ) -> None:
-    with _interrupts_later():
+    with _interrupts_blocked():
         for job in waiting:
             running[pool.submit(_work, job)] = job
             if len(running) >= most:
@@ -107,8 +106,8 @@ def _submit(
 
 
 @contextmanager
-def _interrupts_later() -> Iterator[None]:
-    """Let Ctrl-C wait, also for the processes begun meanwhile: they are not ready to be interrupted yet."""
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT, also in the processes started meanwhile, which cannot handle it yet."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -119,33 +118,33 @@ def _interrupts_later() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_bench: PlannerBench | None = None
-_called_off: Event | None = None
+_planners: PlannerCache | None = None
+_canceled: Event | None = None
 
 
-def _begin(manifest: Manifest, called_off: Event) -> None:
-    """Set a worker up: Ctrl-C is the parent's to handle, and one process takes one core."""
-    global _bench, _called_off
+def _begin(manifest: Manifest, canceled: Event) -> None:
+    """Initialize a worker: Ctrl-C is handled by the parent, and a process uses one core."""
+    global _planners, _canceled
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
-    _bench, _called_off = PlannerBench(manifest), called_off
+    _planners, _canceled = PlannerCache(manifest), canceled
 
 
 def _work(job: Job) -> RouteResult:
-    assert _bench is not None
-    assert _called_off is not None
-    return _drive(_bench, job, _called_off)
+    assert _planners is not None
+    assert _canceled is not None
+    return _drive(_planners, job, _canceled)
 
 
-def _drive(bench: PlannerBench, job: Job, called_off: Event | None = None) -> RouteResult:
+def _drive(planners: PlannerCache, job: Job, canceled: Event | None = None) -> RouteResult:
     try:
         return drive_route(
-            bench.planner(job.variant),
+            planners.planner(job.variant),
             job.variant,
             job.route,
             job.latency_ms,
             images=job.images,
-            is_called_off=called_off.is_set if called_off is not None else lambda: False,
+            is_canceled=canceled.is_set if canceled is not None else lambda: False,
         )
-    except Abandoned as error:
-        raise DataError(f"route {job.route.seed} of {job.variant} was called off") from error
+    except DriveCanceled as error:
+        raise DataError(f"route {job.route.seed} of {job.variant} was canceled") from error

@@ -1,3 +1,3 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""make demo: the whole show, with the built-in road camera or with a recorded drive."""
+"""make demo: the complete demo, with the built-in road camera or with a recorded drive."""

@@ -6,7 +6,7 @@ import sys
 
 
 def _run() -> int:
-    # Imported here: it takes a second, and Ctrl-C in it must not end in a traceback.
+    # Imported here: it takes a second, and Ctrl-C during it must not print a traceback.
     try:
         from ad_road_simulation.demo.command import main
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""make demo BAG=...: a recorded drive through baseline and compressed models, and the replay's report."""
+"""make demo BAG=...: replay of a recorded drive through baseline and compressed models, with a report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ad_compressed_perception.replay.session import ReplayOptions, run_replay
 from ad_road_simulation.demo.options import DemoOptions
 from ad_road_simulation.demo.report_folder import report_folder
 from ad_road_simulation.demo.steps import Progress
-from ad_road_simulation.demo.subjects import announce, find_subject, open_models
+from ad_road_simulation.demo.subjects import open_models, prepare_model, print_verdicts
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
 def run_bag_demo(
     options: DemoOptions, bag: Path, topic: str | None, progress: Progress, console: Console
 ) -> Callable[[], None]:
-    """Replay a recording; return what shows the result on standard output.
+    """Replay a recording; return a function that prints the result on standard output.
 
     Args:
         options: models and folders.
         bag: rosbag2 folder, .mcap or .db3 file.
         topic: image topic; None for the only one.
-        progress: told how far it is.
-        console: for what the gates said, before anything runs.
+        progress: receives progress updates.
+        console: for the verdicts of the gates, printed before the replay.
 
     Raises:
-        AdcpError: anything wrong with bag, models or folders.
+        AdcpError: an invalid bag, model or folder.
     """
     with BagReader(bag) as opened:
         topic = opened.resolve_image_topic(topic)
     calibration = f"{bag}:{topic}"
     manifests = open_models(options.models)
-    subjects = [find_subject(manifest, calibration, options.work, progress) for manifest in manifests]
-    announce(subjects, console)
+    models = [prepare_model(manifest, calibration, options.work, progress) for manifest in manifests]
+    print_verdicts(models, console)
     with report_folder(options.out, [REPORT_JSON, REPORT_MARKDOWN]):
         report = run_replay(
             ReplayOptions(
                 bag=bag,
                 out=options.out,
                 topic=topic,
-                models=tuple(subject.manifest.folder for subject in subjects),
+                models=tuple(model.manifest.folder for model in models),
                 work=options.work,
-                variants={subject.task: (subject.compressed,) for subject in subjects},
+                variants={model.task: (model.compressed,) for model in models},
                 allow_rejected=True,
                 limit=options.limit,
             ),

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What one may ask of the demo."""
+"""Options of the demo."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ RATE_HZ = 10.0
 DRIVE_SEED = 9_000_000
 PLACES_SEED = 9_100_000
 ROUTES_SEED = 92
-"""Worlds that no default model was trained on: training begins at seed 1000 and counts up to a few thousand.
+"""Seeds of worlds that are not in the training data of the default models (seeds 1000 to a few thousand).
 
-The closed loop's routes are 100 000 times their seed and up."""
+Routes of the closed loop have the seeds 100 000 * ROUTES_SEED and up."""
 
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What to show and where.
+    """What the demo runs, and where it writes.
 
     Attributes:
         out: folder of the report.
-        models: model folders, at most one a task; empty for the default models.
-        work: work folder for variants that have to be made; None for the default one.
-        limit: frames replayed at most; None for all.
-        frames: images of the road camera's drive.
-        places: images of unrelated places.
-        routes: driven in closed loop.
-        route_m: length of each.
+        models: model folders, at most one per task; empty for the default models.
+        work: work folder for variants compressed here; None for the default one.
+        limit: maximum number of replayed frames; None for all.
+        frames: images of the drive.
+        places: images of independent scenes.
+        routes: number of routes driven in closed loop.
+        route_m: length of each in meters.
     """
 
     out: Path = DEFAULT_OUT

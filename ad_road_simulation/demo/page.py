@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A Markdown report as one HTML file that needs nothing else: images are in it, links are words."""
+"""A Markdown report as one self-contained HTML file: images are embedded, links become plain text."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ pre code { background: none; padding: 0; }
 
 
 def render_page(markdown: str, folder: Path) -> str:
-    """Return GitHub-flavoured Markdown as an HTML document.
+    """Return GitHub-flavored Markdown as an HTML document.
 
     Args:
-        markdown: its images are named relative to the folder; HTML in it is shown as text.
-        folder: where the images are.
+        markdown: image paths are relative to the folder; HTML in it is escaped.
+        folder: of the images.
 
     Raises:
         DataError: an image cannot be read.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     parser.add_render_rule("image", _embed)
-    # A page that was moved has nothing beside it to go to.
+    # Relative links would break when the page is moved.
     parser.add_render_rule("link_open", _nothing)
     parser.add_render_rule("link_close", _nothing)
     body = parser.render(markdown, {"folder": folder})

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Step 1: what the road camera sees of a drive and of unrelated places, with the ground truth of every image."""
+"""Step 1: record a drive and independent scenes with the road camera and their ground truth."""
 
 from __future__ import annotations
 
@@ -23,69 +23,69 @@ from ad_road_simulation.world.scene import MASK_LABELS
 
 TOPIC = f"{PREFIX}/image/compressed"
 WEATHERS = ("day", "rain")
-"""Of the drive's halves."""
+"""Of the two halves of the drive."""
 _THIN = tuple(MASK_LABELS.index(name) for name in ("curb", "marking"))
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What was recorded.
+    """The recordings of the demo.
 
     Attributes:
         bag: rosbag2 of the drive.
         drive: the same images as labeled data.
-        places: labeled images of unrelated places.
-        shown: task to the images that are worth showing, one a half of the drive.
-        driven_m: length of the drive.
+        places: labeled images of independent scenes.
+        examples: task to the example images, one from each half of the drive.
+        driven_m: length of the drive in meters.
     """
 
     bag: Path
     drive: Path
     places: Path
-    shown: dict[str, list[RoadFrame]]
+    examples: dict[str, list[RoadFrame]]
     driven_m: float
 
 
 def record(folder: Path, options: DemoOptions, progress: Progress) -> Recording:
-    """Paint and write the images.
+    """Render and write the images.
 
     Args:
-        folder: gets the folders bag, drive and places; made where missing.
-        options: how many images.
-        progress: told how far it is.
+        folder: parent of the folders bag, drive and places; created where missing.
+        options: number of images.
+        progress: receives progress updates.
     """
     folder.mkdir(parents=True, exist_ok=True)
     camera = Camera()
     renderer = Renderer(camera)
-    progress.say("an expert drives, the camera records")
-    shown: dict[str, list[RoadFrame]] = {task: [] for task in _INTEREST}
+    progress.say("recording a drive of the expert")
+    examples: dict[str, list[RoadFrame]] = {task: [] for task in _EXAMPLE_SCORES}
     half, driven_m = "", 0.0
     labeled = RoadFolder(folder / "drive")
     with RoadBag(folder / "bag", camera.matrix) as bag:
         for done, (weather, frame) in enumerate(_drive(options.frames, renderer), 1):
             bag.add(frame)
             labeled.add(frame)
-            for task, interest in _INTEREST.items():
+            for task, score in _EXAMPLE_SCORES.items():
                 if weather != half:
-                    shown[task].append(frame)
-                elif interest(frame) > interest(shown[task][-1]):
-                    shown[task][-1] = frame
+                    examples[task].append(frame)
+                elif score(frame) > score(examples[task][-1]):
+                    examples[task][-1] = frame
             half = weather
             driven_m += frame.odometry.speed_mps / RATE_HZ
             progress.advance(done, options.frames)
     labeled.close()
-    progress.say("places that have nothing to do with each other")
+    progress.say("recording independent scenes")
     labeled = RoadFolder(folder / "places")
     places = independent_frames(PLACES_SEED, options.places, RouteOptions(), renderer)
     for done, frame in enumerate(places, 1):
         labeled.add(frame)
         progress.advance(done, options.places)
     labeled.close()
-    return Recording(folder / "bag", folder / "drive", folder / "places", shown, driven_m)
+    return Recording(folder / "bag", folder / "drive", folder / "places", examples, driven_m)
 
 
 def _drive(count: int, renderer: Renderer) -> Iterator[tuple[str, RoadFrame]]:
-    """Yield weather and image, the halves of the drive behind each other as one series."""
+    """Yield weather and frame; the halves of the drive form one time series."""
     first = -(-count // 2)
     for number, (weather, frames) in enumerate(zip(WEATHERS, (first, count - first), strict=True)):
         later_s = number * first / RATE_HZ
@@ -97,24 +97,24 @@ def _drive(count: int, renderer: Renderer) -> Iterator[tuple[str, RoadFrame]]:
 
 
 def _variety(frame: RoadFrame) -> float:
-    """Objects to find, those of other classes counting more."""
+    """Return the number of objects plus twice the number of classes."""
     classes = frame.detections.class_ids
     return float(len(classes) + 2 * len(np.unique(classes)))
 
 
 def _detail(frame: RoadFrame) -> float:
-    """Pixels of curbs and paint."""
+    """Return the number of pixels of curbs and markings."""
     return float(np.isin(frame.mask.label_ids, _THIN).sum())
 
 
 def _bend(frame: RoadFrame) -> float:
-    """How far to the side the true path leads, meters."""
+    """Return the lateral distance of the end of the true path in meters."""
     return float(np.abs(frame.trajectory.points_xy_m[-1, 1]))
 
 
-_INTEREST: dict[str, Callable[[RoadFrame], float]] = {
+_EXAMPLE_SCORES: dict[str, Callable[[RoadFrame], float]] = {
     "detection": _variety,
     "segmentation": _detail,
     "planning": _bend,
 }
-"""Task to what makes an image worth showing."""
+"""Task to a score; the frame with the highest score in each half of the drive is the example."""

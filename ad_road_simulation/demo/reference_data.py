@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The reference recordings and models of a checkout that has them beside it."""
+"""The reference recordings and models next to a checkout, if any."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def find_shared() -> Path | None:
 
 
 def use_shared() -> Path | None:
-    """Find the reference data and let manifests and child processes find it too; None without it."""
+    """Set ``$AD_SHARED`` to the reference data for manifests and child processes; return it, or None."""
     shared = find_shared()
     if shared is not None:
         os.environ["AD_SHARED"] = str(shared)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's folder: a run removes what the run before left there, and nothing else."""
+"""The demo's output folder: a run removes the files of the previous run, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ SCHEMA = "adcp-demo/1"
 
 @contextmanager
 def report_folder(out: Path, names: Sequence[str]) -> Iterator[None]:
-    """Empty ``out`` of an earlier demo, and take down what this one leaves there.
+    """Remove the files of an earlier demo from ``out``, and record those that this one writes.
 
     Args:
-        out: made where missing.
-        names: of what will be written; other new things in the folder are the demo's too.
+        out: created where missing.
+        names: of files and folders to be written; other new ones in the folder are recorded too.
 
     Raises:
-        DataError: one of the names is there already and no demo wrote it.
+        DataError: one of the names exists already and was not written by a demo.
     """
     earlier = _written(out)
     foreign = [name for name in names if (out / name).exists() and name not in earlier]
     if foreign:
         raise DataError(
-            f"{out / foreign[0]} is there already and not of an earlier demo: name another folder with OUT="
+            f"{out / foreign[0]} exists and is not from an earlier demo: give another folder with OUT="
         )
     for name in earlier:
         _remove(out / name)
     out.mkdir(parents=True, exist_ok=True)
     before = set(_names(out))
-    # At once: a run that is killed leaves things that the next one may remove.
+    # Written before the run: the next one can then remove the files of a killed run.
     _mark(out, names)
     try:
         yield

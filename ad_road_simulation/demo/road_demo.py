@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""make demo: the road camera records, nodes replay, the ground truth judges, planners drive, one report says it."""
+"""make demo: record the road camera, replay, evaluate against the ground truth, drive, write a report."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from ad_compressed_perception.report.schema import Report
 from ad_road_simulation.closed_loop.drive import DriveOptions, run_drive
 from ad_road_simulation.closed_loop.latency import EXPERT
 from ad_road_simulation.closed_loop.report import DriveReport
-from ad_road_simulation.demo.accuracy import judge, write_accuracy
+from ad_road_simulation.demo.accuracy import measure_accuracy, write_accuracy
 from ad_road_simulation.demo.images import write_images
 from ad_road_simulation.demo.options import ROUTES_SEED, DemoOptions
 from ad_road_simulation.demo.page import render_page
 from ad_road_simulation.demo.recording import TOPIC, Recording, record
-from ad_road_simulation.demo.report import Show, render_report, short_lines
+from ad_road_simulation.demo.report import DemoResult, render_report, summary_lines
 from ad_road_simulation.demo.report_folder import report_folder
 from ad_road_simulation.demo.steps import Progress, Steps
-from ad_road_simulation.demo.subjects import Subject, announce, find_subject, open_models
+from ad_road_simulation.demo.subjects import DemoModel, open_models, prepare_model, print_verdicts
 from ad_road_simulation.world.layout import RouteOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-RECORD, REPLAY, JUDGE, DRIVE, REPORT = STEPS = ("record", "replay", "accuracy", "closed loop", "report")
+RECORD, REPLAY, ACCURACY, DRIVE, REPORT = STEPS = ("record", "replay", "accuracy", "closed loop", "report")
 RECORDING, REPLAYED, DRIVEN, IMAGES = "recording", "replay", "closed_loop", "images"
 ACCURACY_JSON, MARKDOWN, PAGE = "accuracy.json", "report.md", "report.html"
 _WRITTEN = (RECORDING, REPLAYED, DRIVEN, IMAGES, ACCURACY_JSON, MARKDOWN, PAGE)
 
 
 def run_road_demo(options: DemoOptions, progress: Progress, console: Console) -> Callable[[], None]:
-    """Run all steps; return what shows the result on standard output.
+    """Run all steps; return a function that prints the result on standard output.
 
     Args:
-        options: models, folders and how much of everything.
-        progress: told how far it is.
-        console: for what the gates said.
+        options: models, folders and sizes.
+        progress: receives progress updates.
+        console: for the verdicts of the gates.
 
     Raises:
-        AdcpError: anything wrong with models, options or folders.
+        AdcpError: an invalid model, option or folder.
     """
     manifests = open_models(options.models)
-    # What is impossible should be said before minutes are spent.
+    # Invalid options are reported before minutes are spent.
     RouteOptions(length_m=options.route_m)
     out, steps = options.out, Steps(progress, STEPS)
     with report_folder(out, _WRITTEN):
@@ -54,41 +54,41 @@ def run_road_demo(options: DemoOptions, progress: Progress, console: Console) ->
         recording = record(out / RECORDING, options, steps)
         steps.begin(REPLAY)
         calibration = str(recording.drive / "images")
-        subjects = [find_subject(one, calibration, options.work, steps) for one in manifests]
-        announce(subjects, console)
-        replayed = _replay(subjects, recording, options, steps)
-        steps.begin(JUDGE)
-        judged = {subject.task: judge(subject, recording, steps) for subject in subjects}
-        write_accuracy(judged, out / ACCURACY_JSON)
+        models = [prepare_model(one, calibration, options.work, steps) for one in manifests]
+        print_verdicts(models, console)
+        replayed = _replay(models, recording, options, steps)
+        steps.begin(ACCURACY)
+        accuracy = {model.task: measure_accuracy(model, recording, steps) for model in models}
+        write_accuracy(accuracy, out / ACCURACY_JSON)
         steps.begin(DRIVE)
-        planners = [subject for subject in subjects if subject.task == "planning"]
+        planners = [model for model in models if model.task == "planning"]
         driven = _drive(planners[0], options, steps) if planners else None
         steps.begin(REPORT)
         (out / IMAGES).mkdir()
         images = {
-            subject.task: write_images(
-                subject, recording.shown[subject.task], judged[subject.task], out / IMAGES
+            model.task: write_images(
+                model, recording.examples[model.task], accuracy[model.task], out / IMAGES
             )
-            for subject in subjects
+            for model in models
         }
-        show = Show(options, subjects, recording, replayed, judged, driven, images, steps.seconds)
-        markdown = render_report(show)
+        result = DemoResult(options, models, recording, replayed, accuracy, driven, images, steps.seconds)
+        markdown = render_report(result)
         (out / MARKDOWN).write_text(markdown, encoding="utf-8")
         (out / PAGE).write_text(render_page(markdown, out), encoding="utf-8")
-    return lambda: _print(show, out)
+    return lambda: _print(result, out)
 
 
 def _replay(
-    subjects: list[Subject], recording: Recording, options: DemoOptions, progress: Progress
+    models: list[DemoModel], recording: Recording, options: DemoOptions, progress: Progress
 ) -> Report:
     return run_replay(
         ReplayOptions(
             bag=recording.bag,
             out=options.out / REPLAYED,
             topic=TOPIC,
-            models=tuple(subject.manifest.folder for subject in subjects),
+            models=tuple(model.manifest.folder for model in models),
             work=options.work,
-            variants={subject.task: (subject.compressed,) for subject in subjects},
+            variants={model.task: (model.compressed,) for model in models},
             allow_rejected=True,
             limit=options.limit,
         ),
@@ -96,21 +96,21 @@ def _replay(
     )
 
 
-def _drive(subject: Subject, options: DemoOptions, progress: Progress) -> DriveReport:
+def _drive(model: DemoModel, options: DemoOptions, progress: Progress) -> DriveReport:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     driving = DriveOptions(
-        variants=(subject.manifest.baseline, subject.compressed, EXPERT),
+        variants=(model.manifest.baseline, model.compressed, EXPERT),
         out=options.out / DRIVEN,
         routes=options.routes,
         length_m=float(options.route_m),
         seed=ROUTES_SEED,
         jobs=cores,
     )
-    return run_drive(subject.manifest, driving, progress)
+    return run_drive(model.manifest, driving, progress)
 
 
-def _print(show: Show, out: Path) -> None:
-    for line in short_lines(show):
+def _print(result: DemoResult, out: Path) -> None:
+    for line in summary_lines(result):
         print(line.replace("**", "").replace("`", ""))
     print(f"report: {out / MARKDOWN}")
     print(f"report: {out / PAGE} (the same in one file with all images)")

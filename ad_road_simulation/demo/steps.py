@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""One progress display for all steps, each with its number."""
+"""One progress display for all numbered steps."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Is told how far the work is."""
+    """Receives progress updates."""
 
     def say(self, text: str) -> None:
-        """Show what is being done now."""
+        """Show the current step."""
 
     def advance(self, done: int, total: int) -> None:
-        """Show how much of it is done."""
+        """Show how much of the current step is done."""
 
 
 class Steps:
-    """Puts the number and the name of the present step before what is said.
+    """Prefixes progress messages with number and name of the current step.
 
     Attributes:
-        seconds: name of a step to how long it took; the present one is not there yet.
+        seconds: name of each finished step to its duration.
     """
 
     def __init__(self, progress: Progress, names: tuple[str, ...]) -> None:
-        """Begin before the first of the steps."""
+        """Start before the first step."""
         self._progress, self._names = progress, names
-        self._prefix = self._present = ""
+        self._prefix = self._current = ""
         self._began_s = 0.0
         self.seconds: dict[str, float] = {}
 
     def begin(self, name: str) -> None:
-        """Go to a step and show it."""
+        """Start a step and show it."""
         now_s = time.monotonic()
-        if self._present:
-            self.seconds[self._present] = now_s - self._began_s
-        self._present, self._began_s = name, now_s
+        if self._current:
+            self.seconds[self._current] = now_s - self._began_s
+        self._current, self._began_s = name, now_s
         self._prefix = f"{self._names.index(name) + 1}/{len(self._names)} {name}"
         self._progress.say(self._prefix)
 
     def say(self, text: str) -> None:
-        """Show what is being done now."""
+        """Show the current step."""
         self._progress.say(f"{self._prefix}: {text}")
 
     def advance(self, done: int, total: int) -> None:
-        """Show how much of it is done."""
+        """Show how much of the current step is done."""
         self._progress.advance(done, total)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The models of the demo, each with its recommended compressed variant, which is made where there is none."""
+"""The models of the demo, each with its recommended compressed variant, which is made where missing."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 RECIPE = "int8"
-"""What a model without compressed variants is compressed by."""
+"""Recipe for a model without compressed variants."""
 
 
 @dataclass(frozen=True)
-class Subject:
+class DemoModel:
     """A model of the demo.
 
     Attributes:
         manifest: holds baseline and compressed variant.
-        compressed: name of the variant that is set against the baseline.
+        compressed: name of the variant that is compared with the baseline.
     """
 
     manifest: Manifest
@@ -52,7 +52,7 @@ class Subject:
 
 
 def open_models(folders: Sequence[Path]) -> list[Manifest]:
-    """Return the manifests of the models named, or of the default ones, in the order of the tasks.
+    """Return the manifests of the given models, or of the default ones, in the order of the tasks.
 
     Raises:
         AdcpError: a model that is missing or malformed, a file that is missing or altered, or two models
@@ -67,7 +67,7 @@ def open_models(folders: Sequence[Path]) -> list[Manifest]:
         if manifest.task in of_task:
             other = of_task[manifest.task].folder
             raise ManifestError(
-                f"two models for task {manifest.task}: {other} and {manifest.folder}; name one"
+                f"two models for task {manifest.task}: {other} and {manifest.folder}; give one"
             )
         of_task[manifest.task] = manifest
         for name in manifest.variants:
@@ -75,22 +75,22 @@ def open_models(folders: Sequence[Path]) -> list[Manifest]:
     return [of_task[task] for task in ("detection", "segmentation", "planning") if task in of_task]
 
 
-def find_subject(manifest: Manifest, calibration: str, work: Path | None, progress: Progress) -> Subject:
-    """Return a model with its recommended compressed variant; without any that runs here one is made.
+def prepare_model(manifest: Manifest, calibration: str, work: Path | None, progress: Progress) -> DemoModel:
+    """Return a model with its recommended compressed variant; compress it where none runs here.
 
     Args:
         manifest: the model.
         calibration: BAG, BAG:TOPIC or a folder of images.
         work: work folder; None for the default one.
-        progress: told how far it is.
+        progress: receives progress updates.
 
     Raises:
-        AdcpError: anything wrong with the model or the frames.
+        AdcpError: an invalid model or invalid frames.
     """
     name = compressed_variant(manifest, _runs_here)
     if name is not None:
-        return Subject(manifest, name)
-    return Subject(ensure_variant(manifest, calibration, work, progress), RECIPE)
+        return DemoModel(manifest, name)
+    return DemoModel(ensure_variant(manifest, calibration, work, progress), RECIPE)
 
 
 def _runs_here(variant: Variant) -> bool:
@@ -108,14 +108,14 @@ def ensure_variant(
         manifest: the model.
         calibration: BAG, BAG:TOPIC or a folder of images.
         work: work folder; None for the default one.
-        progress: told how far it is.
+        progress: receives progress updates.
         recipe: name of the recipe.
 
     Returns:
         The manifest that holds the variant.
 
     Raises:
-        AdcpError: anything wrong with the model or the frames.
+        AdcpError: an invalid model or invalid frames.
     """
     from ad_compressed_perception.compression.compress import compress_model
     from ad_compressed_perception.compression.recipe import load_recipe
@@ -131,17 +131,17 @@ def ensure_variant(
     return compress_model(manifest, load_recipe(recipe), calibration, work=work, progress=advance).manifest
 
 
-def announce(subjects: Sequence[Subject], console: Console) -> None:
-    """Say which variants are compared and what their gates said of them, before anything runs."""
-    for subject in subjects:
-        verdict = subject.manifest.variant(subject.compressed).verdict
-        said = "not judged by a gate" if verdict is None else verdict.status
+def print_verdicts(models: Sequence[DemoModel], console: Console) -> None:
+    """Print the compared variants and the verdicts of their gates."""
+    for model in models:
+        verdict = model.manifest.variant(model.compressed).verdict
+        status = "no gate verdict" if verdict is None else verdict.status
         reasons = f": {'; '.join(verdict.reasons)}" if verdict is not None and verdict.reasons else ""
         console.print(
-            f"{subject.manifest.name}/{subject.compressed}: {said}{reasons}", highlight=False, soft_wrap=True
+            f"{model.manifest.name}/{model.compressed}: {status}{reasons}", highlight=False, soft_wrap=True
         )
-    if any(subject.is_rejected for subject in subjects):
+    if any(model.is_rejected for model in models):
         console.print(
-            "[bold]Variants that their gate REJECTED run here all the same, to show what the gate saw. "
-            "No node loads them on the car unless allow_rejected is set.[/bold]"
+            "[bold]Variants that their gate REJECTED run here nevertheless, to show the reason. "
+            "A node loads them only if allow_rejected is set.[/bold]"
         )

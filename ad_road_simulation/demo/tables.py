@@ -11,9 +11,9 @@ from ad_compressed_perception.replay.plan import BASELINE
 from ad_compressed_perception.report.markdown import agreement_text, speedup_text, table
 from ad_compressed_perception.report.schema import Report, VariantReport
 from ad_road_simulation.closed_loop.report import DriveReport
-from ad_road_simulation.closed_loop.route_metrics import FIGURES
-from ad_road_simulation.demo.accuracy import Judged
-from ad_road_simulation.demo.subjects import Subject
+from ad_road_simulation.closed_loop.route_metrics import METRICS
+from ad_road_simulation.demo.accuracy import AccuracyResult
+from ad_road_simulation.demo.subjects import DemoModel
 
 NONE = "–"
 _FIGURES = {
@@ -25,7 +25,7 @@ _FIGURES = {
     "rmse_rad": ("steering RMSE", "rad"),
 }
 _LEFT_OUT = ("iou_background", "mae_rad", "correlation")
-"""Figures that say nothing new to most readers; accuracy.json has them."""
+"""Figures that are not in the table; accuracy.json has them."""
 _DRIVEN = (
     "completion",
     "departures",
@@ -39,42 +39,42 @@ _DRIVEN = (
 )
 
 
-def figure_words(name: str) -> tuple[str, str]:
-    """Return what a figure is called, and its unit, which may be empty."""
+def metric_label(name: str) -> tuple[str, str]:
+    """Return the name of a figure and its unit, which may be empty."""
     return _FIGURES.get(name, (name.replace("iou_", "IoU ").replace("_", " "), ""))
 
 
-def figure_title(name: str) -> str:
+def metric_title(name: str) -> str:
     """Return a figure's name with its unit."""
-    return ", ".join(filter(None, figure_words(name)))
+    return ", ".join(filter(None, metric_label(name)))
 
 
-def replayed_variant(subject: Subject, name: str, report: Report) -> VariantReport | None:
-    """Return a variant's part of the replay's report; None where it did not take part."""
-    key = BASELINE if name == subject.manifest.baseline else name
-    return report.tasks[subject.task].variants.get(key) if subject.task in report.tasks else None
+def replayed_variant(model: DemoModel, name: str, report: Report) -> VariantReport | None:
+    """Return a variant's part of the replay report; None where it was not replayed."""
+    key = BASELINE if name == model.manifest.baseline else name
+    return report.tasks[model.task].variants.get(key) if model.task in report.tasks else None
 
 
-def megabytes(subject: Subject, name: str) -> float:
-    """Return the size of a variant's file."""
-    return subject.manifest.variant_path(name).stat().st_size / 1e6
+def megabytes(model: DemoModel, name: str) -> float:
+    """Return the file size of a variant in megabytes."""
+    return model.manifest.variant_path(name).stat().st_size / 1e6
 
 
-def speed_table(subject: Subject, report: Report) -> str:
+def speed_table(model: DemoModel, report: Report) -> str:
     """Return time and size of every variant."""
     rows = []
-    for name in subject.variants:
-        entry, one = subject.manifest.variant(name), replayed_variant(subject, name, report)
-        comparison = report.tasks[subject.task].comparison.get(name) if one is not None else None
+    for name in model.variants:
+        entry, one = model.manifest.variant(name), replayed_variant(model, name, report)
+        comparison = report.tasks[model.task].comparison.get(name) if one is not None else None
         infer = one.stages_ms.get("infer") if one is not None else None
         runtime = one.backend if one is not None and one.backend else entry.backend
         precision = one.precision if one is not None and one.precision else entry.precision
         rows.append(
             (
-                variant_cell(subject, name),
+                variant_cell(model, name),
                 entry.verdict.status if entry.verdict else NONE,
                 f"{runtime}, {precision}",
-                f"{megabytes(subject, name):.2f}",
+                f"{megabytes(model, name):.2f}",
                 _ms(infer.p50 if infer else None),
                 _ms(infer.p99 if infer else None),
                 _ms(one.end_to_end_ms.p50 if one is not None else None),
@@ -82,28 +82,28 @@ def speed_table(subject: Subject, report: Report) -> str:
                 agreement_text(comparison) if comparison else NONE,
             )
         )
-    head = ("variant", "gate", "runs as", "file, MB", "inference p50", "p99", "whole way p50", "speed-up")
-    return table((*head, "same answers"), rows)
+    head = ("variant", "gate", "runs as", "file, MB", "inference p50", "p99", "end to end p50", "speed-up")
+    return table((*head, "agreement"), rows)
 
 
-def variant_cell(subject: Subject, name: str) -> str:
-    """Return a variant's name, the two that were compared in bold."""
-    is_compared = name in (subject.manifest.baseline, subject.compressed)
+def variant_cell(model: DemoModel, name: str) -> str:
+    """Return a variant's name, in bold for the two compared ones."""
+    is_compared = name in (model.manifest.baseline, model.compressed)
     return f"**`{name}`**" if is_compared else f"`{name}`"
 
 
-def accuracy_table(subject: Subject, judged: Judged) -> str:
-    """Return every variant's figures on each recording, with what differs from the baseline."""
-    figures = next(iter(next(iter(judged.results.values())).values())).figures
+def accuracy_table(model: DemoModel, accuracy: AccuracyResult) -> str:
+    """Return every variant's figures on each recording, with the difference to the baseline."""
+    figures = next(iter(next(iter(accuracy.results.values())).values())).figures
     names = [name for name in figures if name not in _LEFT_OUT]
     rows = []
-    for data, results in judged.results.items():
+    for data, results in accuracy.results.items():
         for variant, result in results.items():
-            difference = judged.differences[data].get(variant, {}).get(names[0])
+            difference = accuracy.differences[data].get(variant, {}).get(names[0])
             rows.append(
                 (
                     f"{data} ({len(result.indices)})",
-                    variant_cell(subject, variant),
+                    variant_cell(model, variant),
                     *(interval(result.figures[name]) for name in names),
                     interval(difference, sign="+") if difference is not None else NONE,
                 )
@@ -111,19 +111,19 @@ def accuracy_table(subject: Subject, judged: Judged) -> str:
     head = (
         "images",
         "variant",
-        *map(figure_title, names),
-        f"{figure_title(names[0])}: difference to baseline",
+        *map(metric_title, names),
+        f"{metric_title(names[0])}: difference to baseline",
     )
     return table(head, rows)
 
 
 def driving_table(driven: DriveReport) -> str:
-    """Return the mean of a route of everybody who drove."""
+    """Return the mean metrics per route of each variant."""
     names = list(driven.summary)
     variants = driven.document["variants"]
     rows = []
     for key in _DRIVEN:
-        figure = FIGURES[key]
+        figure = METRICS[key]
         title = f"{figure.title}, {figure.unit}" if figure.unit else figure.title
         rows.append((title, *(_plain(driven.summary[name][key].mean) for name in names)))
     times = [variants[name]["latency_ms"] for name in names]
@@ -132,7 +132,7 @@ def driving_table(driven: DriveReport) -> str:
     rows.append(
         ("endings", *(", ".join(f"{ending} {count}" for ending, count in one.items()) for one in endings))
     )
-    return table(("mean of a route", *(f"`{name}`" for name in names)), rows)
+    return table(("mean per route", *(f"`{name}`" for name in names)), rows)
 
 
 def interval(figure: Figure, sign: str = "") -> str:

@@ -31,21 +31,22 @@ _GROUND_TRUTHS = {"detection": "detections", "segmentation": "mask", "planning":
 
 
 def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
-    """Return what compare_nodes does, on the images of a road camera, and that camera last.
+    """Return the nodes of compare_nodes on the images of a road camera, followed by that camera.
 
-    The monitor hears the ground truth of every task. A planner drives where ``drive`` names its side.
+    The monitor subscribes to the ground truth of every task. The car is driven by the planner of the side
+    that ``drive`` names, or by the expert.
 
     Raises:
-        AdcpError: an argument's value makes no sense; the line names it.
+        AdcpError: an argument's value is invalid; the message names it.
     """
     tasks, driver = parse_tasks(arguments["tasks"]), arguments["drive"]
     if driver != EXPERT and "planning" not in tasks:
         raise AdcpError(f"drive:={driver} needs planning among tasks:={arguments['tasks']}")
     namespace = parse_namespace(arguments["namespace"])
     camera = f"{namespace}/{CAMERA}"
-    heard: tuple[tuple[str, str], ...] = ()
+    image_remappings: tuple[tuple[str, str], ...] = ()
     if not arguments["image_topic"]:
-        heard = (("image", f"{camera}/image"), ("image/compressed", f"{camera}/image/compressed"))
+        image_remappings = (("image", f"{camera}/image"), ("image/compressed", f"{camera}/image/compressed"))
     nodes = []
     for node in compare_nodes(arguments):
         if node.name == MONITOR:
@@ -54,7 +55,7 @@ def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
             }
             nodes.append(replace(node, parameters=node.parameters | ground_truths))
         else:
-            nodes.append(replace(node, remappings=(*heard, ("odometry", f"{camera}/odometry"))))
+            nodes.append(replace(node, remappings=(*image_remappings, ("odometry", f"{camera}/odometry"))))
     commands: tuple[tuple[str, str], ...] = ()
     if driver != EXPERT:
         commands = (("~/drive_command", f"{namespace}/{driver}/planning/command"),)
@@ -64,7 +65,7 @@ def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
 def _camera_parameters(arguments: Mapping[str, str]) -> dict[str, Any]:
     given = {name: arguments[name] for name in ("seed", "traffic", "weather", "transport") if arguments[name]}
     try:
-        # Refused here: a camera that does not start would leave all others without an image.
+        # Checked here: without the camera all other nodes would get no image.
         chosen = RoadCameraOptions.model_validate(given).model_dump(include=set(given))
     except ValidationError as error:
         raise AdcpError(f"road camera: {describe_validation_error(error)}") from error

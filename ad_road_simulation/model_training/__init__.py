@@ -1,3 +1,3 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of the road camera for the training of models."""
+"""Synthetic training data rendered by the road camera."""

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A camera on a road that only exists here: images, odometry and the ground truth, and a car to be driven."""
+"""Node of a simulated road camera: images, odometry, ground truth, and a car that accepts drive commands."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ from ad_road_simulation.world.simulation import Event
 
 COUNTED = ("collision", "departure", "red_light", "stop_missed", "finished")
 _SLOW_SHARE = 0.8
-"""Below this share of the rate asked for, the machine is too slow for it, and that is said."""
+"""Below this share of the requested rate a warning is published."""
 
 
 class RoadCameraNode(Node):
-    """Publishes what a camera sees on a drive, at a steady rate of the ROS clock.
+    """Publishes the images of a simulated drive at a constant rate of the ROS clock.
 
-    Every tick the world moves on by one period, whatever the time that painting took: on a slow machine
-    the drive slows down, and nothing is skipped.
+    Every tick advances the simulation by one period, independent of the rendering time: on a slow machine
+    the drive slows down, and no frame is skipped.
     """
 
     def __init__(self, **node_arguments: Any) -> None:
-        """Read the parameters, build the world and begin.
+        """Read the parameters, build the world and start.
 
         Raises:
-            AdcpError: a parameter is wrong.
+            AdcpError: a parameter is invalid.
         """
         super().__init__(node_arguments.pop("node_name", "road_camera"), **node_arguments)
         self._options = self._read_parameters()
@@ -59,8 +59,8 @@ class RoadCameraNode(Node):
         self._renderer = Renderer(camera)
         self._follower = CommandFollower(options.command_timeout_s)
         self._events: Counter[str] = Counter()
-        self._unsaid: list[str] = []
-        self._has_begun = self._is_over = self._said_silent = False
+        self._unreported_events: list[str] = []
+        self._has_begun = self._is_over = self._silence_reported = False
         self._rate = RateTracker()
         self._topics = RoadCameraTopics(self, options, camera.matrix)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -68,7 +68,7 @@ class RoadCameraNode(Node):
             self.create_subscription(
                 TwistStamped, "~/drive_command", self._on_command, image_qos("best_effort", 1)
             )
-        # The node's clock: with use_sim_time the world stands while /clock does.
+        # The node's clock: with use_sim_time the simulation pauses while /clock does.
         self.create_timer(1.0 / options.rate_hz, self._tick)
         self.create_timer(
             options.diagnostics_period_s,
@@ -101,12 +101,12 @@ class RoadCameraNode(Node):
 
     def _on_command(self, message: TwistStamped) -> None:
         if self._follower.take(message.twist.linear.x, message.twist.angular.z):
-            self._said_silent = False
+            self._silence_reported = False
         else:
             self.get_logger().error("a drive command is not finite and is ignored", throttle_duration_sec=5.0)
 
     def _tick(self) -> None:
-        """Move on by one period, and publish what is seen then."""
+        """Advance by one period and publish the frame."""
         now = self.get_clock().now()
         if self._is_over or now.nanoseconds == 0:
             return
@@ -115,58 +115,58 @@ class RoadCameraNode(Node):
         self._has_begun = True
         world = self._drive.world
         scene = world.scene()
-        with_ground_truth = self._topics.wants_ground_truth
+        with_ground_truth = self._topics.has_ground_truth_subscribers
         image = self._renderer.render(scene, with_ground_truth=with_ground_truth)
         frame = road_frame(scene, image, world.reference().trajectory, now.nanoseconds, self._drive.route)
         try:
             self._topics.publish(frame, now.to_msg(), with_ground_truth)
         except Exception:
-            # A signal may take the context away while the image is painted.
+            # A signal may shut the context down while the image is rendered.
             if self.context.ok():
                 raise
         self._rate.add(time.monotonic())
 
     def _advance(self) -> bool:
-        """Drive on by one period; False at the end of the last route."""
+        """Drive for one period; return False at the end of the last route."""
         dt_s = 1.0 / self._options.rate_hz
         command = None
         if self._options.drive == "command":
             command = self._follower.command(dt_s, self._drive.world.ego.speed_mps)
-            if self._follower.is_silent and not self._said_silent:
-                self._said_silent = True
-                lack = f"no drive command for {self._options.command_timeout_s:g} s"
-                first = "the first drive command has not come"
+            if self._follower.is_silent and not self._silence_reported:
+                self._silence_reported = True
+                timeout = f"no drive command for {self._options.command_timeout_s:g} s"
+                first = "the first drive command has not arrived"
                 self.get_logger().warning(
-                    f"{lack if self._follower.has_begun else first}: braking to a stand"
+                    f"{timeout if self._follower.has_begun else first}: braking to a standstill"
                 )
         for event in self._drive.advance(dt_s, command):
-            self._note(event)
+            self._on_event(event)
         if self._drive.world.is_finished:
             self._is_over = not self._options.loop
             if self._is_over:
-                self.get_logger().info("the route is driven; no more images come")
+                self.get_logger().info("the route is finished; no more images are published")
                 return False
             self._drive.next_route()
             self.get_logger().info(f"route {self._drive.route}")
         return True
 
-    def _note(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         self._events[event.kind] += 1
         line = f"{event.kind} at {event.s_m:.0f} m: {event.what}"
         if event.kind != "finished":
-            self._unsaid.append(line)
+            self._unreported_events.append(line)
             self.get_logger().warning(line)
             self._publish_diagnostics()
 
     def _publish_diagnostics(self) -> None:
-        """Say how the drive goes, and what has happened since the last time."""
+        """Publish the state of the drive, and the events since the last message."""
         rate_hz = self._rate.recent_hz(time.monotonic())
-        problems = [*self._unsaid]
-        self._unsaid = []
-        if self._said_silent:
-            problems.append("no drive command comes")
+        problems = [*self._unreported_events]
+        self._unreported_events = []
+        if self._silence_reported:
+            problems.append("no drive command is received")
         if self._is_over:
-            problems.append("the route is driven")
+            problems.append("the route is finished")
         elif self.get_clock().now().nanoseconds == 0:
             problems.append("use_sim_time is set and /clock has not come: no images")
         elif rate_hz < _SLOW_SHARE * self._options.rate_hz:
@@ -198,7 +198,7 @@ class RoadCameraNode(Node):
 
 
 def main() -> None:
-    """Run the camera until it is told to stop."""
+    """Run the camera until it is shut down."""
     run_node(RoadCameraNode)
 
 

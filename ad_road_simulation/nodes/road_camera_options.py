@@ -20,7 +20,7 @@ class RoadCameraOptions(StrictModel):
     weather: Literal["any", "day", "dusk", "rain", "glare"] = Field(
         default="any", description="of all routes; any: drawn from each route's seed"
     )
-    loop: bool = Field(default=True, description="start the next seed's route at the end of one")
+    loop: bool = Field(default=True, description="start the route of the next seed at the end of one")
     width: int = Field(default=640, ge=32, le=4096, description="of the image, pixels")
     height: int = Field(default=360, ge=32, le=4096, description="of the image, pixels")
     rate_hz: float = Field(default=10.0, ge=0.5, le=100.0, description="images a second")
@@ -33,10 +33,10 @@ class RoadCameraOptions(StrictModel):
     )
     qos_depth: int = Field(default=5, ge=1, le=1000, description="images kept for slow subscriptions")
     drive: Literal["expert", "command"] = Field(
-        default="expert", description="who drives: the built-in expert, or what comes on ~/drive_command"
+        default="expert", description="driver: the built-in expert, or commands on ~/drive_command"
     )
     command_timeout_s: float = Field(
-        default=1.0, gt=0.0, le=60.0, description="without a command for so long the car brakes"
+        default=1.0, gt=0.0, le=60.0, description="the car brakes after this time without a command, seconds"
     )
     diagnostics_period_s: float = Field(
         default=1.0, gt=0.0, le=60.0, description="period of /diagnostics, seconds"

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The topics of a road camera: a frame and its ground truth, all under one stamp."""
+"""The topics of a road camera: a frame and its ground truth, all with the same stamp."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from ad_road_simulation.world.scene import LABELS, MASK_LABELS
 
 
 class RoadCameraTopics:
-    """Publishers; what costs time and nobody listens to is left out."""
+    """Publishers; expensive messages without a subscription are not published."""
 
     def __init__(self, node: Node, options: RoadCameraOptions, matrix: NDArray[Any]) -> None:
-        """Create them on a node and publish the latched labels.
+        """Create the publishers on a node and publish the latched labels.
 
         Args:
-            node: its private topics are used.
+            node: owner of the private topics.
             options: transport and quality of service of the images.
             matrix: (3, 3) of the camera, pixels.
         """
@@ -58,21 +58,21 @@ class RoadCameraTopics:
             self._labels.append(publisher)
 
     @property
-    def wants_ground_truth(self) -> bool:
-        """Whether anybody listens to boxes or masks."""
+    def has_ground_truth_subscribers(self) -> bool:
+        """Whether boxes or masks have a subscription."""
         return any(each.get_subscription_count() for each in (self._boxes, self._masks))
 
     def publish(self, frame: RoadFrame, stamp: Time, with_ground_truth: bool) -> None:
         """Publish a frame.
 
         Args:
-            frame: what is seen and true.
+            frame: image and ground truth.
             stamp: of all messages.
-            with_ground_truth: boxes and masks are known.
+            with_ground_truth: publish boxes and masks, which the frame then has.
         """
         header = Header(stamp=stamp, frame_id=CAMERA_FRAME)
         height, width = frame.image_bgr.shape[:2]
-        # Odometry first: a planner then knows the speed when the image comes.
+        # Odometry first: a planner then has the speed when the image arrives.
         self._odometry.publish(odometry.to_message(frame.odometry, stamp, ODOMETRY_FRAME, BASE_FRAME))
         if self._raw is not None:
             self._raw.publish(to_image(frame.image_bgr, "bgr8", header))

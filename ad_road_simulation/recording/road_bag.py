@@ -35,14 +35,14 @@ _KINDS = {
 
 
 class RoadBag:
-    """Writes frame after frame; a context, since the bag's index is written at its end."""
+    """Writes frames to a bag; a context manager, since the index is written at the end."""
 
     def __init__(self, folder: Path, camera_matrix: NDArray[np.float64]) -> None:
-        """Begin a bag (MCAP) in a folder that is not there yet.
+        """Create a bag (MCAP) in a folder that does not exist yet.
 
         Args:
             folder: of the bag.
-            camera_matrix: (3, 3), pixels.
+            camera_matrix: (3, 3), in pixels.
         """
         from rosbags.rosbag2 import StoragePlugin, Writer
 
@@ -54,7 +54,7 @@ class RoadBag:
         self._labeled = False
 
     def __enter__(self) -> RoadBag:
-        """Open the bag and announce its topics."""
+        """Open the bag and add its topics."""
         self._writer.open()
         self._connections = {
             name: self._writer.add_connection(
@@ -72,7 +72,7 @@ class RoadBag:
         self._writer.close()
 
     def add(self, frame: RoadFrame) -> None:
-        """Write a frame's messages, all under its stamp."""
+        """Write the messages of a frame, all with its stamp."""
         stamp = frame.stamp_ns
         if not self._labeled:
             self._labeled = True

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames with their ground truth as a folder that is labeled data for all three tasks.
+"""Frames with their ground truth as a folder of labeled data for all three tasks.
 
 ``images/NAME.jpg``, ``masks/NAME.png`` with ``labels.json``, ``instances.json`` (COCO), ``steering.csv`` and
 ``trajectories.jsonl``, where NAME is the stamp in nanoseconds.
@@ -30,10 +30,10 @@ _STAMP_DIGITS = 15
 
 
 class RoadFolder:
-    """Writes frame after frame; ``close`` writes the labels."""
+    """Writes frames to a folder; ``close`` writes the labels."""
 
     def __init__(self, folder: Path, image_format: Literal["jpg", "png"] = "jpg") -> None:
-        """Make the folder, which must not be there."""
+        """Create the folder, which must not exist."""
         self._folder, self._format = folder, image_format
         for name in ("images", "masks"):
             (folder / name).mkdir(parents=True)
@@ -45,7 +45,7 @@ class RoadFolder:
         self._paths: list[str] = []
 
     def add(self, frame: RoadFrame) -> None:
-        """Write a frame's image and mask and take its labels.
+        """Write image and mask of a frame and collect its labels.
 
         Raises:
             DataError: a trajectory without times or steering-wheel angle.
@@ -80,7 +80,7 @@ class RoadFolder:
 
 
 def path_entry(frame: RoadFrame) -> PathEntry:
-    """Return a frame's line of trajectories.jsonl; DataError where its trajectory has no times or angle."""
+    """Return a frame's line of trajectories.jsonl; raise DataError where times or angle are missing."""
     path = frame.trajectory
     if not (math.isfinite(path.step_s) and math.isfinite(path.steering_wheel_angle_rad)):
         raise DataError(f"frame {frame.stamp_ns}: its trajectory has no times or no steering-wheel angle")
@@ -120,6 +120,6 @@ def _annotations(frame: RoadFrame, image: int, first: int) -> list[dict[str, Any
 
 
 def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
-    # Level 1: images of a drive hardly grow, and writing them costs a third of the time.
+    # Compression level 1: about the same file size at a third of the time.
     _, encoded = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     path.write_bytes(encoded.tobytes())

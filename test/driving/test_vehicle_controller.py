@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From trajectories and odometry to speed and curvature."""
+"""Speed and curvature commands computed from trajectories and odometry."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WHEELBASE_M = 2.85
 
 
 def braking_trajectory(speed_mps: float = 8.0, decel_mps2: float = 2.0) -> Trajectory:
-    """Return a straight drive that slows down steadily."""
+    """Return a straight trajectory with constant deceleration."""
     plan = straight_trajectory(speed_mps)
     times = plan.step_s * np.arange(1, 21)
     speeds = np.maximum(0.0, speed_mps - decel_mps2 * times)
@@ -36,43 +36,43 @@ def at(time_s: float, y_m: float = 0.0, speed_mps: float = 8.0, yaw_rate_radps: 
     return Odometry(time_s, Pose(speed_mps * time_s, y_m, 0.0), speed_mps, yaw_rate_radps)
 
 
-def test_without_odometry_the_plan_is_taken_at_its_word() -> None:
-    """8 m/s less half a second of 2 m/s^2."""
+def test_without_odometry_the_plan_itself_is_commanded() -> None:
+    """8 m/s minus half a second of 2 m/s^2."""
     speed, curvature = VehicleController(WHEELBASE_M).command(braking_trajectory(), 10.0, 10.0)
 
     assert speed == pytest.approx(8.0 - 2.0 * AHEAD_S)
     assert curvature == pytest.approx(0.0)
 
 
-def test_a_planner_of_steering_alone_keeps_its_speed_and_its_arc() -> None:
+def test_a_steering_only_planner_keeps_its_speed_and_its_arc() -> None:
     arc = replace(straight_trajectory(10.0), speeds_mps=None, step_s=math.nan, curvature_per_m=0.02)
 
     assert VehicleController(WHEELBASE_M).command(arc, 10.0, 10.0) == (10.0, 0.02)
 
 
-def test_the_path_is_seen_from_where_the_vehicle_is_by_now() -> None:
-    """The image was taken at y = 0; since then the vehicle came 0.4 m to the left: it steers right."""
-    commander = VehicleController(WHEELBASE_M)
-    commander.odometry.add(at(10.0))
-    commander.odometry.add(at(10.2, y_m=0.4))
+def test_the_path_is_transformed_to_the_current_pose() -> None:
+    """The image was taken at y = 0; since then the vehicle moved 0.4 m to the left: it steers right."""
+    controller = VehicleController(WHEELBASE_M)
+    controller.odometry.add(at(10.0))
+    controller.odometry.add(at(10.2, y_m=0.4))
 
-    _, curvature = commander.command(straight_trajectory(8.0), 10.0, 10.2)
+    _, curvature = controller.command(straight_trajectory(8.0), 10.0, 10.2)
 
     look_ahead_m = 0.7 * 8.0
     assert curvature == pytest.approx(-2.0 * 0.4 / look_ahead_m**2, rel=1e-3)
 
 
-def test_the_speed_goes_the_plan_s_way() -> None:
-    commander = VehicleController(WHEELBASE_M)
-    commander.odometry.add(at(10.0))
+def test_the_commanded_speed_follows_the_plan() -> None:
+    controller = VehicleController(WHEELBASE_M)
+    controller.odometry.add(at(10.0))
 
-    slower, _ = commander.command(braking_trajectory(), 10.0, 10.0)
+    slower, _ = controller.command(braking_trajectory(), 10.0, 10.0)
 
     assert abs(slower - (8.0 - 2.0 * AHEAD_S)) < 0.3
 
 
-def test_odometry_is_driven_on_along_its_arc() -> None:
-    """10 m/s and 0.5 rad/s for 0.2 s: 0.1 rad of turn, a chord of 2 m at half of it."""
+def test_odometry_is_extrapolated_along_an_arc() -> None:
+    """10 m/s and 0.5 rad/s for 0.2 s: 0.1 rad of turn, a chord of 2 m at half that angle."""
     log = OdometryLog()
     log.add(Odometry(5.0, Pose(1.0, 2.0, 0.0), 10.0, 0.5))
 
@@ -84,7 +84,7 @@ def test_odometry_is_driven_on_along_its_arc() -> None:
     assert known.pose.y_m == pytest.approx(2.0 + 2.0 * math.sin(0.05))
 
 
-def test_old_odometry_says_nothing_and_a_clock_may_begin_anew() -> None:
+def test_old_odometry_is_not_used_and_a_clock_reset_clears_the_log() -> None:
     log = OdometryLog()
     assert log.at(5.0) is None
     log.add(at(5.0))
@@ -96,13 +96,13 @@ def test_old_odometry_says_nothing_and_a_clock_may_begin_anew() -> None:
     assert known.speed_mps == 3.0
 
 
-# ---- at the other end of the topic
+# ---- the receiving side of the command topic
 
 
-def test_what_is_commanded_is_done_and_silence_brakes() -> None:
+def test_commands_are_followed_and_a_timeout_brakes() -> None:
     follower = CommandFollower(timeout_s=1.0)
     assert follower.is_silent
-    assert follower.command(0.1, 8.0).accel_mps2 < 0.0, "nobody drives yet"
+    assert follower.command(0.1, 8.0).accel_mps2 < 0.0, "no command yet"
 
     assert follower.take(9.0, 9.0 * 0.05)
     command = follower.command(0.1, 8.0)
@@ -115,8 +115,8 @@ def test_what_is_commanded_is_done_and_silence_brakes() -> None:
     assert command == DriveCommand(command.steering_rad, -3.0)
 
 
-def test_a_command_to_stand_leaves_the_wheels_where_they_are() -> None:
-    """Yaw rate over no speed is no curvature."""
+def test_a_command_to_stand_keeps_the_steering_angle() -> None:
+    """Yaw rate / speed is undefined at zero speed."""
     follower = CommandFollower()
     follower.take(5.0, 0.5)
     bent = follower.command(0.1, 5.0).steering_rad
@@ -128,20 +128,20 @@ def test_a_command_to_stand_leaves_the_wheels_where_they_are() -> None:
 
 
 @pytest.mark.parametrize("late_steps", [0, 1])
-def test_a_perfect_planner_drives_a_route_by_commands_alone(late_steps: int) -> None:
-    """All that a topic carries is speed and yaw rate, 10 times a second, if need be a step late."""
+def test_a_perfect_planner_drives_a_route_by_topic_commands(late_steps: int) -> None:
+    """The topic carries speed and yaw rate only, 10 times a second, on time or one step late."""
     world = Simulation(2, RouteOptions(length_m=300.0))
-    commander, follower = VehicleController(VEHICLE.wheelbase_m), CommandFollower()
+    controller, follower = VehicleController(VEHICLE.wheelbase_m), CommandFollower()
     waiting: list[tuple[float, Trajectory]] = []
     events = []
     while not world.is_finished and world.time_s < 120.0:
         ego, now_s = world.ego, world.time_s
         pose = Pose(ego.x_m, ego.y_m, ego.heading_rad)
-        commander.odometry.add(Odometry(now_s, pose, ego.speed_mps, ego.yaw_rate_radps))
+        controller.odometry.add(Odometry(now_s, pose, ego.speed_mps, ego.yaw_rate_radps))
         waiting.append((now_s, world.reference().trajectory))
         if len(waiting) > late_steps:
             taken_s, trajectory = waiting.pop(0)
-            speed, curvature = commander.command(trajectory, taken_s, now_s)
+            speed, curvature = controller.command(trajectory, taken_s, now_s)
             follower.take(speed, speed * curvature)
         for _ in range(2):
             events += world.step(follower.command(0.05, world.ego.speed_mps))

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""``adcp camera``: what it records is what ``adcp evaluate`` takes, and the same seed gives the same."""
+"""``adcp camera``: its recordings are valid data for ``adcp evaluate``, and equal seeds give equal images."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return recorded(tmp_path_factory.mktemp("camera") / "drive", "--seed", 3, "--format", "png")
 
 
-def test_a_drive_serves_all_three_tasks_by_names_alone(drive: Path) -> None:
-    """Models with the ground truth's own labels need no label map."""
+def test_a_drive_is_labeled_data_for_all_three_tasks_without_a_label_map(drive: Path) -> None:
+    """Models with the labels of the ground truth need no label map."""
     boxes, masks = BoxData(drive, None, LABELS), MaskData(drive, None, MASK_LABELS)
     paths = PathData(drive, None)
 
@@ -60,14 +60,14 @@ def test_a_drive_serves_all_three_tasks_by_names_alone(drive: Path) -> None:
     assert not boxes.notes
     assert not paths.notes
     [first] = paths.items([0])
-    assert first.speed_mps == 8.0  # where every route begins
+    assert first.speed_mps == 8.0  # initial speed of every route
     # The first point is one step ahead: 0.15 s at 8 m/s and a little more.
     assert first.ground_truth.points_xy_m[0, 0] == pytest.approx(1.2, abs=0.1)
 
 
 @pytest.mark.parametrize("task", ["detection", "segmentation", "planning"])
-def test_evaluate_takes_the_recording(drive: Path, tmp_path: Path, task: str) -> None:
-    """The tiny models' own labels are others: a map joins them where the task has labels."""
+def test_evaluate_accepts_the_recording(drive: Path, tmp_path: Path, task: str) -> None:
+    """The tiny models have other labels: a label map assigns them where the task has labels."""
     model = WRITERS[task](tmp_path / "model")
     more: list[object] = []
     if task == "segmentation":
@@ -95,7 +95,7 @@ def test_the_same_seed_gives_the_same_images(drive: Path, tmp_path: Path) -> Non
     assert (again / "trajectories.jsonl").read_text() == (drive / "trajectories.jsonl").read_text()
 
 
-def test_independent_places_are_no_series(tmp_path: Path) -> None:
+def test_independent_scenes_are_not_a_series(tmp_path: Path) -> None:
     out = recorded(tmp_path / "places", "--independent", "--weather", "rain")
 
     entries = read_paths(out / "trajectories.jsonl")
@@ -112,7 +112,7 @@ def test_a_bag_has_the_node_s_topics_and_the_frames_of_a_folder(drive: Path, tmp
     with BagReader(bag) as read:
         assert "/road_camera/truth/trajectory" in read.topics
         assert read.count("/road_camera/odometry") == 12
-    # The mask is an image too; the camera is the one with a camera_info.
+    # The mask is also an image topic; the camera is the one with a camera_info.
     frames = list(open_frames(str(bag)))
     original = cv2.imread(str(sorted((drive / "images").iterdir())[5]))
     assert np.abs(frames[5].pixels.astype(int) - original.astype(int)).mean() < 6.0  # JPEG
@@ -120,7 +120,7 @@ def test_a_bag_has_the_node_s_topics_and_the_frames_of_a_folder(drive: Path, tmp
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (("--size", "640"), "WIDTHxHEIGHT"),
         (("--size", "8x8"), "each 32 to 4096"),
@@ -128,9 +128,9 @@ def test_a_bag_has_the_node_s_topics_and_the_frames_of_a_folder(drive: Path, tmp
         (("--seed", "-1"), "--seed"),
     ],
 )
-def test_wrong_options(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_wrong_options(tmp_path: Path, arguments: tuple[str, ...], expected: str) -> None:
     result = CliRunner().invoke(app, ["camera", "--out", str(tmp_path / "x"), *arguments])
 
     assert result.exit_code == 2
-    assert said in result.output
+    assert expected in result.output
     assert not (tmp_path / "x").exists()

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Planners at the wheel: what late and bad ones do to a drive, and how a run is judged and gone on with."""
+"""Planners in closed loop: effects of latency and errors, verdicts, and resuming a run."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from ad_road_simulation.closed_loop.drive import DriveOptions, run_drive
 from ad_road_simulation.closed_loop.journal import JOURNAL, Journal
 from ad_road_simulation.closed_loop.latency import draw_latency, measure_latency, parse_latency
 from ad_road_simulation.closed_loop.paired import compare
-from ad_road_simulation.closed_loop.planner_queue import PlannerSlot, Shot
+from ad_road_simulation.closed_loop.planner_queue import CameraSample, PlannerQueue
 from ad_road_simulation.closed_loop.planners import ExpertPlanner
 from ad_road_simulation.closed_loop.route_metrics import Recorder, RouteResult
 from ad_road_simulation.closed_loop.run import Route, drive_route
 from ad_road_simulation.renderer.renderer import Renderer
 from ad_road_simulation.world.camera import Camera
-from support.drive import plan_vector, write_stubborn_planner
+from support.drive import plan_vector, write_constant_planner
 
 STANDING = Trajectory(np.zeros((2, 2)), np.zeros(2), 0.0, 0.0)
 SHORT_M = 200.0
 
 
-class Silent:
-    """Progress that nobody watches."""
+class NoProgress:
+    """Ignores progress updates."""
 
     def say(self, text: str) -> None:
-        """Say nothing."""
+        """Ignore a text."""
 
     def advance(self, done: int, total: int) -> None:
-        """Draw nothing."""
+        """Ignore a count."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def expert() -> ExpertPlanner:
 
 
 def test_the_expert_drives_a_route_without_an_event(expert: ExpertPlanner) -> None:
-    """The floor: who knows the world keeps its lane within centimeters."""
+    """The reference driver keeps its lane within centimeters."""
     driven = drive_route(expert, "expert", Route(100_001, SHORT_M))
     assert driven.ending == "finished"
     assert driven.events == []
@@ -58,8 +58,8 @@ def test_the_expert_drives_a_route_without_an_event(expert: ExpertPlanner) -> No
     assert driven.images["dropped"] == 0
 
 
-def test_plans_that_are_late_drive_worse_and_the_same_way_again(expert: ExpertPlanner) -> None:
-    """A plan of 1.5 s ago, for 1.5 s: 24 m of the road were never looked at in time."""
+def test_latency_increases_the_offset_and_drives_are_reproducible(expert: ExpertPlanner) -> None:
+    """Plans are 1.5 s old and used for 1.5 s: up to 24 m of road without a new plan."""
     route = Route(100_000, 300.0, traffic=0.0)
     prompt = drive_route(expert, "expert", route)
     late = drive_route(expert, "expert", route, (1500.0,))
@@ -69,44 +69,44 @@ def test_plans_that_are_late_drive_worse_and_the_same_way_again(expert: ExpertPl
     assert drive_route(expert, "expert", route, (1500.0,)) == late
 
 
-def shots(slot: PlannerSlot, until_s: float) -> list[tuple[float, float]]:
+def run_queue(queue: PlannerQueue, until_s: float) -> list[tuple[float, float]]:
     """Return (time it became ready, time of its image) of every plan."""
     ready = []
     for step in range(round(until_s / 0.05) + 1):
         now = step * 0.05
 
-        def take(now: float = now) -> Shot:
-            return Shot(now, Pose(0.0, 0.0, 0.0), 0.0, None)
+        def take(now: float = now) -> CameraSample:
+            return CameraSample(now, Pose(0.0, 0.0, 0.0), 0.0, None)
 
-        planned = slot.step(now, take)
+        planned = queue.step(now, take)
         if planned is not None:
-            ready.append((round(now, 3), round(planned.shot.time_s, 3)))
+            ready.append((round(now, 3), round(planned.sample.time_s, 3)))
     return ready
 
 
-def test_a_slow_planner_takes_the_newest_image_when_it_is_free() -> None:
-    """At 250 ms: image 0 is there at 0.25 s; then that of 0.2 s, 0.1 being dropped, and so on."""
-    slot = PlannerSlot(lambda shot: STANDING, lambda: 0.25)
-    assert shots(slot, 1.0) == [(0.25, 0.0), (0.5, 0.2), (0.75, 0.4), (1.0, 0.7)]
-    account = slot.account
-    # Of the eleven images of a second those of 0.9 and 1.0 s are begun with and waiting.
-    assert (account.taken, account.planned, account.dropped) == (11, 5, 5)
+def test_a_slow_planner_processes_the_newest_image_next() -> None:
+    """At 250 ms: the plan of image 0 is ready at 0.25 s; next is the image of 0.2 s, 0.1 is dropped, etc."""
+    queue = PlannerQueue(lambda sample: STANDING, lambda: 0.25)
+    assert run_queue(queue, 1.0) == [(0.25, 0.0), (0.5, 0.2), (0.75, 0.4), (1.0, 0.7)]
+    counters = queue.counters
+    # Of the eleven images of a second, that of 0.9 s is in progress and that of 1.0 s is waiting.
+    assert (counters.taken, counters.planned, counters.dropped) == (11, 5, 5)
 
 
-def test_a_planner_in_time_drops_nothing_and_a_failed_plan_costs_its_time() -> None:
+def test_a_fast_planner_drops_no_image_and_a_failed_plan_takes_its_time() -> None:
     answers = iter([True, False] * 10)
 
-    def plan(shot: Shot) -> Trajectory:
+    def plan(sample: CameraSample) -> Trajectory:
         if not next(answers):
             raise ResultError("the model gave NaN")
         return STANDING
 
-    slot = PlannerSlot(plan, lambda: 0.04)
-    assert shots(slot, 0.5) == [(0.05, 0.0), (0.25, 0.2), (0.45, 0.4)]
-    assert (slot.account.dropped, slot.account.failed) == (0, 3)
+    queue = PlannerQueue(plan, lambda: 0.04)
+    assert run_queue(queue, 0.5) == [(0.05, 0.0), (0.25, 0.2), (0.45, 0.4)]
+    assert (queue.counters.dropped, queue.counters.failed) == (0, 3)
 
 
-def test_latency_is_read_drawn_and_measured(tmp_path: Path) -> None:
+def test_latency_is_parsed_drawn_and_measured(tmp_path: Path) -> None:
     names = ["expert", "a", "b"]
     assert parse_latency("measured", names) is None
     assert parse_latency("none", names) == {"expert": (), "a": (), "b": ()}
@@ -115,12 +115,12 @@ def test_latency_is_read_drawn_and_measured(tmp_path: Path) -> None:
     for wrong, named in (("a=5", "'b'"), ("a=5,b=6,c=7", "'c'"), ("soon", "soon"), ("-3", "-3")):
         with pytest.raises(DataError, match=named):
             parse_latency(wrong, names)
-    # The same seed draws the same quantiles: twice as slow is twice as late, plan by plan.
+    # The same seed draws the same quantiles: twice the latency for every plan of a variant twice as slow.
     one, other = draw_latency((10.0, 30.0, 20.0), 7), draw_latency((20.0, 40.0, 60.0), 7)
     drawn = [(one(), other()) for _ in range(20)]
     assert all(second == pytest.approx(2.0 * first) for first, second in drawn)
     assert len({first for first, _ in drawn}) > 10
-    manifest = load_manifest(write_stubborn_planner(tmp_path, {"fp32": plan_vector(0.0)}))
+    manifest = load_manifest(write_constant_planner(tmp_path, {"fp32": plan_vector(0.0)}))
     image = Frame(np.zeros((36, 64, 3), np.uint8), "BGR")
     measured = measure_latency(manifest, ["expert", "fp32"], [image], rounds=4)
     assert measured["expert"] == ()
@@ -128,8 +128,8 @@ def test_latency_is_read_drawn_and_measured(tmp_path: Path) -> None:
     assert min(measured["fp32"]) > 0.0
 
 
-def test_measures_of_a_drive_that_is_a_formula() -> None:
-    """10 m/s, a sine of 0.3 m beside the middle, and a minute of standing that does not count twice."""
+def test_metrics_of_an_analytic_drive() -> None:
+    """10 m/s, a sine offset of 0.3 m, and a minute of standing that has no weight in the RMSE."""
     recorder = Recorder(50.0, 150.0)
     for step in range(201):
         time_s = step * 0.05
@@ -164,18 +164,18 @@ def result_with(seed: int, departures: int, variant: str = "a", rmse: float = 0.
 
 
 def test_the_verdict_follows_from_the_interval() -> None:
-    calm = {seed: result_with(seed, 0) for seed in range(20)}
-    # Departures on every route: no resample is without them.
-    wild = {seed: result_with(seed, 1 + seed % 2, "b") for seed in range(20)}
-    assert compare("b", "a", wild, calm).verdict == "worse"
-    assert compare("a", "b", calm, wild).verdict == "not worse"
-    # The same departures on the same routes: the difference is none, however wild both are.
-    assert compare("b", "a", wild, wild).verdict == "not worse"
-    # Two departures more on twenty routes: some resamples have none of them, which proves nothing.
-    some = {seed: result_with(seed, int(seed in (3, 11)), "b") for seed in range(20)}
-    assert compare("b", "a", some, calm).verdict == "undecided"
-    wide = {seed: result_with(seed, 0, "b", rmse=0.3) for seed in range(20)}
-    comparison = compare("b", "a", wide, calm)
+    no_departures = {seed: result_with(seed, 0) for seed in range(20)}
+    # Departures on every route: every resample contains some.
+    many_departures = {seed: result_with(seed, 1 + seed % 2, "b") for seed in range(20)}
+    assert compare("b", "a", many_departures, no_departures).verdict == "worse"
+    assert compare("a", "b", no_departures, many_departures).verdict == "not worse"
+    # The same departures on the same routes: no difference.
+    assert compare("b", "a", many_departures, many_departures).verdict == "not worse"
+    # Two more departures on twenty routes: some resamples contain none of them, so it is undecided.
+    few_departures = {seed: result_with(seed, int(seed in (3, 11)), "b") for seed in range(20)}
+    assert compare("b", "a", few_departures, no_departures).verdict == "undecided"
+    larger_offset = {seed: result_with(seed, 0, "b", rmse=0.3) for seed in range(20)}
+    comparison = compare("b", "a", larger_offset, no_departures)
     assert comparison.verdict == "not worse"
     assert "lateral RMSE worse by +0.2" in comparison.line
 
@@ -189,13 +189,13 @@ def test_only_routes_that_both_drove_are_compared() -> None:
     assert compare("b", "a", {}, one).verdict == "undecided"
 
 
-def test_a_bad_planner_leaves_its_lane_and_is_called_worse(tmp_path: Path) -> None:
-    """One that always steers to the left, against the reference driver."""
-    manifest = load_manifest(write_stubborn_planner(tmp_path / "model", {"fp32": plan_vector(1 / 60)}))
+def test_a_bad_planner_leaves_its_lane_and_gets_the_verdict_worse(tmp_path: Path) -> None:
+    """A planner that always steers to the left, compared with the reference driver."""
+    manifest = load_manifest(write_constant_planner(tmp_path / "model", {"fp32": plan_vector(1 / 60)}))
     options = DriveOptions(
         variants=("expert", "fp32"), out=tmp_path / "out", routes=1, length_m=SHORT_M, latency="none"
     )
-    report = run_drive(manifest, options, Silent())
+    report = run_drive(manifest, options, NoProgress())
     comparison = report.comparisons[0]
     assert comparison.verdict == "worse"
     assert "departures and collisions" in comparison.line
@@ -215,27 +215,27 @@ def expert_options(out: Path, routes: int, jobs: int = 1) -> DriveOptions:
     )
 
 
-def test_a_second_run_goes_on_where_the_first_one_ended(tmp_path: Path) -> None:
-    """Finished routes are read, not driven; what was cut off is driven again; in processes or not."""
-    manifest = load_manifest(write_stubborn_planner(tmp_path / "model", {"fp32": plan_vector(0.0)}))
+def test_a_second_run_resumes_the_first(tmp_path: Path) -> None:
+    """Finished routes are read from the journal; truncated ones are driven again, also in parallel."""
+    manifest = load_manifest(write_constant_planner(tmp_path / "model", {"fp32": plan_vector(0.0)}))
     out = tmp_path / "out"
-    run_drive(manifest, expert_options(out, 1), Silent())
+    run_drive(manifest, expert_options(out, 1), NoProgress())
     journal = out / JOURNAL
     first = json.loads(journal.read_text())
-    # A mark that no drive would leave, and half a line as a kill leaves it.
+    # A value that no drive produces, and a truncated line as after a kill.
     first["result"]["figures"]["lateral_rmse_m"] = 9.0
     line = json.dumps(first)
     journal.write_text(f"{line}\n{line[: len(line) // 2]}")
-    report = run_drive(manifest, expert_options(out, 3, jobs=2), Silent())
+    report = run_drive(manifest, expert_options(out, 3, jobs=2), NoProgress())
     errors = [route["figures"]["lateral_rmse_m"] for route in report.document["routes"]]
     assert errors[0] == 9.0
     assert max(errors[1:]) < 0.2
-    # Of other conditions nothing is taken: on busy roads the first route has to be driven.
+    # Results of other conditions are not reused: with traffic the first route has to be driven.
     busy = replace(expert_options(out, 1), traffic=0.5)
-    assert run_drive(manifest, busy, Silent()).summary["expert"]["lateral_rmse_m"].mean < 0.2
+    assert run_drive(manifest, busy, NoProgress()).summary["expert"]["lateral_rmse_m"].mean < 0.2
 
 
-def test_a_journal_line_is_whole_or_not_there(tmp_path: Path) -> None:
+def test_truncated_journal_lines_are_ignored(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.add({"length_m": 200.0}, result_with(1, 0))
     journal.path.write_bytes(journal.path.read_bytes() + b'{"conditions": {"len')

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The demo, from one command to its report: on the road camera, and on a drive of one's own."""
+"""The demo from the command to the report: on the road camera, and on a recorded drive."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ad_road_simulation.world.scene import MASK_LABELS
 from support.models import write_detector, write_planner, write_segmenter, write_trajectory_planner
 from support.replay import add_variant, write_drive
 
-# A few images, and a planner that is off the road after three seconds.
+# A few images, and a planner that leaves the road after three seconds.
 TINY = ["--frames", "8", "--places", "5", "--routes", "1", "--route-m", "200"]
 OFF_THE_ROAD_PER_M = 0.06
 
 
 def write_road_models(folder: Path) -> list[Path]:
-    """Write a model of each task that knows the road camera's labels, each with two variants."""
+    """Write a model of each task with the road camera's labels and two further variants each."""
     models = [
         write_detector(folder / "detector"),
         write_segmenter(folder / "segmenter"),
@@ -49,27 +49,27 @@ def rows_of(markdown: str, section: str) -> list[list[str]]:
 @pytest.mark.ros
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_the_whole_show_on_the_road_camera(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_on_the_road_camera(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     models, out = write_road_models(tmp_path / "models"), tmp_path / "out"
     arguments = [*TINY, "--models", " ".join(map(str, models)), "--out", str(out)]
     arguments += ["--work", str(tmp_path / "work")]
     assert command.main(arguments) == 0
-    shown = capsys.readouterr()
+    captured = capsys.readouterr()
     for number, step in enumerate(STEPS, 1):
-        assert f"{number}/5 {step}" in shown.err
-    assert str(out / "report.md") in shown.out
-    assert str(out / "report.html") in shown.out
+        assert f"{number}/5 {step}" in captured.err
+    assert str(out / "report.md") in captured.out
+    assert str(out / "report.html") in captured.out
     markdown = (out / "report.md").read_text("utf-8")
     for task in ("Detection", "Segmentation", "Planning"):
         names = [cell for row in rows_of(markdown, task) for cell in row if "`" in cell]
-        # Each variant stands in the table of times and, for both recordings, in that of accuracy.
+        # Each variant is in the table of times and, for both recordings, in that of accuracy.
         for variant in ("fp32", "faulty", "int8"):
             assert sum(f"`{variant}`" in name for name in names) == 3, (task, variant)
-        # The one that the gate accepted is the one that was set against the baseline.
+        # The accepted variant is the one compared with the baseline.
         assert sum(name.startswith("**") for name in names) == 6
     assert rows_of(markdown, "Driving in closed loop")[0][1:] == ["`fp32`", "`int8`", "`expert`"]
     images = re.findall(r"!\[[^]]*\]\(([^)]+)\)", markdown)
-    # Two a task, times, stages, the plot of the offsets, what the camera saw.
+    # Two per task, times, stages, the plot of the offsets, the camera image.
     assert len(images) >= 9
     links = re.findall(r"(?<!!)\[[^]]*\]\(([^)]+)\)", markdown)
     assert "replay/report.md" in links
@@ -87,12 +87,12 @@ def test_the_whole_show_on_the_road_camera(tmp_path: Path, capsys: pytest.Captur
     assert {name for one in report.tasks.values() for name in one.variants} == {"baseline", "int8"}
 
 
-def test_missing_models_are_one_line(
+def test_missing_models_are_reported_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     assert command.main(["--models", str(tmp_path / "nowhere"), "--out", str(out)]) == 1
-    # Without the models of the package, as in a checkout whose large files did not come along.
+    # Without the models of the package, as in a checkout without its large files.
     monkeypatch.setattr("ad_compressed_perception.workspace.default_models.models_folder", lambda: None)
     monkeypatch.chdir(tmp_path)
     assert command.main(["--out", str(out)]) == 1
@@ -102,7 +102,7 @@ def test_missing_models_are_one_line(
     assert not out.exists()
 
 
-def test_what_is_impossible_is_said_before_anything_is_painted(
+def test_invalid_options_are_reported_before_rendering(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     models, out = write_road_models(tmp_path / "models"), tmp_path / "out"
@@ -111,23 +111,23 @@ def test_what_is_impossible_is_said_before_anything_is_painted(
     assert "length_m is 50" in capsys.readouterr().err
     assert command.main([*arguments[:1], str(models[0]), *arguments[1:]]) == 1
     assert "two models for task detection" in capsys.readouterr().err
-    (models[2] / "int8.onnx").write_bytes(b"of somebody else")
+    (models[2] / "int8.onnx").write_bytes(b"another file")
     assert command.main(arguments) == 1
     assert "sha256" in capsys.readouterr().err
     assert not out.exists()
 
 
-def test_models_come_one_by_one_or_in_one_string(tmp_path: Path) -> None:
+def test_models_are_given_one_by_one_or_in_one_string(tmp_path: Path) -> None:
     spaced = tmp_path / "my model"
     spaced.mkdir()
-    # make passes MODELS="a b" as one argument; a folder whose own name has a space is still one folder.
+    # make passes MODELS="a b" as one argument; a folder with a space in its name is still one folder.
     found = command.model_folders(["a b", "c", str(spaced)])
     assert found == [Path("a"), Path("b"), Path("c"), spaced]
 
 
 @pytest.mark.ros
 @pytest.mark.timeout(240)
-def test_ones_own_drive_and_models_go_the_whole_way(
+def test_a_recorded_drive_and_given_models_are_replayed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # 165 frames: the recipe calibrates on 64 and verifies on 100 others.
@@ -139,18 +139,18 @@ def test_ones_own_drive_and_models_go_the_whole_way(
     arguments = ["--bag", str(drive), "--models", " ".join(map(str, models))]
     arguments += ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"), "--limit", "4"]
     assert command.main(arguments) == 0
-    shown = capsys.readouterr()
-    # What has a compressed variant keeps it, what has none is compressed.
-    assert "compressing tiny_planner" in shown.err
-    assert "compressing tiny_segmenter" not in shown.err
+    captured = capsys.readouterr()
+    # A model with a compressed variant keeps it, one without is compressed.
+    assert "compressing tiny_planner" in captured.err
+    assert "compressing tiny_segmenter" not in captured.err
     report = read_report(tmp_path / "out" / "report.json")
     assert list(report.tasks["segmentation"].variants) == ["baseline", "small"]
     made = report.tasks["planning"].variants["int8"]
     assert made.processed == 4
-    # Whatever the gate said is said before anything runs.
+    # The verdict of the gate is printed before the replay.
     assert made.verdict is not None
-    assert f"int8: {made.verdict.status}" in shown.err
-    assert str(tmp_path / "out" / "report.md") in shown.out
-    # The second time the variant is there, and the report is written over.
+    assert f"int8: {made.verdict.status}" in captured.err
+    assert str(tmp_path / "out" / "report.md") in captured.out
+    # The second run reuses the variant and overwrites the report.
     assert command.main(arguments) == 0
     assert "compressing" not in capsys.readouterr().err

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What demo.launch.py plans, run for real in one process: the planner drives, the ground truth judges."""
+"""The nodes of demo.launch.py in one process: the planner drives, outputs are compared with ground truth."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ LIMIT_MPS = 5.0
 
 
 @pytest.fixture
-def ear(ros_context: object) -> Iterator[Recorder]:
-    listener = Recorder(ros_context)
-    yield listener
-    listener.close()
+def recorder(ros_context: object) -> Iterator[Recorder]:
+    recorder = Recorder(ros_context)
+    yield recorder
+    recorder.close()
 
 
 def write_models(folder: Path) -> dict[str, str]:
-    """Write a tiny model a task; the masks' labels are those of the ground truth, the planner goes 5 m/s."""
+    """Write a tiny model per task; the mask labels are those of the ground truth, the planner goes 5 m/s."""
     models = {
         "detection": write_detector(folder / "detection"),
         "segmentation": write_segmenter(folder / "segmentation"),
@@ -51,7 +51,9 @@ def write_models(folder: Path) -> dict[str, str]:
     return {task: str(path) for task, path in models.items()}
 
 
-def test_a_compressed_planner_drives_and_all_are_judged(tmp_path: Path, ear: Recorder) -> None:
+def test_a_compressed_planner_drives_and_all_variants_are_evaluated(
+    tmp_path: Path, recorder: Recorder
+) -> None:
     arguments = dict.fromkeys(("image_topic", "seed", "traffic", "weather"), "")
     models = {f"{task}_model": path for task, path in write_models(tmp_path).items()}
     given = {"tasks": "detection,segmentation,planning", "namespace": "", "transport": "raw"}
@@ -64,27 +66,27 @@ def test_a_compressed_planner_drives_and_all_are_judged(tmp_path: Path, ear: Rec
     content["/latency_monitor"]["ros__parameters"] |= {"publish_period_s": 0.2, "pair_timeout_s": 10.0}
     (tmp_path / "parameters.yaml").write_text(yaml.safe_dump(content))
     rules = [word for rule in process.remappings for word in ("-r", f"{rule[0]}:={rule[1]}")]
-    ear.listen("/latency_monitor/summary", String, LATCHED_QOS)
-    ear.listen("/road_camera/odometry", Odometry)
-    ear.listen("/compressed/planning/command", TwistStamped)
-    ear.listen("/diagnostics", DiagnosticArray)
+    recorder.listen("/latency_monitor/summary", String, LATCHED_QOS)
+    recorder.listen("/road_camera/odometry", Odometry)
+    recorder.listen("/compressed/planning/command", TwistStamped)
+    recorder.listen("/diagnostics", DiagnosticArray)
 
-    def judged() -> dict[str, TaskReport] | None:
-        if not ear.heard["/latency_monitor/summary"]:
+    def all_compared() -> dict[str, TaskReport] | None:
+        if not recorder.heard["/latency_monitor/summary"]:
             return None
-        tasks = parse_report(ear.heard["/latency_monitor/summary"][-1].data).tasks
-        books = [books for task in tasks.values() for books in task.accuracy.values()]
-        return tasks if len(books) == 6 and all(each.pairs >= 2 for each in books) else None
+        tasks = parse_report(recorder.heard["/latency_monitor/summary"][-1].data).tasks
+        counters = [counters for task in tasks.values() for counters in task.accuracy.values()]
+        return tasks if len(counters) == 6 and all(each.pairs >= 2 for each in counters) else None
 
     def speeds() -> list[float]:
-        return [message.twist.twist.linear.x for message in ear.heard["/road_camera/odometry"]]
+        return [message.twist.twist.linear.x for message in recorder.heard["/road_camera/odometry"]]
 
     arguments_given = ["--params-file", str(tmp_path / "parameters.yaml"), *rules]
     with node_process("compose", *arguments_given, log=tmp_path / "log") as node:
-        tasks = ear.wait_for(judged)
-        # Without a command the car would stand by now; the planner keeps it at what its plan allows.
-        commands = ear.heard["/compressed/planning/command"]
-        ear.wait_for(lambda: len(commands) > 20 and abs(speeds()[-1] - LIMIT_MPS) < 0.5)
+        tasks = recorder.wait_for(all_compared)
+        # Without commands the car would stand by now; the planner keeps it at its planned speed.
+        commands = recorder.heard["/compressed/planning/command"]
+        recorder.wait_for(lambda: len(commands) > 20 and abs(speeds()[-1] - LIMIT_MPS) < 0.5)
         assert node.stop() == 0
         assert "Traceback" not in node.log
 
@@ -94,5 +96,5 @@ def test_a_compressed_planner_drives_and_all_are_judged(tmp_path: Path, ear: Rec
         "PlanningFigures",
     }
     assert tasks["planning"].comparison["compressed"].pairs > 0
-    stamps = {as_ns(message.header.stamp) for message in ear.heard["/road_camera/odometry"]}
+    stamps = {as_ns(message.header.stamp) for message in recorder.heard["/road_camera/odometry"]}
     assert {as_ns(message.header.stamp) for message in commands} & stamps

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""``adcp drive`` as a shell sees it: a report, JSON alone on standard output, errors in one line."""
+"""``adcp drive`` from the shell: a report, only JSON on standard output, errors in one line."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pathlib import Path
 import pytest
 
 from ad_compressed_perception.cli import main
-from support.drive import plan_vector, write_stubborn_planner
+from support.drive import plan_vector, write_constant_planner
 from support.models import write_detector, write_planner
 
 
 @dataclass(frozen=True)
-class Done:
-    """What a command left behind."""
+class CommandResult:
+    """Exit status and output of a command."""
 
     status: int
     stdout: str
     stderr: str
 
 
-Command = Callable[..., Done]
+Command = Callable[..., CommandResult]
 
 
 @pytest.fixture
@@ -33,55 +33,55 @@ def adcp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     """Return ``adcp drive`` in a folder of its own, by its real entry point."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: object) -> Done:
+    def run(*arguments: object) -> CommandResult:
         monkeypatch.setattr("sys.argv", ["adcp", "drive", *map(str, arguments)])
         with pytest.raises(SystemExit) as exit_of:
             main.main()
         out, err = capsys.readouterr()
-        return Done(int(exit_of.value.code or 0), out, err)
+        return CommandResult(int(exit_of.value.code or 0), out, err)
 
     return run
 
 
-def one_line(done: Done, named: str) -> None:
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    assert done.status == 1, done.stderr
-    assert len(lines) == 1, done.stderr
+def one_line(result: CommandResult, named: str) -> None:
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert result.status == 1, result.stderr
+    assert len(lines) == 1, result.stderr
     assert lines[0].startswith("error: ")
     assert named in lines[0]
 
 
-def test_a_planner_is_driven_and_told_in_json(tmp_path: Path, adcp: Command) -> None:
-    """Two variants that do the same: the difference is none, and the second is not worse."""
+def test_drive_prints_its_report_as_json(tmp_path: Path, adcp: Command) -> None:
+    """Two identical variants: no difference, and the second is not worse."""
     straight = plan_vector(0.0)
-    model = write_stubborn_planner(tmp_path / "model", {"fp32": straight, "twin": straight})
+    model = write_constant_planner(tmp_path / "model", {"fp32": straight, "twin": straight})
     common = ("--routes", 1, "--length", 200, "--latency", "none", "--jobs", 1)
-    done = adcp(model, "--variants", "baseline,twin", *common, "--json")
-    assert done.status == 0, done.stderr
-    document = json.loads(done.stdout)  # nothing else on standard output
+    result = adcp(model, "--variants", "baseline,twin", *common, "--json")
+    assert result.status == 0, result.stderr
+    document = json.loads(result.stdout)  # nothing else on standard output
     assert document["schema"] == "adcp-drive/1"
     assert list(document["variants"]) == ["fp32", "twin"]
     assert document["comparison"][0]["verdict"] == "not worse"
-    assert (tmp_path / "out" / "drive-stubborn" / "report.md").is_file()
-    # The table is for people; the routes are in the journal and are not driven again.
-    done = adcp(model, "--variants", "fp32,twin", *common)
-    assert done.status == 0, done.stderr
-    assert "twin against fp32: not worse" in done.stdout
+    assert (tmp_path / "out" / "drive-constant" / "report.md").is_file()
+    # Without --json a table is printed; the routes are in the journal and are not driven again.
+    result = adcp(model, "--variants", "fp32,twin", *common)
+    assert result.status == 0, result.stderr
+    assert "twin against fp32: not worse" in result.stdout
 
 
-def test_a_planner_of_steering_alone_can_be_driven(tmp_path: Path, adcp: Command) -> None:
-    """It keeps its cruise speed of 10 m/s and takes no notice of anybody."""
+def test_a_steering_only_planner_can_be_driven(tmp_path: Path, adcp: Command) -> None:
+    """It keeps its cruise speed of 10 m/s and does not react to traffic."""
     model = write_planner(tmp_path / "model")
     common = ("--routes", 1, "--length", 200, "--traffic", 0, "--latency", 40, "--jobs", 1)
-    done = adcp(model, *common, "--json")
-    assert done.status == 0, done.stderr
-    fp32 = json.loads(done.stdout)["variants"]["fp32"]
+    result = adcp(model, *common, "--json")
+    assert result.status == 0, result.stderr
+    fp32 = json.loads(result.stdout)["variants"]["fp32"]
     assert fp32["latency_ms"]["p50"] == 40.0
     assert 8.0 < fp32["figures"]["mean_speed_mps"]["mean"] < 10.5
 
 
 def test_errors_are_one_line(tmp_path: Path, adcp: Command) -> None:
-    model = write_stubborn_planner(tmp_path / "model", {"fp32": plan_vector(0.0)})
+    model = write_constant_planner(tmp_path / "model", {"fp32": plan_vector(0.0)})
     one_line(adcp(model, "--variants", "fp32,int4"), "int4")
     one_line(adcp(write_detector(tmp_path / "detector")), "'detection'")
     one_line(adcp(model, "--length", 5), "length_m")

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The road camera as a process: what it publishes belongs together, and a command drives its car."""
+"""The road camera as a process: consistent stamps, and drive commands."""
 
 from __future__ import annotations
 
@@ -42,34 +42,34 @@ STREAMS = {
 
 
 @pytest.fixture
-def ear(ros_context: object) -> Iterator[Recorder]:
-    listener = Recorder(ros_context)
-    yield listener
-    listener.close()
+def recorder(ros_context: object) -> Iterator[Recorder]:
+    recorder = Recorder(ros_context)
+    yield recorder
+    recorder.close()
 
 
-def test_everything_of_one_instant_bears_one_stamp(tmp_path: Path, ear: Recorder) -> None:
+def test_all_messages_of_a_frame_have_the_same_stamp(tmp_path: Path, recorder: Recorder) -> None:
     for name, kind in STREAMS.items():
-        ear.listen(f"/road_camera/{name}", kind)
+        recorder.listen(f"/road_camera/{name}", kind)
     for name in ("detections", "mask"):
-        ear.listen(f"/road_camera/truth/{name}/label_info", LabelInfo, LATCHED_QOS)
+        recorder.listen(f"/road_camera/truth/{name}/label_info", LabelInfo, LATCHED_QOS)
 
     def together() -> list[int]:
-        """Stamps of which every topic has brought its message."""
-        stamps = [{as_ns(m.header.stamp) for m in ear.heard[f"/road_camera/{name}"]} for name in STREAMS]
+        """Return the stamps that were received on every topic."""
+        stamps = [{as_ns(m.header.stamp) for m in recorder.heard[f"/road_camera/{name}"]} for name in STREAMS]
         return sorted(set.intersection(*stamps))
 
     given = [*SMALL, "-p", "transport:=both", "-p", "rate_hz:=20.0", "-p", "seed:=3"]
     with node_process("road_camera_node", *given, log=tmp_path / "log") as node:
-        stamps = ear.wait_for(lambda: together() if len(together()) >= 5 else [])
-        ear.wait_for(
-            lambda: all(ear.heard[f"/road_camera/truth/{n}/label_info"] for n in ("detections", "mask"))
+        stamps = recorder.wait_for(lambda: together() if len(together()) >= 5 else [])
+        recorder.wait_for(
+            lambda: all(recorder.heard[f"/road_camera/truth/{n}/label_info"] for n in ("detections", "mask"))
         )
         assert node.stop(signal.SIGINT) == 0
         assert "Traceback" not in node.log
 
     def of(name: str) -> dict[int, object]:
-        return {as_ns(m.header.stamp): m for m in ear.heard[f"/road_camera/{name}"]}
+        return {as_ns(m.header.stamp): m for m in recorder.heard[f"/road_camera/{name}"]}
 
     assert stamps == sorted(set(stamps))
     for stamp in stamps:
@@ -93,64 +93,64 @@ def test_everything_of_one_instant_bears_one_stamp(tmp_path: Path, ear: Recorder
         assert (boxes >= 0.0).all()
         assert (boxes[:, [0, 2]] <= WIDTH).all()
         assert (boxes[:, [1, 3]] <= HEIGHT).all()
-    [labels] = ear.heard["/road_camera/truth/mask/label_info"]
+    [labels] = recorder.heard["/road_camera/truth/mask/label_info"]
     assert detection.labels_of(labels) == MASK_LABELS
 
 
-def test_a_command_drives_and_silence_brakes(tmp_path: Path, ear: Recorder) -> None:
-    """3 m/s in a left bend of 20 m; then nobody commands any more."""
-    ear.listen("/road_camera/odometry", Odometry)
-    ear.listen("/diagnostics", DiagnosticArray)
-    driver = ear.node.create_publisher(TwistStamped, "/road_camera/drive_command", 1)
+def test_the_car_follows_commands_and_brakes_after_a_timeout(tmp_path: Path, recorder: Recorder) -> None:
+    """3 m/s in a left bend of 20 m radius; then the commands stop."""
+    recorder.listen("/road_camera/odometry", Odometry)
+    recorder.listen("/diagnostics", DiagnosticArray)
+    driver = recorder.node.create_publisher(TwistStamped, "/road_camera/drive_command", 1)
     command = TwistStamped()
     command.twist.linear.x, command.twist.angular.z = 3.0, 3.0 / 20.0
 
     def moves(speed: float, yaw_rate: float, within: float) -> bool:
-        if not ear.heard["/road_camera/odometry"]:
+        if not recorder.heard["/road_camera/odometry"]:
             return False
-        twist = ear.heard["/road_camera/odometry"][-1].twist.twist
+        twist = recorder.heard["/road_camera/odometry"][-1].twist.twist
         return abs(twist.linear.x - speed) < within and abs(twist.angular.z - yaw_rate) < within
 
     given = [*SMALL, "-p", "drive:=command", "-p", "rate_hz:=20.0", "-p", "diagnostics_period_s:=0.1"]
     with node_process("road_camera_node", *given, log=tmp_path / "log") as node:
-        ear.wait_for(lambda: moves(3.0, 0.15, 0.03), lambda: driver.publish(command))
-        ear.wait_for(lambda: moves(0.0, 0.0, 0.01))
-        said = ear.wait_for(
+        recorder.wait_for(lambda: moves(3.0, 0.15, 0.03), lambda: driver.publish(command))
+        recorder.wait_for(lambda: moves(0.0, 0.0, 0.01))
+        warnings = recorder.wait_for(
             lambda: [
-                s for m in ear.heard["/diagnostics"] for s in m.status if "no drive command" in s.message
+                s for m in recorder.heard["/diagnostics"] for s in m.status if "no drive command" in s.message
             ]
         )
-        assert said[-1].level == DiagnosticStatus.WARN
+        assert warnings[-1].level == DiagnosticStatus.WARN
         assert node.stop() == 0
         assert node.log.count("no drive command for 1 s") == 1
 
 
-def test_leaving_the_road_is_counted(tmp_path: Path, ear: Recorder) -> None:
-    ear.listen("/diagnostics", DiagnosticArray)
-    driver = ear.node.create_publisher(TwistStamped, "/road_camera/drive_command", 1)
+def test_lane_departures_are_counted(tmp_path: Path, recorder: Recorder) -> None:
+    recorder.listen("/diagnostics", DiagnosticArray)
+    driver = recorder.node.create_publisher(TwistStamped, "/road_camera/drive_command", 1)
     command = TwistStamped()
     command.twist.linear.x, command.twist.angular.z = 8.0, 8.0 / 15.0
 
     def departures() -> int:
         found = [
             {pair.key: pair.value for pair in status.values}
-            for message in ear.heard["/diagnostics"]
+            for message in recorder.heard["/diagnostics"]
             for status in message.status
         ]
         return max((int(values["departure"]) for values in found), default=0)
 
     given = [*SMALL, "-p", "drive:=command", "-p", "traffic:=0.0", "-p", "rate_hz:=20.0"]
     with node_process("road_camera_node", *given, log=tmp_path / "log") as node:
-        ear.wait_for(departures, lambda: driver.publish(command))
+        recorder.wait_for(departures, lambda: driver.publish(command))
         assert "departure at" in node.log
         assert node.stop(signal.SIGTERM) == 0
 
 
-def test_simulated_time_gives_the_stamps(tmp_path: Path, ear: Recorder) -> None:
-    """Without /clock nothing is published; every stamp is one of the clock's."""
-    ear.listen("/road_camera/camera_info", CameraInfo)
-    ear.listen("/diagnostics", DiagnosticArray)
-    clock = ear.node.create_publisher(Clock, "/clock", 1)
+def test_stamps_are_in_simulated_time(tmp_path: Path, recorder: Recorder) -> None:
+    """Without /clock nothing is published; every stamp is from /clock."""
+    recorder.listen("/road_camera/camera_info", CameraInfo)
+    recorder.listen("/diagnostics", DiagnosticArray)
+    clock = recorder.node.create_publisher(Clock, "/clock", 1)
     now = Clock()
     now.clock.sec = 1000
 
@@ -160,15 +160,18 @@ def test_simulated_time_gives_the_stamps(tmp_path: Path, ear: Recorder) -> None:
 
     given = [*SMALL, "-p", "use_sim_time:=true", "-p", "diagnostics_period_s:=0.2"]
     with node_process("road_camera_node", *given, log=tmp_path / "log") as node:
-        ear.wait_for(
+        recorder.wait_for(
             lambda: [
-                s for m in ear.heard["/diagnostics"] for s in m.status if "/clock has not come" in s.message
+                s
+                for m in recorder.heard["/diagnostics"]
+                for s in m.status
+                if "/clock has not come" in s.message
             ]
         )
-        assert not ear.heard["/road_camera/camera_info"]
-        ear.wait_for(lambda: len(ear.heard["/road_camera/camera_info"]) >= 2, tick)
+        assert not recorder.heard["/road_camera/camera_info"]
+        recorder.wait_for(lambda: len(recorder.heard["/road_camera/camera_info"]) >= 2, tick)
         assert node.stop() == 0
-    stamps = [as_ns(message.header.stamp) for message in ear.heard["/road_camera/camera_info"]]
+    stamps = [as_ns(message.header.stamp) for message in recorder.heard["/road_camera/camera_info"]]
     assert all(stamp % 10**9 == 0 and 1000 < stamp // 10**9 <= now.clock.sec for stamp in stamps)
 
 
@@ -179,7 +182,9 @@ def test_simulated_time_gives_the_stamps(tmp_path: Path, ear: Recorder) -> None:
         (["-p", "route_length_m:=100.0"], "route_length_m"),
     ],
 )
-def test_wrong_parameters_are_one_line(tmp_path: Path, arguments: list[str], reason: str) -> None:
+def test_invalid_parameters_are_reported_in_one_line(
+    tmp_path: Path, arguments: list[str], reason: str
+) -> None:
     with node_process("road_camera_node", *arguments, log=tmp_path / "log") as node:
         assert node.wait() == 1
         errors = [line for line in node.log.splitlines() if line.startswith("error: ")]

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames with their ground truth go into a folder or a bag, and what evaluates models finds them there again."""
+"""Recordings of frames with ground truth, as a folder or a bag, are read back by the evaluation."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def evaluated(task: str, tmp_path: Path, data: str) -> EvaluationResult:
         pipeline.close()
 
 
-def test_one_folder_serves_all_three_tasks(tmp_path: Path) -> None:
-    """No label map is given: categories and mask ids meet the models' labels by name."""
+def test_one_folder_is_labeled_data_for_all_three_tasks(tmp_path: Path) -> None:
+    """Without a label map, categories and mask ids are matched to the models' labels by name."""
     folder = str(write_folder(tmp_path / "drive"))
 
     boxes = evaluated("detection", tmp_path, folder)
@@ -55,15 +55,15 @@ def test_one_folder_serves_all_three_tasks(tmp_path: Path) -> None:
     paths = evaluated("planning", tmp_path, folder)
 
     assert boxes.figures["map"].value == pytest.approx(1.0)
-    # The segmenter sees 64x48 pixels; edges of the cells fall between its rows.
+    # The segmenter's input is 64x48 pixels; edges of the cells fall between its rows.
     assert masks.figures["iou_blue"].value > 0.7
-    # The image is as bright left as right: straight ahead, as the ground truth has it.
+    # The image is equally bright left and right: straight ahead, as in the ground truth.
     assert paths.figures["ade_m"].value == pytest.approx(0.0, abs=1e-6)
     assert paths.figures["rmse_rad"].value == pytest.approx(0.0, abs=1e-6)
     assert any("where the ground truth is, not when" in note for note in paths.notes)
 
 
-def test_a_jpeg_recording_has_the_stamps_in_its_names(tmp_path: Path) -> None:
+def test_file_names_of_a_jpeg_recording_are_the_stamps(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "drive", "jpg")
 
     names = sorted(path.name for path in (folder / "images").iterdir())
@@ -77,8 +77,8 @@ def test_a_jpeg_recording_has_the_stamps_in_its_names(tmp_path: Path) -> None:
     assert shares == {1.0, 0.5}
 
 
-def test_a_bag_holds_the_same_under_one_stamp(tmp_path: Path) -> None:
-    """The messages read back as the nodes' own do, and the trajectories beside it find their frames."""
+def test_a_bag_holds_all_messages_of_a_frame_with_one_stamp(tmp_path: Path) -> None:
+    """The messages can be read back, and trajectories of a folder are matched to the frames of the bag."""
     frames = [drawn_frame(index) for index in range(FRAMES)]
     matrix = np.array([[60.0, 0.0, 32.0], [0.0, 60.0, 32.0], [0.0, 0.0, 1.0]])
     with RoadBag(tmp_path / "bag", matrix) as bag:
@@ -120,8 +120,8 @@ def test_a_bag_holds_the_same_under_one_stamp(tmp_path: Path) -> None:
     assert [item.speed_mps for item in data.items(range(len(data)))] == [8.0] * FRAMES
 
 
-def test_frames_of_several_drives_are_no_series(tmp_path: Path) -> None:
-    """Their intervals come from single frames, those of one drive from runs of neighbors."""
+def test_frames_of_several_drives_are_not_a_series(tmp_path: Path) -> None:
+    """Their intervals are bootstrapped from single frames, those of one drive from blocks."""
     recorder = RoadFolder(tmp_path / "places")
     for index in range(3):
         recorder.add(drawn_frame(index, drive=index))
@@ -131,7 +131,7 @@ def test_frames_of_several_drives_are_no_series(tmp_path: Path) -> None:
     assert PathData(write_folder(tmp_path / "drive"), None).is_series
 
 
-def test_a_recording_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_recording_is_written_atomically(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), atomic_folder(tmp_path / "drive") as path:
         write_folder(path)
         raise RuntimeError("the renderer broke")
@@ -146,7 +146,7 @@ def test_a_recording_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
         pass
 
 
-def test_a_frame_without_times_is_refused(tmp_path: Path) -> None:
+def test_a_frame_without_times_is_rejected(tmp_path: Path) -> None:
     arc = replace(straight_trajectory(8.0), step_s=float("nan"))
 
     with pytest.raises(DataError, match="no times"):
@@ -154,7 +154,7 @@ def test_a_frame_without_times_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "expected"),
     [
         ("", "holds no trajectories"),
         ("{", "line 1: not JSON"),
@@ -166,10 +166,10 @@ def test_a_frame_without_times_is_refused(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_malformed_trajectories(tmp_path: Path, line: str, said: str) -> None:
+def test_malformed_trajectories(tmp_path: Path, line: str, expected: str) -> None:
     (tmp_path / "trajectories.jsonl").write_text(line)
 
-    with pytest.raises(DataError, match=said) as error:
+    with pytest.raises(DataError, match=expected) as error:
         read_paths(tmp_path / "trajectories.jsonl")
     assert "\n" not in str(error.value)
 
@@ -177,8 +177,8 @@ def test_malformed_trajectories(tmp_path: Path, line: str, said: str) -> None:
 # ---- displacement
 
 
-def test_a_slower_plan_is_late_at_every_point() -> None:
-    """8 against 6 m/s: 2 m/s times the time of the point."""
+def test_displacement_of_a_slower_plan_grows_with_time() -> None:
+    """8 m/s and 6 m/s: 2 m/s times the time of the point."""
     ground_truth, plan = straight_trajectory(8.0), straight_trajectory(6.0)
 
     apart_m = displacements_m(ground_truth.points_xy_m, STEP_S, plan.points_xy_m, STEP_S)
@@ -186,7 +186,7 @@ def test_a_slower_plan_is_late_at_every_point() -> None:
     assert apart_m == pytest.approx(2.0 * STEP_S * np.arange(1, 21))
 
 
-def test_plans_of_another_step_are_compared_at_the_same_times() -> None:
+def test_plans_with_another_step_are_interpolated_to_the_same_times() -> None:
     ground_truth = straight_trajectory(8.0)
     plan = np.stack([8.0 * 0.1 * np.arange(1, 11), np.zeros(10)], axis=1)  # 1 s long, 0.1 s steps
 
@@ -195,7 +195,7 @@ def test_plans_of_another_step_are_compared_at_the_same_times() -> None:
     assert apart_m == pytest.approx(np.zeros(6), abs=1e-9)  # 0.15 ... 0.9 s
 
 
-def test_a_path_without_times_is_judged_by_place_and_goes_on_straight() -> None:
+def test_a_path_without_times_is_compared_by_arc_length_and_extended_straight() -> None:
     """A path 0.5 m to the left after 1 m; the ground truth runs 24 m, the path is 10 m long."""
     ground_truth = straight_trajectory(8.0)
     plan = np.array([[0.0, 0.5], [10.0, 0.5]])
@@ -203,4 +203,6 @@ def test_a_path_without_times_is_judged_by_place_and_goes_on_straight() -> None:
     apart_m = displacements_m(ground_truth.points_xy_m, STEP_S, plan, float("nan"))
 
     assert len(apart_m) == 20
-    assert apart_m[-1] == pytest.approx(np.hypot(0.5, 0.5))  # half a meter went into the step to the left
+    assert apart_m[-1] == pytest.approx(
+        np.hypot(0.5, 0.5)
+    )  # half a meter of arc length is the lateral segment

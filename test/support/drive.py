@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Planners of a few hundred bytes that say the same of every image."""
+"""Planners of a few hundred bytes with the same output for every image."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ LOGIT = 6.0
 
 
 def plan_vector(
-    curvature_per_m: float, clear_m: float = float("inf"), *, stop: bool = False, may_go_on: bool = False
+    curvature_per_m: float, clear_m: float = float("inf"), *, stop: bool = False, may_proceed: bool = False
 ) -> NDArray[np.float32]:
-    """Return what a network says that is sure of it: logits of six either way."""
-    vector = encode_plan(np.full(11, curvature_per_m), clear_m, stop, may_go_on)
+    """Return the output of a confident network: logits of +6 or -6."""
+    vector = encode_plan(np.full(11, curvature_per_m), clear_m, stop, may_proceed)
     vector[-2:] = np.where(vector[-2:] > 0.5, LOGIT, -LOGIT)
     return vector
 
 
-def write_stubborn_planner(folder: Path, plans: dict[str, NDArray[np.float32]]) -> Path:
-    """Write a planner whose variants each give their own plan, whatever the camera sees."""
+def write_constant_planner(folder: Path, plans: dict[str, NDArray[np.float32]]) -> Path:
+    """Write a planner whose variants each output a constant plan."""
     folder.mkdir(parents=True, exist_ok=True)
     variants = {}
     for name, plan in plans.items():
@@ -42,7 +42,7 @@ def write_stubborn_planner(folder: Path, plans: dict[str, NDArray[np.float32]]) 
         onnx.save(model, folder / f"{name}.onnx")
         variants[name] = Variant(file=f"{name}.onnx", sha256=file_sha256(folder / f"{name}.onnx"))
     manifest = Manifest(
-        name="stubborn",
+        name="constant",
         task="planning",
         input={"width": 32, "height": 16},
         output={"decoder": "trajectory", "settings": {"horizon": "time"}},

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of a road camera, drawn by hand so that the tiny models of support.models know their ground truth."""
+"""Drawn road camera frames, on which the tiny models of support.models match the ground truth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STEP_S = 0.15
 
 
 def straight_trajectory(speed_mps: float, points: int = 20) -> Trajectory:
-    """Return a drive straight ahead at a steady speed."""
+    """Return a straight trajectory at constant speed."""
     ahead_m = speed_mps * STEP_S * np.arange(1, points + 1)
     return Trajectory(
         np.stack([ahead_m, np.zeros(points)], axis=1),
@@ -36,7 +36,7 @@ def straight_trajectory(speed_mps: float, points: int = 20) -> Trajectory:
 
 
 def drawn_frame(index: int, speed_mps: float = 8.0, drive: int = 0) -> RoadFrame:
-    """Return a 64x64 image of two cars at the same height, left and right alike: straight ahead."""
+    """Return a 64x64 image of two cars at the same height, symmetric left and right: straight ahead."""
     image, mask = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8)
     boxes = []
     for column in (1, 6):
