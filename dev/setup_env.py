@@ -73,7 +73,7 @@ class Environment:
     """One virtual environment and the steps that fill it."""
 
     def __init__(self, venv: Path, workspace: Path, verbose: bool) -> None:
-        """Remember the folders; nothing is made yet."""
+        """Store the folders; nothing is created yet."""
         self.venv = venv
         self.workspace = workspace
         self.verbose = verbose
@@ -173,7 +173,7 @@ class Environment:
         )
 
     def make_venv(self) -> None:
-        """Make an empty virtual environment; whatever was there before goes."""
+        """Make an empty virtual environment; a previous one is removed."""
         self.stamps = {}
         options = ["--system-site-packages"] if self.ros else []
         if (self.venv / "pyvenv.cfg").is_file():
@@ -189,7 +189,7 @@ class Environment:
         self._pip("-c", CONSTRAINTS, "setuptools")
 
     def install_package(self) -> None:
-        """Install this package in place, with its commands; what it requires follows later."""
+        """Install this package in place, with its commands; its requirements are installed later."""
         self._pip("--no-deps", "--no-build-isolation", "--editable", ROOT)
 
     def install_requirements(self, lists: list[Path]) -> None:
@@ -203,7 +203,7 @@ class Environment:
                 requirements.append(line.split(";")[0].strip())
         constraints = CONSTRAINTS
         if self.ros:
-            # The compiled parts of ROS 2 are bound to its own numpy and OpenCV: both stay.
+            # The compiled parts of ROS 2 need its own numpy and OpenCV: both stay as they are.
             if self._succeeds(self.python, "import cv2"):
                 requirements = [line for line in requirements if normalized(line) != "opencv-python-headless"]
             constraints = self.venv / "constraints.txt"
@@ -268,7 +268,7 @@ class Environment:
             raise SetupError("vision_msgs was generated but cannot be imported")
 
     def correct_exports(self) -> None:
-        """Point the wheels' CMake targets at this Python: they name their builder's folders."""
+        """Point the wheels' CMake targets at this Python: they contain the build machine's folders."""
         python_include = sysconfig.get_path("include", vars={"installed_base": sys.base_prefix})
         numpy_include = subprocess.check_output(
             [str(self.python), "-c", "import numpy; print(numpy.get_include())"],
@@ -304,7 +304,7 @@ class Environment:
 
 
 def main() -> int:
-    """Parse the command line and set up; 0 when everything is in place."""
+    """Parse the command line and set up; return 0 on success."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the virtual environment")
     parser.add_argument("--workspace", type=Path, default=ROOT, help="where build/, install/ and log/ go")

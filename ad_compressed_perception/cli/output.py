@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What several verbs share: where tables go, and which variants a model has anywhere."""
+"""Shared by several subcommands: table output, and the variants of a model in all its folders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ad_compressed_perception.core.manifest import MANIFEST_NAME, Manifest, load
 if TYPE_CHECKING:
     from rich.console import Console
 
-_WIDTH_OF_A_FILE = 140
+_FILE_WIDTH = 140
 
 
 def table_console() -> Console:
@@ -23,7 +23,7 @@ def table_console() -> Console:
     from rich.console import Console
 
     is_free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=_WIDTH_OF_A_FILE if is_free else None)
+    return Console(width=_FILE_WIDTH if is_free else None)
 
 
 def find_all(manifest: Manifest, work: Path | None) -> dict[str, Manifest]:

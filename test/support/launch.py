@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads launch files where ROS 2's launch is not installed: stand-ins that write down what is asked.
+"""Evaluates launch files where ROS 2's launch is not installed, with stub classes that record their use.
 
-They do what launch documents of the few classes that the launch files use, so that arguments get
-their values and the functions in between are really called; but no process is started.
+The stubs behave as launch documents it for the few classes that the launch files use: arguments get
+their values and OpaqueFunctions are called, but no process is started.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "ad_compressed_perception"
-# Read anew with the stand-ins, and again without them afterwards.
-_READERS = ("arguments", "actions", "playing")
+# Modules of launch_support that import launch: imported again with the stubs, and without them afterwards.
+_LAUNCH_MODULES = ("arguments", "actions", "bag_playback")
 
 
 @dataclass
 class Recording:
-    """What a launch file asked for.
+    """What a launch file requested.
 
     Attributes:
         declared: the arguments, by name.
-        values: their values in the end.
+        values: their final values.
         processes: keyword arguments of every launch_ros Node.
         included: launch files that were included.
-        packages: packages whose share folder was asked for.
+        packages: packages whose share folder was requested.
     """
 
     declared: dict[str, Any] = field(default_factory=dict)
@@ -60,14 +60,14 @@ class _Entity:
         return self.args[0]
 
 
-def _kind(name: str) -> Callable[..., _Entity]:
+def _stub(name: str) -> Callable[..., _Entity]:
     def make(self: Any, *args: Any, **options: Any) -> None:
         _Entity.__init__(self, args, options)
 
     return type(name, (_Entity,), {"__init__": make})
 
 
-_KINDS = {
+_STUBS = {
     "launch": ("LaunchDescription",),
     "launch.actions": (
         "DeclareLaunchArgument",
@@ -85,24 +85,24 @@ _KINDS = {
 
 
 def _install(patch: pytest.MonkeyPatch, log_folder: Path) -> None:
-    for name in (*_KINDS, "launch.logging", "launch_ros"):
+    for name in (*_STUBS, "launch.logging", "launch_ros"):
         module = ModuleType(name)
-        for kind in _KINDS.get(name, ()):
-            setattr(module, kind, _kind(kind))
+        for stub in _STUBS.get(name, ()):
+            setattr(module, stub, _stub(stub))
         patch.setitem(sys.modules, name, module)
     log: Any = sys.modules["launch.logging"]
     log.launch_config = type("LaunchConfig", (), {"log_dir": str(log_folder)})()
     log.get_logger = logging.getLogger
-    for reader in _READERS:
-        patch.delitem(sys.modules, f"{PACKAGE}.launch_support.{reader}", raising=False)
+    for name in _LAUNCH_MODULES:
+        patch.delitem(sys.modules, f"{PACKAGE}.launch_support.{name}", raising=False)
 
 
 def record(path: Path, log_folder: Path, **given: str) -> Recording:
-    """Read a launch file as ``ros2 launch`` would, with the given arguments.
+    """Evaluate a launch file as ``ros2 launch`` would, with the given arguments.
 
     Args:
         path: the launch file.
-        log_folder: stands for the folder of the launch's logs.
+        log_folder: used as the folder of the launch's logs.
         given: values of launch arguments.
 
     Raises:
@@ -114,8 +114,8 @@ def record(path: Path, log_folder: Path, **given: str) -> Recording:
         try:
             _visit(_load(path), recording)
         finally:
-            for reader in _READERS:
-                sys.modules.pop(f"{PACKAGE}.launch_support.{reader}", None)
+            for name in _LAUNCH_MODULES:
+                sys.modules.pop(f"{PACKAGE}.launch_support.{name}", None)
     return recording
 
 
@@ -144,7 +144,7 @@ def _visit(entity: Any, recording: Recording) -> None:
     elif kind == "Node":
         recording.processes.append(entity.options)
     else:
-        raise TypeError(f"no stand-in visits {kind}")
+        raise TypeError(f"no stub for {kind}")
 
 
 def _visit_all(entities: Iterable[Any], recording: Recording) -> None:
