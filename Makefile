@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 VENV ?= .venv
-# An environment once made keeps its Python until PYTHON= names another one.
+# An existing environment keeps its Python until PYTHON= names another one.
 PYTHON ?= $(shell $(VENV)/bin/python -S -c '' 2>/dev/null && echo $(VENV)/bin/python || echo python3)
 WORKSPACE ?= .
 PYTEST_ARGS ?=

@@ -77,8 +77,8 @@ def measure(out: Path, work: Path | None, limit: int | None) -> dict[str, Any]:
     models = reference_models()
     with ProgressBar(console) as bar:
         for model in models:
-            made = ensure_variant(load_manifest(model), str(shared / CALIBRATION), work, bar)
-            verdict = made.variant(RECIPE).verdict
+            compressed = ensure_variant(load_manifest(model), str(shared / CALIBRATION), work, bar)
+            verdict = compressed.variant(RECIPE).verdict
             status = "no verdict" if verdict is None else verdict.status
             console.print(f"{model.name}/{RECIPE}: {status}", highlight=False, soft_wrap=True)
         report = run_replay(
@@ -121,11 +121,11 @@ def evaluate(manifest: Manifest, shared: Path, data: list[str], work: Path | Non
 
 def describe_files(manifest: Manifest, work: Path | None) -> dict[str, Any]:
     """Return sizes in bytes and the integer coverage of the compressed variant."""
-    made = find_all(manifest, work)[RECIPE]
+    compressed = find_all(manifest, work)[RECIPE]
     return {
         "baseline_bytes": manifest.variant_path(manifest.baseline).stat().st_size,
-        "variant_bytes": made.variant_path(RECIPE).stat().st_size,
-        "integer_coverage": made.variant(RECIPE).figures.get("integer_coverage"),
+        "variant_bytes": compressed.variant_path(RECIPE).stat().st_size,
+        "integer_coverage": compressed.variant(RECIPE).figures.get("integer_coverage"),
     }
 
 

@@ -41,9 +41,9 @@ class SetupError(Exception):
     """A step failed; the message says which and what to do."""
 
 
-def digest(paths: Iterable[Path], *words: object) -> str:
-    """Return a hash of the contents of `paths` (folders: every file in them) and of `words`."""
-    result = hashlib.sha256(repr(words).encode())
+def digest(paths: Iterable[Path], *values: object) -> str:
+    """Return a hash of the contents of `paths` (folders: every file in them) and of `values`."""
+    result = hashlib.sha256(repr(values).encode())
     for path in paths:
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in files:
@@ -102,9 +102,9 @@ class Environment:
 
     def _run(self, *command: str | Path, quiet_errors: bool = False) -> None:
         """Run a command; its output goes to the log, and to the screen when it fails."""
-        words = [str(word) for word in command]
+        arguments = [str(argument) for argument in command]
         done = subprocess.run(
-            words,
+            arguments,
             cwd=ROOT,
             env=self._environ(),
             stdin=subprocess.DEVNULL,
@@ -117,13 +117,13 @@ class Environment:
         output = done.stdout or ""
         if self.venv.is_dir():
             with self.log_path.open("a") as log:
-                log.write(f"$ {' '.join(words)}\n{output}\n")
+                log.write(f"$ {' '.join(arguments)}\n{output}\n")
         if done.returncode:
             tail = "\n".join(output.splitlines()[-40:])
-            raise SetupError(f"{tail}\ncommand failed with status {done.returncode}: {' '.join(words)}")
+            raise SetupError(f"{tail}\ncommand failed with status {done.returncode}: {' '.join(arguments)}")
 
-    def _pip(self, *words: str | Path) -> None:
-        self._run(self.python, "-m", "pip", "install", "-qq", *words)
+    def _pip(self, *arguments: str | Path) -> None:
+        self._run(self.python, "-m", "pip", "install", "-qq", *arguments)
 
     def step(self, name: str, stamp: str, action: Callable[[], None]) -> None:
         """Run `action` unless it ran before with the same stamp."""
@@ -208,7 +208,7 @@ class Environment:
                 requirements = [line for line in requirements if normalized(line) != "opencv-python-headless"]
             constraints = self.venv / "constraints.txt"
             constraints.write_text(self.ros_constraints())
-        options = [word for path in lists for word in ("-r", str(path))]
+        options = [argument for path in lists for argument in ("-r", str(path))]
         self._pip("-c", constraints, *options, *sorted(set(requirements)))
 
     def ros_constraints(self) -> str:
@@ -310,7 +310,7 @@ def main() -> int:
     parser.add_argument("--workspace", type=Path, default=ROOT, help="where build/, install/ and log/ go")
     parser.add_argument("--verbose", action="store_true", help="show the output of every command")
     arguments = parser.parse_args()
-    if sys.version_info < (3, 10):  # noqa: UP036 - says so instead of failing oddly
+    if sys.version_info < (3, 10):  # noqa: UP036 - a clear message instead of an obscure error
         print(
             f"set-up: Python 3.10 or newer is needed, this is {sys.version.split()[0]}",
             file=sys.stderr,

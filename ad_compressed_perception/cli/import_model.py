@@ -103,14 +103,14 @@ def import_model(
         input={key: value for key, value in given.items() if value is not None},
         convert=to.value,
     )
-    made = importing.import_model(source, model_dir, request)
-    manifest = made.manifest
+    imported = importing.import_model(source, model_dir, request)
+    manifest = imported.manifest
     variant = manifest.variant(manifest.baseline)
     if as_json:
         document = {
             "schema": "adcp-import/1",
             "model": manifest.name,
-            "kind": made.framework,
+            "kind": imported.framework,
             "manifest": str(manifest.folder / "model.yaml"),
             "file": str(manifest.variant_path(manifest.baseline)),
             "backend": variant.backend,
@@ -121,9 +121,8 @@ def import_model(
         print(json.dumps(document, indent=2, allow_nan=False))
         return
     spec = manifest.input
-    print(
-        f"{manifest.name}: {made.framework} -> {manifest.variant_path(manifest.baseline)} ({variant.backend})"
-    )
+    file = manifest.variant_path(manifest.baseline)
+    print(f"{manifest.name}: {imported.framework} -> {file} ({variant.backend})")
     print(f"input {spec.name}: {spec.dtype} {list(spec.shape)} {spec.layout}, {spec.color}, {spec.resize}")
     print(f"scale {spec.scale:g}, mean {spec.mean}, std {spec.std}: check these against the training code")
     print(f"output: {manifest.output.decoder} {manifest.output.options}")

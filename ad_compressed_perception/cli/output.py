@@ -41,7 +41,7 @@ def find_all(manifest: Manifest, work: Path | None) -> dict[str, Manifest]:
     owners = dict.fromkeys(manifest.variants, manifest)
     folder = model_folder(manifest, work)
     if folder != manifest.folder and (folder / MANIFEST_NAME).is_file():
-        made = load_manifest(folder)
-        if is_same_model(made, manifest):
-            owners = {**dict.fromkeys(made.variants, made), **owners}
+        work_manifest = load_manifest(folder)
+        if is_same_model(work_manifest, manifest):
+            owners = {**dict.fromkeys(work_manifest.variants, work_manifest), **owners}
     return {manifest.baseline: manifest, **owners}

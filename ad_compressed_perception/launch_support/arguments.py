@@ -172,7 +172,7 @@ def player_arguments() -> list[DeclareLaunchArgument]:
             "wait_s",
             default_value="30.0",
             description="seconds the player waits for all nodes to subscribe before it starts without "
-            "those that cannot start; 0: for ever",
+            "those that cannot start; 0: without limit",
         ),
     ]
 

@@ -126,5 +126,5 @@ def test_the_progress_of_a_compression_shows_the_time_left() -> None:
 
     from ad_compressed_perception.cli.compress import progress_columns
 
-    kinds = {type(column) for column in progress_columns()}
-    assert {TimeRemainingColumn, TimeElapsedColumn} <= kinds
+    columns = {type(column) for column in progress_columns()}
+    assert {TimeRemainingColumn, TimeElapsedColumn} <= columns

@@ -43,14 +43,14 @@ def label_of(folder: Path, bgr: tuple[int, int, int]) -> str:
 def test_an_onnx_file_needs_few_options(tmp_path: Path) -> None:
     """Size, layout and the axis of the scores come from the file; color order from the user."""
     source = write_segmenter(tmp_path / "given") / "fp32.onnx"
-    made = import_model(
+    imported = import_model(
         source,
         tmp_path / "made",
         ImportRequest("segmentation", name="seg", labels=LABELS, input={"color": "BGR"}),
     )
-    spec = made.manifest.input
+    spec = imported.manifest.input
     assert (spec.width, spec.height, spec.layout, spec.name) == (64, 48, "NCHW", "image")
-    assert made.manifest.output.options == {"layout": "NCHW"}
+    assert imported.manifest.output.options == {"layout": "NCHW"}
     assert label_of(tmp_path / "made", (200, 0, 0)) == "blue"
     assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["fp32.onnx", "model.yaml"]
 
@@ -76,9 +76,9 @@ def test_a_planner_needs_no_labels(tmp_path: Path) -> None:
     import_request = ImportRequest(
         "planning", decoder_options={"steering_output": "steering"}, input={"scale": 1 / 255}
     )
-    made = import_model(source, tmp_path / "made", import_request)
-    assert made.manifest.input.color == "GRAY", "one channel"
-    assert made.manifest.name == "fp32", "the file's name where none is given"
+    imported = import_model(source, tmp_path / "made", import_request)
+    assert imported.manifest.input.color == "GRAY", "one channel"
+    assert imported.manifest.name == "fp32", "the file's name where none is given"
 
 
 def test_an_output_name_that_is_a_number_stays_text(tmp_path: Path) -> None:
@@ -151,9 +151,9 @@ def test_hdf5_and_unknown_files_are_refused_with_an_alternative(tmp_path: Path) 
         "a.txt": (b"hello, this is text", "not a model of a known format"),
         "a.pt": (b"PK\x03\x04 cut short", "damaged or truncated"),
     }
-    for name, (content, words) in cases.items():
+    for name, (content, message) in cases.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ModelFileError, match=words):
+        with pytest.raises(ModelFileError, match=message):
             framework_of(tmp_path / name)
     with pytest.raises(ModelFileError, match="SavedModel"):
         framework_of(tmp_path)
@@ -162,7 +162,7 @@ def test_hdf5_and_unknown_files_are_refused_with_an_alternative(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("import_request", "words"),
+    ("import_request", "message"),
     [
         (ImportRequest("segmentation"), "--labels"),
         (ImportRequest("segmentation", labels=["a", "b"]), "2 labels"),
@@ -173,10 +173,10 @@ def test_hdf5_and_unknown_files_are_refused_with_an_alternative(tmp_path: Path) 
     ],
 )
 def test_a_contradictory_request_leaves_no_files(
-    tmp_path: Path, import_request: ImportRequest, words: str
+    tmp_path: Path, import_request: ImportRequest, message: str
 ) -> None:
     source = write_segmenter(tmp_path / "given") / "fp32.onnx"
-    with pytest.raises(AdcpError, match=words):
+    with pytest.raises(AdcpError, match=message):
         import_model(source, tmp_path / "made", import_request)
     assert [path.name for path in tmp_path.iterdir()] == ["given"]
 
@@ -239,9 +239,9 @@ def test_a_tensorflow_model(tmp_path: Path, form: str) -> None:
     else:
         source.write_bytes(tensorflow.lite.TFLiteConverter.from_keras_model(model).convert())
     import_request = ImportRequest("segmentation", labels=LABELS, input={"color": "BGR"}, convert="onnx")
-    made = import_model(source, tmp_path / "made", import_request)
-    assert made.framework == form
-    assert (made.manifest.input.layout, made.manifest.output.options) == ("NHWC", {"layout": "NHWC"})
+    imported = import_model(source, tmp_path / "made", import_request)
+    assert imported.framework == form
+    assert (imported.manifest.input.layout, imported.manifest.output.options) == ("NHWC", {"layout": "NHWC"})
     assert label_of(tmp_path / "made", (0, 200, 0)) == "green"
 
 

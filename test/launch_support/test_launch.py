@@ -30,7 +30,7 @@ rclpy = pytest.importorskip("rclpy")
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "ad_compressed_perception"
 LAUNCH_FILES = sorted((REPOSITORY / "launch").glob("*.launch.py"))
-# Under the names that the shipped parameter files give them.
+# By the names in the shipped parameter files.
 MODELS = {
     "detection": "yolox_nano",
     "segmentation": "road_segmentation_adas_0001",
@@ -80,11 +80,11 @@ class Launched:
         prefixes = [_package_prefix() or "", environment.get("AMENT_PREFIX_PATH", "")]
         environment["AMENT_PREFIX_PATH"] = os.pathsep.join(prefixes)
         environment["ROS_HOME"] = str(log.parent)
-        words = [f"{name}:={value}" for name, value in arguments.items()]
+        assignments = [f"{name}:={value}" for name, value in arguments.items()]
         self._log = log
         with log.open("w") as stream:
             self.process = subprocess.Popen(
-                [ros2, "launch", PACKAGE, file, *words],
+                [ros2, "launch", PACKAGE, file, *assignments],
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -106,8 +106,8 @@ class Launched:
 
     def child(self, executable: str, namespace: str) -> psutil.Process:
         for child in self.children():
-            words = " ".join(child.cmdline())
-            if f"/{executable} " in words and f"__ns:={namespace}" in words:
+            command = " ".join(child.cmdline())
+            if f"/{executable} " in command and f"__ns:={namespace}" in command:
                 return child
         raise AssertionError(f"no {executable} in {namespace}:\n{self.output}")
 
@@ -186,7 +186,7 @@ class Observer:
     def _on_diagnostics(self, message: Any) -> None:
         self.diagnostics |= {status.name: status.message for status in message.status}
 
-    def listen(self, kind: type, topic: str) -> None:
+    def subscribe(self, kind: type, topic: str) -> None:
         def count(_: Any) -> None:
             self.results[topic] = self.results.get(topic, 0) + 1
 
@@ -237,8 +237,8 @@ def test_perception_runs_the_requested_tasks_and_ends_with_ctrl_c(
     from nav_msgs.msg import Path as PathMessage
     from vision_msgs.msg import Detection2DArray
 
-    observer.listen(Detection2DArray, "/car/detection/detections")
-    observer.listen(PathMessage, "/car/planning/trajectory")
+    observer.subscribe(Detection2DArray, "/car/detection/detections")
+    observer.subscribe(PathMessage, "/car/planning/trajectory")
 
     launched = start("perception.launch.py", tasks="detection,planning", namespace="car")
 
@@ -281,8 +281,8 @@ def test_the_demo_runs_and_shuts_down_when_its_nodes_are_interrupted_twice(
         pytest.skip("the default models are not there")
     results = [f"/{side}/detection/detections" for side in ("baseline", "compressed")]
     for topic in results:
-        observer.listen(Detection2DArray, topic)
-    observer.listen(Odometry, "/road_camera/odometry")
+        observer.subscribe(Detection2DArray, topic)
+    observer.subscribe(Odometry, "/road_camera/odometry")
 
     launched = start("demo.launch.py", tasks="detection", models=str(models_folder()))
 

@@ -173,7 +173,7 @@ def test_another_camera_is_selected_by_image_topic() -> None:
     ],
 )
 def test_a_camera_that_could_not_start_is_refused(name: str, value: str) -> None:
-    """The models would wait for its images for ever."""
+    """The models would never get images."""
     with pytest.raises(AdcpError, match=f"road camera: {name}: "):
         demo_nodes(demo(**{name: value}))
 

@@ -251,7 +251,7 @@ def sections(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def commented_parameters(path: Path) -> list[tuple[str, str, Any]]:
-    """Return (node pattern, name, value) of the parameters that stand in comments."""
+    """Return (node pattern, name, value) of the parameters in comments."""
     found = []
     node = ""
     for line in path.read_text("utf-8").splitlines():
@@ -419,7 +419,9 @@ def test_arguments_override_every_parameter_file(
     ],
 )
 def test_camera_topics(image_topic: str, raw: str, compressed: str, context: Any) -> None:
-    rules = [word for pair in camera_remappings(image_topic) for word in ("-r", f"{pair[0]}:={pair[1]}")]
+    rules = [
+        argument for pair in camera_remappings(image_topic) for argument in ("-r", f"{pair[0]}:={pair[1]}")
+    ]
     node = rclpy.create_node(
         "detection",
         namespace="/car",

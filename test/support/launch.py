@@ -129,22 +129,22 @@ def _load(path: Path) -> Any:
 
 
 def _visit(entity: Any, recording: Recording) -> None:
-    kind = type(entity).__name__
-    if kind == "LaunchDescription":
+    name = type(entity).__name__
+    if name == "LaunchDescription":
         _visit_all(entity.args[0], recording)
-    elif kind == "DeclareLaunchArgument":
+    elif name == "DeclareLaunchArgument":
         _declare(entity.args[0], entity.options, recording)
-    elif kind == "OpaqueFunction":
+    elif name == "OpaqueFunction":
         context = _Context(recording.values)
         _visit_all(entity.options["function"](context) or [], recording)
-    elif kind == "IncludeLaunchDescription":
+    elif name == "IncludeLaunchDescription":
         path = Path(entity.args[0].args[0])
         recording.included.append(path)
         _visit(_load(path), recording)
-    elif kind == "Node":
+    elif name == "Node":
         recording.processes.append(entity.options)
     else:
-        raise TypeError(f"no stub for {kind}")
+        raise TypeError(f"no stub for {name}")
 
 
 def _visit_all(entities: Iterable[Any], recording: Recording) -> None:

@@ -18,7 +18,7 @@ def add_variant(folder: Path, name: str = "int8", status: str | None = "accepted
     shutil.copy(folder / "fp32.onnx", folder / f"{name}.onnx")
     verdict = None
     if status is not None:
-        reasons = ["it was asked to"] if status == "rejected" else []
+        reasons = ["rejected by the test"] if status == "rejected" else []
         verdict = Verdict(status=status, reasons=reasons)  # type: ignore[arg-type]
     manifest.variants[name] = Variant(
         file=f"{name}.onnx",
