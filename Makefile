@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 VENV ?= .venv
-# An environment once made keeps its Python until PYTHON= names another one.
+# An existing environment keeps its Python until PYTHON= names another one.
 PYTHON ?= $(shell $(VENV)/bin/python -S -c '' 2>/dev/null && echo $(VENV)/bin/python || echo python3)
 WORKSPACE ?= .
 PYTEST_ARGS ?=
@@ -15,18 +15,18 @@ export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-train demo test lint format benchmark colcon-test clean
 
-help: ## Show what can be made
+help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null \
 		|| sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' $(firstword $(MAKEFILE_LIST))
 	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) WORKSPACE=$(WORKSPACE) PYTEST_ARGS= BAG= MODELS= OUT="
 
-setup: ## Make the virtual environment and build the package (a no-op when nothing changed)
+setup: ## Create the virtual environment and build the package (a no-op when nothing changed)
 	@$(PYTHON) -S dev/setup_env.py --venv "$(VENV)" --workspace "$(WORKSPACE)"
 
 setup-train: setup ## Add torch for the passes that train, and LiteRT (PIP_ARGS= for another index, such as one of CPU builds)
 	@$(BIN)/python -m pip install -qq -c dev/constraints.txt -r dev/requirements-train.txt $(PIP_ARGS)
 
-demo: setup ## The whole show on the built-in road camera, a report in OUT=; BAG= replays a drive instead; MODELS=
+demo: setup ## Run all steps on the built-in road camera, report in OUT=; BAG= replays a recorded drive instead; MODELS=
 	@$(BIN)/python -m ad_road_simulation.demo \
 		$(if $(BAG),--bag "$(BAG)") $(if $(MODELS),--models "$(MODELS)") --out "$(OUT)"
 

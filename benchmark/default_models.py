@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures the default models: ``python benchmark/default_models.py [models/NAME ...]``.
 
-For every variant: inference time against the baseline (in turns), size, accuracy on the road camera, and,
-where the reference data is present (AD_SHARED), accuracy on real frames that no training saw; differences
-are paired. Prints Markdown and writes default_models.json.
+For every variant: inference time against the baseline (interleaved), size, accuracy on the road camera, and,
+where the reference data is present (AD_SHARED), accuracy on real frames that were not used in
+training; differences are paired. Prints Markdown and writes default_models.json.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from ad_compressed_perception.tasks.pipeline import open_pipeline
 from ad_road_simulation.demo.reference_data import use_shared
 
 ROAD_FRAMES, ROAD_SEED = 500, 900_000
-LEARNED_SHARE = 0.75
-"""Part of the real drive that the trainings saw; what follows is measured."""
+TRAINING_SHARE = 0.75
+"""Share of the real drive that was used in training; the rest is measured."""
 ROAD_FIGURES = {"detection": ("map",), "segmentation": ("miou",), "planning": ("ade_m", "rmse_rad")}
 REAL: dict[str, tuple[str, list[str]]] = {
     "segmentation": ("iou_road", ["data/camvid/val", "--label-map", "camvid_road"]),
-    "planning": ("rmse_rad", ["data/udacity_ch2", "--from", str(LEARNED_SHARE)]),
+    "planning": ("rmse_rad", ["data/udacity_ch2", "--from", str(TRAINING_SHARE)]),
 }
-JUDGE = "yolox_nano"
+REFERENCE_DETECTOR = "yolox_nano"
 _BLOCK = 25
 _RESAMPLES = 1000
 
@@ -44,7 +44,7 @@ Rows = list[tuple[str, ...]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and write; return 0, or 1 after one line on what is wrong."""
+    """Measure and write; return 0, or 1 after a line with the error."""
     parser = argparse.ArgumentParser(description="Measure the default models.")
     parser.add_argument("models", nargs="*", type=Path, help="model folders; all in models/ by default")
     parser.add_argument("--out", type=Path, default=Path("adcp_work/default_models"))
@@ -86,7 +86,9 @@ def measure(manifest: Manifest, out: Path, iterations: int) -> dict[str, Any]:
     if shared is None:
         return result
     if manifest.task == "detection":
-        result["real_f1"] = f1_against(JUDGE, manifest, names, shared / "data/udacity_ch2/images")
+        result["real_f1"] = f1_against(
+            REFERENCE_DETECTOR, manifest, names, shared / "data/udacity_ch2/images"
+        )
     else:
         _, data = REAL[manifest.task]
         result["real"] = adcp_json(
@@ -95,46 +97,46 @@ def measure(manifest: Manifest, out: Path, iterations: int) -> dict[str, Any]:
     return result
 
 
-def f1_against(judge: str, manifest: Manifest, names: list[str], images: Path) -> dict[str, Any]:
+def f1_against(detector: str, manifest: Manifest, names: list[str], images: Path) -> dict[str, Any]:
     """Return F1 at IoU 0.5 of variants against another detector's boxes of the same labels.
 
-    Both at their own default score thresholds, on the part of the drive that no training saw; intervals
-    resample runs of 25 frames.
+    Both at their own default score thresholds, on the part of the drive not used in training; the
+    bootstrap intervals resample blocks of 25 frames.
     """
     from ad_compressed_perception.training.models.teacher import find_model
 
     source = open_frames(str(images))
     count = len(source.stamps_ns())
-    indices = range(int(count * LEARNED_SHARE), count)
-    judging = open_pipeline(find_model(judge))
+    indices = range(int(count * TRAINING_SHARE), count)
+    reference = open_pipeline(find_model(detector))
     running = {name: open_pipeline(manifest, name, allow_rejected=True) for name in names}
     counts: dict[str, list[MatchCounts]] = {name: [] for name in names}
     for frame in source.frames(indices):
-        ground_truth, _ = judging.run(frame)
+        ground_truth, _ = reference.run(frame)
         assert isinstance(ground_truth, Detections)
-        wanted = only(ground_truth, manifest.labels)
+        expected = select_labels(ground_truth, manifest.labels)
         for name, pipeline in running.items():
             found, _ = pipeline.run(frame)
             assert isinstance(found, Detections)
-            counts[name].append(detection_agreement(wanted, found).overall)
-    for pipeline in (judging, *running.values()):
+            counts[name].append(detection_agreement(expected, found).overall)
+    for pipeline in (reference, *running.values()):
         pipeline.close()
     tables = {
         name: np.array([[c.matched, c.extra, c.missed] for c in some], np.float64)
         for name, some in counts.items()
     }
-    reference = tables[names[0]]
-    result: dict[str, Any] = {"judge": judge, "frames": len(indices), "variants": {}}
+    baseline = tables[names[0]]
+    result: dict[str, Any] = {"judge": detector, "frames": len(indices), "variants": {}}
     for name, table in tables.items():
         draws = np.concatenate(
             [
-                np.stack([f1(table[rows].sum(1)), f1(table[rows].sum(1)) - f1(reference[rows].sum(1))], 1)
+                np.stack([f1(table[rows].sum(1)), f1(table[rows].sum(1)) - f1(baseline[rows].sum(1))], 1)
                 for rows in resample_indices(len(table), _RESAMPLES, 0, _BLOCK)
             ]
         )
         low, high = np.quantile(draws, [0.025, 0.975], axis=0)
         value = float(f1(table.sum(0)[None])[0])
-        drop = value - float(f1(reference.sum(0)[None])[0])
+        drop = value - float(f1(baseline.sum(0)[None])[0])
         result["variants"][name] = {"f1": [value, low[0], high[0]], "difference": [drop, low[1], high[1]]}
     return result
 
@@ -144,7 +146,7 @@ def f1(counts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return 2 * counts[:, 0] / np.maximum(2 * counts[:, 0] + counts[:, 1] + counts[:, 2], 1.0)
 
 
-def only(detections: Detections, labels: list[str]) -> Detections:
+def select_labels(detections: Detections, labels: list[str]) -> Detections:
     """Return the detections of some labels."""
     kept = np.array([detections.labels[i] in labels for i in detections.class_ids], bool)
     return Detections(
@@ -153,7 +155,7 @@ def only(detections: Detections, labels: list[str]) -> Detections:
 
 
 def adcp(*arguments: str) -> str:
-    """Run a verb; return its standard output, or raise DataError with its one line."""
+    """Run a subcommand; return its standard output, or raise DataError with its error message."""
     command = [sys.executable, "-m", "ad_compressed_perception.cli.main", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -162,7 +164,7 @@ def adcp(*arguments: str) -> str:
 
 
 def adcp_json(*arguments: str) -> dict[str, Any]:
-    """Run a verb with --json; return its document."""
+    """Run a subcommand with --json; return its document."""
     document: dict[str, Any] = json.loads(adcp(*arguments, "--json"))
     return document
 

@@ -3,7 +3,7 @@
 """Measures the figures of docs/measurements.md on this machine: ``make benchmark``.
 
 Baseline and int8 of the three reference models: latency and agreement from one replay of the drive, in
-which they take turns; accuracy with 95 % intervals on labeled data; size and integer coverage. Writes
+which they are interleaved; accuracy with 95 % intervals on labeled data; size and integer coverage. Writes
 measurements.json and measurements.md and prints the latter. Needs the reference data (AD_SHARED).
 """
 
@@ -32,13 +32,13 @@ ACCURACY = {
     "segmentation": ("iou_road", "road IoU", ["data/camvid/val", "--label-map", "camvid_road"]),
     "planning": ("rmse_rad", "steering RMSE, rad", ["data/udacity_ch2"]),
 }
-"""Task to the figure shown, its words, and the arguments of ``adcp evaluate`` below the data folder."""
+"""Task to the figure shown, its title, and the arguments of ``adcp evaluate`` below the data folder."""
 
 Rows = list[tuple[str, ...]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and write; return 0, or 1 after one line on what is missing."""
+    """Measure and write; return 0, or 1 after a line with the error."""
     parser = argparse.ArgumentParser(description="Measure the figures of docs/measurements.md.")
     parser.add_argument("--out", type=Path, default=Path("adcp_work/benchmark"), help="folder to write to")
     parser.add_argument("--work", type=Path, help="where compressed variants go; ./adcp_work by default")
@@ -77,10 +77,10 @@ def measure(out: Path, work: Path | None, limit: int | None) -> dict[str, Any]:
     models = reference_models()
     with ProgressBar(console) as bar:
         for model in models:
-            made = ensure_variant(load_manifest(model), str(shared / CALIBRATION), work, bar)
-            verdict = made.variant(RECIPE).verdict
-            said = "not judged" if verdict is None else verdict.status
-            console.print(f"{model.name}/{RECIPE}: {said}", highlight=False, soft_wrap=True)
+            compressed = ensure_variant(load_manifest(model), str(shared / CALIBRATION), work, bar)
+            verdict = compressed.variant(RECIPE).verdict
+            status = "no verdict" if verdict is None else verdict.status
+            console.print(f"{model.name}/{RECIPE}: {status}", highlight=False, soft_wrap=True)
         report = run_replay(
             ReplayOptions(
                 bag=shared / DRIVE,
@@ -107,7 +107,7 @@ def measure(out: Path, work: Path | None, limit: int | None) -> dict[str, Any]:
 
 
 def evaluate(manifest: Manifest, shared: Path, data: list[str], work: Path | None) -> dict[str, Any]:
-    """Return what ``adcp evaluate --json`` says of baseline and int8; raise DataError when it fails."""
+    """Return the document of ``adcp evaluate --json`` on baseline and int8; raise DataError when it fails."""
     command = [sys.executable, "-m", "ad_compressed_perception.cli.main", "evaluate"]
     command += [str(manifest.folder), "--variant", f"{manifest.baseline},{RECIPE}"]
     command += ["--data", str(shared / data[0]), *data[1:], "--json"]
@@ -121,11 +121,11 @@ def evaluate(manifest: Manifest, shared: Path, data: list[str], work: Path | Non
 
 def describe_files(manifest: Manifest, work: Path | None) -> dict[str, Any]:
     """Return sizes in bytes and the integer coverage of the compressed variant."""
-    made = find_all(manifest, work)[RECIPE]
+    compressed = find_all(manifest, work)[RECIPE]
     return {
         "baseline_bytes": manifest.variant_path(manifest.baseline).stat().st_size,
-        "variant_bytes": made.variant_path(RECIPE).stat().st_size,
-        "integer_coverage": made.variant(RECIPE).figures.get("integer_coverage"),
+        "variant_bytes": compressed.variant_path(RECIPE).stat().st_size,
+        "integer_coverage": compressed.variant(RECIPE).figures.get("integer_coverage"),
     }
 
 
@@ -135,7 +135,7 @@ def render(measured: dict[str, Any]) -> str:
     ratios: Rows = []
     latencies: Rows = []
     accuracies: Rows = []
-    accounts: Rows = []
+    frame_counts: Rows = []
     for task, one in report.tasks.items():
         comparison, files = one.comparison[RECIPE], measured["files"][task]
         verdict = one.variants[RECIPE].verdict
@@ -161,7 +161,7 @@ def render(measured: dict[str, Any]) -> str:
                     _share(variant.not_inference_share),
                 )
             )
-            accounts.append((task, name, frame_counts_text(variant)))
+            frame_counts.append((task, name, frame_counts_text(variant)))
         accuracies.append((task, *_accuracy(task, measured["accuracy"][task])))
     sections = [
         f"{report.source.frames} frames of {Path(str(report.source.bag)).name}. {report.measurement}",
@@ -183,7 +183,7 @@ def render(measured: dict[str, Any]) -> str:
         _table(
             ("task", "variant", "end to end p50, ms", "p95", "p99", "share that is not inference"), latencies
         ),
-        _table(("task", "variant", "account"), accounts),
+        _table(("task", "variant", "frames"), frame_counts),
         "\n".join(f"- {note}" for note in report.notes),
         f"{report.host.cpu}, {report.host.logical_cores} logical cores, {report.created}",
     ]
@@ -191,11 +191,11 @@ def render(measured: dict[str, Any]) -> str:
 
 
 def _accuracy(task: str, evaluated: dict[str, Any]) -> tuple[str, str, str, str]:
-    key, words, _ = ACCURACY[task]
+    key, title, _ = ACCURACY[task]
     variants = list(evaluated["variants"].values())
     shown = [_interval(variant["figures"][key]) for variant in variants]
     difference = _interval(evaluated["comparison"][RECIPE]["difference"][key], signed=True)
-    return words, shown[0], shown[1], difference
+    return title, shown[0], shown[1], difference
 
 
 def _interval(figure: dict[str, float | None], signed: bool = False) -> str:

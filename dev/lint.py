@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run every check of style and form; report all of them, fail when one fails."""
+"""Run every style and packaging check; report all of them, fail when one fails."""
 
 import shutil
 import subprocess
@@ -30,7 +30,7 @@ def checks() -> dict[str, list[str]]:
 
 
 def main() -> int:
-    """Run all checks; 0 when all of them pass."""
+    """Run all checks; return 0 when all of them pass."""
     failed = []
     for name, command in checks().items():
         print(f"-- {name}: {' '.join(command[1:] if command[0] == sys.executable else command)}")

@@ -41,9 +41,9 @@ class SetupError(Exception):
     """A step failed; the message says which and what to do."""
 
 
-def digest(paths: Iterable[Path], *words: object) -> str:
-    """Return a hash of the contents of `paths` (folders: every file in them) and of `words`."""
-    result = hashlib.sha256(repr(words).encode())
+def digest(paths: Iterable[Path], *values: object) -> str:
+    """Return a hash of the contents of `paths` (folders: every file in them) and of `values`."""
+    result = hashlib.sha256(repr(values).encode())
     for path in paths:
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in files:
@@ -73,7 +73,7 @@ class Environment:
     """One virtual environment and the steps that fill it."""
 
     def __init__(self, venv: Path, workspace: Path, verbose: bool) -> None:
-        """Remember the folders; nothing is made yet."""
+        """Store the folders; nothing is created yet."""
         self.venv = venv
         self.workspace = workspace
         self.verbose = verbose
@@ -102,9 +102,9 @@ class Environment:
 
     def _run(self, *command: str | Path, quiet_errors: bool = False) -> None:
         """Run a command; its output goes to the log, and to the screen when it fails."""
-        words = [str(word) for word in command]
+        arguments = [str(argument) for argument in command]
         done = subprocess.run(
-            words,
+            arguments,
             cwd=ROOT,
             env=self._environ(),
             stdin=subprocess.DEVNULL,
@@ -117,13 +117,13 @@ class Environment:
         output = done.stdout or ""
         if self.venv.is_dir():
             with self.log_path.open("a") as log:
-                log.write(f"$ {' '.join(words)}\n{output}\n")
+                log.write(f"$ {' '.join(arguments)}\n{output}\n")
         if done.returncode:
             tail = "\n".join(output.splitlines()[-40:])
-            raise SetupError(f"{tail}\ncommand failed with status {done.returncode}: {' '.join(words)}")
+            raise SetupError(f"{tail}\ncommand failed with status {done.returncode}: {' '.join(arguments)}")
 
-    def _pip(self, *words: str | Path) -> None:
-        self._run(self.python, "-m", "pip", "install", "-qq", *words)
+    def _pip(self, *arguments: str | Path) -> None:
+        self._run(self.python, "-m", "pip", "install", "-qq", *arguments)
 
     def step(self, name: str, stamp: str, action: Callable[[], None]) -> None:
         """Run `action` unless it ran before with the same stamp."""
@@ -173,7 +173,7 @@ class Environment:
         )
 
     def make_venv(self) -> None:
-        """Make an empty virtual environment; whatever was there before goes."""
+        """Make an empty virtual environment; a previous one is removed."""
         self.stamps = {}
         options = ["--system-site-packages"] if self.ros else []
         if (self.venv / "pyvenv.cfg").is_file():
@@ -189,7 +189,7 @@ class Environment:
         self._pip("-c", CONSTRAINTS, "setuptools")
 
     def install_package(self) -> None:
-        """Install this package in place, with its commands; what it requires follows later."""
+        """Install this package in place, with its commands; its requirements are installed later."""
         self._pip("--no-deps", "--no-build-isolation", "--editable", ROOT)
 
     def install_requirements(self, lists: list[Path]) -> None:
@@ -203,12 +203,12 @@ class Environment:
                 requirements.append(line.split(";")[0].strip())
         constraints = CONSTRAINTS
         if self.ros:
-            # The compiled parts of ROS 2 are bound to its own numpy and OpenCV: both stay.
+            # The compiled parts of ROS 2 need its own numpy and OpenCV: both stay as they are.
             if self._succeeds(self.python, "import cv2"):
                 requirements = [line for line in requirements if normalized(line) != "opencv-python-headless"]
             constraints = self.venv / "constraints.txt"
             constraints.write_text(self.ros_constraints())
-        options = [word for path in lists for word in ("-r", str(path))]
+        options = [argument for path in lists for argument in ("-r", str(path))]
         self._pip("-c", constraints, *options, *sorted(set(requirements)))
 
     def ros_constraints(self) -> str:
@@ -268,7 +268,7 @@ class Environment:
             raise SetupError("vision_msgs was generated but cannot be imported")
 
     def correct_exports(self) -> None:
-        """Point the wheels' CMake targets at this Python: they name their builder's folders."""
+        """Point the wheels' CMake targets at this Python: they contain the build machine's folders."""
         python_include = sysconfig.get_path("include", vars={"installed_base": sys.base_prefix})
         numpy_include = subprocess.check_output(
             [str(self.python), "-c", "import numpy; print(numpy.get_include())"],
@@ -304,13 +304,13 @@ class Environment:
 
 
 def main() -> int:
-    """Parse the command line and set up; 0 when everything is in place."""
+    """Parse the command line and set up; return 0 on success."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the virtual environment")
     parser.add_argument("--workspace", type=Path, default=ROOT, help="where build/, install/ and log/ go")
     parser.add_argument("--verbose", action="store_true", help="show the output of every command")
     arguments = parser.parse_args()
-    if sys.version_info < (3, 10):  # noqa: UP036 - says so instead of failing oddly
+    if sys.version_info < (3, 10):  # noqa: UP036 - a clear message instead of an obscure error
         print(
             f"set-up: Python 3.10 or newer is needed, this is {sys.version.split()[0]}",
             file=sys.stderr,

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Detection, segmentation and planning on a camera topic: one node a task, any subset of them."""
+"""Detection, segmentation and planning on a camera topic: one node per task, any subset of tasks."""
 
 from launch import LaunchDescription
 

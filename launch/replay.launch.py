@@ -26,7 +26,7 @@ def generate_launch_description() -> LaunchDescription:
                 description="true: the player publishes the recording's time on /clock and all "
                 "other nodes take the time from there",
             ),
-            # The recording decides the transport, so that it can be read before the nodes start.
+            # The recording determines the transport, so it is read before the nodes start.
             OpaqueFunction(function=read_bag),
             IncludeLaunchDescription(PythonLaunchDescriptionSource(COMPARE)),
             OpaqueFunction(function=start_player),

@@ -1,3 +1,3 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The `adcp` command, one file a verb."""
+"""The `adcp` command, one module per subcommand."""

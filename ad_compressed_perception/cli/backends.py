@@ -39,7 +39,7 @@ def backends(
 
 
 def statuses() -> list[BackendStatus]:
-    """Ask every registered backend; one whose plug-in cannot be imported is listed with the reason."""
+    """Return every registered backend's status; where a plug-in cannot be imported it is the reason."""
     from ad_compressed_perception.backends import backend_names
     from ad_compressed_perception.backends.base import BackendStatus
     from ad_compressed_perception.core.errors import BackendError

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process's exit status means to a script."""
+    """Exit status of the process."""
 
     OK = 0
     ERROR = 1

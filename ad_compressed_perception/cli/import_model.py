@@ -46,14 +46,14 @@ def import_model(
             help="ONNX, .tflite, TorchScript .pt, torch.export .pt2, .keras, SavedModel folder.",
         ),
     ],
-    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="Folder to make.")],
-    task: Annotated[_Task, typer.Option(help="What the model is for.")],
+    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="Folder to create.")],
+    task: Annotated[_Task, typer.Option(help="Task of the model.")],
     labels: Annotated[
-        str | None, typer.Option(metavar="A,B,..|FILE", help="Class names, or a file with one a line.")
+        str | None, typer.Option(metavar="A,B,..|FILE", help="Class names, or a file with one per line.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name; the file's by default.")] = None,
     decoder: Annotated[
-        str | None, typer.Option(help="yolox, argmax or steering by default, as the task has it.")
+        str | None, typer.Option(help="yolox, argmax or steering by default, by task.")
     ] = None,
     decoder_option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of the decoder; may be repeated.")
@@ -71,7 +71,7 @@ def import_model(
         str | None, typer.Option(metavar="A[,B,C]", help="Subtracted after the scale; 0 by default.")
     ] = None,
     input_std: Annotated[
-        str | None, typer.Option(metavar="A[,B,C]", help="Divided by then; 1 by default.")
+        str | None, typer.Option(metavar="A[,B,C]", help="Divisor after that; 1 by default.")
     ] = None,
     input_resize: Annotated[_Resize | None, typer.Option(help="stretch by default.")] = None,
     to: Annotated[
@@ -94,7 +94,7 @@ def import_model(
         "std": _numbers("--input-std", input_std),
         "resize": input_resize.value if input_resize else None,
     }
-    wish = importing.Wish(
+    request = importing.ImportRequest(
         task=task.value,
         name=name,
         labels=_labels(labels),
@@ -103,14 +103,14 @@ def import_model(
         input={key: value for key, value in given.items() if value is not None},
         convert=to.value,
     )
-    made = importing.import_model(source, model_dir, wish)
-    manifest = made.manifest
+    imported = importing.import_model(source, model_dir, request)
+    manifest = imported.manifest
     variant = manifest.variant(manifest.baseline)
     if as_json:
         document = {
             "schema": "adcp-import/1",
             "model": manifest.name,
-            "kind": made.kind,
+            "kind": imported.framework,
             "manifest": str(manifest.folder / "model.yaml"),
             "file": str(manifest.variant_path(manifest.baseline)),
             "backend": variant.backend,
@@ -121,7 +121,8 @@ def import_model(
         print(json.dumps(document, indent=2, allow_nan=False))
         return
     spec = manifest.input
-    print(f"{manifest.name}: {made.kind} -> {manifest.variant_path(manifest.baseline)} ({variant.backend})")
+    file = manifest.variant_path(manifest.baseline)
+    print(f"{manifest.name}: {imported.framework} -> {file} ({variant.backend})")
     print(f"input {spec.name}: {spec.dtype} {list(spec.shape)} {spec.layout}, {spec.color}, {spec.resize}")
     print(f"scale {spec.scale:g}, mean {spec.mean}, std {spec.std}: check these against the training code")
     print(f"output: {manifest.output.decoder} {manifest.output.options}")
@@ -134,7 +135,7 @@ def _numbers(option: str, text: str | None) -> list[float] | None:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise typer.BadParameter(f"{option} wants numbers with commas between, not {text!r}") from None
+        raise typer.BadParameter(f"{option} expects numbers separated by commas, not {text!r}") from None
 
 
 def _labels(text: str | None) -> list[str]:
@@ -158,9 +159,9 @@ def _options(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise typer.BadParameter(f"--decoder-option wants KEY=VALUE, not {pair!r}")
+            raise typer.BadParameter(f"--decoder-option expects KEY=VALUE, not {pair!r}")
         try:
             options[key] = yaml.safe_load(value)
         except yaml.YAMLError:
-            raise typer.BadParameter(f"--decoder-option {key}: {value!r} is no value") from None
+            raise typer.BadParameter(f"--decoder-option {key}: {value!r} is not a YAML value") from None
     return options

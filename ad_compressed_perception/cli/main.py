@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ``adcp`` command: registers the verbs and turns errors into one line and an exit code."""
+"""The ``adcp`` command: registers the subcommands and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ad_compressed_perception.core.registry import VERBS, find, names
 
 app = typer.Typer(
     name="adcp",
-    help="Compress camera perception models, prove what they kept, and compare them live.",
+    help="Compress camera perception models, verify their accuracy, and compare them live.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"adcp {__version__}")
         raise typer.Exit
 
@@ -36,7 +36,7 @@ def _options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Options of every verb."""
+    """Options of every subcommand."""
 
 
 for verb in names(VERBS):
@@ -62,8 +62,10 @@ def main() -> None:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         sys.exit(_fail(f"{error.strerror or error}{where}", ExitCode.ERROR))
-    if status == ExitCode.INTERRUPTED:  # typer's own answer to Ctrl-C, which says nothing
-        sys.exit(_fail("interrupted; what was finished is kept, the same command goes on there", status))
+    if status == ExitCode.INTERRUPTED:  # typer's status after Ctrl-C, without a message
+        sys.exit(
+            _fail("interrupted; what was finished is kept, the same command continues from there", status)
+        )
     sys.exit(status if isinstance(status, int) else ExitCode.OK)
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finding a model and its variants from what is written on the command line."""
+"""Finds a model and its variants as given on the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ad_compressed_perception.workspace.store import find_variants
 
 
 def open_model(path: str | Path, work: Path | None, variant: str | Sequence[str] | None) -> Manifest:
-    """Return a model's manifest that has the wanted variants.
+    """Return a model's manifest that has the requested variants.
 
     A variant that MODEL_DIR/model.yaml does not have is looked for in the work folder, in
     WORK/<name>/model.yaml, if that is of the same model (name and baseline file).
@@ -20,7 +20,7 @@ def open_model(path: str | Path, work: Path | None, variant: str | Sequence[str]
     Args:
         path: model folder or its model.yaml.
         work: work folder; None for ``$ADCP_WORK`` or ``./adcp_work``.
-        variant: the variant wanted, or several; None or empty for the baseline.
+        variant: the variant requested, or several; None or empty for the baseline.
 
     Raises:
         ManifestError: no model there, or no such variant in either folder.

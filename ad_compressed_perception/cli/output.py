@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-_WIDTH_OF_A_FILE = 140
+_FILE_WIDTH = 140
 
 
 def table_console() -> Console:
@@ -20,4 +20,4 @@ def table_console() -> Console:
     from rich.console import Console
 
     is_free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=_WIDTH_OF_A_FILE if is_free else None)
+    return Console(width=_FILE_WIDTH if is_free else None)

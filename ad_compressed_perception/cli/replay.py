@@ -63,7 +63,7 @@ def replay(
         typer.Option(metavar="MS|TASK=MS", help="End-to-end deadline, of all tasks or of one."),
     ] = None,
     allow_rejected: Annotated[
-        bool, typer.Option("--allow-rejected", help="Run variants too that their accept gate rejected.")
+        bool, typer.Option("--allow-rejected", help="Also run variants that their accept gate rejected.")
     ] = False,
     work: Annotated[
         Path | None,
@@ -71,12 +71,15 @@ def replay(
             metavar="DIR", help="Where compressed variants are; $ADCP_WORK or ./adcp_work by default."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="report.json on standard output too.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Also print report.json on standard output.")
+    ] = False,
 ) -> None:
     """Replay a recorded drive through real nodes, variant against baseline, and write a report.
 
-    The variants of a task take turns on the same frame, in alternating order, so that none slows
-    another down. Writes report.json, report.md and images. Ctrl-C keeps what was measured.
+    The variants of a task are interleaved: each frame goes to one after the other, in alternating
+    order, so that none slows another down. Writes report.json, report.md and images. Ctrl-C keeps
+    what was measured.
     """
     from rich.console import Console
 
@@ -112,7 +115,7 @@ def replay(
 
 
 def show(report: Report, out: Path) -> None:
-    """Print a report's main figures as a table, and where the whole of it is."""
+    """Print a report's main figures as a table, and the path of the full report."""
     from rich.table import Table
 
     from ad_compressed_perception.cli.output import table_console

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""``adcp report``: a report's Markdown and plots, made anew from its report.json."""
+"""``adcp report``: renders a report's Markdown and plots again from its report.json."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Models of other frameworks into a model folder: one file and its manifest."""
+"""Imports models of other frameworks into a model folder: one file and its manifest."""

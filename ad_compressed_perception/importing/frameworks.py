@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What kind of model a file or folder is, seen from its content, without running any of it."""
+"""Detects the framework of a model file or folder from its content, without executing any of it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Literal
 
 from ad_compressed_perception.core.errors import ModelFileError
 
-Kind = Literal["onnx", "tflite", "torchscript", "exported_program", "keras", "saved_model"]
+Framework = Literal["onnx", "tflite", "torchscript", "exported_program", "keras", "saved_model"]
 
 _HDF5 = b"\x89HDF"
 _PICKLE = b"\x80"
 _TFLITE = b"TFL3"
 _EXPORT_HINT = (
-    "in Python, where the class is at hand: torch.export.save(torch.export.export(model.eval(), "
+    "in Python, with the model's class: torch.export.save(torch.export.export(model.eval(), "
     "(example,)), 'model.pt2'), and import that file"
 )
 
 
-def framework_of(source: Path) -> Kind:
-    """Return what a model file or folder is.
+def framework_of(source: Path) -> Framework:
+    """Return the framework of a model file or folder.
 
     Raises:
-        ModelFileError: missing, unknown, or a kind that cannot be read without running foreign code
-            (pickled modules, weights without a graph, HDF5); the line says how to export instead.
+        ModelFileError: missing, unknown, or a format that cannot be read without executing foreign code
+            (pickled modules, weights without a graph, HDF5); the message names an export that works.
     """
     if source.is_dir():
         if (source / "saved_model.pb").is_file():
@@ -46,26 +46,26 @@ def framework_of(source: Path) -> Kind:
             "model.save('model.keras') or model.export('folder') and import that"
         )
     if head.startswith(b"PK"):
-        return _kind_of_archive(source)
+        return _framework_of_archive(source)
     if head.startswith(_PICKLE):
         raise ModelFileError(
-            f"{source} is a pickle, which runs code of its maker when loaded: it is not opened; "
+            f"{source} is a pickle, which can execute arbitrary code when loaded: it is not opened; "
             f"{_EXPORT_HINT}"
         )
     if source.suffix == ".onnx":
         return "onnx"
     raise ModelFileError(
-        f"{source} is no model of a known kind: ONNX (.onnx), LiteRT (.tflite), TorchScript (.pt), "
+        f"{source} is not a model of a known format: ONNX (.onnx), LiteRT (.tflite), TorchScript (.pt), "
         "torch.export (.pt2), Keras (.keras) or a TensorFlow SavedModel folder"
     )
 
 
-def _kind_of_archive(source: Path) -> Kind:
+def _framework_of_archive(source: Path) -> Framework:
     try:
         with zipfile.ZipFile(source) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError) as error:
-        raise ModelFileError(f"{source} is damaged or cut short: {error}") from error
+        raise ModelFileError(f"{source} is damaged or truncated: {error}") from error
     inner = {name.partition("/")[2] for name in names}
     if {"config.json", "metadata.json"} <= set(names):
         return "keras"
@@ -76,10 +76,10 @@ def _kind_of_archive(source: Path) -> Kind:
         return "torchscript"
     if "data.pkl" in inner:
         raise ModelFileError(
-            f"{source} is a pickled module or a state_dict: the one runs code of its maker when loaded, "
-            f"the other has no graph; {_EXPORT_HINT}"
+            f"{source} is a pickled module or a state_dict: the former can execute arbitrary code when "
+            f"loaded, the latter has no graph; {_EXPORT_HINT}"
         )
-    raise ModelFileError(f"{source} is an archive of an unknown kind")
+    raise ModelFileError(f"{source} is an archive of an unknown format")
 
 
 def _refuse_pickles(source: Path) -> None:
@@ -94,8 +94,8 @@ def _refuse_pickles(source: Path) -> None:
                     path = str(entry.get("path_name", ""))
                     if entry.get("use_pickle") or "custom_obj" in path or "opaque" in path:
                         raise ModelFileError(
-                            f"{source} holds {key!r} as a pickle, which runs code of its maker when "
-                            "loaded: export the model with plain tensors only"
+                            f"{source} holds {key!r} as a pickle, which can execute arbitrary code "
+                            "when loaded: export the model with plain tensors only"
                         )
     except (zipfile.BadZipFile, OSError, ValueError, AttributeError) as error:
-        raise ModelFileError(f"{source} is damaged, or no exported program: {error}") from error
+        raise ModelFileError(f"{source} is damaged or not an exported program: {error}") from error

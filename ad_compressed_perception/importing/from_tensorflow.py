@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""TensorFlow models to ONNX, by tf2onnx in a process of its own: TensorFlow never enters this one."""
+"""Converts TensorFlow models to ONNX with tf2onnx in a child process; this one never imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ad_compressed_perception.onnx_graph.io import one_line
 
 OPSET = 17
 _TIMEOUT_S = 900.0
-# safe_mode refuses layers that carry code (Lambda).
+# safe_mode refuses layers that contain code (Lambda).
 _EXPORT = (
     "import sys, keras; keras.saving.load_model(sys.argv[1], compile=False, safe_mode=True)"
     ".export(sys.argv[2], verbose=False)"
@@ -34,7 +34,7 @@ def saved_model_to_onnx(source: Path, target: Path) -> None:
 
 
 def keras_to_onnx(source: Path, target: Path) -> None:
-    """Write a .keras file as ONNX; raises as saved_model_to_onnx does, and for layers that carry code."""
+    """Write a .keras file as ONNX; raises as saved_model_to_onnx does, and for layers that contain code."""
     _require(source, "tensorflow", "keras", "tf2onnx")
     with tempfile.TemporaryDirectory(prefix="adcp-keras-") as folder:
         _run(source, [sys.executable, "-c", _EXPORT, str(source), str(Path(folder) / "saved")])
@@ -47,8 +47,8 @@ def tflite_to_onnx(source: Path, target: Path) -> None:
     _convert(source, target, "--tflite")
 
 
-def _convert(source: Path, target: Path, option: str, given: Path | None = None) -> None:
-    command = [sys.executable, "-m", "tf2onnx.convert", option, str(given or source)]
+def _convert(source: Path, target: Path, option: str, converted: Path | None = None) -> None:
+    command = [sys.executable, "-m", "tf2onnx.convert", option, str(converted or source)]
     _run(source, [*command, "--output", str(target), "--opset", str(OPSET)])
     if not target.is_file():
         raise ModelFileError(f"tf2onnx wrote nothing for {source}")

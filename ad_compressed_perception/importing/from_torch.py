@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""PyTorch models to ONNX, with PyTorch's own exporters. Nothing is unpickled as Python objects."""
+"""Converts PyTorch models to ONNX with PyTorch's own exporters; no Python object is unpickled."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def torchscript_to_onnx(source: Path, target: Path, shape: tuple[int, ...]) -> N
     """Write a TorchScript module as ONNX.
 
     Args:
-        source: made by torch.jit.save.
+        source: file written by torch.jit.save.
         target: the ONNX file to write.
-        shape: of the float32 input; TorchScript does not keep it.
+        shape: of the float32 input; TorchScript does not store it.
 
     Raises:
-        ModelFileError: torch is missing, the file is damaged, or the exporter cannot take the model.
+        ModelFileError: torch is missing, the file is damaged, or the exporter does not support the model.
     """
     torch = _import_torch(source)
-    with _reported(source), _quiet():
+    with _export_errors(source), _suppressed_output():
         module = torch.jit.load(str(source), map_location="cpu").eval()
         torch.onnx.export(
             module,
@@ -48,18 +48,18 @@ def exported_program_to_onnx(source: Path, target: Path) -> None:
 
     Raises:
         ModelFileError: torch or onnxscript is missing, the file is damaged or holds pickled objects, or
-            the exporter cannot take the model.
+            the exporter does not support the model.
     """
     torch = _import_torch(source)
     _check_samples(torch, source)
-    with _reported(source), _quiet():
+    with _export_errors(source), _suppressed_output():
         program = torch.export.load(str(source))
         torch.onnx.export(program, (), str(target), dynamo=True, external_data=False, verbose=False)
 
 
 def _check_samples(torch: Any, source: Path) -> None:
-    """Refuse example inputs that are more than tensors: the loader would unpickle them without limits."""
-    with _reported(source), zipfile.ZipFile(source) as archive:
+    """Refuse example inputs that are more than tensors: the loader would unpickle them unrestricted."""
+    with _export_errors(source), zipfile.ZipFile(source) as archive:
         for name in archive.namelist():
             if "/data/sample_inputs/" in name:
                 content = archive.read(name)
@@ -78,13 +78,13 @@ def _import_torch(source: Path) -> Any:
     except ImportError as error:
         raise ModelFileError(
             f"{source} is a PyTorch model: install torch (the extra [train]), "
-            "or export it to ONNX where torch is"
+            "or export it to ONNX where torch is installed"
         ) from error
     return torch
 
 
 @contextlib.contextmanager
-def _reported(source: Path) -> Iterator[None]:
+def _export_errors(source: Path) -> Iterator[None]:
     try:
         yield
     except ModelFileError:
@@ -98,7 +98,7 @@ def _reported(source: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _suppressed_output() -> Iterator[None]:
     """Keep the exporter's prints and warnings out of the command's own output."""
     previous = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model of any known kind into a new model folder, tried out before anything is kept."""
+"""Imports a model of any known framework into a new model folder and runs it once before keeping it."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from ad_compressed_perception.core.manifest import (
 )
 from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.image.decode import Frame
-from ad_compressed_perception.importing.frameworks import Kind, framework_of
+from ad_compressed_perception.importing.frameworks import Framework, framework_of
 from ad_compressed_perception.importing.from_tensorflow import (
     keras_to_onnx,
     saved_model_to_onnx,
     tflite_to_onnx,
 )
 from ad_compressed_perception.importing.from_torch import exported_program_to_onnx, torchscript_to_onnx
-from ad_compressed_perception.importing.infer_manifest import describe_input, describe_output
+from ad_compressed_perception.importing.infer_manifest import infer_input, infer_output
 from ad_compressed_perception.onnx_graph.io import check_model, pin_input_shape, read_model
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 
@@ -45,8 +45,8 @@ BASELINE = "fp32"
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the user says of a model; the rest is read from its file.
+class ImportRequest:
+    """What the user specifies of a model; the rest is read from its file.
 
     Attributes:
         task: detection, segmentation or planning.
@@ -69,26 +69,26 @@ class Wish:
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import made: the manifest, its folder inside, and the kind of the source."""
+    """Result of an import: the manifest, with its folder, and the framework of the source."""
 
     manifest: Manifest
-    kind: Kind
+    framework: Framework
 
 
-def import_model(source: Path, folder: Path, wish: Wish) -> Imported:
+def import_model(source: Path, folder: Path, request: ImportRequest) -> Imported:
     """Make a model folder from a model file, run it once, and keep it if that worked.
 
     Args:
         source: ONNX, .tflite, TorchScript, torch.export, .keras file or SavedModel folder.
-        folder: to be made; may exist if it has no model.yaml.
-        wish: what the file does not say.
+        folder: to be created; may exist if it has no model.yaml.
+        request: what the file does not contain.
 
     Raises:
-        ManifestError: the folder has a model already, or the wishes contradict each other or the file.
-        ModelFileError: the file cannot be read, converted or run; one line, and nothing is kept.
-        BackendError: the runtime for it is missing or refuses it.
+        ManifestError: the folder has a model already, or the request contradicts itself or the file.
+        ModelFileError: the file cannot be read, converted or run; nothing is kept.
+        BackendError: its runtime is missing or cannot load it.
     """
-    kind = framework_of(source)
+    framework = framework_of(source)
     if (folder / MANIFEST_NAME).exists():
         raise ManifestError(f"{folder} has a {MANIFEST_NAME} already: choose another folder")
     parent = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
@@ -97,11 +97,11 @@ def import_model(source: Path, folder: Path, wish: Wish) -> Imported:
     except OSError as error:
         raise ManifestError(f"cannot write to {parent}: {error.strerror or error}") from error
     try:
-        file, backend = _convert(source, kind, scratch, wish)
-        manifest = _describe(file, backend, source, wish)
+        file, backend = _convert(source, framework, scratch, request)
+        manifest = _infer_manifest(file, backend, source, request)
         save_manifest(manifest, scratch)
         manifest.folder = scratch
-        _try_out(manifest)
+        _check_inference(manifest)
         folder.mkdir(parents=True, exist_ok=True)
         for name in (file.name, MANIFEST_NAME):
             (scratch / name).chmod(0o644)
@@ -109,65 +109,67 @@ def import_model(source: Path, folder: Path, wish: Wish) -> Imported:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     manifest.folder = folder.resolve()
-    return Imported(manifest, kind)
+    return Imported(manifest, framework)
 
 
-def _convert(source: Path, kind: Kind, scratch: Path, wish: Wish) -> tuple[Path, str]:
+def _convert(source: Path, framework: Framework, scratch: Path, request: ImportRequest) -> tuple[Path, str]:
     target = scratch / f"{BASELINE}.onnx"
-    if kind == "onnx":
+    if framework == "onnx":
         model = read_model(source)
         check_model(model, f"model {source}")
         target.write_bytes(model.SerializeToString(deterministic=True))
-    elif kind == "tflite" and wish.convert == "auto":
+    elif framework == "tflite" and request.convert == "auto":
         target = scratch / f"{BASELINE}.tflite"
         shutil.copyfile(source, target)
         return target, "litert"
-    elif kind == "tflite":
+    elif framework == "tflite":
         tflite_to_onnx(source, target)
-    elif kind == "torchscript":
-        torchscript_to_onnx(source, target, _shape_for_torchscript(source, wish))
-    elif kind == "exported_program":
+    elif framework == "torchscript":
+        torchscript_to_onnx(source, target, _shape_for_torchscript(source, request))
+    elif framework == "exported_program":
         exported_program_to_onnx(source, target)
-    elif kind == "keras":
+    elif framework == "keras":
         keras_to_onnx(source, target)
     else:
         saved_model_to_onnx(source, target)
     return target, "onnxruntime"
 
 
-def _shape_for_torchscript(source: Path, wish: Wish) -> tuple[int, ...]:
-    missing = [f"--input-{key}" for key in ("width", "height") if key not in wish.input]
+def _shape_for_torchscript(source: Path, request: ImportRequest) -> tuple[int, ...]:
+    missing = [f"--input-{key}" for key in ("width", "height") if key not in request.input]
     if missing:
         raise ModelFileError(
-            f"{source} is TorchScript, which does not keep its input's size: name {' and '.join(missing)}"
+            f"{source} is TorchScript, which does not store its input's size: give {' and '.join(missing)}"
         )
-    fields = {"layout": "NCHW", "color": "RGB", **wish.input}
+    fields = {"layout": "NCHW", "color": "RGB", **request.input}
     sizes = InputSpec(**{key: fields[key] for key in ("width", "height", "layout", "color")})
     return sizes.shape
 
 
-def _describe(file: Path, backend: str, source: Path, wish: Wish) -> Manifest:
-    inputs, outputs, precision = _ports(file, backend)
-    spec = describe_input(inputs, wish.input)
+def _infer_manifest(file: Path, backend: str, source: Path, request: ImportRequest) -> Manifest:
+    inputs, outputs, precision = _tensor_specs(file, backend)
+    spec = infer_input(inputs, request.input)
     if backend == "onnxruntime" and any(size is None for size in inputs[0].shape):
         model = read_model(file)
         pin_input_shape(model, spec)
         file.write_bytes(model.SerializeToString(deterministic=True))
-        inputs, outputs, precision = _ports(file, backend)
-    name = wish.name or re.sub(r"[^A-Za-z0-9_.-]+", "_", source.stem).lstrip("_.-") or "model"
-    if wish.task != "planning" and not wish.labels:
+        inputs, outputs, precision = _tensor_specs(file, backend)
+    name = request.name or re.sub(r"[^A-Za-z0-9_.-]+", "_", source.stem).lstrip("_.-") or "model"
+    if request.task != "planning" and not request.labels:
         shown = "; ".join(f"{output.name} {list(output.shape)}" for output in outputs)
         raise ManifestError(
-            f"task {wish.task} needs --labels, one for each of the model's classes (its outputs: {shown})"
+            f"task {request.task} needs --labels, one for each of the model's classes (its outputs: {shown})"
         )
     try:
         return Manifest(
             name=name,
-            task=wish.task,
+            task=request.task,
             description=f"imported from {source.name}",
-            labels=list(wish.labels),
+            labels=list(request.labels),
             input=spec,
-            output=describe_output(wish.task, wish.labels, outputs, wish.decoder, wish.decoder_options),
+            output=infer_output(
+                request.task, request.labels, outputs, request.decoder, request.decoder_options
+            ),
             baseline=BASELINE,
             variants={
                 BASELINE: Variant(
@@ -179,7 +181,7 @@ def _describe(file: Path, backend: str, source: Path, wish: Wish) -> Manifest:
         raise ManifestError(f"model {name!r}: {describe_validation_error(error)}") from error
 
 
-def _ports(file: Path, backend: str) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], str]:
+def _tensor_specs(file: Path, backend: str) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], str]:
     session = create_backend(backend).load(file, {"warmup_runs": 0})
     try:
         return session.info.inputs, session.info.outputs, session.info.precision
@@ -187,13 +189,13 @@ def _ports(file: Path, backend: str) -> tuple[tuple[TensorSpec, ...], tuple[Tens
         session.close()
 
 
-def _try_out(manifest: Manifest) -> None:
-    """Run a gray image through: a decoder that does not fit the outputs says so now, not on the car."""
+def _check_inference(manifest: Manifest) -> None:
+    """Run a gray image, so that a decoder that does not fit the outputs fails now, not on the car."""
     pipeline = open_pipeline(manifest)
     try:
         image = np.full((manifest.input.height, manifest.input.width, 3), 114, np.uint8)
         pipeline.run(Frame(image, "BGR"))
     except ResultError as error:
-        raise ModelFileError(f"the model gives no result on a gray image: {error}") from error
+        raise ModelFileError(f"the model returns no result on a gray image: {error}") from error
     finally:
         pipeline.close()

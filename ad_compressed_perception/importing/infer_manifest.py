@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a manifest says of a model, as far as the model's own inputs and outputs tell it."""
+"""Infers the input and output sections of a manifest from a model's input and output tensors."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _CHANNELS = (1, 3)
 _DTYPES = ("float32", "float16", "uint8")
 
 
-def describe_input(inputs: Sequence[TensorSpec], given: Mapping[str, Any]) -> InputSpec:
-    """Return the input contract: what the file says, under what the user says.
+def infer_input(inputs: Sequence[TensorSpec], given: Mapping[str, Any]) -> InputSpec:
+    """Return the input section: values read from the file, overridden by those the user gave.
 
-    Size, layout, type and whether it is gray are read from the shape; what an image's numbers mean
-    (color order, scale, mean, std, resizing) no file says.
+    Size, layout, type and whether it is gray are read from the file; no file contains color order,
+    scale, mean, std and resizing.
 
     Args:
         inputs: of the loaded model.
-        given: fields of InputSpec that the user named; they win.
+        given: fields of InputSpec that the user gave; they take precedence.
 
     Raises:
-        ModelFileError: several inputs, not an image, a size that the file leaves open and nobody
-            named.
-        ManifestError: a named field with a wrong value.
+        ModelFileError: several inputs, not an image, or a dynamic size that the user did not
+            give.
+        ManifestError: a given field with an invalid value.
     """
     chosen = [spec for spec in inputs if spec.name == given.get("name", spec.name)]
     if len(inputs) != 1 or not chosen:
@@ -44,7 +44,8 @@ def describe_input(inputs: Sequence[TensorSpec], given: Mapping[str, Any]) -> In
     spec = chosen[0]
     if len(spec.shape) != 4 or spec.shape[0] not in (None, 1):
         raise ModelFileError(
-            f"input {spec.name!r} is {_shown(spec)}: an image has a batch of one, channels, height and width"
+            f"input {spec.name!r} is {_spec_text(spec)}: an image has a batch of one, channels, height and "
+            "width"
         )
     if spec.dtype not in _DTYPES:
         raise ModelFileError(f"input {spec.name!r} is {spec.dtype}; images are {', '.join(_DTYPES)}")
@@ -62,7 +63,7 @@ def describe_input(inputs: Sequence[TensorSpec], given: Mapping[str, Any]) -> In
     open_sizes = [key for key in ("width", "height") if fields[key] is None]
     if open_sizes:
         raise ModelFileError(
-            f"input {spec.name!r} is {_shown(spec)}: name its size with "
+            f"input {spec.name!r} is {_spec_text(spec)}: set its size with "
             + " and ".join(f"--input-{key}" for key in open_sizes)
         )
     try:
@@ -71,7 +72,7 @@ def describe_input(inputs: Sequence[TensorSpec], given: Mapping[str, Any]) -> In
         raise ManifestError(f"input: {describe_validation_error(error)}") from error
 
 
-def _shown(spec: TensorSpec) -> str:
+def _spec_text(spec: TensorSpec) -> str:
     return f"{spec.dtype}[{', '.join('?' if size is None else str(size) for size in spec.shape)}]"
 
 
@@ -79,25 +80,25 @@ def _layout(spec: TensorSpec) -> str:
     fits = {"NCHW": spec.shape[1] in _CHANNELS, "NHWC": spec.shape[3] in _CHANNELS}
     if sum(fits.values()) != 1:
         raise ModelFileError(
-            f"input {spec.name!r} is {_shown(spec)}: which axis holds 1 or 3 channels cannot be told; "
-            "name it with --input-layout NCHW or NHWC"
+            f"input {spec.name!r} is {_spec_text(spec)}: which axis holds 1 or 3 channels is ambiguous; "
+            "set it with --input-layout NCHW or NHWC"
         )
     return next(name for name, fit in fits.items() if fit)
 
 
-def describe_output(
+def infer_output(
     task: TaskName,
     labels: Sequence[str],
     outputs: Sequence[TensorSpec],
     decoder: str | None,
     options: Mapping[str, Any],
 ) -> OutputSpec:
-    """Return how the outputs are decoded: the task's usual decoder unless named, its layout as seen."""
+    """Return the output section: the task's default decoder unless one is given, layout by the shape."""
     name = decoder or DEFAULT_DECODERS[task]
     chosen = dict(options)
     if name == "argmax" and "layout" not in chosen:
-        wanted = chosen.get("output")
-        spec = next((output for output in outputs if wanted in (None, output.name)), None)
+        output_name = chosen.get("output")
+        spec = next((output for output in outputs if output_name in (None, output.name)), None)
         if spec is not None:
             chosen["layout"] = _score_layout(spec, len(labels))
     return OutputSpec(decoder=name, options=chosen)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From planned nodes to processes."""
+"""Launch actions that run planned nodes as processes."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ from ad_compressed_perception.launch_support.plan import (
 _RESPAWN_DELAY_S = 2.0
 
 
-class LastOneOut:
-    """Ends the launch with status 1 when no node is left and one of them failed.
+class FailWhenAllExited:
+    """Exit handler that ends the launch with status 1 when no node is left and one of them failed.
 
-    While another runs, a node's end is the monitor's and the log's affair.
+    While another node runs, only the monitor and the log report the end of one.
     """
 
     def __init__(self, processes: int) -> None:
-        """Count down from so many processes."""
+        """Expect the exits of ``processes`` processes."""
         self._left = processes
         self._failed = False
 
     def __call__(self, event: Any, context: LaunchContext) -> None:
-        """Take note of a process's end; raise AdcpError at the last one's."""
+        """Count a process's exit; raise AdcpError at the last one if any failed."""
         if context.is_shutdown:
             return
         self._left -= 1
         self._failed |= event.returncode != 0
         if self._left == 0 and self._failed:
-            raise AdcpError("no node is left running; see what they said above")
+            raise AdcpError("no node is left running; see their output above")
 
 
 def start_nodes(
@@ -67,8 +67,8 @@ def start_nodes(
     further = {argument.name for argument in arguments_of}
 
     def start(context: LaunchContext) -> list[Node]:
-        _listen_to_interrupts()
-        # The parameter file reads this one as $(var models), and a shell does not expand it there.
+        _enable_interrupts()
+        # The parameter file reads this one as $(var models), and no shell expands a tilde after := .
         models = context.launch_configurations["models"]
         context.launch_configurations["models"] = str(Path(models).expanduser())
         arguments = dict(context.launch_configurations)
@@ -76,7 +76,7 @@ def start_nodes(
         _suggest_spelling(arguments, argument_names() | further)
         params_file = Path(arguments["params_file"]).expanduser()
         read_yaml_mapping(params_file, "params_file", AdcpError)
-        _look_for_models(arguments, params_file)
+        _check_models_folder(arguments, params_file)
         if parse_bool(arguments, "composed"):
             nodes = [composed(nodes), *nodes]
         parameters: list[Any] = [ParameterFile(str(params_file), allow_substs=True)]
@@ -89,7 +89,7 @@ def start_nodes(
             "respawn": parse_bool(arguments, "respawn"),
         }
         if not common["respawn"]:
-            common["on_exit"] = LastOneOut(1 if parse_bool(arguments, "composed") else len(nodes))
+            common["on_exit"] = FailWhenAllExited(1 if parse_bool(arguments, "composed") else len(nodes))
         if parse_bool(arguments, "composed"):
             # No name: one given to the process would be that of every node in it.
             return [process(context, nodes[0], named=False, **common)]
@@ -99,7 +99,7 @@ def start_nodes(
 
 
 def process(context: LaunchContext, node: PlannedNode, *, named: bool = True, **options: Any) -> Node:
-    """Return the action that runs a node as a process, tied to the life of the launch.
+    """Return the action that runs a node as a process, which ends with the launch.
 
     Args:
         context: of the launch.
@@ -117,13 +117,13 @@ def process(context: LaunchContext, node: PlannedNode, *, named: bool = True, **
         respawn_delay=_RESPAWN_DELAY_S,
         remappings=remappings,
         **names,
-        **_tied_to_launch(context),
+        **_end_with_launch(context),
         **options,
     )
 
 
-def _look_for_models(arguments: dict[str, str], params_file: Path) -> None:
-    # Otherwise each node would say so for itself and end, and those that need no model would stay.
+def _check_models_folder(arguments: dict[str, str], params_file: Path) -> None:
+    # Otherwise each node would report it and exit, and nodes that need no model would keep running.
     tasks = parse_tasks(arguments["tasks"])
     named = arguments["model"] or all(arguments[f"{task}_model"] for task in tasks)
     if named or "$(var models)" not in params_file.read_text(encoding="utf-8"):
@@ -140,16 +140,16 @@ def _suggest_spelling(arguments: dict[str, str], known: set[str]) -> None:
             get_logger("launch").warning(f"launch argument {name!r} is unknown; did you mean {meant!r}?")
 
 
-def _listen_to_interrupts() -> None:
-    # A shell script starts its background jobs with SIGINT ignored; a launch must hear it to end.
+def _enable_interrupts() -> None:
+    # A shell script starts its background jobs with SIGINT ignored; a launch needs it to end.
     ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     if ignored and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _tied_to_launch(context: LaunchContext) -> dict[str, Sequence[str]]:
-    # A launch that gets SIGTERM or SIGKILL ends without a word to its processes: the kernel tells
-    # them instead. A prefix of the user's own, such as a debugger, has precedence.
+def _end_with_launch(context: LaunchContext) -> dict[str, Sequence[str]]:
+    # A launch that gets SIGTERM or SIGKILL does not stop its processes: with setpriv the kernel signals
+    # them. A launch prefix that the user set, such as a debugger, has precedence.
     setpriv = shutil.which("setpriv")
     if setpriv is None or context.launch_configurations.get("launch-prefix"):
         return {}

@@ -30,7 +30,7 @@ def model_arguments(models: str | None = None) -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "models",
             default_value=models or [FindPackageShare(PACKAGE), "/config/reference_models"],
-            description="folder that the parameter file looks into for models, as $(var models)",
+            description="folder of the models, $(var models) in the parameter file",
         ),
         DeclareLaunchArgument(
             "model",
@@ -50,7 +50,7 @@ def model_arguments(models: str | None = None) -> list[DeclareLaunchArgument]:
             "allow_rejected",
             default_value="false",
             choices=_BOOLEANS,
-            description="true: run variants too that failed their accept gate",
+            description="true: also run variants that failed their accept gate",
         ),
     ]
 
@@ -96,7 +96,7 @@ def _variant_and_backend(prefix: str, of_what: str, empty: str) -> list[DeclareL
 
 
 def running_arguments(params_file: str, image_topic: str = DEFAULT_CAMERA) -> list[DeclareLaunchArgument]:
-    """Return the arguments that say where the images come from and how the nodes are run.
+    """Return the arguments for the image source and for how the nodes run.
 
     Args:
         params_file: name of the default parameter file in the package's folder config.
@@ -106,7 +106,7 @@ def running_arguments(params_file: str, image_topic: str = DEFAULT_CAMERA) -> li
         DeclareLaunchArgument(
             "params_file",
             default_value=[FindPackageShare(PACKAGE), f"/config/{params_file}"],
-            description="parameter file of all nodes; what is given as an argument beats it",
+            description="parameter file of all nodes; arguments override it",
         ),
         DeclareLaunchArgument("namespace", default_value="", description="namespace before all node names"),
         DeclareLaunchArgument(
@@ -121,7 +121,7 @@ def running_arguments(params_file: str, image_topic: str = DEFAULT_CAMERA) -> li
             "transport",
             default_value="",
             choices=["", "raw", "compressed"],
-            description="which of the two to listen to; empty: as image_topic and params_file say",
+            description="which of the two to subscribe to; empty: as image_topic and params_file say",
         ),
         DeclareLaunchArgument(
             "use_sim_time",
@@ -133,7 +133,7 @@ def running_arguments(params_file: str, image_topic: str = DEFAULT_CAMERA) -> li
             "age_reference",
             default_value="",
             choices=["", "header_stamp", "publish_time"],
-            description="from when a frame's age counts; empty: as params_file says",
+            description="time from which a frame's age is measured; empty: as params_file says",
         ),
         DeclareLaunchArgument(
             "composed",
@@ -145,33 +145,33 @@ def running_arguments(params_file: str, image_topic: str = DEFAULT_CAMERA) -> li
             "respawn",
             default_value="false",
             choices=_BOOLEANS,
-            description="true: start a node that died again after two seconds",
+            description="true: restart a node that died, after two seconds",
         ),
     ]
 
 
 def player_arguments() -> list[DeclareLaunchArgument]:
-    """Return the arguments that say what is played and how."""
+    """Return the arguments of the bag playback."""
     return [
         DeclareLaunchArgument("bag", description="rosbag2 folder, .mcap or .db3 file; required"),
         DeclareLaunchArgument(
             "topic",
             default_value="",
             description="image topic of the recording; empty: the only one there is. The nodes "
-            "listen to it under its own name unless image_topic names another",
+            "subscribe to it under its own name unless image_topic names another",
         ),
         DeclareLaunchArgument("rate", default_value="1.0", description="recorded seconds per second"),
         DeclareLaunchArgument(
             "loop",
             default_value="false",
             choices=_BOOLEANS,
-            description="true: begin again at the end; otherwise the launch ends with the recording",
+            description="true: start again at the end; otherwise the launch ends with the recording",
         ),
         DeclareLaunchArgument(
             "wait_s",
             default_value="30.0",
-            description="seconds the player waits until all nodes listen, before it begins without "
-            "those that cannot start; 0: for ever",
+            description="seconds the player waits for all nodes to subscribe before it starts without "
+            "those that cannot start; 0: without limit",
         ),
     ]
 

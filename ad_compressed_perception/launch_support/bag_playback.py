@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The recording and its player in replay.launch.py."""
+"""Bag playback of replay.launch.py."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ad_compressed_perception.launch_support.plan import (
     write_parameters,
 )
 
-# The last frame's results are on their way when the player ends.
+# The last frame's results are still in transit when the player ends.
 _LINGER_S = 1.0
 
 
 def read_bag(context: LaunchContext) -> None:
-    """Take transport, camera topic and age reference of the launch from the recording.
+    """Set the launch's transport, camera topic and age reference from the recording.
 
     Raises:
         DataError: no such recording, none that can be read, or no such image topic in it.
@@ -38,12 +38,12 @@ def read_bag(context: LaunchContext) -> None:
     arguments["topic"] = topic
     arguments["transport"] = "compressed" if compressed else "raw"
     arguments.setdefault("image_topic", topic)
-    # Recorded stamps are of another day; and a clock that ticks is too coarse for an age.
+    # Recorded stamps are from another day, and the resolution of /clock is too coarse for an age.
     arguments.setdefault("age_reference", "publish_time")
 
 
 def start_player(context: LaunchContext) -> list[Node]:
-    """Start the player; the launch ends with it, with status 1 where the player failed."""
+    """Start the player; the launch ends when it ends, with status 1 where it failed."""
     arguments = context.launch_configurations
     player = player_node(dict(arguments))
     return [
@@ -61,5 +61,5 @@ def _end_with_player(event: Any, context: LaunchContext) -> list[TimerAction] | 
     if context.is_shutdown:
         return None
     if event.returncode:
-        raise AdcpError(f"bag_player failed with status {event.returncode}; see its line above")
+        raise AdcpError(f"bag_player failed with status {event.returncode}; see its output above")
     return [TimerAction(period=_LINGER_S, actions=[Shutdown(reason="end of the recording")])]

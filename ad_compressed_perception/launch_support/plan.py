@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which nodes a launch starts, under which names and with which parameters; neither ROS nor launch.
+"""Which nodes a launch starts, with their names and parameters; imports neither ROS nor launch.
 
-What a launch argument leaves empty is not passed on: the parameter file decides it, and what that
-leaves out has the node's own default.
+An empty launch argument is not passed on: the parameter file sets the value, or else the node's default
+applies.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ MONITOR = "latency_monitor"
 BASELINE, COMPRESSED = "baseline", "compressed"
 _TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _COMPRESSED_SUFFIX = "/compressed"
-# rcl merges what matches a node in the order in which the patterns first appear, over all files. A
-# pattern that no parameter file writes therefore comes last and wins, whatever else the files hold.
-_LAST_WORD = "/**/**"
+# rcl merges the sections that match a node in the order in which their patterns first appear, over all
+# files. A pattern that no user's file contains therefore comes last and overrides the others.
+_OVERRIDE_PATTERN = "/**/**"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class PlannedNode:
     Attributes:
         executable: console script of this package.
         full_name: namespace and name, such as "/compressed/detection".
-        parameters: what is set over the parameter file.
+        parameters: values that override the parameter file.
         remappings: (name, new name) of its topics.
     """
 
@@ -62,7 +62,7 @@ def parse_tasks(text: str) -> list[str]:
     """Return the tasks of a comma-separated list, in the order of the list.
 
     Raises:
-        AdcpError: none is named, one is unknown or stands there twice.
+        AdcpError: none is named, one is unknown or listed twice.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
@@ -90,14 +90,14 @@ def parse_namespace(text: str) -> str:
 
 
 def parse_bool(arguments: Mapping[str, str], name: str) -> bool:
-    """Return whether an argument says "true"; False where it is empty."""
+    """Return whether an argument is "true"; False where it is empty."""
     return arguments.get(name, "").lower() == "true"
 
 
-def set_over_file(
+def parameter_overrides(
     arguments: Mapping[str, str], tasks: list[str], task: str, *, is_baseline: bool = False
 ) -> dict[str, Any]:
-    """Return the parameters of a task's node that the arguments set over the parameter file.
+    """Return the parameters of a task's node by which the arguments override the parameter file.
 
     Raises:
         AdcpError: one model is named for several tasks.
@@ -109,24 +109,24 @@ def set_over_file(
             f"or use {task}_model:="
         )
     model = arguments.get(f"{task}_model", "") or model
-    chosen: dict[str, Any] = {"model": str(Path(model).expanduser()) if model else ""}
+    overrides: dict[str, Any] = {"model": str(Path(model).expanduser()) if model else ""}
     for name in ("variant", "backend"):
         if is_baseline:
-            chosen[name] = arguments.get(f"baseline_{name}", "")
+            overrides[name] = arguments.get(f"baseline_{name}", "")
         else:
-            chosen[name] = arguments.get(f"{task}_{name}", "") or arguments.get(name, "")
-    chosen["age_reference"] = arguments.get("age_reference", "")
-    chosen["transport"] = arguments.get("transport", "")
-    if not chosen["transport"] and arguments.get("image_topic", "").endswith(_COMPRESSED_SUFFIX):
-        chosen["transport"] = "compressed"
-    chosen = {name: value for name, value in chosen.items() if value}
+            overrides[name] = arguments.get(f"{task}_{name}", "") or arguments.get(name, "")
+    overrides["age_reference"] = arguments.get("age_reference", "")
+    overrides["transport"] = arguments.get("transport", "")
+    if not overrides["transport"] and arguments.get("image_topic", "").endswith(_COMPRESSED_SUFFIX):
+        overrides["transport"] = "compressed"
+    overrides = {name: value for name, value in overrides.items() if value}
     if parse_bool(arguments, "allow_rejected"):
-        chosen["allow_rejected"] = True
-    return chosen | clock_of(arguments)
+        overrides["allow_rejected"] = True
+    return overrides | clock_of(arguments)
 
 
 def clock_of(arguments: Mapping[str, str]) -> dict[str, Any]:
-    """Return the parameter that makes a node follow /clock, where the arguments ask for it."""
+    """Return the parameter that makes a node follow /clock, where the arguments request it."""
     return {"use_sim_time": True} if parse_bool(arguments, "use_sim_time") else {}
 
 
@@ -134,12 +134,12 @@ def perception_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
     """Return one inference node for each task that ``tasks`` names.
 
     Raises:
-        AdcpError: an argument's value makes no sense; the line names it.
+        AdcpError: an argument has an invalid value; the message names it.
     """
     tasks = parse_tasks(arguments["tasks"])
     namespace = parse_namespace(arguments["namespace"])
     return [
-        PlannedNode(f"{task}_node", f"{namespace}/{task}", set_over_file(arguments, tasks, task))
+        PlannedNode(f"{task}_node", f"{namespace}/{task}", parameter_overrides(arguments, tasks, task))
         for task in tasks
     ]
 
@@ -148,22 +148,24 @@ def compare_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
     """Return a baseline and a compressed node for each task, and the monitor that compares them.
 
     Raises:
-        AdcpError: an argument's value makes no sense; the line names it.
+        AdcpError: an argument has an invalid value; the message names it.
     """
     tasks = parse_tasks(arguments["tasks"])
     namespace = parse_namespace(arguments["namespace"])
     nodes = []
-    watched: dict[str, Any] = {}
+    monitor_parameters: dict[str, Any] = {}
     for task in tasks:
         for side in (BASELINE, COMPRESSED):
-            parameters = set_over_file(arguments, tasks, task, is_baseline=side == BASELINE)
+            parameters = parameter_overrides(arguments, tasks, task, is_baseline=side == BASELINE)
             nodes.append(PlannedNode(f"{task}_node", f"{namespace}/{side}/{task}", parameters))
-        watched[f"{task}.baseline"] = f"{namespace}/{BASELINE}/{task}"
-        watched[f"{task}.compressed"] = [f"{namespace}/{COMPRESSED}/{task}"]
+        monitor_parameters[f"{task}.baseline"] = f"{namespace}/{BASELINE}/{task}"
+        monitor_parameters[f"{task}.compressed"] = [f"{namespace}/{COMPRESSED}/{task}"]
     report = arguments.get("report_path", "")
     if report:
-        watched["report_path"] = str(Path(report).expanduser().absolute())
-    monitor = PlannedNode(f"{MONITOR}_node", f"{namespace}/{MONITOR}", watched | clock_of(arguments))
+        monitor_parameters["report_path"] = str(Path(report).expanduser().absolute())
+    monitor = PlannedNode(
+        f"{MONITOR}_node", f"{namespace}/{MONITOR}", monitor_parameters | clock_of(arguments)
+    )
     return [*nodes, monitor]
 
 
@@ -171,7 +173,7 @@ def player_node(arguments: Mapping[str, str]) -> PlannedNode:
     """Return the player of a recording, which waits for all nodes of the comparison.
 
     Raises:
-        AdcpError: an argument's value makes no sense; the line names it.
+        AdcpError: an argument has an invalid value; the message names it.
     """
     listeners = 2 * len(parse_tasks(arguments["tasks"]))
     parameters = {
@@ -214,17 +216,19 @@ def camera_remappings(image_topic: str) -> list[tuple[str, str]]:
 
 
 def write_parameters(nodes: Iterable[PlannedNode], folder: Path) -> Path | None:
-    """Write what is set over the parameter file as a parameter file to be given after it.
+    """Write the parameter overrides as a parameter file to be passed after the user's one.
 
     Args:
         nodes: all nodes of the launch.
         folder: where the file goes, such as the folder of the launch's logs.
 
     Returns:
-        The file's path, or None where nothing is set.
+        The file's path, or None without overrides.
     """
     content = {
-        _LAST_WORD + node.full_name: {"ros__parameters": node.parameters} for node in nodes if node.parameters
+        _OVERRIDE_PATTERN + node.full_name: {"ros__parameters": node.parameters}
+        for node in nodes
+        if node.parameters
     }
     if not content:
         return None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class Pacer:
-    """Decides whether a frame is offered: all of them, or those that come due between turns."""
+    """Decides whether a frame is offered: every one, or those that come due while no variant runs."""
 
     def __init__(
         self,
@@ -19,9 +19,9 @@ class Pacer:
         """Set the pace.
 
         Args:
-            rate: bag seconds per second; None offers every frame as soon as the turns are done.
+            rate: bag seconds per second; None offers every frame as soon as the previous one is done.
             clock: monotonic seconds.
-            wait: called with the seconds to let pass.
+            wait: sleeps for a number of seconds.
         """
         self._rate = rate
         self._clock = clock
@@ -29,7 +29,7 @@ class Pacer:
         self._start: tuple[float, int] | None = None
 
     def is_due(self, bag_time_ns: int) -> bool:
-        """Wait until a frame comes due; False when it already came due while turns were running."""
+        """Wait until a frame comes due; return False when it came due while variants were running."""
         if self._rate is None:
             return True
         if self._start is None:

@@ -1,3 +1,3 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Replaying a bag through real topics into the nodes."""
+"""Replays a bag over real topics into the nodes."""

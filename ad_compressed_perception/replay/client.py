@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""This process's end of a replay: the monitor of the car, the player, and the time ROS gets."""
+"""The replay's own side: the latency monitor and the player, spun by one ROS executor."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONFIGURE_TIMEOUT_S = 600.0
 _ACTIVATE_TIMEOUT_S = 20.0
 _SPIN_S = 0.1
 _NAME = "replay_monitor"
-# The monitor's own publications are nobody's here and would take time from the nodes.
+# Nobody subscribes to the monitor's topics here, and publishing would take time from the nodes.
 _PUBLISH_PERIOD_S = 60.0
 
 
@@ -42,15 +42,15 @@ class ReplayClient:
     def __init__(
         self,
         plan: ReplayPlan,
-        child: NodeProcess,
+        node_process: NodeProcess,
         collector: Collector,
         deadlines_ms: Mapping[str, float],
         *,
         compressed: bool,
     ) -> None:
-        """Remember what to link; nothing is opened before the link is entered."""
+        """Store the arguments; ROS is initialized when the context is entered."""
         self._plan = plan
-        self._child = child
+        self._node_process = node_process
         self._collector = collector
         self._deadlines_ms = deadlines_ms
         self._compressed = compressed
@@ -59,7 +59,7 @@ class ReplayClient:
 
     def __enter__(self) -> ReplayClient:
         """Join the ROS domain of the environment."""
-        # Ctrl-C is the caller's: the report is written before this process ends.
+        # The caller handles Ctrl-C: the report is written before this process ends.
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         set_logger_level(_NAME, LoggingSeverity.WARN)
         self._monitor = LatencyMonitorNode(
@@ -93,11 +93,11 @@ class ReplayClient:
         self._monitor.destroy_node()
         self._context.try_shutdown()
 
-    def start_nodes(self, say: Callable[[str], None]) -> None:
+    def start_nodes(self, notify: Callable[[str], None]) -> None:
         """Configure and activate every node, one after the other.
 
         Raises:
-            ReplayError: a node refuses its model (its own words), does not come up, or dies.
+            ReplayError: a node refuses its model (with the node's error), does not appear, or dies.
         """
         clients = {
             node: LifecycleClient(self._monitor, node.node, self.wait_until) for node in self._plan.nodes
@@ -105,15 +105,15 @@ class ReplayClient:
         for client in clients.values():
             client.wait_for_node()
         for node, client in clients.items():
-            say(f"loading {node.task}/{node.name}")
+            notify(f"loading {node.task}/{node.name}")
             client.configure(CONFIGURE_TIMEOUT_S, partial(self._reason, node.node))
         for node, client in clients.items():
             client.activate(_ACTIVATE_TIMEOUT_S, partial(self._reason, node.node))
-        say("connecting")
-        self.player.wait_for_links(self._monitor.subscriptions)
+        notify("connecting")
+        self.player.wait_for_connections(self._monitor.subscriptions)
 
     def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Let ROS work until a condition holds or the time is over; return whether it holds.
+        """Spin ROS until a condition holds or the timeout expires; return whether it holds.
 
         Raises:
             ReplayError: the nodes' process has ended.
@@ -123,16 +123,16 @@ class ReplayClient:
             left_s = end_s - time.monotonic()
             if left_s <= 0.0:
                 return False
-            self._child.check()
+            self._node_process.check()
             self._executor.spin_once(timeout_sec=min(left_s, _SPIN_S))
         return True
 
     def spin(self, seconds: float) -> None:
-        """Let ROS work for some time."""
+        """Spin ROS for some seconds."""
         self.wait_until(lambda: False, seconds)
 
     def report(self) -> Report:
-        """Return the monitor's report under the plan's names; nothing more is paired afterwards."""
+        """Close the monitor, which ends pairing, and return its report under the plan's names."""
         self._monitor.monitor.close(time.monotonic())
         report = self._monitor.report()
         for task, one in report.tasks.items():
@@ -154,9 +154,9 @@ class ReplayClient:
         self._collector.on_pair(task, name, stamp_ns, baseline_result, candidate_result, agreement)
 
     def _monitor_parameters(self) -> list[Parameter]:
-        most = max(len(names) for names in self._plan.variants.values())
+        most_variants = max(len(names) for names in self._plan.variants.values())
         values: dict[str, Any] = {
-            "pair_timeout_s": min(600.0, FRAME_TIMEOUT_S * (most + 1)),
+            "pair_timeout_s": min(600.0, FRAME_TIMEOUT_S * (most_variants + 1)),
             "stale_after_s": 3600.0,
             "publish_period_s": _PUBLISH_PERIOD_S,
         }
@@ -169,4 +169,4 @@ class ReplayClient:
         return [Parameter(name, value=value) for name, value in values.items()]
 
     def _reason(self, node: str) -> str:
-        return self._child.last_error(node)
+        return self._node_process.last_error(node)

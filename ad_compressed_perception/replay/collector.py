@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps what the report's images need while a replay runs: every timing, a few frames' results."""
+"""Collects the data of a report's images during a replay: every timing, the results of a few frames."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Snapshot:
 
     Attributes:
         task: task name.
-        kind: a frame chosen beforehand, or the one that agreed least.
+        kind: ``sample`` (chosen beforehand) or ``least_agreement`` (the frame with the least agreement).
         frame: the camera frame.
         results: variant name to result, the baseline first.
         timings: variant name to the frame's timing.
@@ -40,7 +40,7 @@ class Snapshot:
 
 @dataclass
 class _Current:
-    """What is known so far of one task's results of the present frame."""
+    """Results of one task for the current frame, received so far."""
 
     stamp_ns: int = -1
     results: dict[str, Result] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Collector:
     """Collects series and snapshots of a replay."""
 
     def __init__(self, variants: Mapping[str, Sequence[str]], sample_indices: Iterable[int]) -> None:
-        """Prepare.
+        """Create empty series.
 
         Args:
             variants: task to its variants' names, the baseline first.
@@ -69,12 +69,12 @@ class Collector:
         self._least: dict[str, tuple[float, Snapshot]] = {}
 
     def begin(self, task: str, frame: BagFrame) -> None:
-        """Note which frame a task works on; what comes later for an earlier one is kept in no image."""
+        """Set a task's current frame; results of earlier frames that arrive later are not drawn."""
         if self._current[task].stamp_ns != frame.stamp_ns:
             self._current[task] = _Current(frame.stamp_ns)
 
     def note_timing(self, task: str, name: str, timing: FrameTiming) -> None:
-        """Take a settled frame's timing."""
+        """Store the timing of a finished frame."""
         self.series[task].timings[name].append(timing)
         current = self._current[task]
         if current.stamp_ns == timing.stamp_ns:
@@ -89,7 +89,7 @@ class Collector:
         candidate_result: Result,
         agreement: Agreement,
     ) -> None:
-        """Take a compared pair from the monitor."""
+        """Store the monitor's comparison of a pair of results."""
         value = AGREEMENT_AXES[task].value(agreement)
         self.series[task].agreement[candidate].append((stamp_ns, value))
         current = self._current[task]
@@ -100,12 +100,12 @@ class Collector:
         current.agreement[candidate] = value
 
     def compared(self, task: str, stamp_ns: int) -> set[str]:
-        """Candidates whose result of a frame was compared with the baseline's."""
+        """Return the candidates whose result of a frame was compared with the baseline's."""
         current = self._current[task]
         return set(current.agreement) if current.stamp_ns == stamp_ns else set()
 
     def end_task(self, task: str, frame: BagFrame) -> None:
-        """Decide whether a frame's results are kept, now that the task is done with it."""
+        """Decide, after all variants of a task processed a frame, whether its results are kept."""
         current = self._current[task]
         if current.stamp_ns != frame.stamp_ns or not current.results:
             return

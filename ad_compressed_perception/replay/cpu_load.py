@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How much of the machine other programs used during a replay: latencies are only as clean as that."""
+"""CPU load by other programs during a replay, which disturbs the measured latencies."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from collections.abc import Iterator
 import psutil
 
 NOTABLE_CORES = 0.1
-"""Share of a core from which other programs are worth a word."""
+"""Load by other programs, in cores, from which the report mentions it."""
 
 
 class CpuLoad:
-    """Processor time that neither this process nor another named one used, from the start on."""
+    """CPU time used since construction by programs other than this process and a given one."""
 
     def __init__(self, process_id: int) -> None:
-        """Begin to count.
+        """Start measuring.
 
         Args:
-            process_id: a process whose time, as this one's, is the replay's own.
+            process_id: process that belongs to the replay, beside this one.
         """
         self._processes = [psutil.Process(), psutil.Process(process_id)]
         self._began_s = time.monotonic()
@@ -33,19 +33,19 @@ class CpuLoad:
         elapsed_s = time.monotonic() - self._began_s
         if elapsed_s < 0.1:
             return 0.0
-        # A process that has ended cannot be asked: its last known time counts.
+        # The time of a process that has ended cannot be read: its last known time counts.
         self._last_own_s = max(self._last_own_s, sum(self._own_times()))
         others_s = (_busy_s() - self._busy_s) - (self._last_own_s - self._own_s)
         return max(0.0, others_s / elapsed_s)
 
     def note(self) -> str:
-        """Return a sentence on what others used; empty where it was next to nothing."""
+        """Return a sentence on the load by other programs; empty below NOTABLE_CORES."""
         cores = self.cores()
         if cores < NOTABLE_CORES:
             return ""
         return (
             f"Other programs kept {cores:.1f} of {psutil.cpu_count() or 1} cores busy during the replay: "
-            "latencies, above all the high percentiles, are not those of a quiet machine."
+            "latencies, above all the high percentiles, are not those of an idle machine."
         )
 
     def _own_times(self) -> Iterator[float]:

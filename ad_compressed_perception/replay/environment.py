@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ROS 2 environment of a replay: a domain of its own on this machine, room for large images."""
+"""The ROS 2 environment of a replay: an isolated domain, and shared memory for large images."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ _PROFILE = f"""<?xml version="1.0" encoding="UTF-8"?>
 def replay_environment(folder: Path, *, message_bytes: int) -> Iterator[int]:
     """Set the variables for this process and its children, and yield the ROS domain id.
 
-    A ``ROS_DOMAIN_ID`` and a Fast DDS profile that the user set are kept. Without them a domain nobody
-    uses is taken and, for large messages, a profile with a 64 MB shared-memory segment is written to
-    ``folder``: with the default segment large images between two processes get lost.
+    A ``ROS_DOMAIN_ID`` and a Fast DDS profile that the user set are kept. Without them an
+    unused domain is selected and, for large messages, a profile with a 64 MB shared-memory segment is
+    written to ``folder``: with the default segment large images between two processes get lost.
 
     Args:
         folder: temporary folder for the profile.
@@ -73,7 +73,7 @@ def replay_environment(folder: Path, *, message_bytes: int) -> Iterator[int]:
     changes.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     if os.environ.get("ROS_DISTRO") == "humble":  # knows only the older variable
         changes["ROS_LOCALHOST_ONLY"] = "1"
-    if message_bytes > LARGE_MESSAGE_BYTES and _profile_is_ours_to_set():
+    if message_bytes > LARGE_MESSAGE_BYTES and _may_set_profile():
         profile = folder / "fastdds.xml"
         profile.write_text(_PROFILE, encoding="utf-8")
         changes["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(profile)
@@ -93,20 +93,20 @@ def replay_environment(folder: Path, *, message_bytes: int) -> Iterator[int]:
 
 def _parse_domain(text: str) -> int:
     if not text.isdecimal() or int(text) > 232:
-        raise DataError(f"ROS_DOMAIN_ID={text!r} is no domain: it must be 0 to 232")
+        raise DataError(f"ROS_DOMAIN_ID={text!r} is not a domain id: it must be 0 to 232")
     return int(text)
 
 
-def _profile_is_ours_to_set() -> bool:
+def _may_set_profile() -> bool:
     variables = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
     if any(os.environ.get(name) for name in variables):
         return False
-    # Two processes make one segment each; where there is no room the default transport still works.
+    # Two processes create one segment each; without enough space the default transport still works.
     return _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).free > 3 * _SEGMENT_BYTES
 
 
 def _claim_free_domain() -> tuple[int, socket.socket]:
-    """Return a domain no participant of this machine uses, and what holds it against other replays."""
+    """Return a domain unused on this machine, and the socket that reserves it among replays."""
     for domain in random.SystemRandom().sample(_DOMAINS, len(_DOMAINS)):
         claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The frames of a recording as they are replayed: serialized bytes and a stamp of their own."""
+"""The frames of a recording as they are replayed: serialized bytes with a unique stamp."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class BagFrame:
     """One image message.
 
     Attributes:
-        index: place among the frames replayed, from 0.
+        index: position among the frames replayed, from 0.
         stamp_ns: header stamp, unique in the replay.
         bag_time_ns: when it was recorded.
         cdr: the serialized message, header stamp as in ``stamp_ns``.
@@ -44,7 +44,7 @@ class BagSlice:
         start_s: seconds of the recording left out at its beginning.
         duration_s: seconds replayed; None is all.
         limit: frames replayed at most; None is all.
-        restamped: frames whose own stamp was zero or taken, and that got the time of recording instead.
+        restamped: frames whose stamp was zero or a duplicate and was replaced by the recording time.
     """
 
     bag: BagReader
@@ -60,20 +60,20 @@ class BagSlice:
         return self.bag.topics[self.topic].endswith("/CompressedImage")
 
     def estimated_count(self) -> int:
-        """Frames to come, exact for a whole recording, else by the share of its duration."""
+        """Return the number of frames: exact for a whole recording, else estimated from its duration."""
         count = self.bag.count(self.topic)
         total_s = self.bag.duration_s
         if total_s > 0 and (self.start_s or self.duration_s is not None):
-            left_s = max(0.0, total_s - self.start_s)
-            wanted_s = left_s if self.duration_s is None else min(left_s, self.duration_s)
-            count = max(1, round(count * wanted_s / total_s))
+            remaining_s = max(0.0, total_s - self.start_s)
+            selected_s = remaining_s if self.duration_s is None else min(remaining_s, self.duration_s)
+            count = max(1, round(count * selected_s / total_s))
         return count if self.limit is None else min(count, self.limit)
 
     def __iter__(self) -> Iterator[BagFrame]:
         """Yield the frames; raise DataError when there are none or a message is no image."""
         begin_ns = self.bag.start_ns + round(self.start_s * _NANOSECONDS)
         end_ns = None if self.duration_s is None else begin_ns + round(self.duration_s * _NANOSECONDS)
-        taken: set[int] = set()
+        used_stamps: set[int] = set()
         index = 0
         for _, bag_time_ns, cdr in self.bag.messages([self.topic]):
             if bag_time_ns < begin_ns:
@@ -81,18 +81,18 @@ class BagSlice:
             if (end_ns is not None and bag_time_ns >= end_ns) or index == self.limit:
                 break
             stamp_ns = read_stamp_ns(cdr)
-            if stamp_ns == 0 or stamp_ns in taken:
+            if stamp_ns == 0 or stamp_ns in used_stamps:
                 stamp_ns = bag_time_ns
-                while stamp_ns in taken:
+                while stamp_ns in used_stamps:
                     stamp_ns += 1
                 cdr = with_stamp_ns(cdr, stamp_ns)
                 self.restamped += 1
-            taken.add(stamp_ns)
+            used_stamps.add(stamp_ns)
             yield BagFrame(index, stamp_ns, bag_time_ns, cdr)
             index += 1
         if index == 0:
             raise DataError(
-                f"bag {self.bag.path} has no frame on {self.topic} in the part asked for "
+                f"bag {self.bag.path} has no frame on {self.topic} in the selected part "
                 f"(start {self.start_s:g} s of {self.bag.duration_s:.1f} s)"
             )
 

@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whose turn it is: every variant of a task gets the same frame, alone, and the order alternates.
+"""Interleaved execution: every variant of a task gets the same frame, alone, in alternating order.
 
-Two variants that run at the same time measure each other: they share cores, caches and memory
-bandwidth. Here each one has the machine to itself while it works, and who goes first changes from frame
-to frame, so that what the first leaves behind (warm caches, a heated core) falls on all alike.
+Variants that run at the same time disturb each other's timing: they share cores, caches and memory
+bandwidth. Here only one runs at a time, and the first one changes from frame to frame, so that the
+effects of the previous run (warm caches, a heated core) are the same for all.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Protocol, TypeVar
 from ad_compressed_perception.nodes.pacer import Pacer
 
 INTERLEAVING = (
-    "The variants of a task took turns on the same frame, one at a time, in alternating order; "
+    "The variants of a task were interleaved on the same frames, one at a time, in alternating order; "
     "no two models ran at the same time."
 )
-"""The sentence a report states its way of measuring with."""
+"""Description of this measurement in a report."""
 
 
 class Stamped(Protocol):
-    """What a frame must have to be offered."""
+    """A frame with a recording time."""
 
     @property
     def bag_time_ns(self) -> int:
@@ -34,10 +34,11 @@ FrameT = TypeVar("FrameT", bound=Stamped)
 
 
 def interleaved_order(names: Sequence[str], frame_index: int) -> list[str]:
-    """Return in which order ``names`` get frame ``frame_index``.
+    """Return the order in which ``names`` get frame ``frame_index``.
 
-    The first place goes round; the direction turns after each round, so that over ``2 n`` frames each
-    name holds each place equally often and, for up to three names, follows each other equally often.
+    The order is rotated by one from frame to frame and reversed after each full rotation, so that over
+    ``2 n`` frames each name has each position equally often and, for up to three names, follows each
+    other name equally often.
     """
     count = len(names)
     if count == 0:
@@ -71,11 +72,11 @@ def interleave(
     Args:
         frames: in the order of the recording.
         variants: task to its variants' names.
-        pacer: says which frames are offered.
-        offer: ``(task, variant, frame)``; returns when the variant is done with the frame.
+        pacer: decides which frames are offered.
+        offer: ``(task, variant, frame)``; returns when the variant has processed the frame.
         complete: ``(task, frame)``; returns when the task's results of the frame are compared.
         advance: ``(frame, was_offered)``, after each frame.
-        count: kept up to date, so that it holds when a callback raises.
+        count: updated after each frame, so that it is valid when a callback raises.
     """
     for frame in frames:
         offered = pacer.is_due(frame.bag_time_ns)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Configuring and activating the nodes of another process, with a clear word when one refuses."""
+"""Configures and activates the nodes of another process and reports why one refuses."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from rclpy.node import Node
 from ad_compressed_perception.replay.node_process import ReplayError
 
 WaitUntil = Callable[[Callable[[], bool], float], bool]
-"""``(condition, seconds) -> whether it came true``; lets ROS work meanwhile."""
+"""``(condition, seconds) -> whether it became true``; spins ROS meanwhile."""
 
 _DISCOVERY_S = 30.0
-_ANSWER_S = 5.0
+_RESPONSE_S = 5.0
 
 
 class LifecycleClient:
-    """Drives one lifecycle node through its services."""
+    """Changes the state of one lifecycle node through its services."""
 
-    def __init__(self, through: Node, node: str, wait_until: WaitUntil) -> None:
-        """Make the service clients on the node ``through`` for the node called ``node``."""
+    def __init__(self, client_node: Node, node: str, wait_until: WaitUntil) -> None:
+        """Create the service clients on ``client_node`` for the node named ``node``."""
         self._node = node
         self._wait_until = wait_until
-        self._change = through.create_client(ChangeState, f"{node}/change_state")
-        self._get = through.create_client(GetState, f"{node}/get_state")
+        self._change = client_node.create_client(ChangeState, f"{node}/change_state")
+        self._get = client_node.create_client(GetState, f"{node}/get_state")
 
     def wait_for_node(self, timeout_s: float = _DISCOVERY_S) -> None:
-        """Wait until the node is there; raise ReplayError when it does not come."""
+        """Wait until the node's services are available; raise ReplayError after ``timeout_s``."""
         ready = self._wait_until(
             lambda: bool(self._change.service_is_ready() and self._get.service_is_ready()), timeout_s
         )
@@ -43,28 +43,28 @@ class LifecycleClient:
         self._transition(Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_INACTIVE, timeout_s, reason)
 
     def activate(self, timeout_s: float, reason: Callable[[], str]) -> None:
-        """Start listening to images; raise ReplayError with ``reason()`` when the node refuses."""
+        """Subscribe to images; raise ReplayError with ``reason()`` when the node refuses."""
         self._transition(Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE, timeout_s, reason)
 
     def state(self) -> int:
-        """Return the id of the node's present state; PRIMARY_STATE_UNKNOWN when it does not answer."""
+        """Return the id of the node's current state; PRIMARY_STATE_UNKNOWN without a response."""
         future = self._get.call_async(GetState.Request())
-        if not self._wait_until(future.done, _ANSWER_S):
+        if not self._wait_until(future.done, _RESPONSE_S):
             self._get.remove_pending_request(future)
             return int(State.PRIMARY_STATE_UNKNOWN)
-        answer: Any = future.result()
-        return int(answer.current_state.id)
+        response: Any = future.result()
+        return int(response.current_state.id)
 
     def _transition(self, transition: int, goal: int, timeout_s: float, reason: Callable[[], str]) -> None:
         request = ChangeState.Request()
         request.transition.id = transition
         future = self._change.call_async(request)
         if self._wait_until(future.done, timeout_s):
-            answer: Any = future.result()
-            done = bool(answer.success)
+            response: Any = future.result()
+            done = bool(response.success)
         else:
             self._change.remove_pending_request(future)
-            # The answer may have been lost though the transition was made.
+            # The response may have been lost although the transition succeeded.
             done = self.state() == goal
             if not done:
                 raise ReplayError(f"node {self._node} was not ready within {timeout_s:g} s")

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The process that runs the nodes of a replay: started, watched, and always ended."""
+"""Runs the nodes of a replay in a child process, monitors it and always ends it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STOP_TIMEOUT_S = 10.0
 
 
 class ReplayError(AdcpError):
-    """The replay cannot go on: a node refused its model, died or fell silent."""
+    """The replay cannot go on: a node refused its model, died or stopped responding."""
 
 
 class NodeProcess:
@@ -30,7 +30,7 @@ class NodeProcess:
     """
 
     def __init__(self, parameters: Path, log: Path) -> None:
-        """Remember the parameter file and where the process's output goes."""
+        """Store the parameter file and where the process's output goes."""
         self._parameters = parameters
         self._log = log
         self._stream: IO[bytes] | None = None
@@ -56,7 +56,7 @@ class NodeProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the process: SIGINT first, which lets nodes close; then harder."""
+        """End the process: SIGINT, which lets the nodes close, then SIGTERM, then SIGKILL."""
         process = self._process
         if process is not None:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
@@ -76,14 +76,14 @@ class NodeProcess:
         return 0 if self._process is None else self._process.pid
 
     def check(self) -> None:
-        """Raise ReplayError, with the process's own words, when it has ended."""
+        """Raise ReplayError, with the last error the process wrote, when it has ended."""
         process = self._process
         if process is None or process.poll() is None:
             return
         code = process.returncode
         end = f"was killed by signal {-code}" if code < 0 else f"ended with exit status {code}"
-        said = self.last_error()
-        raise ReplayError(f"the process that runs the nodes {end}{f': {said}' if said else ''}")
+        last_error = self.last_error()
+        raise ReplayError(f"the process that runs the nodes {end}{f': {last_error}' if last_error else ''}")
 
     def last_error(self, node: str | None = None) -> str:
         """Return the last error line the process, or one node of it, wrote; empty without one."""

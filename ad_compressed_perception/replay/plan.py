@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a replay runs: which task with which variants of which model, as which nodes."""
+"""The plan of a replay: tasks, models and variants, and the nodes that run them."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class PlannedNode:
 
     @property
     def verdict(self) -> Verdict | None:
-        """What the accept gate said of the variant."""
+        """The accept gate's verdict on the variant."""
         return self.manifest.variant(self.variant).verdict
 
     @property
     def namespace(self) -> str:
-        """The node's namespace without slashes, by which the monitor calls the variant."""
+        """The node's namespace without slashes, the monitor's name of the variant."""
         return self.node.split("/")[1]
 
     @property
@@ -60,7 +60,7 @@ class PlannedNode:
 
 @dataclass(frozen=True)
 class ReplayPlan:
-    """Every node of a replay, and what a reader must know about the choice.
+    """Every node of a replay, and notes on the selection.
 
     Attributes:
         nodes: by task, the baseline of a task first.
@@ -72,7 +72,7 @@ class ReplayPlan:
     variants: Mapping[str, Sequence[str]] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Sort the names by task."""
+        """Group the names by task."""
         variants: dict[str, list[str]] = {}
         for node in self.nodes:
             variants.setdefault(node.task, []).append(node.name)
@@ -104,15 +104,15 @@ def make_plan(
 
     Args:
         models: model folders, at most one a task.
-        work: folder where compressed variants were put.
+        work: work folder with compressed variants.
         tasks: those to run; None is every task there is a model for.
         variants: those to compare with the baseline, which always takes part, of all tasks or task by
             task; None is all there are.
-        allow_rejected: take variants their gate rejected.
+        allow_rejected: include variants their gate rejected.
 
     Raises:
         AdcpError: an unknown task or variant, two models of a task, a missing or altered file, a
-            rejected variant asked for by name.
+            rejected variant requested by name.
     """
     unknown = [task for task in tasks or () if task not in TASKS]
     if unknown:
@@ -136,16 +136,16 @@ def make_plan(
         raise ManifestError("no model to run: name model folders with --models")
     nodes: list[PlannedNode] = []
     notes: list[str] = []
-    taken: set[str] = set()
+    available: set[str] = set()
     for task in TASKS:
         if task in chosen:
             manifest = chosen[task]
-            wanted = variants.get(task) if isinstance(variants, Mapping) else variants
-            nodes += _task_nodes(manifest, owners[task], wanted, allow_rejected, notes)
-            taken |= {node.name for node in nodes} | {manifest.baseline, BASELINE}
+            requested = variants.get(task) if isinstance(variants, Mapping) else variants
+            nodes += _task_nodes(manifest, owners[task], requested, allow_rejected, notes)
+            available |= {node.name for node in nodes} | {manifest.baseline, BASELINE}
     named = variants.values() if isinstance(variants, Mapping) else [variants or ()]
     for name in chain.from_iterable(named):
-        if name not in taken:
+        if name not in available:
             known = sorted({each for names in owners.values() for each in names})
             raise ManifestError(
                 f"no model has a variant {name!r}; there are: {', '.join(known)}. "
@@ -182,7 +182,7 @@ def write_parameters(
                 "transport": "compressed" if compressed else "raw",
                 "qos_reliability": "reliable",
                 "age_reference": "publish_time",
-                # The replay configures the nodes one by one, so that a refusal can be told.
+                # The replay configures the nodes one by one, so that it can report why one refuses.
                 "autostart": False,
             }
         }
@@ -218,22 +218,22 @@ def parse_deadlines(entries: Sequence[str], tasks: Sequence[str]) -> dict[str, f
 def _task_nodes(
     manifest: Manifest,
     owners: Mapping[str, Manifest],
-    wanted: Sequence[str] | None,
+    requested: Sequence[str] | None,
     allow_rejected: bool,
     notes: list[str],
 ) -> list[PlannedNode]:
     others = [name for name in owners if name != manifest.baseline]
-    if wanted is not None:
-        absent = [name for name in wanted if name not in (*owners, BASELINE)]
+    if requested is not None:
+        absent = [name for name in requested if name not in (*owners, BASELINE)]
         notes += [f"{manifest.task}: {manifest.name} has no variant {name}." for name in absent]
-        others = [name for name in others if name in wanted]
+        others = [name for name in others if name in requested]
     nodes = [_planned(manifest.task, BASELINE, manifest, manifest.baseline)]
     nodes[0].manifest.checked_path(manifest.baseline, allow_rejected=allow_rejected)
     for name in others:
         model = owners[name]
         verdict = model.variant(name).verdict
         rejected = verdict is not None and verdict.status == "rejected"
-        if rejected and not allow_rejected and wanted is None:
+        if rejected and not allow_rejected and requested is None:
             notes.append(
                 f"{manifest.task}: variant {name} was rejected by its accept gate and left out; "
                 "--allow-rejected runs it."

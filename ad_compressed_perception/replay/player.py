@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Publishes a frame to one node and waits until that node is done with it."""
+"""Publishes a frame to one node and waits until that node has processed it."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from ad_compressed_perception.replay.plan import BASELINE, ReplayPlan
 FRAME_TIMEOUT_S = 20.0
 """How long a node may work on a frame."""
 MAX_SILENT_FRAMES = 3
-"""Frames in a row a node may leave unanswered before the replay gives up."""
+"""Consecutive frames without a response of a node after which the replay ends."""
 _PAIR_WAIT_S = 2.0
 _DISCOVERY_S = 30.0
-# Both ends of a topic find each other at slightly different times; only this end's view can be asked.
+# Publisher and subscription discover each other at slightly different times; only this side is visible.
 _SETTLE_S = 0.5
 
 
 class Player:
-    """The turns of a replay over ROS topics: each node listens to an image topic of its own."""
+    """Publishes the frames of a replay; each node subscribes to an image topic of its own."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class Player:
         Args:
             node: publishes the images.
             plan: the nodes.
-            monitor: told by ROS what the nodes report.
-            collector: told of every settled frame.
-            wait_until: lets ROS work until a condition holds.
+            monitor: receives what the nodes report over ROS.
+            collector: receives the timing of every finished frame.
+            wait_until: spins ROS until a condition holds.
             compressed: whether the images are CompressedImage.
         """
         self._node = node
@@ -59,7 +59,7 @@ class Player:
         self._monitor = monitor
         self._collector = collector
         self._wait_until = wait_until
-        self._silent: Counter[tuple[str, str]] = Counter()
+        self._missed_in_row: Counter[tuple[str, str]] = Counter()
         self.frame_timeouts: Counter[tuple[str, str]] = Counter()
         message_type = CompressedImage if compressed else Image
         suffix = "/compressed" if compressed else ""
@@ -70,47 +70,48 @@ class Player:
             for each in plan.nodes
         }
 
-    def wait_for_links(self, subscriptions: Iterable[Any]) -> None:
-        """Wait until every node listens to its images and is heard by the monitor.
+    def wait_for_connections(self, subscriptions: Iterable[Any]) -> None:
+        """Wait until every node is subscribed to its images and the monitor to every node.
 
         Args:
-            subscriptions: those of the monitor; the topics of other nodes are passed over.
+            subscriptions: those of the monitor; the topics of other nodes are ignored.
 
         Raises:
-            ReplayError: a topic found no other end.
+            ReplayError: a topic has no subscription or no publisher.
         """
         for (task, name), publisher in self._publishers.items():
-            if not self._wait_until(partial(_has_other_end, publisher, self._node), _DISCOVERY_S):
-                raise ReplayError(f"{task}/{name} does not listen to {publisher.topic_name}")
+            if not self._wait_until(partial(_is_connected, publisher, self._node), _DISCOVERY_S):
+                raise ReplayError(f"{task}/{name} is not subscribed to {publisher.topic_name}")
         prefixes = tuple(f"{each.node}/" for each in self._plan.nodes)
         for subscription in subscriptions:
             if not subscription.topic_name.startswith(prefixes):
                 continue
-            if not self._wait_until(partial(_has_other_end, subscription, self._node), _DISCOVERY_S):
+            if not self._wait_until(partial(_is_connected, subscription, self._node), _DISCOVERY_S):
                 raise ReplayError(f"nobody publishes {subscription.topic_name}")
         self._wait_until(lambda: False, _SETTLE_S)
 
     def offer(self, task: str, name: str, frame: BagFrame) -> None:
-        """Give a frame to one node and wait until it reports the frame as settled.
+        """Publish a frame to one node and wait until it reports the frame's outcome.
 
         Raises:
-            ReplayError: the node has not answered several frames in a row.
+            ReplayError: the node did not respond to several frames in a row.
         """
         key = (task, name)
         self._collector.begin(task, frame)
         self._publishers[key].publish(frame.cdr)
-        if self._wait_until(lambda: self._settled(task, name, frame) is not None, FRAME_TIMEOUT_S):
-            timing = self._settled(task, name, frame)
+        if self._wait_until(lambda: self._timing_of(task, name, frame) is not None, FRAME_TIMEOUT_S):
+            timing = self._timing_of(task, name, frame)
             if timing is not None:
                 self._collector.note_timing(task, name, timing)
-            self._silent[key] = 0
+            self._missed_in_row[key] = 0
             return
         self.frame_timeouts[key] += 1
-        self._silent[key] += 1
-        if self._silent[key] >= MAX_SILENT_FRAMES:
+        self._missed_in_row[key] += 1
+        if self._missed_in_row[key] >= MAX_SILENT_FRAMES:
             node = self._plan.node(task, name).node
             raise ReplayError(
-                f"node {node} left {MAX_SILENT_FRAMES} frames in a row unanswered, {FRAME_TIMEOUT_S:g} s each"
+                f"node {node} did not respond to {MAX_SILENT_FRAMES} frames in a row, "
+                f"{FRAME_TIMEOUT_S:g} s each"
             )
 
     def complete(self, task: str, frame: BagFrame) -> None:
@@ -124,7 +125,7 @@ class Player:
             self._wait_until(lambda: expected <= self._collector.compared(task, frame.stamp_ns), _PAIR_WAIT_S)
         self._collector.end_task(task, frame)
 
-    def _settled(self, task: str, name: str, frame: BagFrame) -> FrameTiming | None:
+    def _timing_of(self, task: str, name: str, frame: BagFrame) -> FrameTiming | None:
         namespace = self._plan.node(task, name).namespace
         last = self._monitor.tasks[task].variants[namespace].last
         if last is None or last.timing.stamp_ns != frame.stamp_ns:
@@ -132,14 +133,14 @@ class Player:
         return last.timing
 
     def _processed(self, task: str, name: str, frame: BagFrame) -> bool:
-        timing = self._settled(task, name, frame)
+        timing = self._timing_of(task, name, frame)
         return timing is not None and timing.outcome == "processed"
 
 
-def _has_other_end(end: Any, node: Node) -> bool:
+def _is_connected(endpoint: Any, node: Node) -> bool:
     """Whether a publisher has a subscription, or a subscription a publisher."""
     for count in ("get_subscription_count", "get_publisher_count"):
-        if hasattr(end, count):
-            return int(getattr(end, count)()) > 0
-    # Humble's subscriptions cannot be asked; the graph knows who is there, if not who is connected.
-    return int(node.count_publishers(end.topic_name)) > 0
+        if hasattr(endpoint, count):
+            return int(getattr(endpoint, count)()) > 0
+    # Humble's subscriptions have no such count; the graph lists publishers, connected or not.
+    return int(node.count_publishers(endpoint.topic_name)) > 0

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far a replay is, for people watching a terminal or reading a log."""
+"""Progress display for terminals and logs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOG_EVERY_S = 15.0
 
 
 class ProgressBar:
-    """A bar with what is done and the time left; lines now and then where there is no terminal."""
+    """A progress bar with the time left; where there is no terminal, a line every 15 seconds."""
 
     def __init__(self, console: Console) -> None:
         """Draw on a console, which should be standard error."""
@@ -45,7 +45,7 @@ class ProgressBar:
         self._task = self._bar.add_task("preparing", total=None)
         self._began_s: float | None = None
         self._next_line_s = 0.0
-        self._said = ""
+        self._step = ""
 
     def __enter__(self) -> ProgressBar:
         """Start drawing."""
@@ -58,20 +58,20 @@ class ProgressBar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.stop()
 
     def say(self, text: str) -> None:
-        """Show what is being done now."""
-        if text == self._said:
+        """Show the current step."""
+        if text == self._step:
             return
-        self._said, self._began_s = text, None
+        self._step, self._began_s = text, None
         self._bar.reset(self._task, total=None, description=text)
         if not self._console.is_terminal:
             self._console.print(text, highlight=False)
 
     def advance(self, done: int, total: int) -> None:
-        """Show what is done, of how much there is likely to be."""
+        """Show how much is done of an estimated total."""
         self._bar.update(self._task, completed=done, total=total)
         if self._console.is_terminal:
             return
@@ -80,5 +80,5 @@ class ProgressBar:
             self._began_s, self._next_line_s = now_s, now_s + _LOG_EVERY_S
         if now_s >= self._next_line_s and done > 1:
             left_s = (now_s - self._began_s) / (done - 1) * (total - done)
-            self._console.print(f"{self._said}: {done} of {total}, {left_s:.0f} s left", highlight=False)
+            self._console.print(f"{self._step}: {done} of {total}, {left_s:.0f} s left", highlight=False)
             self._next_line_s = now_s + _LOG_EVERY_S

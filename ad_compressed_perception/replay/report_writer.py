@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes what a replay found out: report.json, report.md and the images."""
+"""Writes the report of a replay: report.json, report.md and the images."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def write_report_files(
     collector: Collector,
     frames: BagSlice,
     folder: Path,
-    say: Callable[[str], None] = lambda text: None,
+    notify: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Write the report and its images into ``folder``; images of an earlier report there go.
+    """Write the report and its images into ``folder``; images of an earlier report there are removed.
 
-    The figures are written first and once more at the end, when the list of images is known: an image
-    that cannot be drawn costs a note, never the figures.
+    The figures are written first and again at the end, when the list of images is known: an image that
+    cannot be drawn adds a note and does not affect the figures.
 
     Args:
         report: gets the names of the files written.
         plan: what ran.
-        collector: what the images are drawn from.
+        collector: data of the images.
         frames: the recording, to decode the frames drawn.
-        folder: made where missing.
-        say: told what is being done.
+        folder: created where missing.
+        notify: called with the current step.
 
     Raises:
         DataError: the folder cannot be written.
@@ -51,7 +51,7 @@ def write_report_files(
     folder.mkdir(parents=True, exist_ok=True)
     _remove_earlier(folder)
     write_report(report, folder / REPORT_JSON)
-    say("drawing")
+    notify("drawing")
     try:
         images = write_plots(collector.series, folder)
         images += [
@@ -92,7 +92,7 @@ def _overlay_name(snapshot: Snapshot, number: int) -> str:
     return f"overlay_{snapshot.task}_{which}.png"
 
 
-def _complete(result: Result, node: PlannedNode) -> Result:
+def _add_steering(result: Result, node: PlannedNode) -> Result:
     if not isinstance(result, Trajectory):
         return result
     settings = create_task(node.manifest).settings
@@ -115,7 +115,7 @@ def _draw(
         details += [] if infer_ms is None else [f"infer {infer_ms:.1f} ms"]
         panels.append(
             Panel(
-                _complete(result, plan.node(snapshot.task, name)),
+                _add_steering(result, plan.node(snapshot.task, name)),
                 f"{name}{named}{status}",
                 " | ".join(details),
             )
@@ -125,5 +125,5 @@ def _draw(
     parts = [f"{snapshot.task} at {(snapshot.frame.stamp_ns - first_ns) / 1e9:.2f} s"]
     parts += [f"{name}: {axis.unit.split(',')[0]} {value:.3f}" for name, value in snapshot.agreement.items()]
     if snapshot.kind == "least_agreement":
-        parts.append("the frame that agrees least")
+        parts.append("frame with the least agreement")
     return write_png(path, side_by_side(bgr, panels, headline=" | ".join(parts)))

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""One replay from beginning to end: plan, child process, turns, report."""
+"""One replay from start to end: plan, node process, interleaved frames, report."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ AGE_REFERENCE = (
 
 @dataclass(frozen=True)
 class ReplayOptions:
-    """What is replayed, with what, how fast, and where the report goes.
+    """Options of a replay: recording, models, variants, pace and report folder.
 
     Attributes:
         bag: rosbag2 folder, .mcap or .db3 file.
@@ -79,26 +79,26 @@ class ReplayOptions:
 
 
 class Observer(Protocol):
-    """Told how the replay goes."""
+    """Receives the progress of a replay."""
 
     def say(self, text: str) -> None:
-        """Take what is being done now."""
+        """Receive the current step."""
 
     def advance(self, done: int, total: int) -> None:
-        """Take frames done, and how many there are likely to be."""
+        """Receive the number of frames done and the estimated total."""
 
 
-class _Quiet:
+class _NullObserver:
     def say(self, text: str) -> None:
-        """Take what is being done now."""
+        """Receive the current step."""
 
     def advance(self, done: int, total: int) -> None:
-        """Take frames done, and how many there are likely to be."""
+        """Receive the number of frames done and the estimated total."""
 
 
 @dataclass
 class _Run:
-    """What a replay knows of itself while it runs."""
+    """State of a running replay."""
 
     options: ReplayOptions
     plan: ReplayPlan
@@ -110,11 +110,11 @@ class _Run:
     first_ns: int | None = None
     last_ns: int = 0
     frame_timeouts: dict[tuple[str, str], int] = field(default_factory=dict)
-    load_note: str = ""
+    cpu_load_note: str = ""
     report: Report = field(default_factory=Report)
 
     def advance(self, frame: BagFrame, offered: bool) -> None:
-        """Note a frame that is done with."""
+        """Count a finished frame."""
         if offered:
             self.first_ns = frame.bag_time_ns if self.first_ns is None else self.first_ns
             self.last_ns = frame.bag_time_ns
@@ -125,15 +125,15 @@ class _Run:
 def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Report:
     """Replay a recording through baseline and compressed nodes and write the report.
 
-    When the replay is interrupted or a node dies after the first frame, what was measured is written
-    all the same, with a note that it is partial, and the error is raised again.
+    When the replay is interrupted or a node dies after the first frame, a report of the frames so far
+    is written, with a note that it is partial, and the error is raised again.
 
     Raises:
         AdcpError: anything wrong with bag, topic, models or variants (nothing is written then), or a
-            node that refuses its model, dies or falls silent.
+            node that refuses its model, dies or stops responding.
         ReplayError: Ctrl-C or SIGTERM.
     """
-    watcher = observer or _Quiet()
+    observer = observer or _NullObserver()
     with BagReader(options.bag) as bag:
         topic = bag.resolve_image_topic(options.topic)
         frames = BagSlice(bag, topic, options.start_s, options.duration_s, options.limit)
@@ -150,7 +150,7 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
         frames.restamped = 0
         total = frames.estimated_count()
         collector = Collector(plan.variants, sample_indices(total, options.samples))
-        run = _Run(options, plan, frames, collector, watcher, total)
+        run = _Run(options, plan, frames, collector, observer, total)
         reason: AdcpError | None = None
         try:
             with _sigterm_as_interrupt():
@@ -161,8 +161,8 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
             reason = ReplayError("interrupted")
         if reason is not None and run.count.offered == 0:
             raise reason
-        _complete(run, reason)
-        write_report_files(run.report, plan, collector, frames, options.out, watcher.say)
+        _complete_report(run, reason)
+        write_report_files(run.report, plan, collector, frames, options.out, observer.say)
         if reason is not None:
             raise ReplayError(
                 f"{reason}; what was measured before is in {options.out / REPORT_MARKDOWN}"
@@ -171,7 +171,7 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
 
 
 def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int) -> None:
-    """Start the nodes, take the turns, and leave the monitor's figures in ``run.report``."""
+    """Start the nodes, replay the frames, and store the monitor's figures in ``run.report``."""
     options, plan = run.options, run.plan
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="adcp-replay-")))
@@ -188,33 +188,33 @@ def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int) -> N
             allow_rejected=options.allow_rejected,
         )
         run.observer.say("starting the nodes")
-        child = stack.enter_context(NodeProcess(parameters, folder / "nodes.log"))
-        link = stack.enter_context(
-            ReplayClient(plan, child, run.collector, deadlines_ms, compressed=run.frames.is_compressed)
+        node_process = stack.enter_context(NodeProcess(parameters, folder / "nodes.log"))
+        client = stack.enter_context(
+            ReplayClient(plan, node_process, run.collector, deadlines_ms, compressed=run.frames.is_compressed)
         )
         try:
-            link.start_nodes(run.observer.say)
-            load = CpuLoad(child.pid)
+            client.start_nodes(run.observer.say)
+            cpu_load = CpuLoad(node_process.pid)
             run.observer.say("replaying")
-            pacer = Pacer(options.rate, time.monotonic, link.spin)
+            pacer = Pacer(options.rate, time.monotonic, client.spin)
             interleave(
                 run.frames,
                 plan.variants,
                 pacer,
-                link.player.offer,
-                link.player.complete,
+                client.player.offer,
+                client.player.complete,
                 run.advance,
                 run.count,
             )
-            run.load_note = load.note()
+            run.cpu_load_note = cpu_load.note()
         finally:
-            run.frame_timeouts = dict(link.player.frame_timeouts)
-            run.report = link.report()
-        child.check()
+            run.frame_timeouts = dict(client.player.frame_timeouts)
+            run.report = client.report()
+        node_process.check()
 
 
-def _complete(run: _Run, reason: AdcpError | None) -> None:
-    """Add to the monitor's figures what only the replay knows."""
+def _complete_report(run: _Run, reason: AdcpError | None) -> None:
+    """Add the figures that only the replay knows to the monitor's report."""
     report, options = run.report, run.options
     source = report.source
     source.kind, source.bag, source.topic = "bag", str(options.bag), run.frames.topic
@@ -226,7 +226,7 @@ def _complete(run: _Run, reason: AdcpError | None) -> None:
         variant.verdict = node.verdict
         variant.frame_timeouts = run.frame_timeouts.get((node.task, node.name), 0)
     pace = (
-        "Every frame was offered, each as soon as the one before was done with."
+        "Every frame was offered, each as soon as the one before was processed."
         if options.rate is None
         else f"Frames came due at {options.rate:g} times the recorded pace."
     )
@@ -245,21 +245,21 @@ def _notes(run: _Run, reason: AdcpError | None) -> Iterator[str]:
     if run.frames.restamped:
         yield (
             f"{run.frames.restamped} frames had no stamp of their own, or one that another frame had, "
-            "and were given the time of their recording instead."
+            "and got their recording time instead."
         )
-    silent = sum(run.frame_timeouts.values())
-    if silent:
-        yield f"{silent} turns ended without an answer of the node."
-    if run.load_note:
-        yield run.load_note
+    timeouts = sum(run.frame_timeouts.values())
+    if timeouts:
+        yield f"{timeouts} frames got no response of the node in time."
+    if run.cpu_load_note:
+        yield run.cpu_load_note
     yield (
-        "A task's throughput_hz counts the turns of all variants; it is not what a node reaches on its own."
+        "A task's throughput_hz counts the frames of all variants; it is not what a node reaches on its own."
     )
 
 
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the replay as Ctrl-C does, so that no process is left behind."""
+    """Let SIGTERM end the replay as Ctrl-C does, so that no process is left running."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -16,16 +16,16 @@ def road_camera_arguments() -> list[DeclareLaunchArgument]:
             "drive",
             default_value=DRIVERS[0],
             choices=list(DRIVERS),
-            description="who drives the car of the road camera: its expert, or the planner of one side",
+            description="driver of the road camera's car: its expert, or the planner of one side",
         ),
         DeclareLaunchArgument(
-            "seed", default_value="", description="of the first route's world; empty: as params_file says"
+            "seed", default_value="", description="seed of the first route's world; empty: as params_file says"
         ),
         DeclareLaunchArgument(
             "weather",
             default_value="",
             choices=["", "any", "day", "dusk", "rain", "glare"],
-            description="of all routes; any: drawn for each route; empty: as params_file says",
+            description="weather of all routes; any: random for each route; empty: as params_file says",
         ),
         DeclareLaunchArgument(
             "traffic",

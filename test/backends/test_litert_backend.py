@@ -13,7 +13,7 @@ import pytest
 
 from ad_compressed_perception.backends import backend_names, create_backend
 from ad_compressed_perception.core.errors import BackendError
-from ad_compressed_perception.importing.import_model import Wish, import_model
+from ad_compressed_perception.importing.import_model import ImportRequest, import_model
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from support.models import write_segmenter
 
@@ -83,7 +83,7 @@ def test_a_quantized_model_takes_and_gives_real_numbers(tmp_path: Path) -> None:
 @NEEDS_LITERT
 def test_a_tflite_file_is_imported_and_run(tmp_path: Path) -> None:
     source = write_relu(tmp_path / "relu.tflite")
-    made = import_model(source, tmp_path / "made", Wish("segmentation", labels=LABELS))
+    made = import_model(source, tmp_path / "made", ImportRequest("segmentation", labels=LABELS))
     assert made.manifest.variant("fp32").backend == "litert"
     assert made.manifest.input.layout == "NHWC"
     open_pipeline(made.manifest).close()

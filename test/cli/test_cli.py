@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The installed ``adcp`` command as a shell sees it: exit status, one line on error, JSON alone."""
+"""The installed ``adcp`` command in a shell: exit status, one line on error, only JSON with --json."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def test_from_model_to_verdict_to_comparison(tmp_path: Path, images: Path) -> No
     model = write_planner(tmp_path / "model")
     recipe = tmp_path / "recipe.yaml"
     text = yaml.safe_load((RECIPES / "int8.yaml").read_text())
-    # The tiny planner's file is mostly names, and a kilobyte network gains no speed: neither is asked.
+    # The tiny planner's file is mostly names, and a kilobyte network gains no speed: neither is required.
     text["accept"] = {"max_drop": 1.0}
     text["calibration"], text["verify"] = {"frames": 10}, {"frames": 30}
     recipe.write_text(yaml.safe_dump(text))
     done = adcp("compress", model, "--recipe", recipe, "--calibration", images, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     json.loads(done.stdout)  # nothing else on standard output
-    # The variant lies in the work folder, the model folder is as it was, and the verbs find it.
+    # The variant is in the work folder, the model folder is unchanged, and the subcommands find it.
     assert (tmp_path / "adcp_work" / "tiny_planner" / "int8.onnx").is_file()
     assert sorted(path.name for path in model.iterdir()) == ["fp32.onnx", "model.yaml"]
     done = adcp("inspect", model, "--variant", "int8", "--json", cwd=tmp_path)
@@ -64,19 +64,21 @@ def test_from_model_to_verdict_to_comparison(tmp_path: Path, images: Path) -> No
     json.loads(done.stdout)
 
 
-def test_a_rejected_variant_is_status_3_and_an_open_case_status_4(tmp_path: Path, images: Path) -> None:
+def test_a_rejected_variant_is_status_3_and_an_inconclusive_one_status_4(
+    tmp_path: Path, images: Path
+) -> None:
     model = write_planner(tmp_path / "model")
     recipe = tmp_path / "recipe.yaml"
     text = yaml.safe_load((RECIPES / "int8.yaml").read_text())
     text["calibration"], text["verify"] = {"frames": 10}, {"frames": 30}
-    # No file is a thousand times smaller: the gate must say no.
+    # No file is a thousand times smaller: the gate must reject it.
     text["accept"] = {"max_drop": 1.0, "max_size_ratio": 0.001}
     recipe.write_text(yaml.safe_dump(text))
     common = ("--recipe", recipe, "--calibration", images)
     done = adcp("compress", model, *common, cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     assert "rejected" in done.stdout
-    # Fewer telling frames than asked for settle nothing.
+    # With fewer informative frames than required the verdict is inconclusive.
     text["accept"] = {"max_drop": 1.0, "min_frames": 1000}
     recipe.write_text(yaml.safe_dump(text))
     done = adcp("compress", model, *common, cwd=tmp_path)
@@ -119,10 +121,10 @@ def test_version_and_backends(tmp_path: Path) -> None:
     assert "onnxruntime" in json.dumps(listed)
 
 
-def test_the_progress_of_a_compression_tells_how_long_it_will_take() -> None:
+def test_the_progress_of_a_compression_shows_the_time_left() -> None:
     from rich.progress import TimeElapsedColumn, TimeRemainingColumn
 
     from ad_compressed_perception.cli.compress import progress_columns
 
-    kinds = {type(column) for column in progress_columns()}
-    assert {TimeRemainingColumn, TimeElapsedColumn} <= kinds
+    columns = {type(column) for column in progress_columns()}
+    assert {TimeRemainingColumn, TimeElapsedColumn} <= columns

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model of each framework becomes a model folder; what cannot be is refused before anything is run."""
+"""Each framework's models are imported; what cannot be imported is refused before anything is executed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ad_compressed_perception.core.errors import AdcpError, ManifestError, Model
 from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.importing.frameworks import framework_of
-from ad_compressed_perception.importing.import_model import Wish, import_model
+from ad_compressed_perception.importing.import_model import ImportRequest, import_model
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from support.models import write_detector, write_planner, write_segmenter
 
@@ -30,7 +30,7 @@ LABELS = ["background", "blue", "green", "red"]
 
 
 def label_of(folder: Path, bgr: tuple[int, int, int]) -> str:
-    """Return what an imported segmenter calls an image of one color."""
+    """Return the label that an imported segmenter assigns to an image of one color."""
     manifest = load_manifest(folder)
     pipeline = open_pipeline(manifest)
     image = np.full((manifest.input.height, manifest.input.width, 3), bgr, np.uint8)
@@ -40,20 +40,22 @@ def label_of(folder: Path, bgr: tuple[int, int, int]) -> str:
     return manifest.labels[int(ids.argmax())]
 
 
-def test_an_onnx_file_needs_little_to_be_said(tmp_path: Path) -> None:
-    """Size, layout and the axis of the scores are the file's; color order is the user's."""
+def test_an_onnx_file_needs_few_options(tmp_path: Path) -> None:
+    """Size, layout and the axis of the scores come from the file; color order from the user."""
     source = write_segmenter(tmp_path / "given") / "fp32.onnx"
-    made = import_model(
-        source, tmp_path / "made", Wish("segmentation", name="seg", labels=LABELS, input={"color": "BGR"})
+    imported = import_model(
+        source,
+        tmp_path / "made",
+        ImportRequest("segmentation", name="seg", labels=LABELS, input={"color": "BGR"}),
     )
-    spec = made.manifest.input
+    spec = imported.manifest.input
     assert (spec.width, spec.height, spec.layout, spec.name) == (64, 48, "NCHW", "image")
-    assert made.manifest.output.options == {"layout": "NCHW"}
+    assert imported.manifest.output.options == {"layout": "NCHW"}
     assert label_of(tmp_path / "made", (200, 0, 0)) == "blue"
     assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["fp32.onnx", "model.yaml"]
 
 
-def test_the_command_writes_what_it_says(tmp_path: Path) -> None:
+def test_the_command_writes_the_manifest_it_prints(tmp_path: Path) -> None:
     source = write_detector(tmp_path / "given") / "fp32.onnx"
     labels = tmp_path / "labels.txt"
     labels.write_text("car\nperson\nsign\n")
@@ -71,14 +73,16 @@ def test_the_command_writes_what_it_says(tmp_path: Path) -> None:
 
 def test_a_planner_needs_no_labels(tmp_path: Path) -> None:
     source = write_planner(tmp_path / "given") / "fp32.onnx"
-    wish = Wish("planning", decoder_options={"steering_output": "steering"}, input={"scale": 1 / 255})
-    made = import_model(source, tmp_path / "made", wish)
-    assert made.manifest.input.color == "GRAY", "one channel"
-    assert made.manifest.name == "fp32", "the file's name where none is given"
+    import_request = ImportRequest(
+        "planning", decoder_options={"steering_output": "steering"}, input={"scale": 1 / 255}
+    )
+    imported = import_model(source, tmp_path / "made", import_request)
+    assert imported.manifest.input.color == "GRAY", "one channel"
+    assert imported.manifest.name == "fp32", "the file's name where none is given"
 
 
-def test_an_output_called_by_a_number_is_named_as_it_is(tmp_path: Path) -> None:
-    """Exporters number tensors; to YAML, in a manifest as on the command line, 86 is no text."""
+def test_an_output_name_that_is_a_number_stays_text(tmp_path: Path) -> None:
+    """Exporters number tensors; YAML, in a manifest as on the command line, reads 86 as a number."""
     model = onnx.load(str(write_planner(tmp_path / "given") / "fp32.onnx"))
     for node in model.graph.node:
         node.output[:] = ["86" if name == "steering" else name for name in node.output]
@@ -94,7 +98,7 @@ def test_an_output_called_by_a_number_is_named_as_it_is(tmp_path: Path) -> None:
     assert load_manifest(tmp_path / "made").output.options == {"steering_output": "86"}
 
 
-def test_open_sizes_are_asked_for_and_pinned(tmp_path: Path) -> None:
+def test_dynamic_sizes_are_required_as_options_and_pinned(tmp_path: Path) -> None:
     model = onnx.load(str(write_segmenter(tmp_path / "given") / "fp32.onnx"))
     for value in (model.graph.input[0], model.graph.output[0]):
         for axis, name in ((0, "n"), (2, "h"), (3, "w")):
@@ -102,9 +106,9 @@ def test_open_sizes_are_asked_for_and_pinned(tmp_path: Path) -> None:
     source = tmp_path / "open.onnx"
     onnx.save(model, str(source))
     with pytest.raises(ModelFileError, match="--input-width and --input-height"):
-        import_model(source, tmp_path / "made", Wish("segmentation", labels=LABELS))
+        import_model(source, tmp_path / "made", ImportRequest("segmentation", labels=LABELS))
     sizes = {"width": 32, "height": 24}
-    import_model(source, tmp_path / "made", Wish("segmentation", labels=LABELS, input=sizes))
+    import_model(source, tmp_path / "made", ImportRequest("segmentation", labels=LABELS, input=sizes))
     pinned = onnx.load(str(tmp_path / "made" / "fp32.onnx")).graph.input[0].type.tensor_type.shape
     assert [dimension.dim_value for dimension in pinned.dim] == [1, 3, 24, 32]
 
@@ -117,14 +121,14 @@ def archive(path: Path, members: dict[str, bytes]) -> Path:
 
 
 class Bomb:
-    """Unpickling it would raise: proof that nothing does."""
+    """Raises SystemExit when unpickled, which shows that nothing unpickles it."""
 
     def __reduce__(self) -> Any:
         return (exec, ("raise SystemExit('unpickled')",))
 
 
 @pytest.mark.parametrize("form", ["bare", "archive", "exported"])
-def test_pickles_are_refused_unopened(tmp_path: Path, form: str) -> None:
+def test_pickles_are_refused_without_loading(tmp_path: Path, form: str) -> None:
     bomb = pickle.dumps(Bomb())
     source = tmp_path / "model.pt"
     if form == "bare":
@@ -136,20 +140,20 @@ def test_pickles_are_refused_unopened(tmp_path: Path, form: str) -> None:
         members = {"m/archive_format": b"pt2", "m/models/model.json": b"{}"}
         members["m/data/weights/model_weights_config.json"] = json.dumps(config).encode()
         archive(source, {**members, "m/data/weights/weight_0": bomb})
-    with pytest.raises(ModelFileError, match="runs code of its maker"):
-        import_model(source, tmp_path / "made", Wish("planning"))
+    with pytest.raises(ModelFileError, match="can execute arbitrary code"):
+        import_model(source, tmp_path / "made", ImportRequest("planning"))
     assert not (tmp_path / "made").exists()
 
 
-def test_hdf5_and_unknown_files_are_refused_with_a_way_out(tmp_path: Path) -> None:
+def test_hdf5_and_unknown_files_are_refused_with_an_alternative(tmp_path: Path) -> None:
     cases = {
         "a.h5": (b"\x89HDF\r\n\x1a\n", r"model\.save\('model\.keras'\)"),
-        "a.txt": (b"hello, this is text", "no model of a known kind"),
-        "a.pt": (b"PK\x03\x04 cut short", "damaged or cut short"),
+        "a.txt": (b"hello, this is text", "not a model of a known format"),
+        "a.pt": (b"PK\x03\x04 cut short", "damaged or truncated"),
     }
-    for name, (content, words) in cases.items():
+    for name, (content, message) in cases.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ModelFileError, match=words):
+        with pytest.raises(ModelFileError, match=message):
             framework_of(tmp_path / name)
     with pytest.raises(ModelFileError, match="SavedModel"):
         framework_of(tmp_path)
@@ -158,27 +162,29 @@ def test_hdf5_and_unknown_files_are_refused_with_a_way_out(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("wish", "words"),
+    ("import_request", "message"),
     [
-        (Wish("segmentation"), "--labels"),
-        (Wish("segmentation", labels=["a", "b"]), "2 labels"),
-        (Wish("segmentation", labels=LABELS, decoder="yolox"), "not for task"),
-        (Wish("segmentation", labels=LABELS, input={"layout": "NHWC"}), "input|GRAY|channels"),
-        (Wish("segmentation", labels=LABELS, input={"mean": [1.0, 2.0]}), "mean"),
-        (Wish("segmentation", labels=LABELS, name="a/b"), "name"),
+        (ImportRequest("segmentation"), "--labels"),
+        (ImportRequest("segmentation", labels=["a", "b"]), "2 labels"),
+        (ImportRequest("segmentation", labels=LABELS, decoder="yolox"), "not for task"),
+        (ImportRequest("segmentation", labels=LABELS, input={"layout": "NHWC"}), "input|GRAY|channels"),
+        (ImportRequest("segmentation", labels=LABELS, input={"mean": [1.0, 2.0]}), "mean"),
+        (ImportRequest("segmentation", labels=LABELS, name="a/b"), "name"),
     ],
 )
-def test_what_does_not_fit_leaves_nothing_behind(tmp_path: Path, wish: Wish, words: str) -> None:
+def test_a_contradictory_request_leaves_no_files(
+    tmp_path: Path, import_request: ImportRequest, message: str
+) -> None:
     source = write_segmenter(tmp_path / "given") / "fp32.onnx"
-    with pytest.raises(AdcpError, match=words):
-        import_model(source, tmp_path / "made", wish)
+    with pytest.raises(AdcpError, match=message):
+        import_model(source, tmp_path / "made", import_request)
     assert [path.name for path in tmp_path.iterdir()] == ["given"]
 
 
-def test_a_model_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+def test_an_existing_model_is_not_overwritten(tmp_path: Path) -> None:
     source = write_segmenter(tmp_path / "given") / "fp32.onnx"
     with pytest.raises(ManifestError, match="already"):
-        import_model(source, tmp_path / "given", Wish("segmentation", labels=LABELS))
+        import_model(source, tmp_path / "given", ImportRequest("segmentation", labels=LABELS))
 
 
 @pytest.mark.parametrize("form", ["torchscript", "exported_program"])
@@ -199,19 +205,21 @@ def test_a_pytorch_model(tmp_path: Path, form: str) -> None:
         torch.jit.trace(module, example).save(str(source))
     else:
         torch.export.save(torch.export.export(module, (example,)), str(source))
-    wish = Wish("segmentation", labels=LABELS, input={"color": "BGR", "width": 64, "height": 48})
-    assert import_model(source, tmp_path / "made", wish).kind == form
+    import_request = ImportRequest(
+        "segmentation", labels=LABELS, input={"color": "BGR", "width": 64, "height": 48}
+    )
+    assert import_model(source, tmp_path / "made", import_request).framework == form
     assert label_of(tmp_path / "made", (0, 0, 200)) == "red"
 
 
-def test_a_pytorch_model_without_pytorch_says_what_to_install(
+def test_a_pytorch_model_without_pytorch_names_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     members = {"net/code/__torch__.py": b"", "net/constants.pkl": b"", "net/data.pkl": b""}
     source = archive(tmp_path / "net.pt", members)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ModelFileError, match="install torch"):
-        import_model(source, tmp_path / "made", Wish("planning", input={"width": 8, "height": 8}))
+        import_model(source, tmp_path / "made", ImportRequest("planning", input={"width": 8, "height": 8}))
 
 
 @pytest.mark.parametrize("form", ["keras", "saved_model", "tflite"])
@@ -230,14 +238,14 @@ def test_a_tensorflow_model(tmp_path: Path, form: str) -> None:
         model.export(source, verbose=False)
     else:
         source.write_bytes(tensorflow.lite.TFLiteConverter.from_keras_model(model).convert())
-    wish = Wish("segmentation", labels=LABELS, input={"color": "BGR"}, convert="onnx")
-    made = import_model(source, tmp_path / "made", wish)
-    assert made.kind == form
-    assert (made.manifest.input.layout, made.manifest.output.options) == ("NHWC", {"layout": "NHWC"})
+    import_request = ImportRequest("segmentation", labels=LABELS, input={"color": "BGR"}, convert="onnx")
+    imported = import_model(source, tmp_path / "made", import_request)
+    assert imported.framework == form
+    assert (imported.manifest.input.layout, imported.manifest.output.options) == ("NHWC", {"layout": "NHWC"})
     assert label_of(tmp_path / "made", (0, 200, 0)) == "green"
 
 
-def test_a_tensorflow_model_without_tensorflow_says_what_to_install(
+def test_a_tensorflow_model_without_tensorflow_names_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "saved").mkdir()
@@ -246,10 +254,10 @@ def test_a_tensorflow_model_without_tensorflow_says_what_to_install(
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModelFileError, match="tensorflow-cpu and tf2onnx"):
-        import_model(tmp_path / "saved", tmp_path / "made", Wish("planning"))
+        import_model(tmp_path / "saved", tmp_path / "made", ImportRequest("planning"))
 
 
-def test_a_model_of_two_inputs_is_no_image_model(tmp_path: Path) -> None:
+def test_a_model_with_two_inputs_is_refused(tmp_path: Path) -> None:
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 4, 4]) for name in "abc"]
     graph = helper.make_graph([helper.make_node("Add", ["a", "b"], ["c"])], "two", values[:2], values[2:])
     source = tmp_path / "two.onnx"
@@ -257,4 +265,4 @@ def test_a_model_of_two_inputs_is_no_image_model(tmp_path: Path) -> None:
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(source)
     )
     with pytest.raises(ModelFileError, match="exactly one input"):
-        import_model(source, tmp_path / "made", Wish("planning"))
+        import_model(source, tmp_path / "made", ImportRequest("planning"))

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The launch files under the real ``ros2 launch``: start, results, a killed node, the ways to end."""
+"""The launch files under the real ``ros2 launch``: start, results, a killed node, shutdown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ rclpy = pytest.importorskip("rclpy")
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "ad_compressed_perception"
 LAUNCH_FILES = sorted((REPOSITORY / "launch").glob("*.launch.py"))
-# Under the names that the shipped parameter files give them.
+# By the names in the shipped parameter files.
 MODELS = {
     "detection": "yolox_nano",
     "segmentation": "road_segmentation_adas_0001",
@@ -80,11 +80,11 @@ class Launched:
         prefixes = [_package_prefix() or "", environment.get("AMENT_PREFIX_PATH", "")]
         environment["AMENT_PREFIX_PATH"] = os.pathsep.join(prefixes)
         environment["ROS_HOME"] = str(log.parent)
-        words = [f"{name}:={value}" for name, value in arguments.items()]
+        assignments = [f"{name}:={value}" for name, value in arguments.items()]
         self._log = log
         with log.open("w") as stream:
             self.process = subprocess.Popen(
-                [ros2, "launch", PACKAGE, file, *words],
+                [ros2, "launch", PACKAGE, file, *assignments],
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -106,8 +106,8 @@ class Launched:
 
     def child(self, executable: str, namespace: str) -> psutil.Process:
         for child in self.children():
-            words = " ".join(child.cmdline())
-            if f"/{executable} " in words and f"__ns:={namespace}" in words:
+            command = " ".join(child.cmdline())
+            if f"/{executable} " in command and f"__ns:={namespace}" in command:
                 return child
         raise AssertionError(f"no {executable} in {namespace}:\n{self.output}")
 
@@ -155,7 +155,7 @@ def start(ros2: str, tmp_path: Path, models: Path) -> Iterator[Callable[..., Lau
 
 
 class Observer:
-    """A camera at 20 Hz and an ear for results and diagnostics."""
+    """Publishes camera images at 20 Hz and records results and diagnostics."""
 
     def __init__(self, context: Any) -> None:
         from diagnostic_msgs.msg import DiagnosticArray
@@ -186,7 +186,7 @@ class Observer:
     def _on_diagnostics(self, message: Any) -> None:
         self.diagnostics |= {status.name: status.message for status in message.status}
 
-    def listen(self, kind: type, topic: str) -> None:
+    def subscribe(self, kind: type, topic: str) -> None:
         def count(_: Any) -> None:
             self.results[topic] = self.results.get(topic, 0) + 1
 
@@ -231,14 +231,14 @@ def test_arguments_are_described(path: Path, ros2: str) -> None:
     assert {"", "onnxruntime", "openvino"} <= set(arguments["backend"].choices)
 
 
-def test_perception_runs_the_tasks_asked_for_and_ends_with_ctrl_c(
+def test_perception_runs_the_requested_tasks_and_ends_with_ctrl_c(
     start: Callable[..., Launched], observer: Observer
 ) -> None:
     from nav_msgs.msg import Path as PathMessage
     from vision_msgs.msg import Detection2DArray
 
-    observer.listen(Detection2DArray, "/car/detection/detections")
-    observer.listen(PathMessage, "/car/planning/trajectory")
+    observer.subscribe(Detection2DArray, "/car/detection/detections")
+    observer.subscribe(PathMessage, "/car/planning/trajectory")
 
     launched = start("perception.launch.py", tasks="detection,planning", namespace="car")
 
@@ -249,7 +249,7 @@ def test_perception_runs_the_tasks_asked_for_and_ends_with_ctrl_c(
     assert launched.output.count("process has finished cleanly") == 2
 
 
-def test_a_killed_node_takes_nobody_along_and_the_monitor_names_it(
+def test_a_killed_node_ends_no_other_and_the_monitor_names_it(
     start: Callable[..., Launched], observer: Observer
 ) -> None:
     launched = start("compare.launch.py", tasks="detection,planning")
@@ -266,14 +266,14 @@ def test_a_killed_node_takes_nobody_along_and_the_monitor_names_it(
     others = {"/baseline/detection", "/baseline/planning", "/compressed/planning"}
     assert others | {"/latency_monitor"} <= observer.nodes()
     assert "pairs" in summary["latency_monitor: planning"]
-    # SIGTERM kills a launch on the spot; its processes must not stay behind.
+    # SIGTERM ends a launch immediately; its processes must end too.
     launched.end(signal.SIGTERM)
 
 
-def test_the_demo_runs_and_ends_in_order_when_its_nodes_are_interrupted_twice(
+def test_the_demo_runs_and_shuts_down_when_its_nodes_are_interrupted_twice(
     start: Callable[..., Launched], observer: Observer
 ) -> None:
-    """A service manager interrupts all processes at once, and the launch passes it on to its nodes."""
+    """A service manager interrupts all processes at once, and the launch forwards it to its nodes."""
     from nav_msgs.msg import Odometry
     from vision_msgs.msg import Detection2DArray
 
@@ -281,8 +281,8 @@ def test_the_demo_runs_and_ends_in_order_when_its_nodes_are_interrupted_twice(
         pytest.skip("the default models are not there")
     results = [f"/{side}/detection/detections" for side in ("baseline", "compressed")]
     for topic in results:
-        observer.listen(Detection2DArray, topic)
-    observer.listen(Odometry, "/road_camera/odometry")
+        observer.subscribe(Detection2DArray, topic)
+    observer.subscribe(Odometry, "/road_camera/odometry")
 
     launched = start("demo.launch.py", tasks="detection", models=str(models_folder()))
 
@@ -293,17 +293,17 @@ def test_the_demo_runs_and_ends_in_order_when_its_nodes_are_interrupted_twice(
     assert "terminate called" not in launched.output
 
 
-def test_a_launch_that_is_killed_leaves_nothing_behind(start: Callable[..., Launched]) -> None:
+def test_a_killed_launch_leaves_no_process(start: Callable[..., Launched]) -> None:
     launched = start("compare.launch.py", tasks="planning")
     launched.wait_for("watching /baseline/planning, /compressed/planning")
 
     assert launched.end(signal.SIGKILL) == -signal.SIGKILL
 
 
-def test_arguments_beat_the_parameter_file_and_a_died_node_comes_back(
+def test_arguments_override_the_parameter_file_and_a_dead_node_is_restarted(
     start: Callable[..., Launched], observer: Observer, tmp_path: Path
 ) -> None:
-    """The monitor's words tell which variant runs; respawn brings back the same one."""
+    """The node's log shows which variant runs; respawn restarts the same one."""
     params_file = tmp_path / "params.yaml"
     params_file.write_text(
         "/planning:\n  ros__parameters: {model: $(var models)/pulp_dronet_v2, variant: none}\n"
@@ -325,7 +325,7 @@ def test_arguments_beat_the_parameter_file_and_a_died_node_comes_back(
 
 
 def test_replay_compares_a_recording_and_ends_with_it(start: Callable[..., Launched], tmp_path: Path) -> None:
-    """In one process; the counts depend on the machine's load, that they close does not."""
+    """In one process; the counts depend on the machine's load, that they add up does not."""
     bag = write_bag(tmp_path / "drive", road_frames(20))
     report = tmp_path / "report.json"
 
@@ -338,15 +338,15 @@ def test_replay_compares_a_recording_and_ends_with_it(start: Callable[..., Launc
     assert set(tasks) == set(MODELS)
     for task in tasks.values():
         for variant in task["variants"].values():
-            settled = ("processed", "dropped_stale", "dropped_busy", "failed", "pending")
-            assert variant["received"] == sum(variant[outcome] for outcome in settled) > 0
+            outcomes = ("processed", "dropped_stale", "dropped_busy", "failed", "pending")
+            assert variant["received"] == sum(variant[outcome] for outcome in outcomes) > 0
             assert variant["processed"] > 0
-            # Counted from the sending: the recorded stamps are of another day.
+            # Measured from publishing: the recorded stamps are from another day.
             assert 0.0 <= variant["stages_ms"]["transport_age"]["p50"] < 10_000.0
 
 
 @pytest.mark.parametrize(
-    ("file", "arguments", "said"),
+    ("file", "arguments", "message"),
     [
         ("perception.launch.py", {"backend": "tensorflow"}, "'onnxruntime'"),
         ("perception.launch.py", {"tasks": "lanes"}, "'lanes' is not one of detection"),
@@ -358,11 +358,11 @@ def test_replay_compares_a_recording_and_ends_with_it(start: Callable[..., Launc
     ],
     ids=lambda value: str(value),
 )
-def test_a_mistake_is_one_line_and_a_failure(
-    start: Callable[..., Launched], file: str, arguments: dict[str, str], said: str
+def test_a_wrong_argument_is_one_line_and_a_failure(
+    start: Callable[..., Launched], file: str, arguments: dict[str, str], message: str
 ) -> None:
     launched = start(file, **arguments)
 
     assert launched.process.wait(PATIENCE_S) == 1
-    assert said in launched.output
+    assert message in launched.output
     assert "Traceback" not in launched.output

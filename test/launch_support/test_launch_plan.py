@@ -31,7 +31,7 @@ def by_name(nodes: list[PlannedNode]) -> dict[str, dict[str, object]]:
 
 
 def test_nothing_given_sets_nothing(tmp_path: Path) -> None:
-    """Then the parameter file decides everything, and no second file is needed."""
+    """Then all values come from the parameter file, and no second file is needed."""
     nodes = perception_nodes(arguments())
 
     assert by_name(nodes) == {"/detection": {}, "/segmentation": {}, "/planning": {}}
@@ -39,7 +39,7 @@ def test_nothing_given_sets_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_task_s_own_argument_beats_the_general_one() -> None:
+def test_a_task_s_own_argument_overrides_the_general_one() -> None:
     given = arguments(variant="int8", planning_variant="fp32", planning_backend="openvino")
 
     nodes = by_name(perception_nodes(given))
@@ -48,7 +48,7 @@ def test_a_task_s_own_argument_beats_the_general_one() -> None:
     assert nodes["/planning"] == {"variant": "fp32", "backend": "openvino"}
 
 
-def test_variant_is_the_compressed_side_s_and_the_model_is_both_sides() -> None:
+def test_variant_applies_to_the_compressed_side_and_model_to_both() -> None:
     given = arguments(tasks="planning", variant="int8", baseline_backend="openvino", model="m")
 
     nodes = by_name(compare_nodes(given))
@@ -98,11 +98,11 @@ def test_composed_names_each_node_in_starting_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [("detection,lanes", "'lanes'"), ("", "one or more"), ("planning,planning", "each once")],
 )
-def test_wrong_tasks_are_refused(text: str, said: str) -> None:
-    with pytest.raises(AdcpError, match=said):
+def test_wrong_tasks_are_refused(text: str, message: str) -> None:
+    with pytest.raises(AdcpError, match=message):
         parse_tasks(text)
 
 
@@ -142,8 +142,8 @@ def test_the_demo_is_a_comparison_with_a_camera_and_its_ground_truth() -> None:
     assert nodes[-2].parameters["segmentation.ground_truth_topic"] == "/road_camera/truth/mask"
 
 
-def test_all_nodes_of_the_demo_in_one_process_keep_their_names_apart() -> None:
-    """The rules of one process hold for every node in it: each name must mean the same to all."""
+def test_all_nodes_of_the_demo_in_one_process_have_distinct_names() -> None:
+    """Remappings of one process apply to every node in it: each name must have one meaning."""
     process = composed(demo_nodes(demo(drive="baseline")))
 
     assert dict(process.remappings) == {
@@ -155,7 +155,7 @@ def test_all_nodes_of_the_demo_in_one_process_keep_their_names_apart() -> None:
     assert len(process.remappings) == 4
 
 
-def test_a_camera_of_one_s_own_is_left_to_image_topic() -> None:
+def test_another_camera_is_selected_by_image_topic() -> None:
     nodes = demo_nodes(demo(image_topic="/front/image_raw", tasks="detection"))
 
     assert nodes[0].remappings == (("odometry", "/road_camera/odometry"),)
@@ -173,7 +173,7 @@ def test_a_camera_of_one_s_own_is_left_to_image_topic() -> None:
     ],
 )
 def test_a_camera_that_could_not_start_is_refused(name: str, value: str) -> None:
-    """The models would wait for its images for ever."""
+    """The models would never get images."""
     with pytest.raises(AdcpError, match=f"road camera: {name}: "):
         demo_nodes(demo(**{name: value}))
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever launch and parameter files name exists: executables, files, arguments, parameters.
+"""Everything that launch and parameter files name exists: executables, files, arguments, parameters.
 
 ROS 2's launch is not needed for this; test_launch.py starts the launch files for real.
 """
@@ -30,7 +30,7 @@ rclpy = pytest.importorskip("rclpy")
 LAUNCH_FILES = sorted((REPOSITORY / "launch").glob("*.launch.py"))
 PARAMETER_FILES = sorted((REPOSITORY / "config").glob("*.yaml"))
 TASKS = ("detection", "segmentation", "planning")
-# Every argument that ends up in a parameter, with a value that makes it do so.
+# Every argument that sets a parameter, with a value that does so.
 EVERYTHING = {
     "namespace": "car",
     "variant": "int8",
@@ -75,7 +75,7 @@ def executable_of(node: str) -> str:
 
 
 def build(executable: str, context: Any, parameters: dict[str, Any]) -> Any:
-    """Return the real node of an executable, with parameters as a file would give them."""
+    """Return the real node of an executable, with parameters as from a file."""
     if executable == "compose":
         node = rclpy.create_node("compose", context=context, parameter_overrides=_overrides(parameters))
         declare(node, ComposeOptions)
@@ -130,7 +130,7 @@ def flat(parameters: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def test_there_are_launch_and_parameter_files() -> None:
-    """Without this an empty folder would pass all that follows."""
+    """Without this check an empty folder would pass the tests below."""
     assert [path.name for path in LAUNCH_FILES] == [
         "compare.launch.py",
         "demo.launch.py",
@@ -251,7 +251,7 @@ def sections(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def commented_parameters(path: Path) -> list[tuple[str, str, Any]]:
-    """Return (node pattern, name, value) of the parameters that stand in comments."""
+    """Return (node pattern, name, value) of the parameters in comments."""
     found = []
     node = ""
     for line in path.read_text("utf-8").splitlines():
@@ -270,7 +270,7 @@ def test_every_parameter_of_a_file_is_declared(path: Path, context: Any) -> None
 
 @pytest.mark.parametrize("path", PARAMETER_FILES, ids=lambda path: path.name)
 def test_commented_parameters_show_the_defaults(path: Path, context: Any) -> None:
-    """A default that stands in two places must not become two defaults."""
+    """A default stated in two places must be the same in both."""
     commented = commented_parameters(path)
     assert len(commented) >= 4
     for node, name, value in commented:
@@ -286,7 +286,7 @@ def test_commented_parameters_show_the_defaults(path: Path, context: Any) -> Non
 def test_every_parameter_set_by_a_launch_file_is_declared(
     path: Path, composed: str, bag: str, tmp_path: Path, context: Any
 ) -> None:
-    # A node made only to be asked for its parameters writes its report too, when it goes.
+    # A node created only to read its parameters also writes its report when destroyed.
     everything = {**EVERYTHING, "report_path": str(tmp_path / "report.json")}
     recording = read(path, tmp_path, bag, composed=composed, **everything)
 
@@ -304,7 +304,7 @@ def test_every_parameter_set_by_a_launch_file_is_declared(
 
 
 def test_monitor_watches_the_nodes_that_are_started(bag: str, tmp_path: Path) -> None:
-    """A name that differs between node and monitor would be reported as missing for ever."""
+    """A name that differs between node and monitor would always be reported as missing."""
     recording = read(
         REPOSITORY / "launch/compare.launch.py", tmp_path, bag, namespace="/car/", tasks="planning"
     )
@@ -323,7 +323,7 @@ def test_monitor_watches_the_nodes_that_are_started(bag: str, tmp_path: Path) ->
 
 
 def test_the_demo_s_planner_drives_the_car_it_sees(bag: str, tmp_path: Path) -> None:
-    """Images, odometry, commands and ground truths meet under the names that the nodes give them."""
+    """Publishers and subscribers of images, odometry, commands and ground truth use the same names."""
     path = REPOSITORY / "launch/demo.launch.py"
     recording = read(path, tmp_path, bag, namespace="car", tasks="planning,detection", drive="compressed")
 
@@ -338,7 +338,7 @@ def test_the_demo_s_planner_drives_the_car_it_sees(bag: str, tmp_path: Path) -> 
     assert camera == {"drive": "command"}
 
 
-def test_compose_is_told_the_same_nodes(bag: str, tmp_path: Path) -> None:
+def test_compose_is_given_the_same_nodes(bag: str, tmp_path: Path) -> None:
     path = REPOSITORY / "launch/compare.launch.py"
     separate = read(path, tmp_path, bag, namespace="car")
     names = {f"{each['executable']}:{each['namespace']}/{each['name']}" for each in separate.processes}
@@ -368,7 +368,7 @@ def test_replay_takes_topic_and_transport_from_the_recording(bag: str, tmp_path:
     assert parameters["wait_for_subscribers"] == 2  # one task, baseline and compressed
 
 
-# What rcl makes of it ---------------------------------------------------------------------------
+# How rcl merges parameters -----------------------------------------------------------------------
 
 LAYOUTS = {
     "wildcard": {"/**": {"threads": 2}},
@@ -380,7 +380,9 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=list(LAYOUTS))
-def test_arguments_beat_every_parameter_file(layout: dict[str, Any], tmp_path: Path, context: Any) -> None:
+def test_arguments_override_every_parameter_file(
+    layout: dict[str, Any], tmp_path: Path, context: Any
+) -> None:
     """Rcl merges in the order in which node patterns first appear, not in the order of the files."""
     from ad_compressed_perception.launch_support.plan import PlannedNode
 
@@ -417,7 +419,9 @@ def test_arguments_beat_every_parameter_file(layout: dict[str, Any], tmp_path: P
     ],
 )
 def test_camera_topics(image_topic: str, raw: str, compressed: str, context: Any) -> None:
-    rules = [word for pair in camera_remappings(image_topic) for word in ("-r", f"{pair[0]}:={pair[1]}")]
+    rules = [
+        argument for pair in camera_remappings(image_topic) for argument in ("-r", f"{pair[0]}:={pair[1]}")
+    ]
     node = rclpy.create_node(
         "detection",
         namespace="/car",

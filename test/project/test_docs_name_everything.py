@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""docs/compression.md is where a user looks first: it names every pass and every shipped recipe."""
+"""docs/compression.md names every pass and every shipped recipe."""
 
 from __future__ import annotations
 

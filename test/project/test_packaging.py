@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What package.xml, setup.py and the development set-up promise agrees with what is there."""
+"""package.xml, setup.py and the development set-up agree with the files of the repository."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KEYS = {
     "typer": "python3-typer",
     "yaml": "python3-yaml",
 }
-# Modules that only pip brings, and the distribution in setup.py that brings each.
+# Modules that only pip installs, and the distribution in setup.py that contains each.
 DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
     "faster_coco_eval": "faster-coco-eval",
@@ -76,7 +76,7 @@ def distribution_names(requirements: list[str]) -> set[str]:
 
 @pytest.mark.parametrize("folder", [*PACKAGES, "launch"])
 def test_every_import_is_declared(folder: str, setup_arguments: dict[str, Any]) -> None:
-    """Either rosdep or pip must be able to bring whatever the package imports."""
+    """Either rosdep or pip must be able to install whatever the package imports."""
     by_pip = distribution_names(setup_arguments["install_requires"])
     for extra in ("litert", "openvino", "train"):
         by_pip |= distribution_names(setup_arguments["extras_require"][extra])
@@ -92,8 +92,8 @@ def test_every_import_is_declared(folder: str, setup_arguments: dict[str, Any]) 
     assert not missing, "imported, but named neither in package.xml nor in setup.py"
 
 
-def test_pip_brings_what_rosdep_brings(setup_arguments: dict[str, Any]) -> None:
-    """A plain `pip install` must bring every Python library that package.xml names by a key."""
+def test_pip_installs_what_rosdep_installs(setup_arguments: dict[str, Any]) -> None:
+    """A plain `pip install` must install every Python library that package.xml names by a key."""
     by_pip = distribution_names(setup_arguments["install_requires"])
     keys = {key: module for module, key in KEYS.items()}
     for key in declared():
@@ -179,7 +179,7 @@ def test_interface_package_lists_well_formed_messages() -> None:
 
 
 def test_versions_are_pinned_in_one_place() -> None:
-    """Exact versions stand in dev/constraints.txt alone, one for each name and Python."""
+    """Only dev/constraints.txt states exact versions, one for each name and Python."""
     for path in [*(REPOSITORY / "dev").glob("requirements-*.txt"), REPOSITORY / "setup.py"]:
         assert not re.search(r"[A-Za-z0-9\]]==\d", path.read_text("utf-8")), path.name
     pins = (REPOSITORY / "dev" / "constraints.txt").read_text("utf-8").splitlines()
@@ -193,10 +193,10 @@ def test_versions_are_pinned_in_one_place() -> None:
 def test_every_requirement_is_pinned(setup_arguments: dict[str, Any]) -> None:
     pins = (REPOSITORY / "dev" / "constraints.txt").read_text("utf-8")
     pinned = {re.sub(r"[-_.]+", "-", name).lower() for name in re.findall(r"^[\w.-]+", pins, re.M)}
-    wanted = list(setup_arguments["install_requires"])
+    requirements = list(setup_arguments["install_requires"])
     for extra in ("dev", "test", "litert", "openvino", "train"):
-        wanted += setup_arguments["extras_require"][extra]
+        requirements += setup_arguments["extras_require"][extra]
     for path in (REPOSITORY / "dev").glob("requirements-*.txt"):
         lines = path.read_text("utf-8").splitlines()
-        wanted += [line for line in lines if line and not line.startswith("#")]
-    assert {name.replace("_", "-") for name in distribution_names(wanted)} <= pinned
+        requirements += [line for line in lines if line and not line.startswith("#")]
+    assert {name.replace("_", "-") for name in distribution_names(requirements)} <= pinned

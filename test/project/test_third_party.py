@@ -32,7 +32,7 @@ setup(
 )
 """
 # The backend marks its sessions, the decoder swaps two labels, the pass leaves a word in the file.
-MODULE = '''
+MODULE = """
 from dataclasses import replace
 
 import numpy as np
@@ -69,7 +69,7 @@ class SignGraph(Pass):
         model.doc_string = f"signed by {self.options.author}"
         context.notes["author"] = self.options.author
         return model
-'''
+"""
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fair turns: the order alternates, everybody gets the same frames, late frames go to nobody."""
+"""Interleaving: alternating order, the same frames for every variant, late frames for none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Frame:
 
 
 class Clock:
-    """A clock that only moves when somebody waits or works."""
+    """A simulated clock that advances by waiting and by the work of a variant."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -39,7 +39,7 @@ class Clock:
 def run(
     frames: list[Frame], variants: dict[str, list[str]], rate: float | None, work_s: float
 ) -> tuple[list[tuple[str, str, int]], OfferCounts, Clock]:
-    """Take turns that each last ``work_s`` and return what was offered, the count and the clock."""
+    """Interleave variants that take ``work_s`` a frame; return what was offered, the counts and the clock."""
     clock, offered, count = Clock(), [], OfferCounts()
 
     def offer(task: str, name: str, frame: Frame) -> None:
@@ -51,7 +51,7 @@ def run(
     return offered, count, clock
 
 
-def test_two_variants_go_first_in_turn() -> None:
+def test_two_variants_alternate_in_going_first() -> None:
     assert [interleaved_order(["baseline", "int8"], index)[0] for index in range(4)] == [
         "baseline",
         "int8",
@@ -61,12 +61,12 @@ def test_two_variants_go_first_in_turn() -> None:
 
 
 @given(st.integers(1, 6))
-def test_every_variant_holds_every_place_equally_often(count: int) -> None:
+def test_every_variant_has_every_position_equally_often(count: int) -> None:
     names = [str(index) for index in range(count)]
     orders = [interleaved_order(names, index) for index in range(2 * count)]
     assert all(sorted(order) == names for order in orders)
-    places = Counter((place, name) for order in orders for place, name in enumerate(order))
-    assert set(places.values()) == {2}
+    positions = Counter((position, name) for order in orders for position, name in enumerate(order))
+    assert set(positions.values()) == {2}
 
 
 def test_three_variants_follow_each_other_equally_often() -> None:
@@ -84,18 +84,18 @@ def test_every_variant_of_every_task_gets_every_frame() -> None:
     assert count == OfferCounts(offered=7, not_offered=0)
     for task, names in variants.items():
         for name in names:
-            seen = [time for each, who, time in offered if (each, who) == (task, name)]
+            seen = [time for each, variant, time in offered if (each, variant) == (task, name)]
             assert seen == [frame.bag_time_ns for frame in frames]
-    # Nothing is waited for: 7 frames of 3 turns of 9 s.
+    # Without waiting: 7 frames of 3 inferences of 9 s.
     assert clock.now_s == pytest.approx(100.0 + 7 * 3 * 9.0)
 
 
-def test_frames_that_come_due_during_a_turn_go_to_nobody() -> None:
-    # Ten frames a second apart, two turns of 0.8 s: while one frame is worked on the next comes due.
+def test_frames_that_come_due_during_inference_are_not_offered() -> None:
+    # Ten frames a second apart, two inferences of 0.8 s: while one frame is processed the next comes due.
     frames = [Frame(index * SECOND_NS) for index in range(10)]
     offered, count, _ = run(frames, {"detection": ["baseline", "int8"]}, 1.0, work_s=0.8)
     assert count == OfferCounts(offered=5, not_offered=5)
-    times = {name: [time for _, who, time in offered if who == name] for name in ("baseline", "int8")}
+    times = {name: [time for _, variant, time in offered if variant == name] for name in ("baseline", "int8")}
     assert times["baseline"] == times["int8"] == [index * SECOND_NS for index in (0, 2, 4, 6, 8)]
 
 
@@ -103,19 +103,19 @@ def test_a_faster_rate_waits_less() -> None:
     frames = [Frame(index * SECOND_NS) for index in range(5)]
     _, count, clock = run(frames, {"planning": ["baseline"]}, 4.0, work_s=0.1)
     assert count.not_offered == 0
-    # The last frame comes due 4 s / 4 after the first; its turn takes 0.1 s.
+    # The last frame comes due 4 s / 4 after the first; its inference takes 0.1 s.
     assert clock.now_s == pytest.approx(100.0 + 1.0 + 0.1)
 
 
-def test_the_alternation_goes_by_offered_frames() -> None:
-    # Were it by frames read, skipping every second frame would let the same variant always go first.
+def test_the_order_alternates_by_offered_frames() -> None:
+    # By frames read, skipping every second frame would make the same variant always go first.
     frames = [Frame(index * SECOND_NS) for index in range(10)]
     offered, _, _ = run(frames, {"detection": ["baseline", "int8"]}, 1.0, work_s=0.8)
     first = [name for _, name, _ in offered[::2]]
     assert first == ["baseline", "int8", "baseline", "int8", "baseline"]
 
 
-def test_the_count_holds_when_a_turn_fails() -> None:
+def test_the_count_is_valid_when_offering_fails() -> None:
     count = OfferCounts()
 
     def offer(task: str, name: str, frame: Frame) -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Replays over real topics into real nodes: everybody's frames, books that close, ends that are clean."""
+"""Replays over real topics into real nodes: all frames are accounted for, and processes end cleanly."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ pytestmark = [pytest.mark.ros, pytest.mark.timeout(240)]
 FRAMES = 6
 
 
-def check_books(report: Report, frames: int) -> None:
-    """Every variant got every frame, and every account closes."""
+def check_frame_counts(report: Report, frames: int) -> None:
+    """Every variant got every frame, and its counters account for every frame."""
     assert report.source.frames == frames
     for one in report.tasks.values():
         for name, variant in one.variants.items():
@@ -60,7 +60,7 @@ def test_three_tasks_from_a_recording_to_a_report(tmp_path: Path, compressed: bo
             bag=drive, out=out, models=tuple(models.values()), work=tmp_path / "work", deadlines=("1000000",)
         )
     )
-    check_books(report, FRAMES)
+    check_frame_counts(report, FRAMES)
     assert INTERLEAVING in report.measurement
     assert report.source.duration_s == pytest.approx((FRAMES - 1) * 0.05)
     assert set(report.tasks) == set(models)
@@ -69,10 +69,10 @@ def test_three_tasks_from_a_recording_to_a_report(tmp_path: Path, compressed: bo
         assert list(one.variants) == ["baseline", "int8"]
         assert one.variants["baseline"].variant == "fp32"
         assert one.variants["int8"].verdict is not None
-        # A quarter of an hour for a tiny model: nobody misses it, on any machine.
+        # A quarter of an hour for a tiny model: no machine misses it.
         assert one.variants["int8"].deadline_misses == 0, task
         assert one.comparison["int8"].pairs == FRAMES
-    # The variant is a copy of the baseline: over ROS and back, the results agree to the last bit.
+    # The variant is a copy of the baseline: the results received over ROS agree exactly.
     found = {task: one.comparison["int8"].agreement for task, one in report.tasks.items()}
     assert isinstance(found["detection"], DetectionFigures)
     assert found["detection"].f1 == 1.0
@@ -81,7 +81,7 @@ def test_three_tasks_from_a_recording_to_a_report(tmp_path: Path, compressed: bo
     assert found["segmentation"].differing_pixels_share == 0.0
     assert isinstance(found["planning"], PlanningFigures)
     assert found["planning"].max_lateral_offset_m == 0.0
-    # What was written is what was returned, and every file it names is there.
+    # The written report equals the returned one, and every file that it names exists.
     assert read_report(out / "report.json") == report
     assert {"report.md", "latency.png", "stages.png", "agreement.png"} <= set(report.files)
     for name in report.files:
@@ -90,10 +90,10 @@ def test_three_tasks_from_a_recording_to_a_report(tmp_path: Path, compressed: bo
     assert overlay.shape[1] == 2 * 640 + 6
 
 
-def test_a_variant_that_disagrees_is_seen_and_its_worst_frame_is_drawn(tmp_path: Path) -> None:
+def test_disagreement_is_measured_and_the_worst_frame_is_drawn(tmp_path: Path) -> None:
     model = add_variant(write_planner(tmp_path / "model"))
     manifest = load_manifest(model)
-    # The same weights, but pixels of another scale: the candidate steers less than the baseline.
+    # The same weights with another pixel scale: the candidate steers less than the baseline.
     other = write_planner(tmp_path / "other")
     patched = (
         (other / "fp32.onnx")
@@ -128,7 +128,7 @@ def test_a_broken_frame_fails_in_every_variant_and_the_rest_goes_on(tmp_path: Pa
     report = run_replay(
         ReplayOptions(bag=drive, out=tmp_path / "out", models=(models["detection"],), work=tmp_path / "work")
     )
-    check_books(report, 4)
+    check_frame_counts(report, 4)
     for variant in report.tasks["detection"].variants.values():
         assert (variant.processed, variant.failed) == (3, 1)
     assert report.tasks["detection"].comparison["int8"].pairs == 3
@@ -159,7 +159,7 @@ def test_a_second_report_leaves_no_image_of_the_first(tmp_path: Path) -> None:
     assert not any("planning" in name for name in names)
 
 
-def test_a_node_that_refuses_its_model_ends_the_replay_with_its_words(tmp_path: Path) -> None:
+def test_a_node_that_refuses_its_model_ends_the_replay_with_its_error(tmp_path: Path) -> None:
     model = write_planner(tmp_path / "model")
     (model / "fp32.onnx").write_bytes(b"no model at all")
     manifest = load_manifest(model)
@@ -209,7 +209,7 @@ def test_wrong_input_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
 
 @contextmanager
 def running_replay(tmp_path: Path, models: Path) -> Iterator[subprocess.Popen[str]]:
-    """A replay at the recorded pace that has begun its turns, of a drive long enough to stay in them."""
+    """A replay at the recorded pace that has begun to offer frames, of a drive that lasts a minute."""
     # 1200 frames of 0.05 s are a minute.
     drive = write_bag(tmp_path / "drive", [draw_scene(0, 32, 24)] * 1200)
     arguments = command(
@@ -230,7 +230,7 @@ def running_replay(tmp_path: Path, models: Path) -> Iterator[subprocess.Popen[st
 
 
 def check_partial(out: Path) -> None:
-    """Either nothing was measured yet and nothing is there, or a whole report that says it is partial."""
+    """Nothing was measured and nothing is written, or there is a complete set of files marked as partial."""
     if not out.exists():
         return
     report = read_report(out / "report.json")
@@ -282,7 +282,7 @@ def test_the_real_drive_through_the_reference_models(tmp_path: Path, shared_dir:
     )
     assert done.returncode == 0, done.stderr
     report = Report.model_validate(json.loads(done.stdout))
-    check_books(report, 20)
+    check_frame_counts(report, 20)
     assert set(report.tasks) == {"detection", "segmentation", "planning"}
     for one in report.tasks.values():
         assert one.variants["baseline"].processed == 20

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a replay decides before any process starts: frames, nodes, deadlines, environment."""
+"""Plan of a replay before any process starts: frames, nodes, deadlines, environment."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_whole_drive_is_replayed_with_its_own_stamps(
     assert part.restamped == 0
 
 
-def test_a_part_begins_and_ends_where_asked(tmp_path: Path) -> None:
+def test_a_part_begins_and_ends_where_requested(tmp_path: Path) -> None:
     drive = write_drive(tmp_path / "drive", 10)
     # Frames lie 0.05 s apart: from 0.1 s on for 0.15 s are numbers 2, 3 and 4.
     stamps, _ = frames_of(drive, start_s=0.1, duration_s=0.15)
@@ -83,7 +83,7 @@ def test_a_part_without_frames_is_an_error(tmp_path: Path) -> None:
 
 
 def test_frames_without_a_stamp_of_their_own_get_the_time_of_recording(tmp_path: Path) -> None:
-    # Stamps 0, then twice the same: pairing goes by stamp and would mix such frames up.
+    # Stamp 0, then a duplicate: pairing by stamp would confuse such frames.
     images = [draw_scene(index) for index in range(3)]
     with BagReader(write_bag(tmp_path / "good", images)) as bag:
         topic = bag.resolve_image_topic()
@@ -115,20 +115,20 @@ def test_the_baseline_and_all_variants_run_by_default(tmp_path: Path) -> None:
 
 def test_variants_in_the_work_folder_run_too(tmp_path: Path) -> None:
     model = write_planner(tmp_path / "model")
-    made = add_variant(write_planner(tmp_path / "work" / load_manifest(model).name), "pruned")
+    pruned = add_variant(write_planner(tmp_path / "work" / load_manifest(model).name), "pruned")
     plan = make_plan([model], work=tmp_path / "work")
     assert plan.variants == {"planning": ["baseline", "pruned"]}
-    assert plan.node("planning", "pruned").manifest.folder == made.resolve()
+    assert plan.node("planning", "pruned").manifest.folder == pruned.resolve()
 
 
-def test_a_rejected_variant_is_left_out_and_said_so(tmp_path: Path) -> None:
+def test_a_rejected_variant_is_left_out_with_a_note(tmp_path: Path) -> None:
     model = add_variant(write_planner(tmp_path / "model"), status="rejected")
     plan = make_plan([model], work=tmp_path / "work")
     assert plan.variants == {"planning": ["baseline"]}
     assert any("int8 was rejected" in note and "--allow-rejected" in note for note in plan.notes)
     allowed = make_plan([model], work=tmp_path / "work", allow_rejected=True)
     assert allowed.variants == {"planning": ["baseline", "int8"]}
-    with pytest.raises(VariantRejectedError, match="it was asked to"):
+    with pytest.raises(VariantRejectedError, match="rejected by the test"):
         make_plan([model], work=tmp_path / "work", variants=["int8"])
 
 
@@ -140,7 +140,7 @@ def test_a_variant_that_only_some_models_have_is_noted(tmp_path: Path) -> None:
     assert any("planning" in note and "no variant int8" in note for note in plan.notes)
 
 
-def test_what_cannot_run_is_one_line_that_names_it(tmp_path: Path) -> None:
+def test_what_cannot_run_is_a_one_line_error_that_names_it(tmp_path: Path) -> None:
     models = list(write_models(tmp_path).values())
     twice = [*models, write_planner(tmp_path / "other")]
     cases = [
@@ -237,7 +237,7 @@ def test_two_replays_at_once_take_two_domains(tmp_path: Path, monkeypatch: pytes
         context.__exit__(None, None, None)
 
 
-def test_large_images_get_room_and_the_environment_comes_back(
+def test_large_images_get_shared_memory_and_the_environment_is_restored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
@@ -245,7 +245,7 @@ def test_large_images_get_room_and_the_environment_comes_back(
     before = dict(os.environ)
     with replay_environment(tmp_path, message_bytes=6_220_800):
         profile = os.environ.get("FASTRTPS_DEFAULT_PROFILES_FILE")
-        # Where /dev/shm has no room for two such segments the default transport stays.
+        # Where /dev/shm has no space for two such segments the default transport is used.
         assert profile is None or "<segment_size>67108864</segment_size>" in Path(profile).read_text()
     assert dict(os.environ) == before
     monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "mine.xml")

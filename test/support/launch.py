@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads launch files where ROS 2's launch is not installed: stand-ins that write down what is asked.
+"""Evaluates launch files where ROS 2's launch is not installed, with stub classes that record their use.
 
-They do what launch documents of the few classes that the launch files use, so that arguments get
-their values and the functions in between are really called; but no process is started.
+The stubs behave as launch documents it for the few classes that the launch files use: arguments get
+their values and OpaqueFunctions are called, but no process is started.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "ad_compressed_perception"
-# Read anew with the stand-ins, and again without them afterwards.
-_READERS = (
+# Modules that import launch: imported again with the stubs, and without them afterwards.
+_LAUNCH_MODULES = (
     "ad_compressed_perception.launch_support.actions",
     "ad_compressed_perception.launch_support.arguments",
     "ad_compressed_perception.launch_support.bag_playback",
@@ -32,14 +32,14 @@ _READERS = (
 
 @dataclass
 class Recording:
-    """What a launch file asked for.
+    """What a launch file requested.
 
     Attributes:
         declared: the arguments, by name.
-        values: their values in the end.
+        values: their final values.
         processes: keyword arguments of every launch_ros Node.
         included: launch files that were included.
-        packages: packages whose share folder was asked for.
+        packages: packages whose share folder was requested.
     """
 
     declared: dict[str, Any] = field(default_factory=dict)
@@ -65,14 +65,14 @@ class _Entity:
         return self.args[0]
 
 
-def _kind(name: str) -> Callable[..., _Entity]:
+def _stub(name: str) -> Callable[..., _Entity]:
     def make(self: Any, *args: Any, **options: Any) -> None:
         _Entity.__init__(self, args, options)
 
     return type(name, (_Entity,), {"__init__": make})
 
 
-_KINDS = {
+_STUBS = {
     "launch": ("LaunchDescription",),
     "launch.actions": (
         "DeclareLaunchArgument",
@@ -90,24 +90,24 @@ _KINDS = {
 
 
 def _install(patch: pytest.MonkeyPatch, log_folder: Path) -> None:
-    for name in (*_KINDS, "launch.logging", "launch_ros"):
+    for name in (*_STUBS, "launch.logging", "launch_ros"):
         module = ModuleType(name)
-        for kind in _KINDS.get(name, ()):
-            setattr(module, kind, _kind(kind))
+        for stub in _STUBS.get(name, ()):
+            setattr(module, stub, _stub(stub))
         patch.setitem(sys.modules, name, module)
     log: Any = sys.modules["launch.logging"]
     log.launch_config = type("LaunchConfig", (), {"log_dir": str(log_folder)})()
     log.get_logger = logging.getLogger
-    for reader in _READERS:
-        patch.delitem(sys.modules, reader, raising=False)
+    for name in _LAUNCH_MODULES:
+        patch.delitem(sys.modules, name, raising=False)
 
 
 def record(path: Path, log_folder: Path, **given: str) -> Recording:
-    """Read a launch file as ``ros2 launch`` would, with the given arguments.
+    """Evaluate a launch file as ``ros2 launch`` would, with the given arguments.
 
     Args:
         path: the launch file.
-        log_folder: stands for the folder of the launch's logs.
+        log_folder: used as the folder of the launch's logs.
         given: values of launch arguments.
 
     Raises:
@@ -119,8 +119,8 @@ def record(path: Path, log_folder: Path, **given: str) -> Recording:
         try:
             _visit(_load(path), recording)
         finally:
-            for reader in _READERS:
-                sys.modules.pop(reader, None)
+            for name in _LAUNCH_MODULES:
+                sys.modules.pop(name, None)
     return recording
 
 
@@ -134,22 +134,22 @@ def _load(path: Path) -> Any:
 
 
 def _visit(entity: Any, recording: Recording) -> None:
-    kind = type(entity).__name__
-    if kind == "LaunchDescription":
+    name = type(entity).__name__
+    if name == "LaunchDescription":
         _visit_all(entity.args[0], recording)
-    elif kind == "DeclareLaunchArgument":
+    elif name == "DeclareLaunchArgument":
         _declare(entity.args[0], entity.options, recording)
-    elif kind == "OpaqueFunction":
+    elif name == "OpaqueFunction":
         context = _Context(recording.values)
         _visit_all(entity.options["function"](context) or [], recording)
-    elif kind == "IncludeLaunchDescription":
+    elif name == "IncludeLaunchDescription":
         path = Path(entity.args[0].args[0])
         recording.included.append(path)
         _visit(_load(path), recording)
-    elif kind == "Node":
+    elif name == "Node":
         recording.processes.append(entity.options)
     else:
-        raise TypeError(f"no stand-in visits {kind}")
+        raise TypeError(f"no stub for {name}")
 
 
 def _visit_all(entities: Iterable[Any], recording: Recording) -> None:

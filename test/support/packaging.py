@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What setup.py says."""
+"""Reads the arguments of setup.py."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tiny models with a second variant, and drives to replay through them."""
+"""Tiny models with a second variant, and recordings to replay through them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from support.models import WRITERS, draw_scene
 
 
 def add_variant(folder: Path, name: str = "int8", status: str | None = "accepted") -> Path:
-    """Enter a copy of the baseline as another variant: it agrees with it perfectly."""
+    """Add a copy of the baseline as another variant, in full agreement with it."""
     manifest = load_manifest(folder)
     shutil.copy(folder / "fp32.onnx", folder / f"{name}.onnx")
     verdict = None
     if status is not None:
-        reasons = ["it was asked to"] if status == "rejected" else []
+        reasons = ["rejected by the test"] if status == "rejected" else []
         verdict = Verdict(status=status, reasons=reasons)  # type: ignore[arg-type]
     manifest.variants[name] = Variant(
         file=f"{name}.onnx",
@@ -36,6 +36,6 @@ def write_models(folder: Path) -> dict[str, Path]:
 
 
 def write_drive(path: Path, frames: int = 6, **options: object) -> Path:
-    """Write a recording of scenes that the tiny models find things in."""
+    """Write a recording of scenes in which the tiny models detect objects."""
     images = [draw_scene(index) for index in range(frames)]
     return write_bag(path, images, **options)  # type: ignore[arg-type]
