@@ -169,7 +169,7 @@ def _render_world(
                 reference.curvature_per_m,
                 reference.clear_distance_m,
                 reference.must_stop,
-                reference.may_go_on,
+                reference.may_proceed,
             )
         )
     return first, boxes, np.stack(plans)

@@ -15,7 +15,7 @@ from ad_road_simulation.world.camera import Camera
 from ad_road_simulation.world.sampling import training_samples
 
 
-def milliseconds_a_image(
+def milliseconds_per_image(
     width_px: int, height_px: int, scenes: int, *, with_ground_truth: bool = True
 ) -> float:
     """Return the median time of painting training scenes, in CPU time of one thread.
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=360)
     parser.add_argument("--scenes", type=int, default=60)
     given = parser.parse_args()
-    cost = milliseconds_a_image(given.width, given.height, given.scenes)
+    cost = milliseconds_per_image(given.width, given.height, given.scenes)
     print(
         f"{given.width}x{given.height} with ground truth: {cost:.1f} ms, {1e3 / cost:.0f} images/s on one core"
     )

@@ -24,12 +24,12 @@ from ad_road_simulation.renderer.facades import (
     facade,
     facade_means,
 )
-from ad_road_simulation.renderer.framebuffer import PROP, SHIFT, Canvas, Outline, fixed
+from ad_road_simulation.renderer.framebuffer import SHIFT, UNLABELED_ID, Framebuffer, Outline, fixed
 from ad_road_simulation.renderer.lighting import NIGHT, Light, mix
-from ad_road_simulation.renderer.meshes import FOREIGN, Color, Mesh, MeshBuilder, Point
-from ad_road_simulation.renderer.sprites import Place
+from ad_road_simulation.renderer.meshes import UNLABELED, Color, Mesh, MeshBuilder, Point
+from ad_road_simulation.renderer.sprites import RelativePose
 from ad_road_simulation.world.camera import NEAR_M, Camera
-from ad_road_simulation.world.scene import Prop
+from ad_road_simulation.world.scene import RoadsideObject
 
 Array = NDArray[np.float64]
 
@@ -81,16 +81,16 @@ class Wall:
     scale: float
     is_night: bool
 
-    def paint(self, canvas: Canvas, with_ids: bool) -> None:
+    def draw(self, framebuffer: Framebuffer, with_ids: bool) -> None:
         """Paint it, first in its mean color with smooth edges, then its windows inside."""
-        window = canvas.window_between(*self.bounds_px)
+        window = framebuffer.window_between(*self.bounds_px)
         if window is None:
             return
         rows, columns = window
         sizes = facade(self.style, self.is_night)
-        cv2.fillConvexPoly(canvas.image, self.outline, self.mean, cv2.LINE_AA, SHIFT)
+        cv2.fillConvexPoly(framebuffer.image, self.outline, self.mean, cv2.LINE_AA, SHIFT)
         if with_ids:
-            cv2.fillConvexPoly(canvas.ids, self.outline, PROP, cv2.LINE_8, SHIFT)
+            cv2.fillConvexPoly(framebuffer.ids, self.outline, UNLABELED_ID, cv2.LINE_8, SHIFT)
         if min(rows.stop - rows.start, columns.stop - columns.start) < _PLAIN_PX:
             return
         # By the nearest edge, and, for walls seen at a flat angle, by area.
@@ -112,20 +112,20 @@ class Wall:
             cv2.transform(part, self.mixing),
             matrix,
             (columns.stop - columns.start, rows.stop - rows.start),
-            dst=canvas.image[rows, columns],
+            dst=framebuffer.image[rows, columns],
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_TRANSPARENT,
         )
 
 
-def paint_walls(walls: list[Wall], canvas: Canvas, with_ids: bool) -> None:
+def draw_walls(walls: list[Wall], framebuffer: Framebuffer, with_ids: bool) -> None:
     """Paint the walls of one building, given from back to front."""
     for wall in walls:
-        wall.paint(canvas, with_ids)
+        wall.draw(framebuffer, with_ids)
 
 
-def walls_of(
-    props: list[Prop], places: list[Place], camera: Camera, light: Light, sun: Array
+def visible_walls(
+    buildings: list[RoadsideObject], poses: list[RelativePose], camera: Camera, light: Light, sun: Array
 ) -> list[list[Wall]]:
     """Return the walls of each building that look at the camera, from back to front.
 
@@ -136,16 +136,16 @@ def walls_of(
         light: of the weather.
         sun: (3,) direction to it along base_link's axes.
     """
-    found: list[list[Wall]] = [[] for _ in props]
-    if not props:
+    found: list[list[Wall]] = [[] for _ in buildings]
+    if not buildings:
         return found
-    corners = np.stack([place.corners_m for place in places])
+    corners = np.stack([pose.corners_m for pose in poses])
     # Seen from outside, a clockwise footprint runs from right to left.
     right, left = corners, corners[:, [1, 2, 3, 0]]
     across, along = right[..., 1] - left[..., 1], left[..., 0] - right[..., 0]
-    looks = across * right[..., 0] + along * right[..., 1] < 0.0
+    faces_camera = across * right[..., 0] + along * right[..., 1] < 0.0
     begin, end = _spans(left, right, camera)
-    owner, side = np.nonzero(looks & (begin < end))
+    owner, side = np.nonzero(faces_camera & (begin < end))
     left, right, begin, end, across, along = (
         table[owner, side] for table in (left, right, begin, end, across, along)
     )
@@ -153,16 +153,16 @@ def walls_of(
     outward = np.stack([across, along, np.zeros(len(owner))], axis=-1) / np.maximum(length, 1e-9)[:, None]
     near, far = left + (right - left) * begin[:, None], left + (right - left) * end[:, None]
     distance = 0.5 * np.hypot(*(near + far).T)
-    high = np.array([eaves_m(prop.height_m) for prop in props])[owner]
+    high = np.array([eaves_m(building.height_m) for building in buildings])[owner]
     pixels, depth = _corners(camera, near, far, high)
-    plaster = np.array([prop.color_bgr for prop in props], np.float64)[owner]
+    plaster = np.array([building.color_bgr for building in buildings], np.float64)[owner]
     mixing = _mixings(plaster, light, light.shade(outward, sun), distance)
     stories = np.clip(np.rint(high / _STORY_M), 1, STORIES).astype(int).tolist()
     bays = np.clip(np.rint(length / _BAY_M), 1, BAYS).astype(int).tolist()
     scale = np.log2(np.maximum(STORY_PX / _STORY_M * depth / (1.2 * camera.focal_px), 0.1)).tolist()
     begins, ends, owners, vertices = begin.tolist(), end.tolist(), owner.tolist(), fixed(pixels)
     is_night = light.night >= NIGHT
-    style = (np.array([prop.seed for prop in props])[owner] + 5 * (side % 2)) % STYLES
+    style = (np.array([building.seed for building in buildings])[owner] + 5 * (side % 2)) % STYLES
     channels = facade_means(is_night)[style]
     means = (mixing[..., :3] * channels[:, None]).sum(axis=-1) + mixing[..., 3]
     colors = means.clip(0.0, 255.0).tolist()
@@ -170,7 +170,7 @@ def walls_of(
     bounds = np.concatenate([low, pixels.max(axis=1)], axis=1).tolist()
     within = (pixels - np.maximum(np.trunc(low), 0.0)[:, None]).astype(np.float32)
     for index in np.argsort(-distance).tolist():
-        seed = props[owners[index]].seed
+        seed = buildings[owners[index]].seed
         found[owners[index]].append(
             Wall(
                 bounds_px=bounds[index],
@@ -238,7 +238,7 @@ def _mixings(colors: Array, light: Light, gains: Array, distance_m: Array) -> Ar
 @lru_cache(maxsize=8)
 def roof(seed: int, is_broad: bool) -> Mesh | None:
     """Return a gabled roof on a house 1 m long, wide and high; its ridge runs along the longer side."""
-    build = MeshBuilder(middle=(0.0, 0.0, _EAVES_SHARE), role=FOREIGN)
+    build = MeshBuilder(middle=(0.0, 0.0, _EAVES_SHARE), role=UNLABELED)
     over, low = 0.03, _EAVES_SHARE
     drop = low - over * 2.0 * (1.0 - low)
 

@@ -23,7 +23,7 @@ GROUND_NEAR_M = 1.0
 _LIMIT = 20000.0 * (1 << SHIFT)
 """Of vertices: farther out than any image and within what the drawing functions can count to."""
 
-NOBODY, PROP, FIRST = 0, 1, 2
+BACKGROUND_ID, UNLABELED_ID, FIRST_LABELED_ID = 0, 1, 2
 """Ids of silhouettes: the ground and the sky, things without a label, and the first labeled one."""
 
 
@@ -51,7 +51,7 @@ def clip_near(corners_m: list[Corner], near_m: float = NEAR_M) -> list[Corner]:
     return kept
 
 
-class Canvas:
+class Framebuffer:
     """Buffers of one image.
 
     Attributes:
@@ -68,12 +68,12 @@ class Canvas:
         self.image = np.zeros((*shape, 3), np.uint8)
         self.ids = np.zeros(shape, np.uint8)
         self.ground = np.zeros(shape, np.uint8)
-        self.props = np.full(shape, PROP, np.uint8)
+        self.unlabeled_ids = np.full(shape, UNLABELED_ID, np.uint8)
 
-    def begin(self) -> None:
+    def clear(self) -> None:
         """Forget the image before, which is somebody else's now; sky and ground will cover the new one."""
         self.image = np.empty_like(self.image)
-        self.ids[:] = NOBODY
+        self.ids[:] = BACKGROUND_ID
         self.ground[:] = 0
 
     def window_between(

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_road_simulation.renderer.framebuffer import Canvas, Outline, fixed
+from ad_road_simulation.renderer.framebuffer import Framebuffer, Outline, fixed
 from ad_road_simulation.renderer.lighting import Light
 from ad_road_simulation.renderer.road_markings import paint_markings
 from ad_road_simulation.renderer.sprites import Viewpoint
@@ -41,7 +41,7 @@ _PAINT_BGR = np.array([224.0, 226.0, 226.0])
 _JOINTS: WeakKeyDictionary[Road, Array] = WeakKeyDictionary()
 
 
-def _paint(color: Array, gain: Array) -> tuple[float, float, float]:
+def _lit_color(color: Array, gain: Array) -> tuple[float, float, float]:
     blue, green, red = np.clip(color * gain, 0.0, 255.0).tolist()
     return blue, green, red
 
@@ -50,7 +50,7 @@ class _Bands:
     """The road's bands as polygons in the image: one row of samples for all of them."""
 
     def __init__(
-        self, canvas: Canvas, scene: Scene, view: Viewpoint, offsets: list[tuple[float, float]]
+        self, framebuffer: Framebuffer, scene: Scene, view: Viewpoint, offsets: list[tuple[float, float]]
     ) -> None:
         """Project the road's lines.
 
@@ -65,7 +65,7 @@ class _Bands:
         self._index = {offset: column for column, offset in enumerate(offsets)}
         lines, up = np.array(offsets)[:, 0], np.array(offsets)[:, 1]
         points = view.local(scene.road.points(along[:, None], lines[None, :]))
-        pixels, ahead = canvas.ground_pixels(points, up[None, :])
+        pixels, ahead = framebuffer.ground_pixels(points, up[None, :])
         self._vertices = fixed(pixels)
         # Each line from its first sample ahead up to where it turns behind the camera.
         first = np.argmax(ahead, axis=0)
@@ -83,7 +83,9 @@ class _Bands:
         return [np.concatenate([sides[0], sides[1][::-1]])]
 
 
-def lay_ground(canvas: Canvas, scene: Scene, view: Viewpoint, light: Light, first_row: int) -> None:
+def draw_ground(
+    framebuffer: Framebuffer, scene: Scene, view: Viewpoint, light: Light, first_row: int
+) -> None:
     """Paint the flat colors and note the materials.
 
     Args:
@@ -94,29 +96,31 @@ def lay_ground(canvas: Canvas, scene: Scene, view: Viewpoint, light: Light, firs
         first_row: the first one below the horizon.
     """
     flat = light.flat
-    corner = (canvas.camera.width_px, canvas.camera.height_px)
-    cv2.rectangle(canvas.image, (0, first_row), corner, _paint(_GRASS_BGR, flat), cv2.FILLED)
+    corner = (framebuffer.camera.width_px, framebuffer.camera.height_px)
+    cv2.rectangle(framebuffer.image, (0, first_row), corner, _lit_color(_GRASS_BGR, flat), cv2.FILLED)
     profile, up = scene.road.profile, _CURB_UP_M
     tracks = _tracks(profile)
     sides = (_side(-1.0, profile.right_m, profile), _side(1.0, profile.left_m, profile))
     lines = [(d, 0.0) for pair in tracks for d in pair]
     for edge, stone, outer, walk in sides:
         lines += [(edge, 0.0), (stone, 0.0), (stone, up), (outer, up), (walk, up)]
-    bands = _Bands(canvas, scene, view, lines)
+    bands = _Bands(framebuffer, scene, view, lines)
 
-    canvas.fill_ground(
-        bands.between((profile.right_m, 0.0), (profile.left_m, 0.0)), _paint(_ASPHALT_BGR, flat), ROAD
+    framebuffer.fill_ground(
+        bands.between((profile.right_m, 0.0), (profile.left_m, 0.0)), _lit_color(_ASPHALT_BGR, flat), ROAD
     )
     worn = [outline for low, high in tracks for outline in bands.between((low, 0.0), (high, 0.0))]
-    canvas.tint_ground(worn, _paint(_WORN_BGR, flat))
-    paint_markings(canvas, scene, view, _paint(_PAINT_BGR, flat), MARKING)
+    framebuffer.tint_ground(worn, _lit_color(_WORN_BGR, flat))
+    paint_markings(framebuffer, scene, view, _lit_color(_PAINT_BGR, flat), MARKING)
     for edge, stone, outer, walk in sides:
-        canvas.fill_ground(bands.between((outer, up), (walk, up)), _paint(_PAVEMENT_BGR, flat), PAVEMENT)
-        canvas.fill_ground(bands.between((edge, 0.0), (stone, 0.0)), _paint(_GUTTER_BGR, flat), CURB)
-        face = _paint(_STONE_BGR, light.ambient * 0.85)
-        canvas.fill_ground(bands.between((stone, 0.0), (stone, up)), face, CURB)
-        canvas.fill_ground(bands.between((stone, up), (outer, up)), _paint(_STONE_BGR, flat), CURB)
-    _paint_joints(canvas, scene, view, light)
+        framebuffer.fill_ground(
+            bands.between((outer, up), (walk, up)), _lit_color(_PAVEMENT_BGR, flat), PAVEMENT
+        )
+        framebuffer.fill_ground(bands.between((edge, 0.0), (stone, 0.0)), _lit_color(_GUTTER_BGR, flat), CURB)
+        face = _lit_color(_STONE_BGR, light.ambient * 0.85)
+        framebuffer.fill_ground(bands.between((stone, 0.0), (stone, up)), face, CURB)
+        framebuffer.fill_ground(bands.between((stone, up), (outer, up)), _lit_color(_STONE_BGR, flat), CURB)
+    _draw_joints(framebuffer, scene, view, light)
 
 
 def _side(side: float, edge: float, profile: Profile) -> tuple[float, float, float, float]:
@@ -132,12 +136,12 @@ def _tracks(profile: Profile) -> list[tuple[float, float]]:
     return [(lane + side - 0.3, lane + side + 0.3) for lane in lanes for side in (-0.8, 0.8)]
 
 
-def _paint_joints(canvas: Canvas, scene: Scene, view: Viewpoint, light: Light) -> None:
+def _draw_joints(framebuffer: Framebuffer, scene: Scene, view: Viewpoint, light: Light) -> None:
     """Paint the joints between the curb stones and between the slabs of the pavement, where one sees them."""
     first = int(np.ceil(scene.ego_s_m))
     quads = view.local(_joints(scene.road)[first : first + _JOINTS_FAR].reshape(-1, 4, 2))
-    outlines = canvas.ground_outlines(quads, _CURB_UP_M, clips=False)
-    canvas.tint_ground([one for one in outlines if one is not None], _paint(_JOINT_BGR, light.flat))
+    outlines = framebuffer.ground_outlines(quads, _CURB_UP_M, clips=False)
+    framebuffer.tint_ground([one for one in outlines if one is not None], _lit_color(_JOINT_BGR, light.flat))
 
 
 def _joints(road: Road) -> Array:

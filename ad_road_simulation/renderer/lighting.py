@@ -64,10 +64,10 @@ class Light:
         """Return how far haze covers what is this far away; Koschmieder: 95 percent at the visibility."""
         return np.asarray(1.0 - np.exp(-3.0 * np.asarray(distance_m) / self.visibility_m))
 
-    def headlights(self, places_m: Array) -> Array:
+    def headlights(self, points_m: Array) -> Array:
         """Return (N,) what the ego's headlights add to (N, 3) places, forward, left and up of the camera."""
-        away = np.maximum(places_m[:, 0], 1.0)
-        beam = np.exp(-np.square(places_m[:, 1] / (0.4 * away)) - away / 22.0)
+        away = np.maximum(points_m[:, 0], 1.0)
+        beam = np.exp(-np.square(points_m[:, 1] / (0.4 * away)) - away / 22.0)
         return np.asarray(0.7 * self.night * beam)
 
     @property

@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Point = tuple[float, float, float]
 Color = tuple[float, float, float]
-Coat = Color | float
+FaceColor = Color | float
 """A fixed color in BGR, or a share of the color that the thing itself has."""
 
-PAINT, OWN, FOREIGN = 0, 1, 2
+DECAL, LABELED, UNLABELED = 0, 1, 2
 """What a shape is to the ground truth: paint on something, part of the labeled silhouette, or another solid."""
 
 
 NORMAL, CENTER, COLOR = slice(0, 3), slice(3, 6), slice(6, 9)
-OWN_SHARE, GLOW, ROLE, STROKE_M, EXTENT_M, TWO_SIDED, SIZE = range(9, 16)
+BASE_SHARE, GLOW, ROLE, STROKE_M, EXTENT_M, TWO_SIDED, SIZE = range(9, 16)
 """Rows of a mesh's faces."""
-LIMB_COLOR, LIMB_OWN_SHARE, LIMB_ROLE, LIMB_RADII_M, LIMB_ENDS_M = (
+LIMB_COLOR, LIMB_BASE_SHARE, LIMB_ROLE, LIMB_RADII_M, LIMB_ENDS_M = (
     slice(0, 3),
     3,
     4,
@@ -65,10 +65,12 @@ class Limbs:
     table: Array
 
 
-def _split(coats: Sequence[Coat]) -> tuple[Array, Array]:
+def _split(face_colors: Sequence[FaceColor]) -> tuple[Array, Array]:
     """Return (N, 3) fixed colors and (N,) shares of the own color."""
-    colors = np.array([(0.0, 0.0, 0.0) if isinstance(coat, float) else coat for coat in coats], np.float64)
-    return colors, np.array([coat if isinstance(coat, float) else 0.0 for coat in coats], np.float64)
+    colors = np.array(
+        [(0.0, 0.0, 0.0) if isinstance(color, float) else color for color in face_colors], np.float64
+    )
+    return colors, np.array([color if isinstance(color, float) else 0.0 for color in face_colors], np.float64)
 
 
 @dataclass
@@ -81,16 +83,16 @@ class MeshBuilder:
     """
 
     middle: Point = (0.0, 0.0, 0.0)
-    role: int = OWN
+    role: int = LABELED
     _faces: list[Array] = field(default_factory=list)
     _normals: list[Array] = field(default_factory=list)
-    _coats: list[Coat] = field(default_factory=list)
+    _colors: list[FaceColor] = field(default_factory=list)
     _rest: list[tuple[float, int, float, bool]] = field(default_factory=list)
 
     def face(
         self,
         points: Sequence[Point] | Array,
-        coat: Coat,
+        color: FaceColor,
         *,
         glow: float = 0.0,
         role: int | None = None,
@@ -107,25 +109,27 @@ class MeshBuilder:
             normal = -normal
         self._faces.append(vertices)
         self._normals.append(normal)
-        self._coats.append(coat)
+        self._colors.append(color)
         self._rest.append((glow, self.role if role is None else role, stroke_m, two_sided))
 
-    def paint(self, points: Sequence[Point] | Array, coat: Coat, *, glow: float = 0.0) -> None:
+    def decal(self, points: Sequence[Point] | Array, color: FaceColor, *, glow: float = 0.0) -> None:
         """Add a face that lies on another one and adds nothing to the silhouette."""
-        self.face(points, coat, glow=glow, role=PAINT)
+        self.face(points, color, glow=glow, role=DECAL)
 
-    def box(self, low: Point, high: Point, coat: Coat) -> None:
+    def box(self, low: Point, high: Point, color: FaceColor) -> None:
         """Add an upright box without its underside."""
         (x0, y0, z0), (x1, y1, z1) = low, high
         kept, self.middle = self.middle, ((x0 + x1) / 2, (y0 + y1) / 2, (z0 + z1) / 2)
         for x in (x0, x1):
-            self.face([(x, y0, z0), (x, y1, z0), (x, y1, z1), (x, y0, z1)], coat)
+            self.face([(x, y0, z0), (x, y1, z0), (x, y1, z1), (x, y0, z1)], color)
         for y in (y0, y1):
-            self.face([(x0, y, z0), (x1, y, z0), (x1, y, z1), (x0, y, z1)], coat)
-        self.face([(x0, y0, z1), (x0, y1, z1), (x1, y1, z1), (x1, y0, z1)], coat)
+            self.face([(x0, y, z0), (x1, y, z0), (x1, y, z1), (x0, y, z1)], color)
+        self.face([(x0, y0, z1), (x0, y1, z1), (x1, y1, z1), (x1, y0, z1)], color)
         self.middle = kept
 
-    def prism(self, profile: Sequence[tuple[float, float]], half: float, coat: Coat, side: Coat) -> None:
+    def prism(
+        self, profile: Sequence[tuple[float, float]], half: float, color: FaceColor, side: FaceColor
+    ) -> None:
         """Add a convex side view, points of x and z, that reaches across from -half to half.
 
         Args:
@@ -141,7 +145,7 @@ class MeshBuilder:
             sum(z for _, z in profile) / len(profile),
         )
         for (x0, z0), (x1, z1) in zip(profile, [*profile[1:], profile[0]], strict=True):
-            self.face([(x0, -half, z0), (x0, half, z0), (x1, half, z1), (x1, -half, z1)], coat)
+            self.face([(x0, -half, z0), (x0, half, z0), (x1, half, z1), (x1, -half, z1)], color)
         for y in (-half, half):
             self.face([(x, y, z) for x, z in profile], side)
         self.middle = kept
@@ -150,7 +154,7 @@ class MeshBuilder:
         self,
         middle: Point,
         radius_m: float,
-        coat: Coat,
+        color: FaceColor,
         *,
         along: str = "y",
         corners: int = 14,
@@ -164,11 +168,11 @@ class MeshBuilder:
         points = np.tile(np.asarray(middle, np.float64), (corners, 1))
         points[:, 0 if along == "y" else 1] += radius_m * np.cos(turn)
         points[:, 2] += radius_m * np.sin(turn)
-        self.face(points, coat, role=role, glow=glow, stroke_m=stroke_m, two_sided=two_sided)
+        self.face(points, color, role=role, glow=glow, stroke_m=stroke_m, two_sided=two_sided)
 
     def mesh(self) -> Mesh:
         """Return what was added."""
-        colors, own_share = _split(self._coats)
+        colors, base_share = _split(self._colors)
         centers = np.stack([face.mean(axis=0) for face in self._faces])
         extents = [float(np.ptp(face, axis=0).max()) for face in self._faces]
         glow, roles, strokes, two_sided = np.array(self._rest, np.float64).T
@@ -177,7 +181,7 @@ class MeshBuilder:
             np.stack(self._normals),
             centers,
             colors,
-            own_share,
+            base_share,
             glow,
             roles,
             strokes,
@@ -188,18 +192,18 @@ class MeshBuilder:
         return Mesh(np.concatenate(self._faces).T.copy(), np.column_stack(columns).T.copy())
 
 
-Part = tuple[Point, Point, float, float, Coat]
+Part = tuple[Point, Point, float, float, FaceColor]
 """A limb: one end, the other end, radius there, radius here, coat."""
 
 
-def limbs(parts: Sequence[Part], role: int = OWN) -> Limbs:
+def limbs(parts: Sequence[Part], role: int = LABELED) -> Limbs:
     """Return limbs of parts."""
-    colors, own_share = _split([coat for *_, coat in parts])
+    colors, base_share = _split([color for *_, color in parts])
     ends = np.array([(first, second) for first, second, _, _, _ in parts], np.float64)
     radii = np.array([(one, two) for _, _, one, two, _ in parts], np.float64)
     roles = np.full(len(parts), role)
     flat_ends = ends.transpose(0, 2, 1).reshape(-1, 6)
-    return Limbs(np.column_stack([colors, own_share, roles, radii, flat_ends]).T.copy())
+    return Limbs(np.column_stack([colors, base_share, roles, radii, flat_ends]).T.copy())
 
 
 def rectangle_across(x: float, right: float, left: float, low: float, high: float) -> list[Point]:

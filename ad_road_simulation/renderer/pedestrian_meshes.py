@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from math import cos, hypot, pi, sin, sqrt
 
-from ad_road_simulation.renderer.meshes import Coat, Color, Limbs, Part, Point, limbs
+from ad_road_simulation.renderer.meshes import Color, FaceColor, Limbs, Part, Point, limbs
 
 VARIANTS = 60
 """Seeds that differ by this look alike."""
@@ -29,7 +29,7 @@ _TROUSERS = (
     (36.0, 34.0, 70.0),
 )
 _SHOE: Color = (38.0, 36.0, 40.0)
-_COAT: Coat = 1.0
+_COAT: FaceColor = 1.0
 
 
 def darker(color: Color, gain: float) -> Color:
@@ -141,7 +141,7 @@ def rider(
     skin, trousers = _SKIN[variant % len(_SKIN)], _TROUSERS[variant % len(_TROUSERS)]
     x, _, z = seat
     shoulder_x, shoulder_z = x + 0.3 * size_m * sin(0.35), z + 0.3 * size_m * cos(0.35)
-    shade: Coat = 0.88 if isinstance(coat, float) else darker(coat, 0.88)
+    shade: FaceColor = 0.88 if isinstance(coat, float) else darker(coat, 0.88)
     parts: list[Part] = []
     for side, foot in zip((1.0, -1.0), feet, strict=True):
         hip = (x, side * 0.05 * size_m, z)

@@ -10,28 +10,35 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_road_simulation.renderer.framebuffer import PROP, SHIFT, Canvas, Outline, clip_near, fixed
+from ad_road_simulation.renderer.framebuffer import (
+    SHIFT,
+    UNLABELED_ID,
+    Framebuffer,
+    Outline,
+    clip_near,
+    fixed,
+)
 from ad_road_simulation.renderer.lighting import Light
 from ad_road_simulation.renderer.meshes import (
+    BASE_SHARE,
     CENTER,
     COLOR,
+    DECAL,
     EXTENT_M,
     GLOW,
+    LABELED,
+    LIMB_BASE_SHARE,
     LIMB_COLOR,
     LIMB_ENDS_M,
-    LIMB_OWN_SHARE,
     LIMB_RADII_M,
     LIMB_ROLE,
     NORMAL,
-    OWN,
-    OWN_SHARE,
-    PAINT,
     ROLE,
     SIZE,
     STROKE_M,
     TWO_SIDED,
 )
-from ad_road_simulation.renderer.sprites import Figure
+from ad_road_simulation.renderer.sprites import SceneObject
 from ad_road_simulation.world.camera import NEAR_M, Camera
 
 Array = NDArray[np.float64]
@@ -42,7 +49,7 @@ _SMALLEST_PX, _SMALLEST_PAINT_PX, _THINNEST_PX = 0.9, 2.5, 0.4
 
 
 @dataclass(slots=True)
-class Strokes:
+class RasterPolygons:
     """Polygons of one figure in the image, in painting order.
 
     Attributes:
@@ -56,17 +63,17 @@ class Strokes:
     right_px: float = -np.inf
     foot_px: float = -np.inf
 
-    def paint(self, canvas: Canvas, own_id: int, with_ids: bool) -> None:
+    def draw(self, framebuffer: Framebuffer, own_id: int, with_ids: bool) -> None:
         """Paint them, and the silhouettes among them into the ids."""
-        image, ids, smooth, hard = canvas.image, canvas.ids, cv2.LINE_AA, cv2.LINE_8
+        image, ids, smooth, hard = framebuffer.image, framebuffer.ids, cv2.LINE_AA, cv2.LINE_8
         fill, line = cv2.fillConvexPoly, cv2.polylines
         for outline, color, thickness, role in self.polygons:
             if thickness == 0:
                 fill(image, outline, color, smooth, SHIFT)
             else:
                 line(image, [outline], True, color, thickness, smooth, SHIFT)
-            if with_ids and role != PAINT:
-                value = own_id if role == OWN else PROP
+            if with_ids and role != DECAL:
+                value = own_id if role == LABELED else UNLABELED_ID
                 if thickness == 0:
                     fill(ids, outline, value, hard, SHIFT)
                 else:
@@ -119,11 +126,11 @@ _FORWARD, _LEFT, _COS, _SIN, _STRETCH, _COLOR = 0, 1, 2, 3, slice(4, 7), slice(7
 """Rows of figures' frames."""
 
 
-def _frames_of(figures: list[Figure]) -> Array:
+def _frames_of(objects: list[SceneObject]) -> Array:
     """Return the (10, F) frames of figures: where they are, how turned and stretched, and their colors."""
     rows = [
-        (f.place.forward_m, f.place.left_m, f.place.turn_rad, f.place.turn_rad, *f.stretch, *f.color)
-        for f in figures
+        (f.pose.forward_m, f.pose.left_m, f.pose.yaw_rad, f.pose.yaw_rad, *f.stretch, *f.color)
+        for f in objects
     ]
     frames = np.array(rows).T.copy()
     np.cos(frames[_COS], out=frames[_COS])
@@ -131,16 +138,16 @@ def _frames_of(figures: list[Figure]) -> Array:
     return frames
 
 
-def _turned(frames: Array, x: Array, y: Array) -> tuple[Array, Array]:
+def _rotated(frames: Array, x: Array, y: Array) -> tuple[Array, Array]:
     """Return along base_link's axes what lies along those of (10, N) frames."""
     cos, sin = frames[_COS], frames[_SIN]
     return cos * x - sin * y, sin * x + cos * y
 
 
-def _placed(frames: Array, points: Array, camera: Camera) -> tuple[Array, Array, Array]:
+def _to_camera(frames: Array, points: Array, camera: Camera) -> tuple[Array, Array, Array]:
     """Return (3, N) points of (10, N) frames forward, left and up from the camera."""
     x, y, z = points * frames[_STRETCH]
-    x, y = _turned(frames, x, y)
+    x, y = _rotated(frames, x, y)
     x += frames[_FORWARD]
     y += frames[_LEFT]
     z -= camera.z_m
@@ -153,25 +160,25 @@ def _owners_of(tables: list[tuple[int, Array]]) -> NDArray[np.int64]:
 
 
 def _mesh_parts(
-    figures: list[Figure], all_frames: Array, camera: Camera, light: Light, sun: Array
+    objects: list[SceneObject], all_frames: Array, camera: Camera, light: Light, sun: Array
 ) -> _Parts | None:
-    meshes = [figure.mesh for figure in figures if figure.mesh is not None]
+    meshes = [item.mesh for item in objects if item.mesh is not None]
     if not meshes:
         return None
-    owner = _owners_of([(index, f.mesh.faces) for index, f in enumerate(figures) if f.mesh is not None])
+    owner = _owners_of([(index, f.mesh.faces) for index, f in enumerate(objects) if f.mesh is not None])
     faces, frames = np.concatenate([mesh.faces for mesh in meshes], axis=1), all_frames.take(owner, axis=1)
     # Normals outwards and the middles of the faces, and how far away they are.
     where = np.empty((7, len(owner)))
     # A stretched plane's normal is stretched the other way.
     outward = faces[NORMAL] / frames[_STRETCH]
-    where[0], where[1] = _turned(frames, outward[0], outward[1])
+    where[0], where[1] = _rotated(frames, outward[0], outward[1])
     where[2] = outward[2]
-    where[3], where[4], where[5] = _placed(frames, faces[CENTER], camera)
+    where[3], where[4], where[5] = _to_camera(frames, faces[CENTER], camera)
     nx, ny, nz, x, y, z, distance = where
     np.sqrt(x * x + y * y + z * z, out=distance)
     facing = nx * x + ny * y + nz * z
     # What shines is seen even where it is small.
-    least_px = np.where((faces[ROLE] == PAINT) & (faces[GLOW] < 0.5), _SMALLEST_PAINT_PX, _SMALLEST_PX)
+    least_px = np.where((faces[ROLE] == DECAL) & (faces[GLOW] < 0.5), _SMALLEST_PAINT_PX, _SMALLEST_PX)
     seen = (facing < 0.0) | (faces[TWO_SIDED] > 0.0)
     seen &= faces[EXTENT_M] * camera.focal_px / np.maximum(distance, 0.5) > least_px
     vertices = np.concatenate([mesh.vertices for mesh in meshes], axis=1)
@@ -184,15 +191,15 @@ def _mesh_parts(
     # Two-sided ones may look away.
     normals /= np.where(facing[kept] < 0.0, length, -length)
 
-    placed = _placed(all_frames.take(np.repeat(owner, sizes), axis=1), vertices, camera)
-    points, cut = _flattened(camera.to_optical(*placed), sizes, camera)
+    in_camera = _to_camera(all_frames.take(np.repeat(owner, sizes), axis=1), vertices, camera)
+    points, cut = _projected(camera.to_optical(*in_camera), sizes, camera)
     glow = faces[GLOW]
     gains = light.shade(normals.T, sun).T
     if light.night > 0.0:
         gains += light.headlights(where[3:6].T)
     gains += (1.0 - gains) * glow
     haze = light.haze_share(distance) * (1.0 - 0.5 * glow)
-    own = faces[COLOR] + faces[OWN_SHARE] * color
+    own = faces[COLOR] + faces[BASE_SHARE] * color
     return _Parts(
         owners=owner,
         points=points,
@@ -206,7 +213,7 @@ def _mesh_parts(
     )
 
 
-def _flattened(
+def _projected(
     optical: tuple[Array, Array, Array], sizes: NDArray[np.int64], camera: Camera
 ) -> tuple[Array, dict[int, Array]]:
     """Return pixels of all vertices, and those of the polygons that the near plane cuts."""
@@ -224,20 +231,20 @@ def _flattened(
 
 
 def _limb_parts(
-    figures: list[Figure], all_frames: Array, camera: Camera, light: Light, sun: Array
+    objects: list[SceneObject], all_frames: Array, camera: Camera, light: Light, sun: Array
 ) -> _Parts | None:
-    drawn = [(index, f.limbs.table) for index, f in enumerate(figures) if f.limbs is not None]
+    drawn = [(index, f.limbs.table) for index, f in enumerate(objects) if f.limbs is not None]
     if not drawn:
         return None
     owner = _owners_of(drawn)
     limbs, frames = np.concatenate([table for _, table in drawn], axis=1), all_frames.take(owner, axis=1)
     # One row for each end.
     ends = limbs[LIMB_ENDS_M].reshape(3, 2, -1)
-    placed = _placed(frames[:, None], ends, camera)
-    right, down, depth = camera.to_optical(*placed)
+    in_camera = _to_camera(frames[:, None], ends, camera)
+    right, down, depth = camera.to_optical(*in_camera)
     radii, roles = limbs[LIMB_RADII_M] * frames[6], limbs[LIMB_ROLE]
     kept = (depth > NEAR_M + radii).all(axis=0)
-    kept &= (radii.max(axis=0) * camera.focal_px > _THINNEST_PX * depth[0]) | (roles != OWN)
+    kept &= (radii.max(axis=0) * camera.focal_px > _THINNEST_PX * depth[0]) | (roles != LABELED)
     chosen = np.flatnonzero(kept)
     if not len(chosen):
         return None
@@ -257,7 +264,7 @@ def _limb_parts(
     gains = light.shade(np.array([[-0.75, 0.0, 0.66]]), sun).T
     distance = depth.mean(axis=0)
     haze = light.haze_share(distance)
-    own = limbs[LIMB_COLOR] + limbs[LIMB_OWN_SHARE] * color
+    own = limbs[LIMB_COLOR] + limbs[LIMB_BASE_SHARE] * color
     return _Parts(
         owners=owner,
         points=points.reshape(2, -1),
@@ -265,13 +272,15 @@ def _limb_parts(
         colors=own * gains * (1.0 - haze) + light.haze[:, None] * haze,
         strokes_px=np.zeros(len(owner)),
         roles=limbs[LIMB_ROLE],
-        layers=np.array([0 if figure.paints_limbs_first else 2 for figure in figures])[owner],
+        layers=np.array([0 if item.limbs_first else 2 for item in objects])[owner],
         depths=distance,
         cut={},
     )
 
 
-def _hand_out(parts: _Parts, figures: list[Figure], strokes: list[Strokes], camera: Camera) -> None:
+def _assign_polygons(
+    parts: _Parts, objects: list[SceneObject], rasters: list[RasterPolygons], camera: Camera
+) -> None:
     """Give the polygons that are large enough and in the image to their figures, in painting order."""
     starts = np.cumsum(parts.sizes) - parts.sizes
     low = np.minimum.reduceat(parts.points, starts, axis=1)
@@ -281,14 +290,12 @@ def _hand_out(parts: _Parts, figures: list[Figure], strokes: list[Strokes], came
         high[:, index] = points.max(axis=-1, initial=-np.inf)
     kept = (low[0] < camera.width_px) & (low[1] < camera.height_px) & (high[0] > -1.0) & (high[1] > -1.0)
     wide, tall = high - low
-    kept &= np.maximum(wide, tall) > np.where(parts.roles == PAINT, 1.2, 0.7)
+    kept &= np.maximum(wide, tall) > np.where(parts.roles == DECAL, 1.2, 0.7)
     chosen = np.flatnonzero(kept)
     if not len(chosen):
         return
     owners = parts.owners[chosen]
-    nearness = np.where(
-        np.array([figure.sorts_parts for figure in figures])[owners], -parts.depths[chosen], 0.0
-    )
+    nearness = np.where(np.array([item.depth_sorted for item in objects])[owners], -parts.depths[chosen], 0.0)
     chosen = chosen[np.lexsort((nearness, parts.layers[chosen], owners))]
     vertices = np.ascontiguousarray(fixed(parts.points).T)
     begins, owners, strokes_px = starts[chosen], parts.owners[chosen], parts.strokes_px[chosen]
@@ -306,11 +313,11 @@ def _hand_out(parts: _Parts, figures: list[Figure], strokes: list[Strokes], came
     firsts = _firsts(owners)
     bounds = [*firsts.tolist(), len(polygons)]
     for owner, first, last in zip(owners[firsts].tolist(), bounds[:-1], bounds[1:], strict=True):
-        strokes[owner].polygons = polygons[first:last]
-    own = np.flatnonzero(roles == OWN)
+        rasters[owner].polygons = polygons[first:last]
+    own = np.flatnonzero(roles == LABELED)
     if len(own):
         margin = 0.5 * thickness[own]
-        _enclose(strokes, owners[own], low[:, chosen[own]] - margin, high[:, chosen[own]] + margin)
+        _set_bounds(rasters, owners[own], low[:, chosen[own]] - margin, high[:, chosen[own]] + margin)
 
 
 def _firsts(owners: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -318,17 +325,19 @@ def _firsts(owners: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.flatnonzero(owners[1:] != owners[:-1]) + 1])
 
 
-def _enclose(strokes: list[Strokes], owners: NDArray[np.int64], low: Array, high: Array) -> None:
+def _set_bounds(rasters: list[RasterPolygons], owners: NDArray[np.int64], low: Array, high: Array) -> None:
     """Put the owners' rectangles around (2, P) corners of polygons, sorted by their owners."""
     firsts = _firsts(owners)
     lefts, tops = np.minimum.reduceat(low, firsts, axis=1).tolist()
     rights, feet = np.maximum.reduceat(high, firsts, axis=1).tolist()
     for owner, left, top, right, foot in zip(owners[firsts].tolist(), lefts, tops, rights, feet, strict=True):
-        stroke = strokes[owner]
-        stroke.left_px, stroke.top_px, stroke.right_px, stroke.foot_px = left, top, right, foot
+        raster = rasters[owner]
+        raster.left_px, raster.top_px, raster.right_px, raster.foot_px = left, top, right, foot
 
 
-def strokes_of(figures: list[Figure], camera: Camera, light: Light, sun: Array) -> list[Strokes]:
+def project_polygons(
+    objects: list[SceneObject], camera: Camera, light: Light, sun: Array
+) -> list[RasterPolygons]:
     """Return the strokes of every figure.
 
     Args:
@@ -337,13 +346,13 @@ def strokes_of(figures: list[Figure], camera: Camera, light: Light, sun: Array) 
         light: that falls on them.
         sun: (3,) direction to it along base_link's axes.
     """
-    strokes = [Strokes() for _ in figures]
-    frames = _frames_of(figures)
+    rasters = [RasterPolygons() for _ in objects]
+    frames = _frames_of(objects)
     made = (
-        _mesh_parts(figures, frames, camera, light, sun),
-        _limb_parts(figures, frames, camera, light, sun),
+        _mesh_parts(objects, frames, camera, light, sun),
+        _limb_parts(objects, frames, camera, light, sun),
     )
     parts = [some for some in made if some is not None and len(some.sizes)]
     if parts:
-        _hand_out(parts[0] if len(parts) == 1 else _joined(*parts), figures, strokes, camera)
-    return strokes
+        _assign_polygons(parts[0] if len(parts) == 1 else _joined(*parts), objects, rasters, camera)
+    return rasters

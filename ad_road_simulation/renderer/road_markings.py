@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_road_simulation.renderer.framebuffer import Canvas
+from ad_road_simulation.renderer.framebuffer import Framebuffer
 from ad_road_simulation.renderer.sprites import Viewpoint
 from ad_road_simulation.world.road import Road
 from ad_road_simulation.world.scene import Marking, Scene
@@ -26,10 +26,10 @@ _PIECE_M = 6.0
 _SHARES = np.array([0.0, 1 / 3, 2 / 3, 1.0])
 
 # Where the paint of a road's markings lies in the world, found once a marking.
-_KNOWN: WeakKeyDictionary[Road, dict[Marking, tuple[list[float], Array]]] = WeakKeyDictionary()
+_CACHE: WeakKeyDictionary[Road, dict[Marking, tuple[list[float], Array]]] = WeakKeyDictionary()
 
 
-def pieces_of(marking: Marking, line_width_m: float) -> Array:
+def marking_polygons(marking: Marking, line_width_m: float) -> Array:
     """Return (N, 8, 2) polygons of a marking's paint, s and d, by growing s.
 
     Each has four points on either side, so that it bends with the road.
@@ -59,20 +59,20 @@ def pieces_of(marking: Marking, line_width_m: float) -> Array:
     return np.stack([s, d], axis=-1)
 
 
-def _in_the_world(road: Road, marking: Marking) -> tuple[list[float], Array]:
+def _world_polygons(road: Road, marking: Marking) -> tuple[list[float], Array]:
     """Return N beginnings along the road and (N, 8, 2) polygons in the world."""
-    known = _KNOWN.setdefault(road, {})
-    if marking not in known:
-        pieces = pieces_of(marking, road.profile.line_width_m)
-        known[marking] = (
+    cached = _CACHE.setdefault(road, {})
+    if marking not in cached:
+        pieces = marking_polygons(marking, road.profile.line_width_m)
+        cached[marking] = (
             pieces[:, :, 0].min(axis=1, initial=np.inf).tolist(),
             road.points(pieces[..., 0], pieces[..., 1]),
         )
-    return known[marking]
+    return cached[marking]
 
 
 def paint_markings(
-    canvas: Canvas, scene: Scene, view: Viewpoint, color: tuple[float, float, float], material: int
+    framebuffer: Framebuffer, scene: Scene, view: Viewpoint, color: tuple[float, float, float], material: int
 ) -> None:
     """Paint the markings near the ego.
 
@@ -89,7 +89,7 @@ def paint_markings(
     groups: dict[str, list[Array]] = {"along": [], "stop_line": [], "crossing": []}
     for marking in scene.markings:
         if marking.s_to_m > low and marking.s_from_m < high:
-            starts, polygons = _in_the_world(scene.road, marking)
+            starts, polygons = _world_polygons(scene.road, marking)
             first, last = bisect_left(starts, low - _PIECE_M), bisect_left(starts, high)
             name = "along" if marking.kind in ("solid", "dashed") else marking.kind
             groups[name].append(polygons[first:last])
@@ -97,8 +97,8 @@ def paint_markings(
     if not pieces:
         return
     # All are projected in one go.
-    outlines = iter(canvas.ground_outlines(view.local(np.concatenate(pieces))))
+    outlines = iter(framebuffer.ground_outlines(view.local(np.concatenate(pieces))))
     for group in groups.values():
         count = sum(len(polygons) for polygons in group)
         seen = [outline for outline in islice(outlines, count) if outline is not None]
-        canvas.fill_ground(seen, color, material)
+        framebuffer.fill_ground(seen, color, material)

@@ -20,10 +20,10 @@ _FINER = 2.0
 
 def _ridge(bearing: Array, waves: list[int], seed: int) -> Array:
     """Return heights of about -1..1 all around: waves of whole periods, the higher the smaller."""
-    draw = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     ridge = np.zeros_like(bearing)
     for wave in waves:
-        ridge += np.sin(wave * bearing + draw.uniform(0.0, 2.0 * np.pi)) * draw.uniform(0.6, 1.0) / wave**0.8
+        ridge += np.sin(wave * bearing + rng.uniform(0.0, 2.0 * np.pi)) * rng.uniform(0.6, 1.0) / wave**0.8
     return ridge / max(1e-9, float(np.abs(ridge).max()))
 
 
@@ -73,7 +73,7 @@ class Sky:
         offset = np.random.default_rng(seed).uniform(0.0, 512.0, 2)
         across = (np.cos(bearing) * reach * 30.0 + offset[0]).astype(np.float32)
         down = (np.sin(bearing) * reach * 30.0 + offset[1]).astype(np.float32)
-        field = cv2.remap(noise.clouds(), across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        field = cv2.remap(noise.cloud_density(), across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
         cover = np.clip((field - 0.35 + 1.6 * light.overcast) * 0.75, 0.0, 1.0) * np.clip(
             tangent * 9.0, 0.15, 0.9
         )
@@ -121,7 +121,7 @@ class Sky:
         tinted = color * (1.0 + 0.10 * foot[..., None])
         return mix(strip, tinted, cover[..., None])
 
-    def paint(self, image: NDArray[np.uint8], heading_rad: float) -> None:
+    def draw(self, image: NDArray[np.uint8], heading_rad: float) -> None:
         """Paint the rows above the horizon, seen in a direction of the world."""
         # The strip's bearings run to the right, the world's to the left.
         start = int(round(-heading_rad * self._columns / (2.0 * np.pi)))

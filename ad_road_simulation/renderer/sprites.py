@@ -30,13 +30,13 @@ class Lamp:
         color: BGR of its middle.
     """
 
-    place_m: Point
-    looks: tuple[float, float]
+    position_m: Point
+    direction: tuple[float, float]
     radius_m: float
     color: Color
 
 
-class Place(NamedTuple):
+class RelativePose(NamedTuple):
     """Where a thing is, from the camera along the axes of base_link.
 
     Attributes:
@@ -48,18 +48,18 @@ class Place(NamedTuple):
 
     forward_m: float
     left_m: float
-    turn_rad: float
+    yaw_rad: float
     corners_m: Array
     distance_m: float
 
     @property
-    def ahead_of_it_m(self) -> float:
+    def camera_ahead_m(self) -> float:
         """How far ahead of the thing's middle the camera is, in the direction the thing looks to."""
-        return float(-(self.forward_m * np.cos(self.turn_rad) + self.left_m * np.sin(self.turn_rad)))
+        return float(-(self.forward_m * np.cos(self.yaw_rad) + self.left_m * np.sin(self.yaw_rad)))
 
 
 @dataclass
-class Figure:
+class SceneObject:
     """One thing with its shapes.
 
     Attributes:
@@ -77,7 +77,7 @@ class Figure:
         crown_m: radius of a round crown, which throws another shadow than a box.
     """
 
-    place: Place
+    pose: RelativePose
     height_m: float
     mesh: Mesh | None = None
     limbs: Limbs | None = None
@@ -86,10 +86,10 @@ class Figure:
     lamps: tuple[Lamp, ...] = ()
     label: str = ""
     ident: int = -1
-    sorts_parts: bool = False
-    paints_limbs_first: bool = False
-    paint: Callable[[], None] | None = None
-    crown_m: float = 0.0
+    depth_sorted: bool = False
+    limbs_first: bool = False
+    draw: Callable[[], None] | None = None
+    crown_radius_m: float = 0.0
 
 
 _CORNERS = np.array([[0.5, 0.5, -0.5, -0.5], [0.5, -0.5, -0.5, 0.5]])
@@ -125,17 +125,17 @@ class Viewpoint:
         x, y, z = vector
         return np.array([cos * x + sin * y, cos * y - sin * x, z])
 
-    def places(self, poses: Array, sizes_m: Array) -> list[Place | None]:
+    def poses(self, world_poses: Array, sizes_m: Array) -> list[RelativePose | None]:
         """Return where things are, None for those that cannot be in the image.
 
         Args:
             poses: (N, 3) x, y and heading, world.
             sizes_m: (N, 2) length and width.
         """
-        middle, turn = self.local(poses[:, :2]), poses[:, 2] - self.heading_rad
+        middle, turn = self.local(world_poses[:, :2]), world_poses[:, 2] - self.heading_rad
         cos, sin = np.cos(turn)[:, None], np.sin(turn)[:, None]
         along, across = sizes_m[:, :1] * _CORNERS[0], sizes_m[:, 1:] * _CORNERS[1]
-        corners = np.empty((len(poses), 4, 2))
+        corners = np.empty((len(world_poses), 4, 2))
         corners[..., 0] = cos * along - sin * across
         corners[..., 1] = sin * along + cos * across
         corners += middle[:, None]
@@ -144,25 +144,25 @@ class Viewpoint:
         is_ahead, is_right = corners[..., 0] > 0.3, corners[..., 1] < side
         is_seen = is_ahead.any(axis=1) & is_right.any(axis=1) & (corners[..., 1] > -side).any(axis=1)
         (forward, left), turned = middle.T.tolist(), turn.tolist()
-        found: list[Place | None] = [None] * len(poses)
+        found: list[RelativePose | None] = [None] * len(world_poses)
         for index in np.flatnonzero(is_seen).tolist():
             x, y = forward[index], left[index]
-            found[index] = Place(x, y, turned[index], corners[index], hypot(x, y))
+            found[index] = RelativePose(x, y, turned[index], corners[index], hypot(x, y))
         return found
 
 
-def painting_order(figures: list[Figure]) -> list[int]:
+def back_to_front_order(objects: list[SceneObject]) -> list[int]:
     """Return the indices from back to front.
 
     By distance, except where a figure's wall says otherwise: if all of another figure lies on the outer side
     of a wall that looks towards the camera, the other one is in front. Only pairs that cover each other in
     the image are asked.
     """
-    count = len(figures)
-    by_distance = sorted(range(count), key=lambda index: -figures[index].place.distance_m)
+    count = len(objects)
+    by_distance = sorted(range(count), key=lambda index: -objects[index].pose.distance_m)
     if count < 2:
         return by_distance
-    corners = np.stack([figures[index].place.corners_m for index in by_distance])
+    corners = np.stack([objects[index].pose.corners_m for index in by_distance])
     bearing = np.arctan2(corners[..., 1], np.maximum(corners[..., 0], 0.1))
     low, high = bearing.min(axis=1), bearing.max(axis=1)
     overlaps = (low[:, None] < high[None, :]) & (low[None, :] < high[:, None])

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_road_simulation.renderer import noise
-from ad_road_simulation.renderer.framebuffer import Canvas
+from ad_road_simulation.renderer.framebuffer import Framebuffer
 from ad_road_simulation.renderer.lighting import HORIZON_M, Light
 from ad_road_simulation.renderer.sprites import Viewpoint
 from ad_road_simulation.world.camera import Camera
@@ -28,14 +28,14 @@ _HUE = (-0.6, 0.1, 0.5)
 Image = NDArray[np.float32]
 
 
-def _around_zero(grain: NDArray[np.uint8]) -> Image:
+def _around_zero(fine_noise: NDArray[np.uint8]) -> Image:
     """Return grain without the 128 that its bytes are around."""
-    values = grain.astype(np.float32)
+    values = fine_noise.astype(np.float32)
     values -= np.float32(128.0)
     return values
 
 
-class _Texture:
+class _TiledTexture:
     """A texture that repeats on the ground of the world, as one camera sees it.
 
     It is read at every second pixel and smoothed in between: it is blurred by more than that anyway, near by
@@ -84,7 +84,7 @@ class _Texture:
         ]
 
 
-class Grain:
+class GroundTexture:
     """Textures of the ground that stay where they are while the camera moves over them."""
 
     def __init__(self, camera: Camera) -> None:
@@ -100,8 +100,12 @@ class Grain:
         self._fine_from = int(np.argmax(fine > 0.0))
         self._fine = self._in_all_columns(fine[self._fine_from :] / 128.0)
         self._coarse = self._in_all_columns(coarse / 128.0)
-        self._grain = _Texture(camera, self.first_row + self._fine_from, noise.grain(), _FINE_M, _FINE_FAR_M)
-        self._patches = _Texture(camera, self.first_row, noise.patches(), _COARSE_M, _COARSE_FAR_M)
+        self._fine_texture = _TiledTexture(
+            camera, self.first_row + self._fine_from, noise.fine_noise(), _FINE_M, _FINE_FAR_M
+        )
+        self._coarse_texture = _TiledTexture(
+            camera, self.first_row, noise.coarse_noise(), _COARSE_M, _COARSE_FAR_M
+        )
         self._headlights = self._cone()
         # Of the last light: a world keeps its weather.
         self._light: Light | None = None
@@ -118,8 +122,13 @@ class Grain:
         beam = np.exp(-((columns[None, :] - 0.03) ** 2) / 0.12) * np.exp(-((away - 11.0) ** 2) / 320.0)
         return (1.3 * beam + 0.25 * np.exp(-away / 10.0)).astype(np.float32)
 
-    def lay(
-        self, canvas: Canvas, view: Viewpoint, light: Light, shade: NDArray[np.uint8], blur_m: float
+    def apply(
+        self,
+        framebuffer: Framebuffer,
+        view: Viewpoint,
+        light: Light,
+        shadows: NDArray[np.uint8],
+        blur_m: float,
     ) -> None:
         """Change the colors of the ground.
 
@@ -131,11 +140,11 @@ class Grain:
             blur_m: distance driven while the shutter is open.
         """
         first = self.first_row
-        image, ground = canvas.image[first:], canvas.ground[first:]
+        image, ground = framebuffer.image[first:], framebuffer.ground[first:]
         if light is not self._light:
             self._light, self._beam = light, np.float32(light.night) * self._headlights
             self._clear, self._added = self._haze(light)
-        lit = shade[first:].astype(np.float32)
+        lit = shadows[first:].astype(np.float32)
         lit *= np.float32(-1.0 / 255.0)
         lit += 1.0
         if light.night > 0.0:
@@ -143,7 +152,7 @@ class Grain:
         # 128 leaves a color as it is.
         lit *= self._clear
 
-        (tufts, hue), (near,) = self._patches.read(view), self._grain.read(view)
+        (tufts, hue), (near,) = self._coarse_texture.read(view), self._fine_texture.read(view)
         amplitude = self._table(ground, _COARSE, light)
         amplitude *= self._coarse
         bright = _around_zero(tufts)

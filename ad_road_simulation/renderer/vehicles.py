@@ -13,9 +13,9 @@ from functools import lru_cache
 import numpy as np
 
 from ad_road_simulation.renderer.meshes import (
-    PAINT,
-    Coat,
+    DECAL,
     Color,
+    FaceColor,
     Mesh,
     MeshBuilder,
     Point,
@@ -23,7 +23,7 @@ from ad_road_simulation.renderer.meshes import (
     rectangle_along,
 )
 
-BODY: Coat = 1.0
+BODY: FaceColor = 1.0
 TIRE: Color = (32.0, 31.0, 30.0)
 RIM: Color = (150.0, 148.0, 145.0)
 UNDER: Color = (20.0, 20.0, 20.0)
@@ -97,11 +97,11 @@ def add_wheels(build: MeshBuilder, at_m: list[float], radius_m: float, half_m: f
     for x in at_m:
         for side in (-1.0, 1.0):
             middle = (x, side * half_m, radius_m * 1.05)
-            build.disc(middle, radius_m * 1.14, UNDER, role=PAINT, corners=12)
+            build.disc(middle, radius_m * 1.14, UNDER, role=DECAL, corners=12)
             build.disc((x, side * (half_m + 0.005), radius_m), radius_m, TIRE, corners=16)
-            build.disc((x, side * (half_m + 0.01), radius_m), radius_m * 0.66, RIM, role=PAINT, corners=12)
+            build.disc((x, side * (half_m + 0.01), radius_m), radius_m * 0.66, RIM, role=DECAL, corners=12)
             hub = (x, side * (half_m + 0.015), radius_m)
-            build.disc(hub, radius_m * 0.22, PLASTIC, role=PAINT, corners=8)
+            build.disc(hub, radius_m * 0.22, PLASTIC, role=DECAL, corners=8)
 
 
 def _between(corners: list[Point], low: float, high: float, left: float, right: float) -> list[Point]:
@@ -136,7 +136,7 @@ def car(length_m: float, width_m: float, height_m: float, shape: int, lit: Lit) 
     _cabin(build, [(x * length_m, z * height_m) for x, z in cabin], half, height_m)
     # The cabin hides the mirror of the far side, and nothing of the near one.
     for mirror in (-1.0, 1.0):
-        build.paint(rectangle_along(mirror * (half + 0.081), x, x + 0.12, low, high), 0.8)
+        build.decal(rectangle_along(mirror * (half + 0.081), x, x + 0.12, low, high), 0.8)
     add_wheels(build, axles, radius, half)
     return build.mesh()
 
@@ -158,7 +158,7 @@ def _hull(build: MeshBuilder, side: list[tuple[float, float]], half: float, heig
         build.face([(x, hand * half, z) for x, z in lower], 0.86)
         # The sill takes no light.
         (rear, foot), (front, _) = side[0], side[-1]
-        build.paint(rectangle_along(hand * (half + 0.002), rear, front, foot, foot + sill), PLASTIC)
+        build.decal(rectangle_along(hand * (half + 0.002), rear, front, foot, foot + sill), PLASTIC)
 
 
 def _ends(build: MeshBuilder, length_m: float, height_m: float, half: float, lit: Lit) -> None:
@@ -166,9 +166,9 @@ def _ends(build: MeshBuilder, length_m: float, height_m: float, half: float, lit
     rear, front = -0.502 * length_m, 0.497 * length_m
 
     def put(
-        x: float, right: float, left: float, low: float, high: float, coat: Coat, glow: float = 0.0
+        x: float, right: float, left: float, low: float, high: float, color: FaceColor, glow: float = 0.0
     ) -> None:
-        build.paint(rectangle_across(x, right, left, low * height_m, high * height_m), coat, glow=glow)
+        build.decal(rectangle_across(x, right, left, low * height_m, high * height_m), color, glow=glow)
 
     wide = half * 0.98
     put(rear - 0.005, -wide, wide, 0.20, 0.30, PLASTIC)
@@ -186,12 +186,12 @@ def _ends(build: MeshBuilder, length_m: float, height_m: float, half: float, lit
         # The lamps run round the corners.
         y = hand * (half + 0.004)
         back = rectangle_along(y, rear * 0.985, 0.91 * rear, 0.46 * height_m, 0.57 * height_m)
-        build.paint(back, tail, glow=0.7 * tail_glow)
+        build.decal(back, tail, glow=0.7 * tail_glow)
         ahead = rectangle_along(y, 0.91 * front, front * 0.985, 0.41 * height_m, 0.475 * height_m)
-        build.paint(ahead, head, glow=0.7 * head_glow)
+        build.decal(ahead, head, glow=0.7 * head_glow)
         for x in (-0.06 * length_m, 0.14 * length_m):
             handle = rectangle_along(y, x - 0.1, x + 0.06, 0.555 * height_m, 0.575 * height_m)
-            build.paint(handle, 0.55)
+            build.decal(handle, 0.55)
 
 
 def _cabin(build: MeshBuilder, cabin: list[tuple[float, float]], half: float, height_m: float) -> None:
@@ -202,18 +202,18 @@ def _cabin(build: MeshBuilder, cabin: list[tuple[float, float]], half: float, he
     rear: list[Point] = [(x0, -foot, z0), (x0, foot, z0), (x1, top, z1), (x1, -top, z1)]
     front: list[Point] = [(x3, -foot, z3), (x3, foot, z3), (x2, top, z2), (x2, -top, z2)]
     build.face(rear, BODY)
-    build.paint(_between(rear, 0.12, 0.88, 0.08, 0.92), GLASS)
+    build.decal(_between(rear, 0.12, 0.88, 0.08, 0.92), GLASS)
     # The upper half of a rear window mirrors the sky.
-    build.paint(_between(rear, 0.55, 0.88, 0.10, 0.90), (104.0, 90.0, 76.0))
+    build.decal(_between(rear, 0.55, 0.88, 0.10, 0.90), (104.0, 90.0, 76.0))
     build.face(front, BODY)
-    build.paint(_between(front, 0.04, 0.93, 0.05, 0.95), SCREEN)
-    build.paint(_between(front, 0.04, 0.30, 0.06, 0.94), (84.0, 74.0, 62.0))
+    build.decal(_between(front, 0.04, 0.93, 0.05, 0.95), SCREEN)
+    build.decal(_between(front, 0.04, 0.30, 0.06, 0.94), (84.0, 74.0, 62.0))
     for hand in (-1.0, 1.0):
         foot_y, top_y = hand * foot, hand * top
         wall: list[Point] = [(x0, foot_y, z0), (x3, foot_y, z3), (x2, top_y, z2), (x1, top_y, z1)]
         build.face(wall, BODY)
-        build.paint(_between(wall, 0.10, 0.88, 0.08, 0.50), GLASS)
-        build.paint(_between(wall, 0.10, 0.88, 0.53, 0.93), GLASS)
+        build.decal(_between(wall, 0.10, 0.88, 0.08, 0.50), GLASS)
+        build.decal(_between(wall, 0.10, 0.88, 0.53, 0.93), GLASS)
     build.face([(x1, -top, z1), (x1, top, z1), (x2, top, z2), (x2, -top, z2)], BODY)
     # A roof arches a little above its edges.
     arch, inner = z1 + 0.015 * height_m, 0.6 * top

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_road_simulation.renderer import noise
-from ad_road_simulation.renderer.framebuffer import Canvas
+from ad_road_simulation.renderer.framebuffer import Framebuffer
 from ad_road_simulation.world.camera import Camera
 from ad_road_simulation.world.scene import Scene
 
 Image = NDArray[np.uint8]
 
-_ROAM_PX = 64
+_MARGIN_PX = 64
 """The buffers are this much larger than the image, so that every image can begin elsewhere in them."""
 
 
@@ -66,21 +66,21 @@ def add_streak(
 @lru_cache(maxsize=4)
 def _streaks(height_px: int, width_px: int) -> Image:
     """Return falling rain, black where there is none."""
-    draw = np.random.default_rng(51)
-    rain = np.zeros((height_px + _ROAM_PX, width_px + _ROAM_PX), np.uint8)
+    rng = np.random.default_rng(51)
+    rain = np.zeros((height_px + _MARGIN_PX, width_px + _MARGIN_PX), np.uint8)
     scale = height_px / 360.0
     for _ in range(650):
-        x, y = float(draw.uniform(0, rain.shape[1])), float(draw.uniform(-30, rain.shape[0]))
-        length, slant = float(draw.uniform(8, 30)) * scale, float(draw.normal(0.08, 0.05))
+        x, y = float(rng.uniform(0, rain.shape[1])), float(rng.uniform(-30, rain.shape[0]))
+        length, slant = float(rng.uniform(8, 30)) * scale, float(rng.normal(0.08, 0.05))
         end = (int(x + slant * length), int(y + length))
-        cv2.line(rain, (int(x), int(y)), end, (float(draw.uniform(14, 54)),), 1, cv2.LINE_AA)
+        cv2.line(rain, (int(x), int(y)), end, (float(rng.uniform(14, 54)),), 1, cv2.LINE_AA)
     return np.asarray(cv2.cvtColor(cv2.GaussianBlur(rain, (0, 0), 0.6), cv2.COLOR_GRAY2BGR), np.uint8)
 
 
-def _roam(image: Image, draw: np.random.Generator) -> tuple[slice, slice]:
+def _random_window(image: Image, rng: np.random.Generator) -> tuple[slice, slice]:
     """Return rows and columns of a part of a buffer that fits the image."""
     height, width = image.shape[:2]
-    top, left = int(draw.integers(0, _ROAM_PX + 1)), int(draw.integers(0, _ROAM_PX + 1))
+    top, left = int(rng.integers(0, _MARGIN_PX + 1)), int(rng.integers(0, _MARGIN_PX + 1))
     return slice(top, top + height), slice(left, left + width)
 
 
@@ -90,19 +90,19 @@ def _mirrored_share(rows: int, wet: float) -> NDArray[np.float32]:
     return np.linspace(1.0, 0.0, rows, dtype=np.float32)[:, None] ** 1.5 * np.float32(0.6 * wet)
 
 
-def mirror_sky(canvas: Canvas, first_row: int, wet: float) -> None:
+def add_wet_reflection(framebuffer: Framebuffer, first_row: int, wet: float) -> None:
     """Let the wet road mirror what stands above the horizon, the more the flatter one looks at it."""
-    rows = min(first_row, canvas.image.shape[0] - first_row)
-    above = canvas.image[first_row - rows : first_row][::-1]
+    rows = min(first_row, framebuffer.image.shape[0] - first_row)
+    above = framebuffer.image[first_row - rows : first_row][::-1]
     mirrored = cv2.blur(np.ascontiguousarray(above), (5, 25))
-    below = canvas.image[first_row : first_row + rows]
-    weight = (canvas.ground[first_row : first_row + rows] > 0).astype(np.float32)
+    below = framebuffer.image[first_row : first_row + rows]
+    weight = (framebuffer.ground[first_row : first_row + rows] > 0).astype(np.float32)
     weight *= _mirrored_share(rows, wet)
     # blendLinear divides by the sum of the weights.
     cv2.blendLinear(np.ascontiguousarray(below), mirrored, 1.0 - weight, weight, dst=below)
 
 
-def add_rain(image: Image, amount: float, draw: np.random.Generator, lens: np.random.Generator) -> None:
+def add_rain(image: Image, amount: float, rng: np.random.Generator, lens: np.random.Generator) -> None:
     """Add streaks, and drops on the glass, which show the image upside down and blurred.
 
     Args:
@@ -112,7 +112,7 @@ def add_rain(image: Image, amount: float, draw: np.random.Generator, lens: np.ra
         lens: of the drops, which stay for a while.
     """
     height, width = image.shape[:2]
-    streaks = _streaks(height, width)[_roam(image, draw)]
+    streaks = _streaks(height, width)[_random_window(image, rng)]
     cv2.addWeighted(image, 1.0, streaks, min(0.8, 0.25 + 0.6 * amount), -1.0, dst=image)
     for _ in range(int(14 * amount)):
         x, y = float(lens.uniform(0, width)), float(lens.uniform(0, height))
@@ -154,7 +154,7 @@ def _veil(height_px: int, width_px: int, with_disc: bool) -> Image:
     return np.clip(bright[..., None] * np.array([0.78, 0.92, 1.0]), 0, 255).astype(np.uint8)
 
 
-def add_glare(canvas: Canvas, sun: NDArray[np.float64], amount: float) -> None:
+def add_glare(framebuffer: Framebuffer, sun: NDArray[np.float64], amount: float) -> None:
     """Add the veil of a low sun, where the sun stands, and ghosts of the lens on the other side.
 
     Args:
@@ -162,14 +162,14 @@ def add_glare(canvas: Canvas, sun: NDArray[np.float64], amount: float) -> None:
         sun: (3,) direction to it along base_link's axes.
         amount: 0..1.
     """
-    image, camera = canvas.image, canvas.camera
+    image, camera = framebuffer.image, framebuffer.camera
     height, width = image.shape[:2]
     if sun[0] <= 0.2:
         cv2.addWeighted(image, 1.0 - 0.15 * amount, image, 0.0, 24.0 * amount, dst=image)
         return
     across, along, _ = camera.pixel_of(float(sun[0]), float(sun[1]), float(sun[2]))
     column, row = int(np.clip(across, 0, width)), int(np.clip(along, 0, height))
-    around = canvas.ids[max(0, row - 4) : row + 5, max(0, column - 4) : column + 5]
+    around = framebuffer.ids[max(0, row - 4) : row + 5, max(0, column - 4) : column + 5]
     hidden = float(np.count_nonzero(around)) / max(1, around.size)
     amount *= 1.0 - 0.5 * hidden
     veil = _veil(height, width, hidden < 0.5)
@@ -179,12 +179,12 @@ def add_glare(canvas: Canvas, sun: NDArray[np.float64], amount: float) -> None:
         return
     middle = np.array(camera.center_px)
     for share, size, color in ((0.0, 14, (30, 50, 40)), (0.8, 26, (40, 30, 22)), (1.2, 10, (24, 36, 60))):
-        place = middle + (middle - (across, along)) * share
+        position = middle + (middle - (across, along)) * share
         tint = (int(color[0] * amount), int(color[1] * amount), int(color[2] * amount))
-        add_halo(image, float(place[0]), float(place[1]), size * width / 640.0, tint)
+        add_halo(image, float(position[0]), float(position[1]), size * width / 640.0, tint)
 
 
-def blur_of_turn(image: Image, camera: Camera, scene: Scene) -> None:
+def add_turn_blur(image: Image, camera: Camera, scene: Scene) -> None:
     """Smear the image sideways where the car turns by more than a pixel while the shutter is open."""
     moved = abs(scene.ego_yaw_rate_radps) * scene.weather.exposure_s * camera.focal_px
     size = int(moved) | 1
@@ -205,19 +205,19 @@ def _noise_steps(height_px: int, width_px: int, gain: float) -> tuple[Image, Ima
     up, down = np.clip(steps, 0, 255).astype(np.uint8), np.clip(-steps, 0, 255).astype(np.uint8)
     if (cv2.subtract(cv2.add(every, up[stepped]), down[stepped]) != sums).any():
         return None
-    buffer = noise.sensor(height_px, width_px)
+    buffer = noise.sensor_noise(height_px, width_px)
     return np.asarray(cv2.LUT(buffer, up), np.uint8), np.asarray(cv2.LUT(buffer, down), np.uint8)
 
 
-def add_sensor_noise(image: Image, deviation: float, draw: np.random.Generator) -> None:
+def add_sensor_noise(image: Image, deviation: float, rng: np.random.Generator) -> None:
     """Add the sensor's noise."""
     if deviation <= 0.0:
         return
     height, width = image.shape[:2]
-    size, gain = (height + _ROAM_PX, width + _ROAM_PX), deviation / noise.SENSOR_DEVIATION
-    window, steps = _roam(image, draw), _noise_steps(*size, gain)
+    size, gain = (height + _MARGIN_PX, width + _MARGIN_PX), deviation / noise.SENSOR_DEVIATION
+    window, steps = _random_window(image, rng), _noise_steps(*size, gain)
     if steps is None:
-        cv2.addWeighted(image, 1.0, noise.sensor(*size)[window], gain, -128.0 * gain, dst=image)
+        cv2.addWeighted(image, 1.0, noise.sensor_noise(*size)[window], gain, -128.0 * gain, dst=image)
         return
     # Sums of bytes are faster than products.
     lighter, darker = steps

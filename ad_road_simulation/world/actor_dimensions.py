@@ -48,7 +48,7 @@ _COATS = (
 
 
 @dataclass(frozen=True)
-class Body:
+class ActorDimensions:
     """What somebody looks like; fields as in scene.Actor."""
 
     kind: ActorKind
@@ -59,7 +59,7 @@ class Body:
     seed: int
 
 
-def random_body(rng: np.random.Generator, kind: ActorKind | None = None) -> Body:
+def random_dimensions(rng: np.random.Generator, kind: ActorKind | None = None) -> ActorDimensions:
     """Return a body of a kind; None draws a vehicle's kind with VEHICLE_SHARES."""
     if kind is None:
         kind = VEHICLE_KINDS[int(rng.choice(len(VEHICLE_KINDS), p=VEHICLE_SHARES))]
@@ -71,4 +71,4 @@ def random_body(rng: np.random.Generator, kind: ActorKind | None = None) -> Body
     light = 0.85 + 0.3 * u[3]
     b, g, r = (min(255, int(part * light)) for part in colors[int(rng.integers(len(colors)))])
     seed = int(rng.integers(0, 2**31))
-    return Body(kind, float(length), float(width), float(height), (b, g, r), seed)
+    return ActorDimensions(kind, float(length), float(width), float(height), (b, g, r), seed)

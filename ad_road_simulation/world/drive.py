@@ -14,7 +14,7 @@ from ad_compressed_perception.core.results import Detections, LabelMask, Traject
 from ad_compressed_perception.driving.driver import Driver
 from ad_compressed_perception.driving.odometry import Odometry
 from ad_compressed_perception.driving.path_tracker import Pose
-from ad_road_simulation.renderer.renderer import Image, Renderer
+from ad_road_simulation.renderer.renderer import RenderedImage, Renderer
 from ad_road_simulation.world.ego import DriveCommand, EgoState
 from ad_road_simulation.world.expert import ReferencePlan
 from ad_road_simulation.world.layout import RouteOptions
@@ -112,11 +112,13 @@ class Drive:
 
     def _expert_command(self, dt_s: float) -> DriveCommand:
         now = self.odometry
-        wanted = self._expert.command(now.pose, now.speed_mps, now.time_s, dt_s)
-        return DriveCommand(wanted.steering_rad, wanted.accel_mps2)
+        target = self._expert.command(now.pose, now.speed_mps, now.time_s, dt_s)
+        return DriveCommand(target.steering_rad, target.accel_mps2)
 
 
-def road_frame(scene: Scene, image: Image, trajectory: Trajectory, stamp_ns: int, drive: int) -> RoadFrame:
+def road_frame(
+    scene: Scene, image: RenderedImage, trajectory: Trajectory, stamp_ns: int, drive: int
+) -> RoadFrame:
     """Return a painted scene with its ground truth in the package's words; the mask is empty where it has none."""
     boxes = image.boxes
     mask = np.zeros((0, 0), np.uint8) if image.mask is None else image.mask

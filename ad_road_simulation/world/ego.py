@@ -10,7 +10,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class VehicleMeasures:
+class VehicleParameters:
     """Of the car; base_link is the middle of its rear axle.
 
     Attributes:
@@ -38,7 +38,7 @@ class VehicleMeasures:
     lag_s: float = 0.15
 
 
-VEHICLE = VehicleMeasures()
+VEHICLE = VehicleParameters()
 MIDDLE_M = 0.5 * (VEHICLE.front_m - VEHICLE.rear_m)
 """Middle of the body ahead of base_link."""
 
@@ -92,11 +92,11 @@ def advance(state: EgoState, command: DriveCommand, dt_s: float) -> EgoState:
         dt_s: of the step, greater than 0.
     """
     follow = 1.0 - float(np.exp(-dt_s / VEHICLE.lag_s))
-    wanted = float(np.clip(command.steering_rad, -VEHICLE.max_steering_rad, VEHICLE.max_steering_rad))
+    target = float(np.clip(command.steering_rad, -VEHICLE.max_steering_rad, VEHICLE.max_steering_rad))
     turn = VEHICLE.max_steering_rate_radps * dt_s
-    steering = state.steering_rad + float(np.clip((wanted - state.steering_rad) * follow, -turn, turn))
-    wanted = float(np.clip(command.accel_mps2, VEHICLE.min_accel_mps2, VEHICLE.max_accel_mps2))
-    accel = state.accel_mps2 + (wanted - state.accel_mps2) * follow
+    steering = state.steering_rad + float(np.clip((target - state.steering_rad) * follow, -turn, turn))
+    target = float(np.clip(command.accel_mps2, VEHICLE.min_accel_mps2, VEHICLE.max_accel_mps2))
+    accel = state.accel_mps2 + (target - state.accel_mps2) * follow
     speed = max(0.0, state.speed_mps + accel * dt_s)
     # A car that brakes to a stand within the step comes less far than the mean of the speeds says.
     stopping_s = state.speed_mps / -accel if speed == 0.0 and accel < 0.0 else dt_s

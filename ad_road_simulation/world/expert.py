@@ -69,7 +69,7 @@ class Reason:
     kind: ReasonKind
     ident: int
     distance_m: float
-    stands: bool
+    is_stationary: bool
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class ReferencePlan:
     curvature_per_m: Array
     clear_distance_m: float
     must_stop: bool
-    may_go_on: bool
+    may_proceed: bool
     trajectory: Trajectory
     reasons: tuple[Reason, ...]
 
@@ -112,15 +112,15 @@ def reference_plan(
     occupied = world.people.occupied if camera is None else _occupied_in(world, ego, camera)
     reasons = _reasons(world, path, occupied, obeyed_sign)
     clear = reasons[0].distance_m if reasons else math.inf
-    must_stop = any(reason.stands and reason.distance_m < MUST_STOP_M for reason in reasons)
-    may_go_on = bool(reasons) and reasons[0].kind == "sign"
+    must_stop = any(reason.is_stationary and reason.distance_m < MUST_STOP_M for reason in reasons)
+    may_proceed = bool(reasons) and reasons[0].kind == "sign"
     curvature = _KNOTS_OF_PATH @ path.curvature_per_m[: _KNOTS_OF_PATH.shape[1]]
     return ReferencePlan(
         curvature_per_m=curvature,
         clear_distance_m=clear,
         must_stop=must_stop,
-        may_go_on=may_go_on,
-        trajectory=plan_trajectory(curvature, clear, ego.speed_mps, float(must_stop), float(may_go_on)),
+        may_proceed=may_proceed,
+        trajectory=plan_trajectory(curvature, clear, ego.speed_mps, float(must_stop), float(may_proceed)),
         reasons=reasons,
     )
 
@@ -243,19 +243,19 @@ def _reasons(
     """Return what ends the clear distance, the nearest first."""
     found: list[Reason] = []
 
-    def add(kind: ReasonKind, ident: int, s_m: float, stands: bool) -> None:
+    def add(kind: ReasonKind, ident: int, s_m: float, is_stationary: bool) -> None:
         distance = float(np.interp(s_m, path.s_m, path.arc_m)) - VEHICLE.front_m
         if 0.0 <= distance < LOOK_M and s_m < path.s_m[-1]:
-            found.append(Reason(kind, ident, distance, stands))
+            found.append(Reason(kind, ident, distance, is_stationary))
 
-    things = world.layout.furniture
-    for signal in things.signals:
+    control = world.layout.traffic_control
+    for signal in control.signals:
         if signal.state(world.time_s) != "green":
             add("light", signal.ident, signal.stop_s_m, True)
-    for stop in things.stops:
+    for stop in control.stops:
         if stop.ident != obeyed_sign:
             add("sign", stop.ident, stop.stop_s_m, True)
-    for crossing in things.crossings:
+    for crossing in control.crossings:
         if occupied[crossing.ident]:
             add("crossing", crossing.ident, crossing.s_from_m - BEFORE_CROSSING_M, True)
     actors, hidden_m = _in_corridor(world, path)
@@ -265,17 +265,17 @@ def _reasons(
 
 def _in_corridor(world: World, path: _Path) -> tuple[list[Reason], float]:
     """Return the actors in the strip that the ego's body needs, and the distance of the first tall one."""
-    everybody = world.obstacles()
-    rear, front = everybody.s_m - everybody.half_s_m, everybody.s_m + everybody.half_s_m
+    obstacles = world.obstacles()
+    rear, front = obstacles.s_m - obstacles.half_s_m, obstacles.s_m + obstacles.half_s_m
     start = float(np.interp(VEHICLE.front_m, path.arc_m, path.s_m))
     near = np.flatnonzero((rear > start - 0.5) & (rear < path.s_m[-1]))
-    places = np.stack((rear[near], everybody.s_m[near], front[near]), axis=-1)
-    apart = np.abs(everybody.d_m[near, None] - np.interp(places, path.s_m, path.d_m)).min(axis=1)
-    hit = near[apart < 0.5 * VEHICLE.width_m + everybody.half_d_m[near] + _CORRIDOR_M]
+    places = np.stack((rear[near], obstacles.s_m[near], front[near]), axis=-1)
+    apart = np.abs(obstacles.d_m[near, None] - np.interp(places, path.s_m, path.d_m)).min(axis=1)
+    hit = near[apart < 0.5 * VEHICLE.width_m + obstacles.half_d_m[near] + _CORRIDOR_M]
     gaps = np.maximum(np.interp(rear[hit], path.s_m, path.arc_m) - VEHICLE.front_m, 0.0)
-    tall = everybody.height_m[hit] > _TALL_M
+    tall = obstacles.height_m[hit] > _TALL_M
     reasons = [
-        Reason("actor", int(everybody.idents[i]), float(gap), bool(everybody.speed_mps[i] < _STANDING_MPS))
+        Reason("actor", int(obstacles.idents[i]), float(gap), bool(obstacles.speed_mps[i] < _STANDING_MPS))
         for i, gap in zip(hit, gaps, strict=True)
         if gap < LOOK_M
     ]

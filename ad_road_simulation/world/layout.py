@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ad_compressed_perception.core.errors import RouteError
 from ad_road_simulation.world.markings import road_markings
 from ad_road_simulation.world.road import STEP_M, Profile, Road
-from ad_road_simulation.world.roadside_objects import PropLine, random_props
+from ad_road_simulation.world.roadside_objects import RoadsideObjects, random_roadside_objects
 from ad_road_simulation.world.scene import Marking, Weather
-from ad_road_simulation.world.traffic_control import Furniture, random_furniture
+from ad_road_simulation.world.traffic_control import TrafficControl, random_traffic_control
 from ad_road_simulation.world.weather import NAMES, random_weather
 
 RUN_IN_M = 50.0
@@ -76,9 +76,9 @@ class Layout:
     seed: int
     options: RouteOptions
     road: Road
-    furniture: Furniture
+    traffic_control: TrafficControl
     markings: tuple[Marking, ...]
-    props: PropLine
+    roadside_objects: RoadsideObjects
     bays_on_right: bool
     weather: Weather
 
@@ -96,20 +96,22 @@ class Layout:
 
 def make_layout(seed: int, options: RouteOptions) -> Layout:
     """Return the layout of a seed: equal seeds and options give equal layouts."""
-    shape, things, beside, air = (np.random.default_rng([seed, part]) for part in range(4))
-    profile = _random_profile(shape, options.lanes)
-    road = Road(_random_curvature(shape, RUN_IN_M + options.length_m + RUN_OUT_M), profile)
-    furniture = random_furniture(things, road, _FIRST_STOP_M, road.length_m - 40.0)
+    shape_rng, control_rng, roadside_rng, weather_rng = (
+        np.random.default_rng([seed, part]) for part in range(4)
+    )
+    profile = _random_profile(shape_rng, options.lanes)
+    road = Road(_random_curvature(shape_rng, RUN_IN_M + options.length_m + RUN_OUT_M), profile)
+    traffic_control = random_traffic_control(control_rng, road, _FIRST_STOP_M, road.length_m - 40.0)
     return Layout(
         seed=seed,
         options=options,
         road=road,
-        furniture=furniture,
-        markings=road_markings(things, road, furniture),
-        props=random_props(beside, road),
-        bays_on_right=bool(beside.uniform() < 0.5),
+        traffic_control=traffic_control,
+        markings=road_markings(control_rng, road, traffic_control),
+        roadside_objects=random_roadside_objects(roadside_rng, road),
+        bays_on_right=bool(roadside_rng.uniform() < 0.5),
         weather=random_weather(
-            air, options.weather, float(np.median(road.heading(np.arange(0.0, road.length_m, 10.0))))
+            weather_rng, options.weather, float(np.median(road.heading(np.arange(0.0, road.length_m, 10.0))))
         ),
     )
 

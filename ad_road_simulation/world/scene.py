@@ -16,7 +16,7 @@ MASK_LABELS = ("background", "road", "curb", "marking")
 
 ActorKind = Literal["person", "bicycle", "car", "motorcycle", "bus", "truck"]
 LightState = Literal["red", "yellow", "green"]
-PropKind = Literal["building", "tree", "bush", "lamp"]
+RoadsideObjectKind = Literal["building", "tree", "bush", "lamp"]
 MarkingKind = Literal["solid", "dashed", "crossing", "stop_line"]
 
 
@@ -87,10 +87,10 @@ class StopSign:
 
 
 @dataclass(frozen=True)
-class Prop:
+class RoadsideObject:
     """Something beside the road without a label: a building (length x width), tree, bush or lamp."""
 
-    kind: PropKind
+    kind: RoadsideObjectKind
     x_m: float
     y_m: float
     heading_rad: float
@@ -175,7 +175,7 @@ class Scene:
     actors: tuple[Actor, ...] = ()
     lights: tuple[TrafficLight, ...] = ()
     signs: tuple[StopSign, ...] = ()
-    props: tuple[Prop, ...] = ()
+    roadside_objects: tuple[RoadsideObject, ...] = ()
     markings: tuple[Marking, ...] = ()
     weather: Weather = field(default_factory=Weather)
     seed: int = 0

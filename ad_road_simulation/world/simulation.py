@@ -64,7 +64,7 @@ class Simulation:
             options: of the route.
         """
         self.world = World(seed, options)
-        self.world.make_room(RUN_IN_M - _ROOM_BEHIND_M, RUN_IN_M + _ROOM_AHEAD_M)
+        self.world.clear_ego_lane(RUN_IN_M - _ROOM_BEHIND_M, RUN_IN_M + _ROOM_AHEAD_M)
         self.ego: EgoState = self.world.ego_at(RUN_IN_M, self.world.layout.ego_lane_m, 0.0, START_MPS)
         self._is_out = False
         self._hit: set[int] = set()
@@ -130,39 +130,39 @@ class Simulation:
     def _collisions(self) -> list[Event]:
         """Note whom the ego's body touches for the first time."""
         ego, events = self.ego, []
-        everybody = self.world.obstacles()
+        obstacles = self.world.obstacles()
         middle = np.array([ego.x_m, ego.y_m]) + MIDDLE_M * np.array(
             [math.cos(ego.heading_rad), math.sin(ego.heading_rad)]
         )
         half = (0.5 * VEHICLE.length_m, 0.5 * VEHICLE.width_m)
-        reach = half[0] + MIDDLE_M + everybody.half_s_m + 1.0
-        close = (np.abs(everybody.s_m - ego.s_m) < reach) & (
-            np.abs(everybody.d_m - ego.d_m) < half[0] + everybody.half_d_m
+        reach = half[0] + MIDDLE_M + obstacles.half_s_m + 1.0
+        close = (np.abs(obstacles.s_m - ego.s_m) < reach) & (
+            np.abs(obstacles.d_m - ego.d_m) < half[0] + obstacles.half_d_m
         )
         for i in np.flatnonzero(close):
-            ident = int(everybody.idents[i])
-            s, d = everybody.s_m[i], everybody.d_m[i]
+            ident = int(obstacles.idents[i])
+            s, d = obstacles.s_m[i], obstacles.d_m[i]
             other = self.world.layout.road.points(s, d)
             heading = float(self.world.layout.road.heading(s))
-            size = (float(everybody.half_s_m[i]), float(everybody.half_d_m[i]))
+            size = (float(obstacles.half_s_m[i]), float(obstacles.half_d_m[i]))
             if ident not in self._hit and _overlap(middle, ego.heading_rad, half, other, heading, size):
                 self._hit.add(ident)
                 events.append(
                     self._event(
-                        "collision", f"{self.world.framework_of(ident)} {ident} at {ego.speed_mps:.1f} m/s"
+                        "collision", f"{self.world.actor_kind(ident)} {ident} at {ego.speed_mps:.1f} m/s"
                     )
                 )
         return events
 
     def _lines(self, before: EgoState) -> list[Event]:
         """Note stop lines that the front bumper passes when it should not."""
-        things = self.world.layout.furniture
+        control = self.world.layout.traffic_control
         was, now = before.s_m + VEHICLE.front_m, self.ego.s_m + VEHICLE.front_m
         events = []
-        for signal in things.signals:
+        for signal in control.signals:
             if was <= signal.stop_s_m < now and signal.state(self.time_s) == "red":
                 events.append(self._event("red_light", f"signal {signal.ident}"))
-        for stop in things.stops:
+        for stop in control.stops:
             if stop.stop_s_m - _STOP_REACH_M <= now <= stop.stop_s_m:
                 slowest = min(self._slowest.get(stop.ident, math.inf), self.ego.speed_mps)
                 self._slowest[stop.ident] = slowest

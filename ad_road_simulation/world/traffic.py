@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_road_simulation.world.actor_dimensions import Body, random_body
+from ad_road_simulation.world.actor_dimensions import ActorDimensions, random_dimensions
 from ad_road_simulation.world.ego import MIDDLE_M, VEHICLE, EgoState
 from ad_road_simulation.world.layout import Layout
 from ad_road_simulation.world.road import STEP_M
@@ -28,7 +28,7 @@ _SIGN_STAND_S = 1.5
 _FROM_EGO_BEHIND_M, _FROM_EGO_AHEAD_M = 42.0, 120.0
 
 
-def follow(speed: Array, wanted: Array, gap: Array, leader_speed: Array, jam_gap_m: float) -> Array:
+def follow(speed: Array, desired_mps: Array, gap: Array, leader_speed: Array, jam_gap_m: float) -> Array:
     """Return the acceleration of the intelligent driver model, at least -8 m/s2.
 
     Args:
@@ -39,10 +39,10 @@ def follow(speed: Array, wanted: Array, gap: Array, leader_speed: Array, jam_gap
         jam_gap_m: gap left at a standstill.
     """
     dynamic = speed * _HEADWAY_S + speed * (speed - leader_speed) / (2.0 * np.sqrt(_ACCEL_MPS2 * _BRAKE_MPS2))
-    desired = jam_gap_m + np.maximum(0.0, dynamic)
-    free = 1.0 - (speed / np.maximum(wanted, 0.1)) ** 4
+    desired_gap = jam_gap_m + np.maximum(0.0, dynamic)
+    free = 1.0 - (speed / np.maximum(desired_mps, 0.1)) ** 4
     accel = _ACCEL_MPS2 * (
-        np.maximum(free, -_OVER_SPEED_MPS2 / _ACCEL_MPS2) - (desired / np.maximum(gap, 0.05)) ** 2
+        np.maximum(free, -_OVER_SPEED_MPS2 / _ACCEL_MPS2) - (desired_gap / np.maximum(gap, 0.05)) ** 2
     )
     return np.maximum(accel, -_HARDEST_MPS2)
 
@@ -90,14 +90,14 @@ class Traffic:
         self.width_m, self.height_m = np.zeros(count), np.zeros(count)
         self.speed_mps, self.accel_mps2, self.phase_m = np.zeros(count), np.zeros(count), np.zeros(count)
         self.idents = np.zeros(count, np.int64)
-        self.bodies: list[Body] = [random_body(rng, "car")] * count
-        self._wanted = np.zeros(count)
+        self.dimensions: list[ActorDimensions] = [random_dimensions(rng, "car")] * count
+        self._desired_mps = np.zeros(count)
         self._stood_s = np.zeros(count)
         self._released = np.full(count, -1, np.int64)
         self._next_ident = 1000
         for index in range(count):
-            self._redraw(index)
-        self.speed_mps = 0.8 * self._wanted
+            self._sample_vehicle(index)
+        self.speed_mps = 0.8 * self._desired_mps
         # Desired speed every STEP_M: comfortable in the sharpest bend within 20 m.
         arc = np.arange(0.0, road.length_m + STEP_M, STEP_M)
         sharpest = np.abs(road.curvature(arc[:, None] + np.arange(-20.0, 21.0, 5.0))).max(axis=1)
@@ -118,12 +118,12 @@ class Traffic:
         if not len(self.s_m):
             return
         place = np.clip(self.s_m / STEP_M, 0, len(self._bend_mps) - 1).astype(np.int64)
-        wanted = np.minimum(self._wanted, self._bend_mps[place])
+        desired_mps = np.minimum(self._desired_mps, self._bend_mps[place])
         gap, leader_speed = self._leaders(ego)
         line = self._lines(dt_s, red, yellow, occupied)
         accel = np.minimum(
-            follow(self.speed_mps, wanted, gap, leader_speed, _JAM_GAP_M),
-            follow(self.speed_mps, wanted, line, np.zeros_like(line), _LINE_GAP_M),
+            follow(self.speed_mps, desired_mps, gap, leader_speed, _JAM_GAP_M),
+            follow(self.speed_mps, desired_mps, line, np.zeros_like(line), _LINE_GAP_M),
         )
         after = np.maximum(0.0, self.speed_mps + accel * dt_s)
         driven = np.where(self.active, 0.5 * (self.speed_mps + after) * dt_s, 0.0)
@@ -131,7 +131,7 @@ class Traffic:
         self.s_m = self.s_m + self.direction * driven / (1.0 - self._curvature[place] * self.d_m)
         self.speed_mps, self.accel_mps2 = after, np.where(after > 0.0, accel, 0.0)
         self.phase_m = self.phase_m + driven
-        self._turn_over(ego)
+        self._respawn(ego)
 
     @property
     def is_braking(self) -> Mask:
@@ -144,13 +144,13 @@ class Traffic:
 
     def _place_stops(self) -> None:
         """Note where each direction stops: signals, then crossings, then signs, as traveled distances."""
-        things = self._layout.furniture
-        ahead = [signal.stop_s_m for signal in things.signals]
-        ahead += [crossing.s_from_m - BEFORE_CROSSING_M for crossing in things.crossings]
-        ahead += [stop.stop_s_m for stop in things.stops]
-        back = [-signal.oncoming_stop_s_m for signal in things.signals]
-        back += [-crossing.s_to_m - BEFORE_CROSSING_M for crossing in things.crossings]
-        back += [np.inf for _ in things.stops]
+        control = self._layout.traffic_control
+        ahead = [signal.stop_s_m for signal in control.signals]
+        ahead += [crossing.s_from_m - BEFORE_CROSSING_M for crossing in control.crossings]
+        ahead += [stop.stop_s_m for stop in control.stops]
+        back = [-signal.oncoming_stop_s_m for signal in control.signals]
+        back += [-crossing.s_to_m - BEFORE_CROSSING_M for crossing in control.crossings]
+        back += [np.inf for _ in control.stops]
         self._ahead_q, self._oncoming_q = np.array(ahead, np.float64), np.array(back, np.float64)
 
     def _leaders(self, ego: EgoState | None) -> tuple[Array, Array]:
@@ -201,7 +201,7 @@ class Traffic:
             holds[:, signals + crossings :] = np.arange(signs.shape[1]) != self._released[:, None]
         return np.where(holds & (ahead > -0.3), ahead, np.inf).min(axis=1)
 
-    def _turn_over(self, ego: EgoState | None) -> None:
+    def _respawn(self, ego: EgoState | None) -> None:
         """Take off the road who reached its end, and let others begin at theirs where there is room."""
         length = self._layout.road.length_m
         half = 0.5 * self.length_m
@@ -218,19 +218,19 @@ class Traffic:
             rears = direction * (self.s_m[others] - start) - half[others]
             if len(rears) and rears.min() < 28.0:
                 continue
-            self._redraw(int(index))
+            self._sample_vehicle(int(index))
             self.s_m[index], self.active[index] = start, True
-            self.speed_mps[index] = min(self._wanted[index], 9.0)
+            self.speed_mps[index] = min(self._desired_mps[index], 9.0)
 
-    def _redraw(self, index: int) -> None:
+    def _sample_vehicle(self, index: int) -> None:
         """Give a vehicle a new body, speed and ident."""
-        body = random_body(self._rng)
-        self.bodies[index] = body
-        self.length_m[index], self.width_m[index] = body.length_m, body.width_m
-        self.height_m[index] = body.height_m
-        slow = 1.5 if body.kind in ("truck", "bus") else 0.0
-        self._wanted[index] = float(np.clip(self._rng.normal(11.5 - slow, 1.5), 7.5, 15.0))
-        side = 0.35 if body.kind == "motorcycle" else 0.12
+        actor = random_dimensions(self._rng)
+        self.dimensions[index] = actor
+        self.length_m[index], self.width_m[index] = actor.length_m, actor.width_m
+        self.height_m[index] = actor.height_m
+        slow = 1.5 if actor.kind in ("truck", "bus") else 0.0
+        self._desired_mps[index] = float(np.clip(self._rng.normal(11.5 - slow, 1.5), 7.5, 15.0))
+        side = 0.35 if actor.kind == "motorcycle" else 0.12
         self.d_m[index] = self._lane_d[int(self.lane[index])] + self._rng.uniform(-side, side)
         self.idents[index] = self._next_ident
         self._stood_s[index], self._released[index] = 0.0, -1

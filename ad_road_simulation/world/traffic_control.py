@@ -68,7 +68,7 @@ class Signal:
 
 
 @dataclass(frozen=True)
-class StopPlace:
+class StopSignLine:
     """A stop sign's line: near edge at stop_s_m, for the ego's direction."""
 
     ident: int
@@ -76,15 +76,17 @@ class StopPlace:
 
 
 @dataclass(frozen=True)
-class Furniture:
+class TrafficControl:
     """All of them along one road, each kind by growing s and with its index as ident."""
 
     signals: tuple[Signal, ...]
-    stops: tuple[StopPlace, ...]
+    stops: tuple[StopSignLine, ...]
     crossings: tuple[Crossing, ...]
 
 
-def random_furniture(rng: np.random.Generator, road: Road, s_from_m: float, s_to_m: float) -> Furniture:
+def random_traffic_control(
+    rng: np.random.Generator, road: Road, s_from_m: float, s_to_m: float
+) -> TrafficControl:
     """Place about one signal per 300 m, one stop sign per 1000 m and one crossing per 250 m.
 
     Signals and signs stand where the way to them is almost straight, so that a driver sees them; a place
@@ -94,17 +96,17 @@ def random_furniture(rng: np.random.Generator, road: Road, s_from_m: float, s_to
     taken: list[float] = []
     signals = [
         place
-        for _ in range(_about(rng, length / 300.0))
+        for _ in range(_rounded_by_chance(rng, length / 300.0))
         if (place := _free_place(rng, road, s_from_m, s_to_m, taken, 1.0 / 140.0)) is not None
     ]
     stops = [
         place
-        for _ in range(_about(rng, length / 1000.0))
+        for _ in range(_rounded_by_chance(rng, length / 1000.0))
         if (place := _free_place(rng, road, s_from_m, s_to_m, taken, 1.0 / 100.0)) is not None
     ]
     crossings = [
         place
-        for _ in range(_about(rng, length / 250.0))
+        for _ in range(_rounded_by_chance(rng, length / 250.0))
         if (place := _free_place(rng, road, s_from_m, s_to_m, taken, 1.0 / 60.0)) is not None
     ]
     zebra: list[tuple[float, int | None]] = [(s, None) for s in crossings]
@@ -114,9 +116,9 @@ def random_furniture(rng: np.random.Generator, road: Road, s_from_m: float, s_to
         far_line = start + CROSSING_M + _LINE_TO_CROSSING_M
         built.append(Signal(ident, s, far_line, float(rng.uniform(0.0, CYCLE_S))))
         zebra.append((start, ident))
-    return Furniture(
+    return TrafficControl(
         tuple(built),
-        tuple(StopPlace(ident, s) for ident, s in enumerate(sorted(stops))),
+        tuple(StopSignLine(ident, s) for ident, s in enumerate(sorted(stops))),
         tuple(
             Crossing(ident, s, s + CROSSING_M, signal)
             for ident, (s, signal) in enumerate(sorted(zebra, key=lambda pair: pair[0]))
@@ -124,7 +126,7 @@ def random_furniture(rng: np.random.Generator, road: Road, s_from_m: float, s_to
     )
 
 
-def heads_of(signal: Signal, road: Road, time_s: float) -> list[TrafficLight]:
+def signal_heads(signal: Signal, road: Road, time_s: float) -> list[TrafficLight]:
     """Return a signal's heads as they are now: two for the ego's direction, two for the oncoming."""
     profile, state = road.profile, signal.state(time_s)
     outside = profile.curb_width_m + 0.5
@@ -155,7 +157,7 @@ def heads_of(signal: Signal, road: Road, time_s: float) -> list[TrafficLight]:
     return heads
 
 
-def sign_of(stop: StopPlace, road: Road) -> StopSign:
+def stop_sign_at(stop: StopSignLine, road: Road) -> StopSign:
     """Return the sign on its post at the right curb, 1 m before its line."""
     profile: Profile = road.profile
     s = stop.stop_s_m - 1.0
@@ -163,7 +165,7 @@ def sign_of(stop: StopPlace, road: Road) -> StopSign:
     return StopSign(stop.ident, float(x), float(y), 2.2, float(road.heading(s)) + np.pi)
 
 
-def _about(rng: np.random.Generator, expected: float) -> int:
+def _rounded_by_chance(rng: np.random.Generator, expected: float) -> int:
     """Return the expected number, rounded up or down by chance."""
     return int(expected + rng.uniform(0.0, 1.0))
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ad_road_simulation.renderer.renderer import GroundTruthBox, Image, Renderer
+from ad_road_simulation.renderer.renderer import GroundTruthBox, RenderedImage, Renderer
 from ad_road_simulation.world.camera import Camera
-from ad_road_simulation.world.scene import LABELS, MASK_LABELS, Actor, Prop, Scene, Weather
+from ad_road_simulation.world.scene import LABELS, MASK_LABELS, Actor, RoadsideObject, Scene, Weather
 from support.scenes import (
     CLEAR,
     actor_at,
@@ -45,7 +45,7 @@ def place(scene: Scene, ahead_m: float, d_m: float, camera: Camera = CAMERA) -> 
     return round(float(pixels[0, 1])), round(float(pixels[0, 0]))
 
 
-def box_of(image: Image, label: str) -> GroundTruthBox:
+def box_of(image: RenderedImage, label: str) -> GroundTruthBox:
     (box,) = [box for box in image.boxes if box.label == label]
     return box
 
@@ -326,7 +326,7 @@ def crowds(draw: st.DrawFn) -> Scene:
         )
         for index in range(draw(st.integers(1, 4)))
     ]
-    house = Prop(
+    house = RoadsideObject(
         "building",
         100.0 + 25.0 * draw(numbers),
         20.0 * draw(numbers),
@@ -337,7 +337,7 @@ def crowds(draw: st.DrawFn) -> Scene:
         (150, 170, 190),
         3,
     )
-    scene = scene_on(road, actors=tuple(actors), props=(house,))
+    scene = scene_on(road, actors=tuple(actors), roadside_objects=(house,))
     return replace(scene, ego_heading_rad=3.0 * draw(numbers))
 
 

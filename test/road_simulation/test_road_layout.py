@@ -11,7 +11,7 @@ import pytest
 
 from ad_compressed_perception.core.errors import RouteError
 from ad_road_simulation.world.layout import RUN_IN_M, Layout, RouteOptions, make_layout
-from ad_road_simulation.world.traffic_control import CYCLE_S, Signal, heads_of
+from ad_road_simulation.world.traffic_control import CYCLE_S, Signal, signal_heads
 from ad_road_simulation.world.weather import NAMES, SHARES, random_weather
 
 SEEDS = range(12)
@@ -26,8 +26,8 @@ def test_a_seed_is_a_layout(layouts: list[Layout]) -> None:
     """Made again it is equal in every number; another seed is another road."""
     again = make_layout(3, RouteOptions())
     assert again.markings == layouts[3].markings
-    assert again.props.props == layouts[3].props.props
-    assert again.furniture == layouts[3].furniture
+    assert again.roadside_objects.roadside_objects == layouts[3].roadside_objects.roadside_objects
+    assert again.traffic_control == layouts[3].traffic_control
     assert again.weather == layouts[3].weather
     s = np.arange(0.0, again.road.length_m, 5.0)
     assert np.array_equal(again.road.points(s), layouts[3].road.points(s))
@@ -39,8 +39,8 @@ def test_weather_and_traffic_leave_the_road_alone(layouts: list[Layout]) -> None
     wet = make_layout(3, RouteOptions(weather="rain", traffic=0.2))
     assert wet.weather.name == "rain"
     assert wet.weather.rain > 0.0
-    assert wet.furniture == layouts[3].furniture
-    assert wet.props.props == layouts[3].props.props
+    assert wet.traffic_control == layouts[3].traffic_control
+    assert wet.roadside_objects.roadside_objects == layouts[3].roadside_objects.roadside_objects
 
 
 def test_roads_bend_like_roads(layouts: list[Layout]) -> None:
@@ -67,24 +67,24 @@ def test_length_is_from_start_to_finish() -> None:
 
 def test_furniture_is_as_dense_as_on_roads(layouts: list[Layout]) -> None:
     """Twelve roads of 1 km: about 40 signals, 12 stop signs, 50 crossings of their own, never two at once."""
-    things = [layout.furniture for layout in layouts]
-    assert 25 <= sum(len(thing.signals) for thing in things) <= 55
-    assert 8 <= sum(len(thing.stops) for thing in things) <= 20
-    assert 30 <= sum(sum(c.signal is None for c in thing.crossings) for thing in things) <= 60
-    for thing in things:
-        places = [signal.stop_s_m for signal in thing.signals] + [stop.stop_s_m for stop in thing.stops]
-        places += [crossing.s_from_m for crossing in thing.crossings if crossing.signal is None]
+    controls = [layout.traffic_control for layout in layouts]
+    assert 25 <= sum(len(control.signals) for control in controls) <= 55
+    assert 8 <= sum(len(control.stops) for control in controls) <= 20
+    assert 30 <= sum(sum(c.signal is None for c in control.crossings) for control in controls) <= 60
+    for control in controls:
+        places = [signal.stop_s_m for signal in control.signals] + [stop.stop_s_m for stop in control.stops]
+        places += [crossing.s_from_m for crossing in control.crossings if crossing.signal is None]
         assert np.diff(sorted(places)).min(initial=100.0) > 60.0
 
 
 def test_a_signal_has_its_crossing_and_heads(layouts: list[Layout]) -> None:
     """Stop line, behind it the crossing, 12 m beyond the line the heads that look back at it."""
     for layout in layouts:
-        for signal in layout.furniture.signals:
-            (crossing,) = (c for c in layout.furniture.crossings if c.signal == signal.ident)
+        for signal in layout.traffic_control.signals:
+            (crossing,) = (c for c in layout.traffic_control.crossings if c.signal == signal.ident)
             assert signal.stop_s_m + 0.4 < crossing.s_from_m
             assert crossing.s_to_m < signal.oncoming_stop_s_m
-            beside, above, *_ = heads_of(signal, layout.road, 0.0)
+            beside, above, *_ = signal_heads(signal, layout.road, 0.0)
             s, d = layout.road.locate(beside.x_m, beside.y_m, signal.stop_s_m)
             assert s - signal.stop_s_m == pytest.approx(12.0, abs=0.05)
             assert d < layout.road.profile.right_m - layout.road.profile.curb_width_m
@@ -110,7 +110,7 @@ def test_paint_stays_on_the_carriageway(layouts: list[Layout]) -> None:
         assert max(mark.d_to_m for mark in layout.markings) == pytest.approx(profile.left_m)
         lines = [mark for mark in layout.markings if mark.kind in ("solid", "dashed")]
         assert min(line.d_from_m for line in lines) == pytest.approx(profile.right_m + 0.15)
-        for crossing in layout.furniture.crossings:
+        for crossing in layout.traffic_control.crossings:
             middle = crossing.middle_m
             assert not [line for line in lines if line.s_from_m < middle < line.s_to_m]
 
@@ -120,7 +120,9 @@ def test_nothing_stands_on_the_road(layouts: list[Layout]) -> None:
     for layout in layouts[:5]:
         profile = layout.road.profile
         beyond = profile.curb_width_m + profile.walk_width_m
-        for s, prop in zip(layout.props.s_m, layout.props.props, strict=True):
+        for s, prop in zip(
+            layout.roadside_objects.s_m, layout.roadside_objects.roadside_objects, strict=True
+        ):
             along = np.array([np.cos(prop.heading_rad), np.sin(prop.heading_rad)])
             across = np.array([-along[1], along[0]])
             for a, b in ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1)):

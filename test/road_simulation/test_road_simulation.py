@@ -13,7 +13,7 @@ from ad_road_simulation.world.ego import VEHICLE, DriveCommand
 from ad_road_simulation.world.layout import RouteOptions
 from ad_road_simulation.world.scene import Scene
 from ad_road_simulation.world.simulation import Event, Simulation
-from support.road_world import EMPTY, ReferenceDriver, before, command_of, drive, wait_for
+from support.road_world import EMPTY, ReferenceDriver, command_of, drive, ego_before, set_signal_state
 
 COAST = DriveCommand(0.0, 0.0)
 
@@ -27,8 +27,8 @@ def simulation_with(kind: str) -> Simulation:
     """Return the first empty simulation with a thing of this kind of furniture in the first 800 m."""
     for seed in range(50):
         simulation = Simulation(seed, EMPTY)
-        things = getattr(simulation.world.layout.furniture, kind)
-        if things and things[0].stop_s_m < 800.0:
+        control = getattr(simulation.world.layout.traffic_control, kind)
+        if control and control[0].stop_s_m < 800.0:
             return simulation
     raise AssertionError(f"no {kind} in 50 worlds")
 
@@ -92,28 +92,28 @@ def test_the_scene_shows_what_is_near() -> None:
     assert max(places) < 50.0 + 181.0
     assert len({actor.ident for actor in scene.actors}) == len(scene.actors)
     assert {actor.kind for actor in scene.actors} >= {"person", "car"}
-    assert scene.props
+    assert scene.roadside_objects
     assert scene.markings
 
 
 def test_a_red_light_is_noted_when_passed() -> None:
     """Once, when the bumper goes over the line; on green and yellow nothing is noted."""
     simulation = simulation_with("signals")
-    line = simulation.world.layout.furniture.signals[0].stop_s_m
+    line = simulation.world.layout.traffic_control.signals[0].stop_s_m
     for state, expected in (("red", ["red_light"]), ("yellow", []), ("green", [])):
-        wait_for(simulation.world, 0, state)
-        simulation.ego = before(simulation.world, line, 2.0)
+        set_signal_state(simulation.world, 0, state)
+        simulation.ego = ego_before(simulation.world, line, 2.0)
         assert [event.kind for event in coast(simulation, 20)] == expected
 
 
 def test_a_stop_sign_wants_a_stand() -> None:
     """Passed at 8 m/s it is missed; after a stand 3 m before the line it is not."""
     simulation = simulation_with("stops")
-    line = simulation.world.layout.furniture.stops[0].stop_s_m
-    simulation.ego = before(simulation.world, line, 12.0)
+    line = simulation.world.layout.traffic_control.stops[0].stop_s_m
+    simulation.ego = ego_before(simulation.world, line, 12.0)
     assert [event.kind for event in coast(simulation, 40)] == ["stop_missed"]
     again = simulation_with("stops")
-    again.ego = before(again.world, line, 3.0, speed_mps=0.0)
+    again.ego = ego_before(again.world, line, 3.0, speed_mps=0.0)
     again.step(COAST)
     again.ego = replace(again.ego, speed_mps=5.0)
     assert coast(again, 20) == []
@@ -156,7 +156,7 @@ def test_a_collision_is_noted_once_for_each() -> None:
         events += coast(simulation, 1)
     hits = [event for event in events if event.kind == "collision"]
     assert len(hits) == 1
-    assert traffic.bodies[one].kind in hits[0].what
+    assert traffic.dimensions[one].kind in hits[0].what
 
 
 def test_the_finish_is_noted_once() -> None:

@@ -12,7 +12,7 @@ from ad_road_simulation.world.layout import RouteOptions
 from ad_road_simulation.world.simulation import Simulation
 from ad_road_simulation.world.traffic import Traffic, follow
 from ad_road_simulation.world.world import World
-from support.road_world import EMPTY, before, command_of, wait_for, world_with
+from support.road_world import EMPTY, command_of, ego_before, set_signal_state, world_with
 
 
 def gaps(traffic: Traffic) -> np.ndarray:
@@ -74,7 +74,7 @@ def test_traffic_flows_for_minutes(seed: int, density: float, dt_s: float) -> No
 def test_nobody_passes_a_light_that_stays_red() -> None:
     """Whoever can still stop when all lights turn red is before his line a minute later."""
     world = World(1)
-    traffic, signals = world.traffic, world.layout.furniture.signals
+    traffic, signals = world.traffic, world.layout.traffic_control.signals
     red = np.ones(len(signals), bool)
     ahead = np.array([signal.stop_s_m for signal in signals])
     back = np.array([signal.oncoming_stop_s_m for signal in signals])
@@ -91,13 +91,13 @@ def test_nobody_passes_a_light_that_stays_red() -> None:
 def test_pedestrians_wait_for_the_red_of_the_vehicles() -> None:
     """At signals they step off the curb only during red, and are over before it ends."""
     world = world_with("signals", RouteOptions(traffic=1.0))
-    places = [c for c in world.layout.furniture.crossings if c.signal is not None]
+    places = [c for c in world.layout.traffic_control.crossings if c.signal is not None]
     seen = 0
     for _ in range(3000):
         world.step(0.1, None)
         for crossing in places:
             if world.people.occupied[crossing.ident]:
-                signal = world.layout.furniture.signals[crossing.signal or 0]
+                signal = world.layout.traffic_control.signals[crossing.signal or 0]
                 assert signal.state(world.time_s) == "red"
                 seen += 1
     assert seen > 100
@@ -106,11 +106,11 @@ def test_pedestrians_wait_for_the_red_of_the_vehicles() -> None:
 def test_pedestrians_let_a_near_ego_pass() -> None:
     """A car at 12 m/s is 2 s away for ever: nobody steps out before it; when it stands, somebody does."""
     world = world_with("crossings", RouteOptions(traffic=1.0))
-    crossing = next(c for c in world.layout.furniture.crossings if c.signal is None)
+    crossing = next(c for c in world.layout.traffic_control.crossings if c.signal is None)
     world.traffic.active[:] = False
     fast, slow = (
-        before(world, crossing.s_from_m - 1.0, 24.0, 12.0),
-        before(world, crossing.s_from_m - 1.0, 2.0, 0.0),
+        ego_before(world, crossing.s_from_m - 1.0, 24.0, 12.0),
+        ego_before(world, crossing.s_from_m - 1.0, 2.0, 0.0),
     )
     for _ in range(150):
         world.step(0.1, fast)
@@ -167,7 +167,7 @@ def test_an_empty_road_is_empty() -> None:
 def test_vehicles_see_the_ego_as_their_leader() -> None:
     """A car 20 m behind a standing ego stops behind its rear bumper."""
     world = world_with("signals", RouteOptions(traffic=1.0))
-    wait_for(world, 0, "green")
+    set_signal_state(world, 0, "green")
     traffic = world.traffic
     lane = world.layout.road.profile.lanes_ahead - 1
     car = int(np.flatnonzero(traffic.lane == lane)[0])

@@ -37,7 +37,7 @@ class ReferenceDriver:
     def step(self, simulation: Simulation) -> list[Event]:
         """Drive one step of 0.05 s."""
         plan = simulation.reference(self.obeyed)
-        at_sign = plan.may_go_on and plan.clear_distance_m < 4.0 and simulation.ego.speed_mps < 0.3
+        at_sign = plan.may_proceed and plan.clear_distance_m < 4.0 and simulation.ego.speed_mps < 0.3
         self._stood_s = self._stood_s + 0.05 if at_sign else 0.0
         if self._stood_s > 1.0:
             self.obeyed = plan.reasons[0].ident
@@ -55,18 +55,18 @@ def drive(simulation: Simulation, longest_s: float = 400.0) -> list[Event]:
 def world_with(kind: str, options: RouteOptions = EMPTY) -> World:
     """Return the first world that has a thing of a kind of furniture: signals, stops or crossings."""
     return next(
-        world for seed in range(50) if getattr((world := World(seed, options)).layout.furniture, kind)
+        world for seed in range(50) if getattr((world := World(seed, options)).layout.traffic_control, kind)
     )
 
 
-def before(world: World, s_m: float, distance_m: float, speed_mps: float = 8.0) -> EgoState:
+def ego_before(world: World, s_m: float, distance_m: float, speed_mps: float = 8.0) -> EgoState:
     """Return an ego in its lane whose front bumper is so far from a place, along the centerline."""
     return world.ego_at(s_m - distance_m - VEHICLE.front_m, world.layout.ego_lane_m, 0.0, speed_mps)
 
 
-def wait_for(world: World, signal: int, state: str) -> None:
+def set_signal_state(world: World, signal: int, state: str) -> None:
     """Set the clock of a world to the middle of a signal's next phase of that color."""
-    lamp = world.layout.furniture.signals[signal]
+    lamp = world.layout.traffic_control.signals[signal]
     times = world.time_s + np.arange(0.0, 48.0, 0.25)
     shown = [lamp.state(float(time)) == state for time in times]
     start = shown.index(True, shown.index(False))

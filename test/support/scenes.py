@@ -14,7 +14,7 @@ from ad_road_simulation.world.scene import (
     ActorKind,
     LightState,
     Marking,
-    Prop,
+    RoadsideObject,
     Scene,
     StopSign,
     TrafficLight,
@@ -124,9 +124,9 @@ def sign_at(road: Road, ahead_m: float, d_m: float, *, ident: int = 1) -> StopSi
 def rich_scene(*, weather: Weather | None = None) -> Scene:
     """Return a bend with 30 props, 12 actors, two lights and a sign: what the speed is measured with."""
     road = curved_road()
-    draw = np.random.default_rng(17)
+    rng = np.random.default_rng(17)
     # Leaders, oncoming ones, people on the pavements, and some parked at the curb.
-    cast: list[tuple[ActorKind, float, float, float]] = [
+    placements: list[tuple[ActorKind, float, float, float]] = [
         *(("car", 16.0, -1.75, 0.0), ("truck", 45.0, -1.75, 0.0), ("motorcycle", 30.0, -1.5, 0.0)),
         *(("car", 22.0, 1.75, np.pi), ("bus", 48.0, 1.75, np.pi), ("car", 70.0, 1.75, np.pi)),
         *(("person", 11.0, -5.0, 0.0), ("person", 24.0, 0.5, np.pi / 2), ("person", 27.0, 4.8, 3.0)),
@@ -134,30 +134,30 @@ def rich_scene(*, weather: Weather | None = None) -> Scene:
     ]
     actors = [
         actor_at(road, kind, ahead, d, turn_rad=turn, ident=index, seed=index)
-        for index, (kind, ahead, d, turn) in enumerate(cast)
+        for index, (kind, ahead, d, turn) in enumerate(placements)
     ]
-    props = []
+    roadside_objects = []
     for index in range(30):
         kind = ("building", "tree", "lamp", "bush", "tree")[index % 5]
         side, ahead = (-1.0, 1.0)[index % 2], 8.0 + 4.5 * index
         length, width, height = {
-            "building": (14.0, 9.0, float(draw.uniform(5.0, 18.0))),
-            "tree": (4.0, 4.0, float(draw.uniform(5.0, 9.0))),
+            "building": (14.0, 9.0, float(rng.uniform(5.0, 18.0))),
+            "tree": (4.0, 4.0, float(rng.uniform(5.0, 9.0))),
             "bush": (1.6, 1.6, 1.3),
             "lamp": (0.2, 0.2, 7.0),
         }[kind]
         x, y = road.points(EGO_S_M + ahead, side * (7.0 if kind == "lamp" else 9.0 + width))
         color = (40, 95, 55) if kind in ("tree", "bush") else (150, 170, 190)
         heading = float(road.heading(EGO_S_M + ahead))
-        props.append(
-            Prop(kind, float(x), float(y), heading, length, width, height, color, seed=index)  # type: ignore[arg-type]
+        roadside_objects.append(
+            RoadsideObject(kind, float(x), float(y), heading, length, width, height, color, seed=index)  # type: ignore[arg-type]
         )
     lights = (light_at(road, 30.0, -5.6, "red", ident=21), light_at(road, 34.0, 5.6, "green", ident=22))
     return scene_on(
         road,
         weather=weather or Weather(),
         actors=tuple(actors),
-        props=tuple(props),
+        roadside_objects=tuple(roadside_objects),
         lights=lights,
         signs=(sign_at(road, 18.0, -5.6, ident=23),),
     )
