@@ -41,29 +41,29 @@ _TRIM_BGR = np.array([218.0, 222.0, 224.0])
 _LAMP_BGR = np.array([120.0, 205.0, 250.0])
 _ROOFS: tuple[Color, ...] = ((66.0, 74.0, 128.0), (76.0, 74.0, 74.0), (58.0, 72.0, 104.0))
 _PLAIN_PX = 6
-"""Walls narrower or lower than this are painted in one color."""
+"""Walls narrower or lower than this are drawn in one color."""
 
 
 def eaves_m(height_m: float) -> float:
-    """Return how high the walls of a building are."""
+    """Return the height of a building's walls."""
     return height_m if height_m >= _FLAT_FROM_M else _EAVES_SHARE * height_m
 
 
 @dataclass(slots=True)
 class Wall:
-    """One wall as the image shows it.
+    """One wall in the image.
 
     Attributes:
-        bounds_px: left, top, right, foot of the box around it.
-        corners_px: (4, 2) foot left, foot right, top right, top left, within the image's part in the box.
+        bounds_px: left, top, right, bottom of its bounding box.
+        corners_px: (4, 2) bottom left, bottom right, top right, top left, relative to the clipped box.
         outline: the corners in the image, for drawing.
         mean: BGR of the whole facade.
-        mixing: (3, 4) BGR of the facade's channels, and what is added.
+        mixing: (3, 4) BGR of the facade's channels, and an offset.
         style: of the facade.
-        stories, bays: of the facade that the whole wall takes.
-        first_bay: where in the facade it begins.
-        begin, end: shares of the wall, from the left, that are not cut off by the view's edges.
-        scale: facade's size that gives about as many texels as pixels, 0 the largest.
+        stories, bays: of the facade, that the whole wall shows.
+        first_bay: of the facade, at the wall's left end.
+        begin, end: shares of the wall's length, from the left, between which it is in the field of view.
+        scale: mipmap level with about as many texels as pixels, 0 the largest.
         is_night: whether lamps are lit behind the windows.
     """
 
@@ -82,7 +82,7 @@ class Wall:
     is_night: bool
 
     def draw(self, framebuffer: Framebuffer, with_ids: bool) -> None:
-        """Paint it, first in its mean color with smooth edges, then its windows inside."""
+        """Draw the wall in its mean color with anti-aliased edges, then its windows inside."""
         window = framebuffer.window_between(*self.bounds_px)
         if window is None:
             return
@@ -93,7 +93,7 @@ class Wall:
             cv2.fillConvexPoly(framebuffer.ids, self.outline, UNLABELED_ID, cv2.LINE_8, SHIFT)
         if min(rows.stop - rows.start, columns.stop - columns.start) < _PLAIN_PX:
             return
-        # By the nearest edge, and, for walls seen at a flat angle, by area.
+        # The level by the nearest edge, and, for walls seen at a flat angle, by area.
         seen_px = (rows.stop - rows.start) * (columns.stop - columns.start)
         texels = self.stories * self.bays * (self.end - self.begin) * STORY_PX * BAY_PX
         level = int(min(max(self.scale, 0.5 * log2(texels / (1.5 * seen_px)), 0.0), len(sizes) - 1))
@@ -107,7 +107,7 @@ class Wall:
             self.corners_px,
             np.array([[begin, high], [end, high], [end, -0.5], [begin, -0.5]], np.float32),
         )
-        # Pixels outside the wall stay as they are; along its edge the smooth edge of the mean color does.
+        # Pixels outside the wall are unchanged; its border keeps the anti-aliased mean color.
         cv2.warpPerspective(
             cv2.transform(part, self.mixing),
             matrix,
@@ -119,7 +119,7 @@ class Wall:
 
 
 def draw_walls(walls: list[Wall], framebuffer: Framebuffer, with_ids: bool) -> None:
-    """Paint the walls of one building, given from back to front."""
+    """Draw the walls of one building, given from back to front."""
     for wall in walls:
         wall.draw(framebuffer, with_ids)
 
@@ -127,12 +127,12 @@ def draw_walls(walls: list[Wall], framebuffer: Framebuffer, with_ids: bool) -> N
 def visible_walls(
     buildings: list[RoadsideObject], poses: list[RelativePose], camera: Camera, light: Light, sun: Array
 ) -> list[list[Wall]]:
-    """Return the walls of each building that look at the camera, from back to front.
+    """Return the walls of each building that face the camera, from back to front.
 
     Args:
-        props: buildings.
-        places: where they are.
-        camera: that sees them.
+        buildings: to draw.
+        poses: of the buildings.
+        camera: of the image.
         light: of the weather.
         sun: (3,) direction to it along base_link's axes.
     """
@@ -140,7 +140,7 @@ def visible_walls(
     if not buildings:
         return found
     corners = np.stack([pose.corners_m for pose in poses])
-    # Seen from outside, a clockwise footprint runs from right to left.
+    # Seen from outside, a clockwise footprint is ordered from right to left.
     right, left = corners, corners[:, [1, 2, 3, 0]]
     across, along = right[..., 1] - left[..., 1], left[..., 0] - right[..., 0]
     faces_camera = across * right[..., 0] + along * right[..., 1] < 0.0
@@ -192,7 +192,7 @@ def visible_walls(
 
 
 def _spans(left: Array, right: Array, camera: Camera) -> tuple[Array, Array]:
-    """Return from which to which share of its foot each wall is ahead and between the image's sides."""
+    """Return the first and last share of each wall's length that is ahead and in the field of view."""
     slope, margin = 0.5 * camera.width_px / camera.focal_px, 0.5
     forward = np.array([1.0, slope, slope])[:, None, None]
     aside = np.array([0.0, 1.0, -1.0])[:, None, None]
@@ -207,11 +207,11 @@ def _spans(left: Array, right: Array, camera: Camera) -> tuple[Array, Array]:
 
 
 def _corners(camera: Camera, left: Array, right: Array, top_m: Array) -> tuple[Array, Array]:
-    """Return (N, 4, 2) pixels of foot left, foot right, top right, top left, and the least depths."""
+    """Return (N, 4, 2) pixels of bottom left, bottom right, top right, top left, and the minimum depths."""
     around = np.stack([left, right, right, left], axis=1)
     up = top_m[:, None] * np.array([0.0, 0.0, 1.0, 1.0]) - camera.z_m
     across, down, depth = camera.to_optical(around[..., 0], around[..., 1], up)
-    # The tilted near plane lies farther ahead at a wall's foot than at its top.
+    # The tilted near plane is farther ahead at a wall's bottom than at its top.
     depth = np.maximum(depth, 0.1)
     column, row = camera.pixels(across, down, depth)
     return np.stack([column, row], axis=-1), depth.min(axis=1)
@@ -221,7 +221,7 @@ def _mixings(colors: Array, light: Light, gains: Array, distance_m: Array) -> Ar
     """Return the (N, 3, 4) colors of facades' channels in this light."""
     haze = light.haze_share(distance_m)[:, None]
     clear = (1.0 - haze) / 255.0
-    # Panes mirror the sky; at night the third channel is lamplight.
+    # Panes reflect the sky; at night the third channel is lamplight.
     panes = (
         _LAMP_BGR * light.night
         if light.night >= NIGHT

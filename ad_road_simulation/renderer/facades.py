@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Facades: drawn once in a few styles, as large as the largest wall; walls take a part of one."""
+"""Facade textures: generated once in a few styles, as large as the largest wall; a wall shows a part."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 STYLES = 12
 STORIES, BAYS = 7, 10
 STORY_PX, BAY_PX = 56, 52
-"""Of the largest size."""
+"""Size of a story and a bay in the largest image."""
 WALL, TRIM, GLASS = 0, 1, 2
 """Channels: the wall's own color, light frames, and glass; at night the third is lamplight."""
 
@@ -24,7 +24,7 @@ Image = NDArray[np.uint8]
 
 @lru_cache(maxsize=2 * STYLES)
 def facade(style: int, is_night: bool) -> list[Image]:
-    """Return (STORIES * h, BAYS * w, 3) images of a facade, each half as large as the one before.
+    """Return the mipmap of a facade: (STORIES * h, BAYS * w, 3) images, each half as large as the one before.
 
     Rows run down; the lowest story is the ground floor. By night some windows are lit and the rest dark.
     """

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ground's flat colors: grass, pavement, curbs and asphalt."""
+"""Flat colors of the ground: grass, sidewalk, curbs and asphalt."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ GRASS, ROAD, CURB, MARKING, PAVEMENT = 0, 1, 2, 3, 4
 _CURB_UP_M = 0.08
 _GUTTER_M = 0.12
 _JOINTS_FAR = 22
-# Where the road is sampled, from the ego on: close enough for bends near the car, and for the ends to
-# lie between the near plane and the image's lowest row.
+# Positions of the road samples relative to the ego: dense enough for bends near the car, and for the ends
+# to lie between the near plane and the image's lowest row.
 _STEPS_M = np.concatenate([np.arange(-10.0, 24.0, 0.75), np.geomspace(24.0, 190.0, 36)])
 _GRASS_BGR = np.array([58.0, 106.0, 84.0])
 _ASPHALT_BGR = np.array([94.0, 92.0, 91.0])
@@ -37,7 +37,7 @@ _JOINT_BGR = np.array([100.0, 105.0, 108.0])
 _PAVEMENT_BGR = np.array([122.0, 130.0, 136.0])
 _PAINT_BGR = np.array([224.0, 226.0, 226.0])
 
-# Joints of a road's curbs, found once a road.
+# Joints of a road's curbs, computed once per road.
 _JOINTS: WeakKeyDictionary[Road, Array] = WeakKeyDictionary()
 
 
@@ -47,7 +47,7 @@ def _lit_color(color: Array, gain: Array) -> tuple[float, float, float]:
 
 
 class _Bands:
-    """The road's bands as polygons in the image: one row of samples for all of them."""
+    """Bands along the road as polygons in the image, all with the same samples along it."""
 
     def __init__(
         self, framebuffer: Framebuffer, scene: Scene, view: Viewpoint, offsets: list[tuple[float, float]]
@@ -55,8 +55,8 @@ class _Bands:
         """Project the road's lines.
 
         Args:
-            canvas: to paint on.
-            scene: whose road it is.
+            framebuffer: to draw into.
+            scene: with the road.
             view: of the camera.
             offsets: d and height above the carriageway of every line.
         """
@@ -67,14 +67,14 @@ class _Bands:
         points = view.local(scene.road.points(along[:, None], lines[None, :]))
         pixels, ahead = framebuffer.ground_pixels(points, up[None, :])
         self._vertices = fixed(pixels)
-        # Each line from its first sample ahead up to where it turns behind the camera.
+        # Each line from its first sample ahead up to the first one behind the camera again.
         first = np.argmax(ahead, axis=0)
         later = ~ahead & (np.arange(len(along))[:, None] > first)
         last = np.where(later.any(axis=0), np.argmax(later, axis=0), len(along))
         self._first, self._last = first.tolist(), np.where(ahead.any(axis=0), last, first).tolist()
 
     def between(self, right: tuple[float, float], left: tuple[float, float]) -> list[Outline]:
-        """Return the band between two lines, none where it is not in the image."""
+        """Return the band between two lines, an empty list where it is not ahead."""
         sides = []
         for column in (self._index[right], self._index[left]):
             sides.append(self._vertices[self._first[column] : self._last[column], column])
@@ -86,14 +86,14 @@ class _Bands:
 def draw_ground(
     framebuffer: Framebuffer, scene: Scene, view: Viewpoint, light: Light, first_row: int
 ) -> None:
-    """Paint the flat colors and note the materials.
+    """Draw the flat colors and set the materials.
 
     Args:
-        canvas: to paint on.
+        framebuffer: to draw into.
         scene: with the road.
         view: of the camera.
         light: of the weather.
-        first_row: the first one below the horizon.
+        first_row: first image row below the horizon.
     """
     flat = light.flat
     corner = (framebuffer.camera.width_px, framebuffer.camera.height_px)
@@ -124,20 +124,20 @@ def draw_ground(
 
 
 def _side(side: float, edge: float, profile: Profile) -> tuple[float, float, float, float]:
-    """Return offsets of the carriageway's edge, of the curb stone's two edges and of the pavement's end."""
+    """Return offsets of the carriageway's edge, the curb stone's two edges and the sidewalk's end."""
     outer = edge + side * profile.curb_width_m
     return edge, edge + side * _GUTTER_M, outer, outer + side * profile.walk_width_m
 
 
 def _tracks(profile: Profile) -> list[tuple[float, float]]:
-    """Return where wheels have worn the asphalt lighter, two tracks a lane."""
+    """Return the wheel tracks, where the asphalt is worn lighter: two per lane."""
     lanes = [profile.lane_center_m(lane) for lane in range(profile.lanes_ahead)]
     lanes += [profile.lane_center_m(lane, oncoming=True) for lane in range(profile.lanes_oncoming)]
     return [(lane + side - 0.3, lane + side + 0.3) for lane in lanes for side in (-0.8, 0.8)]
 
 
 def _draw_joints(framebuffer: Framebuffer, scene: Scene, view: Viewpoint, light: Light) -> None:
-    """Paint the joints between the curb stones and between the slabs of the pavement, where one sees them."""
+    """Draw the visible joints between curb stones and between sidewalk slabs."""
     first = int(np.ceil(scene.ego_s_m))
     quads = view.local(_joints(scene.road)[first : first + _JOINTS_FAR].reshape(-1, 4, 2))
     outlines = framebuffer.ground_outlines(quads, _CURB_UP_M, clips=False)
@@ -145,7 +145,7 @@ def _draw_joints(framebuffer: Framebuffer, scene: Scene, view: Viewpoint, light:
 
 
 def _joints(road: Road) -> Array:
-    """Return (N, 2, 4, 2) narrow quads across curb and pavement in the world, one a meter and side."""
+    """Return (N, 2, 4, 2) narrow quads across curb and sidewalk in the world, one per meter and side."""
     if road not in _JOINTS:
         profile = road.profile
         at = np.arange(0.0, road.length_m, 1.0)

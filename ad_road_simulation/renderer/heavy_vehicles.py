@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Buses and trucks, of a few sizes and without a color of their own, as the cars in vehicles.py."""
+"""Bus and truck meshes, in a few sizes and independent of the vehicle's color, as the cars in vehicles.py."""
 
 from __future__ import annotations
 
@@ -92,9 +92,9 @@ def _bus_ends(
 def truck(
     length_m: float, width_m: float, height_m: float, shape: int, lit: Lit, is_seen_from_ahead: bool
 ) -> Mesh:
-    """Return a lorry: a cab, and behind it a box, white (0), gray (1) or of the cab's color (2).
+    """Return a truck: a cab and a cargo box, white (0), gray (1) or in the cab's color (2).
 
-    The nearer of the two is painted last, so the mesh depends on the side that it is seen from.
+    The nearer of the two is drawn last, so the mesh depends on the side it is seen from.
     """
     half, end = 0.5 * width_m, 0.5 * length_m
     cab = min(2.2, 0.32 * length_m)

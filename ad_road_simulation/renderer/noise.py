@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tileable noise, made once: the grain of asphalt, the tufts of grass, the clouds, the sensor."""
+"""Tileable noise, generated once: ground textures, clouds and sensor noise."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SENSOR_DEVIATION = 30.0
 
 
 def tile(size_px: int, from_px: float, to_px: float, seed: int, slope: float = 1.0) -> NDArray[np.float64]:
-    """Return (size, size) noise of mean 0 and deviation 1 that repeats without a seam.
+    """Return (size, size) tileable noise of mean 0 and standard deviation 1.
 
     Args:
         size_px: of the tile.
         from_px: shortest wavelength in it.
         to_px: longest wavelength in it.
         seed: of the draw.
-        slope: amplitude falls as frequency to minus this.
+        slope: amplitude is proportional to frequency ** -slope.
     """
     white = np.random.default_rng(seed).standard_normal((size_px, size_px))
     rows = np.fft.fftfreq(size_px)[:, None]

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""All shapes of all figures at once: projected, lit, faded by the haze, and cut into brush strokes."""
+"""Vectorized projection, lighting, haze and rasterization of the polygons of all scene objects."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ from ad_road_simulation.world.camera import NEAR_M, Camera
 Array = NDArray[np.float64]
 
 _HALF_TURN = np.linspace(-np.pi / 2, np.pi / 2, 6)
-# Smaller faces are left out, and limbs thinner than this that belong to somebody's silhouette.
+# Smaller faces are omitted, and thinner limbs that belong to a labeled silhouette.
 _SMALLEST_PX, _SMALLEST_PAINT_PX, _THINNEST_PX = 0.9, 2.5, 0.4
 
 
 @dataclass(slots=True)
 class RasterPolygons:
-    """Polygons of one figure in the image, in painting order.
+    """Polygons of one scene object in the image, in drawing order.
 
     Attributes:
         polygons: vertices, color, thickness in pixels (0 for filled ones) and role of each.
-        left_px, top_px, right_px, foot_px: around the OWN ones, not clipped to the image.
+        left_px, top_px, right_px, foot_px: bounds of the LABELED ones, not clipped to the image.
     """
 
     polygons: list[tuple[Outline, tuple[float, ...], int, int]] = field(default_factory=list)
@@ -64,7 +64,7 @@ class RasterPolygons:
     foot_px: float = -np.inf
 
     def draw(self, framebuffer: Framebuffer, own_id: int, with_ids: bool) -> None:
-        """Paint them, and the silhouettes among them into the ids."""
+        """Draw them into the image, and all but decals into the ids."""
         image, ids, smooth, hard = framebuffer.image, framebuffer.ids, cv2.LINE_AA, cv2.LINE_8
         fill, line = cv2.fillConvexPoly, cv2.polylines
         for outline, color, thickness, role in self.polygons:
@@ -82,18 +82,18 @@ class RasterPolygons:
 
 @dataclass
 class _Parts:
-    """Polygons of many figures, before they are handed to each.
+    """Polygons of many scene objects, before they are assigned to each.
 
     Attributes:
-        owners: (P,) indices of figures.
+        owners: (P,) indices of objects.
         points: (2, V) columns and rows in pixels, polygon after polygon.
         sizes: (P,) vertices of each.
-        colors: (3, P) as they appear.
+        colors: (3, P) in the image.
         strokes_px: (P,) thickness, 0 for filled ones.
-        roles: (P,) as in shapes.
-        layers: (P,) of a figure's polygons those of lower layers are painted first.
-        depths: (P,) to sort by.
-        cut: (2, N) pixels of polygons that the near plane cuts, by their index.
+        roles: (P,) as in meshes.
+        layers: (P,) lower layers of an object are drawn first.
+        depths: (P,) sort key.
+        cut: (2, N) pixels of polygons clipped at the near plane, by their index.
     """
 
     owners: NDArray[np.int64]
@@ -108,7 +108,7 @@ class _Parts:
 
 
 def _joined(faces: _Parts, limbs: _Parts) -> _Parts:
-    """Return the parts of both; the near plane cuts no limbs."""
+    """Return both concatenated; limbs are not clipped at the near plane."""
     return _Parts(
         owners=np.concatenate([faces.owners, limbs.owners]),
         points=np.concatenate([faces.points, limbs.points], axis=1),
@@ -123,11 +123,11 @@ def _joined(faces: _Parts, limbs: _Parts) -> _Parts:
 
 
 _FORWARD, _LEFT, _COS, _SIN, _STRETCH, _COLOR = 0, 1, 2, 3, slice(4, 7), slice(7, 10)
-"""Rows of figures' frames."""
+"""Rows of the objects' frames."""
 
 
 def _frames_of(objects: list[SceneObject]) -> Array:
-    """Return the (10, F) frames of figures: where they are, how turned and stretched, and their colors."""
+    """Return the (10, F) frames of objects: position, rotation, stretch and color."""
     rows = [
         (f.pose.forward_m, f.pose.left_m, f.pose.yaw_rad, f.pose.yaw_rad, *f.stretch, *f.color)
         for f in objects
@@ -139,13 +139,13 @@ def _frames_of(objects: list[SceneObject]) -> Array:
 
 
 def _rotated(frames: Array, x: Array, y: Array) -> tuple[Array, Array]:
-    """Return along base_link's axes what lies along those of (10, N) frames."""
+    """Rotate coordinates from (10, N) object frames to base_link's axes."""
     cos, sin = frames[_COS], frames[_SIN]
     return cos * x - sin * y, sin * x + cos * y
 
 
 def _to_camera(frames: Array, points: Array, camera: Camera) -> tuple[Array, Array, Array]:
-    """Return (3, N) points of (10, N) frames forward, left and up from the camera."""
+    """Transform (3, N) points of (10, N) object frames to forward, left and up from the camera."""
     x, y, z = points * frames[_STRETCH]
     x, y = _rotated(frames, x, y)
     x += frames[_FORWARD]
@@ -155,7 +155,7 @@ def _to_camera(frames: Array, points: Array, camera: Camera) -> tuple[Array, Arr
 
 
 def _owners_of(tables: list[tuple[int, Array]]) -> NDArray[np.int64]:
-    """Return the owner of each column of tables, given the tables' owners."""
+    """Return the owner of each column of the concatenated tables, given the tables' owners."""
     return np.repeat([index for index, _ in tables], [table.shape[1] for _, table in tables])
 
 
@@ -167,9 +167,9 @@ def _mesh_parts(
         return None
     owner = _owners_of([(index, f.mesh.faces) for index, f in enumerate(objects) if f.mesh is not None])
     faces, frames = np.concatenate([mesh.faces for mesh in meshes], axis=1), all_frames.take(owner, axis=1)
-    # Normals outwards and the middles of the faces, and how far away they are.
+    # Outward normals, centers of the faces and their distances.
     where = np.empty((7, len(owner)))
-    # A stretched plane's normal is stretched the other way.
+    # Normals transform by the inverse of the stretch.
     outward = faces[NORMAL] / frames[_STRETCH]
     where[0], where[1] = _rotated(frames, outward[0], outward[1])
     where[2] = outward[2]
@@ -177,7 +177,7 @@ def _mesh_parts(
     nx, ny, nz, x, y, z, distance = where
     np.sqrt(x * x + y * y + z * z, out=distance)
     facing = nx * x + ny * y + nz * z
-    # What shines is seen even where it is small.
+    # Emissive faces are drawn even where they are small.
     least_px = np.where((faces[ROLE] == DECAL) & (faces[GLOW] < 0.5), _SMALLEST_PAINT_PX, _SMALLEST_PX)
     seen = (facing < 0.0) | (faces[TWO_SIDED] > 0.0)
     seen &= faces[EXTENT_M] * camera.focal_px / np.maximum(distance, 0.5) > least_px
@@ -188,7 +188,7 @@ def _mesh_parts(
     owner, sizes = owner[kept], faces[SIZE].astype(np.int64)
     normals, distance = where[:3], where[6]
     length = np.sqrt((normals * normals).sum(axis=0) + 1e-12)
-    # Two-sided ones may look away.
+    # Two-sided faces may face away.
     normals /= np.where(facing[kept] < 0.0, length, -length)
 
     in_camera = _to_camera(all_frames.take(np.repeat(owner, sizes), axis=1), vertices, camera)
@@ -216,7 +216,7 @@ def _mesh_parts(
 def _projected(
     optical: tuple[Array, Array, Array], sizes: NDArray[np.int64], camera: Camera
 ) -> tuple[Array, dict[int, Array]]:
-    """Return pixels of all vertices, and those of the polygons that the near plane cuts."""
+    """Return pixels of all vertices, and of the polygons clipped at the near plane."""
     right, down, depth = optical
     cut: dict[int, Array] = {}
     behind = depth < NEAR_M
@@ -254,13 +254,13 @@ def _limb_parts(
     owner = owner[chosen]
     column, row = camera.pixels(right, down, depth)
     size = radii * camera.focal_px / depth
-    # Two half circles, each turned away from the other end.
+    # Two half circles, each facing away from the other end.
     angle = np.arctan2(row[1] - row[0], column[1] - column[0])[:, None]
     around = np.concatenate([angle + np.pi + _HALF_TURN, angle + _HALF_TURN], axis=1)
     half = len(_HALF_TURN)
     column, row, size = (np.repeat(table.T, half, axis=1) for table in (column, row, size))
     points = np.stack([column + size * np.cos(around), row + size * np.sin(around)])
-    # A limb is lit like a face that looks half up and half at the camera.
+    # A limb is lit like a face whose normal is halfway between up and the camera.
     gains = light.shade(np.array([[-0.75, 0.0, 0.66]]), sun).T
     distance = depth.mean(axis=0)
     haze = light.haze_share(distance)
@@ -281,7 +281,7 @@ def _limb_parts(
 def _assign_polygons(
     parts: _Parts, objects: list[SceneObject], rasters: list[RasterPolygons], camera: Camera
 ) -> None:
-    """Give the polygons that are large enough and in the image to their figures, in painting order."""
+    """Assign the polygons that are large enough and in the image to their objects, in drawing order."""
     starts = np.cumsum(parts.sizes) - parts.sizes
     low = np.minimum.reduceat(parts.points, starts, axis=1)
     high = np.maximum.reduceat(parts.points, starts, axis=1)
@@ -321,12 +321,12 @@ def _assign_polygons(
 
 
 def _firsts(owners: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where in sorted owners, at least one, another one begins."""
+    """Return the first index of each owner in sorted, nonempty owners."""
     return np.concatenate([[0], np.flatnonzero(owners[1:] != owners[:-1]) + 1])
 
 
 def _set_bounds(rasters: list[RasterPolygons], owners: NDArray[np.int64], low: Array, high: Array) -> None:
-    """Put the owners' rectangles around (2, P) corners of polygons, sorted by their owners."""
+    """Set the owners' bounds from (2, P) corners of polygons, sorted by owner."""
     firsts = _firsts(owners)
     lefts, tops = np.minimum.reduceat(low, firsts, axis=1).tolist()
     rights, feet = np.maximum.reduceat(high, firsts, axis=1).tolist()
@@ -338,12 +338,12 @@ def _set_bounds(rasters: list[RasterPolygons], owners: NDArray[np.int64], low: A
 def project_polygons(
     objects: list[SceneObject], camera: Camera, light: Light, sun: Array
 ) -> list[RasterPolygons]:
-    """Return the strokes of every figure.
+    """Return the polygons of every scene object in the image.
 
     Args:
-        figures: in any order.
-        camera: that sees them.
-        light: that falls on them.
+        objects: in any order.
+        camera: of the image.
+        light: of the weather.
         sun: (3,) direction to it along base_link's axes.
     """
     rasters = [RasterPolygons() for _ in objects]

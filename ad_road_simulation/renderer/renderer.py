@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a scene to an image with its ground truth."""
+"""Renders a scene to an image with its ground truth."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from ad_road_simulation.world.camera import Camera
 from ad_road_simulation.world.scene import Scene, Weather
 
 _SMALLEST_SHARE = 8.0 / 360.0
-"""Boxes lower than this share of the image are left out of the ground truth."""
+"""Boxes lower than this share of the image height are excluded from the ground truth."""
 _VISIBLE = 0.3
 _FARTHEST_M = 90.0
 
 
 @dataclass(frozen=True)
 class GroundTruthBox:
-    """One object as the image shows it.
+    """Ground truth of one object in the image.
 
     Attributes:
         label: one of the first eight LABELS.
         xyxy: left, top, right, bottom of its silhouette within the image; unlike the pixel coordinates of
-            the camera these are edges, as detectors count them: the image reaches from 0 to its width.
-        visible_share: of the silhouette's pixels in the image, those that nothing nearer covers.
+            the camera these are pixel edges, as in detectors: the image reaches from 0 to its width.
+        visible_share: share of the silhouette's pixels in the image that are not occluded.
         distance_m: along the ground from the camera to its middle.
         ident: of the actor, light or sign.
     """
@@ -58,7 +58,7 @@ class RenderedImage:
     Attributes:
         image_bgr: (H, W, 3) uint8.
         boxes: of the objects, the farthest first.
-        mask: (H, W) uint8 ids of MASK_LABELS; what stands on the road is background. None without ground truth.
+        mask: (H, W) uint8 ids of MASK_LABELS; objects on the road are background. None without ground truth.
     """
 
     image_bgr: NDArray[np.uint8]
@@ -67,20 +67,20 @@ class RenderedImage:
 
 
 def _pixels_of(ids: NDArray[np.uint8], own_id: int) -> NDArray[np.uint8]:
-    """Return an image that is not zero where somebody's id is."""
+    """Return a mask that is 1 where the id is own_id."""
     return (ids == own_id).view(np.uint8)
 
 
 class Renderer:
-    """Paints scenes as one camera sees them; the same scene gives the same bytes."""
+    """Renders scenes for one camera; the same scene gives the same bytes."""
 
     def __init__(self, camera: Camera) -> None:
-        """Prepare what depends on the camera only."""
+        """Precompute everything that depends only on the camera."""
         self.camera = camera
         self._framebuffer = Framebuffer(camera)
         self._ground_texture = GroundTexture(camera)
         self._smallest_px = _SMALLEST_SHARE * camera.height_px
-        # A world keeps its sky; several worlds may take turns.
+        # The sky is constant in a world; scenes of several worlds may alternate.
         self._sky = lru_cache(maxsize=8)(self._new_sky)
 
     def _new_sky(self, weather: Weather, seed: int) -> Sky:
@@ -90,13 +90,13 @@ class Renderer:
         """Return the image of a scene.
 
         Args:
-            scene: to paint.
-            with_ground_truth: whether boxes and mask are wanted; without them it is a little faster.
+            scene: to render.
+            with_ground_truth: whether to return boxes and mask; slightly faster without.
         """
         framebuffer, light = self._framebuffer, light_of(scene.weather)
         framebuffer.clear()
         view = Viewpoint.of(self.camera, scene)
-        # Whether the sun is hidden is read from the ids, too.
+        # The ids also determine whether the sun is occluded.
         with_ids = with_ground_truth or scene.weather.glare > 0.0
         context = RenderContext(framebuffer, view, light, view.direction(light.sun_direction), with_ids)
         objects = build_scene_objects(scene, context)
@@ -105,7 +105,7 @@ class Renderer:
         self._apply_weather(scene, context)
         mask = None
         if with_ground_truth:
-            # Ground where nobody stands, and of the ground what has an id in MASK_LABELS.
+            # The ground not covered by objects, restricted to materials with an id in MASK_LABELS.
             mask = (framebuffer.ids == BACKGROUND_ID).view(np.uint8)
             mask &= (framebuffer.ground < PAVEMENT).view(np.uint8)
             mask *= framebuffer.ground
@@ -125,12 +125,12 @@ class Renderer:
                 self._draw_lamps(item, light, mirrored=True)
 
     def _draw_objects(self, objects: list[SceneObject], context: RenderContext) -> list[GroundTruthBox]:
-        """Paint what stands, from back to front, and return the boxes of the labeled ones."""
+        """Draw the objects from back to front and return the boxes of the labeled ones."""
         framebuffer, light, with_ids = self._framebuffer, context.light, context.with_ids
         rasters = project_polygons(objects, self.camera, light, context.sun) if objects else []
         seen: list[tuple[SceneObject, int, tuple[slice, slice], int, tuple[float, float, float, float]]] = []
         order = back_to_front_order(objects)
-        # A byte a pixel: more than that many in one image cover each other anyway, and the nearest count.
+        # Ids are bytes: only the nearest labeled objects get one, as more of them occlude each other anyway.
         labeled = [index for index in order if objects[index].label][-(256 - FIRST_LABELED_ID) :]
         own_ids = {index: FIRST_LABELED_ID + number for number, index in enumerate(labeled)}
         for index in order:
@@ -151,16 +151,16 @@ class Renderer:
         return boxes
 
     def _may_have_box(self, item: SceneObject, raster: RasterPolygons) -> bool:
-        """Return whether a figure is near and high enough for the ground truth, as far as its outline tells."""
+        """Return whether an object may be near and high enough for the ground truth, by its bounds."""
         if item.pose.distance_m > _FARTHEST_M or raster.left_px >= raster.right_px:
             return False
-        # A pixel of margin: the box is measured exactly later.
+        # One pixel of margin, as the exact box is computed later.
         return raster.foot_px - raster.top_px + 1.0 >= self._smallest_px
 
     def _silhouette(
         self, raster: RasterPolygons, own_id: int
     ) -> tuple[tuple[slice, slice], int, tuple[float, float, float, float]] | None:
-        """Return window, pixels and box of what has just been painted, None if none of it is to be seen."""
+        """Return window, pixel count and box of the object just drawn, None if none of it is in the image."""
         framebuffer = self._framebuffer
         window = framebuffer.window_between(
             raster.left_px - 1.0, raster.top_px - 1.0, raster.right_px + 1.0, raster.foot_px + 1.0
@@ -176,7 +176,7 @@ class Renderer:
             value + 0.5 for value in (raster.left_px, raster.top_px, raster.right_px, raster.foot_px)
         )
         if left < 0.0 or top < 0.0 or right > width or bottom > height:
-            # The image's edge cuts it, perhaps where it was widest: count the pixels that are left.
+            # Clipped by the image's edge, perhaps at its widest part: use the remaining pixels.
             x, y, w, h = cv2.boundingRect(own)
             x, y = x + window[1].start, y + window[0].start
             left, right = max(left, float(x)), min(right, float(x + w))
@@ -184,7 +184,7 @@ class Renderer:
         return window, pixels, (left, top, right, bottom)
 
     def _draw_lamps(self, item: SceneObject, light: Light, *, mirrored: bool) -> None:
-        """Add the halos of a figure's lamps, or their mirror images on the road."""
+        """Add the halos of an object's lamps, or their reflections on the road."""
         for lamp in item.lamps:
             pose = item.pose
             cos, sin = math.cos(pose.yaw_rad), math.sin(pose.yaw_rad)
@@ -223,7 +223,7 @@ class Renderer:
         rng = np.random.default_rng([scene.seed & 0xFFFFFFFF, frame])
         effects.add_turn_blur(image, self.camera, scene)
         if weather.rain > 0.0:
-            # The wiper comes once in 1.2 s.
+            # The wiper clears the drops every 1.2 s.
             lens = np.random.default_rng([scene.seed & 0xFFFFFFFF, int(scene.time_s / 1.2), 1])
             effects.add_rain(image, weather.rain, rng, lens)
         if weather.glare > 0.0:

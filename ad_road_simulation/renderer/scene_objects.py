@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Who is on stage: a figure for everything in the scene that the camera can see."""
+"""Builds the drawable scene objects of everything in a scene that the camera can see."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from ad_road_simulation.world.scene import Actor, RoadsideObject, Scene, StopSig
 _LIGHT_M, _SIGN_M = (0.6, 0.62), (0.2, 0.76)
 _POST_M = 0.2
 _PACES_MPS = (0.15, 0.9, 1.7, 2.6)
-"""Speeds between standing, strolling, walking, hurrying and running."""
+"""Speed limits between the paces standing, strolling, walking, hurrying and running."""
 
 
 @dataclass(frozen=True)
 class RenderContext:
-    """What all figures of one image share.
+    """What all scene objects of one image share.
 
     Attributes:
-        canvas: that they are painted on.
+        framebuffer: to draw into.
         view: of the camera.
         light: of the weather.
         sun: (3,) direction to it along base_link's axes.
-        with_ids: whether the ground truth is wanted.
+        with_ids: whether to write object ids for the ground truth.
     """
 
     framebuffer: Framebuffer
@@ -50,7 +50,7 @@ class RenderContext:
 
 
 def build_scene_objects(scene: Scene, context: RenderContext) -> list[SceneObject]:
-    """Return the figures in view, poles first, else in the order of the scene."""
+    """Return the objects in view, poles first, then in the order of the scene."""
     things: list[Actor | TrafficLight | StopSign | RoadsideObject] = [
         *scene.actors,
         *scene.lights,
@@ -111,7 +111,7 @@ def _size_m(thing: Actor | TrafficLight | StopSign | RoadsideObject) -> tuple[fl
 
 
 def _steps(value: float, step: float) -> float:
-    """Return the nearest multiple, of the few sizes that meshes are made in."""
+    """Round a size to a multiple of a step, to limit the number of different meshes."""
     return max(step, round(value / step) * step)
 
 
@@ -184,14 +184,14 @@ def _traffic_light(signal: TrafficLight, pose: RelativePose, light: Light) -> Sc
 
 
 def _pole_pose(signal: TrafficLight) -> tuple[float, float, float]:
-    """Return where the pole of a traffic light stands: behind what is called its foot."""
+    """Return the pose of a traffic light's pole, which is BEHIND_M behind its nominal foot."""
     x = signal.pole_x_m - control_meshes.BEHIND_M * math.cos(signal.heading_rad)
     y = signal.pole_y_m - control_meshes.BEHIND_M * math.sin(signal.heading_rad)
     return x, y, signal.heading_rad
 
 
 def _pole(signal: TrafficLight, pose: RelativePose) -> SceneObject:
-    """Return the pole of a traffic light, which is a figure of its own as heads may share one."""
+    """Return the pole of a traffic light, a separate object as heads may share one."""
     reach = (signal.x_m - signal.pole_x_m, signal.y_m - signal.pole_y_m)
     limbs = _light_pole(reach, signal.heading_rad, signal.height_m)
     return SceneObject(pose, signal.height_m + 0.7, limbs=limbs)
@@ -199,7 +199,7 @@ def _pole(signal: TrafficLight, pose: RelativePose) -> SceneObject:
 
 @lru_cache(maxsize=256)
 def _light_pole(reach_m: tuple[float, float], heading_rad: float, height_m: float) -> Limbs:
-    """Return the pole of a light whose head is so far, in the world, from the pole's own head."""
+    """Return the pole of a light; reach_m is the world offset of its head from the pole."""
     cos, sin = math.cos(heading_rad), math.sin(heading_rad)
     tip = (cos * reach_m[0] + sin * reach_m[1], cos * reach_m[1] - sin * reach_m[0])
     return control_meshes.light_pole(tip, height_m)
@@ -219,7 +219,7 @@ def _is_lamp(thing: Actor | TrafficLight | StopSign | RoadsideObject) -> bool:
 
 
 def _arms(poses: list[RelativePose], scene: Scene, view: Viewpoint) -> list[float]:
-    """Return the bearings of street lamps' arms: over the road, towards the nearest place on its middle."""
+    """Return the bearings of street lamps' arms: towards the nearest point of the road's centerline."""
     if not poses:
         return []
     s_m = np.clip(scene.ego_s_m + np.arange(-30.0, 200.0, 6.0), 0.0, scene.road.length_m)

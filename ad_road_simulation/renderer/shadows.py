@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Shadows on the ground: those of the sun, and the dark beneath a car that makes it stand there."""
+"""Shadows on the ground: sun shadows, and contact shadows beneath vehicles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ad_road_simulation.renderer.sprites import SceneObject, Viewpoint
 Array = NDArray[np.float64]
 
 _LONGEST = 5.0
-"""Shadows are at most this many times as long as their thing is high."""
+"""Maximum length of a shadow, relative to the height of its object."""
 _CONTACT = 150
 _FAR_M, _CONTACT_FAR_M = 110.0, 60.0
 _RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], axis=-1)
@@ -26,7 +26,7 @@ _HEAVY = ("car", "truck", "bus", "motorcycle")
 def shadow_mask(
     framebuffer: Framebuffer, objects: list[SceneObject], light: Light, view: Viewpoint
 ) -> NDArray[np.uint8]:
-    """Return (H, W) how much light the ground misses, 255 all."""
+    """Return (H, W) uint8 attenuation of the ground's light, 255 for all of it."""
     mask = np.zeros_like(framebuffer.ground)
     first = int(framebuffer.camera.horizon_px) + 1
     dark = int(255 * light.shadow)
@@ -46,7 +46,7 @@ def shadow_mask(
 
 
 def _soften(mask: NDArray[np.uint8], size: int) -> None:
-    """Blur shadows, where there are some: the margin is as dark as what lies outside of it."""
+    """Blur the shadows within their bounding box and a margin."""
     x, y, width, height = cv2.boundingRect(mask)
     if width:
         margin = 2 * (2 * size + 1)
@@ -56,14 +56,14 @@ def _soften(mask: NDArray[np.uint8], size: int) -> None:
 
 
 def _outlines(objects: list[SceneObject], shift: Array) -> Array:
-    """Return (N, 16, 2) points around which the shadows are hulls: of a box, or of a round crown.
+    """Return (N, 16, 2) points whose hulls are the shadows, of a box or of a round crown.
 
     Args:
-        figures: that throw them.
-        shift: (2,) forward and left that the shadow of a point 1 m high is moved.
+        objects: that cast the shadows.
+        shift: (2,) forward and left displacement of the shadow of a point 1 m high.
     """
     corners = np.stack([item.pose.corners_m for item in objects])
-    # People are slimmer than the box around their swinging limbs.
+    # People are slimmer than the bounding box of their limbs.
     slim = np.array([0.6 if item.label in _SLIM else 1.0 for item in objects])[:, None, None]
     corners = corners.mean(axis=1, keepdims=True) * (1.0 - slim) + corners * slim
     height = np.array([item.height_m for item in objects])[:, None, None]
@@ -85,7 +85,7 @@ def _fill(framebuffer: Framebuffer, mask: NDArray[np.uint8], points_m: Array, da
     for index in range(len(points_m)):
         if whole[index]:
             if inside[index]:
-                # Seen from above, a hull stays the hull of its points.
+                # The projection of a hull is the hull of the projected points.
                 outline = cv2.convexHull(vertices[index])
                 cv2.fillConvexPoly(mask, outline, (dark,), cv2.LINE_AA, SHIFT)
         elif is_ahead[index].any():

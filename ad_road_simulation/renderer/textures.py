@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ground's grain, shadows, headlights and haze, laid over its flat colors."""
+"""Ground textures, shadows, headlights and haze, applied to the ground's flat colors."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from ad_road_simulation.renderer.sprites import Viewpoint
 from ad_road_simulation.world.camera import Camera
 
 _FINE_M, _COARSE_M = 0.02, 0.14
-"""Sizes of a texel of the two grains."""
+"""Texel sizes of the two textures."""
 _FINE_FAR_M, _COARSE_FAR_M = 14.0, 70.0
-"""Beyond these they are not seen."""
-# By how much grain lightens and darkens grass, road, curb, marking and pavement: fine and coarse.
+"""Distances beyond which the textures are not visible."""
+# Amplitudes of the fine and coarse texture on grass, road, curb, marking and sidewalk.
 _FINE = np.array([1.0, 0.50, 0.35, 0.40, 0.40], np.float32)
 _COARSE = np.array([1.1, 0.26, 0.20, 0.30, 0.28], np.float32)
 
-# How the patches' second channel, from bluish to yellowish, shows in blue, green and red.
+# Weights of the coarse texture's second channel, from bluish to yellowish, on blue, green and red.
 _HUE = (-0.6, 0.1, 0.5)
 
 Image = NDArray[np.float32]
 
 
 def _around_zero(fine_noise: NDArray[np.uint8]) -> Image:
-    """Return grain without the 128 that its bytes are around."""
+    """Return a texture of bytes minus its mean of 128."""
     values = fine_noise.astype(np.float32)
     values -= np.float32(128.0)
     return values
 
 
 class _TiledTexture:
-    """A texture that repeats on the ground of the world, as one camera sees it.
+    """A tiled texture on the ground of the world, as seen by one camera.
 
-    It is read at every second pixel and smoothed in between: it is blurred by more than that anyway, near by
-    because its texels are large there and farther away because it fades.
+    It is sampled at every second pixel and interpolated: nearby its texels are larger than that, and farther
+    away it fades.
     """
 
     def __init__(
         self, camera: Camera, first_row: int, texture: NDArray[np.uint8], texel_m: float, far_m: float
     ) -> None:
-        """Find out where the pixels see the ground.
+        """Precompute the ground coordinates of the pixels.
 
         Args:
-            camera: that sees it.
-            first_row: of the image that is wanted.
-            texture: that repeats.
+            camera: of the image.
+            first_row: first image row to sample.
+            texture: to tile.
             texel_m: size of a texel.
-            far_m: farthest place, in either direction; what is beyond is as there.
+            far_m: ground coordinates are clipped to this distance in either direction.
         """
         self._size = (camera.width_px, camera.height_px - first_row)
         columns = np.arange(self._size[0] // 2) * 2.0 + 0.5 - camera.center_px[0]
@@ -64,11 +64,11 @@ class _TiledTexture:
         self._forward = (np.broadcast_to(forward, left.shape) / texel_m).astype(np.float32)
         self._left = (left / texel_m).astype(np.float32)
         self._texel_m, self._period = texel_m, texture.shape[0]
-        # Side by side with itself, so that no place lies outside: reading over an edge is slow.
+        # Tiled so that all samples are inside, as wrapping at an edge is slow.
         reach = int(np.hypot(self._forward, self._left).max()) + 2
         self._middle = -(-reach // self._period) * self._period
         times = -(-(self._middle + self._period + reach) // self._period)
-        # One channel at a time is read faster than two.
+        # Single channels are sampled faster than two at once.
         self._channels = [np.tile(channel, (times, times)) for channel in cv2.split(texture)]
 
     def read(self, view: Viewpoint) -> list[NDArray[np.uint8]]:
@@ -85,16 +85,16 @@ class _TiledTexture:
 
 
 class GroundTexture:
-    """Textures of the ground that stay where they are while the camera moves over them."""
+    """Textures fixed to the ground of the world, with lighting and haze."""
 
     def __init__(self, camera: Camera) -> None:
-        """Find out how far away each row sees the ground."""
+        """Precompute the ground distance of each row, and the textures."""
         self._camera = camera
         self.first_row = int(np.floor(camera.horizon_px)) + 1
         rows = np.arange(self.first_row, camera.height_px) - camera.center_px[1]
         below = np.arctan2(rows, camera.focal_px) + camera.pitch_rad
         self._away_m = camera.z_m / np.tan(np.maximum(below, 1e-4))
-        # Grain is seen as long as a pixel does not cover many of its texels.
+        # A texture is visible while a pixel does not cover many of its texels.
         fine = np.clip(1.4 * (1.0 - self._away_m / _FINE_FAR_M), 0.0, 1.0)
         coarse = np.clip(1.4 * (1.0 - self._away_m / _COARSE_FAR_M), 0.0, 1.0)
         self._fine_from = int(np.argmax(fine > 0.0))
@@ -107,16 +107,16 @@ class GroundTexture:
             camera, self.first_row, noise.coarse_noise(), _COARSE_M, _COARSE_FAR_M
         )
         self._headlights = self._cone()
-        # Of the last light: a world keeps its weather.
+        # Cached for the last light, as the weather is constant in a world.
         self._light: Light | None = None
         self._beam, self._clear, self._added = self._headlights, self._coarse, np.zeros((0, 0), np.uint8)
 
     def _in_all_columns(self, rows: NDArray[np.floating]) -> Image:
-        """Return a value a row as an image: whole images are multiplied faster than rows by numbers."""
+        """Expand one value per row to an image: products of whole images are faster than broadcasting."""
         return np.repeat(rows.astype(np.float32)[:, None], self._camera.width_px, axis=1)
 
     def _cone(self) -> NDArray[np.float32]:
-        """Return what the ego's own headlights add on every pixel of the ground."""
+        """Return the light that the ego's headlights add at every ground pixel."""
         columns = (np.arange(self._camera.width_px) - self._camera.center_px[0]) / self._camera.focal_px
         away = self._away_m[:, None]
         beam = np.exp(-((columns[None, :] - 0.03) ** 2) / 0.12) * np.exp(-((away - 11.0) ** 2) / 320.0)
@@ -130,13 +130,13 @@ class GroundTexture:
         shadows: NDArray[np.uint8],
         blur_m: float,
     ) -> None:
-        """Change the colors of the ground.
+        """Apply textures, shadows and haze to the colors of the ground.
 
         Args:
-            canvas: with the flat colors and the materials.
+            framebuffer: with the flat colors and the materials.
             view: of the camera.
             light: of the weather.
-            shade: (H, W) how much of the light is taken away, 255 all.
+            shadows: (H, W) attenuation of the light, 255 for all of it.
             blur_m: distance driven while the shutter is open.
         """
         first = self.first_row
@@ -170,7 +170,7 @@ class GroundTexture:
         channels = []
         for weight in _HUE:
             cv2.scaleAdd(tint, weight, bright, dst=lit)
-            # The quick way to keep it between 0 and 255.
+            # The fastest way to clip to 0..255.
             cv2.threshold(lit, 255.0, 0.0, cv2.THRESH_TRUNC, dst=lit)
             cv2.threshold(lit, 0.0, 0.0, cv2.THRESH_TOZERO, dst=lit)
             channels.append(lit.astype(np.uint8))
@@ -180,14 +180,14 @@ class GroundTexture:
     def _table(
         self, ground: NDArray[np.uint8], values: NDArray[np.float32], light: Light
     ) -> NDArray[np.float32]:
-        """Return a value by material; a film of water hides half of the grain."""
+        """Return a value by material; wetness halves the texture's amplitude except on grass."""
         table = np.zeros((1, 256), np.float32)
         table[0, : len(values)] = values
         table[0, 1 : len(values)] *= 1.0 - 0.5 * light.wet
         return np.asarray(cv2.LUT(ground, table), np.float32)
 
     def _blurred(self, fine: NDArray[np.uint8], blur_m: float) -> NDArray[np.uint8]:
-        """Smear the fine grain along the way driven, in three bands."""
+        """Apply motion blur to the fine texture along the driving direction, in three bands."""
         moved = self._camera.focal_px * self._camera.z_m / self._away_m[self._fine_from :] ** 2 * blur_m
         edges = np.linspace(0, len(fine), 4).astype(int).tolist()
         for low, high in zip(edges[:-1], edges[1:], strict=True):
@@ -197,7 +197,7 @@ class GroundTexture:
         return fine
 
     def _haze(self, light: Light) -> tuple[Image, NDArray[np.uint8]]:
-        """Return what haze leaves of each row's light, of 128, and what it adds to the image."""
+        """Return the light each row keeps in the haze, 128 for all of it, and the color that haze adds."""
         share = light.haze_share(np.minimum(self._away_m, HORIZON_M))
         added = np.clip(light.haze * share[:, None], 0.0, 255.0).astype(np.uint8)
         whole = np.repeat(added[:, None], self._camera.width_px, axis=1)

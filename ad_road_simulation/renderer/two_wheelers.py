@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bicycles and motorcycles with their riders, of one size and stretched to the size asked for."""
+"""Meshes of bicycles and motorcycles with riders, of one size each, stretched to the requested size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BICYCLE_M = (1.75, 0.60, 1.72)
 MOTORCYCLE_M = (2.1, 0.80, 1.58)
 PEDAL_STEPS = 16
 PEDAL_TURN_M = 5.0
-"""Way that a bicycle goes while its pedals turn once."""
+"""Distance traveled per turn of the pedals."""
 
 _FRAMES = ((52.0, 44.0, 160.0), (150.0, 90.0, 40.0), (60.0, 60.0, 60.0), (70.0, 130.0, 60.0))
 METAL: Color = (86.0, 84.0, 82.0)
@@ -38,14 +38,14 @@ def _axles(length_m: float, radius_m: float) -> tuple[float, float]:
 
 @lru_cache(maxsize=16)
 def bicycle(frame: int) -> Mesh:
-    """Return a bicycle without its rider; there are four colors of frames."""
+    """Return a bicycle without its rider; frame is the index of one of four colors."""
     length, radius = BICYCLE_M[0], 0.19 * BICYCLE_M[0]
     rear, front = _axles(length, radius)
     build = MeshBuilder()
     for x in (rear, front):
         build.disc((x, 0.0, radius), radius - 0.02, TIRE, stroke_m=0.045, two_sided=True, corners=18)
         build.disc((x, 0.0, radius), 0.05, RIM, two_sided=True, corners=8)
-        # From behind, a wheel is an upright bar.
+        # The wheel as seen from behind: an upright bar.
         build.face(rectangle_across(x, -0.02, 0.02, 0.0, 2.0 * radius), TIRE, two_sided=True)
     crank = (rear + 0.45 * (front - rear), 0.0, radius * 0.9)
     saddle = (rear + 0.32 * (front - rear), 0.0, radius * 2.55)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The paint on a road: lines along it, cut at crossings, and what lies across."""
+"""Road markings: lines along the road, interrupted at crossings, stop lines and crossings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ad_road_simulation.world.scene import Marking, MarkingKind
 from ad_road_simulation.world.traffic_control import STOP_LINE_M, TrafficControl
 
 _EDGE_M = 0.15
-"""Between the curb and the edge line."""
+"""Distance between the curb and the edge line."""
 _LEAST_PIECE_M = 2.0
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pedestrians and cyclists: along the pavements, and over the crossings when it is safe."""
+"""Pedestrians and cyclists: they move along the sidewalks and cross at crossings when it is safe."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 _ALONG, _AWAY, _BACK, _TO_CURB, _CROSSING = range(5)
-"""What somebody does: goes along for ever, strolls away from a crossing, comes back, goes to the curb (and
-waits there), goes over."""
+"""States: moves along the road without crossing, walks away from a crossing, returns to it, walks to the curb
+(and waits there), crosses."""
 _FASTEST_MPS = 2.2
 _TIME_GAP_S = 4.0
 _COMFORT_MPS2 = 2.0
@@ -26,25 +26,25 @@ _RED_BRAKE_MPS2 = 3.5
 _CYCLIST_M = 0.9
 _CURB_M = 0.3
 _STROLL_M = 2.4
-"""Beyond the curb, clear of cyclists and of parked cars."""
+"""Distance beyond the curb, clear of cyclists and parked cars, at which a crossing is completed."""
 
 
 class People:
     """All pedestrians and cyclists of a world, as arrays.
 
     Attributes:
-        s_m, d_m: (N,) places.
-        along_mps, across_mps: (N,) speed along growing s and growing d.
+        s_m, d_m: (N,) road coordinates.
+        along_mps, across_mps: (N,) speed in the direction of increasing s and d.
         facing_rad: (N,) heading relative to the road's.
-        phase_m: (N,) distance gone.
+        phase_m: (N,) distance traveled.
         height_m: (N,) of each.
-        bodies: (N) what each looks like.
-        on_crossing: (N,) crossing that somebody is on, or steps from the curb onto; -1: none.
-        occupied: (crossings,) bool: somebody is on it.
+        dimensions: (N) kind, size and color of each.
+        on_crossing: (N,) index of the crossing each is on, or steps from the curb onto; -1: none.
+        occupied: (crossings,) bool: at least one person is on it.
     """
 
     def __init__(self, layout: Layout, rng: np.random.Generator) -> None:
-        """Spread people over the pavements, one to four at each crossing who keep going over it.
+        """Distribute people over the sidewalks, and one to four at each crossing who cross it repeatedly.
 
         Args:
             layout: of the world.
@@ -91,13 +91,13 @@ class People:
         self.occupied = np.zeros(len(self._from), bool)
 
     def step(self, dt_s: float, red_left_s: Array, traffic: Traffic, ego: EgoState | None) -> None:
-        """Move everybody on.
+        """Advance all pedestrians and cyclists by one step.
 
         Args:
             dt_s: of the step.
-            red_left_s: (signals,) how long the vehicles still have red, 0 where they have not.
-            traffic: the vehicles to beware of.
-            ego: another one; None where there is none.
+            red_left_s: (signals,) remaining red time of the vehicles, 0 where it is not red.
+            traffic: the vehicles that crossing people wait for.
+            ego: treated as another vehicle; None where there is none.
         """
         if not len(self.s_m):
             return
@@ -128,13 +128,13 @@ class People:
         return edge + self._profile.curb_width_m
 
     def _stroll_d(self, side: float) -> float:
-        """Return the offset of a way along the pavement, clear of parked cars and of cyclists."""
+        """Return a random offset on the sidewalk, clear of parked cars and cyclists."""
         has_bays = self._layout.bays_on_right == (side < 0.0)
         beyond = self._rng.uniform(2.35 if has_bays else 1.6, self._profile.walk_width_m - 0.35)
         return side * (self._curb_d(side) + beyond)
 
     def _turn_at_ends(self) -> None:
-        """At the ends of the road pedestrians turn round and cyclists begin again at the other end."""
+        """Turn pedestrians around at the ends of the road; cyclists re-enter at the other end."""
         length = self._layout.road.length_m
         low, high = self.s_m < 1.0, self.s_m > length - 1.0
         if not (low.any() or high.any()):
@@ -146,7 +146,7 @@ class People:
         self.s_m = np.where(self._is_rider & high & (self.along_mps > 0.0), 1.0, self.s_m)
 
     def _is_state_over(self) -> Mask:
-        """Return (N,) bool of those whose stroll, way or crossing is at its end."""
+        """Return (N,) bool: the current state is completed."""
         middle = 0.5 * (self._from + self._to)
         if not len(middle):
             return np.zeros(len(self.s_m), bool)
@@ -158,16 +158,16 @@ class People:
         return turn | arrived | at_curb | over
 
     def _within(self, beyond_m: float) -> Mask:
-        """Return (N,) bool of those nearer to the road than so far beyond the curb."""
+        """Return (N,) bool: nearer to the road than beyond_m from the curb."""
         left, right = self._curb_d(1.0) + beyond_m, self._curb_d(-1.0) + beyond_m
         return (self.d_m < left) & (self.d_m > -right)
 
     def _is_waiting(self) -> Mask:
-        """Return (N,) bool of those who wait to go over."""
+        """Return (N,) bool: waits at the curb to cross."""
         return (self._state == _TO_CURB) & (self.across_mps == 0.0) & (self._timer_s < 0.0)
 
     def _next_state(self, index: int) -> None:
-        """Let somebody begin what comes after what he does."""
+        """Switch a person to the next state."""
         pace, state = self._pace[index], self._state[index]
         side = 1.0 if self.d_m[index] > 0.0 else -1.0
         if state == _AWAY:
@@ -183,7 +183,7 @@ class People:
             self.across_mps[index] = 0.0
             self._timer_s[index] = self._rng.uniform(0.3, 2.0)
         else:
-            # Over: a stroll along the pavement, at the way's own distance from the curb.
+            # Crossing completed: walk along the sidewalk.
             away = 1.0 if self._rng.uniform() < 0.5 else -1.0
             self.along_mps[index], self.across_mps[index] = away * pace, 0.0
             self._timer_s[index] = self._rng.uniform(4.0, 22.0)
@@ -193,7 +193,7 @@ class People:
     def _start_crossing(
         self, waiting: NDArray[np.int64], red_left_s: Array, traffic: Traffic, ego: EgoState | None
     ) -> None:
-        """Let those step off the curb for whom it is safe."""
+        """Let waiting people start to cross where it is safe."""
         can_stop, time_gap = self._stoppable(traffic, ego)
         width = self._curb_d(1.0) + self._curb_d(-1.0) + 2.0 * _CURB_M
         for index in waiting:
@@ -213,7 +213,7 @@ class People:
             self.across_mps[index] = pace if self.d_m[index] < 0.0 else -pace
 
     def _stoppable(self, traffic: Traffic, ego: EgoState | None) -> tuple[Mask, Mask]:
-        """Return (crossings,) bool: no vehicle is on it and all can stop; all are 4 s away or stand."""
+        """Return (crossings,) bool twice: no vehicle is on it and all can stop; all are 4 s away or stand."""
         on = traffic.active
         direction, speed, length = traffic.direction[on], traffic.speed_mps[on], traffic.length_m[on]
         s = traffic.s_m[on]
@@ -234,7 +234,7 @@ class People:
         return np.asarray(can_stop), np.asarray(time_gap)
 
     def _stop_beside_ego(self, ego: EgoState, moved: Array) -> None:
-        """Keep those who go over from walking into the ego's side; moved, the offsets to be, is changed."""
+        """Stop crossing people before they walk into the ego's side; changes moved, the new offsets."""
         beside = np.abs(self.s_m - ego.s_m - MIDDLE_M) < 0.5 * VEHICLE.length_m + 0.4
         reach = 0.5 * VEHICLE.width_m + 0.6
         into = (np.abs(moved - ego.d_m) < reach) & (np.abs(self.d_m - ego.d_m) >= reach)
@@ -242,7 +242,7 @@ class People:
         moved[halted] = self.d_m[halted]
 
     def _update_occupancy(self) -> None:
-        """Note who is on which crossing: vehicles have to let him over."""
+        """Update which crossings are occupied; vehicles have to yield there."""
         profile = self._profile
         ahead = self.across_mps > 0.0
         low = profile.right_m - np.where(ahead, profile.curb_width_m, 0.0)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What stands beside the road: houses and lamps in towns, trees and bushes in the country."""
+"""Roadside objects: houses and lamps in towns, trees and bushes in the country."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RoadsideObjects:
-    """Props by growing s.
+    """Roadside objects by ascending s.
 
     Attributes:
-        s_m: (N,) places along the road.
-        props: (N) of them.
+        s_m: (N,) positions along the road.
+        objects: (N) objects.
     """
 
     s_m: Array
-    roadside_objects: tuple[RoadsideObject, ...]
+    objects: tuple[RoadsideObject, ...]
 
     def between(self, s_from_m: float, s_to_m: float) -> tuple[RoadsideObject, ...]:
-        """Return those of a stretch."""
+        """Return the objects of a road segment."""
         low, high = np.searchsorted(self.s_m, (s_from_m, s_to_m))
-        return self.roadside_objects[low:high]
+        return self.objects[low:high]
 
 
 @dataclass
 class _Candidate:
-    """One prop in road coordinates before it is known whether it has room."""
+    """A roadside object in road coordinates before the overlap check."""
 
     kind: RoadsideObjectKind
     s_m: float
@@ -51,7 +51,7 @@ class _Candidate:
 
 
 def random_roadside_objects(rng: np.random.Generator, road: Road) -> RoadsideObjects:
-    """Return the props of alternating town and country stretches; none reaches onto walk or carriageway."""
+    """Return the objects of alternating town and country segments, none on sidewalk or carriageway."""
     candidates: list[_Candidate] = []
     at, in_town = 0.0, bool(rng.uniform() < 0.6)
     while at < road.length_m:
@@ -64,13 +64,13 @@ def random_roadside_objects(rng: np.random.Generator, road: Road) -> RoadsideObj
 
 
 def _edge(road: Road, side: float) -> float:
-    """Return the distance from the centerline to the outside of the walk on one side."""
+    """Return the distance from the centerline to the outer edge of the sidewalk on one side."""
     profile = road.profile
     return (profile.left_m if side > 0 else -profile.right_m) + profile.curb_width_m + profile.walk_width_m
 
 
 def _town(rng: np.random.Generator, road: Road, start: float, end: float, side: float) -> list[_Candidate]:
-    """Return houses along a street, with lamps between walk and houses and a tree here and there."""
+    """Return houses along a street, lamps between sidewalk and houses, and a few trees."""
     candidates, edge = [], _edge(road, side)
     at = start + rng.uniform(0.0, 10.0)
     while at < end - 10.0:
@@ -90,7 +90,7 @@ def _town(rng: np.random.Generator, road: Road, start: float, end: float, side: 
 
 
 def _country(rng: np.random.Generator, road: Road, start: float, end: float, side: float) -> list[_Candidate]:
-    """Return trees and bushes, thicker in some stretches, and a lonely house now and then."""
+    """Return trees and bushes with random density, and sometimes a single house."""
     candidates, edge = [], _edge(road, side)
     density = rng.uniform(0.02, 0.12)
     for s in rng.uniform(start, end, int((end - start) * density)):
@@ -125,7 +125,7 @@ def _shade(rng: np.random.Generator, colors: tuple[tuple[int, int, int], ...]) -
 
 
 def _without_overlaps(rng: np.random.Generator, road: Road, candidates: list[_Candidate]) -> RoadsideObjects:
-    """Place the props in the world, without those that reach onto the road, here or where it comes back."""
+    """Place the objects in the world, without those that overlap the road anywhere along it."""
     if not candidates:
         return RoadsideObjects(np.zeros(0), ())
     s = np.array([candidate.s_m for candidate in candidates])
@@ -134,7 +134,7 @@ def _without_overlaps(rng: np.random.Generator, road: Road, candidates: list[_Ca
     middle, heading = road.points(s, d), road.heading(s)
     along = np.stack([np.cos(heading), np.sin(heading)], axis=-1)
     across = np.stack([-along[:, 1], along[:, 0]], axis=-1)
-    # Middle, corners and the middles of the sides, against the centerline every 4 m.
+    # Distances of center, corners and edge midpoints from the centerline, sampled every 4 m.
     signs = np.array([(a, b) for a in (-1.0, 0.0, 1.0) for b in (-1.0, 0.0, 1.0)])
     outline = (
         middle[:, None]
@@ -147,7 +147,7 @@ def _without_overlaps(rng: np.random.Generator, road: Road, candidates: list[_Ca
     squared = (flat**2).sum(1)[:, None] - 2.0 * flat @ center.T + (center**2).sum(1)
     nearest = squared.min(axis=1).reshape(len(candidates), 9)
     least = np.where(d > 0.0, _edge(road, 1.0), _edge(road, -1.0))
-    # Near the other carriageway's side too, the wider side of the road is the one to keep clear of.
+    # Where another part of the road is nearer, its side is unknown: use the wider side.
     least = np.where(nearest[:, 4] < (np.abs(d) - 1.0) ** 2, max(_edge(road, 1.0), _edge(road, -1.0)), least)
     room = np.sqrt(np.maximum(nearest.min(axis=1), 0.0)) >= least - 0.05
     seeds = rng.integers(0, 2**31, len(candidates))

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The closed loop's other half: a car in its world, driven by commands, and what went wrong."""
+"""Closed-loop simulation: the ego vehicle in its world, driven by commands, with infraction events."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Event:
-    """Something that counts in the judgment of a drive.
+    """An event of a drive: an infraction or the finish.
 
     Attributes:
-        kind: "departure" (a corner of the body more than 0.3 m outside the lane; again only after a
-            return into the lane), "collision" (with an actor, once for each), "red_light" (the front
+        kind: "departure" (a corner of the body more than 0.3 m outside the lane; counted again only after
+            a return into the lane), "collision" (with an actor, once per actor), "red_light" (the front
             bumper over a signal's stop line while it is red), "stop_missed" (over a stop sign's line
-            without less than 0.5 m/s within the 8 m before it), or "finished".
-        time_s: of the world.
-        s_m: the ego's place on the road.
-        what: of it, in words.
+            without having slowed below 0.5 m/s within the 8 m before it), or "finished".
+        time_s: time of the world.
+        s_m: arc length of the ego.
+        what: description.
     """
 
     kind: EventKind
@@ -49,18 +49,18 @@ class Event:
 
 
 class Simulation:
-    """A seed's world with the ego at the beginning of its route, in the middle of its lane at 8 m/s.
+    """A seed's world, starting with the ego at the beginning of its route, in the lane center at 8 m/s.
 
     Attributes:
-        world: the road and everybody else.
-        ego: the car.
+        world: the road and its traffic.
+        ego: state of the ego vehicle.
     """
 
     def __init__(self, seed: int, options: RouteOptions | None = None) -> None:
         """Build the world.
 
         Args:
-            seed: not negative; everything follows from it and from the commands.
+            seed: not negative; the world depends only on it, the options and the commands.
             options: of the route.
         """
         self.world = World(seed, options)
@@ -78,23 +78,23 @@ class Simulation:
 
     @property
     def is_finished(self) -> bool:
-        """Return whether the ego has come to the end of the route."""
+        """Return whether the ego has reached the end of the route."""
         return self._is_finished
 
     def scene(self) -> Scene:
-        """Return what is near the ego now, for the camera."""
+        """Return the current scene near the ego, for the camera."""
         return self.world.scene(self.ego)
 
     def reference(self, obeyed_sign: int | None = None) -> ReferencePlan:
-        """Return what a good driver would do now; see expert.reference_plan."""
+        """Return the current reference plan; see expert.reference_plan."""
         return reference_plan(self.world, self.ego, obeyed_sign)
 
     def step(self, command: DriveCommand, dt_s: float = STEP_S) -> list[Event]:
-        """Drive on with one command and return what happened in the step.
+        """Advance by one step and return its events.
 
         Args:
             command: held over the step.
-            dt_s: of the step; limits of events are as fine as it.
+            dt_s: of the step; it is the time resolution of the events.
         """
         before = self.ego
         self.ego = self.world.located(advance(before, command, dt_s))
@@ -109,13 +109,13 @@ class Simulation:
         return Event(kind, self.time_s, self.ego.s_m, what)
 
     def _departure(self) -> list[Event]:
-        """Note when the body leaves the lane."""
+        """Return a departure event when the body leaves the lane."""
         road, ego = self.world.layout.road, self.ego
         theta = ego.heading_rad - float(road.heading(ego.s_m))
         bend = float(road.curvature(ego.s_m))
         along = np.array([VEHICLE.front_m, VEHICLE.front_m, -VEHICLE.rear_m, -VEHICLE.rear_m])
         side = 0.5 * VEHICLE.width_m * np.array([1.0, -1.0, 1.0, -1.0])
-        # In the frame of the road's tangent at base_link; the road bends away from it by k x^2 / 2.
+        # In the frame of the road's tangent at base_link; the road deviates from it by k x^2 / 2.
         x = along * math.cos(theta) - side * math.sin(theta)
         y = along * math.sin(theta) + side * math.cos(theta)
         offset = ego.d_m + y - 0.5 * bend / (1.0 - bend * ego.d_m) * x * x
@@ -128,7 +128,7 @@ class Simulation:
         return [self._event("departure", f"{worst:.2f} m over the {'left' if to_left else 'right'} border")]
 
     def _collisions(self) -> list[Event]:
-        """Note whom the ego's body touches for the first time."""
+        """Return an event for each actor that the ego's body touches for the first time."""
         ego, events = self.ego, []
         obstacles = self.world.obstacles()
         middle = np.array([ego.x_m, ego.y_m]) + MIDDLE_M * np.array(
@@ -155,7 +155,7 @@ class Simulation:
         return events
 
     def _lines(self, before: EgoState) -> list[Event]:
-        """Note stop lines that the front bumper passes when it should not."""
+        """Return events of stop lines that the front bumper passes without permission."""
         control = self.world.layout.traffic_control
         was, now = before.s_m + VEHICLE.front_m, self.ego.s_m + VEHICLE.front_m
         events = []
@@ -179,7 +179,7 @@ def _overlap(
     b_heading: float,
     b_half: Sequence[float],
 ) -> bool:
-    """Return whether two rectangles overlap: no side of either separates them (separating axes)."""
+    """Return whether two rectangles overlap, by the separating axis theorem."""
     cos, sin = abs(math.cos(a_heading - b_heading)), abs(math.sin(a_heading - b_heading))
     apart = b - a
     for heading, own, other in ((a_heading, a_half, b_half), (b_heading, b_half, a_half)):

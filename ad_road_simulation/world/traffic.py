@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Vehicles in their lanes: they follow each other, stop where they have to, and see the ego."""
+"""Vehicle traffic: car following, stops at signals, signs and crossings, and reaction to the ego."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def follow(speed: Array, desired_mps: Array, gap: Array, leader_speed: Array, ja
 
     Args:
         speed: (N,) m/s.
-        wanted: (N,) desired speeds, m/s.
+        desired_mps: (N,) desired speeds, m/s.
         gap: (N,) bumper to bumper, m; inf without a leader.
-        leader_speed: (N,) m/s, negative for one who comes towards.
+        leader_speed: (N,) m/s, negative for an oncoming leader.
         jam_gap_m: gap left at a standstill.
     """
     dynamic = speed * _HEADWAY_S + speed * (speed - leader_speed) / (2.0 * np.sqrt(_ACCEL_MPS2 * _BRAKE_MPS2))
@@ -48,7 +48,7 @@ def follow(speed: Array, desired_mps: Array, gap: Array, leader_speed: Array, ja
 
 
 class Traffic:
-    """All moving vehicles of a world, as arrays; those that left wait off the road for their next turn.
+    """All moving vehicles of a world, as arrays; inactive ones have left the road and wait to respawn.
 
     Attributes:
         active: (N,) bool, on the road.
@@ -56,12 +56,12 @@ class Traffic:
         lane: (N,) int, 0.. ahead, 10.. oncoming.
         s_m, d_m, speed_mps, accel_mps2, phase_m: (N,) of each.
         length_m, width_m, height_m: (N,) of each.
-        idents: (N,) new for every turn on the road.
-        bodies: (N) what each looks like.
+        idents: (N,) new at every spawn.
+        dimensions: (N) kind, size and color of each.
     """
 
     def __init__(self, layout: Layout, rng: np.random.Generator) -> None:
-        """Spread vehicles over the whole road.
+        """Distribute vehicles over the whole road.
 
         Args:
             layout: of the world.
@@ -106,14 +106,14 @@ class Traffic:
         self._place_stops()
 
     def step(self, dt_s: float, red: Mask, yellow: Mask, occupied: Mask, ego: EgoState | None) -> None:
-        """Move everybody on.
+        """Advance all vehicles by one step.
 
         Args:
             dt_s: of the step.
-            red: (signals,) which are red now.
+            red: (signals,) whether each is red.
             yellow: (signals,) likewise.
-            occupied: (crossings,) somebody is on it or steps onto it.
-            ego: is seen like any other vehicle; None where there is none.
+            occupied: (crossings,) a person is on it or steps onto it.
+            ego: treated like any other vehicle; None where there is none.
         """
         if not len(self.s_m):
             return
@@ -127,7 +127,7 @@ class Traffic:
         )
         after = np.maximum(0.0, self.speed_mps + accel * dt_s)
         driven = np.where(self.active, 0.5 * (self.speed_mps + after) * dt_s, 0.0)
-        # Arc length of the lane to arc length of the centerline.
+        # From arc length of the lane to arc length of the centerline.
         self.s_m = self.s_m + self.direction * driven / (1.0 - self._curvature[place] * self.d_m)
         self.speed_mps, self.accel_mps2 = after, np.where(after > 0.0, accel, 0.0)
         self.phase_m = self.phase_m + driven
@@ -135,15 +135,15 @@ class Traffic:
 
     @property
     def is_braking(self) -> Mask:
-        """Whose brake lights are on: those who slow down or stand."""
+        """(N,) bool, brake lights are on: the vehicle slows down or stands."""
         return (self.accel_mps2 < -0.6) | (self.speed_mps < 0.2)
 
     def fronts_m(self) -> Array:
-        """Return (N,) places of the front bumpers along the road."""
+        """Return (N,) positions of the front bumpers along the road."""
         return self.s_m + self.direction * 0.5 * self.length_m
 
     def _place_stops(self) -> None:
-        """Note where each direction stops: signals, then crossings, then signs, as traveled distances."""
+        """Compute each direction's stop positions along its travel: signals, then crossings, then signs."""
         control = self._layout.traffic_control
         ahead = [signal.stop_s_m for signal in control.signals]
         ahead += [crossing.s_from_m - BEFORE_CROSSING_M for crossing in control.crossings]
@@ -154,7 +154,7 @@ class Traffic:
         self._ahead_q, self._oncoming_q = np.array(ahead, np.float64), np.array(back, np.float64)
 
     def _leaders(self, ego: EgoState | None) -> tuple[Array, Array]:
-        """Return (N,) gaps to and (N,) speeds of whoever is next in the same lane."""
+        """Return (N,) gaps to and (N,) speeds of the leader in the same lane."""
         count = len(self.s_m)
         q = self.direction * self.s_m
         lanes = np.where(self.active, self.lane, 100 + np.arange(count))
@@ -177,14 +177,14 @@ class Traffic:
         return gap, leader_speed
 
     def _lines(self, dt_s: float, red: Mask, yellow: Mask, occupied: Mask) -> Array:
-        """Return (N,) distances from the front bumper to where each has to stop; inf where nowhere."""
+        """Return (N,) distances from the front bumper to the next required stop, inf without one."""
         signals, crossings = len(red), len(occupied)
         if not len(self._ahead_q):
             return np.full(len(self.s_m), np.inf)
         front = self.direction * self.s_m + 0.5 * self.length_m
         stops = np.where(self.direction[:, None] > 0.0, self._ahead_q, self._oncoming_q)
         ahead = stops - front[:, None]
-        # Who cannot stop any more drives on: 3 m/s2 is asked for at a yellow light, 7 for a pedestrian.
+        # Vehicles that cannot stop in time proceed: up to 3 m/s2 at a yellow light, 7 for a pedestrian.
         square = (self.speed_mps**2)[:, None]
         holds = np.empty(ahead.shape, bool)
         holds[:, :signals] = red | (yellow & (ahead[:, :signals] > square / 6.0))
@@ -202,7 +202,7 @@ class Traffic:
         return np.where(holds & (ahead > -0.3), ahead, np.inf).min(axis=1)
 
     def _respawn(self, ego: EgoState | None) -> None:
-        """Take off the road who reached its end, and let others begin at theirs where there is room."""
+        """Deactivate vehicles at the end of the road; respawn inactive ones where there is room."""
         length = self._layout.road.length_m
         half = 0.5 * self.length_m
         ended = np.where(self.direction > 0.0, self.s_m > length - half - 0.5, self.s_m < half + 0.5)
@@ -223,7 +223,7 @@ class Traffic:
             self.speed_mps[index] = min(self._desired_mps[index], 9.0)
 
     def _sample_vehicle(self, index: int) -> None:
-        """Give a vehicle a new body, speed and ident."""
+        """Draw new dimensions, desired speed and ident of a vehicle."""
         actor = random_dimensions(self._rng)
         self.dimensions[index] = actor
         self.length_m[index], self.width_m[index] = actor.length_m, actor.width_m

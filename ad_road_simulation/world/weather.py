@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which weather a world has: drawn once, the same for its whole time."""
+"""Random weather of a world, constant over its time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def random_weather(rng: np.random.Generator, name: str | None, road_heading_rad:
     Args:
         rng: source of randomness; the number of draws does not depend on the outcome of the choice.
         name: one of NAMES, or None to draw one with SHARES.
-        road_heading_rad: where the road mostly leads to; a glaring sun stands there.
+        road_heading_rad: median heading of the road; the sun of "glare" is in this direction.
 
     Raises:
         KeyError: a name that is not in NAMES.

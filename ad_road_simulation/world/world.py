@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The world of one seed as time goes by: layout, lights, traffic and people, and its scene for the ego."""
+"""The world of one seed over time: layout, signals, traffic and people, and its scene near the ego."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ad_road_simulation.world.traffic import Traffic
 from ad_road_simulation.world.traffic_control import signal_heads, stop_sign_at
 
 BEHIND_M, AHEAD_M = 30.0, 180.0
-"""What a scene shows of the road."""
+"""Range of the road in a scene, relative to the ego."""
 _WARM_UP_S, _WARM_UP_STEP_S = 10.0, 0.25
 _PARKED_IDENT = 10_000_000
 
@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Obstacles:
-    """Everybody's upright box in road coordinates, (N,) each, with half extents along and across the road."""
+    """Upright boxes of all actors in road coordinates, (N,) each; half extents along and across the road."""
 
     s_m: Array
     d_m: Array
@@ -42,19 +42,19 @@ class World:
     """A seed's road with its traffic; deterministic in seed, options and the steps taken.
 
     Attributes:
-        layout: what stands still.
+        layout: static parts.
         traffic: vehicles.
         people: pedestrians and cyclists.
-        time_s: since the world began.
+        time_s: since the start of the world.
     """
 
     def __init__(self, seed: int, options: RouteOptions | None = None, time_s: float = 0.0) -> None:
-        """Build the world and let its traffic run for a while, so that it looks used.
+        """Build the world and simulate its traffic for a warm-up time.
 
         Args:
             seed: not negative.
             options: of the route.
-            time_s: to begin with, for the lights.
+            time_s: initial time, which determines the signal phases.
         """
         self.layout: Layout = make_layout(seed, options or RouteOptions())
         rngs = [np.random.default_rng([seed, 10 + part]) for part in range(3)]
@@ -70,7 +70,7 @@ class World:
         self.time_s = time_s
 
     def step(self, dt_s: float, ego: EgoState | None) -> None:
-        """Let time pass; the ego is seen by the others, None where there is none."""
+        """Advance the world by one step; traffic and people react to the ego, None where there is none."""
         self.time_s += dt_s
         signals = self.layout.traffic_control.signals
         states = [signal.state(self.time_s) for signal in signals]
@@ -81,7 +81,7 @@ class World:
         self.traffic.step(dt_s, red, yellow, self.people.occupied, ego)
 
     def clear_ego_lane(self, s_from_m: float, s_to_m: float) -> NDArray[np.int64]:
-        """Take the vehicles of the ego's lane off a stretch of road; return their indices in traffic."""
+        """Remove the vehicles of the ego's lane from a road segment; return their indices in traffic."""
         traffic = self.traffic
         lane = self.layout.road.profile.lanes_ahead - 1
         half = 0.5 * traffic.length_m
@@ -91,7 +91,7 @@ class World:
         return gone
 
     def obstacles(self) -> Obstacles:
-        """Return where everybody is."""
+        """Return the boxes of all actors."""
         traffic, people = self.traffic, self.people
         on = traffic.active
         half_s, half_d = people.half_sizes_m()
@@ -107,7 +107,7 @@ class World:
         )
 
     def actors(self, s_from_m: float, s_to_m: float) -> tuple[Actor, ...]:
-        """Return everybody on a stretch of road."""
+        """Return all actors on a road segment."""
         traffic, people, parked = self.traffic, self.people, self._parked
 
         def near(s: Array) -> NDArray[np.bool_]:
@@ -163,7 +163,7 @@ class World:
         )
 
     def actor_kind(self, ident: int) -> str:
-        """Return what kind of actor an ident on the road belongs to."""
+        """Return the kind of the actor with an ident."""
         if ident >= _PARKED_IDENT:
             return "parked car"
         if ident < len(self.people.dimensions):
@@ -171,7 +171,7 @@ class World:
         return self.traffic.dimensions[int(np.flatnonzero(self.traffic.idents == ident)[0])].kind
 
     def scene(self, ego: EgoState) -> Scene:
-        """Return what is near the ego, as it is now."""
+        """Return the current scene near the ego."""
         layout = self.layout
         low, high = ego.s_m - BEHIND_M, ego.s_m + AHEAD_M
         lights = [
@@ -200,7 +200,7 @@ class World:
         )
 
     def ego_at(self, s_m: float, d_m: float, heading_error_rad: float, speed_mps: float) -> EgoState:
-        """Return a car at a place of the road, its steering set to the road's curvature there."""
+        """Return an ego state at road coordinates, its steering set to the road's curvature there."""
         road = self.layout.road
         x, y = road.points(s_m, d_m)
         bend = float(road.curvature(s_m))
@@ -209,12 +209,12 @@ class World:
         return EgoState(float(x), float(y), heading, speed_mps, steering, 0.0, s_m, d_m)
 
     def located(self, ego: EgoState) -> EgoState:
-        """Return the ego with its place on the road found from its position."""
+        """Return the ego with its road coordinates computed from its position."""
         s, d = self.layout.road.locate(ego.x_m, ego.y_m, ego.s_m, 8.0)
         return replace(ego, s_m=s, d_m=d)
 
     def _park(self, rng: np.random.Generator) -> None:
-        """Park cars in bays at one curb, in rows, away from everything one stops for."""
+        """Park cars in rows of bays at one curb, away from signals, crossings and stop signs."""
         layout = self.layout
         profile, control = layout.road.profile, layout.traffic_control
         keep = [signal.stop_s_m + 4.0 for signal in control.signals]

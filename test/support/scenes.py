@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes put together by hand, so that a test knows where everything is."""
+"""Hand-built scenes with known positions of all objects."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SIZES: dict[ActorKind, tuple[float, float, float]] = {
 }
 EGO_S_M = 100.0
 CLEAR = Weather(noise_std=0.0, visibility_m=1e6)
-"""Air without haze and a sensor without noise, so that colors are those of the things."""
+"""No haze and no sensor noise, so that colors are those of the objects."""
 
 
 def straight_road() -> Road:
@@ -40,7 +40,7 @@ def straight_road() -> Road:
 
 
 def curved_road() -> Road:
-    """Return 400 m that swing gently left and right, radii of 150 m and more."""
+    """Return a road of 400 m with alternating bends of radii of 150 m and more."""
     s = np.arange(0.0, 400.0 + STEP_M, STEP_M)
     return Road(np.sin(s / 40.0) / 150.0, Profile())
 
@@ -85,7 +85,7 @@ def actor_at(
     ident: int = 1,
     seed: int = 0,
 ) -> Actor:
-    """Return somebody ahead of the ego's rear axle along the road, turned against its heading."""
+    """Return an actor ahead of the ego's rear axle along the road, rotated relative to its heading."""
     s = EGO_S_M + ahead_m
     x, y = road.points(s, d_m)
     length, width, height = SIZES[kind]
@@ -106,26 +106,26 @@ def actor_at(
 
 
 def light_at(
-    road: Road, ahead_m: float, d_m: float, state: LightState, *, looks_back: bool = True, ident: int = 1
+    road: Road, ahead_m: float, d_m: float, state: LightState, *, faces_ego: bool = True, ident: int = 1
 ) -> TrafficLight:
-    """Return a traffic light, 3 m high, that looks towards the ego or away from it."""
+    """Return a traffic light, 3 m high, that faces the ego or away from it."""
     s = EGO_S_M + ahead_m
     x, y = (float(value) for value in road.points(s, d_m))
-    heading = float(road.heading(s)) + (np.pi if looks_back else 0.0)
+    heading = float(road.heading(s)) + (np.pi if faces_ego else 0.0)
     return TrafficLight(ident, x, y, 3.0, heading, state, x, y)
 
 
 def sign_at(road: Road, ahead_m: float, d_m: float, *, ident: int = 1) -> StopSign:
-    """Return a stop sign that looks towards the ego."""
+    """Return a stop sign that faces the ego."""
     x, y = (float(value) for value in road.points(EGO_S_M + ahead_m, d_m))
     return StopSign(ident, x, y, 2.2, float(road.heading(EGO_S_M + ahead_m)) + np.pi)
 
 
 def rich_scene(*, weather: Weather | None = None) -> Scene:
-    """Return a bend with 30 props, 12 actors, two lights and a sign: what the speed is measured with."""
+    """Return a bend with 30 roadside objects, 12 actors, two lights and a sign."""
     road = curved_road()
     rng = np.random.default_rng(17)
-    # Leaders, oncoming ones, people on the pavements, and some parked at the curb.
+    # Leaders, oncoming vehicles, people on the sidewalks, and vehicles parked at the curb.
     placements: list[tuple[ActorKind, float, float, float]] = [
         *(("car", 16.0, -1.75, 0.0), ("truck", 45.0, -1.75, 0.0), ("motorcycle", 30.0, -1.5, 0.0)),
         *(("car", 22.0, 1.75, np.pi), ("bus", 48.0, 1.75, np.pi), ("car", 70.0, 1.75, np.pi)),
