@@ -19,7 +19,7 @@ from ad_road_simulation.world.scene import Scene
 
 Array = NDArray[np.float64]
 
-GRASS, ROAD, CURB, MARKING, PAVEMENT = 0, 1, 2, 3, 4
+GRASS, ROAD, CURB, MARKING, SIDEWALK = 0, 1, 2, 3, 4
 """Materials; the first four are the ids of MASK_LABELS."""
 
 _CURB_UP_M = 0.08
@@ -34,7 +34,7 @@ _WORN_BGR = np.array([103.0, 101.0, 100.0])
 _GUTTER_BGR = np.array([122.0, 121.0, 118.0])
 _STONE_BGR = np.array([196.0, 200.0, 202.0])
 _JOINT_BGR = np.array([100.0, 105.0, 108.0])
-_PAVEMENT_BGR = np.array([122.0, 130.0, 136.0])
+_SIDEWALK_BGR = np.array([122.0, 130.0, 136.0])
 _PAINT_BGR = np.array([224.0, 226.0, 226.0])
 
 # Joints of a road's curbs, computed once per road.
@@ -114,7 +114,7 @@ def draw_ground(
     paint_markings(framebuffer, scene, view, _lit_color(_PAINT_BGR, flat), MARKING)
     for edge, stone, outer, walk in sides:
         framebuffer.fill_ground(
-            bands.between((outer, up), (walk, up)), _lit_color(_PAVEMENT_BGR, flat), PAVEMENT
+            bands.between((outer, up), (walk, up)), _lit_color(_SIDEWALK_BGR, flat), SIDEWALK
         )
         framebuffer.fill_ground(bands.between((edge, 0.0), (stone, 0.0)), _lit_color(_GUTTER_BGR, flat), CURB)
         face = _lit_color(_STONE_BGR, light.ambient * 0.85)
@@ -126,7 +126,7 @@ def draw_ground(
 def _side(side: float, edge: float, profile: Profile) -> tuple[float, float, float, float]:
     """Return offsets of the carriageway's edge, the curb stone's two edges and the sidewalk's end."""
     outer = edge + side * profile.curb_width_m
-    return edge, edge + side * _GUTTER_M, outer, outer + side * profile.walk_width_m
+    return edge, edge + side * _GUTTER_M, outer, outer + side * profile.sidewalk_width_m
 
 
 def _tracks(profile: Profile) -> list[tuple[float, float]]:
@@ -150,7 +150,7 @@ def _joints(road: Road) -> Array:
         profile = road.profile
         at = np.arange(0.0, road.length_m, 1.0)
         s = (at[:, None] + np.array([0.0, 0.0, 0.02, 0.02])).reshape(-1, 1, 4)
-        inner, outer = _GUTTER_M, profile.curb_width_m + profile.walk_width_m
+        inner, outer = _GUTTER_M, profile.curb_width_m + profile.sidewalk_width_m
         across = np.array([inner, outer, outer, inner])
         _JOINTS[road] = road.points(s, np.stack([profile.right_m - across, profile.left_m + across])[None])
     return _JOINTS[road]

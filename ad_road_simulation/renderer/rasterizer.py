@@ -45,7 +45,7 @@ Array = NDArray[np.float64]
 
 _HALF_TURN = np.linspace(-np.pi / 2, np.pi / 2, 6)
 # Smaller faces are omitted, and thinner limbs that belong to a labeled silhouette.
-_SMALLEST_PX, _SMALLEST_PAINT_PX, _THINNEST_PX = 0.9, 2.5, 0.4
+_SMALLEST_PX, _SMALLEST_DECAL_PX, _THINNEST_PX = 0.9, 2.5, 0.4
 
 
 @dataclass(slots=True)
@@ -178,7 +178,7 @@ def _mesh_parts(
     np.sqrt(x * x + y * y + z * z, out=distance)
     facing = nx * x + ny * y + nz * z
     # Emissive faces are drawn even where they are small.
-    least_px = np.where((faces[ROLE] == DECAL) & (faces[GLOW] < 0.5), _SMALLEST_PAINT_PX, _SMALLEST_PX)
+    least_px = np.where((faces[ROLE] == DECAL) & (faces[GLOW] < 0.5), _SMALLEST_DECAL_PX, _SMALLEST_PX)
     seen = (facing < 0.0) | (faces[TWO_SIDED] > 0.0)
     seen &= faces[EXTENT_M] * camera.focal_px / np.maximum(distance, 0.5) > least_px
     vertices = np.concatenate([mesh.vertices for mesh in meshes], axis=1)

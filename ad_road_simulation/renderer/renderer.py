@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ad_road_simulation.renderer import weather_effects as effects
 from ad_road_simulation.renderer.framebuffer import BACKGROUND_ID, FIRST_LABELED_ID, UNLABELED_ID, Framebuffer
-from ad_road_simulation.renderer.ground import PAVEMENT, draw_ground
+from ad_road_simulation.renderer.ground import SIDEWALK, draw_ground
 from ad_road_simulation.renderer.lighting import Light, light_of
 from ad_road_simulation.renderer.rasterizer import RasterPolygons, project_polygons
 from ad_road_simulation.renderer.scene_objects import RenderContext, build_scene_objects
@@ -107,7 +107,7 @@ class Renderer:
         if with_ground_truth:
             # The ground not covered by objects, restricted to materials with an id in MASK_LABELS.
             mask = (framebuffer.ids == BACKGROUND_ID).view(np.uint8)
-            mask &= (framebuffer.ground < PAVEMENT).view(np.uint8)
+            mask &= (framebuffer.ground < SIDEWALK).view(np.uint8)
             mask *= framebuffer.ground
         return RenderedImage(framebuffer.image, tuple(boxes) if with_ground_truth else (), mask)
 

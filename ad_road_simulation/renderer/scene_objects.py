@@ -51,28 +51,28 @@ class RenderContext:
 
 def build_scene_objects(scene: Scene, context: RenderContext) -> list[SceneObject]:
     """Return the objects in view, poles first, then in the order of the scene."""
-    things: list[Actor | TrafficLight | StopSign | RoadsideObject] = [
+    entities: list[Actor | TrafficLight | StopSign | RoadsideObject] = [
         *scene.actors,
         *scene.lights,
         *scene.signs,
         *scene.roadside_objects,
     ]
-    if not things:
+    if not entities:
         return []
-    world_poses = [(thing.x_m, thing.y_m, thing.heading_rad) for thing in things]
-    sizes = [_size_m(thing) for thing in things]
+    world_poses = [(entity.x_m, entity.y_m, entity.heading_rad) for entity in entities]
+    sizes = [_size_m(entity) for entity in entities]
     world_poses += [_pole_pose(signal) for signal in scene.lights]
     sizes += [(_POST_M, _POST_M)] * len(scene.lights)
     poses = context.view.poses(np.array(world_poses), np.array(sizes))
-    poses, poles = poses[: len(things)], poses[len(things) :]
+    poses, poles = poses[: len(entities)], poses[len(entities) :]
     objects = [
         _pole(signal, pole) for signal, pole in zip(scene.lights, poles, strict=True) if pole is not None
     ]
-    seen = [(thing, pose) for thing, pose in zip(things, poses, strict=True) if pose is not None]
+    seen = [(entity, pose) for entity, pose in zip(entities, poses, strict=True) if pose is not None]
     houses = [
-        (thing, pose)
-        for thing, pose in seen
-        if isinstance(thing, RoadsideObject) and thing.kind == "building"
+        (entity, pose)
+        for entity, pose in seen
+        if isinstance(entity, RoadsideObject) and entity.kind == "building"
     ]
     walls = iter(
         visible_walls(
@@ -83,31 +83,31 @@ def build_scene_objects(scene: Scene, context: RenderContext) -> list[SceneObjec
             context.sun,
         )
     )
-    arms = iter(_arms([pose for thing, pose in seen if _is_lamp(thing)], scene, context.view))
-    for thing, pose in seen:
-        if isinstance(thing, Actor):
-            objects.append(_actor(thing, pose, context.light))
-        elif isinstance(thing, TrafficLight):
-            objects.append(_traffic_light(thing, pose, context.light))
-        elif isinstance(thing, StopSign):
-            objects.append(_stop_sign(thing, pose))
-        elif thing.kind == "lamp":
-            objects.append(_street_lamp(thing, pose, next(arms), context))
-        elif thing.kind == "building":
-            objects.append(_building(thing, pose, next(walls), context))
+    arms = iter(_arms([pose for entity, pose in seen if _is_lamp(entity)], scene, context.view))
+    for entity, pose in seen:
+        if isinstance(entity, Actor):
+            objects.append(_actor(entity, pose, context.light))
+        elif isinstance(entity, TrafficLight):
+            objects.append(_traffic_light(entity, pose, context.light))
+        elif isinstance(entity, StopSign):
+            objects.append(_stop_sign(entity, pose))
+        elif entity.kind == "lamp":
+            objects.append(_street_lamp(entity, pose, next(arms), context))
+        elif entity.kind == "building":
+            objects.append(_building(entity, pose, next(walls), context))
         else:
-            objects.append(_plant(thing, pose, context))
+            objects.append(_plant(entity, pose, context))
     return objects
 
 
-def _size_m(thing: Actor | TrafficLight | StopSign | RoadsideObject) -> tuple[float, float]:
-    if isinstance(thing, TrafficLight):
+def _size_m(entity: Actor | TrafficLight | StopSign | RoadsideObject) -> tuple[float, float]:
+    if isinstance(entity, TrafficLight):
         return _LIGHT_M
-    if isinstance(thing, StopSign):
+    if isinstance(entity, StopSign):
         return _SIGN_M
-    if thing.kind == "lamp":
+    if entity.kind == "lamp":
         return _POST_M, _POST_M
-    return thing.length_m, thing.width_m
+    return entity.length_m, entity.width_m
 
 
 def _steps(value: float, step: float) -> float:
@@ -170,15 +170,15 @@ def _vehicle_lamps(actor: Actor, lit: Lit) -> tuple[Lamp, ...]:
 
 
 def _traffic_light(signal: TrafficLight, pose: RelativePose, light: Light) -> SceneObject:
-    is_for_us = pose.camera_ahead_m > 0.0
+    faces_camera = pose.camera_ahead_m > 0.0
     blue, green, red = (0.55 * value for value in control_meshes.LIT[signal.state])
     lens = (0.2, 0.0, signal.height_m + control_meshes.LENS_UP_M[signal.state])
     return SceneObject(
         pose,
         signal.height_m + 0.7,
-        control_meshes.traffic_light(signal.height_m, signal.state, is_for_us),
+        control_meshes.traffic_light(signal.height_m, signal.state, faces_camera),
         lamps=(Lamp(lens, (1.0, 0.0), 0.34 + 0.35 * light.night, (blue, green, red)),),
-        label="traffic light" if is_for_us else "",
+        label="traffic light" if faces_camera else "",
         ident=signal.ident,
     )
 
@@ -206,16 +206,16 @@ def _light_pole(reach_m: tuple[float, float], heading_rad: float, height_m: floa
 
 
 def _stop_sign(sign: StopSign, pose: RelativePose) -> SceneObject:
-    is_for_us = pose.camera_ahead_m > 0.0
-    mesh, post = control_meshes.stop_sign(sign.height_m, is_for_us)
-    label = "stop sign" if is_for_us else ""
+    faces_camera = pose.camera_ahead_m > 0.0
+    mesh, post = control_meshes.stop_sign(sign.height_m, faces_camera)
+    label = "stop sign" if faces_camera else ""
     return SceneObject(
-        pose, sign.height_m + 0.4, mesh, post, label=label, ident=sign.ident, limbs_first=is_for_us
+        pose, sign.height_m + 0.4, mesh, post, label=label, ident=sign.ident, limbs_first=faces_camera
     )
 
 
-def _is_lamp(thing: Actor | TrafficLight | StopSign | RoadsideObject) -> bool:
-    return isinstance(thing, RoadsideObject) and thing.kind == "lamp"
+def _is_lamp(entity: Actor | TrafficLight | StopSign | RoadsideObject) -> bool:
+    return isinstance(entity, RoadsideObject) and entity.kind == "lamp"
 
 
 def _arms(poses: list[RelativePose], scene: Scene, view: Viewpoint) -> list[float]:
@@ -232,37 +232,43 @@ def _arms(poses: list[RelativePose], scene: Scene, view: Viewpoint) -> list[floa
 
 
 def _street_lamp(
-    thing: RoadsideObject, pose: RelativePose, arm_rad: float, context: RenderContext
+    entity: RoadsideObject, pose: RelativePose, arm_rad: float, context: RenderContext
 ) -> SceneObject:
     night = context.light.night >= NIGHT
     mesh, pole = control_meshes.street_lamp(night)
     turned = pose._replace(yaw_rad=arm_rad)
-    share = thing.height_m / control_meshes.LAMP_M
+    share = entity.height_m / control_meshes.LAMP_M
     lamps: tuple[Lamp, ...] = ()
     if night:
-        tip = (control_meshes.LAMP_REACH_M * share, 0.0, thing.height_m - 0.1)
+        tip = (control_meshes.LAMP_REACH_M * share, 0.0, entity.height_m - 0.1)
         lamps = (Lamp(tip, (0.0, 0.0), 0.9, (110.0, 170.0, 200.0)),)
-    return SceneObject(turned, thing.height_m, mesh, pole, (share, share, share), lamps=lamps)
+    return SceneObject(turned, entity.height_m, mesh, pole, (share, share, share), lamps=lamps)
 
 
 def _building(
-    thing: RoadsideObject, pose: RelativePose, walls: list[Wall], context: RenderContext
+    entity: RoadsideObject, pose: RelativePose, walls: list[Wall], context: RenderContext
 ) -> SceneObject:
     item = SceneObject(
         pose,
-        thing.height_m,
-        stretch=(thing.length_m, thing.width_m, thing.height_m),
-        color=_own(thing.color_bgr),
+        entity.height_m,
+        stretch=(entity.length_m, entity.width_m, entity.height_m),
+        color=_own(entity.color_bgr),
         draw=partial(draw_walls, walls, context.framebuffer, context.with_ids),
     )
-    if eaves_m(thing.height_m) < thing.height_m:
-        item.mesh = roof(thing.seed % 3, thing.width_m > thing.length_m)
+    if eaves_m(entity.height_m) < entity.height_m:
+        item.mesh = roof(entity.seed % 3, entity.width_m > entity.length_m)
     return item
 
 
-def _plant(thing: RoadsideObject, pose: RelativePose, context: RenderContext) -> SceneObject:
+def _plant(entity: RoadsideObject, pose: RelativePose, context: RenderContext) -> SceneObject:
     plant = Plant(
-        thing.kind, pose.forward_m, pose.left_m, thing.width_m, thing.height_m, thing.color_bgr, thing.seed
+        entity.kind,
+        pose.forward_m,
+        pose.left_m,
+        entity.width_m,
+        entity.height_m,
+        entity.color_bgr,
+        entity.seed,
     )
     draw = partial(plant.draw, context.framebuffer, context.light, context.sun, context.with_ids)
-    return SceneObject(pose, thing.height_m, draw=draw, crown_radius_m=0.5 * thing.width_m)
+    return SceneObject(pose, entity.height_m, draw=draw, crown_radius_m=0.5 * entity.width_m)

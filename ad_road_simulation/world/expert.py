@@ -60,7 +60,7 @@ class Reason:
     """An obstacle or rule ahead that ends the clear distance.
 
     Attributes:
-        kind: "light" (red or yellow), "sign", "crossing" (with somebody on it) or "actor".
+        kind: "light" (red or yellow), "sign", "crossing" (occupied) or "actor".
         ident: of the signal, the sign, the crossing or the actor.
         distance_m: from the front bumper along the path.
         is_stationary: the ego has to stop for it; False for a moving actor.
@@ -214,9 +214,9 @@ def _path(world: World, ego: EgoState) -> _Path:
     arc = np.arange(count) * _PATH_STEP_M
     # Beyond the knots: an arc of the lane center is 1 - kappa_r d times that of the centerline.
     beyond = float(out[0, -1]) + np.arange(1.0, 1.5 * LOOK_M)
-    stretch = np.cumsum(np.maximum(1.0 - road.curvature(beyond) * lane, 0.2))
+    arc_offsets = np.cumsum(np.maximum(1.0 - road.curvature(beyond) * lane, 0.2))
     return _Path(
-        np.concatenate((arc, arc[-1] + stretch)),
+        np.concatenate((arc, arc[-1] + arc_offsets)),
         np.concatenate((out[0], beyond)),
         np.concatenate((out[1], np.full(len(beyond), lane))),
         out[2],

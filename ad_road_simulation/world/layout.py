@@ -124,7 +124,7 @@ def _random_profile(rng: np.random.Generator, lanes: tuple[int, int] | None) -> 
         lanes_ahead=ahead,
         lanes_oncoming=oncoming,
         lane_width_m=float(rng.uniform(3.3, 3.75)),
-        walk_width_m=float(rng.uniform(2.8, 3.6)),
+        sidewalk_width_m=float(rng.uniform(2.8, 3.6)),
         line_width_m=float(rng.uniform(0.12, 0.2)),
     )
 

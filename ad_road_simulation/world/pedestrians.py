@@ -130,7 +130,7 @@ class People:
     def _stroll_d(self, side: float) -> float:
         """Return a random offset on the sidewalk, clear of parked cars and cyclists."""
         has_bays = self._layout.bays_on_right == (side < 0.0)
-        beyond = self._rng.uniform(2.35 if has_bays else 1.6, self._profile.walk_width_m - 0.35)
+        beyond = self._rng.uniform(2.35 if has_bays else 1.6, self._profile.sidewalk_width_m - 0.35)
         return side * (self._curb_d(side) + beyond)
 
     def _turn_at_ends(self) -> None:

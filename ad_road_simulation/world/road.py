@@ -24,7 +24,7 @@ class Profile:
         lanes_oncoming: lanes of the other direction, left of it.
         lane_width_m: of each.
         curb_width_m: curb stone and gutter, outside the outermost lanes.
-        walk_width_m: sidewalk outside the curb.
+        sidewalk_width_m: sidewalk outside the curb.
         line_width_m: of painted lines.
     """
 
@@ -32,7 +32,7 @@ class Profile:
     lanes_oncoming: int = 1
     lane_width_m: float = 3.5
     curb_width_m: float = 0.35
-    walk_width_m: float = 2.5
+    sidewalk_width_m: float = 2.5
     line_width_m: float = 0.2
 
     @property

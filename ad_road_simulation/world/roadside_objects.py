@@ -66,7 +66,9 @@ def random_roadside_objects(rng: np.random.Generator, road: Road) -> RoadsideObj
 def _edge(road: Road, side: float) -> float:
     """Return the distance from the centerline to the outer edge of the sidewalk on one side."""
     profile = road.profile
-    return (profile.left_m if side > 0 else -profile.right_m) + profile.curb_width_m + profile.walk_width_m
+    return (
+        (profile.left_m if side > 0 else -profile.right_m) + profile.curb_width_m + profile.sidewalk_width_m
+    )
 
 
 def _town(rng: np.random.Generator, road: Road, start: float, end: float, side: float) -> list[_Candidate]:

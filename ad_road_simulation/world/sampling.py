@@ -53,11 +53,11 @@ def training_samples(seed: int, count: int, options: RouteOptions | None = None)
             world.step(_TIME_STEP_S, None)
         ego, target_m = _sample_ego(rng, world)
         # Only for this image, as the traffic does not know of the ego.
-        gone = _clear_ego_body(world, ego)
+        removed = _clear_ego_body(world, ego)
         if target_m is not None and rng.uniform() < _FREE_VIEW_SHARE:
-            gone = np.concatenate((gone, world.clear_ego_lane(ego.s_m, target_m - 1.0)))
+            removed = np.concatenate((removed, world.clear_ego_lane(ego.s_m, target_m - 1.0)))
         yield Sample(world.scene(ego), reference_plan(world, ego, camera=_CAMERA))
-        world.traffic.active[gone] = True
+        world.traffic.active[removed] = True
 
 
 def _sample_ego(rng: np.random.Generator, world: World) -> tuple[EgoState, float | None]:
@@ -106,6 +106,6 @@ def _clear_ego_body(world: World, ego: EgoState) -> np.ndarray:
     half = 0.5 * traffic.length_m
     beside = np.abs(traffic.d_m - ego.d_m) < 0.5 * (VEHICLE.width_m + traffic.width_m) + 0.3
     inside = (traffic.s_m + half > low) & (traffic.s_m - half < high)
-    gone = np.flatnonzero(traffic.active & beside & inside)
-    traffic.active[gone] = False
-    return gone
+    removed = np.flatnonzero(traffic.active & beside & inside)
+    traffic.active[removed] = False
+    return removed

@@ -86,9 +86,9 @@ class World:
         lane = self.layout.road.profile.lanes_ahead - 1
         half = 0.5 * traffic.length_m
         inside = (traffic.s_m + half > s_from_m) & (traffic.s_m - half < s_to_m)
-        gone = np.flatnonzero(traffic.active & (traffic.lane == lane) & inside)
-        traffic.active[gone] = False
-        return gone
+        removed = np.flatnonzero(traffic.active & (traffic.lane == lane) & inside)
+        traffic.active[removed] = False
+        return removed
 
     def obstacles(self) -> Obstacles:
         """Return the boxes of all actors."""
@@ -153,9 +153,9 @@ class World:
                 speed_mps=v,
                 is_braking=index < len(moving) and bool(brakes[index]),
                 seed=actor.seed,
-                phase_m=gone,
+                phase_m=traveled,
             )
-            for index, (ident, actor, (x, y), heading, v, gone) in enumerate(
+            for index, (ident, actor, (x, y), heading, v, traveled) in enumerate(
                 zip(
                     idents.tolist(), dimensions, places, headings, speed.tolist(), phase.tolist(), strict=True
                 )

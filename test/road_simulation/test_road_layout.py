@@ -119,12 +119,12 @@ def test_nothing_stands_on_the_road(layouts: list[Layout]) -> None:
     """The footprint of every roadside object is outside the sidewalk, also in bends."""
     for layout in layouts[:5]:
         profile = layout.road.profile
-        beyond = profile.curb_width_m + profile.walk_width_m
-        for s, prop in zip(layout.roadside_objects.s_m, layout.roadside_objects.objects, strict=True):
-            along = np.array([np.cos(prop.heading_rad), np.sin(prop.heading_rad)])
+        beyond = profile.curb_width_m + profile.sidewalk_width_m
+        for s, item in zip(layout.roadside_objects.s_m, layout.roadside_objects.objects, strict=True):
+            along = np.array([np.cos(item.heading_rad), np.sin(item.heading_rad)])
             across = np.array([-along[1], along[0]])
             for a, b in ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1)):
-                x, y = (prop.x_m, prop.y_m) + 0.5 * (a * prop.length_m * along + b * prop.width_m * across)
+                x, y = (item.x_m, item.y_m) + 0.5 * (a * item.length_m * along + b * item.width_m * across)
                 _, d = layout.road.locate(float(x), float(y), float(s))
                 assert d < profile.right_m - beyond + 0.3 or d > profile.left_m + beyond - 0.3
 
