@@ -34,6 +34,6 @@ class RoadCameraSource(FrameSource):
         boxes = np.array([(LABELS.index(box.label), *box.xyxy) for box in nearest], np.float32)
         reference = sample.reference
         plan = encode_plan(
-            reference.curvature_per_m, reference.clear_distance_m, reference.must_stop, reference.may_go_on
+            reference.curvature_per_m, reference.clear_distance_m, reference.must_stop, reference.may_proceed
         )
         return GroundTruthFrame(rendered.image_bgr, boxes.reshape(-1, 5), rendered.mask, plan)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Route after route seen through the camera, driven by an expert or by commands; and single places."""
+"""Drives over consecutive routes, by the expert or by commands, and frames of independent scenes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ad_compressed_perception.core.results import Detections, LabelMask, Traject
 from ad_compressed_perception.driving.driver import Driver
 from ad_compressed_perception.driving.odometry import Odometry
 from ad_compressed_perception.driving.path_tracker import Pose
-from ad_road_simulation.renderer.renderer import Image, Renderer
+from ad_road_simulation.renderer.renderer import RenderedImage, Renderer
 from ad_road_simulation.world.ego import DriveCommand, EgoState
 from ad_road_simulation.world.expert import ReferencePlan
 from ad_road_simulation.world.layout import RouteOptions
@@ -24,41 +24,41 @@ from ad_road_simulation.world.scene import LABELS, MASK_LABELS, Scene
 from ad_road_simulation.world.simulation import STEP_S, Event, Simulation
 
 FIRST_STAMP_NS = 1_000_000_000
-"""Stamps of recordings begin at one second: zero would stand for none."""
+"""Stamps of recordings start at one second, as zero stands for no stamp."""
 
 
 class DrivenWorld(Protocol):
-    """What a world must offer to be driven through and recorded; Simulation is one."""
+    """Interface of a world that can be driven and recorded; Simulation implements it."""
 
     @property
     def time_s(self) -> float:
-        """Since the world began."""
+        """Time since the start of the world."""
 
     @property
     def ego(self) -> EgoState:
-        """The car now."""
+        """Current state of the ego vehicle."""
 
     @property
     def is_finished(self) -> bool:
-        """Whether the route is at its end."""
+        """Whether the end of the route is reached."""
 
     def scene(self) -> Scene:
-        """Return what the camera sees."""
+        """Return the current scene for the camera."""
 
     def reference(self) -> ReferencePlan:
-        """Return what was right to do now."""
+        """Return the current reference plan."""
 
     def step(self, command: DriveCommand, dt_s: float) -> Sequence[Event]:
-        """Drive on and return what happened."""
+        """Advance by one step and return the events."""
 
 
 class Drive:
-    """A drive through worlds of ascending seeds.
+    """Drive through worlds of ascending seeds.
 
     Attributes:
-        world: the present one.
-        route: seed of the present world, and the number of its drive.
-        driven_m: over all routes.
+        world: the current one.
+        route: seed of the current world, which is also the number of its drive.
+        driven_m: distance over all routes.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Drive:
         options: RouteOptions | None = None,
         make_world: Callable[[int, RouteOptions | None], DrivenWorld] = Simulation,
     ) -> None:
-        """Begin at the start of the seed's route.
+        """Start at the beginning of the seed's route.
 
         Args:
             seed: of the first world, not negative.
@@ -88,17 +88,17 @@ class Drive:
 
     @property
     def odometry(self) -> Odometry:
-        """Where the car is now, on the world's clock."""
+        """Current pose and motion of the car, stamped with the world's time."""
         ego = self.world.ego
         pose = Pose(ego.x_m, ego.y_m, ego.heading_rad)
         return Odometry(self.world.time_s, pose, ego.speed_mps, ego.yaw_rate_radps)
 
     def advance(self, dt_s: float, command: DriveCommand | None = None) -> list[Event]:
-        """Drive on and return what happened.
+        """Advance the simulation and return the events.
 
         Args:
-            dt_s: how long; divided so that no step is longer than the world's own.
-            command: held meanwhile; None lets the expert drive.
+            dt_s: duration; divided into steps not longer than STEP_S.
+            command: held over the duration; None: the expert drives.
         """
         steps = max(1, math.ceil(dt_s / STEP_S - 1e-6))
         events: list[Event] = []
@@ -112,12 +112,14 @@ class Drive:
 
     def _expert_command(self, dt_s: float) -> DriveCommand:
         now = self.odometry
-        wanted = self._expert.command(now.pose, now.speed_mps, now.time_s, dt_s)
-        return DriveCommand(wanted.steering_rad, wanted.accel_mps2)
+        target = self._expert.command(now.pose, now.speed_mps, now.time_s, dt_s)
+        return DriveCommand(target.steering_rad, target.accel_mps2)
 
 
-def road_frame(scene: Scene, image: Image, trajectory: Trajectory, stamp_ns: int, drive: int) -> RoadFrame:
-    """Return a painted scene with its ground truth in the package's words; the mask is empty where it has none."""
+def road_frame(
+    scene: Scene, image: RenderedImage, trajectory: Trajectory, stamp_ns: int, drive: int
+) -> RoadFrame:
+    """Return a rendered scene with its ground truth as a RoadFrame; without a mask it is empty."""
     boxes = image.boxes
     mask = np.zeros((0, 0), np.uint8) if image.mask is None else image.mask
     return RoadFrame(
@@ -145,14 +147,14 @@ def road_frame(scene: Scene, image: Image, trajectory: Trajectory, stamp_ns: int
 def driven_frames(
     seed: int, count: int, options: RouteOptions, renderer: Renderer, rate_hz: float
 ) -> Iterator[RoadFrame]:
-    """Yield the images of an expert's drive; a route that is too short is followed by the next one.
+    """Yield the frames of an expert's drive; the next route follows at the end of one.
 
     Args:
         seed: of the first route.
         count: of images.
         options: of the routes.
-        renderer: paints.
-        rate_hz: images a second.
+        renderer: renders the scenes.
+        rate_hz: images per second.
     """
     drive = Drive(seed, options)
     for index in range(count):
@@ -168,7 +170,7 @@ def driven_frames(
 def independent_frames(
     seed: int, count: int, options: RouteOptions, renderer: Renderer
 ) -> Iterator[RoadFrame]:
-    """Yield images of places that have nothing to do with each other, a second apart by their stamps."""
+    """Yield frames of independent scenes, stamped one second apart."""
     for index, sample in enumerate(training_samples(seed, count, options)):
         stamp_ns = FIRST_STAMP_NS + index * 1_000_000_000
         image = renderer.render(sample.scene)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How many images a second one core paints: python -m ad_road_simulation.renderer.benchmark."""
+"""Rendering speed on one core: python -m ad_road_simulation.renderer.benchmark."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ad_road_simulation.world.camera import Camera
 from ad_road_simulation.world.sampling import training_samples
 
 
-def milliseconds_a_image(
+def milliseconds_per_image(
     width_px: int, height_px: int, scenes: int, *, with_ground_truth: bool = True
 ) -> float:
-    """Return the median time of painting training scenes, in CPU time of one thread.
+    """Return the median time of rendering training scenes, in ms of CPU time of one thread.
 
     Args:
         width_px: of the images.
         height_px: of the images.
-        scenes: how many different ones; each is painted three times and the fastest one counts.
+        scenes: number of different scenes; each is rendered three times and the fastest time counts.
         with_ground_truth: boxes and mask included.
     """
     cv2.setNumThreads(1)
@@ -41,15 +41,16 @@ def milliseconds_a_image(
 
 
 def main() -> None:
-    """Print the time an image takes with its ground truth, and how many that makes a second."""
+    """Print the rendering time of an image with its ground truth, and the images per second."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=360)
     parser.add_argument("--scenes", type=int, default=60)
     given = parser.parse_args()
-    cost = milliseconds_a_image(given.width, given.height, given.scenes)
+    cost = milliseconds_per_image(given.width, given.height, given.scenes)
     print(
-        f"{given.width}x{given.height} with ground truth: {cost:.1f} ms, {1e3 / cost:.0f} images/s on one core"
+        f"{given.width}x{given.height} with ground truth: {cost:.1f} ms, "
+        f"{1e3 / cost:.0f} images/s on one core"
     )
 
 

@@ -24,12 +24,12 @@ from ad_road_simulation.renderer.facades import (
     facade,
     facade_means,
 )
-from ad_road_simulation.renderer.framebuffer import PROP, SHIFT, Canvas, Outline, fixed
+from ad_road_simulation.renderer.framebuffer import SHIFT, UNLABELED_ID, Framebuffer, Outline, fixed
 from ad_road_simulation.renderer.lighting import NIGHT, Light, mix
-from ad_road_simulation.renderer.meshes import FOREIGN, Color, Mesh, MeshBuilder, Point
-from ad_road_simulation.renderer.sprites import Place
+from ad_road_simulation.renderer.meshes import UNLABELED, Color, Mesh, MeshBuilder, Point
+from ad_road_simulation.renderer.sprites import RelativePose
 from ad_road_simulation.world.camera import NEAR_M, Camera
-from ad_road_simulation.world.scene import Prop
+from ad_road_simulation.world.scene import RoadsideObject
 
 Array = NDArray[np.float64]
 
@@ -41,29 +41,29 @@ _TRIM_BGR = np.array([218.0, 222.0, 224.0])
 _LAMP_BGR = np.array([120.0, 205.0, 250.0])
 _ROOFS: tuple[Color, ...] = ((66.0, 74.0, 128.0), (76.0, 74.0, 74.0), (58.0, 72.0, 104.0))
 _PLAIN_PX = 6
-"""Walls narrower or lower than this are painted in one color."""
+"""Walls narrower or lower than this are drawn in one color."""
 
 
 def eaves_m(height_m: float) -> float:
-    """Return how high the walls of a building are."""
+    """Return the height of a building's walls."""
     return height_m if height_m >= _FLAT_FROM_M else _EAVES_SHARE * height_m
 
 
 @dataclass(slots=True)
 class Wall:
-    """One wall as the image shows it.
+    """One wall in the image.
 
     Attributes:
-        bounds_px: left, top, right, foot of the box around it.
-        corners_px: (4, 2) foot left, foot right, top right, top left, within the image's part in the box.
+        bounds_px: left, top, right, bottom of its bounding box.
+        corners_px: (4, 2) bottom left, bottom right, top right, top left, relative to the clipped box.
         outline: the corners in the image, for drawing.
         mean: BGR of the whole facade.
-        mixing: (3, 4) BGR of the facade's channels, and what is added.
+        mixing: (3, 4) BGR of the facade's channels, and an offset.
         style: of the facade.
-        stories, bays: of the facade that the whole wall takes.
-        first_bay: where in the facade it begins.
-        begin, end: shares of the wall, from the left, that are not cut off by the view's edges.
-        scale: facade's size that gives about as many texels as pixels, 0 the largest.
+        stories, bays: of the facade, that the whole wall shows.
+        first_bay: of the facade, at the wall's left end.
+        begin, end: shares of the wall's length, from the left, between which it is in the field of view.
+        scale: mipmap level with about as many texels as pixels, 0 the largest.
         is_night: whether lamps are lit behind the windows.
     """
 
@@ -81,19 +81,19 @@ class Wall:
     scale: float
     is_night: bool
 
-    def paint(self, canvas: Canvas, with_ids: bool) -> None:
-        """Paint it, first in its mean color with smooth edges, then its windows inside."""
-        window = canvas.window_between(*self.bounds_px)
+    def draw(self, framebuffer: Framebuffer, with_ids: bool) -> None:
+        """Draw the wall in its mean color with anti-aliased edges, then its windows inside."""
+        window = framebuffer.window_between(*self.bounds_px)
         if window is None:
             return
         rows, columns = window
         sizes = facade(self.style, self.is_night)
-        cv2.fillConvexPoly(canvas.image, self.outline, self.mean, cv2.LINE_AA, SHIFT)
+        cv2.fillConvexPoly(framebuffer.image, self.outline, self.mean, cv2.LINE_AA, SHIFT)
         if with_ids:
-            cv2.fillConvexPoly(canvas.ids, self.outline, PROP, cv2.LINE_8, SHIFT)
+            cv2.fillConvexPoly(framebuffer.ids, self.outline, UNLABELED_ID, cv2.LINE_8, SHIFT)
         if min(rows.stop - rows.start, columns.stop - columns.start) < _PLAIN_PX:
             return
-        # By the nearest edge, and, for walls seen at a flat angle, by area.
+        # The level by the nearest edge, and, for walls seen at a flat angle, by area.
         seen_px = (rows.stop - rows.start) * (columns.stop - columns.start)
         texels = self.stories * self.bays * (self.end - self.begin) * STORY_PX * BAY_PX
         level = int(min(max(self.scale, 0.5 * log2(texels / (1.5 * seen_px)), 0.0), len(sizes) - 1))
@@ -107,45 +107,45 @@ class Wall:
             self.corners_px,
             np.array([[begin, high], [end, high], [end, -0.5], [begin, -0.5]], np.float32),
         )
-        # Pixels outside the wall stay as they are; along its edge the smooth edge of the mean color does.
+        # Pixels outside the wall are unchanged; its border keeps the anti-aliased mean color.
         cv2.warpPerspective(
             cv2.transform(part, self.mixing),
             matrix,
             (columns.stop - columns.start, rows.stop - rows.start),
-            dst=canvas.image[rows, columns],
+            dst=framebuffer.image[rows, columns],
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_TRANSPARENT,
         )
 
 
-def paint_walls(walls: list[Wall], canvas: Canvas, with_ids: bool) -> None:
-    """Paint the walls of one building, given from back to front."""
+def draw_walls(walls: list[Wall], framebuffer: Framebuffer, with_ids: bool) -> None:
+    """Draw the walls of one building, given from back to front."""
     for wall in walls:
-        wall.paint(canvas, with_ids)
+        wall.draw(framebuffer, with_ids)
 
 
-def walls_of(
-    props: list[Prop], places: list[Place], camera: Camera, light: Light, sun: Array
+def visible_walls(
+    buildings: list[RoadsideObject], poses: list[RelativePose], camera: Camera, light: Light, sun: Array
 ) -> list[list[Wall]]:
-    """Return the walls of each building that look at the camera, from back to front.
+    """Return the walls of each building that face the camera, from back to front.
 
     Args:
-        props: buildings.
-        places: where they are.
-        camera: that sees them.
+        buildings: to draw.
+        poses: of the buildings.
+        camera: of the image.
         light: of the weather.
         sun: (3,) direction to it along base_link's axes.
     """
-    found: list[list[Wall]] = [[] for _ in props]
-    if not props:
+    found: list[list[Wall]] = [[] for _ in buildings]
+    if not buildings:
         return found
-    corners = np.stack([place.corners_m for place in places])
-    # Seen from outside, a clockwise footprint runs from right to left.
+    corners = np.stack([pose.corners_m for pose in poses])
+    # Seen from outside, a clockwise footprint is ordered from right to left.
     right, left = corners, corners[:, [1, 2, 3, 0]]
     across, along = right[..., 1] - left[..., 1], left[..., 0] - right[..., 0]
-    looks = across * right[..., 0] + along * right[..., 1] < 0.0
+    faces_camera = across * right[..., 0] + along * right[..., 1] < 0.0
     begin, end = _spans(left, right, camera)
-    owner, side = np.nonzero(looks & (begin < end))
+    owner, side = np.nonzero(faces_camera & (begin < end))
     left, right, begin, end, across, along = (
         table[owner, side] for table in (left, right, begin, end, across, along)
     )
@@ -153,16 +153,16 @@ def walls_of(
     outward = np.stack([across, along, np.zeros(len(owner))], axis=-1) / np.maximum(length, 1e-9)[:, None]
     near, far = left + (right - left) * begin[:, None], left + (right - left) * end[:, None]
     distance = 0.5 * np.hypot(*(near + far).T)
-    high = np.array([eaves_m(prop.height_m) for prop in props])[owner]
+    high = np.array([eaves_m(building.height_m) for building in buildings])[owner]
     pixels, depth = _corners(camera, near, far, high)
-    plaster = np.array([prop.color_bgr for prop in props], np.float64)[owner]
+    plaster = np.array([building.color_bgr for building in buildings], np.float64)[owner]
     mixing = _mixings(plaster, light, light.shade(outward, sun), distance)
     stories = np.clip(np.rint(high / _STORY_M), 1, STORIES).astype(int).tolist()
     bays = np.clip(np.rint(length / _BAY_M), 1, BAYS).astype(int).tolist()
     scale = np.log2(np.maximum(STORY_PX / _STORY_M * depth / (1.2 * camera.focal_px), 0.1)).tolist()
     begins, ends, owners, vertices = begin.tolist(), end.tolist(), owner.tolist(), fixed(pixels)
     is_night = light.night >= NIGHT
-    style = (np.array([prop.seed for prop in props])[owner] + 5 * (side % 2)) % STYLES
+    style = (np.array([building.seed for building in buildings])[owner] + 5 * (side % 2)) % STYLES
     channels = facade_means(is_night)[style]
     means = (mixing[..., :3] * channels[:, None]).sum(axis=-1) + mixing[..., 3]
     colors = means.clip(0.0, 255.0).tolist()
@@ -170,7 +170,7 @@ def walls_of(
     bounds = np.concatenate([low, pixels.max(axis=1)], axis=1).tolist()
     within = (pixels - np.maximum(np.trunc(low), 0.0)[:, None]).astype(np.float32)
     for index in np.argsort(-distance).tolist():
-        seed = props[owners[index]].seed
+        seed = buildings[owners[index]].seed
         found[owners[index]].append(
             Wall(
                 bounds_px=bounds[index],
@@ -192,7 +192,7 @@ def walls_of(
 
 
 def _spans(left: Array, right: Array, camera: Camera) -> tuple[Array, Array]:
-    """Return from which to which share of its foot each wall is ahead and between the image's sides."""
+    """Return the first and last share of each wall's length that is ahead and in the field of view."""
     slope, margin = 0.5 * camera.width_px / camera.focal_px, 0.5
     forward = np.array([1.0, slope, slope])[:, None, None]
     aside = np.array([0.0, 1.0, -1.0])[:, None, None]
@@ -207,11 +207,11 @@ def _spans(left: Array, right: Array, camera: Camera) -> tuple[Array, Array]:
 
 
 def _corners(camera: Camera, left: Array, right: Array, top_m: Array) -> tuple[Array, Array]:
-    """Return (N, 4, 2) pixels of foot left, foot right, top right, top left, and the least depths."""
+    """Return (N, 4, 2) pixels of bottom left, bottom right, top right, top left, and the minimum depths."""
     around = np.stack([left, right, right, left], axis=1)
     up = top_m[:, None] * np.array([0.0, 0.0, 1.0, 1.0]) - camera.z_m
     across, down, depth = camera.to_optical(around[..., 0], around[..., 1], up)
-    # The tilted near plane lies farther ahead at a wall's foot than at its top.
+    # The tilted near plane is farther ahead at a wall's bottom than at its top.
     depth = np.maximum(depth, 0.1)
     column, row = camera.pixels(across, down, depth)
     return np.stack([column, row], axis=-1), depth.min(axis=1)
@@ -221,7 +221,7 @@ def _mixings(colors: Array, light: Light, gains: Array, distance_m: Array) -> Ar
     """Return the (N, 3, 4) colors of facades' channels in this light."""
     haze = light.haze_share(distance_m)[:, None]
     clear = (1.0 - haze) / 255.0
-    # Panes mirror the sky; at night the third channel is lamplight.
+    # Panes reflect the sky; at night the third channel is lamplight.
     panes = (
         _LAMP_BGR * light.night
         if light.night >= NIGHT
@@ -238,7 +238,7 @@ def _mixings(colors: Array, light: Light, gains: Array, distance_m: Array) -> Ar
 @lru_cache(maxsize=8)
 def roof(seed: int, is_broad: bool) -> Mesh | None:
     """Return a gabled roof on a house 1 m long, wide and high; its ridge runs along the longer side."""
-    build = MeshBuilder(middle=(0.0, 0.0, _EAVES_SHARE), role=FOREIGN)
+    build = MeshBuilder(middle=(0.0, 0.0, _EAVES_SHARE), role=UNLABELED)
     over, low = 0.03, _EAVES_SHARE
     drop = low - over * 2.0 * (1.0 - low)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Facades: drawn once in a few styles, as large as the largest wall; walls take a part of one."""
+"""Facade textures: generated once in a few styles, as large as the largest wall; a wall shows a part."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 STYLES = 12
 STORIES, BAYS = 7, 10
 STORY_PX, BAY_PX = 56, 52
-"""Of the largest size."""
+"""Size of a story and a bay in the largest image."""
 WALL, TRIM, GLASS = 0, 1, 2
 """Channels: the wall's own color, light frames, and glass; at night the third is lamplight."""
 
@@ -24,15 +24,15 @@ Image = NDArray[np.uint8]
 
 @lru_cache(maxsize=2 * STYLES)
 def facade(style: int, is_night: bool) -> list[Image]:
-    """Return (STORIES * h, BAYS * w, 3) images of a facade, each half as large as the one before.
+    """Return the mipmap of a facade: (STORIES * h, BAYS * w, 3) images, each half as large as the one before.
 
     Rows run down; the lowest story is the ground floor. By night some windows are lit and the rest dark.
     """
-    draw = np.random.default_rng([7, style])
+    rng = np.random.default_rng([7, style])
     height, width = STORIES * STORY_PX, BAYS * BAY_PX
     face = np.zeros((height, width, 3), np.uint8)
-    face[..., WALL] = _wall(draw, height, width, has_bricks=style % 3 == 1)
-    glass_px = (int(BAY_PX * draw.uniform(0.38, 0.62)), int(STORY_PX * draw.uniform(0.42, 0.56)))
+    face[..., WALL] = _wall(rng, height, width, has_bricks=style % 3 == 1)
+    glass_px = (int(BAY_PX * rng.uniform(0.38, 0.62)), int(STORY_PX * rng.uniform(0.42, 0.56)))
     if style % 4 == 3:
         glass_px = (int(BAY_PX * 0.9), glass_px[1])
     has_ledges, has_shops = style % 2 == 0, style % 3 == 0
@@ -42,7 +42,7 @@ def facade(style: int, is_night: bool) -> list[Image]:
         if floor > 0 and has_ledges:
             face[foot - 2 : foot + 2] = (120, 110, 0)
         for bay in range(BAYS):
-            middle, is_lit = (bay + 0.5) * BAY_PX, bool(draw.uniform() < 0.45)
+            middle, is_lit = (bay + 0.5) * BAY_PX, bool(rng.uniform() < 0.45)
             if floor == 0 and bay % 4 == 1:
                 _opening(face, middle, foot, door_px, _pane(60, is_night, is_lit))
             elif floor == 0 and has_shops:
@@ -72,12 +72,12 @@ def _pane(glass: int, is_night: bool, is_lit: bool) -> tuple[float, float, float
     return (0.0, 0.0, 220.0) if is_lit else (40.0, 10.0, 0.0)
 
 
-def _wall(draw: np.random.Generator, height: int, width: int, *, has_bricks: bool) -> Image:
+def _wall(rng: np.random.Generator, height: int, width: int, *, has_bricks: bool) -> Image:
     """Return plaster with stains, or bricks."""
-    stains = draw.normal(0.0, 9.0, (height // 24, width // 24)).astype(np.float32)
-    tone = 220.0 + cv2.resize(stains, (width, height)) + draw.normal(0.0, 4.0, (height, width))
+    stains = rng.normal(0.0, 9.0, (height // 24, width // 24)).astype(np.float32)
+    tone = 220.0 + cv2.resize(stains, (width, height)) + rng.normal(0.0, 4.0, (height, width))
     if has_bricks:
-        stones = draw.normal(-10.0, 14.0, (height // 3 + 1, width // 8 + 1)).astype(np.float32)
+        stones = rng.normal(-10.0, 14.0, (height // 3 + 1, width // 8 + 1)).astype(np.float32)
         tone = tone + cv2.resize(stones, (width, height), interpolation=cv2.INTER_NEAREST)
     return np.asarray(np.clip(tone, 0, 255), np.uint8)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The image under the brush: pixels, and beside them whose silhouette covers which pixel."""
+"""Framebuffer of an image: color, object id and ground material of each pixel."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Outline = NDArray[np.int32]
 Corner = tuple[float, float, float]
 
 SHIFT = 4
-"""Fractional bits of vertices: sixteenths of a pixel."""
+"""Fractional bits of vertices: 1/16 pixel."""
 GROUND_NEAR_M = 1.0
-"""Depth from which on ground is painted; the lowest row sees it at twice that and more."""
+"""Minimum depth of drawn ground; the lowest row sees it at twice that and more."""
 _LIMIT = 20000.0 * (1 << SHIFT)
-"""Of vertices: farther out than any image and within what the drawing functions can count to."""
+"""Limit of vertex coordinates: larger than any image and within the range of the drawing functions."""
 
-NOBODY, PROP, FIRST = 0, 1, 2
-"""Ids of silhouettes: the ground and the sky, things without a label, and the first labeled one."""
+BACKGROUND_ID, UNLABELED_ID, FIRST_LABELED_ID = 0, 1, 2
+"""Object ids: ground and sky, unlabeled objects, and the first labeled object."""
 
 
 def fixed(points_px: NDArray[np.floating]) -> Outline:
@@ -36,10 +36,10 @@ def fixed(points_px: NDArray[np.floating]) -> Outline:
 
 
 def clip_near(corners_m: list[Corner], near_m: float = NEAR_M) -> list[Corner]:
-    """Return the part of a polygon, right, down and depth of each corner, beyond the near plane; maybe empty.
+    """Return the part of a polygon beyond the near plane, maybe empty; corners are right, down and depth.
 
-    Sutherland and Hodgman's way: corners inside stay, each edge that crosses gives one corner. One by one, as
-    a handful of corners is not worth an array.
+    Sutherland-Hodgman clipping: corners inside stay, each crossing edge adds one corner. A loop, as arrays do
+    not pay off for a few corners.
     """
     kept: list[Corner] = []
     for (x, y, depth), (next_x, next_y, after) in zip(corners_m, corners_m[1:] + corners_m[:1], strict=True):
@@ -51,35 +51,35 @@ def clip_near(corners_m: list[Corner], near_m: float = NEAR_M) -> list[Corner]:
     return kept
 
 
-class Canvas:
+class Framebuffer:
     """Buffers of one image.
 
     Attributes:
         image: (H, W, 3) uint8 BGR.
-        ids: (H, W) uint8, NOBODY, PROP or the id of a labeled silhouette.
+        ids: (H, W) uint8, BACKGROUND_ID, UNLABELED_ID or the id of a labeled object.
         ground: (H, W) uint8 materials of the ground, see ground.py.
-        props: (H, W) uint8, PROP everywhere: what is copied to the ids through masks.
+        unlabeled_ids: (H, W) uint8, UNLABELED_ID everywhere: the source of masked copies to ids.
     """
 
     def __init__(self, camera: Camera) -> None:
-        """Make the buffers of a camera's images."""
+        """Allocate the buffers of a camera's images."""
         shape = (camera.height_px, camera.width_px)
         self.camera = camera
         self.image = np.zeros((*shape, 3), np.uint8)
         self.ids = np.zeros(shape, np.uint8)
         self.ground = np.zeros(shape, np.uint8)
-        self.props = np.full(shape, PROP, np.uint8)
+        self.unlabeled_ids = np.full(shape, UNLABELED_ID, np.uint8)
 
-    def begin(self) -> None:
-        """Forget the image before, which is somebody else's now; sky and ground will cover the new one."""
+    def clear(self) -> None:
+        """Start a new image, which sky and ground will cover; the caller owns the previous one."""
         self.image = np.empty_like(self.image)
-        self.ids[:] = NOBODY
+        self.ids[:] = BACKGROUND_ID
         self.ground[:] = 0
 
     def window_between(
         self, left_px: float, top_px: float, right_px: float, foot_px: float
     ) -> tuple[slice, slice] | None:
-        """Return rows and columns of the pixels of a rectangle, None where it misses the image."""
+        """Return rows and columns of a rectangle clipped to the image, None where it is outside."""
         left, top = max(0, int(left_px)), max(0, int(top_px))
         right = min(self.camera.width_px, int(min(right_px, 1e6)) + 2)
         bottom = min(self.camera.height_px, int(min(foot_px, 1e6)) + 2)
@@ -88,7 +88,7 @@ class Canvas:
         return slice(top, bottom), slice(left, right)
 
     def ground_pixels(self, points_m: Array, up_m: float | Array = 0.0) -> tuple[Array, NDArray[np.bool_]]:
-        """Return (..., 2) pixels of (..., 2) points on the ground, and which lie far enough ahead.
+        """Return (..., 2) pixels of (..., 2) points on the ground, and whether each is beyond GROUND_NEAR_M.
 
         Args:
             points_m: forward and left of the camera.
@@ -102,13 +102,13 @@ class Canvas:
         return np.stack([column, row], axis=-1), is_ahead
 
     def are_inside(self, polygons_px: Array) -> NDArray[np.bool_]:
-        """Return (N,) which of (N, K, 2) polygons may have a part in the image."""
+        """Return (N,) bool: the bounding boxes of (N, K, 2) polygons overlap the image."""
         size = (self.camera.width_px, self.camera.height_px)
         is_inside = (polygons_px.max(axis=1) >= 0.0) & (polygons_px.min(axis=1) <= size)
         return is_inside[:, 0] & is_inside[:, 1]
 
     def ground_polygon(self, points_m: Array, up_m: float = 0.0) -> Outline | None:
-        """Return a polygon on the ground, None where it has no part in the image.
+        """Return the outline of a polygon on the ground, None where it is outside the image.
 
         Args:
             points_m: (N, 2) forward and left of the camera.
@@ -131,12 +131,12 @@ class Canvas:
     def ground_outlines(
         self, points_m: Array, up_m: float = 0.0, *, clips: bool = True
     ) -> list[Outline | None]:
-        """Return (N, K, 2) polygons on the ground, None for those that have no part in the image.
+        """Return the outlines of (N, K, 2) polygons on the ground, None for those outside the image.
 
         Args:
             points_m: forward and left of the camera.
             up_m: height above the ground.
-            clips: whether to keep the rest of those that reach out of view; small ones may as well go.
+            clips: whether to clip polygons at the near plane; otherwise they are dropped.
         """
         outlines: list[Outline | None] = [None] * len(points_m)
         if not len(points_m):
@@ -151,14 +151,14 @@ class Canvas:
         return outlines
 
     def tint_ground(self, outlines: Sequence[Outline], color: tuple[float, float, float]) -> None:
-        """Fill polygons in the image that are no other material than what is around them."""
+        """Fill polygons in the image without changing the material."""
         if outlines:
             cv2.fillPoly(self.image, outlines, color, cv2.LINE_AA, SHIFT)
 
     def fill_ground(
         self, outlines: Sequence[Outline], color: tuple[float, float, float], material: int
     ) -> None:
-        """Fill polygons that do not overlap, in the image and among the materials."""
+        """Fill polygons, which must not overlap, in the image and in the materials."""
         if outlines:
             cv2.fillPoly(self.image, outlines, color, cv2.LINE_AA, SHIFT)
             cv2.fillPoly(self.ground, outlines, (float(material),), cv2.LINE_8, SHIFT)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ground's flat colors: grass, pavement, curbs and asphalt."""
+"""Flat colors of the ground: grass, sidewalk, curbs and asphalt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_road_simulation.renderer.framebuffer import Canvas, Outline, fixed
+from ad_road_simulation.renderer.framebuffer import Framebuffer, Outline, fixed
 from ad_road_simulation.renderer.lighting import Light
 from ad_road_simulation.renderer.road_markings import paint_markings
 from ad_road_simulation.renderer.sprites import Viewpoint
@@ -19,14 +19,14 @@ from ad_road_simulation.world.scene import Scene
 
 Array = NDArray[np.float64]
 
-GRASS, ROAD, CURB, MARKING, PAVEMENT = 0, 1, 2, 3, 4
+GRASS, ROAD, CURB, MARKING, SIDEWALK = 0, 1, 2, 3, 4
 """Materials; the first four are the ids of MASK_LABELS."""
 
 _CURB_UP_M = 0.08
 _GUTTER_M = 0.12
 _JOINTS_FAR = 22
-# Where the road is sampled, from the ego on: close enough for bends near the car, and for the ends to
-# lie between the near plane and the image's lowest row.
+# Positions of the road samples relative to the ego: dense enough for bends near the car, and for the ends
+# to lie between the near plane and the image's lowest row.
 _STEPS_M = np.concatenate([np.arange(-10.0, 24.0, 0.75), np.geomspace(24.0, 190.0, 36)])
 _GRASS_BGR = np.array([58.0, 106.0, 84.0])
 _ASPHALT_BGR = np.array([94.0, 92.0, 91.0])
@@ -34,29 +34,29 @@ _WORN_BGR = np.array([103.0, 101.0, 100.0])
 _GUTTER_BGR = np.array([122.0, 121.0, 118.0])
 _STONE_BGR = np.array([196.0, 200.0, 202.0])
 _JOINT_BGR = np.array([100.0, 105.0, 108.0])
-_PAVEMENT_BGR = np.array([122.0, 130.0, 136.0])
+_SIDEWALK_BGR = np.array([122.0, 130.0, 136.0])
 _PAINT_BGR = np.array([224.0, 226.0, 226.0])
 
-# Joints of a road's curbs, found once a road.
+# Joints of a road's curbs, computed once per road.
 _JOINTS: WeakKeyDictionary[Road, Array] = WeakKeyDictionary()
 
 
-def _paint(color: Array, gain: Array) -> tuple[float, float, float]:
+def _lit_color(color: Array, gain: Array) -> tuple[float, float, float]:
     blue, green, red = np.clip(color * gain, 0.0, 255.0).tolist()
     return blue, green, red
 
 
 class _Bands:
-    """The road's bands as polygons in the image: one row of samples for all of them."""
+    """Bands along the road as polygons in the image, all with the same samples along it."""
 
     def __init__(
-        self, canvas: Canvas, scene: Scene, view: Viewpoint, offsets: list[tuple[float, float]]
+        self, framebuffer: Framebuffer, scene: Scene, view: Viewpoint, offsets: list[tuple[float, float]]
     ) -> None:
         """Project the road's lines.
 
         Args:
-            canvas: to paint on.
-            scene: whose road it is.
+            framebuffer: to draw into.
+            scene: with the road.
             view: of the camera.
             offsets: d and height above the carriageway of every line.
         """
@@ -65,16 +65,16 @@ class _Bands:
         self._index = {offset: column for column, offset in enumerate(offsets)}
         lines, up = np.array(offsets)[:, 0], np.array(offsets)[:, 1]
         points = view.local(scene.road.points(along[:, None], lines[None, :]))
-        pixels, ahead = canvas.ground_pixels(points, up[None, :])
+        pixels, ahead = framebuffer.ground_pixels(points, up[None, :])
         self._vertices = fixed(pixels)
-        # Each line from its first sample ahead up to where it turns behind the camera.
+        # Each line from its first sample ahead up to the first one behind the camera again.
         first = np.argmax(ahead, axis=0)
         later = ~ahead & (np.arange(len(along))[:, None] > first)
         last = np.where(later.any(axis=0), np.argmax(later, axis=0), len(along))
         self._first, self._last = first.tolist(), np.where(ahead.any(axis=0), last, first).tolist()
 
     def between(self, right: tuple[float, float], left: tuple[float, float]) -> list[Outline]:
-        """Return the band between two lines, none where it is not in the image."""
+        """Return the band between two lines, an empty list where it is not ahead."""
         sides = []
         for column in (self._index[right], self._index[left]):
             sides.append(self._vertices[self._first[column] : self._last[column], column])
@@ -83,70 +83,74 @@ class _Bands:
         return [np.concatenate([sides[0], sides[1][::-1]])]
 
 
-def lay_ground(canvas: Canvas, scene: Scene, view: Viewpoint, light: Light, first_row: int) -> None:
-    """Paint the flat colors and note the materials.
+def draw_ground(
+    framebuffer: Framebuffer, scene: Scene, view: Viewpoint, light: Light, first_row: int
+) -> None:
+    """Draw the flat colors and set the materials.
 
     Args:
-        canvas: to paint on.
+        framebuffer: to draw into.
         scene: with the road.
         view: of the camera.
         light: of the weather.
-        first_row: the first one below the horizon.
+        first_row: first image row below the horizon.
     """
     flat = light.flat
-    corner = (canvas.camera.width_px, canvas.camera.height_px)
-    cv2.rectangle(canvas.image, (0, first_row), corner, _paint(_GRASS_BGR, flat), cv2.FILLED)
+    corner = (framebuffer.camera.width_px, framebuffer.camera.height_px)
+    cv2.rectangle(framebuffer.image, (0, first_row), corner, _lit_color(_GRASS_BGR, flat), cv2.FILLED)
     profile, up = scene.road.profile, _CURB_UP_M
     tracks = _tracks(profile)
     sides = (_side(-1.0, profile.right_m, profile), _side(1.0, profile.left_m, profile))
     lines = [(d, 0.0) for pair in tracks for d in pair]
     for edge, stone, outer, walk in sides:
         lines += [(edge, 0.0), (stone, 0.0), (stone, up), (outer, up), (walk, up)]
-    bands = _Bands(canvas, scene, view, lines)
+    bands = _Bands(framebuffer, scene, view, lines)
 
-    canvas.fill_ground(
-        bands.between((profile.right_m, 0.0), (profile.left_m, 0.0)), _paint(_ASPHALT_BGR, flat), ROAD
+    framebuffer.fill_ground(
+        bands.between((profile.right_m, 0.0), (profile.left_m, 0.0)), _lit_color(_ASPHALT_BGR, flat), ROAD
     )
     worn = [outline for low, high in tracks for outline in bands.between((low, 0.0), (high, 0.0))]
-    canvas.tint_ground(worn, _paint(_WORN_BGR, flat))
-    paint_markings(canvas, scene, view, _paint(_PAINT_BGR, flat), MARKING)
+    framebuffer.tint_ground(worn, _lit_color(_WORN_BGR, flat))
+    paint_markings(framebuffer, scene, view, _lit_color(_PAINT_BGR, flat), MARKING)
     for edge, stone, outer, walk in sides:
-        canvas.fill_ground(bands.between((outer, up), (walk, up)), _paint(_PAVEMENT_BGR, flat), PAVEMENT)
-        canvas.fill_ground(bands.between((edge, 0.0), (stone, 0.0)), _paint(_GUTTER_BGR, flat), CURB)
-        face = _paint(_STONE_BGR, light.ambient * 0.85)
-        canvas.fill_ground(bands.between((stone, 0.0), (stone, up)), face, CURB)
-        canvas.fill_ground(bands.between((stone, up), (outer, up)), _paint(_STONE_BGR, flat), CURB)
-    _paint_joints(canvas, scene, view, light)
+        framebuffer.fill_ground(
+            bands.between((outer, up), (walk, up)), _lit_color(_SIDEWALK_BGR, flat), SIDEWALK
+        )
+        framebuffer.fill_ground(bands.between((edge, 0.0), (stone, 0.0)), _lit_color(_GUTTER_BGR, flat), CURB)
+        face = _lit_color(_STONE_BGR, light.ambient * 0.85)
+        framebuffer.fill_ground(bands.between((stone, 0.0), (stone, up)), face, CURB)
+        framebuffer.fill_ground(bands.between((stone, up), (outer, up)), _lit_color(_STONE_BGR, flat), CURB)
+    _draw_joints(framebuffer, scene, view, light)
 
 
 def _side(side: float, edge: float, profile: Profile) -> tuple[float, float, float, float]:
-    """Return offsets of the carriageway's edge, of the curb stone's two edges and of the pavement's end."""
+    """Return offsets of the carriageway's edge, the curb stone's two edges and the sidewalk's end."""
     outer = edge + side * profile.curb_width_m
-    return edge, edge + side * _GUTTER_M, outer, outer + side * profile.walk_width_m
+    return edge, edge + side * _GUTTER_M, outer, outer + side * profile.sidewalk_width_m
 
 
 def _tracks(profile: Profile) -> list[tuple[float, float]]:
-    """Return where wheels have worn the asphalt lighter, two tracks a lane."""
+    """Return the wheel tracks, where the asphalt is worn lighter: two per lane."""
     lanes = [profile.lane_center_m(lane) for lane in range(profile.lanes_ahead)]
     lanes += [profile.lane_center_m(lane, oncoming=True) for lane in range(profile.lanes_oncoming)]
     return [(lane + side - 0.3, lane + side + 0.3) for lane in lanes for side in (-0.8, 0.8)]
 
 
-def _paint_joints(canvas: Canvas, scene: Scene, view: Viewpoint, light: Light) -> None:
-    """Paint the joints between the curb stones and between the slabs of the pavement, where one sees them."""
+def _draw_joints(framebuffer: Framebuffer, scene: Scene, view: Viewpoint, light: Light) -> None:
+    """Draw the visible joints between curb stones and between sidewalk slabs."""
     first = int(np.ceil(scene.ego_s_m))
     quads = view.local(_joints(scene.road)[first : first + _JOINTS_FAR].reshape(-1, 4, 2))
-    outlines = canvas.ground_outlines(quads, _CURB_UP_M, clips=False)
-    canvas.tint_ground([one for one in outlines if one is not None], _paint(_JOINT_BGR, light.flat))
+    outlines = framebuffer.ground_outlines(quads, _CURB_UP_M, clips=False)
+    framebuffer.tint_ground([one for one in outlines if one is not None], _lit_color(_JOINT_BGR, light.flat))
 
 
 def _joints(road: Road) -> Array:
-    """Return (N, 2, 4, 2) narrow quads across curb and pavement in the world, one a meter and side."""
+    """Return (N, 2, 4, 2) narrow quads across curb and sidewalk in the world, one per meter and side."""
     if road not in _JOINTS:
         profile = road.profile
         at = np.arange(0.0, road.length_m, 1.0)
         s = (at[:, None] + np.array([0.0, 0.0, 0.02, 0.02])).reshape(-1, 1, 4)
-        inner, outer = _GUTTER_M, profile.curb_width_m + profile.walk_width_m
+        inner, outer = _GUTTER_M, profile.curb_width_m + profile.sidewalk_width_m
         across = np.array([inner, outer, outer, inner])
         _JOINTS[road] = road.points(s, np.stack([profile.right_m - across, profile.left_m + across])[None])
     return _JOINTS[road]

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the weather makes of colors: sun, sky light, haze, and how far the lamps are lit."""
+"""Lighting by weather: sun, sky light, haze and lamps."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ Array = NDArray[np.float64]
 
 
 NIGHT = 0.3
-"""From this night on lamps are lit."""
+"""Lamps are lit from this value of Light.night on."""
 HORIZON_M = 260.0
-"""Where the ground ends in a line of trees; it is not seen beyond."""
+"""Distance at which the ground ends in a line of trees."""
 
 
 def mix(first: Array, second: Array, share: float | Array) -> Array:
-    """Return first where the share is 0, second where it is 1."""
+    """Return the linear interpolation: first where the share is 0, second where it is 1."""
     return first + (second - first) * share
 
 
 @dataclass(frozen=True, eq=False)
 class Light:
-    """Light of one weather, as gains on colors in BGR; equal to itself only, so that it can be a key.
+    """Light of one weather, as gains on colors in BGR; compared by identity, so that it can be a cache key.
 
     Attributes:
         sun_direction: (3,) unit vector to the sun, world.
-        sun, ambient: (3,) gains of what faces the sun and of what faces the sky.
+        sun, ambient: (3,) gains of surfaces facing the sun and the sky.
         sky_top, sky_low, cloud: (3,) colors of the sky.
-        haze: (3,) color that everything fades to.
+        haze: (3,) color that distant objects fade to.
         visibility_m: of the weather.
         shadow: 0..1, how dark the sun's shadows are.
-        night: 0..1, how far lamps and windows are lit.
-        overcast: 0..1, how far clouds cover the sky.
-        wet: 0..1, how far the road mirrors.
+        night: 0..1, brightness of lamps and windows.
+        overcast: 0..1, cloud cover.
+        wet: 0..1, reflectivity of the road.
     """
 
     sun_direction: Array
@@ -56,23 +56,23 @@ class Light:
     wet: float
 
     def shade(self, normals: Array, sun: Array) -> Array:
-        """Return (N, 3) gains for surfaces with (N, 3) unit normals; the sun is in the same frame."""
+        """Return (N, 3) gains of surfaces with (N, 3) unit normals; sun is a direction in the same frame."""
         sunny = np.clip(normals @ sun, 0.0, 1.0)
         return self.ambient * (0.8 + 0.2 * normals[:, 2:3]) + self.sun * sunny[:, None]
 
     def haze_share(self, distance_m: float | Array) -> Array:
-        """Return how far haze covers what is this far away; Koschmieder: 95 percent at the visibility."""
+        """Return the share of haze at a distance by Koschmieder's law: 95 percent at the visibility."""
         return np.asarray(1.0 - np.exp(-3.0 * np.asarray(distance_m) / self.visibility_m))
 
-    def headlights(self, places_m: Array) -> Array:
-        """Return (N,) what the ego's headlights add to (N, 3) places, forward, left and up of the camera."""
-        away = np.maximum(places_m[:, 0], 1.0)
-        beam = np.exp(-np.square(places_m[:, 1] / (0.4 * away)) - away / 22.0)
+    def headlights(self, points_m: Array) -> Array:
+        """Return (N,) gains the ego's headlights add at (N, 3) points, forward, left and up of the camera."""
+        away = np.maximum(points_m[:, 0], 1.0)
+        beam = np.exp(-np.square(points_m[:, 1] / (0.4 * away)) - away / 22.0)
         return np.asarray(0.7 * self.night * beam)
 
     @property
     def flat(self) -> Array:
-        """(3,) gain of level ground in the sun."""
+        """(3,) gain of level ground in sunlight."""
         return self.shade(np.array([[0.0, 0.0, 1.0]]), self.sun_direction)[0]
 
 
@@ -84,7 +84,7 @@ def light_of(weather: Weather) -> Light:
     night = float(np.clip((0.75 - weather.brightness) / 0.35, 0.0, 1.0)) if weather.name == "dusk" else 0.0
     lamps = max(night, 0.35 * weather.rain if weather.name == "rain" else 0.0)
     overcast = float(np.clip(1.3 * weather.rain + (0.6 if weather.name == "rain" else 0.0), 0.0, 1.0))
-    # The camera's exposure makes up for a part of missing light.
+    # The camera's exposure compensates for a part of the missing light.
     gain = float(np.clip(weather.brightness, 0.02, 1.5)) ** 0.7
 
     sun = mix(np.array([0.50, 0.56, 0.60]), np.array([0.22, 0.42, 0.62]), low) * (1.0 - overcast)

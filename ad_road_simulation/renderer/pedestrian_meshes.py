@@ -1,8 +1,8 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""People on foot and in the saddle: round limbs on joints that move with the distance traveled.
+"""Articulated meshes of pedestrians and riders, animated by the distance traveled.
 
-Everybody is made 1 m high and stretched to the height asked for; the coat has the person's own color.
+Pedestrians are modeled 1 m high and scaled to the requested height; the coat has the person's own color.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 from functools import lru_cache
 from math import cos, hypot, pi, sin, sqrt
 
-from ad_road_simulation.renderer.meshes import Coat, Color, Limbs, Part, Point, limbs
+from ad_road_simulation.renderer.meshes import Color, FaceColor, Limbs, Part, Point, limbs
 
 VARIANTS = 60
-"""Seeds that differ by this look alike."""
+"""Number of appearances; seeds that differ by this look alike."""
 STEPS = 24
-"""Positions of the legs in one stride, of two steps."""
+"""Animation phases of one stride, which is two steps."""
 STRIDE_M = 0.85
-"""Of somebody 1 m high."""
+"""Stride length of a person 1 m high."""
 
 _SKIN = ((150.0, 178.0, 218.0), (112.0, 142.0, 190.0), (62.0, 84.0, 122.0), (168.0, 190.0, 226.0))
 _HAIR = ((28.0, 32.0, 40.0), (40.0, 62.0, 92.0), (90.0, 140.0, 178.0), (110.0, 110.0, 112.0))
@@ -29,16 +29,16 @@ _TROUSERS = (
     (36.0, 34.0, 70.0),
 )
 _SHOE: Color = (38.0, 36.0, 40.0)
-_COAT: Coat = 1.0
+_COAT: FaceColor = 1.0
 
 
 def darker(color: Color, gain: float) -> Color:
-    """Return a color in less light."""
+    """Return a color multiplied by a gain."""
     return color[0] * gain, color[1] * gain, color[2] * gain
 
 
 def _leg(hip: Point, thigh_rad: float, knee_rad: float, color: Color) -> list[Part]:
-    """Return thigh, shin and shoe; angles are forward from straight down, the knee's bends backwards."""
+    """Return thigh, shin and shoe; angles are forward from straight down, the knee angle is backwards."""
     x, y, z = hip
     thigh, shin = 0.245, 0.235
     knee = (x + thigh * sin(thigh_rad), y, z - thigh * cos(thigh_rad))
@@ -76,18 +76,18 @@ def _head(neck: Point, skin: Color, hair: Color) -> list[Part]:
 
 
 def step_of(height_m: float, phase_m: float) -> int:
-    """Return the position in the stride after a distance."""
+    """Return the animation phase after a distance traveled."""
     return int(phase_m / (STRIDE_M * height_m) * STEPS) % STEPS
 
 
 @lru_cache(maxsize=4096)
 def pedestrian(variant: int, pace: int, step: int) -> Limbs:
-    """Return somebody on foot.
+    """Return a pedestrian.
 
     Args:
         variant: below VARIANTS.
         pace: 0 standing to 4 running.
-        step: position in the stride, below STEPS.
+        step: animation phase, below STEPS.
     """
     skin, hair = _SKIN[variant % len(_SKIN)], _HAIR[(variant // 4) % len(_HAIR)]
     trousers = _TROUSERS[variant % len(_TROUSERS)]
@@ -127,21 +127,21 @@ def rider(
     coat: float | Color,
     helmet: Color | None,
 ) -> Limbs:
-    """Return somebody in the saddle.
+    """Return a rider.
 
     Args:
-        seat: where the hips are.
-        grip: where the left hand is; the right one lies on the other side.
+        seat: position of the hips.
+        grip: position of the left hand; the right one is mirrored.
         feet: left and right.
         size_m: body height.
         variant: below VARIANTS.
-        coat: fixed, or a share of the own color.
-        helmet: color, None for bare hair.
+        coat: fixed color, or a factor on the object's own color.
+        helmet: its color, None without one.
     """
     skin, trousers = _SKIN[variant % len(_SKIN)], _TROUSERS[variant % len(_TROUSERS)]
     x, _, z = seat
     shoulder_x, shoulder_z = x + 0.3 * size_m * sin(0.35), z + 0.3 * size_m * cos(0.35)
-    shade: Coat = 0.88 if isinstance(coat, float) else darker(coat, 0.88)
+    shade: FaceColor = 0.88 if isinstance(coat, float) else darker(coat, 0.88)
     parts: list[Part] = []
     for side, foot in zip((1.0, -1.0), feet, strict=True):
         hip = (x, side * 0.05 * size_m, z)
@@ -168,7 +168,7 @@ def rider(
         elbow = (0.5 * (shoulder[0] + hand[0]) - 0.02, side * 0.14 * size_m, elbow_z)
         parts.append((shoulder, elbow, 0.033, 0.028, shade))
         parts.append((elbow, hand, 0.027, 0.022, shade))
-    # Radii so far are shares of the body height; the head comes from somebody 1 m high.
+    # Radii so far are shares of the body height; the head is that of a person 1 m high.
     scaled = [(one, two, first * size_m, second * size_m, color) for one, two, first, second, color in parts]
     neck = (shoulder_x + 0.03 * size_m, 0.0, shoulder_z)
     for one, two, first, second, color in _head((0.0, 0.0, 0.0), skin, helmet or _HAIR[(variant // 4) % 4]):

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""All shapes of all figures at once: projected, lit, faded by the haze, and cut into brush strokes."""
+"""Vectorized projection, lighting, haze and rasterization of the polygons of all scene objects."""
 
 from __future__ import annotations
 
@@ -10,44 +10,51 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_road_simulation.renderer.framebuffer import PROP, SHIFT, Canvas, Outline, clip_near, fixed
+from ad_road_simulation.renderer.framebuffer import (
+    SHIFT,
+    UNLABELED_ID,
+    Framebuffer,
+    Outline,
+    clip_near,
+    fixed,
+)
 from ad_road_simulation.renderer.lighting import Light
 from ad_road_simulation.renderer.meshes import (
+    BASE_SHARE,
     CENTER,
     COLOR,
+    DECAL,
     EXTENT_M,
     GLOW,
+    LABELED,
+    LIMB_BASE_SHARE,
     LIMB_COLOR,
     LIMB_ENDS_M,
-    LIMB_OWN_SHARE,
     LIMB_RADII_M,
     LIMB_ROLE,
     NORMAL,
-    OWN,
-    OWN_SHARE,
-    PAINT,
     ROLE,
     SIZE,
     STROKE_M,
     TWO_SIDED,
 )
-from ad_road_simulation.renderer.sprites import Figure
+from ad_road_simulation.renderer.sprites import SceneObject
 from ad_road_simulation.world.camera import NEAR_M, Camera
 
 Array = NDArray[np.float64]
 
 _HALF_TURN = np.linspace(-np.pi / 2, np.pi / 2, 6)
-# Smaller faces are left out, and limbs thinner than this that belong to somebody's silhouette.
-_SMALLEST_PX, _SMALLEST_PAINT_PX, _THINNEST_PX = 0.9, 2.5, 0.4
+# Smaller faces are omitted, and thinner limbs that belong to a labeled silhouette.
+_SMALLEST_PX, _SMALLEST_DECAL_PX, _THINNEST_PX = 0.9, 2.5, 0.4
 
 
 @dataclass(slots=True)
-class Strokes:
-    """Polygons of one figure in the image, in painting order.
+class RasterPolygons:
+    """Polygons of one scene object in the image, in drawing order.
 
     Attributes:
         polygons: vertices, color, thickness in pixels (0 for filled ones) and role of each.
-        left_px, top_px, right_px, foot_px: around the OWN ones, not clipped to the image.
+        left_px, top_px, right_px, foot_px: bounds of the LABELED ones, not clipped to the image.
     """
 
     polygons: list[tuple[Outline, tuple[float, ...], int, int]] = field(default_factory=list)
@@ -56,17 +63,17 @@ class Strokes:
     right_px: float = -np.inf
     foot_px: float = -np.inf
 
-    def paint(self, canvas: Canvas, own_id: int, with_ids: bool) -> None:
-        """Paint them, and the silhouettes among them into the ids."""
-        image, ids, smooth, hard = canvas.image, canvas.ids, cv2.LINE_AA, cv2.LINE_8
+    def draw(self, framebuffer: Framebuffer, own_id: int, with_ids: bool) -> None:
+        """Draw them into the image, and all but decals into the ids."""
+        image, ids, smooth, hard = framebuffer.image, framebuffer.ids, cv2.LINE_AA, cv2.LINE_8
         fill, line = cv2.fillConvexPoly, cv2.polylines
         for outline, color, thickness, role in self.polygons:
             if thickness == 0:
                 fill(image, outline, color, smooth, SHIFT)
             else:
                 line(image, [outline], True, color, thickness, smooth, SHIFT)
-            if with_ids and role != PAINT:
-                value = own_id if role == OWN else PROP
+            if with_ids and role != DECAL:
+                value = own_id if role == LABELED else UNLABELED_ID
                 if thickness == 0:
                     fill(ids, outline, value, hard, SHIFT)
                 else:
@@ -75,18 +82,18 @@ class Strokes:
 
 @dataclass
 class _Parts:
-    """Polygons of many figures, before they are handed to each.
+    """Polygons of many scene objects, before they are assigned to each.
 
     Attributes:
-        owners: (P,) indices of figures.
+        owners: (P,) indices of objects.
         points: (2, V) columns and rows in pixels, polygon after polygon.
         sizes: (P,) vertices of each.
-        colors: (3, P) as they appear.
+        colors: (3, P) in the image.
         strokes_px: (P,) thickness, 0 for filled ones.
-        roles: (P,) as in shapes.
-        layers: (P,) of a figure's polygons those of lower layers are painted first.
-        depths: (P,) to sort by.
-        cut: (2, N) pixels of polygons that the near plane cuts, by their index.
+        roles: (P,) as in meshes.
+        layers: (P,) lower layers of an object are drawn first.
+        depths: (P,) sort key.
+        cut: (2, N) pixels of polygons clipped at the near plane, by their index.
     """
 
     owners: NDArray[np.int64]
@@ -101,7 +108,7 @@ class _Parts:
 
 
 def _joined(faces: _Parts, limbs: _Parts) -> _Parts:
-    """Return the parts of both; the near plane cuts no limbs."""
+    """Return both concatenated; limbs are not clipped at the near plane."""
     return _Parts(
         owners=np.concatenate([faces.owners, limbs.owners]),
         points=np.concatenate([faces.points, limbs.points], axis=1),
@@ -116,14 +123,14 @@ def _joined(faces: _Parts, limbs: _Parts) -> _Parts:
 
 
 _FORWARD, _LEFT, _COS, _SIN, _STRETCH, _COLOR = 0, 1, 2, 3, slice(4, 7), slice(7, 10)
-"""Rows of figures' frames."""
+"""Rows of the objects' frames."""
 
 
-def _frames_of(figures: list[Figure]) -> Array:
-    """Return the (10, F) frames of figures: where they are, how turned and stretched, and their colors."""
+def _frames_of(objects: list[SceneObject]) -> Array:
+    """Return the (10, F) frames of objects: position, rotation, stretch and color."""
     rows = [
-        (f.place.forward_m, f.place.left_m, f.place.turn_rad, f.place.turn_rad, *f.stretch, *f.color)
-        for f in figures
+        (f.pose.forward_m, f.pose.left_m, f.pose.yaw_rad, f.pose.yaw_rad, *f.stretch, *f.color)
+        for f in objects
     ]
     frames = np.array(rows).T.copy()
     np.cos(frames[_COS], out=frames[_COS])
@@ -131,16 +138,16 @@ def _frames_of(figures: list[Figure]) -> Array:
     return frames
 
 
-def _turned(frames: Array, x: Array, y: Array) -> tuple[Array, Array]:
-    """Return along base_link's axes what lies along those of (10, N) frames."""
+def _rotated(frames: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    """Rotate coordinates from (10, N) object frames to base_link's axes."""
     cos, sin = frames[_COS], frames[_SIN]
     return cos * x - sin * y, sin * x + cos * y
 
 
-def _placed(frames: Array, points: Array, camera: Camera) -> tuple[Array, Array, Array]:
-    """Return (3, N) points of (10, N) frames forward, left and up from the camera."""
+def _to_camera(frames: Array, points: Array, camera: Camera) -> tuple[Array, Array, Array]:
+    """Transform (3, N) points of (10, N) object frames to forward, left and up from the camera."""
     x, y, z = points * frames[_STRETCH]
-    x, y = _turned(frames, x, y)
+    x, y = _rotated(frames, x, y)
     x += frames[_FORWARD]
     y += frames[_LEFT]
     z -= camera.z_m
@@ -148,30 +155,30 @@ def _placed(frames: Array, points: Array, camera: Camera) -> tuple[Array, Array,
 
 
 def _owners_of(tables: list[tuple[int, Array]]) -> NDArray[np.int64]:
-    """Return the owner of each column of tables, given the tables' owners."""
+    """Return the owner of each column of the concatenated tables, given the tables' owners."""
     return np.repeat([index for index, _ in tables], [table.shape[1] for _, table in tables])
 
 
 def _mesh_parts(
-    figures: list[Figure], all_frames: Array, camera: Camera, light: Light, sun: Array
+    objects: list[SceneObject], all_frames: Array, camera: Camera, light: Light, sun: Array
 ) -> _Parts | None:
-    meshes = [figure.mesh for figure in figures if figure.mesh is not None]
+    meshes = [item.mesh for item in objects if item.mesh is not None]
     if not meshes:
         return None
-    owner = _owners_of([(index, f.mesh.faces) for index, f in enumerate(figures) if f.mesh is not None])
+    owner = _owners_of([(index, f.mesh.faces) for index, f in enumerate(objects) if f.mesh is not None])
     faces, frames = np.concatenate([mesh.faces for mesh in meshes], axis=1), all_frames.take(owner, axis=1)
-    # Normals outwards and the middles of the faces, and how far away they are.
+    # Outward normals, centers of the faces and their distances.
     where = np.empty((7, len(owner)))
-    # A stretched plane's normal is stretched the other way.
+    # Normals transform by the inverse of the stretch.
     outward = faces[NORMAL] / frames[_STRETCH]
-    where[0], where[1] = _turned(frames, outward[0], outward[1])
+    where[0], where[1] = _rotated(frames, outward[0], outward[1])
     where[2] = outward[2]
-    where[3], where[4], where[5] = _placed(frames, faces[CENTER], camera)
+    where[3], where[4], where[5] = _to_camera(frames, faces[CENTER], camera)
     nx, ny, nz, x, y, z, distance = where
     np.sqrt(x * x + y * y + z * z, out=distance)
     facing = nx * x + ny * y + nz * z
-    # What shines is seen even where it is small.
-    least_px = np.where((faces[ROLE] == PAINT) & (faces[GLOW] < 0.5), _SMALLEST_PAINT_PX, _SMALLEST_PX)
+    # Emissive faces are drawn even where they are small.
+    least_px = np.where((faces[ROLE] == DECAL) & (faces[GLOW] < 0.5), _SMALLEST_DECAL_PX, _SMALLEST_PX)
     seen = (facing < 0.0) | (faces[TWO_SIDED] > 0.0)
     seen &= faces[EXTENT_M] * camera.focal_px / np.maximum(distance, 0.5) > least_px
     vertices = np.concatenate([mesh.vertices for mesh in meshes], axis=1)
@@ -181,18 +188,18 @@ def _mesh_parts(
     owner, sizes = owner[kept], faces[SIZE].astype(np.int64)
     normals, distance = where[:3], where[6]
     length = np.sqrt((normals * normals).sum(axis=0) + 1e-12)
-    # Two-sided ones may look away.
+    # Two-sided faces may face away.
     normals /= np.where(facing[kept] < 0.0, length, -length)
 
-    placed = _placed(all_frames.take(np.repeat(owner, sizes), axis=1), vertices, camera)
-    points, cut = _flattened(camera.to_optical(*placed), sizes, camera)
+    in_camera = _to_camera(all_frames.take(np.repeat(owner, sizes), axis=1), vertices, camera)
+    points, cut = _projected(camera.to_optical(*in_camera), sizes, camera)
     glow = faces[GLOW]
     gains = light.shade(normals.T, sun).T
     if light.night > 0.0:
         gains += light.headlights(where[3:6].T)
     gains += (1.0 - gains) * glow
     haze = light.haze_share(distance) * (1.0 - 0.5 * glow)
-    own = faces[COLOR] + faces[OWN_SHARE] * color
+    own = faces[COLOR] + faces[BASE_SHARE] * color
     return _Parts(
         owners=owner,
         points=points,
@@ -206,10 +213,10 @@ def _mesh_parts(
     )
 
 
-def _flattened(
+def _projected(
     optical: tuple[Array, Array, Array], sizes: NDArray[np.int64], camera: Camera
 ) -> tuple[Array, dict[int, Array]]:
-    """Return pixels of all vertices, and those of the polygons that the near plane cuts."""
+    """Return pixels of all vertices, and of the polygons clipped at the near plane."""
     right, down, depth = optical
     cut: dict[int, Array] = {}
     behind = depth < NEAR_M
@@ -224,20 +231,20 @@ def _flattened(
 
 
 def _limb_parts(
-    figures: list[Figure], all_frames: Array, camera: Camera, light: Light, sun: Array
+    objects: list[SceneObject], all_frames: Array, camera: Camera, light: Light, sun: Array
 ) -> _Parts | None:
-    drawn = [(index, f.limbs.table) for index, f in enumerate(figures) if f.limbs is not None]
+    drawn = [(index, f.limbs.table) for index, f in enumerate(objects) if f.limbs is not None]
     if not drawn:
         return None
     owner = _owners_of(drawn)
     limbs, frames = np.concatenate([table for _, table in drawn], axis=1), all_frames.take(owner, axis=1)
     # One row for each end.
     ends = limbs[LIMB_ENDS_M].reshape(3, 2, -1)
-    placed = _placed(frames[:, None], ends, camera)
-    right, down, depth = camera.to_optical(*placed)
+    in_camera = _to_camera(frames[:, None], ends, camera)
+    right, down, depth = camera.to_optical(*in_camera)
     radii, roles = limbs[LIMB_RADII_M] * frames[6], limbs[LIMB_ROLE]
     kept = (depth > NEAR_M + radii).all(axis=0)
-    kept &= (radii.max(axis=0) * camera.focal_px > _THINNEST_PX * depth[0]) | (roles != OWN)
+    kept &= (radii.max(axis=0) * camera.focal_px > _THINNEST_PX * depth[0]) | (roles != LABELED)
     chosen = np.flatnonzero(kept)
     if not len(chosen):
         return None
@@ -247,17 +254,17 @@ def _limb_parts(
     owner = owner[chosen]
     column, row = camera.pixels(right, down, depth)
     size = radii * camera.focal_px / depth
-    # Two half circles, each turned away from the other end.
+    # Two half circles, each facing away from the other end.
     angle = np.arctan2(row[1] - row[0], column[1] - column[0])[:, None]
     around = np.concatenate([angle + np.pi + _HALF_TURN, angle + _HALF_TURN], axis=1)
     half = len(_HALF_TURN)
     column, row, size = (np.repeat(table.T, half, axis=1) for table in (column, row, size))
     points = np.stack([column + size * np.cos(around), row + size * np.sin(around)])
-    # A limb is lit like a face that looks half up and half at the camera.
+    # A limb is lit like a face whose normal is halfway between up and the camera.
     gains = light.shade(np.array([[-0.75, 0.0, 0.66]]), sun).T
     distance = depth.mean(axis=0)
     haze = light.haze_share(distance)
-    own = limbs[LIMB_COLOR] + limbs[LIMB_OWN_SHARE] * color
+    own = limbs[LIMB_COLOR] + limbs[LIMB_BASE_SHARE] * color
     return _Parts(
         owners=owner,
         points=points.reshape(2, -1),
@@ -265,14 +272,16 @@ def _limb_parts(
         colors=own * gains * (1.0 - haze) + light.haze[:, None] * haze,
         strokes_px=np.zeros(len(owner)),
         roles=limbs[LIMB_ROLE],
-        layers=np.array([0 if figure.paints_limbs_first else 2 for figure in figures])[owner],
+        layers=np.array([0 if item.limbs_first else 2 for item in objects])[owner],
         depths=distance,
         cut={},
     )
 
 
-def _hand_out(parts: _Parts, figures: list[Figure], strokes: list[Strokes], camera: Camera) -> None:
-    """Give the polygons that are large enough and in the image to their figures, in painting order."""
+def _assign_polygons(
+    parts: _Parts, objects: list[SceneObject], rasters: list[RasterPolygons], camera: Camera
+) -> None:
+    """Assign the polygons that are large enough and in the image to their objects, in drawing order."""
     starts = np.cumsum(parts.sizes) - parts.sizes
     low = np.minimum.reduceat(parts.points, starts, axis=1)
     high = np.maximum.reduceat(parts.points, starts, axis=1)
@@ -281,14 +290,12 @@ def _hand_out(parts: _Parts, figures: list[Figure], strokes: list[Strokes], came
         high[:, index] = points.max(axis=-1, initial=-np.inf)
     kept = (low[0] < camera.width_px) & (low[1] < camera.height_px) & (high[0] > -1.0) & (high[1] > -1.0)
     wide, tall = high - low
-    kept &= np.maximum(wide, tall) > np.where(parts.roles == PAINT, 1.2, 0.7)
+    kept &= np.maximum(wide, tall) > np.where(parts.roles == DECAL, 1.2, 0.7)
     chosen = np.flatnonzero(kept)
     if not len(chosen):
         return
     owners = parts.owners[chosen]
-    nearness = np.where(
-        np.array([figure.sorts_parts for figure in figures])[owners], -parts.depths[chosen], 0.0
-    )
+    nearness = np.where(np.array([item.depth_sorted for item in objects])[owners], -parts.depths[chosen], 0.0)
     chosen = chosen[np.lexsort((nearness, parts.layers[chosen], owners))]
     vertices = np.ascontiguousarray(fixed(parts.points).T)
     begins, owners, strokes_px = starts[chosen], parts.owners[chosen], parts.strokes_px[chosen]
@@ -306,44 +313,46 @@ def _hand_out(parts: _Parts, figures: list[Figure], strokes: list[Strokes], came
     firsts = _firsts(owners)
     bounds = [*firsts.tolist(), len(polygons)]
     for owner, first, last in zip(owners[firsts].tolist(), bounds[:-1], bounds[1:], strict=True):
-        strokes[owner].polygons = polygons[first:last]
-    own = np.flatnonzero(roles == OWN)
+        rasters[owner].polygons = polygons[first:last]
+    own = np.flatnonzero(roles == LABELED)
     if len(own):
         margin = 0.5 * thickness[own]
-        _enclose(strokes, owners[own], low[:, chosen[own]] - margin, high[:, chosen[own]] + margin)
+        _set_bounds(rasters, owners[own], low[:, chosen[own]] - margin, high[:, chosen[own]] + margin)
 
 
 def _firsts(owners: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where in sorted owners, at least one, another one begins."""
+    """Return the first index of each owner in sorted, nonempty owners."""
     return np.concatenate([[0], np.flatnonzero(owners[1:] != owners[:-1]) + 1])
 
 
-def _enclose(strokes: list[Strokes], owners: NDArray[np.int64], low: Array, high: Array) -> None:
-    """Put the owners' rectangles around (2, P) corners of polygons, sorted by their owners."""
+def _set_bounds(rasters: list[RasterPolygons], owners: NDArray[np.int64], low: Array, high: Array) -> None:
+    """Set the owners' bounds from (2, P) corners of polygons, sorted by owner."""
     firsts = _firsts(owners)
     lefts, tops = np.minimum.reduceat(low, firsts, axis=1).tolist()
     rights, feet = np.maximum.reduceat(high, firsts, axis=1).tolist()
     for owner, left, top, right, foot in zip(owners[firsts].tolist(), lefts, tops, rights, feet, strict=True):
-        stroke = strokes[owner]
-        stroke.left_px, stroke.top_px, stroke.right_px, stroke.foot_px = left, top, right, foot
+        raster = rasters[owner]
+        raster.left_px, raster.top_px, raster.right_px, raster.foot_px = left, top, right, foot
 
 
-def strokes_of(figures: list[Figure], camera: Camera, light: Light, sun: Array) -> list[Strokes]:
-    """Return the strokes of every figure.
+def project_polygons(
+    objects: list[SceneObject], camera: Camera, light: Light, sun: Array
+) -> list[RasterPolygons]:
+    """Return the polygons of every scene object in the image.
 
     Args:
-        figures: in any order.
-        camera: that sees them.
-        light: that falls on them.
+        objects: in any order.
+        camera: of the image.
+        light: of the weather.
         sun: (3,) direction to it along base_link's axes.
     """
-    strokes = [Strokes() for _ in figures]
-    frames = _frames_of(figures)
+    rasters = [RasterPolygons() for _ in objects]
+    frames = _frames_of(objects)
     made = (
-        _mesh_parts(figures, frames, camera, light, sun),
-        _limb_parts(figures, frames, camera, light, sun),
+        _mesh_parts(objects, frames, camera, light, sun),
+        _limb_parts(objects, frames, camera, light, sun),
     )
     parts = [some for some in made if some is not None and len(some.sizes)]
     if parts:
-        _hand_out(parts[0] if len(parts) == 1 else _joined(*parts), figures, strokes, camera)
-    return strokes
+        _assign_polygons(parts[0] if len(parts) == 1 else _joined(*parts), objects, rasters, camera)
+    return rasters

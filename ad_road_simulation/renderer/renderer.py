@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a scene to an image with its ground truth."""
+"""Renders a scene to an image with its ground truth."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_road_simulation.renderer import weather_effects as air
-from ad_road_simulation.renderer.framebuffer import FIRST, NOBODY, PROP, Canvas
-from ad_road_simulation.renderer.ground import PAVEMENT, lay_ground
+from ad_road_simulation.renderer import weather_effects as effects
+from ad_road_simulation.renderer.framebuffer import BACKGROUND_ID, FIRST_LABELED_ID, UNLABELED_ID, Framebuffer
+from ad_road_simulation.renderer.ground import SIDEWALK, draw_ground
 from ad_road_simulation.renderer.lighting import Light, light_of
-from ad_road_simulation.renderer.rasterizer import Strokes, strokes_of
-from ad_road_simulation.renderer.scene_objects import Stage, cast_of
-from ad_road_simulation.renderer.shadows import shade_of
+from ad_road_simulation.renderer.rasterizer import RasterPolygons, project_polygons
+from ad_road_simulation.renderer.scene_objects import RenderContext, build_scene_objects
+from ad_road_simulation.renderer.shadows import shadow_mask
 from ad_road_simulation.renderer.sky import Sky
-from ad_road_simulation.renderer.sprites import Figure, Viewpoint, painting_order
-from ad_road_simulation.renderer.textures import Grain
+from ad_road_simulation.renderer.sprites import SceneObject, Viewpoint, back_to_front_order
+from ad_road_simulation.renderer.textures import GroundTexture
 from ad_road_simulation.world.camera import Camera
 from ad_road_simulation.world.scene import Scene, Weather
 
 _SMALLEST_SHARE = 8.0 / 360.0
-"""Boxes lower than this share of the image are left out of the ground truth."""
+"""Boxes lower than this share of the image height are excluded from the ground truth."""
 _VISIBLE = 0.3
 _FARTHEST_M = 90.0
 
 
 @dataclass(frozen=True)
 class GroundTruthBox:
-    """One object as the image shows it.
+    """Ground truth of one object in the image.
 
     Attributes:
         label: one of the first eight LABELS.
         xyxy: left, top, right, bottom of its silhouette within the image; unlike the pixel coordinates of
-            the camera these are edges, as detectors count them: the image reaches from 0 to its width.
-        visible_share: of the silhouette's pixels in the image, those that nothing nearer covers.
+            the camera these are pixel edges, as in detectors: the image reaches from 0 to its width.
+        visible_share: share of the silhouette's pixels in the image that are not occluded.
         distance_m: along the ground from the camera to its middle.
         ident: of the actor, light or sign.
     """
@@ -52,13 +52,13 @@ class GroundTruthBox:
 
 
 @dataclass(frozen=True)
-class Image:
+class RenderedImage:
     """An image and its ground truth.
 
     Attributes:
         image_bgr: (H, W, 3) uint8.
         boxes: of the objects, the farthest first.
-        mask: (H, W) uint8 ids of MASK_LABELS; what stands on the road is background. None without ground truth.
+        mask: (H, W) uint8 ids of MASK_LABELS; objects on the road are background. None without ground truth.
     """
 
     image_bgr: NDArray[np.uint8]
@@ -67,133 +67,138 @@ class Image:
 
 
 def _pixels_of(ids: NDArray[np.uint8], own_id: int) -> NDArray[np.uint8]:
-    """Return an image that is not zero where somebody's id is."""
+    """Return a mask that is 1 where the id is own_id."""
     return (ids == own_id).view(np.uint8)
 
 
 class Renderer:
-    """Paints scenes as one camera sees them; the same scene gives the same bytes."""
+    """Renders scenes for one camera; the same scene gives the same bytes."""
 
     def __init__(self, camera: Camera) -> None:
-        """Prepare what depends on the camera only."""
+        """Precompute everything that depends only on the camera."""
         self.camera = camera
-        self._canvas = Canvas(camera)
-        self._grain = Grain(camera)
+        self._framebuffer = Framebuffer(camera)
+        self._ground_texture = GroundTexture(camera)
         self._smallest_px = _SMALLEST_SHARE * camera.height_px
-        # A world keeps its sky; several worlds may take turns.
+        # The sky is constant in a world; scenes of several worlds may alternate.
         self._sky = lru_cache(maxsize=8)(self._new_sky)
 
     def _new_sky(self, weather: Weather, seed: int) -> Sky:
         return Sky(self.camera, light_of(weather), seed)
 
-    def render(self, scene: Scene, *, with_ground_truth: bool = True) -> Image:
+    def render(self, scene: Scene, *, with_ground_truth: bool = True) -> RenderedImage:
         """Return the image of a scene.
 
         Args:
-            scene: to paint.
-            with_ground_truth: whether boxes and mask are wanted; without them it is a little faster.
+            scene: to render.
+            with_ground_truth: whether to return boxes and mask; slightly faster without.
         """
-        canvas, light = self._canvas, light_of(scene.weather)
-        canvas.begin()
+        framebuffer, light = self._framebuffer, light_of(scene.weather)
+        framebuffer.clear()
         view = Viewpoint.of(self.camera, scene)
-        # Whether the sun is hidden is read from the ids, too.
+        # The ids also determine whether the sun is occluded.
         with_ids = with_ground_truth or scene.weather.glare > 0.0
-        stage = Stage(canvas, view, light, view.direction(light.sun_direction), with_ids)
-        figures = cast_of(scene, stage)
-        self._background(scene, stage, figures)
-        boxes = self._figures(figures, stage)
-        self._air(scene, stage)
+        context = RenderContext(framebuffer, view, light, view.direction(light.sun_direction), with_ids)
+        objects = build_scene_objects(scene, context)
+        self._draw_background(scene, context, objects)
+        boxes = self._draw_objects(objects, context)
+        self._apply_weather(scene, context)
         mask = None
         if with_ground_truth:
-            # Ground where nobody stands, and of the ground what has an id in MASK_LABELS.
-            mask = (canvas.ids == NOBODY).view(np.uint8)
-            mask &= (canvas.ground < PAVEMENT).view(np.uint8)
-            mask *= canvas.ground
-        return Image(canvas.image, tuple(boxes) if with_ground_truth else (), mask)
+            # The ground not covered by objects, restricted to materials with an id in MASK_LABELS.
+            mask = (framebuffer.ids == BACKGROUND_ID).view(np.uint8)
+            mask &= (framebuffer.ground < SIDEWALK).view(np.uint8)
+            mask *= framebuffer.ground
+        return RenderedImage(framebuffer.image, tuple(boxes) if with_ground_truth else (), mask)
 
-    def _background(self, scene: Scene, stage: Stage, figures: list[Figure]) -> None:
-        canvas, view, light = self._canvas, stage.view, stage.light
-        lay_ground(canvas, scene, view, light, self._grain.first_row)
-        self._sky(scene.weather, scene.seed).paint(canvas.image, view.heading_rad)
-        shade = shade_of(canvas, figures, light, view)
-        self._grain.lay(canvas, view, light, shade, scene.ego_speed_mps * scene.weather.exposure_s)
+    def _draw_background(self, scene: Scene, context: RenderContext, objects: list[SceneObject]) -> None:
+        framebuffer, view, light = self._framebuffer, context.view, context.light
+        draw_ground(framebuffer, scene, view, light, self._ground_texture.first_row)
+        self._sky(scene.weather, scene.seed).draw(framebuffer.image, view.heading_rad)
+        shadows = shadow_mask(framebuffer, objects, light, view)
+        self._ground_texture.apply(
+            framebuffer, view, light, shadows, scene.ego_speed_mps * scene.weather.exposure_s
+        )
         if light.wet > 0.0:
-            air.mirror_sky(canvas, self._grain.first_row, light.wet)
-            for figure in figures:
-                self._lamps(figure, light, mirrored=True)
+            effects.add_wet_reflection(framebuffer, self._ground_texture.first_row, light.wet)
+            for item in objects:
+                self._draw_lamps(item, light, mirrored=True)
 
-    def _figures(self, figures: list[Figure], stage: Stage) -> list[GroundTruthBox]:
-        """Paint what stands, from back to front, and return the boxes of the labeled ones."""
-        canvas, light, with_ids = self._canvas, stage.light, stage.with_ids
-        strokes = strokes_of(figures, self.camera, light, stage.sun) if figures else []
-        seen: list[tuple[Figure, int, tuple[slice, slice], int, tuple[float, float, float, float]]] = []
-        order = painting_order(figures)
-        # A byte a pixel: more than that many in one image cover each other anyway, and the nearest count.
-        labeled = [index for index in order if figures[index].label][-(256 - FIRST) :]
-        own_ids = {index: FIRST + number for number, index in enumerate(labeled)}
+    def _draw_objects(self, objects: list[SceneObject], context: RenderContext) -> list[GroundTruthBox]:
+        """Draw the objects from back to front and return the boxes of the labeled ones."""
+        framebuffer, light, with_ids = self._framebuffer, context.light, context.with_ids
+        rasters = project_polygons(objects, self.camera, light, context.sun) if objects else []
+        seen: list[tuple[SceneObject, int, tuple[slice, slice], int, tuple[float, float, float, float]]] = []
+        order = back_to_front_order(objects)
+        # Ids are bytes: only the nearest labeled objects get one, as more of them occlude each other anyway.
+        labeled = [index for index in order if objects[index].label][-(256 - FIRST_LABELED_ID) :]
+        own_ids = {index: FIRST_LABELED_ID + number for number, index in enumerate(labeled)}
         for index in order:
-            figure, stroke, own_id = figures[index], strokes[index], own_ids.get(index, PROP)
-            if figure.paint is not None:
-                figure.paint()
-            stroke.paint(canvas, own_id, with_ids)
-            if with_ids and own_id != PROP and self._may_count(figure, stroke):
-                found = self._silhouette(stroke, own_id)
+            item, raster, own_id = objects[index], rasters[index], own_ids.get(index, UNLABELED_ID)
+            if item.draw is not None:
+                item.draw()
+            raster.draw(framebuffer, own_id, with_ids)
+            if with_ids and own_id != UNLABELED_ID and self._may_have_box(item, raster):
+                found = self._silhouette(raster, own_id)
                 if found is not None:
-                    seen.append((figure, own_id, *found))
-            self._lamps(figure, light, mirrored=False)
+                    seen.append((item, own_id, *found))
+            self._draw_lamps(item, light, mirrored=False)
         boxes = []
-        for figure, own_id, window, pixels, xyxy in seen:
-            share = cv2.countNonZero(_pixels_of(canvas.ids[window], own_id)) / pixels
+        for item, own_id, window, pixels, xyxy in seen:
+            share = cv2.countNonZero(_pixels_of(framebuffer.ids[window], own_id)) / pixels
             if share >= _VISIBLE and xyxy[3] - xyxy[1] >= self._smallest_px:
-                boxes.append(GroundTruthBox(figure.label, xyxy, share, figure.place.distance_m, figure.ident))
+                boxes.append(GroundTruthBox(item.label, xyxy, share, item.pose.distance_m, item.ident))
         return boxes
 
-    def _may_count(self, figure: Figure, stroke: Strokes) -> bool:
-        """Return whether a figure is near and high enough for the ground truth, as far as its outline tells."""
-        if figure.place.distance_m > _FARTHEST_M or stroke.left_px >= stroke.right_px:
+    def _may_have_box(self, item: SceneObject, raster: RasterPolygons) -> bool:
+        """Return whether an object may be near and high enough for the ground truth, by its bounds."""
+        if item.pose.distance_m > _FARTHEST_M or raster.left_px >= raster.right_px:
             return False
-        # A pixel of margin: the box is measured exactly later.
-        return stroke.foot_px - stroke.top_px + 1.0 >= self._smallest_px
+        # One pixel of margin, as the exact box is computed later.
+        return raster.foot_px - raster.top_px + 1.0 >= self._smallest_px
 
     def _silhouette(
-        self, stroke: Strokes, own_id: int
+        self, raster: RasterPolygons, own_id: int
     ) -> tuple[tuple[slice, slice], int, tuple[float, float, float, float]] | None:
-        """Return window, pixels and box of what has just been painted, None if none of it is to be seen."""
-        canvas = self._canvas
-        window = canvas.window_between(
-            stroke.left_px - 1.0, stroke.top_px - 1.0, stroke.right_px + 1.0, stroke.foot_px + 1.0
+        """Return window, pixel count and box of the object just drawn, None if none of it is in the image."""
+        framebuffer = self._framebuffer
+        window = framebuffer.window_between(
+            raster.left_px - 1.0, raster.top_px - 1.0, raster.right_px + 1.0, raster.foot_px + 1.0
         )
         if window is None:
             return None
-        own = _pixels_of(canvas.ids[window], own_id)
+        own = _pixels_of(framebuffer.ids[window], own_id)
         pixels = cv2.countNonZero(own)
         if pixels == 0:
             return None
         width, height = self.camera.width_px, self.camera.height_px
         left, top, right, bottom = (
-            value + 0.5 for value in (stroke.left_px, stroke.top_px, stroke.right_px, stroke.foot_px)
+            value + 0.5 for value in (raster.left_px, raster.top_px, raster.right_px, raster.foot_px)
         )
         if left < 0.0 or top < 0.0 or right > width or bottom > height:
-            # The image's edge cuts it, perhaps where it was widest: count the pixels that are left.
+            # Clipped by the image's edge, perhaps at its widest part: use the remaining pixels.
             x, y, w, h = cv2.boundingRect(own)
             x, y = x + window[1].start, y + window[0].start
             left, right = max(left, float(x)), min(right, float(x + w))
             top, bottom = max(top, float(y)), min(bottom, float(y + h))
         return window, pixels, (left, top, right, bottom)
 
-    def _lamps(self, figure: Figure, light: Light, *, mirrored: bool) -> None:
-        """Add the halos of a figure's lamps, or their mirror images on the road."""
-        for lamp in figure.lamps:
-            place = figure.place
-            cos, sin = math.cos(place.turn_rad), math.sin(place.turn_rad)
-            x, y, z = lamp.place_m
-            forward = place.forward_m + cos * x - sin * y
-            left = place.left_m + sin * x + cos * y
+    def _draw_lamps(self, item: SceneObject, light: Light, *, mirrored: bool) -> None:
+        """Add the halos of an object's lamps, or their reflections on the road."""
+        for lamp in item.lamps:
+            pose = item.pose
+            cos, sin = math.cos(pose.yaw_rad), math.sin(pose.yaw_rad)
+            x, y, z = lamp.position_m
+            forward = pose.forward_m + cos * x - sin * y
+            left = pose.left_m + sin * x + cos * y
             away = math.hypot(forward, left)
             facing = 1.0
-            if lamp.looks != (0.0, 0.0):
-                looks = (cos * lamp.looks[0] - sin * lamp.looks[1], sin * lamp.looks[0] + cos * lamp.looks[1])
-                facing = -(looks[0] * forward + looks[1] * left) / max(away, 1e-6)
+            if lamp.direction != (0.0, 0.0):
+                direction = (
+                    cos * lamp.direction[0] - sin * lamp.direction[1],
+                    sin * lamp.direction[0] + cos * lamp.direction[1],
+                )
+                facing = -(direction[0] * forward + direction[1] * left) / max(away, 1e-6)
             if facing < 0.1 or forward < 1.0:
                 continue
             up = (-z if mirrored else z) - self.camera.z_m
@@ -203,24 +208,24 @@ class Renderer:
             color = tuple(int(value * strength) & ~7 for value in lamp.color)
             tint = (color[0], color[1], color[2])
             if not mirrored:
-                air.add_halo(self._canvas.image, column, row, max(radius_px, 2.0), tint)
+                effects.add_halo(self._framebuffer.image, column, row, max(radius_px, 2.0), tint)
             else:
                 gain = 0.5 * light.wet
                 weak = (int(tint[0] * gain), int(tint[1] * gain), int(tint[2] * gain))
                 foot = row + 1.5 * radius_px + 12.0
-                air.add_streak(
-                    self._canvas.image, column, row - 2.0 * radius_px, foot, 0.35 * radius_px, weak
+                effects.add_streak(
+                    self._framebuffer.image, column, row - 2.0 * radius_px, foot, 0.35 * radius_px, weak
                 )
 
-    def _air(self, scene: Scene, stage: Stage) -> None:
-        image, weather = self._canvas.image, scene.weather
+    def _apply_weather(self, scene: Scene, context: RenderContext) -> None:
+        image, weather = self._framebuffer.image, scene.weather
         frame = int(round(scene.time_s * 1000.0))
-        draw = np.random.default_rng([scene.seed & 0xFFFFFFFF, frame])
-        air.blur_of_turn(image, self.camera, scene)
+        rng = np.random.default_rng([scene.seed & 0xFFFFFFFF, frame])
+        effects.add_turn_blur(image, self.camera, scene)
         if weather.rain > 0.0:
-            # The wiper comes once in 1.2 s.
+            # The wiper clears the drops every 1.2 s.
             lens = np.random.default_rng([scene.seed & 0xFFFFFFFF, int(scene.time_s / 1.2), 1])
-            air.add_rain(image, weather.rain, draw, lens)
+            effects.add_rain(image, weather.rain, rng, lens)
         if weather.glare > 0.0:
-            air.add_glare(self._canvas, stage.sun, weather.glare)
-        air.add_sensor_noise(image, weather.noise_std, draw)
+            effects.add_glare(self._framebuffer, context.sun, weather.glare)
+        effects.add_sensor_noise(image, weather.noise_std, rng)

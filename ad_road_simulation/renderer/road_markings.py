@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Paint on the road: lines, stop lines and crossings, in pieces that bend with the road."""
+"""Road markings: lines, stop lines and crossings, as polygons that follow the road's curvature."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_road_simulation.renderer.framebuffer import Canvas
+from ad_road_simulation.renderer.framebuffer import Framebuffer
 from ad_road_simulation.renderer.sprites import Viewpoint
 from ad_road_simulation.world.road import Road
 from ad_road_simulation.world.scene import Marking, Scene
@@ -19,20 +19,20 @@ from ad_road_simulation.world.scene import Marking, Scene
 Array = NDArray[np.float64]
 
 _NEAR_M, _FAR_M = -8.0, 120.0
-"""From where to where along the road, from the ego on, paint is seen."""
+"""Range along the road, relative to the ego, in which markings are drawn."""
 _DASH_M, _GAP_M = 3.0, 6.0
 _STRIPE_M = 0.5
 _PIECE_M = 6.0
 _SHARES = np.array([0.0, 1 / 3, 2 / 3, 1.0])
 
-# Where the paint of a road's markings lies in the world, found once a marking.
-_KNOWN: WeakKeyDictionary[Road, dict[Marking, tuple[list[float], Array]]] = WeakKeyDictionary()
+# World polygons of a road's markings, computed once per marking.
+_CACHE: WeakKeyDictionary[Road, dict[Marking, tuple[list[float], Array]]] = WeakKeyDictionary()
 
 
-def pieces_of(marking: Marking, line_width_m: float) -> Array:
-    """Return (N, 8, 2) polygons of a marking's paint, s and d, by growing s.
+def marking_polygons(marking: Marking, line_width_m: float) -> Array:
+    """Return (N, 8, 2) polygons of a marking's paint in s and d, by ascending s.
 
-    Each has four points on either side, so that it bends with the road.
+    Each has four points per side, so that it follows the road's curvature.
 
     Args:
         marking: of any kind.
@@ -59,46 +59,46 @@ def pieces_of(marking: Marking, line_width_m: float) -> Array:
     return np.stack([s, d], axis=-1)
 
 
-def _in_the_world(road: Road, marking: Marking) -> tuple[list[float], Array]:
-    """Return N beginnings along the road and (N, 8, 2) polygons in the world."""
-    known = _KNOWN.setdefault(road, {})
-    if marking not in known:
-        pieces = pieces_of(marking, road.profile.line_width_m)
-        known[marking] = (
+def _world_polygons(road: Road, marking: Marking) -> tuple[list[float], Array]:
+    """Return the N start positions along the road and the (N, 8, 2) polygons in the world."""
+    cached = _CACHE.setdefault(road, {})
+    if marking not in cached:
+        pieces = marking_polygons(marking, road.profile.line_width_m)
+        cached[marking] = (
             pieces[:, :, 0].min(axis=1, initial=np.inf).tolist(),
             road.points(pieces[..., 0], pieces[..., 1]),
         )
-    return known[marking]
+    return cached[marking]
 
 
 def paint_markings(
-    canvas: Canvas, scene: Scene, view: Viewpoint, color: tuple[float, float, float], material: int
+    framebuffer: Framebuffer, scene: Scene, view: Viewpoint, color: tuple[float, float, float], material: int
 ) -> None:
-    """Paint the markings near the ego.
+    """Draw the markings near the ego.
 
     Args:
-        canvas: to paint on.
+        framebuffer: to draw into.
         scene: with the road and its markings.
         view: of the camera.
         color: of the paint.
-        material: that the paint is.
+        material: of the paint.
     """
     low, high = scene.ego_s_m + _NEAR_M, scene.ego_s_m + _FAR_M
-    # Lines along the road never overlap each other, but a stop line or a crossing may touch them; where two
-    # polygons of one call overlap there would be no paint.
+    # Lines along the road never overlap each other, but a stop line or a crossing may touch them. Groups are
+    # filled separately, as fillPoly leaves overlaps of one call unfilled.
     groups: dict[str, list[Array]] = {"along": [], "stop_line": [], "crossing": []}
     for marking in scene.markings:
         if marking.s_to_m > low and marking.s_from_m < high:
-            starts, polygons = _in_the_world(scene.road, marking)
+            starts, polygons = _world_polygons(scene.road, marking)
             first, last = bisect_left(starts, low - _PIECE_M), bisect_left(starts, high)
             name = "along" if marking.kind in ("solid", "dashed") else marking.kind
             groups[name].append(polygons[first:last])
     pieces = [polygons for group in groups.values() for polygons in group]
     if not pieces:
         return
-    # All are projected in one go.
-    outlines = iter(canvas.ground_outlines(view.local(np.concatenate(pieces))))
+    # All are projected in one call.
+    outlines = iter(framebuffer.ground_outlines(view.local(np.concatenate(pieces))))
     for group in groups.values():
         count = sum(len(polygons) for polygons in group)
         seen = [outline for outline in islice(outlines, count) if outline is not None]
-        canvas.fill_ground(seen, color, material)
+        framebuffer.fill_ground(seen, color, material)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sky, clouds, hills and the trees on the horizon: one strip all around, of which the camera sees a part."""
+"""Sky, clouds, hills and trees on the horizon: a cylindrical panorama, of which the camera sees a part."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from ad_road_simulation.world.camera import Camera
 Array = NDArray[np.float64]
 
 _FINER = 2.0
-"""The strip's columns a pixel: by less than half of one the sky is off when the car turns."""
+"""Columns of the panorama per pixel, which keep the sky's error below half a pixel when the car turns."""
 
 
 def _ridge(bearing: Array, waves: list[int], seed: int) -> Array:
-    """Return heights of about -1..1 all around: waves of whole periods, the higher the smaller."""
-    draw = np.random.default_rng(seed)
+    """Return periodic heights of about -1..1: a sum of waves whose amplitude falls with frequency."""
+    rng = np.random.default_rng(seed)
     ridge = np.zeros_like(bearing)
     for wave in waves:
-        ridge += np.sin(wave * bearing + draw.uniform(0.0, 2.0 * np.pi)) * draw.uniform(0.6, 1.0) / wave**0.8
+        ridge += np.sin(wave * bearing + rng.uniform(0.0, 2.0 * np.pi)) * rng.uniform(0.6, 1.0) / wave**0.8
     return ridge / max(1e-9, float(np.abs(ridge).max()))
 
 
 class Sky:
-    """The strip of one world and weather, row by row as the camera sees it, and which columns it sees.
+    """Panorama of one world and weather, in the camera's rows, and the columns that the camera sees.
 
-    Towards its sides a flat image shows things of one height a little larger; here they stay as high, so
-    that an image is nothing but chosen columns.
+    The magnification of a flat image towards its sides is ignored, so that an image is a selection of
+    columns.
     """
 
     def __init__(self, camera: Camera, light: Light, seed: int) -> None:
-        """Paint the strip."""
+        """Draw the panorama."""
         self._rows = int(np.floor(camera.horizon_px)) + 2
         self._columns = int(round(2.0 * np.pi * camera.focal_px * _FINER))
         across, down = camera.center_px
-        # A cylinder around the camera; the middle column's rows decide how high things are.
+        # A cylinder around the camera; elevations are those of the middle column's rows.
         below = np.arctan2(np.arange(self._rows) - down, camera.focal_px) + camera.pitch_rad
         self._tangent = -np.tan(below)[:, None]
         ahead = camera.focal_px * np.cos(camera.pitch_rad)
@@ -52,11 +52,11 @@ class Sky:
             strip = self._put_ridge(strip, *layer, camera.focal_px)
         pixels = np.zeros((*strip.shape[:2], 4), np.uint8)
         pixels[..., :3] = np.clip(strip, 0.0, 255.0)
-        # Whole columns of pixels of four bytes are copied fastest.
+        # Copying whole columns of four-byte pixels is fastest.
         self._strip = np.ascontiguousarray(pixels.view(np.int32)[..., 0].T)
 
     def _sky(self, bearing: Array, light: Light, seed: int) -> Array:
-        """Return the sky: a gradient, the sun's surroundings, clouds on a high plane."""
+        """Return the sky: a gradient, the sun's glow, clouds on a high plane."""
         tangent = np.maximum(self._tangent, 0.0)
         rise = 1.0 - np.exp(-3.5 * tangent)
         strip = mix(light.sky_low, light.sky_top, rise[..., None])
@@ -68,16 +68,16 @@ class Sky:
         away = np.hypot(apart[None, :], np.arctan(tangent) - np.arctan(sun_height))
         shine = (1.0 - light.overcast) * (0.55 * np.exp(-3.0 * away) + 1.2 * np.exp(-22.0 * away))
         strip += (shine * 150.0)[..., None] * np.array([0.55, 0.85, 1.0])
-        # Where the line of sight meets a plane far above; the offset keeps clouds on the horizon apart.
+        # Intersection of the line of sight with a high plane; the offset limits its distance at the horizon.
         reach = 1.0 / (tangent + 0.12)
         offset = np.random.default_rng(seed).uniform(0.0, 512.0, 2)
         across = (np.cos(bearing) * reach * 30.0 + offset[0]).astype(np.float32)
         down = (np.sin(bearing) * reach * 30.0 + offset[1]).astype(np.float32)
-        field = cv2.remap(noise.clouds(), across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        field = cv2.remap(noise.cloud_density(), across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
         cover = np.clip((field - 0.35 + 1.6 * light.overcast) * 0.75, 0.0, 1.0) * np.clip(
             tangent * 9.0, 0.15, 0.9
         )
-        # A cloud's thick parts are gray beneath.
+        # Thick parts of a cloud are darker.
         tone = 1.04 - 0.12 * np.clip(field - 0.8, 0.0, 1.5)
         color = (light.cloud + 0.35 * shine[..., None] * 90.0) * tone[..., None]
         return mix(strip, color, cover[..., None])
@@ -110,19 +110,19 @@ class Sky:
         ]
 
     def _haze(self, light: Light, times: float) -> float:
-        """Return the haze before a ridge so many times as far as the ground's end."""
+        """Return the haze share at a multiple of the ground's end, HORIZON_M."""
         return float(light.haze_share(times * HORIZON_M))
 
     def _put_ridge(self, strip: Array, height: Array, rough: Array, color: Array, focal_px: float) -> Array:
         top = (height + rough)[None, :]
         cover = np.clip((top - self._tangent) * focal_px + 0.5, 0.0, 1.0)
-        # Air lies thicker at the foot of a hill.
+        # Haze is thicker at the foot of a hill.
         foot = np.clip(1.0 - self._tangent / np.maximum(top, 1e-6), 0.0, 1.0)
         tinted = color * (1.0 + 0.10 * foot[..., None])
         return mix(strip, tinted, cover[..., None])
 
-    def paint(self, image: NDArray[np.uint8], heading_rad: float) -> None:
-        """Paint the rows above the horizon, seen in a direction of the world."""
+    def draw(self, image: NDArray[np.uint8], heading_rad: float) -> None:
+        """Draw the rows above the horizon for a heading in the world."""
         # The strip's bearings run to the right, the world's to the left.
         start = int(round(-heading_rad * self._columns / (2.0 * np.pi)))
         part = cv2.transpose(self._strip.take((self._seen + start) % self._columns, axis=0))

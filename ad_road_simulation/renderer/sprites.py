@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Things that stand on the ground, seen from the camera: which is before which."""
+"""Scene objects relative to the camera, and their back-to-front order."""
 
 from __future__ import annotations
 
@@ -21,63 +21,63 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Lamp:
-    """A point that shines, with a halo around it in the image.
+    """A point light with a halo in the image.
 
     Attributes:
-        place_m: in the figure's frame.
-        looks: direction the lamp looks to in the figure's frame, (0, 0) to all sides.
+        position_m: in the object's frame.
+        direction: of the light in the object's frame, (0, 0) for all directions.
         radius_m: of the halo.
-        color: BGR of its middle.
+        color: BGR at the center.
     """
 
-    place_m: Point
-    looks: tuple[float, float]
+    position_m: Point
+    direction: tuple[float, float]
     radius_m: float
     color: Color
 
 
-class Place(NamedTuple):
-    """Where a thing is, from the camera along the axes of base_link.
+class RelativePose(NamedTuple):
+    """Pose of an object relative to the camera, along the axes of base_link.
 
     Attributes:
         forward_m, left_m: of its origin.
-        turn_rad: of its frame against base_link's.
+        yaw_rad: of its frame relative to base_link.
         corners_m: (4, 2) of its footprint, clockwise.
         distance_m: along the ground from the camera.
     """
 
     forward_m: float
     left_m: float
-    turn_rad: float
+    yaw_rad: float
     corners_m: Array
     distance_m: float
 
     @property
-    def ahead_of_it_m(self) -> float:
-        """How far ahead of the thing's middle the camera is, in the direction the thing looks to."""
-        return float(-(self.forward_m * np.cos(self.turn_rad) + self.left_m * np.sin(self.turn_rad)))
+    def camera_ahead_m(self) -> float:
+        """Distance of the camera ahead of the object's origin, along the object's heading."""
+        return float(-(self.forward_m * np.cos(self.yaw_rad) + self.left_m * np.sin(self.yaw_rad)))
 
 
 @dataclass
-class Figure:
-    """One thing with its shapes.
+class SceneObject:
+    """One drawable object of the scene.
 
     Attributes:
-        place: of it.
+        pose: relative to the camera.
         height_m: above the ground.
-        mesh, limbs: its shapes, if any, in its frame.
-        stretch: that the shapes' coordinates are multiplied by.
-        color: its own, BGR.
-        lamps: what shines.
+        mesh, limbs: its geometry, if any, in its frame.
+        stretch: factors on the geometry's coordinates.
+        color: its own color, BGR.
+        lamps: its lights.
         label: class of the ground truth, empty where it has none.
         ident: of the ground truth.
-        sorts_parts: whether its parts are painted by depth instead of in their own order.
-        paints_limbs_first: whether the limbs (a pole) are behind the mesh.
-        paint: paints it in another way than by shapes (a textured wall, a tree).
-        crown_m: radius of a round crown, which throws another shadow than a box.
+        depth_sorted: whether its parts are drawn by depth instead of in their own order.
+        limbs_first: whether the limbs (a pole) are behind the mesh.
+        draw: draws what is not mesh or limbs (a textured wall, a tree).
+        crown_radius_m: of a round crown, which casts another shadow than a box.
     """
 
-    place: Place
+    pose: RelativePose
     height_m: float
     mesh: Mesh | None = None
     limbs: Limbs | None = None
@@ -86,19 +86,19 @@ class Figure:
     lamps: tuple[Lamp, ...] = ()
     label: str = ""
     ident: int = -1
-    sorts_parts: bool = False
-    paints_limbs_first: bool = False
-    paint: Callable[[], None] | None = None
-    crown_m: float = 0.0
+    depth_sorted: bool = False
+    limbs_first: bool = False
+    draw: Callable[[], None] | None = None
+    crown_radius_m: float = 0.0
 
 
 _CORNERS = np.array([[0.5, 0.5, -0.5, -0.5], [0.5, -0.5, -0.5, 0.5]])
-"""Of a footprint 1 m long and wide, along it and across."""
+"""Corners of a footprint 1 m long and wide, along it and across."""
 
 
 @dataclass(frozen=True)
 class Viewpoint:
-    """The camera in the world."""
+    """Pose of the camera in the world."""
 
     camera: Camera
     x_m: float
@@ -107,7 +107,7 @@ class Viewpoint:
 
     @classmethod
     def of(cls, camera: Camera, scene: Scene) -> Viewpoint:
-        """Return where the camera of a scene is."""
+        """Return the viewpoint of a scene's camera."""
         cos, sin = np.cos(scene.ego_heading_rad), np.sin(scene.ego_heading_rad)
         x, y = scene.ego_x_m + camera.x_m * cos, scene.ego_y_m + camera.x_m * sin
         return cls(camera, float(x), float(y), scene.ego_heading_rad)
@@ -115,7 +115,7 @@ class Viewpoint:
     def local(self, points_m: Array) -> Array:
         """Return (..., 2) forward and left of (..., 2) world positions."""
         cos, sin = np.cos(self.heading_rad), np.sin(self.heading_rad)
-        # As one table: products of many small ones are slow.
+        # As one matrix product: many small ones are slow.
         moved = (points_m - (self.x_m, self.y_m)).reshape(-1, 2)
         return (moved @ np.array([[cos, -sin], [sin, cos]])).reshape(points_m.shape)
 
@@ -125,44 +125,44 @@ class Viewpoint:
         x, y, z = vector
         return np.array([cos * x + sin * y, cos * y - sin * x, z])
 
-    def places(self, poses: Array, sizes_m: Array) -> list[Place | None]:
-        """Return where things are, None for those that cannot be in the image.
+    def poses(self, world_poses: Array, sizes_m: Array) -> list[RelativePose | None]:
+        """Return the poses relative to the camera, None for objects that cannot be in the image.
 
         Args:
-            poses: (N, 3) x, y and heading, world.
+            world_poses: (N, 3) x, y and heading, world.
             sizes_m: (N, 2) length and width.
         """
-        middle, turn = self.local(poses[:, :2]), poses[:, 2] - self.heading_rad
+        middle, turn = self.local(world_poses[:, :2]), world_poses[:, 2] - self.heading_rad
         cos, sin = np.cos(turn)[:, None], np.sin(turn)[:, None]
         along, across = sizes_m[:, :1] * _CORNERS[0], sizes_m[:, 1:] * _CORNERS[1]
-        corners = np.empty((len(poses), 4, 2))
+        corners = np.empty((len(world_poses), 4, 2))
         corners[..., 0] = cos * along - sin * across
         corners[..., 1] = sin * along + cos * across
         corners += middle[:, None]
-        # A margin for mirrors, crowns and arms that reach beyond the footprint.
+        # A margin for mirrors, crowns and arms that extend beyond the footprint.
         side = 0.5 * self.camera.width_px / self.camera.focal_px * corners[..., 0] + 1.5
         is_ahead, is_right = corners[..., 0] > 0.3, corners[..., 1] < side
         is_seen = is_ahead.any(axis=1) & is_right.any(axis=1) & (corners[..., 1] > -side).any(axis=1)
         (forward, left), turned = middle.T.tolist(), turn.tolist()
-        found: list[Place | None] = [None] * len(poses)
+        found: list[RelativePose | None] = [None] * len(world_poses)
         for index in np.flatnonzero(is_seen).tolist():
             x, y = forward[index], left[index]
-            found[index] = Place(x, y, turned[index], corners[index], hypot(x, y))
+            found[index] = RelativePose(x, y, turned[index], corners[index], hypot(x, y))
         return found
 
 
-def painting_order(figures: list[Figure]) -> list[int]:
+def back_to_front_order(objects: list[SceneObject]) -> list[int]:
     """Return the indices from back to front.
 
-    By distance, except where a figure's wall says otherwise: if all of another figure lies on the outer side
-    of a wall that looks towards the camera, the other one is in front. Only pairs that cover each other in
-    the image are asked.
+    By distance, except for this rule: an object that lies entirely on the outer side of another object's
+    footprint edge that faces the camera is in front of the other one. Only pairs that overlap in the image
+    are compared.
     """
-    count = len(figures)
-    by_distance = sorted(range(count), key=lambda index: -figures[index].place.distance_m)
+    count = len(objects)
+    by_distance = sorted(range(count), key=lambda index: -objects[index].pose.distance_m)
     if count < 2:
         return by_distance
-    corners = np.stack([figures[index].place.corners_m for index in by_distance])
+    corners = np.stack([objects[index].pose.corners_m for index in by_distance])
     bearing = np.arctan2(corners[..., 1], np.maximum(corners[..., 0], 0.1))
     low, high = bearing.min(axis=1), bearing.max(axis=1)
     overlaps = (low[:, None] < high[None, :]) & (low[None, :] < high[:, None])
@@ -170,12 +170,12 @@ def painting_order(figures: list[Figure]) -> list[int]:
     # Corners run clockwise, so the outward normal of the edge (dx, dy) is (-dy, dx).
     outward = np.stack([-edge[..., 1], edge[..., 0]], axis=-1)
     offset = (outward * corners).sum(axis=-1)
-    # The innermost corner of each figure from each wall; walls that look away say nothing.
+    # The innermost corner of each object from each edge; edges that face away are ignored.
     side = outward.reshape(-1, 2) @ corners.transpose(1, 0, 2).reshape(-1, 2).T
     innermost = side.reshape(count, 4, 4, count).min(axis=2)
     border = np.where(offset < 0.0, offset - 1e-6, np.inf)
     in_front = (innermost > border[..., None]).any(axis=1) & overlaps
-    # Where both say so of each other the distance decides; the diagonal says nothing.
+    # Where the rule holds both ways the distance decides; the diagonal is ignored.
     in_front &= ~in_front.T
     behind, before = np.nonzero(in_front)
     if not (behind > before).any():

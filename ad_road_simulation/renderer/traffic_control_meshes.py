@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Traffic lights, stop signs and street lamps."""
+"""Meshes of traffic lights, stop signs and street lamps."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from functools import lru_cache
 import numpy as np
 
 from ad_road_simulation.renderer.meshes import (
-    FOREIGN,
-    OWN,
-    PAINT,
+    DECAL,
+    LABELED,
+    UNLABELED,
     Color,
     Limbs,
     Mesh,
@@ -29,7 +29,7 @@ LIT: dict[LightState, Color] = {
     "green": (150.0, 255.0, 60.0),
 }
 LENS_UP_M: dict[LightState, float] = {"red": 0.33, "yellow": 0.0, "green": -0.33}
-"""How far a lens lies above the middle of its head."""
+"""Height of a lens above the center of its head."""
 
 _UNLIT: dict[LightState, Color] = {
     "red": (24.0, 22.0, 58.0),
@@ -46,33 +46,33 @@ _BLACK: Color = (30.0, 30.0, 28.0)
 
 @lru_cache(maxsize=64)
 def traffic_light(height_m: float, state: LightState, labeled: bool) -> Mesh:
-    """Return a signal head that looks along x; without a label it is like any other solid thing."""
-    role = OWN if labeled else FOREIGN
+    """Return a signal head that faces along x; without a label it is an unlabeled solid."""
+    role = LABELED if labeled else UNLABELED
     half, low, top = 0.5 * _HEAD_WIDTH_M, height_m - 0.5 * _HEAD_HEIGHT_M, height_m + 0.5 * _HEAD_HEIGHT_M
     depth = 0.5 * _HEAD_DEPTH_M
     build = MeshBuilder(role=role)
     # The backplate's light rim and dark field; from behind it is gray.
     build.middle = (-1.0, 0.0, height_m)
     build.face(_plate(-depth, half, low, top, _RIM_M), (206.0, 210.0, 212.0))
-    build.paint(_plate(-depth + 0.005, half, low, top, _PLATE_M), _BLACK)
+    build.decal(_plate(-depth + 0.005, half, low, top, _PLATE_M), _BLACK)
     build.box((-depth, -half, low), (depth, half, top), (38.0, 38.0, 36.0))
     build.middle = (1.0, 0.0, height_m)
     build.face(_plate(-depth - 0.005, half, low, top, _RIM_M), (58.0, 60.0, 58.0))
     build.middle = (-1.0, 0.0, height_m)
     for name, up in LENS_UP_M.items():
         center = (depth + 0.01, 0.0, height_m + up)
-        build.disc(center, _LENS_M + 0.025, (16.0, 16.0, 16.0), along="x", role=PAINT, corners=12)
+        build.disc(center, _LENS_M + 0.025, (16.0, 16.0, 16.0), along="x", role=DECAL, corners=12)
         is_lit = name == state
         color = LIT[name] if is_lit else _UNLIT[name]
-        build.disc(center, _LENS_M, color, along="x", role=PAINT, glow=1.0 if is_lit else 0.0)
+        build.disc(center, _LENS_M, color, along="x", role=DECAL, glow=1.0 if is_lit else 0.0)
         if is_lit:
-            # The middle is paler, as the sensor runs full there.
+            # The center is paler, as the sensor saturates there.
             blue, green, red = (min(255.0, 0.45 * value + 140.0) for value in LIT[name])
-            build.disc(center, 0.5 * _LENS_M, (blue, green, red), along="x", role=PAINT, glow=1.0)
-        # A visor keeps the sun off every lens.
+            build.disc(center, 0.5 * _LENS_M, (blue, green, red), along="x", role=DECAL, glow=1.0)
+        # A visor above every lens.
         z, tip = height_m + up + _LENS_M + 0.02, depth + 0.18
         hood: list[Point] = [(depth, -0.15, z), (depth, 0.15, z), (tip, 0.13, z), (tip, -0.13, z)]
-        build.face(hood, _BLACK, role=PAINT, two_sided=True)
+        build.face(hood, _BLACK, role=DECAL, two_sided=True)
     return build.mesh()
 
 
@@ -81,11 +81,11 @@ def _plate(x: float, half: float, low: float, top: float, margin: float) -> list
 
 
 BEHIND_M = 0.3
-"""Poles stand this far behind the heads that they carry, and arms reach there."""
+"""Distance of poles, and of the ends of their arms, behind the heads."""
 
 
 def light_pole(tip: tuple[float, float], height_m: float) -> Limbs:
-    """Return a pole whose arm reaches to a point above a head; straight up where the head is beside it.
+    """Return a pole with an arm to a point above a head, or without an arm where the head is at the pole.
 
     Args:
         tip: of the arm, in the pole's frame.
@@ -93,12 +93,12 @@ def light_pole(tip: tuple[float, float], height_m: float) -> Limbs:
     """
     x, y = tip
     if float(np.hypot(x, y)) < 0.3:
-        return limbs([((0.0, 0.0, 0.0), (0.0, 0.0, height_m + 0.6), 0.09, 0.07, _POLE)], FOREIGN)
+        return limbs([((0.0, 0.0, 0.0), (0.0, 0.0, height_m + 0.6), 0.09, 0.07, _POLE)], UNLABELED)
     top, arm = height_m + 0.75, height_m + 0.65
     parts: list[Part] = [((0.0, 0.0, 0.0), (0.0, 0.0, top), 0.10, 0.08, _POLE)]
     parts.append(((0.0, 0.0, arm), (x, y, arm), 0.06, 0.045, _POLE))
     parts.append(((x, y, arm), (x, y, height_m), 0.035, 0.035, _POLE))
-    return limbs(parts, FOREIGN)
+    return limbs(parts, UNLABELED)
 
 
 # Letters of the stop sign as strokes in a box 1 wide and 2 high.
@@ -118,7 +118,7 @@ _LETTERS: dict[str, list[tuple[float, float]]] = {
 
 @lru_cache(maxsize=16)
 def stop_sign(height_m: float, labeled: bool) -> tuple[Mesh, Limbs]:
-    """Return a stop sign looking along x, its middle at the height given, and its post."""
+    """Return a stop sign facing along x, its center at the given height, and its post."""
     # Across the flats 0.75 m; corners at 22.5 degrees off the axes.
     radius = 0.5 * _SIGN_WIDTH_M / float(np.cos(np.pi / 8))
     turn = np.pi / 8 + np.arange(8) * (np.pi / 4)
@@ -127,34 +127,34 @@ def stop_sign(height_m: float, labeled: bool) -> tuple[Mesh, Limbs]:
     def octagon(share: float, x: float) -> list[Point]:
         return [(x, share * y, height_m + share * z) for y, z in zip(across, up, strict=True)]
 
-    build = MeshBuilder(middle=(-1.0, 0.0, height_m), role=OWN if labeled else FOREIGN)
+    build = MeshBuilder(middle=(-1.0, 0.0, height_m), role=LABELED if labeled else UNLABELED)
     build.face(octagon(1.0, 0.04), (232.0, 234.0, 236.0))
-    build.paint(octagon(0.93, 0.045), (44.0, 34.0, 190.0))
+    build.decal(octagon(0.93, 0.045), (44.0, 34.0, 190.0))
     wide, gap, tall = 0.105, 0.045, 0.115
     start = 0.5 * (4 * wide + 3 * gap)
     for index, letter in enumerate("STOP"):
-        # Who reads it has the sign's own left on the right.
+        # The reader faces the sign, so its left is on the right.
         left = index * (wide + gap) - start
         points = [(0.05, left + x * wide, height_m + (z - 1.0) * tall) for x, z in _LETTERS[letter]]
-        # There and back, as outlines are closed.
+        # Forth and back, as outlines are closed.
         build.face(
-            points + points[-2:0:-1], (236.0, 238.0, 240.0), stroke_m=0.032, role=PAINT, two_sided=True
+            points + points[-2:0:-1], (236.0, 238.0, 240.0), stroke_m=0.032, role=DECAL, two_sided=True
         )
-    # The letters are no faces; only the sign's back hides them from behind.
+    # Letters are two-sided outlines; from behind the sign's back face covers them.
     build.middle = (1.0, 0.0, height_m)
     build.face(octagon(1.0, 0.035), (136.0, 136.0, 134.0))
-    post = limbs([((0.0, 0.0, 0.0), (0.0, 0.0, height_m + 0.2), 0.035, 0.035, _POLE)], FOREIGN)
+    post = limbs([((0.0, 0.0, 0.0), (0.0, 0.0, height_m + 0.2), 0.035, 0.035, _POLE)], UNLABELED)
     return build.mesh(), post
 
 
 LAMP_M = 7.0
-"""Height of the lamp, which is stretched to the height asked for."""
+"""Height of the lamp mesh, which is stretched to the requested height."""
 LAMP_REACH_M = 1.9
 
 
 @lru_cache(maxsize=2)
 def street_lamp(night: bool) -> tuple[Mesh, Limbs]:
-    """Return a lamp whose arm reaches along x, over the road."""
+    """Return a street lamp and its pole, whose arm extends along x, over the road."""
     bend = LAMP_M - 0.8
     pole = limbs(
         [
@@ -163,14 +163,14 @@ def street_lamp(night: bool) -> tuple[Mesh, Limbs]:
             ((0.0, 0.0, bend), (0.5 * LAMP_REACH_M, 0.0, LAMP_M), 0.05, 0.045, _POLE),
             ((0.5 * LAMP_REACH_M, 0.0, LAMP_M), (LAMP_REACH_M, 0.0, LAMP_M), 0.04, 0.04, _POLE),
         ],
-        FOREIGN,
+        UNLABELED,
     )
-    build = MeshBuilder(role=FOREIGN)
+    build = MeshBuilder(role=UNLABELED)
     near, far = LAMP_REACH_M - 0.35, LAMP_REACH_M + 0.35
     build.box((near, -0.14, LAMP_M - 0.06), (far, 0.14, LAMP_M + 0.08), (120.0, 120.0, 118.0))
     build.middle = (LAMP_REACH_M, 0.0, LAMP_M + 1.0)
     glass: Color = (170.0, 225.0, 255.0) if night else (205.0, 208.0, 206.0)
     z = LAMP_M - 0.07
     pane: list[Point] = [(near, -0.11, z), (far, -0.11, z), (far, 0.11, z), (near, 0.11, z)]
-    build.paint(pane, glass, glow=1.0 if night else 0.3)
+    build.decal(pane, glass, glow=1.0 if night else 0.3)
     return build.mesh(), pole

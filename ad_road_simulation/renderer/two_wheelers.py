@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bicycles and motorcycles with their riders, of one size and stretched to the size asked for."""
+"""Meshes of bicycles and motorcycles with riders, of one size each, stretched to the requested size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 from math import cos, pi, sin
 
 from ad_road_simulation.renderer.meshes import (
-    PAINT,
+    DECAL,
     Color,
     Limbs,
     Mesh,
@@ -24,7 +24,7 @@ BICYCLE_M = (1.75, 0.60, 1.72)
 MOTORCYCLE_M = (2.1, 0.80, 1.58)
 PEDAL_STEPS = 16
 PEDAL_TURN_M = 5.0
-"""Way that a bicycle goes while its pedals turn once."""
+"""Distance traveled per turn of the pedals."""
 
 _FRAMES = ((52.0, 44.0, 160.0), (150.0, 90.0, 40.0), (60.0, 60.0, 60.0), (70.0, 130.0, 60.0))
 METAL: Color = (86.0, 84.0, 82.0)
@@ -38,14 +38,14 @@ def _axles(length_m: float, radius_m: float) -> tuple[float, float]:
 
 @lru_cache(maxsize=16)
 def bicycle(frame: int) -> Mesh:
-    """Return a bicycle without its rider; there are four colors of frames."""
+    """Return a bicycle without its rider; frame is the index of one of four colors."""
     length, radius = BICYCLE_M[0], 0.19 * BICYCLE_M[0]
     rear, front = _axles(length, radius)
     build = MeshBuilder()
     for x in (rear, front):
         build.disc((x, 0.0, radius), radius - 0.02, TIRE, stroke_m=0.045, two_sided=True, corners=18)
         build.disc((x, 0.0, radius), 0.05, RIM, two_sided=True, corners=8)
-        # From behind, a wheel is an upright bar.
+        # The wheel as seen from behind: an upright bar.
         build.face(rectangle_across(x, -0.02, 0.02, 0.0, 2.0 * radius), TIRE, two_sided=True)
     crank = (rear + 0.45 * (front - rear), 0.0, radius * 0.9)
     saddle = (rear + 0.32 * (front - rear), 0.0, radius * 2.55)
@@ -64,7 +64,7 @@ def bicycle(frame: int) -> Mesh:
     ends: list[Point] = [(bars[0], -0.27, bars[2]), (bars[0], 0.27, bars[2])]
     build.face([*ends, ends[0]], PLASTIC, stroke_m=0.03, two_sided=True)
     back = rectangle_across(rear - 0.02, -0.04, 0.04, radius * 2.0, radius * 2.2)
-    build.face(back, (40.0, 30.0, 210.0), glow=0.5, role=PAINT, two_sided=True)
+    build.face(back, (40.0, 30.0, 210.0), glow=0.5, role=DECAL, two_sided=True)
     return build.mesh()
 
 
@@ -95,8 +95,8 @@ def motorcycle(lit: Lit) -> Mesh:
         build.box((x - radius * 0.3, -0.06, 0.0), (x + radius * 0.3, 0.06, radius * 1.9), TIRE)
         for side in (-1.0, 1.0):
             build.disc((x, side * 0.065, radius), radius, TIRE, corners=16)
-            build.disc((x, side * 0.07, radius), radius * 0.6, RIM, role=PAINT, corners=12)
-            build.disc((x, side * 0.075, radius), radius * 0.3, PLASTIC, role=PAINT, corners=10)
+            build.disc((x, side * 0.07, radius), radius * 0.6, RIM, role=DECAL, corners=12)
+            build.disc((x, side * 0.075, radius), radius * 0.3, PLASTIC, role=DECAL, corners=10)
     x, z = rear - 0.45 * radius, radius
 
     def at(*points: tuple[float, float]) -> list[tuple[float, float]]:
@@ -114,10 +114,10 @@ def motorcycle(lit: Lit) -> Mesh:
     build.prism(at((1.5, 2.1), (3.3, 1.9), (3.5, 2.6), (2.9, 2.95), (1.8, 2.5)), 0.15, BODY, 0.9)
     build.prism(at((3.1, 2.1), (3.9, 2.2), (4.1, 2.7), (3.5, 3.3), (3.2, 3.2)), 0.16, 0.9, BODY)
     x = rear - 0.82 * radius
-    build.paint(rectangle_across(x, -0.09, 0.09, z * 2.5, z * 2.72), tail[0], glow=tail[1])
+    build.decal(rectangle_across(x, -0.09, 0.09, z * 2.5, z * 2.72), tail[0], glow=tail[1])
     build.face(rectangle_across(x + 0.02, -0.1, 0.1, z * 1.75, z * 2.2), PLATE)
     build.disc(
-        (rear + 4.12 * radius, 0.0, z * 2.65), 0.09, head[0], along="x", glow=max(head[1], 0.5), role=PAINT
+        (rear + 4.12 * radius, 0.0, z * 2.65), 0.09, head[0], along="x", glow=max(head[1], 0.5), role=DECAL
     )
     return build.mesh()
 

@@ -1,8 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cars, and what all vehicles are made of: flat faces with glass, wheels and lamps.
+"""Car meshes, and parts common to all vehicles: wheels, colors and lamps.
 
-Meshes are made for a few sizes only and stretched to the size asked for, and have no color of their own.
+Meshes are built for a few sizes only and stretched to the requested size; the vehicle's color is
+applied later.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from functools import lru_cache
 import numpy as np
 
 from ad_road_simulation.renderer.meshes import (
-    PAINT,
-    Coat,
+    DECAL,
     Color,
+    FaceColor,
     Mesh,
     MeshBuilder,
     Point,
@@ -23,7 +24,7 @@ from ad_road_simulation.renderer.meshes import (
     rectangle_along,
 )
 
-BODY: Coat = 1.0
+BODY: FaceColor = 1.0
 TIRE: Color = (32.0, 31.0, 30.0)
 RIM: Color = (150.0, 148.0, 145.0)
 UNDER: Color = (20.0, 20.0, 20.0)
@@ -32,8 +33,8 @@ SCREEN: Color = (122.0, 106.0, 88.0)
 PLASTIC: Color = (44.0, 42.0, 40.0)
 PLATE: Color = (222.0, 226.0, 228.0)
 
-# Side views from the rear bumper's foot over the top to the front's, in shares of length and height: the
-# body below the windows, and the cabin's corners (rear foot, rear top, front top, front foot).
+# Side views from the bottom of the rear bumper over the top to that of the front one, in shares of length
+# and height: the body below the windows, and the cabin (rear bottom, rear top, front top, front bottom).
 _BODIES = (
     (
         [
@@ -85,7 +86,7 @@ class Lit:
 
 
 def add_tires(build: MeshBuilder, at_m: list[float], radius_m: float, half_m: float, inner_m: float) -> None:
-    """Add the tires' fronts and backs, which are seen below the bumpers."""
+    """Add the fronts and backs of the tires, which are visible below the bumpers."""
     for x in at_m:
         for side in (-1.0, 1.0):
             low, high = sorted((side * inner_m, side * half_m))
@@ -97,15 +98,15 @@ def add_wheels(build: MeshBuilder, at_m: list[float], radius_m: float, half_m: f
     for x in at_m:
         for side in (-1.0, 1.0):
             middle = (x, side * half_m, radius_m * 1.05)
-            build.disc(middle, radius_m * 1.14, UNDER, role=PAINT, corners=12)
+            build.disc(middle, radius_m * 1.14, UNDER, role=DECAL, corners=12)
             build.disc((x, side * (half_m + 0.005), radius_m), radius_m, TIRE, corners=16)
-            build.disc((x, side * (half_m + 0.01), radius_m), radius_m * 0.66, RIM, role=PAINT, corners=12)
+            build.disc((x, side * (half_m + 0.01), radius_m), radius_m * 0.66, RIM, role=DECAL, corners=12)
             hub = (x, side * (half_m + 0.015), radius_m)
-            build.disc(hub, radius_m * 0.22, PLASTIC, role=PAINT, corners=8)
+            build.disc(hub, radius_m * 0.22, PLASTIC, role=DECAL, corners=8)
 
 
 def _between(corners: list[Point], low: float, high: float, left: float, right: float) -> list[Point]:
-    """Return a window in a face of four corners: foot left, foot right, top right, top left, by shares."""
+    """Return a window, by shares, in a face: bottom left, bottom right, top right, top left."""
     foot_left, foot_right, top_right, top_left = (np.array(corner) for corner in corners)
 
     def at(across: float, up: float) -> Point:
@@ -119,7 +120,7 @@ def _between(corners: list[Point], low: float, high: float, left: float, right: 
 
 @lru_cache(maxsize=128)
 def car(length_m: float, width_m: float, height_m: float, shape: int, lit: Lit) -> Mesh:
-    """Return a saloon (shape 0), a hatchback (1) or an off-road car (2)."""
+    """Return a sedan (shape 0), a hatchback (1) or an off-road car (2)."""
     profile, cabin = _BODIES[shape]
     half, radius = 0.5 * width_m, 0.215 * height_m
     build = MeshBuilder(middle=(0.0, 0.0, 0.4 * height_m))
@@ -134,15 +135,15 @@ def car(length_m: float, width_m: float, height_m: float, shape: int, lit: Lit) 
         right, left = sorted((mirror * half * 0.95, mirror * (half + 0.08)))
         build.box((x, right, low), (x + 0.12, left, high), 0.8)
     _cabin(build, [(x * length_m, z * height_m) for x, z in cabin], half, height_m)
-    # The cabin hides the mirror of the far side, and nothing of the near one.
+    # The cabin occludes the mirror of the far side, but not the near one.
     for mirror in (-1.0, 1.0):
-        build.paint(rectangle_along(mirror * (half + 0.081), x, x + 0.12, low, high), 0.8)
+        build.decal(rectangle_along(mirror * (half + 0.081), x, x + 0.12, low, high), 0.8)
     add_wheels(build, axles, radius, half)
     return build.mesh()
 
 
 def _hull(build: MeshBuilder, side: list[tuple[float, float]], half: float, height_m: float) -> None:
-    """Add the body below the windows: sides that lean in above the waist, and the faces between them."""
+    """Add the body below the windows: sides that taper above the waist, and the faces between them."""
     waist = 0.44 * height_m
 
     def y_at(z: float) -> float:
@@ -156,9 +157,9 @@ def _hull(build: MeshBuilder, side: list[tuple[float, float]], half: float, heig
         build.face([(x, hand * y_at(z), z) for x, z in side[1:-1]], BODY)
         lower = [side[0], side[1], side[-2], side[-1]]
         build.face([(x, hand * half, z) for x, z in lower], 0.86)
-        # The sill takes no light.
+        # The sill is dark.
         (rear, foot), (front, _) = side[0], side[-1]
-        build.paint(rectangle_along(hand * (half + 0.002), rear, front, foot, foot + sill), PLASTIC)
+        build.decal(rectangle_along(hand * (half + 0.002), rear, front, foot, foot + sill), PLASTIC)
 
 
 def _ends(build: MeshBuilder, length_m: float, height_m: float, half: float, lit: Lit) -> None:
@@ -166,9 +167,9 @@ def _ends(build: MeshBuilder, length_m: float, height_m: float, half: float, lit
     rear, front = -0.502 * length_m, 0.497 * length_m
 
     def put(
-        x: float, right: float, left: float, low: float, high: float, coat: Coat, glow: float = 0.0
+        x: float, right: float, left: float, low: float, high: float, color: FaceColor, glow: float = 0.0
     ) -> None:
-        build.paint(rectangle_across(x, right, left, low * height_m, high * height_m), coat, glow=glow)
+        build.decal(rectangle_across(x, right, left, low * height_m, high * height_m), color, glow=glow)
 
     wide = half * 0.98
     put(rear - 0.005, -wide, wide, 0.20, 0.30, PLASTIC)
@@ -183,15 +184,15 @@ def _ends(build: MeshBuilder, length_m: float, height_m: float, half: float, lit
         put(rear - 0.01, inner, outer, 0.46, 0.585, tail, tail_glow)
         put(rear - 0.012, inner, hand * half * 0.74, 0.47, 0.51, (210.0, 215.0, 220.0), 0.1)
         put(front + 0.01, inner, outer, 0.40, 0.485, head, head_glow)
-        # The lamps run round the corners.
+        # The lamps wrap around the corners.
         y = hand * (half + 0.004)
         back = rectangle_along(y, rear * 0.985, 0.91 * rear, 0.46 * height_m, 0.57 * height_m)
-        build.paint(back, tail, glow=0.7 * tail_glow)
+        build.decal(back, tail, glow=0.7 * tail_glow)
         ahead = rectangle_along(y, 0.91 * front, front * 0.985, 0.41 * height_m, 0.475 * height_m)
-        build.paint(ahead, head, glow=0.7 * head_glow)
+        build.decal(ahead, head, glow=0.7 * head_glow)
         for x in (-0.06 * length_m, 0.14 * length_m):
             handle = rectangle_along(y, x - 0.1, x + 0.06, 0.555 * height_m, 0.575 * height_m)
-            build.paint(handle, 0.55)
+            build.decal(handle, 0.55)
 
 
 def _cabin(build: MeshBuilder, cabin: list[tuple[float, float]], half: float, height_m: float) -> None:
@@ -202,18 +203,18 @@ def _cabin(build: MeshBuilder, cabin: list[tuple[float, float]], half: float, he
     rear: list[Point] = [(x0, -foot, z0), (x0, foot, z0), (x1, top, z1), (x1, -top, z1)]
     front: list[Point] = [(x3, -foot, z3), (x3, foot, z3), (x2, top, z2), (x2, -top, z2)]
     build.face(rear, BODY)
-    build.paint(_between(rear, 0.12, 0.88, 0.08, 0.92), GLASS)
-    # The upper half of a rear window mirrors the sky.
-    build.paint(_between(rear, 0.55, 0.88, 0.10, 0.90), (104.0, 90.0, 76.0))
+    build.decal(_between(rear, 0.12, 0.88, 0.08, 0.92), GLASS)
+    # The upper half of a rear window reflects the sky.
+    build.decal(_between(rear, 0.55, 0.88, 0.10, 0.90), (104.0, 90.0, 76.0))
     build.face(front, BODY)
-    build.paint(_between(front, 0.04, 0.93, 0.05, 0.95), SCREEN)
-    build.paint(_between(front, 0.04, 0.30, 0.06, 0.94), (84.0, 74.0, 62.0))
+    build.decal(_between(front, 0.04, 0.93, 0.05, 0.95), SCREEN)
+    build.decal(_between(front, 0.04, 0.30, 0.06, 0.94), (84.0, 74.0, 62.0))
     for hand in (-1.0, 1.0):
         foot_y, top_y = hand * foot, hand * top
         wall: list[Point] = [(x0, foot_y, z0), (x3, foot_y, z3), (x2, top_y, z2), (x1, top_y, z1)]
         build.face(wall, BODY)
-        build.paint(_between(wall, 0.10, 0.88, 0.08, 0.50), GLASS)
-        build.paint(_between(wall, 0.10, 0.88, 0.53, 0.93), GLASS)
+        build.decal(_between(wall, 0.10, 0.88, 0.08, 0.50), GLASS)
+        build.decal(_between(wall, 0.10, 0.88, 0.53, 0.93), GLASS)
     build.face([(x1, -top, z1), (x1, top, z1), (x2, top, z2), (x2, -top, z2)], BODY)
     # A roof arches a little above its edges.
     arch, inner = z1 + 0.015 * height_m, 0.6 * top

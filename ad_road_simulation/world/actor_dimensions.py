@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sizes and colors of those who move, by kind."""
+"""Random sizes and colors of road users, by kind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ad_road_simulation.world.scene import ActorKind
 
 VEHICLE_KINDS: tuple[ActorKind, ...] = ("car", "truck", "bus", "motorcycle")
 VEHICLE_SHARES = (0.70, 0.12, 0.07, 0.11)
-# Least and most of length, width, height in m; with a rider where there is one.
+# Minimum and maximum of length, width and height in m, including a rider where there is one.
 _SIZES: dict[ActorKind, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
     "car": ((3.7, 4.9), (1.68, 1.92), (1.40, 1.75)),
     "truck": ((6.0, 10.0), (2.20, 2.50), (2.70, 3.60)),
@@ -48,8 +48,8 @@ _COATS = (
 
 
 @dataclass(frozen=True)
-class Body:
-    """What somebody looks like; fields as in scene.Actor."""
+class ActorDimensions:
+    """Kind, size and color of a road user; fields as in scene.Actor."""
 
     kind: ActorKind
     length_m: float
@@ -59,8 +59,8 @@ class Body:
     seed: int
 
 
-def random_body(rng: np.random.Generator, kind: ActorKind | None = None) -> Body:
-    """Return a body of a kind; None draws a vehicle's kind with VEHICLE_SHARES."""
+def random_dimensions(rng: np.random.Generator, kind: ActorKind | None = None) -> ActorDimensions:
+    """Return random dimensions of a kind; None draws a vehicle kind with VEHICLE_SHARES."""
     if kind is None:
         kind = VEHICLE_KINDS[int(rng.choice(len(VEHICLE_KINDS), p=VEHICLE_SHARES))]
     u = rng.uniform(0.0, 1.0, 4)
@@ -71,4 +71,4 @@ def random_body(rng: np.random.Generator, kind: ActorKind | None = None) -> Body
     light = 0.85 + 0.3 * u[3]
     b, g, r = (min(255, int(part * light)) for part in colors[int(rng.integers(len(colors)))])
     seed = int(rng.integers(0, 2**31))
-    return Body(kind, float(length), float(width), float(height), (b, g, r), seed)
+    return ActorDimensions(kind, float(length), float(width), float(height), (b, g, r), seed)

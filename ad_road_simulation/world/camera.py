@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The pinhole camera behind the windscreen: from meters to pixels."""
+"""Pinhole camera behind the windscreen: projection from meters to pixels."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Length = TypeVar("Length", float, Array)
-"""One or many."""
+"""One value or an array."""
 
 FOCAL_AT_640_PX = 457.0
-"""Focal length of an image 640 wide: 70 degrees from left to right."""
+"""Focal length of an image 640 pixels wide: horizontal field of view of 70 degrees."""
 NEAR_M = 0.3
-"""What is nearer along the optical axis, or behind, has no pixel."""
+"""Depth of the near plane: points nearer along the optical axis, or behind, have no pixel."""
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole without distortion, looking ahead and a little down.
+    """Pinhole camera without distortion, looking ahead and slightly down.
 
     Frames follow REP-103: base_link is x forward, y left, z up, with z = 0 on the ground. Pixel coordinates
-    follow camera_info: whole numbers are the middles of pixels, so the image reaches from -0.5 to
+    follow camera_info: integers are pixel centers, so the image reaches from -0.5 to
     width - 0.5.
 
     Attributes:
         width_px, height_px: of the image.
-        x_m, z_m: mounted on the middle line, this far ahead of base_link and this high.
-        horizon_share: how far down the image the horizon lies; the pitch follows from it.
+        x_m, z_m: mounting position on the center line, ahead of base_link and above the ground.
+        horizon_share: row of the horizon as a share of the image height; the pitch follows from it.
     """
 
     width_px: int = 640
@@ -48,7 +48,7 @@ class Camera:
 
     @cached_property
     def center_px(self) -> tuple[float, float]:
-        """Where the optical axis meets the image: its middle."""
+        """Principal point: the middle of the image."""
         return (self.width_px - 1) / 2.0, (self.height_px - 1) / 2.0
 
     @property
@@ -68,7 +68,7 @@ class Camera:
         return np.array([[self.focal_px, 0.0, across], [0.0, self.focal_px, down], [0.0, 0.0, 1.0]])
 
     def to_optical(self, forward_m: Length, left_m: Length, up_m: Length) -> tuple[Length, Length, Length]:
-        """Return what lies to the right, down and along the optical axis.
+        """Return the coordinates to the right, down and along the optical axis.
 
         Args:
             forward_m: from the camera, along base_link's x; any shape.
@@ -85,7 +85,7 @@ class Camera:
         return across + right_m * scale, down + down_m * scale
 
     def pixel_of(self, forward_m: float, left_m: float, up_m: float) -> tuple[float, float, float]:
-        """Return column, row and depth of one place relative to the camera, which must lie ahead."""
+        """Return column, row and depth of one point relative to the camera, which must lie ahead."""
         cos, sin = self._tilt
         depth = forward_m * cos - up_m * sin
         scale = self.focal_px / depth

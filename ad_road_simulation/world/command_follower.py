@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From commands of speed and yaw rate to steering and pedals, as a car's low-level controller does it."""
+"""Low-level vehicle controller: speed and yaw rate commands to steering angle and acceleration."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import math
 from ad_road_simulation.world.ego import VEHICLE, DriveCommand
 
 _GAIN_PER_S = 2.0
-"""A command's speed is the one to be reached in about half a second."""
+"""The commanded speed is reached in about half a second."""
 _MAX_ACCEL_MPS2, _MAX_DECEL_MPS2 = 2.5, 8.0
 _SILENT_MPS2, _STANDING_MPS2 = -3.0, -1.0
 _SLOW_MPS = 0.1
 
 
 class CommandFollower:
-    """Holds the last command; brakes to a stand where none comes."""
+    """Holds the last command; brakes to a standstill when no command arrives."""
 
     def __init__(self, timeout_s: float = 1.0) -> None:
-        """Begin without a command.
+        """Start without a command.
 
         Args:
-            timeout_s: after so long without one the car brakes.
+            timeout_s: the car brakes after this time without a command.
         """
         self._timeout_s = timeout_s
         self._age_s = math.inf
@@ -31,18 +31,18 @@ class CommandFollower:
 
     @property
     def has_begun(self) -> bool:
-        """Whether any command has come at all."""
+        """Whether any command has been received."""
         return math.isfinite(self._age_s)
 
     @property
     def is_silent(self) -> bool:
-        """Whether no command has come for too long."""
+        """Whether no command has been received within the timeout."""
         return self._age_s > self._timeout_s
 
     def take(self, speed_mps: float, yaw_rate_radps: float) -> bool:
-        """Take a command; False, and nothing taken, where it is not finite.
+        """Accept a command; return False and ignore it where it is not finite.
 
-        The curvature is yaw rate over speed. A command to stand says nothing of it: the wheels stay.
+        The curvature is yaw rate over speed. A command to stand does not define it: it keeps its value.
         """
         if not (math.isfinite(speed_mps) and math.isfinite(yaw_rate_radps)):
             return False
@@ -53,7 +53,7 @@ class CommandFollower:
         return True
 
     def command(self, dt_s: float, speed_mps: float) -> DriveCommand:
-        """Return what to do for the next dt_s at the speed driven."""
+        """Return the drive command of the next dt_s at the current speed."""
         self._age_s += dt_s
         steering = math.atan(VEHICLE.wheelbase_m * self._curvature_per_m)
         if self.is_silent:

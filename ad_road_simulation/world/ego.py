@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The car that is driven: its measures, and how it moves when steered and accelerated."""
+"""The ego vehicle: its parameters and its motion model."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class VehicleMeasures:
-    """Of the car; base_link is the middle of its rear axle.
+class VehicleParameters:
+    """Dimensions and limits of the ego vehicle; base_link is the middle of its rear axle.
 
     Attributes:
         wheelbase_m: rear to front axle.
@@ -20,7 +20,7 @@ class VehicleMeasures:
         rear_m: rear bumper behind base_link.
         steering_ratio: steering-wheel angle per road-wheel angle.
         max_steering_rad, max_steering_rate_radps: of the road wheels.
-        min_accel_mps2, max_accel_mps2: of brakes and engine.
+        min_accel_mps2, max_accel_mps2: limits of brakes and engine.
         lag_s: time constant with which steering and acceleration follow the command.
     """
 
@@ -38,14 +38,14 @@ class VehicleMeasures:
     lag_s: float = 0.15
 
 
-VEHICLE = VehicleMeasures()
+VEHICLE = VehicleParameters()
 MIDDLE_M = 0.5 * (VEHICLE.front_m - VEHICLE.rear_m)
-"""Middle of the body ahead of base_link."""
+"""Distance of the body's middle ahead of base_link."""
 
 
 @dataclass(frozen=True)
 class DriveCommand:
-    """What a driver asks for: angle of the road wheels, left positive, and acceleration."""
+    """Requested angle of the road wheels, left positive, and acceleration."""
 
     steering_rad: float
     accel_mps2: float
@@ -53,14 +53,14 @@ class DriveCommand:
 
 @dataclass(frozen=True)
 class EgoState:
-    """Where the car is and how it moves.
+    """Pose and motion of the ego vehicle.
 
     Attributes:
         x_m, y_m, heading_rad: of base_link, world.
         speed_mps: along the heading, never negative.
         steering_rad: of the road wheels now.
         accel_mps2: now.
-        s_m, d_m: place of base_link on the road.
+        s_m, d_m: road coordinates of base_link.
     """
 
     x_m: float
@@ -74,7 +74,7 @@ class EgoState:
 
     @property
     def yaw_rate_radps(self) -> float:
-        """Return how fast the heading turns."""
+        """Return the yaw rate, left positive."""
         return self.speed_mps * float(np.tan(self.steering_rad)) / VEHICLE.wheelbase_m
 
 
@@ -83,22 +83,22 @@ def advance(state: EgoState, command: DriveCommand, dt_s: float) -> EgoState:
 
     Kinematic bicycle about the rear axle (Rajamani, Vehicle Dynamics and Control, 2nd ed., section 2.2,
     without slip): the rear axle runs along an arc of curvature tan(delta) / L. Steering and acceleration
-    follow the command as first-order lags, a += (a_wanted - a)(1 - exp(-dt / lag)), within their limits;
-    a car that stands does not roll back.
+    follow the command as first-order lags, a += (a_command - a)(1 - exp(-dt / lag)), within their
+    limits; a stationary car does not roll back.
 
     Args:
-        state: now.
+        state: current state.
         command: held over the step.
         dt_s: of the step, greater than 0.
     """
     follow = 1.0 - float(np.exp(-dt_s / VEHICLE.lag_s))
-    wanted = float(np.clip(command.steering_rad, -VEHICLE.max_steering_rad, VEHICLE.max_steering_rad))
+    target = float(np.clip(command.steering_rad, -VEHICLE.max_steering_rad, VEHICLE.max_steering_rad))
     turn = VEHICLE.max_steering_rate_radps * dt_s
-    steering = state.steering_rad + float(np.clip((wanted - state.steering_rad) * follow, -turn, turn))
-    wanted = float(np.clip(command.accel_mps2, VEHICLE.min_accel_mps2, VEHICLE.max_accel_mps2))
-    accel = state.accel_mps2 + (wanted - state.accel_mps2) * follow
+    steering = state.steering_rad + float(np.clip((target - state.steering_rad) * follow, -turn, turn))
+    target = float(np.clip(command.accel_mps2, VEHICLE.min_accel_mps2, VEHICLE.max_accel_mps2))
+    accel = state.accel_mps2 + (target - state.accel_mps2) * follow
     speed = max(0.0, state.speed_mps + accel * dt_s)
-    # A car that brakes to a stand within the step comes less far than the mean of the speeds says.
+    # A car that stops within the step travels less than the mean of the speeds gives.
     stopping_s = state.speed_mps / -accel if speed == 0.0 and accel < 0.0 else dt_s
     driven = 0.5 * (state.speed_mps + speed) * min(stopping_s, dt_s)
     turned = driven * float(np.tan(steering)) / VEHICLE.wheelbase_m

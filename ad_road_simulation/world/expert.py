@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a good driver would do: the ground truth that planners are taught and measured with."""
+"""The expert's reference plan: the ground truth that planners are trained and evaluated with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ad_road_simulation.world.traffic_control import BEFORE_CROSSING_M
 from ad_road_simulation.world.world import World
 
 LOOK_M = 60.0
-"""Beyond it a clear distance is inf."""
+"""Look-ahead distance: a clear distance beyond it is inf."""
 MUST_STOP_M = 45.0
 STEP_S = 0.15
 STEPS = 20
@@ -31,18 +31,18 @@ _SHARPEST_PER_M = 0.15
 _CORRIDOR_M = 0.3
 _STANDING_MPS = 0.5
 _TALL_M = 2.0
-"""Who is taller hides from the camera what is ahead of him."""
+"""Actors taller than this occlude what is ahead of them from the camera."""
 
 Array = NDArray[np.float64]
 
 
 def _knots_of_path() -> Array:
-    """Return (11, 161): from the path's own curvature at every step to that at the knots, by least squares.
+    """Return (11, 161), the least-squares map from the path's curvature at every step to that at the knots.
 
-    The sum of squares goes over all steps. Linear functions are among those that the knots can make, so
-    the integrals of curvature and of arc length times curvature, and with them heading and place of the
-    path's end, come out as they are. The curvature just read off at the knots would not do: an error of
-    the lane falls within few meters, and straight lines from knot to knot are above such a curve.
+    The sum of squares is over all steps. The knots represent linear functions exactly, so the integrals of
+    curvature and of arc length times curvature, and with them heading and position of the path's end, are
+    preserved. Sampling the curvature at the knots would not do: a lateral error decays within few meters,
+    and linear interpolation between knots overestimates such a curve.
     """
     arc = np.arange(0.0, KNOTS_M[-1] + 0.5 * _PATH_STEP_M, _PATH_STEP_M)
     hats = np.maximum(0.0, 1.0 - np.abs(arc - KNOTS_M[:, None]) / (KNOTS_M[1] - KNOTS_M[0]))
@@ -57,38 +57,38 @@ ReasonKind = Literal["light", "sign", "crossing", "actor"]
 
 @dataclass(frozen=True)
 class Reason:
-    """Something ahead that ends the clear distance.
+    """An obstacle or rule ahead that ends the clear distance.
 
     Attributes:
-        kind: "light" (red or yellow), "sign", "crossing" (with somebody on it) or "actor".
+        kind: "light" (red or yellow), "sign", "crossing" (occupied) or "actor".
         ident: of the signal, the sign, the crossing or the actor.
         distance_m: from the front bumper along the path.
-        stands: one has to stop for it; False for an actor that moves.
+        is_stationary: the ego has to stop for it; False for a moving actor.
     """
 
     kind: ReasonKind
     ident: int
     distance_m: float
-    stands: bool
+    is_stationary: bool
 
 
 @dataclass(frozen=True)
 class ReferencePlan:
-    """What a good driver would do, and why.
+    """The expert's plan and its reasons.
 
     Attributes:
-        curvature_per_m: (11,) at KNOTS_M, left positive: linear between them it makes the path.
+        curvature_per_m: (11,) at KNOTS_M, left positive; linear interpolation between them gives the path.
         clear_distance_m: from the front bumper to the nearest reason, inf beyond LOOK_M.
-        must_stop: a reason that stands lies within MUST_STOP_M.
-        may_go_on: the nearest reason is a stop sign's line.
-        trajectory: the plan from the ego's speed now.
-        reasons: within LOOK_M, the nearest first; not those that a lorry or bus ahead hides.
+        must_stop: a stationary reason lies within MUST_STOP_M.
+        may_proceed: the nearest reason is a stop sign's line, which may be passed after a stop.
+        trajectory: the plan from the ego's current speed.
+        reasons: within LOOK_M, the nearest first, without those occluded by a truck or bus ahead.
     """
 
     curvature_per_m: Array
     clear_distance_m: float
     must_stop: bool
-    may_go_on: bool
+    may_proceed: bool
     trajectory: Trajectory
     reasons: tuple[Reason, ...]
 
@@ -96,31 +96,31 @@ class ReferencePlan:
 def reference_plan(
     world: World, ego: EgoState, obeyed_sign: int | None = None, camera: Camera | None = None
 ) -> ReferencePlan:
-    """Return the plan for an ego in a world as it is now.
+    """Return the reference plan of the ego in the current state of the world.
 
-    All but the trajectory follows from where things are, not from how fast the ego is: a single image
-    shows it. Beside a crossing it does not show everybody: who has seen only this image cannot know of
-    people beyond its edges, a driver who came along the road does.
+    All but the trajectory depends on positions, not on the ego's speed, so that a single image determines
+    it. People at a crossing may be outside the image: a model that sees only this image cannot know of
+    them, a driver who has approached along the road does.
 
     Args:
-        world: as it is now.
+        world: current state.
         ego: with s_m and d_m of its position.
-        obeyed_sign: ident of a stop sign at which the ego has already stood.
-        camera: of the single image that is known; None: people anywhere are known.
+        obeyed_sign: ident of a stop sign at which the ego has already stopped.
+        camera: only people in its image count; None: people anywhere count.
     """
     path = _path(world, ego)
     occupied = world.people.occupied if camera is None else _occupied_in(world, ego, camera)
     reasons = _reasons(world, path, occupied, obeyed_sign)
     clear = reasons[0].distance_m if reasons else math.inf
-    must_stop = any(reason.stands and reason.distance_m < MUST_STOP_M for reason in reasons)
-    may_go_on = bool(reasons) and reasons[0].kind == "sign"
+    must_stop = any(reason.is_stationary and reason.distance_m < MUST_STOP_M for reason in reasons)
+    may_proceed = bool(reasons) and reasons[0].kind == "sign"
     curvature = _KNOTS_OF_PATH @ path.curvature_per_m[: _KNOTS_OF_PATH.shape[1]]
     return ReferencePlan(
         curvature_per_m=curvature,
         clear_distance_m=clear,
         must_stop=must_stop,
-        may_go_on=may_go_on,
-        trajectory=plan_trajectory(curvature, clear, ego.speed_mps, float(must_stop), float(may_go_on)),
+        may_proceed=may_proceed,
+        trajectory=plan_trajectory(curvature, clear, ego.speed_mps, float(must_stop), float(may_proceed)),
         reasons=reasons,
     )
 
@@ -132,12 +132,12 @@ def plan_trajectory(
     stop_probability: float,
     proceed_after_stop_probability: float,
 ) -> Trajectory:
-    """Return the trajectory of 20 points at 0.15 s .. 3 s that follows from path, clear distance and speed.
+    """Return the trajectory, 20 points at 0.15 s .. 3 s, for a path, clear distance and speed.
 
     Args:
         curvature_per_m: (11,) at KNOTS_M.
         clear_distance_m: may be inf.
-        speed_mps: now.
+        speed_mps: current speed.
         stop_probability: as in results.Trajectory.
         proceed_after_stop_probability: likewise.
     """
@@ -163,7 +163,7 @@ def plan_trajectory(
 
 @dataclass(frozen=True)
 class _Path:
-    """The way back to the lane's middle and along it: arc lengths from base_link, with s, d and curvature."""
+    """Path back to the lane center and along it: arc lengths from base_link, with s, d and curvature."""
 
     arc_m: Array
     s_m: Array
@@ -172,7 +172,7 @@ class _Path:
 
 
 def _path(world: World, ego: EgoState) -> _Path:
-    """Integrate the path over the knots, then follow the lane's middle as far as one looks.
+    """Integrate the path over the knots, then follow the lane center up to the look-ahead distance.
 
     With theta the heading against the road's, d the offset and kappa_r the road's curvature, an arc along
     the path changes them by d' = sin(theta), s' = cos(theta) / (1 - kappa_r d) and
@@ -196,7 +196,7 @@ def _path(world: World, ego: EgoState) -> _Path:
         curvature = min(max(curvature, -_SHARPEST_PER_M), _SHARPEST_PER_M)
         return rate, curvature - bend * rate, curvature
 
-    # Heun's rule; the slopes at the predicted point serve for the next step too.
+    # Heun's method; the slopes at the predicted point are reused in the next step.
     h = _PATH_STEP_M
     s, d = ego.s_m, ego.d_m
     theta = math.remainder(ego.heading_rad - float(road.heading(s)), 2.0 * math.pi)
@@ -212,11 +212,11 @@ def _path(world: World, ego: EgoState) -> _Path:
         theta += turned
         rate, turn = next_rate, next_turn
     arc = np.arange(count) * _PATH_STEP_M
-    # Beyond: an arc of the lane's middle is 1 - kappa_r d times that of the centerline.
+    # Beyond the knots: an arc of the lane center is 1 - kappa_r d times that of the centerline.
     beyond = float(out[0, -1]) + np.arange(1.0, 1.5 * LOOK_M)
-    stretch = np.cumsum(np.maximum(1.0 - road.curvature(beyond) * lane, 0.2))
+    arc_offsets = np.cumsum(np.maximum(1.0 - road.curvature(beyond) * lane, 0.2))
     return _Path(
-        np.concatenate((arc, arc[-1] + stretch)),
+        np.concatenate((arc, arc[-1] + arc_offsets)),
         np.concatenate((out[0], beyond)),
         np.concatenate((out[1], np.full(len(beyond), lane))),
         out[2],
@@ -224,7 +224,7 @@ def _path(world: World, ego: EgoState) -> _Path:
 
 
 def _occupied_in(world: World, ego: EgoState, camera: Camera) -> NDArray[np.bool_]:
-    """Return (crossings,) bool: somebody on it lies between the image's left and right edge."""
+    """Return (crossings,) bool: a person on it is between the image's left and right edge."""
     people = world.people
     on = np.flatnonzero(people.on_crossing >= 0)
     x, y = world.layout.road.points(people.s_m[on], people.d_m[on]).T
@@ -240,22 +240,22 @@ def _occupied_in(world: World, ego: EgoState, camera: Camera) -> NDArray[np.bool
 def _reasons(
     world: World, path: _Path, occupied: NDArray[np.bool_], obeyed_sign: int | None
 ) -> tuple[Reason, ...]:
-    """Return what ends the clear distance, the nearest first."""
+    """Return the reasons that end the clear distance, the nearest first."""
     found: list[Reason] = []
 
-    def add(kind: ReasonKind, ident: int, s_m: float, stands: bool) -> None:
+    def add(kind: ReasonKind, ident: int, s_m: float, is_stationary: bool) -> None:
         distance = float(np.interp(s_m, path.s_m, path.arc_m)) - VEHICLE.front_m
         if 0.0 <= distance < LOOK_M and s_m < path.s_m[-1]:
-            found.append(Reason(kind, ident, distance, stands))
+            found.append(Reason(kind, ident, distance, is_stationary))
 
-    things = world.layout.furniture
-    for signal in things.signals:
+    control = world.layout.traffic_control
+    for signal in control.signals:
         if signal.state(world.time_s) != "green":
             add("light", signal.ident, signal.stop_s_m, True)
-    for stop in things.stops:
+    for stop in control.stops:
         if stop.ident != obeyed_sign:
             add("sign", stop.ident, stop.stop_s_m, True)
-    for crossing in things.crossings:
+    for crossing in control.crossings:
         if occupied[crossing.ident]:
             add("crossing", crossing.ident, crossing.s_from_m - BEFORE_CROSSING_M, True)
     actors, hidden_m = _in_corridor(world, path)
@@ -264,18 +264,18 @@ def _reasons(
 
 
 def _in_corridor(world: World, path: _Path) -> tuple[list[Reason], float]:
-    """Return the actors in the strip that the ego's body needs, and the distance of the first tall one."""
-    everybody = world.obstacles()
-    rear, front = everybody.s_m - everybody.half_s_m, everybody.s_m + everybody.half_s_m
+    """Return the actors in the ego body's swept corridor, and the distance of the first tall one."""
+    obstacles = world.obstacles()
+    rear, front = obstacles.s_m - obstacles.half_s_m, obstacles.s_m + obstacles.half_s_m
     start = float(np.interp(VEHICLE.front_m, path.arc_m, path.s_m))
     near = np.flatnonzero((rear > start - 0.5) & (rear < path.s_m[-1]))
-    places = np.stack((rear[near], everybody.s_m[near], front[near]), axis=-1)
-    apart = np.abs(everybody.d_m[near, None] - np.interp(places, path.s_m, path.d_m)).min(axis=1)
-    hit = near[apart < 0.5 * VEHICLE.width_m + everybody.half_d_m[near] + _CORRIDOR_M]
+    places = np.stack((rear[near], obstacles.s_m[near], front[near]), axis=-1)
+    apart = np.abs(obstacles.d_m[near, None] - np.interp(places, path.s_m, path.d_m)).min(axis=1)
+    hit = near[apart < 0.5 * VEHICLE.width_m + obstacles.half_d_m[near] + _CORRIDOR_M]
     gaps = np.maximum(np.interp(rear[hit], path.s_m, path.arc_m) - VEHICLE.front_m, 0.0)
-    tall = everybody.height_m[hit] > _TALL_M
+    tall = obstacles.height_m[hit] > _TALL_M
     reasons = [
-        Reason("actor", int(everybody.idents[i]), float(gap), bool(everybody.speed_mps[i] < _STANDING_MPS))
+        Reason("actor", int(obstacles.idents[i]), float(gap), bool(obstacles.speed_mps[i] < _STANDING_MPS))
         for i, gap in zip(hit, gaps, strict=True)
         if gap < LOOK_M
     ]

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A road and all that does not move beside it, from a seed."""
+"""Static layout of a world: road, traffic control, markings and roadside objects of a seed."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from numpy.typing import NDArray
 from ad_compressed_perception.core.errors import RouteError
 from ad_road_simulation.world.markings import road_markings
 from ad_road_simulation.world.road import STEP_M, Profile, Road
-from ad_road_simulation.world.roadside_objects import PropLine, random_props
+from ad_road_simulation.world.roadside_objects import RoadsideObjects, random_roadside_objects
 from ad_road_simulation.world.scene import Marking, Weather
-from ad_road_simulation.world.traffic_control import Furniture, random_furniture
+from ad_road_simulation.world.traffic_control import TrafficControl, random_traffic_control
 from ad_road_simulation.world.weather import NAMES, random_weather
 
 RUN_IN_M = 50.0
-"""Road behind the place where the ego begins."""
+"""Length of road behind the ego's start."""
 RUN_OUT_M = 150.0
-"""Road beyond the finish, so that the last image shows a road."""
+"""Length of road beyond the finish, so that the last image shows a road."""
 _HEADING_LIMIT_RAD = 1.9
 _FIRST_STOP_M = 105.0
-"""Nothing to stop for nearer to the beginning, where the ego already has its speed."""
+"""No stop is nearer to the start of the road, as the ego starts with its speed."""
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class RouteOptions:
-    """What one may ask of a route; the rest follows from its seed.
+    """Options of a route; everything else follows from its seed.
 
     Attributes:
-        length_m: from where the ego begins to the finish, 200 or more.
+        length_m: from the ego's start to the finish, 200 or more.
         traffic: factor on the number of vehicles and pedestrians, 0 for an empty road.
         weather: "day", "dusk", "rain" or "glare"; None draws one.
         lanes: (ahead, oncoming), each 1 or 2; None draws them.
 
     Raises:
-        RouteError: a value that no road can be made of.
+        RouteError: a value is out of range.
     """
 
     length_m: float = 1000.0
@@ -60,79 +60,81 @@ class RouteOptions:
 
 @dataclass(frozen=True)
 class Layout:
-    """Everything of a world that stands still.
+    """All static parts of a world.
 
     Attributes:
         seed: of the world.
-        options: as asked for.
+        options: as requested.
         road: run-in, route and run-out.
-        furniture: where to stop.
-        markings: paint.
-        props: beside the road, by growing s.
-        bays_on_right: parked cars stand at the right curb; cyclists ride on the other side.
-        weather: light and air.
+        traffic_control: signals, stop signs and crossings.
+        markings: road paint.
+        roadside_objects: by ascending s.
+        bays_on_right: parked cars are at the right curb, cyclists on the other side.
+        weather: light and visibility.
     """
 
     seed: int
     options: RouteOptions
     road: Road
-    furniture: Furniture
+    traffic_control: TrafficControl
     markings: tuple[Marking, ...]
-    props: PropLine
+    roadside_objects: RoadsideObjects
     bays_on_right: bool
     weather: Weather
 
     @property
     def finish_s_m(self) -> float:
-        """Where the route ends."""
+        """Arc length of the route's end."""
         return RUN_IN_M + self.options.length_m
 
     @property
     def ego_lane_m(self) -> float:
-        """Offset of the middle of the rightmost lane, in which the ego drives."""
+        """Offset of the center of the rightmost lane, in which the ego drives."""
         profile = self.road.profile
         return profile.lane_center_m(profile.lanes_ahead - 1)
 
 
 def make_layout(seed: int, options: RouteOptions) -> Layout:
     """Return the layout of a seed: equal seeds and options give equal layouts."""
-    shape, things, beside, air = (np.random.default_rng([seed, part]) for part in range(4))
-    profile = _random_profile(shape, options.lanes)
-    road = Road(_random_curvature(shape, RUN_IN_M + options.length_m + RUN_OUT_M), profile)
-    furniture = random_furniture(things, road, _FIRST_STOP_M, road.length_m - 40.0)
+    shape_rng, control_rng, roadside_rng, weather_rng = (
+        np.random.default_rng([seed, part]) for part in range(4)
+    )
+    profile = _random_profile(shape_rng, options.lanes)
+    road = Road(_random_curvature(shape_rng, RUN_IN_M + options.length_m + RUN_OUT_M), profile)
+    traffic_control = random_traffic_control(control_rng, road, _FIRST_STOP_M, road.length_m - 40.0)
     return Layout(
         seed=seed,
         options=options,
         road=road,
-        furniture=furniture,
-        markings=road_markings(things, road, furniture),
-        props=random_props(beside, road),
-        bays_on_right=bool(beside.uniform() < 0.5),
+        traffic_control=traffic_control,
+        markings=road_markings(control_rng, road, traffic_control),
+        roadside_objects=random_roadside_objects(roadside_rng, road),
+        bays_on_right=bool(roadside_rng.uniform() < 0.5),
         weather=random_weather(
-            air, options.weather, float(np.median(road.heading(np.arange(0.0, road.length_m, 10.0))))
+            weather_rng, options.weather, float(np.median(road.heading(np.arange(0.0, road.length_m, 10.0))))
         ),
     )
 
 
 def _random_profile(rng: np.random.Generator, lanes: tuple[int, int] | None) -> Profile:
-    """Return a road of one lane each way (half of them), two each way, or two ahead and one oncoming."""
+    """Return a random profile: one lane each way (half of all), two each way, or two and one oncoming."""
     drawn = ((1, 1), (2, 2), (2, 1))[int(rng.choice(3, p=(0.5, 0.3, 0.2)))]
     ahead, oncoming = lanes or drawn
     return Profile(
         lanes_ahead=ahead,
         lanes_oncoming=oncoming,
         lane_width_m=float(rng.uniform(3.3, 3.75)),
-        walk_width_m=float(rng.uniform(2.8, 3.6)),
+        sidewalk_width_m=float(rng.uniform(2.8, 3.6)),
         line_width_m=float(rng.uniform(0.12, 0.2)),
     )
 
 
 def _random_curvature(rng: np.random.Generator, length_m: float) -> Array:
-    """Return (N,) curvature at steps of STEP_M: straights and bends whose curvature grows and falls linearly.
+    """Return (N,) curvature at steps of STEP_M: straights and bends with linear curvature ramps.
 
     Linear in arc length is a clothoid, the transition curve of road building. Radii are log-uniform in
-    60-400 m, one bend in twelve is of 40-60 m. A bend that would turn the road too far away from where
-    it began turns to the other side.
+    60-400 m, one bend in twelve is of 40-60 m. A bend that would exceed the heading limit turns to the
+    other side.
     """
     count = int(round(length_m / STEP_M)) + 1
     pieces = [np.zeros(int(rng.uniform(60.0, 110.0) / STEP_M))]
@@ -145,7 +147,7 @@ def _random_curvature(rng: np.random.Generator, length_m: float) -> Array:
         if abs(heading + sign * angle) > _HEADING_LIMIT_RAD:
             sign = -sign
         heading += sign * angle
-        # The two ramps together turn by as much as one ramp's length of the full bend.
+        # The two ramps together turn as much as one ramp's length at full curvature.
         ramp_m = min(rng.uniform(15.0, 35.0), angle * radius)
         ramp = np.linspace(0.0, 1.0, int(ramp_m / STEP_M) + 2)[1:-1]
         full = np.ones(int((angle * radius - ramp_m) / STEP_M) + 1)

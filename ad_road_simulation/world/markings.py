@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The paint on a road: lines along it, cut at crossings, and what lies across."""
+"""Road markings: lines along the road, interrupted at crossings, stop lines and crossings."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ import numpy as np
 
 from ad_road_simulation.world.road import Road
 from ad_road_simulation.world.scene import Marking, MarkingKind
-from ad_road_simulation.world.traffic_control import STOP_LINE_M, Furniture
+from ad_road_simulation.world.traffic_control import STOP_LINE_M, TrafficControl
 
 _EDGE_M = 0.15
-"""Between the curb and the edge line."""
+"""Distance between the curb and the edge line."""
 _LEAST_PIECE_M = 2.0
 
 
-def road_markings(rng: np.random.Generator, road: Road, furniture: Furniture) -> tuple[Marking, ...]:
+def road_markings(
+    rng: np.random.Generator, road: Road, traffic_control: TrafficControl
+) -> tuple[Marking, ...]:
     """Return all markings of a road; lines along it end half a meter before crossings and stop lines."""
     profile = road.profile
-    gaps = [(c.s_from_m - 0.5, c.s_to_m + 0.5) for c in furniture.crossings]
-    for signal in furniture.signals:
+    gaps = [(c.s_from_m - 0.5, c.s_to_m + 0.5) for c in traffic_control.crossings]
+    for signal in traffic_control.signals:
         gaps.append((signal.stop_s_m, signal.oncoming_stop_s_m))
     pieces = _pieces(0.0, road.length_m, gaps)
     half = 0.5 * profile.line_width_m
@@ -39,13 +41,13 @@ def road_markings(rng: np.random.Generator, road: Road, furniture: Furniture) ->
         lines.append(("dashed", -half, half))
 
     markings = [Marking(kind, s0, s1, d0, d1) for kind, d0, d1 in lines for s0, s1 in pieces]
-    for signal in furniture.signals:
+    for signal in traffic_control.signals:
         far = signal.oncoming_stop_s_m
         markings.append(Marking("stop_line", signal.stop_s_m, signal.stop_s_m + STOP_LINE_M, right, 0.0))
         markings.append(Marking("stop_line", far - STOP_LINE_M, far, 0.0, left))
-    for stop in furniture.stops:
+    for stop in traffic_control.stops:
         markings.append(Marking("stop_line", stop.stop_s_m, stop.stop_s_m + STOP_LINE_M, right, 0.0))
-    for crossing in furniture.crossings:
+    for crossing in traffic_control.crossings:
         markings.append(
             Marking("crossing", crossing.s_from_m, crossing.s_to_m, profile.right_m, profile.left_m)
         )

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The road: a centerline by arc length, lanes beside it, and where a point lies on it."""
+"""The road: centerline by arc length, lanes, and conversion between world and road coordinates."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Profile:
-    """What the road looks like across, the same all along.
+    """Cross section of the road, constant along it.
 
     Attributes:
         lanes_ahead: lanes of the ego's direction, right of the centerline.
         lanes_oncoming: lanes of the other direction, left of it.
         lane_width_m: of each.
         curb_width_m: curb stone and gutter, outside the outermost lanes.
-        walk_width_m: pavement outside the curb.
+        sidewalk_width_m: sidewalk outside the curb.
         line_width_m: of painted lines.
     """
 
@@ -32,7 +32,7 @@ class Profile:
     lanes_oncoming: int = 1
     lane_width_m: float = 3.5
     curb_width_m: float = 0.35
-    walk_width_m: float = 2.5
+    sidewalk_width_m: float = 2.5
     line_width_m: float = 0.2
 
     @property
@@ -46,7 +46,7 @@ class Profile:
         return self.lanes_oncoming * self.lane_width_m
 
     def lane_center_m(self, lane: int, *, oncoming: bool = False) -> float:
-        """Return the offset of a lane's middle; lane 0 is the one beside the centerline."""
+        """Return the offset of a lane's center; lane 0 is next to the centerline."""
         offset = (lane + 0.5) * self.lane_width_m
         return offset if oncoming else -offset
 
@@ -54,11 +54,11 @@ class Profile:
 class Road:
     """A centerline in the plane, z = 0, parametrized by arc length s; offsets d are left positive.
 
-    Traffic keeps to the right: the ego's direction is that of growing s, at d < 0.
+    Traffic keeps to the right: the ego drives in the direction of increasing s, at d < 0.
 
     Attributes:
-        profile: across.
-        length_m: along.
+        profile: cross section.
+        length_m: length along the centerline.
     """
 
     def __init__(self, curvature_per_m: Array, profile: Profile) -> None:
@@ -66,7 +66,7 @@ class Road:
 
         Args:
             curvature_per_m: (N,) at steps of STEP_M, left positive.
-            profile: across.
+            profile: cross section.
         """
         self.profile = profile
         self._curvature = np.asarray(curvature_per_m, np.float64)
@@ -94,7 +94,7 @@ class Road:
         return np.stack([x, y], axis=-1)
 
     def locate(self, x_m: float, y_m: float, near_s_m: float, reach_m: float = 30.0) -> tuple[float, float]:
-        """Return (s, d) of a world position; searched within ``reach_m`` of a guess of s."""
+        """Return (s, d) of a world position, searched within ``reach_m`` of the guess ``near_s_m``."""
         low = int(np.clip((near_s_m - reach_m) / STEP_M, 0, len(self._s) - 2))
         high = int(np.clip((near_s_m + reach_m) / STEP_M + 2, low + 2, len(self._s)))
         dx, dy = x_m - self._x[low:high], y_m - self._y[low:high]

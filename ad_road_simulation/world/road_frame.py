@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""One image of a camera with its ground truth, in the package's own words: what is published and recorded."""
+"""One camera image with its ground truth in the package's result types, as published and recorded."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ CAMERA_FRAME, BASE_FRAME, ODOMETRY_FRAME = "camera_front_optical_frame", "base_l
 
 @dataclass(frozen=True)
 class RoadFrame:
-    """An image and everything that is true of its instant.
+    """An image with the ground truth and odometry of its time.
 
     Attributes:
         stamp_ns: of the image; more than 0.
-        drive: frames of one drive follow each other in time.
+        drive: number of the drive; frames of one drive are consecutive in time.
         image_bgr: (H, W, 3) uint8.
-        detections: true boxes in source pixels, scores 1.
-        visible_shares: (N,) float64, 0..1, of each box's object.
-        mask: true label of every pixel; (0, 0) where nobody asked for it.
-        trajectory: what was right to drive, in base_link.
+        detections: ground truth boxes in source pixels, scores 1.
+        visible_shares: (N,) float64, 0..1, visible share of each box's object.
+        mask: ground truth label of every pixel; (0, 0) where it was not requested.
+        trajectory: the reference trajectory, in base_link.
         odometry: of the vehicle, at the stamp.
     """
 

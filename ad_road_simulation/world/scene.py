@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The world at one instant, as plain data: what the painter paints and the ground truth is read from."""
+"""The world at one time as plain data: input of the renderer and source of the ground truth."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Literal
 from ad_road_simulation.world.road import Road
 
 LABELS = ("person", "bicycle", "car", "motorcycle", "bus", "truck", "traffic light", "stop sign")
-"""Classes of the ground truth's boxes, in the order of the default detector; names as in COCO."""
+"""Classes of the ground truth boxes, in the order of the default detector; names as in COCO."""
 MASK_LABELS = ("background", "road", "curb", "marking")
-"""Classes of the ground truth's masks, by label id."""
+"""Classes of the ground truth masks, by label id."""
 
 ActorKind = Literal["person", "bicycle", "car", "motorcycle", "bus", "truck"]
 LightState = Literal["red", "yellow", "green"]
-PropKind = Literal["building", "tree", "bush", "lamp"]
+RoadsideObjectKind = Literal["building", "tree", "bush", "lamp"]
 MarkingKind = Literal["solid", "dashed", "crossing", "stop_line"]
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Somebody who moves (or has parked). A bicycle or motorcycle carries its rider, who is no person box.
+    """A road user, moving or parked. Bicycles and motorcycles include their rider, who has no person box.
 
     Attributes:
-        ident: the same from frame to frame.
+        ident: constant over frames.
         kind: one of the first six LABELS.
         x_m, y_m: middle of the footprint, world.
         heading_rad: direction of travel.
-        length_m, width_m, height_m: the upright box around it.
-        color_bgr: of the body or the coat.
+        length_m, width_m, height_m: of the upright bounding box.
+        color_bgr: of the body or the clothing.
         speed_mps: along the heading.
         is_braking: brake lights are on.
-        seed: of what distinguishes it from others of its kind (shape of the body, texture).
-        phase_m: distance traveled, for the legs' swing and the wheels' turn.
+        seed: of its variation within the kind (shape of the body, texture).
+        phase_m: distance traveled, for the animation of legs and pedals.
     """
 
     ident: int
@@ -57,12 +57,12 @@ class TrafficLight:
     """A signal head with three lenses, on a pole.
 
     Attributes:
-        ident: the same from frame to frame.
+        ident: constant over frames.
         x_m, y_m: of the head, world.
         height_m: of the head's middle above the road.
-        heading_rad: direction the lenses look to: towards the traffic they are for.
+        heading_rad: direction the lenses face: towards the traffic they control.
         state: which lens is lit.
-        pole_x_m, pole_y_m: foot of the pole; an arm joins it with the head.
+        pole_x_m, pole_y_m: foot of the pole; an arm connects it to the head.
     """
 
     ident: int
@@ -77,7 +77,7 @@ class TrafficLight:
 
 @dataclass(frozen=True)
 class StopSign:
-    """A red octagon, 0.75 m wide, on a post; heading_rad is the direction its face looks to."""
+    """A red octagon, 0.75 m wide, on a post; heading_rad is the direction it faces."""
 
     ident: int
     x_m: float
@@ -87,10 +87,10 @@ class StopSign:
 
 
 @dataclass(frozen=True)
-class Prop:
-    """Something beside the road without a label: a building (length x width), tree, bush or lamp."""
+class RoadsideObject:
+    """An unlabeled object beside the road: a building (length x width), tree, bush or lamp."""
 
-    kind: PropKind
+    kind: RoadsideObjectKind
     x_m: float
     y_m: float
     heading_rad: float
@@ -103,7 +103,7 @@ class Prop:
 
 @dataclass(frozen=True)
 class Marking:
-    """Paint on the road, in road coordinates.
+    """A road marking, in road coordinates.
 
     Attributes:
         kind: "solid" and "dashed" are lines along the road at d_from_m (3 m of paint, 6 m of gap);
@@ -122,11 +122,11 @@ class Marking:
 
 @dataclass(frozen=True)
 class Weather:
-    """Light and air.
+    """Light, visibility and sensor conditions.
 
     Attributes:
         name: "day", "dusk", "rain" or "glare".
-        sun_azimuth_rad: where the sun stands, world.
+        sun_azimuth_rad: direction to the sun, world.
         sun_elevation_rad: above the horizon.
         brightness: 0..1, 1 in full daylight.
         rain: 0..1, amount of streaks, drops and wet reflection.
@@ -149,18 +149,18 @@ class Weather:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything near the ego at one instant.
+    """Everything near the ego at one time.
 
     Attributes:
-        time_s: since the world began.
+        time_s: since the start of the world.
         road: the whole road.
         ego_x_m, ego_y_m, ego_heading_rad: of base_link, the middle of the rear axle on the ground.
-        ego_s_m: the ego's place along the road, so that nobody has to search for it.
+        ego_s_m: the ego's arc length along the road, known without a search.
         ego_speed_mps: of the ego.
         ego_yaw_rate_radps: of the ego, left positive.
-        actors: moving and parked ones; the ego is not among them.
-        lights, signs, props, markings: near the ego (about 30 m behind to 180 m ahead).
-        weather: light and air.
+        actors: moving and parked road users, without the ego.
+        lights, signs, roadside_objects, markings: near the ego (about 30 m behind to 180 m ahead).
+        weather: light, visibility and sensor conditions.
         seed: of the world; textures and noise follow from it and from time_s.
     """
 
@@ -175,7 +175,7 @@ class Scene:
     actors: tuple[Actor, ...] = ()
     lights: tuple[TrafficLight, ...] = ()
     signs: tuple[StopSign, ...] = ()
-    props: tuple[Prop, ...] = ()
+    roadside_objects: tuple[RoadsideObject, ...] = ()
     markings: tuple[Marking, ...] = ()
     weather: Weather = field(default_factory=Weather)
     seed: int = 0

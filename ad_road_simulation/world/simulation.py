@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The closed loop's other half: a car in its world, driven by commands, and what went wrong."""
+"""Closed-loop simulation: the ego vehicle in its world, driven by commands, with infraction events."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Event:
-    """Something that counts in the judgment of a drive.
+    """An event of a drive: an infraction or the finish.
 
     Attributes:
-        kind: "departure" (a corner of the body more than 0.3 m outside the lane; again only after a
-            return into the lane), "collision" (with an actor, once for each), "red_light" (the front
+        kind: "departure" (a corner of the body more than 0.3 m outside the lane; counted again only after
+            a return into the lane), "collision" (with an actor, once per actor), "red_light" (the front
             bumper over a signal's stop line while it is red), "stop_missed" (over a stop sign's line
-            without less than 0.5 m/s within the 8 m before it), or "finished".
-        time_s: of the world.
-        s_m: the ego's place on the road.
-        what: of it, in words.
+            without having slowed below 0.5 m/s within the 8 m before it), or "finished".
+        time_s: time of the world.
+        s_m: arc length of the ego.
+        what: description.
     """
 
     kind: EventKind
@@ -49,22 +49,22 @@ class Event:
 
 
 class Simulation:
-    """A seed's world with the ego at the beginning of its route, in the middle of its lane at 8 m/s.
+    """A seed's world, starting with the ego at the beginning of its route, in the lane center at 8 m/s.
 
     Attributes:
-        world: the road and everybody else.
-        ego: the car.
+        world: the road and its traffic.
+        ego: state of the ego vehicle.
     """
 
     def __init__(self, seed: int, options: RouteOptions | None = None) -> None:
         """Build the world.
 
         Args:
-            seed: not negative; everything follows from it and from the commands.
+            seed: not negative; the world depends only on it, the options and the commands.
             options: of the route.
         """
         self.world = World(seed, options)
-        self.world.make_room(RUN_IN_M - _ROOM_BEHIND_M, RUN_IN_M + _ROOM_AHEAD_M)
+        self.world.clear_ego_lane(RUN_IN_M - _ROOM_BEHIND_M, RUN_IN_M + _ROOM_AHEAD_M)
         self.ego: EgoState = self.world.ego_at(RUN_IN_M, self.world.layout.ego_lane_m, 0.0, START_MPS)
         self._is_out = False
         self._hit: set[int] = set()
@@ -78,23 +78,23 @@ class Simulation:
 
     @property
     def is_finished(self) -> bool:
-        """Return whether the ego has come to the end of the route."""
+        """Return whether the ego has reached the end of the route."""
         return self._is_finished
 
     def scene(self) -> Scene:
-        """Return what is near the ego now, for the camera."""
+        """Return the current scene near the ego, for the camera."""
         return self.world.scene(self.ego)
 
     def reference(self, obeyed_sign: int | None = None) -> ReferencePlan:
-        """Return what a good driver would do now; see expert.reference_plan."""
+        """Return the current reference plan; see expert.reference_plan."""
         return reference_plan(self.world, self.ego, obeyed_sign)
 
     def step(self, command: DriveCommand, dt_s: float = STEP_S) -> list[Event]:
-        """Drive on with one command and return what happened in the step.
+        """Advance by one step and return its events.
 
         Args:
             command: held over the step.
-            dt_s: of the step; limits of events are as fine as it.
+            dt_s: of the step; it is the time resolution of the events.
         """
         before = self.ego
         self.ego = self.world.located(advance(before, command, dt_s))
@@ -109,13 +109,13 @@ class Simulation:
         return Event(kind, self.time_s, self.ego.s_m, what)
 
     def _departure(self) -> list[Event]:
-        """Note when the body leaves the lane."""
+        """Return a departure event when the body leaves the lane."""
         road, ego = self.world.layout.road, self.ego
         theta = ego.heading_rad - float(road.heading(ego.s_m))
         bend = float(road.curvature(ego.s_m))
         along = np.array([VEHICLE.front_m, VEHICLE.front_m, -VEHICLE.rear_m, -VEHICLE.rear_m])
         side = 0.5 * VEHICLE.width_m * np.array([1.0, -1.0, 1.0, -1.0])
-        # In the frame of the road's tangent at base_link; the road bends away from it by k x^2 / 2.
+        # In the frame of the road's tangent at base_link; the road deviates from it by k x^2 / 2.
         x = along * math.cos(theta) - side * math.sin(theta)
         y = along * math.sin(theta) + side * math.cos(theta)
         offset = ego.d_m + y - 0.5 * bend / (1.0 - bend * ego.d_m) * x * x
@@ -128,41 +128,41 @@ class Simulation:
         return [self._event("departure", f"{worst:.2f} m over the {'left' if to_left else 'right'} border")]
 
     def _collisions(self) -> list[Event]:
-        """Note whom the ego's body touches for the first time."""
+        """Return an event for each actor that the ego's body touches for the first time."""
         ego, events = self.ego, []
-        everybody = self.world.obstacles()
+        obstacles = self.world.obstacles()
         middle = np.array([ego.x_m, ego.y_m]) + MIDDLE_M * np.array(
             [math.cos(ego.heading_rad), math.sin(ego.heading_rad)]
         )
         half = (0.5 * VEHICLE.length_m, 0.5 * VEHICLE.width_m)
-        reach = half[0] + MIDDLE_M + everybody.half_s_m + 1.0
-        close = (np.abs(everybody.s_m - ego.s_m) < reach) & (
-            np.abs(everybody.d_m - ego.d_m) < half[0] + everybody.half_d_m
+        reach = half[0] + MIDDLE_M + obstacles.half_s_m + 1.0
+        close = (np.abs(obstacles.s_m - ego.s_m) < reach) & (
+            np.abs(obstacles.d_m - ego.d_m) < half[0] + obstacles.half_d_m
         )
         for i in np.flatnonzero(close):
-            ident = int(everybody.idents[i])
-            s, d = everybody.s_m[i], everybody.d_m[i]
+            ident = int(obstacles.idents[i])
+            s, d = obstacles.s_m[i], obstacles.d_m[i]
             other = self.world.layout.road.points(s, d)
             heading = float(self.world.layout.road.heading(s))
-            size = (float(everybody.half_s_m[i]), float(everybody.half_d_m[i]))
+            size = (float(obstacles.half_s_m[i]), float(obstacles.half_d_m[i]))
             if ident not in self._hit and _overlap(middle, ego.heading_rad, half, other, heading, size):
                 self._hit.add(ident)
                 events.append(
                     self._event(
-                        "collision", f"{self.world.framework_of(ident)} {ident} at {ego.speed_mps:.1f} m/s"
+                        "collision", f"{self.world.actor_kind(ident)} {ident} at {ego.speed_mps:.1f} m/s"
                     )
                 )
         return events
 
     def _lines(self, before: EgoState) -> list[Event]:
-        """Note stop lines that the front bumper passes when it should not."""
-        things = self.world.layout.furniture
+        """Return events of stop lines that the front bumper passes without permission."""
+        control = self.world.layout.traffic_control
         was, now = before.s_m + VEHICLE.front_m, self.ego.s_m + VEHICLE.front_m
         events = []
-        for signal in things.signals:
+        for signal in control.signals:
             if was <= signal.stop_s_m < now and signal.state(self.time_s) == "red":
                 events.append(self._event("red_light", f"signal {signal.ident}"))
-        for stop in things.stops:
+        for stop in control.stops:
             if stop.stop_s_m - _STOP_REACH_M <= now <= stop.stop_s_m:
                 slowest = min(self._slowest.get(stop.ident, math.inf), self.ego.speed_mps)
                 self._slowest[stop.ident] = slowest
@@ -179,7 +179,7 @@ def _overlap(
     b_heading: float,
     b_half: Sequence[float],
 ) -> bool:
-    """Return whether two rectangles overlap: no side of either separates them (separating axes)."""
+    """Return whether two rectangles overlap, by the separating axis theorem."""
     cos, sin = abs(math.cos(a_heading - b_heading)), abs(math.sin(a_heading - b_heading))
     apart = b - a
     for heading, own, other in ((a_heading, a_half, b_half), (b_heading, b_half, a_half)):

@@ -1,13 +1,13 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Vehicles in their lanes: they follow each other, stop where they have to, and see the ego."""
+"""Vehicle traffic: car following, stops at signals, signs and crossings, and reaction to the ego."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_road_simulation.world.actor_dimensions import Body, random_body
+from ad_road_simulation.world.actor_dimensions import ActorDimensions, random_dimensions
 from ad_road_simulation.world.ego import MIDDLE_M, VEHICLE, EgoState
 from ad_road_simulation.world.layout import Layout
 from ad_road_simulation.world.road import STEP_M
@@ -28,27 +28,27 @@ _SIGN_STAND_S = 1.5
 _FROM_EGO_BEHIND_M, _FROM_EGO_AHEAD_M = 42.0, 120.0
 
 
-def follow(speed: Array, wanted: Array, gap: Array, leader_speed: Array, jam_gap_m: float) -> Array:
+def follow(speed: Array, desired_mps: Array, gap: Array, leader_speed: Array, jam_gap_m: float) -> Array:
     """Return the acceleration of the intelligent driver model, at least -8 m/s2.
 
     Args:
         speed: (N,) m/s.
-        wanted: (N,) desired speeds, m/s.
+        desired_mps: (N,) desired speeds, m/s.
         gap: (N,) bumper to bumper, m; inf without a leader.
-        leader_speed: (N,) m/s, negative for one who comes towards.
+        leader_speed: (N,) m/s, negative for an oncoming leader.
         jam_gap_m: gap left at a standstill.
     """
     dynamic = speed * _HEADWAY_S + speed * (speed - leader_speed) / (2.0 * np.sqrt(_ACCEL_MPS2 * _BRAKE_MPS2))
-    desired = jam_gap_m + np.maximum(0.0, dynamic)
-    free = 1.0 - (speed / np.maximum(wanted, 0.1)) ** 4
+    desired_gap = jam_gap_m + np.maximum(0.0, dynamic)
+    free = 1.0 - (speed / np.maximum(desired_mps, 0.1)) ** 4
     accel = _ACCEL_MPS2 * (
-        np.maximum(free, -_OVER_SPEED_MPS2 / _ACCEL_MPS2) - (desired / np.maximum(gap, 0.05)) ** 2
+        np.maximum(free, -_OVER_SPEED_MPS2 / _ACCEL_MPS2) - (desired_gap / np.maximum(gap, 0.05)) ** 2
     )
     return np.maximum(accel, -_HARDEST_MPS2)
 
 
 class Traffic:
-    """All moving vehicles of a world, as arrays; those that left wait off the road for their next turn.
+    """All moving vehicles of a world, as arrays; inactive ones have left the road and wait to respawn.
 
     Attributes:
         active: (N,) bool, on the road.
@@ -56,12 +56,12 @@ class Traffic:
         lane: (N,) int, 0.. ahead, 10.. oncoming.
         s_m, d_m, speed_mps, accel_mps2, phase_m: (N,) of each.
         length_m, width_m, height_m: (N,) of each.
-        idents: (N,) new for every turn on the road.
-        bodies: (N) what each looks like.
+        idents: (N,) new at every spawn.
+        dimensions: (N) kind, size and color of each.
     """
 
     def __init__(self, layout: Layout, rng: np.random.Generator) -> None:
-        """Spread vehicles over the whole road.
+        """Distribute vehicles over the whole road.
 
         Args:
             layout: of the world.
@@ -90,14 +90,14 @@ class Traffic:
         self.width_m, self.height_m = np.zeros(count), np.zeros(count)
         self.speed_mps, self.accel_mps2, self.phase_m = np.zeros(count), np.zeros(count), np.zeros(count)
         self.idents = np.zeros(count, np.int64)
-        self.bodies: list[Body] = [random_body(rng, "car")] * count
-        self._wanted = np.zeros(count)
+        self.dimensions: list[ActorDimensions] = [random_dimensions(rng, "car")] * count
+        self._desired_mps = np.zeros(count)
         self._stood_s = np.zeros(count)
         self._released = np.full(count, -1, np.int64)
         self._next_ident = 1000
         for index in range(count):
-            self._redraw(index)
-        self.speed_mps = 0.8 * self._wanted
+            self._sample_vehicle(index)
+        self.speed_mps = 0.8 * self._desired_mps
         # Desired speed every STEP_M: comfortable in the sharpest bend within 20 m.
         arc = np.arange(0.0, road.length_m + STEP_M, STEP_M)
         sharpest = np.abs(road.curvature(arc[:, None] + np.arange(-20.0, 21.0, 5.0))).max(axis=1)
@@ -106,55 +106,55 @@ class Traffic:
         self._place_stops()
 
     def step(self, dt_s: float, red: Mask, yellow: Mask, occupied: Mask, ego: EgoState | None) -> None:
-        """Move everybody on.
+        """Advance all vehicles by one step.
 
         Args:
             dt_s: of the step.
-            red: (signals,) which are red now.
+            red: (signals,) whether each is red.
             yellow: (signals,) likewise.
-            occupied: (crossings,) somebody is on it or steps onto it.
-            ego: is seen like any other vehicle; None where there is none.
+            occupied: (crossings,) a person is on it or steps onto it.
+            ego: treated like any other vehicle; None where there is none.
         """
         if not len(self.s_m):
             return
         place = np.clip(self.s_m / STEP_M, 0, len(self._bend_mps) - 1).astype(np.int64)
-        wanted = np.minimum(self._wanted, self._bend_mps[place])
+        desired_mps = np.minimum(self._desired_mps, self._bend_mps[place])
         gap, leader_speed = self._leaders(ego)
         line = self._lines(dt_s, red, yellow, occupied)
         accel = np.minimum(
-            follow(self.speed_mps, wanted, gap, leader_speed, _JAM_GAP_M),
-            follow(self.speed_mps, wanted, line, np.zeros_like(line), _LINE_GAP_M),
+            follow(self.speed_mps, desired_mps, gap, leader_speed, _JAM_GAP_M),
+            follow(self.speed_mps, desired_mps, line, np.zeros_like(line), _LINE_GAP_M),
         )
         after = np.maximum(0.0, self.speed_mps + accel * dt_s)
         driven = np.where(self.active, 0.5 * (self.speed_mps + after) * dt_s, 0.0)
-        # Arc length of the lane to arc length of the centerline.
+        # From arc length of the lane to arc length of the centerline.
         self.s_m = self.s_m + self.direction * driven / (1.0 - self._curvature[place] * self.d_m)
         self.speed_mps, self.accel_mps2 = after, np.where(after > 0.0, accel, 0.0)
         self.phase_m = self.phase_m + driven
-        self._turn_over(ego)
+        self._respawn(ego)
 
     @property
     def is_braking(self) -> Mask:
-        """Whose brake lights are on: those who slow down or stand."""
+        """(N,) bool, brake lights are on: the vehicle slows down or stands."""
         return (self.accel_mps2 < -0.6) | (self.speed_mps < 0.2)
 
     def fronts_m(self) -> Array:
-        """Return (N,) places of the front bumpers along the road."""
+        """Return (N,) positions of the front bumpers along the road."""
         return self.s_m + self.direction * 0.5 * self.length_m
 
     def _place_stops(self) -> None:
-        """Note where each direction stops: signals, then crossings, then signs, as traveled distances."""
-        things = self._layout.furniture
-        ahead = [signal.stop_s_m for signal in things.signals]
-        ahead += [crossing.s_from_m - BEFORE_CROSSING_M for crossing in things.crossings]
-        ahead += [stop.stop_s_m for stop in things.stops]
-        back = [-signal.oncoming_stop_s_m for signal in things.signals]
-        back += [-crossing.s_to_m - BEFORE_CROSSING_M for crossing in things.crossings]
-        back += [np.inf for _ in things.stops]
+        """Compute each direction's stop positions along its travel: signals, then crossings, then signs."""
+        control = self._layout.traffic_control
+        ahead = [signal.stop_s_m for signal in control.signals]
+        ahead += [crossing.s_from_m - BEFORE_CROSSING_M for crossing in control.crossings]
+        ahead += [stop.stop_s_m for stop in control.stops]
+        back = [-signal.oncoming_stop_s_m for signal in control.signals]
+        back += [-crossing.s_to_m - BEFORE_CROSSING_M for crossing in control.crossings]
+        back += [np.inf for _ in control.stops]
         self._ahead_q, self._oncoming_q = np.array(ahead, np.float64), np.array(back, np.float64)
 
     def _leaders(self, ego: EgoState | None) -> tuple[Array, Array]:
-        """Return (N,) gaps to and (N,) speeds of whoever is next in the same lane."""
+        """Return (N,) gaps to and (N,) speeds of the leader in the same lane."""
         count = len(self.s_m)
         q = self.direction * self.s_m
         lanes = np.where(self.active, self.lane, 100 + np.arange(count))
@@ -177,14 +177,14 @@ class Traffic:
         return gap, leader_speed
 
     def _lines(self, dt_s: float, red: Mask, yellow: Mask, occupied: Mask) -> Array:
-        """Return (N,) distances from the front bumper to where each has to stop; inf where nowhere."""
+        """Return (N,) distances from the front bumper to the next required stop, inf without one."""
         signals, crossings = len(red), len(occupied)
         if not len(self._ahead_q):
             return np.full(len(self.s_m), np.inf)
         front = self.direction * self.s_m + 0.5 * self.length_m
         stops = np.where(self.direction[:, None] > 0.0, self._ahead_q, self._oncoming_q)
         ahead = stops - front[:, None]
-        # Who cannot stop any more drives on: 3 m/s2 is asked for at a yellow light, 7 for a pedestrian.
+        # Vehicles that cannot stop in time proceed: up to 3 m/s2 at a yellow light, 7 for a pedestrian.
         square = (self.speed_mps**2)[:, None]
         holds = np.empty(ahead.shape, bool)
         holds[:, :signals] = red | (yellow & (ahead[:, :signals] > square / 6.0))
@@ -201,8 +201,8 @@ class Traffic:
             holds[:, signals + crossings :] = np.arange(signs.shape[1]) != self._released[:, None]
         return np.where(holds & (ahead > -0.3), ahead, np.inf).min(axis=1)
 
-    def _turn_over(self, ego: EgoState | None) -> None:
-        """Take off the road who reached its end, and let others begin at theirs where there is room."""
+    def _respawn(self, ego: EgoState | None) -> None:
+        """Deactivate vehicles at the end of the road; respawn inactive ones where there is room."""
         length = self._layout.road.length_m
         half = 0.5 * self.length_m
         ended = np.where(self.direction > 0.0, self.s_m > length - half - 0.5, self.s_m < half + 0.5)
@@ -218,19 +218,19 @@ class Traffic:
             rears = direction * (self.s_m[others] - start) - half[others]
             if len(rears) and rears.min() < 28.0:
                 continue
-            self._redraw(int(index))
+            self._sample_vehicle(int(index))
             self.s_m[index], self.active[index] = start, True
-            self.speed_mps[index] = min(self._wanted[index], 9.0)
+            self.speed_mps[index] = min(self._desired_mps[index], 9.0)
 
-    def _redraw(self, index: int) -> None:
-        """Give a vehicle a new body, speed and ident."""
-        body = random_body(self._rng)
-        self.bodies[index] = body
-        self.length_m[index], self.width_m[index] = body.length_m, body.width_m
-        self.height_m[index] = body.height_m
-        slow = 1.5 if body.kind in ("truck", "bus") else 0.0
-        self._wanted[index] = float(np.clip(self._rng.normal(11.5 - slow, 1.5), 7.5, 15.0))
-        side = 0.35 if body.kind == "motorcycle" else 0.12
+    def _sample_vehicle(self, index: int) -> None:
+        """Draw new dimensions, desired speed and ident of a vehicle."""
+        actor = random_dimensions(self._rng)
+        self.dimensions[index] = actor
+        self.length_m[index], self.width_m[index] = actor.length_m, actor.width_m
+        self.height_m[index] = actor.height_m
+        slow = 1.5 if actor.kind in ("truck", "bus") else 0.0
+        self._desired_mps[index] = float(np.clip(self._rng.normal(11.5 - slow, 1.5), 7.5, 15.0))
+        side = 0.35 if actor.kind == "motorcycle" else 0.12
         self.d_m[index] = self._lane_d[int(self.lane[index])] + self._rng.uniform(-side, side)
         self.idents[index] = self._next_ident
         self._stood_s[index], self._released[index] = 0.0, -1

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the traffic of a road has to stop: signals, stop signs and crossings, and when."""
+"""Traffic control of a road: signals and their phases, stop signs and crossings."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ CYCLE_S = GREEN_S + YELLOW_S + RED_S
 STOP_LINE_M = 0.4
 CROSSING_M = 3.0
 BEFORE_CROSSING_M = 1.0
-"""Who waits for somebody on a crossing without a stop line stops this far before its edge."""
+"""Stopping distance before the edge of an occupied crossing without a stop line."""
 _LINE_TO_CROSSING_M = 1.4
 _HEAD_BEYOND_LINE_M = 12.0
 _SPACING_M = 70.0
-"""Least distance between two places to stop at: a driver meets one at a time."""
+"""Minimum distance between two stops, so that a driver meets one at a time."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Crossing:
 
     @property
     def middle_m(self) -> float:
-        """Where pedestrians go over."""
+        """Arc length of the middle, where pedestrians cross."""
         return 0.5 * (self.s_from_m + self.s_to_m)
 
 
@@ -45,8 +45,8 @@ class Signal:
     Attributes:
         ident: index among the signals of the road.
         stop_s_m: near edge of the stop line of the ego's direction.
-        oncoming_stop_s_m: near edge, seen by the oncoming, of theirs.
-        phase_s: time into the cycle green, yellow, red at the beginning of the world.
+        oncoming_stop_s_m: near edge, as seen by oncoming traffic, of its stop line.
+        phase_s: time into the cycle green, yellow, red at the start of the world.
     """
 
     ident: int
@@ -62,13 +62,13 @@ class Signal:
         return "yellow" if into < GREEN_S + YELLOW_S else "red"
 
     def red_left_s(self, time_s: float) -> float:
-        """Return how long the red still lasts, 0 where it is not red."""
+        """Return the remaining red time, 0 where it is not red."""
         into = (time_s + self.phase_s) % CYCLE_S
         return CYCLE_S - into if into >= GREEN_S + YELLOW_S else 0.0
 
 
 @dataclass(frozen=True)
-class StopPlace:
+class StopSignLine:
     """A stop sign's line: near edge at stop_s_m, for the ego's direction."""
 
     ident: int
@@ -76,35 +76,37 @@ class StopPlace:
 
 
 @dataclass(frozen=True)
-class Furniture:
-    """All of them along one road, each kind by growing s and with its index as ident."""
+class TrafficControl:
+    """All signals, stop signs and crossings of a road, each kind by ascending s with its index as ident."""
 
     signals: tuple[Signal, ...]
-    stops: tuple[StopPlace, ...]
+    stops: tuple[StopSignLine, ...]
     crossings: tuple[Crossing, ...]
 
 
-def random_furniture(rng: np.random.Generator, road: Road, s_from_m: float, s_to_m: float) -> Furniture:
+def random_traffic_control(
+    rng: np.random.Generator, road: Road, s_from_m: float, s_to_m: float
+) -> TrafficControl:
     """Place about one signal per 300 m, one stop sign per 1000 m and one crossing per 250 m.
 
-    Signals and signs stand where the way to them is almost straight, so that a driver sees them; a place
-    that does not fit after many tries is left out.
+    Signals and signs are placed where the approach is almost straight, so that a driver sees them; one
+    without a valid position after 60 tries is omitted.
     """
     length = s_to_m - s_from_m
     taken: list[float] = []
     signals = [
         place
-        for _ in range(_about(rng, length / 300.0))
+        for _ in range(_rounded_by_chance(rng, length / 300.0))
         if (place := _free_place(rng, road, s_from_m, s_to_m, taken, 1.0 / 140.0)) is not None
     ]
     stops = [
         place
-        for _ in range(_about(rng, length / 1000.0))
+        for _ in range(_rounded_by_chance(rng, length / 1000.0))
         if (place := _free_place(rng, road, s_from_m, s_to_m, taken, 1.0 / 100.0)) is not None
     ]
     crossings = [
         place
-        for _ in range(_about(rng, length / 250.0))
+        for _ in range(_rounded_by_chance(rng, length / 250.0))
         if (place := _free_place(rng, road, s_from_m, s_to_m, taken, 1.0 / 60.0)) is not None
     ]
     zebra: list[tuple[float, int | None]] = [(s, None) for s in crossings]
@@ -114,9 +116,9 @@ def random_furniture(rng: np.random.Generator, road: Road, s_from_m: float, s_to
         far_line = start + CROSSING_M + _LINE_TO_CROSSING_M
         built.append(Signal(ident, s, far_line, float(rng.uniform(0.0, CYCLE_S))))
         zebra.append((start, ident))
-    return Furniture(
+    return TrafficControl(
         tuple(built),
-        tuple(StopPlace(ident, s) for ident, s in enumerate(sorted(stops))),
+        tuple(StopSignLine(ident, s) for ident, s in enumerate(sorted(stops))),
         tuple(
             Crossing(ident, s, s + CROSSING_M, signal)
             for ident, (s, signal) in enumerate(sorted(zebra, key=lambda pair: pair[0]))
@@ -124,8 +126,8 @@ def random_furniture(rng: np.random.Generator, road: Road, s_from_m: float, s_to
     )
 
 
-def heads_of(signal: Signal, road: Road, time_s: float) -> list[TrafficLight]:
-    """Return a signal's heads as they are now: two for the ego's direction, two for the oncoming."""
+def signal_heads(signal: Signal, road: Road, time_s: float) -> list[TrafficLight]:
+    """Return the current state of a signal's heads: two for the ego's direction, two for oncoming traffic."""
     profile, state = road.profile, signal.state(time_s)
     outside = profile.curb_width_m + 0.5
     heads = []
@@ -155,16 +157,16 @@ def heads_of(signal: Signal, road: Road, time_s: float) -> list[TrafficLight]:
     return heads
 
 
-def sign_of(stop: StopPlace, road: Road) -> StopSign:
-    """Return the sign on its post at the right curb, 1 m before its line."""
+def stop_sign_at(stop: StopSignLine, road: Road) -> StopSign:
+    """Return the sign of a stop line, at the right curb 1 m before the line."""
     profile: Profile = road.profile
     s = stop.stop_s_m - 1.0
     x, y = road.points(s, profile.right_m - profile.curb_width_m - 0.45)
     return StopSign(stop.ident, float(x), float(y), 2.2, float(road.heading(s)) + np.pi)
 
 
-def _about(rng: np.random.Generator, expected: float) -> int:
-    """Return the expected number, rounded up or down by chance."""
+def _rounded_by_chance(rng: np.random.Generator, expected: float) -> int:
+    """Return the expected number, randomly rounded up or down without bias."""
     return int(expected + rng.uniform(0.0, 1.0))
 
 
@@ -176,7 +178,7 @@ def _free_place(
     taken: list[float],
     bend_per_m: float,
 ) -> float | None:
-    """Return a random place far from those taken, with no sharper bend near it, and note it in taken."""
+    """Return a random position far from those taken, with no sharper bend nearby, and append it to taken."""
     tries = rng.uniform(s_from_m, s_to_m, 60)
     near = tries[:, None] + np.arange(-45.0, 26.0, 5.0)
     good = np.abs(road.curvature(near)).max(axis=1) < bend_per_m

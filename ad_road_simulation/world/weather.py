@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which weather a world has: drawn once, the same for its whole time."""
+"""Random weather of a world, constant over its time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def random_weather(rng: np.random.Generator, name: str | None, road_heading_rad:
     Args:
         rng: source of randomness; the number of draws does not depend on the outcome of the choice.
         name: one of NAMES, or None to draw one with SHARES.
-        road_heading_rad: where the road mostly leads to; a glaring sun stands there.
+        road_heading_rad: median heading of the road; the sun of "glare" is in this direction.
 
     Raises:
         KeyError: a name that is not in NAMES.
@@ -29,11 +29,11 @@ def random_weather(rng: np.random.Generator, name: str | None, road_heading_rad:
     def between(index: int, low: float, high: float) -> float:
         return float(low + u[index] * (high - low))
 
-    anywhere = between(0, -np.pi, np.pi)
-    makers = {
+    any_azimuth = between(0, -np.pi, np.pi)
+    presets = {
         "day": lambda: Weather(
             name="day",
-            sun_azimuth_rad=anywhere,
+            sun_azimuth_rad=any_azimuth,
             sun_elevation_rad=between(1, 0.45, 1.1),
             brightness=between(2, 0.85, 1.0),
             noise_std=between(3, 1.0, 3.0),
@@ -42,7 +42,7 @@ def random_weather(rng: np.random.Generator, name: str | None, road_heading_rad:
         ),
         "dusk": lambda: Weather(
             name="dusk",
-            sun_azimuth_rad=anywhere,
+            sun_azimuth_rad=any_azimuth,
             sun_elevation_rad=between(1, 0.01, 0.10),
             brightness=between(2, 0.22, 0.50),
             noise_std=between(3, 3.0, 7.0),
@@ -51,7 +51,7 @@ def random_weather(rng: np.random.Generator, name: str | None, road_heading_rad:
         ),
         "rain": lambda: Weather(
             name="rain",
-            sun_azimuth_rad=anywhere,
+            sun_azimuth_rad=any_azimuth,
             sun_elevation_rad=between(1, 0.4, 0.9),
             brightness=between(2, 0.50, 0.80),
             rain=between(6, 0.3, 1.0),
@@ -70,4 +70,4 @@ def random_weather(rng: np.random.Generator, name: str | None, road_heading_rad:
             exposure_s=between(5, 0.002, 0.004),
         ),
     }
-    return makers[name or drawn]()
+    return presets[name or drawn]()

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The world of one seed as time goes by: layout, lights, traffic and people, and its scene for the ego."""
+"""The world of one seed over time: layout, signals, traffic and people, and its scene near the ego."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_road_simulation.world.actor_dimensions import Body, random_body
+from ad_road_simulation.world.actor_dimensions import ActorDimensions, random_dimensions
 from ad_road_simulation.world.ego import VEHICLE, EgoState
 from ad_road_simulation.world.layout import RUN_IN_M, Layout, RouteOptions, make_layout
 from ad_road_simulation.world.pedestrians import People
 from ad_road_simulation.world.scene import Actor, Scene
 from ad_road_simulation.world.traffic import Traffic
-from ad_road_simulation.world.traffic_control import heads_of, sign_of
+from ad_road_simulation.world.traffic_control import signal_heads, stop_sign_at
 
 BEHIND_M, AHEAD_M = 30.0, 180.0
-"""What a scene shows of the road."""
+"""Range of the road in a scene, relative to the ego."""
 _WARM_UP_S, _WARM_UP_STEP_S = 10.0, 0.25
 _PARKED_IDENT = 10_000_000
 
@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Obstacles:
-    """Everybody's upright box in road coordinates, (N,) each, with half extents along and across the road."""
+    """Upright boxes of all actors in road coordinates, (N,) each; half extents along and across the road."""
 
     s_m: Array
     d_m: Array
@@ -42,35 +42,37 @@ class World:
     """A seed's road with its traffic; deterministic in seed, options and the steps taken.
 
     Attributes:
-        layout: what stands still.
+        layout: static parts.
         traffic: vehicles.
         people: pedestrians and cyclists.
-        time_s: since the world began.
+        time_s: since the start of the world.
     """
 
     def __init__(self, seed: int, options: RouteOptions | None = None, time_s: float = 0.0) -> None:
-        """Build the world and let its traffic run for a while, so that it looks used.
+        """Build the world and simulate its traffic for a warm-up time.
 
         Args:
             seed: not negative.
             options: of the route.
-            time_s: to begin with, for the lights.
+            time_s: initial time, which determines the signal phases.
         """
         self.layout: Layout = make_layout(seed, options or RouteOptions())
         rngs = [np.random.default_rng([seed, 10 + part]) for part in range(3)]
         self.traffic = Traffic(self.layout, rngs[0])
         self.people = People(self.layout, rngs[1])
         self._park(rngs[2])
-        self._signs = tuple(sign_of(stop, self.layout.road) for stop in self.layout.furniture.stops)
+        self._signs = tuple(
+            stop_sign_at(stop, self.layout.road) for stop in self.layout.traffic_control.stops
+        )
         self.time_s = time_s - _WARM_UP_S
         while self.time_s < time_s - 1e-9:
             self.step(_WARM_UP_STEP_S, None)
         self.time_s = time_s
 
     def step(self, dt_s: float, ego: EgoState | None) -> None:
-        """Let time pass; the ego is seen by the others, None where there is none."""
+        """Advance the world by one step; traffic and people react to the ego, None where there is none."""
         self.time_s += dt_s
-        signals = self.layout.furniture.signals
+        signals = self.layout.traffic_control.signals
         states = [signal.state(self.time_s) for signal in signals]
         red_left = np.array([signal.red_left_s(self.time_s) for signal in signals], np.float64)
         self.people.step(dt_s, red_left, self.traffic, ego)
@@ -78,18 +80,18 @@ class World:
         yellow = np.array([state == "yellow" for state in states], bool)
         self.traffic.step(dt_s, red, yellow, self.people.occupied, ego)
 
-    def make_room(self, s_from_m: float, s_to_m: float) -> NDArray[np.int64]:
-        """Take the vehicles of the ego's lane off a stretch of road; return their indices in traffic."""
+    def clear_ego_lane(self, s_from_m: float, s_to_m: float) -> NDArray[np.int64]:
+        """Remove the vehicles of the ego's lane from a road segment; return their indices in traffic."""
         traffic = self.traffic
         lane = self.layout.road.profile.lanes_ahead - 1
         half = 0.5 * traffic.length_m
         inside = (traffic.s_m + half > s_from_m) & (traffic.s_m - half < s_to_m)
-        gone = np.flatnonzero(traffic.active & (traffic.lane == lane) & inside)
-        traffic.active[gone] = False
-        return gone
+        removed = np.flatnonzero(traffic.active & (traffic.lane == lane) & inside)
+        traffic.active[removed] = False
+        return removed
 
     def obstacles(self) -> Obstacles:
-        """Return where everybody is."""
+        """Return the boxes of all actors."""
         traffic, people = self.traffic, self.people
         on = traffic.active
         half_s, half_d = people.half_sizes_m()
@@ -105,7 +107,7 @@ class World:
         )
 
     def actors(self, s_from_m: float, s_to_m: float) -> tuple[Actor, ...]:
-        """Return everybody on a stretch of road."""
+        """Return all actors on a road segment."""
         traffic, people, parked = self.traffic, self.people, self._parked
 
         def near(s: Array) -> NDArray[np.bool_]:
@@ -132,51 +134,53 @@ class World:
         )
         phase = np.concatenate((traffic.phase_m[moving], people.phase_m[walking], np.zeros(len(standing))))
         brakes = traffic.is_braking[moving]
-        bodies = [traffic.bodies[i] for i in moving] + [people.bodies[i] for i in walking]
-        bodies += [self._parked_bodies[i] for i in standing]
+        dimensions = [traffic.dimensions[i] for i in moving] + [people.dimensions[i] for i in walking]
+        dimensions += [self._parked_dimensions[i] for i in standing]
         idents = np.concatenate((traffic.idents[moving], walking, parked.idents[standing]))
         places = self.layout.road.points(s, d).tolist()
         headings = (self.layout.road.heading(s) + turned).tolist()
         return tuple(
             Actor(
                 ident=ident,
-                kind=body.kind,
+                kind=actor.kind,
                 x_m=x,
                 y_m=y,
                 heading_rad=heading,
-                length_m=body.length_m,
-                width_m=body.width_m,
-                height_m=body.height_m,
-                color_bgr=body.color_bgr,
+                length_m=actor.length_m,
+                width_m=actor.width_m,
+                height_m=actor.height_m,
+                color_bgr=actor.color_bgr,
                 speed_mps=v,
                 is_braking=index < len(moving) and bool(brakes[index]),
-                seed=body.seed,
-                phase_m=gone,
+                seed=actor.seed,
+                phase_m=traveled,
             )
-            for index, (ident, body, (x, y), heading, v, gone) in enumerate(
-                zip(idents.tolist(), bodies, places, headings, speed.tolist(), phase.tolist(), strict=True)
+            for index, (ident, actor, (x, y), heading, v, traveled) in enumerate(
+                zip(
+                    idents.tolist(), dimensions, places, headings, speed.tolist(), phase.tolist(), strict=True
+                )
             )
         )
 
-    def framework_of(self, ident: int) -> str:
-        """Return what kind of actor an ident on the road belongs to."""
+    def actor_kind(self, ident: int) -> str:
+        """Return the kind of the actor with an ident."""
         if ident >= _PARKED_IDENT:
             return "parked car"
-        if ident < len(self.people.bodies):
-            return self.people.bodies[ident].kind
-        return self.traffic.bodies[int(np.flatnonzero(self.traffic.idents == ident)[0])].kind
+        if ident < len(self.people.dimensions):
+            return self.people.dimensions[ident].kind
+        return self.traffic.dimensions[int(np.flatnonzero(self.traffic.idents == ident)[0])].kind
 
     def scene(self, ego: EgoState) -> Scene:
-        """Return what is near the ego, as it is now."""
+        """Return the current scene near the ego."""
         layout = self.layout
         low, high = ego.s_m - BEHIND_M, ego.s_m + AHEAD_M
         lights = [
             head
-            for signal in layout.furniture.signals
+            for signal in layout.traffic_control.signals
             if low < signal.stop_s_m < high
-            for head in heads_of(signal, layout.road, self.time_s)
+            for head in signal_heads(signal, layout.road, self.time_s)
         ]
-        stops = layout.furniture.stops
+        stops = layout.traffic_control.stops
         return Scene(
             time_s=self.time_s,
             road=layout.road,
@@ -189,14 +193,14 @@ class World:
             actors=self.actors(low, high),
             lights=tuple(lights),
             signs=tuple(s for stop, s in zip(stops, self._signs, strict=True) if low < stop.stop_s_m < high),
-            props=layout.props.between(low, high),
+            roadside_objects=layout.roadside_objects.between(low, high),
             markings=tuple(m for m in layout.markings if m.s_to_m > low and m.s_from_m < high),
             weather=layout.weather,
             seed=layout.seed,
         )
 
     def ego_at(self, s_m: float, d_m: float, heading_error_rad: float, speed_mps: float) -> EgoState:
-        """Return a car at a place of the road, its steering set to the road's curvature there."""
+        """Return an ego state at road coordinates, its steering set to the road's curvature there."""
         road = self.layout.road
         x, y = road.points(s_m, d_m)
         bend = float(road.curvature(s_m))
@@ -205,41 +209,41 @@ class World:
         return EgoState(float(x), float(y), heading, speed_mps, steering, 0.0, s_m, d_m)
 
     def located(self, ego: EgoState) -> EgoState:
-        """Return the ego with its place on the road found from its position."""
+        """Return the ego with its road coordinates computed from its position."""
         s, d = self.layout.road.locate(ego.x_m, ego.y_m, ego.s_m, 8.0)
         return replace(ego, s_m=s, d_m=d)
 
     def _park(self, rng: np.random.Generator) -> None:
-        """Park cars in bays at one curb, in rows, away from everything one stops for."""
+        """Park cars in rows of bays at one curb, away from signals, crossings and stop signs."""
         layout = self.layout
-        profile, things = layout.road.profile, layout.furniture
-        keep = [signal.stop_s_m + 4.0 for signal in things.signals]
-        keep += [crossing.middle_m for crossing in things.crossings]
-        keep += [stop.stop_s_m for stop in things.stops]
+        profile, control = layout.road.profile, layout.traffic_control
+        keep = [signal.stop_s_m + 4.0 for signal in control.signals]
+        keep += [crossing.middle_m for crossing in control.crossings]
+        keep += [stop.stop_s_m for stop in control.stops]
         side = -1.0 if layout.bays_on_right else 1.0
         edge = (profile.left_m if side > 0.0 else -profile.right_m) + profile.curb_width_m
-        bodies: list[Body] = []
+        dimensions: list[ActorDimensions] = []
         rows: list[tuple[float, float, float]] = []
         at = RUN_IN_M * rng.uniform()
         while layout.options.traffic > 0.0 and at < layout.road.length_m - 20.0:
             for _ in range(int(rng.integers(2, 9))):
                 at += 6.2
                 if rng.uniform() < 0.7 and min((abs(at - s) for s in keep), default=99.0) > 22.0:
-                    body = random_body(rng, "car")
-                    d = side * (edge + 0.2 + 0.5 * body.width_m + rng.uniform(0.0, 0.1))
-                    bodies.append(body)
+                    actor = random_dimensions(rng, "car")
+                    d = side * (edge + 0.2 + 0.5 * actor.width_m + rng.uniform(0.0, 0.1))
+                    dimensions.append(actor)
                     rows.append((at + rng.uniform(-0.3, 0.3), d, np.pi if rng.uniform() < 0.1 else 0.0))
             at += rng.uniform(30.0, 140.0)
         table = np.array(rows, np.float64).reshape(-1, 3)
-        half = 0.5 * np.array([(body.length_m, body.width_m) for body in bodies]).reshape(-1, 2)
-        self._parked_bodies = bodies
+        half = 0.5 * np.array([(actor.length_m, actor.width_m) for actor in dimensions]).reshape(-1, 2)
+        self._parked_dimensions = dimensions
         self._parked_facing = table[:, 2] + (np.pi if side > 0.0 else 0.0)
         self._parked = Obstacles(
             table[:, 0],
             table[:, 1],
             half[:, 0],
             half[:, 1],
-            np.array([body.height_m for body in bodies], np.float64),
+            np.array([actor.height_m for actor in dimensions], np.float64),
             np.zeros(len(rows)),
             _PARKED_IDENT + np.arange(len(rows)),
         )

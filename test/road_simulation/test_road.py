@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The road's two coordinate systems: world and (s, d)."""
+"""Conversion between world and road coordinates (s, d)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def winding_road(bends: list[float]) -> Road:
 
 @settings(max_examples=60, deadline=None)
 @given(BENDS, st.floats(0.05, 0.95), st.floats(-8.0, 8.0), st.floats(-5.0, 5.0))
-def test_a_point_is_found_again(bends: list[float], share: float, d: float, wrong: float) -> None:
+def test_locate_inverts_points(bends: list[float], share: float, d: float, wrong: float) -> None:
     """From (s, d) to the world and back, with a guess of s that is meters off: within a centimeter."""
     road = winding_road(bends)
     s = share * road.length_m
@@ -39,7 +39,7 @@ def test_constant_curvature_is_a_circle() -> None:
     assert np.allclose(np.hypot(points[:, 0], points[:, 1] - 50.0), 40.0, atol=5e-3)
 
 
-def test_lanes_lie_on_their_side() -> None:
+def test_lane_offsets() -> None:
     """Two lanes of 3 m ahead are right of the centerline, the oncoming one is left of it."""
     profile = Profile(lanes_ahead=2, lanes_oncoming=1, lane_width_m=3.0)
     assert [profile.lane_center_m(lane) for lane in (0, 1)] == [-1.5, -4.5]

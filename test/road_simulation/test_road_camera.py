@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The pinhole and the painter: what stands where in the image, and whether the ground truth says so."""
+"""Pinhole camera and renderer: positions in the image, and their agreement with the ground truth."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ad_road_simulation.renderer.renderer import GroundTruthBox, Image, Renderer
+from ad_road_simulation.renderer.renderer import GroundTruthBox, RenderedImage, Renderer
 from ad_road_simulation.world.camera import Camera
-from ad_road_simulation.world.scene import LABELS, MASK_LABELS, Actor, Prop, Scene, Weather
+from ad_road_simulation.world.scene import LABELS, MASK_LABELS, Actor, RoadsideObject, Scene, Weather
 from support.scenes import (
     CLEAR,
     actor_at,
@@ -39,18 +39,18 @@ def pose_of(scene: Scene) -> tuple[float, float, float]:
 
 
 def place(scene: Scene, ahead_m: float, d_m: float, camera: Camera = CAMERA) -> tuple[int, int]:
-    """Return row and column of a place on the road."""
+    """Return row and column of a point on the road."""
     x, y = scene.road.points(scene.ego_s_m + ahead_m, d_m)
     pixels, _ = camera.project(np.array([[x, y, 0.0]]), pose_of(scene))
     return round(float(pixels[0, 1])), round(float(pixels[0, 0]))
 
 
-def box_of(image: Image, label: str) -> GroundTruthBox:
+def box_of(image: RenderedImage, label: str) -> GroundTruthBox:
     (box,) = [box for box in image.boxes if box.label == label]
     return box
 
 
-def test_level_points_far_away_lie_on_the_horizon() -> None:
+def test_distant_points_at_camera_height_project_to_the_horizon() -> None:
     # As high as the camera, straight ahead: the horizon is 42 percent down, pixels counted at their middles.
     pixels, depth = CAMERA.project_base_link(np.array([[1.9 + 1e6, 0.0, 1.35]]))
 
@@ -58,7 +58,7 @@ def test_level_points_far_away_lie_on_the_horizon() -> None:
     assert depth[0] > 0.99e6
 
 
-def test_a_point_is_projected_as_by_hand() -> None:
+def test_projection_matches_a_hand_calculation() -> None:
     # Without pitch, 10 m ahead, 2 m to the left and 1 m below the camera: 457 * 2 / 10 pixels to the left of
     # the middle and 457 * 1 / 10 below it.
     level = Camera(horizon_share=0.5)
@@ -70,14 +70,14 @@ def test_a_point_is_projected_as_by_hand() -> None:
     np.testing.assert_allclose(level.matrix, [[457.0, 0.0, 319.5], [0.0, 457.0, 179.5], [0.0, 0.0, 1.0]])
 
 
-def test_what_is_behind_has_no_pixel() -> None:
+def test_points_behind_the_camera_have_no_pixel() -> None:
     pixels, depth = CAMERA.project_base_link(np.array([[-5.0, 0.0, 0.0], [8.0, 0.0, 0.0]]))
 
     assert np.isnan(pixels[0]).all() and np.isfinite(pixels[1]).all()
     assert depth[0] < 0.0
 
 
-def test_the_world_turns_under_the_camera() -> None:
+def test_projection_depends_on_the_ego_pose() -> None:
     # The ego stands at (3, 4) and looks along y: 10 m ahead of it is (3, 14).
     seen, _ = CAMERA.project(np.array([[3.0, 14.0, 0.0]]), (3.0, 4.0, np.pi / 2))
     ahead, _ = CAMERA.project_base_link(np.array([[10.0, 0.0, 0.0]]))
@@ -86,7 +86,7 @@ def test_the_world_turns_under_the_camera() -> None:
 
 
 @pytest.mark.parametrize("weather", ["day", "dusk", "rain", "glare"])
-def test_the_same_scene_gives_the_same_bytes(renderer: Renderer, weather: str) -> None:
+def test_rendering_is_deterministic(renderer: Renderer, weather: str) -> None:
     air = {
         "day": Weather(),
         "dusk": Weather("dusk", brightness=0.3, sun_elevation_rad=0.05, exposure_s=0.015, noise_std=5.0),
@@ -110,7 +110,7 @@ def test_the_same_scene_gives_the_same_bytes(renderer: Renderer, weather: str) -
 
 @pytest.mark.parametrize("kind", ["car", "truck", "bus", "person"])
 @pytest.mark.parametrize("turn_rad", [0.0, 0.7, np.pi])
-def test_a_box_sits_where_its_thing_is_projected(renderer: Renderer, kind: str, turn_rad: float) -> None:
+def test_box_matches_the_projected_actor(renderer: Renderer, kind: str, turn_rad: float) -> None:
     road = straight_road()
     actor = replace(actor_at(road, kind, 24.0, -1.0, turn_rad=turn_rad), speed_mps=0.0)  # type: ignore[arg-type]
     scene = scene_on(road, actors=(actor,))
@@ -120,12 +120,12 @@ def test_a_box_sits_where_its_thing_is_projected(renderer: Renderer, kind: str, 
     corners, _ = CAMERA.project(corners_of(actor), pose_of(scene))
     left, top = corners.min(axis=0) + 0.5
     right, bottom = corners.max(axis=0) + 0.5
-    # Within 2 pixels, but for what bodies leave free of their upright box: they lean in at their corners, the
-    # silhouette of somebody turned is narrower, and long ones stand on wheels that are well inside.
+    # Within 2 pixels, except where bodies do not fill their bounding box: corners are rounded, the silhouette
+    # of a turned actor is narrower, and the wheels of long vehicles are well inside.
     slack = 0.2 * (right - left) if turn_rad == 0.7 or kind == "person" else 2.0
     assert left - 2.0 <= box.xyxy[0] <= left + slack
     assert right - slack <= box.xyxy[2] <= right + 2.0
-    # Roofs lie behind the front of the box, a lorry's far behind its cab.
+    # Roofs are behind the front of the box, a truck's far behind its cab.
     assert top - 2.0 <= box.xyxy[1] <= top + 2.0 + (0.08 if kind == "truck" else 0.03) * (bottom - top)
     overhang = 0.06 * (bottom - top) if kind in ("bus", "truck") else 0.0
     assert bottom - 2.0 - overhang <= box.xyxy[3] <= bottom + 2.0
@@ -145,7 +145,7 @@ def corners_of(actor: Actor) -> np.ndarray:
     return np.array(corners)
 
 
-def test_somebody_behind_a_car_is_seen_less_and_then_not_at_all(renderer: Renderer) -> None:
+def test_a_person_behind_a_car_is_occluded_increasingly(renderer: Renderer) -> None:
     road = straight_road()
     car = actor_at(road, "car", 12.0, -1.75, ident=1)
     shares = []
@@ -157,11 +157,11 @@ def test_somebody_behind_a_car_is_seen_less_and_then_not_at_all(renderer: Render
 
     assert shares[0] == 1.0
     assert 0.3 <= shares[1] < 0.95
-    # Only the head rises above the roof, less than the three tenths from which on one is in the ground truth.
+    # Only the head is above the roof, less than the minimum visible share of 0.3.
     assert shares[2] == 0.0
 
 
-def test_in_front_of_the_car_somebody_hides_a_part_of_it(renderer: Renderer) -> None:
+def test_a_person_in_front_of_a_car_occludes_a_part_of_it(renderer: Renderer) -> None:
     road = straight_road()
     car = actor_at(road, "car", 18.0, -1.75, ident=1)
     person = actor_at(road, "person", 12.0, -1.75, ident=2)
@@ -172,8 +172,8 @@ def test_in_front_of_the_car_somebody_hides_a_part_of_it(renderer: Renderer) -> 
     assert 0.5 < boxes[1].visible_share < 0.9
 
 
-def test_beside_a_long_wall_the_nearer_one_is_painted_last(renderer: Renderer) -> None:
-    # The bus is nearer by its middle, and yet the person stands before its flank.
+def test_a_person_beside_a_long_vehicle_is_drawn_last(renderer: Renderer) -> None:
+    # The bus is nearer by its center, but the person is in front of its side.
     road = straight_road()
     bus = actor_at(road, "bus", 16.0, 3.4, ident=1)
     person = actor_at(road, "person", 20.5, 1.7, ident=2)
@@ -184,7 +184,7 @@ def test_beside_a_long_wall_the_nearer_one_is_painted_last(renderer: Renderer) -
 
 
 @pytest.mark.parametrize("road", [straight_road(), curved_road()], ids=["straight", "bend"])
-def test_the_mask_says_what_lies_where(renderer: Renderer, road: object) -> None:
+def test_mask_has_the_material_of_each_point(renderer: Renderer, road: object) -> None:
     scene = scene_on(road)  # type: ignore[arg-type]
     mask = renderer.render(scene).mask
     assert mask is not None
@@ -198,14 +198,14 @@ def test_the_mask_says_what_lies_where(renderer: Renderer, road: object) -> None
     # The crossing's stripes begin at the right edge: the first from -3.5 to -3.0, a gap to -2.5.
     assert mask[place(scene, 23.5, -2.25)] == MARKING
     assert mask[place(scene, 23.5, -2.75)] == ROAD
-    # Curb from -3.5 to -3.85, then pavement, then grass.
+    # Curb from -3.5 to -3.85, then sidewalk, then grass.
     assert mask[place(scene, 10.0, -3.65)] == CURB
     assert mask[place(scene, 14.0, -5.0)] == BACKGROUND
     assert mask[place(scene, 25.0, -9.0)] == BACKGROUND
     assert (mask[: int(CAMERA.horizon_px)] == BACKGROUND).all()
 
 
-def test_what_stands_on_the_road_is_background(renderer: Renderer) -> None:
+def test_objects_on_the_road_are_background_in_the_mask(renderer: Renderer) -> None:
     road = straight_road()
     scene = scene_on(road, actors=(actor_at(road, "car", 12.0, -1.75),))
 
@@ -216,7 +216,7 @@ def test_what_stands_on_the_road_is_background(renderer: Renderer) -> None:
     assert image.mask[int(0.5 * (top + bottom)), int(0.5 * (left + right))] == BACKGROUND
 
 
-def test_paint_in_the_image_is_paint_in_the_mask(renderer: Renderer) -> None:
+def test_markings_of_image_and_mask_agree(renderer: Renderer) -> None:
     # A dash of white paint on dark asphalt, from 8 to 11 m ahead, row by row without its ends.
     scene = scene_on(straight_road())
     image = renderer.render(scene)
@@ -253,10 +253,10 @@ def test_a_lit_lens_shows_its_color(renderer: Renderer, state: str, channel: int
     assert (row < inside.shape[0] / 2) == (state == "red")
 
 
-def test_a_light_for_the_others_is_no_light_of_ours(renderer: Renderer) -> None:
+def test_traffic_lights_facing_away_have_no_box(renderer: Renderer) -> None:
     road = straight_road()
 
-    image = renderer.render(scene_on(road, lights=(light_at(road, 20.0, 4.5, "red", looks_back=False),)))
+    image = renderer.render(scene_on(road, lights=(light_at(road, 20.0, 4.5, "red", faces_ego=False),)))
 
     assert image.boxes == ()
 
@@ -273,7 +273,7 @@ def test_a_stop_sign_is_red_in_its_box(renderer: Renderer) -> None:
     assert pixel[2] > pixel[:2].max() + 40
 
 
-def test_far_and_small_things_are_left_out(renderer: Renderer) -> None:
+def test_distant_and_small_objects_have_no_box(renderer: Renderer) -> None:
     road = straight_road()
     # A person of 1.75 m is 8.9 pixels high at 90 m and 8 at 100 m; a light's head of 1.27 m is 8 at 73 m.
     near, far = actor_at(road, "car", 91.0, 1.75, ident=1), actor_at(road, "truck", 93.0, -1.75, ident=2)
@@ -286,7 +286,7 @@ def test_far_and_small_things_are_left_out(renderer: Renderer) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (320, 180), (640, 480)])
-def test_other_sizes_show_the_same(width: int, height: int) -> None:
+def test_other_image_sizes_show_the_same_scene(width: int, height: int) -> None:
     camera, scene = Camera(width_px=width, height_px=height), rich_scene(weather=CLEAR)
 
     image = Renderer(camera).render(scene)
@@ -326,7 +326,7 @@ def crowds(draw: st.DrawFn) -> Scene:
         )
         for index in range(draw(st.integers(1, 4)))
     ]
-    house = Prop(
+    house = RoadsideObject(
         "building",
         100.0 + 25.0 * draw(numbers),
         20.0 * draw(numbers),
@@ -337,7 +337,7 @@ def crowds(draw: st.DrawFn) -> Scene:
         (150, 170, 190),
         3,
     )
-    scene = scene_on(road, actors=tuple(actors), props=(house,))
+    scene = scene_on(road, actors=tuple(actors), roadside_objects=(house,))
     return replace(scene, ego_heading_rad=3.0 * draw(numbers))
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The car's motion against closed forms, and its limits."""
+"""The ego's motion model against closed forms, and its limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ START = EgoState(0.0, 0.0, 0.0, 5.0)
 
 
 def test_constant_steering_is_a_circle() -> None:
-    """With the wheels already at delta the rear axle runs on the circle of radius L / tan(delta), exactly."""
+    """With a constant steering angle delta the rear axle follows the circle of radius L / tan(delta)."""
     delta, steps, dt = 0.2, 200, 0.05
     radius = VEHICLE.wheelbase_m / math.tan(delta)
     state = replace(START, steering_rad=delta)
@@ -28,7 +28,7 @@ def test_constant_steering_is_a_circle() -> None:
 
 
 def test_acceleration_follows_with_a_lag() -> None:
-    """After one time constant 63 percent of the step are there, however finely time is cut."""
+    """After one time constant 63 percent of the step is reached, for any time step."""
     for dt in (0.01, 0.05):
         state = START
         for _ in range(round(VEHICLE.lag_s / dt)):
@@ -36,7 +36,7 @@ def test_acceleration_follows_with_a_lag() -> None:
         assert state.accel_mps2 == pytest.approx(2.0 * (1.0 - math.exp(-1.0)))
 
 
-def test_no_command_gets_past_the_limits() -> None:
+def test_commands_are_limited() -> None:
     """Steering turns at most 0.7 rad/s up to 0.6 rad; acceleration stays within -8 and 2.5 m/s2."""
     state = replace(START, speed_mps=20.0)
     for _ in range(40):
@@ -49,8 +49,8 @@ def test_no_command_gets_past_the_limits() -> None:
     assert braked.accel_mps2 == pytest.approx(-8.0)
 
 
-def test_the_brake_ends_at_a_stand() -> None:
-    """It does not roll back, and it comes v^2 / 2a far, also where a step is longer than the stop."""
+def test_braking_ends_at_a_standstill() -> None:
+    """The car does not roll back, and travels v^2 / 2a, also where a step is longer than the stop."""
     state = replace(START, speed_mps=4.0, accel_mps2=-8.0)
     for _ in range(4):
         state = advance(state, DriveCommand(0.0, -8.0), 0.3)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The reference plan: the way back into the lane, and what ends the clear distance."""
+"""The reference plan: the path back to the lane center, and the reasons that end the clear distance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ad_road_simulation.world.ego import VEHICLE, EgoState
 from ad_road_simulation.world.expert import reference_plan
 from ad_road_simulation.world.layout import RouteOptions
 from ad_road_simulation.world.world import World
-from support.road_world import before, wait_for, world_with
+from support.road_world import ego_before, set_signal_state, world_with
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +34,13 @@ def busy() -> tuple[World, int]:
     one = int(np.flatnonzero(traffic.lane == world.layout.road.profile.lanes_ahead - 1)[0])
     traffic.active[:] = False
     traffic.active[one] = True
-    wait_for(world, 0, "green")
+    set_signal_state(world, 0, "green")
     world.people.occupied[:] = False
     return world, one
 
 
 def park(world: World, one: int, ego: EgoState, gap_m: float, speed_mps: float) -> None:
-    """Put a vehicle so far ahead of the ego's front bumper, in the middle of its lane."""
+    """Put a vehicle gap_m ahead of the ego's front bumper, in the lane center."""
     traffic = world.traffic
     traffic.s_m[one] = ego.s_m + VEHICLE.front_m + gap_m + 0.5 * traffic.length_m[one]
     traffic.d_m[one], traffic.speed_mps[one] = world.layout.ego_lane_m, speed_mps
@@ -50,7 +50,7 @@ def park(world: World, one: int, ego: EgoState, gap_m: float, speed_mps: float) 
 @pytest.mark.parametrize("offset", [-1.2, 0.0, 0.8])
 @pytest.mark.parametrize("turned", [-0.15, 0.0, 0.1])
 def test_the_path_leads_back_into_the_lane(world: World, offset: float, turned: float) -> None:
-    """It begins at the car along its heading and is in the lane's middle, along it, 40 m on."""
+    """It starts at the car along its heading, and after 40 m is at the lane center along the lane."""
     for s in (100.0, 333.0, 612.0, 900.0):
         ego = world.ego_at(s, world.layout.ego_lane_m + offset, turned, 8.0)
         points, headings = path_of_curvature(
@@ -69,8 +69,8 @@ def test_the_path_leads_back_into_the_lane(world: World, offset: float, turned: 
         assert ego.heading_rad + headings[2] == pytest.approx(along, abs=0.01)
 
 
-def test_in_the_lane_the_curvature_is_the_lane_s(world: World) -> None:
-    """Nothing to correct: k / (1 - k d) at every knot of the lane's own arc."""
+def test_in_the_lane_center_the_curvature_is_that_of_the_lane(world: World) -> None:
+    """Without an error to correct: k / (1 - k d) at every knot along the lane's arc."""
     road, lane = world.layout.road, world.layout.ego_lane_m
     plan = reference_plan(world, world.ego_at(400.0, lane, 0.0, 8.0))
     arc = np.concatenate(
@@ -81,70 +81,70 @@ def test_in_the_lane_the_curvature_is_the_lane_s(world: World) -> None:
     assert plan.curvature_per_m == pytest.approx(expected, abs=1e-3)
 
 
-def test_a_image_shows_no_speed(world: World) -> None:
-    """Path, clear distance and both decisions are those of a standing car; the trajectory is not."""
-    wait_for(world, 0, "red")
-    ego = before(world, world.layout.furniture.signals[0].stop_s_m, 30.0)
+def test_only_the_trajectory_depends_on_speed(world: World) -> None:
+    """Path, clear distance and both decisions equal those of a standing car; the trajectory differs."""
+    set_signal_state(world, 0, "red")
+    ego = ego_before(world, world.layout.traffic_control.signals[0].stop_s_m, 30.0)
     still, fast = (reference_plan(world, replace(ego, speed_mps=v, accel_mps2=v)) for v in (0.0, 13.0))
     assert np.array_equal(still.curvature_per_m, fast.curvature_per_m)
     assert still.reasons == fast.reasons
-    assert (still.must_stop, still.may_go_on) == (fast.must_stop, fast.may_go_on)
+    assert (still.must_stop, still.may_proceed) == (fast.must_stop, fast.may_proceed)
     assert fast.trajectory.points_xy_m[-1, 0] > still.trajectory.points_xy_m[-1, 0]
 
 
 def test_lights_end_the_clear_distance(world: World) -> None:
-    """Red and yellow alike, 30 m to the line; green, or a line already passed, does not."""
-    line = world.layout.furniture.signals[0].stop_s_m
+    """Red and yellow end it at the line 30 m ahead; green, or a line already passed, does not."""
+    line = world.layout.traffic_control.signals[0].stop_s_m
     for state in ("red", "yellow"):
-        wait_for(world, 0, state)
-        plan = reference_plan(world, before(world, line, 30.0))
+        set_signal_state(world, 0, state)
+        plan = reference_plan(world, ego_before(world, line, 30.0))
         # Along the lane, which in a bend of 140 m is up to 4 percent longer or shorter than the centerline.
         assert plan.clear_distance_m == pytest.approx(30.0, rel=0.05)
-        assert (plan.must_stop, plan.may_go_on) == (True, False)
-        assert reference_plan(world, before(world, line, 52.0)).must_stop is False
-        assert reference_plan(world, before(world, line, 64.0)).clear_distance_m == math.inf
-        assert reference_plan(world, before(world, line, -0.1)).clear_distance_m == math.inf
-    wait_for(world, 0, "green")
-    assert reference_plan(world, before(world, line, 30.0)).clear_distance_m == math.inf
+        assert (plan.must_stop, plan.may_proceed) == (True, False)
+        assert reference_plan(world, ego_before(world, line, 52.0)).must_stop is False
+        assert reference_plan(world, ego_before(world, line, 64.0)).clear_distance_m == math.inf
+        assert reference_plan(world, ego_before(world, line, -0.1)).clear_distance_m == math.inf
+    set_signal_state(world, 0, "green")
+    assert reference_plan(world, ego_before(world, line, 30.0)).clear_distance_m == math.inf
 
 
-def test_a_stop_sign_lets_one_go_on_afterwards() -> None:
-    """Its line is to be stopped at, may be passed after a stand, and is ignored once it was obeyed."""
+def test_a_stop_sign_is_ignored_once_obeyed() -> None:
+    """Its line requires a stop, may be passed afterwards, and is ignored once obeyed."""
     world = world_with("stops")
-    stop = world.layout.furniture.stops[0]
-    ego = before(world, stop.stop_s_m, 20.0)
+    stop = world.layout.traffic_control.stops[0]
+    ego = ego_before(world, stop.stop_s_m, 20.0)
     plan = reference_plan(world, ego)
     assert plan.clear_distance_m == pytest.approx(20.0, rel=0.06)
-    assert (plan.must_stop, plan.may_go_on) == (True, True)
+    assert (plan.must_stop, plan.may_proceed) == (True, True)
     obeyed = reference_plan(world, ego, obeyed_sign=stop.ident)
-    assert (obeyed.clear_distance_m, obeyed.must_stop, obeyed.may_go_on) == (math.inf, False, False)
+    assert (obeyed.clear_distance_m, obeyed.must_stop, obeyed.may_proceed) == (math.inf, False, False)
 
 
-def test_somebody_on_a_crossing_is_waited_for() -> None:
-    """One stops a meter before the crossing's edge while it is occupied, and only then."""
+def test_an_occupied_crossing_requires_a_stop() -> None:
+    """The stop is a meter before the crossing's edge, only while it is occupied."""
     world = world_with("crossings")
-    crossing = next(c for c in world.layout.furniture.crossings if c.signal is None)
-    ego = before(world, crossing.s_from_m, 21.0)
+    crossing = next(c for c in world.layout.traffic_control.crossings if c.signal is None)
+    ego = ego_before(world, crossing.s_from_m, 21.0)
     assert not any(reason.kind == "crossing" for reason in reference_plan(world, ego).reasons)
     world.people.occupied[crossing.ident] = True
     plan = reference_plan(world, ego)
     assert plan.clear_distance_m == pytest.approx(20.0, rel=0.1)
-    assert (plan.must_stop, plan.may_go_on) == (True, False)
+    assert (plan.must_stop, plan.may_proceed) == (True, False)
 
 
-def test_a_single_image_tells_only_of_people_it_shows() -> None:
-    """A driver has seen somebody who has walked out of the image; the image alone gives no reason.
+def test_with_a_camera_only_people_in_its_image_count() -> None:
+    """A person outside the image is a reason to stop only without the camera's restriction.
 
-    The camera sees 35 degrees to either side. Its lens is 3.1 m before the front bumper's place of stop
-    here, so that somebody 7 m to the left is 57 degrees aside, and somebody 0.5 m to the left 6.
+    The camera sees 35 degrees to either side. It is 4.25 m before the person along the road, so that 7 m to
+    the left are 59 degrees aside, and 0.5 m to the left 7.
     """
     world = world_with("crossings", RouteOptions(traffic=1.0))
     world.traffic.active[:] = False
     people = world.people
-    crossing = next(c for c in world.layout.furniture.crossings if c.signal is None)
+    crossing = next(c for c in world.layout.traffic_control.crossings if c.signal is None)
     people.on_crossing[:], people.occupied[:] = -1, False
     people.on_crossing[0], people.occupied[crossing.ident] = crossing.ident, True
-    ego = before(world, crossing.s_from_m, 1.5, 0.0)
+    ego = ego_before(world, crossing.s_from_m, 1.5, 0.0)
     camera = Camera()
 
     def waits(d_m: float, seen_by: Camera | None) -> bool:
@@ -158,7 +158,7 @@ def test_a_single_image_tells_only_of_people_it_shows() -> None:
 
 
 def test_a_leader_ends_the_clear_distance(busy: tuple[World, int]) -> None:
-    """Moving or standing, to its rear bumper; one has to stop for it only when it stands."""
+    """Moving or standing, up to its rear bumper; a stop is required only when it stands."""
     world, one = busy
     ego = world.ego_at(60.0, world.layout.ego_lane_m, 0.0, 8.0)
     park(world, one, ego, 12.0, 5.0)
@@ -167,16 +167,16 @@ def test_a_leader_ends_the_clear_distance(busy: tuple[World, int]) -> None:
     assert (plan.reasons[0].kind, plan.must_stop) == ("actor", False)
     park(world, one, ego, 12.0, 0.1)
     assert reference_plan(world, ego).must_stop
-    # In the next lane it is in nobody's way.
+    # In the next lane it is no reason.
     world.traffic.d_m[one] += world.layout.road.profile.lane_width_m
     assert reference_plan(world, ego).clear_distance_m == math.inf
 
 
-def test_a_lorry_hides_the_light(busy: tuple[World, int]) -> None:
-    """An image cannot show a red light behind a lorry; over the roof of a car it does."""
+def test_a_truck_occludes_the_light(busy: tuple[World, int]) -> None:
+    """A red light behind a truck is not visible in the image; over the roof of a car it is."""
     world, one = busy
-    wait_for(world, 0, "red")
-    ego = before(world, world.layout.furniture.signals[0].stop_s_m, 35.0)
+    set_signal_state(world, 0, "red")
+    ego = ego_before(world, world.layout.traffic_control.signals[0].stop_s_m, 35.0)
     park(world, one, ego, 10.0, 5.0)
     assert reference_plan(world, ego).must_stop
     world.traffic.height_m[one] = 3.2
@@ -185,8 +185,10 @@ def test_a_lorry_hides_the_light(busy: tuple[World, int]) -> None:
 
 def test_the_trajectory_is_the_speed_profile_on_the_path(world: World) -> None:
     """20 points at 0.15 s .. 3 s: every third of the profile's steps of 0.05 s."""
-    wait_for(world, 0, "red")
-    plan = reference_plan(world, before(world, world.layout.furniture.signals[0].stop_s_m, 25.0, 9.0))
+    set_signal_state(world, 0, "red")
+    plan = reference_plan(
+        world, ego_before(world, world.layout.traffic_control.signals[0].stop_s_m, 25.0, 9.0)
+    )
     trajectory = plan.trajectory
     bend = float(np.abs(plan.curvature_per_m).max())
     distances, speeds = speed_profile(9.0, plan.clear_distance_m, bend, 60, 0.05)

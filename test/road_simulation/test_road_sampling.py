@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes for training: reproducible, varied, and with enough to stop for."""
+"""Training scenes: reproducible, varied, and with enough reasons to stop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def samples() -> list[Sample]:
 
 
 def test_equal_seeds_give_equal_samples(samples: list[Sample]) -> None:
-    """The first of 250 are those of 3, so that a set can be made in parts."""
+    """The first 3 of 250 samples equal 3 samples, so that a dataset can be generated in parts."""
     for sample, again in zip(samples, training_samples(7, 3), strict=False):
         assert sample.scene.actors == again.scene.actors
         assert sample.scene.ego_x_m == again.scene.ego_x_m
@@ -44,8 +44,8 @@ def test_the_ego_is_near_its_lane(samples: list[Sample]) -> None:
     assert 12.0 < max(speeds) <= 13.0
 
 
-def test_there_is_enough_to_stop_for(samples: list[Sample]) -> None:
-    """Every kind of reason, free roads, and cars that stand close before a line."""
+def test_there_are_enough_reasons_to_stop(samples: list[Sample]) -> None:
+    """Every kind of reason, free roads, and egos that stand close before a line."""
     kinds = [sample.reference.reasons[0].kind if sample.reference.reasons else "none" for sample in samples]
     shares = {kind: kinds.count(kind) / len(kinds) for kind in set(kinds)}
     assert shares["light"] > 0.06
@@ -64,8 +64,8 @@ def test_worlds_differ(samples: list[Sample]) -> None:
     assert len({sample.scene.road.profile.lanes_ahead for sample in samples}) == 2
 
 
-def test_nobody_stands_in_the_ego(samples: list[Sample]) -> None:
-    """No vehicle's middle is within the ego's body."""
+def test_no_vehicle_overlaps_the_ego(samples: list[Sample]) -> None:
+    """No vehicle's center is within the ego's body."""
     for sample in samples:
         scene = sample.scene
         cos, sin = np.cos(scene.ego_heading_rad), np.sin(scene.ego_heading_rad)

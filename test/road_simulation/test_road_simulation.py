@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Driving in a road world: the reference driver arrives, mistakes are noted, equal seeds are equal worlds."""
+"""Simulation: the reference driver completes routes, infractions are detected, seeds are deterministic."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from ad_road_simulation.world.ego import VEHICLE, DriveCommand
 from ad_road_simulation.world.layout import RouteOptions
 from ad_road_simulation.world.scene import Scene
 from ad_road_simulation.world.simulation import Event, Simulation
-from support.road_world import EMPTY, ReferenceDriver, before, command_of, drive, wait_for
+from support.road_world import EMPTY, ReferenceDriver, command_of, drive, ego_before, set_signal_state
 
 COAST = DriveCommand(0.0, 0.0)
 
 
 def content(scene: Scene) -> tuple:
-    """Return a scene without its road, which has no equality."""
+    """Return a scene without its road, which is not comparable."""
     return tuple(getattr(scene, name) for name in Scene.__dataclass_fields__ if name != "road")
 
 
 def simulation_with(kind: str) -> Simulation:
-    """Return the first empty simulation with a thing of this kind of furniture in the first 800 m."""
+    """Return the first simulation without traffic with this kind of control in the first 800 m."""
     for seed in range(50):
         simulation = Simulation(seed, EMPTY)
-        things = getattr(simulation.world.layout.furniture, kind)
-        if things and things[0].stop_s_m < 800.0:
+        control = getattr(simulation.world.layout.traffic_control, kind)
+        if control and control[0].stop_s_m < 800.0:
             return simulation
     raise AssertionError(f"no {kind} in 50 worlds")
 
 
 def coast(simulation: Simulation, steps: int) -> list[Event]:
-    """Keep the lane and the speed, whatever is ahead."""
+    """Keep lane and speed regardless of what is ahead."""
     events = []
     for _ in range(steps):
         steering = command_of(simulation.reference(), simulation.ego).steering_rad
@@ -43,7 +43,7 @@ def coast(simulation: Simulation, steps: int) -> list[Event]:
 
 
 @pytest.mark.parametrize("seed", [0, 2])
-def test_the_reference_driver_arrives(seed: int) -> None:
+def test_the_reference_driver_completes_the_route(seed: int) -> None:
     """500 m with traffic, lights and crossings: the only event is the finish."""
     simulation = Simulation(seed, RouteOptions(length_m=500.0))
     assert [event.kind for event in drive(simulation)] == ["finished"]
@@ -52,14 +52,14 @@ def test_the_reference_driver_arrives(seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
-def test_the_reference_driver_arrives_everywhere(seed: int) -> None:
+def test_the_reference_driver_completes_ten_routes(seed: int) -> None:
     """The first ten roads of 1 km, one of them in dense traffic."""
     simulation = Simulation(seed, RouteOptions(traffic=2.0 if seed == 9 else 1.0))
     assert [event.kind for event in drive(simulation)] == ["finished"]
 
 
-def test_equal_seeds_are_equal_drives() -> None:
-    """Two simulations driven alike show the same scenes to the last digit; another seed does not."""
+def test_equal_seeds_give_equal_drives() -> None:
+    """Two simulations with equal commands give exactly equal scenes; another seed does not."""
     first, second, other = Simulation(6), Simulation(6), Simulation(7)
     driver, twin = ReferenceDriver(), ReferenceDriver()
     for step in range(200):
@@ -71,8 +71,8 @@ def test_equal_seeds_are_equal_drives() -> None:
     assert content(first.scene()) != content(other.scene())
 
 
-def test_the_drive_begins_in_the_lane() -> None:
-    """At s = 50 m, in the lane's middle, at 8 m/s, with nobody within a second before or behind."""
+def test_the_drive_starts_in_the_lane() -> None:
+    """At s = 50 m, in the lane center, at 8 m/s, with more than a second of clear distance."""
     for seed in range(5):
         simulation = Simulation(seed)
         ego, layout = simulation.ego, simulation.world.layout
@@ -81,8 +81,8 @@ def test_the_drive_begins_in_the_lane() -> None:
         assert not simulation.is_finished
 
 
-def test_the_scene_shows_what_is_near() -> None:
-    """Everybody is 30 m behind to 180 m ahead, and the ego is not among them."""
+def test_the_scene_contains_what_is_near() -> None:
+    """All actors are 30 m behind to 180 m ahead of the ego, which is not among them."""
     simulation = Simulation(4, RouteOptions(traffic=2.0))
     scene = simulation.scene()
     assert scene.ego_s_m == simulation.ego.s_m
@@ -92,35 +92,35 @@ def test_the_scene_shows_what_is_near() -> None:
     assert max(places) < 50.0 + 181.0
     assert len({actor.ident for actor in scene.actors}) == len(scene.actors)
     assert {actor.kind for actor in scene.actors} >= {"person", "car"}
-    assert scene.props
+    assert scene.roadside_objects
     assert scene.markings
 
 
-def test_a_red_light_is_noted_when_passed() -> None:
-    """Once, when the bumper goes over the line; on green and yellow nothing is noted."""
+def test_passing_a_red_light_is_an_event() -> None:
+    """One event when the bumper passes the line; none on green and yellow."""
     simulation = simulation_with("signals")
-    line = simulation.world.layout.furniture.signals[0].stop_s_m
+    line = simulation.world.layout.traffic_control.signals[0].stop_s_m
     for state, expected in (("red", ["red_light"]), ("yellow", []), ("green", [])):
-        wait_for(simulation.world, 0, state)
-        simulation.ego = before(simulation.world, line, 2.0)
+        set_signal_state(simulation.world, 0, state)
+        simulation.ego = ego_before(simulation.world, line, 2.0)
         assert [event.kind for event in coast(simulation, 20)] == expected
 
 
-def test_a_stop_sign_wants_a_stand() -> None:
-    """Passed at 8 m/s it is missed; after a stand 3 m before the line it is not."""
+def test_a_stop_sign_requires_a_stop() -> None:
+    """Passing at 8 m/s is an event; passing after a stop 3 m before the line is not."""
     simulation = simulation_with("stops")
-    line = simulation.world.layout.furniture.stops[0].stop_s_m
-    simulation.ego = before(simulation.world, line, 12.0)
+    line = simulation.world.layout.traffic_control.stops[0].stop_s_m
+    simulation.ego = ego_before(simulation.world, line, 12.0)
     assert [event.kind for event in coast(simulation, 40)] == ["stop_missed"]
     again = simulation_with("stops")
-    again.ego = before(again.world, line, 3.0, speed_mps=0.0)
+    again.ego = ego_before(again.world, line, 3.0, speed_mps=0.0)
     again.step(COAST)
     again.ego = replace(again.ego, speed_mps=5.0)
     assert coast(again, 20) == []
 
 
-def test_leaving_the_lane_is_noted_once_until_the_return() -> None:
-    """1 m beside the middle the body is still within the margin; 2 m beside it is out, and again later."""
+def test_leaving_the_lane_is_one_event_until_the_return() -> None:
+    """Within the margin there is no event; beyond it there is one, and another one after a return."""
     simulation = Simulation(0, EMPTY)
     world, lane = simulation.world, simulation.world.layout.ego_lane_m
     width = world.layout.road.profile.lane_width_m
@@ -132,8 +132,8 @@ def test_leaving_the_lane_is_noted_once_until_the_return() -> None:
     assert kinds == [[], [], ["departure"], [], [], ["departure"]]
 
 
-def test_driving_straight_on_leaves_a_bend() -> None:
-    """Who does not steer leaves the road: every road of the first five bends within 400 m."""
+def test_driving_straight_departs_in_a_bend() -> None:
+    """Without steering the ego leaves the lane: each of the first five roads bends within 400 m."""
     for seed in range(5):
         simulation = Simulation(seed, EMPTY)
         events: list[Event] = []
@@ -142,7 +142,7 @@ def test_driving_straight_on_leaves_a_bend() -> None:
         assert events[0].kind == "departure"
 
 
-def test_a_collision_is_noted_once_for_each() -> None:
+def test_a_collision_is_one_event_per_actor() -> None:
     """Into a standing car at 8 m/s: one event, however long the boxes overlap."""
     simulation = Simulation(0)
     traffic, world = simulation.world.traffic, simulation.world
@@ -156,10 +156,10 @@ def test_a_collision_is_noted_once_for_each() -> None:
         events += coast(simulation, 1)
     hits = [event for event in events if event.kind == "collision"]
     assert len(hits) == 1
-    assert traffic.bodies[one].kind in hits[0].what
+    assert traffic.dimensions[one].kind in hits[0].what
 
 
-def test_the_finish_is_noted_once() -> None:
+def test_the_finish_is_one_event() -> None:
     simulation = Simulation(0, EMPTY)
     simulation.ego = simulation.world.ego_at(1049.9, simulation.world.layout.ego_lane_m, 0.0, 8.0)
     assert [event.kind for event in coast(simulation, 5)] == ["finished"]

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Those who share the road with the ego: they follow, stop, wait and cross, and run into nobody."""
+"""Traffic and people: they follow, stop, wait and cross without collisions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ad_road_simulation.world.layout import RouteOptions
 from ad_road_simulation.world.simulation import Simulation
 from ad_road_simulation.world.traffic import Traffic, follow
 from ad_road_simulation.world.world import World
-from support.road_world import EMPTY, before, command_of, wait_for, world_with
+from support.road_world import EMPTY, command_of, ego_before, set_signal_state, world_with
 
 
 def gaps(traffic: Traffic) -> np.ndarray:
-    """Return all gaps between neighbors of a lane, bumper to bumper."""
+    """Return all bumper-to-bumper gaps between consecutive vehicles of a lane."""
     found = [np.zeros(0)]
     for lane in np.unique(traffic.lane):
         there = np.flatnonzero(traffic.active & (traffic.lane == lane))
@@ -27,8 +27,8 @@ def gaps(traffic: Traffic) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dt_s", [0.05, 0.25])
-def test_a_platoon_brakes_to_a_light_without_touching(dt_s: float) -> None:
-    """Six cars at 14 m/s, 1.3 s apart, meet a line at which the first has to stop: none touches another."""
+def test_a_platoon_stops_at_a_line_without_collision(dt_s: float) -> None:
+    """Six cars at 14 m/s, 1.3 s apart, whose first has to stop at a line, do not touch each other."""
     length, line = 4.5, 120.0
     front = -np.arange(6) * (14.0 * 1.3 + length)
     speed = np.full(6, 14.0)
@@ -39,20 +39,20 @@ def test_a_platoon_brakes_to_a_light_without_touching(dt_s: float) -> None:
         front, speed = front + 0.5 * (speed + after) * dt_s, after
         assert (front[:-1] - length - front[1:]).min() > 0.5
         assert front[0] < line
-    # The model's gap at a standstill is the one asked for.
+    # The gap at a standstill is the requested one.
     assert speed.max() < 0.1
     assert front[:-1] - length - front[1:] == pytest.approx(np.full(5, 2.0), abs=0.5)
 
 
-def test_free_cars_reach_the_speed_they_want() -> None:
+def test_free_cars_reach_their_desired_speed() -> None:
     """Without a leader: full acceleration from a stand, none at the desired speed."""
     accel = follow(np.array([0.0, 10.0]), np.full(2, 10.0), np.full(2, np.inf), np.zeros(2), 2.0)
     assert accel == pytest.approx([1.4, 0.0])
 
 
 @pytest.mark.parametrize(("seed", "density", "dt_s"), [(0, 1.0, 0.05), (4, 2.0, 0.25)])
-def test_traffic_flows_for_minutes(seed: int, density: float, dt_s: float) -> None:
-    """Nobody overlaps anybody, nobody stands longer than two reds, no pedestrian is run over."""
+def test_traffic_keeps_flowing(seed: int, density: float, dt_s: float) -> None:
+    """In two minutes no vehicles overlap, none stands longer than two red phases, none hits a pedestrian."""
     world = World(seed, RouteOptions(traffic=density))
     traffic, people = world.traffic, world.people
     stood_s = np.zeros(len(traffic.s_m))
@@ -71,10 +71,10 @@ def test_traffic_flows_for_minutes(seed: int, density: float, dt_s: float) -> No
     assert traffic.active.mean() > 0.8
 
 
-def test_nobody_passes_a_light_that_stays_red() -> None:
-    """Whoever can still stop when all lights turn red is before his line a minute later."""
+def test_no_vehicle_passes_a_red_light() -> None:
+    """Vehicles that can stop when all lights turn red are still before their lines a minute later."""
     world = World(1)
-    traffic, signals = world.traffic, world.layout.furniture.signals
+    traffic, signals = world.traffic, world.layout.traffic_control.signals
     red = np.ones(len(signals), bool)
     ahead = np.array([signal.stop_s_m for signal in signals])
     back = np.array([signal.oncoming_stop_s_m for signal in signals])
@@ -88,34 +88,34 @@ def test_nobody_passes_a_light_that_stays_red() -> None:
         assert gone[holds & (traffic.idents == idents)[:, None]].max() < 0.0
 
 
-def test_pedestrians_wait_for_the_red_of_the_vehicles() -> None:
-    """At signals they step off the curb only during red, and are over before it ends."""
+def test_pedestrians_cross_at_signals_only_during_red() -> None:
+    """At signals they start only while vehicles have red, and finish before it ends."""
     world = world_with("signals", RouteOptions(traffic=1.0))
-    places = [c for c in world.layout.furniture.crossings if c.signal is not None]
+    places = [c for c in world.layout.traffic_control.crossings if c.signal is not None]
     seen = 0
     for _ in range(3000):
         world.step(0.1, None)
         for crossing in places:
             if world.people.occupied[crossing.ident]:
-                signal = world.layout.furniture.signals[crossing.signal or 0]
+                signal = world.layout.traffic_control.signals[crossing.signal or 0]
                 assert signal.state(world.time_s) == "red"
                 seen += 1
     assert seen > 100
 
 
-def test_pedestrians_let_a_near_ego_pass() -> None:
-    """A car at 12 m/s is 2 s away for ever: nobody steps out before it; when it stands, somebody does."""
+def test_pedestrians_wait_for_an_approaching_ego() -> None:
+    """Nobody crosses while the ego stays 2 s away at 12 m/s; when it stands, somebody does."""
     world = world_with("crossings", RouteOptions(traffic=1.0))
-    crossing = next(c for c in world.layout.furniture.crossings if c.signal is None)
+    crossing = next(c for c in world.layout.traffic_control.crossings if c.signal is None)
     world.traffic.active[:] = False
     fast, slow = (
-        before(world, crossing.s_from_m - 1.0, 24.0, 12.0),
-        before(world, crossing.s_from_m - 1.0, 2.0, 0.0),
+        ego_before(world, crossing.s_from_m - 1.0, 24.0, 12.0),
+        ego_before(world, crossing.s_from_m - 1.0, 2.0, 0.0),
     )
     for _ in range(150):
         world.step(0.1, fast)
         world.traffic.active[:] = False
-    # Who was on it before has long gone over.
+    # Anyone on it before has finished crossing.
     assert not world.people.occupied[crossing.ident]
     occupied = False
     for _ in range(600):
@@ -125,8 +125,8 @@ def test_pedestrians_let_a_near_ego_pass() -> None:
     assert occupied
 
 
-def test_nobody_appears_near_the_ego() -> None:
-    """New vehicles begin more than 40 m behind or 120 m ahead, wherever the ego is on its route."""
+def test_vehicles_do_not_spawn_near_the_ego() -> None:
+    """New vehicles spawn more than 40 m behind or 120 m ahead, anywhere on the route."""
     simulation = Simulation(2, RouteOptions(traffic=2.0, length_m=300.0))
     traffic = simulation.world.traffic
     known = set(traffic.idents[traffic.active].tolist())
@@ -143,8 +143,8 @@ def test_nobody_appears_near_the_ego() -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 5])
-def test_a_harsh_brake_is_no_collision(seed: int) -> None:
-    """Every 10 s the ego brakes with all it has, to a stand of 2 s: those behind see it and stop in time."""
+def test_harsh_braking_causes_no_collision(seed: int) -> None:
+    """Every 10 s the ego brakes fully to a standstill of 2 s; the vehicles behind stop in time."""
     simulation = Simulation(seed, RouteOptions(traffic=2.0))
     events = []
     for step in range(800):
@@ -155,8 +155,8 @@ def test_a_harsh_brake_is_no_collision(seed: int) -> None:
     assert not [event for event in events if event.kind == "collision"]
 
 
-def test_an_empty_road_is_empty() -> None:
-    """Traffic 0 leaves nobody, and the world still runs."""
+def test_without_traffic_there_are_no_actors() -> None:
+    """With traffic 0 there are no actors, and the world still runs."""
     simulation = Simulation(0, EMPTY)
     for _ in range(20):
         simulation.step(DriveCommand(0.0, 0.0))
@@ -164,10 +164,10 @@ def test_an_empty_road_is_empty() -> None:
     assert len(simulation.world.obstacles().s_m) == 0
 
 
-def test_vehicles_see_the_ego_as_their_leader() -> None:
+def test_vehicles_treat_the_ego_as_their_leader() -> None:
     """A car 20 m behind a standing ego stops behind its rear bumper."""
     world = world_with("signals", RouteOptions(traffic=1.0))
-    wait_for(world, 0, "green")
+    set_signal_state(world, 0, "green")
     traffic = world.traffic
     lane = world.layout.road.profile.lanes_ahead - 1
     car = int(np.flatnonzero(traffic.lane == lane)[0])

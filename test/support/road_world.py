@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Worlds of the road camera for tests: a driver who follows the reference, and places to stand at."""
+"""Road worlds for tests: a driver that follows the reference plan, and ego poses before stops."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EMPTY = RouteOptions(traffic=0.0)
 
 
 def command_of(plan: ReferencePlan, ego: EgoState) -> DriveCommand:
-    """Return steering of the path's beginning and the acceleration to the speed profile's first point."""
+    """Return the steering at the path's start and the acceleration to the speed profile's first point."""
     trajectory = plan.trajectory
     assert trajectory.speeds_mps is not None
     return DriveCommand(
@@ -28,7 +28,7 @@ def command_of(plan: ReferencePlan, ego: EgoState) -> DriveCommand:
 
 
 class ReferenceDriver:
-    """Follows the reference plan; stands for a second at a stop sign, then goes on."""
+    """Follows the reference plan; stops for a second at a stop sign, then proceeds."""
 
     def __init__(self) -> None:
         self.obeyed: int | None = None
@@ -37,7 +37,7 @@ class ReferenceDriver:
     def step(self, simulation: Simulation) -> list[Event]:
         """Drive one step of 0.05 s."""
         plan = simulation.reference(self.obeyed)
-        at_sign = plan.may_go_on and plan.clear_distance_m < 4.0 and simulation.ego.speed_mps < 0.3
+        at_sign = plan.may_proceed and plan.clear_distance_m < 4.0 and simulation.ego.speed_mps < 0.3
         self._stood_s = self._stood_s + 0.05 if at_sign else 0.0
         if self._stood_s > 1.0:
             self.obeyed = plan.reasons[0].ident
@@ -45,7 +45,7 @@ class ReferenceDriver:
 
 
 def drive(simulation: Simulation, longest_s: float = 400.0) -> list[Event]:
-    """Let the reference driver drive to the finish; return all events."""
+    """Drive to the finish with the reference driver; return all events."""
     driver, events = ReferenceDriver(), []
     while not simulation.is_finished and simulation.time_s < longest_s:
         events += driver.step(simulation)
@@ -53,20 +53,20 @@ def drive(simulation: Simulation, longest_s: float = 400.0) -> list[Event]:
 
 
 def world_with(kind: str, options: RouteOptions = EMPTY) -> World:
-    """Return the first world that has a thing of a kind of furniture: signals, stops or crossings."""
+    """Return the first world with a kind of traffic control: signals, stops or crossings."""
     return next(
-        world for seed in range(50) if getattr((world := World(seed, options)).layout.furniture, kind)
+        world for seed in range(50) if getattr((world := World(seed, options)).layout.traffic_control, kind)
     )
 
 
-def before(world: World, s_m: float, distance_m: float, speed_mps: float = 8.0) -> EgoState:
-    """Return an ego in its lane whose front bumper is so far from a place, along the centerline."""
+def ego_before(world: World, s_m: float, distance_m: float, speed_mps: float = 8.0) -> EgoState:
+    """Return an ego in its lane whose front bumper is distance_m before s_m along the centerline."""
     return world.ego_at(s_m - distance_m - VEHICLE.front_m, world.layout.ego_lane_m, 0.0, speed_mps)
 
 
-def wait_for(world: World, signal: int, state: str) -> None:
-    """Set the clock of a world to the middle of a signal's next phase of that color."""
-    lamp = world.layout.furniture.signals[signal]
+def set_signal_state(world: World, signal: int, state: str) -> None:
+    """Set the time of a world to 1 s into the next phase in which a signal has a state."""
+    lamp = world.layout.traffic_control.signals[signal]
     times = world.time_s + np.arange(0.0, 48.0, 0.25)
     shown = [lamp.state(float(time)) == state for time in times]
     start = shown.index(True, shown.index(False))

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes put together by hand, so that a test knows where everything is."""
+"""Hand-built scenes with known positions of all objects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ad_road_simulation.world.scene import (
     ActorKind,
     LightState,
     Marking,
-    Prop,
+    RoadsideObject,
     Scene,
     StopSign,
     TrafficLight,
@@ -31,7 +31,7 @@ SIZES: dict[ActorKind, tuple[float, float, float]] = {
 }
 EGO_S_M = 100.0
 CLEAR = Weather(noise_std=0.0, visibility_m=1e6)
-"""Air without haze and a sensor without noise, so that colors are those of the things."""
+"""No haze and no sensor noise, so that colors are those of the objects."""
 
 
 def straight_road() -> Road:
@@ -40,7 +40,7 @@ def straight_road() -> Road:
 
 
 def curved_road() -> Road:
-    """Return 400 m that swing gently left and right, radii of 150 m and more."""
+    """Return a road of 400 m with alternating bends of radii of 150 m and more."""
     s = np.arange(0.0, 400.0 + STEP_M, STEP_M)
     return Road(np.sin(s / 40.0) / 150.0, Profile())
 
@@ -85,7 +85,7 @@ def actor_at(
     ident: int = 1,
     seed: int = 0,
 ) -> Actor:
-    """Return somebody ahead of the ego's rear axle along the road, turned against its heading."""
+    """Return an actor ahead of the ego's rear axle along the road, rotated relative to its heading."""
     s = EGO_S_M + ahead_m
     x, y = road.points(s, d_m)
     length, width, height = SIZES[kind]
@@ -106,27 +106,27 @@ def actor_at(
 
 
 def light_at(
-    road: Road, ahead_m: float, d_m: float, state: LightState, *, looks_back: bool = True, ident: int = 1
+    road: Road, ahead_m: float, d_m: float, state: LightState, *, faces_ego: bool = True, ident: int = 1
 ) -> TrafficLight:
-    """Return a traffic light, 3 m high, that looks towards the ego or away from it."""
+    """Return a traffic light, 3 m high, that faces the ego or away from it."""
     s = EGO_S_M + ahead_m
     x, y = (float(value) for value in road.points(s, d_m))
-    heading = float(road.heading(s)) + (np.pi if looks_back else 0.0)
+    heading = float(road.heading(s)) + (np.pi if faces_ego else 0.0)
     return TrafficLight(ident, x, y, 3.0, heading, state, x, y)
 
 
 def sign_at(road: Road, ahead_m: float, d_m: float, *, ident: int = 1) -> StopSign:
-    """Return a stop sign that looks towards the ego."""
+    """Return a stop sign that faces the ego."""
     x, y = (float(value) for value in road.points(EGO_S_M + ahead_m, d_m))
     return StopSign(ident, x, y, 2.2, float(road.heading(EGO_S_M + ahead_m)) + np.pi)
 
 
 def rich_scene(*, weather: Weather | None = None) -> Scene:
-    """Return a bend with 30 props, 12 actors, two lights and a sign: what the speed is measured with."""
+    """Return a bend with 30 roadside objects, 12 actors, two lights and a sign."""
     road = curved_road()
-    draw = np.random.default_rng(17)
-    # Leaders, oncoming ones, people on the pavements, and some parked at the curb.
-    cast: list[tuple[ActorKind, float, float, float]] = [
+    rng = np.random.default_rng(17)
+    # Leaders, oncoming vehicles, people on the sidewalks, and vehicles parked at the curb.
+    placements: list[tuple[ActorKind, float, float, float]] = [
         *(("car", 16.0, -1.75, 0.0), ("truck", 45.0, -1.75, 0.0), ("motorcycle", 30.0, -1.5, 0.0)),
         *(("car", 22.0, 1.75, np.pi), ("bus", 48.0, 1.75, np.pi), ("car", 70.0, 1.75, np.pi)),
         *(("person", 11.0, -5.0, 0.0), ("person", 24.0, 0.5, np.pi / 2), ("person", 27.0, 4.8, 3.0)),
@@ -134,30 +134,30 @@ def rich_scene(*, weather: Weather | None = None) -> Scene:
     ]
     actors = [
         actor_at(road, kind, ahead, d, turn_rad=turn, ident=index, seed=index)
-        for index, (kind, ahead, d, turn) in enumerate(cast)
+        for index, (kind, ahead, d, turn) in enumerate(placements)
     ]
-    props = []
+    roadside_objects = []
     for index in range(30):
         kind = ("building", "tree", "lamp", "bush", "tree")[index % 5]
         side, ahead = (-1.0, 1.0)[index % 2], 8.0 + 4.5 * index
         length, width, height = {
-            "building": (14.0, 9.0, float(draw.uniform(5.0, 18.0))),
-            "tree": (4.0, 4.0, float(draw.uniform(5.0, 9.0))),
+            "building": (14.0, 9.0, float(rng.uniform(5.0, 18.0))),
+            "tree": (4.0, 4.0, float(rng.uniform(5.0, 9.0))),
             "bush": (1.6, 1.6, 1.3),
             "lamp": (0.2, 0.2, 7.0),
         }[kind]
         x, y = road.points(EGO_S_M + ahead, side * (7.0 if kind == "lamp" else 9.0 + width))
         color = (40, 95, 55) if kind in ("tree", "bush") else (150, 170, 190)
         heading = float(road.heading(EGO_S_M + ahead))
-        props.append(
-            Prop(kind, float(x), float(y), heading, length, width, height, color, seed=index)  # type: ignore[arg-type]
+        roadside_objects.append(
+            RoadsideObject(kind, float(x), float(y), heading, length, width, height, color, seed=index)  # type: ignore[arg-type]
         )
     lights = (light_at(road, 30.0, -5.6, "red", ident=21), light_at(road, 34.0, 5.6, "green", ident=22))
     return scene_on(
         road,
         weather=weather or Weather(),
         actors=tuple(actors),
-        props=tuple(props),
+        roadside_objects=tuple(roadside_objects),
         lights=lights,
         signs=(sign_at(road, 18.0, -5.6, ident=23),),
     )
