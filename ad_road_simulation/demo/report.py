@@ -15,7 +15,7 @@ from ad_road_simulation.demo.accuracy import AccuracyResult
 from ad_road_simulation.demo.options import DemoOptions
 from ad_road_simulation.demo.recording import WEATHERS, Recording
 from ad_road_simulation.demo.sentences import accuracy_sentence, driving_sentence, speed_sentence
-from ad_road_simulation.demo.subjects import DemoModel
+from ad_road_simulation.demo.demo_models import DemoModel
 from ad_road_simulation.demo.tables import accuracy_table, driving_table, speed_table
 
 _PERCENT = tuple(round(100 * place) for place in IMAGE_FRACTIONS)

@@ -22,7 +22,7 @@ from ad_road_simulation.demo.recording import TOPIC, Recording, record
 from ad_road_simulation.demo.report import DemoResult, render_report, summary_lines
 from ad_road_simulation.demo.report_folder import report_folder
 from ad_road_simulation.demo.steps import Progress, Steps
-from ad_road_simulation.demo.subjects import DemoModel, open_models, prepare_model, print_verdicts
+from ad_road_simulation.demo.demo_models import DemoModel, open_models, prepare_model, print_verdicts
 from ad_road_simulation.world.layout import RouteOptions
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from ad_compressed_perception.analysis.evaluate import Figure
 from ad_compressed_perception.report.schema import Report
 from ad_road_simulation.closed_loop.report import DriveReport
 from ad_road_simulation.demo.accuracy import DATA, AccuracyResult
-from ad_road_simulation.demo.subjects import DemoModel
+from ad_road_simulation.demo.demo_models import DemoModel
 from ad_road_simulation.demo.tables import interval, megabytes, metric_label, replayed_variant
 
 

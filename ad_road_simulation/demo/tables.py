@@ -13,7 +13,7 @@ from ad_compressed_perception.report.schema import Report, VariantReport
 from ad_road_simulation.closed_loop.report import DriveReport
 from ad_road_simulation.closed_loop.route_metrics import METRICS
 from ad_road_simulation.demo.accuracy import AccuracyResult
-from ad_road_simulation.demo.subjects import DemoModel
+from ad_road_simulation.demo.demo_models import DemoModel
 
 NONE = "–"
 _FIGURES = {
