@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The bag player as a launch file runs it: the recorded bytes, the clock, the end, and refusals."""
+"""The bag player as a launch file runs it: recorded bytes, clock, end, and errors."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def test_every_frame_is_published_as_it_was_recorded(tmp_path: Path, ear: Record
         assert f"{FRAMES} frames published" in player.log
     with BagReader(bag) as reader:
         recorded = [message for _, _, message in reader.image_messages(reader.resolve_image_topic())]
-    for heard, original, stamp_ns in zip(ear.heard[topic], recorded, stamps_of(FRAMES), strict=True):
-        assert as_ns(heard.header.stamp) == stamp_ns
-        assert bytes(heard.data) == original.data.tobytes()
+    for message, original, stamp_ns in zip(ear.heard[topic], recorded, stamps_of(FRAMES), strict=True):
+        assert as_ns(message.header.stamp) == stamp_ns
+        assert bytes(message.data) == original.data.tobytes()
 
 
 def test_the_clock_goes_with_the_bag_and_the_loop_ends_with_sigint(tmp_path: Path, ear: Recorder) -> None:
@@ -70,7 +70,7 @@ def test_the_clock_goes_with_the_bag_and_the_loop_ends_with_sigint(tmp_path: Pat
     assert any(later < earlier for earlier, later in zip(times, times[1:], strict=False))
 
 
-def test_it_waits_until_somebody_listens_and_stops_on_sigterm(tmp_path: Path) -> None:
+def test_it_waits_for_subscribers_and_stops_on_sigterm(tmp_path: Path) -> None:
     with node_process("bag_player", *arguments(bag=drive(tmp_path)), log=tmp_path / "log") as player:
         while "waiting for 1 subscriptions" not in player.log:
             assert player.process.poll() is None

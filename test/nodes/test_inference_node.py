@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The nodes as a vehicle sees them: real processes, real topics, and what they refuse."""
+"""The nodes as processes with real topics, and their errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from support.models import WRITERS, draw_scene, write_detector, write_segmenter
 from support.ros import Recorder, as_ns, image_message, jpeg_message, node_process
 
 pytestmark = pytest.mark.ros
-# A day in 2016: the bags' stamps are not of today, and no node may mind.
+# A day in 2016: the bags' stamps are old, and every node must accept that.
 STAMP_NS = 1_479_425_491_191_381_351
 
 
@@ -40,7 +40,7 @@ def ear(ros_context: object) -> Iterator[Recorder]:
     listener.close()
 
 
-def accounts_close(ear: Recorder, topic: str) -> bool:
+def counters_add_up(ear: Recorder, topic: str) -> bool:
     report = from_message(ear.heard[topic][-1])
     return report.received == sum(report.counts.values())
 
@@ -65,7 +65,7 @@ def test_a_frame_becomes_detections_under_its_own_header(tmp_path: Path, ear: Re
         assert (report.node, report.variant, report.provider) == (
             "/front/detection", "fp32", "CPUExecutionProvider",
         )  # fmt: skip
-        assert accounts_close(ear, "/front/detection/timing")
+        assert counters_add_up(ear, "/front/detection/timing")
         labels = ear.wait_for(lambda: ear.heard["/front/detection/label_info"])[-1]
         assert detection.labels_of(labels) == ("car", "person", "sign")
 
@@ -82,7 +82,7 @@ def test_a_frame_becomes_detections_under_its_own_header(tmp_path: Path, ear: Re
         assert "Traceback" not in node.log
 
 
-def test_a_broken_image_fails_the_frame_and_the_next_one_is_served(tmp_path: Path, ear: Recorder) -> None:
+def test_a_broken_image_fails_the_frame_and_the_next_one_is_processed(tmp_path: Path, ear: Recorder) -> None:
     model = write_segmenter(tmp_path / "model")
     publisher = ear.node.create_publisher(CompressedImage, "/image/compressed", 1)
     ear.listen("/segmentation/mask", Image)
@@ -101,11 +101,13 @@ def test_a_broken_image_fails_the_frame_and_the_next_one_is_served(tmp_path: Pat
         ear.wait_for(lambda: masks, lambda: publisher.publish(good))
         assert masks[-1].header == good.header
         assert (masks[-1].height, masks[-1].width) == (96, 128)
-        ear.wait_for(lambda: accounts_close(ear, "/segmentation/timing"))
+        ear.wait_for(lambda: counters_add_up(ear, "/segmentation/timing"))
         assert node.stop() == 0
 
 
-def test_settings_change_live_and_nonsense_is_refused_with_a_reason(tmp_path: Path, ear: Recorder) -> None:
+def test_settings_change_live_and_invalid_values_are_refused_with_a_reason(
+    tmp_path: Path, ear: Recorder
+) -> None:
     model = write_detector(tmp_path / "model")
     publisher = ear.node.create_publisher(Image, "/image", 1)
     ear.listen("/detection/detections", Detection2DArray)
@@ -208,7 +210,7 @@ def reject(model: Path) -> None:
         "backend option", "type", "range",
     ],
 )  # fmt: skip
-def test_what_cannot_run_says_why_in_one_line_and_exits_1(
+def test_a_node_that_cannot_run_logs_one_line_and_exits_1(
     tmp_path: Path, damage: object, arguments: list[str], named: str
 ) -> None:
     model = write_detector(tmp_path / "model")
@@ -229,7 +231,7 @@ def test_a_model_of_another_task_is_refused(tmp_path: Path) -> None:
         assert "Traceback" not in node.log
 
 
-def test_a_rejected_variant_loads_when_told_to(tmp_path: Path, ear: Recorder) -> None:
+def test_a_rejected_variant_loads_with_allow_rejected(tmp_path: Path, ear: Recorder) -> None:
     model = write_detector(tmp_path / "model")
     reject(model)
     arguments = ["-p", f"model:={model}", "-p", "allow_rejected:=true"]
@@ -240,7 +242,7 @@ def test_a_rejected_variant_loads_when_told_to(tmp_path: Path, ear: Recorder) ->
         assert node.stop() == 0
 
 
-def test_an_overlay_is_drawn_for_who_looks(tmp_path: Path, ear: Recorder) -> None:
+def test_an_overlay_is_published_to_subscribers(tmp_path: Path, ear: Recorder) -> None:
     model = write_detector(tmp_path / "model")
     publisher = ear.node.create_publisher(Image, "/image", 1)
     ear.listen("/detection/overlay", Image)
@@ -253,7 +255,7 @@ def test_an_overlay_is_drawn_for_who_looks(tmp_path: Path, ear: Recorder) -> Non
         assert overlays[-1].data != message.data  # something was drawn
 
 
-def test_a_publisher_that_does_not_fit_is_named_with_its_policy(tmp_path: Path, ear: Recorder) -> None:
+def test_an_incompatible_publisher_is_named_with_its_policy(tmp_path: Path, ear: Recorder) -> None:
     model = write_detector(tmp_path / "model")
     profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
     ear.node.create_publisher(Image, "/image", profile)
@@ -274,7 +276,7 @@ def test_a_publisher_that_does_not_fit_is_named_with_its_policy(tmp_path: Path, 
         assert "/image" in status.message
 
 
-def test_a_topic_nobody_publishes_is_said_on_diagnostics(tmp_path: Path, ear: Recorder) -> None:
+def test_a_topic_nobody_publishes_is_reported_on_diagnostics(tmp_path: Path, ear: Recorder) -> None:
     model = write_detector(tmp_path / "model")
     ear.listen("/diagnostics", DiagnosticArray)
     arguments = ["-p", f"model:={model}", "-p", "diagnostics_period_s:=0.2"]
@@ -288,7 +290,9 @@ def test_a_topic_nobody_publishes_is_said_on_diagnostics(tmp_path: Path, ear: Re
         )
 
 
-def test_simulated_time_without_a_clock_is_said_and_frames_are_served(tmp_path: Path, ear: Recorder) -> None:
+def test_simulated_time_without_a_clock_is_reported_and_frames_are_processed(
+    tmp_path: Path, ear: Recorder
+) -> None:
     model = write_detector(tmp_path / "model")
     publisher = ear.node.create_publisher(Image, "/image", 1)
     ear.listen("/diagnostics", DiagnosticArray)

@@ -31,7 +31,7 @@ from support.models import draw_scene, write_detector
 from support.ros import Recorder, image_message, node_process
 
 pytestmark = pytest.mark.ros
-BASELINE, CANDIDATE = "/baseline/detection", "/compressed/detection"
+BASELINE, VARIANT = "/baseline/detection", "/compressed/detection"
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def ear(ros_context: object) -> Iterator[Recorder]:
     listener.close()
 
 
-def test_killing_a_node_is_said_and_the_monitor_lives_on(tmp_path: Path, ear: Recorder) -> None:
+def test_a_killed_node_is_reported_and_the_monitor_keeps_running(tmp_path: Path, ear: Recorder) -> None:
     model = write_detector(tmp_path / "model")
     camera = ear.node.create_publisher(Image, "/camera/image", 1)
     ear.listen("/diagnostics", DiagnosticArray)
@@ -76,9 +76,9 @@ def test_killing_a_node_is_said_and_the_monitor_lives_on(tmp_path: Path, ear: Re
         return [*remap, "-p", f"model:={model}", *more]
 
     report_path = tmp_path / "live" / "report.json"
-    watch = [
+    options = [
         "-p", f"detection.baseline:={BASELINE}",
-        "-p", f"detection.compressed:=['{CANDIDATE}']",
+        "-p", f"detection.compressed:=['{VARIANT}']",
         "-p", "detection.deadline_ms:=60000.0",
         "-p", "pair_timeout_s:=5.0",
         "-p", "stale_after_s:=3.0",
@@ -86,9 +86,9 @@ def test_killing_a_node_is_said_and_the_monitor_lives_on(tmp_path: Path, ear: Re
         "-p", f"report_path:={report_path}",
     ]  # fmt: skip
     with (
-        node_process("latency_monitor_node", *watch, log=tmp_path / "monitor.log") as monitor,
+        node_process("latency_monitor_node", *options, log=tmp_path / "monitor.log") as monitor,
         node_process("detection_node", *detector("baseline"), log=tmp_path / "baseline.log") as one,
-        # The same model, told to keep its best box only: it must miss some and invent none.
+        # The same model with one box a frame: it must miss some objects and add none.
         node_process(
             "detection_node",
             *detector("compressed", "-p", "max_detections:=1"),
@@ -103,11 +103,11 @@ def test_killing_a_node_is_said_and_the_monitor_lives_on(tmp_path: Path, ear: Re
         assert found.speedup_infer_p50 is not None
         variants = last().tasks["detection"].variants
         assert all(variant.account_gap == 0 for variant in variants.values())
-        assert variants["compressed"].node == CANDIDATE
+        assert variants["compressed"].node == VARIANT
         assert variants["compressed"].stages_ms["infer"].count >= 3
         assert last().measurement == LIVE_MEASUREMENT
-        # Stamps of 2016 make every age ten years: the deadline is missed, and that is said.
-        # The node's own count includes frames whose report the monitor did not yet hear.
+        # Stamps of 2016 make every age ten years: the deadline is missed, and that is reported.
+        # The node's own count includes frames whose report the monitor has not received yet.
         assert variants["baseline"].deadline_misses == variants["baseline"].end_to_end_ms.count
         ear.wait_for(lambda: level("detection/baseline") == DiagnosticStatus.WARN, send)
 
@@ -115,14 +115,14 @@ def test_killing_a_node_is_said_and_the_monitor_lives_on(tmp_path: Path, ear: Re
         ear.wait_for(lambda: level("detection/compressed") == DiagnosticStatus.ERROR, send)
         text = status("detection/compressed")
         assert text is not None
-        assert f"{CANDIDATE} silent for" in text.message
+        assert f"{VARIANT} silent for" in text.message
         ear.wait_for(lambda: level("detection") == DiagnosticStatus.ERROR, send)
-        # Cameras go on, the baseline goes on, and the monitor goes on counting it.
+        # Camera and baseline keep running, and the monitor keeps counting the baseline's frames.
         before = last().tasks["detection"].variants["baseline"].processed
         ear.wait_for(lambda: last().tasks["detection"].variants["baseline"].processed > before, send)
         ear.wait_for(lambda: level("detection/baseline") != DiagnosticStatus.ERROR, send)
         assert monitor.process.poll() is None
-        assert any(CANDIDATE in line for line in last().missing)
+        assert any(VARIANT in line for line in last().missing)
 
         assert one.stop() == 0
         assert monitor.stop(signal.SIGINT) == 0
@@ -132,7 +132,7 @@ def test_killing_a_node_is_said_and_the_monitor_lives_on(tmp_path: Path, ear: Re
     task = report.tasks["detection"]
     assert report.source.kind == "live"
     assert report.source.frames >= task.comparison["compressed"].pairs
-    assert task.comparison["compressed"].pending == 0  # what waited was settled at the end
+    assert task.comparison["compressed"].pending == 0  # what waited was counted as unpaired at the end
     assert task.comparison["compressed"].variant_missing > 0
     assert all(variant.account_gap == 0 for variant in task.variants.values())
 
@@ -140,7 +140,7 @@ def test_killing_a_node_is_said_and_the_monitor_lives_on(tmp_path: Path, ear: Re
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "nothing to watch"),
+        ([], "nothing to options"),
         (["-p", "detection.baseline:=/a/detection", "-p", "stale_after_s:=-1.0"], "stale_after_s"),
         (
             ["-p", "detection.baseline:=/a/detection", "-p", "report_path:=/dev/null/report.json"],
