@@ -122,12 +122,14 @@ def test_the_monitor_receives_the_ground_truth_on_its_topic(tmp_path: Path, ros_
     from support.ros import Recorder, image_message, node_process
 
     model = write_detector(tmp_path / "model")
-    ear = Recorder(ros_context)
-    camera = ear.node.create_publisher(Image, "/image", 1)
-    ground_truths = ear.node.create_publisher(Detection2DArray, "/road/ground_truth/detections", 10)
-    labels = ear.node.create_publisher(LabelInfo, "/road/ground_truth/detections/label_info", LATCHED_QOS)
+    recorder = Recorder(ros_context)
+    camera = recorder.node.create_publisher(Image, "/image", 1)
+    ground_truths = recorder.node.create_publisher(Detection2DArray, "/road/ground_truth/detections", 10)
+    labels = recorder.node.create_publisher(
+        LabelInfo, "/road/ground_truth/detections/label_info", LATCHED_QOS
+    )
     labels.publish(detection.label_info(DETECTOR_LABELS, Header()))
-    ear.listen("/latency_monitor/summary", String, LATCHED_QOS)
+    recorder.listen("/latency_monitor/summary", String, LATCHED_QOS)
     stamps = count(1_479_425_491_000_000_000, 50_000_000)
 
     def send() -> None:
@@ -143,7 +145,7 @@ def test_the_monitor_receives_the_ground_truth_on_its_topic(tmp_path: Path, ros_
         camera.publish(image_message(draw_scene(0), stamp_ns))
 
     def compared() -> DetectionFigures | None:
-        for message in reversed(ear.heard["/latency_monitor/summary"]):
+        for message in reversed(recorder.received["/latency_monitor/summary"]):
             accuracy = parse_report(message.data).tasks["detection"].accuracy["detection"]
             if accuracy.pairs >= 3:
                 assert isinstance(accuracy.figures, DetectionFigures)
@@ -161,9 +163,9 @@ def test_the_monitor_receives_the_ground_truth_on_its_topic(tmp_path: Path, ros_
             node_process("latency_monitor_node", *options, log=tmp_path / "monitor.log") as monitor,
             node_process("detection_node", "-p", f"model:={model}", log=tmp_path / "node.log"),
         ):
-            figures = ear.wait_for(compared, send)
+            figures = recorder.wait_for(compared, send)
             assert (figures.matched, figures.missed >= 3, figures.extra >= 3) == (0, True, True)
             assert monitor.stop() == 0
             assert "Traceback" not in monitor.log
     finally:
-        ear.close()
+        recorder.close()

@@ -35,33 +35,33 @@ BASELINE, VARIANT = "/baseline/detection", "/compressed/detection"
 
 
 @pytest.fixture
-def ear(ros_context: object) -> Iterator[Recorder]:
+def recorder(ros_context: object) -> Iterator[Recorder]:
     listener = Recorder(ros_context)
     yield listener
     listener.close()
 
 
-def test_a_killed_node_is_reported_and_the_monitor_keeps_running(tmp_path: Path, ear: Recorder) -> None:
+def test_a_killed_node_is_reported_and_the_monitor_keeps_running(tmp_path: Path, recorder: Recorder) -> None:
     model = write_detector(tmp_path / "model")
-    camera = ear.node.create_publisher(Image, "/camera/image", 1)
-    ear.listen("/diagnostics", DiagnosticArray)
-    ear.listen("/latency_monitor/summary", String, LATCHED_QOS)
+    camera = recorder.node.create_publisher(Image, "/camera/image", 1)
+    recorder.listen("/diagnostics", DiagnosticArray)
+    recorder.listen("/latency_monitor/summary", String, LATCHED_QOS)
     stamps = count(1_479_425_491_000_000_000, 50_000_000)
 
     def send() -> None:
         camera.publish(image_message(draw_scene(0), next(stamps)))
 
     def last() -> Report:
-        return parse_report(ear.heard["/latency_monitor/summary"][-1].data)
+        return parse_report(recorder.received["/latency_monitor/summary"][-1].data)
 
     def compared() -> ComparisonReport | None:
-        if not ear.heard["/latency_monitor/summary"]:
+        if not recorder.received["/latency_monitor/summary"]:
             return None
         found = last().tasks["detection"].comparison["compressed"]
         return found if found.pairs >= 3 else None
 
     def status(name: str) -> DiagnosticStatus | None:
-        for message in reversed(ear.heard["/diagnostics"]):
+        for message in reversed(recorder.received["/diagnostics"]):
             for found in message.status:
                 if found.name == f"latency_monitor: {name}":
                     return found
@@ -95,7 +95,7 @@ def test_a_killed_node_is_reported_and_the_monitor_keeps_running(tmp_path: Path,
             log=tmp_path / "compressed.log",
         ) as other,
     ):
-        found = ear.wait_for(compared, send)
+        found = recorder.wait_for(compared, send)
         assert isinstance(found.agreement, DetectionFigures)
         assert found.agreement.precision == 1.0
         assert found.agreement.matched == found.pairs  # one box a frame
@@ -109,18 +109,18 @@ def test_a_killed_node_is_reported_and_the_monitor_keeps_running(tmp_path: Path,
         # Stamps of 2016 make every age ten years: the deadline is missed, and that is reported.
         # The node's own count includes frames whose report the monitor has not received yet.
         assert variants["baseline"].deadline_misses == variants["baseline"].end_to_end_ms.count
-        ear.wait_for(lambda: level("detection/baseline") == DiagnosticStatus.WARN, send)
+        recorder.wait_for(lambda: level("detection/baseline") == DiagnosticStatus.WARN, send)
 
         other.stop(signal.SIGKILL)
-        ear.wait_for(lambda: level("detection/compressed") == DiagnosticStatus.ERROR, send)
+        recorder.wait_for(lambda: level("detection/compressed") == DiagnosticStatus.ERROR, send)
         text = status("detection/compressed")
         assert text is not None
         assert f"{VARIANT} silent for" in text.message
-        ear.wait_for(lambda: level("detection") == DiagnosticStatus.ERROR, send)
+        recorder.wait_for(lambda: level("detection") == DiagnosticStatus.ERROR, send)
         # Camera and baseline keep running, and the monitor keeps counting the baseline's frames.
         before = last().tasks["detection"].variants["baseline"].processed
-        ear.wait_for(lambda: last().tasks["detection"].variants["baseline"].processed > before, send)
-        ear.wait_for(lambda: level("detection/baseline") != DiagnosticStatus.ERROR, send)
+        recorder.wait_for(lambda: last().tasks["detection"].variants["baseline"].processed > before, send)
+        recorder.wait_for(lambda: level("detection/baseline") != DiagnosticStatus.ERROR, send)
         assert monitor.process.poll() is None
         assert any(VARIANT in line for line in last().missing)
 
@@ -140,7 +140,7 @@ def test_a_killed_node_is_reported_and_the_monitor_keeps_running(tmp_path: Path,
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "nothing to options"),
+        ([], "nothing to watch"),
         (["-p", "detection.baseline:=/a/detection", "-p", "stale_after_s:=-1.0"], "stale_after_s"),
         (
             ["-p", "detection.baseline:=/a/detection", "-p", "report_path:=/dev/null/report.json"],

@@ -82,14 +82,14 @@ class Recorder:
 
     def __init__(self, context: Any, name: str = "test_recorder") -> None:
         self.node: Node = rclpy.create_node(name, context=context)
-        self.heard: dict[str, list[Any]] = defaultdict(list)
+        self.received: dict[str, list[Any]] = defaultdict(list)
         self._clients: dict[str, Any] = {}
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self.node)
 
     def listen(self, topic: str, kind: type, qos: QoSProfile | int = 100) -> None:
         """Record every message of a topic."""
-        self.node.create_subscription(kind, topic, self.heard[topic].append, qos)
+        self.node.create_subscription(kind, topic, self.received[topic].append, qos)
 
     def wait_for(self, condition: Callable[[], Any], doing: Callable[[], Any] | None = None) -> Any:
         """Spin until the condition is true and return it; ``doing`` is called about every 0.1 s."""
@@ -97,7 +97,7 @@ class Recorder:
         again = 0.0
         while not (value := condition()):
             now = time.monotonic()
-            assert now < deadline, f"waited {PATIENCE_S:.0f} s in vain; heard {self.counts()}"
+            assert now < deadline, f"waited {PATIENCE_S:.0f} s in vain; received {self.counts()}"
             if doing is not None and now >= again:
                 doing()
                 again = now + 0.1
@@ -119,7 +119,7 @@ class Recorder:
 
     def counts(self) -> dict[str, int]:
         """Number of messages received on each topic."""
-        return {topic: len(messages) for topic, messages in self.heard.items()}
+        return {topic: len(messages) for topic, messages in self.received.items()}
 
     def close(self) -> None:
         """Leave the graph."""
