@@ -70,7 +70,7 @@ class OnnxRuntimeOptions(BackendOptions):
     )
     graph_optimization: Literal["all", "extended", "basic", "none"] = "all"
     flush_denormals: bool = Field(
-        True, description="load denormal weights (below 1.2e-38) as zero: same results, often much faster"
+        True, description="load denormal weights (below 1.2e-38) as zero: same results, can be much faster"
     )
     warmup_runs: int = Field(3, ge=0, le=1000, description="runs on zeros before the first frame")
     strict: bool = Field(False, description="refuse to run on another provider than the one asked for")
