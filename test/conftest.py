@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every test can count on: isolated ROS 2 traffic and the place of the reference data.
+"""Set-up common to all tests: isolated ROS 2 traffic and the folder of the reference data.
 
 The environment is set while this file is imported, before any test module imports rclpy, and is
 inherited by every process that a test starts.

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a runtime must offer: a Backend loads a file into a Session, a Session runs feeds into outputs."""
+"""Interface of a runtime: a Backend loads a file into a Session, a Session computes outputs from feeds."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Tensors = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class SessionInfo:
-    """What was asked for and what one got.
+    """Requested and actual properties of a loaded model.
 
     Attributes:
         backend: the backend's name.
         version: the runtime's version.
-        requested_provider: device or execution provider asked for.
+        requested_provider: requested device or execution provider.
         provider: the one that runs the model.
         precision: numeric precision of the heavy layers as executed: fp32, bf16, fp16, int8 or mixed.
         threads: threads inside one inference; 0 means the runtime's choice.
@@ -88,12 +88,12 @@ class Session(ABC):
         """List the layers of the executed graph (may compile the model again; not for the hot path)."""
 
     def profile(self, feeds: Tensors, runs: int) -> list[LayerTime]:
-        """Clock every layer over ``runs`` inferences; compiles the model again, not for the hot path.
+        """Time every layer over ``runs`` inferences; compiles the model again, not for the hot path.
 
         Raises:
-            BackendError: the runtime cannot clock its layers.
+            BackendError: the runtime cannot time its layers.
         """
-        raise BackendError(f"backend {self.info.backend!r} does not tell how long its layers take")
+        raise BackendError(f"backend {self.info.backend!r} does not report the times of its layers")
 
     def close(self) -> None:  # noqa: B027  (not every runtime holds something to release)
         """Release the model; infer must not be called afterwards."""
@@ -108,7 +108,7 @@ class Backend(ABC):
     @classmethod
     @abstractmethod
     def status(cls) -> BackendStatus:
-        """Say whether the runtime is installed, without loading a model."""
+        """Report whether the runtime is installed, without loading a model."""
 
     @abstractmethod
     def load(self, model: Path, options: Mapping[str, Any]) -> Session:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every backend does alike with a session's inputs: check feeds, warm up."""
+"""Common to all backends: checking feeds and warming up a session."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def check_feeds(inputs: tuple[TensorSpec, ...], feeds: Tensors) -> None:
     for spec in inputs:
         array = feeds[spec.name]
         fits = len(array.shape) == len(spec.shape) and all(
-            want in (None, size) for want, size in zip(spec.shape, array.shape, strict=True)
+            expected in (None, size) for expected, size in zip(spec.shape, array.shape, strict=True)
         )
         if not fits or array.dtype != np.dtype(spec.dtype):
-            wanted = ["?" if size is None else size for size in spec.shape]
+            expected = ["?" if size is None else size for size in spec.shape]
             raise BackendError(
-                f"input {spec.name!r} wants {spec.dtype}[{', '.join(map(str, wanted))}], "
+                f"input {spec.name!r} needs {spec.dtype}[{', '.join(map(str, expected))}], "
                 f"it was given {array.dtype}[{', '.join(map(str, array.shape))}]"
             )
 
 
 def warm_up(session: Session, inputs: tuple[TensorSpec, ...], runs: int) -> float:
-    """Run a session on zeros, which takes first-run work off the first frame; return milliseconds.
+    """Run a session on zeros, so that the first frame has no first-run work; return milliseconds.
 
-    A model with dynamic sizes may refuse the size-one dimensions tried here; it then starts cold.
+    A model with dynamic sizes may refuse the size-one dimensions tried here; it is then not warmed up.
     """
     start = perf_counter()
     feeds = zero_feeds(inputs)

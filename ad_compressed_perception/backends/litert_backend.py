@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """LiteRT (formerly TensorFlow Lite): runs ``.tflite`` files as they are, on the processor.
 
-Quantized inputs and outputs are shown as real numbers: ``real = (q - zero_point) * scale``. A uint8
+Quantized inputs and outputs are exposed as real numbers: ``real = (q - zero_point) * scale``. A uint8
 input whose scale is 1 and zero point 0 is an image's bytes and stays uint8.
 """
 
@@ -52,7 +52,7 @@ class LiteRtOptions(BackendOptions):
 
 
 class _Port:
-    """One input or output, with its way between stored and real numbers."""
+    """One input or output, with the conversion between stored and real numbers."""
 
     def __init__(self, details: Mapping[str, Any], *, is_input: bool) -> None:
         self.index = int(details["index"])
@@ -87,7 +87,7 @@ class LiteRtSession(Session):
     """A model in LiteRT's interpreter."""
 
     def __init__(self, model: Path, options: LiteRtOptions) -> None:
-        """Load and warm up; raise BackendError where the file will not do."""
+        """Load and warm up; raise BackendError where the file cannot be used."""
         self._model = model
         start = perf_counter()
         self._interpreter = open_interpreter(model, options.threads, options.xnnpack)
@@ -127,7 +127,7 @@ class LiteRtSession(Session):
             raise BackendError(f"litert failed on {self._model.name}: {one_line(error)}") from error
 
     def layers(self) -> list[LayerRecord]:
-        """List the file's operators by the types of what they read and write."""
+        """List the file's operators with the types of their inputs and outputs."""
         return list(self._layers)
 
     def close(self) -> None:
@@ -143,7 +143,7 @@ class LiteRtBackend(Backend):
 
     @classmethod
     def status(cls) -> BackendStatus:
-        """Say whether LiteRT is installed."""
+        """Report whether LiteRT is installed."""
         try:
             _import_runtime()
         except BackendError as error:

@@ -64,17 +64,18 @@ class OnnxRuntimeOptions(BackendOptions):
         1, ge=0, le=1024, description="operators at the same time; other than 1 runs branches in parallel"
     )
     spinning: bool = Field(
-        False, description="idle threads burn their core; faster alone, slower for all as soon as nets share"
+        False,
+        description="idle threads busy-wait: faster for one model alone, slower for all that share cores",
     )
     graph_optimization: Literal["all", "extended", "basic", "none"] = "all"
     flush_denormals: bool = Field(
-        True, description="load weights below 1.2e-38 as zero; they change no result and may slow it manyfold"
+        True, description="load denormal weights (below 1.2e-38) as zero: same results, can be much faster"
     )
     warmup_runs: int = Field(3, ge=0, le=1000, description="runs on zeros before the first frame")
     strict: bool = Field(False, description="refuse to run on another provider than the one asked for")
     trt_fp16: bool = Field(False, description="tensorrt: allow half precision")
     trt_engine_cache: str | None = Field(
-        None, description="tensorrt: folder that keeps built engines; without it every load builds anew"
+        None, description="tensorrt: folder that keeps built engines; without it every load builds them again"
     )
 
 
@@ -82,7 +83,7 @@ class OnnxRuntimeSession(Session):
     """A model in ONNX Runtime."""
 
     def __init__(self, runtime: Any, model: Path, options: OnnxRuntimeOptions) -> None:
-        """Load and warm up; raise BackendError where the file or the provider will not do."""
+        """Load and warm up; raise BackendError where the file or the provider cannot be used."""
         self._runtime = runtime
         self._model = model
         self._options = options
@@ -90,7 +91,7 @@ class OnnxRuntimeSession(Session):
         self._provider_chain = _provider_chain(runtime, options)
         start = perf_counter()
         source = read_onnx(model)
-        # A file as it is unless weights were changed: then the runtime is given the changed bytes.
+        # The file itself, or the changed model's bytes where weights were flushed.
         self._source: str | bytes = str(model)
         if options.flush_denormals and not has_external_data(source) and flush_denormals(source):
             self._source = source.SerializeToString()
@@ -152,11 +153,9 @@ class OnnxRuntimeSession(Session):
         return list(self._layers)
 
     def profile(self, feeds: Tensors, runs: int) -> list[LayerTime]:
-        """Clock every operator with ONNX Runtime's profiler; see Session.profile."""
+        """Time every operator with ONNX Runtime's profiler; see Session.profile."""
         if self.info.provider == PROVIDERS["tensorrt"]:
-            raise BackendError(
-                "onnxruntime: the layers inside a TensorRT engine cannot be clocked one by one"
-            )
+            raise BackendError("onnxruntime: the layers inside a TensorRT engine cannot be timed one by one")
         check_feeds(self._inputs, feeds)
         with tempfile.TemporaryDirectory(prefix="adcp-profile-") as folder:
             session, records = self._open_and_list(profile_prefix=str(Path(folder) / "run"))
@@ -173,7 +172,7 @@ class OnnxRuntimeSession(Session):
 
     def _executed(self, plain: bool, compute: bool, actual: str) -> tuple[str, float | None]:
         if actual == PROVIDERS["tensorrt"]:
-            # TensorRT picks each layer's kernel itself and does not tell.
+            # TensorRT selects each layer's kernel itself and does not report it.
             return ("fp32" if plain and not self._options.trt_fp16 else "mixed"), None
         if self._layers is None:
             return "fp32", (0.0 if compute else None)
@@ -181,30 +180,32 @@ class OnnxRuntimeSession(Session):
 
     def _session_options(self) -> Any:
         options, runtime = self._options, self._runtime
-        wanted = runtime.SessionOptions()
+        session_options = runtime.SessionOptions()
         # Errors come as exceptions; the log would only repeat them on stderr.
-        wanted.log_severity_level = _FATAL_ONLY
-        wanted.intra_op_num_threads = options.threads
-        wanted.inter_op_num_threads = options.inter_op_threads
+        session_options.log_severity_level = _FATAL_ONLY
+        session_options.intra_op_num_threads = options.threads
+        session_options.inter_op_num_threads = options.inter_op_threads
         if options.inter_op_threads != 1:
-            wanted.execution_mode = runtime.ExecutionMode.ORT_PARALLEL
+            session_options.execution_mode = runtime.ExecutionMode.ORT_PARALLEL
         level = {"none": "DISABLE_ALL", "all": "ENABLE_ALL"}.get(
             options.graph_optimization, f"ENABLE_{options.graph_optimization.upper()}"
         )
-        wanted.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, f"ORT_{level}")
+        session_options.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, f"ORT_{level}")
         if self._stores_weights_only:
-            # Expanded once at loading instead of in every run, which costs half as much time again.
-            wanted.add_session_config_entry("session.disable_quant_qdq", "1")
+            # Dequantized once at loading; doing it in every run takes half as much time again.
+            session_options.add_session_config_entry("session.disable_quant_qdq", "1")
         for pool in ("intra_op", "inter_op"):
-            wanted.add_session_config_entry(
+            session_options.add_session_config_entry(
                 f"session.{pool}.allow_spinning", "1" if options.spinning else "0"
             )
-        return wanted
+        return session_options
 
-    def _open(self, wanted: Any = None, source: str | bytes | None = None) -> Any:
+    def _open(self, session_options: Any = None, source: str | bytes | None = None) -> Any:
         try:
             return self._runtime.InferenceSession(
-                source or self._source, wanted or self._session_options(), providers=self._provider_chain
+                source or self._source,
+                session_options or self._session_options(),
+                providers=self._provider_chain,
             )
         # The runtime's exception classes have no common base but Exception.
         except Exception as error:
@@ -213,21 +214,21 @@ class OnnxRuntimeSession(Session):
     def _open_and_list(self, profile_prefix: str | None = None) -> tuple[Any, list[LayerRecord]]:
         """Open a session that also writes its optimized graph, weights apart, and read the graph.
 
-        With ``profile_prefix`` the session clocks its operators, each of which then has a name.
+        With ``profile_prefix`` the session times its operators, each of which then has a name.
         """
         with tempfile.TemporaryDirectory(prefix="adcp-graph-") as folder:
-            wanted = self._session_options()
+            session_options = self._session_options()
             source = None
             if profile_prefix is not None:
-                wanted.enable_profiling = True
-                wanted.profile_file_prefix = profile_prefix
+                session_options.enable_profiling = True
+                session_options.profile_file_prefix = profile_prefix
                 source = self._with_names()
             graph = Path(folder) / "optimized.onnx"
-            wanted.optimized_model_filepath = str(graph)
+            session_options.optimized_model_filepath = str(graph)
             prefix = "session.optimized_model_external_initializers_"
-            wanted.add_session_config_entry(f"{prefix}file_name", "weights.bin")
-            wanted.add_session_config_entry(f"{prefix}min_size_in_bytes", _EXTERNAL_FROM_BYTES)
-            session = self._open(wanted, source)
+            session_options.add_session_config_entry(f"{prefix}file_name", "weights.bin")
+            session_options.add_session_config_entry(f"{prefix}min_size_in_bytes", _EXTERNAL_FROM_BYTES)
+            session = self._open(session_options, source)
             return session, layer_records(read_onnx(graph))
 
     def _with_names(self) -> str | bytes:
@@ -250,7 +251,7 @@ class OnnxRuntimeBackend(Backend):
 
     @classmethod
     def status(cls) -> BackendStatus:
-        """Say whether ONNX Runtime is installed and which execution providers its build has."""
+        """Report whether ONNX Runtime is installed and which execution providers its build has."""
         try:
             runtime = _import_runtime()
         except BackendError as error:
@@ -268,7 +269,7 @@ class OnnxRuntimeBackend(Backend):
         """Load and warm up an ONNX file; options are those of OnnxRuntimeOptions.
 
         A provider the installed build lacks falls back to the next one (tensorrt, cuda, cpu), which
-        ``info.provider`` then says.
+        ``info.provider`` then names.
 
         Raises:
             BackendError: ONNX Runtime is missing; an unknown option or value; the file is missing, not

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reading ONNX Runtime's profile file: what each operator took in each run."""
+"""Reads ONNX Runtime's profile file: the duration of each operator in each run."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""OpenVINO, with the numeric precision always stated.
+"""OpenVINO, with an explicit numeric precision.
 
-Left alone, OpenVINO computes in bfloat16 wherever the processor can. A comparison in which one side
-silently changed its number format compares nothing, so this backend always gives a precision hint
-(fp32 unless told otherwise) and reports what the compiled model really executes.
+By default OpenVINO computes in bfloat16 wherever the processor can. A comparison in which one side
+changed its number format implicitly would be invalid, so this backend always sets a precision hint
+(fp32 by default) and reports the precision that the compiled model executes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from ad_compressed_perception.core.tensors import LayerRecord, TensorSpec
 from ad_compressed_perception.onnx_graph.layers import read_onnx
 from ad_compressed_perception.packing.decompress import decompress
 
-# int8 comes from quantization written in the file; the hint rules the layers that are not quantized.
+# int8 comes from quantization written in the file; the hint applies to the layers that are not quantized.
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 _PRECISIONS = {"f32": "fp32", "f16": "fp16", "f64": "fp64", "u8": "int8", "i8": "int8"}
 _PROFILE_WARMUP_RUNS = 3
@@ -82,7 +82,7 @@ class OpenVinoSession(Session):
     """A model compiled by OpenVINO."""
 
     def __init__(self, runtime: Any, model: Path, options: OpenVinoOptions) -> None:
-        """Compile and warm up; raise BackendError where the file, device or precision will not do."""
+        """Compile and warm up; raise BackendError where the file, device or precision cannot be used."""
         self._model = model
         core = _core()
         device = _device(core, options)
@@ -183,7 +183,7 @@ class OpenVinoBackend(Backend):
 
     @classmethod
     def status(cls) -> BackendStatus:
-        """Say whether OpenVINO is installed and which devices it finds."""
+        """Report whether OpenVINO is installed and which devices it finds."""
         try:
             runtime = _import_runtime()
             devices = tuple(_core().available_devices)
@@ -197,7 +197,7 @@ class OpenVinoBackend(Backend):
         """Compile and warm up a model; options are those of OpenVinoOptions.
 
         A device this machine lacks falls back to the CPU, a precision the processor lacks to the one
-        OpenVINO takes instead; ``info`` says what was got.
+        OpenVINO takes instead; ``info`` reports the actual ones.
 
         Raises:
             BackendError: OpenVINO is missing; an unknown option or value; the file is missing, corrupt
@@ -220,9 +220,9 @@ def _import_runtime() -> Any:
 def _core() -> Any:
     """Return the process's one Core, which is never released.
 
-    The CPU plug-in of every Core sets a signal stack for the thread that loads it and puts the one before
-    back when it goes. Where two overlap, as in a hot swap, the first one's stack is unmapped and then put
-    back by the second, and the next signal with a Python handler (Ctrl-C) is a segmentation fault.
+    The CPU plug-in of every Core sets a signal stack for the thread that loads it and restores the previous
+    one when it is destroyed. Where two overlap, as in a hot swap, the first one's stack is unmapped and
+    then restored by the second, and the next signal with a Python handler (Ctrl-C) is a segmentation fault.
     """
     return _import_runtime().Core()
 
@@ -239,7 +239,7 @@ def _is_onnx(model: Path) -> bool:
 
 def _device(core: Any, options: OpenVinoOptions) -> str:
     available = [str(name) for name in core.available_devices]
-    # A lone GPU is listed as GPU and answers to GPU.0 too; of several, GPU means the first.
+    # A single GPU is listed as GPU and can be selected as GPU.0 too; of several, GPU means the first.
     known = {*available, *(name.partition(".")[0] for name in available)}
     known |= {f"{name}.0" for name in available if "." not in name}
     if options.device in known:

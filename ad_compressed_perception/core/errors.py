@@ -1,12 +1,12 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The errors a user can meet; every message is one line that names the thing and the way out."""
+"""Errors shown to users; every message is one line that names the cause and the remedy."""
 
 from __future__ import annotations
 
 
 class AdcpError(Exception):
-    """Base of all errors that are the user's to mend; shown without a traceback."""
+    """Base of all errors that the user can fix; shown without a traceback."""
 
 
 class ImageError(AdcpError):
@@ -26,7 +26,7 @@ class BackendError(AdcpError):
 
 
 class VariantRejectedError(AdcpError):
-    """A variant that its accept gate rejected and that nobody allowed explicitly."""
+    """A variant that its accept gate rejected and that was not allowed explicitly."""
 
 
 class DataError(AdcpError):
@@ -38,8 +38,8 @@ class RecipeError(AdcpError):
 
 
 class ResultError(AdcpError):
-    """A model output that means nothing (NaN, infinite): the frame failed, the node lives on."""
+    """A model output that is not finite (NaN, infinite): the frame fails, the node keeps running."""
 
 
 class RouteError(AdcpError):
-    """A road world that was asked for with an impossible option."""
+    """An invalid option of the road simulation."""

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the processor can do with 8-bit integers, and which versions of the tools did the work."""
+"""Processor features for low-precision arithmetic, and the installed versions of the tools."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class HostInfo:
 
     Attributes:
         machine: architecture, such as x86_64 or aarch64.
-        cpu: the processor's name, empty where the system does not tell.
-        isa: its instruction sets that matter for small numbers, sorted.
+        cpu: the processor's name, empty where the system does not report it.
+        isa: its instruction sets for low-precision arithmetic, sorted.
     """
 
     machine: str
@@ -47,15 +47,15 @@ class HostInfo:
         """Whether sums of unsigned times signed 8-bit products may overflow 16 bits here.
 
         x86 without VNNI multiplies with VPMADDUBSW, which adds pairs of products with saturation at
-        16 bits; 7-bit weights avoid it. VNNI and ARM's dot products add in 32 bits. Where an x86's
-        abilities are unknown the careful answer is yes.
+        16 bits; 7-bit weights avoid it. VNNI and ARM's dot products add in 32 bits. True for an x86
+        whose instruction sets are unknown.
         """
         is_x86 = self.machine.lower() in ("x86_64", "amd64", "i386", "i686", "x86")
         return is_x86 and not any("vnni" in name or name == "amx_int8" for name in self.isa)
 
     @property
     def multiplies_bfloat16(self) -> bool:
-        """Whether it has products of bfloat16; where it has not, training in float32 is faster."""
+        """Whether it has bfloat16 multiply instructions; without them, training in float32 is faster."""
         return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(self.isa)
 
     def as_dict(self) -> dict[str, object]:
@@ -64,7 +64,7 @@ class HostInfo:
 
 
 def read_host(cpuinfo: Path = Path("/proc/cpuinfo")) -> HostInfo:
-    """Describe this processor from the system's own words; unknown parts stay empty."""
+    """Describe this processor from /proc/cpuinfo; unknown parts stay empty."""
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -78,7 +78,7 @@ def read_host(cpuinfo: Path = Path("/proc/cpuinfo")) -> HostInfo:
 
 
 def tool_versions() -> dict[str, str]:
-    """Return the installed versions of this package and of what it computes with."""
+    """Return the installed versions of this package and of the libraries it computes with."""
     found = {}
     for name in _TOOLS:
         try:

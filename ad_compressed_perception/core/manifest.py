@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The manifest: what a model is, what it eats, what it gives, and which variants of it exist.
+"""The manifest of a model: its task, its inputs and outputs, and its variants.
 
 A model is a folder with a ``model.yaml``. File names in it may use ``${NAME}`` and ``${NAME:-default}``
 for environment variables and are relative to the folder.
@@ -64,12 +64,12 @@ class StrictModel(BaseModel):
 
     @classmethod
     def old_keys(cls) -> dict[str, str]:
-        """Return old key to present key, those of the base classes with them."""
+        """Return old key to present key, including those of the base classes."""
         return {old: new for base in cls.__mro__ for old, new in getattr(base, "renamed", {}).items()}
 
 
 class InputSpec(StrictModel):
-    """The image a model wants: ``value = (pixel * scale - mean) / std`` per channel."""
+    """The image input of a model: ``value = (pixel * scale - mean) / std`` per channel."""
 
     renamed = {"colour": "color"}
 
@@ -145,7 +145,7 @@ class CalibrationRecord(StrictModel):
 
 
 class Verdict(StrictModel):
-    """What the accept gate said of a variant, and why."""
+    """The accept gate's decision on a variant, with its reasons."""
 
     status: VerdictStatus
     reasons: list[str] = Field(default_factory=list)
@@ -208,7 +208,7 @@ class Manifest(StrictModel):
             ) from None
 
     def for_variant(self, name: str) -> Manifest:
-        """Return the manifest as one variant sees it: with its own input and output, if it has any.
+        """Return the manifest with one variant's own input and output, where it has any.
 
         Raises:
             ManifestError: there is no such variant.
@@ -237,7 +237,7 @@ class Manifest(StrictModel):
             why = "; ".join(variant.verdict.reasons) or "no reason recorded"
             raise VariantRejectedError(
                 f"variant {name!r} of {self.name!r} was rejected by its accept gate ({why}); "
-                "set allow_rejected to load it all the same"
+                "set allow_rejected to load it anyway"
             )
         path = self.variant_path(name)
         if not path.is_file():
@@ -311,7 +311,7 @@ def load_manifest(model: Path | str) -> Manifest:
 
 
 def save_manifest(manifest: Manifest, folder: Path) -> Path:
-    """Write a manifest as ``folder/model.yaml``, whole or not at all; return its path."""
+    """Write a manifest as ``folder/model.yaml`` atomically; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     data = manifest.model_dump(mode="json", by_alias=True, exclude_none=True)
     path = folder / MANIFEST_NAME
@@ -319,7 +319,7 @@ def save_manifest(manifest: Manifest, folder: Path) -> Path:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             yaml.safe_dump(data, stream, sort_keys=False, allow_unicode=True, width=100)
-        # mkstemp makes files for their owner alone; a manifest is as readable as its folder.
+        # mkstemp creates files of mode 0600; the manifest gets the permissions of its folder.
         os.chmod(temporary, folder.stat().st_mode & 0o666)
         os.replace(temporary, path)
     except BaseException:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runtimes' error texts, several lines of C++ locations long, made into one readable line."""
+"""Shortens error texts of runtimes (several lines with C++ locations) to one readable line."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finding plug-ins, ours and other packages', by their entry points."""
+"""Finds plug-ins of this and of other packages by their entry points."""
 
 from __future__ import annotations
 

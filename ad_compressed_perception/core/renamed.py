@@ -13,7 +13,7 @@ ClassT = TypeVar("ClassT")
 
 
 class RenamedWarning(FutureWarning):
-    """A name that the next version refuses; the text says the new one."""
+    """An old name that the next version will refuse; the text gives the new one."""
 
 
 def warn_renamed(kind: str, old: str, new: str) -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the files that come with the package lie: in the checkout, or in the share folder of an install."""
+"""Finds the files shipped with the package: in the checkout, or in the share folder of an installation."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the tasks return: plain arrays in source pixels or in meters, with no ROS and no runtime in them."""
+"""Results of the tasks: plain arrays in source pixels or meters, independent of ROS and of the runtimes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LabelMask:
 @accept_old_attributes(yield_probability="proceed_after_stop_probability")
 @dataclass(frozen=True)
 class Trajectory:
-    """Where the planner wants to drive, in base_link (REP-103: x forward, y left).
+    """A planned trajectory, in base_link (REP-103: x forward, y left).
 
     Attributes:
         points_xy_m: (N, 2) float64, meters.
@@ -55,11 +55,11 @@ class Trajectory:
         steering_wheel_angle_rad: steering-wheel angle, left positive; NaN where the model gives none.
         collision_probability: in 0..1; NaN where the model gives none.
         speeds_mps: (N,) float64 at the points, where the model gives a speed profile.
-        step_s: seconds from point to point, where they are points in time; NaN where they are places.
-        clear_distance_m: from the front bumper to what one has to stop for, inf where there is nothing;
-            NaN where the model gives none.
-        stop_probability: that there is something ahead one has to stop for; NaN where the model gives none.
-        proceed_after_stop_probability: that one may go on after having stood (a stop sign); NaN likewise.
+        step_s: seconds between points, where they are spaced by time; NaN where they are spaced by distance.
+        clear_distance_m: from the front bumper to the nearest object or line that requires a stop, inf where
+            there is none; NaN where the model gives none.
+        stop_probability: that something ahead requires a stop; NaN where the model gives none.
+        proceed_after_stop_probability: that the vehicle may proceed after a stop (a stop sign); NaN likewise.
     """
 
     points_xy_m: NDArray[np.float64]

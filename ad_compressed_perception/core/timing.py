@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The stages of a frame's way and the account of what became of every frame."""
+"""Processing stages and outcome of a frame, and counters of frames by outcome."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OUTCOMES: tuple[Outcome, ...] = ("processed", "dropped_stale", "dropped_busy", "
 
 @dataclass(frozen=True)
 class FrameTiming:
-    """What became of one frame in one node.
+    """Outcome and stage durations of one frame in one node.
 
     Attributes:
         stamp_ns: the frame's source stamp, nanoseconds.
@@ -45,24 +45,24 @@ class FrameTiming:
 
 @dataclass
 class FrameCounters:
-    """Counts that close: received = processed + dropped_stale + dropped_busy + failed + pending."""
+    """Frame counters: received = processed + dropped_stale + dropped_busy + failed + pending."""
 
     received: int = 0
     counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
 
     def complete(self, outcome: Outcome) -> None:
-        """Book one received frame under its final outcome."""
+        """Count one received frame under its final outcome."""
         self.counts[outcome] += 1
 
     @property
     def pending(self) -> int:
-        """Frames received and not yet settled: in the slot or in work."""
+        """Frames received and not yet completed: in the slot or being processed."""
         return self.received - sum(self.counts.values())
 
 
 @dataclass(frozen=True)
 class NodeReport:
-    """What a node says after each settled frame: who it is, the frame's timing, its account so far.
+    """A node's report after each completed frame: its identity, the frame's timing, its frame counters.
 
     Attributes:
         node: fully qualified node name.
@@ -70,10 +70,10 @@ class NodeReport:
         model: the manifest's name.
         variant: the variant's name.
         backend: the runtime's name.
-        requested_provider: provider asked for.
-        provider: provider one got.
+        requested_provider: requested provider.
+        provider: provider in use.
         precision: precision as executed.
-        timing: the settled frame.
+        timing: the completed frame.
         received: frames that arrived since activation.
         counts: how many of them ended in each outcome.
     """

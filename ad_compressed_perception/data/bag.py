@@ -22,7 +22,7 @@ METADATA_NAME = "metadata.yaml"
 
 
 def is_bag(path: Path) -> bool:
-    """Tell whether a path looks like a recording: a storage file, or a folder that holds one."""
+    """Return whether a path looks like a recording: a storage file, or a folder that holds one."""
     if path.is_dir():
         return (path / METADATA_NAME).is_file() or bool(_storage_files(path))
     return path.is_file() and path.suffix in STORAGE_SUFFIXES
@@ -39,12 +39,12 @@ class BagReader:
     messages at a time.
 
     Attributes:
-        path: what was asked for: a rosbag2 folder, or one .mcap or .db3 file.
+        path: as given: a rosbag2 folder, or one .mcap or .db3 file.
         topics: topic name to message type (``pkg/msg/Type``), sorted by name.
     """
 
     def __init__(self, path: Path | str) -> None:
-        """Remember the path; nothing is read before the reader is entered."""
+        """Store the path; nothing is read before the reader is entered."""
         self.path = Path(path).expanduser()
         self.topics: dict[str, str] = {}
         self._reader: Reader | None = None
@@ -113,9 +113,9 @@ class BagReader:
         return sum(connection.msgcount for connection in self._connections([topic]))
 
     def resolve_image_topic(self, topic: str | None = None) -> str:
-        """Return the image topic asked for, or the only one there is.
+        """Return the requested image topic, or the only one in the recording.
 
-        Of several the only one that has a camera_info beside it is taken: label masks have none.
+        Of several, the only one with a camera_info topic in its namespace is taken: label masks have none.
 
         Raises:
             DataError: no such topic, a topic of another type, no image topic, or several of them;
@@ -168,7 +168,7 @@ class BagReader:
         if read == 0 and any(connection.msgcount > 0 for connection in connections):
             raise DataError(
                 f"bag {self.path} has no readable messages on {_listed(topics)} though its index "
-                "counts some; ros2 bag reindex or a conversion may mend it"
+                "counts some; ros2 bag reindex or a conversion may repair it"
             )
 
     def image_messages(self, topic: str) -> Iterator[tuple[int, bytes, Any]]:

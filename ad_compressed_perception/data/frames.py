@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera frames one after the other, from a recording or from a folder of images."""
+"""Reads camera frames in order, from a recording or from a folder of images."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ def _order(path: Path) -> tuple[int, str]:
 
 
 def is_stamp(stem: str) -> bool:
-    """Tell whether a file's name without its suffix is a stamp: an integer that fits 64 bits."""
+    """Return whether a file's name without its suffix is a stamp: an integer that fits 64 bits."""
     return stem.isascii() and stem.isdigit() and int(stem) < 1 << 63
 
 
 class FrameSource(ABC):
-    """Frames in the order of time; iterate as often as you like, each pass reads anew.
+    """Frames in the order of time; can be iterated repeatedly, each pass reads from the source.
 
     Attributes:
         describe: where the frames come from, for reports: ``PATH`` or ``PATH:TOPIC``.
@@ -161,7 +161,7 @@ class BagFrames(FrameSource):
         return self._count
 
     def frames(self, indices: Iterable[int]) -> Iterator[Frame]:
-        """Decode the messages of these indices, passing over the others as bytes."""
+        """Decode the messages of these indices, skipping the others without deserializing them."""
         for index, bag_time_ns, message in self._messages(indices):
             try:
                 frame = decode_image(message, self.topic)
@@ -199,11 +199,11 @@ def open_frames(spec: str, limit: int | None = None, stride: int = 1) -> FrameSo
     Args:
         spec: ``BAG`` or ``BAG:TOPIC`` (a rosbag2 folder, a .mcap or a .db3 file; the topic may be
             left out where the bag has one image topic only), or a FOLDER of images.
-        limit: at most so many frames.
-        stride: every so many-th frame only.
+        limit: largest number of frames.
+        stride: only every ``stride``-th frame.
 
     Raises:
-        DataError: nothing there, nothing in it, or a wrong topic, limit or stride.
+        DataError: no such source, an empty one, or a wrong topic, limit or stride.
     """
     if stride < 1 or (limit is not None and limit < 1):
         raise DataError(f"stride and limit must be at least 1, not {stride} and {limit}")

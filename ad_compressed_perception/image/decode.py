@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Images: from message bytes to arrays, without a copy where the encoding allows.
+"""Decodes image messages to arrays, without a copy where the encoding allows.
 
 Messages are duck-typed: those of rclpy and of a bag reader alike, and anything with the fields of
 sensor_msgs/Image or sensor_msgs/CompressedImage.
@@ -48,9 +48,9 @@ class Frame:
 def decode_image(message: Any, topic: str = "image") -> Frame:
     """Return the image of a sensor_msgs Image or CompressedImage (the one with a ``format``).
 
-    The raw encodings are those of ``image_encodings.ENCODINGS``; others are given to cv_bridge
-    where it is installed. Compressed images are JPEG or PNG; their own colors count, whatever
-    channel order the format text names for the time before compression.
+    The raw encodings are those of ``encodings.ENCODINGS``; others are given to cv_bridge where it is
+    installed. Compressed images are JPEG or PNG; the channel order is that of the file, since the one
+    in the format text describes the image before compression.
 
     Args:
         message: the message; its data may be array.array, bytes or a numpy array.
@@ -58,7 +58,7 @@ def decode_image(message: Any, topic: str = "image") -> Frame:
 
     Returns:
         The frame; its pixels share the message's memory for bgr8, rgb8, mono8, 8UC1, 8UC3 and,
-        where the bytes are in this machine's order and aligned, mono16 and 16UC1.
+        where the bytes are in native order and aligned, mono16 and 16UC1.
 
     Raises:
         ImageError: wrong sizes, no data, unknown encoding, a cut-off or damaged file, or fields
@@ -69,13 +69,15 @@ def decode_image(message: Any, topic: str = "image") -> Frame:
         stamp_ns = operator.index(stamp.sec) * 1_000_000_000 + operator.index(stamp.nanosec)
         data = _as_bytes(message.data)
         if hasattr(message, "format"):
-            said = f"format {_quote(message.format)}, {data.size} bytes"
+            description = f"format {_quote(message.format)}, {data.size} bytes"
         else:
             width, height, step = (
                 operator.index(getattr(message, name)) for name in ("width", "height", "step")
             )
             is_bigendian = bool(operator.index(message.is_bigendian))
-            said = f"encoding {_quote(message.encoding)}, {width}x{height}, step {step}, {data.size} bytes"
+            description = (
+                f"encoding {_quote(message.encoding)}, {width}x{height}, step {step}, {data.size} bytes"
+            )
     except (AttributeError, TypeError, ValueError, BufferError) as error:
         raise ImageError(f"{topic}: not an image message: {_one_line(error)}") from error
     try:
@@ -100,9 +102,9 @@ def decode_image(message: Any, topic: str = "image") -> Frame:
                     is_bigendian=is_bigendian,
                 )
     except ImageError as error:
-        raise ImageError(f"{topic}: {said}: {error}") from error.__cause__
+        raise ImageError(f"{topic}: {description}: {error}") from error.__cause__
     except (cv2.error, MemoryError) as error:
-        raise ImageError(f"{topic}: {said}: cannot be converted: {_one_line(error)}") from error
+        raise ImageError(f"{topic}: {description}: cannot be converted: {_one_line(error)}") from error
     return Frame(pixels, color, stamp_ns)
 
 
@@ -154,11 +156,11 @@ def encode_jpeg(bgr: NDArray[np.uint8], quality: int = 90) -> bytes:
     return encoded.tobytes()
 
 
-def _decode_compressed(said_format: Any, data: NDArray[np.uint8]) -> tuple[NDArray[Any], Color]:
-    text = said_format if isinstance(said_format, str) else ""
+def _decode_compressed(format_text: Any, data: NDArray[np.uint8]) -> tuple[NDArray[Any], Color]:
+    text = format_text if isinstance(format_text, str) else ""
     if "compresseddepth" in text.lower():
         raise ImageError("compressedDepth is a depth map, not a camera image")
-    # Which of the two it is, the bytes say more reliably than the publisher.
+    # The file's bytes, not the format text, decide between JPEG and PNG.
     if not _FILE_FORMAT.search(text):
         raise ImageError("unknown format; known: jpeg, png (such as 'bgr8; jpeg compressed bgr8')")
     return decode_file(data)
@@ -176,14 +178,14 @@ def _decode_with_cv_bridge(message: Any, width: int, height: int) -> tuple[NDArr
         raise ImageError(f"unknown encoding (cv_bridge: {_one_line(error)}); known: {known}") from error
     if pixels.dtype != np.uint8 or pixels.shape != (height, width, 3):
         raise ImageError(
-            f"cv_bridge gave {pixels.dtype}{list(pixels.shape)}, not uint8[{height}, {width}, 3]"
+            f"cv_bridge returned {pixels.dtype}{list(pixels.shape)}, not uint8[{height}, {width}, 3]"
         )
     return pixels, "BGR"
 
 
 @lru_cache(maxsize=1)
 def _cv_bridge() -> Any:
-    """Return a CvBridge, or None where cv_bridge is absent or unfit; asked for once a process."""
+    """Return a CvBridge, or None where cv_bridge is absent or incompatible; tried once per process."""
     # A cv_bridge built for another numpy fails with more than ImportError.
     try:
         return import_module("cv_bridge").CvBridge()

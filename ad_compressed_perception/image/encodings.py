@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The raw encodings of sensor_msgs/Image: how their bytes lie and how they become pixels.
+"""The raw encodings of sensor_msgs/Image: memory layout and conversion to pixels.
 
 Names and meanings are those of sensor_msgs/image_encodings.hpp. An encoding that already is gray or
 three 8-bit colors is read as a view of the message's bytes; the others are converted once.
@@ -22,17 +22,17 @@ Color = Literal["BGR", "RGB", "GRAY"]
 
 @dataclass(frozen=True)
 class Encoding:
-    """How one encoding's bytes lie in memory.
+    """Memory layout of one encoding.
 
     Attributes:
-        channels: samples a pixel has in its row.
+        channels: samples per pixel in a row.
         sample_bytes: 1 or 2; two bytes follow the message's ``is_bigendian``.
         color: channel order of the decoded pixels.
         conversion: OpenCV's color conversion code, or None where the samples are the pixels.
         multiple: (width, height) must be multiples of these: chroma is shared by pixel blocks.
         smallest_side: width and height must be at least this many pixels.
-        has_chroma_rows: half as many rows again follow the image's rows (YUV 4:2:0).
-        is_mosaic: 16-bit samples lose their low byte before the conversion.
+        has_chroma_rows: height / 2 rows of chroma follow the image's rows (YUV 4:2:0).
+        is_mosaic: Bayer mosaic; 16-bit samples are reduced to their high byte before the conversion.
     """
 
     channels: int
@@ -73,7 +73,7 @@ ENCODINGS: dict[str, Encoding] = {
     "8UC3": Encoding(3, 1, "BGR"),
     "mono16": _GRAY16,
     "16UC1": _GRAY16,
-    # OpenCV's bilinear demosaicing leaves images below 3x3 black without a word.
+    # OpenCV's bilinear demosaicing returns black for images below 3x3 without an error.
     **{
         f"bayer_{pattern}{8 * sample_bytes}": Encoding(
             1, sample_bytes, "BGR", code, smallest_side=3, is_mosaic=True

@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""JPEG and PNG bytes: whole or cut off, how large, and their pixels.
+"""Decodes JPEG and PNG files after checking that they are complete and not too large.
 
-OpenCV turns some cut-off files into images with a gray rest and writes of others to the terminal,
-so the structure is checked first. What this cannot see is damage inside JPEG's entropy-coded data:
-JPEG has no checksum. Structures: ITU-T T.81 annex B (JPEG), W3C PNG section 5 (PNG).
+OpenCV decodes some truncated files to images with a gray remainder and prints warnings for others,
+so the structure is checked first. Damage inside JPEG's entropy-coded data is not detected: JPEG has
+no checksum. Structures: ITU-T T.81 annex B (JPEG), W3C PNG section 5 (PNG).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-# The pixel grid is the camera's: an EXIF orientation must not turn it. Alpha is no color.
+# The pixel grid is the camera's: an EXIF orientation must not rotate it. Alpha is dropped.
 _READ_FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
@@ -135,5 +135,5 @@ def _check_png(content: bytes) -> tuple[int, int]:
                 raise ImageError("the PNG holds no image")
             return size
         position = end + 4
-    said = f" of {size[0]}x{size[1]}" if size else ""
-    raise ImageError(f"the PNG{said} is cut off: {len(content)} bytes and no end")
+    size_text = f" of {size[0]}x{size[1]}" if size else ""
+    raise ImageError(f"the PNG{size_text} is cut off: {len(content)} bytes and no end")

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Images to sensor_msgs, and what the camera is like."""
+"""Images and pinhole camera parameters to sensor_msgs."""
 
 from __future__ import annotations
 

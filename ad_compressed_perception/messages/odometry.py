@@ -29,15 +29,16 @@ def to_message(odometry: Odometry, stamp: Time, frame_id: str, child_frame_id: s
 
 
 def from_message(message: OdometryMessage) -> Odometry:
-    """Return the plane's part of a message: yaw of the orientation, speed along x, yaw rate."""
-    turn = message.pose.pose.orientation
+    """Return the planar part of a message: yaw of the orientation, speed along x, yaw rate."""
+    rotation = message.pose.pose.orientation
     yaw = math.atan2(
-        2.0 * (turn.w * turn.z + turn.x * turn.y), 1.0 - 2.0 * (turn.y * turn.y + turn.z * turn.z)
+        2.0 * (rotation.w * rotation.z + rotation.x * rotation.y),
+        1.0 - 2.0 * (rotation.y * rotation.y + rotation.z * rotation.z),
     )
-    place, twist = message.pose.pose.position, message.twist.twist
+    position, twist = message.pose.pose.position, message.twist.twist
     return Odometry(
         stamp_to_ns(message.header.stamp) * 1e-9,
-        Pose(place.x, place.y, yaw),
+        Pose(position.x, position.y, yaw),
         twist.linear.x,
         twist.angular.z,
     )

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Node reports to diagnostic_msgs and back: what the ``~/timing`` topic carries."""
+"""Node reports to diagnostic_msgs and back: the messages of the ``~/timing`` topic."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def to_message(report: NodeReport) -> DiagnosticArray:
 
 
 def from_message(message: DiagnosticArray) -> NodeReport:
-    """Return the report of a message; raise ResultError when it is not one of ours."""
+    """Return the report of a message; raise ResultError when it is not a node report."""
     try:
         status = message.status[0]
         values = {pair.key: pair.value for pair in status.values}

@@ -1,8 +1,8 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far a candidate's result agrees with the baseline's on the same frame; poolable over frames.
+"""Agreement of a candidate's result with the baseline's on the same frame; can be pooled over frames.
 
-The baseline plays the ground truth: nothing here says which of the two is right. Every agreement can be
+The baseline is the reference: nothing here says which of the two is right. Every agreement can be
 added to another of its kind (counts add up, means are weighted by frames) and has a ``score`` in
 0..1 where the task has a natural one. No figure is ever NaN: two empty results agree.
 """
@@ -120,22 +120,22 @@ def detection_agreement(
     not by index.
 
     Args:
-        baseline: plays the ground truth; its scores are not used.
-        candidate: judged.
+        baseline: the reference; its scores are not used.
+        candidate: compared with it.
         iou: overlap from which two boxes are the same object, in (0, 1].
     """
     if not 0.0 < iou <= 1.0:
         raise DataError(f"iou must be in (0, 1], not {iou}")
-    ground_truth_labels, found_labels = _labels_of(baseline), _labels_of(candidate)
+    reference_labels, found_labels = _labels_of(baseline), _labels_of(candidate)
     per_class: dict[str, MatchCounts] = {}
     iou_sum = 0.0
-    for label in sorted({*ground_truth_labels, *found_labels}):
-        ground_truth = baseline.boxes_xyxy[[name == label for name in ground_truth_labels]]
-        mine = np.array([name == label for name in found_labels], dtype=bool)
-        order = np.argsort(-candidate.scores[mine], kind="stable")
-        overlaps = [pair[2] for pair in _match(ground_truth, candidate.boxes_xyxy[mine][order], iou)]
+    for label in sorted({*reference_labels, *found_labels}):
+        reference = baseline.boxes_xyxy[[name == label for name in reference_labels]]
+        is_label = np.array([name == label for name in found_labels], dtype=bool)
+        order = np.argsort(-candidate.scores[is_label], kind="stable")
+        overlaps = [pair[2] for pair in _match(reference, candidate.boxes_xyxy[is_label][order], iou)]
         per_class[label] = MatchCounts(
-            len(overlaps), len(ground_truth) - len(overlaps), len(order) - len(overlaps)
+            len(overlaps), len(reference) - len(overlaps), len(order) - len(overlaps)
         )
         iou_sum += sum(overlaps)
     return DetectionAgreement(1, per_class, iou_sum)
@@ -151,33 +151,33 @@ def _labels_of(detections: Detections) -> list[str]:
 def unmatched_objects(
     baseline: Detections, candidate: Detections, iou: float = MATCH_IOU
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the places of the baseline's and of the candidate's boxes that the other side has not.
+    """Return the indices of the baseline's and of the candidate's boxes without a match on the other side.
 
     The matching is that of ``detection_agreement``.
 
     Returns:
         Ascending indices into the baseline's boxes (missed) and into the candidate's (extra).
     """
-    ground_truth_labels, found_labels = np.array(_labels_of(baseline)), np.array(_labels_of(candidate))
-    missed, extra = np.ones(len(ground_truth_labels), bool), np.ones(len(found_labels), bool)
-    for label in {*ground_truth_labels.tolist(), *found_labels.tolist()}:
-        ground_truth, found = (
-            np.flatnonzero(ground_truth_labels == label),
+    reference_labels, found_labels = np.array(_labels_of(baseline)), np.array(_labels_of(candidate))
+    missed, extra = np.ones(len(reference_labels), bool), np.ones(len(found_labels), bool)
+    for label in {*reference_labels.tolist(), *found_labels.tolist()}:
+        reference, found = (
+            np.flatnonzero(reference_labels == label),
             np.flatnonzero(found_labels == label),
         )
         found = found[np.argsort(-candidate.scores[found], kind="stable")]
-        for row, column, _ in _match(baseline.boxes_xyxy[ground_truth], candidate.boxes_xyxy[found], iou):
-            extra[found[row]] = missed[ground_truth[column]] = False
+        for row, column, _ in _match(baseline.boxes_xyxy[reference], candidate.boxes_xyxy[found], iou):
+            extra[found[row]] = missed[reference[column]] = False
     return np.flatnonzero(missed), np.flatnonzero(extra)
 
 
 def _match(
-    ground_truth: NDArray[np.float32], found: NDArray[np.float32], iou: float
+    reference: NDArray[np.float32], found: NDArray[np.float32], iou: float
 ) -> list[tuple[int, int, float]]:
-    """Matched pairs: place in ``found``, which is in descending score, place in ``ground truth``, overlap."""
-    if len(ground_truth) == 0 or len(found) == 0:
+    """Matched pairs: index in ``found``, which is in descending score, index in ``reference``, overlap."""
+    if len(reference) == 0 or len(found) == 0:
         return []
-    table = _pairwise_iou(found, ground_truth)
+    table = _pairwise_iou(found, reference)
     pairs = []
     for row in range(len(found)):
         best = int(np.argmax(table[row]))
@@ -323,12 +323,12 @@ def planning_agreement(baseline: Trajectory, candidate: Trajectory) -> PlanningA
         DataError: a path without points or with a coordinate that is not finite.
     """
     reference = checked_points(baseline.points_xy_m, "baseline's")
-    judged = checked_points(candidate.points_xy_m, "candidate's")
-    lateral_m = float(np.abs(lateral_offsets_m(reference, baseline.headings_rad, judged)).max())
-    if len(reference) != len(judged):
-        count = max(len(reference), len(judged))
-        reference, judged = (resample_by_arc_length(path, count) for path in (reference, judged))
-    apart_m = np.linalg.norm(judged - reference, axis=1)
+    compared = checked_points(candidate.points_xy_m, "candidate's")
+    lateral_m = float(np.abs(lateral_offsets_m(reference, baseline.headings_rad, compared)).max())
+    if len(reference) != len(compared):
+        count = max(len(reference), len(compared))
+        reference, compared = (resample_by_arc_length(path, count) for path in (reference, compared))
+    apart_m = np.linalg.norm(compared - reference, axis=1)
     final_m = float(apart_m[-1])
     return PlanningAgreement(1, float(apart_m.mean()), final_m, lateral_m, lateral_m, final_m)
 

@@ -25,7 +25,7 @@ class GroundTruthBoxes:
     Attributes:
         boxes_xyxy: (N, 4) float64, left, top, right, bottom, pixels.
         class_ids: (N,) int64, indices of the evaluated classes.
-        is_crowd: (N,) bool, regions that hold many objects: a detection inside counts neither way.
+        is_crowd: (N,) bool, crowd regions: a detection inside is neither a true nor a false positive.
     """
 
     boxes_xyxy: NDArray[np.float64]
@@ -49,7 +49,7 @@ class FoundBoxes:
 
 
 class AveragePrecision:
-    """Detections matched to objects once, image by image; then figures of any choice of images."""
+    """Matches detections to objects once per image, then computes figures over any selection of images."""
 
     def __init__(
         self,
@@ -82,10 +82,10 @@ class AveragePrecision:
             "annotations": _annotations(ground_truths),
         }
         ground_truth = COCO(dataset)
-        # Without a single detection the library's loadRes fails: an empty result is a dataset too.
+        # The library's loadRes fails without detections, so the result is built as a dataset.
         result = COCO({**dataset, "annotations": _results(found)})
         evaluation = COCOeval_faster(
-            ground_truth, result, "bbox", print_function=_say_nothing, separate_eval=True
+            ground_truth, result, "bbox", print_function=_discard_output, separate_eval=True
         )
         parameters = evaluation.params
         parameters.areaRng, parameters.areaRngLbl = parameters.areaRng[:1], ["all"]
@@ -130,8 +130,8 @@ def _mean(values: NDArray[np.float64]) -> float:
     return float(defined.mean()) if defined.size else float("nan")
 
 
-def _say_nothing(*_: object) -> None:
-    """Take the place of the library's printing."""
+def _discard_output(*_: object) -> None:
+    """Replace the library's print function."""
 
 
 def _annotations(ground_truths: Sequence[GroundTruthBoxes]) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Confidence intervals by resampling: how far a figure could move with other frames of its kind.
+"""Confidence intervals by resampling (bootstrap).
 
 Percentile method of B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), chapter
 13; circular blocks for time series after D. Politis and J. Romano, A Circular Block-Resampling Procedure
@@ -33,7 +33,7 @@ def resample_indices(
         resamples: how many resamples to draw.
         seed: of the generator; the same seed draws the same indices.
         block_length: length of the runs of neighboring indices drawn together; 1 draws single
-            indices (independent samples). Shorter than ``samples`` by force.
+            indices (independent samples). Limited to ``samples``.
 
     Yields:
         (K, samples) int64 arrays whose K sum up to ``resamples``.
@@ -106,7 +106,7 @@ def paired_bootstrap(
     """Return the percentile interval of a statistic of sample indices.
 
     A statistic that looks up two variants' results under the same indices (their difference, their
-    ratio) is paired: what makes a frame hard for both cancels out.
+    ratio) is paired: the difficulty of a frame, common to both, cancels out.
 
     Args:
         samples: how many samples (frames, images) there are.
@@ -163,10 +163,10 @@ def vector_bootstrap(
 
 
 def correlation_block_length(series: ArrayLike) -> int:
-    """Return a block length that holds what neighboring samples of a series have in common.
+    """Return a block length that covers the autocorrelation of a series.
 
-    Twice the first lag at which the autocorrelation is no longer told from noise, the threshold
-    ``2 sqrt(log10(n) / n)`` being that of D. Politis and H. White, Automatic Block-Length Selection
+    Twice the first lag at which the autocorrelation falls below the noise threshold
+    ``2 sqrt(log10(n) / n)`` of D. Politis and H. White, Automatic Block-Length Selection
     for the Dependent Bootstrap, Econometric Reviews 23(1), 2004; at least n^(1/3), at most n / 4.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 IGNORE = 255
-"""Class index of pixels that count for nothing."""
+"""Class index of pixels that are ignored."""
 
 
 def confusion_matrix(ground_truth: NDArray[Any], predicted: NDArray[Any], classes: int) -> NDArray[np.int64]:
@@ -42,14 +42,14 @@ def confusion_matrix(ground_truth: NDArray[Any], predicted: NDArray[Any], classe
 
 
 def iou_per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return (classes,) IoU; NaN for a class that is neither there nor predicted."""
+    """Return (classes,) IoU; NaN for a class that is neither in the ground truth nor predicted."""
     hits = np.diagonal(confusion).astype(np.float64)
     union = confusion.sum(axis=0) + confusion.sum(axis=1) - hits
     return np.divide(hits, union, out=np.full(hits.shape, np.nan), where=union > 0)
 
 
 def mean_iou(confusion: NDArray[np.int64]) -> float:
-    """Return the mean IoU of the classes that are there or predicted; NaN without any."""
+    """Return the mean IoU of the classes in the ground truth or the prediction; NaN without any."""
     values = iou_per_class(confusion)
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")

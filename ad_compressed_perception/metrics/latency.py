@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Latency statistics of a stream: percentiles, rate, deadline misses.
 
-Time is an argument, never read here.
+Time is an argument; no clock is read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Where a series lies, in the unit of its values (milliseconds here); NaN where it is empty."""
+    """Percentiles of a series, in the unit of its values (milliseconds here); NaN where it is empty."""
 
     p50: float = NAN
     p95: float = NAN
@@ -42,7 +42,7 @@ def percentiles(values: Sequence[float] | NDArray[np.float64]) -> Percentiles:
 class LatencyWindow:
     """A series of durations with exact percentiles of the recent ones and of the whole run.
 
-    The whole run is exact up to ``capacity`` values. Beyond that every second value is let go and
+    The whole run is exact up to ``capacity`` values. Beyond that every second value is discarded and
     from then on only every second, fourth, ... is kept, so that a long drive needs no more memory;
     its percentiles then come from that evenly spaced sample, while ``count``, ``min``, ``max`` and
     ``mean`` stay exact.
@@ -62,7 +62,7 @@ class LatencyWindow:
         self.sum = 0.0
 
     def add(self, value_ms: float) -> None:
-        """Take a value; one that is not finite means "not measured" and is not counted."""
+        """Add a value; one that is not finite means "not measured" and is not counted."""
         if not math.isfinite(value_ms):
             return
         self._recent.append(value_ms)
@@ -155,25 +155,25 @@ class RateTracker:
 class DeadlineTracker:
     """Counts results that came later than a deadline.
 
-    Only frames with a result are judged: a camera faster than the model makes the latest-frame slot
-    drop frames on purpose, and those, like failed ones, are in the node's account instead.
+    Only frames with a result are checked. Frames that the latest-frame slot drops when the camera is
+    faster than the model, and failed ones, are in the node's frame counters instead.
     """
 
     def __init__(self, deadline_ms: float | None) -> None:
-        """Judge against ``deadline_ms``; None judges nothing."""
+        """Check against ``deadline_ms``; None checks nothing."""
         if deadline_ms is not None and not deadline_ms > 0.0:
             raise ValueError("deadline_ms must be positive, or None for no deadline")
         self.deadline_ms = deadline_ms
-        self.judged = 0
+        self.checked = 0
         self.misses = 0
         self.longest_run = 0
         self.run = 0
 
     def add(self, end_to_end_ms: float) -> bool:
-        """Judge one result and say whether it missed; an age that is not finite is not judged."""
+        """Check one result and return whether it missed; an age that is not finite is not checked."""
         if self.deadline_ms is None or not math.isfinite(end_to_end_ms):
             return False
-        self.judged += 1
+        self.checked += 1
         missed = end_to_end_ms > self.deadline_ms
         self.misses += missed
         self.run = self.run + 1 if missed else 0
@@ -182,5 +182,5 @@ class DeadlineTracker:
 
     @property
     def miss_rate(self) -> float:
-        """Misses per judged result; NaN where none was judged."""
-        return self.misses / self.judged if self.judged else NAN
+        """Misses per checked result; NaN where none was checked."""
+        return self.misses / self.checked if self.checked else NAN

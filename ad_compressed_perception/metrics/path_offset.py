@@ -33,14 +33,14 @@ def resample_by_arc_length(points_xy_m: NDArray[np.float64], count: int) -> NDAr
 
     Args:
         points_xy_m: (N, 2) float64, meters.
-        count: points wanted, at least 1.
+        count: number of points, at least 1.
 
     Returns:
         (count, 2) float64, meters.
     """
     arc_m = np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(points_xy_m, axis=0), axis=1))))
-    wanted_m = np.linspace(0.0, arc_m[-1], count)
-    return np.stack([np.interp(wanted_m, arc_m, points_xy_m[:, axis]) for axis in (0, 1)], axis=1)
+    samples_m = np.linspace(0.0, arc_m[-1], count)
+    return np.stack([np.interp(samples_m, arc_m, points_xy_m[:, axis]) for axis in (0, 1)], axis=1)
 
 
 def lateral_offsets_m(
@@ -48,7 +48,7 @@ def lateral_offsets_m(
     headings_rad: NDArray[np.float64],
     points_xy_m: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return how far each point lies beside a path: d in the path's Frenet frame, left positive.
+    """Return each point's lateral offset from a path: d in the path's Frenet frame, left positive.
 
     d is the distance from the point to the nearest point of the polyline, with the sign of
     cross(tangent, point - nearest). Before the path's start and beyond its end the first and the

@@ -31,7 +31,7 @@ def correlation(ground_truth: Series, predicted: Series) -> float:
     a = ground_truth - ground_truth.mean()
     b = predicted - predicted.mean()
     spread_a, spread_b = float(np.sqrt(a @ a)), float(np.sqrt(b @ b))
-    # Below this share of their size, what is left after the mean is rounding, not variation.
+    # Below this share of the values' magnitude, the deviation from the mean is rounding error.
     noise = 1e-12 * np.sqrt(ground_truth.size)
     if spread_a <= noise * np.abs(ground_truth).max() or spread_b <= noise * np.abs(predicted).max():
         return float("nan")

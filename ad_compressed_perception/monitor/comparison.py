@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The monitor's core: reports and results of all nodes in, comparison of every task out.
+"""The monitor's core: takes reports and results of all nodes and compares the variants of every task.
 
-It knows no ROS and reads no clock: time comes as an argument, in monotonic seconds that never
-decrease. Its methods may be called from any thread.
+Independent of ROS. No clock is read: time is an argument, in monotonic seconds that never decrease.
+Its methods may be called from any thread.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
 from ad_compressed_perception.report.schema import TaskReport
 
 OnPair = Callable[[str, str, int, Result, Result, Agreement], None]
-"""Called with task, candidate's name, stamp_ns, both results (baseline's first), agreement."""
+"""Called with task, variant's name, stamp_ns, both results (baseline's first), agreement."""
 
 _REMEMBERED_STAMPS = 4096
 
@@ -34,7 +34,7 @@ class TaskComparison:
 
     Attributes:
         nodes: variant name to fully qualified node name.
-        baseline: which of the names plays the ground truth; None compares nothing.
+        baseline: which of the names is the reference; None compares nothing.
         deadline_ms: end-to-end deadline of every node of the task; None for none.
         has_ground_truth: every result is also compared with the ground truth of its frame.
     """
@@ -50,14 +50,14 @@ class TaskComparison:
             raise ValueError(f"baseline {self.baseline!r} is not among {list(self.nodes)}")
 
     @property
-    def candidates(self) -> list[str]:
+    def variants(self) -> list[str]:
         """Names that are compared with the baseline."""
         return [name for name in self.nodes if self.baseline is not None and name != self.baseline]
 
 
 @dataclass
 class TaskMonitor:
-    """What the monitor knows of one task."""
+    """State of one task: its variants and their comparisons."""
 
     spec: TaskComparison
     variants: dict[str, VariantMonitor]
@@ -72,13 +72,13 @@ class TaskMonitor:
     def of(self, name: str) -> list[tuple[str, Side, VariantComparison]]:
         """Comparisons that a variant takes part in, and on which side."""
         if name == self.spec.baseline:
-            return [(candidate, "baseline", books) for candidate, books in self.comparisons.items()]
-        books = self.comparisons.get(name)
-        return [] if books is None else [(name, "candidate", books)]
+            return [(variant, "baseline", comparison) for variant, comparison in self.comparisons.items()]
+        comparison = self.comparisons.get(name)
+        return [] if comparison is None else [(name, "variant", comparison)]
 
 
 class ComparisonMonitor:
-    """Statistics and agreement of baselines and candidates, per task."""
+    """Statistics and agreement of baselines and other variants, per task."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class ComparisonMonitor:
         stale_after_s: float = 2.0,
         on_pair: OnPair | None = None,
     ) -> None:
-        """Begin to watch.
+        """Start monitoring.
 
         Args:
             tasks: task name to its nodes.
@@ -110,7 +110,7 @@ class ComparisonMonitor:
                     )
                     for name, node in spec.nodes.items()
                 },
-                {name: VariantComparison(pair_timeout_s) for name in spec.candidates},
+                {name: VariantComparison(pair_timeout_s) for name in spec.variants},
                 {name: VariantComparison(pair_timeout_s) for name in spec.nodes if spec.has_ground_truth},
             )
             for task, spec in tasks.items()
@@ -123,7 +123,7 @@ class ComparisonMonitor:
         self._last_s = math.nan
 
     def add_report(self, task: str, name: str, report: NodeReport, now_s: float) -> None:
-        """Take a node's report about one settled frame."""
+        """Add a node's report of one completed frame."""
         with self.lock:
             monitor = self.tasks[task]
             monitor.variants[name].add(report, now_s)
@@ -136,30 +136,30 @@ class ComparisonMonitor:
     def add_result(
         self, task: str, name: str, stamp_ns: int, result: Result, now_s: float
     ) -> list[Agreement]:
-        """Take a node's result; return the agreements of the pairs it completes."""
+        """Add a node's result; return the agreements of the pairs it completes."""
         done = []
         with self.lock:
             monitor = self.tasks[task]
             monitor.variants[name].liveness.seen(now_s)
-            for candidate, side, comparison in monitor.of(name):
+            for variant, side, comparison in monitor.of(name):
                 pair = comparison.add_result(side, stamp_ns, result, now_s)
                 if pair is not None:
-                    done.append((candidate, pair))
+                    done.append((variant, pair))
             if name in monitor.accuracies:
-                monitor.accuracies[name].add_result("candidate", stamp_ns, result, now_s)
+                monitor.accuracies[name].add_result("variant", stamp_ns, result, now_s)
         if self._on_pair is not None:
-            for candidate, (baseline, compared, agreed) in done:
-                self._on_pair(task, candidate, stamp_ns, baseline, compared, agreed)
+            for variant, (baseline, compared, agreed) in done:
+                self._on_pair(task, variant, stamp_ns, baseline, compared, agreed)
         return [pair[2] for _, pair in done]
 
     def add_ground_truth(self, task: str, stamp_ns: int, ground_truth: Result, now_s: float) -> None:
-        """Take the true result of a frame."""
+        """Add the ground truth of a frame."""
         with self.lock:
             for comparison in self.tasks[task].accuracies.values():
                 comparison.add_result("baseline", stamp_ns, ground_truth, now_s)
 
     def expire(self, now_s: float) -> None:
-        """Give up results that have waited too long; call it now and then."""
+        """Give up results that have waited longer than the timeout; to be called periodically."""
         with self.lock:
             for comparison in self._comparisons():
                 comparison.expire(now_s)
@@ -189,7 +189,7 @@ class ComparisonMonitor:
             }
 
     def missing(self, now_s: float) -> list[str]:
-        """Say which nodes are silent, one sentence each."""
+        """Return one sentence for each silent node."""
         with self.lock:
             return [
                 f"{task}: {fault}"
@@ -213,9 +213,9 @@ class ComparisonMonitor:
 
     def _comparisons(self) -> list[VariantComparison]:
         return [
-            books
+            comparison
             for task in self.tasks.values()
-            for books in (*task.comparisons.values(), *task.accuracies.values())
+            for comparison in (*task.comparisons.values(), *task.accuracies.values())
         ]
 
     def _note(self, stamp_ns: int, now_s: float) -> None:

@@ -1,25 +1,25 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A node's account as the monitor hears it: its own counts, checked, summed over restarts."""
+"""A node's frame counters as it reports them: checked, and summed over restarts."""
 
 from __future__ import annotations
 
 from ad_compressed_perception.core.timing import OUTCOMES, NodeReport, Outcome
 
 MAX_PENDING = 3
-"""Frames a node may have unsettled: one in work, one in the slot, one just arriving."""
+"""Frames a node may not have completed: one being processed, one in the slot, one just arriving."""
 _REORDERED = 8
 
 
 class NodeCounters:
-    """The account of one node over its whole life, restarts included.
+    """Frame counters of one node, over its restarts.
 
-    The node counts; the monitor only believes it and checks. A node that starts anew counts from
-    zero: what it had counted before is kept and added.
+    The node counts; the monitor takes over and checks its counts. A restarted node counts from zero:
+    the counts before the restart are kept and added.
     """
 
     def __init__(self) -> None:
-        """Begin with nothing heard."""
+        """Start with all counters zero."""
         self.restarts = 0
         self.lost_at_restart = 0
         self.reports_lost = 0
@@ -27,30 +27,30 @@ class NodeCounters:
         self._earlier_received = 0
         self._received = 0
         self._counts: dict[Outcome, int] = dict.fromkeys(OUTCOMES, 0)
-        self._heard = False
+        self._has_reported = False
 
     def add(self, report: NodeReport) -> None:
-        """Take the counts of a report; reports come in the order they were sent, or nearly so."""
-        settled, before = sum(report.counts.values()), sum(self._counts.values())
-        if not self._heard:
-            # What settled before the monitor listened is in the account; its reports are not lost.
-            self._heard = True
-        elif self._is_new_account(settled, before):
+        """Take over the counts of a report; reports arrive in the order they were sent, or nearly so."""
+        completed, before = sum(report.counts.values()), sum(self._counts.values())
+        if not self._has_reported:
+            # Frames completed before the monitor subscribed are in the counts; their reports are not lost.
+            self._has_reported = True
+        elif self._is_restart(completed, before):
             self._restart()
-            self.reports_lost += settled - 1
-        elif settled < before:
-            # A node's threads can send their reports in another order; the newest counts.
+            self.reports_lost += completed - 1
+        elif completed < before:
+            # A node's threads can send their reports in another order; the newest one is used.
             self.reports_lost -= 1
             return
         else:
-            self.reports_lost += settled - before - 1
+            self.reports_lost += completed - before - 1
         self._received = report.received
         self._counts = {outcome: report.counts.get(outcome, 0) for outcome in OUTCOMES}
 
     @staticmethod
-    def _is_new_account(settled: int, before: int) -> bool:
-        """Whether the node began to count anew, rather than two reports changing places."""
-        return settled == before or settled < before - _REORDERED or (settled == 1 and before > 2)
+    def _is_restart(completed: int, before: int) -> bool:
+        """Whether the node restarted its counters, as opposed to two reports in swapped order."""
+        return completed == before or completed < before - _REORDERED or (completed == 1 and before > 2)
 
     def _restart(self) -> None:
         self.restarts += 1
@@ -66,7 +66,7 @@ class NodeCounters:
 
     @property
     def pending(self) -> int:
-        """Frames received and not settled at the last report; below 0 the account is wrong."""
+        """Frames received and not completed at the last report; below 0 the counters are wrong."""
         return self._received - sum(self._counts.values())
 
     @property
@@ -76,8 +76,8 @@ class NodeCounters:
 
     @property
     def fault(self) -> str:
-        """What is wrong with the node's account, in words; empty when it closes."""
+        """What is wrong with the node's counters, as a sentence; empty when they add up."""
         if 0 <= self.pending <= MAX_PENDING:
             return ""
         counts = " + ".join(f"{count} {outcome}" for outcome, count in self._counts.items())
-        return f"account does not close: {self._received} received, but {counts}"
+        return f"frame counters do not add up: {self._received} received, but {counts}"

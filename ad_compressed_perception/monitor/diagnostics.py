@@ -34,7 +34,7 @@ class Status:
 
     Attributes:
         name: "detection" for a task, "detection/int8" for a variant.
-        source: the watched node's full name; empty for a task.
+        source: the monitored node's full name; empty for a task.
         level: how bad it is.
         message: what is wrong, or the main figures where nothing is.
         values: figures.
@@ -51,7 +51,7 @@ Problems = list[tuple[Level, str]]
 
 
 class MonitorDiagnostics:
-    """Turns the monitor's figures into statuses; trouble counts since the previous call."""
+    """Converts the monitor's figures to statuses; problems are counted since the previous call."""
 
     def __init__(self, monitor: ComparisonMonitor) -> None:
         """Report on ``monitor``."""
@@ -63,7 +63,7 @@ class MonitorDiagnostics:
 
         Args:
             now_s: monotonic seconds.
-            unpublished: full names of nodes whose timing topic nobody publishes.
+            unpublished: full names of nodes whose timing topic has no publisher.
         """
         found = []
         with self._monitor.lock:
@@ -77,7 +77,7 @@ class MonitorDiagnostics:
         return found
 
     def _since_before(self, key: str, count: int) -> int:
-        """How much a counter grew since the previous call."""
+        """Return a counter's increase since the previous call."""
         grown = count - self._before.get(key, 0)
         self._before[key] = count
         return grown
@@ -88,24 +88,24 @@ class MonitorDiagnostics:
         lines = []
         faults = {name: v.liveness.fault(now_s) for name, v in monitor.variants.items()}
         problems += [(Level.ERROR, fault) for fault in faults.values() if fault]
-        for name, books in monitor.comparisons.items():
+        for name, comparison in monitor.comparisons.items():
             key = f"{task}:{name}"
-            if late := self._since_before(f"{key}:late", books.results.late):
+            if late := self._since_before(f"{key}:late", comparison.results.late):
                 problems.append((Level.WARN, f"{name}: {late} results too late to be paired"))
-            if self._since_before(f"{key}:incomparable", books.incomparable):
-                problems.append((Level.ERROR, f"{name}: {books.incomparable_reason}"))
-            sides = books.results.books.values()
+            if self._since_before(f"{key}:incomparable", comparison.incomparable):
+                problems.append((Level.ERROR, f"{name}: {comparison.incomparable_reason}"))
+            sides = comparison.results.counters.values()
             unstamped = sum(side.unstamped for side in sides)
             if self._since_before(f"{key}:unstamped", unstamped):
                 problems.append((Level.WARN, f"{name}: results without a source stamp"))
-            both_speak = not faults[name] and not faults[str(monitor.spec.baseline)]
-            given_up = self._since_before(f"{key}:unpaired", books.results.unpaired)
-            pairs = self._since_before(f"{key}:pairs", books.results.pairs)
-            if both_speak and given_up and not pairs:
-                problems.append((Level.WARN, f"{name}: no frame that both gave a result for"))
+            both_report = not faults[name] and not faults[str(monitor.spec.baseline)]
+            given_up = self._since_before(f"{key}:unpaired", comparison.results.unpaired)
+            pairs = self._since_before(f"{key}:pairs", comparison.results.pairs)
+            if both_report and given_up and not pairs:
+                problems.append((Level.WARN, f"{name}: no frame with a result of both"))
             baseline = monitor.variants[str(monitor.spec.baseline)]
-            values |= _comparison_values(name, books)
-            lines.append(_comparison_line(name, books, baseline, monitor.variants[name]))
+            values |= _comparison_values(name, comparison)
+            lines.append(_comparison_line(name, comparison, baseline, monitor.variants[name]))
         return _status(task, "", problems, "; ".join(lines) or "nothing to compare", values)
 
     def _variant(
@@ -120,25 +120,25 @@ class MonitorDiagnostics:
         if fault := variant.liveness.fault(now_s):
             why = f" (nobody publishes {variant.node}/timing)" if absent else ""
             problems.append((Level.ERROR, fault + why))
-        if fault := variant.books.fault:
+        if fault := variant.counters.fault:
             problems.append((Level.ERROR, fault))
-        if failed := self._since_before(f"{name}:failed", variant.books.counts["failed"]):
+        if failed := self._since_before(f"{name}:failed", variant.counters.counts["failed"]):
             problems.append((Level.WARN, f"{failed} frames failed: {variant.last_failure}"))
         if missed := self._since_before(f"{name}:missed", variant.deadline.misses):
             deadline_ms = variant.deadline.deadline_ms
             problems.append((Level.WARN, f"{missed} results after {deadline_ms:g} ms"))
         if early := self._since_before(f"{name}:early", variant.negative_ages):
-            problems.append((Level.WARN, f"{early} frames bear a stamp in the future"))
-        if self._since_before(f"{name}:restarts", variant.books.restarts) > 0:
-            problems.append((Level.WARN, "the node began anew"))
-        if (lost := self._since_before(f"{name}:lost", variant.books.reports_lost)) > 0:
+            problems.append((Level.WARN, f"{early} frames have a stamp in the future"))
+        if self._since_before(f"{name}:restarts", variant.counters.restarts) > 0:
+            problems.append((Level.WARN, "the node restarted"))
+        if (lost := self._since_before(f"{name}:lost", variant.counters.reports_lost)) > 0:
             problems.append((Level.WARN, f"{lost} of its timing messages were lost"))
         recent = variant.end_to_end.recent()
         rate_hz = variant.rate.recent_hz(now_s)
         line = f"{rate_hz:.1f} Hz, end to end p50 {recent.p50:.1f} ms, p99 {recent.p99:.1f} ms"
         values = _variant_values(variant, rate_hz, recent)
         if accuracy is not None:
-            if self._since_before(f"{name}:untrue", accuracy.incomparable):
+            if self._since_before(f"{name}:incomparable", accuracy.incomparable):
                 problems.append(
                     (Level.ERROR, f"not comparable with the ground truth: {accuracy.incomparable_reason}")
                 )
@@ -158,8 +158,8 @@ def _variant_values(variant: VariantMonitor, rate_hz: float, end_to_end: Percent
     if variant.last is not None:
         for key in ("model", "variant", "backend", "requested_provider", "provider", "precision"):
             values[key] = getattr(variant.last, key)
-    values |= {"received": str(variant.books.received), "pending": str(variant.books.pending)}
-    values |= {outcome: str(count) for outcome, count in variant.books.counts.items()}
+    values |= {"received": str(variant.counters.received), "pending": str(variant.counters.pending)}
+    values |= {outcome: str(count) for outcome, count in variant.counters.counts.items()}
     values["throughput_hz"] = f"{rate_hz:.2f}"
     deadline = variant.deadline
     if deadline.deadline_ms is not None:
@@ -175,18 +175,18 @@ def _variant_values(variant: VariantMonitor, rate_hz: float, end_to_end: Percent
     return values
 
 
-def _comparison_values(name: str, books: VariantComparison) -> dict[str, str]:
-    sides = books.results.books
+def _comparison_values(name: str, comparison: VariantComparison) -> dict[str, str]:
+    sides = comparison.results.counters
     values = {
-        "pairs": str(books.compared),
+        "pairs": str(comparison.compared),
         "variant_missing": str(sides["baseline"].unpaired),
-        "baseline_missing": str(sides["candidate"].unpaired),
-        "unpaired": str(books.results.unpaired),
-        "late": str(books.results.late),
-        "speedup_infer_paired_p50": f"{books.infer_ratios.recent().p50:.3f}",
+        "baseline_missing": str(sides["variant"].unpaired),
+        "unpaired": str(comparison.results.unpaired),
+        "late": str(comparison.results.late),
+        "speedup_infer_paired_p50": f"{comparison.infer_ratios.recent().p50:.3f}",
     }
-    if books.pooled is not None:
-        values |= {key: f"{value:.4f}" for key, value in _figures(books.pooled).items()}
+    if comparison.pooled is not None:
+        values |= {key: f"{value:.4f}" for key, value in _figures(comparison.pooled).items()}
     return {f"{name}.{key}": value for key, value in values.items()}
 
 
@@ -218,12 +218,12 @@ def _figures(pooled: Agreement) -> dict[str, float]:
 
 
 def _comparison_line(
-    name: str, books: VariantComparison, baseline: VariantMonitor, candidate: VariantMonitor
+    name: str, comparison: VariantComparison, baseline: VariantMonitor, variant: VariantMonitor
 ) -> str:
-    if books.pooled is None:
+    if comparison.pooled is None:
         return f"{name}: no pair yet"
-    key, value = next(iter(_figures(books.pooled).items()))
-    over = baseline.stages["infer"].recent().p50
-    under = candidate.stages["infer"].recent().p50
-    speedup = over / under if under > 0.0 else math.nan
-    return f"{name}: {key} {value:.3f} over {books.compared} pairs, inference {speedup:.2f}x"
+    key, value = next(iter(_figures(comparison.pooled).items()))
+    baseline_ms = baseline.stages["infer"].recent().p50
+    variant_ms = variant.stages["infer"].recent().p50
+    speedup = baseline_ms / variant_ms if variant_ms > 0.0 else math.nan
+    return f"{name}: {key} {value:.3f} over {comparison.compared} pairs, inference {speedup:.2f}x"

@@ -1,12 +1,12 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pairs what two nodes said about the same frame, by its source stamp, and keeps books on it.
+"""Pairs the results of two nodes for the same frame, by its source stamp, and counts them.
 
-Every arrival ends in exactly one book of its side, so that at any moment
+Every arrival is counted in exactly one counter of its side, so that at any moment
 
     arrived = pairs + unpaired + late + unstamped + pending
 
-holds for the baseline and for the candidate. Time is an argument: monotonic seconds that never
+holds for the baseline and for the variant. Time is an argument: monotonic seconds that never
 decrease.
 """
 
@@ -17,22 +17,22 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 ValueT = TypeVar("ValueT")
-Side = Literal["baseline", "candidate"]
-_OTHER: dict[Side, Side] = {"baseline": "candidate", "candidate": "baseline"}
+Side = Literal["baseline", "variant"]
+_OTHER: dict[Side, Side] = {"baseline": "variant", "variant": "baseline"}
 
 
 @dataclass
 class PairCounters:
-    """What became of one side's arrivals.
+    """Counters of one side's arrivals.
 
     Attributes:
         arrived: all of them.
-        unpaired: waited in vain: the other side gave nothing in time.
+        unpaired: the other side gave no result in time.
         late: came after the other side's result had been given up.
-        unstamped: source stamp of zero or less: it says nothing about which frame it was.
+        unstamped: source stamp of zero or less, which identifies no frame.
         pending: still waiting.
-        repeated: arrivals of a stamp that was waiting on the same side already; not a book of its
-            own, but a sign of a looping bag or a camera that repeats its stamps.
+        repeated: arrivals of a stamp that was already waiting on the same side; also in another
+            counter, and a sign of a looping bag or a camera that repeats its stamps.
     """
 
     arrived: int = 0
@@ -54,8 +54,8 @@ class _Waiting(Generic[ValueT]):
 class StampPairer(Generic[ValueT]):
     """Pairs two streams whose results may come in any order, late, twice or never.
 
-    Results of one stamp pair first come, first served, so a stamp that comes again (a bag that
-    loops) simply pairs again. A result that waited longer than ``timeout_s`` is given up as
+    Results of one stamp are paired in order of arrival, so a repeated stamp (a bag that loops) is
+    paired again. A result that waited longer than ``timeout_s`` is given up as
     unpaired; its partner, if it still comes within ``late_memory_s``, is late and pairs with
     nothing.
     """
@@ -67,13 +67,13 @@ class StampPairer(Generic[ValueT]):
             timeout_s: how long a result waits for its partner.
             capacity: results that may wait at once; the oldest is given up when one more comes.
             late_memory_s: how long a given-up stamp is remembered; five timeouts by default. A
-                stamp that comes again after that begins anew, as it does when a bag loops.
+                stamp that arrives again after that is treated as new, as when a bag loops.
         """
         if not timeout_s > 0.0 or capacity < 1:
             raise ValueError("timeout_s must be positive and capacity at least 1")
         self.timeout_s = timeout_s
         self.pairs = 0
-        self.books: dict[Side, PairCounters] = {"baseline": PairCounters(), "candidate": PairCounters()}
+        self.counters: dict[Side, PairCounters] = {"baseline": PairCounters(), "variant": PairCounters()}
         self._capacity = capacity
         self._memory_s = 5.0 * timeout_s if late_memory_s is None else late_memory_s
         self._next = 0
@@ -82,12 +82,12 @@ class StampPairer(Generic[ValueT]):
         self._awaited: OrderedDict[tuple[int, Side], list[float]] = OrderedDict()
 
     def add(self, side: Side, stamp_ns: int, value: ValueT, now_s: float) -> tuple[ValueT, ValueT] | None:
-        """Take an arrival; return (baseline's, candidate's) value where it completes a pair."""
+        """Add an arrival; return (baseline's, variant's) value where it completes a pair."""
         self.expire(now_s)
-        books = self.books[side]
-        books.arrived += 1
+        counters = self.counters[side]
+        counters.arrived += 1
         if stamp_ns <= 0:
-            books.unstamped += 1
+            counters.unstamped += 1
             return None
         queue = self._by_stamp.get(stamp_ns)
         if queue and self._waiting[queue[0]].side != side:
@@ -97,11 +97,11 @@ class StampPairer(Generic[ValueT]):
                 return value, partner.value
             return partner.value, value
         if self._was_given_up(stamp_ns, side):
-            books.late += 1
+            counters.late += 1
             return None
-        # The same side speaks of a given-up stamp again: a new round, whose partner is not late.
+        # A given-up stamp arrives again on the same side: a new pass of the bag, whose partner is not late.
         self._awaited.pop((stamp_ns, _OTHER[side]), None)
-        books.repeated += bool(queue)
+        counters.repeated += bool(queue)
         self._wait(_Waiting(stamp_ns, side, now_s, value))
         if len(self._waiting) > self._capacity:
             self._give_up(now_s)
@@ -127,13 +127,13 @@ class StampPairer(Generic[ValueT]):
 
     @property
     def unpaired(self) -> int:
-        """Results of either side that waited in vain."""
-        return self.books["baseline"].unpaired + self.books["candidate"].unpaired
+        """Results of either side whose partner did not come in time."""
+        return self.counters["baseline"].unpaired + self.counters["variant"].unpaired
 
     @property
     def late(self) -> int:
         """Results of either side that came after their partner was given up."""
-        return self.books["baseline"].late + self.books["candidate"].late
+        return self.counters["baseline"].late + self.counters["variant"].late
 
     @property
     def pending(self) -> int:
@@ -144,7 +144,7 @@ class StampPairer(Generic[ValueT]):
         self._waiting[self._next] = item
         self._by_stamp.setdefault(item.stamp_ns, deque()).append(self._next)
         self._next += 1
-        self.books[item.side].pending += 1
+        self.counters[item.side].pending += 1
 
     def _take(self, key: int) -> _Waiting[ValueT]:
         """Remove a waiting result; it is always the oldest of its stamp."""
@@ -153,12 +153,12 @@ class StampPairer(Generic[ValueT]):
         queue.popleft()
         if not queue:
             del self._by_stamp[item.stamp_ns]
-        self.books[item.side].pending -= 1
+        self.counters[item.side].pending -= 1
         return item
 
     def _give_up(self, now_s: float) -> None:
         item = self._take(next(iter(self._waiting)))
-        self.books[item.side].unpaired += 1
+        self.counters[item.side].unpaired += 1
         key = (item.stamp_ns, _OTHER[item.side])
         self._awaited.setdefault(key, []).append(now_s)
         self._awaited.move_to_end(key)

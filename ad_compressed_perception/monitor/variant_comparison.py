@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""One candidate against the baseline, or against the ground truth: pairs, pooled agreement, paired speed-up."""
+"""A variant against the baseline or the ground truth: pairs, pooled agreement, paired speed-up."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ _WAITING_TIMES = 1024  # floats, so far more of them than of results (masks of m
 
 
 class VariantComparison:
-    """Books and figures of a candidate's comparison with its task's baseline.
+    """Counters and figures of a variant's comparison with its task's baseline.
 
-    Where a ground truth is known, another one compares each variant with it: the ground truth is on the baseline's side.
+    Where a ground truth is known, another instance compares each variant with it; the ground truth is
+    then on the baseline's side.
     """
 
     def __init__(self, pair_timeout_s: float) -> None:
@@ -53,7 +54,7 @@ class VariantComparison:
     def add_result(
         self, side: Side, stamp_ns: int, result: Result, now_s: float
     ) -> tuple[Result, Result, Agreement] | None:
-        """Take a result; return (baseline's, candidate's, agreement) where it completes a pair."""
+        """Add a result; return (baseline's, variant's, agreement) where it completes a pair."""
         pair = self.results.add(side, stamp_ns, result, now_s)
         if pair is None:
             return None
@@ -71,13 +72,13 @@ class VariantComparison:
         return (*pair, self.last)
 
     def add_infer_ms(self, side: Side, stamp_ns: int, infer_ms: float, now_s: float) -> None:
-        """Take the inference time of a processed frame."""
+        """Add the inference time of a processed frame."""
         pair = self.times.add(side, stamp_ns, infer_ms, now_s)
         if pair is not None and pair[1] > 0.0:
             self.infer_ratios.add(pair[0] / pair[1])
 
     def expire(self, now_s: float) -> None:
-        """Give up what has waited too long."""
+        """Give up what has waited longer than the timeout."""
         self.results.expire(now_s)
         self.times.expire(now_s)
 
@@ -86,33 +87,33 @@ class VariantComparison:
         self.results.close(now_s)
         self.times.close(now_s)
 
-    def report(self, baseline: VariantMonitor, candidate: VariantMonitor) -> schema.ComparisonReport:
+    def report(self, baseline: VariantMonitor, variant: VariantMonitor) -> schema.ComparisonReport:
         """Return the comparison's part of the report."""
         pairer = self.results
-        books = pairer.books
+        counters = pairer.counters
         return schema.ComparisonReport(
             pairs=self.compared,
             unpaired=pairer.unpaired,
-            variant_missing=books["baseline"].unpaired,
-            baseline_missing=books["candidate"].unpaired,
+            variant_missing=counters["baseline"].unpaired,
+            baseline_missing=counters["variant"].unpaired,
             late=pairer.late,
             pending=pairer.pending,
-            unstamped=books["baseline"].unstamped + books["candidate"].unstamped,
+            unstamped=counters["baseline"].unstamped + counters["variant"].unstamped,
             incomparable=self.incomparable,
-            speedup_infer_p50=_ratio(baseline.stages["infer"], candidate.stages["infer"]),
+            speedup_infer_p50=_ratio(baseline.stages["infer"], variant.stages["infer"]),
             speedup_infer_paired_p50=self.infer_ratios.total().p50,
-            speedup_end_to_end_p50=_ratio(baseline.end_to_end, candidate.end_to_end),
+            speedup_end_to_end_p50=_ratio(baseline.end_to_end, variant.end_to_end),
             agreement=figures(self.pooled) if self.pooled is not None else None,
             frame_score=self._frame_scores(),
         )
 
     def accuracy(self) -> schema.AccuracyReport:
         """Return the part of the report about a comparison with the ground truth."""
-        books = self.results.books
+        counters = self.results.counters
         return schema.AccuracyReport(
             pairs=self.compared,
-            ground_truth_missing=books["candidate"].unpaired,
-            result_missing=books["baseline"].unpaired,
+            ground_truth_missing=counters["variant"].unpaired,
+            result_missing=counters["baseline"].unpaired,
             pending=self.results.pending,
             incomparable=self.incomparable,
             figures=figures(self.pooled) if self.pooled is not None else None,
@@ -126,10 +127,10 @@ class VariantComparison:
         return schema.FrameScores(mean=self.scores.mean, p50=float(p50), p05=float(p05), min=self.scores.min)
 
 
-def _ratio(baseline: LatencyWindow, candidate: LatencyWindow) -> float:
-    """Baseline's median over the candidate's; NaN where there is none."""
-    over, under = baseline.total().p50, candidate.total().p50
-    return over / under if under > 0.0 else math.nan
+def _ratio(baseline: LatencyWindow, variant: LatencyWindow) -> float:
+    """Baseline's median over the variant's; NaN where there is none."""
+    baseline_ms, variant_ms = baseline.total().p50, variant.total().p50
+    return baseline_ms / variant_ms if variant_ms > 0.0 else math.nan
 
 
 def figures(pooled: Agreement) -> schema.AgreementFigures:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the monitor knows of one node: identity, account, stages, deadline, rate, silence."""
+"""Statistics of one node: identity, frame counters, stages, deadline, rate, liveness."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class VariantMonitor:
     """Statistics of one node, from its reports."""
 
     def __init__(self, node: str, *, deadline_ms: float | None, stale_after_s: float, now_s: float) -> None:
-        """Begin to watch a node.
+        """Start monitoring a node.
 
         Args:
             node: fully qualified node name.
@@ -37,7 +37,7 @@ class VariantMonitor:
             now_s: monotonic seconds.
         """
         self.node = node
-        self.books = NodeCounters()
+        self.counters = NodeCounters()
         self.liveness = Liveness(node, stale_after_s, now_s)
         self.deadline = latency.DeadlineTracker(deadline_ms)
         self.rate = latency.RateTracker()
@@ -54,9 +54,9 @@ class VariantMonitor:
         return latency.LatencyWindow(RECENT_FRAMES, KEPT_FRAMES)
 
     def add(self, report: NodeReport, now_s: float) -> None:
-        """Take a node's report about one settled frame."""
+        """Add a node's report of one completed frame."""
         self.liveness.seen(now_s)
-        self.books.add(report)
+        self.counters.add(report)
         self.last = report
         timing = report.timing
         if timing.stages_ms.get("transport_age", 0.0) < 0.0:
@@ -77,7 +77,7 @@ class VariantMonitor:
 
     @property
     def not_inference_share(self) -> float:
-        """1 - sum of infer / sum of end-to-end; NaN without a frame or with senseless ages."""
+        """1 - sum of infer / sum of end-to-end; NaN without a frame or where the ages sum to zero or less."""
         if self._timed_end_to_end_ms <= 0.0:
             return math.nan
         return 1.0 - self._timed_infer_ms / self._timed_end_to_end_ms
@@ -89,7 +89,7 @@ class VariantMonitor:
 
     def report(self) -> schema.VariantReport:
         """Return the node's part of the report."""
-        last, counts = self.last, self.books.counts
+        last, counts = self.last, self.counters.counts
         return schema.VariantReport(
             node=self.node,
             model=last.model if last else None,
@@ -98,15 +98,15 @@ class VariantMonitor:
             requested_provider=last.requested_provider if last else None,
             provider=last.provider if last else None,
             precision=last.precision if last else None,
-            received=self.books.received,
+            received=self.counters.received,
             processed=counts["processed"],
             dropped_stale=counts["dropped_stale"],
             dropped_busy=counts["dropped_busy"],
             failed=counts["failed"],
-            pending=max(0, self.books.pending),
-            lost_at_restart=max(0, self.books.lost_at_restart),
-            restarts=self.books.restarts,
-            reports_lost=max(0, self.books.reports_lost),
+            pending=max(0, self.counters.pending),
+            lost_at_restart=max(0, self.counters.lost_at_restart),
+            restarts=self.counters.restarts,
+            reports_lost=max(0, self.counters.reports_lost),
             deadline_ms=self.deadline.deadline_ms,
             deadline_misses=self.deadline.misses,
             deadline_miss_rate=self.deadline.miss_rate,

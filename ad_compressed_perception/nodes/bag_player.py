@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A node that plays the camera topic of a recording, for live comparison without a car.
+"""A node that publishes the camera topic of a recording, for live comparison without a car.
 
 The serialized messages are published as they were recorded: on ``image`` for sensor_msgs/Image, on
 ``image/compressed`` for sensor_msgs/CompressedImage.
@@ -43,13 +43,13 @@ class BagPlayerSettings(BaseModel):
     bag: str = Field("", description="rosbag2 folder, .mcap or .db3 file")
     topic: str = Field("", description="image topic of the bag; empty is the only one there is")
     rate: float = Field(1.0, gt=0.0, le=1000.0, description="bag seconds per second")
-    loop: bool = Field(False, description="begin again at the end; stamps and clock then jump back")
+    loop: bool = Field(False, description="start again at the end; stamps and clock then jump back")
     publish_clock: bool = Field(False, description="publish the bag's time on /clock")
     wait_for_subscribers: int = Field(
         1, ge=0, le=100, description="subscriptions to the image topic that must exist before the start"
     )
     wait_timeout_s: float = Field(
-        0.0, ge=0.0, le=3600.0, description="begin without those still missing after so long; 0: never"
+        0.0, ge=0.0, le=3600.0, description="start without those still missing after this time; 0: never"
     )
     qos_reliability: str = Field(
         "reliable", pattern="^(reliable|best_effort)$", description="reliable or best_effort"
@@ -88,7 +88,7 @@ class BagPlayer(Node):
         """Publish the whole recording (for ever with ``loop``) and return the frames published.
 
         Args:
-            wait: called with seconds to let pass; may raise to end the playing.
+            wait: called with seconds to let pass; may raise to end the playback.
 
         Raises:
             DataError: the bag cannot be read or has no such topic.
@@ -142,19 +142,19 @@ class BagPlayer(Node):
             self._clock_publisher.publish(Clock(clock=ns_to_stamp(bag_time_ns)))
 
     def _wait_for_subscribers(self, publisher: Any, wait: Callable[[float], None]) -> None:
-        wanted = self.settings.wait_for_subscribers
-        said = False
+        required = self.settings.wait_for_subscribers
+        has_logged = False
         end = time.monotonic() + (self.settings.wait_timeout_s or float("inf"))
-        while (found := publisher.get_subscription_count()) < wanted:
+        while (found := publisher.get_subscription_count()) < required:
             if time.monotonic() >= end:
                 self.get_logger().warning(
-                    f"{publisher.topic_name} has {found} of {wanted} subscriptions: beginning without "
+                    f"{publisher.topic_name} has {found} of {required} subscriptions: starting without "
                     "the others"
                 )
                 return
-            if not said:
-                self.get_logger().info(f"waiting for {wanted} subscriptions to {publisher.topic_name}")
-                said = True
+            if not has_logged:
+                self.get_logger().info(f"waiting for {required} subscriptions to {publisher.topic_name}")
+                has_logged = True
             wait(0.1)
 
 
@@ -195,7 +195,7 @@ def main(args: list[str] | None = None) -> None:
         except AdcpError:
             raise
         except Exception:
-            # A signal took the context away in the middle of a call: what failed of it is no error.
+            # A signal shut the context down during a call: its failure is no error.
             if not started or rclpy.ok():
                 raise
         finally:

@@ -70,7 +70,7 @@ def build_nodes() -> list[Node]:
 
 
 def main() -> None:
-    """Run all nodes until the process is told to stop."""
+    """Run all nodes until the process is stopped."""
     run_process(build_nodes)
 
 

@@ -38,7 +38,7 @@ class DetectionNode(InferenceNode):
 
 
 def main() -> None:
-    """Run the node until it is told to stop."""
+    """Run the node until it is stopped."""
     run_node(DetectionNode)
 
 

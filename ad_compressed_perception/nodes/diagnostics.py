@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an inference node says of itself on /diagnostics."""
+"""Diagnostics of an inference node, published on /diagnostics."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _WINDOW = 200
 
 
 class NodeDiagnostics:
-    """Collects what happened since the last report and publishes one status a period."""
+    """Collects events since the last status and publishes one status a period."""
 
     def __init__(self, node: LifecycleNode, period_s: float) -> None:
-        """Publish on /diagnostics every ``period_s`` of steady time, so that no clock can stop it."""
+        """Publish on /diagnostics every ``period_s`` of steady time, independent of a simulated clock."""
         self._node = node
         self._lock = Lock()
         self._refusal = ""
@@ -43,11 +43,11 @@ class NodeDiagnostics:
         node.create_timer(period_s, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def refuse(self, reason: str) -> None:
-        """Remember why configure was refused."""
+        """Store why configure was refused."""
         self._refusal = reason
 
     def describe_model(self, pipeline: Pipeline) -> None:
-        """Take over what is loaded and what it runs on."""
+        """Store the loaded model and the runtime it runs on."""
         self._refusal = ""
         info = pipeline.session.info
         coverage = "none" if info.integer_coverage is None else f"{info.integer_coverage:.3f}"
@@ -69,7 +69,7 @@ class NodeDiagnostics:
         )
 
     def forget_model(self) -> None:
-        """Nothing is loaded any more."""
+        """Clear the model: none is loaded any more."""
         self._model = {}
         self._provider_differs = ""
 
@@ -90,7 +90,7 @@ class NodeDiagnostics:
                 self._negative_ages += 1
 
     def note_frame(self, timing: FrameTiming) -> None:
-        """Take a settled frame into the window."""
+        """Add a completed frame to the window."""
         with self._lock:
             if timing.outcome == "processed":
                 self._infer_ms.append(timing.stages_ms["infer"])
@@ -100,7 +100,7 @@ class NodeDiagnostics:
                 self._last_failure = timing.reason
 
     def note_qos(self, line: str) -> None:
-        """Remember a QoS mismatch for as long as the subscription lives."""
+        """Store a QoS mismatch for the lifetime of the subscription."""
         self._qos_line = line
 
     def publish(self) -> None:
@@ -126,26 +126,28 @@ class NodeDiagnostics:
         if failed:
             problems.append((DiagnosticStatus.ERROR, f"{failed} frames failed: {last_failure}"))
         if negative:
-            problems.append((DiagnosticStatus.WARN, f"{negative} frames bear a stamp in the future"))
+            problems.append((DiagnosticStatus.WARN, f"{negative} frames have a stamp in the future"))
         for name, window in windows.items():
             known = window[np.isfinite(window)]
             for percentile in (50, 95, 99):
                 value = f"{np.percentile(known, percentile):.2f}" if known.size else "nan"
                 values[f"{name}_p{percentile}"] = value
         if worker is not None and subscription is not None:
-            account = worker.account()
-            values["received"] = str(account.received)
-            values |= {outcome: str(count) for outcome, count in account.counts.items()}
-            values["pending"] = str(account.pending)
+            counters = worker.counters()
+            values["received"] = str(counters.received)
+            values |= {outcome: str(count) for outcome, count in counters.counts.items()}
+            values["pending"] = str(counters.pending)
             if subscription.get_publisher_count() == 0:
                 problems.append((DiagnosticStatus.WARN, f"nobody publishes {subscription.topic_name}"))
-            elif account.received == self._received_before and not self._qos_line:
+            elif counters.received == self._received_before and not self._qos_line:
                 problems.append((DiagnosticStatus.WARN, f"no new frame on {subscription.topic_name}"))
-            self._received_before = account.received
+            self._received_before = counters.received
         elif not problems:
             problems.append((DiagnosticStatus.WARN, "not active"))
         if self._node.get_clock().now().nanoseconds == 0:
-            problems.append((DiagnosticStatus.WARN, "use_sim_time is set and /clock has not come: no ages"))
+            problems.append(
+                (DiagnosticStatus.WARN, "use_sim_time is set and no /clock was received: no ages")
+            )
         status.level = max((level for level, _ in problems), default=DiagnosticStatus.OK)
         status.message = "; ".join(line for _, line in problems) or "running"
         status.values = [KeyValue(key=key, value=value) for key, value in values.items()]

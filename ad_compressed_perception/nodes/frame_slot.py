@@ -20,7 +20,7 @@ class LatestFrameSlot(Generic[ItemT]):
         self._open = True
 
     def put(self, item: ItemT) -> ItemT | None:
-        """Store an item; return the one that can no longer be taken (the older, or a late one)."""
+        """Store an item; return the one that is discarded (the older one; the new one when closed)."""
         with self._condition:
             if not self._open:
                 return item
@@ -38,7 +38,7 @@ class LatestFrameSlot(Generic[ItemT]):
             return item
 
     def close(self) -> ItemT | None:
-        """Close the slot and wake the taker; return the item nobody took."""
+        """Close the slot and wake the waiting thread; return the item that was not taken."""
         with self._condition:
             self._open = False
             left, self._item = self._item, None

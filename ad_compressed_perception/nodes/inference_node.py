@@ -41,7 +41,7 @@ from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 class InferenceNode(LifecycleNode):
     """Runs one variant of one model on the latest frame of a camera topic.
 
-    A subclass names its task and publishes its results; the way of a frame is in _process.
+    A subclass names its task and publishes its results; _process handles a frame.
     """
 
     task_name: ClassVar[str]
@@ -69,7 +69,7 @@ class InferenceNode(LifecycleNode):
         self._new_settings: Any = None
         self._reference_is_publish_time = False
         self._start = StartOptions(**parameters.values(self, StartOptions))
-        self.health = NodeDiagnostics(self, self._start.diagnostics_period_s)
+        self.diagnostics = NodeDiagnostics(self, self._start.diagnostics_period_s)
         self._check(self.get_parameters([*self._setup_names, *LiveOptions.model_fields]))
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
@@ -79,7 +79,7 @@ class InferenceNode(LifecycleNode):
         """Declare parameters beyond the task's settings; none by default."""
 
     def before_frame(self, pipeline: Pipeline, stamp_ns: int) -> None:
-        """Tell the task what is known of a frame's moment; called in the worker's thread."""
+        """Give the task what is known at a frame's stamp; called in the worker's thread."""
 
     @abstractmethod
     def create_result_publishers(self, pipeline: Pipeline) -> None:
@@ -99,23 +99,23 @@ class InferenceNode(LifecycleNode):
         """Configure and activate when the parameter says so; return False when that failed."""
         if not self._start.autostart:
             return True
-        wanted = TransitionCallbackReturn.SUCCESS
-        return bool(self.trigger_configure() == wanted and self.trigger_activate() == wanted)
+        success = TransitionCallbackReturn.SUCCESS
+        return bool(self.trigger_configure() == success and self.trigger_activate() == success)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model; refuse with one line when anything contradicts."""
+        """Load the model; refuse with one line on any inconsistency."""
         try:
             self._pipeline = self._open()
             self._adopt_model_settings(self._pipeline)
         except AdcpError as error:
-            self.health.refuse(str(error))
+            self.diagnostics.refuse(str(error))
             self.get_logger().error(f"configure refused: {error}")
             return TransitionCallbackReturn.FAILURE
         self._timing_publisher = self.create_publisher(timing_message.DiagnosticArray, "~/timing", TIMING_QOS)
         self._overlay_publisher = self.create_publisher(Image, "~/overlay", 1)
         self.create_result_publishers(self._pipeline)
         self._is_configured = True
-        self.health.describe_model(self._pipeline)
+        self.diagnostics.describe_model(self._pipeline)
         info = self._pipeline.session.info
         self.get_logger().info(
             f"{self._pipeline.task.manifest.name}/{self._pipeline.variant} on {info.backend} "
@@ -125,15 +125,15 @@ class InferenceNode(LifecycleNode):
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start the worker and listen to the camera."""
+        """Start the worker and subscribe to the camera."""
         setup = self._setup()
-        self._worker = FrameWorker(self._process, self._on_settled)
+        self._worker = FrameWorker(self._process, self._on_frame_done)
         self._worker.max_age_ms = float(self.get_parameter("max_age_ms").value)
         self._worker.start()
         compressed = setup.transport == "compressed"
         topic = "image/compressed" if compressed else "image"
         self._reference_is_publish_time = setup.age_reference == "publish_time"
-        with_info: Any = self._on_image  # rclpy hands the message's info to who takes two arguments
+        with_info: Any = self._on_image  # rclpy passes the message info to a callback of two arguments
         self._subscription = self.create_subscription(
             CompressedImage if compressed else Image,
             topic,
@@ -141,11 +141,11 @@ class InferenceNode(LifecycleNode):
             image_qos(setup.qos_reliability, setup.qos_depth),
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
         )
-        self.health.watch(self._subscription, self._worker)
+        self.diagnostics.watch(self._subscription, self._worker)
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop listening; the frame in work is finished, the waiting one is booked as dropped."""
+        """Unsubscribe; the frame being processed is finished, the waiting one is counted as dropped."""
         self._halt()
         return super().on_deactivate(state)
 
@@ -155,7 +155,7 @@ class InferenceNode(LifecycleNode):
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release everything, from whatever state."""
+        """Release everything, from any state."""
         self._halt()
         self._release()
         return super().on_shutdown(state)
@@ -172,7 +172,7 @@ class InferenceNode(LifecycleNode):
         self._release()
 
     def _halt(self) -> None:
-        self.health.unwatch()
+        self.diagnostics.unwatch()
         if self._subscription is not None:
             self.destroy_subscription(self._subscription)
             self._subscription = None
@@ -193,9 +193,9 @@ class InferenceNode(LifecycleNode):
         if self._overlay_publisher is not None:
             self.destroy_publisher(self._overlay_publisher)
             self._overlay_publisher = None
-        self.health.forget_model()
+        self.diagnostics.forget_model()
 
-    # A frame's way ------------------------------------------------------------------------------
+    # Frame processing ---------------------------------------------------------------------------
 
     def _on_image(self, message: Any, info: Any) -> None:
         worker = self._worker
@@ -203,7 +203,7 @@ class InferenceNode(LifecycleNode):
             return
         stamp_ns = timing_message.stamp_to_ns(message.header.stamp)
         age_ms = self._age_ms(stamp_ns, info)
-        self.health.note_age(age_ms)
+        self.diagnostics.note_age(age_ms)
         worker.offer(Arrival(message, stamp_ns, age_ms))
 
     def _age_ms(self, stamp_ns: int, info: Any) -> float:
@@ -238,7 +238,7 @@ class InferenceNode(LifecycleNode):
         }
 
     def _publish_overlay(self, frame: Frame, result: Any, header: Any) -> None:
-        """Draw the result on its frame, only when somebody looks; counts into no stage."""
+        """Draw the result on its frame, only when there is a subscriber; its time is in no stage."""
         publisher = self._overlay_publisher
         if publisher is not None and publisher.get_subscription_count():
             publisher.publish(to_image(draw_result(to_bgr8(frame), result), "bgr8", header))
@@ -247,11 +247,11 @@ class InferenceNode(LifecycleNode):
         subscription = self._subscription
         return subscription.topic_name if subscription is not None else "image"
 
-    def _on_settled(self, timing: FrameTiming, account: FrameCounters) -> None:
+    def _on_frame_done(self, timing: FrameTiming, counters: FrameCounters) -> None:
         if not self.context.ok():
-            # The process was told to stop: what its last frame can no longer publish is no failure.
+            # The process is shutting down: a last frame that can no longer be published is no failure.
             return
-        self.health.note_frame(timing)
+        self.diagnostics.note_frame(timing)
         if timing.outcome == "failed":
             self.get_logger().error(
                 f"frame {timing.stamp_ns} failed: {timing.reason}", throttle_duration_sec=1.0
@@ -270,19 +270,19 @@ class InferenceNode(LifecycleNode):
             provider=info.provider,
             precision=info.precision,
             timing=timing,
-            received=account.received,
-            counts=account.counts,
+            received=counters.received,
+            counts=counters.counts,
         )
         try:
             publisher.publish(timing_message.to_message(report))
         except Exception:
-            # The signal may come between the question and the publishing.
+            # The signal may arrive between the check and the publishing.
             if self.context.ok():
                 raise
 
     def _on_incompatible_qos(self, event: Any) -> None:
         line = describe_incompatible_qos(self._subscription_topic(), event)
-        self.health.note_qos(line)
+        self.diagnostics.note_qos(line)
         self.get_logger().error(line)
 
     # Parameters ---------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ class InferenceNode(LifecycleNode):
         )
 
     def _adopt_model_settings(self, pipeline: Pipeline) -> None:
-        # The manifest's settings are this model's defaults; what the user gave stays.
+        # The manifest's settings are this model's defaults; values given by the user take precedence.
         given = parameters.given_overrides(self)
         manifest_settings = pipeline.task.manifest.output.settings
         adopted = [
@@ -353,6 +353,6 @@ class InferenceNode(LifecycleNode):
         if names & set(self._settings_type.model_fields):
             current = parameters.values(self, self._settings_type)
             merged = {key: by_name.get(key, value) for key, value in current.items()}
-            # The worker takes it over between two frames.
+            # The worker applies it between two frames.
             self._new_settings = self._settings_type(**merged)
         return SetParametersResult(successful=True)

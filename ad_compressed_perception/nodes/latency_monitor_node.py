@@ -37,16 +37,16 @@ from ad_compressed_perception.report.schema import Report, Source, write_report
 
 LIVE_MEASUREMENT = (
     "Live, under contention: all nodes ran at the same time and shared the processor, so each "
-    "one's latency holds what the others took from it, and a speed-up is not that of a variant "
-    "running alone. `adcp replay` lets the variants take turns instead."
+    "one's latency includes contention with the others, and a speed-up is not that of a variant "
+    "running alone. `adcp replay` runs the variants interleaved instead."
 )
-"""How figures of a live comparison came about."""
+"""How figures of a live comparison are measured."""
 
 LIVE_AGE_REFERENCE = "as parameter age_reference of each node says (header_stamp by default)"
 
 
 class LatencyMonitorNode(Node):
-    """Listens to inference nodes and says how they compare, what is late and what is missing."""
+    """Subscribes to inference nodes and reports how they compare, what is late and what is missing."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class LatencyMonitorNode(Node):
         measurement: str = LIVE_MEASUREMENT,
         **node_arguments: Any,
     ) -> None:
-        """Read the parameters and begin to listen.
+        """Read the parameters and subscribe.
 
         Args:
             on_pair: called for every compared pair, in the thread that spins the node.
@@ -77,16 +77,16 @@ class LatencyMonitorNode(Node):
             stale_after_s=self._options.stale_after_s,
             on_pair=on_pair,
         )
-        self._health = MonitorDiagnostics(self.monitor)
+        self._monitor_diagnostics = MonitorDiagnostics(self.monitor)
         self._host = describe_host()
         self._closed = False
         self._next_write_s = now_s + self._options.report_period_s
         if self._options.report_path:
-            # A path that cannot be written is worth knowing before the drive, not after it.
+            # Fails before the drive, not after it, where the path cannot be written.
             self.write_report()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._summaries = self.create_publisher(String, "~/summary", LATCHED_QOS)
-        self._watched = [
+        self._node_subscriptions = [
             NodeSubscriptions(self, self.monitor, task, name, compare=each.needs_results)
             for task, each in self.monitor.tasks.items()
             for name in each.variants
@@ -94,13 +94,13 @@ class LatencyMonitorNode(Node):
         for task, each in self.monitor.tasks.items():
             if each.spec.has_ground_truth:
                 subscribe_ground_truth(self, self.monitor, task, tasks[task].ground_truth_topic)
-        # Steady time: a simulated clock that stops must not silence the one who says so.
+        # Steady time: the monitor keeps reporting when a simulated clock stops.
         self.create_timer(
             self._options.publish_period_s,
             self.publish,
             clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
-        names = ", ".join(watched.full_name for watched in self._watched)
+        names = ", ".join(each.full_name for each in self._node_subscriptions)
         self.get_logger().info(f"watching {names}")
 
     def _read_parameters(self) -> tuple[MonitorOptions, dict[str, TaskOptions]]:
@@ -132,8 +132,8 @@ class LatencyMonitorNode(Node):
 
     @property
     def unpublished(self) -> list[str]:
-        """Full names of the watched nodes whose timing topic nobody publishes."""
-        return [watched.full_name for watched in self._watched if not watched.is_published]
+        """Full names of the monitored nodes whose timing topic has no publisher."""
+        return [each.full_name for each in self._node_subscriptions if not each.is_published]
 
     def report(self) -> Report:
         """Return the live report as of now."""
@@ -172,7 +172,7 @@ class LatencyMonitorNode(Node):
         write_report(self.report(), Path(self._options.report_path).expanduser())
 
     def close(self) -> None:
-        """Settle what still waits and write the last report; raise AdcpError where that fails."""
+        """Count what still waits as unpaired and write the last report; raise AdcpError where that fails."""
         if self._closed:
             return
         self._closed = True
@@ -184,7 +184,7 @@ class LatencyMonitorNode(Node):
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
         me = self.get_name()
-        for status in self._health.statuses(now_s, self.unpublished):
+        for status in self._monitor_diagnostics.statuses(now_s, self.unpublished):
             message.status.append(
                 DiagnosticStatus(
                     level=bytes([status.level]),
@@ -198,7 +198,7 @@ class LatencyMonitorNode(Node):
 
 
 def main() -> None:
-    """Run the monitor until it is told to stop."""
+    """Run the monitor until it is stopped."""
     run_node(LatencyMonitorNode)
 
 

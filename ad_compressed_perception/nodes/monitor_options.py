@@ -41,9 +41,7 @@ class TaskOptions(StrictModel):
 
     renamed = {"truth_topic": "ground_truth_topic"}
 
-    baseline: str = Field(
-        default="", description="full name of the node that plays the ground truth; empty: none"
-    )
+    baseline: str = Field(default="", description="full name of the reference node; empty: none")
     compressed: list[str] = Field(
         default_factory=list, description="full names of the nodes compared with the baseline"
     )
@@ -52,16 +50,15 @@ class TaskOptions(StrictModel):
     )
     ground_truth_topic: str = Field(
         default="",
-        description="topic of the true results, such as /road_camera/truth/detections, with their labels "
-        "on TOPIC/label_info; empty: none",
+        description="topic of the ground-truth results, with their labels on TOPIC/label_info; empty: none",
     )
 
 
 def variant_names(nodes: list[str]) -> dict[str, str]:
-    """Return a short name for every node: its innermost namespace, or what tells it apart.
+    """Return a short name for every node: its innermost namespace, or its full name.
 
-    ``/baseline/detection`` is "baseline", ``/detection`` is "detection". Where two nodes would get
-    the same short name, each keeps its full name without the leading slash.
+    ``/baseline/detection`` is "baseline", ``/detection`` is "detection". Where two nodes would have
+    the same short name, each gets its full name without the leading slash.
     """
     short = {node: ([*node.split("/")[1:-1], node.rsplit("/", 1)[-1]][-2:])[0] for node in nodes}
     uses = Counter(short.values())
@@ -72,7 +69,7 @@ def task_comparison(task: str, options: TaskOptions) -> TaskComparison | None:
     """Return what a task's parameters ask for; None where they name no node.
 
     Raises:
-        AdcpError: a node name that is not a full one, or that stands there twice.
+        AdcpError: a node name that is not a full one, or that is given twice.
     """
     nodes = [options.baseline] if options.baseline else []
     nodes += [node for node in options.compressed if node]
@@ -100,8 +97,8 @@ def comparisons(options: Mapping[str, TaskOptions]) -> dict[str, TaskComparison]
     Raises:
         AdcpError: no task names one, or a name is wrong.
     """
-    wanted = {task: task_comparison(task, each) for task, each in options.items()}
-    found = {task: comparison for task, comparison in wanted.items() if comparison is not None}
+    requested = {task: task_comparison(task, each) for task, each in options.items()}
+    found = {task: comparison for task, comparison in requested.items() if comparison is not None}
     if not found:
         keys = ", ".join(f"{task}.baseline" for task in options)
         raise AdcpError(f"latency_monitor: nothing to watch; set {keys} or their .compressed")

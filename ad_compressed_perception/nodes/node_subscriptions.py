@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The monitor's ears: on one inference node's timings, results and labels, and on the ground truth."""
+"""The monitor's subscriptions: an inference node's timings, results and labels, and the ground truth."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ RESULT_TOPICS = {
 
 
 class ResultListener:
-    """Reads a topic of results; results wait for their labels, which come on another one."""
+    """Subscribes to a topic of results; results wait for their labels, which come on another topic."""
 
     def __init__(
         self, node: Node, task: str, topic: str, labels_topic: str, take: Callable[[int, Result], object]
@@ -79,13 +79,13 @@ class ResultListener:
         try:
             result = self._topic.read(message, self._labels)
         except AdcpError as error:
-            complain(self._node, self._name, error)
+            log_unreadable(self._node, self._name, error)
             return
         self._take(timing_message.stamp_to_ns(message.header.stamp), result)
 
 
 class NodeSubscriptions:
-    """Subscribes to one node's topics and hands what comes to the monitor."""
+    """Subscribes to one node's topics and passes the messages to the monitor."""
 
     def __init__(
         self, node: Node, monitor: ComparisonMonitor, task: str, name: str, *, compare: bool
@@ -95,7 +95,7 @@ class NodeSubscriptions:
         Args:
             node: the monitor's ROS node.
             monitor: takes reports and results.
-            task: the watched node's task.
+            task: the monitored node's task.
             name: its name as a variant.
             compare: whether results are needed; otherwise only timings are taken.
         """
@@ -111,14 +111,14 @@ class NodeSubscriptions:
 
     @property
     def is_published(self) -> bool:
-        """Whether anybody publishes the node's timing topic, as far as discovery knows."""
+        """Whether the node's timing topic has a publisher, as far as discovery knows."""
         return bool(self._node.count_publishers(self.timing_topic))
 
     def _on_timing(self, message: DiagnosticArray) -> None:
         try:
             report = timing_message.from_message(message)
         except AdcpError as error:
-            complain(self._node, self.timing_topic, error)
+            log_unreadable(self._node, self.timing_topic, error)
             return
         self._monitor.add_report(self._task, self._name, report, time.monotonic())
 
@@ -127,11 +127,11 @@ class NodeSubscriptions:
 
 
 def subscribe_ground_truth(node: Node, monitor: ComparisonMonitor, task: str, topic: str) -> None:
-    """Subscribe to a task's true results and hand them to the monitor.
+    """Subscribe to a task's ground truth and pass it to the monitor.
 
     Args:
         node: the monitor's ROS node.
-        monitor: takes them.
+        monitor: receives it.
         task: whose results they are.
         topic: of the results; their labels are expected on TOPIC/label_info.
     """
@@ -142,6 +142,6 @@ def subscribe_ground_truth(node: Node, monitor: ComparisonMonitor, task: str, to
     ResultListener(node, task, topic, f"{topic}/label_info", take)
 
 
-def complain(node: Node, topic: str, error: AdcpError) -> None:
-    """Log that a message was not understood, now and then."""
+def log_unreadable(node: Node, topic: str, error: AdcpError) -> None:
+    """Log that a message could not be read, at most every 5 s."""
     node.get_logger().error(f"{topic}: message not understood: {error}", throttle_duration_sec=5.0)

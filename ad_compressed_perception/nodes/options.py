@@ -52,7 +52,9 @@ class LiveOptions(StrictModel):
 class StartOptions(StrictModel):
     """Parameters that are read once, at the node's start."""
 
-    autostart: bool = Field(True, description="configure and activate without being told")
+    autostart: bool = Field(
+        True, description="configure and activate at the start, without a lifecycle manager"
+    )
     diagnostics_period_s: float = Field(1.0, gt=0.0, le=60.0, description="period of /diagnostics, seconds")
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""ROS parameters declared from pydantic models: one place for names, types, ranges and reasons."""
+"""ROS parameters declared from pydantic models: one place for names, types, ranges and descriptions."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _accept_old_names(node: Node, model: type[BaseModel], prefix: str) -> None:
 
 
 def _declare_list(node: Node, name: str, default: list[Any], descriptor: ParameterDescriptor) -> None:
-    # rclpy cannot tell the type of an empty list: declare the type, then set the default.
+    # rclpy cannot infer the type of an empty list: declare the type, then set the default.
     kind = Parameter.Type(descriptor.type)
     node.declare_parameter(name, kind, descriptor)
     if node.get_parameter_or(name).type_ == Parameter.Type.NOT_SET:

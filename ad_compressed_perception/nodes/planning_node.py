@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Planning node: a path on ~/trajectory and a drive command on ~/command, by image and odometry."""
+"""Planning node: a path on ~/trajectory and a drive command on ~/command, from image and odometry."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from ad_compressed_perception.tasks.planning import PlanningTask
 
 
 class PlanningOptions(StrictModel):
-    """The frame of what the planner publishes, and whether it knows how the vehicle moves."""
+    """The frame of trajectory and command, and the use of odometry."""
 
     base_frame: str = Field("base_link", description="frame of trajectory and command (REP-105)")
     use_odometry: bool = Field(
-        True, description="listen to odometry: the speed is where a plan's profile begins"
+        True, description="subscribe to odometry: its speed is the initial speed of a plan's profile"
     )
 
 
@@ -40,10 +40,10 @@ class PlanningNode(InferenceNode):
         parameters.declare(self, PlanningOptions)
 
     def create_result_publishers(self, pipeline: Pipeline) -> None:
-        """Create ~/trajectory and ~/command, and begin to listen to odometry."""
+        """Create ~/trajectory and ~/command, and subscribe to odometry."""
         self._paths = self.create_publisher(planning.Path, "~/trajectory", RESULT_QOS)
         self._commands = self.create_publisher(planning.TwistStamped, "~/command", RESULT_QOS)
-        self._commander = VehicleController(pipeline.task.settings.wheelbase_m)
+        self._controller = VehicleController(pipeline.task.settings.wheelbase_m)
         self._odometry: Any = None
         if self.get_parameter("use_odometry").value:
             self._odometry = self.create_subscription(
@@ -51,12 +51,12 @@ class PlanningNode(InferenceNode):
             )
 
     def _on_odometry(self, message: Any) -> None:
-        self._commander.odometry.add(odometry.from_message(message))
+        self._controller.odometry.add(odometry.from_message(message))
 
     def before_frame(self, pipeline: Pipeline, stamp_ns: int) -> None:
-        """Tell the planner the speed at the frame's moment; None where odometry does not know it."""
+        """Set the planner's speed at the frame's stamp; None where odometry does not have it."""
         assert isinstance(pipeline.task, PlanningTask)
-        known = self._commander.odometry.at(stamp_ns * 1e-9)
+        known = self._controller.odometry.at(stamp_ns * 1e-9)
         pipeline.task.observe_speed(None if known is None else known.speed_mps)
 
     def publish_result(self, result: Trajectory, header: Any) -> None:
@@ -65,7 +65,7 @@ class PlanningNode(InferenceNode):
         self._paths.publish(planning.to_path(result, header.stamp, frame))
         now_s = self.get_clock().now().nanoseconds * 1e-9
         taken_s = stamp_to_ns(header.stamp) * 1e-9
-        speed_mps, curvature_per_m = self._commander.command(result, taken_s, now_s)
+        speed_mps, curvature_per_m = self._controller.command(result, taken_s, now_s)
         self._commands.publish(planning.to_command(speed_mps, curvature_per_m, header.stamp, frame))
 
     def destroy_result_publishers(self) -> None:
@@ -77,7 +77,7 @@ class PlanningNode(InferenceNode):
 
 
 def main() -> None:
-    """Run the node until it is told to stop."""
+    """Run the node until it is stopped."""
     run_node(PlanningNode)
 
 

@@ -18,7 +18,7 @@ RESULT_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 """Results are small and worth resending."""
 
 TIMING_QOS = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
-"""Timings feed the accounts; a burst of drops must not overwrite them."""
+"""Timings carry the frame counters; a burst of drops must not overwrite them."""
 
 LATCHED_QOS = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL

@@ -32,7 +32,7 @@ def spin(nodes: Sequence[Node]) -> None:
 
 
 def close_all(nodes: Sequence[Node]) -> None:
-    """Stop workers, write what is to be written, destroy the nodes."""
+    """Close the nodes (stop workers, write reports) and destroy them."""
     for node in nodes:
         close = getattr(node, "close", None)
         if close is not None:
@@ -41,7 +41,7 @@ def close_all(nodes: Sequence[Node]) -> None:
 
 
 def start(node: Node) -> bool:
-    """Let a lifecycle node start itself; True where that went well or was not asked for."""
+    """Let a lifecycle node start itself; True where that succeeded or was not requested."""
     autostart = getattr(node, "autostart", None)
     return True if autostart is None else bool(autostart())
 
@@ -56,9 +56,9 @@ def run_node(node_type: Callable[..., Node], arguments: list[str] | None = None)
 
 
 def run_process(build: Callable[[], Sequence[Node]], arguments: list[str] | None = None) -> None:
-    """Initialize ROS, build and start the nodes, spin; exit 0 when told to stop, else 1.
+    """Initialize ROS, build and start the nodes, spin; exit 0 when stopped by a signal, else 1.
 
-    The process fails when no node could start: one that can goes on without the others.
+    The process fails when no node could start; nodes that started run without the others.
     """
     nodes: Sequence[Node] = []
     code = 0
@@ -80,7 +80,7 @@ def run_process(build: Callable[[], Sequence[Node]], arguments: list[str] | None
     except Exception:
         if rclpy.ok():
             raise
-        # A signal took the context away in the middle of a start: what failed of it is no error.
+        # A signal shut the context down during a start: its failure is no error.
         close_all(nodes)
     finally:
         end_ros()
@@ -91,14 +91,14 @@ def leave_signals_to_ros() -> None:
     """Let SIGINT do what SIGTERM does: end the context, and nothing else. To be called before rclpy.init.
 
     Python's own handler, which rclpy calls too, raises KeyboardInterrupt wherever the main thread is.
-    Often two SIGINT come (a launch passes on what its whole process group has got), and the second must
-    not break the end of a node: Python takes a thread whose join is interrupted for an ended one.
+    Often two SIGINT arrive (a launch forwards the one that its whole process group received), and the
+    second must not interrupt a node's shutdown: Python treats a thread whose join is interrupted as ended.
     """
     signal.signal(signal.SIGINT, lambda number, frame: None)
 
 
 def end_ros() -> None:
-    """Shut the context down; from then on no signal disturbs Python's tidying up."""
+    """Shut the context down; signals are then ignored while Python exits."""
     rclpy.try_shutdown()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

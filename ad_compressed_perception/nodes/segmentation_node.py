@@ -37,7 +37,7 @@ class SegmentationNode(InferenceNode):
 
 
 def main() -> None:
-    """Run the node until it is told to stop."""
+    """Run the node until it is stopped."""
     run_node(SegmentationNode)
 
 

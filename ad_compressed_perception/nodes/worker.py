@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""One worker thread behind a latest-frame slot, and the account of every frame; no ROS."""
+"""One worker thread behind a latest-frame slot, and frame counters; no ROS."""
 
 from __future__ import annotations
 
@@ -39,57 +39,57 @@ Process = Callable[[Arrival], dict[str, float]]
 
 
 class FrameWorker:
-    """Runs ``process`` on the latest arrival in a thread of its own and books every frame once."""
+    """Runs ``process`` on the latest arrival in a thread of its own and counts every frame exactly once."""
 
-    def __init__(self, process: Process, settled: OnFrameDone) -> None:
+    def __init__(self, process: Process, on_frame_done: OnFrameDone) -> None:
         """Prepare; start() begins.
 
         Args:
-            process: does one frame and returns the milliseconds of its stages after queue_wait; what
+            process: processes one frame and returns the milliseconds of its stages after queue_wait; what
                 it raises makes the frame failed.
-            settled: told of every frame's outcome together with the account after it, from the
-                worker's thread or, for displaced frames, from the one that calls offer().
+            on_frame_done: called with every frame's outcome and the counters after it, in the worker's
+                thread or, for displaced frames, in the one that calls offer().
         """
         self._process = process
-        self._settled = settled
+        self._on_frame_done = on_frame_done
         self._slot: LatestFrameSlot[Arrival] = LatestFrameSlot()
-        self._account = FrameCounters()
+        self._counters = FrameCounters()
         self._lock = Lock()
         self._thread = Thread(target=self._run, name="frame-worker", daemon=True)
         self.max_age_ms = 0.0
 
     def start(self) -> None:
-        """Begin taking frames."""
+        """Start processing frames."""
         self._thread.start()
 
     def offer(self, arrival: Arrival) -> None:
-        """Book a frame as received and make it the next one; the one it displaces was dropped_busy."""
+        """Count a frame as received and make it the next one; the one it displaces is dropped_busy."""
         with self._lock:
-            self._account.received += 1
+            self._counters.received += 1
         displaced = self._slot.put(arrival)
         if displaced is not None:
-            self._settle(displaced, "dropped_busy", {}, "a newer frame came first")
+            self._complete(displaced, "dropped_busy", {}, "a newer frame came first")
 
     def stop(self) -> None:
-        """Finish the frame in work, drop the waiting one, end the thread."""
+        """Finish the frame being processed, drop the waiting one, end the thread."""
         left = self._slot.close()
         if left is not None:
-            self._settle(left, "dropped_busy", {}, "the node was deactivated")
+            self._complete(left, "dropped_busy", {}, "the node was deactivated")
         if self._thread.is_alive():
             self._thread.join()
 
-    def account(self) -> FrameCounters:
-        """Return a copy of the account."""
+    def counters(self) -> FrameCounters:
+        """Return a copy of the counters."""
         with self._lock:
-            return FrameCounters(self._account.received, dict(self._account.counts))
+            return FrameCounters(self._counters.received, dict(self._counters.counts))
 
     def _run(self) -> None:
         while (arrival := self._slot.take()) is not None:
             try:
                 self._handle(arrival)
             except Exception:
-                # Only `settled` can raise here; the frame is booked, and the next one must be served.
-                _LOGGER.exception("telling of frame %d failed", arrival.stamp_ns)
+                # Only `on_frame_done` can raise here: the frame is counted, the next one must be processed.
+                _LOGGER.exception("reporting frame %d failed", arrival.stamp_ns)
 
     def _handle(self, arrival: Arrival) -> None:
         queue_wait_ms = (perf_counter() - arrival.arrived_s) * 1e3
@@ -97,17 +97,17 @@ class FrameWorker:
         age_ms = arrival.transport_age_ms + queue_wait_ms
         if 0.0 < self.max_age_ms < age_ms:
             reason = f"{age_ms:.0f} ms old, max_age_ms is {self.max_age_ms:g}"
-            self._settle(arrival, "dropped_stale", stages_ms, reason)
+            self._complete(arrival, "dropped_stale", stages_ms, reason)
             return
         try:
             stages_ms |= self._process(arrival)
         except Exception as error:
-            # Whatever one frame does, the next one deserves its chance.
-            self._settle(arrival, "failed", stages_ms, str(error) or type(error).__name__)
+            # A failed frame must not prevent the processing of the next one.
+            self._complete(arrival, "failed", stages_ms, str(error) or type(error).__name__)
             return
-        self._settle(arrival, "processed", stages_ms)
+        self._complete(arrival, "processed", stages_ms)
 
-    def _settle(
+    def _complete(
         self, arrival: Arrival, outcome: Outcome, stages_ms: dict[str, float], reason: str = ""
     ) -> None:
         known_age = arrival.transport_age_ms == arrival.transport_age_ms
@@ -119,6 +119,8 @@ class FrameWorker:
                 stages_ms.get(stage, 0.0) for stage in COMPUTE_STAGES
             )
         with self._lock:
-            self._account.complete(outcome)
-            account = FrameCounters(self._account.received, dict(self._account.counts))
-        self._settled(FrameTiming(arrival.stamp_ns, outcome, stages_ms, end_to_end_ms, reason), account)
+            self._counters.complete(outcome)
+            counters = FrameCounters(self._counters.received, dict(self._counters.counts))
+        self._on_frame_done(
+            FrameTiming(arrival.stamp_ns, outcome, stages_ms, end_to_end_ms, reason), counters
+        )

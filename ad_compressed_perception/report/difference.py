@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What two results of one frame do not have in common, drawn on the frame."""
+"""Differences between two results of one frame, drawn on the frame."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ad_compressed_perception.report.overlay import (
     side_by_side,
 )
 
-# Vermilion and blue of Okabe and Ito's palette, as BGR: told apart with every common color vision.
+# Vermilion and blue of Okabe and Ito's palette, as BGR: distinguishable with every common color vision.
 LOST_BGR = (0, 94, 213)
 NEW_BGR = (178, 114, 0)
 _DIMMED = 0.55
@@ -36,22 +36,22 @@ def draw_difference(
 
     Args:
         bgr: (H, W, 3) uint8.
-        baseline: plays the ground truth.
+        baseline: the reference.
         variant: of the same kind, both in the image's pixels.
         camera: assumed for drawing paths.
     """
     if isinstance(baseline, Detections) and isinstance(variant, Detections):
         return _draw_objects(bgr, baseline, variant)
     if isinstance(baseline, LabelMask) and isinstance(variant, LabelMask):
-        canvas = _dimmed(bgr)
-        canvas[baseline.label_ids != variant.label_ids] = LOST_BGR
-        return canvas
-    canvas = bgr.copy()
+        image = _dimmed(bgr)
+        image[baseline.label_ids != variant.label_ids] = LOST_BGR
+        return image
+    image = bgr.copy()
     if isinstance(baseline, Trajectory) and isinstance(variant, Trajectory):
         # The thin line lies on the thick one where the two agree.
         for path, color, thickness in ((baseline, LOST_BGR, 9), (variant, NEW_BGR, 3)):
-            draw_center_line(canvas, path, camera or DrawingCamera(), color, thickness)
-    return canvas
+            draw_center_line(image, path, camera or DrawingCamera(), color, thickness)
+    return image
 
 
 def describe_difference(baseline: Result, variant: Result) -> str:
@@ -98,7 +98,7 @@ def difference_image(
 
 
 def _draw_objects(bgr: Image, baseline: Detections, variant: Detections) -> Image:
-    canvas = _dimmed(bgr)
+    image = _dimmed(bgr)
     missed, extra = unmatched_objects(baseline, variant, MATCH_IOU)
     for side, places, color, word in (
         (baseline, missed, LOST_BGR, "lost"),
@@ -106,10 +106,10 @@ def _draw_objects(bgr: Image, baseline: Detections, variant: Detections) -> Imag
     ):
         for place in places:
             left, top, right, bottom = (round(float(value)) for value in side.boxes_xyxy[place])
-            cv2.rectangle(canvas, (left, top), (right, bottom), color, 2)
+            cv2.rectangle(image, (left, top), (right, bottom), color, 2)
             name = side.labels[int(side.class_ids[place])]
-            draw_tag(canvas, f"{word} {name} {side.scores[place]:.2f}", left, top, color)
-    return canvas
+            draw_tag(image, f"{word} {name} {side.scores[place]:.2f}", left, top, color)
+    return image
 
 
 def _dimmed(bgr: Image) -> Image:

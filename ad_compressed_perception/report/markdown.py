@@ -24,7 +24,7 @@ _NONE = "–"
 
 
 def render_markdown(report: Report) -> str:
-    """Return the report as GitHub-flavoured Markdown; images are linked by ``report.files``."""
+    """Return the report as GitHub-flavored Markdown; images are linked by ``report.files``."""
     sections = (
         _head(report),
         _ratios(report),
@@ -32,7 +32,7 @@ def render_markdown(report: Report) -> str:
         _stages(report),
         _agreement(report),
         _accuracy(report),
-        _accounts(report),
+        _frame_counters(report),
         _images(report),
         _bullets("Missing", report.missing),
         _bullets("Notes", report.notes),
@@ -67,7 +67,7 @@ def figures_text(found: AgreementFigures | None) -> str:
 
 
 def frame_counts_text(variant: VariantReport) -> str:
-    """Return a variant's account as the sum it is, and whether it closes."""
+    """Return a variant's frame counters as a sum, and whether they account for every frame."""
     parts = {
         "processed": variant.processed,
         "stale": variant.dropped_stale,
@@ -78,7 +78,7 @@ def frame_counts_text(variant: VariantReport) -> str:
     }
     always = ("processed", "stale", "busy", "failed")
     terms = " + ".join(f"{count} {name}" for name, count in parts.items() if count or name in always)
-    end = "closes" if variant.account_gap == 0 else f"**{variant.account_gap} unexplained**"
+    end = "all accounted for" if variant.account_gap == 0 else f"**{variant.account_gap} unexplained**"
     return f"{variant.received} received = {terms}: {end}"
 
 
@@ -93,7 +93,7 @@ def _head(report: Report) -> Iterator[str]:
         yield f"Transport age is measured from {report.age_reference}."
     if source.not_offered:
         yield (
-            f"{source.not_offered} frames of the bag came due while others were worked on and were "
+            f"{source.not_offered} frames of the bag came due while others were processed and were "
             "not offered to any variant."
         )
 
@@ -129,7 +129,7 @@ def _ratios(report: Report) -> Iterator[str]:
         )
         yield (
             "A speed-up is baseline / compressed: above 1 the compressed variant is faster. Agreement "
-            "takes the baseline as the ground truth; it does not say which of the two is right."
+            "takes the baseline as the reference; it does not say which of the two is right."
         )
     else:
         yield "No compressed variant took part: there is nothing to compare."
@@ -196,7 +196,7 @@ def _stages(report: Report) -> Iterator[str]:
     yield "## Stages, median milliseconds"
     yield table(("task", "variant", *STAGES), rows, right_from=2)
     if "stages.png" in report.files:
-        yield "![Where the time of a frame goes](stages.png)"
+        yield "![Time per stage](stages.png)"
 
 
 def _agreement(report: Report) -> Iterator[str]:
@@ -262,13 +262,13 @@ def _accuracy(report: Report) -> Iterator[str]:
         yield table(("task", "variant", "frames", "figures", "incomparable"), rows)
 
 
-def _accounts(report: Report) -> Iterator[str]:
+def _frame_counters(report: Report) -> Iterator[str]:
     rows = [
         (task, name, frame_counts_text(variant), str(variant.frame_timeouts), str(variant.reports_lost))
         for task, name, variant in _variants(report)
     ]
-    yield "## What became of every frame"
-    yield table(("task", "variant", "account", "turns without answer", "timings lost"), rows)
+    yield "## Frame counters"
+    yield table(("task", "variant", "frames", "frame timeouts", "timings lost"), rows)
 
 
 def _images(report: Report) -> Iterator[str]:
@@ -334,8 +334,8 @@ def _share(value: float | None) -> str:
 
 
 def _provider(variant: VariantReport) -> str:
-    got, wanted = variant.provider or "", variant.requested_provider or ""
-    return f"{got} (asked for {wanted})" if wanted and wanted != got else got
+    actual, requested = variant.provider or "", variant.requested_provider or ""
+    return f"{actual} (asked for {requested})" if requested and requested != actual else actual
 
 
 def _misses(variant: VariantReport) -> str:

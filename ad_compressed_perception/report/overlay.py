@@ -108,21 +108,21 @@ def draw_result(bgr: Image, result: Result, camera: DrawingCamera | None = None)
 
 def draw_detections(bgr: Image, detections: Detections) -> Image:
     """Draw every box with its label and score; a label has the same color in every image."""
-    canvas = bgr.copy()
+    image = bgr.copy()
     thickness = max(2, round(bgr.shape[1] / 400))
-    # Lowest score first, so that the surest box ends on top.
+    # Lowest score first, so that the most confident box is drawn on top.
     for index in range(len(detections.scores) - 1, -1, -1):
         left, top, right, bottom = (round(float(value)) for value in detections.boxes_xyxy[index])
         class_id = int(detections.class_ids[index])
         color = PALETTE_BGR[class_id % len(PALETTE_BGR)]
-        cv2.rectangle(canvas, (left, top), (right, bottom), color, thickness)
+        cv2.rectangle(image, (left, top), (right, bottom), color, thickness)
         text = f"{detections.labels[class_id]} {detections.scores[index]:.2f}"
-        draw_tag(canvas, text, left, top, color)
-    return canvas
+        draw_tag(image, text, left, top, color)
+    return image
 
 
 def draw_mask(bgr: Image, mask: LabelMask, opacity: float = 0.45) -> Image:
-    """Tint every label's pixels; a first label that means "nothing" stays as it is."""
+    """Tint every label's pixels; a background label stays untinted."""
     if mask.label_ids.shape != bgr.shape[:2]:
         raise DataError(
             f"the mask is {mask.label_ids.shape[1]}x{mask.label_ids.shape[0]}, "
@@ -132,9 +132,9 @@ def draw_mask(bgr: Image, mask: LabelMask, opacity: float = 0.45) -> Image:
     tinted = np.array([label_color(mask.labels, index) is not None for index in range(256)])
     where = tinted[mask.label_ids]
     blend = cv2.addWeighted(bgr, 1.0 - opacity, colors[mask.label_ids], opacity, 0.0)
-    canvas = bgr.copy()
-    canvas[where] = blend[where]
-    return canvas
+    image = bgr.copy()
+    image[where] = blend[where]
+    return image
 
 
 def label_color(labels: Sequence[str], index: int) -> tuple[int, int, int] | None:
@@ -148,46 +148,46 @@ def draw_trajectory(
     bgr: Image, trajectory: Trajectory, camera: DrawingCamera, half_width_m: float = 0.9
 ) -> Image:
     """Draw the strip of road the vehicle would cover and write the steering-wheel angle."""
-    canvas = bgr.copy()
-    draw_path(canvas, trajectory, camera, PALETTE_BGR[2], half_width_m)
-    draw_tag(canvas, describe_steering(trajectory), 8, 26, PALETTE_BGR[2])
-    return canvas
+    image = bgr.copy()
+    draw_path(image, trajectory, camera, PALETTE_BGR[2], half_width_m)
+    draw_tag(image, describe_steering(trajectory), 8, 26, PALETTE_BGR[2])
+    return image
 
 
 def draw_path(
-    canvas: Image,
+    image: Image,
     trajectory: Trajectory,
     camera: DrawingCamera,
     color: tuple[int, int, int],
     half_width_m: float = 0.9,
 ) -> None:
     """Draw the strip of road of a path into an image, in place."""
-    height, width = canvas.shape[:2]
+    height, width = image.shape[:2]
     center, heading = _dense_path(trajectory)
     normal = np.stack([-np.sin(heading), np.cos(heading)], axis=1) * half_width_m
     edges = [camera.project(center + side * normal, width, height) for side in (1.0, -1.0)]
     if min(len(edge) for edge in edges) >= 2:
         outline = _pixels(np.concatenate([edges[0], edges[1][::-1]]))
-        strip = canvas.copy()
+        strip = image.copy()
         cv2.fillPoly(strip, [outline], color)
-        canvas[:] = cv2.addWeighted(canvas, 0.6, strip, 0.4, 0.0)
+        image[:] = cv2.addWeighted(image, 0.6, strip, 0.4, 0.0)
         for edge in edges:
-            cv2.polylines(canvas, [_pixels(edge)], False, color, 2, cv2.LINE_AA)
+            cv2.polylines(image, [_pixels(edge)], False, color, 2, cv2.LINE_AA)
         middle = _pixels(camera.project(center, width, height))
-        cv2.polylines(canvas, [middle], False, _WHITE, 2, cv2.LINE_AA)
+        cv2.polylines(image, [middle], False, _WHITE, 2, cv2.LINE_AA)
 
 
 def draw_center_line(
-    canvas: Image,
+    image: Image,
     trajectory: Trajectory,
     camera: DrawingCamera,
     color: tuple[int, int, int],
     thickness: int,
 ) -> None:
     """Draw the middle of a path on the road into an image, in place."""
-    height, width = canvas.shape[:2]
+    height, width = image.shape[:2]
     line = _pixels(camera.project(_dense_path(trajectory)[0], width, height))
-    cv2.polylines(canvas, [line], False, color, thickness, cv2.LINE_AA)
+    cv2.polylines(image, [line], False, color, thickness, cv2.LINE_AA)
 
 
 def describe_steering(trajectory: Trajectory) -> str:
@@ -246,22 +246,22 @@ def side_by_side(
     frame = np.asarray(cv2.resize(bgr, size, interpolation=method), np.uint8)
     legend = any(isinstance(panel.result, LabelMask) for panel in panels)
     height = _HEADLINE_HEIGHT + _CAPTION_HEIGHT + size[1] + (_LEGEND_HEIGHT if legend else 0)
-    canvas = np.full((height, len(panels) * (panel_width + _GAP) - _GAP, 3), _PAPER, np.uint8)
-    _write(canvas, headline, (8, 21), 0.6, 2)
+    image = np.full((height, len(panels) * (panel_width + _GAP) - _GAP, 3), _PAPER, np.uint8)
+    _write(image, headline, (8, 21), 0.6, 2)
     for index, panel in enumerate(panels):
         left = index * (panel_width + _GAP)
         top = _HEADLINE_HEIGHT + _CAPTION_HEIGHT
-        _write(canvas, panel.title, (left + 8, _HEADLINE_HEIGHT + 17), 0.55, 2)
-        _write(canvas, panel.details, (left + 8, _HEADLINE_HEIGHT + 37), 0.48, 1)
+        _write(image, panel.title, (left + 8, _HEADLINE_HEIGHT + 17), 0.55, 2)
+        _write(image, panel.details, (left + 8, _HEADLINE_HEIGHT + 37), 0.48, 1)
         result = _scaled(panel.result, scale, size)
         if panel.reference is not None and difference is not None:
             drawn = difference(frame, _scaled(panel.reference, scale, size), result, camera)
         else:
             drawn = draw_result(frame, result, camera)
-        canvas[top : top + size[1], left : left + panel_width] = drawn
+        image[top : top + size[1], left : left + panel_width] = drawn
         if isinstance(panel.result, LabelMask) and panel.reference is None:
-            _draw_legend(canvas, panel.result.labels, left + 8, top + size[1] + 5)
-    return canvas
+            _draw_legend(image, panel.result.labels, left + 8, top + size[1] + 5)
+    return image
 
 
 def write_png(path: Path, bgr: Image) -> Path:
@@ -289,8 +289,8 @@ def _dense_path(trajectory: Trajectory) -> tuple[NDArray[np.float64], NDArray[np
     points = np.concatenate([np.zeros((1, 2)), trajectory.points_xy_m])
     headings = np.unwrap(np.concatenate([np.zeros(1), trajectory.headings_rad]))
     along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
-    wanted = np.linspace(0.0, along[-1], 200)
-    x, y, heading = (np.interp(wanted, along, values) for values in (*points.T, headings))
+    samples = np.linspace(0.0, along[-1], 200)
+    x, y, heading = (np.interp(samples, along, values) for values in (*points.T, headings))
     return np.stack([x, y], axis=1), heading
 
 
@@ -299,25 +299,25 @@ def _pixels(points: NDArray[np.float64]) -> NDArray[np.int32]:
     return np.clip(np.rint(points), -16000, 16000).astype(np.int32).reshape(-1, 1, 2)
 
 
-def draw_tag(canvas: Image, text: str, left: int, bottom: int, color: tuple[int, int, int]) -> None:
+def draw_tag(image: Image, text: str, left: int, bottom: int, color: tuple[int, int, int]) -> None:
     """Write text on a filled tag whose lower left corner is given, kept inside the image."""
     (width, height), below = cv2.getTextSize(text, _FONT, 0.5, 1)
-    left = int(np.clip(left, 0, max(0, canvas.shape[1] - width - 4)))
-    bottom = int(np.clip(bottom, height + below + 2, canvas.shape[0] - 1))
+    left = int(np.clip(left, 0, max(0, image.shape[1] - width - 4)))
+    bottom = int(np.clip(bottom, height + below + 2, image.shape[0] - 1))
     corner = (left + width + 4, bottom - height - below - 2)
-    cv2.rectangle(canvas, (left, bottom), corner, color, cv2.FILLED)
-    cv2.putText(canvas, text, (left + 2, bottom - below), _FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    cv2.rectangle(image, (left, bottom), corner, color, cv2.FILLED)
+    cv2.putText(image, text, (left + 2, bottom - below), _FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
 
 
-def _write(canvas: Image, text: str, at: tuple[int, int], size: float, thickness: int) -> None:
-    cv2.putText(canvas, text, at, _FONT, size, _INK, thickness, cv2.LINE_AA)
+def _write(image: Image, text: str, at: tuple[int, int], size: float, thickness: int) -> None:
+    cv2.putText(image, text, at, _FONT, size, _INK, thickness, cv2.LINE_AA)
 
 
-def _draw_legend(canvas: Image, labels: Sequence[str], left: int, top: int) -> None:
+def _draw_legend(image: Image, labels: Sequence[str], left: int, top: int) -> None:
     for index, label in enumerate(labels):
         color = label_color(labels, index)
         if color is None:
             continue
-        cv2.rectangle(canvas, (left, top), (left + 16, top + 16), color, cv2.FILLED)
-        _write(canvas, label, (left + 22, top + 13), 0.48, 1)
+        cv2.rectangle(image, (left, top), (left + 16, top + 16), color, cv2.FILLED)
+        _write(image, label, (left + 22, top + 13), 0.48, 1)
         left += 22 + cv2.getTextSize(label, _FONT, 0.48, 1)[0][0] + 16

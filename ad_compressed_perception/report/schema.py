@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""report.json, schema "adcp-report/1": what was compared, how, and what came out.
+"""report.json, schema "adcp-report/1": what was compared, how, and the results.
 
 The same document comes from a replayed bag and from the live monitor. A figure that could not be
 measured is null, never NaN. docs/report_schema.md and docs/adcp-report-1.schema.json are made from
@@ -34,7 +34,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class Percentiles(StrictModel):
-    """Where a series of durations lies; all null where ``count`` is 0."""
+    """Percentiles of a series of durations; all null where ``count`` is 0."""
 
     p50: Figure = Field(default=None, description="median, ms")
     p95: Figure = Field(default=None, description="95th percentile, ms")
@@ -53,7 +53,7 @@ class Source(StrictModel):
     duration_s: Figure = Field(default=None, description="from the first to the last frame, s")
     not_offered: Count = Field(
         default=0,
-        description="frames of the bag that came due while others were worked on, and were skipped",
+        description="frames of the bag that came due while others were processed, and were skipped",
     )
 
 
@@ -76,7 +76,7 @@ class Host(StrictModel):
 class VariantReport(StrictModel):
     """One node that ran one variant of a model.
 
-    The account closes: received = processed + dropped_stale + dropped_busy + failed + pending
+    Every frame is accounted for: received = processed + dropped_stale + dropped_busy + failed + pending
     + lost_at_restart.
     """
 
@@ -90,18 +90,18 @@ class VariantReport(StrictModel):
     provider: str | None = Field(default=None, description="provider or device that executed it")
     precision: str | None = Field(default=None, description="precision of the heavy layers as executed")
     verdict: Verdict | None = Field(
-        default=None, description="what the accept gate said; null for a baseline"
+        default=None, description="verdict of the accept gate; null for a baseline"
     )
     received: Count = Field(default=0, description="frames that arrived in the node")
     processed: Count = Field(default=0, description="frames with a published result")
     dropped_stale: Count = Field(default=0, description="frames too old when the worker took them")
     dropped_busy: Count = Field(default=0, description="frames replaced by a newer one while waiting")
     failed: Count = Field(default=0, description="frames that could not be decoded or inferred")
-    pending: Count = Field(default=0, description="frames received and not settled when last heard of")
-    lost_at_restart: Count = Field(default=0, description="frames unsettled when the node was restarted")
-    restarts: Count = Field(default=0, description="times the node's account began anew")
-    reports_lost: Count = Field(default=0, description="settled frames whose timing never arrived here")
-    frame_timeouts: Count = Field(default=0, description="replay: frames not settled within the turn's time")
+    pending: Count = Field(default=0, description="frames received and not completed at the last report")
+    lost_at_restart: Count = Field(default=0, description="frames not completed when the node was restarted")
+    restarts: Count = Field(default=0, description="times the node's counters started from zero again")
+    reports_lost: Count = Field(default=0, description="completed frames whose timing was not received")
+    frame_timeouts: Count = Field(default=0, description="replay: frames not completed within the timeout")
     deadline_ms: Figure = Field(default=None, description="end-to-end deadline; null for none")
     deadline_misses: Count = Field(default=0, description="results later than the deadline")
     deadline_miss_rate: Figure = Field(default=None, description="misses per result; null without deadline")
@@ -120,7 +120,7 @@ class VariantReport(StrictModel):
 
     @property
     def account_gap(self) -> int:
-        """Frames the account does not explain; 0 when it closes."""
+        """Received frames that no counter accounts for; 0 when all are accounted for."""
         return self.received - (
             self.processed
             + self.dropped_stale
@@ -134,16 +134,16 @@ class VariantReport(StrictModel):
 class ClassAgreement(StrictModel):
     """Detection agreement of one class."""
 
-    precision: float = Field(description="share of the candidate's objects the baseline has too")
-    recall: float = Field(description="share of the baseline's objects the candidate has too")
+    precision: float = Field(description="share of the variant's objects the baseline has too")
+    recall: float = Field(description="share of the baseline's objects the variant has too")
     f1: float = Field(description="harmonic mean of precision and recall")
     matched: Count = Field(description="objects found by both")
     missed: Count = Field(description="objects found by the baseline only")
-    extra: Count = Field(description="objects found by the candidate only")
+    extra: Count = Field(description="objects found by the variant only")
 
 
 class DetectionFigures(ClassAgreement):
-    """Detection agreement over all pairs; the baseline plays the ground truth."""
+    """Detection agreement over all pairs; the baseline is the reference."""
 
     kind: Literal["detection"] = "detection"
     iou: float = Field(default=0.5, description="overlap from which two boxes are the same object")
@@ -179,7 +179,7 @@ AgreementFigures = Annotated[
 
 
 class FrameScores(StrictModel):
-    """How the agreement of single frames (F1 or mIoU, 0..1) is spread."""
+    """Distribution of the agreement of single frames (F1 or mIoU, 0..1)."""
 
     mean: Figure = Field(default=None, description="mean of the frames' scores")
     p50: Figure = Field(default=None, description="median")
@@ -188,24 +188,24 @@ class FrameScores(StrictModel):
 
 
 class ComparisonReport(StrictModel):
-    """A candidate against its task's baseline, frame by frame, paired by source stamp."""
+    """A variant against its task's baseline, frame by frame, paired by source stamp."""
 
     renamed = {"candidate_missing": "variant_missing"}
 
-    pairs: Count = Field(default=0, description="frames both gave a result for in time, and compared")
+    pairs: Count = Field(default=0, description="frames with results of both in time, compared")
     unpaired: Count = Field(default=0, description="results whose partner did not come in time")
-    variant_missing: Count = Field(default=0, description="unpaired because the candidate gave none")
+    variant_missing: Count = Field(default=0, description="unpaired because the variant gave none")
     baseline_missing: Count = Field(default=0, description="unpaired because the baseline gave none")
     late: Count = Field(default=0, description="results that came after their partner was given up")
     pending: Count = Field(default=0, description="results that still wait for their partner")
     unstamped: Count = Field(default=0, description="results without a source stamp, which cannot be paired")
     incomparable: Count = Field(default=0, description="pairs whose results could not be compared")
-    speedup_infer_p50: Figure = Field(default=None, description="baseline / candidate, medians of infer")
+    speedup_infer_p50: Figure = Field(default=None, description="baseline / variant, medians of infer")
     speedup_infer_paired_p50: Figure = Field(
         default=None,
-        description="median over frames of baseline / candidate infer of the same frame",
+        description="median over frames of baseline / variant infer of the same frame",
     )
-    speedup_end_to_end_p50: Figure = Field(default=None, description="baseline / candidate, end-to-end p50")
+    speedup_end_to_end_p50: Figure = Field(default=None, description="baseline / variant, end-to-end p50")
     agreement: AgreementFigures | None = Field(default=None, description="null without a pair")
     frame_score: FrameScores | None = Field(default=None, description="null for planning or without a pair")
 
@@ -232,12 +232,12 @@ class AccuracyReport(StrictModel):
 
 
 class TaskReport(StrictModel):
-    """One task: its variants, every candidate against the baseline, and all against the ground truth."""
+    """One task: its variants, each compared with the baseline, and all with the ground truth."""
 
-    baseline: str | None = Field(default=None, description="which of the variants plays the ground truth")
+    baseline: str | None = Field(default=None, description="which of the variants is the reference")
     variants: dict[str, VariantReport] = Field(default_factory=dict, description="name to variant")
     comparison: dict[str, ComparisonReport] = Field(
-        default_factory=dict, description="candidate's name to its comparison with the baseline"
+        default_factory=dict, description="variant's name to its comparison with the baseline"
     )
     accuracy: dict[str, AccuracyReport] = Field(
         default_factory=dict,
@@ -255,7 +255,7 @@ class Report(StrictModel):
     )
     created: str = Field(default="", description="when it was written, ISO 8601 with time zone")
     measurement: str = Field(
-        default="", description="how the variants were run: taking turns, or at the same time"
+        default="", description="how the variants were run: interleaved, or at the same time"
     )
     age_reference: str = Field(default="", description="what transport age is measured from")
     source: Source = Field(default_factory=Source, description="where the frames came from")
@@ -288,7 +288,7 @@ def read_report(path: Path) -> Report:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write report.json whole or not at all; folders are made; raise DataError in one line."""
+    """Write report.json atomically and create its folders; raise DataError in one line."""
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the pages that document the two kinds of report.json from their models.
+"""Generates the pages that document the two kinds of report.json from their models.
 
 ``python -m ad_compressed_perception.report.schema_docs docs`` writes them.
 """
@@ -43,12 +43,12 @@ _HEAD = f"""# report.json: schema adcp-report/1
 
 `adcp replay` and the live monitor write the same document.
 [{JSON_SCHEMA_NAME}]({JSON_SCHEMA_NAME}) is the machine-readable form; this page and
-that file are made from `ad_compressed_perception/report/schema.py` with
+that file are generated from `ad_compressed_perception/report/schema.py` with
 `python -m ad_compressed_perception.report.schema_docs docs`.
 
 Durations are in milliseconds, distances in meters, shares in 0..1. A figure that could
 not be measured is `null`. Percentiles are interpolated linearly between ranks. A speed-up
-is baseline / candidate: above 1 the candidate is faster. Unknown keys are refused: a later
+is baseline / variant: above 1 the variant is faster. Unknown keys are refused: a later
 version of the format has another schema name.
 """
 

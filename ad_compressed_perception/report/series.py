@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frame-by-frame values of one comparison run: what the images are drawn from."""
+"""Frame-by-frame values of one comparison run, the data of the plots."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class AgreementAxis:
 
     Attributes:
         key: attribute of the task's agreement (metrics.agreement) that is drawn.
-        title: what the value says, for a reader who has not seen the code.
+        title: what the value means.
         unit: unit shown on the axis.
         best: the value of perfect agreement.
     """
@@ -43,10 +43,10 @@ AGREEMENT_AXES: dict[str, AgreementAxis] = {
 
 @dataclass
 class TaskSeries:
-    """Everything one task's variants did, frame by frame.
+    """Timings and agreement of one task's variants, frame by frame.
 
     Attributes:
-        timings: variant name to its settled frames, the baseline first.
+        timings: variant name to its completed frames, the baseline first.
         agreement: compared variant's name to (stamp_ns, value of the task's AgreementAxis); NaN where
             a frame has nothing to compare.
     """

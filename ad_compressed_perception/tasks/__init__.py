@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Perception and decision tasks: what to feed a model and what its output means."""
+"""Perception and planning tasks: preparing a model's input and decoding its output."""
 
 from __future__ import annotations
 

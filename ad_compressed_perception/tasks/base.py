@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a task is: prepare a frame for a model, decode the model's output into a result."""
+"""Interface of a task: prepares a frame for a model and decodes the model's output to a result."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class Decoder(ABC):
             if tensor.name == name:
                 return tensor
         known = ", ".join(tensor.name for tensor in outputs)
-        wanted = f"output {name!r} is not among" if name else "the manifest must name one output of"
-        raise ModelFileError(f"model {self.model!r}: {wanted} {known}")
+        problem = f"output {name!r} is not among" if name else "the manifest must name one output of"
+        raise ModelFileError(f"model {self.model!r}: {problem} {known}")
 
 
 class Task(ABC, Generic[ResultT]):
-    """One perception or decision job with its live settings."""
+    """One perception or planning task with its live settings."""
 
     name: ClassVar[str]
     settings_type: ClassVar[type[TaskSettings]]
@@ -100,16 +100,16 @@ class Task(ABC, Generic[ResultT]):
             ModelFileError: input or output names, shapes or types differ from the manifest.
         """
         spec = self.manifest.input
-        wanted = {tensor.name: tensor for tensor in info.inputs}
+        inputs = {tensor.name: tensor for tensor in info.inputs}
         name = spec.name or (info.inputs[0].name if len(info.inputs) == 1 else None)
-        if name is None or name not in wanted:
+        if name is None or name not in inputs:
             raise ModelFileError(
                 f"model {self.manifest.name!r}: the manifest's input is {spec.name!r}, "
-                f"the file has {', '.join(wanted)}"
+                f"the file has {', '.join(inputs)}"
             )
-        tensor = wanted[name]
+        tensor = inputs[name]
         same_shape = len(tensor.shape) == 4 and all(
-            size in (None, want) for size, want in zip(tensor.shape, spec.shape, strict=True)
+            size in (None, expected) for size, expected in zip(tensor.shape, spec.shape, strict=True)
         )
         if not same_shape or tensor.dtype != spec.dtype:
             raise ModelFileError(
@@ -120,7 +120,7 @@ class Task(ABC, Generic[ResultT]):
         self._input_name = name
 
     def prepare(self, frame: Frame) -> tuple[dict[str, NDArray[Any]], Geometry]:
-        """Return the model's feeds and the way back from model pixels to source pixels.
+        """Return the model's feeds and the mapping between model pixels and source pixels.
 
         The feed's array is reused by the next call.
         """

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where a source pixel lands in the model's input, and the way back."""
+"""Mapping between source pixels and the model's input pixels."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ class Geometry:
         return moved
 
     def labels_to_source(self, label_ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Bring an (h, w) label map of the model's proportions to the source's size.
+        """Resize an (h, w) label map of the model's aspect ratio to the source's size.
 
         ``label_ids`` may be smaller than the model input by a whole factor (a coarse head). Source
-        pixels the model never saw (cut off by a crop) get label 0.
+        pixels outside the model input (cut off by a crop) get label 0.
         """
         factor_y = label_ids.shape[0] / self.model_height
         factor_x = label_ids.shape[1] / self.model_width
@@ -95,7 +95,7 @@ class Geometry:
 
 
 def plan_geometry(spec: InputSpec, source_width: int, source_height: int) -> Geometry:
-    """Decide how a source of the given size is brought to the model's input size."""
+    """Return the mapping of a source of the given size to the model's input size."""
     width, height = spec.width, spec.height
     resized_width, resized_height, offset_x, offset_y = width, height, 0, 0
     if spec.resize == "letterbox":

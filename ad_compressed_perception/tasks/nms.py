@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Non-maximum suppression that never lets one class silence another."""
+"""Class-aware non-maximum suppression."""
 
 from __future__ import annotations
 

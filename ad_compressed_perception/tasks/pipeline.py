@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""One frame's way through one variant: prepare, infer, decode, each timed."""
+"""Runs one variant on a frame: prepare, infer, decode, each timed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Planning: from a steering command, or from a plan, to the path the vehicle would drive."""
+"""Planning: converts a steering angle or a plan to the path the vehicle would drive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ad_compressed_perception.tasks.geometry import Geometry
 
 
 class PlanningSettings(TaskSettings):
-    """Live settings of the planning task; the defaults fit a mid-size saloon."""
+    """Live settings of the planning task; the defaults fit a mid-size sedan."""
 
     steering_ratio: float = Field(
         14.8, gt=0.0, le=100.0, description="steering-wheel angle per road-wheel angle"
@@ -47,7 +47,7 @@ class PlanningDecoder(Decoder):
         Args:
             outputs: of the model.
             settings: of the task.
-            speed_mps: of the vehicle when the image was taken; None where nobody said.
+            speed_mps: of the vehicle when the image was taken; None where unknown.
 
         Raises:
             ResultError: the model gave numbers that are not finite.
@@ -118,10 +118,10 @@ class PlanningTask(Task[Trajectory]):
     _speed_mps: float | None = None
 
     def observe_speed(self, speed_mps: float | None) -> None:
-        """Say how fast the vehicle is (m/s), for the speed profile of the next frames; None: unknown."""
+        """Set the vehicle's speed (m/s) for the speed profile of the next frames; None: unknown."""
         self._speed_mps = speed_mps
 
     def decode(self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry) -> Trajectory:
-        """Return the trajectory in base_link; the image's geometry plays no part."""
+        """Return the trajectory in base_link; the image's geometry is not used."""
         trajectory: Trajectory = self.decoder.trajectory(outputs, self.settings, self._speed_mps)
         return trajectory

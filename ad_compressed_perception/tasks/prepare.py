@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a camera image to a model's input tensor, in a buffer that is reused."""
+"""Converts a camera image to a model's input tensor, in a buffer that is reused."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _CONVERSIONS = {
 class Preparer:
     """Resizes, reorders and normalizes frames for one input specification.
 
-    The image is made small first: color order, layout and normalization then touch the model's
-    pixels only, and a swap of red and blue costs nothing where planes are written one by one.
+    The image is resized first: color order, layout and normalization then process the model's pixels
+    only, and swapping red and blue costs nothing where planes are written one by one.
     """
 
     def __init__(self, spec: InputSpec) -> None:
@@ -53,10 +53,10 @@ class Preparer:
         pixels = frame.pixels
         if pixels.ndim not in (2, 3) or pixels.size == 0:
             raise ImageError(f"a frame needs (H, W) or (H, W, 3) pixels, got shape {pixels.shape}")
-        geometry = self._place(pixels.shape[1], pixels.shape[0])
+        geometry = self._geometry_of(pixels.shape[1], pixels.shape[0])
         if pixels.dtype == np.uint16:
             pixels = (pixels >> 8).astype(np.uint8)
-        small = self._shrink(pixels, geometry)
+        small = self._resize(pixels, geometry)
         spec = self._spec
         planar = spec.layout == "NCHW" and spec.color != "GRAY" and frame.color != "GRAY"
         if frame.color != spec.color and not planar:
@@ -76,7 +76,7 @@ class Preparer:
                 self._write(planes[plane], self._buffer[0, channel, rows, columns], channel)
         return self._buffer, geometry
 
-    def _place(self, width: int, height: int) -> Geometry:
+    def _geometry_of(self, width: int, height: int) -> Geometry:
         known = self._geometry
         if known is None or (known.source_width, known.source_height) != (width, height):
             known = self._geometry = plan_geometry(self._spec, width, height)
@@ -92,7 +92,7 @@ class Preparer:
             else:
                 self._buffer[0, :, :, channel] = value
 
-    def _shrink(self, pixels: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+    def _resize(self, pixels: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
         size = (geometry.resized_width, geometry.resized_height)
         if (pixels.shape[1], pixels.shape[0]) != size:
             pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR))

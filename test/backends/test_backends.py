@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Backends say what really runs, agree with each other, and refuse in one line."""
+"""Backends report what is executed, agree with each other, and raise errors of one line."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_wrong_feeds_are_refused(files: dict[str, Path], backend: str, feeds: di
 
 
 @BOTH
-def test_dynamic_batch_is_told_and_runs(tmp_path: Path, backend: str) -> None:
+def test_dynamic_batch_is_reported_and_runs(tmp_path: Path, backend: str) -> None:
     path = write_two_convolutions(tmp_path / "dynamic.onnx", batch="n")
 
     session = create_backend(backend).load(path, {})
@@ -198,13 +198,13 @@ def test_openvino_strict_refuses_another_device_or_precision(files: dict[str, Pa
 def test_openvino_never_changes_to_bf16_unasked(files: dict[str, Path]) -> None:
     import openvino
 
-    can = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    has_bf16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     backend = create_backend("openvino")
 
     assert backend.load(files["fp32"], {}).info.precision == "fp32"
-    # Where the processor lacks it, what was executed is said, not what was asked for.
+    # Where the processor lacks it, the executed precision is reported, not the requested one.
     asked = backend.load(files["fp32"], {"precision": "bf16"}).info.precision
-    assert asked == ("bf16" if can else "fp32")
+    assert asked == ("bf16" if has_bf16 else "fp32")
 
 
 def test_half_precision_weights_are_seen_as_executed(tmp_path: Path) -> None:
@@ -250,14 +250,14 @@ def test_flushing_denormal_weights_changes_nothing_on_a_real_drive(shared_dir: P
     folder = Path(__file__).resolve().parents[2] / "config" / "reference_models" / name
     manifest = load_manifest(folder)
     frames = open_frames(str(shared_dir / "bags" / "udacity_ch2_20s"), limit=3, stride=100)
-    asis = open_pipeline(manifest, options={"flush_denormals": False})
+    unchanged = open_pipeline(manifest, options={"flush_denormals": False})
     flushed = open_pipeline(manifest, options={"flush_denormals": True})
 
     for frame in frames:
-        feeds, _ = asis.task.prepare(frame)
-        want, got = asis.session.infer(feeds), flushed.session.infer(feeds)
-        for output, values in want.items():
-            np.testing.assert_array_equal(got[output], values)
+        feeds, _ = unchanged.task.prepare(frame)
+        expected, actual = unchanged.session.infer(feeds), flushed.session.infer(feeds)
+        for output, values in expected.items():
+            np.testing.assert_array_equal(actual[output], values)
 
 
 def test_long_runtime_messages_become_one_short_line() -> None:
@@ -276,11 +276,11 @@ import os, signal, sys
 from pathlib import Path
 from ad_compressed_perception.backends import create_backend
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 
 backend, path = create_backend("openvino"), Path(sys.argv[1])
 first = backend.load(path, {})
-for _ in range(3):  # a node's hot swap: the next one loads before the last one goes
+for _ in range(3):  # a node's hot swap: the next one loads before the last one is closed
     second = backend.load(path, {})
     first.close()
     first = second

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A .tflite file runs as it is; quantized inputs and outputs are real numbers to the rest of the package."""
+"""A .tflite file runs as it is; quantized inputs and outputs are exposed as real numbers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_backend_is_known_whether_installed_or_not() -> None:
 
 
 @NEEDS_LITERT
-def test_a_float_model_computes_what_it_says(tmp_path: Path) -> None:
+def test_a_float_model_computes_its_operator(tmp_path: Path) -> None:
     session = create_backend("litert").load(write_relu(tmp_path / "relu.tflite"), {})
     x = np.linspace(-5, 5, 192, dtype=np.float32).reshape(1, 8, 8, 3)
     np.testing.assert_array_equal(session.infer({"image": x})["scores"], np.maximum(x, 0))
@@ -90,7 +90,7 @@ def test_a_tflite_file_is_imported_and_run(tmp_path: Path) -> None:
 
 
 @NEEDS_LITERT
-def test_what_is_no_tflite_file_is_told_in_a_line(tmp_path: Path) -> None:
+def test_a_file_that_is_no_tflite_raises_an_error(tmp_path: Path) -> None:
     onnx_file = write_segmenter(tmp_path / "m") / "fp32.onnx"
     with pytest.raises(BackendError, match="not a .tflite file"):
         create_backend("litert").load(onnx_file, {})

@@ -82,7 +82,7 @@ def test_an_altered_file_is_refused_by_its_hash(tmp_path: Path) -> None:
         manifest.checked_path("fp32")
 
 
-def test_a_rejected_variant_needs_an_explicit_yes(tmp_path: Path) -> None:
+def test_a_rejected_variant_needs_allow_rejected(tmp_path: Path) -> None:
     manifest = load_manifest(write_detector(tmp_path))
     manifest.variants["fp32"].verdict = Verdict(status="rejected", reasons=["drop 0.20 > 0.05"])
     with pytest.raises(VariantRejectedError, match=r"drop 0\.20 > 0\.05.*allow_rejected"):

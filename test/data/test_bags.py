@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings of every storage give their frames back; broken ones say in one line what is wrong."""
+"""Recordings of every storage are read back; broken ones raise an error of one line."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_raw_bytes_can_be_republished(tmp_path: Path, storage: str) -> None:
 
 
 def test_old_sqlite3_bag_without_definitions(tmp_path: Path) -> None:
-    """Humble's sqlite3 bags do not hold the message definitions; the well-known ones stand in."""
+    """Humble's sqlite3 bags do not hold the message definitions; those of ROS 2 Jazzy are used."""
     bag = write_bag(tmp_path / "bag", road_frames(2), "sqlite3")
     with sqlite3.connect(storage_file(bag)) as database:
         database.execute("DROP TABLE message_definitions")
@@ -156,7 +156,7 @@ def test_corrupt_image_names_frame_and_topic(tmp_path: Path) -> None:
 
 
 def test_message_that_is_no_message(tmp_path: Path) -> None:
-    """Bytes too short for the type are the data's fault, named by topic and type."""
+    """Bytes too short for the type raise a DataError that names topic and type."""
     bag = write_messages(
         tmp_path / "bag", {"/image": ("sensor_msgs/msg/Image", [(1, b"\x00\x01\x00\x00\x01")])}
     )
@@ -225,7 +225,7 @@ def test_malformed_metadata(tmp_path: Path, text: str) -> None:
 
 
 def test_not_a_bag(tmp_path: Path) -> None:
-    """Each thing that is no recording is told apart, with the way out where there is one."""
+    """Each kind of path that is no recording has its own message, with the remedy where there is one."""
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "old.bag").write_text("#ROSBAG V2.0")
     (tmp_path / "part.mcap.zstd").write_bytes(b"x")
@@ -251,7 +251,7 @@ def test_not_a_bag(tmp_path: Path) -> None:
 
 
 def test_topics_that_cannot_be_used(tmp_path: Path) -> None:
-    """The line names the topics one can choose from."""
+    """The line names the available topics."""
     source_image = road_frames(1)[0]
     image = ("sensor_msgs/msg/Image", [(1, raw_message(source_image, 1))])
     two = write_messages(tmp_path / "two", {"/left": image, "/right": image, "/empty": (image[0], [])})
@@ -274,7 +274,7 @@ def test_topics_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_reader_must_be_open(tmp_path: Path) -> None:
-    """Using a reader outside its with-block is told, not crashed on."""
+    """Using a reader outside its with-block raises a DataError."""
     bag = write_bag(tmp_path / "bag", road_frames(1))
     reader = BagReader(bag)
     with reader:

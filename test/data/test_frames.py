@@ -117,7 +117,7 @@ def test_broken_image_is_named(tmp_path: Path, name: str, content: bytes) -> Non
 
 
 def test_stamps_without_images(tmp_path: Path) -> None:
-    """Stamps of a strided choice are those that the frames carry."""
+    """Stamps with a stride are those of the frames."""
     stamps = stamps_of(5)
     bag = write_bag(tmp_path / "bag", road_frames(5))
     assert open_frames(str(bag), stride=2).stamps_ns() == stamps[::2]
@@ -127,7 +127,7 @@ def test_stamps_without_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("limit", "stride"), [(0, 1), (None, 0), (5, -1)])
-def test_senseless_limit_or_stride(tmp_path: Path, limit: int | None, stride: int) -> None:
-    """Zero frames is no choice of frames."""
+def test_invalid_limit_or_stride(tmp_path: Path, limit: int | None, stride: int) -> None:
+    """Zero frames and a stride below one are refused."""
     with pytest.raises(DataError, match="at least 1"):
         open_frames(str(tmp_path), limit=limit, stride=stride)

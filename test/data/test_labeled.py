@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Labeled data: what is read, what is matched by name or time, and what each mistake is told as."""
+"""Labeled data: reading, matching by name or time, and the error message of each mistake."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_chosen_frames_are_in_the_part_and_spread(total: int, start: float, shar
     assert steps.size == 0 or steps.max() - steps.min() <= 1, "even steps"
 
 
-def test_senseless_parts() -> None:
+def test_invalid_parts() -> None:
     assert "0 <= from < to <= 1" in refused(choose_indices, 10, 0.5, 0.5)
     assert "0 <= from < to <= 1" in refused(choose_indices, 10, 0.5, 1.5)
     assert "at least 1" in refused(choose_indices, 10, limit=0)
@@ -101,7 +101,7 @@ def test_malformed_maps(tmp_path: Path, change: dict[str, Any], expected: str) -
     assert str(file) in message
 
 
-def test_map_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_map(tmp_path: Path) -> None:
     assert "camvid_road" in refused(load_label_map, "nowhere")
     (tmp_path / "list.yaml").write_text("- 1")
     assert "must hold a mapping" in refused(load_label_map, tmp_path / "list.yaml")
@@ -124,7 +124,7 @@ def test_boxes_are_matched_by_name_not_by_index(tmp_path: Path) -> None:
     assert data.notes == []
 
 
-def test_categories_the_model_lacks_are_said(tmp_path: Path) -> None:
+def test_categories_the_model_lacks_are_reported(tmp_path: Path) -> None:
     data = BoxData(write_boxes(tmp_path / "coco", SCENES), None, ["car"])
     assert data.class_names == ("car",)
     assert any("person, sign" in note for note in data.notes)
@@ -239,7 +239,7 @@ def test_palette_indices_are_the_ids(tmp_path: Path) -> None:
     assert np.array_equal(read_mask(tmp_path / "deep.png"), ids.astype(int) * 1000)
 
 
-def test_masks_that_are_none(tmp_path: Path) -> None:
+def test_files_that_are_no_masks(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "colors.png"), np.zeros((4, 4, 3), np.uint8))
     assert "mode RGB" in refused(read_mask, tmp_path / "colors.png")
     (tmp_path / "text.png").write_text("no")
@@ -272,10 +272,10 @@ def test_mask_data_that_cannot_be_used(tmp_path: Path) -> None:
     st.lists(st.integers(0, 1000), min_size=1, max_size=20, unique=True),
     st.lists(st.integers(-50, 1050), min_size=1, max_size=20),
 )
-def test_nearest_is_the_nearest(stamps: list[int], wanted: list[int]) -> None:
+def test_nearest_is_the_nearest(stamps: list[int], queries: list[int]) -> None:
     log = np.array(sorted(stamps))
-    found = nearest(log, np.array(wanted))
-    for time, index in zip(wanted, found, strict=True):
+    found = nearest(log, np.array(queries))
+    for time, index in zip(queries, found, strict=True):
         assert abs(int(log[index]) - time) == min(abs(stamp - time) for stamp in stamps)
 
 
@@ -319,13 +319,13 @@ def test_malformed_logs(tmp_path: Path, text: str, expected: str) -> None:
     assert expected in refused(read_steering, tmp_path / "steering.csv")
 
 
-def test_log_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_log(tmp_path: Path) -> None:
     assert "holds no steering.csv" in refused(SteeringData, tmp_path, None)
     (tmp_path / "steering.csv").write_bytes(b"\xff\xfe\x00")
     assert "cannot read" in refused(read_steering, tmp_path / "steering.csv")
 
 
-def test_spaces_and_byte_order_mark_are_forgiven(tmp_path: Path) -> None:
+def test_spaces_and_byte_order_mark_are_accepted(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_bytes(b"\xef\xbb\xbfstamp_ns, steering_angle_rad, more\n3, -0.25, x\n")
     stamps, angles = read_steering(tmp_path / "log.csv")
     assert (stamps.tolist(), angles.tolist()) == ([3], [-0.25])

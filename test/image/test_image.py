@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Image messages become the right pixels; what is no image becomes one clear line."""
+"""Image messages are decoded to the right pixels; others raise an error of one line."""
 
 from __future__ import annotations
 
@@ -123,10 +123,10 @@ def test_an_unaligned_sixteen_bit_buffer_is_copied_to_an_aligned_one():
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
 @pytest.mark.parametrize("name", COLORS)
 def test_a_mosaic_of_one_pure_color_is_that_color(name, pattern, bits):
-    """OpenCV names a mosaic by other pixels than ROS does: a mix-up swaps red and blue."""
+    """OpenCV names a mosaic by other pixels than ROS does: confusing them swaps red and blue."""
     source_image = plain_image(COLORS[name])
-    seen = mosaic(source_image, pattern)
-    samples = seen if bits == 8 else (seen.astype("<u2") << 8) | 0x55
+    samples_8bit = mosaic(source_image, pattern)
+    samples = samples_8bit if bits == 8 else (samples_8bit.astype("<u2") << 8) | 0x55
     data, step = padded(samples, 4)
 
     frame = decode_image(raw_message(f"bayer_{pattern}{bits}", 16, 12, data, step=step))
@@ -137,10 +137,14 @@ def test_a_mosaic_of_one_pure_color_is_that_color(name, pattern, bits):
 
 @pytest.mark.parametrize("is_bigendian", [0, 1])
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
-def test_a_mosaic_gives_the_image_back(pattern, is_bigendian):
+def test_a_mosaic_is_converted_back_to_the_image(pattern, is_bigendian):
     source_image = smooth_image()
-    seen = (mosaic(source_image, pattern).astype(np.uint16) << 8).astype(">u2" if is_bigendian else "<u2")
-    message = raw_message(f"bayer_{pattern}16", 64, 48, seen.tobytes(), step=128, is_bigendian=is_bigendian)
+    samples_8bit = (mosaic(source_image, pattern).astype(np.uint16) << 8).astype(
+        ">u2" if is_bigendian else "<u2"
+    )
+    message = raw_message(
+        f"bayer_{pattern}16", 64, 48, samples_8bit.tobytes(), step=128, is_bigendian=is_bigendian
+    )
 
     pixels = decode_image(message).pixels
 
@@ -153,7 +157,7 @@ def test_a_mosaic_gives_the_image_back(pattern, is_bigendian):
 
 @pytest.mark.parametrize("padding_bytes", [0, 10])
 @pytest.mark.parametrize("encoding", YUV)
-def test_yuv_gives_the_image_back(encoding, padding_bytes):
+def test_yuv_is_converted_back_to_the_image(encoding, padding_bytes):
     source_image = smooth_image()
 
     frame = decode_image(yuv_message(source_image, encoding, padding_bytes))
@@ -196,7 +200,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_message_that_contradicts_itself_is_named_with_topic_encoding_and_sizes(name):
+def test_an_inconsistent_message_is_named_with_topic_encoding_and_sizes(name):
     changes, expected = BROKEN[name]
     message = raw_message("bgr8", 16, 12, bytes(576), step=48)
     vars(message).update(changes)
@@ -240,7 +244,7 @@ def test_sizes_that_an_encoding_does_not_allow_are_refused(encoding, width, heig
         raw_message("bgr8", 1, 1, None, step=3),
     ],
 )
-def test_what_is_no_image_message_is_said_to_be_none(message):
+def test_other_messages_than_images_raise_an_error(message):
     with pytest.raises(ImageError, match=r"^/odd: not an image message: .+$"):
         decode_image(message, "/odd")
 
@@ -281,7 +285,7 @@ def test_an_encoding_not_handled_here_is_read_by_cv_bridge_where_it_is_installed
 
 @pytest.fixture
 def installed_cv_bridge(tmp_path, monkeypatch):
-    """Install a package with cv_bridge's interface that fails or answers by the encoding."""
+    """Install a package with cv_bridge's interface that fails or returns an image by the encoding."""
     (tmp_path / "cv_bridge.py").write_text(
         "import numpy as np\n"
         "print('imported')\n"
@@ -302,7 +306,7 @@ def installed_cv_bridge(tmp_path, monkeypatch):
     image._cv_bridge.cache_clear()
 
 
-def test_cv_bridge_is_loaded_once_and_its_answers_are_checked(installed_cv_bridge, capsys):
+def test_cv_bridge_is_loaded_once_and_its_results_are_checked(installed_cv_bridge, capsys):
     decode_image(raw_message("bgr8", 1, 1, bytes(3), step=3))
     assert capsys.readouterr().out == "", "a known encoding must not load cv_bridge"
 
@@ -328,7 +332,7 @@ def test_a_cv_bridge_that_does_not_load_is_tried_once(installed_cv_bridge, tmp_p
     assert capsys.readouterr().out == "tried\n"
 
 
-def test_a_image_to_draw_on_is_not_the_message():
+def test_converted_images_do_not_share_the_memory_of_the_message():
     gray = np.full((4, 4), 100, np.uint8)
     color = smooth_image()
     for frame in (Frame(color, "BGR"), Frame(color, "RGB"), Frame(gray, "GRAY")):

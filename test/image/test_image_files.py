@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""JPEG and PNG messages: colors, depths, and files that were cut off on their way."""
+"""JPEG and PNG messages: colors, depths, and truncated files."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def png_chunk(name: bytes, payload: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "said_format",
+    "format_text",
     ["jpeg", "JPEG", "jpg", "bgr8; jpeg compressed bgr8", "rgb8; jpeg compressed bgr8"],
 )
 @pytest.mark.parametrize("container", [bytes, lambda data: array.array("B", data)])
-def test_a_jpeg_is_bgr_whatever_the_camera_sent_before_compression(said_format, container):
+def test_a_jpeg_is_bgr_whatever_the_camera_sent_before_compression(format_text, container):
     red = plain_image((0, 0, 255))
 
-    frame = decode_image(compressed_message(said_format, container(jpeg_of(red))))
+    frame = decode_image(compressed_message(format_text, container(jpeg_of(red))))
 
     assert (frame.color, frame.stamp_ns) == ("BGR", STAMP_NS)
     assert np.abs(frame.pixels.astype(int) - red).max() <= 3
@@ -96,7 +96,7 @@ def test_gray_with_alpha_and_palettes_are_images_too():
     assert colored.tolist() == [[[0, 0, 255], [255, 0, 0]]]
 
 
-def test_an_exif_orientation_does_not_turn_the_camera_image():
+def test_an_exif_orientation_does_not_rotate_the_camera_image():
     # Orientation 6: "turn by 90 degrees". Results are in the pixels that the camera sent.
     entry = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
     exif = b"Exif\0\0" + b"II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
@@ -176,7 +176,7 @@ def test_a_header_that_claims_gigabytes_is_refused_before_memory_is_taken():
 
 
 @pytest.mark.parametrize(
-    ("said_format", "data", "expected"),
+    ("format_text", "data", "expected"),
     [
         ("jpeg", b"", "format 'jpeg', 0 bytes: the message holds no data"),
         ("jpeg", b"BM" + bytes(60), "neither a JPEG nor a PNG"),
@@ -190,9 +190,9 @@ def test_a_header_that_claims_gigabytes_is_refused_before_memory_is_taken():
         ("png", b"\x89PNG\r\n\x1a\n" + png_chunk(b"IEND", b""), "valid header"),
     ],
 )
-def test_what_is_no_camera_image_is_named(said_format, data, expected, capfd):
+def test_data_that_is_no_camera_image_is_named(format_text, data, expected, capfd):
     with pytest.raises(ImageError) as caught:
-        decode_image(compressed_message(said_format, data), "/cam")
+        decode_image(compressed_message(format_text, data), "/cam")
 
     assert str(caught.value).startswith("/cam: format ")
     assert expected in str(caught.value)

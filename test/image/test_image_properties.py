@@ -110,25 +110,25 @@ def test_a_file_cut_at_any_byte_is_an_error(content, place, padding):
 @settings(max_examples=200, deadline=None)
 @given(
     content=st.sampled_from([JPEG, PNG]),
-    said_format=FORMATS,
+    format_text=FORMATS,
     damage=st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), max_size=6),
 )
-def test_a_damaged_file_ends_in_a_frame_or_in_one_line(content, said_format, damage):
+def test_a_damaged_file_ends_in_a_frame_or_in_one_line(content, format_text, damage):
     damaged = bytearray(content)
     for place, value in damage:
         damaged[place % len(damaged)] = value
 
-    check_outcome(compressed_message(said_format, bytes(damaged)))
+    check_outcome(compressed_message(format_text, bytes(damaged)))
 
 
 @settings(max_examples=150, deadline=None)
 @given(
     start=st.sampled_from([b"", JPEG[:2], JPEG[:180], PNG[:8], PNG[:33]]),
     rest=st.binary(max_size=200),
-    said_format=FORMATS,
+    format_text=FORMATS,
 )
-def test_random_bytes_end_in_a_frame_or_in_one_line(start, rest, said_format):
-    check_outcome(compressed_message(said_format, start + rest))
+def test_random_bytes_end_in_a_frame_or_in_one_line(start, rest, format_text):
+    check_outcome(compressed_message(format_text, start + rest))
 
 
 @settings(max_examples=100, deadline=None)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Results survive the way through a message; headers are copied whole."""
+"""Results are unchanged by conversion to a message and back; headers are copied."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ HEADER = Header(stamp=Time(sec=12, nanosec=34), frame_id="camera_front")
 LABELS = ("car", "person")
 
 
-def over_the_wire(message: object) -> object:
+def serialized(message: object) -> object:
     return deserialize_message(serialize_message(message), type(message))
 
 
-def test_detections_survive_with_labels_not_numbers() -> None:
+def test_detections_are_unchanged_and_classes_are_labels() -> None:
     boxes = np.array([[10, 20, 50, 40], [0.5, 0.25, 1.5, 8.0]], np.float32)
     original = Detections(boxes, np.array([0.9, 0.4], np.float32), np.array([1, 0], np.int64), LABELS)
-    message = over_the_wire(detection.to_message(original, HEADER))
+    message = serialized(detection.to_message(original, HEADER))
     assert message.header == HEADER
     assert [d.header for d in message.detections] == [HEADER, HEADER]
     assert message.detections[0].results[0].hypothesis.class_id == "person"
@@ -46,20 +46,20 @@ def test_detections_survive_with_labels_not_numbers() -> None:
         detection.from_message(message, ("car",))
 
 
-def test_no_detection_is_a_message_too() -> None:
+def test_a_message_without_detections() -> None:
     empty = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), LABELS)
-    back = detection.from_message(over_the_wire(detection.to_message(empty, HEADER)), LABELS)
+    back = detection.from_message(serialized(detection.to_message(empty, HEADER)), LABELS)
     assert back.boxes_xyxy.shape == (0, 4)
 
 
-def test_the_list_of_labels_survives_in_its_order() -> None:
+def test_the_list_of_labels_keeps_its_order() -> None:
     labels = [f"label {i}" for i in range(12)]
-    assert detection.labels_of(over_the_wire(detection.label_info(labels, HEADER))) == tuple(labels)
+    assert detection.labels_of(serialized(detection.label_info(labels, HEADER))) == tuple(labels)
 
 
-def test_a_mask_survives_and_an_unknown_id_is_refused() -> None:
+def test_a_mask_is_unchanged_and_an_unknown_id_is_refused() -> None:
     ids = np.random.default_rng(0).integers(0, 2, (7, 5), np.uint8)
-    message = over_the_wire(segmentation.to_message(LabelMask(ids, LABELS), HEADER))
+    message = serialized(segmentation.to_message(LabelMask(ids, LABELS), HEADER))
     assert (message.header, message.encoding, message.step) == (HEADER, "mono8", 5)
     np.testing.assert_array_equal(segmentation.from_message(message, LABELS).label_ids, ids)
     with pytest.raises(ResultError, match="label id 1"):
@@ -67,12 +67,12 @@ def test_a_mask_survives_and_an_unknown_id_is_refused() -> None:
 
 
 @given(st.floats(-0.05, 0.05), st.floats(0.0, 40.0))
-def test_a_path_survives_and_the_command_turns_to_its_side(curvature: float, speed_mps: float) -> None:
+def test_a_path_is_unchanged_and_the_command_has_its_curvature(curvature: float, speed_mps: float) -> None:
     from ad_compressed_perception.core.results import Trajectory
 
     points, headings = arc_points(curvature, 30.0, 10)
     original = Trajectory(points, headings, curvature, speed_mps)
-    path = over_the_wire(planning.to_path(original, HEADER.stamp, "base_link"))
+    path = serialized(planning.to_path(original, HEADER.stamp, "base_link"))
     assert path.header.frame_id == "base_link"
     assert path.header.stamp == HEADER.stamp
     back = planning.from_path(path)
@@ -108,17 +108,17 @@ reports = st.builds(
 
 
 @given(reports)
-def test_a_report_survives_to_the_last_digit(report: NodeReport) -> None:
+def test_a_report_is_unchanged_to_the_last_digit(report: NodeReport) -> None:
     try:
-        message = over_the_wire(timing.to_message(report))
+        message = serialized(timing.to_message(report))
     except UnicodeEncodeError:  # a lone surrogate is no text that a message could carry
         return
     assert timing.from_message(message) == report
 
 
 def test_an_unknown_end_to_end_time_stays_unknown() -> None:
-    settled = FrameTiming(5, "failed", {"queue_wait": 0.1}, math.nan, "why")
-    report = NodeReport("/n", "t", "m", "v", "b", "p", "p", "x", settled, 1, dict.fromkeys(OUTCOMES, 0))
+    completed = FrameTiming(5, "failed", {"queue_wait": 0.1}, math.nan, "why")
+    report = NodeReport("/n", "t", "m", "v", "b", "p", "p", "x", completed, 1, dict.fromkeys(OUTCOMES, 0))
     assert math.isnan(timing.from_message(timing.to_message(report)).timing.end_to_end_ms)
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Agreement of two results: known cases by hand, laws by property."""
+"""Agreement of two results: cases computed by hand, and properties."""
 
 from __future__ import annotations
 
@@ -80,10 +80,11 @@ def test_classes_are_compared_by_label_not_by_number() -> None:
 
 
 def test_best_score_chooses_first() -> None:
-    # Two candidates over one ground truth. The 0.9 one overlaps by 0.6, the 0.5 one perfectly: greedy by score
-    # gives the ground truth to the 0.9 one, so exactly one matches, with IoU 0.6, and the perfect one is extra.
-    ground_truth = detections((0, 0, 10, 10, 0.5, 0))
-    found = detection_agreement(ground_truth, detections((0, 0, 10, 10, 0.5, 0), (0, 0, 10, 6, 0.9, 0)))
+    # Two candidate boxes over one reference box. The 0.9 one overlaps by 0.6, the 0.5 one perfectly: greedy
+    # matching by score gives the reference to the 0.9 one, so exactly one matches, with IoU 0.6, and the
+    # perfect one is extra.
+    reference = detections((0, 0, 10, 10, 0.5, 0))
+    found = detection_agreement(reference, detections((0, 0, 10, 10, 0.5, 0), (0, 0, 10, 6, 0.9, 0)))
     assert (found.overall.matched, found.overall.extra) == (1, 1)
     assert found.mean_matched_iou == pytest.approx(0.6)
 
@@ -99,7 +100,7 @@ def test_pooled_frames_add_counts() -> None:
     one = detections((0, 0, 10, 10, 0.9, 0))
     pooled = detection_agreement(one, one) + detection_agreement(one, detections())
     assert pooled.frames == 2
-    # Over both frames: 2 ground truths, 1 found, nothing extra: precision 1, recall 1/2, F1 2/3.
+    # Over both frames: 2 reference boxes, 1 found, nothing extra: precision 1, recall 1/2, F1 2/3.
     assert pooled.overall.precision == 1.0
     assert pooled.overall.recall == 0.5
     assert pooled.score == pytest.approx(2 / 3)
@@ -199,7 +200,7 @@ def test_parallel_path_is_offset_everywhere() -> None:
 
 
 def test_a_longer_path_on_the_same_line_has_no_lateral_offset() -> None:
-    # The candidate only drives further: its points are displaced along the path, never beside it.
+    # The candidate only drives further: its points are displaced along the path, not sideways.
     short, long = path([(0, 0), (5, 0), (10, 0)]), path([(0, 0), (6, 0), (12, 0)])
     found = planning_agreement(short, long)
     assert found.max_lateral_offset_m == pytest.approx(0.0)
@@ -277,7 +278,7 @@ def test_pooled_means_weigh_frames_and_maxima_stay() -> None:
 
 
 @pytest.mark.parametrize("points", [[], [(0.0, math.nan)]])
-def test_paths_that_are_none_say_so(points: list[tuple[float, float]]) -> None:
+def test_invalid_paths_are_named(points: list[tuple[float, float]]) -> None:
     with pytest.raises(DataError, match="candidate's path"):
         planning_agreement(path([(0, 0), (1, 0)]), path(points))
 

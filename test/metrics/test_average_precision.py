@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""mAP against cases worked out by hand, and its resampling against really repeated images."""
+"""mAP against cases computed by hand, and its resampling against data sets with repeated images."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def test_classes_weigh_alike_and_absent_ones_do_not_count() -> None:
     assert all(math.isnan(value) for value in third)
 
 
-def test_crowd_regions_forgive() -> None:
-    """A detection inside a crowd is neither right nor wrong."""
+def test_detections_in_crowd_regions_are_ignored() -> None:
+    """A detection inside a crowd is neither a true nor a false positive."""
     ground_truth = objects([BOX, FAR], [0, 0], [False, True])
     metric = AveragePrecision([ground_truth], [found([FAR, BOX], [0.9, 0.8], [0, 0])], 1)
     assert metric.figures() == pytest.approx((1.0, 1.0))

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Intervals by resampling: they hold what they must, repeat, and know that neighbors are alike."""
+"""Bootstrap intervals: width, reproducibility, pairing and blocks of correlated samples."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_same_seed_same_interval() -> None:
     assert bootstrap_interval(values, seed=3) != bootstrap_interval(values, seed=4)
 
 
-def test_nothing_in_nothing_out() -> None:
+def test_no_values_give_nan() -> None:
     """No values give NaN, which is no data, and one value gives itself."""
     assert all(math.isnan(bound) for bound in bootstrap_interval([]))
     assert all(math.isnan(bound) for bound in paired_bootstrap(0, lambda _: 1.0))
@@ -60,11 +60,11 @@ def test_nothing_in_nothing_out() -> None:
 
 
 def test_undefined_resamples_are_left_out() -> None:
-    """A resample without the class (NaN) says nothing about it."""
+    """A resample without the class (NaN) is left out of the interval."""
     assert percentile_interval([1.0, math.nan, 1.0]) == (1.0, 1.0)
 
 
-def test_pairing_cancels_what_both_share() -> None:
+def test_pairing_cancels_the_common_difficulty() -> None:
     """Two variants 0.1 apart on every frame differ by 0.1, however hard the frames are."""
     hardness = np.random.default_rng(0).normal(0.0, 10.0, 60)
     worse = hardness + 0.1
@@ -73,7 +73,7 @@ def test_pairing_cancels_what_both_share() -> None:
 
 
 def test_blocks_widen_the_interval_of_a_correlated_series() -> None:
-    """A slow wave has far fewer independent parts than samples; single draws deny that."""
+    """A slow wave has far fewer independent parts than samples; single draws ignore that."""
     wave = np.sin(np.linspace(0.0, 6.0 * np.pi, 600))
     single = paired_bootstrap(600, lambda i: float(wave[i].mean()), resamples=300)
     blocks = paired_bootstrap(600, lambda i: float(wave[i].mean()), resamples=300, block_length=60)

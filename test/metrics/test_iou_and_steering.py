@@ -48,8 +48,8 @@ def test_iou_is_intersection_over_union_of_sets(ground_truth: np.ndarray, predic
         assert math.isnan(value) if union == 0 else value == pytest.approx((a & b).sum() / union)
 
 
-def test_mean_leaves_out_what_is_not_there() -> None:
-    """Class 2 is neither there nor predicted: the mean is that of 1/2 and 2/3, not of three."""
+def test_mean_leaves_out_absent_classes() -> None:
+    """Class 2 is neither in the ground truth nor predicted: the mean is that of 1/2 and 2/3, not of three."""
     ground_truth = np.array([[0, 0, 1, 1]], np.uint8)
     predicted = np.array([[0, 1, 1, 1]], np.uint8)
     assert mean_iou(confusion_matrix(ground_truth, predicted, 3)) == pytest.approx((1 / 2 + 2 / 3) / 2)
@@ -98,7 +98,7 @@ def test_no_data_is_nan() -> None:
     assert math.isnan(correlation(np.full(9, 0.1), np.arange(9.0)))
 
 
-def test_blocks_are_as_long_as_the_memory_of_the_series() -> None:
+def test_blocks_are_as_long_as_the_correlation_of_the_series() -> None:
     """White noise needs n^(1/3); a first-order process of coefficient 0.95 far longer runs."""
     rng = np.random.default_rng(0)
     noise = rng.normal(size=1000)

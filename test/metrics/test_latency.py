@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Latency statistics: percentiles, rate and deadlines on numbers a person can check."""
+"""Latency statistics: percentiles, rate and deadlines on hand-computed cases."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_percentiles_interpolate_between_ranks() -> None:
     assert percentiles([1.0, 2.0]).p50 == 1.5
 
 
-def test_recent_forgets_and_total_does_not() -> None:
+def test_recent_is_a_window_and_total_is_not() -> None:
     window = LatencyWindow(recent=2)
     for value in (100.0, 1.0, 2.0):
         window.add(value)
@@ -91,7 +91,7 @@ def test_rate_falls_to_zero_when_the_stream_stops() -> None:
 
 def test_deadline_counts_misses_and_their_longest_run() -> None:
     deadline = DeadlineTracker(50.0)
-    # On the dot is in time; what has no age is not judged and does not end the run.
+    # Exactly the deadline is in time; a value without an age is not checked and does not end the run.
     for value in (50.0, 60.0, math.nan, 70.0, 10.0, 51.0):
         deadline.add(value)
     assert deadline.misses == 3

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The monitor's core without ROS: books over restarts, silence, statuses, the summary of a task."""
+"""The monitor's core without ROS: counters over restarts, silent nodes, statuses, the summary of a task."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ NODES = {"baseline": "/baseline/detection", "int8": "/int8/detection"}
 
 
 class Sender:
-    """Keeps a node's account as a node does and says it after each settled frame."""
+    """Counts frames as a node does and reports after each completed frame."""
 
     def __init__(self, node: str, task: str = "detection") -> None:
-        self.node, self.task, self.account = node, task, FrameCounters()
+        self.node, self.task, self.counters = node, task, FrameCounters()
 
     def complete(
         self,
@@ -50,8 +50,8 @@ class Sender:
         age_ms: float = 2.0,
         reason: str = "",
     ) -> NodeReport:
-        self.account.received += 1
-        self.account.complete(outcome)
+        self.counters.received += 1
+        self.counters.complete(outcome)
         stages_ms = {"transport_age": age_ms}
         end_to_end_ms = math.nan
         if outcome == "processed":
@@ -67,8 +67,8 @@ class Sender:
             provider="CPUExecutionProvider",
             precision="fp32",
             timing=FrameTiming(stamp_ns, outcome, stages_ms, end_to_end_ms, reason),
-            received=self.account.received,
-            counts=dict(self.account.counts),
+            received=self.counters.received,
+            counts=dict(self.counters.counts),
         )
 
 
@@ -99,8 +99,8 @@ def test_summary_of_a_short_drive() -> None:
         pairs.append((task, name, stamp_ns, agreed.score))
 
     found = monitor(deadline_ms=15.0, on_pair=on_pair)
-    baseline, candidate = Sender(NODES["baseline"]), Sender(NODES["int8"])
-    # Four frames, 0.1 s apart. Baseline: 20 ms inference, two boxes. Candidate: 10 ms, one of the two;
+    baseline, variant = Sender(NODES["baseline"]), Sender(NODES["int8"])
+    # Four frames, 0.1 s apart. Baseline: 20 ms inference, two boxes. Variant: 10 ms, one of the two;
     # its last frame fails.
     for index in range(4):
         stamp, now_s = index + 1, index / 10
@@ -108,8 +108,8 @@ def test_summary_of_a_short_drive() -> None:
         found.add_report("detection", "baseline", baseline.complete(stamp, infer_ms=20.0), now_s)
         if index < 3:
             found.add_result("detection", "int8", stamp, boxes(1), now_s)
-            found.add_report("detection", "int8", candidate.complete(stamp, infer_ms=10.0), now_s)
-    failure = candidate.complete(4, outcome="failed", reason="truncated JPEG")
+            found.add_report("detection", "int8", variant.complete(stamp, infer_ms=10.0), now_s)
+    failure = variant.complete(4, outcome="failed", reason="truncated JPEG")
     found.add_report("detection", "int8", failure, 0.3)
     found.close(0.3)
 
@@ -149,12 +149,12 @@ def test_a_summary_without_a_frame_is_a_valid_report() -> None:
     assert task.comparison["int8"].agreement is None
 
 
-def test_several_candidates_share_one_baseline() -> None:
+def test_several_variants_share_one_baseline() -> None:
     nodes = {**NODES, "pruned": "/pruned/detection"}
     found = ComparisonMonitor({"detection": TaskComparison(nodes, "baseline")}, now_s=0.0)
     found.add_result("detection", "int8", 1, boxes(1), 0.0)
     agreed = found.add_result("detection", "baseline", 1, boxes(1), 0.0)
-    assert len(agreed) == 1  # with int8; pruned has not spoken yet
+    assert len(agreed) == 1  # with int8; pruned has no result yet
     found.add_result("detection", "pruned", 1, boxes(1), 0.1)
     found.add_result("detection", "pruned", 2, boxes(1), 0.1)
     found.close(0.2)
@@ -183,49 +183,49 @@ def test_masks_and_paths_have_their_own_figures() -> None:
     assert path.frame_score is None  # meters have no place in 0..1
 
 
-def test_a_pair_that_cannot_be_compared_is_counted_and_said() -> None:
+def test_a_pair_that_cannot_be_compared_is_counted_and_reported() -> None:
     nodes = {"a": "/a/segmentation", "b": "/b/segmentation"}
     found = ComparisonMonitor({"segmentation": TaskComparison(nodes, "a")}, now_s=0.0)
-    health = MonitorDiagnostics(found)
+    diagnostics = MonitorDiagnostics(found)
     found.add_result("segmentation", "a", 1, LabelMask(np.zeros((2, 2), np.uint8), ("road",)), 0.0)
     found.add_result("segmentation", "b", 1, LabelMask(np.zeros((3, 2), np.uint8), ("road",)), 0.0)
     compared = found.summary()["segmentation"].comparison["b"]
     assert (compared.pairs, compared.incomparable, compared.unpaired) == (0, 1, 0)
-    status = by_name(health.statuses(0.1))["segmentation"]
+    status = by_name(diagnostics.statuses(0.1))["segmentation"]
     assert status.level == Level.ERROR
     assert "different sizes" in status.message
 
 
-# Books ------------------------------------------------------------------------------------------
+# Counters ---------------------------------------------------------------------------------------
 
 
-def test_the_account_goes_on_after_a_restart() -> None:
-    books, first, second = NodeCounters(), Sender("/a/detection"), Sender("/a/detection")
+def test_the_counters_continue_after_a_restart() -> None:
+    counters, first, second = NodeCounters(), Sender("/a/detection"), Sender("/a/detection")
     for stamp in range(5):
         report = first.complete(stamp)
-    # One more frame was in work when the process was killed.
-    first.account.received += 1
+    # One more frame was being processed when the process was killed.
+    first.counters.received += 1
     report = first.complete(6)
-    books.add(report)
+    counters.add(report)
     for stamp in range(3):
-        books.add(second.complete(stamp, outcome="dropped_busy"))
-    assert books.restarts == 1
-    assert books.received == 7 + 3
-    assert (books.counts["processed"], books.counts["dropped_busy"]) == (6, 3)
-    assert books.lost_at_restart == 1
-    assert books.received == sum(books.counts.values()) + books.pending + books.lost_at_restart
+        counters.add(second.complete(stamp, outcome="dropped_busy"))
+    assert counters.restarts == 1
+    assert counters.received == 7 + 3
+    assert (counters.counts["processed"], counters.counts["dropped_busy"]) == (6, 3)
+    assert counters.lost_at_restart == 1
+    assert counters.received == sum(counters.counts.values()) + counters.pending + counters.lost_at_restart
 
 
-def test_an_account_that_does_not_close_is_named() -> None:
-    books, sender = NodeCounters(), Sender("/a/detection")
-    books.add(sender.complete(1))
-    assert books.fault == ""
-    sender.account.received += 10  # ten frames that nobody settled
-    books.add(sender.complete(2))
-    assert "12 received, but 2 processed" in books.fault
-    sender.account.counts["failed"] += 20  # more settled than ever arrived
-    books.add(sender.complete(3))
-    assert "does not close" in books.fault
+def test_counters_that_do_not_add_up_are_reported() -> None:
+    counters, sender = NodeCounters(), Sender("/a/detection")
+    counters.add(sender.complete(1))
+    assert counters.fault == ""
+    sender.counters.received += 10  # ten frames that were never completed
+    counters.add(sender.complete(2))
+    assert "12 received, but 2 processed" in counters.fault
+    sender.counters.counts["failed"] += 20  # more completed than ever arrived
+    counters.add(sender.complete(3))
+    assert "do not add up" in counters.fault
 
 
 @given(
@@ -233,34 +233,34 @@ def test_an_account_that_does_not_close_is_named() -> None:
     st.sets(st.integers(0, 39)),
     st.booleans(),
 )
-def test_lost_and_swapped_reports_do_not_spoil_the_account(
+def test_lost_and_swapped_reports_do_not_change_the_counters(
     outcomes: list[Outcome], lost: set[int], swap: bool
 ) -> None:
     # Whatever is lost in between, and even where a node's two threads send in the wrong order, the
-    # account is the node's own after its last report, and the lost ones are known by number.
-    sender, books = Sender("/a/detection"), NodeCounters()
+    # counters are the node's own after its last report, and the number of lost reports is known.
+    sender, counters = Sender("/a/detection"), NodeCounters()
     reports = [sender.complete(index, outcome=outcome) for index, outcome in enumerate(outcomes)]
     last = len(reports) - 1
     kept = [r for index, r in enumerate(reports) if index in (0, 1, last) or index not in lost]
     if swap and len(kept) > 4:
         kept[-3], kept[-2] = kept[-2], kept[-3]
     for report in kept:
-        books.add(report)
-    assert books.restarts == 0
-    assert books.counts == sender.account.counts
-    assert books.received == sender.account.received
-    assert books.reports_lost == len(reports) - len(kept)
+        counters.add(report)
+    assert counters.restarts == 0
+    assert counters.counts == sender.counters.counts
+    assert counters.received == sender.counters.received
+    assert counters.reports_lost == len(reports) - len(kept)
 
 
 # Silence and statuses ---------------------------------------------------------------------------
 
 
-def test_silence_is_said_in_a_sentence() -> None:
+def test_silence_is_reported_in_a_sentence() -> None:
     found = monitor(stale_after_s=2.0)
     assert found.missing(2.0) == []  # exactly as long as allowed
     assert found.missing(5.0) == [
-        "detection: /baseline/detection never heard, for 5.0 s",
-        "detection: /int8/detection never heard, for 5.0 s",
+        "detection: /baseline/detection has sent no message yet, for 5.0 s",
+        "detection: /int8/detection has sent no message yet, for 5.0 s",
     ]
     found.add_report("detection", "baseline", Sender(NODES["baseline"]).complete(1), 5.0)
     found.add_report("detection", "int8", Sender(NODES["int8"]).complete(1), 6.8)
@@ -269,12 +269,12 @@ def test_silence_is_said_in_a_sentence() -> None:
 
 def test_statuses_name_what_is_wrong_once() -> None:
     found = monitor(deadline_ms=15.0, stale_after_s=2.0)
-    health = MonitorDiagnostics(found)
-    baseline, candidate = Sender(NODES["baseline"]), Sender(NODES["int8"])
+    diagnostics = MonitorDiagnostics(found)
+    baseline, variant = Sender(NODES["baseline"]), Sender(NODES["int8"])
     found.add_report("detection", "baseline", baseline.complete(1, infer_ms=20.0), 0.1)
-    report = candidate.complete(1, outcome="failed", age_ms=-5.0, reason="no image")
+    report = variant.complete(1, outcome="failed", age_ms=-5.0, reason="no image")
     found.add_report("detection", "int8", report, 0.1)
-    statuses = by_name(health.statuses(0.2))
+    statuses = by_name(diagnostics.statuses(0.2))
     assert list(statuses) == ["detection", "detection/baseline", "detection/int8"]
     assert statuses["detection/baseline"].level == Level.WARN
     assert "1 results after 15 ms" in statuses["detection/baseline"].message
@@ -283,16 +283,16 @@ def test_statuses_name_what_is_wrong_once() -> None:
     assert statuses["detection/int8"].source == "/int8/detection"
     assert statuses["detection/baseline"].values["end_to_end_ms_p99"] == "23.000"
 
-    # The next period brings a good frame of each: trouble is over, the counters stay.
+    # A processed frame of each in the next period: no problems any more, the counters stay.
     found.add_report("detection", "baseline", baseline.complete(2), 0.3)
-    found.add_report("detection", "int8", candidate.complete(2), 0.3)
-    statuses = by_name(health.statuses(0.4))
+    found.add_report("detection", "int8", variant.complete(2), 0.3)
+    statuses = by_name(diagnostics.statuses(0.4))
     assert {status.level for status in statuses.values()} == {Level.OK}
     assert statuses["detection/int8"].values["failed"] == "1"
 
-    # Then the candidate dies: its own status and its task's say so, the baseline's does not.
+    # Then the variant stops: its own status and its task's report it, the baseline's does not.
     found.add_report("detection", "baseline", baseline.complete(3), 5.0)
-    statuses = by_name(health.statuses(5.1, unpublished=["/int8/detection"]))
+    statuses = by_name(diagnostics.statuses(5.1, unpublished=["/int8/detection"]))
     assert statuses["detection/baseline"].level == Level.OK
     assert statuses["detection"].level == statuses["detection/int8"].level == Level.ERROR
     assert "silent for 4.8 s" in statuses["detection/int8"].message
@@ -301,10 +301,10 @@ def test_statuses_name_what_is_wrong_once() -> None:
 
 def test_late_results_are_a_warning() -> None:
     found = monitor(pair_timeout_s=1.0)
-    health = MonitorDiagnostics(found)
+    diagnostics = MonitorDiagnostics(found)
     found.add_result("detection", "baseline", 1, boxes(1), 0.0)
     found.add_result("detection", "int8", 1, boxes(1), 1.5)
-    status = by_name(health.statuses(1.6))["detection"]
+    status = by_name(diagnostics.statuses(1.6))["detection"]
     assert status.level == Level.WARN
     assert "1 results too late" in status.message
     assert status.values["int8.late"] == "1"
@@ -319,20 +319,20 @@ def test_names_come_from_the_innermost_namespace() -> None:
         "int8": "/car/int8/detection",
     }
     assert variant_names(["/one", "/two"]) == {"one": "/one", "two": "/two"}
-    # Two nodes in one namespace: only their full names tell them apart.
+    # Two nodes in one namespace: only their full names differ.
     assert variant_names(["/car/fp32", "/car/int8"]) == {
         "car/fp32": "/car/fp32",
         "car/int8": "/car/int8",
     }
 
 
-def test_a_task_without_baseline_is_watched_but_not_compared() -> None:
+def test_a_task_without_baseline_is_monitored_but_not_compared() -> None:
     found = task_comparison("planning", TaskOptions(compressed=["/a/planning"]))
     assert found is not None
-    assert (found.baseline, found.candidates) == (None, [])
-    watched = ComparisonMonitor({"planning": found}, now_s=0.0)
-    watched.add_report("planning", "a", Sender("/a/planning", "planning").complete(1), 0.0)
-    task = watched.summary()["planning"]
+    assert (found.baseline, found.variants) == (None, [])
+    monitored = ComparisonMonitor({"planning": found}, now_s=0.0)
+    monitored.add_report("planning", "a", Sender("/a/planning", "planning").complete(1), 0.0)
+    task = monitored.summary()["planning"]
     assert task.variants["a"].processed == 1
     assert task.comparison == {}
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The bag player as a launch file runs it: the recorded bytes, the clock, the end, and refusals."""
+"""The bag player as a launch file runs it: recorded bytes, clock, end, and errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FRAMES = 5
 
 
 @pytest.fixture
-def ear(ros_context: object) -> Iterator[Recorder]:
+def recorder(ros_context: object) -> Iterator[Recorder]:
     listener = Recorder(ros_context)
     yield listener
     listener.close()
@@ -39,38 +39,44 @@ def drive(tmp_path: Path, compressed: bool = True) -> Path:
 
 
 @pytest.mark.parametrize("compressed", [True, False], ids=["jpeg", "raw"])
-def test_every_frame_is_published_as_it_was_recorded(tmp_path: Path, ear: Recorder, compressed: bool) -> None:
+def test_every_frame_is_published_as_it_was_recorded(
+    tmp_path: Path, recorder: Recorder, compressed: bool
+) -> None:
     bag = drive(tmp_path, compressed)
     topic = "/front/image/compressed" if compressed else "/front/image"
-    ear.listen(topic, CompressedImage if compressed else Image)
+    recorder.listen(topic, CompressedImage if compressed else Image)
     given = ["-r", "__ns:=/front", *arguments(bag=bag, rate=20.0)]
     with node_process("bag_player", *given, log=tmp_path / "log") as player:
-        ear.wait_for(lambda: len(ear.heard[topic]) == FRAMES)
+        recorder.wait_for(lambda: len(recorder.received[topic]) == FRAMES)
         assert player.wait() == 0
         assert f"{FRAMES} frames published" in player.log
     with BagReader(bag) as reader:
         recorded = [message for _, _, message in reader.image_messages(reader.resolve_image_topic())]
-    for heard, original, stamp_ns in zip(ear.heard[topic], recorded, stamps_of(FRAMES), strict=True):
-        assert as_ns(heard.header.stamp) == stamp_ns
-        assert bytes(heard.data) == original.data.tobytes()
+    for message, original, stamp_ns in zip(
+        recorder.received[topic], recorded, stamps_of(FRAMES), strict=True
+    ):
+        assert as_ns(message.header.stamp) == stamp_ns
+        assert bytes(message.data) == original.data.tobytes()
 
 
-def test_the_clock_goes_with_the_bag_and_the_loop_ends_with_sigint(tmp_path: Path, ear: Recorder) -> None:
-    ear.listen("/clock", Clock)
-    ear.listen("/image/compressed", CompressedImage)
+def test_the_clock_goes_with_the_bag_and_the_loop_ends_with_sigint(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    recorder.listen("/clock", Clock)
+    recorder.listen("/image/compressed", CompressedImage)
     given = arguments(bag=drive(tmp_path), rate=5.0, loop="true", publish_clock="true")
     with node_process("bag_player", *given, log=tmp_path / "log") as player:
-        ear.wait_for(lambda: len(ear.heard["/image/compressed"]) > 2 * FRAMES)
+        recorder.wait_for(lambda: len(recorder.received["/image/compressed"]) > 2 * FRAMES)
         assert player.stop(signal.SIGINT) == 0
         assert "Traceback" not in player.log
     first, *_, last = stamps_of(FRAMES)
-    times = [as_ns(message.clock) for message in ear.heard["/clock"]]
+    times = [as_ns(message.clock) for message in recorder.received["/clock"]]
     # A tick overshoots the last frame by no more than one step of waiting.
     assert all(first <= time <= last + 100_000_000 for time in times)
     assert any(later < earlier for earlier, later in zip(times, times[1:], strict=False))
 
 
-def test_it_waits_until_somebody_listens_and_stops_on_sigterm(tmp_path: Path) -> None:
+def test_it_waits_for_subscribers_and_stops_on_sigterm(tmp_path: Path) -> None:
     with node_process("bag_player", *arguments(bag=drive(tmp_path)), log=tmp_path / "log") as player:
         while "waiting for 1 subscriptions" not in player.log:
             assert player.process.poll() is None

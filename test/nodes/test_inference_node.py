@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The nodes as a vehicle sees them: real processes, real topics, and what they refuse."""
+"""The nodes as processes with real topics, and their errors."""
 
 from __future__ import annotations
 
@@ -29,98 +29,104 @@ from support.models import WRITERS, draw_scene, write_detector, write_segmenter
 from support.ros import Recorder, as_ns, image_message, jpeg_message, node_process
 
 pytestmark = pytest.mark.ros
-# A day in 2016: the bags' stamps are not of today, and no node may mind.
+# A day in 2016: the bags' stamps are old, and every node must accept that.
 STAMP_NS = 1_479_425_491_191_381_351
 
 
 @pytest.fixture
-def ear(ros_context: object) -> Iterator[Recorder]:
+def recorder(ros_context: object) -> Iterator[Recorder]:
     listener = Recorder(ros_context)
     yield listener
     listener.close()
 
 
-def accounts_close(ear: Recorder, topic: str) -> bool:
-    report = from_message(ear.heard[topic][-1])
+def counters_add_up(recorder: Recorder, topic: str) -> bool:
+    report = from_message(recorder.received[topic][-1])
     return report.received == sum(report.counts.values())
 
 
-def test_a_frame_becomes_detections_under_its_own_header(tmp_path: Path, ear: Recorder) -> None:
+def test_a_frame_becomes_detections_under_its_own_header(tmp_path: Path, recorder: Recorder) -> None:
     model = write_detector(tmp_path / "model")
-    publisher = ear.node.create_publisher(Image, "/front/image", 1)
-    ear.listen("/front/detection/detections", Detection2DArray)
-    ear.listen("/front/detection/timing", DiagnosticArray)
-    ear.listen("/front/detection/label_info", LabelInfo, LATCHED_QOS)
-    ear.listen("/diagnostics", DiagnosticArray)
+    publisher = recorder.node.create_publisher(Image, "/front/image", 1)
+    recorder.listen("/front/detection/detections", Detection2DArray)
+    recorder.listen("/front/detection/timing", DiagnosticArray)
+    recorder.listen("/front/detection/label_info", LabelInfo, LATCHED_QOS)
+    recorder.listen("/diagnostics", DiagnosticArray)
     arguments = ["-r", "__ns:=/front", "-p", f"model:={model}", "-p", "diagnostics_period_s:=0.2"]
     with node_process("detection_node", *arguments, log=tmp_path / "log") as node:
         message = image_message(draw_scene(0), STAMP_NS, "front_optical")
-        ear.wait_for(lambda: ear.heard["/front/detection/timing"], lambda: publisher.publish(message))
-        result = ear.wait_for(lambda: ear.heard["/front/detection/detections"])[-1]
+        recorder.wait_for(
+            lambda: recorder.received["/front/detection/timing"], lambda: publisher.publish(message)
+        )
+        result = recorder.wait_for(lambda: recorder.received["/front/detection/detections"])[-1]
         assert result.header == message.header
         assert {d.results[0].hypothesis.class_id for d in result.detections} == {"car", "sign"}
-        report = from_message(ear.heard["/front/detection/timing"][-1])
+        report = from_message(recorder.received["/front/detection/timing"][-1])
         assert report.timing.stamp_ns == STAMP_NS
         assert set(COMPUTE_STAGES) <= set(report.timing.stages_ms)
         assert (report.node, report.variant, report.provider) == (
             "/front/detection", "fp32", "CPUExecutionProvider",
         )  # fmt: skip
-        assert accounts_close(ear, "/front/detection/timing")
-        labels = ear.wait_for(lambda: ear.heard["/front/detection/label_info"])[-1]
+        assert counters_add_up(recorder, "/front/detection/timing")
+        labels = recorder.wait_for(lambda: recorder.received["/front/detection/label_info"])[-1]
         assert detection.labels_of(labels) == ("car", "person", "sign")
 
         def running() -> list[DiagnosticStatus]:
-            statuses = [message.status[0] for message in ear.heard["/diagnostics"]]
+            statuses = [message.status[0] for message in recorder.received["/diagnostics"]]
             return [
                 s for s in statuses if any(v.key == "infer_ms_p50" and v.value != "nan" for v in s.values)
             ]
 
-        status = ear.wait_for(running)[-1]
+        status = recorder.wait_for(running)[-1]
         assert status.name == "/front/detection"
         assert {v.key for v in status.values} >= {"received", "precision", *OUTCOMES}
         assert node.stop(signal.SIGTERM) == 0
         assert "Traceback" not in node.log
 
 
-def test_a_broken_image_fails_the_frame_and_the_next_one_is_served(tmp_path: Path, ear: Recorder) -> None:
+def test_a_broken_image_fails_the_frame_and_the_next_one_is_processed(
+    tmp_path: Path, recorder: Recorder
+) -> None:
     model = write_segmenter(tmp_path / "model")
-    publisher = ear.node.create_publisher(CompressedImage, "/image/compressed", 1)
-    ear.listen("/segmentation/mask", Image)
-    ear.listen("/segmentation/timing", DiagnosticArray)
+    publisher = recorder.node.create_publisher(CompressedImage, "/image/compressed", 1)
+    recorder.listen("/segmentation/mask", Image)
+    recorder.listen("/segmentation/timing", DiagnosticArray)
     arguments = ["-p", f"model:={model}", "-p", "transport:=compressed"]
     with node_process("segmentation_node", *arguments, log=tmp_path / "log") as node:
         broken = jpeg_message(draw_scene(0), STAMP_NS)
         broken.data = broken.data[: len(broken.data) // 2]
-        timings = ear.heard["/segmentation/timing"]
-        ear.wait_for(lambda: timings, lambda: publisher.publish(broken))
+        timings = recorder.received["/segmentation/timing"]
+        recorder.wait_for(lambda: timings, lambda: publisher.publish(broken))
         report = from_message(timings[-1])
         assert report.timing.outcome == "failed"
         assert "/image/compressed" in report.timing.reason
         good = jpeg_message(draw_scene(0), STAMP_NS + 1)
-        masks = ear.heard["/segmentation/mask"]
-        ear.wait_for(lambda: masks, lambda: publisher.publish(good))
+        masks = recorder.received["/segmentation/mask"]
+        recorder.wait_for(lambda: masks, lambda: publisher.publish(good))
         assert masks[-1].header == good.header
         assert (masks[-1].height, masks[-1].width) == (96, 128)
-        ear.wait_for(lambda: accounts_close(ear, "/segmentation/timing"))
+        recorder.wait_for(lambda: counters_add_up(recorder, "/segmentation/timing"))
         assert node.stop() == 0
 
 
-def test_settings_change_live_and_nonsense_is_refused_with_a_reason(tmp_path: Path, ear: Recorder) -> None:
+def test_settings_change_live_and_invalid_values_are_refused_with_a_reason(
+    tmp_path: Path, recorder: Recorder
+) -> None:
     model = write_detector(tmp_path / "model")
-    publisher = ear.node.create_publisher(Image, "/image", 1)
-    ear.listen("/detection/detections", Detection2DArray)
-    results = ear.heard["/detection/detections"]
+    publisher = recorder.node.create_publisher(Image, "/image", 1)
+    recorder.listen("/detection/detections", Detection2DArray)
+    results = recorder.received["/detection/detections"]
 
     def set_parameter(name: str, **value: object) -> object:
         request = SetParameters.Request(parameters=[Parameter(name=name, value=ParameterValue(**value))])
-        return ear.call(SetParameters, "/detection/set_parameters", request).results[0]
+        return recorder.call(SetParameters, "/detection/set_parameters", request).results[0]
 
     with node_process("detection_node", "-p", f"model:={model}", log=tmp_path / "log"):
         message = image_message(draw_scene(0), STAMP_NS)
-        ear.wait_for(lambda: results, lambda: publisher.publish(message))
+        recorder.wait_for(lambda: results, lambda: publisher.publish(message))
         assert results[-1].detections
         assert set_parameter("max_detections", type=2, integer_value=1).successful
-        ear.wait_for(lambda: len(results[-1].detections) == 1, lambda: publisher.publish(message))
+        recorder.wait_for(lambda: len(results[-1].detections) == 1, lambda: publisher.publish(message))
         refused = set_parameter("score_threshold", type=3, double_value=1.5)
         assert not refused.successful
         assert "1.5" in refused.reason
@@ -128,7 +134,7 @@ def test_settings_change_live_and_nonsense_is_refused_with_a_reason(tmp_path: Pa
         assert not refused.successful
         assert "configure" in refused.reason
         names = ["score_threshold", "transport", "model"]
-        described = ear.call(
+        described = recorder.call(
             DescribeParameters, "/detection/describe_parameters", DescribeParameters.Request(names=names)
         ).descriptors
         assert all(d.description for d in described)
@@ -136,17 +142,17 @@ def test_settings_change_live_and_nonsense_is_refused_with_a_reason(tmp_path: Pa
         assert "compressed" in described[1].additional_constraints
 
 
-def test_a_lifecycle_manager_can_stop_start_and_reload_it(tmp_path: Path, ear: Recorder) -> None:
+def test_a_lifecycle_manager_can_stop_start_and_reload_it(tmp_path: Path, recorder: Recorder) -> None:
     model = write_detector(tmp_path / "model")
-    publisher = ear.node.create_publisher(Image, "/image", 1)
-    ear.listen("/detection/timing", DiagnosticArray)
+    publisher = recorder.node.create_publisher(Image, "/image", 1)
+    recorder.listen("/detection/timing", DiagnosticArray)
 
     def change(transition: int) -> bool:
         request = ChangeState.Request(transition=Transition(id=transition))
-        return bool(ear.call(ChangeState, "/detection/change_state", request).success)
+        return bool(recorder.call(ChangeState, "/detection/change_state", request).success)
 
     def state() -> str:
-        return ear.call(GetState, "/detection/get_state", GetState.Request()).current_state.label
+        return recorder.call(GetState, "/detection/get_state", GetState.Request()).current_state.label
 
     arguments = ["-p", f"model:={model}", "-p", "autostart:=false"]
     with node_process("detection_node", *arguments, log=tmp_path / "log") as node:
@@ -156,9 +162,9 @@ def test_a_lifecycle_manager_can_stop_start_and_reload_it(tmp_path: Path, ear: R
             assert change(Transition.TRANSITION_ACTIVATE)
             assert state() == "active"
             message = image_message(draw_scene(0), STAMP_NS + round_number)
-            ear.wait_for(
+            recorder.wait_for(
                 lambda stamp=STAMP_NS + round_number: any(
-                    as_ns(timing.header.stamp) == stamp for timing in ear.heard["/detection/timing"]
+                    as_ns(timing.header.stamp) == stamp for timing in recorder.received["/detection/timing"]
                 ),
                 lambda image=message: publisher.publish(image),
             )
@@ -208,7 +214,7 @@ def reject(model: Path) -> None:
         "backend option", "type", "range",
     ],
 )  # fmt: skip
-def test_what_cannot_run_says_why_in_one_line_and_exits_1(
+def test_a_node_that_cannot_run_logs_one_line_and_exits_1(
     tmp_path: Path, damage: object, arguments: list[str], named: str
 ) -> None:
     model = write_detector(tmp_path / "model")
@@ -229,44 +235,44 @@ def test_a_model_of_another_task_is_refused(tmp_path: Path) -> None:
         assert "Traceback" not in node.log
 
 
-def test_a_rejected_variant_loads_when_told_to(tmp_path: Path, ear: Recorder) -> None:
+def test_a_rejected_variant_loads_with_allow_rejected(tmp_path: Path, recorder: Recorder) -> None:
     model = write_detector(tmp_path / "model")
     reject(model)
     arguments = ["-p", f"model:={model}", "-p", "allow_rejected:=true"]
     with node_process("detection_node", *arguments, log=tmp_path / "log") as node:
-        state = ear.call(GetState, "/detection/get_state", GetState.Request()).current_state
+        state = recorder.call(GetState, "/detection/get_state", GetState.Request()).current_state
         assert state.label in ("configuring", "activating", "active", "unconfigured", "inactive")
-        ear.wait_for(lambda: "loaded in" in node.log)
+        recorder.wait_for(lambda: "loaded in" in node.log)
         assert node.stop() == 0
 
 
-def test_an_overlay_is_drawn_for_who_looks(tmp_path: Path, ear: Recorder) -> None:
+def test_an_overlay_is_published_to_subscribers(tmp_path: Path, recorder: Recorder) -> None:
     model = write_detector(tmp_path / "model")
-    publisher = ear.node.create_publisher(Image, "/image", 1)
-    ear.listen("/detection/overlay", Image)
+    publisher = recorder.node.create_publisher(Image, "/image", 1)
+    recorder.listen("/detection/overlay", Image)
     with node_process("detection_node", "-p", f"model:={model}", log=tmp_path / "log"):
         message = image_message(draw_scene(0), STAMP_NS)
-        overlays = ear.heard["/detection/overlay"]
-        ear.wait_for(lambda: overlays, lambda: publisher.publish(message))
+        overlays = recorder.received["/detection/overlay"]
+        recorder.wait_for(lambda: overlays, lambda: publisher.publish(message))
         assert overlays[-1].header == message.header
         assert (overlays[-1].encoding, overlays[-1].step) == ("bgr8", 3 * 128)
         assert overlays[-1].data != message.data  # something was drawn
 
 
-def test_a_publisher_that_does_not_fit_is_named_with_its_policy(tmp_path: Path, ear: Recorder) -> None:
+def test_an_incompatible_publisher_is_named_with_its_policy(tmp_path: Path, recorder: Recorder) -> None:
     model = write_detector(tmp_path / "model")
     profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-    ear.node.create_publisher(Image, "/image", profile)
-    ear.listen("/diagnostics", DiagnosticArray)
+    recorder.node.create_publisher(Image, "/image", profile)
+    recorder.listen("/diagnostics", DiagnosticArray)
     arguments = [
         "-p", f"model:={model}", "-p", "qos_reliability:=reliable",
         "-p", "diagnostics_period_s:=0.2",
     ]  # fmt: skip
     with node_process("detection_node", *arguments, log=tmp_path / "log"):
-        status = ear.wait_for(
+        status = recorder.wait_for(
             lambda: [
                 message.status[0]
-                for message in ear.heard["/diagnostics"]
+                for message in recorder.received["/diagnostics"]
                 if "reliability" in message.status[0].message
             ]
         )[-1]
@@ -274,37 +280,41 @@ def test_a_publisher_that_does_not_fit_is_named_with_its_policy(tmp_path: Path, 
         assert "/image" in status.message
 
 
-def test_a_topic_nobody_publishes_is_said_on_diagnostics(tmp_path: Path, ear: Recorder) -> None:
+def test_a_topic_nobody_publishes_is_reported_on_diagnostics(tmp_path: Path, recorder: Recorder) -> None:
     model = write_detector(tmp_path / "model")
-    ear.listen("/diagnostics", DiagnosticArray)
+    recorder.listen("/diagnostics", DiagnosticArray)
     arguments = ["-p", f"model:={model}", "-p", "diagnostics_period_s:=0.2"]
     with node_process("detection_node", *arguments, log=tmp_path / "log"):
-        ear.wait_for(
+        recorder.wait_for(
             lambda: [
                 message
-                for message in ear.heard["/diagnostics"]
+                for message in recorder.received["/diagnostics"]
                 if "nobody publishes /image" in message.status[0].message
             ]
         )
 
 
-def test_simulated_time_without_a_clock_is_said_and_frames_are_served(tmp_path: Path, ear: Recorder) -> None:
+def test_simulated_time_without_a_clock_is_reported_and_frames_are_processed(
+    tmp_path: Path, recorder: Recorder
+) -> None:
     model = write_detector(tmp_path / "model")
-    publisher = ear.node.create_publisher(Image, "/image", 1)
-    ear.listen("/diagnostics", DiagnosticArray)
-    ear.listen("/detection/timing", DiagnosticArray)
+    publisher = recorder.node.create_publisher(Image, "/image", 1)
+    recorder.listen("/diagnostics", DiagnosticArray)
+    recorder.listen("/detection/timing", DiagnosticArray)
     arguments = ["-p", f"model:={model}", "-p", "use_sim_time:=true", "-p", "diagnostics_period_s:=0.2"]
     with node_process("detection_node", *arguments, log=tmp_path / "log"):
         message = image_message(draw_scene(0), STAMP_NS)
-        timings = ear.heard["/detection/timing"]
-        ear.wait_for(lambda: timings, lambda: publisher.publish(message))
+        timings = recorder.received["/detection/timing"]
+        recorder.wait_for(lambda: timings, lambda: publisher.publish(message))
         timing = from_message(timings[-1]).timing
         assert timing.outcome == "processed"
         assert "transport_age" not in timing.stages_ms  # no clock, no age
-        ear.wait_for(lambda: [m for m in ear.heard["/diagnostics"] if "/clock" in m.status[0].message])
+        recorder.wait_for(
+            lambda: [m for m in recorder.received["/diagnostics"] if "/clock" in m.status[0].message]
+        )
 
 
-def test_compose_runs_all_tasks_in_one_process_from_one_file(tmp_path: Path, ear: Recorder) -> None:
+def test_compose_runs_all_tasks_in_one_process_from_one_file(tmp_path: Path, recorder: Recorder) -> None:
     tasks = ("detection", "segmentation", "planning")
     parameters: dict[str, object] = {
         "/compose": {"ros__parameters": {"nodes": [f"{t}_node:/car/{t}" for t in tasks]}}
@@ -312,27 +322,27 @@ def test_compose_runs_all_tasks_in_one_process_from_one_file(tmp_path: Path, ear
     for task in tasks:
         model = str(WRITERS[task](tmp_path / task))
         parameters[f"/car/{task}"] = {"ros__parameters": {"model": model}}
-        ear.listen(f"/car/{task}/timing", DiagnosticArray)
-    ear.listen("/car/planning/trajectory", PathMessage)
-    ear.listen("/car/planning/command", TwistStamped)
+        recorder.listen(f"/car/{task}/timing", DiagnosticArray)
+    recorder.listen("/car/planning/trajectory", PathMessage)
+    recorder.listen("/car/planning/command", TwistStamped)
     (tmp_path / "parameters.yaml").write_text(yaml.safe_dump(parameters))
-    publisher = ear.node.create_publisher(Image, "/car/image", 1)
+    publisher = recorder.node.create_publisher(Image, "/car/image", 1)
     arguments = ["--params-file", str(tmp_path / "parameters.yaml")]
     with node_process("compose", *arguments, log=tmp_path / "log") as node:
         message = image_message(draw_scene(0), STAMP_NS)
-        ear.wait_for(
+        recorder.wait_for(
             lambda: (
-                all(ear.heard[f"/car/{task}/timing"] for task in tasks)
-                and ear.heard["/car/planning/trajectory"]
-                and ear.heard["/car/planning/command"]
+                all(recorder.received[f"/car/{task}/timing"] for task in tasks)
+                and recorder.received["/car/planning/trajectory"]
+                and recorder.received["/car/planning/command"]
             ),
             lambda: publisher.publish(message),
         )
-        path = ear.heard["/car/planning/trajectory"][-1]
+        path = recorder.received["/car/planning/trajectory"][-1]
         assert path.header.frame_id == "base_link"
         assert path.header.stamp == message.header.stamp
         assert len(path.poses) == 20
-        assert ear.heard["/car/planning/command"][-1].twist.linear.x == 10.0
+        assert recorder.received["/car/planning/command"][-1].twist.linear.x == 10.0
         assert node.stop() == 0
         assert "Traceback" not in node.log
 

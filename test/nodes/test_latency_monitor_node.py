@@ -31,37 +31,37 @@ from support.models import draw_scene, write_detector
 from support.ros import Recorder, image_message, node_process
 
 pytestmark = pytest.mark.ros
-BASELINE, CANDIDATE = "/baseline/detection", "/compressed/detection"
+BASELINE, VARIANT = "/baseline/detection", "/compressed/detection"
 
 
 @pytest.fixture
-def ear(ros_context: object) -> Iterator[Recorder]:
+def recorder(ros_context: object) -> Iterator[Recorder]:
     listener = Recorder(ros_context)
     yield listener
     listener.close()
 
 
-def test_killing_a_node_is_said_and_the_monitor_lives_on(tmp_path: Path, ear: Recorder) -> None:
+def test_a_killed_node_is_reported_and_the_monitor_keeps_running(tmp_path: Path, recorder: Recorder) -> None:
     model = write_detector(tmp_path / "model")
-    camera = ear.node.create_publisher(Image, "/camera/image", 1)
-    ear.listen("/diagnostics", DiagnosticArray)
-    ear.listen("/latency_monitor/summary", String, LATCHED_QOS)
+    camera = recorder.node.create_publisher(Image, "/camera/image", 1)
+    recorder.listen("/diagnostics", DiagnosticArray)
+    recorder.listen("/latency_monitor/summary", String, LATCHED_QOS)
     stamps = count(1_479_425_491_000_000_000, 50_000_000)
 
     def send() -> None:
         camera.publish(image_message(draw_scene(0), next(stamps)))
 
     def last() -> Report:
-        return parse_report(ear.heard["/latency_monitor/summary"][-1].data)
+        return parse_report(recorder.received["/latency_monitor/summary"][-1].data)
 
     def compared() -> ComparisonReport | None:
-        if not ear.heard["/latency_monitor/summary"]:
+        if not recorder.received["/latency_monitor/summary"]:
             return None
         found = last().tasks["detection"].comparison["compressed"]
         return found if found.pairs >= 3 else None
 
     def status(name: str) -> DiagnosticStatus | None:
-        for message in reversed(ear.heard["/diagnostics"]):
+        for message in reversed(recorder.received["/diagnostics"]):
             for found in message.status:
                 if found.name == f"latency_monitor: {name}":
                     return found
@@ -76,9 +76,9 @@ def test_killing_a_node_is_said_and_the_monitor_lives_on(tmp_path: Path, ear: Re
         return [*remap, "-p", f"model:={model}", *more]
 
     report_path = tmp_path / "live" / "report.json"
-    watch = [
+    options = [
         "-p", f"detection.baseline:={BASELINE}",
-        "-p", f"detection.compressed:=['{CANDIDATE}']",
+        "-p", f"detection.compressed:=['{VARIANT}']",
         "-p", "detection.deadline_ms:=60000.0",
         "-p", "pair_timeout_s:=5.0",
         "-p", "stale_after_s:=3.0",
@@ -86,16 +86,16 @@ def test_killing_a_node_is_said_and_the_monitor_lives_on(tmp_path: Path, ear: Re
         "-p", f"report_path:={report_path}",
     ]  # fmt: skip
     with (
-        node_process("latency_monitor_node", *watch, log=tmp_path / "monitor.log") as monitor,
+        node_process("latency_monitor_node", *options, log=tmp_path / "monitor.log") as monitor,
         node_process("detection_node", *detector("baseline"), log=tmp_path / "baseline.log") as one,
-        # The same model, told to keep its best box only: it must miss some and invent none.
+        # The same model with one box a frame: it must miss some objects and add none.
         node_process(
             "detection_node",
             *detector("compressed", "-p", "max_detections:=1"),
             log=tmp_path / "compressed.log",
         ) as other,
     ):
-        found = ear.wait_for(compared, send)
+        found = recorder.wait_for(compared, send)
         assert isinstance(found.agreement, DetectionFigures)
         assert found.agreement.precision == 1.0
         assert found.agreement.matched == found.pairs  # one box a frame
@@ -103,26 +103,26 @@ def test_killing_a_node_is_said_and_the_monitor_lives_on(tmp_path: Path, ear: Re
         assert found.speedup_infer_p50 is not None
         variants = last().tasks["detection"].variants
         assert all(variant.account_gap == 0 for variant in variants.values())
-        assert variants["compressed"].node == CANDIDATE
+        assert variants["compressed"].node == VARIANT
         assert variants["compressed"].stages_ms["infer"].count >= 3
         assert last().measurement == LIVE_MEASUREMENT
-        # Stamps of 2016 make every age ten years: the deadline is missed, and that is said.
-        # The node's own count includes frames whose report the monitor did not yet hear.
+        # Stamps of 2016 make every age ten years: the deadline is missed, and that is reported.
+        # The node's own count includes frames whose report the monitor has not received yet.
         assert variants["baseline"].deadline_misses == variants["baseline"].end_to_end_ms.count
-        ear.wait_for(lambda: level("detection/baseline") == DiagnosticStatus.WARN, send)
+        recorder.wait_for(lambda: level("detection/baseline") == DiagnosticStatus.WARN, send)
 
         other.stop(signal.SIGKILL)
-        ear.wait_for(lambda: level("detection/compressed") == DiagnosticStatus.ERROR, send)
+        recorder.wait_for(lambda: level("detection/compressed") == DiagnosticStatus.ERROR, send)
         text = status("detection/compressed")
         assert text is not None
-        assert f"{CANDIDATE} silent for" in text.message
-        ear.wait_for(lambda: level("detection") == DiagnosticStatus.ERROR, send)
-        # Cameras go on, the baseline goes on, and the monitor goes on counting it.
+        assert f"{VARIANT} silent for" in text.message
+        recorder.wait_for(lambda: level("detection") == DiagnosticStatus.ERROR, send)
+        # Camera and baseline keep running, and the monitor keeps counting the baseline's frames.
         before = last().tasks["detection"].variants["baseline"].processed
-        ear.wait_for(lambda: last().tasks["detection"].variants["baseline"].processed > before, send)
-        ear.wait_for(lambda: level("detection/baseline") != DiagnosticStatus.ERROR, send)
+        recorder.wait_for(lambda: last().tasks["detection"].variants["baseline"].processed > before, send)
+        recorder.wait_for(lambda: level("detection/baseline") != DiagnosticStatus.ERROR, send)
         assert monitor.process.poll() is None
-        assert any(CANDIDATE in line for line in last().missing)
+        assert any(VARIANT in line for line in last().missing)
 
         assert one.stop() == 0
         assert monitor.stop(signal.SIGINT) == 0
@@ -132,7 +132,7 @@ def test_killing_a_node_is_said_and_the_monitor_lives_on(tmp_path: Path, ear: Re
     task = report.tasks["detection"]
     assert report.source.kind == "live"
     assert report.source.frames >= task.comparison["compressed"].pairs
-    assert task.comparison["compressed"].pending == 0  # what waited was settled at the end
+    assert task.comparison["compressed"].pending == 0  # what waited was counted as unpaired at the end
     assert task.comparison["compressed"].variant_missing > 0
     assert all(variant.account_gap == 0 for variant in task.variants.values())
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How a node's process ends: in order and with status 0, however often it is told to."""
+"""A node's process shuts down in order and with status 0, however often it is signaled."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ pytest.importorskip("rclpy")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60.0
-# Says where it is and stays there for as long as a signal needs to come.
+# Prints its state and stays in it long enough for a signal to arrive.
 SCRIPT = """
 import atexit, sys, time
 from rclpy.node import Node
 from ad_compressed_perception.nodes.run import run_process
 
-def say(word):
+def report(word):
     print(word, flush=True)
 
 class Slow(Node):
     def __init__(self):
         super().__init__("slow")
-        self.create_timer(0.05, lambda: say("spinning"))
+        self.create_timer(0.05, lambda: report("spinning"))
 
     def autostart(self):
-        say("starting")
+        report("starting")
         time.sleep(1.0 if "start" in sys.argv else 0.0)
         return True
 
     def close(self):
-        say("closing")
+        report("closing")
         time.sleep(1.0)
-        say("closed")
+        report("closed")
 
-def tidy():
-    say("tidying")
+def exit_handler():
+    report("exiting")
     time.sleep(1.0)
-    say("tidied")
+    report("exited")
 
-atexit.register(tidy)
+atexit.register(exit_handler)
 run_process(lambda: [Slow()])
 """
 
@@ -56,12 +56,12 @@ pytestmark = pytest.mark.ros
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("interrupted", "argument"),
-    [(["spinning", "closing", "tidying"], "run"), (["starting", "closing"], "start")],
+    [(["spinning", "closing", "exiting"], "run"), (["starting", "closing"], "start")],
 )
-def test_signals_that_come_again_disturb_no_end(
+def test_repeated_signals_do_not_interrupt_the_shutdown(
     interrupted: list[str], argument: str, number: signal.Signals, tmp_path: Path
 ) -> None:
-    """A launch passes on the interrupt that its whole process group has got."""
+    """A launch forwards the interrupt that its whole process group received."""
     log = tmp_path / "log"
     with log.open("w") as stream:
         process = subprocess.Popen(
@@ -82,7 +82,7 @@ def test_signals_that_come_again_disturb_no_end(
     finally:
         process.kill()
         process.wait()
-    said = log.read_text()
-    assert "Traceback" not in said
-    assert "closed" in said
-    assert said.endswith("tidied\n")
+    output = log.read_text()
+    assert "Traceback" not in output
+    assert "closed" in output
+    assert output.endswith("exited\n")

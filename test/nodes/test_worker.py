@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every frame is booked once: received = processed + dropped_stale + dropped_busy + failed."""
+"""Every frame is counted once: received = processed + dropped_stale + dropped_busy + failed."""
 
 from __future__ import annotations
 
@@ -16,54 +16,54 @@ from ad_compressed_perception.nodes.frame_slot import LatestFrameSlot
 from ad_compressed_perception.nodes.worker import Arrival, FrameWorker
 
 
-class Books:
-    """Remembers every settled frame and the account told with it."""
+class FrameLog:
+    """Stores every completed frame and the last counters."""
 
     def __init__(self) -> None:
         self.timings: list[FrameTiming] = []
-        self.account = FrameCounters()
+        self.counters = FrameCounters()
 
-    def __call__(self, timing: FrameTiming, account: FrameCounters) -> None:
+    def __call__(self, timing: FrameTiming, counters: FrameCounters) -> None:
         self.timings.append(timing)
-        if sum(account.counts.values()) >= sum(self.account.counts.values()):
-            self.account = account
+        if sum(counters.counts.values()) >= sum(self.counters.counts.values()):
+            self.counters = counters
 
     def outcomes(self) -> dict[int, str]:
         return {timing.stamp_ns: timing.outcome for timing in self.timings}
 
 
 def test_a_newer_frame_displaces_the_waiting_one_never_the_one_in_work() -> None:
-    books, entered, leave = Books(), Event(), Event()
+    log, entered, leave = FrameLog(), Event(), Event()
 
     def process(arrival: Arrival) -> dict[str, float]:
         entered.set()
         assert leave.wait(30)
         return {"infer": 1.0}
 
-    worker = FrameWorker(process, books)
+    worker = FrameWorker(process, log)
     worker.start()
     worker.offer(Arrival(None, 1, 0.0))
     assert entered.wait(30)
     worker.offer(Arrival(None, 2, 0.0))
     worker.offer(Arrival(None, 3, 0.0))
-    assert books.outcomes() == {2: "dropped_busy"}
+    assert log.outcomes() == {2: "dropped_busy"}
     entered.clear()
     leave.set()
     assert entered.wait(30)
     worker.stop()
-    assert books.outcomes() == {1: "processed", 2: "dropped_busy", 3: "processed"}
-    assert worker.account().pending == 0
+    assert log.outcomes() == {1: "processed", 2: "dropped_busy", 3: "processed"}
+    assert worker.counters().pending == 0
 
 
-def test_a_waiting_frame_is_booked_when_the_node_is_deactivated() -> None:
-    books, entered, leave = Books(), Event(), Event()
+def test_a_waiting_frame_is_counted_when_the_node_is_deactivated() -> None:
+    log, entered, leave = FrameLog(), Event(), Event()
 
     def process(arrival: Arrival) -> dict[str, float]:
         entered.set()
         assert leave.wait(30)
         return {}
 
-    worker = FrameWorker(process, books)
+    worker = FrameWorker(process, log)
     worker.start()
     worker.offer(Arrival(None, 1, 0.0))
     assert entered.wait(30)
@@ -71,63 +71,63 @@ def test_a_waiting_frame_is_booked_when_the_node_is_deactivated() -> None:
     leave.set()
     worker.stop()
     worker.offer(Arrival(None, 3, 0.0))
-    assert books.outcomes()[3] == "dropped_busy"
-    account = worker.account()
-    assert account.received == 3
-    assert account.pending == 0
+    assert log.outcomes()[3] == "dropped_busy"
+    counters = worker.counters()
+    assert counters.received == 3
+    assert counters.pending == 0
 
 
 def test_a_frame_that_raises_is_failed_with_its_reason_and_the_next_one_runs() -> None:
-    books, done = Books(), Event()
+    log, done = FrameLog(), Event()
 
     def process(arrival: Arrival) -> dict[str, float]:
         if arrival.stamp_ns == 1:
             raise ValueError("truncated JPEG")
         return {"infer": 2.0}
 
-    def settled(timing: FrameTiming, account: FrameCounters) -> None:
-        books(timing, account)
+    def on_frame_done(timing: FrameTiming, counters: FrameCounters) -> None:
+        log(timing, counters)
         done.set()
 
-    worker = FrameWorker(process, settled)
+    worker = FrameWorker(process, on_frame_done)
     worker.start()
     for stamp in (1, 2):
         done.clear()
         worker.offer(Arrival(None, stamp, 0.5))
         assert done.wait(30)
     worker.stop()
-    assert books.outcomes() == {1: "failed", 2: "processed"}
-    assert books.timings[0].reason == "truncated JPEG"
-    assert math.isnan(books.timings[0].end_to_end_ms)
+    assert log.outcomes() == {1: "failed", 2: "processed"}
+    assert log.timings[0].reason == "truncated JPEG"
+    assert math.isnan(log.timings[0].end_to_end_ms)
 
 
 def test_a_listener_that_raises_does_not_end_the_worker() -> None:
-    heard, done = [], Event()
+    reported, done = [], Event()
 
-    def settled(timing: FrameTiming, account: FrameCounters) -> None:
-        heard.append(timing.stamp_ns)
+    def on_frame_done(timing: FrameTiming, counters: FrameCounters) -> None:
+        reported.append(timing.stamp_ns)
         done.set()
         raise RuntimeError("the publisher is gone")
 
-    worker = FrameWorker(lambda arrival: {}, settled)
+    worker = FrameWorker(lambda arrival: {}, on_frame_done)
     worker.start()
     for stamp in (1, 2):
         done.clear()
         worker.offer(Arrival(None, stamp, 0.0))
         assert done.wait(30)
     worker.stop()
-    assert heard == [1, 2]
-    assert worker.account().pending == 0
+    assert reported == [1, 2]
+    assert worker.counters().pending == 0
 
 
 def test_an_old_frame_is_dropped_as_stale_only_when_an_age_limit_is_set() -> None:
-    books, done = Books(), Event()
+    log, done = FrameLog(), Event()
 
-    def settled(timing: FrameTiming, account: FrameCounters) -> None:
-        books(timing, account)
+    def on_frame_done(timing: FrameTiming, counters: FrameCounters) -> None:
+        log(timing, counters)
         done.set()
 
-    worker = FrameWorker(lambda arrival: {}, settled)
+    worker = FrameWorker(lambda arrival: {}, on_frame_done)
     worker.start()
     hour_ms = 3.6e6
     for stamp, limit_ms in ((1, 0.0), (2, hour_ms / 2), (3, hour_ms * 2)):
@@ -136,26 +136,26 @@ def test_an_old_frame_is_dropped_as_stale_only_when_an_age_limit_is_set() -> Non
         worker.offer(Arrival(None, stamp, hour_ms))
         assert done.wait(30)
     worker.stop()
-    assert books.outcomes() == {1: "processed", 2: "dropped_stale", 3: "processed"}
+    assert log.outcomes() == {1: "processed", 2: "dropped_stale", 3: "processed"}
 
 
 def test_end_to_end_is_the_age_and_all_stages_and_unknown_without_an_age() -> None:
-    books, done = Books(), Event()
+    log, done = FrameLog(), Event()
 
-    def settled(timing: FrameTiming, account: FrameCounters) -> None:
-        books(timing, account)
+    def on_frame_done(timing: FrameTiming, counters: FrameCounters) -> None:
+        log(timing, counters)
         done.set()
 
     stages = {"decode": 1.0, "prepare": 2.0, "infer": 3.0, "post": 4.0, "publish": 5.0}
-    worker = FrameWorker(lambda arrival: dict(stages), settled)
+    worker = FrameWorker(lambda arrival: dict(stages), on_frame_done)
     worker.start()
     for stamp, age_ms in ((1, -7.0), (2, math.nan)):
         done.clear()
         worker.offer(Arrival(None, stamp, age_ms))
         assert done.wait(30)
     worker.stop()
-    known, unknown = books.timings
-    # A negative age (clocks apart) is kept as it is, not clipped.
+    known, unknown = log.timings
+    # A negative age (clocks apart) is kept, not clipped.
     assert known.stages_ms["transport_age"] == -7.0
     assert known.end_to_end_ms == pytest.approx(-7.0 + 15.0 + known.stages_ms["queue_wait"])
     assert "transport_age" not in unknown.stages_ms
@@ -164,27 +164,27 @@ def test_end_to_end_is_the_age_and_all_stages_and_unknown_without_an_age() -> No
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from(["good", "bad", "old"]), max_size=30))
-def test_the_account_closes_whatever_arrives(kinds: list[str]) -> None:
-    books = Books()
+def test_the_counters_account_for_every_arrival(kinds: list[str]) -> None:
+    log = FrameLog()
 
     def process(arrival: Arrival) -> dict[str, float]:
         if arrival.message == "bad":
             raise RuntimeError("bad")
         return {}
 
-    worker = FrameWorker(process, books)
+    worker = FrameWorker(process, log)
     worker.max_age_ms = 3.6e6
     worker.start()
     for index, kind in enumerate(kinds):
         worker.offer(Arrival(kind, index, 1e9 if kind == "old" else 0.0))
     worker.stop()
-    account = worker.account()
-    assert account.received == len(kinds)
-    assert account.pending == 0
-    assert sorted(books.outcomes()) == list(range(len(kinds)))
+    counters = worker.counters()
+    assert counters.received == len(kinds)
+    assert counters.pending == 0
+    assert sorted(log.outcomes()) == list(range(len(kinds)))
 
 
-def test_a_closed_slot_gives_everything_back() -> None:
+def test_a_closed_slot_returns_every_item() -> None:
     slot: LatestFrameSlot[int] = LatestFrameSlot()
     assert slot.put(1) is None
     assert slot.put(2) == 1

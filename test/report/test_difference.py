@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What two results do not have in common: said in one line, and drawn where it is."""
+"""Differences between two results: described in one line, and drawn."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""report.md: ratios first, sums that close, and nothing hidden."""
+"""report.md: ratios first, counters that account for every frame, and warnings."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_ratios_come_before_milliseconds() -> None:
     assert "| detection | int8 | 2.00x |" in text
 
 
-def test_how_it_was_measured_is_said() -> None:
+def test_the_measurement_is_described() -> None:
     text = render_markdown(report())
     assert INTERLEAVING in text
     assert "10 frames of `/camera` over 0.5 s" in text
@@ -92,11 +92,14 @@ def test_the_baseline_stands_first_and_a_fallback_provider_is_named() -> None:
     assert "CPUExecutionProvider (asked for cuda)" in text
 
 
-def test_accounts_are_sums_that_close_or_say_so() -> None:
-    closes = variant(1.0)
-    assert frame_counts_text(closes) == "10 received = 8 processed + 0 stale + 1 busy + 1 failed: closes"
-    closes.received = 12
-    assert "**2 unexplained**" in frame_counts_text(closes)
+def test_counters_account_for_every_frame_or_state_the_gap() -> None:
+    counted = variant(1.0)
+    assert (
+        frame_counts_text(counted)
+        == "10 received = 8 processed + 0 stale + 1 busy + 1 failed: all accounted for"
+    )
+    counted.received = 12
+    assert "**2 unexplained**" in frame_counts_text(counted)
 
 
 def test_images_are_linked_and_notes_listed() -> None:
@@ -107,7 +110,7 @@ def test_images_are_linked_and_notes_listed() -> None:
     assert "- A note." in text
 
 
-def test_other_tasks_have_their_own_words() -> None:
+def test_other_tasks_have_their_own_figures() -> None:
     both = report()
     both.tasks = {
         "segmentation": TaskReport(

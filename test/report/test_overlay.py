@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Overlays: boxes, tints and paths lie where the result says, and the image has the size it promises."""
+"""Overlays: positions of boxes, tints and paths, and the size of the image."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_given_angle_is_kept_and_a_path_without_length_gets_none() -> None:
 
 
 @pytest.mark.parametrize("panels", [1, 2, 3])
-def test_side_by_side_has_the_size_it_promises(panels: int, tmp_path: Path) -> None:
+def test_side_by_side_has_the_documented_size(panels: int, tmp_path: Path) -> None:
     result = one_box(50, 60, 90, 100)
     image = side_by_side(
         gray(), [Panel(result, "int8", "onnxruntime")] * panels, headline="detection", panel_width=640

@@ -34,7 +34,7 @@ def series(frames: int = 30, **stages_ms: float) -> TaskSeries:
     return TaskSeries(timings, {"int8": values})
 
 
-def is_a_image(path: Path) -> bool:
+def is_an_image(path: Path) -> bool:
     """Whether a PNG is there, wide enough to read, and not a blank page."""
     image = cv2.imread(str(path))
     return bool(image is not None and image.shape[1] > 800 and image.std() > 5.0)
@@ -44,7 +44,7 @@ def test_three_plots_for_three_tasks(tmp_path: Path) -> None:
     every = {task: series() for task in ("detection", "segmentation", "planning")}
     written = write_plots(every, tmp_path)
     assert [path.name for path in written] == ["latency.png", "stages.png", "agreement.png"]
-    assert all(is_a_image(path) for path in written)
+    assert all(is_an_image(path) for path in written)
     # A row a task: three tasks make a higher image than one.
     three = cv2.imread(str(tmp_path / "latency.png")).shape[0]
     write_plots({"detection": series()}, tmp_path)

@@ -109,6 +109,6 @@ def test_the_host_is_described_without_its_name() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.markdown)
 def test_the_documentation_is_current(page: Page) -> None:
-    # Mended with: python -m ad_compressed_perception.report.schema_docs docs
+    # Regenerate with: python -m ad_compressed_perception.report.schema_docs docs
     assert json.loads((DOCS / page.json_schema).read_text()) == json.loads(json_schema_text(page))
     assert (DOCS / page.markdown).read_text() == markdown_text(page)

@@ -40,9 +40,9 @@ def raw_message(
     )
 
 
-def compressed_message(said_format: Any, data: Any) -> SimpleNamespace:
+def compressed_message(format_text: Any, data: Any) -> SimpleNamespace:
     """Return a message with the fields of sensor_msgs/CompressedImage."""
-    return SimpleNamespace(header=header(), format=said_format, data=data)
+    return SimpleNamespace(header=header(), format=format_text, data=data)
 
 
 def smooth_image(width: int = 64, height: int = 48) -> NDArray[np.uint8]:
@@ -82,7 +82,7 @@ def mosaic(bgr: NDArray[np.uint8], pattern: str) -> NDArray[np.uint8]:
 def yuv_rows(bgr: NDArray[np.uint8], encoding: str) -> NDArray[np.uint8]:
     """Return an image's bytes, row by row, in one of the YUV encodings.
 
-    Luma and chroma values are OpenCV's (planar I420); only their order in memory is made here, from
+    Luma and chroma values are OpenCV's (planar I420); only their order in memory is produced here, from
     the definitions of the fourcc codes UYVY, YUY2, NV12 and NV21.
     """
     height, width = bgr.shape[:2]

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tiny models whose answers a person can foresee, generated on the spot with their manifests.
+"""Tiny models with outputs known by construction, generated with their manifests.
 
 The detector boxes bright cells, the segmenter labels a pixel by its strongest color, the planner
 steers towards the brighter half. They are real ONNX files of a few kilobytes, made of convolutions
@@ -218,7 +218,7 @@ def write_trajectory_planner(
     Args:
         folder: of the model.
         curvature_per_m: of the whole path on a black image.
-        allowed_mps: speed that is said to be allowed; 12 is cruise speed.
+        allowed_mps: allowed speed of the plan; 12 is cruise speed.
         stop: logit of having to stop.
         give_way: logit of being allowed to go on after a stop.
     """

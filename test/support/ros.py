@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Real nodes in real processes, and an ear on their topics."""
+"""Runs nodes as processes and records their topics."""
 
 from __future__ import annotations
 
@@ -78,18 +78,18 @@ def node_process(executable: str, *arguments: str, log: Path) -> Iterator[NodePr
 
 
 class Recorder:
-    """A node that publishes what a test sends and remembers what it hears, by topic."""
+    """A node that publishes a test's messages and records the received ones, by topic."""
 
-    def __init__(self, context: Any, name: str = "test_ear") -> None:
+    def __init__(self, context: Any, name: str = "test_recorder") -> None:
         self.node: Node = rclpy.create_node(name, context=context)
-        self.heard: dict[str, list[Any]] = defaultdict(list)
+        self.received: dict[str, list[Any]] = defaultdict(list)
         self._clients: dict[str, Any] = {}
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self.node)
 
     def listen(self, topic: str, kind: type, qos: QoSProfile | int = 100) -> None:
-        """Remember every message of a topic."""
-        self.node.create_subscription(kind, topic, self.heard[topic].append, qos)
+        """Record every message of a topic."""
+        self.node.create_subscription(kind, topic, self.received[topic].append, qos)
 
     def wait_for(self, condition: Callable[[], Any], doing: Callable[[], Any] | None = None) -> Any:
         """Spin until the condition is true and return it; ``doing`` is called about every 0.1 s."""
@@ -97,7 +97,7 @@ class Recorder:
         again = 0.0
         while not (value := condition()):
             now = time.monotonic()
-            assert now < deadline, f"waited {PATIENCE_S:.0f} s in vain; heard {self.counts()}"
+            assert now < deadline, f"waited {PATIENCE_S:.0f} s in vain; received {self.counts()}"
             if doing is not None and now >= again:
                 doing()
                 again = now + 0.1
@@ -105,12 +105,12 @@ class Recorder:
         return value
 
     def call(self, kind: type, service: str, request: Any) -> Any:
-        """Call a service and return its answer."""
+        """Call a service and return its response."""
         if service not in self._clients:
             self._clients[service] = self.node.create_client(kind, service)
             assert self._clients[service].wait_for_service(timeout_sec=PATIENCE_S), service
-            # The client sees the server before the server sees the client, and an answer sent in
-            # between is lost: middleware offers no event for the second half, so give it a moment.
+            # The client sees the server before the server sees the client, and a response sent in
+            # between is lost: the middleware offers no event for the second half, so give it a moment.
             settled = time.monotonic() + 1.0
             self.wait_for(lambda: time.monotonic() > settled)
         future = self._clients[service].call_async(request)
@@ -118,8 +118,8 @@ class Recorder:
         return future.result()
 
     def counts(self) -> dict[str, int]:
-        """How many messages each topic brought."""
-        return {topic: len(messages) for topic, messages in self.heard.items()}
+        """Number of messages received on each topic."""
+        return {topic: len(messages) for topic, messages in self.received.items()}
 
     def close(self) -> None:
         """Leave the graph."""

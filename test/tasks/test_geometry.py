@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where pixels go on their way into the model, and that they find the way back."""
+"""Mapping of pixels to the model's input and back."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_letterbox_shows_the_whole_image_and_keeps_its_shape(
     st.sampled_from(["stretch", "letterbox", "crop"]),
     st.lists(st.tuples(*[st.floats(0, 1)] * 4), min_size=1, max_size=5),
 )
-def test_boxes_find_their_way_back(
+def test_boxes_are_mapped_back(
     source_width: int, source_height: int, resize: str, corners: list[tuple[float, ...]]
 ) -> None:
     spec = InputSpec(width=200, height=200, resize=resize, resize_width=320, resize_height=240)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Suppression against its definition, pair by pair."""
+"""Non-maximum suppression against its definition, pair by pair."""
 
 from __future__ import annotations
 

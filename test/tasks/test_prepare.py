@@ -24,19 +24,19 @@ def flat(color: str, size: tuple[int, int] = (30, 40)) -> Frame:
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize("wanted", ["BGR", "RGB"])
+@pytest.mark.parametrize("expected_order", ["BGR", "RGB"])
 @pytest.mark.parametrize("given", ["BGR", "RGB"])
-def test_channels_arrive_in_the_order_the_model_wants(layout: str, wanted: str, given: str) -> None:
-    prepare = Preparer(InputSpec(width=8, height=6, layout=layout, color=wanted))
+def test_channels_are_in_the_order_of_the_model(layout: str, expected_order: str, given: str) -> None:
+    prepare = Preparer(InputSpec(width=8, height=6, layout=layout, color=expected_order))
     tensor, _ = prepare(flat(given))
     assert tensor.shape == ((1, 3, 6, 8) if layout == "NCHW" else (1, 6, 8, 3))
     first = tensor[0, :, 0, 0] if layout == "NCHW" else tensor[0, 0, 0]
-    expected = [BLUE, GREEN, RED] if wanted == "BGR" else [RED, GREEN, BLUE]
+    expected = [BLUE, GREEN, RED] if expected_order == "BGR" else [RED, GREEN, BLUE]
     np.testing.assert_array_equal(first, expected)
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_gray_and_color_turn_into_each_other(layout: str) -> None:
+def test_gray_and_color_are_converted_to_each_other(layout: str) -> None:
     gray, _ = Preparer(InputSpec(width=8, height=6, layout=layout, color="GRAY"))(flat("BGR"))
     # ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B = 113.8
     assert np.unique(gray).tolist() == [114.0]

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From model outputs to results a person can check by hand, and refusals that name the mismatch."""
+"""Decoded model outputs against hand-computed results, and errors that name the mismatch."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_yolox_places_a_box_by_cell_and_stride() -> None:
     assert len(decoder.candidates({"o": raw}, 0.5)[0]) == 1
 
 
-def test_yolox_takes_its_output_either_way_round() -> None:
-    """Converters to channels-last formats turn (1, N, 5 + classes) into (1, 5 + classes, N)."""
+def test_yolox_takes_its_output_transposed_too() -> None:
+    """Converters to channels-last formats transpose (1, N, 5 + classes) to (1, 5 + classes, N)."""
     raw = np.zeros((1, 20, 7), np.float32)
     raw[0, 11] = [0.25, 0.5, math.log(2.0), math.log(0.5), 0.8, 0.1, 0.5]
     found = []
@@ -62,8 +62,8 @@ def test_yolox_takes_its_output_either_way_round() -> None:
         decoder = YoloxDecoder(manifest_of("detection", "yolox", ["a", "b"], strides=[8, 16]))
         decoder.check((TensorSpec("o", values.shape, "float32"),))
         found.append(decoder.candidates({"o": values}, 0.3))
-    for straight, turned in zip(*found, strict=True):
-        np.testing.assert_array_equal(straight, turned)
+    for straight, transposed in zip(*found, strict=True):
+        np.testing.assert_array_equal(straight, transposed)
 
 
 def test_yolox_leaves_out_what_is_not_a_number() -> None:
@@ -88,7 +88,7 @@ def test_argmax_is_numpys_argmax_in_either_layout(seed: int, labels: int) -> Non
     np.testing.assert_array_equal(last.label_ids({"o": channels_last}), expected)
 
 
-def test_outputs_that_mean_nothing_fail_the_frame() -> None:
+def test_outputs_that_are_not_finite_fail_the_frame() -> None:
     argmax = ArgmaxDecoder(manifest_of("segmentation", "argmax", ["a", "b"]))
     with pytest.raises(ResultError, match="not finite"):
         argmax.label_ids({"o": np.full((1, 2, 4, 4), np.nan, np.float32)})

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A plan's numbers become a path in time: round trip, closed forms, and the car's own speed."""
+"""Plans decoded to trajectories: round trip, closed forms, and the vehicle's speed."""
 
 from __future__ import annotations
 
@@ -61,15 +61,15 @@ def test_the_path_is_twenty_points_in_three_seconds(tmp_path: Path) -> None:
     assert trajectory.stop_probability < 0.01
 
 
-def test_the_speed_of_the_car_and_not_the_nominal_one_begins_the_profile(tmp_path: Path) -> None:
-    """From standing, at most 1.5 m/s2: 6.75 m in 3 s. Nobody says a speed: the nominal 10 m/s."""
+def test_the_profile_starts_at_the_speed_of_the_vehicle(tmp_path: Path) -> None:
+    """From standing, at most 1.5 m/s2: 6.75 m in 3 s. Without a speed: the nominal 10 m/s."""
     folder = write_trajectory_planner(tmp_path / "m")
 
     assert planned(folder, 0.0).points_xy_m[-1, 0] == pytest.approx(6.75, abs=0.01)
     assert planned(folder, None).speed_mps == 10.0
 
 
-def test_a_plan_to_stand_still_brakes_to_a_halt_and_says_why(tmp_path: Path) -> None:
+def test_a_plan_to_stand_still_brakes_to_a_halt(tmp_path: Path) -> None:
     folder = write_trajectory_planner(tmp_path / "m", allowed_mps=0.0, stop=4.0)
     trajectory = planned(folder, 5.0)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Images with true boxes, in the COCO format, their categories matched to a model's labels by name."""
+"""Images with ground-truth boxes in COCO format; categories are matched to a model's labels by name."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class CocoFile(BaseModel):
 
 
 def read_coco(path: Path) -> CocoFile:
-    """Read a COCO instances file; raise DataError in one line where it is none."""
+    """Read a COCO instances file; raise DataError in one line where it is not one."""
     try:
         return CocoFile.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except OSError as cause:
@@ -94,8 +94,8 @@ class BoxData(LabeledData):
             labels_path: COCO file, or the folder that holds it.
             frames: folder of the images; None for the one beside the labels.
             model_labels: the model's label names.
-            label_map: joins categories to labels; None where they meet by name.
-            judged: of the labels that meet by name, those that count; None for all.
+            label_map: maps categories to labels; None to match them by name.
+            judged: of the labels matched by name, those to evaluate; None for all.
 
         Raises:
             DataError: no or malformed labels, no image for an entry, or no category that is one of
@@ -149,23 +149,25 @@ class BoxData(LabeledData):
         self, coco: CocoFile, model_labels: Sequence[str], label_map: LabelMap
     ) -> tuple[ClassTable, dict[int, int]]:
         table = table_of_map(label_map, model_labels, with_rest=False)
-        wanted = {
+        class_of_name = {
             normalized(name): index
             for index, part in enumerate(label_map.classes.values())
             for name in part.categories
         }
-        if not wanted:
+        if not class_of_name:
             raise DataError("the label map names no categories: detection needs classes.NAME.categories")
         present = {normalized(one.name): one.name for one in coco.categories}
-        missing = [name for name in wanted if name not in present]
+        missing = [name for name in class_of_name if name not in present]
         if missing:
             raise DataError(
                 f"the label map names categories that the data does not have: {few(missing)}; "
                 f"it has: {few(present.values())}"
             )
-        self._note_unmatched(name for key, name in present.items() if key not in wanted)
+        self._note_unmatched(name for key, name in present.items() if key not in class_of_name)
         return table, {
-            one.id: wanted[normalized(one.name)] for one in coco.categories if normalized(one.name) in wanted
+            one.id: class_of_name[normalized(one.name)]
+            for one in coco.categories
+            if normalized(one.name) in class_of_name
         }
 
     def _note_unmatched(self, names: Iterable[str]) -> None:
@@ -209,15 +211,15 @@ class BoxData(LabeledData):
         return len(self._paths)
 
     def items(self, indices: Iterable[int]) -> Iterator[LabeledFrame]:
-        """Read the images; raise DataError where one is not of the size that the labels say."""
+        """Read the images; raise DataError where the size of one differs from its labels'."""
         for index in indices:
             frame = read_image_file(self._paths[index], stamp_ns=index)
             height, width = frame.pixels.shape[:2]
-            said = self._images[index]
-            if (said.width or width, said.height or height) != (width, height):
+            entry = self._images[index]
+            if (entry.width or width, entry.height or height) != (width, height):
                 raise DataError(
                     f"{self._paths[index]} is {width}x{height} pixels, its labels say "
-                    f"{said.width}x{said.height}"
+                    f"{entry.width}x{entry.height}"
                 )
             yield LabeledFrame(frame, self._ground_truths[index])
 

@@ -1,14 +1,14 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames whose right answer is known: what all kinds of labeled data have in common.
+"""Labeled frames: the common interface of all kinds of labeled data.
 
-A data SPEC is a FOLDER, a LABELS file, or ``LABELS@FRAMES``; the model's task says what is looked for:
+A data SPEC is a FOLDER, a LABELS file, or ``LABELS@FRAMES``; the model's task decides which files are read:
 
 | task         | in FOLDER                          | LABELS          | FRAMES                          |
 |--------------|------------------------------------|-----------------|---------------------------------|
-| detection    | instances.json (COCO), images/     | COCO json file  | folder of images              |
-| segmentation | masks/ and images/, names alike    | folder of masks | folder of images              |
-| planning     | trajectories.jsonl or steering.csv | that file       | folder of images or BAG:TOPIC |
+| detection    | instances.json (COCO), images/     | COCO json file  | folder of images                |
+| segmentation | masks/ and images/, names alike    | folder of masks | folder of images                |
+| planning     | trajectories.jsonl or steering.csv | that file       | folder of images or BAG:TOPIC   |
 |              | and images/                        |                 |                                 |
 """
 
@@ -26,13 +26,13 @@ from ad_compressed_perception.image.decode import Frame
 
 @dataclass(frozen=True)
 class LabeledFrame:
-    """A frame with its right answer.
+    """A frame with its ground truth.
 
     Attributes:
         frame: the image.
-        ground_truth: GroundTruthBoxes for detection; (H, W) uint8 class indices with IGNORE for segmentation; the
-            steering-wheel angle in rad or a GroundTruthPath for planning.
-        speed_mps: of the vehicle, where it is known: a planner may be told before it sees the frame.
+        ground_truth: GroundTruthBoxes for detection; (H, W) uint8 class indices with IGNORE for
+            segmentation; the steering-wheel angle in rad or a GroundTruthPath for planning.
+        speed_mps: of the vehicle, where it is known: an optional input of planners.
     """
 
     frame: Frame
@@ -48,7 +48,7 @@ class LabeledData(ABC):
         describe: where they come from, for reports.
         notes: what was left out or assumed, in sentences.
         class_names: the evaluated classes; empty for planning.
-        is_series: whether the frames follow each other in time and are alike therefore.
+        is_series: whether the frames are consecutive in time and hence correlated.
     """
 
     task: ClassVar[str]
@@ -105,7 +105,7 @@ def split_data_spec(spec: str) -> tuple[Path, str | None]:
     """Split ``LABELS@FRAMES`` into both; a path that exists as a whole is not split.
 
     Raises:
-        DataError: there is nothing at the place of the labels.
+        DataError: the labels do not exist.
     """
     whole = Path(spec).expanduser()
     if whole.exists():
@@ -120,6 +120,6 @@ def split_data_spec(spec: str) -> tuple[Path, str | None]:
 
 
 def default_frames(labels: Path) -> str:
-    """Return where the frames of a labels file lie when it is not said: images/ beside it, or beside it."""
+    """Return the default folder of a labels file's frames: images/ beside it, else the file's own folder."""
     folder = labels.parent / "images"
     return str(folder if folder.is_dir() else labels.parent)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames whose labels are found by time: what steering logs and true trajectories have in common."""
+"""Frames matched to labels by time stamp: common to steering logs and ground-truth trajectories."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFr
 from ad_compressed_perception.image.decode import Frame
 
 DEFAULT_TOLERANCE_MS = 50.0
-"""Farthest label taken for a frame: one period of a 20 Hz log."""
+"""Default for the largest time between a frame and its label: one period of a 20 Hz log."""
 
 
-def nearest(stamps_ns: NDArray[np.int64], wanted_ns: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for each wanted time the index of the nearest stamp; the earlier one of two as near.
+def nearest(stamps_ns: NDArray[np.int64], query_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each query time the index of the nearest stamp; of two equally near the earlier one.
 
     Args:
         stamps_ns: (N,) ascending, at least one.
-        wanted_ns: (M,) in any order.
+        query_ns: (M,) in any order.
     """
-    after = np.clip(np.searchsorted(stamps_ns, wanted_ns), 0, len(stamps_ns) - 1)
+    after = np.clip(np.searchsorted(stamps_ns, query_ns), 0, len(stamps_ns) - 1)
     before = np.maximum(after - 1, 0)
-    is_nearer = np.abs(wanted_ns - stamps_ns[before]) <= np.abs(stamps_ns[after] - wanted_ns)
+    is_nearer = np.abs(query_ns - stamps_ns[before]) <= np.abs(stamps_ns[after] - query_ns)
     return np.where(is_nearer, before, after)
 
 
 class DriveData(LabeledData):
-    """Frames with a stamp, and labels with one."""
+    """Time-stamped frames matched to time-stamped labels."""
 
     task = "planning"
 
@@ -50,20 +50,20 @@ class DriveData(LabeledData):
         """
         self._source = open_frames(frames)
         self.notes = []
-        wanted_ns = np.array(self._source.stamps_ns(), np.int64)
-        found = nearest(stamps_ns, wanted_ns)
-        distances_ms = np.abs(stamps_ns[found] - wanted_ns) / 1e6
+        frames_ns = np.array(self._source.stamps_ns(), np.int64)
+        found = nearest(stamps_ns, frames_ns)
+        distances_ms = np.abs(stamps_ns[found] - frames_ns) / 1e6
         matched = np.flatnonzero(distances_ms <= tolerance_ms)
         if not matched.size:
             raise DataError(
                 f"no frame of {self._source.describe} has a label within {tolerance_ms:g} ms: frames "
-                f"{wanted_ns.min()}..{wanted_ns.max()}, labels {stamps_ns[0]}..{stamps_ns[-1]} (ns)"
+                f"{frames_ns.min()}..{frames_ns.max()}, labels {stamps_ns[0]}..{stamps_ns[-1]} (ns)"
             )
         self._frames = matched
         self._labels = found[matched]
-        if matched.size < wanted_ns.size:
+        if matched.size < frames_ns.size:
             self.notes.append(
-                f"{wanted_ns.size - matched.size} frames without a label within {tolerance_ms:g} ms "
+                f"{frames_ns.size - matched.size} frames without a label within {tolerance_ms:g} ms "
                 "were left out."
             )
 

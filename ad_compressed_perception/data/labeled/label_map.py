@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which names of a data set mean which labels of a model: by name always, never by index."""
+"""Maps class names of a data set to labels of a model, by name and never by index."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MaskId = Annotated[int, Field(ge=0, le=MAX_MASK_ID)]
 
 
 class LabelClass(StrictModel):
-    """One evaluated class: what it is called in the data set, and what in the model."""
+    """One evaluated class: its names in the data set and in the model."""
 
     labels: list[str] = Field(min_length=1, description="the model's labels")
     mask_ids: list[_MaskId] = Field(default_factory=list, description="segmentation: ids in the masks")
@@ -38,7 +38,7 @@ class LabelMap(StrictModel):
     """The evaluated classes; pixels and labels that none of them names are the class ``rest``."""
 
     classes: dict[str, LabelClass] = Field(min_length=1)
-    rest: str = Field("background", description="segmentation: the name of what is left")
+    rest: str = Field("background", description="segmentation: name of the remaining class")
     ignore_ids: list[_MaskId] = Field(default_factory=list, description="mask ids that do not count")
 
     @model_validator(mode="after")
@@ -61,7 +61,7 @@ def _refuse_repeated(what: str, names: Iterable[str]) -> None:
 
 @dataclass(frozen=True)
 class ClassTable:
-    """The classes of an evaluation and where each of a model's labels belongs.
+    """The classes of an evaluation and the class of each model label.
 
     Attributes:
         names: the classes.
@@ -110,7 +110,7 @@ def table_of_map(label_map: LabelMap, labels: Sequence[str], *, with_rest: bool)
 def table_of_names(names: Sequence[str], labels: Sequence[str]) -> tuple[ClassTable, NDArray[np.int64]]:
     """Return the classes that a data set and a model both know by name, and the class of each id.
 
-    What only one of them knows belongs to the class "background" where both have one, else to a further
+    Names that only one of them has belong to the class "background" where both have one, else to a further
     class of that name.
 
     Args:
@@ -121,7 +121,7 @@ def table_of_names(names: Sequence[str], labels: Sequence[str]) -> tuple[ClassTa
         The classes, and (ids,) int64 indices into their names.
 
     Raises:
-        DataError: nothing but the background is known to both.
+        DataError: they share no name but the background.
     """
     known = {normalized(name): name for name in labels}
     shared = [known[normalized(name)] for name in names if normalized(name) in known]

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Images with true label masks, their ids matched to a model's labels by a label map or by name."""
+"""Images with ground-truth label masks; ids are matched to a model's labels by a label map or by name."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class MaskData(LabeledData):
             label_map: what the ids mean; a label_map.yaml or labels.json in the folder when None.
 
         Raises:
-            DataError: no masks, no pair, no label map or names, or such as do not fit the model.
+            DataError: no masks, no pair, no label map or names, or ones that do not match the model.
         """
         masks = labels_path if frames is not None else labels_path / "masks"
         images = Path(frames).expanduser() if frames is not None else labels_path / "images"

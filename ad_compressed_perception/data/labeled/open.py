@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Opening labeled data for a model: its task decides what a data specification means."""
+"""Opens labeled data for a model; its task decides how a data specification is read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def open_labeled(
         manifest: the model.
         label_map: file or shipped name of the map from the data's names to the model's labels.
         tolerance_ms: planning: farthest label taken for a frame.
-        judged: detection without a label map: the model's labels that count; None for all.
+        judged: detection without a label map: the model's labels to evaluate; None for all.
 
     Raises:
         DataError: the data or the label map is missing, malformed or not for this model.

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames with the trajectory that was right to drive: trajectories.jsonl, one JSON object a line."""
+"""Frames with ground-truth trajectories: trajectories.jsonl, one JSON object a line."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ class PathEntry(BaseModel):
     points_xy_m: list[tuple[float, float]] = Field(min_length=1, description="in base_link")
     speeds_mps: list[float] = Field(default_factory=list, description="at the points")
     clear_distance_m: float | None = Field(
-        None, description="from the front bumper to what one has to stop for; null where there is nothing"
+        None, description="from the front bumper to what requires a stop; null where there is nothing"
     )
-    must_stop: bool = Field(False, description="whether there is such a thing")
+    must_stop: bool = Field(False, description="whether something requires a stop")
 
 
 @dataclass(frozen=True)
 class GroundTruthPath:
-    """The right answer of a planning frame; ``float`` of it is the steering-wheel angle.
+    """Ground truth of a planning frame; ``float`` of it is the steering-wheel angle.
 
     Attributes:
         points_xy_m: (N, 2) float64, meters in base_link.
         step_s: seconds from point to point; the first is one step ahead.
         steering_wheel_angle_rad: left positive.
         speeds_mps: (N,) float64 at the points; empty where unknown.
-        clear_distance_m: from the front bumper to what one has to stop for; inf where there is nothing.
-        must_stop: whether there is such a thing.
+        clear_distance_m: from the front bumper to what requires a stop; inf where there is nothing.
+        must_stop: whether something requires a stop.
     """
 
     points_xy_m: NDArray[np.float64]
@@ -60,7 +60,7 @@ class GroundTruthPath:
     must_stop: bool = False
 
     def __float__(self) -> float:
-        """Return the angle: what those want who know steering logs only."""
+        """Return the steering-wheel angle, for code that expects a steering log's label."""
         return self.steering_wheel_angle_rad
 
 
@@ -95,12 +95,12 @@ def read_paths(path: Path) -> list[PathEntry]:
 
 
 def has_paths(labels: Path) -> bool:
-    """Tell whether labels are trajectories: a .jsonl file, or a folder that holds trajectories.jsonl."""
+    """Return whether labels are trajectories: a .jsonl file, or a folder that holds trajectories.jsonl."""
     return (labels / PATHS_NAME).is_file() or (labels.is_file() and labels.suffix == PATHS_SUFFIX)
 
 
 class PathData(DriveData):
-    """Frames and true trajectories; the ground truth of a frame is GroundTruthPath."""
+    """Frames and ground-truth trajectories; the ground truth of a frame is GroundTruthPath."""
 
     def __init__(
         self, labels_path: Path, frames: str | None, tolerance_ms: float = DEFAULT_TOLERANCE_MS
@@ -121,7 +121,7 @@ class PathData(DriveData):
         stamps_ns = np.array([entry.stamp_ns for entry in self._entries], np.int64)
         self._match(frames if frames is not None else default_frames(path), stamps_ns, tolerance_ms)
         self.describe = f"{path}@{self._source.describe}" if frames else str(labels_path)
-        # Images of unrelated places are drawn singly by the bootstrap, those of a drive in runs.
+        # The bootstrap draws independent images singly, consecutive ones of a drive in blocks.
         self.is_series = len({entry.drive for entry in self._entries}) == 1
 
     def _labeled(self, frame: Frame, label: int) -> LabeledFrame:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of a drive with the steering-wheel angle the driver held, matched by time."""
+"""Frames of a drive with the recorded steering-wheel angle, matched by time."""
 
 from __future__ import annotations
 

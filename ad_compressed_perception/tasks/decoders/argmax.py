@@ -71,7 +71,7 @@ class ArgmaxDecoder(SegmentationDecoder):
         return _argmax_planes([np.ascontiguousarray(plane, np.float32) for plane in planes], self.model)
 
     def _split(self, scores: NDArray[Any]) -> list[NDArray[Any]]:
-        # Kept from frame to frame: fresh planes of this size would be paged in anew every time.
+        # Reused between frames: newly allocated planes of this size would cause page faults every time.
         if not self._planes or self._planes[0].shape != scores.shape[:2]:
             self._planes = [np.empty(scores.shape[:2], scores.dtype) for _ in range(scores.shape[2])]
         return [np.asarray(plane) for plane in cv2.split(scores, self._planes)]
@@ -83,7 +83,7 @@ def _argmax_planes(planes: list[NDArray[np.float32]], model: str) -> NDArray[np.
     label_ids = np.zeros(best.shape, np.uint8)
     for label_id, plane in enumerate(planes[1:], start=1):
         stronger = np.asarray(cv2.compare(plane, best, cv2.CMP_GT), np.uint8)
-        # Ids ascend, so the maximum of old id and new id is the newest id that won.
+        # Ids ascend, so the maximum of old id and new id is the id of the last plane that was larger.
         label_ids = np.asarray(cv2.max(label_ids, stronger & np.uint8(label_id)), np.uint8)
         best = np.asarray(cv2.max(best, plane), np.float32)
     if not np.isfinite(best.sum(dtype=np.float64)):

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trajectory: a plan of curvatures and an allowed speed, driven on from the speed of the moment."""
+"""Trajectory: curvatures and an allowed speed, decoded to points in time from the current speed."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class TrajectoryOptions(StrictModel):
 class TrajectoryDecoder(PlanningDecoder):
     """Decodes (1, 14): 11 curvatures, allowed speed, logits of stop and yield; see driving.plan_vector.
 
-    The network sees one image and no speed. What it says of the way ahead is true at any speed, and the
-    classical profile makes points in time of it; so its file has one input, as every pass of a recipe,
-    every calibration and every backend know it.
+    The network takes one image and no speed. Its outputs are independent of the speed; a classical speed
+    profile converts them to points in time. Its file therefore has one input, as passes, calibration
+    and backends expect.
     """
 
     options_type = TrajectoryOptions

@@ -31,15 +31,15 @@ class YoloxDecoder(DetectionDecoder):
     """Decodes (1, N, 5 + classes): cx, cy, log w, log h, objectness, class scores (sigmoid applied).
 
     ``center = (raw + cell) * stride``, ``size = exp(raw) * stride``, ``score = objectness * class``.
-    The last two axes may be the other way round, as converters to channels-last formats leave them.
+    The last two axes may be transposed, as by converters to channels-last formats.
     """
 
     options_type = YoloxOptions
 
     def __init__(self, manifest: Manifest) -> None:
-        """Lay out the grid cells of the model's input size."""
+        """Compute the grid cells of the model's input size."""
         super().__init__(manifest)
-        self._is_turned = False
+        self._is_transposed = False
         self._label_ids = self._checked_ids(manifest)
         self._output: str | None = self.options.output
         cells, strides = [], []
@@ -65,14 +65,14 @@ class YoloxDecoder(DetectionDecoder):
     def check(self, outputs: tuple[TensorSpec, ...]) -> None:
         """Raise ModelFileError when no output has the shape that grid and labels ask for."""
         tensor = self.find_output(outputs, self._output)
-        wanted = (1, len(self._cells), 5 + len(self._label_ids))
+        expected = (1, len(self._cells), 5 + len(self._label_ids))
         shape = tensor.shape
-        turned = (1, wanted[2], wanted[1])
-        self._is_turned = not _fits(shape, wanted) and _fits(shape, turned)
-        if not self._is_turned and not _fits(shape, wanted):
+        transposed = (1, expected[2], expected[1])
+        self._is_transposed = not _fits(shape, expected) and _fits(shape, transposed)
+        if not self._is_transposed and not _fits(shape, expected):
             raise ModelFileError(
                 f"model {self.model!r}: yolox with {len(self._label_ids)} labels needs output "
-                f"{list(wanted)}, the file's {tensor.name!r} is {list(shape)}"
+                f"{list(expected)}, the file's {tensor.name!r} is {list(shape)}"
             )
         self._output = tensor.name
 
@@ -81,7 +81,7 @@ class YoloxDecoder(DetectionDecoder):
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
         """Return boxes, scores and class ids at or above the threshold, in model pixels."""
         raw = outputs[self._output or next(iter(outputs))][0].astype(np.float32, copy=False)
-        raw = raw.T if self._is_turned else raw
+        raw = raw.T if self._is_transposed else raw
         # Class scores are at most 1, so objectness alone already rules most cells out.
         likely = np.flatnonzero(raw[:, 4] >= score_threshold)
         rows = raw[likely]
@@ -98,7 +98,7 @@ class YoloxDecoder(DetectionDecoder):
         return boxes.astype(np.float32), scores, class_ids
 
 
-def _fits(shape: tuple[int | None, ...], wanted: tuple[int, ...]) -> bool:
-    return len(shape) == len(wanted) and all(
-        size in (None, want) for size, want in zip(shape, wanted, strict=True)
+def _fits(shape: tuple[int | None, ...], expected: tuple[int, ...]) -> bool:
+    return len(shape) == len(expected) and all(
+        size in (None, length) for size, length in zip(shape, expected, strict=True)
     )
