@@ -24,8 +24,8 @@ from ad_compressed_perception.replay.progress import ProgressBar
 from ad_compressed_perception.report.markdown import agreement_text, frame_counts_text, speedup_text
 from ad_compressed_perception.report.schema import Report
 from ad_compressed_perception.workspace.find import find_all
-from ad_road_simulation.demo.reference_data import CALIBRATION, DRIVE, use_shared
 from ad_road_simulation.demo.demo_models import RECIPE, ensure_variant
+from ad_road_simulation.demo.reference_data import CALIBRATION, DRIVE, use_shared
 
 ACCURACY = {
     "detection": ("map", "mAP", ["data/coco64"]),

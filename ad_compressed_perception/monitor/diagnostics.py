@@ -19,6 +19,9 @@ from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskM
 from ad_compressed_perception.monitor.variant_comparison import VariantComparison
 from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
 
+# Old first parts of keys, given besides the present ones for one version.
+_RENAMED = {"truth": "ground_truth"}
+
 
 class Level(IntEnum):
     """Severity, numbered as in diagnostic_msgs/DiagnosticStatus."""
@@ -194,7 +197,8 @@ def _accuracy_values(accuracy: VariantComparison) -> dict[str, str]:
     values = {"pairs": str(accuracy.compared)}
     if accuracy.pooled is not None:
         values |= {key: f"{value:.4f}" for key, value in _figures(accuracy.pooled).items()}
-    return {f"ground truth.{key}": value for key, value in values.items()}
+    prefixes = ("ground_truth", *_RENAMED)
+    return {f"{prefix}.{key}": value for prefix in prefixes for key, value in values.items()}
 
 
 def _accuracy_line(accuracy: VariantComparison) -> str:

@@ -25,9 +25,9 @@ from ad_compressed_perception.data.labeled.open import open_labeled
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 from ad_compressed_perception.tasks.planning import PlanningTask
+from ad_road_simulation.demo.demo_models import DemoModel
 from ad_road_simulation.demo.recording import Recording
 from ad_road_simulation.demo.steps import Progress
-from ad_road_simulation.demo.demo_models import DemoModel
 from ad_road_simulation.world.road_frame import RoadFrame
 
 SCHEMA = "adcp-demo-accuracy/1"

@@ -12,10 +12,10 @@ from ad_compressed_perception.cli.replay import show
 from ad_compressed_perception.data.bag import BagReader
 from ad_compressed_perception.replay.report_writer import REPORT_JSON, REPORT_MARKDOWN
 from ad_compressed_perception.replay.session import ReplayOptions, run_replay
+from ad_road_simulation.demo.demo_models import open_models, prepare_model, print_verdicts
 from ad_road_simulation.demo.options import DemoOptions
 from ad_road_simulation.demo.report_folder import report_folder
 from ad_road_simulation.demo.steps import Progress
-from ad_road_simulation.demo.demo_models import open_models, prepare_model, print_verdicts
 
 if TYPE_CHECKING:
     from rich.console import Console

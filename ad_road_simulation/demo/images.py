@@ -18,8 +18,8 @@ from ad_compressed_perception.metrics.displacement import displacements_m
 from ad_compressed_perception.report.overlay import Panel, side_by_side
 from ad_road_simulation.closed_loop.images import drawing_camera
 from ad_road_simulation.demo.accuracy import AccuracyResult
-from ad_road_simulation.demo.recording import WEATHERS
 from ad_road_simulation.demo.demo_models import DemoModel
+from ad_road_simulation.demo.recording import WEATHERS
 from ad_road_simulation.world.camera import Camera
 from ad_road_simulation.world.road_frame import RoadFrame
 

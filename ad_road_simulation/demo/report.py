@@ -12,10 +12,10 @@ from ad_compressed_perception.report.schema import Report
 from ad_road_simulation.closed_loop.images import FOLDER, IMAGE_FRACTIONS
 from ad_road_simulation.closed_loop.report import DriveReport
 from ad_road_simulation.demo.accuracy import AccuracyResult
+from ad_road_simulation.demo.demo_models import DemoModel
 from ad_road_simulation.demo.options import DemoOptions
 from ad_road_simulation.demo.recording import WEATHERS, Recording
 from ad_road_simulation.demo.sentences import accuracy_sentence, driving_sentence, speed_sentence
-from ad_road_simulation.demo.demo_models import DemoModel
 from ad_road_simulation.demo.tables import accuracy_table, driving_table, speed_table
 
 _PERCENT = tuple(round(100 * place) for place in IMAGE_FRACTIONS)

@@ -15,6 +15,7 @@ from ad_road_simulation.closed_loop.drive import DriveOptions, run_drive
 from ad_road_simulation.closed_loop.latency import EXPERT
 from ad_road_simulation.closed_loop.report import DriveReport
 from ad_road_simulation.demo.accuracy import measure_accuracy, write_accuracy
+from ad_road_simulation.demo.demo_models import DemoModel, open_models, prepare_model, print_verdicts
 from ad_road_simulation.demo.images import write_images
 from ad_road_simulation.demo.options import ROUTES_SEED, DemoOptions
 from ad_road_simulation.demo.page import render_page
@@ -22,7 +23,6 @@ from ad_road_simulation.demo.recording import TOPIC, Recording, record
 from ad_road_simulation.demo.report import DemoResult, render_report, summary_lines
 from ad_road_simulation.demo.report_folder import report_folder
 from ad_road_simulation.demo.steps import Progress, Steps
-from ad_road_simulation.demo.demo_models import DemoModel, open_models, prepare_model, print_verdicts
 from ad_road_simulation.world.layout import RouteOptions
 
 if TYPE_CHECKING:

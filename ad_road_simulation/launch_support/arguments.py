@@ -19,7 +19,9 @@ def road_camera_arguments() -> list[DeclareLaunchArgument]:
             description="driver of the road camera's car: its expert, or the planner of one side",
         ),
         DeclareLaunchArgument(
-            "seed", default_value="", description="seed of the first route's world; empty: as params_file says"
+            "seed",
+            default_value="",
+            description="seed of the first route's world; empty: as params_file says",
         ),
         DeclareLaunchArgument(
             "weather",

@@ -51,7 +51,8 @@ def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
     for node in compare_nodes(arguments):
         if node.name == MONITOR:
             ground_truths = {
-                f"{task}.ground_truth_topic": f"{camera}/truth/{_GROUND_TRUTHS[task]}" for task in tasks
+                f"{task}.ground_truth_topic": f"{camera}/ground_truth/{_GROUND_TRUTHS[task]}"
+                for task in tasks
             }
             nodes.append(replace(node, parameters=node.parameters | ground_truths))
         else:

@@ -10,6 +10,7 @@ from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry, Path
 from numpy.typing import NDArray
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo
@@ -25,6 +26,38 @@ from ad_road_simulation.world.road_frame import (
     RoadFrame,
 )
 from ad_road_simulation.world.scene import LABELS, MASK_LABELS
+
+# Old names of topics' first parts, published for one version.
+_RENAMED = {"truth": "ground_truth"}
+
+
+class _GroundTruthPublisher:
+    """A topic of the ground truth, and the same under its old name while somebody subscribes to that."""
+
+    def __init__(self, node: Node, kind: type, name: str, qos: QoSProfile) -> None:
+        ((old, present),) = _RENAMED.items()
+        self._logger = node.get_logger()
+        self._present = node.create_publisher(kind, f"~/{present}/{name}", qos)
+        self._old = node.create_publisher(kind, f"~/{old}/{name}", qos)
+
+    @property
+    def has_subscribers(self) -> bool:
+        return bool(self._present.get_subscription_count() or self._old.get_subscription_count())
+
+    def publish(self, message: Any) -> None:
+        self._present.publish(message)
+        if self._old.get_subscription_count():
+            self._logger.warning(
+                f"topic {self._old.topic_name} is now called {self._present.topic_name}; the old name is "
+                "published in this version only",
+                once=True,
+            )
+            self._old.publish(message)
+
+    def publish_latched(self, message: Any) -> None:
+        """Publish on both topics, whoever subscribes later."""
+        self._present.publish(message)
+        self._old.publish(message)
 
 
 class RoadCameraTopics:
@@ -47,20 +80,20 @@ class RoadCameraTopics:
             self._jpeg = node.create_publisher(CompressedImage, "~/image/compressed", images)
         self._info = node.create_publisher(CameraInfo, "~/camera_info", RESULT_QOS)
         self._odometry = node.create_publisher(Odometry, "~/odometry", RESULT_QOS)
-        self._boxes = node.create_publisher(Detection2DArray, "~/truth/detections", RESULT_QOS)
-        self._masks = node.create_publisher(Image, "~/truth/mask", RESULT_QOS)
-        self._paths = node.create_publisher(Path, "~/truth/trajectory", RESULT_QOS)
+        self._boxes = _GroundTruthPublisher(node, Detection2DArray, "detections", RESULT_QOS)
+        self._masks = _GroundTruthPublisher(node, Image, "mask", RESULT_QOS)
+        self._paths = _GroundTruthPublisher(node, Path, "trajectory", RESULT_QOS)
         self._labels = []
         for topic, labels in (("detections", LABELS), ("mask", MASK_LABELS)):
-            publisher = node.create_publisher(LabelInfo, f"~/truth/{topic}/label_info", LATCHED_QOS)
+            publisher = _GroundTruthPublisher(node, LabelInfo, f"{topic}/label_info", LATCHED_QOS)
             header = Header(stamp=node.get_clock().now().to_msg())
-            publisher.publish(detection.label_info(labels, header))
+            publisher.publish_latched(detection.label_info(labels, header))
             self._labels.append(publisher)
 
     @property
     def has_ground_truth_subscribers(self) -> bool:
         """Whether boxes or masks have a subscription."""
-        return any(each.get_subscription_count() for each in (self._boxes, self._masks))
+        return any(each.has_subscribers for each in (self._boxes, self._masks))
 
     def publish(self, frame: RoadFrame, stamp: Time, with_ground_truth: bool) -> None:
         """Publish a frame.

@@ -26,11 +26,11 @@ _KINDS = {
     "image/compressed": "sensor_msgs/msg/CompressedImage",
     "camera_info": "sensor_msgs/msg/CameraInfo",
     "odometry": "nav_msgs/msg/Odometry",
-    "truth/detections": "vision_msgs/msg/Detection2DArray",
-    "truth/mask": "sensor_msgs/msg/Image",
-    "truth/trajectory": "nav_msgs/msg/Path",
-    "truth/detections/label_info": "vision_msgs/msg/LabelInfo",
-    "truth/mask/label_info": "vision_msgs/msg/LabelInfo",
+    "ground_truth/detections": "vision_msgs/msg/Detection2DArray",
+    "ground_truth/mask": "sensor_msgs/msg/Image",
+    "ground_truth/trajectory": "nav_msgs/msg/Path",
+    "ground_truth/detections/label_info": "vision_msgs/msg/LabelInfo",
+    "ground_truth/mask/label_info": "vision_msgs/msg/LabelInfo",
 }
 
 
@@ -76,8 +76,10 @@ class RoadBag:
         stamp = frame.stamp_ns
         if not self._labeled:
             self._labeled = True
-            self._write("truth/detections/label_info", stamp, self._labels(frame.detections.labels, stamp))
-            self._write("truth/mask/label_info", stamp, self._labels(frame.mask.labels, stamp))
+            self._write(
+                "ground_truth/detections/label_info", stamp, self._labels(frame.detections.labels, stamp)
+            )
+            self._write("ground_truth/mask/label_info", stamp, self._labels(frame.mask.labels, stamp))
         jpeg = np.frombuffer(encode_jpeg(frame.image_bgr, JPEG_QUALITY), np.uint8)
         self._write(
             "image/compressed",
@@ -86,9 +88,9 @@ class RoadBag:
         )
         self._write("camera_info", stamp, self._camera_info(frame))
         self._write("odometry", stamp, self._odometry(frame))
-        self._write("truth/detections", stamp, self._detections(frame))
-        self._write("truth/mask", stamp, self._mask(frame))
-        self._write("truth/trajectory", stamp, self._path(frame))
+        self._write("ground_truth/detections", stamp, self._detections(frame))
+        self._write("ground_truth/mask", stamp, self._mask(frame))
+        self._write("ground_truth/trajectory", stamp, self._path(frame))
 
     def _write(self, name: str, stamp_ns: int, message: Any) -> None:
         self._writer.write(

@@ -139,7 +139,7 @@ def test_the_demo_is_a_comparison_with_a_camera_and_its_ground_truth() -> None:
     assert len(nodes) == 8
     assert nodes[-1].parameters == {"drive": "expert", "seed": 7, "traffic": 0.5, "weather": "rain"}
     assert nodes[-1].remappings == ()
-    assert nodes[-2].parameters["segmentation.ground_truth_topic"] == "/road_camera/truth/mask"
+    assert nodes[-2].parameters["segmentation.ground_truth_topic"] == "/road_camera/ground_truth/mask"
 
 
 def test_all_nodes_of_the_demo_in_one_process_have_distinct_names() -> None:

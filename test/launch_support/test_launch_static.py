@@ -333,8 +333,8 @@ def test_the_demo_s_planner_drives_the_car_it_sees(bag: str, tmp_path: Path) -> 
     assert rules["/car/road_camera"] == {"~/drive_command": "/car/compressed/planning/command"}
     (file,) = tmp_path.glob("launch_arguments_*.yaml")
     monitor, camera = (sections(file)[f"/**/**/car/{name}"] for name in ("latency_monitor", "road_camera"))
-    assert monitor["planning.ground_truth_topic"] == "/car/road_camera/truth/trajectory"
-    assert monitor["detection.ground_truth_topic"] == "/car/road_camera/truth/detections"
+    assert monitor["planning.ground_truth_topic"] == "/car/road_camera/ground_truth/trajectory"
+    assert monitor["detection.ground_truth_topic"] == "/car/road_camera/ground_truth/detections"
     assert camera == {"drive": "command"}
 
 

@@ -69,8 +69,8 @@ def test_the_accuracy_is_in_the_status_of_each_variant() -> None:
     found.add_ground_truth("detection", 1, boxes(0.0), 0.1)
 
     status = {status.name: status for status in diagnostics.statuses(0.2)}["detection/fp32"]
-    assert status.values["ground truth.f1"] == "1.0000"
-    assert status.values["ground truth.pairs"] == "1"
+    assert status.values["ground_truth.f1"] == "1.0000"
+    assert status.values["ground_truth.pairs"] == "1"
     assert "against the ground truth f1 1.000 over 1 frames" in status.message
 
 

@@ -110,7 +110,7 @@ def test_a_bag_has_the_node_s_topics_and_the_frames_of_a_folder(drive: Path, tmp
     bag = recorded(tmp_path / "bag", "--seed", 3, "--bag")
 
     with BagReader(bag) as read:
-        assert "/road_camera/truth/trajectory" in read.topics
+        assert "/road_camera/ground_truth/trajectory" in read.topics
         assert read.count("/road_camera/odometry") == 12
     # The mask is also an image topic; the camera is the one with a camera_info.
     frames = list(open_frames(str(bag)))

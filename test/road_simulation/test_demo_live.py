@@ -72,20 +72,20 @@ def test_a_compressed_planner_drives_and_all_variants_are_evaluated(
     recorder.listen("/diagnostics", DiagnosticArray)
 
     def all_compared() -> dict[str, TaskReport] | None:
-        if not recorder.heard["/latency_monitor/summary"]:
+        if not recorder.received["/latency_monitor/summary"]:
             return None
-        tasks = parse_report(recorder.heard["/latency_monitor/summary"][-1].data).tasks
+        tasks = parse_report(recorder.received["/latency_monitor/summary"][-1].data).tasks
         counters = [counters for task in tasks.values() for counters in task.accuracy.values()]
         return tasks if len(counters) == 6 and all(each.pairs >= 2 for each in counters) else None
 
     def speeds() -> list[float]:
-        return [message.twist.twist.linear.x for message in recorder.heard["/road_camera/odometry"]]
+        return [message.twist.twist.linear.x for message in recorder.received["/road_camera/odometry"]]
 
     arguments_given = ["--params-file", str(tmp_path / "parameters.yaml"), *rules]
     with node_process("compose", *arguments_given, log=tmp_path / "log") as node:
         tasks = recorder.wait_for(all_compared)
         # Without commands the car would stand by now; the planner keeps it at its planned speed.
-        commands = recorder.heard["/compressed/planning/command"]
+        commands = recorder.received["/compressed/planning/command"]
         recorder.wait_for(lambda: len(commands) > 20 and abs(speeds()[-1] - LIMIT_MPS) < 0.5)
         assert node.stop() == 0
         assert "Traceback" not in node.log
@@ -96,5 +96,5 @@ def test_a_compressed_planner_drives_and_all_variants_are_evaluated(
         "PlanningFigures",
     }
     assert tasks["planning"].comparison["compressed"].pairs > 0
-    stamps = {as_ns(message.header.stamp) for message in recorder.heard["/road_camera/odometry"]}
+    stamps = {as_ns(message.header.stamp) for message in recorder.received["/road_camera/odometry"]}
     assert {as_ns(message.header.stamp) for message in commands} & stamps

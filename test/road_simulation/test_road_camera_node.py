@@ -35,9 +35,9 @@ STREAMS = {
     "image/compressed": CompressedImage,
     "camera_info": CameraInfo,
     "odometry": Odometry,
-    "truth/detections": Detection2DArray,
-    "truth/mask": Image,
-    "truth/trajectory": PathMessage,
+    "ground_truth/detections": Detection2DArray,
+    "ground_truth/mask": Image,
+    "ground_truth/trajectory": PathMessage,
 }
 
 
@@ -52,29 +52,33 @@ def test_all_messages_of_a_frame_have_the_same_stamp(tmp_path: Path, recorder: R
     for name, kind in STREAMS.items():
         recorder.listen(f"/road_camera/{name}", kind)
     for name in ("detections", "mask"):
-        recorder.listen(f"/road_camera/truth/{name}/label_info", LabelInfo, LATCHED_QOS)
+        recorder.listen(f"/road_camera/ground_truth/{name}/label_info", LabelInfo, LATCHED_QOS)
 
     def together() -> list[int]:
         """Return the stamps that were received on every topic."""
-        stamps = [{as_ns(m.header.stamp) for m in recorder.heard[f"/road_camera/{name}"]} for name in STREAMS]
+        stamps = [
+            {as_ns(m.header.stamp) for m in recorder.received[f"/road_camera/{name}"]} for name in STREAMS
+        ]
         return sorted(set.intersection(*stamps))
 
     given = [*SMALL, "-p", "transport:=both", "-p", "rate_hz:=20.0", "-p", "seed:=3"]
     with node_process("road_camera_node", *given, log=tmp_path / "log") as node:
         stamps = recorder.wait_for(lambda: together() if len(together()) >= 5 else [])
         recorder.wait_for(
-            lambda: all(recorder.heard[f"/road_camera/truth/{n}/label_info"] for n in ("detections", "mask"))
+            lambda: all(
+                recorder.received[f"/road_camera/ground_truth/{n}/label_info"] for n in ("detections", "mask")
+            )
         )
         assert node.stop(signal.SIGINT) == 0
         assert "Traceback" not in node.log
 
     def of(name: str) -> dict[int, object]:
-        return {as_ns(m.header.stamp): m for m in recorder.heard[f"/road_camera/{name}"]}
+        return {as_ns(m.header.stamp): m for m in recorder.received[f"/road_camera/{name}"]}
 
     assert stamps == sorted(set(stamps))
     for stamp in stamps:
         image, info, odometry, path = (
-            of(name)[stamp] for name in ("image", "camera_info", "odometry", "truth/trajectory")
+            of(name)[stamp] for name in ("image", "camera_info", "odometry", "ground_truth/trajectory")
         )
         assert decode_image(image).pixels.shape == (HEIGHT, WIDTH, 3)
         assert decode_image(of("image/compressed")[stamp]).pixels.shape == (HEIGHT, WIDTH, 3)
@@ -85,15 +89,15 @@ def test_all_messages_of_a_frame_have_the_same_stamp(tmp_path: Path, recorder: R
         assert odometry.twist.twist.linear.x > 0.0
         assert path.header.frame_id == "base_link"
         assert len(path.poses) == 20
-        mask = decode_image(of("truth/mask")[stamp]).pixels
+        mask = decode_image(of("ground_truth/mask")[stamp]).pixels
         assert mask.shape == (HEIGHT, WIDTH)
         assert int(mask.max()) < len(MASK_LABELS)
         assert mask[HEIGHT - 1, WIDTH // 2] == MASK_LABELS.index("road")
-        boxes = detection.from_message(of("truth/detections")[stamp], LABELS).boxes_xyxy
+        boxes = detection.from_message(of("ground_truth/detections")[stamp], LABELS).boxes_xyxy
         assert (boxes >= 0.0).all()
         assert (boxes[:, [0, 2]] <= WIDTH).all()
         assert (boxes[:, [1, 3]] <= HEIGHT).all()
-    [labels] = recorder.heard["/road_camera/truth/mask/label_info"]
+    [labels] = recorder.received["/road_camera/ground_truth/mask/label_info"]
     assert detection.labels_of(labels) == MASK_LABELS
 
 
@@ -106,9 +110,9 @@ def test_the_car_follows_commands_and_brakes_after_a_timeout(tmp_path: Path, rec
     command.twist.linear.x, command.twist.angular.z = 3.0, 3.0 / 20.0
 
     def moves(speed: float, yaw_rate: float, within: float) -> bool:
-        if not recorder.heard["/road_camera/odometry"]:
+        if not recorder.received["/road_camera/odometry"]:
             return False
-        twist = recorder.heard["/road_camera/odometry"][-1].twist.twist
+        twist = recorder.received["/road_camera/odometry"][-1].twist.twist
         return abs(twist.linear.x - speed) < within and abs(twist.angular.z - yaw_rate) < within
 
     given = [*SMALL, "-p", "drive:=command", "-p", "rate_hz:=20.0", "-p", "diagnostics_period_s:=0.1"]
@@ -117,7 +121,10 @@ def test_the_car_follows_commands_and_brakes_after_a_timeout(tmp_path: Path, rec
         recorder.wait_for(lambda: moves(0.0, 0.0, 0.01))
         warnings = recorder.wait_for(
             lambda: [
-                s for m in recorder.heard["/diagnostics"] for s in m.status if "no drive command" in s.message
+                s
+                for m in recorder.received["/diagnostics"]
+                for s in m.status
+                if "no drive command" in s.message
             ]
         )
         assert warnings[-1].level == DiagnosticStatus.WARN
@@ -134,7 +141,7 @@ def test_lane_departures_are_counted(tmp_path: Path, recorder: Recorder) -> None
     def departures() -> int:
         found = [
             {pair.key: pair.value for pair in status.values}
-            for message in recorder.heard["/diagnostics"]
+            for message in recorder.received["/diagnostics"]
             for status in message.status
         ]
         return max((int(values["departure"]) for values in found), default=0)
@@ -163,15 +170,15 @@ def test_stamps_are_in_simulated_time(tmp_path: Path, recorder: Recorder) -> Non
         recorder.wait_for(
             lambda: [
                 s
-                for m in recorder.heard["/diagnostics"]
+                for m in recorder.received["/diagnostics"]
                 for s in m.status
                 if "/clock has not come" in s.message
             ]
         )
-        assert not recorder.heard["/road_camera/camera_info"]
-        recorder.wait_for(lambda: len(recorder.heard["/road_camera/camera_info"]) >= 2, tick)
+        assert not recorder.received["/road_camera/camera_info"]
+        recorder.wait_for(lambda: len(recorder.received["/road_camera/camera_info"]) >= 2, tick)
         assert node.stop() == 0
-    stamps = [as_ns(message.header.stamp) for message in recorder.heard["/road_camera/camera_info"]]
+    stamps = [as_ns(message.header.stamp) for message in recorder.received["/road_camera/camera_info"]]
     assert all(stamp % 10**9 == 0 and 1000 < stamp // 10**9 <= now.clock.sec for stamp in stamps)
 
 

@@ -98,22 +98,22 @@ def test_a_bag_holds_all_messages_of_a_frame_with_one_stamp(tmp_path: Path) -> N
         "image/compressed",
         "camera_info",
         "odometry",
-        "truth/detections",
-        "truth/mask",
-        "truth/trajectory",
+        "ground_truth/detections",
+        "ground_truth/mask",
+        "ground_truth/trajectory",
     }
     assert sorted(stamps) == [frame.stamp_ns for frame in frames]
     assert all(every <= topics for topics in stamps.values())
-    assert seen["truth/detections"].detections[1].bbox.center.position.x == 6.5 * 8
-    assert seen["truth/detections"].detections[1].results[0].hypothesis.class_id == "car"
+    assert seen["ground_truth/detections"].detections[1].bbox.center.position.x == 6.5 * 8
+    assert seen["ground_truth/detections"].detections[1].results[0].hypothesis.class_id == "car"
     assert seen["odometry"].twist.twist.linear.x == 8.0
     assert seen["odometry"].child_frame_id == "base_link"
     assert seen["camera_info"].k[2] == 32.0
-    assert np.array_equal(seen["truth/mask"].data.reshape(64, 64), frames[0].mask.label_ids)
-    assert [entry.class_name for entry in seen["truth/mask/label_info"].class_map] == list(
+    assert np.array_equal(seen["ground_truth/mask"].data.reshape(64, 64), frames[0].mask.label_ids)
+    assert [entry.class_name for entry in seen["ground_truth/mask/label_info"].class_map] == list(
         frames[0].mask.labels
     )
-    assert len(seen["truth/trajectory"].poses) == 20
+    assert len(seen["ground_truth/trajectory"].poses) == 20
 
     folder = write_folder(tmp_path / "drive")
     data = PathData(folder / "trajectories.jsonl", str(tmp_path / "bag"))
