@@ -14,12 +14,11 @@ from ad_compressed_perception.metrics.agreement import MATCH_IOU, unmatched_obje
 from ad_compressed_perception.report.overlay import (
     DrawingCamera,
     Image,
-    Panel,
     describe_steering,
     draw_center_line,
     draw_tag,
-    side_by_side,
 )
+from ad_compressed_perception.report.panels import Panel, side_by_side
 
 # Vermilion and blue of Okabe and Ito's palette, as BGR: distinguishable with every common color vision.
 LOST_BGR = (0, 94, 213)

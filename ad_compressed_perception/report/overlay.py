@@ -5,9 +5,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -30,12 +29,6 @@ PALETTE_BGR = (
 )
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WHITE = (255, 255, 255)
-_INK = (40, 40, 40)
-_PAPER = (245, 245, 245)
-_GAP = 6
-_HEADLINE_HEIGHT = 30
-_CAPTION_HEIGHT = 46
-_LEGEND_HEIGHT = 26
 _UNTINTED = {"background", "unlabeled", "void", "ignore"}
 
 
@@ -74,27 +67,6 @@ class DrawingCamera:
         u = width / 2.0 - focal * left / depth
         v = height / 2.0 + focal * (self.height_m * cosine - ahead * sine) / depth
         return np.stack([u, v], axis=1)
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One variant's result with the two lines written above it.
-
-    Attributes:
-        result: in the source frame's pixels.
-        title: first line.
-        details: second line.
-        reference: where given, what differs between it and ``result`` is drawn instead of ``result``.
-    """
-
-    result: Result
-    title: str
-    details: str
-    reference: Result | None = None
-
-
-DrawDifference = Callable[[Image, Result, Result, "DrawingCamera | None"], Image]
-"""Draws what differs between two results: image, reference, result, camera."""
 
 
 def draw_result(bgr: Image, result: Result, camera: DrawingCamera | None = None) -> Image:
@@ -199,91 +171,6 @@ def describe_steering(trajectory: Trajectory) -> str:
     return f"steering wheel {abs(angle_deg):.1f} deg {side}"
 
 
-def with_steering(trajectory: Trajectory, steering_ratio: float, wheelbase_m: float) -> Trajectory:
-    """Return a path that came without its steering with curvature and steering-wheel angle filled in.
-
-    A path message carries points and headings only. Over its length ``s`` the mean curvature is
-    ``k = heading at the end / s``, and the kinematic bicycle gives the steering-wheel angle
-    ``ratio * atan(k * wheelbase)``, the inverse of tasks.planning.curvature_of_steering.
-    """
-    points = np.concatenate([np.zeros((1, 2)), trajectory.points_xy_m])
-    length_m = float(np.hypot(*np.diff(points, axis=0).T).sum())
-    if math.isfinite(trajectory.steering_wheel_angle_rad) or length_m <= 0.0:
-        return trajectory
-    curvature_per_m = float(np.unwrap(trajectory.headings_rad)[-1]) / length_m
-    return replace(
-        trajectory,
-        curvature_per_m=curvature_per_m,
-        steering_wheel_angle_rad=steering_ratio * math.atan(curvature_per_m * wheelbase_m),
-    )
-
-
-def side_by_side(
-    bgr: Image,
-    panels: Sequence[Panel],
-    *,
-    headline: str,
-    panel_width: int = 640,
-    camera: DrawingCamera | None = None,
-    difference: DrawDifference | None = None,
-) -> Image:
-    """Return one image: headline, then the frame once a panel with its captions and result.
-
-    Args:
-        bgr: (H, W, 3) uint8 source frame.
-        panels: at least one result in the source frame's pixels, the baseline first.
-        headline: one line over everything.
-        panel_width: width each copy of the frame is scaled to; keeps the aspect ratio.
-        camera: assumed for drawing paths.
-        difference: draws the panels that have a reference.
-
-    Returns:
-        (headline + captions + scaled height + legend, panels * panel_width + gaps, 3) uint8.
-    """
-    scale = panel_width / bgr.shape[1]
-    size = (panel_width, max(1, round(bgr.shape[0] * scale)))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    frame = np.asarray(cv2.resize(bgr, size, interpolation=method), np.uint8)
-    legend = any(isinstance(panel.result, LabelMask) for panel in panels)
-    height = _HEADLINE_HEIGHT + _CAPTION_HEIGHT + size[1] + (_LEGEND_HEIGHT if legend else 0)
-    image = np.full((height, len(panels) * (panel_width + _GAP) - _GAP, 3), _PAPER, np.uint8)
-    _write(image, headline, (8, 21), 0.6, 2)
-    for index, panel in enumerate(panels):
-        left = index * (panel_width + _GAP)
-        top = _HEADLINE_HEIGHT + _CAPTION_HEIGHT
-        _write(image, panel.title, (left + 8, _HEADLINE_HEIGHT + 17), 0.55, 2)
-        _write(image, panel.details, (left + 8, _HEADLINE_HEIGHT + 37), 0.48, 1)
-        result = _scaled(panel.result, scale, size)
-        if panel.reference is not None and difference is not None:
-            drawn = difference(frame, _scaled(panel.reference, scale, size), result, camera)
-        else:
-            drawn = draw_result(frame, result, camera)
-        image[top : top + size[1], left : left + panel_width] = drawn
-        if isinstance(panel.result, LabelMask) and panel.reference is None:
-            _draw_legend(image, panel.result.labels, left + 8, top + size[1] + 5)
-    return image
-
-
-def write_png(path: Path, bgr: Image) -> Path:
-    """Write an image as PNG and return its path; raise DataError where it cannot be written."""
-    done, data = cv2.imencode(".png", bgr)
-    if not done:
-        raise DataError(f"cannot encode a {bgr.shape} image for {path}")
-    path.write_bytes(data.tobytes())
-    return path
-
-
-def _scaled(result: Result, scale: float, size: tuple[int, int]) -> Result:
-    """Scale a result from source pixels to a panel's pixels; a trajectory is in meters and stays."""
-    if isinstance(result, Detections):
-        boxes = (result.boxes_xyxy * scale).astype(np.float32)
-        return Detections(boxes, result.scores, result.class_ids, result.labels)
-    if isinstance(result, LabelMask):
-        ids = np.asarray(cv2.resize(result.label_ids, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-        return LabelMask(ids, result.labels)
-    return result
-
-
 def _dense_path(trajectory: Trajectory) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Resample a path from the origin to its end finely enough that its image looks smooth."""
     points = np.concatenate([np.zeros((1, 2)), trajectory.points_xy_m])
@@ -307,17 +194,3 @@ def draw_tag(image: Image, text: str, left: int, bottom: int, color: tuple[int, 
     corner = (left + width + 4, bottom - height - below - 2)
     cv2.rectangle(image, (left, bottom), corner, color, cv2.FILLED)
     cv2.putText(image, text, (left + 2, bottom - below), _FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-
-
-def _write(image: Image, text: str, at: tuple[int, int], size: float, thickness: int) -> None:
-    cv2.putText(image, text, at, _FONT, size, _INK, thickness, cv2.LINE_AA)
-
-
-def _draw_legend(image: Image, labels: Sequence[str], left: int, top: int) -> None:
-    for index, label in enumerate(labels):
-        color = label_color(labels, index)
-        if color is None:
-            continue
-        cv2.rectangle(image, (left, top), (left + 16, top + 16), color, cv2.FILLED)
-        _write(image, label, (left + 22, top + 13), 0.48, 1)
-        left += 22 + cv2.getTextSize(label, _FONT, 0.48, 1)[0][0] + 16

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.results import Trajectory
-from ad_compressed_perception.report.overlay import PALETTE_BGR, DrawingCamera, draw_path, draw_tag, write_png
+from ad_compressed_perception.report.overlay import PALETTE_BGR, DrawingCamera, draw_path, draw_tag
+from ad_compressed_perception.report.panels import write_png
 from ad_road_simulation.world.camera import Camera
 
 IMAGE_FRACTIONS = (0.2, 0.5, 0.8)

@@ -15,7 +15,7 @@ from ad_compressed_perception.metrics.agreement import (
     agreement,
 )
 from ad_compressed_perception.metrics.displacement import displacements_m
-from ad_compressed_perception.report.overlay import Panel, side_by_side
+from ad_compressed_perception.report.panels import Panel, side_by_side
 from ad_road_simulation.closed_loop.images import drawing_camera
 from ad_road_simulation.demo.accuracy import AccuracyResult
 from ad_road_simulation.demo.demo_models import DemoModel

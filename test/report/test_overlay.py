@@ -18,15 +18,12 @@ from ad_compressed_perception.core.results import Detections, LabelMask, Traject
 from ad_compressed_perception.report.overlay import (
     PALETTE_BGR,
     DrawingCamera,
-    Panel,
     describe_steering,
     draw_detections,
     draw_mask,
     draw_result,
-    side_by_side,
-    with_steering,
-    write_png,
 )
+from ad_compressed_perception.report.panels import Panel, side_by_side, with_steering, write_png
 from ad_compressed_perception.tasks.planning import arc_points, curvature_of_steering
 
 LABELS = ("car", "person")

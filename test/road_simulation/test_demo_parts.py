@@ -12,7 +12,7 @@ import pytest
 from ad_compressed_perception.analysis.evaluate import Figure
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import load_manifest
-from ad_compressed_perception.report.overlay import write_png
+from ad_compressed_perception.report.panels import write_png
 from ad_compressed_perception.workspace.default_models import compressed_variant, default_models
 from ad_road_simulation.demo.page import render_page
 from ad_road_simulation.demo.report_folder import MARKER, report_folder
