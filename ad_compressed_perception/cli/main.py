@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import click
 import typer
@@ -14,6 +15,10 @@ from ad_compressed_perception import __version__
 from ad_compressed_perception.cli.exit_codes import ExitCode
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.registry import VERBS, find, names
+from ad_compressed_perception.core.renamed import RenamedWarning, warn_renamed
+
+# Old names of options, accepted for one version.
+_RENAMED_OPTIONS = {"--input-colour": "--input-color"}
 
 app = typer.Typer(
     name="adcp",
@@ -48,8 +53,9 @@ for verb in names(VERBS):
 
 def main() -> None:
     """Run the command line; exit codes are those of ExitCode."""
+    warnings.showwarning = _show_warning
     try:
-        status = app(standalone_mode=False)
+        status = app(_present_names(sys.argv[1:]), standalone_mode=False)
     except AdcpError as error:
         sys.exit(_fail(str(error), ExitCode.ERROR))
     except click.UsageError as error:
@@ -67,6 +73,27 @@ def main() -> None:
             _fail("interrupted; what was finished is kept, the same command continues from there", status)
         )
     sys.exit(status if isinstance(status, int) else ExitCode.OK)
+
+
+def _present_names(arguments: list[str]) -> list[str]:
+    """Return the arguments with old option names replaced; click.UsageError where both names are given."""
+    present = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if option in _RENAMED_OPTIONS:
+            new = _RENAMED_OPTIONS[option]
+            if any(other.partition("=")[0] == new for other in arguments):
+                raise click.UsageError(f"both {new} and its old name {option} are given: keep {new}")
+            warn_renamed("option", option, new)
+            argument = f"{new}{equals}{value}"
+        present.append(argument)
+    return present
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    """Print a warning of this package as one line; others are for developers."""
+    if issubclass(category, RenamedWarning):
+        print(f"warning: {message}", file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> int:

@@ -30,7 +30,6 @@ RENAMED_MODULES = {
     "compression.passes.spatial_constants": "onnx_graph.spatial_constants",
     "compression.passes.training_options": "training.options",
     "compression.qdq_edit": "onnx_graph.qdq",
-    "compression.training.graph_module": "training.graph_module.module",
     "compression.weight_tensors": "onnx_graph.weights",
     "compression.workspace": "workspace.store",
     "errors": "core.errors",

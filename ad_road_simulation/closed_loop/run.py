@@ -47,7 +47,7 @@ class Route:
         return RouteOptions(length_m=self.length_m, traffic=self.traffic, weather=self.weather)
 
 
-class DriveCanceled(Exception):
+class DriveCanceledError(Exception):
     """The drive was canceled by the caller."""
 
 
@@ -71,7 +71,7 @@ def drive_route(
         is_canceled: called at every step.
 
     Raises:
-        DriveCanceled: is_canceled returned True.
+        DriveCanceledError: is_canceled returned True.
         AdcpError: a planner that fails, or a route that is invalid.
     """
     simulation = Simulation(route.seed, route.options())
@@ -105,7 +105,7 @@ def drive_route(
     ending: Ending | None = None
     while ending is None:
         if is_canceled():
-            raise DriveCanceled
+            raise DriveCanceledError
         now_s, ego = simulation.time_s, simulation.ego
         offset_m = ego.d_m - layout.ego_lane_m
         recorder.step(now_s, ego.s_m, offset_m, ego.speed_mps, ego.accel_mps2)

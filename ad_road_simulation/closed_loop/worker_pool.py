@@ -21,7 +21,7 @@ from ad_compressed_perception.core.manifest import Manifest
 from ad_road_simulation.closed_loop.latency import Latency
 from ad_road_simulation.closed_loop.planners import PlannerCache
 from ad_road_simulation.closed_loop.route_metrics import RouteResult
-from ad_road_simulation.closed_loop.run import DriveCanceled, Route, drive_route
+from ad_road_simulation.closed_loop.run import DriveCanceledError, Route, drive_route
 
 
 @dataclass(frozen=True)
@@ -146,5 +146,5 @@ def _drive(planners: PlannerCache, job: Job, canceled: Event | None = None) -> R
             images=job.images,
             is_canceled=canceled.is_set if canceled is not None else lambda: False,
         )
-    except DriveCanceled as error:
+    except DriveCanceledError as error:
         raise DataError(f"route {job.route.seed} of {job.variant} was canceled") from error

@@ -82,7 +82,7 @@ def test_blocks_widen_the_interval_of_a_correlated_series() -> None:
 
 @given(st.integers(1, 50), st.integers(1, 20), st.integers(1, 60))
 def test_indices_are_valid_and_come_in_runs(samples: int, resamples: int, block: int) -> None:
-    """Every index exists, every row has the sample's size, and a block is a run of neighbors, the last and the first among them."""
+    """Every index exists, every row has the sample's size, and a block is a run of neighbors on a circle."""
     rows = np.concatenate(list(resample_indices(samples, resamples, 0, block)))
     assert rows.shape == (resamples, samples)
     assert rows.min() >= 0 and rows.max() < samples
@@ -94,8 +94,8 @@ def test_indices_are_valid_and_come_in_runs(samples: int, resamples: int, block:
 def test_every_sample_is_drawn_equally_often() -> None:
     """In blocks of 20 of 50 samples, the first one as often as one in the middle.
 
-    4,000 resamples of 50 draw each sample 4,000 times on average. The draws of one sample come from 3 blocks a
-    resample, so the count's deviation is about sqrt(4,000 * 3 * 0.4 * 0.6) = 54; six times that are 8 %.
+    4,000 resamples of 50 draw each sample 4,000 times on average. The draws of one sample come from 3 blocks
+    a resample, so the count's deviation is about sqrt(4,000 * 3 * 0.4 * 0.6) = 54; six times that are 8 %.
     """
     counts = np.zeros(50)
     for indices in resample_indices(50, 4000, seed=0, block_length=20):
@@ -124,8 +124,8 @@ def test_independent_samples_agree_with_scipy() -> None:
 def test_circular_blocks_agree_with_scipy() -> None:
     """Where blocks divide the samples, a resample's mean is that of n/L of the n circular block means.
 
-    scipy resamples these block means as independent values; its standard error is for n of them, ours for n/L,
-    so ours is sqrt(L) times as large.
+    scipy resamples these block means as independent values; its standard error is for n of them, ours for
+    n/L, so ours is sqrt(L) times as large.
     """
     stats = pytest.importorskip("scipy.stats")
     n, length = 240, 12

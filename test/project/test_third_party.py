@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A package of somebody else, installed by pip, brings a backend, a decoder and a pass; all three are used."""
+"""An installed package of a third party brings a backend, a decoder and a pass; all three are used."""
 
 from __future__ import annotations
 
