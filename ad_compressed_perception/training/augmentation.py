@@ -61,8 +61,8 @@ def identity_augmentation(height: int, width: int) -> Augmentation:
 def draw_augmentation(height: int, width: int, rng: np.random.Generator) -> Augmentation:
     """Return a random augmentation of an image of the given size, pixels.
 
-    The crop keeps the aspect ratio and 0.75 to 1 of each side, as from another position or lens. Gain 0.6..1.4,
-    offset -20..20 and gamma 0.7..1.4 vary exposure and lighting.
+    The crop keeps the aspect ratio and 0.75 to 1 of each side, as from another position or lens. Gain
+    0.6..1.4, offset -20..20 and gamma 0.7..1.4 vary exposure and lighting.
     """
     share = rng.uniform(0.75, 1.0)
     rows, columns = (max(1, round(size * share)) for size in (height, width))

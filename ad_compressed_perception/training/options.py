@@ -23,7 +23,7 @@ class TrainingOptions(PassOptions):
     learning_rate: float = Field(5e-4, gt=0.0, le=1.0, description="AdamW's peak learning rate")
     relative_rate: bool = Field(
         False,
-        description="scale each step by the RMS of the channel's weights: for networks with folded normalizations",
+        description="scale steps by the RMS of the channel's weights, for networks with folded normalizations",
     )
     feature_weight: float = Field(
         0.0,
@@ -31,13 +31,16 @@ class TrainingOptions(PassOptions):
         description="weight of the feature distillation loss on the inputs of the last layers; 0: off",
     )
     views: int = Field(2, ge=1, le=64, description="copies of each image; all but the first are augmented")
-    val_fraction: float = Field(0.1, gt=0.0, lt=1.0, description="share of the images held out for validation")
+    val_fraction: float = Field(
+        0.1, gt=0.0, lt=1.0, description="share of the images held out for validation"
+    )
     patience: int = Field(3, ge=1, description="epochs without a lower validation loss before training stops")
     minutes: float = Field(0.0, ge=0.0, description="wall-clock limit; 0 for none")
     seed: int = Field(0, ge=0, description="of shuffling, validation split and augmentation")
     threads: int = Field(0, ge=0, description="processor threads; 0: torch's default")
     precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="of the matrix products in training; bf16 is faster on processors with AMX and on GPUs"
+        "fp32",
+        description="of the matrix products in training; bf16 is faster on processors with AMX and on GPUs",
     )
     data: list[str] = Field(
         default_factory=list,
@@ -45,8 +48,8 @@ class TrainingOptions(PassOptions):
     )
     labels: str | None = Field(
         None,
-        description="further training images with ground truth: FOLDER, LABELS or LABELS@FRAMES, as for evaluate; "
-        "none that the variant is verified on",
+        description="further training images with ground truth: FOLDER, LABELS or LABELS@FRAMES, as for "
+        "evaluate; none that the variant is verified on",
     )
     label_map: str | None = Field(None, description="meaning of the labels' ids or names, as for evaluate")
     label_weight: float = Field(

@@ -69,9 +69,7 @@ def reconstruct(
         seed: of the choice of pixels.
     """
     generator = torch.Generator().manual_seed(seed)
-    original = _Runner(
-        teacher, [{teacher.input_names[0]: x} for x, _ in images], _matched(teacher, student)
-    )
+    original = _Runner(teacher, [{teacher.input_names[0]: x} for x, _ in images], _matched(teacher, student))
     changed: list[Values] = [{student.input_names[0]: x} for _, x in images]
     scales: dict[str, float] = {}
     for index, step in enumerate(student.steps):

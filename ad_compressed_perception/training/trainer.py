@@ -193,7 +193,7 @@ class Trainer:
             outputs: Sequence[Tensor] = self.module(inputs)
             return outputs
         if inputs.dim() == 4 and inputs.shape[1] in (1, 3):
-            # Matrix units work on channels-last data; channels-first inputs would be reordered for every product.
+            # Matrix units work on channels-last data; channels-first inputs would be reordered each time.
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16):
             outputs = self.module(inputs)
@@ -249,7 +249,7 @@ class Trainer:
 
 
 def rate_at(step: int, total: int) -> float:
-    """Return the learning rate as a share of its peak: a linear warm-up over the first 5 %, then a cosine to 1 %."""
+    """Return the share of the peak learning rate: linear warm-up over the first 5 %, then cosine to 1 %."""
     warm = max(1, round(0.05 * total))
     if step < warm:
         return (step + 1) / warm

@@ -31,7 +31,7 @@ from ad_compressed_perception.training.distillation.label_correction import Corr
 
 Advance = Callable[[int, int], None]
 Fit = Callable[[list[NDArray[Any]], Geometry, Geometry], list[NDArray[Any]]]
-"""Teacher outputs, teacher geometry and student geometry of an image to the targets of the student's outputs."""
+"""Teacher outputs, teacher geometry and student geometry of an image to the student's targets."""
 
 
 class DistillationDataset:

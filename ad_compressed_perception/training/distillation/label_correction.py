@@ -5,8 +5,8 @@
 The target is ``(1 - w) t + w y`` with the teacher's output t, the ground truth y and the weight w.
 Cross-entropy and squared error are linear in their target up to terms independent of the student, so this is
 the sum of both losses with these weights. The teacher's output is kept where the ground truth is undefined:
-at unlabeled pixels, and, where a ground-truth class joins several of the model's labels, for their shares in it:
-``y_l = ground_truth_c t_l / sum of t over the labels of class c``.
+at unlabeled pixels, and, where a ground-truth class joins several of the model's labels, for their shares in
+it: ``y_l = ground_truth_c t_l / sum of t over the labels of class c``.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Distillation losses between student and teacher outputs, one per output type.
 
-No labels are needed: the teacher's own output is the target (Hinton, Vinyals and Dean, Distilling the Knowledge
-in a Neural Network, 2015).
+No labels are needed: the teacher's own output is the target (Hinton, Vinyals and Dean, Distilling the
+Knowledge in a Neural Network, 2015).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def yolox_loss(student: Tensor, teacher: Tensor) -> Tensor:
     probability = student[..., 4:].clamp(tiny, 1.0 - tiny)
     target = teacher[..., 4:].clamp(0.0, 1.0)
     entropy = F.binary_cross_entropy(probability, target, reduction="none")
-    # The teacher's own entropy is a lower bound of the cross-entropy; subtracted, a perfect student has loss 0.
+    # The teacher's own entropy is the lower bound: with it subtracted, a perfect student has loss 0.
     floor = F.binary_cross_entropy(target.clamp(tiny, 1.0 - tiny), target, reduction="none")
     excess = entropy - floor
     objectness = target[..., 0]
@@ -68,8 +68,8 @@ def segmentation_loss(student: Tensor, teacher: Tensor, axis: int, student_is_pr
 def value_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
     """Return the loss of scalar outputs: squared up to 0.1 (rad, or of a probability), linear beyond.
 
-    To first order the path's error is proportional to the steering angle's; the quadratic part makes gradients
-    small in the last steps, where those of a linear loss stay constant.
+    To first order the path's error is proportional to the steering angle's; the quadratic part makes
+    gradients small in the last steps, where those of a linear loss stay constant.
     """
     losses = [
         F.smooth_l1_loss(s.reshape(-1), t.reshape(-1), beta=0.1)
@@ -79,7 +79,7 @@ def value_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
 
 
 def plan_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the loss of (B, 14) plans: smooth L1 of curvatures and allowed speed, cross-entropy of the logits.
+    """Return the loss of (B, 14) plans: smooth L1 of curvatures and speed, cross-entropy of the logits.
 
     The curvature at the car's position, which determines its steering, is weighted four times.
     """
@@ -109,5 +109,7 @@ def create_loss(output: OutputSpec, ends_in_softmax: bool) -> Loss:
     if output.decoder == "trajectory":
         return lambda student, teacher: plan_loss(student[0], teacher[0])
     if output.decoder == "argmax":
-        raise RecipeError("the graph ends in labels, which have no gradient: train before the pass trim_output")
+        raise RecipeError(
+            "the graph ends in labels, which have no gradient: train before the pass trim_output"
+        )
     raise RecipeError(f"no distillation loss is known for decoder {output.decoder!r}")

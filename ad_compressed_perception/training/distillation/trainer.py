@@ -219,7 +219,9 @@ def _fit(context: PassContext, is_probability: bool, shape: tuple[int, ...]) -> 
     student_layout = context.output.options.get("layout", "NCHW")
     height, width = shape[2:4] if student_layout == "NCHW" else shape[1:3]
 
-    def fit(outputs: list[NDArray[Any]], teacher_geometry: Geometry, student_geometry: Geometry) -> list[NDArray[Any]]:
+    def fit(
+        outputs: list[NDArray[Any]], teacher_geometry: Geometry, student_geometry: Geometry
+    ) -> list[NDArray[Any]]:
         scores = np.asarray(outputs[0][0], np.float32)
         scores = scores.transpose(1, 2, 0) if layout == "NCHW" else scores
         if not is_probability:
@@ -242,7 +244,7 @@ def _dataset(
     teacher: TeacherAdapter,
     shapes: list[tuple[int, ...]],
 ) -> DistillationDataset:
-    """Compute the dataset, or load that of an interrupted run or of an earlier pass with the same settings."""
+    """Compute the dataset, or load that of an interrupted run or an earlier pass with the same settings."""
     sources = [open_frames(spec, stride=options.stride) for spec in options.data]
     labeled, correct = _labeled(context, options)
     count = context.frames + sum(len(source) for source in sources) + len(labeled or ())

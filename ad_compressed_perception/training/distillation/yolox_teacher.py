@@ -3,8 +3,8 @@
 """The YOLOX teacher of a student with another input size or fewer labels.
 
 A YOLOX output has a row for each cell of each stride's grid. Where the student's input is the teacher's
-without some padding, its cells are a subset of the teacher's, and their rows are the targets. At another scale
-the cells do not coincide; the teacher then runs at the student's input size.
+without some padding, its cells are a subset of the teacher's, and their rows are the targets. At another
+scale the cells do not coincide; the teacher then runs at the student's input size.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def yolox_teacher(context: PassContext) -> TeacherAdapter:
         if shift is None:
             raise DataError(
                 f"an image of {teacher.source_width}x{teacher.source_height} fills the student's "
-                f"{student.model_width}x{student.model_height} input at another scale than its teacher's; train "
-                "on images of one shape, or leave input_size out"
+                f"{student.model_width}x{student.model_height} input at another scale than its teacher's; "
+                "train on images of one shape, or leave input_size out"
             )
         rows = cut_rows((spec.width, spec.height), (after.width, after.height), strides, shift)
         return [output[:, rows][..., columns] for output in outputs]
@@ -93,7 +93,8 @@ def cut_shift(teacher: Geometry, student: Geometry, strides: Sequence[int]) -> t
     )
     x, y = teacher.offset_x - student.offset_x, teacher.offset_y - student.offset_y
     inside = (
-        0 <= x <= teacher.model_width - student.model_width and 0 <= y <= teacher.model_height - student.model_height
+        0 <= x <= teacher.model_width - student.model_width
+        and 0 <= y <= teacher.model_height - student.model_height
     )
     whole = all(x % stride == 0 and y % stride == 0 for stride in strides)
     return (x, y) if same_scale and inside and whole else None

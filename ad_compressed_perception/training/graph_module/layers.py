@@ -104,13 +104,14 @@ class Dense(WeightLayer, nn.Linear):
 class Normalization(nn.BatchNorm2d):
     """A BatchNormalization node with trainable scale and shift.
 
-    Training uses the batch's mean and variance and updates the running ones with the node's ``momentum`` (as in
-    ONNX, the share that is kept); evaluation uses the running ones.
+    Training uses the batch's mean and variance and updates the running ones with the node's ``momentum`` (as
+    in ONNX, the share that is kept); evaluation uses the running ones.
 
     Attributes:
         frozen: whether training uses the running mean and variance too, for images run one by one.
-        unsettled: whether the running mean and variance are placeholders, as after initialization from a folded
-            convolution; the first training batch then sets them, and scale and shift keep the outputs unchanged.
+        unsettled: whether the running mean and variance are placeholders, as after initialization from a
+            folded convolution; the first training batch then sets them, and scale and shift keep the outputs
+            unchanged.
     """
 
     def __init__(self, values: list[Array], attributes: Attributes) -> None:

@@ -62,8 +62,8 @@ def attributes_of(node: NodeProto) -> Attributes:
 class GraphModule(nn.Module):
     """Runs an ONNX graph node by node; weights of convolutions and matrix products are trainable.
 
-    Convolutions and matrix products with constant weights are submodules (``layers``, by the node's index), so
-    that structured pruning finds them, and so are normalizations (``norms``). A batch larger than the
+    Convolutions and matrix products with constant weights are submodules (``layers``, by the node's index),
+    so that structured pruning finds them, and so are normalizations (``norms``). A batch larger than the
     graph's one is allowed. A fresh module is in evaluation mode.
 
     Attributes:
@@ -263,8 +263,8 @@ class GraphModule(nn.Module):
             quantizer.keep_room_for(bias.reshape(-1), self._scale_of(step.inputs[0]))
         if step.operator == "Conv" and weight.ndim != 4:
             raise ModelFileError(
-                f"training supports convolutions of two dimensions; Conv {step.name or step.outputs[0]!r} has a "
-                f"weight of shape {list(weight.shape)}: leave the passes that train out"
+                f"training supports two-dimensional convolutions; Conv {step.name or step.outputs[0]!r} has "
+                f"a weight of shape {list(weight.shape)}: leave the passes that train out"
             )
         if step.operator == "Conv":
             return Convolution(weight, bias, step.attributes, quantizer)

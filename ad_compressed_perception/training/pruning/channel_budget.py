@@ -3,14 +3,14 @@
 """Allocation of channels to groups: a cost is reduced to a goal with the least loss of importance.
 
 The costs are a table measured with one group narrowed at a time. The cost of a layer that two groups affect,
-one by its inputs and one by its outputs, is predicted from both: with ``t_l`` the layer's cost at full width and
-``t_l(g, k)`` that with only group g narrowed to k channels,
+one by its inputs and one by its outputs, is predicted from both: with ``t_l`` the layer's cost at full width
+and ``t_l(g, k)`` that with only group g narrowed to k channels,
 
     cost(kept) = sum over l of t_l * product over g of f_lg(kept_g),    f_lg(k) = min(t_l(g, k) / t_l, 1)
 
-where f is made monotonic in k and is linear between the measured counts. (Yang et al., NetAdapt, ECCV 2018, also
-allocate by such tables, one layer at a time.) The allocation is deterministic: it depends on the table and the
-importances only.
+where f is made monotonic in k and is linear between the measured counts. (Yang et al., NetAdapt, ECCV 2018,
+also allocate by such tables, one layer at a time.) The allocation is deterministic: it depends on the table
+and the importances only.
 """
 
 from __future__ import annotations
@@ -136,9 +136,9 @@ class Allocation:
 
 
 def allowed_counts(present: int, full: int, round_to: int, max_ratio: float) -> list[int]:
-    """Return the allowed numbers of kept channels below ``present``: multiples of ``round_to``, the largest first.
+    """Return the allowed numbers of kept channels below ``present``, the largest first.
 
-    At least ``round_to``, and at least ``1 - max_ratio`` of the ``full`` number.
+    Multiples of ``round_to``, at least ``round_to``, and at least ``1 - max_ratio`` of the ``full`` number.
     """
     least = max(round_to, (1.0 - max_ratio) * full - 1e-9)
     return [count for count in range(present - 1, 0, -1) if count % round_to == 0 and count >= least]
@@ -150,8 +150,8 @@ def allocate(
     """Narrow groups until a predicted cost is at most ``goal``.
 
     Greedy: each move takes the group and the count that save most cost per importance lost, given the current
-    counts of all others; ties go to the first group and the largest count. Moves do not depend on the goal, so a
-    lower goal never keeps more channels of a group.
+    counts of all others; ties go to the first group and the largest count. Moves do not depend on the goal,
+    so a lower goal never keeps more channels of a group.
 
     Args:
         groups: groups that may be narrowed.
@@ -194,7 +194,7 @@ def _saved(table: CostTable, costs: Mapping[str, float], group: str, present: in
 
 
 def _losses(group: Group) -> dict[int, float]:
-    """Return the importance lost when only the ``count`` most important channels are kept, for every count."""
+    """Return the importance lost when only the ``count`` most important channels are kept, by count."""
     ranked = sorted(group.importances)
     losses, lost = {group.channels: 0.0}, 0.0
     for removed, importance in enumerate(ranked, start=1):

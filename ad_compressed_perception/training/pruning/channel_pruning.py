@@ -43,8 +43,8 @@ def prune_channels(
         module: the float module; it is changed.
         example: one prepared input, for finding dependencies.
         ratio: share of the channels to remove, 0..1.
-        round_to: kept channels are a multiple of this, rounded down; integer kernels process 16 to 64 at once,
-            and remainders cost as much as full vectors.
+        round_to: kept channels are a multiple of this, rounded down; integer kernels process 16 to 64 at
+            once, and remainders cost as much as full vectors.
         max_ratio: no layer loses more than this share.
         global_ranking: rank channels over all layers, else each layer by itself.
         losses: losses of single images, computed lazily, for the Taylor importance; None for the weights'

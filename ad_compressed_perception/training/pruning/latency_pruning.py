@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Latency-aware channel pruning: removes the channels that save most time on this host per importance lost.
 
-``channel_timing.py`` measures and ``channel_budget.py`` allocates; this module applies both to a graph. Where the
-pruned graph is slower than predicted, the allocation is repeated with a stricter goal.
+``channel_timing.py`` measures and ``channel_budget.py`` allocates; this module applies both to a graph. Where
+the pruned graph is slower than predicted, the allocation is repeated with a stricter goal.
 """
 
 from __future__ import annotations
@@ -184,8 +184,9 @@ class LatencyPruner:
         times = time_layers(paths, self._runtime, advance=advance)
         for path in paths[1:]:
             path.unlink()
-        touching = _touching(module, {name: set(group.layers) for name, group in wide.items()},
-                             {name: set(group.producers) for name, group in wide.items()}, times[0])  # fmt: skip
+        layers = {name: set(group.layers) for name, group in wide.items()}
+        producers = {name: set(group.producers) for name, group in wide.items()}
+        touching = _touching(module, layers, producers, times[0])
         full = {name: group.channels for name, group in wide.items()}
         weights = {
             name: {module.steps[layer].inputs[1] for layer in group.layers} for name, group in wide.items()

@@ -28,8 +28,8 @@ def trainable_weights(module: GraphModule, names: Sequence[str]) -> dict[str, nn
 def apply_sparsity_mask(parameter: nn.Parameter, drop: Tensor) -> None:
     """Set pruned weights to zero and mask their gradients.
 
-    A zero weight whose gradient is always zero stays exactly zero under AdamW: both moments and the weight decay
-    are zero. The optimizer needs no change.
+    A zero weight whose gradient is always zero stays exactly zero under AdamW: both moments and the weight
+    decay are zero. The optimizer needs no change.
 
     Args:
         parameter: of any shape; it is changed, and its later gradients are masked.

@@ -46,9 +46,9 @@ def rounded_channels(channels: float, multiple: int) -> int:
 class GraphBuilder:
     """Collects nodes and weights of a graph.
 
-    Weights of convolutions and matrix products are drawn from a normal distribution of variance ``2 / fan in``
-    (He et al., Delving Deep into Rectifiers, 2015, equation 10), normalizations are initialized as the identity.
-    The same seed and the same calls give the same graph, byte for byte.
+    Weights of convolutions and matrix products are drawn from a normal distribution of variance ``2 / fan
+    in`` (He et al., Delving Deep into Rectifiers, 2015, equation 10), normalizations are initialized as the
+    identity. The same seed and the same calls give the same graph, byte for byte.
     """
 
     def __init__(self, seed: int) -> None:
@@ -164,7 +164,7 @@ class GraphBuilder:
         return self.node("Reshape", [name, self.constant(label, np.array(shape, np.int64))])
 
     def _drop_unread(self, read: set[str]) -> None:
-        """Remove nodes and weights that lead to no output, such as encoder stages that the head does not use."""
+        """Remove nodes and weights that lead to no output, such as encoder stages without a reader."""
         kept: list[NodeProto] = []
         for node in reversed(self._nodes):
             if read.intersection(node.output):
@@ -188,7 +188,11 @@ class GraphBuilder:
         self._drop_unread(set(outputs))
         graph_input = value(source.name, [1, source.channels, source.height, source.width])
         graph = helper.make_graph(
-            self._nodes, name, [graph_input], [value(key, shape) for key, shape in outputs.items()], self._weights
+            self._nodes,
+            name,
+            [graph_input],
+            [value(key, shape) for key, shape in outputs.items()],
+            self._weights,
         )
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION,

@@ -30,7 +30,7 @@ def mobilenet(builder: GraphBuilder, x: Feature, spec: StudentSpec) -> list[Feat
 def inverted_residual(
     builder: GraphBuilder, x: Feature, channels: int, expansion: int, stride: int
 ) -> Feature:
-    """Append a 1x1 expansion, a 3x3 depthwise convolution and a 1x1 projection, residual where shapes match."""
+    """Append 1x1 expansion, 3x3 depthwise convolution and 1x1 projection; residual where shapes match."""
     wide = builder.convolution(x, x.channels * expansion, 1)
     wide = builder.convolution(wide, wide.channels, 3, stride, groups=wide.channels)
     narrow = builder.convolution(wide, channels, 1, activate=False)

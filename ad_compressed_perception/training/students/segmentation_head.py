@@ -18,8 +18,8 @@ def segmentation_head(
     """Append the decoder; return the output's shape by name.
 
     The scores are logits in NCHW, upsampled linearly from the pyramid's last stride to ``output_stride``; the
-    decoder's argmax needs no softmax. The pyramid ends at stride 8 for an output of stride 8, at stride 2 with
-    ``spec.fine`` (for thin structures: paint, curbs), else at 4.
+    decoder's argmax needs no softmax. The pyramid ends at stride 8 for an output of stride 8, at stride 2
+    with ``spec.fine`` (for thin structures: paint, curbs), else at 4.
     """
     last = 2 if spec.output_stride >= 8 else 0 if spec.fine else 1
     x = builder.convolution(features[-1], spec.channels(_CHANNELS[-1]), 1)

@@ -27,8 +27,8 @@ class StudentSpec:
         channel_multiple: channel counts are rounded to a multiple of this.
         classes: labels of a detector or segmenter.
         output_stride: segmentation: stride of the scores; 1, 2, 4 or 8.
-        fine: segmentation: a pyramid down to stride 2, for structures thinner than four pixels; needs an output
-            stride of 1 or 2.
+        fine: segmentation: a pyramid down to stride 2, for structures thinner than four pixels; needs an
+            output stride of 1 or 2.
         collision: planning: with a second output, the probability of a collision.
         seed: of the weights.
     """

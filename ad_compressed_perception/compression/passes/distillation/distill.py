@@ -39,7 +39,10 @@ class Distill(Pass):
             raise RecipeError("the graph is quantized: distill before, or qat after, quantizing")
 
     def _train(self, model: ModelProto, context: PassContext) -> ModelProto:
-        from ad_compressed_perception.training.distillation.trainer import open_distillation, training_progress
+        from ad_compressed_perception.training.distillation.trainer import (
+            open_distillation,
+            training_progress,
+        )
         from ad_compressed_perception.training.graph_module.module import GraphModule
 
         school = open_distillation(model, context, self.options)

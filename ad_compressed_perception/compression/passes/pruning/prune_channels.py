@@ -81,7 +81,11 @@ class PruneChannels(Pass):
         """
         require_training(self.name)
         from ad_compressed_perception.training.checkpoints import store_step, stored_step
-        from ad_compressed_perception.training.distillation.trainer import open_distillation, part, training_progress
+        from ad_compressed_perception.training.distillation.trainer import (
+            open_distillation,
+            part,
+            training_progress,
+        )
         from ad_compressed_perception.training.pruning.channel_pruning import (
             channel_count,
             parameter_count,

@@ -76,7 +76,11 @@ class PruneUnstructured(Pass):
         if is_quantized(model):
             raise RecipeError("the graph is quantized, its weights are integers: prune before quantizing")
         from ad_compressed_perception.training.checkpoints import store_step, stored_step
-        from ad_compressed_perception.training.distillation.trainer import open_distillation, part, training_progress
+        from ad_compressed_perception.training.distillation.trainer import (
+            open_distillation,
+            part,
+            training_progress,
+        )
         from ad_compressed_perception.training.graph_module.unshare_weights import unshare_weights
 
         options: PruneUnstructuredOptions = self.options
