@@ -23,7 +23,7 @@ class TrainingOptions(PassOptions):
     learning_rate: float = Field(5e-4, gt=0.0, le=1.0, description="AdamW's peak learning rate")
     relative_rate: bool = Field(
         False,
-        description="scale steps by the RMS of the channel's weights, for networks with folded normalizations",
+        description="scale steps by the RMS of each channel's weights; for folded normalizations",
     )
     feature_weight: float = Field(
         0.0,
