@@ -106,7 +106,7 @@ def test_features_missing_in_the_student_are_named(tmp_path: Path) -> None:
             for index, name in enumerate(names):
                 if name == "features":
                     names[index] = "renamed"
-    with pytest.raises(RecipeError, match=r"none of the tensors .*\(features\)"):
+    with pytest.raises(RecipeError, match=r"none of the inputs .*\(features\)"):
         Distill({**QUICK, "feature_weight": 1.0}).apply(model, context)
 
 

@@ -133,7 +133,7 @@ def cache_teacher_outputs(
     finally:
         session.close()
     if inputs is None:
-        raise DataError("no images to learn from: the source gave none")
+        raise DataError("no images to train on: the source has none")
     return DistillationDataset(inputs[:row], [table[:row] for table in tables])
 
 

@@ -55,7 +55,9 @@ class Features:
         """
         model, spec = resized_teacher(context)
         if spec != context.input:
-            raise RecipeError("features: the student's input is prepared differently from its teacher's")
+            raise RecipeError(
+                "feature_weight: the student's input is prepared differently from its teacher's"
+            )
         self._teacher = GraphModule(model)
         names = last_features(model)
         mine = {name for step in student.steps for name in step.outputs}
@@ -66,8 +68,8 @@ class Features:
         self.names = [name for name, a, b in zip(both, *shapes, strict=True) if a == b]
         if not self.names:
             raise RecipeError(
-                f"features: none of the tensors that feed the teacher's last layers ({', '.join(names)}) "
-                "is in the student's graph in the same shape: leave features out"
+                f"feature_weight: none of the inputs of the teacher's last layers ({', '.join(names)}) "
+                "is in the student's graph in the same shape: leave feature_weight out"
             )
         self._teacher.allow_batches(example)
 

@@ -57,7 +57,7 @@ def yolox_teacher(context: PassContext) -> TeacherAdapter:
     columns = _columns(context)
     frame = next(iter(context.images()), None)
     if frame is None:
-        raise DataError("no images to learn from: the source gave none")
+        raise DataError("no images to train on: the source has none")
     size = frame.pixels.shape[1::-1]
     teacher, student = (plan_geometry(spec, *size) for spec in (before, after))
     file, spec = context.baseline, before
