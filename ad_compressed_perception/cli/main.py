@@ -53,7 +53,7 @@ for verb in names(VERBS):
 
 def main() -> None:
     """Run the command line; exit codes are those of ExitCode."""
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     try:
         status = app(_present_names(sys.argv[1:]), standalone_mode=False)
     except AdcpError as error:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""``adcp train``: the default models, or others of their kind, from the road camera and real images."""
+"""``adcp train``: trains the default models, or others of their kind, on synthetic and real images."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ def train(
         "adcp_work/models"
     ),
     work: Annotated[
-        Path, typer.Option(metavar="DIR", help="Images and checkpoints; the same command goes on there.")
+        Path, typer.Option(metavar="DIR", help="Images and checkpoints; the same command resumes from them.")
     ] = Path("adcp_work/training"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    jobs: Annotated[int, typer.Option(min=0, help="Processes that render; 0: one a processor.")] = 0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Batches, instead of the file's.")] = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Rendering processes; 0: one per processor.")] = 0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Number of batches, instead of the file's.")
+    ] = None,
     frames: Annotated[
-        int | None, typer.Option(min=1, help="Road camera images, instead of the file's.")
+        int | None, typer.Option(min=1, help="Number of road camera images, instead of the file's.")
     ] = None,
     without_real: Annotated[
-        bool, typer.Option("--without-real", help="Leave real images and teachers out.")
+        bool, typer.Option("--without-real", help="Train without real images and teachers.")
     ] = False,
     only_render: Annotated[
-        bool, typer.Option("--only-render", help="Render the road camera's images and end.")
+        bool, typer.Option("--only-render", help="Render the road camera's images only.")
     ] = False,
 ) -> None:
     """Train models on the built-in road camera and on real images. Needs torch (make setup-train).
 
-    Trainings named together share their rendered images. Ctrl-C and a second run: it goes on at the last
+    Trainings named together share their rendered images. After Ctrl-C the same command resumes from the last
     checkpoint.
     """
     from rich.console import Console
@@ -63,10 +65,10 @@ def train(
         def advance(what: str, done: int, total: int) -> None:
             bar.update(task, description=what, completed=done, total=total or None)
 
-        corpus = prepare_dataset(loaded, work, advance, jobs)
+        dataset = prepare_dataset(loaded, work, advance, jobs)
         if only_render:
             return
         for config in loaded:
             task = bar.add_task(config.name, total=config.schedule.steps)
-            run_training(config, corpus, out, work, chosen, advance)
+            run_training(config, dataset, out, work, chosen, advance)
             console.print(f"{config.name}: {out / config.name}", highlight=False, soft_wrap=True)

@@ -1,3 +1,3 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training passes: an ONNX graph as a torch module, taught by the fp32 graph itself."""
+"""Training passes: an ONNX graph as a torch module, distilled from the fp32 graph."""

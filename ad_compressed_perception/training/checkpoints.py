@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Graphs that a pass in steps has finished, kept so that an interrupted run goes on after the last one."""
+"""Graphs of the finished steps of a multi-step pass, stored so that an interrupted run can resume."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnx import ModelProto
 
 
 def store_step(path: Path, model: ModelProto, facts: dict[str, Any]) -> None:
-    """Write a finished step: its graph, then what is to be told of it, which vouches for the graph."""
+    """Write a finished step: its graph, then its facts; the facts file marks the step as complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, str(path))
     write_json(path.with_suffix(".json"), facts)
@@ -28,7 +28,7 @@ def stored_step(path: Path) -> tuple[ModelProto, dict[str, Any]] | None:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write a file that is there as a whole or not at all."""
+    """Write a JSON file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(values), encoding="utf-8")

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Options that every pass which trains has, and the test whether training is installed."""
+"""Options shared by all passes that train, and the check that the training packages are installed."""
 
 from __future__ import annotations
 
@@ -18,41 +18,44 @@ class TrainingOptions(PassOptions):
 
     renamed = {"features": "feature_weight", "hold_out": "val_fraction"}
 
-    epochs: int = Field(10, ge=1, le=10_000, description="rounds over the images at most")
-    batch: int = Field(8, ge=1, le=1024, description="images a step")
-    learning_rate: float = Field(5e-4, gt=0.0, le=1.0, description="peak of AdamW's rate")
+    epochs: int = Field(10, ge=1, le=10_000, description="maximum number of epochs")
+    batch: int = Field(8, ge=1, le=1024, description="images per step")
+    learning_rate: float = Field(5e-4, gt=0.0, le=1.0, description="AdamW's peak learning rate")
     relative_rate: bool = Field(
         False,
-        description="the rate is a share of each channel's size: for networks with folded normalizations",
+        description="scale steps by the RMS of each channel's weights; for folded normalizations",
     )
     feature_weight: float = Field(
         0.0,
         ge=0.0,
-        description="weight of what the last layers read, learned besides the answers; 0: not looked at",
+        description="weight of the feature distillation loss on the inputs of the last layers; 0: off",
     )
-    views: int = Field(2, ge=1, le=64, description="copies of each image; all but the first are altered")
-    val_fraction: float = Field(0.1, gt=0.0, lt=1.0, description="share of the images that only judge")
-    patience: int = Field(3, ge=1, description="epochs without a better judgment before it stops")
+    views: int = Field(2, ge=1, le=64, description="copies of each image; all but the first are augmented")
+    val_fraction: float = Field(
+        0.1, gt=0.0, lt=1.0, description="share of the images held out for validation"
+    )
+    patience: int = Field(3, ge=1, description="epochs without a lower validation loss before training stops")
     minutes: float = Field(0.0, ge=0.0, description="wall-clock limit; 0 for none")
-    seed: int = Field(0, ge=0, description="of shuffling, hold-out and alterations")
-    threads: int = Field(0, ge=0, description="processor threads; 0: torch's own choice")
+    seed: int = Field(0, ge=0, description="of shuffling, validation split and augmentation")
+    threads: int = Field(0, ge=0, description="processor threads; 0: torch's default")
     precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="of the products in training; bf16 pays on processors with AMX and on GPUs"
+        "fp32",
+        description="of the matrix products in training; bf16 is faster on processors with AMX and on GPUs",
     )
     data: list[str] = Field(
         default_factory=list,
-        description="further images: BAG, BAG:TOPIC or FOLDER; none that the variant is judged on",
+        description="further training images: BAG, BAG:TOPIC or FOLDER; none that the variant is verified on",
     )
     labels: str | None = Field(
         None,
-        description="further images with true labels: FOLDER, LABELS or LABELS@FRAMES, as for evaluate; "
-        "none that the variant is judged on",
+        description="further training images with ground truth: FOLDER, LABELS or LABELS@FRAMES, as for "
+        "evaluate; none that the variant is verified on",
     )
-    label_map: str | None = Field(None, description="what the labels' ids or names mean, as for evaluate")
+    label_map: str | None = Field(None, description="meaning of the labels' ids or names, as for evaluate")
     label_weight: float = Field(
-        0.5, gt=0.0, le=1.0, description="share of the ground truth in what is learned"
+        0.5, gt=0.0, le=1.0, description="weight of the ground truth in the training target"
     )
-    stride: int = Field(1, ge=1, description="use every so many-th image of `data` only")
+    stride: int = Field(1, ge=1, description="use only every n-th image of `data`")
 
 
 def require_training(name: str) -> None:

@@ -1,13 +1,13 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Give every layer of a changed network the weights with which it comes nearest to the original's layer.
+"""Refit every layer of a changed network by least squares to the output of the original's layer.
 
 Layer by layer, from the input on, with the layers before already refitted (He, Zhang and Sun, Channel
 Pruning for Accelerating Very Deep Neural Networks, ICCV 2017, section 3.1, there for pruned inputs):
 
     min over W, b of  sum over samples |W x + b - k y|^2 + r tr(G) / n (|W - W0|^2 + |b - b0|^2)
 
-x: what reaches the layer in the changed network, y: what the original's layer gives on the same image,
+x: the layer's input in the changed network, y: the output of the original's layer on the same image,
 G = sum of x x^T over n inputs. This is a linear system for each layer: no gradient, no epochs.
 """
 
@@ -28,8 +28,8 @@ from ad_compressed_perception.training.graph_module.operators import same_paddin
 HARD_SWISH_SCALE = 1.15
 """k for layers before a HardSwish that was a SiLU, since HardSwish(k x) / k is nearer to SiLU(x).
 
-The best k in mean square is 1.2 where x has a deviation of 1 and 1.1 where it has 2. It need not be undone:
-the next layers are fitted to what they get.
+The best k in mean square is 1.2 where x has a standard deviation of 1 and 1.1 where it has 2. It need not be
+undone: the next layers are fitted to their actual inputs.
 """
 
 Values = dict[str, Tensor]
@@ -37,7 +37,7 @@ Values = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class LayerFit:
-    """How far a layer's output was from the original's, as a share of its variance."""
+    """Squared error of a layer's output against the original's, as a share of its variance."""
 
     name: str
     before: float
@@ -54,37 +54,35 @@ def reconstruct(
     positions: int = 1024,
     seed: int = 0,
 ) -> Iterator[LayerFit]:
-    """Refit the student's layers in place, one by one; yield what it brought to each.
+    """Refit the student's layers in place, one by one; yield each layer's error before and after.
 
-    Layers are matched by the name of their output. Where the student's has fewer channels, those that
-    stayed are told by their biases (and weights, where no inputs have left), which pruning does not change;
-    a layer whose channels cannot be told is left as it is.
+    Layers are matched by the name of their output. Where the student's has fewer channels, the
+    kept ones are identified by their biases (and weights, where no inputs were removed), which pruning does
+    not change; a layer whose channels cannot be identified is left unchanged.
 
     Args:
         teacher: the original, float.
         student: the changed network, float.
         images: (1, ...) inputs of the teacher and of the student, of the same images.
         ridge: r above.
-        positions: pixels of a layer's output that are looked at, at most, in each image.
-        seed: of their choice.
+        positions: maximum number of pixels of a layer's output used per image.
+        seed: of the choice of pixels.
     """
     generator = torch.Generator().manual_seed(seed)
-    original = _Runner(
-        teacher, [{teacher.input_names[0]: seen} for seen, _ in images], _matched(teacher, student)
-    )
-    changed: list[Values] = [{student.input_names[0]: seen} for _, seen in images]
+    original = _Runner(teacher, [{teacher.input_names[0]: x} for x, _ in images], _matched(teacher, student))
+    changed: list[Values] = [{student.input_names[0]: x} for _, x in images]
     scales: dict[str, float] = {}
     for index, step in enumerate(student.steps):
         name = step.outputs[0]
         scales[name] = scales.get(step.inputs[0], 1.0) if step.inputs else 1.0
-        if name in original.wanted:
+        if name in original.layer_keys:
             layer = cast(WeightLayer, student.layers[str(index)])
-            rows = kept_rows(cast(WeightLayer, teacher.layers[original.wanted[name]]), layer)
-            wanted = original.outputs(name)
+            rows = kept_rows(cast(WeightLayer, teacher.layers[original.layer_keys[name]]), layer)
+            expected = original.outputs(name)
             if rows is not None:
                 k = HARD_SWISH_SCALE if _became_hard_swish(teacher, student, name) else 1.0
                 _prior(layer, k / scales[name], k)
-                targets = [y[:, rows] * k for y in wanted]
+                targets = [y[:, rows] * k for y in expected]
                 inputs = [values[step.inputs[0]] for values in changed]
                 before, after = _refit(layer, inputs, targets, ridge, positions, generator)
                 scales[name] = k
@@ -97,12 +95,12 @@ def reconstruct(
 
 
 def kept_rows(original: WeightLayer, changed: WeightLayer) -> list[int] | None:
-    """Return which output channels of a layer are left; None where that cannot be told."""
+    """Return which output channels of a layer were kept; None where they cannot be identified."""
     count = len(changed.weight)
     if count == len(original.weight):
         return list(range(count))
-    alike = original.weight.shape[1:] == changed.weight.shape[1:]  # else inputs have left too
-    theirs, mine = _marks(original, alike), _marks(changed, alike)
+    alike = original.weight.shape[1:] == changed.weight.shape[1:]  # else inputs were removed too
+    theirs, mine = _channel_keys(original, alike), _channel_keys(changed, alike)
     places: dict[bytes, list[int]] = {}
     for place, mark in enumerate(theirs):
         places.setdefault(mark, []).append(place)
@@ -110,23 +108,23 @@ def kept_rows(original: WeightLayer, changed: WeightLayer) -> list[int] | None:
     return [place[0] for place in found] if all(len(place) == 1 for place in found) else None
 
 
-def _marks(layer: WeightLayer, with_weights: bool) -> list[bytes]:
-    """Return what tells each output channel from the others: its bias, and its weights if asked for."""
+def _channel_keys(layer: WeightLayer, with_weights: bool) -> list[bytes]:
+    """Return what identifies each output channel: its bias, and its weights if requested."""
     parts = [layer.weight.flatten(1)] if with_weights else []
     parts += [layer.bias[:, None]] if layer.bias is not None else []
     return [row.numpy().tobytes() for row in torch.cat(parts, 1).detach()] if parts else []
 
 
 class _Runner:
-    """The original, run as far as it is asked for."""
+    """Runs the original network step by step, up to the requested layer."""
 
-    def __init__(self, module: GraphModule, values: list[Values], wanted: dict[str, str]) -> None:
-        self.module, self.values, self.wanted = module, values, wanted
+    def __init__(self, module: GraphModule, values: list[Values], layer_keys: dict[str, str]) -> None:
+        self.module, self.values, self.layer_keys = module, values, layer_keys
         self._done = 0
         self._kept: dict[str, list[Tensor]] = {}
 
     def outputs(self, name: str) -> list[Tensor]:
-        """Return a layer's output on every image; each can be asked for once."""
+        """Return a layer's output on every image; each can be requested once."""
         while name not in self._kept:
             index, self._done = self._done, self._done + 1
             step = self.module.steps[index]
@@ -134,7 +132,7 @@ class _Runner:
                 made = self.module.execute(index, values)
                 for output, value in zip(step.outputs, made, strict=False):
                     values[output] = value
-            if step.outputs[0] in self.wanted:
+            if step.outputs[0] in self.layer_keys:
                 self._kept[step.outputs[0]] = [values[step.outputs[0]] for values in self.values]
             for values in self.values:
                 for spent in self.module.spent_after(index):
@@ -180,15 +178,15 @@ def _refit(
     cross = torch.zeros_like(start)
     misses, powers, total, count = 0.0, 0.0, torch.zeros(1, dtype=torch.float64), 0
     for x, y in zip(inputs, targets, strict=True):
-        samples, wanted = _samples(layer, x, y, positions, generator)
+        samples, expected = _samples(layer, x, y, positions, generator)
         if layer.bias is not None:
             samples = torch.cat([samples, torch.ones(*samples.shape[:2], 1)], 2)
-        missing = wanted - samples @ start.float()
+        missing = expected - samples @ start.float()
         gram += (samples.transpose(1, 2) @ samples).double()
         cross += (samples.transpose(1, 2) @ missing).double()
         misses += float((missing**2).sum())
-        powers += float((wanted**2).sum())
-        total, count = total + wanted.double().sum(), count + wanted.numel()
+        powers += float((expected**2).sum())
+        total, count = total + expected.double().sum(), count + expected.numel()
     spread = max(powers - float(total) ** 2 / count, 1e-12)
     damping = ridge * gram.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
     damped = gram + damping.reshape(-1, 1, 1) * torch.eye(size, dtype=torch.float64)
@@ -222,5 +220,5 @@ def _samples(
     groups = layer.groups
     grouped = patches.reshape(groups, -1, len(chosen), int(np.prod(kernel)))
     samples = grouped.permute(0, 2, 1, 3).reshape(groups, len(chosen), -1)
-    wanted = y[0][:, down, right].reshape(groups, -1, len(chosen)).transpose(1, 2)
-    return samples, wanted
+    expected = y[0][:, down, right].reshape(groups, -1, len(chosen)).transpose(1, 2)
+    return samples, expected

@@ -1,15 +1,15 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""AdamW whose rate is a share of each channel's own size.
+"""AdamW with steps relative to the size of each channel's weights.
 
 Folding normalizations into convolutions leaves layers of very different size (in yolox_nano the layers'
-medians lie between 0.004 and 21). Adam moves every number by about the rate whatever its gradient: what is
-nothing to one layer destroys another. Here a step is
+medians lie between 0.004 and 21). Adam changes every weight by about the learning rate whatever its gradient:
+a step that is negligible in one layer destroys another. Here a step is
 
-    w <- w + r_c * (AdamW's step at the rate given)      r_c: root mean square of the channel at first
+    w <- w + r_c * (AdamW's step at the rate given)      r_c: root mean square of the channel at the start
 
-for the output channels c of a weight; a bias has one r for all its channels. Networks whose channels begin
-with zeros (fresh ones) want the plain form.
+for the output channels c of a weight; a bias has one r for all its channels. Networks with fresh weights,
+whose channels may be zero, need plain AdamW.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 _LEAST_OF_MEAN = 0.01
-"""No channel's size counts as less than this share of the layer's mean: dead channels can come back."""
+"""Lower limit of a channel's size as a share of the layer's mean, so that zero channels can still change."""
 _LEAST_BIAS = 1e-2
 _KEY = "size"
 
@@ -35,11 +35,11 @@ def channel_sizes(parameter: Tensor) -> Tensor:
 
 
 class RelativeAdamW(torch.optim.AdamW):
-    """See the module; sizes are kept with the optimizer's state, so that a resumed run has the same."""
+    """AdamW with relative steps; sizes are part of the optimizer's state, so a resumed run has the same."""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Take a step."""
+        """Update the parameters."""
         parameters = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         before = [p.detach().clone() for p in parameters]
         sizes = [

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop: seeded, resumable, stopped early, and never worse than where it began."""
+"""The training loop: seeded, resumable, with early stopping; it keeps the best weights on validation."""
 
 from __future__ import annotations
 
@@ -24,24 +24,26 @@ from ad_compressed_perception.training.relative_adamw import RelativeAdamW
 
 Advance = Callable[[int, int], None]
 _STATE, _WEIGHTS, _OPTIMIZER = "state.json", "weights.safetensors", "optimizer.pt"
+_RENAMED_KEYS = {"judgments": "val_losses"}
+"""Keys of the history in checkpoints of earlier versions."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to learn.
+    """Length and learning rate of a training.
 
     Attributes:
-        epochs: rounds over the lessons at most.
-        batch: images a step.
+        epochs: maximum number of passes over the dataset.
+        batch: images per step.
         learning_rate: AdamW's peak rate; a linear warm-up over the first 5 %, then a cosine to 1 %.
-        weight_decay: AdamW's.
-        val_fraction: share of the lessons that only judge.
-        patience: epochs without a better judgment before it stops.
-        minutes: wall-clock limit, looked at after every epoch; 0 for none.
-        seed: of shuffling and hold-out.
-        threads: torch's; 0 for its own choice.
-        relative_rate: whether the rate is a share of each channel's size; see relative_adamw.
-        precision: fp32, or bf16 for products in bfloat16 with weights, losses and updates in float32.
+        weight_decay: AdamW's weight decay.
+        val_fraction: share of the dataset held out for validation.
+        patience: epochs without a lower validation loss before training stops.
+        minutes: wall-clock limit, checked after every epoch; 0 for none.
+        seed: of shuffling and validation split.
+        threads: torch's; 0 for its default.
+        relative_rate: whether steps are relative to each channel's size; see relative_adamw.
+        precision: fp32, or bf16 for matrix products in bfloat16 with weights, losses and updates in float32.
     """
 
     epochs: int = 10
@@ -59,10 +61,10 @@ class Schedule:
 
 @dataclass
 class History:
-    """What happened, epoch by epoch; what a resumed run goes on from."""
+    """Training and validation loss of every epoch, and the best epoch; stored in the checkpoint."""
 
     losses: list[float] = field(default_factory=list)
-    judgments: list[float] = field(default_factory=list)
+    val_losses: list[float] = field(default_factory=list)
     best: float = math.inf
     best_epoch: int = -1
     first: float = math.nan
@@ -70,44 +72,44 @@ class History:
 
 
 class Trainer:
-    """Teaches one module; the best weights seen win, those it began with included."""
+    """Trains one module and keeps the weights with the lowest validation loss, the initial ones included."""
 
     def __init__(
         self,
         module: nn.Module,
         loss: Loss,
-        lessons: DistillationDataset,
+        dataset: DistillationDataset,
         schedule: Schedule,
         checkpoint: Path | None,
     ) -> None:
-        """Split the lessons.
+        """Split the dataset into training and validation rows.
 
         Args:
             module: called with one input tensor, returns a tuple of outputs.
-            loss: of outputs and answers.
-            lessons: what to learn.
-            schedule: how.
+            loss: of outputs and targets.
+            dataset: student inputs and targets.
+            schedule: length and learning rate.
             checkpoint: folder of the checkpoint, written after every epoch and resumed from; None
                 for none.
         """
-        self.module, self.loss, self.lessons, self.schedule = module, loss, lessons, schedule
+        self.module, self.loss, self.dataset, self.schedule = module, loss, dataset, schedule
         self.checkpoint = checkpoint
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         rng = np.random.default_rng(schedule.seed)
-        rows = np.arange(len(lessons))
-        # Neighbors in a drive look alike: the judges are whole stretches, not single rows.
-        judges = max(1, round(len(rows) * schedule.val_fraction))
-        start = int(rng.integers(0, len(rows) - judges + 1))
-        self._judges = rows[start : start + judges]
-        self._learners = np.delete(rows, np.s_[start : start + judges])
-        if len(self._learners) == 0:
-            self._learners = rows
+        rows = np.arange(len(dataset))
+        # Neighboring frames of a drive look alike: validation rows are one contiguous segment.
+        val_count = max(1, round(len(rows) * schedule.val_fraction))
+        start = int(rng.integers(0, len(rows) - val_count + 1))
+        self._val_rows = rows[start : start + val_count]
+        self._train_rows = np.delete(rows, np.s_[start : start + val_count])
+        if len(self._train_rows) == 0:
+            self._train_rows = rows
         self.history = History()
 
     def train(self, advance: Advance = lambda done, total: None) -> History:
-        """Learn; leave the best weights in the module, also where Ctrl-C ends it early.
+        """Train; leave the best weights in the module, also where Ctrl-C ends the training early.
 
-        Ctrl-C goes on to the caller; the checkpoint of the last whole epoch is there to resume from.
+        KeyboardInterrupt is raised to the caller; the checkpoint of the last complete epoch remains.
 
         Raises:
             RecipeError: the loss became NaN or infinite.
@@ -117,7 +119,7 @@ class Trainer:
         if schedule.threads:
             torch.set_num_threads(schedule.threads)
         self.module.to(self.device)
-        steps = max(1, math.ceil(len(self._learners) / schedule.batch))
+        steps = max(1, math.ceil(len(self._train_rows) / schedule.batch))
         total = steps * schedule.epochs
         kind = RelativeAdamW if schedule.relative_rate else torch.optim.AdamW
         optimizer = kind(
@@ -125,23 +127,23 @@ class Trainer:
             schedule.learning_rate,
             weight_decay=schedule.weight_decay,
         )
-        begun, best = self._resume(optimizer)
+        first_epoch, best = self._resume(optimizer)
         history = self.history
-        if begun == 0:
-            history.first = history.best = self._judge()
+        if first_epoch == 0:
+            history.first = history.best = self._validate()
         try:
-            for epoch in range(begun, schedule.epochs):
+            for epoch in range(first_epoch, schedule.epochs):
                 if self._is_over(epoch):
                     break
                 start = perf_counter()
-                order = np.random.default_rng((schedule.seed, epoch)).permutation(self._learners)
+                order = np.random.default_rng((schedule.seed, epoch)).permutation(self._train_rows)
                 mean = self._epoch(order, optimizer, epoch * steps, total, advance)
-                judgment = self._judge()
+                val_loss = self._validate()
                 history.losses.append(mean)
-                history.judgments.append(judgment)
+                history.val_losses.append(val_loss)
                 history.seconds += perf_counter() - start
-                if judgment < history.best:
-                    history.best, history.best_epoch, best = judgment, epoch, self._snapshot()
+                if val_loss < history.best:
+                    history.best, history.best_epoch, best = val_loss, epoch, self._snapshot()
                 self._save(epoch + 1, optimizer, best)
         finally:
             self.module.load_state_dict(best)
@@ -150,11 +152,11 @@ class Trainer:
         return history
 
     def _is_over(self, epoch: int) -> bool:
-        """Whether patience or time ran out before this epoch."""
+        """Return whether patience or the time limit is exceeded before this epoch."""
         schedule, history = self.schedule, self.history
-        waited = epoch - 1 - history.best_epoch
+        without_gain = epoch - 1 - history.best_epoch
         late = schedule.minutes > 0.0 and history.seconds > 60.0 * schedule.minutes
-        return waited >= schedule.patience or late
+        return without_gain >= schedule.patience or late
 
     def _epoch(self, order: Any, optimizer: Any, done: int, total: int, advance: Advance) -> float:
         schedule = self.schedule
@@ -164,8 +166,8 @@ class Trainer:
             step = done + first // schedule.batch
             for group in optimizer.param_groups:
                 group["lr"] = schedule.learning_rate * rate_at(step, total)
-            inputs, answers = self.lessons.batch(order[first : first + schedule.batch], self.device)
-            loss = self.loss(self._outputs(inputs), answers)
+            inputs, targets = self.dataset.batch(order[first : first + schedule.batch], self.device)
+            loss = self.loss(self._outputs(inputs), targets)
             if not torch.isfinite(loss):
                 raise RecipeError(f"the loss became {loss.item()} at step {step}: lower learning_rate")
             optimizer.zero_grad(set_to_none=True)
@@ -177,13 +179,13 @@ class Trainer:
         return float(np.mean(losses))
 
     @torch.no_grad()
-    def _judge(self) -> float:
+    def _validate(self) -> float:
         self.module.eval()
         losses = []
-        for first in range(0, len(self._judges), self.schedule.batch):
-            rows = self._judges[first : first + self.schedule.batch]
-            inputs, answers = self.lessons.batch(rows, self.device)
-            losses.append(float(self.loss(self._outputs(inputs), answers)))
+        for first in range(0, len(self._val_rows), self.schedule.batch):
+            rows = self._val_rows[first : first + self.schedule.batch]
+            inputs, targets = self.dataset.batch(rows, self.device)
+            losses.append(float(self.loss(self._outputs(inputs), targets)))
         return float(np.mean(losses))
 
     def _outputs(self, inputs: Tensor) -> Sequence[Tensor]:
@@ -191,7 +193,7 @@ class Trainer:
             outputs: Sequence[Tensor] = self.module(inputs)
             return outputs
         if inputs.dim() == 4 and inputs.shape[1] in (1, 3):
-            # Matrix units take channels side by side; with planes apart every product is shuffled first.
+            # Matrix units work on channels-last data; channels-first inputs would be reordered each time.
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16):
             outputs = self.module(inputs)
@@ -212,20 +214,20 @@ class Trainer:
         try:
             save_file(tensors, self.checkpoint / (_WEIGHTS + ".part"))
             torch.save(optimizer.state_dict(), self.checkpoint / (_OPTIMIZER + ".part"))
-        except (SafetensorError, RuntimeError) as error:  # a full disk by the libraries' own names
+        except (SafetensorError, RuntimeError) as error:  # how these libraries report a full disk
             for name in (_WEIGHTS, _OPTIMIZER):
                 (self.checkpoint / (name + ".part")).unlink(missing_ok=True)
             raise OSError(f"no room for a checkpoint ({one_line(error)})") from error
         state = {"epochs": epochs, "schedule": asdict(self.schedule), "history": asdict(self.history)}
         (self.checkpoint / (_STATE + ".part")).write_text(json.dumps(state))
-        for name in (_WEIGHTS, _OPTIMIZER, _STATE):  # the state last: it vouches for the others
+        for name in (_WEIGHTS, _OPTIMIZER, _STATE):  # the state last: it marks the checkpoint as complete
             (self.checkpoint / (name + ".part")).replace(self.checkpoint / name)
 
     def _resume(self, optimizer: Any) -> tuple[int, dict[str, Tensor]]:
         """Load a checkpoint of the same schedule, if there is one.
 
         Returns:
-            The epochs it has done, and the best weights so far (those now in the module without one).
+            The number of completed epochs and the best weights so far (the module's, without a checkpoint).
         """
         if self.checkpoint is None or not (self.checkpoint / _STATE).is_file():
             return 0, self._snapshot()
@@ -238,16 +240,16 @@ class Trainer:
         now = {key[4:]: value for key, value in tensors.items() if key.startswith("now.")}
         own = {key: value.shape for key, value in self.module.state_dict().items()}
         if own != {key: value.shape for key, value in now.items()}:
-            return 0, self._snapshot()  # of another graph: passes before this one came out otherwise
+            return 0, self._snapshot()  # of another graph: an earlier pass gave a different result
         self.module.load_state_dict(now)
         optimizer.load_state_dict(torch.load(self.checkpoint / _OPTIMIZER, weights_only=True))
-        self.history = History(**state["history"])
+        self.history = History(**{_RENAMED_KEYS.get(key, key): v for key, v in state["history"].items()})
         best = {key[5:]: value for key, value in tensors.items() if key.startswith("best.")}
         return int(state["epochs"]), best
 
 
 def rate_at(step: int, total: int) -> float:
-    """Return the share of the peak rate: a linear warm-up over the first 5 %, then a cosine to 1 %."""
+    """Return the share of the peak learning rate: linear warm-up over the first 5 %, then cosine to 1 %."""
     warm = max(1, round(0.05 * total))
     if step < warm:
         return (step + 1) / warm

@@ -103,12 +103,12 @@ def test_ctrl_c_and_kill_lose_nothing_that_was_finished(tmp_path: Path) -> None:
     assert file_sha256(files[0]) == file_sha256(files[1])
 
 
-def test_no_room_for_the_lessons_is_one_line(tmp_path: Path) -> None:
+def test_no_room_for_teacher_outputs_is_one_line(tmp_path: Path) -> None:
     """A limit on the size of files stands for a full disk, which a memory map would meet by a signal."""
     line = command(tmp_path, epochs=1, views=1)
 
     def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # the lessons are 147,456 bytes
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # the dataset is 147,456 bytes
 
     done = subprocess.run(line, capture_output=True, text=True, check=False, preexec_fn=limited)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The passes that train: they learn, they go on where they were stopped, and the file is what was trained."""
+"""The passes that train: distillation, pruning, QAT, resuming, and equality of file and trained module."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def some_input(context: PassContext) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("task", sorted(WRITERS))
-def test_distilling_brings_a_disturbed_graph_back_to_its_teacher(tmp_path: Path, task: str) -> None:
-    """On held-out images, by each task's own loss; half of the distance is far beyond chance."""
+def test_distillation_restores_a_perturbed_graph(tmp_path: Path, task: str) -> None:
+    """By each task's validation loss, which must fall by more than half."""
     model, context = student(tmp_path, task)
-    # A step of Adam is as large as the rate, and the detector's weights are a thousandth of the others'.
+    # Adam's steps have the size of the learning rate; the detector's weights are a thousandth of the others'.
     rate = 1e-5 if task == "detection" else 2e-3
 
     Distill({**QUICK, "learning_rate": rate}).apply(model, context)
@@ -52,8 +52,8 @@ def test_distilling_brings_a_disturbed_graph_back_to_its_teacher(tmp_path: Path,
     assert notes["loss_after"] < 0.5 * notes["loss_before"]
 
 
-def test_a_student_of_another_size_and_layout_learns_from_the_same_teacher(tmp_path: Path) -> None:
-    """The teacher's 64x48 scores become probabilities at the student's 32x24, which the loss then nears."""
+def test_distillation_of_a_student_of_another_input_size(tmp_path: Path) -> None:
+    """The teacher's 64x48 scores are converted to probabilities at the student's 32x24."""
     from ad_compressed_perception.compression.passes.graph.input_size import InputSize
 
     model, context = student(tmp_path)
@@ -65,10 +65,8 @@ def test_a_student_of_another_size_and_layout_learns_from_the_same_teacher(tmp_p
     assert context.notes["loss_after"] < context.notes["loss_before"]
 
 
-def test_training_that_was_stopped_goes_on_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ctrl-C in the fourth epoch comes through, so nothing is stored as finished; the rest follows later."""
+def test_resumed_training_gives_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the fourth epoch is raised to the caller; a second run trains the remaining three epochs."""
     from ad_compressed_perception.training.trainer import Trainer
 
     model, context = student(tmp_path / "one")
@@ -96,8 +94,8 @@ def test_training_that_was_stopped_goes_on_to_the_same_weights(
         np.testing.assert_array_equal(resumed[name], value)
 
 
-def test_patience_ends_training_and_the_weights_it_began_with_may_win(tmp_path: Path) -> None:
-    """A rate this high only spoils a graph that equals its teacher already."""
+def test_patience_ends_training_and_the_initial_weights_may_be_best(tmp_path: Path) -> None:
+    """A rate this high makes a graph that equals its teacher worse in every epoch."""
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
     before = weights(model)
 
@@ -110,7 +108,7 @@ def test_patience_ends_training_and_the_weights_it_began_with_may_win(tmp_path: 
 
 
 def wide_segmenter(tmp_path: Path) -> tuple[onnx.ModelProto, PassContext]:
-    """Return the tiny segmenter with its 3 features split over 24 channels, each a part of one."""
+    """Return the tiny segmenter with its 3 features divided among 24 channels."""
     model, context = student(tmp_path, noise=0.0)
     fresh = weights(model)
     share = np.random.default_rng(0).uniform(0.5, 1.5, 8).astype(np.float32)
@@ -125,8 +123,8 @@ def wide_segmenter(tmp_path: Path) -> tuple[onnx.ModelProto, PassContext]:
 
 
 @pytest.mark.parametrize("importance", ["taylor", "magnitude"])
-def test_pruning_in_steps_heals_in_between(tmp_path: Path, importance: str) -> None:
-    """24 channels go to 16 (24 * 0.5^(1/2) = 16.97, whole fours) and to 12, and the outputs stay."""
+def test_iterative_pruning_fine_tunes_after_each_step(tmp_path: Path, importance: str) -> None:
+    """24 channels become 16 (24 * 0.5^(1/2) = 16.97, multiples of four), then 12; the outputs stay."""
     model, context = wide_segmenter(tmp_path)
 
     pruned = PruneChannels(
@@ -142,8 +140,8 @@ def test_pruning_in_steps_heals_in_between(tmp_path: Path, importance: str) -> N
     assert run_model(pruned, some_input(context))["scores"].shape == (1, 4, 48, 64)
 
 
-def test_pruning_stops_before_the_step_that_hurts(tmp_path: Path) -> None:
-    """No loss is below 1e-9 once channels are gone, so the graph stays what it was."""
+def test_pruning_stops_before_the_step_that_exceeds_max_loss(tmp_path: Path) -> None:
+    """No loss is below 1e-9 once channels are removed, so the graph stays unchanged."""
     model, context = wide_segmenter(tmp_path)
     options = {**QUICK, "epochs": 0, "ratio": 0.5, "round_to": 4, "max_loss": 1e-9}
 
@@ -153,7 +151,7 @@ def test_pruning_stops_before_the_step_that_hurts(tmp_path: Path) -> None:
     assert context.notes["stopped"].startswith("step 1 left a loss of")
 
 
-def test_nothing_to_prune_is_said(tmp_path: Path) -> None:
+def test_nothing_to_prune_is_an_error(tmp_path: Path) -> None:
     model, context = student(tmp_path)
     with pytest.raises(RecipeError, match="no channel could leave: ratio 0.5"):
         PruneChannels({**QUICK, "epochs": 0, "ratio": 0.5}).apply(model, context)
@@ -161,10 +159,10 @@ def test_nothing_to_prune_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("per_channel", [True, False])
 @pytest.mark.parametrize("task", sorted(WRITERS))
-def test_what_was_trained_is_what_the_integer_file_computes(
+def test_the_quantized_file_computes_the_trained_modules_outputs(
     tmp_path: Path, task: str, per_channel: bool
 ) -> None:
-    """Integer kernels may round a step (1/255 of a range) the other way: two steps, and never more."""
+    """Integer kernels may round differently by a step (1/255 of the range); at most 2.5 steps are allowed."""
     import torch
 
     from ad_compressed_perception.training.graph_module.module import GraphModule
@@ -186,8 +184,8 @@ def test_what_was_trained_is_what_the_integer_file_computes(
         assert np.abs(value.numpy() - expected).max() <= 2.5 * max(span, 1e-3) / 255, name
 
 
-def test_written_integers_are_the_rounded_weights(tmp_path: Path) -> None:
-    """Stored int8 times its scale is the module's weight to half a step; biases to half of theirs."""
+def test_write_back_of_a_quantized_graph_keeps_its_integers(tmp_path: Path) -> None:
+    """Without training, integers are written back exactly and float values to 1e-6."""
     from ad_compressed_perception.training.graph_module.module import GraphModule
 
     model, context = student(tmp_path)
@@ -217,10 +215,10 @@ def test_passes_in_the_wrong_order(tmp_path: Path, step: Any, quantize: bool, me
         step(QUICK).apply(model, context)
 
 
-def test_a_graph_that_ends_in_labels_teaches_nothing(tmp_path: Path) -> None:
+def test_a_graph_that_ends_in_labels_cannot_be_trained(tmp_path: Path) -> None:
     model, context = student(tmp_path)
     context.output = context.output.model_copy(update={"options": {"layout": "LABELS"}})
-    with pytest.raises(RecipeError, match="train before the pass output"):
+    with pytest.raises(RecipeError, match="train before the pass trim_output"):
         Distill(QUICK).apply(model, context)
 
 
@@ -234,7 +232,7 @@ def test_without_torch_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_recipe_prunes_distills_and_quantizes_in_one_command(tmp_path: Path) -> None:
-    """From images and a model to a stored variant; checkpoints are gone once it is stored."""
+    """From images and a model to a stored variant; checkpoints are removed once it is stored."""
     write_planner(tmp_path / "m")
     source = write_images(tmp_path / "images", 48)
     recipe = small_recipe(
@@ -252,8 +250,8 @@ def test_a_recipe_prunes_distills_and_quantizes_in_one_command(tmp_path: Path) -
     read_model(tmp_path / "w" / "tiny_planner" / "small.onnx")
 
 
-def test_a_refused_recipe_leaves_no_lessons_behind(tmp_path: Path) -> None:
-    """The same command would be refused again, and another recipe would not go on from them."""
+def test_a_refused_recipe_leaves_no_cached_teacher_outputs(tmp_path: Path) -> None:
+    """The same command would be refused again, and another recipe would not use them."""
     manifest = load_manifest(write_segmenter(tmp_path / "m"))
     images = write_images(tmp_path / "p", 40)
     recipe = small_recipe(
@@ -269,31 +267,31 @@ def test_a_refused_recipe_leaves_no_lessons_behind(tmp_path: Path) -> None:
     assert not list((tmp_path / "w").rglob("*"))
 
 
-def test_the_teacher_answers_once_for_passes_that_ask_the_same(tmp_path: Path) -> None:
-    """Pruning and distilling one after the other learn the same lessons; other views are other lessons."""
+def test_teacher_outputs_are_computed_once_for_passes_with_the_same_settings(tmp_path: Path) -> None:
+    """Pruning and distillation share the cached outputs; another number of views needs its own."""
     model, context = wide_segmenter(tmp_path)
     pruned = PruneChannels({**QUICK, "epochs": 1, "round_to": 4, "ratio": 0.4}).apply(model, context)
-    (first,) = context.checkpoints.parent.glob("lessons-*")
-    written = (first / "answers_0.npy").stat().st_mtime_ns
+    (first,) = context.checkpoints.parent.glob("teacher_outputs-*")
+    written = (first / "outputs_0.npy").stat().st_mtime_ns
 
     following = replace(context, checkpoints=context.checkpoints.parent / "next")
     Distill({**QUICK, "epochs": 1}).apply(pruned, following)
-    assert (first / "answers_0.npy").stat().st_mtime_ns == written
-    assert list(context.checkpoints.parent.glob("lessons-*")) == [first]
+    assert (first / "outputs_0.npy").stat().st_mtime_ns == written
+    assert list(context.checkpoints.parent.glob("teacher_outputs-*")) == [first]
 
     Distill({**QUICK, "epochs": 1, "views": QUICK.get("views", 2) + 1}).apply(pruned, following)
-    assert len(list(context.checkpoints.parent.glob("lessons-*"))) == 2
+    assert len(list(context.checkpoints.parent.glob("teacher_outputs-*"))) == 2
 
 
-def test_channels_leave_by_measured_time_and_the_report_says_what_it_brought(tmp_path: Path) -> None:
-    """The tiny graph's clock is noise, so the goal is on weights; the table comes from a real measurement."""
+def test_latency_aware_pruning_reports_predicted_and_measured_speedup(tmp_path: Path) -> None:
+    """Times of the tiny graph are noise, so the goal is on parameters; the table is really measured."""
     model, context = wide_segmenter(tmp_path)
     options = {**QUICK, "epochs": 1, "round_to": 4, "allocation": "latency", "parameters": 0.4, "steps": 2}
 
     pruned = PruneChannels(options).apply(model, context)
 
     notes = context.notes
-    assert weights(pruned)["smooth_w"].shape[0] in (8, 12)  # 24 * 0.6 = 14.4, whole fours
+    assert weights(pruned)["smooth_w"].shape[0] in (8, 12)  # 24 * 0.6 = 14.4, multiples of four
     (group,) = notes["groups"].values()
     assert group == {
         "channels": 24,
@@ -306,7 +304,7 @@ def test_channels_leave_by_measured_time_and_the_report_says_what_it_brought(tmp
     before = table.read_text()
     model, _ = wide_segmenter(tmp_path / "again")
     PruneChannels(options).apply(model, context)
-    assert table.read_text() == before  # an interrupted run does not measure twice
+    assert table.read_text() == before  # a resumed run does not measure again
     with pytest.raises(RecipeError, match="out of reach: with every layer at its least width"):
         PruneChannels({**options, "parameters": 0.9}).apply(
             model, replace(context, checkpoints=tmp_path / "c")

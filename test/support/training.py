@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A disturbed student of a tiny model and its teacher, for passes that train."""
+"""A tiny student with perturbed weights and its teacher, for passes that train."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ WRITERS = {"detection": write_detector, "segmentation": write_segmenter, "planni
 
 
 def student(tmp_path: Path, task: str = "segmentation", noise: float = 0.05) -> tuple[Any, PassContext]:
-    """Return a task's tiny model with its weights disturbed, and a context whose teacher is the sound one.
+    """Return a task's tiny model with perturbed weights, and a context whose teacher is the original model.
 
-    Images are scenes 16 levels brighter or darker, so that there is something to tell apart.
+    Images are scenes of three brightness levels, 16 apart, so that they differ.
     """
     model, context = model_and_context(WRITERS[task](tmp_path / "m"), tmp_path / "s")
     rng = np.random.default_rng(0)
@@ -39,8 +39,8 @@ def student(tmp_path: Path, task: str = "segmentation", noise: float = 0.05) -> 
 
     def images() -> Iterator[Frame]:
         for index in range(IMAGES):
-            light = np.clip(draw_scene(index).astype(int) + 16 * (index % 3 - 1), 0, 255)
-            yield Frame(light.astype(np.uint8), "BGR", index)
+            bright = np.clip(draw_scene(index).astype(int) + 16 * (index % 3 - 1), 0, 255)
+            yield Frame(bright.astype(np.uint8), "BGR", index)
 
     return model, replace(context, images=images, frames=IMAGES)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which channels leave for speed: the choice is arithmetic on a table, and the table is measured."""
+"""Latency-aware channel allocation: the allocation from a cost table, and the measurement of the table."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from support.models import write_segmenter
 
 
 def table_of(**ms: float) -> CostTable:
-    """Return a table of groups of 32 channels whose layer's time is in proportion to its channels."""
+    """Return a table of groups of 32 channels whose layer times are proportional to their channels."""
     shares = {group: {k: {f"{group}_conv": k / 32} for k in (8, 16, 24)} for group in ms}
     items = {f"{group}_conv": value for group, value in ms.items()} | {"softmax": 1.0}
     return CostTable(items, dict.fromkeys(ms, 32), shares)
@@ -44,29 +44,29 @@ def groups_of(table: CostTable, round_to: int = 8, max_ratio: float = 0.8) -> li
     ]
 
 
-def test_of_equal_importance_the_expensive_group_loses_more() -> None:
-    """8 + 1 + 1 ms (softmax) must become 5: eight channels save 2 ms of the dear group, 0.25 of the cheap."""
-    table = table_of(dear=8.0, cheap=1.0)
+def test_with_equal_importance_the_expensive_group_loses_more_channels() -> None:
+    """8 + 1 + 1 ms (softmax) must become 5: eight channels save 2 ms in the slow group, 0.25 in the fast."""
+    table = table_of(slow=8.0, fast=1.0)
 
     chosen = allocate(groups_of(table), table, goal=5.0)
 
-    assert chosen.kept == {"dear": 8, "cheap": 32}
+    assert chosen.kept == {"slow": 8, "fast": 32}
     assert chosen.cost == pytest.approx(2.0 + 1.0 + 1.0)
     assert chosen.reached
 
 
 def test_importance_protects_an_expensive_group() -> None:
-    """Ten times as dear, a hundred times as important: the cheap one goes first, down to its least."""
-    table = table_of(dear=10.0, cheap=1.0)
+    """Ten times the time, a hundred times the importance: the fast group is narrowed first, to its least."""
+    table = table_of(slow=10.0, fast=1.0)
     groups = groups_of(table)
-    groups[0] = Group("dear", [100.0] * 32, groups[0].counts)
+    groups[0] = Group("slow", [100.0] * 32, groups[0].counts)
 
-    assert allocate(groups, table, goal=11.3).kept == {"dear": 32, "cheap": 8}
-    assert allocate(groups, table, goal=8.0).kept == {"dear": 16, "cheap": 8}
+    assert allocate(groups, table, goal=11.3).kept == {"slow": 32, "fast": 8}
+    assert allocate(groups, table, goal=8.0).kept == {"slow": 16, "fast": 8}
 
 
 def test_steps_that_save_nothing_are_skipped() -> None:
-    """A kernel takes 16 channels at once: 24 cost what 32 do, so the move goes to 16 in one."""
+    """A kernel processes 16 channels at once: 24 cost as much as 32, so one move goes to 16."""
     table = CostTable(
         {"conv": 4.0}, {"g": 32}, {"g": {24: {"conv": 1.0}, 16: {"conv": 0.5}, 8: {"conv": 0.5}}}
     )
@@ -76,27 +76,27 @@ def test_steps_that_save_nothing_are_skipped() -> None:
 
 
 def test_a_layer_between_two_groups_is_predicted_from_both() -> None:
-    """Half of its inputs and half of its outputs: a quarter of its time, not none of it."""
+    """Half of its inputs and half of its outputs: a quarter of its time."""
     shares = {name: {16: {"conv": 0.5}} for name in ("in", "out")}
     table = CostTable({"conv": 8.0}, {"in": 32, "out": 32}, shares)
 
     assert table.total({"in": 16, "out": 16}) == pytest.approx(2.0)
-    assert table.total({"in": 24}) == pytest.approx(6.0)  # half-way between 16 and 32
+    assert table.total({"in": 24}) == pytest.approx(6.0)  # midway between 16 and 32
 
 
-def test_a_goal_on_weights_is_met_by_what_saves_most_time() -> None:
-    """Both hold 1000 weights; a third must go, and it goes where a weight costs most time."""
-    table = table_of(dear=8.0, cheap=1.0)
-    shares = {g: {k: {f"{g}_w": k / 32} for k in (8, 16, 24)} for g in ("dear", "cheap")}
-    sizes = CostTable({"dear_w": 1000.0, "cheap_w": 1000.0}, table.full, shares)
+def test_a_goal_on_parameters_is_met_where_most_time_is_saved() -> None:
+    """Both have 1000 weights; a third must be removed, where a weight costs most time."""
+    table = table_of(slow=8.0, fast=1.0)
+    shares = {g: {k: {f"{g}_w": k / 32} for k in (8, 16, 24)} for g in ("slow", "fast")}
+    sizes = CostTable({"slow_w": 1000.0, "fast_w": 1000.0}, table.full, shares)
 
     chosen = allocate(groups_of(table), table, 2000 * 2 / 3, sizes)
 
-    assert chosen.kept == {"dear": 8, "cheap": 32}
+    assert chosen.kept == {"slow": 8, "fast": 32}
     assert chosen.cost == 1250.0
 
 
-def test_a_goal_on_weights_is_met_where_no_time_is_to_be_saved() -> None:
+def test_a_goal_on_parameters_is_met_where_no_time_can_be_saved() -> None:
     table = CostTable({"conv": 4.0}, {"g": 32}, {"g": {k: {"conv": 1.0} for k in (8, 16, 24)}})
     sizes = CostTable({"w": 320.0}, {"g": 32}, {"g": {k: {"w": k / 32} for k in (8, 16, 24)}})
 
@@ -108,7 +108,7 @@ NUMBERS = st.floats(0.01, 10.0)
 
 @st.composite
 def cases(draw: Any) -> tuple[list[Group], CostTable, int, float]:
-    """Draw groups of 4 to 40 channels, a noisy table of two layers each, and how to round."""
+    """Draw groups of 4 to 40 channels, a noisy table of two layers each, and rounding options."""
     round_to, max_ratio = draw(st.sampled_from([1, 2, 4, 8])), draw(st.floats(0.1, 0.95))
     items, full, shares, groups = {}, {}, {}, []
     for number in range(draw(st.integers(1, 4))):
@@ -124,7 +124,7 @@ def cases(draw: Any) -> tuple[list[Group], CostTable, int, float]:
 
 
 @given(cases(), st.floats(0.1, 1.0), st.floats(0.1, 1.0))
-def test_what_stays_is_within_bounds_and_falls_with_the_goal(
+def test_kept_channels_are_within_bounds_and_monotonic_in_the_goal(
     case: tuple[list[Group], CostTable, int, float], one: float, other: float
 ) -> None:
     groups, table, round_to, max_ratio = case
@@ -143,7 +143,7 @@ def test_what_stays_is_within_bounds_and_falls_with_the_goal(
 
 
 @given(st.integers(2, 256), st.sampled_from([4, 8, 16]), st.floats(0.1, 0.95))
-def test_the_counts_that_are_measured_are_allowed_and_hold_the_least(
+def test_measured_counts_are_allowed_and_include_the_least(
     full: int, round_to: int, max_ratio: float
 ) -> None:
     counts = allowed_counts(full, full, round_to, max_ratio)
@@ -153,17 +153,17 @@ def test_the_counts_that_are_measured_are_allowed_and_hold_the_least(
 
 
 def test_groups_that_share_no_layer_are_timed_together() -> None:
-    """A chain of three: the first and the last do not meet."""
+    """In a chain of three, the first and the last group share no layer."""
     assert independent_sets({"a": [0, 1], "b": [1, 2], "c": [2, 3]}) == [["a", "c"], ["b"]]
 
 
-def test_names_that_runtimes_give_to_fused_layers() -> None:
+def test_names_of_fused_layers_are_split() -> None:
     assert names_in("53_nchwc") == ["53"]
     assert names_in("55/WithoutBiases,55,Clip_4") == ["55", "55", "Clip_4"]
 
 
-def test_a_graph_is_as_fast_as_itself(tmp_path: Path) -> None:
-    """Nothing is said of how fast: only that layers are found and the ratio is a sane one."""
+def test_timing_a_graph_against_itself(tmp_path: Path) -> None:
+    """Only checks that layers are found and the ratio is plausible."""
     path = write_segmenter(tmp_path / "m") / "fp32.onnx"
     runtime = Runtime("onnxruntime", {"threads": 1})
 
@@ -174,7 +174,7 @@ def test_a_graph_is_as_fast_as_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"speedup": 2.0}, "speedup goes with allocation: latency"),
         ({"allocation": "latency"}, "takes speedup or parameters"),
@@ -182,6 +182,6 @@ def test_a_graph_is_as_fast_as_itself(tmp_path: Path) -> None:
         ({"allocation": "latency", "speedup": 2.0, "ratio": 0.5}, "ratio goes with allocation: importance"),
     ],
 )
-def test_goals_that_contradict_each_other(options: dict[str, Any], words: str) -> None:
-    with pytest.raises(RecipeError, match=words):
+def test_contradicting_goals_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
         PruneChannels(options)

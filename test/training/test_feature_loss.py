@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Steps in proportion to a channel's size, and what the last layers read as a lesson of its own."""
+"""RelativeAdamW, and feature distillation on the inputs of the last layers."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ pytest.importorskip("torch_pruning", reason="torch_pruning is not installed: mak
 
 
 @pytest.mark.parametrize("task", sorted(WRITERS))
-def test_one_relative_rate_suits_networks_of_any_size_of_weights(tmp_path: Path, task: str) -> None:
-    """The detector's weights are a thousandth of the others': in plain Adam it needs a rate of its own."""
+def test_one_relative_rate_works_for_weights_of_any_magnitude(tmp_path: Path, task: str) -> None:
+    """The detector's weights are a thousandth of the others': plain Adam needs another rate for it."""
     model, context = student(tmp_path, task)
     Distill({**QUICK, "learning_rate": 5e-3, "relative_rate": True}).apply(model, context)
     assert context.notes["loss_after"] < 0.6 * context.notes["loss_before"]
 
 
-def test_a_step_is_a_share_of_the_channel() -> None:
+def test_a_step_is_relative_to_the_channels_size() -> None:
     from ad_compressed_perception.training.relative_adamw import RelativeAdamW
 
-    # Two channels, fifty times apart; Adam's first step is the rate, whatever the gradient.
+    # Two channels, a factor of fifty apart; Adam's first step is the rate, whatever the gradient.
     weight = torch.nn.Parameter(torch.tensor([[1.0, -1.0], [50.0, 50.0]]))
     start = weight.detach().clone()
     optimizer = RelativeAdamW([weight], lr=0.01, weight_decay=0.0)
@@ -45,7 +45,7 @@ def test_a_step_is_a_share_of_the_channel() -> None:
     np.testing.assert_allclose(moved.numpy(), [[0.01, 0.01], [0.5, 0.5]], rtol=1e-3)
 
 
-def test_sizes_are_those_of_the_beginning_and_come_back_with_the_state() -> None:
+def test_initial_sizes_are_stored_in_the_optimizer_state() -> None:
     from ad_compressed_perception.training.relative_adamw import RelativeAdamW
 
     weight = torch.nn.Parameter(torch.full((1, 4), 2.0))
@@ -59,7 +59,7 @@ def test_sizes_are_those_of_the_beginning_and_come_back_with_the_state() -> None
     assert float(second.state[weight]["size"]) == 2.0
 
 
-def test_dead_channels_and_zero_biases_still_learn() -> None:
+def test_zero_channels_and_biases_can_be_trained() -> None:
     from ad_compressed_perception.training.relative_adamw import channel_sizes
 
     assert float(channel_sizes(torch.zeros(3))) > 0.0
@@ -68,7 +68,7 @@ def test_dead_channels_and_zero_biases_still_learn() -> None:
 
 
 @pytest.mark.parametrize("task", sorted(WRITERS))
-def test_features_are_learned_besides_the_answers(tmp_path: Path, task: str) -> None:
+def test_the_feature_loss_keeps_the_graphs_outputs(tmp_path: Path, task: str) -> None:
     model, context = student(tmp_path, task)
     plain = dict(context.notes)
     options: dict[str, Any] = {**QUICK, "learning_rate": 5e-3, "relative_rate": True}
@@ -77,11 +77,11 @@ def test_features_are_learned_besides_the_answers(tmp_path: Path, task: str) -> 
     assert plain == {}
     assert context.notes["images"] == 2 * IMAGES
     assert context.notes["loss_after"] < context.notes["loss_before"]
-    # The file has the outputs that it had.
+    # The features are not outputs of the file.
     assert [o.name for o in trained.graph.output] == [o.name for o in model.graph.output]
 
 
-def test_the_last_features_are_what_no_further_product_follows() -> None:
+def test_the_last_features_are_the_inputs_of_the_last_compute_nodes() -> None:
     from ad_compressed_perception.training.distillation.feature_loss import last_features
 
     nodes = [
@@ -99,18 +99,18 @@ def test_the_last_features_are_what_no_further_product_follows() -> None:
     assert sorted(last_features(model)) == ["f", "g"]
 
 
-def test_features_that_the_student_does_not_have_are_named(tmp_path: Path) -> None:
+def test_features_missing_in_the_student_are_named(tmp_path: Path) -> None:
     model, context = student(tmp_path)
     for node in model.graph.node:
         for names in (node.input, node.output):
             for index, name in enumerate(names):
                 if name == "features":
                     names[index] = "renamed"
-    with pytest.raises(RecipeError, match=r"none of the tensors .*\(features\)"):
+    with pytest.raises(RecipeError, match=r"none of the inputs .*\(features\)"):
         Distill({**QUICK, "feature_weight": 1.0}).apply(model, context)
 
 
-def test_a_quantized_graph_learns_features_too_and_stays_on_its_grid(tmp_path: Path) -> None:
+def test_qat_with_the_feature_loss_keeps_integer_weights(tmp_path: Path) -> None:
     model, context = student(tmp_path)
     model = EqualizeChannels({"min_spread": 1.0}).apply(model, context)
     quantized = QuantizeInt8().apply(model, context)
@@ -126,7 +126,7 @@ def test_a_quantized_graph_learns_features_too_and_stays_on_its_grid(tmp_path: P
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_gpu_is_used_where_there_is_one_and_the_file_is_as_sound(tmp_path: Path) -> None:
+def test_a_gpu_is_used_if_available(tmp_path: Path) -> None:
     model, context = student(tmp_path)
     torch.cuda.reset_peak_memory_stats()
     options = {**QUICK, "learning_rate": 5e-3, "relative_rate": True, "feature_weight": 1.0}

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ONNX graph as a torch module gives ONNX Runtime's numbers, and its weights go back where they were."""
+"""GraphModule computes ONNX Runtime's outputs and writes weights back; channel pruning of a module."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NODE = helper.make_node
 X = [1, 4, 8, 6]
 
 
-# Operators that came later than opset 14.
+# Operators introduced after opset 14.
 OPSETS = {"Gelu": 20, "LayerNormalization": 17, "Mish": 18}
 
 
@@ -139,7 +139,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("kind", "constants", "attributes"), CASES)
-def test_an_operator_gives_the_runtimes_numbers(
+def test_an_operator_matches_onnxruntime(
     kind: str, constants: dict[str, Any], attributes: dict[str, Any]
 ) -> None:
     model = single(kind, constants, **attributes)
@@ -165,7 +165,7 @@ def test_every_operator_has_a_case() -> None:
     trans=st.booleans(), bias=st.booleans(), alpha=st.sampled_from([1.0, 0.5]),
     rows=st.integers(1, 4), inner=st.integers(1, 6), columns=st.integers(1, 6),
 )  # fmt: skip
-def test_gemm_gives_the_runtimes_numbers(
+def test_gemm_matches_onnxruntime(
     trans: bool, bias: bool, alpha: float, rows: int, inner: int, columns: int
 ) -> None:
     weights = {"w": noise((columns, inner) if trans else (inner, columns))}
@@ -182,7 +182,7 @@ def test_gemm_gives_the_runtimes_numbers(
 
 
 def sharing_graph() -> onnx.ModelProto:
-    """Return two convolutions in a row that share weight and bias, then a product in a Constant node."""
+    """Return two convolutions that share weight and bias, then a MatMul with a matrix in a Constant node."""
     constant = NODE("Constant", [], ["m"], value=numpy_helper.from_array(noise((4, 5), 4), "m"))
     nodes = [
         NODE("Conv", ["x", "w", "b"], ["a"], "first"),
@@ -196,7 +196,7 @@ def sharing_graph() -> onnx.ModelProto:
     return make_graph(nodes, weights, {"x": X}, {"y": [1, 5]})
 
 
-def test_untouched_weights_come_back_unchanged() -> None:
+def test_write_back_without_training_keeps_the_outputs() -> None:
     model = sharing_graph()
     x = noise(tuple(X), 5, 1.0)
 
@@ -206,8 +206,8 @@ def test_untouched_weights_come_back_unchanged() -> None:
     np.testing.assert_array_equal(run_model(back, {"x": x})["y"], run_model(model, {"x": x})["y"])
 
 
-def test_nodes_that_shared_a_weight_learn_apart_and_all_of_it_is_written() -> None:
-    """Both shared tensors and the Constant node change; a tensor left out would show in the numbers."""
+def test_shared_weights_are_trained_separately_and_written_back() -> None:
+    """Both shared tensors and the Constant node change; a tensor not written would change the output."""
     module = GraphModule(sharing_graph())
     x = noise(tuple(X), 5, 1.0)
     with torch.no_grad():
@@ -221,7 +221,7 @@ def test_nodes_that_shared_a_weight_learn_apart_and_all_of_it_is_written() -> No
         np.testing.assert_allclose(module(torch.from_numpy(x))[0].numpy(), written, rtol=1e-5, atol=1e-5)
 
 
-def test_a_graph_with_the_batch_in_a_shape_runs_one_by_one() -> None:
+def test_a_graph_with_a_constant_batch_size_runs_images_one_by_one() -> None:
     """Split of a [2] vector along its only axis: with two images it would be [4]."""
     nodes = [
         NODE("Conv", ["x", "w"], ["c"], "conv"),
@@ -248,8 +248,8 @@ def test_an_unknown_operator_is_named() -> None:
         GraphModule(model)
 
 
-def test_a_batch_whose_second_image_takes_the_first_one_s_channels_runs_one_by_one() -> None:
-    """Global pooling as some exporters write it: of a flattened batch, a Gather takes the first image's."""
+def test_a_graph_that_gathers_from_the_flattened_batch_runs_images_one_by_one() -> None:
+    """Global pooling as some exporters write it: a Gather takes the first image's channels for all."""
     nodes = [
         NODE("ReduceMean", ["x"], ["m"], "mean", axes=[2, 3]),
         NODE("Reshape", ["m", "flat"], ["f"], "flatten"),
@@ -266,8 +266,8 @@ def test_a_batch_whose_second_image_takes_the_first_one_s_channels_runs_one_by_o
     torch.testing.assert_close(module(images)[0][1:], module(images[1:])[0])
 
 
-def test_tokens_before_images_are_no_batch() -> None:
-    """A transformer's Reshape to (1, ...) of (tokens, channels): the first axis is not the images'."""
+def test_a_token_axis_is_not_taken_for_the_batch_axis() -> None:
+    """A transformer's Reshape of (tokens, channels) to (1, ...): the first axis is not the batch."""
     nodes = [
         NODE("Reshape", ["x", "rows"], ["r"], "to_tokens"),
         NODE("MatMul", ["r", "w"], ["t"], "mix"),
@@ -284,17 +284,17 @@ def test_tokens_before_images_are_no_batch() -> None:
     assert module.one_by_one
 
 
-def test_a_convolution_of_one_dimension_is_named() -> None:
+def test_a_one_dimensional_convolution_is_named() -> None:
     model = make_graph(
         [NODE("Conv", ["x", "w"], ["y"], "along", pads=[1, 1])],
         {"w": noise((4, 4, 3))}, {"x": [1, 4, 8]}, {"y": [1, 4, 8]},
     )  # fmt: skip
-    with pytest.raises(ModelFileError, match=r"two dimensions; Conv 'along' .* \[4, 4, 3\]"):
+    with pytest.raises(ModelFileError, match=r"two-dimensional convolutions; Conv 'along' .* \[4, 4, 3\]"):
         GraphModule(model)
 
 
-def test_channels_that_a_constant_holds_are_refused_with_the_way_out() -> None:
-    """DepthToSpace makes one channel of four: who removes channels before it must know."""
+def test_channels_fixed_by_a_constant_are_refused_with_a_remedy() -> None:
+    """A Reshape with a constant channel count: channels before it cannot be removed."""
     pytest.importorskip("torch_pruning", reason="torch-pruning is not installed: make setup-train")
     from ad_compressed_perception.training.pruning.channel_pruning import prune_channels
 
@@ -317,7 +317,7 @@ def test_computed_weights_are_named() -> None:
 
 
 def residual_graph() -> onnx.ModelProto:
-    """Return a residual block, a depthwise convolution and a Gemm: everything that hangs together."""
+    """Return a residual block, a depthwise convolution and a Gemm, all with dependent channels."""
     nodes = [
         NODE("Conv", ["x", "w0", "b0"], ["a"], "stem", pads=[1, 1, 1, 1]),
         NODE("Relu", ["a"], ["r"], "relu"),
@@ -336,7 +336,7 @@ def residual_graph() -> onnx.ModelProto:
 
 @pytest.mark.parametrize("importance", ["magnitude", "taylor"])
 def test_a_pruned_graph_runs_and_equals_its_module(importance: str) -> None:
-    """Half of 16 channels leave all five tensors that know them; the two outputs stay."""
+    """Half of 16 channels are removed from all dependent tensors; the two outputs stay."""
     pytest.importorskip("torch_pruning", reason="torch-pruning is not installed: make setup-train")
     from ad_compressed_perception.training.pruning.channel_pruning import prune_channels
 
@@ -355,8 +355,8 @@ def test_a_pruned_graph_runs_and_equals_its_module(importance: str) -> None:
     np.testing.assert_allclose(run_model(pruned, {"x": x.numpy()})["y"], expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_taylor_importance_keeps_the_channels_that_the_output_hangs_on() -> None:
-    """Channels 0..7 feed nothing: small weights or large, they go first."""
+def test_the_taylor_importance_keeps_the_channels_that_affect_the_output() -> None:
+    """Channels 0..7 have zero outgoing weights: they are removed first, however large their own weights."""
     pytest.importorskip("torch_pruning", reason="torch-pruning is not installed: make setup-train")
     from ad_compressed_perception.training.pruning.channel_pruning import prune_channels
 
@@ -375,7 +375,7 @@ def test_the_taylor_importance_keeps_the_channels_that_the_output_hangs_on() -> 
     np.testing.assert_array_equal(kept, first[8:])
 
 
-def test_normalizations_are_to_be_folded_before_pruning() -> None:
+def test_pruning_needs_folded_normalizations() -> None:
     pytest.importorskip("torch_pruning", reason="torch-pruning is not installed: make setup-train")
     from ad_compressed_perception.training.pruning.channel_pruning import prune_channels
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A student from fresh weights to a variant: normalizations that learn, bfloat16, labels in the answers."""
+"""Training students from fresh weights: normalization, bfloat16, ground-truth labels in the targets."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ PLAIN = Geometry(8, 4, 8, 4, 0, 0, 8, 4)
 
 
 def fresh_student(tmp_path: Path, **options: Any) -> tuple[onnx.ModelProto, PassContext]:
-    """Return a small untaught segmenter and a context with scenes of different light."""
+    """Return a small untrained segmenter and a context with scenes of different brightness."""
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
 
     def images() -> Iterator[Frame]:
         for index in range(IMAGES):
-            light = np.clip(draw_scene(index).astype(int) + 16 * (index % 3 - 1), 0, 255)
-            yield Frame(light.astype(np.uint8), "BGR", index)
+            bright = np.clip(draw_scene(index).astype(int) + 16 * (index % 3 - 1), 0, 255)
+            yield Frame(bright.astype(np.uint8), "BGR", index)
 
     context = replace(context, images=images, frames=IMAGES)
     student = ReplaceWithStudent({**SMALL, **options}).apply(model, context)
@@ -93,12 +93,12 @@ def normalizing_graph() -> onnx.ModelProto:
     return make_graph(nodes, values, {"x": [1, 3, 8, 8]}, {"y": [1, 6, 8, 8]})
 
 
-def test_normalization_learns_as_torchs_own_does() -> None:
-    """ONNX's momentum is the share that stays, torch's the share that is new: 0.8 and 0.2."""
+def test_normalization_trains_like_torchs_batch_norm() -> None:
+    """ONNX's momentum is the kept share, torch's the new one: 0.8 and 0.2."""
     values = weights(normalizing_graph())
     module, batch = GraphModule(normalizing_graph()), torch.from_numpy(noise((4, 3, 8, 8), 1))
-    twin = torch.nn.BatchNorm2d(6, 1e-5, 0.2)
-    twin.load_state_dict(
+    reference = torch.nn.BatchNorm2d(6, 1e-5, 0.2)
+    reference.load_state_dict(
         {
             key: torch.from_numpy(values[name].copy())
             for key, name in zip(("weight", "bias", "running_mean", "running_var"), NORM, strict=True)
@@ -108,44 +108,44 @@ def test_normalization_learns_as_torchs_own_does() -> None:
     kernel = torch.from_numpy(values["w"].copy())
 
     for _ in range(3):
-        mine = module.train()(batch)[0]
-        theirs = torch.relu(twin(torch.nn.functional.conv2d(batch, kernel, padding=1)))
-        torch.testing.assert_close(mine, theirs)
+        ours = module.train()(batch)[0]
+        expected = torch.relu(reference(torch.nn.functional.conv2d(batch, kernel, padding=1)))
+        torch.testing.assert_close(ours, expected)
 
     back = weights(module.write_back())
-    np.testing.assert_allclose(back["mean"], twin.running_mean.numpy(), rtol=1e-5)
-    np.testing.assert_allclose(back["var"], twin.running_var.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(back["mean"], reference.running_mean.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(back["var"], reference.running_var.numpy(), rtol=1e-5)
 
 
-def test_what_normalization_learned_is_in_the_file_and_folds_away(tmp_path: Path) -> None:
-    """The taught module, the file it is written back to and the file without BatchNormalization agree."""
+def test_trained_normalizations_are_written_back_and_can_be_folded(tmp_path: Path) -> None:
+    """The trained module, the written file and the file with folded BatchNormalization agree."""
     student, context = fresh_student(tmp_path)
-    taught = Distill({**QUICK, "epochs": 2}).apply(student, context)
+    trained = Distill({**QUICK, "epochs": 2}).apply(student, context)
     feeds = next(context.feeds())
 
-    module = GraphModule(taught)
+    module = GraphModule(trained)
     with torch.no_grad():
-        seen = module(torch.from_numpy(next(iter(feeds.values()))))[0].numpy()
-    written = run_model(taught, feeds)["scores"]
-    folded = Simplify().apply(taught, context)
+        outputs = module(torch.from_numpy(next(iter(feeds.values()))))[0].numpy()
+    written = run_model(trained, feeds)["scores"]
+    folded = Simplify().apply(trained, context)
 
     assert not any(node.op_type == "BatchNormalization" for node in folded.graph.node)
-    np.testing.assert_allclose(seen, written, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(outputs, written, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(run_model(folded, feeds)["scores"], written, rtol=1e-3, atol=1e-3)
 
 
-def test_a_module_that_nobody_trains_leaves_its_normalizations_alone() -> None:
-    """Building a module and asking it must not count as a lesson."""
+def test_an_untrained_module_keeps_its_normalization_statistics() -> None:
+    """Building a module and running it in evaluation mode must not update running statistics."""
     module = GraphModule(normalizing_graph())
     module.allow_batches(torch.from_numpy(noise((1, 3, 8, 8), 2)))
 
     np.testing.assert_array_equal(weights(module.write_back())["mean"], weights(normalizing_graph())["mean"])
 
 
-def test_an_untaught_student_takes_several_images_at_once(tmp_path: Path) -> None:
-    """Its scores are in the thousands, and rounded in their last digit that must not look like a difference.
+def test_an_untrained_student_runs_batches(tmp_path: Path) -> None:
+    """Its scores are in the thousands; rounding of the last digit must not count as a difference.
 
-    Images one by one would have no statistics to learn.
+    Images run one by one have no batch statistics to train on.
     """
     student, context = fresh_student(tmp_path)
     module = GraphModule(student)
@@ -154,8 +154,8 @@ def test_an_untaught_student_takes_several_images_at_once(tmp_path: Path) -> Non
     assert not module.one_by_one
 
 
-def test_a_single_value_a_channel_is_normalized_by_what_is_stored() -> None:
-    """One image of one pixel has no variance; a head behind a global pooling ends up there."""
+def test_a_single_value_per_channel_is_normalized_by_running_statistics() -> None:
+    """One image of one pixel has no variance; this occurs after a global pooling."""
     module = GraphModule(normalizing_graph()).train()
     (norm,) = module.norms.values()
 
@@ -165,8 +165,8 @@ def test_a_single_value_a_channel_is_normalized_by_what_is_stored() -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_student_learns_its_teachers_labels(tmp_path: Path, precision: str) -> None:
-    """From weights of chance to a third of the loss, judged on images it did not learn from."""
+def test_distillation_reduces_a_fresh_students_loss(tmp_path: Path, precision: str) -> None:
+    """From random weights to about a third of the validation loss."""
     student, context = fresh_student(tmp_path)
 
     Distill({**QUICK, "precision": precision}).apply(student, context)
@@ -174,7 +174,7 @@ def test_a_student_learns_its_teachers_labels(tmp_path: Path, precision: str) ->
     assert context.notes["loss_after"] < 0.35 * context.notes["loss_before"]
 
 
-def test_a_planning_student_learns_angles_and_has_the_teachers_second_output(tmp_path: Path) -> None:
+def test_a_planning_student_is_trained_and_has_the_teachers_second_output(tmp_path: Path) -> None:
     model, context = model_and_context(write_planner(tmp_path / "m"), tmp_path / "s")
 
     def images() -> Iterator[Frame]:
@@ -193,8 +193,10 @@ def test_a_planning_student_learns_angles_and_has_the_teachers_second_output(tmp
     assert context.notes["loss_after"] < 0.35 * context.notes["loss_before"]
 
 
-def test_a_stopped_students_statistics_go_on_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Running means are in the checkpoint: the resumed student equals the undisturbed one, bit by bit."""
+def test_a_resumed_student_has_the_same_running_statistics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Running means are in the checkpoint: the resumed student equals the uninterrupted one bit for bit."""
     from ad_compressed_perception.training.trainer import Trainer
 
     options = {**QUICK, "epochs": 4}
@@ -221,7 +223,7 @@ def test_a_stopped_students_statistics_go_on_as_well(tmp_path: Path, monkeypatch
 
 
 def test_quantized_weights_are_not_trained_in_bfloat16(tmp_path: Path) -> None:
-    """Eight bits of mantissa would round before the grid does."""
+    """bfloat16's eight bits of mantissa would round before the quantization grid does."""
     student, context = fresh_student(tmp_path)
     quantized = QuantizeInt8().apply(Simplify().apply(student, context), context)
 
@@ -229,7 +231,7 @@ def test_quantized_weights_are_not_trained_in_bfloat16(tmp_path: Path) -> None:
         Qat({**QUICK, "precision": "bf16"}).apply(quantized, context)
 
 
-def test_one_recipe_makes_a_student_that_the_manifest_describes(tmp_path: Path) -> None:
+def test_a_recipe_with_a_student_stores_its_input_and_output_in_the_manifest(tmp_path: Path) -> None:
     folder = write_segmenter(tmp_path / "m")
     passes = [
         "upgrade_opset",
@@ -252,12 +254,12 @@ def test_one_recipe_makes_a_student_that_the_manifest_describes(tmp_path: Path) 
 
 
 def probabilities(*rows: tuple[float, ...]) -> np.ndarray:
-    """Return (1, labels, 4, 8) answers alike at every pixel."""
+    """Return (1, labels, 4, 8) outputs, equal at every pixel."""
     return np.broadcast_to(np.array(rows[0], np.float32)[None, :, None, None], (1, len(rows[0]), 4, 8))
 
 
-def test_masks_move_probability_and_keep_the_shares_within_a_class() -> None:
-    """Class 0 joins the first two labels, which the teacher holds at 3 to 1; weight 0.5 goes half the way."""
+def test_masks_correct_probabilities_and_keep_the_ratio_within_a_class() -> None:
+    """Class 0 joins the first two labels, 3 to 1 in the teacher's output; the weight is 0.5."""
     correct = mask_correction(np.array([0, 0, 1]), "NCHW", 0.5)
     ground_truth = np.zeros((4, 8), np.uint8)
     ground_truth[:, 4:] = 1
@@ -273,38 +275,38 @@ def test_masks_move_probability_and_keep_the_shares_within_a_class() -> None:
     np.testing.assert_allclose(mixed.sum(1), 1.0, rtol=1e-5)
 
 
-def test_masks_follow_the_view_into_a_letterbox() -> None:
-    """A mirrored mask, drawn into the upper half of the input; below it, nobody knows."""
+def test_masks_are_transformed_into_a_letterbox() -> None:
+    """A mirrored mask in the upper half of the input; the padding below is unlabeled."""
     correct = mask_correction(np.array([0, 1]), "NCHW", 1.0)
     ground_truth = np.zeros((4, 16), np.uint8)
     ground_truth[:, 12:] = 1
-    shown = Geometry(16, 4, 8, 2, 0, 0, 8, 4)
+    geometry = Geometry(16, 4, 8, 2, 0, 0, 8, 4)
 
     (mixed,) = correct(
-        [probabilities((0.5, 0.5))], ground_truth, Augmentation(0, 0, 4, 16, mirrored=True), shown
+        [probabilities((0.5, 0.5))], ground_truth, Augmentation(0, 0, 4, 16, mirrored=True), geometry
     )
 
     np.testing.assert_allclose(mixed[0, 1, 0], [1, 1, 0, 0, 0, 0, 0, 0], atol=1e-5)
     np.testing.assert_allclose(mixed[0, 1, 3], 0.5)
 
 
-def test_a_drivers_angle_counts_only_for_the_image_he_saw() -> None:
-    """In the model's unit of half a radian; the probability of a collision stays the teacher's."""
+def test_the_drivers_angle_is_used_for_the_unaltered_image_only() -> None:
+    """In the model's unit of half a radian; the collision probability stays the teacher's."""
     correct = steering_correction(0.5, 0.25)
-    answers = [np.array([[0.4]], np.float32), np.array([[0.9]], np.float32)]
+    outputs = [np.array([[0.4]], np.float32), np.array([[0.9]], np.float32)]
 
-    steering, collision = correct(answers, 0.1, identity_augmentation(4, 8), PLAIN)
-    moved = correct(answers, 0.1, Augmentation(0, 0, 4, 8, mirrored=True), PLAIN)
+    steering, collision = correct(outputs, 0.1, identity_augmentation(4, 8), PLAIN)
+    augmented = correct(outputs, 0.1, Augmentation(0, 0, 4, 8, mirrored=True), PLAIN)
 
     assert steering.item() == pytest.approx(0.75 * 0.4 + 0.25 * 0.2)
     assert collision.item() == pytest.approx(0.9)
-    assert moved[0].item() == pytest.approx(0.4)
+    assert augmented[0].item() == pytest.approx(0.4)
 
 
-def test_boxes_raise_what_is_there_and_lower_what_is_not() -> None:
-    """Two cells of stride 8 fire: one on the true box, one beside it; a second true box nobody saw."""
+def test_boxes_raise_scores_of_objects_and_lower_false_positives() -> None:
+    """Two cells of stride 8 fire: one on a true box, one beside it; a second true box was missed."""
     rows = np.zeros((1, 32 + 8 + 2, 5 + 2), np.float32)
-    rows[0, :, 2:4] = np.log(0.1)  # boxes of nothing elsewhere
+    rows[0, :, 2:4] = np.log(0.1)  # empty boxes elsewhere
     rows[0, 9] = [0.5, 0.5, 0.0, 0.0, 0.6, 0.3, 0.5]  # cell (1, 1): box 8..16
     rows[0, 22] = [0.5, 0.5, 0.0, 0.0, 0.8, 0.9, 0.1]  # cell (6, 2): box 48..56, 16..24
     ground_truth = GroundTruthBoxes(
@@ -323,24 +325,24 @@ def test_boxes_raise_what_is_there_and_lower_what_is_not() -> None:
     np.testing.assert_allclose(np.exp(new[0, 2:4]) * 8, 16.0, rtol=1e-5)
 
 
-def test_boxes_of_a_mirrored_part_are_where_the_part_shows_them() -> None:
-    """Columns 2 to 10 of 12: a box at 3..5 is 1..3 in the part of 8, mirrored 5..7."""
+def test_boxes_are_transformed_into_a_mirrored_crop() -> None:
+    """Columns 2 to 10 of 12: a box at 3..5 is 1..3 in the crop of 8, mirrored 5..7."""
     view = Augmentation(0, 2, 4, 8, mirrored=True)
 
     np.testing.assert_array_equal(view.boxes(np.array([[3.0, 1.0, 5.0, 2.0]])), [[5, 1, 7, 2]])
 
 
-def test_random_views_stay_inside_the_image() -> None:
+def test_random_augmentations_stay_inside_the_image() -> None:
     rng = np.random.default_rng(0)
     image = np.zeros((30, 40, 3), np.uint8)
     for _ in range(50):
         view = draw_augmentation(30, 40, rng)
         assert view.image(image).shape == (view.height, view.width, 3)
-        assert not view.whole
+        assert not view.is_identity
 
 
-def test_labels_teach_what_the_teacher_does_not_know(tmp_path: Path) -> None:
-    """Masks that call blue "red" and red "blue" or "green": with weight 1 the student follows the masks."""
+def test_a_student_is_trained_on_labels_that_contradict_the_teacher(tmp_path: Path) -> None:
+    """Masks label blue as "red" and red as "blue" or "green": with weight 1 the student follows the masks."""
     data = write_masks(tmp_path / "data", 12)
     (data / "label_map.yaml").write_text(
         "classes:\n  cold: {mask_ids: [9], labels: [blue, green]}\n  warm: {mask_ids: [4], labels: [red]}\n"
@@ -355,10 +357,10 @@ def test_labels_teach_what_the_teacher_does_not_know(tmp_path: Path) -> None:
     tensor, _ = Preparer(context.input)(Frame(image, "BGR"))
     scores = run_model(student, {student.graph.input[0].name: tensor})["scores"][0]
     assert context.notes["images"] == IMAGES + 12
-    assert np.mean(scores.argmax(0)[:, 4:12] == 3) > 0.8  # the blue half, called red by the masks
+    assert np.mean(scores.argmax(0)[:, 4:12] == 3) > 0.8  # the blue half, labeled red in the masks
 
 
-def test_labels_without_a_map_say_what_is_missing(tmp_path: Path) -> None:
+def test_labels_without_a_label_map_are_refused(tmp_path: Path) -> None:
     data = write_masks(tmp_path / "data", 3, None)
     student, context = fresh_student(tmp_path)
 
@@ -366,7 +368,7 @@ def test_labels_without_a_map_say_what_is_missing(tmp_path: Path) -> None:
         Distill({**QUICK, "labels": str(data)}).apply(student, context)
 
 
-def test_training_options_that_make_no_sense_are_named() -> None:
+def test_invalid_training_options_are_named() -> None:
     with pytest.raises(RecipeError, match="label_weight"):
         Distill({"label_weight": 1.5})
     with pytest.raises(RecipeError, match="precision"):

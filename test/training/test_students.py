@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Students as built: what they read and give, how they are made, and that integers can run all of them."""
+"""Students as built: inputs, outputs, weights, and int8 coverage of all encoders and heads."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def convolutions(model: onnx.ModelProto) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("encoder", sorted(ENCODERS))
-def test_every_encoder_gives_every_task_its_outputs(encoder: str) -> None:
-    """Scores at half the input's size, a box a cell of three grids (32 + 8 + 2), two numbers, a plan."""
+def test_every_encoder_supports_every_task(encoder: str) -> None:
+    """Scores at half the input's size, one box per cell of three grids (32 + 8 + 2), two scalars, a plan."""
     assert outputs_of(tiny(encoder, "segmentation"))["scores"].shape == (1, 3, 16, 32)
     assert outputs_of(tiny(encoder, "detection"))["boxes"].shape == (1, 42, 8)
     planned = outputs_of(tiny(encoder, "planning", input_channels=1, input_width=50, input_height=50))
@@ -66,7 +66,7 @@ def test_every_encoder_gives_every_task_its_outputs(encoder: str) -> None:
 
 
 @pytest.mark.parametrize("encoder", sorted(ENCODERS))
-def test_channels_are_whole_vectors_and_the_opset_is_one_that_all_tools_read(encoder: str) -> None:
+def test_channels_are_multiples_and_the_opset_is_widely_supported(encoder: str) -> None:
     """All but the last convolution, whose channels are the classes."""
     model = build_student(tiny(encoder, width=0.4, channel_multiple=16))
 
@@ -74,16 +74,16 @@ def test_channels_are_whole_vectors_and_the_opset_is_one_that_all_tools_read(enc
     assert all(weight.shape[0] % 16 == 0 for weight in convolutions(model)[:-1])
 
 
-def test_width_is_rounded_to_the_nearest_multiple_but_never_to_none() -> None:
-    assert [rounded_channels(wanted, 8) for wanted in (1, 11.9, 12, 40)] == [8, 8, 16, 40]
+def test_width_is_rounded_to_the_nearest_multiple_but_never_to_zero() -> None:
+    assert [rounded_channels(count, 8) for count in (1, 11.9, 12, 40)] == [8, 8, 16, 40]
 
 
 @pytest.mark.parametrize("stride", [1, 2, 4, 8])
-def test_scores_are_as_fine_as_asked_for(stride: int) -> None:
+def test_scores_have_the_requested_stride(stride: int) -> None:
     assert outputs_of(tiny(output_stride=stride))["scores"].shape == (1, 3, 32 // stride, 64 // stride)
 
 
-def test_the_seed_decides_the_weights() -> None:
+def test_the_seed_determines_the_weights() -> None:
     """Equal files for equal seeds, so that a recipe gives the same student anywhere."""
     first, same, other = (build_student(tiny(seed=seed)).SerializeToString() for seed in (1, 1, 2))
 
@@ -91,16 +91,16 @@ def test_the_seed_decides_the_weights() -> None:
     assert first != other
 
 
-def test_fresh_weights_keep_the_signal_alive() -> None:
-    """He's variance 2 / fan in, by a layer of 288 inputs and 3072 weights: within 10 % of it."""
+def test_fresh_weights_have_the_variance_of_he_initialization() -> None:
+    """Variance 2 / fan in, on a layer of 288 inputs: within 10 %."""
     weights = convolutions(build_student(tiny("efficientnet_lite", width=1.0, channel_multiple=16)))
 
     weight = next(w for w in weights if w.shape[1:] == (32, 3, 3))
     assert np.isclose(weight.var(), 2.0 / (32 * 9), rtol=0.1)
 
 
-def test_scores_of_a_fresh_detector_say_that_there_is_nothing() -> None:
-    """Objectness and classes begin near 0.01, else thousands of empty cells would shake the first steps."""
+def test_scores_of_a_fresh_detector_are_near_zero() -> None:
+    """Objectness and classes start near 0.01, else thousands of empty cells dominate the first steps."""
     boxes = outputs_of(tiny("mobilenet", "detection"))["boxes"][0]
 
     assert np.median(boxes[:, 4:]) < 0.05
@@ -115,15 +115,15 @@ def test_scores_of_a_fresh_detector_say_that_there_is_nothing() -> None:
         ({"task": "planning", "input_height": 16}, "32 pixels or more"),
     ],
 )
-def test_what_cannot_be_built_is_named(fields: dict[str, object], named: str) -> None:
+def test_an_invalid_specification_is_named(fields: dict[str, object], named: str) -> None:
     with pytest.raises(RecipeError, match=named):
         build_student(tiny(**fields))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("encoder", sorted(ENCODERS))
 @pytest.mark.parametrize("task", sorted(HEADS))
-def test_all_products_of_a_quantized_student_run_on_integers(tmp_path: Path, encoder: str, task: str) -> None:
-    """Normalizations fold into convolutions, and nothing between these stays in float."""
+def test_a_quantized_student_runs_in_int8_completely(tmp_path: Path, encoder: str, task: str) -> None:
+    """Normalizations are folded into convolutions, and no layer between these stays in float."""
     model, context = model_and_context(WRITERS[task](tmp_path / "m"), tmp_path / "s")
     size = {} if task == "detection" else {"input_width": 64, "input_height": 64}
     options = {"encoder": encoder, "width": 0.25, "channel_multiple": 8, **size}
@@ -143,8 +143,8 @@ def test_all_products_of_a_quantized_student_run_on_integers(tmp_path: Path, enc
     assert (coverage.share, coverage.float_layers) == (1.0, ())
 
 
-def test_the_pass_writes_the_students_contract(tmp_path: Path) -> None:
-    """Size as asked for, channels first, color and scale the baseline's, the decoder told of the output."""
+def test_the_pass_sets_the_students_input_and_output(tmp_path: Path) -> None:
+    """Requested size, NCHW, the baseline's color and scale, and the decoder's output name and layout."""
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
     before = context.input
 
@@ -159,8 +159,8 @@ def test_the_pass_writes_the_students_contract(tmp_path: Path) -> None:
     )
 
 
-def test_a_detecting_student_has_the_labels_that_were_kept(tmp_path: Path) -> None:
-    """select_classes before the student: two of three classes, so seven numbers a cell."""
+def test_a_detection_student_has_the_selected_labels(tmp_path: Path) -> None:
+    """select_classes before the student: two of three classes, so seven values per cell."""
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
     model = SelectClasses({"labels": ["car", "sign"]}).apply(model, context)
 
@@ -178,16 +178,14 @@ def test_a_detecting_student_has_the_labels_that_were_kept(tmp_path: Path) -> No
         ({"depth": 3}, "known options: encoder, width"),
     ],
 )
-def test_options_that_make_no_student_are_named(
-    tmp_path: Path, options: dict[str, object], named: str
-) -> None:
+def test_invalid_student_options_are_named(tmp_path: Path, options: dict[str, object], named: str) -> None:
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
     with pytest.raises(RecipeError, match=named):
         ReplaceWithStudent(options).apply(model, context)
 
 
-def test_an_earlier_student_goes_on_from_its_file(tmp_path: Path) -> None:
-    """The file's weights and not the seed's; one of another size is refused with both shapes."""
+def test_a_student_can_start_from_an_earlier_students_file(tmp_path: Path) -> None:
+    """Weights come from the file instead of the seed; another size is refused with both shapes."""
     options = {"input_width": 64, "input_height": 64, "width": 0.25}
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
     first = ReplaceWithStudent({**options, "seed": 5}).apply(model, context)
@@ -205,7 +203,7 @@ def test_an_earlier_student_goes_on_from_its_file(tmp_path: Path) -> None:
         ).apply(model, context)
 
 
-def test_a_detector_of_other_strides_is_told_what_to_do_instead(tmp_path: Path) -> None:
+def test_a_detector_of_other_strides_is_refused_with_a_remedy(tmp_path: Path) -> None:
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
     options = {**context.output.options, "strides": [8, 16]}
     context.output = context.output.model_copy(update={"options": options})

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A detector's teacher answers in the student's cells and labels."""
+"""The YOLOX teacher's outputs are converted to the student's cells and labels."""
 
 from __future__ import annotations
 
@@ -49,54 +49,54 @@ def student(tmp_path: Path, **options: Any) -> tuple[Any, PassContext]:
     return InputSize(options).apply(model, context), context
 
 
-def answers(context: PassContext, frame: Frame) -> np.ndarray:
-    """Return what the student is to learn of an image."""
-    tutor = yolox_teacher(context)
-    tensor, asked = Preparer(tutor.input)(frame)
-    _, shown = Preparer(context.input)(frame)
-    said = run_model(read_model(tutor.file), {"images": tensor})["output"]
-    return tutor.fit([said], asked, shown)[0]
+def targets(context: PassContext, frame: Frame) -> np.ndarray:
+    """Return the student's targets for an image."""
+    teacher = yolox_teacher(context)
+    tensor, teacher_geometry = Preparer(teacher.input)(frame)
+    _, student_geometry = Preparer(context.input)(frame)
+    outputs = run_model(read_model(teacher.file), {"images": tensor})["output"]
+    return teacher.fit([outputs], teacher_geometry, student_geometry)[0]
 
 
-def test_answers_cut_from_the_whole_are_those_of_the_trimmed_network(tmp_path: Path) -> None:
-    """The trimmed teacher's last row of cells sees a border where the other sees padding: both zero here."""
+def test_rows_cut_from_the_full_output_equal_those_of_the_trimmed_network(tmp_path: Path) -> None:
+    """The last row of cells borders on zero padding in both the trimmed and the full network."""
     trimmed, context = student(tmp_path, fit="frames")
     assert yolox_teacher(context).file == context.baseline
     own = run_model(trimmed, {"images": Preparer(context.input)(wide(1))[0]})["output"]
     assert own.shape == (1, 8 * 4 + 4 * 2 + 2 * 1, 8)
-    np.testing.assert_allclose(answers(context, wide(1)), own, atol=1e-4)
+    np.testing.assert_allclose(targets(context, wide(1)), own, atol=1e-4)
 
 
 def test_a_student_of_fewer_labels_gets_their_columns(tmp_path: Path) -> None:
     _, context = student(tmp_path, fit="frames")
-    everything = answers(context, wide())
+    everything = targets(context, wide())
     context.output = context.output.model_copy(
         update={"options": {**context.output.options, "label_ids": [1, 2]}}
     )
-    np.testing.assert_array_equal(answers(context, wide()), everything[..., [0, 1, 2, 3, 4, 6, 7]])
+    np.testing.assert_array_equal(targets(context, wide()), everything[..., [0, 1, 2, 3, 4, 6, 7]])
 
 
 def test_at_another_scale_the_teacher_runs_at_the_student_s_size(tmp_path: Path) -> None:
-    """Half the size: no cell of one is a cell of the other, and the answers are the small teacher's own."""
+    """At half the size cells do not coincide, and the targets are the resized teacher's own outputs."""
     halved, context = student(tmp_path, factor=0.5)
-    tutor = yolox_teacher(context)
-    assert (tutor.input.width, tutor.input.height) == (32, 32)
-    assert tutor.file != context.baseline
+    teacher = yolox_teacher(context)
+    assert (teacher.input.width, teacher.input.height) == (32, 32)
+    assert teacher.file != context.baseline
     own = run_model(halved, {"images": Preparer(context.input)(wide(2))[0]})["output"]
-    np.testing.assert_allclose(answers(context, wide(2)), own, atol=1e-4)
+    np.testing.assert_allclose(targets(context, wide(2)), own, atol=1e-4)
 
 
-def test_a_image_of_another_shape_is_named(tmp_path: Path) -> None:
+def test_an_image_of_another_shape_is_named(tmp_path: Path) -> None:
     """128x90 fills 64x45 of the teacher's input, but only 45x32 of a student trimmed for wide images."""
     _, context = student(tmp_path, fit="frames")
     with pytest.raises(
         DataError, match="an image of 128x90 fills the student's 64x32 input at another scale"
     ):
-        answers(context, wide(0, 90))
+        targets(context, wide(0, 90))
 
 
-def test_a_trimmed_detector_of_fewer_labels_learns(tmp_path: Path) -> None:
-    """The student is its teacher's equal but for the border, so a tenth of a loss unit is already far off."""
+def test_training_a_trimmed_detector_of_fewer_labels(tmp_path: Path) -> None:
+    """The student equals its teacher except at the border, so its initial loss is below 0.1."""
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
     context = replace(context, images=lambda: iter([wide(i) for i in range(6)]), frames=6)
     for step in (SelectClasses({"labels": ["car", "sign"]}), InputSize({"fit": "frames"})):
@@ -110,12 +110,12 @@ def test_a_trimmed_detector_of_fewer_labels_learns(tmp_path: Path) -> None:
     width=st.integers(2, 6), height=st.integers(2, 6), less_x=st.integers(0, 1), less_y=st.integers(0, 1),
     right=st.integers(0, 1), down=st.integers(0, 1),
 )  # fmt: skip
-def test_rows_name_the_same_places(
+def test_cut_rows_match_the_students_cells(
     width: int, height: int, less_x: int, less_y: int, right: int, down: int
 ) -> None:
     """Every kept row's stride and corner in the teacher's input is the student's, moved by the shift."""
 
-    def places(columns: int, rows: int) -> list[tuple[int, int, int]]:
+    def cells(columns: int, rows: int) -> list[tuple[int, int, int]]:
         return [
             (stride, x * stride, y * stride)
             for stride in STRIDES
@@ -126,8 +126,8 @@ def test_rows_name_the_same_places(
     teacher = (32 * width, 32 * height)
     smaller = (32 * (width - less_x), 32 * (height - less_y))
     shift = (32 * min(right, less_x), 32 * min(down, less_y))
-    theirs = places(*teacher)
-    mine = [(stride, x + shift[0], y + shift[1]) for stride, x, y in places(*smaller)]
+    theirs = cells(*teacher)
+    mine = [(stride, x + shift[0], y + shift[1]) for stride, x, y in cells(*smaller)]
     assert [theirs[row] for row in cut_rows(teacher, smaller, STRIDES, shift)] == mine
 
 
@@ -135,7 +135,7 @@ def test_rows_name_the_same_places(
     ("align", "height", "expected"),
     [("top_left", 32, (0, 0)), ("center", 64, (0, 0)), ("center", 48, None), ("top_left", 48, (0, 0))],
 )
-def test_a_shift_is_whole_cells_of_every_stride_or_none(
+def test_a_shift_is_a_multiple_of_every_stride_or_none(
     tmp_path: Path, align: str, height: int, expected: tuple[int, int] | None
 ) -> None:
     """A centered letterbox trimmed by 16 moves the image by 8, half a cell of stride 16."""

@@ -1,3 +1,3 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training against the outputs of a teacher."""
+"""Knowledge distillation: training against the outputs of a teacher."""

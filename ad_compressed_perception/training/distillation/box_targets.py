@@ -1,11 +1,11 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""True boxes put into a YOLOX teacher's answers.
+"""Ground-truth boxes merged into a YOLOX teacher's outputs.
 
-An object that the teacher found (a cell's box has an IoU of 0.5 with it) gets its true class in all cells
-that found it, and objectness and box in the best of them. One that it missed gets the cell at its center,
-at the finest stride of which it spans at most eight cells. What the teacher found where nothing is loses
-objectness.
+An object that the teacher detected (a cell's box has an IoU of at least 0.5 with it) sets its class in all
+cells that detected it, and objectness and box in the best of them. A missed object is assigned to the cell at
+its center, at the finest stride of which it spans at most eight cells. Objectness of the teacher's false
+positives is reduced.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ad_compressed_perception.tasks.nms import iou_matrix
 from ad_compressed_perception.training.augmentation import Augmentation
 
 _FOUND_IOU = 0.5
-_NOTHING_IOU = 0.3
+_FALSE_POSITIVE_IOU = 0.3
 _CELLS_A_SIDE = 8.0
 _VISIBLE_SHARE = 0.3
 _OBJECTNESS, _CLASSES = 4, 5
@@ -32,28 +32,28 @@ Rows = NDArray[np.float32]
 def box_correction(
     of_column: NDArray[np.int64], strides: Sequence[int], weight: float
 ) -> Callable[[list[NDArray[Any]], Any, Augmentation, Geometry], list[NDArray[Any]]]:
-    """Return the correction of YOLOX answers (1, N, 5 + C) by GroundTruthBoxes.
+    """Return the correction of YOLOX outputs (1, N, 5 + C) by GroundTruthBoxes.
 
     Args:
-        of_column: (C,) class of the labels that each score is of, or NO_CLASS where labels say nothing.
+        of_column: (C,) ground-truth class of each score, or NO_CLASS where the labels have none.
         strides: of the grids, in the order of the rows.
         weight: of the ground truth.
     """
 
     def correct(
-        answers: list[NDArray[Any]], ground_truth: Any, view: Augmentation, shown: Geometry
+        outputs: list[NDArray[Any]], ground_truth: Any, view: Augmentation, geometry: Geometry
     ) -> list[NDArray[Any]]:
-        rows = np.array(answers[0][0], np.float32)
-        cells, steps = grid(shown.model_width, shown.model_height, strides)
-        boxes, kept = _visible(shown.boxes_to_model(view.boxes(ground_truth.boxes_xyxy)), shown)
-        classes, crowd = ground_truth.class_ids[kept], ground_truth.is_crowd[kept]
+        rows = np.array(outputs[0][0], np.float32)
+        cells, steps = grid(geometry.model_width, geometry.model_height, strides)
+        boxes, kept = _visible(geometry.boxes_to_model(view.boxes(ground_truth.boxes_xyxy)), geometry)
+        classes, is_crowd = ground_truth.class_ids[kept], ground_truth.is_crowd[kept]
         overlaps = iou_matrix(boxes, _decoded(rows, cells, steps))
-        _forget_what_is_not_there(rows, overlaps, of_column, weight, bool(crowd.any()))
-        for box, kind, overlap, many in zip(boxes, classes, overlaps, crowd, strict=True):
+        _suppress_false_positives(rows, overlaps, of_column, weight, bool(is_crowd.any()))
+        for box, kind, overlap, crowd in zip(boxes, classes, overlaps, is_crowd, strict=True):
             columns = np.flatnonzero(of_column == kind)
-            if columns.size and not many:
-                _put(rows, box, columns, overlap, (cells, steps), strides, weight)
-        return [rows[None], *answers[1:]]
+            if columns.size and not crowd:
+                _insert(rows, box, columns, overlap, (cells, steps), strides, weight)
+        return [rows[None], *outputs[1:]]
 
     return correct
 
@@ -74,9 +74,9 @@ def _decoded(rows: Rows, cells: Rows, steps: Rows) -> Rows:
     return np.concatenate([centers - halves, centers + halves], 1).astype(np.float32)
 
 
-def _visible(boxes: Rows, shown: Geometry) -> tuple[Rows, NDArray[np.int64]]:
-    """Return boxes clipped to the input, and the places of those of which enough is left."""
-    limit = np.array([shown.model_width, shown.model_height] * 2, np.float32)
+def _visible(boxes: Rows, geometry: Geometry) -> tuple[Rows, NDArray[np.int64]]:
+    """Return boxes clipped to the input and their indices, without those that lie mostly outside."""
+    limit = np.array([geometry.model_width, geometry.model_height] * 2, np.float32)
     clipped = np.clip(boxes, 0.0, limit).astype(np.float32)
     kept = np.flatnonzero(_areas(clipped) > np.maximum(_VISIBLE_SHARE * _areas(boxes), 1.0))
     return clipped[kept], kept
@@ -87,17 +87,17 @@ def _areas(boxes: Rows) -> NDArray[np.float32]:
     return area
 
 
-def _forget_what_is_not_there(
+def _suppress_false_positives(
     rows: Rows, overlaps: Rows, of_column: NDArray[np.int64], weight: float, has_crowd: bool
 ) -> None:
     if has_crowd:
-        return  # a region of many objects: nobody says which of them the teacher found
-    judged = of_column[rows[:, _CLASSES:].argmax(1)] != NO_CLASS
+        return  # a crowd region does not state which of its objects the teacher detected
+    has_class = of_column[rows[:, _CLASSES:].argmax(1)] != NO_CLASS
     nearest = overlaps.max(0) if len(overlaps) else np.zeros(len(rows), np.float32)
-    rows[judged & (nearest < _NOTHING_IOU), _OBJECTNESS] *= 1.0 - weight
+    rows[has_class & (nearest < _FALSE_POSITIVE_IOU), _OBJECTNESS] *= 1.0 - weight
 
 
-def _put(
+def _insert(
     rows: Rows,
     box: NDArray[np.float32],
     columns: NDArray[np.int64],
@@ -117,7 +117,7 @@ def _put(
         fitting = [s for s in strides if size.max() <= _CELLS_A_SIDE * s]
         stride = fitting[0] if fitting else strides[-1]
         distance = np.where(steps[:, 0] == stride, np.abs((cells + 0.5) * steps - center).max(1), np.inf)
-        best, share = int(distance.argmin()), 1.0  # what the cell said of a box was of no object
+        best, share = int(distance.argmin()), 1.0  # the cell's predicted box belonged to no object
         found = np.array([best])
     raw = np.concatenate([center / steps[best] - cells[best], np.log(size / steps[best])])
     rows[best, :4] += share * (raw - rows[best, :4])

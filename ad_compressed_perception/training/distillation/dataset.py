@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Lessons: what the student sees and what the teacher said of it, prepared once and kept on disk.
+"""The distillation dataset: student inputs and teacher outputs, computed once and cached on disk.
 
-The teacher (the fp32 graph in ONNX Runtime) answers every image and every altered copy of it one
-time; epochs then cost the student's work only. Arrays are float16 files: pixels of 0..255 are exact in
-it, scaled ones keep 11 bits, and teachers' outputs need no more than its three digits.
+The teacher (the fp32 graph in ONNX Runtime) runs once per augmented image; epochs then run the student
+only. Arrays are float16 files: pixels of 0..255 are exact in it, scaled ones keep 11 bits, and teacher
+outputs need no more than its three digits.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from ad_compressed_perception.training.distillation.label_correction import Corr
 
 Advance = Callable[[int, int], None]
 Fit = Callable[[list[NDArray[Any]], Geometry, Geometry], list[NDArray[Any]]]
-"""The teacher's answers to an image as the student should give them; told how either saw the image."""
+"""Teacher outputs, teacher geometry and student geometry of an image to the student's targets."""
 
 
 class DistillationDataset:
-    """A table of student inputs and teacher outputs.
+    """Student inputs and their targets.
 
     Attributes:
         inputs: (N, ...) float16 student inputs.
-        answers: for each output of the teacher (N, ...) float16.
+        targets: for each output of the teacher (N, ...) float16.
     """
 
-    def __init__(self, inputs: NDArray[np.float16], answers: list[NDArray[np.float16]]) -> None:
+    def __init__(self, inputs: NDArray[np.float16], targets: list[NDArray[np.float16]]) -> None:
         self.inputs = inputs
-        self.answers = answers
+        self.targets = targets
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -53,11 +53,11 @@ class DistillationDataset:
     def batch(
         self, indices: Sequence[int] | NDArray[np.int64], device: torch.device
     ) -> tuple[Tensor, list[Tensor]]:
-        """Return the student's inputs and the teacher's answers of some rows as float32 tensors."""
+        """Return the inputs and targets of some rows as float32 tensors."""
         rows = np.sort(np.asarray(indices))
         inputs = torch.from_numpy(np.asarray(self.inputs[rows])).to(device).float()
-        answers = [torch.from_numpy(np.asarray(a[rows])).to(device).float() for a in self.answers]
-        return inputs, answers
+        targets = [torch.from_numpy(np.asarray(a[rows])).to(device).float() for a in self.targets]
+        return inputs, targets
 
 
 def cache_teacher_outputs(
@@ -71,27 +71,27 @@ def cache_teacher_outputs(
     *,
     views: int = 2,
     threads: int = 0,
-    fit: Fit = lambda answers, asked, shown: answers,
+    fit: Fit = lambda outputs, teacher_geometry, student_geometry: outputs,
     correct: Correct | None = None,
     seed: int = 0,
     advance: Advance = lambda done, total: None,
 ) -> DistillationDataset:
-    """Ask the teacher about every image, as it is and altered.
+    """Compute the teacher's outputs for every image and its augmented copies.
 
     Args:
-        images: starts a round over the images, with or without their ground truth.
-        count: how many there are.
+        images: returns an iterator over the images, with or without their ground truth.
+        count: number of images.
         teacher: the fp32 ONNX file.
         teacher_input: its input.
         student_input: the student's input, which may be smaller.
-        outputs: the teacher's outputs wanted.
-        folder: where the arrays are kept.
+        outputs: names of the teacher's outputs to use.
+        folder: where the arrays are stored.
         views: copies of each image; the first is unaltered.
-        threads: the teacher's; 0 for the runtime's own choice.
-        fit: brings the teacher's answers to the student's output.
-        correct: puts the ground truth of an image that has one into the fitted answers.
-        seed: of the alterations.
-        advance: told (done, total).
+        threads: the teacher's; 0 for the runtime's default.
+        fit: converts teacher outputs to the student's output format.
+        correct: merges the ground truth of a labeled image into the targets.
+        seed: of the augmentations.
+        advance: called with (done, total).
 
     Raises:
         DataError: no images.
@@ -99,15 +99,15 @@ def cache_teacher_outputs(
         OSError: no room on the disk.
     """
     rng = np.random.default_rng(seed)
-    ask, prepare = Preparer(teacher_input), Preparer(student_input)
+    prepare_teacher, prepare_student = Preparer(teacher_input), Preparer(student_input)
     session = create_backend("onnxruntime").load(teacher, {"threads": threads})
     total, row = count * views, 0
     inputs: NDArray[np.float16] | None = None
-    answers: list[NDArray[np.float16]] = []
+    tables: list[NDArray[np.float16]] = []
     try:
         name = session.info.inputs[0].name
-        for given in images():
-            image = to_bgr8(given.frame if isinstance(given, LabeledFrame) else given)
+        for item in images():
+            image = to_bgr8(item.frame if isinstance(item, LabeledFrame) else item)
             height, width = image.shape[:2]
             for number in range(views):
                 view = (
@@ -115,32 +115,32 @@ def cache_teacher_outputs(
                     if number == 0
                     else draw_augmentation(height, width, rng)
                 )
-                seen = Frame(view.image(image), "BGR")
-                question, asked = ask(seen)
-                said = session.infer({name: question})
-                tensor, shown = prepare(seen)
-                fitted = fit([said[output] for output in outputs], asked, shown)
-                if correct is not None and isinstance(given, LabeledFrame):
-                    fitted = correct(fitted, given.ground_truth, view, shown)
+                augmented = Frame(view.image(image), "BGR")
+                teacher_tensor, teacher_geometry = prepare_teacher(augmented)
+                found = session.infer({name: teacher_tensor})
+                tensor, geometry = prepare_student(augmented)
+                targets = fit([found[output] for output in outputs], teacher_geometry, geometry)
+                if correct is not None and isinstance(item, LabeledFrame):
+                    targets = correct(targets, item.ground_truth, view, geometry)
                 if inputs is None:
                     inputs = _table(folder / "inputs.npy", total, tensor)
-                    answers = [_table(folder / f"answers_{i}.npy", total, a) for i, a in enumerate(fitted)]
+                    tables = [_table(folder / f"outputs_{i}.npy", total, a) for i, a in enumerate(targets)]
                 inputs[row] = tensor[0]
-                for table, answer in zip(answers, fitted, strict=True):
-                    table[row] = answer.reshape(table.shape[1:])
+                for table, target in zip(tables, targets, strict=True):
+                    table[row] = target.reshape(table.shape[1:])
                 row += 1
                 advance(row, total)
     finally:
         session.close()
     if inputs is None:
-        raise DataError("no images to learn from: the source gave none")
-    return DistillationDataset(inputs[:row], [table[:row] for table in answers])
+        raise DataError("no images to train on: the source has none")
+    return DistillationDataset(inputs[:row], [table[:row] for table in tables])
 
 
 def _table(path: Path, rows: int, like: NDArray[Any]) -> NDArray[np.float16]:
     shape = like.shape[1:] if like.ndim > 1 else (1,)
     table = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(rows, *shape))
     with path.open("r+b") as file:
-        # A disk that fills up under a memory map kills the process (SIGBUS); asked first, it says so.
+        # A disk that fills up under a memory map kills the process (SIGBUS); allocating first raises OSError.
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return table

@@ -1,14 +1,14 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the last layers read, learned from the teacher besides its answers (FitNets: Romero et al., ICLR 2015).
+"""Feature distillation (FitNets: Romero et al., ICLR 2015) on the inputs of the last layers.
 
-An answer says little where nothing is to be seen, and nothing about labels that the images do not show.
-The tensors that the last products read are dense and know no labels: a student of the teacher's own
-architecture that gets these right gets right what was on no image.
+Outputs carry little information where an image is empty, and none about labels that no image shows. The
+inputs of the last Conv/MatMul nodes are dense and independent of labels: a student of the teacher's own
+architecture that reproduces them also keeps the labels that no training image shows.
 
-    loss = loss of the answers + features * mean over the tensors of  sum((s - t)^2) / sum(t^2)
+    loss = loss of the outputs + feature_weight * mean over the tensors of  sum((s - t)^2) / sum(t^2)
 
-The teacher runs beside the student, at the student's input size.
+The teacher runs next to the student in every step, at the student's input size.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ad_compressed_perception.training.graph_module.module import GraphModule
 
 
 def last_features(model: ModelProto) -> list[str]:
-    """Return the tensors that the last products (those that no other product depends on) read."""
+    """Return the inputs of the last compute nodes: those that no other Conv/MatMul depends on."""
     made = {name for node in model.graph.node for name in node.output}
     feeding: set[str] = set()
     found: list[str] = []
@@ -45,29 +45,31 @@ def last_features(model: ModelProto) -> list[str]:
 
 
 class Features:
-    """The teacher's features of a student's images."""
+    """Computes the teacher's features for a student's inputs."""
 
     def __init__(self, context: PassContext, student: GraphModule, example: Tensor) -> None:
-        """Find the tensors that both networks make in one shape.
+        """Find the tensors that both networks have in the same shape.
 
         Raises:
-            RecipeError: the student takes other numbers than its teacher, or there is no such tensor.
+            RecipeError: the student's input is prepared differently, or there is no such tensor.
         """
         model, spec = resized_teacher(context)
         if spec != context.input:
-            raise RecipeError("features: the student's input is prepared otherwise than its teacher's")
+            raise RecipeError(
+                "feature_weight: the student's input is prepared differently from its teacher's"
+            )
         self._teacher = GraphModule(model)
-        wanted = last_features(model)
+        names = last_features(model)
         mine = {name for step in student.steps for name in step.outputs}
-        both = [name for name in wanted if name in mine]
+        both = [name for name in names if name in mine]
         shapes = [
             [value.shape for value in self._run(module, example, both)] for module in (self._teacher, student)
         ]
         self.names = [name for name, a, b in zip(both, *shapes, strict=True) if a == b]
         if not self.names:
             raise RecipeError(
-                f"features: none of the tensors that the teacher's last layers read ({', '.join(wanted)}) "
-                "is in the student's graph in the same shape: leave features out"
+                f"feature_weight: none of the inputs of the teacher's last layers ({', '.join(names)}) "
+                "is in the student's graph in the same shape: leave feature_weight out"
             )
         self._teacher.allow_batches(example)
 
@@ -85,33 +87,33 @@ class Features:
 
 
 class FeatureDistillationDataset(DistillationDataset):
-    """Lessons whose answers end with the teacher's features."""
+    """A distillation dataset whose targets end with the teacher's features."""
 
-    def __init__(self, lessons: DistillationDataset, features: Features) -> None:
-        """Add the features to what the lessons hold."""
-        super().__init__(lessons.inputs, lessons.answers)
+    def __init__(self, dataset: DistillationDataset, features: Features) -> None:
+        """Append features to the targets of a dataset."""
+        super().__init__(dataset.inputs, dataset.targets)
         self._features = features
 
     def batch(
         self, indices: Sequence[int] | NDArray[np.int64], device: torch.device
     ) -> tuple[Tensor, list[Tensor]]:
-        """Return inputs, answers and features of some rows; see Lessons.batch."""
-        inputs, answers = super().batch(indices, device)
-        return inputs, answers + self._features.of(inputs)
+        """Return inputs, targets and features of some rows; see DistillationDataset.batch."""
+        inputs, targets = super().batch(indices, device)
+        return inputs, targets + self._features.of(inputs)
 
 
 def with_features(loss: Loss, count: int, weight: float) -> Loss:
-    """Return a loss that also looks at the last ``count`` outputs and answers.
+    """Return a loss that adds the feature loss of the last ``count`` outputs and targets.
 
-    Those that have lost channels since are not looked at.
+    Features whose shapes differ, as after channel pruning, are skipped.
     """
 
-    def both(outputs: Sequence[Tensor], answers: Sequence[Tensor]) -> Tensor:
-        told = loss(outputs[:-count], answers[:-count])
-        pairs = zip(outputs[-count:], answers[-count:], strict=True)
+    def both(outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+        output_loss = loss(outputs[:-count], targets[:-count])
+        pairs = zip(outputs[-count:], targets[-count:], strict=True)
         shares = [
             (s - t).pow(2).sum() / t.pow(2).sum().clamp_min(1e-12) for s, t in pairs if s.shape == t.shape
         ]
-        return told + weight * torch.stack(shares).mean() if shares else told
+        return output_loss + weight * torch.stack(shares).mean() if shares else output_loss
 
     return both

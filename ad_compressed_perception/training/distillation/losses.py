@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far a student's outputs are from its teacher's, one loss a kind of output.
+"""Distillation losses between student and teacher outputs, one per output type.
 
-No labels: the teacher's own output is the target (Hinton, Vinyals and Dean, Distilling the Knowledge
-in a Neural Network, 2015).
+No labels are needed: the teacher's own output is the target (Hinton, Vinyals and Dean, Distilling the
+Knowledge in a Neural Network, 2015).
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ Loss = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 
 
 def yolox_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Distance of (B, N, 5 + C) YOLOX outputs whose scores are probabilities.
+    """Return the loss of (B, N, 5 + C) YOLOX outputs whose scores are probabilities.
 
-    Objectness and classes: binary cross-entropy with the teacher's probabilities; classes count by the
-    teacher's objectness, boxes (L1 in grid units and log size) by its best score, so that empty cells
-    say nothing about classes and boxes. Weights sum over cells and are divided by the teacher's mass.
+    Objectness and classes: binary cross-entropy with the teacher's probabilities. Classes are weighted by
+    the teacher's objectness, boxes (L1 in grid units and log size) by its best score, so that empty cells do
+    not contribute. Sums over cells are divided by the teacher's total objectness.
     """
     tiny = 1e-6
     probability = student[..., 4:].clamp(tiny, 1.0 - tiny)
     target = teacher[..., 4:].clamp(0.0, 1.0)
     entropy = F.binary_cross_entropy(probability, target, reduction="none")
-    # The teacher's own entropy is the floor that no student gets below; without it losses compare.
+    # The teacher's own entropy is the lower bound: with it subtracted, a perfect student has loss 0.
     floor = F.binary_cross_entropy(target.clamp(tiny, 1.0 - tiny), target, reduction="none")
     excess = entropy - floor
     objectness = target[..., 0]
@@ -47,8 +47,8 @@ def yolox_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def segmentation_loss(student: Tensor, teacher: Tensor, axis: int, student_is_probability: bool) -> Tensor:
     """Kullback-Leibler divergence per pixel, teacher to student, over the class axis.
 
-    Every pixel counts once and those of classes that fill little of an image count more (by the
-    inverse square root of the class's share in the batch), else curbs and markings are not learned.
+    Pixels are weighted by the inverse square root of their class's share in the batch: otherwise rare classes
+    (curbs, markings) are not learned.
     """
     tiny = 1e-6
     target = teacher.clamp_min(tiny)
@@ -66,10 +66,10 @@ def segmentation_loss(student: Tensor, teacher: Tensor, axis: int, student_is_pr
 
 
 def value_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-    """Distance of one-number outputs: squared up to 0.1 (rad, or of a probability), linear beyond.
+    """Return the loss of scalar outputs: squared up to 0.1 (rad, or of a probability), linear beyond.
 
-    A steering angle's error is a path's error in first order; the square takes the noise out of the last
-    steps, where a linear loss would push as hard as at first.
+    To first order the path's error is proportional to the steering angle's; the quadratic part makes
+    gradients small in the last steps, where those of a linear loss stay constant.
     """
     losses = [
         F.smooth_l1_loss(s.reshape(-1), t.reshape(-1), beta=0.1)
@@ -79,9 +79,9 @@ def value_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
 
 
 def plan_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Distance of (B, 14) plans: curvatures and allowed speed as value_loss, logits by their probabilities.
+    """Return the loss of (B, 14) plans: smooth L1 of curvatures and speed, cross-entropy of the logits.
 
-    The curvature where the car is steers it and counts four times.
+    The curvature at the car's position, which determines its steering, is weighted four times.
     """
     numbers = F.smooth_l1_loss(student[:, :STOP], teacher[:, :STOP], beta=0.1, reduction="none").mean(0)
     entropy = F.binary_cross_entropy_with_logits(student[:, STOP:], teacher[:, STOP:].sigmoid())
@@ -109,5 +109,7 @@ def create_loss(output: OutputSpec, ends_in_softmax: bool) -> Loss:
     if output.decoder == "trajectory":
         return lambda student, teacher: plan_loss(student[0], teacher[0])
     if output.decoder == "argmax":
-        raise RecipeError("the graph ends in labels, which teach nothing: train before the pass output")
+        raise RecipeError(
+            "the graph ends in labels, which have no gradient: train before the pass trim_output"
+        )
     raise RecipeError(f"no distillation loss is known for decoder {output.decoder!r}")

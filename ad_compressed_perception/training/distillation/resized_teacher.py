@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The baseline as a teacher at the student's own input size."""
+"""The baseline resized to the student's input size, as its teacher."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def resized_teacher(context: PassContext) -> tuple[ModelProto, InputSpec]:
     """Return the baseline, simplified, with the student's input size, and its input.
 
     Raises:
-        RecipeError: an operator holds the baseline to its size; the line names it.
+        RecipeError: an operator fixes the baseline's input size; the message names it.
     """
     old = context.manifest.input
     new = resized_spec(old, context.input.width, context.input.height)
@@ -49,7 +49,7 @@ def resized_teacher(context: PassContext) -> tuple[ModelProto, InputSpec]:
             refresh_outputs(model)
         except AdcpError as error:
             raise RecipeError(
-                "the student sees images at another scale than its teacher, which cannot run at that size "
+                "the student's input has another scale than its teacher's, which cannot run at that size "
                 f"({error}): train before the pass input_size"
             ) from error
     return model, new

@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the training passes share: images, the teacher's answers, the loss, and how to teach.
+"""Shared by the training passes: the distillation dataset, the loss and the training itself.
 
-The teacher is the float baseline with the model's original input, the student the graph as the passes
-so far left it, with the input and output it has by now.
+The teacher is the float baseline with the model's original input, the student the graph as returned by the
+earlier passes, with its current input and output.
 """
 
 from __future__ import annotations
@@ -52,66 +52,66 @@ from ad_compressed_perception.training.options import TrainingOptions
 from ad_compressed_perception.training.trainer import History, Schedule, Trainer
 from ad_compressed_perception.workspace.stale_files import remove_with_empty_parents
 
-_IDLE = ("Transpose", "Identity", "Reshape", "QuantizeLinear", "DequantizeLinear")
-_LESSONS_SHARE = 0.1
+_PASS_THROUGH = ("Transpose", "Identity", "Reshape", "QuantizeLinear", "DequantizeLinear")
+_CACHING_SHARE = 0.1
 _MILLE = 1000
 
 
 def part(advance: Advance, start: float, stop: float) -> Advance:
-    """Return a progress report that fills a part of another one's bar."""
+    """Return a progress callback that covers a part (0..1) of another one's range."""
 
-    def told(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         advance(round(_MILLE * (start + (stop - start) * done / max(total, 1))), _MILLE)
 
-    return told
+    return report
 
 
 def ends_in_softmax(model: ModelProto, output: str) -> bool:
-    """Whether an output is a Softmax's, layout changes and Q/DQ pairs aside."""
+    """Return whether an output comes from a Softmax, layout changes and Q/DQ pairs aside."""
     producers = {name: node for node in model.graph.node for name in node.output}
     node = producers.get(output)
-    while node is not None and node.op_type in _IDLE:
+    while node is not None and node.op_type in _PASS_THROUGH:
         node = producers.get(node.input[0])
     return node is not None and node.op_type == "Softmax"
 
 
 @dataclass
 class DistillationTrainer:
-    """Everything a student needs.
+    """Trains students of one teacher.
 
     Attributes:
-        lessons: images and the teacher's answers.
-        loss: of all outputs of a student's graph and the answers.
+        dataset: student inputs and targets.
+        loss: of all outputs of a student's graph and the targets.
         example: one prepared (1, ...) input.
-        schedule: how to learn.
-        checkpoints: where to keep what has been learned.
-        features: names of the tensors that are learned besides the outputs.
+        schedule: length and learning rate.
+        checkpoints: folder of the checkpoints.
+        features: names of the tensors of the feature distillation loss.
     """
 
-    lessons: DistillationDataset
+    dataset: DistillationDataset
     loss: Loss
     example: Tensor
     schedule: Schedule
     checkpoints: Path
     features: list[str] = field(default_factory=list)
 
-    def teach(self, module: GraphModule, name: str, advance: Advance, **changes: Any) -> History:
+    def train(self, module: GraphModule, name: str, advance: Advance, **changes: Any) -> History:
         """Train a module in place, from the checkpoint ``name`` where there is one.
 
         Args:
             module: the student.
             name: of the checkpoint.
-            advance: told (done, total).
+            advance: called with (done, total).
             **changes: fields of the schedule to replace.
         """
         schedule = Schedule(**{**vars(self.schedule), **changes})
-        with self._observed(module):
+        with self._with_features(module):
             module.allow_batches(self.example)
-            return Trainer(module, self.loss, self.lessons, schedule, self.checkpoints / name).train(advance)
+            return Trainer(module, self.loss, self.dataset, schedule, self.checkpoints / name).train(advance)
 
     @contextlib.contextmanager
-    def _observed(self, module: GraphModule) -> Iterator[None]:
-        """Let the module give the features too, behind its outputs."""
+    def _with_features(self, module: GraphModule) -> Iterator[None]:
+        """Append the features to the module's outputs."""
         outputs = module.output_names
         module.output_names = outputs + self.features
         try:
@@ -120,17 +120,17 @@ class DistillationTrainer:
             module.output_names = outputs
 
     def single_losses(self, module: GraphModule, count: int) -> Iterator[Tensor]:
-        """Yield losses of single images, evenly chosen, against answers a little beside the teacher's.
+        """Yield losses of single, evenly spaced images against targets with 20 % of noise.
 
-        The gradient of a student that equals its teacher is zero; 20 % of noise on the answers shows which
-        weights the outputs hang on.
+        The gradient of a student that equals its teacher is zero; with noise on the targets it shows which
+        weights the outputs depend on.
         """
         generator = torch.Generator().manual_seed(self.schedule.seed)
-        rows = np.unique(np.linspace(0, len(self.lessons) - 1, count).astype(np.int64))
+        rows = np.unique(np.linspace(0, len(self.dataset) - 1, count).astype(np.int64))
         for row in rows:
-            inputs, answers = self.lessons.batch([int(row)], torch.device("cpu"))
-            noisy = [a * (1.0 + 0.2 * torch.randn(a.shape, generator=generator)) for a in answers]
-            with self._observed(module):
+            inputs, targets = self.dataset.batch([int(row)], torch.device("cpu"))
+            noisy = [a * (1.0 + 0.2 * torch.randn(a.shape, generator=generator)) for a in targets]
+            with self._with_features(module):
                 outputs = module(inputs)
             yield self.loss(outputs, noisy)
 
@@ -138,7 +138,7 @@ class DistillationTrainer:
 def open_distillation(
     model: ModelProto, context: PassContext, options: TrainingOptions
 ) -> DistillationTrainer:
-    """Ask the teacher about all images, once.
+    """Compute or load the cached teacher outputs; return the trainer of a student.
 
     Raises:
         RecipeError: a student whose outputs cannot be compared with its teacher's.
@@ -146,8 +146,8 @@ def open_distillation(
         BackendError: the teacher cannot run.
         ModelFileError: the graph cannot be trained.
     """
-    teacher = read_model(context.baseline)
-    names = [value.name for value in teacher.graph.output]
+    baseline = read_model(context.baseline)
+    names = [value.name for value in baseline.graph.output]
     student = GraphModule(model)
     for frame in context.images():
         example = torch.from_numpy(Preparer(context.input)(frame)[0].copy()).float()
@@ -157,21 +157,21 @@ def open_distillation(
             name: tuple(value.shape)
             for name, value in zip(student.output_names, student(example), strict=True)
         }
-    asked, answered = _pairs(context, names, student.output_names)
-    logits = not ends_in_softmax(model, answered[0])
+    teacher_outputs, student_outputs = _pairs(context, names, student.output_names)
+    logits = not ends_in_softmax(model, student_outputs[0])
     base = create_loss(context.output, not logits)
-    positions = [student.output_names.index(name) for name in answered]
+    positions = [student.output_names.index(name) for name in student_outputs]
     if context.manifest.output.decoder == "yolox":
-        tutor = yolox_teacher(context)
+        teacher = yolox_teacher(context)
     else:
-        fit = _fit(context, ends_in_softmax(teacher, asked[0]), shapes[answered[0]])
-        tutor = TeacherAdapter(context.baseline, context.manifest.input, fit)
-    wanted = [shapes[name] for name in answered]
-    lessons = _lessons(context, options, asked, tutor, wanted)
-    _check_shapes(lessons, wanted)
+        fit = _fit(context, ends_in_softmax(baseline, teacher_outputs[0]), shapes[student_outputs[0]])
+        teacher = TeacherAdapter(context.baseline, context.manifest.input, fit)
+    expected = [shapes[name] for name in student_outputs]
+    dataset = _dataset(context, options, teacher_outputs, teacher, expected)
+    _check_shapes(dataset, expected)
 
-    def loss(outputs: Sequence[Tensor], answers: Sequence[Tensor]) -> Tensor:
-        return base([outputs[position] for position in positions], answers)
+    def loss(outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+        return base([outputs[position] for position in positions], targets)
 
     schedule = Schedule(
         epochs=options.epochs, batch=options.batch, learning_rate=options.learning_rate,
@@ -180,27 +180,31 @@ def open_distillation(
         relative_rate=options.relative_rate,
     )  # fmt: skip
     if not options.feature_weight:
-        return DistillationTrainer(lessons, loss, example, schedule, context.checkpoints)
+        return DistillationTrainer(dataset, loss, example, schedule, context.checkpoints)
     features = Features(context, student, example)
     names = features.names
     return DistillationTrainer(
-        FeatureDistillationDataset(lessons, features), with_features(loss, len(names), options.feature_weight), example,
-        schedule, context.checkpoints, names,
-    )  # fmt: skip
+        FeatureDistillationDataset(dataset, features),
+        with_features(loss, len(names), options.feature_weight),
+        example,
+        schedule,
+        context.checkpoints,
+        names,
+    )
 
 
 def _pairs(context: PassContext, teacher: list[str], student: list[str]) -> tuple[list[str], list[str]]:
-    """Return names of the outputs that mean the same in the teacher's and the student's graph."""
-    before, after = (_wanted(spec) for spec in (context.manifest.output, context.output))
-    asked = [name or teacher[0] for name in before]
-    answered = [name or student[0] for name in after]
-    for name, known in [*((n, teacher) for n in asked), *((n, student) for n in answered)]:
+    """Return the names of corresponding outputs of the teacher's and the student's graph."""
+    before, after = (_output_names(spec) for spec in (context.manifest.output, context.output))
+    of_teacher = [name or teacher[0] for name in before]
+    of_student = [name or student[0] for name in after]
+    for name, known in [*((n, teacher) for n in of_teacher), *((n, student) for n in of_student)]:
         if name not in known:
-            raise RecipeError(f"there is no output {name!r} to learn; the graph has {', '.join(known)}")
-    return asked, answered
+            raise RecipeError(f"there is no output {name!r} to train on; the graph has {', '.join(known)}")
+    return of_teacher, of_student
 
 
-def _wanted(output: OutputSpec) -> list[str | None]:
+def _output_names(output: OutputSpec) -> list[str | None]:
     options = output.options
     if output.decoder == "steering":
         collision = options.get("collision_output")
@@ -210,13 +214,15 @@ def _wanted(output: OutputSpec) -> list[str | None]:
 
 def _fit(context: PassContext, is_probability: bool, shape: tuple[int, ...]) -> Fit:
     if context.manifest.output.decoder != "argmax":
-        return lambda answers, asked, shown: answers
+        return lambda outputs, teacher_geometry, student_geometry: outputs
     layout = context.manifest.output.options.get("layout", "NCHW")
     student_layout = context.output.options.get("layout", "NCHW")
     height, width = shape[2:4] if student_layout == "NCHW" else shape[1:3]
 
-    def fit(answers: list[NDArray[Any]], asked: Geometry, shown: Geometry) -> list[NDArray[Any]]:
-        scores = np.asarray(answers[0][0], np.float32)
+    def fit(
+        outputs: list[NDArray[Any]], teacher_geometry: Geometry, student_geometry: Geometry
+    ) -> list[NDArray[Any]]:
+        scores = np.asarray(outputs[0][0], np.float32)
         scores = scores.transpose(1, 2, 0) if layout == "NCHW" else scores
         if not is_probability:
             scores = np.exp(scores - scores.max(-1, keepdims=True))
@@ -231,47 +237,47 @@ def _fit(context: PassContext, is_probability: bool, shape: tuple[int, ...]) -> 
     return fit
 
 
-def _lessons(
+def _dataset(
     context: PassContext,
     options: TrainingOptions,
-    asked: list[str],
-    tutor: TeacherAdapter,
+    outputs: list[str],
+    teacher: TeacherAdapter,
     shapes: list[tuple[int, ...]],
 ) -> DistillationDataset:
-    """Prepare the lessons, or take those of an interrupted run or of an earlier pass with the same wishes."""
+    """Compute the dataset, or load that of an interrupted run or an earlier pass with the same settings."""
     sources = [open_frames(spec, stride=options.stride) for spec in options.data]
     labeled, correct = _labeled(context, options)
     count = context.frames + sum(len(source) for source in sources) + len(labeled or ())
     known = [options.labels, options.label_map, options.label_weight]
     student = [context.input.model_dump_json(), context.output.model_dump_json(), shapes]
-    key = [count, options.views, options.seed, options.stride, asked, *options.data, *known, *student]
+    key = [count, options.views, options.seed, options.stride, outputs, *options.data, *known, *student]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
-    folder = context.checkpoints.parent / f"lessons-{digest}"
+    folder = context.checkpoints.parent / f"teacher_outputs-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "done.json"
     if done.is_file():
-        tables = [np.load(folder / f"answers_{i}.npy", mmap_mode="r") for i in range(len(asked))]
+        tables = [np.load(folder / f"outputs_{i}.npy", mmap_mode="r") for i in range(len(outputs))]
         return DistillationDataset(np.load(folder / "inputs.npy", mmap_mode="r"), tables)
 
     def images() -> Iterator[Frame | LabeledFrame]:
-        rounds: list[Callable[[], Iterator[Frame]]] = [context.images, *(s.__iter__ for s in sources)]
-        for start in rounds:
+        starts: list[Callable[[], Iterator[Frame]]] = [context.images, *(s.__iter__ for s in sources)]
+        for start in starts:
             yield from start()
         if labeled is not None:
             yield from labeled.items(range(len(labeled)))
 
     try:
-        lessons = cache_teacher_outputs(
-            images, count, tutor.file, tutor.input, context.input, asked, folder,
-            views=options.views, threads=options.threads, fit=tutor.fit, correct=correct,
-            seed=options.seed, advance=part(context.advance, 0.0, _LESSONS_SHARE),
+        dataset = cache_teacher_outputs(
+            images, count, teacher.file, teacher.input, context.input, outputs, folder,
+            views=options.views, threads=options.threads, fit=teacher.fit, correct=correct,
+            seed=options.seed, advance=part(context.advance, 0.0, _CACHING_SHARE),
         )  # fmt: skip
     except OSError:
-        # A full disk is not left full: the folder, and those of the variant and the model.
+        # Free a full disk: remove the folder, and those of the variant and the model.
         remove_with_empty_parents(folder, 2)
         raise
     write_json(done, {"key": key})
-    return lessons
+    return dataset
 
 
 def _labeled(context: PassContext, options: TrainingOptions) -> tuple[LabeledData | None, Correct | None]:
@@ -283,8 +289,8 @@ def _labeled(context: PassContext, options: TrainingOptions) -> tuple[LabeledDat
     return data, create_correction(data, student, options.label_weight)
 
 
-def _check_shapes(lessons: DistillationDataset, shapes: list[tuple[int, ...]]) -> None:
-    for table, shape in zip(lessons.answers, shapes, strict=True):
+def _check_shapes(dataset: DistillationDataset, shapes: list[tuple[int, ...]]) -> None:
+    for table, shape in zip(dataset.targets, shapes, strict=True):
         if np.prod(table.shape[1:]) != np.prod(shape):
             raise RecipeError(
                 f"the student's output is {list(shape)}, the teacher's {list(table.shape[1:])}: "
@@ -292,6 +298,6 @@ def _check_shapes(lessons: DistillationDataset, shapes: list[tuple[int, ...]]) -
             )
 
 
-def teaching(context: PassContext) -> Advance:
-    """Return the progress report of what comes after the lessons."""
-    return part(context.advance, _LESSONS_SHARE, 1.0)
+def training_progress(context: PassContext) -> Advance:
+    """Return the progress callback of the training, which follows the caching of teacher outputs."""
+    return part(context.advance, _CACHING_SHARE, 1.0)

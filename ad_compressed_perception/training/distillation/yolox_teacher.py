@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A detector's teacher for a student that sees an image through another input, or knows fewer labels.
+"""The YOLOX teacher of a student with another input size or fewer labels.
 
 A YOLOX output has a row for each cell of each stride's grid. Where the student's input is the teacher's
-less some padding, its cells are some of the teacher's, and their rows are the answers. At another scale
-no cell of one is a cell of the other; the teacher then runs at the student's own input size.
+without some padding, its cells are a subset of the teacher's, and their rows are the targets. At another
+scale the cells do not coincide; the teacher then runs at the student's input size.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BOX_AND_OBJECTNESS = 5
 
 @dataclass(frozen=True)
 class TeacherAdapter:
-    """Who answers, and how the answers become the student's.
+    """A teacher and the conversion of its outputs to the student's format.
 
     Attributes:
         file: the teacher's ONNX file.
@@ -48,8 +48,8 @@ def yolox_teacher(context: PassContext) -> TeacherAdapter:
     """Return the teacher of a YOLOX student.
 
     Raises:
-        RecipeError: the student has labels that the teacher lacks, or another scale while an operator holds
-            the teacher to its size.
+        RecipeError: the student has labels that the teacher lacks, or another scale while an operator fixes
+            the teacher's input size.
         DataError: no images.
     """
     before, after = context.manifest.input, context.input
@@ -57,43 +57,44 @@ def yolox_teacher(context: PassContext) -> TeacherAdapter:
     columns = _columns(context)
     frame = next(iter(context.images()), None)
     if frame is None:
-        raise DataError("no images to learn from: the source gave none")
+        raise DataError("no images to train on: the source has none")
     size = frame.pixels.shape[1::-1]
-    asked, shown = (plan_geometry(spec, *size) for spec in (before, after))
+    teacher, student = (plan_geometry(spec, *size) for spec in (before, after))
     file, spec = context.baseline, before
-    if cut_shift(asked, shown, strides) is None:
+    if cut_shift(teacher, student, strides) is None:
         model, spec = resized_teacher(context)
         context.checkpoints.mkdir(parents=True, exist_ok=True)
         file = context.checkpoints / "teacher.onnx"
         onnx.save(model, str(file))
 
-    def fit(answers: list[NDArray[Any]], asked: Geometry, shown: Geometry) -> list[NDArray[Any]]:
-        shift = cut_shift(asked, shown, strides)
+    def fit(outputs: list[NDArray[Any]], teacher: Geometry, student: Geometry) -> list[NDArray[Any]]:
+        shift = cut_shift(teacher, student, strides)
         if shift is None:
             raise DataError(
-                f"an image of {asked.source_width}x{asked.source_height} fills the student's "
-                f"{shown.model_width}x{shown.model_height} input at another scale than its teacher's; learn "
-                "from images of one shape, or leave input_size out"
+                f"an image of {teacher.source_width}x{teacher.source_height} fills the student's "
+                f"{student.model_width}x{student.model_height} input at another scale than its teacher's; "
+                "train on images of one shape, or leave input_size out"
             )
         rows = cut_rows((spec.width, spec.height), (after.width, after.height), strides, shift)
-        return [answer[:, rows][..., columns] for answer in answers]
+        return [output[:, rows][..., columns] for output in outputs]
 
     return TeacherAdapter(file, spec, fit)
 
 
-def cut_shift(asked: Geometry, shown: Geometry, strides: Sequence[int]) -> tuple[int, int] | None:
-    """Return how far right and down the student's corner lies in the teacher's input, pixels.
+def cut_shift(teacher: Geometry, student: Geometry, strides: Sequence[int]) -> tuple[int, int] | None:
+    """Return the (x, y) offset of the student's top left corner in the teacher's input, pixels.
 
     None where the student's cells are not among the teacher's: another scale (resized images differ by
     more than a rounded pixel), an input that reaches beyond, or a shift that is no multiple of a stride.
     """
     same_scale = (
-        abs(asked.resized_width - shown.resized_width) <= 1
-        and abs(asked.resized_height - shown.resized_height) <= 1
+        abs(teacher.resized_width - student.resized_width) <= 1
+        and abs(teacher.resized_height - student.resized_height) <= 1
     )
-    x, y = asked.offset_x - shown.offset_x, asked.offset_y - shown.offset_y
+    x, y = teacher.offset_x - student.offset_x, teacher.offset_y - student.offset_y
     inside = (
-        0 <= x <= asked.model_width - shown.model_width and 0 <= y <= asked.model_height - shown.model_height
+        0 <= x <= teacher.model_width - student.model_width
+        and 0 <= y <= teacher.model_height - student.model_height
     )
     whole = all(x % stride == 0 and y % stride == 0 for stride in strides)
     return (x, y) if same_scale and inside and whole else None
@@ -108,7 +109,7 @@ def cut_rows(
         teacher: width and height of the teacher's input, pixels.
         student: of the student's.
         strides: of the grids, in the order of the rows.
-        shift: as ``cut_shift`` gives it.
+        shift: as returned by ``cut_shift``.
     """
     parts, start = [], 0
     for stride in strides:
@@ -125,7 +126,7 @@ def _columns(context: PassContext) -> NDArray[np.int64]:
     theirs, mine = (_label_ids(context, spec) for spec in (context.manifest.output, context.output))
     lacking = [context.manifest.labels[i] for i in mine if i not in theirs]
     if lacking:
-        raise RecipeError(f"the teacher has no label {', '.join(lacking)}: it cannot teach them")
+        raise RecipeError(f"the teacher has no label {', '.join(lacking)}: it cannot train them")
     kept = [_BOX_AND_OBJECTNESS + theirs.index(i) for i in mine]
     return np.array([*range(_BOX_AND_OBJECTNESS), *kept], np.int64)
 

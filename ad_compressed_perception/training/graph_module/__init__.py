@@ -1,3 +1,3 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ONNX graph as a torch module and back."""
+"""Conversion of an ONNX graph to a torch module and back."""

@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Q/DQ pairs in training: rounded forwards, straight through backwards.
+"""Fake quantization: Q/DQ pairs in training, with a straight-through estimator.
 
 Forward ``x' = (clip(round_half_to_even(x / scale) + zero_point, qmin, qmax) - zero_point) * scale``;
 the gradient of the rounding is taken as one where nothing is clipped, else as zero (Bengio et al., 2013,
-arXiv:1308.3432). Scales of activations stay as they were calibrated; those of weights follow the weights.
+arXiv:1308.3432). Activation scales stay as calibrated; weight scales are recomputed from the weights.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ActivationQuantizer(nn.Module):
     zero_point: Tensor
 
     def __init__(self, scale: float, zero_point: int, kind: str) -> None:
-        """Take over scale, zero point and integer type (a key of RANGES)."""
+        """Set scale, zero point and integer type (a key of RANGES)."""
         super().__init__()
         self.low, self.high = RANGES[kind]
         self.register_buffer("scale", torch.tensor(float(scale)))
@@ -39,31 +39,31 @@ class ActivationQuantizer(nn.Module):
 
 
 class WeightQuantizer(nn.Module):
-    """Symmetric rounding of a weight, one scale an output channel or one in all, following the weight.
+    """Symmetric fake quantization of a weight, per output channel or per tensor.
 
-    The scale is ``max|w| / limit`` of the present weight, so that nothing is clipped.
+    The scale is ``max|w| / limit`` of the current weight, so that nothing is clipped.
     """
 
     least: Tensor
 
     def __init__(self, axis: int | None, limit: int) -> None:
-        """Take over the form the graph stores.
+        """Set granularity and integer range.
 
         Args:
-            axis: the channels' axis; None for one scale a tensor.
-            limit: the largest integer, 127 or, with a bit kept free against overflow, 64.
+            axis: the channels' axis; None for one scale per tensor.
+            limit: the largest integer, 127 or, with a reduced range against overflow, 64.
         """
         super().__init__()
         self.axis, self.limit = axis, limit
         self.register_buffer("least", torch.tensor(_LEAST_SCALE), persistent=False)
 
     def keep_room_for(self, bias: NDArray[np.float32], input_scale: float) -> None:
-        """Never let a scale become so small that a bias, up to four times today's, leaves int32."""
+        """Limit scales from below so that a bias of up to four times its current value fits into int32."""
         least = np.maximum(np.abs(bias) * 4.0 / (input_scale * 2.0**31), _LEAST_SCALE)
         self.least = torch.tensor(least if self.axis is not None else least.max(), dtype=torch.float32)
 
     def scales(self, weight: Tensor) -> Tensor:
-        """Return (channels,) scales of a weight; () with one scale a tensor."""
+        """Return (channels,) scales of a weight; () with one scale per tensor."""
         size = weight.detach().abs()
         if self.axis is not None:
             others = [d for d in range(weight.dim()) if d != self.axis]
@@ -91,7 +91,7 @@ class WeightQuantizer(nn.Module):
 
 
 def weight_quantizer(integers: NDArray[Any], scale: NDArray[Any], axis: int) -> WeightQuantizer:
-    """Return the quantizer of a stored int8 weight; its limit is read off the largest integer."""
-    # A scale is max|w| / limit, so every stored weight holds its limit somewhere.
+    """Return the quantizer of a stored int8 weight; its limit is derived from the largest integer."""
+    # A scale is max|w| / limit, so the largest stored integer equals the limit.
     limit = 64 if integers.size and int(np.abs(integers.astype(np.int32)).max()) <= 64 else 127
     return WeightQuantizer(axis % integers.ndim if scale.size > 1 else None, limit)

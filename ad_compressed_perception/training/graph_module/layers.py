@@ -1,8 +1,8 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes with weights as torch layers: what structured pruning knows, and what quantizers wrap.
+"""Nodes with weights as torch layers, which structured pruning and fake quantization work on.
 
-Each holds its weight as torch wants it and gives it back as the graph stores it.
+Each holds its weight in torch's layout and returns it in the graph's.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Array = NDArray[Any]
 
 
 class WeightLayer(nn.Module):
-    """What the layers have in common.
+    """Base of the layers with weights.
 
     Attributes:
-        weight_quantizer: rounds the weight on its way into the product; None for a float layer.
-        stored_transposed: whether the graph stores the weight the other way round.
+        weight_quantizer: quantizes the weight in the forward pass; None for a float layer.
+        stored_transposed: whether the graph stores the weight transposed.
     """
 
     weight: Tensor
@@ -35,7 +35,7 @@ class WeightLayer(nn.Module):
     stored_transposed: bool
 
     def initialize_from(self, weight: Array, bias: Array | None, quantizer: WeightQuantizer | None) -> None:
-        """Copy the graph's values; ``weight`` as torch wants it."""
+        """Copy the graph's values; ``weight`` in torch's layout."""
         self.weight_quantizer = quantizer
         self.stored_transposed = False
         with torch.no_grad():
@@ -44,7 +44,7 @@ class WeightLayer(nn.Module):
                 self.bias.copy_(torch.from_numpy(np.array(bias, np.float32).reshape(-1)))
 
     def present_weight(self) -> Tensor:
-        """Return the weight that the product sees."""
+        """Return the weight used in the forward pass, quantized if there is a quantizer."""
         return self.weight if self.weight_quantizer is None else self.weight_quantizer(self.weight)
 
     def stored_weight(self) -> Array:
@@ -88,7 +88,7 @@ class Dense(WeightLayer, nn.Linear):
     def __init__(
         self, weight: Array, bias: Array | None, transposed: bool, quantizer: WeightQuantizer | None
     ) -> None:
-        """Take over ``weight`` as the graph stores it: (in, out) where ``transposed``, else (out, in)."""
+        """Copy ``weight`` as the graph stores it: (in, out) where ``transposed``, else (out, in)."""
         weight = weight.T if transposed else weight
         nn.Linear.__init__(self, weight.shape[1], weight.shape[0], bias is not None)
         if quantizer is not None and quantizer.axis is not None and transposed:
@@ -102,19 +102,20 @@ class Dense(WeightLayer, nn.Linear):
 
 
 class Normalization(nn.BatchNorm2d):
-    """A BatchNormalization node: learns its scale and shift, and in training its mean and variance.
+    """A BatchNormalization node with trainable scale and shift.
 
-    In training the batch's own mean and variance count, and the stored ones follow them with the node's
-    ``momentum`` (the share that stays, as ONNX has it); otherwise the stored ones count.
+    Training uses the batch's mean and variance and updates the running ones with the node's ``momentum`` (as
+    in ONNX, the share that is kept); evaluation uses the running ones.
 
     Attributes:
-        frozen: whether the stored mean and variance count in training too, for images run one by one.
-        unsettled: whether the stored mean and variance are made up, as after a folded convolution was taken
-            over; the first batch in training then brings the true ones, and the function stays as it is.
+        frozen: whether training uses the running mean and variance too, for images run one by one.
+        unsettled: whether the running mean and variance are placeholders, as after initialization from a
+            folded convolution; the first training batch then sets them, and scale and shift keep the outputs
+            unchanged.
     """
 
     def __init__(self, values: list[Array], attributes: Attributes) -> None:
-        """Take over scale, shift, mean and variance, (channels,) each."""
+        """Copy scale, shift, mean and variance, (channels,) each."""
         keep = float(attributes.get("momentum", 0.9))
         super().__init__(len(values[0]), float(attributes.get("epsilon", 1e-5)), 1.0 - keep)
         self.frozen = self.unsettled = False
@@ -123,12 +124,12 @@ class Normalization(nn.BatchNorm2d):
                 tensor.copy_(torch.from_numpy(np.array(value, np.float32).reshape(-1)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the node; a single value a channel has no variance and is normalized by the stored one."""
-        learns = self.training and not self.frozen and x.numel() > x.shape[1]
-        if learns and self.unsettled:
+        """Run the node; a single value per channel has no variance and is normalized by the running one."""
+        updates = self.training and not self.frozen and x.numel() > x.shape[1]
+        if updates and self.unsettled:
             self._settle(x.detach().float())
-        mean, variance, follow = self.running_mean, self.running_var, self.momentum or 0.0
-        return F.batch_norm(x, mean, variance, self.weight, self.bias, learns, follow, self.eps)
+        mean, variance, momentum = self.running_mean, self.running_var, self.momentum or 0.0
+        return F.batch_norm(x, mean, variance, self.weight, self.bias, updates, momentum, self.eps)
 
     def values(self) -> list[Array]:
         """Return scale, shift, mean and variance as the graph stores them."""
@@ -136,7 +137,7 @@ class Normalization(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _settle(self, x: Tensor) -> None:
-        """Store a batch's mean m and variance v, scale and shift such that the outputs stay.
+        """Store a batch's mean m and variance v, with scale and shift that keep the outputs unchanged.
 
         s = sqrt(v_old + eps): scale' = scale sqrt(v + eps) / s, shift' = shift + scale (m - m_old) / s
         """

@@ -1,10 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ONNX graph as a torch module that can be trained, and the trained weights back in the graph.
+"""A trainable torch module that runs an ONNX graph and writes the trained weights back into it.
 
-The graph stays the source of ground truth: the module runs its nodes in order, and what training changes
-are initializers, written back by name. Nothing is traced and nothing exported, so names, the
-placement of Q/DQ nodes and metadata survive as they were.
+The module runs the graph's nodes in order; training changes initializers only, which are written back by
+name. Nothing is traced or exported, so names, the placement of Q/DQ nodes and metadata are preserved.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from ad_compressed_perception.training.graph_module.layers import (
     WeightLayer,
 )
 from ad_compressed_perception.training.graph_module.operators import OPERATORS, Attributes
-from ad_compressed_perception.training.graph_module.unshare_weights import LEARNING_INPUTS, unshare_weights
+from ad_compressed_perception.training.graph_module.unshare_weights import TRAINABLE_INPUTS, unshare_weights
 
 _OTHER_OPERATORS = {"Conv", "QuantizeLinear", "DequantizeLinear"}
 
@@ -61,27 +60,27 @@ def attributes_of(node: NodeProto) -> Attributes:
 
 
 class GraphModule(nn.Module):
-    """Runs an ONNX graph node by node; weights of convolutions and products learn.
+    """Runs an ONNX graph node by node; weights of convolutions and matrix products are trainable.
 
-    Convolutions and products with constant weights are submodules (``layers``, by the node's index), so
-    that structured pruning finds them, and so are normalizations (``norms``). A batch larger than the
+    Convolutions and matrix products with constant weights are submodules (``layers``, by the node's index),
+    so that structured pruning finds them, and so are normalizations (``norms``). A batch larger than the
     graph's one is allowed. A fresh module is in evaluation mode.
 
     Attributes:
-        one_by_one: run the images of a batch one after the other, for graphs that hold the number one
-            in a shape; ``allow_batches`` finds out.
+        one_by_one: run the images of a batch one after the other, for graphs with a constant batch size of
+            one in a shape; set by ``allow_batches``.
     """
 
     def __init__(self, model: ModelProto) -> None:
-        """Take over the graph.
+        """Convert the graph.
 
         Raises:
-            ModelFileError: a node's operator is not among OPERATORS; the line names node and operator.
+            ModelFileError: a node's operator is not among OPERATORS; the message names node and operator.
         """
         super().__init__()
         self.model = unshare_weights(model)
         self.one_by_one = False
-        self._images = 1  # in the batch that runs now
+        self._images = 1  # in the current batch
         graph = self.model.graph
         self._arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self.input_names = [value.name for value in graph.input if value.name not in self._arrays]
@@ -110,13 +109,13 @@ class GraphModule(nn.Module):
 
     @torch.no_grad()
     def allow_batches(self, example: Tensor) -> None:
-        """Find out on a (1, ...) example whether the graph takes several images at once."""
+        """Test with a (1, ...) example whether the graph runs batches; set ``one_by_one``."""
         self.one_by_one = False
         other = example * 0.5
         first, second = self._whole(example), self._whole(other)
         try:
             both = self._whole(torch.cat([example, other]))
-            # The second image too: a Gather of channels may take them from the first one for all.
+            # Compare the second image too: a Gather of channels may take those of the first image for both.
             same = all(
                 two.shape == (2 * len(a), *a.shape[1:])
                 and torch.allclose(
@@ -130,10 +129,10 @@ class GraphModule(nn.Module):
         for norm in self.norms.values():
             cast(Normalization, norm).frozen = self.one_by_one
 
-    def run(self, feeds: Mapping[str, Tensor], wanted: list[str]) -> tuple[Tensor, ...]:
+    def run(self, feeds: Mapping[str, Tensor], names: list[str]) -> tuple[Tensor, ...]:
         """Return any tensors of the graph by name."""
         values: dict[str, Tensor] = dict(feeds)
-        keep = set(wanted)
+        keep = set(names)
         self._images = len(next(iter(values.values()))) if values else 1
         try:
             for index, step in enumerate(self.steps):
@@ -145,10 +144,10 @@ class GraphModule(nn.Module):
                         values.pop(name, None)
         finally:
             self._images = 1
-        return tuple(values[name] for name in wanted)
+        return tuple(values[name] for name in names)
 
     def parameter_of(self, name: str) -> nn.Parameter | None:
-        """Return the parameter of a weight that learns outside of ``layers``; None for any other tensor."""
+        """Return the parameter of a trainable weight outside of ``layers``; None for any other tensor."""
         key = self._parameter_keys.get(name)
         return None if key is None else cast(nn.Parameter, self.parameters_by_name[key])
 
@@ -157,11 +156,11 @@ class GraphModule(nn.Module):
         return self._execute(index, self.steps[index], values)
 
     def spent_after(self, index: int) -> list[str]:
-        """Return the tensors that no step after this one takes; outputs of the graph may be among them."""
+        """Return the tensors whose last use is this step; outputs of the graph may be among them."""
         return self._last_use.get(index, [])
 
     def write_back(self) -> ModelProto:
-        """Return a copy of the graph with the present weights (integers where it is quantized)."""
+        """Return a copy of the graph with the current weights (integers where it is quantized)."""
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         fresh: dict[str, NDArray[Any]] = {}
@@ -215,9 +214,9 @@ class GraphModule(nn.Module):
                     [self._arrays[name] for name in step.inputs[1:5]], step.attributes
                 )
             else:
-                for position in LEARNING_INPUTS.get(node.op_type, ())[:2]:
+                for position in TRAINABLE_INPUTS.get(node.op_type, ())[:2]:
                     if position < len(node.input) and node.input[position] in self._arrays:
-                        self._learn(node.input[position])
+                        self._make_trainable(node.input[position])
         self._keep_constants()
 
     def _keep_constants(self) -> None:
@@ -235,8 +234,8 @@ class GraphModule(nn.Module):
         zero = self._arrays.get(step.inputs[2]) if has_zero else np.zeros((), np.uint8)
         if scale is None or zero is None or scale.size != 1 or str(zero.dtype) not in RANGES:
             raise ModelFileError(
-                f"training knows activations with one constant scale in 8 or 16 bits; {step.inputs[0]!r} "
-                "is quantized otherwise"
+                f"training supports activations with one constant scale in 8 or 16 bits; {step.inputs[0]!r} "
+                "is quantized differently"
             )
         return ActivationQuantizer(float(scale.reshape(())), int(zero.reshape(())), str(zero.dtype))
 
@@ -264,8 +263,8 @@ class GraphModule(nn.Module):
             quantizer.keep_room_for(bias.reshape(-1), self._scale_of(step.inputs[0]))
         if step.operator == "Conv" and weight.ndim != 4:
             raise ModelFileError(
-                f"training knows convolutions of two dimensions; Conv {step.name or step.outputs[0]!r} has a "
-                f"weight of shape {list(weight.shape)}: leave the passes that train out"
+                f"training supports two-dimensional convolutions; Conv {step.name or step.outputs[0]!r} has "
+                f"a weight of shape {list(weight.shape)}: leave the passes that train out"
             )
         if step.operator == "Conv":
             return Convolution(weight, bias, step.attributes, quantizer)
@@ -303,13 +302,13 @@ class GraphModule(nn.Module):
         zero = self._arrays.get(node.input[2]) if len(node.input) > 2 else None
         if integers.dtype != np.int8 or (zero is not None and np.any(zero)):
             raise ModelFileError(
-                f"training knows weights in symmetric int8; {node.input[0]!r} is {integers.dtype}"
+                f"training supports weights in symmetric int8; {node.input[0]!r} is {integers.dtype}"
                 f"{' with a zero point' if zero is not None and np.any(zero) else ''}"
             )
         axis = self._axis(node, integers.ndim)
         return self._expanded(node), weight_quantizer(integers, self._arrays[node.input[1]], axis)
 
-    def _learn(self, name: str) -> None:
+    def _make_trainable(self, name: str) -> None:
         if name not in self._parameter_keys:
             key = f"p{len(self._parameter_keys)}"
             self._parameter_keys[name] = key
@@ -324,7 +323,7 @@ class GraphModule(nn.Module):
         if node is None:
             fresh[name] = bias.reshape([1] * (self._arrays[name].ndim - 1) + [-1])
             return
-        # An int32 bias lives on the grid of input scale times weight scale, so that it adds exactly.
+        # The scale of an int32 bias is input scale times weight scale, so that it adds exactly.
         _, scales = layer.stored_integers()
         grid = np.float32(self._scale_of(step.inputs[0])) * scales
         integers = np.clip(np.round(bias.astype(np.float64) / grid), -(2**31), 2**31 - 1)

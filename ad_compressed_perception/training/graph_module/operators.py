@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX operators in torch: the set that convolutional networks are made of.
+"""ONNX operators in torch: those that convolutional networks use.
 
 Every function takes the node's attributes and its inputs (None where an optional input is absent)
 and returns the node's output, or a tuple of them. Semantics follow the ONNX operator
@@ -35,7 +35,7 @@ def same_padding(attributes: Attributes, size: list[int], kernel: list[int]) -> 
     """Return ONNX pads (begin..., end...) of a window operator, with auto_pad resolved.
 
     Raises:
-        ValueError: an auto_pad this package does not know.
+        ValueError: an unsupported auto_pad.
     """
     rank = len(kernel)
     auto = attributes.get("auto_pad", "NOTSET")
@@ -136,10 +136,10 @@ def _split(a: Attributes, x: Tensor, sizes: Tensor | None = None) -> tuple[Tenso
 
 
 def _reshape(a: Attributes, x: Tensor, shape: Tensor) -> Tensor:
-    wanted = [x.shape[i] if n == 0 else n for i, n in enumerate(_ints(shape))]
-    if wanted and wanted[0] == 1 and a.get("images", 1) > 1:
-        wanted[0] = a["images"]  # graphs are written for one image, training runs several at once
-    return x.reshape(wanted)
+    target = [x.shape[i] if n == 0 else n for i, n in enumerate(_ints(shape))]
+    if target and target[0] == 1 and a.get("images", 1) > 1:
+        target[0] = a["images"]  # graphs have a batch size of one, training runs larger batches
+    return x.reshape(target)
 
 
 def _pad(a: Attributes, x: Tensor, pads: Tensor, value: Tensor | None = None, axes: Any = None) -> Tensor:
@@ -157,7 +157,7 @@ def _pad(a: Attributes, x: Tensor, pads: Tensor, value: Tensor | None = None, ax
 
 
 def _every(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
-    """Return an operator of any number of inputs from one of two."""
+    """Return a variadic operator made from a binary one."""
 
     def run(a: Attributes, *inputs: Tensor) -> Tensor:
         return reduce(function, inputs)

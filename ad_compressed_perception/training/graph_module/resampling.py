@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Resize, SpaceToDepth and DepthToSpace in torch, as the ONNX operator specification has them."""
+"""Resize, SpaceToDepth and DepthToSpace in torch, as the ONNX operator specification defines them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def resize(
     """Return (N, C, H', W') of (N, C, H, W).
 
     Raises:
-        ValueError: a mode or coordinates this package does not know.
+        ValueError: an unsupported mode or coordinate transformation.
     """
     before = list(x.shape[2:])
     if sizes is not None and sizes.numel():
@@ -35,7 +35,7 @@ def resize(
         raise ValueError("Resize with antialias, exclude_outside or axes")
     mode, where = a.get("mode", "nearest"), a.get("coordinate_transformation_mode", "half_pixel")
     exact = all(size * f == t for size, f, t in zip(before, factors, target, strict=True))
-    # torch's own kernels where they mean the same: they are faster.
+    # torch's own kernels where they are equivalent: they are faster.
     if mode == "linear" and exact and where == "half_pixel" and min(target) > 1:
         return F.interpolate(x, size=target, mode="bilinear", align_corners=False)
     if mode == "nearest" and all(t % size == 0 for t, size in zip(target, before, strict=True)):
@@ -52,9 +52,9 @@ def resize(
 
 
 def _positions(size: int, target: int, factor: float, where: str) -> Tensor:
-    """Return where each of the target's pixels lies between the old ones, (target,).
+    """Return the source coordinate of each target pixel, (target,).
 
-    float32 as in runtimes: which pixel is the nearest hangs on the last bit where two are equally near.
+    float32 as in runtimes: the nearest pixel depends on the last bit where two are equally near.
     """
     out = torch.arange(target, dtype=torch.float32)
     if where == "asymmetric":

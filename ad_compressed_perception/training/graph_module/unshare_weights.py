@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of their own for every node that learns.
+"""Duplicates shared initializers so that every trainable node has its own weights.
 
-Files share equal weights between nodes, all-zero biases above all. Once such nodes learn, or lose
-channels, their weights differ.
+Files share equal weights between nodes, mostly all-zero biases. Once such nodes are trained or pruned, their
+weights differ.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import Counter
 
 from onnx import ModelProto, NodeProto, TensorProto
 
-LEARNING_INPUTS = {
+TRAINABLE_INPUTS = {
     "Conv": (1, 2),
     "ConvTranspose": (1, 2),
     "Gemm": (1, 2),
@@ -24,7 +24,7 @@ LEARNING_INPUTS = {
 
 
 def unshare_weights(model: ModelProto) -> ModelProto:
-    """Return a copy without Constant nodes in which each learning input has its own initializer."""
+    """Return a copy without Constant nodes in which each trainable input has its own initializer."""
     copy = ModelProto()
     copy.CopyFrom(model)
     _constants_to_initializers(copy)
@@ -39,7 +39,7 @@ def unshare_weights(model: ModelProto) -> ModelProto:
     uses.update(output.name for output in graph.output)
     fresh_nodes: list[tuple[int, NodeProto]] = []
     for index, node in enumerate(graph.node):
-        for position in LEARNING_INPUTS.get(node.op_type, ()):
+        for position in TRAINABLE_INPUTS.get(node.op_type, ()):
             if position >= len(node.input):
                 continue
             name = node.input[position]
@@ -58,10 +58,10 @@ def unshare_weights(model: ModelProto) -> ModelProto:
                     uses.update(source.input)
                     fresh_nodes.append((index, source))
                     node.input[position] = source.output[0]
-                for place, stored_name in enumerate(source.input[:2]):
+                for index_in_source, stored_name in enumerate(source.input[:2]):
                     if uses[stored_name] > 1:
                         uses[stored_name] -= 1
-                        source.input[place] = _duplicate(copy, stored[stored_name], suffix)
+                        source.input[index_in_source] = _duplicate(copy, stored[stored_name], suffix)
     for index, node in reversed(fresh_nodes):
         graph.node.insert(index, node)
     return copy

@@ -1,3 +1,3 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training the default models: the road camera's ground truth, real frames, teachers, losses, one loop."""
+"""Training of the default models: tasks, losses, augmentation, teachers and the training loop."""

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Changes of images on the device: random crops and flips with what belongs to them, and light."""
+"""Augmentation on the device: random affine transforms of images with their labels, photometric jitter."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Where the images of a batch lie in the network's input: output pixel = source pixel * scale + shift.
+class AffineTransform:
+    """Transforms from a batch's images to the network's input: output pixel = source pixel * scale + shift.
 
     Attributes:
-        scale: (B, 2) in x and y; negative x is a mirror image.
+        scale: (B, 2) in x and y; negative x mirrors the image.
         shift: (B, 2) pixels of the input.
         width, height: of the input.
     """
@@ -38,11 +38,11 @@ class Placement:
         return torch.cat([low, high], -1)
 
     def warp(self, images: Tensor, pad: float, mode: str = "bilinear") -> Tensor:
-        """Return (B, C, height, width) float of (B, C, h, w) images; outside of them is ``pad``."""
+        """Return (B, C, height, width) float of (B, C, h, w) images, padded with ``pad``."""
         batch, _, rows, columns = images.shape
         x = torch.arange(self.width, device=images.device, dtype=torch.float32)
         y = torch.arange(self.height, device=images.device, dtype=torch.float32)
-        # Pixel centers lie at halves: that is how resizing by a factor keeps the image's corners.
+        # Pixel centers lie at half-integers, so that resizing by a factor keeps the image's corners.
         sx = (x[None] + 0.5 - self.shift[:, :1]) / self.scale[:, :1]
         sy = (y[None] + 0.5 - self.shift[:, 1:]) / self.scale[:, 1:]
         gx = (2.0 * sx / columns - 1.0)[:, None, :].expand(batch, self.height, self.width)
@@ -52,61 +52,61 @@ class Placement:
         return moved + pad
 
 
-def place(
+def random_affine(
     batch: int,
     source: tuple[int, int],
     target: tuple[int, int],
     generator: torch.Generator,
     device: torch.device,
     *,
-    zoom: tuple[float, float],
+    scale_jitter: tuple[float, float],
     mirror: bool,
-    stay: float,
-    enlarged: float = 1.0,
-    towards: Tensor | None = None,
-) -> Placement:
-    """Return random placements; an image that is not zoomed lies in the top left corner, as in use.
+    identity_fraction: float,
+    upscale: float = 1.0,
+    crop_centers: Tensor | None = None,
+) -> AffineTransform:
+    """Return random transforms; an image that is not jittered lies in the top left corner, as at inference.
 
     Args:
-        batch: images.
+        batch: number of images.
         source: (width, height) of them.
         target: (width, height) of the input.
         generator: on the CPU, so that the same seed gives the same batch on any device.
         device: of the result.
-        zoom: least and greatest factor.
+        scale_jitter: least and greatest factor.
         mirror: whether half of the images are mirrored.
-        stay: share of images that are placed as in use.
-        enlarged: pixels in use to a pixel of the source.
-        towards: (batch, 2) x and y in the source of what a zoomed image shows anyway; NaN: anything.
+        identity_fraction: share of images that are not jittered.
+        upscale: factor from the source to the size at inference.
+        crop_centers: (batch, 2) x and y in the source that a jittered image must contain; NaN: any part.
     """
 
     def uniform(low: float, high: float) -> Tensor:
         return torch.rand(batch, generator=generator) * (high - low) + low
 
-    zoomed = (uniform(0.0, 1.0) >= stay).float()
-    factor = torch.exp(uniform(*(float(torch.tensor(z).log()) for z in zoom)) * zoomed) * enlarged
+    jittered = (uniform(0.0, 1.0) >= identity_fraction).float()
+    factor = torch.exp(uniform(*(float(torch.tensor(z).log()) for z in scale_jitter)) * jittered) * upscale
     size = torch.tensor(source, dtype=torch.float32)[None] * factor[:, None]
     frame = torch.tensor(target, dtype=torch.float32)[None]
     room = frame - size
-    # A larger image shows any part of itself, a smaller one lies anywhere inside.
-    anywhere = torch.stack([uniform(0.0, 1.0), uniform(0.0, 1.0)], 1)
-    shift = anywhere * room
+    # An image larger than the input is cropped at random, a smaller one lies anywhere inside.
+    position = torch.stack([uniform(0.0, 1.0), uniform(0.0, 1.0)], 1)
+    shift = position * room
     scale = factor[:, None].repeat(1, 2)
     flipped = (uniform(0.0, 1.0) < 0.5) if mirror else torch.zeros(batch, dtype=torch.bool)
-    if towards is not None:
-        there = towards * factor[:, None]
-        there[:, 0] = torch.where(flipped, size[:, 0] - there[:, 0], there[:, 0])
+    if crop_centers is not None:
+        center = crop_centers * factor[:, None]
+        center[:, 0] = torch.where(flipped, size[:, 0] - center[:, 0], center[:, 0])
         limits = torch.minimum(room, torch.zeros(())), torch.maximum(room, torch.zeros(()))
-        aimed = torch.clamp(anywhere * frame - there, *limits)
-        shift = torch.where(torch.isfinite(there), aimed, shift)
-    shift = shift * zoomed[:, None]
+        centered = torch.clamp(position * frame - center, *limits)
+        shift = torch.where(torch.isfinite(center), centered, shift)
+    shift = shift * jittered[:, None]
     shift[:, 0] = torch.where(flipped, shift[:, 0] + size[:, 0], shift[:, 0])
     scale[:, 0] = torch.where(flipped, -scale[:, 0], scale[:, 0])
-    return Placement(scale.to(device), shift.to(device), *target)
+    return AffineTransform(scale.to(device), shift.to(device), *target)
 
 
 def photometric_jitter(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return (B, C, H, W) images of 0..255 with other brightness, contrast, color, sharpness and noise."""
+    """Return (B, C, H, W) images of 0..255 with random brightness, contrast, color, sharpness and noise."""
     batch, channels = images.shape[:2]
     device = images.device
 
@@ -119,7 +119,8 @@ def photometric_jitter(images: Tensor, generator: torch.Generator) -> Tensor:
     contrast, brightness = uniform(0.6, 1.4), uniform(0.6, 1.4)
     if channels == 1:
         saturation = torch.ones_like(saturation)
-    # Four changes, all linear in the pixel, its gray and the image's mean, in three passes over memory.
+    # Gain, saturation, contrast and brightness are linear in the pixel, its gray value and the image's mean:
+    # combined, they take three passes over memory.
     gray = x.mean(1, keepdim=True)
     mean = (
         gain

@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Teaching a detector true boxes: which cells answer for which object, and how wrong they are.
+"""Detection loss against ground-truth boxes: assignment of cells to objects, and box and class losses.
 
-The assignment is SimOTA (Ge et al., YOLOX, 2021, section 2.1): every object takes the cells that already
-answer for it most cheaply, as many as their overlaps add up to.
+The assignment is SimOTA (Ge et al., YOLOX, 2021, section 2.1): every object takes its cells of least cost, as
+many as the sum of their IoUs.
 """
 
 from __future__ import annotations
@@ -67,38 +67,38 @@ def iou_pairs(a: Tensor, b: Tensor) -> Tensor:
 
 @torch.no_grad()
 def assign(cells: Cells, predicted: Tensor, scores: Tensor, boxes: Tensor, classes: Tensor) -> Tensor:
-    """Return (B, N) the index of the object that a cell answers for, or -1.
+    """Return (B, N) the index of the object that a cell is assigned to, or -1.
 
     Args:
         cells: of the output.
         predicted: (B, N, 4) xyxy pixels.
         scores: (B, N, C) objectness times class, 0..1.
-        boxes: (B, M, 4) true ones, xyxy pixels.
+        boxes: (B, M, 4) ground truth, xyxy pixels.
         classes: (B, M) long; -1 where there is no object.
     """
-    real = classes >= 0
+    is_object = classes >= 0
     middle = (cells.corners + 0.5) * cells.strides
     x, y = middle[:, 0], middle[:, 1]
     left, top, right, bottom = (boxes[..., i, None] for i in range(4))
     in_box = (x > left) & (x < right) & (y > top) & (y < bottom)
     reach = _CENTER_RADIUS * cells.strides[:, 0]
     in_center = ((x - 0.5 * (left + right)).abs() < reach) & ((y - 0.5 * (top + bottom)).abs() < reach)
-    candidate = (in_box | in_center) & real[..., None]
+    candidate = (in_box | in_center) & is_object[..., None]
     overlaps = iou_pairs(boxes[:, :, None], predicted[:, None]) * candidate  # (B, M, N)
     p = scores.clamp(1e-6, 1.0 - 1e-6)
-    none = -(1.0 - p).log().sum(-1)  # (B, N): cost of saying "nothing"
+    none = -(1.0 - p).log().sum(-1)  # (B, N): cost of "no object"
     index = classes.clamp_min(0)[..., None].expand(-1, -1, p.shape[1])
     own = p.transpose(1, 2).gather(1, index)  # (B, M, N)
     cost = none[:, None] + (1.0 - own).log() - own.log() - _IOU_WEIGHT * (overlaps + 1e-8).log()
     cost = cost + _OUTSIDE * ~(in_box & in_center)
     cost = torch.where(candidate, cost, torch.full_like(cost, math.inf))
     most = min(_MOST_CELLS, cost.shape[-1])
-    wanted = overlaps.topk(most, -1).values.sum(-1).int().clamp_min(1)  # (B, M)
+    cell_count = overlaps.topk(most, -1).values.sum(-1).int().clamp_min(1)  # (B, M)
     cheapest = cost.topk(most, -1, largest=False)
-    taken = torch.arange(most, device=cost.device) < wanted[..., None]
+    taken = torch.arange(most, device=cost.device) < cell_count[..., None]
     taken &= torch.isfinite(cheapest.values)
     chosen = torch.zeros_like(cost, dtype=torch.bool).scatter_(-1, cheapest.indices, taken)
-    # A cell that several objects want answers for the one it is cheapest for.
+    # A cell chosen by several objects is assigned to the one of least cost.
     best = torch.where(chosen, cost, torch.full_like(cost, math.inf)).min(1)
     return torch.where(torch.isfinite(best.values), best.indices, torch.full_like(best.indices, -1))
 
@@ -106,32 +106,31 @@ def assign(cells: Cells, predicted: Tensor, scores: Tensor, boxes: Tensor, class
 def box_loss(
     cells: Cells, raw: Tensor, objectness: Tensor, classes: Tensor, boxes: Tensor, labels: Tensor
 ) -> Tensor:
-    """Return the loss of a batch against its true boxes.
+    """Return the loss of a batch against its ground-truth boxes.
 
-    5 (1 - IoU^2) + L1 of the raw box for cells with an object, cross-entropy of their class with the
-    overlap as target, cross-entropy of objectness for all cells; sums over the number of cells with an
-    object.
+    5 (1 - IoU^2) + L1 of the raw box for cells with an object, cross-entropy of their class with the IoU as
+    target, cross-entropy of objectness for all cells; sums are divided by the number of cells with an object.
 
     Args:
         cells: of the output.
         raw: (B, N, 4).
         objectness: (B, N) logits.
         classes: (B, N, C) logits.
-        boxes: (B, M, 4) true xyxy pixels.
+        boxes: (B, M, 4) ground truth, xyxy pixels.
         labels: (B, M) long; -1 where there is none.
     """
     predicted = cells.boxes(raw)
     scores = objectness.sigmoid()[..., None] * classes.sigmoid()
-    owner = assign(cells, predicted.detach(), scores.detach().sqrt(), boxes, labels)
-    has = owner >= 0
-    count = has.sum().clamp_min(1)
-    loss = F.binary_cross_entropy_with_logits(objectness, has.float(), reduction="sum")
-    batch, cell = has.nonzero(as_tuple=True)
-    true = boxes[batch, owner[batch, cell]]
-    label = labels[batch, owner[batch, cell]]
+    assigned = assign(cells, predicted.detach(), scores.detach().sqrt(), boxes, labels)
+    has_object = assigned >= 0
+    count = has_object.sum().clamp_min(1)
+    loss = F.binary_cross_entropy_with_logits(objectness, has_object.float(), reduction="sum")
+    batch, cell = has_object.nonzero(as_tuple=True)
+    true = boxes[batch, assigned[batch, cell]]
+    label = labels[batch, assigned[batch, cell]]
     overlap = iou_pairs(predicted[batch, cell], true)
     loss = loss + 5.0 * (1.0 - overlap.square()).sum()
-    wanted = Cells(cells.corners[cell], cells.strides[cell]).raw(true)
-    loss = loss + F.l1_loss(raw[batch, cell], wanted, reduction="sum")
+    raw_target = Cells(cells.corners[cell], cells.strides[cell]).raw(true)
+    loss = loss + F.l1_loss(raw[batch, cell], raw_target, reduction="sum")
     target = F.one_hot(label, classes.shape[-1]).float() * overlap.detach()[:, None]
     return (loss + F.binary_cross_entropy_with_logits(classes[batch, cell], target, reduction="sum")) / count

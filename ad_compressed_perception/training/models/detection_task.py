@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Detection: true boxes on the road camera, a teacher's answers cell by cell on real images."""
+"""Detection: ground-truth boxes on synthetic images, distillation from a teacher on real images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.training.distillation.losses import yolox_loss
 from ad_compressed_perception.training.distillation.yolox_teacher import cut_rows
 from ad_compressed_perception.training.graph_module.module import GraphModule
-from ad_compressed_perception.training.models.augmentation import Placement, photometric_jitter, place
+from ad_compressed_perception.training.models.augmentation import (
+    AffineTransform,
+    photometric_jitter,
+    random_affine,
+)
 from ad_compressed_perception.training.models.config import TrainConfig
 from ad_compressed_perception.training.models.detection_loss import box_loss, lay_cells
 from ad_compressed_perception.training.models.image_buffer import ImageBuffer, content_size
@@ -23,28 +27,28 @@ from ad_compressed_perception.training.models.teacher import Teacher
 from ad_compressed_perception.training.models.training_task import TrainingTask, draw, planes
 from ad_compressed_perception.training.students.detection_head import STRIDES
 
-_ZOOM_ROAD, _ZOOM_REAL = (0.6, 1.8), (0.7, 1.7)
-_STAY = 0.3
+_SCALE_JITTER_SYNTHETIC, _SCALE_JITTER_REAL = (0.6, 1.8), (0.7, 1.7)
+_IDENTITY_FRACTION = 0.3
 _LEAST_SIDE_PX = 4.0
-_LEAST_LEFT = 0.35
+_LEAST_VISIBLE = 0.35
 _REAL_SOURCE = (640, 480)
 
 
 class DetectionTrainingTask(TrainingTask):
-    """Teaches a YOLOX head."""
+    """Training of a YOLOX head."""
 
-    def __init__(self, config: TrainConfig, corpus: SyntheticDataset, device: torch.device) -> None:
+    def __init__(self, config: TrainConfig, dataset: SyntheticDataset, device: torch.device) -> None:
         """Load images, boxes and the teacher."""
         super().__init__(config, device)
-        self._images = ImageBuffer(corpus.images, device)
-        self._boxes = torch.from_numpy(corpus.boxes)
-        self._source_size = corpus.source_size
+        self._images = ImageBuffer(dataset.images, device)
+        self._boxes = torch.from_numpy(dataset.boxes)
+        self._source_size = dataset.source_size
         spec = config.input
         self._target = spec.width, spec.height
         if config.object_crop_fraction > 0.0:
             is_object = self._boxes[..., 0] >= 0.0
             self._objects = is_object.nonzero()
-            self._chances = class_balanced_sampling_weights(self._boxes[..., 0][is_object])
+            self._sampling_weights = class_balanced_sampling_weights(self._boxes[..., 0][is_object])
         self._cells = lay_cells(spec.width, spec.height, tuple(STRIDES), device)
         if self.real_count:
             if config.real.teacher is None:
@@ -55,97 +59,101 @@ class DetectionTrainingTask(TrainingTask):
             self._columns, self._rows = self._shared(self._teacher)
 
     def loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:
-        """Return the loss on true boxes plus that on the teacher's answers."""
+        """Return the loss against ground-truth boxes plus the distillation loss on real images."""
         shown, boxes, labels = self._road(generator)
         parts = [shown]
         if self.real_count:
             rows = draw(self.real_count, len(self._real), generator)
-            real = self._placed(self._real, rows, _REAL_SOURCE, _ZOOM_REAL, generator)[0]
-            answers = self._ask(real)
+            real = self._transformed(self._real, rows, _REAL_SOURCE, _SCALE_JITTER_REAL, generator)[0]
+            targets = self._teacher_outputs(real)
             parts.append(photometric_jitter(real, generator))
-        raw, objectness, classes = head_logits(network, self.fed(torch.cat(parts)))
+        raw, objectness, classes = head_logits(network, self.network_input(torch.cat(parts)))
         n = self.road_count
         loss = box_loss(self._cells, raw[:n], objectness[:n], classes[:n], boxes, labels)
         if self.real_count:
             scores = torch.cat([objectness[n:, :, None], classes[n:]], -1).sigmoid()
-            with torch.autocast(self.device.type, enabled=False):  # probabilities need all their digits
-                loss = loss + yolox_loss(torch.cat([raw[n:], scores], -1), answers)
+            with torch.autocast(self.device.type, enabled=False):  # probabilities need full precision
+                loss = loss + yolox_loss(torch.cat([raw[n:], scores], -1), targets)
         return loss
 
     def _road(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         rows = draw(self.road_count, len(self._images), generator)
-        towards = self._aim(rows, generator) if self.config.object_crop_fraction > 0.0 else None
-        shown, placement = self._placed(self._images, rows, self._source_size, _ZOOM_ROAD, generator, towards)
+        crop_centers = (
+            self._sample_objects(rows, generator) if self.config.object_crop_fraction > 0.0 else None
+        )
+        shown, transform = self._transformed(
+            self._images, rows, self._source_size, _SCALE_JITTER_SYNTHETIC, generator, crop_centers
+        )
         ground_truth = self._boxes[rows].to(self.device)
-        full = placement.boxes(ground_truth[..., 1:])
+        full = transform.boxes(ground_truth[..., 1:])
         limit = torch.tensor([*self._target, *self._target], device=self.device, dtype=torch.float32)
         boxes = torch.minimum(full.clamp_min(0.0), limit)
         sides = boxes[..., 2:] - boxes[..., :2]
-        left = sides.clamp_min(0.0).prod(-1) / (full[..., 2:] - full[..., :2]).prod(-1).clamp_min(1e-3)
+        visible = sides.clamp_min(0.0).prod(-1) / (full[..., 2:] - full[..., :2]).prod(-1).clamp_min(1e-3)
         kept = (sides.amin(-1) > _LEAST_SIDE_PX * 0.5) & (sides.amax(-1) > _LEAST_SIDE_PX)
-        labels = torch.where(kept & (left > _LEAST_LEFT), ground_truth[..., 0].long(), -1)
+        labels = torch.where(kept & (visible > _LEAST_VISIBLE), ground_truth[..., 0].long(), -1)
         return photometric_jitter(shown, generator), boxes, labels
 
-    def _aim(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Change the first rows to images with drawn objects; return (B, 2) their middles, NaN for others.
+    def _sample_objects(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Replace the first rows by images of sampled objects; return (B, 2) box centers, NaN for other rows.
 
-        The middles are in the stored images' pixels.
+        Centers are in pixels of the stored images.
         """
         count = round(len(rows) * self.config.object_crop_fraction)
-        drawn = self._objects[torch.multinomial(self._chances, count, True, generator=generator)]
-        rows[:count] = drawn[:, 0]
-        boxes = self._boxes[drawn[:, 0], drawn[:, 1], 1:]
-        towards = torch.full((len(rows), 2), torch.nan)
-        towards[:count] = 0.5 * (boxes[:, :2] + boxes[:, 2:])
-        return towards
+        sampled = self._objects[torch.multinomial(self._sampling_weights, count, True, generator=generator)]
+        rows[:count] = sampled[:, 0]
+        boxes = self._boxes[sampled[:, 0], sampled[:, 1], 1:]
+        crop_centers = torch.full((len(rows), 2), torch.nan)
+        crop_centers[:count] = 0.5 * (boxes[:, :2] + boxes[:, 2:])
+        return crop_centers
 
-    def _placed(
+    def _transformed(
         self,
         store: ImageBuffer,
         rows: Tensor,
         source: tuple[int, int],
-        zoom: tuple[float, float],
+        scale_jitter: tuple[float, float],
         generator: torch.Generator,
-        towards: Tensor | None = None,
-    ) -> tuple[Tensor, Placement]:
+        crop_centers: Tensor | None = None,
+    ) -> tuple[Tensor, AffineTransform]:
         images = planes(store.batch(rows))
         size = images.shape[3], images.shape[2]
-        placement = place(
+        transform = random_affine(
             len(rows),
             size,
             self._target,
             generator,
             self.device,
-            zoom=self.config.scale_jitter or zoom,
+            scale_jitter=self.config.scale_jitter or scale_jitter,
             mirror=True,
-            # A piece has no place of its own; a whole image often lies as it does in use.
-            stay=0.0 if self.config.random_crop else _STAY,
-            enlarged=content_size(self.config.displayed_input, *source)[0] / size[0],
-            towards=towards,
+            # Crops are always jittered; whole images are often left as at inference.
+            identity_fraction=0.0 if self.config.random_crop else _IDENTITY_FRACTION,
+            upscale=content_size(self.config.displayed_input, *source)[0] / size[0],
+            crop_centers=crop_centers,
         )
-        return placement.warp(images, float(self.config.input.pad_value)), placement
+        return transform.warp(images, float(self.config.input.pad_value)), transform
 
-    def _ask(self, images: Tensor) -> Tensor:
+    def _teacher_outputs(self, images: Tensor) -> Tensor:
         width, height = self._teacher.size
         right, below = width - images.shape[3], height - images.shape[2]
         padded = F.pad(images, (0, right, 0, below), value=float(self._teacher.spec.pad_value))
-        said = self._teacher.output(self._teacher(padded), "output")[:, self._rows]
-        every = said[..., 5:].amax(-1).clamp_min(1e-6)
-        kept = said[..., self._columns]
-        # What the teacher takes for something that the student has no name for is nothing to the student.
+        outputs = self._teacher.output(self._teacher(padded), "output")[:, self._rows]
+        every = outputs[..., 5:].amax(-1).clamp_min(1e-6)
+        kept = outputs[..., self._columns]
+        # Objectness of labels that the student does not have is reduced: they are background to the student.
         share = (kept[..., 5:].amax(-1) / every).clamp(max=1.0)
         return torch.cat([kept[..., :4], (kept[..., 4] * share)[..., None], kept[..., 5:]], -1).float()
 
     def _shared(self, teacher: Teacher) -> tuple[Tensor, Tensor]:
-        """Return columns and rows of the teacher's output that are the student's."""
+        """Return the columns and rows of the teacher's output that the student has."""
         manifest, spec = teacher.manifest, self.config.input
         strides = list(manifest.output.options.get("strides", STRIDES))
         fits = teacher.size[0] >= spec.width and teacher.size[1] >= spec.height
         corner = "top_left" in (teacher.spec.letterbox_align, spec.letterbox_align)
         if manifest.output.decoder != "yolox" or strides != STRIDES or not fits or not corner:
             raise RecipeError(
-                f"{manifest.name} cannot teach this detector: a teacher has decoder yolox, strides {STRIDES} "
-                f"and an input of at least {spec.width}x{spec.height}, letterboxed top left"
+                f"{manifest.name} cannot train this detector: a teacher needs decoder yolox, strides "
+                f"{STRIDES} and an input of at least {spec.width}x{spec.height}, letterboxed top left"
             )
         lacking = [label for label in self.config.labels if label not in manifest.labels]
         if lacking:
@@ -158,26 +166,26 @@ class DetectionTrainingTask(TrainingTask):
 def head_logits(network: GraphModule, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return raw boxes (B, N, 4), objectness (B, N) and classes (B, N, C) before the sigmoids.
 
-    The graph joins a level's boxes and sigmoids with a Concat; their inputs are asked for by name.
+    The graph concatenates a level's boxes and sigmoids; the inputs of these nodes are requested by name.
     """
-    makers = {step.outputs[0]: step for step in network.steps}
+    producers = {step.outputs[0]: step for step in network.steps}
     names: list[str] = []
     for step in network.steps:
-        if step.operator == "Concat" and [makers[n].operator for n in step.inputs[1:]] == ["Sigmoid"] * 2:
-            names += [step.inputs[0], *(makers[name].inputs[0] for name in step.inputs[1:])]
+        if step.operator == "Concat" and [producers[n].operator for n in step.inputs[1:]] == ["Sigmoid"] * 2:
+            names += [step.inputs[0], *(producers[name].inputs[0] for name in step.inputs[1:])]
     maps = [
         value.float().flatten(2).transpose(1, 2) for value in network.run({network.input_names[0]: x}, names)
     ]
-    raw, objectness, classes = (torch.cat(maps[place::3], 1) for place in range(3))
+    raw, objectness, classes = (torch.cat(maps[index::3], 1) for index in range(3))
     return raw, objectness[..., 0], classes
 
 
 def class_balanced_sampling_weights(labels: Tensor) -> Tensor:
-    """Return (N,) the chance of each object to be drawn, for (N,) label ids.
+    """Return (N,) the sampling probability of each object, for (N,) label ids.
 
-    A label that is four times as frequent as another is drawn twice as often (the square root after Gupta
+    A label that is four times as frequent as another is sampled twice as often (the square root after Gupta
     et al., LVIS, 2019, section 3.1).
     """
     _, kind, counts = labels.unique(return_inverse=True, return_counts=True)
-    chances = counts.float().rsqrt()[kind]
-    return chances / chances.sum()
+    weights = counts.float().rsqrt()[kind]
+    return weights / weights.sum()

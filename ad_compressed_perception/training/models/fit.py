@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop: seeded by the step, averaged, resumable from the last checkpoint."""
+"""The training loop: seeded by the step, with averaged weights, resumable from the last checkpoint."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _SEEDS = 1_000_003
 
 
 def fit(
-    network: GraphModule, course: TrainingTask, schedule: Schedule, folder: Path, progress: Progress
+    network: GraphModule, task: TrainingTask, schedule: Schedule, folder: Path, progress: Progress
 ) -> dict[str, Any]:
     """Train; leave the moving average of the weights in the network, on the CPU.
 
-    Every step draws from a generator of its own seed, so a resumed training sees what an uninterrupted one
-    would have seen.
+    Every step has a generator seeded by its number, so a resumed training draws the same batches as an
+    uninterrupted one.
 
     Args:
         network: with fresh weights.
-        course: gives the losses.
-        schedule: how long and how fast.
+        task: computes the losses.
+        schedule: length and learning rate.
         folder: of the checkpoint.
-        progress: told of every step, with the loss in its text.
+        progress: called after every step, with the loss in its text.
 
     Returns:
         Facts about the training, for the model's provenance.
@@ -46,27 +46,27 @@ def fit(
     Raises:
         RecipeError: the loss became NaN or infinite.
     """
-    device = course.device
+    device = task.device
     network.to(device).train()
-    course.prepare(network, progress)
+    task.prepare(network, progress)
     optimizer = _optimizer(network, schedule)
     average = {key: value.detach().clone() for key, value in network.state_dict().items()}
-    begun = _resume(folder, schedule, network, optimizer, average)
-    halves = device.type == "cuda" or read_host().multiplies_bfloat16
+    first_step = _resume(folder, schedule, network, optimizer, average)
+    use_bfloat16 = device.type == "cuda" or read_host().multiplies_bfloat16
     start, shown = perf_counter(), 0.0
-    for step in range(begun, schedule.steps):
+    for step in range(first_step, schedule.steps):
         for group in optimizer.param_groups:
             group["lr"] = schedule.learning_rate * rate_at(step, schedule.steps)
         generator = torch.Generator().manual_seed(schedule.seed * _SEEDS + step)
-        with torch.autocast(device.type, torch.bfloat16, enabled=halves):
-            loss = course.loss(network, generator)
+        with torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16):
+            loss = task.loss(network, generator)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
         optimizer.step()
-        _follow(average, network, min(schedule.ema_decay, (step + 1) / (step + 10)))
+        _update_average(average, network, min(schedule.ema_decay, (step + 1) / (step + 10)))
         is_last = step + 1 == schedule.steps
-        if (step + 1) % 50 == 0 or is_last:  # asking for the loss waits for the device
+        if (step + 1) % 50 == 0 or is_last:  # reading the loss synchronizes with the device
             shown = float(loss.detach())
             if not math.isfinite(shown):
                 raise RecipeError(f"the loss became {shown} at step {step}: lower schedule.learning_rate")
@@ -85,7 +85,7 @@ def fit(
 
 
 def _optimizer(network: GraphModule, schedule: Schedule) -> torch.optim.Optimizer:
-    """Return AdamW that decays weights, not biases and normalizations."""
+    """Return AdamW with weight decay on matrices only, not on biases and normalizations."""
     parameters = [p for p in network.parameters() if p.requires_grad]
     matrices = [p for p in parameters if p.dim() > 1]
     vectors = [p for p in parameters if p.dim() <= 1]
@@ -99,7 +99,7 @@ def _optimizer(network: GraphModule, schedule: Schedule) -> torch.optim.Optimize
 
 
 @torch.no_grad()
-def _follow(average: dict[str, torch.Tensor], network: nn.Module, keep: float) -> None:
+def _update_average(average: dict[str, torch.Tensor], network: nn.Module, keep: float) -> None:
     moving, present = [], []
     for key, value in network.state_dict().items():
         if value.dtype.is_floating_point:
@@ -142,7 +142,7 @@ def _resume(
     optimizer: torch.optim.Optimizer,
     average: dict[str, torch.Tensor],
 ) -> int:
-    """Load the checkpoint of the same schedule and network, if there is one; return the steps it has done."""
+    """Load the checkpoint of the same schedule and network, if there is one; return its number of steps."""
     path = folder / _CHECKPOINT
     if not path.is_file():
         return 0

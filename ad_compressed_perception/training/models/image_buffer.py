@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Images as one array of bytes, on the device where they fit, in a memory map where they do not."""
+"""Images as one uint8 array, on the device if they fit there, otherwise as a memory map."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _SHARE_OF_DEVICE = 0.45
 
 
 def content_size(spec: InputSpec, width: int, height: int) -> tuple[int, int]:
-    """Return (width, height) that a model's resizing gives an image, without border."""
+    """Return (width, height) of an image after a model's resizing, without padding."""
     geometry = plan_geometry(spec, width, height)
     return geometry.resized_width, geometry.resized_height
 
 
 def shrink(frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return (h, w, 3) BGR pixels of a frame at a size, as the package's preparation resizes them."""
+    """Return (h, w, 3) BGR pixels of a frame at a size, resized as in the package's preprocessing."""
     pixels = frame.pixels
     if pixels.ndim == 2:
         pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR))
@@ -38,7 +38,7 @@ def shrink(frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 class ImageBuffer:
-    """(N, ...) bytes that are gathered into batches on a device."""
+    """(N, ...) uint8 images from which batches are gathered on a device."""
 
     def __init__(self, images: NDArray[np.uint8], device: torch.device) -> None:
         """Copy the images to the device if they take less than 45 % of its free memory."""
@@ -65,4 +65,4 @@ def in_parts(total: int, size: int) -> Iterator[slice]:
 
 
 Progress = Callable[[str, int, int], None]
-"""Told what is done, how much of it, and of how much."""
+"""Called with the name of the activity, the amount done and the total."""

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Beginning with another model's encoder: what sees cars and signals need not be learned twice."""
+"""Initialization of a network from the encoder of a trained model (transfer learning)."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from ad_compressed_perception.training.graph_module.module import GraphModule
 
 
 def initialize_from(network: GraphModule, start: str, frozen_stride: int) -> int:
-    """Copy the weights of a finished model into a fresh network, as far as both are the same; count layers.
+    """Copy the weights of a trained model into a fresh network; return the number of initialized layers.
 
-    Layer by layer, as long as the other model has one of the same place and shape. The finished model's
+    Layers are copied in order as long as the trained model has one of the same name and shape. Its
     normalizations are folded, so the fresh ones become the identity with the folded shift until the first
-    batch that learns has shown them mean and variance.
+    training batch sets mean and variance.
 
     Args:
         network: fresh, of the same encoder and width.
         start: folder of the model.
-        frozen_stride: layers that work at most this coarse do not learn any more; 1: all learn.
+        frozen_stride: layers up to this stride are frozen; 1: none.
 
     Raises:
-        RecipeError: not even the first layer fits.
+        RecipeError: not even the first layer matches.
     """
     manifest = load_manifest(Path(os.path.expandvars(start)).expanduser())
     path = manifest.checked_path(manifest.baseline)
-    given = _convolutions(path)
-    stride, taken = 1, 0
+    trained = _convolutions(path)
+    stride, copied = 1, 0
     for index, step in enumerate(network.steps):
-        behind = str(index + 1)
-        if step.operator != "Conv" or behind not in network.norms:
+        following = str(index + 1)
+        if step.operator != "Conv" or following not in network.norms:
             continue
-        # Folding names a weight after the normalization it takes in.
-        found = given.get(f"{network.steps[index + 1].name}_weight")
+        # A folded weight is named after its normalization.
+        found = trained.get(f"{network.steps[index + 1].name}_weight")
         layer, norm = (
             cast(Convolution, network.layers[str(index)]),
-            cast(Normalization, network.norms[behind]),
+            cast(Normalization, network.norms[following]),
         )
         if found is None or found[0].shape != tuple(layer.weight.shape):
             break
@@ -56,21 +56,21 @@ def initialize_from(network: GraphModule, start: str, frozen_stride: int) -> int
         if 1 < stride <= frozen_stride:
             _freeze(layer, norm)
         norm.unsettled = not norm.frozen
-        taken += 1
-    taken += _take_over_products(network, path)
-    if taken == 0:
+        copied += 1
+    copied += _copy_head(network, path)
+    if copied == 0:
         raise RecipeError(
-            f"network.initialize_from: the encoder of {manifest.name} is another one than this network's; name a model "
-            "of the same network.encoder and width"
+            f"network.initialize_from: the encoder of {manifest.name} is another one than this network's; "
+            "name a model of the same network.encoder and width"
         )
-    return taken
+    return copied
 
 
-def _take_over_products(network: GraphModule, path: Path) -> int:
-    """Copy the products of a head that is the same in both, those without a normalization; count them."""
+def _copy_head(network: GraphModule, path: Path) -> int:
+    """Copy head layers without normalization whose names and shapes match; return their number."""
     model = onnx.load(str(path))
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    taken = 0
+    copied = 0
     for index, layer in network.layers.items():
         is_normalized = str(int(index) + 1) in network.norms
         if not isinstance(layer, WeightLayer) or is_normalized or layer.bias is None:
@@ -82,8 +82,8 @@ def _take_over_products(network: GraphModule, path: Path) -> int:
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(np.array(weight)))
             layer.bias.copy_(torch.from_numpy(np.array(bias)))
-        taken += 1
-    return taken
+        copied += 1
+    return copied
 
 
 def _convolutions(path: Path) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:

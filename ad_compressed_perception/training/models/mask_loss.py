@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Teaching a segmenter: cross-entropy that hears thin classes, and the overlap itself."""
+"""Segmentation loss: class-balanced cross-entropy and soft IoU."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def mask_loss(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> T
 
     Cross-entropy, each pixel weighted by the inverse square root of its class's share in the batch, plus
     the mean over the classes of 1 - soft IoU (Rahman and Wang, Optimizing Intersection-Over-Union in
-    Deep Neural Networks, 2016): the first moves every pixel, the second is what is measured.
+    Deep Neural Networks, 2016): the first has a gradient at every pixel, the second approximates the metric.
 
     Args:
         logits: of the student.
         target: sums to 1 over the classes.
-        weight: (B, H, W), 0 where nothing is known; None for everywhere.
+        weight: (B, H, W), 0 where the target is undefined; None for 1 everywhere.
     """
     axes = (0, 2, 3)
     known = torch.ones_like(target[:, 0]) if weight is None else weight
@@ -29,9 +29,9 @@ def mask_loss(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> T
     entropy = -(target * F.log_softmax(logits, 1)).sum(1)
     cross = (entropy * pixel).sum() / pixel.sum().clamp_min(1e-6)
     probability = logits.softmax(1) * known[:, None]
-    wanted = target * known[:, None]
-    both = (probability * wanted).sum(axes)
-    either = (probability + wanted).sum(axes) - both
+    expected = target * known[:, None]
+    both = (probability * expected).sum(axes)
+    either = (probability + expected).sum(axes) - both
     present = share > 1e-4
     overlap = ((both + 1.0) / (either + 1.0))[present]
     return cross + (1.0 - overlap).mean()

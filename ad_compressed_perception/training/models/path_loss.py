@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Teaching a planner: curvatures, where they lead, how fast, and whether to stop."""
+"""Planner losses: curvatures, lateral offsets, allowed speed, stop and yield."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def lateral_offsets(curvature: Tensor) -> Tensor:
 
 
 def plan_ground_truth_loss(plan: Tensor, ground_truth: Tensor, stop_weight: float = 0.5) -> Tensor:
-    """Return the loss of (B, 14) plans against encoded ground truth: offsets in meters, speed, stop and yield.
+    """Return the loss of (B, 14) plans against encoded ground truth: curvatures, offsets, speed, stop, yield.
 
     Args:
-        plan: of the network.
+        plan: output of the network.
         ground_truth: see driving.plan_vector.encode_plan.
         stop_weight: of the cross-entropy of stop and yield.
     """
@@ -47,13 +47,13 @@ def plan_ground_truth_loss(plan: Tensor, ground_truth: Tensor, stop_weight: floa
 def steering_loss(plan: Tensor, curvature: Tensor) -> Tensor:
     """Return the loss of (B, 14) plans against (B, 11) scaled curvatures of a real drive, squared.
 
-    The first counts most: it is the steering-wheel angle of the moment.
+    The first has the largest weight: it is the current steering angle.
     """
     squared = (plan[:, :SPEED] - curvature).square().clamp(max=4.0)
     return 4.0 * squared[:, 0].mean() + squared.mean()
 
 
-def mirrored(plan: Tensor, which: Tensor) -> Tensor:
-    """Return targets of mirrored images: curvatures change their sign where ``which`` (B,) is true."""
-    sign = torch.where(which, -1.0, 1.0)[:, None]
+def mirrored(plan: Tensor, is_mirrored: Tensor) -> Tensor:
+    """Return targets of mirrored images: curvatures change sign where ``is_mirrored`` (B,) is true."""
+    sign = torch.where(is_mirrored, -1.0, 1.0)[:, None]
     return torch.cat([plan[:, :SPEED] * sign, plan[:, SPEED:]], 1)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Real images for a training: a drive's first part and the images of a labeled set."""
+"""Real training images: the first part of a drive and the images of a labeled set."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Mask:
-    """True classes of an image that has some.
+    """Ground-truth classes of an image.
 
     Attributes:
-        classes: (h, w) uint8 class indices; IGNORE where nobody says.
+        classes: (h, w) uint8 class indices; IGNORE at unlabeled pixels.
         of_label: (labels,) class of each of the model's labels.
     """
 
@@ -42,7 +42,7 @@ class Mask:
 
 
 def expand_folder(text: str, what: str) -> Path:
-    """Return a folder named with environment variables.
+    """Return a folder, with environment variables expanded.
 
     Raises:
         DataError: a variable is not set, or there is no such folder.
@@ -60,7 +60,7 @@ def drive_frames(config: RealFrames) -> Iterator[Frame]:
     """Yield the frames of the drive's first part; none without a drive."""
     if config.drive is not None:
         source = open_frames(str(expand_folder(config.drive, "drive") / "images"))
-        yield from source.frames(range(_learned(source.stamps_ns(), config)))
+        yield from source.frames(range(_training_count(source.stamps_ns(), config)))
 
 
 def real_frames(config: RealFrames) -> Iterator[Frame]:
@@ -72,7 +72,7 @@ def real_frames(config: RealFrames) -> Iterator[Frame]:
 
 
 def masked_frames(config: RealFrames, labels: list[str]) -> Iterator[tuple[Frame, Mask | None]]:
-    """Yield what real_frames does, with the masks of those that have one."""
+    """Yield the frames of real_frames, each with its mask or None."""
     for frame in drive_frames(config):
         yield frame, None
     if config.masks is not None:
@@ -92,31 +92,32 @@ def gather(images: Iterator[Frame], size: tuple[int, int]) -> Pixels:
 
 
 def corrected(probabilities: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
-    """Return (labels, h, w) probabilities of which only the true class's labels are left, summing to 1.
+    """Return (labels, h, w) probabilities restricted to the labels of the ground-truth class, summing to 1.
 
-    Where the teacher gave them nothing, they share equally; where nobody knows, the teacher is believed.
+    Where the teacher gives these labels no probability, it is divided equally; at unlabeled pixels the
+    teacher's probabilities are kept.
     """
     allowed = np.stack([mask.classes == kind for kind in mask.of_label]).astype(np.float32)
-    believed = probabilities * allowed + 1e-3 * allowed
-    total = believed.sum(0, keepdims=True)
+    restricted = probabilities * allowed + 1e-3 * allowed
+    total = restricted.sum(0, keepdims=True)
     known = (mask.classes != IGNORE) & (total[0] > 0.0)
-    return np.where(known, believed / np.maximum(total, 1e-6), probabilities).astype(np.float32)
+    return np.where(known, restricted / np.maximum(total, 1e-6), probabilities).astype(np.float32)
 
 
 def curvatures_ahead(config: RealFrames) -> NDArray[np.float32]:
-    """Return (N, 11) scaled curvatures at the knots for drive_frames, from the angles driven after each.
+    """Return (N, 11) scaled curvatures at the knots for drive_frames, from the recorded steering.
 
-    A drive without a speed is taken to be driven at the planning task's nominal speed: the knot at s lies
-    s / speed later. Angles after the last frame count as held, so that nothing beyond it is learned.
+    The drive's speed is not recorded; the planning task's nominal speed is assumed: the knot at s is reached
+    s / speed later. Angles after the last frame are held constant, so that no later data are used.
 
     Raises:
         DataError: no drive, or no steering log in it.
     """
     if config.drive is None:
-        raise DataError("a planner learns from a drive with its steering log: name real.drive")
+        raise DataError("training a planner needs a drive with its steering log: name real.drive")
     folder = expand_folder(config.drive, "drive")
     stamps = open_frames(str(folder / "images")).stamps_ns()
-    frames_s = np.array(stamps[: _learned(stamps, config)], np.float64) * 1e-9
+    frames_s = np.array(stamps[: _training_count(stamps, config)], np.float64) * 1e-9
     log_ns, angles = read_steering(folder / CSV_NAME)
     log_s = log_ns * 1e-9
     kept = log_s <= frames_s[-1]
@@ -126,5 +127,5 @@ def curvatures_ahead(config: RealFrames) -> NDArray[np.float32]:
     return np.interp(later, log_s[kept], curvature[kept]).astype(np.float32)
 
 
-def _learned(stamps: Sequence[int], config: RealFrames) -> int:
+def _training_count(stamps: Sequence[int], config: RealFrames) -> int:
     return int(len(stamps) * config.drive_share)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Segmentation: true masks on the road camera; a teacher on real images, corrected where masks are."""
+"""Segmentation: ground-truth masks on synthetic images, distillation corrected by masks on real images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.training.graph_module.module import GraphModule
-from ad_compressed_perception.training.models.augmentation import photometric_jitter, place
+from ad_compressed_perception.training.models.augmentation import photometric_jitter, random_affine
 from ad_compressed_perception.training.models.config import TrainConfig
 from ad_compressed_perception.training.models.image_buffer import ImageBuffer, Progress, shrink
 from ad_compressed_perception.training.models.mask_loss import mask_loss
@@ -22,28 +22,28 @@ from ad_compressed_perception.training.models.synthetic_dataset import Synthetic
 from ad_compressed_perception.training.models.teacher import Teacher
 from ad_compressed_perception.training.models.training_task import TrainingTask, draw, planes
 
-_ZOOM = (0.7, 1.6)
-_STAY = 0.4
-_ASKED_AT_ONCE = 8
+_SCALE_JITTER = (0.7, 1.6)
+_IDENTITY_FRACTION = 0.4
+_TEACHER_BATCH = 8
 
 
 class SegmentationTrainingTask(TrainingTask):
-    """Teaches per-pixel scores."""
+    """Training of per-pixel scores."""
 
     def __init__(
-        self, config: TrainConfig, corpus: SyntheticDataset, device: torch.device, progress: Progress
+        self, config: TrainConfig, dataset: SyntheticDataset, device: torch.device, progress: Progress
     ) -> None:
-        """Load images and masks; ask the teacher about all real images, once."""
+        """Load images and masks; compute the teacher's outputs for all real images once."""
         super().__init__(config, device)
-        assert corpus.masks is not None
-        self._images = ImageBuffer(corpus.images, device)
-        self._masks = ImageBuffer(corpus.masks, device)
+        assert dataset.masks is not None
+        self._images = ImageBuffer(dataset.images, device)
+        self._masks = ImageBuffer(dataset.masks, device)
         self._target = config.input.width, config.input.height
         self._classes = len(config.labels)
         if self.real_count:
-            images, answers = self._real_lessons(progress)
+            images, targets = self._real_dataset(progress)
             self._real = ImageBuffer(images, device)
-            self._answers = ImageBuffer(answers, device)
+            self._targets = ImageBuffer(targets, device)
 
     def loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:
         """Return the loss on masks plus that on the teacher's probabilities."""
@@ -52,7 +52,7 @@ class SegmentationTrainingTask(TrainingTask):
         if self.real_count:
             real, real_target, real_known = self._some_real(generator)
             parts.append(real)
-        logits = network(self.fed(torch.cat(parts)))[0].float()
+        logits = network(self.network_input(torch.cat(parts)))[0].float()
         size = logits.shape[2:]
         n = self.road_count
         loss = mask_loss(logits[:n], _resized(road_target, size), _resized(road_known, size)[:, 0])
@@ -63,30 +63,33 @@ class SegmentationTrainingTask(TrainingTask):
     def _road(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         rows = draw(self.road_count, len(self._images), generator)
         one_hot = F.one_hot(self._masks.batch(rows).long(), self._classes).permute(0, 3, 1, 2).float()
-        return self._placed(planes(self._images.batch(rows)), one_hot, generator)
+        return self._transformed(planes(self._images.batch(rows)), one_hot, generator)
 
     def _some_real(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         rows = draw(self.real_count, len(self._real), generator)
-        return self._placed(
-            planes(self._real.batch(rows)), self._answers.batch(rows).float() / 255.0, generator
+        return self._transformed(
+            planes(self._real.batch(rows)), self._targets.batch(rows).float() / 255.0, generator
         )
 
-    def _placed(
+    def _transformed(
         self, images: Tensor, target: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
         size = images.shape[3], images.shape[2]
-        placement = place(
-            len(images), size, self._target, generator, self.device, zoom=_ZOOM, mirror=True, stay=_STAY
-        )
-        moved = placement.warp(target, 0.0)
+        transform = random_affine(
+            len(images), size, self._target, generator, self.device,
+            scale_jitter=_SCALE_JITTER, mirror=True, identity_fraction=_IDENTITY_FRACTION,
+        )  # fmt: skip
+        moved = transform.warp(target, 0.0)
         total = moved.sum(1, keepdim=True)
-        shown = photometric_jitter(placement.warp(images, 114.0), generator)
+        shown = photometric_jitter(transform.warp(images, 114.0), generator)
         return shown, moved / total.clamp_min(1e-6), (total > 0.5).float()
 
-    def _real_lessons(self, progress: Progress) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _real_dataset(self, progress: Progress) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         config = self.config
         if config.real.teacher is None:
-            raise RecipeError("real images have no curbs and markings: name a teacher (real.teacher)")
+            raise RecipeError(
+                "real images have no masks of curbs and markings: name a teacher (real.teacher)"
+            )
         teacher = Teacher(config.real.teacher, self.device)
         if teacher.manifest.labels != config.labels:
             raise RecipeError(
@@ -94,30 +97,32 @@ class SegmentationTrainingTask(TrainingTask):
                 f"not {config.labels}"
             )
         images: list[NDArray[np.uint8]] = []
-        answers: list[NDArray[np.uint8]] = []
-        waiting: list[tuple[NDArray[np.uint8], Mask | None]] = []
+        targets: list[NDArray[np.uint8]] = []
+        pending: list[tuple[NDArray[np.uint8], Mask | None]] = []
         for frame, mask in masked_frames(config.real, config.labels):
             images.append(shrink(frame, self._target))
-            waiting.append((shrink(frame, teacher.size), mask))
-            if len(waiting) == _ASKED_AT_ONCE:
-                answers += self._asked(teacher, waiting)
-                waiting = []
-                progress("asking the teacher", len(answers), 0)
-        answers += self._asked(teacher, waiting) if waiting else []
-        return np.stack(images), np.stack(answers)
+            pending.append((shrink(frame, teacher.size), mask))
+            if len(pending) == _TEACHER_BATCH:
+                targets += self._teacher_outputs(teacher, pending)
+                pending = []
+                progress("computing teacher outputs", len(targets), 0)
+        targets += self._teacher_outputs(teacher, pending) if pending else []
+        return np.stack(images), np.stack(targets)
 
-    def _asked(
-        self, teacher: Teacher, waiting: list[tuple[NDArray[np.uint8], Mask | None]]
+    def _teacher_outputs(
+        self, teacher: Teacher, pending: list[tuple[NDArray[np.uint8], Mask | None]]
     ) -> list[NDArray[np.uint8]]:
-        batch = torch.from_numpy(np.stack([image for image, _ in waiting])).to(self.device)
-        said = teacher.output(teacher(planes(batch).float()), "output").float()
+        batch = torch.from_numpy(np.stack([image for image, _ in pending])).to(self.device)
+        scores = teacher.output(teacher(planes(batch).float()), "output").float()
         if teacher.manifest.output.options.get("layout", "NCHW") == "NHWC":
-            said = said.permute(0, 3, 1, 2)
-        if float(said.min()) < 0.0 or float(said.sum(1).max()) > 1.01:
-            said = said.softmax(1)
-        small = F.interpolate(said, (self._target[1], self._target[0]), mode="bilinear", align_corners=False)
+            scores = scores.permute(0, 3, 1, 2)
+        if float(scores.min()) < 0.0 or float(scores.sum(1).max()) > 1.01:
+            scores = scores.softmax(1)
+        small = F.interpolate(
+            scores, (self._target[1], self._target[0]), mode="bilinear", align_corners=False
+        )
         rows = []
-        for probabilities, (_, mask) in zip(small.cpu().numpy(), waiting, strict=True):
+        for probabilities, (_, mask) in zip(small.cpu().numpy(), pending, strict=True):
             if mask is not None:
                 classes = cv2.resize(mask.classes, self._target, interpolation=cv2.INTER_NEAREST_EXACT)
                 probabilities = corrected(probabilities, Mask(np.asarray(classes, np.uint8), mask.of_label))

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A teacher: any model folder of ONNX, run in torch on the device of the training."""
+"""A teacher: the ONNX baseline of any model folder, run in torch on the training's device."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def normalizer(spec: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 class Teacher:
-    """Answers batches of BGR images at the size of its input."""
+    """Runs batches of BGR images at its input size."""
 
     def __init__(self, name: str, device: torch.device) -> None:
         """Load the baseline of a model.
@@ -51,8 +51,8 @@ class Teacher:
         self.spec = self.manifest.input
         path = self.manifest.checked_path(self.manifest.baseline)
         if path.suffix != ".onnx":
-            raise RecipeError(f"a teacher's baseline must be an ONNX file, {path.name} is none")
-        # Exporters leave shapes to be computed; folded, the graph is one that torch can run.
+            raise RecipeError(f"a teacher's baseline must be an ONNX file, {path.name} is not")
+        # Exporters leave shape computations in the graph, which torch can run only once they are folded.
         folded: ModelProto = onnxslim.slim(read_model(path))
         self._module = GraphModule(folded)
         self._module.allow_batches(torch.zeros(*self.spec.shape) + 0.1)
@@ -76,12 +76,12 @@ class Teacher:
         x = x * self._factor + self._shift
         if self.spec.layout == "NHWC":
             x = x.permute(0, 2, 3, 1)
-        # What is learned from should not carry the rounding of the one who learns.
+        # Targets are computed in float32, also where the student trains in bfloat16.
         with torch.autocast(x.device.type, enabled=False):
             outputs: tuple[Tensor, ...] = self._module(x)
         return outputs
 
-    def output(self, answers: tuple[Tensor, ...], option: str) -> Tensor:
+    def output(self, outputs: tuple[Tensor, ...], option: str) -> Tensor:
         """Return the output that a decoder option names, or the first."""
         name = self.manifest.output.options.get(option)
-        return answers[self._module.output_names.index(name) if name else 0]
+        return outputs[self._module.output_names.index(name) if name else 0]

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""One training from its configuration to a model folder with a baseline."""
+"""Runs a training from its configuration to a model folder with a baseline."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ BASELINE = "baseline"
 
 
 def choose_device(name: str) -> torch.device:
-    """Return a device by name; "auto" is CUDA where there is one. RecipeError names an absent one."""
+    """Return a device by name; "auto" is CUDA if available. Raises RecipeError for an absent device."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
@@ -61,16 +61,18 @@ def prepare_dataset(configs: list[TrainConfig], work: Path, progress: Progress, 
     """Render the images that several trainings share, once; return their folder.
 
     Raises:
-        RecipeError: the trainings want different images, or two are of one kind and different sizes.
+        RecipeError: the trainings need different images, or two of one kind have different sizes.
     """
-    wanted = {tuple(config.synthetic.model_dump().values()) for config in configs}
-    if len(wanted) != 1:
+    requested = {tuple(config.synthetic.model_dump().values()) for config in configs}
+    if len(requested) != 1:
         raise RecipeError("trainings that share images need the same synthetic.source, frames and seed")
-    source, frames, seed = wanted.pop()
+    source, frames, seed = requested.pop()
     sizes: dict[str, tuple[int, int]] = {}
     for config in configs:
         if sizes.setdefault(config.kind, stored_image_size(config)) != stored_image_size(config):
-            raise RecipeError(f"two trainings of kind {config.kind} with different inputs: train them singly")
+            raise RecipeError(
+                f"two trainings of kind {config.kind} with different inputs: train them separately"
+            )
     spec = SyntheticDatasetSpec(source, frames, seed, dict(sorted(sizes.items())))
     key = hashlib.sha256(json.dumps([frames, seed, sorted(sizes.items())]).encode()).hexdigest()[:12]
     folder = work / source / key
@@ -79,46 +81,46 @@ def prepare_dataset(configs: list[TrainConfig], work: Path, progress: Progress, 
 
 
 def train(
-    config: TrainConfig, corpus: Path, out: Path, work: Path, device: torch.device, progress: Progress
+    config: TrainConfig, dataset: Path, out: Path, work: Path, device: torch.device, progress: Progress
 ) -> Manifest:
     """Train a model and write its folder.
 
     Args:
         config: the training.
-        corpus: folder of prepare_dataset.
+        dataset: folder of prepare_dataset.
         out: the model's folder is out/NAME.
         work: checkpoints go to work/NAME.
         device: where it runs.
-        progress: told how far it is.
+        progress: called with the progress.
 
     Raises:
         AdcpError: data or teacher missing, a loss that became infinite, no room on the disk.
     """
-    images = open_dataset(corpus, config.kind, stored_image_size(config))
-    course = open_training_task(config, images, device, progress)
+    images = open_dataset(dataset, config.kind, stored_image_size(config))
+    task = open_training_task(config, images, device, progress)
     network = build_network(config)
     if config.network.initialize_from is not None:
         initialize_from(network, config.network.initialize_from, config.network.frozen_stride)
-    facts = fit(network, course, config.schedule, work / config.name, progress)
+    facts = fit(network, task, config.schedule, work / config.name, progress)
     return export(config, network, out / config.name, facts)
 
 
 def open_training_task(
-    config: TrainConfig, corpus: SyntheticDataset, device: torch.device, progress: Progress
+    config: TrainConfig, dataset: SyntheticDataset, device: torch.device, progress: Progress
 ) -> TrainingTask:
-    """Return the course of a training's kind."""
+    """Return the task of a training's kind."""
     if config.kind == "detection":
-        return DetectionTrainingTask(config, corpus, device)
+        return DetectionTrainingTask(config, dataset, device)
     if config.kind == "segmentation":
-        return SegmentationTrainingTask(config, corpus, device, progress)
-    return TrajectoryTrainingTask(config, corpus, device)
+        return SegmentationTrainingTask(config, dataset, device, progress)
+    return TrajectoryTrainingTask(config, dataset, device)
 
 
 def export(config: TrainConfig, network: GraphModule, folder: Path, facts: dict[str, Any]) -> Manifest:
     """Write the network as the baseline of a model folder, normalizations folded; return its manifest."""
     model = onnxslim.slim(at_inference_size(config, network).write_back())
     if not isinstance(model, ModelProto):
-        raise RecipeError("onnxslim gave no model back")
+        raise RecipeError("onnxslim returned no model")
     check_model(model, "the trained network")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{BASELINE}.onnx"
@@ -140,12 +142,12 @@ def export(config: TrainConfig, network: GraphModule, folder: Path, facts: dict[
 
 
 def at_inference_size(config: TrainConfig, network: GraphModule) -> GraphModule:
-    """Return the network for the input it is used with; its weights are those of the one trained.
+    """Return the network at its inference input size, with the trained weights.
 
-    A convolution does not mind the size of its image: small images teach fast, large ones show more.
+    A fully convolutional network can be trained on small crops and run at a higher resolution.
 
     Raises:
-        RecipeError: weights that belong to one size, as a planner's last product.
+        RecipeError: weights that depend on the input size, such as a planner's fully connected layer.
     """
     spec = config.inference_input
     if (spec.width, spec.height) == (config.input.width, config.input.height):
@@ -154,7 +156,7 @@ def at_inference_size(config: TrainConfig, network: GraphModule) -> GraphModule:
     shapes = {key: value.shape for key, value in other.state_dict().items()}
     if shapes != {key: value.shape for key, value in network.state_dict().items()}:
         raise RecipeError(
-            f"{config.name}: inference_width and inference_height need a network of convolutions alone"
+            f"{config.name}: inference_width and inference_height need a fully convolutional network"
         )
     other.load_state_dict(network.state_dict())
     return other.eval()

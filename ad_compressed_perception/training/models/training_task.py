@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the three courses share: a network, the road camera's corpus, real images, and a loss a step."""
+"""Base of the three training tasks: network, synthetic and real images, and the loss of a step."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def build_network(config: TrainConfig) -> GraphModule:
 
 
 def stored_image_size(config: TrainConfig) -> tuple[int, int]:
-    """Return (width, height) at which the road camera's images are kept for a training.
+    """Return (width, height) at which the road camera's images are stored for a training.
 
-    A detector's images are enlarged when they are placed: keeping more pixels than the camera gives
-    would only cost room.
+    A detector's images are upscaled by the augmentation: storing more pixels than the camera has would only
+    cost space.
     """
     source_size = find_source(config.synthetic.source).image_size
     size = content_size(config.displayed_input, *source_size)
@@ -55,10 +55,10 @@ def stored_image_size(config: TrainConfig) -> tuple[int, int]:
 
 
 class TrainingTask(ABC):
-    """Gives the loss of one step: draws a batch, changes its light and place, asks network and teacher."""
+    """Computes the loss of one step: samples and augments a batch, runs network and teacher."""
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
-        """Split the batch between the road camera and real images."""
+        """Divide the batch into synthetic and real images."""
         self.config, self.device = config, device
         batch = config.schedule.batch
         has_real = config.real.drive is not None or config.real.masks is not None
@@ -68,14 +68,14 @@ class TrainingTask(ABC):
         self._flip = config.input.color == "RGB"
 
     def prepare(self, network: GraphModule, progress: Progress) -> None:
-        """Get ready for a network whose weights are loaded; most courses are already."""
+        """Prepare for a network with loaded weights; by default nothing is needed."""
         return
 
     @abstractmethod
     def loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:
         """Return the loss of one batch; everything random comes from the generator (on the CPU)."""
 
-    def fed(self, images: Tensor) -> Tensor:
+    def network_input(self, images: Tensor) -> Tensor:
         """Return the network's input for (B, 3, H, W) BGR images of 0..255."""
         x = images.flip(1) if self._flip else images
         return (x * self._factor + self._shift).contiguous(memory_format=torch.channels_last)

@@ -1,3 +1,3 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which channels and weights to prune."""
+"""Choice and removal of channels and weights."""

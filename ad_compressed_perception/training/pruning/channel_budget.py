@@ -1,16 +1,16 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which groups of channels give up how many, so that a cost falls to a goal at the least importance lost.
+"""Allocation of channels to groups: a cost is reduced to a goal with the least loss of importance.
 
-The costs are a table measured with one group narrowed at a time. A layer that two groups touch, one by
-its inputs and one by its outputs, is predicted from both: with ``t_l`` the layer's cost at full width and
-``t_l(g, k)`` that with only group g narrowed to k channels,
+The costs are a table measured with one group narrowed at a time. The cost of a layer that two groups affect,
+one by its inputs and one by its outputs, is predicted from both: with ``t_l`` the layer's cost at full width
+and ``t_l(g, k)`` that with only group g narrowed to k channels,
 
     cost(kept) = sum over l of t_l * product over g of f_lg(kept_g),    f_lg(k) = min(t_l(g, k) / t_l, 1)
 
-where f is made to fall with k and is linear between the counts that were measured. (Yang et al.,
-NetAdapt, ECCV 2018, choose by such tables too, one layer at a time.) Nothing here measures or is random:
-the same table and importances give the same choice.
+where f is made monotonic in k and is linear between the measured counts. (Yang et al., NetAdapt, ECCV 2018,
+also allocate by such tables, one layer at a time.) The allocation is deterministic: it depends on the table
+and the importances only.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _TIE = 1e-6
 
 @dataclass(frozen=True)
 class CostTable:
-    """What items cost, and what share of it stays when a group is narrowed.
+    """Cost of items, and the share of it that remains when a group is narrowed.
 
     Attributes:
-        items: cost of every item (a layer's milliseconds, a tensor's numbers) at full width.
+        items: cost of every item (milliseconds of a layer, size of a weight tensor) at full width.
         full: channels of every group at full width.
-        shares: for each group and count of channels left, the share 0..1 that stays of each item's cost.
+        shares: for each group and count of kept channels, the remaining share 0..1 of each item's cost.
     """
 
     items: Mapping[str, float]
@@ -44,18 +44,18 @@ class CostTable:
     _touched: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def share(self, group: str, kept: int, item: str) -> float:
-        """Return the share of an item's cost that stays with ``kept`` channels of a group, 0..1."""
+        """Return the remaining share of an item's cost with ``kept`` channels of a group, 0..1."""
         counts, levels = self._curve(group, item)
-        place = bisect_left(counts, kept)
-        if place >= len(counts):
+        index = bisect_left(counts, kept)
+        if index >= len(counts):
             return 1.0
-        if counts[place] == kept or place == 0:
-            return levels[place]
-        part = (kept - counts[place - 1]) / (counts[place] - counts[place - 1])
-        return levels[place - 1] + part * (levels[place] - levels[place - 1])
+        if counts[index] == kept or index == 0:
+            return levels[index]
+        fraction = (kept - counts[index - 1]) / (counts[index] - counts[index - 1])
+        return levels[index - 1] + fraction * (levels[index] - levels[index - 1])
 
     def _curve(self, group: str, item: str) -> tuple[list[int], list[float]]:
-        """Return measured counts and shares. Fewer channels never cost more: that is the clock's noise."""
+        """Return measured counts and shares, made monotonic: a rise with fewer channels is timing noise."""
         key = group, item
         if key not in self._curves:
             measured = self.shares.get(group, {})
@@ -78,7 +78,7 @@ class CostTable:
         return sum(self.by_item(kept).values())
 
     def touched(self, group: str) -> list[str]:
-        """Names of the items whose cost a group's channels change, sorted."""
+        """Return the names of the items whose cost depends on a group, sorted."""
         if group not in self._touched:
             self._touched[group] = sorted(
                 {i for shares in self.shares.get(group, {}).values() for i in shares}
@@ -102,32 +102,32 @@ class CostTable:
 
 @dataclass(frozen=True)
 class Group:
-    """Channels that leave together.
+    """Channels that can only be removed together.
 
     Attributes:
         name: of the group.
-        worths: importance of each channel that is there, in any order, none negative.
-        counts: numbers of channels that may stay, fewer than there are, the largest first.
+        importances: of each present channel, in any order, not negative.
+        counts: allowed numbers of kept channels, fewer than present, the largest first.
     """
 
     name: str
-    worths: Sequence[float]
+    importances: Sequence[float]
     counts: Sequence[int]
 
     @property
     def channels(self) -> int:
-        """How many channels there are."""
-        return len(self.worths)
+        """Number of present channels."""
+        return len(self.importances)
 
 
 @dataclass(frozen=True)
 class Allocation:
-    """A choice.
+    """The result of an allocation.
 
     Attributes:
-        kept: channels that stay of every group.
+        kept: number of kept channels of every group.
         cost: predicted.
-        reached: whether the goal was.
+        reached: whether the cost is within the goal.
     """
 
     kept: dict[str, int]
@@ -136,9 +136,9 @@ class Allocation:
 
 
 def allowed_counts(present: int, full: int, round_to: int, max_ratio: float) -> list[int]:
-    """Return how many of ``present`` channels may stay: multiples of ``round_to``, the largest first.
+    """Return the allowed numbers of kept channels below ``present``, the largest first.
 
-    At least ``round_to``, and at least ``1 - max_ratio`` of the ``full`` number.
+    Multiples of ``round_to``, at least ``round_to``, and at least ``1 - max_ratio`` of the ``full`` number.
     """
     least = max(round_to, (1.0 - max_ratio) * full - 1e-9)
     return [count for count in range(present - 1, 0, -1) if count % round_to == 0 and count >= least]
@@ -149,15 +149,15 @@ def allocate(
 ) -> Allocation:
     """Narrow groups until a predicted cost is at most ``goal``.
 
-    Each move takes the group and the count that save most per importance lost, given what all others
-    have by then; of equal ones the first group and the largest count. Moves do not depend on the goal,
-    so that a lower goal keeps at most as many channels of every group.
+    Greedy: each move takes the group and the count that save most cost per importance lost, given the current
+    counts of all others; ties go to the first group and the largest count. Moves do not depend on the goal,
+    so a lower goal never keeps more channels of a group.
 
     Args:
-        groups: what may be narrowed.
+        groups: groups that may be narrowed.
         table: the cost to save.
         goal: in the unit of ``limited``.
-        limited: the cost that the goal is about, where it is another one.
+        limited: the cost that the goal limits, if not that of ``table``.
     """
     limited = limited or table
     kept = {group.name: group.channels for group in groups}
@@ -170,7 +170,7 @@ def allocate(
             for count in group.counts:
                 if count >= present:
                     continue
-                # Where no time is to be saved any more, what the goal is about decides.
+                # Where no cost of the table can be saved any more, that of ``limited`` decides.
                 first, second = (_saved(one, costs, group.name, present, count) for one, costs in now)
                 lost = losses[group.name][count] - losses[group.name][present]
                 gain = (first + _TIE * second) / max(lost, 1e-12)
@@ -184,7 +184,7 @@ def allocate(
 
 
 def _saved(table: CostTable, costs: Mapping[str, float], group: str, present: int, count: int) -> float:
-    """Return the share of the present cost that narrowing a group from ``present`` to ``count`` saves."""
+    """Return the share of the current cost saved by narrowing a group from ``present`` to ``count``."""
     saved = 0.0
     for item in table.touched(group):
         share = table.share(group, present, item)
@@ -194,10 +194,10 @@ def _saved(table: CostTable, costs: Mapping[str, float], group: str, present: in
 
 
 def _losses(group: Group) -> dict[int, float]:
-    """Importance lost when only the best ``count`` channels stay, for every count."""
-    ranked = sorted(group.worths)
+    """Return the importance lost when only the ``count`` most important channels are kept, by count."""
+    ranked = sorted(group.importances)
     losses, lost = {group.channels: 0.0}, 0.0
-    for gone, worth in enumerate(ranked, start=1):
-        lost += worth
-        losses[group.channels - gone] = lost
+    for removed, importance in enumerate(ranked, start=1):
+        lost += importance
+        losses[group.channels - removed] = lost
     return losses

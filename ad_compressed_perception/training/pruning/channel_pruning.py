@@ -1,12 +1,12 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Structured pruning: whole channels leave, together with all that depends on them.
+"""Structured pruning: removal of whole channels together with everything that depends on them.
 
-torch-pruning finds what depends on what (Fang et al., DepGraph, CVPR 2023). A group's importance is
+torch-pruning finds the dependencies (Fang et al., DepGraph, CVPR 2023). A group's importance is
 either its weights' L2 norm or the Taylor term ``sum w^2 E[(dL/dw)^2]``: the second-order one with the
 diagonal of the Fisher matrix for the Hessian (LeCun et al., Optimal Brain Damage, NeurIPS 1989; Theis
 et al., arXiv:1801.05787), since a student that still equals its teacher has no first-order one. The
-graph then gets its smaller weights and group counts, and has its shapes inferred anew.
+smaller weights and group counts are then written into the graph, and its shapes are inferred again.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ def prune_channels(
     global_ranking: bool = True,
     losses: Iterable[Tensor] | None = None,
 ) -> ModelProto:
-    """Remove channels from a module; return the graph that is left.
+    """Remove channels from a module; return the pruned graph.
 
     Args:
         module: the float module; it is changed.
         example: one prepared input, for finding dependencies.
         ratio: share of the channels to remove, 0..1.
-        round_to: channels that stay are a multiple of this, rounded down; integer kernels take 16 to 64
-            at once, and remainders cost as much as whole vectors.
+        round_to: kept channels are a multiple of this, rounded down; integer kernels process 16 to 64 at
+            once, and remainders cost as much as full vectors.
         max_ratio: no layer loses more than this share.
         global_ranking: rank channels over all layers, else each layer by itself.
-        losses: losses of single images, computed as they are asked for, for the Taylor importance; None
-            for the weights' norm.
+        losses: losses of single images, computed lazily, for the Taylor importance; None for the weights'
+            norm.
 
     Raises:
-        ModelFileError: the graph cannot be pruned; the line names the first contradiction.
-        RecipeError: a graph whose normalizations are not folded yet, or a quantized one.
+        ModelFileError: the graph cannot be pruned; the message names the first inconsistency.
+        RecipeError: a graph with unfolded normalizations, or a quantized one.
     """
     import torch_pruning as tp
 
@@ -61,7 +61,7 @@ def prune_channels(
     if losses is not None:
         square_gradients(module, losses)
     with warnings.catch_warnings(), _refusals():
-        warnings.simplefilter("ignore")  # about parameters outside of layers, which stay
+        warnings.simplefilter("ignore")  # about parameters outside of layers, which are not pruned
         pruner = tp.pruner.BasePruner(
             module,
             example,
@@ -80,20 +80,20 @@ def prune_channels(
 
 @contextlib.contextmanager
 def _refusals() -> Iterator[None]:
-    """Say in one line, with the way out, that a graph's channels cannot be removed."""
+    """Raise a one-line error with a remedy where a graph's channels cannot be removed."""
     try:
         yield
-    # Of torch-pruning's search for dependencies, and of the graph run with fewer channels.
+    # From torch-pruning's dependency search, and from running the graph with fewer channels.
     except (ModelFileError, RuntimeError, IndexError, ValueError, KeyError) as error:
         raise ModelFileError(
             f"the graph's channels cannot be removed ({one_line(error, 160)}): a constant (of a Reshape, a "
-            "Gather, a DepthToSpace) or the groups of a convolution behind a Concat hold their number; use "
+            "Gather, a DepthToSpace) or the groups of a convolution behind a Concat fix their number; use "
             "prune_unstructured, palettize or a student instead"
         ) from error
 
 
 def check_prunable(module: GraphModule) -> None:
-    """Raise RecipeError for a graph with normalizations of its own, or a quantized one."""
+    """Raise RecipeError for a graph with unfolded normalizations, or a quantized one."""
     for step in module.steps:
         if step.operator in ("BatchNormalization", "QuantizeLinear"):
             earlier = "put simplify before" if step.operator[0] == "B" else "quantize after"
@@ -102,7 +102,7 @@ def check_prunable(module: GraphModule) -> None:
 
 @torch.no_grad()
 def importance(group: Any, taylor: bool) -> Tensor | None:
-    """Return what each channel of a group is worth, in shares of the group's mean."""
+    """Return the importance of each channel of a group, relative to the group's mean; None if unknown."""
     from torch_pruning.pruner import function
 
     rows = (
@@ -111,7 +111,7 @@ def importance(group: Any, taylor: bool) -> Tensor | None:
         function.prune_depthwise_conv_out_channels,
     )
     columns = (function.prune_conv_in_channels, function.prune_linear_in_channels)
-    worth = torch.zeros(len(group[0].idxs))
+    score = torch.zeros(len(group[0].idxs))
     found = False
     for member in group:
         layer, handler = member.dep.target.module, member.dep.handler
@@ -123,11 +123,11 @@ def importance(group: Any, taylor: bool) -> Tensor | None:
         if taylor and layer.weight.grad is not None:
             weight = weight * layer.weight.grad
         values = (weight if handler in rows else weight.transpose(0, 1)).flatten(1).sum(1)
-        worth.index_add_(0, torch.tensor(member.root_idxs), values[member.idxs])
+        score.index_add_(0, torch.tensor(member.root_idxs), values[member.idxs])
         found = True
-    # Equal channels, idle ones above all, would leave all at once where only some were asked for.
-    order = torch.arange(len(worth)) * 1e-6
-    return worth / worth.mean().clamp_min(1e-20) + order if found else None
+    # Breaks ties: equal channels (mostly inactive ones) would otherwise all be removed at once.
+    order = torch.arange(len(score)) * 1e-6
+    return score / score.mean().clamp_min(1e-20) + order if found else None
 
 
 def square_gradients(module: GraphModule, losses: Iterable[Tensor]) -> None:
@@ -147,7 +147,7 @@ def square_gradients(module: GraphModule, losses: Iterable[Tensor]) -> None:
 
 
 def last_layers(module: GraphModule) -> list[Any]:
-    """Convolutions and products whose channels are the outputs' own: they mean something and stay."""
+    """Return the layers whose channels are the graph's outputs, which must not be pruned."""
     producers = {name: step for step in module.steps for name in step.outputs}
     index_of = {id(step): str(index) for index, step in enumerate(module.steps)}
     waiting, seen, last = list(module.output_names), set(), []
@@ -165,7 +165,7 @@ def last_layers(module: GraphModule) -> list[Any]:
 
 
 def shrunk(module: GraphModule, example: Tensor) -> ModelProto:
-    """Return the graph of a module that has lost channels; raise ModelFileError where it does not fit."""
+    """Return the graph of a pruned module; raise ModelFileError where it is inconsistent."""
     model = module.write_back()
     nodes = {node.output[0]: node for node in model.graph.node}
     for index, step in enumerate(module.steps):
@@ -181,12 +181,12 @@ def shrunk(module: GraphModule, example: Tensor) -> ModelProto:
         inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
         onnx.checker.check_model(inferred)
     except Exception as error:
-        raise ModelFileError(f"the graph does not fit together once pruned: {one_line(error)}") from error
+        raise ModelFileError(f"the pruned graph is inconsistent: {one_line(error)}") from error
     return inferred
 
 
 def _fit_resize_sizes(model: ModelProto, module: GraphModule, example: Tensor) -> None:
-    """Give Resize nodes with constant sizes the channels that are left: sizes name all four axes."""
+    """Update the channel count in constant sizes of Resize nodes, which cover all four axes."""
     resized = [node for node in model.graph.node if node.op_type == "Resize" and len(node.input) > 3]
     with torch.no_grad():
         sources = module.run({module.input_names[0]: example}, [node.input[0] for node in resized])
@@ -203,7 +203,7 @@ def _fit_resize_sizes(model: ModelProto, module: GraphModule, example: Tensor) -
 
 
 def parameter_count(model: ModelProto) -> int:
-    """Number of floating-point weights of a graph."""
+    """Return the number of floating-point weights of a graph."""
     floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16}
     return sum(
         int(numpy_helper.to_array(tensor).size)
@@ -213,7 +213,7 @@ def parameter_count(model: ModelProto) -> int:
 
 
 def channel_count(model: ModelProto) -> int:
-    """Number of channels that pruning may take from: those of all layers but the last ones."""
+    """Return the number of prunable channels: those of all layers but the last ones."""
     module = GraphModule(model)
     last = {id(layer) for layer in last_layers(module)}
     return sum(len(cast(WeightLayer, v).weight) for v in module.layers.values() if id(v) not in last)

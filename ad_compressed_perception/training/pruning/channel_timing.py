@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What fewer channels save on this host, measured: whole graphs with some groups narrowed, layer by layer.
+"""Per-layer timing on this host of whole graphs with some channel groups narrowed.
 
-Groups that share no layer are narrowed in one graph, so a few graphs serve all groups. Graphs take turns
-for several rounds, and of a layer's medians the least counts: what else the machine does only adds.
+Groups that share no layer are narrowed in one graph, so a few graphs cover all groups. Graphs are timed
+interleaved for several rounds, and the least of a layer's medians is used: other load only adds time.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from ad_compressed_perception.backends import create_backend
 
 Advance = Callable[[int, int], None]
 _SECONDS = 0.5
-"""Inferences of one graph in one round take about this long."""
+"""Approximate duration of one graph's inferences in one round."""
 _SUFFIXES = ("_nchwc", "/WithoutBiases")
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where graphs are timed: a backend's name and its options."""
+    """The runtime that graphs are timed on: a backend's name and its options."""
 
     backend: str
     options: Mapping[str, Any]
 
 
 def independent_sets(layers: Mapping[str, Iterable[int]]) -> list[list[str]]:
-    """Part groups into sets whose members share no layer: first fit, in the order given.
+    """Partition groups into sets whose members share no layer: first fit, in the order given.
 
     Args:
-        layers: for each group the layers it touches.
+        layers: for each group the layers it affects.
     """
     sets: list[tuple[list[str], set[int]]] = []
     for name, touched in layers.items():
@@ -52,30 +52,30 @@ def independent_sets(layers: Mapping[str, Iterable[int]]) -> list[list[str]]:
 
 
 def some_counts(counts: Sequence[int], full: int, points: int = 3) -> list[int]:
-    """Choose counts to measure: those nearest to even shares of the full width, the least among them.
+    """Return the counts to measure: those nearest to even shares of the full width, and the least one.
 
     Args:
-        counts: that are allowed, fewer than ``full``.
+        counts: the allowed ones, fewer than ``full``.
         full: channels at full width.
-        points: how many at most.
+        points: maximum number of counts.
     """
-    wanted = [full * place / (points + 1) for place in range(1, points + 1)]
-    chosen = {min(counts), *(min(counts, key=lambda c: (abs(c - share), c)) for share in wanted[1:])}
+    shares = [full * index / (points + 1) for index in range(1, points + 1)]
+    chosen = {min(counts), *(min(counts, key=lambda c: (abs(c - share), c)) for share in shares[1:])}
     return sorted(chosen, reverse=True)
 
 
 def time_layers(
     paths: Sequence[Path], runtime: Runtime, *, rounds: int = 3, advance: Advance = lambda done, total: None
 ) -> list[dict[str, float]]:
-    """Return each graph's executed layers with their milliseconds, the graphs taking turns.
+    """Return the milliseconds of each graph's executed layers, timed interleaved.
 
-    Layers of one name count as one.
+    Times of layers of one name are added.
 
     Raises:
-        BackendError: a graph does not load, or the runtime cannot clock its layers.
+        BackendError: a graph does not load, or the runtime cannot time its layers.
     """
     least: list[dict[str, float]] = [{} for _ in paths]
-    for turn in range(rounds):
+    for number in range(rounds):
         for index, path in enumerate(paths):
             session = create_backend(runtime.backend).load(path, runtime.options)
             try:
@@ -90,12 +90,12 @@ def time_layers(
                 session.close()
             for name, ms in times.items():
                 least[index][name] = min(ms, least[index].get(name, ms))
-            advance(turn * len(paths) + index + 1, rounds * len(paths))
+            advance(number * len(paths) + index + 1, rounds * len(paths))
     return least
 
 
 def measured_speedup(before: Path, after: Path, runtime: Runtime, seconds: float = 2.0) -> float:
-    """Return how much shorter the median inference is, the two graphs taking turns on noise."""
+    """Return the ratio of the median inference times of two graphs, timed interleaved on noise inputs."""
     sessions = [create_backend(runtime.backend).load(path, runtime.options) for path in (before, after)]
     try:
         feeds = [noise_feeds(session.info.inputs) for session in sessions]
@@ -113,7 +113,7 @@ def measured_speedup(before: Path, after: Path, runtime: Runtime, seconds: float
 
 
 def names_in(layer: str) -> list[str]:
-    """Return the names of the graph's nodes or tensors that an executed layer's name is made of."""
+    """Return the names of the graph's nodes or tensors that an executed layer's name consists of."""
     parts = []
     for part in layer.split(","):
         for suffix in _SUFFIXES:

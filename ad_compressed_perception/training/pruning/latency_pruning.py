@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Channels leave where that saves most time on this host for the importance that is lost.
+"""Latency-aware channel pruning: removes the channels that save most time on this host per importance lost.
 
-``channel_timing.py`` measures, ``channel_budget.py`` chooses; here the two meet the graph. Where the narrowed
-graph is slower than predicted, the choice is made again for a stricter goal.
+``channel_timing.py`` measures and ``channel_budget.py`` allocates; this module applies both to a graph. Where
+the pruned graph is slower than predicted, the allocation is repeated with a stricter goal.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from ad_compressed_perception.training.pruning.channel_timing import (
 )
 
 _TRIALS = 4
-_SHORT_OF = 0.98
+_TOLERANCE = 0.98
 
 
 class LatencyPruner:
-    """Chooses and takes channels of one graph.
+    """Prunes the channels of one graph.
 
     Attributes:
         times: milliseconds of the executed layers.
-        sizes: numbers in the weight tensors.
+        sizes: sizes of the weight tensors.
     """
 
     def __init__(
@@ -60,20 +60,20 @@ class LatencyPruner:
         max_ratio: float,
         advance: Advance = lambda done, total: None,
     ) -> None:
-        """Measure, or read what an interrupted run had measured.
+        """Measure, or load the table of an interrupted run.
 
         Args:
             model: the graph at full width.
             example: one prepared (1, ...) input.
-            runtime: where the variant is to run.
+            runtime: the runtime of the variant.
             folder: for the table, and for graphs while they are timed.
-            round_to: channels that stay are a multiple of this.
+            round_to: kept channels are a multiple of this.
             max_ratio: no group loses more than this share.
-            advance: told (done, total).
+            advance: called with (done, total).
 
         Raises:
-            RecipeError: a graph that cannot be pruned, or no group as wide as ``round_to`` and more.
-            BackendError: the runtime cannot clock its layers.
+            RecipeError: a graph that cannot be pruned, or no group wider than ``round_to``.
+            BackendError: the runtime cannot time its layers.
         """
         self._example, self._runtime, self._folder = example, runtime, folder
         self._round_to, self._max_ratio = round_to, max_ratio
@@ -88,24 +88,24 @@ class LatencyPruner:
         self.times, self.sizes = (CostTable.from_dict(tables[key]) for key in ("times", "sizes"))
 
     def narrow(
-        self, model: ModelProto, worths: Mapping[str, Tensor], goal: Mapping[str, float]
+        self, model: ModelProto, importances: Mapping[str, Tensor], goal: Mapping[str, float]
     ) -> tuple[ModelProto, dict[str, Any]]:
-        """Take channels out of the graph as it is by now.
+        """Remove channels from the graph.
 
         Args:
-            model: the graph at full width, or what earlier calls and learning left of it.
-            worths: importances of its channels by group.
-            goal: ``speedup`` over the full width, or ``parameters``: the share of them to be gone.
+            model: the graph at full width, or the result of earlier calls and fine-tuning.
+            importances: of its channels by group.
+            goal: ``speedup`` over the full width, or ``parameters``: the share of them to remove.
 
         Returns:
-            The narrower graph; predicted and measured speed, channels of the groups, time of the layers.
+            The pruned graph; predicted and measured speedup, channels of the groups, time of the layers.
 
         Raises:
             RecipeError: the goal is out of reach.
         """
         groups = [
-            Group(name, worth.tolist(), self._counts(len(worth), self.times.full[name]))
-            for name, worth in worths.items()
+            Group(name, values.tolist(), self._counts(len(values), self.times.full[name]))
+            for name, values in importances.items()
             if name in self.times.full
         ]
         if "parameters" in goal:
@@ -113,27 +113,27 @@ class LatencyPruner:
             chosen = allocate(groups, self.times, by_size, self.sizes)
             if not chosen.reached:
                 least = 1.0 - chosen.cost / self.sizes.total({})
-                raise _out_of_reach(f"{least:.2f} of the weights are gone")
-            return self._tried(model, worths, chosen.kept)
-        wanted = strict = goal["speedup"]
+                raise _out_of_reach(f"{least:.2f} of the weights are removed")
+            return self._pruned(model, importances, chosen.kept)
+        requested = strict = goal["speedup"]
         best: tuple[ModelProto, dict[str, Any]] | None = None
         for _ in range(_TRIALS):
             chosen = allocate(groups, self.times, self.times.total({}) / strict)
-            fresh, facts = self._tried(model, worths, chosen.kept)
+            fresh, facts = self._pruned(model, importances, chosen.kept)
             if best is None or facts["measured_speedup"] > best[1]["measured_speedup"]:
                 best = fresh, facts
-            if facts["measured_speedup"] >= _SHORT_OF * wanted or not chosen.reached:
+            if facts["measured_speedup"] >= _TOLERANCE * requested or not chosen.reached:
                 break
-            strict *= wanted / facts["measured_speedup"]
+            strict *= requested / facts["measured_speedup"]
         assert best is not None  # there is at least one trial
-        if not chosen.reached and best[1]["measured_speedup"] < _SHORT_OF * wanted:
+        if not chosen.reached and best[1]["measured_speedup"] < _TOLERANCE * requested:
             raise _out_of_reach(f"it is {best[1]['measured_speedup']:.2f} times as fast")
         return best
 
-    def _tried(
-        self, model: ModelProto, worths: Mapping[str, Tensor], kept: dict[str, int]
+    def _pruned(
+        self, model: ModelProto, importances: Mapping[str, Tensor], kept: dict[str, int]
     ) -> tuple[ModelProto, dict[str, Any]]:
-        fresh = ChannelGroups(GraphModule(model), self._example).narrow(kept, worths)
+        fresh = ChannelGroups(GraphModule(model), self._example).narrow(kept, importances)
         path = self._folder / "narrowed.onnx"
         onnx.save(fresh, str(path))
         (before, after) = time_layers([self._base, path], self._runtime)
@@ -169,12 +169,12 @@ class LatencyPruner:
         counts = {g.name: self._counts(g.channels, g.channels) for g in found}
         wide = {g.name: g for g in found if counts[g.name]}
         if not wide:
-            raise RecipeError(f"no layer is wider than round_to {self._round_to}: nothing can leave")
+            raise RecipeError(f"no layer is wider than round_to {self._round_to}: nothing can be removed")
         points = {name: some_counts(counts[name], group.channels) for name, group in wide.items()}
         plans: list[dict[str, int]] = []
         for names in independent_sets({name: group.layers for name, group in wide.items()}):
-            for place in range(max(len(points[name]) for name in names)):
-                plans.append({n: points[n][place] for n in names if place < len(points[n])})
+            for index in range(max(len(points[name]) for name in names)):
+                plans.append({n: points[n][index] for n in names if index < len(points[n])})
         paths, sizes = [self._base], [_sizes(module, model)]
         for number, plan in enumerate(plans):
             variant = ChannelGroups(GraphModule(model), self._example).narrow(plan)
@@ -184,8 +184,9 @@ class LatencyPruner:
         times = time_layers(paths, self._runtime, advance=advance)
         for path in paths[1:]:
             path.unlink()
-        touching = _touching(module, {name: set(group.layers) for name, group in wide.items()},
-                             {name: set(group.makers) for name, group in wide.items()}, times[0])  # fmt: skip
+        layers = {name: set(group.layers) for name, group in wide.items()}
+        producers = {name: set(group.producers) for name, group in wide.items()}
+        touching = _touching(module, layers, producers, times[0])
         full = {name: group.channels for name, group in wide.items()}
         weights = {
             name: {module.steps[layer].inputs[1] for layer in group.layers} for name, group in wide.items()
@@ -206,7 +207,7 @@ def _table(
     full: dict[str, int],
     touching: Mapping[str, set[str]],
 ) -> CostTable:
-    """Put measurements together; ``costs`` has the full width first, then one entry a plan."""
+    """Return the cost table of measurements; ``costs`` has the full width first, then one entry per plan."""
     base = costs[0]
     shares: dict[str, dict[int, dict[str, float]]] = {name: {} for name in full}
     for plan, after in zip(plans, costs[1:], strict=True):
@@ -228,36 +229,36 @@ def _sizes(module: GraphModule, model: ModelProto) -> dict[str, float]:
 def _touching(
     module: GraphModule,
     layers: Mapping[str, set[int]],
-    makers: Mapping[str, set[int]],
+    producers: Mapping[str, set[int]],
     executed: Mapping[str, float],
 ) -> dict[str, set[str]]:
-    """Find out which executed layers the channels of each group go in or out of."""
+    """Return the executed layers that consume or produce the channels of each group."""
     of_tensor: dict[str, set[str]] = {}
     of_step: list[set[str]] = []
     nearest: list[int | None] = []
-    maker: dict[str, int] = {}
+    producer: dict[str, int] = {}
     for index, step in enumerate(module.steps):
         entering = set().union(*(of_tensor.get(name, set()) for name in step.inputs))
-        earlier = [nearest[maker[name]] for name in step.inputs if name in maker]
+        earlier = [nearest[producer[name]] for name in step.inputs if name in producer]
         if str(index) in module.layers:
             of_step.append({group for group, members in layers.items() if index in members})
-            leaving = {group for group, members in makers.items() if index in members}
+            leaving = {group for group, members in producers.items() if index in members}
             nearest.append(index)
         else:
             of_step.append(entering)
             leaving = entering
             nearest.append(max((i for i in earlier if i is not None), default=None))
         for name in step.outputs:
-            of_tensor[name], maker[name] = leaving, index
+            of_tensor[name], producer[name] = leaving, index
     by_name = {step.name: index for index, step in enumerate(module.steps) if step.name}
     touching: dict[str, set[str]] = {group: set() for group in layers}
     for layer in executed:
         for name in names_in(layer):
-            if name not in by_name and name not in maker:
+            if name not in by_name and name not in producer:
                 continue
-            index = by_name.get(name, maker.get(name, 0))
+            index = by_name.get(name, producer.get(name, 0))
             above = nearest[index]
-            # A runtime calls a convolution fused with what follows by the last of them.
+            # A runtime names a convolution fused with its successors after the last of them.
             fused = name != layer and above is not None
             found = of_step[index] | (of_step[above or 0] if fused else set())
             for group in found & touching.keys():

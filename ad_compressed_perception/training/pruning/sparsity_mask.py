@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Weights that are zero and stay zero while the others learn."""
+"""Sparsity masks: pruned weights stay zero during fine-tuning."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from ad_compressed_perception.training.graph_module.module import GraphModule
 
 
-def learning_weights(module: GraphModule, names: Sequence[str]) -> dict[str, nn.Parameter]:
-    """Return the parameters that stand for weight tensors of the graph, those that learn, in order."""
+def trainable_weights(module: GraphModule, names: Sequence[str]) -> dict[str, nn.Parameter]:
+    """Return the trainable parameters of weight tensors of the graph by name, in order."""
     layers = {
         step.inputs[1]: cast(nn.Parameter, module.layers[str(index)].weight)
         for index, step in enumerate(module.steps)
@@ -26,14 +26,14 @@ def learning_weights(module: GraphModule, names: Sequence[str]) -> dict[str, nn.
 
 @torch.no_grad()
 def apply_sparsity_mask(parameter: nn.Parameter, drop: Tensor) -> None:
-    """Set marked weights to zero and hold them there.
+    """Set pruned weights to zero and mask their gradients.
 
-    A weight of zero whose gradient is always zero stays exactly zero under AdamW: its two moments are
-    zero, and so is what decays. No optimizer has to know.
+    A zero weight whose gradient is always zero stays exactly zero under AdamW: both moments and the weight
+    decay are zero. The optimizer needs no change.
 
     Args:
         parameter: of any shape; it is changed, and its later gradients are masked.
-        drop: of the same shape, true where the weight goes.
+        drop: of the same shape, true where the weight is pruned.
     """
     parameter.masked_fill_(drop, 0.0)
     keep = (~drop).to(parameter.dtype)

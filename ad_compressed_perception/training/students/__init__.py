@@ -1,3 +1,3 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Small networks that run fast on integers and bfloat16, built as ONNX graphs with fresh weights."""
+"""Small networks that run fast in int8 and bfloat16, built as ONNX graphs with fresh weights."""

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a student's specification to its graph; encoders and heads by name."""
+"""Builds a student's graph from its specification; registry of encoders and heads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENCODERS: Mapping[str, Encoder] = {
     "mobilenet": mobilenet,
     "squeezenet": squeezenet,
 }
-"""Encoders by name; each gives features at strides 2, 4, 8, 16 and 32."""
+"""Encoders by name; each returns features at strides 2, 4, 8, 16 and 32."""
 
 HEADS: Mapping[str, Head] = {
     "detection": detection_head,
@@ -35,19 +35,19 @@ HEADS: Mapping[str, Head] = {
     "segmentation": segmentation_head,
     "trajectory": trajectory_head,
 }
-"""Heads by the model's task; "trajectory" is the planner that gives a plan, "planning" one that steers."""
+"""Heads by task; "trajectory" outputs a plan, "planning" a steering angle."""
 
 
 def build_student(spec: StudentSpec) -> ModelProto:
-    """Return a student's graph with fresh weights: one float input channels first, batch one, opset 13.
+    """Return a student's graph with fresh weights: one float NCHW input, batch size one, opset 13.
 
     Raises:
-        RecipeError: an encoder or task that is not known.
+        RecipeError: an unknown encoder or task.
     """
     if spec.encoder not in ENCODERS:
         raise RecipeError(f"unknown encoder {spec.encoder!r}; known: {', '.join(ENCODERS)}")
     if spec.task not in HEADS:
-        raise RecipeError(f"no student is known for task {spec.task!r}; known: {', '.join(HEADS)}")
+        raise RecipeError(f"there is no student for task {spec.task!r}; known: {', '.join(HEADS)}")
     builder = GraphBuilder(spec.seed)
     source = Feature(spec.input_name, spec.input_channels, spec.input_height, spec.input_width)
     features = ENCODERS[spec.encoder](builder, source, spec)

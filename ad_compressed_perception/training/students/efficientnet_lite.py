@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""EfficientNet-Lite's blocks (no squeeze-and-excitation, no swish), dense where the image is large.
+"""EfficientNet-Lite's blocks (no squeeze-and-excitation, no swish), dense at high resolution.
 
-The first stages join expansion and depthwise convolution into one dense 3x3 convolution (Gupta and Akin,
+The first stages fuse expansion and depthwise convolution into one dense 3x3 convolution (Gupta and Akin,
 Accelerator-aware Neural Network Design, 2020; Tan and Le, EfficientNetV2, 2021): more multiplications,
-less waiting for memory. Later stages, where channels are many and pixels few, keep depthwise ones.
+less memory traffic. Later stages, with many channels and few pixels, keep depthwise convolutions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def efficientnet_lite(builder: GraphBuilder, x: Feature, spec: StudentSpec) -> l
 
 
 def fused_residual(builder: GraphBuilder, x: Feature, channels: int, expansion: int, stride: int) -> Feature:
-    """Append 3x3 to more channels and 1x1 back; the input is added where it fits."""
+    """Append a 3x3 expansion and a 1x1 projection, with a residual connection where shapes match."""
     wide = builder.convolution(x, x.channels * expansion, 3, stride)
     narrow = builder.convolution(wide, channels, 1, activate=False)
     return builder.add(narrow, x) if stride == 1 and channels == x.channels else narrow

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writing a network layer by layer as an ONNX graph with seeded weights."""
+"""Builds a network layer by layer as an ONNX graph with seeded weights."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ class Feature:
 
 
 def rounded_channels(channels: float, multiple: int) -> int:
-    """Return a channel count as a multiple, to the nearest, at least one of it.
+    """Return a channel count rounded to the nearest multiple, at least one multiple.
 
-    Processors multiply 8 or 16 channels at once; what does not fill them up costs the same.
+    Processors multiply 8 or 16 channels at once; a partly filled vector costs as much as a full one.
     """
     return max(multiple, math.floor(channels / multiple + 0.5) * multiple)
 
 
 class GraphBuilder:
-    """Collects nodes and weights; every convolution that normalizes is followed by a BatchNormalization.
+    """Collects nodes and weights of a graph.
 
-    Weights of convolutions and products are drawn from a normal distribution of variance ``2 / fan in``
-    (He et al., Delving Deep into Rectifiers, 2015, equation 10), normalizations begin as the identity.
-    The same seed and the same calls give the same graph, byte for byte.
+    Weights of convolutions and matrix products are drawn from a normal distribution of variance ``2 / fan
+    in`` (He et al., Delving Deep into Rectifiers, 2015, equation 10), normalizations are initialized as the
+    identity. The same seed and the same calls give the same graph, byte for byte.
     """
 
     def __init__(self, seed: int) -> None:
-        """Begin an empty graph."""
+        """Start an empty graph."""
         self._rng = np.random.default_rng(seed)
         self._nodes: list[NodeProto] = []
         self._weights: list[TensorProto] = []
@@ -82,17 +82,17 @@ class GraphBuilder:
         activate: bool = True,
         bias: float = 0.0,
     ) -> Feature:
-        """Append Conv, BatchNormalization and Relu; padding keeps the size but for the stride.
+        """Append Conv, BatchNormalization and Relu, with "same" padding.
 
         Args:
-            x: what it sees.
-            channels: what it makes.
-            kernel: its width and height, odd.
-            stride: steps between the places it looks at.
-            groups: of channels that do not see each other; ``x.channels`` for a depthwise one.
-            normalize: with BatchNormalization; otherwise with a bias.
-            activate: with Relu.
-            bias: where it begins, without normalization.
+            x: the input.
+            channels: output channels.
+            kernel: width and height, odd.
+            stride: in both directions.
+            groups: of the convolution; ``x.channels`` for a depthwise one.
+            normalize: append BatchNormalization; otherwise the convolution has a bias.
+            activate: append Relu.
+            bias: its initial value, without normalization.
         """
         label = f"conv_{self._counts.get('Conv', -1) + 1}"
         shape = (channels, x.channels // groups, kernel, kernel)
@@ -113,10 +113,10 @@ class GraphBuilder:
 
     def _normalization(self, name: str, channels: int) -> str:
         label = f"norm_{self._counts.get('BatchNormalization', -1) + 1}"
-        begin = {"scale": 1.0, "shift": 0.0, "mean": 0.0, "variance": 1.0}
+        initial = {"scale": 1.0, "shift": 0.0, "mean": 0.0, "variance": 1.0}
         inputs = [
             self.constant(f"{label}.{key}", np.full(channels, value, np.float32))
-            for key, value in begin.items()
+            for key, value in initial.items()
         ]
         return self.node("BatchNormalization", [name, *inputs], epsilon=1e-5, momentum=0.9)
 
@@ -126,17 +126,17 @@ class GraphBuilder:
         return Feature(self.node("Relu", [name]) if activate else name, x.channels, x.height, x.width)
 
     def concatenate(self, parts: Sequence[Feature]) -> Feature:
-        """Append features to each other along the channels."""
+        """Append a concatenation of features along the channels."""
         name = self.node("Concat", [part.name for part in parts], axis=1)
         return Feature(name, sum(part.channels for part in parts), parts[0].height, parts[0].width)
 
-    def halve(self, x: Feature) -> Feature:
-        """Append a maximum over 3x3 pixels at every other pixel."""
+    def max_pool(self, x: Feature) -> Feature:
+        """Append a 3x3 max pooling with stride 2."""
         name = self.node("MaxPool", [x.name], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
         return Feature(name, x.channels, -(-x.height // 2), -(-x.width // 2))
 
-    def enlarge(self, x: Feature, factor: int, *, linear: bool = False, output: str = "") -> Feature:
-        """Append an enlargement by the nearest pixel, or linearly."""
+    def upsample(self, x: Feature, factor: int, *, linear: bool = False, output: str = "") -> Feature:
+        """Append an upsampling, nearest or linear."""
         factors = np.array([1.0, 1.0, factor, factor], np.float32)
         scales = self.constant(f"factors_{self._counts.get('Resize', -1) + 1}", factors)
         how: dict[str, Any] = (
@@ -148,7 +148,7 @@ class GraphBuilder:
         return Feature(name, x.channels, x.height * factor, x.width * factor)
 
     def dense(self, vector: str, length: int, outputs: int) -> str:
-        """Append a product of a (1, length) vector with a matrix, with a bias."""
+        """Append a fully connected layer with a bias on a (1, length) vector."""
         label = f"dense_{self._counts.get('Gemm', -1) + 1}"
         matrix = self._rng.normal(0.0, math.sqrt(2.0 / length), (outputs, length)).astype(np.float32)
         inputs = [
@@ -159,12 +159,12 @@ class GraphBuilder:
         return self.node("Gemm", inputs, transB=1)
 
     def reshaped(self, name: str, shape: Sequence[int]) -> str:
-        """Append a change of shape."""
+        """Append a Reshape."""
         label = f"shape_{self._counts.get('Reshape', -1) + 1}"
         return self.node("Reshape", [name, self.constant(label, np.array(shape, np.int64))])
 
     def _drop_unread(self, read: set[str]) -> None:
-        """Remove nodes and weights that lead to no output, as of stages a head does not look at."""
+        """Remove nodes and weights that lead to no output, such as encoder stages without a reader."""
         kept: list[NodeProto] = []
         for node in reversed(self._nodes):
             if read.intersection(node.output):
@@ -186,9 +186,13 @@ class GraphBuilder:
             return helper.make_tensor_value_info(key, TensorProto.FLOAT, shape)
 
         self._drop_unread(set(outputs))
-        given = value(source.name, [1, source.channels, source.height, source.width])
+        graph_input = value(source.name, [1, source.channels, source.height, source.width])
         graph = helper.make_graph(
-            self._nodes, name, [given], [value(key, shape) for key, shape in outputs.items()], self._weights
+            self._nodes,
+            name,
+            [graph_input],
+            [value(key, shape) for key, shape in outputs.items()],
+            self._weights,
         )
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION,

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inverted residuals with depthwise convolutions (Sandler et al., MobileNetV2, 2018), with plain Relu.
 
-Fewest multiplications and weights. Depthwise convolutions do little work for each byte they move, so a
-processor with matrix units gains less here than from dense ones.
+It has the fewest multiplications and weights. Depthwise convolutions have a low arithmetic intensity, so a
+processor with matrix units gains less here than from dense convolutions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def mobilenet(builder: GraphBuilder, x: Feature, spec: StudentSpec) -> list[Feat
 def inverted_residual(
     builder: GraphBuilder, x: Feature, channels: int, expansion: int, stride: int
 ) -> Feature:
-    """Append 1x1 to more channels, 3x3 on each channel, 1x1 back; the input is added where it fits."""
+    """Append 1x1 expansion, 3x3 depthwise convolution and 1x1 projection; residual where shapes match."""
     wide = builder.convolution(x, x.channels * expansion, 1)
     wide = builder.convolution(wide, wide.channels, 3, stride, groups=wide.channels)
     narrow = builder.convolution(wide, channels, 1, activate=False)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From an encoder's features to a steering angle and a probability of collision."""
+"""Planning head: a steering angle and a collision probability."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _CHANNELS = 16
 def planning_head(builder: GraphBuilder, features: list[Feature], spec: StudentSpec) -> dict[str, list[int]]:
     """Append the head; return the outputs' shapes by name.
 
-    The map is flattened and not averaged, because the angle depends on where in the image the road
-    bends. The angle is unbounded, the probability a sigmoid's.
+    The feature map is flattened and not averaged, because the angle depends on where in the image the road
+    bends. The angle is unbounded; the probability passes through a sigmoid.
     """
     x = builder.convolution(features[-1], spec.channels(_CHANNELS), 1)
     length = x.channels * x.height * x.width

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From an encoder's features to per-pixel scores: a light feature pyramid (Lin et al., 2017)."""
+"""Segmentation head: per-pixel scores from a light feature pyramid (Lin et al., 2017)."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ def segmentation_head(
 ) -> dict[str, list[int]]:
     """Append the decoder; return the output's shape by name.
 
-    The scores are logits, channels first; from the pyramid's last stride to ``output_stride`` they are
-    enlarged linearly. The argmax of the decoder needs no softmax. The pyramid ends at stride 8 for an
-    output of stride 8, at stride 2 where ``spec.fine`` asks for thin things (paint, curbs), else at 4.
+    The scores are logits in NCHW, upsampled linearly from the pyramid's last stride to ``output_stride``; the
+    decoder's argmax needs no softmax. The pyramid ends at stride 8 for an output of stride 8, at stride 2
+    with ``spec.fine`` (for thin structures: paint, curbs), else at 4.
     """
     last = 2 if spec.output_stride >= 8 else 0 if spec.fine else 1
     x = builder.convolution(features[-1], spec.channels(_CHANNELS[-1]), 1)
     x = builder.convolution(x, x.channels, 3)
     for level in range(len(features) - 2, last - 1, -1):
         channels = spec.channels(_CHANNELS[level])
-        coarse = builder.enlarge(builder.convolution(x, channels, 1, activate=False), 2)
+        coarse = builder.upsample(builder.convolution(x, channels, 1, activate=False), 2)
         fine = builder.convolution(features[level], channels, 1, activate=False)
         x = builder.convolution(builder.add(coarse, fine, activate=True), channels, 3)
     scores = builder.convolution(x, spec.classes, 1, normalize=False, activate=False)
     factor = (2 << last) // spec.output_stride
     if factor > 1:
-        scores = builder.enlarge(scores, factor, linear=True, output=OUTPUT)
+        scores = builder.upsample(scores, factor, linear=True, output=OUTPUT)
     else:
         builder.node("Identity", [scores.name], OUTPUT)
     return {OUTPUT: [1, spec.classes, scores.height, scores.width]}

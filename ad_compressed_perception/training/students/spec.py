@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What distinguishes one student from another."""
+"""Specification of a student."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class StudentSpec:
     Attributes:
         encoder: name in the registry of encoders.
         task: detection, segmentation, planning (a steering angle) or trajectory (a plan).
-        input_width: pixels; a multiple of 32 unless for planning.
+        input_width: pixels; a multiple of 32 except for planning and trajectory.
         input_height: likewise.
         input_channels: 3, or 1 for gray.
         input_name: of the input tensor.
         width: multiplies all channel counts.
-        channel_multiple: what channel counts are rounded to.
+        channel_multiple: channel counts are rounded to a multiple of this.
         classes: labels of a detector or segmenter.
-        output_stride: segmentation: input pixels a side of one pixel of scores; 1, 2, 4 or 8.
-        fine: segmentation: a pyramid down to stride 2, for things thinner than four pixels; needs an output
-            stride of 1 or 2.
+        output_stride: segmentation: stride of the scores; 1, 2, 4 or 8.
+        fine: segmentation: a pyramid down to stride 2, for structures thinner than four pixels; needs an
+            output stride of 1 or 2.
         collision: planning: with a second output, the probability of a collision.
         seed: of the weights.
     """
@@ -48,7 +48,7 @@ class StudentSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse sizes that the strides do not divide; raise RecipeError."""
+        """Raise RecipeError for input sizes that the strides do not divide."""
         step = 1 if self.task in ("planning", "trajectory") else COARSEST_STRIDE
         for what, size in (("width", self.input_width), ("height", self.input_height)):
             if size < COARSEST_STRIDE or size % step:
@@ -61,6 +61,6 @@ class StudentSpec:
                 f"a fine pyramid ends at stride 2, its scores cannot be at {self.output_stride}"
             )
 
-    def channels(self, wanted: int) -> int:
+    def channels(self, count: int) -> int:
         """Return a layer's channel count for this width."""
-        return rounded_channels(wanted * self.width, self.channel_multiple)
+        return rounded_channels(count * self.width, self.channel_multiple)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fire modules (Iandola et al., SqueezeNet, 2016) with normalization and the paper's simple bypass.
 
-A 1x1 convolution squeezes the channels, a 1x1 and a 3x3 one side by side expand them again: dense
-convolutions only, few weights. The halves are joined by a Concat, which moves memory.
+A 1x1 convolution squeezes the channels, a 1x1 and a 3x3 one in parallel expand them: dense convolutions
+only, few weights. The halves are joined by a Concat, which costs memory traffic.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def squeezenet(builder: GraphBuilder, x: Feature, spec: StudentSpec) -> list[Fea
     x = builder.convolution(x, spec.channels(_STEM), 3, 2)
     features = [x]
     for squeezed, half, modules in _STAGES:
-        x = builder.halve(x)
+        x = builder.max_pool(x)
         for _ in range(modules):
             x = fire(builder, x, spec.channels(squeezed), spec.channels(half))
         features.append(x)
@@ -29,7 +29,7 @@ def squeezenet(builder: GraphBuilder, x: Feature, spec: StudentSpec) -> list[Fea
 
 
 def fire(builder: GraphBuilder, x: Feature, squeezed: int, half: int) -> Feature:
-    """Append a fire module; its input is added where the channels are as many."""
+    """Append a fire module, with a residual connection where channel counts match."""
     small = builder.convolution(x, squeezed, 1)
     both = builder.concatenate([builder.convolution(small, half, 1), builder.convolution(small, half, 3)])
     return builder.add(both, x) if both.channels == x.channels else both

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From an encoder's features to a plan: curvature along the way, allowed speed, stop and yield."""
+"""Trajectory head: a plan of path curvatures, allowed speed, stop and yield."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def trajectory_head(
 ) -> dict[str, list[int]]:
     """Append the head; return the output's shape by name.
 
-    It reads stride 16, where a signal at 40 m is still more than a pixel wide; what an encoder has beyond
-    is left out. The map is flattened and not averaged: the plan depends on where in the image things are.
+    It uses the features at stride 16, where a traffic light at 40 m is still wider than a pixel, and none of
+    coarser strides. The map is flattened and not averaged: the plan depends on positions in the image.
     """
     first, second, last = (spec.channels(count) for count in _CHANNELS)
     x = builder.convolution(features[-2], first, 3, 2)

@@ -39,14 +39,17 @@ class Distill(Pass):
             raise RecipeError("the graph is quantized: distill before, or qat after, quantizing")
 
     def _train(self, model: ModelProto, context: PassContext) -> ModelProto:
-        from ad_compressed_perception.training.distillation.trainer import open_distillation, teaching
+        from ad_compressed_perception.training.distillation.trainer import (
+            open_distillation,
+            training_progress,
+        )
         from ad_compressed_perception.training.graph_module.module import GraphModule
 
         school = open_distillation(model, context, self.options)
         module = GraphModule(model)
-        history = school.teach(module, self.name, teaching(context))
+        history = school.train(module, self.name, training_progress(context))
         context.notes.update(
-            images=len(school.lessons),
+            images=len(school.dataset),
             epochs=len(history.losses),
             best_epoch=history.best_epoch + 1,
             loss_before=history.first,

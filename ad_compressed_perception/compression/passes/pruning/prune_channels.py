@@ -81,7 +81,11 @@ class PruneChannels(Pass):
         """
         require_training(self.name)
         from ad_compressed_perception.training.checkpoints import store_step, stored_step
-        from ad_compressed_perception.training.distillation.trainer import open_distillation, part, teaching
+        from ad_compressed_perception.training.distillation.trainer import (
+            open_distillation,
+            part,
+            training_progress,
+        )
         from ad_compressed_perception.training.pruning.channel_pruning import (
             channel_count,
             parameter_count,
@@ -90,7 +94,7 @@ class PruneChannels(Pass):
         options: PruneChannelsOptions = self.options
         school = open_distillation(model, context, options)
         before = parameter_count(model)
-        whole = teaching(context)
+        whole = training_progress(context)
         taken: list[dict[str, Any]] = []
         narrower = self._latency_pruner(model, context, school)
         channels = channel_count(model)
@@ -122,7 +126,7 @@ class PruneChannels(Pass):
                 f"{options.round_to} in every layer"
             )
         context.notes.update(
-            parameters_before=before, parameters_after=after, steps=taken, images=len(school.lessons)
+            parameters_before=before, parameters_after=after, steps=taken, images=len(school.dataset)
         )
         for key in ("groups", "layers"):  # those of the last step say it all: they count from the full width
             found = [facts.pop(key) for facts in taken if key in facts]
@@ -175,7 +179,7 @@ class PruneChannels(Pass):
         module, taylor = GraphModule(model), options.importance == "taylor"
         if taylor:
             square_gradients(module, school.single_losses(module, options.samples))
-        worths = ChannelGroups(module, school.example).worths(taylor)
+        worths = ChannelGroups(module, school.example).importances(taylor)
         part = (number + 1) / options.steps
         if options.speedup is not None:
             if number == 0 and options.steps > 1:  # said before hours of learning, not after
@@ -196,6 +200,6 @@ class PruneChannels(Pass):
         from ad_compressed_perception.training.pruning.channel_pruning import parameter_count
 
         student = GraphModule(model)
-        history = school.teach(student, f"learn_{number}", advance)
+        history = school.train(student, f"learn_{number}", advance)
         losses = {"loss_unhealed": history.first, "loss": history.best}
         return student.write_back(), {"parameters": parameter_count(model), **losses, **facts}

@@ -76,14 +76,18 @@ class PruneUnstructured(Pass):
         if is_quantized(model):
             raise RecipeError("the graph is quantized, its weights are integers: prune before quantizing")
         from ad_compressed_perception.training.checkpoints import store_step, stored_step
-        from ad_compressed_perception.training.distillation.trainer import open_distillation, part, teaching
+        from ad_compressed_perception.training.distillation.trainer import (
+            open_distillation,
+            part,
+            training_progress,
+        )
         from ad_compressed_perception.training.graph_module.unshare_weights import unshare_weights
 
         options: PruneUnstructuredOptions = self.options
         model = unshare_weights(model)
         names = [weight.name for weight in find_weights(model, self.name, options.min_size, options.exclude)]
         school = open_distillation(model, context, options)
-        whole = teaching(context)
+        whole = training_progress(context)
         taken: list[dict[str, Any]] = []
         for number in range(options.steps):
             path = context.checkpoints / f"step_{number}.onnx"
@@ -105,7 +109,7 @@ class PruneUnstructured(Pass):
             pruned_tensors=len(weights),
             emptied_tensors=emptied(weights),
             steps=taken,
-            images=len(school.lessons),
+            images=len(school.dataset),
             effect=EFFECT,
         )
         return model
@@ -118,18 +122,18 @@ class PruneUnstructured(Pass):
         from ad_compressed_perception.training.graph_module.module import GraphModule
         from ad_compressed_perception.training.pruning.sparsity_mask import (
             apply_sparsity_mask,
-            learning_weights,
+            trainable_weights,
         )
 
         options: PruneUnstructuredOptions = self.options
         module = GraphModule(model)
         share = share_after(options.ratio, number + 1, options.steps)
-        parameters = learning_weights(module, names)
+        parameters = trainable_weights(module, names)
         chosen = choose_least(self._scores(module, names, school), share, options.scope)
         for parameter, drop in zip(parameters.values(), chosen, strict=True):
             apply_sparsity_mask(parameter, torch.from_numpy(drop))
         epochs = options.last_epochs if number + 1 == options.steps else options.epochs
-        history = school.teach(module, f"learn_{number}", advance, epochs=epochs)
+        history = school.train(module, f"learn_{number}", advance, epochs=epochs)
         facts = {"zeros": share, "loss_unhealed": history.first, "loss": history.best}
         return module.write_back(), facts
 
@@ -138,13 +142,13 @@ class PruneUnstructured(Pass):
     ) -> list[NDArray[np.float64]]:
         """Return what the weights are worth; those that are zero already are worth least of all."""
         from ad_compressed_perception.training.pruning.channel_pruning import square_gradients
-        from ad_compressed_perception.training.pruning.sparsity_mask import learning_weights
+        from ad_compressed_perception.training.pruning.sparsity_mask import trainable_weights
 
         options: PruneUnstructuredOptions = self.options
         if options.score == "taylor":
             square_gradients(module, school.single_losses(module, options.samples))
         scores = []
-        for parameter in learning_weights(module, names).values():
+        for parameter in trainable_weights(module, names).values():
             score = np.abs(parameter.detach().numpy().astype(np.float64))
             if options.score == "lamp":
                 score = lamp(score)
