@@ -26,7 +26,8 @@ def train(
         int | None, typer.Option(min=1, help="Number of batches, instead of the file's.")
     ] = None,
     frames: Annotated[
-        int | None, typer.Option(min=1, help="Number of road camera images, instead of the file's.")
+        int | None,
+        typer.Option(min=0, help="Number of synthetic images, instead of the file's; 0: real images alone."),
     ] = None,
     without_real: Annotated[
         bool, typer.Option("--without-real", help="Train without real images and teachers.")

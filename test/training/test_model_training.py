@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -19,7 +20,13 @@ from ad_compressed_perception.driving.plan_vector import LENGTH, SPEED  # noqa: 
 from ad_compressed_perception.metrics.iou import IGNORE  # noqa: E402
 from ad_compressed_perception.onnx_graph.equivalence import run_model  # noqa: E402
 from ad_compressed_perception.training.models.augmentation import photometric_jitter, random_affine  # noqa: E402
-from ad_compressed_perception.training.models.config import Schedule, TrainConfig, load_training  # noqa: E402
+from ad_compressed_perception.training.models.config import (  # noqa: E402
+    RealFrames,
+    Schedule,
+    SyntheticFrames,
+    TrainConfig,
+    load_training,
+)
 from ad_compressed_perception.training.models.detection_loss import assign, box_loss, lay_cells  # noqa: E402
 from ad_compressed_perception.training.models.detection_task import (  # noqa: E402
     DetectionTrainingTask,
@@ -36,9 +43,15 @@ from ad_compressed_perception.training.models.path_loss import (  # noqa: E402
     plan_ground_truth_loss,
 )
 from ad_compressed_perception.training.models.real_frames import Mask, corrected  # noqa: E402
-from ad_compressed_perception.training.models.synthetic_dataset import MAX_BOXES, SyntheticDataset  # noqa: E402
-from ad_compressed_perception.training.models.train import export, open_training_task  # noqa: E402
+from ad_compressed_perception.training.models.synthetic_dataset import (  # noqa: E402
+    MAX_BOXES,
+    SyntheticDataset,
+    empty_dataset,
+    open_dataset,
+)
+from ad_compressed_perception.training.models.train import export, open_training_task, prepare_dataset  # noqa: E402
 from ad_compressed_perception.training.models.training_task import build_network, stored_image_size  # noqa: E402
+from support.labeled import steering_images, write_csv  # noqa: E402
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).resolve().parents[2]
@@ -519,3 +532,39 @@ def test_an_unknown_key_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(RecipeError, match="epochs"):
         load_training(path)
+
+
+def test_a_training_on_real_images_alone_needs_no_simulator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`synthetic.frames: 0`: no frame source is looked up, and every image of a batch is a real one."""
+
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("a frame source was looked up")
+
+    monkeypatch.setattr("ad_compressed_perception.training.models.frame_source.find", refuse)
+    folder = tmp_path / "drive"
+    stamps = [index * 100_000_000 for index in range(16)]
+    write_csv(folder / "steering.csv", [(stamp, 0.1 * index) for index, stamp in enumerate(stamps)])
+    (folder / "images").mkdir()
+    for stamp, image in zip(stamps, steering_images(16), strict=True):
+        cv2.imwrite(str(folder / "images" / f"{stamp}.png"), image)
+    config = tiny_config("trajectory").model_copy(
+        update={"synthetic": SyntheticFrames(frames=0), "real": RealFrames(drive=str(folder), share=0.5)}
+    )
+    rendered = prepare_dataset([config], tmp_path / "work", silent)
+    dataset = open_dataset(rendered, config.kind, stored_image_size(config))
+    task = open_training_task(config, dataset, CPU, silent)
+    network = build_network(config)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+
+    fit(network, task, config.schedule, tmp_path / "fit", silent)
+
+    assert (len(dataset.images), task.road_count, task.real_count) == (0, 0, config.schedule.batch)
+    assert any(not torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_nothing_to_train_on_is_refused() -> None:
+    config = tiny_config("segmentation").model_copy(update={"synthetic": SyntheticFrames(frames=0)})
+    with pytest.raises(RecipeError, match="nothing to train on: set synthetic.frames"):
+        open_training_task(config, empty_dataset((64, 32)), CPU, silent)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -45,7 +47,7 @@ class DetectionTrainingTask(TrainingTask):
         self._source_size = dataset.source_size
         spec = config.input
         self._target = spec.width, spec.height
-        if config.object_crop_fraction > 0.0:
+        if config.object_crop_fraction > 0.0 and self.road_count:
             is_object = self._boxes[..., 0] >= 0.0
             self._objects = is_object.nonzero()
             self._sampling_weights = class_balanced_sampling_weights(self._boxes[..., 0][is_object])
@@ -60,8 +62,10 @@ class DetectionTrainingTask(TrainingTask):
 
     def loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:
         """Return the loss against ground-truth boxes plus the distillation loss on real images."""
-        shown, boxes, labels = self._road(generator)
-        parts = [shown]
+        parts: list[Tensor] = []
+        if self.road_count:
+            shown, boxes, labels = self._road(generator)
+            parts.append(shown)
         if self.real_count:
             rows = draw(self.real_count, len(self._real), generator)
             real = self._transformed(self._real, rows, _REAL_SOURCE, _SCALE_JITTER_REAL, generator)[0]
@@ -69,12 +73,14 @@ class DetectionTrainingTask(TrainingTask):
             parts.append(photometric_jitter(real, generator))
         raw, objectness, classes = head_logits(network, self.network_input(torch.cat(parts)))
         n = self.road_count
-        loss = box_loss(self._cells, raw[:n], objectness[:n], classes[:n], boxes, labels)
+        losses: list[Tensor] = []
+        if self.road_count:
+            losses.append(box_loss(self._cells, raw[:n], objectness[:n], classes[:n], boxes, labels))
         if self.real_count:
             scores = torch.cat([objectness[n:, :, None], classes[n:]], -1).sigmoid()
             with torch.autocast(self.device.type, enabled=False):  # probabilities need full precision
-                loss = loss + yolox_loss(torch.cat([raw[n:], scores], -1), targets)
-        return loss
+                losses.append(yolox_loss(torch.cat([raw[n:], scores], -1), targets))
+        return reduce(torch.add, losses)
 
     def _road(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         rows = draw(self.road_count, len(self._images), generator)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import cv2
 import numpy as np
 import torch
@@ -47,18 +49,20 @@ class SegmentationTrainingTask(TrainingTask):
 
     def loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:
         """Return the loss on masks plus that on the teacher's probabilities."""
-        road, road_target, road_known = self._road(generator)
-        parts = [road]
+        batches = []
+        if self.road_count:
+            batches.append(self._road(generator))
         if self.real_count:
-            real, real_target, real_known = self._some_real(generator)
-            parts.append(real)
-        logits = network(self.network_input(torch.cat(parts)))[0].float()
+            batches.append(self._some_real(generator))
+        logits = network(self.network_input(torch.cat([images for images, _, _ in batches])))[0].float()
         size = logits.shape[2:]
-        n = self.road_count
-        loss = mask_loss(logits[:n], _resized(road_target, size), _resized(road_known, size)[:, 0])
-        if self.real_count:
-            loss = loss + mask_loss(logits[n:], _resized(real_target, size), _resized(real_known, size)[:, 0])
-        return loss
+        losses = [
+            mask_loss(part, _resized(target, size), _resized(known, size)[:, 0])
+            for part, (images, target, known) in zip(
+                logits.split([len(images) for images, _, _ in batches]), batches, strict=True
+            )
+        ]
+        return reduce(torch.add, losses)
 
     def _road(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         rows = draw(self.road_count, len(self._images), generator)

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.training.graph_module.module import GraphModule
 from ad_compressed_perception.training.models.config import TrainConfig
 from ad_compressed_perception.training.models.frame_source import find_source
@@ -49,6 +50,8 @@ def stored_image_size(config: TrainConfig) -> tuple[int, int]:
     A detector's images are upscaled by the augmentation: storing more pixels than the camera has would only
     cost space.
     """
+    if config.synthetic.frames == 0:  # no simulator needs to be installed for real images alone
+        return config.input.width, config.input.height
     source_size = find_source(config.synthetic.source).image_size
     size = content_size(config.displayed_input, *source_size)
     return min(size, source_size) if config.kind == "detection" else size
@@ -62,7 +65,10 @@ class TrainingTask(ABC):
         self.config, self.device = config, device
         batch = config.schedule.batch
         has_real = config.real.drive is not None or config.real.masks is not None
-        self.real_count = round(batch * config.real.share) if has_real else 0
+        if not config.synthetic.frames and not has_real:
+            raise RecipeError("nothing to train on: set synthetic.frames, or name real.drive or real.masks")
+        share = config.real.share if config.synthetic.frames else 1.0
+        self.real_count = round(batch * share) if has_real else 0
         self.road_count = batch - self.real_count
         self._factor, self._shift = normalizer(config.input, device)
         self._flip = config.input.color == "RGB"

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -62,38 +63,44 @@ class TrajectoryTrainingTask(TrainingTask):
             return
         self._front = FrozenBackboneCache(network)
         generator = torch.Generator().manual_seed(self.config.schedule.seed)
-        self._cached_road = self._cached(copies, len(self._images), self._road, generator, progress)
+        if self.road_count:
+            self._cached_road = self._cached(copies, len(self._images), self._road, generator, progress)
         if self.real_count:
             self._cached_real = self._cached(4 * copies, len(self._real), self._drive, generator, progress)
 
     def loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:
         """Return the loss on plans plus those on the recorded steering and on the teacher's steering."""
         n = self.road_count
+        parts: list[Tensor] = []
         if self._front is None:
-            road, plans, _ = self._road(draw(n, len(self._images), generator), generator)
-            parts = [road]
+            if n:
+                road, plans, _ = self._road(draw(n, len(self._images), generator), generator)
+                parts.append(road)
             if self.real_count:
                 rows = draw(self.real_count, len(self._real), generator)
                 real, target, from_teacher = self._drive(rows, generator)
                 parts.append(real)
             outputs = network(self.network_input(torch.cat(parts)))[0].float()
         else:
-            road, plans, _ = self._sample_cached(self._cached_road, n, generator)
-            parts = [road]
+            if n:
+                road, plans, _ = self._sample_cached(self._cached_road, n, generator)
+                parts.append(road)
             if self.real_count:
                 real, target, from_teacher = self._sample_cached(
                     self._cached_real, self.real_count, generator
                 )
                 parts.append(real)
             outputs = self._front.rest(torch.cat([one.float() for one in parts]))
-        loss = plan_ground_truth_loss(outputs[:n], plans, self.config.stop_weight)
+        losses: list[Tensor] = []
+        if n:
+            losses.append(plan_ground_truth_loss(outputs[:n], plans, self.config.stop_weight))
         if self.real_count:
             recorded, augmented = outputs[n:][~from_teacher], outputs[n:][from_teacher]
             if len(recorded):  # the mean of an empty tensor is NaN
-                loss = loss + steering_loss(recorded, target[~from_teacher])
+                losses.append(steering_loss(recorded, target[~from_teacher]))
             if len(augmented):
-                loss = loss + 4.0 * F.mse_loss(augmented[:, 0], target[from_teacher][:, 0])
-        return loss
+                losses.append(4.0 * F.mse_loss(augmented[:, 0], target[from_teacher][:, 0]))
+        return reduce(torch.add, losses)
 
     def _cached(
         self, copies: int, count: int, sample: Sampler, generator: torch.Generator, progress: Progress
