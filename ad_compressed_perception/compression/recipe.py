@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The recipe: which passes, calibrated and verified on how many frames, accepted on which terms."""
+"""The recipe: passes, numbers of calibration and verification frames, and terms of acceptance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _RENAMED = {"palettise4": "palettize4", "palettise6": "palettize6", "prune_disti
 
 
 class CalibrationSpec(StrictModel):
-    """Frames that the passes may look at."""
+    """Frames that the passes may use."""
 
     frames: int = Field(64, ge=1, le=10000, description="frames to calibrate on")
     stride: int = Field(1, ge=1, description="use every so many-th frame of the source only")
@@ -36,12 +36,12 @@ class CalibrationSpec(StrictModel):
 class SplitSpec(StrictModel):
     """Shares of each fifth of the recording, in place of the ratio of the numbers of frames.
 
-    What a search looked at must not give the verdict on what it chose.
+    The verdict on the result of a search must not come from frames that the search used.
     """
 
-    calibration: float = Field(gt=0.0, lt=1.0, description="share that calibrates, from the beginning")
+    calibration: float = Field(gt=0.0, lt=1.0, description="share for calibration, from the beginning")
     search: float = Field(
-        0.0, ge=0.0, lt=1.0, description="share after it that is left out: a search chose the recipe on it"
+        0.0, ge=0.0, lt=1.0, description="share after it that is left out: a search selected the recipe on it"
     )
 
     @model_validator(mode="after")
@@ -52,7 +52,7 @@ class SplitSpec(StrictModel):
 
 
 class VerifySpec(StrictModel):
-    """Frames that the variant is judged on, none of them used for calibration."""
+    """Frames that the variant is verified on, none of them used for calibration."""
 
     frames: int = Field(100, ge=1, le=100000, description="frames to verify on")
     iou: float = Field(0.5, gt=0.0, le=1.0, description="detection: overlap of a matching pair")
@@ -62,22 +62,22 @@ class VerifySpec(StrictModel):
     labels: list[str] | None = Field(
         None,
         min_length=1,
-        description="detection, segmentation: judge these labels only; all of them by default",
+        description="detection, segmentation: compare these labels only; all of them by default",
     )
 
 
 class AcceptSpec(StrictModel):
-    """Terms on which a variant is accepted; a limit that is absent is not asked for."""
+    """Terms on which a variant is accepted; an absent limit is not checked."""
 
     max_drop: float = Field(0.05, ge=0.0, le=1.0, description="largest loss of agreement with the baseline")
-    min_frames: int = Field(20, ge=2, description="fewer telling frames settle nothing about the agreement")
+    min_frames: int = Field(20, ge=2, description="fewer informative frames leave the agreement undecided")
     max_accuracy_drop: float | None = Field(
         None,
         ge=0.0,
         description="largest loss of accuracy on labeled data: points of mAP or IoU, percent of an error",
     )
     accuracy_metric: str | None = Field(
-        None, description="which figure of adcp evaluate that is; map, miou or rmse_rad by default"
+        None, description="which metric of adcp evaluate that is; map, miou or rmse_rad by default"
     )
     min_speedup: float | None = Field(
         None, gt=0.0, description="least baseline/variant ratio of median inference times"
@@ -86,14 +86,17 @@ class AcceptSpec(StrictModel):
         None, gt=0.0, description="largest variant/baseline ratio of file sizes"
     )
     min_integer_coverage: float | None = Field(
-        None, ge=0.0, le=1.0, description="least share of products run as integer kernels"
+        None,
+        ge=0.0,
+        le=1.0,
+        description="least share of convolutions and matrix products run as integer kernels",
     )
     max_p99_ms: float | None = Field(
         None, gt=0.0, description="largest 99th percentile of the inference time, ms"
     )
     timed: Literal["inference", "end_to_end"] = Field(
         "inference",
-        description="which times min_speedup and max_p99_ms are about; end_to_end: frame to result",
+        description="which times min_speedup and max_p99_ms limit; end_to_end: frame to result",
     )
 
     @field_validator("timed", mode="before")
@@ -114,7 +117,7 @@ class Recipe(StrictModel):
     passes: list[dict[str, dict[str, Any]]] = Field(min_length=1, description="in this order")
     calibration: CalibrationSpec = Field(default_factory=CalibrationSpec)
     verify: VerifySpec = Field(default_factory=VerifySpec)
-    split: SplitSpec | None = Field(None, description="which parts of the recording serve what")
+    split: SplitSpec | None = Field(None, description="shares of the recording for calibration and search")
     backend: str = Field("onnxruntime", description="runtime of the variant")
     options: dict[str, Any] = Field(default_factory=dict, description="the runtime's own options")
     store: Literal["onnx", "packed"] = Field(
@@ -155,7 +158,7 @@ class LoadedRecipe:
         recipe: the checked recipe.
         passes: its passes, ready to run.
         path: the file.
-        text: the file's words.
+        text: the file's content.
         sha256: hash of the text.
     """
 
@@ -178,7 +181,7 @@ class LoadedRecipe:
 
 
 def _known_keys(error: ValidationError) -> str:
-    """Return the keys known where an unknown one was met, as the end of a sentence."""
+    """Return the known keys beside an unknown one, as the end of an error message."""
     for finding in error.errors():
         if finding["type"] == "extra_forbidden":
             model: type[BaseModel] = Recipe
