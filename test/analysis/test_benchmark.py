@@ -63,7 +63,7 @@ def test_a_machine_that_slows_down_does_not_change_the_ratio() -> None:
 
 def test_variants_may_name_backend_and_options() -> None:
     found = parse_benchmark_variant("fp32@openvino:precision=bf16:threads=2")
-    assert (found.variant, found.backend) == ("fp32", "openvino")
+    assert (found.name, found.backend) == ("fp32", "openvino")
     assert found.options == {"precision": "bf16", "threads": "2"}
     assert parse_benchmark_variant("int8").backend is None
 
