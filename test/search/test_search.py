@@ -29,7 +29,7 @@ from ad_compressed_perception.compression.search.evaluators import (
     LabeledEvaluator,
     halves,
 )
-from ad_compressed_perception.compression.search.frames import lay_out
+from ad_compressed_perception.compression.search.frames import split_recording
 from ad_compressed_perception.compression.search.journal import Journal
 from ad_compressed_perception.compression.search.rounds import Rounds
 from ad_compressed_perception.compression.search.search import (
@@ -177,7 +177,7 @@ def rounds_of_a_segmenter(tmp_path: Path, images: Path) -> object:
     """Return manifest, frames and a factory of Rounds on a tiny segmenter, with a given time budget."""
     manifest = load_manifest(write_segmenter(tmp_path / "model"))
     path = manifest.variant_path("fp32")
-    frames = lay_out(open_frames(str(images)), 4)
+    frames = split_recording(open_frames(str(images)), 4)
     maker = RecipeMaker(parse_budget("drop<=5%"), frames, {})
     builder = Builder(
         manifest, read_model(path), read_host(), tmp_path / "graphs",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ad_compressed_perception.compression.frame_split import segment_capacity, split_by_shares
 from ad_compressed_perception.compression.search.budget import Budget, parse_budget
-from ad_compressed_perception.compression.search.frames import LEAST, lay_out
+from ad_compressed_perception.compression.search.frames import LEAST, split_recording
 from ad_compressed_perception.compression.search.journal import Journal
 from ad_compressed_perception.compression.search.pareto import Point, dominates, dominator, front
 from ad_compressed_perception.compression.search.time_budget import OutOfTimeError, TimeBudget
@@ -144,14 +144,14 @@ def test_shares_keep_the_kinds_apart_whatever_the_numbers(
 
 
 def test_a_search_splits_a_recording_and_refuses_a_short_one(tmp_path: Path) -> None:
-    frames = lay_out(open_frames(str(write_images(tmp_path / "long", 120))), None)
+    frames = split_recording(open_frames(str(write_images(tmp_path / "long", 120))), None)
     # A fifth is 24 frames: 9 for calibration, 6 for comparison, 9 for verification.
     assert (frames.calibration, len(frames.search), frames.verification) == (45, 30, 45)
     assert set(frames.subset(10).indices) <= set(frames.search)
     with pytest.raises(DataError, match=f"at least {LEAST} each"):
-        lay_out(open_frames(str(write_images(tmp_path / "short", 40))), None)
+        split_recording(open_frames(str(write_images(tmp_path / "short", 40))), None)
     with pytest.raises(DataError, match="--frames"):
-        lay_out(frames.source, 46)
+        split_recording(frames.source, 46)
 
 
 def test_the_time_budget_reserves_time_for_the_verdict() -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A candidate: one recipe that the search may try, with a name a person can read."""
+"""A candidate: one recipe that the search may try, with a readable name."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class RecipeMaker:
 
     Attributes:
         budget: becomes the terms of acceptance.
-        frames: the layout of the recording.
+        frames: the split of the recording.
         verify: further fields of a recipe's ``verify`` (labels, tolerances).
         accept: further terms of acceptance.
         stride: every so many-th frame of the source.

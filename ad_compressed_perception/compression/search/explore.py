@@ -57,7 +57,7 @@ def explore(rounds: Rounds, facts: Facts, plan: Plan, left_out: dict[str, str]) 
         rounds: measures, and keeps the trials.
         facts: runtimes, edits and times found on this host.
         plan: settings of the search.
-        left_out: gets what is not tried, and why.
+        left_out: receives what is not tried, and why.
     """
     trains = _training_minutes(facts, plan, left_out)
     first = 0.35 if trains else 0.7
@@ -85,7 +85,7 @@ def explore(rounds: Rounds, facts: Facts, plan: Plan, left_out: dict[str, str]) 
     if lead and trains:
         attempt(_training_candidates(rounds, lead[0], facts, trains, plan.seed), first + _TRAINING_SHARE)
     for count in ROUND_FRAMES:
-        rounds.deepen(count)
+        rounds.compare(count)
         discard(rounds.trials, plan.budget, plan.baseline)
     running = sorted((t for t in rounds.trials if t.state == "alive" and t.speed), key=_latency)
     rounds.time_interleaved(running[:_FINALISTS])

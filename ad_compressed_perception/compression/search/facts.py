@@ -27,7 +27,7 @@ from ad_compressed_perception.tasks.pipeline import open_pipeline
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# An edit that can save at most less than this share of the time is not tried.
+# Least share of the time that an edit must be able to save to be tried.
 MATTERS = 0.02
 _RUNS = 8
 # Edits that are tried alone on the optimized graph, to find which of them apply to it.

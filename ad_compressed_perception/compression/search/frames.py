@@ -27,10 +27,10 @@ class SearchFrames:
 
     Attributes:
         source: the recording.
-        calibration: frames that quantizing passes see.
-        training_images: frames that training passes see.
+        calibration: number of frames for quantizing passes.
+        training_images: number of frames for training passes.
         search: indices of the frames that candidates are compared on; disjoint from the other sets.
-        verification: frames that the winner alone is verified on.
+        verification: number of frames that the winner alone is verified on.
     """
 
     source: FrameSource
@@ -46,7 +46,7 @@ class SearchFrames:
         return FrameSample(self.source, picked)
 
 
-def lay_out(source: FrameSource, calibration: int | None) -> SearchFrames:
+def split_recording(source: FrameSource, calibration: int | None) -> SearchFrames:
     """Split a recording: as many frames of each kind as it has, up to the most a search uses.
 
     Args:

@@ -78,7 +78,7 @@ class Rounds:
             self._progress(f"screen {candidate.name}", number + 1, len(candidates))
         return begun
 
-    def deepen(self, count: int) -> None:
+    def compare(self, count: int) -> None:
         """Compare the remaining candidates on more frames, the fastest first, while there is time."""
         running = sorted((t for t in self.trials if t.state == "alive"), key=_latency)
         for trial in running:
@@ -89,7 +89,7 @@ class Rounds:
             ):
                 trial.notes.append("out of time for more frames")
                 continue
-            self._guard(trial, partial(self._deepen, trial, count))
+            self._guard(trial, partial(self._compare, trial, count))
 
     def time_interleaved(self, trials: Sequence[Trial]) -> None:
         """Time the finalists and the baseline interleaved, so that their times are comparable."""
@@ -131,7 +131,7 @@ class Rounds:
         if trial.drop.drop != trial.drop.drop:
             trial.notes.append("nothing to compare on the first frames")
 
-    def _deepen(self, trial: Trial, count: int) -> None:
+    def _compare(self, trial: Trial, count: int) -> None:
         key = f"{trial.key}:{count}"
         found = self._journal.find("drop", key)
         if found is None:

@@ -29,7 +29,7 @@ from ad_compressed_perception.compression.search.evaluators import (
 )
 from ad_compressed_perception.compression.search.explore import Plan, explore
 from ad_compressed_perception.compression.search.facts import EDITS, Facts, find_facts
-from ad_compressed_perception.compression.search.frames import SearchFrames, lay_out
+from ad_compressed_perception.compression.search.frames import SearchFrames, split_recording
 from ad_compressed_perception.compression.search.journal import Journal
 from ad_compressed_perception.compression.search.rounds import Rounds
 from ad_compressed_perception.compression.search.time_budget import TimeBudget
@@ -83,7 +83,7 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class Request:
-    """What to search for, and where.
+    """Source, limits and settings of a search.
 
     Attributes:
         source: BAG, BAG:TOPIC or a folder of images.
@@ -96,7 +96,7 @@ class Request:
         seed: of the order of equally cheap candidates and of training.
         verify: fields of a recipe's ``verify`` besides the number of frames.
         labeled: labeled data: the drop is then that of accuracy; None for agreement with the baseline.
-        metric: which figure of it; None for the task's own.
+        metric: its name; None for the task's own.
         train: whether candidates may be pruned and distilled, where torch is installed.
     """
 
@@ -125,7 +125,7 @@ def search(
 
     Args:
         manifest: the model; its baseline must be an ONNX file.
-        request: what is searched for.
+        request: source, limits and settings.
         progress: called with (step, done, total).
 
     Raises:
@@ -133,7 +133,7 @@ def search(
     """
     start, time_budget = perf_counter(), TimeBudget(request.minutes)
     target = open_target(manifest, request.work, request.in_place, request.name)
-    frames = lay_out(open_frames(request.source), request.frames)
+    frames = split_recording(open_frames(request.source), request.frames)
     verify = VerifySpec.model_validate({**request.verify, "frames": frames.verification})
     compared, verifying = (None, None) if request.labeled is None else halves(request.labeled)
     maker = RecipeMaker(request.budget, frames, request.verify, accept_terms(request))

@@ -28,7 +28,7 @@ WORST_FRAMES = 6
 """How many of the frames that differ most are kept with their images."""
 
 _LUMA_BGR = np.array([0.114, 0.587, 0.299])
-# Step of the pixel grid; a mean over it is as accurate as over all pixels.
+# Step of the pixel grid, which is fine enough for a mean.
 _STEP = 4
 
 
@@ -52,7 +52,7 @@ class FrameLog:
         brightness: see above.
         object_density: NaN where the task has none.
         steering_magnitude: NaN where the task has none.
-        differences: how far apart the results are, as the score measures it.
+        differences: between the results, in the unit of the score.
         worst: at most WORST_FRAMES, the largest difference first.
     """
 
