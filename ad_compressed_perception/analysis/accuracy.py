@@ -1,13 +1,13 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A variant's results against the ground truth: collected frame by frame, figures for any choice of frames.
+"""Accuracy of results against ground truth: collected frame by frame, figures for any choice of frames.
 
 | task         | figures                                                                       |
 |--------------|-------------------------------------------------------------------------------|
 | detection    | ``map`` and ``ap50`` as COCO defines them                                     |
 | segmentation | ``miou`` and ``iou_CLASS``, pixels of all frames counted together             |
 | planning     | ``rmse_rad``, ``mae_rad`` and ``correlation`` of the steering-wheel angle;    |
-|              | before them ``ade_m`` and ``fde_m`` where the true trajectories are known     |
+|              | before them ``ade_m`` and ``fde_m`` with ground-truth trajectories            |
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _FEW_IMAGES = 1000
 
 
 class AccuracyScore(ABC):
-    """Collects frame after frame; after ``finish`` it gives figures.
+    """Collects results frame by frame; computes figures after ``finish``.
 
     Attributes:
         names: the figures' names, in the order of ``figures``.
         lower_is_better: the names of those that are errors.
-        resamples: how many resamples of the frames are affordable.
+        resamples: number of bootstrap resamples, limited by their cost.
         samples: frames collected.
     """
 
@@ -68,22 +68,22 @@ class AccuracyScore(ABC):
 
     @abstractmethod
     def finish(self) -> None:
-        """Prepare for figures; no frame may be added afterwards."""
+        """Prepare the figures; no frame may be added afterwards."""
 
     @abstractmethod
     def figures(self, indices: Indices | None = None) -> tuple[float, ...]:
-        """Return the figures of all frames, or of these, which may repeat; NaN where undefined."""
+        """Return the figures of all frames, or of ``indices``, which may repeat; NaN where undefined."""
 
     def per_class(self) -> dict[str, dict[str, float]]:
         """Return further figures of each class; empty where there are none."""
         return {}
 
     def block_length(self) -> int:
-        """Length of the runs of neighboring frames to resample; 1 for frames on their own."""
+        """Return the number of neighboring frames to resample together; 1 for independent frames."""
         return 1
 
     def notes(self) -> list[str]:
-        """Return what a reader of the figures should know, in sentences."""
+        """Return notes for the reader of the figures, in sentences."""
         return []
 
 
@@ -102,7 +102,7 @@ class DetectionAccuracy(AccuracyScore):
 
     def _add(self, result: Detections, ground_truth: GroundTruthBoxes) -> None:
         classes = self._classes.of_label[result.class_ids]
-        # Labels that the data does not know are no errors: nobody looked for them in the images.
+        # Detections of labels that the data does not annotate are not errors.
         known = classes >= 0
         self._ground_truths.append(ground_truth)
         self._found.append(FoundBoxes(result.boxes_xyxy[known], result.scores[known], classes[known]))
@@ -131,13 +131,13 @@ class DetectionAccuracy(AccuracyScore):
         }
 
     def notes(self) -> list[str]:
-        """Say how far a small set of images can be trusted."""
+        """Return a warning where the set of images is small."""
         if self.samples >= _FEW_IMAGES:
             return []
         return [
             f"{self.samples} images are few: their mAP compares variants, it is not a model's mAP. Classes "
-            "that a resample misses leave its mean, which shifts the interval of mAP upwards; that of a "
-            "difference hardly."
+            "missing from a resample are left out of its mean, which shifts the interval of mAP upwards; "
+            "that of a difference hardly."
         ]
 
 
@@ -159,7 +159,7 @@ class SegmentationAccuracy(AccuracyScore):
             raise DataError(f"frame {self.samples}: {cause}") from cause
 
     def finish(self) -> None:
-        """Put the frames' matrices together."""
+        """Stack the frames' confusion matrices."""
         self._table = np.array(self._confusions)
 
     def figures(self, indices: Indices | None = None) -> tuple[float, ...]:
@@ -187,7 +187,7 @@ class SteeringAccuracy(AccuracyScore):
         self._pairs.append((ground_truth, result.steering_wheel_angle_rad))
 
     def finish(self) -> None:
-        """Put the angles into two series."""
+        """Split the pairs into two series of angles."""
         pairs = np.array(self._pairs, np.float64)
         self._ground_truth, self._predicted = pairs[:, 0], pairs[:, 1]
 
@@ -203,17 +203,17 @@ class SteeringAccuracy(AccuracyScore):
         )
 
     def block_length(self) -> int:
-        """Frames in which the squared error stays like itself: a bend is one event, not fifty."""
+        """Return the correlation length of the squared error in frames: a bend is one event, not fifty."""
         return correlation_block_length(np.square(self._predicted - self._ground_truth))
 
     def notes(self) -> list[str]:
-        """Say what a planner that never steers would reach."""
+        """Return the RMSE of a planner that never steers, for comparison."""
         still = rmse(self._ground_truth, np.zeros_like(self._ground_truth))
         return [f"Always steering straight ahead would give an RMSE of {still:.4f} rad."]
 
 
 class PathAccuracy(AccuracyScore):
-    """Distances of the planned from the true trajectories, and the errors of the steering-wheel angle.
+    """Distances between planned and ground-truth trajectories, and errors of the steering-wheel angle.
 
     The figures of the angle are NaN for a model that gives none.
     """
@@ -236,7 +236,7 @@ class PathAccuracy(AccuracyScore):
         self._rows.append((float(apart_m.mean()), float(apart_m[-1]), *angles))
 
     def finish(self) -> None:
-        """Put the frames' distances and angles together."""
+        """Stack the frames' distances and angles."""
         self._table = np.array(self._rows, np.float64)
 
     def figures(self, indices: Indices | None = None) -> tuple[float, ...]:
@@ -252,14 +252,14 @@ class PathAccuracy(AccuracyScore):
         )
 
     def block_length(self) -> int:
-        """Frames in which the distance stays like itself."""
+        """Return the correlation length of the distance in frames."""
         return correlation_block_length(self._table[:, 0])
 
     def notes(self) -> list[str]:
-        """Say it where the model plans places and not times."""
+        """Return a note where the model plans positions without times."""
         if self._has_times:
             return []
-        return ["The model plans a path without times: it is judged where the ground truth is, not when."]
+        return ["The model plans a path without times: its positions are compared, not their times."]
 
 
 def create_accuracy(data: LabeledData, max_detections: int = 100) -> AccuracyScore:

@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Speed of variants side by side: one process, turn by turn, on the same inputs.
+"""Speed of variants, timed interleaved in one process on the same inputs.
 
-Two programs timed one after the other measure the machine's mood as much as the models. Here every
+Two programs timed one after the other also measure how the load of the machine changes. Here every
 round runs each variant once on the same frame, the order changes from round to round, and the speed-up
-is the median of the rounds' own ratios, with a bootstrap interval over blocks of neighboring rounds.
+is the median of the rounds' ratios, with a bootstrap interval over blocks of neighboring rounds.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ _RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """What takes part in a benchmark: a variant, on its own backend or on another, with options.
+class BenchmarkVariant:
+    """A variant in a benchmark, on its own backend or on another, with options.
 
     Attributes:
         label: as written by the user.
-        variant: the variant's name.
+        name: the variant's name.
         backend: None for the variant's own.
         options: backend options that override the manifest's.
     """
 
     label: str
-    variant: str
+    name: str
     backend: str | None
     options: dict[str, str]
 
 
-def parse_candidate(text: str) -> Candidate:
+def parse_benchmark_variant(text: str) -> BenchmarkVariant:
     """Read ``VARIANT[@BACKEND][:OPTION=VALUE]...``, such as ``fp32@openvino:precision=bf16``.
 
     Raises:
@@ -61,12 +61,12 @@ def parse_candidate(text: str) -> Candidate:
         raise BackendError(
             f"cannot read variant {text!r}: write VARIANT, VARIANT@BACKEND or VARIANT@BACKEND:OPTION=VALUE"
         )
-    return Candidate(text.strip(), variant, backend or None, {key: value for key, _, value in pairs})
+    return BenchmarkVariant(text.strip(), variant, backend or None, {key: value for key, _, value in pairs})
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Percentiles of one stage's durations in milliseconds."""
+    """Percentiles of the durations of one stage, milliseconds."""
 
     p50: float
     p90: float
@@ -85,12 +85,12 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class CandidateFigures:
-    """One candidate's figures.
+class VariantFigures:
+    """The figures of one variant.
 
     Attributes:
-        candidate: what ran.
-        info: what the backend says of it.
+        variant: what ran.
+        info: of the loaded model, by its backend.
         size_bytes: of the model file.
         verdict: of the accept gate; None for a baseline.
         stages_ms: stage name (infer; with frames also prepare, post and total) to its durations.
@@ -98,7 +98,7 @@ class CandidateFigures:
             empty for the reference itself.
     """
 
-    candidate: Candidate
+    variant: BenchmarkVariant
     info: SessionInfo
     size_bytes: int
     verdict: VerdictStatus | None
@@ -115,7 +115,7 @@ class Benchmark:
     rounds: int
     source: str
     frames: int
-    candidates: tuple[CandidateFigures, ...]
+    variants: tuple[VariantFigures, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -126,8 +126,8 @@ class Benchmark:
             "source": self.source,
             "frames": self.frames,
             "variants": {
-                figures.candidate.label: {
-                    "variant": figures.candidate.variant,
+                figures.variant.label: {
+                    "variant": figures.variant.name,
                     "backend": figures.info.backend,
                     "backend_version": figures.info.version,
                     "requested_provider": figures.info.requested_provider,
@@ -142,14 +142,14 @@ class Benchmark:
                     "stages_ms": {key: asdict(value) for key, value in figures.stages_ms.items()},
                     "speedup": {key: asdict(value) for key, value in figures.speedup.items()},
                 }
-                for figures in self.candidates
+                for figures in self.variants
             },
         }
 
 
 def run_benchmark(
     manifest: Manifest,
-    candidates: Sequence[Candidate],
+    variants: Sequence[BenchmarkVariant],
     *,
     frames: Sequence[Frame] | None = None,
     source: str = "",
@@ -158,52 +158,52 @@ def run_benchmark(
     options: Mapping[str, Any] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Benchmark:
-    """Benchmark candidates against each other.
+    """Benchmark variants against each other.
 
     Args:
-        manifest: holds all the candidates' variants; rejected ones may take part.
-        candidates: who takes part; the reference is the one that runs the manifest's baseline variant,
-            or the first.
-        frames: camera frames, taken in turn; then the whole way prepare, infer, post is timed. None
-            for noise of the model's input size; then only the inference is, because what a decoder
-            does with the answer to noise says nothing.
+        manifest: holds all the variants; rejected ones may take part.
+        variants: to compare; the reference is the one that runs the manifest's baseline variant, or the
+            first.
+        frames: camera frames, used cyclically; prepare, infer and post are then timed, end to end. None
+            for noise of the model's input size; then only the inference is timed, because decoding
+            times on noise are not representative.
         source: where the frames come from, for the report.
-        rounds: how often each candidate runs, at least 1.
+        rounds: how often each variant runs, at least 1.
         warmup_rounds: rounds before them that are not counted.
-        options: backend options for all candidates; a candidate's own override them.
+        options: backend options for all variants; a variant's own override them.
         progress: called with the number of finished rounds.
 
     Raises:
-        AdcpError: a candidate that cannot be loaded or fails; no or equal candidates; no frames.
+        AdcpError: a variant that cannot be loaded or fails; no or equal variants; no frames.
     """
-    labels = [candidate.label for candidate in candidates]
-    if not candidates or len(set(labels)) != len(labels):
+    labels = [variant.label for variant in variants]
+    if not variants or len(set(labels)) != len(labels):
         raise BackendError(f"a benchmark needs different variants, it was given: {', '.join(labels)}")
     if frames is not None and not frames:
         raise BackendError(f"no frames to benchmark with in {source}")
     with ExitStack() as stack:
         pipelines = []
-        for candidate in candidates:
+        for variant in variants:
             pipeline = open_pipeline(
                 manifest,
-                candidate.variant,
-                backend=candidate.backend,
-                options={**(options or {}), **candidate.options},
+                variant.name,
+                backend=variant.backend,
+                options={**(options or {}), **variant.options},
                 allow_rejected=True,
             )
             stack.callback(pipeline.close)
             pipelines.append(pipeline)
         images = noise_frames(manifest) if frames is None else frames
-        run = _time_inference(pipelines, images) if frames is None else _time_whole_way(images)
+        run = _time_inference(pipelines, images) if frames is None else _time_end_to_end(images)
         times = _run_rounds(pipelines, run, rounds, warmup_rounds, progress)
-        figures = _figures(manifest, candidates, pipelines, times)
+        figures = _figures(manifest, variants, pipelines, times)
     return Benchmark(
         model=manifest.name,
-        reference=labels[_reference(manifest, candidates)],
+        reference=labels[_reference(manifest, variants)],
         rounds=rounds,
         source=source or "noise",
         frames=len(images),
-        candidates=tuple(figures),
+        variants=tuple(figures),
     )
 
 
@@ -239,7 +239,7 @@ def _time_inference(pipelines: Sequence[Pipeline], frames: Sequence[Frame]) -> _
     return run
 
 
-def _time_whole_way(frames: Sequence[Frame]) -> _Run:
+def _time_end_to_end(frames: Sequence[Frame]) -> _Run:
     def run(one: Pipeline, index: int) -> dict[str, float]:
         _, stages_ms = one.run(frames[index % len(frames)])
         return {**stages_ms, TOTAL: sum(stages_ms.values())}
@@ -247,11 +247,11 @@ def _time_whole_way(frames: Sequence[Frame]) -> _Run:
     return run
 
 
-def interleaved_order(count: int, turn: int) -> list[int]:
-    """Return the order of round ``turn``: every candidate comes to every place, both ways round."""
-    first = (turn // 2) % count
+def interleaved_order(count: int, number: int) -> list[int]:
+    """Return the order of round ``number``: rotated every second round, reversed in between."""
+    first = (number // 2) % count
     order = [*range(first, count), *range(first)]
-    return order[::-1] if turn % 2 else order
+    return order[::-1] if number % 2 else order
 
 
 def _run_rounds(
@@ -262,43 +262,43 @@ def _run_rounds(
     progress: Callable[[int], None] | None,
 ) -> list[dict[str, list[float]]]:
     times: list[dict[str, list[float]]] = [{} for _ in pipelines]
-    for turn in range(-warmup_rounds, rounds):
-        for index in interleaved_order(len(pipelines), turn % (2 * len(pipelines))):
-            stages_ms = run(pipelines[index], max(turn, 0))
-            if turn >= 0:
+    for number in range(-warmup_rounds, rounds):
+        for index in interleaved_order(len(pipelines), number % (2 * len(pipelines))):
+            stages_ms = run(pipelines[index], max(number, 0))
+            if number >= 0:
                 for stage, duration_ms in stages_ms.items():
                     times[index].setdefault(stage, []).append(duration_ms)
-        if progress is not None and turn >= 0:
-            progress(turn + 1)
+        if progress is not None and number >= 0:
+            progress(number + 1)
     return times
 
 
-def _reference(manifest: Manifest, candidates: Sequence[Candidate]) -> int:
-    for index, candidate in enumerate(candidates):
-        if candidate.variant == manifest.baseline:
+def _reference(manifest: Manifest, variants: Sequence[BenchmarkVariant]) -> int:
+    for index, variant in enumerate(variants):
+        if variant.name == manifest.baseline:
             return index
     return 0
 
 
 def _figures(
     manifest: Manifest,
-    candidates: Sequence[Candidate],
+    variants: Sequence[BenchmarkVariant],
     pipelines: Sequence[Pipeline],
     times: Sequence[dict[str, list[float]]],
-) -> list[CandidateFigures]:
-    reference = _reference(manifest, candidates)
+) -> list[VariantFigures]:
+    reference = _reference(manifest, variants)
     figures = []
-    for index, (candidate, pipeline) in enumerate(zip(candidates, pipelines, strict=True)):
-        variant = manifest.variant(candidate.variant)
+    for index, (variant, pipeline) in enumerate(zip(variants, pipelines, strict=True)):
+        entry = manifest.variant(variant.name)
         compared = (
             [] if index == reference else [stage for stage in ("infer", TOTAL) if stage in times[index]]
         )
         figures.append(
-            CandidateFigures(
-                candidate=candidate,
+            VariantFigures(
+                variant=variant,
                 info=pipeline.session.info,
-                size_bytes=manifest.variant_path(candidate.variant).stat().st_size,
-                verdict=variant.verdict.status if variant.verdict else None,
+                size_bytes=manifest.variant_path(variant.name).stat().st_size,
+                verdict=entry.verdict.status if entry.verdict else None,
                 stages_ms={stage: _spread(values) for stage, values in times[index].items()},
                 speedup={
                     stage: paired_ratio(times[reference][stage], times[index][stage]) for stage in compared
@@ -316,7 +316,7 @@ def _spread(values: Sequence[float]) -> Spread:
 def paired_ratio(reference_ms: Sequence[float], other_ms: Sequence[float]) -> Ratio:
     """Return reference / other over paired rounds, so above 1 means faster than the reference.
 
-    Neighboring rounds share the machine's state, so whole blocks of about sqrt(N) rounds are resampled.
+    Neighboring rounds run under the same load, so blocks of about sqrt(N) rounds are resampled.
     """
     ratios: NDArray[np.float64] = np.asarray(reference_ms, np.float64) / np.asarray(other_ms, np.float64)
     low, high = paired_bootstrap(

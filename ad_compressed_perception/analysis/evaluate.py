@@ -21,10 +21,10 @@ from ad_compressed_perception.tasks.planning import PlanningTask
 
 LEVEL = 0.95
 DETECTION_SETTINGS = {"score_threshold": 0.01, "nms_iou_threshold": 0.65, "max_detections": 100}
-"""What published figures of detectors are measured with: average precision needs the weak boxes too.
+"""Settings of published detector figures: average precision needs the low-score boxes too.
 
-As in the evaluation of YOLOX (Ge et al., arXiv:2107.08430) and its kin. A node's defaults differ: they
-are made for driving, where a weak box is a false alarm.
+As in the evaluation of YOLOX (Ge et al., arXiv:2107.08430). A node's defaults differ: in driving a
+low-score box is a false alarm.
 """
 
 
@@ -43,7 +43,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """How right a variant is.
+    """Accuracy of a variant.
 
     Attributes:
         model: the manifest's name.
@@ -55,9 +55,9 @@ class EvaluationResult:
         settings: the task's settings in use.
         figures: name to value and interval.
         per_class: class to further figures.
-        resamples: resamples behind each interval.
+        resamples: bootstrap resamples of each interval.
         block_length: frames that were resampled together.
-        notes: what a reader should know.
+        notes: for the reader, in sentences.
         score: the frames' results, for comparisons.
     """
 
@@ -76,7 +76,7 @@ class EvaluationResult:
     score: AccuracyScore = field(repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what a machine wants to read; data and settings stand beside, once for all variants."""
+        """Return plain values for JSON, without data and settings, which are the same for all variants."""
         return {
             "backend": self.info.backend,
             "provider": self.info.provider,
@@ -110,8 +110,8 @@ def evaluate(
     """Run a variant over labeled frames.
 
     Frames of a drive are alike from one to the next, so the intervals of a series come from a
-    moving-block bootstrap, whose blocks are as long as the errors are correlated; drawing single
-    frames would pretend to far more knowledge than there is.
+    moving-block bootstrap, whose blocks are as long as the errors are correlated; resampling single
+    frames would give intervals that are far too narrow.
 
     Args:
         pipeline: the loaded variant; its task's settings apply as they are.
@@ -164,7 +164,7 @@ def collect(
         data: labeled frames of its task.
         indices: which of them, ascending.
         progress: called with the number of frames done.
-        watch: called with every frame.
+        watch: called with every labeled frame.
 
     Raises:
         DataError: as evaluate.
@@ -197,7 +197,7 @@ def compare(reference: EvaluationResult, candidate: EvaluationResult, seed: int 
     """Return candidate minus reference for every figure, with the interval of the paired difference.
 
     Both are resampled by the same frames, so that what makes a frame hard for both cancels out: the
-    interval is narrower than those of the two figures, and it is the one that tells whether
+    interval is narrower than those of the two figures, and it decides whether
     compression cost anything.
 
     Raises:

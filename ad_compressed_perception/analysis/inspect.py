@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Looking into a model: what its file holds and what a runtime makes of it, layer by layer."""
+"""Inspection of a model: contents of its file and the layers that a runtime executes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from ad_compressed_perception.onnx_graph.qdq_placement import merges_activations
 from ad_compressed_perception.packing.decompress import decompress
 
 DEFAULT_BACKEND = "onnxruntime"
-_UNSAID = "the file does not say why"
+_NO_REASON = "the file does not say why"
 _RUNTIME = "computed in float by the runtime; the file does not say why"
-_PLACED_FOR_OTHERS = (
-    "the pairs stand where runtimes that merge activations want them; for this one quantize with "
+_PLACED_FOR_MERGING = (
+    "the QDQ pairs are placed for runtimes that merge activations; for this one quantize with "
     "placement: everywhere"
 )
 # What runtimes append to a node's name when they rewrite it for a memory layout or for integers.
@@ -39,8 +39,8 @@ class InspectedLayer:
     """A layer of the executed graph with the cost of the file's layer it stems from.
 
     Attributes:
-        record: what the runtime says of the layer.
-        macs: multiply-accumulates; None for a layer that has none, or whose origin cannot be told.
+        record: of the layer, by the runtime.
+        macs: multiply-accumulates; None for a layer that has none, or whose origin is unknown.
     """
 
     record: LayerRecord
@@ -62,8 +62,8 @@ class Memory:
     Attributes:
         loaded_bytes: after loading.
         running_bytes: after a first inference.
-        peak_bytes: the most at any moment of both; None where an older manifest does not know.
-        measured_here: by this inspection, or by the manifest's compression.
+        peak_bytes: peak during both; None where an older manifest has no such figure.
+        measured_here: True where this inspection measured it, False for the manifest's figures.
     """
 
     loaded_bytes: int
@@ -79,10 +79,10 @@ class Inspection:
     Attributes:
         name: the variant's name, or the file's.
         costs: counted on the file.
-        info: what the backend says of the loaded model.
+        info: of the loaded model, by its backend.
         layers: of the executed graph, in its order.
         verdict: of the accept gate; None for a baseline or a file without a manifest.
-        memory: what it takes; None where nobody measured it.
+        memory: of the process; None where it was not measured.
         float_layers: products that stay in float although others are quantized, in order.
     """
 
@@ -139,7 +139,7 @@ class Inspection:
 
 
 def usual_backend(path: Path) -> str:
-    """Return the backend that runs a file of which no manifest speaks."""
+    """Return the backend of a file without a manifest."""
     return "litert" if path.suffix == TFLITE_SUFFIX else DEFAULT_BACKEND
 
 
@@ -159,19 +159,19 @@ def inspect_file(
         path: the file.
         backend: the runtime that compiles it.
         options: the backend's options.
-        name: what to call it; the file's name by default.
+        name: its name; the file's by default.
         input_shapes: sizes for dynamic inputs, see file_costs.
         verdict: of its accept gate.
-        measure_memory: load and run it in a process of its own to see what it takes.
+        measure_memory: load and run it in a process of its own to measure its memory.
 
     Raises:
         BackendError: the file is missing or not ONNX, or the backend cannot load it.
     """
     costs = file_costs(path, input_shapes)
     runtime = create_backend(backend)
-    # Nothing is timed here, so the runs that warm a model up would only cost time.
-    quiet = {"warmup_runs": 0} if "warmup_runs" in runtime.options_type.model_fields else {}
-    session = runtime.load(path, {**(options or {}), **quiet})
+    # Nothing is timed here, so warm-up runs are skipped.
+    no_warmup = {"warmup_runs": 0} if "warmup_runs" in runtime.options_type.model_fields else {}
+    session = runtime.load(path, {**(options or {}), **no_warmup})
     try:
         layers = with_costs(session.layers(), costs.layers)
         info = session.info
@@ -190,23 +190,23 @@ def _memory(sizes: Mapping[str, Any], measured_here: bool) -> Memory | None:
 
 
 def _float_layers(path: Path, layers: tuple[InspectedLayer, ...], merging: bool) -> tuple[FloatLayer, ...]:
-    """Return what the file says stays in float, else what the runtime computes in float beside integers."""
+    """Return the float layers that the file lists, else those executed beside integer layers."""
     metadata, why = {}, _RUNTIME
     if path.suffix != TFLITE_SUFFIX:
         model = read_onnx(decompress(path))
         metadata = {entry.key: entry.value for entry in model.metadata_props}
-        why = _PLACED_FOR_OTHERS if not merging and relies_on_merging(model) else _RUNTIME
+        why = _PLACED_FOR_MERGING if not merging and relies_on_merging(model) else _RUNTIME
     try:
-        told = json.loads(metadata.get(METADATA_KEY, "{}"))
-        names, reasons = told.get("layers", []), told.get("why", [])
+        listed = json.loads(metadata.get(METADATA_KEY, "{}"))
+        names, reasons = listed.get("layers", []), listed.get("why", [])
         found = [
-            FloatLayer(str(layer), str(reasons[place] if place < len(reasons) else "") or _UNSAID)
+            FloatLayer(str(layer), str(reasons[place] if place < len(reasons) else "") or _NO_REASON)
             for place, layer in enumerate(names)
         ]
-    except (ValueError, AttributeError, TypeError):  # somebody else's entry of that name
+    except (ValueError, AttributeError, TypeError):  # another tool's entry of that name
         found = []
     compute = [layer.record for layer in layers if layer.record.is_compute]
-    beside_integers = why == _PLACED_FOR_OTHERS or any(record.is_integer for record in compute)
+    beside_integers = why == _PLACED_FOR_MERGING or any(record.is_integer for record in compute)
     if not found and beside_integers:
         found = [FloatLayer(record.name, why) for record in compute if not record.is_integer]
     return tuple(found)

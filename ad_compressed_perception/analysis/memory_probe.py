@@ -1,14 +1,13 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a model takes of a process's memory: run as a process of its own by sizes.py.
+"""Memory use of a model, measured in a process of its own that sizes.py starts.
 
-The peak is the system's own high-water mark (VmHWM in Linux's /proc/self/status), set back to the present
-value before the model is loaded. Where it cannot be set back it is that of the whole process, which the
-libraries alone seldom reach.
+The peak is the system's own high-water mark (VmHWM in Linux's /proc/self/status), reset to the present
+value before the model is loaded. Where it cannot be reset it is the peak of the whole process.
 
 Usage: ``python -m ad_compressed_perception.analysis.memory_probe FILE BACKEND OPTIONS_JSON``; prints one
-JSON object. The runtime's libraries and pools are in memory before the first reading, put there by a
-model of one operator, and freed memory is given back to the system before each.
+JSON object. A model of one operator loads the runtime's libraries and pools before the first reading,
+and freed memory is returned to the system before each reading.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def main(arguments: list[str]) -> int:
     backend = create_backend(name)
     if "warmup_runs" in backend.options_type.model_fields:
         options["warmup_runs"] = 0
-    settled = _wake_up(backend, path, options)
+    loaded_runtime = _load_runtime(backend, path, options)
     before = _resident_bytes()
     _reset_peak()
     session = backend.load(path, options)
@@ -42,14 +41,14 @@ def main(arguments: list[str]) -> int:
     session.infer(zero_feeds(session.info.inputs))
     running = _resident_bytes()
     peak = max(_peak_bytes(), running)
-    del settled
+    del loaded_runtime
     readings = {"loaded_bytes": loaded, "running_bytes": running, "peak_bytes": peak}
     print(json.dumps({name: max(0, reading - before) for name, reading in readings.items()}))
     return 0
 
 
-def _wake_up(backend: Any, path: Path, options: dict[str, Any]) -> Session | None:
-    """Load and run a model of one operator, so that what belongs to the runtime is not counted."""
+def _load_runtime(backend: Any, path: Path, options: dict[str, Any]) -> Session | None:
+    """Load and run a model of one operator, so that memory of the runtime itself is not counted."""
     if path.suffix != ".onnx":
         return None
     from onnx import TensorProto, helper, save
@@ -67,7 +66,7 @@ def _wake_up(backend: Any, path: Path, options: dict[str, Any]) -> Session | Non
 
 def _resident_bytes() -> int:
     gc.collect()
-    # Only glibc has it; elsewhere the reading is a little high.
+    # Exists in glibc only; elsewhere the reading is slightly high.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
@@ -75,7 +74,7 @@ def _resident_bytes() -> int:
 
 
 def _reset_peak() -> None:
-    """Let the high-water mark begin anew (Linux; proc(5), clear_refs)."""
+    """Reset the high-water mark (Linux; proc(5), clear_refs)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 

@@ -1,8 +1,8 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where an inference's time goes on this host: by layer and by kind of operator, as the runtime clocks it.
+"""Profile of an inference on this host by layer and by operator, measured by the runtime.
 
-Clocking costs time itself, so the layers' sum is larger than an inference that nobody watches; both
+Profiling costs time itself, so the sum of the layers is larger than an inference without profiling; both
 are reported, and shares refer to the sum.
 """
 
@@ -47,7 +47,7 @@ class ProfiledLayer:
 
     @property
     def gmacs_per_s(self) -> float | None:
-        """Speed of a product, 10^9 multiply-accumulates a second: low means memory-bound or ill-suited."""
+        """Throughput, 10^9 multiply-accumulates per second; low if memory-bound or without a fast kernel."""
         return None if not self.macs or self.time.ms <= 0.0 else self.macs / self.time.ms / 1e6
 
 
@@ -76,12 +76,12 @@ class Profile:
 
     Attributes:
         name: the variant's name, or the file's.
-        info: what the backend says of it.
-        runs: how many inferences the medians are of.
+        info: of the loaded model, by its backend.
+        runs: number of inferences behind the medians.
         infer_ms: median of an inference without profiling.
         layers_ms: sum of the layers' medians, with profiling.
         layers: in the order of execution.
-        operators: the same by operator, the costliest first.
+        operators: totals by operator, the largest first.
     """
 
     name: str
@@ -133,7 +133,7 @@ def profile_variant(
     """Profile a variant, also a rejected one, on noise images of its input's size.
 
     Raises:
-        AdcpError: the variant cannot be loaded, or its backend cannot clock layers.
+        AdcpError: the variant cannot be loaded, or its backend cannot profile layers.
     """
     pipeline = open_pipeline(manifest, name, backend=backend, options=options, allow_rejected=True)
     try:
@@ -156,7 +156,7 @@ def profile_file(
     """Profile an ONNX file on noise; dynamic dimensions become 1.
 
     Raises:
-        BackendError: the file cannot be loaded, or the backend cannot clock layers.
+        BackendError: the file cannot be loaded, or the backend cannot profile layers.
     """
     costs = file_costs(path)
     session = create_backend(backend).load(path, options or {})
@@ -167,7 +167,7 @@ def profile_file(
 
 
 def noise_feeds(inputs: tuple[TensorSpec, ...], seed: int = 0) -> dict[str, NDArray[Any]]:
-    """Return noise for every input: 0..255 for bytes, 0..1 otherwise. Zeros may run at another speed."""
+    """Return noise for every input: 0..255 for uint8, 0..1 otherwise. Zeros may run at another speed."""
     rng = np.random.default_rng(seed)
     feeds: dict[str, NDArray[Any]] = {}
     for spec in inputs:

@@ -1,15 +1,15 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Three sizes of a variant, because a small file need not be a small model.
+"""Three sizes of a variant: as stored, as read by the runtime, and in memory.
 
-| size       | what                                                                               |
+| size       | definition                                                                         |
 |------------|------------------------------------------------------------------------------------|
 | stored     | bytes on disk and over the air: the packed file where there is one                 |
 | file       | bytes of the file the runtime reads: the expanded ONNX                             |
-| RAM        | growth of a fresh process when it has loaded the model, when it has run it once,   |
-|            | and the most that it took at any moment of both                                    |
+| RAM        | growth of a fresh process after loading the model, after running it once, and its  |
+|            | peak during both                                                                   |
 
-Codebooks and zeros make only the first one small: the runtime computes with whole numbers.
+Codebooks and zeros reduce only the stored size: the runtime computes with expanded weights.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ad_compressed_perception.onnx_graph.io import stored_bytes
 from ad_compressed_perception.packing.decompress import decompress
 from ad_compressed_perception.packing.packed_file import is_packed
 
-_CHILD = "ad_compressed_perception.analysis.memory_probe"
+_PROBE = "ad_compressed_perception.analysis.memory_probe"
 _TIMEOUT_S = 120.0
 
 
@@ -37,13 +37,13 @@ class Sizes:
     """Bytes.
 
     Attributes:
-        stored_bytes: of the file as it is kept, with the files its weights lie in.
+        stored_bytes: of the file as stored, with its external weights.
         file_bytes: of the file the runtime reads; the same unless the stored one is packed.
         loaded_bytes: resident memory that loading takes in a fresh process, measured; None where it
             could not be measured. Weights are in it in the runtime's own form, often next to a copy
             reordered for the processor.
         running_bytes: the same after a first inference, with the room for activations.
-        peak_bytes: the most it ever was while loading and running: what the computer must have free.
+        peak_bytes: peak while loading and running: memory that must be available.
     """
 
     stored_bytes: int
@@ -73,7 +73,7 @@ def measure_both(
 ) -> tuple[Sizes, Sizes]:
     """Return the sizes of a baseline and a variant, each given as file, backend and its options.
 
-    Both processes run at the same time: nothing is timed, and memory is counted a process.
+    Both processes run at the same time: nothing is timed, and memory is measured for each process.
     """
     with ThreadPoolExecutor(2) as pool:
         first, second = (pool.submit(measure_sizes, *given) for given in (baseline, variant))
@@ -81,18 +81,18 @@ def measure_both(
 
 
 def disk_bytes(path: Path) -> int:
-    """Return the size of a model file with the files its weights lie in, whatever its format."""
+    """Return the size of a model file of any format, with its external weights."""
     return stored_bytes(path) if path.suffix == ".onnx" else path.stat().st_size
 
 
 def _resident(path: Path, backend: str, options: Mapping[str, Any]) -> tuple[int | None, ...]:
-    command = [sys.executable, "-m", _CHILD, str(path), backend, json.dumps(dict(options))]
+    command = [sys.executable, "-m", _PROBE, str(path), backend, json.dumps(dict(options))]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True, stdin=subprocess.DEVNULL
         )
         measured = json.loads(done.stdout.splitlines()[-1])
         return tuple(int(measured[key]) for key in ("loaded_bytes", "running_bytes", "peak_bytes"))
-    # The figure is a courtesy: whatever keeps a second process from running must not lose a variant.
+    # The figure is optional: a second process that cannot run must not discard the variant.
     except (OSError, subprocess.SubprocessError, ValueError, LookupError, ModelFileError):
         return None, None, None

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a .tflite file costs on paper: multiply-accumulates and parameters, layer by layer.
+"""Multiply-accumulates and parameters of a .tflite file, layer by layer.
 
 Multiply-accumulates, with numel the number of elements and weights laid out as the format has them
 (TensorFlow Lite, reference kernels): CONV_2D (out, height, width, in / groups), DEPTHWISE_CONV_2D
@@ -44,7 +44,7 @@ def tflite_costs(path: Path) -> ModelCosts:
     Raises:
         BackendError: LiteRT is missing, or the file is missing, damaged or not a .tflite file.
     """
-    # Without XNNPACK: it would take the weights over and leave no operators to count.
+    # Without XNNPACK, whose delegate would replace the operators to count.
     interpreter = open_interpreter(path, threads=1, xnnpack=False)
     tensors: dict[int, _Details] = {int(t["index"]): t for t in interpreter.get_tensor_details()}
     operators: list[_Details] = interpreter._get_ops_details()

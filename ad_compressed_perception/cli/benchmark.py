@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""``adcp benchmark``: variants against each other, interleaved, on this machine."""
+"""``adcp benchmark``: variants timed interleaved on this machine."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ad_compressed_perception.analysis.benchmark import Benchmark, Candidate, CandidateFigures
+    from ad_compressed_perception.analysis.benchmark import Benchmark, BenchmarkVariant, VariantFigures
     from ad_compressed_perception.core.manifest import Manifest
     from ad_compressed_perception.image.decode import Frame
     from ad_compressed_perception.report.schema import Host
 
 SCHEMA = "adcp-benchmark/1"
-# Decoded frames are held in memory, so that reading them is not timed; more rounds go round again.
+# Decoded frames are held in memory, so that reading them is not timed; further rounds reuse them.
 MAX_FRAMES = 64
 
 
@@ -55,8 +55,8 @@ def benchmark(
 ) -> None:
     """Time variants against the baseline: each round runs all of them once, in changing order.
 
-    The speed-up is the median of the rounds' ratios with its 95% interval: machine-wide slowness hits
-    both sides of a ratio. Rejected variants may take part; the table says so.
+    The speed-up is the median of the rounds' ratios with its 95% interval: a slowdown of the machine
+    affects both sides of a ratio. Rejected variants may take part; the table says so.
     """
     import json
 
@@ -66,13 +66,13 @@ def benchmark(
     from ad_compressed_perception.analysis.benchmark import run_benchmark
     from ad_compressed_perception.report.host import describe_host
 
-    manifest, candidates = _candidates(model_dir, variants, backend, work)
+    manifest, compared = _variants(model_dir, variants, backend, work)
     images, source = _frames(frames, iterations)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("rounds", total=iterations)
         result = run_benchmark(
             manifest,
-            candidates,
+            compared,
             frames=images,
             source=source,
             rounds=iterations,
@@ -91,23 +91,23 @@ def benchmark(
         _print_table(result, host)
 
 
-def _candidates(
+def _variants(
     model_dir: Path, variants: str | None, backend: str | None, work: Path | None
-) -> tuple[Manifest, list[Candidate]]:
+) -> tuple[Manifest, list[BenchmarkVariant]]:
     from dataclasses import replace
 
-    from ad_compressed_perception.analysis.benchmark import parse_candidate
+    from ad_compressed_perception.analysis.benchmark import parse_benchmark_variant
     from ad_compressed_perception.cli.models import open_model
     from ad_compressed_perception.workspace.find import find_all
 
     texts = [text for text in (variants or "").split(",") if text.strip()]
     if not texts:
         texts = list(find_all(open_model(model_dir, work, None), work))
-    candidates = [parse_candidate(text) for text in texts]
+    compared = [parse_benchmark_variant(text) for text in texts]
     if backend is not None:
-        candidates = [replace(one, backend=one.backend or backend) for one in candidates]
-    manifest = open_model(model_dir, work, [candidate.variant for candidate in candidates])
-    return manifest, candidates
+        compared = [replace(one, backend=one.backend or backend) for one in compared]
+    manifest = open_model(model_dir, work, [one.name for one in compared])
+    return manifest, compared
 
 
 def _frames(spec: str | None, rounds: int) -> tuple[Sequence[Frame] | None, str]:
@@ -125,18 +125,18 @@ def _print_table(result: Benchmark, host: Host) -> None:
 
     from ad_compressed_perception.cli.output import table_console
 
-    whole_way = any("total" in figures.stages_ms for figures in result.candidates)
+    end_to_end = any("total" in figures.stages_ms for figures in result.variants)
     table = Table(title=f"{result.model}: milliseconds over {result.rounds} rounds", title_justify="left")
     for title in ("variant", "backend", "precision"):
         table.add_column(title, overflow="fold")
     for title in ("integer", "size KiB", "infer p50", "p90", "p99", "min", "speed-up [95%]"):
         table.add_column(title, justify="right")
-    if whole_way:
+    if end_to_end:
         for title in ("prepare p50", "post p50", "total p50", "total p99", "total speed-up [95%]"):
             table.add_column(title, justify="right")
     table.add_column("verdict")
-    for figures in result.candidates:
-        table.add_row(*_cells(figures, whole_way))
+    for figures in result.variants:
+        table.add_row(*_cells(figures, end_to_end))
     console = table_console()
     console.print(table, markup=False)
     console.print(
@@ -153,11 +153,11 @@ def _print_table(result: Benchmark, host: Host) -> None:
     )
 
 
-def _cells(figures: CandidateFigures, whole_way: bool) -> list[str]:
+def _cells(figures: VariantFigures, end_to_end: bool) -> list[str]:
     info, infer = figures.info, figures.stages_ms["infer"]
     coverage = "-" if info.integer_coverage is None else f"{info.integer_coverage:.0%}"
     cells = [
-        figures.candidate.label,
+        figures.variant.label,
         f"{info.backend} {info.provider.removesuffix('ExecutionProvider')}",
         info.precision,
         coverage,
@@ -165,18 +165,18 @@ def _cells(figures: CandidateFigures, whole_way: bool) -> list[str]:
         *(f"{value:.2f}" for value in (infer.p50, infer.p90, infer.p99, infer.min)),
         _ratio(figures, "infer"),
     ]
-    if whole_way:
+    if end_to_end:
         stages = figures.stages_ms
         cells += [f"{stages[stage].p50:.2f}" for stage in ("prepare", "post", "total")]
         cells += [f"{stages['total'].p99:.2f}", _ratio(figures, "total")]
     return [*cells, figures.verdict or "-"]
 
 
-def _ratio(figures: CandidateFigures, stage: str) -> str:
+def _ratio(figures: VariantFigures, stage: str) -> str:
     ratio = figures.speedup.get(stage)
     return "reference" if ratio is None else f"{ratio.median:.2f} [{ratio.low:.2f} {ratio.high:.2f}]"
 
 
 def _threads(result: Benchmark) -> str:
-    counts = sorted({figures.info.threads for figures in result.candidates})
+    counts = sorted({figures.info.threads for figures in result.variants})
     return f"Threads: {', '.join('auto' if count == 0 else str(count) for count in counts)}."

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""``adcp compress``: one recipe, one command, one verdict."""
+"""``adcp compress``: compress a model by a recipe, and verify the result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def compress(
         str,
         typer.Option(
             metavar="BAG:TOPIC|FOLDER",
-            help="Frames to calibrate on and, other ones, to verify on.",
+            help="Frames to calibrate on, and other frames to verify on.",
         ),
     ],
     frames: Annotated[
@@ -51,13 +51,13 @@ def compress(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(
-            metavar="SPEC", help="Labeled data to judge by as well: what adcp evaluate takes as --data."
-        ),
+        typer.Option(metavar="SPEC", help="Labeled data to measure accuracy on: as adcp evaluate --data."),
     ] = None,
     label_map: Annotated[
         str | None,
-        typer.Option(metavar="FILE|NAME", help="With --data: from the data's names to the model's labels."),
+        typer.Option(
+            metavar="FILE|NAME", help="With --data: map from the data's names to the model's labels."
+        ),
     ] = None,
     from_share: Annotated[
         float, typer.Option("--from", min=0.0, max=1.0, help="With --data: share of it to begin at.")
@@ -75,7 +75,7 @@ def compress(
         str | None,
         typer.Option(
             metavar="TERMS",
-            help="auto: what the winner must keep, such as 'drop<=1%, p99<=20ms, size<=0.25, speed>=2x'; "
+            help="auto: limits on the variant, such as 'drop<=1%, p99<=20ms, size<=0.25, speed>=2x'; "
             "drop<=5% by default.",
         ),
     ] = None,
@@ -83,30 +83,27 @@ def compress(
         float | None, typer.Option(min=0.1, help="auto: how long to search; 10 by default.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="auto: orders candidates of equal promise; 0 by default.")
+        int | None,
+        typer.Option(min=0, help="auto: order of equally cheap candidates, and training; 0 by default."),
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="auto: judge on these labels only; all of them by default."),
+        typer.Option(metavar="A,B", help="auto: compare these labels only; all of them by default."),
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(
-            help="auto with --data: which figure of adcp evaluate; map, miou or rmse_rad by default."
-        ),
+        typer.Option(help="auto with --data: metric of adcp evaluate; map, miou or rmse_rad by default."),
     ] = None,
     train: Annotated[
         bool | None,
-        typer.Option(
-            "--train/--no-train", help="auto: whether to prune and distill as well; yes by default."
-        ),
+        typer.Option("--train/--no-train", help="auto: also prune and distill candidates; yes by default."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
-    """Compress a model by a recipe and judge the result on frames it was not calibrated on.
+    """Compress a model by a recipe and verify the result on frames it was not calibrated on.
 
-    With --data it is judged by labels as well; a recipe's max_accuracy_drop needs that. The report, with
-    plots and images, lies beside the variant in VARIANT.report/.
+    With --data its accuracy on labels is measured too; a recipe's max_accuracy_drop needs that. The report,
+    with plots and images, is written beside the variant to VARIANT.report/.
 
     Exit code 0: accepted, 3: rejected (kept and marked), 4: inconclusive, 1: error, 2: usage. A variant
     of the same name is replaced.
@@ -182,7 +179,7 @@ def compress(
 
 
 def progress_columns() -> tuple[ProgressColumn, ...]:
-    """Return what a line of the progress shows: the pass, its share, what is left and what has passed."""
+    """Return the columns of the progress display: pass, share done, time left and time elapsed."""
     from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
     return (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())

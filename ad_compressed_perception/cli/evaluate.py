@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""``adcp evaluate``: how right variants are, on labeled data, with confidence intervals."""
+"""``adcp evaluate``: accuracy of variants on labeled data, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="FILE|NAME",
-            help="YAML from the data's names to the model's labels, or a shipped one: camvid_road.",
+            help="YAML map from the data's names to the model's labels, or a shipped one: camvid_road.",
         ),
     ] = None,
     from_share: Annotated[
@@ -77,7 +77,7 @@ def evaluate(
 
     What SPEC means follows from the model's task.
 
-    Detection (mAP, AP50; categories and labels meet by name):
+    Detection (mAP, AP50; categories and labels are matched by name):
     a FOLDER with instances.json (COCO) and images/, or FILE.json@IMAGES.
 
     Segmentation (IoU of each class, mean IoU), with --label-map or labels.json beside the masks:
@@ -87,7 +87,7 @@ def evaluate(
     a FOLDER with steering.csv (stamp_ns,steering_angle_rad) or trajectories.jsonl and images/,
     or FILE@IMAGES, or FILE@BAG:TOPIC.
 
-    Variants that their gate rejected are evaluated too, and marked.
+    Variants that the gate rejected are evaluated too, and marked.
     """
     import json
 
@@ -266,6 +266,6 @@ def _remarks(labeled: LabeledData, results: list[EvaluationResult]) -> list[str]
             "Score threshold {score_threshold:g}, NMS IoU {nms_iou_threshold:g}, at most {max_detections} "
             "boxes a frame.".format(**first.settings)
         )
-    how = "frames drawn singly" if first.block_length == 1 else f"runs of {first.block_length} frames"
+    how = "single frames" if first.block_length == 1 else f"blocks of {first.block_length} frames"
     lines.append(f"Intervals: {first.resamples} resamples, {how}; differences are paired by frame.")
     return [*lines, *first.notes]

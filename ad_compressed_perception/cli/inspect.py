@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""``adcp inspect``: what is in a model file and what the runtime really executes."""
+"""``adcp inspect``: contents of a model file, and the layers that the runtime executes."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def inspect(
         ),
     ] = None,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Also clock the layers of VARIANT (the baseline) on this host.")
+        bool, typer.Option("--profile", help="Also time the layers of VARIANT (the baseline) on this host.")
     ] = False,
-    runs: Annotated[int, typer.Option(min=1, help="Inferences that --profile clocks.")] = 30,
+    runs: Annotated[int, typer.Option(min=1, help="Inferences that --profile measures.")] = 30,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Show precision and kernel of every executed layer, integer coverage, MACs, memory and size.
 
-    Without --variant all variants are summed up and the baseline's layers are listed. Rejected
-    variants may be inspected. With --profile the layers are listed by what they cost, and each kind of
-    operator with its share. What stays in float beside integers is listed with the reason.
+    Without --variant all variants are summarized and the baseline's layers are listed. Rejected
+    variants may be inspected. With --profile the layers are listed by time, and each kind of operator
+    with its share. Float layers beside integer ones are listed with the reason.
     """
     import json
 
@@ -81,7 +81,7 @@ def inspect(
 def _inspect_all(
     model: Path, variant: str | None, backend: str | None, work: Path | None
 ) -> tuple[str, str, dict[str, Inspection], dict[str, str]]:
-    """Return the model's name, whose layers to list, the inspections and what could not be inspected."""
+    """Return the model's name, the variant whose layers to list, the inspections and the errors."""
     from ad_compressed_perception.analysis.inspect import inspect_file, inspect_variant, usual_backend
     from ad_compressed_perception.cli.models import open_model
     from ad_compressed_perception.workspace.find import find_all
@@ -101,7 +101,7 @@ def _inspect_all(
             continue
         try:
             inspections[name] = inspect_variant(owner, name, backend=backend)
-        # A lost file or a runtime that is not installed here must not hide the other variants.
+        # A missing file or runtime of one variant must not hide the others.
         except AdcpError as error:
             errors[name] = str(error)
     return manifest.name, shown, inspections, errors
@@ -158,7 +158,7 @@ def _print_summary(
             found.verdict.status if found.verdict else "-",
         )
     console.print(table)
-    console.print("RAM: the most that loading and running it once adds to a process", highlight=False)
+    console.print("RAM: peak memory of loading and running it once", highlight=False)
     for found in inspections.values():
         if found.costs.layers_without_macs:
             console.print(
@@ -187,7 +187,7 @@ def _print_float_layers(console: Console, found: Inspection) -> None:
 
     if not found.float_layers:
         return
-    table = Table(title=f"what stays in float in {found.name}", title_justify="left")
+    table = Table(title=f"float layers of {found.name}", title_justify="left")
     for title in ("layer", "why"):
         table.add_column(title, overflow="fold")
     for layer in found.float_layers:
@@ -229,8 +229,8 @@ def _print_profile(console: Console, found: Profile) -> None:
     info = found.info
     threads = f"{info.threads} threads" if info.threads != 1 else "1 thread"
     console.print(
-        f"{found.name} on {info.backend} {info.version}, {threads}: {found.infer_ms:.3f} ms an inference; "
-        f"clocked layer by layer {found.layers_ms:.3f} ms (medians of {found.runs} runs)",
+        f"{found.name} on {info.backend} {info.version}, {threads}: {found.infer_ms:.3f} ms per inference; "
+        f"sum of the profiled layers {found.layers_ms:.3f} ms (medians of {found.runs} runs)",
         highlight=False,
     )
     table = Table(title="by operator", title_justify="left")

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""``adcp compress --recipe auto``: the search behind the same command."""
+"""``adcp compress --recipe auto``: search for a recipe."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def run_search(
     train: bool,
     as_json: bool,
 ) -> NoReturn:
-    """Search, print what was found, and end with the verdict's exit code.
+    """Search, print the results, and exit with the verdict's exit code.
 
     Raises:
         typer.Exit: always; 0 accepted, 3 rejected or nothing within the budget, 4 inconclusive.
-        AdcpError: a budget, model or source that will not do.
+        AdcpError: an invalid budget, model or source.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -68,7 +68,7 @@ def run_search(
     if labeled is None and metric is not None:
         raise typer.BadParameter("--metric belongs to --data")
     if labeled is not None and labels is not None:
-        raise typer.BadParameter("--labels is about agreement; with --data name a figure with --metric")
+        raise typer.BadParameter("--labels is about agreement; with --data name a metric with --metric")
     manifest = load_manifest(model_dir)
     started, total_s = monotonic(), 60.0 * minutes
     columns = (
@@ -78,20 +78,20 @@ def run_search(
         TextColumn("{task.fields[left]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        whole = bar.add_task("search", total=total_s, left="")
+        overall = bar.add_task("search", total=total_s, left="")
         step = bar.add_task("", total=1, left="")
 
         def advance(what: str, done: int, total: int) -> None:
             spent = monotonic() - started
             left = max(0, round(total_s - spent))
-            bar.update(whole, completed=min(spent, total_s), left=f"{left // 60}:{left % 60:02d} left")
+            bar.update(overall, completed=min(spent, total_s), left=f"{left // 60}:{left % 60:02d} left")
             bar.update(step, description=what, completed=done, total=max(total, 1), left=f"{done} of {total}")
 
         try:
             result = search(manifest, request, advance)
         except KeyboardInterrupt:
             bar.stop()
-            print("interrupted; the same command goes on from what was measured", file=sys.stderr)
+            print("interrupted; the same command resumes from the measurements so far", file=sys.stderr)
             raise
     found: dict[str, Any] = as_dict(result)
     if result.compressed is not None:
@@ -116,7 +116,7 @@ def run_search(
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with NaN and infinities as None, which JSON has not."""
+    """Return a value with NaN and infinities, which JSON lacks, as None."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

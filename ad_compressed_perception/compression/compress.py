@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The whole way: baseline, recipe and frames in; a verified variant with its verdict out."""
+"""Compression end to end: baseline, recipe and frames in; a verified variant with its verdict out."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ def compress_model(
         work: work folder; None for ``$ADCP_WORK`` or ``./adcp_work``.
         in_place: store in the model's own folder instead.
         backend: runs the variant instead of the recipe's; the recipe's backend options are then not used.
-        labeled: labeled data to judge by as well; None for none.
-        progress: told how far it is.
+        labeled: labeled data to measure accuracy on; None for none.
+        progress: called with (step, done, total).
 
     Raises:
         AdcpError: anything wrong with the model, recipe, frames or folders; one line.
@@ -103,7 +103,7 @@ def compress_model(
     labels = open_choice(manifest, recipe, labeled)
     job = _job(manifest, recipe, chosen, choose_samples(recipe, source, frames), backend)
     model = job.read()
-    baseline = open_pipeline(manifest, manifest.baseline, options=job.judge_options)
+    baseline = open_pipeline(manifest, manifest.baseline, options=job.baseline_options)
     try:
         with staging(target.folder) as scratch:
             checkpoints = checkpoint_folder(target, chosen, recipe, job.samples)
@@ -125,12 +125,12 @@ def compress_model(
 
 @dataclass(frozen=True)
 class _Job:
-    """What is to be done to which file, and what runs it.
+    """The compression to do: file, recipe, frames and runtime.
 
     Attributes:
         source: the baseline's file.
         backend, options: of the variant.
-        judge_options: of the baseline while it is compared with the variant.
+        baseline_options: backend options of the baseline while it is compared with the variant.
     """
 
     manifest: Manifest
@@ -140,10 +140,10 @@ class _Job:
     source: Path
     backend: str
     options: Mapping[str, Any]
-    judge_options: Mapping[str, Any]
+    baseline_options: Mapping[str, Any]
 
     def read(self) -> ModelProto:
-        """Return the baseline's graph; what is wrong with its file is told better here than by a runtime."""
+        """Return the baseline's graph; errors of its file are clearer from here than from a runtime."""
         model = read_model(self.source)
         refuse_suppression(model, self.source)
         return model
@@ -151,7 +151,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Built:
-    """What the passes made, and what they left to tell."""
+    """The file that the passes made, with records and notes for the report."""
 
     path: Path
     changed: Manifest
@@ -167,13 +167,13 @@ def _job(manifest: Manifest, recipe: LoadedRecipe, name: str, samples: Samples, 
     options = recipe.recipe.options if runtime == recipe.recipe.backend else {}
     # The same threads for both, whatever the recipe gives the variant.
     threads = {key: options[key] for key in ("threads",) if key in options}
-    judge_options = {**manifest.variant(manifest.baseline).options, **threads}
+    baseline_options = {**manifest.variant(manifest.baseline).options, **threads}
     source = manifest.checked_path(manifest.baseline, allow_rejected=True)
-    return _Job(manifest, recipe, name, samples, source, runtime, options, judge_options)
+    return _Job(manifest, recipe, name, samples, source, runtime, options, baseline_options)
 
 
 def _build(job: _Job, model: ModelProto, scratch: Path, checkpoints: Path, progress: Progress) -> _Built:
-    """Put the graph through the recipe's passes and write the file."""
+    """Apply the recipe's passes to the graph and write the file."""
     host, snapshots = read_host(), Snapshots()
     records, model, changed = run_passes(
         model, job.recipe, job.manifest, job.samples, host, scratch, checkpoints, progress,
@@ -198,9 +198,9 @@ def _examine(
     scratch: Path,
     progress: Progress,
 ) -> Findings:
-    """Compare the file with the baseline: answers, times, sizes and, with labeled data, accuracy."""
+    """Compare the file with the baseline: results, times, sizes and, with labeled data, accuracy."""
 
-    def told(step: str) -> Callable[[int, int], None]:
+    def steps_of(step: str) -> Callable[[int, int], None]:
         return lambda done, total: progress(step, done, total)
 
     log, frames = FrameLog(), job.samples.verification
@@ -209,20 +209,22 @@ def _examine(
     try:
         coverage = measure_coverage(variant.session)
         progress("load", 1, 1)
-        verification = verify(baseline, variant, frames, score, told("verify"), log)
-        check = None if labels is None else check_labeled(baseline, variant, labels, told("labeled data"))
+        verification = verify(baseline, variant, frames, score, steps_of("verify"), log)
+        check = None if labels is None else check_labeled(baseline, variant, labels, steps_of("labeled data"))
         info = variant.session.info
     finally:
         variant.close()
     progress("report", 0, 3)
-    judge_by = job.manifest.variant(job.manifest.baseline).backend
-    sizes = measure_both((job.source, judge_by, job.judge_options), (built.path, job.backend, job.options))
+    baseline_backend = job.manifest.variant(job.manifest.baseline).backend
+    sizes = measure_both(
+        (job.source, baseline_backend, job.baseline_options), (built.path, job.backend, job.options)
+    )
     progress("report", 1, 3)
-    cleaned = built.snapshots.cleaned
+    optimized = built.snapshots.optimized
     graph_optimization = (
         None
-        if cleaned is None
-        else measure_graph_optimization_speedup(baseline, cleaned, job.judge_options, frames, scratch)
+        if optimized is None
+        else measure_graph_optimization_speedup(baseline, optimized, job.baseline_options, frames, scratch)
     )
     progress("report", 2, 3)
     return Findings(
@@ -276,7 +278,7 @@ def _entry(job: _Job, built: _Built, found: Findings) -> Variant:
 
 
 def checkpoint_folder(target: Manifest, name: str, recipe: LoadedRecipe, samples: Samples) -> Path:
-    """Folder of the checkpoints that belong to this model, recipe and choice of frames, no other."""
+    """Return the folder of the checkpoints of exactly this model, recipe and choice of frames."""
     baseline = target.variant(target.baseline).sha256
     key = hashlib.sha256(f"{baseline}{recipe.sha256}{samples.sha256}".encode()).hexdigest()
     return target.folder / "checkpoints" / f"{name}-{key[:12]}"
@@ -294,12 +296,12 @@ def _provenance(manifest: Manifest, recipe: LoadedRecipe, samples: Samples, host
 
 
 def _write(model: ModelProto, provenance: dict[str, Any], metadata: dict[str, str], path: Path) -> Path:
-    """Write the finished model with its provenance inside; raise ModelFileError where it is invalid."""
-    told = {
+    """Write the finished model with its provenance as metadata; raise ModelFileError where it is invalid."""
+    origin = {
         f"adcp.{key}": value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         for key, value in provenance.items()
     }
-    finish_model(model, {**told, **metadata})
+    finish_model(model, {**origin, **metadata})
     check_model(model, "the compressed model")
     if path.suffix == SUFFIX:
         pack(model, path)

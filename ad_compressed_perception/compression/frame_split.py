@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which frames calibrate and which verify: never the same, and not neighbors in time either."""
+"""Split of frames into calibration and verification: disjoint, and apart in time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ad_compressed_perception.data.frames import FrameSource
 from ad_compressed_perception.image.decode import Frame
 
 PERIODS = 5
-"""Times that calibration and verification take turns along a recording."""
+"""Periods of a recording, each with a calibration and a verification segment."""
 
 
 def split_frames(
@@ -23,30 +23,30 @@ def split_frames(
 ) -> tuple[list[int], list[int]]:
     """Choose frames for calibration and for verification, evenly over the recording.
 
-    Two frames 50 ms apart show the same road, so one of them says nothing about how a model does that
-    was calibrated on the other. The recording is therefore cut into periods of equal length, and each
-    period into two stretches: its first for calibration, its second for verification, as long as the
-    numbers of frames asked for relate. Inside a stretch frames are taken at even steps from the middle
-    of the first step, which leaves at least about half a step of each kind between the two kinds. No
-    chance is involved: the same numbers choose the same frames.
+    Two frames 50 ms apart show the same road, so a model calibrated on one of them cannot be verified on
+    the other. The recording is therefore cut into periods of equal length, and each period into two
+    segments: the first for calibration, the second for verification, with lengths in the ratio of the
+    requested numbers of frames. Inside a segment frames are taken at even steps from the middle of the
+    first step, which leaves at least about half a step of each kind between the two kinds. The split is
+    deterministic: the same numbers choose the same frames.
 
     Args:
-        total: frames there are.
+        total: available frames.
         calibration: frames to calibrate on, at least 1.
         verification: frames to verify on, at least 1.
-        periods: how often the two kinds take turns, at most as often as there are frames of each.
+        periods: number of periods, at most the number of frames of each kind.
 
     Returns:
         Ascending indices of either kind; they have none in common.
 
     Raises:
-        DataError: fewer frames than asked for.
+        DataError: fewer frames than requested.
     """
-    wanted = calibration + verification
-    if total < wanted:
+    requested = calibration + verification
+    if total < requested:
         raise DataError(
             f"{total} frames are too few: {calibration} for calibration and {verification} for "
-            f"verification make {wanted}; give a longer source or ask for fewer (--frames, and "
+            f"verification make {requested}; give a longer source or ask for fewer (--frames, and "
             "verify.frames in the recipe)"
         )
     periods = max(1, min(periods, calibration, verification))
@@ -55,10 +55,10 @@ def split_frames(
     chosen: tuple[list[int], list[int]] = ([], [])
     taken = 0
     for first, second in zip(calibrating, verifying, strict=True):
-        # As long as its share of the frames: floor keeps every stretch at least as long as its count.
-        start = total * taken // wanted
+        # Proportional to its share of the frames: floor keeps every segment at least as long as its count.
+        start = total * taken // requested
         taken += first + second
-        length = total * taken // wanted - start
+        length = total * taken // requested - start
         middle = start + length * first // (first + second)
         chosen[0].extend(_even(start, middle, first))
         chosen[1].extend(_even(middle, start + length, second))
@@ -74,47 +74,47 @@ def split_by_shares(
 ) -> tuple[list[int], list[int], list[int]]:
     """Choose frames for calibration, search and verification by shares of each period.
 
-    As ``split_frames``, but the stretches do not depend on how many frames are taken of each: recipes
-    that calibrate on different numbers of frames keep the same stretches for the other two kinds.
+    As ``split_frames``, but the segments do not depend on how many frames are taken of each: recipes
+    that calibrate on different numbers of frames keep the same segments for the other two kinds.
 
     Args:
-        total: frames there are.
+        total: available frames.
         counts: how many to choose for calibration, search and verification.
         calibration: share of each period that may calibrate, from its beginning.
         search: share after it that a search compares candidates on; the rest verifies.
-        periods: how often the kinds take turns.
+        periods: number of periods.
 
     Returns:
         Ascending indices of the three kinds; no two have one in common.
 
     Raises:
-        DataError: a kind's stretches have fewer frames than asked for.
+        DataError: a kind's segments have fewer frames than requested.
     """
     chosen: tuple[list[int], list[int], list[int]] = ([], [], [])
-    stretches = _stretches(total, calibration, search, periods)
+    segments = _segments(total, calibration, search, periods)
     for kind, (count, name) in enumerate(zip(counts, ("calibration", "search", "verification"), strict=True)):
-        room = stretch_capacity(total, calibration, search, kind, periods)
+        room = segment_capacity(total, calibration, search, kind, periods)
         if count > room:
             raise DataError(
                 f"{count} frames for {name} are too many: its share of {total} frames holds {room}; give a "
                 "longer source or ask for fewer (--frames, and verify.frames in the recipe)"
             )
-        for stretch, part in zip(stretches, _shares(count, periods), strict=True):
-            start, stop = stretch[kind]
+        for segment, part in zip(segments, _shares(count, periods), strict=True):
+            start, stop = segment[kind]
             chosen[kind].extend(_even(start, stop, part))
     return chosen
 
 
-def stretch_capacity(total: int, calibration: float, search: float, kind: int, periods: int = PERIODS) -> int:
+def segment_capacity(total: int, calibration: float, search: float, kind: int, periods: int = PERIODS) -> int:
     """Return how many frames of a kind (0 calibration, 1 search, 2 verification) the shares hold."""
     return periods * min(
         stop - start
-        for start, stop in (stretch[kind] for stretch in _stretches(total, calibration, search, periods))
+        for start, stop in (segment[kind] for segment in _segments(total, calibration, search, periods))
     )
 
 
-def _stretches(total: int, calibration: float, search: float, periods: int) -> list[list[tuple[int, int]]]:
-    """Return the three kinds' stretches (first frame, frame after the last) of each period."""
+def _segments(total: int, calibration: float, search: float, periods: int) -> list[list[tuple[int, int]]]:
+    """Return the three kinds' segments (first frame, frame after the last) of each period."""
     found = []
     for period in range(periods):
         start, stop = total * period // periods, total * (period + 1) // periods
@@ -134,7 +134,7 @@ def _even(start: int, stop: int, count: int) -> list[int]:
 
 @dataclass(frozen=True)
 class FrameSample:
-    """Chosen frames of a source; every round reads them anew, so that none is held in memory."""
+    """Chosen frames of a source; each iteration reads them anew, so that none is held in memory."""
 
     source: FrameSource
     indices: Sequence[int]

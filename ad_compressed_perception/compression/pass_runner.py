@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A recipe's passes, applied in order to a model, and the frames they may look at."""
+"""Applies a recipe's passes in order to a model, with the frames they may use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 Progress = Callable[[str, int, int], None]
-"""Told the step's name, how much of it is done, and of how much."""
+"""Called with (step, done, total)."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class PassRecord:
 
 @dataclass(frozen=True)
 class Samples:
-    """Frames of one source for the two purposes, and the calibration set's hash."""
+    """Calibration and verification frames of one source, and the calibration set's hash."""
 
     calibration: FrameSample
     verification: FrameSample
@@ -82,11 +82,11 @@ def run_passes(
         recipe: names the passes and the terms of verification.
         manifest: the model's.
         samples: the frames.
-        host: the processor at hand.
+        host: this processor.
         scratch: for temporary files.
-        checkpoints: where long passes keep what they have.
-        progress: told how far it is.
-        snapshots: gets the model at the moments that the report asks about.
+        checkpoints: folder of the checkpoints of long passes.
+        progress: called with (step, done, total).
+        snapshots: receives the model before and after the passes that the report compares.
         runtime: backend and options that the variant is to run on; None for the recipe's.
 
     Returns:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The recipe: which passes, calibrated and verified on how many frames, accepted on which terms."""
+"""The recipe: passes, numbers of calibration and verification frames, and terms of acceptance."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _RENAMED = {"palettise4": "palettize4", "palettise6": "palettize6", "prune_disti
 
 
 class CalibrationSpec(StrictModel):
-    """Frames that the passes may look at."""
+    """Frames that the passes may use."""
 
     frames: int = Field(64, ge=1, le=10000, description="frames to calibrate on")
     stride: int = Field(1, ge=1, description="use every so many-th frame of the source only")
@@ -37,12 +37,12 @@ class CalibrationSpec(StrictModel):
 class SplitSpec(StrictModel):
     """Shares of each fifth of the recording, in place of the ratio of the numbers of frames.
 
-    What a search looked at must not give the verdict on what it chose.
+    The verdict on the result of a search must not come from frames that the search used.
     """
 
-    calibration: float = Field(gt=0.0, lt=1.0, description="share that calibrates, from the beginning")
+    calibration: float = Field(gt=0.0, lt=1.0, description="share for calibration, from the beginning")
     search: float = Field(
-        0.0, ge=0.0, lt=1.0, description="share after it that is left out: a search chose the recipe on it"
+        0.0, ge=0.0, lt=1.0, description="share after it that is left out: a search selected the recipe on it"
     )
 
     @model_validator(mode="after")
@@ -61,7 +61,7 @@ class Recipe(StrictModel):
     passes: list[dict[str, dict[str, Any]]] = Field(min_length=1, description="in this order")
     calibration: CalibrationSpec = Field(default_factory=CalibrationSpec)
     verify: VerifySpec = Field(default_factory=VerifySpec)
-    split: SplitSpec | None = Field(None, description="which parts of the recording serve what")
+    split: SplitSpec | None = Field(None, description="shares of the recording for calibration and search")
     backend: str = Field("onnxruntime", description="runtime of the variant")
     options: dict[str, Any] = Field(default_factory=dict, description="the runtime's own options")
     store: Literal["onnx", "packed"] = Field(
@@ -102,7 +102,7 @@ class LoadedRecipe:
         recipe: the checked recipe.
         passes: its passes, ready to run.
         path: the file.
-        text: the file's words.
+        text: the file's content.
         sha256: hash of the text.
     """
 
@@ -125,7 +125,7 @@ class LoadedRecipe:
 
 
 def _known_keys(error: ValidationError) -> str:
-    """Return the keys known where an unknown one was met, as the end of a sentence."""
+    """Return the known keys beside an unknown one, as the end of an error message."""
     for finding in error.errors():
         if finding["type"] == "extra_forbidden":
             model: type[BaseModel] = Recipe

@@ -13,7 +13,7 @@ from ad_compressed_perception.core.renamed import warn_renamed
 
 
 class VerifySpec(StrictModel):
-    """Frames that the variant is judged on, none of them used for calibration."""
+    """Frames that the variant is verified on, none of them used for calibration."""
 
     frames: int = Field(100, ge=1, le=100000, description="frames to verify on")
     iou: float = Field(0.5, gt=0.0, le=1.0, description="detection: overlap of a matching pair")
@@ -23,22 +23,22 @@ class VerifySpec(StrictModel):
     labels: list[str] | None = Field(
         None,
         min_length=1,
-        description="detection, segmentation: judge these labels only; all of them by default",
+        description="detection, segmentation: compare these labels only; all of them by default",
     )
 
 
 class AcceptSpec(StrictModel):
-    """Terms on which a variant is accepted; a limit that is absent is not asked for."""
+    """Terms on which a variant is accepted; an absent limit is not checked."""
 
     max_drop: float = Field(0.05, ge=0.0, le=1.0, description="largest loss of agreement with the baseline")
-    min_frames: int = Field(20, ge=2, description="fewer telling frames settle nothing about the agreement")
+    min_frames: int = Field(20, ge=2, description="fewer informative frames leave the agreement undecided")
     max_accuracy_drop: float | None = Field(
         None,
         ge=0.0,
         description="largest loss of accuracy on labeled data: points of mAP or IoU, percent of an error",
     )
     accuracy_metric: str | None = Field(
-        None, description="which figure of adcp evaluate that is; map, miou or rmse_rad by default"
+        None, description="which metric of adcp evaluate that is; map, miou or rmse_rad by default"
     )
     min_speedup: float | None = Field(
         None, gt=0.0, description="least baseline/variant ratio of median inference times"
@@ -47,14 +47,17 @@ class AcceptSpec(StrictModel):
         None, gt=0.0, description="largest variant/baseline ratio of file sizes"
     )
     min_integer_coverage: float | None = Field(
-        None, ge=0.0, le=1.0, description="least share of products run as integer kernels"
+        None,
+        ge=0.0,
+        le=1.0,
+        description="least share of convolutions and matrix products run as integer kernels",
     )
     max_p99_ms: float | None = Field(
         None, gt=0.0, description="largest 99th percentile of the inference time, ms"
     )
     timed: Literal["inference", "end_to_end"] = Field(
         "inference",
-        description="which times min_speedup and max_p99_ms are about; end_to_end: frame to result",
+        description="which times min_speedup and max_p99_ms limit; end_to_end: frame to result",
     )
 
     @field_validator("timed", mode="before")

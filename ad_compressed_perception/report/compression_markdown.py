@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""report.md of a compression: the verdict first, then what it rests on."""
+"""report.md of a compression: the verdict first, then the figures behind it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SLICE_WORDS = {
 
 
 def render_compression(report: CompressionReport) -> str:
-    """Return the report as GitHub-flavoured Markdown; images are linked by ``report.files``."""
+    """Return the report as GitHub-flavored Markdown; images are linked by ``report.files``."""
     sections = (
         _head(report),
         _figures(report),
@@ -69,14 +69,14 @@ def _figures(report: CompressionReport) -> Iterator[str]:
     ]
     for words, timing in (("inference", latency.infer), ("frame to result", latency.end_to_end)):
         rows += _timing(words, timing)
-    yield "## What it takes"
+    yield "## Size, memory and time"
     yield table(("figure", report.baseline.name, report.variant.name, "ratio"), rows, 1)
     yield (
-        f"Times: {latency.frames} frames, both in turns on each frame, one process; a speed-up is baseline / "
-        "variant with the 95 % interval of frames drawn again in runs. Memory: what a process of its own "
-        "grows by, and its highest mark meanwhile. Multiply-accumulates and parameters: counted on the file."
+        f"Times: {latency.frames} frames, both interleaved on each frame, one process; a speed-up is "
+        "baseline / variant with the 95 % interval of a block bootstrap over frames. Memory: growth of a "
+        "process of its own, and its peak. Multiply-accumulates and parameters: counted on the file."
     )
-    yield from _image(report, "costs.png", "What the variant takes")
+    yield from _image(report, "costs.png", "Size, memory and time of the variant")
     yield from _image(report, "latency.png", "Times of every frame")
 
 
@@ -95,9 +95,9 @@ def _agreement(report: CompressionReport) -> Iterator[str]:
         for one in found.slices
     ]
     yield table(("frames", "number", found.measure, "drop (95 % interval)", ""), rows, 1)
-    telling = f"{found.informative_frames} of {found.frames} frames could show a difference"
+    informative = f"{found.informative_frames} of {found.frames} frames could show a difference"
     failed = f"; the variant gave no result on {found.failed_frames}" if found.failed_frames else ""
-    yield f"{telling}{failed}. {_slice_words(report)}"
+    yield f"{informative}{failed}. {_slice_words(report)}"
     per_class = found.details.get("per_class_iou")
     if isinstance(per_class, dict) and per_class:
         yield table(list(per_class), [[f"{value:.4f}" for value in per_class.values()]], 0)
@@ -149,7 +149,7 @@ def _accuracy(report: CompressionReport) -> Iterator[str]:
             rows,
             1,
         )
-    runs = "drawn singly" if found.block_length == 1 else f"drawn in runs of {found.block_length}"
+    runs = "resampled singly" if found.block_length == 1 else f"resampled in blocks of {found.block_length}"
     yield f"{found.frames} labeled frames of {found.data}, {runs}, {found.resamples} resamples."
     if found.notes:
         yield "\n".join(f"- {note}" for note in found.notes)
@@ -163,10 +163,10 @@ def _layers(report: CompressionReport) -> Iterator[str]:
         kind: sum(one.kind == kind for one in report.layers)
         for kind in ("quantized", "weights only", "float")
     }
-    said = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    parts = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     yield (
-        f"{len(report.layers)} convolutions and matrix products: {said}. Signal to quantization noise ratio "
-        f"of each one's output on {report.layer_frames} frames, against the graph before rounding."
+        f"{len(report.layers)} convolutions and matrix products: {parts}. Signal to quantization noise ratio "
+        f"of each one's output on {report.layer_frames} frames, against the graph before quantization."
     )
     yield from _image(report, "layers.png", "Noise layer by layer")
     kept = [one for one in report.layers if one.why_float]
@@ -186,23 +186,23 @@ def _layers(report: CompressionReport) -> Iterator[str]:
 def _images(report: CompressionReport) -> Iterator[str]:
     if not report.worst_frames:
         return
-    yield "## Where the two differ most"
+    yield "## Largest differences"
     yield f"Frames are ranked by: {report.agreement.difference_unit}."
     for one in report.worst_frames:
         yield f"![{one.caption}]({one.file})"
 
 
 def _passes(report: CompressionReport) -> Iterator[str]:
-    yield "## What the passes did"
+    yield "## Passes"
     rows = [
-        (one.name, f"{one.seconds:.1f}", f"{one.nodes_before} → {one.nodes_after}", _told(one.notes))
+        (one.name, f"{one.seconds:.1f}", f"{one.nodes_before} → {one.nodes_after}", _notes_text(one.notes))
         for one in report.passes
     ]
     yield table(("pass", "seconds", "operators", "notes"), rows)
     found = report.graph_optimization
     if found is not None:
         yield (
-            f"Clean-up ({', '.join(found.passes)}): {found.nodes_before} operators became "
+            f"Graph optimization ({', '.join(found.passes)}): {found.nodes_before} operators became "
             f"{found.nodes_after}; alone it makes inference {_interval(found.speedup, 2)} times as fast on "
             f"the baseline's runtime ({found.rounds} pairs of runs)."
         )
@@ -211,7 +211,7 @@ def _passes(report: CompressionReport) -> Iterator[str]:
 def _provenance(report: CompressionReport) -> Iterator[str]:
     origin, host = report.provenance, report.host
     versions = ", ".join(f"{name} {version}" for name, version in host.packages.items())
-    yield "## Where it comes from"
+    yield "## Provenance"
     yield "\n".join(
         f"- {line}"
         for line in (
@@ -263,9 +263,7 @@ def _speedup(one: Interval) -> str:
 
 
 def _runner(one: Any) -> str:
-    threads = (
-        f"{one.threads} thread{'s' if one.threads != 1 else ''}" if one.threads else "threads of its choice"
-    )
+    threads = f"{one.threads} thread{'s' if one.threads != 1 else ''}" if one.threads else "default threads"
     return f"{one.backend} {one.provider.removesuffix('ExecutionProvider')}, {threads}"
 
 
@@ -291,12 +289,12 @@ def _slice_words(report: CompressionReport) -> str:
     counted = "objects" if report.task == "detection" else "edges between labels"
     object_density = f"{counted} in the baseline's result"
     words = {**_SLICE_WORDS, "object_density": object_density}
-    said = [f"{one.title}: by {words.get(one.attribute, one.attribute)}" for one in report.agreement.slices]
-    return f"Slices hold a tenth of the frames each ({'; '.join(said)})." if said else ""
+    rules = [f"{one.title}: by {words.get(one.attribute, one.attribute)}" for one in report.agreement.slices]
+    return f"Slices hold a tenth of the frames each ({'; '.join(rules)})." if rules else ""
 
 
-def _told(notes: dict[str, Any]) -> str:
-    """Return a pass's notes in short; long and nested ones are in report.json."""
+def _notes_text(notes: dict[str, Any]) -> str:
+    """Return a pass's notes, shortened; long and nested ones are in report.json."""
     parts = []
     for key, value in notes.items():
         if value in ([], {}, None):

@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""report.json of a compression, schema "adcp-compression/1": what a variant is, and what it is worth.
+"""report.json of a compression, schema "adcp-compression/1": a variant and its comparison with the baseline.
 
-Plots and Markdown are made from this document alone. A figure that could not be measured is null, never
-NaN. docs/compression_report_schema.md and docs/adcp-compression-1.schema.json are made from these models:
+Plots and Markdown are rendered from this document alone. A figure that could not be measured is null, never
+NaN. docs/compression_report_schema.md and docs/adcp-compression-1.schema.json are generated from here:
 ``python -m ad_compressed_perception.report.schema_docs docs``.
 """
 
@@ -36,13 +36,15 @@ class Pair(StrictModel):
 
 
 class Runner(StrictModel):
-    """One of the two files and what runs it."""
+    """One of the two files, with the runtime that executes it."""
 
     name: str = Field(description="the variant's name in the manifest")
     sha256: str = Field(description="of the file")
     backend: str = Field(description="runtime")
     provider: str = Field(description="device or execution provider that ran it")
-    precision: str = Field(description="of the products as executed: fp32, bf16, fp16, int8 or mixed")
+    precision: str = Field(
+        description="of convolutions and matrix products as executed: fp32, bf16, fp16, int8 or mixed"
+    )
     threads: Count = Field(description="inside one inference; 0: the runtime's choice")
     options: dict[str, Any] = Field(default_factory=dict, description="the runtime's own options")
     input_width: Count = Field(description="pixels")
@@ -50,7 +52,7 @@ class Runner(StrictModel):
 
 
 class Gate(StrictModel):
-    """What the accept gate said."""
+    """Verdict of the accept gate."""
 
     renamed = {"words": "verdict_text"}
 
@@ -60,13 +62,13 @@ class Gate(StrictModel):
 
 
 class Costs(StrictModel):
-    """What both take. Bytes on disk, bytes of memory, work on paper."""
+    """Costs of both: bytes on disk, bytes of memory, counted operations."""
 
-    stored_bytes: Pair = Field(description="file as kept and sent")
+    stored_bytes: Pair = Field(description="file as stored and transferred")
     file_bytes: Pair = Field(description="file the runtime reads")
     loaded_bytes: Pair = Field(description="memory after loading, in a process of its own")
     running_bytes: Pair = Field(description="memory after a first inference")
-    peak_bytes: Pair = Field(description="most memory while loading and running")
+    peak_bytes: Pair = Field(description="peak memory while loading and running")
     macs: Pair = Field(description="multiply-accumulates of one inference, counted on the file")
     parameters: Pair = Field(description="elements of weights, biases and other float constants")
 
@@ -81,18 +83,20 @@ class Coverage(StrictModel):
 
 
 class Timing(StrictModel):
-    """Times of one stage of both, measured in turns on the same frames."""
+    """Times of one stage of both, measured interleaved on the same frames."""
 
     baseline_p50_ms: Figure = Field(default=None, description="median")
     baseline_p99_ms: Figure = Field(default=None, description="99th percentile")
     variant_p50_ms: Figure = Field(default=None, description="median")
     variant_p99_ms: Figure = Field(default=None, description="99th percentile")
-    speedup_p50: Interval = Field(description="baseline / variant of the medians: above 1 it is faster")
+    speedup_p50: Interval = Field(
+        description="baseline / variant of the medians; above 1 the variant is faster"
+    )
     speedup_p99: Interval | None = Field(default=None, description="of the 99th percentiles")
 
 
 class Latency(StrictModel):
-    """How fast both are."""
+    """Latency of both."""
 
     renamed = {"whole": "end_to_end"}
 
@@ -107,8 +111,8 @@ class AgreementSlice(StrictModel):
     renamed = {"trait": "attribute"}
 
     name: str
-    title: str = Field(description="in words")
-    attribute: str = Field(description="what the frames were ordered by")
+    title: str = Field(description="as text")
+    attribute: str = Field(description="attribute that the frames were ordered by")
     frames: Count
     score: Figure = Field(default=None, description="agreement, 0..1")
     drop: Interval = Field(description="1 - agreement")
@@ -119,20 +123,20 @@ class Agreement(StrictModel):
 
     renamed = {"telling_frames": "informative_frames"}
 
-    measure: str = Field(description="what was measured, in words")
+    measure: str = Field(description="name of the measure")
     score: Figure = Field(default=None, description="agreement, 0..1")
     drop: Interval = Field(description="1 - agreement")
     frames: Count = Field(description="frames compared")
     informative_frames: Count = Field(description="frames that could have shown a difference")
     failed_frames: Count = Field(description="frames on which the variant gave no result")
-    difference_unit: str = Field(description="what frames are ranked by, in words")
+    difference_unit: str = Field(description="measure that frames are ranked by")
     details: dict[str, Any] = Field(default_factory=dict, description="the task's other figures")
     slices: list[AgreementSlice] = Field(default_factory=list)
     worst_slice: str | None = Field(default=None, description="name of the slice with the largest drop")
 
 
 class LabeledFigure(StrictModel):
-    """One figure of accuracy of both."""
+    """One accuracy metric of both."""
 
     baseline: Interval
     variant: Interval
@@ -148,8 +152,8 @@ class AccuracySlice(StrictModel):
     renamed = {"trait": "attribute"}
 
     name: str
-    title: str = Field(description="in words")
-    attribute: str = Field(description="what the frames were ordered by")
+    title: str = Field(description="as text")
+    attribute: str = Field(description="attribute that the frames were ordered by")
     frames: Count
     figures: dict[str, LabeledFigure]
 
@@ -159,14 +163,14 @@ class Accuracy(StrictModel):
 
     data: str = Field(description="where the labeled frames come from")
     frames: Count
-    metric: str = Field(description="the figure that the gate judges")
+    metric: str = Field(description="metric that the gate uses")
     figures: dict[str, LabeledFigure] = Field(description="name to figure")
     slices: list[AccuracySlice] = Field(default_factory=list)
     worst_slice: str | None = Field(default=None, description="slice with the largest drop of the metric")
     settings: dict[str, Any] = Field(default_factory=dict, description="detection: of the decoder")
-    resamples: Count = Field(description="behind each interval")
-    block_length: Count = Field(description="neighboring frames drawn together")
-    notes: list[str] = Field(default_factory=list, description="what a reader should know, in sentences")
+    resamples: Count = Field(description="bootstrap resamples of each interval")
+    block_length: Count = Field(description="neighboring frames resampled together")
+    notes: list[str] = Field(default_factory=list, description="notes for the reader, in sentences")
 
 
 class Layer(StrictModel):
@@ -186,16 +190,16 @@ class PassReport(StrictModel):
     seconds: float
     nodes_before: Count
     nodes_after: Count
-    notes: dict[str, Any] = Field(default_factory=dict, description="facts the pass wrote down")
+    notes: dict[str, Any] = Field(default_factory=dict, description="facts that the pass recorded")
 
 
 class GraphOptimization(StrictModel):
-    """What the clean-up that the recipe begins with brought, the numbers being the same."""
+    """Effect of the graph optimization that the recipe begins with, which leaves the outputs as they are."""
 
     passes: list[str]
     nodes_before: Count
     nodes_after: Count
-    speedup: Interval = Field(description="baseline / cleaned, inference on the baseline's runtime")
+    speedup: Interval = Field(description="baseline / optimized graph, inference on the baseline's runtime")
     rounds: Count = Field(description="pairs of measurements")
 
 
@@ -203,14 +207,14 @@ class WorstImage(StrictModel):
     """A frame on which the two differ most."""
 
     file: str = Field(description="image beside the report")
-    place: Count = Field(description="its place among the compared frames")
+    place: Count = Field(description="index among the compared frames")
     stamp_ns: int = Field(description="source stamp")
     difference: Figure = Field(default=None, description="null where the variant gave no result")
     caption: str
 
 
 class FrameSeries(StrictModel):
-    """Every compared frame, in the order of time; lists of equal length."""
+    """Every compared frame in temporal order; lists of equal length."""
 
     renamed = {
         "crowding": "object_density",
@@ -243,7 +247,7 @@ class Provenance(StrictModel):
 
 
 class CompressionReport(StrictModel):
-    """The whole document."""
+    """Report of one compression."""
 
     renamed = {"clean_up": "graph_optimization"}
 
@@ -263,17 +267,17 @@ class CompressionReport(StrictModel):
     latency: Latency
     agreement: Agreement
     accuracy: Accuracy | None = Field(default=None, description="null without labeled data")
-    layers: list[Layer] = Field(default_factory=list, description="empty where nothing was rounded")
+    layers: list[Layer] = Field(default_factory=list, description="empty where nothing was quantized")
     layer_frames: Count = Field(default=0, description="frames the layers were measured on")
     passes: list[PassReport]
     graph_optimization: GraphOptimization | None = Field(
-        default=None, description="null where the recipe begins with none"
+        default=None, description="null where the recipe begins with no such pass"
     )
     worst_frames: list[WorstImage] = Field(default_factory=list, description="largest difference first")
     frames: FrameSeries = Field(default_factory=FrameSeries)
     provenance: Provenance
     host: Host
-    notes: list[str] = Field(default_factory=list, description="what a reader must know, in sentences")
+    notes: list[str] = Field(default_factory=list, description="notes for the reader, in sentences")
     files: list[str] = Field(default_factory=list, description="files beside the report")
 
     def to_json(self, indent: int | None = 1) -> str:
@@ -282,7 +286,7 @@ class CompressionReport(StrictModel):
 
 
 def verdict_text(verdict: Verdict) -> str:
-    """Return the verdict in the gate's own words."""
+    """Return the verdict as text."""
     if verdict.status == "rejected":
         return f"rejected({'; '.join(verdict.reasons)})"
     return "inconclusive(need more frames)" if verdict.status == "inconclusive" else "accepted"

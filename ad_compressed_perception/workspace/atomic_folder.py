@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A folder that is there as a whole or not at all."""
+"""A folder that is created completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ad_compressed_perception.core.errors import DataError
 
 @contextlib.contextmanager
 def atomic_folder(out: Path) -> Iterator[Path]:
-    """Yield a path beside ``out``, not there yet and of its name, for what becomes ``out`` at the end.
+    """Yield a path beside ``out`` that does not exist yet; what is created there becomes ``out`` at the end.
 
-    Where the block ends with an error, or makes nothing, nothing is left.
+    Where the block raises an error, or creates nothing, nothing is left.
 
     Raises:
         DataError: ``out`` is not empty, or cannot be written.

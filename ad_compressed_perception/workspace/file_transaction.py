@@ -14,18 +14,18 @@ from types import FrameType
 
 
 class FileTransaction:
-    """Moves inside one file system; what was in the way is kept aside until all of them are done."""
+    """Moves inside one file system; replaced files are kept in another folder until all moves are done."""
 
     def __init__(self, aside: Path) -> None:
-        """Keep what was in the way in the folder ``aside``, which is made; the caller removes it."""
+        """Keep replaced files in the folder ``aside``, which is created; the caller removes it."""
         self._aside = aside
         self._done: list[tuple[Path, Path]] = []
 
     @contextlib.contextmanager
     def all_or_none(self) -> Iterator[None]:
-        """Undo the moves made inside where one of them fails; Ctrl-C waits until the end."""
+        """Undo the moves made inside where one of them fails; signals are delivered at the end."""
         self._aside.mkdir()
-        with _signals_wait():
+        with _deferred_signals():
             try:
                 yield
             except BaseException:
@@ -35,14 +35,14 @@ class FileTransaction:
                 raise
 
     def replace(self, source: Path, place: Path) -> None:
-        """Move a file or folder to a place; raise OSError where that fails.
+        """Move a file or folder to a path; raise OSError where that fails.
 
-        A file takes the place of another at once: at no moment is there none.
+        A file is replaced atomically: the path exists at every moment.
         """
         kept = self._kept(place)
         try:
             os.link(place, kept)
-        except OSError:  # a folder, nothing there, or a file system without second names
+        except OSError:  # a folder, no such file, or a file system without hard links
             self.remove(place)
             os.replace(source, place)
             self._done.append((place, source))
@@ -51,7 +51,7 @@ class FileTransaction:
             os.replace(source, place)
 
     def remove(self, place: Path) -> None:
-        """Move what is at a place aside, if anything is."""
+        """Move what exists at a path to the folder of replaced files."""
         if place.exists() or place.is_symlink():
             kept = self._kept(place)
             os.replace(place, kept)
@@ -62,22 +62,22 @@ class FileTransaction:
 
 
 @contextlib.contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Let an interrupt come through at the end only; in other threads than the main one none comes."""
+def _deferred_signals() -> Iterator[None]:
+    """Defer SIGINT and SIGTERM until the end; only the main thread receives them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[tuple[int, FrameType | None]] = []
+    received: list[tuple[int, FrameType | None]] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in numbers}
     # A handler that was not set by Python cannot be put back.
     known = [number for number in numbers if before[number] is not None]
     for number in known:
-        signal.signal(number, lambda number, frame: came.append((number, frame)))
+        signal.signal(number, lambda number, frame: received.append((number, frame)))
     try:
         yield
     finally:
         for number in known:
             signal.signal(number, before[number])
-        for caught, _ in came[:1]:
+        for caught, _ in received[:1]:
             signal.raise_signal(caught)

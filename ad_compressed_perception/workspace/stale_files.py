@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is left of work that ended: folders of killed processes, checkpoints that nobody will go on from."""
+"""Removes leftovers: folders of killed processes, checkpoints that will not be resumed."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def remove_checkpoints(folder: Path, name: str) -> None:
     """Remove the checkpoints of a variant, those of earlier recipes of its name too, once it is stored.
 
     Args:
-        folder: of all checkpoints of a model; it goes too where nothing else is in it.
-        name: the variant's; its folders are called ``NAME-<12 hexadecimal digits>``.
+        folder: of all checkpoints of a model; it is removed too where it is then empty.
+        name: the variant's; its folders are named ``NAME-<12 hexadecimal digits>``.
     """
     for path in folder.glob(f"{name}-*"):
         if len(path.name) == len(name) + 13:
@@ -37,9 +37,9 @@ def remove_checkpoints(folder: Path, name: str) -> None:
 
 @contextlib.contextmanager
 def discard_refused_checkpoints(checkpoints: Path) -> Iterator[None]:
-    """Remove a run's checkpoints where its model or recipe is refused: the same command would be again.
+    """Remove a run's checkpoints where its model or recipe is refused: a repeated run would be refused too.
 
-    What else can end a run (Ctrl-C, a full disk, a missing runtime) can be mended, and they serve then.
+    After other errors (Ctrl-C, a full disk, a missing runtime) they are kept, so that the run can be resumed.
     """
     try:
         yield
@@ -49,7 +49,7 @@ def discard_refused_checkpoints(checkpoints: Path) -> Iterator[None]:
 
 
 def remove_with_empty_parents(folder: Path, levels: int) -> None:
-    """Remove a folder, and up to so many folders around it that hold nothing else."""
+    """Remove a folder, and up to ``levels`` of its parents that are then empty."""
     shutil.rmtree(folder, ignore_errors=True)
     for parent in list(folder.parents)[:levels]:
         with contextlib.suppress(OSError):  # other things are in it

@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where variants are kept: in a work folder beside the model, or in the model's own folder.
+"""Storage of variants: in a work folder beside the model, or in the model's own folder.
 
 ``WORK/<model name>/`` holds ``model.yaml`` with every variant, and for each made here its file and the
-folder of its report. A variant is built in a hidden folder there and moved into place when it is whole; the
-manifest is moved after the file, so that at no moment an entry names a file that is not its own.
+folder of its report. A variant is built in a hidden folder there and moved into place when complete; the
+manifest is moved after the file, so that at no moment an entry names the file of another variant.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ad_compressed_perception.workspace.stale_files import remove_stale_files
 WORK_VARIABLE = "ADCP_WORK"
 DEFAULT_WORK = Path("adcp_work")
 REPORT_SUFFIX = ".report"
-"""What the folder of a variant's report is called after the variant's name."""
+"""Suffix of the report folder's name, after the variant's name."""
 
 _STAGING = ".compress-"
 _REFERENCE = re.compile(r"^\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-[^}]*)?\}(?P<rest>/.*)$")
@@ -52,13 +52,13 @@ def is_same_model(one: Manifest, other: Manifest) -> bool:
     return one.name == other.name and one.variant(one.baseline).sha256 == other.variant(other.baseline).sha256
 
 
-def find_variants(manifest: Manifest, work: Path | None, wanted: list[str]) -> Manifest:
-    """Return the manifest that has all the wanted variants: the model's own, or the work folder's.
+def find_variants(manifest: Manifest, work: Path | None, names: list[str]) -> Manifest:
+    """Return the manifest that has all the requested variants: the model's own, or the work folder's.
 
     Raises:
         ManifestError: neither has them; the message says which variants there are.
     """
-    if all(name in manifest.variants for name in wanted):
+    if all(name in manifest.variants for name in names):
         return manifest
     folder = model_folder(manifest, work)
     known = dict.fromkeys(manifest.variants)
@@ -69,12 +69,12 @@ def find_variants(manifest: Manifest, work: Path | None, wanted: list[str]) -> M
                 f"{folder} holds variants of another {manifest.name!r}: its baseline is a different file; "
                 "name another folder with --work or compress anew"
             )
-        if all(name in made.variants for name in wanted):
+        if all(name in made.variants for name in names):
             return made
         known |= dict.fromkeys(made.variants)
-    missing = ", ".join(repr(name) for name in wanted if name not in known)
+    missing = ", ".join(repr(name) for name in names if name not in known)
     raise ManifestError(
-        f"model {manifest.name!r} has no variant {missing or ', '.join(wanted)} in {manifest.folder} or "
+        f"model {manifest.name!r} has no variant {missing or ', '.join(names)} in {manifest.folder} or "
         f"{folder}; it has: {', '.join(known)}"
     )
 
@@ -113,7 +113,7 @@ def open_target(manifest: Manifest, work: Path | None, in_place: bool, name: str
 
 
 def _reference_from_elsewhere(manifest: Manifest, name: str) -> str:
-    """Return a variant's file so that it is found from any folder.
+    """Return a variant's file as a path that is valid from any folder.
 
     A leading ``${VARIABLE}`` stays, with its present value as the default.
     """
@@ -127,13 +127,12 @@ def _reference_from_elsewhere(manifest: Manifest, name: str) -> str:
 
 @contextlib.contextmanager
 def staging(folder: Path) -> Iterator[Path]:
-    """Make a hidden folder inside ``folder`` for files on their way; it is removed at the end.
+    """Create a hidden folder inside ``folder`` for unfinished files; it is removed at the end.
 
-    What an earlier run left that was killed is removed too, and so are the folders made here if
-    nothing came of it.
+    Leftovers of killed runs are removed too, and so are the folders created here if they stay empty.
 
     Raises:
-        ManifestError: the folder cannot be made or written to, or the disk is full on the way.
+        ManifestError: the folder cannot be made or written to, or the disk is full meanwhile.
     """
     made = _make_folders(folder)
     try:
@@ -178,9 +177,9 @@ def store_variant(
 ) -> bool:
     """Move a built file and its report into the target's folder and enter the variant in its manifest.
 
-    The variants that others have entered meanwhile are kept. All that can fill a disk is written before
-    anything is moved, Ctrl-C waits for the moves, and where a move fails those before it are undone: the
-    earlier variant of that name or the new one is there, whole. An earlier entry is taken out first: if the
+    Variants that other processes have entered meanwhile are kept. All files are written before anything is
+    moved, Ctrl-C is deferred until after the moves, and where a move fails those before it are undone: the
+    earlier variant of that name or the new one is complete. An earlier entry is removed first: if the
     process is killed between two moves, an entry is missing, never wrong.
 
     Args:
@@ -208,7 +207,7 @@ def store_variant(
     without = _write_aside(target, aside / "without") if previous is not None else None
     target.variants[name] = variant
     entered = _write_aside(target, aside / "entered")
-    # Made private by the temporary folder's rules; a model is as readable as its neighbors.
+    # Temporary files are private; a model gets the usual permissions.
     built.chmod(0o644 & ~_umask())
     if report is not None:
         report.chmod(0o755 & ~_umask())
@@ -217,7 +216,7 @@ def store_variant(
         if without is not None:
             moves.replace(without, folder / MANIFEST_NAME)
         if previous is not None and previous.file == Path(previous.file).name != variant.file:
-            # Packed before and not now, or the other way round: its file has another ending.
+            # Packed before and not now, or vice versa: its file has another suffix.
             moves.remove(folder / previous.file)
         moves.replace(built, folder / variant.file)
         moves.remove(folder / f"{name}{REPORT_SUFFIX}")
@@ -228,7 +227,7 @@ def store_variant(
 
 
 def _write_aside(target: Manifest, folder: Path) -> Path:
-    """Write a manifest where it does not count yet, readable as the target's folder is."""
+    """Write a manifest to another folder, with the permissions of the target's folder."""
     path = save_manifest(target, folder)
     path.chmod(target.folder.stat().st_mode & 0o666)
     return path

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""``adcp benchmark``: fair turns, paired ratios; nothing here asserts how long anything took."""
+"""``adcp benchmark``: interleaved order and paired ratios; no test asserts a duration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ad_compressed_perception.analysis.benchmark import (
     interleaved_order,
     noise_frames,
     paired_ratio,
-    parse_candidate,
+    parse_benchmark_variant,
     run_benchmark,
 )
 from ad_compressed_perception.cli import benchmark
@@ -46,7 +46,7 @@ def model(tmp_path: Path) -> Path:
 
 
 @given(count=st.integers(1, 6))
-def test_everyone_comes_to_every_place_equally_often(count: int) -> None:
+def test_every_variant_runs_at_every_position_equally_often(count: int) -> None:
     rounds = [interleaved_order(count, turn) for turn in range(2 * count)]
 
     assert all(sorted(order) == list(range(count)) for order in rounds)
@@ -55,43 +55,45 @@ def test_everyone_comes_to_every_place_equally_often(count: int) -> None:
 
 
 def test_a_machine_that_slows_down_does_not_change_the_ratio() -> None:
-    # The machine gets ten times slower on the way; the other takes half the time throughout.
+    # The machine gets ten times slower meanwhile; the other variant takes half the time throughout.
     reference = [10.0 * (1 + 9 * turn / 99) for turn in range(100)]
     ratio = paired_ratio(reference, [value / 2 for value in reference])
     assert (ratio.median, ratio.low, ratio.high) == pytest.approx((2.0, 2.0, 2.0))
 
 
-def test_candidates_may_name_backend_and_options() -> None:
-    found = parse_candidate("fp32@openvino:precision=bf16:threads=2")
-    assert (found.variant, found.backend) == ("fp32", "openvino")
+def test_variants_may_name_backend_and_options() -> None:
+    found = parse_benchmark_variant("fp32@openvino:precision=bf16:threads=2")
+    assert (found.name, found.backend) == ("fp32", "openvino")
     assert found.options == {"precision": "bf16", "threads": "2"}
-    assert parse_candidate("int8").backend is None
+    assert parse_benchmark_variant("int8").backend is None
 
 
 @pytest.mark.parametrize("text", ["", "@openvino", "fp32@", "fp32:precision", "fp32:=1"])
-def test_unreadable_candidates_are_refused(text: str) -> None:
+def test_unreadable_variants_are_refused(text: str) -> None:
     with pytest.raises(BackendError, match="write VARIANT"):
-        parse_candidate(text)
+        parse_benchmark_variant(text)
 
 
 def test_noise_alone_times_the_inference_alone(model: Path) -> None:
     manifest = load_manifest(model)
-    candidates = [parse_candidate("copy"), parse_candidate("fp32")]
+    variants = [parse_benchmark_variant("copy"), parse_benchmark_variant("fp32")]
 
-    result = run_benchmark(manifest, candidates, rounds=6, warmup_rounds=1)
+    result = run_benchmark(manifest, variants, rounds=6, warmup_rounds=1)
 
     # The baseline is the reference wherever it stands in the list.
     assert result.reference == "fp32"
-    copy, fp32 = result.candidates
+    copy, fp32 = result.variants
     assert set(copy.stages_ms) == {"infer"} == set(copy.speedup)
     assert fp32.speedup == {}
     assert copy.stages_ms["infer"].count == 6
     assert copy.verdict == "rejected"
 
 
-def test_equal_candidates_are_refused(model: Path) -> None:
+def test_equal_variants_are_refused(model: Path) -> None:
     with pytest.raises(BackendError, match="different variants"):
-        run_benchmark(load_manifest(model), [parse_candidate("fp32"), parse_candidate("fp32")])
+        run_benchmark(
+            load_manifest(model), [parse_benchmark_variant("fp32"), parse_benchmark_variant("fp32")]
+        )
 
 
 def test_noise_is_the_same_every_time(model: Path) -> None:
@@ -101,7 +103,7 @@ def test_noise_is_the_same_every_time(model: Path) -> None:
     assert (one.pixels == other.pixels).all()
 
 
-def test_frames_time_the_whole_way(model: Path, tmp_path: Path) -> None:
+def test_frames_are_timed_end_to_end(model: Path, tmp_path: Path) -> None:
     frames = tmp_path / "frames"
     frames.mkdir()
     for index in range(3):

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""``adcp evaluate`` from the model to the figures, on data whose answers the tiny models know."""
+"""``adcp evaluate`` from the model to the figures, on data on which the tiny models are exact."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def figures(parsed: dict[str, Any], variant: str = "fp32") -> dict[str, float]:
 
 
 def write_drive(folder: Path, count: int = 24) -> Path:
-    """Write a drive whose log is what the tiny planner says."""
+    """Write a drive whose log holds the tiny planner's angles."""
     stamps = stamps_of(count)
     write_csv(
         folder / "steering.csv",
@@ -80,7 +80,7 @@ def test_detector_that_finds_everything(tmp_path: Path) -> None:
 
 
 def test_detector_that_misses(tmp_path: Path) -> None:
-    """Above every score nothing is found: 0, and the threshold is on record."""
+    """With a threshold above every score nothing is found: 0, and the threshold is reported."""
     model = write_detector(tmp_path / "model")
     data = write_boxes(tmp_path / "coco", SCENES)
     parsed = document(model, "--data", data, "--score-threshold", "1.0")
@@ -89,7 +89,7 @@ def test_detector_that_misses(tmp_path: Path) -> None:
 
 
 def test_segmenter_with_a_label_map(tmp_path: Path) -> None:
-    """All pixels right: IoU 1 for both classes; background is nowhere and has no figure."""
+    """All pixels right: IoU 1 for both classes; background does not occur and has no figure."""
     model = write_segmenter(tmp_path / "model")
     parsed = document(model, "--data", write_masks(tmp_path / "masks"))
     assert figures(parsed) == {
@@ -101,7 +101,7 @@ def test_segmenter_with_a_label_map(tmp_path: Path) -> None:
 
 
 def test_segmenter_that_is_half_wrong(tmp_path: Path) -> None:
-    """The map swaps the meaning of one id: all warm ground truth, half of it called cold."""
+    """The map swaps the meaning of one id: all warm ground truth, half of it labeled cold."""
     swapped = {
         "classes": {
             "cold": {"mask_ids": [77], "labels": ["blue", "green"]},
@@ -122,7 +122,7 @@ def test_segmenter_that_is_half_wrong(tmp_path: Path) -> None:
 
 
 def test_planner_on_a_folder_and_on_a_bag(tmp_path: Path) -> None:
-    """The log is the planner's own answer; the same frames from a raw bag give the same figures."""
+    """The log holds the planner's own outputs; the same frames from a raw bag give the same figures."""
     model = write_planner(tmp_path / "model")
     drive = write_drive(tmp_path / "drive")
     bag = write_bag(tmp_path / "bag", steering_images(24), "sqlite3", compressed=False)
@@ -186,7 +186,7 @@ def test_variants_are_compared_in_pairs(tmp_path: Path) -> None:
     assert difference["correlation"]["value"] == pytest.approx(0.0, abs=1e-5)
 
 
-def test_tables_for_people(tmp_path: Path) -> None:
+def test_tables_on_the_terminal(tmp_path: Path) -> None:
     model = write_detector(tmp_path / "model")
     result = adcp(model, "--data", write_boxes(tmp_path / "coco", SCENES), "--per-class")
     assert result.exit_code == 0
@@ -224,7 +224,7 @@ def test_settings_are_checked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("task", sorted(WRITERS))
 def test_wrong_data_is_one_line(tmp_path: Path, task: str) -> None:
-    """An empty folder says what this task would need there."""
+    """The error on an empty folder names the files that the task needs."""
     model = WRITERS[task](tmp_path / "model")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError) as error:

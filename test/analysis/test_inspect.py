@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""``adcp inspect`` and ``adcp backends``: costs on paper, layers as executed."""
+"""``adcp inspect`` and ``adcp backends``: counted costs, layers as executed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_quantized_file_costs_what_its_baseline_costs(tmp_path: Path) -> None:
     fp32 = write_two_convolutions(tmp_path / "fp32.onnx")
     int8 = write_int8(fp32, tmp_path / "int8.onnx")
 
-    # Scales and zero points describe the weights, they are none.
+    # Scales and zero points are not counted as weights.
     assert model_costs(int8).macs == model_costs(fp32).macs
     assert model_costs(int8).parameters == PARAMETERS
 
@@ -75,14 +75,14 @@ def test_transposed_convolution_and_products(tmp_path: Path) -> None:
     assert [layer.macs for layer in model_costs(path).layers] == [48 * 20, 40 * 7 * 8, 40 * 6 * 7]
 
 
-def test_sizes_not_known_are_counted_not_guessed(tmp_path: Path) -> None:
+def test_layers_of_unknown_size_are_counted_apart(tmp_path: Path) -> None:
     weight = numpy_helper.from_array(np.ones((4, 3, 1, 1), np.float32), "w")
     node = helper.make_node("Conv", ["x", "w"], ["y"])
     shape: dict[str, list[int | str]] = {"x": ["n", 3, "h", 8]}
     path = save_model(tmp_path / "m.onnx", [node], [weight], shape, {"y": ["n", 4, "h", 8]})
 
     assert (model_costs(path).macs, model_costs(path).layers_without_macs) == (0, 1)
-    # Given the input, all is known: 10 x 8 pixels, 3 x 4 channels.
+    # With the input size given, all sizes are known: 10 x 8 pixels, 3 x 4 channels.
     assert model_costs(path, {"x": (1, 3, 10, 8)}).macs == 960
 
 
@@ -117,7 +117,7 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def test_all_variants_are_summed_up_rejected_ones_too(model: Path) -> None:
+def test_all_variants_are_summarized_rejected_ones_too(model: Path) -> None:
     document = call("inspect", str(model))
 
     assert list(document["variants"]) == ["fp32", "int8"]
@@ -125,7 +125,7 @@ def test_all_variants_are_summed_up_rejected_ones_too(model: Path) -> None:
     assert document["layers"]["variant"] == "fp32"
 
 
-def test_one_lost_variant_does_not_hide_the_others(model: Path) -> None:
+def test_a_missing_variant_does_not_hide_the_others(model: Path) -> None:
     (model / "int8.onnx").unlink()
 
     document = call("inspect", str(model), code=1)
@@ -134,7 +134,7 @@ def test_one_lost_variant_does_not_hide_the_others(model: Path) -> None:
     assert "missing" in document["errors"]["int8"]
 
 
-def test_the_table_for_people_names_kernels(model: Path) -> None:
+def test_the_table_names_kernels(model: Path) -> None:
     result = CliRunner().invoke(app, ["inspect", str(model), "--variant", "int8"], catch_exceptions=False)
     assert result.exit_code == 0
     assert "rejected" in result.stdout

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Profiles: every executed layer is clocked once, by every runtime that can, and the shares add up."""
+"""Profiles: every executed layer is measured once, by every runtime that can, and the shares add up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ app.command("backends")(backends.backends)
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_both_convolutions_are_clocked_and_bear_their_macs(tmp_path: Path, backend: str) -> None:
+def test_both_convolutions_are_measured_with_their_macs(tmp_path: Path, backend: str) -> None:
     pytest.importorskip(backend)
     path = write_two_convolutions(tmp_path / "fp32.onnx")
 
@@ -43,12 +43,12 @@ def test_integer_layers_keep_their_precision(tmp_path: Path) -> None:
 
     profile = profile_file(path, runs=2)
 
-    # The profile's names were joined to the executed graph's, which says what runs as integers.
+    # The profile's layers are joined by name to the executed graph, which has their precision.
     assert {(t.operator, t.precision) for t in profile.operators} >= {("QLinearConv", "int8")}
 
 
-def test_unnamed_operators_are_told_apart(tmp_path: Path) -> None:
-    # A profile knows operators by name alone; exporters may leave the name out.
+def test_unnamed_operators_are_distinguished(tmp_path: Path) -> None:
+    # A profile identifies operators by name only; exporters may omit the name.
     import onnx
 
     folder = write_segmenter(tmp_path / "segmenter")

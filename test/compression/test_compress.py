@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The whole way from a baseline to a variant with a verdict, on a tiny model of each task."""
+"""Compression end to end, from a baseline to a variant with a verdict, on a tiny model of each task."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("task", sorted(WRITERS))
-def test_a_variant_is_stored_with_all_that_made_it(tmp_path: Path, images: Path, task: str) -> None:
+def test_a_variant_is_stored_with_its_provenance(tmp_path: Path, images: Path, task: str) -> None:
     model = WRITERS[task](tmp_path / "model")
     before = sorted(path.name for path in model.iterdir())
     recipe = small_recipe(tmp_path / "recipe")
@@ -52,20 +52,22 @@ def test_a_variant_is_stored_with_all_that_made_it(tmp_path: Path, images: Path,
     assert entry.figures["integer_coverage"] == 1.0  # every product runs on integers
     assert entry.verdict is not None
     assert entry.verdict.reasons
-    # The file says where it comes from, too, even without its manifest.
+    # The file holds its provenance too, without its manifest.
     path = stored.variant_path("small")
     metadata = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
     assert metadata["adcp.source_sha256"] == stored.variant("fp32").sha256
     assert metadata["adcp.calibration_sha256"] == entry.calibration.sha256
     assert metadata["adcp.recipe_text"] == recipe.text
-    # Only the work folder was written to, and nothing is left lying about.
+    # Only the work folder was written to, and no temporary file is left.
     assert sorted(path.name for path in model.iterdir()) == before
     kept = ["model.yaml", "small.onnx", "small.report"]
     assert sorted(path.name for path in stored.folder.iterdir()) == kept
 
 
-def test_clean_up_alone_is_accepted_and_runs_from_the_model_folder(tmp_path: Path, images: Path) -> None:
-    """Nothing about the numbers changed, so agreement is exactly 1 on every frame."""
+def test_graph_optimization_alone_is_accepted_and_runs_from_the_model_folder(
+    tmp_path: Path, images: Path
+) -> None:
+    """The outputs are the same, so agreement is exactly 1 on every frame."""
     model = write_detector(tmp_path / "model")
     recipe = small_recipe(tmp_path / "recipe", passes=["upgrade_opset", "simplify", "infer_shapes"])
     result = compress_model(load_manifest(model), recipe, str(images), work=tmp_path / "work")
@@ -186,7 +188,7 @@ def test_the_command_prints_one_json_document_and_exits_by_the_verdict(tmp_path:
         assert outcome.exit_code == code.get(status, ExitCode.INCONCLUSIVE)
 
 
-def test_the_command_shows_figures_and_verdict_to_people(tmp_path: Path, images: Path) -> None:
+def test_the_command_prints_figures_and_verdict(tmp_path: Path, images: Path) -> None:
     model = write_planner(tmp_path / "model")
     recipe = write_recipe(tmp_path / "recipe.yaml", accept={"max_drop": 1.0})
     words = [str(model), "--recipe", str(recipe), "--calibration", str(images)]
@@ -219,7 +221,7 @@ def test_another_backend_runs_the_variant(tmp_path: Path, images: Path, backend:
 def test_plain_int8_of_a_detector_with_one_scale_for_boxes_and_scores_is_rejected(
     tmp_path: Path, shared_dir: Path
 ) -> None:
-    """The gate's real test: all products run on integers, the file is a third, and it is unfit.
+    """All layers run as integer kernels and the file is a third as large, but agreement is too low.
 
     Its mAP falls from 0.34 to 0.09, as labeled images say; the gate must see it without labels.
     """

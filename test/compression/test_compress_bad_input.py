@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with the input of a compression: one line each, and nothing half-written."""
+"""Invalid input of a compression: an error in one line each, and no incomplete files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def enter_hash(model: Path) -> None:
-    """Make the manifest believe in the file as it now is."""
+    """Enter the file's present hash in the manifest."""
     manifest = load_manifest(model)
     manifest.variant("fp32").sha256 = file_sha256(model / "fp32.onnx")
     save_manifest(manifest, model)
@@ -121,7 +121,7 @@ def test_a_quantized_model_is_refused(tmp_path: Path) -> None:
     quantized = read_model(write_int8(source, tmp_path / "int8.onnx"))
     recipe = small_recipe(tmp_path / "r", passes=["quantize_int8"])
     with pytest.raises(ModelFileError, match="quantized already"):
-        recipe.passes[0].apply(quantized, None)  # type: ignore[arg-type]  # refused before it looks
+        recipe.passes[0].apply(quantized, None)  # type: ignore[arg-type]  # refused before the context is used
 
 
 def test_sources_without_enough_frames(tmp_path: Path, images: Path) -> None:
@@ -144,7 +144,7 @@ def test_sources_without_enough_frames(tmp_path: Path, images: Path) -> None:
     assert not work.exists()
 
 
-def test_a_broken_image_on_the_way_leaves_nothing(tmp_path: Path) -> None:
+def test_a_broken_image_leaves_nothing(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "images", 40)
     for path in sorted(folder.iterdir())[20:]:
         path.write_bytes(b"no image")
@@ -160,7 +160,7 @@ def test_the_baseline_s_name_is_not_for_a_variant(tmp_path: Path, images: Path) 
         compress_model(manifest, small_recipe(tmp_path / "r"), str(images), name="fp32")
 
 
-def test_a_work_folder_that_is_a_file_is_told_so(tmp_path: Path, images: Path) -> None:
+def test_a_work_folder_that_is_a_file_is_an_error(tmp_path: Path, images: Path) -> None:
     manifest = load_manifest(write_planner(tmp_path / "model"))
     (tmp_path / "work").write_text("in the way", encoding="utf-8")
     with pytest.raises(ManifestError, match="cannot write to .*--work"):
@@ -168,7 +168,7 @@ def test_a_work_folder_that_is_a_file_is_told_so(tmp_path: Path, images: Path) -
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the super-user may write anywhere")
-def test_an_unwritable_work_folder_is_told_so(tmp_path: Path, images: Path) -> None:
+def test_an_unwritable_work_folder_is_an_error(tmp_path: Path, images: Path) -> None:
     manifest = load_manifest(write_planner(tmp_path / "model"))
     (tmp_path / "work").mkdir(mode=0o500)
     with pytest.raises(ManifestError, match="cannot write to .*--work"):
@@ -197,7 +197,7 @@ def test_a_failure_after_the_work_keeps_the_earlier_variant(
 
 
 def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
-    """A process that is killed cannot tidy up; its hidden folder is known by its dead process id."""
+    """A killed process leaves its hidden folder, which is recognized by the process id."""
     code = (
         "import sys, time; from pathlib import Path\n"
         "from ad_compressed_perception.workspace.store import staging\n"
@@ -210,7 +210,7 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         running = list(work.iterdir())
-        with staging(work) as mine:  # a living neighbor's folder is left alone
+        with staging(work) as mine:  # the folder of a running process is kept
             assert set(work.iterdir()) == {*running, mine}
         process.kill()
         process.wait()
@@ -220,7 +220,7 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
 
 
 def suppress_boxes(model: onnx.ModelProto) -> None:
-    """Append what exporters append: boxes and scores cut apart, and suppression that gives indices."""
+    """Append the nodes of exporters: boxes and scores split, and suppression that returns indices."""
     graph, raw = model.graph, model.graph.output[0].name
     numbers = {"from": [0], "four": [4], "five": [5], "end": [2**31], "axis": [2], "most": 100}
     for name, value in numbers.items():
@@ -239,7 +239,7 @@ def suppress_boxes(model: onnx.ModelProto) -> None:
     graph.output.append(helper.make_tensor_value_info("selected", onnx.TensorProto.INT64, ["n", 3]))
 
 
-def test_suppression_inside_the_model_is_named_with_the_way_out(tmp_path: Path, images: Path) -> None:
+def test_suppression_inside_the_model_is_named_with_the_remedy(tmp_path: Path, images: Path) -> None:
     model = write_detector(tmp_path / "model")
     edit(suppress_boxes)(model / "fp32.onnx")
     enter_hash(model)
@@ -251,7 +251,7 @@ def test_suppression_inside_the_model_is_named_with_the_way_out(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("opset", [9, 11, 12])
-def test_an_old_opset_is_lifted_or_the_pass_that_lifts_it_is_named(
+def test_an_old_opset_is_upgraded_or_the_pass_that_upgrades_it_is_named(
     tmp_path: Path, images: Path, opset: int
 ) -> None:
     manifest = load_manifest(write_segmenter(tmp_path / "model", opset=opset))
@@ -265,7 +265,7 @@ def test_an_old_opset_is_lifted_or_the_pass_that_lifts_it_is_named(
 
 
 @pytest.mark.parametrize("step", ["distill", "prune_channels", "prune_unstructured"])
-def test_an_operator_that_training_does_not_know_is_named(tmp_path: Path, images: Path, step: str) -> None:
+def test_an_operator_that_training_does_not_support_is_named(tmp_path: Path, images: Path, step: str) -> None:
     for name in ("torch", "torch_pruning", "safetensors"):
         pytest.importorskip(name, reason=f"{name} is not installed: make setup-train")
 
@@ -285,7 +285,7 @@ def test_an_operator_that_training_does_not_know_is_named(tmp_path: Path, images
 
 
 def test_images_of_other_sizes_are_prepared_like_any_other(tmp_path: Path, images: Path) -> None:
-    """A folder may mix sizes: each is brought to the model's input by the manifest's own rule."""
+    """A folder may mix sizes: each is resized to the model's input as the manifest says."""
     import cv2
 
     folder = tmp_path / "mixed"
@@ -299,7 +299,7 @@ def test_images_of_other_sizes_are_prepared_like_any_other(tmp_path: Path, image
 
 
 def free_sizes(model: onnx.ModelProto) -> None:
-    """Leave batch, height and width open, as exporters with dynamic axes do."""
+    """Make batch, height and width dynamic, as exporters with dynamic axes do."""
     for value in (*model.graph.input, *model.graph.output):
         for index, word in ((0, "batch"), (2, "height"), (3, "width")):
             value.type.tensor_type.shape.dim[index].dim_param = word
@@ -313,10 +313,10 @@ def store_weights_outside(path: Path) -> None:
 @pytest.mark.parametrize(
     "change", [edit(free_sizes), store_weights_outside], ids=["dynamic shapes", "external data"]
 )
-def test_dynamic_shapes_and_weights_in_a_file_of_their_own_go_the_whole_way(
+def test_dynamic_shapes_and_external_weights_are_compressed(
     tmp_path: Path, images: Path, change: Damage
 ) -> None:
-    """The manifest knows the sizes, and the variant is one file of its own."""
+    """The manifest gives the sizes, and the variant is a single file."""
     model = write_segmenter(tmp_path / "model")
     change(model / "fp32.onnx")
     enter_hash(model)

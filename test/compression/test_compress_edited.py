@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A variant with an input and output of its own: stored so, verified so, run so."""
+"""A variant with an input and output of its own: stored, verified and run with them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ad_compressed_perception.analysis.benchmark import parse_candidate, run_benchmark
+from ad_compressed_perception.analysis.benchmark import parse_benchmark_variant, run_benchmark
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.recipe import load_recipe, shipped_recipes
 from ad_compressed_perception.compression.verification.outcome import CompressionResult
@@ -73,10 +73,10 @@ def test_quantization_calibrates_on_the_changed_input(tmp_path: Path) -> None:
 def test_a_benchmark_feeds_each_variant_its_own_input(tmp_path: Path) -> None:
     result = compress(tmp_path, "segmentation", ["simplify", "embed_preprocessing"])
 
-    candidates = [parse_candidate("fp32"), parse_candidate("small")]
-    benchmark = run_benchmark(result.manifest, candidates, rounds=2, warmup_rounds=1)
+    variants = [parse_benchmark_variant("fp32"), parse_benchmark_variant("small")]
+    benchmark = run_benchmark(result.manifest, variants, rounds=2, warmup_rounds=1)
 
-    assert [figures.stages_ms["infer"].count for figures in benchmark.candidates] == [2, 2]
+    assert [figures.stages_ms["infer"].count for figures in benchmark.variants] == [2, 2]
 
 
 def test_a_refused_edit_names_pass_and_operator_and_stores_nothing(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C, kill -9 and a full disk in the middle of training, as a user meets them on the command line."""
+"""Ctrl-C, kill -9 and a full disk during training, on the command line."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def ready() -> None:
 
 
 def stopped(line: list[str], work: Path, how: signal.Signals) -> tuple[int, str]:
-    """Start a command, send it a signal once another epoch is in its checkpoint; return code and words."""
+    """Start a command, send it a signal once another epoch is in its checkpoint; return code and output."""
     before = epochs_done(work)
     with subprocess.Popen(
         line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=ready
@@ -75,7 +75,7 @@ def hidden(work: Path) -> list[str]:
 
 
 def test_ctrl_c_and_kill_lose_nothing_that_was_finished(tmp_path: Path) -> None:
-    """Stopped in both ways, the third run ends with the very file of a run that nobody disturbed."""
+    """After both interruptions the third run ends with the same file as an uninterrupted run."""
     line, work = command(tmp_path), tmp_path / "w"
 
     code, words = stopped(line, work, signal.SIGINT)
@@ -90,7 +90,7 @@ def test_ctrl_c_and_kill_lose_nothing_that_was_finished(tmp_path: Path) -> None:
     code, _ = stopped(line, work, signal.SIGKILL)
 
     assert code == -signal.SIGKILL
-    assert epochs_done(work) > done  # it went on, and was killed before it could tidy up
+    assert epochs_done(work) > done  # it resumed, and was killed before it could clean up
     assert hidden(work)
 
     resumed = subprocess.run(line, capture_output=True, text=True, check=False)

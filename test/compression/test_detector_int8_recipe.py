@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A real detector that plain int8 destroys, rescued without labels, on frames of another camera."""
+"""A real detector whose plain int8 form fails: mixed precision, on frames of another camera."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def mean_average_precision(manifest: Manifest, variant: str, data: Path) -> floa
 
 @pytest.mark.shared
 @pytest.mark.slow
-def test_mixed_precision_saves_the_detector(tmp_path: Path, shared_dir: Path) -> None:
+def test_mixed_precision_keeps_the_detector_accurate(tmp_path: Path, shared_dir: Path) -> None:
     recipe = small_recipe(
         tmp_path / "r",
         passes=[
             "upgrade_opset",
             "simplify",
             "infer_shapes",
-            # Fewer frames and trials than the shipped recipe, to be done in a minute.
+            # Fewer frames and trials than the shipped recipe, to finish in a minute.
             {
                 "quantize_int8_mixed": {
                     "calibration": "mse",
@@ -57,12 +57,12 @@ def test_mixed_precision_saves_the_detector(tmp_path: Path, shared_dir: Path) ->
     # Plain int8 loses a third of the objects and more; here at most a tenth on the frames that choose.
     assert notes["drop_without_float"] > 0.25
     assert notes["drop"] <= 0.1
-    # The head joins boxes and scores on three levels: found from the graph.
+    # The head concatenates boxes and scores on three levels: found from the graph.
     assert len(notes["joints"]) == 3
     share = result.coverage.share
     assert share is not None and share >= 0.6
-    # On labeled images of another world: 0.342 in float, 0.07 to 0.22 in plain int8. The limit is
-    # two points and what 64 images leave to chance.
+    # On labeled images of another domain: 0.342 in float, 0.07 to 0.22 in plain int8. The limit is
+    # two points plus the sampling error of 64 images.
     data = shared_dir / "data" / "coco64"
     lost = mean_average_precision(manifest, "fp32", data)
     lost -= mean_average_precision(result.manifest, result.name, data)

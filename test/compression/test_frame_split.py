@@ -31,8 +31,8 @@ def test_the_two_kinds_have_nothing_in_common(
     assert split_frames(total, calibration, verification, periods) == (first, second)
 
 
-def test_a_recording_is_used_from_end_to_end_with_gaps_between_the_kinds() -> None:
-    """400 frames of 50 ms: five turns of 80 frames; neighbors of the two kinds are 3 frames apart."""
+def test_frames_cover_the_recording_with_gaps_between_the_kinds() -> None:
+    """400 frames of 50 ms: five periods of 80 frames; neighbors of the two kinds are 3 frames apart."""
     first, second = split_frames(400, 25, 25)
     assert first[0] < 20
     assert second[-1] > 380

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recipes: what a good one means, and one clear line for each way to get one wrong."""
+"""Recipes: valid ones, and one line of error for each kind of invalid one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_passes_keep_their_order_and_take_three_spellings(tmp_path: Path) -> Non
     assert recipe.passes[2].options.calibration == "entropy"
 
 
-def test_the_hash_is_the_text_s(tmp_path: Path) -> None:
+def test_the_hash_is_that_of_the_text(tmp_path: Path) -> None:
     one = small_recipe(tmp_path / "one")
     same = small_recipe(tmp_path / "same")
     other = small_recipe(tmp_path / "other", description="a comment is a change")
@@ -50,7 +50,7 @@ def test_the_hash_is_the_text_s(tmp_path: Path) -> None:
         ({"name": "a b"}, ["name"]),
     ],
 )
-def test_a_wrong_recipe_is_told_in_one_line(
+def test_a_wrong_recipe_is_an_error_in_one_line(
     tmp_path: Path, fields: dict[str, object], words: list[str]
 ) -> None:
     path = write_recipe(tmp_path / "wrong.yaml", **fields)
@@ -82,8 +82,8 @@ def test_shipped_recipes_are_valid_short_and_named_like_their_files(name: str) -
     loaded = load_recipe(name)
     assert loaded.recipe.name == name
     assert loaded.recipe.build_passes()
-    assert loaded.text.startswith("# ")  # the first line says what it is for
-    assert len(loaded.text.splitlines()) <= 15  # it fits on a postcard
+    assert loaded.text.startswith("# ")  # the first line states its purpose
+    assert len(loaded.text.splitlines()) <= 15  # short enough to read at once
 
 
 @settings(max_examples=200)

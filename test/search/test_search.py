@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whole searches on tiny models. Their times are the clock's noise, so no budget here asks for speed."""
+"""Whole searches on tiny models. Their times are timing noise, so no budget here limits speed."""
 
 from __future__ import annotations
 
@@ -24,8 +24,12 @@ from ad_compressed_perception.compression.search.bench import Bench
 from ad_compressed_perception.compression.search.budget import parse_budget
 from ad_compressed_perception.compression.search.builder import Builder
 from ad_compressed_perception.compression.search.candidate import Candidate, RecipeMaker
-from ad_compressed_perception.compression.search.evaluators import AgreementJudge, LabeledJudge, halves
-from ad_compressed_perception.compression.search.frames import lay_out
+from ad_compressed_perception.compression.search.evaluators import (
+    AgreementEvaluator,
+    LabeledEvaluator,
+    halves,
+)
+from ad_compressed_perception.compression.search.frames import split_recording
 from ad_compressed_perception.compression.search.journal import Journal
 from ad_compressed_perception.compression.search.rounds import Rounds
 from ad_compressed_perception.compression.search.search import (
@@ -35,7 +39,7 @@ from ad_compressed_perception.compression.search.search import (
     search,
 )
 from ad_compressed_perception.compression.search.tables import as_dict, tables
-from ad_compressed_perception.compression.search.time_budget import Clock
+from ad_compressed_perception.compression.search.time_budget import TimeBudget
 from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice, open_labels
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.host import read_host
@@ -57,13 +61,13 @@ BUDGET = "drop<=50%, speed>=0.001x"
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return 120 images: 45 may calibrate, 30 compare candidates, 45 verify the winner."""
+    """Return 120 images: 45 for calibration, 30 to compare candidates, 45 to verify the winner."""
     return write_images(tmp_path_factory.mktemp("images"), 120)
 
 
 @dataclass(frozen=True)
-class Story:
-    """A search that was interrupted and went on: its journal at either time, and what it came to."""
+class ResumedSearch:
+    """A search that was interrupted and resumed: its journal before and after, and its result."""
 
     before: list[str]
     after: list[str]
@@ -73,8 +77,8 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Story:
-    """Search the tiny planner, press Ctrl-C before the fourth candidate, and give the command again."""
+def resumed(tmp_path_factory: pytest.TempPathFactory, images: Path) -> ResumedSearch:
+    """Search the tiny planner, press Ctrl-C before the fourth candidate, and resume it."""
     folder = tmp_path_factory.mktemp("search")
     manifest = load_manifest(write_planner(folder / "model"))
     request = Request(str(images), parse_budget(BUDGET), minutes=1.5, work=folder / "work", frames=8)
@@ -94,16 +98,16 @@ def story(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Story:
     after: list[str] = []
 
     def watch(step: str, done: int, total: int) -> None:
-        if step == "verify" and journal.exists():  # the last moment at which the search still has it
+        if step == "verify" and journal.exists():  # the last step at which the journal exists
             after[:] = journal.read_text(encoding="utf-8").splitlines()
 
-    return Story(before, after, files, journal, search(manifest, request, watch))
+    return ResumedSearch(before, after, files, journal, search(manifest, request, watch))
 
 
 @pytest.fixture
-def found(story: Story) -> SearchResult:
-    """Return what the search came to."""
-    return story.result
+def found(resumed: ResumedSearch) -> SearchResult:
+    """Return the result of the search."""
+    return resumed.result
 
 
 def test_a_search_stores_a_winner_within_the_budget(found: SearchResult) -> None:
@@ -112,7 +116,7 @@ def test_a_search_stores_a_winner_within_the_budget(found: SearchResult) -> None
     assert found.choice.is_shown
     assert winner.drop.high <= 0.5
     assert winner.name in found.choice.front
-    # It is a variant as any other: it loads, and the gate said why.
+    # It is a variant as any other: it loads, and it has a verdict.
     assert found.compressed is not None
     assert found.compressed.verdict.status == "accepted"
     stored = load_manifest(found.compressed.manifest.folder)
@@ -120,14 +124,14 @@ def test_a_search_stores_a_winner_within_the_budget(found: SearchResult) -> None
     open_pipeline(stored, "auto").close()
 
 
-def test_the_verdict_is_on_frames_that_chose_nothing(found: SearchResult) -> None:
+def test_the_verdict_is_on_frames_not_searched_on(found: SearchResult) -> None:
     assert found.compressed is not None
     recipe = found.compressed.recipe
     samples = choose_samples(recipe, found.frames.source.describe, None)
-    searched, judged = set(found.frames.search), set(samples.verification.indices)
-    assert not searched & judged
+    searched, verified = set(found.frames.search), set(samples.verification.indices)
+    assert not searched & verified
     assert not searched & set(samples.calibration.indices)
-    assert found.compressed.verification.agreement.frames == len(judged) == found.frames.verification
+    assert found.compressed.verification.agreement.frames == len(verified) == found.frames.verification
 
 
 def test_every_candidate_is_accounted_for(found: SearchResult) -> None:
@@ -135,10 +139,10 @@ def test_every_candidate_is_accounted_for(found: SearchResult) -> None:
         assert trial.reason, trial.name
         assert (trial.state == "winner") == (trial is found.choice.winner)
         if trial.name not in found.choice.front and trial.is_measured:
-            words = ("dominated by", "no better than the baseline", "drop")
-            assert any(word in trial.reason for word in words), trial.reason
-    assert "training" in found.left_out  # five minutes hold none, or torch is not installed
-    assert "drop_softmax" in found.left_out  # a planner's numbers are needed themselves
+            reasons = ("dominated by", "no better than the baseline", "drop")
+            assert any(reason in trial.reason for reason in reasons), trial.reason
+    assert "training" in found.left_out  # the minutes are too few, or torch is not installed
+    assert "drop_softmax" in found.left_out  # a planner needs the values themselves
 
 
 def test_the_winner_s_recipe_makes_the_same_file_again(found: SearchResult, tmp_path: Path) -> None:
@@ -158,23 +162,23 @@ def test_a_finished_search_leaves_recipes_and_no_scratch(found: SearchResult) ->
         assert load_recipe(str(found.folder / "recipes" / f"{trial.name}.yaml")).recipe.name == trial.name
 
 
-def test_an_interrupted_search_goes_on_and_measures_nothing_twice(story: Story) -> None:
-    assert story.files_before == {"search"}  # no variant, no manifest: nothing half-made
-    kinds = Counter(json.loads(line)["kind"] for line in story.before)
+def test_an_interrupted_search_goes_on_and_measures_nothing_twice(resumed: ResumedSearch) -> None:
+    assert resumed.files_before == {"search"}  # no variant, no manifest: nothing half-made
+    kinds = Counter(json.loads(line)["kind"] for line in resumed.before)
     assert kinds == {"facts": 1, "screen": 3}  # the fourth was about to begin
-    assert story.after[: len(story.before)] == story.before
-    keys = Counter((entry["kind"], entry["key"]) for entry in map(json.loads, story.after))
+    assert resumed.after[: len(resumed.before)] == resumed.before
+    keys = Counter((entry["kind"], entry["key"]) for entry in map(json.loads, resumed.after))
     assert set(keys.values()) == {1}
-    assert len(keys) > len(story.before)
-    assert not story.journal.exists()  # the next search measures the computer as it is then
+    assert len(keys) > len(resumed.before)
+    assert not resumed.journal.exists()  # the next search measures the computer as it is then
 
 
 @pytest.fixture
 def rounds_of_a_segmenter(tmp_path: Path, images: Path) -> object:
-    """Return a maker of Rounds on a tiny segmenter with a clock of the test's own."""
+    """Return manifest, frames and a factory of Rounds on a tiny segmenter, with a given time budget."""
     manifest = load_manifest(write_segmenter(tmp_path / "model"))
     path = manifest.variant_path("fp32")
-    frames = lay_out(open_frames(str(images)), 4)
+    frames = split_recording(open_frames(str(images)), 4)
     maker = RecipeMaker(parse_budget("drop<=5%"), frames, {})
     builder = Builder(
         manifest, read_model(path), read_host(), tmp_path / "graphs",
@@ -182,16 +186,18 @@ def rounds_of_a_segmenter(tmp_path: Path, images: Path) -> object:
         tmp_path / "checkpoints",
     )  # fmt: skip
 
-    def make(clock: Clock, bench: Bench, judge: AgreementJudge) -> Rounds:
+    def make(time_budget: TimeBudget, bench: Bench, evaluator: AgreementEvaluator) -> Rounds:
         return Rounds(
-            maker, builder, bench, judge, Journal(tmp_path / "journal.jsonl"), clock, path.stat().st_size,
-            tmp_path / "recipes", lambda step, done, total: None,
+            maker, builder, bench, evaluator, Journal(tmp_path / "journal.jsonl"), time_budget,
+            path.stat().st_size, tmp_path / "recipes", lambda step, done, total: None,
         )  # fmt: skip
 
     return manifest, frames, make
 
 
-def test_a_candidate_that_fails_or_comes_too_late_ends_itself_only(rounds_of_a_segmenter: object) -> None:
+def test_a_candidate_that_fails_or_comes_too_late_ends_only_its_own_trial(
+    rounds_of_a_segmenter: object,
+) -> None:
     manifest, frames, make = rounds_of_a_segmenter  # type: ignore[misc]
     plain = Candidate("plain", "onnxruntime", {})
     broken = Candidate("broken", "onnxruntime", {}, ending=({"trim_output": {"argmax": "drop_softmax"}},))
@@ -199,20 +205,20 @@ def test_a_candidate_that_fails_or_comes_too_late_ends_itself_only(rounds_of_a_s
     now = [0.0]
     with (
         closing(Bench(manifest, frames)) as bench,
-        closing(AgreementJudge(manifest, frames, VerifySpec())) as judge,
+        closing(AgreementEvaluator(manifest, frames, VerifySpec())) as evaluator,
     ):
-        rounds = make(Clock(1.0, lambda: now[0]), bench, judge)
+        rounds = make(TimeBudget(1.0, lambda: now[0]), bench, evaluator)
         rounds.screen([broken, wrong, plain], 1.0)
         now[0] = 61.0
         rounds.screen([Candidate("late", "onnxruntime", {}, form=("deduplicate_initializers",))], 1.0)
-        # Measured before: the journal answers, whatever the time.
-        again = make(Clock(1.0, lambda: now[0]), bench, judge)
+        # Measured before: the results come from the journal, even when time is over.
+        again = make(TimeBudget(1.0, lambda: now[0]), bench, evaluator)
         again.screen([broken, plain], 1.0)
     states = {trial.name: (trial.state, trial.reason) for trial in rounds.trials}
     assert states["broken"][0] == "failed"
-    assert "nothing to drop" in states["broken"][1]  # the pass's own words
+    assert "nothing to drop" in states["broken"][1]  # the message of the pass
     assert states["wrong"][0] == "failed"
-    assert "color" in states["wrong"][1]  # the backend's
+    assert "color" in states["wrong"][1]  # the message of the backend
     assert states["late"][0] == "not tried"
     assert "out of time" in states["late"][1]
     assert rounds.trials[2].is_measured
@@ -232,7 +238,7 @@ def test_the_command_writes_front_and_plot_and_rejects_where_nothing_fits(
     report = json.loads(outcome.stdout)
     assert report["schema"] == "adcp-search/1"
     assert report["winner"] is None
-    assert "asked for 1000x" in report["nearest_miss"]["misses"]
+    assert "required 1000x" in report["nearest_miss"]["misses"]
     assert {one["state"] for one in report["candidates"]} <= {"out", "failed", "not tried"}
     folder = tmp_path / "work" / "tiny_planner" / "search" / "auto"
     assert (folder / "front.png").stat().st_size > 10_000
@@ -240,7 +246,7 @@ def test_the_command_writes_front_and_plot_and_rejects_where_nothing_fits(
     assert not (tmp_path / "work" / "tiny_planner" / "model.yaml").exists()
 
 
-def test_options_of_the_search_need_the_search_and_the_other_way_round(tmp_path: Path) -> None:
+def test_options_of_search_and_of_recipes_exclude_each_other(tmp_path: Path) -> None:
     words = [str(tmp_path), "--calibration", str(tmp_path), "--recipe"]
     for more in (
         ["int8", "--minutes", "3"],
@@ -253,22 +259,22 @@ def test_options_of_the_search_need_the_search_and_the_other_way_round(tmp_path:
     assert "unknown term 'drip'" in str(wrong.exception)
 
 
-def test_labels_judge_with_the_first_half_of_their_data_and_leave_the_second_to_the_verdict(
+def test_labeled_search_compares_on_the_first_half_and_verifies_on_the_second(
     tmp_path: Path,
 ) -> None:
     manifest = load_manifest(write_segmenter(tmp_path / "model"))
     choice = LabeledChoice(str(write_masks(tmp_path / "labeled", 24)))
-    compared, judging = halves(choice)
-    shares = (compared.from_share, compared.to_share, judging.from_share, judging.to_share)
+    compared, verifying = halves(choice)
+    shares = (compared.from_share, compared.to_share, verifying.from_share, verifying.to_share)
     assert shares == (0.0, 0.5, 0.5, 1.0)
     labels = open_labels(manifest, compared, None)
-    assert not set(labels.indices) & set(open_labels(manifest, judging, None).indices)
+    assert not set(labels.indices) & set(open_labels(manifest, verifying, None).indices)
     seen: list[int] = []
     with (
-        closing(LabeledJudge(manifest, labels)) as judge,
+        closing(LabeledEvaluator(manifest, labels)) as evaluator,
         closing(open_pipeline(manifest, "fp32")) as same,
     ):
-        drop = judge.drop(same, 100, lambda done, total: seen.append(total))
+        drop = evaluator.drop(same, 100, lambda done, total: seen.append(total))
     # The baseline against itself: no loss, and no interval around it, on the 12 images of the first half.
     assert (drop.drop, drop.low, drop.high, drop.frames) == (0.0, 0.0, 0.0, 12)
     assert drop.measure.startswith("miou")
@@ -276,7 +282,7 @@ def test_labels_judge_with_the_first_half_of_their_data_and_leave_the_second_to_
 
 
 def test_a_labeled_search_gives_its_terms_to_the_gate() -> None:
-    """Five percent of accuracy are five points of a share; agreement is then not asked for."""
+    """Five percent of accuracy are five points of a share; agreement is then not limited."""
     request = Request("frames", parse_budget("drop<=5%"), labeled=LabeledChoice("labels"), metric="iou_warm")
     assert accept_terms(request) == {
         "max_drop": 1.0,
@@ -286,14 +292,16 @@ def test_a_labeled_search_gives_its_terms_to_the_gate() -> None:
     assert accept_terms(Request("frames", parse_budget("drop<=5%"))) == {}
 
 
-def test_what_a_winner_learned_goes_with_it_and_the_rest_is_removed(tmp_path: Path, images: Path) -> None:
+def test_checkpoints_of_the_winner_are_moved_and_the_rest_is_removed(tmp_path: Path, images: Path) -> None:
     manifest = load_manifest(write_segmenter(tmp_path / "model"))
     builder = Builder(
         manifest, read_model(manifest.variant_path("fp32")), read_host(), tmp_path / "graphs",
         lambda recipe: choose_samples(recipe, str(images), None), tmp_path / "checkpoints",
     )  # fmt: skip
-    winner = Candidate("winner", "onnxruntime", {}, training=({"distill": {"epochs": 2}},), lessons=32)
-    other = Candidate("other", "onnxruntime", {}, training=({"distill": {"epochs": 3}},), lessons=32)
+    winner = Candidate(
+        "winner", "onnxruntime", {}, training=({"distill": {"epochs": 2}},), training_images=32
+    )
+    other = Candidate("other", "onnxruntime", {}, training=({"distill": {"epochs": 3}},), training_images=32)
     for candidate in (winner, other):
         folder = tmp_path / "checkpoints" / candidate.graph_key / "3_distill"
         folder.mkdir(parents=True)
@@ -307,10 +315,10 @@ def test_what_a_winner_learned_goes_with_it_and_the_rest_is_removed(tmp_path: Pa
 
 def test_candidates_that_lost_for_the_same_reason_are_named_together(found: SearchResult) -> None:
     lines = [part for part in tables(found) if isinstance(part, str)]
-    said = [line for line in lines if ": " in line]
+    reasons = [line for line in lines if ": " in line]
     for trial in found.trials:
         if trial is not found.choice.winner:
-            assert any(trial.name in line and line.endswith(escape(trial.reason)) for line in said), (
+            assert any(trial.name in line and line.endswith(escape(trial.reason)) for line in reasons), (
                 trial.name
             )
     assert found.choice.winner is not None

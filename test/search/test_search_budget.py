@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The arithmetic of a search: the budget's grammar, the front, the frames, the clock and the journal."""
+"""Parts of a search: the budget's grammar, the Pareto front, the frames, the time budget and the journal."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ad_compressed_perception.compression.frame_split import split_by_shares, stretch_capacity
+from ad_compressed_perception.compression.frame_split import segment_capacity, split_by_shares
 from ad_compressed_perception.compression.search.budget import Budget, parse_budget
-from ad_compressed_perception.compression.search.frames import LEAST, lay_out
+from ad_compressed_perception.compression.search.frames import LEAST, split_recording
 from ad_compressed_perception.compression.search.journal import Journal
 from ad_compressed_perception.compression.search.pareto import Point, dominates, dominator, front
-from ad_compressed_perception.compression.search.time_budget import Clock, OutOfTimeError
+from ad_compressed_perception.compression.search.time_budget import OutOfTimeError, TimeBudget
 from ad_compressed_perception.core.errors import DataError, RecipeError
 from ad_compressed_perception.data.frames import open_frames
 from support.compression import write_images
@@ -80,7 +80,7 @@ def test_no_text_breaks_the_parser(text: str) -> None:
         assert str(error).startswith(f"budget {text!r}:")
 
 
-def test_without_speed_or_size_a_winner_must_be_faster_and_no_more_is_asked_with_size() -> None:
+def test_without_speed_or_size_a_winner_must_be_faster() -> None:
     assert parse_budget("drop<=1%").accept() == {"max_drop": 0.01, "min_speedup": 1.0, "timed": "end_to_end"}
     assert parse_budget("size<=0.5").accept() == {"max_drop": 0.05, "max_size_ratio": 0.5}
 
@@ -128,7 +128,7 @@ def test_differences_that_a_second_measurement_would_not_confirm_count_as_none()
 def test_shares_keep_the_kinds_apart_whatever_the_numbers(
     total: int, counts: tuple[int, int, int], calibration: float, search: float
 ) -> None:
-    room = [stretch_capacity(total, calibration, search, kind) for kind in range(3)]
+    room = [segment_capacity(total, calibration, search, kind) for kind in range(3)]
     if any(count > held for count, held in zip(counts, room, strict=True)):
         with pytest.raises(DataError, match="too many"):
             split_by_shares(total, counts, calibration, search)
@@ -143,31 +143,31 @@ def test_shares_keep_the_kinds_apart_whatever_the_numbers(
     assert other[1:] == kinds[1:]
 
 
-def test_a_search_lays_out_a_recording_and_refuses_a_short_one(tmp_path: Path) -> None:
-    frames = lay_out(open_frames(str(write_images(tmp_path / "long", 120))), None)
-    # A fifth is 24 frames: 9 may calibrate, 6 compare, 9 verify.
+def test_a_search_splits_a_recording_and_refuses_a_short_one(tmp_path: Path) -> None:
+    frames = split_recording(open_frames(str(write_images(tmp_path / "long", 120))), None)
+    # A fifth is 24 frames: 9 for calibration, 6 for comparison, 9 for verification.
     assert (frames.calibration, len(frames.search), frames.verification) == (45, 30, 45)
-    assert set(frames.rung(10).indices) <= set(frames.search)
+    assert set(frames.subset(10).indices) <= set(frames.search)
     with pytest.raises(DataError, match=f"at least {LEAST} each"):
-        lay_out(open_frames(str(write_images(tmp_path / "short", 40))), None)
+        split_recording(open_frames(str(write_images(tmp_path / "short", 40))), None)
     with pytest.raises(DataError, match="--frames"):
-        lay_out(frames.source, 46)
+        split_recording(frames.source, 46)
 
 
-def test_the_clock_keeps_time_for_the_verdict() -> None:
+def test_the_time_budget_reserves_time_for_the_verdict() -> None:
     now = [100.0]
-    clock = Clock(1.0, lambda: now[0])
-    clock.reserve_s = 20.0
-    clock.check()
-    assert not clock.is_past(0.5)
+    time_budget = TimeBudget(1.0, lambda: now[0])
+    time_budget.reserve_s = 20.0
+    time_budget.check()
+    assert not time_budget.is_past(0.5)
     now[0] += 20.0  # half of the 40 s that are not reserved
-    assert clock.is_past(0.5)
+    assert time_budget.is_past(0.5)
     with pytest.raises(OutOfTimeError, match="more than 20% of the time"):
-        clock.check(begun_s=5.0, share=0.2)  # 15 s for one candidate of a minute's search
-    clock.check(begun_s=15.0, share=0.2)
+        time_budget.check(begun_s=5.0, share=0.2)  # 15 s for one candidate of a minute's search
+    time_budget.check(begun_s=15.0, share=0.2)
     now[0] += 20.0
     with pytest.raises(OutOfTimeError, match="--minutes"):
-        clock.check()
+        time_budget.check()
 
 
 def test_a_journal_survives_a_line_that_was_cut_off(tmp_path: Path) -> None:

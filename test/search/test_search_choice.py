@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Who leaves a search, who wins it, and whether the reasons say so; the measurements are made up."""
+"""Discarded candidates, winner and reasons of a search, on made-up measurements."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import pytest
 
 from ad_compressed_perception.compression.search.budget import parse_budget
 from ad_compressed_perception.compression.search.candidate import Candidate
-from ad_compressed_perception.compression.search.choice import choose, cull
+from ad_compressed_perception.compression.search.choice import choose, discard
 from ad_compressed_perception.compression.search.facts import EDITS, Facts
 from ad_compressed_perception.compression.search.pareto import Point, front
 from ad_compressed_perception.compression.search.space import (
-    children,
-    mixed_roots,
-    reactivated,
-    roots,
+    base_candidates,
+    derived_candidates,
+    mixed_precision_candidates,
     trained,
     with_bytes,
+    with_hard_swish,
 )
 from ad_compressed_perception.compression.search.trial import Drop, Speed, Trial
 
@@ -46,7 +46,7 @@ def trial(
 def test_the_winner_is_the_fastest_whose_whole_interval_is_within_the_budget() -> None:
     exact, quick, wild = trial("exact", 0.0, 1.5), trial("quick", 0.02, 3.0), trial("wild", 0.045, 5.0)
     choice = choose([exact, quick, wild], parse_budget("drop<=5%"), "fp32")
-    # wild's interval reaches 0.055: it may be within, and is not shown to be.
+    # wild's interval reaches 0.055: it may be within the budget, but is not shown to be.
     assert choice.winner is quick
     assert choice.is_shown
     assert "0.045 (0.035 to 0.055, 100 frames), allowed 0.05" in wild.reason
@@ -63,10 +63,10 @@ def test_every_term_of_the_budget_is_kept_or_named() -> None:
     assert choice.winner is fit
     assert "p99 14.29 ms, allowed 14 ms" in late.reason
     assert "size 0.900, allowed 0.5" in large.reason
-    assert "speed 1.1x, asked for 1.3x or more" in slow.reason
+    assert "speed 1.1x, required 1.3x or more" in slow.reason
 
 
-def test_a_candidate_that_another_one_beats_in_everything_says_which() -> None:
+def test_a_dominated_candidate_names_the_one_that_dominates_it() -> None:
     better, worse = trial("better", 0.0, 3.0, 0.5), trial("worse", 0.03, 2.0, 0.6)
     choice = choose([worse, better], parse_budget("drop<=5%"), "fp32")
     assert choice.winner is better
@@ -76,8 +76,8 @@ def test_a_candidate_that_another_one_beats_in_everything_says_which() -> None:
     assert "worse" not in choice.front
 
 
-def test_where_none_is_shown_the_least_drop_goes_on_and_says_so() -> None:
-    """More frames may settle it, so the verdict's frames are asked; the gate then says inconclusive."""
+def test_where_none_is_shown_within_the_least_drop_wins_and_says_so() -> None:
+    """The verification frames decide then; the gate may call it inconclusive."""
     near, nearer = trial("near", 0.03, 3.0, width=0.04), trial("nearer", 0.02, 2.0, width=0.04)
     choice = choose([near, nearer], parse_budget("drop<=5%"), "fp32")
     assert choice.winner is nearer
@@ -88,7 +88,7 @@ def test_where_none_is_shown_the_least_drop_goes_on_and_says_so() -> None:
 def test_where_none_fits_there_is_no_winner_but_the_nearest_miss() -> None:
     far, near = trial("far", 0.5, 4.0), trial("near", 0.08, 2.0)
     budget = parse_budget("drop<=1%")
-    cull([far, near], budget, "fp32")
+    discard([far, near], budget, "fp32")
     choice = choose([far, near], budget, "fp32")
     assert choice.winner is None
     assert choice.nearest is near
@@ -96,7 +96,7 @@ def test_where_none_fits_there_is_no_winner_but_the_nearest_miss() -> None:
     assert far.reason.startswith("drop too large: 0.500")
 
 
-def test_nothing_measured_is_said() -> None:
+def test_nothing_measured_is_reported() -> None:
     broken = Trial(Candidate("broken", "onnxruntime", {}), "broken")
     broken.end("failed", "pass simplify: no")
     choice = choose([broken], parse_budget("drop<=1%"), "fp32")
@@ -104,13 +104,13 @@ def test_nothing_measured_is_said() -> None:
     assert choice.front == ("fp32",)
 
 
-def test_culling_spares_the_front_and_the_fastest_half() -> None:
+def test_discarding_keeps_the_front_and_the_fastest_half() -> None:
     made = [
         trial("fast", 0.04, 4.0), trial("second", 0.045, 3.0), trial("third", 0.045, 2.0),
         trial("idle", 0.01, 0.9), trial("dead", 0.0, 6.0, failed=3),
     ]  # fmt: skip
-    cull(made, parse_budget("drop<=5%"), "fp32")
-    # "second" is dominated too, but on few frames that says little and it is among the fastest half.
+    discard(made, parse_budget("drop<=5%"), "fp32")
+    # "second" is dominated too, but the drop on few frames is uncertain and it is among the fastest half.
     assert [one.name for one in made if one.state == "alive"] == ["fast", "second"]
     reasons = {one.name: one.reason for one in made}
     assert reasons["third"].startswith("dominated by fast")
@@ -134,7 +134,7 @@ FACTS = Facts(
 
 
 def test_the_space_has_every_runtime_and_format_and_one_name_each() -> None:
-    found = [*roots(FACTS, False, 0), *mixed_roots(FACTS, 0, 0.05)]
+    found = [*base_candidates(FACTS, False, 0), *mixed_precision_candidates(FACTS, 0, 0.05)]
     names = [candidate.name for candidate in found]
     assert len(set(names)) == len(names)
     for word in ("onnxruntime-fp32", "openvino-bf16-no_softmax", "onnxruntime-int8", "openvino-int8_mixed"):
@@ -143,29 +143,31 @@ def test_the_space_has_every_runtime_and_format_and_one_name_each() -> None:
         "palettize" in name or candidate.store == "packed"
         for name, candidate in zip(names, found, strict=True)
     )
-    small = [candidate.name for candidate in roots(FACTS, True, 0)]
+    small = [candidate.name for candidate in base_candidates(FACTS, True, 0)]
     assert {"openvino-bf16-palettize6-no_softmax", "onnxruntime-fp32-weights_int8-no_softmax"} <= set(small)
 
 
-def test_the_order_is_the_seed_s() -> None:
-    orders = [[candidate.name for candidate in roots(FACTS, True, seed)] for seed in (0, 0, 1)]
+def test_the_order_depends_on_the_seed() -> None:
+    orders = [[candidate.name for candidate in base_candidates(FACTS, True, seed)] for seed in (0, 0, 1)]
     assert orders[0] == orders[1]
     assert orders[0] != orders[2]
     assert sorted(orders[0]) == sorted(orders[2])
 
 
-def test_children_shrink_the_image_and_end_coarser_and_training_comes_before_the_output() -> None:
-    root = next(one for one in roots(FACTS, False, 0) if one.name == "openvino-bf16-no_softmax")
-    names = {child.name for child in children(root, FACTS, 0)}
+def test_derived_candidates_have_smaller_inputs_and_coarser_output_and_train_before_the_output_edits() -> (
+    None
+):
+    base = next(one for one in base_candidates(FACTS, False, 0) if one.name == "openvino-bf16-no_softmax")
+    names = {one.name for one in derived_candidates(base, FACTS, 0)}
     assert names == {
         "openvino-bf16-coarse",
         *(f"openvino-bf16-no_softmax-x{factor}" for factor in ("0.75", "0.625", "0.5")),
         *(f"openvino-bf16-x{factor}-coarse" for factor in ("0.75", "0.625", "0.5")),
     }
-    half = next(child for child in children(root, FACTS, 0) if child.name.endswith("no_softmax-x0.5"))
-    assert half.parent == root.name
-    taught = trained(half, FACTS, 15.0, 800, 5.0, 0)[0]
-    assert with_bytes(taught, FACTS).pass_names[3:] == [
+    half = next(one for one in derived_candidates(base, FACTS, 0) if one.name.endswith("no_softmax-x0.5"))
+    assert half.parent == base.name
+    distilled = trained(half, FACTS, 15.0, 800, 5.0, 0)[0]
+    assert with_bytes(distilled, FACTS).pass_names[3:] == [
         "input_size",
         "prune_channels",
         "distill",
@@ -174,10 +176,10 @@ def test_children_shrink_the_image_and_end_coarser_and_training_comes_before_the
     ]
 
 
-def test_integers_of_openvino_begin_with_the_exact_edits_and_make_a_file_of_their_own() -> None:
-    """Pairs stand elsewhere for it, so no file is shared with ONNX Runtime, which wants the old stem."""
+def test_int8_for_openvino_has_the_exact_edits_and_a_file_of_its_own() -> None:
+    """QDQ placement differs by runtime, so no file is shared with ONNX Runtime, which keeps the old stem."""
     facts = replace(FACTS, edits={**FACTS.edits, "stem": EDITS["stem"], "rows": EDITS["rows"]})
-    ints = {one.backend: one for one in roots(facts, False, 0) if "-int8" in one.name}
+    ints = {one.backend: one for one in base_candidates(facts, False, 0) if "-int8" in one.name}
     assert {"focus_to_conv", "flatten_per_level", "equalize_channels"} <= set(ints["openvino"].pass_names)
     assert {"focus_to_conv", "flatten_per_level"}.isdisjoint(ints["onnxruntime"].pass_names)
     plain = replace(ints["openvino"], edits=ints["onnxruntime"].edits)
@@ -185,24 +187,24 @@ def test_integers_of_openvino_begin_with_the_exact_edits_and_make_a_file_of_thei
 
 
 @pytest.mark.parametrize("name", ["openvino-bf16-no_softmax", "openvino-int8-no_softmax"])
-def test_other_activations_are_refitted_before_anything_is_rounded(name: str) -> None:
+def test_replaced_activations_are_refitted_before_quantization(name: str) -> None:
     facts = replace(FACTS, edits={**FACTS.edits, "hard_swish": EDITS["hard_swish"]})
-    root = next(one for one in roots(facts, False, 0) if one.name == name)
-    swapped = reactivated(root, facts)
-    assert swapped.parent == root.name
+    base = next(one for one in base_candidates(facts, False, 0) if one.name == name)
+    swapped = with_hard_swish(base, facts)
+    assert swapped.parent == base.name
     order = swapped.pass_names
     assert order.index("replace_activation") < order.index("reconstruct")
     if "int8" in name:
         assert order.index("reconstruct") < order.index("equalize_channels") < order.index("quantize_int8")
 
 
-def test_training_takes_as_many_rounds_as_its_minutes_hold() -> None:
-    root = roots(FACTS, False, 0)[0]
+def test_training_takes_as_many_epochs_as_its_minutes_allow() -> None:
+    base = base_candidates(FACTS, False, 0)[0]
 
     def epochs(minutes: float) -> int:
-        distill = trained(root, FACTS, 15.0, 400, minutes, 0)[0].training[-1]["distill"]
+        distill = trained(base, FACTS, 15.0, 400, minutes, 0)[0].training[-1]["distill"]
         return int(distill["epochs"])
 
     assert 2 <= epochs(3.0) <= epochs(10.0) <= epochs(60.0) <= 20
-    # Three minutes hold no two rounds over 5000 images: fewer images then.
-    assert trained(root, FACTS, 60.0, 5000, 3.0, 0)[0].lessons < 200
+    # Three minutes are too short for two epochs over 5000 images: fewer images are used.
+    assert trained(base, FACTS, 60.0, 5000, 3.0, 0)[0].training_images < 200

@@ -42,7 +42,7 @@ def recipe_text(**fields: object) -> str:
         "passes": INT8_PASSES,
         "calibration": {"frames": 8},
         "verify": {"frames": 24},
-        # A tiny model's scales weigh more than its weights, and its speed is the clock's noise.
+        # A tiny model's scales weigh more than its weights, and its speed is timing noise.
         "accept": {"max_drop": 0.2},
     }
     return yaml.safe_dump({**recipe, **fields})

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Small labeled data sets whose right answers the tiny models of support.models know."""
+"""Small labeled data sets on which the tiny models of support.models are exact."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def steering_images(count: int) -> list[NDArray[np.uint8]]:
 
 
 def true_angle(index: int, count: int) -> float:
-    """Return what the tiny planner says to such an image: 2 rad for a white left half."""
+    """Return the angle of the tiny planner on such an image: 2 rad for a white left half."""
     return 2.0 * round(255 * index / max(1, count - 1) / 2) / 255
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one report that a compression ends with: what it holds, that it is true, and that it renders again."""
+"""The report of a compression: its content, its correctness, and rendering it again."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ app.command("report")(verb.report)
 
 
 def _growing_darker(folder: Path) -> Path:
-    """Take a little light from each image, and more from each later one."""
+    """Darken each image, later ones more."""
     for index, path in enumerate(sorted(folder.iterdir())):
         cv2.imwrite(str(path), cv2.subtract(cv2.imread(str(path)), (index // 2,) * 4))
     return folder
@@ -47,7 +47,7 @@ def _growing_darker(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> CompressionResult:
-    """Return a tiny detector in int8 but for one head, judged without and with labels."""
+    """Return a tiny detector in int8 except one head, verified without and with labels."""
     folder = tmp_path_factory.mktemp("detector")
     recipe = small_recipe(
         folder,
@@ -100,7 +100,7 @@ def test_the_folder_holds_what_the_report_names(detector: CompressionResult) -> 
             assert image is not None and image.std() > 5.0
 
 
-def test_every_figure_is_there_and_right(detector: CompressionResult) -> None:
+def test_every_figure_is_correct(detector: CompressionResult) -> None:
     report, stored = detector.report, load_manifest(detector.manifest.folder)
     path = stored.variant_path("small")
     costs = report.costs
@@ -137,7 +137,7 @@ def test_slices_are_tenths_of_the_frames(detector: CompressionResult) -> None:
 
 
 def test_labeled_figures_are_those_of_evaluate(detector: CompressionResult) -> None:
-    """The same data through ``adcp evaluate``'s own way, and the loss in points of mAP."""
+    """The same data evaluated as by ``adcp evaluate``, and the loss in points of mAP."""
     accuracy = detector.report.accuracy
     assert accuracy is not None
     assert (accuracy.metric, accuracy.frames, accuracy.settings) == ("map", 20, DETECTION_SETTINGS)
@@ -170,20 +170,24 @@ def test_layers_are_listed_in_order_with_the_one_in_float(detector: CompressionR
     assert [layer.kind for layer in layers] == ["quantized"] * 3 + ["float"]
     assert layers[-1].why_float == "excluded by the recipe"
     assert all(layer.sqnr_db is not None for layer in layers)
-    # The file says so too, although the last pass shortened the names in it.
+    # The metadata of the file agrees, although the last pass shortened the names in it.
     model = onnx.load(detector.manifest.variant_path("small"))
-    told = json.loads({entry.key: entry.value for entry in model.metadata_props}["adcp.float_layers"])
-    assert (told["layers"], told["why"], told["places"]) == (["head_32"], ["excluded by the recipe"], [3])
+    listed = json.loads({entry.key: entry.value for entry in model.metadata_props}["adcp.float_layers"])
+    assert (listed["layers"], listed["why"], listed["places"]) == (
+        ["head_32"],
+        ["excluded by the recipe"],
+        [3],
+    )
 
 
-def test_inspect_tells_the_same_of_the_stored_file(detector: CompressionResult) -> None:
+def test_inspect_agrees_on_the_stored_file(detector: CompressionResult) -> None:
     found = inspect_variant(detector.manifest, "small", measure_memory=True)
     assert [(layer.name, layer.why) for layer in found.float_layers] == [
         ("head_32", "excluded by the recipe")
     ]
     assert (found.integer_layers, found.compute_layers) == (3, 4)
     assert found.costs.macs == detector.report.costs.macs.variant
-    # Short names are names: each executed product finds its own cost.
+    # Layers with shortened names are matched to their costs.
     macs = [layer.macs for layer in found.layers if layer.record.is_compute]
     assert sum(value or 0 for value in macs) == found.costs.macs
     assert found.memory is not None and found.memory.measured_here
@@ -192,13 +196,13 @@ def test_inspect_tells_the_same_of_the_stored_file(detector: CompressionResult) 
     known = inspect_variant(detector.manifest, "small").memory
     assert known is not None and not known.measured_here
     assert known.peak_bytes == detector.report.costs.peak_bytes.variant
-    # A file alone says why as well: the reasons lie in it.
+    # The reasons are also in the file alone.
     alone = inspect_file(detector.manifest.variant_path("small"))
     assert alone.float_layers == found.float_layers
     assert alone.memory is None
 
 
-def test_a_planner_has_turns_and_a_packed_file_its_provenance(planner: CompressionResult) -> None:
+def test_a_planner_has_slices_of_turns_and_a_packed_file_its_provenance(planner: CompressionResult) -> None:
     report = planner.report
     assert {one.name for one in report.agreement.slices} <= {"darkest", "sharpest_turns"}
     assert "sharpest_turns" in {one.name for one in report.agreement.slices}
@@ -298,7 +302,7 @@ def test_a_full_disk_or_an_interrupt_in_the_report_leaves_the_earlier_variant(
 
 
 def test_a_term_on_labels_needs_labels(tmp_path: Path) -> None:
-    """Said before any work is done, not after minutes of training."""
+    """Refused before any work is done, not after minutes of training."""
     recipe = small_recipe(tmp_path / "r", accept={"max_accuracy_drop": 1.0})
     manifest = load_manifest(write_detector(tmp_path / "model"))
     with pytest.raises(RecipeError, match="max_accuracy_drop, which needs labeled data.*--data"):
@@ -310,7 +314,7 @@ def test_a_term_on_labels_needs_labels(tmp_path: Path) -> None:
     assert not (tmp_path / "work").exists()
 
 
-def test_the_gate_has_three_words() -> None:
+def test_the_verdict_has_three_texts() -> None:
     assert verdict_text(Verdict(status="accepted", reasons=["within"])) == "accepted"
     assert verdict_text(Verdict(status="rejected", reasons=["too slow", "too large"])) == (
         "rejected(too slow; too large)"

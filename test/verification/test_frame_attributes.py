@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which frames are dark, crowded or winding, which of them make a slice, and which are shown."""
+"""Frame attributes, the slices chosen by them, and the frames that differ most."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def test_brightness_is_luma_in_either_color_order() -> None:
     assert brightness(Frame(image(10, 100, 200), "BGR")) == pytest.approx(expected)
     assert brightness(Frame(image(200, 100, 10), "RGB")) == pytest.approx(expected)
     assert brightness(Frame(np.full((8, 8), 77, np.uint8), "GRAY")) == 77.0
-    # 16-bit gray counts as it is shown: by its upper eight bits.
+    # 16-bit gray is reduced to its upper eight bits.
     assert brightness(Frame(np.full((8, 8), 77 << 8, np.uint16), "GRAY")) == 77.0
 
 
-def test_crowding_counts_objects_and_edges_of_labels() -> None:
+def test_object_density_counts_objects_and_edges_of_labels() -> None:
     assert object_density(boxes(5)) == 5.0
     halves = np.zeros((2, 4), np.uint8)
     halves[:, 2:] = 1
@@ -57,7 +57,7 @@ def test_crowding_counts_objects_and_edges_of_labels() -> None:
     assert math.isnan(object_density(path(0.1)))
 
 
-def test_turning_is_the_steering_or_else_the_curvature() -> None:
+def test_steering_magnitude_is_the_angle_or_else_the_curvature() -> None:
     assert steering_magnitude(path(-0.5)) == 0.5
     assert steering_magnitude(path(math.nan, -0.02)) == 0.02
     assert math.isnan(steering_magnitude(boxes(1)))
@@ -68,7 +68,7 @@ def test_a_tenth_of_the_frames_with_the_most_extreme_values() -> None:
     chosen = {rule.name: places.tolist() for rule, places in choose_slices(
         {"brightness": values, "object_density": values, "steering_magnitude": np.full(25, np.nan)}
     ).items()}  # fmt: skip
-    # A tenth of 25, rounded up, is 3; a attribute that no frame has makes no slice.
+    # A tenth of 25, rounded up, is 3; an attribute that no frame has makes no slice.
     assert chosen == {"darkest": [0, 1, 2], "most_crowded": [22, 23, 24]}
 
 

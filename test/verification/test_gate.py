@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The accept gate's arithmetic: exclusive, monotone, and it says why."""
+"""The accept gate: verdicts are exclusive and monotone in the limits, and have reasons."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def test_a_speedup_around_its_limit_is_open() -> None:
     assert judge(AcceptSpec(min_speedup=1.5), GOOD).status == "inconclusive"
 
 
-def test_few_telling_frames_prove_nothing_even_without_a_difference() -> None:
-    """Ten empty roads on which neither side finds anything agree perfectly and say nothing."""
+def test_few_informative_frames_are_inconclusive_even_without_a_difference() -> None:
+    """Ten empty roads without detections on either side agree perfectly, but are not informative."""
     verdict = judge(AcceptSpec(), measured([0.0, 0.0, 0.0], informative_frames=7))
     assert verdict.status == "inconclusive"
     assert "7 of 100" in verdict.reasons[0]
@@ -129,7 +129,7 @@ def test_accuracy_is_judged_by_its_interval(interval: list[float], limit: float)
     verdict = judge(AcceptSpec(max_accuracy_drop=limit), replace(GOOD, accuracy=accuracy))
     expected = "accepted" if high <= limit else "rejected" if low > limit else "inconclusive"
     assert verdict.status == expected
-    # Not asked for, it decides nothing.
+    # Without the term it decides nothing.
     assert judge(AcceptSpec(), replace(GOOD, accuracy=accuracy)).status == "accepted"
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What compression cost on labeled data: points of a share, percent of an error, paired by frame."""
+"""Loss of accuracy on labeled data: points of a share, percent of an error, paired by frame."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COUNT = 40
 
 
 def write_drive(folder: Path, factor: float) -> Path:
-    """Write a drive whose true angles are ``factor`` times what the tiny planner says."""
+    """Write a drive whose ground-truth angles are ``factor`` times those of the tiny planner."""
     stamps = stamps_of(COUNT)
     rows = [(stamp, factor * true_angle(index, COUNT)) for index, stamp in enumerate(stamps)]
     write_csv(folder / "steering.csv", rows)
@@ -55,7 +55,7 @@ def steers_more(folder: Path, factor: float) -> Path:
 
 
 def test_an_error_twice_as_large_is_worse_by_100_percent(tmp_path: Path) -> None:
-    """Truth is 0.9 of what the baseline says and 0.9 / 1.1 of what the variant says.
+    """The ground truth is 0.9 of the baseline's angles and 0.9 / 1.1 of the variant's.
 
     Errors are 0.1 and 0.2 of the angle on every frame, so the ratio is 2 in every resample.
     """
@@ -99,7 +99,7 @@ def test_a_named_class_may_be_judged_and_equals_cost_nothing(tmp_path: Path) -> 
     assert {"miou", "iou_cold", "iou_warm"} <= set(found.overall.drop)
 
 
-def test_a_detector_is_judged_by_the_labels_that_the_recipe_judges(tmp_path: Path) -> None:
+def test_a_detector_is_judged_by_the_labels_of_the_recipe(tmp_path: Path) -> None:
     manifest = load_manifest(write_detector(tmp_path / "model"))
     choice = LabeledChoice(str(write_boxes(tmp_path / "coco", SCENES)))
     everything = open_choice(manifest, small_recipe(tmp_path / "a"), choice)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Agreement scores on results whose agreement a person can count."""
+"""Agreement scores on results whose agreement is counted by hand."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def path(curvature_per_m: float) -> Trajectory:
     return Trajectory(points, headings, curvature_per_m, 10.0)
 
 
-def test_f1_is_pooled_over_frames_and_empty_frames_tell_nothing() -> None:
+def test_f1_is_pooled_over_frames_and_empty_frames_are_not_informative() -> None:
     score = DetectionScore(0.5)
     score.add(boxes(0, 50, 100), boxes(0, 50))  # two matched, one missed
     score.add(boxes(), boxes(200))  # one extra

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A recipe may judge some labels only, and any choice of the frames that were compared."""
+"""Agreement on some of the labels only, and on any choice of the compared frames."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_objects_of_other_labels_are_not_looked_at() -> None:
     assert cars.figures().measure == "F1 at IoU 0.5 of car"
 
 
-def test_a_frame_without_a_judged_label_tells_nothing() -> None:
+def test_a_frame_without_a_compared_label_is_not_informative() -> None:
     score = DetectionScore(0.5, ["car"])
     score.add(objects(("cup", 0, 0.9)), objects())
     assert score.figures().informative_frames == 0

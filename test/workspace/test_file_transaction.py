@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Moves into place: all or none of them, also when one fails or somebody presses Ctrl-C between them."""
+"""File transactions: all moves or none, also when one fails or Ctrl-C comes between them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ad_compressed_perception.workspace.file_transaction import FileTransaction
 
 @pytest.fixture
 def old_and_new(tmp_path: Path) -> tuple[Path, Path]:
-    """Return a folder of old things in place, and one of new things still aside."""
+    """Return a folder of old files in place, and one of new files to move."""
     place, aside = tmp_path / "place", tmp_path / "aside"
     for folder, words in ((place, "old"), (aside, "new")):
         (folder / "report").mkdir(parents=True)
@@ -63,7 +63,7 @@ def test_an_interrupt_waits_until_all_is_in_place(old_and_new: tuple[Path, Path]
 
 
 def test_another_thread_may_move_too(old_and_new: tuple[Path, Path]) -> None:
-    """Signals belong to the main thread; another must not touch their handlers."""
+    """Only the main thread may set signal handlers; other threads must not."""
     place, aside = old_and_new
 
     def work() -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The plots of a compression's report, made from report.json alone."""
+"""Plots of a compression's report, drawn from report.json alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TOP_DB = 80.0
 
 
 def write_compression_plots(report: CompressionReport, folder: Path) -> list[str]:
-    """Draw every plot that the report has data for into ``folder``; return the files' names."""
+    """Draw every plot that the report has data for into ``folder``; return the file names."""
     written = [plot_costs(report, folder / "costs.png")]
     if report.frames.baseline_ms:
         written.append(plot_times(report, folder / "latency.png"))
@@ -45,7 +45,7 @@ def write_compression_plots(report: CompressionReport, folder: Path) -> list[str
 
 
 def plot_costs(report: CompressionReport, path: Path) -> Path:
-    """Draw what the variant takes as shares of what the baseline takes."""
+    """Draw size, memory and time of the variant as shares of the baseline's."""
     bars: list[tuple[str, float]] = []
     for key, words in _COST_WORDS.items():
         ratio = getattr(report.costs, key).ratio
@@ -72,11 +72,11 @@ def plot_costs(report: CompressionReport, path: Path) -> Path:
     axis.grid(axis="y", visible=False)
     axis.set_xlim(0.0, right * 1.1)
     axis.set_xlabel(f"share of {report.baseline.name} (gray line: the same)")
-    return save_figure(figure, path, f"What {report.variant.name} takes")
+    return save_figure(figure, path, f"Size, memory and time of {report.variant.name}")
 
 
 def plot_times(report: CompressionReport, path: Path) -> Path:
-    """Draw the cumulative distributions of inference and of the whole way, both models."""
+    """Draw the cumulative distributions of the times of inference and end to end, both models."""
     figure, axes = new_figure(1, 2, width=11.0, row_height=3.4)
     frames = report.frames
     stages = (
@@ -87,9 +87,9 @@ def plot_times(report: CompressionReport, path: Path) -> Path:
         named = {report.baseline.name: _numbers(baseline), report.variant.name: _numbers(variant)}
         draw_distribution(axis, {name: np.sort(values) for name, values in named.items() if values.size})
         axis.set_title(words, loc="left", fontweight="bold")
-        axis.set_xlabel("milliseconds a frame")
+        axis.set_xlabel("milliseconds per frame")
     axes[0, 0].set_ylabel("share of frames done")
-    return save_figure(figure, path, "Times of every frame, taken in turns (circle: p50, diamond: p99)")
+    return save_figure(figure, path, "Times of every frame, interleaved (circle: p50, diamond: p99)")
 
 
 def plot_slices(report: CompressionReport, path: Path) -> Path:
@@ -113,11 +113,11 @@ def plot_slices(report: CompressionReport, path: Path) -> Path:
         _draw_drops(axis, lines, limit)
         axis.set_title(title, loc="left", fontweight="bold", fontsize=10)
         axis.set_xlabel(f"{unit} (further right is worse)")
-    return save_figure(figure, path, "What compression cost, with 95 % intervals")
+    return save_figure(figure, path, "Loss by compression, with 95 % intervals")
 
 
 def plot_differences(report: CompressionReport, path: Path) -> Path:
-    """Draw how far apart the two are, frame by frame, and mark the frames that are shown."""
+    """Draw the difference of each frame, and mark the frames whose images are in the report."""
     figure, axes = new_figure(1, 1, width=11.0, row_height=3.2)
     axis = axes[0, 0]
     series = report.frames
@@ -127,16 +127,16 @@ def plot_differences(report: CompressionReport, path: Path) -> Path:
     by_time = seconds.max() >= 1e-3
     x = seconds if by_time else np.arange(stamps.size, dtype=np.float64)
     y = _numbers(series.difference)
-    axis.plot(x, y, "o", color=COLORS[0], markersize=4, alpha=0.7, label="a frame")
+    axis.plot(x, y, "o", color=COLORS[0], markersize=4, alpha=0.7, label="frame")
     shown = [one.place for one in report.worst_frames if math.isfinite(y[one.place])]
     if shown:
-        axis.plot(x[shown], y[shown], "o", color=COLORS[1], markersize=8, label="shown")
+        axis.plot(x[shown], y[shown], "o", color=COLORS[1], markersize=8, label="image in the report")
     axis.set_xlabel("seconds since the first frame" if by_time else "frame")
     axis.set_ylabel("difference")
     axis.set_ylim(bottom=min(0.0, -0.03 * float(np.nanmax(y))))
     axis.margins(x=0.02)
     axis.legend(loc="upper right", frameon=True, framealpha=0.85, fontsize=9)
-    return save_figure(figure, path, f"How far the two are apart: {report.agreement.difference_unit}")
+    return save_figure(figure, path, f"Difference of the results: {report.agreement.difference_unit}")
 
 
 def plot_layers(report: CompressionReport, path: Path) -> Path:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report's plots: latency distributions, where the time goes, agreement over time."""
+"""Plots of a replay's report: latency distributions, time by stage, agreement over time."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def plot_latency(series: Mapping[str, TaskSeries], path: Path) -> Path:
             values = {name: np.sort(one.stage_ms(name, stage)) for name in one.timings}
             draw_distribution(axis, {name: value for name, value in values.items() if value.size})
             axis.set_title(f"{task}: {words}", loc="left", fontweight="bold")
-            axis.set_xlabel("milliseconds a frame")
+            axis.set_xlabel("milliseconds per frame")
             if column == 0:
                 axis.set_ylabel("share of frames done")
     return save_figure(figure, path, "Latency, every frame (circle: p50, diamond: p99)")
@@ -91,14 +91,14 @@ def plot_stages(series: Mapping[str, TaskSeries], path: Path) -> Path:
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     axis.set_xlim(right=max(max(totals) * 1.1, 1e-3))
-    axis.set_xlabel("mean milliseconds a frame")
+    axis.set_xlabel("mean milliseconds per frame")
     handles = _stage_handles()
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    return save_figure(figure, path, "Where the time of a frame goes")
+    return save_figure(figure, path, "Time of a frame by stage")
 
 
 def plot_agreement(series: Mapping[str, TaskSeries], path: Path) -> Path:
-    """Draw how well each compressed variant agrees with the baseline, frame by frame."""
+    """Draw the agreement of each compressed variant with the baseline, frame by frame."""
     figure, axes = new_figure(len(series), 1, width=11.0, row_height=2.6)
     for row, (task, one) in enumerate(series.items()):
         axis = axes[row, 0]

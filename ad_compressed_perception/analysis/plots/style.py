@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What all plots share: colors that everybody can tell apart, figures without a display, distributions."""
+"""Style of all plots: a color-blind safe palette, figures without a display, distributions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Okabe and Ito's palette: distinguishable with every common color vision.
+# Okabe and Ito's palette: distinguishable with all common kinds of color vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINE_STYLES = ("-", "--", "-.", ":")
 _DPI = 110
@@ -28,14 +28,12 @@ _STYLE: Any = {
 
 def new_figure(rows: int, columns: int, *, width: float, row_height: float) -> tuple[Any, Any]:
     """Return a figure and its (rows, columns) axes; sizes in inches."""
-    # Figures are made without pyplot: no global state, and no display is ever looked for.
+    # Without pyplot: no global state and no display; saving as PNG renders with Agg.
     from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with rc_context(_STYLE):
         figure = Figure(figsize=(width, rows * row_height + 0.5), layout="constrained")
-        FigureCanvasAgg(figure)
         return figure, figure.subplots(rows, columns, squeeze=False)
 
 

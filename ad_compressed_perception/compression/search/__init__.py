@@ -1,3 +1,3 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Hardware-aware search: recipes tried on this host, the best one within a budget."""
+"""Hardware-aware search: recipes measured on this host, the best one within a budget."""

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The clock of a search: candidates and baseline on the same images, in turns."""
+"""Interleaved timing of a search: candidates and baseline on the same images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 _IMAGES = 6
 _WARM = 2
 Times = tuple[list[float], list[float]]
-"""Milliseconds of the inference and of the whole way, frame to result."""
+"""Milliseconds of the inference, and end to end (frame to result)."""
 
 
 class Bench:
@@ -35,40 +35,42 @@ class Bench:
         """Release the baseline."""
         self._baseline.close()
 
-    def contest(self, variants: Sequence[Pipeline], seconds: float, least: int, most: int) -> list[Speed]:
-        """Time variants and the baseline, one image each in turns, another one first each time.
+    def time_interleaved(
+        self, variants: Sequence[Pipeline], seconds: float, least: int, most: int
+    ) -> list[Speed]:
+        """Time variants and the baseline interleaved: one image each in every round, in rotating order.
 
-        What slows the computer for a while then slows all of them.
+        A temporary slowdown of the computer then affects all of them alike.
 
         Args:
             variants: are timed.
-            seconds: how long to go on, beyond the least number of turns.
-            least: turns at least.
-            most: turns at most.
+            seconds: time limit once the least number of rounds is done.
+            least: rounds at least.
+            most: rounds at most.
 
         Raises:
             ModelFileError: a variant gives no result (NaN) on a search frame.
             BackendError: a runtime failed.
         """
         if not self._images:
-            self._images = list(self._frames.rung(_IMAGES))
+            self._images = list(self._frames.subset(_IMAGES))
         runners = [self._baseline, *variants]
         times: list[Times] = [([], []) for _ in runners]
         for runner in runners:
             for _ in range(_WARM):
                 _run(runner, self._images[0], ([], []))
-        start, turn = perf_counter(), 0
-        while turn < least or (turn < most and perf_counter() - start < seconds):
-            image = self._images[turn % len(self._images)]
+        start, rounds = perf_counter(), 0
+        while rounds < least or (rounds < most and perf_counter() - start < seconds):
+            image = self._images[rounds % len(self._images)]
             for step in range(len(runners)):
-                which = (turn + step) % len(runners)
+                which = (rounds + step) % len(runners)
                 _run(runners[which], image, times[which])
-            turn += 1
+            rounds += 1
         base50, base99 = np.percentile(times[0][1], (50, 99))
         speeds = []
-        for infer, whole in times[1:]:
-            p50, p99 = np.percentile(whole, (50, 99))
-            ratio = np.median(np.asarray(times[0][1]) / np.asarray(whole))
+        for infer, end_to_end in times[1:]:
+            p50, p99 = np.percentile(end_to_end, (50, 99))
+            ratio = np.median(np.asarray(times[0][1]) / np.asarray(end_to_end))
             speeds.append(
                 Speed(
                     p50_ms=float(p50),
@@ -77,7 +79,7 @@ class Bench:
                     baseline_p50_ms=float(base50),
                     baseline_p99_ms=float(base99),
                     ratio=float(ratio),
-                    pairs=turn,
+                    pairs=rounds,
                 )
             )
         return speeds

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a search may spend: ``drop<=1%, p99<=20ms, size<=0.25, speed>=2x`` in one line.
+"""Limits on the variant that a search selects: ``drop<=1%, p99<=20ms, size<=0.25, speed>=2x`` in one line.
 
 budget = term ("," term)*
 term   = "drop" "<=" share | "p99" "<=" time | "size" "<=" share | "speed" ">=" factor
@@ -32,7 +32,7 @@ _UNITS = {
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits that a winner must keep; None where nothing was asked for.
+    """Limits that a winner must keep; None for no limit.
 
     Attributes:
         drop: largest loss of the measure, 0..1.
@@ -48,11 +48,11 @@ class Budget:
 
     @property
     def least_speed(self) -> float | None:
-        """The least speed-up: where neither speed nor size was asked for, any gain at all."""
+        """The least speed-up; 1 where the budget limits neither speed nor size."""
         return 1.0 if self.speed is None and self.size is None else self.speed
 
     def accept(self) -> dict[str, Any]:
-        """Return the same as a recipe's terms of acceptance; times are from frame to result."""
+        """Return the limits as a recipe's terms of acceptance; times are from frame to result."""
         terms: dict[str, Any] = {
             "max_drop": self.drop,
             "max_p99_ms": self.p99_ms,
@@ -102,8 +102,8 @@ def _parse_term(term: str, text: str) -> tuple[str, float]:
         raise _wrong(text, f"{name} takes {_SIGNS[name]!r}, not {sign!r}")
     units = _UNITS[name]
     if unit not in units:
-        wanted = " or ".join(repr(known) if known else "none" for known in units)
-        raise _wrong(text, f"the unit of {name} is {wanted}, not {match['unit'] or 'none'!r}")
+        allowed = " or ".join(repr(known) if known else "none" for known in units)
+        raise _wrong(text, f"the unit of {name} is {allowed}, not {match['unit'] or 'none'!r}")
     value = float(match["number"]) * units[unit]
     _check_range(name, value, term, text)
     return name, value

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the files of candidates, each once: those that differ in the runtime alone share one."""
+"""Builds the model files of candidates, each once: candidates that differ only in the runtime share one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Builder:
         samples: Callable[[LoadedRecipe], Samples],
         checkpoints: Path,
     ) -> None:
-        """Take what every candidate begins with.
+        """Store what all candidates are built from.
 
         Args:
             manifest: of the baseline.
@@ -53,7 +53,7 @@ class Builder:
         self._folder = folder
         self._samples = samples
         self._checkpoints = checkpoints
-        self._cleaned: dict[str, ModelProto] = {}
+        self._optimized: dict[str, ModelProto] = {}
 
     def path(self, candidate: Candidate) -> Path:
         """Return where a candidate's file is or will be."""
@@ -61,10 +61,10 @@ class Builder:
         return self._folder / candidate.graph_key / f"variant{suffix}"
 
     def build(self, candidate: Candidate, recipe: LoadedRecipe, progress: Progress) -> float:
-        """Make a candidate's file unless it is there; whole or not at all.
+        """Build a candidate's file unless it exists; it appears complete or not at all.
 
         Returns:
-            Seconds that it took; 0 where it was there.
+            Seconds that it took; 0 where it existed.
 
         Raises:
             AdcpError: a pass refused the model; one line.
@@ -81,10 +81,10 @@ class Builder:
         try:
             model, steps = onnx.ModelProto(), copy(recipe)
             model.CopyFrom(self._model)
-            if candidate.clean and not candidate.training:
-                # Checkpoints of training are found again by the number of their pass in the whole recipe.
-                model.CopyFrom(self._clean(candidate, recipe, samples, scratch / "clean"))
-                steps.passes = recipe.passes[len(candidate.clean) :]
+            if candidate.graph_optimization and not candidate.training:
+                # Checkpoints of training are found by the index of their pass in the whole recipe.
+                model.CopyFrom(self._optimize(candidate, recipe, samples, scratch / "optimized"))
+                steps.passes = recipe.passes[len(candidate.graph_optimization) :]
             _, model, described = run_passes(
                 model, steps, self._manifest, samples, self._host, scratch,
                 self._checkpoints / candidate.graph_key, progress,
@@ -104,26 +104,26 @@ class Builder:
             shutil.rmtree(scratch, ignore_errors=True)
         return perf_counter() - start
 
-    def _clean(
+    def _optimize(
         self, candidate: Candidate, recipe: LoadedRecipe, samples: Samples, scratch: Path
     ) -> ModelProto:
-        """Return the baseline after a candidate's clean-up, which is done once for all of them."""
+        """Return the baseline after a candidate's graph optimization, which is done once for all of them."""
         import onnx
 
-        key = str(candidate.clean)
-        if key not in self._cleaned:
+        key = str(candidate.graph_optimization)
+        if key not in self._optimized:
             scratch.mkdir()
             model, steps = onnx.ModelProto(), copy(recipe)
             model.CopyFrom(self._model)
-            steps.passes = recipe.passes[: len(candidate.clean)]
-            _, self._cleaned[key], _ = run_passes(
+            steps.passes = recipe.passes[: len(candidate.graph_optimization)]
+            _, self._optimized[key], _ = run_passes(
                 model, steps, self._manifest, samples, self._host, scratch, scratch / "none",
                 lambda step, done, total: None,
             )  # fmt: skip
-        return self._cleaned[key]
+        return self._optimized[key]
 
     def open(self, candidate: Candidate) -> Pipeline:
-        """Load a candidate that was built; raise AdcpError where its runtime will not take it."""
+        """Load a candidate that was built; raise AdcpError where its runtime cannot load it."""
         path = self.path(candidate)
         described = load_manifest(path.parent)
         session = create_backend(candidate.backend).load(path, dict(candidate.options))
@@ -139,7 +139,7 @@ class Builder:
         return made.width * made.height / (own.width * own.height)
 
     def move_checkpoints(self, candidate: Candidate, target: Path) -> None:
-        """Give what a candidate learned to whoever makes it again from its recipe."""
+        """Move a candidate's training checkpoints to where compressing by its recipe looks for them."""
         source = self._checkpoints / candidate.graph_key
         if source.is_dir() and not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A candidate: one recipe that the search may try, with a name a person can read."""
+"""A candidate: one recipe that the search may try, with a readable name."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ from ad_compressed_perception.compression.recipe import SCHEMA, LoadedRecipe
 from ad_compressed_perception.compression.search.budget import Budget
 from ad_compressed_perception.compression.search.frames import SPLIT, SearchFrames
 
-CLEAN: tuple[Any, ...] = ("upgrade_opset", "simplify", "infer_shapes")
-"""What every candidate begins with."""
+GRAPH_OPTIMIZATION: tuple[Any, ...] = ("upgrade_opset", "simplify", "infer_shapes")
+"""Passes that every candidate begins with."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One recipe in the making.
+    """One recipe that the search may try.
 
     Attributes:
         name: runtime, number format, size, edits: ``openvino-bf16-x0.5``; unique.
         backend: the runtime.
         options: its own options.
-        edits: passes between the clean-up and the number format, in the recipe's form.
+        edits: passes between the graph optimization and the number format, in the recipe's form.
         form: passes that quantize or store, after them; ``deduplicate_initializers`` with them.
         store: ``onnx`` or ``packed``.
         training: passes that train, after the edits of the input and before those of the output.
         ending: edits of the output, which come after training.
-        lessons: frames to learn from; 0 for a candidate that does not train.
-        parent: name of the same candidate before the last change, "" for a root.
+        training_images: frames to train on; 0 for a candidate that does not train.
+        parent: name of the candidate that this one is derived from, "" for a base candidate.
+        graph_optimization: passes that leave the outputs as they are, before all others.
     """
 
     name: str
@@ -45,14 +46,14 @@ class Candidate:
     store: str = "onnx"
     training: tuple[Any, ...] = ()
     ending: tuple[Any, ...] = ()
-    lessons: int = 0
+    training_images: int = 0
     parent: str = ""
-    clean: tuple[Any, ...] = field(default=CLEAN)
+    graph_optimization: tuple[Any, ...] = field(default=GRAPH_OPTIMIZATION)
 
     @property
     def passes(self) -> list[Any]:
         """All passes, in order."""
-        return [*self.clean, *self.edits, *self.training, *self.ending, *self.form]
+        return [*self.graph_optimization, *self.edits, *self.training, *self.ending, *self.form]
 
     @property
     def pass_names(self) -> list[str]:
@@ -61,26 +62,26 @@ class Candidate:
 
     @property
     def graph_key(self) -> str:
-        """What its file depends on: candidates that differ in the runtime alone share one file."""
-        # Pruning may ask the runtime how long layers take, quantizing where it wants its pairs.
+        """What its file depends on: candidates that differ only in the runtime share one file."""
+        # Pruning may time layers on the runtime, and where QDQ pairs are placed depends on it.
         runtime = [self.backend, dict(self.options)] if self.training or self.form else []
-        words = yaml.safe_dump([self.passes, self.store, self.lessons, runtime], sort_keys=True)
-        return hashlib.sha256(words.encode()).hexdigest()[:16]
+        text = yaml.safe_dump([self.passes, self.store, self.training_images, runtime], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def key(self) -> str:
-        """What its measurements depend on: the file and how it is run, not the terms it is judged by."""
-        words = yaml.safe_dump([self.graph_key, self.backend, dict(self.options)], sort_keys=True)
-        return hashlib.sha256(words.encode()).hexdigest()[:16]
+        """What its measurements depend on: the file and how it is run, not the terms of acceptance."""
+        text = yaml.safe_dump([self.graph_key, self.backend, dict(self.options)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class RecipeMaker:
-    """Writes candidates down as recipes of one search: same frames, same terms, same measure.
+    """Writes candidates as recipe files of one search: same frames, same terms, same measure.
 
     Attributes:
         budget: becomes the terms of acceptance.
-        frames: the layout of the recording.
+        frames: the split of the recording.
         verify: further fields of a recipe's ``verify`` (labels, tolerances).
         accept: further terms of acceptance.
         stride: every so many-th frame of the source.
@@ -98,7 +99,7 @@ class RecipeMaker:
             "schema": SCHEMA,
             "name": candidate.name,
             "passes": candidate.passes,
-            "calibration": {"frames": candidate.lessons or self.frames.calibration},
+            "calibration": {"frames": candidate.training_images or self.frames.calibration},
             "split": SPLIT.model_dump(),
             "verify": {"frames": self.frames.verification, **self.verify},
             "backend": candidate.backend,
@@ -110,8 +111,8 @@ class RecipeMaker:
             document["calibration"]["stride"] = self.stride
         if candidate.store == "onnx":
             del document["store"]
-        words = yaml.safe_dump(document, sort_keys=False, width=110, default_flow_style=None)
-        return f"# Found by adcp compress --recipe auto --budget {str(self.budget)!r}.\n{words}"
+        text = yaml.safe_dump(document, sort_keys=False, width=110, default_flow_style=None)
+        return f"# Found by adcp compress --recipe auto --budget {str(self.budget)!r}.\n{text}"
 
     def write(self, candidate: Candidate, folder: Path) -> LoadedRecipe:
         """Write a candidate's recipe into a folder and read it back; raise RecipeError where it is wrong."""

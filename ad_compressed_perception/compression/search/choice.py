@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Who leaves after each round, who wins at the end, and in words why the others did not."""
+"""Which candidates are discarded after each round, which one wins, and the reasons of the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ad_compressed_perception.compression.search.trial import Trial
 
 @dataclass(frozen=True)
 class Choice:
-    """What a search came to.
+    """The result of a search.
 
     Attributes:
         winner: the fastest candidate within the budget, or the most promising one where none is shown
@@ -24,7 +24,7 @@ class Choice:
         is_shown: whether the winner's whole interval and all its figures are within the budget.
         front: names of the candidates that none dominates, the baseline among them, fastest first.
         nearest: the candidate that misses the budget least, where there is no winner.
-        missed: what it misses, in words.
+        missed: which limits it misses, as text.
     """
 
     winner: Trial | None
@@ -35,16 +35,16 @@ class Choice:
 
 
 def baseline_point(name: str) -> Point:
-    """Return the baseline's place: no drop, its own time and size."""
+    """Return the baseline's point: no drop, its own time and size."""
     return Point(name, 0.0, 1.0, 1.0, 1.0)
 
 
-def cull(trials: Sequence[Trial], budget: Budget, baseline: str, keep_share: float = 0.5) -> None:
-    """Take out of the running what has lost already: successive halving that spares the front.
+def discard(trials: Sequence[Trial], budget: Budget, baseline: str, keep_share: float = 0.5) -> None:
+    """Discard candidates that have lost already: successive halving that keeps the Pareto front.
 
-    Out go candidates with frames without a result, those whose whole interval of the drop is beyond the
-    budget, files that are too large, what the baseline dominates, and of the rest what another one
-    dominates, unless it is among the fastest ``keep_share`` of them: on few frames a drop says little.
+    Discarded are candidates with frames without a result, those whose whole interval of the drop is beyond
+    the budget, files that are too large, what the baseline dominates, and of the rest what another one
+    dominates, unless it is among the fastest ``keep_share`` of them: a drop on few frames is uncertain.
     """
     for trial in _running(trials):
         drop = trial.drop
@@ -52,27 +52,27 @@ def cull(trials: Sequence[Trial], budget: Budget, baseline: str, keep_share: flo
         if drop.failed:
             trial.end("out", f"gave no result (NaN) on {drop.failed} of {drop.frames} frames")
         elif drop.low > budget.drop:
-            trial.end("out", f"drop too large: {said_drop(trial)}, allowed {budget.drop:g}")
+            trial.end("out", f"drop too large: {drop_text(trial)}, allowed {budget.drop:g}")
         elif budget.size is not None and trial.size > budget.size:
             trial.end("out", f"too large: size {trial.size:.3f}, allowed {budget.size:g}")
     running = _running(trials)
     base = baseline_point(baseline)
     points = {trial.name: trial.point(tail=False) for trial in running}
     members = front([*points.values(), base])
-    quickest = sorted(running, key=lambda trial: points[trial.name].median)
-    spared = {trial.name for trial in quickest[: math.ceil(keep_share * len(running))]}
+    fastest = sorted(running, key=lambda trial: points[trial.name].median)
+    kept = {trial.name for trial in fastest[: math.ceil(keep_share * len(running))]}
     for trial in running:
         point = points[trial.name]
         if dominates(base, point):
-            trial.end("out", f"no better than the baseline in anything: {said_figures(trial)}")
-        elif trial.name not in spared:
+            trial.end("out", f"no better than the baseline in anything: {figures_text(trial)}")
+        elif trial.name not in kept:
             better = dominator(point, members)
             if better is not None:
                 trial.end("out", f"dominated by {better.name}: {_versus(trial, trials, better.name)}")
 
 
 def choose(trials: Sequence[Trial], budget: Budget, baseline: str) -> Choice:
-    """Find the front and the winner; every other candidate still in the running gets its reason."""
+    """Find the front and the winner; every other remaining candidate gets its reason."""
     running = _running(trials)
     base = baseline_point(baseline)
     points = {trial.name: trial.point(tail=True) for trial in running}
@@ -80,7 +80,7 @@ def choose(trials: Sequence[Trial], budget: Budget, baseline: str) -> Choice:
     names = tuple(member.name for member in members)
     shown = [trial for trial in running if not misses(trial, budget)]
     possible = [trial for trial in running if not misses(trial, budget, benefit_of_doubt=True)]
-    # The fastest may share its place on the grid with a better one.
+    # The fastest may share its grid cell with a better one.
     best = [trial for trial in shown if trial.name in names] or shown
     winner = min(best, key=_speed, default=None) or min(possible, key=_doubt, default=None)
     for trial in running:
@@ -88,19 +88,19 @@ def choose(trials: Sequence[Trial], budget: Budget, baseline: str) -> Choice:
             trial.end("out", _why(trial, winner, budget, members, points[trial.name], trials))
     if winner is not None:
         why = "the fastest" if shown else "the least drop among those that may be"
-        winner.end("winner", f"{why} within the budget: {said_figures(winner)}")
+        winner.end("winner", f"{why} within the budget: {figures_text(winner)}")
         return Choice(winner, bool(shown), names)
     measured = [trial for trial in trials if trial.is_measured]
     nearest = min(measured, key=lambda trial: _excess(trial, budget), default=None)
     if nearest is None:
         return Choice(None, False, names, None, "nothing could be measured")
-    # On the few frames of the first round no interval is within: that alone is no miss.
+    # On the few frames of the first round no interval is within the budget: that alone is no miss.
     missed = "; ".join(misses(nearest, budget, benefit_of_doubt=True) or misses(nearest, budget))
     return Choice(None, False, names, nearest, missed)
 
 
 def misses(trial: Trial, budget: Budget, *, benefit_of_doubt: bool = False) -> list[str]:
-    """Return the terms of the budget that a candidate does not keep, in words.
+    """Return the terms of the budget that a candidate does not keep, as text.
 
     Args:
         trial: measured.
@@ -110,21 +110,21 @@ def misses(trial: Trial, budget: Budget, *, benefit_of_doubt: bool = False) -> l
     drop, speed = trial.drop, trial.speed
     assert drop is not None and speed is not None
     found = []
-    if drop.telling < LEAST and not benefit_of_doubt:
-        found.append(f"only {drop.telling} of {drop.frames} search frames tell anything")
+    if drop.informative < LEAST and not benefit_of_doubt:
+        found.append(f"only {drop.informative} of {drop.frames} search frames are informative")
     if drop.failed or (drop.low if benefit_of_doubt else drop.high) > budget.drop:
-        found.append(f"drop {said_drop(trial)}, allowed {budget.drop:g}")
+        found.append(f"drop {drop_text(trial)}, allowed {budget.drop:g}")
     if budget.p99_ms is not None and speed.p99_ms > budget.p99_ms:
         found.append(f"p99 {speed.p99_ms:.2f} ms, allowed {budget.p99_ms:g} ms")
     if budget.size is not None and trial.size > budget.size:
         found.append(f"size {trial.size:.3f}, allowed {budget.size:g}")
     if budget.least_speed is not None and speed.ratio < budget.least_speed:
-        found.append(f"speed {speed.ratio:.3g}x, asked for {budget.least_speed:g}x or more")
+        found.append(f"speed {speed.ratio:.3g}x, required {budget.least_speed:g}x or more")
     return found
 
 
-def said_drop(trial: Trial) -> str:
-    """Return the drop with its interval and how many frames gave it."""
+def drop_text(trial: Trial) -> str:
+    """Return the drop with its interval and number of frames."""
     drop = trial.drop
     assert drop is not None
     ends = f"{thousandths(drop.low)} to {thousandths(drop.high)}"
@@ -132,11 +132,11 @@ def said_drop(trial: Trial) -> str:
 
 
 def thousandths(value: float) -> str:
-    """Return a drop with three digits; what rounds to nothing has no sign."""
+    """Return a drop with three digits; what rounds to zero has no sign."""
     return f"{round(value, 3) + 0.0:.3f}"
 
 
-def said_figures(trial: Trial) -> str:
+def figures_text(trial: Trial) -> str:
     """Return drop, speed and size in one line."""
     assert trial.drop is not None and trial.speed is not None
     return f"drop {thousandths(trial.drop.drop)}, {trial.speed.ratio:.2f}x, size {trial.size:.2f}"
@@ -171,8 +171,8 @@ def _why(
 
 def _versus(trial: Trial, trials: Sequence[Trial], name: str) -> str:
     other = next((one for one in trials if one.name == name), None)
-    against = "drop 0, 1x, size 1" if other is None else said_figures(other)
-    return f"{said_figures(trial)} against {against}"
+    against = "drop 0, 1x, size 1" if other is None else figures_text(other)
+    return f"{figures_text(trial)} against {against}"
 
 
 def _running(trials: Sequence[Trial]) -> list[Trial]:

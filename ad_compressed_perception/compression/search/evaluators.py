@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How much a candidate loses on search frames: against the baseline's results, or against labels."""
+"""Loss of a candidate on search frames: of agreement with the baseline, or of accuracy on labels."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from ad_compressed_perception.pass_api.terms import VerifySpec
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 
 LABELED_SHARE = 0.5
-"""Share of the labeled data, from its beginning, that candidates are compared on; the rest judges."""
+"""Share of the labeled data, from its beginning, that candidates are compared on; the rest verifies."""
 
 
-class Judge(ABC):
+class Evaluator(ABC):
     """Compares candidates with the baseline.
 
     Attributes:
@@ -43,20 +43,20 @@ class Judge(ABC):
 
     @abstractmethod
     def drop(self, variant: Pipeline, count: int, advance: Advance) -> Drop:
-        """Return the loss on so many frames, evenly chosen; raise AdcpError where one cannot be judged."""
+        """Return the loss on so many frames, evenly chosen; raise AdcpError where one cannot be compared."""
 
     @abstractmethod
     def close(self) -> None:
-        """Release what it holds."""
+        """Release the baseline."""
 
 
-class AgreementJudge(Judge):
-    """The baseline's results play the ground truth; each is computed once."""
+class AgreementEvaluator(Evaluator):
+    """The baseline's results are the reference; each is computed once."""
 
     def __init__(self, manifest: Manifest, frames: SearchFrames, verify: VerifySpec) -> None:
         """Load the baseline; raise AdcpError where it cannot be."""
         self._manifest, self._frames, self._verify = manifest, frames, verify
-        create_score(manifest, verify)  # an unknown label is told before anything is measured
+        create_score(manifest, verify)  # an unknown label is an error before anything is measured
         self._baseline = open_pipeline(manifest, manifest.baseline, allow_rejected=True)
         self._results: dict[int, Result | tuple[LabelMask, bytes]] = {}
         self.frames = len(frames.search)
@@ -69,19 +69,19 @@ class AgreementJudge(Judge):
         """Return the loss of agreement.
 
         Raises:
-            ModelFileError: the baseline itself gives a result that means nothing.
+            ModelFileError: the baseline itself gives no valid result.
             AdcpError: a frame cannot be read, a runtime failed.
         """
         score = create_score(self._manifest, self._verify)
-        sample = self._frames.rung(count)
+        sample = self._frames.subset(count)
         for done, (index, frame) in enumerate(zip(sample.indices, sample, strict=True)):
             reference = self._reference(index, frame)
-            judged: Result | None
+            compared: Result | None
             try:
-                judged = variant.run(frame)[0]
+                compared = variant.run(frame)[0]
             except ResultError:
-                judged = None
-            score.add(reference, judged)
+                compared = None
+            score.add(reference, compared)
             advance(done + 1, len(sample))
         figures = score.figures()
         return Drop(
@@ -90,7 +90,7 @@ class AgreementJudge(Judge):
         )  # fmt: skip
 
     def _reference(self, index: int, frame: Frame) -> Result:
-        """Return the baseline's result on a frame; masks are kept deflated."""
+        """Return the baseline's result on a frame; masks are kept compressed (zlib)."""
         if index not in self._results:
             try:
                 result: Result = self._baseline.run(frame)[0]
@@ -104,8 +104,8 @@ class AgreementJudge(Judge):
         return _inflate(*kept) if isinstance(kept, tuple) else kept
 
 
-class LabeledJudge(Judge):
-    """Labels are the ground truth: the loss is that of the task's figure, paired with the baseline."""
+class LabeledEvaluator(Evaluator):
+    """Labels are the ground truth: the loss of the task's metric, paired by frame with the baseline."""
 
     def __init__(self, manifest: Manifest, labeled: LabeledFrames) -> None:
         """Load a baseline with the settings of published figures; raise AdcpError where it cannot be."""
@@ -148,7 +148,7 @@ class LabeledJudge(Judge):
 
 
 def halves(choice: LabeledChoice) -> tuple[LabeledChoice, LabeledChoice]:
-    """Return the part of labeled data that candidates are compared on and the part that judges."""
+    """Return the part of labeled data that candidates are compared on and the part of the verdict."""
     middle = choice.from_share + LABELED_SHARE * (choice.to_share - choice.from_share)
     limit = None if choice.limit is None else max(1, choice.limit // 2)
     return replace(choice, to_share=middle, limit=limit), replace(choice, from_share=middle, limit=limit)

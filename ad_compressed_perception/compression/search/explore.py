@@ -9,35 +9,36 @@ from dataclasses import dataclass
 
 from ad_compressed_perception.compression.search.budget import Budget
 from ad_compressed_perception.compression.search.candidate import Candidate
-from ad_compressed_perception.compression.search.choice import cull
+from ad_compressed_perception.compression.search.choice import discard
 from ad_compressed_perception.compression.search.facts import Facts
-from ad_compressed_perception.compression.search.rounds import RUNGS, Rounds
+from ad_compressed_perception.compression.search.rounds import ROUND_FRAMES, Rounds
 from ad_compressed_perception.compression.search.space import (
     LEAST_TRAINING_MINUTES,
-    children,
-    mixed_roots,
-    reactivated,
-    roots,
+    base_candidates,
+    derived_candidates,
+    mixed_precision_candidates,
     trained,
     with_bytes,
+    with_hard_swish,
 )
 from ad_compressed_perception.compression.search.trial import Trial
 
 _LEADERS = 2
-_CONTESTANTS = 8
+_FINALISTS = 8
 _TRAINING_SHARE = 0.5
-# Shares of the time, training and the last rounds not counted, after which no root, child, mixed form begins.
-_ROOTS, _CHILDREN, _MIXED = 0.45, 0.8, 1.0
+# Shares of the time (without training and the last rounds) after which no base, derived or mixed-precision
+# candidate is begun.
+_BASE, _DERIVED, _MIXED = 0.45, 0.8, 1.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a search wants.
+    """Settings of a search.
 
     Attributes:
         budget: limits.
         baseline: the baseline's name.
-        seed: of the order of equals and of training.
+        seed: of the order of equally cheap candidates and of training.
         minutes: for everything.
         train: whether candidates may be pruned and distilled.
     """
@@ -50,29 +51,29 @@ class Plan:
 
 
 def explore(rounds: Rounds, facts: Facts, plan: Plan, left_out: dict[str, str]) -> None:
-    """Try number formats, smaller images of what leads, mixed precision and training; then compare longer.
+    """Try number formats, smaller inputs of the leaders, mixed precision and training; then compare longer.
 
     Args:
         rounds: measures, and keeps the trials.
-        facts: what there is to gain.
-        plan: what is wanted.
-        left_out: gets what is not tried, and why.
+        facts: runtimes, edits and times found on this host.
+        plan: settings of the search.
+        left_out: receives what is not tried, and why.
     """
     trains = _training_minutes(facts, plan, left_out)
     first = 0.35 if trains else 0.7
 
     def attempt(candidates: Sequence[Candidate], share: float) -> None:
         rounds.screen(candidates, share)
-        cull(rounds.trials, plan.budget, plan.baseline)
+        discard(rounds.trials, plan.budget, plan.baseline)
 
-    begun = roots(facts, plan.budget.size is not None, plan.seed)
-    # Float forms share their files and decide what is worth shrinking: all of them first.
-    attempt([candidate for candidate in begun if not candidate.form], _CHILDREN * first)
-    attempt([candidate for candidate in begun if candidate.form], _ROOTS * first)
+    base = base_candidates(facts, plan.budget.size is not None, plan.seed)
+    # Float candidates share their files and decide which inputs to shrink: all of them first.
+    attempt([candidate for candidate in base if not candidate.form], _DERIVED * first)
+    attempt([candidate for candidate in base if candidate.form], _BASE * first)
     tried: list[Trial] = []
-    _shrink(rounds, facts, plan, tried, lambda some: attempt(some, _CHILDREN * first))
-    # Found by measuring every layer, which takes long: what is quickly made comes first.
-    attempt(mixed_roots(facts, plan.seed, plan.budget.drop or 0.01), _MIXED * first)
+    _shrink(rounds, facts, plan, tried, lambda some: attempt(some, _DERIVED * first))
+    # Mixed precision measures every layer, which takes long: candidates that are quick to build come first.
+    attempt(mixed_precision_candidates(facts, plan.seed, plan.budget.drop or 0.01), _MIXED * first)
     _shrink(rounds, facts, plan, tried, lambda some: attempt(some, _MIXED * first))
     _note_unshrunk(rounds.trials, facts, tried, left_out)
     lead = _leaders(rounds.trials, plan.budget)[:1]
@@ -80,23 +81,23 @@ def explore(rounds: Rounds, facts: Facts, plan: Plan, left_out: dict[str, str]) 
         attempt([with_bytes(lead[0].candidate, facts)], first)
     swaps = facts.trains and plan.train and "hard_swish" in facts.edits
     if lead and swaps:
-        attempt([reactivated(lead[0].candidate, facts)], first)
+        attempt([with_hard_swish(lead[0].candidate, facts)], first)
     if lead and trains:
-        attempt(_taught(rounds, lead[0], facts, trains, plan.seed), first + _TRAINING_SHARE)
-    for count in RUNGS:
-        rounds.deepen(count)
-        cull(rounds.trials, plan.budget, plan.baseline)
+        attempt(_training_candidates(rounds, lead[0], facts, trains, plan.seed), first + _TRAINING_SHARE)
+    for count in ROUND_FRAMES:
+        rounds.compare(count)
+        discard(rounds.trials, plan.budget, plan.baseline)
     running = sorted((t for t in rounds.trials if t.state == "alive" and t.speed), key=_latency)
-    rounds.contest(running[:_CONTESTANTS])
+    rounds.time_interleaved(running[:_FINALISTS])
 
 
 def _shrink(
     rounds: Rounds, facts: Facts, plan: Plan, tried: list[Trial], attempt: Callable[[list[Candidate]], None]
 ) -> None:
-    """Try the leading roots on smaller images, those that were not before."""
+    """Try the leading base candidates on smaller inputs, each once."""
     fresh = [t for t in _leaders(rounds.trials, plan.budget) if not t.candidate.parent and t not in tried]
     tried += fresh
-    attempt([child for trial in fresh for child in children(trial.candidate, facts, plan.seed)])
+    attempt([one for trial in fresh for one in derived_candidates(trial.candidate, facts, plan.seed)])
 
 
 def _note_unshrunk(
@@ -109,7 +110,9 @@ def _note_unshrunk(
             left_out[f"{trial.name}, smaller"] = "others lead at the model's own input size"
 
 
-def _taught(rounds: Rounds, lead: Trial, facts: Facts, minutes: float, seed: int) -> list[Candidate]:
+def _training_candidates(
+    rounds: Rounds, lead: Trial, facts: Facts, minutes: float, seed: int
+) -> list[Candidate]:
     floats = [
         t for t in rounds.trials if t.state == "alive" and not t.candidate.form and not t.candidate.training
     ]
@@ -117,7 +120,7 @@ def _taught(rounds: Rounds, lead: Trial, facts: Facts, minutes: float, seed: int
     if leader.candidate.form:
         return []
     ms = facts.baseline_ms * rounds.builder.pixels_share(leader.candidate)
-    return trained(leader.candidate, facts, ms, rounds.maker.frames.lessons, minutes, seed)
+    return trained(leader.candidate, facts, ms, rounds.maker.frames.training_images, minutes, seed)
 
 
 def _training_minutes(facts: Facts, plan: Plan, left_out: dict[str, str]) -> float:
@@ -125,7 +128,7 @@ def _training_minutes(facts: Facts, plan: Plan, left_out: dict[str, str]) -> flo
     if not facts.trains:
         return 0.0
     if not plan.train:
-        left_out["training"] = "not wanted (--no-train)"
+        left_out["training"] = "disabled (--no-train)"
         return 0.0
     count = 3 if "relu" in facts.edits else 2
     each = _TRAINING_SHARE * plan.minutes / count
@@ -137,7 +140,7 @@ def _training_minutes(facts: Facts, plan: Plan, left_out: dict[str, str]) -> flo
 
 
 def _leaders(trials: Sequence[Trial], budget: Budget) -> list[Trial]:
-    """Return the candidates worth a further change: the fastest, and the smallest where size is asked for."""
+    """Return the candidates worth a further change: the fastest, and the smallest where size is limited."""
     running = sorted((t for t in trials if t.state == "alive" and t.speed), key=_latency)
     found = running[:_LEADERS]
     if budget.size is not None:

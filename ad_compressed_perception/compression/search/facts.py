@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What there is to gain here: which runtimes run, which edits the graph takes, where the time goes."""
+"""Facts about host and model: available runtimes, applicable graph edits, profile of the baseline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ad_compressed_perception.backends import backend_names
 from ad_compressed_perception.compression.frame_split import FrameSample
 from ad_compressed_perception.compression.pass_runner import Samples, run_passes
 from ad_compressed_perception.compression.recipe import LoadedRecipe
-from ad_compressed_perception.compression.search.candidate import CLEAN, Candidate, RecipeMaker
+from ad_compressed_perception.compression.search.candidate import GRAPH_OPTIMIZATION, Candidate, RecipeMaker
 from ad_compressed_perception.core.errors import AdcpError, BackendError, ModelFileError
 from ad_compressed_perception.core.host import HostInfo
 from ad_compressed_perception.core.manifest import Manifest
@@ -27,10 +27,10 @@ from ad_compressed_perception.tasks.pipeline import open_pipeline
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# A part of the time below this is not worth an edit.
+# Least share of the time that an edit must be able to save to be tried.
 MATTERS = 0.02
 _RUNS = 8
-# Edits that are tried alone on the cleaned graph, so that the graph itself says which it takes.
+# Edits that are tried alone on the optimized graph, to find which of them apply to it.
 EDITS: dict[str, Any] = {
     "drop_softmax": {"trim_output": {"argmax": "drop_softmax"}},
     "coarse": {"trim_output": {"argmax": "coarse"}},
@@ -43,7 +43,7 @@ EDITS: dict[str, Any] = {
     "hard_swish": {"replace_activation": {"to": "hard_swish", "keep": 0.1}},
 }
 _SILU = ("Sigmoid", "Mul", "QuickGelu", "Silu", "Swish")
-# What an edit can save, by the names of the profiled operators; an edit that is not here is not asked.
+# Profiled operators whose time an edit can save; an edit that is not here may save any share.
 _OPERATORS = {
     "drop_softmax": ("Softmax", "Transpose", "Reorder", "Sigmoid"),
     "coarse": ("Resize", "Upsample", "Softmax"),
@@ -58,8 +58,8 @@ class Facts:
     """What the space of candidates is built from.
 
     Attributes:
-        runtimes: backend and precision of the float forms, the baseline's first.
-        edits: name and pass of the edits that the graph takes and that may save something.
+        runtimes: backend and precision of the float candidates, the baseline's first.
+        edits: name and pass of the edits that apply to the graph and that may save time.
         left_out: what is not tried at all, and why.
         shares: share of the baseline's time that each edit could save at most.
         baseline_ms: median inference of the baseline, milliseconds.
@@ -90,31 +90,31 @@ def find_facts(
     host: HostInfo,
     maker: RecipeMaker,
     scratch: Path,
-    tell: Callable[[str, int, int], None],
+    progress: Callable[[str, int, int], None],
 ) -> Facts:
-    """Look at host and model.
+    """Inspect host and model.
 
     Raises:
-        AdcpError: the baseline cannot be cleaned up or run, on which every candidate rests.
+        AdcpError: the baseline cannot be optimized or run; every candidate depends on both.
     """
     left_out: dict[str, str] = {}
     runtimes = _runtimes(host, left_out)
     if not runtimes:
         raise BackendError("no backend here runs ONNX files: install onnxruntime or openvino")
-    sample = FrameSample(maker.frames.source, maker.frames.rung(4).indices)
+    sample = FrameSample(maker.frames.source, maker.frames.subset(4).indices)
     samples = Samples(sample, sample, "")
-    cleaned = _apply(Candidate("clean", "onnxruntime", {}, clean=CLEAN), manifest, model, samples, host,
-                     maker, scratch / "clean")[0]  # fmt: skip
+    plain = Candidate("optimized", "onnxruntime", {}, graph_optimization=GRAPH_OPTIMIZATION)
+    optimized = _apply(plain, manifest, model, samples, host, maker, scratch / "optimized")[0]
     shares, baseline_ms = _profile(manifest, maker)
     edits = {}
     labels = maker.verify.get("labels")
     steps = {**EDITS, **({"labels": {"select_classes": {"labels": labels}}} if labels else {})}
     for number, (name, step) in enumerate(steps.items()):
-        tell("look", number, len(steps))
+        progress("inspect", number, len(steps))
         share = shares.get(name, 1.0)
-        candidate = Candidate(f"probe_{name}", "onnxruntime", {}, clean=(step,))
+        candidate = Candidate(f"probe_{name}", "onnxruntime", {}, graph_optimization=(step,))
         try:
-            changed = _apply(candidate, manifest, _copy(cleaned), samples, host, maker, scratch / name)[1]
+            changed = _apply(candidate, manifest, _copy(optimized), samples, host, maker, scratch / name)[1]
         except AdcpError as error:
             left_out[name] = one_line(error).removeprefix(f"pass {candidate.pass_names[0]}: ")
             continue
@@ -131,7 +131,7 @@ def find_facts(
 
 
 def _runtimes(host: HostInfo, left_out: dict[str, str]) -> list[tuple[str, str]]:
-    """Return the float forms that run here; note what is missing."""
+    """Return backend and precision of the float candidates that run here; note what is missing."""
     found: list[tuple[str, str]] = []
     for name in backend_names():
         status = find(BACKENDS, name, BackendError).status()
@@ -145,7 +145,7 @@ def _runtimes(host: HostInfo, left_out: dict[str, str]) -> list[tuple[str, str]]
         if {"avx512_bf16", "amx_bf16", "bf16"} & set(host.isa):
             found.append(("openvino", "bf16"))
         else:
-            left_out["bf16"] = "this processor has no bfloat16 products"
+            left_out["bf16"] = "this processor has no bfloat16 instructions"
     return found
 
 
@@ -154,18 +154,18 @@ def _profile(manifest: Manifest, maker: RecipeMaker) -> tuple[dict[str, float], 
     pipeline = open_pipeline(manifest, manifest.baseline, allow_rejected=True)
     try:
         stages = []
-        for frame in maker.frames.rung(_RUNS):
+        for frame in maker.frames.subset(_RUNS):
             pipeline.run(frame)  # the first image of a shape is slower
             stages.append(pipeline.run(frame)[1])
     finally:
         pipeline.close()
-    whole = median(sum(stage.values()) for stage in stages)
+    total_ms = median(sum(stage.values()) for stage in stages)
     infer_ms = median(stage["infer"] for stage in stages)
-    shares = {"bytes": median(stage["prepare"] for stage in stages) / whole}
+    shares = {"bytes": median(stage["prepare"] for stage in stages) / total_ms}
     try:
         operators = profile_variant(manifest, manifest.baseline, runs=_RUNS).operators
     except (BackendError, ModelFileError):
-        return shares, infer_ms  # a runtime that does not clock layers: every edit is worth a trial
+        return shares, infer_ms  # a runtime without layer profiling: every edit is tried
     for edit, names in _OPERATORS.items():
         shares[edit] = sum(one.share for one in operators if one.operator.startswith(names))
     return shares, infer_ms

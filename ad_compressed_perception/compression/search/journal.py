@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a search has measured, kept line by line, so that an interrupted one goes on where it was.
+"""Measurements of a search, written line by line, so that an interrupted search can be resumed.
 
-A line is one JSON object with ``kind``, ``key`` (the candidate's, mostly) and what was found. Lines are only
-added. A last line that was cut off is as if it had never been written.
+A line is one JSON object with ``kind``, ``key`` (mostly a candidate's) and ``found`` (the measurement). Lines
+are only appended. A last line that was cut off is ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Journal:
     """The measurements of one search: same model, frames and host."""
 
     def __init__(self, path: Path) -> None:
-        """Read what is there; a line that is not whole is cut off the file."""
+        """Read the file; an incomplete line is removed from it."""
         self.path = path
         self._found: dict[tuple[str, str], dict[str, Any]] = {}
         whole = 0
@@ -47,7 +47,7 @@ class Journal:
         return self._found.get((kind, key))
 
     def add(self, kind: str, key: str, found: dict[str, Any]) -> dict[str, Any]:
-        """Keep a measurement, on the disk before this returns."""
+        """Append a measurement; it is on the disk when this returns."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         line = json.dumps({"kind": kind, "key": key, "found": found}, allow_nan=True) + "\n"
         with self.path.open("a", encoding="utf-8") as stream:

@@ -1,11 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which of several measured points no other one beats: drop, time and size, less is better in each.
+"""Pareto front of measured points: drop, time and size, less is better in each.
 
-Time counts twice, as median and as 99th percentile: on a computer that does other things as well the
-percentile alone ranks the others' doings. Differences that a second measurement would not confirm count as
-none: the figures are put on a grid of 0.2 points of drop, 3 % of time and 2 % of size. With g the position
-on the grid,
+Time counts twice, as median and as 99th percentile: on a computer with other load the percentile alone
+ranks that load. Differences that a second measurement would not confirm count as none: the figures
+are put on a grid of 0.2 points of drop, 3 % of time and 2 % of size. With g the position on the grid,
 
     a dominates b   when   g(a) <= g(b) in all four and (g(a) < g(b) in one, or
                            g(a) = g(b) and (median, size, drop, name) of a is the lesser)
@@ -45,7 +44,7 @@ class Point:
 
     @property
     def grid(self) -> tuple[int, int, int, int]:
-        """Position on the grid of differences that count."""
+        """Position on the grid of significant differences."""
         return (
             round(self.drop / DROP_STEP),
             round(math.log(self.median) / TIME_STEP),

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The front as an image: drop against median time and against p99, marks as large as files."""
+"""Plot of the Pareto front: drop against median time and against p99; marker area shows the file size."""
 
 from __future__ import annotations
 
@@ -23,24 +23,22 @@ _FEW_TICKS = 8
 
 
 def write_front(result: SearchResult, path: Path) -> Path:
-    """Draw every measured candidate as a PNG: filled on the front, hollow beside it, the winner ringed.
+    """Draw every measured candidate as a PNG: filled on the front, hollow off it, a ring around the winner.
 
-    Left is faster and down is nearer to the baseline; the band is what the budget allows. The axis of the
-    drop is linear up to twice that and logarithmic beyond. Members of the front are numbered, the
+    Left is faster and down is nearer to the baseline; the band is the drop that the budget allows. The axis
+    of the drop is linear up to twice that and logarithmic beyond. Members of the front are numbered, the
     fastest first; the list beside the panels names them.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(15.0, 6.4), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right, words = figure.subplots(1, 3, width_ratios=(1.0, 1.0, 0.62))
+    left, right, legend = figure.subplots(1, 3, width_ratios=(1.0, 1.0, 0.62))
     measured = [trial for trial in result.trials if trial.is_measured]
     members = [trial for name in result.choice.front for trial in measured if trial.name == name]
     for axis, tail in ((left, False), (right, True)):
         _panel(axis, measured, members, result, tail)
     left.set_ylabel("drop (bars: 95 % interval)")
-    _list(words, measured, members, result)
+    _list(legend, measured, members, result)
     figure.suptitle(
         f"{result.manifest.name}: {len(measured)} of {len(result.trials)} candidates measured, "
         f"budget {result.budget}", x=0.01, ha="left", fontweight="bold", fontsize=12,
@@ -72,7 +70,7 @@ def _panel(axis: Any, measured: list[Trial], members: list[Trial], result: Searc
     axis.set_xticks(shown, [f"{tick:g}" for tick in shown])
     axis.minorticks_off()
     axis.set_title("99th percentile" if tail else "median", loc="left", fontsize=11)
-    axis.set_xlabel("time from frame to result / the baseline's in the same turns")
+    axis.set_xlabel("time from frame to result / the baseline's in the same rounds")
     axis.grid(alpha=0.3)
     axis.set_axisbelow(True)
     for side in ("top", "right"):
@@ -99,7 +97,7 @@ def _mark(axis: Any, trial: Trial, members: list[Trial], result: SearchResult, t
 
 
 def _list(axis: Any, measured: list[Trial], members: list[Trial], result: SearchResult) -> None:
-    """Write what the numbers and marks mean."""
+    """Write the legend of numbers and markers."""
     axis.axis("off")
     for backend in sorted({trial.candidate.backend for trial in measured}):
         axis.scatter([], [], s=80, color=_COLORS.get(backend, _OTHER), label=backend)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The measurements of a search: each is made once, journaled, and made no more when it is resumed."""
+"""The measurements of a search: each is made once, journaled, and not repeated when it is resumed."""
 
 from __future__ import annotations
 
@@ -14,21 +14,25 @@ from ad_compressed_perception.compression.pass_runner import Progress
 from ad_compressed_perception.compression.search.bench import Bench
 from ad_compressed_perception.compression.search.builder import Builder
 from ad_compressed_perception.compression.search.candidate import Candidate, RecipeMaker
-from ad_compressed_perception.compression.search.evaluators import Judge
+from ad_compressed_perception.compression.search.evaluators import Evaluator
 from ad_compressed_perception.compression.search.journal import Journal
-from ad_compressed_perception.compression.search.time_budget import Clock, OutOfTimeError
+from ad_compressed_perception.compression.search.time_budget import OutOfTimeError, TimeBudget
 from ad_compressed_perception.compression.search.trial import Drop, Speed, Trial
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.onnx_graph.io import one_line
 
 SCREEN_FRAMES = 16
-RUNGS = (64, 10_000)
-"""Search frames of the rounds after the first; the last takes all there are."""
+ROUND_FRAMES = (64, 10_000)
+"""Search frames of the successive-halving rounds after the first; the last takes all there are."""
 
-# Seconds that a candidate is timed in the first round, and the last ones together, for each ten minutes.
-_SCREEN_SECONDS, _CONTEST_SECONDS = (0.3, 2.0, 4.0), (2.0, 20.0, 60.0)
-_SCREEN_TURNS, _CONTEST_TURNS = (16, 2000), (30, 5000)
-# Share of the time that making one candidate may take.
+# Journal kind of the final interleaved timing; kept, so that earlier journals can be resumed.
+_RENAMED_KIND = "contest"
+
+# Seconds that a candidate is timed in the first round, and the finalists together: least, for a search of ten
+# minutes, most.
+_SCREEN_SECONDS, _FINAL_SECONDS = (0.3, 2.0, 4.0), (2.0, 20.0, 60.0)
+_SCREEN_ROUNDS, _FINAL_ROUNDS = (16, 2000), (30, 5000)
+# Share of the time that building one candidate may take.
 _LONGEST = 0.2
 
 
@@ -40,21 +44,21 @@ class Rounds:
         maker: RecipeMaker,
         builder: Builder,
         bench: Bench,
-        judge: Judge,
+        evaluator: Evaluator,
         journal: Journal,
-        clock: Clock,
+        time_budget: TimeBudget,
         baseline_bytes: int,
         folder: Path,
         progress: Progress,
     ) -> None:
-        """Take the parts of a search; ``folder`` is where recipes are written, ``progress`` is told steps."""
-        self.maker, self.builder, self._bench, self._judge = maker, builder, bench, judge
-        self._journal, self._clock = journal, clock
+        """Store the parts of a search; recipes are written to ``folder``, steps reported to ``progress``."""
+        self.maker, self.builder, self._bench, self._evaluator = maker, builder, bench, evaluator
+        self._journal, self._time_budget = journal, time_budget
         self._baseline_bytes, self._folder, self._progress = baseline_bytes, folder, progress
         self.trials: list[Trial] = []
 
     def screen(self, candidates: Sequence[Candidate], until: float) -> list[Trial]:
-        """Make each candidate, time it, and compare a few frames.
+        """Build each candidate, time it, and compare it on a few frames.
 
         Args:
             candidates: in this order.
@@ -66,39 +70,42 @@ class Rounds:
             self.trials.append(trial)
             begun.append(trial)
             known = self._journal.find("screen", trial.key) or self._journal.find("failed", trial.key)
-            if known is None and self._clock.is_past(until):
-                trial.end("not tried", "out of time: give more --minutes; the same command goes on from here")
+            if known is None and self._time_budget.is_past(until):
+                trial.end("not tried", "out of time: give more --minutes; the same command resumes from here")
                 continue
             self._progress(f"screen {candidate.name}", number, len(candidates))
             self._guard(trial, partial(self._screen, trial))
             self._progress(f"screen {candidate.name}", number + 1, len(candidates))
         return begun
 
-    def deepen(self, count: int) -> None:
-        """Compare what is still in the running on more frames, the fastest first, while there is time."""
+    def compare(self, count: int) -> None:
+        """Compare the remaining candidates on more frames, the fastest first, while there is time."""
         running = sorted((t for t in self.trials if t.state == "alive"), key=_latency)
         for trial in running:
             key = f"{trial.key}:{count}"
-            if self._journal.find("drop", key) is None and self._seconds(trial, count) > self._clock.left_s:
+            if (
+                self._journal.find("drop", key) is None
+                and self._seconds(trial, count) > self._time_budget.left_s
+            ):
                 trial.notes.append("out of time for more frames")
                 continue
-            self._guard(trial, partial(self._deepen, trial, count))
+            self._guard(trial, partial(self._compare, trial, count))
 
-    def contest(self, trials: Sequence[Trial]) -> None:
-        """Time the last ones and the baseline together, so that their times are of the same minutes."""
+    def time_interleaved(self, trials: Sequence[Trial]) -> None:
+        """Time the finalists and the baseline interleaved, so that their times are comparable."""
         if not trials:
             return
         key = " ".join(trial.key for trial in trials)
-        found = self._journal.find("contest", key)
+        found = self._journal.find(_RENAMED_KIND, key)
         if found is None:
-            seconds = self._scaled(_CONTEST_SECONDS)
-            if self._clock.left_s < seconds:
+            seconds = self._scaled(_FINAL_SECONDS)
+            if self._time_budget.left_s < seconds:
                 return
-            self._progress("times, all in turns", 0, 1)
+            self._progress("interleaved timing", 0, 1)
             with ExitStack() as stack:
                 opened = [stack.enter_context(closing(self.builder.open(t.candidate))) for t in trials]
-                speeds = self._bench.contest(opened, seconds, *_CONTEST_TURNS)
-            found = self._journal.add("contest", key, {"speeds": [asdict(speed) for speed in speeds]})
+                speeds = self._bench.time_interleaved(opened, seconds, *_FINAL_ROUNDS)
+            found = self._journal.add(_RENAMED_KIND, key, {"speeds": [asdict(speed) for speed in speeds]})
         for trial, speed in zip(trials, found["speeds"], strict=True):
             trial.speed = Speed(**speed)
 
@@ -109,20 +116,22 @@ class Rounds:
             seconds = self.builder.build(trial.candidate, recipe, self._watch(trial.candidate))
             stored = self.builder.path(trial.candidate).stat().st_size
             with closing(self.builder.open(trial.candidate)) as pipeline:
-                (speed,) = self._bench.contest([pipeline], self._scaled(_SCREEN_SECONDS), *_SCREEN_TURNS)
-                drop = self._judge.drop(pipeline, SCREEN_FRAMES, lambda done, total: None)
+                (speed,) = self._bench.time_interleaved(
+                    [pipeline], self._scaled(_SCREEN_SECONDS), *_SCREEN_ROUNDS
+                )
+                drop = self._evaluator.drop(pipeline, SCREEN_FRAMES, lambda done, total: None)
             found = self._journal.add(
                 "screen",
                 trial.key,
-                {"seconds": seconds, "bytes": stored, "speed": asdict(speed), "drop": asdict(drop)},
+                {"seconds": seconds, "bytes": stored, "speed": asdict(speed), "drop": drop.as_dict()},
             )
         trial.build_seconds, trial.bytes = found["seconds"], found["bytes"]
         trial.size = trial.bytes / self._baseline_bytes
-        trial.speed, trial.drop = Speed(**found["speed"]), Drop(**found["drop"])
+        trial.speed, trial.drop = Speed(**found["speed"]), Drop.from_dict(found["drop"])
         if trial.drop.drop != trial.drop.drop:
             trial.notes.append("nothing to compare on the first frames")
 
-    def _deepen(self, trial: Trial, count: int) -> None:
+    def _compare(self, trial: Trial, count: int) -> None:
         key = f"{trial.key}:{count}"
         found = self._journal.find("drop", key)
         if found is None:
@@ -130,12 +139,12 @@ class Rounds:
             self.builder.build(trial.candidate, recipe, self._watch(trial.candidate))
             label = f"compare {trial.name}"
             with closing(self.builder.open(trial.candidate)) as pipeline:
-                drop = self._judge.drop(pipeline, count, lambda done, of: self._progress(label, done, of))
-            found = self._journal.add("drop", key, asdict(drop))
-        trial.drop = Drop(**found)
+                drop = self._evaluator.drop(pipeline, count, lambda done, of: self._progress(label, done, of))
+            found = self._journal.add("drop", key, drop.as_dict())
+        trial.drop = Drop.from_dict(found)
 
     def _guard(self, trial: Trial, step: Callable[[], None]) -> None:
-        """Run a step; what goes wrong with a candidate is its own reason to leave."""
+        """Run a step; an error ends the candidate's own trial with the error as its reason."""
         failed = self._journal.find("failed", trial.key)
         if failed is not None:
             trial.end("failed", failed["reason"])
@@ -150,25 +159,25 @@ class Rounds:
             trial.end("failed", reason)
 
     def _watch(self, candidate: Candidate) -> Progress:
-        """Return a progress report that ends what takes too long; training has minutes of its own."""
-        begun_s, share = self._clock.elapsed_s, 1.0 if candidate.lessons else _LONGEST
+        """Return a progress callback that raises when building takes too long; training has its own limit."""
+        begun_s, share = self._time_budget.elapsed_s, 1.0 if candidate.training_images else _LONGEST
 
         def watched(step: str, done: int, total: int) -> None:
-            self._clock.check(begun_s, share)
+            self._time_budget.check(begun_s, share)
             self._progress(step, done, total)
 
         return watched
 
     def _scaled(self, seconds: tuple[float, float, float]) -> float:
-        """Return a time between the first and the last, the middle one for a search of ten minutes."""
+        """Return seconds between the first and the last value, the middle one for a search of ten minutes."""
         least, usual, most = seconds
-        return min(most, max(least, usual * self._clock.total_s / 600.0))
+        return min(most, max(least, usual * self._time_budget.total_s / 600.0))
 
     def _seconds(self, trial: Trial, count: int) -> float:
-        """Return about how long a comparison takes; the baseline's results may be there already."""
+        """Return about how many seconds a comparison takes; baseline results may be cached already."""
         if trial.speed is None:
             return 0.0
-        frames = min(count, self._judge.frames)
+        frames = min(count, self._evaluator.frames)
         return 1e-3 * frames * (trial.speed.p50_ms + trial.speed.baseline_p50_ms)
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The search: candidates in rounds on this host, one winner, its verdict on frames that chose nothing."""
+"""The search: candidates compared in rounds on this host; the winner is verified on other frames."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from ad_compressed_perception.compression.search.builder import Builder
 from ad_compressed_perception.compression.search.candidate import RecipeMaker
 from ad_compressed_perception.compression.search.choice import Choice, choose
 from ad_compressed_perception.compression.search.evaluators import (
-    AgreementJudge,
-    Judge,
-    LabeledJudge,
+    AgreementEvaluator,
+    Evaluator,
+    LabeledEvaluator,
     halves,
 )
 from ad_compressed_perception.compression.search.explore import Plan, explore
 from ad_compressed_perception.compression.search.facts import EDITS, Facts, find_facts
-from ad_compressed_perception.compression.search.frames import SearchFrames, lay_out
+from ad_compressed_perception.compression.search.frames import SearchFrames, split_recording
 from ad_compressed_perception.compression.search.journal import Journal
 from ad_compressed_perception.compression.search.rounds import Rounds
-from ad_compressed_perception.compression.search.time_budget import Clock
+from ad_compressed_perception.compression.search.time_budget import TimeBudget
 from ad_compressed_perception.compression.search.trial import Trial
 from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice, open_labels
 from ad_compressed_perception.compression.verification.outcome import CompressionResult
@@ -51,20 +51,20 @@ NAME = "auto"
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Everything one search found out.
+    """The results of one search.
 
     Attributes:
         manifest: of the model searched.
         name: the winner's variant name.
         budget: its limits.
-        frames: the layout of the recording.
-        facts: what was known of host and model.
+        frames: the split of the recording.
+        facts: of host and model.
         trials: every candidate, in the order of trial.
         choice: winner and front.
         left_out: what was not tried, and why.
         compressed: the winner, verified and stored; None where nothing was within the budget.
         recipe: file of the winner's recipe; None likewise.
-        folder: where recipes, figures and plot lie.
+        folder: of recipes, figures and plot.
         seconds: how long it took.
     """
 
@@ -84,7 +84,7 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class Request:
-    """What is searched for.
+    """Source, limits and settings of a search.
 
     Attributes:
         source: BAG, BAG:TOPIC or a folder of images.
@@ -94,10 +94,10 @@ class Request:
         name: the winner's variant name.
         work: work folder; None for the default.
         in_place: store in the model's own folder instead.
-        seed: of the order of equals and of training.
+        seed: of the order of equally cheap candidates and of training.
         verify: fields of a recipe's ``verify`` besides the number of frames.
         labeled: labeled data: the drop is then that of accuracy; None for agreement with the baseline.
-        metric: which figure of it; None for the task's own.
+        metric: its name; None for the task's own.
         train: whether candidates may be pruned and distilled, where torch is installed.
     """
 
@@ -121,22 +121,22 @@ def search(
     """Try candidates, choose the fastest within the budget, verify and store it.
 
     The candidates are compared on search frames; the verdict is that of ``compress_model`` on verification
-    frames, which no candidate was compared or calibrated on. Ctrl-C leaves a journal, from which the same
-    call goes on.
+    frames, which no candidate was compared or calibrated on. After Ctrl-C the same call resumes from the
+    journal.
 
     Args:
         manifest: the model; its baseline must be an ONNX file.
-        request: what is searched for.
-        progress: told (what, done, total).
+        request: source, limits and settings.
+        progress: called with (step, done, total).
 
     Raises:
         AdcpError: anything wrong with the model, frames or folders; one line.
     """
-    start, clock = perf_counter(), Clock(request.minutes)
+    start, time_budget = perf_counter(), TimeBudget(request.minutes)
     target = open_target(manifest, request.work, request.in_place, request.name)
-    frames = lay_out(open_frames(request.source), request.frames)
+    frames = split_recording(open_frames(request.source), request.frames)
     verify = VerifySpec.model_validate({**request.verify, "frames": frames.verification})
-    compared, judging = (None, None) if request.labeled is None else halves(request.labeled)
+    compared, verifying = (None, None) if request.labeled is None else halves(request.labeled)
     maker = RecipeMaker(request.budget, frames, request.verify, accept_terms(request))
     path = manifest.checked_path(manifest.baseline, allow_rejected=True)
     model, host = read_model(path), read_host()
@@ -159,19 +159,29 @@ def search(
         facts = _facts(journal, manifest, model, host, maker, scratch, progress)
         with ExitStack() as stack:
             bench = stack.enter_context(closing(Bench(manifest, frames)))
-            judge = stack.enter_context(closing(_judge(manifest, frames, verify, compared, request)))
+            evaluator = stack.enter_context(
+                closing(_open_evaluator(manifest, frames, verify, compared, request))
+            )
             rounds = Rounds(
-                maker, builder, bench, judge, journal, clock, stored_bytes(path), folder / "recipes", progress
+                maker,
+                builder,
+                bench,
+                evaluator,
+                journal,
+                time_budget,
+                stored_bytes(path),
+                folder / "recipes",
+                progress,
             )
             left_out = dict(facts.left_out)
-            _reserve(clock, facts, frames)
+            _reserve(time_budget, facts, frames)
             plan = Plan(request.budget, manifest.baseline, request.seed, request.minutes, request.train)
             explore(rounds, facts, plan, left_out)
             choice = choose(rounds.trials, request.budget, manifest.baseline)
     compressed, recipe_path = None, None
     if choice.winner is not None:
         winning = maker.write(choice.winner.candidate, folder / "recipes")
-        # What the winner learned while it was a candidate is not learned again.
+        # Reuse the training checkpoints of the winner.
         builder.move_checkpoints(
             choice.winner.candidate, checkpoint_folder(target, request.name, winning, choose_once(winning))
         )
@@ -182,13 +192,13 @@ def search(
             name=request.name,
             work=request.work,
             in_place=request.in_place,
-            labeled=judging,
+            labeled=verifying,
             progress=progress,
         )
         recipe_path = folder / "winner.yaml"
         shutil.copyfile(winning.path, recipe_path)
     if not any(trial.state == "not tried" or trial.notes for trial in rounds.trials):
-        # Nothing is left to go on with: the next search measures anew, on the computer as it is then.
+        # The search is complete: the next one measures anew, under the load of that time.
         builder.remove()
         journal.path.unlink(missing_ok=True)
     return SearchResult(
@@ -197,20 +207,20 @@ def search(
     )  # fmt: skip
 
 
-def _judge(
+def _open_evaluator(
     manifest: Manifest,
     frames: SearchFrames,
     verify: VerifySpec,
     compared: LabeledChoice | None,
     request: Request,
-) -> Judge:
+) -> Evaluator:
     if compared is None:
-        return AgreementJudge(manifest, frames, verify)
-    return LabeledJudge(manifest, open_labels(manifest, compared, request.metric, verify.labels))
+        return AgreementEvaluator(manifest, frames, verify)
+    return LabeledEvaluator(manifest, open_labels(manifest, compared, request.metric, verify.labels))
 
 
 def accept_terms(request: Request) -> dict[str, Any]:
-    """Return the terms that stand for the drop where labels judge it: points or percent, of one figure."""
+    """Return the accept terms of a drop of accuracy on labels, points or percent; empty without labels."""
     if request.labeled is None:
         return {}
     terms: dict[str, Any] = {"max_drop": 1.0, "max_accuracy_drop": 100.0 * request.budget.drop}
@@ -233,18 +243,20 @@ def _facts(
     return Facts.from_dict(found)
 
 
-def _reserve(clock: Clock, facts: Facts, frames: SearchFrames) -> None:
-    """Keep time for the winner: made again, verified with the baseline, loaded once for its memory."""
-    clock.reserve_s = min(0.3 * clock.total_s, 10.0 + 2.5e-3 * frames.verification * facts.baseline_ms)
+def _reserve(time_budget: TimeBudget, facts: Facts, frames: SearchFrames) -> None:
+    """Reserve time for the winner: built again, verified, and loaded to measure its memory."""
+    time_budget.reserve_s = min(
+        0.3 * time_budget.total_s, 10.0 + 2.5e-3 * frames.verification * facts.baseline_ms
+    )
 
 
 def _key(manifest: Manifest, request: Request, frames: SearchFrames, host: HostInfo) -> str:
-    """Return what measurements depend on, as a short hash: never those of another model, set or host."""
+    """Return a short hash of what measurements depend on: model, frames, measure, host and versions."""
     parts = {
         "baseline": manifest.variant(manifest.baseline).sha256,
         "manifest": [manifest.input.model_dump(mode="json"), manifest.output.model_dump(mode="json")],
         "source": frames.source.describe,
-        "frames": [len(frames.source), frames.calibration, frames.verification, frames.rung(4).sha256()],
+        "frames": [len(frames.source), frames.calibration, frames.verification, frames.subset(4).sha256()],
         "edits": EDITS,
         "verify": request.verify,
         "labeled": None if request.labeled is None else [asdict(request.labeled), request.metric],

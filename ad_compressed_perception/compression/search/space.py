@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The candidates: number formats first, then smaller images of the best of them, then training.
+"""The candidates: number formats first, then smaller inputs of the best of them, then training.
 
-All combinations would be hundreds. A root is a runtime with a number format at the model's own input size and
-with every edit that changes no result; only the roots that lead are also tried on smaller images, with
-a coarse output and with the normalization in the graph; only the leader of those is trained.
+All combinations would be hundreds. A base candidate is a runtime with a number format at the model's own
+input size and with every edit that changes no result; only the leading ones are also tried on smaller
+inputs, with a coarse output and with the normalization in the graph; only the leader of those is trained.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ad_compressed_perception.compression.search.facts import Facts
 FACTORS = (0.75, 0.625, 0.5)
 RATIOS = (0.3, 0.55)
 LEAST_TRAINING_MINUTES = 2.0
-# A step of training on one image takes about so many inferences of ONNX Runtime on the same processor.
+# Time of one training step on one image, in inferences of ONNX Runtime on the same processor.
 TRAINING_INFERENCES = 15.0
 _MOST_EPOCHS = 20
 _VIEWS = (4, 2, 1)
 
-# Mixed precision covers what this one cannot do.
+# Per-layer choices are left to the mixed-precision candidates.
 _INT8: tuple[Any, ...] = (
     "equalize_channels",
     {"quantize_int8": {"calibration": "mse"}},
@@ -35,12 +35,12 @@ _INT8: tuple[Any, ...] = (
 _WEIGHTS: tuple[Any, ...] = ("quantize_weights", "deduplicate_initializers")
 
 
-def roots(facts: Facts, size_asked: bool, seed: int) -> list[Candidate]:
-    """Return the candidates at the model's own input size, the cheapest to make first.
+def base_candidates(facts: Facts, size_asked: bool, seed: int) -> list[Candidate]:
+    """Return the candidates at the model's own input size, the cheapest to build first.
 
     Args:
         facts: of this host and model.
-        size_asked: whether the budget limits the size: then forms that only save bytes are tried too.
+        size_asked: whether the budget limits the size; formats that only save bytes are then tried too.
         seed: orders candidates that are equally cheap.
     """
     ending = _known(facts, "drop_softmax")
@@ -54,7 +54,7 @@ def roots(facts: Facts, size_asked: bool, seed: int) -> list[Candidate]:
         name = f"{base.name}{ends}{'-edited' if exact else ''}"
         floats.append(replace(base, name=name, edits=(*kept, *exact), ending=ending))
         if name != base.name and not plain:
-            plain.append(base)  # to show what the edits bring
+            plain.append(base)  # to measure the gain of the edits
     integers, small = [], []
     for base, start in _quantizable(facts):
         integers.append(replace(base, name=f"{base.backend}-int8{ends}", form=_INT8))
@@ -63,8 +63,8 @@ def roots(facts: Facts, size_asked: bool, seed: int) -> list[Candidate]:
     return [*_shuffled(plain + floats, seed), *_shuffled(integers, seed), *small]
 
 
-def mixed_roots(facts: Facts, seed: int, max_drop: float) -> list[Candidate]:
-    """Return the candidates of mixed precision, which take longest to make.
+def mixed_precision_candidates(facts: Facts, seed: int, max_drop: float) -> list[Candidate]:
+    """Return the candidates of mixed precision, which take longest to build.
 
     Args:
         facts: of this host and model.
@@ -84,11 +84,11 @@ def mixed_roots(facts: Facts, seed: int, max_drop: float) -> list[Candidate]:
 
 
 def _quantizable(facts: Facts) -> list[tuple[Candidate, str]]:
-    """Return what quantized forms begin with on each runtime, and the name of what is not quantized."""
+    """Return the base of the quantized candidates on each runtime, with the name of its float form."""
     kept, ending = _known(facts, "labels"), _known(facts, "drop_softmax")
     found = []
     for backend, precision in _best_floats(facts):
-        # On ONNX Runtime an integer stem is slower as one convolution.
+        # On ONNX Runtime an int8 stem is slower as one convolution.
         edits = (*kept, *(_exact(facts, backend) if backend == "openvino" else ()))
         start = Candidate("", backend, _options(backend, precision), edits, ending=ending)
         found.append((start, f"{backend}-{precision}"))
@@ -96,7 +96,7 @@ def _quantizable(facts: Facts) -> list[tuple[Candidate, str]]:
 
 
 def _exact(facts: Facts, backend: str) -> tuple[Any, ...]:
-    """Return the edits that change no result; rows are cheaper early only where channels come last."""
+    """Return the edits that change no result; flattening per level is faster only for NHWC (OpenVINO)."""
     return _known(facts, "stem", *(["rows"] if backend == "openvino" else []))
 
 
@@ -105,7 +105,7 @@ def _known(facts: Facts, *names: str) -> tuple[Any, ...]:
 
 
 def _small(base: Candidate, start: str, ends: str) -> list[Candidate]:
-    """Return the forms whose gain is bytes: 8-bit weights, codebooks, packed files."""
+    """Return the candidates that only save bytes: 8-bit weights, codebooks, packed files."""
     found = [
         replace(base, name=f"{start}-weights_int8{ends}", form=_WEIGHTS),
         replace(base, name=f"{start}-weights_int8-packed{ends}", form=_WEIGHTS, store="packed"),
@@ -118,8 +118,8 @@ def _small(base: Candidate, start: str, ends: str) -> list[Candidate]:
     return found
 
 
-def children(root: Candidate, facts: Facts, seed: int) -> list[Candidate]:
-    """Return a root on smaller images and with coarser output, the least change first."""
+def derived_candidates(base: Candidate, facts: Facts, seed: int) -> list[Candidate]:
+    """Return a base candidate on smaller inputs and with coarser output, the least change first."""
     fit = "fit" in facts.edits
     sizes: list[tuple[str, tuple[Any, ...]]] = [("", ())]
     if fit:
@@ -129,28 +129,28 @@ def children(root: Candidate, facts: Facts, seed: int) -> list[Candidate]:
             scaled = {"input_size": {"factor": factor}}
             steps = (facts.edits["fit"], scaled) if fit else (scaled,)
             sizes.append((f"{'-fit' if fit else ''}-x{factor:g}", steps))
-    endings: list[tuple[str, tuple[Any, ...]]] = [("", root.ending)]
+    endings: list[tuple[str, tuple[Any, ...]]] = [("", base.ending)]
     if "coarse" in facts.edits:
         endings.append(("-coarse", (facts.edits["coarse"],)))
     found = []
     for size, step in sizes:
         for name, ending in endings:
             if size or name:
-                full = root.name.replace("-no_softmax", "") if name else root.name
-                child = replace(
-                    root,
+                full = base.name.replace("-no_softmax", "") if name else base.name
+                derived = replace(
+                    base,
                     name=f"{full}{size}{name}",
-                    edits=(*step, *root.edits),
+                    edits=(*step, *base.edits),
                     ending=ending,
-                    parent=root.name,
+                    parent=base.name,
                 )
-                found.append(child)
-    # Every other one first, so that little time still covers the whole range.
+                found.append(derived)
+    # Every second one first, so that a short search still covers the whole range.
     return [*found[1::2], *found[::2]] if seed % 2 else [*found[::2], *found[1::2]]
 
 
 def with_bytes(candidate: Candidate, facts: Facts) -> Candidate:
-    """Return a candidate whose graph takes the camera's bytes: after training, which knows no such input."""
+    """Return a candidate whose graph takes uint8 images: added after training, which needs float inputs."""
     return replace(
         candidate,
         name=f"{candidate.name}-bytes",
@@ -159,39 +159,39 @@ def with_bytes(candidate: Candidate, facts: Facts) -> Candidate:
     )
 
 
-def reactivated(candidate: Candidate, facts: Facts) -> Candidate:
+def with_hard_swish(candidate: Candidate, facts: Facts) -> Candidate:
     """Return a candidate with HardSwish for most of its SiLUs and its layers refitted by least squares."""
     steps = (facts.edits["hard_swish"], "reconstruct")
     return replace(candidate, name=f"{candidate.name}-hard_swish", training=steps, parent=candidate.name)
 
 
 def trained(
-    leader: Candidate, facts: Facts, leader_ms: float, lessons: int, minutes: float, seed: int
+    leader: Candidate, facts: Facts, leader_ms: float, training_images: int, minutes: float, seed: int
 ) -> list[Candidate]:
-    """Return the leader pruned, and with ReLU for SiLU, each healed by distillation.
+    """Return the leader pruned, and with ReLU for SiLU, each fine-tuned by distillation.
 
     Args:
         leader: the best candidate so far, in float.
         facts: of this host and model.
-        leader_ms: one inference of the leader's graph in ONNX Runtime, about, milliseconds.
-        lessons: frames to learn from at most.
+        leader_ms: estimated inference time of the leader's graph in ONNX Runtime, milliseconds.
+        training_images: frames to train on at most.
         minutes: for each candidate.
         seed: of training.
     """
     found = []
     for ratio in RATIOS:
-        plan = _plan(facts.baseline_ms, leader_ms * (1.0 - ratio), lessons, 0.85 * minutes)
+        plan = _plan(facts.baseline_ms, leader_ms * (1.0 - ratio), training_images, 0.85 * minutes)
         prune = {"prune_channels": {"ratio": ratio, "round_to": 16, "epochs": 1, "views": 1, "batch": 16,
                                     "learning_rate": 1e-3, "relative_rate": True,
                                     "minutes": round(0.15 * minutes, 2), "seed": seed}}  # fmt: skip
-        found.append(_taught(leader, f"prune{ratio:g}", (prune,), plan, minutes, seed))
+        found.append(_distilled(leader, f"prune{ratio:g}", (prune,), plan, minutes, seed))
     if "relu" in facts.edits:
-        plan = _plan(facts.baseline_ms, leader_ms, lessons, minutes)
-        found.append(_taught(leader, "relu", (facts.edits["relu"],), plan, minutes, seed))
+        plan = _plan(facts.baseline_ms, leader_ms, training_images, minutes)
+        found.append(_distilled(leader, "relu", (facts.edits["relu"],), plan, minutes, seed))
     return found
 
 
-def _taught(
+def _distilled(
     leader: Candidate,
     name: str,
     steps: tuple[Any, ...],
@@ -199,34 +199,38 @@ def _taught(
     minutes: float,
     seed: int,
 ) -> Candidate:
-    views, epochs, lessons = plan
+    views, epochs, training_images = plan
     distill = {"distill": {"epochs": epochs, "views": views, "batch": 16, "learning_rate": 2e-3,
                          "relative_rate": True, "patience": epochs, "minutes": round(minutes, 2),
                          "seed": seed}}  # fmt: skip
     return replace(
-        leader, name=f"{leader.name}-{name}", training=(*steps, distill), lessons=lessons, parent=leader.name
+        leader,
+        name=f"{leader.name}-{name}",
+        training=(*steps, distill),
+        training_images=training_images,
+        parent=leader.name,
     )
 
 
-def _plan(teacher_ms: float, student_ms: float, lessons: int, minutes: float) -> tuple[int, int, int]:
-    """Return views, epochs and lessons that fit the minutes, by how long inferences take.
+def _plan(teacher_ms: float, student_ms: float, training_images: int, minutes: float) -> tuple[int, int, int]:
+    """Return views, epochs and training images that fit the minutes, by how long inferences take.
 
-    Many different images beat many rounds over few: views grow while at least six rounds are left.
+    More different images are better than more epochs: views grow while at least six epochs are left.
     """
     left_ms = minutes * 60e3
     step_ms = TRAINING_INFERENCES * student_ms
     for views in _VIEWS:
-        epochs = int((left_ms / (lessons * views) - teacher_ms) / step_ms)
+        epochs = int((left_ms / (training_images * views) - teacher_ms) / step_ms)
         if epochs >= 6:
-            return views, min(epochs, _MOST_EPOCHS), lessons
+            return views, min(epochs, _MOST_EPOCHS), training_images
     if epochs >= 2:
-        return 1, epochs, lessons
+        return 1, epochs, training_images
     fewer = int(left_ms / (teacher_ms + 2 * step_ms))
-    return 1, 2, max(32, min(lessons, fewer))
+    return 1, 2, max(32, min(training_images, fewer))
 
 
 def _best_floats(facts: Facts) -> list[tuple[str, str]]:
-    """Return one float form a backend, the lowest precision: what is not quantized runs in it."""
+    """Return the lowest float precision of each backend: layers that are not quantized run in it."""
     last: dict[str, str] = dict(facts.runtimes)
     return list(last.items())
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A search as people and programs read it: the front, the winner, and why each other candidate lost."""
+"""A search as tables and as JSON: the front, the winner, and why each other candidate lost."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ def cells(trial: Trial) -> list[str]:
 
 
 def closing_lines(result: SearchResult) -> list[str]:
-    """Return what was left out, the winner or the nearest miss, and where things lie."""
+    """Return what was left out, the winner or the nearest miss, and the paths of the results."""
     choice = result.choice
     lines = [
-        "* winner, + on the front; speed and p99 are from frame to result, against the baseline in turns"
+        "* winner, + on the front; speed and p99 are from frame to result, interleaved with the baseline"
     ]
     lines += [f"left out: {what}: {why}" for what, why in result.left_out.items()]
     lines.append(f"front: {', '.join(choice.front)}")
@@ -86,9 +86,7 @@ def closing_lines(result: SearchResult) -> list[str]:
         lines.append(f"its recipe: {result.recipe}")
         others = [name for name in choice.front if name not in (choice.winner.name, result.manifest.baseline)]
         if others and result.compressed is not None and result.compressed.verdict.status != "accepted":
-            lines.append(
-                f"not accepted on the frames that chose nothing; others on the front: {', '.join(others)}"
-            )
+            lines.append(f"not accepted on the verification frames; others on the front: {', '.join(others)}")
             lines.append(
                 f"  each is made by: adcp compress ... --recipe {result.folder / 'recipes'}/NAME.yaml"
             )

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The minutes of a search: what is left, and what must be kept for the verdict."""
+"""The time budget of a search: what is left, and what is reserved for the verdict."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from ad_compressed_perception.core.errors import AdcpError
 
 
 class OutOfTimeError(AdcpError):
-    """The minutes are over in the middle of something; the search goes on with what it has."""
+    """The time is over during a step; the search continues with the results it has."""
 
 
-class Clock:
-    """Counts the minutes down.
+class TimeBudget:
+    """Measures the time left of a search.
 
     Attributes:
-        reserve_s: seconds kept for the last steps: the winner made again, verified and stored.
+        reserve_s: seconds reserved for the last steps: the winner is built again, verified and stored.
     """
 
     def __init__(self, minutes: float, now: Callable[[], float] = monotonic) -> None:
-        """Start.
+        """Start counting.
 
         Args:
             minutes: for everything.
@@ -40,21 +40,21 @@ class Clock:
 
     @property
     def left_s(self) -> float:
-        """Seconds until the reserve is touched; below 0 when it is."""
+        """Seconds until only the reserve is left; negative after that."""
         return self.total_s - self.reserve_s - self.elapsed_s
 
     def is_past(self, share: float) -> bool:
-        """Whether so large a share of the time, less the reserve, is over."""
+        """Whether this share of the time, less the reserve, is over."""
         return self.elapsed_s >= share * max(0.0, self.total_s - self.reserve_s)
 
     def check(self, begun_s: float = 0.0, share: float = 1.0) -> None:
-        """Raise OutOfTimeError where only the reserve is left, or one thing takes more than its share.
+        """Raise OutOfTimeError where only the reserve is left, or one step takes more than its share.
 
         Args:
-            begun_s: ``elapsed_s`` when that thing began.
+            begun_s: ``elapsed_s`` when that step began.
             share: of the whole time.
         """
         if self.left_s <= 0.0:
-            raise OutOfTimeError("out of time: give more --minutes; the same command goes on from here")
+            raise OutOfTimeError("out of time: give more --minutes; the same command resumes from here")
         if self.elapsed_s - begun_s > share * self.total_s:
             raise OutOfTimeError(f"making it took more than {share:.0%} of the time: give more --minutes")

@@ -1,9 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of a candidate: how fast, how large, how far from the baseline, and what became of it."""
+"""Measurements of a candidate: speed, size, drop against the baseline, and its state in the search."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -11,21 +12,23 @@ from ad_compressed_perception.compression.search.candidate import Candidate
 from ad_compressed_perception.compression.search.pareto import Point
 
 State = Literal["alive", "winner", "out", "failed", "not tried"]
+# Attribute of Drop to its key in journals and search.json, where it differs.
+_RENAMED_KEYS = {"informative": "telling"}
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Times from frame to result (prepare, infer, decode), in turns with the baseline; milliseconds.
+    """Times from frame to result (prepare, infer, decode), interleaved with the baseline; milliseconds.
 
     Attributes:
         p50_ms: median.
         p99_ms: 99th percentile.
         infer_p50_ms: median of the inference alone.
-        baseline_p50_ms: the baseline's median in the same turns.
+        baseline_p50_ms: the baseline's median in the same rounds.
         baseline_p99_ms: likewise.
-        ratio: how many times faster than the baseline: the median of the turns' own ratios, since what else
-            the computer does touches both times of a turn alike.
-        pairs: turns.
+        ratio: how many times faster than the baseline: the median of the rounds' ratios, since other load
+            on the computer affects both times of a round alike.
+        pairs: rounds.
     """
 
     p50_ms: float
@@ -38,7 +41,7 @@ class Speed:
 
     @property
     def p99_share(self) -> float:
-        """The 99th percentile as a share of the baseline's in the same turns."""
+        """The 99th percentile as a share of the baseline's in the same rounds."""
         return self.p99_ms / self.baseline_p99_ms
 
     def as_dict(self) -> dict[str, float]:
@@ -48,15 +51,15 @@ class Speed:
 
 @dataclass(frozen=True)
 class Drop:
-    """Loss of the measure on the first so many search frames.
+    """Loss of the measure on some of the search frames.
 
     Attributes:
-        measure: its name, in words.
+        measure: its name.
         drop: the loss, 0..1; NaN where nothing could be compared.
         low: lower end of its 95 % interval.
         high: upper end.
         frames: frames compared.
-        telling: those that could have shown a difference.
+        informative: those that could have shown a difference.
         failed: those without a result.
     """
 
@@ -65,25 +68,35 @@ class Drop:
     low: float
     high: float
     frames: int
-    telling: int
+    informative: int
     failed: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {_RENAMED_KEYS.get(name, name): value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Drop:
+        """Read what ``as_dict`` gave."""
+        names = {key: name for name, key in _RENAMED_KEYS.items()}
+        return cls(**{names.get(key, key): value for key, value in values.items()})
 
 
 @dataclass
 class Trial:
-    """One candidate's way through the search.
+    """State and measurements of one candidate.
 
     Attributes:
         candidate: the recipe.
         key: hash of the recipe's text.
-        state: whether it is still in the running.
-        reason: what ended it, in words; "" while it is alive.
+        state: whether it is still compared.
+        reason: why it ended, as text; "" while it is alive.
         size: variant/baseline ratio of stored bytes.
         bytes: of the file as stored.
         speed: latest measurement.
         drop: latest measurement, on the most frames.
-        build_seconds: what making it took.
-        least: whether a search frame gave no result, and other facts worth telling.
+        build_seconds: time to build it.
+        notes: further facts for the report, such as comparisons that were not made.
     """
 
     candidate: Candidate
@@ -108,14 +121,14 @@ class Trial:
         return self.speed is not None and self.drop is not None and self.drop.drop == self.drop.drop
 
     def end(self, state: State, reason: str) -> None:
-        """Take it out of the running."""
+        """End the trial in a state, with its reason."""
         self.state, self.reason = state, reason
 
     def point(self, *, tail: bool) -> Point:
-        """Return its place among the others, times as shares of the baseline's.
+        """Return its point for the Pareto front, times as shares of the baseline's.
 
         Args:
-            tail: whether enough turns were timed for a 99th percentile; else the median stands for it.
+            tail: whether enough rounds were timed for a 99th percentile; else the median replaces it.
         """
         assert self.speed is not None and self.drop is not None
         median = 1.0 / self.speed.ratio
@@ -134,6 +147,6 @@ class Trial:
             "size_ratio": self.size if self.bytes else None,
             "bytes": self.bytes or None,
             "speed": self.speed.as_dict() if self.speed else None,
-            "drop": asdict(self.drop) if self.drop else None,
+            "drop": self.drop.as_dict() if self.drop else None,
             "build_seconds": round(self.build_seconds, 2),
         }

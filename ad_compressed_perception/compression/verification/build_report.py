@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Puts everything a compression found out into its one report, and writes the report's folder."""
+"""Builds the report of a compression from its findings, and writes the report's folder."""
 
 from __future__ import annotations
 
@@ -48,27 +48,27 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything the report is made of, besides the frames' images.
+    """The data of the report, besides the frames' images.
 
     Attributes:
         manifest: of the model.
         changed: the manifest with the variant's input and output.
         name: the variant's name.
-        recipe: what was done.
+        recipe: the recipe applied.
         samples: the frames.
         verification: agreement and times.
-        score: gives the agreement of any choice of frames.
-        log: attributes of the frames, and the worst of them.
+        score: computes the agreement on any choice of frames.
+        log: attributes of the frames, and the frames that differ most.
         labeled: accuracy on labeled data; None without.
         coverage: of the executed graph.
         sizes: of baseline and variant.
         files: of baseline and variant.
-        infos: what the runtimes say of them.
-        layers: noise; empty where nothing was rounded.
-        passes: what they did.
-        snapshots: taken on the way.
-        graph_optimization: speed; None where it was not measured.
-        notes: what a reader must know.
+        infos: of the loaded models, by their runtimes.
+        layers: SQNR of each; empty where nothing was quantized.
+        passes: record of each.
+        snapshots: of the model between passes.
+        graph_optimization: its speed-up; None where it was not measured.
+        notes: for the reader, in sentences.
     """
 
     manifest: Manifest
@@ -110,7 +110,7 @@ def build_report(
     """Return the report without its list of files.
 
     Args:
-        found: what was found out.
+        found: the data of the report.
         entry: the manifest's new entry.
         worst: the images already written.
     """
@@ -140,7 +140,7 @@ def build_report(
         layers=[schema.Layer.model_validate(asdict(layer)) for layer in found.layers],
         layer_frames=LAYER_FRAMES if found.layers else 0,
         passes=[schema.PassReport.model_validate(_plain(asdict(record))) for record in found.passes],
-        graph_optimization=_clean_up(found),
+        graph_optimization=_graph_optimization(found),
         worst_frames=list(worst),
         frames=_series(found),
         provenance=schema.Provenance(
@@ -196,7 +196,7 @@ def _counted(file: Path, found: Findings, which: int) -> ModelCosts | None:
     spec = (found.manifest, found.changed)[which].input
     try:
         return file_costs(file, {spec.name: spec.shape} if spec.name else {})
-    except AdcpError:  # a format of another runtime: there is no ONNX graph to count on
+    except AdcpError:  # not an ONNX file: nothing to count
         return None
 
 
@@ -308,15 +308,15 @@ def _worst(drops: dict[str, float | None]) -> str | None:
     return max(known, key=lambda name: known[name]) if known else None
 
 
-def _clean_up(found: Findings) -> schema.GraphOptimization | None:
-    cleaned, speed = found.snapshots.cleaned, found.graph_optimization
-    if cleaned is None or speed is None:
+def _graph_optimization(found: Findings) -> schema.GraphOptimization | None:
+    optimized, speed = found.snapshots.optimized, found.graph_optimization
+    if optimized is None or speed is None:
         return None
     ratio = speed.ratio
     return schema.GraphOptimization(
         passes=found.snapshots.cleaners,
         nodes_before=found.passes[0].nodes_before,
-        nodes_after=cleaned.nodes,
+        nodes_after=optimized.nodes,
         speedup=_interval(ratio.median, ratio.low, ratio.high),
         rounds=speed.rounds,
     )
@@ -362,7 +362,7 @@ def _write_images(found: Findings, folder: Path) -> list[schema.WorstImage]:
 
 
 def _plain(value: Any) -> Any:
-    """Return plain values that JSON knows: no NaN, no numpy numbers, no tuples."""
+    """Return plain values for JSON: no NaN, no numpy numbers, no tuples."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

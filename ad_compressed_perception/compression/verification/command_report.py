@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a compression found out, as a dictionary for machines and as tables for people."""
+"""The result of a compression, as a dictionary for JSON and as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _plain(value: Any) -> Any:
 
 
 def tables(result: CompressionResult) -> list[RenderableType]:
-    """Return what a person reads: the steps, the figures, the verdict."""
+    """Return the tables for the terminal: the steps, the figures, the verdict."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -158,11 +158,11 @@ def _slice_rows(report: CompressionReport) -> Iterator[tuple[str, str, str, str]
         return
     parts = [("", accuracy.figures)]
     parts += [(f", {one.title}", one.figures) for one in accuracy.slices if one.name == accuracy.worst_slice]
-    for words, figures in parts:
+    for suffix, figures in parts:
         one = figures[accuracy.metric]
         if one.baseline.value is not None and one.variant.value is not None:
             yield (
-                f"labeled: {accuracy.metric}{words}",
+                f"labeled: {accuracy.metric}{suffix}",
                 f"{one.baseline.value:.4f}",
                 f"{one.variant.value:.4f}",
                 f"worse by {_interval(one.drop, 2)} {one.unit}",
@@ -177,10 +177,10 @@ def _interval(one: Interval, digits: int) -> str:
 
 def _closing_lines(result: CompressionResult) -> list[str]:
     lines = [f"verdict: {result.report.gate.verdict_text}"]
-    if result.verdict.status != "rejected":  # its words hold the reasons
+    if result.verdict.status != "rejected":  # its text holds the reasons
         lines += [f"  - {reason}" for reason in result.verdict.reasons]
     else:
-        lines.append("  kept, marked rejected: nothing loads it unless told to")
+        lines.append("  kept, marked rejected: loaded on explicit request only")
     kept = "replaced the earlier variant of that name" if result.replaced else "written"
     lines.append(f"report: {result.report_folder / 'report.md'}")
     lines.append(f"{kept}: {result.manifest.variant_path(result.name)} ({result.seconds:.0f} s)")
@@ -188,7 +188,7 @@ def _closing_lines(result: CompressionResult) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    """Return a note for a table's cell; what is long is cut, what is nested is counted."""
+    """Return a note for a table's cell; long lists are cut, nested values are counted."""
     if isinstance(value, float):
         return f"{value:.2g}"
     if isinstance(value, dict) and len(value) > _SHOWN:

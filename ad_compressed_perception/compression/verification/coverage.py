@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How much of a model really runs on integers, seen in the graph the runtime executes."""
+"""Integer coverage: share of a model that runs as integer kernels, in the graph the runtime executes."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class IntegerCoverage:
 
     @property
     def share(self) -> float | None:
-        """Share that runs as integer kernels; None where there are no products at all.
+        """Share that runs as integer kernels; None without any convolution or matrix product.
 
-        Necessary for a gain in speed, not sufficient: what lies between the products counts too.
+        Necessary for a gain in speed, not sufficient: operators between the products count too.
         """
         return self.integer / self.compute if self.compute else None
 
 
 def measure_coverage(session: Session) -> IntegerCoverage:
-    """Count the products of a loaded model's executed graph."""
+    """Count the convolutions and matrix products of a loaded model's executed graph."""
     compute = [layer for layer in session.layers() if layer.is_compute]
     return IntegerCoverage(
         integer=sum(layer.is_integer for layer in compute),

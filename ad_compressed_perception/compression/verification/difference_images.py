@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The model at moments the report asks about: cleaned up, before and after its numbers got fewer bits."""
+"""Snapshots of the model for the report: after graph optimization, before and after quantization."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A model as some pass left it.
+    """A model between two passes.
 
     Attributes:
-        data: the model, serialized: passes work in place.
-        manifest: with the input and output it had then.
+        data: the model, serialized, since passes work in place.
+        manifest: with the model's input and output at that point.
         nodes: operators in it.
     """
 
@@ -42,31 +42,31 @@ def take(model: ModelProto, manifest: Manifest) -> Snapshot:
 
 @dataclass
 class Snapshots:
-    """Taken while a recipe's passes run.
+    """Snapshots taken while a recipe's passes run.
 
     Attributes:
-        cleaned: after the clean-up that the recipe begins with; None where it begins with none.
-        cleaners: the passes that made it.
-        exact: before the first pass that gives numbers fewer bits; None where no pass does.
+        optimized: after the graph optimization that the recipe begins with; None where it begins with none.
+        cleaners: names of the graph optimization passes.
+        exact: before the first pass that lowers precision; None where no pass does.
         rounded: after the last such pass.
     """
 
-    cleaned: Snapshot | None = None
+    optimized: Snapshot | None = None
     cleaners: list[str] = field(default_factory=list)
     exact: Snapshot | None = None
     rounded: Snapshot | None = None
     _cleaning: bool = True
 
     def before(self, step: Pass, model: ModelProto, manifest: Manifest) -> None:
-        """Look at the model that a pass is about to change."""
+        """Record the model before a pass changes it."""
         if step.rounds and self.exact is None:
             self.exact = take(model, manifest)
 
     def after(self, step: Pass, model: ModelProto, manifest: Manifest) -> None:
-        """Look at what a pass left."""
+        """Record the model after a pass."""
         self._cleaning = self._cleaning and step.cleans
         if self._cleaning:
-            self.cleaned = take(model, manifest)
+            self.optimized = take(model, manifest)
             self.cleaners.append(step.name)
         if step.rounds:
             self.rounded = take(model, manifest)

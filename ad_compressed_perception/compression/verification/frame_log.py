@@ -1,16 +1,16 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is remembered of each compared frame: how dark, crowded and winding it is, and the worst of them.
+"""Attributes of each compared frame (brightness, object density, steering), and the frames that differ most.
 
-| attribute       | what it is                                                                            |
-|-------------|---------------------------------------------------------------------------------------|
-| brightness  | mean luma of the image, 0..255 (ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B)           |
-| object_density    | detection: objects the baseline found; segmentation: share of neighboring pixels      |
-|             | whose labels differ in the baseline's mask                                             |
-| turning     | magnitude of the baseline's steering-wheel angle, rad (of the path's curvature, 1/m,   |
-|             | where it gives no angle); other tasks have none                                        |
+| attribute          | definition                                                                         |
+|--------------------|------------------------------------------------------------------------------------|
+| brightness         | mean luma of the image, 0..255 (ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B)         |
+| object_density     | detection: objects in the baseline's result; segmentation: share of neighboring    |
+|                    | pixels whose labels differ in the baseline's mask                                  |
+| steering_magnitude | magnitude of the baseline's steering-wheel angle, rad (of the path's curvature,    |
+|                    | 1/m, where it gives no angle); other tasks have none                               |
 
-Traits come from the image and the baseline only, never from the variant that is judged.
+Attributes come from the image and the baseline only, never from the variant that is compared.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ WORST_FRAMES = 6
 """How many of the frames that differ most are kept with their images."""
 
 _LUMA_BGR = np.array([0.114, 0.587, 0.299])
-# Every so many-th pixel tells the mean brightness as well as all of them.
+# Step of the pixel grid, which is fine enough for a mean.
 _STEP = 4
 
 
 @dataclass(frozen=True)
 class WorstFrame:
-    """A frame on which the two differ, with what each said; ``variant`` is None where it said nothing."""
+    """A frame on which the results differ, with both results; ``variant`` is None where it gave none."""
 
     place: int
     frame: Frame
@@ -45,14 +45,14 @@ class WorstFrame:
 
 @dataclass
 class FrameLog:
-    """Traits of all frames in the order they were compared, and the frames that differ most.
+    """Attributes of all frames in the order they were compared, and the frames that differ most.
 
     Attributes:
         stamps_ns: source stamps.
         brightness: see above.
         object_density: NaN where the task has none.
         steering_magnitude: NaN where the task has none.
-        differences: how far apart the results are, as the score measures it.
+        differences: between the results, in the unit of the score.
         worst: at most WORST_FRAMES, the largest difference first.
     """
 
@@ -64,7 +64,7 @@ class FrameLog:
     worst: list[WorstFrame] = field(default_factory=list)
 
     def add(self, frame: Frame, baseline: Result, variant: Result | None, difference: float) -> None:
-        """Remember a frame."""
+        """Record a frame."""
         place = len(self.stamps_ns)
         self.stamps_ns.append(frame.stamp_ns)
         self.brightness.append(brightness(frame))
@@ -97,7 +97,7 @@ def brightness(frame: Frame) -> float:
 
 
 def object_density(result: Result) -> float:
-    """Return how much there is in a frame, by its result; NaN for a path."""
+    """Return the number of objects, or the share of label edges, of a result; NaN for a path."""
     if isinstance(result, Detections):
         return float(len(result.scores))
     return label_edges(result.label_ids) if isinstance(result, LabelMask) else math.nan
@@ -110,7 +110,7 @@ def label_edges(label_ids: NDArray[np.uint8]) -> float:
 
 
 def steering_magnitude(result: Result) -> float:
-    """Return how sharply a path turns; NaN for what is no path."""
+    """Return the magnitude of steering angle or curvature of a path; NaN for other results."""
     if not isinstance(result, Trajectory):
         return math.nan
     angle = abs(result.steering_wheel_angle_rad)

@@ -16,12 +16,12 @@ from enum import Enum
 from ad_compressed_perception.core.manifest import Verdict, VerdictStatus
 from ad_compressed_perception.pass_api.terms import AcceptSpec
 
-# Beyond so many times the frames used, more of them are no honest advice.
-_FARFETCHED = 100
+# More frames are advised up to so many times the number used.
+_MAX_FRAMES_FACTOR = 100
 
 
 class Finding(Enum):
-    """What a term came to."""
+    """Outcome of a term."""
 
     MET = "met"
     FAILED = "failed"
@@ -30,7 +30,7 @@ class Finding(Enum):
 
 @dataclass(frozen=True)
 class AccuracyDrop:
-    """What compression cost on labeled data, with its paired 95 % interval.
+    """Loss of accuracy on labeled data, with its paired 95 % interval.
 
     Attributes:
         metric: the figure, as ``adcp evaluate`` names it.
@@ -51,7 +51,7 @@ class AccuracyDrop:
 
 @dataclass(frozen=True)
 class EndToEndTimes:
-    """The whole way, frame to result: preparation, inference and decoding together.
+    """Times end to end, frame to result: preparation, inference and decoding together.
 
     Attributes:
         speedup: baseline/variant ratio of the medians.
@@ -68,7 +68,7 @@ class EndToEndTimes:
 
 @dataclass(frozen=True)
 class Measured:
-    """The figures a verdict rests on.
+    """The figures that a verdict is based on.
 
     Attributes:
         drop: loss of agreement, NaN where nothing could be compared.
@@ -82,9 +82,9 @@ class Measured:
         speedup_high: upper end.
         p99_ms: 99th percentile of the variant's inference time.
         size_ratio: variant/baseline ratio of file sizes.
-        integer_coverage: share of products run on integers; None where there are none.
+        integer_coverage: share of convolutions and matrix products run as integer kernels; None without any.
         accuracy: loss of accuracy on labeled data; None where none was given.
-        end_to_end: times from frame to result, for terms that are about those.
+        end_to_end: times from frame to result, for ``timed: end_to_end``.
     """
 
     drop: float
@@ -104,25 +104,25 @@ class Measured:
 
 
 def judge_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
-    """Return what became of ``max_drop`` and why."""
+    """Return the outcome of ``max_drop`` and why."""
     drop, low, high, limit = measured.drop, measured.drop_low, measured.drop_high, accept.max_drop
     if measured.informative_frames < accept.min_frames or math.isnan(drop):
         return Finding.OPEN, (
-            f"only {measured.informative_frames} of {measured.frames} verification frames tell anything, "
-            f"at least {accept.min_frames} are needed: verify on more frames, or on livelier ones"
+            f"only {measured.informative_frames} of {measured.frames} verification frames are informative, "
+            f"at least {accept.min_frames} are needed: verify on more frames, or on frames with more in them"
         )
-    said = f"agreement drops by {drop:.3f} (95 % interval {low:.3f} to {high:.3f})"
+    text = f"agreement drops by {drop:.3f} (95 % interval {low:.3f} to {high:.3f})"
     if high <= limit:
-        return Finding.MET, f"{said}, within the allowed {limit:g}"
+        return Finding.MET, f"{text}, within the allowed {limit:g}"
     if low > limit:
-        return Finding.FAILED, f"{said}, beyond the allowed {limit:g}"
+        return Finding.FAILED, f"{text}, beyond the allowed {limit:g}"
     more = frames_needed(measured.informative_frames, drop, low, high, limit)
     advice = (
-        f"about {more} telling frames would settle it (there were {measured.informative_frames})"
+        f"about {more} informative frames would settle it (there were {measured.informative_frames})"
         if more is not None
         else "the drop lies too near the limit for more frames to settle it"
     )
-    return Finding.OPEN, f"{said}, around the allowed {limit:g}: {advice}"
+    return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"
 
 
 def frames_needed(frames: int, drop: float, low: float, high: float, limit: float) -> int | None:
@@ -133,13 +133,13 @@ def frames_needed(frames: int, drop: float, low: float, high: float, limit: floa
     """
     half = high - drop if drop <= limit else drop - low
     margin = abs(limit - drop)
-    if margin * math.sqrt(_FARFETCHED) < half or margin == 0.0:
+    if margin * math.sqrt(_MAX_FRAMES_FACTOR) < half or margin == 0.0:
         return None
     return max(frames + 1, math.ceil(frames * (half / margin) ** 2))
 
 
 def judge_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str] | None:
-    """Return what became of ``max_accuracy_drop`` and why; None where it was not asked for."""
+    """Return the outcome of ``max_accuracy_drop`` and why; None where the recipe has no such term."""
     limit, found = accept.max_accuracy_drop, measured.accuracy
     if limit is None:
         return None
@@ -147,42 +147,42 @@ def judge_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str
         return Finding.OPEN, f"max_accuracy_drop {limit:g} was not judged: no labeled data was given"
     if math.isnan(found.value):
         return Finding.OPEN, f"{found.metric} is undefined on these {found.frames} labeled frames"
-    said = (
+    text = (
         f"{found.metric} is worse by {found.value:.2f} {found.unit} on {found.frames} labeled frames "
         f"(95 % interval {found.low:.2f} to {found.high:.2f})"
     )
     if found.high <= limit:
-        return Finding.MET, f"{said}, within the allowed {limit:g}"
+        return Finding.MET, f"{text}, within the allowed {limit:g}"
     if found.low > limit:
-        return Finding.FAILED, f"{said}, beyond the allowed {limit:g}"
+        return Finding.FAILED, f"{text}, beyond the allowed {limit:g}"
     more = frames_needed(found.frames, found.value, found.low, found.high, limit)
     advice = (
         f"about {more} labeled frames would settle it"
         if more is not None
         else "it lies too near the limit for more frames to settle it"
     )
-    return Finding.OPEN, f"{said}, around the allowed {limit:g}: {advice}"
+    return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"
 
 
 def judge_speed(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str] | None:
-    """Return what became of ``min_speedup`` and why; None where it was not asked for."""
+    """Return the outcome of ``min_speedup`` and why; None where the recipe has no such term."""
     limit = accept.min_speedup
     if limit is None:
         return None
-    speedup, low, high, said = measured.speedup, measured.speedup_low, measured.speedup_high, "speed-up"
+    speedup, low, high, text = measured.speedup, measured.speedup_low, measured.speedup_high, "speed-up"
     if accept.timed == "end_to_end" and measured.end_to_end is not None:
         speedup, low, high = measured.end_to_end.speedup, measured.end_to_end.low, measured.end_to_end.high
-        said = "speed-up from frame to result"
-    said = f"{said} {speedup:.2f}x (95 % interval {low:.2f} to {high:.2f})"
+        text = "speed-up from frame to result"
+    text = f"{text} {speedup:.2f}x (95 % interval {low:.2f} to {high:.2f})"
     if low >= limit:
-        return Finding.MET, f"{said}, at least the required {limit:g}x"
+        return Finding.MET, f"{text}, at least the required {limit:g}x"
     if high < limit:
-        return Finding.FAILED, f"{said}, below the required {limit:g}x"
-    return Finding.OPEN, (f"{said}, around the required {limit:g}x: verify on more frames on a quiet machine")
+        return Finding.FAILED, f"{text}, below the required {limit:g}x"
+    return Finding.OPEN, (f"{text}, around the required {limit:g}x: verify on more frames on a quiet machine")
 
 
 def judge_limits(accept: AcceptSpec, measured: Measured) -> list[tuple[Finding, str]]:
-    """Return what became of the terms on exact figures that were asked for."""
+    """Return the outcomes of the recipe's terms on exact figures."""
     found: list[tuple[Finding, str]] = []
     if measured.failed_frames:
         found.append(
@@ -193,29 +193,34 @@ def judge_limits(accept: AcceptSpec, measured: Measured) -> list[tuple[Finding, 
             )
         )
     if accept.max_size_ratio is not None:
-        said, limit = f"size as stored is {measured.size_ratio:.2f} of the baseline's", accept.max_size_ratio
+        text, limit = f"size as stored is {measured.size_ratio:.2f} of the baseline's", accept.max_size_ratio
         if measured.size_ratio <= limit:
-            found.append((Finding.MET, f"{said}, within the allowed {limit:g}"))
+            found.append((Finding.MET, f"{text}, within the allowed {limit:g}"))
         else:
-            found.append((Finding.FAILED, f"{said}, beyond the allowed {limit:g}"))
+            found.append((Finding.FAILED, f"{text}, beyond the allowed {limit:g}"))
     if accept.min_integer_coverage is not None:
         limit = accept.min_integer_coverage
         coverage = measured.integer_coverage
         if coverage is None:
-            found.append((Finding.FAILED, "integer coverage is unknown: the executed graph has no products"))
+            found.append(
+                (
+                    Finding.FAILED,
+                    "integer coverage is unknown: the executed graph has no convolution or matrix product",
+                )
+            )
         elif coverage >= limit:
             found.append((Finding.MET, f"integer coverage {coverage:.2f}, at least the required {limit:g}"))
         else:
             found.append((Finding.FAILED, f"integer coverage {coverage:.2f}, below the required {limit:g}"))
     if accept.max_p99_ms is not None:
-        p99_ms, said, limit = measured.p99_ms, "inference p99 is", accept.max_p99_ms
+        p99_ms, text, limit = measured.p99_ms, "inference p99 is", accept.max_p99_ms
         if accept.timed == "end_to_end" and measured.end_to_end is not None:
-            p99_ms, said = measured.end_to_end.p99_ms, "p99 from frame to result is"
-        said = f"{said} {p99_ms:.1f} ms"
+            p99_ms, text = measured.end_to_end.p99_ms, "p99 from frame to result is"
+        text = f"{text} {p99_ms:.1f} ms"
         if p99_ms <= limit:
-            found.append((Finding.MET, f"{said}, within the allowed {limit:g} ms"))
+            found.append((Finding.MET, f"{text}, within the allowed {limit:g} ms"))
         else:
-            found.append((Finding.FAILED, f"{said}, beyond the allowed {limit:g} ms"))
+            found.append((Finding.FAILED, f"{text}, beyond the allowed {limit:g} ms"))
     return found
 
 

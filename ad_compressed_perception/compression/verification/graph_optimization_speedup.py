@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the clean-up at a recipe's beginning brought in speed, all else being the same."""
+"""Speed-up by the graph optimization that a recipe begins with, on the baseline's runtime."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SECONDS = 2.0
 
 @dataclass(frozen=True)
 class GraphOptimizationSpeedup:
-    """Baseline time / time of the cleaned graph, and from how many pairs of inferences."""
+    """Baseline time / time of the optimized graph, and the number of pairs of inferences."""
 
     ratio: Ratio
     rounds: int
@@ -36,32 +36,32 @@ class GraphOptimizationSpeedup:
 
 def measure_graph_optimization_speedup(
     baseline: Pipeline,
-    cleaned: Snapshot,
+    optimized: Snapshot,
     options: Mapping[str, Any],
     frames: FrameSample,
     scratch: Path,
     seconds: float = _SECONDS,
 ) -> GraphOptimizationSpeedup | None:
-    """Run the baseline and the cleaned graph in turns on one frame; None where the latter cannot be run.
+    """Time baseline and optimized graph interleaved on one frame; None where the latter cannot be run.
 
     Args:
         baseline: loaded.
-        cleaned: the graph after the clean-up.
+        optimized: the graph after the graph optimization.
         options: the baseline's backend options.
-        frames: the first of them is fed.
-        scratch: for the cleaned file.
-        seconds: how long at most, after the least number of pairs.
+        frames: the first of them is the input.
+        scratch: folder for the optimized file.
+        seconds: time limit once the least number of pairs is done.
     """
-    path = scratch / "cleaned.onnx"
-    path.write_bytes(cleaned.data)
+    path = scratch / "optimized.onnx"
+    path.write_bytes(optimized.data)
     try:
         session = create_backend(baseline.session.info.backend).load(path, options)
-    except AdcpError:  # only a figure is missing then
+    except AdcpError:  # only this figure is missing then
         return None
     finally:
         path.unlink()
     try:
-        other = Pipeline(create_task(cleaned.manifest), session, "cleaned")
+        other = Pipeline(create_task(optimized.manifest), session, "optimized")
         frame = next(iter(FrameSample(frames.source, list(frames.indices[:1]))))
         runs = [_runner(pipeline, pipeline.task.prepare(frame)[0]) for pipeline in (baseline, other)]
         for run in runs:

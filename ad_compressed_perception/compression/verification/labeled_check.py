@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Baseline and variant on labeled data: what compression cost in accuracy, and in which slices.
+"""Baseline and variant on labeled data: loss of accuracy, overall and in slices.
 
 The loss of a figure that is a share (mAP, IoU, correlation) is ``100 (baseline - variant)`` points; that of
 an error (RMSE, MAE) is ``100 (variant / baseline - 1)`` percent. Both models are resampled by the same
@@ -38,12 +38,12 @@ from ad_compressed_perception.tasks.pipeline import Pipeline
 
 _MAIN_METRICS = {"detection": "map", "segmentation": "miou", "planning": "rmse_rad"}
 _PATH_METRIC = "ade_m"
-"""Comes before the steering's where the data has it: a planner is right that drives where it should."""
+"""Preferred to the steering error where the data has trajectories: the path is what the vehicle follows."""
 
 
 @dataclass(frozen=True)
 class LabeledChoice:
-    """Labeled data to judge by, and which of it, as ``adcp evaluate`` takes them.
+    """Labeled data to measure accuracy on, and which part of it, as ``adcp evaluate`` takes them.
 
     Attributes:
         spec: FOLDER, LABELS or LABELS@FRAMES.
@@ -64,7 +64,7 @@ class LabeledChoice:
 
 @dataclass(frozen=True)
 class LabeledFrames:
-    """Opened labeled data, the frames chosen, and the figure that the gate judges."""
+    """Opened labeled data, the frames chosen, and the metric that the gate uses."""
 
     data: LabeledData
     indices: list[int]
@@ -90,16 +90,16 @@ class AccuracyComparison:
 
 @dataclass(frozen=True)
 class LabeledCheck:
-    """What labeled data said.
+    """The comparison on labeled data.
 
     Attributes:
         labeled: the data.
         overall: over all its frames.
         slices: over tenths of them; their attributes come from the labels.
         settings: of the detection task.
-        resamples: behind each interval.
-        block_length: neighboring frames that are drawn together.
-        notes: what a reader should know, in sentences.
+        resamples: bootstrap resamples of each interval.
+        block_length: neighboring frames that are resampled together.
+        notes: for the reader, in sentences.
     """
 
     labeled: LabeledFrames
@@ -112,17 +112,17 @@ class LabeledCheck:
 
     @property
     def judged(self) -> AccuracyDrop:
-        """The loss that the gate judges."""
+        """The loss that the gate uses."""
         return self.overall.drop[self.labeled.metric]
 
 
 def open_choice(
     manifest: Manifest, recipe: LoadedRecipe, choice: LabeledChoice | None
 ) -> LabeledFrames | None:
-    """Open labeled data and find the figure that the recipe judges; None where none was given.
+    """Open labeled data and find the metric of the recipe's accept terms; None where no data was given.
 
     Raises:
-        RecipeError: the recipe judges accuracy and no data was given, or by a figure the task lacks.
+        RecipeError: the recipe limits accuracy and no data was given, or names a metric the task lacks.
         DataError: the data is missing, malformed or empty.
     """
     accept = recipe.recipe.accept
@@ -139,12 +139,12 @@ def open_choice(
 def open_labels(
     manifest: Manifest, choice: LabeledChoice, metric: str | None, judged_labels: Sequence[str] | None = None
 ) -> LabeledFrames:
-    """Open labeled data to be judged by a figure; None for the task's own.
+    """Open labeled data with the metric for the gate.
 
     Args:
         manifest: the model.
         choice: which data.
-        metric: the figure.
+        metric: its name; None for the task's own.
         judged_labels: detection without a label map: the labels that count; None for all.
 
     Raises:
@@ -171,7 +171,7 @@ def check_labeled(
 ) -> LabeledCheck:
     """Run both over the labeled frames and compare.
 
-    A detector's settings become those of published figures (weak boxes count), in both pipelines.
+    A detector's settings become those of published figures (low-score boxes count), in both pipelines.
 
     Raises:
         DataError: a frame or label cannot be read or compared.
@@ -205,7 +205,7 @@ def check_labeled(
     return LabeledCheck(
         labeled,
         compare_scores(first, second, np.arange(first.samples), block),
-        # Frames of a slice are seldom neighbors; the shorter the runs that are left of them.
+        # Frames of a slice are seldom neighbors, so the blocks are shorter.
         {rule: compare_scores(first, second, places, max(1, block // 10)) for rule, places in slices.items()},
         dict(DETECTION_SETTINGS) if data.task == "detection" else {},
         first.resamples,
@@ -225,7 +225,7 @@ def _attributes_of_ground_truth(ground_truth: Any) -> dict[str, float]:
 def compare_scores(
     first: AccuracyScore, second: AccuracyScore, places: NDArray[np.int64], block: int
 ) -> AccuracyComparison:
-    """Return the figures of both on these frames; one round of resamples serves all of them."""
+    """Return the figures of both on these frames; all share one set of bootstrap resamples."""
     names, lower = first.names, [name in first.lower_is_better for name in first.names]
 
     def statistics(drawn: Indices) -> NDArray[np.float64]:
@@ -254,7 +254,7 @@ def compare_scores(
 def _drops(
     baseline: NDArray[np.float64], variant: NDArray[np.float64], lower_is_better: Sequence[bool]
 ) -> NDArray[np.float64]:
-    """Return how much worse the variant is: points of a share, percent of an error (NaN of none)."""
+    """Return how much worse the variant is: points of a share, percent of an error (NaN where it is 0)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.where(baseline > 0.0, 100.0 * (variant / baseline - 1.0), np.nan)
     return np.where(lower_is_better, relative, 100.0 * (baseline - variant))

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a compression came to: its result, and the figures that the gate and the manifest take from it."""
+"""The result of a compression, and the figures that the gate and the manifest take from it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from ad_compressed_perception.workspace.store import REPORT_SUFFIX
 
 @dataclass(frozen=True)
 class CompressionResult:
-    """Everything one compression found out.
+    """The result of one compression.
 
     Attributes:
-        manifest: the manifest with the new entry; its ``folder`` is where the variant lies.
+        manifest: the manifest with the new entry; its ``folder`` holds the variant.
         name: the variant's name.
         replaced: whether an older variant of that name was replaced.
         passes: what each pass did.
@@ -34,8 +34,8 @@ class CompressionResult:
         verification: agreement and times.
         baseline_sizes: stored, as read by the runtime, in memory.
         variant_sizes: likewise.
-        seconds: how long it all took.
-        report: the whole of it, as it lies in ``report_folder``.
+        seconds: total time.
+        report: as stored in ``report_folder``.
     """
 
     manifest: Manifest
@@ -53,7 +53,7 @@ class CompressionResult:
 
     @property
     def report_folder(self) -> Path:
-        """Where the report, its plots and its images lie."""
+        """Folder of the report, its plots and its images."""
         return self.manifest.folder / f"{self.name}{REPORT_SUFFIX}"
 
     @property
@@ -73,7 +73,7 @@ class CompressionResult:
 
     @property
     def verdict(self) -> Verdict:
-        """What the gate said."""
+        """The verdict of the accept gate."""
         verdict = self.variant.verdict
         assert verdict is not None  # entered by compress_model
         return verdict
@@ -85,7 +85,7 @@ def gate_figures(
     sizes: tuple[Sizes, Sizes],
     accuracy: AccuracyDrop | None = None,
 ) -> Measured:
-    """Return the figures that the accept gate judges."""
+    """Return the figures that the accept gate compares with its terms."""
     agreement, latency = verification.agreement, verification.latency
     return Measured(
         drop=agreement.drop,

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far a variant's results agree with the baseline's, as one number a task in 0..1, with an interval.
+"""Agreement of a variant's results with the baseline's: one number in 0..1 for each task, with an interval.
 
 | task         | agreement                                                                   |
 |--------------|-----------------------------------------------------------------------------|
@@ -10,9 +10,9 @@
 
 A recipe may name the labels that count (``verify: {labels: [...]}``).
 
-The baseline plays the ground truth, so this needs no labeled data; it says what compression changed, not what
-is right. The drop is ``1 - agreement``. Only some of the model's labels may be judged: those that matter to
-the vehicle. What the others do is then not looked at.
+The baseline is the reference, so no labeled data is needed; agreement measures what compression changed, not
+accuracy. The drop is ``1 - agreement``. The comparison may be limited to the labels that matter to the
+vehicle; the others are then ignored.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class AgreementFigures:
     """Agreement of a variant with its baseline.
 
     Attributes:
-        measure: what was measured, in words.
+        measure: its name.
         score: agreement in 0..1; NaN where nothing could be compared.
         drop: 1 - score.
         drop_low: lower end of the 95 % interval of the drop.
@@ -82,16 +82,17 @@ class AgreementFigures:
 
 
 def block_length(frames: int) -> int:
-    """Neighboring frames are alike and are drawn together, in runs of the cube root of their number.
+    """Return the block length of the bootstrap over frames: the cube root of their number.
 
-    The order of the best length for a variance (Hall, Horowitz and Jing, "On blocking rules for the
-    bootstrap with dependent data", Biometrika 82(3), 1995).
+    Neighboring frames are alike and are resampled together. The order of the best length for a variance
+    (Hall, Horowitz and Jing, "On blocking rules for the bootstrap with dependent data", Biometrika 82(3),
+    1995).
     """
     return max(1, round(frames ** (1.0 / 3.0)))
 
 
 def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson, JASA 22, 1927); it has a width even at 0 and 1."""
+    """Return the 95 % interval of a share (Wilson, JASA 22, 1927); its width is above 0 even at 0 and 1."""
     if trials == 0:
         return (0.0, 1.0)
     share = hits / trials
@@ -102,10 +103,10 @@ def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
 
 
 class AgreementScore(ABC):
-    """Collects frame after frame; ``candidate`` is None where the variant gave no result.
+    """Collects results frame by frame; ``variant`` is None where the variant gave no result.
 
     Attributes:
-        difference_unit: what ``differences`` counts, in words.
+        difference_unit: unit of ``differences``, as text.
         differences: for each frame how far apart the two results are, 0 for alike; by it frames are
             ranked. Infinite where the variant gave no result.
     """
@@ -116,11 +117,11 @@ class AgreementScore(ABC):
         self.differences: list[float] = []
         self._failed: list[bool] = []
 
-    def add(self, baseline: Result, candidate: Result | None) -> None:
+    def add(self, baseline: Result, variant: Result | None) -> None:
         """Compare one frame; raise DataError where the results cannot be compared."""
-        difference = self._add(baseline, candidate)
-        self._failed.append(candidate is None)
-        self.differences.append(math.inf if candidate is None else difference)
+        difference = self._add(baseline, variant)
+        self._failed.append(variant is None)
+        self.differences.append(math.inf if variant is None else difference)
 
     def figures(self, frames: Indices | None = None) -> AgreementFigures:
         """Return the agreement over all frames so far, or over these of them, in the order of time.
@@ -132,7 +133,7 @@ class AgreementScore(ABC):
         return self._figures(chosen, int(np.array(self._failed, bool)[chosen].sum()))
 
     @abstractmethod
-    def _add(self, baseline: Any, candidate: Any) -> float:
+    def _add(self, baseline: Any, variant: Any) -> float:
         """Compare one frame and return how far apart the results are."""
 
     @abstractmethod
@@ -141,30 +142,30 @@ class AgreementScore(ABC):
 
 
 class DetectionScore(AgreementScore):
-    """F1 over all frames' objects; frames without an object on either side tell nothing."""
+    """F1 over all frames' objects; frames without an object on either side are not informative."""
 
     difference_unit = "scores of the objects that only one of the two found, added up"
 
     def __init__(self, iou: float, labels: Sequence[str] | None = None) -> None:
-        """Judge boxes that overlap by ``iou``, of these labels only where they are given."""
+        """Match boxes that overlap by ``iou``, of these labels only where they are given."""
         super().__init__()
         self._iou = iou
         self._labels = labels
         self._counts: list[tuple[int, int, int]] = []
 
-    def _add(self, baseline: Detections, candidate: Detections | None) -> float:
+    def _add(self, baseline: Detections, variant: Detections | None) -> float:
         reference = _of_labels(baseline, self._labels)
-        if candidate is None:
+        if variant is None:
             self._counts.append((0, len(reference.scores), 0))
             return math.inf
-        judged = _of_labels(candidate, self._labels)
-        missed, extra = unmatched_objects(reference, judged, self._iou)
+        compared = _of_labels(variant, self._labels)
+        missed, extra = unmatched_objects(reference, compared, self._iou)
         matched = len(reference.scores) - len(missed)
         self._counts.append((matched, len(missed), len(extra)))
-        return float(reference.scores[missed].sum() + judged.scores[extra].sum())
+        return float(reference.scores[missed].sum() + compared.scores[extra].sum())
 
     def _figures(self, frames: Indices, failed: int) -> AgreementFigures:
-        """Return F1 with the interval of frames drawn again in runs."""
+        """Return F1 with its block-bootstrap interval over frames."""
         counts = np.array(self._counts, dtype=np.int64).reshape(-1, 3)[frames]
 
         def drop(indices: Indices) -> float:
@@ -198,19 +199,19 @@ class SegmentationScore(AgreementScore):
     difference_unit = "share of the pixels that differ"
 
     def __init__(self, labels: Sequence[str] | None = None) -> None:
-        """Judge these labels only, where they are given."""
+        """Compare these labels only, where they are given."""
         super().__init__()
-        self._judged = labels
+        self._labels = labels
         self._names: tuple[str, ...] = ()
         self._confusions: list[NDArray[np.int64]] = []
 
-    def _add(self, baseline: LabelMask, candidate: LabelMask | None) -> float:
-        # Without a result no pixel agrees: every one counts as the next label.
-        judged = candidate or replace(
+    def _add(self, baseline: LabelMask, variant: LabelMask | None) -> float:
+        # Without a result no pixel agrees: each gets another label than the baseline's.
+        compared = variant or replace(
             baseline, label_ids=((baseline.label_ids + 1) % len(baseline.labels)).astype(np.uint8)
         )
         self._names = baseline.labels
-        confusion = segmentation_agreement(baseline, judged).confusion
+        confusion = segmentation_agreement(baseline, compared).confusion
         self._confusions.append(confusion)
         ids = self._ids()
         concerned = confusion[ids].sum() + confusion[:, ids].sum() - confusion[np.ix_(ids, ids)].sum()
@@ -219,11 +220,11 @@ class SegmentationScore(AgreementScore):
 
     def _ids(self) -> list[int]:
         return [
-            place for place, name in enumerate(self._names) if self._judged is None or name in self._judged
+            place for place, name in enumerate(self._names) if self._labels is None or name in self._labels
         ]
 
     def _figures(self, frames: Indices, failed: int) -> AgreementFigures:
-        """Return the mean IoU with the interval of frames drawn again in runs."""
+        """Return the mean IoU with its block-bootstrap interval over frames."""
         confusions = np.stack(self._confusions)[frames]
         ids, count = self._ids(), len(confusions)
 
@@ -239,7 +240,7 @@ class SegmentationScore(AgreementScore):
         )
         seen = confusions[:, ids].sum(axis=(1, 2)) + confusions[:, :, ids].sum(axis=(1, 2))
         return AgreementFigures(
-            f"{'mean IoU' if len(ids) != 1 else 'IoU'}{_of_words(self._judged)}",
+            f"{'mean IoU' if len(ids) != 1 else 'IoU'}{_of_words(self._labels)}",
             value,
             1.0 - value,
             low,
@@ -264,16 +265,16 @@ class PlanningScore(AgreementScore):
         self._tolerance_m = lateral_tolerance_m
         self._frames: list[PlanningAgreement | None] = []
 
-    def _add(self, baseline: Trajectory, candidate: Trajectory | None) -> float:
-        agreement = None if candidate is None else planning_agreement(baseline, candidate)
+    def _add(self, baseline: Trajectory, variant: Trajectory | None) -> float:
+        agreement = None if variant is None else planning_agreement(baseline, variant)
         self._frames.append(agreement)
         return math.inf if agreement is None else agreement.max_lateral_offset_m
 
     def _figures(self, frames: Indices, failed: int) -> AgreementFigures:
         """Return the share with the wider of the bootstrap's and Wilson's intervals.
 
-        A bootstrap of nothing but hits has no width at all, however few they are; Wilson's interval
-        has one, but knows nothing of neighboring frames being alike.
+        A bootstrap of frames that all agree has no width at all, however few they are; Wilson's interval
+        has one, but ignores that neighboring frames are correlated.
         """
         chosen = [self._frames[place] for place in frames]
         outside = np.array(
@@ -316,8 +317,8 @@ def _of_labels(detections: Detections, labels: Sequence[str] | None) -> Detectio
     """Return the objects of these labels, in the same order; all of them for None."""
     if labels is None:
         return detections
-    wanted = np.array([name in labels for name in detections.labels], bool)
-    kept = wanted[detections.class_ids]
+    is_chosen = np.array([name in labels for name in detections.labels], bool)
+    kept = is_chosen[detections.class_ids]
     return Detections(
         detections.boxes_xyxy[kept], detections.scores[kept], detections.class_ids[kept], detections.labels
     )
@@ -331,12 +332,12 @@ def create_score(manifest: Manifest, spec: VerifySpec) -> AgreementScore:
     """Return the score of a manifest's task.
 
     Raises:
-        RecipeError: ``labels`` names one that the model does not have, or the task has none.
+        RecipeError: ``labels`` names one that the model does not have, or the task has no labels.
     """
     if spec.labels is not None:
         unknown = sorted(set(spec.labels) - set(manifest.labels))
         if manifest.task == "planning":
-            raise RecipeError("verify.labels: planning has no labels to judge; take the key out")
+            raise RecipeError("verify.labels: planning has no labels to compare; take the key out")
         if unknown:
             raise RecipeError(
                 f"verify.labels: {manifest.name!r} has no label {', '.join(map(repr, unknown))}; it has: "

@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tenths of the frames that are harder than the rest: a mean over all frames can hide what happens there.
+"""Slices: tenths of the frames that are harder than the rest, whose loss a mean over all frames can hide.
 
-A slice holds the tenth of the frames (rounded up) with the most extreme values of a attribute, see
-frame_log.py; among equal values the earlier frame. A attribute that no frame has, or that is the same in all
+A slice holds the tenth of the frames (rounded up) with the most extreme values of an attribute, see
+frame_log.py; among equal values the earlier frame. An attribute that no frame has, or that is the same in all
 of them, makes no slice.
 """
 
@@ -23,9 +23,9 @@ class SliceRule:
 
     Attributes:
         name: key in the report.
-        title: in words.
+        title: as text.
         attribute: by which frames are ordered.
-        lowest: whether its smallest values are taken, not its largest.
+        lowest: take the frames of the smallest values, not of the largest.
     """
 
     name: str
@@ -42,7 +42,7 @@ RULES = (
 
 
 def choose_slices(attributes: Mapping[str, NDArray[np.float64]]) -> dict[SliceRule, NDArray[np.int64]]:
-    """Return the slices that there are with their frames' places, ascending.
+    """Return the slices with the indices of their frames, ascending.
 
     Args:
         attributes: attribute to (N,) values; NaN where a frame has none.

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Baseline and variant on the same held-out frames, taking turns: agreement and inference times."""
+"""Baseline and variant interleaved on the same held-out frames: agreement and inference times."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from ad_compressed_perception.tasks.pipeline import Pipeline
 
 @dataclass(frozen=True)
 class LatencyFigures:
-    """Times of both, measured in turns on the same frames; milliseconds and ratios.
+    """Times of both, measured interleaved on the same frames; milliseconds and ratios.
 
     A speed-up is baseline time / variant time: above 1 the variant is faster. The times are those of the
-    inference; the whole way, frame to result, counts where a variant has moved work into its graph or
-    out of it.
+    inference; the end-to-end times, frame to result, matter where a variant has moved work into its graph
+    or out of it.
     """
 
     baseline_p50_ms: float
@@ -57,7 +57,7 @@ class LatencyFigures:
 
 @dataclass(frozen=True)
 class FrameTimes:
-    """Milliseconds of every frame: of the inference, and of the whole way from frame to result."""
+    """Milliseconds of every frame: of the inference, and end to end from frame to result."""
 
     baseline_ms: list[float] = field(default_factory=list)
     variant_ms: list[float] = field(default_factory=list)
@@ -67,12 +67,12 @@ class FrameTimes:
 
 @dataclass(frozen=True)
 class Verification:
-    """What the held-out frames said.
+    """The comparison on the held-out frames.
 
     Attributes:
         agreement: over all of them.
         latency: percentiles and ratios.
-        times: what these were made of.
+        times: of every frame.
     """
 
     agreement: AgreementFigures
@@ -88,25 +88,25 @@ def verify(
     advance: Advance = lambda done, total: None,
     log: FrameLog | None = None,
 ) -> Verification:
-    """Run both on every frame, each first on every other one, and compare.
+    """Run both on every frame, alternating which one runs first, and compare.
 
     Each prepares the frame for itself, since a variant may have an input and output of its own. The
-    inference is timed, and the whole way with it.
+    inference is timed, and the time end to end with it.
 
     Args:
-        baseline: judges.
-        variant: is judged; a result that means nothing (NaN) counts as a failed frame.
+        baseline: the reference.
+        variant: the model compared; an invalid result (NaN) counts as a failed frame.
         frames: held-out frames, at least one.
-        score: the task's measure, empty.
-        advance: tells the progress bar (done, total).
-        log: remembers each frame, for slices and images.
+        score: the task's agreement score, empty.
+        advance: progress callback (done, total).
+        log: records each frame, for slices and images.
 
     Raises:
-        ModelFileError: the baseline itself gives a result that means nothing.
+        ModelFileError: the baseline itself gives no valid result.
         AdcpError: a frame cannot be read, a runtime failed.
     """
     times_ms: tuple[list[float], list[float]] = ([], [])
-    whole_ms: tuple[list[float], list[float]] = ([], [])
+    end_to_end_ms: tuple[list[float], list[float]] = ([], [])
     pair = (baseline, variant)
     for index, frame in enumerate(frames):
         order = (0, 1) if index % 2 == 0 else (1, 0)
@@ -130,20 +130,20 @@ def verify(
             ) from error
         around_ms[0] += (perf_counter() - start) * 1e3
         start = perf_counter()
-        judged: Result | None
+        compared: Result | None
         try:
-            judged = variant.task.decode(outputs[1], prepared[1][1])
+            compared = variant.task.decode(outputs[1], prepared[1][1])
         except ResultError:
-            judged = None
+            compared = None
         around_ms[1] += (perf_counter() - start) * 1e3
         for which in (0, 1):
-            whole_ms[which].append(around_ms[which] + times_ms[which][-1])
-        score.add(reference, judged)
+            end_to_end_ms[which].append(around_ms[which] + times_ms[which][-1])
+        score.add(reference, compared)
         if log is not None:
-            log.add(frame, reference, judged, score.differences[-1])
+            log.add(frame, reference, compared, score.differences[-1])
         advance(index + 1, len(frames))
-    times = FrameTimes(*times_ms, *whole_ms)
-    return Verification(score.figures(), latency_figures(*times_ms, *whole_ms), times)
+    times = FrameTimes(*times_ms, *end_to_end_ms)
+    return Verification(score.figures(), latency_figures(*times_ms, *end_to_end_ms), times)
 
 
 def latency_figures(
@@ -152,20 +152,20 @@ def latency_figures(
     baseline_end_to_end_ms: list[float],
     variant_end_to_end_ms: list[float],
 ) -> LatencyFigures:
-    """Return percentiles and ratios of paired times; the interval draws pairs again in runs."""
+    """Return percentiles and ratios of paired times; the interval is a block bootstrap over pairs."""
     b, v = np.asarray(baseline_ms), np.asarray(variant_ms)
-    whole_b, whole_v = np.asarray(baseline_end_to_end_ms), np.asarray(variant_end_to_end_ms)
+    total_b, total_v = np.asarray(baseline_end_to_end_ms), np.asarray(variant_end_to_end_ms)
 
     def ratios(drawn: NDArray[np.int64]) -> tuple[float, float, float]:
         b50, b99 = np.percentile(b[drawn], (50, 99))
         v50, v99 = np.percentile(v[drawn], (50, 99))
-        return (b50 / v50, b99 / v99, np.median(whole_b[drawn]) / np.median(whole_v[drawn]))
+        return (b50 / v50, b99 / v99, np.median(total_b[drawn]) / np.median(total_v[drawn]))
 
-    p50, p99, whole = vector_bootstrap(len(b), ratios, block_length=block_length(len(b)))
+    p50, p99, total = vector_bootstrap(len(b), ratios, block_length=block_length(len(b)))
     b50, b99 = (float(value) for value in np.percentile(b, (50, 99)))
     v50, v99 = (float(value) for value in np.percentile(v, (50, 99)))
-    whole_b50, whole_v50 = float(np.median(whole_b)), float(np.median(whole_v))
-    whole_ratio = whole_b50 / whole_v50
+    total_b50, total_v50 = float(np.median(total_b)), float(np.median(total_v))
+    total_ratio = total_b50 / total_v50
     return LatencyFigures(
-        b50, b99, v50, v99, b50 / v50, *p50, b99 / v99, whole_b50, whole_v50, whole_ratio, *p99, *whole
+        b50, b99, v50, v99, b50 / v50, *p50, b99 / v99, total_b50, total_v50, total_ratio, *p99, *total
     )
