@@ -43,7 +43,7 @@ VOLATILE_KEYS = re.compile(
 )
 """Keys of reports and manifests whose values are recorded as types."""
 VOLATILE_TEXT = re.compile(
-    r"speed-up|times as fast|\bp50|\bp99|\d ms\b|memory|→"  # a row with an arrow tells a pass's seconds
+    r"speed-up|times as fast|\bp50|\bp99|\d ms\b|memory|→"  # a row with an arrow gives a pass's seconds
     r"|written \d{4}-"
 )
 """Lines with such words are recorded without their numbers."""
@@ -237,7 +237,7 @@ def record_help(checkout: Checkout) -> dict[str, Any]:
 
 
 def record_recording(checkout: Checkout) -> dict[str, Any]:
-    """Return what `adcp camera` writes: a folder of labeled pictures, and the messages of a bag."""
+    """Return what `adcp camera` writes: a folder of labeled images, and the messages of a bag."""
     from rosbags.highlevel import AnyReader
 
     folder = checkout.work / "camera_folder"
@@ -360,7 +360,7 @@ def describe_onnx(content: bytes) -> dict[str, Any]:
 
 
 def run_onnx(content: bytes) -> dict[str, Any]:
-    """Return the outputs of a model for a fixed random picture, rounded."""
+    """Return the outputs of a model for a fixed random image, rounded."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -368,9 +368,9 @@ def run_onnx(content: bytes) -> dict[str, Any]:
     (given,) = session.get_inputs()
     shape = [size if isinstance(size, int) else 1 for size in given.shape]
     values = np.random.default_rng(0).random(shape)
-    picture = (values * 255).astype(np.uint8) if "uint8" in given.type else values.astype(np.float32)
+    image = (values * 255).astype(np.uint8) if "uint8" in given.type else values.astype(np.float32)
     found = {}
-    for output, result in zip(session.get_outputs(), session.run(None, {given.name: picture}), strict=True):
+    for output, result in zip(session.get_outputs(), session.run(None, {given.name: image}), strict=True):
         rounded = np.round(np.asarray(result, np.float64), 4) + 0.0
         figures = [float(round(figure, 4)) for figure in (rounded.min(), rounded.mean(), rounded.max())]
         found[output.name] = {
@@ -471,8 +471,8 @@ class Observer:
         self._node = rclpy.create_node(OBSERVER, context=context, start_parameter_services=False)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self._node)
-        self._heard: list[Any] = []
-        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._heard.append, 100)
+        self._received: list[Any] = []
+        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._received.append, 100)
 
     def _spin(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -558,8 +558,8 @@ class Observer:
         names = self._call(ListParameters, f"{node}/list_parameters", ListParameters.Request()).result.names
         asked = DescribeParameters.Request(names=names)
         described = self._call(DescribeParameters, f"{node}/describe_parameters", asked).descriptors
-        wanted = GetParameters.Request(names=names)
-        values = self._call(GetParameters, f"{node}/get_parameters", wanted).values
+        request = GetParameters.Request(names=names)
+        values = self._call(GetParameters, f"{node}/get_parameters", request).values
         found = {}
         for name, descriptor, value in zip(names, described, values, strict=True):
             plain = parameter_value_to_python(value)
@@ -586,8 +586,8 @@ class Observer:
 
         ((name, space),) = self._names()
         node = f"{space.rstrip('/')}/{name}"
-        wanted = [Parameter("model", value=str(model)).to_parameter_msg()]
-        answer = self._call(SetParameters, f"{node}/set_parameters", SetParameters.Request(parameters=wanted))
+        request = [Parameter("model", value=str(model)).to_parameter_msg()]
+        answer = self._call(SetParameters, f"{node}/set_parameters", SetParameters.Request(parameters=request))
         done = [answer.results[0].successful]
         for number in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
             request = ChangeState.Request(transition=Transition(id=number))
@@ -596,11 +596,11 @@ class Observer:
 
     def diagnostics(self) -> dict[str, Any]:
         """Return what /diagnostics says from now on: names, hardware and keys, without values."""
-        self._heard.clear()
+        self._received.clear()
         self._spin(DIAGNOSTICS_S)
         return {
             status.name: {"hardware": status.hardware_id, "keys": [entry.key for entry in status.values]}
-            for message in self._heard
+            for message in self._received
             for status in message.status
         }
 
