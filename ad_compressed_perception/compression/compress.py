@@ -22,7 +22,10 @@ from ad_compressed_perception.compression.pass_runner import (
     run_passes,
 )
 from ad_compressed_perception.compression.passes.quantization.quantize_int8_mixed import METADATA_KEY
-from ad_compressed_perception.compression.quantization.layer_report import float_layers_text, look_at_layers
+from ad_compressed_perception.compression.quantization.layer_report import (
+    float_layers_text,
+    measure_variant_layers,
+)
 from ad_compressed_perception.compression.quantization.layer_sqnr import LayerSqnr
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.verification.build_report import Findings, write_report_folder
@@ -180,7 +183,7 @@ def _build(job: _Job, model: ModelProto, scratch: Path, checkpoints: Path, progr
         runtime=(job.backend, job.options), snapshots=snapshots,
     )  # fmt: skip
     progress("layers", 0, 1)
-    layers, notes = look_at_layers(snapshots, job.samples.verification, records)
+    layers, notes = measure_variant_layers(snapshots, job.samples.verification, records)
     metadata = {METADATA_KEY: float_layers_text(model, layers)} if layers else {}
     progress("layers", 1, 1)
     provenance = _provenance(job.manifest, job.recipe, job.samples, host)

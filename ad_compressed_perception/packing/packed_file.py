@@ -1,12 +1,12 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Packed model files (``.adcpz``): a model as few bytes, expanded to the same ONNX at load.
+"""Packed model files (``.adcpz``): losslessly compressed models, decompressed to the same ONNX at load.
 
 A ZIP archive of three members: ``graph.onnx``, the model without the values of its weights;
-``weights.bin``, the streams of those values (see packed_tensors.py); ``index.json``, which says what
-each stream is, with a schema and sha256 sums. Nothing in it is executed or unpickled. Packing loses
-nothing: every weight comes back bit for bit, so what a packed file computes is what the ONNX file
-computes. It is small where passes have made the weights few-valued or zero before.
+``weights.bin``, the streams of those values (see tensors.py); ``index.json``, which describes
+each stream, with a schema and sha256 sums. Nothing in it is executed or unpickled. Packing is lossless:
+every weight is restored bit for bit, so a packed file has the same outputs as the ONNX file. It is small
+where earlier passes have palettized or pruned the weights.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ if TYPE_CHECKING:
 SUFFIX = ".adcpz"
 SCHEMA = "adcp-packed/1"
 _GRAPH, _WEIGHTS, _INDEX = "graph.onnx", "weights.bin", "index.json"
-# Smaller tensors are written together: an entry of their own would cost more than it saves.
+# Smaller tensors are stored together: a separate entry would cost more than it saves.
 _SMALL_BYTES = 1024
-# Even smaller ones stay in the graph; shapes and axes are read there by every tool.
+# Even smaller ones stay in the graph, where other tools read shapes and axes.
 _TINY_BYTES = 64
-# No two archives of the same model differ by the time they were made.
+# A constant date, so that archives of the same model are identical.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class PackedTensors(StrictModel):
-    """One or several tensors whose values are written as one run.
+    """One or several tensors whose values are stored together.
 
     Attributes:
-        weights: their places in the graph's list of initializers, in the order of their values.
-        code: how the values are written.
+        weights: their indices in the graph's list of initializers, in the order of their values.
+        code: encoding of the values.
     """
 
     weights: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
@@ -73,14 +73,14 @@ class PackedIndex(StrictModel):
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a file is called a packed model file."""
+    """Whether a file has the suffix of packed model files."""
     return path.suffix == SUFFIX
 
 
 def pack(model: ModelProto, path: Path) -> int:
-    """Write a model as a packed file, whole or not at all; return the file's size in bytes.
+    """Write a model as a packed file, atomically; return the file's size in bytes.
 
-    The model is not changed. Equal models make equal files.
+    The model is not changed. Equal models give equal files.
 
     Raises:
         ModelFileError: a weight lies in another file and was not loaded, or cannot be read.
@@ -138,7 +138,7 @@ def pack_bytes(model: ModelProto) -> bytes:
     with zipfile.ZipFile(archive, "w") as writer:
         for name, data in ((_INDEX, text.encode()), (_GRAPH, bare), (_WEIGHTS, weights)):
             member = zipfile.ZipInfo(name, _EPOCH)
-            # The streams are as short as they get already.
+            # The streams are compressed already.
             member.compress_type = zipfile.ZIP_STORED if name == _WEIGHTS else zipfile.ZIP_LZMA
             writer.writestr(member, data)
     return archive.getvalue()
@@ -156,12 +156,12 @@ def expand(path: Path) -> ModelProto:
     try:
         index, bare, weights = _read_members(path)
         contents = _parse(index)
-        for name, data, wanted in (
+        for name, data, expected in (
             (_GRAPH, bare, contents.graph_sha256),
             (_WEIGHTS, weights, contents.weights_sha256),
         ):
-            if hashlib.sha256(data).hexdigest() != wanted:
-                raise ModelFileError(f"{name} is not what its sha256 says")
+            if hashlib.sha256(data).hexdigest() != expected:
+                raise ModelFileError(f"{name} does not match its sha256")
         model = onnx.ModelProto.FromString(bare)
         _fill(model, contents, weights)
     except ModelFileError as error:
@@ -261,6 +261,6 @@ def _words(tensor: TensorProto) -> Words | None:
 
 
 def _empty(tensor: TensorProto) -> None:
-    """Take the values out; name, type, shape and notes stay."""
+    """Remove the values; name, type, shape and doc string stay."""
     for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
         tensor.ClearField(field)

@@ -59,14 +59,14 @@ class Snapshots:
 
     def before(self, step: Pass, model: ModelProto, manifest: Manifest) -> None:
         """Look at the model that a pass is about to change."""
-        if step.rounds and self.exact is None:
+        if step.lowers_precision and self.exact is None:
             self.exact = take(model, manifest)
 
     def after(self, step: Pass, model: ModelProto, manifest: Manifest) -> None:
         """Look at what a pass left."""
-        self._cleaning = self._cleaning and step.cleans
+        self._cleaning = self._cleaning and step.preserves_outputs
         if self._cleaning:
             self.cleaned = take(model, manifest)
             self.cleaners.append(step.name)
-        if step.rounds:
+        if step.lowers_precision:
             self.rounded = take(model, manifest)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fix the input's shape to the manifest's and work out the shape of everything between."""
+"""Set the input's shape to the manifest's and infer the shapes of all tensors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class InferShapes(Pass):
     """Runs ONNX's shape inference, strictly, with constants followed through shape arithmetic."""
 
     name = "infer_shapes"
-    cleans = True
+    preserves_outputs = True
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the model with shapes; raise ModelFileError where they contradict each other."""
@@ -27,7 +27,7 @@ class InferShapes(Pass):
         pinned = pin_input_shape(model, context.input)
         if pinned:
             context.notes["pinned"] = pinned
-            # Output shapes declared for a dynamic input are worked out anew.
+            # Output shapes declared for a dynamic input are inferred again.
             for output in model.graph.output:
                 output.type.tensor_type.ClearField("shape")
         try:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fold constants, fuse batch normalizations, drop dead operators and weights too small to matter."""
+"""Fold constants, fuse batch normalizations, drop unused operators and flush denormal weights."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class SimplifyOptions(PassOptions):
 
 
 class Simplify(Pass):
-    """Cleans the graph with onnxslim and checks on a calibration frame that the numbers stayed."""
+    """Simplifies the graph with onnxslim and checks on a calibration frame that its outputs stay the same."""
 
     name = "simplify"
-    cleans = True
+    preserves_outputs = True
     options_type = SimplifyOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
-        """Return the cleaned model.
+        """Return the simplified model.
 
         Raises:
-            RecipeError: the model is quantized already; cleaning could fold its scales away.
-            ModelFileError: the cleaner failed, or the cleaned graph computes something else.
+            RecipeError: the model is quantized already; its scales could be folded away.
+            ModelFileError: onnxslim failed, or the simplified graph computes something else.
         """
         import onnx
         import onnxslim
@@ -49,16 +49,16 @@ class Simplify(Pass):
         original = onnx.ModelProto()
         original.CopyFrom(model)
         try:
-            cleaned = onnxslim.slim(model)
+            simplified = onnxslim.slim(model)
         except Exception as error:  # a third party's many types
             raise ModelFileError(f"onnxslim failed: {one_line(error)}") from error
-        if not isinstance(cleaned, onnx.ModelProto):
-            raise ModelFileError("onnxslim gave no model back: leave this pass out")
-        free_channel_counts(cleaned)
-        context.notes["denormal_weights_zeroed"] = flush_denormals(cleaned)
-        check_model(cleaned, "the cleaned model")
+        if not isinstance(simplified, onnx.ModelProto):
+            raise ModelFileError("onnxslim returned no model: leave this pass out")
+        free_channel_counts(simplified)
+        context.notes["denormal_weights_zeroed"] = flush_denormals(simplified)
+        check_model(simplified, "the simplified model")
         options: SimplifyOptions = self.options
         context.notes["largest_difference"] = require_same(
-            original, cleaned, next(context.feeds()), options.tolerance
+            original, simplified, next(context.feeds()), options.tolerance
         )
-        return cleaned
+        return simplified

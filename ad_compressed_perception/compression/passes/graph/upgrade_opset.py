@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Raise the operator version, so that per-channel scales can be written down (opset 13 and later)."""
+"""Raise the opset, so that per-channel scales can be represented (opset 13 and later)."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOpti
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# The file format's version that each operator version needs at least; ONNX, docs/Versioning.md.
+# Minimum IR version of the file for each opset; ONNX, docs/Versioning.md.
 _LEAST_IR = ((9, 4), (11, 6), (12, 7), (15, 8), (19, 9), (21, 10))
 
-# The first opset in which Resize says where its samples lie; before, there was one way.
-_RESIZE_CHOICES = 11
+# The first opset in which Resize has a coordinate transformation mode.
+_RESIZE_MODES_OPSET = 11
 
 
 class UpgradeOpsetOptions(PassOptions):
     """Options of upgrade_opset."""
 
-    to: int = Field(13, ge=13, le=21, description="least opset; a later one stays as it is")
+    to: int = Field(13, ge=13, le=21, description="minimum opset; a later one stays as it is")
     tolerance: float = Field(
         1e-3, gt=0.0, le=0.1, description="largest change of an output, as a share of its range"
     )
 
 
 class UpgradeOpset(Pass):
-    """Converts to a later operator version and checks that the numbers stayed."""
+    """Converts to a later opset and checks that the outputs stay the same."""
 
     name = "upgrade_opset"
-    cleans = True
+    preserves_outputs = True
     options_type = UpgradeOpsetOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
-        """Return the converted model; raise ModelFileError naming an operator without a way up."""
+        """Return the converted model; raise ModelFileError naming an operator that cannot be converted."""
         from onnx import version_converter
 
         options: UpgradeOpsetOptions = self.options
@@ -51,11 +51,11 @@ class UpgradeOpset(Pass):
                 converted = version_converter.convert_version(model, options.to)
             except Exception as error:  # the converter throws C++ errors of several types
                 raise ModelFileError(
-                    f"operator {_culprit(model, options.to, str(error))} cannot go from opset "
-                    f"{before} to {options.to}: {one_line(error)}; export the model anew with opset "
+                    f"operator {_unconvertible(model, options.to, str(error))} cannot be converted from "
+                    f"opset {before} to {options.to}: {one_line(error)}; export it again with opset "
                     f"{options.to}"
                 ) from error
-            if before < _RESIZE_CHOICES:
+            if before < _RESIZE_MODES_OPSET:
                 context.notes["kept_sampling"] = _keep_sampling(converted)
             _raise_ir(converted)
             check_model(converted, f"the model at opset {options.to}")
@@ -68,7 +68,7 @@ class UpgradeOpset(Pass):
 
 
 def _keep_sampling(model: ModelProto) -> int:
-    """Say in each Resize how Upsample (to opset 9) and Resize (opset 10) sampled; return how many.
+    """Set each Resize's sampling as in Upsample (to opset 9) and Resize (opset 10); return how many.
 
     They took ``x_in = x_out / scale`` and the nearest pixel to the left (ONNX, docs/Changelog.md, Upsample-9
     and Resize-10). The converter leaves the attributes out, and the later default is another one.
@@ -91,8 +91,8 @@ def _raise_ir(model: ModelProto) -> None:
     model.ir_version = max(model.ir_version, needed)
 
 
-def _culprit(model: ModelProto, target: int, message: str) -> str:
-    """Name the first node with which the head of the graph no longer converts."""
+def _unconvertible(model: ModelProto, target: int, message: str) -> str:
+    """Name the first node that makes conversion of the graph up to it fail (by bisection)."""
     import onnx
     from onnx import version_converter
 
@@ -102,8 +102,8 @@ def _culprit(model: ModelProto, target: int, message: str) -> str:
         head = onnx.ModelProto()
         head.CopyFrom(model)
         del head.graph.node[count:]
-        made = {name for node in head.graph.node for name in node.output}
-        kept = [output for output in head.graph.output if output.name in made]
+        produced = {name for node in head.graph.node for name in node.output}
+        kept = [output for output in head.graph.output if output.name in produced]
         del head.graph.output[:]
         head.graph.output.extend(kept)
         try:
