@@ -203,7 +203,7 @@ def _fix_input_shapes(inputs: list[ValueInfoProto], given: Mapping[str, tuple[in
 def _shapes(model: ModelProto) -> dict[str, Shape]:
     from onnx import shape_inference, version_converter
 
-    # Intermediate shapes written by an exporter may hold the dynamic sizes fixed above: infer anew.
+    # Intermediate shapes written by an exporter may hold the dynamic sizes fixed above: infer again.
     del model.graph.value_info[:]
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")

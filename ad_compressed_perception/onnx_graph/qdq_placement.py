@@ -67,7 +67,7 @@ def keep_compute_op_pairs(graph: QdqGraph) -> ModelProto:
     The inputs of a Concat get the scale of its output, so that it only moves bytes.
 
     Args:
-        graph: made with ``merged_activations``.
+        graph: constructed with ``merged_activations``.
     """
     read = read_by_compute_ops(graph.floating)
     others = [t.name for t in graph.tensors() if t.kind == "activation" and t.name not in read]

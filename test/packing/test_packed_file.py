@@ -132,7 +132,7 @@ def test_the_decompressed_model_is_identical_bit_for_bit(tmp_path: Path) -> None
         a, b = numpy_helper.to_array(before), numpy_helper.to_array(after)
         np.testing.assert_array_equal(a.view(np.uint32), b.view(np.uint32))
     assert back.graph.node == model.graph.node
-    assert pack_bytes(model) == path.read_bytes(), "the same model makes the same file"
+    assert pack_bytes(model) == path.read_bytes(), "the same model gives the same file"
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
@@ -192,12 +192,12 @@ def test_a_damaged_file_is_one_clear_error(tmp_path: Path) -> None:
         path.write_bytes(whole[:length])
         with pytest.raises(ModelFileError, match=r"net\.adcpz"):
             expand(path)
-    want = expand_bytes(tmp_path, whole)
+    expected = expand_bytes(tmp_path, whole)
     for place in range(0, len(whole), len(whole) // 80):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         try:
             # A few bytes of a ZIP archive mean nothing (dates, host system).
-            assert expand(path) == want
+            assert expand(path) == expected
         except ModelFileError as error:
             assert "\n" not in str(error)
 

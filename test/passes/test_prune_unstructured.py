@@ -99,8 +99,8 @@ def test_pruned_weights_stay_zero_during_fine_tuning(tmp_path: Path, score: str,
     )
 
     before, after = weights(model), weights(pruned)
-    learned = [after[name] for name in ("smooth_w", "head_w")]
-    assert sum(int((value == 0).sum()) for value in learned) == 372
+    values = [after[name] for name in ("smooth_w", "head_w")]
+    assert sum(int((value == 0).sum()) for value in values) == 372
     assert any((after[name] != before[name])[after[name] != 0].any() for name in ("smooth_w", "head_w"))
     notes = context.notes
     assert [step["zeros"] for step in notes["steps"]] == [0.4375, 0.5]

@@ -175,7 +175,7 @@ def test_a_graph_without_a_layer_of_the_baseline_is_refused(tmp_path: Path) -> N
                 if name in ("smoothed", "scores"):
                     names[place] = f"other_{name}"
     model.graph.output[0].name = "other_scores"
-    with pytest.raises(RecipeError, match="bears the name of one of the baseline's"):
+    with pytest.raises(RecipeError, match="has the name of one of the baseline's layers"):
         Reconstruct().apply(model, context)
 
 

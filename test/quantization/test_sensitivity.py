@@ -80,7 +80,7 @@ def test_noise_of_small_outputs_counts_beside_large_ones(tmp_path: Path) -> None
 
 def summed(drops: dict[str, float], floats: Sequence[str]) -> float:
     """Return the drop of a network in which the drops of single tensors add up."""
-    return sum(harm for name, harm in drops.items() if name not in floats)
+    return sum(loss for name, loss in drops.items() if name not in floats)
 
 
 @given(
@@ -88,7 +88,7 @@ def summed(drops: dict[str, float], floats: Sequence[str]) -> float:
     st.floats(0.01, 0.9),
 )
 def test_finds_the_least_number_of_ranked_tensors(values: list[float], max_drop: float) -> None:
-    drops = {f"t{place}": harm for place, harm in enumerate(sorted(values, reverse=True))}
+    drops = {f"t{place}": loss for place, loss in enumerate(sorted(values, reverse=True))}
     ranked = list(drops)
     choice = select_float_tensors(
         ranked, lambda floats: summed(drops, floats), max_drop, requantization_trials=0
@@ -101,7 +101,7 @@ def test_finds_the_least_number_of_ranked_tensors(values: list[float], max_drop:
 
 def test_needs_few_trials_and_requantizes_unnecessary_tensors() -> None:
     # Ranked first by mistake: 30 tensors without a drop; the 31st causes all of it.
-    drops = dict.fromkeys((f"harmless{place}" for place in range(30)), 0.0) | {"culprit": 0.5}
+    drops = dict.fromkeys((f"insensitive{place}" for place in range(30)), 0.0) | {"sensitive": 0.5}
     drops |= dict.fromkeys((f"rest{place}" for place in range(300)), 0.0)
     trials = 0
 
@@ -111,7 +111,7 @@ def test_needs_few_trials_and_requantizes_unnecessary_tensors() -> None:
         return summed(drops, floats)
 
     choice = select_float_tensors(list(drops), drop, 0.1, requantization_trials=40)
-    assert choice.tensors == ("culprit",)
+    assert choice.tensors == ("sensitive",)
     # 0, 1, 2, ... 32, five bisections and thirty requantization trials, none evaluated twice.
     assert trials == choice.trials <= 45
 

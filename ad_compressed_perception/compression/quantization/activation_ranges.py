@@ -56,7 +56,7 @@ def collect_ranges(
             "8-bit Inference with TensorRT", GTC 2017) or mse (the range of least mean square error),
             the last three clipped to the values seen.
         percentile: 0..100, for the method of that name.
-        context: gives the frames.
+        context: source of the frames.
 
     Raises:
         DataError: no calibration frames.

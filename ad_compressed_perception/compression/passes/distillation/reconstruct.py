@@ -79,7 +79,7 @@ class Reconstruct(Pass):
             context.advance(len(fits), len(student.layers))
         if not fits:
             raise RecipeError(
-                "no layer of the graph bears the name of one of the baseline's: nothing to fit to"
+                "no layer of the graph has the name of one of the baseline's layers: nothing to fit"
             )
         context.notes.update(
             frames=len(images),
