@@ -102,7 +102,7 @@ setup(
             *(f"{node} = {PACKAGE}.nodes.{node}:main" for node in NODES),
             *(f"{node} = {SIMULATION}.nodes.{node}:main" for node in SIMULATION_NODES),
         ],
-        # This package's own plug-ins are in core/registry.py.
+        # This package's own plug-ins are in the tables PLUGINS of their rooms.
         f"{PACKAGE}.frame_sources": [
             f"road_camera = {SIMULATION}.model_training.frame_source:RoadCameraSource"
         ],

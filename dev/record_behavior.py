@@ -587,7 +587,9 @@ class Observer:
         ((name, space),) = self._names()
         node = f"{space.rstrip('/')}/{name}"
         request = [Parameter("model", value=str(model)).to_parameter_msg()]
-        answer = self._call(SetParameters, f"{node}/set_parameters", SetParameters.Request(parameters=request))
+        answer = self._call(
+            SetParameters, f"{node}/set_parameters", SetParameters.Request(parameters=request)
+        )
         done = [answer.results[0].successful]
         for number in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
             request = ChangeState.Request(transition=Transition(id=number))

@@ -8,6 +8,12 @@ from ad_compressed_perception.core.registry import BACKENDS, find, names
 
 __all__ = ["Backend", "BackendStatus", "Session", "SessionInfo", "backend_names", "create_backend"]
 
+PLUGINS = {
+    "litert": "ad_compressed_perception.backends.litert_backend:LiteRtBackend",
+    "onnxruntime": "ad_compressed_perception.backends.onnxruntime_backend:OnnxRuntimeBackend",
+    "openvino": "ad_compressed_perception.backends.openvino_backend:OpenVinoBackend",
+}
+
 
 def backend_names() -> list[str]:
     """Names of all registered backends, installed or not."""

@@ -1,3 +1,15 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The `adcp` command, one module per subcommand."""
+"""The ``adcp`` command, one file a verb."""
+
+PLUGINS = {
+    "replay": "ad_compressed_perception.cli.replay:replay",
+    "compress": "ad_compressed_perception.cli.compress:compress",
+    "evaluate": "ad_compressed_perception.cli.evaluate:evaluate",
+    "benchmark": "ad_compressed_perception.cli.benchmark:benchmark",
+    "inspect": "ad_compressed_perception.cli.inspect:inspect",
+    "report": "ad_compressed_perception.cli.report:report",
+    "train": "ad_compressed_perception.cli.train:train",
+    "backends": "ad_compressed_perception.cli.backends:backends",
+    "import": "ad_compressed_perception.cli.import_model:import_model",
+}

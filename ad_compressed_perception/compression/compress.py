@@ -21,7 +21,10 @@ from ad_compressed_perception.compression.pass_runner import (
     choose_samples,
     run_passes,
 )
-from ad_compressed_perception.compression.quantization.layer_report import float_layers_text, look_at_layers
+from ad_compressed_perception.compression.quantization.layer_report import (
+    float_layers_text,
+    measure_variant_layers,
+)
 from ad_compressed_perception.compression.quantization.layer_sqnr import LayerSqnr
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.verification.build_report import Findings, write_report_folder
@@ -54,10 +57,14 @@ from ad_compressed_perception.onnx_graph.io import (
     refuse_suppression,
 )
 from ad_compressed_perception.onnx_graph.metadata import METADATA_KEY
-from ad_compressed_perception.packing.packed_file import SUFFIX, pack
+from ad_compressed_perception.packing.packed_file import SUFFIX
+from ad_compressed_perception.packing.packed_file_writer import pack
 from ad_compressed_perception.tasks import create_task
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
-from ad_compressed_perception.workspace.stale_files import discard_refused_checkpoints, remove_checkpoints
+from ad_compressed_perception.workspace.stale_checkpoints import (
+    discard_refused_checkpoints,
+    remove_checkpoints,
+)
 from ad_compressed_perception.workspace.store import open_target, staging, store_variant
 
 if TYPE_CHECKING:
@@ -180,7 +187,7 @@ def _build(job: _Job, model: ModelProto, scratch: Path, checkpoints: Path, progr
         runtime=(job.backend, job.options), snapshots=snapshots,
     )  # fmt: skip
     progress("layers", 0, 1)
-    layers, notes = look_at_layers(snapshots, job.samples.verification, records)
+    layers, notes = measure_variant_layers(snapshots, job.samples.verification, records)
     metadata = {METADATA_KEY: float_layers_text(model, layers)} if layers else {}
     progress("layers", 1, 1)
     provenance = _provenance(job.manifest, job.recipe, job.samples, host)

@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an ONNX file costs on paper: multiply-accumulates and parameters, layer by layer.
+"""Static cost of an ONNX file: multiply-accumulates and parameters, layer by layer.
 
 Counted on the file as written, not on the optimized graph, so that a quantized file and its float
-baseline compare one to one: quantize and dequantize nodes count nothing, and a weight behind a
-DequantizeLinear counts like the float weight it stands for.
+baseline compare one to one: quantize and dequantize nodes count zero, and a weight behind a
+DequantizeLinear counts like the float weight.
 
 Multiply-accumulates (MAC; a FLOP count is about twice as high), with numel the number of elements:
     Conv, QLinearConv, ConvInteger:   numel(output) * numel(weight) / output channels
@@ -79,7 +79,7 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class ModelCosts:
-    """A model file in figures.
+    """Size and cost of a model file.
 
     Attributes:
         file: the file.
@@ -198,15 +198,15 @@ def _fix_input_shapes(inputs: list[ValueInfoProto], given: Mapping[str, tuple[in
 def _shapes(model: ModelProto) -> dict[str, Shape]:
     from onnx import shape_inference, version_converter
 
-    # Intermediate shapes written by an exporter may hold the dynamic sizes fixed above: infer anew.
+    # Intermediate shapes written by an exporter may hold the dynamic sizes fixed above: infer again.
     del model.graph.value_info[:]
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     inferred = model.graph
     opset = _opset(model)
-    # Each step may fail on operators the installed onnx does not know; the counts say what is unknown.
+    # Each step may fail on operators unknown to the installed onnx; their counts are reported as unknown.
     with suppress(Exception):
-        # Sizes computed in the graph (Shape, Slice, Resize) are followed from this version on only.
+        # Sizes computed in the graph (Shape, Slice, Resize) are propagated from this opset on only.
         if opset < _OPSET_WITH_DATA_PROPAGATION:
             model = version_converter.convert_version(model, _OPSET_WITH_DATA_PROPAGATION)
     with suppress(Exception):
@@ -243,7 +243,7 @@ def _absorbs(
     producers: dict[str, NodeProto],
     consumers: dict[str, list[NodeProto]],
 ) -> tuple[str, ...]:
-    """Follow a layer's output while one elementwise node alone takes it, its other inputs constant."""
+    """Follow a layer's output while its only consumer is elementwise, with constant other inputs."""
     names: list[str] = []
     while True:
         output = node.output[0] if node.output else ""
@@ -293,14 +293,14 @@ def _macs(node: NodeProto, shapes: dict[str, Shape]) -> int | None:
 
 
 def _numel(shape: Shape) -> int | None:
-    """Elements of a shape; None where a dimension, or the whole shape, is not known."""
+    """Return the number of elements of a shape; None where a dimension or the whole shape is unknown."""
     if not shape or any(size is None for size in shape):
         return None
     return prod(size for size in shape if size is not None)
 
 
 def _count_parameters(graph: GraphProto) -> int:
-    """Count float and quantized constants, leaving out what describes a quantization or a shape."""
+    """Count float and quantized constants, without quantization parameters and shapes."""
     from onnx import TensorProto
 
     counted = {

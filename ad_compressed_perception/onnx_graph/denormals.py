@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Denormal weights: numbers below 1.2e-38 that change no result and can cost most of the time.
+"""Denormal weights: numbers below 1.2e-38 that change no result and can take most of the run time.
 
 Training with weight decay leaves channels whose weights shrank towards zero. As float32 they fall below
 the smallest normal number, and processors multiply such numbers many times slower. A float baseline
-slowed down that way makes every quantized variant look fast, since quantizing rounds them to zero.
+slowed down that way makes every quantized variant look fast, since quantization rounds them to zero.
 ONNX Runtime's own switch (session.set_denormal_as_zero) is not used: it sets the calling thread's
 floating-point mode, so it changes the arithmetic of other libraries in that thread too.
 """

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether two graphs compute the same numbers, on a real frame."""
+"""Compare the outputs of two graphs on a frame."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def largest_difference(before: ModelProto, after: ModelProto, feeds: Feeds) -> f
     """Return the largest relative difference of any output on one frame.
 
     Raises:
-        ModelFileError: a graph cannot run, or an output has vanished.
+        ModelFileError: a graph cannot run, or an output is missing.
     """
     reference, other = run_model(before, feeds), run_model(after, feeds)
     lost = [name for name in reference if name not in other]
     if lost:
-        raise ModelFileError(f"output {', '.join(lost)} has vanished from the graph")
+        raise ModelFileError(f"output {', '.join(lost)} is missing from the graph")
     return max(relative_difference(reference[name], other[name]) for name in reference)
 
 
@@ -67,7 +67,7 @@ def require_same(before: ModelProto, after: ModelProto, feeds: Feeds, tolerance:
     difference = largest_difference(before, after, feeds)
     if not difference <= tolerance:
         raise ModelFileError(
-            f"the graph's numbers changed by {difference:.2g} of an output's range on a calibration "
+            f"the graph's outputs changed by {difference:.2g} of an output's range on a calibration "
             f"frame, allowed is {tolerance:.2g}: leave this pass out, or report the model"
         )
     return difference

@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What exporters write in a way that holds a number of channels, written so that it holds none.
+"""Rewrite operators in which exporters store channel counts as constants.
 
 ``torch.onnx`` exports a global pooling as a mean, a flattening and a Gather of all channels in their order,
-and a flattening as a Reshape to (1, channels). The results are the same without the numbers, and then pruning
-can take channels and training can take batches.
+and a flattening as a Reshape to (1, channels). The rewritten operators compute the same without
+such constants, so that pruning can change the number of channels and training the batch size.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def free_channel_counts(model: ModelProto) -> int:
-    """Rewrite such nodes in place; return how many."""
+    """Rewrite these nodes in place; return how many."""
     graph, shapes = Graph(model), tensor_shapes(model)
     count = 0
     for node in list(model.graph.node):
@@ -41,7 +41,7 @@ def free_channel_counts(model: ModelProto) -> int:
 
 
 def _as_reshape(graph: Graph, node: NodeProto, size: int | None) -> bool:
-    """Turn a Gather of all numbers of a vector, in their order, into a Reshape."""
+    """Replace a Gather of all elements of a vector, in order, by a Reshape."""
     from onnx import helper
 
     indices = graph.constant_input(node, 1)
@@ -56,9 +56,9 @@ def _as_reshape(graph: Graph, node: NodeProto, size: int | None) -> bool:
 
 
 def _with_free_axis(graph: Graph, node: NodeProto) -> bool:
-    """Let a Reshape to one long axis among ones find out its length by itself."""
+    """Set the length to -1 in a Reshape to one long axis among axes of length 1."""
     shape = graph.constant_input(node, 1)
-    # A vector has no axis for the images of a batch: left alone.
+    # A vector has no batch axis: not changed.
     if shape is None or shape.size < 2 or shape[0] != 1:
         return False
     long = np.flatnonzero(shape != 1)

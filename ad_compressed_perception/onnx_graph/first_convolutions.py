@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where a network's input first meets weights: the convolutions that alone take it, and by which channels."""
+"""The first convolutions of a network: those that read its input, and by which channels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onnx import NodeProto
 
 Position = tuple[tuple[int, ...], int]
-"""Which joined part a channel came by, and which channel of the network's input it is."""
+"""Path of concatenated parts of a channel, and its channel index in the network's input."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class FirstConvolution:
 
     Attributes:
         node: the convolution.
-        positions: for each of its input channels, whence it comes.
-        is_padded: whether zeros are put around the image on the way or by the convolution.
+        positions: the origin of each of its input channels.
+        is_padded: whether the image is zero-padded before or by the convolution.
     """
 
     node: NodeProto
@@ -33,7 +33,7 @@ class FirstConvolution:
     is_padded: bool
 
     def mirrored(self, index: int) -> int:
-        """Return which of its channels is, of the same part, the color opposite to channel ``index``."""
+        """Return the channel index, in the same part, after reversing the color order."""
         part, channel = self.positions[index]
         colors = max(position[1] for position in self.positions) + 1
         return self.positions.index((part, colors - 1 - channel))
@@ -41,7 +41,7 @@ class FirstConvolution:
 
 @dataclass(frozen=True)
 class _Carrier:
-    """A tensor that holds pixels of the input, moved but not changed."""
+    """A tensor with pixels of the input, rearranged but not changed."""
 
     axis: int
     positions: tuple[Position, ...]
@@ -51,7 +51,7 @@ class _Carrier:
 def find_first_convolutions(
     graph: Graph, name: str, axis: int, channels: int
 ) -> list[FirstConvolution] | None:
-    """Follow the input through nodes that only move pixels, up to convolutions.
+    """Follow the input through nodes that only rearrange pixels, up to convolutions.
 
     Args:
         graph: the graph.
@@ -60,8 +60,8 @@ def find_first_convolutions(
         channels: how many.
 
     Returns:
-        The convolutions, or None where something else takes pixels as well, so that nothing can be
-        moved into weights.
+        The convolutions, or None where another operator reads pixels as well, so that normalization
+        cannot be folded into weights.
     """
     carriers = {name: _Carrier(axis, tuple(((), channel) for channel in range(channels)), False)}
     sites: list[FirstConvolution] = []

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Patterns in an ONNX graph and how to rewrite them: who makes a tensor, who takes it, what is constant."""
+"""Matching and rewriting patterns in an ONNX graph: producers, consumers and constants."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Graph:
 
     Attributes:
         model: the model; edits go straight into it.
-        producers: name of a tensor to the node that makes it.
-        consumers: name of a tensor to the nodes that take it, once for each input that does.
+        producers: name of a tensor to the node that computes it.
+        consumers: name of a tensor to the nodes that read it, once per input.
         outputs: names of the graph's outputs.
     """
 
@@ -80,12 +80,12 @@ class Graph:
         return self.constant(node.input[index]) if index < len(node.input) and node.input[index] else None
 
     def only_consumer(self, name: str) -> NodeProto | None:
-        """Return the one node that takes a tensor; None where several do, none does or it is an output."""
+        """Return a tensor's only consumer; None where it has none or several, or is an output."""
         found = self.consumers.get(name, [])
         return found[0] if len(found) == 1 and name not in self.outputs else None
 
     def new_name(self, base: str) -> str:
-        """Return a name that neither tensor nor node bears yet, and take it."""
+        """Return a name that no tensor or node has yet, and reserve it."""
         name, count = base, 1
         while name in self._names:
             count += 1
@@ -104,7 +104,7 @@ class Graph:
         return name
 
     def replace_uses(self, old: str, new: str) -> None:
-        """Let every node that takes tensor ``old`` take ``new`` instead."""
+        """Let every consumer of tensor ``old`` read ``new`` instead."""
         for node in self.consumers.get(old, []):
             for index, name in enumerate(node.input):
                 if name == old:
@@ -119,29 +119,29 @@ class Graph:
 
 
 def self_gated(graph: Graph, gate: str) -> list[tuple[NodeProto, NodeProto]]:
-    """Return the products x * gate(x), each with the node of the gate, whose input is x."""
+    """Return the Mul nodes of x * gate(x), each with the gate's node, whose input is x."""
     found = []
     for node in graph.model.graph.node:
         if node.op_type != "Mul":
             continue
         for side, data in (node.input, reversed(node.input)):
-            maker = graph.producers.get(side)
-            if maker is not None and maker.op_type == gate and maker.input[0] == data:
-                found.append((node, maker))
+            producer = graph.producers.get(side)
+            if producer is not None and producer.op_type == gate and producer.input[0] == data:
+                found.append((node, producer))
                 break
     return found
 
 
 def remove_nodes(model: ModelProto, nodes: Iterable[NodeProto]) -> None:
-    """Take nodes out of the graph; found by identity, so equal ones elsewhere stay."""
-    unwanted = {id(node) for node in nodes}
-    places = [index for index, node in enumerate(model.graph.node) if id(node) in unwanted]
+    """Remove nodes from the graph by identity, so equal ones elsewhere stay."""
+    removed = {id(node) for node in nodes}
+    places = [index for index, node in enumerate(model.graph.node) if id(node) in removed]
     for index in reversed(places):
         del model.graph.node[index]
 
 
 def remove_dead(model: ModelProto) -> None:
-    """Take out what no output needs: nodes, then weights that nobody takes, and stale shapes."""
+    """Remove nodes that no output depends on, then unused weights and stale shapes."""
     alive = {value.name for value in model.graph.output}
     places = []
     for index in range(len(model.graph.node) - 1, -1, -1):
@@ -149,7 +149,7 @@ def remove_dead(model: ModelProto) -> None:
         if alive.isdisjoint(node.output):
             places.append(index)
         else:
-            alive.update(_taken(node))
+            alive.update(_input_names(node))
     for index in places:
         del model.graph.node[index]
     for index in range(len(model.graph.initializer) - 1, -1, -1):
@@ -158,18 +158,18 @@ def remove_dead(model: ModelProto) -> None:
     del model.graph.value_info[:]
 
 
-def _taken(node: NodeProto) -> set[str]:
-    """Return what a node takes, in its subgraphs too."""
+def _input_names(node: NodeProto) -> set[str]:
+    """Return the names of a node's inputs, including its subgraphs'."""
     names = {name for name in node.input if name}
     for entry in node.attribute:
         for graph in (*([entry.g] if entry.HasField("g") else []), *entry.graphs):
             for inner in graph.node:
-                names |= _taken(inner)
+                names |= _input_names(inner)
     return names
 
 
 def tensor_shapes(model: ModelProto, *, strict: bool = False) -> dict[str, Shape]:
-    """Return the shapes of all tensors that can be worked out; None for a dimension that is not known.
+    """Return all shapes that can be inferred; None for an unknown dimension.
 
     Raises:
         ModelFileError: with ``strict``, the shapes contradict each other.
@@ -198,7 +198,7 @@ def tensor_shapes(model: ModelProto, *, strict: bool = False) -> dict[str, Shape
 
 
 def refresh_outputs(model: ModelProto) -> tuple[TensorSpec, ...]:
-    """Write the outputs' shapes anew after an edit, and return them.
+    """Infer the outputs' shapes again after an edit, and return them.
 
     Raises:
         ModelFileError: the shapes contradict each other.

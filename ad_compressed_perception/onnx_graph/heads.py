@@ -1,11 +1,11 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Detection heads, found from the graph: where values of different meaning share one tensor.
+"""Detection heads, found in the graph: where values of different meaning share one tensor.
 
-A tensor has one scale. Where a Concat puts boxes in pixels beside scores in 0..1, the step that the
-boxes need leaves the scores no values but 0 and 1. Likewise a Split, Slice or Gather that takes
-values of different meaning out of one product: they shared that product's output. What follows the
-last products is cheap, so it stays in float.
+A tensor has one scale. Where a Concat joins boxes in pixels and scores in 0..1, the step that the boxes
+need leaves the scores only the values 0 and 1. The same holds for a Split, Slice or Gather that takes
+values of different meaning from the output of one compute op (Conv or MatMul). The operators after the
+last compute ops are cheap, so they stay in float.
 """
 
 from __future__ import annotations
@@ -14,92 +14,92 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ad_compressed_perception.onnx_graph.qdq import PRODUCTS
+from ad_compressed_perception.onnx_graph.qdq import COMPUTE_OPS
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
-JOINING = ("Concat",)
-PARTING = ("Split", "Slice", "Gather")
-# These change neither values nor what a scale means.
-_UNLIKE = 4.0
-_MOVING = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast")
+CONCATENATING = ("Concat",)
+SPLITTING = ("Split", "Slice", "Gather")
+_MAX_RANGE_RATIO = 4.0
+# Operators that change neither values nor the meaning of a scale.
+_LAYOUT = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast")
 
 
 @dataclass(frozen=True)
 class Heads:
-    """The end of a graph.
+    """The head of a graph: the operators after its last compute ops.
 
     Attributes:
-        tail: names of the operators after the last products, in order of execution.
-        joints: names of those among them that join or part values of different meaning.
-        shared: outputs of products out of which values of different meaning are taken.
-        ends: tensors at which the tail begins: what products (or what feeds them) hand to it.
+        head: names of the operators after the last compute ops, in order of execution.
+        concat_points: names of those that concatenate or split values of different meaning.
+        shared: outputs of compute ops that hold values of different meaning.
+        head_inputs: tensors that the head reads: outputs of compute ops or their inputs.
     """
 
-    tail: tuple[str, ...]
-    joints: tuple[str, ...]
+    head: tuple[str, ...]
+    concat_points: tuple[str, ...]
     shared: tuple[str, ...]
-    ends: tuple[str, ...]
+    head_inputs: tuple[str, ...]
 
     @property
     def need_protection(self) -> bool:
         """Whether a shared scale could destroy an output."""
-        return bool(self.joints)
+        return bool(self.concat_points)
 
 
 def find_heads(model: ModelProto, ranges: Mapping[str, tuple[float, float]] | None = None) -> Heads:
-    """Find the tail of a graph whose nodes have names.
+    """Find the head of a graph whose nodes have names.
 
     Args:
         model: the float graph.
-        ranges: least and largest value of tensors, where known. Values that the same operators made
-            and whose ranges are within a factor of 4 (two of eight bits) are taken for one meaning.
+        ranges: least and largest value of tensors, where known. Outputs of equal operators whose
+            ranges are within a factor of 4 (two of eight bits) count as one meaning.
     """
     graph = model.graph
-    tail = _tail(graph)
-    names = {node.name for node in tail}
+    head = _head(graph)
+    names = {node.name for node in head}
     weights = {tensor.name for tensor in graph.initializer}
     producer = {name: node for node in graph.node for name in node.output if name}
-    joints: list[str] = []
+    concat_points: list[str] = []
     shared: list[str] = []
-    for node in tail:
-        if node.op_type in JOINING:
+    for node in head:
+        if node.op_type in CONCATENATING:
             parts = [name for name in node.input if name in producer]
             kinds = {producer[_origin(name, producer)].op_type for name in parts}
-            if len(parts) > 1 and (len(kinds) > 1 or _unlike(parts, ranges)):
-                joints.append(node.name)
-        elif node.op_type in PARTING and node.input[0] in producer:
+            if len(parts) > 1 and (len(kinds) > 1 or _ranges_differ(parts, ranges)):
+                concat_points.append(node.name)
+        elif node.op_type in SPLITTING and node.input[0] in producer:
             parts = _parts_of(_origin(node.input[0], producer), graph)
-            # Without ranges the careful answer: what is taken apart may mean anything.
-            if len(parts) > 1 and (ranges is None or _unlike(parts, ranges)):
-                joints.append(node.name)
-                shared += [n for n in _products_behind(node.input[0], producer) if n not in shared]
-    ends = []
-    for node in tail:
+            # Without ranges assume that the parts differ in meaning.
+            if len(parts) > 1 and (ranges is None or _ranges_differ(parts, ranges)):
+                concat_points.append(node.name)
+                shared += [n for n in _compute_ops_behind(node.input[0], producer) if n not in shared]
+    head_inputs = []
+    for node in head:
         for name in node.input:
-            made = producer.get(name)
-            inside = made is not None and made.name in names
-            if name and name not in weights and not inside and name not in ends:
-                ends.append(name)
-    return Heads(tuple(node.name for node in tail), tuple(joints), tuple(shared), tuple(ends))
+            source = producer.get(name)
+            inside = source is not None and source.name in names
+            if name and name not in weights and not inside and name not in head_inputs:
+                head_inputs.append(name)
+    return Heads(tuple(node.name for node in head), tuple(concat_points), tuple(shared), tuple(head_inputs))
 
 
-def _tail(graph: GraphProto) -> list[NodeProto]:
-    """Return the nodes that compute and that no product depends on."""
+def _head(graph: GraphProto) -> list[NodeProto]:
+    """Return the computing nodes that no compute op depends on."""
     feeding: set[str] = set()
-    tail = []
+    head = []
     for node in reversed(graph.node):
-        if node.op_type in PRODUCTS or feeding & set(node.output):
+        if node.op_type in COMPUTE_OPS or feeding & set(node.output):
             feeding.update(node.input)
         elif node.op_type != "Constant":
-            tail.append(node)
-    return tail[::-1]
+            head.append(node)
+    return head[::-1]
 
 
 def _origin(tensor: str, producer: Mapping[str, NodeProto]) -> str:
-    """Follow a tensor back through operators that only move values."""
-    while tensor in producer and producer[tensor].op_type in _MOVING:
+    """Follow a tensor back through operators that only rearrange values."""
+    while tensor in producer and producer[tensor].op_type in _LAYOUT:
         source = producer[tensor].input[0]
         if source not in producer:
             break
@@ -108,31 +108,31 @@ def _origin(tensor: str, producer: Mapping[str, NodeProto]) -> str:
 
 
 def _parts_of(tensor: str, graph: GraphProto) -> list[str]:
-    """Return what is taken out of a tensor, through operators that only move values."""
+    """Return the tensors split from a tensor, through operators that only rearrange values."""
     reached, parts = {tensor}, []
     for node in graph.node:
         if node.input and node.input[0] in reached:
-            if node.op_type in _MOVING:
+            if node.op_type in _LAYOUT:
                 reached.add(node.output[0])
-            elif node.op_type in PARTING:
+            elif node.op_type in SPLITTING:
                 parts.extend(node.output)
     return parts
 
 
-def _products_behind(tensor: str, producer: Mapping[str, NodeProto]) -> list[str]:
-    """Return the products whose outputs reach a tensor through nothing but moving and joining."""
+def _compute_ops_behind(tensor: str, producer: Mapping[str, NodeProto]) -> list[str]:
+    """Return the compute ops whose outputs reach a tensor through nothing but layout operators and Concat."""
     source = _origin(tensor, producer)
     node = producer[source]
-    if node.op_type in PRODUCTS:
+    if node.op_type in COMPUTE_OPS:
         return [source]
-    if node.op_type in JOINING:
-        return [n for name in node.input if name in producer for n in _products_behind(name, producer)]
+    if node.op_type in CONCATENATING:
+        return [n for name in node.input if name in producer for n in _compute_ops_behind(name, producer)]
     return []
 
 
-def _unlike(tensors: list[str], ranges: Mapping[str, tuple[float, float]] | None) -> bool:
+def _ranges_differ(tensors: list[str], ranges: Mapping[str, tuple[float, float]] | None) -> bool:
     """Whether known ranges differ by more than two of eight bits."""
     if ranges is None or not all(name in ranges for name in tensors):
         return False
     spans = [max(abs(low), abs(high)) for low, high in (ranges[name] for name in tensors)]
-    return max(spans) > _UNLIKE * min(spans)
+    return max(spans) > _MAX_RANGE_RATIO * min(spans)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reading, checking and writing ONNX files, with every fault told in one line."""
+"""Reading, checking and writing ONNX files, with one-line error messages."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def read_model(path: Path) -> ModelProto:
 def refuse_suppression(model: ModelProto, path: Path) -> None:
     """Raise ModelFileError where boxes are suppressed (NMS) inside the graph; the line names the node.
 
-    Its outputs change their length with the image, so that no decoder, no loss and no comparison knows
-    them, and its indices cannot be quantized.
+    The length of such outputs varies with the image, which decoders, losses and comparisons do not
+    support, and its indices cannot be quantized.
     """
     for node in model.graph.node:
         if "NMS" in node.op_type or node.op_type == "NonMaxSuppression":
             raise ModelFileError(
                 f"model {path} suppresses boxes itself: {node.op_type} {node.name or node.output[0]!r}; "
-                "export it up to the raw boxes and scores, the manifest's decoder does the rest"
+                "export it up to the raw boxes and scores, the manifest's decoder does the suppression"
             )
 
 
@@ -84,7 +84,7 @@ def _external_files(model: ModelProto) -> Iterator[str]:
 
 
 def stored_bytes(path: Path) -> int:
-    """Return the size of an ONNX file with the files its weights lie in."""
+    """Return the size of an ONNX file including its external data files."""
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
@@ -105,13 +105,13 @@ def check_model(model: ModelProto, what: str) -> None:
 
 
 def drop_initializer_inputs(model: ModelProto) -> None:
-    """Take weights off the list of inputs, where old files repeat them; what is left is what is fed."""
+    """Remove weights from the list of inputs, where old files repeat them; the others are the real inputs."""
     weights = {tensor.name for tensor in model.graph.initializer}
     kept = [value for value in model.graph.input if value.name not in weights]
     if len(kept) != len(model.graph.input):
         del model.graph.input[:]
         model.graph.input.extend(kept)
-        # Weights that are no inputs are allowed from this version of the file format on.
+        # Initializers that are not inputs are allowed from this IR version on.
         model.ir_version = max(model.ir_version, 4)
 
 
@@ -143,7 +143,7 @@ def float_constants(model: ModelProto) -> Iterator[tuple[str, NDArray[Any]]]:
 
 
 def is_quantized(model: ModelProto) -> bool:
-    """Whether the graph computes with quantized numbers already."""
+    """Whether the graph has quantized operators already."""
     return any(
         node.op_type.startswith(_QUANTIZED_PREFIXES) or node.op_type in _QUANTIZED_OPERATORS
         for node in model.graph.node
@@ -151,7 +151,7 @@ def is_quantized(model: ModelProto) -> bool:
 
 
 def opset_of(model: ModelProto) -> int:
-    """Return the version of the standard operators that the model uses."""
+    """Return the model's version of the default operator set."""
     versions = [entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS]
     return max(versions, default=1)
 
@@ -163,7 +163,7 @@ def input_name(model: ModelProto) -> str:
 
 
 def pin_input_shape(model: ModelProto, spec: InputSpec) -> list[str]:
-    """Give dynamic dimensions of the input the manifest's sizes; return what was pinned, in words.
+    """Give dynamic dimensions of the input the manifest's sizes; return a description of each.
 
     Raises:
         ModelFileError: several inputs, an input of unknown or other rank, or a fixed size that is not
@@ -173,8 +173,8 @@ def pin_input_shape(model: ModelProto, spec: InputSpec) -> list[str]:
     chosen = [value for value in inputs if value.name == spec.name] if spec.name else inputs
     if len(inputs) != 1 or len(chosen) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
-        wanted = f"input {spec.name!r}" if spec.name else "one input"
-        raise ModelFileError(f"the manifest wants {wanted}, the model has: {names}")
+        expected = f"input {spec.name!r}" if spec.name else "one input"
+        raise ModelFileError(f"the manifest expects {expected}, the model has: {names}")
     tensor = chosen[0].type.tensor_type
     dimensions = list(tensor.shape.dim) if tensor.HasField("shape") else []
     if len(dimensions) != len(spec.shape):
@@ -194,7 +194,7 @@ def pin_input_shape(model: ModelProto, spec: InputSpec) -> list[str]:
             pinned.append(f"{dimension.dim_param or f'dimension {axis}'}={size}")
             dimension.dim_value = size
     if pinned:
-        # Shapes worked out for a dynamic input are now too weak or wrong.
+        # Shapes inferred for a dynamic input are now incomplete or wrong.
         del model.graph.value_info[:]
     return pinned
 
@@ -202,7 +202,7 @@ def pin_input_shape(model: ModelProto, spec: InputSpec) -> list[str]:
 def finish_model(model: ModelProto, metadata: Mapping[str, str]) -> None:
     """Drop unused operator domains and shapes between operators, and write metadata, in place.
 
-    Runtimes work the shapes out themselves; written down they are a fifth of a small network's file.
+    Runtimes infer the shapes themselves; stored, they take a fifth of a small network's file.
     """
     del model.graph.value_info[:]
     used = {node.domain for node in _all_nodes(model.graph)} | set(DEFAULT_DOMAINS)

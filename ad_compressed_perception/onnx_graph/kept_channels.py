@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Follow an output's channels back to the convolutions that make them, and remove those not wanted.
+"""Trace an output's channels back to the convolutions that compute them, and remove some of them.
 
-Each tensor on the way carries the list of its kept indices along one axis. Operators that work value by
-value hand the list on, a Concat along the axis deals it out to its parts, a Split gathers it, a Reshape or
-Transpose moves the axis, and a convolution loses rows of its weight.
+Each tensor on the way has a list of kept indices along one axis. Elementwise operators propagate the list
+to their input, a Concat along the axis splits it among its inputs, a Split merges its outputs' lists, a
+Reshape or Transpose changes the axis, and a convolution loses rows of its weight.
 """
 
 from __future__ import annotations
@@ -29,70 +29,70 @@ from ad_compressed_perception.onnx_graph.graph import (
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-_VALUE_BY_VALUE = frozenset(
+_ELEMENTWISE = frozenset(
     ("Sigmoid", "Identity", "Relu", "LeakyRelu", "HardSigmoid", "HardSwish", "Clip", "Exp", "Tanh", "Cast")
 )
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Indices along an axis that stay, ascending."""
+    """Kept indices along an axis, ascending."""
 
     axis: int
     indices: tuple[int, ...]
 
 
 def keep_output_channels(model: ModelProto, output: str, axis: int, indices: Sequence[int]) -> list[str]:
-    """Remove all channels of an output but some, from where they are made; in place.
+    """Remove all but the given channels of an output, in the convolutions that compute them; in place.
 
     Args:
         model: the float graph, shapes fixed.
         output: the output's name.
         axis: the channels' axis.
-        indices: which stay, in this order along the axis; ascending.
+        indices: the channels to keep, ascending.
 
     Returns:
-        Labels of the products that lost channels.
+        Labels of the convolutions that lost channels.
 
     Raises:
-        ModelFileError: an operator through which channels cannot be followed; it is named.
+        ModelFileError: an operator through which channels cannot be traced; it is named.
     """
     graph = Graph(model)
     shapes = tensor_shapes(model)
-    walk = _Walk(graph, shapes, {output: Kept(axis, tuple(indices))}, [])
+    propagation = _Propagation(graph, shapes, {output: Kept(axis, tuple(indices))}, [])
     for node in reversed(list(model.graph.node)):
-        if any(name in walk.kept for name in node.output):
-            walk.back(node)
+        if any(name in propagation.kept for name in node.output):
+            propagation.visit(node)
     remove_dead(model)
-    return walk.edited
+    return propagation.edited
 
 
 def _refuse(node: NodeProto, why: str) -> ModelFileError:
-    return ModelFileError(f"channels cannot be left out: {label(node)} {why}")
+    return ModelFileError(f"channels cannot be removed: {label(node)} {why}")
 
 
 @dataclass
-class _Walk:
+class _Propagation:
     graph: Graph
     shapes: dict[str, Shape]
     kept: dict[str, Kept]
     edited: list[str]
 
-    def back(self, node: NodeProto) -> None:
-        """Hand what is kept of a node's outputs on to its inputs."""
+    def visit(self, node: NodeProto) -> None:
+        """Propagate the kept indices of a node's outputs to its inputs."""
         kind = node.op_type
         if kind == "Split":
             self._split(node)
             return
         kept = self.kept[node.output[0]]
-        if kind in _VALUE_BY_VALUE:
-            self._ask(node, node.input[0], kept)
+        if kind in _ELEMENTWISE:
+            self._propagate(node, node.input[0], kept)
         elif kind == "Concat":
             self._concat(node, kept)
         elif kind == "Transpose":
             rank = len(self._shape(node, node.input[0]))
             order = attribute(node, "perm", list(range(rank))[::-1])
-            self._ask(node, node.input[0], Kept(order[kept.axis], kept.indices))
+            self._propagate(node, node.input[0], Kept(order[kept.axis], kept.indices))
         elif kind in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
             self._reshape(node, kept)
         elif kind == "Conv":
@@ -103,37 +103,37 @@ class _Walk:
     def _shape(self, node: NodeProto, name: str) -> list[int]:
         shape = self.shapes.get(name)
         if shape is None or any(size is None for size in shape):
-            raise _refuse(node, "takes a tensor of unknown size: put simplify and infer_shapes before")
+            raise _refuse(node, "reads a tensor of unknown size: put simplify and infer_shapes before")
         return [int(size) for size in shape if size is not None]
 
-    def _ask(self, node: NodeProto, name: str, kept: Kept) -> None:
-        """Note what is kept of an input; refuse where something else needs it differently."""
+    def _propagate(self, node: NodeProto, name: str, kept: Kept) -> None:
+        """Record the kept indices of an input; refuse where another consumer needs other channels."""
         whole = kept.indices == tuple(range(self._shape(node, name)[kept.axis]))
-        takers = [taker for taker in self.graph.consumers.get(name, []) if taker is not node]
+        others = [other for other in self.graph.consumers.get(name, []) if other is not node]
         if name not in self.graph.producers:
             if not whole:
-                raise _refuse(node, "takes an input or constant whose channels would have to leave")
+                raise _refuse(node, "reads an input or constant whose channels would have to be removed")
             return
         agreed = self.kept.setdefault(name, kept) == kept
         if whole and agreed and name not in self.graph.outputs:
             del self.kept[name]
-        elif not agreed or takers or name in self.graph.outputs:
-            raise _refuse(node, "takes a tensor that something else needs whole")
+        elif not agreed or others or name in self.graph.outputs:
+            raise _refuse(node, "reads a tensor that something else needs whole")
 
     def _concat(self, node: NodeProto, kept: Kept) -> None:
         rank = len(self._shape(node, node.output[0]))
         if attribute(node, "axis", 0) % rank != kept.axis:
             for name in node.input:
-                self._ask(node, name, kept)
+                self._propagate(node, name, kept)
             return
         start, left = 0, []
         for name in node.input:
             size = self._shape(node, name)[kept.axis]
-            mine = tuple(index - start for index in kept.indices if start <= index < start + size)
+            own = tuple(index - start for index in kept.indices if start <= index < start + size)
             start += size
-            if mine:
+            if own:
                 left.append(name)
-                self._ask(node, name, Kept(kept.axis, mine))
+                self._propagate(node, name, Kept(kept.axis, own))
         del node.input[:]
         node.input.extend(left)
 
@@ -157,7 +157,7 @@ class _Walk:
         name = self.graph.add_constant(f"{node.name or node.output[0]}_kept", np.array(sizes, np.int64))
         del node.input[1:]
         node.input.append(name)
-        self._ask(node, node.input[0], Kept(axis, tuple(indices)))
+        self._propagate(node, node.input[0], Kept(axis, tuple(indices)))
 
     def _reshape(self, node: NodeProto, kept: Kept) -> None:
         before, after = self._shape(node, node.input[0]), self._shape(node, node.output[0])
@@ -174,7 +174,7 @@ class _Walk:
                 target[kept.axis] = len(kept.indices)
                 name = f"{node.name or node.output[0]}_kept"
                 node.input[1] = self.graph.add_constant(name, np.array(target, np.int64))
-        self._ask(node, node.input[0], Kept(axes[-1], kept.indices))
+        self._propagate(node, node.input[0], Kept(axes[-1], kept.indices))
 
     def _convolution(self, node: NodeProto, kept: Kept) -> None:
         weight = self.graph.constant_input(node, 1)
@@ -182,7 +182,7 @@ class _Walk:
         if weight is None or (bias is None and len(node.input) > 2 and node.input[2]):
             raise _refuse(node, "has computed weights")
         if kept.axis != 1 or attribute(node, "group", 1) != 1:
-            raise _refuse(node, "makes its channels in groups, or they are not its channels")
+            raise _refuse(node, "computes its channels in groups, or they are not its channels")
         rows = list(kept.indices)
         node.input[1] = self.graph.add_constant(f"{node.input[1]}_kept", weight[rows])
         if bias is not None:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading ONNX graphs: which nodes are compute layers, which run as integers, in what precision.
 
-Works on the file a user has and on the optimized graph ONNX Runtime writes, whose nodes carry the
-operators really executed (``com.microsoft:QLinearConv``, ``com.microsoft.nchwc:Conv``, ...).
+Works on a model file and on the optimized graph that ONNX Runtime writes, whose nodes are the
+operators actually executed (``com.microsoft:QLinearConv``, ``com.microsoft.nchwc:Conv``, ...).
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ def read_onnx(path: Path) -> ModelProto:
 
 
 def all_nodes(model: ModelProto) -> Iterator[NodeProto]:
-    """Every node of a model: of its graph, of the branches and loops in it, of its functions."""
+    """Yield every node of a model: of its graph, of the branches and loops in it, of its functions."""
     yield from graph_nodes(model.graph)
     for function in model.functions:
         yield from function.node
 
 
 def graph_nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    """Every node of a graph and of its subgraphs."""
+    """Yield every node of a graph and of its subgraphs."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
@@ -87,7 +87,7 @@ def graph_nodes(graph: GraphProto) -> Iterator[NodeProto]:
 
 
 def is_compute(node: NodeProto) -> bool:
-    """Whether a node is a convolution or a matrix product, of whatever number type."""
+    """Whether a node is a convolution or a matrix product, of any number type."""
     return node.op_type in FLOAT_COMPUTE | INTEGER_COMPUTE | WEIGHT_ONLY_COMPUTE
 
 
@@ -99,9 +99,9 @@ def is_integer(node: NodeProto) -> bool:
 
 
 def stores_weights_only(model: ModelProto) -> bool:
-    """Whether the pairs of a file are of stored weights only, each expanded before its use.
+    """Whether a file has DequantizeLinear of stored weights only and no other Q/DQ nodes.
 
-    Products of integers that scale their input as it comes need no pairs and may be there too.
+    Dynamically quantized matrix products need no Q/DQ pairs and are allowed.
     """
     stored = {tensor.name for tensor in model.graph.initializer}
     expanding = False
@@ -164,7 +164,7 @@ def layer_records(model: ModelProto) -> list[LayerRecord]:
 
 
 def _precision(node: NodeProto, types: dict[str, int], compute: bool) -> str:
-    # A compute layer multiplies its second input (the weights); others are what they give.
+    # A compute layer has the type of its second input (the weights), other nodes that of their output.
     preferred = list(node.input[1:2]) if compute and node.op_type not in WEIGHT_ONLY_COMPUTE else []
     if node.op_type not in _QUANTIZING | {"Cast"}:
         preferred += [*node.output[:1], *node.input[:1]]
@@ -177,7 +177,7 @@ def _precision(node: NodeProto, types: dict[str, int], compute: bool) -> str:
 
 
 def precision_name(element_type: int) -> str:
-    """Return our name of an ONNX element type: fp32, fp16, bf16, int8 (signed or not), int64, ..."""
+    """Return the package's name of an ONNX element type: fp32, fp16, bf16, int8 (signed or not), int64 ..."""
     from onnx import TensorProto
 
     names = {
@@ -208,7 +208,7 @@ def _propagate(graph: GraphProto, types: dict[str, int]) -> None:
     for value in (*graph.input, *graph.value_info, *graph.output):
         if value.type.HasField("tensor_type") and value.type.tensor_type.elem_type:
             types.setdefault(value.name, value.type.tensor_type.elem_type)
-    # ONNX graphs are written in topological order, so one pass sees every producer first.
+    # ONNX graphs are written in topological order, so one traversal reaches every producer first.
     for node in graph.node:
         for attribute in node.attribute:
             for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):

@@ -5,4 +5,4 @@
 from __future__ import annotations
 
 METADATA_KEY = "adcp.float_layers"
-"""Metadata entry of the file that names the products which stay in float."""
+"""Metadata entry of the file that names the compute ops which stay in float."""

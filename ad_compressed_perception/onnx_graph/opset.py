@@ -15,11 +15,11 @@ from ad_compressed_perception.onnx_graph.io import check_model, one_line, opset_
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# The file format's version that each operator version needs at least; ONNX, docs/Versioning.md.
+# Minimum IR version of the file for each opset; ONNX, docs/Versioning.md.
 _LEAST_IR = ((9, 4), (11, 6), (12, 7), (15, 8), (19, 9), (21, 10))
 
-# The first opset in which Resize says where its samples lie; before, there was one way.
-_RESIZE_CHOICES = 11
+# The first opset in which Resize has a coordinate transformation mode.
+_RESIZE_MODES_OPSET = 11
 
 
 def upgrade_opset(
@@ -45,10 +45,10 @@ def upgrade_opset(
             converted = version_converter.convert_version(model, to)
         except Exception as error:  # the converter throws C++ errors of several types
             raise ModelFileError(
-                f"operator {_culprit(model, to, str(error))} cannot go from opset "
-                f"{before} to {to}: {one_line(error)}; export the model anew with opset {to}"
+                f"operator {_unconvertible(model, to, str(error))} cannot be converted from "
+                f"opset {before} to {to}: {one_line(error)}; export it again with opset {to}"
             ) from error
-        if before < _RESIZE_CHOICES:
+        if before < _RESIZE_MODES_OPSET:
             notes["kept_sampling"] = _keep_sampling(converted)
         _raise_ir(converted)
         check_model(converted, f"the model at opset {to}")
@@ -59,7 +59,7 @@ def upgrade_opset(
 
 
 def _keep_sampling(model: ModelProto) -> int:
-    """Say in each Resize how Upsample (to opset 9) and Resize (opset 10) sampled; return how many.
+    """Set each Resize's sampling as in Upsample (to opset 9) and Resize (opset 10); return how many.
 
     They took ``x_in = x_out / scale`` and the nearest pixel to the left (ONNX, docs/Changelog.md, Upsample-9
     and Resize-10). The converter leaves the attributes out, and the later default is another one.
@@ -82,8 +82,8 @@ def _raise_ir(model: ModelProto) -> None:
     model.ir_version = max(model.ir_version, needed)
 
 
-def _culprit(model: ModelProto, target: int, message: str) -> str:
-    """Name the first node with which the head of the graph no longer converts."""
+def _unconvertible(model: ModelProto, target: int, message: str) -> str:
+    """Name the first node that makes conversion of the graph up to it fail (by bisection)."""
     import onnx
     from onnx import version_converter
 
@@ -93,8 +93,8 @@ def _culprit(model: ModelProto, target: int, message: str) -> str:
         head = onnx.ModelProto()
         head.CopyFrom(model)
         del head.graph.node[count:]
-        made = {name for node in head.graph.node for name in node.output}
-        kept = [output for output in head.graph.output if output.name in made]
+        produced = {name for node in head.graph.node for name in node.output}
+        kept = [output for output in head.graph.output if output.name in produced]
         del head.graph.output[:]
         head.graph.output.extend(kept)
         try:

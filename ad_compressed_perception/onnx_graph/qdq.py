@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Taking single tensors of a quantized graph back to float.
+"""Mixed-precision graphs: single tensors of a quantized graph back in float.
 
 A QDQ graph is the float graph with a QuantizeLinear and a DequantizeLinear on some of its edges. Both
-are compared node by node, so nothing rests on how the quantizer names its tensors.
+are compared node by node, independent of the quantizer's tensor names.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ad_compressed_perception.core.errors import ModelFileError
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
-PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""Operators that multiply by weights: the bulk of the work."""
+COMPUTE_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Compute ops: operators that multiply by weights, which take most of the run time."""
 
 Kind = Literal["activation", "weights"]
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
@@ -26,11 +26,11 @@ _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 
 @dataclass(frozen=True)
 class QuantizedTensor:
-    """A tensor of the float graph that is quantized in the other one.
+    """A tensor of the float graph that is quantized in the quantized graph.
 
     Attributes:
         name: its name in the float graph.
-        kind: whether it is computed or stored.
+        kind: "activation" (computed) or "weights" (stored).
         node: name of the operator that computes it or, for weights, first uses it; "" for an input.
         operator: that operator's type; "input" for an input.
     """
@@ -49,17 +49,17 @@ class _Edge:
 
 
 class QdqGraph:
-    """A float graph and its quantized form, from which mixed forms are made."""
+    """A float graph and its quantized form, from which mixed-precision graphs are built."""
 
     def __init__(
         self, floating: ModelProto, quantized: ModelProto, *, merged_activations: bool = False
     ) -> None:
-        """Compare the two; the float graph's nodes must have names, which the other one kept.
+        """Compare the two; the float graph's nodes must have names, which the quantized graph kept.
 
         Args:
             floating: the float graph.
             quantized: the same with Q/DQ pairs.
-            merged_activations: the runtime needs no pair behind a product to run it on integers.
+            merged_activations: the runtime runs a compute op on integers without a pair on its output.
 
         Raises:
             ModelFileError: the graphs are not the same but for Q/DQ pairs and removed ReLU or Clip.
@@ -76,10 +76,10 @@ class QdqGraph:
             for node in quantized.graph.node
             if node.name in self._nodes and node.op_type not in (_QUANTIZE, _DEQUANTIZE)
         }
-        # An activation whose clipping the range of its output does already is left out by the quantizer.
+        # The quantizer removes an activation whose clipping the range of its output already does.
         self._removed = {node.name: node for node in floating.graph.node if node.name not in kept}
         expanded = {node.output[0] for node in quantized.graph.node if node.op_type == _DEQUANTIZE}
-        # A bias is expanded under its own name.
+        # A dequantized bias keeps its name.
         self._edges = [
             _Edge(name, index, tensor)
             for name, node in kept.items()
@@ -89,21 +89,21 @@ class QdqGraph:
         for node in self._removed.values():
             if node.op_type not in ("Relu", "Clip"):
                 raise ModelFileError(f"the quantizer lost operator {node.op_type} ({node.name})")
-        made = {node.output[0]: node for node in quantized.graph.node if node.op_type == _QUANTIZE}
+        producers = {node.output[0]: node for node in quantized.graph.node if node.op_type == _QUANTIZE}
         pairs = {
-            node.output[0]: made[node.input[0]]
+            node.output[0]: producers[node.input[0]]
             for node in quantized.graph.node
-            if node.op_type == _DEQUANTIZE and node.input[0] in made
+            if node.op_type == _DEQUANTIZE and node.input[0] in producers
         }
-        # Float name of each quantized output of the graph; its pair makes the output itself.
+        # Float name of each quantized graph output; its Q/DQ pair produces the output itself.
         self._output_pairs = {name: pairs[name].input[0] for name in self._outputs & set(pairs)}
         self._edge_set = set(self._edges)
 
     def _is_bias(self, edge: _Edge) -> bool:
-        return self._nodes[edge.node].op_type in PRODUCTS and edge.index == 2
+        return self._nodes[edge.node].op_type in COMPUTE_OPS and edge.index == 2
 
     def tensors(self) -> list[QuantizedTensor]:
-        """Return what is quantized, in the order of execution; biases go with their weights."""
+        """Return the quantized tensors in the order of execution; biases count with their weights."""
         found: dict[str, QuantizedTensor] = {}
         for name in self._output_pairs:
             node = self._producer[name]
@@ -125,8 +125,8 @@ class QdqGraph:
     def with_float(self, tensors: Collection[str]) -> ModelProto:
         """Return the quantized graph with these tensors in float.
 
-        What would then be quantized in vain is taken back too: pairs between operators that run in
-        float anyway, integer weights and biases of products that do.
+        Pairs that are then useless are removed too: those between operators that run in float anyway, and
+        integer weights and biases of such compute ops.
 
         Args:
             tensors: names in the float graph, activations or weights.
@@ -134,7 +134,7 @@ class QdqGraph:
         return self._build(self.all_floats(tensors))
 
     def only(self, tensor: str) -> ModelProto:
-        """Return the float graph with this one tensor quantized, for all who use it."""
+        """Return the float graph with this one tensor quantized, for all of its consumers."""
         import onnx
 
         chain, weights = self._chain(tensor)
@@ -161,7 +161,7 @@ class QdqGraph:
         return model
 
     def after(self, model: ModelProto, tensor: str) -> str:
-        """Return the name under which a tensor's users get it in a form that was made from these."""
+        """Return the name of the tensor that consumers read in a mixed graph: after its Q/DQ pair, if any."""
         for node in model.graph.node:
             if node.op_type == _QUANTIZE and node.input[0] == tensor:
                 pair = (
@@ -171,16 +171,16 @@ class QdqGraph:
         return tensor
 
     def _chain(self, tensor: str) -> tuple[list[NodeProto], list[TensorProto]]:
-        """Return copies of the Q and DQ nodes of a tensor, in order, and of the weights they use."""
+        """Return copies of the Q and DQ nodes of a tensor, in order, and of their weights."""
         if tensor in self._output_pairs:
             end = tensor
         else:
             edge = next(edge for edge in self._edges if edge.tensor == tensor)
             node = next(node for node in self.quantized.graph.node if node.name == edge.node)
             end = node.input[edge.index]
-        made = {name: node for node in self.quantized.graph.node for name in node.output}
-        nodes = [made[end]]
-        before = made.get(nodes[0].input[0])
+        producers = {name: node for node in self.quantized.graph.node for name in node.output}
+        nodes = [producers[end]]
+        before = producers.get(nodes[0].input[0])
         if before is not None and before.op_type == _QUANTIZE:
             nodes.insert(0, before)
         names = {name for node in nodes for name in node.input}
@@ -188,47 +188,47 @@ class QdqGraph:
         return [type(node).FromString(node.SerializeToString()) for node in nodes], weights
 
     def all_floats(self, tensors: Collection[str]) -> set[str]:
-        """Return these tensors and those which would then be quantized in vain."""
+        """Return these tensors and those whose quantization is then useless."""
         floats = set(tensors)
         while True:
             integer = self.integer_nodes(floats)
-            vain = {name for name in self._activations() - floats if not self._touches(name, integer)} | {
+            useless = {name for name in self._activations() - floats if not self._touches(name, integer)} | {
                 edge.tensor
                 for edge in self._edges
                 if edge.tensor in self._weights and not self._is_bias(edge) and edge.node not in integer
             }
-            if vain <= floats:
+            if useless <= floats:
                 return floats
-            floats |= vain
+            floats |= useless
 
     def integer_nodes(self, floats: Collection[str]) -> set[str]:
         """Return the names of the operators that can run on integers when these tensors are float.
 
-        An operator can when all that it computes from and all that it computes is quantized; a product
-        whose activation is merged into it, when all that it computes from is.
+        An operator can when all of its inputs and outputs are quantized; a compute op with a fused
+        activation, when all of its inputs are.
         """
         quantized_edges = {(edge.node, edge.index) for edge in self._edges if edge.tensor not in floats}
         integer_out = self._activations() - set(floats)
-        able = set()
+        integer_names = set()
         for node in self.floating.graph.node:
             if node.name in self._removed:
                 continue
-            ends = [self._after_removed(name) for name in node.output if name]
-            merged = self._merged_activations and node.op_type in PRODUCTS
-            if not ends or not (merged or all(name in integer_out for name in ends)):
+            outputs = [self._after_removed(name) for name in node.output if name]
+            merged = self._merged_activations and node.op_type in COMPUTE_OPS
+            if not outputs or not (merged or all(name in integer_out for name in outputs)):
                 continue
             needed = self._float_inputs(node)
             if needed and all((node.name, index) in quantized_edges for index in needed):
-                able.add(node.name)
-        return able
+                integer_names.add(node.name)
+        return integer_names
 
-    def float_products(self, floats: Collection[str]) -> list[str]:
-        """Return the names of the products that would not run on integers, in order of execution."""
+    def float_compute_ops(self, floats: Collection[str]) -> list[str]:
+        """Return the names of the compute ops that would not run on integers, in order of execution."""
         integer = self.integer_nodes(floats)
         return [
             node.name
             for node in self.floating.graph.node
-            if node.op_type in PRODUCTS and node.name not in integer
+            if node.op_type in COMPUTE_OPS and node.name not in integer
         ]
 
     def _activations(self) -> set[str]:
@@ -241,8 +241,8 @@ class QdqGraph:
         return tensor
 
     def _float_inputs(self, node: NodeProto) -> list[int]:
-        """Return the places of the inputs that the quantizer treats: computed ones and weights."""
-        if node.op_type in PRODUCTS:
+        """Return the indices of the inputs that the quantizer quantizes: activations and weights."""
+        if node.op_type in COMPUTE_OPS:
             return list(range(min(2, len(node.input))))
         return [
             index
@@ -269,7 +269,7 @@ class QdqGraph:
         restored = set(floats)
         for edge in self._edges:
             if self._is_bias(edge):
-                # Its unit is input scale times weight scale: without integers that has no meaning.
+                # Its unit is input scale times weight scale, which exists for integer operands only.
                 if edge.node not in integer:
                     nodes[edge.node].input[edge.index] = self._add_float(model, edge.tensor)
             elif edge.tensor in floats:
@@ -292,7 +292,7 @@ class QdqGraph:
         return model
 
     def _add_float(self, model: ModelProto, weight: str) -> str:
-        """Put a float weight beside its quantized form of the same name; return its new name."""
+        """Add the float weight beside its quantized form of the same name; return the new name."""
         name = f"{weight}/float"
         if all(tensor.name != name for tensor in model.graph.initializer):
             copy = model.graph.initializer.add()
@@ -321,7 +321,7 @@ def _rename(names: object, old: str, new: str) -> None:
 
 
 def drop_unused(model: ModelProto) -> None:
-    """Take away nodes and weights that no output depends on, in place."""
+    """Remove nodes and weights that no output depends on, in place."""
     while True:
         used = {name for node in model.graph.node for name in node.input}
         used |= {output.name for output in model.graph.output}
@@ -337,10 +337,10 @@ def drop_unused(model: ModelProto) -> None:
 
 
 def sort_nodes(model: ModelProto) -> None:
-    """Put the nodes into an order in which each comes after what it uses, in place.
+    """Sort the nodes topologically, in place.
 
     Raises:
-        ModelFileError: the graph has a cycle, or an operator uses what nothing makes.
+        ModelFileError: the graph has a cycle, or an operator reads a tensor without a producer.
     """
     known = {tensor.name for tensor in model.graph.initializer} | {v.name for v in model.graph.input} | {""}
     left = list(model.graph.node)
@@ -348,7 +348,7 @@ def sort_nodes(model: ModelProto) -> None:
     while left:
         ready, waiting = _split_ready(left, known)
         if not ready:
-            raise ModelFileError(f"operator {left[0].name!r} uses a tensor that nothing makes")
+            raise ModelFileError(f"operator {left[0].name!r} reads a tensor without a producer")
         ordered.extend(ready)
         left = waiting
     del model.graph.node[:]
@@ -356,7 +356,7 @@ def sort_nodes(model: ModelProto) -> None:
 
 
 def _split_ready(nodes: Iterable[NodeProto], known: set[str]) -> tuple[list[NodeProto], list[NodeProto]]:
-    """Split into nodes all of whose inputs are known, whose outputs become known, and the others."""
+    """Split into nodes with only known inputs, whose outputs become known, and the others."""
     ready, waiting = [], []
     for node in nodes:
         if all(name in known for name in node.input):

@@ -1,11 +1,11 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where Q/DQ pairs belong in a graph: on every tensor, or on what products read.
+"""Placement of Q/DQ pairs in a graph: on every tensor, or on the inputs of compute ops only.
 
-Runtimes differ in what they make of a pair between a product and the activation behind it. ONNX Runtime
-has integer kernels of single operators and needs all that such an operator takes and gives quantized.
-OpenVINO and TensorRT merge what follows a product into its kernel, where numbers are wide anyway: a pair
-in between keeps them from it, costs time and rounds once more than is needed.
+Runtimes differ in how they treat a pair between a compute op (Conv, MatMul) and the activation after it.
+ONNX Runtime has integer kernels of single operators, which need all inputs and outputs quantized. OpenVINO
+and TensorRT fuse the operators after a compute op into its kernel, which accumulates in higher precision: a
+pair in between prevents the fusion, costs time and adds a rounding.
 """
 
 from __future__ import annotations
@@ -15,88 +15,90 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ad_compressed_perception.onnx_graph.graph import Graph, self_gated
 from ad_compressed_perception.onnx_graph.io import HARD_SWISH_OPSET, opset_of
-from ad_compressed_perception.onnx_graph.qdq import PRODUCTS, QdqGraph, drop_unused
+from ad_compressed_perception.onnx_graph.qdq import COMPUTE_OPS, QdqGraph, drop_unused
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 Placement = Literal["auto", "everywhere", "products"]
 
-MOVING = (
+PASS_THROUGH = (
     "AveragePool", "Concat", "Flatten", "Gather", "GlobalAveragePool", "MaxPool", "Pad", "Reshape", "Resize",
     "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
 )  # fmt: skip
-"""Operators that hand numbers on: between two products they move bytes."""
+"""Operators that pass values through: between two compute ops they move bytes."""
 
 _CLOSING = ("QuantizeLinear", "Relu", "Clip")
 
 
 def merges_activations(runtime: tuple[str, Mapping[str, Any]]) -> bool:
-    """Whether a runtime (backend and its options) computes activations inside a product's kernel."""
+    """Whether a runtime (backend and its options) fuses activations into a compute op's kernel."""
     backend, options = runtime
     return backend == "openvino" or options.get("provider") == "tensorrt"
 
 
-def read_by_products(model: ModelProto) -> set[str]:
-    """Return the tensors that products read, at once or through operators that hand numbers on."""
+def read_by_compute_ops(model: ModelProto) -> set[str]:
+    """Return the tensors that compute ops read, directly or through operators that pass values through."""
     read: set[str] = set()
     for node in reversed(model.graph.node):
-        if node.op_type in PRODUCTS or (node.op_type in MOVING and not read.isdisjoint(node.output)):
+        if node.op_type in COMPUTE_OPS or (node.op_type in PASS_THROUGH and not read.isdisjoint(node.output)):
             read.update(node.input)
     return read
 
 
 def relies_on_merging(model: ModelProto) -> bool:
-    """Whether a Q/DQ graph has a product on quantized operands whose result meets an activation in float."""
-    makers = {name: node for node in model.graph.node for name in node.output}
+    """Whether a Q/DQ graph has a compute op with quantized operands whose output is not quantized."""
+    producers = {name: node for node in model.graph.node for name in node.output}
     followed = {name for node in model.graph.node if node.op_type in _CLOSING for name in node.input}
     followed |= {output.name for output in model.graph.output}
     for node in model.graph.node:
-        operands = [makers.get(name) for name in node.input[:2]] if node.op_type in PRODUCTS else [None]
-        quantized = all(maker is not None and maker.op_type == "DequantizeLinear" for maker in operands)
+        operands = [producers.get(name) for name in node.input[:2]] if node.op_type in COMPUTE_OPS else [None]
+        quantized = all(
+            producer is not None and producer.op_type == "DequantizeLinear" for producer in operands
+        )
         if quantized and node.output[0] not in followed:
             return True
     return False
 
 
-def keep_pairs_of_products(graph: QdqGraph) -> ModelProto:
-    """Return the quantized graph with pairs on nothing but what products read.
+def keep_compute_op_pairs(graph: QdqGraph) -> ModelProto:
+    """Return the quantized graph with pairs only on tensors that compute ops read.
 
-    The parts that a Concat joins get its scale, so that joining moves bytes.
+    The inputs of a Concat get the scale of its output, so that it only moves bytes.
 
     Args:
-        graph: made with ``merged_activations``.
+        graph: constructed with ``merged_activations``.
     """
-    read = read_by_products(graph.floating)
+    read = read_by_compute_ops(graph.floating)
     others = [t.name for t in graph.tensors() if t.kind == "activation" and t.name not in read]
     model = graph.with_float(others)
-    _share_scales_of_joins(model)
+    _share_concat_scales(model)
     return model
 
 
-def _share_scales_of_joins(model: ModelProto) -> None:
-    makers = {name: node for node in model.graph.node for name in node.output}
+def _share_concat_scales(model: ModelProto) -> None:
+    producers = {name: node for node in model.graph.node for name in node.output}
     pairs = {node.input[0]: node for node in model.graph.node if node.op_type == "QuantizeLinear"}
-    # From the last to the first: what a join gives may be a part of a later one.
+    # From the last to the first: a Concat's output may be an input of a later one.
     for node in reversed(model.graph.node):
         if node.op_type == "Concat" and node.output[0] in pairs:
-            whole = pairs[node.output[0]]
+            output_pair = pairs[node.output[0]]
             for name in node.input:
-                expand = makers.get(name)
+                expand = producers.get(name)
                 if expand is not None and expand.op_type == "DequantizeLinear":
-                    quantize = makers.get(expand.input[0])
+                    quantize = producers.get(expand.input[0])
                     if quantize is not None and quantize.op_type == "QuantizeLinear":
-                        _take_scale(quantize, whole)
-                        _take_scale(expand, whole)
+                        _copy_scale(quantize, output_pair)
+                        _copy_scale(expand, output_pair)
     drop_unused(model)
 
 
-def _take_scale(node: NodeProto, other: NodeProto) -> None:
+def _copy_scale(node: NodeProto, other: NodeProto) -> None:
     node.input[1], node.input[2] = other.input[1], other.input[2]
 
 
 def restore_hard_swish(model: ModelProto) -> None:
-    """Write x * HardSigmoid(x) as one HardSwish again, in place; ONNX Runtime's preparation parts them."""
+    """Fuse x * HardSigmoid(x) into HardSwish, in place; ONNX Runtime's pre-processing splits it."""
     from onnx import helper
 
     if opset_of(model) < HARD_SWISH_OPSET:

@@ -19,7 +19,7 @@ def resize_graph(model: ModelProto, old: InputSpec, new: InputSpec) -> list[str]
     """Give a graph an input of another size, in place; return the labels of the nodes edited.
 
     Raises:
-        ModelFileError: an operator holds the network to its size; it is named.
+        ModelFileError: an operator only works at the present size; it is named.
     """
     pin_input_shape(model, old)
     before = tensor_shapes(model)
@@ -33,7 +33,7 @@ def resize_graph(model: ModelProto, old: InputSpec, new: InputSpec) -> list[str]
 
 
 def resized_spec(spec: InputSpec, width: int, height: int) -> InputSpec:
-    """Return the input of another size; what was resized before a crop scales along."""
+    """Return the input of another size; the resize before a crop is scaled by the same factor."""
     update = {"width": width, "height": height}
     if spec.resize == "crop":
         update["resize_width"] = max(width, round((spec.resize_width or spec.width) * width / spec.width))

@@ -30,7 +30,7 @@ def infer_shapes(model: ModelProto, spec: InputSpec) -> tuple[ModelProto, dict[s
     pinned = pin_input_shape(model, spec)
     if pinned:
         notes["pinned"] = pinned
-        # Output shapes declared for a dynamic input are worked out anew.
+        # Output shapes declared for a dynamic input are inferred again.
         for output in model.graph.output:
             output.type.tensor_type.ClearField("shape")
     try:

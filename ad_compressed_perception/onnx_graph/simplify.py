@@ -40,13 +40,13 @@ def simplify(
     original = onnx.ModelProto()
     original.CopyFrom(model)
     try:
-        cleaned = onnxslim.slim(model)
+        simplified = onnxslim.slim(model)
     except Exception as error:  # a third party's many types
         raise ModelFileError(f"onnxslim failed: {one_line(error)}") from error
-    if not isinstance(cleaned, onnx.ModelProto):
-        raise ModelFileError("onnxslim gave no model back: leave this pass out")
-    free_channel_counts(cleaned)
-    denormals = flush_denormals(cleaned)
-    check_model(cleaned, "the cleaned model")
-    difference = require_same(original, cleaned, feeds(), tolerance)
-    return cleaned, {"denormal_weights_zeroed": denormals, "largest_difference": difference}
+    if not isinstance(simplified, onnx.ModelProto):
+        raise ModelFileError("onnxslim returned no model: leave this pass out")
+    free_channel_counts(simplified)
+    denormals = flush_denormals(simplified)
+    check_model(simplified, "the simplified model")
+    difference = require_same(original, simplified, feeds(), tolerance)
+    return simplified, {"denormal_weights_zeroed": denormals, "largest_difference": difference}

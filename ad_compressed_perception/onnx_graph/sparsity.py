@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which single weights are worth least: scores that compare tensors, and exactly the share asked for."""
+"""Scores for unstructured pruning, and the selection of exactly the requested share of weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EFFECT = "size when stored packed; no speed: runtimes multiply by single zeros a
 
 
 def lamp(magnitudes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return each square as a share of the sum of squares that are not smaller; the largest has 1.
+    """Return each square divided by the sum of the squares not smaller than it; the largest has 1.
 
     Lee et al., "Layer-adaptive sparsity for the magnitude-based pruning", ICLR 2021.
     """
@@ -27,7 +27,7 @@ def lamp(magnitudes: NDArray[np.float64]) -> NDArray[np.float64]:
     return shares.reshape(magnitudes.shape)
 
 
-def choose_least(
+def select_lowest(
     scores: Sequence[NDArray[np.float64]], ratio: float, scope: Scope
 ) -> list[NDArray[np.bool_]]:
     """Mark exactly ``int(ratio * count)`` weights, those of the lowest scores; of equal ones the first.
@@ -41,8 +41,8 @@ def choose_least(
         One array a tensor, of its scores' shape.
     """
     if scope == "layer":
-        return [_least(score, ratio) for score in scores]
-    flat = _least(np.concatenate([score.reshape(-1) for score in scores]), ratio)
+        return [_lowest(score, ratio) for score in scores]
+    flat = _lowest(np.concatenate([score.reshape(-1) for score in scores]), ratio)
     ends = np.cumsum([score.size for score in scores])[:-1]
     return [part.reshape(score.shape) for part, score in zip(np.split(flat, ends), scores, strict=True)]
 
@@ -50,13 +50,13 @@ def choose_least(
 def share_after(ratio: float, step: int, steps: int) -> float:
     """Return the share of zeros after ``step`` of ``steps``: ``ratio (1 - (1 - step / steps)^3)``.
 
-    Many leave at first, when there are many to spare, few at last (Zhu and Gupta, "To prune, or not to
+    Many weights are pruned in the first steps, few in the last ones (Zhu and Gupta, "To prune, or not to
     prune", 2017, equation 1).
     """
     return ratio * (1.0 - (1.0 - step / steps) ** 3)
 
 
-def _least(scores: NDArray[np.float64], ratio: float) -> NDArray[np.bool_]:
+def _lowest(scores: NDArray[np.float64], ratio: float) -> NDArray[np.bool_]:
     chosen = np.zeros(scores.size, bool)
     chosen[np.argsort(scores, axis=None, kind="stable")[: int(ratio * scores.size)]] = True
     return chosen.reshape(scores.shape)

@@ -1,11 +1,11 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Constants of a graph that only fit one image size, and what they become for another one.
+"""Scale the constants of a graph that depend on the image size.
 
-A convolution does not care how large its image is, but exporters write sizes down: the target of a
-resize, the product of height and width in a reshape, the end of a slice. Each rule here handles one
-kind of operator whose input has changed its size; what no rule can scale with certainty is refused
-with the operator's name.
+A convolution works on any image size, but exporters store sizes as constants: the target of a resize,
+the product of height and width in a reshape, the end of a slice. Each rule here handles one kind of
+operator whose input size has changed; an operator that no rule can scale with certainty raises an error
+that names it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _RESIZE_WITHOUT_ROI = 11
 
 @dataclass
 class Scaling:
-    """A graph on its way to another image size.
+    """State of scaling a graph to another image size.
 
     Attributes:
         graph: the graph, whose input has the new size already.
@@ -55,15 +55,15 @@ class Scaling:
     edited: list[str]
 
     def __post_init__(self) -> None:
-        """Work out the shapes at the new size."""
+        """Infer the shapes at the new size."""
         self.after = tensor_shapes(self.graph.model)
 
     def scaled(self, size: int, axis: int, rank: int) -> int | None:
-        """Return what a size along an axis becomes; None where that is no whole number of pixels.
+        """Return the new size along an axis; None where it is not a whole number of pixels.
 
-        The last axis is the width, the one before it the height, others stay. Sizes are shares of the
-        image's; where the images' sides are odd, also shares of its ``side - 1`` steps, plus 1: networks
-        for 257 or 513 pixels put their samples on the image's edges, and 257 halved is 129, 33 is 17.
+        The last axis is the width, the one before it the height, others stay. Sizes scale with the image's;
+        where the images' sides are odd, ``size - 1`` scales with ``side - 1`` (aligned corners): networks
+        for 257 or 513 pixels sample the image at its edges, so 257 halved is 129 and 33 becomes 17.
         """
         sides = {rank - 1: self.width, rank - 2: self.height}.get(axis)
         if sides is None or sides[0] == sides[1]:
@@ -76,11 +76,11 @@ class Scaling:
         return None
 
     def changed(self, name: str) -> bool:
-        """Whether a tensor's shape is another one now, or no longer known."""
+        """Whether a tensor's shape has changed or is no longer known."""
         return self.before.get(name) != self.after.get(name)
 
     def set_constant(self, node: NodeProto, index: int, value: Sequence[float], dtype: type) -> None:
-        """Give a node another constant; shapes behind it are worked out anew."""
+        """Replace a node's constant; shapes after it are inferred again."""
         while len(node.input) <= index:
             node.input.append("")
         node.input[index] = self.graph.add_constant(
@@ -89,18 +89,18 @@ class Scaling:
         self.note(node)
 
     def note(self, node: NodeProto) -> None:
-        """Remember that a node was changed."""
+        """Record that a node was changed and infer the shapes again."""
         self.edited.append(label(node))
         self.after = tensor_shapes(self.graph.model)
 
 
 def refuse(node: NodeProto, why: str) -> ModelFileError:
-    """Return the error that names a node which holds the network to its size."""
+    """Return the error that names a node which only works at the present size."""
     return ModelFileError(f"the image size cannot be changed: {label(node)} {why}")
 
 
 def scale_node(scaling: Scaling, node: NodeProto) -> None:
-    """Adapt one node; call in the order of computation.
+    """Scale one node; call in the order of computation.
 
     Raises:
         ModelFileError: the node holds a size that cannot be scaled.
@@ -109,31 +109,31 @@ def scale_node(scaling: Scaling, node: NodeProto) -> None:
     if rule is not None and any(scaling.changed(name) for name in node.input if name):
         rule(scaling, node)
     elif node.op_type in ("Resize", "Upsample"):
-        # An image shrunk to one pixel and blown up again: the input is the same, the target is not.
+        # A globally pooled image resized back: the input size is the same, the target is not.
         _scale_resize(scaling, node)
 
 
-def _known(scaling: Scaling, node: NodeProto) -> tuple[list[int], list[int]]:
-    """Return the node's data input's shape before and after; refuse what is not known."""
+def _known_shapes(scaling: Scaling, node: NodeProto) -> tuple[list[int], list[int]]:
+    """Return the node's data input's shape before and after; raise where one is unknown."""
     shapes = []
     for table in (scaling.before, scaling.after):
         shape = table.get(node.input[0])
         if shape is None or any(size is None for size in shape):
             raise refuse(
-                node, "takes a tensor of unknown size: put simplify and infer_shapes before input_size"
+                node, "reads a tensor of unknown size: put simplify and infer_shapes before input_size"
             )
         shapes.append([size for size in shape if size is not None])
     return shapes[0], shapes[1]
 
 
-def _whole(scaling: Scaling, node: NodeProto, size: int, axis: int, rank: int) -> int:
+def _require_whole(scaling: Scaling, node: NodeProto, size: int, axis: int, rank: int) -> int:
     scaled = scaling.scaled(size, axis, rank)
     if scaled is None:
         old, new = scaling.width if axis == rank - 1 else scaling.height
         raise refuse(
             node,
-            f"needs {size} x {new / old:g} pixels, which is no whole number: choose a multiple of the "
-            "network's coarsest step, usually 32 pixels, or for sides such as 257 a multiple and one more",
+            f"needs {size} x {new / old:g} pixels, which is not a whole number: choose a multiple of the "
+            "network's largest stride, usually 32 pixels, or for sides such as 257 a multiple plus one",
         )
     return scaled
 
@@ -147,18 +147,18 @@ def _scale_resize(scaling: Scaling, node: NodeProto) -> None:
     fixed = sizes if sizes is not None and sizes.size else scales
     if fixed is None or not fixed.size:
         raise refuse(node, _SIMPLIFY)
-    before, after = _known(scaling, node)
+    before, after = _known_shapes(scaling, node)
     rank = len(before)
     axes = [axis % rank for axis in attribute(node, "axes", list(range(rank)))]
     image = _image_axes(before, after)
     if fixed is sizes:
         unscaled = [int(size) for size in fixed]
-        wanted = [
-            _whole(scaling, node, size, image[axis], rank) if axis in image else size
+        scaled = [
+            _require_whole(scaling, node, size, image[axis], rank) if axis in image else size
             for size, axis in zip(unscaled, axes, strict=True)
         ]
-        if wanted != unscaled:
-            scaling.set_constant(node, 3, wanted, np.int64)
+        if scaled != unscaled:
+            scaling.set_constant(node, 3, scaled, np.int64)
         return
     factors = [float(scale) for scale in fixed]
     written = list(factors)
@@ -167,7 +167,7 @@ def _scale_resize(scaling: Scaling, node: NodeProto) -> None:
             continue
         target = scaling.scaled(_resized(before[axis], factor), image[axis], rank)
         if target is None and before[axis] == after[axis]:
-            target = _whole(scaling, node, _resized(before[axis], factor), image[axis], rank)
+            target = _require_whole(scaling, node, _resized(before[axis], factor), image[axis], rank)
         if target is not None and target != _resized(after[axis], factor):
             written[index] = _scale_to(after[axis], target)
     if written != factors:
@@ -175,7 +175,7 @@ def _scale_resize(scaling: Scaling, node: NodeProto) -> None:
 
 
 def _resized(size: int, scale: float) -> int:
-    """Return Resize's output size (ONNX, Operators.md: floor), as a runtime with 32-bit scales has it."""
+    """Return Resize's output size (ONNX, Operators.md: floor), computed with 32-bit scales."""
     return int(np.floor(np.float32(size) * np.float32(scale)))
 
 
@@ -186,10 +186,10 @@ def _scale_to(size: int, target: int) -> float:
 
 
 def _image_axes(before: list[int], after: list[int]) -> dict[int, int]:
-    """Return the axes that are the image's, each with the place (last: width) whose rule it follows.
+    """Return the image axes, each with the axis (last: width, before: height) whose rule it follows.
 
-    Those that changed; where exactly two did they are height and width, wherever the layout has them. Where
-    none did, as in an image shrunk to one pixel, the last two.
+    These are the axes that changed; where exactly two did they are height and width, in any layout. Where
+    none did, as after global pooling, the last two.
     """
     rank = len(before)
     moving = [axis for axis in range(rank) if before[axis] != after[axis]]
@@ -199,11 +199,11 @@ def _image_axes(before: list[int], after: list[int]) -> dict[int, int]:
 
 
 def regroup(before_in: list[int], before_out: list[int], after_in: list[int]) -> list[int] | None:
-    """Return a reshape's target for an input of another size; None where it cannot be told.
+    """Return a reshape's target for an input of another size; None where it is ambiguous.
 
-    Both old shapes are cut from the left into the smallest groups of equal products. A group whose
-    input kept its size keeps its target; one with a single target larger than 1 gives it the new
-    product; one that cuts a changed axis into several could mean either of them.
+    Both old shapes are divided from the left into the smallest groups of equal products. A group whose
+    input kept its size keeps its target; a single target size larger than 1 becomes the new product;
+    a group that splits a changed axis into several is ambiguous.
     """
     target: list[int] = []
     i = j = 0
@@ -237,41 +237,41 @@ def _scale_reshape(scaling: Scaling, node: NodeProto) -> None:
     fixed = scaling.graph.constant_input(node, 1)
     if fixed is None:
         raise refuse(node, _SIMPLIFY)
-    before, after = _known(scaling, node)
+    before, after = _known_shapes(scaling, node)
     shape = scaling.before.get(node.output[0], ())
     if not shape or any(size is None for size in shape):
         raise refuse(node, _SIMPLIFY)
-    wanted = regroup(before, [size for size in shape if size is not None], after)
-    if wanted is None:
-        raise refuse(node, f"cuts the image's axes {before} into {list(shape)}")
-    written = [int(entry) if entry in (0, -1) else size for entry, size in zip(fixed, wanted, strict=True)]
+    target = regroup(before, [size for size in shape if size is not None], after)
+    if target is None:
+        raise refuse(node, f"splits the image's axes {before} into {list(shape)}")
+    written = [int(entry) if entry in (0, -1) else size for entry, size in zip(fixed, target, strict=True)]
     if written != [int(entry) for entry in fixed]:
         scaling.set_constant(node, 1, written, np.int64)
 
 
 def _scale_slice(scaling: Scaling, node: NodeProto) -> None:
     graph = scaling.graph
-    before, after = _known(scaling, node)
+    before, after = _known_shapes(scaling, node)
     starts, ends, axes, steps = (graph.constant_input(node, index) for index in range(1, 5))
     if starts is None or ends is None:
         raise refuse(node, _SIMPLIFY)
     places = list(range(len(starts))) if axes is None else [int(axis) % len(before) for axis in axes]
     strides = [1] * len(starts) if steps is None else [int(step) for step in steps]
-    wanted = [int(end) for end in ends]
+    new_ends = [int(end) for end in ends]
     for index, axis in enumerate(places):
         if before[axis] == after[axis]:
             continue
-        begin, end, stride = int(starts[index]), wanted[index], strides[index]
+        begin, end, stride = int(starts[index]), new_ends[index], strides[index]
         if stride < 1 or not 0 <= begin < stride or (0 <= end < before[axis]):
             raise refuse(node, f"cuts out {begin}:{end} of the image's {before[axis]} pixels")
         if end >= 0:
-            wanted[index] = _TO_THE_END
-    if wanted != [int(end) for end in ends]:
-        scaling.set_constant(node, 2, wanted, np.int64)
+            new_ends[index] = _TO_THE_END
+    if new_ends != [int(end) for end in ends]:
+        scaling.set_constant(node, 2, new_ends, np.int64)
 
 
 def _scale_split(scaling: Scaling, node: NodeProto) -> None:
-    before, after = _known(scaling, node)
+    before, after = _known_shapes(scaling, node)
     axis = attribute(node, "axis", 0) % len(before)
     if before[axis] == after[axis]:
         return
@@ -286,16 +286,17 @@ def _scale_split(scaling: Scaling, node: NodeProto) -> None:
 def _shares(node: NodeProto, sizes: list[int], before: int, after: int) -> list[int]:
     if any(size * after % before for size in sizes):
         raise refuse(
-            node, f"cuts {before} pixels into {sizes}, which {after} pixels cannot be in whole numbers"
+            node,
+            f"splits {before} pixels into {sizes}, which does not scale to {after} pixels in whole numbers",
         )
     return [size * after // before for size in sizes]
 
 
 def _scale_pool(scaling: Scaling, node: NodeProto) -> None:
-    """Pools and convolutions whose kernel is the whole image: a mean over all of it, or a full product."""
+    """Scale pooling over the whole image; refuse a convolution whose kernel covers the whole image."""
     from onnx import helper
 
-    before, after = _known(scaling, node)
+    before, after = _known_shapes(scaling, node)
     weight = scaling.before.get(node.input[1], ()) if node.op_type == "Conv" else ()
     kernel = list(attribute(node, "kernel_shape", []) or weight[2:])
     pads = any(attribute(node, "pads", []))
@@ -315,33 +316,33 @@ def _check_product(scaling: Scaling, node: NodeProto) -> None:
             shapes = scaling.before.get(name), scaling.after.get(name)
             if _shared(shapes[0], name, node) != _shared(shapes[1], name, node):
                 raise refuse(
-                    node, f"has weights for one size alone: its input was {shapes[0]}, is {shapes[1]}"
+                    node, f"has weights for one size only: its input was {shapes[0]}, is {shapes[1]}"
                 )
 
 
 def _shared(shape: Shape | None, name: str, node: NodeProto) -> int | None:
-    """Return the length of the axis that a product sums over."""
+    """Return the length of the axis that a matrix product sums over."""
     if not shape:
         return None
     left = name == node.input[0]
-    turned = node.op_type == "Gemm" and bool(attribute(node, "transA" if left else "transB", 0))
-    return shape[-1 if left != turned else max(-2, -len(shape))]
+    transposed = node.op_type == "Gemm" and bool(attribute(node, "transA" if left else "transB", 0))
+    return shape[-1 if left != transposed else max(-2, -len(shape))]
 
 
 def _check_recurrent(scaling: Scaling, node: NodeProto) -> None:
     before, after = (shapes.get(node.input[0]) for shapes in (scaling.before, scaling.after))
     if before and after and before[-1] != after[-1]:
-        raise refuse(node, f"has weights for one size alone: its input was {before}, is {after}")
+        raise refuse(node, f"has weights for one size only: its input was {before}, is {after}")
 
 
 def _check_target(scaling: Scaling, node: NodeProto) -> None:
     fixed = scaling.graph.constant_input(node, 1)
     if fixed is None or any(int(entry) > 1 for entry in fixed[-2:]):
-        raise refuse(node, "spreads a tensor to a written size")
+        raise refuse(node, "expands a tensor to a constant size")
 
 
 def _check_joined(scaling: Scaling, node: NodeProto) -> None:
-    """Two branches, or a branch and a constant, that no longer fit each other."""
+    """Refuse two branches, or a branch and a constant, whose shapes no longer match."""
     shapes = [scaling.after.get(name) for name in node.input if name]
     known = [shape for shape in shapes if shape]
     if len(known) < 2:
@@ -355,9 +356,9 @@ def _check_joined(scaling: Scaling, node: NodeProto) -> None:
             listed = " and ".join(str(list(shape)) for shape in known)
             fixed = any(scaling.graph.constant(name) is not None for name in node.input)
             why = (
-                "holds a constant of one size alone"
+                "holds a constant of one size only"
                 if fixed
-                else "choose a multiple of the network's coarsest step, usually 32 pixels"
+                else "choose a multiple of the network's largest stride, usually 32 pixels"
             )
             raise refuse(node, f"joins {listed}: {why}")
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The weights of convolutions and matrix products, with what is needed to change them in place."""
+"""The weights of convolutions and matrix products, for changes in place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 @dataclass
 class WeightTensor:
-    """One weight tensor of products.
+    """One weight tensor of compute ops.
 
     Attributes:
         tensor: the initializer, inside the model.
@@ -51,10 +51,9 @@ class WeightTensor:
 def find_weights(
     model: ModelProto, pass_name: str, min_size: int, exclude: Sequence[str] = ()
 ) -> list[WeightTensor]:
-    """Return the float weights of at least ``min_size`` numbers that products use, in graph order.
+    """Return the float weights of compute ops with at least ``min_size`` elements, in graph order.
 
-    Biases, normalizations, quantized weights and weights used by other operators too are not among
-    them.
+    Biases, normalizations, quantized weights and weights that other operators use too are excluded.
 
     Args:
         model: the model.
@@ -106,7 +105,7 @@ def _matching(pass_name: str, patterns: Sequence[str], found: dict[str, list[Nod
         hits = {
             name
             for name, nodes in found.items()
-            if any(fnmatchcase(word, pattern) for word in (name, *(node.name for node in nodes)))
+            if any(fnmatchcase(text, pattern) for text in (name, *(node.name for node in nodes)))
         }
         if not hits:
             some = ", ".join(list(found)[-3:])
@@ -129,13 +128,13 @@ def attribute(node: NodeProto, name: str, default: int) -> int:
 def spread_over_weights(
     node: NodeProto, shape: tuple[int, ...], per_input: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the figure of the input channel that each weight multiplies, in a shape that broadcasts.
+    """Return the value of the input channel that each weight multiplies, in a shape that broadcasts.
 
     Args:
-        node: the product.
+        node: the compute op.
         shape: of its weights: Conv (out, in/groups, ...), ConvTranspose (in, out/groups, ...), Gemm
             (in, out) or with transB (out, in), MatMul (in, out).
-        per_input: (in,) one figure an input channel.
+        per_input: (in,) one value per input channel.
     """
     ones = (1,) * (len(shape) - 2)
     if node.op_type == "Conv":

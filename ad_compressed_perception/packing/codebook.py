@@ -1,16 +1,16 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Weighted k-means of numbers, made fast by sorting them once.
+"""Weighted one-dimensional k-means, with one sort of the values.
 
-Lloyd's algorithm ("Least squares quantization in PCM", IEEE Trans. Inf. Theory 28(2), 1982): give
-every number to its nearest center, move every center to the mean of its numbers, repeat. Both steps
-lower ``sum_i h_i (x_i - c(x_i))^2``. On a line the numbers of a center are neighbors, so with sorted
-numbers and running sums of ``h`` and ``h x`` a round costs k searches instead of n * k distances.
+Lloyd's algorithm ("Least squares quantization in PCM", IEEE Trans. Inf. Theory 28(2), 1982): assign
+every value to its nearest center, move every center to the mean of its values, repeat. Both steps
+lower ``sum_i h_i (x_i - c(x_i))^2``. In one dimension the values of a center are contiguous, so with sorted
+values and cumulative sums of ``h`` and ``h x`` an iteration costs k searches instead of n * k distances.
 
-The result depends on the start. Several are tried and the best is kept: centers at the quantiles, and
-k-means++ (Arthur and Vassilvitskii, 2007), which draws every next center with a probability
-proportional to the squared distance from those there are. The draws are those of a seed, so the same
-weights give the same codebook.
+The result depends on the initialization. Several are tried and the best is kept: centers at the quantiles,
+and k-means++ (Arthur and Vassilvitskii, 2007), which draws every next center with a probability
+proportional to the squared distance from the present ones. The draws are seeded, so the same weights give
+the same codebook.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Starts are drawn from so many of the sorted numbers; more change nothing that Lloyd would not.
-_DRAWN_FROM = 4096
+# Number of sorted values from which k-means++ draws; more do not change the result after Lloyd's iterations.
+_MAX_CANDIDATES = 4096
 
 
 @dataclass(frozen=True)
 class Codebook:
-    """Centers and what they cost.
+    """Centers and their quantization error.
 
     Attributes:
         centers: (k,) float64, ascending.
         error: sum of h_i (x_i - nearest center)^2.
-        rounds: rounds of Lloyd's algorithm the best start took.
+        rounds: iterations of Lloyd's algorithm of the best initialization.
     """
 
     centers: NDArray[np.float64]
@@ -54,17 +54,17 @@ def fit_codebook(
     rounds: int = 300,
     tolerance: float = 1e-6,
 ) -> Codebook:
-    """Return the centers of least squared distance that were found.
+    """Return the centers with the least squared error found.
 
     Args:
         values: any shape, finite.
-        size: centers wanted, at least 1; fewer where there are fewer distinct values, which are then
+        size: number of centers, at least 1; fewer where there are fewer distinct values, which are then
             the centers themselves.
-        weights: how much each value counts, positive; None for equally.
-        seed: of the random starts.
-        starts: how many random starts besides the one at the quantiles.
-        rounds: most rounds of Lloyd's algorithm a start.
-        tolerance: a start ends when a round lowers the error by less than this share.
+        weights: positive weight of each value; None for equal weights.
+        seed: random seed of the initializations.
+        starts: number of random initializations besides the one at the quantiles.
+        rounds: maximum number of iterations of Lloyd's algorithm per initialization.
+        tolerance: convergence: an iteration lowers the error by less than this share.
     """
     x = np.asarray(values, np.float64).reshape(-1)
     h = np.ones_like(x) if weights is None else np.asarray(weights, np.float64).reshape(-1)
@@ -73,20 +73,20 @@ def fit_codebook(
     distinct = np.unique(x)
     if len(distinct) <= size:
         return Codebook(distinct, 0.0, 0)
-    line = _Line(x, h)
+    sorted_values = _SortedValues(x, h)
     generator = np.random.default_rng(seed)
     best: Codebook | None = None
     for start in range(starts + 1):
-        centers = line.quantiles(size) if start == 0 else _spread_start(x, h, size, generator)
-        found = _lloyd(line, centers, rounds, tolerance)
+        centers = sorted_values.quantiles(size) if start == 0 else _spread_start(x, h, size, generator)
+        found = _lloyd(sorted_values, centers, rounds, tolerance)
         if best is None or found.error < best.error:
             best = found
     assert best is not None
     return best
 
 
-class _Line:
-    """Sorted numbers with running sums, so that any run of them has its mean and error at once."""
+class _SortedValues:
+    """Sorted values with cumulative sums, which give the mean and error of any interval."""
 
     def __init__(self, x: NDArray[np.float64], h: NDArray[np.float64]) -> None:
         self.x = x
@@ -101,7 +101,7 @@ class _Line:
         return np.unique(self.x[np.clip(places - 1, 0, len(self.x) - 1)])
 
     def means(self, centers: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-        """Return the mean of the numbers nearest to each center, and the error about those means."""
+        """Return the mean of the values nearest to each center, and the error about those means."""
         ends = np.searchsorted(self.x, (centers[1:] + centers[:-1]) / 2, side="right")
         ends = np.concatenate([[0], ends, [len(self.x)]])
         h, hx, hxx = (np.diff(sums[ends]) for sums in (self.h, self.hx, self.hxx))
@@ -113,31 +113,33 @@ class _Line:
 def _spread_start(
     x: NDArray[np.float64], h: NDArray[np.float64], size: int, generator: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return k-means++ centers, drawn from evenly spaced ones of the sorted numbers."""
-    step = max(1, len(x) // max(_DRAWN_FROM, 8 * size))
-    candidates, chance = x[step // 2 :: step], h[step // 2 :: step]
-    first = generator.choice(len(candidates), p=chance / chance.sum())
+    """Return k-means++ centers, drawn from an evenly spaced subset of the sorted values."""
+    step = max(1, len(x) // max(_MAX_CANDIDATES, 8 * size))
+    candidates, mass = x[step // 2 :: step], h[step // 2 :: step]
+    first = generator.choice(len(candidates), p=mass / mass.sum())
     centers = [candidates[first]]
     squared = (candidates - centers[0]) ** 2
     for _ in range(size - 1):
-        pull = chance * squared
-        total = float(pull.sum())
+        probability = mass * squared
+        total = float(probability.sum())
         if not total > 0.0:
             break
-        drawn = int(np.searchsorted(np.cumsum(pull), generator.random() * total))
+        drawn = int(np.searchsorted(np.cumsum(probability), generator.random() * total))
         centers.append(candidates[min(drawn, len(candidates) - 1)])
         squared = np.minimum(squared, (candidates - centers[-1]) ** 2)
     return np.unique(centers)
 
 
-def _lloyd(line: _Line, centers: NDArray[np.float64], rounds: int, tolerance: float) -> Codebook:
+def _lloyd(
+    sorted_values: _SortedValues, centers: NDArray[np.float64], rounds: int, tolerance: float
+) -> Codebook:
     error, done = float("inf"), 0
     while done < rounds:
         done += 1
-        centers, lower = line.means(centers)
+        centers, lower = sorted_values.means(centers)
         centers = np.sort(centers)
-        settled = np.isfinite(error) and error - lower <= tolerance * error
+        converged = np.isfinite(error) and error - lower <= tolerance * error
         error = lower
-        if settled:
+        if converged:
             break
     return Codebook(centers, error, done)

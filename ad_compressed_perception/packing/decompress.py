@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Packed model files as the files runtimes read: expanded once a process, removed when it ends."""
+"""Decompress packed model files for runtimes: once per process, removed when it ends."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _owner: list[tuple[int, Path]] = []
 
 
 def decompress(path: Path) -> Path:
-    """Return a file that runtimes can read: the path itself, or a packed file's model as ONNX.
+    """Return a file that runtimes can read: the path itself, or the packed model as an ONNX file.
 
-    The expanded file lies in a private temporary folder of this process and is reused until the packed
-    file changes; it goes when the process ends.
+    The ONNX file lies in a private temporary folder of this process and is reused until the packed file
+    changes; it is removed when the process ends.
 
     Raises:
-        ModelFileError: the packed file is damaged, or there is no room to expand it; one line.
+        ModelFileError: the packed file is damaged, or the disk is full; one line.
     """
     if not is_packed(path) or not path.is_file():
         return path
@@ -55,7 +55,7 @@ def decompress(path: Path) -> Path:
 
 
 def _folder() -> Path:
-    """Return this process's folder; a forked child makes its own and leaves its parent's alone."""
+    """Return this process's folder; a forked child creates its own."""
     if not _owner or _owner[0][0] != os.getpid():
         _owner.clear()
         _expanded.clear()

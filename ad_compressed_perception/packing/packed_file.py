@@ -1,62 +1,44 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Packed model files (``.adcpz``): a model as few bytes, expanded to the same ONNX at load.
+"""Packed model files (``.adcpz``): losslessly compressed models, decompressed to the same ONNX at load.
 
 A ZIP archive of three members: ``graph.onnx``, the model without the values of its weights;
-``weights.bin``, the streams of those values (see packed_tensors.py); ``index.json``, which says what
-each stream is, with a schema and sha256 sums. Nothing in it is executed or unpickled. Packing loses
-nothing: every weight comes back bit for bit, so what a packed file computes is what the ONNX file
-computes. It is small where passes have made the weights few-valued or zero before.
+``weights.bin``, the streams of those values (see tensors.py); ``index.json``, which describes
+each stream, with a schema and sha256 sums. Nothing in it is executed or unpickled. Packing is lossless:
+every weight is restored bit for bit, so a packed file has the same outputs as the ONNX file. It is small
+where earlier passes have palettized or pruned the weights.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.manifest import StrictModel, describe_validation_error
 from ad_compressed_perception.packing.streams import MAX_BYTES, Stream, decode
-from ad_compressed_perception.packing.tensors import (
-    CodebookCode,
-    PlainCode,
-    SparseCode,
-    Words,
-    decode_values,
-    encode_values,
-)
+from ad_compressed_perception.packing.tensors import CodebookCode, PlainCode, SparseCode, decode_values
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, TensorProto
+    from onnx import ModelProto
 
 SUFFIX = ".adcpz"
 SCHEMA = "adcp-packed/1"
-_GRAPH, _WEIGHTS, _INDEX = "graph.onnx", "weights.bin", "index.json"
-# Smaller tensors are written together: an entry of their own would cost more than it saves.
-_SMALL_BYTES = 1024
-# Even smaller ones stay in the graph; shapes and axes are read there by every tool.
-_TINY_BYTES = 64
-# No two archives of the same model differ by the time they were made.
-_EPOCH = (1980, 1, 1, 0, 0, 0)
+GRAPH_NAME, WEIGHTS_NAME, INDEX_NAME = "graph.onnx", "weights.bin", "index.json"
 
 
 class PackedTensors(StrictModel):
-    """One or several tensors whose values are written as one run.
+    """One or several tensors whose values are stored together.
 
     Attributes:
-        weights: their places in the graph's list of initializers, in the order of their values.
-        code: how the values are written.
+        weights: their indices in the graph's list of initializers, in the order of their values.
+        code: encoding of the values.
     """
 
     weights: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
@@ -73,75 +55,8 @@ class PackedIndex(StrictModel):
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a file is called a packed model file."""
+    """Whether a file has the suffix of packed model files."""
     return path.suffix == SUFFIX
-
-
-def pack(model: ModelProto, path: Path) -> int:
-    """Write a model as a packed file, whole or not at all; return the file's size in bytes.
-
-    The model is not changed. Equal models make equal files.
-
-    Raises:
-        ModelFileError: a weight lies in another file and was not loaded, or cannot be read.
-        OSError: the file cannot be written.
-    """
-    content = pack_bytes(model)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".pack-", suffix=SUFFIX)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    return len(content)
-
-
-def pack_bytes(model: ModelProto) -> bytes:
-    """Return a model as the bytes of a packed file; see pack."""
-    import onnx
-
-    graph = onnx.ModelProto()
-    graph.CopyFrom(model)
-    small: dict[np.dtype[Any], list[tuple[int, Words]]] = {}
-    entries: list[PackedTensors] = []
-    streams: list[bytes] = []
-    for index, tensor in enumerate(graph.graph.initializer):
-        words = _words(tensor)
-        if words is None or words.nbytes < _TINY_BYTES:
-            continue
-        if words.nbytes < _SMALL_BYTES:
-            small.setdefault(words.dtype, []).append((index, words))
-        else:
-            channels = tensor.dims[0] if len(tensor.dims) > 1 else 1
-            is_float = tensor.data_type == onnx.TensorProto.FLOAT
-            code, written = encode_values(words, channels, is_float)
-            entries.append(PackedTensors(weights=[index], code=code))
-            streams += written
-        _empty(tensor)
-    for tensors in small.values():
-        code, written = encode_values(np.concatenate([words for _, words in tensors]))
-        entries.append(PackedTensors(weights=[index for index, _ in tensors], code=code))
-        streams += written
-    weights = b"".join(streams)
-    bare = graph.SerializeToString(deterministic=True)
-    contents = PackedIndex(
-        schema=SCHEMA,
-        graph_sha256=hashlib.sha256(bare).hexdigest(),
-        weights_sha256=hashlib.sha256(weights).hexdigest(),
-        tensors=entries,
-    )
-    text = json.dumps(contents.model_dump(by_alias=True, exclude_defaults=False), separators=(",", ":"))
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as writer:
-        for name, data in ((_INDEX, text.encode()), (_GRAPH, bare), (_WEIGHTS, weights)):
-            member = zipfile.ZipInfo(name, _EPOCH)
-            # The streams are as short as they get already.
-            member.compress_type = zipfile.ZIP_STORED if name == _WEIGHTS else zipfile.ZIP_LZMA
-            writer.writestr(member, data)
-    return archive.getvalue()
 
 
 def expand(path: Path) -> ModelProto:
@@ -156,12 +71,12 @@ def expand(path: Path) -> ModelProto:
     try:
         index, bare, weights = _read_members(path)
         contents = _parse(index)
-        for name, data, wanted in (
-            (_GRAPH, bare, contents.graph_sha256),
-            (_WEIGHTS, weights, contents.weights_sha256),
+        for name, data, expected in (
+            (GRAPH_NAME, bare, contents.graph_sha256),
+            (WEIGHTS_NAME, weights, contents.weights_sha256),
         ):
-            if hashlib.sha256(data).hexdigest() != wanted:
-                raise ModelFileError(f"{name} is not what its sha256 says")
+            if hashlib.sha256(data).hexdigest() != expected:
+                raise ModelFileError(f"{name} does not match its sha256")
         model = onnx.ModelProto.FromString(bare)
         _fill(model, contents, weights)
     except ModelFileError as error:
@@ -180,11 +95,11 @@ def _read_members(path: Path) -> tuple[bytes, bytes, bytes]:
     import zlib
 
     with zipfile.ZipFile(path) as archive:
-        for name in (_INDEX, _GRAPH, _WEIGHTS):
+        for name in (INDEX_NAME, GRAPH_NAME, WEIGHTS_NAME):
             if archive.getinfo(name).file_size > MAX_BYTES:
                 raise ModelFileError(f"{name} is larger than an ONNX file can be")
         try:
-            return archive.read(_INDEX), archive.read(_GRAPH), archive.read(_WEIGHTS)
+            return archive.read(INDEX_NAME), archive.read(GRAPH_NAME), archive.read(WEIGHTS_NAME)
         except (lzma.LZMAError, zlib.error) as error:
             raise ModelFileError(f"damaged: {error}") from error
 
@@ -197,7 +112,7 @@ def _parse(index: bytes) -> PackedIndex:
     try:
         return PackedIndex.model_validate(document)
     except ValidationError as error:
-        raise ModelFileError(f"{_INDEX}: {describe_validation_error(error)}") from error
+        raise ModelFileError(f"{INDEX_NAME}: {describe_validation_error(error)}") from error
 
 
 def _fill(model: ModelProto, contents: PackedIndex, weights: bytes) -> None:
@@ -218,7 +133,7 @@ def _fill(model: ModelProto, contents: PackedIndex, weights: bytes) -> None:
         if sum(counts) != entry.code.count:
             raise ModelFileError(f"{entry.code.count} values for weight {targets[0].name!r} of {sum(counts)}")
         words = decode_values(entry.code, take)
-        if any(words.dtype != _word_type(tensor.data_type) for tensor in targets):
+        if any(words.dtype != word_type(tensor.data_type) for tensor in targets):
             raise ModelFileError(f"weight {targets[0].name!r} has values of another type")
         start = 0
         for tensor, count in zip(targets, counts, strict=True):
@@ -226,10 +141,10 @@ def _fill(model: ModelProto, contents: PackedIndex, weights: bytes) -> None:
             tensor.raw_data = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
             start += count
     if position != len(weights):
-        raise ModelFileError(f"{len(weights) - position} bytes of {_WEIGHTS} belong to no weight")
+        raise ModelFileError(f"{len(weights) - position} bytes of {WEIGHTS_NAME} belong to no weight")
 
 
-def _word_type(data_type: int) -> np.dtype[Any] | None:
+def word_type(data_type: int) -> np.dtype[Any] | None:
     """Return the unsigned type as wide as an ONNX type; None for strings and types below a byte."""
     from onnx import TensorProto
 
@@ -243,24 +158,3 @@ def _word_type(data_type: int) -> np.dtype[Any] | None:
         if data_type in types:
             return np.dtype(f"u{width}")
     return None
-
-
-def _words(tensor: TensorProto) -> Words | None:
-    from onnx import TensorProto, numpy_helper
-
-    width = _word_type(tensor.data_type)
-    if width is None:
-        return None
-    if tensor.data_location == TensorProto.EXTERNAL:
-        raise ModelFileError(f"weight {tensor.name!r} lies in another file: load it before packing")
-    try:
-        values: NDArray[Any] = np.ascontiguousarray(numpy_helper.to_array(tensor)).reshape(-1)
-    except Exception as error:  # sizes and bytes that do not fit raise several types
-        raise ModelFileError(f"weight {tensor.name!r} cannot be read: {error}") from error
-    return values.view(width)
-
-
-def _empty(tensor: TensorProto) -> None:
-    """Take the values out; name, type, shape and notes stay."""
-    for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
-        tensor.ClearField(field)

@@ -1,16 +1,16 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Streams of a packed model file: indices of few bits, and bytes in the shortest of several codes.
+"""Streams of a packed model file: bit-packed indices, and bytes in the shortest of several encodings.
 
-All coders are the standard library's. Three of them compete for every stream:
+All codecs are from the standard library. The shortest of three is used for every stream:
 
 * ``raw``: as it is;
 * ``deflate`` (RFC 1951), once with its Huffman code alone and once with repetitions too. On indices of
   k-means codebooks the Huffman code stays within 1-3 % of the entropy of the symbols;
-* ``lzma`` (LZMA2 without a header), which finds what repeats inside a tensor: filters that are alike,
-  channels that died.
+* ``lzma`` (LZMA2 without a header), which finds repetitions inside a tensor: equal filters,
+  channels of zeros.
 
-An arithmetic coder would reach the entropy itself; what it saves over the best of these is about 1 %.
+An arithmetic coder would reach the entropy; it would save about 1 % over the best of these.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from ad_compressed_perception.core.manifest import StrictModel
 Codec = Literal["raw", "deflate", "lzma"]
 MAX_BITS = 8
 MAX_BYTES = 2**31 - 1
-"""What one ONNX file can hold, so no stream is longer."""
-_LEAST_WINDOW = 4096
-_WIDEST_WINDOW = 1 << 24
+"""Maximum size of an ONNX file, and so of a stream."""
+_MIN_WINDOW = 4096
+_MAX_WINDOW = 1 << 24
 
 
 class Stream(StrictModel):
-    """One stream of the file's data; streams lie one after the other in the order they are named."""
+    """One stream of the file's data; streams are stored in the order of the index."""
 
     codec: Codec
     stored: Annotated[int, Field(ge=0, le=MAX_BYTES)]
@@ -44,24 +44,10 @@ class Stream(StrictModel):
     """Bytes after decoding."""
 
 
-def encode(data: bytes) -> tuple[Stream, bytes]:
-    """Return the shortest code of ``data`` and what it is called."""
-    candidates: list[tuple[Codec, bytes]] = [("raw", data)]
-    if data:
-        for strategy in (zlib.Z_HUFFMAN_ONLY, zlib.Z_DEFAULT_STRATEGY):
-            coder = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, 9, strategy)
-            candidates.append(("deflate", coder.compress(data) + coder.flush()))
-        candidates.append(
-            ("lzma", lzma.compress(data, format=lzma.FORMAT_RAW, filters=_lzma_filters(len(data))))
-        )
-    codec, stored = min(candidates, key=lambda candidate: len(candidate[1]))
-    return Stream(codec=codec, stored=len(stored), length=len(data)), stored
-
-
 def decode(stream: Stream, stored: bytes) -> bytes:
-    """Return the bytes of a stream; raise ModelFileError where they are not what the stream says.
+    """Return the bytes of a stream; raise ModelFileError where they do not match its description.
 
-    Never makes more bytes than the stream's length, whatever the data pretend.
+    Never decodes to more bytes than the stream's length, whatever the data.
     """
     try:
         if stream.codec == "raw":
@@ -79,30 +65,10 @@ def decode(stream: Stream, stored: bytes) -> bytes:
 
 
 def _lzma_filters(length: int) -> list[dict[str, int]]:
-    # A window beyond the data only costs the time to clear it, thousands of times. Symbols have no text
-    # or byte order to be guessed from: no literal context, no position bits.
-    window = min(max(length, _LEAST_WINDOW), _WIDEST_WINDOW)
+    # A window larger than the data costs time to clear, for thousands of streams. Symbols are neither text
+    # nor aligned words: no literal context, no position bits.
+    window = min(max(length, _MIN_WINDOW), _MAX_WINDOW)
     return [{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": window, "lc": 0, "lp": 0, "pb": 0}]
-
-
-def bits_for(symbols: int) -> int:
-    """Return how many bits number ``symbols`` different symbols: 1 for up to 2, 8 for up to 256."""
-    return max(1, (symbols - 1).bit_length())
-
-
-def pack_bits(indices: NDArray[np.uint8], bits: int) -> bytes:
-    """Write each index in ``bits`` bits (1..8), most significant bit first, padded to a whole byte.
-
-    Args:
-        indices: (n,) uint8, each below 2**bits.
-        bits: width of an index.
-    """
-    if not 1 <= bits <= MAX_BITS:
-        raise ValueError(f"bits must be 1..{MAX_BITS}, not {bits}")
-    if indices.size and int(indices.max()) >> bits:
-        raise ValueError(f"index {int(indices.max())} does not fit {bits} bits")
-    spread = np.unpackbits(indices.reshape(-1, 1), axis=1)
-    return np.packbits(spread[:, MAX_BITS - bits :]).tobytes()
 
 
 def unpack_bits(data: bytes, bits: int, count: int) -> NDArray[np.uint8]:
@@ -113,13 +79,6 @@ def unpack_bits(data: bytes, bits: int, count: int) -> NDArray[np.uint8]:
     taken = np.unpackbits(np.frombuffer(data, np.uint8), count=count * bits)
     spread[:, MAX_BITS - bits :] = taken.reshape(count, bits)
     return np.packbits(spread, axis=1).reshape(-1)
-
-
-def split_bytes(words: NDArray[np.unsignedinteger]) -> list[bytes]:
-    """Return the bytes of the words plane by plane, lowest first: exponents compress, mantissas do not."""
-    raw = np.ascontiguousarray(words).astype(words.dtype.newbyteorder("<"), copy=False)
-    planes = raw.view(np.uint8).reshape(-1, words.dtype.itemsize)
-    return [planes[:, column].tobytes() for column in range(words.dtype.itemsize)]
 
 
 def join_bytes(planes: list[bytes], count: int) -> NDArray[np.unsignedinteger]:

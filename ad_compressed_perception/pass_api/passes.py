@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a compression pass is: options in, one changed graph out, and a record of what it did."""
+"""The interface of a compression pass: options in, one changed graph out, and notes about what it did."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ad_compressed_perception.core.manifest import (
     StrictModel,
     describe_validation_error,
 )
-from ad_compressed_perception.core.renamed import accept_old_attributes
+from ad_compressed_perception.core.renamed import accept_old_attributes, warn_renamed
 from ad_compressed_perception.core.tensors import Feeds
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.pass_api.terms import VerifySpec
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from ad_compressed_perception.pass_api.terms import VerifySpec
 
 Advance = Callable[[int, int], None]
+
+
+# Old names of a pass's flags, accepted for one version.
+_RENAMED_FLAGS = {"cleans": "preserves_outputs", "rounds": "lowers_precision"}
 
 
 class PassOptions(StrictModel):
@@ -46,22 +50,22 @@ class PassContext:
 
     Attributes:
         manifest: the model being compressed, as it was before the first pass.
-        input: the input as the passes so far left it; a pass that changes it assigns a new one.
-        output: the output as the passes so far left it; likewise.
-        feeds: starts a new round over the calibration frames as inputs of the model as it is now;
+        input: the input after the passes so far; a pass that changes it assigns a new one.
+        output: the output after the passes so far; likewise.
+        feeds: returns an iterator over the calibration frames as inputs of the model as it is now;
             every array is a copy of its own. Raises DataError where a frame cannot be read.
-        images: starts a new round over the same frames as the camera gave them.
-        frames: how many frames such a round yields, at least 1.
-        baseline: the float file that everything is compared with; training's teacher.
-        host: the processor at hand.
+        images: returns an iterator over the same frames as the camera published them.
+        frames: how many frames these iterators yield, at least 1.
+        baseline: the float model file that variants are compared with; the teacher in distillation.
+        host: the processor of this computer.
         scratch: an empty folder for temporary files, removed afterwards.
-        checkpoints: where a long pass may keep what it has, to go on after an interruption; removed once
-            the variant is stored.
+        checkpoints: folder in which a long pass may save its state, to resume after an interruption;
+            removed once the variant is stored.
         notes: facts for the report, written by the pass.
-        verify: the recipe's terms of comparison, for passes that measure in the task's own way; None
-            for the default ones.
+        verify: the recipe's comparison settings, for passes that measure the task's own score; None
+            for the defaults.
         runtime: backend that the variant is to run on, and its options; for passes that measure speed.
-        advance: tells the progress bar (done, total).
+        advance: progress callback (done, total).
     """
 
     manifest: Manifest
@@ -99,10 +103,18 @@ class Pass(ABC):
 
     name: ClassVar[str]
     options_type: ClassVar[type[PassOptions]] = PassOptions
-    cleans: ClassVar[bool] = False
-    """Whether it leaves what the model computes as it is; the report tells the speed such passes bring."""
-    rounds: ClassVar[bool] = False
-    """Whether it gives numbers fewer bits; the report tells the noise that this adds, layer by layer."""
+    preserves_outputs: ClassVar[bool] = False
+    """Whether the model's outputs stay the same; the report gives the speedup of such passes."""
+    lowers_precision: ClassVar[bool] = False
+    """Whether it reduces the number of bits; the report gives the SQNR of each layer afterwards."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Take over flags that a pass of another package still sets under their old names."""
+        super().__init_subclass__(**arguments)
+        for old, new in _RENAMED_FLAGS.items():
+            if old in vars(cls):
+                warn_renamed(f"flag of pass {cls.__name__}", old, new)
+                setattr(cls, new, vars(cls)[old])
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         """Validate the options; raise RecipeError naming the wrong key and the known ones."""

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers of channels that exporters write down, taken out without changing a result."""
+"""Channel counts that exporters store as constants, removed without changing outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ X = [1, 4, 8, 6]
 
 
 def gate(indices: np.ndarray) -> tuple:
-    """Return squeeze-and-excite as the newer exporter of torch writes it: mean, flattening, Gather."""
+    """Return squeeze-and-excite as torch's newer exporter writes it: mean, flattening, Gather."""
     nodes = [
         helper.make_node("ReduceMean", ["x"], ["m"], "mean", axes=[2, 3]),
         helper.make_node("Reshape", ["m", "flat"], ["f"], "flatten"),
@@ -28,11 +28,11 @@ def gate(indices: np.ndarray) -> tuple:
     return model, {"x": noise(tuple(X), 3, 1.0)}
 
 
-def test_a_gather_of_all_channels_in_their_order_is_a_reshape_of_free_length() -> None:
+def test_a_gather_of_all_channels_in_order_becomes_a_reshape_with_minus_one() -> None:
     model, feeds = gate(np.arange(4).reshape(1, 4, 1, 1))
     before = run_model(model, feeds)["y"]
 
-    assert free_channel_counts(model) == 2  # the Gather, and then its Reshape's written length
+    assert free_channel_counts(model) == 2  # the Gather, then its Reshape's constant length
 
     kinds = [node.op_type for node in model.graph.node]
     assert "Gather" not in kinds
@@ -42,7 +42,7 @@ def test_a_gather_of_all_channels_in_their_order_is_a_reshape_of_free_length() -
 
 
 @pytest.mark.parametrize("order", [[1, 0, 2, 3], [0, 1, 2, 2]])
-def test_a_gather_that_chooses_or_turns_stays(order: list[int]) -> None:
+def test_a_gather_that_selects_or_reverses_stays(order: list[int]) -> None:
     model, _ = gate(np.array(order).reshape(1, 4, 1, 1))
     assert free_channel_counts(model) == 0
     assert "Gather" in [node.op_type for node in model.graph.node]
@@ -54,11 +54,11 @@ def test_a_gather_that_chooses_or_turns_stays(order: list[int]) -> None:
         ([1, 192], [1, -1]),
         ([1, 192, 1, 1], [1, -1, 1, 1]),
         ([1, 4, 48], None),  # two lengths: which of them are channels?
-        ([192], None),  # no axis for the images of a batch
+        ([192], None),  # no batch axis
         ([1, -1], None),
     ],
 )
-def test_a_reshape_to_one_long_axis_finds_its_length_itself(shape: list[int], free: list[int] | None) -> None:
+def test_a_reshape_to_one_long_axis_uses_minus_one(shape: list[int], free: list[int] | None) -> None:
     node = helper.make_node("Reshape", ["x", "s"], ["y"], "view")
     out = [n if n > 0 else 192 for n in shape]
     model = make_graph([node], {"s": np.array(shape)}, {"x": X}, {"y": out})

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Detection heads found from the graph, and what a shared scale does to scores where they are not."""
+"""Detection heads found in the graph, and the effect of a shared scale on scores without protection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.models import write_detector, write_planner, write_segmenter
 
 
 def boxes_beside_scores() -> onnx.ModelProto:
-    """Return a graph that gives pixels in 0..400 and scores in 0..1 in one tensor."""
+    """Return a graph that outputs pixels in 0..400 and scores in 0..1 in one tensor."""
     rng = np.random.default_rng(3)
     weights = {
         "body_w": rng.uniform(0.0, 0.2, (4, 3, 1, 1)),
@@ -45,52 +45,52 @@ def boxes_beside_scores() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
 
 
-def test_shared_scale_destroys_scores_and_the_protected_tail_saves_them(tmp_path: Path) -> None:
+def test_a_shared_scale_destroys_scores_and_a_protected_head_keeps_them(tmp_path: Path) -> None:
     model = boxes_beside_scores()
     heads = find_heads(model)
-    assert (heads.tail, heads.joints) == (("squash", "join"), ("join",))
-    assert heads.ends == ("logits", "boxes")
+    assert (heads.head, heads.concat_points) == (("squash", "join"), ("join",))
+    assert heads.head_inputs == ("logits", "boxes")
     errors = {}
-    for name, exclude in (("shared", []), ("protected", list(heads.tail))):
-        # The folder's own model does not matter here, its images in 0..255 do.
+    for name, exclude in (("shared", []), ("protected", list(heads.head))):
+        # Only the images in 0..255 of this folder are used, not its model.
         _, context = model_and_context(write_segmenter(tmp_path / name), tmp_path / f"{name}_scratch")
         feeds = next(context.feeds())
         exact = run_model(model, feeds)["output"][:, 4:]
         quantized = QuantizeInt8({"exclude": exclude}).apply(boxes_beside_scores(), context)
         errors[name] = float(np.abs(run_model(quantized, feeds)["output"][:, 4:] - exact).max())
-    # The step for pixels is wider than all scores lie apart.
+    # The step for pixels is larger than the range of the scores.
     assert errors["shared"] > 0.45
     # Logits of a range of some hundred, in steps of half a unit: sigmoid's slope is at most 1/4.
     assert errors["protected"] < 0.35
 
 
-def test_takes_levels_of_one_pyramid_for_one_meaning() -> None:
-    """A Concat of outputs that the same operators made in like ranges needs no protection."""
+def test_levels_of_one_pyramid_have_one_meaning() -> None:
+    """A Concat of outputs of equal operators with similar ranges needs no protection."""
     model = boxes_beside_scores()
     del model.graph.node[4]  # the sigmoid
     model.graph.node[4].input[1] = "logits"
-    assert find_heads(model, {"boxes": (0.0, 9.0), "logits": (-3.0, 3.0)}).joints == ()
-    # A range four times wider leaves the narrow one two bits less: another meaning.
-    assert find_heads(model, {"boxes": (0.0, 13.0), "logits": (-3.0, 3.0)}).joints == ("join",)
+    assert find_heads(model, {"boxes": (0.0, 9.0), "logits": (-3.0, 3.0)}).concat_points == ()
+    # A range four times wider costs the narrow one two bits: another meaning.
+    assert find_heads(model, {"boxes": (0.0, 13.0), "logits": (-3.0, 3.0)}).concat_points == ("join",)
 
 
-def test_finds_values_of_two_meanings_in_one_product(tmp_path: Path) -> None:
-    # Boxes, objectness and classes of a level leave one convolution and are split behind a Concat.
+def test_finds_values_of_two_meanings_in_one_compute_op(tmp_path: Path) -> None:
+    # Boxes, objectness and classes of a level come from one convolution and are split after a Concat.
     model = read_model(write_detector(tmp_path / "detector") / "fp32.onnx")
     name_nodes(model)
     heads = find_heads(model)
     assert heads.shared == ("head_8", "head_16", "head_32")
     assert heads.need_protection
-    # Steering and collision are split out of one product.
+    # Steering and collision are split from one convolution's output.
     model = read_model(write_planner(tmp_path / "planner") / "fp32.onnx")
     name_nodes(model)
     assert find_heads(model).shared == ("both",)
     known = {"steering": (-2.0, 2.0), "brightness": (0.0, 1.0)}
-    assert find_heads(model, known).shared == ()  # of like range after all
+    assert find_heads(model, known).shared == ()  # of similar range
 
 
 def test_a_segmenter_has_no_head_to_protect(tmp_path: Path) -> None:
     model = read_model(write_segmenter(tmp_path / "m") / "fp32.onnx")
     heads = find_heads(model)
     assert not heads.need_protection
-    assert heads.tail == ()
+    assert heads.head == ()

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tensors of a quantized graph taken back to float: the numbers say what is quantized and what is not."""
+"""Mixed-precision graphs: single tensors of a quantized graph back in float, checked by their outputs."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def scale_of(graph: QdqGraph, tensor: str) -> float:
     return float(stored[f"{tensor}_scale"])
 
 
-def test_lists_what_is_quantized_biases_going_with_their_weights(tmp_path: Path) -> None:
+def test_lists_quantized_tensors_without_biases(tmp_path: Path) -> None:
     graph, _ = quantize(write_segmenter(tmp_path / "m"), tmp_path / "s")
     listed = [(tensor.name, tensor.kind, tensor.operator) for tensor in graph.tensors()]
-    # The ReLU after the first convolution is done by the range of its output, which begins at 0.
+    # The range of the first convolution's output begins at 0, which replaces its ReLU.
     assert listed == [
         ("image", "activation", "input"),
         ("smooth_w", "weights", "Conv"),
@@ -43,7 +43,7 @@ def test_everything_back_in_float_computes_what_the_float_graph_does(tmp_path: P
     graph, feeds = quantize(write_segmenter(tmp_path / "m"), tmp_path / "s")
     restored = graph.with_float([tensor.name for tensor in graph.tensors()])
     assert not is_quantized(restored)
-    # The ReLU that the quantizer had left out is back.
+    # The ReLU that the quantizer had removed is back.
     assert Counter(node.op_type for node in restored.graph.node) == {"Conv": 2, "Relu": 1}
     np.testing.assert_array_equal(
         run_model(restored, feeds)["scores"], run_model(graph.floating, feeds)["scores"]
@@ -65,19 +65,19 @@ def test_one_tensor_alone_is_rounded_to_its_own_step(tmp_path: Path) -> None:
     step = scale_of(graph, "scores")
     assert 0.0 < np.abs(rounded - exact).max() <= step / 2 * 1.001
     np.testing.assert_allclose(rounded / step, np.rint(rounded / step), atol=1e-3)
-    # The head passes each color on with weight 1, so that a rounded input moves the output likewise.
+    # The head passes each color through with weight 1, so rounding of the input appears in the output.
     moved = np.abs(run_model(graph.only("features"), feeds)["scores"] - exact).max()
     assert 0.0 < moved <= scale_of(graph, "features") / 2 * 1.001
 
 
-def test_a_product_with_a_float_side_gets_its_float_weights_back(tmp_path: Path) -> None:
+def test_a_compute_op_with_a_float_operand_gets_its_float_weights_back(tmp_path: Path) -> None:
     graph, feeds = quantize(write_segmenter(tmp_path / "m"), tmp_path / "s")
-    assert graph.float_products([]) == []
+    assert graph.float_compute_ops([]) == []
     # Between the two convolutions: neither can run on integers then, so nothing else is quantized either.
-    assert graph.float_products(["features"]) == ["smooth", "head"]
+    assert graph.float_compute_ops(["features"]) == ["smooth", "head"]
     assert not is_quantized(graph.with_float(["features"]))
-    # Behind the second one: the first convolution keeps its integers.
-    assert graph.float_products(["scores"]) == ["head"]
+    # After the second one: the first convolution stays on integers.
+    assert graph.float_compute_ops(["scores"]) == ["head"]
     mixed = graph.with_float(["scores"])
     weights = {tensor.name for tensor in mixed.graph.initializer}
     assert "head_w" in weights and "smooth_w" not in weights
@@ -85,11 +85,11 @@ def test_a_product_with_a_float_side_gets_its_float_weights_back(tmp_path: Path)
     assert error <= scale_of(graph, "features") + scale_of(graph, "image")
 
 
-def test_names_the_tensor_behind_a_pair(tmp_path: Path) -> None:
+def test_names_the_tensor_after_a_pair(tmp_path: Path) -> None:
     graph, _ = quantize(write_detector(tmp_path / "m"), tmp_path / "s")
     name = graph.after(graph.quantized, "head_8")
-    maker = next(node for node in graph.quantized.graph.node if name in node.output)
-    assert maker.op_type == "DequantizeLinear"
+    producer = next(node for node in graph.quantized.graph.node if name in node.output)
+    assert producer.op_type == "DequantizeLinear"
     assert graph.after(graph.floating, "head_8") == "head_8"
 
 
@@ -112,5 +112,5 @@ def test_sorts_nodes_and_names_one_that_cannot_run() -> None:
     sort_nodes(model)
     assert [node.name for node in model.graph.node] == ["first", "second"]
     model.graph.node[0].input[0] = "nowhere"
-    with pytest.raises(ModelFileError, match="'first' uses a tensor that nothing makes"):
+    with pytest.raises(ModelFileError, match="'first' reads a tensor without a producer"):
         sort_nodes(model)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Q/DQ pairs only on what products read, for runtimes that merge activations into products."""
+"""Q/DQ pairs only on inputs of compute ops, for runtimes that fuse activations into compute ops."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ad_compressed_perception.core.manifest import InputSpec
 from ad_compressed_perception.onnx_graph.equivalence import run_model
 from ad_compressed_perception.onnx_graph.qdq_placement import (
     merges_activations,
-    read_by_products,
+    read_by_compute_ops,
     relies_on_merging,
 )
 from ad_compressed_perception.pass_api.passes import PassContext
@@ -86,31 +86,31 @@ def test_which_runtimes_merge_activations(runtime: tuple[str, Mapping[str, Any]]
     assert merges_activations(runtime) is merges
 
 
-def test_what_products_read_goes_back_through_what_hands_numbers_on() -> None:
-    # The head reads the join, and so its parts and what was pooled; neither activation inputs nor the end.
-    assert read_by_products(network()) == {"x", "w0", "a", "w1", "j", "w2", "lr", "p"}
+def test_inputs_of_compute_ops_are_traced_through_pass_through_operators() -> None:
+    # The head reads the Concat, hence its inputs and the pool's; neither activation inputs nor the output.
+    assert read_by_compute_ops(network()) == {"x", "w0", "a", "w1", "j", "w2", "lr", "p"}
 
 
 @pytest.mark.parametrize("activation", ["SiLU", "HardSwish"])
-def test_pairs_stand_only_before_products(tmp_path: Path, activation: str) -> None:
+def test_pairs_are_only_on_inputs_of_compute_ops(tmp_path: Path, activation: str) -> None:
     model = network(activation)
     after = QuantizeInt8().apply(model, context(model, tmp_path))
 
     assert quantized_tensors(after) == {"x", "a", "lr", "p", "j"}
     kinds = {node.op_type for node in after.graph.node}
-    # Whole, for the runtime to merge: ONNX Runtime's preparation had parted it into HardSigmoid and Mul.
+    # One node, for the runtime to fuse: ONNX Runtime's pre-processing had split it into HardSigmoid and Mul.
     assert ("HardSwish" in kinds) == (activation == "HardSwish")
     assert "HardSigmoid" not in kinds
 
 
-def test_the_parts_of_a_join_have_its_scale(tmp_path: Path) -> None:
+def test_the_inputs_of_a_concat_have_its_scale(tmp_path: Path) -> None:
     model = network()
     after = QuantizeInt8().apply(model, context(model, tmp_path))
 
     pairs = {n.input[0]: list(n.input[1:]) for n in after.graph.node if n.op_type == "QuantizeLinear"}
     assert pairs["lr"] == pairs["p"] == pairs["j"] != pairs["a"]
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in after.graph.initializer}
-    # Both ends of every pair, or bytes would mean two things.
+    # Both nodes of every pair, or the bytes would be decoded with another scale.
     for node in after.graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in {
             f"{n}_QuantizeLinear_Output" for n in "jp"
@@ -119,8 +119,8 @@ def test_the_parts_of_a_join_have_its_scale(tmp_path: Path) -> None:
     assert pairs["j"][0] in stored
 
 
-def test_less_is_rounded_than_with_pairs_everywhere(tmp_path: Path) -> None:
-    """Nothing is rounded between a product and its activation; ReLUs clip, whatever range their part has."""
+def test_the_error_is_lower_than_with_pairs_everywhere(tmp_path: Path) -> None:
+    """No rounding between a compute op and its activation; ReLUs clip, whatever the Concat's range."""
     model = network()
     feeds = next(context(model, tmp_path / "c").feeds())
     exact = run_model(model, feeds)["y"]
@@ -130,11 +130,11 @@ def test_less_is_rounded_than_with_pairs_everywhere(tmp_path: Path) -> None:
         after = QuantizeInt8({"placement": placement}).apply(copy, context(model, tmp_path / placement))
         noise_power[placement] = np.mean((run_model(after, feeds)["y"] - exact) ** 2)
     assert noise_power["products"] < noise_power["everywhere"]
-    # 8 bits over three layers; a ReLU that does not clip costs a hundred times as much.
+    # 8 bits over three layers; without the ReLU's clipping the error is a hundred times larger.
     assert noise_power["products"] < 1e-5
 
 
-def test_the_notes_say_where_pairs_were_placed(tmp_path: Path) -> None:
+def test_the_notes_record_the_placement(tmp_path: Path) -> None:
     for name, runtime, placed in (("o", OPENVINO, "products"), ("r", ("onnxruntime", {}), "everywhere")):
         model = network()
         here = replace(context(model, tmp_path / name), runtime=runtime)
@@ -146,7 +146,7 @@ def test_the_notes_say_where_pairs_were_placed(tmp_path: Path) -> None:
     importlib.util.find_spec("openvino") is None, reason="the extra [openvino] is not installed"
 )
 @pytest.mark.parametrize("activation", ["SiLU", "HardSwish"])
-def test_openvino_runs_every_product_on_integers_and_merges_the_activations(
+def test_openvino_runs_every_compute_op_on_integers_and_fuses_the_activations(
     tmp_path: Path, activation: str
 ) -> None:
     model = network(activation)
@@ -155,13 +155,13 @@ def test_openvino_runs_every_product_on_integers_and_merges_the_activations(
     session = create_backend("openvino").load(tmp_path / "m.onnx", {})
 
     assert session.info.integer_coverage == 1.0
-    # No layer of its own computes the activation.
+    # No separate layer computes the activation.
     operators = {layer.operator for layer in session.layers()}
     assert not operators & {"Math", "Eltwise", "Swish", "HSwish"}
 
 
-def test_mixed_precision_counts_products_by_what_they_read(tmp_path: Path) -> None:
-    """A float activation behind a product does not make the product one of those left in float."""
+def test_mixed_precision_counts_compute_ops_by_their_inputs(tmp_path: Path) -> None:
+    """A compute op with a float activation after it does not count as left in float."""
     model = network()
     here = context(model, tmp_path)
     after = QuantizeInt8Mixed({"max_drop": 1.0, "calibration": "minmax"}).apply(model, here)
@@ -173,7 +173,7 @@ def test_mixed_precision_counts_products_by_what_they_read(tmp_path: Path) -> No
     assert np.isfinite(here.notes["sqnr_db"])
 
 
-def test_inspection_says_why_another_runtime_computes_such_a_file_in_float(tmp_path: Path) -> None:
+def test_inspect_reports_why_another_runtime_computes_such_a_file_in_float(tmp_path: Path) -> None:
     model = network()
     after = QuantizeInt8().apply(model, context(model, tmp_path))
     assert relies_on_merging(after)
@@ -186,7 +186,7 @@ def test_inspection_says_why_another_runtime_computes_such_a_file_in_float(tmp_p
     }
 
 
-def test_a_graph_with_pairs_everywhere_relies_on_no_merging(tmp_path: Path) -> None:
+def test_a_graph_with_pairs_everywhere_does_not_rely_on_fusion(tmp_path: Path) -> None:
     model = network()
     after = QuantizeInt8({"placement": "everywhere"}).apply(model, context(model, tmp_path))
     assert not relies_on_merging(after)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Packed model files give every bit back, are small where weights are alike, and say so when damaged."""
+"""Packed model files are lossless, small where weights repeat, and raise a clear error when damaged."""
 
 from __future__ import annotations
 
@@ -22,15 +22,12 @@ from onnx import TensorProto, helper, numpy_helper
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.packing.decompress import decompress
-from ad_compressed_perception.packing.packed_file import expand, pack, pack_bytes
-from ad_compressed_perception.packing.streams import (
-    Stream,
-    decode,
-    encode,
-    pack_bits,
-    unpack_bits,
-)
-from ad_compressed_perception.packing.tensors import decode_values, encode_values
+from ad_compressed_perception.packing.packed_file import expand
+from ad_compressed_perception.packing.packed_file_writer import pack, pack_bytes
+from ad_compressed_perception.packing.stream_writer import encode, pack_bits
+from ad_compressed_perception.packing.streams import Stream, decode, unpack_bits
+from ad_compressed_perception.packing.tensor_writer import encode_values
+from ad_compressed_perception.packing.tensors import decode_values
 
 
 def net(weights: NDArray[np.float32]) -> onnx.ModelProto:
@@ -54,7 +51,7 @@ def gaussian(seed: int = 0, shape: tuple[int, int] = (64, 64)) -> NDArray[np.flo
 
 
 @given(st.integers(1, 8).flatmap(lambda b: st.tuples(st.just(b), st.lists(st.integers(0, 2**b - 1)))))
-def test_indices_come_back_from_any_number_of_bits(drawn: tuple[int, list[int]]) -> None:
+def test_indices_of_any_bit_width_round_trip(drawn: tuple[int, list[int]]) -> None:
     bits, symbols = drawn
     indices = np.array(symbols, np.uint8)
     packed = pack_bits(indices, bits)
@@ -63,14 +60,14 @@ def test_indices_come_back_from_any_number_of_bits(drawn: tuple[int, list[int]])
 
 
 @given(st.binary(max_size=2000))
-def test_every_stream_comes_back_and_is_never_longer(data: bytes) -> None:
+def test_every_stream_round_trips_and_is_never_longer(data: bytes) -> None:
     stream, stored = encode(data)
     assert len(stored) <= len(data)
     assert decode(stream, stored) == data
 
 
-def test_a_stream_never_decodes_to_more_than_it_says() -> None:
-    """A few kilobytes that would expand to ten megabytes is refused, not expanded."""
+def test_a_stream_never_decodes_to_more_than_its_length() -> None:
+    """A few kilobytes that would decompress to ten megabytes are refused."""
     stream, stored = encode(bytes(10**7))
     lying = Stream(codec=stream.codec, stored=stream.stored, length=1000)
     with pytest.raises(ModelFileError, match="instead of 1000"):
@@ -86,10 +83,10 @@ VALUES = hnp.arrays(
 
 @settings(deadline=None)
 @given(VALUES, st.integers(1, 7), st.booleans())
-def test_values_come_back_whatever_code_is_chosen(
+def test_values_round_trip_in_every_encoding(
     words: NDArray[np.unsignedinteger], channels: int, diverse: bool
 ) -> None:
-    """Diverse values are written plainly, few distinct ones by codebook, zeros by a mask."""
+    """Diverse values are stored plain, few distinct ones with a codebook, zeros with a mask."""
     if diverse:
         words = words + (np.arange(words.size) % 256).astype(words.dtype)
     code, streams = encode_values(words, channels)
@@ -100,18 +97,18 @@ def test_values_come_back_whatever_code_is_chosen(
 
 
 @pytest.mark.parametrize("group", [1, 2, 8, 64])
-def test_codebooks_of_groups_are_found_without_being_told(group: int) -> None:
+def test_codebooks_of_groups_are_detected(group: int) -> None:
     """Sixteen values for every `group` of 64 channels: about 4 bits a weight, plus the codebooks."""
     rng = np.random.default_rng(group)
-    books = rng.standard_normal((64 // group, 16)).astype(np.float32)
+    entries = rng.standard_normal((64 // group, 16)).astype(np.float32)
     picked = rng.integers(0, 16, (64, 512))
-    weights = np.stack([books[row // group][picked[row]] for row in range(64)])
+    weights = np.stack([entries[row // group][picked[row]] for row in range(64)])
     size = len(pack_bytes(net(weights)))
-    codebooks = books.size * 4
+    codebooks = entries.size * 4
     assert size < weights.size / 2 * 1.05 + codebooks + 2000
 
 
-def test_half_of_the_weights_zero_take_half_the_room() -> None:
+def test_half_of_the_weights_zero_take_half_the_space() -> None:
     weights = gaussian(1)
     dense = len(pack_bytes(net(weights)))
     weights[np.abs(weights) < np.median(np.abs(weights))] = 0.0
@@ -120,7 +117,7 @@ def test_half_of_the_weights_zero_take_half_the_room() -> None:
     assert sparse < 0.55 * dense + 500
 
 
-def test_the_expanded_model_is_the_packed_one_bit_for_bit(tmp_path: Path) -> None:
+def test_the_decompressed_model_is_identical_bit_for_bit(tmp_path: Path) -> None:
     weights = gaussian(2)
     weights[0, :6] = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-44]
     model = net(weights)
@@ -132,11 +129,11 @@ def test_the_expanded_model_is_the_packed_one_bit_for_bit(tmp_path: Path) -> Non
         a, b = numpy_helper.to_array(before), numpy_helper.to_array(after)
         np.testing.assert_array_equal(a.view(np.uint32), b.view(np.uint32))
     assert back.graph.node == model.graph.node
-    assert pack_bytes(model) == path.read_bytes(), "the same model makes the same file"
+    assert pack_bytes(model) == path.read_bytes(), "the same model gives the same file"
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_backends_load_a_packed_file_as_if_it_were_the_model(tmp_path: Path, backend: str) -> None:
+def test_backends_load_a_packed_file(tmp_path: Path, backend: str) -> None:
     if not create_backend(backend).status().available:
         pytest.skip(f"{backend} is not installed")
     model = net(gaussian(3))
@@ -163,13 +160,13 @@ def test_a_file_is_expanded_once_until_it_changes(tmp_path: Path) -> None:
     assert decompress(second) == second, "what is no packed file is left as it is"
 
 
-def test_expanded_files_go_with_their_process(tmp_path: Path) -> None:
+def test_decompressed_files_are_removed_with_their_process(tmp_path: Path) -> None:
     path = tmp_path / "net.adcpz"
     pack(net(gaussian(6)), path)
     code = (
         "import sys; from pathlib import Path\n"
-        "from ad_compressed_perception.packing.decompress import materialize\n"
-        "print(materialize(Path(sys.argv[1])))"
+        "from ad_compressed_perception.packing.decompress import decompress\n"
+        "print(decompress(Path(sys.argv[1])))"
     )
     temporary = tmp_path / "tmp"
     temporary.mkdir()
@@ -185,19 +182,19 @@ def test_expanded_files_go_with_their_process(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_one_clear_error(tmp_path: Path) -> None:
-    """Cut anywhere, or one byte changed anywhere: an error that names the file, or the model unharmed."""
+    """Truncated anywhere, or one byte changed anywhere: an error that names the file, or the same model."""
     whole = pack_bytes(net(gaussian(7)))
     path = tmp_path / "net.adcpz"
     for length in range(0, len(whole), len(whole) // 40):
         path.write_bytes(whole[:length])
         with pytest.raises(ModelFileError, match=r"net\.adcpz"):
             expand(path)
-    want = expand_bytes(tmp_path, whole)
+    expected = expand_bytes(tmp_path, whole)
     for place in range(0, len(whole), len(whole) // 80):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         try:
             # A few bytes of a ZIP archive mean nothing (dates, host system).
-            assert expand(path) == want
+            assert expand(path) == expected
         except ModelFileError as error:
             assert "\n" not in str(error)
 
@@ -216,9 +213,7 @@ def expand_bytes(folder: Path, content: bytes) -> onnx.ModelProto:
         ((b'"weights":[0]', b'"weights":[9]'), "no weight 9"),
     ],
 )
-def test_an_index_that_says_something_else_is_refused(
-    tmp_path: Path, change: tuple[bytes, bytes], words: str
-) -> None:
+def test_an_inconsistent_index_is_refused(tmp_path: Path, change: tuple[bytes, bytes], words: str) -> None:
     good, bad = tmp_path / "good.adcpz", tmp_path / "bad.adcpz"
     pack(net(gaussian(8)), good)
     with zipfile.ZipFile(good) as source, zipfile.ZipFile(bad, "w") as target:
@@ -229,7 +224,7 @@ def test_an_index_that_says_something_else_is_refused(
         expand(bad)
 
 
-def test_a_missing_file_and_another_kind_of_file(tmp_path: Path) -> None:
+def test_a_missing_file_and_another_file_format_raise(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="cannot read"):
         expand(tmp_path / "none.adcpz")
     (tmp_path / "text.adcpz").write_text("not a model")

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Products in 8 bits on networks as PyTorch exports them: a transformer's encoder, a GRU, an LSTM."""
+"""Dynamic 8-bit matrix products on networks exported by PyTorch: a transformer encoder, a GRU, an LSTM."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHAPES = {"encoder": (1, 32, 96), "gru": (1, 16, 48), "lstm": (1, 16, 48)}
 
 
 def network(kind: str) -> Any:
-    """Return two layers of a kind with a product before or behind, as people build them."""
+    """Return two layers of a kind with a linear layer before or after, as in common networks."""
     import torch
     from torch import nn
 
@@ -53,14 +53,14 @@ def network(kind: str) -> Any:
 
 @pytest.fixture
 def exported(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[onnx.ModelProto, PassContext]:
-    """Export by the tracing exporter, read and simplify; frames are eight of noise."""
+    """Export by the tracing exporter, read and simplify; the frames are eight of noise."""
     torch = pytest.importorskip("torch", reason="torch is not installed: make setup-train")
     kind, host = request.param
     frames = [
         {"x": np.random.default_rng(i).standard_normal(SHAPES[kind]).astype(np.float32)} for i in range(8)
     ]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the exporter's age and constant shapes
+        warnings.simplefilter("ignore")  # about the deprecated exporter and constant shapes
         torch.onnx.export(
             network(kind).eval(), torch.from_numpy(frames[0]["x"]), str(tmp_path / "net.onnx"),
             dynamo=False, opset_version=17, input_names=["x"], output_names=["y"],
@@ -74,7 +74,7 @@ def exported(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[onnx.Model
     return Simplify().apply(read_model(tmp_path / "net.onnx"), context), context
 
 
-def judged(before: onnx.ModelProto, after: onnx.ModelProto, context: PassContext, folder: Path) -> Any:
+def assessed(before: onnx.ModelProto, after: onnx.ModelProto, context: PassContext, folder: Path) -> Any:
     """Return the SQNR of the outputs in decibels, the executed coverage and the ratio of file sizes."""
     paths = []
     for name, model in (("before", before), ("after", after)):
@@ -91,7 +91,7 @@ def judged(before: onnx.ModelProto, after: onnx.ModelProto, context: PassContext
 
 
 @pytest.mark.parametrize("exported", [("encoder", VNNI), ("encoder", NO_VNNI)], indirect=True)
-def test_a_transformer_s_stored_products_become_integers(
+def test_matrix_products_with_stored_weights_of_a_transformer_run_on_integers(
     exported: tuple[onnx.ModelProto, PassContext], tmp_path: Path
 ) -> None:
     """Nine have stored weights: projections in and out, two of the feed-forward part, twice, and the head.
@@ -105,7 +105,7 @@ def test_a_transformer_s_stored_products_become_integers(
 
     after = QuantizeDynamicMatmul().apply(before, context)
 
-    decibels, coverage, size = judged(original, after, context, tmp_path)
+    decibels, coverage, size = assessed(original, after, context, tmp_path)
     assert context.notes["gemm"] == 9
     assert (coverage.integer, coverage.compute) == (9, 13)
     assert decibels > 30.0
@@ -122,7 +122,7 @@ def test_an_lstm_computes_with_integers(
 
     after = QuantizeDynamicMatmul().apply(before, context)
 
-    decibels, coverage, size = judged(original, after, context, tmp_path)
+    decibels, coverage, size = assessed(original, after, context, tmp_path)
     kinds = Counter(node.op_type for node in after.graph.node)
     assert kinds["DynamicQuantizeLSTM"] == 2 and kinds["LSTM"] == 0
     assert coverage.share == 1.0
@@ -131,17 +131,17 @@ def test_an_lstm_computes_with_integers(
 
 
 @pytest.mark.parametrize("exported", [("gru", VNNI)], indirect=True)
-def test_a_gru_is_stored_small_and_expanded_once(
+def test_gru_weights_are_stored_in_8_bits_and_dequantized_once(
     exported: tuple[onnx.ModelProto, PassContext], tmp_path: Path
 ) -> None:
-    """ONNX Runtime has no integer GRU; expanding its weights in every run would cost a third of its speed."""
+    """ONNX Runtime has no integer GRU; dequantizing its weights in every run costs a third of its speed."""
     before, context = exported
     original = onnx.ModelProto()
     original.CopyFrom(before)
 
     after = QuantizeDynamicMatmul().apply(before, context)
 
-    decibels, coverage, size = judged(original, after, context, tmp_path)
+    decibels, coverage, size = assessed(original, after, context, tmp_path)
     session = create_backend("onnxruntime").load(tmp_path / "after.onnx", {"threads": 1})
     executed = Counter(layer.operator for layer in session.layers())
     assert context.notes["gru"] == 2 and context.notes["gemm"] == 2

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bytes as input: whatever is moved into the graph, a camera frame gives the same numbers as before."""
+"""Preprocessing in the graph: a camera frame gives the same outputs as before."""
 
 from __future__ import annotations
 
@@ -34,9 +34,7 @@ def convolution(pads: int, colors: int = 3, outputs: int = 4) -> onnx.ModelProto
 @pytest.mark.parametrize("pads", [0, 1])
 @pytest.mark.parametrize("color", ["BGR", "RGB"])
 @pytest.mark.parametrize("resize", ["stretch", "letterbox"])
-def test_a_frame_gives_the_same_numbers_to_the_border(
-    tmp_path: Path, pads: int, color: str, resize: str
-) -> None:
+def test_outputs_are_the_same_up_to_the_border(tmp_path: Path, pads: int, color: str, resize: str) -> None:
     spec = InputSpec(width=16, height=16, color=color, resize=resize, **NORMALIZED)
     model = convolution(pads)
     before = run_frame(model, spec)["y"]
@@ -47,12 +45,12 @@ def test_a_frame_gives_the_same_numbers_to_the_border(
     assert (context.input.dtype, context.input.layout, context.input.color) == ("uint8", "NHWC", "BGR")
     assert (context.input.scale, context.input.mean, context.input.std) == (1.0, [0.0], [1.0])
     np.testing.assert_allclose(run_frame(after, context.input)["y"], before, atol=1e-4)
-    # Padding puts zeros where the mean would be, so the shift cannot go into the bias with it.
+    # Padding puts zeros where the mean would be, so the shift cannot be folded into the bias.
     assert context.notes["kept_in_graph"] == (["Add"] if pads else [])
     assert context.notes["folded_into"] == ["first"]
 
 
-def test_a_gray_planner_takes_bytes_and_nothing_is_left_to_do(tmp_path: Path) -> None:
+def test_a_gray_planner_takes_bytes_without_mul_or_add(tmp_path: Path) -> None:
     spec = InputSpec(width=16, height=16, color="GRAY", scale=1 / 255)
     model = convolution(1, colors=1)
     before = run_frame(model, spec)["y"]
@@ -104,7 +102,7 @@ def test_through_joined_slices_each_slice_keeps_its_colors(tmp_path: Path) -> No
 
 
 def test_what_cannot_go_into_weights_stays_as_operators(tmp_path: Path) -> None:
-    # The input is also added to the result, so its numbers must exist; the color order stays, too.
+    # The input is also added to the result, so it must be computed; the color order stays, too.
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], "first", pads=[1] * 4),
         helper.make_node("Add", ["c", "x"], ["y"]),

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Channels of like size: the same results in float, better ones in 8 bits."""
+"""Channel equalization: the same outputs in float, lower error in 8 bits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper
 
 from ad_compressed_perception.compression.passes.quantization.equalize_channels import (
     EqualizeChannels,
-    find_places,
+    find_equalizable,
 )
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
@@ -29,12 +29,12 @@ from ad_compressed_perception.pass_api.passes import PassContext
 from support.graphs import context_for, make_graph, noise
 
 SPEC = InputSpec(width=32, height=16, scale=1 / 255)
-# The last channel is a hundred times the others: of 256 steps these are left two.
+# The last channel is a hundred times the others, which are left two of 256 steps.
 SIZES = np.array([1.0, 1.5, 2.0, 150.0])
 
 
 def network(activation: str, depthwise: bool = False, sizes: Any = SIZES) -> onnx.ModelProto:
-    """Return conv (channels of these sizes) -> activation -> convolution that takes all alike -> y."""
+    """Return conv (channels of these sizes) -> activation -> convolution with equal weights -> y."""
     if activation == "SiLU":
         middle = [
             helper.make_node("Sigmoid", ["s"], ["g"]),
@@ -74,7 +74,7 @@ def sqnr_db(exact: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
     return float(10 * np.log10(np.sum(exact**2) / np.sum((exact - other) ** 2)))
 
 
-def test_a_relu_lets_the_convolution_before_it_take_the_division(tmp_path: Path) -> None:
+def test_the_convolution_before_a_relu_is_divided(tmp_path: Path) -> None:
     model = network("Relu")
     feeds = next(context(model, tmp_path).feeds())
     before, wide = run_model(model, feeds)["y"], spread(model, "a", feeds)
@@ -83,14 +83,14 @@ def test_a_relu_lets_the_convolution_before_it_take_the_division(tmp_path: Path)
 
     assert Counter(node.op_type for node in after.graph.node) == {"Conv": 2, "Relu": 1}
     np.testing.assert_allclose(run_model(after, feeds)["y"], before, rtol=1e-4, atol=1e-4)
-    # alpha 1: every channel gets the same size, on the frames that were looked at.
+    # alpha 1: every channel has the same maximum on the calibration frames.
     assert wide > 50.0
     assert spread(after, "a", feeds) < 1.2
     assert list(here.notes["equalized"]) == ["a"]
 
 
 @pytest.mark.parametrize("depthwise", [False, True])
-def test_behind_another_activation_a_mul_divides(tmp_path: Path, depthwise: bool) -> None:
+def test_a_mul_divides_after_another_activation(tmp_path: Path, depthwise: bool) -> None:
     model = network("SiLU", depthwise)
     feeds = next(context(model, tmp_path).feeds())
     before = run_model(model, feeds)["y"]
@@ -100,8 +100,8 @@ def test_behind_another_activation_a_mul_divides(tmp_path: Path, depthwise: bool
     np.testing.assert_allclose(run_model(after, feeds)["y"], before, rtol=1e-4, atol=1e-4)
 
 
-def test_where_the_runtime_merges_nothing_a_mul_is_left_out_and_said(tmp_path: Path) -> None:
-    """The Mul's input would get a scale of its own there, and the spread with it."""
+def test_no_mul_is_added_for_a_runtime_that_does_not_fuse_it(tmp_path: Path) -> None:
+    """The Mul's input would need a scale there, with the original range differences."""
     model = network("SiLU")
     nodes = len(model.graph.node)
     here = context(model, tmp_path, "onnxruntime")
@@ -112,7 +112,7 @@ def test_where_the_runtime_merges_nothing_a_mul_is_left_out_and_said(tmp_path: P
 
 
 @pytest.mark.parametrize("activation", ["SiLU", "Relu"])
-def test_8_bits_keep_what_they_lost(tmp_path: Path, activation: str) -> None:
+def test_equalization_raises_the_sqnr_of_8_bits(tmp_path: Path, activation: str) -> None:
     model = network(activation)
     feeds = next(context(model, tmp_path).feeds())
     exact = run_model(model, feeds)["y"]
@@ -122,7 +122,7 @@ def test_8_bits_keep_what_they_lost(tmp_path: Path, activation: str) -> None:
     equal = QuantizeInt8().apply(equal, context(equal, tmp_path / "equal"))
 
     lost, kept = (sqnr_db(exact, run_model(m, feeds)["y"]) for m in (plain, equal))
-    # A spread of 100 hides six to seven bits of the small channels; half of its logarithm is moved away.
+    # A spread of 100 costs the small channels six to seven bits; half of its logarithm is moved.
     assert lost < 20.0
     assert kept > lost + 10.0
 
@@ -135,8 +135,8 @@ def test_a_small_spread_is_left_alone(tmp_path: Path) -> None:
     assert here.notes["equalized"] == {}
 
 
-def test_what_others_read_as_well_is_no_place() -> None:
-    """An Add, a pooling or the outside world would see the divided channels."""
+def test_a_tensor_with_other_consumers_is_not_equalized() -> None:
+    """An Add, a pooling or a graph output would get the divided channels."""
     nodes = [
         helper.make_node("Conv", ["x", "w0"], ["a"], "first"),
         helper.make_node("Relu", ["a"], ["r"]),
@@ -145,10 +145,10 @@ def test_what_others_read_as_well_is_no_place() -> None:
     ]
     weights = {"w0": noise((4, 3, 1, 1)), "w1": noise((4, 4, 1, 1))}
     model = make_graph(nodes, weights, {"x": [1, 3, 16, 32]}, {"y": [1, 4, 16, 32]})
-    assert find_places(Graph(model)) == []
+    assert find_equalizable(Graph(model)) == []
 
 
-def test_a_weight_that_another_product_shares_stays_as_it_was_for_it(tmp_path: Path) -> None:
+def test_a_weight_shared_with_another_convolution_stays_unchanged_there(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Conv", ["x", "w0"], ["s"], "first"),
         helper.make_node("Relu", ["s"], ["a"]),
@@ -198,7 +198,7 @@ def test_an_activation_that_is_not_finite_is_named(tmp_path: Path) -> None:
     activation=st.sampled_from(["Relu", "LeakyRelu", "SiLU", ""]),
     depthwise=st.booleans(),
 )
-def test_no_result_changes_whatever_the_spread(
+def test_outputs_stay_the_same_for_any_spread(
     tmp_path_factory: pytest.TempPathFactory,
     sizes: list[float],
     alpha: float,

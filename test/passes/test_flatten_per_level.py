@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A detector's maps become rows before they are joined: the same rows, nothing to transpose at the end."""
+"""A detector's maps are flattened before concatenation: the same rows, no transposition at the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEPS = (2, 4)
 
 
 def maps(steps: tuple[int, ...], axis: int = 2) -> onnx.ModelProto:
-    """Return a convolution a step, its map flattened, all joined and transposed."""
+    """Return one convolution per step, its map flattened, all concatenated and transposed."""
     nodes, weights, parts, cells = [], {}, [], 0
     for step in steps:
         count = (16 // step) * (32 // step)
@@ -45,13 +45,13 @@ def test_the_rows_are_the_same_and_in_order(tmp_path: Path, steps: tuple[int, ..
     context = context_for(model, tmp_path, SPEC)
     after = FlattenPerLevel().apply(model, context)
     np.testing.assert_array_equal(run_frame(after, SPEC)["y"], before)
-    turned = [node for node in after.graph.node if node.op_type == "Transpose"]
-    assert [list(node.attribute[0].ints) for node in turned] == [[0, 2, 3, 1]] * len(steps)
+    transposes = [node for node in after.graph.node if node.op_type == "Transpose"]
+    assert [list(node.attribute[0].ints) for node in transposes] == [[0, 2, 3, 1]] * len(steps)
     assert context.notes["maps"] == len(steps)
 
 
-def test_a_map_that_something_else_takes_is_left(tmp_path: Path) -> None:
-    """The joined cells are an output too: they would have to be made as well."""
+def test_a_map_with_another_consumer_is_refused(tmp_path: Path) -> None:
+    """The concatenated cells are a graph output too, so they must still be computed."""
     model = maps(STEPS)
     model.graph.output.append(helper.make_tensor_value_info("all", 1, [1, 6, 160]))
     with pytest.raises(ModelFileError, match="leave this pass out"):

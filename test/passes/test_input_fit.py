@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""input_size with fit: padding that no frame of the camera needs leaves, and nothing else changes."""
+"""input_size with fit: removes padding that no frame of the camera needs, and changes nothing else."""
 
 from __future__ import annotations
 
@@ -75,6 +75,6 @@ def test_an_input_without_a_letterbox_has_nothing_to_trim(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("options", [{"fit": "frames", "factor": 0.5}, {}, {"fit": "frames", "width": 64}])
-def test_there_is_one_way_to_say_the_size(options: dict[str, Any]) -> None:
+def test_exactly_one_size_option_is_required(options: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match="give either factor, or width and height, or fit"):
         InputSize(options)

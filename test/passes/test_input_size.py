@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Another image size: what is scaled with it, and what holds a network to its size, by name."""
+"""Changing the image size: constants that scale with it, and errors that name operators that cannot."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def test_relative_scales_stay(tmp_path: Path) -> None:
     assert context.notes["edited"] == []
 
 
-def test_a_image_shrunk_to_one_pixel_is_blown_up_to_the_new_size(tmp_path: Path) -> None:
-    # The pooled pixel is the same at every size; only the factor knows what it must become.
+def test_a_globally_pooled_image_is_resized_to_the_new_size(tmp_path: Path) -> None:
+    # The pooled tensor has one pixel at every size; only the scale factor depends on the image size.
     nodes = [
         helper.make_node("GlobalAveragePool", ["c"], ["g"], "pool"),
         helper.make_node("Resize", ["g", "", "scales"], ["y"], "blow_up"),
@@ -77,7 +77,7 @@ def test_a_image_shrunk_to_one_pixel_is_blown_up_to_the_new_size(tmp_path: Path)
     assert output_shape(after, context) == (1, 4, 96, 128)
 
 
-def test_sides_of_one_pixel_more_keep_their_samples_on_the_edges(tmp_path: Path) -> None:
+def test_sides_with_an_extra_pixel_keep_aligned_corners(tmp_path: Path) -> None:
     """33 pixels at stride 8 are 4 steps, so 5 samples; 17 pixels are 2 steps, 3 samples.
 
     Such networks pool the 5x5 samples, blow the mean up to 5x5 again, and enlarge 5 to 33: a scale of 6.6
@@ -101,7 +101,7 @@ def test_sides_of_one_pixel_more_keep_their_samples_on_the_edges(tmp_path: Path)
     assert context.notes["edited"] == ["AveragePool 'mean'", "Resize 'blow_up'", "Resize 'up'"]
 
 
-def test_a_mean_over_the_whole_image_stays_one(tmp_path: Path) -> None:
+def test_global_pooling_stays_global(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("AveragePool", ["c"], ["g"], "mean", kernel_shape=[24, 32]),
         helper.make_node("Resize", ["g", "", "", "sizes"], ["y"], "blow_up"),
@@ -116,7 +116,7 @@ def test_a_mean_over_the_whole_image_stays_one(tmp_path: Path) -> None:
     assert list(helper.get_node_attr_value(pool, "kernel_shape")) == [16, 16]
 
 
-def test_the_detector_s_reshapes_follow_and_its_boxes_are_decoded_on_the_new_grid(tmp_path: Path) -> None:
+def test_the_detector_s_reshapes_scale_and_its_boxes_are_decoded_on_the_new_grid(tmp_path: Path) -> None:
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
 
     after = InputSize({"width": 128, "height": 96}).apply(model, context)
@@ -126,7 +126,7 @@ def test_the_detector_s_reshapes_follow_and_its_boxes_are_decoded_on_the_new_gri
     assert len(context.notes["edited"]) == 3
 
 
-def test_a_slice_to_the_written_end_goes_on_to_the_new_end(tmp_path: Path) -> None:
+def test_a_slice_to_the_old_end_extends_to_the_new_end(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Slice", ["c", "starts", "ends", "axes", "steps"], ["y"], "every_second"),
     ]
@@ -161,7 +161,7 @@ REFUSED = {
     "Conv 'all_of_it' has a kernel as large": refused(
         [helper.make_node("Conv", ["x", "w"], ["y"], "all_of_it")], {"w": noise((1, 3, 48, 64))}, [1, 1, 1, 1]
     ),
-    "Reshape 'windows' cuts the image's axes": refused(
+    "Reshape 'windows' splits the image's axes": refused(
         [helper.make_node("Reshape", ["x", "shape"], ["y"], "windows")],
         {"shape": [1, 3, 8, 6, 8, 8]},
         [1, 3, 8, 6, 8, 8],
@@ -184,7 +184,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("words", REFUSED)
-def test_what_holds_the_size_is_named(tmp_path: Path, words: str) -> None:
+def test_an_operator_that_cannot_scale_is_named(tmp_path: Path, words: str) -> None:
     model = onnx.ModelProto()
     model.CopyFrom(REFUSED[words])
     context = context_for(model, tmp_path, SPEC, task="planning", output=OutputSpec(decoder="steering"))
@@ -197,7 +197,7 @@ def test_what_holds_the_size_is_named(tmp_path: Path, words: str) -> None:
 
 
 def test_a_product_over_channels_takes_any_number_of_rows(tmp_path: Path) -> None:
-    """A Gemm on (pixels, channels), as transformers have it, whose weights know nothing of the image."""
+    """A Gemm on (pixels, channels), as in transformers, whose weights do not depend on the image size."""
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], "embed"),
         helper.make_node("Reshape", ["c", "s"], ["r"], "flat"),
@@ -223,11 +223,11 @@ def test_a_recurrence_along_flattened_rows_is_named(tmp_path: Path) -> None:
     ]
     weights = {"s": [48, 1, 192], "w": noise((1, 8, 192)), "u": noise((1, 8, 2))}
     model = make_graph(nodes, weights, {"x": [1, 3, 48, 64]}, {"y": [48, 1, 1, 2]})
-    with pytest.raises(ModelFileError, match="LSTM 'memory' has weights for one size alone"):
+    with pytest.raises(ModelFileError, match="LSTM 'memory' has weights for one size only"):
         InputSize({"width": 32, "height": 24}).apply(model, context_for(model, tmp_path, SPEC))
 
 
-def test_a_size_the_network_s_steps_do_not_divide_is_named(tmp_path: Path) -> None:
+def test_an_operator_at_a_size_that_strides_do_not_divide_is_named(tmp_path: Path) -> None:
     # 48 / 2 enlarged again must meet the skipped image: 25 rows become 13, then 26.
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], "down", strides=[2, 2], pads=[1] * 4),
@@ -241,7 +241,7 @@ def test_a_size_the_network_s_steps_do_not_divide_is_named(tmp_path: Path) -> No
         InputSize({"width": 64, "height": 25}).apply(model, context_for(model, tmp_path, SPEC))
 
 
-def test_the_planner_is_refused_whole(tmp_path: Path) -> None:
+def test_the_planner_is_refused(tmp_path: Path) -> None:
     model, context = model_and_context(write_planner(tmp_path / "m"), tmp_path / "s")
     with pytest.raises(ModelFileError, match="Conv 'balance' has a kernel as large as its image, 32x32"):
         InputSize({"width": 16, "height": 16}).apply(model, context)
@@ -282,7 +282,7 @@ def test_a_flattened_image_has_the_new_product(channels: int, height: int, width
 
     target = regroup(before, [1, channels, height * width], after)
 
-    # Either the one answer that keeps every element, or none: never another shape.
+    # Either the one shape that keeps every element, or None.
     assert target is None or (np.prod(target) == np.prod(after) and target[:2] == [1, channels])
     if height > 1 and width > 1:
         assert target == [1, channels, height * width * factor**2]

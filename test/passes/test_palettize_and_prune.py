@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Codebooks are as good as k-means can be, pruning takes what it says, and both leave the rest alone."""
+"""Codebooks are near the k-means optimum, pruning removes the requested share, other weights stay."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def optimal_error(values: Array, weights: Array, size: int) -> float:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_codebook_is_near_the_best_there_is(seed: int) -> None:
+def test_the_codebook_is_near_the_optimum(seed: int) -> None:
     rng = np.random.default_rng(seed)
     values, weights = rng.standard_normal(60), rng.uniform(0.1, 3.0, 60)
     found = fit_codebook(values, 5, weights=weights, starts=8)
-    # Lloyd's algorithm ends in local optima; of nine starts one comes within 5 %.
+    # Lloyd's algorithm ends in local optima; the best of nine initializations is within 5 %.
     assert found.error <= 1.05 * optimal_error(values, weights, 5) + 1e-12
 
 
@@ -78,7 +78,7 @@ def test_centers_are_ordered_within_the_data_and_the_error_is_theirs(
     assert found.error >= ((values - chosen) ** 2).sum() - 1e-6 * (1 + (values**2).sum())
 
 
-def test_few_distinct_values_are_the_codebook() -> None:
+def test_few_distinct_values_are_the_codebook_themselves() -> None:
     found = fit_codebook(np.array([3.0, 1.0, 3.0, 2.0]), 4)
     assert found.centers.tolist() == [1.0, 2.0, 3.0]
     assert found.error == 0.0
@@ -112,10 +112,10 @@ FRAMES = [{"x": np.random.default_rng(i).uniform(0, 2, (1, 8, 12, 12)).astype(np
 
 @pytest.fixture
 def context(tmp_path: Path) -> PassContext:
-    _, made = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
-    made.feeds = lambda: iter(FRAMES)
-    made.frames = len(FRAMES)
-    return made
+    _, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
+    context.feeds = lambda: iter(FRAMES)
+    context.frames = len(FRAMES)
+    return context
 
 
 def values_of(model: onnx.ModelProto) -> dict[str, Array]:
@@ -124,9 +124,7 @@ def values_of(model: onnx.ModelProto) -> dict[str, Array]:
 
 @pytest.mark.parametrize("opset", [13, 18])
 @pytest.mark.parametrize("groups", [1, 4])
-def test_moments_are_those_of_what_the_weights_multiply(
-    context: PassContext, opset: int, groups: int
-) -> None:
+def test_moments_are_those_of_the_weights_input(context: PassContext, opset: int, groups: int) -> None:
     model = net(groups=groups, opset=opset)
     moments = measure_moments(model, find_weights(model, "test", 2), context)
     x = np.concatenate([feeds["x"] for feeds in FRAMES]).astype(np.float64)
@@ -146,7 +144,7 @@ def test_no_more_values_than_the_bits_allow(context: PassContext, granularity: s
     assert context.notes["palettized_tensors"] == 1
 
 
-def test_more_bits_are_nearer(context: PassContext) -> None:
+def test_more_bits_reduce_the_error(context: PassContext) -> None:
     reference = run_model(net(), FRAMES[0])["y"]
     errors = []
     for bits in (2, 4, 6, 8):
@@ -167,14 +165,14 @@ def test_zeros_stay_zeros(context: PassContext) -> None:
     assert len(np.unique(after)) <= 4
 
 
-def test_the_bias_takes_the_mean_shift_back(context: PassContext) -> None:
-    """Averaged over the calibration frames the output is where it was, up to the padded border."""
+def test_the_bias_compensates_the_mean_shift(context: PassContext) -> None:
+    """Averaged over the calibration frames the output stays the same, up to the padded border."""
 
     def shift(correct: bool) -> float:
         options = {"bits": 2, "correct_bias": correct, "exclude": ["second"], "min_size": 2}
         changed = Palettize(options).apply(net(), context)
         for model in (changed, reference := net()):
-            model.graph.output[0].name = "h"  # what the first convolution gives
+            model.graph.output[0].name = "h"  # the first convolution's output
             model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 8
         differences = [
             (run_model(changed, feeds)["h"] - run_model(reference, feeds)["h"])[:, :, 1:-1, 1:-1]
@@ -192,7 +190,7 @@ def test_the_same_seed_makes_the_same_file(context: PassContext) -> None:
 
 @pytest.mark.parametrize("score", ["lamp", "magnitude", "activation"])
 @pytest.mark.parametrize("scope", ["global", "layer"])
-def test_the_wanted_share_becomes_zero(context: PassContext, scope: str, score: str) -> None:
+def test_the_requested_share_becomes_zero(context: PassContext, scope: str, score: str) -> None:
     options = {"ratio": 0.5, "scope": scope, "score": score, "min_size": 2}
     after = values_of(PruneMagnitude(options).apply(net(), context))
     zeros = {name: int((after[name] == 0.0).sum()) for name in ("w1", "w2")}
@@ -204,8 +202,8 @@ def test_the_wanted_share_becomes_zero(context: PassContext, scope: str, score: 
     assert "no speed" in context.notes["effect"]
 
 
-def test_a_layer_of_small_weights_is_not_taken_out_whole(context: PassContext) -> None:
-    """A first layer that sees pixels of 0..255 has weights a hundred times smaller and matters as much."""
+def test_a_layer_of_small_weights_is_not_pruned_completely(context: PassContext) -> None:
+    """A first layer on pixels of 0..255 has weights a hundred times smaller and matters as much."""
     survivors = {}
     for score in ("magnitude", "lamp"):
         model = net()
@@ -214,11 +212,11 @@ def test_a_layer_of_small_weights_is_not_taken_out_whole(context: PassContext) -
         options = {"ratio": 0.5, "score": score, "min_size": 2}
         survivors[score] = np.count_nonzero(values_of(PruneMagnitude(options).apply(model, context))["w2"])
         if score == "lamp":
-            assert survivors[score] < 32, "the other layer gives its share"
-    assert survivors["magnitude"] == 32, "nothing of the layer of large weights was taken"
+            assert survivors[score] < 32, "the other layer is pruned too"
+    assert survivors["magnitude"] == 32, "no weight of the layer of large weights is pruned"
 
 
-def test_what_is_below_the_threshold_goes_and_nothing_else(context: PassContext) -> None:
+def test_exactly_the_weights_below_the_threshold_are_pruned(context: PassContext) -> None:
     before = values_of(net())["w1"]
     after = values_of(PruneMagnitude({"threshold": 0.7}).apply(net(), context))["w1"]
     np.testing.assert_array_equal(after, np.where(np.abs(before) < 0.7, np.float32(0), before))
@@ -234,7 +232,7 @@ def test_what_is_below_the_threshold_goes_and_nothing_else(context: PassContext)
         (Palettize, {"bit": 4}, "unknown key 'bit'"),
     ],
 )
-def test_wrong_options_are_told(kind: Any, options: dict[str, Any], words: str) -> None:
+def test_wrong_options_are_named(kind: Any, options: dict[str, Any], words: str) -> None:
     with pytest.raises(RecipeError, match=words):
         kind(options)
 
@@ -256,7 +254,7 @@ def test_a_damaged_weight_is_named(context: PassContext) -> None:
 
 
 def test_a_packed_variant_is_stored_verified_and_run(tmp_path: Path) -> None:
-    """The whole way: what is verified is the packed file itself, and its three sizes are told."""
+    """End to end: the packed file itself is verified, and its three sizes are reported."""
     manifest = load_manifest(write_segmenter(tmp_path / "model"))
     recipe = small_recipe(
         tmp_path / "recipe",

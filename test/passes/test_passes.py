@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Each pass on graphs of a few operators: what it changes, what it keeps, what it refuses."""
+"""Each pass on graphs of a few operators: changes, invariants and refused graphs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_upgrade_raises_opset_and_file_version_and_keeps_the_numbers(tmp_path: P
     before = run_model(model, feed)
     after = UpgradeOpset({"to": 13}).apply(model, context)
     assert opset_of(after) == 13
-    assert after.ir_version >= 7  # what opset 13 needs at least
+    assert after.ir_version >= 7  # the minimum for opset 13
     np.testing.assert_allclose(run_model(after, feed)["scores"], before["scores"], atol=1e-4)
 
 
@@ -46,7 +46,7 @@ def test_upgrade_leaves_a_later_opset_alone(tmp_path: Path) -> None:
     assert opset_of(UpgradeOpset().apply(model, context)) == 17
 
 
-def test_upgrade_names_the_operator_without_a_way_up(tmp_path: Path) -> None:
+def test_upgrade_names_the_operator_that_cannot_be_converted(tmp_path: Path) -> None:
     _, context = model_and_context(write_planner(tmp_path / "m"), tmp_path / "s")
     value = helper.make_tensor_value_info
     nodes = [
@@ -67,11 +67,15 @@ def test_upgrade_names_the_operator_without_a_way_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["linear", "nearest"])
 @pytest.mark.parametrize(("operator", "opset"), [("Upsample", 9), ("Resize", 10)])
-def test_upgrade_keeps_how_old_models_enlarged(tmp_path: Path, operator: str, opset: int, mode: str) -> None:
-    """Exactly: their samples lay at x / scale, those of a later Resize at (x + 0.5) / scale - 0.5."""
+def test_upgrade_keeps_the_sampling_of_old_resizes(
+    tmp_path: Path, operator: str, opset: int, mode: str
+) -> None:
+    """Exactly: they sample at x / scale, a later Resize at (x + 0.5) / scale - 0.5."""
     _, context = model_and_context(write_planner(tmp_path / "m"), tmp_path / "s")
     value = helper.make_tensor_value_info
-    scales = numpy_helper.from_array(np.array([1, 1, 2.5, 2], np.float32), "scales")  # 2.5: no whole pixels
+    scales = numpy_helper.from_array(
+        np.array([1, 1, 2.5, 2], np.float32), "scales"
+    )  # 2.5: not a whole number of pixels
     graph = helper.make_graph(
         [helper.make_node(operator, ["x", "scales"], ["y"], "enlarge", mode=mode)],
         "g",
@@ -217,7 +221,7 @@ def test_infinite_activations_have_no_scale(tmp_path: Path) -> None:
         QuantizeInt8().apply(model, context)
 
 
-def test_the_host_is_read_from_its_own_words(tmp_path: Path) -> None:
+def test_the_host_is_parsed_from_cpuinfo(tmp_path: Path) -> None:
     text = "model name\t: Some CPU\nflags\t\t: fpu avx2 avx512_vnni amx_int8\n"
     (tmp_path / "cpuinfo").write_text(text, encoding="utf-8")
     host = read_host(tmp_path / "cpuinfo")
@@ -225,10 +229,10 @@ def test_the_host_is_read_from_its_own_words(tmp_path: Path) -> None:
     assert not VNNI.saturates_u8s8
     assert NO_VNNI.saturates_u8s8
     assert not HostInfo("aarch64", "", ()).saturates_u8s8  # its dot products add in 32 bits
-    assert HostInfo("x86_64", "", ()).saturates_u8s8  # unknown abilities: the careful answer
+    assert HostInfo("x86_64", "", ()).saturates_u8s8  # unknown features: assume saturation
 
 
-def test_a_pass_may_calibrate_on_fewer_frames_evenly_chosen(tmp_path: Path) -> None:
+def test_a_pass_may_calibrate_on_fewer_frames_evenly_spaced(tmp_path: Path) -> None:
     """Of ten frames three: the middles of thirds, floor((2 k + 1) 10 / 6)."""
     _, context = model_and_context(write_planner(tmp_path / "m"), tmp_path / "scratch")
     ten = replace(context, frames=10, feeds=lambda: iter({"x": np.array([n])} for n in range(10)))
@@ -241,7 +245,7 @@ def test_a_pass_may_calibrate_on_fewer_frames_evenly_chosen(tmp_path: Path) -> N
     assert ten.with_frames(20) is ten
 
 
-def test_bfloat16_is_for_processors_that_multiply_it() -> None:
+def test_bfloat16_needs_processor_support() -> None:
     assert HostInfo("x86_64", "", ("avx512_bf16", "avx512f")).multiplies_bfloat16
     assert HostInfo("aarch64", "", ("asimd", "bf16")).multiplies_bfloat16
     assert not HostInfo("x86_64", "", ("avx2", "avx512f", "avx512_vnni")).multiplies_bfloat16

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Unstructured pruning in steps: the zeros asked for, held while the rest learns, and an end in time."""
+"""Iterative unstructured pruning: the requested sparsity, masked weights, and stopping at max_loss."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ad_compressed_perception.compression.passes.pruning.prune_unstructured impo
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.image.decode import Frame
-from ad_compressed_perception.onnx_graph.sparsity import choose_least, share_after
+from ad_compressed_perception.onnx_graph.sparsity import select_lowest, share_after
 from ad_compressed_perception.pass_api.passes import PassContext
 from support.compression import model_and_context
 from support.models import draw_scene, write_segmenter
@@ -37,7 +37,7 @@ def _torch() -> None:
 
 
 def wide_segmenter(tmp_path: Path) -> tuple[onnx.ModelProto, PassContext]:
-    """Return the tiny segmenter with its 3 features split over 24 channels, and 24 images to learn from."""
+    """Return the tiny segmenter with its 3 features split over 24 channels, and 24 training images."""
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
     rng = np.random.default_rng(0)
     share = rng.uniform(0.2, 1.8, 8).astype(np.float32)
@@ -66,7 +66,7 @@ def weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 
 @given(st.floats(0.01, 0.99), st.integers(1, 20))
-def test_the_share_rises_to_what_was_asked_and_less_each_step(ratio: float, steps: int) -> None:
+def test_the_share_rises_to_the_requested_one_in_decreasing_steps(ratio: float, steps: int) -> None:
     shares = [share_after(ratio, step, steps) for step in range(steps + 1)]
     gains = np.diff(shares)
     assert shares[0] == 0.0
@@ -77,22 +77,20 @@ def test_the_share_rises_to_what_was_asked_and_less_each_step(ratio: float, step
 @given(
     st.lists(st.lists(st.floats(0, 10), min_size=1, max_size=20), min_size=1, max_size=5), st.floats(0, 0.99)
 )
-def test_exactly_the_share_is_chosen_and_none_that_is_worth_more(
-    numbers: list[list[float]], ratio: float
-) -> None:
+def test_exactly_the_share_of_lowest_scores_is_selected(numbers: list[list[float]], ratio: float) -> None:
     scores = [np.array(row) for row in numbers]
-    chosen = choose_least(scores, ratio, "global")
+    chosen = select_lowest(scores, ratio, "global")
     every, marks = np.concatenate(scores), np.concatenate(chosen)
     assert marks.sum() == int(ratio * every.size)
     assert not marks.any() or marks.all() or every[marks].max() <= every[~marks].min()
-    for score, mark in zip(scores, choose_least(scores, ratio, "layer"), strict=True):
+    for score, mark in zip(scores, select_lowest(scores, ratio, "layer"), strict=True):
         assert mark.sum() == int(ratio * score.size)
 
 
 @pytest.mark.usefixtures("_torch")
 @pytest.mark.parametrize("scope", ["global", "layer"])
 @pytest.mark.parametrize("score", ["lamp", "magnitude", "taylor"])
-def test_zeros_stay_while_the_rest_learns(tmp_path: Path, score: str, scope: str) -> None:
+def test_pruned_weights_stay_zero_during_fine_tuning(tmp_path: Path, score: str, scope: str) -> None:
     """744 weights of two tensors, half of them zero after two steps: 7/8 of that half after the first."""
     model, context = wide_segmenter(tmp_path)
 
@@ -101,21 +99,21 @@ def test_zeros_stay_while_the_rest_learns(tmp_path: Path, score: str, scope: str
     )
 
     before, after = weights(model), weights(pruned)
-    learned = [after[name] for name in ("smooth_w", "head_w")]
-    assert sum(int((value == 0).sum()) for value in learned) == 372
+    values = [after[name] for name in ("smooth_w", "head_w")]
+    assert sum(int((value == 0).sum()) for value in values) == 372
     assert any((after[name] != before[name])[after[name] != 0].any() for name in ("smooth_w", "head_w"))
     notes = context.notes
     assert [step["zeros"] for step in notes["steps"]] == [0.4375, 0.5]
     assert all(step["loss"] <= step["loss_unhealed"] for step in notes["steps"])
     assert notes["zeros_of_pruned_tensors"] == 0.5
-    assert notes["zeros_of_all_parameters"] < 0.5  # biases count, and stay
+    assert notes["zeros_of_all_parameters"] < 0.5  # biases count and are not pruned
     assert notes["effect"].startswith("size when stored packed; no speed")
     onnx.checker.check_model(pruned)
 
 
 @pytest.mark.usefixtures("_torch")
-def test_it_stops_before_the_step_that_hurts_and_keeps_the_one_before(tmp_path: Path) -> None:
-    """The limit lies between the losses that the first and the last of the steps leave."""
+def test_it_stops_at_max_loss_and_keeps_the_step_before(tmp_path: Path) -> None:
+    """The limit lies between the losses after the first and the last step."""
     options = {**QUICK, "ratio": 0.95, "steps": 3, "epochs": 0, "last_epochs": 0}
     model, context = wide_segmenter(tmp_path / "whole")
     PruneUnstructured(options).apply(model, context)
@@ -132,7 +130,7 @@ def test_it_stops_before_the_step_that_hurts_and_keeps_the_one_before(tmp_path: 
 
 
 @pytest.mark.usefixtures("_torch")
-def test_steps_that_were_finished_are_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_steps_are_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupted in the second step, the first is read from the checkpoints; the result is the same."""
     options = {**QUICK, "ratio": 0.6, "steps": 2}
     model, context = wide_segmenter(tmp_path / "whole")
@@ -158,7 +156,7 @@ def test_steps_that_were_finished_are_not_done_again(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.usefixtures("_torch")
-def test_integers_cannot_be_pruned(tmp_path: Path) -> None:
+def test_a_quantized_graph_cannot_be_pruned(tmp_path: Path) -> None:
     model, context = wide_segmenter(tmp_path)
     quantized = QuantizeInt8({}).apply(model, context)
     with pytest.raises(RecipeError, match="prune before quantizing"):

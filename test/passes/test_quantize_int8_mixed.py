@@ -30,9 +30,9 @@ from support.models import write_detector, write_planner, write_segmenter
 def plant_outlier(folder: Path) -> None:
     """Put two convolutions in the middle of the tiny segmenter, with numbers up to 255 000 between them.
 
-    A fourth channel a thousand times stronger than the colors sets the scale of the tensor between
-    the two, in steps of a thousand: no color survives that. The second convolution
-    drops that channel again, so that the float graph labels as it did before.
+    A fourth channel a thousand times larger than the colors determines the scale of the tensor between
+    the two, in steps of a thousand, which rounds all colors to 0. The second convolution drops that
+    channel again, so that the float graph's labels do not change.
     """
     path = folder / "fp32.onnx"
     model = onnx.load(path)
@@ -84,10 +84,10 @@ def test_keeps_the_planted_layer_in_float_and_the_rest_in_integers(tmp_path: Pat
     integer_weights = {t.name for t in mixed.graph.initializer if t.data_type == onnx.TensorProto.INT8}
     assert {"smooth_w_quantized", "head_w_quantized"} <= integer_weights
     assert not {"widen_w_quantized", "narrow_w_quantized"} & integer_weights
-    # Said in the file too.
-    said = {entry.key: entry.value for entry in mixed.metadata_props}
-    assert json.loads(said[METADATA_KEY]) == {"layers": ["widen", "narrow"], "tensors": ["wide"]}
-    # For the plot: every tensor, the most harmful first.
+    # In the file's metadata too.
+    metadata = {entry.key: entry.value for entry in mixed.metadata_props}
+    assert json.loads(metadata[METADATA_KEY]) == {"layers": ["widen", "narrow"], "tensors": ["wide"]}
+    # For the plot: every tensor, the most sensitive first.
     listed = notes["sensitivity_db"]
     assert list(listed)[0] == "wide (Conv widen)"
     assert "widen_w (weights of Conv widen)" in listed and "image (input)" in listed
@@ -96,18 +96,18 @@ def test_keeps_the_planted_layer_in_float_and_the_rest_in_integers(tmp_path: Pat
     assert notes["sqnr_db"] > listed["wide (Conv widen)"]
 
 
-def test_quantizes_everything_where_that_does_no_harm(tmp_path: Path) -> None:
+def test_quantizes_everything_where_the_drop_stays_within_the_limit(tmp_path: Path) -> None:
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
     QuantizeInt8Mixed({"max_drop": 0.05}).apply(model, with_images_in_feeds(context))
     assert context.notes["float_layers"] == []
-    assert context.notes["trials"] == 1  # nothing to look for
+    assert context.notes["trials"] == 1  # no search needed
 
 
 def test_leaves_what_shares_values_of_two_meanings_in_float(tmp_path: Path) -> None:
     folder = write_planner(tmp_path / "m")
     path = folder / "fp32.onnx"
     model = onnx.load(path)
-    # Collision logits twenty times stronger than the steering they leave the same convolution with.
+    # Collision logits twenty times larger than the steering output of the same convolution.
     for tensor in model.graph.initializer:
         if tensor.name == "balance_w":
             weights = numpy_helper.to_array(tensor).copy()
@@ -132,42 +132,42 @@ def test_leaves_what_shares_values_of_two_meanings_in_float(tmp_path: Path) -> N
 def test_protects_the_detectors_heads_by_default(tmp_path: Path) -> None:
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
     QuantizeInt8Mixed({"max_drop": 0.9}).apply(model, context)
-    # Offsets of half a cell beside logits of up to 25, out of one convolution a level.
+    # Offsets of half a cell and logits of up to 25, from one convolution per level.
     assert set(context.notes["float_layers"]) == {"head_8", "head_16", "head_32"}
     assert len(context.notes["float_tail"]) == 8
 
 
-def test_needs_frames_for_both_purposes(tmp_path: Path) -> None:
+def test_needs_frames_for_calibration_and_evaluation(tmp_path: Path) -> None:
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
     with pytest.raises(DataError, match="at least 2 calibration frames, there is 1"):
         QuantizeInt8Mixed().apply(model, replace(context, frames=1))
 
 
-def test_says_when_the_frames_show_nothing(tmp_path: Path) -> None:
+def test_frames_without_results_raise(tmp_path: Path) -> None:
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
 
     def black() -> Iterator[Frame]:
         for stamp in range(4):
             yield Frame(np.zeros((96, 128, 3), np.uint8), "BGR", stamp)
 
-    with pytest.raises(DataError, match="none of 2 calibration frames shows anything"):
+    with pytest.raises(DataError, match="none of 2 calibration frames has a result"):
         QuantizeInt8Mixed().apply(model, replace(context, images=black))
 
 
-def test_says_when_no_layer_can_be_quantized(tmp_path: Path) -> None:
+def test_no_quantizable_layer_raises(tmp_path: Path) -> None:
     folder = write_segmenter(tmp_path / "m")
     path = folder / "fp32.onnx"
     model = onnx.load(path)
-    # The first of the two convolutions gives a fourth channel in thousands, which the second one drops.
+    # The first of the two convolutions computes a fourth channel in thousands, which the second one drops.
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor).copy()
         if tensor.name == "smooth_w":
-            loud = np.zeros((1, 3, 3, 3), np.float32)
-            loud[0, :, 1, 1] = 300.0
-            tensor.CopyFrom(numpy_helper.from_array(np.concatenate([values, loud]), tensor.name))
+            large = np.zeros((1, 3, 3, 3), np.float32)
+            large[0, :, 1, 1] = 300.0
+            tensor.CopyFrom(numpy_helper.from_array(np.concatenate([values, large]), tensor.name))
         elif tensor.name == "head_w":
-            quiet = np.zeros((4, 1, 1, 1), np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(np.concatenate([values, quiet], axis=1), tensor.name))
+            zero = np.zeros((4, 1, 1, 1), np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(np.concatenate([values, zero], axis=1), tensor.name))
     onnx.save(model, path)
     model, context = model_and_context(folder, tmp_path / "s")
     with pytest.raises(ModelFileError, match="no layer can be quantized within a drop of 0.01"):

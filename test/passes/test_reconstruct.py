@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Layers refitted by least squares: what was disturbed is found again, what was swapped comes near."""
+"""Layer-wise least squares: disturbed weights are recovered, replaced activations are compensated."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def network() -> onnx.ModelProto:
     shapes = [((16, 3, 3, 3), 1, 2), ((16, 1, 3, 3), 16, 1), ((16, 4, 3, 3), 4, 1), ((4, 16, 1, 1), 1, 1)]
     source = "x"
     for index, (shape, group, stride) in enumerate(shapes):
-        made = f"c{index}" if index < 3 else "y"
+        output = f"c{index}" if index < 3 else "y"
         weights |= {f"w{index}": noise(shape, index, 0.5), f"b{index}": noise((shape[0],), 9 + index)}
         nodes.append(
             helper.make_node(
                 "Conv",
                 [source, f"w{index}", f"b{index}"],
-                [made],
+                [output],
                 f"conv{index}",
                 pads=[shape[2] // 2] * 4,
                 group=group,
@@ -56,8 +56,8 @@ def network() -> onnx.ModelProto:
             )  # fmt: skip
         )
         if index < 3:
-            nodes.append(helper.make_node("Sigmoid", [made], [f"s{index}"]))
-            nodes.append(helper.make_node("Mul", [made, f"s{index}"], [f"a{index}"]))
+            nodes.append(helper.make_node("Sigmoid", [output], [f"s{index}"]))
+            nodes.append(helper.make_node("Mul", [output, f"s{index}"], [f"a{index}"]))
             source = f"a{index}"
     return make_graph(nodes, weights, {"x": [1, 3, 16, 32]}, {"y": [1, 4, 8, 16]}, opset=14)
 
@@ -74,13 +74,13 @@ def disturbed(model: onnx.ModelProto, share: float = 0.5) -> onnx.ModelProto:
 
 
 def images(count: int = 6) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return noise: every direction of every layer's input is there to be seen."""
+    """Return noise images, which excite every direction of every layer's input."""
     generator = torch.Generator().manual_seed(3)
     seen = [torch.randn(1, 3, 16, 32, generator=generator) for _ in range(count)]
     return [(one, one) for one in seen]
 
 
-def test_disturbed_layers_are_found_again() -> None:
+def test_disturbed_layers_are_recovered() -> None:
     """Stem, depthwise, grouped, pointwise: the solution is the original, but for the ridge."""
     model = network()
     student = GraphModule(disturbed(model))
@@ -102,8 +102,8 @@ def test_an_equal_student_stays_as_it_is() -> None:
         np.testing.assert_allclose(weights[tensor.name], numpy_helper.to_array(tensor), atol=1e-4)
 
 
-def test_a_firm_ridge_moves_little() -> None:
-    """Weights that no image speaks of, and all of them under a ridge far above the samples, stay."""
+def test_a_large_ridge_changes_little() -> None:
+    """Unobserved weights, and all of them under a ridge far above the samples, stay."""
     model, changed = network(), disturbed(network())
     student = GraphModule(changed)
     list(reconstruct(GraphModule(model), student, images(2), ridge=1e6))
@@ -113,18 +113,18 @@ def test_a_firm_ridge_moves_little() -> None:
 
 
 @pytest.mark.parametrize(("to", "least"), [("hard_swish", 3.0), ("relu", 2.0)])
-def test_a_swapped_activation_is_healed(tmp_path: Path, to: str, least: float) -> None:
-    """On a calibration frame the outputs come nearer by a factor."""
+def test_a_replaced_activation_is_compensated(tmp_path: Path, to: str, least: float) -> None:
+    """On a calibration frame the mean square error falls by a factor."""
     model = network()
     onnx.save(model, tmp_path / "fp32.onnx")
     context = context_for(model, tmp_path, SPEC)
     ground_truth = run_frame(model, SPEC)["y"]
-    swapped = ReplaceActivation({"to": to}).apply(model, context)
-    before = np.square(run_frame(swapped, SPEC)["y"] - ground_truth).mean()
+    replaced = ReplaceActivation({"to": to}).apply(model, context)
+    before = np.square(run_frame(replaced, SPEC)["y"] - ground_truth).mean()
 
-    healed = Reconstruct({"frames": 3}).apply(swapped, context)
+    refitted = Reconstruct({"frames": 3}).apply(replaced, context)
 
-    after = np.square(run_frame(healed, SPEC)["y"] - ground_truth).mean()
+    after = np.square(run_frame(refitted, SPEC)["y"] - ground_truth).mean()
     assert before > least * after
     assert context.notes["layers"] == 4
     assert context.notes["error_after"] < context.notes["error_before"]
@@ -142,8 +142,8 @@ def test_scaled_hard_swish_is_nearer_to_silu_than_plain() -> None:
     assert distance(HARD_SWISH_SCALE, 2.0) < 0.9 * distance(1.0, 2.0)
 
 
-def test_pruned_channels_are_told_by_weights_and_biases() -> None:
-    """Equal biases do not matter while the weights' rows are whole; once inputs have left they do."""
+def test_kept_channels_are_identified_by_weights_and_biases() -> None:
+    """Equal biases do not matter while the weights' rows are complete; after inputs are pruned they do."""
     whole, part = GraphModule(network()), network()
     weights = {t.name: t for t in part.graph.initializer}
     keep = [0, 3, 4, 9]
@@ -175,7 +175,7 @@ def test_a_graph_without_a_layer_of_the_baseline_is_refused(tmp_path: Path) -> N
                 if name in ("smoothed", "scores"):
                     names[place] = f"other_{name}"
     model.graph.output[0].name = "other_scores"
-    with pytest.raises(RecipeError, match="bears the name of one of the baseline's"):
+    with pytest.raises(RecipeError, match="has the name of one of the baseline's layers"):
         Reconstruct().apply(model, context)
 
 

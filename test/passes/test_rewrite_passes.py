@@ -56,7 +56,7 @@ def stem(order: tuple[tuple[int, int], ...], stride: int = 1, end: int = 2**62) 
 
 @pytest.mark.parametrize("order", [YOLOX_ORDER, ((0, 0), (0, 1), (1, 0), (1, 1))])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_a_focus_stem_is_one_convolution_of_the_same_numbers(
+def test_a_focus_stem_becomes_one_convolution_with_the_same_outputs(
     tmp_path: Path, order: tuple[tuple[int, int], ...], stride: int
 ) -> None:
     model = stem(order, stride)
@@ -67,16 +67,16 @@ def test_a_focus_stem_is_one_convolution_of_the_same_numbers(
     assert operators(after) == {"Conv": 1}
     (kernel,) = (t for t in after.graph.initializer if len(t.dims) == 4)
     assert list(kernel.dims) == [4, 3, 6, 6]
-    # To the border: one padded row of the joined slices is two of the image.
+    # Up to the border: one padded row of the concatenated slices is two of the image.
     np.testing.assert_allclose(run_frame(after, SPEC)["y"], before, atol=1e-5)
 
 
-def test_ends_written_as_the_image_s_size_are_the_same_stem(tmp_path: Path) -> None:
+def test_slice_ends_equal_to_the_image_size_are_the_same_stem(tmp_path: Path) -> None:
     model = stem(YOLOX_ORDER, end=32)
     assert operators(FocusToConv().apply(model, context_for(model, tmp_path, SPEC))) == {"Conv": 1}
 
 
-def test_slices_that_leave_pixels_out_are_no_stem(tmp_path: Path) -> None:
+def test_slices_that_skip_pixels_are_no_stem(tmp_path: Path) -> None:
     model = stem(YOLOX_ORDER)
     for node in model.graph.node:  # the second part starts where the first does
         if node.output[0] == "rows_10":
@@ -100,7 +100,7 @@ def silu_network() -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize(("to", "operator", "opset"), [("relu", "Relu", 13), ("hard_swish", "HardSwish", 14)])
-def test_every_silu_is_swapped_and_other_sigmoids_stay(
+def test_every_silu_is_replaced_and_other_sigmoids_stay(
     tmp_path: Path, to: str, operator: str, opset: int
 ) -> None:
     model = silu_network()
@@ -116,8 +116,8 @@ def test_every_silu_is_swapped_and_other_sigmoids_stay(
     assert 0.0 < context.notes["largest_difference"] < 1.0
 
 
-def test_the_most_harmful_activations_stay(tmp_path: Path) -> None:
-    """Measured, not counted: the outputs hang on one of two activations of equal size."""
+def test_the_most_sensitive_activations_stay(tmp_path: Path) -> None:
+    """By measurement: the outputs depend on one of two activations of equal size."""
     model = silu_network()
     quiet = next(tensor for tensor in model.graph.initializer if tensor.name == "w1")
     # Far below zero and far above it SiLU and ReLU are the same; between -1 and 1 they are not.
@@ -140,7 +140,7 @@ def test_a_share_too_small_for_any_activation_keeps_none(tmp_path: Path) -> None
     assert context.notes["activations_kept"] == []
 
 
-def test_swapped_relu_computes_relu(tmp_path: Path) -> None:
+def test_replaced_relu_computes_relu(tmp_path: Path) -> None:
     node = [
         helper.make_node("Sigmoid", ["x"], ["s"]),
         helper.make_node("Mul", ["x", "s"], ["y"]),
@@ -190,7 +190,7 @@ def test_a_quantized_file_shrinks_and_computes_the_same(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run(after, feed), before)
     assert after.ByteSize() < 0.8 * size
     assert [value.name for value in (*after.graph.input, *after.graph.output)] == ["image", "scores"]
-    # Names cost bytes; only products keep one, by which a runtime's layers are found again in the file.
+    # Names cost bytes; only compute ops keep one, to match a runtime's layers to nodes of the file.
     named = [(node.op_type, node.name) for node in after.graph.node if node.name]
     assert named == [("Conv", "0"), ("Conv", "1")]
 
@@ -201,8 +201,8 @@ def run(model: onnx.ModelProto, feed: dict[str, Any]) -> np.ndarray[Any, Any]:
     return run_model(model, feed)["scores"]
 
 
-def test_a_name_that_the_counting_would_give_is_not_given_twice(tmp_path: Path) -> None:
-    # The input is already called as the first short name would be.
+def test_a_generated_name_does_not_collide_with_an_input(tmp_path: Path) -> None:
+    # The input already has the first generated name.
     nodes = [
         helper.make_node("Relu", ["_0"], ["long_name"]),
         helper.make_node("Neg", ["long_name"], ["y"]),

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A detector that knows some labels only: their boxes stay, with the names and numbers they had."""
+"""A detector with a subset of its labels: their boxes keep their names and numbers."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def weights_of(model: onnx.ModelProto, operator: str) -> list[list[int]]:
     return [shapes[node.input[1]] for node in model.graph.node if node.op_type == operator]
 
 
-def test_the_kept_labels_boxes_are_the_baseline_s_and_bear_their_numbers(tmp_path: Path) -> None:
-    """Blue squares are cars (0) and red ones signs (2); persons (1) leave, so columns are not numbers."""
+def test_boxes_of_kept_labels_equal_the_baseline_s_with_the_same_numbers(tmp_path: Path) -> None:
+    """Blue squares are cars (0) and red ones signs (2); persons (1) are removed."""
     model = write_detector(tmp_path / "m")
     recipe = small_recipe(tmp_path, passes=PASSES, verify={"frames": 24, "labels": ["car", "sign"]})
     result = compress_model(
@@ -73,7 +73,7 @@ def test_messages_name_the_labels_of_the_model(tmp_path: Path) -> None:
     assert from_message(message, context.manifest.labels).class_ids.tolist() == [2] * len(result.scores)
 
 
-def test_the_scores_leave_the_convolutions_themselves(tmp_path: Path) -> None:
+def test_the_scores_are_removed_from_the_convolutions(tmp_path: Path) -> None:
     """Through Transpose, Concat, Sigmoid, Split and Reshape: 4 of 5 box rows and scores, 2 of 3 labels."""
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
     edited = SelectClasses({"labels": ["car", "person"]}).apply(model, context)
@@ -83,7 +83,7 @@ def test_the_scores_leave_the_convolutions_themselves(tmp_path: Path) -> None:
     assert [d.dim_value for d in edited.graph.output[0].type.tensor_type.shape.dim] == [1, 84, 7]
 
 
-def test_labels_can_leave_in_two_steps(tmp_path: Path) -> None:
+def test_labels_can_be_removed_in_two_steps(tmp_path: Path) -> None:
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
     reference = run_model(model, next(context.feeds()))["output"]
     for labels in (["person", "sign"], ["sign"]):
@@ -94,20 +94,20 @@ def test_labels_can_leave_in_two_steps(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "message"),
     [
         (["car", "lorry"], "no label 'lorry'; it has car, person, sign"),
         (["car", "car"], "named twice"),
         (["sign", "person", "car"], "all labels are to stay"),
     ],
 )
-def test_labels_that_cannot_be_kept_are_named(tmp_path: Path, labels: list[str], told: str) -> None:
+def test_labels_that_cannot_be_kept_are_named(tmp_path: Path, labels: list[str], message: str) -> None:
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
-    with pytest.raises(RecipeError, match=told):
+    with pytest.raises(RecipeError, match=message):
         SelectClasses({"labels": labels}).apply(model, context)
 
 
-def test_a_segmenter_has_no_score_a_label(tmp_path: Path) -> None:
+def test_a_segmenter_is_refused(tmp_path: Path) -> None:
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
     with pytest.raises(RecipeError, match="the decoder is 'argmax'"):
         SelectClasses({"labels": ["red"]}).apply(model, context)
@@ -141,19 +141,19 @@ def test_an_operator_that_mixes_channels_is_named() -> None:
         keep_output_channels(model, "y", 1, [0, 2])
 
 
-def test_a_tensor_that_something_else_needs_whole_is_told() -> None:
+def test_a_tensor_that_something_else_needs_whole_is_named() -> None:
     nodes = [
         helper.make_node("Sigmoid", ["c"], ["y"], "gate"),
         helper.make_node("ReduceMean", ["c"], ["mean"], "mean", axes=[1], keepdims=1),
     ]
     model = chain(nodes)
     model.graph.output.append(helper.make_tensor_value_info("mean", 1, [1, 1, 4, 4]))
-    with pytest.raises(ModelFileError, match="Sigmoid 'gate' takes a tensor that something else needs whole"):
+    with pytest.raises(ModelFileError, match="Sigmoid 'gate' reads a tensor that something else needs whole"):
         keep_output_channels(model, "y", 1, [0, 2])
 
 
 def test_channels_of_a_grouped_convolution_stay_together() -> None:
     nodes = [helper.make_node("Conv", ["x", "w"], ["y"], "depthwise", group=3)]
     model = make_graph(nodes, {"w": noise((3, 1, 1, 1))}, {"x": [1, 3, 4, 4]}, {"y": [1, 3, 4, 4]})
-    with pytest.raises(ModelFileError, match="Conv 'depthwise' makes its channels in groups"):
+    with pytest.raises(ModelFileError, match="Conv 'depthwise' computes its channels in groups"):
         keep_output_channels(model, "y", 1, [0, 2])

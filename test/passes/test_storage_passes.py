@@ -296,14 +296,14 @@ def test_half_precision_keeps_large_activations_in_single(tmp_path: Path) -> Non
     x = np.linspace(0.0, 255.0, 16, dtype=np.float32).reshape(1, 16)
     context = context_of(tmp_path, x)
     after = CastFloat16().apply(graph_of(nodes, weights, [1, 16], [1, 16]), context)
-    # 255 000 lies beyond 65504: the two operators that touch it stay.
+    # 255 000 lies beyond 65504: the two operators that use it stay.
     assert context.notes["single_precision_nodes"] == ["enlarge", "shrink"]
     np.testing.assert_allclose(by_definition(after, {"x": x}), x, rtol=2.0**-10)
     np.testing.assert_allclose(run_model(after, {"x": x})["y"], x, rtol=2.0**-10)
 
 
 def test_half_precision_leaves_the_sizes_of_a_resize_alone(tmp_path: Path) -> None:
-    """Exporters give the unused inputs of Resize an empty list, and one list for both of them."""
+    """Exporters pass an empty list, the same one, for both unused inputs of Resize."""
     node = helper.make_node("Resize", ["x", "none", "none", "sizes"], ["y"], "enlarge", mode="nearest")
     weights = {"none": np.zeros(0, np.float32), "sizes": np.array([1, 1, 4, 4], np.int64)}
     x = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2)
@@ -333,14 +333,14 @@ def saved(model: onnx.ModelProto, path: Path) -> Path:
     return path
 
 
-def test_stored_weights_are_expanded_once_at_loading(tmp_path: Path) -> None:
+def test_stored_weights_are_dequantized_once_at_loading(tmp_path: Path) -> None:
     model = dense()
     weights = weights_of(model)
     context = context_of(tmp_path)
     path = saved(QuantizeWeights().apply(model, context), tmp_path / "w8.onnx")
     session = create_backend("onnxruntime").load(path, {})
-    # No operator expands anything in a run, and the product is a float one: neither a slower run nor
-    # rounded activations.
+    # No operator dequantizes in a run, and the matrix product is in float: neither slower nor with rounded
+    # activations.
     assert [layer.operator for layer in session.layers()] == ["Gemm"]
     assert session.info.integer_coverage == 0.0
     x = RNG.normal(0.0, 1.0, (1, 24)).astype(np.float32)
@@ -351,11 +351,11 @@ def test_stored_weights_are_expanded_once_at_loading(tmp_path: Path) -> None:
 
 @NEEDS_OPENVINO
 def test_openvino_computes_the_same_from_16_bits_as_from_floats(tmp_path: Path) -> None:
-    """It leaves 16-bit pairs out: a clipping left to them would be lost, negative colors come back."""
+    """It removes 16-bit pairs: clipping done by them alone would be lost and negative colors return."""
     folder = write_segmenter(tmp_path / "m")
     model = onnx.load(folder / "fp32.onnx")
     for tensor in model.graph.initializer:
-        if tensor.name == "smooth_w":  # a ReLU with something to do
+        if tensor.name == "smooth_w":  # a ReLU with negative inputs
             flipped = numpy_helper.to_array(tensor).copy()
             flipped[0] *= -1.0
             tensor.CopyFrom(numpy_helper.from_array(flipped, tensor.name))
@@ -370,7 +370,7 @@ def test_openvino_computes_the_same_from_16_bits_as_from_floats(tmp_path: Path) 
 
 
 @NEEDS_OPENVINO
-def test_openvino_knows_the_half_precision_file_by_the_same_names(tmp_path: Path) -> None:
+def test_openvino_loads_the_half_precision_file_with_the_same_names(tmp_path: Path) -> None:
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
     path = saved(CastFloat16().apply(model, context), tmp_path / "fp16.onnx")
     info = create_backend("openvino").load(path, {}).info
@@ -378,7 +378,7 @@ def test_openvino_knows_the_half_precision_file_by_the_same_names(tmp_path: Path
     assert [tensor.name for tensor in info.outputs] == ["scores"]
 
 
-# What all of them refuse
+# Errors that all of them raise
 
 
 @pytest.mark.parametrize(
@@ -393,7 +393,7 @@ def test_none_quantizes_twice(tmp_path: Path, step: Pass) -> None:
 @pytest.mark.parametrize(
     "step", [QuantizeInt16(), QuantizeWeights(), QuantizeDynamicMatmul()], ids=lambda s: s.name
 )
-def test_old_operators_are_told_the_way_up(tmp_path: Path, step: Pass) -> None:
+def test_an_old_opset_names_the_upgrade_pass(tmp_path: Path, step: Pass) -> None:
     model, context = model_and_context(write_segmenter(tmp_path / "m", opset=11), tmp_path / "s")
     with pytest.raises(RecipeError, match=f"{step.name} needs opset 13, the model has 11: put upgrade_opset"):
         step.apply(model, context)

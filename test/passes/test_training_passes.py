@@ -153,7 +153,7 @@ def test_pruning_stops_before_the_step_that_exceeds_max_loss(tmp_path: Path) -> 
 
 def test_nothing_to_prune_is_an_error(tmp_path: Path) -> None:
     model, context = student(tmp_path)
-    with pytest.raises(RecipeError, match="no channel could leave: ratio 0.5"):
+    with pytest.raises(RecipeError, match="no channel could be removed: ratio 0.5"):
         PruneChannels({**QUICK, "epochs": 0, "ratio": 0.5}).apply(model, context)
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""An earlier output: the labels of every pixel stay, the decoder is told where they are."""
+"""A trimmed output: every pixel keeps its label, and the decoder's options are updated."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NHWC = OutputSpec(decoder="argmax", options={"layout": "NHWC", "output": "y"})
 
 
 def segmenter(opset: int = 13) -> onnx.ModelProto:
-    """Return scores at half size, enlarged, channels last, softmax: the usual end of a segmenter."""
+    """Return scores at half size, upsampled, channels last, softmax: the usual head of a segmenter."""
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], "scores", strides=[2, 2], pads=[1] * 4),
         helper.make_node("Resize", ["c", "roi", "scales"], ["u"], "up", mode="linear"),
@@ -41,8 +41,8 @@ def label_ids(model: onnx.ModelProto, context: Any) -> np.ndarray[Any, Any]:
     return decoder.label_ids(run_frame(model, SPEC))
 
 
-def turned_segmenter(perm: list[int]) -> onnx.ModelProto:
-    """Return scores, turned for Softmax over the last axis and turned back, as exporters wrote it."""
+def transposed_segmenter(perm: list[int]) -> onnx.ModelProto:
+    """Return scores, transposed for Softmax over the last axis and back, as exporters write it."""
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], "scores", pads=[1] * 4),
         helper.make_node("Transpose", ["c"], ["t"], "there", perm=perm),
@@ -56,9 +56,9 @@ def turned_segmenter(perm: list[int]) -> onnx.ModelProto:
 NCHW = OutputSpec(decoder="argmax", options={"layout": "NCHW", "output": "y"})
 
 
-def test_a_softmax_between_two_turns_goes_with_them(tmp_path: Path) -> None:
+def test_a_softmax_between_two_transpositions_is_removed_with_them(tmp_path: Path) -> None:
     """Below opset 13 exporters put the classes last for Softmax, which flattens what follows its axis."""
-    model = turned_segmenter([0, 3, 2, 1])
+    model = transposed_segmenter([0, 3, 2, 1])
     context = context_for(model, tmp_path, SPEC, output=NCHW)
     before = label_ids(model, context)
 
@@ -69,8 +69,8 @@ def test_a_softmax_between_two_turns_goes_with_them(tmp_path: Path) -> None:
     np.testing.assert_array_equal(label_ids(after, context), before)
 
 
-def test_a_softmax_over_another_axis_between_turns_stays(tmp_path: Path) -> None:
-    model = turned_segmenter([0, 1, 3, 2])
+def test_a_softmax_over_another_axis_between_transpositions_stays(tmp_path: Path) -> None:
+    model = transposed_segmenter([0, 1, 3, 2])
     with pytest.raises(ModelFileError, match="nothing to drop"):
         TrimOutput({"argmax": "drop_softmax"}).apply(model, context_for(model, tmp_path, SPEC, output=NCHW))
 
@@ -95,7 +95,7 @@ def test_labels_stay_without_softmax_and_layout_change(
     assert [node.op_type for node in after.graph.node] == operators
     assert context.output.options == {"layout": layout, "output": "y"}
     np.testing.assert_array_equal(label_ids(after, context), before)
-    assert len(np.unique(before)) > 1  # the scene is no single label, or this would prove nothing
+    assert len(np.unique(before)) > 1  # more than one label, so that the comparison is meaningful
 
 
 def test_label_ids_are_bytes(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_label_ids_are_bytes(tmp_path: Path) -> None:
     assert after.graph.output[0].type.tensor_type.elem_type == TensorProto.UINT8
 
 
-def test_coarse_scores_end_before_the_enlargement(tmp_path: Path) -> None:
+def test_coarse_scores_end_before_the_upsampling(tmp_path: Path) -> None:
     model = segmenter()
     context = context_for(model, tmp_path, SPEC, output=NHWC)
 
@@ -130,7 +130,7 @@ def test_a_sigmoid_for_each_class_keeps_the_order_too(tmp_path: Path) -> None:
 
 
 def test_a_softmax_over_another_axis_stays(tmp_path: Path) -> None:
-    # Over the width it changes which class is the strongest at a pixel.
+    # Over the width it changes the argmax of a pixel.
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], "scores"),
         helper.make_node("Softmax", ["c"], ["y"], "along_width", axis=3),
@@ -159,7 +159,7 @@ def test_scores_that_are_used_elsewhere_stay_where_they_are(tmp_path: Path) -> N
         TrimOutput().apply(model, context_for(model, tmp_path, SPEC, output=named))
 
 
-def test_without_an_enlargement_coarse_is_refused(tmp_path: Path) -> None:
+def test_without_an_upsampling_coarse_is_refused(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], "scores"),
         helper.make_node("Softmax", ["c"], ["y"], "softmax", axis=1),
@@ -169,7 +169,7 @@ def test_without_an_enlargement_coarse_is_refused(tmp_path: Path) -> None:
         TrimOutput({"argmax": "coarse"}).apply(model, context_for(model, tmp_path, SPEC))
 
 
-def test_boxes_are_no_argmax(tmp_path: Path) -> None:
+def test_a_detector_is_refused(tmp_path: Path) -> None:
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
-    with pytest.raises(ManifestError, match="'yolox' needs the numbers themselves"):
+    with pytest.raises(ManifestError, match="'yolox' needs the scores themselves"):
         TrimOutput().apply(model, context)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A segmenter's last upsampling as a convolution: the numbers of the resize, the labels of every pixel."""
+"""A segmenter's last upsampling as a convolution: the same scores inside, the same labels everywhere."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NCHW = OutputSpec(decoder="argmax", options={"layout": "NCHW", "output": "y"})
 
 
 def segmenter(factor: int = 2, mode: str = "linear", **attributes: Any) -> onnx.ModelProto:
-    """Return scores at a part of the image's size, enlarged: a segmenter's end without softmax."""
+    """Return scores at a fraction of the image's size, upsampled: a segmenter's head without softmax."""
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], "scores", strides=[factor, factor], pads=[1] * 4),
         helper.make_node("Resize", ["c", "", "scales"], ["y"], "up", mode=mode, **attributes),
@@ -46,7 +46,7 @@ def label_ids(model: onnx.ModelProto, context: Any) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("factor", [2, 4])
-def test_scores_stay_inside_and_labels_up_to_the_border(tmp_path: Path, factor: int) -> None:
+def test_scores_are_equal_inside_and_labels_up_to_the_border(tmp_path: Path, factor: int) -> None:
     model = segmenter(factor)
     context = context_for(model, tmp_path, SPEC, output=NCHW)
     before, labels = run_frame(model, SPEC)["y"], label_ids(model, context)
@@ -54,11 +54,11 @@ def test_scores_stay_inside_and_labels_up_to_the_border(tmp_path: Path, factor: 
     after = UpsampleToConv().apply(model, context)
 
     assert [node.op_type for node in after.graph.node] == ["Conv", "Conv", "DepthToSpace"]
-    # Half a coarse pixel from the border the convolution begins to see what lies beyond it.
+    # Within half a coarse pixel of the border the convolution reads the zero padding.
     inside = np.s_[:, :, factor:-factor, factor:-factor]
     np.testing.assert_allclose(run_frame(after, SPEC)["y"][inside], before[inside], atol=1e-5)
     np.testing.assert_array_equal(label_ids(after, context), labels)
-    assert len(np.unique(labels)) > 1  # the scene is no single label, or this would prove nothing
+    assert len(np.unique(labels)) > 1  # more than one label, so that the comparison is meaningful
     assert context.notes["labels_differing_share"] == 0.0
 
 
@@ -73,17 +73,17 @@ def test_every_pixel_is_a_mean_of_its_own_class(classes: int, factor: int) -> No
 
 
 def test_the_convolution_is_quantized_and_the_scores_stay_float(tmp_path: Path) -> None:
-    """With pairs on products alone the scores are float: no two of them are rounded to be equal."""
+    """With pairs on inputs of compute ops only the scores are float: no two are rounded to equal values."""
     model = segmenter()
     context = context_for(model, tmp_path, SPEC, output=NCHW)
     after = UpsampleToConv().apply(model, context)
 
     quantized = QuantizeInt8({"placement": "products", "frames": 1}).apply(after, context)
 
-    makers = {name: node for node in quantized.graph.node for name in node.output}
-    last = makers[makers["y"].input[0]]
+    producers = {name: node for node in quantized.graph.node for name in node.output}
+    last = producers[producers["y"].input[0]]
     assert last.op_type == "Conv"
-    assert {makers[name].op_type for name in last.input[:2]} == {"DequantizeLinear"}
+    assert {producers[name].op_type for name in last.input[:2]} == {"DequantizeLinear"}
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_a_network_without_upsampling_is_refused(tmp_path: Path) -> None:
         UpsampleToConv().apply(model, context_for(model, tmp_path, SPEC, output=NCHW))
 
 
-def test_a_detector_needs_its_numbers(tmp_path: Path) -> None:
+def test_a_detector_is_refused(tmp_path: Path) -> None:
     write_detector(tmp_path / "m")
     model, context = model_and_context(tmp_path / "m", tmp_path / "scratch")
-    with pytest.raises(ManifestError, match="decoder 'yolox' needs the numbers themselves"):
+    with pytest.raises(ManifestError, match="decoder 'yolox' needs the scores themselves"):
         UpsampleToConv().apply(model, context)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ad_compressed_perception.compression.recipe import shipped_recipes
-from ad_compressed_perception.core.registry import _BUILT_IN, PASSES
+from ad_compressed_perception.core.registry import PASSES, own_plugins
 
 DOCS = Path(__file__).parents[2] / "docs" / "compression.md"
 
@@ -20,5 +20,5 @@ def test_all_are_named(kind: str) -> None:
     if not DOCS.is_file():
         pytest.skip("no docs beside the tests")
     named = set(re.findall(r"`([A-Za-z0-9_]+)`", DOCS.read_text(encoding="utf-8")))
-    known = _BUILT_IN[PASSES] if kind == "pass" else shipped_recipes()
+    known = own_plugins(PASSES) if kind == "pass" else shipped_recipes()
     assert not sorted(set(known) - named)

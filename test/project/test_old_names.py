@@ -22,7 +22,7 @@ from ad_compressed_perception.compression.recipe import LoadedRecipe, load_recip
 from ad_compressed_perception.core.errors import AdcpError, ManifestError, RecipeError
 from ad_compressed_perception.core.manifest import InputSpec, StrictModel, load_manifest, save_manifest
 from ad_compressed_perception.core.old_paths import RENAMED_MODULES
-from ad_compressed_perception.core.registry import _BUILT_IN, _RENAMED, PASSES, find
+from ad_compressed_perception.core.registry import PASSES, find, own_plugins, renamed_plugins
 from ad_compressed_perception.core.renamed import RenamedWarning
 from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.pass_api.passes import Pass
@@ -77,13 +77,13 @@ def test_both_spellings_at_once_are_an_error(tmp_path: Path) -> None:
         load_manifest(folder)
 
 
-@pytest.mark.parametrize(("old", "new"), sorted(_RENAMED[PASSES].items()))
+@pytest.mark.parametrize(("old", "new"), sorted(renamed_plugins(PASSES).items()))
 def test_old_pass_names_are_the_present_passes(old: str, new: str) -> None:
     with pytest.warns(RenamedWarning, match=f"pass '{old}' is now called '{new}'"):
         found = find(PASSES, old, RecipeError)
     assert found is find(PASSES, new, RecipeError)
     assert found.name == new
-    assert old not in _BUILT_IN[PASSES]
+    assert old not in own_plugins(PASSES)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Noise of each layer, which layers are quantized, and why the others are not."""
+"""Per-layer SQNR, which layers are quantized, and why the others are not."""
 
 from __future__ import annotations
 
@@ -44,24 +44,24 @@ def test_a_known_change_has_the_ratio_of_the_formula(exact: onnx.ModelProto) -> 
     """Weights a tenth too large make an output a tenth too large: 10 log10(1 / 0.01) is 20 dB."""
     layers = measure_layers(exact, scaled(exact, "w2", 1.1), [{"x": feed(0)}, {"x": feed(1)}])
     assert [layer.name for layer in layers] == ["first", "second"]
-    assert layers[0].sqnr_db == 120.0  # untouched: as far as the figure goes
+    assert layers[0].sqnr_db == 120.0  # unchanged: the upper limit
     assert layers[1].sqnr_db == pytest.approx(20.0, abs=1e-3)
     assert [layer.kind for layer in layers] == ["float", "weights only"]
-    # Nothing is quantized here, so nothing has to say why it is not.
+    # No layer is quantized here, so none has a reason for float.
     assert [layer.why_float for layer in layers] == [None, None]
 
 
-def test_static_int8_is_quantized_in_every_product(
+def test_static_int8_is_quantized_in_every_compute_op(
     exact: onnx.ModelProto, quantized: onnx.ModelProto
 ) -> None:
     layers = measure_layers(exact, quantized, [{"x": feed(3)}])
     assert [layer.kind for layer in layers] == ["quantized", "quantized"]
-    # Eight bits of signals without outliers: some 30 to 50 dB, and noise adds up along the way.
+    # Eight bits of signals without outliers: some 30 to 50 dB, and noise accumulates over layers.
     assert all(25.0 < (layer.sqnr_db or 0.0) < 55.0 for layer in layers)
     assert (layers[0].sqnr_db or 0.0) > (layers[1].sqnr_db or 0.0)
 
 
-def test_a_layer_left_in_float_says_why(exact: onnx.ModelProto, quantized: onnx.ModelProto) -> None:
+def test_a_layer_in_float_has_a_reason(exact: onnx.ModelProto, quantized: onnx.ModelProto) -> None:
     mixed = QdqGraph(exact, quantized).with_float({"x"})
     assert layer_kinds(exact, mixed)[1] == "quantized"
     notes = [{"float_tensors": [{"tensor": "x", "why": "quantized alone it leaves 3.0 dB"}]}]
@@ -74,7 +74,7 @@ def test_a_layer_left_in_float_says_why(exact: onnx.ModelProto, quantized: onnx.
     assert unknown.why_float == "the pass left it in float"
 
 
-def test_a_layer_without_a_partner_has_no_figure(exact: onnx.ModelProto) -> None:
+def test_a_layer_without_a_reference_has_no_sqnr(exact: onnx.ModelProto) -> None:
     renamed = onnx.ModelProto()
     renamed.CopyFrom(exact)
     for node in renamed.graph.node:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ranges narrower than what was seen: by least square error, and before x * sigmoid(x)."""
+"""Clipped activation ranges: by least square error, and before x * sigmoid(x)."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def test_finds_the_known_optimum_for_laplace_values() -> None:
     assert rounding_error(values, low, high) < rounding_error(values, values.min(), values.max())
 
 
-def test_keeps_the_ends_where_all_values_are_alike_common() -> None:
+def test_keeps_the_ends_of_a_uniform_distribution() -> None:
     values = np.random.default_rng(1).uniform(-3.0, 5.0, 100_000)
     low, high = best_range(values)
     assert (low, high) == pytest.approx((-3.0, 5.0), rel=0.03)
 
 
 @given(st.floats(-100.0, 50.0), st.floats(0.01, 100.0), st.integers(0, 5))
-def test_never_leaves_what_was_seen_and_holds_zero(low: float, width: float, seed: int) -> None:
+def test_ranges_stay_within_the_values_seen_and_include_zero(low: float, width: float, seed: int) -> None:
     values = np.random.default_rng(seed).uniform(low, low + width, 500)
     found = best_range(values, bins=256)
     assert min(float(values.min()), 0.0) <= found[0] <= 0.0 <= found[1] <= max(float(values.max()), 0.0)
@@ -81,7 +81,7 @@ def silu_graph(*, also_used: bool = False) -> ModelProto:
 
 def test_finds_what_only_feeds_silu() -> None:
     assert silu_inputs(silu_graph()) == ["x"]
-    assert silu_inputs(silu_graph(also_used=True)) == []  # there -30 means -30
+    assert silu_inputs(silu_graph(also_used=True)) == []  # there values below the floor matter
 
 
 @pytest.mark.parametrize(("low", "expected"), [(-90.0, SILU_FLOOR), (-3.0, -3.0)])
@@ -93,7 +93,7 @@ def test_raises_the_lower_end_before_silu(low: float, expected: float) -> None:
     assert [float(np.squeeze(end)) for end in ranges["x"].range_value] == [expected, 20.0]
 
 
-def test_the_floor_changes_no_output_that_8_bits_could_tell() -> None:
+def test_the_floor_is_below_the_resolution_of_8_bits() -> None:
     # The least value of x * sigmoid(x) beyond the floor against half a step of the output's narrowest
     # useful range, -0.28..1.
     x = np.linspace(-60.0, SILU_FLOOR, 1000)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Signal to noise of one quantized tensor at a time, and the choice of what stays in float."""
+"""SQNR of one quantized tensor at a time, and mixed-precision selection."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def test_sqnr_of_a_uniform_signal_follows_its_bits() -> None:
         (4.0, 4.0, 0.0),
     ],
 )
-def test_sqnr_at_its_ends(signal: float, noise: float, expected: float) -> None:
+def test_sqnr_at_its_limits(signal: float, noise: float, expected: float) -> None:
     assert sqnr_db(signal, noise) == expected
 
 
-def test_ranks_each_tensor_by_what_it_does_alone(tmp_path: Path) -> None:
+def test_ranks_each_tensor_by_its_own_sensitivity(tmp_path: Path) -> None:
     graph, feeds = quantize(write_segmenter(tmp_path / "m"), tmp_path / "s")
     done = []
     found = measure_sensitivities(
@@ -70,7 +70,7 @@ def test_ranks_each_tensor_by_what_it_does_alone(tmp_path: Path) -> None:
     assert 50.0 < measured["features"] < 60.0
 
 
-def test_noise_of_small_outputs_is_not_drowned_by_large_ones(tmp_path: Path) -> None:
+def test_noise_of_small_outputs_counts_beside_large_ones(tmp_path: Path) -> None:
     graph, feeds = quantize(write_segmenter(tmp_path / "m"), tmp_path / "s")
     noise = OutputNoise(graph.floating, ["features", "scores"], [feeds])
     # An exact output and one with noise: the shares are averaged, which costs 3 dB of the noisy one.
@@ -78,45 +78,45 @@ def test_noise_of_small_outputs_is_not_drowned_by_large_ones(tmp_path: Path) -> 
     assert noise.sqnr_db(graph.only("scores")) == pytest.approx(alone + 10 * math.log10(2.0), abs=1e-6)
 
 
-def summed(harms: dict[str, float], floats: Sequence[str]) -> float:
-    """Return the drop of a network whose tensors' harms add up."""
-    return sum(harm for name, harm in harms.items() if name not in floats)
+def summed(drops: dict[str, float], floats: Sequence[str]) -> float:
+    """Return the drop of a network in which the drops of single tensors add up."""
+    return sum(loss for name, loss in drops.items() if name not in floats)
 
 
 @given(
     st.lists(st.floats(0.0, 1.0), min_size=1, max_size=40),
     st.floats(0.01, 0.9),
 )
-def test_finds_the_shortest_beginning_of_the_ranking(values: list[float], max_drop: float) -> None:
-    harms = {f"t{place}": harm for place, harm in enumerate(sorted(values, reverse=True))}
-    ranked = list(harms)
+def test_finds_the_least_number_of_ranked_tensors(values: list[float], max_drop: float) -> None:
+    drops = {f"t{place}": loss for place, loss in enumerate(sorted(values, reverse=True))}
+    ranked = list(drops)
     choice = select_float_tensors(
-        ranked, lambda floats: summed(harms, floats), max_drop, requantization_trials=0
+        ranked, lambda floats: summed(drops, floats), max_drop, requantization_trials=0
     )
-    shortest = next(k for k in range(len(ranked) + 1) if summed(harms, ranked[:k]) <= max_drop)
+    shortest = next(k for k in range(len(ranked) + 1) if summed(drops, ranked[:k]) <= max_drop)
     assert choice.tensors == tuple(ranked[:shortest])
     assert choice.drop <= max_drop
-    assert choice.first_drop == summed(harms, ())
+    assert choice.first_drop == summed(drops, ())
 
 
-def test_takes_few_trials_and_gives_back_what_was_not_needed() -> None:
-    # Ranked first by mistake: 30 tensors that do no harm in the end; the 31st does all of it.
-    harms = dict.fromkeys((f"harmless{place}" for place in range(30)), 0.0) | {"culprit": 0.5}
-    harms |= dict.fromkeys((f"rest{place}" for place in range(300)), 0.0)
+def test_needs_few_trials_and_requantizes_unnecessary_tensors() -> None:
+    # Ranked first by mistake: 30 tensors without a drop; the 31st causes all of it.
+    drops = dict.fromkeys((f"insensitive{place}" for place in range(30)), 0.0) | {"sensitive": 0.5}
+    drops |= dict.fromkeys((f"rest{place}" for place in range(300)), 0.0)
     trials = 0
 
     def drop(floats: tuple[str, ...]) -> float:
         nonlocal trials
         trials += 1
-        return summed(harms, floats)
+        return summed(drops, floats)
 
-    choice = select_float_tensors(list(harms), drop, 0.1, requantization_trials=40)
-    assert choice.tensors == ("culprit",)
-    # 0, 1, 2, ... 32 and five bisections and thirty given back, none tried twice.
+    choice = select_float_tensors(list(drops), drop, 0.1, requantization_trials=40)
+    assert choice.tensors == ("sensitive",)
+    # 0, 1, 2, ... 32, five bisections and thirty requantization trials, none evaluated twice.
     assert trials == choice.trials <= 45
 
 
-def test_keeps_all_in_float_where_nothing_less_will_do() -> None:
+def test_keeps_all_in_float_where_necessary() -> None:
     choice = select_float_tensors(
         ["a", "b", "c"], lambda floats: 1.0 - len(floats) / 3.0, 0.01, requantization_trials=5
     )

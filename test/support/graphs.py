@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Graphs of a few operators with the context a pass wants, for any input and output they claim to have."""
+"""Graphs of a few operators with a pass context, for any declared input and output."""
 
 from __future__ import annotations
 

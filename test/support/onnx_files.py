@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Small ONNX files of known cost and known answer: convolution, ReLU, convolution, in float and in int8."""
+"""Small ONNX files of known cost and known output: convolution, ReLU, convolution, in float and in int8."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def save_model(
     opset: int = 13,
     dtype: int = TensorProto.FLOAT,
 ) -> Path:
-    """Write a graph of given parts; the file is not checked, so that wrong ones can be made too."""
+    """Write a graph of given parts; the file is not checked, so that invalid ones can be written too."""
     graph = helper.make_graph(
         nodes,
         "small",

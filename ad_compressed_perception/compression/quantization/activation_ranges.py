@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The range of every activation over the calibration frames, with ONNX Runtime's calibration code.
+"""Range of every activation over the calibration frames, by ONNX Runtime's calibration code.
 
-Frames go through one at a time, so that memory holds the activations of one frame only. The first
-round finds the smallest and largest value of every tensor; the other methods need a second one, which
-counts the values in histograms of a range that is then known and fixed.
+Frames are processed one at a time, so that memory holds the activations of one frame only. The first
+round finds the smallest and largest value of every tensor; methods other than minmax need a second one,
+which fills histograms over that range.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from ad_compressed_perception.pass_api.passes import Feeds, PassContext
 
 Method = Literal["minmax", "entropy", "percentile", "mse"]
 
-# Bins over -max|x|..max|x|: fine enough that 99.99 % does not hang on one bin. The search for the
-# least entropy costs their square.
+# Bins over -max|x|..max|x|: fine enough that 99.99 % does not depend on one bin. The entropy method's
+# time grows with their square.
 _BINS: dict[Method, int] = {"percentile": 2048, "entropy": 512, "mse": 8192}
 _ENTROPY_QUANTIZED_BINS = 128
-# Values of one tensor of one frame that are counted; of larger tensors every so many-th.
-_COUNTED = 1 << 18
+# Maximum number of values counted per tensor and frame; larger tensors are subsampled.
+_MAX_COUNTED = 1 << 18
 
 
 class _OneFrame:
-    """Hands a single frame to a calibrator."""
+    """Data reader of a single frame for a calibrator."""
 
     def __init__(self, feeds: Feeds) -> None:
         self._feeds: Feeds | None = feeds
@@ -54,18 +54,18 @@ def collect_ranges(
         method: minmax (smallest and largest value seen), percentile (the central ``percentile`` of the
             values), entropy (the symmetric threshold of least Kullback-Leibler divergence; Migacz,
             "8-bit Inference with TensorRT", GTC 2017) or mse (the range of least mean square error),
-            these clipped to what was seen.
+            the last three clipped to the values seen.
         percentile: 0..100, for the method of that name.
-        context: gives the frames.
+        context: source of the frames.
 
     Raises:
         DataError: no calibration frames.
         ModelFileError: an activation is NaN or infinite.
     """
     rounds = 1 if method == "minmax" else 2
-    # The calibrators print what they do; standard output belongs to the command's result.
+    # The calibrators print; standard output is reserved for the command's result.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of NaN, which is told as an error below
+        warnings.simplefilter("ignore", RuntimeWarning)  # about NaN, which raises below
         ranges = _smallest_and_largest(model, operators, context, rounds)
         if method == "minmax":
             return ranges
@@ -91,14 +91,14 @@ def _smallest_and_largest(model: Path, operators: list[str], context: PassContex
         done += 1
         context.advance(done, rounds * context.frames)
     if done == 0:
-        raise DataError("no calibration frames: the source gave none")
+        raise DataError("no calibration frames: the source is empty")
     ranges = calibrator.compute_data()
     for name, data in ranges.items():
         low, high = data.range_value
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise ModelFileError(
                 f"activation {name!r} is not finite on the calibration frames ({low} to {high}): "
-                "no scale can be given to it"
+                "it has no scale"
             )
     return ranges
 
@@ -126,16 +126,16 @@ def _histograms(
     session = onnxruntime.InferenceSession(
         graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    wanted = [output.name for output in session.get_outputs() if output.name in limits]
+    measured = [output.name for output in session.get_outputs() if output.name in limits]
     found: dict[str, tuple[NDArray[Any], NDArray[Any], Any, Any, Any]] = {}
     for done, feeds in enumerate(context.feeds(), start=1):
-        values = dict(zip(wanted, session.run(wanted, feeds), strict=True))
+        values = dict(zip(measured, session.run(measured, feeds), strict=True))
         values.update({name: array for name, array in feeds.items() if name in limits})
         for name, array in values.items():
-            # The calibrator gives one number as an array of one.
+            # The calibrator returns scalars as arrays of one element.
             low, high = (np.asarray(limit).reshape(()) for limit in limits[name])
             bound = np.maximum(np.abs(low), np.abs(high))
-            flat = array.ravel()[:: max(1, array.size // _COUNTED)]
+            flat = array.ravel()[:: max(1, array.size // _MAX_COUNTED)]
             counts, edges = np.histogram(flat, bins, range=(-float(bound), float(bound)))
             before = found[name][0] if name in found else 0
             found[name] = (counts + before, edges.astype(array.dtype), low, high, bound)

@@ -1,11 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the weights of a product are multiplied by: mean and mean square of each input channel.
+"""Statistics of the activations that weights multiply: mean and mean square of each input channel.
 
-A changed weight ``w + e`` changes the product by ``e * x``. Over the calibration frames, and with
-inputs that are not correlated, the square of that is ``e^2 E[x^2]`` on average: a weight matters as
-much as the mean square of its input. The average itself, ``e E[x]``, is a constant that the bias can
-take back.
+A changed weight ``w + e`` changes the output by ``e * x``. Over the calibration frames, and with
+uncorrelated inputs, the mean square of that is ``e^2 E[x^2]``: a weight's importance is the mean square of
+its input. The mean, ``e E[x]``, is a constant that the bias can compensate.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _MEAN, _SQUARE = "adcp_mean:", "adcp_square:"
 
 @dataclass(frozen=True)
 class Moments:
-    """Of one product's input, by channel.
+    """Statistics of one compute op's input, by channel.
 
     Attributes:
         mean: (in,) E[x] over frames and positions.
@@ -48,9 +47,9 @@ class Moments:
 def measure_moments(
     model: ModelProto, weights: list[WeightTensor], context: PassContext
 ) -> dict[str, Moments]:
-    """Run the calibration frames and return the moments of each product's input, by its output's name.
+    """Run the calibration frames and return the moments of each compute op's input, by its output's name.
 
-    The sums are formed inside the graph, so no activation is ever held for longer than its operator.
+    The sums are computed inside the graph, so no activation stays in memory longer than its operator.
 
     Raises:
         DataError: no calibration frames.
@@ -85,7 +84,7 @@ def measure_moments(
     except Exception as error:  # ONNX Runtime's errors share no public base
         raise ModelFileError(f"ONNX Runtime cannot run the model: {one_line(error)}") from error
     if done == 0:
-        raise DataError("no calibration frames: the source gave none")
+        raise DataError("no calibration frames: the source is empty")
     found = {}
     for output in nodes:
         mean, square = sums[_MEAN + output] / done, sums[_SQUARE + output] / done
@@ -100,7 +99,7 @@ def _measurable(node: NodeProto) -> bool:
 
 
 def _add_means(model: ModelProto, node: NodeProto, weight: WeightTensor, output: str, opset: int) -> None:
-    """Append outputs with the mean and the mean square of the product's input, by channel."""
+    """Append outputs with the mean and the mean square of the compute op's input, by channel."""
     from onnx import TensorProto, helper, numpy_helper
 
     source, rank = node.input[0], weight.values.ndim
@@ -129,21 +128,21 @@ def _add_means(model: ModelProto, node: NodeProto, weight: WeightTensor, output:
 
 
 def importance(weight: WeightTensor, moments: dict[str, Moments], *, centered: bool) -> NDArray[np.float64]:
-    """Return how much an error of each weight counts, in the weights' shape; ones where it is not known.
+    """Return the importance of an error of each weight, in the weights' shape; ones where it is unknown.
 
     Args:
         weight: the tensor.
         moments: from measure_moments.
-        centered: the bias takes the mean back afterwards: E[x^2] - E[x]^2 instead of E[x^2].
+        centered: the bias compensates the mean afterwards: E[x^2] - E[x]^2 instead of E[x^2].
     """
     total = np.zeros(weight.values.shape)
     for node in weight.nodes:
         if node.output[0] not in moments:
             return np.ones(weight.values.shape)
         known = moments[node.output[0]]
-        figure = known.mean_square - known.mean**2 if centered else known.mean_square
-        total += spread_over_weights(node, weight.values.shape, np.maximum(figure, 0.0))
-    # A channel that was never lit has no say, but its weights must still go somewhere.
+        value = known.mean_square - known.mean**2 if centered else known.mean_square
+        total += spread_over_weights(node, weight.values.shape, np.maximum(value, 0.0))
+    # A channel without activations has no importance, but its weights still need a positive one.
     floor = max(float(total.max()) * 1e-6, np.finfo(np.float64).tiny)
     return np.maximum(total, floor)
 
@@ -154,7 +153,7 @@ def correct_bias(
     before: NDArray[np.float32],
     moments: dict[str, Moments],
 ) -> bool:
-    """Move what new weights shift on average into the bias: ``b_o += sum_i (w - w')_oi E[x_i]``.
+    """Compensate the mean output shift of new weights in the bias: ``b_o += sum_i (w - w')_oi E[x_i]``.
 
     Bias correction of Nagel et al., "Data-free quantization through weight equalization and bias
     correction", 2019, with measured means. Zero padding is not accounted for.
@@ -166,7 +165,7 @@ def correct_bias(
         moments: from measure_moments.
 
     Returns:
-        Whether a bias was changed: operators without one of their own are left alone.
+        Whether a bias was changed; an operator without a bias or with a shared one is skipped.
     """
     from onnx import numpy_helper
 
@@ -201,7 +200,7 @@ def _sum_by_output(node: NodeProto, lost: NDArray[np.float64]) -> NDArray[np.flo
     if node.op_type == "ConvTranspose":
         groups = attribute(node, "group", 1)
         by_group = lost.reshape(groups, lost.shape[0] // groups, lost.shape[1], -1)
-        # An output pixel sees one of stride x stride positions of the kernel at a time.
+        # An output pixel uses 1 / (stride x stride) of the kernel's positions.
         strides = next((list(a.ints) for a in node.attribute if a.name == "strides"), [])
         return by_group.sum(axis=(1, 3)).reshape(-1) / max(1, int(np.prod(strides or [1])))
     return lost.sum(axis=0)

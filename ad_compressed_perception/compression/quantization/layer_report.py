@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The layers of a rounded variant for its report and its file: noise, kind, and why they stay in float."""
+"""Layers of a variant of lower precision for its report and its file: SQNR, kind, reason for float."""
 
 from __future__ import annotations
 
@@ -23,24 +23,26 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 LAYER_FRAMES = 3
-"""Verification frames that the layers are measured on: the first, the middle and the last."""
+"""Number of verification frames for per-layer SQNR: the first, the middle and the last."""
 
 
-def look_at_layers(
+def measure_variant_layers(
     snapshots: Snapshots, frames: FrameSample, records: Sequence[PassRecord]
 ) -> tuple[list[LayerSqnr], list[str]]:
-    """Return the layers of what the passes rounded, and sentences about what could not be measured.
+    """Return the layers of a variant of lower precision, and notes about what could not be measured.
 
     Args:
-        snapshots: before and after rounding.
+        snapshots: models before and after the passes that lower the precision.
         frames: held-out frames.
-        records: what the passes noted.
+        records: the notes of the passes.
     """
     exact, rounded = snapshots.exact, snapshots.rounded
     if exact is None or rounded is None:
         return [], []
     if exact.manifest.input != rounded.manifest.input:
-        return [], ["Layers were not measured: a pass changed the input between rounding passes."]
+        return [], [
+            "Layers were not measured: a pass changed the input between passes that lower the precision."
+        ]
     chosen = [frames.indices[place] for place in _spread(len(frames.indices))]
     before, after = exact.model(), rounded.model()
     name = input_name(after)
@@ -62,10 +64,10 @@ def _spread(count: int) -> list[int]:
 
 
 def float_layers_text(model: ModelProto, layers: Sequence[LayerSqnr]) -> str:
-    """Return the file's entry about its layers in float as JSON.
+    """Return the metadata entry about the file's layers in float, as JSON.
 
-    ``layers`` has their names, ``why`` the reasons, ``places`` their places among the products of the file,
-    by which they are found where names were shortened.
+    ``layers`` has their names, ``why`` the reasons, ``places`` their indices among the compute ops of the
+    file, which identify them where names were shortened.
     """
     before = {entry.key: entry.value for entry in model.metadata_props}
     kept = json.loads(before.get(METADATA_KEY, "{}"))
@@ -75,7 +77,7 @@ def float_layers_text(model: ModelProto, layers: Sequence[LayerSqnr]) -> str:
         "layers": [layer.name for _, layer in floats],
         "why": [layer.why_float or "" for _, layer in floats],
     }
-    # Later passes may have added or merged products; then places mean nothing.
+    # Later passes may have added or fused compute ops; then indices are not valid.
     if sum(is_compute(node) for node in model.graph.node) == len(layers):
         document["places"] = [place for place, _ in floats]
     return json.dumps(document, sort_keys=True)

@@ -1,11 +1,11 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Layer by layer: what the fewer bits of a variant do to what each product computes, and which stay float.
+"""Per-layer SQNR of a variant of lower precision, and which layers stay in float.
 
-A product's signal to noise ratio is that of its output in the rounded graph against its output in the
-graph before rounding, both fed with the same frames: ``10 log10(sum(y^2) / sum((y - y')^2))``, see
-sensitivity.py. Noise that earlier layers made is in it, the rounding of the output itself is not (it is in
-the next layer's). After quantization-aware training it holds what training moved too.
+The SQNR of a compute op (convolution or matrix product) compares its output in the rounded graph with its
+output in the graph before rounding, on the same frames: ``10 log10(sum(y^2) / sum((y - y')^2))``, see
+sensitivity.py. It includes the noise of earlier layers, but not the rounding of the output itself (that
+is in the next layer's). After quantization-aware training it includes the changes by training.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class LayerSqnr:
         operator: ONNX operator.
         kind: "quantized" (both of its operands are), "weights only", or "float".
         sqnr_db: of its output, at most 120; None where the graph before rounding has no such layer.
-        why_float: why it stays in float; None for the others.
+        why_float: why it stays in float; None for the other kinds.
     """
 
     name: str
@@ -50,58 +50,58 @@ class LayerSqnr:
 def measure_layers(
     exact: ModelProto, rounded: ModelProto, frames: Iterable[Feeds], notes: Sequence[Mapping[str, Any]] = ()
 ) -> list[LayerSqnr]:
-    """Return every product of a rounded graph in the order of execution.
+    """Return every compute op of a rounded graph in the order of execution.
 
     Args:
         exact: the graph before rounding.
         rounded: the graph after it.
         frames: inputs that fit both.
-        notes: what the passes told about themselves.
+        notes: the notes of the passes.
 
     Raises:
         ModelFileError: ONNX Runtime cannot run one of the graphs.
     """
-    products = [node for node in rounded.graph.node if is_compute(node)]
-    partners = _partners(exact, products)
+    compute_ops = [node for node in rounded.graph.node if is_compute(node)]
+    references = _references(exact, compute_ops)
     kinds = layer_kinds(exact, rounded)
-    noise = _measure(exact, rounded, {mine: partners[mine] for mine in partners}, frames)
-    some_are_not = any(kind == QUANTIZED for kind in kinds)
+    noise = _measure(exact, rounded, references, frames)
+    any_quantized = any(kind == QUANTIZED for kind in kinds)
     return [
         LayerSqnr(
             node.name or node.output[0],
             node.op_type,
             kind,
             noise.get(node.output[0]),
-            why_float(node, rounded, notes) if kind == FLOAT and some_are_not else None,
+            why_float(node, rounded, notes) if kind == FLOAT and any_quantized else None,
         )
-        for node, kind in zip(products, kinds, strict=True)
+        for node, kind in zip(compute_ops, kinds, strict=True)
     ]
 
 
-def _partners(exact: ModelProto, products: Sequence[NodeProto]) -> dict[str, str]:
-    """Return the output of each product with the output it is held against: by node's name, else its own."""
+def _references(exact: ModelProto, compute_ops: Sequence[NodeProto]) -> dict[str, str]:
+    """Map each compute op's output to its reference: that of the node of its name, else itself."""
     by_node = {node.name: node for node in exact.graph.node if node.name and is_compute(node)}
     outputs = {name for node in exact.graph.node for name in node.output}
     found = {}
-    for node in products:
-        mine = node.output[0]
+    for node in compute_ops:
+        output = node.output[0]
         other = by_node.get(node.name)
         if other is not None:
-            found[mine] = other.output[0]
-        elif mine in outputs:
-            found[mine] = mine
+            found[output] = other.output[0]
+        elif output in outputs:
+            found[output] = output
     return found
 
 
 def layer_kinds(exact: ModelProto, rounded: ModelProto) -> list[str]:
-    """Return the kind of every product of the rounded graph, see LayerSqnr, by the graph's structure."""
-    makers = {name: node for node in rounded.graph.node for name in node.output}
+    """Return the kind (see LayerSqnr) of every compute op of the rounded graph, from its structure."""
+    producers = {name: node for node in rounded.graph.node for name in node.output}
     before = {tensor.name: tensor for tensor in exact.graph.initializer}
     after = {tensor.name: tensor for tensor in rounded.graph.initializer}
     constants = {node.output[0]: node for node in exact.graph.node if node.op_type == "Constant"}
 
     def expanded(name: str) -> bool:
-        return name in makers and makers[name].op_type == "DequantizeLinear"
+        return name in producers and producers[name].op_type == "DequantizeLinear"
 
     kinds = []
     for node in rounded.graph.node:
@@ -109,8 +109,8 @@ def layer_kinds(exact: ModelProto, rounded: ModelProto) -> list[str]:
             continue
         weight = node.input[1] if len(node.input) > 1 else ""
         changed = weight in after and (weight not in before or _differ(before[weight], after[weight]))
-        # Older files hold weights as Constant operators.
-        changed |= weight in makers and _is_changed_constant(makers[weight], constants)
+        # Older files store weights as Constant operators.
+        changed |= weight in producers and _is_changed_constant(producers[weight], constants)
         if node.op_type in INTEGER_COMPUTE or (expanded(node.input[0]) and expanded(weight)):
             kinds.append(QUANTIZED)
         elif expanded(weight) or changed:
@@ -121,7 +121,7 @@ def layer_kinds(exact: ModelProto, rounded: ModelProto) -> list[str]:
 
 
 def _differ(one: TensorProto, other: TensorProto) -> bool:
-    """Whether two weights have other values, in whatever form they are written down."""
+    """Whether two weights differ in value or type, whatever field stores the values."""
     from onnx import numpy_helper
 
     if one.data_type != other.data_type:
@@ -137,8 +137,8 @@ def _is_changed_constant(node: NodeProto, before: Mapping[str, NodeProto]) -> bo
 
 
 def why_float(node: NodeProto, rounded: ModelProto, notes: Sequence[Mapping[str, Any]]) -> str:
-    """Return why a product stays in float, as far as the passes' notes tell."""
-    told = {entry["tensor"]: entry for one in notes for entry in one.get("float_tensors") or ()}
+    """Return why a compute op stays in float, as far as the passes' notes state it."""
+    reasons = {entry["tensor"]: entry for one in notes for entry in one.get("float_tensors") or ()}
     excluded = {name for one in notes for name in one.get("excluded_nodes") or ()}
     if node.name in excluded:
         return "excluded by the recipe"
@@ -148,34 +148,36 @@ def why_float(node: NodeProto, rounded: ModelProto, notes: Sequence[Mapping[str,
             results += other.output
     operands = dict(zip(node.input[:2], ("its input", "its weights"), strict=False))
     for tensor in (*operands, *results):
-        if tensor in told:
-            return f"{operands.get(tensor, 'its output')}: {told[tensor]['why']}"
-    makers = {name for one in rounded.graph.node if one.op_type == "DequantizeLinear" for name in one.output}
-    if any(told) and node.input and node.input[0] not in makers:
-        return "what it computes from is left in float"
-    return "what it gives is left in float" if any(told) else _NO_REASON
+        if tensor in reasons:
+            return f"{operands.get(tensor, 'its output')}: {reasons[tensor]['why']}"
+    producers = {
+        name for one in rounded.graph.node if one.op_type == "DequantizeLinear" for name in one.output
+    }
+    if any(reasons) and node.input and node.input[0] not in producers:
+        return "its input is left in float"
+    return "its output is left in float" if any(reasons) else _NO_REASON
 
 
 def _measure(
-    exact: ModelProto, rounded: ModelProto, partners: Mapping[str, str], frames: Iterable[Feeds]
+    exact: ModelProto, rounded: ModelProto, references: Mapping[str, str], frames: Iterable[Feeds]
 ) -> dict[str, float]:
-    if not partners:
+    if not references:
         return {}
-    references = open_session(with_outputs(exact, list(dict.fromkeys(partners.values()))))
-    judged = open_session(with_outputs(rounded, list(partners)))
-    names = [output.name for output in references.get_outputs()]
-    signal = dict.fromkeys(partners, 0.0)
-    noise = dict.fromkeys(partners, 0.0)
+    reference_session = open_session(with_outputs(exact, list(dict.fromkeys(references.values()))))
+    variant_session = open_session(with_outputs(rounded, list(references)))
+    names = [output.name for output in reference_session.get_outputs()]
+    signal = dict.fromkeys(references, 0.0)
+    noise = dict.fromkeys(references, 0.0)
     for feeds in frames:
-        expected = dict(zip(names, references.run(None, feeds), strict=True))
-        for mine, found in zip(partners, judged.run(None, feeds), strict=True):
-            reference = expected[partners[mine]]
+        expected = dict(zip(names, reference_session.run(None, feeds), strict=True))
+        for output, found in zip(references, variant_session.run(None, feeds), strict=True):
+            reference = expected[references[output]]
             if reference.shape != found.shape:
-                signal[mine] = np.nan
+                signal[output] = np.nan
                 continue
-            # Single precision: a sum is right to some 1e-5 of itself, which no decibel figure shows.
+            # Single precision: the relative error of a sum is about 1e-5, negligible in decibels.
             wide = reference.astype(np.float32, copy=False)
-            apart = wide - found
-            signal[mine] += float(np.vdot(wide, wide))
-            noise[mine] += float(np.vdot(apart, apart))
-    return {name: sqnr_db(signal[name], noise[name]) for name in partners if not np.isnan(signal[name])}
+            difference = wide - found
+            signal[output] += float(np.vdot(wide, wide))
+            noise[output] += float(np.vdot(difference, difference))
+    return {name: sqnr_db(signal[name], noise[name]) for name in references if not np.isnan(signal[name])}

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which tensors stay in float: as few as keep the task's own measure within a limit."""
+"""Mixed-precision selection: the fewest tensors in float that keep the task's score within a limit."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from ad_compressed_perception.tasks.pipeline import Pipeline
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-_MOST_BYTES = 512 * 2**20
+_MAX_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What the search came to.
+class MixedPrecisionSelection:
+    """Result of the mixed-precision selection.
 
     Attributes:
-        tensors: those that stay in float, the most harmful first.
-        drop: the measure's loss with them in float.
-        first_drop: its loss with none of them in float.
-        trials: how many graphs were tried.
+        tensors: those that stay in float, the most sensitive first.
+        drop: drop of the score with them in float.
+        first_drop: drop of the score with all tensors quantized.
+        trials: how many graphs were evaluated.
     """
 
     tensors: tuple[str, ...]
@@ -46,19 +46,19 @@ def select_float_tensors(
     drop_of: Callable[[tuple[str, ...]], float],
     max_drop: float,
     requantization_trials: int,
-) -> Choice:
-    """Find few tensors whose staying in float keeps the drop within ``max_drop``.
+) -> MixedPrecisionSelection:
+    """Select few tensors that, kept in float, keep the drop within ``max_drop``.
 
-    The harm of one tensor alone ranks it; what counts is the measure with the first k of the ranking in
-    float. k doubles until the drop is small enough, then bisection finds the least k between the last
-    that was too small and the first that was large enough. At last tensors that turn out not to be
-    needed are given back, the least harmful first.
+    Tensors are ranked by their own sensitivity; the criterion is the score with the first k of the ranking
+    in float. k doubles until the drop is small enough, then bisection finds the least k between the last
+    that was too small and the first that was large enough. At the end the chosen tensors are quantized
+    again one by one, the least sensitive first, where the drop stays within the limit.
 
     Args:
-        ranked: tensors, the most harmful first.
+        ranked: tensors, the most sensitive first.
         drop_of: returns the drop with these tensors in float.
         max_drop: limit.
-        requantization_trials: how many tensors to try to give back at most.
+        requantization_trials: maximum number of tensors to try to quantize again.
     """
     ranked = list(ranked)
     known: dict[tuple[str, ...], float] = {}
@@ -80,27 +80,27 @@ def select_float_tensors(
         else:
             count = middle
     chosen = ranked[:count]
-    # The last one of the ranking is needed by the bisection's own finding.
+    # Bisection has already shown that the last one is needed.
     for tensor in chosen[-2::-1][:requantization_trials]:
         fewer = [name for name in chosen if name != tensor]
         if drop(fewer) <= max_drop:
             chosen = fewer
-    return Choice(tuple(chosen), drop(chosen), first, len(known))
+    return MixedPrecisionSelection(tuple(chosen), drop(chosen), first, len(known))
 
 
-class AgreementJudge:
-    """Measures by how much a changed graph's results disagree with the float graph's."""
+class AgreementEvaluator:
+    """Measures the agreement of a changed graph's results with the float graph's."""
 
     def __init__(self, floating: ModelProto, context: PassContext, every_other: int) -> None:
         """Run the float graph on every other calibration frame.
 
         Args:
             floating: the graph before quantization.
-            context: gives the frames, and the task by its manifest, input and output.
+            context: source of the frames and of the task (manifest, input and output).
             every_other: 0 for the frames of even number, 1 for the others.
 
         Raises:
-            AdcpError: a frame cannot be read, the graph cannot run or gives no result.
+            AdcpError: a frame cannot be read, the graph cannot run or returns no result.
         """
         self._context = context
         self._manifest = context.manifest.model_copy(
@@ -113,7 +113,7 @@ class AgreementJudge:
         size = 0
         try:
             for number, image in enumerate(context.images()):
-                if number % 2 != every_other or size > _MOST_BYTES:
+                if number % 2 != every_other or size > _MAX_BYTES:
                     continue
                 feeds, geometry = pipeline.task.prepare(image)
                 feeds = {name: tensor.copy() for name, tensor in feeds.items()}
@@ -147,13 +147,13 @@ class AgreementJudge:
                 score.add(reference, found)
         finally:
             pipeline.close()
-        figures = score.figures()
-        if not figures.informative_frames:
+        summary = score.figures()
+        if not summary.informative_frames:
             raise DataError(
-                f"none of {len(self._frames)} calibration frames shows anything by which to choose the "
-                "layers that stay in float: give livelier frames, or use quantize_int8 with exclude"
+                f"none of {len(self._frames)} calibration frames has a result by which to select the layers "
+                "that stay in float: use frames with objects in view, or quantize_int8 with exclude"
             )
-        return figures.drop
+        return summary.drop
 
     def _open(self, model: ModelProto) -> Pipeline:
         import onnx

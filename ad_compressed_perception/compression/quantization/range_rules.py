@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ranges narrower than the values seen, where finer steps are worth more than the values cut off."""
+"""Clipped activation ranges, where smaller quantization steps reduce the error more than clipping adds."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 SILU_FLOOR = -8.0
-"""Below it ``x * sigmoid(x)`` lies between -0.0027 and 0: nothing an 8-bit output could tell from 0."""
+"""Below it ``x * sigmoid(x)`` lies between -0.0027 and 0, which rounds to 0 in an 8-bit output."""
 
 _SHRINKS = np.linspace(0.1, 1.0, 37)
 _ROUNDS = 2
 
 
 def narrow_silu_inputs(model: ModelProto, ranges: Any, floor: float = SILU_FLOOR) -> list[str]:
-    """Raise the lower end of what only feeds ``x * sigmoid(x)`` to ``floor``, in place.
+    """Raise the lower end of the range of SiLU inputs to ``floor``, in place.
 
     Args:
         model: the float graph.
@@ -39,14 +39,14 @@ def narrow_silu_inputs(model: ModelProto, ranges: Any, floor: float = SILU_FLOOR
             continue
         low, high = (np.asarray(end, np.float32) for end in ranges[name].range_value)
         if low.size == 1 and high.size == 1 and low.item() < floor < high.item():
-            # TensorsData refuses to replace an entry under its own name, its dictionary does not.
+            # TensorsData does not allow replacing an entry; its dictionary does.
             ranges.data[name] = TensorData(lowest=np.full_like(low, floor), highest=high)
             narrowed.append(name)
     return narrowed
 
 
 def silu_inputs(model: ModelProto) -> list[str]:
-    """Return the tensors that nothing uses but a Sigmoid and the Mul with its result."""
+    """Return the tensors that only a Sigmoid and the Mul with its result use."""
     users: dict[str, list[Any]] = {}
     for node in model.graph.node:
         for name in node.input:
@@ -77,14 +77,14 @@ def mse_range(
 
     The error of a range is ``sum(count * (x - dequantize(quantize(x)))^2)`` over the histogram's bins,
     values beyond the range clipped to it: rounding and clipping in one figure (Nagel et al., "A White
-    Paper on Neural Network Quantization", 2021, section 3.1). Both ends are tried in turns.
+    Paper on Neural Network Quantization", 2021, section 3.1). Both ends are optimized alternately.
 
     Args:
         counts: (bins,) how many values fell into each.
         edges: (bins + 1,) ascending.
         low: least value seen.
         high: largest value seen.
-        levels: numbers there are: 256 for 8 bits.
+        levels: number of quantization levels, 256 for 8 bits.
     """
     kept = counts > 0
     values = ((edges[:-1] + edges[1:]) / 2.0)[kept].astype(np.float64)
@@ -109,7 +109,7 @@ def mse_range(
 
 
 def mse_ranges(histograms: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """Return the range of least error of every histogram that ONNX Runtime's collector holds."""
+    """Return the range of least error of every histogram of ONNX Runtime's collector."""
     found = {}
     for name, entry in histograms.items():
         counts, edges, low, high = entry[:4]

@@ -1,11 +1,11 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the quantization of each single tensor does to a network's outputs, without labels.
+"""Sensitivity of a network's outputs to the quantization of each tensor, without labels.
 
 Signal to quantization noise ratio of an output, in decibels:
 ``SQNR = 10 log10(sum(reference^2) / sum((reference - quantized)^2))``. Each halving of the step
 brings 6.02 dB (Widrow and Kollar, "Quantization Noise", Cambridge, 2008). Where a network has
-several outputs the noise shares are averaged, so that no output of small numbers is forgotten.
+several outputs the noise-to-signal ratios are averaged, so that outputs of small numbers count equally.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 SQNR_LIMIT_DB = 120.0
-"""Reported where there is no noise at all: what single precision itself makes."""
+"""Reported where there is no noise: about the SQNR of single precision itself."""
 
-_MOST_WORKERS = 4
+_MAX_WORKERS = 4
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """One tensor and what its quantization alone does."""
+    """One tensor and the SQNR of the outputs with this tensor alone quantized."""
 
     tensor: QuantizedTensor
     sqnr_db: float
@@ -67,7 +67,7 @@ def open_session(model: ModelProto) -> Any:
 
 
 def with_outputs(model: ModelProto, names: Sequence[str]) -> ModelProto:
-    """Return a copy of the graph that gives these tensors instead of its outputs."""
+    """Return a copy of the graph with these tensors as its outputs."""
     import onnx
 
     copy = onnx.ModelProto()
@@ -85,7 +85,7 @@ def with_outputs(model: ModelProto, names: Sequence[str]) -> ModelProto:
 
 
 class OutputNoise:
-    """The float graph's outputs on some frames, against which others are held."""
+    """Compares outputs of changed graphs with the float graph's on some frames."""
 
     def __init__(self, floating: ModelProto, outputs: Sequence[str], frames: Sequence[Feeds]) -> None:
         """Run the float graph; raise ModelFileError where it cannot run."""
@@ -99,7 +99,7 @@ class OutputNoise:
 
         Args:
             model: the changed graph.
-            outputs: what the outputs are called in it, where other than in the float graph.
+            outputs: names of the outputs in it, where they differ from the float graph's.
         """
         session = open_session(with_outputs(model, outputs or self.outputs))
         signal = np.zeros(len(self.outputs))
@@ -110,10 +110,10 @@ class OutputNoise:
                 wide = reference.astype(np.float64)
                 signal[place] += float(np.sum(wide**2))
                 noise[place] += float(np.sum((output - wide) ** 2))
-        telling = signal > 0.0
-        if not telling.any():
+        nonzero = signal > 0.0
+        if not nonzero.any():
             return sqnr_db(0.0, float(noise.sum()))
-        return sqnr_db(1.0, float(np.mean(noise[telling] / signal[telling])))
+        return sqnr_db(1.0, float(np.mean(noise[nonzero] / signal[nonzero])))
 
 
 def measure_sensitivities(
@@ -122,19 +122,19 @@ def measure_sensitivities(
     tensors: Sequence[QuantizedTensor],
     advance: Advance = lambda done, total: None,
 ) -> list[Sensitivity]:
-    """Quantize one tensor at a time and return all of them, the most harmful first.
+    """Quantize one tensor at a time and return all of them, the most sensitive first.
 
     Args:
         graph: the float and the quantized graph.
-        noise: the outputs that count, and the frames.
+        noise: the float graph's outputs and the frames.
         tensors: which to measure.
-        advance: tells the progress bar (done, total).
+        advance: progress callback (done, total).
     """
 
     def measure(tensor: QuantizedTensor) -> Sensitivity:
         return Sensitivity(tensor, noise.sqnr_db(graph.only(tensor.name)))
 
-    workers = max(1, min(_MOST_WORKERS, available_cores()))
+    workers = max(1, min(_MAX_WORKERS, available_cores()))
     found = []
     with ThreadPoolExecutor(workers) as pool:
         for result in pool.map(measure, tensors):

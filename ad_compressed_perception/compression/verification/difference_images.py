@@ -59,14 +59,14 @@ class Snapshots:
 
     def before(self, step: Pass, model: ModelProto, manifest: Manifest) -> None:
         """Record the model before a pass changes it."""
-        if step.rounds and self.exact is None:
+        if step.lowers_precision and self.exact is None:
             self.exact = take(model, manifest)
 
     def after(self, step: Pass, model: ModelProto, manifest: Manifest) -> None:
         """Record the model after a pass."""
-        self._cleaning = self._cleaning and step.cleans
+        self._cleaning = self._cleaning and step.preserves_outputs
         if self._cleaning:
             self.optimized = take(model, manifest)
             self.cleaners.append(step.name)
-        if step.rounds:
+        if step.lowers_precision:
             self.rounded = take(model, manifest)

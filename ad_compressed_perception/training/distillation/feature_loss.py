@@ -22,7 +22,7 @@ from onnx import ModelProto
 from torch import Tensor
 
 from ad_compressed_perception.core.errors import RecipeError
-from ad_compressed_perception.onnx_graph.qdq import PRODUCTS
+from ad_compressed_perception.onnx_graph.qdq import COMPUTE_OPS
 from ad_compressed_perception.pass_api.passes import PassContext
 from ad_compressed_perception.training.distillation.dataset import DistillationDataset
 from ad_compressed_perception.training.distillation.losses import Loss
@@ -37,9 +37,9 @@ def last_features(model: ModelProto) -> list[str]:
     found: list[str] = []
     for node in reversed(model.graph.node):
         fed = not feeding.isdisjoint(node.output)
-        if node.op_type in PRODUCTS and not fed and node.input[0] in made and node.input[0] not in found:
+        if node.op_type in COMPUTE_OPS and not fed and node.input[0] in made and node.input[0] not in found:
             found.append(node.input[0])
-        if node.op_type in PRODUCTS or fed:
+        if node.op_type in COMPUTE_OPS or fed:
             feeding.update(node.input)
     return found
 

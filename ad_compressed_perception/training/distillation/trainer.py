@@ -50,7 +50,7 @@ from ad_compressed_perception.training.distillation.yolox_teacher import Teacher
 from ad_compressed_perception.training.graph_module.module import GraphModule
 from ad_compressed_perception.training.options import TrainingOptions
 from ad_compressed_perception.training.trainer import History, Schedule, Trainer
-from ad_compressed_perception.workspace.stale_files import remove_with_empty_parents
+from ad_compressed_perception.workspace.stale_checkpoints import remove_with_empty_parents
 
 _PASS_THROUGH = ("Transpose", "Identity", "Reshape", "QuantizeLinear", "DequantizeLinear")
 _CACHING_SHARE = 0.1

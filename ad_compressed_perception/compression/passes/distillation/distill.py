@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Self-distillation without labels: the graph learns to answer as the float baseline does."""
+"""Self-distillation without labels: the graph is trained to reproduce the float baseline's outputs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Distill(Pass):
     options_type = TrainingOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
-        """Return the graph with the best weights found; those it came with where none were better.
+        """Return the graph with the best weights found; its own weights where none were better.
 
         Raises:
             BackendError: torch is not installed, or the baseline cannot run.
@@ -45,11 +45,11 @@ class Distill(Pass):
         )
         from ad_compressed_perception.training.graph_module.module import GraphModule
 
-        school = open_distillation(model, context, self.options)
+        trainer = open_distillation(model, context, self.options)
         module = GraphModule(model)
-        history = school.train(module, self.name, training_progress(context))
+        history = trainer.train(module, self.name, training_progress(context))
         context.notes.update(
-            images=len(school.dataset),
+            images=len(trainer.dataset),
             epochs=len(history.losses),
             best_epoch=history.best_epoch + 1,
             loss_before=history.first,

@@ -1,8 +1,8 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Heal a changed network layer by layer, by linear least squares on calibration frames.
+"""Refit a changed network layer by layer, by linear least squares on calibration frames.
 
-Minutes where training takes hours: see ``training/reconstruction.py`` for what is solved.
+Takes minutes where training takes hours; ``training/reconstruction.py`` gives the equations.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class ReconstructOptions(PassOptions):
     """Options of reconstruct."""
 
     frames: int = Field(48, ge=1, le=1000, description="calibration frames; all are in memory at once")
-    ridge: float = Field(1e-4, gt=0.0, le=1000.0, description="how much weights stay what they were")
-    positions: int = Field(1024, ge=16, description="pixels of a layer's output looked at in each frame")
-    seed: int = Field(0, ge=0, description="of the choice of those pixels")
+    ridge: float = Field(1e-4, gt=0.0, le=1000.0, description="regularization towards the present weights")
+    positions: int = Field(1024, ge=16, description="sampled pixels of a layer's output in each frame")
+    seed: int = Field(0, ge=0, description="random seed of the sampled pixels")
     threads: int = Field(0, ge=0, description="processor threads; 0: torch's own choice")
 
 
 class Reconstruct(Pass):
-    """Fits every layer to the baseline's layer of the same output, given what now reaches it."""
+    """Fits every layer to the output of the baseline's layer of the same name, given its present input."""
 
     name = "reconstruct"
     options_type = ReconstructOptions
@@ -58,11 +58,14 @@ class Reconstruct(Pass):
 
         options: ReconstructOptions = self.options
         original, spec = resized_teacher(context)
-        ask, show = Preparer(spec), Preparer(context.input)
+        for_teacher, for_student = Preparer(spec), Preparer(context.input)
         step = max(1, context.frames // options.frames)
         frames = list(islice(context.images(), 0, step * options.frames, step))
         images = [
-            (torch.from_numpy(ask(f)[0].copy()).float(), torch.from_numpy(show(f)[0].copy()).float())
+            (
+                torch.from_numpy(for_teacher(f)[0].copy()).float(),
+                torch.from_numpy(for_student(f)[0].copy()).float(),
+            )
             for f in frames
         ]
         if options.threads:
@@ -76,7 +79,7 @@ class Reconstruct(Pass):
             context.advance(len(fits), len(student.layers))
         if not fits:
             raise RecipeError(
-                "no layer of the graph bears the name of one of the baseline's: nothing to fit to"
+                "no layer of the graph has the name of one of the baseline's layers: nothing to fit"
             )
         context.notes.update(
             frames=len(images),

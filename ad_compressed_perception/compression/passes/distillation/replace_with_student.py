@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Put a small fresh network in the baseline's place; a pass after it must teach it."""
+"""Replace the baseline by a small network with random weights; a later pass must train it."""
 
 from __future__ import annotations
 
@@ -23,23 +23,26 @@ _DECODERS = {"segmentation": ("argmax",), "planning": ("steering", "trajectory")
 
 
 class ReplaceWithStudentOptions(PassOptions):
-    """Options of student."""
+    """Options of replace_with_student."""
 
     renamed = {"start": "initialize_from"}
 
     encoder: Literal["efficientnet_lite", "mobilenet", "squeezenet"] = Field(
-        "efficientnet_lite", description="architecture of the part that all tasks share"
+        "efficientnet_lite", description="architecture of the backbone"
     )
     width: float = Field(1.0, gt=0.0, le=16.0, description="multiplies all channel counts")
     input_width: int | None = Field(None, ge=32, le=16384, description="pixels; needs input_height")
     input_height: int | None = Field(None, ge=32, le=16384, description="pixels; needs input_width")
-    channel_multiple: int = Field(16, ge=1, le=64, description="what channel counts are rounded to")
-    output_stride: Literal[1, 2, 4, 8] = Field(
-        2, description="segmentation: input pixels a side of one pixel of scores"
+    channel_multiple: int = Field(
+        16, ge=1, le=64, description="channel counts are rounded to a multiple of this"
     )
-    seed: int = Field(0, ge=0, description="of the fresh weights")
+    output_stride: Literal[1, 2, 4, 8] = Field(
+        2, description="segmentation: input pixels per score pixel, along each axis"
+    )
+    seed: int = Field(0, ge=0, description="random seed of the initial weights")
     initialize_from: str | None = Field(
-        None, description="ONNX file of an earlier student of the same input and output, to go on from"
+        None,
+        description="ONNX file of an earlier student with the same input and output: initial weights",
     )
 
     @model_validator(mode="after")
@@ -50,7 +53,7 @@ class ReplaceWithStudentOptions(PassOptions):
 
 
 class ReplaceWithStudent(Pass):
-    """Replaces the graph; what the student reads and writes is stored with the variant."""
+    """Replaces the graph; the student's input and output are stored with the variant."""
 
     name = "replace_with_student"
     options_type = ReplaceWithStudentOptions
@@ -58,11 +61,11 @@ class ReplaceWithStudent(Pass):
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the student; ``context.input`` and ``context.output`` are its own.
 
-        Size, labels, the pixels' color, scale, mean and resizing stay as the passes before left them, but
-        for what the options say; the layout is NCHW.
+        Size, labels, the pixels' color, scale, mean and resizing stay as the passes before left them, except
+        where an option changes them; the layout is NCHW.
 
         Raises:
-            ModelFileError: the file to start from cannot be read.
+            ModelFileError: the file of initial weights cannot be read.
             RecipeError: a file of another input or output, a size that does not fit, a decoder without a
                 student, or a detector with other strides.
         """
@@ -91,7 +94,7 @@ class ReplaceWithStudent(Pass):
                 seed=options.seed,
             )
         )
-        student = fresh if options.initialize_from is None else _earlier(options.initialize_from, fresh)
+        student = fresh if options.initialize_from is None else _read_student(options.initialize_from, fresh)
         context.input = spec
         context.output = _output(context.output)
         require_decodable(context, refresh_outputs(student))
@@ -104,7 +107,7 @@ class ReplaceWithStudent(Pass):
         )
         if options.initialize_from is None:
             context.notes["needs_healing"] = (
-                "a student knows nothing until a pass teaches it: put distill after it"
+                "the student has random weights until a pass trains it: put distill after it"
             )
         return student
 
@@ -120,10 +123,10 @@ def _elements(dims: Any) -> int:
 
 
 def _require_decoder(manifest: Manifest) -> None:
-    wanted = _DECODERS.get(manifest.task, ())
-    if manifest.output.decoder not in wanted:
+    decoders = _DECODERS.get(manifest.task, ())
+    if manifest.output.decoder not in decoders:
         raise RecipeError(
-            f"a student for {manifest.task} answers for decoder {' or '.join(wanted)}, and the model's is "
+            f"a student for {manifest.task} fits decoder {' or '.join(decoders)}, and the model's is "
             f"{manifest.output.decoder!r}: use prune_channels and distill instead"
         )
 
@@ -157,18 +160,18 @@ def _output(output: OutputSpec) -> OutputSpec:
     return output.model_copy(update={"options": options})
 
 
-def _earlier(path: str, fresh: ModelProto) -> ModelProto:
-    """Return the model of a file that reads and gives what a fresh student does."""
+def _read_student(path: str, fresh: ModelProto) -> ModelProto:
+    """Return the model of a file whose inputs and outputs are those of a new student."""
     from ad_compressed_perception.onnx_graph.io import read_model
 
     model = read_model(Path(path).expanduser())
-    found, wanted = (_ends(one) for one in (model, fresh))
-    if found != wanted:
-        raise RecipeError(f"start: {path} has {found}, this student {wanted}")
+    found, expected = (_signature(one) for one in (model, fresh))
+    if found != expected:
+        raise RecipeError(f"initialize_from: {path} has {found}, this student {expected}")
     return model
 
 
-def _ends(model: ModelProto) -> str:
+def _signature(model: ModelProto) -> str:
     """Return inputs and outputs with their types and sizes, as text."""
     parts = []
     for values in (model.graph.input, model.graph.output):
@@ -185,6 +188,6 @@ def _require_same_strides(output: OutputSpec) -> None:
     strides = output.options.get("strides", STRIDES)
     if strides != STRIDES:
         raise RecipeError(
-            "a detecting student learns its teacher's answer cell by cell and has cells at strides "
+            "a detection student is trained on its teacher's output cell by cell and has cells at strides "
             f"{STRIDES}, not {strides}: use prune_channels and distill instead"
         )

@@ -10,6 +10,6 @@ from ad_compressed_perception.tasks import create_task
 
 
 def require_decodable(context: PassContext, outputs: tuple[TensorSpec, ...]) -> None:
-    """Raise AdcpError where the decoder, as the context now describes the model, cannot take the outputs."""
+    """Raise AdcpError where the decoder of the context's present output cannot decode the outputs."""
     update = {"input": context.input, "output": context.output}
     create_task(context.manifest.model_copy(update=update)).decoder.check(outputs)

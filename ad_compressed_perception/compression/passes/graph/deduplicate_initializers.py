@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make the file smaller without touching a number: short names, and equal constants stored once.
+"""Make the file smaller without changing a value: short names, and equal constants stored once.
 
 In a small quantized network the names of tensors, which exporters make long and the quantizer longer,
-can weigh more than the weights, and the zero points of its channels are the same zeros many times.
+can take more bytes than the weights, and the zero points of its channels repeat the same zeros.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-# Not a number is touched, but a runtime may fuse a graph of other names in another order.
+# No value changes, but a runtime may fuse a graph with other names in another order.
 _TOLERANCE = 1e-5
 
 
 class DeduplicateInitializersOptions(PassOptions):
-    """Options of compact."""
+    """Options of deduplicate_initializers."""
 
-    names: bool = Field(True, description="shorten names; false keeps them for reading reports")
+    names: bool = Field(True, description="shorten names; false keeps them, for readable reports")
 
 
 class DeduplicateInitializers(Pass):
@@ -43,7 +43,7 @@ class DeduplicateInitializers(Pass):
         """Return the smaller model; inputs and outputs keep their names.
 
         Raises:
-            ModelFileError: the graph has branches or loops, or its numbers changed on a calibration frame.
+            ModelFileError: the graph has branches or loops, or its outputs changed on a calibration frame.
         """
         import onnx
 
@@ -51,8 +51,8 @@ class DeduplicateInitializers(Pass):
         for node in model.graph.node:
             if any(entry.HasField("g") or entry.graphs for entry in node.attribute):
                 raise ModelFileError(
-                    f"{node.op_type} {node.name!r} holds a graph of its own, which cannot be shortened: "
-                    "leave the pass compact out"
+                    f"{node.op_type} {node.name!r} holds a subgraph, whose names cannot be shortened: "
+                    "leave the pass deduplicate_initializers out"
                 )
         original = onnx.ModelProto()
         original.CopyFrom(model)
@@ -68,7 +68,7 @@ class DeduplicateInitializers(Pass):
 
 
 def _share_constants(model: ModelProto) -> int:
-    """Let all users of equal weights take the first of them; return how many became superfluous."""
+    """Let all users of equal weights take the first of them; return how many were removed."""
     first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
     outputs = {value.name for value in model.graph.output}
     renamed: dict[str, str] = {}
@@ -89,10 +89,10 @@ def _share_constants(model: ModelProto) -> int:
 def _shorten_names(model: ModelProto) -> None:
     graph = model.graph
     kept = {value.name for value in (*graph.input, *graph.output)}
-    # Names that are counted up must not meet one that is kept.
+    # Generated names must not collide with one that is kept.
     taken = set(kept)
     short: dict[str, str] = {name: name for name in kept}
-    count = products = 0
+    count = compute_ops = 0
 
     def shorten(name: str) -> str:
         nonlocal count
@@ -106,9 +106,9 @@ def _shorten_names(model: ModelProto) -> None:
         return short[name]
 
     for node in graph.node:
-        # Products keep a name of their own, by which a runtime's layers are found again in the file.
-        node.name = _base36(products)[1:] if is_compute(node) else ""
-        products += is_compute(node)
+        # Compute ops keep a unique name, by which a runtime's layers are matched to nodes of the file.
+        node.name = _base36(compute_ops)[1:] if is_compute(node) else ""
+        compute_ops += is_compute(node)
         node.doc_string = ""
         for names in (node.input, node.output):
             for index, name in enumerate(names):

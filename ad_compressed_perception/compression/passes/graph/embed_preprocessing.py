@@ -1,12 +1,12 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Let the network take the camera's bytes: uint8, channels last, blue first, normalized inside.
+"""Move preprocessing into the graph: the input is the camera's uint8 image, channels last, BGR.
 
-With factor a = scale / std and shift b = -mean / std of each channel, what the network saw,
-x = a p + b for a pixel p, is made in the graph. The factor goes into the first convolution's weights,
+With factor a = scale / std and shift b = -mean / std of each channel, the network's former input,
+x = a p + b for a pixel p, is computed in the graph. The factor goes into the first convolution's weights,
 W'[o, c] = a[c] W[o, c]. The shift goes into its bias, B'[o] = B[o] + sum_c,y,x W[o, c, y, x] b[c],
-only where no zero padding comes in between: a padded zero stands for x = 0, which no constant in the
-bias can be at the border alone. Elsewhere b / a is added to the pixels before the padding. A color
+only where no zero padding comes in between: a padded zero stands for x = 0, and a bias is the same
+at the border and inside. Elsewhere b / a is added to the pixels before the padding. A color
 order that differs from the camera's is a permutation of the weights' input channels.
 """
 
@@ -40,7 +40,7 @@ class EmbedPreprocessingOptions(PassOptions):
     renamed = {"colour": "color"}
 
     color: Literal["BGR", "RGB"] = Field(
-        "BGR", description="the camera's order, which the network is to take; gray networks stay gray"
+        "BGR", description="color order of the camera, the network's new input; gray networks stay gray"
     )
     tolerance: float = Field(
         1e-3, gt=0.0, le=0.1, description="largest change of an output, as a share of its range"
@@ -63,18 +63,18 @@ class Affine:
 
 
 class EmbedPreprocessing(Pass):
-    """Moves normalization, layout and color order from the preparation into the network."""
+    """Moves normalization, layout and color order from preprocessing into the graph."""
 
     name = "embed_preprocessing"
-    cleans = True
+    preserves_outputs = True
     options_type = EmbedPreprocessingOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
-        """Return the model that takes bytes; ``context.input`` says so.
+        """Return the model with a uint8 input; ``context.input`` is updated.
 
         Raises:
-            RecipeError: the model takes bytes already, or is quantized.
-            ModelFileError: the numbers changed on a calibration frame.
+            RecipeError: the model has a uint8 input already, or is quantized.
+            ModelFileError: the outputs changed on a calibration frame.
         """
         import onnx
 
@@ -107,7 +107,7 @@ class EmbedPreprocessing(Pass):
             update["color"] = options.color
         context.input = spec.model_copy(update=update)
         refresh_outputs(model)
-        check_model(model, "the model with its input in the graph")
+        check_model(model, "the model with preprocessing in the graph")
         context.notes.update(
             folded_into=[site.node.name or site.node.output[0] for site in sites or []],
             kept_in_graph=[
@@ -125,7 +125,7 @@ class EmbedPreprocessing(Pass):
 
 
 def bytes_of(feeds: Feeds, spec: InputSpec, swap: bool) -> Feeds:
-    """Return the pixels that a normalized input was made of, (1, H, W, C) uint8; exact for 8-bit frames."""
+    """Return the pixels of a normalized input, (1, H, W, C) uint8; exact for 8-bit frames."""
     ((name, tensor),) = feeds.items()
     pixels = tensor.astype(np.float64)
     if spec.layout == "NCHW":
@@ -138,7 +138,7 @@ def bytes_of(feeds: Feeds, spec: InputSpec, swap: bool) -> Feeds:
 
 
 def _fold(graph: Graph, sites: list[FirstConvolution], affine: Affine, swap: bool) -> Affine:
-    """Move into the convolutions what they can take; return what is left to do before them."""
+    """Fold into the convolutions what they can take; return the normalization left to do before them."""
     has_shift = bool(np.any(affine.shift != 0.0))
     into_bias = has_shift and not any(site.is_padded for site in sites)
     if not has_shift and not swap and np.all(affine.factor == 1.0):
@@ -164,7 +164,7 @@ def _fold(graph: Graph, sites: list[FirstConvolution], affine: Affine, swap: boo
 
 
 def _prepend(graph: Graph, name: str, spec: InputSpec, rest: Affine) -> None:
-    """Turn the input into bytes, channels last, and lead it to where the float input went."""
+    """Make the input uint8, channels last, and connect it to the former input's consumers."""
     from onnx import TensorProto, helper
 
     model = graph.model
@@ -180,12 +180,12 @@ def _prepend(graph: Graph, name: str, spec: InputSpec, rest: Affine) -> None:
         )
 
     if spec.layout == "NCHW":
-        # Before the cast: bytes are a quarter of what floats are to move.
+        # Before the cast: moving bytes costs a quarter of moving floats.
         append("Transpose", [last], perm=[0, 3, 1, 2])
     append("Cast", [last], to=floats)
     shape = (1, -1, 1, 1) if spec.layout == "NCHW" else (1, 1, 1, -1)
-    for operator, values, idle in (("Mul", rest.factor, 1.0), ("Add", rest.shift, 0.0)):
-        if np.any(values != idle):
+    for operator, values, neutral in (("Mul", rest.factor, 1.0), ("Add", rest.shift, 0.0)):
+        if np.any(values != neutral):
             constant = values.astype(spec.dtype).reshape(shape)
             append(operator, [last, graph.add_constant(f"input_{operator.lower()}", constant)])
     graph.replace_uses(name, last)
@@ -205,7 +205,7 @@ def _require_same(
     difference = max(relative_difference(reference[name], other[name]) for name in reference)
     if not difference <= tolerance:
         raise ModelFileError(
-            f"the graph's numbers changed by {difference:.2g} of an output's range on a calibration frame, "
+            f"the graph's outputs changed by {difference:.2g} of an output's range on a calibration frame, "
             f"allowed is {tolerance:.2g}: leave this pass out, or report the model"
         )
     return difference

@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Turn a detector's maps into rows map by map, not all at once at the end.
+"""Flatten a detector's feature maps level by level, not after their concatenation.
 
-A grid detector joins its maps (1, C, H, W) as (1, C, cells) and transposes the whole. Transposing each map
-to (1, H, W, C) before its cells are counted gives the same rows; a runtime that keeps images channels last
-(OpenVINO, LiteRT) then has nothing to move, and the cells of each map are joined as one piece of memory.
+A grid detector concatenates its maps (1, C, H, W) as (1, C, cells) and transposes the result. Transposing
+each map to (1, H, W, C) before flattening gives the same rows; a runtime that stores images channels last
+(OpenVINO, LiteRT) then moves no data, and the cells of each map are contiguous in memory.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _MAP_RANK = 4
 
 
 @dataclass(frozen=True)
-class RowsAtTheEnd:
-    """A transposition of joined maps.
+class FlattenedHead:
+    """A transposition of concatenated feature maps.
 
     Attributes:
         transpose: (1, C, cells) to (1, cells, C).
-        concat: joins the maps' cells; None for one map.
-        reshapes: (1, C, H, W) to (1, C, cells), in the order they are joined.
+        concat: concatenates the maps' cells; None for one map.
+        reshapes: (1, C, H, W) to (1, C, cells), in the order of concatenation.
     """
 
     transpose: NodeProto
@@ -50,25 +50,25 @@ class RowsAtTheEnd:
     reshapes: tuple[NodeProto, ...]
 
 
-def find_rows(graph: Graph, shapes: dict[str, Shape]) -> list[RowsAtTheEnd]:
-    """Return the transpositions of joined maps whose parts nothing else takes."""
+def find_flattened_heads(graph: Graph, shapes: dict[str, Shape]) -> list[FlattenedHead]:
+    """Return the transpositions of concatenated maps whose parts have no other consumer."""
     found = []
     for node in graph.model.graph.node:
         if node.op_type != "Transpose" or list(attribute(node, "perm", [])) != [0, 2, 1]:
             continue
         above = graph.producers.get(node.input[0])
-        joins = above is not None and above.op_type == "Concat" and attribute(above, "axis") in (2, -1)
-        concat = above if joins and graph.only_consumer(node.input[0]) is node else None
+        concatenates = above is not None and above.op_type == "Concat" and attribute(above, "axis") in (2, -1)
+        concat = above if concatenates and graph.only_consumer(node.input[0]) is node else None
         names = list(concat.input) if concat is not None else [node.input[0]]
         reshapes = [graph.producers.get(name) for name in names]
         alone = all(graph.only_consumer(name) is not None for name in names)
-        flat = [r for r in reshapes if r is not None and _counts_cells(r, shapes)]
+        flat = [r for r in reshapes if r is not None and _flattens_cells(r, shapes)]
         if alone and len(flat) == len(names):
-            found.append(RowsAtTheEnd(node, concat, tuple(flat)))
+            found.append(FlattenedHead(node, concat, tuple(flat)))
     return found
 
 
-def _counts_cells(node: NodeProto, shapes: dict[str, Shape]) -> bool:
+def _flattens_cells(node: NodeProto, shapes: dict[str, Shape]) -> bool:
     before, after = shapes.get(node.input[0], ()), shapes.get(node.output[0], ())
     if node.op_type != "Reshape" or len(before) != _MAP_RANK or None in (*before, *after):
         return False
@@ -77,16 +77,16 @@ def _counts_cells(node: NodeProto, shapes: dict[str, Shape]) -> bool:
 
 
 class FlattenPerLevel(Pass):
-    """Transposes maps before they are joined; the numbers stay."""
+    """Transposes feature maps before their concatenation; the outputs stay the same."""
 
     name = "flatten_per_level"
-    cleans = True
+    preserves_outputs = True
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the edited model.
 
         Raises:
-            ModelFileError: no such end, or an output changed on a calibration frame.
+            ModelFileError: the graph has no such head, or an output changed on a calibration frame.
         """
         import onnx
         from onnx import helper
@@ -94,14 +94,14 @@ class FlattenPerLevel(Pass):
         original = onnx.ModelProto()
         original.CopyFrom(model)
         graph, shapes = Graph(model), tensor_shapes(model)
-        ends = find_rows(graph, shapes)
-        if not ends:
+        heads = find_flattened_heads(graph, shapes)
+        if not heads:
             raise ModelFileError(
-                "no maps (1, C, H, W) that are joined and transposed to rows: leave this pass out"
+                "no maps (1, C, H, W) that are concatenated and transposed to rows: leave this pass out"
             )
-        for end in ends:
+        for head in heads:
             added, rows = [], []
-            for node in end.reshapes:
+            for node in head.reshapes:
                 one, channels, height, width = (int(size or 0) for size in shapes[node.input[0]])
                 last, row = graph.new_name(f"{node.output[0]}_last"), graph.new_name(f"{node.output[0]}_rows")
                 target = np.array([one, height * width, channels], np.int64)
@@ -111,21 +111,21 @@ class FlattenPerLevel(Pass):
                 )
                 added.append(helper.make_node("Reshape", [last, shape], [row], name=row))
                 rows.append(row)
-            name = end.concat.name if end.concat is not None else end.transpose.name
-            outputs = list(end.transpose.output)
-            joined = (
+            name = head.concat.name if head.concat is not None else head.transpose.name
+            outputs = list(head.transpose.output)
+            concatenated = (
                 helper.make_node("Concat", rows, outputs, name=name, axis=1)
                 if len(rows) > 1
                 else helper.make_node("Identity", rows, outputs, name=name)
             )
-            added.append(joined)
-            graph.insert_before(end.transpose, added)
-            model.graph.node.remove(end.transpose)
+            added.append(concatenated)
+            graph.insert_before(head.transpose, added)
+            model.graph.node.remove(head.transpose)
         remove_dead(model)
         refresh_outputs(model)
-        check_model(model, "the model with rows turned early")
+        check_model(model, "the model with maps flattened per level")
         context.notes.update(
-            maps=sum(len(end.reshapes) for end in ends),
+            maps=sum(len(head.reshapes) for head in heads),
             largest_difference=require_same(original, model, next(context.feeds()), _TOLERANCE),
         )
         return model

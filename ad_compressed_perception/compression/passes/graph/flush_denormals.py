@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Set weights too small to matter to zero, in the file, so that every runtime is spared their cost."""
+"""Set denormal weights to zero in the file, so that they slow down no runtime."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _TOLERANCE = 2.0**-20
 class FlushDenormals(Pass):
     """Zeroes float32 weights below the least normal number (1.2e-38); see onnx_graph/denormals.py.
 
-    The clean-up pass ``simplify`` does the same on its way; this one is for a file that is to stay as
-    it is otherwise, and for weights that a later pass has made small.
+    The pass ``simplify`` does the same; this one is for a file that must otherwise stay unchanged, and for
+    weights that a later pass has made denormal.
     """
 
     name = "flush_denormals"
-    cleans = True
+    preserves_outputs = True
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
-        """Return the model with the weights zeroed; the notes say how many.
+        """Return the model with the weights zeroed; their number is in the notes.
 
         Raises:
             ModelFileError: an output changed by more than rounding on a calibration frame.

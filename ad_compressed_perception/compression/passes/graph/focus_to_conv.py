@@ -1,14 +1,14 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write a space-to-depth stem (four strided slices, joined, convolved) as one convolution.
+"""Rewrite a space-to-depth stem (four strided slices, Concat, Conv) as one convolution.
 
 A slice with step 2 that starts at (dy, dx) holds the pixels (2 i + dy, 2 j + dx). A convolution with a
-k x k kernel, stride s and padding p over the joined slices is therefore, number for number, one over
+k x k kernel, stride s and padding p over the concatenated slices is therefore identical to one over
 the image with a 2k x 2k kernel, stride 2 s and padding 2 p:
 
     W'[o, c, 2 y + dy, 2 x + dx] = W[o, n C + c, y, x]    for slice n = (dy, dx) and C color channels
 
-and 0 where no slice has that start. The products are the same; the copies of the slices are gone.
+and 0 where no slice has that start. The multiplications are the same; the copies of the slices are saved.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class FocusStem:
 
     Attributes:
         source: the tensor that is sliced, (1, C, H, W).
-        offsets: (dy, dx) of each slice, in the order they are joined.
-        concat: joins them.
-        convolution: takes the result, alone.
+        offsets: (dy, dx) of each slice, in the order of concatenation.
+        concat: the node that concatenates them.
+        convolution: the only consumer of the result.
     """
 
     source: str
@@ -57,7 +57,7 @@ class FocusStem:
 
 
 def find_focus_stems(graph: Graph) -> list[FocusStem]:
-    """Return the space-to-depth stems whose result only one plain convolution takes."""
+    """Return the space-to-depth stems whose result has one plain convolution as its only consumer."""
     stems = []
     shapes = tensor_shapes(graph.model)
     for node in graph.model.graph.node:
@@ -91,7 +91,7 @@ def _is_plain(graph: Graph, node: NodeProto, data: str) -> bool:
 
 
 def _offsets(graph: Graph, shapes: dict[str, Shape], name: str) -> tuple[str, tuple[int, int]] | None:
-    """Follow slices with step 2 upwards; return what they cut and the rows and columns they start at."""
+    """Follow slices with step 2 upwards; return their source tensor and the row and column they start at."""
     starts: dict[int, int] = {}
     while (node := graph.producers.get(name)) is not None and node.op_type == "Slice" and len(starts) < 2:
         values = [graph.constant_input(node, index) for index in range(1, 5)]
@@ -112,7 +112,7 @@ def _offsets(graph: Graph, shapes: dict[str, Shape], name: str) -> tuple[str, tu
 
 
 def spread_weight(weight: NDArray[Any], offsets: tuple[tuple[int, int], ...]) -> NDArray[Any]:
-    """Return the (O, C, 2k, 2k) kernel over the image for an (O, 4C, k, k) one over joined slices."""
+    """Return the (O, C, 2k, 2k) kernel over the image for an (O, 4C, k, k) one over slices."""
     outputs, joined, height, width = weight.shape
     colors = joined // len(offsets)
     spread = np.zeros((outputs, colors, _STEP * height, _STEP * width), weight.dtype)
@@ -126,13 +126,13 @@ class FocusToConv(Pass):
     """Replaces space-to-depth stems, as in YOLOX and early YOLOv5, by one convolution each."""
 
     name = "focus_to_conv"
-    cleans = True
+    preserves_outputs = True
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the rewritten model.
 
         Raises:
-            ModelFileError: there is no such stem, or the numbers changed on a calibration frame.
+            ModelFileError: there is no such stem, or the outputs changed on a calibration frame.
         """
         import onnx
 
@@ -166,8 +166,8 @@ def _rewrite(graph: Graph, stem: FocusStem) -> None:
     kept = [
         entry for entry in node.attribute if entry.name not in ("strides", "pads", "kernel_shape", "auto_pad")
     ]
-    wanted = {"strides": strides, "pads": pads, "kernel_shape": list(spread.shape[2:])}
-    attributes = [*kept, *(helper.make_attribute(key, value) for key, value in wanted.items())]
+    replaced = {"strides": strides, "pads": pads, "kernel_shape": list(spread.shape[2:])}
+    attributes = [*kept, *(helper.make_attribute(key, value) for key, value in replaced.items())]
     del node.attribute[:]
     node.attribute.extend(attributes)
     node.input[0], node.input[1] = stem.source, name

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fix the input's shape to the manifest's and work out the shape of everything between."""
+"""Set the input's shape to the manifest's and infer the shapes of all tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class InferShapes(Pass):
     """Runs ONNX's shape inference, strictly, with constants followed through shape arithmetic."""
 
     name = "infer_shapes"
-    cleans = True
+    preserves_outputs = True
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the model with shapes; raise ModelFileError where they contradict each other."""

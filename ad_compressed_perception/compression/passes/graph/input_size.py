@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run a network on a smaller or larger image than it was exported for, weights untouched."""
+"""Change the input size of a network; its weights stay the same."""
 
 from __future__ import annotations
 
@@ -37,36 +37,36 @@ class InputSizeOptions(PassOptions):
         None, description="frames: trim the letterbox's padding that no calibration frame needs"
     )
     multiple_of: int = Field(
-        32, ge=1, le=512, description="what the result of factor or fit is rounded to, pixels"
+        32, ge=1, le=512, description="the result of factor or fit is rounded to a multiple of this, pixels"
     )
 
     @model_validator(mode="after")
-    def _one_way(self) -> InputSizeOptions:
+    def _one_of_three(self) -> InputSizeOptions:
         sizes = (self.width is not None) + (self.height is not None)
-        ways = (self.factor is not None) + (self.fit is not None) + (sizes > 0)
-        if ways != 1 or sizes == 1:
+        given = (self.factor is not None) + (self.fit is not None) + (sizes > 0)
+        if given != 1 or sizes == 1:
             raise ValueError("give either factor, or width and height, or fit")
         return self
 
     def size(self, spec: InputSpec) -> tuple[int, int]:
         """Return width and height for a network of another size, pixels.
 
-        A side such as 257, one pixel more than a multiple, keeps that pixel: the network's samples lie on
-        the image's edges, as many steps apart.
+        A side such as 257, one pixel more than a multiple, keeps the extra pixel: such a network samples the
+        image at its edges (aligned corners).
         """
         if self.factor is None:
             return self.width or spec.width, self.height or spec.height
         step, factor = self.multiple_of, self.factor
 
         def scaled(side: int) -> int:
-            more = 1 if side % step == 1 else 0
-            return max(step, floor((side - more) * factor / step + 0.5) * step) + more
+            extra = 1 if side % step == 1 else 0
+            return max(step, floor((side - extra) * factor / step + 0.5) * step) + extra
 
         return scaled(spec.width), scaled(spec.height)
 
 
 class InputSize(Pass):
-    """Changes the size of the input; accuracy changes with it, so the gate must see frames."""
+    """Changes the size of the input; accuracy changes with it, so the gate must verify it on frames."""
 
     name = "input_size"
     options_type = InputSizeOptions
@@ -77,13 +77,13 @@ class InputSize(Pass):
         Raises:
             RecipeError: the size is the present one already, ``fit`` on an input without a letterbox, or
                 the model is quantized.
-            ModelFileError: an operator holds the network to its size; it is named.
+            ModelFileError: an operator only works at the present size; it is named.
         """
         options: InputSizeOptions = self.options
         spec = context.input
         width, height = fitting_size(context, options.multiple_of) if options.fit else options.size(spec)
         if (width, height) == (spec.width, spec.height):
-            if options.fit:  # a recipe is made for any camera, and this one fills the input
+            if options.fit:  # a recipe serves any camera, and this one's frames need no padding
                 context.notes["size"] = f"{width}x{height}, which the frames fill"
                 return model
             raise RecipeError(f"input_size: the input is {width}x{height} already")
@@ -102,7 +102,7 @@ class InputSize(Pass):
 
 
 def fitting_size(context: PassContext, multiple_of: int) -> tuple[int, int]:
-    """Return the least width and height that hold every calibration frame at its present scale, pixels.
+    """Return the least width and height that fit every calibration frame at its present scale, pixels.
 
     Raises:
         RecipeError: the input has no letterbox, hence no padding.
@@ -123,7 +123,7 @@ def fitting_size(context: PassContext, multiple_of: int) -> tuple[int, int]:
 
 
 def _resample(feeds: Feeds, old: InputSpec, new: InputSpec) -> Feeds:
-    """Return an input of the new size, of the old one's nearest pixels: enough to see that the model runs."""
+    """Return an input of the new size by nearest-neighbor resampling, to check that the model runs."""
     rows = np.arange(new.height) * old.height // new.height
     columns = np.arange(new.width) * old.width // new.width
     first = 2 if old.layout == "NCHW" else 1

@@ -1,13 +1,13 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Exchange SiLU for an activation that costs less; the network then needs healing by distillation.
+"""Replace SiLU by a cheaper activation; the network then needs fine-tuning by distillation.
 
 SiLU(x) = x * sigmoid(x)              an exponential and a division for every element
-HardSwish(x) = x * clip(x / 6 + 1/2, 0, 1)   close to it, at most 0.15 away (at x = +-3)
-ReLU(x) = max(x, 0)                   costs nothing: runtimes merge it into the convolution
+HardSwish(x) = x * clip(x / 6 + 1/2, 0, 1)   differs by at most 0.15 (at x = +-3)
+ReLU(x) = max(x, 0)                   free: runtimes fuse it into the convolution
 
-What a swap costs in accuracy is very uneven: of yolox_nano's 104 activations, eleven that hold an eighth of
-all elements make two thirds of the harm. ``keep`` leaves those.
+The loss of accuracy is very uneven: of yolox_nano's 104 activations, eleven with an eighth of all elements
+cause two thirds of it. ``keep`` leaves those as they are.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ _OPERATORS = {"hard_swish": "HardSwish", "relu": "Relu"}
 class ReplaceActivationOptions(PassOptions):
     """Options of replace_activation."""
 
-    to: Literal["hard_swish", "relu"] = Field("relu", description="what takes the place of SiLU")
+    to: Literal["hard_swish", "relu"] = Field("relu", description="replacement of SiLU")
     keep: float = Field(
         0.0,
         ge=0.0,
         lt=1.0,
-        description="share of all activations' elements that stay SiLU: where the swap does most harm",
+        description="share of all activations' elements that stay SiLU: those that add most noise",
     )
     sensitivity_frames: int = Field(
         4, ge=1, le=64, description="frames that each activation is measured on, with keep"
@@ -60,7 +60,7 @@ class ReplaceActivationOptions(PassOptions):
 
 
 def find_silus(graph: Graph) -> list[tuple[NodeProto, str]]:
-    """Return the products x * sigmoid(x) with the name of x."""
+    """Return the Mul nodes of x * sigmoid(x) with the name of x."""
     return [(node, gate.input[0]) for node, gate in self_gated(graph, "Sigmoid")]
 
 
@@ -71,11 +71,11 @@ class ReplaceActivation(Pass):
     options_type = ReplaceActivationOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
-        """Return the changed model; HardSwish raises it to opset 14, where that operator begins.
+        """Return the changed model; HardSwish raises it to opset 14, the first with that operator.
 
         Raises:
             RecipeError: the model is quantized already.
-            ModelFileError: there is no SiLU, or the graph cannot go to opset 14.
+            ModelFileError: there is no SiLU, or the graph cannot be converted to opset 14.
         """
         import onnx
 
@@ -89,10 +89,12 @@ class ReplaceActivation(Pass):
         if options.to == "hard_swish" and opset_of(model) < HARD_SWISH_OPSET:
             model = UpgradeOpset({"to": HARD_SWISH_OPSET}).apply(model, context)
         kept = self._kept(model, context) if options.keep else []
-        silus = swap(model, options.to, [data for _, data in find_silus(Graph(model)) if data not in kept])
+        replaced = replace_silus(
+            model, options.to, [data for _, data in find_silus(Graph(model)) if data not in kept]
+        )
         check_model(model, "the model with other activations")
         context.notes.update(
-            activations_swapped=silus,
+            activations_swapped=replaced,
             activations_kept=kept,
             swapped_to=_OPERATORS[options.to],
             needs_healing=True,
@@ -101,34 +103,34 @@ class ReplaceActivation(Pass):
         return model
 
     def _kept(self, model: ModelProto, context: PassContext) -> list[str]:
-        """Return the inputs of the SiLUs that stay, the most harmful per element first."""
+        """Return the inputs of the SiLUs that stay, ordered by noise per element, largest first."""
         options: ReplaceActivationOptions = self.options
         shapes, graph = tensor_shapes(model), Graph(model)
         elements = {
             data: int(np.prod([size or 1 for size in shapes.get(data, ())])) for _, data in find_silus(graph)
         }
-        # At the outputs, and where the last products end: behind a join of boxes and scores only boxes count.
-        places = {name: None for name in find_heads(model).ends if name in graph.producers}
-        places.update({output.name: None for output in model.graph.output})
+        # At the outputs and at the head's inputs: after a Concat of boxes and scores only the boxes count.
+        measured = {name: None for name in find_heads(model).head_inputs if name in graph.producers}
+        measured.update({output.name: None for output in model.graph.output})
         frames = list(islice(context.feeds(), options.sensitivity_frames))
-        noise = OutputNoise(model, list(places), frames)
-        harm = {}
+        noise = OutputNoise(model, list(measured), frames)
+        noise_ratio = {}
         for done, data in enumerate(elements, start=1):
             trial = type(model).FromString(model.SerializeToString())
-            swap(trial, options.to, [data])
-            # The share of the outputs' power that the swap alone turns into noise.
-            harm[data] = 10.0 ** (-noise.sqnr_db(trial) / 10.0)
+            replace_silus(trial, options.to, [data])
+            # The noise-to-signal power ratio of the outputs with this activation alone replaced.
+            noise_ratio[data] = 10.0 ** (-noise.sqnr_db(trial) / 10.0)
             context.advance(done, len(elements))
         left, kept = options.keep * sum(elements.values()), []
-        for data in sorted(elements, key=lambda data: harm[data] / elements[data], reverse=True):
+        for data in sorted(elements, key=lambda data: noise_ratio[data] / elements[data], reverse=True):
             if elements[data] <= left:
                 left -= elements[data]
                 kept.append(data)
         return kept
 
 
-def swap(model: ModelProto, to: str, inputs: Collection[str]) -> int:
-    """Exchange the SiLUs of these inputs, in place; return how many."""
+def replace_silus(model: ModelProto, to: str, inputs: Collection[str]) -> int:
+    """Replace the SiLUs of these inputs, in place; return how many."""
     from onnx import helper
 
     silus = [(node, data) for node, data in find_silus(Graph(model)) if data in inputs]

@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Let a detector know some labels only: the other labels' channels leave the graph.
+"""Keep some classes of a detector: the channels of all other classes are removed.
 
-A score of its own is one output channel of the last convolution, so leaving it out changes no other
-number. The results keep the model's label names and numbers: the decoder is told which label each of the
-remaining scores is.
+Each class score is one output channel of the last convolution, so removing it changes no other
+output. The results keep the model's label names and numbers: the decoder option ``label_ids`` maps the
+remaining scores to labels.
 """
 
 from __future__ import annotations
@@ -32,29 +32,28 @@ _TOLERANCE = 1e-5
 class SelectClassesOptions(PassOptions):
     """Options of select_classes."""
 
-    labels: list[str] = Field(min_length=1, description="the model's labels that stay")
+    labels: list[str] = Field(min_length=1, description="the model's labels to keep")
 
 
 class SelectClasses(Pass):
-    """Removes the scores of all labels but some; boxes of those stay as they are."""
+    """Removes the scores of all labels except the selected ones, whose outputs stay the same."""
 
     name = "select_classes"
     options_type = SelectClassesOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
-        """Return the model without the other scores; ``context.output`` says which labels are left.
+        """Return the model without the other scores; ``context.output`` names the labels left.
 
         Raises:
-            RecipeError: a label that the model does not have or names twice, no label to leave out, a
-                decoder that has no score a label, or a quantized model.
-            ModelFileError: an operator through which a score cannot be followed; it is named.
+            RecipeError: a label that the model does not have or that is named twice, no label to remove, a
+                decoder without a score for each label, or a quantized model.
+            ModelFileError: an operator through which a score cannot be traced; it is named.
         """
         ids = self._label_ids(context)
         if is_quantized(model):
             raise RecipeError("select_classes must come before quantization: scales are shared")
         feeds = next(context.feeds())
-        wanted = context.output.options.get("output")
-        name = wanted or model.graph.output[0].name
+        name = context.output.options.get("output") or model.graph.output[0].name
         reference = run_model(model, feeds)
         if name not in reference:
             raise ModelFileError(f"there is no output {name!r}; the graph has {', '.join(reference)}")
@@ -82,17 +81,18 @@ class SelectClasses(Pass):
         known = context.manifest.labels
         if context.output.decoder != "yolox":
             raise RecipeError(
-                f"select_classes knows detectors with a score a label; the decoder is {context.output.decoder!r}"
+                f"select_classes needs a detector with a score for each label; "
+                f"the decoder is {context.output.decoder!r}"
             )
         present = context.output.options.get("label_ids") or list(range(len(known)))
-        have = [known[i] for i in present]
+        names = [known[i] for i in present]
         for label in options.labels:
-            if label not in have:
+            if label not in names:
                 raise RecipeError(
-                    f"select_classes: the model has no label {label!r}; it has {', '.join(have)}"
+                    f"select_classes: the model has no label {label!r}; it has {', '.join(names)}"
                 )
         if len(set(options.labels)) != len(options.labels):
             raise RecipeError("select_classes: a label is named twice")
-        if len(options.labels) == len(have):
+        if len(options.labels) == len(names):
             raise RecipeError("select_classes: all labels are to stay: leave this pass out")
         return sorted(int(i) for i in np.flatnonzero(np.isin(known, options.labels)))

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fold constants, fuse batch normalizations, drop dead operators and weights too small to matter."""
+"""Fold constants, fuse batch normalizations, drop unused operators and flush denormal weights."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class SimplifyOptions(PassOptions):
 
 
 class Simplify(Pass):
-    """Cleans the graph with onnxslim and checks on a calibration frame that the numbers stayed."""
+    """Simplifies the graph with onnxslim and checks on a calibration frame that its outputs stay the same."""
 
     name = "simplify"
-    cleans = True
+    preserves_outputs = True
     options_type = SimplifyOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
-        """Return the cleaned model.
+        """Return the simplified model.
 
         Raises:
-            RecipeError: the model is quantized already; cleaning could fold its scales away.
-            ModelFileError: the cleaner failed, or the cleaned graph computes something else.
+            RecipeError: the model is quantized already; its scales could be folded away.
+            ModelFileError: onnxslim failed, or the simplified graph computes something else.
         """
         options: SimplifyOptions = self.options
-        cleaned, notes = simplify(model, lambda: next(context.feeds()), options.tolerance)
+        simplified, notes = simplify(model, lambda: next(context.feeds()), options.tolerance)
         context.notes.update(notes)
-        return cleaned
+        return simplified

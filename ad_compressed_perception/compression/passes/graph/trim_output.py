@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Let the network end where the decoder's argmax is already decided.
+"""Remove the operators after the class scores that do not change the decoder's argmax.
 
 The strongest class of a pixel is the same before and after any function that keeps the order of the
-classes, so a final softmax or sigmoid is work without effect:
-``argmax_c exp(s_c) / sum_k exp(s_k) = argmax_c s_c``. A change of layout is told to the decoder instead.
+classes, so a final softmax or sigmoid has no effect:
+``argmax_c exp(s_c) / sum_k exp(s_k) = argmax_c s_c``. A change of layout is done by the decoder instead.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from ad_compressed_perception.tasks.decoders.argmax import ArgmaxDecoder
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-# Softmax follows its axis alone from this version on; before, everything from the axis on was one row.
+# Softmax normalizes along its axis alone from this opset on; before, it flattened all axes from that one on.
 _SOFTMAXES = ("Softmax", "LogSoftmax")
 _SOFTMAX_ONE_AXIS = 13
 _CLASS_AXIS = {"NCHW": 1, "NHWC": 3}
-# Two scores that softmax rounds to the same number are told apart again without it.
-MOST_DIFFERING = 1e-3
+# Two scores that softmax rounds to the same number differ again without it.
+MAX_DIFFERING_SHARE = 1e-3
 
 
 class TrimOutputOptions(PassOptions):
-    """Options of output."""
+    """Options of trim_output."""
 
     argmax: Literal["drop_softmax", "in_graph", "coarse"] = Field(
         "drop_softmax",
         description="drop_softmax: end before softmax, sigmoid and layout change; coarse: before the final "
-        "upsampling too, the labels are enlarged instead; in_graph: end in label ids of one byte",
+        "upsampling too, the labels are upsampled instead; in_graph: end in label ids of one byte",
     )
 
 
 class TrimOutput(Pass):
-    """Ends a segmentation network earlier, or in label ids, and tells the decoder."""
+    """Ends a segmentation network earlier, or in label ids, and updates the decoder's options."""
 
     name = "trim_output"
     options_type = TrimOutputOptions
@@ -57,7 +57,7 @@ class TrimOutput(Pass):
         """Return the shortened model; ``context.output`` gets the new layout.
 
         Raises:
-            ManifestError: the decoder takes no argmax.
+            ManifestError: the decoder does not compute an argmax.
             ModelFileError: there is nothing to drop, or the labels changed on a calibration frame.
         """
         import onnx
@@ -82,7 +82,7 @@ class TrimOutput(Pass):
             layout = "LABELS"
         remove_dead(model)
         specs = refresh_outputs(model)
-        check_model(model, "the model with the shorter end")
+        check_model(model, "the model with the trimmed output")
         context.output = context.output.model_copy(
             update={"options": {**context.output.options, "layout": layout}}
         )
@@ -90,9 +90,9 @@ class TrimOutput(Pass):
         context.notes.update(dropped=dropped, output_layout=layout)
         differing = differing_share(context.manifest, (original, before), (model, context.output), context)
         context.notes["labels_differing_share"] = differing
-        if options.argmax != "coarse" and differing > MOST_DIFFERING:
+        if options.argmax != "coarse" and differing > MAX_DIFFERING_SHARE:
             raise ModelFileError(
-                f"the labels of {differing:.2%} of the pixels changed on a calibration frame: leave it out"
+                f"the labels of {differing:.2%} of the pixels changed on a calibration frame: leave this out"
             )
         return model
 
@@ -102,17 +102,17 @@ def scores_layout(output: OutputSpec) -> str:
     decoder = find(DECODERS, output.decoder, ManifestError)
     if not issubclass(decoder, ArgmaxDecoder):
         raise ManifestError(
-            f"decoder {output.decoder!r} needs the numbers themselves, not only which is the largest: "
+            f"decoder {output.decoder!r} needs the scores themselves, not only which is the largest: "
             "passes that keep no more than the argmax are for decoder argmax"
         )
     layout = str(output.options.get("layout", "NCHW"))
     if layout == "LABELS":
-        raise ManifestError("the model gives label ids already: nothing can be done about its scores")
+        raise ManifestError("the model outputs label ids already: there are no scores to change")
     return layout
 
 
 def output_name(model: ModelProto, output: OutputSpec) -> str:
-    """Return the name of the output that the decoder reads; ModelFileError where it is not clear."""
+    """Return the name of the output that the decoder reads; ModelFileError where it is ambiguous."""
     names = [value.name for value in model.graph.output]
     name = output.options.get("output") or names[0]
     if name not in names or (len(names) > 1 and not output.options.get("output")):
@@ -121,36 +121,36 @@ def output_name(model: ModelProto, output: OutputSpec) -> str:
 
 
 def _drop_tail(model: ModelProto, name: str, layout: str, *, upsampling: bool) -> tuple[list[str], str]:
-    """Take nodes off the end of the graph while the argmax stays; return their labels and the new layout."""
+    """Remove final nodes that do not change the argmax; return their labels and the new layout."""
     dropped: list[str] = []
     while True:
         graph = Graph(model)
         node = graph.producers.get(name)
         if node is None or graph.consumers.get(name) or len(node.output) != 1:
             return dropped, layout
-        turned = _turned_softmax(graph, node, layout)
-        source = (turned[-1] if turned else node).input[0]
-        maker = graph.producers.get(source)
-        ends = maker is None or source in graph.outputs
-        if ends or not (turned or _is_idle(node, layout, opset_of(model), upsampling)):
+        transposed = _transposed_softmax(graph, node, layout)
+        source = (transposed[-1] if transposed else node).input[0]
+        producer = graph.producers.get(source)
+        at_end = producer is None or source in graph.outputs
+        if at_end or not (transposed or _keeps_argmax(node, layout, opset_of(model), upsampling)):
             return dropped, layout
-        if node.op_type == "Transpose" and not turned:
+        if node.op_type == "Transpose" and not transposed:
             layout = "NCHW" if layout == "NHWC" else "NHWC"
-        dropped += [label(one) for one in turned or [node]]
-        # What came before the node now bears the output's name, so the manifest still finds it.
+        dropped += [label(one) for one in transposed or [node]]
+        # The node's input takes the output's name, so the manifest still finds it.
         node.output[0] = graph.new_name(f"{name}_dropped")
         graph.replace_uses(source, name)
-        assert maker is not None
-        for index, made in enumerate(maker.output):
-            if made == source:
-                maker.output[index] = name
+        assert producer is not None
+        for index, produced in enumerate(producer.output):
+            if produced == source:
+                producer.output[index] = name
         remove_dead(model)
 
 
-def _turned_softmax(graph: Graph, node: NodeProto, layout: str) -> list[NodeProto]:
+def _transposed_softmax(graph: Graph, node: NodeProto, layout: str) -> list[NodeProto]:
     """Return Transpose, Softmax over the classes, Transpose back, as exporters write it below opset 13.
 
-    That Softmax flattens all axes from its own on, so the classes are put last for it.
+    That Softmax flattens all axes from its own on, so exporters transpose the classes to the last axis.
     """
     chain = [node]
     for kinds in (_SOFTMAXES, ("Transpose",)):
@@ -159,24 +159,24 @@ def _turned_softmax(graph: Graph, node: NodeProto, layout: str) -> list[NodeProt
         if before is None or not alone or before.op_type not in kinds:
             return []
         chain.append(before)
-    back, there = attribute(node, "perm", []), attribute(chain[2], "perm", [])
+    last, first = attribute(node, "perm", []), attribute(chain[2], "perm", [])
     along = attribute(chain[1], "axis", -1) % 4
-    if node.op_type != "Transpose" or len(back) != 4 or [there[axis] for axis in back] != [0, 1, 2, 3]:
+    if node.op_type != "Transpose" or len(last) != 4 or [first[axis] for axis in last] != [0, 1, 2, 3]:
         return []
-    return chain if along == 3 and there[along] == _CLASS_AXIS[layout] else []
+    return chain if along == 3 and first[along] == _CLASS_AXIS[layout] else []
 
 
-def _is_idle(node: NodeProto, layout: str, opset: int, upsampling: bool) -> bool:
+def _keeps_argmax(node: NodeProto, layout: str, opset: int, upsampling: bool) -> bool:
     axis = _CLASS_AXIS[layout]
     if node.op_type in _SOFTMAXES:
         newer = opset >= _SOFTMAX_ONE_AXIS
         along = attribute(node, "axis", -1 if newer else 1) % 4
         return bool(along == axis if newer else along <= axis)
     if node.op_type == "Transpose":
-        wanted = [0, 3, 1, 2] if layout == "NCHW" else [0, 2, 3, 1]
-        return bool(attribute(node, "perm") == wanted)
+        permutation = [0, 3, 1, 2] if layout == "NCHW" else [0, 2, 3, 1]
+        return bool(attribute(node, "perm") == permutation)
     if node.op_type == "Resize":
-        # Cubic and cropping resizes may overshoot or cut; they stay.
+        # Cubic resizes may overshoot and cropping ones cut pixels: neither is removed.
         mode = attribute(node, "mode", "nearest")
         crops = attribute(node, "coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
         return upsampling and mode in ("nearest", "linear") and not crops
@@ -188,8 +188,8 @@ def _append_argmax(model: ModelProto, name: str, axis: int) -> None:
 
     graph = Graph(model)
     scores, ids = graph.new_name(f"{name}_scores"), graph.new_name(f"{name}_ids")
-    maker = graph.producers[name]
-    maker.output[list(maker.output).index(name)] = scores
+    producer = graph.producers[name]
+    producer.output[list(producer.output).index(name)] = scores
     graph.replace_uses(name, scores)
     model.graph.node.extend(
         [
@@ -208,7 +208,7 @@ def differing_share(
     after: tuple[ModelProto, OutputSpec],
     context: PassContext,
 ) -> float:
-    """Return the share of pixels whose label is another one, a coarse map enlarged, on one frame."""
+    """Return the share of pixels whose label differs on one frame, after upsampling a coarse map."""
     feeds = next(context.feeds())
     old, new = (_labels(manifest, model, output, feeds) for model, output in (before, after))
     if new.shape != old.shape:

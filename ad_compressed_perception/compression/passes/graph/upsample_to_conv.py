@@ -1,15 +1,15 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write a segmenter's final linear upsampling as a small convolution whose channels become pixels.
+"""Rewrite a segmenter's final linear upsampling as a 3 x 3 convolution and DepthToSpace.
 
-Linear resizing by a whole factor f puts pixel ``f i + p`` at the place ``i + (p + 0.5) / f - 0.5`` of the
-coarse map (half-pixel centers): between two of three neighbors, with the same weights for every i:
+Linear resizing by an integer factor f samples pixel ``f i + p`` at ``i + (p + 0.5) / f - 0.5`` of the coarse
+map (half-pixel centers): between two of three neighbors, with the same weights for every i:
 
     W[(p f + q) C + c, c] = k_p k_q^T,   k_p = max(0, 1 - |(p + 0.5) / f - 0.5 - d|)  for d = -1, 0, 1
 
 is a 3 x 3 convolution from C to f^2 C channels, and DepthToSpace (mode DCR) lays them out. Beyond the border
-the convolution sees zeros where the resize repeats the last pixel: there all classes shrink by one positive
-factor, and their argmax is the same.
+the convolution sees zeros where the resize repeats the last pixel: there all classes are scaled by the same
+positive factor, and their argmax stays the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ad_compressed_perception.compression.passes.graph.decodable import require_decodable
 from ad_compressed_perception.compression.passes.graph.trim_output import (
-    MOST_DIFFERING,
+    MAX_DIFFERING_SHARE,
     differing_share,
     output_name,
     scores_layout,
@@ -42,8 +42,8 @@ from ad_compressed_perception.pass_api.passes import Pass, PassContext
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-# Beyond, the products cost more than any resize.
-_MOST_CHANNELS = 256
+# Above this, the multiplications cost more than any resize.
+_MAX_CHANNELS = 256
 
 
 def upsampling_weight(classes: int, factor: int) -> NDArray[np.float32]:
@@ -57,7 +57,7 @@ def upsampling_weight(classes: int, factor: int) -> NDArray[np.float32]:
 
 
 class UpsampleToConv(Pass):
-    """Replaces the last upsampling of a segmenter: integer kernels take it, as any convolution."""
+    """Replaces the last upsampling of a segmenter by a convolution, which has integer kernels."""
 
     name = "upsample_to_conv"
 
@@ -65,8 +65,8 @@ class UpsampleToConv(Pass):
         """Return the rewritten model.
 
         Raises:
-            ManifestError: the decoder takes no argmax.
-            ModelFileError: the scores do not come from a linear upsampling by a whole factor, or labels
+            ManifestError: the decoder does not compute an argmax.
+            ModelFileError: the scores do not come from a linear upsampling by an integer factor, or labels
                 changed on a calibration frame.
         """
         import onnx
@@ -100,18 +100,18 @@ class UpsampleToConv(Pass):
             context.manifest, (original, context.output), (model, context.output), context
         )
         context.notes.update(factor=factor, labels_differing_share=differing)
-        if differing > MOST_DIFFERING:
+        if differing > MAX_DIFFERING_SHARE:
             raise ModelFileError(
-                f"the labels of {differing:.2%} of the pixels changed on a calibration frame: leave it out"
+                f"the labels of {differing:.2%} of the pixels changed on a calibration frame: leave this out"
             )
         return model
 
 
 def _channels_and_factor(node: NodeProto | None, name: str, shapes: dict[str, Shape]) -> tuple[int, int]:
-    """Return the classes and the factor of a Resize; raise ModelFileError where this is not what it does."""
-    maker = label(node) if node is not None else "the input"
+    """Return the classes and the factor of a Resize; raise ModelFileError for any other node."""
+    producer = label(node) if node is not None else "the input"
     refusal = ModelFileError(
-        f"the output {name!r} comes from {maker}, not from a linear upsampling by a whole factor with "
+        f"the output {name!r} comes from {producer}, not from a linear upsampling by an integer factor with "
         "half-pixel centers: leave upsample_to_conv out"
     )
     if node is None or node.op_type != "Resize" or attribute(node, "mode", "nearest") != "linear":
@@ -124,7 +124,7 @@ def _channels_and_factor(node: NodeProto | None, name: str, shapes: dict[str, Sh
     (_, classes, height, width), (_, _, rows, columns) = before, after
     assert classes and height and width and rows and columns
     factor = rows // height
-    whole = factor >= 2 and (rows, columns) == (factor * height, factor * width)
-    if not whole or factor * factor * classes > _MOST_CHANNELS:
+    is_integer = factor >= 2 and (rows, columns) == (factor * height, factor * width)
+    if not is_integer or factor * factor * classes > _MAX_CHANNELS:
         raise refusal
     return classes, factor

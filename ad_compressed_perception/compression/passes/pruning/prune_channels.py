@@ -1,9 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Structured pruning in steps: some channels leave, the rest learns to do without, and again.
+"""Iterative structured pruning: remove channels, fine-tune by distillation, repeat.
 
-The share that stays falls by the same factor in every step: after step k of n it is ``(1 - ratio)^(k/n)``
-(Zhu and Gupta, To prune or not to prune, 2017, found many small steps better than one).
+The share of channels left falls by the same factor in every step: after step k of n it is
+``(1 - ratio)^(k/n)`` (Zhu and Gupta, To prune or not to prune, 2017, found many small steps better than one).
 """
 
 from __future__ import annotations
@@ -24,30 +24,36 @@ if TYPE_CHECKING:
 
 
 class PruneChannelsOptions(TrainingOptions):
-    """Options of prune_channels; training's are those of the rounds between two steps."""
+    """Options of prune_channels; the training options are those of fine-tuning after each step."""
 
     allocation: Literal["importance", "latency"] = Field(
         "importance",
-        description="which channels leave: the least important, or those that save most measured time for it",
+        description="remove the least important channels, or those that save most time per importance",
     )
-    ratio: float = Field(0.5, gt=0.0, lt=1.0, description="share of the channels to remove, by importance")
+    ratio: float = Field(
+        0.5, gt=0.0, lt=1.0, description="share of the channels to remove, with allocation importance"
+    )
     speedup: float | None = Field(
-        None, gt=1.0, description="goal of latency: baseline/variant inference time"
+        None, gt=1.0, description="goal with allocation latency: baseline/variant inference time"
     )
     parameters: float | None = Field(
-        None, gt=0.0, lt=1.0, description="or goal of latency: share of the weights to remove"
+        None, gt=0.0, lt=1.0, description="or goal with allocation latency: share of the weights to remove"
     )
-    steps: int = Field(1, ge=1, le=50, description="in how many steps")
-    epochs: int = Field(2, ge=0, le=10_000, description="rounds of learning after each step")
-    round_to: int = Field(8, ge=1, le=128, description="channels that stay are a multiple of this")
-    max_ratio: float = Field(0.8, gt=0.0, lt=1.0, description="no layer loses more than this share in a step")
-    importance: Literal["taylor", "magnitude"] = Field("taylor", description="what a channel is worth")
+    steps: int = Field(1, ge=1, le=50, description="number of pruning steps")
+    epochs: int = Field(2, ge=0, le=10_000, description="epochs of fine-tuning after each step")
+    round_to: int = Field(8, ge=1, le=128, description="remaining channels are a multiple of this")
+    max_ratio: float = Field(
+        0.8, gt=0.0, lt=1.0, description="largest share of a layer's channels removed in a step"
+    )
+    importance: Literal["taylor", "magnitude"] = Field(
+        "taylor", description="importance criterion of a channel"
+    )
     ranking: Literal["global", "layer"] = Field(
-        "global", description="compare channels over all layers, or take the ratio from each"
+        "global", description="rank channels over all layers, or within each layer"
     )
-    samples: int = Field(64, ge=1, description="images that the importance taylor looks at")
+    samples: int = Field(64, ge=1, description="images for the importance taylor")
     max_loss: float | None = Field(
-        None, gt=0.0, description="stop before the step after which the held-out loss stays above this"
+        None, gt=0.0, description="stop before the step after which the validation loss exceeds this"
     )
 
     @model_validator(mode="after")
@@ -65,7 +71,7 @@ class PruneChannelsOptions(TrainingOptions):
 
 
 class PruneChannels(Pass):
-    """Removes whole channels, and heals what is left by distillation."""
+    """Removes whole channels and fine-tunes the network by distillation."""
 
     name = "prune_channels"
     options_type = PruneChannelsOptions
@@ -75,8 +81,8 @@ class PruneChannels(Pass):
 
         Raises:
             BackendError: torch is not installed, or the baseline cannot run.
-            RecipeError: nothing to prune, a graph that is quantized or not simplified, or bad training.
-            ModelFileError: an operator that training does not know, or channels that cannot be parted.
+            RecipeError: nothing to prune, a graph that is quantized or not simplified, or failed training.
+            ModelFileError: an operator that training does not know, or channels that cannot be separated.
             DataError: images that cannot be read.
         """
         require_training(self.name)
@@ -92,48 +98,48 @@ class PruneChannels(Pass):
         )
 
         options: PruneChannelsOptions = self.options
-        school = open_distillation(model, context, options)
+        trainer = open_distillation(model, context, options)
         before = parameter_count(model)
-        whole = training_progress(context)
-        taken: list[dict[str, Any]] = []
-        narrower = self._latency_pruner(model, context, school)
+        progress = training_progress(context)
+        steps: list[dict[str, Any]] = []
+        latency_pruner = self._latency_pruner(model, context, trainer)
         channels = channel_count(model)
         for number in range(options.steps):
-            wanted = channels * (1.0 - options.ratio) ** ((number + 1) / options.steps)
-            ratio = 1.0 - wanted / channel_count(model)
-            if ratio <= 0.0 and narrower is None:
-                continue  # rounding to whole vectors took that much before
+            target = channels * (1.0 - options.ratio) ** ((number + 1) / options.steps)
+            ratio = 1.0 - target / channel_count(model)
+            if ratio <= 0.0 and latency_pruner is None:
+                continue  # rounding to round_to removed that much in an earlier step
             path = context.checkpoints / f"step_{number}.onnx"
             stored = stored_step(path)
             if stored is None:
-                advance = part(whole, number / options.steps, (number + 1) / options.steps)
+                advance = part(progress, number / options.steps, (number + 1) / options.steps)
                 smaller, facts = (
-                    (self._by_importance(model, school, ratio), {})
-                    if narrower is None
-                    else self._by_latency(model, school, narrower, number)
+                    (self._by_importance(model, trainer, ratio), {})
+                    if latency_pruner is None
+                    else self._by_latency(model, trainer, latency_pruner, number)
                 )
-                stored = self._taught(smaller, facts, school, number, advance)
+                stored = self._finetune(smaller, facts, trainer, number, advance)
                 store_step(path, *stored)
-            fresh, facts = stored
+            pruned, facts = stored
             if options.max_loss is not None and facts["loss"] > options.max_loss:
-                context.notes["stopped"] = f"step {number + 1} left a loss of {facts['loss']:.3g}, not taken"
+                context.notes["stopped"] = f"step {number + 1} left a loss of {facts['loss']:.3g}, discarded"
                 break
-            model, taken = fresh, [*taken, facts]
+            model, steps = pruned, [*steps, facts]
         after = parameter_count(model)
         if after == before and "stopped" not in context.notes:
             raise RecipeError(
-                f"no channel could leave: ratio {options.ratio} of the channels is less than round_to "
+                f"no channel could be removed: ratio {options.ratio} of the channels is less than round_to "
                 f"{options.round_to} in every layer"
             )
         context.notes.update(
-            parameters_before=before, parameters_after=after, steps=taken, images=len(school.dataset)
+            parameters_before=before, parameters_after=after, steps=steps, images=len(trainer.dataset)
         )
-        for key in ("groups", "layers"):  # those of the last step say it all: they count from the full width
-            found = [facts.pop(key) for facts in taken if key in facts]
+        for key in ("groups", "layers"):  # of the last step alone: it counts from the full width
+            found = [facts.pop(key) for facts in steps if key in facts]
             context.notes.update({key: found[-1]} if found else {})
         return model
 
-    def _by_importance(self, model: ModelProto, school: DistillationTrainer, ratio: float) -> ModelProto:
+    def _by_importance(self, model: ModelProto, trainer: DistillationTrainer, ratio: float) -> ModelProto:
         from ad_compressed_perception.training.graph_module.module import GraphModule
         from ad_compressed_perception.training.pruning.channel_pruning import prune_channels
 
@@ -142,16 +148,16 @@ class PruneChannels(Pass):
         taylor = options.importance == "taylor"
         return prune_channels(
             module,
-            school.example,
+            trainer.example,
             ratio,
             round_to=options.round_to,
             max_ratio=options.max_ratio,
             global_ranking=options.ranking == "global",
-            losses=school.single_losses(module, options.samples) if taylor else None,
+            losses=trainer.single_losses(module, options.samples) if taylor else None,
         )
 
     def _latency_pruner(
-        self, model: ModelProto, context: PassContext, school: DistillationTrainer
+        self, model: ModelProto, context: PassContext, trainer: DistillationTrainer
     ) -> LatencyPruner | None:
         options: PruneChannelsOptions = self.options
         if options.allocation == "importance":
@@ -161,7 +167,7 @@ class PruneChannels(Pass):
 
         return LatencyPruner(
             model,
-            school.example,
+            trainer.example,
             Runtime(*context.runtime),
             context.checkpoints / "timing",
             round_to=options.round_to,
@@ -169,7 +175,7 @@ class PruneChannels(Pass):
         )
 
     def _by_latency(
-        self, model: ModelProto, school: DistillationTrainer, narrower: LatencyPruner, number: int
+        self, model: ModelProto, trainer: DistillationTrainer, latency_pruner: LatencyPruner, number: int
     ) -> tuple[ModelProto, dict[str, Any]]:
         from ad_compressed_perception.training.graph_module.module import GraphModule
         from ad_compressed_perception.training.pruning.channel_groups import ChannelGroups
@@ -178,21 +184,23 @@ class PruneChannels(Pass):
         options: PruneChannelsOptions = self.options
         module, taylor = GraphModule(model), options.importance == "taylor"
         if taylor:
-            square_gradients(module, school.single_losses(module, options.samples))
-        worths = ChannelGroups(module, school.example).importances(taylor)
+            square_gradients(module, trainer.single_losses(module, options.samples))
+        importances = ChannelGroups(module, trainer.example).importances(taylor)
         part = (number + 1) / options.steps
         if options.speedup is not None:
-            if number == 0 and options.steps > 1:  # said before hours of learning, not after
-                narrower.narrow(model, worths, {"speedup": options.speedup})
-            return narrower.narrow(model, worths, {"speedup": options.speedup**part})
+            if number == 0 and options.steps > 1:  # raises before hours of training, not after
+                latency_pruner.narrow(model, importances, {"speedup": options.speedup})
+            return latency_pruner.narrow(model, importances, {"speedup": options.speedup**part})
         assert options.parameters is not None  # validated
-        return narrower.narrow(model, worths, {"parameters": 1.0 - (1.0 - options.parameters) ** part})
+        return latency_pruner.narrow(
+            model, importances, {"parameters": 1.0 - (1.0 - options.parameters) ** part}
+        )
 
-    def _taught(
+    def _finetune(
         self,
         model: ModelProto,
         facts: dict[str, Any],
-        school: DistillationTrainer,
+        trainer: DistillationTrainer,
         number: int,
         advance: Advance,
     ) -> tuple[ModelProto, dict[str, Any]]:
@@ -200,6 +208,6 @@ class PruneChannels(Pass):
         from ad_compressed_perception.training.pruning.channel_pruning import parameter_count
 
         student = GraphModule(model)
-        history = school.train(student, f"learn_{number}", advance)
+        history = trainer.train(student, f"learn_{number}", advance)
         losses = {"loss_unhealed": history.first, "loss": history.best}
         return student.write_back(), {"parameters": parameter_count(model), **losses, **facts}

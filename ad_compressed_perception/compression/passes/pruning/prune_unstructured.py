@@ -1,17 +1,17 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Iterative unstructured pruning: some weights become zero, the others learn to do without, and again.
+"""Iterative unstructured pruning: set weights to zero, fine-tune by distillation, repeat.
 
 After step k of n the share ``ratio (1 - (1 - k/n)^3)`` is zero (``onnx_graph/sparsity.py``). A weight
-that is zero stays zero; which ones follow is judged anew on what the others have learned. What a weight is
-worth, by ``score``:
+that is zero stays masked; scores of the others are computed again in each step. The score of a weight, by
+``score``:
 
 * ``lamp``: ``w^2`` as a share of the squares of its tensor that are not smaller;
 * ``magnitude``: ``|w|``;
-* ``taylor``: ``w^2 E[(dL/dw)^2]``, what the loss rises by in second order where the Fisher matrix's diagonal
-  stands for the Hessian (LeCun et al., Optimal Brain Damage, NeurIPS 1989).
+* ``taylor``: ``w^2 E[(dL/dw)^2]``, the second-order increase of the loss with the Fisher matrix's diagonal in
+  place of the Hessian (LeCun et al., Optimal Brain Damage, NeurIPS 1989).
 
-Size only, and only when stored packed: the variant is as fast as before. For speed: ``prune_channels``.
+Reduces size only, and only when stored packed: the speed stays the same. For speed: ``prune_channels``.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ad_compressed_perception.compression.passes.pruning.prune_magnitude import emptied
+from ad_compressed_perception.compression.passes.pruning.prune_magnitude import all_zero_names
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.onnx_graph.io import float_constants, is_quantized
-from ad_compressed_perception.onnx_graph.sparsity import EFFECT, Scope, choose_least, lamp, share_after
+from ad_compressed_perception.onnx_graph.sparsity import EFFECT, Scope, lamp, select_lowest, share_after
 from ad_compressed_perception.onnx_graph.weights import find_weights
 from ad_compressed_perception.pass_api.passes import Advance, Pass, PassContext
 from ad_compressed_perception.training.options import TrainingOptions, require_training
@@ -38,17 +38,19 @@ if TYPE_CHECKING:
 
 
 class PruneUnstructuredOptions(TrainingOptions):
-    """Options of prune_unstructured; training's are those of the rounds after each step."""
+    """Options of prune_unstructured; the training options are those of fine-tuning after each step."""
 
     ratio: float = Field(0.7, gt=0.0, lt=1.0, description="share of the weights that become zero")
-    steps: int = Field(4, ge=1, le=50, description="in how many steps")
-    epochs: int = Field(1, ge=0, le=10_000, description="rounds of learning after each step but the last")
-    last_epochs: int = Field(4, ge=0, le=10_000, description="rounds of learning after the last step")
-    scope: Scope = Field("global", description="compare weights of the whole model, or of each tensor")
-    score: Literal["lamp", "magnitude", "taylor"] = Field("lamp", description="what a weight is worth")
-    samples: int = Field(64, ge=1, description="images that the score taylor looks at")
+    steps: int = Field(4, ge=1, le=50, description="number of pruning steps")
+    epochs: int = Field(1, ge=0, le=10_000, description="epochs of fine-tuning after each step but the last")
+    last_epochs: int = Field(4, ge=0, le=10_000, description="epochs of fine-tuning after the last step")
+    scope: Scope = Field("global", description="rank weights over the whole model, or within each tensor")
+    score: Literal["lamp", "magnitude", "taylor"] = Field(
+        "lamp", description="score of a weight; the lowest are pruned"
+    )
+    samples: int = Field(64, ge=1, description="images for the score taylor")
     max_loss: float | None = Field(
-        None, gt=0.0, description="stop before the step after which the held-out loss stays above this"
+        None, gt=0.0, description="stop before the step after which the validation loss exceeds this"
     )
     min_size: int = Field(256, ge=2, description="tensors of fewer weights stay as they are")
     exclude: list[str] = Field(
@@ -57,7 +59,7 @@ class PruneUnstructuredOptions(TrainingOptions):
 
 
 class PruneUnstructured(Pass):
-    """Sets single weights to zero in steps, and heals what is left by distillation."""
+    """Sets single weights to zero in steps and fine-tunes the others by distillation."""
 
     name = "prune_unstructured"
     options_type = PruneUnstructuredOptions
@@ -67,7 +69,7 @@ class PruneUnstructured(Pass):
 
         Raises:
             BackendError: torch is not installed, or the baseline cannot run.
-            RecipeError: a quantized graph, a pattern in ``exclude`` that matches nothing, or bad training.
+            RecipeError: a quantized graph, a pattern in ``exclude`` that matches nothing, or failed training.
             ModelFileError: no weights of that size, one that is not finite, or an operator that training
                 does not know.
             DataError: images that cannot be read.
@@ -86,36 +88,36 @@ class PruneUnstructured(Pass):
         options: PruneUnstructuredOptions = self.options
         model = unshare_weights(model)
         names = [weight.name for weight in find_weights(model, self.name, options.min_size, options.exclude)]
-        school = open_distillation(model, context, options)
-        whole = training_progress(context)
-        taken: list[dict[str, Any]] = []
+        trainer = open_distillation(model, context, options)
+        progress = training_progress(context)
+        steps: list[dict[str, Any]] = []
         for number in range(options.steps):
             path = context.checkpoints / f"step_{number}.onnx"
-            advance = part(whole, number / options.steps, (number + 1) / options.steps)
+            advance = part(progress, number / options.steps, (number + 1) / options.steps)
             stored = stored_step(path)
             if stored is None:
-                stored = self._step(model, names, school, number, advance)
+                stored = self._step(model, names, trainer, number, advance)
                 store_step(path, *stored)
-            fresh, facts = stored
+            pruned, facts = stored
             if options.max_loss is not None and facts["loss"] > options.max_loss:
-                context.notes["stopped"] = f"step {number + 1} left a loss of {facts['loss']:.3g}, not taken"
+                context.notes["stopped"] = f"step {number + 1} left a loss of {facts['loss']:.3g}, discarded"
                 break
-            model, taken = fresh, [*taken, facts]
+            model, steps = pruned, [*steps, facts]
         weights = find_weights(model, self.name, options.min_size, options.exclude)
         zeros = sum(int(weight.values.size - np.count_nonzero(weight.values)) for weight in weights)
         context.notes.update(
             zeros_of_pruned_tensors=zeros / sum(weight.values.size for weight in weights),
             zeros_of_all_parameters=zeros / sum(values.size for _, values in float_constants(model)),
             pruned_tensors=len(weights),
-            emptied_tensors=emptied(weights),
-            steps=taken,
-            images=len(school.dataset),
+            emptied_tensors=all_zero_names(weights),
+            steps=steps,
+            images=len(trainer.dataset),
             effect=EFFECT,
         )
         return model
 
     def _step(
-        self, model: ModelProto, names: list[str], school: DistillationTrainer, number: int, advance: Advance
+        self, model: ModelProto, names: list[str], trainer: DistillationTrainer, number: int, advance: Advance
     ) -> tuple[ModelProto, dict[str, Any]]:
         import torch
 
@@ -129,24 +131,24 @@ class PruneUnstructured(Pass):
         module = GraphModule(model)
         share = share_after(options.ratio, number + 1, options.steps)
         parameters = trainable_weights(module, names)
-        chosen = choose_least(self._scores(module, names, school), share, options.scope)
+        chosen = select_lowest(self._scores(module, names, trainer), share, options.scope)
         for parameter, drop in zip(parameters.values(), chosen, strict=True):
             apply_sparsity_mask(parameter, torch.from_numpy(drop))
         epochs = options.last_epochs if number + 1 == options.steps else options.epochs
-        history = school.train(module, f"learn_{number}", advance, epochs=epochs)
+        history = trainer.train(module, f"learn_{number}", advance, epochs=epochs)
         facts = {"zeros": share, "loss_unhealed": history.first, "loss": history.best}
         return module.write_back(), facts
 
     def _scores(
-        self, module: GraphModule, names: list[str], school: DistillationTrainer
+        self, module: GraphModule, names: list[str], trainer: DistillationTrainer
     ) -> list[NDArray[np.float64]]:
-        """Return what the weights are worth; those that are zero already are worth least of all."""
+        """Return the scores of the weights; -1, the lowest, for those that are zero already."""
         from ad_compressed_perception.training.pruning.channel_pruning import square_gradients
         from ad_compressed_perception.training.pruning.sparsity_mask import trainable_weights
 
         options: PruneUnstructuredOptions = self.options
         if options.score == "taylor":
-            square_gradients(module, school.single_losses(module, options.samples))
+            square_gradients(module, trainer.single_losses(module, options.samples))
         scores = []
         for parameter in trainable_weights(module, names).values():
             score = np.abs(parameter.detach().numpy().astype(np.float64))

@@ -1,11 +1,11 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Weights and activations in half precision: half the size, fast where the runtime has such kernels.
+"""Weights and activations in half precision: half the size, fast where the runtime has FP16 kernels.
 
 IEEE 754 binary16: 11 significant bits (relative rounding error up to 2^-11 = 0.05 %), largest number
-65504, least normal one 6.1e-5. What exceeds it on a calibration frame is computed in single precision.
-GPUs and ARM processors with FP16 arithmetic compute it; ONNX Runtime on an x86 has few such kernels
-and casts around the others, which is slower than single precision.
+65504, least normal one 6.1e-5. Operators whose values exceed it on a calibration frame stay in
+single precision. GPUs and ARM processors have FP16 arithmetic; ONNX Runtime on x86 has few FP16 kernels
+and inserts casts around the other operators, which is slower than single precision.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOpti
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-LARGEST = 65504.0
+MAX_FLOAT16 = 65504.0
 _OPTIONAL_RESIZE = 13
 
 
@@ -40,7 +40,7 @@ class CastFloat16Options(PassOptions):
     """Options of cast_float16."""
 
     headroom: float = Field(
-        4.0, ge=1.0, le=1000.0, description="activations may grow by this factor before they overflow"
+        4.0, ge=1.0, le=1000.0, description="safety factor between the largest activation and overflow"
     )
 
 
@@ -48,7 +48,7 @@ class CastFloat16(Pass):
     """Turns a single precision graph into half precision; inputs and outputs stay as they are."""
 
     name = "cast_float16"
-    rounds = True
+    lowers_precision = True
     options_type = CastFloat16Options
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
@@ -69,20 +69,20 @@ class CastFloat16(Pass):
             raise ModelFileError("the model is in half precision already")
         for name, values in constants:
             peak = float(np.abs(values).max(initial=0.0))
-            if not peak <= LARGEST:
+            if not peak <= MAX_FLOAT16:
                 raise ModelFileError(
-                    f"weight {name!r} reaches {peak:.3g}, half precision ends at {LARGEST:g}: "
+                    f"weight {name!r} reaches {peak:.3g}, half precision ends at {MAX_FLOAT16:g}: "
                     "leave this model in single precision or use bf16"
                 )
         name_nodes(model)
         _drop_empty_inputs(model)
-        kept = self._too_large(model, context, LARGEST / options.headroom)
+        kept = self._beyond_range(model, context, MAX_FLOAT16 / options.headroom)
         model = onnx.shape_inference.infer_shapes(model)
         previous = logging.root.manager.disable
         logging.disable(logging.CRITICAL)
         try:
             with warnings.catch_warnings():
-                # It warns of every weight below the least number, which becomes that number.
+                # It warns about every weight below the smallest FP16 number, to which it rounds them.
                 warnings.simplefilter("ignore")
                 cast: ModelProto = convert_float_to_float16(
                     model, keep_io_types=True, disable_shape_infer=True, node_block_list=kept
@@ -91,12 +91,12 @@ class CastFloat16(Pass):
             raise ModelFileError(f"the converter refused the graph: {one_line(error)}") from error
         finally:
             logging.disable(previous)
-        _join_casts(cast, kept)
+        _remove_cast_pairs(cast, kept)
         context.notes.update(headroom=options.headroom, single_precision_nodes=kept)
         return cast
 
-    def _too_large(self, model: ModelProto, context: PassContext, limit: float) -> list[str]:
-        """Return the operators that use or make numbers beyond the limit on a calibration frame."""
+    def _beyond_range(self, model: ModelProto, context: PassContext, limit: float) -> list[str]:
+        """Return the operators with inputs or outputs beyond the limit on a calibration frame."""
         kinds = sorted({node.op_type for node in model.graph.node})
         ranges = collect_ranges(save_float(model, context), kinds, "minmax", 100.0, context)
         large = {
@@ -108,9 +108,9 @@ class CastFloat16(Pass):
 
 
 def _drop_empty_inputs(model: ModelProto) -> None:
-    """Leave out inputs of Resize that are empty lists, as opset 13 allows, in place.
+    """Omit inputs of Resize that are empty lists, as opset 13 allows, in place.
 
-    The converter would put casts before them, behind which a runtime cannot see that they are empty.
+    The converter would put casts before them, and a runtime could no longer see that they are empty.
     """
     empty = {tensor.name for tensor in model.graph.initializer if 0 in tensor.dims}
     if opset_of(model) < _OPTIONAL_RESIZE:
@@ -122,10 +122,10 @@ def _drop_empty_inputs(model: ModelProto) -> None:
                     node.input[index] = ""
 
 
-def _join_casts(model: ModelProto, kept: list[str]) -> None:
-    """Let operators in single precision hand on their numbers to each other as they are, in place.
+def _remove_cast_pairs(model: ModelProto, kept: list[str]) -> None:
+    """Remove casts between adjacent operators in single precision, in place.
 
-    The converter casts to half precision after each and back before the next, which would overflow.
+    The converter casts to half precision after each operator and back before the next, which would overflow.
     """
     from onnx import TensorProto
 

@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Quantization-aware training: weights that know how they will be rounded.
+"""Quantization-aware training (QAT) with a straight-through estimator.
 
-Runs on a graph that a quantizing pass made, with its Q/DQ pairs where they are. Forward, activations and
-weights pass the same rounding as in the file; backward, rounding counts as the identity. Activations keep
-their calibrated scales, weights have ``max|w| / 127`` of what they have become.
+Runs on the graph of a quantizing pass and keeps its Q/DQ pairs. In the forward pass activations and weights
+are rounded as in the file; in the backward pass rounding counts as the identity. Activations keep their
+calibrated scales; weight scales are ``max|w| / 127`` of the present weights.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 class QatOptions(TrainingOptions):
-    """Options of qat: training's, with a rate for weights that are nearly right."""
+    """Options of qat: the training options with a lower default learning rate."""
 
-    learning_rate: float = Field(1e-4, gt=0.0, le=1.0, description="peak of AdamW's rate")
+    learning_rate: float = Field(1e-4, gt=0.0, le=1.0, description="peak learning rate of AdamW")
 
 
 class Qat(Distill):
     """Trains the integer weights and biases of a Q/DQ graph."""
 
     name = "qat"
-    rounds = True
+    lowers_precision = True
     options_type = QatOptions
 
     def _check(self, model: ModelProto) -> None:

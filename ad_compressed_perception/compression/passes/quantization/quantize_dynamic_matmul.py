@@ -1,12 +1,12 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Matrix products in 8 bits whose activations get their scale anew on every run: no calibration.
+"""Dynamic 8-bit quantization of matrix products: activation scales are computed in every run.
 
-Weights are quantized beforehand, symmetric, one scale an output column. The left operand is quantized
-as it comes: ``scale = (max(x, 0) - min(x, 0)) / 255``, ``zero_point = round(-min / scale)`` (ONNX,
-operator DynamicQuantizeLinear). It pays where large products follow changing activations, as in
-transformers and recurrent networks. Convolutions are left alone: finding the range of an image's
-worth of activations costs more than small convolutions save.
+Weights are quantized beforehand, symmetric, one scale per output column. The left operand is quantized
+at run time: ``scale = (max(x, 0) - min(x, 0)) / 255``, ``zero_point = round(-min / scale)`` (ONNX,
+operator DynamicQuantizeLinear). It pays off for large matrix products whose inputs vary in range, as in
+transformers and recurrent networks. Convolutions stay in float: computing the range of a feature map
+costs more than small convolutions save.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class QuantizeDynamicMatmul(Pass):
     """Quantizes MatMul, Gemm and LSTM with stored weights; a GRU's weights are stored in 8 bits."""
 
     name = "quantize_dynamic_matmul"
-    rounds = True
+    lowers_precision = True
     options_type = QuantizeDynamicMatmulOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
@@ -82,11 +82,11 @@ class QuantizeDynamicMatmul(Pass):
             )
         for name, values in float_constants(model):
             if not np.isfinite(values).all():
-                raise ModelFileError(f"weight {name!r} is not finite: no scale can be given to it")
+                raise ModelFileError(f"weight {name!r} is not finite: it has no scale")
         if any(counts[kind] for kind in _DYNAMIC):
             model = self._quantize(model, context)
         if counts["GRU"]:
-            # ONNX Runtime has no integer GRU: its weights are stored in 8 bits and expanded.
+            # ONNX Runtime has no integer GRU: its weights are stored in 8 bits and dequantized.
             model = QuantizeWeights().store(model, context, ("GRU",))
         context.notes.update({kind.lower(): count for kind, count in counts.items() if count})
         return model

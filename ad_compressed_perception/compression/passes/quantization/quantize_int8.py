@@ -32,7 +32,7 @@ from ad_compressed_perception.onnx_graph.io import (
 from ad_compressed_perception.onnx_graph.qdq import QdqGraph
 from ad_compressed_perception.onnx_graph.qdq_placement import (
     Placement,
-    keep_pairs_of_products,
+    keep_compute_op_pairs,
     merges_activations,
     restore_hard_swish,
 )
@@ -46,8 +46,8 @@ OPERATORS = (
     "GlobalAveragePool", "LeakyRelu", "MatMul", "MaxPool", "Mul", "Pad", "Relu", "Reshape", "Resize",
     "Sigmoid", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
 )  # fmt: skip
-"""What is quantized by default: the products, and all that lies between two of them, since every
-change from integers to floats and back costs more than it saves."""
+"""Operators quantized by default: the compute ops and those between them, since every conversion from
+integers to floats and back costs more than it saves."""
 
 _COMPUTE = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _LEAST_OPSET = 13
@@ -56,23 +56,26 @@ _LEAST_OPSET = 13
 class QuantizeInt8Options(PassOptions):
     """Options of quantize_int8."""
 
-    calibration: Method = Field("minmax", description="how an activation's range is found")
+    calibration: Method = Field("minmax", description="method that determines an activation's range")
     percentile: float = Field(
-        99.99, gt=50.0, le=100.0, description="central share of the values kept, with that calibration"
+        99.99,
+        gt=50.0,
+        le=100.0,
+        description="central share of the values kept, percent; with that calibration",
     )
     frames: int | None = Field(
-        None, ge=1, description="calibrate on so many of the frames, evenly chosen; all by default"
+        None, ge=1, description="number of calibration frames used, evenly spaced; all by default"
     )
     reduce_range: bool | Literal["auto"] = Field(
         "auto", description="7-bit weights; auto: only on an x86 without VNNI, where sums saturate"
     )
-    per_channel: bool = Field(True, description="one weight scale an output channel, else one a tensor")
+    per_channel: bool = Field(True, description="one weight scale per output channel, else one per tensor")
     operators: list[str] = Field(
         default_factory=lambda: list(OPERATORS), min_length=1, description="operator types to quantize"
     )
     placement: Placement = Field(
         "auto",
-        description="pairs everywhere (ONNX Runtime) or only on what products read (OpenVINO, TensorRT); "
+        description="pairs everywhere (ONNX Runtime) or only on inputs of compute ops (OpenVINO, TensorRT); "
         "auto: by the recipe's backend",
     )
     exclude: list[str] = Field(
@@ -81,15 +84,15 @@ class QuantizeInt8Options(PassOptions):
 
 
 class QuantizeInt8(Pass):
-    """Turns a float graph into one that computes with 8-bit integers."""
+    """Quantizes a float graph to 8-bit integers."""
 
     name = "quantize_int8"
-    rounds = True
+    lowers_precision = True
     options_type = QuantizeInt8Options
     activations: ClassVar[Literal["QUInt8", "QUInt16"]] = "QUInt8"
     """ONNX Runtime's name of the activations' type."""
-    keeps_clipping: ClassVar[bool] = False
-    """Whether ReLU and Clip stay where the range of what they make clips just so."""
+    keeps_activations: ClassVar[bool] = False
+    """Whether ReLU and Clip stay where the quantization range of their output clips equally."""
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the quantized model.
@@ -107,7 +110,7 @@ class QuantizeInt8(Pass):
             options.operators,
             options.calibration,
             options.percentile,
-            self.calibrating(context),
+            self.calibration_context(context),
         )
         quantized = self.quantize(prepared, ranges, context, excluded)
         if not is_quantized(quantized):
@@ -125,13 +128,13 @@ class QuantizeInt8(Pass):
             restore_hard_swish(prepared)
         return prepared, _excluded_nodes(prepared, options.exclude, self.name)
 
-    def calibrating(self, context: PassContext) -> PassContext:
-        """Return the context with the frames that calibrate."""
-        wanted: int | None = self.options.frames
-        return context if wanted is None else context.with_frames(wanted)
+    def calibration_context(self, context: PassContext) -> PassContext:
+        """Return the context with the calibration frames."""
+        frames: int | None = self.options.frames
+        return context if frames is None else context.with_frames(frames)
 
     def merged_activations(self, context: PassContext) -> bool:
-        """Whether pairs are placed for a runtime that merges activations into products."""
+        """Whether pairs are placed for a runtime that fuses activations into compute ops."""
         options: QuantizeInt8Options = self.options
         if options.placement == "auto":
             return merges_activations(context.runtime)
@@ -152,12 +155,12 @@ class QuantizeInt8(Pass):
                 f"pass {self.name!r}: operators: cannot quantize {', '.join(unknown)}; "
                 f"known: {', '.join(OPERATORS)}"
             )
-        wanted = [kind for kind in _COMPUTE if kind in options.operators]
-        if not any(node.op_type in wanted for node in model.graph.node):
-            raise ModelFileError(f"nothing to quantize: the graph has no {', '.join(wanted) or 'products'}")
+        kinds = [kind for kind in _COMPUTE if kind in options.operators]
+        if not any(node.op_type in kinds for node in model.graph.node):
+            raise ModelFileError(f"nothing to quantize: the graph has no {', '.join(kinds) or 'compute ops'}")
         for name, values in float_constants(model):
             if not np.isfinite(values).all():
-                raise ModelFileError(f"weight {name!r} is not finite: no scale can be given to it")
+                raise ModelFileError(f"weight {name!r} is not finite: it has no scale")
 
     def quantize(
         self, model: ModelProto, ranges: Any, context: PassContext, excluded: list[str]
@@ -187,8 +190,8 @@ class QuantizeInt8(Pass):
                     {
                         "ActivationSymmetric": False,
                         "WeightSymmetric": True,
-                        # The range of a join would not clip a part of it as its ReLU does.
-                        "QDQKeepRemovableActivations": self.keeps_clipping or merged,
+                        # The shared range of a Concat would not clip one of its inputs as its ReLU does.
+                        "QDQKeepRemovableActivations": self.keeps_activations or merged,
                     },
                 )
                 quantizer.quantize_model()
@@ -200,12 +203,12 @@ class QuantizeInt8(Pass):
         quantized: ModelProto = quantizer.model.model
         context.notes["placement"] = "products" if merged else "everywhere"
         if merged:
-            return keep_pairs_of_products(QdqGraph(model, quantized, merged_activations=True))
+            return keep_compute_op_pairs(QdqGraph(model, quantized, merged_activations=True))
         return quantized
 
 
 def name_nodes(model: ModelProto) -> None:
-    """Give unnamed nodes names, by which nodes are excluded and scales are named."""
+    """Name unnamed nodes: options exclude nodes by name and scales are named after them."""
     taken = {node.name for node in model.graph.node}
     for index, node in enumerate(model.graph.node):
         if not node.name:
@@ -233,20 +236,20 @@ def _excluded_nodes(model: ModelProto, patterns: list[str], name: str) -> list[s
 def _pre_process(model: ModelProto, context: PassContext) -> ModelProto:
     """Let ONNX Runtime fuse what it would fuse before running (standard operators only).
 
-    A batch normalization or a constant that it would fold after quantization would stand between the
-    scales. A graph that its optimizer cannot take goes on as it is.
+    A batch normalization or a constant that is not folded before quantization would remain between the
+    Q/DQ pairs. A graph that its optimizer cannot process is used unchanged.
     """
     import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     given, path = context.scratch / "given.onnx", context.scratch / "pre_processed.onnx"
     try:
-        # By path: given a model in memory it would take the weights out of it.
+        # By path: it would strip the weights of a model passed in memory.
         onnx.save(model, str(given))
         with _quiet():
             quant_pre_process(str(given), str(path), skip_symbolic_shape=True)
         prepared = onnx.load(str(path))
-    except Exception as error:  # several types; the way around it is to go without
+    except Exception as error:  # several types; pre-processing is optional
         context.notes["pre_process"] = f"left out: {one_line(error, 120)}"
         prepared = onnx.shape_inference.infer_shapes(model)
     name_nodes(prepared)
@@ -254,7 +257,7 @@ def _pre_process(model: ModelProto, context: PassContext) -> ModelProto:
 
 
 def save_float(model: ModelProto, context: PassContext) -> Path:
-    """Write the float graph where the calibrators can read it."""
+    """Write the float graph to a file for the calibrators."""
     import onnx
 
     path = context.scratch / "float.onnx"

@@ -1,12 +1,12 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Weights stored in 8 bits and expanded when they are used: a quarter of the size, no calibration.
+"""Weights stored in 8 bits and dequantized before use: a quarter of the size, no calibration.
 
 Per output channel c and symmetric: ``scale_c = max|W_c| / 127``,
-``q = clip(round_half_to_even(W_c / scale_c), -127, 127)``, ``W'_c = q * scale_c``. Every product is
-still computed in floating point, so this makes files small, not nets fast. One exception: ONNX Runtime
-fuses a matrix product with its stored weights into an operator of its own (MatMulNBits) that rounds the
-activations to 8 bits as well.
+``q = clip(round_half_to_even(W_c / scale_c), -127, 127)``, ``W'_c = q * scale_c``. The arithmetic
+stays in floating point, so files become smaller, not networks faster. One exception: ONNX Runtime fuses
+a matrix product with its stored weights into its operator MatMulNBits, which rounds the activations to
+8 bits as well.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _LEAST_OPSET = 13
 _LARGEST = 127
-# Operator, place of the weights among its inputs. Gemm's axis depends on transB.
+# Operator: indices of the weights among its inputs. Gemm's axis depends on transB.
 _WEIGHTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (1,), "MatMul": (1,), "GRU": (1, 2), "LSTM": (1, 2)}
 
 
@@ -37,7 +37,9 @@ class QuantizeWeightsOptions(PassOptions):
     renamed = {"least_elements": "min_elements"}
 
     min_elements: int = Field(
-        256, ge=1, description="smaller tensors stay in float: a scale a channel would eat what is saved"
+        256,
+        ge=1,
+        description="smaller tensors stay in float: the scale of each channel would use up the savings",
     )
 
 
@@ -49,10 +51,10 @@ class _Weight:
 
 
 class QuantizeWeights(Pass):
-    """Stores the weights of products as int8 with a DequantizeLinear before each use."""
+    """Stores the weights of compute ops as int8 with a DequantizeLinear before each use."""
 
     name = "quantize_weights"
-    rounds = True
+    lowers_precision = True
     options_type = QuantizeWeightsOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
@@ -83,9 +85,7 @@ class QuantizeWeights(Pass):
         signal = noise = 0.0
         for weight in chosen:
             if not np.isfinite(weight.values).all():
-                raise ModelFileError(
-                    f"weight {weight.tensor.name!r} is not finite: no scale can be given to it"
-                )
+                raise ModelFileError(f"weight {weight.tensor.name!r} is not finite: it has no scale")
             numbers, scales = quantize_channels(weight.values, weight.axis)
             _replace(model, weight, numbers, scales)
             shape = [1] * numbers.ndim
@@ -102,7 +102,7 @@ class QuantizeWeights(Pass):
 
 
 def quantize_channels(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return int8 numbers and one scale a channel of ``axis``; a channel of zeros has scale 1.
+    """Return int8 values and one scale per channel of ``axis``; a channel of zeros has scale 1.
 
     Args:
         values: weights, any shape.
@@ -114,7 +114,7 @@ def quantize_channels(values: NDArray[np.float32], axis: int) -> tuple[NDArray[n
     others = tuple(place for place in range(values.ndim) if place != axis)
     peaks = np.abs(values).max(axis=others).astype(np.float64)
     scales = np.where(peaks > 0.0, peaks / _LARGEST, 1.0).astype(np.float32)
-    # A denormal channel's scale may round to nothing.
+    # The scale of a denormal channel may round to zero.
     scales[scales == 0.0] = 1.0
     shape = [1] * values.ndim
     shape[axis] = -1
@@ -123,7 +123,7 @@ def quantize_channels(values: NDArray[np.float32], axis: int) -> tuple[NDArray[n
 
 
 def _find(model: ModelProto, kinds: tuple[str, ...]) -> list[_Weight]:
-    """Return the float weights that products use, each under one axis in all of its uses."""
+    """Return the float weights of compute ops, each with the same channel axis in all of its uses."""
     from onnx import TensorProto, numpy_helper
 
     tensors = {
@@ -148,21 +148,21 @@ def _find(model: ModelProto, kinds: tuple[str, ...]) -> list[_Weight]:
 
 
 def _channel_axis(node: NodeProto, rank: int) -> int:
-    """Return the axis along which an operator's weights belong to one output each."""
+    """Return the output-channel axis of an operator's weights."""
     if node.op_type == "ConvTranspose":
         return 1
     if node.op_type == "MatMul":
         return rank - 1
     if node.op_type == "Gemm":
-        turned = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
-        return 0 if turned else 1
+        transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+        return 0 if transposed else 1
     return 1 if node.op_type in ("GRU", "LSTM") else 0
 
 
 def _replace(
     model: ModelProto, weight: _Weight, numbers: NDArray[np.int8], scales: NDArray[np.float32]
 ) -> None:
-    """Put the stored numbers, their scales and a DequantizeLinear in a weight's place."""
+    """Replace a weight by its int8 values, their scales and a DequantizeLinear."""
     from onnx import helper, numpy_helper
 
     name = weight.tensor.name
