@@ -53,7 +53,7 @@ VOLATILE_FILES = re.compile(r".*\.(md|json|jsonl|yaml)|costs\.png|latency\.png|s
 """Files of a report that are recorded by name: they show times, or are recorded in another way."""
 
 MODELS = {task: f"models/road_{task}" for task in ("detection", "segmentation", "planning")}
-RECIPES = ("fp32_fused", "int8", "int8_mixed", "weights_int8", "palettise6", "int8_openvino")
+RECIPES = ("fp32_fused", "int8", "int8_mixed", "weights_int8", "palettize6", "int8_openvino")
 FRAMES = 120  # 100 verify, the rest calibrates
 CALIBRATION_FRAMES = 8
 PATIENCE_S = 120.0

@@ -31,8 +31,9 @@ from ad_compressed_perception.metrics.average_precision import (
     GroundTruthBoxes,
 )
 from ad_compressed_perception.metrics.bootstrap import correlation_block_length
+from ad_compressed_perception.metrics.confusion import confusion_matrix, mean_iou
 from ad_compressed_perception.metrics.displacement import displacements_m
-from ad_compressed_perception.metrics.iou import confusion_matrix, iou_per_class, mean_iou
+from ad_compressed_perception.metrics.iou import iou_per_class
 from ad_compressed_perception.metrics.steering import correlation, mean_absolute_error, rmse
 
 Indices = NDArray[np.int64]

@@ -119,7 +119,12 @@ def show(report: Report, out: Path) -> None:
     from rich.table import Table
 
     from ad_compressed_perception.cli.output import table_console
-    from ad_compressed_perception.report.markdown import agreement_text, frame_counts_text, speedup_text
+    from ad_compressed_perception.report.markdown import (
+        agreement_text,
+        frame_counts_text,
+        speedup_text,
+        uncounted_frames,
+    )
 
     console = table_console()
     table = Table(title=f"{report.source.frames} frames of {report.source.topic}")
@@ -143,7 +148,7 @@ def show(report: Report, out: Path) -> None:
                 agreement_text(comparison) if comparison else "",
                 "" if variant.verdict is None else variant.verdict.status,
                 f"{variant.processed} of {variant.received}"
-                if variant.account_gap == 0
+                if uncounted_frames(variant) == 0
                 else frame_counts_text(variant),
             )
     console.print(table, highlight=False)

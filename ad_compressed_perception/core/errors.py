@@ -39,7 +39,3 @@ class RecipeError(AdcpError):
 
 class ResultError(AdcpError):
     """A model output that is not finite (NaN, infinite): the frame fails, the node keeps running."""
-
-
-class RouteError(AdcpError):
-    """An invalid option of the road simulation."""

@@ -16,12 +16,10 @@ from ad_compressed_perception.core.renamed import warn_renamed
 _PACKAGE = "ad_compressed_perception."
 # Old module to its present place, both without the package's name.
 RENAMED_MODULES = {
-    "accuracy": "analysis.accuracy",
     "backends.messages": "core.one_line",
     "backends.onnx_layers": "onnx_graph.layers",
     "compression.heads": "onnx_graph.heads",
     "compression.onnx_file": "onnx_graph.io",
-    "compression.packed_file": "packing.packed_file",
     "compression.passes.activation_ranges": "compression.quantization.activation_ranges",
     "compression.passes.base": "pass_api.passes",
     "compression.passes.equivalence": "onnx_graph.equivalence",
@@ -31,34 +29,26 @@ RENAMED_MODULES = {
     "compression.passes.training_options": "training.options",
     "compression.qdq_edit": "onnx_graph.qdq",
     "compression.weight_tensors": "onnx_graph.weights",
-    "compression.workspace": "workspace.store",
     "errors": "core.errors",
-    "evaluation": "analysis.evaluate",
-    "host": "core.host",
     "image_encodings": "image.encodings",
-    "image_files": "image.files",
     "manifest": "core.manifest",
-    "model_costs": "onnx_graph.costs",
     "pipeline": "tasks.pipeline",
     "registry": "core.registry",
-    "resources": "core.resources",
     "results": "core.results",
     "timing": "core.timing",
 }
 
 
 class _PresentModule(Loader):
-    """Gives an old module the names of the present one."""
+    """Gives an old module the names, and so the very classes, of the present one."""
 
     def __init__(self, present: str) -> None:
         self._present = present
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """Let Python make an ordinary module."""
-        return None
+        return None  # an ordinary module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Fill the module; classes are the same objects under both paths."""
         warn_renamed("module", module.__name__, self._present)
         names = vars(import_module(self._present))
         vars(module).update({name: value for name, value in names.items() if not name.startswith("__")})

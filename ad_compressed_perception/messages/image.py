@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
-
-from ad_compressed_perception.image.decode import encode_jpeg
 
 
 def to_image(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
@@ -24,23 +22,4 @@ def to_image(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
     message = Image(header=header, height=height, width=width, encoding=encoding)
     message.step = len(data) // height
     message.data = data
-    return message
-
-
-def to_compressed(bgr: NDArray[np.uint8], quality: int, header: Header) -> CompressedImage:
-    """Return a (H, W, 3) image as JPEG of this quality under a header."""
-    message = CompressedImage(header=header, format="jpeg")
-    data = array("B")
-    data.frombytes(encode_jpeg(bgr, quality))
-    message.data = data
-    return message
-
-
-def to_camera_info(matrix: NDArray[np.float64], width: int, height: int, header: Header) -> CameraInfo:
-    """Return a pinhole camera without distortion from its (3, 3) matrix, pixels."""
-    message = CameraInfo(header=header, width=width, height=height, distortion_model="plumb_bob")
-    message.d = [0.0] * 5
-    message.k = matrix.ravel().tolist()
-    message.r = np.eye(3).ravel().tolist()
-    message.p = np.hstack([matrix, np.zeros((3, 1))]).ravel().tolist()
     return message

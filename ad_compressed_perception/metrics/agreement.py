@@ -126,14 +126,14 @@ def detection_agreement(
     """
     if not 0.0 < iou <= 1.0:
         raise DataError(f"iou must be in (0, 1], not {iou}")
-    reference_labels, found_labels = _labels_of(baseline), _labels_of(candidate)
+    reference_labels, found_labels = labels_of(baseline), labels_of(candidate)
     per_class: dict[str, MatchCounts] = {}
     iou_sum = 0.0
     for label in sorted({*reference_labels, *found_labels}):
         reference = baseline.boxes_xyxy[[name == label for name in reference_labels]]
         is_label = np.array([name == label for name in found_labels], dtype=bool)
         order = np.argsort(-candidate.scores[is_label], kind="stable")
-        overlaps = [pair[2] for pair in _match(reference, candidate.boxes_xyxy[is_label][order], iou)]
+        overlaps = [pair[2] for pair in match_boxes(reference, candidate.boxes_xyxy[is_label][order], iou)]
         per_class[label] = MatchCounts(
             len(overlaps), len(reference) - len(overlaps), len(order) - len(overlaps)
         )
@@ -141,37 +141,15 @@ def detection_agreement(
     return DetectionAgreement(1, per_class, iou_sum)
 
 
-def _labels_of(detections: Detections) -> list[str]:
+def labels_of(detections: Detections) -> list[str]:
+    """Return the label of every box."""
     known = detections.labels
     return [
         known[index] if 0 <= index < len(known) else str(index) for index in detections.class_ids.tolist()
     ]
 
 
-def unmatched_objects(
-    baseline: Detections, candidate: Detections, iou: float = MATCH_IOU
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the indices of the baseline's and of the candidate's boxes without a match on the other side.
-
-    The matching is that of ``detection_agreement``.
-
-    Returns:
-        Ascending indices into the baseline's boxes (missed) and into the candidate's (extra).
-    """
-    reference_labels, found_labels = np.array(_labels_of(baseline)), np.array(_labels_of(candidate))
-    missed, extra = np.ones(len(reference_labels), bool), np.ones(len(found_labels), bool)
-    for label in {*reference_labels.tolist(), *found_labels.tolist()}:
-        reference, found = (
-            np.flatnonzero(reference_labels == label),
-            np.flatnonzero(found_labels == label),
-        )
-        found = found[np.argsort(-candidate.scores[found], kind="stable")]
-        for row, column, _ in _match(baseline.boxes_xyxy[reference], candidate.boxes_xyxy[found], iou):
-            extra[found[row]] = missed[reference[column]] = False
-    return np.flatnonzero(missed), np.flatnonzero(extra)
-
-
-def _match(
+def match_boxes(
     reference: NDArray[np.float32], found: NDArray[np.float32], iou: float
 ) -> list[tuple[int, int, float]]:
     """Matched pairs: index in ``found``, which is in descending score, index in ``reference``, overlap."""

@@ -16,7 +16,8 @@ from ad_compressed_perception.replay.frames import BagSlice
 from ad_compressed_perception.replay.plan import PlannedNode, ReplayPlan
 from ad_compressed_perception.report.markdown import render_markdown
 from ad_compressed_perception.report.panels import Panel, side_by_side, with_steering, write_png
-from ad_compressed_perception.report.schema import Report, read_report, write_report
+from ad_compressed_perception.report.read import read_report
+from ad_compressed_perception.report.schema import Report, write_report
 from ad_compressed_perception.report.series import AGREEMENT_AXES
 from ad_compressed_perception.tasks import create_task
 

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
-from ad_compressed_perception.metrics.agreement import MATCH_IOU, unmatched_objects
+from ad_compressed_perception.metrics.agreement import MATCH_IOU
+from ad_compressed_perception.metrics.unmatched import unmatched_objects
 from ad_compressed_perception.report.overlay import (
     DrawingCamera,
     Image,

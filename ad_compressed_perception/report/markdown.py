@@ -66,6 +66,12 @@ def figures_text(found: AgreementFigures | None) -> str:
     return _NONE
 
 
+def uncounted_frames(variant: VariantReport) -> int:
+    """Return how many received frames no counter accounts for; 0 when all are accounted for."""
+    counted = variant.processed + variant.dropped_stale + variant.dropped_busy + variant.failed
+    return variant.received - counted - variant.pending - variant.lost_at_restart
+
+
 def frame_counts_text(variant: VariantReport) -> str:
     """Return a variant's frame counters as a sum, and whether they account for every frame."""
     parts = {
@@ -78,7 +84,11 @@ def frame_counts_text(variant: VariantReport) -> str:
     }
     always = ("processed", "stale", "busy", "failed")
     terms = " + ".join(f"{count} {name}" for name, count in parts.items() if count or name in always)
-    end = "all accounted for" if variant.account_gap == 0 else f"**{variant.account_gap} unexplained**"
+    end = (
+        "all accounted for"
+        if uncounted_frames(variant) == 0
+        else f"**{uncounted_frames(variant)} unexplained**"
+    )
     return f"{variant.received} received = {terms}: {end}"
 
 

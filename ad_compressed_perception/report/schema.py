@@ -15,10 +15,10 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.core.manifest import StrictModel, Verdict, describe_validation_error
+from ad_compressed_perception.core.manifest import StrictModel, Verdict
 
 SCHEMA: Final = "adcp-report/1"
 
@@ -117,18 +117,6 @@ class VariantReport(StrictModel):
     not_inference_share: Figure = Field(
         default=None, description="1 - sum of infer / sum of end-to-end, over processed frames"
     )
-
-    @property
-    def account_gap(self) -> int:
-        """Received frames that no counter accounts for; 0 when all are accounted for."""
-        return self.received - (
-            self.processed
-            + self.dropped_stale
-            + self.dropped_busy
-            + self.failed
-            + self.pending
-            + self.lost_at_restart
-        )
 
 
 class ClassAgreement(StrictModel):
@@ -268,23 +256,6 @@ class Report(StrictModel):
     def to_json(self, indent: int | None = 2) -> str:
         """Return the document as JSON text."""
         return self.model_dump_json(by_alias=True, indent=indent)
-
-
-def parse_report(text: str | bytes, where: str = "report") -> Report:
-    """Read a report from JSON text; raise DataError in one line that names the wrong key."""
-    try:
-        return Report.model_validate_json(text)
-    except ValidationError as error:
-        raise DataError(f"{where} is no {SCHEMA}: {describe_validation_error(error)}") from error
-
-
-def read_report(path: Path) -> Report:
-    """Read report.json; raise DataError in one line."""
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read report {path}: {error.strerror or error}") from error
-    return parse_report(text, str(path))
 
 
 def write_report(report: Report, path: Path) -> None:

@@ -16,7 +16,8 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
 from ad_compressed_perception.messages import detection, odometry, planning, segmentation
-from ad_compressed_perception.messages.image import to_camera_info, to_compressed, to_image
+from ad_compressed_perception.messages.camera import to_camera_info, to_compressed
+from ad_compressed_perception.messages.image import to_image
 from ad_compressed_perception.nodes.qos import LATCHED_QOS, RESULT_QOS, image_qos
 from ad_road_simulation.nodes.road_camera_options import RoadCameraOptions
 from ad_road_simulation.world.road_frame import (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.core.errors import RouteError
+from ad_compressed_perception.core.errors import AdcpError
 from ad_road_simulation.world.markings import road_markings
 from ad_road_simulation.world.road import STEP_M, Profile, Road
 from ad_road_simulation.world.roadside_objects import RoadsideObjects, random_roadside_objects
@@ -26,6 +26,10 @@ _FIRST_STOP_M = 105.0
 """No stop is nearer to the start of the road, as the ego starts with its speed."""
 
 Array = NDArray[np.float64]
+
+
+class RouteError(AdcpError):
+    """An invalid option of the road simulation."""
 
 
 @dataclass(frozen=True)

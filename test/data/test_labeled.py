@@ -23,7 +23,7 @@ from ad_compressed_perception.data.labeled.drive import nearest
 from ad_compressed_perception.data.labeled.label_map import LabelMap, load_label_map, shipped_label_maps
 from ad_compressed_perception.data.labeled.masks import MaskData, read_mask
 from ad_compressed_perception.data.labeled.steering import SteeringData, read_steering
-from ad_compressed_perception.metrics.iou import IGNORE
+from ad_compressed_perception.metrics.confusion import IGNORE
 from support.bags import road_frames, stamps_of, write_bag
 from support.labeled import LABEL_MAP, SCENES, write_boxes, write_csv, write_masks
 from support.models import DETECTOR_LABELS, SEGMENTER_LABELS

@@ -13,12 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ad_compressed_perception.metrics.bootstrap import correlation_block_length
-from ad_compressed_perception.metrics.iou import (
-    IGNORE,
-    confusion_matrix,
-    iou_per_class,
-    mean_iou,
-)
+from ad_compressed_perception.metrics.confusion import IGNORE, confusion_matrix, mean_iou
+from ad_compressed_perception.metrics.iou import iou_per_class
 from ad_compressed_perception.metrics.steering import correlation, mean_absolute_error, rmse
 
 SHAPE = (4, 5)

@@ -14,12 +14,8 @@ from ad_compressed_perception.core.results import Detections, LabelMask, Traject
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskComparison
 from ad_compressed_perception.monitor.diagnostics import Level, MonitorDiagnostics
 from ad_compressed_perception.report.markdown import render_markdown
-from ad_compressed_perception.report.schema import (
-    DetectionFigures,
-    PlanningFigures,
-    Report,
-    parse_report,
-)
+from ad_compressed_perception.report.read import parse_report
+from ad_compressed_perception.report.schema import DetectionFigures, PlanningFigures, Report
 
 NODES = {"fp32": "/a/detection", "int8": "/b/detection"}
 

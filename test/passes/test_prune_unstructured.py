@@ -104,7 +104,7 @@ def test_pruned_weights_stay_zero_during_fine_tuning(tmp_path: Path, score: str,
     assert any((after[name] != before[name])[after[name] != 0].any() for name in ("smooth_w", "head_w"))
     notes = context.notes
     assert [step["zeros"] for step in notes["steps"]] == [0.4375, 0.5]
-    assert all(step["loss"] <= step["loss_unhealed"] for step in notes["steps"])
+    assert all(step["loss"] <= step["loss_before_fine_tuning"] for step in notes["steps"])
     assert notes["zeros_of_pruned_tensors"] == 0.5
     assert notes["zeros_of_all_parameters"] < 0.5  # biases count and are not pruned
     assert notes["effect"].startswith("size when stored packed; no speed")

@@ -111,7 +111,7 @@ def test_every_silu_is_replaced_and_other_sigmoids_stay(
     assert operators(after) == {"Conv": 2, operator: 2, "Sigmoid": 1}
     assert opset_of(after) == opset
     assert context.notes["activations_swapped"] == 2
-    assert context.notes["needs_healing"] is True
+    assert context.notes["needs_fine_tuning"] is True
     # Another function, so other numbers; close ones, as both are near x for large x and near 0 below.
     assert 0.0 < context.notes["largest_difference"] < 1.0
 

@@ -86,7 +86,7 @@ def test_every_room_is_in_the_order() -> None:
 
 
 def test_own_imports_exist() -> None:
-    """Mypy does not look: it is told to ignore modules without types."""
+    """Mypy does not check this: it ignores imports that it cannot find."""
     missing = {module: sorted(own_imports(module) - modules().keys()) for module in modules()}
     assert not {module: names for module, names in missing.items() if names}
 
@@ -149,7 +149,7 @@ def car_closure() -> set[str]:
 
 
 def test_what_runs_on_the_car_stays_readable_in_a_day() -> None:
-    """9,500 lines was the size once the wall stood; more than that needs a reason."""
+    """A limit of 9,500 lines; more than that needs a reason."""
     closure = car_closure()
     assert {room(module).partition(".")[2] for module in closure} <= {*CAR, ""}
     lines = sum(len(modules()[module].read_text("utf-8").splitlines()) for module in closure)

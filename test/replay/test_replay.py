@@ -22,12 +22,13 @@ from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import file_sha256, load_manifest, save_manifest
 from ad_compressed_perception.replay.interleaving import INTERLEAVING
 from ad_compressed_perception.replay.session import ReplayOptions, run_replay
+from ad_compressed_perception.report.markdown import uncounted_frames
+from ad_compressed_perception.report.read import read_report
 from ad_compressed_perception.report.schema import (
     DetectionFigures,
     PlanningFigures,
     Report,
     SegmentationFigures,
-    read_report,
 )
 from support.bags import compressed_message, stamps_of, write_bag, write_messages
 from support.models import draw_scene, write_planner
@@ -43,7 +44,7 @@ def check_frame_counts(report: Report, frames: int) -> None:
     for one in report.tasks.values():
         for name, variant in one.variants.items():
             assert variant.received == frames, name
-            assert variant.account_gap == 0
+            assert uncounted_frames(variant) == 0
             assert (variant.pending, variant.reports_lost, variant.frame_timeouts) == (0, 0, 0)
             assert variant.stages_ms["infer"].count == variant.processed
         for comparison in one.comparison.values():

@@ -12,6 +12,7 @@ import pytest
 
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.report.host import describe_host
+from ad_compressed_perception.report.read import read_report
 from ad_compressed_perception.report.schema import (
     ComparisonReport,
     Percentiles,
@@ -19,7 +20,6 @@ from ad_compressed_perception.report.schema import (
     Report,
     TaskReport,
     VariantReport,
-    read_report,
     write_report,
 )
 from ad_compressed_perception.report.schema_docs import PAGES, Page, json_schema_text, markdown_text

@@ -9,8 +9,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ad_compressed_perception.core.errors import RouteError
-from ad_road_simulation.world.layout import RUN_IN_M, Layout, RouteOptions, make_layout
+from ad_road_simulation.world.layout import RUN_IN_M, Layout, RouteError, RouteOptions, make_layout
 from ad_road_simulation.world.traffic_control import CYCLE_S, Signal, signal_heads
 from ad_road_simulation.world.weather import NAMES, SHARES, random_weather
 

@@ -17,7 +17,7 @@ from ad_compressed_perception.core.errors import RecipeError  # noqa: E402
 from ad_compressed_perception.core.manifest import InputSpec, OutputSpec  # noqa: E402
 from ad_compressed_perception.driving.path import KNOTS_M, path_of_curvature  # noqa: E402
 from ad_compressed_perception.driving.plan_vector import LENGTH, SPEED  # noqa: E402
-from ad_compressed_perception.metrics.iou import IGNORE  # noqa: E402
+from ad_compressed_perception.metrics.confusion import IGNORE  # noqa: E402
 from ad_compressed_perception.onnx_graph.equivalence import run_model  # noqa: E402
 from ad_compressed_perception.training.models.augmentation import photometric_jitter, random_affine  # noqa: E402
 from ad_compressed_perception.training.models.config import (  # noqa: E402

@@ -195,7 +195,7 @@ def test_a_student_can_start_from_an_earlier_students_file(tmp_path: Path) -> No
     again = ReplaceWithStudent({**options, "start": str(tmp_path / "first.onnx")}).apply(model, context)
 
     assert all(np.array_equal(a, b) for a, b in zip(convolutions(again), convolutions(first), strict=True))
-    assert "needs_healing" not in context.notes
+    assert "needs_fine_tuning" not in context.notes
     model, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "u")
     with pytest.raises(RecipeError, match=r"64, 64\] -> .*this student .*96, 96\]"):
         ReplaceWithStudent(

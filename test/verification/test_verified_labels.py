@@ -19,7 +19,7 @@ from ad_compressed_perception.compression.verification.scores import (
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.core.results import Detections, LabelMask, Trajectory
-from ad_compressed_perception.metrics.agreement import unmatched_objects
+from ad_compressed_perception.metrics.unmatched import unmatched_objects
 from ad_compressed_perception.pass_api.terms import VerifySpec
 from ad_compressed_perception.tasks.planning import arc_points
 from support.models import write_detector, write_planner

@@ -18,8 +18,8 @@ from ad_compressed_perception.core.manifest import describe_validation_error
 from ad_compressed_perception.report.compression_markdown import render_compression
 from ad_compressed_perception.report.compression_schema import SCHEMA, CompressionReport
 from ad_compressed_perception.report.markdown import render_markdown
+from ad_compressed_perception.report.read import parse_report
 from ad_compressed_perception.report.schema import SCHEMA as REPLAY_SCHEMA
-from ad_compressed_perception.report.schema import parse_report
 
 JSON_NAME = "report.json"
 MARKDOWN_NAME = "report.md"

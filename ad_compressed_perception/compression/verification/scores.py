@@ -35,10 +35,10 @@ from ad_compressed_perception.metrics.agreement import (
     SegmentationAgreement,
     planning_agreement,
     segmentation_agreement,
-    unmatched_objects,
 )
 from ad_compressed_perception.metrics.bootstrap import paired_bootstrap
 from ad_compressed_perception.metrics.iou import iou_per_class
+from ad_compressed_perception.metrics.unmatched import unmatched_objects
 from ad_compressed_perception.pass_api.terms import VerifySpec
 
 Indices = NDArray[np.int64]

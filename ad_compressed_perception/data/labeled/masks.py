@@ -24,7 +24,7 @@ from ad_compressed_perception.data.labeled.label_map import (
     table_of_map,
     table_of_names,
 )
-from ad_compressed_perception.metrics.iou import IGNORE
+from ad_compressed_perception.metrics.confusion import IGNORE
 
 LABEL_MAP_NAME = "label_map.yaml"
 NAMES_NAME = "labels.json"

@@ -23,7 +23,7 @@ from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.data.labeled.boxes import BoxData
 from ad_compressed_perception.data.labeled.dataset import LabeledData
 from ad_compressed_perception.data.labeled.masks import MaskData
-from ad_compressed_perception.metrics.iou import IGNORE
+from ad_compressed_perception.metrics.confusion import IGNORE
 from ad_compressed_perception.tasks.geometry import Geometry
 from ad_compressed_perception.training.augmentation import Augmentation
 from ad_compressed_perception.training.distillation.box_targets import box_correction

@@ -20,7 +20,7 @@ from ad_compressed_perception.data.labeled.steering import CSV_NAME, read_steeri
 from ad_compressed_perception.driving.path import KNOTS_M
 from ad_compressed_perception.driving.plan_vector import CURVATURE_SCALE
 from ad_compressed_perception.image.decode import Frame
-from ad_compressed_perception.metrics.iou import IGNORE
+from ad_compressed_perception.metrics.confusion import IGNORE
 from ad_compressed_perception.tasks.planning import PlanningSettings
 from ad_compressed_perception.training.models.config import RealFrames
 from ad_compressed_perception.training.models.image_buffer import shrink

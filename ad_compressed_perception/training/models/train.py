@@ -63,7 +63,14 @@ def prepare_dataset(configs: list[TrainConfig], work: Path, progress: Progress, 
     Raises:
         RecipeError: the trainings need different images, or two of one kind have different sizes.
     """
-    requested = {tuple(config.synthetic.model_dump().values()) for config in configs}
+    requested = {
+        (
+            config.synthetic.source,
+            config.synthetic.frames,
+            config.synthetic.seed if config.synthetic.frames else 0,
+        )
+        for config in configs
+    }
     if len(requested) != 1:
         raise RecipeError("trainings that share images need the same synthetic.source, frames and seed")
     source, frames, seed = requested.pop()

@@ -106,7 +106,7 @@ class ReplaceWithStudent(Pass):
             start=options.initialize_from or "fresh weights",
         )
         if options.initialize_from is None:
-            context.notes["needs_healing"] = (
+            context.notes["needs_fine_tuning"] = (
                 "the student has random weights until a pass trains it: put distill after it"
             )
         return student

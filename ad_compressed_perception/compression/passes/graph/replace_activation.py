@@ -97,7 +97,7 @@ class ReplaceActivation(Pass):
             activations_swapped=replaced,
             activations_kept=kept,
             swapped_to=_OPERATORS[options.to],
-            needs_healing=True,
+            needs_fine_tuning=True,
             largest_difference=largest_difference(original, model, next(context.feeds())),
         )
         return model

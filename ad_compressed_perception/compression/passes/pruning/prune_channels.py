@@ -209,5 +209,5 @@ class PruneChannels(Pass):
 
         student = GraphModule(model)
         history = trainer.train(student, f"learn_{number}", advance)
-        losses = {"loss_unhealed": history.first, "loss": history.best}
+        losses = {"loss_before_fine_tuning": history.first, "loss": history.best}
         return student.write_back(), {"parameters": parameter_count(model), **losses, **facts}

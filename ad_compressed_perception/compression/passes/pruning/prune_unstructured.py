@@ -136,7 +136,7 @@ class PruneUnstructured(Pass):
             apply_sparsity_mask(parameter, torch.from_numpy(drop))
         epochs = options.last_epochs if number + 1 == options.steps else options.epochs
         history = trainer.train(module, f"learn_{number}", advance, epochs=epochs)
-        facts = {"zeros": share, "loss_unhealed": history.first, "loss": history.best}
+        facts = {"zeros": share, "loss_before_fine_tuning": history.first, "loss": history.best}
         return module.write_back(), facts
 
     def _scores(
