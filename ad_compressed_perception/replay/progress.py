@@ -61,7 +61,7 @@ class ProgressBar:
         """Remove the bar."""
         self._bar.stop()
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Show the current step."""
         if text == self._step:
             return

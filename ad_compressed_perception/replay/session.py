@@ -81,7 +81,7 @@ class ReplayOptions:
 class Observer(Protocol):
     """Receives the progress of a replay."""
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Receive the current step."""
 
     def advance(self, done: int, total: int) -> None:
@@ -89,7 +89,7 @@ class Observer(Protocol):
 
 
 class _NullObserver:
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Receive the current step."""
 
     def advance(self, done: int, total: int) -> None:
@@ -162,7 +162,7 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
         if reason is not None and run.count.offered == 0:
             raise reason
         _complete_report(run, reason)
-        write_report_files(run.report, plan, collector, frames, options.out, observer.say)
+        write_report_files(run.report, plan, collector, frames, options.out, observer.notify)
         if reason is not None:
             raise ReplayError(
                 f"{reason}; what was measured before is in {options.out / REPORT_MARKDOWN}"
@@ -187,15 +187,15 @@ def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int) -> N
             threads=options.threads,
             allow_rejected=options.allow_rejected,
         )
-        run.observer.say("starting the nodes")
+        run.observer.notify("starting the nodes")
         node_process = stack.enter_context(NodeProcess(parameters, folder / "nodes.log"))
         client = stack.enter_context(
             ReplayClient(plan, node_process, run.collector, deadlines_ms, compressed=run.frames.is_compressed)
         )
         try:
-            client.start_nodes(run.observer.say)
+            client.start_nodes(run.observer.notify)
             cpu_load = CpuLoad(node_process.pid)
-            run.observer.say("replaying")
+            run.observer.notify("replaying")
             pacer = Pacer(options.rate, time.monotonic, client.spin)
             interleave(
                 run.frames,

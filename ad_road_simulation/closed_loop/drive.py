@@ -35,7 +35,7 @@ _IMAGES = 4
 class Progress(Protocol):
     """Receives progress updates."""
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Show the current step."""
 
     def advance(self, done: int, total: int) -> None:
@@ -93,7 +93,7 @@ def run_drive(manifest: Manifest, options: DriveOptions, progress: Progress) -> 
             for name in options.variants
             if route.seed not in results[name]
         ]
-    progress.say(f"driving {options.routes} routes of {options.length_m:g} m")
+    progress.notify(f"driving {options.routes} routes of {options.length_m:g} m")
     total = options.routes * len(options.variants)
     with closing(drive_all(manifest, jobs, options.jobs)) as finished:
         for done, (job, result) in enumerate(finished, total - len(jobs) + 1):
@@ -154,7 +154,7 @@ def _latencies(manifest: Manifest, options: DriveOptions, progress: Progress) ->
     keys = {name: f"{name}:{manifest.variant(name).sha256}" for name in models}
     missing = [name for name in models if keys[name] not in kept]
     if missing:
-        progress.say(f"measuring the latency of {', '.join(missing)}")
+        progress.notify(f"measuring the latency of {', '.join(missing)}")
         measured = measure_latency(manifest, missing, _images(options), progress=progress.advance)
         kept |= {keys[name]: list(measured[name]) for name in missing}
         options.out.mkdir(parents=True, exist_ok=True)

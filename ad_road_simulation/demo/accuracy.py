@@ -78,7 +78,7 @@ def measure_accuracy(model: DemoModel, recording: Recording, progress: Progress)
             if model.task == "detection":
                 use_settings(pipeline, **DETECTION_SETTINGS)
             for name, labeled in data.items():
-                progress.say(f"{manifest.name}/{variant} on the {name}")
+                progress.notify(f"{manifest.name}/{variant} on the {name}")
                 result = _evaluate(pipeline, labeled, accuracy, progress)
                 if result is not None:
                     accuracy.results.setdefault(name, {})[variant] = result

@@ -125,7 +125,7 @@ def ensure_variant(
         return found
 
     def advance(step: str, done: int, total: int) -> None:
-        progress.say(f"compressing {manifest.name}, {recipe}: {step}")
+        progress.notify(f"compressing {manifest.name}, {recipe}: {step}")
         progress.advance(done, total)
 
     return compress_model(manifest, load_recipe(recipe), calibration, work=work, progress=advance).manifest

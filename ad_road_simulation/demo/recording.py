@@ -57,7 +57,7 @@ def record(folder: Path, options: DemoOptions, progress: Progress) -> Recording:
     folder.mkdir(parents=True, exist_ok=True)
     camera = Camera()
     renderer = Renderer(camera)
-    progress.say("recording a drive of the expert")
+    progress.notify("recording a drive of the expert")
     examples: dict[str, list[RoadFrame]] = {task: [] for task in _EXAMPLE_SCORES}
     half, driven_m = "", 0.0
     labeled = RoadFolder(folder / "drive")
@@ -74,7 +74,7 @@ def record(folder: Path, options: DemoOptions, progress: Progress) -> Recording:
             driven_m += frame.odometry.speed_mps / RATE_HZ
             progress.advance(done, options.frames)
     labeled.close()
-    progress.say("recording independent scenes")
+    progress.notify("recording independent scenes")
     labeled = RoadFolder(folder / "places")
     places = independent_frames(PLACES_SEED, options.places, RouteOptions(), renderer)
     for done, frame in enumerate(places, 1):

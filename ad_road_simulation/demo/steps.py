@@ -11,7 +11,7 @@ from typing import Protocol
 class Progress(Protocol):
     """Receives progress updates."""
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Show the current step."""
 
     def advance(self, done: int, total: int) -> None:
@@ -39,11 +39,11 @@ class Steps:
             self.seconds[self._current] = now_s - self._began_s
         self._current, self._began_s = name, now_s
         self._prefix = f"{self._names.index(name) + 1}/{len(self._names)} {name}"
-        self._progress.say(self._prefix)
+        self._progress.notify(self._prefix)
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Show the current step."""
-        self._progress.say(f"{self._prefix}: {text}")
+        self._progress.notify(f"{self._prefix}: {text}")
 
     def advance(self, done: int, total: int) -> None:
         """Show how much of the current step is done."""

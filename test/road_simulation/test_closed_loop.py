@@ -36,7 +36,7 @@ SHORT_M = 200.0
 class NoProgress:
     """Ignores progress updates."""
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Ignore a text."""
 
     def advance(self, done: int, total: int) -> None:

@@ -91,7 +91,7 @@ class RecordedProgress:
     def __init__(self) -> None:
         self.messages: list[str] = []
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Record a text."""
         self.messages.append(text)
 
@@ -106,7 +106,7 @@ def test_progress_messages_have_the_number_of_their_step() -> None:
     steps.begin("record")
     steps.advance(1, 2)
     steps.begin("replay")
-    steps.say("starting the nodes")
+    steps.notify("starting the nodes")
     assert progress.messages == ["1/2 record", "1 of 2", "2/2 replay", "2/2 replay: starting the nodes"]
     assert list(steps.seconds) == ["record"]
 
