@@ -182,7 +182,7 @@ def test_inspect_reports_why_another_runtime_computes_such_a_file_in_float(tmp_p
     inspection = inspect_file(path)
     assert inspection.integer_layers < inspection.compute_layers
     assert {layer.why.split(";")[0] for layer in inspection.float_layers} == {
-        "the pairs stand where runtimes that merge activations want them"
+        "the QDQ pairs are placed for runtimes that merge activations"
     }
 
 
