@@ -28,7 +28,7 @@ def benchmark(
         str | None,
         typer.Option(
             metavar="A,B[,C]",
-            help="Variants, each VARIANT[@BACKEND][:OPTION=VALUE]...; all there are by default.",
+            help="Variants, each VARIANT\\[@BACKEND]\\[:OPTION=VALUE]...; all there are by default.",
         ),
     ] = None,
     backend: Annotated[

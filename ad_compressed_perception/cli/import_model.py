@@ -53,29 +53,36 @@ def import_model(
     ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name; the file's by default.")] = None,
     decoder: Annotated[
-        str | None, typer.Option(help="yolox, argmax or steering by default, by task.")
+        str | None, typer.Option(help="Decoder of the outputs; by task yolox, argmax or steering by default.")
     ] = None,
     decoder_option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of the decoder; may be repeated.")
     ] = None,
     input_width: Annotated[
-        int | None, typer.Option(min=1, help="Pixels, where the file leaves it open.")
+        int | None, typer.Option(min=1, help="Input width in pixels, where the file leaves it open.")
     ] = None,
-    input_height: Annotated[int | None, typer.Option(min=1, help="Pixels, likewise.")] = None,
-    input_layout: Annotated[_Layout | None, typer.Option(help="Read from the shape by default.")] = None,
-    input_color: Annotated[_Color | None, typer.Option(help="RGB by default, GRAY with one channel.")] = None,
+    input_height: Annotated[int | None, typer.Option(min=1, help="Input height in pixels, likewise.")] = None,
+    input_layout: Annotated[
+        _Layout | None, typer.Option(help="Input layout; read from the shape by default.")
+    ] = None,
+    input_color: Annotated[
+        _Color | None, typer.Option(help="Color order; RGB by default, GRAY with one channel.")
+    ] = None,
     input_scale: Annotated[
         float | None, typer.Option(help="Factor on the 0..255 pixel; 1 by default.")
     ] = None,
     input_mean: Annotated[
-        str | None, typer.Option(metavar="A[,B,C]", help="Subtracted after the scale; 0 by default.")
+        str | None, typer.Option(metavar="A[,B,C]", help="Mean, subtracted after the scale; 0 by default.")
     ] = None,
     input_std: Annotated[
-        str | None, typer.Option(metavar="A[,B,C]", help="Divisor after that; 1 by default.")
+        str | None,
+        typer.Option(metavar="A[,B,C]", help="Standard deviation, divisor after that; 1 by default."),
     ] = None,
-    input_resize: Annotated[_Resize | None, typer.Option(help="stretch by default.")] = None,
+    input_resize: Annotated[
+        _Resize | None, typer.Option(help="How images are resized; stretch by default.")
+    ] = None,
     to: Annotated[
-        _Convert, typer.Option(help="onnx: convert a .tflite file instead of running it.")
+        _Convert, typer.Option(help="Target format; onnx: convert a .tflite file instead of running it.")
     ] = _Convert.auto,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:

@@ -32,7 +32,7 @@ def replay(
     ] = False,
     tasks: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Of detection, segmentation, planning; all by default."),
+        typer.Option(metavar="A,B", help="Tasks among detection, segmentation, planning; all by default."),
     ] = None,
     models: Annotated[
         list[Path] | None,

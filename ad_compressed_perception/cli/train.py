@@ -20,7 +20,7 @@ def train(
     work: Annotated[
         Path, typer.Option(metavar="DIR", help="Images and checkpoints; the same command resumes from them.")
     ] = Path("adcp_work/training"),
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
     jobs: Annotated[int, typer.Option(min=0, help="Rendering processes; 0: one per processor.")] = 0,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Number of batches, instead of the file's.")

@@ -36,7 +36,7 @@ class _Format(str, Enum):
 def camera(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write; must not exist yet.")],
     frames: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Number of images.")] = 300,
-    seed: Annotated[int, typer.Option(min=0, help="Of the world: the same seed gives the same images.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the world; equal seeds give equal images.")] = 0,
     independent: Annotated[
         bool,
         typer.Option(
@@ -44,14 +44,18 @@ def camera(
         ),
     ] = False,
     weather: Annotated[
-        _Weather | None, typer.Option(help="Of all routes; drawn from the seed by default.")
+        _Weather | None, typer.Option(help="Weather of all routes; drawn from the seed by default.")
     ] = None,
     traffic: Annotated[
         float, typer.Option(min=0.0, max=2.0, help="Factor on vehicles and pedestrians.")
     ] = 1.0,
-    size: Annotated[str, typer.Option(metavar="WxH", help="Of the images, pixels.")] = "640x360",
-    rate: Annotated[float, typer.Option(min=0.5, max=100.0, help="Images a second of a drive.")] = 10.0,
-    image_format: Annotated[_Format, typer.Option("--format", help="Of the images.")] = _Format.jpg,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Size of the images, pixels.")] = "640x360",
+    rate: Annotated[
+        float, typer.Option(min=0.5, max=100.0, help="Rate of a drive, images per second.")
+    ] = 10.0,
+    image_format: Annotated[
+        _Format, typer.Option("--format", help="File format of the images.")
+    ] = _Format.jpg,
     bag: Annotated[
         bool, typer.Option("--bag", help="Write a rosbag2 with the topics of the node road_camera instead.")
     ] = False,

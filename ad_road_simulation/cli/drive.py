@@ -42,11 +42,15 @@ def drive(
     length: Annotated[
         float, typer.Option(metavar="M", help="Length of a route, meters (200 or more).")
     ] = 1000.0,
-    seed: Annotated[int, typer.Option(min=0, max=1_000_000, help="Of the routes.")] = 1,
-    traffic: Annotated[float, typer.Option(help="0: an empty road, 1: normal, 2: dense.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, max=1_000_000, help="Seed of the routes.")] = 1,
+    traffic: Annotated[
+        float, typer.Option(help="Traffic density; 0: an empty road, 1: normal, 2: dense.")
+    ] = 1.0,
     weather: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="day, dusk, rain or glare; drawn for each route by default."),
+        typer.Option(
+            metavar="NAME", help="Weather: day, dusk, rain or glare; drawn for each route by default."
+        ),
     ] = None,
     latency: Annotated[
         str,
