@@ -8,11 +8,9 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -51,23 +49,10 @@ class _PresentModule(Loader):
             vars(module)[name] = getattr(import_module(_PACKAGE + home), attribute)
 
 
-class OldPathFinder(MetaPathFinder):
-    """Finds modules by their old paths, after every other finder."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Return how to load an old path; None for all other names."""
-        old = fullname.removeprefix(_PACKAGE)
-        if old == fullname:
-            return None
-        is_package = old in renamed_paths()["packages"]
-        if not is_package and old not in renamed_paths()["modules"]:
-            return None
-        return ModuleSpec(fullname, _PresentModule(old), is_package=is_package)
-
-
-def install() -> None:
-    """Accept the old paths from now on."""
-    if not any(isinstance(finder, OldPathFinder) for finder in sys.meta_path):
-        sys.meta_path.append(OldPathFinder())
+def find_spec(fullname: str) -> ModuleSpec | None:
+    """Return how to load a module by its old path; None for all other names."""
+    old = fullname.removeprefix(_PACKAGE)
+    is_package = old in renamed_paths()["packages"]
+    if not is_package and old not in renamed_paths()["modules"]:
+        return None
+    return ModuleSpec(fullname, _PresentModule(old), is_package=is_package)
