@@ -54,7 +54,7 @@ setup(
     maintainer_email="maintainers@ad-compressed-perception.invalid",
     license="Apache-2.0",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*", SIMULATION, f"{SIMULATION}.*"]),
-    package_data={PACKAGE: ["py.typed"], SIMULATION: ["py.typed"]},
+    package_data={PACKAGE: ["py.typed", "core/*.json"], SIMULATION: ["py.typed"]},
     data_files=data_files(),
     zip_safe=False,
     python_requires=">=3.10",

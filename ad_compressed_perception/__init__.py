@@ -2,8 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compress camera perception models and compare them, live, with their baselines."""
 
-from ad_compressed_perception.core import old_paths
+import sys
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
 
 __version__ = "0.1.0"
 
-old_paths.install()
+
+def _find_old_path(fullname: str, *_: Any) -> Any:
+    """Find a module by its old path; called by Python for what no other finder has found."""
+    if not fullname.startswith(f"{__name__}."):
+        return None
+    return import_module(f"{__name__}.core.old_paths").find_spec(fullname)
+
+
+sys.meta_path.append(SimpleNamespace(find_spec=_find_old_path))

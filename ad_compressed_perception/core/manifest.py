@@ -14,7 +14,7 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import yaml
 from pydantic import (
@@ -28,7 +28,7 @@ from pydantic import (
 )
 
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, VariantRejectedError
-from ad_compressed_perception.core.renamed import replace_old_keys
+from ad_compressed_perception.core.renamed import replace_old_keys, warn_renamed
 
 SCHEMA: Final = "adcp-model/1"
 MANIFEST_NAME = "model.yaml"
@@ -61,6 +61,16 @@ class StrictModel(BaseModel):
     def _accept_old_keys(cls, data: Any) -> Any:
         renamed = cls.old_keys()
         return replace_old_keys(data, renamed) if renamed and isinstance(data, Mapping) else data
+
+    if not TYPE_CHECKING:  # for mypy, an unknown attribute stays an error
+
+        def __getattr__(self, name: str) -> Any:
+            """Return a field by its old name, with a warning."""
+            present = type(self).old_keys().get(name)
+            if present is None:
+                return super().__getattr__(name)
+            warn_renamed(f"attribute of {type(self).__name__}", name, present)
+            return getattr(self, present)
 
     @classmethod
     def old_keys(cls) -> dict[str, str]:

@@ -1,73 +1,58 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Import paths that plug-ins of other packages used: accepted for one version, with a warning."""
+"""Old import paths of modules, such as plug-ins use: accepted for one version, with a warning.
+
+``old_paths.json`` has old packages, modules with their present place, and names that a module lost.
+"""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+import json
+from functools import cache
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ad_compressed_perception.core.renamed import warn_renamed
 
 _PACKAGE = "ad_compressed_perception."
-# Old module to its present place, both without the package's name.
-RENAMED_MODULES = {
-    "backends.messages": "core.one_line",
-    "backends.onnx_layers": "onnx_graph.layers",
-    "compression.heads": "onnx_graph.heads",
-    "compression.onnx_file": "onnx_graph.io",
-    "compression.passes.activation_ranges": "compression.quantization.activation_ranges",
-    "compression.passes.base": "pass_api.passes",
-    "compression.passes.equivalence": "onnx_graph.equivalence",
-    "compression.passes.graph_edit": "onnx_graph.graph",
-    "compression.passes.quantize_int8": "compression.passes.quantization.quantize_int8",
-    "compression.passes.spatial_constants": "onnx_graph.spatial_constants",
-    "compression.passes.training_options": "training.options",
-    "compression.qdq_edit": "onnx_graph.qdq",
-    "compression.weight_tensors": "onnx_graph.weights",
-    "errors": "core.errors",
-    "image_encodings": "image.encodings",
-    "manifest": "core.manifest",
-    "pipeline": "tasks.pipeline",
-    "registry": "core.registry",
-    "results": "core.results",
-    "timing": "core.timing",
-}
+
+
+@cache
+def renamed_paths() -> dict[str, Any]:
+    """Return the table; it is read when something is imported that is not there."""
+    table: dict[str, Any] = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
+    return table
 
 
 class _PresentModule(Loader):
-    """Gives an old module the names, and so the very classes, of the present one."""
+    """Fills an old module with the names, and so the very classes, of the present one."""
 
-    def __init__(self, present: str) -> None:
-        self._present = present
+    def __init__(self, old: str) -> None:
+        self._old = old
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return None  # an ordinary module
 
     def exec_module(self, module: ModuleType) -> None:
-        warn_renamed("module", module.__name__, self._present)
-        names = vars(import_module(self._present))
+        present = renamed_paths()["modules"].get(self._old)
+        if present is None:  # a package whose modules moved
+            return
+        warn_renamed("module", module.__name__, _PACKAGE + present)
+        names = vars(import_module(_PACKAGE + present))
         vars(module).update({name: value for name, value in names.items() if not name.startswith("__")})
+        for name, place in renamed_paths()["names"].get(self._old, {}).items():
+            home, _, attribute = place.partition(":")
+            vars(module)[name] = getattr(import_module(_PACKAGE + home), attribute)
 
 
-class OldPathFinder(MetaPathFinder):
-    """Finds modules by their old paths, after every other finder."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Return how to load an old path; None for all other names."""
-        present = RENAMED_MODULES.get(fullname.removeprefix(_PACKAGE))
-        if present is None or not fullname.startswith(_PACKAGE):
-            return None
-        return ModuleSpec(fullname, _PresentModule(_PACKAGE + present))
-
-
-def install() -> None:
-    """Accept the old paths from now on."""
-    if not any(isinstance(finder, OldPathFinder) for finder in sys.meta_path):
-        sys.meta_path.append(OldPathFinder())
+def find_spec(fullname: str) -> ModuleSpec | None:
+    """Return how to load a module by its old path; None for all other names."""
+    old = fullname.removeprefix(_PACKAGE)
+    is_package = old in renamed_paths()["packages"]
+    if not is_package and old not in renamed_paths()["modules"]:
+        return None
+    return ModuleSpec(fullname, _PresentModule(old), is_package=is_package)

@@ -71,5 +71,5 @@ def find(group: str, name: str, error: type[Exception]) -> Any:
     module, _, attribute = target.partition(":")
     try:
         return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as cause:
+    except Exception as cause:  # whatever another package does while it is imported
         raise error(f"{kind} {name!r} ({target}) cannot be imported: {cause}") from cause

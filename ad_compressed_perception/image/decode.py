@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import ImageError
+from ad_compressed_perception.core.renamed import accept_old_attributes
 from ad_compressed_perception.image.encodings import ENCODINGS, Color, decode_raw, high_bytes
 from ad_compressed_perception.image.files import decode_file
 
@@ -28,6 +29,7 @@ __all__ = ["Color", "Frame", "decode_image", "encode_jpeg", "to_bgr8", "to_gray8
 _FILE_FORMAT = re.compile(r"\b(m?jpe?g|png)\b", re.IGNORECASE)
 
 
+@accept_old_attributes(colour="color")
 @dataclass(frozen=True)
 class Frame:
     """One camera image.

@@ -21,6 +21,7 @@ from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
 
 # Old first parts of keys, given besides the present ones for one version.
 _RENAMED = {"truth": "ground_truth"}
+_RENAMED_KEYS = {"candidate_missing": "variant_missing"}
 
 
 class Level(IntEnum):
@@ -188,6 +189,7 @@ def _comparison_values(name: str, comparison: VariantComparison) -> dict[str, st
         "late": str(comparison.results.late),
         "speedup_infer_paired_p50": f"{comparison.infer_ratios.recent().p50:.3f}",
     }
+    values |= {old: values[new] for old, new in _RENAMED_KEYS.items()}
     if comparison.pooled is not None:
         values |= {key: f"{value:.4f}" for key, value in _figures(comparison.pooled).items()}
     return {f"{name}.{key}": value for key, value in values.items()}

@@ -105,6 +105,9 @@ def _accept_old_names(node: Node, model: type[BaseModel], prefix: str) -> None:
     for old, new in ((prefix + old, prefix + new) for old, new in renamed.items()):
         if old not in given:
             continue
+        if given[old].value == "" and new in given:  # a launch file that clears what a parameter file has
+            del given[old]
+            continue
         if new in given:
             raise AdcpError(
                 f"{node.get_fully_qualified_name()}: both {new!r} and its old name {old!r} are given: "

@@ -9,14 +9,25 @@ NaN. docs/compression_report_schema.md and docs/adcp-compression-1.schema.json a
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from ad_compressed_perception.core.manifest import CalibrationRecord, StrictModel, TaskName, Verdict
 from ad_compressed_perception.report.schema import Count, Figure, Host
 
 SCHEMA: Final = "adcp-compression/1"
+
+# Old values in reports, accepted for one version.
+_RENAMED_VALUES = {
+    "quantised": "quantized",
+    "crowding": "object_density",
+    "turning": "steering_magnitude",
+}
+
+
+def _present_value(value: Any) -> Any:
+    return _RENAMED_VALUES.get(value, value) if isinstance(value, str) else value
 
 
 class Interval(StrictModel):
@@ -112,7 +123,9 @@ class AgreementSlice(StrictModel):
 
     name: str
     title: str = Field(description="as text")
-    attribute: str = Field(description="attribute that the frames were ordered by")
+    attribute: Annotated[str, BeforeValidator(_present_value)] = Field(
+        description="attribute that the frames were ordered by"
+    )
     frames: Count
     score: Figure = Field(default=None, description="agreement, 0..1")
     drop: Interval = Field(description="1 - agreement")
@@ -153,7 +166,9 @@ class AccuracySlice(StrictModel):
 
     name: str
     title: str = Field(description="as text")
-    attribute: str = Field(description="attribute that the frames were ordered by")
+    attribute: Annotated[str, BeforeValidator(_present_value)] = Field(
+        description="attribute that the frames were ordered by"
+    )
     frames: Count
     figures: dict[str, LabeledFigure]
 
@@ -178,7 +193,7 @@ class Layer(StrictModel):
 
     name: str
     operator: str
-    kind: Literal["quantized", "weights only", "float"]
+    kind: Annotated[Literal["quantized", "weights only", "float"], BeforeValidator(_present_value)]
     sqnr_db: Figure = Field(default=None, description="signal to noise ratio of its output, decibels")
     why_float: str | None = Field(default=None, description="why it stays in float")
 

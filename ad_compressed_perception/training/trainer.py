@@ -24,8 +24,8 @@ from ad_compressed_perception.training.relative_adamw import RelativeAdamW
 
 Advance = Callable[[int, int], None]
 _STATE, _WEIGHTS, _OPTIMIZER = "state.json", "weights.safetensors", "optimizer.pt"
-_RENAMED_KEYS = {"judgments": "val_losses"}
-"""Keys of the history in checkpoints of earlier versions."""
+_RENAMED_KEYS = {"judgements": "val_losses", "hold_out": "val_fraction"}
+"""Keys of history and schedule in checkpoints of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class Trainer:
         from safetensors.torch import load_file
 
         state = json.loads((self.checkpoint / _STATE).read_text())
-        if state["schedule"] != asdict(self.schedule):
+        if _present_keys(state["schedule"]) != asdict(self.schedule):
             return 0, self._snapshot()
         tensors = load_file(self.checkpoint / _WEIGHTS)
         now = {key[4:]: value for key, value in tensors.items() if key.startswith("now.")}
@@ -243,9 +243,13 @@ class Trainer:
             return 0, self._snapshot()  # of another graph: an earlier pass gave a different result
         self.module.load_state_dict(now)
         optimizer.load_state_dict(torch.load(self.checkpoint / _OPTIMIZER, weights_only=True))
-        self.history = History(**{_RENAMED_KEYS.get(key, key): v for key, v in state["history"].items()})
+        self.history = History(**_present_keys(state["history"]))
         best = {key[5:]: value for key, value in tensors.items() if key.startswith("best.")}
         return int(state["epochs"]), best
+
+
+def _present_keys(values: dict[str, Any]) -> dict[str, Any]:
+    return {_RENAMED_KEYS.get(key, key): value for key, value in values.items()}
 
 
 def rate_at(step: int, total: int) -> float:

@@ -22,6 +22,7 @@ from ad_compressed_perception.launch_support.plan import (
     parse_namespace,
     parse_tasks,
 )
+from ad_compressed_perception.nodes.monitor_options import TaskOptions
 from ad_road_simulation.nodes.road_camera_options import RoadCameraOptions
 
 CAMERA = "road_camera"
@@ -54,6 +55,8 @@ def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
                 f"{task}.ground_truth_topic": f"{camera}/ground_truth/{_GROUND_TRUTHS[task]}"
                 for task in tasks
             }
+            # This launch decides, also where a parameter file still has the parameter's old name.
+            ground_truths |= {f"{task}.{old}": "" for task in tasks for old in TaskOptions.old_keys()}
             nodes.append(replace(node, parameters=node.parameters | ground_truths))
         else:
             nodes.append(replace(node, remappings=(*image_remappings, ("odometry", f"{camera}/odometry"))))

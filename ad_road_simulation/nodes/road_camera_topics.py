@@ -37,7 +37,7 @@ class _GroundTruthPublisher:
 
     def __init__(self, node: Node, kind: type, name: str, qos: QoSProfile) -> None:
         ((old, present),) = _RENAMED.items()
-        self._logger = node.get_logger()
+        self._logger, self._has_warned = node.get_logger(), False
         self._present = node.create_publisher(kind, f"~/{present}/{name}", qos)
         self._old = node.create_publisher(kind, f"~/{old}/{name}", qos)
 
@@ -47,13 +47,15 @@ class _GroundTruthPublisher:
 
     def publish(self, message: Any) -> None:
         self._present.publish(message)
-        if self._old.get_subscription_count():
+        if not self._old.get_subscription_count():
+            return
+        self._old.publish(message)
+        if not self._has_warned:
+            self._has_warned = True
             self._logger.warning(
                 f"topic {self._old.topic_name} is now called {self._present.topic_name}; the old name is "
-                "published in this version only",
-                once=True,
+                "published in this version only"
             )
-            self._old.publish(message)
 
     def publish_latched(self, message: Any) -> None:
         """Publish on both topics, whoever subscribes later."""

@@ -21,10 +21,11 @@ import yaml
 from ad_compressed_perception.compression.recipe import LoadedRecipe, load_recipe, shipped_recipes
 from ad_compressed_perception.core.errors import AdcpError, ManifestError, RecipeError
 from ad_compressed_perception.core.manifest import InputSpec, StrictModel, load_manifest, save_manifest
-from ad_compressed_perception.core.old_paths import RENAMED_MODULES
+from ad_compressed_perception.core.old_paths import renamed_paths
 from ad_compressed_perception.core.registry import PASSES, find, own_plugins, renamed_plugins
 from ad_compressed_perception.core.renamed import RenamedWarning
 from ad_compressed_perception.core.results import Trajectory
+from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.pass_api.passes import Pass
 from ad_compressed_perception.report.compression_schema import Agreement, FrameSeries, Gate, Latency
 from ad_compressed_perception.report.schema import AccuracyReport, ComparisonReport, VariantReport
@@ -182,25 +183,30 @@ def test_an_old_parameter_reaches_the_present_one(ros_context: Any) -> None:
         one.destroy_node()
 
 
-@pytest.mark.parametrize("old", sorted(RENAMED_MODULES))
+@pytest.mark.parametrize("old", sorted(renamed_paths()["modules"]))
 def test_old_import_paths_give_the_present_objects(old: str) -> None:
+    """Every name that the module has today, and every name that it had before."""
+    present_name = f"ad_compressed_perception.{renamed_paths()['modules'][old]}"
+    try:
+        present = import_module(present_name)
+    except ModuleNotFoundError as error:
+        pytest.skip(f"{error.name} is not installed")
     name = f"ad_compressed_perception.{old}"
     sys.modules.pop(name, None)
-    present = import_module(f"ad_compressed_perception.{RENAMED_MODULES[old]}")
     with pytest.warns(RenamedWarning, match="is now called"):
         module = import_module(name)
-    public = [
-        key for key, value in vars(present).items() if getattr(value, "__module__", "") == present.__name__
-    ]
-    assert public and all(vars(module)[key] is vars(present)[key] for key in public)
+    public = [key for key, value in vars(present).items() if getattr(value, "__module__", "") == present_name]
+    assert all(vars(module)[key] is vars(present)[key] for key in public)
+    for key, place in renamed_paths()["names"].get(old, {}).items():
+        home, _, attribute = place.partition(":")
+        assert vars(module)[key] is vars(import_module(f"ad_compressed_perception.{home}"))[attribute]
 
 
 def test_names_of_the_former_module_image() -> None:
     with pytest.warns(RenamedWarning, match=r"image\.decode\.Frame"):
-        from ad_compressed_perception.image import Frame
-    from ad_compressed_perception.image.decode import Frame as Present
+        from ad_compressed_perception.image import Frame as Old
 
-    assert Frame is Present
+    assert Old is Frame
 
 
 def test_old_attributes_and_arguments_of_public_classes(tmp_path: Path) -> None:
@@ -212,6 +218,13 @@ def test_old_attributes_and_arguments_of_public_classes(tmp_path: Path) -> None:
     assert math.isnan(
         replace(trajectory, proceed_after_stop_probability=math.nan).proceed_after_stop_probability
     )
+
+    with pytest.warns(RenamedWarning, match="colour"):
+        assert InputSpec(width=8, height=8, color="BGR").colour == "BGR"
+    with pytest.warns(RenamedWarning, match="colour"):
+        assert Frame(np.zeros((2, 2, 3), np.uint8), colour="RGB").colour == "RGB"
+    with pytest.raises(AttributeError, match="hue"):
+        _ = InputSpec(width=8, height=8).hue
 
     _, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
     with pytest.warns(RenamedWarning, match="pictures"):

@@ -60,7 +60,7 @@ def test_one_folder_is_labeled_data_for_all_three_tasks(tmp_path: Path) -> None:
     # The image is equally bright left and right: straight ahead, as in the ground truth.
     assert paths.figures["ade_m"].value == pytest.approx(0.0, abs=1e-6)
     assert paths.figures["rmse_rad"].value == pytest.approx(0.0, abs=1e-6)
-    assert any("where the ground truth is, not when" in note for note in paths.notes)
+    assert any("its positions are compared, not their times" in note for note in paths.notes)
 
 
 def test_file_names_of_a_jpeg_recording_are_the_stamps(tmp_path: Path) -> None:

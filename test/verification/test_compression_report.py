@@ -25,6 +25,7 @@ from ad_compressed_perception.compression.verification.render_compression import
 )
 from ad_compressed_perception.core.errors import AdcpError, DataError, RecipeError
 from ad_compressed_perception.core.manifest import Verdict, load_manifest
+from ad_compressed_perception.core.renamed import RenamedWarning
 from ad_compressed_perception.data.labeled.open import open_labeled
 from ad_compressed_perception.packing.packed_file import expand
 from ad_compressed_perception.report.compression_schema import verdict_text
@@ -320,3 +321,19 @@ def test_the_verdict_has_three_texts() -> None:
         "rejected(too slow; too large)"
     )
     assert verdict_text(Verdict(status="inconclusive", reasons=["wide"])) == "inconclusive(need more frames)"
+
+
+def test_a_report_with_old_keys_and_values_renders(tmp_path: Path) -> None:
+    """Written by the version before the renames: an int8 segmenter, with its slices and layers."""
+    old = Path(__file__).parent / "data" / "report_before_renames.json"
+    (tmp_path / "report.json").write_bytes(old.read_bytes())
+
+    with pytest.warns(RenamedWarning):
+        render_again(tmp_path)
+        report = parse_compression_report(old.read_bytes())
+
+    assert {layer.kind for layer in report.layers} <= {"quantized", "weights only", "float"}
+    assert report.agreement.slices[0].attribute in ("brightness", "object_density")
+    assert len(report.frames.object_density) == report.agreement.frames
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert report.gate.verdict_text in text

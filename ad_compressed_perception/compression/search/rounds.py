@@ -25,8 +25,9 @@ SCREEN_FRAMES = 16
 ROUND_FRAMES = (64, 10_000)
 """Search frames of the successive-halving rounds after the first; the last takes all there are."""
 
-# Journal kind of the final interleaved timing; kept, so that earlier journals can be resumed.
-_RENAMED_KIND = "contest"
+# Journal kind of the final interleaved timing, and its old name, so that earlier journals can be resumed.
+_FINAL_TIMING = "final_timing"
+_RENAMED_FINAL_TIMING = "contest"
 
 # Seconds that a candidate is timed in the first round, and the finalists together: least, for a search of ten
 # minutes, most.
@@ -96,7 +97,7 @@ class Rounds:
         if not trials:
             return
         key = " ".join(trial.key for trial in trials)
-        found = self._journal.find(_RENAMED_KIND, key)
+        found = self._journal.find(_FINAL_TIMING, key) or self._journal.find(_RENAMED_FINAL_TIMING, key)
         if found is None:
             seconds = self._scaled(_FINAL_SECONDS)
             if self._time_budget.left_s < seconds:
@@ -105,7 +106,7 @@ class Rounds:
             with ExitStack() as stack:
                 opened = [stack.enter_context(closing(self.builder.open(t.candidate))) for t in trials]
                 speeds = self._bench.time_interleaved(opened, seconds, *_FINAL_ROUNDS)
-            found = self._journal.add(_RENAMED_KIND, key, {"speeds": [asdict(speed) for speed in speeds]})
+            found = self._journal.add(_FINAL_TIMING, key, {"speeds": [asdict(speed) for speed in speeds]})
         for trial, speed in zip(trials, found["speeds"], strict=True):
             trial.speed = Speed(**speed)
 

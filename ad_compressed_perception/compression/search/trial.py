@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 from ad_compressed_perception.compression.search.candidate import Candidate
 from ad_compressed_perception.compression.search.pareto import Point
+from ad_compressed_perception.core.renamed import replace_old_keys
 
 State = Literal["alive", "winner", "out", "failed", "not tried"]
-# Attribute of Drop to its key in journals and search.json, where it differs.
-_RENAMED_KEYS = {"informative": "telling"}
+# Old keys of Drop in journals, accepted for one version.
+_RENAMED_KEYS = {"telling": "informative"}
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,12 @@ class Drop:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {_RENAMED_KEYS.get(name, name): value for name, value in asdict(self).items()}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Drop:
         """Read what ``as_dict`` gave."""
-        names = {key: name for name, key in _RENAMED_KEYS.items()}
-        return cls(**{names.get(key, key): value for key, value in values.items()})
+        return cls(**replace_old_keys(values, _RENAMED_KEYS))
 
 
 @dataclass
