@@ -18,20 +18,20 @@ CAR = (
     *("core", "image", "metrics", "driving", "workspace", "packing", "data", "messages", "report"),
     *("pass_api", "onnx_graph", "monitor", "backends", "tasks", "nodes"),
 )
-# What runs at the desk.
-DESK = ("analysis", "importing", "launch_support", "replay", "training", "compression", "cli")
+# What runs on the development host.
+HOST = ("analysis", "importing", "launch_support", "replay", "training", "compression", "cli")
 SIMULATION = (
     *("world", "renderer", "recording", "model_training", "closed_loop"),
     *("nodes", "launch_support", "cli", "demo"),
 )
-ORDER = {FIRST: (*CAR, *DESK), SECOND: SIMULATION}
+ORDER = {FIRST: (*CAR, *HOST), SECOND: SIMULATION}
 # Third-party modules that only some rooms import, lazily or not.
 ONLY_IN = {
     "rclpy": {f"{FIRST}.nodes", f"{FIRST}.replay", f"{FIRST}.launch_support", f"{SECOND}.nodes"},
     "launch": {f"{FIRST}.launch_support", f"{SECOND}.launch_support"},
     "launch_ros": {f"{FIRST}.launch_support", f"{SECOND}.launch_support"},
     **{
-        name: {*(f"{FIRST}.{room}" for room in DESK), *(f"{SECOND}.{room}" for room in SIMULATION)}
+        name: {*(f"{FIRST}.{room}" for room in HOST), *(f"{SECOND}.{room}" for room in SIMULATION)}
         for name in ("matplotlib", "mpl_toolkits", "pylab", "torch", "torch_pruning", "typer", "rich")
     },
     **{
@@ -228,7 +228,7 @@ def test_what_runs_on_the_car_stays_readable_in_a_day() -> None:
     assert lines <= 9_500
 
 
-def test_importing_a_node_imports_nothing_of_the_desk() -> None:
+def test_importing_a_node_imports_nothing_of_the_development_host() -> None:
     """A fresh interpreter, so that what other tests imported does not count."""
     import subprocess
 
@@ -238,8 +238,8 @@ def test_importing_a_node_imports_nothing_of_the_desk() -> None:
         "print(*sorted(sys.modules))"
     )
     printed = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=REPOSITORY).split()
-    desk = {f"{FIRST}.{name}" for name in DESK}
-    assert not {name for name in printed if room(name) in desk or name in ("matplotlib", "torch", "typer")}
+    host = {f"{FIRST}.{name}" for name in HOST}
+    assert not {name for name in printed if room(name) in host or name in ("matplotlib", "torch", "typer")}
 
 
 if __name__ == "__main__":
