@@ -103,7 +103,7 @@ def f1_against(detector: str, manifest: Manifest, names: list[str], images: Path
     Both at their own default score thresholds, on the part of the drive not used in training; the
     bootstrap intervals resample blocks of 25 frames.
     """
-    from ad_compressed_perception.training.models.teacher import find_model
+    from ad_compressed_perception.training.default_models.teacher import find_model
 
     source = open_frames(str(images))
     count = len(source.stamps_ns())

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 
 from ad_compressed_perception.driving.plan_vector import encode_plan
-from ad_compressed_perception.training.models.frame_source import FrameSource, GroundTruthFrame
+from ad_compressed_perception.training.default_models.frame_source import FrameSource, GroundTruthFrame
 from ad_road_simulation.renderer.renderer import Renderer
 from ad_road_simulation.world.camera import Camera
 from ad_road_simulation.world.sampling import training_samples

@@ -148,7 +148,7 @@ def test_old_keys_of_reports_are_read(model: type[StrictModel], old: str, new: s
     "path", sorted((ROOT / "config" / "training").glob("*.yaml")), ids=lambda path: path.stem
 )
 def test_trainings_with_old_keys_load_alike(path: Path, tmp_path: Path) -> None:
-    from ad_compressed_perception.training.models.config import load_training
+    from ad_compressed_perception.training.default_models.config import load_training
 
     old = {
         "inference_width:": "used_width:", "inference_height:": "used_height:", "random_crop:": "pieces:",

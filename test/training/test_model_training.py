@@ -19,38 +19,38 @@ from ad_compressed_perception.driving.path import KNOTS_M, path_of_curvature  # 
 from ad_compressed_perception.driving.plan_vector import LENGTH, SPEED  # noqa: E402
 from ad_compressed_perception.metrics.confusion import IGNORE  # noqa: E402
 from ad_compressed_perception.onnx_graph.equivalence import run_model  # noqa: E402
-from ad_compressed_perception.training.models.augmentation import photometric_jitter, random_affine  # noqa: E402
-from ad_compressed_perception.training.models.config import (  # noqa: E402
+from ad_compressed_perception.training.default_models.augmentation import photometric_jitter, random_affine  # noqa: E402
+from ad_compressed_perception.training.default_models.config import (  # noqa: E402
     RealFrames,
     Schedule,
     SyntheticFrames,
     TrainConfig,
     load_training,
 )
-from ad_compressed_perception.training.models.detection_loss import assign, box_loss, lay_cells  # noqa: E402
-from ad_compressed_perception.training.models.detection_task import (  # noqa: E402
+from ad_compressed_perception.training.default_models.detection_loss import assign, box_loss, lay_cells  # noqa: E402
+from ad_compressed_perception.training.default_models.detection_task import (  # noqa: E402
     DetectionTrainingTask,
     class_balanced_sampling_weights,
     head_logits,
 )
-from ad_compressed_perception.training.models.fit import fit, rate_at  # noqa: E402
-from ad_compressed_perception.training.models.frozen_backbone_cache import FrozenBackboneCache  # noqa: E402
-from ad_compressed_perception.training.models.initialize_from import initialize_from  # noqa: E402
-from ad_compressed_perception.training.models.mask_loss import mask_loss  # noqa: E402
-from ad_compressed_perception.training.models.path_loss import (  # noqa: E402
+from ad_compressed_perception.training.default_models.fit import fit, rate_at  # noqa: E402
+from ad_compressed_perception.training.default_models.frozen_backbone_cache import FrozenBackboneCache  # noqa: E402
+from ad_compressed_perception.training.default_models.initialize_from import initialize_from  # noqa: E402
+from ad_compressed_perception.training.default_models.mask_loss import mask_loss  # noqa: E402
+from ad_compressed_perception.training.default_models.path_loss import (  # noqa: E402
     lateral_offsets,
     mirrored,
     plan_ground_truth_loss,
 )
-from ad_compressed_perception.training.models.real_frames import Mask, corrected  # noqa: E402
-from ad_compressed_perception.training.models.synthetic_dataset import (  # noqa: E402
+from ad_compressed_perception.training.default_models.real_frames import Mask, corrected  # noqa: E402
+from ad_compressed_perception.training.default_models.synthetic_dataset import (  # noqa: E402
     MAX_BOXES,
     SyntheticDataset,
     empty_dataset,
     open_dataset,
 )
-from ad_compressed_perception.training.models.train import export, open_training_task, prepare_dataset  # noqa: E402
-from ad_compressed_perception.training.models.training_task import build_network, stored_image_size  # noqa: E402
+from ad_compressed_perception.training.default_models.train import export, open_training_task, prepare_dataset  # noqa: E402
+from ad_compressed_perception.training.default_models.training_task import build_network, stored_image_size  # noqa: E402
 from support.labeled import steering_images, write_csv  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -542,7 +542,7 @@ def test_a_training_on_real_images_alone_needs_no_simulator(
     def refuse(*_: Any) -> Any:
         raise AssertionError("a frame source was looked up")
 
-    monkeypatch.setattr("ad_compressed_perception.training.models.frame_source.find", refuse)
+    monkeypatch.setattr("ad_compressed_perception.training.default_models.frame_source.find", refuse)
     folder = tmp_path / "drive"
     stamps = [index * 100_000_000 for index in range(16)]
     write_csv(folder / "steering.csv", [(stamp, 0.1 * index) for index, stamp in enumerate(stamps)])
