@@ -19,7 +19,7 @@ from ad_compressed_perception.cli import report as verb
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice
 from ad_compressed_perception.compression.verification.outcome import CompressionResult
-from ad_compressed_perception.compression.verification.render_compression import (
+from ad_compressed_perception.compression.verification.rerender import (
     parse_compression_report,
     render_again,
 )
