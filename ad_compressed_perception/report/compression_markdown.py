@@ -64,7 +64,7 @@ def _figures(report: CompressionReport) -> Iterator[str]:
             "",
         ),
         ("precision as executed", report.baseline.precision, report.variant.precision, ""),
-        ("integer products", "", f"{coverage.integer}/{coverage.compute}", _share(coverage.share)),
+        ("integer compute ops", "", f"{coverage.integer}/{coverage.compute}", _share(coverage.share)),
         ("runtime", _runner(report.baseline), _runner(report.variant), ""),
     ]
     for words, timing in (("inference", latency.infer), ("frame to result", latency.end_to_end)):

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import yaml
 
+from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.compression.recipe import LoadedRecipe, load_recipe, shipped_recipes
 from ad_compressed_perception.core.errors import AdcpError, ManifestError, RecipeError
 from ad_compressed_perception.core.manifest import InputSpec, StrictModel, load_manifest, save_manifest
@@ -122,6 +123,11 @@ def test_an_old_recipe_text_reads_as_the_present_one(tmp_path: Path) -> None:
     assert (distill.options.val_fraction, distill.options.feature_weight) == (0.2, 0.5)
     assert mixed.options.requantization_trials == 3
     assert loaded.recipe.accept.timed == "end_to_end"
+
+
+def test_an_old_value_of_an_option_reads_as_the_present_one() -> None:
+    with pytest.warns(RenamedWarning, match="value 'products' is now called 'compute_ops'"):
+        assert QuantizeInt8({"placement": "products"}).options.placement == "compute_ops"
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def plot_differences(report: CompressionReport, path: Path) -> Path:
 
 
 def plot_layers(report: CompressionReport, path: Path) -> Path:
-    """Draw the signal to noise ratio of every product's output, in the order of execution."""
+    """Draw the signal to noise ratio of every compute op's output, in the order of execution."""
     layers = report.layers
     figure, axes = new_figure(1, 1, width=12.0, row_height=5.2 if len(layers) <= _MOST_NAMED_LAYERS else 4.0)
     axis = axes[0, 0]
