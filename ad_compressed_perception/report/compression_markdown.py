@@ -114,7 +114,7 @@ def _accuracy(report: CompressionReport) -> Iterator[str]:
         ("figure", report.baseline.name, report.variant.name, "worse by (95 % interval, paired)"),
         [
             (
-                name + (" (judged)" if name == found.metric else ""),
+                name + (" (used by the gate)" if name == found.metric else ""),
                 _interval(one.baseline, 4),
                 _interval(one.variant, 4),
                 f"{_interval(one.drop, 2)} {one.unit}",

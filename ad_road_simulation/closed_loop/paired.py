@@ -85,7 +85,7 @@ def compare(
         )
         for name in METRICS
     }
-    verdict, reason = _judge(differences["events"], len(seeds))
+    verdict, reason = _verdict(differences["events"], len(seeds))
     others = [
         f"{METRICS[name].title} worse by {describe(interval, METRICS[name].unit)}"
         for name, interval in differences.items()
@@ -100,7 +100,7 @@ def describe(interval: Interval, unit: str) -> str:
     return f"{text} {unit}".rstrip()
 
 
-def _judge(events: Interval, routes: int) -> tuple[VerdictWord, str]:
+def _verdict(events: Interval, routes: int) -> tuple[VerdictWord, str]:
     if routes == 0 or not np.isfinite(events.mean):
         return "undecided", "no route was driven by both"
     reason = f"departures and collisions {describe(events, 'a route')} over {routes} routes"

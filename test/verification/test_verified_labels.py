@@ -73,11 +73,11 @@ def test_iou_of_the_road_alone() -> None:
     assert everything.differences == pytest.approx([0.2])
     assert (road.figures().score, road.figures().measure) == (1.0, "IoU of road")
     assert road.differences == [0.0]
-    # All labels judged by name is the same as none named.
+    # All labels given by name are the same as none named.
     named = SegmentationScore(["background", "road", "curb"])
     named.add(baseline, candidate)
     assert named.figures().score == everything.figures().score
-    # A road that is nowhere is nothing to be judged by.
+    # A road that is in neither mask gives nothing to compare.
     nowhere = SegmentationScore(["road"])
     nowhere.add(mask("000022"), mask("000000"))
     assert nowhere.figures().informative_frames == 0
