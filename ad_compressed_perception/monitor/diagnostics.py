@@ -102,9 +102,9 @@ class MonitorDiagnostics:
             if self._since_before(f"{key}:unstamped", unstamped):
                 problems.append((Level.WARN, f"{name}: results without a source stamp"))
             both_report = not faults[name] and not faults[str(monitor.spec.baseline)]
-            given_up = self._since_before(f"{key}:unpaired", comparison.results.unpaired)
+            expired = self._since_before(f"{key}:unpaired", comparison.results.unpaired)
             pairs = self._since_before(f"{key}:pairs", comparison.results.pairs)
-            if both_report and given_up and not pairs:
+            if both_report and expired and not pairs:
                 problems.append((Level.WARN, f"{name}: no frame with a result of both"))
             baseline = monitor.variants[str(monitor.spec.baseline)]
             values |= _comparison_values(name, comparison)

@@ -108,7 +108,7 @@ def _detail(frame: RoadFrame) -> float:
 
 
 def _bend(frame: RoadFrame) -> float:
-    """Return the lateral distance of the end of the true path in meters."""
+    """Return the lateral distance of the end of the ground-truth path in meters."""
     return float(np.abs(frame.trajectory.points_xy_m[-1, 1]))
 
 

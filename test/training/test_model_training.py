@@ -27,7 +27,7 @@ from ad_compressed_perception.training.default_models.config import (  # noqa: E
     TrainConfig,
     load_training,
 )
-from ad_compressed_perception.training.default_models.detection_loss import assign, box_loss, lay_cells  # noqa: E402
+from ad_compressed_perception.training.default_models.detection_loss import assign, box_loss, grid_cells  # noqa: E402
 from ad_compressed_perception.training.default_models.detection_task import (  # noqa: E402
     DetectionTrainingTask,
     class_balanced_sampling_weights,
@@ -204,7 +204,7 @@ def test_photometric_jitter_stays_in_range_and_depends_on_the_seed_alone() -> No
 
 def test_cells_around_an_object_are_assigned_to_it_and_others_to_none() -> None:
     """A 32 px car in the center of the input; cells within it and near its center may be assigned to it."""
-    cells = lay_cells(64, 64, (8, 16, 32), CPU)
+    cells = grid_cells(64, 64, (8, 16, 32), CPU)
     boxes = torch.tensor([[[16.0, 16.0, 48.0, 48.0], [0.0, 0.0, 0.0, 0.0]]])
     classes = torch.tensor([[1, -1]])
     raw = cells.raw(boxes[0, :1].expand(len(cells.corners), 4))[None]
@@ -221,7 +221,7 @@ def test_cells_around_an_object_are_assigned_to_it_and_others_to_none() -> None:
 
 
 def test_no_cell_is_assigned_to_two_objects() -> None:
-    cells = lay_cells(64, 64, (8, 16, 32), CPU)
+    cells = grid_cells(64, 64, (8, 16, 32), CPU)
     boxes = torch.tensor([[[8.0, 8.0, 32.0, 56.0], [24.0, 8.0, 56.0, 56.0]]])
     raw = torch.zeros(1, len(cells.corners), 4)
 
@@ -233,7 +233,7 @@ def test_no_cell_is_assigned_to_two_objects() -> None:
 
 
 def test_decoding_and_encoding_of_boxes_are_inverse() -> None:
-    cells = lay_cells(96, 64, (8, 16, 32), CPU)
+    cells = grid_cells(96, 64, (8, 16, 32), CPU)
     raw = torch.randn(1, len(cells.corners), 4) * 0.4  # boxes of more than a pixel
 
     assert torch.allclose(cells.raw(cells.boxes(raw)), raw, atol=1e-4)
@@ -241,7 +241,7 @@ def test_decoding_and_encoding_of_boxes_are_inverse() -> None:
 
 def test_the_detection_loss_of_correct_outputs_is_small() -> None:
     """Perfect boxes and confident scores: the loss is far below that of an undecided network."""
-    cells = lay_cells(64, 64, (8, 16, 32), CPU)
+    cells = grid_cells(64, 64, (8, 16, 32), CPU)
     count = len(cells.corners)
     boxes, labels = torch.tensor([[[16.0, 16.0, 48.0, 48.0]]]), torch.tensor([[1]])
     raw = cells.raw(boxes[0].expand(count, 4))[None]

@@ -160,8 +160,8 @@ def open_labels(
     gate_metric = metric or (_PATH_METRIC if _PATH_METRIC in known else _MAIN_METRICS[manifest.task])
     if gate_metric not in known:
         raise RecipeError(
-            f"accept.accuracy_metric: {manifest.task} on {data.describe} has no figure {gate_metric!r}; it has: "
-            f"{', '.join(known)}"
+            f"accept.accuracy_metric: {manifest.task} on {data.describe} has no figure {gate_metric!r}; "
+            f"it has: {', '.join(known)}"
         )
     return LabeledFrames(data, indices, gate_metric)
 

@@ -18,7 +18,7 @@ from ad_compressed_perception.training.default_models.augmentation import (
     random_affine,
 )
 from ad_compressed_perception.training.default_models.config import TrainConfig
-from ad_compressed_perception.training.default_models.detection_loss import box_loss, lay_cells
+from ad_compressed_perception.training.default_models.detection_loss import box_loss, grid_cells
 from ad_compressed_perception.training.default_models.image_buffer import ImageBuffer, content_size
 from ad_compressed_perception.training.default_models.real_frames import gather, real_frames
 from ad_compressed_perception.training.default_models.synthetic_dataset import SyntheticDataset
@@ -51,7 +51,7 @@ class DetectionTrainingTask(TrainingTask):
             is_object = self._boxes[..., 0] >= 0.0
             self._objects = is_object.nonzero()
             self._sampling_weights = class_balanced_sampling_weights(self._boxes[..., 0][is_object])
-        self._cells = lay_cells(spec.width, spec.height, tuple(STRIDES), device)
+        self._cells = grid_cells(spec.width, spec.height, tuple(STRIDES), device)
         if self.real_count:
             if config.real.teacher is None:
                 raise RecipeError("real images have no boxes: name a teacher (real.teacher)")
