@@ -14,7 +14,7 @@ from ad_compressed_perception.metrics.agreement import (
     DetectionAgreement,
     SegmentationAgreement,
 )
-from ad_compressed_perception.metrics.latency import Percentiles
+from ad_compressed_perception.metrics.latency import LatencyPercentiles
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskMonitor
 from ad_compressed_perception.monitor.variant_comparison import VariantComparison
 from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
@@ -156,7 +156,9 @@ def _status(name: str, source: str, problems: Problems, otherwise: str, values: 
     return Status(name, source, level, message, values)
 
 
-def _variant_values(variant: VariantMonitor, rate_hz: float, end_to_end: Percentiles) -> dict[str, str]:
+def _variant_values(
+    variant: VariantMonitor, rate_hz: float, end_to_end: LatencyPercentiles
+) -> dict[str, str]:
     values = {"node": variant.node}
     if variant.last is not None:
         for key in ("model", "variant", "backend", "requested_provider", "provider", "precision"):

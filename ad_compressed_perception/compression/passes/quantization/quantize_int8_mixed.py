@@ -24,7 +24,7 @@ from ad_compressed_perception.compression.passes.quantization.quantize_int8 impo
 )
 from ad_compressed_perception.compression.quantization.activation_ranges import collect_ranges
 from ad_compressed_perception.compression.quantization.mixed_precision import (
-    AgreementEvaluator,
+    CalibrationAgreement,
     MixedPrecisionSelection,
     select_float_tensors,
 )
@@ -108,7 +108,7 @@ class QuantizeInt8Mixed(QuantizeInt8):
             list(islice(half.feeds(), options.sensitivity_frames)),
         )
         found = measure_sensitivities(graph, noise, graph.tensors(), context.advance)
-        evaluator = AgreementEvaluator(floating, context, every_other=1)
+        evaluator = CalibrationAgreement(floating, context, every_other=1)
         selection = select_float_tensors(
             [entry.tensor.name for entry in found if entry.tensor.name not in always],
             lambda tensors: evaluator.drop(graph.with_float({*tensors, *always})),
