@@ -121,7 +121,7 @@ def make_layout(seed: int, options: RouteOptions) -> Layout:
 
 
 def _random_cross_section(rng: np.random.Generator, lanes: tuple[int, int] | None) -> CrossSection:
-    """Return a random cross section: one lane each way (half of all), two each way, or two and one oncoming."""
+    """Return one lane each way (half of all), two each way, or two and one oncoming, at random."""
     drawn = ((1, 1), (2, 2), (2, 1))[int(rng.choice(3, p=(0.5, 0.3, 0.2)))]
     ahead, oncoming = lanes or drawn
     return CrossSection(
