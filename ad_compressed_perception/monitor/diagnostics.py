@@ -156,9 +156,7 @@ def _status(name: str, source: str, problems: Problems, otherwise: str, values: 
     return Status(name, source, level, message, values)
 
 
-def _variant_values(
-    variant: VariantMonitor, rate_hz: float, end_to_end: LatencyPercentiles
-) -> dict[str, str]:
+def _variant_values(variant: VariantMonitor, rate_hz: float, latency: LatencyPercentiles) -> dict[str, str]:
     values = {"node": variant.node}
     if variant.last is not None:
         for key in ("model", "variant", "backend", "requested_provider", "provider", "precision"):
@@ -172,7 +170,7 @@ def _variant_values(
         values["deadline_misses"] = str(deadline.misses)
         values["deadline_miss_rate"] = f"{deadline.miss_rate:.4f}"
         values["longest_miss_run"] = str(deadline.longest_run)
-    series = {"end_to_end": end_to_end}
+    series = {"end_to_end": latency}
     series |= {stage: window.recent() for stage, window in variant.stages.items() if window.count}
     for stage, found in series.items():
         for key in ("p50", "p95", "p99", "max"):
