@@ -103,7 +103,7 @@ def f1_against(detector: str, manifest: Manifest, names: list[str], images: Path
     Both at their own default score thresholds, on the part of the drive not used in training; the
     bootstrap intervals resample blocks of 25 frames.
     """
-    from ad_compressed_perception.training.models.teacher import find_model
+    from ad_compressed_perception.training.default_models.teacher import find_model
 
     source = open_frames(str(images))
     count = len(source.stamps_ns())
@@ -126,7 +126,7 @@ def f1_against(detector: str, manifest: Manifest, names: list[str], images: Path
         for name, some in counts.items()
     }
     baseline = tables[names[0]]
-    result: dict[str, Any] = {"judge": detector, "frames": len(indices), "variants": {}}
+    result: dict[str, Any] = {"reference": detector, "frames": len(indices), "variants": {}}
     for name, table in tables.items():
         draws = np.concatenate(
             [
@@ -176,7 +176,7 @@ def render(measured: dict[str, Any]) -> str:
     figures = [("road", key) for key in ROAD_FIGURES[task] if key in _first(measured["road"])]
     figures += [("real", REAL[task][0])] if "real" in measured else []
     head += [f"{key} ({'road camera' if where == 'road' else 'real frames'})" for where, key in figures]
-    head += [f"F1 against {measured['real_f1']['judge']}"] if "real_f1" in measured else []
+    head += [f"F1 against {measured['real_f1']['reference']}"] if "real_f1" in measured else []
     rows: Rows = []
     sizes = measured["bytes"]
     baseline = measured["variants"][0]

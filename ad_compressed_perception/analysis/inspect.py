@@ -83,7 +83,7 @@ class Inspection:
         layers: of the executed graph, in its order.
         verdict: of the accept gate; None for a baseline or a file without a manifest.
         memory: of the process; None where it was not measured.
-        float_layers: products that stay in float although others are quantized, in order.
+        float_layers: compute ops that stay in float although others are quantized, in order.
     """
 
     name: str
@@ -251,7 +251,7 @@ def with_costs(records: list[LayerRecord], costs: tuple[LayerCost, ...]) -> tupl
     for record in records:
         macs = None
         if record.is_compute:
-            # A fused layer lists all the nodes it was made of; the first product among them is it.
+            # A fused layer lists all the nodes it was made of; the first compute op among them is it.
             for part in record.name.split(","):
                 cost = by_name.get(_REWRITTEN.sub("", part)) or by_name.get(part)
                 if cost is not None and cost.output not in taken:

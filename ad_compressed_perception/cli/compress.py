@@ -117,8 +117,8 @@ def compress(
     from ad_compressed_perception.compression.compress import compress_model
     from ad_compressed_perception.compression.recipe import load_recipe
     from ad_compressed_perception.compression.search.budget import DEFAULT
-    from ad_compressed_perception.compression.verification.command_report import as_dict, tables
     from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice
+    from ad_compressed_perception.compression.verification.terminal_output import as_dict, tables
     from ad_compressed_perception.core.manifest import load_manifest
 
     if work is not None and in_place:

@@ -17,7 +17,7 @@ def report(
 
     Images of frames stay as they are: the frames are not in the report.
     """
-    from ad_compressed_perception.compression.verification.render_compression import render_again
+    from ad_compressed_perception.compression.verification.rerender import render_again
 
     for file in render_again(path):
         print(file)

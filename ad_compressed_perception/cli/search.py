@@ -48,7 +48,7 @@ def run_search(
     from ad_compressed_perception.compression.search.plot import write_front
     from ad_compressed_perception.compression.search.search import NAME, Request, search
     from ad_compressed_perception.compression.search.tables import as_dict, tables
-    from ad_compressed_perception.compression.verification import command_report as compression_report
+    from ad_compressed_perception.compression.verification import terminal_output
     from ad_compressed_perception.core.manifest import load_manifest
 
     request = Request(
@@ -95,7 +95,7 @@ def run_search(
             raise
     found: dict[str, Any] = as_dict(result)
     if result.compressed is not None:
-        found["compressed"] = compression_report.as_dict(result.compressed)
+        found["compressed"] = terminal_output.as_dict(result.compressed)
     plot = write_front(result, result.folder / "front.png")
     found["plot"] = str(plot)
     text = json.dumps(_plain(found), indent=2, allow_nan=False)
@@ -107,7 +107,7 @@ def run_search(
         for part in tables(result):
             console.print(part, highlight=False)
         if result.compressed is not None:
-            for part in compression_report.tables(result.compressed):
+            for part in terminal_output.tables(result.compressed):
                 console.print(part, highlight=False)
     if result.compressed is None:
         raise typer.Exit(ExitCode.REJECTED)

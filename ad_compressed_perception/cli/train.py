@@ -44,7 +44,7 @@ def train(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    from ad_compressed_perception.training.models.config import load_training
+    from ad_compressed_perception.training.default_models.config import load_training
 
     loaded = [load_training(path) for path in configs]
     for config in loaded:
@@ -56,8 +56,8 @@ def train(
             config.real = type(config.real)()
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    from ad_compressed_perception.training.models.train import choose_device, prepare_dataset
-    from ad_compressed_perception.training.models.train import train as run_training
+    from ad_compressed_perception.training.default_models.train import choose_device, prepare_dataset
+    from ad_compressed_perception.training.default_models.train import train as run_training
 
     chosen = choose_device(device)
     with Progress(*columns, console=console) as bar:

@@ -31,7 +31,7 @@ from ad_compressed_perception.compression.verification.build_report import Findi
 from ad_compressed_perception.compression.verification.coverage import measure_coverage
 from ad_compressed_perception.compression.verification.difference_images import Snapshots
 from ad_compressed_perception.compression.verification.frame_log import FrameLog
-from ad_compressed_perception.compression.verification.gate import judge
+from ad_compressed_perception.compression.verification.gate import decide
 from ad_compressed_perception.compression.verification.graph_optimization_speedup import (
     measure_graph_optimization_speedup,
 )
@@ -258,7 +258,7 @@ def _examine(
 
 def _entry(job: _Job, built: _Built, found: Findings) -> Variant:
     """Return the manifest's entry with the gate's verdict."""
-    accuracy = None if found.labeled is None else found.labeled.judged
+    accuracy = None if found.labeled is None else found.labeled.gate_drop
     samples, manifest, changed = job.samples, job.manifest, built.changed
     return Variant(
         file=f"{job.name}{built.path.suffix}",
@@ -273,7 +273,7 @@ def _entry(job: _Job, built: _Built, found: Findings) -> Variant:
             sha256=samples.sha256,
             frames=len(samples.calibration),
         ),
-        verdict=judge(
+        verdict=decide(
             job.recipe.recipe.accept,
             gate_figures(found.verification, found.coverage, found.sizes, accuracy),
         ),

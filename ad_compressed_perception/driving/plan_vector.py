@@ -14,7 +14,7 @@ from ad_compressed_perception.driving.speed_profile import RULES, allowed_speed_
 
 CURVATURE_SCALE = 50.0
 """Network units per 1/m: a bend of 50 m radius is 1."""
-SPEED, STOP, YIELD = len(KNOTS_M), len(KNOTS_M) + 1, len(KNOTS_M) + 2
+SPEED, STOP, PROCEED = len(KNOTS_M), len(KNOTS_M) + 1, len(KNOTS_M) + 2
 """Indices after the curvatures: allowed speed / cruise speed, logit of stop, logit of proceeding after it."""
 LENGTH = len(KNOTS_M) + 3
 
@@ -53,5 +53,5 @@ def decode_plan(vector: NDArray[np.float32]) -> Plan:
     numbers = np.asarray(vector, np.float64).reshape(-1)
     speed = float(numbers[SPEED])
     clear = float("inf") if speed > 0.97 else clear_distance_of(speed * RULES.cruise_mps)
-    stop, proceed = (1.0 / (1.0 + np.exp(-np.clip(numbers[[STOP, YIELD]], -30.0, 30.0)))).tolist()
+    stop, proceed = (1.0 / (1.0 + np.exp(-np.clip(numbers[[STOP, PROCEED]], -30.0, 30.0)))).tolist()
     return Plan(numbers[:SPEED] / CURVATURE_SCALE, clear, stop, proceed)

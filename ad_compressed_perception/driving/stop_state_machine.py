@@ -26,8 +26,8 @@ class StopRules:
             car in a queue is predicted as standing only about half of the time.
         recede_mps: upper limit of the speed at which a blocking obstacle moves away, whatever the plans
             predict: a network that overestimates the last meters would creep into a standing car.
-        blind_m: nearer than this a stop sign may be out of the image; a stop detected for seen_s before
-            that is propagated by odometry.
+        sign_out_of_view_m: nearer than this a stop sign may be out of the image; a stop detected for
+            seen_s before that is propagated by odometry.
         seen_s: how long a stop sign has to be detected to be kept.
         release_m, release_s: distance and time after which a release ends, whichever comes first.
         release_clear_m: clear distance assumed during a release; the speed follows from it by
@@ -43,7 +43,7 @@ class StopRules:
     roll_mps: float = 1.5
     close_m: float = 4.0
     recede_mps: float = 1.0
-    blind_m: float = 8.0
+    sign_out_of_view_m: float = 8.0
     seen_s: float = 0.3
     release_m: float = 7.0
     release_s: float = 10.0
@@ -125,14 +125,14 @@ class StopStateMachine:
             return StopAction.RELEASE
         sign_m = self._stop_sign.update(dt_s, speed_mps, observation)
         hold_zone_m = self._hold_zone.update(dt_s, speed_mps, observation.clear_distance_m, is_blocked)
-        is_blind = sign_m < self.rules.blind_m
+        is_out_of_view = sign_m < self.rules.sign_out_of_view_m
         self.clear_distance_m = min(
-            observation.clear_distance_m, hold_zone_m, sign_m if is_blind else math.inf
+            observation.clear_distance_m, hold_zone_m, sign_m if is_out_of_view else math.inf
         )
         follow = StopAction.FOLLOW
-        if is_blind or hold_zone_m < observation.clear_distance_m:
+        if is_out_of_view or hold_zone_m < observation.clear_distance_m:
             follow = StopAction.APPROACH
-        must_stop = observation.must_stop or is_blind
+        must_stop = observation.must_stop or is_out_of_view
         is_close = (must_stop or is_blocked) and self.clear_distance_m < self.rules.hold_within_m
         held = StopAction.HOLD if is_close and speed_mps < self.rules.roll_mps else follow
         if speed_mps >= self.rules.standing_mps:
@@ -140,7 +140,7 @@ class StopStateMachine:
             return held
         # A sign in view is where it is detected; the propagated distance may hold the car before it.
         line_m = observation.clear_distance_m if observation.may_proceed else self.clear_distance_m
-        at_sign = observation.may_proceed or (is_blind and not is_blocked)
+        at_sign = observation.may_proceed or (is_out_of_view and not is_blocked)
         stands_at_it = at_sign and line_m < self.rules.stand_within_m
         self._stood_s = self._stood_s + dt_s if stands_at_it else 0.0
         self._idle_s = 0.0 if must_stop else self._idle_s + dt_s
@@ -168,15 +168,15 @@ class _StopSign:
         if observation.may_proceed:
             self._seen_s += dt_s
             if self._seen_s >= rules.seen_s:
-                # In the blind range the predicted distance is unreliable, or that of something behind the
-                # line. It is used again once the car has stood in view of the sign: in a queue.
+                # Where the sign is out of view the predicted distance is unreliable, or that of something
+                # behind the line. It is used again once the car has stood in view of the sign: in a queue.
                 has_stood = speed_mps < rules.standing_mps and self._seen_s >= rules.stand_s
-                is_blind = self._distance_m < rules.blind_m and not has_stood
+                is_out_of_view = self._distance_m < rules.sign_out_of_view_m and not has_stood
                 seen = observation.clear_distance_m
-                self._distance_m = min(self._distance_m, seen) if is_blind else seen
+                self._distance_m = min(self._distance_m, seen) if is_out_of_view else seen
         else:
             self._seen_s = 0.0
-            if not observation.must_stop and self._distance_m > rules.blind_m:
+            if not observation.must_stop and self._distance_m > rules.sign_out_of_view_m:
                 self._distance_m = math.inf
         if self._distance_m < -rules.hold_within_m:
             self._distance_m = math.inf

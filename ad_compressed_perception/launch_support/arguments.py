@@ -145,7 +145,7 @@ def running_arguments(params_file: str, image_topic: str = DEFAULT_CAMERA) -> li
             "respawn",
             default_value="false",
             choices=_BOOLEANS,
-            description="true: restart a node that died, after two seconds",
+            description="true: restart a node that ended unexpectedly, after two seconds",
         ),
     ]
 

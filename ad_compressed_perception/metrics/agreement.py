@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Agreement of a candidate's result with the baseline's on the same frame; can be pooled over frames.
+"""Agreement of a variant's result with the baseline's on the same frame; can be pooled over frames.
 
 The baseline is the reference: nothing here says which of the two is right. Every agreement can be
 added to another of its kind (counts add up, means are weighted by frames) and has a ``score`` in
@@ -37,7 +37,7 @@ class MatchCounts:
     Attributes:
         matched: found by both.
         missed: found by the baseline only.
-        extra: found by the candidate only.
+        extra: found by the variant only.
     """
 
     matched: int = 0
@@ -50,12 +50,12 @@ class MatchCounts:
 
     @property
     def precision(self) -> float:
-        """Share of the candidate's objects that the baseline has too."""
+        """Share of the variant's objects that the baseline has too."""
         return self._share(self.matched, self.matched + self.extra)
 
     @property
     def recall(self) -> float:
-        """Share of the baseline's objects that the candidate has too."""
+        """Share of the baseline's objects that the variant has too."""
         return self._share(self.matched, self.matched + self.missed)
 
     @property
@@ -110,30 +110,30 @@ class DetectionAgreement:
 
 
 def detection_agreement(
-    baseline: Detections, candidate: Detections, iou: float = MATCH_IOU
+    baseline: Detections, variant: Detections, iou: float = MATCH_IOU
 ) -> DetectionAgreement:
-    """Match the candidate's boxes to the baseline's of the same label, best score first.
+    """Match the variant's boxes to the baseline's of the same label, best score first.
 
-    Each candidate box, in descending score, takes the still free baseline box of its class with the
+    Each variant box, in descending score, takes the still free baseline box of its class with the
     largest overlap of at least ``iou`` (the greedy matching of COCO: Lin et al., "Microsoft COCO:
     Common Objects in Context", ECCV 2014, and its evaluation code). Classes are compared by label,
     not by index.
 
     Args:
         baseline: the reference; its scores are not used.
-        candidate: compared with it.
+        variant: compared with it.
         iou: overlap from which two boxes are the same object, in (0, 1].
     """
     if not 0.0 < iou <= 1.0:
         raise DataError(f"iou must be in (0, 1], not {iou}")
-    reference_labels, found_labels = labels_of(baseline), labels_of(candidate)
+    reference_labels, found_labels = labels_of(baseline), labels_of(variant)
     per_class: dict[str, MatchCounts] = {}
     iou_sum = 0.0
     for label in sorted({*reference_labels, *found_labels}):
         reference = baseline.boxes_xyxy[[name == label for name in reference_labels]]
         is_label = np.array([name == label for name in found_labels], dtype=bool)
-        order = np.argsort(-candidate.scores[is_label], kind="stable")
-        overlaps = [pair[2] for pair in match_boxes(reference, candidate.boxes_xyxy[is_label][order], iou)]
+        order = np.argsort(-variant.scores[is_label], kind="stable")
+        overlaps = [pair[2] for pair in match_boxes(reference, variant.boxes_xyxy[is_label][order], iou)]
         per_class[label] = MatchCounts(
             len(overlaps), len(reference) - len(overlaps), len(order) - len(overlaps)
         )
@@ -177,7 +177,7 @@ def _pairwise_iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> ND
 
 @dataclass(frozen=True)
 class SegmentationAgreement:
-    """Pixels by the baseline's label (rows) and the candidate's (columns), over ``frames`` frames.
+    """Pixels by the baseline's label (rows) and the variant's (columns), over ``frames`` frames.
 
     Attributes:
         labels: the class names.
@@ -221,34 +221,34 @@ class SegmentationAgreement:
         return self.miou
 
 
-def segmentation_agreement(baseline: LabelMask, candidate: LabelMask) -> SegmentationAgreement:
+def segmentation_agreement(baseline: LabelMask, variant: LabelMask) -> SegmentationAgreement:
     """Count the pixels by both masks' labels.
 
     Raises:
         DataError: the masks differ in labels or size, or hold an id without a label.
     """
-    if baseline.labels != candidate.labels:
+    if baseline.labels != variant.labels:
         raise DataError(
-            f"masks of different labels: baseline {list(baseline.labels)}, candidate {list(candidate.labels)}"
+            f"masks of different labels: baseline {list(baseline.labels)}, variant {list(variant.labels)}"
         )
-    if baseline.label_ids.shape != candidate.label_ids.shape:
+    if baseline.label_ids.shape != variant.label_ids.shape:
         raise DataError(
             f"masks of different sizes: baseline {baseline.label_ids.shape}, "
-            f"candidate {candidate.label_ids.shape}"
+            f"variant {variant.label_ids.shape}"
         )
     count = len(baseline.labels)
-    for whose, mask in (("baseline", baseline), ("candidate", candidate)):
+    for whose, mask in (("baseline", baseline), ("variant", variant)):
         highest = int(mask.label_ids.max(initial=0))
         if mask.label_ids.size and highest >= count:
             raise DataError(f"the {whose}'s mask has label id {highest}, but there are {count} labels")
-    codes = baseline.label_ids.astype(np.intp) * count + candidate.label_ids
+    codes = baseline.label_ids.astype(np.intp) * count + variant.label_ids
     confusion = np.bincount(codes.ravel(), minlength=count * count).reshape(count, count)
     return SegmentationAgreement(baseline.labels, confusion.astype(np.int64))
 
 
 @dataclass(frozen=True)
 class PlanningAgreement:
-    """Distances between the candidate's path and the baseline's over ``frames`` frames, in meters.
+    """Distances between the variant's path and the baseline's over ``frames`` frames, in meters.
 
     Attributes:
         frames: frames pooled.
@@ -288,8 +288,8 @@ class PlanningAgreement:
         return None
 
 
-def planning_agreement(baseline: Trajectory, candidate: Trajectory) -> PlanningAgreement:
-    """Measure how far the candidate's path lies from the baseline's.
+def planning_agreement(baseline: Trajectory, variant: Trajectory) -> PlanningAgreement:
+    """Measure how far the variant's path lies from the baseline's.
 
     ADE = mean_k |c_k - b_k| and FDE = |c_N - b_N| (Pellegrini et al., "You'll never walk alone",
     ICCV 2009; Alahi et al., "Social LSTM", CVPR 2016), point k against point k: both paths have the
@@ -301,7 +301,7 @@ def planning_agreement(baseline: Trajectory, candidate: Trajectory) -> PlanningA
         DataError: a path without points or with a coordinate that is not finite.
     """
     reference = checked_points(baseline.points_xy_m, "baseline's")
-    compared = checked_points(candidate.points_xy_m, "candidate's")
+    compared = checked_points(variant.points_xy_m, "variant's")
     lateral_m = float(np.abs(lateral_offsets_m(reference, baseline.headings_rad, compared)).max())
     if len(reference) != len(compared):
         count = max(len(reference), len(compared))
@@ -314,19 +314,19 @@ def planning_agreement(baseline: Trajectory, candidate: Trajectory) -> PlanningA
 Agreement = DetectionAgreement | SegmentationAgreement | PlanningAgreement
 
 
-def agreement(baseline: Result, candidate: Result) -> Agreement:
+def agreement(baseline: Result, variant: Result) -> Agreement:
     """Compare two results of one frame by the measure of their task.
 
     Raises:
         DataError: results of different kinds, or that cannot be compared.
     """
-    if isinstance(baseline, Detections) and isinstance(candidate, Detections):
-        return detection_agreement(baseline, candidate)
-    if isinstance(baseline, LabelMask) and isinstance(candidate, LabelMask):
-        return segmentation_agreement(baseline, candidate)
-    if isinstance(baseline, Trajectory) and isinstance(candidate, Trajectory):
-        return planning_agreement(baseline, candidate)
-    raise DataError(f"cannot compare a {type(baseline).__name__} with a {type(candidate).__name__}")
+    if isinstance(baseline, Detections) and isinstance(variant, Detections):
+        return detection_agreement(baseline, variant)
+    if isinstance(baseline, LabelMask) and isinstance(variant, LabelMask):
+        return segmentation_agreement(baseline, variant)
+    if isinstance(baseline, Trajectory) and isinstance(variant, Trajectory):
+        return planning_agreement(baseline, variant)
+    raise DataError(f"cannot compare a {type(baseline).__name__} with a {type(variant).__name__}")
 
 
 def pool(first: Agreement | None, second: Agreement) -> Agreement:

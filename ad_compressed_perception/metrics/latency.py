@@ -20,7 +20,7 @@ NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class Percentiles:
+class LatencyPercentiles:
     """Percentiles of a series, in the unit of its values (milliseconds here); NaN where it is empty."""
 
     p50: float = NAN
@@ -30,13 +30,13 @@ class Percentiles:
     count: int = 0
 
 
-def percentiles(values: Sequence[float] | NDArray[np.float64]) -> Percentiles:
+def percentiles(values: Sequence[float] | NDArray[np.float64]) -> LatencyPercentiles:
     """Return the percentiles of a series, linearly interpolated between ranks (numpy's default)."""
     data = np.asarray(values, dtype=np.float64)
     if data.size == 0:
-        return Percentiles()
+        return LatencyPercentiles()
     p50, p95, p99 = np.percentile(data, (50.0, 95.0, 99.0))
-    return Percentiles(float(p50), float(p95), float(p99), float(data.max()), int(data.size))
+    return LatencyPercentiles(float(p50), float(p95), float(p99), float(data.max()), int(data.size))
 
 
 class LatencyWindow:
@@ -97,7 +97,7 @@ class LatencyWindow:
         """The newest value; NaN without one."""
         return self._recent[-1] if self._recent else NAN
 
-    def recent(self) -> Percentiles:
+    def recent(self) -> LatencyPercentiles:
         """Percentiles of the recent values."""
         return percentiles(np.fromiter(self._recent, dtype=np.float64))
 
@@ -105,12 +105,12 @@ class LatencyWindow:
         """Copy of the whole run's kept values, oldest first."""
         return np.array(self._kept, dtype=np.float64)
 
-    def total(self) -> Percentiles:
+    def total(self) -> LatencyPercentiles:
         """Percentiles of the whole run."""
         if self.count == 0:
-            return Percentiles()
+            return LatencyPercentiles()
         kept = percentiles(self.values())
-        return Percentiles(kept.p50, kept.p95, kept.p99, self._max, self.count)
+        return LatencyPercentiles(kept.p50, kept.p95, kept.p99, self._max, self.count)
 
 
 class RateTracker:

@@ -12,23 +12,23 @@ from ad_compressed_perception.metrics.agreement import MATCH_IOU, labels_of, mat
 
 
 def unmatched_objects(
-    baseline: Detections, candidate: Detections, iou: float = MATCH_IOU
+    baseline: Detections, variant: Detections, iou: float = MATCH_IOU
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the indices of the baseline's and of the candidate's boxes without a match on the other side.
+    """Return the indices of the baseline's and of the variant's boxes without a match on the other side.
 
     The matching is that of ``detection_agreement``.
 
     Returns:
-        Ascending indices into the baseline's boxes (missed) and into the candidate's (extra).
+        Ascending indices into the baseline's boxes (missed) and into the variant's (extra).
     """
-    reference_labels, found_labels = np.array(labels_of(baseline)), np.array(labels_of(candidate))
+    reference_labels, found_labels = np.array(labels_of(baseline)), np.array(labels_of(variant))
     missed, extra = np.ones(len(reference_labels), bool), np.ones(len(found_labels), bool)
     for label in {*reference_labels.tolist(), *found_labels.tolist()}:
         reference, found = (
             np.flatnonzero(reference_labels == label),
             np.flatnonzero(found_labels == label),
         )
-        found = found[np.argsort(-candidate.scores[found], kind="stable")]
-        for row, column, _ in match_boxes(baseline.boxes_xyxy[reference], candidate.boxes_xyxy[found], iou):
+        found = found[np.argsort(-variant.scores[found], kind="stable")]
+        for row, column, _ in match_boxes(baseline.boxes_xyxy[reference], variant.boxes_xyxy[found], iou):
             extra[found[row]] = missed[reference[column]] = False
     return np.flatnonzero(missed), np.flatnonzero(extra)

@@ -14,7 +14,7 @@ from ad_compressed_perception.metrics.agreement import (
     DetectionAgreement,
     SegmentationAgreement,
 )
-from ad_compressed_perception.metrics.latency import Percentiles
+from ad_compressed_perception.metrics.latency import LatencyPercentiles
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskMonitor
 from ad_compressed_perception.monitor.variant_comparison import VariantComparison
 from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
@@ -103,9 +103,9 @@ class MonitorDiagnostics:
             if self._since_before(f"{key}:unstamped", unstamped):
                 problems.append((Level.WARN, f"{name}: results without a source stamp"))
             both_report = not faults[name] and not faults[str(monitor.spec.baseline)]
-            given_up = self._since_before(f"{key}:unpaired", comparison.results.unpaired)
+            expired = self._since_before(f"{key}:unpaired", comparison.results.unpaired)
             pairs = self._since_before(f"{key}:pairs", comparison.results.pairs)
-            if both_report and given_up and not pairs:
+            if both_report and expired and not pairs:
                 problems.append((Level.WARN, f"{name}: no frame with a result of both"))
             baseline = monitor.variants[str(monitor.spec.baseline)]
             values |= _comparison_values(name, comparison)
@@ -157,7 +157,7 @@ def _status(name: str, source: str, problems: Problems, otherwise: str, values: 
     return Status(name, source, level, message, values)
 
 
-def _variant_values(variant: VariantMonitor, rate_hz: float, end_to_end: Percentiles) -> dict[str, str]:
+def _variant_values(variant: VariantMonitor, rate_hz: float, latency: LatencyPercentiles) -> dict[str, str]:
     values = {"node": variant.node}
     if variant.last is not None:
         for key in ("model", "variant", "backend", "requested_provider", "provider", "precision"):
@@ -171,7 +171,7 @@ def _variant_values(variant: VariantMonitor, rate_hz: float, end_to_end: Percent
         values["deadline_misses"] = str(deadline.misses)
         values["deadline_miss_rate"] = f"{deadline.miss_rate:.4f}"
         values["longest_miss_run"] = str(deadline.longest_run)
-    series = {"end_to_end": end_to_end}
+    series = {"end_to_end": latency}
     series |= {stage: window.recent() for stage, window in variant.stages.items() if window.count}
     for stage, found in series.items():
         for key in ("p50", "p95", "p99", "max"):

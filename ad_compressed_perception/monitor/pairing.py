@@ -28,7 +28,7 @@ class PairCounters:
     Attributes:
         arrived: all of them.
         unpaired: the other side gave no result in time.
-        late: came after the other side's result had been given up.
+        late: came after the other side's result had expired.
         unstamped: source stamp of zero or less, which identifies no frame.
         pending: still waiting.
         repeated: arrivals of a stamp that was already waiting on the same side; also in another
@@ -55,7 +55,7 @@ class StampPairer(Generic[ValueT]):
     """Pairs two streams whose results may come in any order, late, twice or never.
 
     Results of one stamp are paired in order of arrival, so a repeated stamp (a bag that loops) is
-    paired again. A result that waited longer than ``timeout_s`` is given up as
+    paired again. A result that waited longer than ``timeout_s`` expires as
     unpaired; its partner, if it still comes within ``late_memory_s``, is late and pairs with
     nothing.
     """
@@ -65,8 +65,8 @@ class StampPairer(Generic[ValueT]):
 
         Args:
             timeout_s: how long a result waits for its partner.
-            capacity: results that may wait at once; the oldest is given up when one more comes.
-            late_memory_s: how long a given-up stamp is remembered; five timeouts by default. A
+            capacity: results that may wait at once; the oldest expires when one more comes.
+            late_memory_s: how long an expired stamp is remembered; five timeouts by default. A
                 stamp that arrives again after that is treated as new, as when a bag loops.
         """
         if not timeout_s > 0.0 or capacity < 1:
@@ -96,34 +96,34 @@ class StampPairer(Generic[ValueT]):
             if side == "baseline":
                 return value, partner.value
             return partner.value, value
-        if self._was_given_up(stamp_ns, side):
+        if self._has_expired(stamp_ns, side):
             counters.late += 1
             return None
-        # A given-up stamp arrives again on the same side: a new pass of the bag, whose partner is not late.
+        # An expired stamp arrives again on the same side: a new pass of the bag, whose partner is not late.
         self._awaited.pop((stamp_ns, _OTHER[side]), None)
         counters.repeated += bool(queue)
         self._wait(_Waiting(stamp_ns, side, now_s, value))
         if len(self._waiting) > self._capacity:
-            self._give_up(now_s)
+            self._expire(now_s)
         return None
 
     def expire(self, now_s: float) -> None:
-        """Give up what has waited longer than the timeout."""
+        """Drop what has waited longer than the timeout."""
         while self._waiting:
             oldest = next(iter(self._waiting.values()))
             if now_s - oldest.since_s <= self.timeout_s:
                 break
-            self._give_up(now_s)
+            self._expire(now_s)
         while self._awaited:
-            given_up_s = next(iter(self._awaited.values()))
-            if len(self._awaited) <= 8 * self._capacity and now_s - given_up_s[-1] <= self._memory_s:
+            expired_s = next(iter(self._awaited.values()))
+            if len(self._awaited) <= 8 * self._capacity and now_s - expired_s[-1] <= self._memory_s:
                 break
             self._awaited.popitem(last=False)
 
     def close(self, now_s: float) -> None:
-        """Give up everything that waits: no more results will come."""
+        """Drop everything that waits: no more results will come."""
         while self._waiting:
-            self._give_up(now_s)
+            self._expire(now_s)
 
     @property
     def unpaired(self) -> int:
@@ -132,7 +132,7 @@ class StampPairer(Generic[ValueT]):
 
     @property
     def late(self) -> int:
-        """Results of either side that came after their partner was given up."""
+        """Results of either side that came after their partner expired."""
         return self.counters["baseline"].late + self.counters["variant"].late
 
     @property
@@ -156,19 +156,19 @@ class StampPairer(Generic[ValueT]):
         self.counters[item.side].pending -= 1
         return item
 
-    def _give_up(self, now_s: float) -> None:
+    def _expire(self, now_s: float) -> None:
         item = self._take(next(iter(self._waiting)))
         self.counters[item.side].unpaired += 1
         key = (item.stamp_ns, _OTHER[item.side])
         self._awaited.setdefault(key, []).append(now_s)
         self._awaited.move_to_end(key)
 
-    def _was_given_up(self, stamp_ns: int, side: Side) -> bool:
-        """Whether a partner of this arrival was given up; forgets one such partner."""
-        given_up_s = self._awaited.get((stamp_ns, side))
-        if given_up_s is None:
+    def _has_expired(self, stamp_ns: int, side: Side) -> bool:
+        """Whether a partner of this arrival has expired; forgets one such partner."""
+        expired_s = self._awaited.get((stamp_ns, side))
+        if expired_s is None:
             return False
-        given_up_s.pop()
-        if not given_up_s:
+        expired_s.pop()
+        if not expired_s:
             del self._awaited[(stamp_ns, side)]
         return True

@@ -19,7 +19,7 @@ KEPT_FRAMES = 16_384
 """Frames up to which the whole run's percentiles are exact; afterwards they are sampled evenly."""
 
 
-def to_schema(values: latency.Percentiles) -> schema.Percentiles:
+def to_schema(values: latency.LatencyPercentiles) -> schema.Percentiles:
     """Return percentiles as they stand in the report."""
     return schema.Percentiles(**asdict(values))
 

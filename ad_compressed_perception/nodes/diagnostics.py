@@ -73,13 +73,13 @@ class NodeDiagnostics:
         self._model = {}
         self._provider_differs = ""
 
-    def watch(self, subscription: Any, worker: FrameWorker) -> None:
+    def monitor(self, subscription: Any, worker: FrameWorker) -> None:
         """Report on this subscription and worker from now on."""
         self._subscription, self._worker = subscription, worker
         self._qos_line = ""
         self._received_before = 0
 
-    def unwatch(self) -> None:
+    def stop_monitoring(self) -> None:
         """Report on no subscription."""
         self._subscription = self._worker = None
 

@@ -141,7 +141,7 @@ class InferenceNode(LifecycleNode):
             image_qos(setup.qos_reliability, setup.qos_depth),
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
         )
-        self.diagnostics.watch(self._subscription, self._worker)
+        self.diagnostics.monitor(self._subscription, self._worker)
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -172,7 +172,7 @@ class InferenceNode(LifecycleNode):
         self._release()
 
     def _halt(self) -> None:
-        self.diagnostics.unwatch()
+        self.diagnostics.stop_monitoring()
         if self._subscription is not None:
             self.destroy_subscription(self._subscription)
             self._subscription = None

@@ -20,7 +20,7 @@ from ad_compressed_perception.onnx_graph.qdq import COMPUTE_OPS, QdqGraph, drop_
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-Placement = Literal["auto", "everywhere", "products"]
+Placement = Literal["auto", "everywhere", "compute_ops"]
 
 PASS_THROUGH = (
     "AveragePool", "Concat", "Flatten", "Gather", "GlobalAveragePool", "MaxPool", "Pad", "Reshape", "Resize",

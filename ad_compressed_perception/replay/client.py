@@ -97,7 +97,8 @@ class ReplayClient:
         """Configure and activate every node, one after the other.
 
         Raises:
-            ReplayError: a node refuses its model (with the node's error), does not appear, or dies.
+            ReplayError: a node refuses its model (with the node's error), does not appear, or ends
+                unexpectedly.
         """
         clients = {
             node: LifecycleClient(self._monitor, node.node, self.wait_until) for node in self._plan.nodes

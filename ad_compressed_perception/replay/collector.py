@@ -18,7 +18,7 @@ from ad_compressed_perception.report.series import AGREEMENT_AXES, TaskSeries
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class FrameSnapshot:
     """One frame with the results of a task's variants, to be drawn side by side.
 
     Attributes:
@@ -65,8 +65,8 @@ class Collector:
         self._order = variants
         self._sample_indices = frozenset(sample_indices)
         self._current = {task: _Current() for task in variants}
-        self._samples: dict[str, list[Snapshot]] = {task: [] for task in variants}
-        self._least: dict[str, tuple[float, Snapshot]] = {}
+        self._samples: dict[str, list[FrameSnapshot]] = {task: [] for task in variants}
+        self._least: dict[str, tuple[float, FrameSnapshot]] = {}
 
     def begin(self, task: str, frame: BagFrame) -> None:
         """Set a task's current frame; results of earlier frames that arrive later are not drawn."""
@@ -119,9 +119,9 @@ class Collector:
         if distance > 0.0 and (task not in self._least or distance > self._least[task][0]):
             self._least[task] = (distance, self._snapshot(task, "least_agreement", frame, current))
 
-    def snapshots(self) -> list[Snapshot]:
+    def snapshots(self) -> list[FrameSnapshot]:
         """Return the kept frames of every task: the samples in order, then the least agreement."""
-        kept: list[Snapshot] = []
+        kept: list[FrameSnapshot] = []
         for task, samples in self._samples.items():
             kept += samples
             if task in self._least:
@@ -130,9 +130,9 @@ class Collector:
 
     def _snapshot(
         self, task: str, kind: Literal["sample", "least_agreement"], frame: BagFrame, current: _Current
-    ) -> Snapshot:
+    ) -> FrameSnapshot:
         names = [name for name in self._order[task] if name in current.results]
-        return Snapshot(
+        return FrameSnapshot(
             task,
             kind,
             frame,

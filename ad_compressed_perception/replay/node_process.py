@@ -20,7 +20,7 @@ _STOP_TIMEOUT_S = 10.0
 
 
 class ReplayError(AdcpError):
-    """The replay cannot go on: a node refused its model, died or stopped responding."""
+    """The replay cannot go on: a node refused its model, ended unexpectedly or stopped responding."""
 
 
 class NodeProcess:

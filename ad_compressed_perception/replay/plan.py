@@ -25,7 +25,7 @@ BASELINE = "baseline"
 
 
 @dataclass(frozen=True, eq=False)
-class PlannedNode:
+class ReplayNode:
     """One variant of one task's model as a node.
 
     Attributes:
@@ -67,7 +67,7 @@ class ReplayPlan:
         notes: sentences for the report.
     """
 
-    nodes: tuple[PlannedNode, ...]
+    nodes: tuple[ReplayNode, ...]
     notes: tuple[str, ...] = ()
     variants: Mapping[str, Sequence[str]] = field(init=False)
 
@@ -78,7 +78,7 @@ class ReplayPlan:
             variants.setdefault(node.task, []).append(node.name)
         object.__setattr__(self, "variants", variants)
 
-    def node(self, task: str, name: str) -> PlannedNode:
+    def node(self, task: str, name: str) -> ReplayNode:
         """Return the node of a task's variant."""
         return next(node for node in self.nodes if (node.task, node.name) == (task, name))
 
@@ -134,7 +134,7 @@ def make_plan(
         raise ManifestError(f"no model for task {missing[0]} among: {', '.join(map(str, models))}")
     if not chosen:
         raise ManifestError("no model to run: name model folders with --models")
-    nodes: list[PlannedNode] = []
+    nodes: list[ReplayNode] = []
     notes: list[str] = []
     available: set[str] = set()
     for task in TASKS:
@@ -221,7 +221,7 @@ def _task_nodes(
     requested: Sequence[str] | None,
     allow_rejected: bool,
     notes: list[str],
-) -> list[PlannedNode]:
+) -> list[ReplayNode]:
     others = [name for name in owners if name != manifest.baseline]
     if requested is not None:
         absent = [name for name in requested if name not in (*owners, BASELINE)]
@@ -248,7 +248,7 @@ def _task_nodes(
     return nodes
 
 
-def _planned(task: str, name: str, manifest: Manifest, variant: str) -> PlannedNode:
+def _planned(task: str, name: str, manifest: Manifest, variant: str) -> ReplayNode:
     if name == BASELINE != variant and BASELINE in manifest.variants:
         raise ManifestError(
             f"model {manifest.name!r} has a variant named {BASELINE!r} that is not its baseline "
@@ -258,4 +258,4 @@ def _planned(task: str, name: str, manifest: Manifest, variant: str) -> PlannedN
     namespace = re.sub(r"[^A-Za-z0-9_]", "_", name)
     if not namespace[0].isalpha():
         namespace = f"v_{namespace}"
-    return PlannedNode(task, name, manifest, variant, f"/{namespace}/{task}")
+    return ReplayNode(task, name, manifest, variant, f"/{namespace}/{task}")

@@ -11,9 +11,9 @@ from ad_compressed_perception.analysis.plots.replay_plots import write_plots
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.results import Result, Trajectory
 from ad_compressed_perception.image.decode import decode_image, to_bgr8
-from ad_compressed_perception.replay.collector import Collector, Snapshot
+from ad_compressed_perception.replay.collector import Collector, FrameSnapshot
 from ad_compressed_perception.replay.frames import BagSlice
-from ad_compressed_perception.replay.plan import PlannedNode, ReplayPlan
+from ad_compressed_perception.replay.plan import ReplayNode, ReplayPlan
 from ad_compressed_perception.report.markdown import render_markdown
 from ad_compressed_perception.report.panels import Panel, side_by_side, with_steering, write_png
 from ad_compressed_perception.report.read import read_report
@@ -78,7 +78,7 @@ def _remove_earlier(folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def _numbered(snapshots: list[Snapshot]) -> list[tuple[int, Snapshot]]:
+def _numbered(snapshots: list[FrameSnapshot]) -> list[tuple[int, FrameSnapshot]]:
     counts: dict[tuple[str, str], int] = {}
     numbered = []
     for snapshot in snapshots:
@@ -88,12 +88,12 @@ def _numbered(snapshots: list[Snapshot]) -> list[tuple[int, Snapshot]]:
     return numbered
 
 
-def _overlay_name(snapshot: Snapshot, number: int) -> str:
+def _overlay_name(snapshot: FrameSnapshot, number: int) -> str:
     which = "least_agreement" if snapshot.kind == "least_agreement" else str(number)
     return f"overlay_{snapshot.task}_{which}.png"
 
 
-def _add_steering(result: Result, node: PlannedNode) -> Result:
+def _add_steering(result: Result, node: ReplayNode) -> Result:
     if not isinstance(result, Trajectory):
         return result
     settings = create_task(node.manifest).settings
@@ -101,7 +101,12 @@ def _add_steering(result: Result, node: PlannedNode) -> Result:
 
 
 def _draw(
-    report: Report, plan: ReplayPlan, snapshot: Snapshot, collector: Collector, frames: BagSlice, path: Path
+    report: Report,
+    plan: ReplayPlan,
+    snapshot: FrameSnapshot,
+    collector: Collector,
+    frames: BagSlice,
+    path: Path,
 ) -> Path:
     message = frames.bag.deserialize(frames.topic, snapshot.frame.cdr)
     bgr = to_bgr8(decode_image(message, frames.topic))

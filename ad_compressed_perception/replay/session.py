@@ -125,12 +125,12 @@ class _Run:
 def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Report:
     """Replay a recording through baseline and compressed nodes and write the report.
 
-    When the replay is interrupted or a node dies after the first frame, a report of the frames so far
-    is written, with a note that it is partial, and the error is raised again.
+    When the replay is interrupted or a node ends unexpectedly after the first frame, a report of the frames
+    so far is written, with a note that it is partial, and the error is raised again.
 
     Raises:
         AdcpError: anything wrong with bag, topic, models or variants (nothing is written then), or a
-            node that refuses its model, dies or stops responding.
+            node that refuses its model, ends unexpectedly or stops responding.
         ReplayError: Ctrl-C or SIGTERM.
     """
     observer = observer or _NullObserver()

@@ -64,7 +64,7 @@ def _figures(report: CompressionReport) -> Iterator[str]:
             "",
         ),
         ("precision as executed", report.baseline.precision, report.variant.precision, ""),
-        ("integer products", "", f"{coverage.integer}/{coverage.compute}", _share(coverage.share)),
+        ("integer compute ops", "", f"{coverage.integer}/{coverage.compute}", _share(coverage.share)),
         ("runtime", _runner(report.baseline), _runner(report.variant), ""),
     ]
     for words, timing in (("inference", latency.infer), ("frame to result", latency.end_to_end)):
@@ -114,7 +114,7 @@ def _accuracy(report: CompressionReport) -> Iterator[str]:
         ("figure", report.baseline.name, report.variant.name, "worse by (95 % interval, paired)"),
         [
             (
-                name + (" (judged)" if name == found.metric else ""),
+                name + (" (used by the gate)" if name == found.metric else ""),
                 _interval(one.baseline, 4),
                 _interval(one.variant, 4),
                 f"{_interval(one.drop, 2)} {one.unit}",

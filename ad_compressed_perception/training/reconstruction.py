@@ -100,11 +100,11 @@ def kept_rows(original: WeightLayer, changed: WeightLayer) -> list[int] | None:
     if count == len(original.weight):
         return list(range(count))
     alike = original.weight.shape[1:] == changed.weight.shape[1:]  # else inputs were removed too
-    theirs, mine = _channel_keys(original, alike), _channel_keys(changed, alike)
+    original_keys, changed_keys = _channel_keys(original, alike), _channel_keys(changed, alike)
     places: dict[bytes, list[int]] = {}
-    for place, mark in enumerate(theirs):
+    for place, mark in enumerate(original_keys):
         places.setdefault(mark, []).append(place)
-    found = [places.get(mark, []) for mark in mine]
+    found = [places.get(mark, []) for mark in changed_keys]
     return [place[0] for place in found] if all(len(place) == 1 for place in found) else None
 
 
@@ -142,9 +142,11 @@ class _Runner:
 
 def _matched(teacher: GraphModule, student: GraphModule) -> dict[str, str]:
     """Return output name to the teacher's layer key, for layers that both have."""
-    theirs = {step.outputs[0]: str(i) for i, step in enumerate(teacher.steps) if str(i) in teacher.layers}
-    mine = {step.outputs[0] for i, step in enumerate(student.steps) if str(i) in student.layers}
-    return {name: key for name, key in theirs.items() if name in mine}
+    teacher_layers = {
+        step.outputs[0]: str(i) for i, step in enumerate(teacher.steps) if str(i) in teacher.layers
+    }
+    student_layers = {step.outputs[0] for i, step in enumerate(student.steps) if str(i) in student.layers}
+    return {name: key for name, key in teacher_layers.items() if name in student_layers}
 
 
 def _became_hard_swish(teacher: GraphModule, student: GraphModule, name: str) -> bool:

@@ -16,7 +16,7 @@ from ad_compressed_perception import __version__
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.image.decode import Frame
 from ad_road_simulation.closed_loop.images import FOLDER
-from ad_road_simulation.closed_loop.journal import Journal
+from ad_road_simulation.closed_loop.journal import RouteJournal
 from ad_road_simulation.closed_loop.latency import EXPERT, Latency, measure_latency, parse_latency
 from ad_road_simulation.closed_loop.planners import check_variants
 from ad_road_simulation.closed_loop.report import DriveReport, write_report
@@ -32,7 +32,7 @@ _SEEDS_APART = 100_000
 _IMAGES = 4
 
 
-class Progress(Protocol):
+class DriveProgress(Protocol):
     """Receives progress updates."""
 
     def notify(self, text: str) -> None:
@@ -71,7 +71,7 @@ class DriveOptions:
         return Route(self.seed * _SEEDS_APART + index, self.length_m, self.traffic, self.weather)
 
 
-def run_drive(manifest: Manifest, options: DriveOptions, progress: Progress) -> DriveReport:
+def run_drive(manifest: Manifest, options: DriveOptions, progress: DriveProgress) -> DriveReport:
     """Drive every variant on every route that is not in the journal yet, and write the report.
 
     Raises:
@@ -80,7 +80,7 @@ def run_drive(manifest: Manifest, options: DriveOptions, progress: Progress) -> 
     check_variants(manifest, list(options.variants))
     options.route(0).options()
     latencies = _latencies(manifest, options, progress)
-    journal = Journal(options.out)
+    journal = RouteJournal(options.out)
     conditions = {name: _conditions(manifest, options, name, latencies[name]) for name in options.variants}
     results = {name: journal.finished(conditions[name]) for name in options.variants}
     jobs = []
@@ -143,7 +143,7 @@ def _conditions(
     }
 
 
-def _latencies(manifest: Manifest, options: DriveOptions, progress: Progress) -> dict[str, Latency]:
+def _latencies(manifest: Manifest, options: DriveOptions, progress: DriveProgress) -> dict[str, Latency]:
     """Return each variant's latencies; measured ones are stored and reused by a second run."""
     given = parse_latency(options.latency, options.variants)
     if given is not None:

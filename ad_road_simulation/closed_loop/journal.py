@@ -16,7 +16,7 @@ from ad_road_simulation.closed_loop.route_metrics import RouteResult
 JOURNAL = "journal.jsonl"
 
 
-class Journal:
+class RouteJournal:
     """The file OUT/journal.jsonl; a line holds a route's conditions and its result.
 
     Routes driven under other conditions (another model file, length, weather, latency) stay in the file

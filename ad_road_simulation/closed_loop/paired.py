@@ -19,7 +19,7 @@ VerdictWord = Literal["not worse", "worse", "undecided"]
 
 
 @dataclass(frozen=True)
-class Interval:
+class MeanInterval:
     """A mean over routes with its 95 % confidence interval; NaN where no route has the metric."""
 
     mean: float
@@ -42,7 +42,7 @@ class Comparison:
     variant: str
     reference: str
     routes: int
-    differences: dict[str, Interval]
+    differences: dict[str, MeanInterval]
     verdict: VerdictWord
     reasons: tuple[str, ...]
 
@@ -56,7 +56,7 @@ class Comparison:
         return asdict(self)
 
 
-def summarize(results: Sequence[RouteResult]) -> dict[str, Interval]:
+def summarize(results: Sequence[RouteResult]) -> dict[str, MeanInterval]:
     """Return the mean of every metric over routes; intervals from a bootstrap over routes."""
     return {name: _interval([result.figures[name] for result in results]) for name in METRICS}
 
@@ -85,7 +85,7 @@ def compare(
         )
         for name in METRICS
     }
-    verdict, reason = _judge(differences["events"], len(seeds))
+    verdict, reason = _verdict(differences["events"], len(seeds))
     others = [
         f"{METRICS[name].title} worse by {describe(interval, METRICS[name].unit)}"
         for name, interval in differences.items()
@@ -94,13 +94,13 @@ def compare(
     return Comparison(variant, reference, len(seeds), differences, verdict, (reason, *others))
 
 
-def describe(interval: Interval, unit: str) -> str:
+def describe(interval: MeanInterval, unit: str) -> str:
     """Return a difference with its interval and unit as text."""
     text = f"{interval.mean:+.3g} ({interval.low:+.3g} to {interval.high:+.3g})"
     return f"{text} {unit}".rstrip()
 
 
-def _judge(events: Interval, routes: int) -> tuple[VerdictWord, str]:
+def _verdict(events: MeanInterval, routes: int) -> tuple[VerdictWord, str]:
     if routes == 0 or not np.isfinite(events.mean):
         return "undecided", "no route was driven by both"
     reason = f"departures and collisions {describe(events, 'a route')} over {routes} routes"
@@ -111,14 +111,14 @@ def _judge(events: Interval, routes: int) -> tuple[VerdictWord, str]:
     return "undecided", f"{reason}: the interval contains a loss, drive more routes"
 
 
-def _is_worse(name: str, interval: Interval) -> bool:
+def _is_worse(name: str, interval: MeanInterval) -> bool:
     worse = METRICS[name].worse
     return (worse > 0 and interval.low > 0.0) or (worse < 0 and interval.high < 0.0)
 
 
-def _interval(values: Sequence[float]) -> Interval:
+def _interval(values: Sequence[float]) -> MeanInterval:
     finite = np.asarray([value for value in values if np.isfinite(value)], np.float64)
     if finite.size == 0:
-        return Interval(float("nan"), float("nan"), float("nan"))
+        return MeanInterval(float("nan"), float("nan"), float("nan"))
     low, high = bootstrap_interval(finite, np.mean, resamples=_RESAMPLES)
-    return Interval(float(finite.mean()), low, high)
+    return MeanInterval(float(finite.mean()), low, high)

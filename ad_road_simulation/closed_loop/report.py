@@ -17,7 +17,7 @@ from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.report.host import describe_host
 from ad_road_simulation.closed_loop.images import join_images
 from ad_road_simulation.closed_loop.latency import EXPERT, Latency
-from ad_road_simulation.closed_loop.paired import Comparison, Interval, compare, describe, summarize
+from ad_road_simulation.closed_loop.paired import Comparison, MeanInterval, compare, describe, summarize
 from ad_road_simulation.closed_loop.plots import plot_differences, plot_offsets
 from ad_road_simulation.closed_loop.route_metrics import METRICS, RouteResult
 
@@ -41,7 +41,7 @@ class DriveReport:
 
     document: dict[str, Any]
     markdown: str
-    summary: dict[str, dict[str, Interval]]
+    summary: dict[str, dict[str, MeanInterval]]
     comparisons: tuple[Comparison, ...]
     folder: Path
 
@@ -137,7 +137,7 @@ def _plain(value: Any) -> Any:
 
 def _markdown(
     document: Mapping[str, Any],
-    summary: Mapping[str, Mapping[str, Interval]],
+    summary: Mapping[str, Mapping[str, MeanInterval]],
     comparisons: tuple[Comparison, ...],
 ) -> str:
     settings, names = document["settings"], list(summary)
@@ -195,7 +195,7 @@ def _markdown(
     return "\n".join(lines) + "\n"
 
 
-def mean_text(interval: Interval) -> str:
+def mean_text(interval: MeanInterval) -> str:
     """Return a mean with its interval; a dash where there is none."""
     if not math.isfinite(interval.mean):
         return "-"

@@ -11,9 +11,14 @@ from typing import Any, Literal
 import numpy as np
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.core.renamed import replace_old_keys
 
 Ending = Literal["finished", "collision", "stuck", "off_road"]
 STANDING_MPS = 0.3
+
+
+# Old keys of journals, accepted for one version.
+_RENAMED = {"pictures": "images"}
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ class RouteResult:
     def from_dict(cls, plain: Mapping[str, Any]) -> RouteResult:
         """Read the output of as_dict; raise DataError where a part is missing."""
         try:
+            plain = replace_old_keys(plain, _RENAMED)
             values = {field.name: plain[field.name] for field in fields(cls)}
             values["figures"] = {
                 name: float("nan") if plain["figures"][name] is None else float(plain["figures"][name])

@@ -54,7 +54,7 @@ def drive_all(
         processes: parallel processes at most; 1 drives in this process.
 
     Raises:
-        AdcpError: a variant that cannot be loaded or fails, or a process that died.
+        AdcpError: a variant that cannot be loaded or fails, or a process that ended unexpectedly.
     """
     if processes <= 1 or len(jobs) <= 1:
         planners = PlannerCache(manifest)
@@ -88,7 +88,7 @@ def _drive_in_processes(
             _submit(pool, running, waiting, processes)
     except BrokenProcessPool as error:
         raise DataError(
-            "a worker process died, perhaps out of memory: run again with fewer --jobs"
+            "a worker process ended unexpectedly, perhaps out of memory: run again with fewer --jobs"
         ) from error
     finally:
         canceled.set()

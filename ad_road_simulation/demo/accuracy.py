@@ -27,7 +27,7 @@ from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 from ad_compressed_perception.tasks.planning import PlanningTask
 from ad_road_simulation.demo.demo_models import DemoModel
 from ad_road_simulation.demo.recording import Recording
-from ad_road_simulation.demo.steps import Progress
+from ad_road_simulation.demo.steps import StepProgress
 from ad_road_simulation.world.road_frame import RoadFrame
 
 SCHEMA = "adcp-demo-accuracy/1"
@@ -52,7 +52,7 @@ class AccuracyResult:
     notes: list[str] = field(default_factory=list)
 
 
-def measure_accuracy(model: DemoModel, recording: Recording, progress: Progress) -> AccuracyResult:
+def measure_accuracy(model: DemoModel, recording: Recording, progress: StepProgress) -> AccuracyResult:
     """Evaluate all variants of a model; a reason is noted for each that cannot be evaluated.
 
     Raises:
@@ -102,7 +102,7 @@ def _run_on_frame(pipeline: Pipeline, frame: RoadFrame) -> Result:
 
 
 def _evaluate(
-    pipeline: Pipeline, data: LabeledData, accuracy: AccuracyResult, progress: Progress
+    pipeline: Pipeline, data: LabeledData, accuracy: AccuracyResult, progress: StepProgress
 ) -> EvaluationResult | None:
     try:
         return evaluate(pipeline, data, progress=lambda done: progress.advance(done, len(data)))

@@ -15,14 +15,14 @@ from ad_compressed_perception.replay.session import ReplayOptions, run_replay
 from ad_road_simulation.demo.demo_models import open_models, prepare_model, print_verdicts
 from ad_road_simulation.demo.options import DemoOptions
 from ad_road_simulation.demo.report_folder import report_folder
-from ad_road_simulation.demo.steps import Progress
+from ad_road_simulation.demo.steps import StepProgress
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 def run_bag_demo(
-    options: DemoOptions, bag: Path, topic: str | None, progress: Progress, console: Console
+    options: DemoOptions, bag: Path, topic: str | None, progress: StepProgress, console: Console
 ) -> Callable[[], None]:
     """Replay a recording; return a function that prints the result on standard output.
 

@@ -13,7 +13,7 @@ from ad_compressed_perception.core.errors import DataError, ManifestError
 from ad_compressed_perception.core.manifest import Manifest, Variant, load_manifest
 from ad_compressed_perception.workspace.default_models import compressed_variant, default_models
 from ad_compressed_perception.workspace.find import find_all
-from ad_road_simulation.demo.steps import Progress
+from ad_road_simulation.demo.steps import StepProgress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,7 +75,9 @@ def open_models(folders: Sequence[Path]) -> list[Manifest]:
     return [of_task[task] for task in ("detection", "segmentation", "planning") if task in of_task]
 
 
-def prepare_model(manifest: Manifest, calibration: str, work: Path | None, progress: Progress) -> DemoModel:
+def prepare_model(
+    manifest: Manifest, calibration: str, work: Path | None, progress: StepProgress
+) -> DemoModel:
     """Return a model with its recommended compressed variant; compress it where none runs here.
 
     Args:
@@ -100,7 +102,7 @@ def _runs_here(variant: Variant) -> bool:
 
 
 def ensure_variant(
-    manifest: Manifest, calibration: str, work: Path | None, progress: Progress, recipe: str = RECIPE
+    manifest: Manifest, calibration: str, work: Path | None, progress: StepProgress, recipe: str = RECIPE
 ) -> Manifest:
     """Compress a model with a shipped recipe unless a variant of that name exists.
 

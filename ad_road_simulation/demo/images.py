@@ -77,7 +77,7 @@ def against_ground_truth(ground_truth: Result, output: Result) -> str:
         apart_m = displacements_m(
             ground_truth.points_xy_m, ground_truth.step_s, output.points_xy_m, output.step_s
         )
-        return f"{apart_m.mean():.2f} m from the true path on average"
+        return f"{apart_m.mean():.2f} m from the ground-truth path on average"
     try:
         found = agreement(ground_truth, output)
     except AdcpError:

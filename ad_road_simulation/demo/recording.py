@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ad_road_simulation.demo.options import DRIVE_SEED, PLACES_SEED, RATE_HZ, DemoOptions
-from ad_road_simulation.demo.steps import Progress
+from ad_road_simulation.demo.steps import StepProgress
 from ad_road_simulation.recording.drive import driven_frames, independent_frames
 from ad_road_simulation.recording.road_bag import PREFIX, RoadBag
 from ad_road_simulation.recording.road_folder import RoadFolder
@@ -46,7 +46,7 @@ class Recording:
     driven_m: float
 
 
-def record(folder: Path, options: DemoOptions, progress: Progress) -> Recording:
+def record(folder: Path, options: DemoOptions, progress: StepProgress) -> Recording:
     """Render and write the images.
 
     Args:
@@ -108,7 +108,7 @@ def _detail(frame: RoadFrame) -> float:
 
 
 def _bend(frame: RoadFrame) -> float:
-    """Return the lateral distance of the end of the true path in meters."""
+    """Return the lateral distance of the end of the ground-truth path in meters."""
     return float(np.abs(frame.trajectory.points_xy_m[-1, 1]))
 
 

@@ -24,8 +24,8 @@ _DESCRIPTIONS = {
     "as COCO defines it, AP50 that at an IoU of 0.5; 1 is perfect.",
     "segmentation": "A label for every pixel: road, curb, paint. IoU is the intersection over union with the "
     "ground truth; 1 is perfect.",
-    "planning": "A path and speeds from one image. ADE is the mean distance of the planned from the true "
-    "path, FDE that of its end, in meters; 0 is perfect.",
+    "planning": "A path and speeds from one image. ADE is the mean distance of the planned from the "
+    "ground-truth path, FDE that of its end, in meters; 0 is perfect.",
 }
 
 

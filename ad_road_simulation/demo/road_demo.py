@@ -22,7 +22,7 @@ from ad_road_simulation.demo.page import render_page
 from ad_road_simulation.demo.recording import TOPIC, Recording, record
 from ad_road_simulation.demo.report import DemoResult, render_report, summary_lines
 from ad_road_simulation.demo.report_folder import report_folder
-from ad_road_simulation.demo.steps import Progress, Steps
+from ad_road_simulation.demo.steps import StepProgress, Steps
 from ad_road_simulation.world.layout import RouteOptions
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ ACCURACY_JSON, MARKDOWN, PAGE = "accuracy.json", "report.md", "report.html"
 _WRITTEN = (RECORDING, REPLAYED, DRIVEN, IMAGES, ACCURACY_JSON, MARKDOWN, PAGE)
 
 
-def run_road_demo(options: DemoOptions, progress: Progress, console: Console) -> Callable[[], None]:
+def run_road_demo(options: DemoOptions, progress: StepProgress, console: Console) -> Callable[[], None]:
     """Run all steps; return a function that prints the result on standard output.
 
     Args:
@@ -79,7 +79,7 @@ def run_road_demo(options: DemoOptions, progress: Progress, console: Console) ->
 
 
 def _replay(
-    models: list[DemoModel], recording: Recording, options: DemoOptions, progress: Progress
+    models: list[DemoModel], recording: Recording, options: DemoOptions, progress: StepProgress
 ) -> Report:
     return run_replay(
         ReplayOptions(
@@ -96,7 +96,7 @@ def _replay(
     )
 
 
-def _drive(model: DemoModel, options: DemoOptions, progress: Progress) -> DriveReport:
+def _drive(model: DemoModel, options: DemoOptions, progress: StepProgress) -> DriveReport:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     driving = DriveOptions(
         variants=(model.manifest.baseline, model.compressed, EXPERT),

@@ -8,7 +8,7 @@ import time
 from typing import Protocol
 
 
-class Progress(Protocol):
+class StepProgress(Protocol):
     """Receives progress updates."""
 
     def notify(self, text: str) -> None:
@@ -25,7 +25,7 @@ class Steps:
         seconds: name of each finished step to its duration.
     """
 
-    def __init__(self, progress: Progress, names: tuple[str, ...]) -> None:
+    def __init__(self, progress: StepProgress, names: tuple[str, ...]) -> None:
         """Start before the first step."""
         self._progress, self._names = progress, names
         self._prefix = self._current = ""

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from launch.actions import DeclareLaunchArgument
 
 from ad_road_simulation.launch_support.demo_plan import DRIVERS
+from ad_road_simulation.nodes.road_camera_options import WeatherOption
 
 
 def road_camera_arguments() -> list[DeclareLaunchArgument]:
@@ -26,7 +29,7 @@ def road_camera_arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "weather",
             default_value="",
-            choices=["", "any", "day", "dusk", "rain", "glare"],
+            choices=["", *get_args(WeatherOption)],
             description="weather of all routes; any: random for each route; empty: as params_file says",
         ),
         DeclareLaunchArgument(

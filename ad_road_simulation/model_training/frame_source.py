@@ -9,14 +9,14 @@ import sys
 import numpy as np
 
 from ad_compressed_perception.driving.plan_vector import encode_plan
-from ad_compressed_perception.training.models.frame_source import FrameSource, GroundTruthFrame
+from ad_compressed_perception.training.default_models.frame_source import GroundTruthFrame, GroundTruthSource
 from ad_road_simulation.renderer.renderer import Renderer
 from ad_road_simulation.world.camera import Camera
 from ad_road_simulation.world.sampling import training_samples
 from ad_road_simulation.world.scene import LABELS
 
 
-class RoadCameraSource(FrameSource):
+class RoadCameraSource(GroundTruthSource):
     """Unrelated scenes of the worlds that a seed makes."""
 
     image_size = (640, 360)

@@ -10,6 +10,9 @@ from pydantic import Field
 
 from ad_compressed_perception.core.manifest import StrictModel
 
+WeatherOption = Literal["any", "day", "dusk", "rain", "glare"]
+"""``any`` and world.weather.NAMES, literal for type checkers."""
+
 
 class RoadCameraOptions(StrictModel):
     """Parameters of the node; read once, at its start."""
@@ -19,7 +22,7 @@ class RoadCameraOptions(StrictModel):
         default=1000.0, ge=200.0, le=20000.0, description="length of each route, meters"
     )
     traffic: float = Field(default=1.0, ge=0.0, le=2.0, description="factor on vehicles and pedestrians")
-    weather: Literal["any", "day", "dusk", "rain", "glare"] = Field(
+    weather: WeatherOption = Field(
         default="any", description="weather of all routes; any: drawn from each route's seed"
     )
     loop: bool = Field(default=True, description="start the route of the next seed at the end of one")

@@ -14,7 +14,7 @@ from ad_road_simulation.renderer.framebuffer import Framebuffer, Outline, fixed
 from ad_road_simulation.renderer.lighting import Light
 from ad_road_simulation.renderer.road_markings import paint_markings
 from ad_road_simulation.renderer.sprites import Viewpoint
-from ad_road_simulation.world.road import Profile, Road
+from ad_road_simulation.world.road import CrossSection, Road
 from ad_road_simulation.world.scene import Scene
 
 Array = NDArray[np.float64]
@@ -98,16 +98,16 @@ def draw_ground(
     flat = light.flat
     corner = (framebuffer.camera.width_px, framebuffer.camera.height_px)
     cv2.rectangle(framebuffer.image, (0, first_row), corner, _lit_color(_GRASS_BGR, flat), cv2.FILLED)
-    profile, up = scene.road.profile, _CURB_UP_M
-    tracks = _tracks(profile)
-    sides = (_side(-1.0, profile.right_m, profile), _side(1.0, profile.left_m, profile))
+    section, up = scene.road.cross_section, _CURB_UP_M
+    tracks = _tracks(section)
+    sides = (_side(-1.0, section.right_m, section), _side(1.0, section.left_m, section))
     lines = [(d, 0.0) for pair in tracks for d in pair]
     for edge, stone, outer, walk in sides:
         lines += [(edge, 0.0), (stone, 0.0), (stone, up), (outer, up), (walk, up)]
     bands = _Bands(framebuffer, scene, view, lines)
 
     framebuffer.fill_ground(
-        bands.between((profile.right_m, 0.0), (profile.left_m, 0.0)), _lit_color(_ASPHALT_BGR, flat), ROAD
+        bands.between((section.right_m, 0.0), (section.left_m, 0.0)), _lit_color(_ASPHALT_BGR, flat), ROAD
     )
     worn = [outline for low, high in tracks for outline in bands.between((low, 0.0), (high, 0.0))]
     framebuffer.tint_ground(worn, _lit_color(_WORN_BGR, flat))
@@ -123,16 +123,16 @@ def draw_ground(
     _draw_joints(framebuffer, scene, view, light)
 
 
-def _side(side: float, edge: float, profile: Profile) -> tuple[float, float, float, float]:
+def _side(side: float, edge: float, section: CrossSection) -> tuple[float, float, float, float]:
     """Return offsets of the carriageway's edge, the curb stone's two edges and the sidewalk's end."""
-    outer = edge + side * profile.curb_width_m
-    return edge, edge + side * _GUTTER_M, outer, outer + side * profile.sidewalk_width_m
+    outer = edge + side * section.curb_width_m
+    return edge, edge + side * _GUTTER_M, outer, outer + side * section.sidewalk_width_m
 
 
-def _tracks(profile: Profile) -> list[tuple[float, float]]:
+def _tracks(section: CrossSection) -> list[tuple[float, float]]:
     """Return the wheel tracks, where the asphalt is worn lighter: two per lane."""
-    lanes = [profile.lane_center_m(lane) for lane in range(profile.lanes_ahead)]
-    lanes += [profile.lane_center_m(lane, oncoming=True) for lane in range(profile.lanes_oncoming)]
+    lanes = [section.lane_center_m(lane) for lane in range(section.lanes_ahead)]
+    lanes += [section.lane_center_m(lane, oncoming=True) for lane in range(section.lanes_oncoming)]
     return [(lane + side - 0.3, lane + side + 0.3) for lane in lanes for side in (-0.8, 0.8)]
 
 
@@ -147,10 +147,10 @@ def _draw_joints(framebuffer: Framebuffer, scene: Scene, view: Viewpoint, light:
 def _joints(road: Road) -> Array:
     """Return (N, 2, 4, 2) narrow quads across curb and sidewalk in the world, one per meter and side."""
     if road not in _JOINTS:
-        profile = road.profile
+        section = road.cross_section
         at = np.arange(0.0, road.length_m, 1.0)
         s = (at[:, None] + np.array([0.0, 0.0, 0.02, 0.02])).reshape(-1, 1, 4)
-        inner, outer = _GUTTER_M, profile.curb_width_m + profile.sidewalk_width_m
+        inner, outer = _GUTTER_M, section.curb_width_m + section.sidewalk_width_m
         across = np.array([inner, outer, outer, inner])
-        _JOINTS[road] = road.points(s, np.stack([profile.right_m - across, profile.left_m + across])[None])
+        _JOINTS[road] = road.points(s, np.stack([section.right_m - across, section.left_m + across])[None])
     return _JOINTS[road]

@@ -63,7 +63,7 @@ def _world_polygons(road: Road, marking: Marking) -> tuple[list[float], Array]:
     """Return the N start positions along the road and the (N, 8, 2) polygons in the world."""
     cached = _CACHE.setdefault(road, {})
     if marking not in cached:
-        pieces = marking_polygons(marking, road.profile.line_width_m)
+        pieces = marking_polygons(marking, road.cross_section.line_width_m)
         cached[marking] = (
             pieces[:, :, 0].min(axis=1, initial=np.inf).tolist(),
             road.points(pieces[..., 0], pieces[..., 1]),

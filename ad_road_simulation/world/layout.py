@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_road_simulation.world.markings import road_markings
-from ad_road_simulation.world.road import STEP_M, Profile, Road
+from ad_road_simulation.world.road import STEP_M, CrossSection, Road
 from ad_road_simulation.world.roadside_objects import RoadsideObjects, random_roadside_objects
 from ad_road_simulation.world.scene import Marking, Weather
 from ad_road_simulation.world.traffic_control import TrafficControl, random_traffic_control
@@ -94,8 +94,8 @@ class Layout:
     @property
     def ego_lane_m(self) -> float:
         """Offset of the center of the rightmost lane, in which the ego drives."""
-        profile = self.road.profile
-        return profile.lane_center_m(profile.lanes_ahead - 1)
+        section = self.road.cross_section
+        return section.lane_center_m(section.lanes_ahead - 1)
 
 
 def make_layout(seed: int, options: RouteOptions) -> Layout:
@@ -103,8 +103,8 @@ def make_layout(seed: int, options: RouteOptions) -> Layout:
     shape_rng, control_rng, roadside_rng, weather_rng = (
         np.random.default_rng([seed, part]) for part in range(4)
     )
-    profile = _random_profile(shape_rng, options.lanes)
-    road = Road(_random_curvature(shape_rng, RUN_IN_M + options.length_m + RUN_OUT_M), profile)
+    section = _random_cross_section(shape_rng, options.lanes)
+    road = Road(_random_curvature(shape_rng, RUN_IN_M + options.length_m + RUN_OUT_M), section)
     traffic_control = random_traffic_control(control_rng, road, _FIRST_STOP_M, road.length_m - 40.0)
     return Layout(
         seed=seed,
@@ -120,11 +120,11 @@ def make_layout(seed: int, options: RouteOptions) -> Layout:
     )
 
 
-def _random_profile(rng: np.random.Generator, lanes: tuple[int, int] | None) -> Profile:
-    """Return a random profile: one lane each way (half of all), two each way, or two and one oncoming."""
+def _random_cross_section(rng: np.random.Generator, lanes: tuple[int, int] | None) -> CrossSection:
+    """Return one lane each way (half of all), two each way, or two and one oncoming, at random."""
     drawn = ((1, 1), (2, 2), (2, 1))[int(rng.choice(3, p=(0.5, 0.3, 0.2)))]
     ahead, oncoming = lanes or drawn
-    return Profile(
+    return CrossSection(
         lanes_ahead=ahead,
         lanes_oncoming=oncoming,
         lane_width_m=float(rng.uniform(3.3, 3.75)),

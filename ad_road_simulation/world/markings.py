@@ -19,22 +19,22 @@ def road_markings(
     rng: np.random.Generator, road: Road, traffic_control: TrafficControl
 ) -> tuple[Marking, ...]:
     """Return all markings of a road; lines along it end half a meter before crossings and stop lines."""
-    profile = road.profile
+    section = road.cross_section
     gaps = [(c.s_from_m - 0.5, c.s_to_m + 0.5) for c in traffic_control.crossings]
     for signal in traffic_control.signals:
         gaps.append((signal.stop_s_m, signal.oncoming_stop_s_m))
     pieces = _pieces(0.0, road.length_m, gaps)
-    half = 0.5 * profile.line_width_m
-    right, left = profile.right_m + _EDGE_M, profile.left_m - _EDGE_M
+    half = 0.5 * section.line_width_m
+    right, left = section.right_m + _EDGE_M, section.left_m - _EDGE_M
 
     lines: list[tuple[MarkingKind, float, float]] = [
-        ("solid", right, right + profile.line_width_m),
-        ("solid", left - profile.line_width_m, left),
+        ("solid", right, right + section.line_width_m),
+        ("solid", left - section.line_width_m, left),
     ]
-    lanes = [-n * profile.lane_width_m for n in range(1, profile.lanes_ahead)]
-    lanes += [n * profile.lane_width_m for n in range(1, profile.lanes_oncoming)]
+    lanes = [-n * section.lane_width_m for n in range(1, section.lanes_ahead)]
+    lanes += [n * section.lane_width_m for n in range(1, section.lanes_oncoming)]
     lines += [("dashed", d - half, d + half) for d in lanes]
-    if rng.uniform() < 0.5 or profile.lanes_ahead + profile.lanes_oncoming > 2:
+    if rng.uniform() < 0.5 or section.lanes_ahead + section.lanes_oncoming > 2:
         # Two solid lines with a gap of half a line's width between them.
         lines += [("solid", 0.5 * half, 2.5 * half), ("solid", -2.5 * half, -0.5 * half)]
     else:
@@ -49,7 +49,7 @@ def road_markings(
         markings.append(Marking("stop_line", stop.stop_s_m, stop.stop_s_m + STOP_LINE_M, right, 0.0))
     for crossing in traffic_control.crossings:
         markings.append(
-            Marking("crossing", crossing.s_from_m, crossing.s_to_m, profile.right_m, profile.left_m)
+            Marking("crossing", crossing.s_from_m, crossing.s_to_m, section.right_m, section.left_m)
         )
     return tuple(markings)
 

@@ -51,7 +51,7 @@ class People:
             rng: source of this and all later randomness.
         """
         self._layout, self._rng = layout, rng
-        self._profile = layout.road.profile
+        self._section = layout.road.cross_section
         length, factor = layout.road.length_m, layout.options.traffic
         self.dimensions: list[ActorDimensions] = []
         rows: list[tuple[float, float, float, int, int, float]] = []
@@ -124,13 +124,13 @@ class People:
 
     def _curb_d(self, side: float) -> float:
         """Return the distance of the curb's outer edge from the centerline on one side."""
-        edge = self._profile.left_m if side > 0.0 else -self._profile.right_m
-        return edge + self._profile.curb_width_m
+        edge = self._section.left_m if side > 0.0 else -self._section.right_m
+        return edge + self._section.curb_width_m
 
     def _stroll_d(self, side: float) -> float:
         """Return a random offset on the sidewalk, clear of parked cars and cyclists."""
         has_bays = self._layout.bays_on_right == (side < 0.0)
-        beyond = self._rng.uniform(2.35 if has_bays else 1.6, self._profile.sidewalk_width_m - 0.35)
+        beyond = self._rng.uniform(2.35 if has_bays else 1.6, self._section.sidewalk_width_m - 0.35)
         return side * (self._curb_d(side) + beyond)
 
     def _turn_at_ends(self) -> None:
@@ -243,10 +243,10 @@ class People:
 
     def _update_occupancy(self) -> None:
         """Update which crossings are occupied; vehicles have to yield there."""
-        profile = self._profile
+        section = self._section
         ahead = self.across_mps > 0.0
-        low = profile.right_m - np.where(ahead, profile.curb_width_m, 0.0)
-        high = profile.left_m + np.where(ahead, 0.0, profile.curb_width_m)
+        low = section.right_m - np.where(ahead, section.curb_width_m, 0.0)
+        high = section.left_m + np.where(ahead, 0.0, section.curb_width_m)
         on = (self._state == _CROSSING) & (self.d_m > low) & (self.d_m < high)
         self.on_crossing = np.where(on, self._assigned_crossing, -1)
         self.occupied = np.zeros(len(self._from), bool)

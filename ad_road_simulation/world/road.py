@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Profile:
+class CrossSection:
     """Cross section of the road, constant along it.
 
     Attributes:
@@ -57,18 +57,18 @@ class Road:
     Traffic keeps to the right: the ego drives in the direction of increasing s, at d < 0.
 
     Attributes:
-        profile: cross section.
+        cross_section: of the road.
         length_m: length along the centerline.
     """
 
-    def __init__(self, curvature_per_m: Array, profile: Profile) -> None:
+    def __init__(self, curvature_per_m: Array, cross_section: CrossSection) -> None:
         """Integrate the curvature.
 
         Args:
             curvature_per_m: (N,) at steps of STEP_M, left positive.
-            profile: cross section.
+            cross_section: of the road.
         """
-        self.profile = profile
+        self.cross_section = cross_section
         self._curvature = np.asarray(curvature_per_m, np.float64)
         middle = 0.5 * (self._curvature[1:] + self._curvature[:-1])
         self._heading = np.concatenate(([0.0], np.cumsum(middle * STEP_M)))

@@ -65,9 +65,9 @@ def random_roadside_objects(rng: np.random.Generator, road: Road) -> RoadsideObj
 
 def _edge(road: Road, side: float) -> float:
     """Return the distance from the centerline to the outer edge of the sidewalk on one side."""
-    profile = road.profile
+    section = road.cross_section
     return (
-        (profile.left_m if side > 0 else -profile.right_m) + profile.curb_width_m + profile.sidewalk_width_m
+        (section.left_m if side > 0 else -section.right_m) + section.curb_width_m + section.sidewalk_width_m
     )
 
 

@@ -89,7 +89,7 @@ def _stop_positions(rng: np.random.Generator, world: World) -> np.ndarray:
     busy = [c for c in crossings if world.people.occupied[c.ident]]
     if busy and rng.uniform() < 2.0 / 3.0:
         crossings = busy
-    same_lane = traffic.active & (traffic.lane == road.profile.lanes_ahead - 1)
+    same_lane = traffic.active & (traffic.lane == road.cross_section.lanes_ahead - 1)
     kinds = (
         [signal.stop_s_m for signal in control.signals],
         [stop.stop_s_m for stop in control.stops],

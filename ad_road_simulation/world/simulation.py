@@ -119,7 +119,7 @@ class Simulation:
         x = along * math.cos(theta) - side * math.sin(theta)
         y = along * math.sin(theta) + side * math.cos(theta)
         offset = ego.d_m + y - 0.5 * bend / (1.0 - bend * ego.d_m) * x * x
-        out_m = np.abs(offset - self.world.layout.ego_lane_m) - 0.5 * road.profile.lane_width_m
+        out_m = np.abs(offset - self.world.layout.ego_lane_m) - 0.5 * road.cross_section.lane_width_m
         worst = float(out_m.max())
         was_out, self._is_out = self._is_out, worst > (0.0 if self._is_out else _DEPARTURE_M)
         if not self._is_out or was_out:

@@ -68,10 +68,10 @@ class Traffic:
             rng: source of this and all later randomness.
         """
         self._layout, self._rng = layout, rng
-        road, profile = layout.road, layout.road.profile
-        self._lane_d = {lane: profile.lane_center_m(lane) for lane in range(profile.lanes_ahead)}
+        road, section = layout.road, layout.road.cross_section
+        self._lane_d = {lane: section.lane_center_m(lane) for lane in range(section.lanes_ahead)}
         self._lane_d |= {
-            10 + lane: profile.lane_center_m(lane, oncoming=True) for lane in range(profile.lanes_oncoming)
+            10 + lane: section.lane_center_m(lane, oncoming=True) for lane in range(section.lanes_oncoming)
         }
         places: list[tuple[int, float]] = []
         if layout.options.traffic > 0.0:
@@ -160,7 +160,7 @@ class Traffic:
         lanes = np.where(self.active, self.lane, 100 + np.arange(count))
         speeds, lengths = self.speed_mps, self.length_m
         if ego is not None:
-            reach = 0.5 * (self._layout.road.profile.lane_width_m + VEHICLE.width_m) - 0.3
+            reach = 0.5 * (self._layout.road.cross_section.lane_width_m + VEHICLE.width_m) - 0.3
             over = [lane for lane, d in self._lane_d.items() if abs(ego.d_m - d) < reach]
             signs = np.array([1.0 if lane < 10 else -1.0 for lane in over])
             q = np.concatenate((q, signs * (ego.s_m + MIDDLE_M)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ad_road_simulation.world.road import Profile, Road
+from ad_road_simulation.world.road import CrossSection, Road
 from ad_road_simulation.world.scene import LightState, StopSign, TrafficLight
 
 GREEN_S, YELLOW_S, RED_S = 12.0, 3.0, 9.0
@@ -128,16 +128,16 @@ def random_traffic_control(
 
 def signal_heads(signal: Signal, road: Road, time_s: float) -> list[TrafficLight]:
     """Return the current state of a signal's heads: two for the ego's direction, two for oncoming traffic."""
-    profile, state = road.profile, signal.state(time_s)
-    outside = profile.curb_width_m + 0.5
+    section, state = road.cross_section, signal.state(time_s)
+    outside = section.curb_width_m + 0.5
     heads = []
     for oncoming in (False, True):
         if oncoming:
-            s, pole_d = signal.oncoming_stop_s_m - _HEAD_BEYOND_LINE_M, profile.left_m + outside
-            middle_d, facing = 0.5 * profile.left_m, 0.0
+            s, pole_d = signal.oncoming_stop_s_m - _HEAD_BEYOND_LINE_M, section.left_m + outside
+            middle_d, facing = 0.5 * section.left_m, 0.0
         else:
-            s, pole_d = signal.stop_s_m + _HEAD_BEYOND_LINE_M, profile.right_m - outside
-            middle_d, facing = 0.5 * profile.right_m, np.pi
+            s, pole_d = signal.stop_s_m + _HEAD_BEYOND_LINE_M, section.right_m - outside
+            middle_d, facing = 0.5 * section.right_m, np.pi
         heading = float(road.heading(s)) + facing
         pole = road.points(s, pole_d)
         for number, (d, height) in enumerate(((pole_d, 3.2), (middle_d, 5.0))):
@@ -159,9 +159,9 @@ def signal_heads(signal: Signal, road: Road, time_s: float) -> list[TrafficLight
 
 def stop_sign_at(stop: StopSignLine, road: Road) -> StopSign:
     """Return the sign of a stop line, at the right curb 1 m before the line."""
-    profile: Profile = road.profile
+    section: CrossSection = road.cross_section
     s = stop.stop_s_m - 1.0
-    x, y = road.points(s, profile.right_m - profile.curb_width_m - 0.45)
+    x, y = road.points(s, section.right_m - section.curb_width_m - 0.45)
     return StopSign(stop.ident, float(x), float(y), 2.2, float(road.heading(s)) + np.pi)
 
 

@@ -83,7 +83,7 @@ class World:
     def clear_ego_lane(self, s_from_m: float, s_to_m: float) -> NDArray[np.int64]:
         """Remove the vehicles of the ego's lane from a road segment; return their indices in traffic."""
         traffic = self.traffic
-        lane = self.layout.road.profile.lanes_ahead - 1
+        lane = self.layout.road.cross_section.lanes_ahead - 1
         half = 0.5 * traffic.length_m
         inside = (traffic.s_m + half > s_from_m) & (traffic.s_m - half < s_to_m)
         removed = np.flatnonzero(traffic.active & (traffic.lane == lane) & inside)
@@ -216,12 +216,12 @@ class World:
     def _park(self, rng: np.random.Generator) -> None:
         """Park cars in rows of bays at one curb, away from signals, crossings and stop signs."""
         layout = self.layout
-        profile, control = layout.road.profile, layout.traffic_control
+        section, control = layout.road.cross_section, layout.traffic_control
         keep = [signal.stop_s_m + 4.0 for signal in control.signals]
         keep += [crossing.middle_m for crossing in control.crossings]
         keep += [stop.stop_s_m for stop in control.stops]
         side = -1.0 if layout.bays_on_right else 1.0
-        edge = (profile.left_m if side > 0.0 else -profile.right_m) + profile.curb_width_m
+        edge = (section.left_m if side > 0.0 else -section.right_m) + section.curb_width_m
         dimensions: list[ActorDimensions] = []
         rows: list[tuple[float, float, float]] = []
         at = RUN_IN_M * rng.uniform()

@@ -49,7 +49,7 @@ def test_a_variant_is_stored_with_its_provenance(tmp_path: Path, images: Path, t
     assert entry.calibration.frames == 8
     assert entry.provenance["source_sha256"] == stored.variant("fp32").sha256
     assert entry.provenance["recipe_text"] == recipe.text
-    assert entry.figures["integer_coverage"] == 1.0  # every product runs on integers
+    assert entry.figures["integer_coverage"] == 1.0  # every compute op runs in an integer kernel
     assert entry.verdict is not None
     assert entry.verdict.reasons
     # The file holds its provenance too, without its manifest.

@@ -58,7 +58,7 @@ def test_mixed_precision_keeps_the_detector_accurate(tmp_path: Path, shared_dir:
     assert notes["drop_without_float"] > 0.25
     assert notes["drop"] <= 0.1
     # The head concatenates boxes and scores on three levels: found from the graph.
-    assert len(notes["joints"]) == 3
+    assert len(notes["concat_points"]) == 3
     share = result.coverage.share
     assert share is not None and share >= 0.6
     # On labeled images of another domain: 0.342 in float, 0.07 to 0.22 in plain int8. The limit is

@@ -173,18 +173,18 @@ def test_a_plan_older_than_its_horizon_brakes() -> None:
 
 
 def drive_to(
-    line_m: float, may_proceed: float, seconds: float, blind_m: float = 0.0
+    line_m: float, may_proceed: float, seconds: float, sign_out_of_view_m: float = 0.0
 ) -> tuple[list[float], list[float]]:
     """Approach a stop on a straight road, planned at 10 Hz; return positions and speeds of the bumper.
 
-    The stop is out of view nearer than blind_m, and in any case once it is passed.
+    The stop is out of view nearer than sign_out_of_view_m, and in any case once it is passed.
     """
     driver, car = Driver(), Car(speed_mps=8.0)
     places, speeds = [], []
     for step in range(round(seconds / DT_S)):
         if step % 2 == 0:
             clear = line_m - car.x_m
-            is_seen = blind_m < clear < 60.0
+            is_seen = sign_out_of_view_m < clear < 60.0
             plan = straight_ahead(
                 clear if is_seen else math.inf, car.speed_mps, 0.9 * is_seen, may_proceed * is_seen
             )
@@ -196,10 +196,10 @@ def drive_to(
     return places, speeds
 
 
-@pytest.mark.parametrize("blind_m", [0.0, 5.0])
-def test_the_car_stops_at_a_stop_sign_and_proceeds(blind_m: float) -> None:
+@pytest.mark.parametrize("sign_out_of_view_m", [0.0, 5.0])
+def test_the_car_stops_at_a_stop_sign_and_proceeds(sign_out_of_view_m: float) -> None:
     """The same with the sign in every image and with the sign out of the image for the last 5 m."""
-    places, speeds = drive_to(40.0, may_proceed=0.9, seconds=25.0, blind_m=blind_m)
+    places, speeds = drive_to(40.0, may_proceed=0.9, seconds=25.0, sign_out_of_view_m=sign_out_of_view_m)
     standing = [place for place, speed in zip(places, speeds, strict=True) if speed < 0.3]
     assert len(standing) * DT_S >= 1.0
     assert 36.0 < standing[0] <= standing[-1] < 40.0  # before the line: the margin of 2 m and a little more
@@ -218,7 +218,7 @@ def test_the_car_waits_at_a_red_light() -> None:
 
 def test_a_false_stop_sign_is_dropped() -> None:
     """A detection that ends 12 m before the sign does not stop the car."""
-    places, speeds = drive_to(40.0, may_proceed=0.9, seconds=10.0, blind_m=12.0)
+    places, speeds = drive_to(40.0, may_proceed=0.9, seconds=10.0, sign_out_of_view_m=12.0)
     assert min(speeds) > 3.0
     assert places[-1] > 60.0
 

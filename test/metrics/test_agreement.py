@@ -80,7 +80,7 @@ def test_classes_are_compared_by_label_not_by_number() -> None:
 
 
 def test_best_score_chooses_first() -> None:
-    # Two candidate boxes over one reference box. The 0.9 one overlaps by 0.6, the 0.5 one perfectly: greedy
+    # Two variant boxes over one reference box. The 0.9 one overlaps by 0.6, the 0.5 one perfectly: greedy
     # matching by score gives the reference to the 0.9 one, so exactly one matches, with IoU 0.6, and the
     # perfect one is extra.
     reference = detections((0, 0, 10, 10, 0.5, 0))
@@ -114,10 +114,10 @@ frames = st.lists(row, max_size=8).map(lambda rows: detections(*rows))
 
 
 @given(frames, frames)
-def test_every_object_is_counted_once(baseline: Detections, candidate: Detections) -> None:
-    overall = detection_agreement(baseline, candidate).overall
+def test_every_object_is_counted_once(baseline: Detections, variant: Detections) -> None:
+    overall = detection_agreement(baseline, variant).overall
     assert overall.matched + overall.missed == len(baseline.scores)
-    assert overall.matched + overall.extra == len(candidate.scores)
+    assert overall.matched + overall.extra == len(variant.scores)
     for value in (overall.precision, overall.recall, overall.f1):
         assert 0.0 <= value <= 1.0
 
@@ -200,7 +200,7 @@ def test_parallel_path_is_offset_everywhere() -> None:
 
 
 def test_a_longer_path_on_the_same_line_has_no_lateral_offset() -> None:
-    # The candidate only drives further: its points are displaced along the path, not sideways.
+    # The variant only drives further: its points are displaced along the path, not sideways.
     short, long = path([(0, 0), (5, 0), (10, 0)]), path([(0, 0), (6, 0), (12, 0)])
     found = planning_agreement(short, long)
     assert found.max_lateral_offset_m == pytest.approx(0.0)
@@ -279,7 +279,7 @@ def test_pooled_means_weigh_frames_and_maxima_stay() -> None:
 
 @pytest.mark.parametrize("points", [[], [(0.0, math.nan)]])
 def test_invalid_paths_are_named(points: list[tuple[float, float]]) -> None:
-    with pytest.raises(DataError, match="candidate's path"):
+    with pytest.raises(DataError, match="variant's path"):
         planning_agreement(path([(0, 0), (1, 0)]), path(points))
 
 

@@ -50,7 +50,7 @@ def test_a_missing_partner_is_counted_on_the_side_that_waited() -> None:
 def test_a_partner_after_the_timeout_is_late_and_pairs_with_nothing() -> None:
     found = pairer()
     found.add("baseline", 1, "b1", 0.0)
-    # No timer ran in between: the arrival itself must notice that its partner was given up.
+    # No timer ran in between: the arrival itself must notice that its partner expired.
     assert found.add("variant", 1, "c1", 1.5) is None
     assert (found.pairs, found.unpaired, found.late, found.pending) == (0, 1, 1, 0)
     # Both gave their one result for that frame; a further one of either starts a new pair.
@@ -80,7 +80,7 @@ def test_a_loop_after_a_lost_result_starts_a_new_pair_and_is_not_late() -> None:
     assert (found.pairs, found.unpaired, found.late) == (2, 1, 0)
 
 
-def test_a_given_up_stamp_is_forgotten_after_a_while() -> None:
+def test_an_expired_stamp_is_forgotten_after_a_while() -> None:
     found = pairer(late_memory_s=5.0)
     found.add("baseline", 1, "lap 1", 0.0)
     found.expire(2.0)
@@ -112,7 +112,7 @@ def test_a_full_buffer_gives_up_the_oldest() -> None:
     for stamp in (1, 2, 3):
         found.add("baseline", stamp, "b", 0.0)
     assert (found.pending, found.unpaired) == (2, 1)
-    # The partner of the one that was given up is late even though no time passed.
+    # The partner of the one that expired is late even though no time passed.
     assert found.add("variant", 1, "c", 0.0) is None
     assert found.late == 1
     assert found.add("variant", 2, "c", 0.0) == ("b", "c")

@@ -125,17 +125,17 @@ def test_the_error_is_lower_than_with_pairs_everywhere(tmp_path: Path) -> None:
     feeds = next(context(model, tmp_path / "c").feeds())
     exact = run_model(model, feeds)["y"]
     noise_power = {}
-    for placement in ("everywhere", "products"):
+    for placement in ("everywhere", "compute_ops"):
         copy = onnx.ModelProto.FromString(model.SerializeToString())
         after = QuantizeInt8({"placement": placement}).apply(copy, context(model, tmp_path / placement))
         noise_power[placement] = np.mean((run_model(after, feeds)["y"] - exact) ** 2)
-    assert noise_power["products"] < noise_power["everywhere"]
+    assert noise_power["compute_ops"] < noise_power["everywhere"]
     # 8 bits over three layers; without the ReLU's clipping the error is a hundred times larger.
-    assert noise_power["products"] < 1e-5
+    assert noise_power["compute_ops"] < 1e-5
 
 
 def test_the_notes_record_the_placement(tmp_path: Path) -> None:
-    for name, runtime, placed in (("o", OPENVINO, "products"), ("r", ("onnxruntime", {}), "everywhere")):
+    for name, runtime, placed in (("o", OPENVINO, "compute_ops"), ("r", ("onnxruntime", {}), "everywhere")):
         model = network()
         here = replace(context(model, tmp_path / name), runtime=runtime)
         QuantizeInt8().apply(model, here)
@@ -166,7 +166,7 @@ def test_mixed_precision_counts_compute_ops_by_their_inputs(tmp_path: Path) -> N
     here = context(model, tmp_path)
     after = QuantizeInt8Mixed({"max_drop": 1.0, "calibration": "minmax"}).apply(model, here)
 
-    assert here.notes["placement"] == "products"
+    assert here.notes["placement"] == "compute_ops"
     assert here.notes["float_layers"] == []
     metadata = {entry.key: entry.value for entry in after.metadata_props}
     assert '"layers": []' in metadata[METADATA_KEY]

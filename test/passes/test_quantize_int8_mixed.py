@@ -80,7 +80,7 @@ def test_keeps_the_planted_layer_in_float_and_the_rest_in_integers(tmp_path: Pat
     # The tensor between the two convolutions, and so both of them; the other two stay integers.
     assert [entry["tensor"] for entry in notes["float_tensors"]] == ["wide"]
     assert notes["float_layers"] == ["widen", "narrow"]
-    assert notes["products"] == 4
+    assert notes["compute_ops"] == 4
     integer_weights = {t.name for t in mixed.graph.initializer if t.data_type == onnx.TensorProto.INT8}
     assert {"smooth_w_quantized", "head_w_quantized"} <= integer_weights
     assert not {"widen_w_quantized", "narrow_w_quantized"} & integer_weights
@@ -134,7 +134,7 @@ def test_protects_the_detectors_heads_by_default(tmp_path: Path) -> None:
     QuantizeInt8Mixed({"max_drop": 0.9}).apply(model, context)
     # Offsets of half a cell and logits of up to 25, from one convolution per level.
     assert set(context.notes["float_layers"]) == {"head_8", "head_16", "head_32"}
-    assert len(context.notes["float_tail"]) == 8
+    assert len(context.notes["float_head"]) == 8
 
 
 def test_needs_frames_for_calibration_and_evaluation(tmp_path: Path) -> None:

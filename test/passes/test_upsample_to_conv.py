@@ -78,7 +78,7 @@ def test_the_convolution_is_quantized_and_the_scores_stay_float(tmp_path: Path) 
     context = context_for(model, tmp_path, SPEC, output=NCHW)
     after = UpsampleToConv().apply(model, context)
 
-    quantized = QuantizeInt8({"placement": "products", "frames": 1}).apply(after, context)
+    quantized = QuantizeInt8({"placement": "compute_ops", "frames": 1}).apply(after, context)
 
     producers = {name: node for node in quantized.graph.node for name in node.output}
     last = producers[producers["y"].input[0]]

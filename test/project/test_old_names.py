@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import yaml
 
+from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.compression.recipe import LoadedRecipe, load_recipe, shipped_recipes
 from ad_compressed_perception.core.errors import AdcpError, ManifestError, RecipeError
 from ad_compressed_perception.core.manifest import InputSpec, StrictModel, load_manifest, save_manifest
@@ -125,6 +126,11 @@ def test_an_old_recipe_text_reads_as_the_present_one(tmp_path: Path) -> None:
     assert loaded.recipe.accept.timed == "end_to_end"
 
 
+def test_an_old_value_of_an_option_reads_as_the_present_one() -> None:
+    with pytest.warns(RenamedWarning, match="value 'products' is now called 'compute_ops'"):
+        assert QuantizeInt8({"placement": "products"}).options.placement == "compute_ops"
+
+
 @pytest.mark.parametrize(
     ("model", "old", "new", "value"),
     [
@@ -149,7 +155,7 @@ def test_old_keys_of_reports_are_read(model: type[StrictModel], old: str, new: s
     "path", sorted((ROOT / "config" / "training").glob("*.yaml")), ids=lambda path: path.stem
 )
 def test_trainings_with_old_keys_load_alike(path: Path, tmp_path: Path) -> None:
-    from ad_compressed_perception.training.models.config import load_training
+    from ad_compressed_perception.training.default_models.config import load_training
 
     old = {
         "inference_width:": "used_width:", "inference_height:": "used_height:", "random_crop:": "pieces:",

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""An installed package of a third party brings a backend, a decoder and a pass; all three are used."""
+"""An installed package of a third party brings plug-ins of several groups; each is used."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -23,11 +24,16 @@ from setuptools import setup
 setup(
     name="vehicle_plugins",
     version="1.0",
-    py_modules=["vehicle_plugins"],
+    py_modules=["vehicle_plugins", "vehicle_plugins_broken", "vehicle_plugins_verbs"],
     entry_points={
         "ad_compressed_perception.backends": ["counting = vehicle_plugins:CountingBackend"],
         "ad_compressed_perception.decoders": ["first_is_road = vehicle_plugins:FirstIsRoad"],
         "ad_compressed_perception.passes": ["sign_graph = vehicle_plugins:SignGraph"],
+        "ad_compressed_perception.verbs": [
+            "greet = vehicle_plugins_verbs:greet",
+            "broken = vehicle_plugins_broken:verb",
+        ],
+        "ad_compressed_perception.frame_sources": ["squares = vehicle_plugins:SquareSource"],
     },
 )
 """
@@ -40,6 +46,21 @@ import numpy as np
 from ad_compressed_perception.backends.onnxruntime_backend import OnnxRuntimeBackend
 from ad_compressed_perception.pass_api.passes import Pass, PassOptions
 from ad_compressed_perception.tasks.decoders.argmax import ArgmaxDecoder
+from ad_compressed_perception.training.default_models.frame_source import GroundTruthFrame, GroundTruthSource
+
+
+class SquareSource(GroundTruthSource):
+    image_size = (96, 64)
+
+    def __init__(self, seed, with_masks):
+        self.random = np.random.default_rng(seed)
+
+    def next(self):
+        x, y = self.random.integers(0, 32, 2)
+        image = np.zeros((64, 96, 3), np.uint8)
+        image[y : y + 16, x : x + 16] = 255
+        box = np.array([[0, x, y, x + 16, y + 16]], np.float32)
+        return GroundTruthFrame(image, box, (image[..., 0] > 0).astype(np.uint8), np.zeros(14, np.float32))
 
 
 class CountingBackend(OnnxRuntimeBackend):
@@ -70,6 +91,23 @@ class SignGraph(Pass):
         context.notes["author"] = self.options.author
         return model
 """
+VERBS = '''
+import typer
+
+
+def greet(name: str = typer.Argument("driver")) -> None:
+    """Greet somebody."""
+    print(f"hello {name}")
+'''
+TRAINING = """
+schema: adcp-training/1
+name: squares
+kind: detection
+labels: [square]
+input: {width: 48, height: 32, color: BGR, scale: 0.00392157, resize: stretch}
+output: {decoder: yolox, options: {output: boxes}}
+synthetic: {source: squares, frames: 30, seed: 5}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +116,8 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
     (source / "setup.py").write_text(SETUP)
     (source / "vehicle_plugins.py").write_text(MODULE)
+    (source / "vehicle_plugins_verbs.py").write_text(VERBS)
+    (source / "vehicle_plugins_broken.py").write_text("raise RuntimeError('no license')\n")
     options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--target", str(target)]
     subprocess.run([sys.executable, "-m", "pip", "install", *options, str(source)], check=True)
     return target
@@ -127,6 +167,30 @@ def test_one_compression_uses_all_three(plugins: Path, tmp_path: Path) -> None:
     assert b"signed by the vehicle team" in stored.variant_path("signed").read_bytes()
     report = json.loads((tmp_path / "work" / "tiny_segmenter" / "signed.report" / "report.json").read_text())
     assert report["variant"]["backend"] == "counting"
+
+
+def test_a_verb_is_a_command_and_a_broken_one_is_a_warning(plugins: Path) -> None:
+    done = adcp(plugins, "greet", "Ada")
+    assert (done.returncode, done.stdout) == (0, "hello Ada\n")
+    assert done.stderr == (
+        "warning: verb 'broken' (vehicle_plugins_broken:verb) cannot be imported: no license\n"
+    )
+
+
+def test_a_simulator_gives_training_frames(plugins: Path, tmp_path: Path) -> None:
+    """30 frames are two sequences, of the seeds 5 and 6; boxes are scaled from 96x64 to 48x32 when opened."""
+    pytest.importorskip("torch")
+    (tmp_path / "squares.yaml").write_text(TRAINING)
+
+    done = adcp(plugins, "train", tmp_path / "squares.yaml", "--only-render", "--work", tmp_path / "work")
+
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "work" / "squares").iterdir()
+    images, boxes = np.load(folder / "detection_images.npy"), np.load(folder / "boxes.npy")
+    assert images.shape == (30, 32, 48, 3)
+    for seed, first in ((5, 0), (6, 25)):
+        x, y = np.random.default_rng(seed).integers(0, 32, 2)
+        assert boxes[first, 0].tolist() == [0, x, y, x + 16, y + 16]
 
 
 def test_an_unknown_plugin_is_refused_with_the_known_ones(plugins: Path, tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_the_count_is_valid_when_offering_fails() -> None:
 
     def offer(task: str, name: str, frame: Frame) -> None:
         if frame.bag_time_ns == 2:
-            raise RuntimeError("the node died")
+            raise RuntimeError("the node ended")
 
     with pytest.raises(RuntimeError):
         interleave(

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ad_road_simulation.world.road import STEP_M, Profile, Road
+from ad_road_simulation.world.road import STEP_M, CrossSection, Road
 from ad_road_simulation.world.scene import (
     Actor,
     ActorKind,
@@ -36,18 +36,18 @@ CLEAR = Weather(noise_std=0.0, visibility_m=1e6)
 
 def straight_road() -> Road:
     """Return 400 m along x, two lanes of 3.5 m."""
-    return Road(np.zeros(int(400.0 / STEP_M) + 1), Profile())
+    return Road(np.zeros(int(400.0 / STEP_M) + 1), CrossSection())
 
 
 def curved_road() -> Road:
     """Return a road of 400 m with alternating bends of radii of 150 m and more."""
     s = np.arange(0.0, 400.0 + STEP_M, STEP_M)
-    return Road(np.sin(s / 40.0) / 150.0, Profile())
+    return Road(np.sin(s / 40.0) / 150.0, CrossSection())
 
 
 def scene_on(road: Road, *, weather: Weather = CLEAR, **parts: object) -> Scene:
     """Return a scene with the ego in the middle of its lane at EGO_S_M, heading along the road."""
-    x, y = road.points(EGO_S_M, road.profile.lane_center_m(0))
+    x, y = road.points(EGO_S_M, road.cross_section.lane_center_m(0))
     empty = Scene(
         time_s=1.0,
         road=road,
@@ -65,13 +65,13 @@ def scene_on(road: Road, *, weather: Weather = CLEAR, **parts: object) -> Scene:
 
 def lines_of(road: Road) -> tuple[Marking, ...]:
     """Return a dashed center line, edge lines, a stop line and a crossing 20 and 22 m ahead of the ego."""
-    profile, end = road.profile, road.length_m
+    section, end = road.cross_section, road.length_m
     return (
         Marking("dashed", 0.0, end, 0.0, 0.0),
-        Marking("solid", 0.0, end, profile.right_m + 0.25, profile.right_m + 0.25),
-        Marking("solid", 0.0, end, profile.left_m - 0.25, profile.left_m - 0.25),
-        Marking("stop_line", EGO_S_M + 20.0, EGO_S_M + 20.4, profile.right_m + 0.4, -0.1),
-        Marking("crossing", EGO_S_M + 22.0, EGO_S_M + 25.0, profile.right_m, profile.left_m),
+        Marking("solid", 0.0, end, section.right_m + 0.25, section.right_m + 0.25),
+        Marking("solid", 0.0, end, section.left_m - 0.25, section.left_m - 0.25),
+        Marking("stop_line", EGO_S_M + 20.0, EGO_S_M + 20.4, section.right_m + 0.4, -0.1),
+        Marking("crossing", EGO_S_M + 22.0, EGO_S_M + 25.0, section.right_m, section.left_m),
     )
 
 

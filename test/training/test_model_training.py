@@ -19,38 +19,38 @@ from ad_compressed_perception.driving.path import KNOTS_M, path_of_curvature  # 
 from ad_compressed_perception.driving.plan_vector import LENGTH, SPEED  # noqa: E402
 from ad_compressed_perception.metrics.confusion import IGNORE  # noqa: E402
 from ad_compressed_perception.onnx_graph.equivalence import run_model  # noqa: E402
-from ad_compressed_perception.training.models.augmentation import photometric_jitter, random_affine  # noqa: E402
-from ad_compressed_perception.training.models.config import (  # noqa: E402
+from ad_compressed_perception.training.default_models.augmentation import photometric_jitter, random_affine  # noqa: E402
+from ad_compressed_perception.training.default_models.config import (  # noqa: E402
     RealFrames,
     Schedule,
     SyntheticFrames,
     TrainConfig,
     load_training,
 )
-from ad_compressed_perception.training.models.detection_loss import assign, box_loss, lay_cells  # noqa: E402
-from ad_compressed_perception.training.models.detection_task import (  # noqa: E402
+from ad_compressed_perception.training.default_models.detection_loss import assign, box_loss, grid_cells  # noqa: E402
+from ad_compressed_perception.training.default_models.detection_task import (  # noqa: E402
     DetectionTrainingTask,
     class_balanced_sampling_weights,
     head_logits,
 )
-from ad_compressed_perception.training.models.fit import fit, rate_at  # noqa: E402
-from ad_compressed_perception.training.models.frozen_backbone_cache import FrozenBackboneCache  # noqa: E402
-from ad_compressed_perception.training.models.initialize_from import initialize_from  # noqa: E402
-from ad_compressed_perception.training.models.mask_loss import mask_loss  # noqa: E402
-from ad_compressed_perception.training.models.path_loss import (  # noqa: E402
+from ad_compressed_perception.training.default_models.fit import fit, rate_at  # noqa: E402
+from ad_compressed_perception.training.default_models.frozen_backbone_cache import FrozenBackboneCache  # noqa: E402
+from ad_compressed_perception.training.default_models.initialize_from import initialize_from  # noqa: E402
+from ad_compressed_perception.training.default_models.mask_loss import mask_loss  # noqa: E402
+from ad_compressed_perception.training.default_models.path_loss import (  # noqa: E402
     lateral_offsets,
     mirrored,
     plan_ground_truth_loss,
 )
-from ad_compressed_perception.training.models.real_frames import Mask, corrected  # noqa: E402
-from ad_compressed_perception.training.models.synthetic_dataset import (  # noqa: E402
+from ad_compressed_perception.training.default_models.real_frames import Mask, corrected  # noqa: E402
+from ad_compressed_perception.training.default_models.synthetic_dataset import (  # noqa: E402
     MAX_BOXES,
     SyntheticDataset,
     empty_dataset,
     open_dataset,
 )
-from ad_compressed_perception.training.models.train import export, open_training_task, prepare_dataset  # noqa: E402
-from ad_compressed_perception.training.models.training_task import build_network, stored_image_size  # noqa: E402
+from ad_compressed_perception.training.default_models.train import export, open_training_task, prepare_dataset  # noqa: E402
+from ad_compressed_perception.training.default_models.training_task import build_network, stored_image_size  # noqa: E402
 from support.labeled import steering_images, write_csv  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -204,7 +204,7 @@ def test_photometric_jitter_stays_in_range_and_depends_on_the_seed_alone() -> No
 
 def test_cells_around_an_object_are_assigned_to_it_and_others_to_none() -> None:
     """A 32 px car in the center of the input; cells within it and near its center may be assigned to it."""
-    cells = lay_cells(64, 64, (8, 16, 32), CPU)
+    cells = grid_cells(64, 64, (8, 16, 32), CPU)
     boxes = torch.tensor([[[16.0, 16.0, 48.0, 48.0], [0.0, 0.0, 0.0, 0.0]]])
     classes = torch.tensor([[1, -1]])
     raw = cells.raw(boxes[0, :1].expand(len(cells.corners), 4))[None]
@@ -221,7 +221,7 @@ def test_cells_around_an_object_are_assigned_to_it_and_others_to_none() -> None:
 
 
 def test_no_cell_is_assigned_to_two_objects() -> None:
-    cells = lay_cells(64, 64, (8, 16, 32), CPU)
+    cells = grid_cells(64, 64, (8, 16, 32), CPU)
     boxes = torch.tensor([[[8.0, 8.0, 32.0, 56.0], [24.0, 8.0, 56.0, 56.0]]])
     raw = torch.zeros(1, len(cells.corners), 4)
 
@@ -233,7 +233,7 @@ def test_no_cell_is_assigned_to_two_objects() -> None:
 
 
 def test_decoding_and_encoding_of_boxes_are_inverse() -> None:
-    cells = lay_cells(96, 64, (8, 16, 32), CPU)
+    cells = grid_cells(96, 64, (8, 16, 32), CPU)
     raw = torch.randn(1, len(cells.corners), 4) * 0.4  # boxes of more than a pixel
 
     assert torch.allclose(cells.raw(cells.boxes(raw)), raw, atol=1e-4)
@@ -241,7 +241,7 @@ def test_decoding_and_encoding_of_boxes_are_inverse() -> None:
 
 def test_the_detection_loss_of_correct_outputs_is_small() -> None:
     """Perfect boxes and confident scores: the loss is far below that of an undecided network."""
-    cells = lay_cells(64, 64, (8, 16, 32), CPU)
+    cells = grid_cells(64, 64, (8, 16, 32), CPU)
     count = len(cells.corners)
     boxes, labels = torch.tensor([[[16.0, 16.0, 48.0, 48.0]]]), torch.tensor([[1]])
     raw = cells.raw(boxes[0].expand(count, 4))[None]
@@ -542,7 +542,7 @@ def test_a_training_on_real_images_alone_needs_no_simulator(
     def refuse(*_: Any) -> Any:
         raise AssertionError("a frame source was looked up")
 
-    monkeypatch.setattr("ad_compressed_perception.training.models.frame_source.find", refuse)
+    monkeypatch.setattr("ad_compressed_perception.training.default_models.frame_source.find", refuse)
     folder = tmp_path / "drive"
     stamps = [index * 100_000_000 for index in range(16)]
     write_csv(folder / "steering.csv", [(stamp, 0.1 * index) for index, stamp in enumerate(stamps)])

@@ -19,7 +19,7 @@ from ad_compressed_perception.cli import report as verb
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice
 from ad_compressed_perception.compression.verification.outcome import CompressionResult
-from ad_compressed_perception.compression.verification.render_compression import (
+from ad_compressed_perception.compression.verification.rerender import (
     parse_compression_report,
     render_again,
 )
@@ -151,13 +151,13 @@ def test_labeled_figures_are_those_of_evaluate(detector: CompressionResult) -> N
             values[name] = evaluate(pipeline, labeled).figures["map"].value
         finally:
             pipeline.close()
-    judged = accuracy.figures["map"]
-    assert judged.baseline.value == pytest.approx(values["fp32"])
-    assert judged.variant.value == pytest.approx(values["small"])
-    assert judged.drop.value == pytest.approx(100.0 * (values["fp32"] - values["small"]))
-    assert judged.unit == "points"
-    assert judged.drop.low is not None and judged.drop.high is not None
-    assert judged.drop.low <= judged.drop.value <= judged.drop.high
+    compared = accuracy.figures["map"]
+    assert compared.baseline.value == pytest.approx(values["fp32"])
+    assert compared.variant.value == pytest.approx(values["small"])
+    assert compared.drop.value == pytest.approx(100.0 * (values["fp32"] - values["small"]))
+    assert compared.unit == "points"
+    assert compared.drop.low is not None and compared.drop.high is not None
+    assert compared.drop.low <= compared.drop.value <= compared.drop.high
     # A tenth of 20 is 2. The darkest have nothing on them: no average precision, and no worst slice.
     assert {one.name: one.frames for one in accuracy.slices} == {"darkest": 2, "most_crowded": 2}
     assert accuracy.slices[0].figures["map"].drop.value is None

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from ad_compressed_perception.compression.verification.gate import (
     AccuracyDrop,
     Measured,
+    decide,
     frames_needed,
-    judge,
 )
 from ad_compressed_perception.pass_api.terms import AcceptSpec
 
@@ -45,7 +45,7 @@ def measured(interval: list[float], **fields: object) -> Measured:
 
 @given(intervals, shares)
 def test_the_verdict_is_where_the_interval_lies(interval: list[float], limit: float) -> None:
-    verdict = judge(AcceptSpec(max_drop=limit), measured(interval))
+    verdict = decide(AcceptSpec(max_drop=limit), measured(interval))
     low, _, high = interval
     expected = "accepted" if high <= limit else "rejected" if low > limit else "inconclusive"
     assert verdict.status == expected
@@ -59,7 +59,7 @@ def test_a_looser_limit_never_makes_it_worse(
     strict, loose = sorted((one, other))
     figures = measured(interval)
     verdicts = [
-        judge(AcceptSpec(max_drop=limit, min_speedup=min_speedup), figures).status
+        decide(AcceptSpec(max_drop=limit, min_speedup=min_speedup), figures).status
         for limit in (strict, loose)
     ]
     assert RANK[verdicts[0]] <= RANK[verdicts[1]]
@@ -79,7 +79,7 @@ def test_a_looser_limit_never_makes_it_worse(
 def test_one_failed_limit_rejects_and_is_the_reason(
     terms: dict[str, float], changes: dict[str, object], words: list[str]
 ) -> None:
-    verdict = judge(AcceptSpec(**terms), replace(GOOD, **changes))
+    verdict = decide(AcceptSpec(**terms), replace(GOOD, **changes))
     assert verdict.status == "rejected"
     (reason,) = verdict.reasons  # the met terms are no reason
     for word in words:
@@ -88,23 +88,23 @@ def test_one_failed_limit_rejects_and_is_the_reason(
 
 def test_a_failed_limit_outweighs_an_open_one() -> None:
     figures = measured([0.01, 0.05, 0.2], size_ratio=0.9)
-    assert judge(AcceptSpec(max_size_ratio=0.5), figures).status == "rejected"
+    assert decide(AcceptSpec(max_size_ratio=0.5), figures).status == "rejected"
 
 
 def test_a_speedup_around_its_limit_is_open() -> None:
-    assert judge(AcceptSpec(min_speedup=1.5), GOOD).status == "inconclusive"
+    assert decide(AcceptSpec(min_speedup=1.5), GOOD).status == "inconclusive"
 
 
 def test_few_informative_frames_are_inconclusive_even_without_a_difference() -> None:
     """Ten empty roads without detections on either side agree perfectly, but are not informative."""
-    verdict = judge(AcceptSpec(), measured([0.0, 0.0, 0.0], informative_frames=7))
+    verdict = decide(AcceptSpec(), measured([0.0, 0.0, 0.0], informative_frames=7))
     assert verdict.status == "inconclusive"
     assert "7 of 100" in verdict.reasons[0]
 
 
 def test_nothing_to_compare_is_inconclusive() -> None:
     nan = float("nan")
-    verdict = judge(AcceptSpec(), replace(GOOD, drop=nan, drop_low=nan, drop_high=nan))
+    verdict = decide(AcceptSpec(), replace(GOOD, drop=nan, drop_low=nan, drop_high=nan))
     assert verdict.status == "inconclusive"
 
 
@@ -126,25 +126,25 @@ def test_the_advice_is_more_frames_or_none(frames: int, interval: list[float], l
 def test_accuracy_is_judged_by_its_interval(interval: list[float], limit: float) -> None:
     low, value, high = interval
     accuracy = AccuracyDrop("map", "points", value, low, high, 64)
-    verdict = judge(AcceptSpec(max_accuracy_drop=limit), replace(GOOD, accuracy=accuracy))
+    verdict = decide(AcceptSpec(max_accuracy_drop=limit), replace(GOOD, accuracy=accuracy))
     expected = "accepted" if high <= limit else "rejected" if low > limit else "inconclusive"
     assert verdict.status == expected
     # Without the term it decides nothing.
-    assert judge(AcceptSpec(), replace(GOOD, accuracy=accuracy)).status == "accepted"
+    assert decide(AcceptSpec(), replace(GOOD, accuracy=accuracy)).status == "accepted"
 
 
 def test_accuracy_without_labels_or_undefined_is_open() -> None:
     asked = AcceptSpec(max_accuracy_drop=1.0)
-    assert "no labeled data" in judge(asked, GOOD).reasons[0]
+    assert "no labeled data" in decide(asked, GOOD).reasons[0]
     nan = float("nan")
     undefined = replace(GOOD, accuracy=AccuracyDrop("map", "points", nan, nan, nan, 3))
-    assert judge(asked, undefined).status == "inconclusive"
-    assert "undefined on these 3" in judge(asked, undefined).reasons[0]
+    assert decide(asked, undefined).status == "inconclusive"
+    assert "undefined on these 3" in decide(asked, undefined).reasons[0]
 
 
 def test_a_reason_names_figure_unit_interval_and_limit() -> None:
     worse = replace(GOOD, accuracy=AccuracyDrop("rmse_rad", "percent", 4.0, 3.0, 5.0, 527))
-    (reason,) = judge(AcceptSpec(max_accuracy_drop=2.0), worse).reasons
+    (reason,) = decide(AcceptSpec(max_accuracy_drop=2.0), worse).reasons
     assert reason == (
         "rmse_rad is worse by 4.00 percent on 527 labeled frames (95 % interval 3.00 to 5.00), beyond the "
         "allowed 2"

@@ -68,8 +68,8 @@ def test_an_error_twice_as_large_is_worse_by_100_percent(tmp_path: Path) -> None
     found = check_labeled(*pipelines, labeled)
     for pipeline in pipelines:
         pipeline.close()
-    assert found.judged.unit == "percent"
-    for value in (found.judged.value, found.judged.low, found.judged.high):
+    assert found.gate_drop.unit == "percent"
+    for value in (found.gate_drop.value, found.gate_drop.low, found.gate_drop.high):
         assert value == pytest.approx(100.0, abs=0.5)
     mean_angle = float(np.mean([true_angle(index, COUNT) for index in range(COUNT)]))
     assert found.overall.baseline["mae_rad"].value == pytest.approx(0.1 * mean_angle, rel=1e-3)
@@ -94,8 +94,8 @@ def test_a_named_class_may_be_judged_and_equals_cost_nothing(tmp_path: Path) -> 
     found = check_labeled(*pipelines, labeled)
     for pipeline in pipelines:
         pipeline.close()
-    assert (found.judged.metric, found.judged.unit, found.judged.frames) == ("iou_warm", "points", 3)
-    assert (found.judged.value, found.judged.low, found.judged.high) == (0.0, 0.0, 0.0)
+    assert (found.gate_drop.metric, found.gate_drop.unit, found.gate_drop.frames) == ("iou_warm", "points", 3)
+    assert (found.gate_drop.value, found.gate_drop.low, found.gate_drop.high) == (0.0, 0.0, 0.0)
     assert {"miou", "iou_cold", "iou_warm"} <= set(found.overall.drop)
 
 

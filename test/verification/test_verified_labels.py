@@ -45,10 +45,10 @@ def mask(text: str) -> LabelMask:
 def test_objects_of_other_labels_are_not_looked_at() -> None:
     """The cup is lost and a cup appears: F1 of all is 2 / 4, that of cars is 1."""
     baseline = objects(("car", 0, 0.9), ("cup", 50, 0.6))
-    candidate = objects(("car", 1, 0.8), ("cup", 90, 0.5))
+    variant = objects(("car", 1, 0.8), ("cup", 90, 0.5))
     everything, cars = DetectionScore(0.5), DetectionScore(0.5, ["car"])
     for score in (everything, cars):
-        score.add(baseline, candidate)
+        score.add(baseline, variant)
     assert everything.figures().score == pytest.approx(0.5)
     assert everything.differences == pytest.approx([0.6 + 0.5])
     assert cars.figures().score == 1.0
@@ -65,19 +65,19 @@ def test_a_frame_without_a_compared_label_is_not_informative() -> None:
 
 def test_iou_of_the_road_alone() -> None:
     """Two of ten pixels change from curb to background: the road's IoU is 1, the mean of all is not."""
-    baseline, candidate = mask("0001111122"), mask("0001111100")
+    baseline, variant = mask("0001111122"), mask("0001111100")
     everything, road = SegmentationScore(), SegmentationScore(["road"])
     for score in (everything, road):
-        score.add(baseline, candidate)
+        score.add(baseline, variant)
     assert everything.figures().score == pytest.approx((3 / 5 + 1.0 + 0.0) / 3)
     assert everything.differences == pytest.approx([0.2])
     assert (road.figures().score, road.figures().measure) == (1.0, "IoU of road")
     assert road.differences == [0.0]
-    # All labels judged by name is the same as none named.
+    # All labels given by name are the same as none named.
     named = SegmentationScore(["background", "road", "curb"])
-    named.add(baseline, candidate)
+    named.add(baseline, variant)
     assert named.figures().score == everything.figures().score
-    # A road that is nowhere is nothing to be judged by.
+    # A road that is in neither mask gives nothing to compare.
     nowhere = SegmentationScore(["road"])
     nowhere.add(mask("000022"), mask("000000"))
     assert nowhere.figures().informative_frames == 0
@@ -97,8 +97,8 @@ def test_paths_are_ranked_by_their_lateral_offset_and_a_failure_comes_first() ->
         return Trajectory(*arc_points(curvature, 30.0, 10), curvature, 10.0)
 
     score = PlanningScore(0.1)
-    for candidate in (path(0.0), path(0.0004), None):
-        score.add(path(0.0), candidate)
+    for variant in (path(0.0), path(0.0004), None):
+        score.add(path(0.0), variant)
     # k s^2 / 2 = 0.0004 * 900 / 2
     assert score.differences == pytest.approx([0.0, 0.18, math.inf], abs=1e-3)
     assert score.figures(np.array([0])).score == 1.0
@@ -107,8 +107,8 @@ def test_paths_are_ranked_by_their_lateral_offset_and_a_failure_comes_first() ->
 
 def test_unmatched_objects_are_named_by_their_places() -> None:
     baseline = objects(("car", 0, 0.9), ("car", 50, 0.8), ("cup", 100, 0.7))
-    candidate = objects(("cup", 100, 0.9), ("cup", 50, 0.8), ("car", 0, 0.2))
-    missed, extra = unmatched_objects(baseline, candidate)
+    variant = objects(("cup", 100, 0.9), ("cup", 50, 0.8), ("car", 0, 0.2))
+    missed, extra = unmatched_objects(baseline, variant)
     assert missed.tolist() == [1]  # a cup is not a car, wherever it stands
     assert extra.tolist() == [1]
 

@@ -101,12 +101,12 @@ def plot_slices(report: CompressionReport, path: Path) -> Path:
         (f"without labels: {found.measure}", "drop", rows, report.gate.terms.get("max_drop"))
     ]
     if accuracy is not None:
-        judged = accuracy.figures[accuracy.metric]
-        labeled = [("all frames", accuracy.frames, judged.drop)]
+        compared = accuracy.figures[accuracy.metric]
+        labeled = [("all frames", accuracy.frames, compared.drop)]
         labeled += [(one.title, one.frames, one.figures[accuracy.metric].drop) for one in accuracy.slices]
         title = f"with labels: {accuracy.metric}"
         limit = report.gate.terms.get("max_accuracy_drop")
-        panels.append((title, f"drop, {judged.unit}", labeled, limit))
+        panels.append((title, f"drop, {compared.unit}", labeled, limit))
     longest = max(len(panel[2]) for panel in panels)
     figure, axes = new_figure(1, len(panels), width=5.8 * len(panels), row_height=1.6 + 0.5 * longest)
     for axis, (title, unit, lines, limit) in zip(axes[0], panels, strict=True):
@@ -140,7 +140,7 @@ def plot_differences(report: CompressionReport, path: Path) -> Path:
 
 
 def plot_layers(report: CompressionReport, path: Path) -> Path:
-    """Draw the signal to noise ratio of every product's output, in the order of execution."""
+    """Draw the signal to noise ratio of every compute op's output, in the order of execution."""
     layers = report.layers
     figure, axes = new_figure(1, 1, width=12.0, row_height=5.2 if len(layers) <= _MOST_NAMED_LAYERS else 4.0)
     axis = axes[0, 0]

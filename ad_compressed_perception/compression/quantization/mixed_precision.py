@@ -88,7 +88,7 @@ def select_float_tensors(
     return MixedPrecisionSelection(tuple(chosen), drop(chosen), first, len(known))
 
 
-class AgreementEvaluator:
+class CalibrationAgreement:
     """Measures the agreement of a changed graph's results with the float graph's."""
 
     def __init__(self, floating: ModelProto, context: PassContext, every_other: int) -> None:

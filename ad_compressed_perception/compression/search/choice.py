@@ -79,7 +79,7 @@ def choose(trials: Sequence[Trial], budget: Budget, baseline: str) -> Choice:
     members = front([*points.values(), base])
     names = tuple(member.name for member in members)
     shown = [trial for trial in running if not misses(trial, budget)]
-    possible = [trial for trial in running if not misses(trial, budget, benefit_of_doubt=True)]
+    possible = [trial for trial in running if not misses(trial, budget, use_favorable_bound=True)]
     # The fastest may share its grid cell with a better one.
     best = [trial for trial in shown if trial.name in names] or shown
     winner = min(best, key=_speed, default=None) or min(possible, key=_doubt, default=None)
@@ -95,24 +95,24 @@ def choose(trials: Sequence[Trial], budget: Budget, baseline: str) -> Choice:
     if nearest is None:
         return Choice(None, False, names, None, "nothing could be measured")
     # On the few frames of the first round no interval is within the budget: that alone is no miss.
-    missed = "; ".join(misses(nearest, budget, benefit_of_doubt=True) or misses(nearest, budget))
+    missed = "; ".join(misses(nearest, budget, use_favorable_bound=True) or misses(nearest, budget))
     return Choice(None, False, names, nearest, missed)
 
 
-def misses(trial: Trial, budget: Budget, *, benefit_of_doubt: bool = False) -> list[str]:
+def misses(trial: Trial, budget: Budget, *, use_favorable_bound: bool = False) -> list[str]:
     """Return the terms of the budget that a candidate does not keep, as text.
 
     Args:
         trial: measured.
         budget: its limits.
-        benefit_of_doubt: an interval of the drop that lies around the limit counts as kept.
+        use_favorable_bound: compare the lower end of the drop's interval with the limit.
     """
     drop, speed = trial.drop, trial.speed
     assert drop is not None and speed is not None
     found = []
-    if drop.informative < LEAST and not benefit_of_doubt:
+    if drop.informative < LEAST and not use_favorable_bound:
         found.append(f"only {drop.informative} of {drop.frames} search frames are informative")
-    if drop.failed or (drop.low if benefit_of_doubt else drop.high) > budget.drop:
+    if drop.failed or (drop.low if use_favorable_bound else drop.high) > budget.drop:
         found.append(f"drop {drop_text(trial)}, allowed {budget.drop:g}")
     if budget.p99_ms is not None and speed.p99_ms > budget.p99_ms:
         found.append(f"p99 {speed.p99_ms:.2f} ms, allowed {budget.p99_ms:g} ms")
@@ -127,11 +127,11 @@ def drop_text(trial: Trial) -> str:
     """Return the drop with its interval and number of frames."""
     drop = trial.drop
     assert drop is not None
-    ends = f"{thousandths(drop.low)} to {thousandths(drop.high)}"
-    return f"{thousandths(drop.drop)} ({ends}, {drop.frames} frames)"
+    ends = f"{round_to_3_digits(drop.low)} to {round_to_3_digits(drop.high)}"
+    return f"{round_to_3_digits(drop.drop)} ({ends}, {drop.frames} frames)"
 
 
-def thousandths(value: float) -> str:
+def round_to_3_digits(value: float) -> str:
     """Return a drop with three digits; what rounds to zero has no sign."""
     return f"{round(value, 3) + 0.0:.3f}"
 
@@ -139,7 +139,7 @@ def thousandths(value: float) -> str:
 def figures_text(trial: Trial) -> str:
     """Return drop, speed and size in one line."""
     assert trial.drop is not None and trial.speed is not None
-    return f"drop {thousandths(trial.drop.drop)}, {trial.speed.ratio:.2f}x, size {trial.size:.2f}"
+    return f"drop {round_to_3_digits(trial.drop.drop)}, {trial.speed.ratio:.2f}x, size {trial.size:.2f}"
 
 
 def _why(
@@ -160,7 +160,7 @@ def _why(
     assert winner.drop is not None and trial.drop is not None
     gains = []
     if trial.drop.drop < winner.drop.drop:
-        gains.append(f"drop {thousandths(trial.drop.drop)}")
+        gains.append(f"drop {round_to_3_digits(trial.drop.drop)}")
     if trial.size < 0.98 * winner.size:
         gains.append(f"size {trial.size:.2f}")
     if trial.speed.p99_ms < winner.speed.p99_ms:

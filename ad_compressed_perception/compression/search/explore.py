@@ -32,7 +32,7 @@ _BASE, _DERIVED, _MIXED = 0.45, 0.8, 1.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchSettings:
     """Settings of a search.
 
     Attributes:
@@ -50,54 +50,58 @@ class Plan:
     train: bool
 
 
-def explore(rounds: Rounds, facts: Facts, plan: Plan, left_out: dict[str, str]) -> None:
+def explore(rounds: Rounds, facts: Facts, settings: SearchSettings, left_out: dict[str, str]) -> None:
     """Try number formats, smaller inputs of the leaders, mixed precision and training; then compare longer.
 
     Args:
         rounds: measures, and keeps the trials.
         facts: runtimes, edits and times found on this host.
-        plan: settings of the search.
+        settings: settings of the search.
         left_out: receives what is not tried, and why.
     """
-    trains = _training_minutes(facts, plan, left_out)
+    trains = _training_minutes(facts, settings, left_out)
     first = 0.35 if trains else 0.7
 
     def attempt(candidates: Sequence[Candidate], share: float) -> None:
         rounds.screen(candidates, share)
-        discard(rounds.trials, plan.budget, plan.baseline)
+        discard(rounds.trials, settings.budget, settings.baseline)
 
-    base = base_candidates(facts, plan.budget.size is not None, plan.seed)
+    base = base_candidates(facts, settings.budget.size is not None, settings.seed)
     # Float candidates share their files and decide which inputs to shrink: all of them first.
     attempt([candidate for candidate in base if not candidate.form], _DERIVED * first)
     attempt([candidate for candidate in base if candidate.form], _BASE * first)
     tried: list[Trial] = []
-    _shrink(rounds, facts, plan, tried, lambda some: attempt(some, _DERIVED * first))
+    _shrink(rounds, facts, settings, tried, lambda some: attempt(some, _DERIVED * first))
     # Mixed precision measures every layer, which takes long: candidates that are quick to build come first.
-    attempt(mixed_precision_candidates(facts, plan.seed, plan.budget.drop or 0.01), _MIXED * first)
-    _shrink(rounds, facts, plan, tried, lambda some: attempt(some, _MIXED * first))
+    attempt(mixed_precision_candidates(facts, settings.seed, settings.budget.drop or 0.01), _MIXED * first)
+    _shrink(rounds, facts, settings, tried, lambda some: attempt(some, _MIXED * first))
     _note_unshrunk(rounds.trials, facts, tried, left_out)
-    lead = _leaders(rounds.trials, plan.budget)[:1]
+    lead = _leaders(rounds.trials, settings.budget)[:1]
     if lead and "bytes" in facts.edits:
         attempt([with_bytes(lead[0].candidate, facts)], first)
-    swaps = facts.trains and plan.train and "hard_swish" in facts.edits
+    swaps = facts.trains and settings.train and "hard_swish" in facts.edits
     if lead and swaps:
         attempt([with_hard_swish(lead[0].candidate, facts)], first)
     if lead and trains:
-        attempt(_training_candidates(rounds, lead[0], facts, trains, plan.seed), first + _TRAINING_SHARE)
+        attempt(_training_candidates(rounds, lead[0], facts, trains, settings.seed), first + _TRAINING_SHARE)
     for count in ROUND_FRAMES:
         rounds.compare(count)
-        discard(rounds.trials, plan.budget, plan.baseline)
+        discard(rounds.trials, settings.budget, settings.baseline)
     running = sorted((t for t in rounds.trials if t.state == "alive" and t.speed), key=_latency)
     rounds.time_interleaved(running[:_FINALISTS])
 
 
 def _shrink(
-    rounds: Rounds, facts: Facts, plan: Plan, tried: list[Trial], attempt: Callable[[list[Candidate]], None]
+    rounds: Rounds,
+    facts: Facts,
+    settings: SearchSettings,
+    tried: list[Trial],
+    attempt: Callable[[list[Candidate]], None],
 ) -> None:
     """Try the leading base candidates on smaller inputs, each once."""
-    fresh = [t for t in _leaders(rounds.trials, plan.budget) if not t.candidate.parent and t not in tried]
+    fresh = [t for t in _leaders(rounds.trials, settings.budget) if not t.candidate.parent and t not in tried]
     tried += fresh
-    attempt([one for trial in fresh for one in derived_candidates(trial.candidate, facts, plan.seed)])
+    attempt([one for trial in fresh for one in derived_candidates(trial.candidate, facts, settings.seed)])
 
 
 def _note_unshrunk(
@@ -123,18 +127,18 @@ def _training_candidates(
     return trained(leader.candidate, facts, ms, rounds.maker.frames.training_images, minutes, seed)
 
 
-def _training_minutes(facts: Facts, plan: Plan, left_out: dict[str, str]) -> float:
+def _training_minutes(facts: Facts, settings: SearchSettings, left_out: dict[str, str]) -> float:
     """Return the minutes for each candidate that trains; 0 where there is no time or no torch."""
     if not facts.trains:
         return 0.0
-    if not plan.train:
+    if not settings.train:
         left_out["training"] = "disabled (--no-train)"
         return 0.0
     count = 3 if "relu" in facts.edits else 2
-    each = _TRAINING_SHARE * plan.minutes / count
+    each = _TRAINING_SHARE * settings.minutes / count
     if each < LEAST_TRAINING_MINUTES:
         least = count * LEAST_TRAINING_MINUTES / _TRAINING_SHARE
-        left_out["training"] = f"needs --minutes of at least {least:g}, there were {plan.minutes:g}"
+        left_out["training"] = f"needs --minutes of at least {least:g}, there were {settings.minutes:g}"
         return 0.0
     return each
 

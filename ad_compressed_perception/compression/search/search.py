@@ -27,7 +27,7 @@ from ad_compressed_perception.compression.search.evaluators import (
     LabeledEvaluator,
     halves,
 )
-from ad_compressed_perception.compression.search.explore import Plan, explore
+from ad_compressed_perception.compression.search.explore import SearchSettings, explore
 from ad_compressed_perception.compression.search.facts import EDITS, Facts, find_facts
 from ad_compressed_perception.compression.search.frames import SearchFrames, split_recording
 from ad_compressed_perception.compression.search.journal import Journal
@@ -175,8 +175,10 @@ def search(
             )
             left_out = dict(facts.left_out)
             _reserve(time_budget, facts, frames)
-            plan = Plan(request.budget, manifest.baseline, request.seed, request.minutes, request.train)
-            explore(rounds, facts, plan, left_out)
+            settings = SearchSettings(
+                request.budget, manifest.baseline, request.seed, request.minutes, request.train
+            )
+            explore(rounds, facts, settings, left_out)
             choice = choose(rounds.trials, request.budget, manifest.baseline)
     compressed, recipe_path = None, None
     if choice.winner is not None:

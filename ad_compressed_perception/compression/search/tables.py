@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ad_compressed_perception.compression.search.choice import thousandths
+from ad_compressed_perception.compression.search.choice import round_to_3_digits
 from ad_compressed_perception.compression.search.search import SearchResult
 from ad_compressed_perception.compression.search.trial import Trial
 
@@ -58,7 +58,7 @@ def cells(trial: Trial) -> list[str]:
     drop, speed = trial.drop, trial.speed
     assert drop is not None and speed is not None
     return [
-        f"{thousandths(drop.drop)} ({thousandths(drop.low)} to {thousandths(drop.high)})",
+        f"{round_to_3_digits(drop.drop)} ({round_to_3_digits(drop.low)} to {round_to_3_digits(drop.high)})",
         str(drop.frames),
         f"{speed.ratio:.2f}x",
         f"{speed.p99_ms:.2f}",

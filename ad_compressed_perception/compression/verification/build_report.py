@@ -30,7 +30,7 @@ from ad_compressed_perception.compression.verification.graph_optimization_speedu
     GraphOptimizationSpeedup,
 )
 from ad_compressed_perception.compression.verification.labeled_check import AccuracyComparison, LabeledCheck
-from ad_compressed_perception.compression.verification.render_compression import render_into
+from ad_compressed_perception.compression.verification.rerender import render_into
 from ad_compressed_perception.compression.verification.scores import AgreementScore
 from ad_compressed_perception.compression.verification.slices import choose_slices
 from ad_compressed_perception.compression.verification.verify import LatencyFigures, Verification

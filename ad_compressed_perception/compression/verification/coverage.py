@@ -30,7 +30,7 @@ class IntegerCoverage:
     def share(self) -> float | None:
         """Share that runs as integer kernels; None without any convolution or matrix product.
 
-        Necessary for a gain in speed, not sufficient: operators between the products count too.
+        Necessary for a gain in speed, not sufficient: operators between the compute ops count too.
         """
         return self.integer / self.compute if self.compute else None
 

@@ -103,7 +103,7 @@ class Measured:
     end_to_end: EndToEndTimes | None = None
 
 
-def judge_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
+def check_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
     """Return the outcome of ``max_drop`` and why."""
     drop, low, high, limit = measured.drop, measured.drop_low, measured.drop_high, accept.max_drop
     if measured.informative_frames < accept.min_frames or math.isnan(drop):
@@ -138,13 +138,13 @@ def frames_needed(frames: int, drop: float, low: float, high: float, limit: floa
     return max(frames + 1, math.ceil(frames * (half / margin) ** 2))
 
 
-def judge_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str] | None:
+def check_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str] | None:
     """Return the outcome of ``max_accuracy_drop`` and why; None where the recipe has no such term."""
     limit, found = accept.max_accuracy_drop, measured.accuracy
     if limit is None:
         return None
     if found is None:
-        return Finding.OPEN, f"max_accuracy_drop {limit:g} was not judged: no labeled data was given"
+        return Finding.OPEN, f"max_accuracy_drop {limit:g} was not checked: no labeled data was given"
     if math.isnan(found.value):
         return Finding.OPEN, f"{found.metric} is undefined on these {found.frames} labeled frames"
     text = (
@@ -164,7 +164,7 @@ def judge_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str
     return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"
 
 
-def judge_speed(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str] | None:
+def check_speed(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str] | None:
     """Return the outcome of ``min_speedup`` and why; None where the recipe has no such term."""
     limit = accept.min_speedup
     if limit is None:
@@ -181,7 +181,7 @@ def judge_speed(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str] |
     return Finding.OPEN, (f"{text}, around the required {limit:g}x: verify on more frames on a quiet machine")
 
 
-def judge_limits(accept: AcceptSpec, measured: Measured) -> list[tuple[Finding, str]]:
+def check_limits(accept: AcceptSpec, measured: Measured) -> list[tuple[Finding, str]]:
     """Return the outcomes of the recipe's terms on exact figures."""
     found: list[tuple[Finding, str]] = []
     if measured.failed_frames:
@@ -224,12 +224,12 @@ def judge_limits(accept: AcceptSpec, measured: Measured) -> list[tuple[Finding, 
     return found
 
 
-def judge(accept: AcceptSpec, measured: Measured) -> Verdict:
+def decide(accept: AcceptSpec, measured: Measured) -> Verdict:
     """Return the verdict; its reasons are the terms that decided it, all of them when accepted."""
-    findings = [judge_drop(accept, measured)]
-    optional = (judge_accuracy(accept, measured), judge_speed(accept, measured))
+    findings = [check_drop(accept, measured)]
+    optional = (check_accuracy(accept, measured), check_speed(accept, measured))
     findings += [finding for finding in optional if finding is not None]
-    findings += judge_limits(accept, measured)
+    findings += check_limits(accept, measured)
     kinds = {finding for finding, _ in findings}
     status: VerdictStatus
     if Finding.FAILED in kinds:

@@ -111,7 +111,7 @@ class LabeledCheck:
     notes: list[str]
 
     @property
-    def judged(self) -> AccuracyDrop:
+    def gate_drop(self) -> AccuracyDrop:
         """The loss that the gate uses."""
         return self.overall.drop[self.labeled.metric]
 
@@ -137,7 +137,10 @@ def open_choice(
 
 
 def open_labels(
-    manifest: Manifest, choice: LabeledChoice, metric: str | None, judged_labels: Sequence[str] | None = None
+    manifest: Manifest,
+    choice: LabeledChoice,
+    metric: str | None,
+    evaluated_labels: Sequence[str] | None = None,
 ) -> LabeledFrames:
     """Open labeled data with the metric for the gate.
 
@@ -145,22 +148,22 @@ def open_labels(
         manifest: the model.
         choice: which data.
         metric: its name; None for the task's own.
-        judged_labels: detection without a label map: the labels that count; None for all.
+        evaluated_labels: detection without a label map: the labels that count; None for all.
 
     Raises:
         RecipeError: the task has no such figure.
         DataError: the data is missing, malformed or empty.
     """
-    data = open_labeled(choice.spec, manifest, choice.label_map, choice.tolerance_ms, judged_labels)
+    data = open_labeled(choice.spec, manifest, choice.label_map, choice.tolerance_ms, evaluated_labels)
     indices = choose_indices(len(data), choice.from_share, choice.to_share, choice.limit)
     known = create_accuracy(data).names
-    judged = metric or (_PATH_METRIC if _PATH_METRIC in known else _MAIN_METRICS[manifest.task])
-    if judged not in known:
+    gate_metric = metric or (_PATH_METRIC if _PATH_METRIC in known else _MAIN_METRICS[manifest.task])
+    if gate_metric not in known:
         raise RecipeError(
-            f"accept.accuracy_metric: {manifest.task} on {data.describe} has no figure {judged!r}; it has: "
-            f"{', '.join(known)}"
+            f"accept.accuracy_metric: {manifest.task} on {data.describe} has no figure {gate_metric!r}; "
+            f"it has: {', '.join(known)}"
         )
-    return LabeledFrames(data, indices, judged)
+    return LabeledFrames(data, indices, gate_metric)
 
 
 def check_labeled(

@@ -36,8 +36,8 @@ class SliceRule:
 
 RULES = (
     SliceRule("darkest", "darkest tenth", "brightness", lowest=True),
-    SliceRule("most_crowded", "most crowded tenth", "object_density"),
-    SliceRule("sharpest_turns", "sharpest turns, a tenth", "steering_magnitude"),
+    SliceRule("most_crowded", "tenth with most objects", "object_density"),
+    SliceRule("sharpest_turns", "tenth with largest steering angle", "steering_magnitude"),
 )
 
 

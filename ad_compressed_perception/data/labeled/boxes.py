@@ -86,7 +86,7 @@ class BoxData(LabeledData):
         frames: str | None,
         model_labels: Sequence[str],
         label_map: LabelMap | None = None,
-        judged: Collection[str] | None = None,
+        evaluated: Collection[str] | None = None,
     ) -> None:
         """Read the labels and check that the images exist.
 
@@ -95,7 +95,7 @@ class BoxData(LabeledData):
             frames: folder of the images; None for the one beside the labels.
             model_labels: the model's label names.
             label_map: maps categories to labels; None to match them by name.
-            judged: of the labels matched by name, those to evaluate; None for all.
+            evaluated: of the labels matched by name, those to evaluate; None for all.
 
         Raises:
             DataError: no or malformed labels, no image for an entry, or no category that is one of
@@ -114,7 +114,7 @@ class BoxData(LabeledData):
                 f"{path} names {len(self._paths)} images, {len(absent)} of them missing: {absent[0]}"
             )
         if label_map is None:
-            self.classes, of_category = self._match_by_name(coco, model_labels, judged)
+            self.classes, of_category = self._match_by_name(coco, model_labels, evaluated)
         else:
             self.classes, of_category = self._match_by_map(coco, model_labels, label_map)
         if not of_category:
@@ -126,13 +126,13 @@ class BoxData(LabeledData):
         self._ground_truths = self._gather(path, coco, of_category)
 
     def _match_by_name(
-        self, coco: CocoFile, model_labels: Sequence[str], judged: Collection[str] | None
+        self, coco: CocoFile, model_labels: Sequence[str], evaluated: Collection[str] | None
     ) -> tuple[ClassTable, dict[int, int]]:
         """Return the classes that both sides know, and the class of each such category id."""
         known = {
             normalized(label): index
             for index, label in enumerate(model_labels)
-            if judged is None or label in judged
+            if evaluated is None or label in evaluated
         }
         # Several categories may carry one name; the class takes the model's spelling.
         matched = {

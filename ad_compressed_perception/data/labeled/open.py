@@ -22,7 +22,7 @@ def open_labeled(
     manifest: Manifest,
     label_map: str | None = None,
     tolerance_ms: float = DEFAULT_TOLERANCE_MS,
-    judged: Collection[str] | None = None,
+    evaluated: Collection[str] | None = None,
 ) -> LabeledData:
     """Open labeled frames for a model.
 
@@ -31,7 +31,7 @@ def open_labeled(
         manifest: the model.
         label_map: file or shipped name of the map from the data's names to the model's labels.
         tolerance_ms: planning: farthest label taken for a frame.
-        judged: detection without a label map: the model's labels to evaluate; None for all.
+        evaluated: detection without a label map: the model's labels to evaluate; None for all.
 
     Raises:
         DataError: the data or the label map is missing, malformed or not for this model.
@@ -44,4 +44,4 @@ def open_labeled(
     classes = load_label_map(label_map) if label_map is not None else None
     if manifest.task == "segmentation":
         return MaskData(labels, frames, manifest.labels, classes)
-    return BoxData(labels, frames, manifest.labels, classes, judged)
+    return BoxData(labels, frames, manifest.labels, classes, evaluated)

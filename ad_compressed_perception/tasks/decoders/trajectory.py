@@ -35,7 +35,7 @@ class TrajectoryOptions(StrictModel):
 
 
 class TrajectoryDecoder(PlanningDecoder):
-    """Decodes (1, 14): 11 curvatures, allowed speed, logits of stop and yield; see driving.plan_vector.
+    """Decodes (1, 14) of driving.plan_vector: curvatures, allowed speed, logits of stop, proceed after stop.
 
     The network takes one image and no speed. Its outputs are independent of the speed; a classical speed
     profile converts them to points in time. Its file therefore has one input, as passes, calibration

@@ -60,8 +60,8 @@ class Features:
             )
         self._teacher = GraphModule(model)
         names = last_features(model)
-        mine = {name for step in student.steps for name in step.outputs}
-        both = [name for name in names if name in mine]
+        student_outputs = {name for step in student.steps for name in step.outputs}
+        both = [name for name in names if name in student_outputs]
         shapes = [
             [value.shape for value in self._run(module, example, both)] for module in (self._teacher, student)
         ]

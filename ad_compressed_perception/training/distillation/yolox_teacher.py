@@ -123,11 +123,13 @@ def cut_rows(
 
 def _columns(context: PassContext) -> NDArray[np.int64]:
     """Return the columns of the teacher's output that the student has."""
-    theirs, mine = (_label_ids(context, spec) for spec in (context.manifest.output, context.output))
-    lacking = [context.manifest.labels[i] for i in mine if i not in theirs]
+    teacher_ids, student_ids = (
+        _label_ids(context, spec) for spec in (context.manifest.output, context.output)
+    )
+    lacking = [context.manifest.labels[i] for i in student_ids if i not in teacher_ids]
     if lacking:
         raise RecipeError(f"the teacher has no label {', '.join(lacking)}: it cannot train them")
-    kept = [_BOX_AND_OBJECTNESS + theirs.index(i) for i in mine]
+    kept = [_BOX_AND_OBJECTNESS + teacher_ids.index(i) for i in student_ids]
     return np.array([*range(_BOX_AND_OBJECTNESS), *kept], np.int64)
 
 

@@ -334,7 +334,7 @@ class GraphModule(nn.Module):
         for step in self.steps:
             if name in step.outputs and step.operator == "DequantizeLinear":
                 return float(self._arrays[step.inputs[1]].reshape(-1)[0])
-        raise ModelFileError(f"the input {name!r} of a quantized product has no scale")
+        raise ModelFileError(f"the input {name!r} of a quantized compute op has no scale")
 
     def _execute(self, index: int, step: Step, values: dict[str, Tensor]) -> tuple[Tensor, ...]:
         key = str(index)

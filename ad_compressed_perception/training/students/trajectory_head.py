@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trajectory head: a plan of path curvatures, allowed speed, stop and yield."""
+"""Trajectory head: a plan of path curvatures, allowed speed, stop and proceed after stop."""
 
 from __future__ import annotations
 

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ad_compressed_perception.compression.quantization.activation_ranges import Method, collect_ranges
 from ad_compressed_perception.core.errors import AdcpError, ModelFileError, RecipeError
+from ad_compressed_perception.core.renamed import warn_renamed
 from ad_compressed_perception.onnx_graph.io import (
     float_constants,
     is_quantized,
@@ -82,6 +83,14 @@ class QuantizeInt8Options(PassOptions):
         default_factory=list, description="node names or patterns (*, ?) to leave in float"
     )
 
+    @field_validator("placement", mode="before")
+    @classmethod
+    def _accept_old_value(cls, value: Any) -> Any:
+        if value == "products":
+            warn_renamed("value", "products", "compute_ops")
+            return "compute_ops"
+        return value
+
 
 class QuantizeInt8(Pass):
     """Quantizes a float graph to 8-bit integers."""
@@ -138,7 +147,7 @@ class QuantizeInt8(Pass):
         options: QuantizeInt8Options = self.options
         if options.placement == "auto":
             return merges_activations(context.runtime)
-        return bool(options.placement == "products")
+        return bool(options.placement == "compute_ops")
 
     def _check(self, model: ModelProto) -> None:
         options: QuantizeInt8Options = self.options
@@ -201,7 +210,7 @@ class QuantizeInt8(Pass):
         except Exception as error:  # the quantizer raises several types, asserts among them
             raise ModelFileError(f"the quantizer refused the graph: {one_line(error)}") from error
         quantized: ModelProto = quantizer.model.model
-        context.notes["placement"] = "products" if merged else "everywhere"
+        context.notes["placement"] = "compute_ops" if merged else "everywhere"
         if merged:
             return keep_compute_op_pairs(QdqGraph(model, quantized, merged_activations=True))
         return quantized

@@ -24,7 +24,7 @@ from ad_compressed_perception.compression.passes.quantization.quantize_int8 impo
 )
 from ad_compressed_perception.compression.quantization.activation_ranges import collect_ranges
 from ad_compressed_perception.compression.quantization.mixed_precision import (
-    AgreementEvaluator,
+    CalibrationAgreement,
     MixedPrecisionSelection,
     select_float_tensors,
 )
@@ -108,7 +108,7 @@ class QuantizeInt8Mixed(QuantizeInt8):
             list(islice(half.feeds(), options.sensitivity_frames)),
         )
         found = measure_sensitivities(graph, noise, graph.tensors(), context.advance)
-        evaluator = AgreementEvaluator(floating, context, every_other=1)
+        evaluator = CalibrationAgreement(floating, context, every_other=1)
         selection = select_float_tensors(
             [entry.tensor.name for entry in found if entry.tensor.name not in always],
             lambda tensors: evaluator.drop(graph.with_float({*tensors, *always})),
@@ -128,16 +128,16 @@ class QuantizeInt8Mixed(QuantizeInt8):
         context.notes.update(
             calibration=options.calibration,
             excluded_nodes=excluded,
-            float_tail=head,
-            joints=list(heads.concat_points) if protect else [],
+            float_head=head,
+            concat_points=list(heads.concat_points) if protect else [],
             narrowed_silu_inputs=narrowed,
-            products=compute_ops,
+            compute_ops=compute_ops,
             float_layers=float_layers,
             float_tensors=_reasons(selection.tensors, always, found),
             drop=selection.drop,
             drop_without_float=selection.first_drop,
             max_drop=options.max_drop,
-            judged_frames=evaluator.frames,
+            evaluated_frames=evaluator.frames,
             trials=selection.trials,
             sqnr_db=noise.sqnr_db(result, [graph.after(result, name) for name in noise.outputs]),
             # Lowest SQNR first; one entry per tensor, for the plot.

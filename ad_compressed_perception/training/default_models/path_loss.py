@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Planner losses: curvatures, lateral offsets, allowed speed, stop and yield."""
+"""Planner losses: curvatures, lateral offsets, allowed speed, stop and proceed after stop."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ def lateral_offsets(curvature: Tensor) -> Tensor:
 
 
 def plan_ground_truth_loss(plan: Tensor, ground_truth: Tensor, stop_weight: float = 0.5) -> Tensor:
-    """Return the loss of (B, 14) plans against encoded ground truth: curvatures, offsets, speed, stop, yield.
+    """Return the loss of (B, 14) plans against encoded ground truth.
+
+    It sums those of curvatures, lateral offsets, allowed speed, stop and proceed after stop.
 
     Args:
         plan: output of the network.
         ground_truth: see driving.plan_vector.encode_plan.
-        stop_weight: of the cross-entropy of stop and yield.
+        stop_weight: of the cross-entropy of stop and proceed after stop.
     """
     curvature = plan[:, :SPEED] / CURVATURE_SCALE, ground_truth[:, :SPEED] / CURVATURE_SCALE
     here = F.smooth_l1_loss(plan[:, :SPEED], ground_truth[:, :SPEED], beta=0.2)

@@ -14,16 +14,24 @@ from torch import Tensor
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.driving.plan_vector import CURVATURE_SCALE, SPEED
 from ad_compressed_perception.tasks.planning import PlanningSettings
+from ad_compressed_perception.training.default_models.augmentation import AffineTransform, photometric_jitter
+from ad_compressed_perception.training.default_models.config import TrainConfig
+from ad_compressed_perception.training.default_models.frozen_backbone_cache import FrozenBackboneCache
+from ad_compressed_perception.training.default_models.image_buffer import ImageBuffer, Progress, in_parts
+from ad_compressed_perception.training.default_models.path_loss import (
+    mirrored,
+    plan_ground_truth_loss,
+    steering_loss,
+)
+from ad_compressed_perception.training.default_models.real_frames import (
+    curvatures_ahead,
+    drive_frames,
+    gather,
+)
+from ad_compressed_perception.training.default_models.synthetic_dataset import SyntheticDataset
+from ad_compressed_perception.training.default_models.teacher import Teacher
+from ad_compressed_perception.training.default_models.training_task import TrainingTask, draw, planes
 from ad_compressed_perception.training.graph_module.module import GraphModule
-from ad_compressed_perception.training.models.augmentation import AffineTransform, photometric_jitter
-from ad_compressed_perception.training.models.config import TrainConfig
-from ad_compressed_perception.training.models.frozen_backbone_cache import FrozenBackboneCache
-from ad_compressed_perception.training.models.image_buffer import ImageBuffer, Progress, in_parts
-from ad_compressed_perception.training.models.path_loss import mirrored, plan_ground_truth_loss, steering_loss
-from ad_compressed_perception.training.models.real_frames import curvatures_ahead, drive_frames, gather
-from ad_compressed_perception.training.models.synthetic_dataset import SyntheticDataset
-from ad_compressed_perception.training.models.teacher import Teacher
-from ad_compressed_perception.training.models.training_task import TrainingTask, draw, planes
 
 Sampler = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor, Tensor]]
 """Rows and a generator to images, targets, and which of the targets are a teacher's."""

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.training.default_models.augmentation import photometric_jitter, random_affine
+from ad_compressed_perception.training.default_models.config import TrainConfig
+from ad_compressed_perception.training.default_models.image_buffer import ImageBuffer, Progress, shrink
+from ad_compressed_perception.training.default_models.mask_loss import mask_loss
+from ad_compressed_perception.training.default_models.real_frames import Mask, corrected, masked_frames
+from ad_compressed_perception.training.default_models.synthetic_dataset import SyntheticDataset
+from ad_compressed_perception.training.default_models.teacher import Teacher
+from ad_compressed_perception.training.default_models.training_task import TrainingTask, draw, planes
 from ad_compressed_perception.training.graph_module.module import GraphModule
-from ad_compressed_perception.training.models.augmentation import photometric_jitter, random_affine
-from ad_compressed_perception.training.models.config import TrainConfig
-from ad_compressed_perception.training.models.image_buffer import ImageBuffer, Progress, shrink
-from ad_compressed_perception.training.models.mask_loss import mask_loss
-from ad_compressed_perception.training.models.real_frames import Mask, corrected, masked_frames
-from ad_compressed_perception.training.models.synthetic_dataset import SyntheticDataset
-from ad_compressed_perception.training.models.teacher import Teacher
-from ad_compressed_perception.training.models.training_task import TrainingTask, draw, planes
 
 _SCALE_JITTER = (0.7, 1.6)
 _IDENTITY_FRACTION = 0.4

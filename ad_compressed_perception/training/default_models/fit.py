@@ -14,11 +14,11 @@ from torch import nn
 
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.host import read_host
+from ad_compressed_perception.training.default_models.config import Schedule
+from ad_compressed_perception.training.default_models.image_buffer import Progress
+from ad_compressed_perception.training.default_models.training_task import TrainingTask
 from ad_compressed_perception.training.graph_module.layers import Normalization
 from ad_compressed_perception.training.graph_module.module import GraphModule
-from ad_compressed_perception.training.models.config import Schedule
-from ad_compressed_perception.training.models.image_buffer import Progress
-from ad_compressed_perception.training.models.training_task import TrainingTask
 from ad_compressed_perception.training.trainer import rate_at
 
 _CHECKPOINT = "checkpoint.pt"

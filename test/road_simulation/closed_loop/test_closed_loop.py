@@ -18,7 +18,7 @@ from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.driving.path_tracker import Pose
 from ad_compressed_perception.image.decode import Frame
 from ad_road_simulation.closed_loop.drive import DriveOptions, run_drive
-from ad_road_simulation.closed_loop.journal import JOURNAL, Journal
+from ad_road_simulation.closed_loop.journal import JOURNAL, RouteJournal
 from ad_road_simulation.closed_loop.latency import draw_latency, measure_latency, parse_latency
 from ad_road_simulation.closed_loop.paired import compare
 from ad_road_simulation.closed_loop.planner_queue import CameraSample, PlannerQueue
@@ -236,7 +236,7 @@ def test_a_second_run_resumes_the_first(tmp_path: Path) -> None:
 
 
 def test_truncated_journal_lines_are_ignored(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = RouteJournal(tmp_path)
     journal.add({"length_m": 200.0}, result_with(1, 0))
     journal.path.write_bytes(journal.path.read_bytes() + b'{"conditions": {"len')
     journal.add({"length_m": 200.0}, result_with(2, 1))

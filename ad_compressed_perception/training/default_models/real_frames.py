@@ -22,8 +22,8 @@ from ad_compressed_perception.driving.plan_vector import CURVATURE_SCALE
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.metrics.confusion import IGNORE
 from ad_compressed_perception.tasks.planning import PlanningSettings
-from ad_compressed_perception.training.models.config import RealFrames
-from ad_compressed_perception.training.models.image_buffer import shrink
+from ad_compressed_perception.training.default_models.config import RealFrames
+from ad_compressed_perception.training.default_models.image_buffer import shrink
 
 Pixels = NDArray[np.uint8]
 

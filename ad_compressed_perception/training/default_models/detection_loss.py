@@ -48,7 +48,7 @@ class Cells:
         return torch.cat([centers, sizes.log()], -1)
 
 
-def lay_cells(width: int, height: int, strides: tuple[int, ...], device: torch.device) -> Cells:
+def grid_cells(width: int, height: int, strides: tuple[int, ...], device: torch.device) -> Cells:
     """Return the cells of an input of width x height pixels."""
     corners, steps = grid(width, height, strides)
     return Cells(torch.from_numpy(corners).to(device), torch.from_numpy(steps).to(device))

@@ -134,7 +134,7 @@ class TrainConfig(StrictModel):
     output: OutputSpec
     network: Network = Field(default_factory=Network)
     stop_weight: float = Field(
-        0.5, ge=0.0, description="trajectory: weight of the cross-entropy of stop and yield"
+        0.5, ge=0.0, description="trajectory: weight of the cross-entropy of stop and proceed after stop"
     )
     synthetic: SyntheticFrames = Field(default_factory=SyntheticFrames)
     real: RealFrames = Field(default_factory=RealFrames)

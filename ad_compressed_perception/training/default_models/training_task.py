@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.training.default_models.config import TrainConfig
+from ad_compressed_perception.training.default_models.frame_source import find_source
+from ad_compressed_perception.training.default_models.image_buffer import Progress, content_size
+from ad_compressed_perception.training.default_models.teacher import normalizer
 from ad_compressed_perception.training.graph_module.module import GraphModule
-from ad_compressed_perception.training.models.config import TrainConfig
-from ad_compressed_perception.training.models.frame_source import find_source
-from ad_compressed_perception.training.models.image_buffer import Progress, content_size
-from ad_compressed_perception.training.models.teacher import normalizer
 from ad_compressed_perception.training.students.build import build_student
 from ad_compressed_perception.training.students.spec import StudentSpec
 

@@ -23,27 +23,27 @@ from ad_compressed_perception.core.manifest import (
     save_manifest,
 )
 from ad_compressed_perception.onnx_graph.io import check_model
-from ad_compressed_perception.training.graph_module.module import GraphModule
-from ad_compressed_perception.training.models.config import TrainConfig
-from ad_compressed_perception.training.models.detection_task import DetectionTrainingTask
-from ad_compressed_perception.training.models.fit import fit
-from ad_compressed_perception.training.models.image_buffer import Progress
-from ad_compressed_perception.training.models.initialize_from import initialize_from
-from ad_compressed_perception.training.models.segmentation_task import SegmentationTrainingTask
-from ad_compressed_perception.training.models.synthetic_dataset import (
+from ad_compressed_perception.training.default_models.config import TrainConfig
+from ad_compressed_perception.training.default_models.detection_task import DetectionTrainingTask
+from ad_compressed_perception.training.default_models.fit import fit
+from ad_compressed_perception.training.default_models.image_buffer import Progress
+from ad_compressed_perception.training.default_models.initialize_from import initialize_from
+from ad_compressed_perception.training.default_models.segmentation_task import SegmentationTrainingTask
+from ad_compressed_perception.training.default_models.synthetic_dataset import (
     SyntheticDataset,
     SyntheticDatasetSpec,
     available_jobs,
     open_dataset,
     render_dataset,
 )
-from ad_compressed_perception.training.models.training_task import (
+from ad_compressed_perception.training.default_models.training_task import (
     INPUT_NAME,
     TrainingTask,
     build_network,
     stored_image_size,
 )
-from ad_compressed_perception.training.models.trajectory_task import TrajectoryTrainingTask
+from ad_compressed_perception.training.default_models.trajectory_task import TrajectoryTrainingTask
+from ad_compressed_perception.training.graph_module.module import GraphModule
 
 BASELINE = "baseline"
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.driving.plan_vector import LENGTH
-from ad_compressed_perception.training.models.frame_source import find_source
-from ad_compressed_perception.training.models.image_buffer import Progress
+from ad_compressed_perception.training.default_models.frame_source import find_source
+from ad_compressed_perception.training.default_models.image_buffer import Progress
 
 MAX_BOXES = 40
 """Boxes kept of one image; the nearest ones first."""

@@ -12,21 +12,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ad_compressed_perception.core.errors import RecipeError
-from ad_compressed_perception.training.distillation.losses import yolox_loss
-from ad_compressed_perception.training.distillation.yolox_teacher import cut_rows
-from ad_compressed_perception.training.graph_module.module import GraphModule
-from ad_compressed_perception.training.models.augmentation import (
+from ad_compressed_perception.training.default_models.augmentation import (
     AffineTransform,
     photometric_jitter,
     random_affine,
 )
-from ad_compressed_perception.training.models.config import TrainConfig
-from ad_compressed_perception.training.models.detection_loss import box_loss, lay_cells
-from ad_compressed_perception.training.models.image_buffer import ImageBuffer, content_size
-from ad_compressed_perception.training.models.real_frames import gather, real_frames
-from ad_compressed_perception.training.models.synthetic_dataset import SyntheticDataset
-from ad_compressed_perception.training.models.teacher import Teacher
-from ad_compressed_perception.training.models.training_task import TrainingTask, draw, planes
+from ad_compressed_perception.training.default_models.config import TrainConfig
+from ad_compressed_perception.training.default_models.detection_loss import box_loss, grid_cells
+from ad_compressed_perception.training.default_models.image_buffer import ImageBuffer, content_size
+from ad_compressed_perception.training.default_models.real_frames import gather, real_frames
+from ad_compressed_perception.training.default_models.synthetic_dataset import SyntheticDataset
+from ad_compressed_perception.training.default_models.teacher import Teacher
+from ad_compressed_perception.training.default_models.training_task import TrainingTask, draw, planes
+from ad_compressed_perception.training.distillation.losses import yolox_loss
+from ad_compressed_perception.training.distillation.yolox_teacher import cut_rows
+from ad_compressed_perception.training.graph_module.module import GraphModule
 from ad_compressed_perception.training.students.detection_head import STRIDES
 
 _SCALE_JITTER_SYNTHETIC, _SCALE_JITTER_REAL = (0.6, 1.8), (0.7, 1.7)
@@ -51,7 +51,7 @@ class DetectionTrainingTask(TrainingTask):
             is_object = self._boxes[..., 0] >= 0.0
             self._objects = is_object.nonzero()
             self._sampling_weights = class_balanced_sampling_weights(self._boxes[..., 0][is_object])
-        self._cells = lay_cells(spec.width, spec.height, tuple(STRIDES), device)
+        self._cells = grid_cells(spec.width, spec.height, tuple(STRIDES), device)
         if self.real_count:
             if config.real.teacher is None:
                 raise RecipeError("real images have no boxes: name a teacher (real.teacher)")

@@ -32,9 +32,9 @@ def test_the_ego_is_near_its_lane(samples: list[Sample]) -> None:
     offsets, turned, speeds = [], [], []
     for sample in samples:
         scene = sample.scene
-        profile = scene.road.profile
+        section = scene.road.cross_section
         _, d = scene.road.locate(scene.ego_x_m, scene.ego_y_m, scene.ego_s_m)
-        offsets.append(d - profile.lane_center_m(profile.lanes_ahead - 1))
+        offsets.append(d - section.lane_center_m(section.lanes_ahead - 1))
         turned.append(scene.ego_heading_rad - float(scene.road.heading(scene.ego_s_m)))
         speeds.append(scene.ego_speed_mps)
     assert np.abs(offsets).max() <= 1.21
@@ -61,7 +61,7 @@ def test_worlds_differ(samples: list[Sample]) -> None:
     """250 scenes come from 10 worlds, of several weathers and profiles."""
     assert len({sample.scene.seed for sample in samples}) == 10
     assert len({sample.scene.weather.name for sample in samples}) >= 3
-    assert len({sample.scene.road.profile.lanes_ahead for sample in samples}) == 2
+    assert len({sample.scene.road.cross_section.lanes_ahead for sample in samples}) == 2
 
 
 def test_no_vehicle_overlaps_the_ego(samples: list[Sample]) -> None:
@@ -79,4 +79,4 @@ def test_no_vehicle_overlaps_the_ego(samples: list[Sample]) -> None:
 def test_options_reach_the_worlds() -> None:
     for sample in training_samples(1, 3, RouteOptions(weather="dusk", lanes=(1, 1))):
         assert sample.scene.weather.name == "dusk"
-        assert sample.scene.road.profile.lanes_oncoming == 1
+        assert sample.scene.road.cross_section.lanes_oncoming == 1

@@ -169,7 +169,7 @@ def test_vehicles_treat_the_ego_as_their_leader() -> None:
     world = world_with("signals", RouteOptions(traffic=1.0))
     set_signal_state(world, 0, "green")
     traffic = world.traffic
-    lane = world.layout.road.profile.lanes_ahead - 1
+    lane = world.layout.road.cross_section.lanes_ahead - 1
     car = int(np.flatnonzero(traffic.lane == lane)[0])
     traffic.active[:] = False
     traffic.active[car] = True

@@ -32,7 +32,7 @@ class GroundTruthFrame:
     plan: NDArray[np.float32]
 
 
-class FrameSource(ABC):
+class GroundTruthSource(ABC):
     """A sequence of frames that its seed determines.
 
     A simulator registers its class in the entry-point group ``ad_compressed_perception.frame_sources``; a
@@ -53,7 +53,7 @@ class FrameSource(ABC):
         """Return the next frame. Sequences do not end."""
 
 
-def find_source(name: str) -> type[FrameSource]:
+def find_source(name: str) -> type[GroundTruthSource]:
     """Return a registered source; raise RecipeError naming the known ones."""
-    source: type[FrameSource] = find(FRAME_SOURCES, name, RecipeError)
+    source: type[GroundTruthSource] = find(FRAME_SOURCES, name, RecipeError)
     return source

@@ -86,7 +86,7 @@ def test_a_signal_has_its_crossing_and_heads(layouts: list[Layout]) -> None:
             beside, above, *_ = signal_heads(signal, layout.road, 0.0)
             s, d = layout.road.locate(beside.x_m, beside.y_m, signal.stop_s_m)
             assert s - signal.stop_s_m == pytest.approx(12.0, abs=0.05)
-            assert d < layout.road.profile.right_m - layout.road.profile.curb_width_m
+            assert d < layout.road.cross_section.right_m - layout.road.cross_section.curb_width_m
             assert (beside.height_m, above.height_m) == (3.2, 5.0)
             back = above.heading_rad - float(layout.road.heading(s))
             assert np.cos(back) == pytest.approx(-1.0, abs=1e-3)
@@ -104,11 +104,11 @@ def test_signal_cycle() -> None:
 def test_markings_stay_on_the_carriageway(layouts: list[Layout]) -> None:
     """Edge lines are 0.15 m inside the curb, crossings extend from curb to curb, no line overlaps them."""
     for layout in layouts:
-        profile = layout.road.profile
-        assert min(mark.d_from_m for mark in layout.markings) == pytest.approx(profile.right_m)
-        assert max(mark.d_to_m for mark in layout.markings) == pytest.approx(profile.left_m)
+        section = layout.road.cross_section
+        assert min(mark.d_from_m for mark in layout.markings) == pytest.approx(section.right_m)
+        assert max(mark.d_to_m for mark in layout.markings) == pytest.approx(section.left_m)
         lines = [mark for mark in layout.markings if mark.kind in ("solid", "dashed")]
-        assert min(line.d_from_m for line in lines) == pytest.approx(profile.right_m + 0.15)
+        assert min(line.d_from_m for line in lines) == pytest.approx(section.right_m + 0.15)
         for crossing in layout.traffic_control.crossings:
             middle = crossing.middle_m
             assert not [line for line in lines if line.s_from_m < middle < line.s_to_m]
@@ -117,15 +117,15 @@ def test_markings_stay_on_the_carriageway(layouts: list[Layout]) -> None:
 def test_nothing_stands_on_the_road(layouts: list[Layout]) -> None:
     """The footprint of every roadside object is outside the sidewalk, also in bends."""
     for layout in layouts[:5]:
-        profile = layout.road.profile
-        beyond = profile.curb_width_m + profile.sidewalk_width_m
+        section = layout.road.cross_section
+        beyond = section.curb_width_m + section.sidewalk_width_m
         for s, item in zip(layout.roadside_objects.s_m, layout.roadside_objects.objects, strict=True):
             along = np.array([np.cos(item.heading_rad), np.sin(item.heading_rad)])
             across = np.array([-along[1], along[0]])
             for a, b in ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1)):
                 x, y = (item.x_m, item.y_m) + 0.5 * (a * item.length_m * along + b * item.width_m * across)
                 _, d = layout.road.locate(float(x), float(y), float(s))
-                assert d < profile.right_m - beyond + 0.3 or d > profile.left_m + beyond - 0.3
+                assert d < section.right_m - beyond + 0.3 or d > section.left_m + beyond - 0.3
 
 
 def test_weather_is_drawn_with_its_shares() -> None:

@@ -123,7 +123,7 @@ def test_leaving_the_lane_is_one_event_until_the_return() -> None:
     """Within the margin there is no event; beyond it there is one, and another one after a return."""
     simulation = Simulation(0, EMPTY)
     world, lane = simulation.world, simulation.world.layout.ego_lane_m
-    width = world.layout.road.profile.lane_width_m
+    width = world.layout.road.cross_section.lane_width_m
     margin = 0.5 * (width - VEHICLE.width_m) + 0.3
     kinds = []
     for offset in (0.0, margin - 0.05, margin + 0.05, margin - 0.05, 0.0, -margin - 0.05):
@@ -146,7 +146,7 @@ def test_a_collision_is_one_event_per_actor() -> None:
     """Into a standing car at 8 m/s: one event, however long the boxes overlap."""
     simulation = Simulation(0)
     traffic, world = simulation.world.traffic, simulation.world
-    one = int(np.flatnonzero(traffic.lane == world.layout.road.profile.lanes_ahead - 1)[0])
+    one = int(np.flatnonzero(traffic.lane == world.layout.road.cross_section.lanes_ahead - 1)[0])
     traffic.active[:] = np.arange(len(traffic.lane)) == one
     traffic.s_m[one], traffic.speed_mps[one] = simulation.ego.s_m + 14.0, 0.0
     traffic.d_m[one] = world.layout.ego_lane_m

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Renders report.json of a compression: plots and Markdown from the document alone."""
+"""Renders report.json of a compression again: plots and Markdown from the document alone."""
 
 from __future__ import annotations
 

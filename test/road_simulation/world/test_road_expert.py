@@ -31,7 +31,7 @@ def busy() -> tuple[World, int]:
     """Return a road with one vehicle, in the ego's lane, and its index."""
     world = world_with("signals", RouteOptions(traffic=1.0))
     traffic = world.traffic
-    one = int(np.flatnonzero(traffic.lane == world.layout.road.profile.lanes_ahead - 1)[0])
+    one = int(np.flatnonzero(traffic.lane == world.layout.road.cross_section.lanes_ahead - 1)[0])
     traffic.active[:] = False
     traffic.active[one] = True
     set_signal_state(world, 0, "green")
@@ -168,7 +168,7 @@ def test_a_leader_ends_the_clear_distance(busy: tuple[World, int]) -> None:
     park(world, one, ego, 12.0, 0.1)
     assert reference_plan(world, ego).must_stop
     # In the next lane it is no reason.
-    world.traffic.d_m[one] += world.layout.road.profile.lane_width_m
+    world.traffic.d_m[one] += world.layout.road.cross_section.lane_width_m
     assert reference_plan(world, ego).clear_distance_m == math.inf
 
 
