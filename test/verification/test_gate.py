@@ -123,7 +123,7 @@ def test_the_advice_is_more_frames_or_none(frames: int, interval: list[float], l
 
 
 @given(st.tuples(*[st.floats(-5.0, 5.0)] * 3).map(sorted), st.floats(0.0, 5.0))
-def test_accuracy_is_judged_by_its_interval(interval: list[float], limit: float) -> None:
+def test_accuracy_is_checked_by_its_interval(interval: list[float], limit: float) -> None:
     low, value, high = interval
     accuracy = AccuracyDrop("map", "points", value, low, high, 64)
     verdict = decide(AcceptSpec(max_accuracy_drop=limit), replace(GOOD, accuracy=accuracy))

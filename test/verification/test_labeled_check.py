@@ -83,7 +83,7 @@ def test_an_error_twice_as_large_is_worse_by_100_percent(tmp_path: Path) -> None
     assert darkest.baseline["rmse_rad"].value < turns.baseline["rmse_rad"].value
 
 
-def test_a_named_class_may_be_judged_and_equals_cost_nothing(tmp_path: Path) -> None:
+def test_a_named_class_may_be_gated_and_equals_cost_nothing(tmp_path: Path) -> None:
     manifest = load_manifest(write_segmenter(tmp_path / "model"))
     recipe = small_recipe(tmp_path / "r", accept={"max_accuracy_drop": 0.5, "accuracy_metric": "iou_warm"})
     folder = write_masks(tmp_path / "masks", 4)
@@ -99,7 +99,7 @@ def test_a_named_class_may_be_judged_and_equals_cost_nothing(tmp_path: Path) -> 
     assert {"miou", "iou_cold", "iou_warm"} <= set(found.overall.drop)
 
 
-def test_a_detector_is_judged_by_the_labels_of_the_recipe(tmp_path: Path) -> None:
+def test_a_detector_is_evaluated_on_the_labels_of_the_recipe(tmp_path: Path) -> None:
     manifest = load_manifest(write_detector(tmp_path / "model"))
     choice = LabeledChoice(str(write_boxes(tmp_path / "coco", SCENES)))
     everything = open_choice(manifest, small_recipe(tmp_path / "a"), choice)
