@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import click
@@ -53,7 +54,7 @@ for verb in names(VERBS):
 
 def main() -> None:
     """Run the command line; exit codes are those of ExitCode."""
-    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    warnings.showwarning = _one_line_for_old_names(warnings.showwarning)
     try:
         status = app(_present_names(sys.argv[1:]), standalone_mode=False)
     except AdcpError as error:
@@ -90,10 +91,16 @@ def _present_names(arguments: list[str]) -> list[str]:
     return present
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
-    """Print a warning of this package as one line; others are for developers."""
-    if issubclass(category, RenamedWarning):
-        print(f"warning: {message}", file=sys.stderr)
+def _one_line_for_old_names(show: Callable[..., None]) -> Callable[..., None]:
+    """Return a ``warnings.showwarning`` that prints a RenamedWarning as one line; ``show`` gets others."""
+
+    def show_warning(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+        if issubclass(category, RenamedWarning):
+            print(f"warning: {message}", file=sys.stderr)
+        else:
+            show(message, category, *place, **options)
+
+    return show_warning
 
 
 def _fail(message: str, code: int) -> int:

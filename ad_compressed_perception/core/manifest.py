@@ -62,7 +62,12 @@ class StrictModel(BaseModel):
         renamed = cls.old_keys()
         return replace_old_keys(data, renamed) if renamed and isinstance(data, Mapping) else data
 
-    if not TYPE_CHECKING:  # for mypy, an unknown attribute stays an error
+    if not TYPE_CHECKING:  # for mypy, an unknown attribute stays an error, and a copy has the model's type
+
+        def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Any:
+            """Return a copy; old keys of ``update`` reach the present fields, with a warning."""
+            present = replace_old_keys(update or {}, type(self).old_keys())
+            return super().model_copy(update=present, deep=deep)
 
         def __getattr__(self, name: str) -> Any:
             """Return a field by its old name, with a warning."""

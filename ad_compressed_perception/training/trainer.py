@@ -26,6 +26,8 @@ Advance = Callable[[int, int], None]
 _STATE, _WEIGHTS, _OPTIMIZER = "state.json", "weights.safetensors", "optimizer.pt"
 _RENAMED_KEYS = {"judgements": "val_losses", "hold_out": "val_fraction"}
 """Keys of history and schedule in checkpoints of earlier versions."""
+_RENAMED_OPTIMIZER = "optimiser.pt"
+"""Name of the optimizer's file in them."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,9 @@ class Trainer:
         if own != {key: value.shape for key, value in now.items()}:
             return 0, self._snapshot()  # of another graph: an earlier pass gave a different result
         self.module.load_state_dict(now)
-        optimizer.load_state_dict(torch.load(self.checkpoint / _OPTIMIZER, weights_only=True))
+        names = (_OPTIMIZER, _RENAMED_OPTIMIZER)
+        path = next(self.checkpoint / name for name in names if (self.checkpoint / name).is_file())
+        optimizer.load_state_dict(torch.load(path, weights_only=True))
         self.history = History(**_present_keys(state["history"]))
         best = {key[5:]: value for key, value in tensors.items() if key.startswith("best.")}
         return int(state["epochs"]), best

@@ -237,6 +237,15 @@ def test_old_attributes_and_arguments_of_public_classes(tmp_path: Path) -> None:
         assert context.pictures is context.images
 
 
+def test_an_old_key_of_a_copy_reaches_the_present_field() -> None:
+    """Pydantic does not validate updates: the old key would become an attribute that nothing reads."""
+    spec = InputSpec(width=8, height=8, color="BGR")
+    with pytest.warns(RenamedWarning, match="'colour' is now called 'color'"):
+        copy = spec.model_copy(update={"colour": "RGB"})
+    assert copy.color == "RGB"
+    assert "colour" not in copy.model_dump()
+
+
 def test_old_flags_of_a_third_party_pass_are_understood() -> None:
     with pytest.warns(RenamedWarning, match="preserves_outputs"):
 
@@ -267,6 +276,34 @@ def test_the_old_option_is_one_warning_line() -> None:
     )  # fmt: skip
     assert both.returncode == 2
     assert "both --input-color and its old name --input-colour are given" in both.stderr
+
+
+def test_the_command_still_shows_warnings_of_other_libraries(capsys: pytest.CaptureFixture[str]) -> None:
+    from ad_compressed_perception.cli.main import _one_line_for_old_names
+
+    shown: list[str] = []
+    show = _one_line_for_old_names(lambda message, *_: shown.append(str(message)))
+    show("old name", RenamedWarning, "file.py", 1)
+    show("out of date", DeprecationWarning, "file.py", 1)
+
+    assert shown == ["out of date"]
+    assert capsys.readouterr().err == "warning: old name\n"
+
+
+def test_arrays_of_an_earlier_version_are_removed(tmp_path: Path) -> None:
+    """A dataset's images are gigabytes; under their old names nothing would ever read or remove them."""
+    pytest.importorskip("torch")
+    from ad_compressed_perception.training.default_models.synthetic_dataset import (
+        SyntheticDatasetSpec,
+        render_dataset,
+    )
+
+    for name in ("corpus.json", "detection_pictures.npy", "notes.txt"):
+        (tmp_path / name).write_text("{}")
+
+    render_dataset(tmp_path, SyntheticDatasetSpec("road", 0, 0, {"detection": (8, 8)}), 1, lambda *_: None)
+
+    assert {path.name for path in tmp_path.iterdir()} == {"dataset.json", "notes.txt"}
 
 
 def test_present_names_warn_of_nothing() -> None:

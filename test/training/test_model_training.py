@@ -333,8 +333,18 @@ def test_the_learning_rate_warms_up_then_decays_to_a_hundredth() -> None:
     assert rates[-1] == pytest.approx(0.01, abs=1e-3)
 
 
+def as_earlier_version(path: Path) -> None:
+    """Give a checkpoint the keys that it had before they were renamed."""
+    renamed = {"optimiser": "optimizer", "average": "ema_decay"}
+    old_names = {new: old for old, new in renamed.items()}
+    state = torch.load(path, weights_only=True)
+    state["schedule"] = {old_names.get(key, key): value for key, value in state["schedule"].items()}
+    torch.save({old_names.get(key, key): value for key, value in state.items()}, path)
+
+
+@pytest.mark.parametrize("earlier", [False, True])
 @pytest.mark.parametrize("kind", ["detection", "segmentation", "trajectory"])
-def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path, kind: str) -> None:
+def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path, kind: str, earlier: bool) -> None:
     """Every step has its own seed, so batches do not depend on earlier steps."""
     whole = tiny_config(kind, steps=4, checkpoint_steps=2)
     one, two = build_network(whole), build_network(whole)
@@ -351,9 +361,16 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path, kind: st
 
     with pytest.raises(StoppedError):
         fit(two, open_training_task(whole, dataset, CPU, silent), whole.schedule, tmp_path / "two", stop)
-    again = build_network(whole)
-    fit(again, open_training_task(whole, dataset, CPU, silent), whole.schedule, tmp_path / "two", silent)
+    if earlier:
+        as_earlier_version(tmp_path / "two" / "checkpoint.pt")
+    again, steps = build_network(whole), []
 
+    def record(what: str, done: int, total: int) -> None:
+        steps.append(done)
+
+    fit(again, open_training_task(whole, dataset, CPU, silent), whole.schedule, tmp_path / "two", record)
+
+    assert 1 not in steps, "it starts at the checkpoint of step 2"
     for key, value in one.state_dict().items():
         assert torch.allclose(value, again.state_dict()[key], atol=1e-6), key
 

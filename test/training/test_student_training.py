@@ -193,8 +193,20 @@ def test_a_planning_student_is_trained_and_has_the_teachers_second_output(tmp_pa
     assert context.notes["loss_after"] < 0.35 * context.notes["loss_before"]
 
 
+def as_earlier_version(checkpoint: Path) -> None:
+    """Give a checkpoint the names of files and keys that it had before they were renamed."""
+    renamed = {"optimiser.pt": "optimizer.pt", "judgements": "val_losses", "hold_out": "val_fraction"}
+    state = (checkpoint / "state.json").read_text()
+    for old, new in renamed.items():
+        state = state.replace(new, old)
+        if (checkpoint / new).is_file():
+            (checkpoint / new).rename(checkpoint / old)
+    (checkpoint / "state.json").write_text(state)
+
+
+@pytest.mark.parametrize("earlier", [False, True])
 def test_a_resumed_student_has_the_same_running_statistics(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, earlier: bool
 ) -> None:
     """Running means are in the checkpoint: the resumed student equals the uninterrupted one bit for bit."""
     from ad_compressed_perception.training.trainer import Trainer
@@ -215,8 +227,15 @@ def test_a_resumed_student_has_the_same_running_statistics(
         patch.setattr(Trainer, "_epoch", interrupted)
         with pytest.raises(KeyboardInterrupt):
             Distill(options).apply(student, context)
-    resumed = weights(Distill(options).apply(student, context))
+    (state,) = (tmp_path / "two").rglob("state.json")
+    if earlier:
+        as_earlier_version(state.parent)
+    calls.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_epoch", lambda *arguments: calls.append(None) or epoch(*arguments))
+        resumed = weights(Distill(options).apply(student, context))
 
+    assert len(calls) == 2, "epochs after the interruption: 4 less the 2 in the checkpoint"
     assert any(key.startswith("norm_") and key.endswith(".mean") for key in whole)
     for name, value in whole.items():
         np.testing.assert_array_equal(resumed[name], value)

@@ -25,9 +25,8 @@ SCREEN_FRAMES = 16
 ROUND_FRAMES = (64, 10_000)
 """Search frames of the successive-halving rounds after the first; the last takes all there are."""
 
-# Journal kind of the final interleaved timing, and its old name, so that earlier journals can be resumed.
+# Journal kind of the final interleaved timing.
 _FINAL_TIMING = "final_timing"
-_RENAMED_FINAL_TIMING = "contest"
 
 # Seconds that a candidate is timed in the first round, and the finalists together: least, for a search of ten
 # minutes, most.
@@ -97,7 +96,7 @@ class Rounds:
         if not trials:
             return
         key = " ".join(trial.key for trial in trials)
-        found = self._journal.find(_FINAL_TIMING, key) or self._journal.find(_RENAMED_FINAL_TIMING, key)
+        found = self._journal.find(_FINAL_TIMING, key)
         if found is None:
             seconds = self._scaled(_FINAL_SECONDS)
             if self._time_budget.left_s < seconds:

@@ -10,11 +10,8 @@ from typing import Any, Literal
 
 from ad_compressed_perception.compression.search.candidate import Candidate
 from ad_compressed_perception.compression.search.pareto import Point
-from ad_compressed_perception.core.renamed import replace_old_keys
 
 State = Literal["alive", "winner", "out", "failed", "not tried"]
-# Old keys of Drop in journals, accepted for one version.
-_RENAMED_KEYS = {"telling": "informative"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ class Drop:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Drop:
         """Read what ``as_dict`` gave."""
-        return cls(**replace_old_keys(values, _RENAMED_KEYS))
+        return cls(**values)
 
 
 @dataclass

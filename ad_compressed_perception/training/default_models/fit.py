@@ -22,6 +22,8 @@ from ad_compressed_perception.training.graph_module.module import GraphModule
 from ad_compressed_perception.training.trainer import rate_at
 
 _CHECKPOINT = "checkpoint.pt"
+_RENAMED_OPTIMIZER = "optimiser"
+"""Key of the optimizer's state in checkpoints of earlier versions."""
 _SEEDS = 1_000_003
 
 
@@ -149,10 +151,12 @@ def _resume(
     state = torch.load(path, weights_only=True, map_location=next(network.parameters()).device)
     own = {key: value.shape for key, value in network.state_dict().items()}
     same = own == {key: value.shape for key, value in state["network"].items()}
-    if not same or state["schedule"] != schedule.model_dump():
+    renamed = Schedule.old_keys()
+    written = {renamed.get(key, key): value for key, value in state["schedule"].items()}
+    if not same or written != schedule.model_dump():
         return 0
     network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
+    optimizer.load_state_dict(state["optimizer" if "optimizer" in state else _RENAMED_OPTIMIZER])
     for key, value in state["average"].items():
         average[key].copy_(value)
     for module in network.modules():

@@ -26,6 +26,8 @@ MAX_BOXES = 40
 FRAMES_PER_SEQUENCE = 25
 """Frames taken from one seed of the source; sequences are rendered side by side."""
 _SPEC_NAME = "dataset.json"
+_RENAMED_FILES = ("corpus.json", "*_pictures.npy")
+"""Files of earlier versions: gigabytes that nothing reads any more."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,9 @@ def render_dataset(folder: Path, spec: SyntheticDatasetSpec, jobs: int, progress
     if written == json.loads(json.dumps(asdict(spec))):
         return
     folder.mkdir(parents=True, exist_ok=True)
-    done.unlink(missing_ok=True)
+    for pattern in (_SPEC_NAME, *_RENAMED_FILES):
+        for path in folder.glob(pattern):
+            path.unlink()
     if spec.frames:
         find_source(spec.source)  # an unknown one is refused here, not in a worker process
         _render(folder, spec, jobs, progress)
