@@ -7,7 +7,10 @@ from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
+from ad_compressed_perception.core.telemetry import opt_out
+
 __version__ = "0.1.0"
+opt_out()  # here, since any module or plug-in may import a runtime, also by way of another library
 
 
 def _find_old_path(fullname: str, *_: Any) -> Any:

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+import ad_compressed_perception  # noqa: F401  before a test module imports a runtime, so that it reports nothing
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Fast DDS: discovery of domain d listens on 7400 + 250 d. Kept to a range that leaves the ports of
 # all domains below those which the system gives to outgoing connections.

@@ -27,9 +27,10 @@ from ad_compressed_perception.backends.base import (
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
 from ad_compressed_perception.backends.onnxruntime_profile import read_profile
 from ad_compressed_perception.core.errors import BackendError
+from ad_compressed_perception.core.model_files import external_data
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.tensors import LayerRecord, TensorSpec
-from ad_compressed_perception.onnx_graph.denormals import flush_denormals, has_external_data
+from ad_compressed_perception.onnx_graph.denormals import flush_denormals
 from ad_compressed_perception.onnx_graph.layers import (
     has_compute,
     is_plain_float32,
@@ -93,7 +94,7 @@ class OnnxRuntimeSession(Session):
         source = read_onnx(model)
         # The file itself, or the changed model's bytes where weights were flushed.
         self._source: str | bytes = str(model)
-        if options.flush_denormals and not has_external_data(source) and flush_denormals(source):
+        if options.flush_denormals and not any(external_data(source)) and flush_denormals(source):
             self._source = source.SerializeToString()
         self._stores_weights_only = stores_weights_only(source)
         self._layers: list[LayerRecord] | None = None
@@ -234,7 +235,7 @@ class OnnxRuntimeSession(Session):
     def _with_names(self) -> str | bytes:
         """Return the model with a name on every operator, by which the profile is joined to the layers."""
         model = read_onnx(self._model)
-        if has_external_data(model):
+        if any(external_data(model)):
             return self._source
         if self._options.flush_denormals:
             flush_denormals(model)

@@ -65,7 +65,7 @@ from ad_compressed_perception.workspace.stale_checkpoints import (
     discard_refused_checkpoints,
     remove_checkpoints,
 )
-from ad_compressed_perception.workspace.store import open_target, staging, store_variant
+from ad_compressed_perception.workspace.store import content_hash, open_target, staging, store_variant
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -286,7 +286,7 @@ def _entry(job: _Job, built: _Built, found: Findings) -> Variant:
 
 def checkpoint_folder(target: Manifest, name: str, recipe: LoadedRecipe, samples: Samples) -> Path:
     """Return the folder of the checkpoints of exactly this model, recipe and choice of frames."""
-    baseline = target.variant(target.baseline).sha256
+    baseline = content_hash(target, target.baseline)
     key = hashlib.sha256(f"{baseline}{recipe.sha256}{samples.sha256}".encode()).hexdigest()
     return target.folder / "checkpoints" / f"{name}-{key[:12]}"
 

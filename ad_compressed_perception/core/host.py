@@ -53,11 +53,6 @@ class HostInfo:
         is_x86 = self.machine.lower() in ("x86_64", "amd64", "i386", "i686", "x86")
         return is_x86 and not any("vnni" in name or name == "amx_int8" for name in self.isa)
 
-    @property
-    def multiplies_bfloat16(self) -> bool:
-        """Whether it has bfloat16 multiply instructions; without them, training in float32 is faster."""
-        return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(self.isa)
-
     def as_dict(self) -> dict[str, object]:
         """Return the fields for a manifest."""
         return {**asdict(self), "isa": list(self.isa)}

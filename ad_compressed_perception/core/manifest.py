@@ -9,6 +9,7 @@ for environment variables and are relative to the folder.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import tempfile
@@ -28,6 +29,7 @@ from pydantic import (
 )
 
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, VariantRejectedError
+from ad_compressed_perception.core.model_files import further_files
 from ad_compressed_perception.core.renamed import replace_old_keys, warn_renamed
 
 SCHEMA: Final = "adcp-model/1"
@@ -36,6 +38,7 @@ MANIFEST_NAME = "model.yaml"
 TaskName = Literal["detection", "segmentation", "planning"]
 VerdictStatus = Literal["accepted", "rejected", "inconclusive"]
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+_SHA256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _NAME = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
@@ -170,7 +173,10 @@ class Variant(StrictModel):
     """One runnable form of the model."""
 
     file: str
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: _SHA256
+    files: dict[str, _SHA256] = Field(
+        default_factory=dict, description="sha256 of further files, by name relative to the file's folder"
+    )
     backend: str = "onnxruntime"
     options: dict[str, Any] = Field(default_factory=dict, description="the backend's own options")
     precision: str = "fp32"
@@ -241,10 +247,10 @@ class Manifest(StrictModel):
         return (expanded if expanded.is_absolute() else self.folder / expanded).resolve()
 
     def checked_path(self, name: str, *, allow_rejected: bool = False) -> Path:
-        """Path of a variant's file after its existence, hash and verdict were checked.
+        """Path of a variant's file after its verdict, and existence and hash of all its files, were checked.
 
         Raises:
-            ModelFileError: the file is missing or its sha256 is not the manifest's.
+            ModelFileError: a file is missing, its sha256 is not the manifest's, or it is not listed there.
             VariantRejectedError: the gate rejected the variant and ``allow_rejected`` is false.
         """
         variant = self.variant(name)
@@ -255,13 +261,21 @@ class Manifest(StrictModel):
                 "set allow_rejected to load it anyway"
             )
         path = self.variant_path(name)
-        if not path.is_file():
-            raise ModelFileError(f"model file of {self.name}/{name} is missing: {path}")
-        actual = file_sha256(path)
-        if actual != variant.sha256:
+        further = ((path.parent / key, sha256) for key, sha256 in variant.files.items())
+        for file, expected in ((path, variant.sha256), *further):
+            if not file.is_file():
+                raise ModelFileError(f"model file of {self.name}/{name} is missing: {file}")
+            actual = file_sha256(file)
+            if actual != expected:
+                raise ModelFileError(
+                    f"model file of {self.name}/{name} has sha256 {actual[:12]}..., "
+                    f"its manifest says {expected[:12]}...: {file}"
+                )
+        unlisted = {key: file_sha256(path.parent / key) for key in further_files(path) - {*variant.files}}
+        if unlisted:
             raise ModelFileError(
-                f"model file of {self.name}/{name} has sha256 {actual[:12]}..., "
-                f"its manifest says {variant.sha256[:12]}...: {path}"
+                f"model file of {self.name}/{name} reads files whose sha256 its manifest lacks: {path}; "
+                f"add to variant {name}: files: {json.dumps(unlisted, sort_keys=True)}"
             )
         return path
 

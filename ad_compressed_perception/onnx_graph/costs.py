@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ad_compressed_perception.core.tensors import TensorSpec
-from ad_compressed_perception.onnx_graph.denormals import count_denormals
+from ad_compressed_perception.onnx_graph.denormals import denormal_tensors
 from ad_compressed_perception.onnx_graph.layers import graph_nodes, is_compute, read_onnx
 from ad_compressed_perception.packing.decompress import decompress
 
@@ -154,7 +154,7 @@ def model_costs(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None =
         macs=sum(layer.macs or 0 for layer in layers),
         layers_without_macs=sum(layer.macs is None for layer in layers),
         parameters=_count_parameters(model.graph),
-        denormal_weights=count_denormals(model),
+        denormal_weights=sum(int(mask.sum()) for _, _, mask in denormal_tensors(model)),
         layers=layers,
         inputs=specs,
         outputs=output_specs,

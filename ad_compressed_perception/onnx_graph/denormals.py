@@ -23,32 +23,21 @@ if TYPE_CHECKING:
 _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 
 
-def count_denormals(model: ModelProto) -> int:
-    """Count the float32 weights stored in a file that are denormal; weights kept elsewhere are not read."""
-    return sum(int(mask.sum()) for _, _, mask in _denormal_tensors(model))
-
-
 def flush_denormals(model: ModelProto) -> int:
     """Set a model's denormal float32 weights to zero, in place; return how many there were."""
     from onnx import numpy_helper
 
     flushed = 0
-    for tensor, values, mask in list(_denormal_tensors(model)):
+    for tensor, values, mask in list(denormal_tensors(model)):
         tensor.CopyFrom(numpy_helper.from_array(np.where(mask, np.float32(0), values), tensor.name))
         flushed += int(mask.sum())
     return flushed
 
 
-def has_external_data(model: ModelProto) -> bool:
-    """Whether weights lie in files beside the model, which then must be loaded by its path."""
-    from onnx import TensorProto
-
-    return any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer)
-
-
-def _denormal_tensors(
+def denormal_tensors(
     model: ModelProto,
 ) -> Iterator[tuple[TensorProto, NDArray[Any], NDArray[np.bool_]]]:
+    """Yield tensor, values and mask of denormals where there are any; external weights are not read."""
     from onnx import TensorProto, numpy_helper
 
     for tensor in model.graph.initializer:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.manifest import InputSpec
+from ad_compressed_perception.core.model_files import external_data
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
@@ -52,7 +53,7 @@ def read_model(path: Path) -> ModelProto:
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
     except Exception as error:  # onnx raises its checker's error, OSError or ValueError
-        missing = ", ".join(sorted(set(_external_files(model)))) or "a file"
+        missing = ", ".join(sorted(set(external_data(model)))) or "a file"
         raise ModelFileError(
             f"external data of {path} cannot be read ({missing}): {one_line(error)}"
         ) from error
@@ -78,17 +79,12 @@ def refuse_suppression(model: ModelProto, path: Path) -> None:
             )
 
 
-def _external_files(model: ModelProto) -> Iterator[str]:
-    for tensor in model.graph.initializer:
-        yield from (entry.value for entry in tensor.external_data if entry.key == "location")
-
-
 def stored_bytes(path: Path) -> int:
     """Return the size of an ONNX file including its external data files."""
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
-    files = {path.parent / name for name in _external_files(model)}
+    files = {path.parent / name for name in external_data(model)}
     return path.stat().st_size + sum(file.stat().st_size for file in files)
 
 

@@ -10,6 +10,8 @@ manifest is moved after the file, so that at no moment an entry names the file o
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -48,8 +50,15 @@ def model_folder(manifest: Manifest, work: Path | None) -> Path:
 
 
 def is_same_model(one: Manifest, other: Manifest) -> bool:
-    """Whether two manifests describe the same model: same name, same baseline file."""
-    return one.name == other.name and one.variant(one.baseline).sha256 == other.variant(other.baseline).sha256
+    """Whether two manifests describe the same model: same name, same files of the baseline."""
+    return one.name == other.name and content_hash(one, one.baseline) == content_hash(other, other.baseline)
+
+
+def content_hash(manifest: Manifest, name: str) -> str:
+    """Return a hash of all files of a variant: its ``sha256``, or one over it and those of ``files``."""
+    variant = manifest.variant(name)
+    text = json.dumps([variant.sha256, sorted(variant.files.items())])
+    return hashlib.sha256(text.encode()).hexdigest() if variant.files else variant.sha256
 
 
 def find_variants(manifest: Manifest, work: Path | None, names: list[str]) -> Manifest:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from ad_compressed_perception import __version__
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.workspace.store import content_hash
 from ad_road_simulation.closed_loop.images import FOLDER
 from ad_road_simulation.closed_loop.journal import RouteJournal
 from ad_road_simulation.closed_loop.latency import EXPERT, Latency, measure_latency, parse_latency
@@ -127,7 +128,7 @@ def _conditions(
         chosen = manifest.variant(variant)
         of_model = {
             "model": manifest.name,
-            "sha256": chosen.sha256,
+            "sha256": content_hash(manifest, variant),
             "backend": chosen.backend,
             "options": chosen.options,
             "output": manifest.for_variant(variant).output.model_dump(mode="json"),
@@ -151,7 +152,7 @@ def _latencies(manifest: Manifest, options: DriveOptions, progress: DriveProgres
     path = options.out / LATENCIES
     models = [name for name in options.variants if name != EXPERT]
     kept = _read_latencies(path)
-    keys = {name: f"{name}:{manifest.variant(name).sha256}" for name in models}
+    keys = {name: f"{name}:{content_hash(manifest, name)}" for name in models}
     missing = [name for name in models if keys[name] not in kept]
     if missing:
         progress.notify(f"measuring the latency of {', '.join(missing)}")

@@ -42,9 +42,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def enter_hash(model: Path) -> None:
-    """Enter the file's present hash in the manifest."""
+    """Enter the present hashes of the file and of its weights, where they lie outside, in the manifest."""
     manifest = load_manifest(model)
-    manifest.variant("fp32").sha256 = file_sha256(model / "fp32.onnx")
+    variant = manifest.variant("fp32")
+    variant.sha256 = file_sha256(model / "fp32.onnx")
+    variant.files = {path.name: file_sha256(path) for path in model.glob("weights.bin")}
     save_manifest(manifest, model)
 
 

@@ -22,6 +22,7 @@ from ad_compressed_perception.core.errors import AdcpError, ModelFileError, Reci
 from ad_compressed_perception.core.host import HostInfo, read_host
 from ad_compressed_perception.onnx_graph.equivalence import run_model
 from ad_compressed_perception.onnx_graph.io import is_quantized, opset_of
+from ad_compressed_perception.training.default_models.bfloat16 import multiplies_bfloat16
 from support.compression import NO_VNNI, VNNI, model_and_context
 from support.models import write_detector, write_planner, write_segmenter
 
@@ -246,6 +247,6 @@ def test_a_pass_may_calibrate_on_fewer_frames_evenly_spaced(tmp_path: Path) -> N
 
 
 def test_bfloat16_needs_processor_support() -> None:
-    assert HostInfo("x86_64", "", ("avx512_bf16", "avx512f")).multiplies_bfloat16
-    assert HostInfo("aarch64", "", ("asimd", "bf16")).multiplies_bfloat16
-    assert not HostInfo("x86_64", "", ("avx2", "avx512f", "avx512_vnni")).multiplies_bfloat16
+    assert multiplies_bfloat16(HostInfo("x86_64", "", ("avx512_bf16", "avx512f")))
+    assert multiplies_bfloat16(HostInfo("aarch64", "", ("asimd", "bf16")))
+    assert not multiplies_bfloat16(HostInfo("x86_64", "", ("avx2", "avx512f", "avx512_vnni")))

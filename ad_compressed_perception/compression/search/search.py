@@ -41,7 +41,7 @@ from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.onnx_graph.io import read_model, stored_bytes
 from ad_compressed_perception.pass_api.terms import VerifySpec
-from ad_compressed_perception.workspace.store import open_target, staging
+from ad_compressed_perception.workspace.store import content_hash, open_target, staging
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -255,7 +255,7 @@ def _reserve(time_budget: TimeBudget, facts: Facts, frames: SearchFrames) -> Non
 def _key(manifest: Manifest, request: Request, frames: SearchFrames, host: HostInfo) -> str:
     """Return a short hash of what measurements depend on: model, frames, measure, host and versions."""
     parts = {
-        "baseline": manifest.variant(manifest.baseline).sha256,
+        "baseline": content_hash(manifest, manifest.baseline),
         "manifest": [manifest.input.model_dump(mode="json"), manifest.output.model_dump(mode="json")],
         "source": frames.source.describe,
         "frames": [len(frames.source), frames.calibration, frames.verification, frames.subset(4).sha256()],
