@@ -13,18 +13,8 @@ from pathlib import Path
 # Instruction sets that decide how fast and how exactly 8-bit products are summed.
 _RELEVANT = re.compile(r"^(avx2|avx512f|avx512bw|\w*vnni|amx_\w+|avx512_bf16|asimd|asimddp|i8mm|bf16|sve2?)$")
 _TOOLS = (
-    "ad_compressed_perception",
-    "ai-edge-litert",
-    "numpy",
-    "onnx",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxslim",
-    "opencv-python-headless",
-    "openvino",
-    "safetensors",
-    "torch",
-    "torch-pruning",
+    *("ad_compressed_perception", "ai-edge-litert", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu"),
+    *("onnxslim", "opencv-python-headless", "openvino", "safetensors", "torch", "torch-pruning"),
 )
 
 
@@ -41,22 +31,6 @@ class HostInfo:
     machine: str
     cpu: str
     isa: tuple[str, ...]
-
-    @property
-    def saturates_u8s8(self) -> bool:
-        """Whether sums of unsigned times signed 8-bit products may overflow 16 bits here.
-
-        x86 without VNNI multiplies with VPMADDUBSW, which adds pairs of products with saturation at
-        16 bits; 7-bit weights avoid it. VNNI and ARM's dot products add in 32 bits. True for an x86
-        whose instruction sets are unknown.
-        """
-        is_x86 = self.machine.lower() in ("x86_64", "amd64", "i386", "i686", "x86")
-        return is_x86 and not any("vnni" in name or name == "amx_int8" for name in self.isa)
-
-    @property
-    def multiplies_bfloat16(self) -> bool:
-        """Whether it has bfloat16 multiply instructions; without them, training in float32 is faster."""
-        return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(self.isa)
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields for a manifest."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.driving.path import KNOTS_M
-from ad_compressed_perception.driving.speed_profile import RULES, allowed_speed_mps, clear_distance_of
+from ad_compressed_perception.driving.speed_profile import RULES, clear_distance_of
 
 CURVATURE_SCALE = 50.0
 """Network units per 1/m: a bend of 50 m radius is 1."""
@@ -34,15 +34,6 @@ class Plan:
     clear_distance_m: float
     stop_probability: float
     proceed_after_stop_probability: float
-
-
-def encode_plan(
-    curvature_per_m: NDArray[np.float64], clear_distance_m: float, must_stop: bool, may_proceed: bool
-) -> NDArray[np.float32]:
-    """Return (LENGTH,) targets; stop and proceed are 0 or 1, where the network outputs logits."""
-    speed = allowed_speed_mps(clear_distance_m) / RULES.cruise_mps
-    numbers = [*(np.asarray(curvature_per_m) * CURVATURE_SCALE), speed, float(must_stop), float(may_proceed)]
-    return np.asarray(numbers, np.float32)
 
 
 def decode_plan(vector: NDArray[np.float32]) -> Plan:

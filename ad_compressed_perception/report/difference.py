@@ -15,9 +15,10 @@ from ad_compressed_perception.metrics.unmatched import unmatched_objects
 from ad_compressed_perception.report.overlay import (
     DrawingCamera,
     Image,
+    dense_path,
     describe_steering,
-    draw_center_line,
     draw_tag,
+    to_pixels,
 )
 from ad_compressed_perception.report.panels import Panel, side_by_side
 
@@ -50,8 +51,21 @@ def draw_difference(
     if isinstance(baseline, Trajectory) and isinstance(variant, Trajectory):
         # The thin line lies on the thick one where the two agree.
         for path, color, thickness in ((baseline, LOST_BGR, 9), (variant, NEW_BGR, 3)):
-            draw_center_line(image, path, camera or DrawingCamera(), color, thickness)
+            _draw_center_line(image, path, camera or DrawingCamera(), color, thickness)
     return image
+
+
+def _draw_center_line(
+    image: Image,
+    trajectory: Trajectory,
+    camera: DrawingCamera,
+    color: tuple[int, int, int],
+    thickness: int,
+) -> None:
+    """Draw the middle of a path on the road into an image, in place."""
+    height, width = image.shape[:2]
+    line = to_pixels(camera.project(dense_path(trajectory)[0], width, height))
+    cv2.polylines(image, [line], False, color, thickness, cv2.LINE_AA)
 
 
 def describe_difference(baseline: Result, variant: Result) -> str:

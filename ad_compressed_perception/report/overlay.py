@@ -135,31 +135,18 @@ def draw_path(
 ) -> None:
     """Draw the strip of road of a path into an image, in place."""
     height, width = image.shape[:2]
-    center, heading = _dense_path(trajectory)
+    center, heading = dense_path(trajectory)
     normal = np.stack([-np.sin(heading), np.cos(heading)], axis=1) * half_width_m
     edges = [camera.project(center + side * normal, width, height) for side in (1.0, -1.0)]
     if min(len(edge) for edge in edges) >= 2:
-        outline = _pixels(np.concatenate([edges[0], edges[1][::-1]]))
+        outline = to_pixels(np.concatenate([edges[0], edges[1][::-1]]))
         strip = image.copy()
         cv2.fillPoly(strip, [outline], color)
         image[:] = cv2.addWeighted(image, 0.6, strip, 0.4, 0.0)
         for edge in edges:
-            cv2.polylines(image, [_pixels(edge)], False, color, 2, cv2.LINE_AA)
-        middle = _pixels(camera.project(center, width, height))
+            cv2.polylines(image, [to_pixels(edge)], False, color, 2, cv2.LINE_AA)
+        middle = to_pixels(camera.project(center, width, height))
         cv2.polylines(image, [middle], False, _WHITE, 2, cv2.LINE_AA)
-
-
-def draw_center_line(
-    image: Image,
-    trajectory: Trajectory,
-    camera: DrawingCamera,
-    color: tuple[int, int, int],
-    thickness: int,
-) -> None:
-    """Draw the middle of a path on the road into an image, in place."""
-    height, width = image.shape[:2]
-    line = _pixels(camera.project(_dense_path(trajectory)[0], width, height))
-    cv2.polylines(image, [line], False, color, thickness, cv2.LINE_AA)
 
 
 def describe_steering(trajectory: Trajectory) -> str:
@@ -171,7 +158,7 @@ def describe_steering(trajectory: Trajectory) -> str:
     return f"steering wheel {abs(angle_deg):.1f} deg {side}"
 
 
-def _dense_path(trajectory: Trajectory) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def dense_path(trajectory: Trajectory) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Resample a path from the origin to its end finely enough that its image looks smooth."""
     points = np.concatenate([np.zeros((1, 2)), trajectory.points_xy_m])
     headings = np.unwrap(np.concatenate([np.zeros(1), trajectory.headings_rad]))
@@ -181,8 +168,8 @@ def _dense_path(trajectory: Trajectory) -> tuple[NDArray[np.float64], NDArray[np
     return np.stack([x, y], axis=1), heading
 
 
-def _pixels(points: NDArray[np.float64]) -> NDArray[np.int32]:
-    # A point beside the camera projects far outside; cv2 needs it within 16 bits to draw the line.
+def to_pixels(points: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Round (N, 2) pixels for cv2: within 16 bits, since a point beside the camera projects far outside."""
     return np.clip(np.rint(points), -16000, 16000).astype(np.int32).reshape(-1, 1, 2)
 
 

@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 
-from ad_compressed_perception.driving.plan_vector import encode_plan
 from ad_compressed_perception.training.default_models.frame_source import GroundTruthFrame, GroundTruthSource
+from ad_compressed_perception.training.default_models.plan_targets import encode_plan
 from ad_road_simulation.renderer.renderer import Renderer
 from ad_road_simulation.world.camera import Camera
 from ad_road_simulation.world.sampling import training_samples

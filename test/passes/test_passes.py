@@ -14,6 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from ad_compressed_perception.analysis.arithmetic import multiplies_bfloat16, saturates_u8s8
 from ad_compressed_perception.compression.passes.graph.infer_shapes import InferShapes
 from ad_compressed_perception.compression.passes.graph.simplify import Simplify
 from ad_compressed_perception.compression.passes.graph.upgrade_opset import UpgradeOpset
@@ -226,10 +227,10 @@ def test_the_host_is_parsed_from_cpuinfo(tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text(text, encoding="utf-8")
     host = read_host(tmp_path / "cpuinfo")
     assert (host.cpu, host.isa) == ("Some CPU", ("amx_int8", "avx2", "avx512_vnni"))
-    assert not VNNI.saturates_u8s8
-    assert NO_VNNI.saturates_u8s8
-    assert not HostInfo("aarch64", "", ()).saturates_u8s8  # its dot products add in 32 bits
-    assert HostInfo("x86_64", "", ()).saturates_u8s8  # unknown features: assume saturation
+    assert not saturates_u8s8(VNNI)
+    assert saturates_u8s8(NO_VNNI)
+    assert not saturates_u8s8(HostInfo("aarch64", "", ()))  # its dot products add in 32 bits
+    assert saturates_u8s8(HostInfo("x86_64", "", ()))  # unknown features: assume saturation
 
 
 def test_a_pass_may_calibrate_on_fewer_frames_evenly_spaced(tmp_path: Path) -> None:
@@ -246,6 +247,6 @@ def test_a_pass_may_calibrate_on_fewer_frames_evenly_spaced(tmp_path: Path) -> N
 
 
 def test_bfloat16_needs_processor_support() -> None:
-    assert HostInfo("x86_64", "", ("avx512_bf16", "avx512f")).multiplies_bfloat16
-    assert HostInfo("aarch64", "", ("asimd", "bf16")).multiplies_bfloat16
-    assert not HostInfo("x86_64", "", ("avx2", "avx512f", "avx512_vnni")).multiplies_bfloat16
+    assert multiplies_bfloat16(HostInfo("x86_64", "", ("avx512_bf16", "avx512f")))
+    assert multiplies_bfloat16(HostInfo("aarch64", "", ("asimd", "bf16")))
+    assert not multiplies_bfloat16(HostInfo("x86_64", "", ("avx2", "avx512f", "avx512_vnni")))

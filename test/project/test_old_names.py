@@ -21,7 +21,7 @@ import yaml
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.compression.recipe import LoadedRecipe, load_recipe, shipped_recipes
 from ad_compressed_perception.core.errors import AdcpError, ManifestError, RecipeError
-from ad_compressed_perception.core.manifest import InputSpec, StrictModel, load_manifest, save_manifest
+from ad_compressed_perception.core.manifest import InputSpec, StrictModel, load_manifest
 from ad_compressed_perception.core.old_paths import renamed_paths
 from ad_compressed_perception.core.registry import PASSES, find, own_plugins, renamed_plugins
 from ad_compressed_perception.core.renamed import RenamedWarning
@@ -30,6 +30,7 @@ from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.pass_api.passes import Pass
 from ad_compressed_perception.report.compression_schema import Agreement, FrameSeries, Gate, Latency
 from ad_compressed_perception.report.schema import AccuracyReport, ComparisonReport, VariantReport
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.compression import model_and_context
 from support.models import write_segmenter
 

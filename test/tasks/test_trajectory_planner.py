@@ -15,7 +15,7 @@ from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.driving.path import KNOTS_M, path_of_curvature
-from ad_compressed_perception.driving.plan_vector import LENGTH, decode_plan, encode_plan
+from ad_compressed_perception.driving.plan_vector import LENGTH, decode_plan
 from ad_compressed_perception.driving.speed_profile import (
     RULES,
     allowed_speed_mps,
@@ -24,6 +24,7 @@ from ad_compressed_perception.driving.speed_profile import (
 )
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.tasks.pipeline import open_pipeline
+from ad_compressed_perception.training.default_models.plan_targets import encode_plan
 from support.models import write_trajectory_planner
 
 BLACK = Frame(np.zeros((48, 64, 3), np.uint8), "BGR")

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ad_compressed_perception.analysis.arithmetic import multiplies_bfloat16
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.host import read_host
 from ad_compressed_perception.training.default_models.config import Schedule
@@ -52,7 +53,7 @@ def fit(
     optimizer = _optimizer(network, schedule)
     average = {key: value.detach().clone() for key, value in network.state_dict().items()}
     first_step = _resume(folder, schedule, network, optimizer, average)
-    use_bfloat16 = device.type == "cuda" or read_host().multiplies_bfloat16
+    use_bfloat16 = device.type == "cuda" or multiplies_bfloat16(read_host())
     start, shown = perf_counter(), 0.0
     for step in range(first_step, schedule.steps):
         for group in optimizer.param_groups:

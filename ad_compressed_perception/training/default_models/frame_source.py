@@ -23,7 +23,7 @@ class GroundTruthFrame:
         image_bgr: (H, W, 3) uint8.
         boxes: (N, 5) float32: label id and x1, y1, x2, y2 in pixels, the nearest object first.
         mask: (H, W) uint8 label ids; None where no training asks for masks.
-        plan: (LENGTH,) float32, see driving.plan_vector.encode_plan.
+        plan: (LENGTH,) float32, see plan_targets.encode_plan.
     """
 
     image_bgr: NDArray[np.uint8]

@@ -34,7 +34,7 @@ def plan_ground_truth_loss(plan: Tensor, ground_truth: Tensor, stop_weight: floa
 
     Args:
         plan: output of the network.
-        ground_truth: see driving.plan_vector.encode_plan.
+        ground_truth: see plan_targets.encode_plan.
         stop_weight: of the cross-entropy of stop and proceed after stop.
     """
     curvature = plan[:, :SPEED] / CURVATURE_SCALE, ground_truth[:, :SPEED] / CURVATURE_SCALE

@@ -53,7 +53,7 @@ class SyntheticDataset:
         images: (N, h, w, 3) uint8 BGR.
         boxes: (N, MAX_BOXES, 5) float32: label id (-1: none) and xyxy in pixels of ``images``.
         masks: (N, h, w) uint8 label ids, for segmentation; None otherwise.
-        plans: (N, LENGTH) float32, see driving.plan_vector.encode_plan.
+        plans: (N, LENGTH) float32, see plan_targets.encode_plan.
         source_size: (width, height) of the frames before they were resized, pixels.
     """
 
