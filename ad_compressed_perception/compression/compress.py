@@ -12,6 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from ad_compressed_perception.analysis.processor import host_record
 from ad_compressed_perception.analysis.sizes import measure_both
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.compression.pass_runner import (
@@ -298,7 +299,7 @@ def _provenance(manifest: Manifest, recipe: LoadedRecipe, samples: Samples, host
         "recipe_text": recipe.text,
         "calibration_sha256": samples.sha256,
         "versions": tool_versions(),
-        "host": host.as_dict(),
+        "host": host_record(host),
     }
 
 

@@ -6,25 +6,15 @@ from __future__ import annotations
 
 import platform
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 # Instruction sets that decide how fast and how exactly 8-bit products are summed.
 _RELEVANT = re.compile(r"^(avx2|avx512f|avx512bw|\w*vnni|amx_\w+|avx512_bf16|asimd|asimddp|i8mm|bf16|sve2?)$")
 _TOOLS = (
-    "ad_compressed_perception",
-    "ai-edge-litert",
-    "numpy",
-    "onnx",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxslim",
-    "opencv-python-headless",
-    "openvino",
-    "safetensors",
-    "torch",
-    "torch-pruning",
+    *("ad_compressed_perception", "ai-edge-litert", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu"),
+    *("onnxslim", "opencv-python-headless", "openvino", "safetensors", "torch", "torch-pruning"),
 )
 
 
@@ -42,21 +32,6 @@ class HostInfo:
     cpu: str
     isa: tuple[str, ...]
 
-    @property
-    def saturates_u8s8(self) -> bool:
-        """Whether sums of unsigned times signed 8-bit products may overflow 16 bits here.
-
-        x86 without VNNI multiplies with VPMADDUBSW, which adds pairs of products with saturation at
-        16 bits; 7-bit weights avoid it. VNNI and ARM's dot products add in 32 bits. True for an x86
-        whose instruction sets are unknown.
-        """
-        is_x86 = self.machine.lower() in ("x86_64", "amd64", "i386", "i686", "x86")
-        return is_x86 and not any("vnni" in name or name == "amx_int8" for name in self.isa)
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the fields for a manifest."""
-        return {**asdict(self), "isa": list(self.isa)}
-
 
 def read_host(cpuinfo: Path = Path("/proc/cpuinfo")) -> HostInfo:
     """Describe this processor from /proc/cpuinfo; unknown parts stay empty."""
@@ -67,9 +42,8 @@ def read_host(cpuinfo: Path = Path("/proc/cpuinfo")) -> HostInfo:
     flags = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", text, re.MULTILINE)
     name = re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE)
     found = {flag for flag in (flags[1].split() if flags else []) if _RELEVANT.match(flag)}
-    return HostInfo(
-        platform.machine(), name[1].strip() if name else platform.processor(), tuple(sorted(found))
-    )
+    cpu = name[1].strip() if name else platform.processor()
+    return HostInfo(platform.machine(), cpu, tuple(sorted(found)))
 
 
 def tool_versions() -> dict[str, str]:

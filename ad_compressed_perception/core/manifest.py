@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
@@ -337,21 +336,3 @@ def load_manifest(model: Path | str) -> Manifest:
         raise ManifestError(f"manifest {path}: {describe_validation_error(error)}") from error
     manifest.folder = path.parent.resolve()
     return manifest
-
-
-def save_manifest(manifest: Manifest, folder: Path) -> Path:
-    """Write a manifest as ``folder/model.yaml`` atomically; return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    data = manifest.model_dump(mode="json", by_alias=True, exclude_none=True)
-    path = folder / MANIFEST_NAME
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".model-", suffix=".yaml")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            yaml.safe_dump(data, stream, sort_keys=False, allow_unicode=True, width=100)
-        # mkstemp creates files of mode 0600; the manifest gets the permissions of its folder.
-        os.chmod(temporary, folder.stat().st_mode & 0o666)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path

@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import ImageError
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.renamed import accept_old_attributes
 from ad_compressed_perception.image.encodings import ENCODINGS, Color, decode_raw, high_bytes
 from ad_compressed_perception.image.files import decode_file
 
-__all__ = ["Color", "Frame", "decode_image", "encode_jpeg", "to_bgr8", "to_gray8"]
+__all__ = ["Color", "Frame", "decode_image", "to_bgr8", "to_gray8"]
 
 _FILE_FORMAT = re.compile(r"\b(m?jpe?g|png)\b", re.IGNORECASE)
 
@@ -81,7 +82,7 @@ def decode_image(message: Any, topic: str = "image") -> Frame:
                 f"encoding {_quote(message.encoding)}, {width}x{height}, step {step}, {data.size} bytes"
             )
     except (AttributeError, TypeError, ValueError, BufferError) as error:
-        raise ImageError(f"{topic}: not an image message: {_one_line(error)}") from error
+        raise ImageError(f"{topic}: not an image message: {one_line(error)}") from error
     try:
         if data.size == 0:
             raise ImageError("the message holds no data")
@@ -106,7 +107,7 @@ def decode_image(message: Any, topic: str = "image") -> Frame:
     except ImageError as error:
         raise ImageError(f"{topic}: {description}: {error}") from error.__cause__
     except (cv2.error, MemoryError) as error:
-        raise ImageError(f"{topic}: {description}: cannot be converted: {_one_line(error)}") from error
+        raise ImageError(f"{topic}: {description}: cannot be converted: {one_line(error)}") from error
     return Frame(pixels, color, stamp_ns)
 
 
@@ -136,28 +137,6 @@ def to_gray8(frame: Frame) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(frame.pixels, code), np.uint8)
 
 
-def encode_jpeg(bgr: NDArray[np.uint8], quality: int = 90) -> bytes:
-    """Return a JPEG file of an image.
-
-    Args:
-        bgr: (H, W, 3) uint8 BGR or (H, W) uint8 gray.
-        quality: 1 (smallest) to 100.
-
-    Raises:
-        ImageError: no such image or quality, or a side above JPEG's 65500 pixels.
-    """
-    if not 1 <= quality <= 100:
-        raise ImageError(f"the quality of a JPEG is 1 to 100, got {quality}")
-    is_image = bgr.ndim == 2 or (bgr.ndim == 3 and bgr.shape[2] == 3)
-    if bgr.dtype != np.uint8 or not is_image or bgr.size == 0 or max(bgr.shape) > 65500:
-        raise ImageError(
-            f"a JPEG needs (H, W, 3) or (H, W) uint8 of 1 to 65500 pixels a side, "
-            f"got {bgr.dtype}{list(bgr.shape)}"
-        )
-    _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return encoded.tobytes()
-
-
 def _decode_compressed(format_text: Any, data: NDArray[np.uint8]) -> tuple[NDArray[Any], Color]:
     text = format_text if isinstance(format_text, str) else ""
     if "compresseddepth" in text.lower():
@@ -177,7 +156,7 @@ def _decode_with_cv_bridge(message: Any, width: int, height: int) -> tuple[NDArr
     try:
         pixels = np.asarray(bridge.imgmsg_to_cv2(message, desired_encoding="bgr8"))
     except Exception as error:
-        raise ImageError(f"unknown encoding (cv_bridge: {_one_line(error)}); known: {known}") from error
+        raise ImageError(f"unknown encoding (cv_bridge: {one_line(error)}); known: {known}") from error
     if pixels.dtype != np.uint8 or pixels.shape != (height, width, 3):
         raise ImageError(
             f"cv_bridge returned {pixels.dtype}{list(pixels.shape)}, not uint8[{height}, {width}, 3]"
@@ -205,7 +184,3 @@ def _as_bytes(data: Any) -> NDArray[np.uint8]:
 def _quote(text: Any) -> str:
     shown = repr(text)
     return shown if len(shown) <= 60 else f"{shown[:56]}...'"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

@@ -26,7 +26,6 @@ from ad_compressed_perception.core.manifest import (
     Variant,
     describe_validation_error,
     file_sha256,
-    save_manifest,
 )
 from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.image.decode import Frame
@@ -40,6 +39,7 @@ from ad_compressed_perception.importing.from_torch import exported_program_to_on
 from ad_compressed_perception.importing.infer_manifest import infer_input, infer_output
 from ad_compressed_perception.onnx_graph.io import check_model, pin_input_shape, read_model
 from ad_compressed_perception.tasks.pipeline import open_pipeline
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 
 BASELINE = "fp32"
 

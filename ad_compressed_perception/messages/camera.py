@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
-from ad_compressed_perception.image.decode import encode_jpeg
+from ad_compressed_perception.image.encode import encode_jpeg
 
 
 def to_compressed(bgr: NDArray[np.uint8], quality: int, header: Header) -> CompressedImage:

@@ -22,7 +22,8 @@ def stamp_to_ns(stamp: Time) -> int:
 
 
 def ns_to_stamp(stamp_ns: int) -> Time:
-    """Return nanoseconds as a ROS time."""
+    """Return nanoseconds as a ROS time; the nearest one where its 32-bit seconds do not reach."""
+    stamp_ns = min(max(stamp_ns, -(2**31) * _NANOSECONDS), 2**31 * _NANOSECONDS - 1)
     return Time(sec=stamp_ns // _NANOSECONDS, nanosec=stamp_ns % _NANOSECONDS)
 
 
@@ -37,9 +38,7 @@ def to_message(report: NodeReport) -> DiagnosticArray:
         message=timing.outcome if not timing.reason else f"{timing.outcome}: {timing.reason}",
     )
     pairs: dict[str, str] = {key: getattr(report, key) for key in _TEXTS}
-    pairs["outcome"] = timing.outcome
-    pairs["reason"] = timing.reason
-    pairs["received"] = str(report.received)
+    pairs |= {"outcome": timing.outcome, "reason": timing.reason, "received": str(report.received)}
     pairs |= {outcome: str(report.counts[outcome]) for outcome in OUTCOMES}
     pairs |= {f"{stage}_ms": repr(float(ms)) for stage, ms in timing.stages_ms.items()}
     pairs["end_to_end_ms"] = repr(float(timing.end_to_end_ms))
@@ -50,7 +49,7 @@ def to_message(report: NodeReport) -> DiagnosticArray:
 
 
 def from_message(message: DiagnosticArray) -> NodeReport:
-    """Return the report of a message; raise ResultError when it is not a node report."""
+    """Return the report of a message; raise ResultError when it is none, or its counts are impossible."""
     try:
         status = message.status[0]
         values = {pair.key: pair.value for pair in status.values}
@@ -65,10 +64,13 @@ def from_message(message: DiagnosticArray) -> NodeReport:
         )
         texts = {key: values[key] for key in _TEXTS}
         counts = {name: int(values[name]) for name in OUTCOMES}
+        received = int(values["received"])
+        if min(counts.values()) < 0 or sum(counts.values()) > received:
+            raise ValueError(f"{received} frames received, but {counts}")
         return NodeReport(
             node=status.name,
             timing=timing,
-            received=int(values["received"]),
+            received=received,
             counts=counts,
             **texts,
         )

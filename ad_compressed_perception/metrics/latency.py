@@ -92,11 +92,6 @@ class LatencyWindow:
         """Smallest value of the whole run; NaN without a value."""
         return self._min if self.count else NAN
 
-    @property
-    def last(self) -> float:
-        """The newest value; NaN without one."""
-        return self._recent[-1] if self._recent else NAN
-
     def recent(self) -> LatencyPercentiles:
         """Percentiles of the recent values."""
         return percentiles(np.fromiter(self._recent, dtype=np.float64))

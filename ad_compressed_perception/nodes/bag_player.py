@@ -27,6 +27,7 @@ from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import describe_validation_error
 from ad_compressed_perception.data.bag import BagReader
 from ad_compressed_perception.messages.timing import ns_to_stamp
+from ad_compressed_perception.nodes.callback_guard import GuardedExecutor
 from ad_compressed_perception.nodes.pacer import Pacer
 from ad_compressed_perception.nodes.parameters import declare, undeclared_overrides, values
 from ad_compressed_perception.nodes.qos import image_qos
@@ -178,11 +179,13 @@ def main(args: list[str] | None = None) -> None:
             rclpy.init(args=args)
             started = True
             player = BagPlayer()
+            executor = GuardedExecutor()
+            executor.add_node(player)
 
             def wait(seconds: float) -> None:
                 end = time.monotonic() + seconds
                 while True:
-                    rclpy.spin_once(player, timeout_sec=max(0.0, end - time.monotonic()))
+                    executor.spin_once(timeout_sec=max(0.0, end - time.monotonic()))
                     if not rclpy.ok():
                         raise ExternalShutdownException
                     if time.monotonic() >= end:

@@ -14,6 +14,8 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 
 from ad_compressed_perception.core.timing import FrameTiming
+from ad_compressed_perception.messages.timing import ns_to_stamp
+from ad_compressed_perception.nodes.callback_guard import new_failures
 from ad_compressed_perception.nodes.worker import FrameWorker
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
@@ -127,6 +129,8 @@ class NodeDiagnostics:
             problems.append((DiagnosticStatus.ERROR, f"{failed} frames failed: {last_failure}"))
         if negative:
             problems.append((DiagnosticStatus.WARN, f"{negative} frames have a stamp in the future"))
+        if failures := new_failures(self._node):
+            problems.append((DiagnosticStatus.WARN, failures))
         for name, window in windows.items():
             known = window[np.isfinite(window)]
             for percentile in (50, 95, 99):
@@ -152,5 +156,5 @@ class NodeDiagnostics:
         status.message = "; ".join(line for _, line in problems) or "running"
         status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
         message = DiagnosticArray(status=[status])
-        message.header.stamp = self._node.get_clock().now().to_msg()
+        message.header.stamp = ns_to_stamp(self._node.get_clock().now().nanoseconds)
         self._publisher.publish(message)

@@ -24,6 +24,7 @@ from ad_compressed_perception.image.decode import Frame, decode_image, to_bgr8
 from ad_compressed_perception.messages import timing as timing_message
 from ad_compressed_perception.messages.image import to_image
 from ad_compressed_perception.nodes import parameters
+from ad_compressed_perception.nodes.callback_guard import note_failure
 from ad_compressed_perception.nodes.diagnostics import NodeDiagnostics
 from ad_compressed_perception.nodes.options import (
     LiveOptions,
@@ -102,6 +103,15 @@ class InferenceNode(LifecycleNode):
         success = TransitionCallbackReturn.SUCCESS
         return bool(self.trigger_configure() == success and self.trigger_activate() == success)
 
+    def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:  # noqa: N802
+        """Refuse an impossible transition; rclpy's method of this name raises, and answers no request."""
+        try:
+            return super()._LifecycleNodeMixin__change_state(transition_id)  # type: ignore[misc]
+        except Exception as error:  # the class of this error is private
+            if self.context.ok():
+                note_failure(self, "transition refused", error)
+            return TransitionCallbackReturn.FAILURE
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model; refuse with one line on any inconsistency."""
         try:
@@ -156,14 +166,12 @@ class InferenceNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything, from any state."""
-        self._halt()
-        self._release()
+        self.close()
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Return to unconfigured after an unexpected error in a transition."""
-        self._halt()
-        self._release()
+        self.close()
         return TransitionCallbackReturn.SUCCESS
 
     def close(self) -> None:

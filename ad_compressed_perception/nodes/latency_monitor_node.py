@@ -19,10 +19,12 @@ from std_msgs.msg import String
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import describe_validation_error
+from ad_compressed_perception.messages.timing import ns_to_stamp
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor, OnPair
 from ad_compressed_perception.monitor.diagnostics import MonitorDiagnostics
 from ad_compressed_perception.monitor.variant_monitor import KEPT_FRAMES
 from ad_compressed_perception.nodes import parameters
+from ad_compressed_perception.nodes.callback_guard import new_failures
 from ad_compressed_perception.nodes.monitor_options import (
     TASK_NAMES,
     MonitorOptions,
@@ -182,8 +184,12 @@ class LatencyMonitorNode(Node):
 
     def _diagnostic_message(self, now_s: float) -> DiagnosticArray:
         message = DiagnosticArray()
-        message.header.stamp = self.get_clock().now().to_msg()
+        message.header.stamp = ns_to_stamp(self.get_clock().now().nanoseconds)
         me = self.get_name()
+        failures = new_failures(self)
+        level = DiagnosticStatus.WARN if failures else DiagnosticStatus.OK
+        own = DiagnosticStatus(level=level, name=f"{me}: callbacks", message=failures or "running")
+        message.status = [own]
         for status in self._monitor_diagnostics.statuses(now_s, self.unpublished):
             message.status.append(
                 DiagnosticStatus(

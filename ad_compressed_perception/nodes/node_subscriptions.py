@@ -21,6 +21,7 @@ from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.messages import detection, planning, segmentation
 from ad_compressed_perception.messages import timing as timing_message
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor
+from ad_compressed_perception.nodes.callback_guard import note_failure
 from ad_compressed_perception.nodes.qos import LATCHED_QOS, RESULT_QOS, TIMING_QOS
 
 _HELD_RESULTS = 16
@@ -79,7 +80,7 @@ class ResultListener:
         try:
             result = self._topic.read(message, self._labels)
         except AdcpError as error:
-            log_unreadable(self._node, self._name, error)
+            note_failure(self._node, f"{self._name}: message not understood", error)
             return
         self._take(timing_message.stamp_to_ns(message.header.stamp), result)
 
@@ -118,7 +119,7 @@ class NodeSubscriptions:
         try:
             report = timing_message.from_message(message)
         except AdcpError as error:
-            log_unreadable(self._node, self.timing_topic, error)
+            note_failure(self._node, f"{self.timing_topic}: message not understood", error)
             return
         self._monitor.add_report(self._task, self._name, report, time.monotonic())
 
@@ -140,8 +141,3 @@ def subscribe_ground_truth(node: Node, monitor: ComparisonMonitor, task: str, to
         monitor.add_ground_truth(task, stamp_ns, ground_truth, time.monotonic())
 
     ResultListener(node, task, topic, f"{topic}/label_info", take)
-
-
-def log_unreadable(node: Node, topic: str, error: AdcpError) -> None:
-    """Log that a message could not be read, at most every 5 s."""
-    node.get_logger().error(f"{topic}: message not understood: {error}", throttle_duration_sec=5.0)

@@ -10,17 +10,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from ad_compressed_perception.core.errors import AdcpError
-
-NodeFactory = Callable[[], Node]
+from ad_compressed_perception.nodes.callback_guard import GuardedExecutor
 
 
 def spin(nodes: Sequence[Node]) -> None:
-    """Spin nodes on one thread until the context ends; then close those that can be closed."""
-    executor = SingleThreadedExecutor()
+    """Spin nodes on one thread until the context ends, whatever callbacks raise; then close the nodes."""
+    executor = GuardedExecutor()
     for node in nodes:
         executor.add_node(node)
     try:

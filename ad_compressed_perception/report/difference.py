@@ -55,6 +55,19 @@ def draw_difference(
     return image
 
 
+def _draw_center_line(
+    image: Image,
+    trajectory: Trajectory,
+    camera: DrawingCamera,
+    color: tuple[int, int, int],
+    thickness: int,
+) -> None:
+    """Draw the middle of a path on the road into an image, in place."""
+    height, width = image.shape[:2]
+    line = to_pixels(camera.project(dense_path(trajectory)[0], width, height))
+    cv2.polylines(image, [line], False, color, thickness, cv2.LINE_AA)
+
+
 def describe_difference(baseline: Result, variant: Result) -> str:
     """Return the difference of two results of one frame in one line."""
     if isinstance(baseline, Detections) and isinstance(variant, Detections):
@@ -134,16 +147,3 @@ def _summary(result: Result) -> str:
         ]
         return ", ".join(f"{name} {value:.1%}" for value, name in sorted(share, reverse=True)[:4])
     return describe_steering(result)
-
-
-def _draw_center_line(
-    image: Image,
-    trajectory: Trajectory,
-    camera: DrawingCamera,
-    color: tuple[int, int, int],
-    thickness: int,
-) -> None:
-    """Draw the middle of a path on the road into an image, in place."""
-    height, width = image.shape[:2]
-    line = to_pixels(camera.project(dense_path(trajectory)[0], width, height))
-    cv2.polylines(image, [line], False, color, thickness, cv2.LINE_AA)

@@ -55,13 +55,6 @@ class Geometry:
         clipped: NDArray[np.float32] = np.clip((boxes_xyxy - offset) / scale, 0.0, limit)
         return clipped
 
-    def boxes_to_model(self, boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map (N, 4) boxes from source to model pixels; the inverse of boxes_to_source."""
-        offset = np.array([self.offset_x, self.offset_y] * 2, np.float32)
-        scale = np.array([self.scale_x, self.scale_y] * 2, np.float32)
-        moved: NDArray[np.float32] = (boxes_xyxy * scale + offset).astype(np.float32)
-        return moved
-
     def labels_to_source(self, label_ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resize an (h, w) label map of the model's aspect ratio to the source's size.
 

@@ -20,14 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ad_compressed_perception.core.errors import ManifestError
-from ad_compressed_perception.core.manifest import (
-    MANIFEST_NAME,
-    Manifest,
-    Variant,
-    load_manifest,
-    save_manifest,
-)
+from ad_compressed_perception.core.manifest import MANIFEST_NAME, Manifest, Variant, load_manifest
 from ad_compressed_perception.workspace.file_transaction import FileTransaction
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 from ad_compressed_perception.workspace.stale_files import remove_stale_files
 
 WORK_VARIABLE = "ADCP_WORK"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.results import Result, Trajectory
-from ad_compressed_perception.image.decode import encode_jpeg
+from ad_compressed_perception.image.encode import encode_jpeg
 from ad_compressed_perception.metrics.agreement import (
     DetectionAgreement,
     SegmentationAgreement,

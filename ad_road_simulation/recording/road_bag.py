@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.data.bag_types import typestore
-from ad_compressed_perception.image.decode import encode_jpeg
+from ad_compressed_perception.image.encode import encode_jpeg
 from ad_road_simulation.world.road_frame import (
     BASE_FRAME,
     CAMERA_FRAME,

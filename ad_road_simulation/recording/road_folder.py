@@ -22,7 +22,7 @@ from ad_compressed_perception.data.labeled.boxes import JSON_NAMES
 from ad_compressed_perception.data.labeled.masks import NAMES_NAME
 from ad_compressed_perception.data.labeled.paths import PATHS_NAME, PathEntry
 from ad_compressed_perception.data.labeled.steering import ANGLE_COLUMN, CSV_NAME, STAMP_COLUMN
-from ad_compressed_perception.image.decode import encode_jpeg
+from ad_compressed_perception.image.encode import encode_jpeg
 from ad_road_simulation.world.road_frame import RoadFrame
 
 JPEG_QUALITY = 92

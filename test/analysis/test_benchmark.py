@@ -24,7 +24,8 @@ from ad_compressed_perception.analysis.benchmark import (
 )
 from ad_compressed_perception.cli import benchmark
 from ad_compressed_perception.core.errors import BackendError, ManifestError
-from ad_compressed_perception.core.manifest import Variant, Verdict, file_sha256, load_manifest, save_manifest
+from ad_compressed_perception.core.manifest import Variant, Verdict, file_sha256, load_manifest
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.models import draw_scene, write_detector
 
 app = typer.Typer()

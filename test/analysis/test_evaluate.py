@@ -18,9 +18,10 @@ from typer.testing import CliRunner
 from ad_compressed_perception.analysis.evaluate import DETECTION_SETTINGS, compare, evaluate, use_settings
 from ad_compressed_perception.cli import evaluate as verb
 from ad_compressed_perception.core.errors import AdcpError, DataError, ManifestError, ModelFileError
-from ad_compressed_perception.core.manifest import Variant, Verdict, file_sha256, load_manifest, save_manifest
+from ad_compressed_perception.core.manifest import Variant, Verdict, file_sha256, load_manifest
 from ad_compressed_perception.data.labeled.open import open_labeled
 from ad_compressed_perception.tasks.pipeline import open_pipeline
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.bags import stamps_of, write_bag
 from support.labeled import (
     LABEL_MAP,

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from ad_compressed_perception.cli import backends, inspect
 from ad_compressed_perception.core.errors import BackendError
-from ad_compressed_perception.core.manifest import Variant, Verdict, file_sha256, load_manifest, save_manifest
+from ad_compressed_perception.core.manifest import Variant, Verdict, file_sha256, load_manifest
 from ad_compressed_perception.onnx_graph.costs import model_costs
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.models import write_segmenter
 from support.onnx_files import (
     FIRST_MACS,

@@ -25,8 +25,9 @@ from ad_compressed_perception.core.errors import (
     ModelFileError,
     RecipeError,
 )
-from ad_compressed_perception.core.manifest import file_sha256, load_manifest, save_manifest
+from ad_compressed_perception.core.manifest import file_sha256, load_manifest
 from ad_compressed_perception.onnx_graph.io import read_model
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 from ad_compressed_perception.workspace.store import staging
 from support.bags import road_frames, write_bag
 from support.compression import small_recipe, write_images

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, VariantRejectedError
-from ad_compressed_perception.core.manifest import Verdict, load_manifest, save_manifest
+from ad_compressed_perception.core.manifest import Verdict, load_manifest
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.models import write_detector
 
 REFERENCE_MODELS = Path(__file__).parents[2] / "config" / "reference_models"

@@ -19,10 +19,10 @@ from ad_compressed_perception.image import decode as image
 from ad_compressed_perception.image.decode import (
     Frame,
     decode_image,
-    encode_jpeg,
     to_bgr8,
     to_gray8,
 )
+from ad_compressed_perception.image.encode import encode_jpeg
 from ad_compressed_perception.image.encodings import ENCODINGS
 from support.images import (
     STAMP_NS,

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from ad_compressed_perception.core.errors import ImageError
-from ad_compressed_perception.image.decode import decode_image, encode_jpeg
+from ad_compressed_perception.image.decode import decode_image
+from ad_compressed_perception.image.encode import encode_jpeg
 from support.images import (
     STAMP_NS,
     compressed_message,

@@ -18,8 +18,9 @@ from typing import Any
 import psutil
 import pytest
 
-from ad_compressed_perception.core.manifest import load_manifest, save_manifest
+from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.core.resources import models_folder
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.bags import road_frames, write_bag
 from support.models import WRITERS, draw_scene
 

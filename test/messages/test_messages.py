@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,6 +85,14 @@ def test_a_path_is_unchanged_and_the_command_has_its_curvature(curvature: float,
 
 
 finite = st.floats(-1e6, 1e6)
+frame_counts = st.fixed_dictionaries({outcome: st.integers(0, 2**40) for outcome in OUTCOMES})
+
+
+def with_counts(report: NodeReport, pending: int) -> NodeReport:
+    """Return a report whose frames are all accounted for, but for the pending ones."""
+    return replace(report, received=sum(report.counts.values()) + pending)
+
+
 reports = st.builds(
     NodeReport,
     node=st.just("/baseline/detection"),
@@ -102,12 +111,12 @@ reports = st.builds(
         end_to_end_ms=finite,
         reason=st.sampled_from(["", "truncated JPEG"]),
     ),
-    received=st.integers(0, 2**40),
-    counts=st.fixed_dictionaries({outcome: st.integers(0, 2**40) for outcome in OUTCOMES}),
+    received=st.just(0),
+    counts=frame_counts,
 )
 
 
-@given(reports)
+@given(st.builds(with_counts, reports, st.integers(0, 3)))
 def test_a_report_is_unchanged_to_the_last_digit(report: NodeReport) -> None:
     try:
         message = serialized(timing.to_message(report))
@@ -120,6 +129,26 @@ def test_an_unknown_end_to_end_time_stays_unknown() -> None:
     completed = FrameTiming(5, "failed", {"queue_wait": 0.1}, math.nan, "why")
     report = NodeReport("/n", "t", "m", "v", "b", "p", "p", "x", completed, 1, dict.fromkeys(OUTCOMES, 0))
     assert math.isnan(timing.from_message(timing.to_message(report)).timing.end_to_end_ms)
+
+
+@pytest.mark.parametrize(
+    ("received", "counts"),
+    [(-1, {}), (3, {"failed": -1}), (3, {"processed": 2, "failed": 2}), (0, {"dropped_busy": 1})],
+)
+def test_impossible_counts_are_refused(received: int, counts: dict[str, int]) -> None:
+    """Failed before: they were taken over, and ended the monitor when it wrote its report."""
+    completed = FrameTiming(5, "processed", {"infer": 0.1}, 0.1)
+    every = {outcome: counts.get(outcome, 0) for outcome in OUTCOMES}
+    report = NodeReport("/n", "t", "m", "v", "b", "p", "p", "x", completed, received, every)
+    with pytest.raises(ResultError, match=f"{received} frames received"):
+        timing.from_message(timing.to_message(report))
+
+
+@pytest.mark.parametrize("stamp_ns", [-(2**80), -(2**31) * 10**9, -1, 0, 2**31 * 10**9 - 1, 2**80])
+def test_a_stamp_beyond_32_bits_becomes_the_nearest_one(stamp_ns: int) -> None:
+    """Failed before: an assertion of the message class, in each status after a /clock of 2038."""
+    nearest = min(max(stamp_ns, -(2**31) * 10**9), 2**31 * 10**9 - 1)
+    assert timing.stamp_to_ns(timing.ns_to_stamp(stamp_ns)) == nearest
 
 
 def test_a_foreign_diagnostic_message_is_refused() -> None:

@@ -14,6 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from ad_compressed_perception.analysis.processor import multiplies_bfloat16, saturates_u8s8
 from ad_compressed_perception.compression.passes.graph.infer_shapes import InferShapes
 from ad_compressed_perception.compression.passes.graph.simplify import Simplify
 from ad_compressed_perception.compression.passes.graph.upgrade_opset import UpgradeOpset
@@ -22,7 +23,6 @@ from ad_compressed_perception.core.errors import AdcpError, ModelFileError, Reci
 from ad_compressed_perception.core.host import HostInfo, read_host
 from ad_compressed_perception.onnx_graph.equivalence import run_model
 from ad_compressed_perception.onnx_graph.io import is_quantized, opset_of
-from ad_compressed_perception.training.default_models.bfloat16 import multiplies_bfloat16
 from support.compression import NO_VNNI, VNNI, model_and_context
 from support.models import write_detector, write_planner, write_segmenter
 
@@ -227,10 +227,10 @@ def test_the_host_is_parsed_from_cpuinfo(tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text(text, encoding="utf-8")
     host = read_host(tmp_path / "cpuinfo")
     assert (host.cpu, host.isa) == ("Some CPU", ("amx_int8", "avx2", "avx512_vnni"))
-    assert not VNNI.saturates_u8s8
-    assert NO_VNNI.saturates_u8s8
-    assert not HostInfo("aarch64", "", ()).saturates_u8s8  # its dot products add in 32 bits
-    assert HostInfo("x86_64", "", ()).saturates_u8s8  # unknown features: assume saturation
+    assert not saturates_u8s8(VNNI)
+    assert saturates_u8s8(NO_VNNI)
+    assert not saturates_u8s8(HostInfo("aarch64", "", ()))  # its dot products add in 32 bits
+    assert saturates_u8s8(HostInfo("x86_64", "", ()))  # unknown features: assume saturation
 
 
 def test_a_pass_may_calibrate_on_fewer_frames_evenly_spaced(tmp_path: Path) -> None:

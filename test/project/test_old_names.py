@@ -21,15 +21,17 @@ import yaml
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.compression.recipe import LoadedRecipe, load_recipe, shipped_recipes
 from ad_compressed_perception.core.errors import AdcpError, ManifestError, RecipeError
-from ad_compressed_perception.core.manifest import InputSpec, StrictModel, load_manifest, save_manifest
+from ad_compressed_perception.core.manifest import InputSpec, StrictModel, load_manifest
 from ad_compressed_perception.core.old_paths import renamed_paths
 from ad_compressed_perception.core.registry import PASSES, find, own_plugins, renamed_plugins
 from ad_compressed_perception.core.renamed import RenamedWarning
 from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.image.encode import encode_jpeg
 from ad_compressed_perception.pass_api.passes import Pass
 from ad_compressed_perception.report.compression_schema import Agreement, FrameSeries, Gate, Latency
 from ad_compressed_perception.report.schema import AccuracyReport, ComparisonReport, VariantReport
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.compression import model_and_context
 from support.models import write_segmenter
 
@@ -211,8 +213,11 @@ def test_old_import_paths_give_the_present_objects(old: str) -> None:
 def test_names_of_the_former_module_image() -> None:
     with pytest.warns(RenamedWarning, match=r"image\.decode\.Frame"):
         from ad_compressed_perception.image import Frame as Old
+    with pytest.warns(RenamedWarning, match=r"image\.encode\.encode_jpeg"):
+        from ad_compressed_perception.image import encode_jpeg as old_encode
 
     assert Old is Frame
+    assert old_encode is encode_jpeg
 
 
 def test_old_attributes_and_arguments_of_public_classes(tmp_path: Path) -> None:

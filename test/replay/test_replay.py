@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from ad_compressed_perception.core.errors import AdcpError
-from ad_compressed_perception.core.manifest import file_sha256, load_manifest, save_manifest
+from ad_compressed_perception.core.manifest import file_sha256, load_manifest
 from ad_compressed_perception.replay.interleaving import INTERLEAVING
 from ad_compressed_perception.replay.session import ReplayOptions, run_replay
 from ad_compressed_perception.report.markdown import uncounted_frames
@@ -30,6 +30,7 @@ from ad_compressed_perception.report.schema import (
     Report,
     SegmentationFigures,
 )
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.bags import compressed_message, stamps_of, write_bag, write_messages
 from support.models import draw_scene, write_planner
 from support.replay import add_variant, write_drive, write_models

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ad_compressed_perception.core.errors import AdcpError, DataError, ManifestError, VariantRejectedError
-from ad_compressed_perception.core.manifest import load_manifest, save_manifest
+from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.core.registry import NODES, names
 from ad_compressed_perception.data.bag import BagReader
 from ad_compressed_perception.nodes.options import SetupOptions, StartOptions
@@ -26,6 +26,7 @@ from ad_compressed_perception.replay.plan import (
     reference_models,
     write_parameters,
 )
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.bags import PERIOD_NS, START_NS, write_bag, write_messages
 from support.models import draw_scene, write_planner
 from support.replay import add_variant, write_drive, write_models

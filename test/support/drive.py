@@ -11,9 +11,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from ad_compressed_perception.core.manifest import Manifest, Variant, file_sha256, save_manifest
+from ad_compressed_perception.core.manifest import Manifest, Variant, file_sha256
 from ad_compressed_perception.driving.plan_vector import LENGTH
 from ad_compressed_perception.training.default_models.plan_targets import encode_plan
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.graphs import make_graph
 
 LOGIT = 6.0

@@ -17,9 +17,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from ad_compressed_perception.core.manifest import Manifest, Variant, file_sha256, save_manifest
+from ad_compressed_perception.core.manifest import Manifest, Variant, file_sha256
 from ad_compressed_perception.driving.plan_vector import CURVATURE_SCALE, LENGTH, SPEED
 from ad_compressed_perception.driving.speed_profile import RULES
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 
 DETECTOR_LABELS = ["car", "person", "sign"]
 SEGMENTER_LABELS = ["background", "blue", "green", "red"]

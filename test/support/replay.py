@@ -7,7 +7,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ad_compressed_perception.core.manifest import Variant, Verdict, file_sha256, load_manifest, save_manifest
+from ad_compressed_perception.core.manifest import Variant, Verdict, file_sha256, load_manifest
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.bags import write_bag
 from support.models import WRITERS, draw_scene
 

@@ -24,7 +24,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 
-from ad_compressed_perception.image.decode import encode_jpeg
+from ad_compressed_perception.image.encode import encode_jpeg
 from ad_compressed_perception.messages.timing import ns_to_stamp
 
 PATIENCE_S = 60.0

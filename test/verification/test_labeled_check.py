@@ -18,8 +18,9 @@ from ad_compressed_perception.compression.verification.labeled_check import (
     open_choice,
 )
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.core.manifest import file_sha256, load_manifest, save_manifest
+from ad_compressed_perception.core.manifest import file_sha256, load_manifest
 from ad_compressed_perception.tasks.pipeline import open_pipeline
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.bags import stamps_of
 from support.compression import small_recipe
 from support.labeled import SCENES, steering_images, true_angle, write_boxes, write_csv, write_masks

@@ -17,12 +17,13 @@ from ad_compressed_perception.compression.pass_runner import Progress, Samples, 
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.search.candidate import Candidate
 from ad_compressed_perception.core.host import HostInfo
-from ad_compressed_perception.core.manifest import Manifest, load_manifest, save_manifest
+from ad_compressed_perception.core.manifest import Manifest, load_manifest
 from ad_compressed_perception.onnx_graph.io import check_model, finish_model
 from ad_compressed_perception.packing.packed_file import SUFFIX
 from ad_compressed_perception.packing.packed_file_writer import pack
 from ad_compressed_perception.tasks import create_task
 from ad_compressed_perception.tasks.pipeline import Pipeline
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -13,6 +13,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from ad_compressed_perception.analysis.processor import host_record
 from ad_compressed_perception.compression.compress import checkpoint_folder, compress_model
 from ad_compressed_perception.compression.pass_runner import Progress, Samples, choose_samples
 from ad_compressed_perception.compression.recipe import LoadedRecipe
@@ -262,7 +263,7 @@ def _key(manifest: Manifest, request: Request, frames: SearchFrames, host: HostI
         "edits": EDITS,
         "verify": request.verify,
         "labeled": None if request.labeled is None else [asdict(request.labeled), request.metric],
-        "host": host.as_dict(),
+        "host": host_record(host),
         "versions": tool_versions(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]

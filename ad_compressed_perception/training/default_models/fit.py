@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ad_compressed_perception.analysis.processor import multiplies_bfloat16
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.host import read_host
-from ad_compressed_perception.training.default_models.bfloat16 import multiplies_bfloat16
 from ad_compressed_perception.training.default_models.config import Schedule
 from ad_compressed_perception.training.default_models.image_buffer import Progress
 from ad_compressed_perception.training.default_models.training_task import TrainingTask

@@ -15,13 +15,7 @@ import torch
 from onnx import ModelProto
 
 from ad_compressed_perception.core.errors import RecipeError
-from ad_compressed_perception.core.manifest import (
-    Manifest,
-    Variant,
-    file_sha256,
-    load_manifest,
-    save_manifest,
-)
+from ad_compressed_perception.core.manifest import Manifest, Variant, file_sha256, load_manifest
 from ad_compressed_perception.onnx_graph.io import check_model
 from ad_compressed_perception.training.default_models.config import TrainConfig
 from ad_compressed_perception.training.default_models.detection_task import DetectionTrainingTask
@@ -44,6 +38,7 @@ from ad_compressed_perception.training.default_models.training_task import (
 )
 from ad_compressed_perception.training.default_models.trajectory_task import TrajectoryTrainingTask
 from ad_compressed_perception.training.graph_module.module import GraphModule
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 
 BASELINE = "baseline"
 

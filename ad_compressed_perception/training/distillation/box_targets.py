@@ -45,7 +45,7 @@ def box_correction(
     ) -> list[NDArray[Any]]:
         rows = np.array(outputs[0][0], np.float32)
         cells, steps = grid(geometry.model_width, geometry.model_height, strides)
-        boxes, kept = _visible(geometry.boxes_to_model(view.boxes(ground_truth.boxes_xyxy)), geometry)
+        boxes, kept = _visible(boxes_to_model(geometry, view.boxes(ground_truth.boxes_xyxy)), geometry)
         classes, is_crowd = ground_truth.class_ids[kept], ground_truth.is_crowd[kept]
         overlaps = iou_matrix(boxes, _decoded(rows, cells, steps))
         _suppress_false_positives(rows, overlaps, of_column, weight, bool(is_crowd.any()))
@@ -56,6 +56,14 @@ def box_correction(
         return [rows[None], *outputs[1:]]
 
     return correct
+
+
+def boxes_to_model(geometry: Geometry, boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Map (N, 4) boxes from source to model pixels; the inverse of ``Geometry.boxes_to_source``."""
+    offset = np.array([geometry.offset_x, geometry.offset_y] * 2, np.float32)
+    scale = np.array([geometry.scale_x, geometry.scale_y] * 2, np.float32)
+    moved: NDArray[np.float32] = (boxes_xyxy * scale + offset).astype(np.float32)
+    return moved
 
 
 def grid(width: int, height: int, strides: Sequence[int]) -> tuple[Rows, Rows]:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ad_compressed_perception.core.manifest import load_manifest, save_manifest
+from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.report.read import read_report
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 from ad_road_simulation.demo import command
 from ad_road_simulation.demo.road_demo import STEPS
 from ad_road_simulation.world.scene import MASK_LABELS

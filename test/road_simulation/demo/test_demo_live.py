@@ -19,11 +19,12 @@ from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
 from std_msgs.msg import String
 
-from ad_compressed_perception.core.manifest import load_manifest, save_manifest
+from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.launch_support.plan import composed
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
 from ad_compressed_perception.report.read import parse_report
 from ad_compressed_perception.report.schema import TaskReport
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 from ad_road_simulation.launch_support.demo_plan import demo_nodes
 from ad_road_simulation.world.scene import MASK_LABELS
 from support.models import write_detector, write_segmenter, write_trajectory_planner

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
+from ad_compressed_perception.analysis.processor import saturates_u8s8
 from ad_compressed_perception.compression.passes.quantization.quantize_weights import QuantizeWeights
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.onnx_graph.io import (
@@ -97,7 +98,9 @@ class QuantizeDynamicMatmul(Pass):
         from onnxruntime.quantization.quant_utils import QuantizationMode
 
         options: QuantizeDynamicMatmulOptions = self.options
-        reduce_range = context.host.saturates_u8s8 if options.reduce_range == "auto" else options.reduce_range
+        reduce_range = (
+            saturates_u8s8(context.host) if options.reduce_range == "auto" else options.reduce_range
+        )
         context.notes["reduce_range"] = reduce_range
         previous = logging.root.manager.disable
         logging.disable(logging.CRITICAL)

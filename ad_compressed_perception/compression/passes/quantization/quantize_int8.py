@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
+from ad_compressed_perception.analysis.processor import saturates_u8s8
 from ad_compressed_perception.compression.quantization.activation_ranges import Method, collect_ranges
 from ad_compressed_perception.core.errors import AdcpError, ModelFileError, RecipeError
 from ad_compressed_perception.core.renamed import warn_renamed
@@ -179,7 +180,9 @@ class QuantizeInt8(Pass):
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
         options: QuantizeInt8Options = self.options
-        reduce_range = context.host.saturates_u8s8 if options.reduce_range == "auto" else options.reduce_range
+        reduce_range = (
+            saturates_u8s8(context.host) if options.reduce_range == "auto" else options.reduce_range
+        )
         context.notes["reduce_range"] = reduce_range
         merged = self.merged_activations(context)
         # The quantizer works in place.
