@@ -124,7 +124,7 @@ def test_no_host_is_resolved_or_connected_to(tmp_path: Path, backend: str, opted
 def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch, given: str | None, then: str) -> None:
     """An empty value counts as unset, as it does for ONNX Runtime, which then reports."""
     monkeypatch.delenv(OPT_IN, raising=False)
-    monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
     if given is not None:
         monkeypatch.setenv("ORT_DISABLE_TELEMETRY", given)
     opt_out()
@@ -133,7 +133,7 @@ def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch, given: str | N
 
 def test_after_opting_in_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(OPT_IN, "1")
-    monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
     monkeypatch.delitem(sys.modules, "openvino_telemetry", raising=False)
     opt_out()
     assert "ORT_DISABLE_TELEMETRY" not in os.environ and "openvino_telemetry" not in sys.modules

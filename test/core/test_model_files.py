@@ -33,9 +33,9 @@ def enter(folder: Path, file: str, **changes: object) -> Manifest:
 
 
 def external(folder: Path) -> str:
-    """Move all weights into a file of their own."""
+    """Move all weights of more than 64 bytes into a file of their own."""
     path = folder / "fp32.onnx"
-    onnx.save(onnx.load(path), path, save_as_external_data=True, location=WEIGHTS, size_threshold=0)
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location=WEIGHTS, size_threshold=64)
     return path.name
 
 
