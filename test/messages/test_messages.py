@@ -146,7 +146,7 @@ def test_impossible_counts_are_refused(received: int, counts: dict[str, int]) ->
 
 @pytest.mark.parametrize("stamp_ns", [-(2**80), -(2**31) * 10**9, -1, 0, 2**31 * 10**9 - 1, 2**80])
 def test_a_stamp_beyond_32_bits_becomes_the_nearest_one(stamp_ns: int) -> None:
-    """Failed before: an assertion of the message class, in each status after a /clock of 2038."""
+    """Failed before: the seconds were beyond what the message can hold, such as after a /clock of 2038."""
     nearest = min(max(stamp_ns, -(2**31) * 10**9), 2**31 * 10**9 - 1)
     assert timing.stamp_to_ns(timing.ns_to_stamp(stamp_ns)) == nearest
 

@@ -27,12 +27,13 @@ from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
-from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2D, Detection2DArray, LabelInfo, ObjectHypothesisWithPose
 
 from ad_compressed_perception.core.timing import OUTCOMES, STAGES, FrameTiming, NodeReport
-from ad_compressed_perception.messages import timing
-from ad_compressed_perception.nodes.qos import TIMING_QOS
-from support.models import WRITERS, draw_scene
+from ad_compressed_perception.messages import detection, timing
+from ad_compressed_perception.nodes.qos import LATCHED_QOS, TIMING_QOS
+from support.models import DETECTOR_LABELS, WRITERS, draw_scene
 from support.ros import NodeProcess, Recorder, image_message, jpeg_message, node_process
 
 pytestmark = pytest.mark.ros
@@ -92,6 +93,8 @@ class Sender:
         self._jpeg = create(CompressedImage, "/car/image/compressed", 10)
         self._timings = [create(DiagnosticArray, f"{n}/timing", TIMING_QOS) for n in (*NODES, STRANGER)]
         self._detections = create(Detection2DArray, f"{STRANGER}/detections", 10)
+        self._labels = create(LabelInfo, f"{STRANGER}/label_info", LATCHED_QOS)
+        self._labels.publish(detection.label_info(DETECTOR_LABELS, Header()))
         client = recorder.node.create_client
         self._change = [client(ChangeState, f"{node}/change_state") for node in NODES]
         self._get = [client(GetState, f"{node}/get_state") for node in NODES]
@@ -213,7 +216,10 @@ class Sender:
             found = Detection2D(results=[ObjectHypothesisWithPose() for _ in range(pick.randrange(3))])
             found.bbox.size_x, found.bbox.size_y = pick.choice(FLOATS), pick.choice(FLOATS)
             for one in found.results:
-                one.hypothesis.class_id, one.hypothesis.score = pick.choice(TEXTS), pick.choice(FLOATS)
+                one.hypothesis.class_id = pick.choice(
+                    [*DETECTOR_LABELS, *DETECTOR_LABELS, pick.choice(TEXTS)]
+                )
+                one.hypothesis.score = pick.choice(FLOATS)
             message.detections = [*message.detections, found]
         self._detections.publish(message)
 
@@ -230,7 +236,7 @@ def restore(recorder: Recorder, folder: Path) -> None:
             "transport": ParameterValue(type=4, string_value="raw"),
             "variant": ParameterValue(type=4, string_value=""),
             "backend": ParameterValue(type=4, string_value=""),
-            "backend_options": ParameterValue(type=4, string_value=""),
+            "backend_options": ParameterValue(type=9),
             "threads": ParameterValue(type=2, integer_value=1),
             "max_age_ms": ParameterValue(type=3, double_value=0.0),
             "qos_reliability": ParameterValue(type=4, string_value="best_effort"),
@@ -268,8 +274,8 @@ def test_random_requests_end_no_process(tmp_path: Path, recorder: Recorder, comp
     sender = Sender(recorder, SEED)
     for number in range(COUNT):
         sender.send()
-        if number % 20 == 0:  # so that requests arrive, and are not dropped by full queues
-            state_of(recorder, NODES[number // 20 % len(NODES)])
+        if number % 10 == 0:  # so that requests arrive, and are not dropped by full queues
+            state_of(recorder, NODES[number // 10 % len(NODES)])
             assert composed.process.poll() is None, composed.log
     print(dict(sender.sent))
 
