@@ -36,6 +36,7 @@ from ad_compressed_perception.compression.verification.gate import decide
 from ad_compressed_perception.compression.verification.graph_optimization_speedup import (
     measure_graph_optimization_speedup,
 )
+from ad_compressed_perception.compression.verification.informative import refuse_uninformative
 from ad_compressed_perception.compression.verification.labeled_check import (
     LabeledChoice,
     LabeledFrames,
@@ -113,6 +114,10 @@ def compress_model(
     model = job.read()
     baseline = open_pipeline(manifest, manifest.baseline, options=job.baseline_options)
     try:
+        refuse_uninformative(
+            baseline, manifest, recipe.recipe.verify, job.samples.verification,
+            lambda done, total: progress("baseline", done, total),
+        )  # fmt: skip
         with staging(target.folder) as scratch:
             checkpoints = checkpoint_folder(target, chosen, recipe, job.samples)
             with discard_refused_checkpoints(checkpoints):

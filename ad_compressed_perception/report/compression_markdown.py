@@ -95,7 +95,7 @@ def _agreement(report: CompressionReport) -> Iterator[str]:
         for one in found.slices
     ]
     yield table(("frames", "number", found.measure, "drop (95 % interval)", ""), rows, 1)
-    informative = f"{found.informative_frames} of {found.frames} frames could show a difference"
+    informative = f"{found.informative_frames} of {found.frames} frames are informative"
     failed = f"; the variant gave no result on {found.failed_frames}" if found.failed_frames else ""
     yield f"{informative}{failed}. {_slice_words(report)}"
     per_class = found.details.get("per_class_iou")

@@ -140,7 +140,7 @@ class Agreement(StrictModel):
     score: Figure = Field(default=None, description="agreement, 0..1")
     drop: Interval = Field(description="1 - agreement")
     frames: Count = Field(description="frames compared")
-    informative_frames: Count = Field(description="frames that could have shown a difference")
+    informative_frames: Count = Field(description="those on which the baseline is informative")
     failed_frames: Count = Field(description="frames on which the variant gave no result")
     difference_unit: str = Field(description="measure that frames are ranked by")
     details: dict[str, Any] = Field(default_factory=dict, description="the task's other figures")

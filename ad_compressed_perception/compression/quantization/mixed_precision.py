@@ -150,8 +150,9 @@ class CalibrationAgreement:
         summary = score.figures()
         if not summary.informative_frames:
             raise DataError(
-                f"none of {len(self._frames)} calibration frames has a result by which to select the layers "
-                "that stay in float: use frames with objects in view, or quantize_int8 with exclude"
+                f"none of {len(self._frames)} calibration frames has an informative result by which to "
+                "select the layers that stay in float: use frames with several labels, objects or curves in "
+                "view, or quantize_int8 with exclude"
             )
         return summary.drop
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.analysis.processor import host_record
 from ad_compressed_perception.compression.compress import checkpoint_folder, compress_model
+from ad_compressed_perception.compression.frame_split import FrameSample
 from ad_compressed_perception.compression.pass_runner import Progress, Samples, choose_samples
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.search.bench import Bench
@@ -35,6 +36,7 @@ from ad_compressed_perception.compression.search.journal import Journal
 from ad_compressed_perception.compression.search.rounds import Rounds
 from ad_compressed_perception.compression.search.time_budget import TimeBudget
 from ad_compressed_perception.compression.search.trial import Trial
+from ad_compressed_perception.compression.verification.informative import refuse_uninformative
 from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice, open_labels
 from ad_compressed_perception.compression.verification.outcome import CompressionResult
 from ad_compressed_perception.core.host import HostInfo, read_host, tool_versions
@@ -42,6 +44,7 @@ from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.onnx_graph.io import read_model, stored_bytes
 from ad_compressed_perception.pass_api.terms import VerifySpec
+from ad_compressed_perception.tasks.pipeline import open_pipeline
 from ad_compressed_perception.workspace.store import content_hash, open_target, staging
 
 if TYPE_CHECKING:
@@ -141,6 +144,11 @@ def search(
     maker = RecipeMaker(request.budget, frames, request.verify, accept_terms(request))
     path = manifest.checked_path(manifest.baseline, allow_rejected=True)
     model, host = read_model(path), read_host()
+    with closing(open_pipeline(manifest, manifest.baseline, allow_rejected=True)) as baseline:
+        refuse_uninformative(
+            baseline, manifest, verify, FrameSample(frames.source, frames.search),
+            lambda done, total: progress("baseline", done, total),
+        )  # fmt: skip
     folder = target.folder / "search" / request.name
     key = _key(manifest, request, frames, host)
     journal, graphs = Journal(folder / f"journal-{key}.jsonl"), folder / f"graphs-{key}"

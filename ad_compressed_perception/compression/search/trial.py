@@ -57,7 +57,7 @@ class Drop:
         low: lower end of its 95 % interval.
         high: upper end.
         frames: frames compared.
-        informative: those that could have shown a difference.
+        informative: those on which the baseline is informative.
         failed: those without a result.
     """
 

@@ -75,7 +75,7 @@ class Measured:
         drop_low: lower end of its 95 % interval.
         drop_high: upper end.
         frames: frames compared.
-        informative_frames: those that could have shown a difference.
+        informative_frames: those on which the baseline is informative.
         failed_frames: those on which the variant gave no result.
         speedup: baseline/variant ratio of the median inference times.
         speedup_low: lower end of its 95 % interval.
@@ -106,6 +106,12 @@ class Measured:
 def check_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
     """Return the outcome of ``max_drop`` and why."""
     drop, low, high, limit = measured.drop, measured.drop_low, measured.drop_high, accept.max_drop
+    if measured.informative_frames == 0:
+        return Finding.OPEN, (
+            f"none of {measured.frames} verification frames is informative: the baseline finds nothing to "
+            "compare, or the same on every frame; do the manifest's input scale, color order, mean, std and "
+            "size fit the model, and do the frames show what it was made for?"
+        )
     if measured.informative_frames < accept.min_frames or math.isnan(drop):
         return Finding.OPEN, (
             f"only {measured.informative_frames} of {measured.frames} verification frames are informative, "

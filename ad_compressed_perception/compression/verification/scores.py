@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ad_compressed_perception.compression.verification.informative import BaselineInformation
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
@@ -58,7 +59,7 @@ class AgreementFigures:
         drop_low: lower end of the 95 % interval of the drop.
         drop_high: upper end.
         frames: frames compared.
-        informative_frames: those that could have shown a difference.
+        informative_frames: those on which the baseline is informative (``informative.py``).
         failed_frames: those on which the variant gave no result at all.
         details: the task's other figures.
     """
@@ -113,13 +114,15 @@ class AgreementScore(ABC):
 
     difference_unit: ClassVar[str]
 
-    def __init__(self) -> None:
+    def __init__(self, information: BaselineInformation) -> None:
         self.differences: list[float] = []
         self._failed: list[bool] = []
+        self._information = information
 
     def add(self, baseline: Result, variant: Result | None) -> None:
         """Compare one frame; raise DataError where the results cannot be compared."""
         difference = self._add(baseline, variant)
+        self._information.add(baseline)
         self._failed.append(variant is None)
         self.differences.append(math.inf if variant is None else difference)
 
@@ -148,7 +151,7 @@ class DetectionScore(AgreementScore):
 
     def __init__(self, iou: float, labels: Sequence[str] | None = None) -> None:
         """Match boxes that overlap by ``iou``, of these labels only where they are given."""
-        super().__init__()
+        super().__init__(BaselineInformation(labels=labels))
         self._iou = iou
         self._labels = labels
         self._counts: list[tuple[int, int, int]] = []
@@ -175,6 +178,7 @@ class DetectionScore(AgreementScore):
 
         value = drop(np.arange(len(counts)))
         low, high = paired_bootstrap(len(counts), drop, block_length=block_length(len(counts)))
+        only_variant = (counts[:, :2].sum(axis=1) == 0) & (counts[:, 2] > 0)
         overall = MatchCounts(*(int(number) for number in counts.sum(axis=0)))
         return AgreementFigures(
             f"F1 at IoU {self._iou:g}{_of_words(self._labels)}",
@@ -183,7 +187,7 @@ class DetectionScore(AgreementScore):
             low,
             high,
             len(counts),
-            int(counts.any(axis=1).sum()),
+            int((self._information.flags()[frames] | only_variant).sum()),
             failed,
             {**asdict(overall), "precision": overall.precision, "recall": overall.recall},
         )
@@ -200,7 +204,7 @@ class SegmentationScore(AgreementScore):
 
     def __init__(self, labels: Sequence[str] | None = None) -> None:
         """Compare these labels only, where they are given."""
-        super().__init__()
+        super().__init__(BaselineInformation(labels=labels))
         self._labels = labels
         self._names: tuple[str, ...] = ()
         self._confusions: list[NDArray[np.int64]] = []
@@ -238,7 +242,6 @@ class SegmentationScore(AgreementScore):
         low, high = paired_bootstrap(
             count, lambda indices: 1.0 - score(indices), block_length=block_length(count)
         )
-        seen = confusions[:, ids].sum(axis=(1, 2)) + confusions[:, :, ids].sum(axis=(1, 2))
         return AgreementFigures(
             f"{'mean IoU' if len(ids) != 1 else 'IoU'}{_of_words(self._labels)}",
             value,
@@ -246,7 +249,7 @@ class SegmentationScore(AgreementScore):
             low,
             high,
             count,
-            int((seen > 0).sum()),
+            int(self._information.flags()[frames].sum()),
             failed,
             {
                 "differing_pixels_share": pooled.differing_pixels_share,
@@ -261,7 +264,7 @@ class PlanningScore(AgreementScore):
     difference_unit = "largest lateral offset of the path, m"
 
     def __init__(self, lateral_tolerance_m: float) -> None:
-        super().__init__()
+        super().__init__(BaselineInformation(lateral_tolerance_m))
         self._tolerance_m = lateral_tolerance_m
         self._frames: list[PlanningAgreement | None] = []
 
@@ -301,7 +304,7 @@ class PlanningScore(AgreementScore):
             min(low, wilson[0]),
             max(high, wilson[1]),
             len(outside),
-            len(outside),
+            int(self._information.flags()[frames].sum()),
             failed,
             details,
         )
