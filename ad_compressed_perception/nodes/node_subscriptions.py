@@ -80,7 +80,7 @@ class ResultListener:
         try:
             result = self._topic.read(message, self._labels)
         except AdcpError as error:
-            log_unreadable(self._node, self._name, error)
+            note_failure(self._node, f"{self._name}: message not understood", error)
             return
         self._take(timing_message.stamp_to_ns(message.header.stamp), result)
 
@@ -119,7 +119,7 @@ class NodeSubscriptions:
         try:
             report = timing_message.from_message(message)
         except AdcpError as error:
-            log_unreadable(self._node, self.timing_topic, error)
+            note_failure(self._node, f"{self.timing_topic}: message not understood", error)
             return
         self._monitor.add_report(self._task, self._name, report, time.monotonic())
 
@@ -141,8 +141,3 @@ def subscribe_ground_truth(node: Node, monitor: ComparisonMonitor, task: str, to
         monitor.add_ground_truth(task, stamp_ns, ground_truth, time.monotonic())
 
     ResultListener(node, task, topic, f"{topic}/label_info", take)
-
-
-def log_unreadable(node: Node, topic: str, error: AdcpError) -> None:
-    """Count a message that could not be read; the first one of a topic is logged."""
-    note_failure(node, f"{topic}: message not understood", error)
