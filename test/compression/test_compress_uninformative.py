@@ -17,7 +17,8 @@ from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.search.budget import parse_budget
 from ad_compressed_perception.compression.search.search import Request, search
 from ad_compressed_perception.core.errors import ManifestError
-from ad_compressed_perception.core.manifest import file_sha256, load_manifest, save_manifest
+from ad_compressed_perception.core.manifest import file_sha256, load_manifest
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.compression import small_recipe, write_images
 from support.models import write_detector, write_planner, write_segmenter
 
