@@ -84,6 +84,7 @@ def compress_model(
     in_place: bool = False,
     backend: str | None = None,
     labeled: LabeledChoice | None = None,
+    check_baseline: bool = True,
     progress: Progress = lambda step, done, total: None,
 ) -> CompressionResult:
     """Compress a model's baseline by a recipe, verify the result and store it with its verdict and report.
@@ -100,6 +101,8 @@ def compress_model(
         in_place: store in the model's own folder instead.
         backend: runs the variant instead of the recipe's; the recipe's backend options are then not used.
         labeled: labeled data to measure accuracy on; None for none.
+        check_baseline: whether a baseline without information on the frames is refused where there are no
+            labels; else the verdict is inconclusive.
         progress: called with (step, done, total).
 
     Raises:
@@ -114,10 +117,11 @@ def compress_model(
     model = job.read()
     baseline = open_pipeline(manifest, manifest.baseline, options=job.baseline_options)
     try:
-        refuse_uninformative(
-            baseline, manifest, recipe.recipe.verify, job.samples.verification,
-            lambda done, total: progress("baseline", done, total),
-        )  # fmt: skip
+        if check_baseline and labeled is None:
+            refuse_uninformative(
+                baseline, manifest, job.samples.verification,
+                lambda done, total: progress("baseline", done, total),
+            )  # fmt: skip
         with staging(target.folder) as scratch:
             checkpoints = checkpoint_folder(target, chosen, recipe, job.samples)
             with discard_refused_checkpoints(checkpoints):

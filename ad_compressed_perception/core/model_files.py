@@ -17,7 +17,7 @@ def further_files(path: Path) -> set[str]:
         ModelFileError: the file names external weights but cannot be parsed.
     """
     names = {path.with_suffix(".bin").name} if path.suffix == ".xml" else set()
-    if b"\x08location\x12" in path.read_bytes():  # the key of external data, as it is stored
+    if path.suffix == ".onnx" and b"\x08location" in path.read_bytes():  # the key of external data
         import onnx
 
         try:

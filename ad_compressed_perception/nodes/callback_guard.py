@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""An executor that goes on when a callback raises; failures are logged once a kind, and counted by node."""
+"""An executor that goes on when a callback raises; failures are logged and counted by node and kind."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from rclpy.node import Node
 
 from ad_compressed_perception.core.one_line import one_line
 
-_failures: WeakKeyDictionary[Node, dict[str, int]] = WeakKeyDictionary()
+# By node and kind: failures since the last status, all failures, the last error.
+_failures: WeakKeyDictionary[Node, dict[str, tuple[int, int, str]]] = WeakKeyDictionary()
 
 
 def note_failure(node: Node, kind: str, error: Exception) -> None:
-    """Count a failure of a node under its kind, and log the first one of each kind."""
-    counts = _failures.setdefault(node, {})
-    if kind not in counts:
-        node.get_logger().error(f"{kind}: {one_line(error)} (others of this kind: only on /diagnostics)")
-    counts[kind] = counts.get(kind, 0) + 1
+    """Count a failure of a node under its kind; log the 1st, 10th, 100th and so on of a kind."""
+    new, total, _ = _failures.setdefault(node, {}).get(kind, (0, 0, ""))
+    _failures[node][kind] = new + 1, total + 1, one_line(error)
+    if str(total + 1).rstrip("0") == "1":
+        node.get_logger().error(f"{kind}: {one_line(error)} (failure {total + 1} of this kind)")
 
 
 def new_failures(node: Node) -> str:
     """Return a line about the failures since the previous call; empty where there were none."""
-    counts = _failures.get(node, {})
-    new = [f"{count} x {kind}" for kind, count in counts.items() if count]
-    counts.update(dict.fromkeys(counts, 0))
-    return f"failures: {', '.join(new)}" if new else ""
+    kinds = _failures.get(node, {})
+    lines = [f"{new} x {kind} ({last})" for kind, (new, _, last) in kinds.items() if new]
+    kinds.update({kind: (0, total, last) for kind, (_, total, last) in kinds.items()})
+    return f"failures: {', '.join(lines)}" if lines else ""
 
 
 class GuardedExecutor(SingleThreadedExecutor):
     """Goes on spinning after a callback raised an Exception, unless the context has ended.
 
-    After failures in a row it pauses, longer each time, at most 20 ms: a callback that fails always
-    takes little of the processor.
+    After failures in a row it pauses, longer each time up to 20 ms, to leave the processor to others.
     """
 
     _taken: Sequence[Any] = (None, None)

@@ -129,8 +129,6 @@ class NodeDiagnostics:
             problems.append((DiagnosticStatus.ERROR, f"{failed} frames failed: {last_failure}"))
         if negative:
             problems.append((DiagnosticStatus.WARN, f"{negative} frames have a stamp in the future"))
-        if failures := new_failures(self._node):
-            problems.append((DiagnosticStatus.WARN, failures))
         for name, window in windows.items():
             known = window[np.isfinite(window)]
             for percentile in (50, 95, 99):
@@ -148,6 +146,8 @@ class NodeDiagnostics:
             self._received_before = counters.received
         elif not problems:
             problems.append((DiagnosticStatus.WARN, "not active"))
+        if failures := new_failures(self._node):
+            problems.append((DiagnosticStatus.WARN, failures))
         if self._node.get_clock().now().nanoseconds == 0:
             problems.append(
                 (DiagnosticStatus.WARN, "use_sim_time is set and no /clock was received: no ages")

@@ -186,10 +186,6 @@ class LatencyMonitorNode(Node):
         message = DiagnosticArray()
         message.header.stamp = ns_to_stamp(self.get_clock().now().nanoseconds)
         me = self.get_name()
-        failures = new_failures(self)
-        level = DiagnosticStatus.WARN if failures else DiagnosticStatus.OK
-        own = DiagnosticStatus(level=level, name=f"{me}: callbacks", message=failures or "running")
-        message.status = [own]
         for status in self._monitor_diagnostics.statuses(now_s, self.unpublished):
             message.status.append(
                 DiagnosticStatus(
@@ -200,6 +196,10 @@ class LatencyMonitorNode(Node):
                     values=[KeyValue(key=key, value=text) for key, text in status.values.items()],
                 )
             )
+        text = new_failures(self)
+        level = DiagnosticStatus.WARN if text else DiagnosticStatus.OK
+        own = DiagnosticStatus(level=level, name=f"{me}: callbacks", message=text or "running")
+        message.status.append(own)
         return message
 
 

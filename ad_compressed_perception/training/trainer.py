@@ -244,8 +244,9 @@ class Trainer:
         if own != {key: value.shape for key, value in now.items()}:
             return 0, self._snapshot()  # of another graph: an earlier pass gave a different result
         self.module.load_state_dict(now)
-        names = (_OPTIMIZER, _RENAMED_OPTIMIZER)
-        path = next(self.checkpoint / name for name in names if (self.checkpoint / name).is_file())
+        path = self.checkpoint / _OPTIMIZER
+        if not path.is_file():
+            path = self.checkpoint / _RENAMED_OPTIMIZER
         optimizer.load_state_dict(torch.load(path, weights_only=True))
         self.history = History(**_present_keys(state["history"]))
         best = {key[5:]: value for key, value in tensors.items() if key.startswith("best.")}

@@ -45,8 +45,14 @@ def model_folder(manifest: Manifest, work: Path | None) -> Path:
 
 
 def is_same_model(one: Manifest, other: Manifest) -> bool:
-    """Whether two manifests describe the same model: same name, same files of the baseline."""
-    return one.name == other.name and content_hash(one, one.baseline) == content_hash(other, other.baseline)
+    """Whether two manifests describe the same model: same name, same files of the baseline.
+
+    Further files count where both manifests list them: one of an earlier version lists none.
+    """
+    first, second = one.variant(one.baseline), other.variant(other.baseline)
+    shared = first.files.keys() & second.files.keys()
+    same_files = all(first.files[name] == second.files[name] for name in shared)
+    return one.name == other.name and first.sha256 == second.sha256 and same_files
 
 
 def content_hash(manifest: Manifest, name: str) -> str:

@@ -20,6 +20,7 @@ from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import describe_validation_error
 from ad_compressed_perception.metrics.latency import RateTracker
 from ad_compressed_perception.nodes import parameters
+from ad_compressed_perception.nodes.callback_guard import new_failures
 from ad_compressed_perception.nodes.qos import image_qos
 from ad_compressed_perception.nodes.run import run_node
 from ad_road_simulation.nodes.road_camera_options import RoadCameraOptions
@@ -163,6 +164,8 @@ class RoadCameraNode(Node):
         rate_hz = self._rate.recent_hz(time.monotonic())
         problems = [*self._unreported_events]
         self._unreported_events = []
+        if failures := new_failures(self):
+            problems.append(failures)
         if self._silence_reported:
             problems.append("no drive command is received")
         if self._is_over:

@@ -92,9 +92,9 @@ def blind_detector(folder: Path) -> None:
 
 
 BASELINES = {
-    dark_segmenter: "one label on all of its pixels ('background')",
+    dark_segmenter: "one label on more than 99.9 % of its pixels ('background')",
     blind_segmenter_of_two_labels: "the same mask",
-    dark_planner: "the paths of all 24 frames are the same within 0.1 m",
+    dark_planner: "the trajectories of all 24 frames are the same within 0.1 m",
     blind_planner: "(curvature 0 1/m, end at x",
     dark_detector: "none of 24 frames has an object",
     blind_detector: "objects (car",
@@ -122,7 +122,7 @@ def test_a_search_is_refused_before_any_candidate(tmp_path: Path) -> None:
     dark_segmenter(tmp_path / "model")
     many = write_images(tmp_path / "images", 120)
     request = Request(str(many), parse_budget("drop<=5%"), minutes=0.5, work=tmp_path / "work")
-    with pytest.raises(ManifestError, match="one label on all of its pixels"):
+    with pytest.raises(ManifestError, match="one label on more than 99.9 % of its pixels"):
         search(load_manifest(tmp_path / "model"), request)
 
 

@@ -17,7 +17,7 @@ from ad_compressed_perception.core.errors import ManifestError, ModelFileError
 from ad_compressed_perception.core.manifest import Manifest, file_sha256, load_manifest
 from ad_compressed_perception.core.model_files import further_files
 from ad_compressed_perception.tasks.pipeline import open_pipeline
-from ad_compressed_perception.workspace.store import open_target
+from ad_compressed_perception.workspace.store import is_same_model, open_target
 from support.models import write_detector
 
 WEIGHTS = "fp32.onnx.data"
@@ -143,6 +143,26 @@ def test_a_file_with_external_weights_that_cannot_be_parsed_is_refused(tmp_path:
     with pytest.raises(ModelFileError, match="not an ONNX file, or damaged") as caught:
         further_files(path)
     assert "\n" not in str(caught.value)
+
+
+def test_external_data_whose_fields_are_stored_in_another_order_is_found(tmp_path: Path) -> None:
+    """Protobuf allows a value before its key: ONNX Runtime reads both, and so must the check."""
+    file = external(write_detector(tmp_path))
+    path = tmp_path / file
+    name = WEIGHTS.encode()
+    key, value = b"\x0a\x08location", b"\x12" + bytes([len(name)]) + name
+    data = path.read_bytes()
+    assert key + value in data
+    path.write_bytes(data.replace(key + value, value + key))
+    assert further_files(path) == {WEIGHTS}
+
+
+def test_a_work_folder_from_before_further_files_were_listed_stays_in_use(tmp_path: Path) -> None:
+    file = external(write_detector(tmp_path / "model"))
+    before = enter(tmp_path / "model", file)
+    listed = enter(tmp_path / "model", file, files={WEIGHTS: file_sha256(tmp_path / "model" / WEIGHTS)})
+    assert is_same_model(before, listed)
+    assert not is_same_model(listed, enter(tmp_path / "model", file, files={WEIGHTS: "0" * 64}))
 
 
 def test_a_model_with_other_external_weights_is_another_model(tmp_path: Path) -> None:

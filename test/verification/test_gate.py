@@ -52,6 +52,15 @@ def test_the_verdict_is_where_the_interval_lies(interval: list[float], limit: fl
     assert len(verdict.reasons) >= 1
 
 
+@pytest.mark.parametrize("informative", [0, 5])
+def test_a_loss_on_frames_that_are_not_informative_is_a_loss(informative: int) -> None:
+    """A variant that invents objects of the compared labels on every frame, where the baseline has none."""
+    lost = measured([0.9, 1.0, 1.0], informative_frames=informative)
+    assert decide(AcceptSpec(max_drop=0.05), lost).status == "rejected"
+    few = replace(lost, frames=10)
+    assert decide(AcceptSpec(max_drop=0.05), few).status == "inconclusive", "fewer than min_frames frames"
+
+
 @given(intervals, shares, shares, st.sampled_from([0.5, 1.45, 2.0]))
 def test_a_looser_limit_never_makes_it_worse(
     interval: list[float], one: float, other: float, min_speedup: float

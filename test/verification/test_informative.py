@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +92,24 @@ def test_the_same_mask_in_another_size_is_the_same() -> None:
     assert informative(SegmentationScore(), [small, large] * 10) == 0
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"points_xy_m": path(0.0).points_xy_m * 0.5}, {"speed_mps": 5.0}, {"collision_probability": 0.7}],
+    ids=["reach", "speed", "probability"],
+)
+def test_trajectories_on_a_straight_road_differ_in_reach_speed_or_probability(
+    changes: dict[str, Any],
+) -> None:
+    """Such a planner reacts to what it sees, although its paths lie on each other."""
+    first = replace(path(0.0), collision_probability=0.1)
+    assert informative(PlanningScore(0.1), [first, replace(first, **changes)]) == 2
+
+
+def test_what_counts_as_informative_does_not_depend_on_the_tolerance_of_the_verdict() -> None:
+    """A looser recipe would else refuse gentle curves: 0.0004 1/m is 0.18 m aside after 30 m."""
+    assert informative(PlanningScore(0.5), [path(0.0), path(0.0004)] * 10) == 20
+
+
 def test_paths_vary_by_more_than_the_tolerance() -> None:
     """A curvature of 0.0002 1/m is 0.09 m aside after 30 m (k s^2 / 2), one of 0.0004 is 0.18 m."""
     assert informative(PlanningScore(0.1), [path(0.0), path(0.0002)] * 10) == 0
@@ -126,8 +146,8 @@ def test_agreement_is_over_all_frames() -> None:
 @pytest.mark.parametrize(
     ("results", "words"),
     [
-        ([mask(0)] * 3, "each of the 3 frames has one label on all of its pixels ('sky')"),
-        ([mask(0), mask(10_000)], "one label on all of its pixels ('road', 'sky')"),
+        ([mask(0)] * 3, "each of the 3 frames has one label on more than 99.9 % of its pixels ('sky')"),
+        ([mask(0), mask(10_000)], "one label on more than 99.9 % of its pixels ('road', 'sky')"),
         ([mask(3000)] * 3, "all 3 frames have the same mask"),
         ([path(0.0)] * 3, "(curvature 0 1/m, end at x 30.00 m, y 0.00 m)"),
         ([boxes()] * 3, "none of 3 frames has an object"),

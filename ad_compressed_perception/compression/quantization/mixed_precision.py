@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,11 +149,10 @@ class CalibrationAgreement:
         finally:
             pipeline.close()
         summary = score.figures()
-        if not summary.informative_frames:
+        if math.isnan(summary.drop):
             raise DataError(
-                f"none of {len(self._frames)} calibration frames has an informative result by which to "
-                "select the layers that stay in float: use frames with several labels, objects or curves in "
-                "view, or quantize_int8 with exclude"
+                f"none of {len(self._frames)} calibration frames has a result by which to select the layers "
+                "that stay in float: use frames with objects in view, or quantize_int8 with exclude"
             )
         return summary.drop
 

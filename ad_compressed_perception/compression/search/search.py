@@ -144,11 +144,12 @@ def search(
     maker = RecipeMaker(request.budget, frames, request.verify, accept_terms(request))
     path = manifest.checked_path(manifest.baseline, allow_rejected=True)
     model, host = read_model(path), read_host()
-    with closing(open_pipeline(manifest, manifest.baseline, allow_rejected=True)) as baseline:
-        refuse_uninformative(
-            baseline, manifest, verify, FrameSample(frames.source, frames.search),
-            lambda done, total: progress("baseline", done, total),
-        )  # fmt: skip
+    if request.labeled is None:
+        with closing(open_pipeline(manifest, manifest.baseline, allow_rejected=True)) as baseline:
+            refuse_uninformative(
+                baseline, manifest, FrameSample(frames.source, frames.search),
+                lambda done, total: progress("baseline", done, total),
+            )  # fmt: skip
     folder = target.folder / "search" / request.name
     key = _key(manifest, request, frames, host)
     journal, graphs = Journal(folder / f"journal-{key}.jsonl"), folder / f"graphs-{key}"
@@ -204,6 +205,7 @@ def search(
             work=request.work,
             in_place=request.in_place,
             labeled=verifying,
+            check_baseline=False,  # the search's result is kept, whatever its verification frames show
             progress=progress,
         )
         recipe_path = folder / "winner.yaml"

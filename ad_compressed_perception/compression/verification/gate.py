@@ -106,18 +106,21 @@ class Measured:
 def check_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
     """Return the outcome of ``max_drop`` and why."""
     drop, low, high, limit = measured.drop, measured.drop_low, measured.drop_high, accept.max_drop
+    text = f"agreement drops by {drop:.3f} (95 % interval {low:.3f} to {high:.3f})"
+    # Uninformative frames make agreement easy: they can hide a loss, and a loss in spite of them is one.
+    if measured.frames >= accept.min_frames and low > limit:
+        return Finding.FAILED, f"{text}, beyond the allowed {limit:g}"
     if measured.informative_frames == 0:
         return Finding.OPEN, (
             f"none of {measured.frames} verification frames is informative: the baseline finds nothing to "
-            "compare, or the same on every frame; do the manifest's input scale, color order, mean, std and "
-            "size fit the model, and do the frames show what it was made for?"
+            "compare (of verify.labels, where given), or the same on every frame; do the manifest's input "
+            "scale, color order, mean, std and size fit the model, and the frames what it was made for?"
         )
     if measured.informative_frames < accept.min_frames or math.isnan(drop):
         return Finding.OPEN, (
             f"only {measured.informative_frames} of {measured.frames} verification frames are informative, "
             f"at least {accept.min_frames} are needed: verify on more frames, or on frames with more in them"
         )
-    text = f"agreement drops by {drop:.3f} (95 % interval {low:.3f} to {high:.3f})"
     if high <= limit:
         return Finding.MET, f"{text}, within the allowed {limit:g}"
     if low > limit:

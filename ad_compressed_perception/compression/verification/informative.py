@@ -6,7 +6,7 @@
 |--------------|---------------------------------------------------------------------------------------|
 | segmentation | at least two labels have 0.1 % of the baseline's mask each                            |
 | detection    | the baseline has an object (or the variant, which is then wrong)                      |
-| planning     | the baseline's paths differ by more than the tolerance on at least two of the frames  |
+| planning     | the baseline's trajectories differ (path, speed, probability) on two of the frames    |
 
 Masks and objects that are the same on all of several frames carry none either: a variant that always
 returned the first of them would agree.
@@ -14,6 +14,7 @@ returned the first of them would agree.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,27 +26,22 @@ from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
 from ad_compressed_perception.metrics.agreement import labels_of, planning_agreement
 from ad_compressed_perception.pass_api.passes import Advance
-from ad_compressed_perception.pass_api.terms import VerifySpec
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
 MIN_SHARE = 0.001
 """Share of a mask's pixels from which a label has area, and from which two masks differ."""
 
 _BOX_TOLERANCE_PX = 0.1
+# Smaller differences of trajectories are noise of the computation: m, m/s, and probability.
+_PATH_TOLERANCE_M, _SPEED_TOLERANCE_MPS, _PROBABILITY_TOLERANCE = 0.1, 0.1, 0.02
 _SHOWN = 6
 
 
 class BaselineInformation:
     """Which of the frames added so far are informative, and what the baseline says on those that are not."""
 
-    def __init__(self, path_tolerance_m: float = 0.1, labels: Sequence[str] | None = None) -> None:
-        """Count objects and pixels of these labels only, where they are given.
-
-        Args:
-            path_tolerance_m: lateral offset up to which two paths are the same, meters.
-            labels: names; None for all.
-        """
-        self._tolerance_m = path_tolerance_m
+    def __init__(self, labels: Sequence[str] | None = None) -> None:
+        """Count objects and pixels of these labels only, where they are given; None for all."""
         self._labels = labels
         self._first: Result | None = None
         self._varies = False
@@ -62,7 +58,7 @@ class BaselineInformation:
         if self._first is None:
             self._first = baseline
         elif not self._varies:
-            self._varies = _differ(self._first, baseline, self._tolerance_m)
+            self._varies = _differ(self._first, baseline)
 
     def flags(self) -> NDArray[np.bool_]:
         """Return (N,) bool: whether each frame is informative."""
@@ -77,12 +73,12 @@ class BaselineInformation:
         if isinstance(first, Trajectory):
             x_m, y_m = first.points_xy_m[-1]
             return (
-                f"the paths of all {count} frames are the same within {self._tolerance_m:g} m "
+                f"the trajectories of all {count} frames are the same within {_PATH_TOLERANCE_M:g} m "
                 f"(curvature {first.curvature_per_m:.4g} 1/m, end at x {x_m:.2f} m, y {y_m:.2f} m)"
             )
         if isinstance(first, LabelMask) and not any(self._has_content):
             labels = ", ".join(repr(name) for name in sorted(self._areas)[:_SHOWN])
-            return f"each of the {count} frames has one label on all of its pixels ({labels})"
+            return f"each of the {count} frames has one label on more than 99.9 % of its pixels ({labels})"
         if isinstance(first, LabelMask):
             return f"all {count} frames have the same mask"
         if isinstance(first, Detections) and any(self._has_content):
@@ -105,10 +101,10 @@ class BaselineInformation:
         return self._labels is None or name in self._labels
 
 
-def _differ(first: Result, other: Result, path_tolerance_m: float) -> bool:
+def _differ(first: Result, other: Result) -> bool:
     """Return whether two frames' results differ by more than noise of the computation."""
     if isinstance(first, Trajectory) and isinstance(other, Trajectory):
-        return planning_agreement(first, other).max_lateral_offset_m > path_tolerance_m
+        return _trajectories_differ(first, other)
     if isinstance(first, LabelMask) and isinstance(other, LabelMask):
         rows, columns = other.label_ids.shape
         # Nearest pixels: the frames of a folder may differ in size.
@@ -124,10 +120,27 @@ def _differ(first: Result, other: Result, path_tolerance_m: float) -> bool:
     return True
 
 
+def _trajectories_differ(first: Trajectory, other: Trajectory) -> bool:
+    if planning_agreement(first, other).max_lateral_offset_m > _PATH_TOLERANCE_M:
+        return True
+    if math.dist(first.points_xy_m[-1], other.points_xy_m[-1]) > _PATH_TOLERANCE_M:
+        return True
+    speeds = [[one.speed_mps, *(() if one.speeds_mps is None else one.speeds_mps)] for one in (first, other)]
+    probabilities = [
+        [one.collision_probability, one.stop_probability, one.proceed_after_stop_probability]
+        for one in (first, other)
+    ]
+    return not (
+        np.allclose(speeds[0], speeds[1], rtol=0.0, atol=_SPEED_TOLERANCE_MPS, equal_nan=True)
+        and np.allclose(
+            probabilities[0], probabilities[1], rtol=0.0, atol=_PROBABILITY_TOLERANCE, equal_nan=True
+        )
+    )
+
+
 def refuse_uninformative(
     baseline: Pipeline,
     manifest: Manifest,
-    verify: VerifySpec,
     frames: FrameSample,
     advance: Advance = lambda done, total: None,
 ) -> None:
@@ -138,7 +151,6 @@ def refuse_uninformative(
     Args:
         baseline: the model that variants are to be compared with.
         manifest: its manifest, for the message.
-        verify: of the recipe; its labels are not looked at.
         frames: the frames of the comparison.
         advance: progress callback (done, total).
 
@@ -147,7 +159,7 @@ def refuse_uninformative(
         ModelFileError: it gives no valid result.
         AdcpError: a frame cannot be read, a runtime failed.
     """
-    found, total = BaselineInformation(verify.lateral_tolerance_m), len(frames)
+    found, total = BaselineInformation(), len(frames)
     for index, frame in enumerate(frames):
         try:
             found.add(baseline.run(frame)[0])

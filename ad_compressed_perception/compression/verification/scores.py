@@ -264,7 +264,7 @@ class PlanningScore(AgreementScore):
     difference_unit = "largest lateral offset of the path, m"
 
     def __init__(self, lateral_tolerance_m: float) -> None:
-        super().__init__(BaselineInformation(lateral_tolerance_m))
+        super().__init__(BaselineInformation())
         self._tolerance_m = lateral_tolerance_m
         self._frames: list[PlanningAgreement | None] = []
 

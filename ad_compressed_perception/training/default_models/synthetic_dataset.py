@@ -84,8 +84,13 @@ def render_dataset(folder: Path, spec: SyntheticDatasetSpec, jobs: int, progress
     if written == json.loads(json.dumps(asdict(spec))):
         return
     folder.mkdir(parents=True, exist_ok=True)
-    for pattern in (_SPEC_NAME, *_RENAMED_FILES):
-        for path in folder.glob(pattern):
+    done.unlink(missing_ok=True)
+    old_spec, old_images = _RENAMED_FILES
+    if (folder / old_spec).is_file():
+        for path in (
+            *folder.glob(old_images),
+            folder / old_spec,
+        ):  # the spec last: it marks the others as ours
             path.unlink()
     if spec.frames:
         find_source(spec.source)  # an unknown one is refused here, not in a worker process
