@@ -236,7 +236,7 @@ class Trainer:
         from safetensors.torch import load_file
 
         state = json.loads((self.checkpoint / _STATE).read_text())
-        if _present_keys(state["schedule"]) != asdict(self.schedule):
+        if present_keys(state["schedule"], _RENAMED_KEYS) != asdict(self.schedule):
             return 0, self._snapshot()
         tensors = load_file(self.checkpoint / _WEIGHTS)
         now = {key[4:]: value for key, value in tensors.items() if key.startswith("now.")}
@@ -248,13 +248,14 @@ class Trainer:
         if not path.is_file():
             path = self.checkpoint / _RENAMED_OPTIMIZER
         optimizer.load_state_dict(torch.load(path, weights_only=True))
-        self.history = History(**_present_keys(state["history"]))
+        self.history = History(**present_keys(state["history"], _RENAMED_KEYS))
         best = {key[5:]: value for key, value in tensors.items() if key.startswith("best.")}
         return int(state["epochs"]), best
 
 
-def _present_keys(values: dict[str, Any]) -> dict[str, Any]:
-    return {_RENAMED_KEYS.get(key, key): value for key, value in values.items()}
+def present_keys(values: dict[str, Any], renamed: dict[str, str]) -> dict[str, Any]:
+    """Return what a checkpoint stores, under present keys; no warning, since no user wrote the old ones."""
+    return {renamed.get(key, key): value for key, value in values.items()}
 
 
 def rate_at(step: int, total: int) -> float:

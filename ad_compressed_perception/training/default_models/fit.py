@@ -20,7 +20,7 @@ from ad_compressed_perception.training.default_models.image_buffer import Progre
 from ad_compressed_perception.training.default_models.training_task import TrainingTask
 from ad_compressed_perception.training.graph_module.layers import Normalization
 from ad_compressed_perception.training.graph_module.module import GraphModule
-from ad_compressed_perception.training.trainer import rate_at
+from ad_compressed_perception.training.trainer import present_keys, rate_at
 
 _CHECKPOINT = "checkpoint.pt"
 _RENAMED_OPTIMIZER = "optimiser"
@@ -152,9 +152,7 @@ def _resume(
     state = torch.load(path, weights_only=True, map_location=next(network.parameters()).device)
     own = {key: value.shape for key, value in network.state_dict().items()}
     same = own == {key: value.shape for key, value in state["network"].items()}
-    renamed = Schedule.old_keys()
-    written = {renamed.get(key, key): value for key, value in state["schedule"].items()}
-    if not same or written != schedule.model_dump():
+    if not same or present_keys(state["schedule"], Schedule.old_keys()) != schedule.model_dump():
         return 0
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer" if "optimizer" in state else _RENAMED_OPTIMIZER])
