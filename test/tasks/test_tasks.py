@@ -78,7 +78,7 @@ def test_yolox_leaves_out_what_is_not_a_number() -> None:
 def test_argmax_is_numpys_argmax_in_either_layout(seed: int, labels: int) -> None:
     # Few distinct values, so that ties occur: they go to the lower id, as in numpy.
     rng = np.random.default_rng(seed)
-    scores = rng.integers(-3, 3, (1, labels, 5, 7)).astype(np.float32)
+    scores = rng.integers(-3, 3, (1, labels, 6, 7)).astype(np.float32)
     names = [str(i) for i in range(labels)]
     planar = ArgmaxDecoder(manifest_of("segmentation", "argmax", names, layout="NCHW"))
     last = ArgmaxDecoder(manifest_of("segmentation", "argmax", names, layout="NHWC"))
