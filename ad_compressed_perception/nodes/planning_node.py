@@ -78,6 +78,11 @@ class PlanningNode(InferenceNode):
         now_s = self.get_clock().now().nanoseconds * 1e-9
         taken_s = stamp_to_ns(header.stamp) * 1e-9
         speed_mps, curvature_per_m = self._controller.command(result, taken_s, now_s)
+        if self._odometry is not None and not self._controller.odometry.is_in_use:
+            self.get_logger().warning(
+                f"no odometry came on {self._odometry.topic_name}: plans begin at the nominal speed_mps",
+                once=True,
+            )
         self._paths.publish(planning.to_path(result, header.stamp, frame))
         self._commands.publish(planning.to_command(speed_mps, curvature_per_m, header.stamp, frame))
 
