@@ -149,9 +149,14 @@ def _whole_ids(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
 
 
 def _fits(size: tuple[int | None, int | None], input_size: tuple[int, int]) -> bool:
-    """Return whether a mask has the input's aspect ratio, to one pixel, and is more than one pixel."""
+    """Return whether a mask of several rows and columns has the input's aspect ratio, to one pixel.
+
+    Or half or double that, by whole factors: a head may be coarser along one axis.
+    """
     height, width = size
     if height is None or width is None:
         return True
     high, wide = input_size
-    return height * width > 1 and abs(height * wide - width * high) <= max(high, wide)
+    has_aspect = abs(height * wide - width * high) <= max(high, wide)
+    is_whole = high % height == wide % width == 0 and 0.5 <= (high * width) / (height * wide) <= 2.0
+    return min(height, width) > 1 and (has_aspect or is_whole)
