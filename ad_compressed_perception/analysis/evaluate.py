@@ -14,7 +14,7 @@ import numpy as np
 from ad_compressed_perception.analysis.accuracy import AccuracyScore, Indices, create_accuracy
 from ad_compressed_perception.analysis.output_plausibility import check_outputs, choose_evenly
 from ad_compressed_perception.backends.base import SessionInfo
-from ad_compressed_perception.core.errors import DataError, ImageError
+from ad_compressed_perception.core.errors import DataError, ImageError, ResultError
 from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame
 from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
 from ad_compressed_perception.tasks.pipeline import Pipeline
@@ -173,6 +173,7 @@ def collect(
 
     Raises:
         DataError: as evaluate.
+        ResultError: the variant gives no valid result on a frame.
     """
     manifest = pipeline.task.manifest
     if data.task != manifest.task:
@@ -187,6 +188,10 @@ def collect(
             result, _ = pipeline.run(item.frame)
         except ImageError as cause:
             raise DataError(f"frame {indices[score.samples]} of {data.describe}: {cause}") from cause
+        except ResultError as cause:
+            raise ResultError(
+                f"{pipeline.variant} on frame {indices[score.samples]} of {data.describe}: {cause}"
+            ) from cause
         score.add(result, item.ground_truth)
         if watch is not None:
             watch(item)

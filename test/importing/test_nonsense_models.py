@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -12,15 +13,21 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
+from ad_compressed_perception.analysis.benchmark import parse_benchmark_variant, run_benchmark
+from ad_compressed_perception.analysis.evaluate import evaluate
 from ad_compressed_perception.analysis.output_plausibility import check_outputs
 from ad_compressed_perception.compression.compress import compress_model
+from ad_compressed_perception.compression.search.budget import parse_budget
+from ad_compressed_perception.compression.search.search import Request, search
 from ad_compressed_perception.core.errors import AdcpError, DataError, ModelFileError, OutputError
-from ad_compressed_perception.core.manifest import file_sha256, load_manifest
+from ad_compressed_perception.core.manifest import Manifest, file_sha256, load_manifest
+from ad_compressed_perception.data.labeled.open import open_labeled
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.importing.import_model import ImportRequest, import_model
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.compression import small_recipe, write_images
+from support.labeled import SCENES, write_boxes
 from support.models import (
     SEGMENTER_LABELS,
     WRITERS,
@@ -67,30 +74,57 @@ def test_what_means_something_is_imported(tmp_path: Path, writer: Callable[[Path
     assert made.manifest.output.options.items() >= output.options.items()
 
 
-@pytest.mark.parametrize(
-    "name", ["boxes decoded to 0..1", "ids beyond the labels", "a probability as label ids"]
-)
-def test_nonsense_in_a_manifest_written_by_hand_is_refused_at_compression(tmp_path: Path, name: str) -> None:
-    """Nobody imported it: the baseline's verification frames are checked before any pass runs."""
+def by_hand(name: str, folder: Path) -> Manifest:
+    """Return the manifest of a nonsense model that somebody wrote without importing it."""
     given = MODELS[name]
-    path = given.make(tmp_path / "model")
-    manifest = load_manifest(tmp_path / "model")
+    path = given.make(folder)
+    manifest = load_manifest(folder)
     manifest.variant("fp32").sha256 = file_sha256(path)
     if given.labels is not None:
         manifest.labels = list(given.labels)
         manifest.output.options["layout"] = "LABELS"
-    save_manifest(manifest, tmp_path / "model")
+    save_manifest(manifest, folder)
+    return load_manifest(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["boxes decoded to 0..1", "ids beyond the labels", "a probability as label ids"]
+)
+def test_nonsense_in_a_manifest_written_by_hand_is_refused_at_compression(tmp_path: Path, name: str) -> None:
+    """The baseline's verification frames are checked before any pass runs."""
+    manifest = by_hand(name, tmp_path / "model")
     recipe = small_recipe(tmp_path / "recipe", passes=["upgrade_opset", "simplify"])
     images = write_images(tmp_path / "images", 40)
 
     with pytest.raises(OutputError) as caught:
-        compress_model(load_manifest(tmp_path / "model"), recipe, str(images), work=tmp_path / "work")
+        compress_model(manifest, recipe, str(images), work=tmp_path / "work")
 
-    assert all(words in str(caught.value) for words in given.named)
+    assert all(words in str(caught.value) for words in MODELS[name].named)
     assert str(images) in str(caught.value)
+    assert not (tmp_path / "work").exists()
 
 
-def test_import_checks_the_frames_that_it_is_given(tmp_path: Path) -> None:
+def test_a_search_an_evaluation_and_a_benchmark_refuse_it_too(tmp_path: Path) -> None:
+    """Each of these printed figures of nonsense."""
+    manifest = by_hand("boxes decoded to 0..1", tmp_path / "model")
+    images = write_images(tmp_path / "images", 120)
+    request = Request(str(images), parse_budget("drop<=5%"), minutes=0.5, work=tmp_path / "work")
+    with pytest.raises(OutputError, match="decoded already"):
+        search(manifest, request)
+
+    labeled = open_labeled(str(write_boxes(tmp_path / "boxes", SCENES)), manifest)
+    with (
+        closing(open_pipeline(manifest)) as pipeline,
+        pytest.raises(OutputError, match="decoded already"),
+    ):
+        evaluate(pipeline, labeled)
+
+    shown = [Frame(draw_scene(index), "BGR") for index in range(4)]
+    with pytest.raises(OutputError, match="decoded already"):
+        run_benchmark(manifest, [parse_benchmark_variant("fp32")], frames=shown, source="s", rounds=1)
+
+
+def test_import_checks_the_shownthat_it_is_given(tmp_path: Path) -> None:
     """Ids beyond the labels on blue images only, which the drawn ones are not."""
     path = write_segmenter(tmp_path / "given") / "fp32.onnx"
     nodes = [
