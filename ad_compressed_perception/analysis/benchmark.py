@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ad_compressed_perception.analysis.output_plausibility import check_outputs, choose_evenly
 from ad_compressed_perception.backends.base import SessionInfo
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.manifest import Manifest, VerdictStatus
@@ -193,6 +194,8 @@ def run_benchmark(
             )
             stack.callback(pipeline.close)
             pipelines.append(pipeline)
+            if frames is not None and variant.name == manifest.baseline:
+                check_outputs(pipeline, [frames[i] for i in choose_evenly(range(len(frames)))], source)
         images = noise_frames(manifest) if frames is None else frames
         run = _time_inference(pipelines, images) if frames is None else _time_end_to_end(images)
         times = _run_rounds(pipelines, run, rounds, warmup_rounds, progress)

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ad_compressed_perception.analysis.accuracy import AccuracyScore, Indices, create_accuracy
+from ad_compressed_perception.analysis.output_plausibility import check_outputs, choose_evenly
 from ad_compressed_perception.backends.base import SessionInfo
-from ad_compressed_perception.core.errors import DataError, ImageError
+from ad_compressed_perception.core.errors import DataError, ImageError, ResultError
 from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame
 from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
 from ad_compressed_perception.tasks.pipeline import Pipeline
@@ -122,10 +123,14 @@ def evaluate(
 
     Raises:
         DataError: the data is for another task, or a frame cannot be read or compared.
+        OutputError: the baseline's outputs are not what its decoder expects.
     """
     manifest = pipeline.task.manifest
     settings = pipeline.task.settings.model_dump()
     chosen = tuple(range(len(data)) if indices is None else indices)
+    if pipeline.variant == manifest.baseline:
+        shown = (item.frame for item in data.items(choose_evenly(chosen)))
+        check_outputs(pipeline, shown, data.describe)
     score = collect(pipeline, data, chosen, progress)
     block = score.block_length() if data.is_series else 1
     intervals = vector_bootstrap(score.samples, score.figures, score.resamples, seed, LEVEL, block)
@@ -168,6 +173,7 @@ def collect(
 
     Raises:
         DataError: as evaluate.
+        ResultError: the variant gives no valid result on a frame.
     """
     manifest = pipeline.task.manifest
     if data.task != manifest.task:
@@ -182,6 +188,10 @@ def collect(
             result, _ = pipeline.run(item.frame)
         except ImageError as cause:
             raise DataError(f"frame {indices[score.samples]} of {data.describe}: {cause}") from cause
+        except ResultError as cause:
+            raise ResultError(
+                f"{pipeline.variant} on frame {indices[score.samples]} of {data.describe}: {cause}"
+            ) from cause
         score.add(result, item.ground_truth)
         if watch is not None:
             watch(item)

@@ -84,9 +84,16 @@ def import_model(
     to: Annotated[
         _Convert, typer.Option(help="Target format; onnx: convert a .tflite file instead of running it.")
     ] = _Convert.auto,
+    sample: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="BAG, BAG:TOPIC or folder of images to check the outputs on; drawn images by default.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
-    """Turn a model file into MODEL_DIR with a model.yaml, run it once, and keep it if that worked."""
+    """Turn a model file into MODEL_DIR with a model.yaml, run it on a few frames, keep it if that worked."""
     import json
 
     from ad_compressed_perception.importing import import_model as importing
@@ -109,6 +116,7 @@ def import_model(
         decoder_options=_options(decoder_option or []),
         input={key: value for key, value in given.items() if value is not None},
         convert=to.value,
+        sample=sample,
     )
     imported = importing.import_model(source, model_dir, request)
     manifest = imported.manifest

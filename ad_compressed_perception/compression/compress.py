@@ -12,6 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from ad_compressed_perception.analysis.output_plausibility import check_outputs, choose_evenly
 from ad_compressed_perception.analysis.processor import host_record
 from ad_compressed_perception.analysis.sizes import measure_both
 from ad_compressed_perception.backends import create_backend
@@ -117,6 +118,8 @@ def compress_model(
     model = job.read()
     baseline = open_pipeline(manifest, manifest.baseline, options=job.baseline_options)
     try:
+        shown = job.samples.verification
+        check_outputs(baseline, shown.source.frames(choose_evenly(shown.indices)), shown.source.describe)
         if check_baseline and labeled is None:
             refuse_uninformative(
                 baseline, manifest, job.samples.verification,

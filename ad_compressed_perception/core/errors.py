@@ -38,4 +38,8 @@ class RecipeError(AdcpError):
 
 
 class ResultError(AdcpError):
-    """A model output that is not finite (NaN, infinite): the frame fails, the node keeps running."""
+    """A frame without a valid result: the frame fails, the node keeps running."""
+
+
+class OutputError(ResultError):
+    """A model output that its decoder cannot mean: not finite, of a wrong shape or out of range."""

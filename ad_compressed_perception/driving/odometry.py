@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from threading import Lock
 
+from ad_compressed_perception.driving.limits import check_odometry
 from ad_compressed_perception.driving.path_tracker import Pose
 
 MAX_AGE_S = 0.5
@@ -41,9 +42,17 @@ class OdometryLog:
         """Start empty."""
         self._entries: deque[Odometry] = deque(maxlen=_KEPT)
         self._lock = Lock()
+        self.is_in_use = False
+        """Whether any odometry came, valid or not: then a plan without it is not driven."""
 
     def add(self, entry: Odometry) -> None:
-        """Add an entry; one that is older than the last means that the clock was reset: it clears the log."""
+        """Add an entry; one that is older than the last means that the clock was reset: it clears the log.
+
+        Raises:
+            DataError: it is not finite or beyond the limits of driving.limits; the log is unchanged.
+        """
+        self.is_in_use = True
+        check_odometry(entry.pose.x_m, entry.pose.y_m, entry.speed_mps, entry.yaw_rate_radps)
         with self._lock:
             if self._entries and entry.time_s < self._entries[-1].time_s:
                 self._entries.clear()

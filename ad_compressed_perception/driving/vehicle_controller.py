@@ -8,9 +8,11 @@ import math
 
 import numpy as np
 
+from ad_compressed_perception.core.errors import ResultError
 from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.driving.driver import Driver
-from ad_compressed_perception.driving.odometry import OdometryLog
+from ad_compressed_perception.driving.limits import check_command
+from ad_compressed_perception.driving.odometry import MAX_AGE_S, OdometryLog
 from ad_compressed_perception.driving.path_tracker import (
     TrackerSettings,
     dense_path,
@@ -36,19 +38,33 @@ class VehicleController:
         """Return (speed in m/s, curvature in 1/m, left positive) for a new trajectory.
 
         With odometry the path is transformed to the vehicle's current pose, the stop state machine is active
-        and the speed is controlled. Without odometry the plan's own speed and path are commanded. A planner
-        that outputs steering only keeps its nominal speed and its arc.
+        and the speed is controlled. Where odometry never came, the plan's own speed and path are commanded;
+        where it came but none is valid at the frame's stamp, there is no command. A planner that outputs
+        steering only keeps its nominal speed and its arc.
 
         Args:
             trajectory: planned.
             frame_s: stamp of its image.
             now_s: current time on the same clock.
+
+        Raises:
+            ResultError: no valid odometry though it is in use, or a command that is not finite or beyond
+                the limits of driving.limits.
         """
+        speed_mps, curvature_per_m = self._command(trajectory, frame_s, now_s)
+        check_command(speed_mps, curvature_per_m)
+        return speed_mps, curvature_per_m
+
+    def _command(self, trajectory: Trajectory, frame_s: float, now_s: float) -> tuple[float, float]:
         if trajectory.speeds_mps is None or not math.isfinite(trajectory.step_s):
             return trajectory.speed_mps, trajectory.curvature_per_m
         taken = self.odometry.at(frame_s)
         now = self.odometry.at(max(now_s, frame_s)) or taken
         if taken is None or now is None:
+            if self.odometry.is_in_use:
+                raise ResultError(
+                    f"no command: odometry is in use, but none is valid within {MAX_AGE_S:g} s of the frame"
+                )
             return self._plan_alone(trajectory)
         step_s = frame_s - self._last_s
         self._last_s = frame_s

@@ -8,14 +8,16 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from pydantic import ValidationError
 
+from ad_compressed_perception.analysis.output_plausibility import check_outputs, choose_evenly
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, ResultError
 from ad_compressed_perception.core.manifest import (
@@ -28,6 +30,7 @@ from ad_compressed_perception.core.manifest import (
     file_sha256,
 )
 from ad_compressed_perception.core.tensors import TensorSpec
+from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.importing.frameworks import Framework, framework_of
 from ad_compressed_perception.importing.from_tensorflow import (
@@ -56,6 +59,7 @@ class ImportRequest:
         decoder_options: its options.
         input: fields of InputSpec.
         convert: turn a .tflite file into ONNX instead of running it in LiteRT.
+        sample: BAG, BAG:TOPIC or a folder of images that the outputs are checked on; None for drawn ones.
     """
 
     task: TaskName
@@ -65,6 +69,7 @@ class ImportRequest:
     decoder_options: Mapping[str, Any] = field(default_factory=dict)
     input: Mapping[str, Any] = field(default_factory=dict)
     convert: Literal["auto", "onnx"] = "auto"
+    sample: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Imported:
 
 
 def import_model(source: Path, folder: Path, request: ImportRequest) -> Imported:
-    """Make a model folder from a model file, run it once, and keep it if that worked.
+    """Make a model folder from a model file, run it on a few frames, and keep it if that worked.
 
     Args:
         source: ONNX, .tflite, TorchScript, torch.export, .keras file or SavedModel folder.
@@ -85,7 +90,9 @@ def import_model(source: Path, folder: Path, request: ImportRequest) -> Imported
 
     Raises:
         ManifestError: the folder has a model already, or the request contradicts itself or the file.
-        ModelFileError: the file cannot be read, converted or run; nothing is kept.
+        ModelFileError: the file cannot be read, converted or run, or its outputs are not what the decoder
+            expects; nothing is kept.
+        DataError: the sample cannot be read.
         BackendError: its runtime is missing or cannot load it.
     """
     framework = framework_of(source)
@@ -101,7 +108,7 @@ def import_model(source: Path, folder: Path, request: ImportRequest) -> Imported
         manifest = _infer_manifest(file, backend, source, request)
         save_manifest(manifest, scratch)
         manifest.folder = scratch
-        _check_inference(manifest)
+        _check_inference(manifest, request.sample)
         folder.mkdir(parents=True, exist_ok=True)
         for name in (file.name, MANIFEST_NAME):
             (scratch / name).chmod(0o644)
@@ -189,13 +196,29 @@ def _tensor_specs(file: Path, backend: str) -> tuple[tuple[TensorSpec, ...], tup
         session.close()
 
 
-def _check_inference(manifest: Manifest) -> None:
-    """Run a gray image, so that a decoder that does not fit the outputs fails now, not on the car."""
+def _check_inference(manifest: Manifest, sample: str | None) -> None:
+    """Run a few frames, so that a decoder that does not fit the outputs fails now, not on the car."""
+    source = "drawn images"
+    frames: Iterable[Frame] = _drawn_frames(manifest.input)
+    if sample is not None:
+        opened = open_frames(sample)
+        source, frames = opened.describe, opened.frames(choose_evenly(range(len(opened))))
     pipeline = open_pipeline(manifest)
     try:
-        image = np.full((manifest.input.height, manifest.input.width, 3), 114, np.uint8)
-        pipeline.run(Frame(image, "BGR"))
+        check_outputs(pipeline, frames, source)
     except ResultError as error:
-        raise ModelFileError(f"the model returns no result on a gray image: {error}") from error
+        raise ModelFileError(f"not imported: {error}") from error
     finally:
         pipeline.close()
+
+
+def _drawn_frames(spec: InputSpec) -> list[Frame]:
+    """Return black, gray and white, a ramp, and noise of pixels and of large blocks."""
+    rng = np.random.default_rng(0)
+    shape = (spec.height, spec.width, 3)
+    images = [np.full(shape, value, np.uint8) for value in (0, 114, 255)]
+    images.append(np.broadcast_to(np.linspace(0, 255, spec.width).astype(np.uint8)[:, None], shape).copy())
+    images += [rng.integers(0, 256, shape, dtype=np.uint8)]
+    blocks = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    images.append(np.asarray(cv2.resize(blocks, (spec.width, spec.height))))
+    return [Frame(image, "BGR") for image in images]

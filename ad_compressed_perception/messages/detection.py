@@ -47,7 +47,8 @@ def from_message(message: Detection2DArray, labels: Sequence[str]) -> Detections
     """Return the detections of a message, each with its best hypothesis.
 
     Raises:
-        ResultError: a detection has no hypothesis, or one whose label is not among ``labels``.
+        ResultError: a detection has no hypothesis, one whose label is not among ``labels``, or numbers
+            that are not finite.
     """
     ids = {label: index for index, label in enumerate(labels)}
     boxes, scores, class_ids = [], [], []
@@ -65,6 +66,8 @@ def from_message(message: Detection2DArray, labels: Sequence[str]) -> Detections
         boxes.append((center.x - half_x, center.y - half_y, center.x + half_x, center.y + half_y))
         scores.append(best.score)
         class_ids.append(ids[best.class_id])
+    if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+        raise ResultError("a detection has a box or score that is not finite")
     return Detections(
         np.asarray(boxes, np.float32).reshape(-1, 4),
         np.asarray(scores, np.float32),

@@ -9,9 +9,12 @@ import math
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry as OdometryMessage
 
+from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.driving.odometry import Odometry
 from ad_compressed_perception.driving.path_tracker import Pose
 from ad_compressed_perception.messages.timing import stamp_to_ns
+
+_NORM_TOLERANCE = 0.1
 
 
 def to_message(odometry: Odometry, stamp: Time, frame_id: str, child_frame_id: str) -> OdometryMessage:
@@ -29,8 +32,15 @@ def to_message(odometry: Odometry, stamp: Time, frame_id: str, child_frame_id: s
 
 
 def from_message(message: OdometryMessage) -> Odometry:
-    """Return the planar part of a message: yaw of the orientation, speed along x, yaw rate."""
+    """Return the planar part of a message: yaw of the orientation, speed along x, yaw rate.
+
+    Raises:
+        DataError: the orientation is no unit quaternion.
+    """
     rotation = message.pose.pose.orientation
+    norm = math.hypot(rotation.x, rotation.y, rotation.z, rotation.w)
+    if not abs(norm - 1.0) <= _NORM_TOLERANCE:
+        raise DataError(f"odometry with an orientation of norm {norm:g}, which should be 1, is not used")
     yaw = math.atan2(
         2.0 * (rotation.w * rotation.z + rotation.x * rotation.y),
         1.0 - 2.0 * (rotation.y * rotation.y + rotation.z * rotation.z),

@@ -11,6 +11,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from nav_msgs.msg import Path
 
+from ad_compressed_perception.core.errors import ResultError
 from ad_compressed_perception.core.results import Trajectory
 
 
@@ -42,9 +43,15 @@ def to_command(speed_mps: float, curvature_per_m: float, stamp: Time, frame_id: 
 
 
 def from_path(path: Path) -> Trajectory:
-    """Return the path's points and headings; curvature and speed are not in a Path and become NaN."""
+    """Return the path's points and headings; curvature and speed are not in a Path and become NaN.
+
+    Raises:
+        ResultError: a point or heading is not finite.
+    """
     points = [(pose.pose.position.x, pose.pose.position.y) for pose in path.poses]
     headings = [2.0 * math.atan2(pose.pose.orientation.z, pose.pose.orientation.w) for pose in path.poses]
+    if not (np.isfinite(points).all() and np.isfinite(headings).all()):
+        raise ResultError("a path has points or headings that are not finite")
     return Trajectory(
         np.asarray(points, np.float64).reshape(-1, 2),
         np.asarray(headings, np.float64),

@@ -8,12 +8,14 @@ from typing import Any
 
 from pydantic import Field
 
+from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import StrictModel
 from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.driving.vehicle_controller import VehicleController
 from ad_compressed_perception.messages import odometry, planning
 from ad_compressed_perception.messages.timing import stamp_to_ns
 from ad_compressed_perception.nodes import parameters
+from ad_compressed_perception.nodes.callback_guard import note_failure
 from ad_compressed_perception.nodes.inference_node import InferenceNode
 from ad_compressed_perception.nodes.qos import RESULT_QOS, image_qos
 from ad_compressed_perception.nodes.run import run_node
@@ -26,7 +28,9 @@ class PlanningOptions(StrictModel):
 
     base_frame: str = Field("base_link", description="frame of trajectory and command (REP-105)")
     use_odometry: bool = Field(
-        True, description="subscribe to odometry: its speed is the initial speed of a plan's profile"
+        True,
+        description="subscribe to odometry: its speed is the initial speed of a plan's profile; once any "
+        "came, a frame without valid odometry fails",
     )
 
 
@@ -51,7 +55,12 @@ class PlanningNode(InferenceNode):
             )
 
     def _on_odometry(self, message: Any) -> None:
-        self._controller.odometry.add(odometry.from_message(message))
+        log = self._controller.odometry
+        try:
+            log.add(odometry.from_message(message))
+        except DataError as error:
+            log.is_in_use = True
+            note_failure(self, "odometry ignored", error)
 
     def before_frame(self, pipeline: Pipeline, stamp_ns: int) -> None:
         """Set the planner's speed at the frame's stamp; None where odometry does not have it."""
@@ -60,12 +69,21 @@ class PlanningNode(InferenceNode):
         pipeline.task.observe_speed(None if known is None else known.speed_mps)
 
     def publish_result(self, result: Trajectory, header: Any) -> None:
-        """Publish path and command."""
+        """Publish path and command, both or none.
+
+        Raises:
+            ResultError: there is no valid command for the path.
+        """
         frame = str(self.get_parameter("base_frame").value)
-        self._paths.publish(planning.to_path(result, header.stamp, frame))
         now_s = self.get_clock().now().nanoseconds * 1e-9
         taken_s = stamp_to_ns(header.stamp) * 1e-9
         speed_mps, curvature_per_m = self._controller.command(result, taken_s, now_s)
+        if self._odometry is not None and not self._controller.odometry.is_in_use:
+            self.get_logger().warning(
+                f"no odometry came on {self._odometry.topic_name}: plans begin at the nominal speed_mps",
+                once=True,
+            )
+        self._paths.publish(planning.to_path(result, header.stamp, frame))
         self._commands.publish(planning.to_command(speed_mps, curvature_per_m, header.stamp, frame))
 
     def destroy_result_publishers(self) -> None:

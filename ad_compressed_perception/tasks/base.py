@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ad_compressed_perception.backends.base import SessionInfo
-from ad_compressed_perception.core.errors import ManifestError, ModelFileError
+from ad_compressed_perception.core.errors import ManifestError, ModelFileError, OutputError
 from ad_compressed_perception.core.manifest import Manifest, StrictModel, describe_validation_error
 from ad_compressed_perception.core.registry import DECODERS, find
 from ad_compressed_perception.core.results import Result
@@ -47,6 +47,19 @@ class Decoder(ABC):
     @abstractmethod
     def check(self, outputs: tuple[TensorSpec, ...]) -> None:
         """Raise ModelFileError when the model's outputs cannot be decoded this way."""
+
+    def read(self, outputs: Mapping[str, NDArray[Any]], name: str | None) -> NDArray[Any]:
+        """Return an output, the first where ``name`` is None; raise OutputError if missing or empty."""
+        values = outputs.get(name) if name is not None else next(iter(outputs.values()), None)
+        if values is None or not values.size:
+            raise OutputError(
+                f"{self.where(name)}: the runtime gave {'no' if values is None else 'an empty'} output"
+            )
+        return values
+
+    def where(self, name: str | None) -> str:
+        """Return model and output for messages."""
+        return f"model {self.model!r}, output {name!r}" if name else f"model {self.model!r}"
 
     def find_output(self, outputs: tuple[TensorSpec, ...], name: str | None) -> TensorSpec:
         """Return the output called ``name`` (the only one when None); raise ModelFileError if none."""
@@ -129,4 +142,8 @@ class Task(ABC, Generic[ResultT]):
 
     @abstractmethod
     def decode(self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry) -> ResultT:
-        """Turn the model's outputs into a result in source pixels or meters."""
+        """Turn the model's outputs into a result in source pixels or meters.
+
+        Raises:
+            OutputError: an output or the result is not finite, of a wrong shape, or out of range.
+        """

@@ -16,6 +16,7 @@ from ad_compressed_perception.core.results import Detections
 from ad_compressed_perception.tasks.base import Decoder, Task, TaskSettings
 from ad_compressed_perception.tasks.geometry import Geometry
 from ad_compressed_perception.tasks.nms import class_aware_nms
+from ad_compressed_perception.tasks.output_contract import check_boxes
 
 
 class DetectionSettings(TaskSettings):
@@ -35,7 +36,11 @@ class DetectionDecoder(Decoder):
     def candidates(
         self, outputs: Mapping[str, NDArray[Any]], score_threshold: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-        """Return boxes (N, 4) xyxy in model pixels, scores (N,), class ids (N,) above the threshold."""
+        """Return boxes (N, 4) xyxy in model pixels, scores (N,), class ids (N,) above the threshold.
+
+        Raises:
+            OutputError: a value that is read is not finite, or is none that the decoder can mean.
+        """
 
 
 class DetectionTask(Task[Detections]):
@@ -49,8 +54,10 @@ class DetectionTask(Task[Detections]):
         """Return the detections after class-aware NMS, strongest first."""
         settings: DetectionSettings = self.settings
         boxes, scores, class_ids = self.decoder.candidates(outputs, settings.score_threshold)
+        spec, labels = self.manifest.input, self.manifest.labels
+        check_boxes(boxes, scores, class_ids, len(labels), self.manifest.name, max(spec.width, spec.height))
         kept = class_aware_nms(boxes, scores, class_ids, settings.nms_iou_threshold, settings.max_detections)
         boxes = geometry.boxes_to_source(boxes[kept])
         has_area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         kept = kept[has_area]
-        return Detections(boxes[has_area], scores[kept], class_ids[kept], tuple(self.manifest.labels))
+        return Detections(boxes[has_area], scores[kept], class_ids[kept], tuple(labels))

@@ -12,9 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ad_compressed_perception.core.errors import OutputError
 from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.tasks.base import Decoder, Task, TaskSettings
 from ad_compressed_perception.tasks.geometry import Geometry
+from ad_compressed_perception.tasks.output_contract import check_trajectory
+
+MAX_ROAD_WHEEL_RAD = float(np.deg2rad(80.0))
+"""Where the kinematic model of steering ends."""
 
 
 class PlanningSettings(TaskSettings):
@@ -50,7 +55,7 @@ class PlanningDecoder(Decoder):
             speed_mps: of the vehicle when the image was taken; None where unknown.
 
         Raises:
-            ResultError: the model gave numbers that are not finite.
+            OutputError: the model gave numbers that are not finite or out of range.
         """
 
 
@@ -59,13 +64,23 @@ class SteeringOutputDecoder(PlanningDecoder):
 
     @abstractmethod
     def steering(self, outputs: Mapping[str, NDArray[Any]]) -> tuple[float, float]:
-        """Return the steering-wheel angle (rad, left positive) and the collision probability or NaN."""
+        """Return the steering-wheel angle (rad, left positive) and the collision probability or NaN.
+
+        Raises:
+            OutputError: one of them is not finite, or the probability is not in 0..1.
+        """
 
     def trajectory(
         self, outputs: Mapping[str, NDArray[Any]], settings: PlanningSettings, speed_mps: float | None
     ) -> Trajectory:
         """Return the arc of the angle at the nominal speed."""
         angle, collision = self.steering(outputs)
+        if not abs(angle) <= settings.steering_ratio * MAX_ROAD_WHEEL_RAD:
+            raise OutputError(
+                f"model {self.model!r}: a steering-wheel angle of {angle:.4g} rad is beyond any road "
+                "wheel's; is it in degrees (decoder option steering_scale: 0.0174533), or is the input's "
+                "scale missing?"
+            )
         curvature = curvature_of_steering(angle, settings.steering_ratio, settings.wheelbase_m)
         length = (
             settings.horizon_m if settings.horizon == "distance" else settings.horizon_s * settings.speed_mps
@@ -84,7 +99,7 @@ def curvature_of_steering(
     Control, section 2.2). The road wheels are limited to +-80 degrees, where the model ends.
     """
     road_wheel_angle = steering_wheel_angle_rad / steering_ratio
-    limit = np.deg2rad(80.0)
+    limit = MAX_ROAD_WHEEL_RAD
     return float(np.tan(np.clip(road_wheel_angle, -limit, limit)) / wheelbase_m)
 
 
@@ -124,4 +139,5 @@ class PlanningTask(Task[Trajectory]):
     def decode(self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry) -> Trajectory:
         """Return the trajectory in base_link; the image's geometry is not used."""
         trajectory: Trajectory = self.decoder.trajectory(outputs, self.settings, self._speed_mps)
+        check_trajectory(trajectory, self.manifest.name)
         return trajectory

@@ -16,11 +16,11 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import describe_validation_error
 from ad_compressed_perception.metrics.latency import RateTracker
 from ad_compressed_perception.nodes import parameters
-from ad_compressed_perception.nodes.callback_guard import new_failures
+from ad_compressed_perception.nodes.callback_guard import new_failures, note_failure
 from ad_compressed_perception.nodes.qos import image_qos
 from ad_compressed_perception.nodes.run import run_node
 from ad_road_simulation.nodes.road_camera_options import RoadCameraOptions
@@ -104,7 +104,12 @@ class RoadCameraNode(Node):
         if self._follower.take(message.twist.linear.x, message.twist.angular.z):
             self._silence_reported = False
         else:
-            self.get_logger().error("a drive command is not finite and is ignored", throttle_duration_sec=5.0)
+            twist = message.twist
+            note_failure(
+                self,
+                "drive command ignored",
+                DataError(f"speed {twist.linear.x:g} m/s, yaw rate {twist.angular.z:g} rad/s"),
+            )
 
     def _tick(self) -> None:
         """Advance by one period and publish the frame."""

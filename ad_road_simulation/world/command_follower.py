@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 
+from ad_compressed_perception.driving.limits import MAX_SPEED_MPS
 from ad_road_simulation.world.ego import VEHICLE, DriveCommand
 
 _GAIN_PER_S = 2.0
@@ -40,11 +41,11 @@ class CommandFollower:
         return self._age_s > self._timeout_s
 
     def take(self, speed_mps: float, yaw_rate_radps: float) -> bool:
-        """Accept a command; return False and ignore it where it is not finite.
+        """Accept a command; return False and ignore it where it is not finite or faster than any car.
 
         The curvature is yaw rate over speed. A command to stand does not define it: it keeps its value.
         """
-        if not (math.isfinite(speed_mps) and math.isfinite(yaw_rate_radps)):
+        if not (abs(speed_mps) <= MAX_SPEED_MPS and math.isfinite(yaw_rate_radps)):
             return False
         self._age_s = 0.0
         self._speed_mps = max(0.0, speed_mps)

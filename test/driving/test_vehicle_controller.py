@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ad_compressed_perception.core.errors import DataError, ResultError
 from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.driving.odometry import Odometry, OdometryLog
 from ad_compressed_perception.driving.path_tracker import Pose
@@ -96,6 +97,42 @@ def test_old_odometry_is_not_used_and_a_clock_reset_clears_the_log() -> None:
     assert known.speed_mps == 3.0
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        replace(at(10.0), speed_mps=math.inf),
+        replace(at(10.0), speed_mps=-150.0),
+        replace(at(10.0), yaw_rate_radps=math.nan),
+        replace(at(10.0), pose=Pose(math.nan, 0.0, 0.0)),
+        replace(at(10.0), pose=Pose(0.0, 1e300, 0.0)),
+    ],
+)
+def test_broken_odometry_is_not_used_and_without_other_there_is_no_command(broken: Odometry) -> None:
+    """An infinite speed was commanded, and stayed in the controller's integrator for ever."""
+    controller = VehicleController(WHEELBASE_M)
+    with pytest.raises(DataError, match="not used"):
+        controller.odometry.add(broken)
+
+    with pytest.raises(ResultError, match="odometry is in use"):
+        controller.command(straight_trajectory(8.0), 10.0, 10.0)
+
+    controller.odometry.add(at(10.1))
+    speed, curvature = controller.command(straight_trajectory(8.0), 10.1, 10.1)
+    assert speed == pytest.approx(8.0, abs=0.3)
+    assert curvature == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"speed_mps": math.nan}, {"speed_mps": 1e3}, {"curvature_per_m": math.inf}]
+)
+def test_a_command_beyond_the_limits_is_none(changes: dict[str, float]) -> None:
+    """Whatever computed it: the last check before the topic."""
+    arc = replace(straight_trajectory(10.0), speeds_mps=None, step_s=math.nan, curvature_per_m=0.0)
+
+    with pytest.raises(ResultError, match="no command"):
+        VehicleController(WHEELBASE_M).command(replace(arc, **changes), 10.0, 10.0)
+
+
 # ---- the receiving side of the command topic
 
 
@@ -124,7 +161,8 @@ def test_a_command_to_stand_keeps_the_steering_angle() -> None:
     follower.take(0.0, 0.0)
 
     assert follower.command(0.1, 0.0).steering_rad == bent
-    assert not follower.take(math.nan, 0.0)
+    for speed, yaw_rate in ((math.nan, 0.0), (5.0, math.inf), (1e6, 0.0)):
+        assert not follower.take(speed, yaw_rate)
 
 
 @pytest.mark.parametrize("late_steps", [0, 1])

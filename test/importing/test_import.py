@@ -91,6 +91,7 @@ def test_an_output_name_that_is_a_number_stays_text(tmp_path: Path) -> None:
         output.name = "86" if output.name == "steering" else output.name
     onnx.save(model, str(tmp_path / "net.onnx"))
     arguments = ["import", str(tmp_path / "net.onnx"), str(tmp_path / "made"), "--task", "planning"]
+    arguments += ["--input-scale", "0.00392157"]
 
     done = CliRunner().invoke(app, [*arguments, "--decoder-option", "steering_output=86"])
 

@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Header
 
-from ad_compressed_perception.core.errors import ResultError
+from ad_compressed_perception.core.errors import DataError, ResultError
 from ad_compressed_perception.core.results import Detections, LabelMask
 from ad_compressed_perception.core.timing import OUTCOMES, STAGES, FrameTiming, NodeReport
-from ad_compressed_perception.messages import detection, planning, segmentation, timing
+from ad_compressed_perception.driving.odometry import Odometry
+from ad_compressed_perception.driving.path_tracker import Pose
+from ad_compressed_perception.messages import detection, odometry, planning, segmentation, timing
 from ad_compressed_perception.tasks.planning import arc_points
+from support.road import straight_trajectory
 
 HEADER = Header(stamp=Time(sec=12, nanosec=34), frame_id="camera_front")
 LABELS = ("car", "person")
@@ -82,6 +85,35 @@ def test_a_path_is_unchanged_and_the_command_has_its_curvature(curvature: float,
     command = planning.to_command(speed_mps, curvature, HEADER.stamp, "base_link")
     assert command.twist.linear.x == speed_mps
     assert command.twist.angular.z == pytest.approx(speed_mps * curvature)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_numbers_that_are_not_finite_are_not_taken_from_a_message(value: float) -> None:
+    """A monitor would compare them, and every comparison with NaN is false."""
+    boxes = np.array([[10, 20, 50, 40]], np.float32)
+    original = Detections(boxes, np.array([0.9], np.float32), np.array([1], np.int64), LABELS)
+    message = detection.to_message(original, HEADER)
+    message.detections[0].bbox.center.position.y = value
+    with pytest.raises(ResultError, match="not finite"):
+        detection.from_message(serialized(message), LABELS)
+    path = planning.to_path(straight_trajectory(8.0), HEADER.stamp, "base_link")
+    path.poses[3].pose.position.x = value
+    with pytest.raises(ResultError, match="not finite"):
+        planning.from_path(serialized(path))
+
+
+def test_odometry_is_unchanged_and_an_orientation_must_be_one() -> None:
+    """An orientation that nobody set is (0, 0, 0, 0), which would pass as heading 0."""
+    original = Odometry(12.0, Pose(3.0, -4.0, 2.5), 8.0, 0.3)
+    message = serialized(odometry.to_message(original, Time(sec=12), "odom", "base_link"))
+    back = odometry.from_message(message)
+    assert back.pose.heading_rad == pytest.approx(2.5)
+    assert replace(back, pose=original.pose) == original
+    for w in (0.0, math.nan, 2.0):
+        message.pose.pose.orientation.z = 0.0
+        message.pose.pose.orientation.w = w
+        with pytest.raises(DataError, match="orientation"):
+            odometry.from_message(message)
 
 
 finite = st.floats(-1e6, 1e6)

@@ -13,13 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ad_compressed_perception.backends.base import SessionInfo
-from ad_compressed_perception.core.errors import ManifestError, ModelFileError, ResultError
+from ad_compressed_perception.core.errors import ManifestError, ModelFileError
 from ad_compressed_perception.core.manifest import Manifest, Variant, load_manifest
 from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.tasks import create_task
 from ad_compressed_perception.tasks.decoders.argmax import ArgmaxDecoder
-from ad_compressed_perception.tasks.decoders.steering import SteeringDecoder
 from ad_compressed_perception.tasks.decoders.yolox import YoloxDecoder
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from ad_compressed_perception.tasks.planning import arc_points, curvature_of_steering
@@ -66,19 +65,11 @@ def test_yolox_takes_its_output_transposed_too() -> None:
         np.testing.assert_array_equal(straight, transposed)
 
 
-def test_yolox_leaves_out_what_is_not_a_number() -> None:
-    decoder = YoloxDecoder(manifest_of("detection", "yolox", ["a"], strides=[32]))
-    raw = np.array([[[np.nan, 0, 0, 0, 1, 1]]], np.float32)
-    assert decoder.candidates({"o": raw}, 0.1)[0].shape == (0, 4)
-    raw = np.array([[[0, 0, 1e9, 0, 1, 1]]], np.float32)
-    assert np.isfinite(decoder.candidates({"o": raw}, 0.1)[0]).all()
-
-
 @given(st.integers(0, 2**31), st.integers(2, 6))
 def test_argmax_is_numpys_argmax_in_either_layout(seed: int, labels: int) -> None:
     # Few distinct values, so that ties occur: they go to the lower id, as in numpy.
     rng = np.random.default_rng(seed)
-    scores = rng.integers(-3, 3, (1, labels, 5, 7)).astype(np.float32)
+    scores = rng.integers(-3, 3, (1, labels, 6, 7)).astype(np.float32)
     names = [str(i) for i in range(labels)]
     planar = ArgmaxDecoder(manifest_of("segmentation", "argmax", names, layout="NCHW"))
     last = ArgmaxDecoder(manifest_of("segmentation", "argmax", names, layout="NHWC"))
@@ -86,15 +77,6 @@ def test_argmax_is_numpys_argmax_in_either_layout(seed: int, labels: int) -> Non
     np.testing.assert_array_equal(planar.label_ids({"o": scores}), expected)
     channels_last = np.ascontiguousarray(scores.transpose(0, 2, 3, 1))
     np.testing.assert_array_equal(last.label_ids({"o": channels_last}), expected)
-
-
-def test_outputs_that_are_not_finite_fail_the_frame() -> None:
-    argmax = ArgmaxDecoder(manifest_of("segmentation", "argmax", ["a", "b"]))
-    with pytest.raises(ResultError, match="not finite"):
-        argmax.label_ids({"o": np.full((1, 2, 4, 4), np.nan, np.float32)})
-    steering = SteeringDecoder(manifest_of("planning", "steering", []))
-    with pytest.raises(ResultError, match="not finite"):
-        steering.steering({"o": np.array([np.inf], np.float32)})
 
 
 @given(st.floats(-8.0, 8.0), st.floats(1.0, 100.0), st.integers(2, 60))

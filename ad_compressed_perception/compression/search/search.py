@@ -13,6 +13,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from ad_compressed_perception.analysis.output_plausibility import check_outputs, choose_evenly
 from ad_compressed_perception.analysis.processor import host_record
 from ad_compressed_perception.compression.compress import checkpoint_folder, compress_model
 from ad_compressed_perception.compression.frame_split import FrameSample
@@ -144,8 +145,10 @@ def search(
     maker = RecipeMaker(request.budget, frames, request.verify, accept_terms(request))
     path = manifest.checked_path(manifest.baseline, allow_rejected=True)
     model, host = read_model(path), read_host()
-    if request.labeled is None:
-        with closing(open_pipeline(manifest, manifest.baseline, allow_rejected=True)) as baseline:
+    with closing(open_pipeline(manifest, manifest.baseline, allow_rejected=True)) as baseline:
+        shown = frames.source.frames(choose_evenly(frames.search))
+        check_outputs(baseline, shown, frames.source.describe)
+        if request.labeled is None:
             refuse_uninformative(
                 baseline, manifest, FrameSample(frames.source, frames.search),
                 lambda done, total: progress("baseline", done, total),

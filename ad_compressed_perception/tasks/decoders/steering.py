@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ad_compressed_perception.core.errors import ModelFileError, ResultError
+from ad_compressed_perception.core.errors import ModelFileError, OutputError
 from ad_compressed_perception.core.manifest import Manifest, StrictModel
 from ad_compressed_perception.core.tensors import TensorSpec
+from ad_compressed_perception.tasks.output_contract import check_probability
 from ad_compressed_perception.tasks.planning import SteeringOutputDecoder
 
 
@@ -40,22 +41,29 @@ class SteeringDecoder(SteeringOutputDecoder):
         self._steering = self.options.steering_output or outputs[0].name
         for name in filter(None, (self._steering, self.options.collision_output)):
             tensor = self.find_output(outputs, name)
-            if any(size not in (None, 1) for size in tensor.shape):
+            if any(size not in (None, 1) for size in tensor.shape) or not tensor.dtype.startswith("float"):
                 raise ModelFileError(
                     f"model {self.model!r}: steering output {name!r} must hold one number, "
-                    f"the file's is {list(tensor.shape)}"
+                    f"the file's is {tensor.dtype} {list(tensor.shape)}"
                 )
 
     def steering(self, outputs: Mapping[str, NDArray[Any]]) -> tuple[float, float]:
         """Return the angle in rad (left positive) and the collision probability or NaN.
 
         Raises:
-            ResultError: the angle is not finite.
+            OutputError: one of them is not one finite number, or the probability is not in 0..1.
         """
-        first = outputs[self._steering or next(iter(outputs))]
-        angle = float(first.reshape(-1)[0]) * self.options.steering_scale
-        if not np.isfinite(angle):
-            raise ResultError(f"model {self.model!r} gave a steering angle that is not finite")
+        angle = self._number(outputs, self._steering) * self.options.steering_scale
         name = self.options.collision_output
-        collision = float(outputs[name].reshape(-1)[0]) if name else float("nan")
-        return angle, collision
+        if not name:
+            return angle, float("nan")
+        collision = self._number(outputs, name)
+        check_probability(np.array(collision), self.where(name), "does the file lack a sigmoid?")
+        return angle, min(max(collision, 0.0), 1.0)
+
+    def _number(self, outputs: Mapping[str, NDArray[Any]], name: str | None) -> float:
+        values = self.read(outputs, name)
+        if values.size != 1 or not np.isfinite(values).all():
+            shown = f"{list(values.shape)}" if values.size != 1 else f"{values.reshape(-1)[0]}, not finite"
+            raise OutputError(f"{self.where(name)}: one finite number is expected, not {shown}")
+        return float(values.reshape(-1)[0])

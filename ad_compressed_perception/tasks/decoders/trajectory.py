@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ad_compressed_perception.core.errors import ModelFileError, ResultError
+from ad_compressed_perception.core.errors import ModelFileError, OutputError
 from ad_compressed_perception.core.manifest import Manifest, StrictModel
 from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.driving.path import path_of_curvature
-from ad_compressed_perception.driving.plan_vector import LENGTH, decode_plan
+from ad_compressed_perception.driving.plan_vector import CURVATURE_SCALE, LENGTH, SPEED, decode_plan
 from ad_compressed_perception.driving.speed_profile import speed_profile
+from ad_compressed_perception.tasks.output_contract import check_finite
 from ad_compressed_perception.tasks.planning import (
     PlanningDecoder,
     PlanningSettings,
@@ -26,6 +27,10 @@ from ad_compressed_perception.tasks.planning import (
 
 _SUBSTEPS = 3
 """Steps of the speed profile from one point of the trajectory to the next."""
+
+
+_MAX_CURVATURE_PER_M = 1.0
+_MAX_SPEED_SHARE = 2.0
 
 
 class TrajectoryOptions(StrictModel):
@@ -53,21 +58,47 @@ class TrajectoryDecoder(PlanningDecoder):
         """Raise ModelFileError when the output is missing or no plan fits into it."""
         tensor = self.find_output(outputs, self._output)
         shape = tensor.shape
-        if len(shape) != 2 or shape[0] not in (None, 1) or shape[1] not in (None, LENGTH):
+        if (
+            not tensor.dtype.startswith("float")
+            or len(shape) != 2
+            or shape[0] not in (None, 1)
+            or shape[1] not in (None, LENGTH)
+        ):
             raise ModelFileError(
                 f"model {self.model!r}: a plan has shape [1, {LENGTH}], the file's output {tensor.name!r} "
                 f"is {list(shape)}"
             )
         self._output = tensor.name
 
+    def vector(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Return the (LENGTH,) numbers of driving.plan_vector.
+
+        Raises:
+            OutputError: another length, not finite, or beyond what a vehicle can drive.
+        """
+        values, where = self.read(outputs, self._output), self.where(self._output)
+        if values.size != LENGTH:
+            raise OutputError(f"{where}: a plan has {LENGTH} numbers, not {list(values.shape)}")
+        vector = np.asarray(values, np.float32).reshape(-1)
+        check_finite(vector, where)
+        bend = float(np.abs(vector[:SPEED]).max()) / CURVATURE_SCALE
+        if bend > _MAX_CURVATURE_PER_M:
+            raise OutputError(
+                f"{where}: a curvature of {bend:.4g} 1/m is beyond any vehicle's; numbers 0 to "
+                f"{SPEED - 1} are curvatures times {CURVATURE_SCALE:g} m"
+            )
+        if not -_MAX_SPEED_SHARE <= vector[SPEED] <= _MAX_SPEED_SHARE:
+            raise OutputError(
+                f"{where}: number {SPEED} is the allowed speed as a share of cruise speed, not "
+                f"{vector[SPEED]:.4g}; is it in m/s?"
+            )
+        return vector
+
     def trajectory(
         self, outputs: Mapping[str, NDArray[Any]], settings: PlanningSettings, speed_mps: float | None
     ) -> Trajectory:
         """Return points in time, horizon_s / points apart, from the speed given (else the nominal one)."""
-        vector = outputs[self._output or next(iter(outputs))].reshape(-1)
-        if not np.isfinite(vector).all():
-            raise ResultError(f"model {self.model!r} gave a plan with numbers that are not finite")
-        plan = decode_plan(vector)
+        plan = decode_plan(self.vector(outputs))
         speed = settings.speed_mps if speed_mps is None else speed_mps
         step_s = settings.horizon_s / settings.points
         distances, speeds = speed_profile(

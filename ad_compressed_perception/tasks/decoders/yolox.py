@@ -11,10 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ad_compressed_perception.core.errors import ManifestError, ModelFileError
+from ad_compressed_perception.core.errors import ManifestError, ModelFileError, OutputError
 from ad_compressed_perception.core.manifest import Manifest, StrictModel
 from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.tasks.detection import DetectionDecoder
+from ad_compressed_perception.tasks.output_contract import check_finite, check_probability
+
+RAW_HEAD = (
+    "decoder yolox takes the raw head, so export it without decoding the boxes (YOLOX: "
+    "head.decode_in_inference = False)"
+)
+_MAX_LOG_SIZE = 20.0
+"""exp(20) is far beyond any image; trained heads stay below 6, boxes in pixels exceed 30."""
+_CAUSE = "does the file lack the sigmoid of objectness and class scores?"
 
 
 class YoloxOptions(StrictModel):
@@ -48,8 +57,8 @@ class YoloxDecoder(DetectionDecoder):
             grid_x, grid_y = np.meshgrid(np.arange(columns), np.arange(rows))
             cells.append(np.stack([grid_x.ravel(), grid_y.ravel()], axis=1))
             strides.append(np.full(columns * rows, stride))
-        self._cells = np.concatenate(cells).astype(np.float32)
-        self._strides = np.concatenate(strides).astype(np.float32)[:, None]
+        self.cells = np.concatenate(cells).astype(np.float32)
+        self.strides = np.concatenate(strides).astype(np.float32)[:, None]
 
     def _checked_ids(self, manifest: Manifest) -> NDArray[np.int64]:
         ids = self.options.label_ids
@@ -65,7 +74,7 @@ class YoloxDecoder(DetectionDecoder):
     def check(self, outputs: tuple[TensorSpec, ...]) -> None:
         """Raise ModelFileError when no output has the shape that grid and labels ask for."""
         tensor = self.find_output(outputs, self._output)
-        expected = (1, len(self._cells), 5 + len(self._label_ids))
+        expected = (1, len(self.cells), 5 + len(self._label_ids))
         shape = tensor.shape
         transposed = (1, expected[2], expected[1])
         self._is_transposed = not _fits(shape, expected) and _fits(shape, transposed)
@@ -74,28 +83,54 @@ class YoloxDecoder(DetectionDecoder):
                 f"model {self.model!r}: yolox with {len(self._label_ids)} labels needs output "
                 f"{list(expected)}, the file's {tensor.name!r} is {list(shape)}"
             )
+        if not tensor.dtype.startswith("float"):
+            raise ModelFileError(
+                f"model {self.model!r}: yolox needs real numbers, the file's {tensor.name!r} is "
+                f"{tensor.dtype}: export it with dequantized outputs"
+            )
         self._output = tensor.name
 
     def candidates(
         self, outputs: Mapping[str, NDArray[Any]], score_threshold: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
         """Return boxes, scores and class ids at or above the threshold, in model pixels."""
-        raw = outputs[self._output or next(iter(outputs))][0].astype(np.float32, copy=False)
-        raw = raw.T if self._is_transposed else raw
+        raw = self.rows(outputs)
         # Class scores are at most 1, so objectness alone already rules most cells out.
         likely = np.flatnonzero(raw[:, 4] >= score_threshold)
         rows = raw[likely]
+        check_probability(rows[:, 5:], self.where(self._output), _CAUSE)
         strongest = rows[:, 5:].argmax(axis=1)
-        scores = rows[:, 4] * rows[np.arange(len(rows)), 5 + strongest]
+        scores = np.minimum(rows[:, 4] * rows[np.arange(len(rows)), 5 + strongest], np.float32(1.0))
         class_ids = self._label_ids[strongest]
-        strong = (scores >= score_threshold) & np.isfinite(rows[:, :4]).all(axis=1)
+        strong = scores >= score_threshold
         rows, scores, class_ids = rows[strong], scores[strong], class_ids[strong]
-        cells, strides = self._cells[likely[strong]], self._strides[likely[strong]]
+        cells, strides = self.cells[likely[strong]], self.strides[likely[strong]]
         centers = (rows[:, :2] + cells) * strides
-        # exp(20) is far beyond any image; without the bound a broken model overflows to inf.
-        halves = np.exp(np.minimum(rows[:, 2:4], 20.0)) * strides * 0.5
+        halves = np.exp(rows[:, 2:4]) * strides * 0.5
         boxes = np.concatenate([centers - halves, centers + halves], axis=1)
         return boxes.astype(np.float32), scores, class_ids
+
+    def rows(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Return (N, 5 + classes) float32, a row a cell.
+
+        Raises:
+            OutputError: a wrong shape, any number that is not finite, sizes that are no logarithms,
+                objectness that is no probability.
+        """
+        values, where = self.read(outputs, self._output), self.where(self._output)
+        expected = (1, len(self.cells), 5 + len(self._label_ids))
+        if self._is_transposed:
+            expected = (1, expected[2], expected[1])
+        if values.shape != expected:
+            raise OutputError(f"{where}: {list(values.shape)} instead of {list(expected)}")
+        raw = np.asarray(values[0], np.float32)
+        check_finite(raw, where)
+        raw = raw.T if self._is_transposed else raw
+        largest = float(raw[:, 2:4].max())
+        if largest > _MAX_LOG_SIZE:
+            raise OutputError(f"{where}: box sizes up to {largest:.4g} are no logarithms; {RAW_HEAD}")
+        check_probability(raw[:, 4], where, _CAUSE)
+        return raw
 
 
 def _fits(shape: tuple[int | None, ...], expected: tuple[int, ...]) -> bool:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +131,36 @@ def test_the_car_follows_commands_and_brakes_after_a_timeout(tmp_path: Path, rec
         assert warnings[-1].level == DiagnosticStatus.WARN
         assert node.stop() == 0
         assert node.log.count("no drive command for 1 s") == 1
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, 1e6])
+def test_broken_commands_are_not_applied(tmp_path: Path, recorder: Recorder, broken: float) -> None:
+    """Only broken ones arrive any more: reported, and the car brakes as after silence."""
+    recorder.listen("/road_camera/odometry", Odometry)
+    recorder.listen("/diagnostics", DiagnosticArray)
+    driver = recorder.node.create_publisher(TwistStamped, "/road_camera/drive_command", 1)
+    command = TwistStamped()
+    command.twist.linear.x = 3.0
+
+    def speed() -> float:
+        received = recorder.received["/road_camera/odometry"]
+        return float(received[-1].twist.twist.linear.x) if received else -1.0
+
+    def warned() -> list[DiagnosticStatus]:
+        statuses = [s for m in recorder.received["/diagnostics"] for s in m.status]
+        return [s for s in statuses if "drive command ignored" in s.message]
+
+    given = [*SMALL, "-p", "drive:=command", "-p", "rate_hz:=20.0", "-p", "diagnostics_period_s:=0.1"]
+    with node_process("road_camera_node", *given, log=tmp_path / "log") as node:
+        recorder.wait_for(lambda: abs(speed() - 3.0) < 0.03, lambda: driver.publish(command))
+        before = len(recorder.received["/road_camera/odometry"])
+        command.twist.linear.x = broken
+        recorder.wait_for(lambda: warned() and speed() == 0.0, lambda: driver.publish(command))
+        assert warned()[-1].level == DiagnosticStatus.WARN
+        since = recorder.received["/road_camera/odometry"][before:]
+        assert max(message.twist.twist.linear.x for message in since) < 3.1
+        assert node.stop() == 0
+        assert "Traceback" not in node.log
 
 
 def test_lane_departures_are_counted(tmp_path: Path, recorder: Recorder) -> None:

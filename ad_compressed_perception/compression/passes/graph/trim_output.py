@@ -210,6 +210,7 @@ def differing_share(
 ) -> float:
     """Return the share of pixels whose label differs on one frame, after upsampling a coarse map."""
     feeds = next(context.feeds())
+    manifest = manifest.model_copy(update={"input": context.input})
     old, new = (_labels(manifest, model, output, feeds) for model, output in (before, after))
     if new.shape != old.shape:
         size = (old.shape[1], old.shape[0])
