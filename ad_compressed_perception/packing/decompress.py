@@ -17,15 +17,15 @@ from ad_compressed_perception.workspace.stale_files import remove_stale_files
 
 _PREFIX = "adcp-expanded-"
 _lock = threading.Lock()
-_expanded: dict[tuple[Path, int, int], Path] = {}
+_expanded: dict[tuple[Path, int, int, str | None], Path] = {}
 _owner: list[tuple[int, Path]] = []
 
 
-def decompress(path: Path) -> Path:
+def decompress(path: Path, sha256: str | None = None) -> Path:
     """Return a file that runtimes can read: the path itself, or the packed model as an ONNX file.
 
     The ONNX file lies in a private temporary folder of this process and is reused until the packed file
-    changes; it is removed when the process ends.
+    changes; it is removed when the process ends. A packed file must have the given sha256 (None: any).
 
     Raises:
         ModelFileError: the packed file is damaged, or the disk is full; one line.
@@ -33,11 +33,11 @@ def decompress(path: Path) -> Path:
     if not is_packed(path) or not path.is_file():
         return path
     status = path.stat()
-    key = (path.resolve(), status.st_size, status.st_mtime_ns)
+    key = (path.resolve(), status.st_size, status.st_mtime_ns, sha256)
     with _lock:
         known = _expanded.get(key)
         if known is None or not known.is_file():
-            model = expand(path)
+            model = expand(path, sha256)
             folder: Path | None = None
             try:
                 folder = Path(tempfile.mkdtemp(dir=_folder()))

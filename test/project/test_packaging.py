@@ -78,7 +78,7 @@ def distribution_names(requirements: list[str]) -> set[str]:
 def test_every_import_is_declared(folder: str, setup_arguments: dict[str, Any]) -> None:
     """Either rosdep or pip must be able to install whatever the package imports."""
     by_pip = distribution_names(setup_arguments["install_requires"])
-    for extra in ("litert", "openvino", "train"):
+    for extra in ("litert", "openvino", "signature", "train"):
         by_pip |= distribution_names(setup_arguments["extras_require"][extra])
     by_rosdep = declared()
     missing = {}
