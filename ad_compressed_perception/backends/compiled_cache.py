@@ -36,7 +36,7 @@ def compiled_cache(folder: str | None, model_sha256: str, *runtime: str) -> Iter
     Args:
         folder: the option's value, see cache_folder; None for no cache.
         model_sha256: hash of the model that is loaded.
-        runtime: name and version of the runtime, the device, and further options that change what is compiled.
+        runtime: name and version of the runtime, the device, and options that change what is compiled.
 
     Yields:
         The model's own folder, or None: no cache, or another load is using it at this moment.
