@@ -194,7 +194,7 @@ def test_every_requirement_is_pinned(setup_arguments: dict[str, Any]) -> None:
     pins = (REPOSITORY / "dev" / "constraints.txt").read_text("utf-8")
     pinned = {re.sub(r"[-_.]+", "-", name).lower() for name in re.findall(r"^[\w.-]+", pins, re.M)}
     requirements = list(setup_arguments["install_requires"])
-    for extra in ("dev", "test", "litert", "openvino", "train"):
+    for extra in ("dev", "test", "litert", "openvino", "signature", "train"):
         requirements += setup_arguments["extras_require"][extra]
     for path in (REPOSITORY / "dev").glob("requirements-*.txt"):
         lines = path.read_text("utf-8").splitlines()
