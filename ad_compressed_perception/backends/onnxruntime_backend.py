@@ -100,7 +100,8 @@ class OnnxRuntimeSession(Session):
         source, content = self._read()
         self._stores_weights_only = stores_weights_only(source)
         self._layers: list[LayerRecord] | None = None
-        plain = is_plain_float32(source)
+        plain, compute = is_plain_float32(source), has_compute(source)
+        del source  # the weights are in memory twice while the runtime loads, not three times
         if plain or options.provider == "tensorrt":
             self._session = self._open(self._session_options(), content)
         else:
@@ -116,7 +117,7 @@ class OnnxRuntimeSession(Session):
         inputs = tuple(_tensor_spec(value, is_input=True) for value in self._session.get_inputs())
         outputs = tuple(_tensor_spec(value, is_input=False) for value in self._session.get_outputs())
         self._output_names = [spec.name for spec in outputs]
-        precision, coverage = self._executed(plain, has_compute(source), actual)
+        precision, coverage = self._executed(plain, compute, actual)
         self._inputs = inputs
         warmup_ms = warm_up(self, inputs, options.warmup_runs)
         self.info = SessionInfo(

@@ -101,6 +101,7 @@ class OpenVinoSession(Session):
         graph, content = self._read()
         input_names = [value.name for value in graph.input] if graph else []
         names = [value.name for value in graph.output] if graph else []
+        del graph
         key = (_model_hash(model, content) if options.cache_dir else "", OpenVinoBackend.name)
         with compiled_cache(options.cache_dir, *key, str(runtime.__version__), self._device) as cache:
             self._compiled = self._compile(content, {"CACHE_DIR": str(cache)} if cache else {})
