@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ad_compressed_perception.core.errors import BackendError
-from ad_compressed_perception.core.model_files import cache_folder, file_sha256
+from ad_compressed_perception.core.model_files import cache_folder, file_sha256, further_files
 
 INDEX_NAME = "adcp-cache.json"
 SCHEMA = "adcp-cache/1"
@@ -30,12 +30,12 @@ _OWN = frozenset({INDEX_NAME, _LOCK_NAME})
 
 
 @contextlib.contextmanager
-def compiled_cache(folder: str | None, model_sha256: str, *runtime: str) -> Iterator[Path | None]:
+def compiled_cache(folder: str | None, model: Path, *runtime: str) -> Iterator[Path | None]:
     """Yield the checked folder for the runtime's cache during a load; list what it holds afterwards.
 
     Args:
         folder: the option's value, see cache_folder; None for no cache.
-        model_sha256: hash of the model that is loaded.
+        model: file of the model that is loaded; its further files count too.
         runtime: name and version of the runtime, the device, and options that change what is compiled.
 
     Yields:
@@ -47,7 +47,12 @@ def compiled_cache(folder: str | None, model_sha256: str, *runtime: str) -> Iter
     if folder is None:
         yield None
         return
-    own = cache_folder(folder) / hashlib.sha256("\n".join((model_sha256, *runtime)).encode()).hexdigest()[:32]
+    try:
+        files = [model, *(model.parent / name for name in sorted(further_files(model)))]
+        key = "\n".join((*map(file_sha256, files), *runtime))
+    except OSError as error:
+        raise BackendError(f"cannot read {model}: {error.strerror or error}") from error
+    own = cache_folder(folder) / hashlib.sha256(key.encode()).hexdigest()[:32]
     try:
         _make_private(own)
         with (own / _LOCK_NAME).open("w") as lock:
@@ -58,7 +63,7 @@ def compiled_cache(folder: str | None, model_sha256: str, *runtime: str) -> Iter
                 return
             _remove_unverified(own)
             yield own
-            _write_index(own, {"model": model_sha256, "runtime": list(runtime)})
+            _write_index(own, list(runtime))
     except OSError as error:
         raise BackendError(f"cannot use the cache {own}: {error.strerror or error}") from error
 
@@ -100,12 +105,14 @@ def _read_index(own: Path) -> dict[str, Any]:
     return files if isinstance(files, dict) else {}
 
 
-def _write_index(own: Path, key: dict[str, Any]) -> None:
+def _write_index(own: Path, runtime: list[str]) -> None:
     files = {
         path.relative_to(own).as_posix(): file_sha256(path)
         for path in sorted(own.rglob("*"))
         if path.is_file() and path.name not in _OWN
     }
     temporary = own / f".{INDEX_NAME}"
-    temporary.write_text(json.dumps({"schema": SCHEMA, **key, "files": files}, indent=1), "utf-8")
+    temporary.write_text(
+        json.dumps({"schema": SCHEMA, "runtime": runtime, "files": files}, indent=1), "utf-8"
+    )
     os.replace(temporary, own / INDEX_NAME)

@@ -28,7 +28,7 @@ from ad_compressed_perception.backends.compiled_cache import compiled_cache
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
 from ad_compressed_perception.backends.onnxruntime_profile import read_profile
 from ad_compressed_perception.core.errors import BackendError
-from ad_compressed_perception.core.model_files import external_data, file_sha256, read_checked
+from ad_compressed_perception.core.model_files import external_data, read_checked
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.tensors import LayerRecord, TensorSpec
 from ad_compressed_perception.onnx_graph.denormals import flush_denormals
@@ -299,9 +299,8 @@ class OnnxRuntimeBackend(Backend):
         runtime, path = _import_runtime(), decompress(Path(model), sha256)
         expected = sha256 if path == Path(model) else None
         folder = parsed.trt_engine_cache if parsed.provider == "tensorrt" else None
-        version, device = str(runtime.__version__), f"tensorrt {parsed.device_id} fp16={parsed.trt_fp16}"
-        model_sha256 = file_sha256(path) if folder and path.is_file() else ""
-        with compiled_cache(folder, model_sha256, self.name, version, device) as cache:
+        key = (str(runtime.__version__), f"tensorrt {parsed.device_id} fp16={parsed.trt_fp16}")
+        with compiled_cache(folder, path, self.name, *key) as cache:
             return OnnxRuntimeSession(runtime, path, parsed, expected, cache)
 
 

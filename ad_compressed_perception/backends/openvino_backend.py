@@ -9,7 +9,6 @@ changed its number format implicitly would be invalid, so this backend always se
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -34,12 +33,7 @@ from ad_compressed_perception.backends.base import (
 from ad_compressed_perception.backends.compiled_cache import compiled_cache
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
 from ad_compressed_perception.core.errors import BackendError
-from ad_compressed_perception.core.model_files import (
-    external_data,
-    file_sha256,
-    further_files,
-    read_checked,
-)
+from ad_compressed_perception.core.model_files import external_data, read_checked
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.tensors import LayerRecord, TensorSpec
 from ad_compressed_perception.onnx_graph.layers import read_onnx
@@ -102,8 +96,8 @@ class OpenVinoSession(Session):
         input_names = [value.name for value in graph.input] if graph else []
         names = [value.name for value in graph.output] if graph else []
         del graph
-        key = (_model_hash(model, content) if options.cache_dir else "", OpenVinoBackend.name)
-        with compiled_cache(options.cache_dir, *key, str(runtime.__version__), self._device) as cache:
+        key = (OpenVinoBackend.name, str(runtime.__version__), self._device)
+        with compiled_cache(options.cache_dir, model, *key) as cache:
             self._compiled = self._compile(content, {"CACHE_DIR": str(cache)} if cache else {})
         del content
         try:
@@ -296,14 +290,6 @@ def _properties(options: OpenVinoOptions, device: str) -> dict[str, Any]:
         if options.threads:
             properties["INFERENCE_NUM_THREADS"] = options.threads
     return properties
-
-
-def _model_hash(model: Path, content: str | bytes) -> str:
-    """Return the hash of all of a model's files."""
-    if isinstance(content, bytes):
-        return hashlib.sha256(content).hexdigest()
-    files = [model, *(model.parent / name for name in sorted(further_files(model)))]
-    return " ".join(file_sha256(file) for file in files)
 
 
 def _layer_records(compiled: Any) -> list[LayerRecord]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import shutil
 import tempfile
@@ -12,12 +13,13 @@ import threading
 from pathlib import Path
 
 from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.core.model_files import read_checked
 from ad_compressed_perception.packing.packed_file import expand, is_packed
 from ad_compressed_perception.workspace.stale_files import remove_stale_files
 
 _PREFIX = "adcp-expanded-"
 _lock = threading.Lock()
-_expanded: dict[tuple[Path, int, int, str | None], Path] = {}
+_expanded: dict[tuple[Path, str], Path] = {}
 _owner: list[tuple[int, Path]] = []
 
 
@@ -32,12 +34,12 @@ def decompress(path: Path, sha256: str | None = None) -> Path:
     """
     if not is_packed(path) or not path.is_file():
         return path
-    status = path.stat()
-    key = (path.resolve(), status.st_size, status.st_mtime_ns, sha256)
+    content = read_checked(path, sha256)
+    key = (path.resolve(), hashlib.sha256(content).hexdigest())
     with _lock:
         known = _expanded.get(key)
         if known is None or not known.is_file():
-            model = expand(path, sha256)
+            model = expand(path, content)
             folder: Path | None = None
             try:
                 folder = Path(tempfile.mkdtemp(dir=_folder()))

@@ -61,8 +61,8 @@ def is_packed(path: Path) -> bool:
     return path.suffix == SUFFIX
 
 
-def expand(path: Path, sha256: str | None = None) -> ModelProto:
-    """Return the model of a packed file, which must have the given sha256 (None: any).
+def expand(path: Path, content: bytes | None = None) -> ModelProto:
+    """Return the model of a packed file, or of its content where it was read already.
 
     Raises:
         ModelFileError: missing, no packed file, cut short, altered, of another schema, or naming files
@@ -71,7 +71,7 @@ def expand(path: Path, sha256: str | None = None) -> ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
-    content = read_checked(path, sha256)
+    content = read_checked(path, None) if content is None else content
     try:
         index, bare, weights = _read_members(content)
         contents = _parse(index)

@@ -69,11 +69,32 @@ def test_a_compiled_model_that_is_not_as_it_was_written_is_compiled_anew(
     assert load(model, cache)[0]  # the new one is listed
 
 
+def one_file(folder: Path) -> Path:
+    """Write a model that consists of one file; nothing here parses it."""
+    path = folder / "model.tflite"
+    path.write_text("model")
+    return path
+
+
+def test_weights_in_another_file_are_part_of_the_model(tmp_path: Path) -> None:
+    """The runtime's own name of an engine may not depend on them."""
+    openvino = pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
+    source = write_detector(tmp_path / "model") / "fp32.onnx"
+    openvino.save_model(openvino.Core().read_model(str(source)), str(tmp_path / "fp32.xml"))
+    folders = []
+    for _ in range(2):
+        with compiled_cache(str(tmp_path / "cache"), tmp_path / "fp32.xml", "r") as folder:
+            folders.append(folder)
+        flip_a_byte(tmp_path / "fp32.bin")
+    assert folders[0] != folders[1]
+
+
 def test_another_model_version_or_device_has_a_folder_of_its_own(tmp_path: Path) -> None:
-    keys = [("a", "r", "1", "CPU"), ("b", "r", "1", "CPU"), ("a", "r", "2", "CPU"), ("a", "r", "1", "GPU")]
+    a, b = (write_detector(tmp_path / str(opset), opset=opset) / "fp32.onnx" for opset in (13, 14))
+    keys = [(a, "r", "1", "CPU"), (b, "r", "1", "CPU"), (a, "r", "2", "CPU"), (a, "r", "1", "GPU")]
     folders = set()
-    for key in keys:
-        with compiled_cache(str(tmp_path), *key) as folder:
+    for model, *key in keys:
+        with compiled_cache(str(tmp_path / "cache"), model, *key) as folder:
             assert folder is not None
             (folder / "engine").write_text("x")
             folders.add(folder)
@@ -82,7 +103,7 @@ def test_another_model_version_or_device_has_a_folder_of_its_own(tmp_path: Path)
 
 def test_only_files_of_loads_that_succeeded_are_kept(tmp_path: Path) -> None:
     """Whatever their names and folders, as TensorRT and GPU plug-ins choose them."""
-    key = (str(tmp_path), "a", "tensorrt")
+    key = (str(tmp_path / "cache"), one_file(tmp_path), "tensorrt")
     with compiled_cache(*key) as folder:
         assert folder is not None
         (folder / "kernels").mkdir()
@@ -98,34 +119,36 @@ def test_only_files_of_loads_that_succeeded_are_kept(tmp_path: Path) -> None:
 
 def test_a_second_load_at_the_same_time_does_without(tmp_path: Path) -> None:
     """Nothing waits: a load that hangs must not stop that of another node."""
-    with compiled_cache(str(tmp_path), "a", "r") as first, compiled_cache(str(tmp_path), "a", "r") as second:
+    key = (str(tmp_path / "cache"), one_file(tmp_path), "r")
+    with compiled_cache(*key) as first, compiled_cache(*key) as second:
         assert first is not None
         assert second is None
 
 
 def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
-    with compiled_cache(str(tmp_path / "cache"), "a", "r") as own:
+    key = (str(tmp_path / "cache"), one_file(tmp_path), "r")
+    with compiled_cache(*key) as own:
         assert own is not None
     for folder, mode in ((own, 0o770), (own, 0o707), (own.parent, 0o777)):
         before = folder.stat().st_mode
         folder.chmod(mode)
         with (
             pytest.raises(BackendError, match="what it holds is executed"),
-            compiled_cache(str(tmp_path / "cache"), "a", "r"),
+            compiled_cache(*key),
         ):
             pass
         folder.chmod(before)
     own.rename(tmp_path / "moved")
     own.symlink_to(tmp_path / "moved")
-    with pytest.raises(BackendError, match="only this user"), compiled_cache(str(own.parent), "a", "r"):
+    with pytest.raises(BackendError, match="only this user"), compiled_cache(*key):
         pass
 
 
 def test_a_cache_that_cannot_be_made_gives_one_line(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+    model = one_file(tmp_path)
     with (
         pytest.raises(BackendError, match="cannot use the cache") as caught,
-        compiled_cache(str(tmp_path / "file"), "a", "r"),
+        compiled_cache(str(model), model, "r"),
     ):
         pass
     assert "\n" not in str(caught.value)
@@ -133,6 +156,6 @@ def test_a_cache_that_cannot_be_made_gives_one_line(tmp_path: Path) -> None:
 
 def test_a_relative_cache_lies_in_the_user_s_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with compiled_cache("detector", "a", "r") as folder:
+    with compiled_cache("detector", one_file(tmp_path), "r") as folder:
         assert folder is not None
         assert folder.parent == tmp_path / "adcp" / "detector"
