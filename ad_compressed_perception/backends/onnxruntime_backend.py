@@ -28,7 +28,7 @@ from ad_compressed_perception.backends.compiled_cache import compiled_cache
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
 from ad_compressed_perception.backends.onnxruntime_profile import read_profile
 from ad_compressed_perception.core.errors import BackendError
-from ad_compressed_perception.core.model_files import external_data, read_checked
+from ad_compressed_perception.core.model_files import external_data, is_inside, read_checked
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.tensors import LayerRecord, TensorSpec
 from ad_compressed_perception.onnx_graph.denormals import flush_denormals
@@ -212,7 +212,13 @@ class OnnxRuntimeSession(Session):
         """
         content = read_checked(self._model, self._sha256, BackendError)
         source = read_onnx(self._model, content)
-        if any(external_data(source)):
+        folder = self._model.parent
+        for name in (names := set(external_data(source))):
+            if not is_inside(folder / name, [folder]):  # as ONNX demands, and OpenVINO checks
+                raise BackendError(
+                    f"{self._model} names weights outside of its folder: {name}; move them there"
+                )
+        if names:
             return source, str(self._model)
         if self._options.flush_denormals and flush_denormals(source):
             content = source.SerializeToString()

@@ -15,10 +15,12 @@ import pytest
 import yaml
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
+from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.core.errors import BackendError, ManifestError, ModelFileError
 from ad_compressed_perception.core.manifest import Manifest, file_sha256, load_manifest
 from ad_compressed_perception.core.model_files import further_files
 from ad_compressed_perception.core.resources import config_folder
+from ad_compressed_perception.onnx_graph.io import read_model
 from ad_compressed_perception.packing.packed_file import expand
 from ad_compressed_perception.packing.packed_file_writer import pack
 from ad_compressed_perception.tasks.pipeline import open_pipeline
@@ -142,6 +144,13 @@ def test_external_weights_outside_are_refused(model: Path, location: str, suffix
     enter(model, file=path.name, sha256=file_sha256(path))
     with pytest.raises(ModelFileError, match="outside of the model's folder"):
         load_manifest(model).checked_path("fp32")
+    # Nor without a manifest, as adcp import and adcp inspect read a file.
+    with pytest.raises(ModelFileError, match="external data"):
+        read_model(path)
+    for backend in ("onnxruntime", "openvino"):
+        if create_backend(backend).status().available:
+            with pytest.raises(BackendError, match="outside"):
+                create_backend(backend).load(path, {})
 
 
 def test_a_packed_model_names_no_other_file(model: Path) -> None:
@@ -216,8 +225,6 @@ def test_what_is_loaded_are_the_bytes_whose_hash_was_checked(model: Path, backen
     """Failed before: the file was hashed, then opened again; another one in between was run."""
     if backend == "openvino":
         pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
-    from ad_compressed_perception.backends import create_backend
-
     writers: dict[str, Callable[[onnx.ModelProto, Path], object]] = {".onnx": onnx.save, ".adcpz": pack}
     for suffix, write in writers.items():
         path = model / f"fp32{suffix}"
