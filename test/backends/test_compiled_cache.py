@@ -16,6 +16,11 @@ import pytest
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.backends.base import zero_feeds
 from ad_compressed_perception.backends.compiled_cache import INDEX_NAME, compiled_cache
+from ad_compressed_perception.backends.onnxruntime_backend import (
+    PROVIDERS,
+    OnnxRuntimeOptions,
+    _provider_chain,
+)
 from ad_compressed_perception.core.errors import BackendError
 from support.models import write_detector
 
@@ -159,3 +164,17 @@ def test_a_relative_cache_lies_in_the_user_s_cache(tmp_path: Path, monkeypatch: 
     with compiled_cache("detector", one_file(tmp_path), "r") as folder:
         assert folder is not None
         assert folder.parent == tmp_path / "adcp" / "detector"
+
+
+def test_tensorrt_gets_the_private_folder_or_none(tmp_path: Path) -> None:
+    """Of a build with TensorRT only the list of its providers is needed here; no engine is built."""
+
+    class Build:
+        @staticmethod
+        def get_available_providers() -> list[str]:
+            return list(PROVIDERS.values())
+
+    options = OnnxRuntimeOptions(provider="tensorrt", trt_engine_cache=str(tmp_path))
+    name, engine = _provider_chain(Build, options, tmp_path / "private")[0]
+    assert (name, engine["trt_engine_cache_path"]) == (PROVIDERS["tensorrt"], str(tmp_path / "private"))
+    assert "trt_engine_cache_enable" not in _provider_chain(Build, options, None)[0][1]

@@ -88,6 +88,26 @@ def test_a_file_outside_of_the_model_folder_needs_consent(
     open_pipeline(load_manifest(model)).close()
 
 
+@pytest.mark.parametrize("place", [1, 3])
+def test_the_command_s_consent_holds_for_its_processes_too(
+    model: Path, place: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the environment, which adcp replay's nodes inherit; the option may stand at the end as well."""
+    from ad_compressed_perception.cli.main import main
+
+    linked(model, model.parent / "elsewhere")
+    monkeypatch.setenv("ADCP_ALLOW_OUTSIDE", "")
+    arguments = ["adcp", "inspect", str(model)]
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert "adcp --allow-outside" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", [*arguments[:place], "--allow-outside", *arguments[place:]])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert os.environ["ADCP_ALLOW_OUTSIDE"] == "1"
+
+
 def test_the_manifest_cannot_consent_for_itself(model: Path) -> None:
     for key in ("allow_outside", "_confined_to"):
         path = model / "model.yaml"
