@@ -296,6 +296,12 @@ class Manifest(StrictModel):
             )
         return path
 
+    def move_to(self, folder: Path) -> None:
+        """Make a folder that of the manifest; files may lie in its earlier folder too."""
+        self.folder = folder
+        if self._confined_to is not None:
+            self._confined_to = (folder, *self._confined_to)
+
     def _refuse_outside(self, name: str, file: Path) -> None:
         if self._confined_to is not None and not is_inside(file, self._confined_to):
             raise outside(f"model file of {self.name}/{name}", file, self.folder)

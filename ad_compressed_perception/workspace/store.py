@@ -114,7 +114,7 @@ def open_target(manifest: Manifest, work: Path | None, in_place: bool, name: str
     target = manifest.model_copy(deep=True)
     for variant_name, variant in target.variants.items():
         variant.file = str(manifest.variant_path(variant_name))  # until store_variant takes it in
-    target.folder = folder
+    target.move_to(folder)
     if (folder / MANIFEST_NAME).is_file():
         made = load_manifest(folder)
         if not is_same_model(made, manifest):
