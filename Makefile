@@ -13,7 +13,7 @@ COLCON := $(BIN)/python -c "import sys; from colcon_core.command import main; sy
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train demo test lint format benchmark colcon-test clean
+.PHONY: help setup setup-train demo test lint format benchmark colcon-test sbom clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null \
@@ -48,6 +48,11 @@ colcon-test: setup ## Run the tests as colcon runs them
 		--event-handlers console_direct+ --return-code-on-test-failure \
 		$(if $(PYTEST_ARGS),--pytest-args $(PYTEST_ARGS))
 	@$(COLCON) --log-base "$(WORKSPACE)/log" test-result --test-result-base "$(WORKSPACE)/build" --verbose
+
+sbom: setup ## Write sbom.cdx.json, the CycloneDX bill of what the package needs to run (EXTRAS=openvino adds an extra's)
+	@test -x "$(VENV)/sbom/bin/cyclonedx-py" || { $(BIN)/python -m venv "$(VENV)/sbom" && \
+		"$(VENV)/sbom/bin/python" -m pip install -qq -c dev/constraints.txt -r dev/requirements-sbom.txt $(PIP_ARGS); }
+	@$(BIN)/python dev/sbom.py "$(VENV)/sbom/bin/cyclonedx-py" sbom.cdx.json $(EXTRAS)
 
 clean: ## Remove the virtual environment and everything built
 	rm -rf "$(VENV)" "$(WORKSPACE)/build" "$(WORKSPACE)/install" "$(WORKSPACE)/log" ./*.egg-info

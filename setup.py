@@ -85,6 +85,7 @@ setup(
         "litert": ["ai-edge-litert>=2.1"],
         "openvino": ["openvino>=2025.0"],
         "pytorch": ["onnxscript>=0.5", "torch>=2.6"],
+        "signature": ["cryptography>=41"],
         "test": TEST_REQUIREMENTS,
         "train": ["safetensors>=0.4", "torch>=2.6", "torch-pruning>=1.6"],
         "dev": [

@@ -27,7 +27,7 @@ from pathlib import Path
 DEV = Path(__file__).resolve().parent
 ROOT = DEV.parent
 PACKAGE = "ad_compressed_perception"
-EXTRAS = ("dev", "openvino")
+EXTRAS = ("dev", "openvino", "signature")
 CONSTRAINTS = DEV / "constraints.txt"
 ROS_CONSTRAINTS = DEV / "constraints-ros.txt"
 # Checks must not depend on the system's versions of these.

@@ -118,6 +118,18 @@ class Backend(ABC):
             BackendError: an unknown option or provider, or the runtime cannot load the file.
         """
 
+    def load_checked(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
+        """Load a model file of this sha256 (None: any); by default ``load``, without another check.
+
+        A backend that overrides it hashes the very bytes it loads, where the model is one file: the file may
+        have been exchanged since the manifest's hash was checked.
+
+        Raises:
+            BackendError: see load.
+            ModelFileError: the file has another hash.
+        """
+        return self.load(model, options)
+
     @classmethod
     def parse_options(cls, options: Mapping[str, Any]) -> Any:
         """Validate options into ``options_type``; raise BackendError naming the wrong key."""

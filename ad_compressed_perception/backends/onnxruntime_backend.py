@@ -24,10 +24,11 @@ from ad_compressed_perception.backends.base import (
     Tensors,
     executed_precision,
 )
+from ad_compressed_perception.backends.compiled_cache import compiled_cache
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
 from ad_compressed_perception.backends.onnxruntime_profile import read_profile
 from ad_compressed_perception.core.errors import BackendError
-from ad_compressed_perception.core.model_files import external_data
+from ad_compressed_perception.core.model_files import external_data, is_inside, read_checked
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.tensors import LayerRecord, TensorSpec
 from ad_compressed_perception.onnx_graph.denormals import flush_denormals
@@ -76,33 +77,36 @@ class OnnxRuntimeOptions(BackendOptions):
     strict: bool = Field(False, description="refuse to run on another provider than the one asked for")
     trt_fp16: bool = Field(False, description="tensorrt: allow half precision")
     trt_engine_cache: str | None = Field(
-        None, description="tensorrt: folder that keeps built engines; without it every load builds them again"
+        None,
+        description="tensorrt: folder that keeps built engines, relative: in the user's cache; "
+        "without it every load builds them again",
     )
 
 
 class OnnxRuntimeSession(Session):
     """A model in ONNX Runtime."""
 
-    def __init__(self, runtime: Any, model: Path, options: OnnxRuntimeOptions) -> None:
+    def __init__(
+        self, runtime: Any, model: Path, options: OnnxRuntimeOptions, sha256: str | None, cache: Path | None
+    ) -> None:
         """Load and warm up; raise BackendError where the file or the provider cannot be used."""
         self._runtime = runtime
         self._model = model
+        self._sha256 = sha256
         self._options = options
         requested = PROVIDERS[options.provider]
-        self._provider_chain = _provider_chain(runtime, options)
+        self._provider_chain = _provider_chain(runtime, options, cache)
         start = perf_counter()
-        source = read_onnx(model)
-        # The file itself, or the changed model's bytes where weights were flushed.
-        self._source: str | bytes = str(model)
-        if options.flush_denormals and not any(external_data(source)) and flush_denormals(source):
-            self._source = source.SerializeToString()
+        source, content = self._read()
         self._stores_weights_only = stores_weights_only(source)
         self._layers: list[LayerRecord] | None = None
-        plain = is_plain_float32(source)
+        plain, compute = is_plain_float32(source), has_compute(source)
+        del source  # the weights are in memory twice while the runtime loads, not three times
         if plain or options.provider == "tensorrt":
-            self._session = self._open()
+            self._session = self._open(self._session_options(), content)
         else:
-            self._session, self._layers = self._open_and_list()
+            self._session, self._layers = self._open_and_list(content)
+        del content
         load_ms = (perf_counter() - start) * 1e3
         actual = str(self._session.get_providers()[0])
         if options.strict and actual != requested:
@@ -113,7 +117,7 @@ class OnnxRuntimeSession(Session):
         inputs = tuple(_tensor_spec(value, is_input=True) for value in self._session.get_inputs())
         outputs = tuple(_tensor_spec(value, is_input=False) for value in self._session.get_outputs())
         self._output_names = [spec.name for spec in outputs]
-        precision, coverage = self._executed(plain, has_compute(source), actual)
+        precision, coverage = self._executed(plain, compute, actual)
         self._inputs = inputs
         warmup_ms = warm_up(self, inputs, options.warmup_runs)
         self.info = SessionInfo(
@@ -150,7 +154,7 @@ class OnnxRuntimeSession(Session):
                 "onnxruntime: the layers inside a TensorRT engine cannot be listed; inspect with provider cpu"
             )
         if self._layers is None:
-            _, self._layers = self._open_and_list()
+            _, self._layers = self._open_and_list(self._read()[1])
         return list(self._layers)
 
     def profile(self, feeds: Tensors, runs: int) -> list[LayerTime]:
@@ -159,7 +163,7 @@ class OnnxRuntimeSession(Session):
             raise BackendError("onnxruntime: the layers inside a TensorRT engine cannot be timed one by one")
         check_feeds(self._inputs, feeds)
         with tempfile.TemporaryDirectory(prefix="adcp-profile-") as folder:
-            session, records = self._open_and_list(profile_prefix=str(Path(folder) / "run"))
+            session, records = self._open_and_list(self._with_names(), str(Path(folder) / "run"))
             try:
                 for _ in range(_PROFILE_WARMUP_RUNS + runs):
                     session.run(self._output_names, dict(feeds))
@@ -201,29 +205,47 @@ class OnnxRuntimeSession(Session):
             )
         return session_options
 
-    def _open(self, session_options: Any = None, source: str | bytes | None = None) -> Any:
+    def _read(self) -> tuple[Any, str | bytes]:
+        """Return the parsed model and what the runtime loads: its bytes, or the path where weights lie apart.
+
+        The bytes are those that were hashed, without denormal weights where these are flushed.
+        """
+        content = read_checked(self._model, self._sha256, BackendError)
+        source = read_onnx(self._model, content)
+        folder = self._model.parent
+        for name in (names := set(external_data(source))):
+            if not is_inside(folder / name, [folder]):  # as ONNX demands, and OpenVINO checks
+                raise BackendError(
+                    f"{self._model} names weights outside of its folder: {name}; move them there"
+                )
+        if names:
+            return source, str(self._model)
+        if self._options.flush_denormals and flush_denormals(source):
+            content = source.SerializeToString()
+        return source, content
+
+    def _open(self, session_options: Any, source: str | bytes) -> Any:
         try:
-            return self._runtime.InferenceSession(
-                source or self._source,
-                session_options or self._session_options(),
-                providers=self._provider_chain,
-            )
+            session = self._runtime.InferenceSession(source, session_options, providers=self._provider_chain)
         # The runtime's exception classes have no common base but Exception.
         except Exception as error:
             raise BackendError(f"onnxruntime cannot load {self._model}: {one_line(error)}") from error
+        # It keeps the bytes for a later change of providers, which would double the memory of the weights.
+        session._model_bytes = None
+        return session
 
-    def _open_and_list(self, profile_prefix: str | None = None) -> tuple[Any, list[LayerRecord]]:
+    def _open_and_list(
+        self, source: str | bytes, profile_prefix: str | None = None
+    ) -> tuple[Any, list[LayerRecord]]:
         """Open a session that also writes its optimized graph, weights apart, and read the graph.
 
         With ``profile_prefix`` the session times its operators, each of which then has a name.
         """
         with tempfile.TemporaryDirectory(prefix="adcp-graph-") as folder:
             session_options = self._session_options()
-            source = None
             if profile_prefix is not None:
                 session_options.enable_profiling = True
                 session_options.profile_file_prefix = profile_prefix
-                source = self._with_names()
             graph = Path(folder) / "optimized.onnx"
             session_options.optimized_model_filepath = str(graph)
             prefix = "session.optimized_model_external_initializers_"
@@ -234,11 +256,9 @@ class OnnxRuntimeSession(Session):
 
     def _with_names(self) -> str | bytes:
         """Return the model with a name on every operator, by which the profile is joined to the layers."""
-        model = read_onnx(self._model)
-        if any(external_data(model)):
-            return self._source
-        if self._options.flush_denormals:
-            flush_denormals(model)
+        model, source = self._read()
+        if isinstance(source, str):
+            return source
         for node in model.graph.node:
             node.name = node.name or node.output[0]
         return bytes(model.SerializeToString())
@@ -277,8 +297,17 @@ class OnnxRuntimeBackend(Backend):
                 ONNX, or has operators or an opset the runtime does not know; ``strict`` and another
                 provider than the one asked for.
         """
-        parsed = self.parse_options(options)
-        return OnnxRuntimeSession(_import_runtime(), decompress(Path(model)), parsed)
+        return self.load_checked(model, options, None)
+
+    def load_checked(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
+        """Load and warm up an ONNX file of this sha256; see load and Backend.load_checked."""
+        parsed: OnnxRuntimeOptions = self.parse_options(options)
+        runtime, path = _import_runtime(), decompress(Path(model), sha256)
+        expected = sha256 if path == Path(model) else None
+        folder = parsed.trt_engine_cache if parsed.provider == "tensorrt" else None
+        key = (str(runtime.__version__), f"tensorrt {parsed.device_id} fp16={parsed.trt_fp16}")
+        with compiled_cache(folder, path, self.name, *key) as cache:
+            return OnnxRuntimeSession(runtime, path, parsed, expected, cache)
 
 
 def _import_runtime() -> Any:
@@ -292,7 +321,9 @@ def _import_runtime() -> Any:
     return onnxruntime
 
 
-def _provider_chain(runtime: Any, options: OnnxRuntimeOptions) -> list[tuple[str, dict[str, str]]]:
+def _provider_chain(
+    runtime: Any, options: OnnxRuntimeOptions, cache: Path | None
+) -> list[tuple[str, dict[str, str]]]:
     available = runtime.get_available_providers()
     requested = PROVIDERS[options.provider]
     if options.strict and requested not in available:
@@ -304,8 +335,8 @@ def _provider_chain(runtime: Any, options: OnnxRuntimeOptions) -> list[tuple[str
     device = {"device_id": str(options.device_id)}
     if options.provider == "tensorrt":
         engine = {**device, "trt_fp16_enable": str(options.trt_fp16)}
-        if options.trt_engine_cache is not None:
-            engine |= {"trt_engine_cache_enable": "True", "trt_engine_cache_path": options.trt_engine_cache}
+        if cache is not None:
+            engine |= {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(cache)}
         chain.append((requested, engine))
     if options.provider in ("tensorrt", "cuda"):
         chain.append((PROVIDERS["cuda"], device))

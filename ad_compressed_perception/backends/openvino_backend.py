@@ -10,7 +10,7 @@ changed its number format implicitly would be invalid, so this backend always se
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -30,8 +30,10 @@ from ad_compressed_perception.backends.base import (
     Tensors,
     executed_precision,
 )
+from ad_compressed_perception.backends.compiled_cache import compiled_cache
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
 from ad_compressed_perception.core.errors import BackendError
+from ad_compressed_perception.core.model_files import external_data, read_checked
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.tensors import LayerRecord, TensorSpec
 from ad_compressed_perception.onnx_graph.layers import read_onnx
@@ -70,7 +72,9 @@ class OpenVinoOptions(BackendOptions):
     pinning: bool = Field(False, description="bind threads to cores")
     warmup_runs: int = Field(3, ge=0, le=1000, description="runs on zeros before the first frame")
     strict: bool = Field(False, description="refuse another device or precision than the one asked for")
-    cache_dir: str | None = Field(None, description="folder that keeps compiled models, for faster loads")
+    cache_dir: str | None = Field(
+        None, description="folder that keeps compiled models, for faster loads; relative: in the user's cache"
+    )
 
     @field_validator("device", mode="before")
     @classmethod
@@ -81,19 +85,22 @@ class OpenVinoOptions(BackendOptions):
 class OpenVinoSession(Session):
     """A model compiled by OpenVINO."""
 
-    def __init__(self, runtime: Any, model: Path, options: OpenVinoOptions) -> None:
+    def __init__(self, runtime: Any, model: Path, options: OpenVinoOptions, sha256: str | None) -> None:
         """Compile and warm up; raise BackendError where the file, device or precision cannot be used."""
         self._model = model
-        core = _core()
-        device = _device(core, options)
-        self._compile = partial(core.compile_model, str(model), device)
-        self._properties = _properties(options, device)
+        self._sha256 = sha256
+        self._device = _device(_core(), options)
+        self._properties = _properties(options, self._device)
         start = perf_counter()
-        graph = read_onnx(model).graph if _is_onnx(model) else None
+        graph, content = self._read()
         input_names = [value.name for value in graph.input] if graph else []
         names = [value.name for value in graph.output] if graph else []
+        del graph
+        key = (OpenVinoBackend.name, str(runtime.__version__), self._device)
+        with compiled_cache(options.cache_dir, model, *key) as cache:
+            self._compiled = self._compile(content, {"CACHE_DIR": str(cache)} if cache else {})
+        del content
         try:
-            self._compiled = self._compile(self._properties)
             self._request = self._compiled.create_infer_request()
         # The runtime raises RuntimeError, and others from its Python layer.
         except Exception as error:
@@ -124,6 +131,26 @@ class OpenVinoSession(Session):
             outputs=outputs,
         )
 
+    def _read(self) -> tuple[Any, str | bytes]:
+        """Return the graph (None for an .xml) and what is compiled: the hashed bytes, or a path.
+
+        A model whose weights lie in another file is compiled from its path.
+        """
+        if not _is_onnx(self._model):
+            return None, str(self._model)
+        content = read_checked(self._model, self._sha256, BackendError)
+        source = read_onnx(self._model, content)
+        return source.graph, str(self._model) if any(external_data(source)) else content
+
+    def _compile(self, content: str | bytes, properties: dict[str, Any]) -> Any:
+        core = _core()
+        try:
+            model = content if isinstance(content, str) else core.read_model(content)
+            return core.compile_model(model, self._device, {**self._properties, **properties})
+        # The runtime raises RuntimeError, and others from its Python layer.
+        except Exception as error:
+            raise BackendError(f"openvino cannot load {self._model}: {one_line(error)}") from error
+
     def infer(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
         """Run the model; see Session.infer. Outputs are copied out of the request's buffers."""
         check_feeds(self._inputs, feeds)
@@ -145,7 +172,7 @@ class OpenVinoSession(Session):
         arrays = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
         times_ms: dict[str, list[float]] = {}
         try:
-            compiled = self._compile({**self._properties, "PERF_COUNT": True})
+            compiled = self._compile(self._read()[1], {"PERF_COUNT": True})
             request = compiled.create_infer_request()
             for run in range(_PROFILE_WARMUP_RUNS + runs):
                 request.infer(arrays, share_inputs=True, share_outputs=True)
@@ -204,8 +231,13 @@ class OpenVinoBackend(Backend):
                 or has operators OpenVINO cannot convert; ``strict`` and another device or precision
                 than the one asked for.
         """
+        return self.load_checked(model, options, None)
+
+    def load_checked(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
+        """Compile and warm up a model file of this sha256; see load and Backend.load_checked."""
         parsed = self.parse_options(options)
-        return OpenVinoSession(_import_runtime(), decompress(Path(model)), parsed)
+        path = decompress(Path(model), sha256)
+        return OpenVinoSession(_import_runtime(), path, parsed, sha256 if path == Path(model) else None)
 
 
 def _import_runtime() -> Any:
@@ -257,8 +289,6 @@ def _properties(options: OpenVinoOptions, device: str) -> dict[str, Any]:
         properties |= {"NUM_STREAMS": options.streams, "ENABLE_CPU_PINNING": options.pinning}
         if options.threads:
             properties["INFERENCE_NUM_THREADS"] = options.threads
-    if options.cache_dir is not None:
-        properties["CACHE_DIR"] = options.cache_dir
     return properties
 
 

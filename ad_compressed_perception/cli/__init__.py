@@ -11,5 +11,7 @@ PLUGINS = {
     "report": "ad_compressed_perception.cli.report:report",
     "train": "ad_compressed_perception.cli.train:train",
     "backends": "ad_compressed_perception.cli.backends:backends",
+    "sign": "ad_compressed_perception.cli.sign:sign",
+    "verify-signature": "ad_compressed_perception.cli.sign:verify_signature",
     "import": "ad_compressed_perception.cli.import_model:import_model",
 }

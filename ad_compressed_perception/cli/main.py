@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -15,11 +16,15 @@ import typer
 from ad_compressed_perception import __version__
 from ad_compressed_perception.cli.exit_codes import ExitCode
 from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.model_files import ALLOW_OUTSIDE
 from ad_compressed_perception.core.registry import VERBS, find, names
 from ad_compressed_perception.core.renamed import RenamedWarning, warn_renamed
+from ad_compressed_perception.core.signature import StaleSignatureWarning
 
 # Old names of options, accepted for one version.
 _RENAMED_OPTIONS = {"--input-colour": "--input-color"}
+# An option of every subcommand, which click takes only before the subcommand's name.
+_ANYWHERE = "--allow-outside"
 
 app = typer.Typer(
     name="adcp",
@@ -41,8 +46,17 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
+    allow_outside: Annotated[
+        bool,
+        typer.Option(
+            "--allow-outside",
+            help="Let a model.yaml that you trust name files outside of its folder; also after the command.",
+        ),
+    ] = False,
 ) -> None:
     """Options of every subcommand."""
+    if allow_outside:  # by the environment, which the processes of adcp replay inherit
+        os.environ[ALLOW_OUTSIDE] = "1"
 
 
 for verb in names(VERBS):
@@ -77,10 +91,17 @@ def main() -> None:
 
 
 def _present_names(arguments: list[str]) -> list[str]:
-    """Return the arguments with old option names replaced; click.UsageError where both names are given."""
-    present = []
+    """Return the arguments with old option names replaced and options of every subcommand in front.
+
+    Raises:
+        click.UsageError: an option is given under both its names.
+    """
+    options = [argument for argument in arguments if argument == _ANYWHERE]
+    present = options[:1]
     for argument in arguments:
         option, equals, value = argument.partition("=")
+        if option == _ANYWHERE:
+            continue
         if option in _RENAMED_OPTIONS:
             new = _RENAMED_OPTIONS[option]
             if any(other.partition("=")[0] == new for other in arguments):
@@ -92,10 +113,10 @@ def _present_names(arguments: list[str]) -> list[str]:
 
 
 def _one_line_for_old_names(show: Callable[..., None]) -> Callable[..., None]:
-    """Return a ``warnings.showwarning`` that prints a RenamedWarning as one line; ``show`` gets others."""
+    """Return a ``warnings.showwarning`` that prints this package's as one line; ``show`` gets others."""
 
     def show_warning(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
-        if issubclass(category, RenamedWarning):
+        if issubclass(category, (RenamedWarning, StaleSignatureWarning)):
             print(f"warning: {message}", file=sys.stderr)
         else:
             show(message, category, *place, **options)

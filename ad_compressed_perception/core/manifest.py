@@ -8,7 +8,6 @@ for environment variables and are relative to the folder.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -22,14 +21,24 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     field_validator,
     model_validator,
 )
 
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, VariantRejectedError
-from ad_compressed_perception.core.model_files import further_files
+from ad_compressed_perception.core.model_files import (
+    ALLOW_OUTSIDE,
+    check_folder_options,
+    file_sha256,
+    further_files,
+    is_inside,
+    outside,
+)
 from ad_compressed_perception.core.renamed import replace_old_keys, warn_renamed
+from ad_compressed_perception.core.resources import config_folder
+from ad_compressed_perception.core.signature import check_signature
 
 SCHEMA: Final = "adcp-model/1"
 MANIFEST_NAME = "model.yaml"
@@ -202,6 +211,8 @@ class Manifest(StrictModel):
     baseline: str
     variants: dict[_NAME, Variant]
     folder: Path = Field(default=Path("."), exclude=True)
+    # Where files may lie: the folder, and that of the file a linked model.yaml points to. None: anywhere.
+    _confined_to: tuple[Path, ...] | None = PrivateAttr(None)
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
@@ -249,7 +260,8 @@ class Manifest(StrictModel):
         """Path of a variant's file after its verdict, and existence and hash of all its files, were checked.
 
         Raises:
-            ModelFileError: a file is missing, its sha256 is not the manifest's, or it is not listed there.
+            ModelFileError: a file is missing, its sha256 is not the manifest's, it is not listed there or
+                lies outside of the model's folder.
             VariantRejectedError: the gate rejected the variant and ``allow_rejected`` is false.
         """
         variant = self.variant(name)
@@ -261,7 +273,10 @@ class Manifest(StrictModel):
             )
         path = self.variant_path(name)
         further = ((path.parent / key, sha256) for key, sha256 in variant.files.items())
+        if self._confined_to is not None:
+            check_folder_options(f"{self.name}/{name}", variant.options, self._confined_to)
         for file, expected in ((path, variant.sha256), *further):
+            self._refuse_outside(name, file)
             if not file.is_file():
                 raise ModelFileError(f"model file of {self.name}/{name} is missing: {file}")
             actual = file_sha256(file)
@@ -270,13 +285,26 @@ class Manifest(StrictModel):
                     f"model file of {self.name}/{name} has sha256 {actual[:12]}..., "
                     f"its manifest says {expected[:12]}...: {file}"
                 )
-        unlisted = {key: file_sha256(path.parent / key) for key in further_files(path) - {*variant.files}}
+        unlisted = {}
+        for key in further_files(path) - {*variant.files}:
+            self._refuse_outside(name, path.parent / key)
+            unlisted[key] = file_sha256(path.parent / key)
         if unlisted:
             raise ModelFileError(
                 f"model file of {self.name}/{name} reads files whose sha256 its manifest lacks: {path}; "
                 f"add to variant {name}: files: {json.dumps(unlisted, sort_keys=True)}"
             )
         return path
+
+    def move_to(self, folder: Path) -> None:
+        """Make a folder that of the manifest; files may lie in its earlier folder too."""
+        self.folder = folder
+        if self._confined_to is not None:
+            self._confined_to = (folder, *self._confined_to)
+
+    def _refuse_outside(self, name: str, file: Path) -> None:
+        if self._confined_to is not None and not is_inside(file, self._confined_to):
+            raise outside(f"model file of {self.name}/{name}", file, self.folder)
 
 
 def _expand(text: str, where: str) -> str:
@@ -289,16 +317,6 @@ def _expand(text: str, where: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file as 64 hex digits."""
-    with path.open("rb") as stream:
-        return (
-            hashlib.file_digest(stream, "sha256").hexdigest()
-            if hasattr(hashlib, "file_digest")
-            else (hashlib.sha256(stream.read()).hexdigest())
-        )
-
-
 def describe_validation_error(error: ValidationError) -> str:
     """Return pydantic's findings as one line of ``key: what is wrong``."""
     parts = []
@@ -309,10 +327,12 @@ def describe_validation_error(error: ValidationError) -> str:
     return "; ".join(parts)
 
 
-def read_yaml_mapping(path: Path, kind: str, error: type[Exception]) -> dict[str, Any]:
-    """Read a YAML file that must hold a mapping; raise ``error`` in one line otherwise."""
+def read_yaml_mapping(
+    path: Path, kind: str, error: type[Exception], content: bytes | None = None
+) -> dict[str, Any]:
+    """Read a YAML file (``content`` if read already) that must hold a mapping; or raise ``error``."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.safe_load((path.read_bytes() if content is None else content).decode("utf-8"))
     except OSError as cause:
         raise error(f"cannot read {kind} {path}: {cause.strerror or cause}") from cause
     except (yaml.YAMLError, UnicodeDecodeError) as cause:
@@ -322,17 +342,35 @@ def read_yaml_mapping(path: Path, kind: str, error: type[Exception]) -> dict[str
     return data
 
 
-def load_manifest(model: Path | str) -> Manifest:
-    """Read and validate a model folder (or its model.yaml); raise ManifestError in one line."""
+def load_manifest(
+    model: Path | str, *, allow_outside: bool = False, public_key: Path | None = None
+) -> Manifest:
+    """Read and validate a model folder (or its model.yaml).
+
+    Args:
+        model: the folder or the file.
+        allow_outside: let it name files outside of its folder; so does ``ADCP_ALLOW_OUTSIDE=1``. The
+            manifests that ship with this package always may.
+        public_key: PEM file of the ed25519 key that must have signed the manifest; None: no signature.
+
+    Raises:
+        ManifestError: missing, malformed, or not signed by that key; one line.
+    """
     path = Path(model).expanduser()
     if path.is_dir():
         path = path / MANIFEST_NAME
     if not path.is_file():
         raise ManifestError(f"no model at {model}: expected a folder with {MANIFEST_NAME}")
-    data = read_yaml_mapping(path, "manifest", ManifestError)
+    signed = check_signature(path, public_key) if public_key else None
+    data = read_yaml_mapping(path, "manifest", ManifestError, signed)
     try:
         manifest = Manifest.model_validate(data)
     except ValidationError as error:
         raise ManifestError(f"manifest {path}: {describe_validation_error(error)}") from error
     manifest.folder = path.parent.resolve()
+    folders = (manifest.folder, path.resolve().parent)
+    shipped = config_folder("reference_models")
+    is_shipped = shipped is not None and is_inside(folders[1], [shipped])
+    if not (allow_outside or os.environ.get(ALLOW_OUTSIDE) == "1" or is_shipped):
+        manifest._confined_to = folders
     return manifest

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
+from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar
 
@@ -302,7 +303,8 @@ class InferenceNode(LifecycleNode):
         setup = self._setup()
         if not setup.model:
             raise ManifestError("parameter 'model' is empty: name a folder with a model.yaml")
-        manifest = load_manifest(setup.model)
+        key = Path(setup.public_key).expanduser() if setup.public_key else None
+        manifest = load_manifest(setup.model, allow_outside=setup.allow_outside, public_key=key)
         options = {"threads": setup.threads, **parse_backend_options(setup.backend_options)}
         return open_pipeline(
             manifest,

@@ -27,6 +27,14 @@ class SetupOptions(StrictModel):
         1, ge=0, le=1024, description="threads inside one inference; 0: the runtime's choice"
     )
     allow_rejected: bool = Field(False, description="load a variant its accept gate rejected")
+    allow_outside: bool = Field(
+        False,
+        description="let model.yaml name files outside of its folder, and a cache outside of the user's",
+    )
+    public_key: str = Field(
+        "",
+        description="PEM file of the ed25519 key that must have signed model.yaml (adcp sign); empty: none",
+    )
     transport: Literal["raw", "compressed"] = Field(
         "raw", description="subscribe to image (raw) or image/compressed (compressed)"
     )

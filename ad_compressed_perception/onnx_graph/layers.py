@@ -46,8 +46,8 @@ _BOOL_RESULT = frozenset(
 _QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 
 
-def read_onnx(path: Path) -> ModelProto:
-    """Parse an ONNX file without its external weights.
+def read_onnx(path: Path, content: bytes | None = None) -> ModelProto:
+    """Parse an ONNX file, or its content where it was read already, without its external weights.
 
     Raises:
         BackendError: the file is missing, is not ONNX, is cut short or holds no graph.
@@ -58,7 +58,11 @@ def read_onnx(path: Path) -> ModelProto:
     if not path.is_file():
         raise BackendError(f"no model file at {path}")
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        model = (
+            onnx.load(str(path), load_external_data=False)
+            if content is None
+            else onnx.ModelProto.FromString(content)
+        )
     except OSError as error:
         raise BackendError(f"cannot read model file {path}: {error.strerror or error}") from error
     except (DecodeError, ValueError, RuntimeError) as error:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import shutil
 import tempfile
@@ -12,32 +13,33 @@ import threading
 from pathlib import Path
 
 from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.core.model_files import read_checked
 from ad_compressed_perception.packing.packed_file import expand, is_packed
 from ad_compressed_perception.workspace.stale_files import remove_stale_files
 
 _PREFIX = "adcp-expanded-"
 _lock = threading.Lock()
-_expanded: dict[tuple[Path, int, int], Path] = {}
+_expanded: dict[tuple[Path, str], Path] = {}
 _owner: list[tuple[int, Path]] = []
 
 
-def decompress(path: Path) -> Path:
+def decompress(path: Path, sha256: str | None = None) -> Path:
     """Return a file that runtimes can read: the path itself, or the packed model as an ONNX file.
 
     The ONNX file lies in a private temporary folder of this process and is reused until the packed file
-    changes; it is removed when the process ends.
+    changes; it is removed when the process ends. A packed file must have the given sha256 (None: any).
 
     Raises:
         ModelFileError: the packed file is damaged, or the disk is full; one line.
     """
     if not is_packed(path) or not path.is_file():
         return path
-    status = path.stat()
-    key = (path.resolve(), status.st_size, status.st_mtime_ns)
+    content = read_checked(path, sha256)
+    key = (path.resolve(), hashlib.sha256(content).hexdigest())
     with _lock:
         known = _expanded.get(key)
         if known is None or not known.is_file():
-            model = expand(path)
+            model = expand(path, content)
             folder: Path | None = None
             try:
                 folder = Path(tempfile.mkdtemp(dir=_folder()))

@@ -12,6 +12,7 @@ where earlier passes have palettized or pruned the weights.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -22,6 +23,7 @@ from pydantic import Field, ValidationError
 
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.manifest import StrictModel, describe_validation_error
+from ad_compressed_perception.core.model_files import external_data, read_checked
 from ad_compressed_perception.packing.streams import MAX_BYTES, Stream, decode
 from ad_compressed_perception.packing.tensors import CodebookCode, PlainCode, SparseCode, decode_values
 
@@ -59,17 +61,19 @@ def is_packed(path: Path) -> bool:
     return path.suffix == SUFFIX
 
 
-def expand(path: Path) -> ModelProto:
-    """Return the model of a packed file.
+def expand(path: Path, content: bytes | None = None) -> ModelProto:
+    """Return the model of a packed file, or of its content where it was read already.
 
     Raises:
-        ModelFileError: missing, no packed file, cut short, altered, or of another schema; one line.
+        ModelFileError: missing, no packed file, cut short, altered, of another schema, or naming files
+            besides itself; one line.
     """
     import onnx
     from google.protobuf.message import DecodeError
 
+    content = read_checked(path, None) if content is None else content
     try:
-        index, bare, weights = _read_members(path)
+        index, bare, weights = _read_members(content)
         contents = _parse(index)
         for name, data, expected in (
             (GRAPH_NAME, bare, contents.graph_sha256),
@@ -78,6 +82,8 @@ def expand(path: Path) -> ModelProto:
             if hashlib.sha256(data).hexdigest() != expected:
                 raise ModelFileError(f"{name} does not match its sha256")
         model = onnx.ModelProto.FromString(bare)
+        if any(external_data(model)):
+            raise ModelFileError("its graph names weights in another file")
         _fill(model, contents, weights)
     except ModelFileError as error:
         raise ModelFileError(f"packed model {path}: {error}") from error
@@ -85,16 +91,14 @@ def expand(path: Path) -> ModelProto:
         raise ModelFileError(
             f"not a packed model, or damaged or cut short: {path} ({' '.join(str(error).split())})"
         ) from error
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
     return model
 
 
-def _read_members(path: Path) -> tuple[bytes, bytes, bytes]:
+def _read_members(content: bytes) -> tuple[bytes, bytes, bytes]:
     import lzma
     import zlib
 
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
         for name in (INDEX_NAME, GRAPH_NAME, WEIGHTS_NAME):
             if archive.getinfo(name).file_size > MAX_BYTES:
                 raise ModelFileError(f"{name} is larger than an ONNX file can be")

@@ -79,7 +79,7 @@ def open_pipeline(
     path = manifest.checked_path(name, allow_rejected=allow_rejected)
     runtime = backend or chosen.backend
     base = chosen.options if runtime == chosen.backend else {}
-    session = create_backend(runtime).load(path, {**base, **(options or {})})
+    session = create_backend(runtime).load_checked(path, {**base, **(options or {})}, chosen.sha256)
     try:
         return Pipeline(built, session, name)
     except BaseException:

@@ -3,8 +3,10 @@
 """Storage of variants: in a work folder beside the model, or in the model's own folder.
 
 ``WORK/<model name>/`` holds ``model.yaml`` with every variant, and for each made here its file and the
-folder of its report. A variant is built in a hidden folder there and moved into place when complete; the
-manifest is moved after the file, so that at no moment an entry names the file of another variant.
+folder of its report. The model's other files lie in ``<variant>.files``, as hard links where the file system
+allows, so that the folder is complete. A variant is built in a hidden folder there and moved into place when
+complete; the manifest is moved after the file, so that at no moment an entry names the file of another
+variant.
 """
 
 from __future__ import annotations
@@ -13,14 +15,16 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from ad_compressed_perception.core.errors import ManifestError
+from ad_compressed_perception.core.errors import ManifestError, ModelFileError
 from ad_compressed_perception.core.manifest import MANIFEST_NAME, Manifest, Variant, load_manifest
+from ad_compressed_perception.core.model_files import is_inside
+from ad_compressed_perception.core.signature import StaleSignatureWarning, signature_path
 from ad_compressed_perception.workspace.file_transaction import FileTransaction
 from ad_compressed_perception.workspace.save_manifest import save_manifest
 from ad_compressed_perception.workspace.stale_files import remove_stale_files
@@ -29,9 +33,10 @@ WORK_VARIABLE = "ADCP_WORK"
 DEFAULT_WORK = Path("adcp_work")
 REPORT_SUFFIX = ".report"
 """Suffix of the report folder's name, after the variant's name."""
+FILES_SUFFIX = ".files"
+"""Suffix of the folder with a variant's files that were made elsewhere, after the variant's name."""
 
 _STAGING = ".compress-"
-_REFERENCE = re.compile(r"^\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-[^}]*)?\}(?P<rest>/.*)$")
 
 
 def work_folder(work: Path | None) -> Path:
@@ -108,8 +113,8 @@ def open_target(manifest: Manifest, work: Path | None, in_place: bool, name: str
         )
     target = manifest.model_copy(deep=True)
     for variant_name, variant in target.variants.items():
-        variant.file = _reference_from_elsewhere(manifest, variant_name)
-    target.folder = folder
+        variant.file = str(manifest.variant_path(variant_name))  # until store_variant takes it in
+    target.move_to(folder)
     if (folder / MANIFEST_NAME).is_file():
         made = load_manifest(folder)
         if not is_same_model(made, manifest):
@@ -120,19 +125,6 @@ def open_target(manifest: Manifest, work: Path | None, in_place: bool, name: str
         for variant_name, variant in made.variants.items():
             target.variants.setdefault(variant_name, variant)
     return target
-
-
-def _reference_from_elsewhere(manifest: Manifest, name: str) -> str:
-    """Return a variant's file as a path that is valid from any folder.
-
-    A leading ``${VARIABLE}`` stays, with its present value as the default.
-    """
-    path = manifest.variant_path(name)
-    match = _REFERENCE.match(manifest.variant(name).file)
-    if match and str(path).endswith(match["rest"]):
-        prefix = str(path)[: -len(match["rest"])]
-        return f"${{{match['name']}:-{prefix}}}{match['rest']}"
-    return str(path)
 
 
 @contextlib.contextmanager
@@ -206,9 +198,7 @@ def store_variant(
         OSError: the disk is full, or something cannot be moved.
     """
     folder, aside = target.folder, built.parent
-    if (folder / MANIFEST_NAME).is_file():
-        for other, entry in load_manifest(folder).variants.items():
-            target.variants.setdefault(other, entry)
+    taken = _take_in(target, name, aside)
     previous = target.variants.pop(name, None)
     if previous is not None:
         for entry in target.variants.values():
@@ -228,12 +218,55 @@ def store_variant(
         if previous is not None and previous.file == Path(previous.file).name != variant.file:
             # Packed before and not now, or vice versa: its file has another suffix.
             moves.remove(folder / previous.file)
+        for files in taken:
+            moves.remove(folder / files.name)
+            moves.replace(files, folder / files.name)
         moves.replace(built, folder / variant.file)
         moves.remove(folder / f"{name}{REPORT_SUFFIX}")
         if report is not None:
             moves.replace(report, folder / f"{name}{REPORT_SUFFIX}")
         moves.replace(entered, folder / MANIFEST_NAME)
+    if signature_path(folder / MANIFEST_NAME).is_file():
+        warnings.warn(StaleSignatureWarning(folder / MANIFEST_NAME), stacklevel=2)
     return previous is not None
+
+
+def _take_in(target: Manifest, new: str, aside: Path) -> list[Path]:
+    """Enter the variants that the target's folder has meanwhile, and take in files that lie elsewhere.
+
+    They are linked or copied into a folder for each variant but ``new``, which is returned. Files that are
+    missing, altered or outside of their own model's folder stay where they are.
+    """
+    taken = []
+    known = (target.folder / MANIFEST_NAME).is_file()
+    present = load_manifest(target.folder).variants if known else {}
+    for name, entry in present.items():
+        target.variants.setdefault(name, entry)
+    for name, entry in target.variants.items():
+        if name == new:
+            continue
+        own = present.get(name)
+        if own is not None and (own.sha256, own.files) == (entry.sha256, entry.files):
+            entry.file = own.file
+            continue
+        path, folder = target.variant_path(name), aside / f"{name}{FILES_SUFFIX}"
+        places = {folder / key: path.parent / key for key in (path.name, *entry.files)}
+        if is_inside(path, [target.folder]) or not all(is_inside(place, [folder]) for place in places):
+            continue
+        try:
+            target.checked_path(name, allow_rejected=True)
+        except ModelFileError:
+            continue
+        for place, source in places.items():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(source.resolve(), place)
+            except OSError:  # another file system, or a file of another user
+                shutil.copyfile(source, place)
+                place.chmod(0o644 & ~_umask())
+        entry.file = f"{folder.name}/{path.name}"
+        taken.append(folder)
+    return taken
 
 
 def _write_aside(target: Manifest, folder: Path) -> Path:

@@ -17,7 +17,7 @@ from ad_compressed_perception.cli.exit_codes import ExitCode
 from ad_compressed_perception.cli.models import open_model
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.recipe import load_recipe
-from ad_compressed_perception.core.errors import ManifestError, VariantRejectedError
+from ad_compressed_perception.core.errors import ManifestError, ModelFileError, VariantRejectedError
 from ad_compressed_perception.core.manifest import file_sha256, load_manifest
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from support.compression import INT8_PASSES, small_recipe, write_images, write_recipe
@@ -60,7 +60,7 @@ def test_a_variant_is_stored_with_its_provenance(tmp_path: Path, images: Path, t
     assert metadata["adcp.recipe_text"] == recipe.text
     # Only the work folder was written to, and no temporary file is left.
     assert sorted(path.name for path in model.iterdir()) == before
-    kept = ["model.yaml", "small.onnx", "small.report"]
+    kept = ["fp32.files", "model.yaml", "small.onnx", "small.report"]
     assert sorted(path.name for path in stored.folder.iterdir()) == kept
 
 
@@ -131,10 +131,8 @@ def test_in_place_writes_beside_the_baseline(tmp_path: Path, images: Path) -> No
         compress_model(stored, recipe, str(images), work=tmp_path / "work")
 
 
-def test_a_reference_by_variable_stays_one(
-    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The work folder's manifest follows the variable, and still finds the file without it."""
+def test_the_work_folder_is_a_complete_model(tmp_path: Path, images: Path) -> None:
+    """Failed before: it named the baseline by its path, so that it ran on this host only."""
     model = write_planner(tmp_path / "model")
     (tmp_path / "elsewhere").mkdir()
     (model / "fp32.onnx").rename(tmp_path / "elsewhere" / "fp32.onnx")
@@ -142,12 +140,17 @@ def test_a_reference_by_variable_stays_one(
     text = text.replace("file: fp32.onnx", "file: ${MODELS:-../elsewhere}/fp32.onnx")
     (model / "model.yaml").write_text(text, encoding="utf-8")
     recipe = small_recipe(tmp_path / "recipe")
-    result = compress_model(load_manifest(model), recipe, str(images), work=tmp_path / "work")
-    stored = load_manifest(result.manifest.folder)
-    assert stored.variant("fp32").file == f"${{MODELS:-{tmp_path / 'elsewhere'}}}/fp32.onnx"
-    assert stored.variant_path("fp32") == tmp_path / "elsewhere" / "fp32.onnx"
-    monkeypatch.setenv("MODELS", str(tmp_path / "moved"))
-    assert stored.variant_path("fp32") == tmp_path / "moved" / "fp32.onnx"
+    with pytest.raises(ModelFileError, match="outside of the model's folder"):
+        compress_model(load_manifest(model), recipe, str(images), work=tmp_path / "work")
+
+    trusted = load_manifest(model, allow_outside=True)
+    for _ in range(2):  # the second time the file is there already
+        result = compress_model(trusted, recipe, str(images), work=tmp_path / "work")
+    moved = result.manifest.folder.rename(tmp_path / "moved")
+    (tmp_path / "elsewhere" / "fp32.onnx").unlink()
+    stored = load_manifest(moved)
+    assert stored.checked_path("fp32") == moved / "fp32.files" / "fp32.onnx"
+    assert stored.checked_path("small", allow_rejected=True).parent == moved
 
 
 def test_an_unknown_variant_names_those_of_both_folders(tmp_path: Path, images: Path) -> None:

@@ -195,7 +195,7 @@ def test_a_failure_after_the_work_keeps_the_earlier_variant(
     stored = load_manifest(first.manifest.folder)
     assert stored.variant("small") == first.variant
     assert file_sha256(stored.variant_path("small")) == first.variant.sha256
-    kept = ["model.yaml", "small.onnx", "small.report"]
+    kept = ["fp32.files", "model.yaml", "small.onnx", "small.report"]
     assert sorted(path.name for path in stored.folder.iterdir()) == kept
 
 

@@ -194,6 +194,11 @@ def reject(model: Path) -> None:
     (model / "model.yaml").write_text(yaml.safe_dump(data))
 
 
+def move_outside(model: Path) -> None:
+    (model / "fp32.onnx").rename(model.parent / "elsewhere.onnx")
+    (model / "fp32.onnx").symlink_to(model.parent / "elsewhere.onnx")
+
+
 @pytest.mark.parametrize(
     ("damage", "arguments", "named"),
     [
@@ -202,6 +207,7 @@ def reject(model: Path) -> None:
         (lambda model: (model / "fp32.onnx").open("ab").write(b"x"), [], "sha256"),
         (lambda model: (model / "model.yaml").unlink(), [], "model.yaml"),
         (reject, [], "drop 0.25 > 0.05"),
+        (move_outside, [], "allow_outside"),
         (None, ["-p", "transport:=zip"], "transport"),
         (None, ["-p", "variant:=int4"], "int4"),
         (None, ["-p", "backend:=abacus"], "abacus"),
@@ -210,7 +216,7 @@ def reject(model: Path) -> None:
         (None, ["-p", "max_detections:=0"], "max_detections"),
     ],
     ids=[
-        "corrupt", "missing", "hash", "no manifest", "rejected", "choice", "variant", "backend",
+        "corrupt", "missing", "hash", "no manifest", "rejected", "outside", "choice", "variant", "backend",
         "backend option", "type", "range",
     ],
 )  # fmt: skip
@@ -244,6 +250,27 @@ def test_a_rejected_variant_loads_with_allow_rejected(tmp_path: Path, recorder: 
         assert state.label in ("configuring", "activating", "active", "unconfigured", "inactive")
         recorder.wait_for(lambda: "loaded in" in node.log)
         assert node.stop() == 0
+
+
+def test_a_node_with_a_public_key_runs_what_was_signed_and_nothing_else(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    pytest.importorskip("cryptography", reason="the extra [signature] is not installed")
+    from ad_compressed_perception.workspace.sign import make_keys, sign_model
+
+    model, public = write_detector(tmp_path / "model"), make_keys(tmp_path / "key.pem")
+    sign_model(model, tmp_path / "key.pem")
+    move_outside(model)
+    arguments = ["-p", f"model:={model}", "-p", f"public_key:={public}", "-p", "allow_outside:=true"]
+    with node_process("detection_node", *arguments, log=tmp_path / "log") as node:
+        recorder.wait_for(lambda: "loaded in" in node.log)
+        assert node.stop() == 0
+    reject(model)
+    with node_process("detection_node", *arguments, log=tmp_path / "log") as node:
+        assert node.wait() == 1
+        lines = [line for line in node.log.splitlines() if "configure refused" in line]
+        assert len(lines) == 1
+        assert "sign again" in lines[0]
 
 
 def test_an_overlay_is_published_to_subscribers(tmp_path: Path, recorder: Recorder) -> None:

@@ -225,7 +225,7 @@ def test_an_inconsistent_index_is_refused(tmp_path: Path, change: tuple[bytes, b
 
 
 def test_a_missing_file_and_another_file_format_raise(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="cannot read"):
+    with pytest.raises(ModelFileError, match="no model file"):
         expand(tmp_path / "none.adcpz")
     (tmp_path / "text.adcpz").write_text("not a model")
     with pytest.raises(ModelFileError, match="not a packed model"):

@@ -24,7 +24,7 @@ FOLDERS = (
     "launch",
     "test",
 )
-FILES = ("CHANGELOG.rst", "CONTRIBUTING.md", "Makefile", "README.md", "setup.py")
+FILES = ("CHANGELOG.rst", "CONTRIBUTING.md", "Makefile", "README.md", "SECURITY.md", "setup.py")
 # This list, and the test that uses old names on purpose.
 EXEMPT = {"test/project/test_words.py", "test/project/test_old_names.py"}
 # Words without a technical meaning here, each with the standard term. A word is a part of an identifier
