@@ -155,15 +155,6 @@ class FrameSample:
                 "is the recording cut off?"
             )
 
-    @classmethod
-    def readable(cls, source: FrameSource, indices: Sequence[int]) -> FrameSample:
-        """Return a sample of those frames that can be read; the source counts the others.
-
-        Raises:
-            DataError: more frames are bad than the source's limit allows.
-        """
-        return cls(source, source.readable(indices))
-
     def sha256(self) -> str:
         """Return the hash over the frames' shapes, color orders and pixels, in order."""
         digest = hashlib.sha256()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ad_compressed_perception.compression.frame_split import FrameSample, split_by_shares, split_frames
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.verification.difference_images import Snapshots
-from ad_compressed_perception.core.errors import AdcpError, ModelFileError
+from ad_compressed_perception.core.errors import AdcpError, DataError, ModelFileError
 from ad_compressed_perception.core.host import HostInfo
 from ad_compressed_perception.core.manifest import InputSpec, Manifest
 from ad_compressed_perception.data.bad_frames import BadFrameLimit
@@ -72,8 +72,17 @@ def choose_samples(
         calibration, _, verification = split_by_shares(
             len(opened), (counts[0], 0, counts[1]), spec.split.calibration, spec.split.search
         )
-    sample = FrameSample.readable(opened, calibration)
-    return Samples(sample, FrameSample.readable(opened, verification), sample.sha256())
+    readable = set(opened.readable(sorted([*calibration, *verification])))
+    samples = [
+        FrameSample(opened, [index for index in chosen if index in readable])
+        for chosen in (calibration, verification)
+    ]
+    if not all(samples):
+        raise DataError(
+            f"{opened.describe}: no frame that can be read is left to calibrate or to verify on; ask for more "
+            "frames (--frames, and verify.frames in the recipe)"
+        )
+    return Samples(samples[0], samples[1], samples[0].sha256())
 
 
 def run_passes(

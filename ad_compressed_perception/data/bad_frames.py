@@ -39,7 +39,7 @@ class BadFrameLimit:
     """How many frames a job may leave out.
 
     Attributes:
-        text: ``N`` frames, or ``N%`` of those that the job asked for (at least one frame then, unless 0%).
+        text: ``N`` frames, or ``N%`` of those that the job asked for, rounded up.
     """
 
     text: str = "10%"
@@ -61,8 +61,7 @@ class BadFrameLimit:
         """Return how many of ``total`` frames may be bad."""
         if not self.text.endswith("%"):
             return int(self.text)
-        share = float(self.text[:-1]) / 100.0
-        return max(1, math.floor(total * share + 1e-9)) if share else 0
+        return math.ceil(total * float(self.text[:-1]) / 100.0 - 1e-9)
 
 
 def parse_limit(value: Any) -> BadFrameLimit:
@@ -122,12 +121,14 @@ class BadFrames:
         limit: how many may be left out.
         checked: indices that were asked for.
         reasons: index to reason.
+        stride: frames of the recording for each index, to name places in it.
     """
 
     source: str
     limit: BadFrameLimit = field(default_factory=BadFrameLimit)
     checked: set[int] = field(default_factory=set)
     reasons: dict[int, str] = field(default_factory=dict)
+    stride: int = 1
 
     def note(self, indices: Collection[int], bad: Iterable[BadFrame]) -> None:
         """Record frames that were asked for and those of them that are bad.
@@ -139,11 +140,20 @@ class BadFrames:
         found = {frame.index: frame.reason for frame in bad}
         self.reasons.update(found)
         if len(found) > self.limit.of(len(indices)) or (found and len(found) == len(indices)):
-            named = [f"frame {index}: {reason}" for index, reason in list(found.items())[:_NAMED]]
             raise DataError(
                 f"{len(found)} of {len(indices)} frames of {self.source} cannot be read, {OPTION} "
-                f"{self.limit.text} allows {self.limit.of(len(indices))}: {' | '.join(named)}"
+                f"{self.limit.text} allows {self.limit.of(len(indices))}: {self._named(found)}"
             )
+
+    def _named(self, found: dict[int, str]) -> str:
+        """Return the first bad frames, those of one reason together."""
+        parts = []
+        for reason in list(count_reasons(found.values()))[:_NAMED]:
+            alike = [index for index, text in found.items() if _pattern(text) == _pattern(reason)]
+            places = ", ".join(str(index * self.stride) for index in alike[:_NAMED])
+            more = f" and {len(alike) - _NAMED} more" if len(alike) > _NAMED else ""
+            parts.append(f"frame{'s' if len(alike) > 1 else ''} {places}{more}: {reason}")
+        return " | ".join(parts)
 
     def by_reason(self) -> dict[str, int]:
         """Return reason to count, the most frequent first."""
@@ -158,6 +168,9 @@ def count_reasons(reasons: Iterable[str]) -> dict[str, int]:
     texts: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for reason in reasons:
-        key = _NUMBER.sub("#", reason)
-        counts[texts.setdefault(key, reason)] += 1
+        counts[texts.setdefault(_pattern(reason), reason)] += 1
     return dict(counts.most_common())
+
+
+def _pattern(reason: str) -> str:
+    return _NUMBER.sub("#", reason)

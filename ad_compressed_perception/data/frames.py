@@ -134,7 +134,8 @@ class FrameSource(ABC):
         """
         for entry in self.read(indices):
             if isinstance(entry, BadFrame):
-                raise DataError(f"frame {entry.index} of {self.describe}: {entry.reason}")
+                place = entry.index * self.bad.stride
+                raise DataError(f"frame {place} of {self.describe}: {entry.reason}")
             yield entry
 
     def __iter__(self) -> Iterator[Frame]:
@@ -176,7 +177,7 @@ class FolderFrames(FrameSource):
     ) -> None:
         """List the folder; raise DataError where it holds no images."""
         self.describe = str(folder)
-        self.bad = BadFrames(self.describe, max_bad or BadFrameLimit())
+        self.bad = BadFrames(self.describe, max_bad or BadFrameLimit(), stride=stride)
         paths, self.ignored_files = list_images_and_others(folder)
         self.paths = paths[::stride][:limit]
         self._stride = stride
@@ -225,7 +226,7 @@ class BagFrames(FrameSource):
         if count == 0:
             raise DataError(f"bag {path} has no messages on {self.topic}")
         self.describe = f"{path}:{self.topic}"
-        self.bad = BadFrames(self.describe, max_bad or BadFrameLimit())
+        self.bad = BadFrames(self.describe, max_bad or BadFrameLimit(), stride=stride)
         self._count = len(range(count)[::stride][:limit])
 
     def __len__(self) -> int:
