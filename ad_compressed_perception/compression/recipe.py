@@ -63,7 +63,8 @@ class Recipe(StrictModel):
     calibration: CalibrationSpec = Field(default_factory=CalibrationSpec)
     verify: VerifySpec = Field(default_factory=VerifySpec)
     max_bad_frames: int | str = Field(
-        "10%", description="most frames that may be left out because they cannot be read: N, or N% of those asked"
+        "10%",
+        description="most frames that may be left out because they cannot be read: N, or N% of those asked",
     )
     split: SplitSpec | None = Field(None, description="shares of the recording for calibration and search")
     backend: str = Field("onnxruntime", description="runtime of the variant")

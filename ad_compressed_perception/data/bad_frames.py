@@ -18,6 +18,7 @@ from ad_compressed_perception.core.manifest import StrictModel
 
 OPTION = "--max-bad-frames"
 _NAMED = 3
+_LISTED = 8
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -82,7 +83,8 @@ class FrameAccount(StrictModel):
     )
     checked: NonNegativeInt = Field(description="frames of these that were asked for")
     bad: dict[str, NonNegativeInt] = Field(
-        default_factory=dict, description="reason to number of frames that could not be read and were left out"
+        default_factory=dict,
+        description="reason to number of frames that could not be read and were left out",
     )
     ignored_files: list[str] = Field(
         default_factory=list, description="files of the folder that are no images by their names"
@@ -157,7 +159,10 @@ class BadFrames:
 
     def by_reason(self) -> dict[str, int]:
         """Return reason to count, the most frequent first."""
-        return count_reasons(self.reasons[index] for index in sorted(self.reasons))
+        counts = count_reasons(self.reasons[index] for index in sorted(self.reasons))
+        shown = dict(list(counts.items())[:_LISTED])
+        others = sum(counts.values()) - sum(shown.values())
+        return shown | ({"other reasons": others} if others else {})
 
 
 def count_reasons(reasons: Iterable[str]) -> dict[str, int]:

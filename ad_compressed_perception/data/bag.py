@@ -76,7 +76,7 @@ class BagReader:
             raise self._unreadable(cause) from cause
         self._list_topics()
         if not sum(self._file_counts().values()):
-            damage = self._damage()
+            damage = [*self._damage(), *self.warnings()]
             claimed = self._claims.message_count
             self.close()
             if damage:
@@ -141,13 +141,19 @@ class BagReader:
     def count(self, topic: str) -> int:
         """Number of messages on a topic, by the files' own indexes; DataError if there is no such topic."""
         self._check([topic])
-        return sum(
-            file.counts[channel.id] for file in self._opened() for channel in _channels(file, {topic})
-        )
+        return sum(file.counts[channel.id] for file in self._opened() for channel in _channels(file, {topic}))
 
     def claimed_count(self, topic: str) -> int | None:
         """Number of messages on a topic by metadata.yaml; None where there is none."""
         return None if self._claims.counts is None else self._claims.counts.get(topic, 0)
+
+    def warnings(self) -> list[str]:
+        """Return what is unusual, in sentences, though all that is there is read."""
+        found = [text for file in self._opened() for text in file.warnings]
+        if self.encodings:
+            listed = ", ".join(f"{topic} ({encoding})" for topic, encoding in self.encodings.items())
+            found.append(f"Channels without ROS 2 messages are not read: {listed}.")
+        return found
 
     def problems(self, topic: str | None = None) -> list[str]:
         """Return what is missing or contradicts itself, in sentences; more may be found while reading.

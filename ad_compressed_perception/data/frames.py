@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from ad_compressed_perception.core.errors import DataError, ImageError
-from ad_compressed_perception.data.bag import BagReader, is_bag
 from ad_compressed_perception.data.bad_frames import BadFrame, BadFrameLimit, BadFrames, FrameAccount
+from ad_compressed_perception.data.bag import BagReader, is_bag
 from ad_compressed_perception.image.decode import Frame, compressed_mosaic, decode_image
 from ad_compressed_perception.image.files import decode_file
 
@@ -219,10 +219,12 @@ class BagFrames(FrameSource):
         """Open the bag once to check it; raise DataError as BagReader does."""
         self.path = path
         self._stride = stride
+        self._has_told_mosaic = False
         with BagReader(path) as bag:
             self.topic = bag.resolve_image_topic(topic)
             count = bag.count(self.topic)
             self.problems = bag.problems(self.topic)
+            self.notes = bag.warnings()
         if count == 0:
             raise DataError(f"bag {path} has no messages on {self.topic}")
         self.describe = f"{path}:{self.topic}"
@@ -257,10 +259,12 @@ class BagFrames(FrameSource):
 
     def _tell_mosaic(self, message: Any) -> None:
         mosaic = compressed_mosaic(getattr(message, "format", ""))
-        if mosaic and not self.notes:
+        if mosaic and not self._has_told_mosaic:
+            self._has_told_mosaic = True
             self.notes = [
+                *self.notes,
                 f"{self.describe} holds {mosaic} Bayer mosaics compressed as pictures; their colors were "
-                "interpolated, and compression has blurred them."
+                "interpolated, and compression has blurred them.",
             ]
 
     def _messages(self, indices: Iterable[int]) -> Iterator[tuple[int, int, Any]]:

@@ -46,6 +46,7 @@ class McapFile:
         start_ns: log time of the first message.
         end_ns: log time of the last one.
         damage: what could not be read, in short phrases; reading messages may add to it.
+        warnings: what is unusual, though all that is there can be read.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class McapFile:
     start_ns: int = 0
     end_ns: int = 0
     damage: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Open the file and read or make its index; raise StorageError where it is no MCAP file."""
@@ -174,7 +176,10 @@ class McapFile:
             ended = cut or code in (_DATA_END, _FOOTER)
             position += 9 + length
         if not ended or cut:
-            self._note(f"{self.path.name} has no end: its recorder was killed, or the file is cut off")
+            self.warnings.append(
+                f"{self.path.name} has no end: its recorder was killed, or the file is cut off; what is there "
+                f"is read, {self.counts.total()} messages (mcap recover writes a complete file)"
+            )
         self.start_ns, self.end_ns = min(times, default=0), max(times, default=0)
 
     def _scan_record(self, code: int, offset: int, length: int, times: list[int]) -> None:

@@ -21,6 +21,7 @@ class SqliteFile:
 
         self.path = path
         self.damage: list[str] = []
+        self.warnings: list[str] = []
         self._reader = Sqlite3Reader(path)
         try:
             self._reader.open()

@@ -56,6 +56,7 @@ class StorageFile(Protocol):
     start_ns: int
     end_ns: int
     damage: list[str]
+    warnings: list[str]
 
     def parts(self, wanted: Collection[int]) -> list[Part]:
         """Return the parts that may hold messages of channels."""

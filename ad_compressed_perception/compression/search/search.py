@@ -141,9 +141,7 @@ def search(
     """
     start, time_budget = perf_counter(), TimeBudget(request.minutes)
     target = open_target(manifest, request.work, request.in_place, request.name)
-    frames = split_recording(
-        open_frames(request.source, max_bad=request.max_bad_frames), request.frames
-    )
+    frames = split_recording(open_frames(request.source, max_bad=request.max_bad_frames), request.frames)
     verify = VerifySpec.model_validate({**request.verify, "frames": frames.verification})
     compared, verifying = (None, None) if request.labeled is None else halves(request.labeled)
     maker = RecipeMaker(request.budget, frames, request.verify, accept_terms(request))

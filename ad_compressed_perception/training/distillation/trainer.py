@@ -263,7 +263,10 @@ def _dataset(
         return DistillationDataset(np.load(folder / "inputs.npy", mmap_mode="r"), tables)
 
     def images() -> Iterator[Frame | LabeledFrame]:
-        starts: list[Callable[[], Iterator[Frame]]] = [context.images, *(partial(s.frames, i) for s, i in sources)]
+        starts: list[Callable[[], Iterator[Frame]]] = [
+            context.images,
+            *(partial(s.frames, i) for s, i in sources),
+        ]
         for start in starts:
             yield from start()
         if labeled is not None:
