@@ -103,7 +103,8 @@ def compress_model(
         in_place: store in the model's own folder instead.
         backend: runs the variant instead of the recipe's; the recipe's backend options are then not used.
         labeled: labeled data to measure accuracy on; None for none.
-        max_bad_frames: how many frames may be left out because they cannot be read; None for the recipe's limit.
+        max_bad_frames: how many frames may be left out because they cannot be read; None for the recipe's
+            limit.
         check_baseline: whether a baseline without information on the frames is refused where there are no
             labels; else the verdict is inconclusive.
         progress: called with (step, done, total).

@@ -79,8 +79,8 @@ def choose_samples(
     ]
     if not all(samples):
         raise DataError(
-            f"{opened.describe}: no frame that can be read is left to calibrate or to verify on; ask for more "
-            "frames (--frames, and verify.frames in the recipe)"
+            f"{opened.describe}: no frame that can be read is left to calibrate or to verify on; ask for "
+            "more frames (--frames, and verify.frames in the recipe)"
         )
     return Samples(samples[0], samples[1], samples[0].sha256())
 

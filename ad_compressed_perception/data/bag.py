@@ -39,8 +39,8 @@ def is_bag(path: Path) -> bool:
 class BagReader:
     """A recording, open between ``with BagReader(path) as bag`` and its end.
 
-    Reads sqlite3 and MCAP storage, plain or compressed by file or by message. The files' own channels say what
-    there is; what metadata.yaml claims is compared with them. One iterator over the messages at a time.
+    Reads sqlite3 and MCAP storage, plain or compressed by file or by message. The files' own channels say
+    what there is; what metadata.yaml claims is compared with them. One iterator over the messages at a time.
 
     Attributes:
         path: as given: a rosbag2 folder, or one .mcap or .db3 file.
@@ -222,8 +222,8 @@ class BagReader:
         if len(types) > 1:
             listed = ", ".join(f"{count} of {kind}" for kind, count in types.items())
             raise DataError(
-                f"topic {topic} of bag {self.path} carries messages of two types ({listed}), which no node reads; "
-                "record or convert them to topics of their own"
+                f"topic {topic} of bag {self.path} carries messages of two types ({listed}), which no node "
+                "reads; record or convert them to topics of their own"
             )
         return topic
 
@@ -333,7 +333,8 @@ def _typestore(channel: Channel) -> Typestore:
             store.register(get_types_from_msg(channel.definition, channel.type))
         except Exception as cause:
             raise DataError(
-                f"topic {channel.topic}: the bag's definition of {channel.type} is malformed: {_one_line(cause)}"
+                f"topic {channel.topic}: the bag's definition of {channel.type} is malformed: "
+                f"{_one_line(cause)}"
             ) from cause
         return store
     # Older sqlite3 bags carry no definitions; the image messages have not changed since Humble.

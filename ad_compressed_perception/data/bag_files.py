@@ -114,8 +114,9 @@ def _of_metadata(folder: Path) -> BagFiles:
     missing = [name for name, found in zip(names, there, strict=True) if found is None]
     if missing:
         raise DataError(
-            f"bag {folder} cannot be read: {len(missing)} of {len(names)} files that its {METADATA_NAME} names "
-            f"are missing: {', '.join(missing[:3])}; fetch them, or ros2 bag reindex makes a bag of the others"
+            f"bag {folder} cannot be read: {len(missing)} of {len(names)} files that its {METADATA_NAME} "
+            f"names are missing: {', '.join(missing[:3])}; fetch them, or ros2 bag reindex makes a bag of "
+            "the others"
         )
     problems = []
     paths = [found for found in there if found is not None]

@@ -268,7 +268,7 @@ class BagFrames(FrameSource):
             ]
 
     def _messages(self, indices: Iterable[int]) -> Iterator[tuple[int, int, Any]]:
-        """Yield (index, bag time in nanoseconds, message) of ascending indices; a text is the reason of none."""
+        """Yield (index, bag time in nanoseconds, message) of ascending indices; a text: why there is none."""
         with BagReader(self.path) as bag:
             messages = bag.messages([self.topic])
             position, bag_time_ns = 0, bag.start_ns
@@ -277,11 +277,9 @@ class BagFrames(FrameSource):
                 found = next(islice(messages, skipped, None), None)
                 position += skipped + 1
                 if found is None:
-                    damage = "; ".join(text for text in bag.problems(self.topic) if text not in self.problems)
-                    yield (
-                        index, bag_time_ns,
-                        "the index counts it, but the recording ends before" + (f" ({damage})" if damage else ""),
-                    )  # fmt: skip
+                    new = [text for text in bag.problems(self.topic) if text not in self.problems]
+                    reason = "; ".join(["the index counts it, but the recording ends before", *new])
+                    yield index, bag_time_ns, reason
                     continue
                 _, bag_time_ns, cdr = found
                 try:

@@ -177,8 +177,8 @@ class McapFile:
             position += 9 + length
         if not ended or cut:
             self.warnings.append(
-                f"{self.path.name} has no end: its recorder was killed, or the file is cut off; what is there "
-                f"is read, {self.counts.total()} messages (mcap recover writes a complete file)"
+                f"{self.path.name} has no end: its recorder was killed, or the file is cut off; what is "
+                f"there is read, {self.counts.total()} messages (mcap recover writes a complete file)"
             )
         self.start_ns, self.end_ns = min(times, default=0), max(times, default=0)
 
@@ -298,7 +298,7 @@ def _decompress(data: bytes, compression: str) -> bytes:
 
 
 def zstd_decompress(data: bytes) -> bytes:
-    """Return decompressed bytes by the library that rosbags brings; raise StorageError where they are none."""
+    """Return decompressed bytes by the library that rosbags brings; raise StorageError else."""
     for name in ("compression.zstd", "backports.zstd", "zstandard"):
         try:
             library = import_module(name)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the files of a recording have in common, whatever their storage: channels, counts, messages by time."""
+"""What all files of a recording have, whatever their storage: channels, counts, messages by time."""
 
 from __future__ import annotations
 

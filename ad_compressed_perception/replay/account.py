@@ -146,8 +146,8 @@ class Account:
             )
         if variant.foreign:
             yield (
-                f"{name}: {variant.foreign} timings or results belong to frames that this replay did not send; "
-                "they are not in the figures, but such frames took the node's time."
+                f"{name}: {variant.foreign} timings or results belong to frames that this replay did not "
+                "send; they are not in the figures, but such frames took the node's time."
             )
 
     def _pair_problems(self, task: str, name: str, comparison: ComparisonReport) -> Iterator[str]:
@@ -167,7 +167,7 @@ class Account:
 
 
 def _take_out_acceptance(report: Report) -> None:
-    """Remove verdicts "accepted": beside figures that are worth nothing they would be read as their summary."""
+    """Remove verdicts "accepted": beside worthless figures they would be read as their summary."""
     removed = False
     for one in report.tasks.values():
         for variant in one.variants.values():

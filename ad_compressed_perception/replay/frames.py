@@ -47,7 +47,7 @@ class BagSlice:
         read: messages of the selected part that were read.
         left_out: messages before and behind the selected part.
         unreadable: reasons of messages that are no image message and were not sent.
-        restamped: frames whose stamp was zero, negative or a duplicate and was replaced by the recording time.
+        restamped: frames whose stamp was not positive or a duplicate and was replaced by the recording time.
         has_ended: whether the iteration went to its end.
     """
 

@@ -284,8 +284,8 @@ def _notes(run: _Run, reason: AdcpError | None) -> Iterator[str]:
     yield from run.frames.bag.warnings()
     if run.mosaic:
         yield (
-            f"The frames are {run.mosaic} Bayer mosaics compressed as pictures; their colors were interpolated, "
-            "and compression has blurred them."
+            f"The frames are {run.mosaic} Bayer mosaics compressed as pictures; their colors were "
+            "interpolated, and compression has blurred them."
         )
     if run.frames.restamped:
         yield (

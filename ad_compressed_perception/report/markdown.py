@@ -125,10 +125,11 @@ def reason_lines(report: Report) -> list[str]:
     for task, name, variant in _variants(report):
         for reason, count in variant.reasons.items():
             places.setdefault(reason, {})[f"{task}/{name}"] = count
-    return [
-        f"{sum(counts.values())} x {reason} ({', '.join(f'{name} {count}' for name, count in counts.items())})"
-        for reason, counts in places.items()
-    ]
+    lines = []
+    for reason, counts in places.items():
+        where = ", ".join(f"{name} {count}" for name, count in counts.items())
+        lines.append(f"{sum(counts.values())} x {reason} ({where})")
+    return lines
 
 
 def source_counts_text(source: Source) -> str:
@@ -137,8 +138,8 @@ def source_counts_text(source: Source) -> str:
     unreadable = sum(source.unreadable.values())
     left_out = f", {source.left_out} left out" if source.left_out else ""
     return (
-        f"{source.index} messages in the index{claimed}: {source.read} read{left_out}; of these {source.frames} "
-        f"sent, {source.not_offered} not offered, {unreadable} unreadable"
+        f"{source.index} messages in the index{claimed}: {source.read} read{left_out}; of these "
+        f"{source.frames} sent, {source.not_offered} not offered, {unreadable} unreadable"
     )
 
 

@@ -71,7 +71,12 @@ def check_h264(code: int, printed: str, out: Path, report: Report, frames: int) 
     assert f"{both} x failed: " in printed
     assert f"none of {frames} frames was processed" in printed
     for variant in report.tasks["planning"].variants.values():
-        assert (variant.sent, variant.received, variant.failed, variant.processed) == (frames, frames, frames, 0)
+        assert (variant.sent, variant.received, variant.failed, variant.processed) == (
+            frames,
+            frames,
+            frames,
+            0,
+        )
         assert list(variant.reasons.values()) == [frames]
     assert report.problems
 

@@ -30,7 +30,13 @@ def running_replay(
 ) -> Iterator[tuple[subprocess.Popen[str], psutil.Process, list[str]]]:
     """A replay of a minute at the recorded pace that offers frames, and the process of its nodes."""
     drive = write_bag(tmp_path / "drive", [draw_scene(0, 32, 24)] * 1200)
-    arguments = [str(drive), "--models", str(write_planner(tmp_path / "model")), "--out", str(tmp_path / "out")]
+    arguments = [
+        str(drive),
+        "--models",
+        str(write_planner(tmp_path / "model")),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     arguments += ["--work", str(tmp_path / "work"), "--rate", "1", *more]
     replay = subprocess.Popen(
         [sys.executable, "-m", "ad_compressed_perception.cli.main", "replay", *arguments],

@@ -31,8 +31,8 @@ def rotation_hint(path: Path) -> str:
     if found == _UPRIGHT:
         return ""
     return (
-        f"; its EXIF orientation is {found}, which is not applied: a camera's messages have none. Labels drawn "
-        "on the rotated image need rotated pixels: write them without EXIF, such as with ImageMagick's "
+        f"; its EXIF orientation is {found}, which is not applied: a camera's messages have none. Labels "
+        "drawn on the rotated image need rotated pixels: write them without EXIF, such as with ImageMagick's "
         "mogrify -auto-orient -strip"
     )
 
@@ -45,7 +45,8 @@ def rotation_note(paths: Sequence[Path]) -> list[str]:
     rotated = [path for path in paths if orientation(path) != _UPRIGHT]
     if not rotated:
         return []
+    first = f"{orientation(rotated[0])} in {rotated[0].name}"
     return [
-        f"{len(rotated)} images have an EXIF orientation ({orientation(rotated[0])} in {rotated[0].name}); it is "
-        "not applied, so labels drawn on rotated images do not fit them."
+        f"{len(rotated)} images have an EXIF orientation ({first}); it is not applied, so labels drawn on "
+        "rotated images do not fit them."
     ]
