@@ -177,7 +177,6 @@ def _document(
             "source": labeled.describe,
             "available": len(labeled),
             "evaluated": len(first.indices),
-            "notes": labeled.notes,
             "classes": list(labeled.class_names),
         },
         "settings": first.settings,

@@ -219,7 +219,7 @@ class BagFrames(FrameSource):
         """Open the bag once to check it; raise DataError as BagReader does."""
         self.path = path
         self._stride = stride
-        self._has_told_mosaic = False
+        self._has_noted_mosaic = False
         with BagReader(path) as bag:
             self.topic = bag.resolve_image_topic(topic)
             count = bag.count(self.topic)
@@ -246,7 +246,7 @@ class BagFrames(FrameSource):
             except ImageError as cause:
                 yield BadFrame(index, str(cause))
                 continue
-            self._tell_mosaic(message)
+            self._note_mosaic(message)
             yield frame if frame.stamp_ns else replace(frame, stamp_ns=bag_time_ns)
 
     def stamps_ns(self) -> list[int]:
@@ -257,13 +257,13 @@ class BagFrames(FrameSource):
             stamps.append((stamp.sec * 1_000_000_000 + stamp.nanosec if stamp else 0) or bag_time_ns)
         return stamps
 
-    def _tell_mosaic(self, message: Any) -> None:
+    def _note_mosaic(self, message: Any) -> None:
         mosaic = compressed_mosaic(getattr(message, "format", ""))
-        if mosaic and not self._has_told_mosaic:
-            self._has_told_mosaic = True
+        if mosaic and not self._has_noted_mosaic:
+            self._has_noted_mosaic = True
             self.notes = [
                 *self.notes,
-                f"{self.describe} holds {mosaic} Bayer mosaics compressed as pictures; their colors were "
+                f"{self.describe} holds {mosaic} Bayer mosaics compressed as images; their colors were "
                 "interpolated, and compression has blurred them.",
             ]
 

@@ -76,26 +76,26 @@ class McapFile:
         """Close the file."""
         self._stream.close()
 
-    def parts(self, wanted: Collection[int]) -> list[Part]:
+    def parts(self, chosen: Collection[int]) -> list[Part]:
         """Return the chunks that may hold messages of these channels, each with its first log time."""
         parts: list[Part] = [
-            (chunk.start_ns, self._reader(chunk, frozenset(wanted)))
+            (chunk.start_ns, self._reader(chunk, frozenset(chosen)))
             for chunk in self._chunks
-            if chunk.channels is None or chunk.channels & set(wanted)
+            if chunk.channels is None or chunk.channels & set(chosen)
         ]
         if self._loose:
             loose = sorted(self._loose, key=lambda entry: entry[0])
-            parts.append((loose[0][0], lambda: self._loose_messages(loose, frozenset(wanted))))
+            parts.append((loose[0][0], lambda: self._loose_messages(loose, frozenset(chosen))))
         return parts
 
-    def _reader(self, chunk: _Chunk, wanted: frozenset[int]) -> Callable[[], Iterator[Message]]:
+    def _reader(self, chunk: _Chunk, chosen: frozenset[int]) -> Callable[[], Iterator[Message]]:
         def read() -> Iterator[Message]:
             found = []
             try:
                 for code, record in self._chunk_records(chunk):
                     if code == _MESSAGE:
                         channel, _, time_ns, _ = struct.unpack_from("<HIQQ", record)
-                        if channel in wanted:
+                        if channel in chosen:
                             found.append(Message(time_ns, channel, bytes(record[22:])))
             except (StorageError, struct.error) as error:
                 self._note(f"a chunk of {self.path.name} at byte {chunk.offset}: {error}")
@@ -104,13 +104,13 @@ class McapFile:
         return read
 
     def _loose_messages(
-        self, entries: list[tuple[int, int, int]], wanted: frozenset[int]
+        self, entries: list[tuple[int, int, int]], chosen: frozenset[int]
     ) -> Iterator[Message]:
         for time_ns, offset, length in entries:
             self._stream.seek(offset)
             record = self._stream.read(length)
             channel = struct.unpack_from("<H", record)[0]
-            if channel in wanted:
+            if channel in chosen:
                 yield Message(time_ns, channel, record[22:])
 
     def _note(self, text: str) -> None:
@@ -288,11 +288,9 @@ def _decompress(data: bytes, compression: str) -> bytes:
     if compression == "zstd":
         return zstd_decompress(data)
     if compression == "lz4":
-        from lz4.frame import decompress  # comes with rosbags
-
         try:
-            return bytes(decompress(data))
-        except RuntimeError as error:
+            return bytes(import_module("lz4.frame").decompress(data))  # comes with rosbags
+        except (ImportError, RuntimeError) as error:
             raise StorageError(f"lz4: {error}") from error
     raise StorageError(f"unknown compression {compression!r}")
 

@@ -53,15 +53,15 @@ class SqliteFile:
         """Close the file."""
         self._reader.close()
 
-    def parts(self, wanted: Collection[int]) -> list[Part]:
+    def parts(self, chosen: Collection[int]) -> list[Part]:
         """Return the whole file as one part."""
 
         def read() -> Iterator[Message]:
-            chosen = [each for each in self._connections if each.id in wanted]
+            connections = [each for each in self._connections if each.id in chosen]
             try:
-                for connection, time_ns, data in self._reader.messages(chosen):
+                for connection, time_ns, data in self._reader.messages(connections):
                     yield Message(int(time_ns), connection.id, bytes(data))
             except Exception as cause:
                 raise StorageError(" ".join(str(cause).split()) or type(cause).__name__) from cause
 
-        return [(self.start_ns, read)] if any(self.counts[each] for each in wanted) else []
+        return [(self.start_ns, read)] if any(self.counts[each] for each in chosen) else []

@@ -58,7 +58,7 @@ class StorageFile(Protocol):
     damage: list[str]
     warnings: list[str]
 
-    def parts(self, wanted: Collection[int]) -> list[Part]:
+    def parts(self, chosen: Collection[int]) -> list[Part]:
         """Return the parts that may hold messages of channels."""
 
     def close(self) -> None:

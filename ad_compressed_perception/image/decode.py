@@ -154,7 +154,7 @@ def _decode_compressed(format_text: Any, data: NDArray[np.uint8]) -> tuple[NDArr
 
 
 def compressed_mosaic(format_text: Any) -> str:
-    """Return the encoding of a Bayer mosaic compressed as a picture, by its format text; empty for others."""
+    """Return the encoding of a Bayer mosaic in a file, by its format text; empty for others."""
     first = format_text.partition(";")[0].strip() if isinstance(format_text, str) else ""
     layout = ENCODINGS.get(first)
     return first if layout is not None and layout.is_mosaic else ""

@@ -41,7 +41,7 @@ class NodeProcess:
 
     def __enter__(self) -> NodeProcess:
         """Start the process."""
-        command = [sys.executable, "-m", f"{PACKAGE}.replay.child", str(os.getpid()), "--ros-args"]
+        command = [sys.executable, "-m", f"{PACKAGE}.replay.node_main", str(os.getpid()), "--ros-args"]
         command += ["--params-file", str(self._parameters), *remapping_arguments(self._namespace)]
         self._stream = self._log.open("wb")
         self._process = subprocess.Popen(

@@ -284,7 +284,7 @@ def _notes(run: _Run, reason: AdcpError | None) -> Iterator[str]:
     yield from run.frames.bag.warnings()
     if run.mosaic:
         yield (
-            f"The frames are {run.mosaic} Bayer mosaics compressed as pictures; their colors were "
+            f"The frames are {run.mosaic} Bayer mosaics compressed as images; their colors were "
             "interpolated, and compression has blurred them."
         )
     if run.frames.restamped:

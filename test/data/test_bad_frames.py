@@ -99,7 +99,7 @@ def write_coco(folder: Path, orientation: int) -> Path:
 
 
 def test_exif_is_named_as_the_cause(tmp_path: Path) -> None:
-    """A quarter turn changes the size; a half turn is seen by nobody, so the notes tell it."""
+    """A quarter turn changes the size; a half turn is seen by nobody, so a note names it."""
     manifest = load_manifest(write_detector(tmp_path / "model"))
     quarter = open_labeled(str(write_coco(tmp_path / "quarter", 6)), manifest)
     with pytest.raises(DataError, match=r"labels say 48x64; its EXIF orientation is 6, which is not applied"):
@@ -111,7 +111,7 @@ def test_exif_is_named_as_the_cause(tmp_path: Path) -> None:
     assert not any("EXIF" in note for note in upright.notes)
 
 
-def test_a_bad_labeled_image_is_left_out_and_told(tmp_path: Path) -> None:
+def test_a_bad_labeled_image_is_left_out_and_reported(tmp_path: Path) -> None:
     folder = write_coco(tmp_path / "data", 1)
     (folder / "images" / "2.jpg").write_bytes(b"")
     data = open_labeled(str(folder), load_manifest(write_detector(tmp_path / "model")))
@@ -132,7 +132,7 @@ def test_the_shared_cases_of_this_kind(tmp_path: Path, shared_dir: Path) -> None
     shutil.copy(cases / "folder_appledouble" / "._000.jpg", folder)
     assert len(open_frames(str(folder))) == 40
     data = open_labeled(
-        str(cases / "labelled_exif_90" / "exif"), load_manifest(write_detector(tmp_path / "model"))
+        str(next(cases.glob("label*_exif_90")) / "exif"), load_manifest(write_detector(tmp_path / "model"))
     )
     with pytest.raises(DataError, match="its EXIF orientation is 6"):
         data.readable(range(len(data)))

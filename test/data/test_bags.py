@@ -262,7 +262,7 @@ def edit_metadata(bag: Path, **changes: object) -> None:
     path.write_text(yaml.safe_dump(document))
 
 
-def test_metadata_that_contradicts_the_files_is_told(tmp_path: Path) -> None:
+def test_metadata_that_contradicts_the_files_is_reported(tmp_path: Path) -> None:
     """The files say what is read; each contradiction is a sentence."""
     bag = write_split(tmp_path / "bag")
     edit_metadata(bag, storage_identifier="", message_count=7)
@@ -335,7 +335,7 @@ def test_a_channel_of_another_encoding_hides_no_camera(tmp_path: Path) -> None:
 
 
 def test_a_damaged_chunk_costs_its_frames_only(tmp_path: Path) -> None:
-    """The index still counts its frames, so the difference is told, and limited."""
+    """The index still counts its frames, so the difference is reported, and limited."""
     noise = np.random.default_rng(0)
     frames = [noise.integers(0, 255, (96, 128, 3), np.uint8) for _ in range(80)]
     # 36 kB a frame, chunks of 1 MiB compressed each for itself: 29, 29 and 22 frames.

@@ -94,7 +94,7 @@ def test_a_recording_that_no_node_can_decode_is_no_success(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("limit", "has_problem"), [("10%", True), ("2", False)])
-def test_failed_frames_are_told_and_limited(tmp_path: Path, limit: str, has_problem: bool) -> None:
+def test_failed_frames_are_reported_and_limited(tmp_path: Path, limit: str, has_problem: bool) -> None:
     """Two of eight frames are cut off: 10 % allow one."""
     messages = [compressed_message(draw_scene(index), stamp) for index, stamp in enumerate(stamps_of(8))]
     for index in (2, 5):
@@ -144,7 +144,7 @@ def lie(bag: Path, count: int) -> Path:
 
 @pytest.mark.parametrize("count", [0, 12])
 def test_metadata_that_counts_other_messages_is_a_problem(tmp_path: Path, count: int) -> None:
-    """All that is in the files is replayed, and the contradiction is told."""
+    """All that is in the files is replayed, and the contradiction is reported."""
     drive = lie(write_drive(tmp_path / "drive", 6), count)
     out = tmp_path / "out"
     code, printed, report = run(drive, add_variant(write_planner(tmp_path / "model")), out)

@@ -85,7 +85,7 @@ class LabeledData(ABC):
     def readable(self, indices: Iterable[int], max_bad: BadFrameLimit | None = None) -> list[int]:
         """Read the frames of ascending indices once; return the indices of those that are not bad.
 
-        The others are told in ``notes``, so that every variant is evaluated on the same frames.
+        The others are reported in ``notes``, so that every variant is evaluated on the same frames.
 
         Args:
             indices: frames to read.
