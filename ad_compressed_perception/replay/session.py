@@ -104,6 +104,18 @@ class _NullObserver:
         """Receive the number of frames done and the estimated total."""
 
 
+def require_no_problems(report: Report, out: Path) -> Report:
+    """Return a replay's report, for callers that quote its figures.
+
+    Raises:
+        ReplayError: the report has problems; the first one is named.
+    """
+    if report.problems:
+        more = f" (and {len(report.problems) - 1} more)" if len(report.problems) > 1 else ""
+        raise ReplayError(f"the replay has problems, see {out / REPORT_MARKDOWN}: {report.problems[0]}{more}")
+    return report
+
+
 @dataclass
 class _Run:
     """State of a running replay."""
