@@ -20,8 +20,8 @@ from ad_compressed_perception.data.bag_files import (
     open_file,
     storage_files,
 )
-from ad_compressed_perception.data.mcap_file import zstd_decompress
 from ad_compressed_perception.data.storage import Channel, StorageError, StorageFile, by_time
+from ad_compressed_perception.data.zstd import zstd_decompress
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore

@@ -11,9 +11,10 @@ from typing import Any
 
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import read_yaml_mapping
-from ad_compressed_perception.data.mcap_file import McapFile, zstd_decompress
+from ad_compressed_perception.data.mcap_file import McapFile
 from ad_compressed_perception.data.sqlite_file import SqliteFile
 from ad_compressed_perception.data.storage import StorageError, StorageFile
+from ad_compressed_perception.data.zstd import zstd_expand
 
 STORAGE_SUFFIXES = (".mcap", ".db3")
 METADATA_NAME = "metadata.yaml"
@@ -77,7 +78,7 @@ def open_file(path: Path, scratch: Path) -> StorageFile:
     """
     if path.suffix in _ZSTD_SUFFIXES:
         plain = scratch / path.stem
-        plain.write_bytes(zstd_decompress(path.read_bytes()))
+        zstd_expand(path, plain)
         path = plain
     return SqliteFile(path) if path.suffix == ".db3" else McapFile(path)
 

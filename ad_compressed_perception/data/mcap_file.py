@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ad_compressed_perception.data.storage import Channel, Message, Part, StorageError
+from ad_compressed_perception.data.zstd import zstd_decompress
 
 _MAGIC = b"\x89MCAP0\r\n"
 _FOOTER_BYTES = 9 + 20 + len(_MAGIC)
@@ -293,19 +294,3 @@ def _decompress(data: bytes, compression: str) -> bytes:
         except (ImportError, RuntimeError) as error:
             raise StorageError(f"lz4: {error}") from error
     raise StorageError(f"unknown compression {compression!r}")
-
-
-def zstd_decompress(data: bytes) -> bytes:
-    """Return decompressed bytes by the library that rosbags brings; raise StorageError else."""
-    for name in ("compression.zstd", "backports.zstd", "zstandard"):
-        try:
-            library = import_module(name)
-        except ImportError:
-            continue
-        try:
-            if name == "zstandard":  # frames of streams do not state their size
-                return bytes(library.ZstdDecompressor().decompressobj().decompress(data))
-            return bytes(library.decompress(data))
-        except Exception as error:  # each library has an error of its own
-            raise StorageError(f"zstd: {error}") from error
-    raise StorageError("no zstd library is installed; rosbags brings one")

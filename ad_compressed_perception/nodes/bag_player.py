@@ -92,7 +92,7 @@ class BagPlayer(Node):
             wait: called with seconds to let pass; may raise to end the playback.
 
         Raises:
-            DataError: the bag cannot be read, has no such topic, or holds fewer messages than its index counts.
+            DataError: the bag cannot be read, has no such topic, or holds fewer messages than it counts.
         """
         settings = self.settings
         published = 0

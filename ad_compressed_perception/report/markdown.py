@@ -57,8 +57,12 @@ def agreement_text(comparison: ComparisonReport) -> str:
 def figures_text(found: AgreementFigures | None) -> str:
     """Return figures of an agreement, or of a comparison with the ground truth, in one short phrase."""
     if isinstance(found, DetectionFigures):
+        if not found.matched + found.missed + found.extra:
+            return "no objects on either side: nothing to compare"
         return f"F1 {found.f1:.3f} (precision {found.precision:.3f}, recall {found.recall:.3f})"
     if isinstance(found, SegmentationFigures):
+        if len(found.per_class_iou) == 1 and found.differing_pixels_share == 0.0:
+            return f"only one label on either side ({next(iter(found.per_class_iou))}): nothing to compare"
         return f"mIoU {found.miou:.4f}, {found.differing_pixels_share:.2%} of pixels differ"
     if isinstance(found, PlanningFigures):
         return (
