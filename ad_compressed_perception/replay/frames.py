@@ -48,7 +48,6 @@ class BagSlice:
         left_out: messages before and behind the selected part.
         unreadable: reasons of messages that are no image message and were not sent.
         restamped: frames whose stamp was not positive or a duplicate and was replaced by the recording time.
-        has_ended: whether the iteration went to its end.
     """
 
     bag: BagReader
@@ -60,7 +59,6 @@ class BagSlice:
     left_out: int = field(default=0, init=False)
     unreadable: list[str] = field(default_factory=list, init=False)
     restamped: int = field(default=0, init=False)
-    has_ended: bool = field(default=False, init=False)
 
     @property
     def is_compressed(self) -> bool:
@@ -82,7 +80,7 @@ class BagSlice:
         begin_ns = self.bag.start_ns + round(self.start_s * _NANOSECONDS)
         end_ns = None if self.duration_s is None else begin_ns + round(self.duration_s * _NANOSECONDS)
         self.read = self.left_out = self.restamped = 0
-        self.unreadable, self.has_ended = [], False
+        self.unreadable = []
         used_stamps: set[int] = set()
         index = 0
         for _, bag_time_ns, cdr in self.bag.messages([self.topic]):
@@ -115,7 +113,6 @@ class BagSlice:
                 f"bag {self.bag.path} has no frame on {self.topic} in the selected part "
                 f"(start {self.start_s:g} s of {self.bag.duration_s:.1f} s{why})"
             )
-        self.has_ended = True
 
 
 def read_stamp_ns(cdr: bytes) -> int:
