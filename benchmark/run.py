@@ -68,7 +68,7 @@ def measure(out: Path, work: Path | None, limit: int | None) -> dict[str, Any]:
     """
     from rich.console import Console
 
-    from ad_compressed_perception.replay.session import ReplayOptions, run_replay
+    from ad_compressed_perception.replay.session import ReplayOptions, require_no_problems, run_replay
 
     shared = use_shared()
     if shared is None:
@@ -92,6 +92,7 @@ def measure(out: Path, work: Path | None, limit: int | None) -> dict[str, Any]:
             ),
             bar,
         )
+        require_no_problems(report, out)
     manifests = {str(manifest.task): manifest for manifest in map(load_manifest, models)}
     accuracy, files = {}, {}
     for task in report.tasks:

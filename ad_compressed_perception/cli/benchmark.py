@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from ad_compressed_perception.cli.options import MAX_BAD_FRAMES
 
 if TYPE_CHECKING:
     from ad_compressed_perception.analysis.benchmark import Benchmark, BenchmarkVariant, VariantFigures
@@ -45,6 +47,7 @@ def benchmark(
             help="Camera frames, to time prepare and post too; noise and inference alone by default.",
         ),
     ] = None,
+    max_bad_frames: Annotated[str | None, MAX_BAD_FRAMES] = None,
     work: Annotated[
         Path | None,
         typer.Option(
@@ -67,7 +70,7 @@ def benchmark(
     from ad_compressed_perception.report.host import describe_host
 
     manifest, compared = _variants(model_dir, variants, backend, work)
-    images, source = _frames(frames, iterations)
+    images, source = _frames(frames, iterations, max_bad_frames)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("rounds", total=iterations)
         result = run_benchmark(
@@ -110,14 +113,18 @@ def _variants(
     return manifest, compared
 
 
-def _frames(spec: str | None, rounds: int) -> tuple[Sequence[Frame] | None, str]:
+def _frames(spec: str | None, rounds: int, max_bad_frames: str | None) -> tuple[Sequence[Frame] | None, str]:
     if spec is None:
         return None, ""
+    from ad_compressed_perception.data.bad_frames import parse_limit
     from ad_compressed_perception.data.frames import open_frames
 
     limit = min(rounds, MAX_FRAMES)
-    opened = open_frames(spec, limit=limit)
-    return list(islice(opened, limit)), opened.describe
+    opened = open_frames(spec, limit=limit, max_bad=parse_limit(max_bad_frames))
+    images = list(opened.frames(opened.readable(range(len(opened)))))
+    for sentence in opened.account().sentences():
+        print(f"warning: {sentence}", file=sys.stderr)
+    return images, opened.describe
 
 
 def _print_table(result: Benchmark, host: Host) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ad_compressed_perception.cli.exit_codes import ExitCode
+from ad_compressed_perception.cli.options import MAX_BAD_FRAMES
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
@@ -68,6 +69,7 @@ def compress(
     limit: Annotated[
         int | None, typer.Option(min=1, help="With --data: at most so many frames, at even steps.")
     ] = None,
+    max_bad_frames: Annotated[str | None, MAX_BAD_FRAMES] = None,
     tolerance_ms: Annotated[
         float, typer.Option(min=0.0, help="With --data, planning: farthest label taken for a frame.")
     ] = 50.0,
@@ -120,13 +122,17 @@ def compress(
     from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice
     from ad_compressed_perception.compression.verification.terminal_output import as_dict, tables
     from ad_compressed_perception.core.manifest import load_manifest
+    from ad_compressed_perception.data.bad_frames import parse_limit
 
     if work is not None and in_place:
         raise typer.BadParameter("--work and --in-place exclude each other")
     if data is None and (label_map is not None or limit is not None or (from_share, to_share) != (0.0, 1.0)):
         raise typer.BadParameter("--label-map, --from, --to and --limit belong to --data")
+    max_bad = None if max_bad_frames is None else parse_limit(max_bad_frames)
     labeled = (
-        None if data is None else LabeledChoice(data, label_map, from_share, to_share, limit, tolerance_ms)
+        None
+        if data is None
+        else LabeledChoice(data, label_map, from_share, to_share, limit, tolerance_ms, max_bad)
     )
     if recipe == "auto" and not Path(recipe).is_file():
         if backend is not None:
@@ -134,7 +140,7 @@ def compress(
         run_search(
             model_dir, calibration, budget=budget or DEFAULT, minutes=minutes or 10.0, seed=seed or 0,
             frames=frames, name=name, work=work, in_place=in_place, labels=labels, labeled=labeled,
-            metric=metric, train=train is not False, as_json=as_json,
+            metric=metric, train=train is not False, max_bad_frames=max_bad, as_json=as_json,
         )  # fmt: skip
     only_auto = {
         "budget": budget, "minutes": minutes, "seed": seed, "labels": labels, "metric": metric, "train": train
@@ -162,6 +168,7 @@ def compress(
             in_place=in_place,
             backend=backend,
             labeled=labeled,
+            max_bad_frames=max_bad,
             progress=advance,
         )
     if as_json:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ad_compressed_perception.cli.options import MAX_BAD_FRAMES
+
 if TYPE_CHECKING:
     from ad_compressed_perception.analysis.evaluate import EvaluationResult, Figure
     from ad_compressed_perception.core.manifest import Manifest
@@ -55,6 +57,7 @@ def evaluate(
     max_detections: Annotated[
         int | None, typer.Option(min=1, help="Detection: most boxes of a frame (default 100).")
     ] = None,
+    max_bad_frames: Annotated[str | None, MAX_BAD_FRAMES] = None,
     tolerance_ms: Annotated[
         float, typer.Option(min=0.0, help="Planning: farthest label taken for a frame, milliseconds.")
     ] = 50.0,
@@ -93,6 +96,7 @@ def evaluate(
 
     from ad_compressed_perception.analysis.evaluate import DETECTION_SETTINGS, compare
     from ad_compressed_perception.cli.models import open_model
+    from ad_compressed_perception.data.bad_frames import parse_limit
     from ad_compressed_perception.data.labeled.dataset import choose_indices
     from ad_compressed_perception.data.labeled.open import open_labeled
 
@@ -100,7 +104,8 @@ def evaluate(
     manifest = open_model(model_dir, work, names)
     names = names or [manifest.baseline]
     labeled = open_labeled(data, manifest, label_map, tolerance_ms)
-    indices = choose_indices(len(labeled), from_share, to_share, limit)
+    chosen_frames = choose_indices(len(labeled), from_share, to_share, limit)
+    indices = labeled.readable(chosen_frames, parse_limit(max_bad_frames))
     given = {
         "score_threshold": score_threshold,
         "nms_iou_threshold": nms_iou_threshold,

@@ -13,4 +13,6 @@ class ExitCode(IntEnum):
     USAGE = 2
     REJECTED = 3
     INCONCLUSIVE = 4
+    INCOMPLETE = 5
+    """A replay whose counts do not close, or whose nodes gave nothing; its report is written."""
     INTERRUPTED = 130

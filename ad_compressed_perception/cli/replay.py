@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ad_compressed_perception.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from ad_compressed_perception.report.schema import Report
@@ -62,6 +65,22 @@ def replay(
         list[str] | None,
         typer.Option(metavar="MS|TASK=MS", help="End-to-end deadline, of all tasks or of one."),
     ] = None,
+    node_timeout_s: Annotated[
+        float,
+        typer.Option(
+            min=0.1,
+            max=3600.0,
+            metavar="S",
+            help="Give up a node that finishes no frame for so many seconds.",
+        ),
+    ] = 60.0,
+    max_bad_frames: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|N%",
+            help="Most frames that a node may not process (exit code 5 above); 10% by default.",
+        ),
+    ] = None,
     allow_rejected: Annotated[
         bool, typer.Option("--allow-rejected", help="Also run variants that their accept gate rejected.")
     ] = False,
@@ -80,9 +99,13 @@ def replay(
     The variants of a task are interleaved: each frame goes to one after the other, in alternating
     order, so that none slows another down. Writes report.json, report.md and images. Ctrl-C keeps
     what was measured.
+
+    Exit code 0: all frames are accounted for; 5: they are not, or a node gave nothing, or too many frames
+    failed (the report is written and says so); 1: error, 2: usage.
     """
     from rich.console import Console
 
+    from ad_compressed_perception.data.bad_frames import parse_limit
     from ad_compressed_perception.replay.progress import ProgressBar
     from ad_compressed_perception.replay.session import ReplayOptions, run_replay
 
@@ -105,6 +128,8 @@ def replay(
         duration_s=duration,
         threads=threads,
         deadlines=tuple(deadline_ms or ()),
+        node_timeout_s=node_timeout_s,
+        max_bad_frames=parse_limit(max_bad_frames),
     )
     with ProgressBar(Console(stderr=True)) as bar:
         report = run_replay(options, bar)
@@ -112,6 +137,10 @@ def replay(
         print(report.to_json())
     else:
         show(report, options.out)
+    if report.problems:
+        for line in report.problems:
+            print(f"problem: {line}", file=sys.stderr)
+        raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 def show(report: Report, out: Path) -> None:
@@ -122,6 +151,8 @@ def show(report: Report, out: Path) -> None:
     from ad_compressed_perception.report.markdown import (
         agreement_text,
         frame_counts_text,
+        reason_lines,
+        source_counts_text,
         speedup_text,
         uncounted_frames,
     )
@@ -147,11 +178,14 @@ def show(report: Report, out: Path) -> None:
                 "" if total.p99 is None else f"{total.p99:.1f}",
                 agreement_text(comparison) if comparison else "",
                 "" if variant.verdict is None else variant.verdict.status,
-                f"{variant.processed} of {variant.received}"
-                if uncounted_frames(variant) == 0
+                f"{variant.processed} of {variant.sent}"
+                if uncounted_frames(variant) == 0 and variant.sent == variant.received
                 else frame_counts_text(variant),
             )
     console.print(table, highlight=False)
+    for line in reason_lines(report):
+        console.print(line, highlight=False, markup=False)
+    console.print(source_counts_text(report.source), highlight=False)
     console.print(report.measurement, highlight=False)
     for note in report.notes:
         console.print(f"- {note}", highlight=False)

@@ -16,6 +16,7 @@ from ad_compressed_perception.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice
+    from ad_compressed_perception.data.bad_frames import BadFrameLimit
 
 
 def run_search(
@@ -33,6 +34,7 @@ def run_search(
     labeled: LabeledChoice | None,
     metric: str | None,
     train: bool,
+    max_bad_frames: BadFrameLimit | None,
     as_json: bool,
 ) -> NoReturn:
     """Search, print the results, and exit with the verdict's exit code.
@@ -64,6 +66,7 @@ def run_search(
         labeled=labeled,
         metric=metric,
         train=train,
+        max_bad_frames=max_bad_frames,
     )
     if labeled is None and metric is not None:
         raise typer.BadParameter("--metric belongs to --data")

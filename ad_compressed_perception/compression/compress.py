@@ -53,6 +53,7 @@ from ad_compressed_perception.compression.verification.scores import AgreementSc
 from ad_compressed_perception.compression.verification.verify import verify
 from ad_compressed_perception.core.host import HostInfo, read_host, tool_versions
 from ad_compressed_perception.core.manifest import CalibrationRecord, Manifest, Variant, file_sha256
+from ad_compressed_perception.data.bad_frames import BadFrameLimit
 from ad_compressed_perception.onnx_graph.io import (
     check_model,
     finish_model,
@@ -85,6 +86,7 @@ def compress_model(
     in_place: bool = False,
     backend: str | None = None,
     labeled: LabeledChoice | None = None,
+    max_bad_frames: BadFrameLimit | None = None,
     check_baseline: bool = True,
     progress: Progress = lambda step, done, total: None,
 ) -> CompressionResult:
@@ -102,6 +104,8 @@ def compress_model(
         in_place: store in the model's own folder instead.
         backend: runs the variant instead of the recipe's; the recipe's backend options are then not used.
         labeled: labeled data to measure accuracy on; None for none.
+        max_bad_frames: how many frames may be left out because they cannot be read; None for the recipe's
+            limit.
         check_baseline: whether a baseline without information on the frames is refused where there are no
             labels; else the verdict is inconclusive.
         progress: called with (step, done, total).
@@ -114,7 +118,7 @@ def compress_model(
     target = open_target(manifest, work, in_place, chosen)
     score = create_score(manifest, recipe.recipe.verify)
     labels = open_choice(manifest, recipe, labeled)
-    job = _job(manifest, recipe, chosen, choose_samples(recipe, source, frames), backend)
+    job = _job(manifest, recipe, chosen, choose_samples(recipe, source, frames, max_bad_frames), backend)
     model = job.read()
     baseline = open_pipeline(manifest, manifest.baseline, options=job.baseline_options)
     try:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ad_compressed_perception.compression.frame_split import FrameSample, split_by_shares, split_frames
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.verification.difference_images import Snapshots
-from ad_compressed_perception.core.errors import AdcpError, ModelFileError
+from ad_compressed_perception.core.errors import AdcpError, DataError, ModelFileError
 from ad_compressed_perception.core.host import HostInfo
 from ad_compressed_perception.core.manifest import InputSpec, Manifest
+from ad_compressed_perception.data.bad_frames import BadFrameLimit
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.onnx_graph.io import input_name, one_line
 from ad_compressed_perception.pass_api.passes import Feeds, PassContext
@@ -48,10 +49,22 @@ class Samples:
     sha256: str
 
 
-def choose_samples(recipe: LoadedRecipe, source: str, frames: int | None) -> Samples:
-    """Open the source and choose the frames; raise DataError where there are too few."""
+def choose_samples(
+    recipe: LoadedRecipe, source: str, frames: int | None, max_bad: BadFrameLimit | None = None
+) -> Samples:
+    """Open the source and choose the frames; bad ones are left out.
+
+    Args:
+        recipe: numbers of frames, and how many may be bad.
+        source: BAG, BAG:TOPIC or a folder of images.
+        frames: frames to calibrate on; None for the recipe's number.
+        max_bad: how many frames may be bad, instead of the recipe's limit.
+
+    Raises:
+        DataError: there are too few frames, or too many bad ones.
+    """
     spec = recipe.recipe
-    opened = open_frames(source, stride=spec.calibration.stride)
+    opened = open_frames(source, stride=spec.calibration.stride, max_bad=max_bad or spec.bad_frame_limit)
     counts = (frames or spec.calibration.frames, spec.verify.frames)
     if spec.split is None:
         calibration, verification = split_frames(len(opened), *counts)
@@ -59,8 +72,17 @@ def choose_samples(recipe: LoadedRecipe, source: str, frames: int | None) -> Sam
         calibration, _, verification = split_by_shares(
             len(opened), (counts[0], 0, counts[1]), spec.split.calibration, spec.split.search
         )
-    sample = FrameSample(opened, calibration)
-    return Samples(sample, FrameSample(opened, verification), sample.sha256())
+    readable = set(opened.readable(sorted([*calibration, *verification])))
+    samples = [
+        FrameSample(opened, [index for index in chosen if index in readable])
+        for chosen in (calibration, verification)
+    ]
+    if not all(samples):
+        raise DataError(
+            f"{opened.describe}: no frame that can be read is left to calibrate or to verify on; ask for "
+            "more frames (--frames, and verify.frames in the recipe)"
+        )
+    return Samples(samples[0], samples[1], samples[0].sha256())
 
 
 def run_passes(

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.core.errors import DataError, RecipeError
 from ad_compressed_perception.core.manifest import (
     StrictModel,
     describe_validation_error,
@@ -19,6 +19,7 @@ from ad_compressed_perception.core.manifest import (
 from ad_compressed_perception.core.registry import PASSES, find
 from ad_compressed_perception.core.renamed import warn_renamed
 from ad_compressed_perception.core.resources import config_folder
+from ad_compressed_perception.data.bad_frames import BadFrameLimit, parse_limit
 from ad_compressed_perception.pass_api.passes import Pass
 from ad_compressed_perception.pass_api.terms import AcceptSpec, VerifySpec
 
@@ -61,6 +62,10 @@ class Recipe(StrictModel):
     passes: list[dict[str, dict[str, Any]]] = Field(min_length=1, description="in this order")
     calibration: CalibrationSpec = Field(default_factory=CalibrationSpec)
     verify: VerifySpec = Field(default_factory=VerifySpec)
+    max_bad_frames: int | str = Field(
+        "10%",
+        description="most frames that may be left out because they cannot be read: N, or N% of those asked",
+    )
     split: SplitSpec | None = Field(None, description="shares of the recording for calibration and search")
     backend: str = Field("onnxruntime", description="runtime of the variant")
     options: dict[str, Any] = Field(default_factory=dict, description="the runtime's own options")
@@ -85,6 +90,20 @@ class Recipe(StrictModel):
             ((name, options),) = pair.items()
             entries.append({name: {} if options is None else options})
         return entries
+
+    @field_validator("max_bad_frames")
+    @classmethod
+    def _check_limit(cls, value: int | str) -> int | str:
+        try:
+            parse_limit(value)
+        except DataError as error:
+            raise ValueError(str(error)) from error
+        return value
+
+    @property
+    def bad_frame_limit(self) -> BadFrameLimit:
+        """``max_bad_frames``, parsed."""
+        return parse_limit(self.max_bad_frames)
 
     def build_passes(self) -> list[Pass]:
         """Return the passes, options checked; raise RecipeError naming a wrong pass or option."""

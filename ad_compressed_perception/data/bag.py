@@ -4,73 +4,101 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.data.bag_files import (
+    METADATA_NAME,
+    STORAGE_SUFFIXES,
+    BagFiles,
+    find_files,
+    open_file,
+    storage_files,
+)
+from ad_compressed_perception.data.storage import Channel, StorageError, StorageFile, by_time
+from ad_compressed_perception.data.zstd import zstd_decompress
 
 if TYPE_CHECKING:
-    from rosbags.interfaces import Connection
-    from rosbags.rosbag2 import Reader
     from rosbags.typesys.store import Typestore
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-STORAGE_SUFFIXES = (".mcap", ".db3")
-METADATA_NAME = "metadata.yaml"
 
 
 def is_bag(path: Path) -> bool:
     """Return whether a path looks like a recording: a storage file, or a folder that holds one."""
     if path.is_dir():
-        return (path / METADATA_NAME).is_file() or bool(_storage_files(path))
+        return (path / METADATA_NAME).is_file() or bool(storage_files(path))
     return path.is_file() and path.suffix in STORAGE_SUFFIXES
-
-
-def _storage_files(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.suffix in STORAGE_SUFFIXES)
 
 
 class BagReader:
     """A recording, open between ``with BagReader(path) as bag`` and its end.
 
-    Reads sqlite3 and MCAP storage, plain or compressed by file or by message. One iterator over the
-    messages at a time.
+    Reads sqlite3 and MCAP storage, plain or compressed by file or by message. The files' own channels say
+    what there is; what metadata.yaml claims is compared with them. One iterator over the messages at a time.
 
     Attributes:
         path: as given: a rosbag2 folder, or one .mcap or .db3 file.
         topics: topic name to message type (``pkg/msg/Type``), sorted by name.
+        encodings: topic name to encoding, of channels that hold no ROS 2 messages and are not read.
     """
 
     def __init__(self, path: Path | str) -> None:
         """Store the path; nothing is read before the reader is entered."""
         self.path = Path(path).expanduser()
         self.topics: dict[str, str] = {}
-        self._reader: Reader | None = None
+        self.encodings: dict[str, str] = {}
+        self._types: dict[str, Counter[str]] = {}
+        self._claims = BagFiles([])
+        self._files: list[StorageFile] | None = None
+        self._scratch: TemporaryDirectory[str] | None = None
         self._stores: dict[str, Typestore] = {}
 
     def __enter__(self) -> BagReader:
         """Open the recording.
 
         Raises:
-            DataError: no such bag, not a bag, a corrupt, truncated or incomplete one, or one that
-                holds no messages.
+            DataError: no such bag, not a bag, a corrupt or incomplete one, or one that holds no messages.
         """
-        from rosbags.rosbag2 import Reader
-
-        source = self._storage_path()
+        self._claims = find_files(self.path)
+        self._scratch = TemporaryDirectory(prefix="adcp-bag-")
+        self._files = []
         try:
-            reader = Reader(source)
-            reader.open()
-        except Exception as cause:  # rosbags lets struct, sqlite, zstd and assertion errors through
-            raise self._unreadable(cause) from cause
-        self._reader = reader
-        self.topics = {topic: info.connections[0].msgtype for topic, info in sorted(reader.topics.items())}
-        if reader.message_count == 0:
+            for path in self._claims.paths:
+                self._files.append(open_file(path, Path(self._scratch.name)))
+        except (StorageError, OSError) as cause:
             self.close()
+            raise self._unreadable(cause) from cause
+        self._list_topics()
+        if not sum(self._file_counts().values()):
+            damage = [*self._damage(), *self.warnings()]
+            claimed = self._claims.message_count
+            self.close()
+            if damage:
+                raise DataError(f"bag {self.path} cannot be read, no message is left: {damage[0]}")
+            if claimed:
+                raise DataError(
+                    f"bag {self.path} cannot be read: {METADATA_NAME} counts {claimed} messages, its files "
+                    "hold none"
+                )
             raise DataError(f"bag {self.path} is empty: it holds no messages")
         return self
+
+    def _list_topics(self) -> None:
+        self._types, self.encodings = {}, {}
+        for file in self._files or ():
+            for channel in file.channels:
+                if channel.encoding == "cdr":
+                    types = self._types.setdefault(channel.topic, Counter())
+                    types[channel.type] += file.counts[channel.id]
+                else:
+                    self.encodings[channel.topic] = channel.encoding or "unknown"
+        self.topics = {topic: types.most_common(1)[0][0] for topic, types in sorted(self._types.items())}
 
     def __exit__(
         self,
@@ -83,15 +111,17 @@ class BagReader:
 
     def close(self) -> None:
         """Close the recording; it may be entered again."""
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.close()
+        files, self._files = self._files, None
+        for file in files or ():
+            file.close()
+        scratch, self._scratch = self._scratch, None
+        if scratch is not None:
+            scratch.cleanup()
 
     @property
     def storage(self) -> str:
         """Storage of the messages: mcap or sqlite3."""
-        names = [self.path, *(_storage_files(self.path) if self.path.is_dir() else ())]
-        return "sqlite3" if any(name.suffix == ".db3" for name in names) else "mcap"
+        return "sqlite3" if any(file.path.suffix == ".db3" for file in self._opened()) else "mcap"
 
     @property
     def image_topics(self) -> list[str]:
@@ -101,16 +131,60 @@ class BagReader:
     @property
     def start_ns(self) -> int:
         """Bag time of the first message, nanoseconds."""
-        return int(self._opened().start_time)
+        return min(file.start_ns for file in self._opened() if sum(file.counts.values()))
 
     @property
     def duration_s(self) -> float:
         """Seconds from the first to the last message."""
-        return max(0, self._opened().duration - 1) / 1e9
+        return (max(file.end_ns for file in self._opened()) - self.start_ns) / 1e9
 
     def count(self, topic: str) -> int:
-        """Number of messages on a topic, by the index; DataError if there is no such topic."""
-        return sum(connection.msgcount for connection in self._connections([topic]))
+        """Number of messages on a topic, by the files' own indexes; DataError if there is no such topic."""
+        self._check([topic])
+        return sum(file.counts[channel.id] for file in self._opened() for channel in _channels(file, {topic}))
+
+    def claimed_count(self, topic: str) -> int | None:
+        """Number of messages on a topic by metadata.yaml; None where there is none."""
+        return None if self._claims.counts is None else self._claims.counts.get(topic, 0)
+
+    def warnings(self) -> list[str]:
+        """Return what is unusual, in sentences, though all that is there is read."""
+        found = [text for file in self._opened() for text in file.warnings]
+        if self.encodings:
+            listed = ", ".join(f"{topic} ({encoding})" for topic, encoding in self.encodings.items())
+            found.append(f"Channels without ROS 2 messages are not read: {listed}.")
+        return found
+
+    def problems(self, topic: str | None = None) -> list[str]:
+        """Return what is missing or contradicts itself, in sentences; more may be found while reading.
+
+        Args:
+            topic: whose counts to compare; None for those of all topics.
+        """
+        found = [*self._claims.problems, *self._damage()]
+        counts = self._file_counts()
+        claims = self._claims.counts
+        if claims is not None:
+            for name in [*counts, *(each for each in claims if each not in counts)]:
+                if topic in (None, name) and claims.get(name, 0) != counts[name]:
+                    found.append(
+                        f"{METADATA_NAME} counts {claims.get(name, 0)} messages on {name}, the files hold "
+                        f"{counts[name]}"
+                    )
+            claimed, held = self._claims.message_count, sum(counts.values())
+            if claimed not in (held, sum(claims.values())):
+                found.append(f"{METADATA_NAME} counts {claimed} messages in all, the files hold {held}")
+        return found
+
+    def _file_counts(self) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        for file in self._opened():
+            for channel in file.channels:
+                counts[channel.topic] += file.counts[channel.id]
+        return counts
+
+    def _damage(self) -> list[str]:
+        return [text for file in self._opened() for text in file.damage]
 
     def resolve_image_topic(self, topic: str | None = None) -> str:
         """Return the requested image topic, or the only one in the recording.
@@ -123,24 +197,35 @@ class BagReader:
         """
         images = self.image_topics
         if topic is not None:
-            self._connections([topic])
+            self._check([topic])
             if topic not in images:
                 raise DataError(
                     f"topic {topic} of bag {self.path} carries {self.topics[topic]}, not images; "
                     f"image topics: {_listed(images)}"
                 )
-            return topic
+            return self._of_one_type(topic)
         if not images:
             raise DataError(f"bag {self.path} has no image topic; topics: {_listed(self.topics)}")
         if len(images) > 1:
             cameras = [each for each in images if self._has_camera_info(each)]
             if len(cameras) == 1:
-                return cameras[0]
+                return self._of_one_type(cameras[0])
             raise DataError(
                 f"bag {self.path} has several image topics, choose one as {self.path}:TOPIC: "
                 f"{_listed(images)}"
             )
-        return images[0]
+        return self._of_one_type(images[0])
+
+    def _of_one_type(self, topic: str) -> str:
+        """Return the topic; raise DataError where it carries messages of two types."""
+        types = {kind: count for kind, count in self._types[topic].items() if count}
+        if len(types) > 1:
+            listed = ", ".join(f"{count} of {kind}" for kind, count in types.items())
+            raise DataError(
+                f"topic {topic} of bag {self.path} carries messages of two types ({listed}), which no node "
+                "reads; record or convert them to topics of their own"
+            )
+        return topic
 
     def _has_camera_info(self, topic: str) -> bool:
         return f"{topic.removesuffix('/compressed').rpartition('/')[0]}/camera_info" in self.topics
@@ -153,22 +238,27 @@ class BagReader:
         Raises:
             DataError: no such topic, or the recording breaks off in the middle.
         """
-        connections = self._connections(topics)
-        source = self._opened().messages(connections)
+        self._check(topics)
+        files = self._opened()
+        names = [{each.id: each.topic for each in _channels(file, set(topics))} for file in files]
+        parts = [
+            (number, part)
+            for number, file in enumerate(files)
+            for part in (file.parts(names[number].keys()) if names[number] else ())
+        ]
         read = 0
-        while True:
-            try:
-                connection, bag_time_ns, data = next(source)
-            except StopIteration:
-                break
-            except Exception as cause:
-                raise self._unreadable(cause, f" after {read} messages") from cause
-            read += 1
-            yield connection.topic, int(bag_time_ns), bytes(data)
-        if read == 0 and any(connection.msgcount > 0 for connection in connections):
+        try:
+            for number, message in by_time(parts):
+                data = zstd_decompress(message.data) if self._claims.is_message_zstd else message.data
+                read += 1
+                yield names[number][message.channel], message.time_ns, data
+        except (StorageError, OSError) as cause:
+            raise self._unreadable(cause, f" after {read} messages") from cause
+        if read == 0 and any(self.count(topic) for topic in topics):
+            reason = f" ({damage[0]})" if (damage := self._damage()) else ""
             raise DataError(
-                f"bag {self.path} has no readable messages on {_listed(topics)} though its index "
-                "counts some; ros2 bag reindex or a conversion may repair it"
+                f"bag {self.path} cannot be read: no readable messages on {_listed(topics)} though its index "
+                f"counts some{reason}; mcap recover, ros2 bag reindex or a conversion may repair it"
             )
 
     def image_messages(self, topic: str) -> Iterator[tuple[int, bytes, Any]]:
@@ -185,54 +275,34 @@ class BagReader:
 
     def deserialize(self, topic: str, cdr: bytes) -> Any:
         """Return the message of CDR bytes, with the fields the bag's definition gives the topic."""
-        connection = self._connections([topic])[0]
-        store = self._stores.get(topic) or self._stores.setdefault(topic, _typestore(connection))
+        self._check([topic])
+        kind = self.topics[topic]
+        store = self._stores.get(topic)
+        if store is None:
+            channels = [each for file in self._opened() for each in _channels(file, {topic})]
+            defined = next((each for each in channels if each.type == kind and each.definition), channels[0])
+            store = self._stores[topic] = _typestore(defined)
         try:
-            return store.deserialize_cdr(cdr, connection.msgtype)
+            return store.deserialize_cdr(cdr, kind)
         except Exception as cause:
             raise DataError(
-                f"bag {self.path}: a message on {topic} cannot be read as {connection.msgtype}: "
-                f"{_one_line(cause)}"
+                f"bag {self.path}: a message on {topic} cannot be read as {kind}: {_one_line(cause)}"
             ) from cause
 
-    def _opened(self) -> Reader:
-        if self._reader is None:
+    def _opened(self) -> list[StorageFile]:
+        if self._files is None:
             raise DataError(f"bag {self.path} is not open")
-        return self._reader
+        return self._files
 
-    def _connections(self, topics: Collection[str]) -> list[Connection]:
+    def _check(self, topics: Collection[str]) -> None:
+        self._opened()
         missing = [topic for topic in topics if topic not in self.topics]
         if missing:
+            encoded = [f"{topic} is {self.encodings[topic]}" for topic in missing if topic in self.encodings]
+            reason = f" of ROS 2 messages ({', '.join(encoded)})" if encoded else ""
             raise DataError(
-                f"bag {self.path} has no topic {_listed(missing)}; it has: {_listed(self.topics)}"
+                f"bag {self.path} has no topic {_listed(missing)}{reason}; it has: {_listed(self.topics)}"
             )
-        return [each for each in self._opened().connections if each.topic in topics]
-
-    def _storage_path(self) -> Path:
-        path = self.path
-        if not path.exists():
-            raise DataError(f"no such bag: {path}")
-        if path.is_dir():
-            if (path / METADATA_NAME).is_file():
-                return path
-            files = _storage_files(path)
-            if len(files) == 1:
-                return files[0]
-            if files:
-                raise DataError(
-                    f"bag {path} has {len(files)} storage files and no {METADATA_NAME}; "
-                    "write it with: ros2 bag reindex, or name one of the files"
-                )
-            raise DataError(f"not a bag: {path} has no {METADATA_NAME} and no .mcap or .db3 file")
-        if path.name == METADATA_NAME:
-            return path.parent
-        if path.suffix == ".bag":
-            raise DataError(f"{path} is a ROS 1 bag; convert it with: rosbags-convert --src {path}")
-        if path.suffix in (".zstd", ".zst"):
-            raise DataError(f"{path} is a compressed storage file; name the bag's folder instead")
-        if path.suffix not in STORAGE_SUFFIXES:
-            raise DataError(f"not a bag: {path} (expected a rosbag2 folder, a .mcap or a .db3 file)")
-        return path
 
     def _unreadable(self, cause: Exception, where: str = "") -> DataError:
         return DataError(
@@ -249,19 +319,22 @@ def _listed(names: Collection[str]) -> str:
     return ", ".join(names) or "none"
 
 
-def _typestore(connection: Connection) -> Typestore:
-    """Return a connection's types: by the bag's own definition, else by that of ROS 2 Jazzy."""
-    from rosbags.interfaces import MessageDefinitionFormat
+def _channels(file: StorageFile, topics: Collection[str]) -> list[Channel]:
+    return [each for each in file.channels if each.topic in topics and each.encoding == "cdr"]
+
+
+def _typestore(channel: Channel) -> Typestore:
+    """Return a channel's types: by the bag's own definition, else by that of ROS 2 Jazzy."""
     from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-    if connection.msgdef.format == MessageDefinitionFormat.MSG:
+    if channel.definition:
         store = get_typestore(Stores.EMPTY)
         try:
-            store.register(get_types_from_msg(connection.msgdef.data, connection.msgtype))
+            store.register(get_types_from_msg(channel.definition, channel.type))
         except Exception as cause:
             raise DataError(
-                f"topic {connection.topic}: the bag's definition of {connection.msgtype} is "
-                f"malformed: {_one_line(cause)}"
+                f"topic {channel.topic}: the bag's definition of {channel.type} is malformed: "
+                f"{_one_line(cause)}"
             ) from cause
         return store
     # Older sqlite3 bags carry no definitions; the image messages have not changed since Humble.

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 
 from ad_compressed_perception.core.errors import DataError, ImageError
+from ad_compressed_perception.data.bad_frames import BadFrame, BadFrameLimit, BadFrames, FrameAccount
 from ad_compressed_perception.data.bag import BagReader, is_bag
-from ad_compressed_perception.image.decode import Frame, decode_image
+from ad_compressed_perception.image.decode import Frame, compressed_mosaic, decode_image
 from ad_compressed_perception.image.files import decode_file
 
 _CHECKED_SUFFIXES = frozenset((".jpeg", ".jpg", ".png"))
@@ -61,15 +62,29 @@ def read_image_file(path: Path, stamp_ns: int = 0) -> Frame:
 def list_images(folder: Path) -> list[Path]:
     """Return the images in a folder, those named by a number by its size, then the others by name.
 
+    Hidden files, ``._000.jpg`` of macOS among them, are no images.
+
     Raises:
         DataError: there is no such folder or no image in it.
     """
+    return list_images_and_others(folder)[0]
+
+
+def list_images_and_others(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the images as ``list_images`` does, and the names of the other files."""
     if not folder.is_dir():
         raise DataError(f"no such folder of images: {folder}")
-    files = [entry for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES]
+    entries = [entry for entry in folder.iterdir() if not entry.is_dir()]
+    files = [entry for entry in entries if _is_image(entry)]
+    others = sorted({entry.name for entry in entries} - {entry.name for entry in files})
     if not files:
-        raise DataError(f"no images in {folder} (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
-    return sorted(files, key=_order)
+        ignored = f"; ignored: {', '.join(others[:3])}" if others else ""
+        raise DataError(f"no images in {folder} (looked for {', '.join(sorted(IMAGE_SUFFIXES))}{ignored})")
+    return sorted(files, key=_order), others
+
+
+def _is_image(path: Path) -> bool:
+    return not path.name.startswith(".") and path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _order(path: Path) -> tuple[int, str]:
@@ -87,49 +102,98 @@ class FrameSource(ABC):
 
     Attributes:
         describe: where the frames come from, for reports: ``PATH`` or ``PATH:TOPIC``.
+        bad: the frames found bad so far, and how many may be.
+        ignored_files: names of files beside the frames that are none.
+        problems: what contradicts itself in a recording, in sentences.
+        notes: what was assumed about the frames, in sentences.
     """
 
     describe: str
+    bad: BadFrames
+    ignored_files: Sequence[str] = ()
+    problems: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of frames an iteration yields."""
+        """Number of frames, by the source's index."""
 
     @abstractmethod
     def stamps_ns(self) -> list[int]:
         """Return the stamp of every frame, nanoseconds, without decoding the images."""
 
     @abstractmethod
+    def read(self, indices: Iterable[int]) -> Iterator[Frame | BadFrame]:
+        """Yield one entry for each of ascending indices; frames between them are not decoded."""
+
     def frames(self, indices: Iterable[int]) -> Iterator[Frame]:
         """Yield the frames of ascending indices; the others are not decoded.
 
         Raises:
             DataError: a frame cannot be read or decoded; the message names it.
         """
+        for entry in self.read(indices):
+            if isinstance(entry, BadFrame):
+                place = entry.index * self.bad.stride
+                raise DataError(f"frame {place} of {self.describe}: {entry.reason}")
+            yield entry
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield every frame; raises DataError as ``frames`` does."""
         return self.frames(range(len(self)))
 
+    def readable(self, indices: Iterable[int]) -> list[int]:
+        """Decode the frames of ascending indices once; return the indices of those that can be read.
+
+        The others are recorded in ``bad``: every later use of the source leaves out the same frames.
+
+        Raises:
+            DataError: more of them are bad than the limit allows, or all.
+        """
+        asked = list(indices)
+        bad = [entry for entry in self.read(asked) if isinstance(entry, BadFrame)]
+        self.bad.note(asked, bad)
+        left_out = {frame.index for frame in bad}
+        return [index for index in asked if index not in left_out]
+
+    def account(self) -> FrameAccount:
+        """Return what became of the frames so far."""
+        return FrameAccount(
+            source=self.describe,
+            index=len(self),
+            checked=len(self.bad.checked),
+            bad=self.bad.by_reason(),
+            ignored_files=list(self.ignored_files),
+            problems=list(self.problems),
+            notes=list(self.notes),
+        )
+
 
 class FolderFrames(FrameSource):
     """The images of a folder, by name; a name that is an integer is the stamp in nanoseconds."""
 
-    def __init__(self, folder: Path, limit: int | None = None, stride: int = 1) -> None:
+    def __init__(
+        self, folder: Path, limit: int | None = None, stride: int = 1, max_bad: BadFrameLimit | None = None
+    ) -> None:
         """List the folder; raise DataError where it holds no images."""
         self.describe = str(folder)
-        self.paths = list_images(folder)[::stride][:limit]
+        self.bad = BadFrames(self.describe, max_bad or BadFrameLimit(), stride=stride)
+        paths, self.ignored_files = list_images_and_others(folder)
+        self.paths = paths[::stride][:limit]
         self._stride = stride
 
     def __len__(self) -> int:
         """Number of images."""
         return len(self.paths)
 
-    def frames(self, indices: Iterable[int]) -> Iterator[Frame]:
+    def read(self, indices: Iterable[int]) -> Iterator[Frame | BadFrame]:
         """Read the images of these indices."""
         for index in indices:
             path = self.paths[index]
-            yield read_image_file(path, self.stamp_ns(index))
+            try:
+                yield read_image_file(path, self.stamp_ns(index))
+            except DataError as error:
+                yield BadFrame(index, str(error))
 
     def stamps_ns(self) -> list[int]:
         """Return the stamps that the names or the places give."""
@@ -144,56 +208,90 @@ class FolderFrames(FrameSource):
 class BagFrames(FrameSource):
     """The images of one topic of a recording; a header without a stamp gets the bag's time."""
 
-    def __init__(self, path: Path, topic: str | None, limit: int | None = None, stride: int = 1) -> None:
+    def __init__(
+        self,
+        path: Path,
+        topic: str | None,
+        limit: int | None = None,
+        stride: int = 1,
+        max_bad: BadFrameLimit | None = None,
+    ) -> None:
         """Open the bag once to check it; raise DataError as BagReader does."""
         self.path = path
         self._stride = stride
+        self._has_noted_mosaic = False
         with BagReader(path) as bag:
             self.topic = bag.resolve_image_topic(topic)
             count = bag.count(self.topic)
+            self.problems = bag.problems(self.topic)
+            self.notes = bag.warnings()
         if count == 0:
             raise DataError(f"bag {path} has no messages on {self.topic}")
         self.describe = f"{path}:{self.topic}"
+        self.bad = BadFrames(self.describe, max_bad or BadFrameLimit(), stride=stride)
         self._count = len(range(count)[::stride][:limit])
 
     def __len__(self) -> int:
         """Number of messages, after stride and limit, by the bag's index."""
         return self._count
 
-    def frames(self, indices: Iterable[int]) -> Iterator[Frame]:
+    def read(self, indices: Iterable[int]) -> Iterator[Frame | BadFrame]:
         """Decode the messages of these indices, skipping the others without deserializing them."""
         for index, bag_time_ns, message in self._messages(indices):
+            if isinstance(message, str):
+                yield BadFrame(index, message)
+                continue
             try:
                 frame = decode_image(message, self.topic)
             except ImageError as cause:
-                place = index * self._stride
-                raise DataError(f"frame {place} of {self.describe}: {cause}") from cause
+                yield BadFrame(index, str(cause))
+                continue
+            self._note_mosaic(message)
             yield frame if frame.stamp_ns else replace(frame, stamp_ns=bag_time_ns)
 
     def stamps_ns(self) -> list[int]:
         """Return the headers' stamps; the whole topic is read, but no image is decoded."""
         stamps = []
         for _, bag_time_ns, message in self._messages(range(len(self))):
-            stamp = message.header.stamp
-            stamps.append(stamp.sec * 1_000_000_000 + stamp.nanosec or bag_time_ns)
+            stamp = getattr(getattr(message, "header", None), "stamp", None)
+            stamps.append((stamp.sec * 1_000_000_000 + stamp.nanosec if stamp else 0) or bag_time_ns)
         return stamps
 
+    def _note_mosaic(self, message: Any) -> None:
+        mosaic = compressed_mosaic(getattr(message, "format", ""))
+        if mosaic and not self._has_noted_mosaic:
+            self._has_noted_mosaic = True
+            self.notes = [
+                *self.notes,
+                f"{self.describe} holds {mosaic} Bayer mosaics compressed as images; their colors were "
+                "interpolated, and compression has blurred them.",
+            ]
+
     def _messages(self, indices: Iterable[int]) -> Iterator[tuple[int, int, Any]]:
-        """Yield (index, bag time in nanoseconds, message) of ascending indices."""
+        """Yield (index, bag time in nanoseconds, message) of ascending indices; a text: why there is none."""
         with BagReader(self.path) as bag:
             messages = bag.messages([self.topic])
-            position = 0
+            position, bag_time_ns = 0, bag.start_ns
             for index in indices:
                 skipped = index * self._stride - position
                 found = next(islice(messages, skipped, None), None)
-                if found is None:
-                    return
                 position += skipped + 1
+                if found is None:
+                    new = [text for text in bag.problems(self.topic) if text not in self.problems]
+                    reason = "; ".join(["the index counts it, but the recording ends before", *new])
+                    yield index, bag_time_ns, reason
+                    continue
                 _, bag_time_ns, cdr = found
-                yield index, bag_time_ns, bag.deserialize(self.topic, cdr)
+                try:
+                    message: Any = bag.deserialize(self.topic, cdr)
+                except DataError as error:
+                    message = str(error)
+                yield index, bag_time_ns, message
 
 
-def open_frames(spec: str, limit: int | None = None, stride: int = 1) -> FrameSource:
+def open_frames(
+    spec: str, limit: int | None = None, stride: int = 1, max_bad: BadFrameLimit | None = None
+) -> FrameSource:
     """Open camera frames.
 
     Args:
@@ -201,6 +299,7 @@ def open_frames(spec: str, limit: int | None = None, stride: int = 1) -> FrameSo
             left out where the bag has one image topic only), or a FOLDER of images.
         limit: largest number of frames.
         stride: only every ``stride``-th frame.
+        max_bad: how many frames ``readable`` may leave out; None for a tenth.
 
     Raises:
         DataError: no such source, an empty one, or a wrong topic, limit or stride.
@@ -209,11 +308,11 @@ def open_frames(spec: str, limit: int | None = None, stride: int = 1) -> FrameSo
         raise DataError(f"stride and limit must be at least 1, not {stride} and {limit}")
     path, topic = split_spec(spec)
     if is_bag(path) or (topic is not None and path.exists()):
-        return BagFrames(path, topic, limit, stride)
+        return BagFrames(path, topic, limit, stride, max_bad)
     if path.is_dir():
-        return FolderFrames(path, limit, stride)
+        return FolderFrames(path, limit, stride, max_bad)
     if path.is_file():
-        return BagFrames(path, None, limit, stride)
+        return BagFrames(path, None, limit, stride, max_bad)
     hint = ""
     head, colon, tail = str(path).rpartition(":")
     if topic is None and colon and Path(head).exists():

@@ -25,7 +25,7 @@ from ad_compressed_perception.core.renamed import accept_old_attributes
 from ad_compressed_perception.image.encodings import ENCODINGS, Color, decode_raw, high_bytes
 from ad_compressed_perception.image.files import decode_file
 
-__all__ = ["Color", "Frame", "decode_image", "to_bgr8", "to_gray8"]
+__all__ = ["Color", "Frame", "compressed_mosaic", "decode_image", "to_bgr8", "to_gray8"]
 
 _FILE_FORMAT = re.compile(r"\b(m?jpe?g|png)\b", re.IGNORECASE)
 
@@ -144,7 +144,20 @@ def _decode_compressed(format_text: Any, data: NDArray[np.uint8]) -> tuple[NDArr
     # The file's bytes, not the format text, decide between JPEG and PNG.
     if not _FILE_FORMAT.search(text):
         raise ImageError("unknown format; known: jpeg, png (such as 'bgr8; jpeg compressed bgr8')")
-    return decode_file(data)
+    pixels, color = decode_file(data)
+    mosaic = ENCODINGS[compressed_mosaic(text)] if color == "GRAY" and compressed_mosaic(text) else None
+    if mosaic is None or mosaic.conversion is None or min(pixels.shape) < mosaic.smallest_side:
+        return pixels, color
+    # As image_transport: the first word is the encoding of the pixels in the file.
+    pixels = high_bytes(pixels) if pixels.dtype == np.uint16 else pixels
+    return np.asarray(cv2.cvtColor(pixels, mosaic.conversion), np.uint8), mosaic.color
+
+
+def compressed_mosaic(format_text: Any) -> str:
+    """Return the encoding of a Bayer mosaic in a file, by its format text; empty for others."""
+    first = format_text.partition(";")[0].strip() if isinstance(format_text, str) else ""
+    layout = ENCODINGS.get(first)
+    return first if layout is not None and layout.is_mosaic else ""
 
 
 def _decode_with_cv_bridge(message: Any, width: int, height: int) -> tuple[NDArray[Any], Color]:

@@ -92,7 +92,7 @@ class BagPlayer(Node):
             wait: called with seconds to let pass; may raise to end the playback.
 
         Raises:
-            DataError: the bag cannot be read or has no such topic.
+            DataError: the bag cannot be read, has no such topic, or holds fewer messages than it counts.
         """
         settings = self.settings
         published = 0
@@ -104,6 +104,8 @@ class BagPlayer(Node):
                 "image/compressed" if compressed else "image",
                 image_qos(settings.qos_reliability, settings.qos_depth),
             )
+            for text in [*bag.problems(topic), *bag.warnings()]:
+                self.get_logger().warning(f"{bag.path}: {text}")
             self._wait_for_subscribers(publisher, wait)
             self.get_logger().info(
                 f"playing {bag.count(topic)} frames of {topic} on {publisher.topic_name} "
@@ -113,8 +115,15 @@ class BagPlayer(Node):
                 for cdr in self._paced(bag, topic, wait):
                     publisher.publish(cdr)
                     published += 1
-                if not settings.loop:
-                    return published
+                if settings.loop:
+                    continue
+                if published != bag.count(topic):
+                    damage = "; ".join(bag.problems(topic)) or "no reason is known"
+                    raise DataError(
+                        f"bag_player: {published} of {bag.count(topic)} messages on {topic} were there to be "
+                        f"published: {damage}"
+                    )
+                return published
 
     def _paced(self, bag: BagReader, topic: str, wait: Callable[[float], None]) -> Iterator[bytes]:
         """Yield the messages when they are due; the clock ticks while waiting."""

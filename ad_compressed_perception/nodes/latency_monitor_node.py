@@ -55,6 +55,7 @@ class LatencyMonitorNode(Node):
         *,
         on_pair: OnPair | None = None,
         measurement: str = LIVE_MEASUREMENT,
+        monitor_type: type[ComparisonMonitor] = ComparisonMonitor,
         **node_arguments: Any,
     ) -> None:
         """Read the parameters and subscribe.
@@ -62,6 +63,7 @@ class LatencyMonitorNode(Node):
         Args:
             on_pair: called for every compared pair, in the thread that spins the node.
             measurement: how the variants are run, for the summary and the report.
+            monitor_type: what compares; a replay takes only the frames that it offered.
             node_arguments: of rclpy.node.Node, and ``node_name``.
 
         Raises:
@@ -72,7 +74,7 @@ class LatencyMonitorNode(Node):
         self.add_on_set_parameters_callback(self._refuse_change)
         self.measurement = measurement
         now_s = time.monotonic()
-        self.monitor = ComparisonMonitor(
+        self.monitor = monitor_type(
             comparisons(tasks),
             now_s=now_s,
             pair_timeout_s=self._options.pair_timeout_s,

@@ -21,10 +21,11 @@ from ad_compressed_perception.metrics.agreement import Agreement
 from ad_compressed_perception.nodes.latency_monitor_node import LatencyMonitorNode
 from ad_compressed_perception.replay.collector import Collector
 from ad_compressed_perception.replay.interleaving import INTERLEAVING
+from ad_compressed_perception.replay.ledger import OfferedMonitor
 from ad_compressed_perception.replay.lifecycle import LifecycleClient
 from ad_compressed_perception.replay.node_process import NodeProcess
-from ad_compressed_perception.replay.plan import BASELINE, ReplayPlan
-from ad_compressed_perception.replay.player import FRAME_TIMEOUT_S, Player
+from ad_compressed_perception.replay.plan import BASELINE, ReplayPlan, global_remappings
+from ad_compressed_perception.replay.player import MAX_SILENT_FRAMES, Player
 from ad_compressed_perception.report.schema import Report
 
 CONFIGURE_TIMEOUT_S = 600.0
@@ -34,6 +35,7 @@ _SPIN_S = 0.1
 _NAME = "replay_monitor"
 # Nobody subscribes to the monitor's topics here, and publishing would take time from the nodes.
 _PUBLISH_PERIOD_S = 60.0
+_LOOK_S = 0.5
 
 
 class ReplayClient:
@@ -47,8 +49,12 @@ class ReplayClient:
         deadlines_ms: Mapping[str, float],
         *,
         compressed: bool,
+        node_timeout_s: float,
     ) -> None:
         """Store the arguments; ROS is initialized when the context is entered."""
+        self._node_timeout_s = node_timeout_s
+        self._strangers: dict[str, set[str]] = {}
+        self._next_look_s = 0.0
         self._plan = plan
         self._node_process = node_process
         self._collector = collector
@@ -61,13 +67,17 @@ class ReplayClient:
         """Join the ROS domain of the environment."""
         # The caller handles Ctrl-C: the report is written before this process ends.
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        set_logger_level(_NAME, LoggingSeverity.WARN)
+        set_logger_level(f"{self._plan.namespace}/{_NAME}".strip("/").replace("/", "."), LoggingSeverity.WARN)
         self._monitor = LatencyMonitorNode(
             on_pair=self._on_pair,
             measurement=INTERLEAVING,
+            monitor_type=OfferedMonitor,
             node_name=_NAME,
+            namespace=self._plan.namespace,
             context=self._context,
+            cli_args=self._remappings(),
             use_global_arguments=False,
+            enable_rosout=False,
             parameter_overrides=self._monitor_parameters(),
         )
         self._executor = SingleThreadedExecutor(context=self._context)
@@ -75,10 +85,11 @@ class ReplayClient:
         self.player = Player(
             self._monitor,
             self._plan,
-            self._monitor.monitor,
+            self.monitor,
             self._collector,
             self.wait_until,
             compressed=self._compressed,
+            frame_timeout_s=self._node_timeout_s / MAX_SILENT_FRAMES,
         )
         return self
 
@@ -93,6 +104,13 @@ class ReplayClient:
         self._monitor.destroy_node()
         self._context.try_shutdown()
 
+    @property
+    def monitor(self) -> OfferedMonitor:
+        """The comparison of the frames that were offered."""
+        monitor = self._monitor.monitor
+        assert isinstance(monitor, OfferedMonitor)
+        return monitor
+
     def start_nodes(self, notify: Callable[[str], None]) -> None:
         """Configure and activate every node, one after the other.
 
@@ -101,8 +119,12 @@ class ReplayClient:
                 unexpectedly.
         """
         clients = {
-            node: LifecycleClient(self._monitor, node.node, self.wait_until) for node in self._plan.nodes
+            node: LifecycleClient(
+                self._monitor, node.node, self._plan.without_namespace(node.node), self.wait_until
+            )
+            for node in self._plan.nodes
         }
+        self._clients = {(node.task, node.name): client for node, client in clients.items()}
         for client in clients.values():
             client.wait_for_node()
         for node, client in clients.items():
@@ -126,7 +148,38 @@ class ReplayClient:
                 return False
             self._node_process.check()
             self._executor.spin_once(timeout_sec=min(left_s, _SPIN_S))
+            self._look_for_strangers()
         return True
+
+    def describe_state(self, task: str, name: str) -> str:
+        """Return the state of a node as it says itself, for messages."""
+        return self._clients[task, name].describe_state()
+
+    def strangers(self) -> list[str]:
+        """Return who else published on the replay's topics, in sentences."""
+        self._next_look_s = 0.0
+        self._look_for_strangers()
+        return [
+            f"{who} publishes on {', '.join(sorted(topics))}, topics of this replay."
+            for who, topics in sorted(self._strangers.items())
+        ]
+
+    def _look_for_strangers(self) -> None:
+        """Note publishers that are not the replay's own; at most twice a second."""
+        now_s = time.monotonic()
+        if now_s < self._next_look_s:
+            return
+        self._next_look_s = now_s + _LOOK_S
+        own = self._plan.namespace
+        for topic, _ in self._monitor.get_topic_names_and_types():
+            if not topic.startswith(f"{own}/"):
+                continue
+            for endpoint in self._monitor.get_publishers_info_by_topic(topic):
+                # A node that is just being discovered has no name yet.
+                named = endpoint.node_name != "_NODE_NAME_UNKNOWN_"
+                if named and not endpoint.node_namespace.startswith(own):
+                    who = f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
+                    self._strangers.setdefault(who, set()).add(self._plan.without_namespace(topic))
 
     def spin(self, seconds: float) -> None:
         """Spin ROS for some seconds."""
@@ -138,6 +191,8 @@ class ReplayClient:
         report = self._monitor.report()
         for task, one in report.tasks.items():
             one.variants = {self._names[task, key]: each for key, each in one.variants.items()}
+            for each in one.variants.values():
+                each.node = self._plan.without_namespace(each.node)
             one.comparison = {self._names[task, key]: each for key, each in one.comparison.items()}
             one.baseline = None if one.baseline is None else self._names[task, one.baseline]
         return report
@@ -157,7 +212,7 @@ class ReplayClient:
     def _monitor_parameters(self) -> list[Parameter]:
         most_variants = max(len(names) for names in self._plan.variants.values())
         values: dict[str, Any] = {
-            "pair_timeout_s": min(600.0, FRAME_TIMEOUT_S * (most_variants + 1)),
+            "pair_timeout_s": min(600.0, self._node_timeout_s * (most_variants + 1)),
             "stale_after_s": 3600.0,
             "publish_period_s": _PUBLISH_PERIOD_S,
         }
@@ -168,6 +223,10 @@ class ReplayClient:
                 values[f"{task}.compressed"] = others
             values[f"{task}.deadline_ms"] = float(self._deadlines_ms.get(task, 0.0))
         return [Parameter(name, value=value) for name, value in values.items()]
+
+    def _remappings(self) -> list[str]:
+        rules = global_remappings(self._plan.namespace)
+        return ["--ros-args", *(word for rule in rules for word in ("-r", rule))]
 
     def _reason(self, node: str) -> str:
         return self._node_process.last_error(node)

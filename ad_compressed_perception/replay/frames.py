@@ -36,7 +36,7 @@ class BagFrame:
 
 @dataclass
 class BagSlice:
-    """Which frames of which topic are replayed.
+    """Which frames of which topic are replayed; the counters are those of the last iteration.
 
     Attributes:
         bag: an open recording.
@@ -44,7 +44,10 @@ class BagSlice:
         start_s: seconds of the recording left out at its beginning.
         duration_s: seconds replayed; None is all.
         limit: frames replayed at most; None is all.
-        restamped: frames whose stamp was zero or a duplicate and was replaced by the recording time.
+        read: messages of the selected part that were read.
+        left_out: messages before and behind the selected part.
+        unreadable: reasons of messages that are no image message and were not sent.
+        restamped: frames whose stamp was not positive or a duplicate and was replaced by the recording time.
     """
 
     bag: BagReader
@@ -52,6 +55,9 @@ class BagSlice:
     start_s: float = 0.0
     duration_s: float | None = None
     limit: int | None = None
+    read: int = field(default=0, init=False)
+    left_out: int = field(default=0, init=False)
+    unreadable: list[str] = field(default_factory=list, init=False)
     restamped: int = field(default=0, init=False)
 
     @property
@@ -70,18 +76,29 @@ class BagSlice:
         return count if self.limit is None else min(count, self.limit)
 
     def __iter__(self) -> Iterator[BagFrame]:
-        """Yield the frames; raise DataError when there are none or a message is no image."""
+        """Yield the frames; raise DataError when there are none that can be read."""
         begin_ns = self.bag.start_ns + round(self.start_s * _NANOSECONDS)
         end_ns = None if self.duration_s is None else begin_ns + round(self.duration_s * _NANOSECONDS)
+        self.read = self.left_out = self.restamped = 0
+        self.unreadable = []
         used_stamps: set[int] = set()
         index = 0
         for _, bag_time_ns, cdr in self.bag.messages([self.topic]):
             if bag_time_ns < begin_ns:
+                self.left_out += 1
                 continue
-            if (end_ns is not None and bag_time_ns >= end_ns) or index == self.limit:
+            if (end_ns is not None and bag_time_ns >= end_ns) or self.read == self.limit:
+                self.left_out = self.bag.count(self.topic) - self.read
                 break
-            stamp_ns = read_stamp_ns(cdr)
-            if stamp_ns == 0 or stamp_ns in used_stamps:
+            self.read += 1
+            try:
+                stamp_ns = read_stamp_ns(cdr)
+                # Bytes that are no message would never arrive, and be waited for.
+                self.bag.deserialize(self.topic, cdr)
+            except DataError as error:
+                self.unreadable.append(str(error))
+                continue
+            if stamp_ns <= 0 or stamp_ns in used_stamps:
                 stamp_ns = bag_time_ns
                 while stamp_ns in used_stamps:
                     stamp_ns += 1
@@ -91,9 +108,10 @@ class BagSlice:
             yield BagFrame(index, stamp_ns, bag_time_ns, cdr)
             index += 1
         if index == 0:
+            why = f", {self.unreadable[0]}" if self.unreadable else ""
             raise DataError(
                 f"bag {self.bag.path} has no frame on {self.topic} in the selected part "
-                f"(start {self.start_s:g} s of {self.bag.duration_s:.1f} s)"
+                f"(start {self.start_s:g} s of {self.bag.duration_s:.1f} s{why})"
             )
 
 

@@ -23,9 +23,9 @@ _RESPONSE_S = 5.0
 class LifecycleClient:
     """Changes the state of one lifecycle node through its services."""
 
-    def __init__(self, client_node: Node, node: str, wait_until: WaitUntil) -> None:
-        """Create the service clients on ``client_node`` for the node named ``node``."""
-        self._node = node
+    def __init__(self, client_node: Node, node: str, name: str, wait_until: WaitUntil) -> None:
+        """Create the service clients on ``client_node`` for the node named ``node``, ``name`` in messages."""
+        self._node = name
         self._wait_until = wait_until
         self._change = client_node.create_client(ChangeState, f"{node}/change_state")
         self._get = client_node.create_client(GetState, f"{node}/get_state")
@@ -54,6 +54,16 @@ class LifecycleClient:
             return int(State.PRIMARY_STATE_UNKNOWN)
         response: Any = future.result()
         return int(response.current_state.id)
+
+    def describe_state(self) -> str:
+        """Return the node's state as a reader knows it."""
+        names = {
+            State.PRIMARY_STATE_UNCONFIGURED: "unconfigured",
+            State.PRIMARY_STATE_INACTIVE: "inactive",
+            State.PRIMARY_STATE_ACTIVE: "active",
+            State.PRIMARY_STATE_FINALIZED: "finalized",
+        }
+        return names.get(self.state(), f"unknown, it did not answer within {_RESPONSE_S:g} s")
 
     def _transition(self, transition: int, goal: int, timeout_s: float, reason: Callable[[], str]) -> None:
         request = ChangeState.Request()

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import yaml
@@ -50,7 +51,7 @@ class ReplayNode:
     @property
     def namespace(self) -> str:
         """The node's namespace without slashes, the monitor's name of the variant."""
-        return self.node.split("/")[1]
+        return self.node.split("/")[-2]
 
     @property
     def image_topic(self) -> str:
@@ -65,10 +66,12 @@ class ReplayPlan:
     Attributes:
         nodes: by task, the baseline of a task first.
         notes: sentences for the report.
+        namespace: of all nodes, topics and services of the replay; random, so that nothing else has them.
     """
 
     nodes: tuple[ReplayNode, ...]
     notes: tuple[str, ...] = ()
+    namespace: str = ""
     variants: Mapping[str, Sequence[str]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,6 +80,10 @@ class ReplayPlan:
         for node in self.nodes:
             variants.setdefault(node.task, []).append(node.name)
         object.__setattr__(self, "variants", variants)
+
+    def without_namespace(self, text: str) -> str:
+        """Return a text with the names of the nodes as a reader knows them."""
+        return text.replace(self.namespace, "") if self.namespace else text
 
     def node(self, task: str, name: str) -> ReplayNode:
         """Return the node of a task's variant."""
@@ -134,6 +141,7 @@ def make_plan(
         raise ManifestError(f"no model for task {missing[0]} among: {', '.join(map(str, models))}")
     if not chosen:
         raise ManifestError("no model to run: name model folders with --models")
+    own = f"/adcp_replay_{token_hex(4)}"
     nodes: list[ReplayNode] = []
     notes: list[str] = []
     available: set[str] = set()
@@ -142,6 +150,7 @@ def make_plan(
             manifest = chosen[task]
             requested = variants.get(task) if isinstance(variants, Mapping) else variants
             nodes += _task_nodes(manifest, owners[task], requested, allow_rejected, notes)
+            nodes = [replace(node, node=own + node.node) if node.task == task else node for node in nodes]
             available |= {node.name for node in nodes} | {manifest.baseline, BASELINE}
     named = variants.values() if isinstance(variants, Mapping) else [variants or ()]
     for name in chain.from_iterable(named):
@@ -155,7 +164,7 @@ def make_plan(
     for node in nodes:
         if full_names.count(node.node) > 1:
             raise ManifestError(f"two variants of task {node.task} become the same node {node.node}")
-    return ReplayPlan(tuple(nodes), tuple(notes))
+    return ReplayPlan(tuple(nodes), tuple(notes), own)
 
 
 def write_parameters(
@@ -171,7 +180,7 @@ def write_parameters(
         allow_rejected: let the nodes load variants their gate rejected.
     """
     entries = [f"{node.task}_node:{node.node}" for node in plan.nodes]
-    document: dict[str, Any] = {"/compose": {"ros__parameters": {"nodes": entries}}}
+    document: dict[str, Any] = {f"{plan.namespace}/compose": {"ros__parameters": {"nodes": entries}}}
     for node in plan.nodes:
         document[node.node] = {
             "ros__parameters": {
@@ -189,9 +198,16 @@ def write_parameters(
     path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
 
-def remapping_arguments() -> list[str]:
-    """Return the ROS arguments that give each node of the process image topics of its own."""
-    return ["-r", "image:=~/image", "-r", "image/compressed:=~/image/compressed"]
+def remapping_arguments(namespace: str) -> list[str]:
+    """Return the ROS arguments that give each node of the process topics of its own, global ones too."""
+    rules = ["image:=~/image", "image/compressed:=~/image/compressed", f"compose:__ns:={namespace}"]
+    rules += global_remappings(namespace)
+    return [*(word for rule in rules for word in ("-r", rule)), "--disable-rosout-logs"]
+
+
+def global_remappings(namespace: str) -> list[str]:
+    """Return the rules that move topics of a fixed name, which a running car has too, into the namespace."""
+    return [f"/{name}:={namespace}/{name}" for name in ("diagnostics", "parameter_events")]
 
 
 def parse_deadlines(entries: Sequence[str], tasks: Sequence[str]) -> dict[str, float]:

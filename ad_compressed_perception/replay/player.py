@@ -13,22 +13,35 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from ad_compressed_perception.core.timing import FrameTiming
-from ad_compressed_perception.monitor.comparison import ComparisonMonitor
 from ad_compressed_perception.nodes.qos import image_qos
 from ad_compressed_perception.replay.collector import Collector
 from ad_compressed_perception.replay.frames import BagFrame
+from ad_compressed_perception.replay.ledger import Ledger, OfferedMonitor
 from ad_compressed_perception.replay.lifecycle import WaitUntil
 from ad_compressed_perception.replay.node_process import ReplayError
 from ad_compressed_perception.replay.plan import BASELINE, ReplayPlan
 
-FRAME_TIMEOUT_S = 20.0
-"""How long a node may work on a frame."""
 MAX_SILENT_FRAMES = 3
 """Consecutive frames without a response of a node after which the replay ends."""
 _PAIR_WAIT_S = 2.0
 _DISCOVERY_S = 30.0
 # Publisher and subscription discover each other at slightly different times; only this side is visible.
 _SETTLE_S = 0.5
+
+
+class NodeHungError(ReplayError):
+    """A node that finishes no frame any more.
+
+    Attributes:
+        task: its task.
+        name: of the variant.
+    """
+
+    def __init__(self, task: str, name: str, text: str) -> None:
+        """Store which node it is, and what is known."""
+        super().__init__(text)
+        self.task = task
+        self.name = name
 
 
 class Player:
@@ -38,11 +51,12 @@ class Player:
         self,
         node: Node,
         plan: ReplayPlan,
-        monitor: ComparisonMonitor,
+        monitor: OfferedMonitor,
         collector: Collector,
         wait_until: WaitUntil,
         *,
         compressed: bool,
+        frame_timeout_s: float,
     ) -> None:
         """Create a publisher for every node of the plan.
 
@@ -53,12 +67,14 @@ class Player:
             collector: receives the timing of every finished frame.
             wait_until: spins ROS until a condition holds.
             compressed: whether the images are CompressedImage.
+            frame_timeout_s: how long a node may work on a frame.
         """
         self._node = node
         self._plan = plan
         self._monitor = monitor
         self._collector = collector
         self._wait_until = wait_until
+        self._frame_timeout_s = frame_timeout_s
         self._missed_in_row: Counter[tuple[str, str]] = Counter()
         self.frame_timeouts: Counter[tuple[str, str]] = Counter()
         message_type = CompressedImage if compressed else Image
@@ -81,25 +97,28 @@ class Player:
         """
         for (task, name), publisher in self._publishers.items():
             if not self._wait_until(partial(_is_connected, publisher, self._node), _DISCOVERY_S):
-                raise ReplayError(f"{task}/{name} is not subscribed to {publisher.topic_name}")
+                topic = self._plan.without_namespace(publisher.topic_name)
+                raise ReplayError(f"{task}/{name} is not subscribed to {topic}")
         prefixes = tuple(f"{each.node}/" for each in self._plan.nodes)
         for subscription in subscriptions:
             if not subscription.topic_name.startswith(prefixes):
                 continue
             if not self._wait_until(partial(_is_connected, subscription, self._node), _DISCOVERY_S):
-                raise ReplayError(f"nobody publishes {subscription.topic_name}")
+                topic = self._plan.without_namespace(subscription.topic_name)
+                raise ReplayError(f"nobody publishes {topic}")
         self._wait_until(lambda: False, _SETTLE_S)
 
     def offer(self, task: str, name: str, frame: BagFrame) -> None:
         """Publish a frame to one node and wait until it reports the frame's outcome.
 
         Raises:
-            ReplayError: the node did not respond to several frames in a row.
+            NodeHungError: the node did not respond to several frames in a row.
         """
         key = (task, name)
         self._collector.begin(task, frame)
+        self.ledger(task, name).sent.add(frame.stamp_ns)
         self._publishers[key].publish(frame.cdr)
-        if self._wait_until(lambda: self._timing_of(task, name, frame) is not None, FRAME_TIMEOUT_S):
+        if self._wait_until(lambda: self._timing_of(task, name, frame) is not None, self._frame_timeout_s):
             timing = self._timing_of(task, name, frame)
             if timing is not None:
                 self._collector.note_timing(task, name, timing)
@@ -108,11 +127,23 @@ class Player:
         self.frame_timeouts[key] += 1
         self._missed_in_row[key] += 1
         if self._missed_in_row[key] >= MAX_SILENT_FRAMES:
-            node = self._plan.node(task, name).node
-            raise ReplayError(
-                f"node {node} did not respond to {MAX_SILENT_FRAMES} frames in a row, "
-                f"{FRAME_TIMEOUT_S:g} s each"
-            )
+            raise NodeHungError(task, name, self._describe_hang(task, name))
+
+    def ledger(self, task: str, name: str) -> Ledger:
+        """Return what was sent to a node and what came back."""
+        return self._monitor.ledgers[task, self._plan.node(task, name).namespace]
+
+    def _describe_hang(self, task: str, name: str) -> str:
+        ledger = self.ledger(task, name)
+        last = "none of them came back"
+        if ledger.done:
+            place = list(ledger.done)[-1]
+            last = f"{len(ledger.done)} came back, the last with stamp {place / 1e9:.3f} s"
+        return (
+            f"node {self._plan.without_namespace(self._plan.node(task, name).node)} finished no frame for "
+            f"{MAX_SILENT_FRAMES * self._frame_timeout_s:g} s (--node-timeout-s): {len(ledger.sent)} frames "
+            f"were sent to it, {last}"
+        )
 
     def complete(self, task: str, frame: BagFrame) -> None:
         """Wait until the monitor has compared every candidate's result of a frame."""
@@ -126,11 +157,7 @@ class Player:
         self._collector.end_task(task, frame)
 
     def _timing_of(self, task: str, name: str, frame: BagFrame) -> FrameTiming | None:
-        namespace = self._plan.node(task, name).namespace
-        last = self._monitor.tasks[task].variants[namespace].last
-        if last is None or last.timing.stamp_ns != frame.stamp_ns:
-            return None
-        return last.timing
+        return self.ledger(task, name).done.get(frame.stamp_ns)
 
     def _processed(self, task: str, name: str, frame: BagFrame) -> bool:
         timing = self._timing_of(task, name, frame)

@@ -4,25 +4,27 @@
 
 from __future__ import annotations
 
-import signal
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.data.bad_frames import BadFrameLimit
 from ad_compressed_perception.data.bag import BagReader
+from ad_compressed_perception.image.decode import compressed_mosaic
 from ad_compressed_perception.nodes.pacer import Pacer
+from ad_compressed_perception.replay.account import Account
 from ad_compressed_perception.replay.collector import Collector, sample_indices
 from ad_compressed_perception.replay.cpu_load import CpuLoad
 from ad_compressed_perception.replay.environment import replay_environment
 from ad_compressed_perception.replay.frames import BagFrame, BagSlice
 from ad_compressed_perception.replay.interleaving import INTERLEAVING, OfferCounts, interleave
+from ad_compressed_perception.replay.ledger import Ledger
 from ad_compressed_perception.replay.node_process import NodeProcess, ReplayError
 from ad_compressed_perception.replay.plan import (
     ReplayPlan,
@@ -31,7 +33,9 @@ from ad_compressed_perception.replay.plan import (
     reference_models,
     write_parameters,
 )
+from ad_compressed_perception.replay.player import NodeHungError
 from ad_compressed_perception.replay.report_writer import REPORT_MARKDOWN, write_report_files
+from ad_compressed_perception.replay.signals import EndOnSignal
 from ad_compressed_perception.report.schema import Report
 
 AGE_REFERENCE = (
@@ -59,6 +63,8 @@ class ReplayOptions:
         threads: threads inside one inference; 0 is the runtime's choice.
         deadlines: ``50`` or ``detection=50``, milliseconds.
         samples: frames drawn side by side for each task.
+        node_timeout_s: seconds without a finished frame after which a node is given up.
+        max_bad_frames: how many frames a node may not process before the report has a problem.
     """
 
     bag: Path
@@ -76,6 +82,8 @@ class ReplayOptions:
     threads: int = 1
     deadlines: tuple[str, ...] = ()
     samples: int = 2
+    node_timeout_s: float = 60.0
+    max_bad_frames: BadFrameLimit = field(default_factory=BadFrameLimit)
 
 
 class Observer(Protocol):
@@ -96,6 +104,18 @@ class _NullObserver:
         """Receive the number of frames done and the estimated total."""
 
 
+def require_no_problems(report: Report, out: Path) -> Report:
+    """Return a replay's report, for callers that quote its figures.
+
+    Raises:
+        ReplayError: the report has problems; the first one is named.
+    """
+    if report.problems:
+        more = f" (and {len(report.problems) - 1} more)" if len(report.problems) > 1 else ""
+        raise ReplayError(f"the replay has problems, see {out / REPORT_MARKDOWN}: {report.problems[0]}{more}")
+    return report
+
+
 @dataclass
 class _Run:
     """State of a running replay."""
@@ -106,11 +126,14 @@ class _Run:
     collector: Collector
     observer: Observer
     total: int
+    mosaic: str
     count: OfferCounts = field(default_factory=OfferCounts)
     first_ns: int | None = None
     last_ns: int = 0
     frame_timeouts: dict[tuple[str, str], int] = field(default_factory=dict)
     cpu_load_note: str = ""
+    ledgers: dict[tuple[str, str], Ledger] = field(default_factory=dict)
+    strangers: list[str] = field(default_factory=list)
     report: Report = field(default_factory=Report)
 
     def advance(self, frame: BagFrame, offered: bool) -> None:
@@ -124,6 +147,9 @@ class _Run:
 
 def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Report:
     """Replay a recording through baseline and compressed nodes and write the report.
+
+    The counts of the report close, from the recording's index to the results; where they do not, or where a
+    node gave nothing, ``problems`` of the report says so and no verdict in it is "accepted".
 
     When the replay is interrupted or a node ends unexpectedly after the first frame, a report of the frames
     so far is written, with a note that it is partial, and the error is raised again.
@@ -146,15 +172,16 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
         )
         deadlines_ms = parse_deadlines(options.deadlines, list(plan.variants))
         # Reads the first frame: a bag without one must fail before any process is started.
-        message_bytes = len(next(iter(frames)).cdr)
-        frames.restamped = 0
+        first = next(iter(frames))
+        message_bytes = len(first.cdr)
+        mosaic = compressed_mosaic(getattr(bag.deserialize(topic, first.cdr), "format", ""))
         total = frames.estimated_count()
         collector = Collector(plan.variants, sample_indices(total, options.samples))
-        run = _Run(options, plan, frames, collector, observer, total)
+        run = _Run(options, plan, frames, collector, observer, total, mosaic)
         reason: AdcpError | None = None
         try:
-            with _sigterm_as_interrupt():
-                _measure(run, deadlines_ms, message_bytes)
+            with EndOnSignal() as signals:
+                _measure(run, deadlines_ms, message_bytes, signals)
         except AdcpError as error:
             reason = error
         except KeyboardInterrupt:
@@ -170,7 +197,7 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
     return run.report
 
 
-def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int) -> None:
+def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int, signals: EndOnSignal) -> None:
     """Start the nodes, replay the frames, and store the monitor's figures in ``run.report``."""
     options, plan = run.options, run.plan
     with ExitStack() as stack:
@@ -188,9 +215,17 @@ def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int) -> N
             allow_rejected=options.allow_rejected,
         )
         run.observer.notify("starting the nodes")
-        node_process = stack.enter_context(NodeProcess(parameters, folder / "nodes.log"))
+        node_process = stack.enter_context(NodeProcess(parameters, folder / "nodes.log", plan.namespace))
+        signals.on_second = node_process.kill
         client = stack.enter_context(
-            ReplayClient(plan, node_process, run.collector, deadlines_ms, compressed=run.frames.is_compressed)
+            ReplayClient(
+                plan,
+                node_process,
+                run.collector,
+                deadlines_ms,
+                compressed=run.frames.is_compressed,
+                node_timeout_s=options.node_timeout_s,
+            )
         )
         try:
             client.start_nodes(run.observer.notify)
@@ -207,7 +242,14 @@ def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int) -> N
                 run.count,
             )
             run.cpu_load_note = cpu_load.note()
+            run.strangers = client.strangers()
+        except NodeHungError as error:
+            state = client.describe_state(error.task, error.name)
+            raise ReplayError(f"{error}; its process runs, its state is {state}") from error
         finally:
+            run.ledgers = {
+                (node.task, node.name): client.player.ledger(node.task, node.name) for node in plan.nodes
+            }
             run.frame_timeouts = dict(client.player.frame_timeouts)
             run.report = client.report()
         node_process.check()
@@ -235,6 +277,15 @@ def _complete_report(run: _Run, reason: AdcpError | None) -> None:
     report.age_reference = AGE_REFERENCE
     report.missing = []
     report.notes = [*_notes(run, reason)]
+    Account(
+        run.plan,
+        run.frames,
+        run.count,
+        options.max_bad_frames,
+        run.ledgers,
+        run.strangers,
+        is_complete=reason is None,
+    ).close(report)
 
 
 def _notes(run: _Run, reason: AdcpError | None) -> Iterator[str]:
@@ -242,6 +293,12 @@ def _notes(run: _Run, reason: AdcpError | None) -> Iterator[str]:
         done = run.count.offered + run.count.not_offered
         yield f"This report is partial: the replay ended after {done} of about {run.total} frames ({reason})."
     yield from run.plan.notes
+    yield from run.frames.bag.warnings()
+    if run.mosaic:
+        yield (
+            f"The frames are {run.mosaic} Bayer mosaics compressed as images; their colors were "
+            "interpolated, and compression has blurred them."
+        )
     if run.frames.restamped:
         yield (
             f"{run.frames.restamped} frames had no stamp of their own, or one that another frame had, "
@@ -255,20 +312,3 @@ def _notes(run: _Run, reason: AdcpError | None) -> Iterator[str]:
     yield (
         "A task's throughput_hz counts the frames of all variants; it is not what a node reaches on its own."
     )
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the replay as Ctrl-C does, so that no process is left running."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from ad_compressed_perception.core.manifest import CalibrationRecord, StrictModel, TaskName, Verdict
+from ad_compressed_perception.data.bad_frames import FrameAccount
 from ad_compressed_perception.report.schema import Count, Figure, Host
 
 SCHEMA: Final = "adcp-compression/1"
@@ -259,6 +260,9 @@ class Provenance(StrictModel):
     calibration: CalibrationRecord
     verification_source: str
     verification_frames: Count
+    frames: FrameAccount | None = Field(
+        default=None, description="frames of the source that were asked for, read and left out"
+    )
 
 
 class CompressionReport(StrictModel):

@@ -16,6 +16,7 @@ from ad_compressed_perception.report.schema import (
     PlanningFigures,
     Report,
     SegmentationFigures,
+    Source,
     TaskReport,
     VariantReport,
 )
@@ -27,6 +28,7 @@ def render_markdown(report: Report) -> str:
     """Return the report as GitHub-flavored Markdown; images are linked by ``report.files``."""
     sections = (
         _head(report),
+        _problems(report),
         _ratios(report),
         _latency(report),
         _stages(report),
@@ -55,8 +57,12 @@ def agreement_text(comparison: ComparisonReport) -> str:
 def figures_text(found: AgreementFigures | None) -> str:
     """Return figures of an agreement, or of a comparison with the ground truth, in one short phrase."""
     if isinstance(found, DetectionFigures):
+        if not found.matched + found.missed + found.extra:
+            return "no objects on either side: nothing to compare"
         return f"F1 {found.f1:.3f} (precision {found.precision:.3f}, recall {found.recall:.3f})"
     if isinstance(found, SegmentationFigures):
+        if len(found.per_class_iou) == 1 and found.differing_pixels_share == 0.0:
+            return f"only one label on either side ({next(iter(found.per_class_iou))}): nothing to compare"
         return f"mIoU {found.miou:.4f}, {found.differing_pixels_share:.2%} of pixels differ"
     if isinstance(found, PlanningFigures):
         return (
@@ -106,6 +112,39 @@ def _head(report: Report) -> Iterator[str]:
             f"{source.not_offered} frames of the bag came due while others were processed and were "
             "not offered to any variant."
         )
+
+
+def _problems(report: Report) -> Iterator[str]:
+    if report.problems:
+        yield "## Problems"
+        yield "**The figures below cannot be relied on.**"
+        yield "\n".join(f"- {line}" for line in [*report.problems, *reason_lines(report)])
+
+
+def reason_lines(report: Report) -> list[str]:
+    """Return each reason why frames were not read or not processed once, with its count and where."""
+    places: dict[str, dict[str, int]] = {}
+    for reason, count in report.source.unreadable.items():
+        places.setdefault(reason, {})["recording"] = count
+    for task, name, variant in _variants(report):
+        for reason, count in variant.reasons.items():
+            places.setdefault(reason, {})[f"{task}/{name}"] = count
+    lines = []
+    for reason, counts in places.items():
+        where = ", ".join(f"{name} {count}" for name, count in counts.items())
+        lines.append(f"{sum(counts.values())} x {reason} ({where})")
+    return lines
+
+
+def source_counts_text(source: Source) -> str:
+    """Return the frames of a replay from the recording's index to the nodes as a sentence."""
+    claimed = "" if source.claimed in (None, source.index) else f" ({source.claimed} by metadata.yaml)"
+    unreadable = sum(source.unreadable.values())
+    left_out = f", {source.left_out} left out" if source.left_out else ""
+    return (
+        f"{source.index} messages in the index{claimed}: {source.read} read{left_out}; of these "
+        f"{source.frames} sent, {source.not_offered} not offered, {unreadable} unreadable"
+    )
 
 
 def _ratios(report: Report) -> Iterator[str]:
@@ -273,12 +312,29 @@ def _accuracy(report: Report) -> Iterator[str]:
 
 
 def _frame_counters(report: Report) -> Iterator[str]:
+    is_replay = report.source.index is not None
     rows = [
-        (task, name, frame_counts_text(variant), str(variant.frame_timeouts), str(variant.reports_lost))
+        (
+            task,
+            name,
+            str(variant.sent) if is_replay else _NONE,
+            frame_counts_text(variant),
+            str(variant.frame_timeouts),
+            str(variant.reports_lost),
+            str(variant.foreign) if is_replay else _NONE,
+        )
         for task, name, variant in _variants(report)
     ]
     yield "## Frame counters"
-    yield table(("task", "variant", "frames", "frame timeouts", "timings lost"), rows)
+    if is_replay:
+        yield f"{source_counts_text(report.source)}."
+    yield table(
+        ("task", "variant", "sent", "frames", "frame timeouts", "timings lost", "of other publishers"), rows
+    )
+    if not report.problems:
+        reasons = reason_lines(report)
+        if reasons:
+            yield "\n".join(f"- {line}" for line in reasons)
 
 
 def _images(report: Report) -> Iterator[str]:

@@ -51,6 +51,18 @@ class Source(StrictModel):
     topic: str | None = Field(default=None, description="the image topic; null when live nodes have several")
     frames: Count = Field(default=0, description="frames offered (bag) or distinct source stamps seen (live)")
     duration_s: Figure = Field(default=None, description="from the first to the last frame, s")
+    claimed: Count | None = Field(
+        default=None, description="replay: messages on the topic by metadata.yaml; null without one"
+    )
+    index: Count | None = Field(
+        default=None, description="replay: messages on the topic by the files' own index; null when live"
+    )
+    read: Count = Field(default=0, description="replay: messages read of the selected part")
+    left_out: Count = Field(default=0, description="replay: messages before and behind the selected part")
+    unreadable: dict[str, Count] = Field(
+        default_factory=dict,
+        description="replay: reason to messages read that are no images and were not sent",
+    )
     not_offered: Count = Field(
         default=0,
         description="frames of the bag that came due while others were processed, and were skipped",
@@ -77,12 +89,14 @@ class VariantReport(StrictModel):
     """One node that ran one variant of a model.
 
     Every frame is accounted for: received = processed + dropped_stale + dropped_busy + failed + pending
-    + lost_at_restart.
+    + lost_at_restart. In a replay only the frames that it sent are counted.
     """
 
     renamed = {"turn_timeouts": "frame_timeouts"}
 
-    node: str = Field(default="", description="fully qualified node name")
+    node: str = Field(
+        default="", description="fully qualified node name; in a replay without its random namespace"
+    )
     model: str | None = Field(default=None, description="the model's name; null before the node reported")
     variant: str | None = Field(default=None, description="the variant's name in the model's manifest")
     backend: str | None = Field(default=None, description="runtime that executed it")
@@ -92,11 +106,18 @@ class VariantReport(StrictModel):
     verdict: Verdict | None = Field(
         default=None, description="verdict of the accept gate; null for a baseline"
     )
+    sent: Count = Field(default=0, description="replay: frames sent to the node")
     received: Count = Field(default=0, description="frames that arrived in the node")
     processed: Count = Field(default=0, description="frames with a published result")
     dropped_stale: Count = Field(default=0, description="frames too old when the worker took them")
     dropped_busy: Count = Field(default=0, description="frames replaced by a newer one while waiting")
     failed: Count = Field(default=0, description="frames that could not be decoded or inferred")
+    reasons: dict[str, Count] = Field(
+        default_factory=dict, description="replay: outcome and reason to frames sent that were not processed"
+    )
+    foreign: Count = Field(
+        default=0, description="replay: timings and results of frames that it did not send; in no figure"
+    )
     pending: Count = Field(default=0, description="frames received and not completed at the last report")
     lost_at_restart: Count = Field(default=0, description="frames not completed when the node was restarted")
     restarts: Count = Field(default=0, description="times the node's counters started from zero again")
@@ -250,6 +271,11 @@ class Report(StrictModel):
     host: Host = Field(default_factory=Host, description="the machine the figures belong to")
     tasks: dict[str, TaskReport] = Field(default_factory=dict, description="task name to report")
     missing: list[str] = Field(default_factory=list, description="live: which nodes are silent, in sentences")
+    problems: list[str] = Field(
+        default_factory=list,
+        description="replay: why its figures cannot be relied on (counts that do not close, nodes that gave "
+        "nothing, strangers' frames), in sentences; empty where all counts close",
+    )
     notes: list[str] = Field(default_factory=list, description="what a reader must know, in sentences")
     files: list[str] = Field(default_factory=list, description="files written beside the report")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ad_compressed_perception.cli.replay import show
 from ad_compressed_perception.data.bag import BagReader
 from ad_compressed_perception.replay.report_writer import REPORT_JSON, REPORT_MARKDOWN
-from ad_compressed_perception.replay.session import ReplayOptions, run_replay
+from ad_compressed_perception.replay.session import ReplayOptions, require_no_problems, run_replay
 from ad_road_simulation.demo.demo_models import open_models, prepare_model, print_verdicts
 from ad_road_simulation.demo.options import DemoOptions
 from ad_road_simulation.demo.report_folder import report_folder
@@ -56,4 +56,5 @@ def run_bag_demo(
             ),
             progress,
         )
+    require_no_problems(report, options.out)
     return lambda: show(report, options.out)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ad_compressed_perception.replay.session import ReplayOptions, run_replay
+from ad_compressed_perception.replay.session import ReplayOptions, require_no_problems, run_replay
 from ad_compressed_perception.report.schema import Report
 from ad_road_simulation.closed_loop.drive import DriveOptions, run_drive
 from ad_road_simulation.closed_loop.latency import EXPERT
@@ -81,7 +81,7 @@ def run_road_demo(options: DemoOptions, progress: StepProgress, console: Console
 def _replay(
     models: list[DemoModel], recording: Recording, options: DemoOptions, progress: StepProgress
 ) -> Report:
-    return run_replay(
+    report = run_replay(
         ReplayOptions(
             bag=recording.bag,
             out=options.out / REPLAYED,
@@ -94,6 +94,7 @@ def _replay(
         ),
         progress,
     )
+    return require_no_problems(report, options.out / REPLAYED)
 
 
 def _drive(model: DemoModel, options: DemoOptions, progress: StepProgress) -> DriveReport:

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
@@ -57,6 +58,32 @@ def test_every_frame_is_published_as_it_was_recorded(
     ):
         assert as_ns(message.header.stamp) == stamp_ns
         assert bytes(message.data) == original.data.tobytes()
+
+
+def test_a_recording_that_contradicts_itself_is_played_with_a_warning_and_half_a_one_is_an_error(
+    tmp_path: Path,
+) -> None:
+    """Metadata that counts other messages is a warning; a chunk that cannot be read ends in status 1."""
+    bag = drive(tmp_path)
+    path = bag / "metadata.yaml"
+    path.write_text(path.read_text().replace("message_count: 5", "message_count: 9"))
+    given = arguments(bag=bag, rate=100.0, wait_for_subscribers=0)
+    with node_process("bag_player", *given, log=tmp_path / "log") as player:
+        assert player.wait() == 0
+        assert "metadata.yaml counts 9 messages on" in player.log
+    noise = np.random.default_rng(0)
+    frames = [noise.integers(0, 255, (96, 128, 3), np.uint8) for _ in range(60)]
+    damaged = write_bag(tmp_path / "damaged", frames, compressed=False, zstd="storage")
+    file = damaged / "damaged.mcap"
+    content = bytearray(file.read_bytes())
+    magic = b"\x28\xb5\x2f\xfd"  # RFC 8878: a zstd frame begins
+    second = content.index(magic, content.index(magic) + 1)
+    content[second : second + 4] = bytes(4)
+    file.write_bytes(content)
+    given = arguments(bag=damaged, rate=100.0, wait_for_subscribers=0)
+    with node_process("bag_player", *given, log=tmp_path / "log") as player:
+        assert player.wait() == 1
+        assert "error: bag_player: 31 of 60 messages on /camera/image_raw were there" in player.log
 
 
 def test_the_clock_goes_with_the_bag_and_the_loop_ends_with_sigint(

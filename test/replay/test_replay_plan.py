@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,8 @@ def test_the_baseline_and_all_variants_run_by_default(tmp_path: Path) -> None:
     plan = make_plan(list(models.values()), work=tmp_path / "work")
     assert plan.variants == {task: ["baseline", "int8"] for task in ("detection", "segmentation", "planning")}
     assert plan.node("detection", "baseline").variant == "fp32"
-    assert plan.node("planning", "int8").node == "/int8/planning"
+    assert plan.node("planning", "int8").node == f"{plan.namespace}/int8/planning"
+    assert re.fullmatch("/adcp_replay_[0-9a-f]{8}", plan.namespace), "random: no other node has these names"
     assert plan.notes == ()
 
 
@@ -167,9 +169,9 @@ def test_an_altered_file_is_found_before_any_process_starts(tmp_path: Path) -> N
 
 def test_names_that_ros_does_not_allow_become_namespaces_it_does(tmp_path: Path) -> None:
     model = add_variant(write_planner(tmp_path / "model"), "8bit-v1.2")
-    assert make_plan([model], work=tmp_path / "work").node("planning", "8bit-v1.2").node == (
-        "/v_8bit_v1_2/planning"
-    )
+    plan = make_plan([model], work=tmp_path / "work")
+    name = plan.node("planning", "8bit-v1.2").node
+    assert plan.without_namespace(name) == "/v_8bit_v1_2/planning"
     add_variant(model, "8bit_v1_2")
     with pytest.raises(ManifestError, match="become the same node"):
         make_plan([model], work=tmp_path / "work")
@@ -190,8 +192,8 @@ def test_the_parameter_file_names_what_the_nodes_declare(tmp_path: Path) -> None
     path = tmp_path / "parameters.yaml"
     write_parameters(plan, path, compressed=True, threads=2, allow_rejected=False)
     document = yaml.safe_load(path.read_text())
-    entries = document["/compose"]["ros__parameters"]["nodes"]
-    assert entries[0] == "detection_node:/baseline/detection"
+    entries = document[f"{plan.namespace}/compose"]["ros__parameters"]["nodes"]
+    assert entries[0] == f"detection_node:{plan.namespace}/baseline/detection"
     assert {entry.partition(":")[0] for entry in entries} <= set(names(NODES))
     declared = {*SetupOptions.model_fields, *StartOptions.model_fields}
     for node in plan.nodes:

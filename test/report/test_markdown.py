@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ad_compressed_perception.core.manifest import Verdict
 from ad_compressed_perception.replay.interleaving import INTERLEAVING
-from ad_compressed_perception.report.markdown import frame_counts_text, render_markdown
+from ad_compressed_perception.report.markdown import figures_text, frame_counts_text, render_markdown
 from ad_compressed_perception.report.schema import (
     ClassAgreement,
     ComparisonReport,
@@ -20,6 +20,7 @@ from ad_compressed_perception.report.schema import (
     VariantReport,
 )
 
+NOTHING = {"precision": 1.0, "recall": 1.0, "f1": 1.0, "matched": 0, "missed": 0, "extra": 0}
 CAR = {"precision": 0.9, "recall": 0.5, "f1": 0.643, "matched": 9, "missed": 9, "extra": 1}
 
 
@@ -141,3 +142,34 @@ def test_an_empty_report_is_still_a_page() -> None:
     text = render_markdown(Report())
     assert "nothing to compare" in text
     assert "None" not in text
+
+
+def test_agreement_over_nothing_is_no_score() -> None:
+    """Two detectors that find nothing agree at F1 1.0, two constant masks at mIoU 1.0."""
+    nothing = DetectionFigures(mean_matched_iou=0.0, **NOTHING)
+    constant = SegmentationFigures(miou=1.0, differing_pixels_share=0.0, per_class_iou={"road": 1.0})
+    assert figures_text(nothing) == "no objects on either side: nothing to compare"
+    assert figures_text(constant) == "only one label on either side (road): nothing to compare"
+    assert figures_text(DetectionFigures(mean_matched_iou=0.8, **CAR)).startswith("F1 0.643")
+
+
+def test_problems_stand_first_and_each_reason_once() -> None:
+    text = "planning/int8: none of 4 frames was processed, the node gave nothing."
+    variants = {
+        name: VariantReport(sent=4, received=4, failed=4, reasons={"failed: no image": 4})
+        for name in ("baseline", "int8")
+    }
+    source = Source(
+        topic="/camera", frames=4, index=7, claimed=9, read=5, left_out=2, unreadable={"short": 1}
+    )
+    page = render_markdown(
+        Report(
+            source=source,
+            problems=[text],
+            tasks={"planning": TaskReport(baseline="baseline", variants=variants)},
+        )
+    )
+    assert page.index(text) < page.index("## Compressed against baseline")
+    assert page.count("failed: no image") == 1
+    assert "8 x failed: no image (planning/baseline 4, planning/int8 4)" in page
+    assert "7 messages in the index (9 by metadata.yaml): 5 read, 2 left out; of these 4 sent" in page

@@ -73,4 +73,6 @@ def split_recording(source: FrameSource, calibration: int | None) -> SearchFrame
     _, indices, _ = split_by_shares(
         total, (calibrating, search, verification), SPLIT.calibration, SPLIT.search
     )
+    # Checked once: every candidate is compared on the same readable frames.
+    indices = source.readable(indices)
     return SearchFrames(source, calibrating, min(MAX_TRAINING_IMAGES, room[0]), indices, verification)

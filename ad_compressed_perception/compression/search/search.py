@@ -42,6 +42,7 @@ from ad_compressed_perception.compression.verification.labeled_check import Labe
 from ad_compressed_perception.compression.verification.outcome import CompressionResult
 from ad_compressed_perception.core.host import HostInfo, read_host, tool_versions
 from ad_compressed_perception.core.manifest import Manifest
+from ad_compressed_perception.data.bad_frames import BadFrameLimit
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.onnx_graph.io import read_model, stored_bytes
 from ad_compressed_perception.pass_api.terms import VerifySpec
@@ -104,6 +105,7 @@ class Request:
         labeled: labeled data: the drop is then that of accuracy; None for agreement with the baseline.
         metric: its name; None for the task's own.
         train: whether candidates may be pruned and distilled, where torch is installed.
+        max_bad_frames: how many frames may be left out because they cannot be read; None for a tenth.
     """
 
     source: str
@@ -118,6 +120,7 @@ class Request:
     labeled: LabeledChoice | None = None
     metric: str | None = None
     train: bool = True
+    max_bad_frames: BadFrameLimit | None = None
 
 
 def search(
@@ -139,7 +142,7 @@ def search(
     """
     start, time_budget = perf_counter(), TimeBudget(request.minutes)
     target = open_target(manifest, request.work, request.in_place, request.name)
-    frames = split_recording(open_frames(request.source), request.frames)
+    frames = split_recording(open_frames(request.source, max_bad=request.max_bad_frames), request.frames)
     verify = VerifySpec.model_validate({**request.verify, "frames": frames.verification})
     compared, verifying = (None, None) if request.labeled is None else halves(request.labeled)
     maker = RecipeMaker(request.budget, frames, request.verify, accept_terms(request))
@@ -161,7 +164,7 @@ def search(
     def choose_once(recipe: LoadedRecipe) -> Samples:
         count = recipe.recipe.calibration.frames
         if count not in samples:
-            samples[count] = choose_samples(recipe, request.source, None)
+            samples[count] = choose_samples(recipe, request.source, None, request.max_bad_frames)
         return samples[count]
 
     builder = Builder(
@@ -208,6 +211,7 @@ def search(
             work=request.work,
             in_place=request.in_place,
             labeled=verifying,
+            max_bad_frames=request.max_bad_frames,
             check_baseline=False,  # the search's result is kept, whatever its verification frames show
             progress=progress,
         )

@@ -73,6 +73,7 @@ def closing_lines(result: SearchResult) -> list[str]:
         "* winner, + on the front; speed and p99 are from frame to result, interleaved with the baseline"
     ]
     lines += [f"left out: {what}: {why}" for what, why in result.left_out.items()]
+    lines += [f"frames: {sentence}" for sentence in result.frames.source.account().sentences()]
     lines.append(f"front: {', '.join(choice.front)}")
     if choice.winner is None:
         lines.append("verdict: rejected")
@@ -103,6 +104,7 @@ def as_dict(result: SearchResult) -> dict[str, Any]:
         "task": result.manifest.task,
         "budget": {"text": str(result.budget), **asdict(result.budget)},
         "source": result.frames.source.describe,
+        "source_frames": result.frames.source.account().model_dump(),
         "frames": {
             "calibration": result.frames.calibration,
             "search": len(result.frames.search),

@@ -151,9 +151,10 @@ def build_report(
             calibration=calibration,
             verification_source=found.samples.verification.source.describe,
             verification_frames=len(found.samples.verification),
+            frames=found.samples.verification.source.account(),
         ),
         host=describe_host(),
-        notes=list(found.notes),
+        notes=[*found.notes, *found.samples.verification.source.account().sentences()],
     )
 
 

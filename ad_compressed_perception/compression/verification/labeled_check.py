@@ -30,6 +30,7 @@ from ad_compressed_perception.compression.verification.gate import AccuracyDrop
 from ad_compressed_perception.compression.verification.slices import SliceRule, choose_slices
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.manifest import Manifest
+from ad_compressed_perception.data.bad_frames import BadFrameLimit
 from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame, choose_indices
 from ad_compressed_perception.data.labeled.open import open_labeled
 from ad_compressed_perception.metrics.average_precision import GroundTruthBoxes
@@ -52,6 +53,7 @@ class LabeledChoice:
         to_share: share to end at.
         limit: most frames, at even steps.
         tolerance_ms: planning: farthest label taken for a frame.
+        max_bad_frames: how many frames may be left out because they cannot be read; None for a tenth.
     """
 
     spec: str
@@ -60,6 +62,7 @@ class LabeledChoice:
     to_share: float = 1.0
     limit: int | None = None
     tolerance_ms: float = 50.0
+    max_bad_frames: BadFrameLimit | None = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,7 @@ def open_labels(
     """
     data = open_labeled(choice.spec, manifest, choice.label_map, choice.tolerance_ms, evaluated_labels)
     indices = choose_indices(len(data), choice.from_share, choice.to_share, choice.limit)
+    indices = data.readable(indices, choice.max_bad_frames)
     known = create_accuracy(data).names
     gate_metric = metric or (_PATH_METRIC if _PATH_METRIC in known else _MAIN_METRICS[manifest.task])
     if gate_metric not in known:

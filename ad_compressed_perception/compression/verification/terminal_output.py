@@ -44,6 +44,7 @@ def as_dict(result: CompressionResult) -> dict[str, Any]:
                 "sha256": result.recipe.sha256,
             },
             "source": result.source,
+            "frames": account.model_dump() if (account := result.report.provenance.frames) else None,
             "calibration": variant.calibration.model_dump() if variant.calibration else None,
             "passes": [asdict(record) for record in result.passes],
             "size": {
@@ -181,6 +182,8 @@ def _closing_lines(result: CompressionResult) -> list[str]:
         lines += [f"  - {reason}" for reason in result.verdict.reasons]
     else:
         lines.append("  kept, marked rejected: loaded on explicit request only")
+    account = result.report.provenance.frames
+    lines += [] if account is None else [f"frames: {sentence}" for sentence in account.sentences()]
     kept = "replaced the earlier variant of that name" if result.replaced else "written"
     lines.append(f"report: {result.report_folder / 'report.md'}")
     lines.append(f"{kept}: {result.manifest.variant_path(result.name)} ({result.seconds:.0f} s)")

@@ -12,8 +12,10 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.data.bad_frames import BadFrame
 from ad_compressed_perception.data.frames import read_image_file
 from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame, default_frames
+from ad_compressed_perception.data.labeled.exif import rotation_hint, rotation_note
 from ad_compressed_perception.data.labeled.label_map import (
     NO_CLASS,
     ClassTable,
@@ -123,6 +125,7 @@ class BoxData(LabeledData):
                 f"against {few(model_labels)}; a label map (--label-map) can join them"
             )
         self.class_names = self.classes.names
+        self.notes += rotation_note(self._paths)
         self._ground_truths = self._gather(path, coco, of_category)
 
     def _match_by_name(
@@ -210,17 +213,20 @@ class BoxData(LabeledData):
         """Number of images, those without an object included."""
         return len(self._paths)
 
-    def items(self, indices: Iterable[int]) -> Iterator[LabeledFrame]:
-        """Read the images; raise DataError where the size of one differs from its labels'."""
+    def read(self, indices: Iterable[int]) -> Iterator[LabeledFrame | BadFrame]:
+        """Read the images; one whose size differs from its labels' is bad."""
         for index in indices:
-            frame = read_image_file(self._paths[index], stamp_ns=index)
+            path, entry = self._paths[index], self._images[index]
+            try:
+                frame = read_image_file(path, stamp_ns=index)
+            except DataError as error:
+                yield BadFrame(index, str(error))
+                continue
             height, width = frame.pixels.shape[:2]
-            entry = self._images[index]
             if (entry.width or width, entry.height or height) != (width, height):
-                raise DataError(
-                    f"{self._paths[index]} is {width}x{height} pixels, its labels say "
-                    f"{entry.width}x{entry.height}"
-                )
+                reason = f"{path} is {width}x{height} pixels, its labels say {entry.width}x{entry.height}"
+                yield BadFrame(index, reason + rotation_hint(path))
+                continue
             yield LabeledFrame(frame, self._ground_truths[index])
 
 

@@ -15,12 +15,13 @@ A data SPEC is a FOLDER, a LABELS file, or ``LABELS@FRAMES``; the model's task d
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.data.bad_frames import BadFrame, BadFrameLimit, BadFrames, FrameAccount
 from ad_compressed_perception.image.decode import Frame
 
 
@@ -49,6 +50,7 @@ class LabeledData(ABC):
         notes: what was left out or assumed, in sentences.
         class_names: the evaluated classes; empty for planning.
         is_series: whether the frames are consecutive in time and hence correlated.
+        ignored_files: names of files beside the images that are none.
     """
 
     task: ClassVar[str]
@@ -56,18 +58,53 @@ class LabeledData(ABC):
     describe: str
     notes: list[str]
     class_names: tuple[str, ...] = ()
+    ignored_files: Sequence[str] = ()
 
     @abstractmethod
     def __len__(self) -> int:
         """Number of labeled frames."""
 
     @abstractmethod
+    def read(self, indices: Iterable[int]) -> Iterator[LabeledFrame | BadFrame]:
+        """Yield one entry for each of ascending indices.
+
+        A frame is bad where its image or label cannot be read, or they contradict each other.
+        """
+
     def items(self, indices: Iterable[int]) -> Iterator[LabeledFrame]:
         """Yield the frames of ascending indices with their ground truth.
 
         Raises:
-            DataError: an image or label cannot be read, or they contradict each other.
+            DataError: a frame is bad; the message names it.
         """
+        for entry in self.read(indices):
+            if isinstance(entry, BadFrame):
+                raise DataError(entry.reason)
+            yield entry
+
+    def readable(self, indices: Iterable[int], max_bad: BadFrameLimit | None = None) -> list[int]:
+        """Read the frames of ascending indices once; return the indices of those that are not bad.
+
+        The others are reported in ``notes``, so that every variant is evaluated on the same frames.
+
+        Args:
+            indices: frames to read.
+            max_bad: how many may be bad; None for a tenth.
+
+        Raises:
+            DataError: more of them are bad than the limit allows, or all.
+        """
+        asked = list(indices)
+        frames = BadFrames(self.describe, max_bad or BadFrameLimit())
+        bad = [entry for entry in self.read(asked) if isinstance(entry, BadFrame)]
+        frames.note(asked, bad)
+        account = FrameAccount(
+            source=self.describe, index=len(self), checked=len(asked), bad=frames.by_reason(),
+            ignored_files=list(self.ignored_files),
+        )  # fmt: skip
+        self.notes += [sentence for sentence in account.sentences() if sentence not in self.notes]
+        left_out = {frame.index for frame in bad}
+        return [index for index in asked if index not in left_out]
 
 
 def choose_indices(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.data.bad_frames import BadFrame
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame
 from ad_compressed_perception.image.decode import Frame
@@ -49,7 +50,8 @@ class DriveData(LabeledData):
             DataError: no frames, or none with a label near enough.
         """
         self._source = open_frames(frames)
-        self.notes = []
+        self.notes = list(self._source.problems)
+        self.ignored_files = self._source.ignored_files
         frames_ns = np.array(self._source.stamps_ns(), np.int64)
         found = nearest(stamps_ns, frames_ns)
         distances_ms = np.abs(stamps_ns[found] - frames_ns) / 1e6
@@ -75,13 +77,12 @@ class DriveData(LabeledData):
         """Number of frames with a label."""
         return len(self._frames)
 
-    def items(self, indices: Iterable[int]) -> Iterator[LabeledFrame]:
-        """Read the frames; raise DataError where one cannot be decoded or the recording ends early."""
+    def read(self, indices: Iterable[int]) -> Iterator[LabeledFrame | BadFrame]:
+        """Read the frames; one that cannot be decoded, or that the recording ends before, is bad."""
         chosen = list(indices)
-        count = 0
-        frames = self._source.frames(int(self._frames[index]) for index in chosen)
-        for index, frame in zip(chosen, frames, strict=False):
-            count += 1
-            yield self._labeled(frame, int(self._labels[index]))
-        if count < len(chosen):
-            raise DataError(f"{self._source.describe} ended after {count} of {len(chosen)} frames")
+        frames = self._source.read(int(self._frames[index]) for index in chosen)
+        for index, frame in zip(chosen, frames, strict=True):
+            if isinstance(frame, BadFrame):
+                yield BadFrame(index, f"frame {frame.index} of {self._source.describe}: {frame.reason}")
+            else:
+                yield self._labeled(frame, int(self._labels[index]))

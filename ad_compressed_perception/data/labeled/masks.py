@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.data.frames import list_images, read_image_file
+from ad_compressed_perception.data.bad_frames import BadFrame
+from ad_compressed_perception.data.frames import list_images, list_images_and_others, read_image_file
 from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame
+from ad_compressed_perception.data.labeled.exif import rotation_hint, rotation_note
 from ad_compressed_perception.data.labeled.label_map import (
     MAX_MASK_ID,
     LabelMap,
@@ -99,7 +101,7 @@ class MaskData(LabeledData):
             )
         self.describe = f"{masks}@{images}" if frames else str(labels_path)
         by_stem = {path.stem: path for path in list_images(masks)}
-        image_paths = list_images(images)
+        image_paths, self.ignored_files = list_images_and_others(images)
         self._pairs = [(path, by_stem[path.stem]) for path in image_paths if path.stem in by_stem]
         if not self._pairs:
             raise DataError(
@@ -109,6 +111,7 @@ class MaskData(LabeledData):
         self.notes = []
         if len(self._pairs) < len(image_paths):
             self.notes.append(f"{len(image_paths) - len(self._pairs)} images without a mask were left out.")
+        self.notes += rotation_note([image for image, _ in self._pairs])
         self._of_id = np.zeros(MAX_MASK_ID + 1, np.uint8)
         chosen = label_map or self._own_map(labels_path)
         if chosen is None:
@@ -150,15 +153,19 @@ class MaskData(LabeledData):
         """Number of images with a mask."""
         return len(self._pairs)
 
-    def items(self, indices: Iterable[int]) -> Iterator[LabeledFrame]:
-        """Read the images and masks; raise DataError where their sizes differ."""
+    def read(self, indices: Iterable[int]) -> Iterator[LabeledFrame | BadFrame]:
+        """Read the images and masks; a pair of different sizes is bad."""
         for index in indices:
             image, mask = self._pairs[index]
-            frame = read_image_file(image, stamp_ns=index)
-            ids = read_mask(mask)
-            if ids.shape != frame.pixels.shape[:2]:
-                raise DataError(
-                    f"{mask} is {ids.shape[1]}x{ids.shape[0]} pixels, its image "
-                    f"{frame.pixels.shape[1]}x{frame.pixels.shape[0]}"
-                )
+            try:
+                frame = read_image_file(image, stamp_ns=index)
+                ids = read_mask(mask)
+            except DataError as error:
+                yield BadFrame(index, str(error))
+                continue
+            height, width = frame.pixels.shape[:2]
+            if ids.shape != (height, width):
+                reason = f"{mask} is {ids.shape[1]}x{ids.shape[0]} pixels, its image {width}x{height}"
+                yield BadFrame(index, reason + rotation_hint(image))
+                continue
             yield LabeledFrame(frame, self._of_id[ids])

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.data.frames import open_frames
+from ad_compressed_perception.data.frames import FrameSource, open_frames
 from ad_compressed_perception.data.labeled.label_map import load_label_map
 from ad_compressed_perception.data.labeled.masks import MaskData
 from ad_compressed_perception.data.labeled.steering import CSV_NAME, read_steering
@@ -60,7 +60,7 @@ def drive_frames(config: RealFrames) -> Iterator[Frame]:
     """Yield the frames of the drive's first part; none without a drive."""
     if config.drive is not None:
         source = open_frames(str(expand_folder(config.drive, "drive") / "images"))
-        yield from source.frames(range(_training_count(source.stamps_ns(), config)))
+        yield from source.frames(_training_indices(source, config))
 
 
 def real_frames(config: RealFrames) -> Iterator[Frame]:
@@ -68,7 +68,7 @@ def real_frames(config: RealFrames) -> Iterator[Frame]:
     yield from drive_frames(config)
     if config.masks is not None:
         source = open_frames(str(expand_folder(config.masks, "masks") / "images"))
-        yield from source.frames(range(len(source.stamps_ns())))
+        yield from source.frames(source.readable(range(len(source))))
 
 
 def masked_frames(config: RealFrames, labels: list[str]) -> Iterator[tuple[Frame, Mask | None]]:
@@ -79,7 +79,7 @@ def masked_frames(config: RealFrames, labels: list[str]) -> Iterator[tuple[Frame
         masked = MaskData(
             expand_folder(config.masks, "masks"), None, labels, load_label_map(config.label_map)
         )
-        for item in masked.items(range(len(masked))):
+        for item in masked.items(masked.readable(range(len(masked)))):
             yield item.frame, Mask(np.asarray(item.ground_truth, np.uint8), masked.classes.of_label)
 
 
@@ -116,8 +116,8 @@ def curvatures_ahead(config: RealFrames) -> NDArray[np.float32]:
     if config.drive is None:
         raise DataError("training a planner needs a drive with its steering log: name real.drive")
     folder = expand_folder(config.drive, "drive")
-    stamps = open_frames(str(folder / "images")).stamps_ns()
-    frames_s = np.array(stamps[: _training_count(stamps, config)], np.float64) * 1e-9
+    source = open_frames(str(folder / "images"))
+    frames_s = np.array(source.stamps_ns(), np.float64)[_training_indices(source, config)] * 1e-9
     log_ns, angles = read_steering(folder / CSV_NAME)
     log_s = log_ns * 1e-9
     kept = log_s <= frames_s[-1]
@@ -127,5 +127,6 @@ def curvatures_ahead(config: RealFrames) -> NDArray[np.float32]:
     return np.interp(later, log_s[kept], curvature[kept]).astype(np.float32)
 
 
-def _training_count(stamps: Sequence[int], config: RealFrames) -> int:
-    return int(len(stamps) * config.drive_share)
+def _training_indices(source: FrameSource, config: RealFrames) -> list[int]:
+    """Return the readable frames of the drive's first part."""
+    return source.readable(range(int(len(source) * config.drive_share)))

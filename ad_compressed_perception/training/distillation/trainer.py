@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -245,9 +246,11 @@ def _dataset(
     shapes: list[tuple[int, ...]],
 ) -> DistillationDataset:
     """Compute the dataset, or load that of an interrupted run or an earlier pass with the same settings."""
-    sources = [open_frames(spec, stride=options.stride) for spec in options.data]
+    opened = [open_frames(spec, stride=options.stride) for spec in options.data]
+    sources = [(source, source.readable(range(len(source)))) for source in opened]
     labeled, correct = _labeled(context, options)
-    count = context.frames + sum(len(source) for source in sources) + len(labeled or ())
+    chosen = [] if labeled is None else labeled.readable(range(len(labeled)))
+    count = context.frames + sum(len(indices) for _, indices in sources) + len(chosen)
     known = [options.labels, options.label_map, options.label_weight]
     student = [context.input.model_dump_json(), context.output.model_dump_json(), shapes]
     key = [count, options.views, options.seed, options.stride, outputs, *options.data, *known, *student]
@@ -260,11 +263,14 @@ def _dataset(
         return DistillationDataset(np.load(folder / "inputs.npy", mmap_mode="r"), tables)
 
     def images() -> Iterator[Frame | LabeledFrame]:
-        starts: list[Callable[[], Iterator[Frame]]] = [context.images, *(s.__iter__ for s in sources)]
+        starts: list[Callable[[], Iterator[Frame]]] = [
+            context.images,
+            *(partial(s.frames, i) for s, i in sources),
+        ]
         for start in starts:
             yield from start()
         if labeled is not None:
-            yield from labeled.items(range(len(labeled)))
+            yield from labeled.items(chosen)
 
     try:
         dataset = cache_teacher_outputs(
