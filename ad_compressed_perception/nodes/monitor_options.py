@@ -12,6 +12,7 @@ from pydantic import Field
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import StrictModel
 from ad_compressed_perception.monitor.comparison import TaskComparison
+from ad_compressed_perception.monitor.health import HealthLimits
 
 TASK_NAMES = ("detection", "segmentation", "planning")
 
@@ -47,6 +48,21 @@ class TaskOptions(StrictModel):
     )
     deadline_ms: float = Field(
         default=0.0, ge=0.0, le=1e6, description="end-to-end deadline of a result; 0: none"
+    )
+    min_rate_hz: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1e4,
+        description="required results a second of each node; WARN below, ERROR below half; 0: none",
+    )
+    max_dropped_share: float = Field(
+        default=0.5, ge=0.0, le=1.0, description="largest share of dropped frames of a node; WARN above"
+    )
+    max_age_warn_ms: float = Field(
+        default=1000.0,
+        ge=0.0,
+        le=1e9,
+        description="largest median age of results; WARN above; 0: none",
     )
     ground_truth_topic: str = Field(
         default="",
@@ -88,7 +104,9 @@ def task_comparison(task: str, options: TaskOptions) -> TaskComparison | None:
         return None
     names = variant_names(nodes)
     baseline = next((name for name, node in names.items() if node == options.baseline), None)
-    return TaskComparison(names, baseline, options.deadline_ms or None, bool(options.ground_truth_topic))
+    limits = HealthLimits(options.min_rate_hz, options.max_dropped_share, options.max_age_warn_ms)
+    deadline_ms = options.deadline_ms or None
+    return TaskComparison(names, baseline, deadline_ms, bool(options.ground_truth_topic), limits)
 
 
 def comparisons(options: Mapping[str, TaskOptions]) -> dict[str, TaskComparison]:

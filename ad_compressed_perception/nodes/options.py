@@ -11,6 +11,7 @@ from pydantic import Field
 
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.manifest import StrictModel
+from ad_compressed_perception.monitor.health import HealthLimits
 
 
 class SetupOptions(StrictModel):
@@ -27,6 +28,9 @@ class SetupOptions(StrictModel):
         1, ge=0, le=1024, description="threads inside one inference; 0: the runtime's choice"
     )
     allow_rejected: bool = Field(False, description="load a variant its accept gate rejected")
+    load_timeout_s: float = Field(
+        120.0, ge=0.1, le=86400.0, description="time after which loading the model is given up"
+    )
     transport: Literal["raw", "compressed"] = Field(
         "raw", description="subscribe to image (raw) or image/compressed (compressed)"
     )
@@ -47,6 +51,44 @@ class LiveOptions(StrictModel):
     max_age_ms: float = Field(
         0.0, ge=0.0, description="drop frames older than this when the worker takes them; 0: never"
     )
+
+
+class HealthOptions(StrictModel):
+    """Limits of a healthy node, and what the watchdog does; they may change at any time."""
+
+    min_rate_hz: float = Field(
+        0.0, ge=0.0, le=1e4, description="required results a second; WARN below, ERROR below half; 0: none"
+    )
+    max_dropped_share: float = Field(
+        0.5, ge=0.0, le=1.0, description="largest share of frames dropped as stale or busy; WARN above"
+    )
+    max_age_warn_ms: float = Field(
+        1000.0,
+        ge=0.0,
+        le=1e9,
+        description="largest median age of results; WARN above; 0: none",
+    )
+    max_lost_share: float = Field(
+        0.1, ge=0.0, le=1.0, description="largest share of frames lost before the node; WARN above"
+    )
+    watchdog_error_s: float = Field(
+        5.0,
+        ge=0.1,
+        le=3600.0,
+        description="time with a frame and without a finished one after which the worker hangs: ERROR, "
+        "and it is replaced",
+    )
+    watchdog_exit_s: float = Field(
+        0.0,
+        ge=0.0,
+        le=86400.0,
+        description="time without a finished frame, although the worker was replaced, after which the "
+        "process ends with status 75; 0: never",
+    )
+
+    def limits(self) -> HealthLimits:
+        """Return the limits of rate, drops and ages."""
+        return HealthLimits(self.min_rate_hz, self.max_dropped_share, self.max_age_warn_ms)
 
 
 class StartOptions(StrictModel):
