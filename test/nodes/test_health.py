@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Nothing says OK while nothing useful comes out: real nodes with a runtime that hangs, dies, lies in time."""
+"""Nothing says OK while nothing useful comes out: real nodes whose runtime hangs, dies, is slow."""
 
 from __future__ import annotations
 
@@ -182,7 +182,9 @@ def test_a_hung_worker_is_replaced_while_its_neighbor_works(
 ) -> None:
     """Failed before: nothing noticed, and the first deactivate froze both nodes of the process."""
     other = write_detector(tmp_path / "other")
-    arguments = composed(tmp_path, node={"model": str(model), "watchdog_error_s": 1.0}, neighbor={"model": str(other)})
+    arguments = composed(
+        tmp_path, node={"model": str(model), "watchdog_error_s": 1.0}, neighbor={"model": str(other)}
+    )
     camera, second = Camera(recorder), Camera(recorder, "/neighbor/image")
 
     def send() -> None:
@@ -234,7 +236,7 @@ def test_a_node_that_hangs_again_ends_the_process_with_its_own_status(
         recorder.wait_for(lambda: process.process.poll() is not None, camera.send)
         assert process.wait() == EXIT_HUNG
         assert "replacement 1 runs" in process.log
-        assert f"[FATAL]" in process.log and "ends with status 75" in process.log
+        assert "[FATAL]" in process.log and "ends with status 75" in process.log
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""An installed package of a third party with a backend that hangs, ends threads, fails or is slow on request."""
+"""An installed package of a third party: a backend that hangs, ends threads, fails or is slow on request."""
 
 from __future__ import annotations
 
