@@ -45,7 +45,7 @@ class TaskComparison:
     baseline: str | None = None
     deadline_ms: float | None = None
     has_ground_truth: bool = False
-    limits: HealthLimits = HealthLimits()
+    limits: HealthLimits = field(default_factory=HealthLimits)
 
     def __post_init__(self) -> None:
         """Refuse a baseline that is not among the nodes."""

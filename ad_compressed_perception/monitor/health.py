@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
 from enum import IntEnum
 from statistics import median
 
+from pydantic import Field
+
+from ad_compressed_perception.core.manifest import StrictModel
 from ad_compressed_perception.core.timing import FrameTiming, Outcome
 
 WINDOW_S = 5.0
@@ -37,13 +39,18 @@ class Level(IntEnum):
 Problems = list[tuple[Level, str]]
 
 
-@dataclass(frozen=True)
-class HealthLimits:
-    """What a healthy node keeps; the parameters of the same names describe them."""
+class HealthLimits(StrictModel):
+    """What a healthy node keeps: parameters of the nodes and, for each task, of the monitor."""
 
-    min_rate_hz: float = 0.0
-    max_dropped_share: float = 0.5
-    max_age_warn_ms: float = 1000.0
+    min_rate_hz: float = Field(
+        0.0, ge=0.0, le=1e4, description="required results a second; WARN below, ERROR below half; 0: none"
+    )
+    max_dropped_share: float = Field(
+        0.5, ge=0.0, le=1.0, description="largest share of frames dropped as stale or busy; WARN above"
+    )
+    max_age_warn_ms: float = Field(
+        1000.0, ge=0.0, le=1e9, description="largest median age of results; WARN above; 0: none"
+    )
 
 
 class FrameHealth:

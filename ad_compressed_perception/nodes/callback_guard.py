@@ -1,13 +1,13 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""An executor that goes on when a callback raises; failures are logged and counted by node and kind."""
+"""An executor and a thread that go on when what they call raises; failures are counted by node and kind."""
 
 from __future__ import annotations
 
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from threading import Lock
+from threading import Event, Lock, Thread
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,6 +18,7 @@ from rclpy.node import Node
 
 from ad_compressed_perception.core.one_line import one_line
 
+_STOP_LIMIT_S = 2.0
 _lock = Lock()
 # By node and kind: all failures, and the last error.
 _failures: WeakKeyDictionary[Node, dict[str, tuple[int, str]]] = WeakKeyDictionary()
@@ -63,21 +64,21 @@ def answer_parameter_requests(node: Node) -> None:
 
     def answering(callback: Callable[[Any, Any], Any], *, atomically: bool) -> Callable[[Any, Any], Any]:
         def answer(request: Any, response: Any) -> Any:
-            try:
-                return callback(request, response)
-            except Exception as error:
-                note_failure(node, "parameter request refused", error)
-                refused = SetParametersResult(successful=False, reason=one_line(error))
+            parts = [request]
+            if not atomically:  # those before and after the one that raises are set
+                parts = [type(request)(parameters=[each]) for each in request.parameters]
+            results = []
+            for part in parts:
+                try:
+                    answered = callback(part, type(response)())
+                    results.append(answered.result if atomically else answered.results[0])
+                except Exception as error:
+                    note_failure(node, "parameter request refused", error)
+                    results.append(SetParametersResult(successful=False, reason=one_line(error)))
             if atomically:
-                response.result = refused
-                return response
-            # Some may have been set before the one that raised: each is tried, and answered, by itself.
-            if len(request.parameters) == 1:
-                response.results = [refused]
-                return response
-            kind = type(request)
-            singles = [answer(kind(parameters=[each]), type(response)()) for each in request.parameters]
-            response.results = [single.results[0] for single in singles]
+                response.result = results[0]
+            else:
+                response.results = results
             return response
 
         return answer
@@ -122,3 +123,27 @@ class GuardedExecutor(SingleThreadedExecutor):
                 note_failure(each, kind, error)
             self._in_a_row += 1
             time.sleep(min(self._in_a_row, 20) * 1e-3)
+
+
+class PeriodicThread:
+    """Calls a function until stopped, whatever the executor does; what it raises is a failure of the node."""
+
+    def __init__(self, node: Node, function: Callable[[], None], period_s: float) -> None:
+        """Begin to call ``function`` every ``period_s`` seconds."""
+        self._node, self._function, self._period_s = node, function, period_s
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="adcp-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join(_STOP_LIMIT_S)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._period_s):
+            try:
+                self._function()
+            except BaseException as error:
+                if self._node.context.ok():
+                    note_failure(self._node, self._function.__name__.strip("_"), error)

@@ -123,7 +123,7 @@ class NodeDiagnostics:
         with self._lock:
             failed, negative = self._failed, self._negative_ages
         problems = self._model_problems()
-        problems += self._supervised.problems(options.watchdog_error_s)
+        problems += self._supervised.problems(monotonic(), options.watchdog_error_s)
         if new := failed - self._failed_reported:
             problems.append((Level.ERROR, f"{new} frames failed: {self._last_failure}"))
         if new := negative - self._negative_reported:
@@ -186,7 +186,7 @@ class NodeDiagnostics:
             problems.append((Level.WARN, f"no new frame on {subscription.topic} for {silent_s:.0f} s"))
         with self._lock:
             self._health.update(counters.counts, now_s)
-            problems += self._health.problems(options.limits())
+            problems += self._health.problems(options)
             rate_hz, dropped = self._health.rate_hz, self._health.dropped_share
         values = {"received": str(counters.received)}
         values |= {outcome: str(count) for outcome, count in counters.counts.items()}

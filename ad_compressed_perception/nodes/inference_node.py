@@ -23,6 +23,7 @@ from ad_compressed_perception.image.decode import Frame, decode_image, to_bgr8
 from ad_compressed_perception.messages import timing as timing_message
 from ad_compressed_perception.messages.image import to_image
 from ad_compressed_perception.nodes import parameters
+from ad_compressed_perception.nodes.callback_guard import PeriodicThread
 from ad_compressed_perception.nodes.diagnostics import NodeDiagnostics
 from ad_compressed_perception.nodes.guarded_lifecycle import GuardedLifecycleNode
 from ad_compressed_perception.nodes.image_subscription import ImageSubscription
@@ -33,7 +34,6 @@ from ad_compressed_perception.nodes.options import (
     StartOptions,
     parse_backend_options,
 )
-from ad_compressed_perception.nodes.periodic_thread import PeriodicThread
 from ad_compressed_perception.nodes.qos import TIMING_QOS, image_qos
 from ad_compressed_perception.nodes.run import exit_now
 from ad_compressed_perception.nodes.supervised_worker import SupervisedWorker
@@ -166,9 +166,13 @@ class InferenceNode(GuardedLifecycleNode):
             self.diagnostics.publish()
 
     def close(self) -> None:
-        """Release everything and end the thread of /diagnostics, without a transition (at process end)."""
+        """Release everything, without a transition (at process end)."""
         self.release()
+
+    def destroy_node(self) -> None:
+        """End the thread of /diagnostics and destroy the node."""
         self._watch_thread.stop()
+        super().destroy_node()
 
     # Health -------------------------------------------------------------------------------------
 
@@ -183,7 +187,9 @@ class InferenceNode(GuardedLifecycleNode):
             self.diagnostics.publish()
         finally:
             if action is Action.EXIT:
-                reason = "; ".join(line for _, line in self._supervised.problems(health.watchdog_error_s))
+                reason = "; ".join(
+                    line for _, line in self._supervised.problems(now_s, health.watchdog_error_s)
+                )
                 self.get_logger().fatal(f"the process ends with status {EXIT_HUNG}: {reason}")
                 exit_now(EXIT_HUNG)
 

@@ -37,7 +37,7 @@ class MonitorOptions(StrictModel):
     )
 
 
-class TaskOptions(StrictModel):
+class TaskOptions(HealthLimits):
     """Parameters of a task, under its name as prefix; read once, at the monitor's start."""
 
     renamed = {"truth_topic": "ground_truth_topic"}
@@ -48,21 +48,6 @@ class TaskOptions(StrictModel):
     )
     deadline_ms: float = Field(
         default=0.0, ge=0.0, le=1e6, description="end-to-end deadline of a result; 0: none"
-    )
-    min_rate_hz: float = Field(
-        default=0.0,
-        ge=0.0,
-        le=1e4,
-        description="required results a second of each node; WARN below, ERROR below half; 0: none",
-    )
-    max_dropped_share: float = Field(
-        default=0.5, ge=0.0, le=1.0, description="largest share of dropped frames of a node; WARN above"
-    )
-    max_age_warn_ms: float = Field(
-        default=1000.0,
-        ge=0.0,
-        le=1e9,
-        description="largest median age of results; WARN above; 0: none",
     )
     ground_truth_topic: str = Field(
         default="",
@@ -104,9 +89,9 @@ def task_comparison(task: str, options: TaskOptions) -> TaskComparison | None:
         return None
     names = variant_names(nodes)
     baseline = next((name for name, node in names.items() if node == options.baseline), None)
-    limits = HealthLimits(options.min_rate_hz, options.max_dropped_share, options.max_age_warn_ms)
-    deadline_ms = options.deadline_ms or None
-    return TaskComparison(names, baseline, deadline_ms, bool(options.ground_truth_topic), limits)
+    return TaskComparison(
+        names, baseline, options.deadline_ms or None, bool(options.ground_truth_topic), options
+    )
 
 
 def comparisons(options: Mapping[str, TaskOptions]) -> dict[str, TaskComparison]:

@@ -53,21 +53,9 @@ class LiveOptions(StrictModel):
     )
 
 
-class HealthOptions(StrictModel):
+class HealthOptions(HealthLimits):
     """Limits of a healthy node, and what the watchdog does; they may change at any time."""
 
-    min_rate_hz: float = Field(
-        0.0, ge=0.0, le=1e4, description="required results a second; WARN below, ERROR below half; 0: none"
-    )
-    max_dropped_share: float = Field(
-        0.5, ge=0.0, le=1.0, description="largest share of frames dropped as stale or busy; WARN above"
-    )
-    max_age_warn_ms: float = Field(
-        1000.0,
-        ge=0.0,
-        le=1e9,
-        description="largest median age of results; WARN above; 0: none",
-    )
     max_lost_share: float = Field(
         0.1, ge=0.0, le=1.0, description="largest share of frames lost before the node; WARN above"
     )
@@ -85,10 +73,6 @@ class HealthOptions(StrictModel):
         description="time without a finished frame, although the worker was replaced, after which the "
         "process ends with status 75; 0: never",
     )
-
-    def limits(self) -> HealthLimits:
-        """Return the limits of rate, drops and ages."""
-        return HealthLimits(self.min_rate_hz, self.max_dropped_share, self.max_age_warn_ms)
 
 
 class StartOptions(StrictModel):

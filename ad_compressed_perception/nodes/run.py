@@ -29,7 +29,7 @@ THREADS = "adcp-"
 _POLL_S = 0.05
 
 
-class NodeThread:
+class NodeThread(Thread):
     """Starts, spins and closes a node in a thread of its own, with an executor of its own.
 
     What one node's callbacks do, load or wait for therefore delays no other node of the process, and the main
@@ -37,33 +37,26 @@ class NodeThread:
 
     Attributes:
         node: it.
-        started: whether it started, or was not to start by itself; None while it is starting.
+        has_started: whether it started, or was not to start by itself; None while it is starting.
         error: what ended it.
     """
 
     def __init__(self, node: Node) -> None:
         """Begin to start the node."""
+        super().__init__(name=f"{THREADS}node {node.get_name()}", daemon=True)
         self.node = node
-        self.started: bool | None = None
+        self.has_started: bool | None = None
         self.error: BaseException | None = None
         self._executor = GuardedExecutor()  # not in the thread: a signal during the start ends the context
-        self._thread = Thread(target=self._run, name=f"{THREADS}node {node.get_name()}", daemon=True)
-        self._thread.start()
+        self.start()
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether it is not closed yet."""
-        return self._thread.is_alive()
-
-    def join(self, limit_s: float) -> None:
-        """Wait until the node is closed."""
-        self._thread.join(limit_s)
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Start, spin and close the node."""
         try:
-            self.started = start(self.node)
+            autostart = getattr(self.node, "autostart", None)
+            self.has_started = autostart is None or bool(autostart())
         except BaseException as error:
-            self.started = False
+            self.has_started = False
             if rclpy.ok():  # otherwise a signal shut the context down during the start
                 self.node.get_logger().error(f"cannot start: {describe_error(error)}")
         try:
@@ -97,12 +90,6 @@ def close(node: Node) -> None:
         node.destroy_node()
 
 
-def start(node: Node) -> bool:
-    """Let a lifecycle node start itself; True where that succeeded or was not requested."""
-    autostart = getattr(node, "autostart", None)
-    return True if autostart is None else bool(autostart())
-
-
 def run_node(node_type: Callable[..., Node], arguments: list[str] | None = None) -> None:
     """Run one node as the process; exit 1 with one line when it cannot start."""
 
@@ -118,32 +105,29 @@ def run_process(build: Callable[[], Sequence[Node]], arguments: list[str] | None
     The process fails when no node could start; nodes that started run without the others. It ends within
     ``CLOSE_LIMIT_S`` after a signal, whatever its threads do.
     """
-    code = 0
     _initialize(arguments)
     threads: list[NodeThread] = []
+    errors: list[BaseException] = []
     try:
-        threads = [NodeThread(node) for node in build()]
-        code = _wait(threads)
-    except AdcpError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = 1
-    except ExternalShutdownException:
-        pass
-    except Exception:
-        if rclpy.ok():
-            raise
-    finally:
-        rclpy.try_shutdown()
-        limit_s = monotonic() + CLOSE_LIMIT_S
-        for thread in threads:
-            thread.join(max(limit_s - monotonic(), 0.0))
-        end_ros()
+        for node in build():
+            threads.append(NodeThread(node))
+        _wait(threads)
+    except Exception as error:
+        if rclpy.ok():  # otherwise a signal shut the context down, and its failure is no error
+            errors.append(error)
+    failed = rclpy.ok()
+    rclpy.try_shutdown()
+    limit_s = monotonic() + CLOSE_LIMIT_S
     for thread in threads:
-        if isinstance(thread.error, AdcpError):
-            print(f"error: {thread.error}", file=sys.stderr)
-        elif thread.error is not None:
-            traceback.print_exception(thread.error)
-        code = code or int(thread.error is not None)
+        thread.join(max(limit_s - monotonic(), 0.0))
+    end_ros()
+    errors += [thread.error for thread in threads if thread.error is not None]
+    for each in errors:
+        if isinstance(each, AdcpError):
+            print(f"error: {each}", file=sys.stderr)
+        else:
+            traceback.print_exception(each)
+    code = int(failed or bool(errors))
     left = [thread.name for thread in enumerate_threads() if thread.name.startswith(THREADS)]
     if left:
         print(f"{', '.join(left)}: still busy, the process ends without them", file=sys.stderr)
@@ -151,15 +135,12 @@ def run_process(build: Callable[[], Sequence[Node]], arguments: list[str] | None
     sys.exit(code)
 
 
-def _wait(threads: Sequence[NodeThread]) -> int:
-    """Wait for the end of the context; return 1 at once where no node could start, otherwise 0."""
-    while rclpy.ok() and any(thread.started is None for thread in threads):
+def _wait(threads: Sequence[NodeThread]) -> None:
+    """Wait for the end of the context, or until no node can start or runs any more."""
+    while rclpy.ok() and any(thread.has_started is None for thread in threads):
         sleep(_POLL_S)
-    if rclpy.ok() and not any(thread.started for thread in threads):
-        return 1
-    while rclpy.ok() and any(thread.is_alive for thread in threads):
+    while rclpy.ok() and any(thread.has_started and thread.is_alive() for thread in threads):
         sleep(_POLL_S)
-    return 0
 
 
 def exit_now(code: int) -> None:

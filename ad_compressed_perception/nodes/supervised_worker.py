@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from threading import Lock
-from time import monotonic
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.one_line import describe_error
@@ -73,7 +72,7 @@ class SupervisedWorker:
         """
         self._load_limit_s = limit_s
         if self.pipeline is None:
-            self.loading = Loading(self._load, Pipeline.close)
+            self.loading = Loading(self._load, self._discard)
             try:
                 self.pipeline = self.loading.wait(limit_s, is_canceled)
             finally:
@@ -85,7 +84,8 @@ class SupervisedWorker:
         """Start a worker on the pipeline that open() has loaded."""
         if self.pipeline is None:
             raise AdcpError("no model is loaded")
-        worker = FrameWorker(partial(self._process, self.pipeline), self._on_frame_done, self.pipeline.close)
+        release = partial(self._discard, self.pipeline)
+        worker = FrameWorker(partial(self._process, self.pipeline), self._on_frame_done, release)
         worker.start()
         with self._lock:
             self._watchdog, self._event, self.replacements = Watchdog(), "", 0
@@ -133,7 +133,7 @@ class SupervisedWorker:
                 hung_s = self._watchdog.hung_s
                 self._note(f"the worker finished no frame for {hung_s:.1f} s and was given up", now_s)
                 self.pipeline = None
-                self.loading = Loading(self._load, Pipeline.close)
+                self.loading = Loading(self._load, self._discard)
             return action
 
     def _finish_replacement(self, worker: FrameWorker, loading: Loading[Pipeline], now_s: float) -> None:
@@ -141,21 +141,28 @@ class SupervisedWorker:
         self.replacements += 1
         self._watchdog.replaced(now_s)
         try:
-            pipeline = loading.wait(0.0)
+            pipeline = loading.wait(self._load_limit_s)
             self._adopt(pipeline)
         except BaseException as error:
             self._note(f"{self._event}; no replacement: {describe_error(error)}", now_s)
             return
         self.pipeline = pipeline
-        worker.resume(partial(self._process, pipeline), pipeline.close)
+        worker.resume(partial(self._process, pipeline), partial(self._discard, pipeline))
         self._note(f"{self._event.partition(';')[0]}; replacement {self.replacements} runs", now_s)
+
+    def _discard(self, pipeline: Pipeline) -> None:
+        """Close a pipeline that was given up, in the thread that used or loaded it."""
+        try:
+            pipeline.close()
+        except Exception as error:
+            self._log(f"closing an abandoned model failed: {describe_error(error)}")
 
     def _note(self, event: str, now_s: float) -> None:
         self._event, self._event_s = event, now_s
         self._log(event)
 
-    def problems(self, error_s: float) -> Problems:
-        """Return what is wrong with the load or the worker."""
+    def problems(self, now_s: float, error_s: float) -> Problems:
+        """Return what is wrong with the load or the worker; the arguments are those of watch()."""
         found: Problems = []
         loading, watchdog = self.loading, self._watchdog
         if self.worker is None:
@@ -165,13 +172,13 @@ class SupervisedWorker:
         if loading is not None:
             line = f"{self._event}; a replacement is loading for {loading.elapsed_s:.0f} s"
             return [(Level.ERROR, line)]
-        if watchdog.is_hung or watchdog.unfinished_s >= error_s:
+        if watchdog.is_hung or (watchdog.hung_s and watchdog.unfinished_s >= error_s):
             line = f"no frame finished for {watchdog.unfinished_s:.1f} s: the worker hangs"
             if watchdog.given_up:
                 line += "; so did its replacements, and no more are made until the node is activated again"
             found.append((Level.ERROR, line))
         elif watchdog.hung_s >= error_s / 2:
             found.append((Level.WARN, f"no frame finished for {watchdog.hung_s:.1f} s"))
-        if self._event and monotonic() - self._event_s < _REMEMBERED_S:
+        if self._event and now_s - self._event_s < _REMEMBERED_S:
             found.append((Level.WARN, self._event))
         return found

@@ -33,7 +33,7 @@ class Watchdog:
         hung_s: seconds without a finished frame of the present worker; 0 while it has none to do.
         unfinished_s: the same over all workers since the last frame that one finished.
         replacements: workers replaced since then.
-        is_hung: the present worker has exceeded its time, or its thread has died.
+        is_hung: the present worker has exceeded its time, or there is no thread that works.
         given_up: the last replacement hung, too, and the process is not to end.
     """
 
@@ -64,13 +64,14 @@ class Watchdog:
             return Action.NONE
         if not progress.has_frame and progress.is_alive:
             self.hung_s = 0.0
-            self.is_hung = self.given_up
+            self.is_hung = False
             return Action.NONE
         self.hung_s += step_s
         self.unfinished_s += step_s
         limit_s = min(error_s, exit_s) if exit_s else error_s
-        self.is_hung = self.given_up or self.hung_s >= limit_s or not progress.is_alive
-        if not self.is_hung or self.given_up:
+        is_due = self.hung_s >= limit_s or not (progress.is_alive or self.replacements)
+        self.is_hung = self.given_up or is_due or not progress.is_alive
+        if not is_due or self.given_up:
             return Action.NONE
         if self.replacements and exit_s and (self.unfinished_s >= exit_s or self._exhausted):
             return Action.EXIT

@@ -49,7 +49,7 @@ class Progress:
         finished: frames that the worker's thread ended with any outcome; frames displaced in the slot and
             abandoned ones are not among them.
         has_frame: a frame is being processed or waits.
-        is_alive: the thread runs, or was not started.
+        is_alive: there is a thread, and it runs.
     """
 
     finished: int
@@ -138,8 +138,7 @@ class FrameWorker:
     def progress(self) -> Progress:
         """Return the present state for a watchdog."""
         with self._lock:
-            alive = self._thread.is_alive() or self._thread.ident is None
-            return Progress(self._finished, self._counters.pending > 0, alive)
+            return Progress(self._finished, self._counters.pending > 0, self._thread.is_alive())
 
     def counters(self) -> FrameCounters:
         """Return a copy of the counters."""
