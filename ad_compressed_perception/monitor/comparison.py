@@ -17,7 +17,7 @@ from threading import RLock
 from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.core.timing import NodeReport
 from ad_compressed_perception.metrics.agreement import Agreement
-from ad_compressed_perception.monitor.health import HealthLimits
+from ad_compressed_perception.monitor.frame_health import HealthLimits
 from ad_compressed_perception.monitor.pairing import Side
 from ad_compressed_perception.monitor.variant_comparison import VariantComparison
 from ad_compressed_perception.monitor.variant_monitor import VariantMonitor

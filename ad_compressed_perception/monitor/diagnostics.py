@@ -15,7 +15,7 @@ from ad_compressed_perception.metrics.agreement import (
 )
 from ad_compressed_perception.metrics.latency import LatencyPercentiles
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskMonitor
-from ad_compressed_perception.monitor.health import Level, Problems
+from ad_compressed_perception.monitor.frame_health import Level, Problems
 from ad_compressed_perception.monitor.variant_comparison import VariantComparison
 from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
 

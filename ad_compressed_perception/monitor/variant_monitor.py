@@ -10,7 +10,7 @@ from dataclasses import asdict
 from ad_compressed_perception.core.timing import STAGES, NodeReport
 from ad_compressed_perception.metrics import latency
 from ad_compressed_perception.monitor.counters import NodeCounters
-from ad_compressed_perception.monitor.health import FrameHealth
+from ad_compressed_perception.monitor.frame_health import FrameHealth
 from ad_compressed_perception.monitor.liveness import Liveness
 from ad_compressed_perception.report import schema
 

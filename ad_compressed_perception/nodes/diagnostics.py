@@ -15,7 +15,7 @@ from rclpy.lifecycle import LifecycleNode
 
 from ad_compressed_perception.core.timing import FrameTiming
 from ad_compressed_perception.messages.timing import ns_to_stamp
-from ad_compressed_perception.monitor.health import FrameHealth, Level, Problems
+from ad_compressed_perception.monitor.frame_health import FrameHealth, Level, Problems
 from ad_compressed_perception.nodes.callback_guard import new_failures, not_published
 from ad_compressed_perception.nodes.image_subscription import ImageSubscription
 from ad_compressed_perception.nodes.options import HealthOptions

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A lifecycle node whose transitions raise nothing: each error is one line, and the answer is the truth."""
+"""A lifecycle node whose transitions raise nothing: each error is one line, and answers are right."""
 
 from __future__ import annotations
 

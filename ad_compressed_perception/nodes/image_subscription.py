@@ -14,7 +14,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 
-from ad_compressed_perception.monitor.health import Level, Problems
+from ad_compressed_perception.monitor.frame_health import Level, Problems
 from ad_compressed_perception.nodes.qos import describe_incompatible_qos
 from ad_compressed_perception.nodes.stamp_gaps import StampGaps
 

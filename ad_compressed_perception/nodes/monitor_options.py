@@ -12,7 +12,7 @@ from pydantic import Field
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import StrictModel
 from ad_compressed_perception.monitor.comparison import TaskComparison
-from ad_compressed_perception.monitor.health import HealthLimits
+from ad_compressed_perception.monitor.frame_health import HealthLimits
 
 TASK_NAMES = ("detection", "segmentation", "planning")
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.manifest import StrictModel
-from ad_compressed_perception.monitor.health import HealthLimits
+from ad_compressed_perception.monitor.frame_health import HealthLimits
 
 
 class SetupOptions(StrictModel):

@@ -10,7 +10,7 @@ from threading import Lock
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.one_line import describe_error
-from ad_compressed_perception.monitor.health import Level, Problems
+from ad_compressed_perception.monitor.frame_health import Level, Problems
 from ad_compressed_perception.nodes.loading import Loading
 from ad_compressed_perception.nodes.watchdog import Action, Watchdog
 from ad_compressed_perception.nodes.worker import Arrival, FrameWorker, OnFrameDone

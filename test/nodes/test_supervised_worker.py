@@ -13,7 +13,7 @@ import pytest
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.timing import FrameCounters, FrameTiming
-from ad_compressed_perception.monitor.health import Level
+from ad_compressed_perception.monitor.frame_health import Level
 from ad_compressed_perception.nodes.supervised_worker import SupervisedWorker
 from ad_compressed_perception.nodes.watchdog import Action
 from ad_compressed_perception.nodes.worker import Arrival

@@ -7,11 +7,11 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ad_compressed_perception.core.timing import OUTCOMES, FrameTiming, Outcome
-from ad_compressed_perception.monitor.health import FrameHealth, HealthLimits, Level
+from ad_compressed_perception.monitor.frame_health import FrameHealth, HealthLimits, Level
 from ad_compressed_perception.monitor.liveness import Liveness
 
 LIMITS = HealthLimits(min_rate_hz=30.0, max_dropped_share=0.5, max_age_warn_ms=500.0)
@@ -62,6 +62,7 @@ def test_the_past_is_forgotten_and_a_restart_begins_anew() -> None:
     assert math.isnan(health.rate_hz)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from(OUTCOMES), st.integers(0, 50), st.floats(0.0, 3.0)), max_size=40))
 def test_shares_and_rates_stay_in_range(steps: list[tuple[Outcome, int, float]]) -> None:
     health, counts, now_s = FrameHealth(), dict.fromkeys(OUTCOMES, 0), 0.0
