@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import re
 
+from ad_compressed_perception.core.errors import AdcpError
+
 MAX_CHARACTERS = 320
 
 _ORT_STATUS = re.compile(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
@@ -39,3 +41,9 @@ def one_line(error: BaseException | str) -> str:
     lines = [line for line in text.splitlines() if not _OPENVINO_NOISE.match(line.strip())]
     line = " ".join(" ".join(lines).split()) or type(error).__name__
     return line if len(line) <= MAX_CHARACTERS else line[: MAX_CHARACTERS - 3] + "..."
+
+
+def describe_error(error: BaseException) -> str:
+    """Return an exception as one line, with its type where it is not an error of this package."""
+    text, kind = one_line(error), type(error).__name__
+    return text if isinstance(error, AdcpError) or text == kind else f"{kind}: {text}"

@@ -17,6 +17,7 @@ from threading import RLock
 from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.core.timing import NodeReport
 from ad_compressed_perception.metrics.agreement import Agreement
+from ad_compressed_perception.monitor.frame_health import HealthLimits
 from ad_compressed_perception.monitor.pairing import Side
 from ad_compressed_perception.monitor.variant_comparison import VariantComparison
 from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
@@ -36,6 +37,7 @@ class TaskComparison:
         nodes: variant name to fully qualified node name.
         baseline: which of the names is the reference; None compares nothing.
         deadline_ms: end-to-end deadline of every node of the task; None for none.
+        limits: what each of the nodes has to keep.
         has_ground_truth: every result is also compared with the ground truth of its frame.
     """
 
@@ -43,6 +45,7 @@ class TaskComparison:
     baseline: str | None = None
     deadline_ms: float | None = None
     has_ground_truth: bool = False
+    limits: HealthLimits = field(default_factory=HealthLimits)
 
     def __post_init__(self) -> None:
         """Refuse a baseline that is not among the nodes."""
@@ -140,7 +143,7 @@ class ComparisonMonitor:
         done = []
         with self.lock:
             monitor = self.tasks[task]
-            monitor.variants[name].liveness.seen(now_s)
+            monitor.variants[name].liveness.seen(now_s, has_result=True)
             for variant, side, comparison in monitor.of(name):
                 pair = comparison.add_result(side, stamp_ns, result, now_s)
                 if pair is not None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from enum import IntEnum
 
 from ad_compressed_perception.metrics.agreement import (
     Agreement,
@@ -16,20 +15,13 @@ from ad_compressed_perception.metrics.agreement import (
 )
 from ad_compressed_perception.metrics.latency import LatencyPercentiles
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskMonitor
+from ad_compressed_perception.monitor.frame_health import Level, Problems
 from ad_compressed_perception.monitor.variant_comparison import VariantComparison
 from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
 
 # Old first parts of keys, given besides the present ones for one version.
 _RENAMED = {"truth": "ground_truth"}
 _RENAMED_KEYS = {"candidate_missing": "variant_missing"}
-
-
-class Level(IntEnum):
-    """Severity, numbered as in diagnostic_msgs/DiagnosticStatus."""
-
-    OK = 0
-    WARN = 1
-    ERROR = 2
 
 
 @dataclass(frozen=True)
@@ -51,9 +43,6 @@ class Status:
     values: dict[str, str]
 
 
-Problems = list[tuple[Level, str]]
-
-
 class MonitorDiagnostics:
     """Converts the monitor's figures to statuses; problems are counted since the previous call."""
 
@@ -61,6 +50,7 @@ class MonitorDiagnostics:
         """Report on ``monitor``."""
         self._monitor = monitor
         self._before: dict[str, int] = {}
+        self._last_before: dict[str, int] = {}
 
     def statuses(self, now_s: float, unpublished: Collection[str] = ()) -> list[Status]:
         """Return all statuses, tasks before their variants.
@@ -70,15 +60,19 @@ class MonitorDiagnostics:
             unpublished: full names of nodes whose timing topic has no publisher.
         """
         found = []
+        self._last_before = dict(self._before)
         with self._monitor.lock:
             for task, monitor in self._monitor.tasks.items():
                 found.append(self._task(task, monitor, now_s))
                 for name, variant in monitor.variants.items():
-                    absent = variant.node in unpublished
                     found.append(
-                        self._variant(f"{task}/{name}", variant, monitor.accuracies.get(name), now_s, absent)
+                        self._variant(task, name, monitor, now_s, absent=variant.node in unpublished)
                     )
         return found
+
+    def not_published(self) -> None:
+        """Count what the last statuses counted again in the next ones: they could not be published."""
+        self._before = dict(self._last_before)
 
     def _since_before(self, key: str, count: int) -> int:
         """Return a counter's increase since the previous call."""
@@ -113,13 +107,10 @@ class MonitorDiagnostics:
         return _status(task, "", problems, "; ".join(lines) or "nothing to compare", values)
 
     def _variant(
-        self,
-        name: str,
-        variant: VariantMonitor,
-        accuracy: VariantComparison | None,
-        now_s: float,
-        absent: bool,
+        self, task: str, variant_name: str, monitor: TaskMonitor, now_s: float, *, absent: bool
     ) -> Status:
+        name = f"{task}/{variant_name}"
+        variant, accuracy = monitor.variants[variant_name], monitor.accuracies.get(variant_name)
         problems: Problems = []
         if fault := variant.liveness.fault(now_s):
             why = f" (nobody publishes {variant.node}/timing)" if absent else ""
@@ -131,6 +122,8 @@ class MonitorDiagnostics:
         if missed := self._since_before(f"{name}:missed", variant.deadline.misses):
             deadline_ms = variant.deadline.deadline_ms
             problems.append((Level.WARN, f"{missed} results after {deadline_ms:g} ms"))
+        variant.health.update(variant.counters.counts, now_s)
+        problems += variant.health.problems(monitor.spec.limits)
         if early := self._since_before(f"{name}:early", variant.negative_ages):
             problems.append((Level.WARN, f"{early} frames have a stamp in the future"))
         if self._since_before(f"{name}:restarts", variant.counters.restarts) > 0:
@@ -165,6 +158,10 @@ def _variant_values(variant: VariantMonitor, rate_hz: float, latency: LatencyPer
     values |= {"received": str(variant.counters.received), "pending": str(variant.counters.pending)}
     values |= {outcome: str(count) for outcome, count in variant.counters.counts.items()}
     values["throughput_hz"] = f"{rate_hz:.2f}"
+    # Deadlines are checked where there is a result; these frames missed theirs, too.
+    counts = variant.counters.counts
+    values["without_result"] = str(sum(counts.values()) - counts["processed"])
+    values["dropped_share"] = f"{variant.health.dropped_share:.3f}"
     deadline = variant.deadline
     if deadline.deadline_ms is not None:
         values["deadline_ms"] = f"{deadline.deadline_ms:g}"

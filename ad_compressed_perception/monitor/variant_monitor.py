@@ -10,6 +10,7 @@ from dataclasses import asdict
 from ad_compressed_perception.core.timing import STAGES, NodeReport
 from ad_compressed_perception.metrics import latency
 from ad_compressed_perception.monitor.counters import NodeCounters
+from ad_compressed_perception.monitor.frame_health import FrameHealth
 from ad_compressed_perception.monitor.liveness import Liveness
 from ad_compressed_perception.report import schema
 
@@ -41,6 +42,7 @@ class VariantMonitor:
         self.liveness = Liveness(node, stale_after_s, now_s)
         self.deadline = latency.DeadlineTracker(deadline_ms)
         self.rate = latency.RateTracker()
+        self.health = FrameHealth()
         self.stages = {stage: self._window() for stage in STAGES}
         self.end_to_end = self._window()
         self.negative_ages = 0
@@ -55,8 +57,9 @@ class VariantMonitor:
 
     def add(self, report: NodeReport, now_s: float) -> None:
         """Add a node's report of one completed frame."""
-        self.liveness.seen(now_s)
+        self.liveness.seen(now_s, has_result=report.timing.outcome == "processed")
         self.counters.add(report)
+        self.health.add_frame(report.timing, now_s)
         self.last = report
         timing = report.timing
         if timing.stages_ms.get("transport_age", 0.0) < 0.0:

@@ -1,38 +1,92 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""An executor that goes on when a callback raises; failures are logged and counted by node and kind."""
+"""An executor and a thread that go on when what they call raises; failures are counted by node and kind."""
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from threading import Event, Lock, Thread
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from ad_compressed_perception.core.one_line import one_line
 
-# By node and kind: failures since the last status, all failures, the last error.
-_failures: WeakKeyDictionary[Node, dict[str, tuple[int, int, str]]] = WeakKeyDictionary()
+_STOP_LIMIT_S = 2.0
+_lock = Lock()
+# By node and kind: all failures, and the last error.
+_failures: WeakKeyDictionary[Node, dict[str, tuple[int, str]]] = WeakKeyDictionary()
+# By node: the totals in the last line about them and in the one before.
+_reported: WeakKeyDictionary[Node, tuple[dict[str, int], dict[str, int]]] = WeakKeyDictionary()
 
 
-def note_failure(node: Node, kind: str, error: Exception) -> None:
+def note_failure(node: Node, kind: str, error: BaseException) -> None:
     """Count a failure of a node under its kind; log the 1st, 10th, 100th and so on of a kind."""
-    new, total, _ = _failures.setdefault(node, {}).get(kind, (0, 0, ""))
-    _failures[node][kind] = new + 1, total + 1, one_line(error)
-    if str(total + 1).rstrip("0") == "1":
-        node.get_logger().error(f"{kind}: {one_line(error)} (failure {total + 1} of this kind)")
+    with _lock:
+        kinds = _failures.setdefault(node, {})
+        total = kinds.get(kind, (0, ""))[0] + 1
+        kinds[kind] = total, one_line(error)
+    if str(total).rstrip("0") == "1":
+        node.get_logger().error(f"{kind}: {one_line(error)} (failure {total} of this kind)")
 
 
 def new_failures(node: Node) -> str:
     """Return a line about the failures since the previous call; empty where there were none."""
-    kinds = _failures.get(node, {})
-    lines = [f"{new} x {kind} ({last})" for kind, (new, _, last) in kinds.items() if new]
-    kinds.update({kind: (0, total, last) for kind, (_, total, last) in kinds.items()})
+    with _lock:
+        kinds, (reported, _) = dict(_failures.get(node, {})), _reported.get(node, ({}, {}))
+        _reported[node] = {kind: total for kind, (total, _) in kinds.items()}, reported
+    lines = [
+        f"{total - reported.get(kind, 0)} x {kind} ({last})"
+        for kind, (total, last) in kinds.items()
+        if total > reported.get(kind, 0)
+    ]
     return f"failures: {', '.join(lines)}" if lines else ""
+
+
+def not_published(node: Node) -> None:
+    """Take the failures of the last line, which could not be published, into the next one."""
+    with _lock:
+        _, before = _reported.get(node, ({}, {}))
+        _reported[node] = before, before
+
+
+def answer_parameter_requests(node: Node) -> None:
+    """Let requests to set parameters be answered where rclpy raises: by a result that was not successful.
+
+    rclpy raises on a type number that does not exist, and the client would wait for its answer forever.
+    """
+
+    def answering(callback: Callable[[Any, Any], Any], *, atomically: bool) -> Callable[[Any, Any], Any]:
+        def answer(request: Any, response: Any) -> Any:
+            parts = [request]
+            if not atomically:  # those before and after the one that raises are set
+                parts = [type(request)(parameters=[each]) for each in request.parameters]
+            results = []
+            for part in parts:
+                try:
+                    answered = callback(part, type(response)())
+                    results.append(answered.result if atomically else answered.results[0])
+                except Exception as error:
+                    note_failure(node, "parameter request refused", error)
+                    results.append(SetParametersResult(successful=False, reason=one_line(error)))
+            if atomically:
+                response.result = results[0]
+            else:
+                response.results = results
+            return response
+
+        return answer
+
+    for service in node.services:
+        if service.srv_type in (SetParameters, SetParametersAtomically):
+            atomically = service.srv_type is SetParametersAtomically
+            service.callback = answering(service.callback, atomically=atomically)
 
 
 class GuardedExecutor(SingleThreadedExecutor):
@@ -51,12 +105,12 @@ class GuardedExecutor(SingleThreadedExecutor):
         return task, *self._taken
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
-        """Run one callback; count what it raises."""
+        """Run one callback; count what it raises, SystemExit too."""
         try:
             super().spin_once(timeout_sec)
             self._in_a_row = 0
-        except Exception as error:
-            if not self.context.ok():
+        except BaseException as error:
+            if not self.context.ok() or isinstance(error, KeyboardInterrupt):
                 raise
             entity, node = self._taken
             if getattr(entity, "_executor_event", False):
@@ -69,3 +123,27 @@ class GuardedExecutor(SingleThreadedExecutor):
                 note_failure(each, kind, error)
             self._in_a_row += 1
             time.sleep(min(self._in_a_row, 20) * 1e-3)
+
+
+class PeriodicThread:
+    """Calls a function until stopped, whatever the executor does; what it raises is a failure of the node."""
+
+    def __init__(self, node: Node, function: Callable[[], None], period_s: float) -> None:
+        """Begin to call ``function`` every ``period_s`` seconds."""
+        self._node, self._function, self._period_s = node, function, period_s
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="adcp-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join(_STOP_LIMIT_S)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._period_s):
+            try:
+                self._function()
+            except BaseException as error:
+                if self._node.context.ok():
+                    note_failure(self._node, self._function.__name__.strip("_"), error)

@@ -19,7 +19,7 @@ from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import StrictModel
 from ad_compressed_perception.core.registry import NODES, find, names
 from ad_compressed_perception.nodes import parameters
-from ad_compressed_perception.nodes.run import close_all, run_process
+from ad_compressed_perception.nodes.run import close, run_process
 
 
 class ComposeOptions(StrictModel):
@@ -64,7 +64,8 @@ def build_nodes() -> list[Node]:
         for entry in entries:
             nodes.append(build_node(entry))
     except AdcpError:
-        close_all(nodes)
+        for node in nodes:
+            close(node)
         raise
     return nodes
 

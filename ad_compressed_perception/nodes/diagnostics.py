@@ -5,52 +5,62 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from threading import Lock
-from typing import Any
+from time import monotonic
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 
 from ad_compressed_perception.core.timing import FrameTiming
 from ad_compressed_perception.messages.timing import ns_to_stamp
-from ad_compressed_perception.nodes.callback_guard import new_failures
-from ad_compressed_perception.nodes.worker import FrameWorker
+from ad_compressed_perception.monitor.frame_health import FrameHealth, Level, Problems
+from ad_compressed_perception.nodes.callback_guard import new_failures, not_published
+from ad_compressed_perception.nodes.image_subscription import ImageSubscription
+from ad_compressed_perception.nodes.options import HealthOptions
+from ad_compressed_perception.nodes.supervised_worker import SupervisedWorker
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
 _WINDOW = 200
+_SILENT_AFTER_S = 2.0
 
 
 class NodeDiagnostics:
-    """Collects events since the last status and publishes one status a period."""
+    """Collects events and publishes a status; what one counted that was not published is in the next one."""
 
-    def __init__(self, node: LifecycleNode, period_s: float) -> None:
-        """Publish on /diagnostics every ``period_s`` of steady time, independent of a simulated clock."""
-        self._node = node
+    def __init__(
+        self, node: LifecycleNode, supervised: SupervisedWorker, options: Callable[[], HealthOptions]
+    ) -> None:
+        """Report on a node and its worker.
+
+        Args:
+            node: publishes on /diagnostics.
+            supervised: its model and worker.
+            options: returns the present limits.
+        """
+        self._node, self._supervised, self._options = node, supervised, options
         self._lock = Lock()
+        self._publishing = Lock()
         self._refusal = ""
-        self._qos_line = ""
         self._model: dict[str, str] = {}
         self._provider_differs = ""
-        self._subscription: Any = None
-        self._worker: FrameWorker | None = None
+        self._subscription: ImageSubscription | None = None
+        self._health = FrameHealth()
+        self._active_s = 0.0
         self._infer_ms: deque[float] = deque(maxlen=_WINDOW)
         self._end_to_end_ms: deque[float] = deque(maxlen=_WINDOW)
-        self._failed = 0
+        self._failed = self._failed_reported = 0
         self._last_failure = ""
-        self._negative_ages = 0
-        self._received_before = 0
+        self._negative_ages = self._negative_reported = 0
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        node.create_timer(period_s, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def refuse(self, reason: str) -> None:
-        """Store why configure was refused."""
+        """Store why the last transition was refused; an empty line: another one has begun."""
         self._refusal = reason
 
     def describe_model(self, pipeline: Pipeline) -> None:
         """Store the loaded model and the runtime it runs on."""
-        self._refusal = ""
         info = pipeline.session.info
         coverage = "none" if info.integer_coverage is None else f"{info.integer_coverage:.3f}"
         self._model = {
@@ -75,15 +85,16 @@ class NodeDiagnostics:
         self._model = {}
         self._provider_differs = ""
 
-    def monitor(self, subscription: Any, worker: FrameWorker) -> None:
-        """Report on this subscription and worker from now on."""
-        self._subscription, self._worker = subscription, worker
-        self._qos_line = ""
-        self._received_before = 0
+    def monitor(self, subscription: ImageSubscription) -> None:
+        """Report on the frames of this subscription from now on."""
+        with self._lock:
+            self._health = FrameHealth()
+        self._active_s = monotonic()
+        self._subscription = subscription
 
     def stop_monitoring(self) -> None:
         """Report on no subscription."""
-        self._subscription = self._worker = None
+        self._subscription = None
 
     def note_age(self, age_ms: float) -> None:
         """Count an age that lies in the future."""
@@ -94,6 +105,7 @@ class NodeDiagnostics:
     def note_frame(self, timing: FrameTiming) -> None:
         """Add a completed frame to the window."""
         with self._lock:
+            self._health.add_frame(timing, monotonic())
             if timing.outcome == "processed":
                 self._infer_ms.append(timing.stages_ms["infer"])
                 self._end_to_end_ms.append(timing.end_to_end_ms)
@@ -101,60 +113,87 @@ class NodeDiagnostics:
                 self._failed += 1
                 self._last_failure = timing.reason
 
-    def note_qos(self, line: str) -> None:
-        """Store a QoS mismatch for the lifetime of the subscription."""
-        self._qos_line = line
-
     def publish(self) -> None:
         """Publish the present status."""
-        status = DiagnosticStatus(name=self._node.get_fully_qualified_name())
-        worker, subscription = self._worker, self._subscription
-        values = dict(self._model)
-        problems: list[tuple[bytes, str]] = []
-        if self._refusal:
-            problems.append((DiagnosticStatus.ERROR, self._refusal))
-        if self._provider_differs:
-            problems.append((DiagnosticStatus.WARN, self._provider_differs))
-        if self._qos_line:
-            problems.append((DiagnosticStatus.ERROR, self._qos_line))
+        with self._publishing:
+            self._publish()
+
+    def _publish(self) -> None:
+        options = self._options()
         with self._lock:
-            failed, self._failed = self._failed, 0
-            negative, self._negative_ages = self._negative_ages, 0
-            last_failure = self._last_failure
+            failed, negative = self._failed, self._negative_ages
+        problems = self._model_problems()
+        problems += self._supervised.problems(monotonic(), options.watchdog_error_s)
+        if new := failed - self._failed_reported:
+            problems.append((Level.ERROR, f"{new} frames failed: {self._last_failure}"))
+        if new := negative - self._negative_reported:
+            problems.append((Level.WARN, f"{new} frames have a stamp in the future"))
+        values = self._model | self._time_values()
+        frame_problems, frame_values = self._frames(options)
+        problems += frame_problems
+        values |= frame_values
+        if failures := new_failures(self._node):
+            problems.append((Level.WARN, failures))
+        if self._node.get_clock().now().nanoseconds == 0:
+            problems.append((Level.WARN, "use_sim_time is set and no /clock was received: no ages"))
+        status = DiagnosticStatus(
+            level=bytes([max((level for level, _ in problems), default=Level.OK)]),
+            name=self._node.get_fully_qualified_name(),
+            message="; ".join(line for _, line in problems) or "running",
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        )
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = ns_to_stamp(self._node.get_clock().now().nanoseconds)
+        try:
+            self._publisher.publish(message)
+        except Exception:
+            not_published(self._node)
+            raise
+        self._failed_reported, self._negative_reported = failed, negative
+
+    def _model_problems(self) -> Problems:
+        problems: Problems = []
+        if self._refusal:
+            problems.append((Level.ERROR, self._refusal))
+        if self._provider_differs:
+            problems.append((Level.WARN, self._provider_differs))
+        return problems
+
+    def _time_values(self) -> dict[str, str]:
+        with self._lock:
             windows = {
                 "infer_ms": np.array(self._infer_ms),
                 "end_to_end_ms": np.array(self._end_to_end_ms),
             }
-        if failed:
-            problems.append((DiagnosticStatus.ERROR, f"{failed} frames failed: {last_failure}"))
-        if negative:
-            problems.append((DiagnosticStatus.WARN, f"{negative} frames have a stamp in the future"))
+        values = {}
         for name, window in windows.items():
             known = window[np.isfinite(window)]
             for percentile in (50, 95, 99):
                 value = f"{np.percentile(known, percentile):.2f}" if known.size else "nan"
                 values[f"{name}_p{percentile}"] = value
-        if worker is not None and subscription is not None:
-            counters = worker.counters()
-            values["received"] = str(counters.received)
-            values |= {outcome: str(count) for outcome, count in counters.counts.items()}
-            values["pending"] = str(counters.pending)
-            if subscription.get_publisher_count() == 0:
-                problems.append((DiagnosticStatus.WARN, f"nobody publishes {subscription.topic_name}"))
-            elif counters.received == self._received_before and not self._qos_line:
-                problems.append((DiagnosticStatus.WARN, f"no new frame on {subscription.topic_name}"))
-            self._received_before = counters.received
-        elif not problems:
-            problems.append((DiagnosticStatus.WARN, "not active"))
-        if failures := new_failures(self._node):
-            problems.append((DiagnosticStatus.WARN, failures))
-        if self._node.get_clock().now().nanoseconds == 0:
-            problems.append(
-                (DiagnosticStatus.WARN, "use_sim_time is set and no /clock was received: no ages")
-            )
-        status.level = max((level for level, _ in problems), default=DiagnosticStatus.OK)
-        status.message = "; ".join(line for _, line in problems) or "running"
-        status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
-        message = DiagnosticArray(status=[status])
-        message.header.stamp = ns_to_stamp(self._node.get_clock().now().nanoseconds)
-        self._publisher.publish(message)
+        return values
+
+    def _frames(self, options: HealthOptions) -> tuple[Problems, dict[str, str]]:
+        """Return problems and figures of the subscription and its frames."""
+        worker, subscription = self._supervised.worker, self._subscription
+        if worker is None or subscription is None:
+            idle = not self._refusal and self._supervised.loading is None
+            return ([(Level.WARN, "not active")] if idle else []), {}
+        counters, now_s = worker.counters(), monotonic()
+        problems = subscription.problems(options.max_lost_share)
+        silent_s = now_s - max(self._active_s, subscription.last_arrival_s)
+        if not problems and silent_s > _SILENT_AFTER_S:
+            problems.append((Level.WARN, f"no new frame on {subscription.topic} for {silent_s:.0f} s"))
+        with self._lock:
+            self._health.update(counters.counts, now_s)
+            problems += self._health.problems(options)
+            rate_hz, dropped = self._health.rate_hz, self._health.dropped_share
+        values = {"received": str(counters.received)}
+        values |= {outcome: str(count) for outcome, count in counters.counts.items()}
+        values |= {
+            "pending": str(counters.pending),
+            "rate_hz": f"{rate_hz:.2f}",
+            "dropped_share": f"{dropped:.3f}",
+            "worker_replacements": str(self._supervised.replacements),
+        }
+        return problems, values | subscription.values()

@@ -37,6 +37,11 @@ class LatestFrameSlot(Generic[ItemT]):
             item, self._item = self._item, None
             return item
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes items."""
+        return self._open
+
     def close(self) -> ItemT | None:
         """Close the slot and wake the waiting thread; return the item that was not taken."""
         with self._condition:

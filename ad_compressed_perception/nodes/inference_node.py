@@ -7,16 +7,15 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, ClassVar
 
 from pydantic import ValidationError
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 
 from ad_compressed_perception.core.errors import AdcpError, ManifestError
 from ad_compressed_perception.core.manifest import describe_validation_error, load_manifest
@@ -25,25 +24,35 @@ from ad_compressed_perception.image.decode import Frame, decode_image, to_bgr8
 from ad_compressed_perception.messages import timing as timing_message
 from ad_compressed_perception.messages.image import to_image
 from ad_compressed_perception.nodes import parameters
-from ad_compressed_perception.nodes.callback_guard import note_failure
+from ad_compressed_perception.nodes.callback_guard import PeriodicThread
 from ad_compressed_perception.nodes.diagnostics import NodeDiagnostics
+from ad_compressed_perception.nodes.guarded_lifecycle import GuardedLifecycleNode
+from ad_compressed_perception.nodes.image_subscription import ImageSubscription
 from ad_compressed_perception.nodes.options import (
+    HealthOptions,
     LiveOptions,
     SetupOptions,
     StartOptions,
     parse_backend_options,
 )
-from ad_compressed_perception.nodes.qos import TIMING_QOS, describe_incompatible_qos, image_qos
-from ad_compressed_perception.nodes.worker import Arrival, FrameWorker
+from ad_compressed_perception.nodes.qos import TIMING_QOS, image_qos
+from ad_compressed_perception.nodes.run import exit_now
+from ad_compressed_perception.nodes.supervised_worker import SupervisedWorker
+from ad_compressed_perception.nodes.watchdog import EXIT_HUNG, Action
+from ad_compressed_perception.nodes.worker import Arrival
 from ad_compressed_perception.report.overlay import draw_result
 from ad_compressed_perception.tasks import TASKS
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 
+_LOOKS_PERIOD_S = 0.1
 
-class InferenceNode(LifecycleNode):
+
+class InferenceNode(GuardedLifecycleNode):
     """Runs one variant of one model on the latest frame of a camera topic.
 
-    A subclass names its task and publishes its results; _process handles a frame.
+    A subclass names its task and publishes its results; _process handles a frame. Three threads besides the
+    executor's: the worker, a loader while a model is loaded, and one that watches both and publishes
+    /diagnostics.
     """
 
     task_name: ClassVar[str]
@@ -56,24 +65,30 @@ class InferenceNode(LifecycleNode):
         """
         super().__init__(node_arguments.pop("node_name", self.task_name), **node_arguments)
         self._settings_type = TASKS[self.task_name].settings_type
-        for model in (StartOptions, SetupOptions, LiveOptions, self._settings_type):
+        self._models = (StartOptions, SetupOptions, LiveOptions, HealthOptions, self._settings_type)
+        for model in self._models:
             parameters.declare(self, model)
         self.declare_task_parameters()
         for name in parameters.undeclared_overrides(self):
             self.get_logger().warning(f"parameter {name!r} does not exist here and is ignored")
         self._setup_names = set(SetupOptions.model_fields)
         self._is_configured = False
-        self._pipeline: Pipeline | None = None
-        self._worker: FrameWorker | None = None
-        self._subscription: Any = None
+        self._subscription: ImageSubscription | None = None
         self._timing_publisher: Publisher | None = None
         self._overlay_publisher: Publisher | None = None
+        self._report_texts: dict[str, str] = {}
         self._new_settings: Any = None
         self._reference_is_publish_time = False
+        self._check(self.get_parameters([name for model in self._models for name in model.model_fields]))
         self._start = StartOptions(**parameters.values(self, StartOptions))
-        self.diagnostics = NodeDiagnostics(self, self._start.diagnostics_period_s)
-        self._check(self.get_parameters([*self._setup_names, *LiveOptions.model_fields]))
+        self._health = HealthOptions(**parameters.values(self, HealthOptions))
+        self._supervised = SupervisedWorker(
+            self._open, self._adopt, self._process, self._on_frame_done, self.get_logger().error
+        )
+        self.diagnostics = NodeDiagnostics(self, self._supervised, lambda: self._health)
         self.add_on_set_parameters_callback(self._on_set_parameters)
+        self._next_status_s = 0.0
+        self._watch_thread = PeriodicThread(self, self._watch, _LOOKS_PERIOD_S)
 
     # What a subclass provides -----------------------------------------------------------------
 
@@ -104,113 +119,89 @@ class InferenceNode(LifecycleNode):
         success = TransitionCallbackReturn.SUCCESS
         return bool(self.trigger_configure() == success and self.trigger_activate() == success)
 
-    def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:  # noqa: N802
-        """Refuse an impossible transition; rclpy's method of this name raises, and answers no request."""
-        try:
-            return super()._LifecycleNodeMixin__change_state(transition_id)  # type: ignore[misc]
-        except Exception as error:  # the class of this error is private
-            if self.context.ok():
-                note_failure(self, "transition refused", error)
-            return TransitionCallbackReturn.FAILURE
-
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model; refuse with one line on any inconsistency."""
-        try:
-            self._pipeline = self._open()
-            self._adopt_model_settings(self._pipeline)
-        except AdcpError as error:
-            self.diagnostics.refuse(str(error))
-            self.get_logger().error(f"configure refused: {error}")
-            return TransitionCallbackReturn.FAILURE
+    def configure(self) -> None:
+        """Load the model and create the publishers."""
+        pipeline = self._load()
+        self._adopt_model_settings(pipeline)
         self._timing_publisher = self.create_publisher(timing_message.DiagnosticArray, "~/timing", TIMING_QOS)
         self._overlay_publisher = self.create_publisher(Image, "~/overlay", 1)
-        self.create_result_publishers(self._pipeline)
+        self.create_result_publishers(pipeline)
         self._is_configured = True
-        self.diagnostics.describe_model(self._pipeline)
-        info = self._pipeline.session.info
-        self.get_logger().info(
-            f"{self._pipeline.task.manifest.name}/{self._pipeline.variant} on {info.backend} "
-            f"{info.provider} (asked: {info.requested_provider}), {info.precision}, "
-            f"loaded in {info.load_ms:.0f} ms"
-        )
-        return super().on_configure(state)
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def activate(self) -> None:
         """Start the worker and subscribe to the camera."""
+        self._load()  # only where the previous activation ended with a hung worker
         setup = self._setup()
-        self._worker = FrameWorker(self._process, self._on_frame_done)
-        self._worker.max_age_ms = float(self.get_parameter("max_age_ms").value)
-        self._worker.start()
-        compressed = setup.transport == "compressed"
-        topic = "image/compressed" if compressed else "image"
+        worker = self._supervised.start()
+        worker.max_age_ms = float(self.get_parameter("max_age_ms").value)
         self._reference_is_publish_time = setup.age_reference == "publish_time"
-        with_info: Any = self._on_image  # rclpy passes the message info to a callback of two arguments
-        self._subscription = self.create_subscription(
-            CompressedImage if compressed else Image,
-            topic,
-            with_info,
-            image_qos(setup.qos_reliability, setup.qos_depth),
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
-        )
-        self.diagnostics.monitor(self._subscription, self._worker)
-        return super().on_activate(state)
+        qos = image_qos(setup.qos_reliability, setup.qos_depth)
+        self._subscription = ImageSubscription(self, setup.transport, qos, self._on_image)
+        self.diagnostics.monitor(self._subscription)
 
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def deactivate(self) -> None:
         """Unsubscribe; the frame being processed is finished, the waiting one is counted as dropped."""
-        self._halt()
-        return super().on_deactivate(state)
+        self.diagnostics.stop_monitoring()
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            subscription.destroy()
+        self._supervised.stop()
 
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def cleanup(self) -> None:
         """Release the model and the publishers."""
-        self._release()
-        return super().on_cleanup(state)
+        was_configured, self._is_configured = self._is_configured, False
+        self.diagnostics.forget_model()
+        self._supervised.close()
+        if was_configured:
+            self.destroy_result_publishers()
+        publishers = self._timing_publisher, self._overlay_publisher
+        self._timing_publisher = self._overlay_publisher = None
+        for publisher in publishers:
+            if publisher is not None:
+                self.destroy_publisher(publisher)
 
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release everything, from any state."""
-        self.close()
-        return super().on_shutdown(state)
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Return to unconfigured after an unexpected error in a transition."""
-        self.close()
-        return TransitionCallbackReturn.SUCCESS
+    def note_refusal(self, line: str) -> None:
+        """Report a refused transition at once: an autostarted node ends with it."""
+        self.diagnostics.refuse(line)
+        if line:
+            self.diagnostics.publish()
 
     def close(self) -> None:
-        """Stop the worker and release the model, without a transition (at process end)."""
-        self._halt()
-        self._release()
+        """Release everything, without a transition (at process end)."""
+        self.release()
 
-    def _halt(self) -> None:
-        self.diagnostics.stop_monitoring()
-        if self._subscription is not None:
-            self.destroy_subscription(self._subscription)
-            self._subscription = None
-        if self._worker is not None:
-            self._worker.stop()
-            self._worker = None
+    def destroy_node(self) -> None:
+        """End the thread of /diagnostics and destroy the node."""
+        self._watch_thread.stop()
+        super().destroy_node()
 
-    def _release(self) -> None:
-        was_configured, self._is_configured = self._is_configured, False
-        if self._pipeline is not None:
-            if was_configured:
-                self.destroy_result_publishers()
-            self._pipeline.close()
-            self._pipeline = None
-        if self._timing_publisher is not None:
-            self.destroy_publisher(self._timing_publisher)
-            self._timing_publisher = None
-        if self._overlay_publisher is not None:
-            self.destroy_publisher(self._overlay_publisher)
-            self._overlay_publisher = None
-        self.diagnostics.forget_model()
+    # Health -------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Watch the worker and publish /diagnostics; called periodically in a thread of its own."""
+        now_s, health = monotonic(), self._health
+        action = self._supervised.watch(now_s, health.watchdog_error_s, health.watchdog_exit_s)
+        if action is Action.NONE and now_s < self._next_status_s:
+            return
+        self._next_status_s = now_s + self._start.diagnostics_period_s
+        try:
+            self.diagnostics.publish()
+        finally:
+            if action is Action.EXIT:
+                reason = "; ".join(
+                    line for _, line in self._supervised.problems(now_s, health.watchdog_error_s)
+                )
+                self.get_logger().fatal(f"the process ends with status {EXIT_HUNG}: {reason}")
+                exit_now(EXIT_HUNG)
 
     # Frame processing ---------------------------------------------------------------------------
 
     def _on_image(self, message: Any, info: Any) -> None:
-        worker = self._worker
-        if worker is None:
+        worker, subscription = self._supervised.worker, self._subscription
+        if worker is None or subscription is None:
             return
         stamp_ns = timing_message.stamp_to_ns(message.header.stamp)
+        subscription.note_arrival(stamp_ns)
         age_ms = self._age_ms(stamp_ns, info)
         self.diagnostics.note_age(age_ms)
         worker.offer(Arrival(message, stamp_ns, age_ms))
@@ -225,10 +216,7 @@ class InferenceNode(LifecycleNode):
             return float("nan")
         return (now_ns - stamp_ns) / 1e6
 
-    def _process(self, arrival: Arrival) -> dict[str, float]:
-        pipeline = self._pipeline
-        if pipeline is None:
-            raise AdcpError("no model is loaded")
+    def _process(self, pipeline: Pipeline, arrival: Arrival) -> dict[str, float]:
         if self._new_settings is not None:
             pipeline.task.settings, self._new_settings = self._new_settings, None
         start = perf_counter()
@@ -236,6 +224,8 @@ class InferenceNode(LifecycleNode):
         decoded = perf_counter()
         self.before_frame(pipeline, arrival.stamp_ns)
         result, stages_ms = pipeline.run(frame)
+        if self._supervised.pipeline is not pipeline:
+            raise AdcpError("abandoned")  # it hung; an old result must not follow newer ones
         publish = perf_counter()
         self.publish_result(result, arrival.message.header)
         published = perf_counter()
@@ -254,7 +244,7 @@ class InferenceNode(LifecycleNode):
 
     def _subscription_topic(self) -> str:
         subscription = self._subscription
-        return subscription.topic_name if subscription is not None else "image"
+        return subscription.topic if subscription is not None else "image"
 
     def _on_frame_done(self, timing: FrameTiming, counters: FrameCounters) -> None:
         if not self.context.ok():
@@ -265,22 +255,16 @@ class InferenceNode(LifecycleNode):
             self.get_logger().error(
                 f"frame {timing.stamp_ns} failed: {timing.reason}", throttle_duration_sec=1.0
             )
-        pipeline, publisher = self._pipeline, self._timing_publisher
-        if pipeline is None or publisher is None:
+        publisher = self._timing_publisher
+        if publisher is None:
             return
-        info = pipeline.session.info
         report = NodeReport(
             node=self.get_fully_qualified_name(),
             task=self.task_name,
-            model=pipeline.task.manifest.name,
-            variant=pipeline.variant,
-            backend=info.backend,
-            requested_provider=info.requested_provider,
-            provider=info.provider,
-            precision=info.precision,
             timing=timing,
             received=counters.received,
             counts=counters.counts,
+            **self._report_texts,
         )
         try:
             publisher.publish(timing_message.to_message(report))
@@ -289,17 +273,18 @@ class InferenceNode(LifecycleNode):
             if self.context.ok():
                 raise
 
-    def _on_incompatible_qos(self, event: Any) -> None:
-        line = describe_incompatible_qos(self._subscription_topic(), event)
-        self.diagnostics.note_qos(line)
-        self.get_logger().error(line)
-
     # Parameters ---------------------------------------------------------------------------------
 
     def _setup(self) -> SetupOptions:
         return SetupOptions(**parameters.values(self, SetupOptions))
 
+    def _load(self) -> Pipeline:
+        """Load the model unless it is loaded; raise what that raises, or AdcpError after load_timeout_s."""
+        limit_s = self._setup().load_timeout_s
+        return self._supervised.open(limit_s, lambda: not self.context.ok())
+
     def _open(self) -> Pipeline:
+        """Open the pipeline that the parameters name; called in a loader's thread."""
         setup = self._setup()
         if not setup.model:
             raise ManifestError("parameter 'model' is empty: name a folder with a model.yaml")
@@ -313,6 +298,26 @@ class InferenceNode(LifecycleNode):
             backend=setup.backend or None,
             options=options,
             allow_rejected=setup.allow_rejected,
+        )
+
+    def _adopt(self, pipeline: Pipeline) -> None:
+        """Describe a pipeline that will be used, and give one that replaces another the same settings."""
+        if self._is_configured:
+            pipeline.task.settings = self._settings_type(**parameters.values(self, self._settings_type))
+        self.diagnostics.describe_model(pipeline)
+        info = pipeline.session.info
+        self._report_texts = {
+            "model": pipeline.task.manifest.name,
+            "variant": pipeline.variant,
+            "backend": info.backend,
+            "requested_provider": info.requested_provider,
+            "provider": info.provider,
+            "precision": info.precision,
+        }
+        self.get_logger().info(
+            f"{pipeline.task.manifest.name}/{pipeline.variant} on {info.backend} "
+            f"{info.provider} (asked: {info.requested_provider}), {info.precision}, "
+            f"loaded in {info.load_ms:.0f} ms"
         )
 
     def _adopt_model_settings(self, pipeline: Pipeline) -> None:
@@ -332,7 +337,7 @@ class InferenceNode(LifecycleNode):
     def _check(self, changed: list[Parameter]) -> None:
         """Validate values against their models; raise AdcpError with the reason."""
         by_name = {parameter.name: parameter.value for parameter in changed}
-        for model in (StartOptions, SetupOptions, LiveOptions, self._settings_type):
+        for model in self._models:
             present = parameters.values(self, model)
             merged = {key: by_name.get(key, value) for key, value in present.items()}
             try:
@@ -358,8 +363,12 @@ class InferenceNode(LifecycleNode):
         except AdcpError as error:
             return SetParametersResult(successful=False, reason=str(error))
         by_name = {parameter.name: parameter.value for parameter in changed}
-        if self._worker is not None and "max_age_ms" in by_name:
-            self._worker.max_age_ms = float(by_name["max_age_ms"])
+        worker = self._supervised.worker
+        if worker is not None and "max_age_ms" in by_name:
+            worker.max_age_ms = float(by_name["max_age_ms"])
+        if names & set(HealthOptions.model_fields):
+            present = self._health.model_dump()
+            self._health = HealthOptions(**{key: by_name.get(key, value) for key, value in present.items()})
         if names & set(self._settings_type.model_fields):
             current = parameters.values(self, self._settings_type)
             merged = {key: by_name.get(key, value) for key, value in current.items()}

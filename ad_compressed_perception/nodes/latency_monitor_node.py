@@ -24,7 +24,7 @@ from ad_compressed_perception.monitor.comparison import ComparisonMonitor, OnPai
 from ad_compressed_perception.monitor.diagnostics import MonitorDiagnostics
 from ad_compressed_perception.monitor.variant_monitor import KEPT_FRAMES
 from ad_compressed_perception.nodes import parameters
-from ad_compressed_perception.nodes.callback_guard import new_failures
+from ad_compressed_perception.nodes.callback_guard import new_failures, not_published
 from ad_compressed_perception.nodes.monitor_options import (
     TASK_NAMES,
     MonitorOptions,
@@ -162,7 +162,12 @@ class LatencyMonitorNode(Node):
         """Publish /diagnostics and ~/summary, and write the report when it is time."""
         now_s = time.monotonic()
         self.monitor.expire(now_s)
-        self._diagnostics.publish(self._diagnostic_message(now_s))
+        try:
+            self._diagnostics.publish(self._diagnostic_message(now_s))
+        except Exception:
+            self._monitor_diagnostics.not_published()
+            not_published(self)
+            raise
         self._summaries.publish(String(data=self.report().to_json(indent=None)))
         if self._options.report_path and now_s >= self._next_write_s:
             self._next_write_s = now_s + self._options.report_period_s

@@ -12,6 +12,7 @@ from pydantic import Field
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import StrictModel
 from ad_compressed_perception.monitor.comparison import TaskComparison
+from ad_compressed_perception.monitor.frame_health import HealthLimits
 
 TASK_NAMES = ("detection", "segmentation", "planning")
 
@@ -36,7 +37,7 @@ class MonitorOptions(StrictModel):
     )
 
 
-class TaskOptions(StrictModel):
+class TaskOptions(HealthLimits):
     """Parameters of a task, under its name as prefix; read once, at the monitor's start."""
 
     renamed = {"truth_topic": "ground_truth_topic"}
@@ -88,7 +89,9 @@ def task_comparison(task: str, options: TaskOptions) -> TaskComparison | None:
         return None
     names = variant_names(nodes)
     baseline = next((name for name, node in names.items() if node == options.baseline), None)
-    return TaskComparison(names, baseline, options.deadline_ms or None, bool(options.ground_truth_topic))
+    return TaskComparison(
+        names, baseline, options.deadline_ms or None, bool(options.ground_truth_topic), options
+    )
 
 
 def comparisons(options: Mapping[str, TaskOptions]) -> dict[str, TaskComparison]:

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.manifest import StrictModel
+from ad_compressed_perception.monitor.frame_health import HealthLimits
 
 
 class SetupOptions(StrictModel):
@@ -35,6 +36,9 @@ class SetupOptions(StrictModel):
         "",
         description="PEM file of the ed25519 key that must have signed model.yaml (adcp sign); empty: none",
     )
+    load_timeout_s: float = Field(
+        120.0, ge=0.1, le=86400.0, description="time after which loading the model is given up"
+    )
     transport: Literal["raw", "compressed"] = Field(
         "raw", description="subscribe to image (raw) or image/compressed (compressed)"
     )
@@ -54,6 +58,28 @@ class LiveOptions(StrictModel):
 
     max_age_ms: float = Field(
         0.0, ge=0.0, description="drop frames older than this when the worker takes them; 0: never"
+    )
+
+
+class HealthOptions(HealthLimits):
+    """Limits of a healthy node, and what the watchdog does; they may change at any time."""
+
+    max_lost_share: float = Field(
+        0.1, ge=0.0, le=1.0, description="largest share of frames lost before the node; WARN above"
+    )
+    watchdog_error_s: float = Field(
+        5.0,
+        ge=0.1,
+        le=3600.0,
+        description="time with a frame and without a finished one after which the worker hangs: ERROR, "
+        "and it is replaced",
+    )
+    watchdog_exit_s: float = Field(
+        0.0,
+        ge=0.0,
+        le=86400.0,
+        description="time without a finished frame, although the worker was replaced, after which the "
+        "process ends with status 75; 0: never",
     )
 
 

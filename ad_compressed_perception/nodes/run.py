@@ -4,9 +4,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from threading import Thread
+from threading import enumerate as enumerate_threads
+from time import monotonic, sleep
 from typing import Any
 
 import rclpy
@@ -14,35 +19,75 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from ad_compressed_perception.core.errors import AdcpError
-from ad_compressed_perception.nodes.callback_guard import GuardedExecutor
+from ad_compressed_perception.core.one_line import describe_error
+from ad_compressed_perception.nodes.callback_guard import GuardedExecutor, answer_parameter_requests
+
+CLOSE_LIMIT_S = 8.0
+"""Time for all nodes of a process to close; shorter than what a launch waits before it kills."""
+THREADS = "adcp-"
+"""How the names of the package's threads begin; where one is left at the end, it hangs."""
+_POLL_S = 0.05
 
 
-def spin(nodes: Sequence[Node]) -> None:
-    """Spin nodes on one thread until the context ends, whatever callbacks raise; then close the nodes."""
-    executor = GuardedExecutor()
-    for node in nodes:
-        executor.add_node(node)
+class NodeThread(Thread):
+    """Starts, spins and closes a node in a thread of its own, with an executor of its own.
+
+    What one node's callbacks do, load or wait for therefore delays no other node of the process, and the main
+    thread can end the process whatever they do.
+
+    Attributes:
+        node: it.
+        has_started: whether it started, or was not to start by itself; None while it is starting.
+        error: what ended it.
+    """
+
+    def __init__(self, node: Node) -> None:
+        """Begin to start the node."""
+        super().__init__(name=f"{THREADS}node {node.get_name()}", daemon=True)
+        self.node = node
+        self.has_started: bool | None = None
+        self.error: BaseException | None = None
+        self._executor = GuardedExecutor()  # not in the thread: a signal during the start ends the context
+        self.start()
+
+    def run(self) -> None:
+        """Start, spin and close the node."""
+        try:
+            autostart = getattr(self.node, "autostart", None)
+            self.has_started = autostart is None or bool(autostart())
+        except BaseException as error:
+            self.has_started = False
+            if rclpy.ok():  # otherwise a signal shut the context down during the start
+                self.node.get_logger().error(f"cannot start: {describe_error(error)}")
+        try:
+            spin(self.node, self._executor)
+        except BaseException as error:
+            self.error = error
+
+
+def spin(node: Node, executor: GuardedExecutor) -> None:
+    """Spin a node on this thread until the context ends, whatever callbacks raise; then close it."""
     try:
+        answer_parameter_requests(node)
+        executor.add_node(node)
         executor.spin()
     except ExternalShutdownException:
         pass
+    except Exception:
+        if rclpy.ok():
+            raise
     finally:
-        close_all(nodes)
+        close(node)
 
 
-def close_all(nodes: Sequence[Node]) -> None:
-    """Close the nodes (stop workers, write reports) and destroy them."""
-    for node in nodes:
-        close = getattr(node, "close", None)
-        if close is not None:
-            close()
+def close(node: Node) -> None:
+    """Close a node (stop its worker, write its report) and destroy it."""
+    try:
+        closing = getattr(node, "close", None)
+        if closing is not None:
+            closing()
+    finally:
         node.destroy_node()
-
-
-def start(node: Node) -> bool:
-    """Let a lifecycle node start itself; True where that succeeded or was not requested."""
-    autostart = getattr(node, "autostart", None)
-    return True if autostart is None else bool(autostart())
 
 
 def run_node(node_type: Callable[..., Node], arguments: list[str] | None = None) -> None:
@@ -57,33 +102,52 @@ def run_node(node_type: Callable[..., Node], arguments: list[str] | None = None)
 def run_process(build: Callable[[], Sequence[Node]], arguments: list[str] | None = None) -> None:
     """Initialize ROS, build and start the nodes, spin; exit 0 when stopped by a signal, else 1.
 
-    The process fails when no node could start; nodes that started run without the others.
+    The process fails when no node could start; nodes that started run without the others. It ends within
+    ``CLOSE_LIMIT_S`` after a signal, whatever its threads do.
     """
-    nodes: Sequence[Node] = []
-    code = 0
     _initialize(arguments)
+    threads: list[NodeThread] = []
+    errors: list[BaseException] = []
     try:
-        nodes = build()
-        started = [start(node) for node in nodes if rclpy.ok()]
-        if any(started) and rclpy.ok():
-            spin(nodes)
+        for node in build():
+            threads.append(NodeThread(node))
+        _wait(threads)
+    except Exception as error:
+        if rclpy.ok():  # otherwise a signal shut the context down, and its failure is no error
+            errors.append(error)
+    failed = rclpy.ok()
+    rclpy.try_shutdown()
+    limit_s = monotonic() + CLOSE_LIMIT_S
+    for thread in threads:
+        thread.join(max(limit_s - monotonic(), 0.0))
+    end_ros()
+    errors += [thread.error for thread in threads if thread.error is not None]
+    for each in errors:
+        if isinstance(each, AdcpError):
+            print(f"error: {each}", file=sys.stderr)
         else:
-            code = 1 if rclpy.ok() else 0
-            close_all(nodes)
-    except ExternalShutdownException:
-        close_all(nodes)
-    except AdcpError as error:
-        print(f"error: {error}", file=sys.stderr)
-        close_all(nodes)
-        code = 1
-    except Exception:
-        if rclpy.ok():
-            raise
-        # A signal shut the context down during a start: its failure is no error.
-        close_all(nodes)
-    finally:
-        end_ros()
+            traceback.print_exception(each)
+    code = int(failed or bool(errors))
+    left = [thread.name for thread in enumerate_threads() if thread.name.startswith(THREADS)]
+    if left:
+        print(f"{', '.join(left)}: still busy, the process ends without them", file=sys.stderr)
+        exit_now(code)
     sys.exit(code)
+
+
+def _wait(threads: Sequence[NodeThread]) -> None:
+    """Wait for the end of the context, or until no node can start or runs any more."""
+    while rclpy.ok() and any(thread.has_started is None for thread in threads):
+        sleep(_POLL_S)
+    while rclpy.ok() and any(thread.has_started and thread.is_alive() for thread in threads):
+        sleep(_POLL_S)
+
+
+def exit_now(code: int) -> None:
+    """End the process at once, without waiting for threads that may never end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def leave_signals_to_ros() -> None:

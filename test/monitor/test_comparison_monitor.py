@@ -300,6 +300,20 @@ def test_statuses_name_what_is_wrong_once() -> None:
     assert "nobody publishes /int8/detection/timing" in statuses["detection/int8"].message
 
 
+def test_what_was_not_published_is_counted_again() -> None:
+    """Failed before: a status that could not be published took its counts with it."""
+    found = monitor(deadline_ms=15.0)
+    diagnostics = MonitorDiagnostics(found)
+    found.add_report("detection", "baseline", Sender(NODES["baseline"]).complete(1, infer_ms=20.0), 0.1)
+    for published in (False, True, True):
+        message = by_name(diagnostics.statuses(0.2))["detection/baseline"].message
+        if not published:
+            diagnostics.not_published()
+            first = message
+    assert "1 results after 15 ms" in first
+    assert "results after" not in message
+
+
 def test_late_results_are_a_warning() -> None:
     found = monitor(pair_timeout_s=1.0)
     diagnostics = MonitorDiagnostics(found)

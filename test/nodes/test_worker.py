@@ -97,7 +97,7 @@ def test_a_frame_that_raises_is_failed_with_its_reason_and_the_next_one_runs() -
         assert done.wait(30)
     worker.stop()
     assert log.outcomes() == {1: "failed", 2: "processed"}
-    assert log.timings[0].reason == "truncated JPEG"
+    assert log.timings[0].reason == "ValueError: truncated JPEG"
     assert math.isnan(log.timings[0].end_to_end_ms)
 
 

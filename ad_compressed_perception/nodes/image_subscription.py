@@ -1,0 +1,121 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The subscription to a camera's topic, and the frames that got lost before it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CompressedImage, Image
+
+from ad_compressed_perception.monitor.frame_health import Level, Problems
+from ad_compressed_perception.nodes.qos import describe_incompatible_qos
+from ad_compressed_perception.nodes.stamp_gaps import StampGaps
+
+_STATUSES = 6
+_ENOUGH = 20
+
+
+class ImageSubscription:
+    """Subscribes to ``image`` or ``image/compressed`` and counts what does not arrive.
+
+    Attributes:
+        topic: its name after remapping.
+        last_arrival_s: monotonic time of the last frame; 0 before one.
+        lost: messages that the middleware reported as lost.
+    """
+
+    def __init__(
+        self, node: Node, transport: str, qos: QoSProfile, on_image: Callable[[Any, Any], None]
+    ) -> None:
+        """Subscribe.
+
+        Args:
+            node: subscribes.
+            transport: "raw" or "compressed".
+            qos: of the subscription.
+            on_image: called with the message and its info (rclpy passes it to two arguments).
+        """
+        compressed = transport == "compressed"
+        self._node = node
+        self._gaps = StampGaps()
+        self._qos_line = ""
+        # Lost and arrived messages at the last statuses.
+        self._counts: deque[tuple[int, int]] = deque([(0, 0)], maxlen=_STATUSES)
+        self._arrived = 0
+        self.lost = 0
+        self.last_arrival_s = 0.0
+        arguments: Any = (
+            CompressedImage if compressed else Image,
+            "image/compressed" if compressed else "image",
+            on_image,
+            qos,
+        )
+        events: dict[str, Any] = {
+            "incompatible_qos": self._on_incompatible_qos,
+            "message_lost": self._on_message_lost,
+        }
+        try:
+            self._subscription = node.create_subscription(
+                *arguments, event_callbacks=SubscriptionEventCallbacks(**events)
+            )
+        except UnsupportedEventTypeError:  # not every middleware reports losses
+            del events["message_lost"]
+            self._subscription = node.create_subscription(
+                *arguments, event_callbacks=SubscriptionEventCallbacks(**events)
+            )
+        self.topic: str = self._subscription.topic_name
+
+    def destroy(self) -> None:
+        """Unsubscribe."""
+        self._node.destroy_subscription(self._subscription)
+
+    def note_arrival(self, stamp_ns: int) -> None:
+        """Add an arrived frame."""
+        self.last_arrival_s = monotonic()
+        self._arrived += 1
+        self._gaps.add(stamp_ns)
+
+    def problems(self, max_lost_share: float) -> Problems:
+        """Return what is wrong before the node: QoS, no publisher, losses; to be called once a status."""
+        lost_share = self._lost_share()
+        if self._qos_line:
+            return [(Level.ERROR, self._qos_line)]
+        if self._subscription.get_publisher_count() == 0:
+            return [(Level.WARN, f"nobody publishes {self.topic}")]
+        if max(lost_share, self._gaps.share) > max_lost_share:
+            return [
+                (
+                    Level.WARN,
+                    f"{self.topic}: {lost_share:.0%} of the messages lost before the node, "
+                    f"{self._gaps.share:.0%} of the stamps missing (max_lost_share {max_lost_share:g})",
+                )
+            ]
+        return []
+
+    def _lost_share(self) -> float:
+        lost, arrived = self._counts[0]
+        self._counts.append((self.lost, self._arrived))
+        new_lost, new = self.lost - lost, self.lost - lost + self._arrived - arrived
+        return new_lost / new if new >= _ENOUGH else 0.0
+
+    def values(self) -> dict[str, str]:
+        """Return the counts of lost frames."""
+        return {
+            "lost_before_node": str(self.lost),
+            "missing_stamps": str(self._gaps.missing),
+            "missing_stamps_share": f"{self._gaps.share:.3f}",
+        }
+
+    def _on_message_lost(self, event: Any) -> None:
+        self.lost += max(int(event.total_count_change), 0)
+
+    def _on_incompatible_qos(self, event: Any) -> None:
+        self._qos_line = describe_incompatible_qos(self.topic, event)
+        self._node.get_logger().error(self._qos_line)

@@ -1,0 +1,156 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A worker whose runtime hangs: what happens to its model, its frames and its replacements."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from threading import Event
+from typing import Any
+
+import pytest
+
+from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.timing import FrameCounters, FrameTiming
+from ad_compressed_perception.monitor.frame_health import Level
+from ad_compressed_perception.nodes.supervised_worker import SupervisedWorker
+from ad_compressed_perception.nodes.watchdog import Action
+from ad_compressed_perception.nodes.worker import Arrival
+
+PATIENCE_S = 30.0
+
+
+class Model:
+    """Stands for a pipeline: hangs while ``hang`` is set, and remembers whether it was closed in use."""
+
+    def __init__(self, hang: Event) -> None:
+        self.hang, self.in_use, self.closed, self.was_closed_in_use = hang, False, Event(), False
+
+    def process(self) -> dict[str, float]:
+        self.in_use = True
+        while self.hang.is_set():
+            time.sleep(0.01)
+        self.in_use = False
+        return {"infer": 1.0}
+
+    def close(self) -> None:
+        self.was_closed_in_use |= self.in_use
+        self.closed.set()
+
+
+class Bench:
+    """A supervised worker, its models, its log and its counters."""
+
+    def __init__(self, load: Callable[[int], None] = lambda number: None) -> None:
+        self.hang, self.models, self.log, self.counters = Event(), list[Model](), list[str](), FrameCounters()
+        self.now_s = 0.0
+
+        def open_model() -> Any:
+            load(len(self.models))
+            self.models.append(Model(self.hang))
+            return self.models[-1]
+
+        def on_frame_done(timing: FrameTiming, counters: FrameCounters) -> None:
+            self.counters = counters
+
+        self.supervised = SupervisedWorker(
+            open_model, lambda model: None, lambda model, _: model.process(), on_frame_done, self.log.append
+        )
+        self.supervised.open(0.5, lambda: False)
+        self.worker = self.supervised.start()
+
+    def begin_to_hang(self) -> None:
+        """Offer a frame and wait until it is in work."""
+        self.hang.set()
+        self.worker.offer(Arrival(None, 1, 0.0))
+        end = time.monotonic() + PATIENCE_S
+        while not self.models[-1].in_use:
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
+    def problems(self) -> list[tuple[Level, str]]:
+        return self.supervised.problems(self.now_s, 1.0)
+
+    def watch_until(self, condition: Callable[[], object], exit_s: float = 0.0) -> list[Action]:
+        """Look at the worker, a tenth of a second apart by its clock, until the condition is true."""
+        end, actions = time.monotonic() + PATIENCE_S, []
+        while not condition():
+            assert time.monotonic() < end, self.log
+            actions.append(self.supervised.watch(self.now_s, 1.0, exit_s))
+            self.now_s += 0.1
+            time.sleep(0.005)
+            if actions[-1] is Action.EXIT:
+                break
+        return actions
+
+
+@pytest.fixture
+def benches() -> Iterator[list[Bench]]:
+    """Return a list for benches; their threads end after the test."""
+    made: list[Bench] = []
+    yield made
+    for bench in made:
+        bench.hang.clear()
+        bench.supervised.stop()
+
+
+def test_a_hung_model_is_closed_by_its_own_thread_only(benches: list[Bench]) -> None:
+    bench = Bench()
+    benches.append(bench)
+    bench.begin_to_hang()
+    bench.watch_until(lambda: bench.supervised.replacements)
+    assert len(bench.models) == 2
+    assert not bench.models[0].closed.is_set()
+    assert (Level.WARN, bench.log[-1]) in bench.problems()
+    bench.hang.clear()
+    assert bench.models[0].closed.wait(PATIENCE_S)
+    assert not bench.models[0].was_closed_in_use
+    bench.worker.offer(Arrival(None, 2, 0.0))
+    bench.watch_until(lambda: bench.counters.counts["processed"])
+    assert bench.counters.counts["failed"] == 1
+    bench.supervised.stop()
+    bench.supervised.close()
+    assert bench.models[1].closed.is_set()
+
+
+@pytest.mark.parametrize("exit_s", [0.0, 2.0])
+def test_replacements_that_cannot_be_loaded_are_the_last_step(benches: list[Bench], exit_s: float) -> None:
+    """A load that hangs is given up after its time-out; then the process ends, or the node stays ERROR."""
+    leave = Event()
+
+    def load(number: int) -> None:
+        if number:
+            assert leave.wait(PATIENCE_S)
+
+    bench = Bench(load)
+    benches.append(bench)
+    bench.begin_to_hang()  # and no other frame comes: without a worker the node must not seem idle
+    done = bench.watch_until(
+        lambda: any("so did its replacements" in line for _, line in bench.problems()), exit_s
+    )
+    assert (done[-1] is Action.EXIT) == bool(exit_s)
+    assert any("not loaded after" in line for line in bench.log)
+    leave.set()
+    late = time.monotonic() + PATIENCE_S
+    # Discarded when they come at last.
+    while not (bench.models[1:] and all(model.closed.is_set() for model in bench.models[1:])):
+        assert time.monotonic() < late
+        time.sleep(0.01)
+
+
+def test_stop_is_bounded_and_the_next_start_needs_a_new_model(benches: list[Bench]) -> None:
+    bench = Bench()
+    benches.append(bench)
+    bench.begin_to_hang()
+    begin = time.monotonic()
+    bench.supervised.stop()
+    assert time.monotonic() - begin < PATIENCE_S
+    assert bench.counters.received == sum(bench.counters.counts.values()) == 1
+    bench.supervised.close()
+    assert not bench.models[0].closed.is_set()  # still in use
+    with pytest.raises(AdcpError, match="no model"):
+        bench.supervised.start()
+    bench.hang.clear()
+    assert bench.models[0].closed.wait(PATIENCE_S)
+    assert not bench.models[0].was_closed_in_use
