@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -30,6 +29,7 @@ from pydantic import (
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, VariantRejectedError
 from ad_compressed_perception.core.model_files import further_files
 from ad_compressed_perception.core.renamed import replace_old_keys, warn_renamed
+from ad_compressed_perception.core.yaml_file import line_of, read_yaml_mapping, shorten, shorten_list
 
 SCHEMA: Final = "adcp-model/1"
 MANIFEST_NAME = "model.yaml"
@@ -38,7 +38,9 @@ TaskName = Literal["detection", "segmentation", "planning"]
 VerdictStatus = Literal["accepted", "rejected", "inconclusive"]
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 _SHA256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-_NAME = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+_NAME = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=128)]
+# Such as the system takes them; a null character or a line break is in no path that was meant.
+_FILE = Annotated[str, Field(pattern=r"^[^\x00-\x1f]+$", max_length=1024)]
 
 
 def _tensor_name(name: Any) -> Any:
@@ -171,9 +173,9 @@ class Verdict(StrictModel):
 class Variant(StrictModel):
     """One runnable form of the model."""
 
-    file: str
+    file: _FILE
     sha256: _SHA256
-    files: dict[str, _SHA256] = Field(
+    files: dict[_FILE, _SHA256] = Field(
         default_factory=dict, description="sha256 of further files, by name relative to the file's folder"
     )
     backend: str = "onnxruntime"
@@ -304,35 +306,28 @@ def describe_validation_error(error: ValidationError) -> str:
     parts = []
     for finding in error.errors():
         key = ".".join(str(part) for part in finding["loc"]) or "top level"
-        message = finding["msg"].removeprefix("Value error, ")
+        message = " ".join(finding["msg"].removeprefix("Value error, ").split())
+        key = shorten(" ".join(key.split()))
         parts.append(f"unknown key {key!r}" if finding["type"] == "extra_forbidden" else f"{key}: {message}")
-    return "; ".join(parts)
+    return shorten_list(parts)
 
 
-def read_yaml_mapping(path: Path, kind: str, error: type[Exception]) -> dict[str, Any]:
-    """Read a YAML file that must hold a mapping; raise ``error`` in one line otherwise."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as cause:
-        raise error(f"cannot read {kind} {path}: {cause.strerror or cause}") from cause
-    except (yaml.YAMLError, UnicodeDecodeError) as cause:
-        raise error(f"{kind} {path} is not YAML: {' '.join(str(cause).split())}") from cause
-    if not isinstance(data, dict):
-        raise error(f"{kind} {path} must hold a mapping, not {type(data).__name__}")
-    return data
+def describe_yaml_error(path: Path, error: ValidationError) -> str:
+    """Return a YAML file, the line of the first finding in it, and all findings, as one line."""
+    return f"{path}{line_of(path, error.errors()[0]['loc'])}: {describe_validation_error(error)}"
 
 
 def load_manifest(model: Path | str) -> Manifest:
     """Read and validate a model folder (or its model.yaml); raise ManifestError in one line."""
     path = Path(model).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):  # of os.path, as a name may be longer than the system takes
         path = path / MANIFEST_NAME
-    if not path.is_file():
-        raise ManifestError(f"no model at {model}: expected a folder with {MANIFEST_NAME}")
+    if not os.path.exists(path):
+        raise ManifestError(f"no model at {shorten(str(model), 300)}: expected a folder with {MANIFEST_NAME}")
     data = read_yaml_mapping(path, "manifest", ManifestError)
     try:
         manifest = Manifest.model_validate(data)
     except ValidationError as error:
-        raise ManifestError(f"manifest {path}: {describe_validation_error(error)}") from error
+        raise ManifestError(f"manifest {describe_yaml_error(path, error)}") from error
     manifest.folder = path.parent.resolve()
     return manifest

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field
 
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.manifest import StrictModel
+from ad_compressed_perception.core.yaml_file import YamlError, parse_yaml, shorten
 
 
 class SetupOptions(StrictModel):
@@ -68,9 +68,11 @@ def parse_backend_options(entries: list[str]) -> dict[str, Any]:
     for entry in entries:
         key, equals, value = entry.partition("=")
         if not key.strip() or not equals:
-            raise BackendError(f'backend_options: {entry!r} is not of the form "key=value"')
+            raise BackendError(f'backend_options: {shorten(repr(entry))} is not of the form "key=value"')
         try:
-            options[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise BackendError(f"backend_options: {entry!r} has no readable value") from error
+            options[key.strip()] = parse_yaml(value)
+        except YamlError as error:
+            raise BackendError(
+                f"backend_options: {shorten(repr(entry))} has no readable value ({error})"
+            ) from error
     return options
