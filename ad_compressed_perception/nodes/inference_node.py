@@ -21,6 +21,7 @@ from ad_compressed_perception.core.errors import AdcpError, ManifestError
 from ad_compressed_perception.core.manifest import describe_validation_error, load_manifest
 from ad_compressed_perception.core.timing import FrameCounters, FrameTiming, NodeReport
 from ad_compressed_perception.image.decode import Frame, decode_image, to_bgr8
+from ad_compressed_perception.image.files import MAX_PIXELS
 from ad_compressed_perception.messages import timing as timing_message
 from ad_compressed_perception.messages.image import to_image
 from ad_compressed_perception.nodes import parameters
@@ -69,6 +70,7 @@ class InferenceNode(LifecycleNode):
         self._overlay_publisher: Publisher | None = None
         self._new_settings: Any = None
         self._reference_is_publish_time = False
+        self._max_image_pixels = MAX_PIXELS
         self._start = StartOptions(**parameters.values(self, StartOptions))
         self.diagnostics = NodeDiagnostics(self, self._start.diagnostics_period_s)
         self._check(self.get_parameters([*self._setup_names, *LiveOptions.model_fields]))
@@ -142,6 +144,7 @@ class InferenceNode(LifecycleNode):
         self._worker.start()
         compressed = setup.transport == "compressed"
         topic = "image/compressed" if compressed else "image"
+        self._max_image_pixels = setup.max_image_pixels
         self._reference_is_publish_time = setup.age_reference == "publish_time"
         with_info: Any = self._on_image  # rclpy passes the message info to a callback of two arguments
         self._subscription = self.create_subscription(
@@ -231,7 +234,7 @@ class InferenceNode(LifecycleNode):
         if self._new_settings is not None:
             pipeline.task.settings, self._new_settings = self._new_settings, None
         start = perf_counter()
-        frame = decode_image(arrival.message, self._subscription_topic())
+        frame = decode_image(arrival.message, self._subscription_topic(), self._max_image_pixels)
         decoded = perf_counter()
         self.before_frame(pipeline, arrival.stamp_ns)
         result, stages_ms = pipeline.run(frame)

@@ -30,6 +30,13 @@ class SetupOptions(StrictModel):
     transport: Literal["raw", "compressed"] = Field(
         "raw", description="subscribe to image (raw) or image/compressed (compressed)"
     )
+    max_image_pixels: int = Field(
+        1 << 24,
+        ge=1,
+        le=1 << 28,
+        description="largest width times height of an image; larger ones fail before they are decoded "
+        "(a 16-bit color PNG counts twice)",
+    )
     qos_reliability: Literal["best_effort", "reliable"] = Field(
         "best_effort", description="reliability of the image subscription"
     )
