@@ -24,6 +24,7 @@ from ad_compressed_perception.backends.base import (
     Tensors,
     executed_precision,
 )
+from ad_compressed_perception.backends.checked_load import backend_errors
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
 from ad_compressed_perception.backends.onnxruntime_profile import read_profile
 from ad_compressed_perception.core.errors import BackendError
@@ -278,7 +279,9 @@ class OnnxRuntimeBackend(Backend):
                 provider than the one asked for.
         """
         parsed = self.parse_options(options)
-        return OnnxRuntimeSession(_import_runtime(), decompress(Path(model)), parsed)
+        file = decompress(Path(model))
+        with backend_errors(self.name, file):
+            return OnnxRuntimeSession(_import_runtime(), file, parsed)
 
 
 def _import_runtime() -> Any:

@@ -30,6 +30,7 @@ from ad_compressed_perception.backends.base import (
     Tensors,
     executed_precision,
 )
+from ad_compressed_perception.backends.checked_load import backend_errors, refuse_broken
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.one_line import one_line
@@ -205,7 +206,11 @@ class OpenVinoBackend(Backend):
                 than the one asked for.
         """
         parsed = self.parse_options(options)
-        return OpenVinoSession(_import_runtime(), decompress(Path(model)), parsed)
+        file = decompress(Path(model))
+        with backend_errors(self.name, file):
+            if file.suffix != ".xml":
+                refuse_broken(self.name, file, options)
+            return OpenVinoSession(_import_runtime(), file, parsed)
 
 
 def _import_runtime() -> Any:

@@ -14,6 +14,8 @@ import typer
 
 from ad_compressed_perception.core.yaml_file import shorten
 
+# Loaded in a process of its own first.
+_TRIED = {".onnx": "onnxruntime", ".tflite": "litert"}
 # "0: car", "1: person", as in data.yaml of YOLO trainings; also with other signs between.
 _NUMBERED = re.compile(r"(?P<id>\d{1,6})\s*(?P<sign>[:=,;\s])\s*(?P<name>\S.*)")
 
@@ -96,6 +98,7 @@ def import_model(
     """Turn a model file into MODEL_DIR with a model.yaml, run it once, and keep it if that worked."""
     import json
 
+    from ad_compressed_perception.backends.checked_load import try_load
     from ad_compressed_perception.importing import import_model as importing
 
     given: dict[str, Any] = {
@@ -117,6 +120,8 @@ def import_model(
         input={key: value for key, value in given.items() if value is not None},
         convert=to.value,
     )
+    if source.suffix in _TRIED:
+        try_load(_TRIED[source.suffix], source, {})
     imported = importing.import_model(source, model_dir, request)
     manifest = imported.manifest
     variant = manifest.variant(manifest.baseline)

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.core.one_line import one_line
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
@@ -63,11 +65,14 @@ class BagReader:
         try:
             reader = Reader(source)
             reader.open()
+            # Values of other types in metadata.yaml come to light here only.
+            topics = sorted(reader.topics.items())
+            self.topics = {str(topic): str(info.connections[0].msgtype) for topic, info in topics}
+            count, _ = int(reader.message_count), int(reader.start_time + reader.duration)
         except Exception as cause:  # rosbags lets struct, sqlite, zstd and assertion errors through
             raise self._unreadable(cause) from cause
         self._reader = reader
-        self.topics = {topic: info.connections[0].msgtype for topic, info in sorted(reader.topics.items())}
-        if reader.message_count == 0:
+        if count == 0:
             self.close()
             raise DataError(f"bag {self.path} is empty: it holds no messages")
         return self
@@ -85,7 +90,8 @@ class BagReader:
         """Close the recording; it may be entered again."""
         reader, self._reader = self._reader, None
         if reader is not None:
-            reader.close()
+            with suppress(Exception):  # metadata.yaml of other types than text and lists
+                reader.close()
 
     @property
     def storage(self) -> str:
@@ -192,7 +198,7 @@ class BagReader:
         except Exception as cause:
             raise DataError(
                 f"bag {self.path}: a message on {topic} cannot be read as {connection.msgtype}: "
-                f"{_one_line(cause)}"
+                f"{one_line(cause)}"
             ) from cause
 
     def _opened(self) -> Reader:
@@ -237,12 +243,8 @@ class BagReader:
     def _unreadable(self, cause: Exception, where: str = "") -> DataError:
         return DataError(
             f"bag {self.path} cannot be read{where}, it is truncated, corrupt or incomplete: "
-            f"{_one_line(cause)}"
+            f"{one_line(cause)}"
         )
-
-
-def _one_line(cause: Exception) -> str:
-    return " ".join(str(cause).split()) or type(cause).__name__
 
 
 def _listed(names: Collection[str]) -> str:
@@ -261,7 +263,7 @@ def _typestore(connection: Connection) -> Typestore:
         except Exception as cause:
             raise DataError(
                 f"topic {connection.topic}: the bag's definition of {connection.msgtype} is "
-                f"malformed: {_one_line(cause)}"
+                f"malformed: {one_line(cause)}"
             ) from cause
         return store
     # Older sqlite3 bags carry no definitions; the image messages have not changed since Humble.

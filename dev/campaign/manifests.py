@@ -8,7 +8,6 @@ import random
 from pathlib import Path
 
 import numpy as np
-from support.models import write_detector, write_planner, write_segmenter, write_trajectory_planner
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import MANIFEST_NAME, load_manifest
@@ -17,6 +16,7 @@ from ad_compressed_perception.tasks.pipeline import open_pipeline
 from ad_compressed_perception.workspace.save_manifest import save_manifest
 from dev.campaign.mutate_text import mutant
 from dev.campaign.pool import REPOSITORY
+from support.models import write_detector, write_planner, write_segmenter, write_trajectory_planner
 
 _WRITERS = (write_detector, write_segmenter, write_planner, write_trajectory_planner)
 _SHIPPED = sorted((REPOSITORY / "models").glob(f"*/{MANIFEST_NAME}"))

@@ -7,9 +7,6 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from support.compression import write_images
-from support.models import write_detector, write_planner, write_segmenter
-
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.core.manifest import load_manifest
@@ -17,6 +14,8 @@ from ad_compressed_perception.data.labeled.label_map import load_label_map
 from ad_compressed_perception.training.default_models.config import load_training
 from dev.campaign.mutate_text import mutant
 from dev.campaign.pool import REPOSITORY
+from support.compression import write_images
+from support.models import write_detector, write_planner, write_segmenter
 
 _CONFIG = REPOSITORY / "config"
 _RECIPES = sorted((_CONFIG / "recipes").glob("*.yaml"))
