@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keeps broken model files from ending or blocking the process that loads them.
 
-OpenVINO never returns on some graphs that are not valid ONNX, and ends the process on others. So ONNX's checker
-with shape inference, some milliseconds, comes first. What exporters are known to write against the rules, such
-as nodes out of order or wrong shapes between them, may suit a runtime all the same: such a file is loaded and
-run in a process of its own first, with a time limit, and only then in this one.
+OpenVINO never returns on some graphs that are not valid ONNX, and ends the process on others. So ONNX's
+checker with shape inference, some milliseconds, comes first. What exporters are known to write against the
+rules, such as nodes out of order or wrong shapes between them, may suit a runtime all the same: such a file
+is loaded and run in a process of its own first, with a time limit, and only then in this one.
 
 Usage of that trial: ``python -m ad_compressed_perception.backends.checked_load FILE BACKEND OPTIONS_JSON``.
 """
@@ -30,7 +30,7 @@ from ad_compressed_perception.core.one_line import one_line
 TRIAL_LIMIT_S = 60.0
 _MODULE = "ad_compressed_perception.backends.checked_load"
 _IN_TRIAL = "ADCP_TRIAL_LOAD"
-# Nodes out of order, other shapes or types between operators than inferred, a format newer than the checker.
+# Nodes out of order, other shapes or types between operators than inferred, a newer format.
 _EXPORTERS_HABIT = re.compile(
     r"topologically sorted|(?:Shape|Type)InferenceError|higher than the checker|[Ii]nferred (?:shape|elem type)"
 )

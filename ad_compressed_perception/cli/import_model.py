@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ad_compressed_perception.core.yaml_file import shorten
+from ad_compressed_perception.core.one_line import shorten
 
 # Loaded in a process of its own first.
 _TRIED = {".onnx": "onnxruntime", ".tflite": "litert"}

@@ -16,10 +16,9 @@ import typer
 from ad_compressed_perception import __version__
 from ad_compressed_perception.cli.exit_codes import ExitCode
 from ad_compressed_perception.core.errors import AdcpError
-from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.core.one_line import one_line, shorten
 from ad_compressed_perception.core.registry import VERBS, find, names
 from ad_compressed_perception.core.renamed import RenamedWarning, warn_renamed
-from ad_compressed_perception.core.yaml_file import shorten
 
 _MAX_CHARACTERS = 2000
 # Old names of options, accepted for one version.

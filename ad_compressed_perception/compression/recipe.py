@@ -16,10 +16,11 @@ from ad_compressed_perception.core.manifest import (
     StrictModel,
     describe_yaml_error,
 )
+from ad_compressed_perception.core.one_line import shorten
 from ad_compressed_perception.core.registry import PASSES, find
 from ad_compressed_perception.core.renamed import warn_renamed
 from ad_compressed_perception.core.resources import config_folder
-from ad_compressed_perception.core.yaml_file import read_yaml_mapping, shorten
+from ad_compressed_perception.core.yaml_file import read_yaml_mapping
 from ad_compressed_perception.pass_api.passes import Pass
 from ad_compressed_perception.pass_api.terms import AcceptSpec, VerifySpec
 

@@ -28,8 +28,9 @@ from pydantic import (
 
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, VariantRejectedError
 from ad_compressed_perception.core.model_files import further_files
+from ad_compressed_perception.core.one_line import shorten, shorten_list
 from ad_compressed_perception.core.renamed import replace_old_keys, warn_renamed
-from ad_compressed_perception.core.yaml_file import line_of, read_yaml_mapping, shorten, shorten_list
+from ad_compressed_perception.core.yaml_file import line_of, read_yaml_mapping
 
 SCHEMA: Final = "adcp-model/1"
 MANIFEST_NAME = "model.yaml"

@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 MAX_CHARACTERS = 320
+SHOWN_CHARACTERS = 80
+"""Of a name or value that an error quotes."""
 
 _ORT_STATUS = re.compile(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _ORT_LOAD = re.compile(r"Load model from .*? failed: ?")
@@ -39,3 +42,15 @@ def one_line(error: BaseException | str) -> str:
     lines = [line for line in text.splitlines() if not _OPENVINO_NOISE.match(line.strip())]
     line = " ".join(" ".join(lines).split()) or type(error).__name__
     return line if len(line) <= MAX_CHARACTERS else line[: MAX_CHARACTERS - 3] + "..."
+
+
+def shorten(text: str, characters: int = SHOWN_CHARACTERS) -> str:
+    """Return a text cut to so many characters, for an error's line."""
+    return text if len(text) <= characters else f"{text[: characters - 3]}..."
+
+
+def shorten_list(texts: Iterable[str], shown: int = 6) -> str:
+    """Return the first texts, each cut, and how many more there are, joined by semicolons."""
+    listed = list(texts)
+    more = [f"and {len(listed) - shown} more"] if len(listed) > shown else []
+    return "; ".join([*(shorten(text, 300) for text in listed[:shown]), *more])

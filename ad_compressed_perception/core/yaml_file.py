@@ -11,19 +11,20 @@ from __future__ import annotations
 import math
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 from yaml.constructor import ConstructorError
 
+from ad_compressed_perception.core.one_line import shorten
+
 MAX_BYTES: Final = 1 << 20
 MAX_NODES: Final = 50_000
 """Values, keys, lists and mappings of a document, those behind an alias once for each use."""
 MAX_DEPTH: Final = 32
 MAX_NUMBER_CHARACTERS: Final = 100
-_SHOWN = 80
 _TAG_DIRECTIVE = re.compile(r"^%TAG\b", re.MULTILINE)
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 _TEXT = "tag:yaml.org,2002:str"
@@ -36,7 +37,7 @@ class YamlError(ValueError):
     """What is wrong with a YAML text, in one line that begins with the line's number where there is one."""
 
 
-class _Loader(_Base):  # type: ignore[misc]
+class _Loader(_Base):
     """PyYAML's safe loader with the rules of this module."""
 
     yaml_implicit_resolvers = {
@@ -53,13 +54,9 @@ class _Loader(_Base):  # type: ignore[misc]
                 continue
             if key.tag != _TEXT:
                 shown = shorten(repr(key.value)) if isinstance(key, yaml.ScalarNode) else "a list or mapping"
-                raise ConstructorError(
-                    None, None, f"the key {shown} is not text: put it in quotes", key.start_mark
-                )
+                raise _refusal(f"the key {shown} is not text: put it in quotes", key)
             if key.value in seen:
-                raise ConstructorError(
-                    None, None, f"the key {shorten(repr(key.value))} is given twice", key.start_mark
-                )
+                raise _refusal(f"the key {shorten(repr(key.value))} is given twice", key)
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
@@ -69,18 +66,16 @@ class _Loader(_Base):  # type: ignore[misc]
             return super().construct_object(node, deep=deep)
         name = node.tag.rpartition(":")[2]
         if name in ("int", "float") and len(node.value) > MAX_NUMBER_CHARACTERS:
-            raise ConstructorError(None, None, f"a number of {len(node.value)} characters", node.start_mark)
+            raise _refusal(f"a number of {len(node.value)} characters", node)
         try:
             value = super().construct_object(node, deep=deep)
         except yaml.YAMLError:
             raise
         except Exception as error:
             problem = f"{shorten(repr(node.value))} is no {name}"
-            raise ConstructorError(None, None, problem, node.start_mark) from error
+            raise _refusal(problem, node) from error
         if self.finite and isinstance(value, float) and not math.isfinite(value):
-            raise ConstructorError(
-                None, None, f"{shorten(repr(node.value))} is not a finite number", node.start_mark
-            )
+            raise _refusal(f"{shorten(repr(node.value))} is not a finite number", node)
         return value
 
 
@@ -198,10 +193,10 @@ def _check_limits(text: str) -> None:
     finished: dict[str, _Size] = {}
     for event in yaml.parse(text, Loader=_Base):
         if isinstance(event, yaml.AliasEvent):
-            size = finished.get(event.anchor)
+            size = finished.get(str(event.anchor))
             if size is None:
                 problem = f"the alias {shorten(repr(event.anchor))} has no anchor before it, or is inside it"
-                raise ConstructorError(None, None, problem, event.start_mark)
+                raise _refusal(problem, event)
         elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             open_nodes.append(_Size(event.anchor))
             _refuse_depth(len(open_nodes), event)
@@ -219,9 +214,7 @@ def _check_limits(text: str) -> None:
             open_nodes[-1].add(size)
         total = max(total, size.nodes, *(part.nodes for part in open_nodes[:1]))
         if total > MAX_NODES:
-            raise ConstructorError(
-                None, None, f"more than {MAX_NODES} values, aliases counted in full", event.start_mark
-            )
+            raise _refusal(f"more than {MAX_NODES} values, aliases counted in full", event)
 
 
 class _Size:
@@ -238,16 +231,9 @@ class _Size:
 
 def _refuse_depth(depth: int, event: Any) -> None:
     if depth > MAX_DEPTH + 1:
-        raise ConstructorError(None, None, f"nested more than {MAX_DEPTH} levels deep", event.start_mark)
+        raise _refusal(f"nested more than {MAX_DEPTH} levels deep", event)
 
 
-def shorten(text: str, characters: int = _SHOWN) -> str:
-    """Return a text cut to so many characters, for an error's line."""
-    return text if len(text) <= characters else f"{text[: characters - 3]}..."
-
-
-def shorten_list(texts: Iterable[str], shown: int = 6) -> str:
-    """Return the first texts, each cut, and how many more there are, joined by semicolons."""
-    listed = list(texts)
-    more = [f"and {len(listed) - shown} more"] if len(listed) > shown else []
-    return "; ".join([*(shorten(text, 300) for text in listed[:shown]), *more])
+def _refusal(problem: str, place: Any) -> ConstructorError:
+    """Return an error at a node or event."""
+    return ConstructorError(None, None, problem, place.start_mark)

@@ -126,7 +126,7 @@ def _check_jpeg(content: bytes) -> tuple[int, int]:
                     f"the JPEG of {size[0]}x{size[1]} is cut off: {len(content)} bytes and no end"
                 )
             # A decoder reads further scans where the first one has not all of the image. Their markers are
-            # not in entropy-coded data either, but in what follows the end, such as a preview: an upper limit.
+            # not in entropy-coded data either, but may follow the end, as in a preview: an upper limit.
             several = progressive or not content.startswith(components, position - length + 2)
             scans = 1 + (content.count(_JPEG_SCAN, position) if several else 0)
             if scans > MAX_SCANS:

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.manifest import StrictModel
-from ad_compressed_perception.core.yaml_file import YamlError, parse_yaml, shorten
+from ad_compressed_perception.core.one_line import shorten
+from ad_compressed_perception.core.yaml_file import YamlError, parse_yaml
 
 
 class SetupOptions(StrictModel):

@@ -65,7 +65,13 @@ def main(arguments: Sequence[str]) -> int:
         count = options.count or (section.short if options.short else section.full)
         numbers = range(count) if options.case is None else [options.case]
         result = run_section(
-            name, seed, limit_s=section.limit_s, numbers=numbers, seconds=seconds, workers=options.workers, out=out
+            name,
+            seed,
+            limit_s=section.limit_s,
+            numbers=numbers,
+            seconds=seconds,
+            workers=options.workers,
+            out=out,
         )
         results.append(result)
         print(_row(result), flush=True)
@@ -90,9 +96,8 @@ def table(results: Sequence[Result]) -> str:
 def _row(result: Result) -> str:
     outcomes = ", ".join(f"{count} {name}" for name, count in sorted(result.outcomes.items()))
     faults = sum(result.outcomes[name] for name in FAULTS)
-    return (
-        f"| {result.section} | {result.seed} | {result.tried} | {outcomes} | {faults} | {result.seconds:.0f} |"
-    )
+    cells = (result.section, result.seed, result.tried, outcomes, faults, f"{result.seconds:.0f}")
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def _last_line(failure: Failure) -> str:

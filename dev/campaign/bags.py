@@ -59,4 +59,6 @@ def _change(pick: random.Random, bag: Path) -> None:
         content = bytearray(storage.read_bytes())
         start = pick.randrange(len(content))
         end = min(len(content), start + pick.choice((1, 100, 10_000)))
-        storage.write_bytes(pick.choice((content[:start], content[:start] + content[end:], content[:end] + content[start:])))
+        storage.write_bytes(
+            pick.choice((content[:start], content[:start] + content[end:], content[:end] + content[start:]))
+        )

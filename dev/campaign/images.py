@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Mutants of image messages: JPEG, PNG and every raw encoding; decoded and converted, with a limit on the cost."""
+"""Mutants of image messages, JPEG, PNG and raw: decoded and converted within a limit of cost."""
 
 from __future__ import annotations
 
@@ -22,8 +22,38 @@ from support.images import compressed_message, raw_message, smooth_image
 MAX_PIXELS = 1 << 24
 MAX_CPU_S = 6.0
 """Of one image; the largest ones allowed take 0.5 s on a quiet machine."""
-_NUMBERS = (-(2**63), -1, 0, 1, 2, 3, 47, 63, 64, 65, 192, 2**16, 2**31 - 1, 2**32 - 1, 2**63, 1.5, "8", None, True)
-_TEXTS = ("", "jpeg", "png", "h264", "bgr8; jpeg compressed bgr8", "16UC1; compressedDepth", None, 7, "x" * 9000)
+_NUMBERS = (
+    -(2**63),
+    -1,
+    0,
+    1,
+    2,
+    3,
+    47,
+    63,
+    64,
+    65,
+    192,
+    2**16,
+    2**31 - 1,
+    2**32 - 1,
+    2**63,
+    1.5,
+    "8",
+    None,
+    True,
+)
+_TEXTS = (
+    "",
+    "jpeg",
+    "png",
+    "h264",
+    "bgr8; jpeg compressed bgr8",
+    "16UC1; compressedDepth",
+    None,
+    7,
+    "x" * 9000,
+)
 _files: list[bytes] = []
 
 
@@ -64,7 +94,9 @@ def _raw(pick: random.Random) -> SimpleNamespace:
     width, height = pick.choice((1, 2, 3, 16, 64)), pick.choice((1, 2, 4, 48))
     encoding: Any = pick.choice((*ENCODINGS, "32FC1", "bayer_x", *_TEXTS))
     step = width * pick.choice((1, 2, 3, 4, 6))
-    data: Any = bytes(step * height * pick.choice((1, 1, 1, 2)) + pick.choice((0, 0, 0, 1, -1, height * step // 2)))
+    data: Any = bytes(
+        step * height * pick.choice((1, 1, 1, 2)) + pick.choice((0, 0, 0, 1, -1, height * step // 2))
+    )
     message = raw_message(encoding, width, height, data, step=step)
     for name in ("width", "height", "step", "is_bigendian"):
         if pick.random() < 0.1:
@@ -84,20 +116,27 @@ def _compressed(pick: random.Random, folder: Path) -> SimpleNamespace:
     return compressed_message(pick.choice(("jpeg", "png", "jpeg", "png", *_TEXTS)), bytes(content))
 
 
+def _change_bytes(pick: random.Random, content: bytearray) -> bytearray:
+    for _ in range(pick.choice((1, 5, 50)) if content else 0):
+        content[pick.randrange(len(content))] = pick.randrange(256)
+    return content
+
+
 def _change(pick: random.Random, content: bytearray) -> bytearray:
     kind = pick.randrange(9)
     place = pick.randrange(len(content) + 1)
     if kind == 0:
-        for _ in range(pick.choice((1, 5, 50))):
-            if content:
-                content[pick.randrange(len(content))] = pick.randrange(256)
-        return content
+        return _change_bytes(pick, content)
     if kind == 1:
         return content[:place]
     if kind == 2:
         return content[:place] + content[place:][:5000] * pick.choice((2, 100, 1000)) + content[place:]
     if kind == 3:
-        return content[:2] + pick.choice((b"\xff", b"\xff\x01", b"\xff\xd0", b"\xff\xda\x00\x02")) * 500_000 + content[2:]
+        return (
+            content[:2]
+            + pick.choice((b"\xff", b"\xff\x01", b"\xff\xd0", b"\xff\xda\x00\x02")) * 500_000
+            + content[2:]
+        )
     if kind == 4:
         return _repeat_last_scan(pick, content)
     if kind == 5:
@@ -106,7 +145,10 @@ def _change(pick: random.Random, content: bytearray) -> bytearray:
         return content[:place] + bytes(pick.choice((1, 1000, 1_000_000))) + content[place:]
     if kind == 7:
         return content + bytearray(pick.choice(_files))
-    return bytearray(pick.choice((b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF89a", b"RIFF", b"II*\0"))) + content[4:]
+    return (
+        bytearray(pick.choice((b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF89a", b"RIFF", b"II*\0")))
+        + content[4:]
+    )
 
 
 def _repeat_last_scan(pick: random.Random, content: bytearray) -> bytearray:

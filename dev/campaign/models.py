@@ -33,7 +33,9 @@ _recipes: list[LoadedRecipe] = []
 
 def prepare(folder: Path) -> None:
     """Write the tiny models, images and recipe."""
-    _MODELS.extend(writer(folder / writer.__name__) for writer in (write_detector, write_segmenter, write_planner))
+    _MODELS.extend(
+        writer(folder / writer.__name__) for writer in (write_detector, write_segmenter, write_planner)
+    )
     _MODELS.append(REPOSITORY / "models" / "road_planning")
     two = write_two_convolutions(folder / "two.onnx")
     _FILES.extend([two, write_int8(two, folder / "int8.onnx")])
@@ -44,7 +46,9 @@ def prepare(folder: Path) -> None:
 def case(pick: random.Random, number: int, folder: Path) -> str:
     """Use one mutant as the tools and the nodes do; each of them may refuse it in one line."""
     model = pick.choice(_MODELS) if pick.random() < 0.7 else None
-    source = load_manifest(model).variant_path(load_manifest(model).baseline) if model else pick.choice(_FILES)
+    source = (
+        load_manifest(model).variant_path(load_manifest(model).baseline) if model else pick.choice(_FILES)
+    )
     path = folder / "fp32.onnx"
     change = write_mutant(pick, source, path)
     (folder / "change.json").write_text(json.dumps({"source": str(source), "change": change}))

@@ -15,8 +15,31 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 _SIZES = (-(2**63), -(2**31), -1, 0, 1, 2, 3, 7, 2**16, 2**31 - 1, 2**40, 2**63 - 1)
 _OPERATORS = (
-    *("Conv", "Relu", "MatMul", "Resize", "Loop", "If", "Scan", "NonMaxSuppression", "TopK", "Concat", "Slice"),
-    *("NoSuchOperator", "", "ConvTranspose", "Gather", "Constant", "RNN", "Einsum", "StringSplit", "Cast", "Pad"),
+    *(
+        "Conv",
+        "Relu",
+        "MatMul",
+        "Resize",
+        "Loop",
+        "If",
+        "Scan",
+        "NonMaxSuppression",
+        "TopK",
+        "Concat",
+        "Slice",
+    ),
+    *(
+        "NoSuchOperator",
+        "",
+        "ConvTranspose",
+        "Gather",
+        "Constant",
+        "RNN",
+        "Einsum",
+        "StringSplit",
+        "Cast",
+        "Pad",
+    ),
     *("QuantizeLinear", "DequantizeLinear", "Reshape", "Split", "Transpose", "Softmax", "BatchNormalization"),
 )
 
@@ -27,7 +50,12 @@ def _node(pick: random.Random, model: Any) -> Any:
 
 def _names(model: Any) -> list[str]:
     names = [value.name for value in (*model.graph.input, *model.graph.output, *model.graph.initializer)]
-    return [*names, *(name for node in model.graph.node for name in (*node.input, *node.output)), "", "nowhere"]
+    return [
+        *names,
+        *(name for node in model.graph.node for name in (*node.input, *node.output)),
+        "",
+        "nowhere",
+    ]
 
 
 def remove_node(pick: random.Random, model: Any) -> None:
@@ -282,7 +310,9 @@ def _change_bytes(pick: random.Random, content: bytes) -> bytes:
     if kind == 0:
         return content[: pick.randrange(len(content))]
     if kind == 1:
-        return pick.choice((b"", b"\x00", b"\x0a" * 100_000, b"\x3a\xff\xff\xff\xff\x0f", b"\x0b" * 50_000, b"<html>"))
+        return pick.choice(
+            (b"", b"\x00", b"\x0a" * 100_000, b"\x3a\xff\xff\xff\xff\x0f", b"\x0b" * 50_000, b"<html>")
+        )
     if kind == 2:  # a graph in a graph in a graph, of field 7 of ModelProto and field 5 of a node's attribute
         inner = b""
         for _ in range(3000):

@@ -14,27 +14,101 @@ VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2**31, -(2**63), 2**64, 10**30, 0.0, -0.5, 1e-300, 1e308),
     *(float("nan"), float("inf"), -float("inf"), "", " ", "nan", "0", "a\nb", "\u2028", "\U0001f697", "~"),
     *("x" * 9000, "../../../../etc/passwd", "/dev/zero", "/dev/stdin", "${HOME}", "${NO_SUCH}", "${A:-${B}}"),
-    *("a/b\\c", "con", ".", "..", "-rf", "%s%n{0}", [], {}, [[]], [None], {"": ""}, [1, "a", None], {"a": {}}),
+    *(
+        "a/b\\c",
+        "con",
+        ".",
+        "..",
+        "-rf",
+        "%s%n{0}",
+        [],
+        {},
+        [[]],
+        [None],
+        {"": ""},
+        [1, "a", None],
+        {"a": {}},
+    ),
 )
 WORDS = (
-    *("2020-99-99", "0001-01-01T99:99:99Z", "!!timestamp x", "!!int x", "!!float x", "!!binary ;", "!!set {a}"),
-    *("!!python/object/apply:os.system [ls]", "!!omap [a]", "&a", "*a", "<<: *a", "<<: 5", "<<: [1]", "? [a]"),
+    *(
+        "2020-99-99",
+        "0001-01-01T99:99:99Z",
+        "!!timestamp x",
+        "!!int x",
+        "!!float x",
+        "!!binary ;",
+        "!!set {a}",
+    ),
+    *(
+        "!!python/object/apply:os.system [ls]",
+        "!!omap [a]",
+        "&a",
+        "*a",
+        "<<: *a",
+        "<<: 5",
+        "<<: [1]",
+        "? [a]",
+    ),
     *("9" * 5000, "0x" + "f" * 5000, "1" + ":59" * 900, "0b1", "1_000", ".nan", "-.inf", "1e999", "1.0e+999"),
-    *("\t", "\0", "\ufeff", "\x85", "\ud800", "---", "...", "%TAG ! x", "%YAML 9.9", "|", ">-", "@", "`", "{", "["),
-    *("true: 1", "8: 1", "null: 1", "[a]: 1", "schema: adcp-model/1", "yes", "on", "!", "!<>", "&" + "a" * 3000),
+    *(
+        "\t",
+        "\0",
+        "\ufeff",
+        "\x85",
+        "\ud800",
+        "---",
+        "...",
+        "%TAG ! x",
+        "%YAML 9.9",
+        "|",
+        ">-",
+        "@",
+        "`",
+        "{",
+        "[",
+    ),
+    *(
+        "true: 1",
+        "8: 1",
+        "null: 1",
+        "[a]: 1",
+        "schema: adcp-model/1",
+        "yes",
+        "on",
+        "!",
+        "!<>",
+        "&" + "a" * 3000,
+    ),
 )
 
 
 def bombs() -> tuple[str, ...]:
     """Return texts that expand, nest or repeat beyond any use."""
-    lists = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+    lists = "a0: &a0 [x]\n" + "".join(
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+    )
     merges = "a0: &a0 {k: 1}\n" + "".join(
         f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}], k{n}: 1}}\n" for n in range(1, 12)
     )
     chain = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 3000))
     return (
-        *(lists, merges, chain, "a: &a [*a]\n", "a: &a {b: *a}\n", "[" * 50_000, "{a: " * 20_000, "- " * 50_000),
-        *("? " * 20_000, "a: " + "9" * 200_000, "".join(f"k{n}: 1\n" for n in range(60_000)), "x" * (3 << 20)),
+        *(
+            lists,
+            merges,
+            chain,
+            "a: &a [*a]\n",
+            "a: &a {b: *a}\n",
+            "[" * 50_000,
+            "{a: " * 20_000,
+            "- " * 50_000,
+        ),
+        *(
+            "? " * 20_000,
+            "a: " + "9" * 200_000,
+            "".join(f"k{n}: 1\n" for n in range(60_000)),
+            "x" * (3 << 20),
+        ),
         *("a: 'x" + "\n" * 100_000, "&a " * 10_000, "!!str " * 10_000, "a: |\n" + " x\n" * 100_000),
     )
 
@@ -102,7 +176,9 @@ def _near(pick: random.Random, value: Any) -> Any:
         return pick.choice((value * 2, value / 2, -value, value + 1.0, 1.0 - value))
     if isinstance(value, str):
         place = pick.randrange(len(value) + 1)
-        return pick.choice((value[:place], value.upper(), value + value, value[:place] + "\0" + value[place:]))
+        return pick.choice(
+            (value[:place], value.upper(), value + value, value[:place] + "\0" + value[place:])
+        )
     if isinstance(value, list):
         return pick.choice((value[::-1], value + value, value[:1]))
     return value

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the cases of a section in processes of their own, so that a hang or a crash is counted and ends nothing.
+"""Runs the cases of a section in processes of their own: a hang or a crash is counted and ends nothing else.
 
 A case is a number: section, seed and number make the same input every time.
 """
