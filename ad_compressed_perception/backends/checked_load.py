@@ -32,7 +32,7 @@ _MODULE = "ad_compressed_perception.backends.checked_load"
 _IN_TRIAL = "ADCP_TRIAL_LOAD"
 # Nodes out of order, other shapes or types between operators than inferred, a newer format.
 _EXPORTERS_HABIT = re.compile(
-    r"topologically sorted|(?:Shape|Type)InferenceError|higher than the checker|[Ii]nferred (?:shape|elem type)"
+    r"topologically sorted|(?:Shape|Type)InferenceError|higher than the checker|[Ii]nferred (?:shape|elem)"
 )
 
 

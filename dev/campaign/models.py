@@ -8,25 +8,30 @@ import json
 import random
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from ad_compressed_perception.analysis.inspect import inspect_file
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.backends.base import zero_feeds
+from ad_compressed_perception.backends.checked_load import try_load
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import Manifest, file_sha256, load_manifest
 from ad_compressed_perception.core.model_files import further_files
-from dev.campaign.mutate_onnx import write_mutant
+from dev.campaign.mutate_onnx import change_bytes, write_mutant
 from dev.campaign.pool import REPOSITORY
 from support.compression import small_recipe, write_images
 from support.models import write_detector, write_planner, write_segmenter
 from support.onnx_files import write_int8, write_two_convolutions
+from support.tflite_files import write_relu
 
 _BACKENDS = ("onnxruntime", "openvino")
+_OTHER_FORMATS = 0.1
 _MODELS: list[Path] = []
 _FILES: list[Path] = []
+_OTHERS: list[Path] = []
 _images: list[Path] = []
 _recipes: list[LoadedRecipe] = []
 
@@ -39,12 +44,17 @@ def prepare(folder: Path) -> None:
     _MODELS.append(REPOSITORY / "models" / "road_planning")
     two = write_two_convolutions(folder / "two.onnx")
     _FILES.extend([two, write_int8(two, folder / "int8.onnx")])
+    _OTHERS.extend(sorted((REPOSITORY / "models").glob("*/*.adcpz")))
+    if find_spec("ai_edge_litert") is not None:
+        _OTHERS.extend([write_relu(folder / "a.tflite"), write_relu(folder / "b.tflite", "int8")])
     _images.append(write_images(folder / "images", 24))
     _recipes.append(small_recipe(folder / "recipe", verify={"frames": 8}))
 
 
 def case(pick: random.Random, number: int, folder: Path) -> str:
     """Use one mutant as the tools and the nodes do; each of them may refuse it in one line."""
+    if pick.random() < _OTHER_FORMATS:
+        return _other_format(pick, folder)
     model = pick.choice(_MODELS) if pick.random() < 0.7 else None
     source = (
         load_manifest(model).variant_path(load_manifest(model).baseline) if model else pick.choice(_FILES)
@@ -58,6 +68,17 @@ def case(pick: random.Random, number: int, folder: Path) -> str:
         uses.append(lambda: _compress(load_manifest(model), folder))
     refused = sum(_refused(use) for use in uses)
     return "worked" if not refused else "refused" if refused == len(uses) else "worked in places"
+
+
+def _other_format(pick: random.Random, folder: Path) -> str:
+    """Use a damaged packed or .tflite file as the tools do: in a process of its own first."""
+    source = pick.choice(_OTHERS)
+    path = folder / source.name
+    path.write_bytes(change_bytes(pick, source.read_bytes()))
+    backend = "litert" if path.suffix == ".tflite" else "onnxruntime"
+    try_load(backend, path, {})
+    _run(path, backend)
+    return "worked"
 
 
 def _refused(use: Callable[[], None]) -> bool:

@@ -290,7 +290,7 @@ def write_mutant(pick: random.Random, source: Path, target: Path) -> str:
     """Write a mutant of an ONNX file; return what was changed."""
     kind = pick.random()
     if kind < 0.08:
-        target.write_bytes(_change_bytes(pick, source.read_bytes()))
+        target.write_bytes(change_bytes(pick, source.read_bytes()))
         return "bytes"
     model = onnx.load(source)
     if kind < 0.16:
@@ -305,7 +305,8 @@ def write_mutant(pick: random.Random, source: Path, target: Path) -> str:
     return " ".join(done)
 
 
-def _change_bytes(pick: random.Random, content: bytes) -> bytes:
+def change_bytes(pick: random.Random, content: bytes) -> bytes:
+    """Return the bytes of a file cut off, replaced, nested or changed in places."""
     kind = pick.randrange(5)
     if kind == 0:
         return content[: pick.randrange(len(content))]
