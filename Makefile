@@ -7,18 +7,19 @@ PYTHON ?= $(shell $(VENV)/bin/python -S -c '' 2>/dev/null && echo $(VENV)/bin/py
 WORKSPACE ?= .
 PYTEST_ARGS ?=
 OUT ?= adcp_work/demo
+CAMPAIGN_MINUTES ?= 30
 BIN := $(VENV)/bin
 # Run by this Python also where colcon belongs to the system.
 COLCON := $(BIN)/python -c "import sys; from colcon_core.command import main; sys.exit(main())"
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train demo test lint format benchmark colcon-test sbom clean
+.PHONY: help setup setup-train demo test lint format campaign benchmark colcon-test sbom clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null \
 		|| sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) WORKSPACE=$(WORKSPACE) PYTEST_ARGS= BAG= MODELS= OUT="
+	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) WORKSPACE=$(WORKSPACE) PYTEST_ARGS= BAG= MODELS= OUT= SEED= CAMPAIGN_MINUTES="
 
 setup: ## Create the virtual environment and build the package (a no-op when nothing changed)
 	@$(PYTHON) -S dev/setup_env.py --venv "$(VENV)" --workspace "$(WORKSPACE)"
@@ -38,6 +39,10 @@ lint: setup ## Check style, docstrings, types, XML and copyright headers
 
 format: setup ## Format the code
 	@$(BIN)/python -m ruff check --fix . ; $(BIN)/python -m ruff format .
+
+campaign: setup ## Fuzz and fault campaign of CAMPAIGN_MINUTES= (30): prints its SEED=, keeps failing inputs in OUT=
+	@$(BIN)/python -m dev.campaign --minutes "$(CAMPAIGN_MINUTES)" $(if $(SEED),--seed "$(SEED)") \
+		$(if $(filter-out file,$(origin OUT)),--out "$(OUT)")
 
 benchmark: setup ## Measure the figures of docs/measurements.md
 	@$(BIN)/python benchmark/run.py

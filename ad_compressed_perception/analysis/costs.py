@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ad_compressed_perception.analysis.tflite_costs import tflite_costs
+from ad_compressed_perception.core.errors import AdcpError, ModelFileError
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.onnx_graph.costs import ModelCosts, model_costs
 
 TFLITE_SUFFIX = ".tflite"
@@ -22,5 +24,11 @@ def file_costs(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = 
 
     Raises:
         BackendError: the file is missing or cannot be read.
+        ModelFileError: its graph is broken.
     """
-    return tflite_costs(path) if path.suffix == TFLITE_SUFFIX else model_costs(path, input_shapes)
+    try:
+        return tflite_costs(path) if path.suffix == TFLITE_SUFFIX else model_costs(path, input_shapes)
+    except AdcpError:
+        raise
+    except Exception as error:  # a node without the inputs that its operator needs, sizes that do not fit ...
+        raise ModelFileError(f"{path} is not a valid model: {one_line(error)}") from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.manifest import StrictModel, describe_validation_error
 from ad_compressed_perception.core.tensors import LayerRecord, TensorSpec
 
+MAX_INPUT_VALUES = 1 << 30
 Tensors = Mapping[str, NDArray[Any]]
 
 
@@ -143,7 +145,15 @@ class Backend(ABC):
 
 
 def zero_feeds(inputs: tuple[TensorSpec, ...]) -> dict[str, NDArray[Any]]:
-    """Return zeros for every input (dynamic dimensions become 1), for warm-up."""
+    """Return zeros for every input (dynamic dimensions become 1), for warm-up.
+
+    Raises:
+        BackendError: an input takes more memory than any image.
+    """
+    for spec in inputs:
+        sizes = [size or 1 for size in spec.shape]
+        if prod(sizes) > MAX_INPUT_VALUES:
+            raise BackendError(f"input {spec.name!r} is {sizes}: more than {MAX_INPUT_VALUES} values")
     return {spec.name: np.zeros([size or 1 for size in spec.shape], dtype=spec.dtype) for spec in inputs}
 
 

@@ -27,6 +27,7 @@ from ad_compressed_perception.backends.base import (
     Tensors,
     executed_precision,
 )
+from ad_compressed_perception.backends.checked_load import backend_errors
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.one_line import one_line
@@ -158,7 +159,8 @@ class LiteRtBackend(Backend):
                 .tflite file, is damaged, or has operators LiteRT lacks.
         """
         parsed = self.parse_options(options)
-        return LiteRtSession(Path(model), parsed)
+        with backend_errors(self.name, Path(model)):
+            return LiteRtSession(Path(model), parsed)
 
 
 def _import_runtime() -> Any:

@@ -24,6 +24,7 @@ from ad_compressed_perception.backends.base import (
     Tensors,
     executed_precision,
 )
+from ad_compressed_perception.backends.checked_load import backend_errors
 from ad_compressed_perception.backends.compiled_cache import compiled_cache
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
 from ad_compressed_perception.backends.onnxruntime_profile import read_profile
@@ -302,12 +303,13 @@ class OnnxRuntimeBackend(Backend):
     def load_checked(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
         """Load and warm up an ONNX file of this sha256; see load and Backend.load_checked."""
         parsed: OnnxRuntimeOptions = self.parse_options(options)
-        runtime, path = _import_runtime(), decompress(Path(model), sha256)
-        expected = sha256 if path == Path(model) else None
-        folder = parsed.trt_engine_cache if parsed.provider == "tensorrt" else None
-        key = (str(runtime.__version__), f"tensorrt {parsed.device_id} fp16={parsed.trt_fp16}")
-        with compiled_cache(folder, path, self.name, *key) as cache:
-            return OnnxRuntimeSession(runtime, path, parsed, expected, cache)
+        path = decompress(Path(model), sha256)
+        with backend_errors(self.name, path):
+            runtime, expected = _import_runtime(), sha256 if path == Path(model) else None
+            folder = parsed.trt_engine_cache if parsed.provider == "tensorrt" else None
+            key = (str(runtime.__version__), f"tensorrt {parsed.device_id} fp16={parsed.trt_fp16}")
+            with compiled_cache(folder, path, self.name, *key) as cache:
+                return OnnxRuntimeSession(runtime, path, parsed, expected, cache)
 
 
 def _import_runtime() -> Any:

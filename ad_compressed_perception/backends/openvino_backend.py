@@ -30,6 +30,7 @@ from ad_compressed_perception.backends.base import (
     Tensors,
     executed_precision,
 )
+from ad_compressed_perception.backends.checked_load import backend_errors, refuse_broken
 from ad_compressed_perception.backends.compiled_cache import compiled_cache
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
 from ad_compressed_perception.core.errors import BackendError
@@ -237,7 +238,11 @@ class OpenVinoBackend(Backend):
         """Compile and warm up a model file of this sha256; see load and Backend.load_checked."""
         parsed = self.parse_options(options)
         path = decompress(Path(model), sha256)
-        return OpenVinoSession(_import_runtime(), path, parsed, sha256 if path == Path(model) else None)
+        with backend_errors(self.name, path):
+            if path.suffix != ".xml":
+                refuse_broken(self.name, path, options)
+            expected = sha256 if path == Path(model) else None
+            return OpenVinoSession(_import_runtime(), path, parsed, expected)
 
 
 def _import_runtime() -> Any:

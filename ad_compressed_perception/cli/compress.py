@@ -15,6 +15,8 @@ from ad_compressed_perception.cli.options import MAX_BAD_FRAMES
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
+    from ad_compressed_perception.core.manifest import Manifest
+
 
 def compress(
     model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="Folder with model.yaml.")],
@@ -121,7 +123,6 @@ def compress(
     from ad_compressed_perception.compression.search.budget import DEFAULT
     from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice
     from ad_compressed_perception.compression.verification.terminal_output import as_dict, tables
-    from ad_compressed_perception.core.manifest import load_manifest
     from ad_compressed_perception.data.bad_frames import parse_limit
 
     if work is not None and in_place:
@@ -137,6 +138,7 @@ def compress(
     if recipe == "auto" and not Path(recipe).is_file():
         if backend is not None:
             raise typer.BadParameter("--recipe auto tries every backend: leave --backend out")
+        _try_baseline(model_dir)
         run_search(
             model_dir, calibration, budget=budget or DEFAULT, minutes=minutes or 10.0, seed=seed or 0,
             frames=frames, name=name, work=work, in_place=in_place, labels=labels, labeled=labeled,
@@ -149,7 +151,7 @@ def compress(
         if given is not None:
             raise typer.BadParameter(f"--{option} belongs to --recipe auto")
     loaded = load_recipe(recipe)
-    manifest = load_manifest(model_dir)
+    manifest = _try_baseline(model_dir)
     with Progress(*progress_columns(), console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, object] = {}
 
@@ -183,6 +185,18 @@ def compress(
         "inconclusive": ExitCode.INCONCLUSIVE,
     }
     raise typer.Exit(exits[result.verdict.status])
+
+
+def _try_baseline(model_dir: Path) -> Manifest:
+    """Return the manifest of a model whose baseline loads and runs, seen in a process of its own."""
+    from ad_compressed_perception.backends.checked_load import try_load
+    from ad_compressed_perception.core.manifest import load_manifest
+
+    manifest = load_manifest(model_dir)
+    baseline = manifest.variant(manifest.baseline)
+    path = manifest.checked_path(manifest.baseline, allow_rejected=True)
+    try_load(baseline.backend, path, baseline.options)
+    return manifest
 
 
 def progress_columns() -> tuple[ProgressColumn, ...]:

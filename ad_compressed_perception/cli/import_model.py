@@ -4,11 +4,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from ad_compressed_perception.core.one_line import shorten
+
+# Loaded in a process of its own first.
+_TRIED = {".onnx": "onnxruntime", ".tflite": "litert"}
+# "0: car", "1: person", as in data.yaml of YOLO trainings; also with other signs between.
+_NUMBERED = re.compile(r"(?P<id>\d{1,6})\s*(?P<sign>[:=,;\s])\s*(?P<name>\S.*)")
 
 
 class _Task(str, Enum):
@@ -96,6 +105,7 @@ def import_model(
     """Turn a model file into MODEL_DIR with a model.yaml, run it on a few frames, keep it if that worked."""
     import json
 
+    from ad_compressed_perception.backends.checked_load import try_load
     from ad_compressed_perception.importing import import_model as importing
 
     given: dict[str, Any] = {
@@ -111,13 +121,15 @@ def import_model(
     request = importing.ImportRequest(
         task=task.value,
         name=name,
-        labels=_labels(labels),
+        labels=read_labels(labels),
         decoder=decoder,
         decoder_options=_options(decoder_option or []),
         input={key: value for key, value in given.items() if value is not None},
         convert=to.value,
         sample=sample,
     )
+    if source.suffix in _TRIED:
+        try_load(_TRIED[source.suffix], source, {})
     imported = importing.import_model(source, model_dir, request)
     manifest = imported.manifest
     variant = manifest.variant(manifest.baseline)
@@ -153,22 +165,41 @@ def _numbers(option: str, text: str | None) -> list[float] | None:
         raise typer.BadParameter(f"{option} expects numbers separated by commas, not {text!r}") from None
 
 
-def _labels(text: str | None) -> list[str]:
+def read_labels(text: str | None) -> list[str]:
+    """Return the labels of ``--labels``: a list with commas, or a file with one a line, with ids or without.
+
+    Raises:
+        typer.BadParameter: a file that is not text, or whose ids are not 0, 1, 2 ...
+    """
     if text is None:
         return []
-    path = Path(text)
-    if path.is_file():
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError:
-            raise typer.BadParameter(f"--labels: {path} is not text") from None
-    else:
-        lines = text.split(",")
-    return [line.strip() for line in lines if line.strip()]
+    if not os.path.isfile(text):  # also where the list is longer than a file's name can be
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if Path(text).suffix in (".yaml", ".yml", ".json"):
+        raise typer.BadParameter(f"--labels: {text} must be a text file with one label a line")
+    try:
+        lines = [line.strip() for line in Path(text).read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError:
+        raise typer.BadParameter(f"--labels: {text} is not text") from None
+    return _without_numbers([line for line in lines if line], text)
+
+
+def _without_numbers(lines: list[str], path: str) -> list[str]:
+    """Return labels without their ids where every line is one such as "0: name", in the order of the ids."""
+    matches = [match for line in lines if (match := _NUMBERED.fullmatch(line))]
+    ids = [int(match["id"]) for match in matches]
+    if matches and sorted(ids) == list(range(len(lines))):
+        return [match["name"].strip("'\"") for _, match in sorted(zip(ids, matches, strict=True))]
+    if len(matches) == len(lines) > 1 or any(match["sign"] == ":" for match in matches):
+        raise typer.BadParameter(
+            f"--labels: {path} has lines such as {shorten(matches[0][0])!r}, but its ids are not 0 to "
+            f"{len(lines) - 1}, once each: write one label a line, in the order of the model's classes"
+        )
+    return lines
 
 
 def _options(pairs: list[str]) -> dict[str, Any]:
-    import yaml
+    from ad_compressed_perception.core.yaml_file import YamlError, parse_yaml
 
     options = {}
     for pair in pairs:
@@ -176,7 +207,7 @@ def _options(pairs: list[str]) -> dict[str, Any]:
         if not equals or not key:
             raise typer.BadParameter(f"--decoder-option expects KEY=VALUE, not {pair!r}")
         try:
-            options[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise typer.BadParameter(f"--decoder-option {key}: {value!r} is not a YAML value") from None
+            options[key] = parse_yaml(value)
+        except YamlError as error:
+            raise typer.BadParameter(f"--decoder-option {key}: not a YAML value: {error}") from None
     return options

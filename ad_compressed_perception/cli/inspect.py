@@ -83,12 +83,14 @@ def _inspect_all(
 ) -> tuple[str, str, dict[str, Inspection], dict[str, str]]:
     """Return the model's name, the variant whose layers to list, the inspections and the errors."""
     from ad_compressed_perception.analysis.inspect import inspect_file, inspect_variant, usual_backend
+    from ad_compressed_perception.backends.checked_load import try_load
     from ad_compressed_perception.cli.models import open_model
     from ad_compressed_perception.workspace.find import find_all
 
     if _is_file(model):
         if variant is not None:
             raise typer.BadParameter("--variant needs a model folder, not a file")
+        try_load(backend or usual_backend(model), model, {})
         found = inspect_file(model, backend=backend or usual_backend(model), measure_memory=True)
         return model.name, model.name, {model.name: found}, {}
     manifest = open_model(model, work, variant)

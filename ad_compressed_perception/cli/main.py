@@ -17,10 +17,12 @@ from ad_compressed_perception import __version__
 from ad_compressed_perception.cli.exit_codes import ExitCode
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.model_files import ALLOW_OUTSIDE
+from ad_compressed_perception.core.one_line import one_line, shorten
 from ad_compressed_perception.core.registry import VERBS, find, names
 from ad_compressed_perception.core.renamed import RenamedWarning, warn_renamed
 from ad_compressed_perception.core.signature import StaleSignatureWarning
 
+_MAX_CHARACTERS = 2000
 # Old names of options, accepted for one version.
 _RENAMED_OPTIONS = {"--input-colour": "--input-color"}
 # An option of every subcommand, which click takes only before the subcommand's name.
@@ -83,6 +85,12 @@ def main() -> None:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         sys.exit(_fail(f"{error.strerror or error}{where}", ExitCode.ERROR))
+    except Exception as error:
+        if os.environ.get("ADCP_TRACEBACK") == "1":
+            raise
+        told = f"unexpected {type(error).__name__}: {one_line(error)}"
+        hint = "this should have been an error with a remedy; ADCP_TRACEBACK=1 shows where it comes from"
+        sys.exit(_fail(f"{told} ({hint})", ExitCode.ERROR))
     if status == ExitCode.INTERRUPTED:  # typer's status after Ctrl-C, without a message
         sys.exit(
             _fail("interrupted; what was finished is kept, the same command continues from there", status)
@@ -125,7 +133,7 @@ def _one_line_for_old_names(show: Callable[..., None]) -> Callable[..., None]:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {shorten(' '.join(message.split()), _MAX_CHARACTERS)}", file=sys.stderr)
     return int(code)
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,12 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ad_compressed_perception.core.errors import DataError, RecipeError
 from ad_compressed_perception.core.manifest import (
     StrictModel,
-    describe_validation_error,
-    read_yaml_mapping,
+    describe_yaml_error,
 )
+from ad_compressed_perception.core.one_line import shorten
 from ad_compressed_perception.core.registry import PASSES, find
 from ad_compressed_perception.core.renamed import warn_renamed
 from ad_compressed_perception.core.resources import config_folder
+from ad_compressed_perception.core.yaml_file import read_yaml_mapping
 from ad_compressed_perception.data.bad_frames import BadFrameLimit, parse_limit
 from ad_compressed_perception.pass_api.passes import Pass
 from ad_compressed_perception.pass_api.terms import AcceptSpec, VerifySpec
@@ -57,7 +59,9 @@ class Recipe(StrictModel):
     """One way to compress a model."""
 
     schema_: Literal["adcp-recipe/1"] = Field(alias="schema")
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="default variant name")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=128, description="default variant name"
+    )
     description: str = ""
     passes: list[dict[str, dict[str, Any]]] = Field(min_length=1, description="in this order")
     calibration: CalibrationSpec = Field(default_factory=CalibrationSpec)
@@ -86,7 +90,7 @@ class Recipe(StrictModel):
         for entry in value:
             pair = {entry: {}} if isinstance(entry, str) else entry
             if not isinstance(pair, dict) or len(pair) != 1:
-                raise ValueError(f"each entry is one pass with its options, not {entry!r}")
+                raise ValueError(f"each entry is one pass with its options, not {shorten(repr(entry))}")
             ((name, options),) = pair.items()
             entries.append({name: {} if options is None else options})
         return entries
@@ -131,9 +135,7 @@ class LoadedRecipe:
         try:
             self.recipe = Recipe.model_validate(data)
         except ValidationError as error:
-            raise RecipeError(
-                f"recipe {path}: {describe_validation_error(error)}{_known_keys(error)}"
-            ) from error
+            raise RecipeError(f"recipe {describe_yaml_error(path, error)}{_known_keys(error)}") from error
         try:
             self.passes = self.recipe.build_passes()
         except RecipeError as error:
@@ -173,14 +175,15 @@ def load_recipe(spec: str) -> LoadedRecipe:
         RecipeError: no such recipe, or a key, value, pass or option that is wrong; one line.
     """
     shipped = shipped_recipes()
-    if spec in _RENAMED and not Path(spec).is_file():
+    if spec in _RENAMED and not os.path.isfile(spec):
         warn_renamed("recipe", spec, _RENAMED[spec])
         spec = _RENAMED[spec]
-    if spec in shipped and not Path(spec).is_file():
+    if spec in shipped and not os.path.isfile(spec):
         return LoadedRecipe(shipped[spec])
     path = Path(spec).expanduser()
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise RecipeError(
-            f"no recipe {spec!r}: give a file or one of the shipped ones: {', '.join(shipped) or 'none'}"
+            f"no recipe {shorten(repr(spec))}: give a file or one of the shipped ones: "
+            f"{', '.join(shipped) or 'none'}"
         )
     return LoadedRecipe(path)

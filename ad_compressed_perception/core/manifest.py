@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -36,9 +35,11 @@ from ad_compressed_perception.core.model_files import (
     is_inside,
     outside,
 )
+from ad_compressed_perception.core.one_line import shorten, shorten_list
 from ad_compressed_perception.core.renamed import replace_old_keys, warn_renamed
 from ad_compressed_perception.core.resources import config_folder
 from ad_compressed_perception.core.signature import check_signature
+from ad_compressed_perception.core.yaml_file import line_of, read_yaml_mapping
 
 SCHEMA: Final = "adcp-model/1"
 MANIFEST_NAME = "model.yaml"
@@ -47,7 +48,9 @@ TaskName = Literal["detection", "segmentation", "planning"]
 VerdictStatus = Literal["accepted", "rejected", "inconclusive"]
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 _SHA256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-_NAME = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+_NAME = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=128)]
+# Such as the system takes them; a null character or a line break is in no path that was meant.
+_FILE = Annotated[str, Field(pattern=r"^[^\x00-\x1f]+$", max_length=1024)]
 
 
 def _tensor_name(name: Any) -> Any:
@@ -180,9 +183,9 @@ class Verdict(StrictModel):
 class Variant(StrictModel):
     """One runnable form of the model."""
 
-    file: str
+    file: _FILE
     sha256: _SHA256
-    files: dict[str, _SHA256] = Field(
+    files: dict[_FILE, _SHA256] = Field(
         default_factory=dict, description="sha256 of further files, by name relative to the file's folder"
     )
     backend: str = "onnxruntime"
@@ -322,24 +325,15 @@ def describe_validation_error(error: ValidationError) -> str:
     parts = []
     for finding in error.errors():
         key = ".".join(str(part) for part in finding["loc"]) or "top level"
-        message = finding["msg"].removeprefix("Value error, ")
+        message = " ".join(finding["msg"].removeprefix("Value error, ").split())
+        key = shorten(" ".join(key.split()))
         parts.append(f"unknown key {key!r}" if finding["type"] == "extra_forbidden" else f"{key}: {message}")
-    return "; ".join(parts)
+    return shorten_list(parts)
 
 
-def read_yaml_mapping(
-    path: Path, kind: str, error: type[Exception], content: bytes | None = None
-) -> dict[str, Any]:
-    """Read a YAML file (``content`` if read already) that must hold a mapping; or raise ``error``."""
-    try:
-        data = yaml.safe_load((path.read_bytes() if content is None else content).decode("utf-8"))
-    except OSError as cause:
-        raise error(f"cannot read {kind} {path}: {cause.strerror or cause}") from cause
-    except (yaml.YAMLError, UnicodeDecodeError) as cause:
-        raise error(f"{kind} {path} is not YAML: {' '.join(str(cause).split())}") from cause
-    if not isinstance(data, dict):
-        raise error(f"{kind} {path} must hold a mapping, not {type(data).__name__}")
-    return data
+def describe_yaml_error(path: Path, error: ValidationError) -> str:
+    """Return a YAML file, the line of the first finding in it, and all findings, as one line."""
+    return f"{path}{line_of(path, error.errors()[0]['loc'])}: {describe_validation_error(error)}"
 
 
 def load_manifest(
@@ -357,16 +351,16 @@ def load_manifest(
         ManifestError: missing, malformed, or not signed by that key; one line.
     """
     path = Path(model).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):  # of os.path, as a name may be longer than the system takes
         path = path / MANIFEST_NAME
-    if not path.is_file():
-        raise ManifestError(f"no model at {model}: expected a folder with {MANIFEST_NAME}")
+    if not os.path.exists(path):
+        raise ManifestError(f"no model at {shorten(str(model), 300)}: expected a folder with {MANIFEST_NAME}")
     signed = check_signature(path, public_key) if public_key else None
-    data = read_yaml_mapping(path, "manifest", ManifestError, signed)
+    data = read_yaml_mapping(path, "manifest", ManifestError, content=signed)
     try:
         manifest = Manifest.model_validate(data)
     except ValidationError as error:
-        raise ManifestError(f"manifest {path}: {describe_validation_error(error)}") from error
+        raise ManifestError(f"manifest {describe_yaml_error(path, error)}") from error
     manifest.folder = path.parent.resolve()
     folders = (manifest.folder, path.resolve().parent)
     shipped = config_folder("reference_models")

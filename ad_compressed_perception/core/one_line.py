@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from ad_compressed_perception.core.errors import AdcpError
 
 MAX_CHARACTERS = 320
+SHOWN_CHARACTERS = 80
+"""Of a name or value that an error quotes."""
 
 _ORT_STATUS = re.compile(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _ORT_LOAD = re.compile(r"Load model from .*? failed: ?")
@@ -47,3 +50,15 @@ def describe_error(error: BaseException) -> str:
     """Return an exception as one line, with its type where it is not an error of this package."""
     text, kind = one_line(error), type(error).__name__
     return text if isinstance(error, AdcpError) or text == kind else f"{kind}: {text}"
+
+
+def shorten(text: str, characters: int = SHOWN_CHARACTERS) -> str:
+    """Return a text cut to so many characters, for an error's line."""
+    return text if len(text) <= characters else f"{text[: characters - 3]}..."
+
+
+def shorten_list(texts: Iterable[str], shown: int = 6) -> str:
+    """Return the first texts, each cut, and how many more there are, joined by semicolons."""
+    listed = list(texts)
+    more = [f"and {len(listed) - shown} more"] if len(listed) > shown else []
+    return "; ".join([*(shorten(text, 300) for text in listed[:shown]), *more])

@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+from ad_compressed_perception.core.one_line import shorten
 from ad_compressed_perception.core.renamed import warn_renamed
 
 BACKENDS = "ad_compressed_perception.backends"
@@ -67,7 +68,7 @@ def find(group: str, name: str, error: type[Exception]) -> Any:
         name = present
     target = _targets(group).get(name)
     if target is None:
-        raise error(f"unknown {kind} {name!r}; known: {', '.join(names(group))}")
+        raise error(f"unknown {kind} {shorten(repr(name))}; known: {', '.join(names(group))}")
     module, _, attribute = target.partition(":")
     try:
         return getattr(import_module(module), attribute)

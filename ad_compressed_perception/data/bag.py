@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.data.bag_files import (
     METADATA_NAME,
     STORAGE_SUFFIXES,
@@ -286,7 +287,7 @@ class BagReader:
             return store.deserialize_cdr(cdr, kind)
         except Exception as cause:
             raise DataError(
-                f"bag {self.path}: a message on {topic} cannot be read as {kind}: {_one_line(cause)}"
+                f"bag {self.path}: a message on {topic} cannot be read as {kind}: {one_line(cause)}"
             ) from cause
 
     def _opened(self) -> list[StorageFile]:
@@ -307,12 +308,8 @@ class BagReader:
     def _unreadable(self, cause: Exception, where: str = "") -> DataError:
         return DataError(
             f"bag {self.path} cannot be read{where}, it is truncated, corrupt or incomplete: "
-            f"{_one_line(cause)}"
+            f"{one_line(cause)}"
         )
-
-
-def _one_line(cause: Exception) -> str:
-    return " ".join(str(cause).split()) or type(cause).__name__
 
 
 def _listed(names: Collection[str]) -> str:
@@ -334,7 +331,7 @@ def _typestore(channel: Channel) -> Typestore:
         except Exception as cause:
             raise DataError(
                 f"topic {channel.topic}: the bag's definition of {channel.type} is malformed: "
-                f"{_one_line(cause)}"
+                f"{one_line(cause)}"
             ) from cause
         return store
     # Older sqlite3 bags carry no definitions; the image messages have not changed since Humble.

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.core.manifest import read_yaml_mapping
+from ad_compressed_perception.core.yaml_file import read_yaml_mapping
 from ad_compressed_perception.data.mcap_file import McapFile
 from ad_compressed_perception.data.sqlite_file import SqliteFile
 from ad_compressed_perception.data.storage import StorageError, StorageFile

@@ -23,7 +23,7 @@ from ad_compressed_perception.core.errors import ImageError
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.renamed import accept_old_attributes
 from ad_compressed_perception.image.encodings import ENCODINGS, Color, decode_raw, high_bytes
-from ad_compressed_perception.image.files import decode_file
+from ad_compressed_perception.image.files import MAX_PIXELS, decode_file, refuse_size
 
 __all__ = ["Color", "Frame", "compressed_mosaic", "decode_image", "to_bgr8", "to_gray8"]
 
@@ -48,7 +48,7 @@ class Frame:
     stamp_ns: int = 0
 
 
-def decode_image(message: Any, topic: str = "image") -> Frame:
+def decode_image(message: Any, topic: str = "image", max_pixels: int = MAX_PIXELS) -> Frame:
     """Return the image of a sensor_msgs Image or CompressedImage (the one with a ``format``).
 
     The raw encodings are those of ``encodings.ENCODINGS``; others are given to cv_bridge where it is
@@ -58,13 +58,14 @@ def decode_image(message: Any, topic: str = "image") -> Frame:
     Args:
         message: the message; its data may be array.array, bytes or a numpy array.
         topic: where it came from, for the error's text.
+        max_pixels: largest width times height; a 16-bit color PNG counts twice.
 
     Returns:
         The frame; its pixels share the message's memory for bgr8, rgb8, mono8, 8UC1, 8UC3 and,
         where the bytes are in native order and aligned, mono16 and 16UC1.
 
     Raises:
-        ImageError: wrong sizes, no data, unknown encoding, a cut-off or damaged file, or fields
+        ImageError: wrong sizes, no data, unknown encoding, a cut-off, damaged or too costly file, or fields
             that are not an image message's. The one line names topic, encoding and sizes.
     """
     try:
@@ -87,10 +88,11 @@ def decode_image(message: Any, topic: str = "image") -> Frame:
         if data.size == 0:
             raise ImageError("the message holds no data")
         if hasattr(message, "format"):
-            pixels, color = _decode_compressed(message.format, data)
+            pixels, color = _decode_compressed(message.format, data, max_pixels)
         else:
             if width <= 0 or height <= 0:
                 raise ImageError("width and height must be at least 1")
+            refuse_size(f"it says it is {width}x{height}", width * height, max_pixels)
             layout = ENCODINGS.get(message.encoding) if isinstance(message.encoding, str) else None
             if layout is None:
                 pixels, color = _decode_with_cv_bridge(message, width, height)
@@ -137,14 +139,16 @@ def to_gray8(frame: Frame) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(frame.pixels, code), np.uint8)
 
 
-def _decode_compressed(format_text: Any, data: NDArray[np.uint8]) -> tuple[NDArray[Any], Color]:
+def _decode_compressed(
+    format_text: Any, data: NDArray[np.uint8], max_pixels: int
+) -> tuple[NDArray[Any], Color]:
     text = format_text if isinstance(format_text, str) else ""
     if "compresseddepth" in text.lower():
         raise ImageError("compressedDepth is a depth map, not a camera image")
     # The file's bytes, not the format text, decide between JPEG and PNG.
     if not _FILE_FORMAT.search(text):
         raise ImageError("unknown format; known: jpeg, png (such as 'bgr8; jpeg compressed bgr8')")
-    pixels, color = decode_file(data)
+    pixels, color = decode_file(data, max_pixels)
     mosaic = ENCODINGS[compressed_mosaic(text)] if color == "GRAY" and compressed_mosaic(text) else None
     if mosaic is None or mosaic.conversion is None or min(pixels.shape) < mosaic.smallest_side:
         return pixels, color

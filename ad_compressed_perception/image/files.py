@@ -9,6 +9,7 @@ no checksum. Structures: ITU-T T.81 annex B (JPEG), W3C PNG section 5 (PNG).
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import Any
 
@@ -20,40 +21,52 @@ from ad_compressed_perception.core.errors import ImageError
 from ad_compressed_perception.image.encodings import Color, high_bytes
 
 MAX_PIXELS = 1 << 26
-"""Largest image decoded, 67 megapixels: a header of a few bytes must not claim gigabytes."""
+"""Largest image decoded unless a caller says otherwise, 67 megapixels: a header of a few bytes must not
+claim gigabytes."""
+MAX_SCANS = 32
+"""Scans of a JPEG. Encoders write up to about 12, and each costs a pass over the whole image."""
+_MAX_MARKERS = 4096
+_MAX_CHUNKS = 1 << 16
 
 _JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
+_JPEG_SCAN = b"\xff\xda"
+_PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PNG_DEPTH = 24  # where the header has the bits of a sample; the color type follows
+_PNG_GRAY = (0, 4)
+_FILL = re.compile(rb"\xff+")
 # The pixel grid is the camera's: an EXIF orientation must not rotate it. Alpha is dropped.
 _READ_FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-def decode_file(data: NDArray[np.uint8]) -> tuple[NDArray[Any], Color]:
+def decode_file(data: NDArray[np.uint8], max_pixels: int = MAX_PIXELS) -> tuple[NDArray[Any], Color]:
     """Return the image of a whole JPEG or PNG file.
 
     Args:
         data: (N,) the file's bytes; bytes after the file's end are ignored.
+        max_pixels: largest width times height; one of 16-bit color counts twice.
 
     Returns:
         Pixels and their order: (H, W, 3) uint8 BGR, or GRAY (H, W) uint8, or uint16 for 16-bit gray
         PNG. 16-bit color is scaled to 8 bits, alpha dropped, an EXIF orientation not applied.
 
     Raises:
-        ImageError: neither JPEG nor PNG, cut off, damaged, or above ``MAX_PIXELS``.
+        ImageError: neither JPEG nor PNG, cut off, damaged, above ``max_pixels``, or of more parts than an
+            encoder writes, each of which would cost time.
     """
     content = data.tobytes()
     if content.startswith(_JPEG_START):
-        kind, (width, height) = "JPEG", _check_jpeg(content)
+        kind, weight, (width, height) = "JPEG", 1, _check_jpeg(content)
     elif content.startswith(_PNG_START):
         kind, (width, height) = "PNG", _check_png(content)
+        weight = 2 if content[_PNG_DEPTH] == 16 and content[_PNG_DEPTH + 1] not in _PNG_GRAY else 1
     else:
         raise ImageError("the data is neither a JPEG nor a PNG file")
     if width == 0 or height == 0:
         raise ImageError(f"the {kind} says it is {width}x{height} pixels")
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"the {kind} says it is {width}x{height}, above the limit of {MAX_PIXELS} pixels")
+    refuse_size(f"the {kind} says it is {width}x{height}", width * height * weight, max_pixels)
     try:
         decoded: Any = cv2.imdecode(data, _READ_FLAGS)
     except (cv2.error, MemoryError) as error:
@@ -68,19 +81,27 @@ def decode_file(data: NDArray[np.uint8]) -> tuple[NDArray[Any], Color]:
     return pixels, "BGR"
 
 
+def refuse_size(what: str, pixels: int, max_pixels: int) -> None:
+    """Raise ImageError where an image has more pixels than allowed."""
+    if pixels > max_pixels:
+        raise ImageError(
+            f"{what}, {pixels} pixels where {max_pixels} are allowed (a node's parameter max_image_pixels)"
+        )
+
+
 def _check_jpeg(content: bytes) -> tuple[int, int]:
     """Return (width, height) of a JPEG that has its end marker; raise ImageError else."""
     size: tuple[int, int] | None = None
+    components, progressive = b"", False
     position = len(_JPEG_START)
-    while True:
+    for _ in range(_MAX_MARKERS):
         position = content.find(b"\xff", position)
-        if position < 0 or position + 1 >= len(content):
+        fill = _FILL.match(content, position) if position >= 0 else None
+        if fill is None or fill.end() >= len(content):
             break
-        marker = content[position + 1]
-        if marker == 0xFF:  # a fill byte before the marker
-            position += 1
-            continue
-        position += 2
+        position = fill.end()
+        marker = content[position]
+        position += 1
         if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:  # markers without a segment
             continue
         if marker == 0xD9:
@@ -93,7 +114,8 @@ def _check_jpeg(content: bytes) -> tuple[int, int]:
                 break
             height = int.from_bytes(content[position + 3 : position + 5], "big")
             width = int.from_bytes(content[position + 5 : position + 7], "big")
-            size = (width, height)
+            size, components = (width, height), content[position + 7 : position + 8]
+            progressive = marker in _PROGRESSIVE
         position += length
         if marker == 0xDA:  # start of scan: the entropy-coded data follows, then the end marker
             if size is None:
@@ -102,6 +124,15 @@ def _check_jpeg(content: bytes) -> tuple[int, int]:
             if content.rfind(_JPEG_END, position) < 0:
                 raise ImageError(
                     f"the JPEG of {size[0]}x{size[1]} is cut off: {len(content)} bytes and no end"
+                )
+            # A decoder reads further scans where the first one has not all of the image. Their markers are
+            # not in entropy-coded data either, but may follow the end, as in a preview: an upper limit.
+            several = progressive or not content.startswith(components, position - length + 2)
+            scans = 1 + (content.count(_JPEG_SCAN, position) if several else 0)
+            if scans > MAX_SCANS:
+                raise ImageError(
+                    f"the JPEG of {size[0]}x{size[1]} has {scans} scans where {MAX_SCANS} are allowed, "
+                    "each of which costs as much as an image: encode it as baseline JPEG"
                 )
             return size
     raise ImageError(f"the JPEG is cut off or damaged in its header ({len(content)} bytes)")
@@ -113,7 +144,9 @@ def _check_png(content: bytes) -> tuple[int, int]:
     size: tuple[int, int] | None = None
     has_data = False
     position = len(_PNG_START)
-    while position + 12 <= len(view):
+    for _ in range(_MAX_CHUNKS):
+        if position + 12 > len(view):
+            break
         length = int.from_bytes(view[position : position + 4], "big")
         name = bytes(view[position + 4 : position + 8])
         end = position + 8 + length
@@ -135,5 +168,7 @@ def _check_png(content: bytes) -> tuple[int, int]:
                 raise ImageError("the PNG holds no image")
             return size
         position = end + 4
+    else:
+        raise ImageError("the PNG has more chunks than are read")
     size_text = f" of {size[0]}x{size[1]}" if size else ""
     raise ImageError(f"the PNG{size_text} is cut off: {len(content)} bytes and no end")

@@ -19,7 +19,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterFile
 
 from ad_compressed_perception.core.errors import AdcpError
-from ad_compressed_perception.core.manifest import read_yaml_mapping
+from ad_compressed_perception.core.yaml_file import read_yaml_mapping
 from ad_compressed_perception.launch_support.arguments import argument_names
 from ad_compressed_perception.launch_support.plan import (
     PACKAGE,
@@ -75,7 +75,7 @@ def start_nodes(
         nodes = plan(arguments)
         _suggest_spelling(arguments, argument_names() | further)
         params_file = Path(arguments["params_file"]).expanduser()
-        read_yaml_mapping(params_file, "params_file", AdcpError)
+        read_yaml_mapping(params_file, "params_file", AdcpError, finite=False)
         _check_models_folder(arguments, params_file)
         if parse_bool(arguments, "composed"):
             nodes = [composed(nodes), *nodes]

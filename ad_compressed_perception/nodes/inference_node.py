@@ -21,6 +21,7 @@ from ad_compressed_perception.core.errors import AdcpError, ManifestError
 from ad_compressed_perception.core.manifest import describe_validation_error, load_manifest
 from ad_compressed_perception.core.timing import FrameCounters, FrameTiming, NodeReport
 from ad_compressed_perception.image.decode import Frame, decode_image, to_bgr8
+from ad_compressed_perception.image.files import MAX_PIXELS
 from ad_compressed_perception.messages import timing as timing_message
 from ad_compressed_perception.messages.image import to_image
 from ad_compressed_perception.nodes import parameters
@@ -79,6 +80,7 @@ class InferenceNode(GuardedLifecycleNode):
         self._report_texts: dict[str, str] = {}
         self._new_settings: Any = None
         self._reference_is_publish_time = False
+        self._max_image_pixels = MAX_PIXELS
         self._check(self.get_parameters([name for model in self._models for name in model.model_fields]))
         self._start = StartOptions(**parameters.values(self, StartOptions))
         self._health = HealthOptions(**parameters.values(self, HealthOptions))
@@ -134,6 +136,7 @@ class InferenceNode(GuardedLifecycleNode):
         setup = self._setup()
         worker = self._supervised.start()
         worker.max_age_ms = float(self.get_parameter("max_age_ms").value)
+        self._max_image_pixels = setup.max_image_pixels
         self._reference_is_publish_time = setup.age_reference == "publish_time"
         qos = image_qos(setup.qos_reliability, setup.qos_depth)
         self._subscription = ImageSubscription(self, setup.transport, qos, self._on_image)
@@ -220,7 +223,7 @@ class InferenceNode(GuardedLifecycleNode):
         if self._new_settings is not None:
             pipeline.task.settings, self._new_settings = self._new_settings, None
         start = perf_counter()
-        frame = decode_image(arrival.message, self._subscription_topic())
+        frame = decode_image(arrival.message, self._subscription_topic(), self._max_image_pixels)
         decoded = perf_counter()
         self.before_frame(pipeline, arrival.stamp_ns)
         result, stages_ms = pipeline.run(frame)

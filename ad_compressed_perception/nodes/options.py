@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field
 
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.manifest import StrictModel
+from ad_compressed_perception.core.one_line import shorten
+from ad_compressed_perception.core.yaml_file import YamlError, parse_yaml
 from ad_compressed_perception.monitor.frame_health import HealthLimits
 
 
@@ -41,6 +42,13 @@ class SetupOptions(StrictModel):
     )
     transport: Literal["raw", "compressed"] = Field(
         "raw", description="subscribe to image (raw) or image/compressed (compressed)"
+    )
+    max_image_pixels: int = Field(
+        1 << 24,
+        ge=1,
+        le=1 << 28,
+        description="largest width times height of an image; larger ones fail before they are decoded "
+        "(a 16-bit color PNG counts twice)",
     )
     qos_reliability: Literal["best_effort", "reliable"] = Field(
         "best_effort", description="reliability of the image subscription"
@@ -102,9 +110,11 @@ def parse_backend_options(entries: list[str]) -> dict[str, Any]:
     for entry in entries:
         key, equals, value = entry.partition("=")
         if not key.strip() or not equals:
-            raise BackendError(f'backend_options: {entry!r} is not of the form "key=value"')
+            raise BackendError(f'backend_options: {shorten(repr(entry))} is not of the form "key=value"')
         try:
-            options[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise BackendError(f"backend_options: {entry!r} has no readable value") from error
+            options[key.strip()] = parse_yaml(value)
+        except YamlError as error:
+            raise BackendError(
+                f"backend_options: {shorten(repr(entry))} has no readable value ({error})"
+            ) from error
     return options

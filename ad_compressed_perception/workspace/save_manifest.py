@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -16,7 +18,7 @@ from ad_compressed_perception.core.manifest import MANIFEST_NAME, Manifest
 def save_manifest(manifest: Manifest, folder: Path) -> Path:
     """Write a manifest as ``folder/model.yaml`` atomically; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = manifest.model_dump(mode="json", by_alias=True, exclude_none=True)
+    data = _finite(manifest.model_dump(mode="json", by_alias=True, exclude_none=True))
     path = folder / MANIFEST_NAME
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=".model-", suffix=".yaml")
     try:
@@ -29,3 +31,12 @@ def save_manifest(manifest: Manifest, folder: Path) -> Path:
         Path(temporary).unlink(missing_ok=True)
         raise
     return path
+
+
+def _finite(value: Any) -> Any:
+    """Return a document with None for NaN and infinities, which load_manifest refuses."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

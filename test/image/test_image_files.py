@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import array
 import struct
+import time
 import zlib
 
 import cv2
@@ -21,6 +22,7 @@ from support.images import (
     jpeg_of,
     plain_image,
     png_of,
+    raw_message,
     smooth_image,
 )
 
@@ -170,10 +172,68 @@ def test_a_header_that_claims_gigabytes_is_refused_before_memory_is_taken():
     header = struct.pack(">II", 2**31 - 1, 2**31 - 1) + png[24:29]
     huge_png = png[:8] + png_chunk(b"IHDR", header) + png[33:]
 
-    with pytest.raises(ImageError, match="JPEG says it is 65500x65500, above the limit"):
+    with pytest.raises(ImageError, match="JPEG says it is 65500x65500, .* are allowed"):
         decode_image(compressed_message("jpeg", huge_jpeg))
-    with pytest.raises(ImageError, match="PNG says it is 2147483647x2147483647, above"):
+    with pytest.raises(ImageError, match="PNG says it is 2147483647x2147483647, "):
         decode_image(compressed_message("png", huge_png))
+
+
+def costly_images() -> dict[str, tuple[bytes, str]]:
+    """Return small files that cost seconds of CPU or hundreds of MB before, and the reason of the refusal."""
+    parameters = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
+    progressive = bytes(cv2.imencode(".jpg", plain_image((1, 2, 3), 2000, 2000), parameters)[1])
+    scan = progressive[progressive.rfind(b"\xff\xda") : -2]
+    chunk = png_chunk(b"tEXt", b"")
+    png = png_of(plain_image((1, 2, 3)))
+    one_color = jpeg_of(plain_image((1, 2, 3))).replace(b"\xff\xda\x00\x0c\x03", b"\xff\xda\x00\x0c\x01")
+    return {
+        "scans of one color": (one_color[:-2] + 500 * b"\xff\xda\x00" + b"\xff\xd9", "501 scans where 32"),
+        "hundreds of scans": (progressive[:-2] + 500 * scan + b"\xff\xd9", "510 scans where 32"),
+        "fill bytes": (b"\xff\xd8" + b"\xff" * 20_000_000, "in its header"),
+        "empty markers": (b"\xff\xd8" + b"\xff\x01" * 10_000_000, "in its header"),
+        "16 bits": (png_of(np.zeros((6000, 6000, 3), np.uint16)), "72000000 pixels where 67108864"),
+        "chunks": (png[:33] + 1_000_000 * chunk + png[33:], "more chunks than are read"),
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["hundreds of scans", "scans of one color", "fill bytes", "empty markers", "16 bits", "chunks"]
+)
+def test_a_file_that_costs_far_more_than_its_image_is_refused_at_once(name):
+    content, expected = costly_images()[name]
+    start = time.process_time()
+    with pytest.raises(ImageError, match=expected):
+        decode_image(compressed_message("jpeg", content))
+    assert time.process_time() - start < 1.0  # 3 s to 50 s before, of this process alone
+
+
+def test_the_largest_image_is_the_callers_choice():
+    small = plain_image((1, 2, 3), 20, 10)
+    raw = raw_message("bgr8", 20, 10, small.tobytes(), step=60)
+    for message in (
+        raw,
+        compressed_message("jpeg", jpeg_of(small)),
+        compressed_message("png", png_of(small)),
+    ):
+        assert decode_image(message, max_pixels=200).pixels.shape == (10, 20, 3)
+        with pytest.raises(ImageError, match=r"20x10, 200 pixels where 199 .*max_image_pixels"):
+            decode_image(message, max_pixels=199)
+
+
+def test_fill_bytes_before_a_marker_are_allowed():
+    content = jpeg_of(plain_image((1, 2, 3)))
+    padded = content[:2] + b"\xff" * 1000 + content[2:]
+    assert decode_image(compressed_message("jpeg", padded)).pixels.shape == (12, 16, 3)
+
+
+@pytest.mark.parametrize(
+    "format_text", ["bayer_rggb8; jpeg compressed ", "bayer_grbg8; png compressed bayer_grbg8"]
+)
+def test_a_compressed_mosaic_is_no_gray_image(format_text):
+    """It was taken as a gray image of the scene, with a word to nobody; a file with color is no mosaic."""
+    gray, color = plain_image((9, 9, 9))[..., 0], plain_image((9, 9, 9))
+    assert decode_image(compressed_message(format_text, jpeg_of(gray))).color == "BGR"
+    assert decode_image(compressed_message(format_text, jpeg_of(color))).color == "BGR"
 
 
 @pytest.mark.parametrize(

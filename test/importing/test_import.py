@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import typer
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
+from ad_compressed_perception.cli.import_model import read_labels
 from ad_compressed_perception.cli.main import app
 from ad_compressed_perception.core.errors import AdcpError, ManifestError, ModelFileError
 from ad_compressed_perception.core.manifest import load_manifest
@@ -267,3 +269,42 @@ def test_a_model_with_two_inputs_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ModelFileError, match="exactly one input"):
         import_model(source, tmp_path / "made", ImportRequest("planning"))
+
+
+@pytest.mark.parametrize(
+    ("content", "labels"),
+    [
+        ("car\nperson\n", ["car", "person"]),
+        ("0: car\n2: sign\n1: 'person'\n", ["car", "person", "sign"]),
+        ("0 car\n1 traffic light\n", ["car", "traffic light"]),
+        ("2 wheeler\ncar\n", ["2 wheeler", "car"]),
+        ("\ufeffcar\n", ["car"]),
+    ],
+)
+def test_labels_with_their_ids_are_put_in_order(tmp_path: Path, content: str, labels: list[str]) -> None:
+    """Lines "0: car", as in data.yaml of YOLO trainings, were taken as labels of that name."""
+    (tmp_path / "labels.txt").write_text(content, encoding="utf-8")
+    assert read_labels(str(tmp_path / "labels.txt")) == labels
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("labels.txt", "1: car\n2: person\n"),
+        ("labels.txt", "0: car\nperson\n"),
+        ("labels.txt", "names:\n  0: car\n  1: person\n"),
+        ("data.yaml", "names: [car, person]\n"),
+    ],
+)
+def test_labels_that_can_be_understood_in_two_ways_are_refused(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(typer.BadParameter, match="one label a line"):
+        read_labels(str(tmp_path / name))
+
+
+def test_a_list_of_labels_may_be_longer_than_the_name_of_a_file() -> None:
+    """Failed before: "File name too long"."""
+    labels = [f"label {number}" for number in range(1000)]
+    assert read_labels(", ".join(labels)) == labels

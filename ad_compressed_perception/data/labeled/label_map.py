@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.core.manifest import StrictModel, describe_validation_error, read_yaml_mapping
+from ad_compressed_perception.core.manifest import StrictModel, describe_yaml_error
 from ad_compressed_perception.core.resources import config_folder
+from ad_compressed_perception.core.yaml_file import read_yaml_mapping
 
 MAX_MASK_ID = 65535
 NO_CLASS = -1
@@ -153,13 +155,13 @@ def load_label_map(name: str | Path) -> LabelMap:
     """
     path = Path(name).expanduser()
     folder = config_folder("label_maps")
-    if not path.is_file() and folder is not None and (folder / f"{name}.yaml").is_file():
+    if not os.path.isfile(path) and folder is not None and os.path.isfile(folder / f"{name}.yaml"):
         path = folder / f"{name}.yaml"
-    if not path.is_file():
+    if not os.path.isfile(path):
         known = ", ".join(shipped_label_maps()) or "none"
         raise DataError(f"no label map {name}: neither a file nor one of those shipped ({known})")
     data = read_yaml_mapping(path, "label map", DataError)
     try:
         return LabelMap.model_validate(data)
     except ValidationError as error:
-        raise DataError(f"label map {path}: {describe_validation_error(error)}") from error
+        raise DataError(f"label map {describe_yaml_error(path, error)}") from error

@@ -14,9 +14,9 @@ from ad_compressed_perception.core.manifest import (
     InputSpec,
     OutputSpec,
     StrictModel,
-    describe_validation_error,
-    read_yaml_mapping,
+    describe_yaml_error,
 )
+from ad_compressed_perception.core.yaml_file import read_yaml_mapping
 
 SCHEMA: Final = "adcp-training/1"
 Kind = Literal["detection", "segmentation", "trajectory"]
@@ -169,4 +169,4 @@ def load_training(path: Path) -> TrainConfig:
     try:
         return TrainConfig.model_validate(data)
     except ValidationError as error:
-        raise RecipeError(f"training {path}: {describe_validation_error(error)}") from error
+        raise RecipeError(f"training {describe_yaml_error(path, error)}") from error
