@@ -4,8 +4,9 @@
 
 A tensor has one scale. Where a Concat joins boxes in pixels and scores in 0..1, the step that the boxes
 need leaves the scores only the values 0 and 1. The same holds for a Split, Slice or Gather that takes
-values of different meaning from the output of one compute op (Conv or MatMul). The operators after the
-last compute ops are cheap, so they stay in float. Heads that decode boxes by a convolution (distribution
+values of different meaning from the output of one compute op (Conv or MatMul), and for a Mul or Div by
+constants that differ from channel to channel (pixels for the boxes, 1 for the scores). The operators after
+the last compute ops are cheap, so they stay in float. Heads that decode boxes by a convolution (distribution
 focal loss: Li et al., "Generalized Focal Loss", NeurIPS 2020) concatenate and split before it; those
 operators stay in float where the ranges differ by more than four of eight bits.
 """
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 CONCATENATING = ("Concat",)
 SPLITTING = ("Split", "Slice", "Gather")
+SCALING = ("Mul", "Div")
 _MAX_RANGE_RATIO = 4.0
 _MAX_INNER_RANGE_RATIO = 16.0
 # Operators that change neither values nor the meaning of a scale.
@@ -35,7 +37,7 @@ class Heads:
 
     Attributes:
         head: names of the operators after the last compute ops, in order of execution.
-        concat_points: names of those that concatenate or split values of different meaning.
+        concat_points: names of those that concatenate, split or make values of different meaning.
         shared: outputs of compute ops that hold values of different meaning.
         head_inputs: tensors that the head reads: outputs of compute ops or their inputs.
         inner: names of the operators before a compute op that join values of different meaning and split
@@ -80,6 +82,8 @@ def find_heads(model: ModelProto, ranges: Mapping[str, tuple[float, float]] | No
             kinds = {producer[_origin(name, producer)].op_type for name in parts}
             if len(parts) > 1 and (len(kinds) > 1 or _ranges_differ(parts, ranges)):
                 concat_points.append(node.name)
+        elif node.op_type in SCALING and _scales_unequally(node, graph):
+            concat_points.append(node.name)
         elif node.op_type in SPLITTING and node.input[0] in producer:
             parts = _parts_of(_origin(node.input[0], producer), graph)
             # Without ranges assume that the parts differ in meaning.
@@ -153,6 +157,26 @@ def _head(graph: GraphProto) -> list[NodeProto]:
         elif node.op_type != "Constant":
             head.append(node)
     return head[::-1]
+
+
+def _scales_unequally(node: NodeProto, graph: GraphProto) -> bool:
+    """Whether a node multiplies by constants that differ by more than four of eight bits."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    constants |= {
+        other.output[0]: other.attribute[0].t
+        for other in graph.node
+        if other.op_type == "Constant" and other.attribute[0].name == "value"
+    }
+    for name in node.input:
+        if name in constants:
+            sizes = np.abs(numpy_helper.to_array(constants[name]).astype(np.float64))
+            sizes = sizes[sizes > 0.0]
+            if sizes.size > 1 and sizes.max() > _MAX_INNER_RANGE_RATIO * sizes.min():
+                return True
+    return False
 
 
 def _origin(tensor: str, producer: Mapping[str, NodeProto]) -> str:

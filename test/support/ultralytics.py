@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 SIDE, CLASSES, BINS = 512, 3, 8
 STRIDES = (64, 128)
-FORMS = ("v5", "v7", "v8", "v8_transposed", "v8_per_level")
+FORMS = ("v5", "v5_vector", "v7", "v8", "v8_transposed", "v8_per_level")
 
 
 class _Net:
@@ -70,14 +70,15 @@ def ultralytics(form: str) -> onnx.ModelProto:
     """Return a detector of a 512x512 image in 0..255 with three classes.
 
     Args:
-        form: "v5": sigmoid of all, grid and anchors, objectness, joined per level and over levels; "v7": the
-            same, split again for a matrix product that turns centers and sizes into corners; "v8":
+        form: "v5": sigmoid of all, grid and anchors, objectness, joined per level and over levels;
+            "v5_vector": the same by a Mul and an Add with a number for each channel; "v7": as "v5",
+            split again for a matrix product that turns centers and sizes into corners; "v8":
             distribution focal loss, joined once, (1, 4 + classes, cells); "v8_transposed": the same as
             (1, cells, 4 + classes); "v8_per_level": joined with the pixels per level first.
     """
     net = _Net()
     levels = _features(net)
-    output = _v5(net, levels, form) if form in ("v5", "v7") else _v8(net, levels, form)
+    output = _v5(net, levels, form) if form.startswith(("v5", "v7")) else _v8(net, levels, form)
     shape = [1, None, None]
     graph = helper.make_graph(
         net.nodes,
@@ -100,6 +101,13 @@ def _v5(net: _Net, levels: list[str], form: str) -> str:
         flat = net.reshape(head, f"flat_{index}", [1, width, cells])
         turned = net.node("Transpose", [flat], f"turned_{index}", perm=[0, 2, 1])
         squashed = net.node("Sigmoid", [turned], f"squashed_{index}")
+        if form == "v5_vector":
+            by_channel = [2.0 * stride] * 2 + [4.0 * stride] * 2 + [1.0] * (1 + CLASSES)
+            scaled = net.node("Mul", [squashed, net.const(f"channels_{index}", by_channel)], f"scale_{index}")
+            offsets = np.zeros((1, cells, width), np.float32)
+            offsets[0, :, :2] = (_anchors(stride).T - 1.0) * stride
+            rows.append(net.node("Add", [scaled, net.const(f"offsets_{index}", offsets)], f"placed_{index}"))
+            continue
         parts = [f"{name}_{index}" for name in ("xy", "wh", "conf")]
         sizes = net.const(f"sizes_{index}", [2, 2, 1 + CLASSES], np.int64)
         net.nodes.append(helper.make_node("Split", [squashed, sizes], parts, f"split_{index}", axis=2))
@@ -109,7 +117,7 @@ def _v5(net: _Net, levels: list[str], form: str) -> str:
         xy = net.node("Mul", [xy, net.const(f"stride_{index}", float(stride))], f"xyp_{index}")
         wh = net.node("Mul", [parts[1], net.const(f"anchor_{index}", 4.0 * stride)], f"whp_{index}")
         rows.append(net.node("Concat", [xy, wh, parts[2]], f"join_{index}", axis=2))
-    if form == "v5":
+    if form != "v7":
         return net.node("Concat", rows, "output", axis=1)
     joined = net.node("Concat", rows, "rows", axis=1)
     sizes = net.const("parts", [4, 1 + CLASSES], np.int64)
@@ -157,8 +165,8 @@ def _v8(net: _Net, levels: list[str], form: str) -> str:
 
 def found_objects(output: NDArray[np.float32], form: str, threshold: float = 0.5) -> set[tuple[int, int]]:
     """Return (cell, class) of all scores above a threshold; suppression would leave fewer."""
-    rows = output[0] if form in ("v5", "v7", "v8_transposed") else output[0].T
-    scores = rows[:, 4:5] * rows[:, 5:] if form in ("v5", "v7") else rows[:, 4:]
+    rows = output[0] if form.startswith(("v5", "v7", "v8_tr")) else output[0].T
+    scores = rows[:, 4:5] * rows[:, 5:] if form[:2] in ("v5", "v7") else rows[:, 4:]
     return {(int(cell), int(label)) for cell, label in zip(*np.nonzero(scores > threshold), strict=True)}
 
 

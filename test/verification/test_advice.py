@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A rejection names the joint or the layer that the graph shows to be the cause, and the recipes that help."""
+"""A rejection names the joint or the layer that the graph shows to be the cause, and recipes that help."""
 
 from __future__ import annotations
 

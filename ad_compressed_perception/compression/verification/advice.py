@@ -105,9 +105,9 @@ def joint_text(joints: Sequence[Joint], passes: set[str]) -> str:
         remedies.insert(0, "int8_mixed")
     kind = "values of different meaning" if worst.is_protected else "parts of very different ranges"
     text = (
-        f"tensor {worst.tensor!r} at {worst.operator} {worst.node!r}{more} has one scale for {kind}: its step of "
-        f"{worst.step:.3g} leaves {worst.part!r} ({worst.low:.3g} to {worst.high:.3g}) {worst.steps:.2g} of 255 "
-        f"steps; recipes that keep it in float: {', '.join(remedies)}"
+        f"tensor {worst.tensor!r} at {worst.operator} {worst.node!r}{more} has one scale for {kind}: its "
+        f"step of {worst.step:.3g} leaves {worst.part!r} ({worst.low:.3g} to {worst.high:.3g}) "
+        f"{worst.steps:.2g} of 255 steps; recipes that keep it in float: {', '.join(remedies)}"
     )
     return text + (", or the pass's own protect_heads: true" if worst.is_protected else "")
 
@@ -169,7 +169,7 @@ def find_joints(snapshots: Snapshots, frames: FrameSample) -> list[Joint]:
 
 
 def _steps(rounded: ModelProto) -> dict[str, float]:
-    """Return the scale of every 8-bit tensor behind or before a node, by node name and input or output place."""
+    """Return the scale of the 8-bit output of every Concat, and input of every Split, by node name."""
     from onnx import TensorProto, numpy_helper
 
     constants = {tensor.name: tensor for tensor in rounded.graph.initializer}
