@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ad_compressed_perception.compression.frame_split import FrameSample
+from ad_compressed_perception.compression.passes.quantization.quantize_int8 import name_nodes
 from ad_compressed_perception.compression.quantization.layer_sqnr import QUANTIZED, LayerSqnr
 from ad_compressed_perception.compression.quantization.sensitivity import open_session, with_outputs
 from ad_compressed_perception.compression.verification.difference_images import Snapshots
@@ -145,13 +146,15 @@ def find_joints(snapshots: Snapshots, frames: FrameSample) -> list[Joint]:
     if exact is None or rounded is None:
         return []
     before = exact.model()
+    name_nodes(before)  # as the quantizing pass names them
     steps = _steps(rounded.model())
     candidates = list(_candidates(before, steps))
     if not candidates:
         return []
     parts = sorted({part for _, _, _, names in candidates for part in names})
     session = open_session(with_outputs(before, parts))
-    prepare, ranges = Preparer(exact.manifest.input), {}
+    prepare = Preparer(exact.manifest.input)
+    ranges: dict[str, tuple[float, float]] = {}
     for frame in FrameSample(frames.source, frames.indices[:_FRAMES]):
         values = session.run(parts, {input_name(before): prepare(frame)[0].copy()})
         for name, value in zip(parts, values, strict=True):
@@ -174,7 +177,8 @@ def _steps(rounded: ModelProto) -> dict[str, float]:
 
     constants = {tensor.name: tensor for tensor in rounded.graph.initializer}
     eight = (TensorProto.INT8, TensorProto.UINT8)
-    by_source, by_result = {}, {}
+    by_source: dict[str, float] = {}
+    by_result: dict[str, float] = {}
     for node in rounded.graph.node:
         if node.op_type not in ("QuantizeLinear", "DequantizeLinear") or len(node.input) < 3:
             continue
@@ -182,11 +186,12 @@ def _steps(rounded: ModelProto) -> dict[str, float]:
         if scale is None or zero is None or zero.data_type not in eight:
             continue
         values = numpy_helper.to_array(scale)
-        if values.size == 1:
-            table = by_source if node.op_type == "QuantizeLinear" else by_result
-            table[node.input[0] if node.op_type == "QuantizeLinear" else node.output[0]] = float(
-                values.flat[0]
-            )
+        if values.size != 1:
+            continue
+        if node.op_type == "QuantizeLinear":
+            by_source[node.input[0]] = float(values.flat[0])
+        else:
+            by_result[node.output[0]] = float(values.flat[0])
     steps = {}
     for node in rounded.graph.node:
         if node.op_type in CONCATENATING and node.output[0] in by_source:
