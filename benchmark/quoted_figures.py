@@ -90,9 +90,10 @@ def load_figures(path: Path = FILE) -> list[Quoted]:
 
 
 def write_figures(figures: Sequence[Quoted], path: Path = FILE) -> None:
-    """Write the figures, sorted as given."""
-    document = QuotedFigures(schema="adcp-quoted-figures/1", figures=list(figures))
-    path.write_text(json.dumps(document.model_dump(by_alias=True), indent=1) + "\n", encoding="utf-8")
+    """Write the figures in the order given, one a line."""
+    lines = ",\n".join(json.dumps(one.model_dump()) for one in figures)
+    text = f'{{"schema": "adcp-quoted-figures/1", "figures": [\n{lines}\n]}}\n'
+    path.write_text(text, encoding="utf-8")
 
 
 def find_model(name: str) -> Manifest:
