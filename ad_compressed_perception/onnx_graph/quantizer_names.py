@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _SUFFIXES = (
     "_scale", "_zero_point", "_quantized", "_quantized_scale", "_quantized_zero_point", "_QuantizeLinear",
     "_QuantizeLinear_Input", "_QuantizeLinear_Output", "_DequantizeLinear", "_DequantizeLinear_Output",
+    "_output_quantized", "_output_quantized_cast_output", "_MatMul", "_Transposed",
 )  # fmt: skip
 _BIAS = 2
 

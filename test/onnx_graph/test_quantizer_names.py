@@ -11,6 +11,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from ad_compressed_perception.compression.passes.quantization.quantize_dynamic_matmul import (
+    QuantizeDynamicMatmul,
+)
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.onnx_graph.equivalence import run_model
 from support.compression import model_and_context
@@ -60,3 +63,36 @@ def test_no_name_is_given_twice(tmp_path: Path, inner: str, shared_bias: bool) -
     found = run_model(quantized, feeds)["scores"]
     # Eight bits: an error of a percent of the range.
     assert np.abs(found - expected).max() < 0.05 * np.ptp(expected)
+
+
+@pytest.mark.parametrize(
+    "inner", ["x_quantized", "x_scale", "w_scale", "y_output_quantized", "y_MatMul", "w_Transposed"]
+)
+def test_dynamic_quantization_gives_no_name_twice_either(tmp_path: Path, inner: str) -> None:
+    rng = np.random.default_rng(4)
+    weights = {
+        "w": rng.normal(0.0, 0.3, (8, 8)),
+        "b": rng.normal(0.0, 0.3, 8),
+        "w2": rng.normal(0.0, 0.3, (8, 4)),
+    }
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["y"], "first", transB=1),
+        helper.make_node("Relu", ["y"], [inner], "relu"),
+        helper.make_node("MatMul", [inner, "w2"], ["z"], "second"),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [value("x", TensorProto.FLOAT, [2, 8])],
+        [value("z", TensorProto.FLOAT, [2, 4])],
+        [numpy_helper.from_array(values.astype(np.float32), name) for name, values in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    feeds = {"x": rng.normal(0.0, 1.0, (2, 8)).astype(np.float32)}
+    expected = run_model(model, feeds)["z"]
+    _, context = model_and_context(write_segmenter(tmp_path / "m"), tmp_path / "s")
+
+    quantized = QuantizeDynamicMatmul({}).apply(model, context)
+
+    assert np.abs(run_model(quantized, feeds)["z"] - expected).max() < 0.05 * np.ptp(expected)
