@@ -3,8 +3,9 @@
 """Measures the figures of docs/measurements.md on this machine: ``make benchmark``.
 
 Baseline and int8 of the three reference models: latency and agreement from one replay of the drive, in
-which they are interleaved; accuracy with 95 % intervals on labeled data; size and integer coverage. Writes
-measurements.json and measurements.md and prints the latter. Needs the reference data (AD_SHARED).
+which they are interleaved; accuracy with 95 % intervals on labeled data that chose nothing; size and
+integer coverage. Writes measurements.json and measurements.md and prints the latter. Needs the reference
+data (AD_SHARED).
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data_use import load_data_use
+from labeled_parts import evaluation_arguments
+
 from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import Manifest, load_manifest
 from ad_compressed_perception.replay.plan import BASELINE, reference_models
@@ -28,11 +32,11 @@ from ad_road_simulation.demo.demo_models import RECIPE, ensure_variant
 from ad_road_simulation.demo.reference_data import CALIBRATION, DRIVE, use_shared
 
 ACCURACY = {
-    "detection": ("map", "mAP", ["data/coco64"]),
-    "segmentation": ("iou_road", "road IoU", ["data/camvid/val", "--label-map", "camvid_road"]),
-    "planning": ("rmse_rad", "steering RMSE, rad", ["data/udacity_ch2"]),
+    "detection": ("map", "mAP", "kitti_tiny"),
+    "segmentation": ("iou_road", "road IoU", "rural_road_seg"),
+    "planning": ("rmse_rad", "steering RMSE, rad", "sully_steering"),
 }
-"""Task to the figure shown, its title, and the arguments of ``adcp evaluate`` below the data folder."""
+"""Task to the figure shown, its title, and the part of data_use.yaml that quotes it."""
 
 Rows = list[tuple[str, ...]]
 
@@ -97,7 +101,7 @@ def measure(out: Path, work: Path | None, limit: int | None) -> dict[str, Any]:
     accuracy, files = {}, {}
     for task in report.tasks:
         console.print(f"evaluating {task}", highlight=False)
-        accuracy[task] = evaluate(manifests[task], shared, ACCURACY[task][2], work)
+        accuracy[task] = evaluate(manifests[task], shared, ACCURACY[task][2], work, out)
         files[task] = describe_files(manifests[task], work)
     return {
         "schema": "adcp-measurements/1",
@@ -107,11 +111,12 @@ def measure(out: Path, work: Path | None, limit: int | None) -> dict[str, Any]:
     }
 
 
-def evaluate(manifest: Manifest, shared: Path, data: list[str], work: Path | None) -> dict[str, Any]:
+def evaluate(manifest: Manifest, shared: Path, part: str, work: Path | None, out: Path) -> dict[str, Any]:
     """Return the document of ``adcp evaluate --json`` on baseline and int8; raise DataError when it fails."""
+    data = (shared / str(load_data_use().parts[part].images)).parent
     command = [sys.executable, "-m", "ad_compressed_perception.cli.main", "evaluate"]
     command += [str(manifest.folder), "--variant", f"{manifest.baseline},{RECIPE}"]
-    command += ["--data", str(shared / data[0]), *data[1:], "--json"]
+    command += [*evaluation_arguments(part, data, out.resolve() / part), "--json"]
     command += [] if work is None else ["--work", str(work)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -29,6 +29,7 @@ from ad_compressed_perception.compression.quantization.layer_report import (
 )
 from ad_compressed_perception.compression.quantization.layer_sqnr import LayerSqnr
 from ad_compressed_perception.compression.recipe import LoadedRecipe
+from ad_compressed_perception.compression.verification.advice import with_advice
 from ad_compressed_perception.compression.verification.build_report import Findings, write_report_folder
 from ad_compressed_perception.compression.verification.coverage import measure_coverage
 from ad_compressed_perception.compression.verification.difference_images import Snapshots
@@ -290,9 +291,15 @@ def _entry(job: _Job, built: _Built, found: Findings) -> Variant:
             sha256=samples.sha256,
             frames=len(samples.calibration),
         ),
-        verdict=decide(
-            job.recipe.recipe.accept,
-            gate_figures(found.verification, found.coverage, found.sizes, accuracy),
+        verdict=with_advice(
+            decide(
+                job.recipe.recipe.accept,
+                gate_figures(found.verification, found.coverage, found.sizes, accuracy),
+            ),
+            job.recipe,
+            built.snapshots,
+            built.layers,
+            samples.verification,
         ),
         input=changed.input if changed.input != manifest.input else None,
         output=changed.output if changed.output != manifest.output else None,

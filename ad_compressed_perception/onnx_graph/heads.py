@@ -4,8 +4,11 @@
 
 A tensor has one scale. Where a Concat joins boxes in pixels and scores in 0..1, the step that the boxes
 need leaves the scores only the values 0 and 1. The same holds for a Split, Slice or Gather that takes
-values of different meaning from the output of one compute op (Conv or MatMul). The operators after the
-last compute ops are cheap, so they stay in float.
+values of different meaning from the output of one compute op (Conv or MatMul), and for a Mul or Div by
+constants that differ from channel to channel (pixels for the boxes, 1 for the scores). The operators after
+the last compute ops are cheap, so they stay in float. Heads that decode boxes by a convolution (distribution
+focal loss: Li et al., "Generalized Focal Loss", NeurIPS 2020) concatenate and split before it; those
+operators stay in float where the ranges differ by more than four of eight bits.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
 
 CONCATENATING = ("Concat",)
 SPLITTING = ("Split", "Slice", "Gather")
+SCALING = ("Mul", "Div")
 _MAX_RANGE_RATIO = 4.0
+_MAX_INNER_RANGE_RATIO = 16.0
 # Operators that change neither values nor the meaning of a scale.
 _LAYOUT = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast")
 
@@ -32,20 +37,28 @@ class Heads:
 
     Attributes:
         head: names of the operators after the last compute ops, in order of execution.
-        concat_points: names of those that concatenate or split values of different meaning.
+        concat_points: names of those that concatenate, split or make values of different meaning.
         shared: outputs of compute ops that hold values of different meaning.
         head_inputs: tensors that the head reads: outputs of compute ops or their inputs.
+        inner: names of the operators before a compute op that join values of different meaning and split
+            them again: from the Concat to the Split.
     """
 
     head: tuple[str, ...]
     concat_points: tuple[str, ...]
     shared: tuple[str, ...]
     head_inputs: tuple[str, ...]
+    inner: tuple[str, ...] = ()
 
     @property
     def need_protection(self) -> bool:
         """Whether a shared scale could destroy an output."""
-        return bool(self.concat_points)
+        return bool(self.concat_points or self.inner)
+
+    @property
+    def float_nodes(self) -> tuple[str, ...]:
+        """Names of the operators to leave in float where protection is needed."""
+        return (*(self.head if self.concat_points else ()), *self.inner)
 
 
 def find_heads(model: ModelProto, ranges: Mapping[str, tuple[float, float]] | None = None) -> Heads:
@@ -69,6 +82,8 @@ def find_heads(model: ModelProto, ranges: Mapping[str, tuple[float, float]] | No
             kinds = {producer[_origin(name, producer)].op_type for name in parts}
             if len(parts) > 1 and (len(kinds) > 1 or _ranges_differ(parts, ranges)):
                 concat_points.append(node.name)
+        elif node.op_type in SCALING and _scales_unequally(node, graph):
+            concat_points.append(node.name)
         elif node.op_type in SPLITTING and node.input[0] in producer:
             parts = _parts_of(_origin(node.input[0], producer), graph)
             # Without ranges assume that the parts differ in meaning.
@@ -82,7 +97,54 @@ def find_heads(model: ModelProto, ranges: Mapping[str, tuple[float, float]] | No
             inside = source is not None and source.name in names
             if name and name not in weights and not inside and name not in head_inputs:
                 head_inputs.append(name)
-    return Heads(tuple(node.name for node in head), tuple(concat_points), tuple(shared), tuple(head_inputs))
+    inner = _inner_joints(graph, names, producer, ranges)
+    return Heads(
+        tuple(node.name for node in head), tuple(concat_points), tuple(shared), tuple(head_inputs), inner
+    )
+
+
+def _inner_joints(
+    graph: GraphProto,
+    head: set[str],
+    producer: Mapping[str, NodeProto],
+    ranges: Mapping[str, tuple[float, float]] | None,
+) -> tuple[str, ...]:
+    """Return the nodes from a Concat of very different ranges to the Split behind it, outside the head.
+
+    A Concat that anything else than a Split, a Slice or the head reads joins features: they stay integers.
+    """
+    readers: dict[str, list[NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    found: list[str] = []
+    for node in graph.node:
+        if node.op_type not in CONCATENATING or node.name in head:
+            continue
+        parts = [name for name in node.input if name in producer]
+        if len(parts) < 2 or not _ranges_differ(parts, ranges, _MAX_INNER_RANGE_RATIO):
+            continue
+        way = _way_to_splits(node, readers, head)
+        found += [name for name in way if name not in found]
+    return tuple(found)
+
+
+def _way_to_splits(node: NodeProto, readers: Mapping[str, list[NodeProto]], head: set[str]) -> list[str]:
+    """Return a Concat and the nodes behind it up to splitting ones; nothing where others read it."""
+    way, waiting = [node.name], [node.output[0]]
+    splits = False
+    while waiting:
+        for reader in readers.get(waiting.pop(), []):
+            if reader.name in head or reader.name in way:
+                continue
+            if reader.op_type in SPLITTING:
+                splits = True
+            elif reader.op_type in (*_LAYOUT, *CONCATENATING):
+                waiting.append(reader.output[0])
+            else:
+                return []
+            way.append(reader.name)
+    return way if splits else []
 
 
 def _head(graph: GraphProto) -> list[NodeProto]:
@@ -95,6 +157,26 @@ def _head(graph: GraphProto) -> list[NodeProto]:
         elif node.op_type != "Constant":
             head.append(node)
     return head[::-1]
+
+
+def _scales_unequally(node: NodeProto, graph: GraphProto) -> bool:
+    """Whether a node multiplies by constants that differ by more than four of eight bits."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    constants |= {
+        other.output[0]: other.attribute[0].t
+        for other in graph.node
+        if other.op_type == "Constant" and other.attribute[0].name == "value"
+    }
+    for name in node.input:
+        if name in constants:
+            sizes = np.abs(numpy_helper.to_array(constants[name]).astype(np.float64))
+            sizes = sizes[sizes > 0.0]
+            if sizes.size > 1 and sizes.max() > _MAX_INNER_RANGE_RATIO * sizes.min():
+                return True
+    return False
 
 
 def _origin(tensor: str, producer: Mapping[str, NodeProto]) -> str:
@@ -130,9 +212,13 @@ def _compute_ops_behind(tensor: str, producer: Mapping[str, NodeProto]) -> list[
     return []
 
 
-def _ranges_differ(tensors: list[str], ranges: Mapping[str, tuple[float, float]] | None) -> bool:
-    """Whether known ranges differ by more than two of eight bits."""
+def _ranges_differ(
+    tensors: list[str],
+    ranges: Mapping[str, tuple[float, float]] | None,
+    ratio: float = _MAX_RANGE_RATIO,
+) -> bool:
+    """Whether known ranges differ by more than a ratio: by default by more than two of eight bits."""
     if ranges is None or not all(name in ranges for name in tensors):
         return False
     spans = [max(abs(low), abs(high)) for low, high in (ranges[name] for name in tensors)]
-    return max(spans) > _MAX_RANGE_RATIO * min(spans)
+    return max(spans) > ratio * min(spans)

@@ -28,6 +28,7 @@ from ad_compressed_perception.onnx_graph.io import (
     one_line,
     opset_of,
 )
+from ad_compressed_perception.onnx_graph.quantizer_names import clear_quantizer_names
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class QuantizeDynamicMatmul(Pass):
             saturates_u8s8(context.host) if options.reduce_range == "auto" else options.reduce_range
         )
         context.notes["reduce_range"] = reduce_range
+        clear_quantizer_names(model)
         previous = logging.root.manager.disable
         logging.disable(logging.CRITICAL)
         try:

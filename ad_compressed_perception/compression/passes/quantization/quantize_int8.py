@@ -25,6 +25,7 @@ from ad_compressed_perception.analysis.processor import saturates_u8s8
 from ad_compressed_perception.compression.quantization.activation_ranges import Method, collect_ranges
 from ad_compressed_perception.core.errors import AdcpError, ModelFileError, RecipeError
 from ad_compressed_perception.core.renamed import warn_renamed
+from ad_compressed_perception.onnx_graph.heads import find_heads
 from ad_compressed_perception.onnx_graph.io import (
     float_constants,
     is_quantized,
@@ -38,6 +39,7 @@ from ad_compressed_perception.onnx_graph.qdq_placement import (
     merges_activations,
     restore_hard_swish,
 )
+from ad_compressed_perception.onnx_graph.quantizer_names import clear_quantizer_names
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 
 if TYPE_CHECKING:
@@ -50,6 +52,9 @@ OPERATORS = (
 )  # fmt: skip
 """Operators quantized by default: the compute ops and those between them, since every conversion from
 integers to floats and back costs more than it saves."""
+
+SHARED_SCALE = "values of different meaning share it"
+"""Why a tensor stays in float, in the notes of the pass."""
 
 _COMPUTE = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _LEAST_OPSET = 13
@@ -82,6 +87,9 @@ class QuantizeInt8Options(PassOptions):
     )
     exclude: list[str] = Field(
         default_factory=list, description="node names or patterns (*, ?) to leave in float"
+    )
+    protect_heads: bool = Field(
+        True, description="keep the head in float where values of different meaning share a tensor"
     )
 
     @field_validator("placement", mode="before")
@@ -122,10 +130,22 @@ class QuantizeInt8(Pass):
             options.percentile,
             self.calibration_context(context),
         )
-        quantized = self.quantize(prepared, ranges, context, excluded)
+        heads = find_heads(prepared, as_floats(ranges))
+        protect = options.protect_heads and heads.need_protection
+        head = list(heads.float_nodes) if protect else []
+        quantized = self.quantize(prepared, ranges, context, sorted({*excluded, *head}))
+        if protect and heads.shared:
+            graph = QdqGraph(prepared, quantized, merged_activations=self.merged_activations(context))
+            quantized = graph.with_float(heads.shared)
         if not is_quantized(quantized):
             raise ModelFileError("the quantizer left every operator in float")
         context.notes.update(calibration=options.calibration, excluded_nodes=excluded)
+        if protect:
+            context.notes.update(
+                float_head=head,
+                concat_points=list(heads.concat_points),
+                float_tensors=[{"tensor": name, "why": SHARED_SCALE} for name in heads.shared],
+            )
         return quantized
 
     def prepare(self, model: ModelProto, context: PassContext) -> tuple[ModelProto, list[str]]:
@@ -134,6 +154,7 @@ class QuantizeInt8(Pass):
         self._check(model)
         name_nodes(model)
         prepared = _pre_process(model, context)
+        clear_quantizer_names(prepared)
         if self.merged_activations(context):
             restore_hard_swish(prepared)
         return prepared, _excluded_nodes(prepared, options.exclude, self.name)
@@ -217,6 +238,14 @@ class QuantizeInt8(Pass):
         if merged:
             return keep_compute_op_pairs(QdqGraph(model, quantized, merged_activations=True))
         return quantized
+
+
+def as_floats(ranges: Any) -> dict[str, tuple[float, float]]:
+    """Return least and largest value of each tensor of ONNX Runtime's ranges."""
+    return {
+        name: (float(np.min(data.range_value[0])), float(np.max(data.range_value[1])))
+        for name, data in ranges.items()
+    }
 
 
 def name_nodes(model: ModelProto) -> None:

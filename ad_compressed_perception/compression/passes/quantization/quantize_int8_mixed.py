@@ -14,12 +14,13 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import Field
 
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import (
+    SHARED_SCALE,
     QuantizeInt8,
     QuantizeInt8Options,
+    as_floats,
     save_float,
 )
 from ad_compressed_perception.compression.quantization.activation_ranges import collect_ranges
@@ -57,9 +58,6 @@ class QuantizeInt8MixedOptions(QuantizeInt8Options):
         le=1.0,
         description="largest drop of agreement with the float graph, on calibration frames",
     )
-    protect_heads: bool = Field(
-        True, description="keep the head in float where values of different meaning share a tensor"
-    )
     silu_ranges: bool = Field(
         False, description="limit ranges of SiLU inputs to -8 and above: helps minmax, not mse"
     )
@@ -93,10 +91,10 @@ class QuantizeInt8Mixed(QuantizeInt8):
         ranges = collect_ranges(
             save_float(floating, context), options.operators, options.calibration, options.percentile, half
         )
-        heads = find_heads(floating, _as_floats(ranges))
+        heads = find_heads(floating, as_floats(ranges))
         protect = options.protect_heads and heads.need_protection
         narrowed = narrow_silu_inputs(floating, ranges) if options.silu_ranges else []
-        head = list(heads.head) if protect else []
+        head = list(heads.float_nodes) if protect else []
         quantized = self.quantize(floating, ranges, half, sorted({*excluded, *head}))
         graph = QdqGraph(floating, quantized, merged_activations=self.merged_activations(context))
         always = heads.shared if protect else ()
@@ -156,13 +154,6 @@ def _every_other(context: PassContext) -> PassContext:
     return replace(context, feeds=feeds, frames=(context.frames + 1) // 2, notes={})
 
 
-def _as_floats(ranges: Any) -> dict[str, tuple[float, float]]:
-    return {
-        name: (float(np.min(data.range_value[0])), float(np.max(data.range_value[1])))
-        for name, data in ranges.items()
-    }
-
-
 def _measured_tensors(floating: ModelProto, heads: Heads, protect: bool) -> list[str]:
     """Return the tensors at which noise is measured: the inputs of a protected head, else the outputs.
 
@@ -191,11 +182,7 @@ def _reasons(
         entry = by_name.get(name)
         if entry is None:
             continue
-        why = (
-            "values of different meaning share it"
-            if name in always
-            else f"quantized alone it leaves {entry.sqnr_db:.1f} dB"
-        )
+        why = SHARED_SCALE if name in always else f"quantized alone it leaves {entry.sqnr_db:.1f} dB"
         reasons.append(
             {
                 "tensor": name,
