@@ -11,21 +11,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import Enum
 
+from ad_compressed_perception.compression.verification.finding import Finding, frames_needed
+from ad_compressed_perception.compression.verification.gate_parts import check_parts
+from ad_compressed_perception.compression.verification.scores import PartDrop
 from ad_compressed_perception.core.manifest import Verdict, VerdictStatus
 from ad_compressed_perception.pass_api.terms import AcceptSpec
-
-# More frames are advised up to so many times the number used.
-_MAX_FRAMES_FACTOR = 100
-
-
-class Finding(Enum):
-    """Outcome of a term."""
-
-    MET = "met"
-    FAILED = "failed"
-    OPEN = "open"
 
 
 @dataclass(frozen=True)
@@ -85,6 +76,10 @@ class Measured:
         integer_coverage: share of convolutions and matrix products run as integer kernels; None without any.
         accuracy: loss of accuracy on labeled data; None where none was given.
         end_to_end: times from frame to result, for ``timed: end_to_end``.
+        labels: segmentation: the drop of each informative label's IoU.
+        slices: the drop in each slice of the frames.
+        sizes: detection: the drop of each class of object sizes.
+        distances: with a camera: the drop in each band of distances.
     """
 
     drop: float
@@ -101,6 +96,10 @@ class Measured:
     integer_coverage: float | None
     accuracy: AccuracyDrop | None = None
     end_to_end: EndToEndTimes | None = None
+    labels: tuple[PartDrop, ...] = ()
+    slices: tuple[PartDrop, ...] = ()
+    sizes: tuple[PartDrop, ...] = ()
+    distances: tuple[PartDrop, ...] = ()
 
 
 def check_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
@@ -132,19 +131,6 @@ def check_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
         else "the drop lies too near the limit for more frames to settle it"
     )
     return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"
-
-
-def frames_needed(frames: int, drop: float, low: float, high: float, limit: float) -> int | None:
-    """Return roughly how many frames would bring the interval to one side of the limit.
-
-    The half width of an interval shrinks with the root of the number of frames. None where that would
-    take more than a hundred times the frames there were.
-    """
-    half = high - drop if drop <= limit else drop - low
-    margin = abs(limit - drop)
-    if margin * math.sqrt(_MAX_FRAMES_FACTOR) < half or margin == 0.0:
-        return None
-    return max(frames + 1, math.ceil(frames * (half / margin) ** 2))
 
 
 def check_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str] | None:
@@ -236,6 +222,9 @@ def check_limits(accept: AcceptSpec, measured: Measured) -> list[tuple[Finding, 
 def decide(accept: AcceptSpec, measured: Measured) -> Verdict:
     """Return the verdict; its reasons are the terms that decided it, all of them when accepted."""
     findings = [check_drop(accept, measured)]
+    findings += check_parts(
+        accept, measured.frames, measured.labels, measured.slices, measured.sizes, measured.distances
+    )
     optional = (check_accuracy(accept, measured), check_speed(accept, measured))
     findings += [finding for finding in optional if finding is not None]
     findings += check_limits(accept, measured)
