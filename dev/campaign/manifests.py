@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ _sources: list[tuple[str, Path]] = []
 
 
 def prepare(folder: Path) -> None:
-    """Write the tiny models, whose files every case links to."""
+    """Write the tiny models, whose files every case copies."""
     for writer in _WRITERS:
         made = writer(folder / writer.__name__)
         _sources.append(((made / MANIFEST_NAME).read_text(encoding="utf-8"), made))
@@ -36,8 +37,8 @@ def case(pick: random.Random, number: int, folder: Path) -> str:
     """Use one mutant as a node and the tools do."""
     text, model = pick.choice(_sources)
     for file in model.iterdir():
-        if file.name != MANIFEST_NAME:
-            (folder / file.name).symlink_to(file)
+        if file.is_file() and file.name != MANIFEST_NAME:
+            shutil.copyfile(file, folder / file.name)  # a link would lead outside of the folder
     (folder / MANIFEST_NAME).write_bytes(mutant(pick, text))
     manifest = load_manifest(folder)
     saved = load_manifest(save_manifest(manifest, folder / "saved"))

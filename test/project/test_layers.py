@@ -221,11 +221,11 @@ def car_closure() -> set[str]:
 
 
 def test_what_runs_on_the_car_stays_readable_in_a_day() -> None:
-    """A limit: 9,500 lines for inference, 1,500 to check it (watchdog, output contract, signatures)."""
+    """A limit: 9,500 lines for inference, 3,000 to check it (watchdog, output contract, signatures)."""
     closure = car_closure()
     assert {room(module).partition(".")[2] for module in closure} <= {*CAR, ""}
     lines = sum(len(modules()[module].read_text("utf-8").splitlines()) for module in closure)
-    assert lines <= 11_000
+    assert lines <= 12_500
 
 
 def test_importing_a_node_imports_nothing_of_the_development_host() -> None:
