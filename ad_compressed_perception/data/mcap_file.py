@@ -25,6 +25,8 @@ _MAGIC = b"\x89MCAP0\r\n"
 _FOOTER_BYTES = 9 + 20 + len(_MAGIC)
 _HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = range(1, 7)
 _CHUNK_INDEX, _STATISTICS, _DATA_END = 0x08, 0x0B, 0x0F
+# What reading a damaged record raises: numbers in it are offsets, lengths and texts of any value.
+_BROKEN = (StorageError, struct.error, ValueError, OverflowError, MemoryError)
 _LARGEST_CHUNK = 4 << 30  # bytes; rosbag2 writes chunks below 1 MiB
 
 
@@ -64,6 +66,7 @@ class McapFile:
         self._loose: list[tuple[int, int, int]] = []  # (log time, offset, length) outside of chunks
         self._schemas: dict[int, tuple[str, str, bytes]] = {}
         self._stream: BinaryIO = self.path.open("rb")
+        self._size = self.path.stat().st_size
         try:
             if self._stream.read(len(_MAGIC)) != _MAGIC:
                 raise StorageError("it does not begin as an MCAP file")
@@ -98,7 +101,7 @@ class McapFile:
                         channel, _, time_ns, _ = struct.unpack_from("<HIQQ", record)
                         if channel in chosen:
                             found.append(Message(time_ns, channel, bytes(record[22:])))
-            except (StorageError, struct.error) as error:
+            except _BROKEN as error:
                 self._note(f"a chunk of {self.path.name} at byte {chunk.offset}: {error}")
             yield from sorted(found, key=lambda message: message.time_ns)
 
@@ -122,7 +125,7 @@ class McapFile:
 
     def _read_summary(self) -> bool:
         """Read the file's own index; return False where it has none that covers its messages."""
-        size = self._stream.seek(0, 2)
+        size = self._size
         if size < len(_MAGIC) + _FOOTER_BYTES:
             return False
         self._stream.seek(size - _FOOTER_BYTES)
@@ -145,7 +148,7 @@ class McapFile:
                 elif code == _STATISTICS:
                     statistics = struct.unpack_from("<QHIIIIQQ", record)
                     self.counts = Counter(dict(struct.iter_unpack("<HQ", record[46:])))
-        except (StorageError, struct.error, UnicodeDecodeError):
+        except _BROKEN:
             statistics = None
         complete = (
             statistics is not None
@@ -162,7 +165,7 @@ class McapFile:
 
     def _scan(self) -> None:
         """Make the index from all records, up to where the file is cut off or damaged."""
-        size = self._stream.seek(0, 2)
+        size = self._size
         position = len(_MAGIC)
         times: list[int] = []
         ended = cut = False
@@ -173,7 +176,10 @@ class McapFile:
             if code == _CHUNK:
                 times += self._scan_chunk(position, cut)
             elif not cut:
-                self._scan_record(code, position + 9, length, times)
+                try:
+                    self._scan_record(code, position + 9, length, times)
+                except _BROKEN as error:
+                    self._note(f"a record of {self.path.name} at byte {position}: {error}")
             ended = cut or code in (_DATA_END, _FOOTER)
             position += 9 + length
         if not ended or cut:
@@ -203,7 +209,7 @@ class McapFile:
                     channel, _, time_ns = struct.unpack_from("<HIQ", record)
                     self.counts[channel] += 1
                     times.append(time_ns)
-        except (StorageError, struct.error, UnicodeDecodeError) as error:
+        except _BROKEN as error:
             if not cut:
                 self._note(f"a chunk of {self.path.name} at byte {offset}: {error}")
         if times:
@@ -225,7 +231,7 @@ class McapFile:
         if len(head) < 9 or head[0] != _CHUNK:
             raise StorageError("no chunk where the index names one")
         length = struct.unpack_from("<Q", head, 1)[0]
-        body = memoryview(self._stream.read(min(length, _LARGEST_CHUNK)))
+        body = memoryview(self._stream.read(min(length, self._size - chunk.offset)))
         if len(body) < 32:
             raise StorageError("cut off")
         _, _, size, crc, characters = struct.unpack_from("<QQQII", body)
