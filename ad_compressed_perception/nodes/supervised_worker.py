@@ -142,10 +142,10 @@ class SupervisedWorker:
         self._watchdog.replaced(now_s)
         try:
             pipeline = loading.wait(self._load_limit_s)
-            self._adopt(pipeline)
         except BaseException as error:
             self._note(f"{self._event}; no replacement: {describe_error(error)}", now_s)
             return
+        self._adopt(pipeline)
         self.pipeline = pipeline
         worker.resume(partial(self._process, pipeline), partial(self._discard, pipeline))
         self._note(f"{self._event.partition(';')[0]}; replacement {self.replacements} runs", now_s)
