@@ -249,7 +249,9 @@ class Report(StrictModel):
     source: Source = Field(default_factory=Source, description="where the frames came from")
     host: Host = Field(default_factory=Host, description="the machine the figures belong to")
     tasks: dict[str, TaskReport] = Field(default_factory=dict, description="task name to report")
-    missing: list[str] = Field(default_factory=list, description="live: which nodes are silent or give no result, in sentences")
+    missing: list[str] = Field(
+        default_factory=list, description="live: which nodes are silent or give no result, in sentences"
+    )
     notes: list[str] = Field(default_factory=list, description="what a reader must know, in sentences")
     files: list[str] = Field(default_factory=list, description="files written beside the report")
 
