@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from threading import Lock
+from threading import Lock, Thread
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.one_line import describe_error
 from ad_compressed_perception.monitor.frame_health import Level, Problems
 from ad_compressed_perception.nodes.loading import Loading
 from ad_compressed_perception.nodes.watchdog import Action, Watchdog
-from ad_compressed_perception.nodes.worker import Arrival, FrameWorker, OnFrameDone
+from ad_compressed_perception.nodes.worker import STOP_LIMIT_S, Arrival, FrameWorker, OnFrameDone
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
 _REMEMBERED_S = 60.0
@@ -104,10 +104,14 @@ class SupervisedWorker:
             self._log("the runtime does not return: its thread and its model were abandoned")
 
     def close(self) -> None:
-        """Release the pipeline."""
+        """Release the pipeline; in bounded time, too."""
         pipeline, self.pipeline = self.pipeline, None
         if pipeline is not None:
-            pipeline.close()
+            closing = Thread(target=self._discard, args=(pipeline,), name="adcp-closer", daemon=True)
+            closing.start()
+            closing.join(STOP_LIMIT_S)
+            if closing.is_alive():
+                self._log("the runtime does not return from closing its model, which was abandoned")
 
     def watch(self, now_s: float, error_s: float, exit_s: float) -> Action:
         """Look at the worker; give it up and load its replacement where it hangs.
@@ -142,20 +146,20 @@ class SupervisedWorker:
         self._watchdog.replaced(now_s)
         try:
             pipeline = loading.wait(self._load_limit_s)
-            self._adopt(pipeline)
         except BaseException as error:
             self._note(f"{self._event}; no replacement: {describe_error(error)}", now_s)
             return
+        self._adopt(pipeline)
         self.pipeline = pipeline
         worker.resume(partial(self._process, pipeline), partial(self._discard, pipeline))
         self._note(f"{self._event.partition(';')[0]}; replacement {self.replacements} runs", now_s)
 
     def _discard(self, pipeline: Pipeline) -> None:
-        """Close a pipeline that was given up, in the thread that used or loaded it."""
+        """Close a pipeline; one that was given up in the thread that used or loaded it."""
         try:
             pipeline.close()
         except Exception as error:
-            self._log(f"closing an abandoned model failed: {describe_error(error)}")
+            self._log(f"closing the model failed: {describe_error(error)}")
 
     def _note(self, event: str, now_s: float) -> None:
         self._event, self._event_s = event, now_s

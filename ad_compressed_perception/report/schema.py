@@ -270,7 +270,9 @@ class Report(StrictModel):
     source: Source = Field(default_factory=Source, description="where the frames came from")
     host: Host = Field(default_factory=Host, description="the machine the figures belong to")
     tasks: dict[str, TaskReport] = Field(default_factory=dict, description="task name to report")
-    missing: list[str] = Field(default_factory=list, description="live: which nodes are silent, in sentences")
+    missing: list[str] = Field(
+        default_factory=list, description="live: which nodes are silent or give no result, in sentences"
+    )
     problems: list[str] = Field(
         default_factory=list,
         description="replay: why its figures cannot be relied on (counts that do not close, nodes that gave "

@@ -287,8 +287,16 @@ def test_loading_delays_no_neighbor_and_says_how_long(
         assert state(recorder, NEIGHBOR) == State.PRIMARY_STATE_ACTIVE
         (model / "load").unlink()
         assert state(recorder) == State.PRIMARY_STATE_ACTIVE
-        (model / "load").write_text("hang")
         assert process.stop(signal.SIGTERM) == 0, process.log
+
+
+def test_a_signal_ends_a_node_that_is_loading(model: Path, tmp_path: Path, recorder: Recorder) -> None:
+    """Failed before: the process survived SIGTERM for as long as the runtime took."""
+    (model / "load").write_text("hang")
+    with node_process("detection_node", *FAST_STATUS, "-p", f"model:={model}", log=tmp_path / "log") as node:
+        recorder.wait_for(lambda: is_bad(last(recorder, NODE), "loading for"))
+        assert node.stop(signal.SIGTERM) == 0, node.log
+        assert "Traceback" not in node.log
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,26 @@ def test_replacements_that_cannot_be_loaded_are_the_last_step(benches: list[Benc
         time.sleep(0.01)
 
 
+def test_closing_is_bounded_too_and_its_error_is_a_line(benches: list[Bench]) -> None:
+    """A runtime may hang or raise while it frees a model, and the node's executor must go on."""
+    bench, leave = Bench(), Event()
+    benches.append(bench)
+    bench.supervised.stop()
+    bench.models[0].close = lambda: leave.wait(PATIENCE_S) and None  # type: ignore[method-assign]
+    begin = time.monotonic()
+    bench.supervised.close()
+    assert time.monotonic() - begin < PATIENCE_S
+    assert "abandoned" in bench.log[-1]
+    leave.set()
+
+    def fail() -> None:
+        raise RuntimeError("the device is gone")
+
+    bench.supervised.open(PATIENCE_S, lambda: False).close = fail  # type: ignore[method-assign]
+    bench.supervised.close()
+    assert bench.log[-1] == "closing the model failed: RuntimeError: the device is gone"
+
+
 def test_stop_is_bounded_and_the_next_start_needs_a_new_model(benches: list[Bench]) -> None:
     bench = Bench()
     benches.append(bench)
