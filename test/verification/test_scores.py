@@ -112,6 +112,22 @@ def test_a_path_that_ends_early_does_not_agree(share: float, agrees: bool) -> No
     assert (score.figures().score == 1.0) is agrees
 
 
+@pytest.mark.parametrize(
+    ("baseline", "variant", "agrees"),
+    [(0.9, 0.5, True), (0.9, 0.1, False), (0.9, math.nan, False), (math.nan, math.nan, True)],
+)
+def test_a_planner_that_sees_no_collision_any_more_does_not_agree(
+    baseline: float, variant: float, agrees: bool
+) -> None:
+    """Its path may be the same; what it says of a stop is acted on as well."""
+    score = PlanningScore(0.10, 0.01)
+    score.add(
+        replace(path(0.0), collision_probability=baseline), replace(path(0.0), collision_probability=variant)
+    )
+    assert (score.figures().score == 1.0) is agrees
+    assert score.figures().details["contradicting_share"] == 1.0 - agrees
+
+
 def test_the_strict_f1_stands_beside_the_gated_one() -> None:
     """One of two objects falls from 0.31 to 0.29: nothing at a margin of 0.05, one of four strictly."""
     baseline, variant = boxes(0, 50), boxes(0, 50)
