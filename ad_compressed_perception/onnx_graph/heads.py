@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CONCATENATING = ("Concat",)
 SPLITTING = ("Split", "Slice", "Gather")
 SCALING = ("Mul", "Div")
-_MAX_RANGE_RATIO = 4.0
+MAX_RANGE_RATIO = 4.0
 _MAX_INNER_RANGE_RATIO = 16.0
 # Operators that change neither values nor the meaning of a scale.
 _LAYOUT = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast")
@@ -61,13 +61,19 @@ class Heads:
         return (*(self.head if self.concat_points else ()), *self.inner)
 
 
-def find_heads(model: ModelProto, ranges: Mapping[str, tuple[float, float]] | None = None) -> Heads:
+def find_heads(
+    model: ModelProto,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    split_ratio: float = MAX_RANGE_RATIO,
+) -> Heads:
     """Find the head of a graph whose nodes have names.
 
     Args:
         model: the float graph.
         ranges: least and largest value of tensors, where known. Outputs of equal operators whose
             ranges are within a factor of 4 (two of eight bits) count as one meaning.
+        split_ratio: that factor for parts split from the output of one compute op, which then cannot run on
+            integers.
     """
     graph = model.graph
     head = _head(graph)
@@ -87,7 +93,7 @@ def find_heads(model: ModelProto, ranges: Mapping[str, tuple[float, float]] | No
         elif node.op_type in SPLITTING and node.input[0] in producer:
             parts = _parts_of(_origin(node.input[0], producer), graph)
             # Without ranges assume that the parts differ in meaning.
-            if len(parts) > 1 and (ranges is None or _ranges_differ(parts, ranges)):
+            if len(parts) > 1 and (ranges is None or _ranges_differ(parts, ranges, split_ratio)):
                 concat_points.append(node.name)
                 shared += [n for n in _compute_ops_behind(node.input[0], producer) if n not in shared]
     head_inputs = []
@@ -215,7 +221,7 @@ def _compute_ops_behind(tensor: str, producer: Mapping[str, NodeProto]) -> list[
 def _ranges_differ(
     tensors: list[str],
     ranges: Mapping[str, tuple[float, float]] | None,
-    ratio: float = _MAX_RANGE_RATIO,
+    ratio: float = MAX_RANGE_RATIO,
 ) -> bool:
     """Whether known ranges differ by more than a ratio: by default by more than two of eight bits."""
     if ranges is None or not all(name in ranges for name in tensors):

@@ -88,6 +88,12 @@ def test_finds_values_of_two_meanings_in_one_compute_op(tmp_path: Path) -> None:
     assert find_heads(model).shared == ("both",)
     known = {"steering": (-2.0, 2.0), "brightness": (0.0, 1.0)}
     assert find_heads(model, known).shared == ()  # of similar range
+    known["steering"] = (-20.0, 20.0)
+    assert find_heads(model, known).shared == ("both",)
+    # A pass that does not measure what float costs gives up a layer only where a part would be lost.
+    assert find_heads(model, known, 64.0).shared == ()
+    known["steering"] = (-100.0, 100.0)
+    assert find_heads(model, known, 64.0).shared == ("both",)
 
 
 def test_a_segmenter_has_no_head_to_protect(tmp_path: Path) -> None:

@@ -94,6 +94,8 @@ def with_advice(
         joints = []
     passes = {step.name for step in recipe.passes}
     text = joint_text(joints, passes) if joints else layer_text(layers, passes)
+    if any(getattr(step.options, "protect_heads", True) is False for step in recipe.passes):
+        text += "; protect_heads: true keeps in float what the head finder names" if text else ""
     return verdict.model_copy(update={"reasons": [*verdict.reasons, text]}) if text else verdict
 
 
@@ -105,12 +107,11 @@ def joint_text(joints: Sequence[Joint], passes: set[str]) -> str:
     if worst.is_protected and "quantize_int8_mixed" not in passes:
         remedies.insert(0, "int8_mixed")
     kind = "values of different meaning" if worst.is_protected else "parts of very different ranges"
-    text = (
+    return (
         f"tensor {worst.tensor!r} at {worst.operator} {worst.node!r}{more} has one scale for {kind}: its "
         f"step of {worst.step:.3g} leaves {worst.part!r} ({worst.low:.3g} to {worst.high:.3g}) "
         f"{worst.steps:.2g} of 255 steps; recipes that keep it in float: {', '.join(remedies)}"
     )
-    return text + (", or the pass's own protect_heads: true" if worst.is_protected else "")
 
 
 def layer_text(layers: Sequence[LayerSqnr], passes: set[str]) -> str:
@@ -160,13 +161,14 @@ def find_joints(snapshots: Snapshots, frames: FrameSample) -> list[Joint]:
         for name, value in zip(parts, values, strict=True):
             low, high = ranges.get(name, (np.inf, -np.inf))
             ranges[name] = (min(low, float(value.min())), max(high, float(value.max())))
-    protected = set(find_heads(before, ranges).float_nodes)
+    heads = find_heads(before, ranges)
+    protected = {*heads.float_nodes, *heads.shared}
     found = []
     for node, tensor, step, names in candidates:
         spans = {name: ranges[name][1] - ranges[name][0] for name in names}
         part = min((name for name in names if spans[name] > 0.0), key=lambda name: spans[name], default=None)
         if part is not None and spans[part] < LEAST_STEPS * step:
-            kept = node.name in protected
+            kept = not protected.isdisjoint((node.name, tensor))
             found.append(Joint(tensor, node.name, node.op_type, part, *ranges[part], step, kept))
     return found
 

@@ -53,6 +53,9 @@ OPERATORS = (
 """Operators quantized by default: the compute ops and those between them, since every conversion from
 integers to floats and back costs more than it saves."""
 
+_SPLIT_RATIO = 64.0
+"""Parts of one compute op's output: it stays in float where one of them would keep four steps of 255."""
+
 SHARED_SCALE = "values of different meaning share it"
 """Why a tensor stays in float, in the notes of the pass."""
 
@@ -130,7 +133,7 @@ class QuantizeInt8(Pass):
             options.percentile,
             self.calibration_context(context),
         )
-        heads = find_heads(prepared, as_floats(ranges))
+        heads = find_heads(prepared, as_floats(ranges), _SPLIT_RATIO)
         protect = options.protect_heads and heads.need_protection
         head = list(heads.float_nodes) if protect else []
         quantized = self.quantize(prepared, ranges, context, sorted({*excluded, *head}))
