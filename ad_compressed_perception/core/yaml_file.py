@@ -44,7 +44,7 @@ class _Loader(_Base):
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
         for first, resolvers in _Base.yaml_implicit_resolvers.items()
     }
-    finite = True
+    strict = True
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         """Return a mapping; refuse a key that is not text or is given twice."""
@@ -55,7 +55,7 @@ class _Loader(_Base):
             if key.tag != _TEXT:
                 shown = shorten(repr(key.value)) if isinstance(key, yaml.ScalarNode) else "a list or mapping"
                 raise _refusal(f"the key {shown} is not text: put it in quotes", key)
-            if key.value in seen:
+            if key.value in seen and self.strict:
                 raise _refusal(f"the key {shorten(repr(key.value))} is given twice", key)
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
@@ -74,17 +74,17 @@ class _Loader(_Base):
         except Exception as error:
             problem = f"{shorten(repr(node.value))} is no {name}"
             raise _refusal(problem, node) from error
-        if self.finite and isinstance(value, float) and not math.isfinite(value):
+        if self.strict and isinstance(value, float) and not math.isfinite(value):
             raise _refusal(f"{shorten(repr(node.value))} is not a finite number", node)
         return value
 
 
-def parse_yaml(text: str, *, finite: bool = True) -> Any:
+def parse_yaml(text: str, *, strict: bool = True) -> Any:
     """Return the value of a YAML text: None, bool, int, float, str, list or dict with keys of text.
 
     Args:
         text: one document.
-        finite: refuse NaN and infinities.
+        strict: refuse NaN, infinities and keys given twice; ROS 2's parameter files may have them.
 
     Raises:
         YamlError: it is no YAML, breaks a rule of this module or exceeds one of its limits.
@@ -97,7 +97,7 @@ def parse_yaml(text: str, *, finite: bool = True) -> Any:
     try:
         _check_limits(text)
         loader = _Loader(text)
-        loader.finite = finite
+        loader.strict = strict
         return loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -139,7 +139,7 @@ def read_yaml_text(path: Path) -> str:
 
 
 def read_yaml_mapping(
-    path: Path, kind: str, error: type[Exception], *, finite: bool = True
+    path: Path, kind: str, error: type[Exception], *, strict: bool = True
 ) -> dict[str, Any]:
     """Read a YAML file that must hold a mapping; raise ``error`` in one line otherwise."""
     try:
@@ -147,7 +147,7 @@ def read_yaml_mapping(
     except YamlError as cause:
         raise error(f"cannot read {kind} {path}: {cause}") from cause
     try:
-        data = parse_yaml(text, finite=finite)
+        data = parse_yaml(text, strict=strict)
     except YamlError as cause:
         raise error(f"{kind} {path} is not YAML that can be used: {cause}") from cause
     if not isinstance(data, dict):
