@@ -26,9 +26,10 @@ MAX_NODES: Final = 50_000
 MAX_DEPTH: Final = 32
 MAX_NUMBER_CHARACTERS: Final = 100
 _TAG_DIRECTIVE = re.compile(r"^%TAG\b", re.MULTILINE)
-_TIMESTAMP = "tag:yaml.org,2002:timestamp"
-_TEXT = "tag:yaml.org,2002:str"
-_MERGE = "tag:yaml.org,2002:merge"
+_PREFIX = "tag:yaml.org,2002:"
+_TIMESTAMP, _TEXT, _MERGE = (_PREFIX + name for name in ("timestamp", "str", "merge"))
+# Not bytes, sets, dates and pairs, which no document of this package has and which are written in other ways.
+_TYPES = ("null", "bool", "int", "float", "str", "seq", "map", "value")
 # The parser of libyaml where PyYAML was built with it: some 20 times as fast.
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -62,9 +63,11 @@ class _Loader(_Base):
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         """Return a node's value; PyYAML lets ValueError, KeyError and others out of wrong scalars."""
+        name = node.tag.rpartition(":")[2]
+        if name not in _TYPES or not node.tag.startswith(_PREFIX):
+            raise _refusal(f"values of the type {shorten(repr(node.tag))} are not read", node)
         if not isinstance(node, yaml.ScalarNode):
             return super().construct_object(node, deep=deep)
-        name = node.tag.rpartition(":")[2]
         if name in ("int", "float") and len(node.value) > MAX_NUMBER_CHARACTERS:
             raise _refusal(f"a number of {len(node.value)} characters", node)
         try:
