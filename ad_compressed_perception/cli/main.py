@@ -88,9 +88,9 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("ADCP_TRACEBACK") == "1":
             raise
-        told = f"unexpected {type(error).__name__}: {one_line(error)}"
+        text = f"unexpected {type(error).__name__}: {one_line(error)}"
         hint = "this should have been an error with a remedy; ADCP_TRACEBACK=1 shows where it comes from"
-        sys.exit(_fail(f"{told} ({hint})", ExitCode.ERROR))
+        sys.exit(_fail(f"{text} ({hint})", ExitCode.ERROR))
     if status == ExitCode.INTERRUPTED:  # typer's status after Ctrl-C, without a message
         sys.exit(
             _fail("interrupted; what was finished is kept, the same command continues from there", status)

@@ -26,9 +26,10 @@ MAX_NODES: Final = 50_000
 MAX_DEPTH: Final = 32
 MAX_NUMBER_CHARACTERS: Final = 100
 _TAG_DIRECTIVE = re.compile(r"^%TAG\b", re.MULTILINE)
-_TIMESTAMP = "tag:yaml.org,2002:timestamp"
-_TEXT = "tag:yaml.org,2002:str"
-_MERGE = "tag:yaml.org,2002:merge"
+_PREFIX = "tag:yaml.org,2002:"
+_TIMESTAMP, _TEXT, _MERGE = (_PREFIX + name for name in ("timestamp", "str", "merge"))
+# Not bytes, sets, dates and pairs, which no document of this package has and which are written in other ways.
+_TYPES = ("null", "bool", "int", "float", "str", "seq", "map", "value")
 # The parser of libyaml where PyYAML was built with it: some 20 times as fast.
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -44,7 +45,7 @@ class _Loader(_Base):
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
         for first, resolvers in _Base.yaml_implicit_resolvers.items()
     }
-    finite = True
+    strict = True
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         """Return a mapping; refuse a key that is not text or is given twice."""
@@ -55,16 +56,18 @@ class _Loader(_Base):
             if key.tag != _TEXT:
                 shown = shorten(repr(key.value)) if isinstance(key, yaml.ScalarNode) else "a list or mapping"
                 raise _refusal(f"the key {shown} is not text: put it in quotes", key)
-            if key.value in seen:
+            if key.value in seen and self.strict:
                 raise _refusal(f"the key {shorten(repr(key.value))} is given twice", key)
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         """Return a node's value; PyYAML lets ValueError, KeyError and others out of wrong scalars."""
+        name = node.tag.rpartition(":")[2]
+        if name not in _TYPES or not node.tag.startswith(_PREFIX):
+            raise _refusal(f"values of the type {shorten(repr(node.tag))} are not read", node)
         if not isinstance(node, yaml.ScalarNode):
             return super().construct_object(node, deep=deep)
-        name = node.tag.rpartition(":")[2]
         if name in ("int", "float") and len(node.value) > MAX_NUMBER_CHARACTERS:
             raise _refusal(f"a number of {len(node.value)} characters", node)
         try:
@@ -74,17 +77,17 @@ class _Loader(_Base):
         except Exception as error:
             problem = f"{shorten(repr(node.value))} is no {name}"
             raise _refusal(problem, node) from error
-        if self.finite and isinstance(value, float) and not math.isfinite(value):
+        if self.strict and isinstance(value, float) and not math.isfinite(value):
             raise _refusal(f"{shorten(repr(node.value))} is not a finite number", node)
         return value
 
 
-def parse_yaml(text: str, *, finite: bool = True) -> Any:
+def parse_yaml(text: str, *, strict: bool = True) -> Any:
     """Return the value of a YAML text: None, bool, int, float, str, list or dict with keys of text.
 
     Args:
         text: one document.
-        finite: refuse NaN and infinities.
+        strict: refuse NaN, infinities and keys given twice; ROS 2's parameter files may have them.
 
     Raises:
         YamlError: it is no YAML, breaks a rule of this module or exceeds one of its limits.
@@ -97,7 +100,7 @@ def parse_yaml(text: str, *, finite: bool = True) -> Any:
     try:
         _check_limits(text)
         loader = _Loader(text)
-        loader.finite = finite
+        loader.strict = strict
         return loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -143,7 +146,7 @@ def _decode(content: bytes) -> str:
 
 
 def read_yaml_mapping(
-    path: Path, kind: str, error: type[Exception], *, finite: bool = True, content: bytes | None = None
+    path: Path, kind: str, error: type[Exception], *, strict: bool = True, content: bytes | None = None
 ) -> dict[str, Any]:
     """Read a YAML file (its ``content``, if read already) that must hold a mapping; or raise ``error``."""
     try:
@@ -151,7 +154,7 @@ def read_yaml_mapping(
     except YamlError as cause:
         raise error(f"cannot read {kind} {path}: {cause}") from cause
     try:
-        data = parse_yaml(text, finite=finite)
+        data = parse_yaml(text, strict=strict)
     except YamlError as cause:
         raise error(f"{kind} {path} is not YAML that can be used: {cause}") from cause
     if not isinstance(data, dict):

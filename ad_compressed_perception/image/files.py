@@ -25,6 +25,8 @@ MAX_PIXELS = 1 << 26
 claim gigabytes."""
 MAX_SCANS = 32
 """Scans of a JPEG. Encoders write up to about 12, and each costs a pass over the whole image."""
+_PIXEL_BYTES = 8  # 16-bit RGBA, not compressed
+_SLACK_BYTES = 1 << 24
 _MAX_MARKERS = 4096
 _MAX_CHUNKS = 1 << 16
 
@@ -56,6 +58,10 @@ def decode_file(data: NDArray[np.uint8], max_pixels: int = MAX_PIXELS) -> tuple[
         ImageError: neither JPEG nor PNG, cut off, damaged, above ``max_pixels``, or of more parts than an
             encoder writes, each of which would cost time.
     """
+    if data.size > _SLACK_BYTES + _PIXEL_BYTES * max_pixels:
+        raise ImageError(
+            "the file is larger than the largest image allowed (a node's parameter max_image_pixels)"
+        )
     content = data.tobytes()
     if content.startswith(_JPEG_START):
         kind, weight, (width, height) = "JPEG", 1, _check_jpeg(content)

@@ -75,7 +75,7 @@ def start_nodes(
         nodes = plan(arguments)
         _suggest_spelling(arguments, argument_names() | further)
         params_file = Path(arguments["params_file"]).expanduser()
-        read_yaml_mapping(params_file, "params_file", AdcpError, finite=False)
+        read_yaml_mapping(params_file, "params_file", AdcpError, strict=False)
         _check_models_folder(arguments, params_file)
         if parse_bool(arguments, "composed"):
             nodes = [composed(nodes), *nodes]

@@ -336,7 +336,7 @@ def _length(number: int) -> bytes:
 
 
 def _write_outside(pick: random.Random, model: Any, target: Path) -> str:
-    """Write the weights to a file beside the model's, and damage it or what is said of it."""
+    """Write the weights to a file beside the model's, and damage it or the model's entries of it."""
     onnx.save(
         model, target, save_as_external_data=True, location="weights.bin", size_threshold=pick.choice((0, 64))
     )

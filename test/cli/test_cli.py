@@ -96,6 +96,23 @@ def test_errors_are_one_line_and_status_1(tmp_path: Path, images: Path) -> None:
     one_line(adcp("benchmark", model, "--variants", "fp32", cwd=tmp_path), "sha256")
 
 
+def test_an_error_that_nobody_foresaw_is_one_line_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A verb of another package may raise anything; ADCP_TRACEBACK=1 shows where it comes from."""
+    code = "from ad_compressed_perception.cli import main\ndef broken(): raise KeyError('a\\n' * 9000)\n"
+    code += "main.app.command('broken')(broken)\nmain.main()"
+    command = [sys.executable, "-c", code, "broken"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    one_line(done, "unexpected KeyError")
+    assert len(done.stderr) < 700
+    monkeypatch.setenv("ADCP_TRACEBACK", "1")
+    assert (
+        "Traceback"
+        in subprocess.run(command, capture_output=True, text=True, timeout=240, check=False).stderr
+    )
+
+
 def test_bags_without_the_topic_or_without_messages_are_named(tmp_path: Path) -> None:
     bag = tmp_path / "bag"
     write_bag(bag, [draw_scene(0)], topic="/camera/image_raw")

@@ -220,6 +220,14 @@ def test_the_largest_image_is_the_callers_choice():
             decode_image(message, max_pixels=199)
 
 
+def test_a_file_larger_than_the_largest_image_is_refused():
+    """A megapixel takes at most 8 MB; 16 MiB more are for metadata."""
+    content = jpeg_of(plain_image((1, 2, 3))) + bytes(17 << 20)
+    assert decode_image(compressed_message("jpeg", content)).pixels.shape == (12, 16, 3)
+    with pytest.raises(ImageError, match="larger than the largest image allowed"):
+        decode_image(compressed_message("jpeg", content), max_pixels=1000)
+
+
 def test_fill_bytes_before_a_marker_are_allowed():
     content = jpeg_of(plain_image((1, 2, 3)))
     padded = content[:2] + b"\xff" * 1000 + content[2:]
