@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ from ad_compressed_perception.data.zstd import zstd_expand
 
 STORAGE_SUFFIXES = (".mcap", ".db3")
 METADATA_NAME = "metadata.yaml"
+_SHOWN = 80
 _ZSTD_SUFFIXES = (".zstd", ".zst")
 
 
@@ -106,7 +108,7 @@ def _of_metadata(folder: Path) -> BagFiles:
             topic = str(entry["topic_metadata"]["name"])
             counts[topic] = counts.get(topic, 0) + int(entry["message_count"])
         message_count = int(information["message_count"])
-    except (StorageError, KeyError, TypeError, ValueError, AttributeError) as cause:
+    except (StorageError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as cause:
         what = f"has no {cause}" if isinstance(cause, KeyError) else " ".join(str(cause).split())
         raise DataError(
             f"bag {folder} cannot be read, {METADATA_NAME}: {what}; write it anew with: ros2 bag reindex"
@@ -114,10 +116,10 @@ def _of_metadata(folder: Path) -> BagFiles:
     there = [_existing(folder / name) for name in names]
     missing = [name for name, found in zip(names, there, strict=True) if found is None]
     if missing:
+        named = ", ".join(name[:_SHOWN] for name in missing[:3])
         raise DataError(
             f"bag {folder} cannot be read: {len(missing)} of {len(names)} files that its {METADATA_NAME} "
-            f"names are missing: {', '.join(missing[:3])}; fetch them, or ros2 bag reindex makes a bag of "
-            "the others"
+            f"names are missing: {named}; fetch them, or ros2 bag reindex makes a bag of the others"
         )
     problems = []
     paths = [found for found in there if found is not None]
@@ -141,4 +143,5 @@ def _of_metadata(folder: Path) -> BagFiles:
 def _existing(path: Path) -> Path | None:
     """Return a file that metadata names; a file compressed as a whole may carry a further suffix."""
     names = (path, *(path.with_name(path.name + suffix) for suffix in _ZSTD_SUFFIXES))
-    return next((each for each in names if each.is_file()), None)
+    # os.path: a name of any length is no file, where pathlib raises.
+    return next((each for each in names if os.path.isfile(each)), None)

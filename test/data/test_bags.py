@@ -370,7 +370,28 @@ def test_metadata_that_names_a_missing_file(tmp_path: Path) -> None:
     assert "missing" in only_line(error)
 
 
-@pytest.mark.parametrize("text", ["", "a: [", "- 1", "rosbag2_bagfile_information: {version: 99}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "a: [", "- 1", "rosbag2_bagfile_information: {version: 99}", "rosbag2_bagfile_information: 3"),
+        *(
+            "rosbag2_bagfile_information: {relative_file_paths: ["
+            + name
+            + "], message_count: "
+            + count
+            + ", "
+            "topics_with_message_count: []}"
+            for name, count in (
+                ("a.mcap", ".inf"),
+                ("3", "1"),
+                ("a" * 5000, "1"),
+                ("[a]", "1"),
+                ("a.mcap", "x"),
+            )
+        ),
+    ],
+    ids=range(10),
+)
 def test_malformed_metadata(tmp_path: Path, text: str) -> None:
     """A metadata.yaml that is not one gives a line, whatever it holds instead."""
     bag = write_bag(tmp_path / "bag", road_frames(2))
