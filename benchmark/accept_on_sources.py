@@ -1,8 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The verdict on variants with frames of several sources.
-
-Usage: ``python benchmark/accept_on_sources.py MODEL SOURCE ...``.
+"""Verdicts on agreement on several sources: ``python benchmark/accept_on_sources.py MODEL SOURCE ...``.
 
 MODEL is a folder with variants, a SOURCE is as for ``adcp compress --calibration``, or NAME=SOURCE. Each
 variant is compared with the baseline on evenly chosen frames and judged by those accept terms of its
@@ -33,7 +31,7 @@ from ad_compressed_perception.tasks.pipeline import open_pipeline
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; return 0, or 1 after a line with the error."""
-    parser = argparse.ArgumentParser(description="Judge variants on frames of several sources.")
+    parser = argparse.ArgumentParser(description="Print verdicts on agreement on several sources.")
     parser.add_argument("model", type=Path)
     parser.add_argument("sources", nargs="+")
     parser.add_argument("--frames", type=int, default=60, help="of each source")

@@ -111,10 +111,7 @@ class BaselineInformation:
             )
         if isinstance(first, LabelMask) and not any(self._has_content):
             labels = ", ".join(repr(name) for name in sorted(self._areas)[:_SHOWN])
-            return (
-                f"each of the {count} frames has one label only with area: 0.1 % of its pixels, or "
-                f"{MIN_PIXELS} ({labels})"
-            )
+            return f"each of the {count} frames has one label on more than 99.9 % of its pixels ({labels})"
         if isinstance(first, LabelMask):
             return f"all {count} frames have the same mask"
         if isinstance(first, Detections) and any(self._has_content):
