@@ -42,7 +42,7 @@ def warm_up(session: Session, inputs: tuple[TensorSpec, ...], runs: int) -> floa
     """Run a session on zeros, so that the first frame has no first-run work; return milliseconds.
 
     A model with dynamic sizes beyond the batch is not warmed up: size one is no image, and OpenVINO reads
-    beyond an input of fewer channels than the weights have. One with a dynamic batch may refuse a batch of one.
+    beyond an input of fewer channels than the weights have. With a dynamic batch, one may be refused.
     """
     if any(size is None for spec in inputs for size in spec.shape[1:]):
         return 0.0
