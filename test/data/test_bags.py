@@ -204,6 +204,25 @@ def test_overwritten_bytes(tmp_path: Path, storage: str) -> None:
             assert "\n" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("message_count: 3", "message_count: {a: 1}"),
+        ("type: sensor_msgs/msg/CompressedImage", "type: {a: 1}"),
+        ("nanoseconds_since_epoch: ", "nanoseconds_since_epoch: x"),
+    ],
+)
+def test_metadata_with_values_of_other_types(tmp_path: Path, old: str, new: str) -> None:
+    """TypeErrors of the reader's properties, which are computed after the recording was opened."""
+    bag = write_bag(tmp_path / "bag", road_frames(3))
+    text = (bag / "metadata.yaml").read_text()
+    assert old in text
+    (bag / "metadata.yaml").write_text(text.replace(old, new))
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        open_frames(str(bag))
+    assert "\n" not in str(caught.value)
+
+
 def test_metadata_that_names_a_missing_file(tmp_path: Path) -> None:
     """The storage file was moved away; the line names it."""
     bag = write_bag(tmp_path / "bag", road_frames(2))
