@@ -124,7 +124,7 @@ def main(arguments: list[str]) -> int:
 
     try:
         session = create_backend(arguments[1]).load(Path(arguments[0]), json.loads(arguments[2]))
-        if all(size is not None for spec in session.info.inputs for size in spec.shape):
+        if all(size is not None for spec in session.info.inputs for size in spec.shape[1:]):
             session.infer(zero_feeds(session.info.inputs))
     except AdcpError as error:
         print(one_line(error))

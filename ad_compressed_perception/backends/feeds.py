@@ -41,8 +41,11 @@ def check_feeds(inputs: tuple[TensorSpec, ...], feeds: Tensors) -> None:
 def warm_up(session: Session, inputs: tuple[TensorSpec, ...], runs: int) -> float:
     """Run a session on zeros, so that the first frame has no first-run work; return milliseconds.
 
-    A model with dynamic sizes may refuse the size-one dimensions tried here; it is then not warmed up.
+    A model with dynamic sizes beyond the batch is not warmed up: size one is no image, and OpenVINO reads
+    beyond an input of fewer channels than the weights have. With a dynamic batch, one may be refused.
     """
+    if any(size is None for spec in inputs for size in spec.shape[1:]):
+        return 0.0
     start = perf_counter()
     feeds = zero_feeds(inputs)
     try:

@@ -245,7 +245,7 @@ def _absorbs(
 ) -> tuple[str, ...]:
     """Follow a layer's output while its only consumer is elementwise, with constant other inputs."""
     names: list[str] = []
-    while True:
+    for _ in producers:  # a broken graph may be a circle
         output = node.output[0] if node.output else ""
         followers = consumers.get(output, [])
         if len(followers) != 1 or followers[0].op_type not in _FUSIBLE:
@@ -254,6 +254,7 @@ def _absorbs(
         if not all(name == output or _is_constant(name, weights, producers) for name in node.input):
             return tuple(names)
         names += [node.name, node.output[0]]
+    return tuple(names)
 
 
 def _weight_index(node: NodeProto) -> int:
@@ -262,14 +263,16 @@ def _weight_index(node: NodeProto) -> int:
 
 def _is_constant(name: str, weights: set[str], producers: dict[str, NodeProto]) -> bool:
     """Whether a tensor is a weight, possibly through a quantize/dequantize pair or a reshape."""
-    while name and name not in weights:
+    for _ in range(len(producers) + 1):  # a broken graph may be a circle
+        if not name or name in weights:
+            break
         node = producers.get(name)
         if node is None or node.op_type == "Constant":
             return node is not None
         if node.op_type not in _PASSES_WEIGHTS_ON:
             return False
         name = node.input[0]
-    return bool(name)
+    return name in weights
 
 
 def _macs(node: NodeProto, shapes: dict[str, Shape]) -> int | None:

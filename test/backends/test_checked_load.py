@@ -14,6 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from ad_compressed_perception.analysis.inspect import inspect_file
 from ad_compressed_perception.backends import checked_load, create_backend
 from ad_compressed_perception.core.errors import AdcpError, BackendError
 from support.onnx_files import feed, write_two_convolutions
@@ -127,6 +128,34 @@ def test_what_only_the_checker_refuses_is_loaded_after_a_trial(
     session = create_backend(backend).load(path, {})
     assert session.infer({"x": feed()})["y"].shape == (1, 4, 16, 16)
     session.close()
+
+
+def test_a_circle_without_an_end_is_no_endless_loop(tmp_path: Path) -> None:
+    """Failed before: following a weight's producers, and an output's consumers, never ended."""
+
+    def circle(model: onnx.ModelProto) -> None:
+        model.graph.node[0].input[1] = "w"
+        model.graph.node.append(helper.make_node("Identity", ["w"], ["v"]))
+        model.graph.node.append(helper.make_node("Identity", ["v"], ["w"]))
+        model.graph.node[1].input[0] = "a"
+        model.graph.node.append(helper.make_node("Relu", ["r1"], ["a"]))
+
+    with pytest.raises(AdcpError):
+        inspect_file(broken(tmp_path / "model.onnx", circle))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_model_of_dynamic_channels_is_not_warmed_up(tmp_path: Path, backend: str) -> None:
+    """OpenVINO read beyond the one channel of the warm-up: sometimes the process ended."""
+    if not create_backend(backend).status().available:
+        pytest.skip(f"{backend} is not installed")
+
+    def dynamic(model: onnx.ModelProto) -> None:
+        model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "C"
+
+    session = create_backend(backend).load(broken(tmp_path / "model.onnx", dynamic), {})
+    assert session.info.warmup_ms == 0.0
+    assert session.infer({"x": feed()})["y"].shape == (1, 4, 16, 16)
 
 
 def test_the_tools_survive_a_file_that_ends_the_process(tmp_path: Path) -> None:

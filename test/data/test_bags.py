@@ -360,6 +360,26 @@ def test_a_damaged_chunk_costs_its_frames_only(tmp_path: Path) -> None:
         open_frames(str(bag)).readable(range(80))
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("message_count: 3", "message_count: {a: 1}"),
+        ("type: sensor_msgs/msg/CompressedImage", "type: {a: 1}"),
+        ("nanoseconds_since_epoch: ", "nanoseconds_since_epoch: x"),
+    ],
+)
+def test_metadata_with_values_of_other_types(tmp_path: Path, old: str, new: str) -> None:
+    """They were TypeErrors and AttributeErrors."""
+    bag = write_bag(tmp_path / "bag", road_frames(3))
+    text = (bag / "metadata.yaml").read_text()
+    assert old in text
+    (bag / "metadata.yaml").write_text(text.replace(old, new))
+    try:
+        assert len(open_frames(str(bag))) == 3, "what the files say of themselves counts"
+    except DataError as error:
+        assert "cannot be read" in str(error) and "\n" not in str(error)
+
+
 def test_metadata_that_names_a_missing_file(tmp_path: Path) -> None:
     """The storage file was moved away; the line names it."""
     bag = write_bag(tmp_path / "bag", road_frames(2))
