@@ -37,8 +37,8 @@ from ad_compressed_perception.metrics.agreement import (
     planning_agreement,
     segmentation_agreement,
 )
-from ad_compressed_perception.metrics.bootstrap import paired_bootstrap
 from ad_compressed_perception.metrics.iou import iou_per_class
+from ad_compressed_perception.metrics.share_interval import independent_frames, share_interval
 from ad_compressed_perception.metrics.unmatched import unmatched_objects
 from ad_compressed_perception.pass_api.terms import VerifySpec
 
@@ -177,7 +177,7 @@ class DetectionScore(AgreementScore):
             return float(1.0 - 2 * matched / total) if total else float("nan")
 
         value = drop(np.arange(len(counts)))
-        low, high = paired_bootstrap(len(counts), drop, block_length=block_length(len(counts)))
+        low, high = share_interval(len(counts), drop, trials=float(counts[:, :2].sum()))
         only_variant = (counts[:, :2].sum(axis=1) == 0) & (counts[:, 2] > 0)
         overall = MatchCounts(*(int(number) for number in counts.sum(axis=0)))
         return AgreementFigures(
@@ -239,9 +239,7 @@ class SegmentationScore(AgreementScore):
 
         pooled = SegmentationAgreement(self._names, confusions.sum(axis=0), count)
         value = score(np.arange(count))
-        low, high = paired_bootstrap(
-            count, lambda indices: 1.0 - score(indices), block_length=block_length(count)
-        )
+        low, high = share_interval(count, lambda indices: 1.0 - score(indices))
         return AgreementFigures(
             f"{'mean IoU' if len(ids) != 1 else 'IoU'}{_of_words(self._labels)}",
             value,
@@ -283,8 +281,10 @@ class PlanningScore(AgreementScore):
         outside = np.array(
             [one is None or one.max_lateral_offset_m > self._tolerance_m for one in chosen], np.float64
         )
-        low, high = _mean_interval(outside)
-        wilson = wilson_interval(int(outside.sum()), len(outside))
+        offsets_m = np.array([np.inf if one is None else one.max_lateral_offset_m for one in chosen])
+        low, high = share_interval(
+            len(outside), lambda drawn: float(outside[drawn].mean()), trials=independent_frames(offsets_m)
+        )
         details = {"lateral_tolerance_m": self._tolerance_m}
         known = [one for one in chosen if one is not None]
         if known:
@@ -301,19 +301,13 @@ class PlanningScore(AgreementScore):
             f"share of frames within {self._tolerance_m:g} m",
             float(1.0 - outside.mean()),
             float(outside.mean()),
-            min(low, wilson[0]),
-            max(high, wilson[1]),
+            low,
+            high,
             len(outside),
             int(self._information.flags()[frames].sum()),
             failed,
             details,
         )
-
-
-def _mean_interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    return paired_bootstrap(
-        len(values), lambda drawn: float(values[drawn].mean()), block_length=block_length(len(values))
-    )
 
 
 def _of_labels(detections: Detections, labels: Sequence[str] | None) -> Detections:
