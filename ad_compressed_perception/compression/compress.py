@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -43,12 +43,14 @@ from ad_compressed_perception.compression.verification.labeled_check import (
     check_labeled,
     open_choice,
 )
+from ad_compressed_perception.compression.verification.mirror import mirror_warning
 from ad_compressed_perception.compression.verification.outcome import (
     CompressionResult,
     gate_figures,
     manifest_figures,
 )
-from ad_compressed_perception.compression.verification.scores import AgreementScore, create_score
+from ad_compressed_perception.compression.verification.scores import AgreementScore
+from ad_compressed_perception.compression.verification.task_scores import check_terms, create_score
 from ad_compressed_perception.compression.verification.verify import verify
 from ad_compressed_perception.core.host import HostInfo, read_host, tool_versions
 from ad_compressed_perception.core.manifest import CalibrationRecord, Manifest, Variant, file_sha256
@@ -112,6 +114,7 @@ def compress_model(
     chosen = name or recipe.recipe.name
     target = open_target(manifest, work, in_place, chosen)
     score = create_score(manifest, recipe.recipe.verify)
+    check_terms(manifest, recipe.recipe.verify, recipe.recipe.accept)
     labels = open_choice(manifest, recipe, labeled)
     job = _job(manifest, recipe, chosen, choose_samples(recipe, source, frames), backend)
     model = job.read()
@@ -122,11 +125,13 @@ def compress_model(
                 baseline, manifest, job.samples.verification,
                 lambda done, total: progress("baseline", done, total),
             )  # fmt: skip
+        warning = None if labels else mirror_warning(baseline, manifest, job.samples.verification)
         with staging(target.folder) as scratch:
             checkpoints = checkpoint_folder(target, chosen, recipe, job.samples)
             with discard_refused_checkpoints(checkpoints):
                 built = _build(job, model, scratch, checkpoints, progress)
             found = _examine(job, built, baseline, score, labels, scratch, progress)
+            found = replace(found, notes=[*([warning] if warning else []), *found.notes])
             entry = _entry(job, built, found)
             report = write_report_folder(found, entry, scratch / "report")
             progress("report", 3, 3)

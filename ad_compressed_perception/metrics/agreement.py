@@ -153,11 +153,17 @@ def match_boxes(
     reference: NDArray[np.float32], found: NDArray[np.float32], iou: float
 ) -> list[tuple[int, int, float]]:
     """Matched pairs: index in ``found``, which is in descending score, index in ``reference``, overlap."""
-    if len(reference) == 0 or len(found) == 0:
-        return []
-    table = _pairwise_iou(found, reference)
-    pairs = []
-    for row in range(len(found)):
+    return match_table(pairwise_iou(found, reference), iou)
+
+
+def match_table(overlaps: NDArray[np.float64], iou: float) -> list[tuple[int, int, float]]:
+    """Match each row of (A, B) overlaps in turn to the free column of the largest one of at least ``iou``.
+
+    Returns:
+        Row, column and overlap of each pair.
+    """
+    table, pairs = overlaps.copy(), []
+    for row in range(len(table)) if table.size else ():
         best = int(np.argmax(table[row]))
         if table[row, best] >= iou:
             pairs.append((row, best, float(table[row, best])))
@@ -165,7 +171,7 @@ def match_boxes(
     return pairs
 
 
-def _pairwise_iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+def pairwise_iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
     """Overlap of every box of the first (A, 4) with every box of the second (B, 4): (A, B)."""
     a, b = first.astype(np.float64)[:, None, :], second.astype(np.float64)[None, :, :]
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])

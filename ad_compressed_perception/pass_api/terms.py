@@ -11,14 +11,41 @@ from pydantic import Field, field_validator
 from ad_compressed_perception.core.manifest import StrictModel
 from ad_compressed_perception.core.renamed import warn_renamed
 
+LEAST_LABEL_DROP = 0.25
+"""Default limit of a label's own loss of IoU, at least: thin labels lose that by a pixel at their edges."""
+
+LABEL_DROP_FACTOR = 3.0
+"""Default limit of a label's own loss of IoU, as a multiple of ``max_drop``."""
+
+
+class CameraSpec(StrictModel):
+    """The camera, for distances on a flat road: pinhole, without distortion, in pixels of its own images."""
+
+    focal_px: float = Field(gt=0.0, description="focal length, pixels")
+    center_y_px: float = Field(description="row of the principal point, pixels")
+    height_m: float = Field(gt=0.0, description="height above the road, meters")
+    pitch_rad: float = Field(0.0, gt=-1.5, lt=1.5, description="how far it looks down, rad")
+
 
 class VerifySpec(StrictModel):
     """Frames that the variant is verified on, none of them used for calibration."""
 
     frames: int = Field(100, ge=1, le=100000, description="frames to verify on")
     iou: float = Field(0.5, gt=0.0, le=1.0, description="detection: overlap of a matching pair")
+    score_margin: float = Field(
+        0.05,
+        ge=0.0,
+        le=1.0,
+        description="detection: difference of scores up to which a pair may lie across the threshold",
+    )
     lateral_tolerance_m: float = Field(
-        0.10, gt=0.0, description="planning: lateral offset up to which a path agrees, meters"
+        0.10, gt=0.0, description="planning: lateral offset up to which a path agrees at the vehicle, meters"
+    )
+    lateral_tolerance_per_m: float = Field(
+        0.01, ge=0.0, le=1.0, description="planning: by how much that grows per meter of distance"
+    )
+    camera: CameraSpec | None = Field(
+        None, description="detection, segmentation: the camera, for agreement in bands of distance"
     )
     labels: list[str] | None = Field(
         None,
@@ -27,10 +54,42 @@ class VerifySpec(StrictModel):
     )
 
 
+class SizeLimits(StrictModel):
+    """Largest loss of agreement for each class of object sizes (COCO areas, pixels of the camera)."""
+
+    small: float | None = Field(None, ge=0.0, le=1.0, description="below 32^2 pixels")
+    medium: float | None = Field(None, ge=0.0, le=1.0, description="from 32^2, below 96^2 pixels")
+    large: float | None = Field(None, ge=0.0, le=1.0, description="from 96^2 pixels")
+
+
+class DistanceLimits(StrictModel):
+    """Largest loss of agreement for each band of distance from the camera."""
+
+    near: float | None = Field(None, ge=0.0, le=1.0, description="below 30 m")
+    middle: float | None = Field(None, ge=0.0, le=1.0, description="from 30 m, below 50 m")
+    far: float | None = Field(None, ge=0.0, le=1.0, description="from 50 m")
+
+
 class AcceptSpec(StrictModel):
     """Terms on which a variant is accepted; an absent limit is not checked."""
 
     max_drop: float = Field(0.05, ge=0.0, le=1.0, description="largest loss of agreement with the baseline")
+    max_label_drop: float | None = Field(
+        None,
+        ge=0.0,
+        le=1.0,
+        description="segmentation: largest loss of IoU of any informative label; by default "
+        "max(0.25, 3 max_drop), at most 1",
+    )
+    worst_slice: float | None = Field(
+        None, ge=0.0, le=1.0, description="largest loss of agreement in the worst slice"
+    )
+    by_size: SizeLimits | None = Field(
+        None, description="detection: largest loss of agreement by size of the object"
+    )
+    by_distance: DistanceLimits | None = Field(
+        None, description="with verify.camera: largest loss of agreement by distance"
+    )
     min_frames: int = Field(20, ge=2, description="fewer informative frames leave the agreement undecided")
     max_accuracy_drop: float | None = Field(
         None,
@@ -59,6 +118,13 @@ class AcceptSpec(StrictModel):
         "inference",
         description="which times min_speedup and max_p99_ms limit; end_to_end: frame to result",
     )
+
+    @property
+    def label_limit(self) -> float:
+        """The largest loss of IoU of an informative label: ``max_label_drop`` or its default."""
+        if self.max_label_drop is not None:
+            return self.max_label_drop
+        return min(1.0, max(LEAST_LABEL_DROP, LABEL_DROP_FACTOR * self.max_drop))
 
     @field_validator("timed", mode="before")
     @classmethod

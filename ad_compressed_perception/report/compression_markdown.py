@@ -95,12 +95,28 @@ def _agreement(report: CompressionReport) -> Iterator[str]:
         for one in found.slices
     ]
     yield table(("frames", "number", found.measure, "drop (95 % interval)", ""), rows, 1)
+    if found.strict_measure:
+        yield (
+            f"The gate uses: {found.measure}, {_number(found.score)}. Strict, not gated: "
+            f"{found.strict_measure}, {_number(found.strict_score)}."
+        )
     informative = f"{found.informative_frames} of {found.frames} frames are informative"
     failed = f"; the variant gave no result on {found.failed_frames}" if found.failed_frames else ""
     yield f"{informative}{failed}. {_slice_words(report)}"
     per_class = found.details.get("per_class_iou")
     if isinstance(per_class, dict) and per_class:
         yield table(list(per_class), [[f"{value:.4f}" for value in per_class.values()]], 0)
+    for title, parts in (
+        ("informative label", found.labels),
+        ("size of the object", found.sizes),
+        ("distance", found.distances),
+    ):
+        if parts:
+            yield table(
+                (title, "frames", "drop (95 % interval)"),
+                [(one.name, str(one.frames), _interval(one.drop)) for one in parts],
+                1,
+            )
     yield from _image(report, "slices.png", "Drops in slices")
     yield from _image(report, "differences.png", "Differences frame by frame")
 

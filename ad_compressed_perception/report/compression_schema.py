@@ -131,14 +131,24 @@ class AgreementSlice(StrictModel):
     drop: Interval = Field(description="1 - agreement")
 
 
+class PartAgreement(StrictModel):
+    """Agreement on a part of what is compared: a label, a class of object sizes, a band of distances."""
+
+    name: str
+    frames: Count = Field(description="frames on which either side has something of it")
+    drop: Interval = Field(description="1 - agreement; of a label 1 - IoU")
+
+
 class Agreement(StrictModel):
     """The variant's results against the baseline's on held-out frames without labels."""
 
     renamed = {"telling_frames": "informative_frames"}
 
-    measure: str = Field(description="name of the measure")
+    measure: str = Field(description="name of the measure that the gate uses")
     score: Figure = Field(default=None, description="agreement, 0..1")
     drop: Interval = Field(description="1 - agreement")
+    strict_measure: str = Field(default="", description="name of the strict measure, which is not gated")
+    strict_score: Figure = Field(default=None, description="its value, 0..1")
     frames: Count = Field(description="frames compared")
     informative_frames: Count = Field(description="those on which the baseline is informative")
     failed_frames: Count = Field(description="frames on which the variant gave no result")
@@ -146,6 +156,13 @@ class Agreement(StrictModel):
     details: dict[str, Any] = Field(default_factory=dict, description="the task's other figures")
     slices: list[AgreementSlice] = Field(default_factory=list)
     worst_slice: str | None = Field(default=None, description="name of the slice with the largest drop")
+    labels: list[PartAgreement] = Field(
+        default_factory=list, description="segmentation: informative labels, each with a limit of its own"
+    )
+    sizes: list[PartAgreement] = Field(default_factory=list, description="detection: by size of the object")
+    distances: list[PartAgreement] = Field(
+        default_factory=list, description="by distance, where the recipe gives the camera"
+    )
 
 
 class LabeledFigure(StrictModel):

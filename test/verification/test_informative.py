@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ad_compressed_perception.compression.verification.detection_score import DetectionScore
 from ad_compressed_perception.compression.verification.informative import BaselineInformation
-from ad_compressed_perception.compression.verification.scores import (
-    AgreementScore,
-    DetectionScore,
-    PlanningScore,
-    SegmentationScore,
-)
+from ad_compressed_perception.compression.verification.planning_score import PlanningScore
+from ad_compressed_perception.compression.verification.scores import AgreementScore
+from ad_compressed_perception.compression.verification.segmentation_score import SegmentationScore
 from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
 from ad_compressed_perception.tasks.planning import arc_points
 
@@ -114,7 +112,51 @@ def test_paths_vary_by_more_than_the_tolerance() -> None:
     """A curvature of 0.0002 1/m is 0.09 m aside after 30 m (k s^2 / 2), one of 0.0004 is 0.18 m."""
     assert informative(PlanningScore(0.1), [path(0.0), path(0.0002)] * 10) == 0
     assert informative(PlanningScore(0.1), [path(0.0), path(0.0004)] * 10) == 20
-    assert informative(PlanningScore(0.1), [path(0.0)] * 19 + [path(0.0004)]) == 20
+
+
+@pytest.mark.parametrize(
+    ("score", "same", "other"),
+    [
+        (PlanningScore(0.1), path(0.0), path(0.0004)),
+        (SegmentationScore(), mask(3000), mask(500)),
+        (DetectionScore(0.5), boxes(0), boxes(40)),
+    ],
+    ids=["paths", "masks", "objects"],
+)
+def test_an_outlier_makes_no_constant_baseline_informative(
+    score: AgreementScore, same: Result, other: Result
+) -> None:
+    """Of thirty equal results and one other, that one and one of the thirty count; all did before."""
+    assert informative(score, [same] * 15 + [other] + [same] * 15) == 2
+
+
+def test_a_constant_result_is_found_after_many_different_ones() -> None:
+    """Twelve different paths first, more than are remembered: forty equal ones count twelve times."""
+    curves = [path(0.001 * number) for number in range(1, 13)]
+    assert informative(PlanningScore(0.1), curves + [path(0.0)] * 40) == 24
+
+
+def test_half_a_drive_of_equal_frames_is_informative() -> None:
+    """A car that waits at a light for half of the frames."""
+    drive = [path(0.0)] * 10 + [path(0.001 * number) for number in range(1, 11)]
+    assert informative(PlanningScore(0.1), drive) == 20
+
+
+def test_boxes_that_tremble_are_the_same() -> None:
+    """0.2 of 10 pixels are an overlap of 0.96; a constant baseline's boxes tremble with the noise."""
+    assert informative(DetectionScore(0.5), [boxes(0.02 * (number % 11)) for number in range(20)]) == 0
+    assert informative(DetectionScore(0.5), [boxes(2.0 * number) for number in range(20)]) == 20
+
+
+def test_a_small_object_that_moves_in_a_large_mask_is_informative() -> None:
+    """A cone of 10 by 10 pixels is 0.03 % of 640 by 480: 64 pixels are area in any mask."""
+    masks = []
+    for number in range(20):
+        ids = np.zeros((480, 640), np.uint8)
+        ids[200:210, 30 * number : 30 * number + 10] = 1
+        masks.append(LabelMask(ids, ("road", "cone")))
+    assert informative(SegmentationScore(), masks) == 20
+    assert informative(SegmentationScore(), masks[:1] * 20) == 0
 
 
 def test_an_object_of_either_side_is_informative() -> None:
@@ -146,8 +188,11 @@ def test_agreement_is_over_all_frames() -> None:
 @pytest.mark.parametrize(
     ("results", "words"),
     [
-        ([mask(0)] * 3, "each of the 3 frames has one label on more than 99.9 % of its pixels ('sky')"),
-        ([mask(0), mask(10_000)], "one label on more than 99.9 % of its pixels ('road', 'sky')"),
+        (
+            [mask(0)] * 3,
+            "each of the 3 frames has one label only with area: 0.1 % of its pixels, or 64 ('sky')",
+        ),
+        ([mask(0), mask(10_000)], "or 64 ('road', 'sky')"),
         ([mask(3000)] * 3, "all 3 frames have the same mask"),
         ([path(0.0)] * 3, "(curvature 0 1/m, end at x 30.00 m, y 0.00 m)"),
         ([boxes()] * 3, "none of 3 frames has an object"),

@@ -5,17 +5,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ad_compressed_perception.compression.verification.scores import (
-    DetectionScore,
-    PlanningScore,
-    SegmentationScore,
-    wilson_interval,
-)
+from ad_compressed_perception.compression.verification.detection_score import DetectionScore
+from ad_compressed_perception.compression.verification.planning_score import PlanningScore
+from ad_compressed_perception.compression.verification.segmentation_score import SegmentationScore
 from ad_compressed_perception.core.results import Detections, LabelMask, Trajectory
+from ad_compressed_perception.metrics.object_parts import GroundCamera
 from ad_compressed_perception.tasks.planning import arc_points
 
 
@@ -60,12 +59,16 @@ def test_no_object_anywhere_is_no_agreement_of_one() -> None:
 
 
 def test_mean_iou_is_pooled_over_frames() -> None:
-    """Label b has 8 pixels on both sides in one frame and 1 pixel of dispute in the other."""
+    """Label b has 8 pixels on both sides in one frame and 1 pixel of dispute in the other.
+
+    Pixels of the side that has more: a 16, b 9.
+    """
     score = SegmentationScore()
     score.add(mask("0000", "1111", "1111"), mask("0000", "1111", "1111"))
     score.add(mask("0000", "0000", "0001"), mask("0000", "0000", "0000"))
     figures = score.figures()
-    assert figures.score == pytest.approx((15 / 16 + 8 / 9) / 2)
+    assert figures.score == pytest.approx((16 * 15 / 16 + 9 * 8 / 9) / 25)
+    assert figures.strict_score == pytest.approx((15 / 16 + 8 / 9) / 2)
     assert figures.details["differing_pixels_share"] == pytest.approx(1 / 24)
 
 
@@ -82,9 +85,98 @@ def test_a_failed_frame_agrees_in_nothing() -> None:
 def test_planning_counts_frames_within_the_tolerance() -> None:
     """A curvature of 0.0002 is 0.09 m aside after 30 m (k s^2 / 2), one of 0.0004 is 0.18 m."""
     score = PlanningScore(0.10)
+    grows = PlanningScore(0.10, 0.01)
     for curvature in (0.0002, 0.0004, 0.0, 0.0002):
         score.add(path(0.0), path(curvature))
-    assert score.figures().score == pytest.approx(3 / 4)
+        grows.add(path(0.0), path(curvature))
+    assert score.figures().score == score.figures().strict_score == pytest.approx(3 / 4)
+    assert (grows.figures().score, grows.figures().strict_score) == (1.0, 0.75)
+
+
+def test_a_tolerance_that_grows_with_distance_is_as_strict_as_ever_at_the_vehicle() -> None:
+    """0.2 m aside from the first meter on: beyond 0.1 + 0.01 s up to s = 10 m."""
+    beside = replace(path(0.0), points_xy_m=path(0.0).points_xy_m + (0.0, 0.2))
+    score = PlanningScore(0.10, 0.01)
+    score.add(path(0.0), beside)
+    assert score.figures().score == 0.0
+
+
+@pytest.mark.parametrize(("share", "agrees"), [(0.0, False), (0.5, False), (0.85, True), (1.6, False)])
+def test_a_path_that_ends_early_does_not_agree(share: float, agrees: bool) -> None:
+    """A planner that always stops has no lateral offset at all: 1 m and a fifth of 30 m are allowed."""
+    other = replace(path(0.0), points_xy_m=path(0.0).points_xy_m * share)
+    score = PlanningScore(0.10, 0.01)
+    score.add(path(0.0), other)
+    assert (score.figures().score == 1.0) is agrees
+
+
+def test_the_strict_f1_stands_beside_the_gated_one() -> None:
+    """One of two objects falls from 0.31 to 0.29: nothing at a margin of 0.05, one of four strictly."""
+    baseline, variant = boxes(0, 50), boxes(0, 50)
+    baseline.scores[1], variant.scores[1] = 0.31, 0.29
+    score = DetectionScore(0.5, threshold=0.3, margin=0.05)
+    score.add(baseline, variant)
+    figures = score.figures()
+    assert (figures.score, figures.strict_score) == (1.0, pytest.approx(2 / 3))
+    assert score.differences == [pytest.approx(0.31)], "frames are ranked by what a user sees"
+
+
+def test_objects_below_the_threshold_are_not_informative() -> None:
+    faint = boxes(0)
+    faint.scores[0] = 0.25
+    score = DetectionScore(0.5, threshold=0.3, margin=0.05)
+    for _ in range(3):
+        score.add(faint, faint)
+    assert score.figures().informative_frames == 0
+
+
+def test_the_drop_of_small_objects_stands_alone() -> None:
+    """Boxes are 10 by 10 pixels, small; one large box agrees: all F1 2/3, of small ones 0."""
+    large = Detections(
+        np.array([(0, 0, 200, 200)], np.float32), np.ones(1, np.float32), np.zeros(1, np.int64), ("car",)
+    )
+    both = Detections(
+        np.concatenate([large.boxes_xyxy, boxes(300).boxes_xyxy]),
+        np.ones(2, np.float32),
+        np.zeros(2, np.int64),
+        ("car",),
+    )
+    score = DetectionScore(0.5, camera=GroundCamera(100.0, 0.0, 10.0))
+    score.add(both, large)
+    small, medium, big = score.figures().sizes
+    assert (small.drop, big.drop, medium.frames) == (1.0, 0.0, 0)
+    # Lower edges at 200 and 10 pixels below the horizon: 5 m and 100 m.
+    near, _, far = score.figures().distances
+    assert (near.drop, far.drop) == (0.0, 1.0)
+
+
+def test_labels_that_inform_have_a_drop_of_their_own() -> None:
+    """Label b keeps half of its pixels; on a few of them the mean hardly notices."""
+    baseline = np.zeros((100, 100), np.uint8)
+    baseline[:1, :20] = 1
+    variant = baseline.copy()
+    variant[:1, :10] = 0
+    score = SegmentationScore(camera=GroundCamera(100.0, 50.0, 10.0))
+    for _ in range(20):
+        score.add(LabelMask(baseline, ("a", "b", "c")), LabelMask(variant, ("a", "b", "c")))
+    figures = score.figures()
+    assert figures.drop < 0.02
+    assert [(one.name, round(one.drop, 3), one.frames) for one in figures.labels] == [
+        ("a", 0.001, 20),
+        ("b", 0.5, 20),
+    ]
+    assert figures.distances[2].drop > figures.distances[0].drop == 0.0, "the difference is above the horizon"
+
+
+def test_a_label_that_only_the_variant_has_is_named() -> None:
+    baseline = np.zeros((100, 100), np.uint8)
+    baseline[50:] = 1
+    variant = baseline.copy()
+    variant[:5] = 2
+    score = SegmentationScore()
+    for _ in range(20):
+        score.add(LabelMask(baseline, ("a", "b", "c")), LabelMask(variant, ("a", "b", "c")))
+    assert {one.name: one.drop for one in score.figures().labels}["c"] == 1.0
 
 
 def test_all_frames_within_still_leaves_a_doubt_that_shrinks_with_frames() -> None:
@@ -96,4 +188,3 @@ def test_all_frames_within_still_leaves_a_doubt_that_shrinks_with_frames() -> No
             score.add(path(0.001), path(0.001))
         ends.append(score.figures().drop_high)
     assert ends == pytest.approx([0.168, 0.036], abs=0.001)
-    assert wilson_interval(0, 0) == (0.0, 1.0)

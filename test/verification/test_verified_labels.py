@@ -10,12 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ad_compressed_perception.compression.verification.scores import (
-    DetectionScore,
-    PlanningScore,
-    SegmentationScore,
-    create_score,
-)
+from ad_compressed_perception.compression.verification.detection_score import DetectionScore
+from ad_compressed_perception.compression.verification.planning_score import PlanningScore
+from ad_compressed_perception.compression.verification.segmentation_score import SegmentationScore
+from ad_compressed_perception.compression.verification.task_scores import create_score
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.core.results import Detections, LabelMask, Trajectory
@@ -64,12 +62,16 @@ def test_a_frame_without_a_compared_label_is_not_informative() -> None:
 
 
 def test_iou_of_the_road_alone() -> None:
-    """Two of ten pixels change from curb to background: the road's IoU is 1, the mean of all is not."""
+    """Two of ten pixels change from curb to background: the road's IoU is 1, the mean of all is not.
+
+    Pixels of the side that has more: background 5, road 5, curb 2.
+    """
     baseline, variant = mask("0001111122"), mask("0001111100")
     everything, road = SegmentationScore(), SegmentationScore(["road"])
     for score in (everything, road):
         score.add(baseline, variant)
-    assert everything.figures().score == pytest.approx((3 / 5 + 1.0 + 0.0) / 3)
+    assert everything.figures().score == pytest.approx((5 * 3 / 5 + 5 * 1.0 + 2 * 0.0) / 12)
+    assert everything.figures().strict_score == pytest.approx((3 / 5 + 1.0 + 0.0) / 3)
     assert everything.differences == pytest.approx([0.2])
     assert (road.figures().score, road.figures().measure) == (1.0, "IoU of road")
     assert road.differences == [0.0]

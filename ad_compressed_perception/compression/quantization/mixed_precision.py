@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ad_compressed_perception.backends import create_backend
-from ad_compressed_perception.compression.verification.scores import create_score
+from ad_compressed_perception.compression.verification.task_scores import create_score
 from ad_compressed_perception.core.errors import DataError, ResultError
 from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.pass_api.passes import PassContext
@@ -109,6 +109,7 @@ class CalibrationAgreement:
         )
         self._tries = 0
         pipeline = self._open(floating)
+        score = create_score(self._manifest, context.verify or VerifySpec())
         self._frames = []
         self._references: list[Result] = []
         size = 0
@@ -120,7 +121,8 @@ class CalibrationAgreement:
                 feeds = {name: tensor.copy() for name, tensor in feeds.items()}
                 size += sum(tensor.nbytes for tensor in feeds.values())
                 self._frames.append((feeds, geometry))
-                self._references.append(pipeline.task.decode(pipeline.session.infer(feeds), geometry))
+                outputs = pipeline.session.infer(feeds)
+                self._references.append(score.decode(pipeline.task, outputs, geometry))
         finally:
             pipeline.close()
 
@@ -142,7 +144,7 @@ class CalibrationAgreement:
             for (feeds, geometry), reference in zip(self._frames, self._references, strict=True):
                 found: Result | None
                 try:
-                    found = pipeline.task.decode(pipeline.session.infer(feeds), geometry)
+                    found = score.decode(pipeline.task, pipeline.session.infer(feeds), geometry)
                 except ResultError:
                     found = None
                 score.add(reference, found)

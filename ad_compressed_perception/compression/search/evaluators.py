@@ -19,7 +19,8 @@ from ad_compressed_perception.compression.verification.labeled_check import (
     LabeledFrames,
     compare_scores,
 )
-from ad_compressed_perception.compression.verification.scores import create_score
+from ad_compressed_perception.compression.verification.scores import AgreementScore
+from ad_compressed_perception.compression.verification.task_scores import create_score
 from ad_compressed_perception.core.errors import ModelFileError, ResultError
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.core.results import LabelMask, Result
@@ -75,10 +76,10 @@ class AgreementEvaluator(Evaluator):
         score = create_score(self._manifest, self._verify)
         sample = self._frames.subset(count)
         for done, (index, frame) in enumerate(zip(sample.indices, sample, strict=True)):
-            reference = self._reference(index, frame)
+            reference = self._reference(index, frame, score)
             compared: Result | None
             try:
-                compared = variant.run(frame)[0]
+                compared = score.run(variant, frame)
             except ResultError:
                 compared = None
             score.add(reference, compared)
@@ -89,11 +90,11 @@ class AgreementEvaluator(Evaluator):
             figures.informative_frames, figures.failed_frames,
         )  # fmt: skip
 
-    def _reference(self, index: int, frame: Frame) -> Result:
+    def _reference(self, index: int, frame: Frame, score: AgreementScore) -> Result:
         """Return the baseline's result on a frame; masks are kept compressed (zlib)."""
         if index not in self._results:
             try:
-                result: Result = self._baseline.run(frame)[0]
+                result = score.run(self._baseline, frame)
             except ResultError as error:
                 raise ModelFileError(
                     f"the baseline gives no result on frame {index} of "

@@ -32,7 +32,6 @@ from ad_compressed_perception.compression.verification.graph_optimization_speedu
 from ad_compressed_perception.compression.verification.labeled_check import AccuracyComparison, LabeledCheck
 from ad_compressed_perception.compression.verification.rerender import render_into
 from ad_compressed_perception.compression.verification.scores import AgreementScore
-from ad_compressed_perception.compression.verification.slices import choose_slices
 from ad_compressed_perception.compression.verification.verify import LatencyFigures, Verification
 from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import CalibrationRecord, Manifest, Variant, Verdict
@@ -123,7 +122,7 @@ def build_report(
         gate=schema.Gate(
             verdict_text=schema.verdict_text(verdict),
             verdict=verdict,
-            terms=_terms(spec.accept, found.labeled),
+            terms=_terms(found.manifest.task, spec.accept, found.labeled),
         ),
         baseline=_runner(found, 0, found.manifest.variant(found.manifest.baseline)),
         variant=_runner(found, 1, entry),
@@ -157,8 +156,10 @@ def build_report(
     )
 
 
-def _terms(accept: AcceptSpec, labeled: LabeledCheck | None) -> dict[str, Any]:
+def _terms(task: str, accept: AcceptSpec, labeled: LabeledCheck | None) -> dict[str, Any]:
     terms = accept.model_dump(exclude_none=True)
+    if task == "segmentation":
+        terms["max_label_drop"] = accept.label_limit
     if labeled is not None and accept.max_accuracy_drop is not None:
         terms["accuracy_metric"] = labeled.labeled.metric
     return terms
@@ -227,8 +228,7 @@ def _latency(found: LatencyFigures, frames: int) -> schema.Latency:
 def _agreement(found: Findings) -> schema.Agreement:
     overall = found.verification.agreement
     slices = []
-    for rule, places in choose_slices(found.log.attributes()).items():
-        part = found.score.figures(places)
+    for rule, part in found.verification.slices.items():
         slices.append(
             schema.AgreementSlice(
                 name=rule.name,
@@ -239,10 +239,21 @@ def _agreement(found: Findings) -> schema.Agreement:
                 drop=_interval(part.drop, part.drop_low, part.drop_high),
             )
         )
+    parts = {
+        key: [
+            schema.PartAgreement(
+                name=one.name, frames=one.frames, drop=_interval(one.drop, one.low, one.high)
+            )
+            for one in getattr(overall, key)
+        ]
+        for key in ("labels", "sizes", "distances")
+    }
     return schema.Agreement(
         measure=overall.measure,
         score=overall.score,
         drop=_interval(overall.drop, overall.drop_low, overall.drop_high),
+        strict_measure=overall.strict_measure,
+        strict_score=overall.strict_score,
         frames=overall.frames,
         informative_frames=overall.informative_frames,
         failed_frames=overall.failed_frames,
@@ -250,6 +261,7 @@ def _agreement(found: Findings) -> schema.Agreement:
         details=_plain(overall.details),
         slices=slices,
         worst_slice=_worst({one.name: one.drop.value for one in slices}),
+        **parts,
     )
 
 

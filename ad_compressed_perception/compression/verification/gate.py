@@ -11,27 +11,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import Enum
-from statistics import NormalDist
 
+from ad_compressed_perception.compression.verification.finding import Finding, frames_needed
+from ad_compressed_perception.compression.verification.gate_parts import check_parts
+from ad_compressed_perception.compression.verification.scores import PartDrop
 from ad_compressed_perception.core.manifest import Verdict, VerdictStatus
 from ad_compressed_perception.pass_api.terms import AcceptSpec
-
-# More frames are advised up to so many times the number used.
-_MAX_FRAMES_FACTOR = 100
-_FACTOR_STEPS = 200
-# Largest probability that the verdict on the advised frames is inconclusive again. Below a tenth, since the
-# interval that the advice is computed from is itself an estimate.
-_OPEN_AGAIN = 0.08
-_Z95 = NormalDist().inv_cdf(0.975)
-
-
-class Finding(Enum):
-    """Outcome of a term."""
-
-    MET = "met"
-    FAILED = "failed"
-    OPEN = "open"
 
 
 @dataclass(frozen=True)
@@ -91,6 +76,10 @@ class Measured:
         integer_coverage: share of convolutions and matrix products run as integer kernels; None without any.
         accuracy: loss of accuracy on labeled data; None where none was given.
         end_to_end: times from frame to result, for ``timed: end_to_end``.
+        labels: segmentation: the drop of each informative label's IoU.
+        slices: the drop in each slice of the frames.
+        sizes: detection: the drop of each class of object sizes.
+        distances: with a camera: the drop in each band of distances.
     """
 
     drop: float
@@ -107,6 +96,10 @@ class Measured:
     integer_coverage: float | None
     accuracy: AccuracyDrop | None = None
     end_to_end: EndToEndTimes | None = None
+    labels: tuple[PartDrop, ...] = ()
+    slices: tuple[PartDrop, ...] = ()
+    sizes: tuple[PartDrop, ...] = ()
+    distances: tuple[PartDrop, ...] = ()
 
 
 def check_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
@@ -140,28 +133,6 @@ def check_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
     return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"
 
 
-def frames_needed(frames: int, drop: float, low: float, high: float, limit: float) -> int | None:
-    """Return how many frames would decide with a probability of 90 %; None above a hundred times as many.
-
-    With k times the frames the interval's half widths shrink with the root of k, and the new estimate lies
-    around the present one with the variance s^2 (1 + 1/k): the present one is uncertain too. The probability that
-    the new interval contains the limit is therefore the normal distribution's between limit - upper half
-    width and limit + lower half width ("assurance": A. O'Hagan, J. Stevens and M. Campbell, Pharmaceutical
-    Statistics 4(3), 2005).
-    """
-    deviation = (high - low) / (2.0 * _Z95)
-    if not deviation > 0.0:
-        return None
-    for step in range(1, _FACTOR_STEPS + 1):
-        factor = _MAX_FRAMES_FACTOR ** (step / _FACTOR_STEPS)
-        spread = NormalDist(drop, deviation * math.sqrt(1.0 + 1.0 / factor))
-        shrink = math.sqrt(factor)
-        open_share = spread.cdf(limit + (drop - low) / shrink) - spread.cdf(limit - (high - drop) / shrink)
-        if open_share <= _OPEN_AGAIN:
-            return max(frames + 1, math.ceil(frames * factor))
-    return None
-
-
 def check_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str] | None:
     """Return the outcome of ``max_accuracy_drop`` and why; None where the recipe has no such term."""
     limit, found = accept.max_accuracy_drop, measured.accuracy
@@ -183,7 +154,7 @@ def check_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str
     advice = (
         f"about {more} labeled frames would settle it"
         if more is not None
-        else "it lies too near the limit for more frames to settle it"
+        else "it lies too near the limit for a hundred times the frames to settle it"
     )
     return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"
 
@@ -251,6 +222,9 @@ def check_limits(accept: AcceptSpec, measured: Measured) -> list[tuple[Finding, 
 def decide(accept: AcceptSpec, measured: Measured) -> Verdict:
     """Return the verdict; its reasons are the terms that decided it, all of them when accepted."""
     findings = [check_drop(accept, measured)]
+    findings += check_parts(
+        accept, measured.frames, measured.labels, measured.slices, measured.sizes, measured.distances
+    )
     optional = (check_accuracy(accept, measured), check_speed(accept, measured))
     findings += [finding for finding in optional if finding is not None]
     findings += check_limits(accept, measured)

@@ -4,18 +4,20 @@
 
 | task         | a frame is informative where                                                          |
 |--------------|---------------------------------------------------------------------------------------|
-| segmentation | at least two labels have 0.1 % of the baseline's mask each                            |
+| segmentation | at least two labels have area in the baseline's mask: 0.1 % of it, or 64 pixels       |
 | detection    | the baseline has an object (or the variant, which is then wrong)                      |
-| planning     | the baseline's trajectories differ (path, speed, probability) on two of the frames    |
+| planning     | the baseline gives a trajectory                                                       |
 
-Masks and objects that are the same on all of several frames carry none either: a variant that always
-returned the first of them would agree.
+Of the frames on which the baseline says the same, no more are informative than there are others: a variant
+that always returned that result would agree on all of them. A baseline that never varies is therefore
+informative on no frame, and one outlier among its results makes two of them informative, not all.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,17 +26,37 @@ from ad_compressed_perception.compression.frame_split import FrameSample
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, ResultError
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
-from ad_compressed_perception.metrics.agreement import labels_of, planning_agreement
+from ad_compressed_perception.metrics.agreement import (
+    detection_agreement,
+    labels_of,
+    planning_agreement,
+)
+from ad_compressed_perception.metrics.iou import iou_per_class
 from ad_compressed_perception.pass_api.passes import Advance
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
 MIN_SHARE = 0.001
 """Share of a mask's pixels from which a label has area, and from which two masks differ."""
 
-_BOX_TOLERANCE_PX = 0.1
-# Smaller differences of trajectories are noise of the computation: m, m/s, and probability.
+MIN_PIXELS = 64
+"""So many pixels are area in any mask: a small object far away has less than MIN_SHARE of a large image."""
+
+# Results that are the same: boxes and labels overlap that much, trajectories differ by no more than noise of
+# the computation: m, m/s, and probability.
+_SAME_BOX_IOU, _SAME_LABEL_IOU = 0.95, 0.9
 _PATH_TOLERANCE_M, _SPEED_TOLERANCE_MPS, _PROBABILITY_TOLERANCE = 0.1, 0.1, 0.02
 _SHOWN = 6
+# Different results that are remembered; of more the rarest is forgotten.
+_REMEMBERED = 8
+
+
+@dataclass(eq=False)  # results hold arrays
+class _Group:
+    """Frames on which the baseline says the same as on the first of them."""
+
+    first: Result
+    number: int
+    frames: int = 1
 
 
 class BaselineInformation:
@@ -44,7 +66,8 @@ class BaselineInformation:
         """Count objects and pixels of these labels only, where they are given; None for all."""
         self._labels = labels
         self._first: Result | None = None
-        self._varies = False
+        self._groups: list[_Group] = []
+        self._numbers: list[int] = []
         self._has_content: list[bool] = []
         self._areas: set[str] = set()
 
@@ -55,17 +78,27 @@ class BaselineInformation:
             DataError: a path without points or with coordinates that are not finite.
         """
         self._has_content.append(self._content(baseline))
-        if self._first is None:
-            self._first = baseline
-        elif not self._varies:
-            self._varies = _differ(self._first, baseline)
+        self._first = baseline if self._first is None else self._first
+        group = next((one for one in self._groups if not _differ(one.first, baseline)), None)
+        if group is None:
+            group = _Group(baseline, max(self._numbers, default=-1) + 1, 0)
+            if len(self._groups) == _REMEMBERED:
+                self._groups.remove(min(self._groups, key=lambda one: one.frames))
+            self._groups.append(group)
+        group.frames += 1
+        self._numbers.append(group.number)
+        self._groups.sort(key=lambda one: -one.frames)  # the most frequent are compared first
 
     def flags(self) -> NDArray[np.bool_]:
         """Return (N,) bool: whether each frame is informative."""
         content = np.array(self._has_content, bool)
-        if self._varies or (len(content) == 1 and not isinstance(self._first, Trajectory)):
+        if len(content) == 1 and not isinstance(self._first, Trajectory):
             return content
-        return np.zeros_like(content)
+        numbers = np.array(self._numbers, np.int64)
+        for number, frames in zip(*np.unique(numbers, return_counts=True), strict=True):
+            others = len(numbers) - int(frames)
+            content[np.flatnonzero(numbers == number)[others:]] = False
+        return content
 
     def what_is_constant(self) -> str:
         """Return what the baseline says on every frame, where none is informative."""
@@ -78,7 +111,10 @@ class BaselineInformation:
             )
         if isinstance(first, LabelMask) and not any(self._has_content):
             labels = ", ".join(repr(name) for name in sorted(self._areas)[:_SHOWN])
-            return f"each of the {count} frames has one label on more than 99.9 % of its pixels ({labels})"
+            return (
+                f"each of the {count} frames has one label only with area: 0.1 % of its pixels, or "
+                f"{MIN_PIXELS} ({labels})"
+            )
         if isinstance(first, LabelMask):
             return f"all {count} frames have the same mask"
         if isinstance(first, Detections) and any(self._has_content):
@@ -91,7 +127,7 @@ class BaselineInformation:
             return any(self._is_compared(name) for name in labels_of(result))
         if isinstance(result, LabelMask):
             pixels = np.bincount(result.label_ids.ravel(), minlength=len(result.labels))
-            with_area = pixels >= max(1.0, MIN_SHARE * result.label_ids.size)
+            with_area = pixels >= _least_area(result)
             names = {name for name, has in zip(result.labels, with_area.tolist(), strict=False) if has}
             self._areas |= names
             return len(names) > 1 and any(map(self._is_compared, names))
@@ -101,23 +137,42 @@ class BaselineInformation:
         return self._labels is None or name in self._labels
 
 
+def _least_area(mask: LabelMask) -> float:
+    """Return from how many pixels a label has area."""
+    return max(1.0, min(MIN_SHARE * mask.label_ids.size, MIN_PIXELS))
+
+
 def _differ(first: Result, other: Result) -> bool:
     """Return whether two frames' results differ by more than noise of the computation."""
     if isinstance(first, Trajectory) and isinstance(other, Trajectory):
         return _trajectories_differ(first, other)
     if isinstance(first, LabelMask) and isinstance(other, LabelMask):
-        rows, columns = other.label_ids.shape
-        # Nearest pixels: the frames of a folder may differ in size.
-        down = np.arange(rows) * first.label_ids.shape[0] // rows
-        across = np.arange(columns) * first.label_ids.shape[1] // columns
-        changed = np.count_nonzero(first.label_ids[np.ix_(down, across)] != other.label_ids)
-        return bool(changed >= max(1.0, MIN_SHARE * other.label_ids.size))
+        return _masks_differ(first, other)
     if isinstance(first, Detections) and isinstance(other, Detections):
-        return not (
-            np.array_equal(first.class_ids, other.class_ids)
-            and np.allclose(first.boxes_xyxy, other.boxes_xyxy, rtol=0.0, atol=_BOX_TOLERANCE_PX)
-        )
+        counts = detection_agreement(first, other, _SAME_BOX_IOU).overall
+        return counts.missed + counts.extra > 0
     return True
+
+
+def _masks_differ(first: LabelMask, other: LabelMask) -> bool:
+    ids = first.label_ids
+    if ids.shape != other.label_ids.shape:
+        # Nearest pixels: the frames of a folder may differ in size.
+        rows, columns = other.label_ids.shape
+        ids = ids[
+            np.ix_(np.arange(rows) * ids.shape[0] // rows, np.arange(columns) * ids.shape[1] // columns)
+        ]
+    changed = int(np.count_nonzero(ids != other.label_ids))
+    if changed >= max(1.0, MIN_SHARE * ids.size):
+        return True
+    if changed == 0:
+        return False
+    # A small object that moves changes few pixels, but most of its own.
+    count = max(len(first.labels), len(other.labels), int(ids.max()) + 1, int(other.label_ids.max()) + 1)
+    codes = ids.astype(np.intp) * count + other.label_ids
+    confusion = np.bincount(codes.ravel(), minlength=count * count).reshape(count, count)
+    with_area = np.maximum(confusion.sum(axis=0), confusion.sum(axis=1)) >= _least_area(other)
+    return bool((iou_per_class(confusion)[with_area] < _SAME_LABEL_IOU).any())
 
 
 def _trajectories_differ(first: Trajectory, other: Trajectory) -> bool:

@@ -15,6 +15,7 @@ from ad_compressed_perception.compression.pass_runner import PassRecord
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.verification.coverage import IntegerCoverage
 from ad_compressed_perception.compression.verification.gate import AccuracyDrop, EndToEndTimes, Measured
+from ad_compressed_perception.compression.verification.scores import PartDrop
 from ad_compressed_perception.compression.verification.verify import Verification
 from ad_compressed_perception.core.manifest import Manifest, Variant, Verdict
 from ad_compressed_perception.report.compression_schema import CompressionReport
@@ -101,6 +102,13 @@ def gate_figures(
         size_ratio=sizes[1].stored_bytes / sizes[0].stored_bytes,
         integer_coverage=coverage.share,
         accuracy=accuracy,
+        labels=agreement.labels,
+        slices=tuple(
+            PartDrop(rule.title, part.drop, part.drop_low, part.drop_high, part.frames)
+            for rule, part in verification.slices.items()
+        ),
+        sizes=agreement.sizes,
+        distances=agreement.distances,
         end_to_end=EndToEndTimes(
             latency.speedup_end_to_end_p50,
             latency.speedup_end_to_end_p50_low,

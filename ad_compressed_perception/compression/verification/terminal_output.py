@@ -118,11 +118,12 @@ def tables(result: CompressionResult) -> list[RenderableType]:
         result.variant.precision,
     )
     figures.add_row(
-        f"agreement: {agreement.measure}",
+        f"agreement (gated): {agreement.measure}",
         "1",
         f"{agreement.score:.3f}",
         f"drop {agreement.drop:.3f} ({agreement.drop_low:.3f} to {agreement.drop_high:.3f})",
     )
+    figures.add_row(f"not gated: {agreement.strict_measure}", "1", f"{agreement.strict_score:.3f}", "")
     figures.add_row(
         "inference p50",
         f"{latency.baseline_p50_ms:.2f} ms",
@@ -181,6 +182,7 @@ def _closing_lines(result: CompressionResult) -> list[str]:
         lines += [f"  - {reason}" for reason in result.verdict.reasons]
     else:
         lines.append("  kept, marked rejected: loaded on explicit request only")
+    lines += [note for note in result.report.notes if note.startswith("warning:")]
     kept = "replaced the earlier variant of that name" if result.replaced else "written"
     lines.append(f"report: {result.report_folder / 'report.md'}")
     lines.append(f"{kept}: {result.manifest.variant_path(result.name)} ({result.seconds:.0f} s)")

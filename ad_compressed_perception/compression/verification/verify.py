@@ -18,6 +18,7 @@ from ad_compressed_perception.compression.verification.scores import (
     AgreementScore,
     block_length,
 )
+from ad_compressed_perception.compression.verification.slices import SliceRule, choose_slices
 from ad_compressed_perception.core.errors import ModelFileError, ResultError
 from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
@@ -73,11 +74,13 @@ class Verification:
         agreement: over all of them.
         latency: percentiles and ratios.
         times: of every frame.
+        slices: agreement in each slice of the frames; empty where no frames were logged.
     """
 
     agreement: AgreementFigures
     latency: LatencyFigures
     times: FrameTimes = field(default_factory=FrameTimes)
+    slices: dict[SliceRule, AgreementFigures] = field(default_factory=dict)
 
 
 def verify(
@@ -138,12 +141,24 @@ def verify(
         around_ms[1] += (perf_counter() - start) * 1e3
         for which in (0, 1):
             end_to_end_ms[which].append(around_ms[which] + times_ms[which][-1])
-        score.add(reference, compared)
+        # Decoded again as the score needs it, outside of what is timed.
+        scored = [
+            score.decode(one.task, outputs[which], prepared[which][1])
+            for which, (one, result) in enumerate(((baseline, reference), (variant, compared)))
+            if result is not None
+        ]
+        score.add(scored[0], scored[1] if compared is not None else None)
         if log is not None:
             log.add(frame, reference, compared, score.differences[-1])
         advance(index + 1, len(frames))
     times = FrameTimes(*times_ms, *end_to_end_ms)
-    return Verification(score.figures(), latency_figures(*times_ms, *end_to_end_ms), times)
+    slices = {} if log is None else choose_slices(log.attributes())
+    return Verification(
+        score.figures(),
+        latency_figures(*times_ms, *end_to_end_ms),
+        times,
+        {rule: score.figures(places) for rule, places in slices.items()},
+    )
 
 
 def latency_figures(

@@ -1,0 +1,124 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Terms of acceptance on parts: each informative label, the worst slice, sizes of objects, bands of distance.
+
+A part is judged by the interval of its drop like the whole: met within the limit, failed beyond it, open
+around it. A part on fewer than ``min_frames`` frames is open unless its whole interval is beyond the limit
+on as many.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ad_compressed_perception.compression.verification.finding import Finding, frames_needed
+from ad_compressed_perception.compression.verification.scores import PartDrop
+from ad_compressed_perception.pass_api.terms import AcceptSpec
+
+Outcome = tuple[Finding, str]
+
+# A slice holds a tenth of the frames.
+_FRAMES_PER_SLICE_FRAME = 10
+_GONE = 1.0 - 1e-9
+
+
+def check_parts(
+    accept: AcceptSpec,
+    frames: int,
+    labels: Sequence[PartDrop],
+    slices: Sequence[PartDrop],
+    sizes: Sequence[PartDrop],
+    distances: Sequence[PartDrop],
+) -> list[Outcome]:
+    """Return the outcomes of the terms on parts and why; labels are always judged.
+
+    Args:
+        accept: the recipe's terms.
+        frames: verification frames.
+        labels: drops of the informative labels' IoU.
+        slices: drops in the slices.
+        sizes: drops of the classes of object sizes.
+        distances: drops in the bands of distance.
+    """
+    found = _check_labels(accept, frames, labels)
+    if accept.worst_slice is not None:
+        found += _check_slices(accept.worst_slice, accept.min_frames, slices)
+    for limits, parts, words in (
+        (accept.by_size, sizes, "{} objects"),
+        (accept.by_distance, distances, "the {} band of distance"),
+    ):
+        if limits is None:
+            continue
+        by_name = {one.name: one for one in parts}
+        for name, limit in limits.model_dump(exclude_none=True).items():
+            part = by_name.get(name, PartDrop(name, math.nan, math.nan, math.nan, 0))
+            text = words.format(name)
+            found.append(_check_part(part, f"agreement on {text}", limit, accept.min_frames))
+    return found
+
+
+def _check_labels(accept: AcceptSpec, frames: int, labels: Sequence[PartDrop]) -> list[Outcome]:
+    """Return what decided: the failed and the open labels, or one sentence for all of them."""
+    if not labels or frames < accept.min_frames:  # then max_drop is open already
+        return []
+    limit = accept.label_limit
+    found: list[Outcome] = []
+    for one in labels:
+        if one.drop >= _GONE:
+            found.append(
+                (Finding.FAILED, f"label {one.name!r} has no pixel in common any more ({one.frames} frames)")
+            )
+        else:
+            found.append(_judge(one, f"IoU of label {one.name!r}", limit))
+    decided = [outcome for outcome in found if outcome[0] is not Finding.MET]
+    if decided:
+        return decided
+    worst = max(labels, key=lambda one: one.drop)
+    return [
+        (
+            Finding.MET,
+            f"IoU of each of {len(labels)} informative labels drops by at most {worst.drop:.3f} "
+            f"({worst.name!r}), within the allowed {limit:g}",
+        )
+    ]
+
+
+def _check_slices(limit: float, min_frames: int, slices: Sequence[PartDrop]) -> list[Outcome]:
+    known = [one for one in slices if not math.isnan(one.drop)]
+    if not known:
+        return [(Finding.OPEN, "worst_slice was not checked: no attribute makes a slice of these frames")]
+    found = []
+    for one in known:
+        text = f"agreement in the {one.name}"
+        if one.frames < min_frames:
+            text += f" (verify on {_FRAMES_PER_SLICE_FRAME * min_frames} frames for {min_frames} in a slice)"
+        found.append(_check_part(one, text, limit, min_frames))
+    decided = [outcome for outcome in found if outcome[0] is not Finding.MET]
+    return decided or [max(zip(found, known, strict=True), key=lambda pair: pair[1].drop)[0]]
+
+
+def _check_part(part: PartDrop, text: str, limit: float, min_frames: int) -> Outcome:
+    """Return the outcome of a part, which is open on few frames."""
+    if part.frames >= min_frames and not math.isnan(part.drop):
+        return _judge(part, text, limit)
+    return (
+        Finding.OPEN,
+        f"{text} was not checked against {limit:g}: only {part.frames} frames have any, at least "
+        f"{min_frames} are needed",
+    )
+
+
+def _judge(part: PartDrop, text: str, limit: float) -> Outcome:
+    text = f"{text} drops by {part.drop:.3f} (95 % interval {part.low:.3f} to {part.high:.3f})"
+    if part.high <= limit:
+        return Finding.MET, f"{text}, within the allowed {limit:g}"
+    if part.low > limit:
+        return Finding.FAILED, f"{text}, beyond the allowed {limit:g}"
+    more = frames_needed(part.frames, part.drop, part.low, part.high, limit)
+    advice = (
+        f"about {more} frames with it would settle it (there were {part.frames})"
+        if more is not None
+        else "it lies too near the limit for a hundred times the frames to settle it"
+    )
+    return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"

@@ -1,0 +1,118 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Share of frames whose whole path agrees with the baseline's.
+
+Gated is a tolerance that grows with distance: a path is planned again many times before the vehicle reaches
+its end, and an error of the angle grows with distance by itself. The strict figure keeps the tolerance at
+the vehicle over the whole path. Both ask for a path of about the same length, else one that ends at once
+would agree.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.compression.verification.informative import BaselineInformation
+from ad_compressed_perception.compression.verification.scores import (
+    AgreementFigures,
+    AgreementScore,
+    Indices,
+)
+from ad_compressed_perception.core.results import Trajectory
+from ad_compressed_perception.metrics.agreement import PlanningAgreement, planning_agreement
+from ad_compressed_perception.metrics.path_offset import lateral_offsets_m
+from ad_compressed_perception.metrics.share_interval import independent_frames, share_intervals
+
+REACH_TOLERANCE_M = 1.0
+"""Difference of the lengths of two paths that always agrees, meters."""
+
+REACH_TOLERANCE_SHARE = 0.2
+"""Further difference of the lengths that agrees, as a share of the baseline's."""
+
+
+class PlanningScore(AgreementScore):
+    """Share of frames whose whole path lies within the tolerance of the baseline's."""
+
+    difference_unit = "largest lateral offset of the path, m"
+
+    def __init__(self, lateral_tolerance_m: float, lateral_tolerance_per_m: float = 0.0) -> None:
+        """Compare paths.
+
+        Args:
+            lateral_tolerance_m: lateral offset that agrees at the vehicle, meters.
+            lateral_tolerance_per_m: by how much it grows for each meter of distance.
+        """
+        super().__init__(BaselineInformation())
+        self._tolerance_m, self._tolerance_per_m = lateral_tolerance_m, lateral_tolerance_per_m
+        self._frames: list[PlanningAgreement | None] = []
+        # Of each frame: whether it is outside of the growing, of the constant tolerance, of the length's.
+        self._outside: list[tuple[bool, bool, bool]] = []
+
+    def _add(self, baseline: Trajectory, variant: Trajectory | None) -> float:
+        if variant is None:
+            self._frames.append(None)
+            self._outside.append((True, True, True))
+            return math.inf
+        agreement = planning_agreement(baseline, variant)
+        self._frames.append(agreement)
+        points = np.asarray(variant.points_xy_m, np.float64)
+        offsets_m = np.abs(lateral_offsets_m(baseline.points_xy_m, baseline.headings_rad, points))
+        allowed_m = self._tolerance_m + self._tolerance_per_m * np.linalg.norm(points, axis=1)
+        reach_m, found_m = (_length_m(one.points_xy_m) for one in (baseline, variant))
+        too_short = abs(found_m - reach_m) > REACH_TOLERANCE_M + REACH_TOLERANCE_SHARE * reach_m
+        self._outside.append(
+            (
+                bool((offsets_m > allowed_m).any()) or too_short,
+                agreement.max_lateral_offset_m > self._tolerance_m or too_short,
+                too_short,
+            )
+        )
+        return agreement.max_lateral_offset_m
+
+    def _figures(self, frames: Indices, failed: int) -> AgreementFigures:
+        """Return the share with its interval; without a frame outside, that of as many independent frames."""
+        outside, strict, other_length = np.array(self._outside, np.float64).reshape(-1, 3)[frames].T
+        differences = np.array(self.differences)[frames]
+        (interval,) = share_intervals(
+            np.stack([outside, np.ones_like(outside)], axis=1),
+            lambda sums: sums[:, :1] / sums[:, 1:],
+            trials=[independent_frames(differences)],
+        )
+        details = {
+            "lateral_tolerance_m": self._tolerance_m,
+            "lateral_tolerance_per_m": self._tolerance_per_m,
+            "other_length_share": float(other_length.mean()),
+        }
+        known = [one for one in (self._frames[place] for place in frames) if one is not None]
+        if known:
+            pooled = known[0]
+            for one in known[1:]:
+                pooled = pooled + one
+            details.update(
+                ade_m=pooled.ade_m,
+                fde_m=pooled.fde_m,
+                mean_lateral_offset_m=pooled.mean_lateral_offset_m,
+                max_lateral_offset_m=pooled.max_lateral_offset_m,
+            )
+        growth = f" + {self._tolerance_per_m:g} m/m" if self._tolerance_per_m else ""
+        return AgreementFigures(
+            f"share of frames within {self._tolerance_m:g} m{growth}",
+            float(1.0 - outside.mean()),
+            float(outside.mean()),
+            *interval,
+            len(outside),
+            int(self._information.flags()[frames].sum()),
+            failed,
+            details,
+            f"share of frames within {self._tolerance_m:g} m",
+            float(1.0 - strict.mean()),
+        )
+
+
+def _length_m(points_xy_m: NDArray[np.float64]) -> float:
+    """Return the length of a path from the vehicle, at the origin, over its points."""
+    points = np.concatenate([np.zeros((1, 2)), np.asarray(points_xy_m, np.float64)])
+    return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
