@@ -20,23 +20,40 @@ FLOOR = 0.02
 """Least weight of an informative label, before the weights are normalized."""
 
 MIN_SHARE = 0.001
-"""Share of a frame's pixels from which a label has area in it."""
+"""Share of the compared pixels that an informative label has, of all frames and of each with area of it."""
 
 MIN_FRAMES = 10
 """On so many frames (half of them where fewer than twenty were compared) an informative label has area."""
 
 
-def informative_labels(confusions: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return (L,) bool: whether either side has the label with area on enough of the frames.
+def frames_with_area(confusions: NDArray[np.int64], compared: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return (L,) the number of frames on which either side has the label with area.
 
     Args:
         confusions: (N, L, L) pixels of each frame by the baseline's label (rows) and the variant's.
+        compared: (L,) which labels count; a share is that of their pixels.
     """
-    frames = len(confusions)
-    pixels = confusions.sum(axis=(1, 2), keepdims=False)[:, None]
-    shown = np.maximum(confusions.sum(axis=2), confusions.sum(axis=1))
-    has_area = (shown >= np.maximum(1.0, MIN_SHARE * pixels)).sum(axis=0)
-    return np.asarray(has_area >= max(1, min(MIN_FRAMES, -(-frames // 2))))
+    shown = _shown(confusions, compared)
+    least = np.maximum(1.0, MIN_SHARE * shown.sum(axis=1, keepdims=True))
+    return np.asarray((shown >= least).sum(axis=0), np.int64)
+
+
+def informative_labels(confusions: NDArray[np.int64], compared: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return (L,) bool: whether either side has enough of the label, and on enough of the frames.
+
+    Args:
+        confusions: as in ``frames_with_area``.
+        compared: likewise.
+    """
+    enough_frames = max(1, min(MIN_FRAMES, -(-len(confusions) // 2)))
+    pixels = _shown(confusions.sum(axis=0)[None], compared)[0]
+    has_pixels = pixels >= max(1.0, MIN_SHARE * float(pixels.sum()))
+    return np.asarray(has_pixels & (frames_with_area(confusions, compared) >= enough_frames))
+
+
+def _shown(confusions: NDArray[np.int64], compared: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return (N, L) pixels of the side that has more of the label; 0 for labels that are not compared."""
+    return np.maximum(confusions.sum(axis=2), confusions.sum(axis=1)) * compared
 
 
 def label_weights(
@@ -52,8 +69,7 @@ def label_weights(
         informative: (L,) see ``informative_labels``.
         compared: (L,) which labels count.
     """
-    pixels = np.maximum(confusion.sum(axis=1), confusion.sum(axis=0)).astype(np.float64)
-    pixels[~compared] = 0.0
+    pixels = _shown(confusion[None], compared)[0].astype(np.float64)
     shares = pixels / max(1.0, pixels.sum())
     raw = np.where(informative & (pixels > 0.0), np.maximum(shares, FLOOR), shares)
     total = float(raw.sum())

@@ -51,12 +51,21 @@ def test_a_label_that_only_the_variant_shows_counts_against_it() -> None:
 
 
 def test_a_label_informs_where_it_has_area_on_enough_frames() -> None:
-    """0.1 % of 1000 pixels is one: on nine of thirty frames it is too seldom, on ten it is enough."""
+    """0.3 % of 1000 pixels on nine of thirty frames are too seldom, on ten enough; on two of four, too."""
+    with_it = np.array([[900, 0, 0], [0, 97, 0], [0, 0, 3]], np.int64)
+    without = np.array([[900, 0, 0], [0, 100, 0], [0, 0, 0]], np.int64)
+    assert informative_labels(np.stack([with_it] * 9 + [without] * 21), ALL).tolist() == [True, True, False]
+    assert informative_labels(np.stack([with_it] * 10 + [without] * 20), ALL).tolist() == [True] * 3
+    assert informative_labels(np.stack([with_it] * 2 + [without] * 2), ALL).tolist() == [True] * 3
+
+
+def test_a_label_informs_where_it_has_enough_of_the_compared_pixels() -> None:
+    """0.1 % on twelve of sixty frames are 0.02 % of all pixels, but many where nothing else is compared."""
     with_it = np.array([[900, 0, 0], [0, 99, 0], [0, 0, 1]], np.int64)
     without = np.array([[900, 0, 0], [0, 100, 0], [0, 0, 0]], np.int64)
-    assert informative_labels(np.stack([with_it] * 9 + [without] * 21)).tolist() == [True, True, False]
-    assert informative_labels(np.stack([with_it] * 10 + [without] * 20)).tolist() == [True, True, True]
-    assert informative_labels(np.stack([with_it] * 2 + [without] * 2)).tolist() == [True, True, True]
+    frames = np.stack([with_it] * 12 + [without] * 48)
+    assert informative_labels(frames, ALL).tolist() == [True, True, False]
+    assert informative_labels(frames, np.array([False, False, True])).tolist() == [False, False, True]
 
 
 def test_only_compared_labels_weigh() -> None:

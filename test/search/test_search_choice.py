@@ -118,6 +118,21 @@ def test_discarding_keeps_the_front_and_the_fastest_half() -> None:
     assert reasons["dead"] == "gave no result (NaN) on 3 of 100 frames"
 
 
+def test_a_candidate_that_surely_loses_a_label_is_out() -> None:
+    """Its mean is within the budget; the verdict would reject it for the label, whose limit is 0.25 there."""
+    made = [trial("mean", 0.0, 4.0), trial("fair", 0.0, 3.0)]
+    for one, low in zip(made, (0.6, 0.2), strict=True):
+        assert one.drop is not None
+        one.drop = replace(one.drop, worst_label="curb", worst_label_low=low)
+    choice = choose(made, parse_budget("drop<=5%"), "fp32")
+    assert choice.winner is made[1]
+    assert "IoU of label 'curb' drops by 0.600 at least, allowed 0.25" in made[0].reason
+    discarded = [trial("mean", 0.0, 4.0), trial("fair", 0.0, 3.0)]
+    discarded[0].drop = replace(made[0].drop, worst_label_low=0.6)
+    discard(discarded, parse_budget("drop<=5%"), "fp32")
+    assert [one.name for one in discarded if one.state == "alive"] == ["fair"]
+
+
 def test_the_front_of_a_choice_is_that_of_its_points() -> None:
     made = [trial("a", 0.0, 1.2), trial("b", 0.02, 2.0), trial("c", 0.03, 1.9), trial("d", 0.01, 2.0, 0.5)]
     points = [Point("fp32", 0.0, 1.0, 1.0, 1.0), *(one.point(tail=True) for one in made)]

@@ -12,6 +12,7 @@ from ad_compressed_perception.compression.search.budget import Budget
 from ad_compressed_perception.compression.search.frames import LEAST
 from ad_compressed_perception.compression.search.pareto import Point, dominates, dominator, front
 from ad_compressed_perception.compression.search.trial import Trial
+from ad_compressed_perception.pass_api.terms import AcceptSpec
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ def discard(trials: Sequence[Trial], budget: Budget, baseline: str, keep_share: 
             trial.end("out", f"gave no result (NaN) on {drop.failed} of {drop.frames} frames")
         elif drop.low > budget.drop:
             trial.end("out", f"drop too large: {drop_text(trial)}, allowed {budget.drop:g}")
+        elif label := lost_label(trial, budget):
+            trial.end("out", label)
         elif budget.size is not None and trial.size > budget.size:
             trial.end("out", f"too large: size {trial.size:.3f}, allowed {budget.size:g}")
     running = _running(trials)
@@ -114,6 +117,8 @@ def misses(trial: Trial, budget: Budget, *, use_favorable_bound: bool = False) -
         found.append(f"only {drop.informative} of {drop.frames} search frames are informative")
     if drop.failed or (drop.low if use_favorable_bound else drop.high) > budget.drop:
         found.append(f"drop {drop_text(trial)}, allowed {budget.drop:g}")
+    if label := lost_label(trial, budget):
+        found.append(label)
     if budget.p99_ms is not None and speed.p99_ms > budget.p99_ms:
         found.append(f"p99 {speed.p99_ms:.2f} ms, allowed {budget.p99_ms:g} ms")
     if budget.size is not None and trial.size > budget.size:
@@ -121,6 +126,14 @@ def misses(trial: Trial, budget: Budget, *, use_favorable_bound: bool = False) -
     if budget.least_speed is not None and speed.ratio < budget.least_speed:
         found.append(f"speed {speed.ratio:.3g}x, required {budget.least_speed:g}x or more")
     return found
+
+
+def lost_label(trial: Trial, budget: Budget) -> str:
+    """Return which label surely drops beyond the limit of its own that the verdict would set; "" for none."""
+    assert trial.drop is not None
+    limit = AcceptSpec(max_drop=budget.drop).label_limit
+    name, low = trial.drop.worst_label, trial.drop.worst_label_low
+    return f"IoU of label {name!r} drops by {low:.3f} at least, allowed {limit:g}" if low > limit else ""
 
 
 def drop_text(trial: Trial) -> str:

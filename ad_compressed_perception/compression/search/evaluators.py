@@ -85,9 +85,11 @@ class AgreementEvaluator(Evaluator):
             score.add(reference, compared)
             advance(done + 1, len(sample))
         figures = score.figures()
+        worst = max(figures.labels, key=lambda one: one.low, default=None)
         return Drop(
             figures.measure, figures.drop, figures.drop_low, figures.drop_high, figures.frames,
             figures.informative_frames, figures.failed_frames,
+            "" if worst is None else worst.name, 0.0 if worst is None else worst.low,
         )  # fmt: skip
 
     def _reference(self, index: int, frame: Frame, score: AgreementScore) -> Result:

@@ -59,6 +59,8 @@ class Drop:
         frames: frames compared.
         informative: those on which the baseline is informative.
         failed: those without a result.
+        worst_label: segmentation: the informative label whose IoU drops most surely; "" without any.
+        worst_label_low: lower end of that drop's 95 % interval.
     """
 
     measure: str
@@ -68,6 +70,8 @@ class Drop:
     frames: int
     informative: int
     failed: int
+    worst_label: str = ""
+    worst_label_low: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

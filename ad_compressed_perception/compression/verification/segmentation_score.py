@@ -27,7 +27,7 @@ from ad_compressed_perception.compression.verification.scores import (
 from ad_compressed_perception.core.results import LabelMask
 from ad_compressed_perception.metrics.agreement import SegmentationAgreement, segmentation_agreement
 from ad_compressed_perception.metrics.label_weights import (
-    MIN_SHARE,
+    frames_with_area,
     informative_labels,
     label_weights,
 )
@@ -73,7 +73,7 @@ class SegmentationScore(AgreementScore):
         Weights and informative labels are those of all frames, so that slices are compared by one measure.
         """
         every, compared = np.stack(self._confusions), self._compared()
-        informative = informative_labels(every) & compared
+        informative = informative_labels(every, compared)
         weights = label_weights(every.sum(axis=0), informative, compared)
         confusions, count = every[frames], len(frames)
         tables = [_sums(confusions)]
@@ -91,8 +91,7 @@ class SegmentationScore(AgreementScore):
         values = drops(parts.sum(axis=0)[None])[0]
         intervals = share_intervals(parts, drops)
         first = 2 + len(tables) - 1
-        shown = np.maximum(confusions.sum(axis=2), confusions.sum(axis=1))
-        with_area = (shown >= np.maximum(1.0, MIN_SHARE * confusions.sum(axis=(1, 2)))[:, None]).sum(axis=0)
+        with_area = frames_with_area(confusions, compared)
         pooled = SegmentationAgreement(self._names, confusions.sum(axis=0), count)
         several = int(compared.sum()) != 1
         return AgreementFigures(
