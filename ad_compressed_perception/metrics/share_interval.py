@@ -140,6 +140,26 @@ def lag_correlation(series: NDArray[np.float64]) -> float:
     return float(centered[1:] @ centered[:-1]) / power if power > 0.0 else 0.0
 
 
+def widening(series: NDArray[np.float64], level: float = 0.95) -> float:
+    """Return how much wider an interval must be than that of a bootstrap of single frames, at least 1.
+
+    The root of the variance of the mean of a correlated series to that of independent values, times Student's
+    t to the normal distribution's, both of the sign of the difference from the median, on which single large
+    values have no influence.
+
+    Args:
+        series: (N,) the compared quantity of each frame, in the order of time.
+        level: of the interval.
+    """
+    signs = np.sign(series - np.median(series))
+    independent = float(signs.var()) / len(signs)
+    if len(signs) < 4 or independent == 0.0:
+        return 1.0
+    variance, degrees = correlated_variance(signs)
+    student = _student(level, degrees) / NormalDist().inv_cdf(0.5 + level / 2.0)
+    return math.sqrt(max(1.0, variance / independent)) * student
+
+
 def independent_frames(differences: NDArray[np.float64]) -> float:
     """Return as how many independent frames those count whose extremes come in clusters.
 

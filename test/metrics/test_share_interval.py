@@ -17,6 +17,7 @@ from ad_compressed_perception.metrics.share_interval import (
     clopper_pearson,
     independent_frames,
     share_intervals,
+    widening,
 )
 
 
@@ -120,3 +121,22 @@ def test_a_ratio_of_sums_has_the_interval_of_its_linear_part() -> None:
         deviation = np.std(lost - lost.sum() / objects.sum() * objects) / objects.mean() / 20.0
         ratios.append((high - low) / (2.0 * 1.96 * deviation))
     assert 0.97 <= np.mean(ratios) <= 1.15
+
+
+def test_times_that_drift_widen_the_interval_of_their_ratio() -> None:
+    """Independent frames: Student's t of 11 degrees / 1.96 = 1.12, and more where they correlate by chance.
+
+    A first-order series of r = 0.8 has the variance (1 + r) / (1 - r) = 9 times as large, its signs about 5
+    times (their correlation is 2 asin(r) / pi = 0.59): a factor of 2.2 and Student's t.
+    """
+    rng = np.random.default_rng(0)
+    factors: dict[float, list[float]] = {0.0: [], 0.8: []}
+    for correlation, found in factors.items():
+        for _ in range(50):
+            series = rng.standard_normal(100)
+            for place in range(1, 100):
+                series[place] += correlation * series[place - 1]
+            found.append(widening(series))
+    assert 1.1 <= np.mean(factors[0.0]) <= 1.4
+    assert 2.0 <= np.mean(factors[0.8]) <= 4.0
+    assert widening(np.ones(100)) == 1.0

@@ -32,8 +32,8 @@ def calibration() -> ModuleType:
 def test_few_verdicts_on_drives_of_known_drop_are_wrong(calibration: ModuleType, task: str) -> None:
     """60 variants on four lengths: the long form's rates are below 2.5 % each, 6 of 240.
 
-    The four drives of a variant begin with the same frames, so wrong verdicts come in groups of up to four: at
-    a rate of 1.5 % 12 or more have a probability below 1 %.
+    The four drives of a variant begin with the same frames, so wrong verdicts come in groups of up to four:
+    at a rate of 1.5 % 12 or more have a probability below 1 %.
     """
     judged = list(calibration.simulate(task, VARIANTS, seed=1, follow_up=False))
     found = calibration.summary(judged)

@@ -11,9 +11,9 @@ from statistics import NormalDist
 # More frames are advised up to so many times the number used.
 _MAX_FRAMES_FACTOR = 100
 _FACTOR_STEPS = 200
-# Largest probability that the verdict on the advised frames is inconclusive again. Below a tenth, since the
+# Largest probability that the verdict on the advised frames is inconclusive again: half of a tenth, since the
 # interval that the advice is computed from is itself an estimate.
-_OPEN_AGAIN = 0.08
+_OPEN_AGAIN = 0.05
 _Z95 = NormalDist().inv_cdf(0.975)
 
 
@@ -34,7 +34,8 @@ def frames_needed(frames: int, drop: float, low: float, high: float, limit: floa
     width and limit + lower half width ("assurance": A. O'Hagan, J. Stevens and M. Campbell, Pharmaceutical
     Statistics 4(3), 2005).
     """
-    deviation = (high - low) / (2.0 * _Z95)
+    # That of the side towards the limit: a small drop's interval is skewed.
+    deviation = (high - drop if drop <= limit else drop - low) / _Z95
     if not deviation > 0.0:
         return None
     for step in range(1, _FACTOR_STEPS + 1):

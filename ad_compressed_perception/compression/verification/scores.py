@@ -97,16 +97,6 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def block_length(frames: int) -> int:
-    """Return the block length of the bootstrap over frames: the cube root of their number.
-
-    Neighboring frames are alike and are resampled together. The order of the best length for a variance
-    (Hall, Horowitz and Jing, "On blocking rules for the bootstrap with dependent data", Biometrika 82(3),
-    1995).
-    """
-    return max(1, round(frames ** (1.0 / 3.0)))
-
-
 class AgreementScore(ABC):
     """Collects results frame by frame; ``variant`` is None where the variant gave no result.
 
