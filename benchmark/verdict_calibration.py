@@ -304,7 +304,7 @@ def simulate(task: str, variants: int, seed: int, follow_up: bool = True) -> Ite
         task: detection, segmentation or planning.
         variants: how many, each with frames, a severity, a limit, and a drive of its own.
         seed: of everything.
-        follow_up: draw the frames that an inconclusive verdict asks for, for one length of each variant.
+        follow_up: draw the frames that an inconclusive verdict asks for, and judge again.
 
     Yields:
         One for each variant and length.
@@ -326,7 +326,6 @@ def simulate(task: str, variants: int, seed: int, follow_up: bool = True) -> Ite
         number += 1
         correlation = float(rng.choice(CORRELATIONS))
         places = drive(max(LENGTHS), correlation, rng)
-        follow = int(rng.choice(LENGTHS))
         for frames in LENGTHS:
             figures = score.figures(places[:frames])
             verdict = judge(figures, limit)
@@ -334,7 +333,7 @@ def simulate(task: str, variants: int, seed: int, follow_up: bool = True) -> Ite
             one = Judged(world.family, correlation, limit, ratio, frames, verdict.status, width)
             if verdict.status == "inconclusive":
                 one.asked = frames_asked(verdict)
-                if follow_up and frames == follow and one.asked:
+                if follow_up and one.asked:
                     total = math.ceil(one.asked * frames / max(1, figures.informative_frames))
                     again = score.figures(drive(total, correlation, rng))
                     one.decided_later = judge(again, limit).status != "inconclusive"

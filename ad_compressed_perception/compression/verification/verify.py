@@ -182,8 +182,8 @@ def latency_figures(
     values = ratios(np.arange(len(b)))
     wider = [widening(np.log(one / other)) for one, other in ((b, v), (total_b, total_v))]
     p50, p99, total = (
-        tuple(value * (end / value) ** factor for end in interval)
-        for value, interval, factor in zip(
+        (value * (low / value) ** factor, value * (high / value) ** factor)
+        for value, (low, high), factor in zip(
             values, vector_bootstrap(len(b), ratios), (wider[0], wider[0], wider[1]), strict=True
         )
     )
