@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does the baseline see in a mirrored image the mirrored scene? If not, its input may be prepared wrongly.
 
-A model that gets pixels of a wrong scale still varies from frame to frame, and is confident: neither tells.
+A model that gets pixels of a wrong scale still varies from frame to frame and is confident.
 But what it says no longer depends on the scene alone, so that the result on the mirrored image is not the
 mirrored result. Measured on six models (docs/verdict.md): at the right scale 0.67 to 0.94 (objects,
 labels), with pixels 255 times as large 0.02 to 0.58. It is a warning, not a verdict: text, or a road that

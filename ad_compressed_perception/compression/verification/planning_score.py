@@ -5,7 +5,7 @@
 Gated is a tolerance that grows with distance: a path is planned again many times before the vehicle reaches
 its end, and an error of the angle grows with distance by itself. The strict figure keeps the tolerance at
 the vehicle over the whole path. Both ask for a path of about the same length, else one that ends at once
-would agree.
+would agree, and for the same view of collision and stop, else a planner that never stops would.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ REACH_TOLERANCE_M = 1.0
 REACH_TOLERANCE_SHARE = 0.2
 """Further difference of the lengths that agrees, as a share of the baseline's."""
 
+PROBABILITY_TOLERANCE = 0.5
+"""Difference of a probability (collision, stop, proceed after a stop) from which two results contradict."""
+
 
 class PlanningScore(AgreementScore):
     """Share of frames whose whole path lies within the tolerance of the baseline's."""
@@ -48,13 +51,14 @@ class PlanningScore(AgreementScore):
         super().__init__(BaselineInformation())
         self._tolerance_m, self._tolerance_per_m = lateral_tolerance_m, lateral_tolerance_per_m
         self._frames: list[PlanningAgreement | None] = []
-        # Of each frame: whether it is outside of the growing, of the constant tolerance, of the length's.
-        self._outside: list[tuple[bool, bool, bool]] = []
+        # Of each frame: whether it is outside of the growing, of the constant tolerance, of the length's,
+        # of the probabilities'.
+        self._outside: list[tuple[bool, bool, bool, bool]] = []
 
     def _add(self, baseline: Trajectory, variant: Trajectory | None) -> float:
         if variant is None:
             self._frames.append(None)
-            self._outside.append((True, True, True))
+            self._outside.append((True, True, True, True))
             return math.inf
         agreement = planning_agreement(baseline, variant)
         self._frames.append(agreement)
@@ -62,19 +66,23 @@ class PlanningScore(AgreementScore):
         offsets_m = np.abs(lateral_offsets_m(baseline.points_xy_m, baseline.headings_rad, points))
         allowed_m = self._tolerance_m + self._tolerance_per_m * np.linalg.norm(points, axis=1)
         reach_m, found_m = (_length_m(one.points_xy_m) for one in (baseline, variant))
-        too_short = abs(found_m - reach_m) > REACH_TOLERANCE_M + REACH_TOLERANCE_SHARE * reach_m
+        other_length = abs(found_m - reach_m) > REACH_TOLERANCE_M + REACH_TOLERANCE_SHARE * reach_m
+        contradicts = _contradict(baseline, variant)
+        differs = other_length or contradicts
         self._outside.append(
             (
-                bool((offsets_m > allowed_m).any()) or too_short,
-                agreement.max_lateral_offset_m > self._tolerance_m or too_short,
-                too_short,
+                bool((offsets_m > allowed_m).any()) or differs,
+                agreement.max_lateral_offset_m > self._tolerance_m or differs,
+                other_length,
+                contradicts,
             )
         )
         return agreement.max_lateral_offset_m
 
     def _figures(self, frames: Indices, failed: int) -> AgreementFigures:
         """Return the share with its interval; without a frame outside, that of as many independent frames."""
-        outside, strict, other_length = np.array(self._outside, np.float64).reshape(-1, 3)[frames].T
+        rows = np.array(self._outside, np.float64).reshape(-1, 4)[frames]
+        outside, strict, other_length, contradicting = rows.T
         differences = np.array(self.differences)[frames]
         (interval,) = share_intervals(
             np.stack([outside, np.ones_like(outside)], axis=1),
@@ -85,6 +93,7 @@ class PlanningScore(AgreementScore):
             "lateral_tolerance_m": self._tolerance_m,
             "lateral_tolerance_per_m": self._tolerance_per_m,
             "other_length_share": float(other_length.mean()),
+            "contradicting_share": float(contradicting.mean()),
         }
         known = [one for one in (self._frames[place] for place in frames) if one is not None]
         if known:
@@ -110,6 +119,19 @@ class PlanningScore(AgreementScore):
             f"share of frames within {self._tolerance_m:g} m",
             float(1.0 - strict.mean()),
         )
+
+
+def _contradict(baseline: Trajectory, variant: Trajectory) -> bool:
+    """Return whether a probability differs by more than the tolerance, or only one of the two gives it."""
+    pairs = (
+        (baseline.collision_probability, variant.collision_probability),
+        (baseline.stop_probability, variant.stop_probability),
+        (baseline.proceed_after_stop_probability, variant.proceed_after_stop_probability),
+    )
+    return any(
+        math.isnan(one) != math.isnan(other) or abs(one - other) > PROBABILITY_TOLERANCE
+        for one, other in pairs
+    )
 
 
 def _length_m(points_xy_m: NDArray[np.float64]) -> float:
