@@ -5,7 +5,7 @@
 Every variant is simulated on frames of its own: results of a baseline and of the variant, which differ in
 difficulty. Drives go through them as a first-order autoregressive difficulty does: the frame at each moment
 is the one whose rank of difficulty is the series' probability. Each frame is equally likely at any moment, so
-the variant's true drop is the gated figure over all its frames, exactly. The limit is set for a wanted
+the variant's true drop is the gated figure over all its frames, exactly. The limit is set for a chosen
 ratio of true drop to limit. The score and the gate that ``adcp compress`` uses judge drives of several
 lengths.
 

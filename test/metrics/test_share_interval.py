@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Intervals of shares over the frames of a drive: against SciPy, and by how often they contain the truth."""
+"""Intervals of shares over the frames of a drive: against SciPy, and by how often they contain the true share."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def test_an_interval_lies_in_0_to_1_around_its_share(values: list[float]) -> Non
 
 
 @pytest.mark.parametrize(("correlation", "least"), [(0.0, 0.93), (0.8, 0.90)])
-def test_the_interval_holds_the_truth_of_correlated_frames(correlation: float, least: float) -> None:
+def test_the_interval_holds_the_true_share_of_correlated_frames(correlation: float, least: float) -> None:
     """600 drives of 100 frames; coverage of 95 % has a deviation of 0.9 % there.
 
     A loss of 8 % on average that difficulty scales, correlated over five frames (0.8^5 = 0.33). Blocks of
-    n^(1/3) neighbors (5) of a percentile bootstrap hold the truth in 71 % of such drives.
+    n^(1/3) neighbors (5) of a percentile bootstrap hold it in 71 % of such drives.
     """
     rng = np.random.default_rng(0)
     inside = 0
