@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Intervals of shares over the frames of a drive: against SciPy, and by how often they contain the true share."""
+"""Intervals of shares over the frames of a drive: against SciPy, and how often they hold the true share."""
 
 from __future__ import annotations
 
