@@ -73,7 +73,7 @@ def _figures(report: CompressionReport) -> Iterator[str]:
     yield table(("figure", report.baseline.name, report.variant.name, "ratio"), rows, 1)
     yield (
         f"Times: {latency.frames} frames, both interleaved on each frame, one process; a speed-up is "
-        "baseline / variant with the 95 % interval of a block bootstrap over frames. Memory: growth of a "
+        "baseline / variant with the 95 % interval of a bootstrap over frames. Memory: growth of a "
         "process of its own, and its peak. Multiply-accumulates and parameters: counted on the file."
     )
     yield from _image(report, "costs.png", "Size, memory and time of the variant")

@@ -22,12 +22,10 @@ from ad_compressed_perception.compression.verification.scores import (
     AgreementScore,
     Indices,
     PartDrop,
-    block_length,
     of_words,
 )
 from ad_compressed_perception.core.results import Detections, Result
 from ad_compressed_perception.metrics.agreement import MatchCounts
-from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
 from ad_compressed_perception.metrics.object_parts import (
     DISTANCE_BANDS,
     SIZE_CLASSES,
@@ -41,6 +39,7 @@ from ad_compressed_perception.metrics.score_margin import (
     compare_objects,
     lowest_score,
 )
+from ad_compressed_perception.metrics.share_interval import share_intervals
 from ad_compressed_perception.tasks.base import Task
 from ad_compressed_perception.tasks.geometry import Geometry
 
@@ -117,17 +116,12 @@ class DetectionScore(AgreementScore):
         return np.concatenate([totals, np.array(sizes).T, np.array(bands).T]).astype(np.int64)
 
     def _figures(self, frames: Indices, failed: int) -> AgreementFigures:
-        """Return F1 with its block-bootstrap interval over frames."""
+        """Return F1 with its interval."""
         rows = 2 + len(SIZE_CLASSES) + len(DISTANCE_BANDS)
         counts = np.array(self._counts, np.int64).reshape(-1, rows, 3)[frames]
 
-        def drops(indices: Indices) -> NDArray[np.float64]:
-            matched, missed, extra = counts[indices].sum(axis=0).T
-            total = 2 * matched + missed + extra
-            return 1.0 - np.divide(2.0 * matched, total, out=np.full(len(total), np.nan), where=total > 0)
-
-        values = drops(np.arange(len(counts)))
-        intervals = vector_bootstrap(len(counts), drops, block_length=block_length(len(counts)))
+        values = _drops(counts.sum(axis=0)[None])[0]
+        intervals = share_intervals(counts, _drops, trials=counts[:, :, :2].sum(axis=(0, 2)))
         parts = [
             PartDrop(name, float(values[row]), *intervals[row], int((counts[:, row].sum(axis=1) > 0).sum()))
             for row, name in enumerate((*SIZE_CLASSES, *DISTANCE_BANDS), start=2)
@@ -158,6 +152,13 @@ class DetectionScore(AgreementScore):
             sizes=tuple(parts[: len(SIZE_CLASSES)]),
             distances=() if self._camera is None else tuple(parts[len(SIZE_CLASSES) :]),
         )
+
+
+def _drops(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Return (K, rows) 1 - F1 of (K, rows, 3) matched, missed and extra objects; NaN without any."""
+    matched, missed, extra = np.moveaxis(counts.astype(np.float64), 2, 0)
+    total = 2.0 * matched + missed + extra
+    return 1.0 - np.divide(2.0 * matched, total, out=np.full(total.shape, np.nan), where=total > 0)
 
 
 def _of_labels(detections: Detections, labels: Sequence[str] | None) -> Detections:

@@ -6,9 +6,15 @@ from __future__ import annotations
 
 import math
 from enum import Enum
+from statistics import NormalDist
 
 # More frames are advised up to so many times the number used.
 _MAX_FRAMES_FACTOR = 100
+_FACTOR_STEPS = 200
+# Largest probability that the verdict on the advised frames is inconclusive again. Below a tenth, since the
+# interval that the advice is computed from is itself an estimate (docs/verdict.md has the simulation).
+_OPEN_AGAIN = 0.04
+_Z95 = NormalDist().inv_cdf(0.975)
 
 
 class Finding(Enum):
@@ -20,13 +26,25 @@ class Finding(Enum):
 
 
 def frames_needed(frames: int, drop: float, low: float, high: float, limit: float) -> int | None:
-    """Return roughly how many frames would bring the interval to one side of the limit.
+    """Return how many frames would decide with a probability of 90 %; None above a hundred times as many.
 
-    The half width of an interval shrinks with the root of the number of frames. None where that would
-    take more than a hundred times the frames there were.
+    With k times the frames the interval's half widths shrink with the root of k, and the new estimate lies
+    around the present one with the variance s^2 (1 + 1/k): the present one is uncertain too. The probability
+    that the new interval contains the limit is therefore the normal distribution's between limit - upper half
+    width and limit + lower half width ("assurance": A. O'Hagan, J. Stevens and M. Campbell, Pharmaceutical
+    Statistics 4(3), 2005).
     """
-    half = high - drop if drop <= limit else drop - low
-    margin = abs(limit - drop)
-    if margin * math.sqrt(_MAX_FRAMES_FACTOR) < half or margin == 0.0:
+    # That of the side towards the limit: a small drop's interval is skewed.
+    deviation = (high - drop if drop <= limit else drop - low) / _Z95
+    if not deviation > 0.0:
         return None
-    return max(frames + 1, math.ceil(frames * (half / margin) ** 2))
+    for step in range(1, _FACTOR_STEPS + 1):
+        factor = _MAX_FRAMES_FACTOR ** (step / _FACTOR_STEPS)
+        estimate = NormalDist(drop, deviation * math.sqrt(1.0 + 1.0 / factor))
+        shrink = math.sqrt(factor)
+        still_open = estimate.cdf(limit + (drop - low) / shrink) - estimate.cdf(
+            limit - (high - drop) / shrink
+        )
+        if still_open <= _OPEN_AGAIN:
+            return max(frames + 1, math.ceil(frames * factor))
+    return None

@@ -128,7 +128,7 @@ def check_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
     advice = (
         f"about {more} informative frames would settle it (there were {measured.informative_frames})"
         if more is not None
-        else "the drop lies too near the limit for more frames to settle it"
+        else "the drop lies too near the limit for a hundred times the frames to settle it"
     )
     return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"
 
@@ -154,7 +154,7 @@ def check_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str
     advice = (
         f"about {more} labeled frames would settle it"
         if more is not None
-        else "it lies too near the limit for more frames to settle it"
+        else "it lies too near the limit for a hundred times the frames to settle it"
     )
     return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"
 

@@ -119,6 +119,6 @@ def _judge(part: PartDrop, text: str, limit: float) -> Outcome:
     advice = (
         f"about {more} frames with it would settle it (there were {part.frames})"
         if more is not None
-        else "it lies too near the limit for more frames to settle it"
+        else "it lies too near the limit for a hundred times the frames to settle it"
     )
     return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"

@@ -20,12 +20,11 @@ from ad_compressed_perception.compression.verification.scores import (
     AgreementFigures,
     AgreementScore,
     Indices,
-    interval_of_mean,
-    wilson_interval,
 )
 from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.metrics.agreement import PlanningAgreement, planning_agreement
 from ad_compressed_perception.metrics.path_offset import lateral_offsets_m
+from ad_compressed_perception.metrics.share_interval import independent_frames, share_intervals
 
 REACH_TOLERANCE_M = 1.0
 """Difference of the lengths of two paths that always agrees, meters."""
@@ -81,15 +80,15 @@ class PlanningScore(AgreementScore):
         return agreement.max_lateral_offset_m
 
     def _figures(self, frames: Indices, failed: int) -> AgreementFigures:
-        """Return the share with the wider of the bootstrap's and Wilson's intervals.
-
-        A bootstrap of frames that all agree has no width at all, however few they are; Wilson's interval
-        has one, but ignores that neighboring frames are correlated.
-        """
+        """Return the share with its interval; without a frame outside, that of as many independent frames."""
         rows = np.array(self._outside, np.float64).reshape(-1, 4)[frames]
         outside, strict, other_length, contradicting = rows.T
-        low, high = interval_of_mean(outside)
-        wilson = wilson_interval(int(outside.sum()), len(outside))
+        differences = np.array(self.differences)[frames]
+        (interval,) = share_intervals(
+            np.stack([outside, np.ones_like(outside)], axis=1),
+            lambda sums: sums[:, :1] / sums[:, 1:],
+            trials=[independent_frames(differences)],
+        )
         details = {
             "lateral_tolerance_m": self._tolerance_m,
             "lateral_tolerance_per_m": self._tolerance_per_m,
@@ -112,8 +111,7 @@ class PlanningScore(AgreementScore):
             f"share of frames within {self._tolerance_m:g} m{growth}",
             float(1.0 - outside.mean()),
             float(outside.mean()),
-            min(low, wilson[0]),
-            max(high, wilson[1]),
+            *interval,
             len(outside),
             int(self._information.flags()[frames].sum()),
             failed,

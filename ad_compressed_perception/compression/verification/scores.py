@@ -22,15 +22,11 @@ from numpy.typing import NDArray
 from ad_compressed_perception.compression.verification.informative import BaselineInformation
 from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.image.decode import Frame
-from ad_compressed_perception.metrics.bootstrap import paired_bootstrap
 from ad_compressed_perception.tasks.base import Task
 from ad_compressed_perception.tasks.geometry import Geometry
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
 Indices = NDArray[np.int64]
-
-# Two-sided 95 % point of the normal distribution, for Wilson's interval.
-_Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -101,27 +97,6 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def block_length(frames: int) -> int:
-    """Return the block length of the bootstrap over frames: the cube root of their number.
-
-    Neighboring frames are alike and are resampled together. The order of the best length for a variance
-    (Hall, Horowitz and Jing, "On blocking rules for the bootstrap with dependent data", Biometrika 82(3),
-    1995).
-    """
-    return max(1, round(frames ** (1.0 / 3.0)))
-
-
-def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson, JASA 22, 1927); its width is above 0 even at 0 and 1."""
-    if trials == 0:
-        return (0.0, 1.0)
-    share = hits / trials
-    z2 = _Z95 * _Z95
-    center = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = _Z95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
-    return (max(0.0, center - half), min(1.0, center + half))
-
-
 class AgreementScore(ABC):
     """Collects results frame by frame; ``variant`` is None where the variant gave no result.
 
@@ -175,13 +150,6 @@ class AgreementScore(ABC):
     @abstractmethod
     def _figures(self, frames: Indices, failed: int) -> AgreementFigures:
         """Return the agreement over these frames."""
-
-
-def interval_of_mean(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the block-bootstrap interval over frames of the mean of (N,) values."""
-    return paired_bootstrap(
-        len(values), lambda drawn: float(values[drawn].mean()), block_length=block_length(len(values))
-    )
 
 
 def of_words(labels: Sequence[str] | None) -> str:

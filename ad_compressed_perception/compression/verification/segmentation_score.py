@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +22,17 @@ from ad_compressed_perception.compression.verification.scores import (
     AgreementScore,
     Indices,
     PartDrop,
-    block_length,
     of_words,
 )
 from ad_compressed_perception.core.results import LabelMask
 from ad_compressed_perception.metrics.agreement import SegmentationAgreement, segmentation_agreement
-from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
 from ad_compressed_perception.metrics.label_weights import (
     frames_with_area,
     informative_labels,
     label_weights,
 )
 from ad_compressed_perception.metrics.object_parts import DISTANCE_BANDS, GroundCamera, band_of_rows
+from ad_compressed_perception.metrics.share_interval import share_intervals
 
 
 class SegmentationScore(AgreementScore):
@@ -68,7 +68,7 @@ class SegmentationScore(AgreementScore):
         return np.array([self._labels is None or name in self._labels for name in self._names], bool)
 
     def _figures(self, frames: Indices, failed: int) -> AgreementFigures:
-        """Return the weighted mean IoU with its block-bootstrap interval over frames.
+        """Return the weighted mean IoU with its interval.
 
         Weights and informative labels are those of all frames, so that slices are compared by one measure.
         """
@@ -81,14 +81,15 @@ class SegmentationScore(AgreementScore):
             bands = np.stack(self._bands)[frames]
             tables += [_sums(bands[:, band]) for band in range(len(DISTANCE_BANDS))]
 
-        def drops(indices: Indices) -> NDArray[np.float64]:
-            ious = [_iou(table[indices].sum(axis=0)) for table in tables]
-            means = [_mean(one, weights) for one in ious]
-            strict = _mean(ious[0], compared.astype(np.float64))
-            return 1.0 - np.concatenate([[means[0], strict], means[1:], ious[0]])
+        def drops(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+            ious = _iou(sums)
+            means = _mean(ious, weights)
+            strict = _mean(ious[:, :1], compared.astype(np.float64))
+            return 1.0 - np.concatenate([means[:, :1], strict, means[:, 1:], ious[:, 0]], axis=1)
 
-        values = drops(np.arange(count))
-        intervals = vector_bootstrap(count, drops, block_length=block_length(count))
+        parts = np.stack(tables, axis=1)
+        values = drops(parts.sum(axis=0)[None])[0]
+        intervals = share_intervals(parts, drops)
         first = 2 + len(tables) - 1
         with_area = frames_with_area(confusions, compared)
         pooled = SegmentationAgreement(self._names, confusions.sum(axis=0), count)
@@ -154,13 +155,16 @@ def _sums(confusions: NDArray[np.int64]) -> NDArray[np.int64]:
     )
 
 
-def _iou(sums: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return (L,) IoU of (3, L) pixels; NaN for a label that neither side has."""
-    union = sums[0] + sums[1] - sums[2]
-    return np.divide(sums[2].astype(np.float64), union, out=np.full(union.shape, np.nan), where=union > 0)
+def _iou(sums: NDArray[Any]) -> NDArray[np.float64]:
+    """Return (..., L) IoU of (..., 3, L) pixels; NaN for a label that neither side has."""
+    reference, found, both = np.moveaxis(sums.astype(np.float64), -2, 0)
+    union = reference + found - both
+    return np.divide(both, union, out=np.full(union.shape, np.nan), where=union > 0)
 
 
-def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    known = ~np.isnan(values) & (weights > 0.0)
-    total = float(weights[known].sum())
-    return float(weights[known] @ values[known]) / total if total > 0.0 else float("nan")
+def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the weighted mean over the last axis, labels that are NaN left out; NaN without any."""
+    known = np.where(np.isnan(values), 0.0, weights)
+    total = known.sum(axis=-1)
+    weighted = (known * np.nan_to_num(values)).sum(axis=-1)
+    return np.divide(weighted, total, out=np.full(total.shape, np.nan), where=total > 0.0)

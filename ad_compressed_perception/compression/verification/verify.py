@@ -16,12 +16,12 @@ from ad_compressed_perception.compression.verification.frame_log import FrameLog
 from ad_compressed_perception.compression.verification.scores import (
     AgreementFigures,
     AgreementScore,
-    block_length,
 )
 from ad_compressed_perception.compression.verification.slices import SliceRule, choose_slices
 from ad_compressed_perception.core.errors import ModelFileError, ResultError
 from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
+from ad_compressed_perception.metrics.share_interval import widening
 from ad_compressed_perception.pass_api.passes import Advance
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
@@ -167,7 +167,10 @@ def latency_figures(
     baseline_end_to_end_ms: list[float],
     variant_end_to_end_ms: list[float],
 ) -> LatencyFigures:
-    """Return percentiles and ratios of paired times; the interval is a block bootstrap over pairs."""
+    """Return percentiles and ratios of paired times.
+
+    The intervals are a bootstrap over pairs, widened, as ratios, for times that drift (``widening``).
+    """
     b, v = np.asarray(baseline_ms), np.asarray(variant_ms)
     total_b, total_v = np.asarray(baseline_end_to_end_ms), np.asarray(variant_end_to_end_ms)
 
@@ -176,7 +179,14 @@ def latency_figures(
         v50, v99 = np.percentile(v[drawn], (50, 99))
         return (b50 / v50, b99 / v99, np.median(total_b[drawn]) / np.median(total_v[drawn]))
 
-    p50, p99, total = vector_bootstrap(len(b), ratios, block_length=block_length(len(b)))
+    values = ratios(np.arange(len(b)))
+    wider = [widening(np.log(one / other)) for one, other in ((b, v), (total_b, total_v))]
+    p50, p99, total = (
+        (value * (low / value) ** factor, value * (high / value) ** factor)
+        for value, (low, high), factor in zip(
+            values, vector_bootstrap(len(b), ratios), (wider[0], wider[0], wider[1]), strict=True
+        )
+    )
     b50, b99 = (float(value) for value in np.percentile(b, (50, 99)))
     v50, v99 = (float(value) for value in np.percentile(v, (50, 99)))
     total_b50, total_v50 = float(np.median(total_b)), float(np.median(total_v))
