@@ -323,7 +323,8 @@ def _expand(text: str, where: str) -> str:
 def describe_validation_error(error: ValidationError) -> str:
     """Return pydantic's findings as one line of ``key: what is wrong``."""
     parts = []
-    for finding in error.errors():
+    # Unknown keys first: one that is misspelled is why another is missing.
+    for finding in sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden"):
         key = ".".join(str(part) for part in finding["loc"]) or "top level"
         message = " ".join(finding["msg"].removeprefix("Value error, ").split())
         key = shorten(" ".join(key.split()))
