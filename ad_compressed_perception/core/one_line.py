@@ -31,8 +31,15 @@ _OPENVINO_NOISE = re.compile(
 
 
 def one_line(error: BaseException | str) -> str:
-    """Return an exception's text as one line, without source locations, cut to a readable length."""
-    text = str(error)
+    """Return an exception's text as one line, without source locations, cut to a readable length.
+
+    Of any exception, and a text that any message can hold: neither lone surrogates nor zero characters.
+    """
+    try:
+        text = str(error)
+    except Exception:  # __str__ of a foreign class; its error must not take this one's place
+        text = ""
+    text = text.encode("utf-8", "replace").decode().replace("\0", " ")
     opset = _ORT_OPSET.search(text)
     if opset:
         domain = "" if opset[2] == "ai.onnx" else f" of domain {opset[2]}"

@@ -13,6 +13,7 @@ from ad_compressed_perception.core.errors import ResultError
 from ad_compressed_perception.core.timing import OUTCOMES, STAGES, FrameTiming, NodeReport, Outcome
 
 _NANOSECONDS = 1_000_000_000
+_MOST_FRAMES = 2**53
 _TEXTS = ("task", "model", "variant", "backend", "requested_provider", "provider", "precision")
 
 
@@ -65,7 +66,7 @@ def from_message(message: DiagnosticArray) -> NodeReport:
         texts = {key: values[key] for key in _TEXTS}
         counts = {name: int(values[name]) for name in OUTCOMES}
         received = int(values["received"])
-        if min(counts.values()) < 0 or sum(counts.values()) > received:
+        if min(counts.values()) < 0 or not sum(counts.values()) <= received < _MOST_FRAMES:
             raise ValueError(f"{received} frames received, but {counts}")
         return NodeReport(
             node=status.name,

@@ -124,8 +124,7 @@ class MonitorDiagnostics:
             problems.append((Level.WARN, f"{missed} results after {deadline_ms:g} ms"))
         variant.health.update(variant.counters.counts, now_s)
         problems += variant.health.problems(monitor.spec.limits)
-        if early := self._since_before(f"{name}:early", variant.negative_ages):
-            problems.append((Level.WARN, f"{early} frames have a stamp in the future"))
+        problems += self._stamp_problems(name, variant)
         if self._since_before(f"{name}:restarts", variant.counters.restarts) > 0:
             problems.append((Level.WARN, "the node restarted"))
         if (lost := self._since_before(f"{name}:lost", variant.counters.reports_lost)) > 0:
@@ -142,6 +141,15 @@ class MonitorDiagnostics:
             line = f"{line}, {_accuracy_line(accuracy)}"
             values |= _accuracy_values(accuracy)
         return _status(name, variant.node, problems, line, values)
+
+    def _stamp_problems(self, name: str, variant: VariantMonitor) -> Problems:
+        counts = {
+            "have a stamp in the future": self._since_before(f"{name}:early", variant.negative_ages),
+            "have no stamp: how old they are is unknown": self._since_before(
+                f"{name}:unstamped", variant.unstamped
+            ),
+        }
+        return [(Level.WARN, f"{count} frames {what}") for what, count in counts.items() if count]
 
 
 def _status(name: str, source: str, problems: Problems, otherwise: str, values: dict[str, str]) -> Status:

@@ -102,6 +102,13 @@ class FrameHealth:
         return self.recent["processed"] / span_s if span_s >= _SPAN_S else math.nan
 
     @property
+    def _fed_s(self) -> float:
+        """Seconds since frames of the window began to come: the first one needs longer than others."""
+        first = sum(self._counts[0][1].values()) if self._counts else 0
+        before_s = max((at_s for at_s, counts in self._counts if sum(counts.values()) == first), default=0.0)
+        return self._counts[-1][0] - before_s if self._counts else 0.0
+
+    @property
     def age_ms(self) -> float:
         """Median age; NaN where none is known."""
         return median(age_ms for _, age_ms in self._ages_ms) if self._ages_ms else math.nan
@@ -111,7 +118,7 @@ class FrameHealth:
         found: Problems = []
         recent, dropped, rate_hz, age_ms = self.recent, self.dropped_share, self.rate_hz, self.age_ms
         completed = sum(recent.values())
-        if completed >= _FRAMES and not recent["processed"]:
+        if completed >= _FRAMES and not recent["processed"] and self._fed_s >= _SPAN_S:
             why = ", ".join(f"{recent[key]} {word}" for key, word in _WORDS.items() if recent[key])
             found.append((Level.ERROR, f"none of the last {completed} frames gave a result: {why}"))
         elif dropped > limits.max_dropped_share:

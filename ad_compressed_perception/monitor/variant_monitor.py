@@ -45,7 +45,7 @@ class VariantMonitor:
         self.health = FrameHealth()
         self.stages = {stage: self._window() for stage in STAGES}
         self.end_to_end = self._window()
-        self.negative_ages = 0
+        self.negative_ages = self.unstamped = 0
         self.last: NodeReport | None = None
         self.last_failure = ""
         self._timed_infer_ms = 0.0
@@ -64,6 +64,7 @@ class VariantMonitor:
         timing = report.timing
         if timing.stages_ms.get("transport_age", 0.0) < 0.0:
             self.negative_ages += 1
+        self.unstamped += timing.stamp_ns == 0
         if timing.outcome == "failed":
             self.last_failure = timing.reason
         if timing.outcome != "processed":

@@ -23,7 +23,6 @@ from ad_compressed_perception.nodes.supervised_worker import SupervisedWorker
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
 _WINDOW = 200
-_SILENT_AFTER_S = 2.0
 
 
 class NodeDiagnostics:
@@ -53,6 +52,7 @@ class NodeDiagnostics:
         self._failed = self._failed_reported = 0
         self._last_failure = ""
         self._negative_ages = self._negative_reported = 0
+        self._unstamped = self._unstamped_reported = 0
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
     def refuse(self, reason: str) -> None:
@@ -106,6 +106,7 @@ class NodeDiagnostics:
         """Add a completed frame to the window."""
         with self._lock:
             self._health.add_frame(timing, monotonic())
+            self._unstamped += timing.stamp_ns == 0
             if timing.outcome == "processed":
                 self._infer_ms.append(timing.stages_ms["infer"])
                 self._end_to_end_ms.append(timing.end_to_end_ms)
@@ -121,13 +122,15 @@ class NodeDiagnostics:
     def _publish(self) -> None:
         options = self._options()
         with self._lock:
-            failed, negative = self._failed, self._negative_ages
+            failed, negative, unstamped = self._failed, self._negative_ages, self._unstamped
         problems = self._model_problems()
         problems += self._supervised.problems(monotonic(), options.watchdog_error_s)
         if new := failed - self._failed_reported:
             problems.append((Level.ERROR, f"{new} frames failed: {self._last_failure}"))
         if new := negative - self._negative_reported:
             problems.append((Level.WARN, f"{new} frames have a stamp in the future"))
+        if new := unstamped - self._unstamped_reported:
+            problems.append((Level.WARN, f"{new} frames have no stamp: how old they are is unknown"))
         values = self._model | self._time_values()
         frame_problems, frame_values = self._frames(options)
         problems += frame_problems
@@ -150,6 +153,7 @@ class NodeDiagnostics:
             not_published(self._node)
             raise
         self._failed_reported, self._negative_reported = failed, negative
+        self._unstamped_reported = unstamped
 
     def _model_problems(self) -> Problems:
         problems: Problems = []
@@ -180,10 +184,8 @@ class NodeDiagnostics:
             idle = not self._refusal and self._supervised.loading is None
             return ([(Level.WARN, "not active")] if idle else []), {}
         counters, now_s = worker.counters(), monotonic()
-        problems = subscription.problems(options.max_lost_share)
         silent_s = now_s - max(self._active_s, subscription.last_arrival_s)
-        if not problems and silent_s > _SILENT_AFTER_S:
-            problems.append((Level.WARN, f"no new frame on {subscription.topic} for {silent_s:.0f} s"))
+        problems = subscription.problems(options.max_lost_share, silent_s)
         with self._lock:
             self._health.update(counters.counts, now_s)
             problems += self._health.problems(options)

@@ -18,6 +18,7 @@ from ad_compressed_perception.monitor.frame_health import Level, Problems
 from ad_compressed_perception.nodes.qos import describe_incompatible_qos
 from ad_compressed_perception.nodes.stamp_gaps import StampGaps
 
+_SILENT_AFTER_S = 2.0
 _STATUSES = 6
 _ENOUGH = 20
 
@@ -82,13 +83,20 @@ class ImageSubscription:
         self._arrived += 1
         self._gaps.add(stamp_ns)
 
-    def problems(self, max_lost_share: float) -> Problems:
-        """Return what is wrong before the node: QoS, no publisher, losses; to be called once a status."""
+    def problems(self, max_lost_share: float, silent_s: float) -> Problems:
+        """Return what is wrong before the node: QoS, publisher, silence, losses; once a status.
+
+        Args:
+            max_lost_share: see HealthOptions.
+            silent_s: seconds without a frame.
+        """
         lost_share = self._lost_share()
         if self._qos_line:
             return [(Level.ERROR, self._qos_line)]
         if self._subscription.get_publisher_count() == 0:
             return [(Level.WARN, f"nobody publishes {self.topic}")]
+        if silent_s > _SILENT_AFTER_S:  # losses are those before the silence
+            return [(Level.WARN, f"no new frame on {self.topic} for {silent_s:.0f} s")]
         if max(lost_share, self._gaps.share) > max_lost_share:
             return [
                 (

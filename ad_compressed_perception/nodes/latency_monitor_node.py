@@ -24,7 +24,7 @@ from ad_compressed_perception.monitor.comparison import ComparisonMonitor, OnPai
 from ad_compressed_perception.monitor.diagnostics import MonitorDiagnostics
 from ad_compressed_perception.monitor.variant_monitor import KEPT_FRAMES
 from ad_compressed_perception.nodes import parameters
-from ad_compressed_perception.nodes.callback_guard import new_failures, not_published
+from ad_compressed_perception.nodes.callback_guard import new_failures, not_published, note_failure
 from ad_compressed_perception.nodes.monitor_options import (
     TASK_NAMES,
     MonitorOptions,
@@ -137,7 +137,7 @@ class LatencyMonitorNode(Node):
     @property
     def unpublished(self) -> list[str]:
         """Full names of the monitored nodes whose timing topic has no publisher."""
-        return [each.full_name for each in self._node_subscriptions if not each.is_published]
+        return [each.full_name for each in self._node_subscriptions if not each.publishers]
 
     def report(self) -> Report:
         """Return the live report as of now."""
@@ -174,7 +174,7 @@ class LatencyMonitorNode(Node):
             try:
                 self.write_report()
             except AdcpError as error:
-                self.get_logger().error(str(error), throttle_duration_sec=60.0)
+                note_failure(self, "report not written", error)  # a WARN on /diagnostics, too
 
     def write_report(self) -> None:
         """Write the live report; raise AdcpError in one line."""
@@ -203,7 +203,13 @@ class LatencyMonitorNode(Node):
                     values=[KeyValue(key=key, value=text) for key, text in status.values.items()],
                 )
             )
-        text = new_failures(self)
+        # Counters of two nodes, or of a node and a stranger, are mixed: the figures mean nothing.
+        texts = [
+            f"{each.timing_topic} has {each.publishers} publishers: two nodes of one name, or one crashed"
+            for each in self._node_subscriptions
+            if each.publishers > 1
+        ]
+        text = "; ".join(filter(None, [*texts, new_failures(self)]))
         level = DiagnosticStatus.WARN if text else DiagnosticStatus.OK
         own = DiagnosticStatus(level=level, name=f"{me}: callbacks", message=text or "running")
         message.status.append(own)

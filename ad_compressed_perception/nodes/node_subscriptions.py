@@ -111,9 +111,9 @@ class NodeSubscriptions:
             ResultListener(node, task, results, f"{self.full_name}/label_info", self._on_result)
 
     @property
-    def is_published(self) -> bool:
-        """Whether the node's timing topic has a publisher, as far as discovery knows."""
-        return bool(self._node.count_publishers(self.timing_topic))
+    def publishers(self) -> int:
+        """How many publishers the node's timing topic has, as far as discovery knows."""
+        return int(self._node.count_publishers(self.timing_topic))
 
     def _on_timing(self, message: DiagnosticArray) -> None:
         try:

@@ -15,6 +15,8 @@ from ad_compressed_perception.data.bag import BagReader
 # stamp.nanosec (uint32). The second encapsulation byte is odd for little endian.
 _STAMP_OFFSET = 4
 _NANOSECONDS = 1_000_000_000
+_LATEST_NS = 2**31 * _NANOSECONDS
+"""End of what builtin_interfaces/Time holds."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ class BagSlice:
             except DataError as error:
                 self.unreadable.append(str(error))
                 continue
-            if stamp_ns <= 0 or stamp_ns in used_stamps:
-                stamp_ns = bag_time_ns
+            if not 0 < stamp_ns < _LATEST_NS or stamp_ns in used_stamps:
+                stamp_ns = bag_time_ns if 0 < bag_time_ns < _LATEST_NS - _NANOSECONDS else 1
                 while stamp_ns in used_stamps:
                     stamp_ns += 1
                 cdr = with_stamp_ns(cdr, stamp_ns)

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from ad_compressed_perception.analysis.plots.replay_plots import write_plots
-from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.results import Result, Trajectory
 from ad_compressed_perception.image.decode import decode_image, to_bgr8
 from ad_compressed_perception.replay.collector import Collector, FrameSnapshot
@@ -23,6 +24,21 @@ from ad_compressed_perception.tasks import create_task
 
 REPORT_JSON = "report.json"
 REPORT_MARKDOWN = "report.md"
+
+
+def require_writable(folder: Path) -> None:
+    """Raise DataError where a report cannot be written into a folder; leaves nothing there.
+
+    To be called before a replay: what was measured would be lost at its end.
+    """
+    nearest = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest) as stream:
+            stream.write(bytes(4096))
+    except OSError as error:
+        raise DataError(
+            f"cannot write a report into {folder}: {nearest}: {error.strerror or error}"
+        ) from error
 
 
 def write_report_files(
@@ -60,9 +76,12 @@ def write_report_files(
             for number, snapshot in _numbered(collector.snapshots())
         ]
         report.files = [path.name for path in images]
-    except (AdcpError, ImportError) as error:
+    except (AdcpError, ImportError, OSError) as error:
         report.notes = [*report.notes, f"Images are missing: {error}."]
-    (folder / REPORT_MARKDOWN).write_text(render_markdown(report), encoding="utf-8")
+    try:
+        (folder / REPORT_MARKDOWN).write_text(render_markdown(report), encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"cannot write {folder / REPORT_MARKDOWN}: {error.strerror or error}") from error
     report.files = [REPORT_MARKDOWN, *report.files]
     write_report(report, folder / REPORT_JSON)
 

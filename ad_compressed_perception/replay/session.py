@@ -34,7 +34,11 @@ from ad_compressed_perception.replay.plan import (
     write_parameters,
 )
 from ad_compressed_perception.replay.player import NodeHungError
-from ad_compressed_perception.replay.report_writer import REPORT_MARKDOWN, write_report_files
+from ad_compressed_perception.replay.report_writer import (
+    REPORT_MARKDOWN,
+    require_writable,
+    write_report_files,
+)
 from ad_compressed_perception.replay.signals import EndOnSignal
 from ad_compressed_perception.report.schema import Report
 
@@ -171,6 +175,7 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
             allow_rejected=options.allow_rejected,
         )
         deadlines_ms = parse_deadlines(options.deadlines, list(plan.variants))
+        require_writable(options.out)
         # Reads the first frame: a bag without one must fail before any process is started.
         first = next(iter(frames))
         message_bytes = len(first.cdr)

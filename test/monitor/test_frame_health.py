@@ -50,6 +50,20 @@ def test_limits_give_levels(a_second: dict[str, int], age_ms: float, level: Leve
     assert text in "; ".join(line for _, line in problems)
 
 
+def test_a_slow_first_frame_is_no_error() -> None:
+    """The node ran for seconds without a camera; then frames came, and the first one was still in work."""
+    health = after(10.0)
+    busy: dict[Outcome, int] = {**dict.fromkeys(OUTCOMES, 0), "dropped_busy": 9}
+    health.update(dict(busy), 11.0)
+    assert [level for level, _ in health.problems(LIMITS)] == [Level.WARN, Level.ERROR]  # drops; the rate
+    for second in (12, 13):
+        busy["dropped_busy"] += 20
+        health.update(dict(busy), float(second))
+    assert (Level.ERROR, "none of the last 49 frames gave a result: 49 displaced by newer ones") in (
+        health.problems(LIMITS)
+    )
+
+
 def test_the_past_is_forgotten_and_a_restart_begins_anew() -> None:
     health = after(10.0, failed=30)
     counts: dict[Outcome, int] = {**dict.fromkeys(OUTCOMES, 0), "failed": 300}

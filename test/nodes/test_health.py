@@ -33,6 +33,7 @@ from support.ros import Recorder, image_message, node_process
 pytestmark = pytest.mark.ros
 NODE, NEIGHBOR = "/detection", "/neighbor/detection"
 YEAR_NS = 31_557_600 * 10**9
+NO_STAMP = -1
 FAST_STATUS = ("-p", "diagnostics_period_s:=0.2", "-p", "backend:=faulty")
 
 
@@ -61,7 +62,8 @@ class Camera:
         self._behind_ns = behind_ns
 
     def send(self) -> None:
-        self._publisher.publish(image_message(draw_scene(0), time.time_ns() - self._behind_ns))
+        stamp_ns = 0 if self._behind_ns == NO_STAMP else time.time_ns() - self._behind_ns
+        self._publisher.publish(image_message(draw_scene(0), stamp_ns))
 
 
 def statuses(recorder: Recorder, name: str) -> list[DiagnosticStatus]:
@@ -119,6 +121,7 @@ CASES = {
     ),
     "all fail": Case("the accelerator is gone", "no result for", infer="raise"),
     "nobody publishes": Case("nobody publishes", "no message yet", publishes=False, sends=False),
+    "no stamps": Case("have no stamp", "have no stamp", behind_ns=NO_STAMP),
     "publisher is silent": Case("no new frame", "no message yet", sends=False),
 }  # fmt: skip
 

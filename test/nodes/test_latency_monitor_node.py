@@ -153,3 +153,49 @@ def test_wrong_parameters_end_the_process_with_one_line(
         assert len(errors) == 1
         assert reason in errors[0]
         assert "Traceback" not in monitor.log
+
+
+def test_a_report_that_can_no_longer_be_written_is_seen_on_diagnostics(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    """Failed before: "callbacks: running", level OK, while the drive's report was lost."""
+    recorder.listen("/diagnostics", DiagnosticArray)
+    folder = tmp_path / "live"
+    (tmp_path / "disk").mkdir()
+    folder.symlink_to(tmp_path / "disk")
+    (tmp_path / "file").touch()
+    (tmp_path / "broken").symlink_to(tmp_path / "file")
+    options = ["-p", "detection.baseline:=/a/detection", "-p", f"report_path:={folder}/report.json"]
+    options += ["-p", "report_period_s:=0.2", "-p", "publish_period_s:=0.2"]
+    with node_process("latency_monitor_node", *options, log=tmp_path / "log") as monitor:
+        recorder.wait_for(lambda: recorder.received["/diagnostics"])
+        (tmp_path / "broken").replace(folder)  # at once: the monitor may be writing
+
+        def is_told() -> bool:
+            return any(
+                status.level == DiagnosticStatus.WARN and "report not written" in status.message
+                for message in recorder.received["/diagnostics"]
+                for status in message.status
+            )
+
+        recorder.wait_for(is_told)
+        assert monitor.stop() == 1, "the last report is lost, too"
+        assert "Traceback" not in monitor.log
+
+
+def test_two_nodes_of_one_name_are_named(tmp_path: Path, recorder: Recorder) -> None:
+    """Failed before: their counters were mixed into one, level OK after one "the node restarted"."""
+    recorder.listen("/diagnostics", DiagnosticArray)
+    options = ["-p", "detection.baseline:=/a/detection", "-p", "publish_period_s:=0.2"]
+    publishers = [recorder.node.create_publisher(DiagnosticArray, "/a/detection/timing", 1) for _ in range(2)]
+    assert len(publishers) == 2
+
+    def is_told() -> bool:
+        return any(
+            status.level == DiagnosticStatus.WARN and "/a/detection/timing has 2 publishers" in status.message
+            for message in recorder.received["/diagnostics"]
+            for status in message.status
+        )
+
+    with node_process("latency_monitor_node", *options, log=tmp_path / "log"):
+        recorder.wait_for(is_told)

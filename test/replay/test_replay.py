@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 import pytest
 
-from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import file_sha256, load_manifest
 from ad_compressed_perception.replay.interleaving import INTERLEAVING
 from ad_compressed_perception.replay.session import ReplayOptions, run_replay
@@ -207,6 +207,32 @@ def test_wrong_input_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
         if code == 1:
             assert done.stderr.count("\n") == 1
     assert not out.exists()
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_replay_or_named_after_it(
+    tmp_path: Path,
+) -> None:
+    """Failed before: the whole replay ran, then "File exists" or "No space left on device"."""
+    drive, model = write_drive(tmp_path / "drive", 2), write_planner(tmp_path / "model")
+    (tmp_path / "file").touch()
+    (tmp_path / "out" / "report.md").mkdir(parents=True)
+    steps: list[str] = []
+
+    class Steps:
+        def notify(self, text: str) -> None:
+            steps.append(text)
+
+        def advance(self, done: int, total: int) -> None:
+            steps.append(f"{done} of {total}")
+
+    for out, reason, begins in [
+        (tmp_path / "file" / "out", "cannot write a report into .*Not a directory", False),
+        (tmp_path / "file", "cannot write a report into .*Not a directory", False),
+        (tmp_path / "out", "cannot write .*report.md: Is a directory", True),
+    ]:
+        with pytest.raises(DataError, match=reason):
+            run_replay(ReplayOptions(bag=drive, out=out, models=(model,), work=tmp_path / "work"), Steps())
+        assert bool(steps) == begins
 
 
 @contextmanager

@@ -98,6 +98,20 @@ def test_frames_without_a_stamp_of_their_own_get_the_time_of_recording(tmp_path:
     assert part.restamped == 2
 
 
+def test_stamps_and_recording_times_that_no_message_can_hold_are_replaced(tmp_path: Path) -> None:
+    """Failed before: "unexpected error: 'i' format requires ...", and the last frame was lost on its way."""
+    with BagReader(write_drive(tmp_path / "good", 3)) as bag:
+        topic = bag.resolve_image_topic()
+        cdrs = [cdr for _, _, cdr in bag.messages([topic])]
+        kind = bag.topics[topic]
+    beyond = with_stamp_ns(cdrs[2], 2**31 * 10**9 - 1)
+    beyond = beyond[:8] + b"\xff" * 4 + beyond[12:]  # 2**32 - 1 nanoseconds
+    rows = [(2**62 + i, cdr) for i, cdr in enumerate([with_stamp_ns(cdr, 0) for cdr in cdrs[:2]] + [beyond])]
+    stamps, part = frames_of(write_messages(tmp_path / "bad", {topic: (kind, rows)}))
+    assert len(set(stamps)) == part.restamped == 3
+    assert max(stamps) < 2**31 * 10**9
+
+
 @pytest.mark.parametrize(("frames", "samples", "expected"), [(400, 2, [100, 300]), (1, 2, [0]), (0, 2, [])])
 def test_images_are_spread_over_the_drive(frames: int, samples: int, expected: list[int]) -> None:
     assert sample_indices(frames, samples) == expected

@@ -1,0 +1,31 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Any exception of a runtime becomes one line that a message on /diagnostics can hold."""
+
+from __future__ import annotations
+
+import pytest
+
+from ad_compressed_perception.core.one_line import describe_error
+
+
+class UnprintableError(Exception):
+    """Its text cannot be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        # Failed before: the frame was neither failed nor processed, and waited for to the end.
+        (UnprintableError(), "UnprintableError"),
+        # Failed before: the status could not be published, since no ROS string holds these.
+        (OSError("no file \udcff.onnx"), "OSError: no file ?.onnx"),
+        (ValueError("a\0b"), "ValueError: a b"),
+    ],
+)
+def test_an_error_becomes_a_line_that_can_be_published(error: Exception, line: str) -> None:
+    assert describe_error(error) == line
+    line.encode()
