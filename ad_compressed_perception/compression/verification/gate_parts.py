@@ -21,6 +21,8 @@ Outcome = tuple[Finding, str]
 # A slice holds a tenth of the frames.
 _FRAMES_PER_SLICE_FRAME = 10
 _GONE = 1.0 - 1e-9
+# What the baseline has on so many frames and the variant on none of them is lost; on fewer, perhaps.
+_LOST_FRAMES, _PERHAPS_LOST_FRAMES = 10, 5
 
 
 def check_parts(
@@ -55,6 +57,18 @@ def check_parts(
             part = by_name.get(name, PartDrop(name, math.nan, math.nan, math.nan, 0))
             text = words.format(name)
             found.append(_check_part(part, f"agreement on {text}", limit, accept.min_frames))
+    return found
+
+
+def check_lost(lost: Sequence[PartDrop]) -> list[Outcome]:
+    """Return the outcomes of labels and reactions of which nothing is left: the whole may not show it."""
+    found: list[Outcome] = []
+    for one in lost:
+        text = f"{one.name!r} is lost: the variant has it on none of the {one.frames} frames with it"
+        if one.frames >= _LOST_FRAMES:
+            found.append((Finding.FAILED, text))
+        elif one.frames >= _PERHAPS_LOST_FRAMES:
+            found.append((Finding.OPEN, f"{text}; verify on more frames for at least {_LOST_FRAMES}"))
     return found
 
 
