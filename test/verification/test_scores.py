@@ -251,9 +251,9 @@ def test_a_label_that_is_lost_is_not_hidden_by_many_objects_of_others(frames: in
     for index in range(100):
         one = boxes(*(lefts + 3 * index for lefts in range(0, 300, 50)))
         label_ids = np.zeros(6, np.int64)
-        label_ids[5] = index < frames
+        label_ids[5] = index % 10 == 0 and index < 10 * frames
         score.add(replace(one, class_ids=label_ids, labels=names), replace(one, labels=names))
-    verdict = judge(score)
+    verdict = judge(score, max_drop=0.2)
     assert verdict.status == status
     assert status == "accepted" or verdict.reasons[0].startswith("'person' is lost")
 
@@ -269,7 +269,7 @@ def test_a_planner_that_never_stops_any_more_is_rejected_whatever_the_limit() ->
 
 
 def test_a_label_too_rare_to_be_informative_is_not_lost_without_a_word() -> None:
-    """Nine of a hundred frames have 0.9 % of the rare label: 0.08 % of all pixels. Failed before: accepted."""
+    """Nine of a hundred frames have 0.9 % of the rare label, 0.08 % of all pixels. Failed before."""
     names = ("a", "b", "rare")
     score = SegmentationScore()
     for index in range(100):
@@ -281,6 +281,16 @@ def test_a_label_too_rare_to_be_informative_is_not_lost_without_a_word() -> None
     verdict = judge(score)
     assert verdict.status == "inconclusive"
     assert verdict.reasons[0].startswith("'rare' is lost: the variant has it on none of the 9 frames")
+
+
+def test_a_planner_compared_with_itself_has_the_interval_of_independent_frames() -> None:
+    """0 of 100: up to 3.6 %. Failed before: 0.19 on 50 frames, as rounding is largest in bends."""
+    score = PlanningScore(0.10, 0.01)
+    for index in range(100):
+        one = path(0.02 * math.sin(index / 10))
+        rounding = replace(one, points_xy_m=one.points_xy_m + 1e-9 * (abs(math.sin(index / 10)) > 0.9))
+        score.add(one, rounding)
+    assert score.figures().drop_high == pytest.approx(0.0362, abs=1e-4)
 
 
 def judge(score: AgreementScore, **accept: float) -> Verdict:

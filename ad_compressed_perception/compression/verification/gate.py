@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ad_compressed_perception.compression.verification.finding import Finding, frames_needed
+from ad_compressed_perception.compression.verification.finding import OPEN_ANYWAY, Finding, frames_needed
 from ad_compressed_perception.compression.verification.gate_parts import check_lost, check_parts
 from ad_compressed_perception.compression.verification.scores import PartDrop
 from ad_compressed_perception.core.manifest import Verdict, VerdictStatus
@@ -132,7 +132,7 @@ def check_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
     advice = (
         f"about {more} informative frames would settle it (there were {measured.informative_frames})"
         if more is not None
-        else "the drop lies too near the limit for a hundred times the frames to settle it"
+        else OPEN_ANYWAY
     )
     return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"
 
@@ -155,11 +155,7 @@ def check_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str
     if found.low > limit:
         return Finding.FAILED, f"{text}, beyond the allowed {limit:g}"
     more = frames_needed(found.frames, found.value, found.low, found.high, limit)
-    advice = (
-        f"about {more} labeled frames would settle it"
-        if more is not None
-        else "it lies too near the limit for a hundred times the frames to settle it"
-    )
+    advice = f"about {more} labeled frames would settle it" if more is not None else OPEN_ANYWAY
     return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"
 
 

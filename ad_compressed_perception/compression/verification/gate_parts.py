@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ad_compressed_perception.compression.verification.finding import Finding, frames_needed
+from ad_compressed_perception.compression.verification.finding import OPEN_ANYWAY, Finding, frames_needed
 from ad_compressed_perception.compression.verification.scores import PartDrop
 from ad_compressed_perception.pass_api.terms import AcceptSpec
 
@@ -133,6 +133,6 @@ def _judge(part: PartDrop, text: str, limit: float) -> Outcome:
     advice = (
         f"about {more} frames with it would settle it (there were {part.frames})"
         if more is not None
-        else "it lies too near the limit for a hundred times the frames to settle it"
+        else OPEN_ANYWAY
     )
     return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"

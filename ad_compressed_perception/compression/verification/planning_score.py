@@ -33,6 +33,9 @@ REACH_TOLERANCE_M = 1.0
 REACH_TOLERANCE_SHARE = 0.2
 """Further difference of the lengths that agrees, as a share of the baseline's."""
 
+ROUNDING_SHARE = 0.01
+"""Offsets below this share of the tolerance are none."""
+
 REACTIONS = ("collision", "stop", "proceed after a stop")
 """What a trajectory's probabilities are of, in the order of ``_probabilities``."""
 
@@ -96,6 +99,8 @@ class PlanningScore(AgreementScore):
         rows = np.array(self._outside, np.float64).reshape(-1, 4)[frames]
         outside, strict, other_length, contradicting = rows.T
         differences = np.array(self.differences)[frames]
+        # Rounding is largest in bends, which come in clusters: that says nothing of losses.
+        differences[differences < ROUNDING_SHARE * self._tolerance_m] = 0.0
         (interval,) = share_intervals(
             np.stack([outside, np.ones_like(outside)], axis=1),
             lambda sums: sums[:, :1] / sums[:, 1:],
