@@ -230,7 +230,8 @@ def decide(accept: AcceptSpec, measured: Measured) -> Verdict:
     findings += check_parts(
         accept, measured.frames, measured.labels, measured.slices, measured.sizes, measured.distances
     )
-    findings += check_lost(measured.lost)
+    if accept.max_drop < 1.0:  # else agreement is not limited at all
+        findings += check_lost(measured.lost)
     optional = (check_accuracy(accept, measured), check_speed(accept, measured))
     findings += [finding for finding in optional if finding is not None]
     findings += check_limits(accept, measured)
