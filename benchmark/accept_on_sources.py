@@ -18,7 +18,7 @@ import numpy as np
 
 from ad_compressed_perception.compression.recipe import Recipe, load_recipe
 from ad_compressed_perception.compression.verification.finding import Finding
-from ad_compressed_perception.compression.verification.gate_parts import check_parts
+from ad_compressed_perception.compression.verification.gate_parts import check_lost, check_parts
 from ad_compressed_perception.compression.verification.scores import AgreementFigures
 from ad_compressed_perception.compression.verification.task_scores import create_score
 from ad_compressed_perception.core.errors import AdcpError, ResultError
@@ -91,6 +91,7 @@ def _compare(manifest: Manifest, variant: str, recipe: Recipe, frames: Sequence[
 def _verdict(recipe: Recipe, found: AgreementFigures) -> str:
     accept = recipe.accept
     parts = check_parts(accept, found.frames, found.labels, (), found.sizes, found.distances)
+    parts += check_lost(found.lost)
     kinds = {kind for kind, _ in parts}
     if found.drop_low > accept.max_drop or Finding.FAILED in kinds or found.failed_frames:
         return "rejected"

@@ -161,6 +161,7 @@ def collect(
     indices: Sequence[int],
     progress: Callable[[int], None] | None = None,
     watch: Callable[[LabeledFrame], None] | None = None,
+    failed: list[int] | None = None,
 ) -> AccuracyScore:
     """Run a variant over labeled frames and return its score, finished.
 
@@ -170,10 +171,12 @@ def collect(
         indices: which of them, ascending.
         progress: called with the number of frames done.
         watch: called with every labeled frame.
+        failed: gets the indices of the frames on which the variant gives no valid result, which are then
+            left out; None: the first one is an error.
 
     Raises:
         DataError: as evaluate.
-        ResultError: the variant gives no valid result on a frame.
+        ResultError: the variant gives no valid result on a frame, or on none of them.
     """
     manifest = pipeline.task.manifest
     if data.task != manifest.task:
@@ -181,22 +184,25 @@ def collect(
             f"data for {data.task} cannot evaluate {manifest.name!r}, which is for {manifest.task}"
         )
     score = create_accuracy(data, pipeline.task.settings.model_dump().get("max_detections", 100))
-    for item in data.items(indices):
+    for done, (index, item) in enumerate(zip(indices, data.items(indices), strict=False), start=1):
         if item.speed_mps is not None and isinstance(pipeline.task, PlanningTask):
             pipeline.task.observe_speed(item.speed_mps)
         try:
             result, _ = pipeline.run(item.frame)
         except ImageError as cause:
-            raise DataError(f"frame {indices[score.samples]} of {data.describe}: {cause}") from cause
+            raise DataError(f"frame {index} of {data.describe}: {cause}") from cause
         except ResultError as cause:
-            raise ResultError(
-                f"{pipeline.variant} on frame {indices[score.samples]} of {data.describe}: {cause}"
-            ) from cause
+            if failed is None or (not score.samples and done == len(indices)):
+                raise ResultError(
+                    f"{pipeline.variant} on frame {index} of {data.describe}: {cause}"
+                ) from cause
+            failed.append(index)
+            continue
         score.add(result, item.ground_truth)
         if watch is not None:
             watch(item)
         if progress is not None:
-            progress(score.samples)
+            progress(done)
     if score.samples == 0:
         raise DataError(f"{data.describe}: no frame to evaluate")
     score.finish()

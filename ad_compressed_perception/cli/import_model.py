@@ -8,11 +8,14 @@ import os
 import re
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ad_compressed_perception.core.one_line import shorten
+
+if TYPE_CHECKING:
+    from ad_compressed_perception.core.manifest import Manifest
 
 # Loaded in a process of its own first.
 _TRIED = {".onnx": "onnxruntime", ".tflite": "litert"}
@@ -133,6 +136,7 @@ def import_model(
     imported = importing.import_model(source, model_dir, request)
     manifest = imported.manifest
     variant = manifest.variant(manifest.baseline)
+    warnings = _look_at_results(manifest, sample) if sample is not None else []
     if as_json:
         document = {
             "schema": "adcp-import/1",
@@ -144,6 +148,7 @@ def import_model(
             "input": manifest.input.model_dump(exclude_none=True),
             "output": manifest.output.model_dump(),
             "labels": manifest.labels,
+            "warnings": warnings,
         }
         print(json.dumps(document, indent=2, allow_nan=False))
         return
@@ -154,6 +159,31 @@ def import_model(
     print(f"scale {spec.scale:g}, mean {spec.mean}, std {spec.std}: check these against the training code")
     print(f"output: {manifest.output.decoder} {manifest.output.options}")
     print(f"manifest: {manifest.folder / 'model.yaml'}")
+    for warning in warnings:
+        print(warning)
+
+
+def _look_at_results(manifest: Manifest, sample: str) -> list[str]:
+    """Return warnings of a model whose outputs are valid, and which says nothing on the sample's frames."""
+    from ad_compressed_perception.analysis.output_plausibility import choose_evenly
+    from ad_compressed_perception.compression.frame_split import FrameSample
+    from ad_compressed_perception.compression.verification.informative import refuse_uninformative
+    from ad_compressed_perception.compression.verification.mirror import mirror_warning
+    from ad_compressed_perception.core.errors import ManifestError
+    from ad_compressed_perception.data.frames import open_frames
+    from ad_compressed_perception.tasks.pipeline import open_pipeline
+
+    source = open_frames(sample)
+    frames = FrameSample(source, choose_evenly(range(len(source))))
+    model = open_pipeline(manifest)
+    try:
+        refuse_uninformative(model, manifest, frames)
+        warning = mirror_warning(model, manifest, frames)
+    except ManifestError as error:
+        warning = f"warning: {error}"
+    finally:
+        model.close()
+    return [] if warning is None else [warning]
 
 
 def _numbers(option: str, text: str | None) -> list[float] | None:

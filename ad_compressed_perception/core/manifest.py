@@ -320,11 +320,15 @@ def _expand(text: str, where: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def describe_validation_error(error: ValidationError) -> str:
-    """Return pydantic's findings as one line of ``key: what is wrong``."""
-    parts = []
+def _findings(error: ValidationError) -> list[Any]:
     # Unknown keys first: one that is misspelled is why another is missing.
-    for finding in sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden"):
+    return sorted(error.errors(), key=lambda finding: finding["type"] != "extra_forbidden")
+
+
+def describe_validation_error(error: ValidationError) -> str:
+    """Return pydantic's findings as one line of ``key: what is wrong``, unknown keys first."""
+    parts = []
+    for finding in _findings(error):
         key = ".".join(str(part) for part in finding["loc"]) or "top level"
         message = " ".join(finding["msg"].removeprefix("Value error, ").split())
         key = shorten(" ".join(key.split()))
@@ -334,7 +338,7 @@ def describe_validation_error(error: ValidationError) -> str:
 
 def describe_yaml_error(path: Path, error: ValidationError) -> str:
     """Return a YAML file, the line of the first finding in it, and all findings, as one line."""
-    return f"{path}{line_of(path, error.errors()[0]['loc'])}: {describe_validation_error(error)}"
+    return f"{path}{line_of(path, _findings(error)[0]['loc'])}: {describe_validation_error(error)}"
 
 
 def load_manifest(

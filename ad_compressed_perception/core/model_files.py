@@ -21,8 +21,8 @@ FOLDER_OPTIONS: Final = ("cache_dir", "trt_engine_cache")
 
 # Keys of external data, of EP contexts' attribute: a file without them names no other file.
 _KEYS = (b"\x08location", b"ep_cache_context")
-# Formats that name no other file.
-_SELF_CONTAINED = (".tflite", ".adcpz", ".bin")
+# How files of other formats begin: place, bytes. The suffix tells nothing, runtimes take ONNX under any name.
+_OTHER_FORMATS = ((0, b"<"), (0, b"\xef\xbb\xbf<"), (4, b"TFL3"))
 
 
 def further_files(path: Path) -> set[str]:
@@ -32,12 +32,14 @@ def further_files(path: Path) -> set[str]:
         ModelFileError: the file names other files but cannot be parsed.
     """
     names = {path.with_suffix(".bin").name} if path.suffix == ".xml" else set()
-    if path.suffix not in (".xml", *_SELF_CONTAINED) and _names_files(path):
+    if path.suffix != ".adcpz" and _names_files(path):  # packed models are expanded, and checked there
         import onnx
 
         try:
-            model = onnx.load(str(path), load_external_data=False)
+            model = onnx.load(str(path), format="protobuf", load_external_data=False)
         except Exception as error:  # protobuf's own errors share no public base
+            if _is_other_format(path):
+                return {name for name in names if (path.parent / name).is_file()}
             raise ModelFileError(f"not an ONNX file, or damaged: {path} ({one_line(error)})") from error
         names |= {*external_data(model), *_contexts(model.graph)}
     return {name for name in names if (path.parent / name).is_file()}
@@ -49,6 +51,12 @@ def _names_files(path: Path) -> bool:
             return False
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return any(content.find(key) >= 0 for key in _KEYS)
+
+
+def _is_other_format(path: Path) -> bool:
+    with path.open("rb") as stream:
+        head = stream.read(8)
+    return any(head.startswith(magic, place) for place, magic in _OTHER_FORMATS)
 
 
 def external_data(message: Any) -> Iterator[str]:

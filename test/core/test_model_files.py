@@ -92,6 +92,22 @@ def test_a_file_that_is_not_listed_is_refused_with_the_line_to_add(
     assert enter(tmp_path, file, **lines).checked_path("fp32") == tmp_path.resolve() / file
 
 
+@pytest.mark.parametrize("suffix", [".bin", ".tflite", ".xml"])
+def test_external_weights_are_found_whatever_the_suffix(tmp_path: Path, suffix: str) -> None:
+    """Failed before: runtimes take ONNX under any name, and these suffixes meant "names no other file"."""
+    file = external(write_detector(tmp_path))
+    renamed = (tmp_path / file).rename(tmp_path / f"renamed{suffix}")
+    with pytest.raises(ModelFileError, match=f"its manifest lacks.*{WEIGHTS}"):
+        enter(tmp_path, renamed.name).checked_path("fp32")
+
+
+def test_files_of_other_formats_that_hold_the_words_are_left_to_their_runtime(tmp_path: Path) -> None:
+    words = b"\x08location"
+    for name, content in (("a.tflite", b"\x1c\0\0\0TFL3" + words), ("b.xml", b"<net>" + words)):
+        (tmp_path / name).write_bytes(content)
+        assert further_files(tmp_path / name) == set()
+
+
 @FORMS
 def test_altered_weights_are_refused(tmp_path: Path, store: Callable[[Path], str], further: str) -> None:
     """Failed before: a model whose external weights were halved ran without a word."""

@@ -26,6 +26,7 @@ from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.importing.frameworks import framework_of
 from ad_compressed_perception.importing.import_model import ImportRequest, import_model
 from ad_compressed_perception.tasks.pipeline import open_pipeline
+from support.compression import write_images
 from support.models import write_detector, write_planner, write_segmenter
 
 LABELS = ["background", "blue", "green", "red"]
@@ -55,6 +56,20 @@ def test_an_onnx_file_needs_few_options(tmp_path: Path) -> None:
     assert imported.manifest.output.options == {"layout": "NCHW"}
     assert label_of(tmp_path / "made", (200, 0, 0)) == "blue"
     assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["fp32.onnx", "model.yaml"]
+
+
+@pytest.mark.parametrize(("scale", "warned"), [("1", False), ("0.00001", True)])
+def test_a_model_that_says_nothing_on_real_frames_is_imported_with_a_warning(
+    tmp_path: Path, scale: str, warned: bool
+) -> None:
+    """Failed before: a detector with a forgotten or doubled scale was imported without a word."""
+    source = write_detector(tmp_path / "given") / "fp32.onnx"
+    frames = write_images(tmp_path / "images", 8)
+    arguments = ["import", str(source), str(tmp_path / "made"), "--task", "detection", "--labels"]
+    arguments += ["car,person,sign", "--decoder-option", "strides=[8, 16, 32]", "--input-color", "BGR"]
+    done = CliRunner().invoke(app, [*arguments, "--input-scale", scale, "--sample", str(frames)])
+    assert done.exit_code == 0, done.output
+    assert ("none of 8 frames has an object" in done.output) is warned
 
 
 def test_the_command_writes_the_manifest_it_prints(tmp_path: Path) -> None:

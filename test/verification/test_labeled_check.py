@@ -84,6 +84,32 @@ def test_an_error_twice_as_large_is_worse_by_100_percent(tmp_path: Path) -> None
     assert darkest.baseline["rmse_rad"].value < turns.baseline["rmse_rad"].value
 
 
+def test_a_labeled_frame_without_a_result_rejects_and_no_figure_includes_it(tmp_path: Path) -> None:
+    """Failed before: the command ended with an error, and the report of the variant was lost.
+
+    On the ninth of ten images the variant's outputs are NaN.
+    """
+    scenes = [[("car", 3, 1), ("person", 5, 5)] for _ in range(10)]
+    manifest = load_manifest(write_detector(tmp_path / "model"))
+    choice = LabeledChoice(str(write_boxes(tmp_path / "coco", scenes)))
+    labeled = open_choice(manifest, small_recipe(tmp_path / "r"), choice)
+    assert labeled is not None
+    pipelines = [open_pipeline(manifest) for _ in range(2)]
+    run, seen = pipelines[1].session.infer, iter(range(len(scenes)))
+
+    def infer(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        outputs = run(feeds)
+        return {k: v * np.float32(np.nan) for k, v in outputs.items()} if next(seen) == 8 else outputs
+
+    pipelines[1].session.infer = infer  # type: ignore[method-assign]
+    found = check_labeled(*pipelines, labeled)
+    for pipeline in pipelines:
+        pipeline.close()
+    assert found.gate_drop.frames == 9 and found.gate_drop.failed_frames == 1
+    assert found.gate_drop.value == 0.0, "the others are the same"
+    assert found.notes[-1].startswith("The variant gave no result on 1 of 10 labeled frames")
+
+
 def test_a_named_class_may_be_gated_and_equals_cost_nothing(tmp_path: Path) -> None:
     manifest = load_manifest(write_segmenter(tmp_path / "model"))
     recipe = small_recipe(tmp_path / "r", accept={"max_accuracy_drop": 0.5, "accuracy_metric": "iou_warm"})

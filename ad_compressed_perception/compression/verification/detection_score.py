@@ -22,6 +22,7 @@ from ad_compressed_perception.compression.verification.scores import (
     AgreementScore,
     Indices,
     PartDrop,
+    find_lost,
     of_words,
 )
 from ad_compressed_perception.core.results import Detections, Result
@@ -73,6 +74,9 @@ class DetectionScore(AgreementScore):
         self._threshold, self._margin = threshold, margin
         # Of each frame: counts that are strict, gated, of each class of sizes, of each band of distances.
         self._counts: list[NDArray[np.int64]] = []
+        # Of each frame, (2, L): whether the baseline has an object of the label, whether one is matched.
+        self._by_label: list[NDArray[np.bool_]] = []
+        self._names: tuple[str, ...] = ()
 
     def decode(self, task: Task[Any], outputs: Mapping[str, NDArray[Any]], geometry: Geometry) -> Result:
         """Decode down to two margins below the threshold; what lies above it is the same as without.
@@ -98,6 +102,18 @@ class DetectionScore(AgreementScore):
         found = found if variant is None else _of_labels(variant, self._labels)
         one = compare_objects(reference, found, self._threshold, self._margin, self._iou)
         self._counts.append(self._count(one, reference, found))
+        shown = reference.scores >= self._threshold
+        kept = shown.copy()
+        kept[one.missed] = False
+        self._names = reference.labels
+        self._by_label.append(
+            np.stack(
+                [
+                    np.bincount(reference.class_ids[chosen], minlength=len(reference.labels)) > 0
+                    for chosen in (shown, kept)
+                ]
+            )
+        )
         if variant is None:
             return math.inf
         return float(reference.scores[one.strict_missed].sum() + found.scores[one.strict_extra].sum())
@@ -120,6 +136,7 @@ class DetectionScore(AgreementScore):
         rows = 2 + len(SIZE_CLASSES) + len(DISTANCE_BANDS)
         counts = np.array(self._counts, np.int64).reshape(-1, rows, 3)[frames]
 
+        by_label = np.array(self._by_label, bool).reshape(-1, 2, len(self._names))[frames]
         values = _drops(counts.sum(axis=0)[None])[0]
         intervals = share_intervals(counts, _drops, trials=counts[:, :, :2].sum(axis=(0, 2)))
         parts = [
@@ -151,6 +168,7 @@ class DetectionScore(AgreementScore):
             1.0 - float(values[0]),
             sizes=tuple(parts[: len(SIZE_CLASSES)]),
             distances=() if self._camera is None else tuple(parts[len(SIZE_CLASSES) :]),
+            lost=find_lost(self._names, by_label[:, 0], by_label[:, 1]),
         )
 
 

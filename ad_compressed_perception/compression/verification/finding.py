@@ -17,6 +17,10 @@ _OPEN_AGAIN = 0.04
 _Z95 = NormalDist().inv_cdf(0.975)
 
 
+OPEN_ANYWAY = "a hundred times the frames may not settle it: too near the limit, or too uncertain"
+"""What a reason says where ``frames_needed`` knows no number."""
+
+
 class Finding(Enum):
     """Outcome of a term."""
 

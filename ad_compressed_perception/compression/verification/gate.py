@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ad_compressed_perception.compression.verification.finding import Finding, frames_needed
-from ad_compressed_perception.compression.verification.gate_parts import check_parts
+from ad_compressed_perception.compression.verification.finding import OPEN_ANYWAY, Finding, frames_needed
+from ad_compressed_perception.compression.verification.gate_parts import check_lost, check_parts
 from ad_compressed_perception.compression.verification.scores import PartDrop
 from ad_compressed_perception.core.manifest import Verdict, VerdictStatus
 from ad_compressed_perception.pass_api.terms import AcceptSpec
@@ -30,6 +30,7 @@ class AccuracyDrop:
         low: lower end of the interval.
         high: upper end.
         frames: labeled frames.
+        failed_frames: further ones, on which the variant gave no result.
     """
 
     metric: str
@@ -38,6 +39,7 @@ class AccuracyDrop:
     low: float
     high: float
     frames: int
+    failed_frames: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Measured:
         slices: the drop in each slice of the frames.
         sizes: detection: the drop of each class of object sizes.
         distances: with a camera: the drop in each band of distances.
+        lost: labels and reactions of which nothing is left, besides those of ``labels``.
     """
 
     drop: float
@@ -100,6 +103,7 @@ class Measured:
     slices: tuple[PartDrop, ...] = ()
     sizes: tuple[PartDrop, ...] = ()
     distances: tuple[PartDrop, ...] = ()
+    lost: tuple[PartDrop, ...] = ()
 
 
 def check_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
@@ -128,7 +132,7 @@ def check_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
     advice = (
         f"about {more} informative frames would settle it (there were {measured.informative_frames})"
         if more is not None
-        else "the drop lies too near the limit for a hundred times the frames to settle it"
+        else OPEN_ANYWAY
     )
     return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"
 
@@ -151,11 +155,7 @@ def check_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str
     if found.low > limit:
         return Finding.FAILED, f"{text}, beyond the allowed {limit:g}"
     more = frames_needed(found.frames, found.value, found.low, found.high, limit)
-    advice = (
-        f"about {more} labeled frames would settle it"
-        if more is not None
-        else "it lies too near the limit for a hundred times the frames to settle it"
-    )
+    advice = f"about {more} labeled frames would settle it" if more is not None else OPEN_ANYWAY
     return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"
 
 
@@ -176,17 +176,22 @@ def check_speed(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str] |
     return Finding.OPEN, (f"{text}, around the required {limit:g}x: verify on more frames on a quiet machine")
 
 
+def check_results(measured: Measured) -> list[tuple[Finding, str]]:
+    """Return a failure for frames, labeled or not, on which the variant gave no result."""
+    found: list[tuple[Finding, str]] = []
+    text = "the variant gave no result (NaN, infinite or impossible outputs) on"
+    if measured.failed_frames:
+        found.append((Finding.FAILED, f"{text} {measured.failed_frames} of {measured.frames} frames"))
+    labeled = measured.accuracy
+    if labeled is not None and labeled.failed_frames:
+        total = labeled.frames + labeled.failed_frames
+        found.append((Finding.FAILED, f"{text} {labeled.failed_frames} of {total} labeled frames"))
+    return found
+
+
 def check_limits(accept: AcceptSpec, measured: Measured) -> list[tuple[Finding, str]]:
     """Return the outcomes of the recipe's terms on exact figures."""
-    found: list[tuple[Finding, str]] = []
-    if measured.failed_frames:
-        found.append(
-            (
-                Finding.FAILED,
-                f"the variant gave no result (NaN or infinite outputs) on {measured.failed_frames} "
-                f"of {measured.frames} frames",
-            )
-        )
+    found = check_results(measured)
     if accept.max_size_ratio is not None:
         text, limit = f"size as stored is {measured.size_ratio:.2f} of the baseline's", accept.max_size_ratio
         if measured.size_ratio <= limit:
@@ -225,6 +230,8 @@ def decide(accept: AcceptSpec, measured: Measured) -> Verdict:
     findings += check_parts(
         accept, measured.frames, measured.labels, measured.slices, measured.sizes, measured.distances
     )
+    if accept.max_drop < 1.0:  # else agreement is not limited at all
+        findings += check_lost(measured.lost)
     optional = (check_accuracy(accept, measured), check_speed(accept, measured))
     findings += [finding for finding in optional if finding is not None]
     findings += check_limits(accept, measured)

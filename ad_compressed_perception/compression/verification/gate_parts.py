@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ad_compressed_perception.compression.verification.finding import Finding, frames_needed
+from ad_compressed_perception.compression.verification.finding import OPEN_ANYWAY, Finding, frames_needed
 from ad_compressed_perception.compression.verification.scores import PartDrop
 from ad_compressed_perception.pass_api.terms import AcceptSpec
 
@@ -21,6 +21,8 @@ Outcome = tuple[Finding, str]
 # A slice holds a tenth of the frames.
 _FRAMES_PER_SLICE_FRAME = 10
 _GONE = 1.0 - 1e-9
+# What the baseline has on so many frames and the variant on none of them is lost; on fewer, perhaps.
+_LOST_FRAMES, _PERHAPS_LOST_FRAMES = 10, 5
 
 
 def check_parts(
@@ -55,6 +57,18 @@ def check_parts(
             part = by_name.get(name, PartDrop(name, math.nan, math.nan, math.nan, 0))
             text = words.format(name)
             found.append(_check_part(part, f"agreement on {text}", limit, accept.min_frames))
+    return found
+
+
+def check_lost(lost: Sequence[PartDrop]) -> list[Outcome]:
+    """Return the outcomes of labels and reactions of which nothing is left: the whole may not show it."""
+    found: list[Outcome] = []
+    for one in lost:
+        text = f"{one.name!r} is lost: the variant has it on none of the {one.frames} frames with it"
+        if one.frames >= _LOST_FRAMES:
+            found.append((Finding.FAILED, text))
+        elif one.frames >= _PERHAPS_LOST_FRAMES:
+            found.append((Finding.OPEN, f"{text}; verify on more frames for at least {_LOST_FRAMES}"))
     return found
 
 
@@ -119,6 +133,6 @@ def _judge(part: PartDrop, text: str, limit: float) -> Outcome:
     advice = (
         f"about {more} frames with it would settle it (there were {part.frames})"
         if more is not None
-        else "it lies too near the limit for a hundred times the frames to settle it"
+        else OPEN_ANYWAY
     )
     return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"

@@ -10,7 +10,7 @@ frames, so the interval is that of the paired difference.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,7 @@ class LabeledCheck:
         resamples: bootstrap resamples of each interval.
         block_length: neighboring frames that are resampled together.
         notes: for the reader, in sentences.
+        failed_frames: labeled frames on which the variant gave no result; no figure includes them.
     """
 
     labeled: LabeledFrames
@@ -112,11 +113,12 @@ class LabeledCheck:
     resamples: int
     block_length: int
     notes: list[str]
+    failed_frames: int = 0
 
     @property
     def gate_drop(self) -> AccuracyDrop:
         """The loss that the gate uses."""
-        return self.overall.drop[self.labeled.metric]
+        return replace(self.overall.drop[self.labeled.metric], failed_frames=self.failed_frames)
 
 
 def open_choice(
@@ -182,6 +184,7 @@ def check_labeled(
 
     Raises:
         DataError: a frame or label cannot be read or compared.
+        ResultError: the baseline gives no valid result on a frame, or the variant on none of them.
         AdcpError: a runtime failed.
     """
     data, indices = labeled.data, labeled.indices
@@ -192,21 +195,18 @@ def check_labeled(
         for name, value in _attributes_of_ground_truth(item.ground_truth).items():
             attributes[name].append(value)
 
-    scores = []
-    for number, pipeline in enumerate((baseline, variant)):
-        if data.task == "detection":
+    def steps(done_before: int) -> Callable[[int], None]:
+        return lambda count: advance(done_before + count, 2 * len(indices))
+
+    if data.task == "detection":
+        for pipeline in (baseline, variant):
             use_settings(pipeline, **DETECTION_SETTINGS)
-        done = number * len(indices)
-        scores.append(
-            collect(
-                pipeline,
-                data,
-                indices,
-                lambda count, done=done: advance(done + count, 2 * len(indices)),  # type: ignore[misc]
-                None if number else watch,
-            )
-        )
-    first, second = scores
+    # The variant first: frames on which it fails cannot be compared, and reject it.
+    failed: list[int] = []
+    second = collect(variant, data, indices, steps(0), failed=failed)
+    left = [index for index in indices if index not in set(failed)]
+    first = collect(baseline, data, left, steps(len(indices)), watch)
+    scores = (first, second)
     block = max(score.block_length() for score in scores) if data.is_series else 1
     slices = choose_slices({name: np.array(values) for name, values in attributes.items() if values})
     return LabeledCheck(
@@ -217,8 +217,15 @@ def check_labeled(
         dict(DETECTION_SETTINGS) if data.task == "detection" else {},
         first.resamples,
         block,
-        [*data.notes, *first.notes()],
+        [*data.notes, *first.notes(), *_note_of_failures(len(failed), len(indices))],
+        len(failed),
     )
+
+
+def _note_of_failures(failed: int, asked: int) -> list[str]:
+    if not failed:
+        return []
+    return [f"The variant gave no result on {failed} of {asked} labeled frames, which no figure includes."]
 
 
 def _attributes_of_ground_truth(ground_truth: Any) -> dict[str, float]:

@@ -20,6 +20,7 @@ from ad_compressed_perception.compression.verification.scores import (
     AgreementFigures,
     AgreementScore,
     Indices,
+    find_lost,
 )
 from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.metrics.agreement import PlanningAgreement, planning_agreement
@@ -32,8 +33,17 @@ REACH_TOLERANCE_M = 1.0
 REACH_TOLERANCE_SHARE = 0.2
 """Further difference of the lengths that agrees, as a share of the baseline's."""
 
-PROBABILITY_TOLERANCE = 0.5
-"""Difference of a probability (collision, stop, proceed after a stop) from which two results contradict."""
+ROUNDING_SHARE = 0.01
+"""Offsets below this share of the tolerance are none."""
+
+REACTIONS = ("collision", "stop", "proceed after a stop")
+"""What a trajectory's probabilities are of, in the order of ``_probabilities``."""
+
+PROBABILITY_THRESHOLD = 0.5
+"""Above it a vehicle acts on one of these probabilities."""
+
+PROBABILITY_TOLERANCE = 0.25
+"""Difference from which two probabilities on both sides of the threshold contradict."""
 
 
 class PlanningScore(AgreementScore):
@@ -54,8 +64,13 @@ class PlanningScore(AgreementScore):
         # Of each frame: whether it is outside of the growing, of the constant tolerance, of the length's,
         # of the probabilities'.
         self._outside: list[tuple[bool, bool, bool, bool]] = []
+        # Of each frame, (2, 3): whether the baseline asks for each reaction, whether the variant agrees.
+        self._reactions: list[NDArray[np.bool_]] = []
 
     def _add(self, baseline: Trajectory, variant: Trajectory | None) -> float:
+        asked = np.array(_probabilities(baseline)) > PROBABILITY_THRESHOLD
+        kept = np.zeros(3, bool) if variant is None else asked & ~_contradicted(baseline, variant)
+        self._reactions.append(np.stack([asked, kept]))
         if variant is None:
             self._frames.append(None)
             self._outside.append((True, True, True, True))
@@ -67,7 +82,7 @@ class PlanningScore(AgreementScore):
         allowed_m = self._tolerance_m + self._tolerance_per_m * np.linalg.norm(points, axis=1)
         reach_m, found_m = (_length_m(one.points_xy_m) for one in (baseline, variant))
         other_length = abs(found_m - reach_m) > REACH_TOLERANCE_M + REACH_TOLERANCE_SHARE * reach_m
-        contradicts = _contradict(baseline, variant)
+        contradicts = bool(_contradicted(baseline, variant).any())
         differs = other_length or contradicts
         self._outside.append(
             (
@@ -84,11 +99,14 @@ class PlanningScore(AgreementScore):
         rows = np.array(self._outside, np.float64).reshape(-1, 4)[frames]
         outside, strict, other_length, contradicting = rows.T
         differences = np.array(self.differences)[frames]
+        # Rounding is largest in bends, which come in clusters: that says nothing of losses.
+        differences[differences < ROUNDING_SHARE * self._tolerance_m] = 0.0
         (interval,) = share_intervals(
             np.stack([outside, np.ones_like(outside)], axis=1),
             lambda sums: sums[:, :1] / sums[:, 1:],
             trials=[independent_frames(differences)],
         )
+        reactions = np.array(self._reactions, bool).reshape(-1, 2, 3)[frames]
         details = {
             "lateral_tolerance_m": self._tolerance_m,
             "lateral_tolerance_per_m": self._tolerance_per_m,
@@ -118,20 +136,27 @@ class PlanningScore(AgreementScore):
             details,
             f"share of frames within {self._tolerance_m:g} m",
             float(1.0 - strict.mean()),
+            lost=find_lost(REACTIONS, reactions[:, 0], reactions[:, 1]),
         )
 
 
-def _contradict(baseline: Trajectory, variant: Trajectory) -> bool:
-    """Return whether a probability differs by more than the tolerance, or only one of the two gives it."""
-    pairs = (
-        (baseline.collision_probability, variant.collision_probability),
-        (baseline.stop_probability, variant.stop_probability),
-        (baseline.proceed_after_stop_probability, variant.proceed_after_stop_probability),
+def _probabilities(trajectory: Trajectory) -> tuple[float, float, float]:
+    return (
+        trajectory.collision_probability,
+        trajectory.stop_probability,
+        trajectory.proceed_after_stop_probability,
     )
-    return any(
-        math.isnan(one) != math.isnan(other) or abs(one - other) > PROBABILITY_TOLERANCE
-        for one, other in pairs
-    )
+
+
+def _contradicted(baseline: Trajectory, variant: Trajectory) -> NDArray[np.bool_]:
+    """Return (3,) whether a probability is on the other side of the threshold, or only one side gives it.
+
+    A variant that always says 0.4 never stops, though it is nowhere far from the baseline.
+    """
+    one, other = np.array(_probabilities(baseline)), np.array(_probabilities(variant))
+    is_crossed = (one > PROBABILITY_THRESHOLD) != (other > PROBABILITY_THRESHOLD)
+    is_far = np.abs(one - other) > PROBABILITY_TOLERANCE
+    return np.asarray((np.isnan(one) != np.isnan(other)) | (is_crossed & is_far))
 
 
 def _length_m(points_xy_m: NDArray[np.float64]) -> float:

@@ -67,6 +67,8 @@ class AgreementFigures:
         labels: segmentation: the drop of each informative label's IoU.
         sizes: detection: the drop of each class of object sizes.
         distances: with a camera: the drop in each band of distances.
+        lost: labels, and reactions of a planner, of which nothing is left; frames are those on which the
+            baseline has them.
     """
 
     measure: str
@@ -83,6 +85,7 @@ class AgreementFigures:
     labels: tuple[PartDrop, ...] = ()
     sizes: tuple[PartDrop, ...] = ()
     distances: tuple[PartDrop, ...] = ()
+    lost: tuple[PartDrop, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields for YAML and JSON; NaN becomes None."""
@@ -150,6 +153,21 @@ class AgreementScore(ABC):
     @abstractmethod
     def _figures(self, frames: Indices, failed: int) -> AgreementFigures:
         """Return the agreement over these frames."""
+
+
+def find_lost(
+    names: Sequence[str], shown: NDArray[np.bool_], kept: NDArray[np.bool_]
+) -> tuple[PartDrop, ...]:
+    """Return the labels (or reactions) that the baseline has on some frames and the variant never keeps.
+
+    Args:
+        names: of the L labels.
+        shown: (N, L) whether the baseline has the label on the frame.
+        kept: (N, L) whether anything of it is matched there.
+    """
+    frames = shown.sum(axis=0)
+    gone = (frames > 0) & ~kept.any(axis=0)
+    return tuple(PartDrop(names[place], 1.0, 1.0, 1.0, int(frames[place])) for place in np.flatnonzero(gone))
 
 
 def of_words(labels: Sequence[str] | None) -> str:

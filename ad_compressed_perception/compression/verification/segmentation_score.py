@@ -22,11 +22,13 @@ from ad_compressed_perception.compression.verification.scores import (
     AgreementScore,
     Indices,
     PartDrop,
+    find_lost,
     of_words,
 )
 from ad_compressed_perception.core.results import LabelMask
 from ad_compressed_perception.metrics.agreement import SegmentationAgreement, segmentation_agreement
 from ad_compressed_perception.metrics.label_weights import (
+    MIN_SHARE,
     frames_with_area,
     informative_labels,
     label_weights,
@@ -131,7 +133,17 @@ class SegmentationScore(AgreementScore):
                 )
                 for band, name in enumerate(DISTANCE_BANDS if self._bands else ())
             ),
+            lost=self._lost_labels(confusions, compared & ~informative),
         )
+
+    def _lost_labels(
+        self, confusions: NDArray[np.int64], candidates: NDArray[np.bool_]
+    ) -> tuple[PartDrop, ...]:
+        """Return the labels, too rare to be informative, that lost all of their pixels."""
+        pixels = confusions.sum(axis=2)
+        least = MIN_SHARE * confusions.sum(axis=(1, 2))[:, None]
+        common = np.diagonal(confusions, axis1=1, axis2=2)
+        return find_lost(self._names, (pixels >= np.maximum(1.0, least)) & candidates, common > 0)
 
 
 def _band_confusions(baseline: LabelMask, variant: LabelMask, camera: GroundCamera) -> NDArray[np.int64]:
