@@ -298,10 +298,15 @@ class OnnxRuntimeBackend(Backend):
                 ONNX, or has operators or an opset the runtime does not know; ``strict`` and another
                 provider than the one asked for.
         """
-        return self.load_checked(model, options, None)
+        return self._load(model, options, None)
 
     def load_checked(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
         """Load and warm up an ONNX file of this sha256; see load and Backend.load_checked."""
+        if type(self).load is not OnnxRuntimeBackend.load:  # a subclass's own must not be passed over
+            return super().load_checked(model, options, sha256)
+        return self._load(model, options, sha256)
+
+    def _load(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
         parsed: OnnxRuntimeOptions = self.parse_options(options)
         path = decompress(Path(model), sha256)
         with backend_errors(self.name, path):

@@ -232,10 +232,15 @@ class OpenVinoBackend(Backend):
                 or has operators OpenVINO cannot convert; ``strict`` and another device or precision
                 than the one asked for.
         """
-        return self.load_checked(model, options, None)
+        return self._load(model, options, None)
 
     def load_checked(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
         """Compile and warm up a model file of this sha256; see load and Backend.load_checked."""
+        if type(self).load is not OpenVinoBackend.load:  # a subclass's own must not be passed over
+            return super().load_checked(model, options, sha256)
+        return self._load(model, options, sha256)
+
+    def _load(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
         parsed = self.parse_options(options)
         path = decompress(Path(model), sha256)
         with backend_errors(self.name, path):
