@@ -302,8 +302,8 @@ class OnnxRuntimeBackend(Backend):
 
     def load_checked(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
         """Load and warm up an ONNX file of this sha256; see load and Backend.load_checked."""
-        if type(self).load is not OnnxRuntimeBackend.load:  # what a subclass adds to load is not left out
-            return self.load(model, options)
+        if type(self).load is not OnnxRuntimeBackend.load:  # a subclass's own must not be passed over
+            return super().load_checked(model, options, sha256)
         return self._load(model, options, sha256)
 
     def _load(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:

@@ -236,8 +236,8 @@ class OpenVinoBackend(Backend):
 
     def load_checked(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
         """Compile and warm up a model file of this sha256; see load and Backend.load_checked."""
-        if type(self).load is not OpenVinoBackend.load:  # what a subclass adds to load is not left out
-            return self.load(model, options)
+        if type(self).load is not OpenVinoBackend.load:  # a subclass's own must not be passed over
+            return super().load_checked(model, options, sha256)
         return self._load(model, options, sha256)
 
     def _load(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:

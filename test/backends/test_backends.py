@@ -299,3 +299,17 @@ def test_ctrl_c_after_swapped_sessions_is_an_interrupt_and_no_crash(files: dict[
     script = [sys.executable, "-c", _SWAP_THEN_INTERRUPT, str(files["fp32"])]
     result = subprocess.run(script, capture_output=True, text=True, timeout=120, check=False)
     assert (result.returncode, result.stdout.strip()) == (0, "interrupted"), result.stderr
+
+
+@BOTH
+def test_a_subclass_with_its_own_load_is_asked_for_checked_loads_too(backend: str) -> None:
+    """Failed before: nodes, which load by sha256, passed over the load of a third party's backend."""
+    calls: list[Path] = []
+
+    class Own(type(create_backend(backend))):  # type: ignore[misc]
+        def load(self, model: Path, options: Any) -> Any:
+            calls.append(model)
+            return "a session"
+
+    assert Own().load_checked(Path("model"), {}, "0" * 64) == "a session"
+    assert calls == [Path("model")]
