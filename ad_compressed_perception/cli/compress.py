@@ -120,7 +120,7 @@ def compress(
     from ad_compressed_perception.cli.search import run_search
     from ad_compressed_perception.compression.compress import compress_model
     from ad_compressed_perception.compression.recipe import load_recipe
-    from ad_compressed_perception.compression.search.budget import DEFAULT
+    from ad_compressed_perception.compression.search.budget import DEFAULT, parse_budget
     from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice
     from ad_compressed_perception.compression.verification.terminal_output import as_dict, tables
     from ad_compressed_perception.data.bad_frames import parse_limit
@@ -138,6 +138,7 @@ def compress(
     if recipe == "auto" and not Path(recipe).is_file():
         if backend is not None:
             raise typer.BadParameter("--recipe auto tries every backend: leave --backend out")
+        parse_budget(budget or DEFAULT)  # what is wrong with the command comes before the model
         _try_baseline(model_dir)
         run_search(
             model_dir, calibration, budget=budget or DEFAULT, minutes=minutes or 10.0, seed=seed or 0,
