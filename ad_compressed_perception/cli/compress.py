@@ -138,7 +138,7 @@ def compress(
     if recipe == "auto" and not Path(recipe).is_file():
         if backend is not None:
             raise typer.BadParameter("--recipe auto tries every backend: leave --backend out")
-        parse_budget(budget or DEFAULT)  # before the model is tried, which takes seconds
+        parse_budget(budget or DEFAULT)  # what is wrong with the command comes before the model
         _try_baseline(model_dir)
         run_search(
             model_dir, calibration, budget=budget or DEFAULT, minutes=minutes or 10.0, seed=seed or 0,

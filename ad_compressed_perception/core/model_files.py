@@ -21,7 +21,7 @@ FOLDER_OPTIONS: Final = ("cache_dir", "trt_engine_cache")
 
 # Keys of external data, of EP contexts' attribute: a file without them names no other file.
 _KEYS = (b"\x08location", b"ep_cache_context")
-# How files of other formats begin: place, bytes. The suffix tells nothing, runtimes take ONNX under any name.
+# How files of other formats begin: place, bytes. Not by suffix, as runtimes take ONNX under any name.
 _OTHER_FORMATS = ((0, b"<"), (0, b"\xef\xbb\xbf<"), (4, b"TFL3"))
 
 

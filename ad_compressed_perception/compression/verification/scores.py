@@ -167,7 +167,9 @@ def find_lost(
     """
     frames = shown.sum(axis=0)
     gone = (frames > 0) & ~kept.any(axis=0)
-    return tuple(PartDrop(names[place], 1.0, 1.0, 1.0, int(frames[place])) for place in np.flatnonzero(gone))
+    return tuple(
+        PartDrop(names[int(place)], 1.0, 1.0, 1.0, int(frames[place])) for place in np.flatnonzero(gone)
+    )
 
 
 def of_words(labels: Sequence[str] | None) -> str:
