@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measures acceptance on frames of several sources: ``python benchmark/accept_on_sources.py MODEL SOURCE ...``.
+"""Measures acceptance on frames of several sources: ``python benchmark/accept_on_sources.py MODEL SOURCES``.
 
 MODEL is a folder with variants, a SOURCE is as for ``adcp compress --calibration``, or NAME=SOURCE. Each
 variant is compared with the baseline on evenly chosen frames and judged by those accept terms of its
