@@ -171,14 +171,14 @@ def test_a_report_that_can_no_longer_be_written_is_seen_on_diagnostics(
         recorder.wait_for(lambda: recorder.received["/diagnostics"])
         (tmp_path / "broken").replace(folder)  # at once: the monitor may be writing
 
-        def is_told() -> bool:
+        def is_warned() -> bool:
             return any(
                 status.level == DiagnosticStatus.WARN and "report not written" in status.message
                 for message in recorder.received["/diagnostics"]
                 for status in message.status
             )
 
-        recorder.wait_for(is_told)
+        recorder.wait_for(is_warned)
         assert monitor.stop() == 1, "the last report is lost, too"
         assert "Traceback" not in monitor.log
 
@@ -190,7 +190,7 @@ def test_two_nodes_of_one_name_are_named(tmp_path: Path, recorder: Recorder) -> 
     publishers = [recorder.node.create_publisher(DiagnosticArray, "/a/detection/timing", 1) for _ in range(2)]
     assert len(publishers) == 2
 
-    def is_told() -> bool:
+    def is_warned() -> bool:
         return any(
             status.level == DiagnosticStatus.WARN and "/a/detection/timing has 2 publishers" in status.message
             for message in recorder.received["/diagnostics"]
@@ -198,4 +198,4 @@ def test_two_nodes_of_one_name_are_named(tmp_path: Path, recorder: Recorder) -> 
         )
 
     with node_process("latency_monitor_node", *options, log=tmp_path / "log"):
-        recorder.wait_for(is_told)
+        recorder.wait_for(is_warned)
