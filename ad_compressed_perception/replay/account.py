@@ -19,6 +19,8 @@ from ad_compressed_perception.replay.plan import BASELINE, ReplayPlan
 from ad_compressed_perception.report.markdown import uncounted_frames
 from ad_compressed_perception.report.schema import ComparisonReport, Report, VariantReport
 
+_MANY_FRAMES = 10
+"""From so many equal images on, a recording is taken for a broken one."""
 _NO_ANSWER = "no answer: lost on its way, or not finished in time"
 
 
@@ -84,6 +86,11 @@ class Account:
             yield (
                 f"The index counts {index} messages on {source.topic}: {source.read} were read and "
                 f"{source.left_out} left out, {index - source.read - source.left_out} are missing."
+            )
+        if self.frames.distinct == 1 and self.offers.offered >= _MANY_FRAMES:
+            yield (
+                f"All {self.offers.offered} frames on {source.topic} hold the same image (a frozen or covered "
+                "camera): that results agree on it says nothing."
             )
         bad = len(self.frames.unreadable)
         counted = self.offers.offered + self.offers.not_offered + bad

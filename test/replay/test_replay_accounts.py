@@ -93,6 +93,18 @@ def test_a_recording_that_no_node_can_decode_is_no_success(tmp_path: Path) -> No
     assert f"4 x failed: {COMPRESSED_TOPIC}: " not in printed, "counts of both nodes together"
 
 
+def test_a_recording_of_one_image_shows_no_agreement(tmp_path: Path) -> None:
+    """A frozen camera: baseline and variant agree on it at 1.000, twelve times."""
+    messages = [compressed_message(draw_scene(0), stamp) for stamp in stamps_of(12)]
+    out = tmp_path / "out"
+    code, printed, report = run(
+        drive_of(tmp_path / "drive", messages), add_variant(write_planner(tmp_path / "model")), out
+    )
+    assert code == ExitCode.INCOMPLETE
+    check_no_acceptance(out, printed)
+    assert any("12 frames" in problem and "the same image" in problem for problem in report.problems)
+
+
 @pytest.mark.parametrize(("limit", "has_problem"), [("10%", True), ("2", False)])
 def test_failed_frames_are_reported_and_limited(tmp_path: Path, limit: str, has_problem: bool) -> None:
     """Two of eight frames are cut off: 10 % allow one."""
