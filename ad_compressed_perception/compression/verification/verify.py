@@ -114,7 +114,7 @@ def verify(
     pair = (baseline, variant)
     distinct: set[bytes] = set()
     for index, frame in enumerate(frames):
-        distinct.add(hashlib.blake2b(np.ascontiguousarray(frame.pixels), digest_size=16).digest())
+        distinct.add(hashlib.blake2b(np.ascontiguousarray(frame.pixels).data, digest_size=16).digest())
         order = (0, 1) if index % 2 == 0 else (1, 0)
         around_ms = [0.0, 0.0]
         prepared: list[Any] = [None, None]
