@@ -149,3 +149,17 @@ def test_labels_that_are_nowhere_are_inconclusive(tmp_path: Path, images: Path) 
     assert result.verdict.status == "inconclusive"
     assert "none of 24 verification frames is informative" in result.verdict.reasons[0]
     assert "input scale, color order" in result.verdict.reasons[0]
+
+
+def test_copies_of_two_images_are_no_more_than_two_informative_frames(tmp_path: Path, images: Path) -> None:
+    """Failed before: fifty copies of each were a hundred informative frames, and the verdict "accepted"."""
+    first, other = sorted(images.iterdir())[:20:19]
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    for index in range(40):
+        (folder / f"{index:03}.png").write_bytes((first if index < 20 else other).read_bytes())
+    recipe = small_recipe(tmp_path / "r", passes=PLAIN, calibration={"frames": 2}, verify={"frames": 30})
+    model = load_manifest(write_segmenter(tmp_path / "model"))
+    found = compress_model(model, recipe, str(folder), work=tmp_path / "work")
+    assert found.verdict.status == "inconclusive"
+    assert found.verdict.reasons[0].startswith("only 2 of 30 verification frames are informative")
