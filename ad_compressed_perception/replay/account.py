@@ -89,8 +89,8 @@ class Account:
             )
         if self.frames.distinct == 1 and self.offers.offered >= _MANY_FRAMES:
             yield (
-                f"All {self.offers.offered} frames on {source.topic} hold the same image (a frozen or covered "
-                "camera): that results agree on it says nothing."
+                f"All {self.offers.offered} frames on {source.topic} hold the same image, as of a covered "
+                "camera: that results agree on it says nothing."
             )
         bad = len(self.frames.unreadable)
         counted = self.offers.offered + self.offers.not_offered + bad
