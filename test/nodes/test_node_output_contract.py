@@ -192,17 +192,15 @@ def test_broken_odometry_is_ignored_and_reported(
         stamp = STAMP_NS + 2 * 10**9
         valid = odometry_message(stamp)
         broken.header.stamp = ns_to_stamp(stamp + 1)
+        # Until its command comes: an image may overtake the odometry that was published before it.
         recorder.wait_for(
-            lambda: any(
-                timing_of(m).outcome == "processed" for m in recorder.received["/planning/timing"][1:]
-            ),
+            lambda: any(as_ns(m.header.stamp) == stamp for m in commands),
             lambda: [
                 positions.publish(valid),
                 positions.publish(broken),
                 images.publish(image_message(draw_scene(0), stamp)),
             ],
         )
-        recorder.wait_for(lambda: any(as_ns(m.header.stamp) == stamp for m in commands))
         assert {as_ns(message.header.stamp) for message in commands} == {STAMP_NS, stamp}
         paths = {as_ns(message.header.stamp) for message in recorder.received["/planning/trajectory"]}
         assert STAMP_NS + 10**9 not in paths
@@ -211,7 +209,3 @@ def test_broken_odometry_is_ignored_and_reported(
         assert math.isfinite(last.angular.z)
         assert node.stop() == 0
         assert "Traceback" not in node.log
-
-
-def timing_of(message: DiagnosticArray) -> Any:
-    return from_message(message).timing
