@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ad_compressed_perception.compression.verification.finding import frames_needed
 from ad_compressed_perception.compression.verification.gate import (
     AccuracyDrop,
     Measured,
     decide,
-    frames_needed,
 )
 from ad_compressed_perception.compression.verification.scores import PartDrop
 from ad_compressed_perception.pass_api.terms import AcceptSpec

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from enum import Enum
 from statistics import NormalDist
+from typing import NamedTuple
 
 # More frames are advised up to so many times the number used.
 _MAX_FRAMES_FACTOR = 100
@@ -27,6 +28,33 @@ class Finding(Enum):
     MET = "met"
     FAILED = "failed"
     OPEN = "open"
+
+
+class Estimate(NamedTuple):
+    """A loss with its 95 % interval, and the number of frames that it was computed from."""
+
+    loss: float
+    low: float
+    high: float
+    frames: int
+
+
+def check_upper_limit(found: Estimate, limit: float, text: str, advice: str) -> tuple[Finding, str]:
+    """Return the outcome of a term that allows a loss up to ``limit``, and why.
+
+    Args:
+        found: the loss; met or failed where its whole interval is on one side of the limit.
+        limit: in the loss's unit.
+        text: what lost how much; the reason begins with it.
+        advice: ends the reason where the term is open; ``{more}`` becomes the number of frames.
+    """
+    if found.high <= limit:
+        return Finding.MET, f"{text}, within the allowed {limit:g}"
+    if found.low > limit:
+        return Finding.FAILED, f"{text}, beyond the allowed {limit:g}"
+    more = frames_needed(found.frames, found.loss, found.low, found.high, limit)
+    remedy = OPEN_ANYWAY if more is None else advice.format(more=more)
+    return Finding.OPEN, f"{text}, around the allowed {limit:g}: {remedy}"
 
 
 def frames_needed(frames: int, drop: float, low: float, high: float, limit: float) -> int | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ad_compressed_perception.compression.verification.finding import OPEN_ANYWAY, Finding, frames_needed
+from ad_compressed_perception.compression.verification.finding import Estimate, Finding, check_upper_limit
 from ad_compressed_perception.compression.verification.gate_parts import check_lost, check_parts
 from ad_compressed_perception.compression.verification.scores import PartDrop
 from ad_compressed_perception.core.manifest import Verdict, VerdictStatus
@@ -124,17 +124,9 @@ def check_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
             f"only {measured.informative_frames} of {measured.frames} verification frames are informative, "
             f"at least {accept.min_frames} are needed: verify on more frames, or on frames with more in them"
         )
-    if high <= limit:
-        return Finding.MET, f"{text}, within the allowed {limit:g}"
-    if low > limit:
-        return Finding.FAILED, f"{text}, beyond the allowed {limit:g}"
-    more = frames_needed(measured.informative_frames, drop, low, high, limit)
-    advice = (
-        f"about {more} informative frames would settle it (there were {measured.informative_frames})"
-        if more is not None
-        else OPEN_ANYWAY
-    )
-    return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"
+    frames = measured.informative_frames
+    advice = f"about {{more}} informative frames would settle it (there were {frames})"
+    return check_upper_limit(Estimate(drop, low, high, frames), limit, text, advice)
 
 
 def check_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str] | None:
@@ -150,13 +142,8 @@ def check_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str
         f"{found.metric} is worse by {found.value:.2f} {found.unit} on {found.frames} labeled frames "
         f"(95 % interval {found.low:.2f} to {found.high:.2f})"
     )
-    if found.high <= limit:
-        return Finding.MET, f"{text}, within the allowed {limit:g}"
-    if found.low > limit:
-        return Finding.FAILED, f"{text}, beyond the allowed {limit:g}"
-    more = frames_needed(found.frames, found.value, found.low, found.high, limit)
-    advice = f"about {more} labeled frames would settle it" if more is not None else OPEN_ANYWAY
-    return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"
+    estimate = Estimate(found.value, found.low, found.high, found.frames)
+    return check_upper_limit(estimate, limit, text, "about {more} labeled frames would settle it")
 
 
 def check_speed(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str] | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ad_compressed_perception.compression.verification.finding import OPEN_ANYWAY, Finding, frames_needed
+from ad_compressed_perception.compression.verification.finding import Estimate, Finding, check_upper_limit
 from ad_compressed_perception.compression.verification.scores import PartDrop
 from ad_compressed_perception.pass_api.terms import AcceptSpec
 
@@ -125,14 +125,5 @@ def _check_part(part: PartDrop, text: str, limit: float, min_frames: int) -> Out
 
 def _judge(part: PartDrop, text: str, limit: float) -> Outcome:
     text = f"{text} drops by {part.drop:.3f} (95 % interval {part.low:.3f} to {part.high:.3f})"
-    if part.high <= limit:
-        return Finding.MET, f"{text}, within the allowed {limit:g}"
-    if part.low > limit:
-        return Finding.FAILED, f"{text}, beyond the allowed {limit:g}"
-    more = frames_needed(part.frames, part.drop, part.low, part.high, limit)
-    advice = (
-        f"about {more} frames with it would settle it (there were {part.frames})"
-        if more is not None
-        else OPEN_ANYWAY
-    )
-    return Finding.OPEN, f"{text}, around the allowed {limit:g}: {advice}"
+    advice = f"about {{more}} frames with it would settle it (there were {part.frames})"
+    return check_upper_limit(Estimate(part.drop, part.low, part.high, part.frames), limit, text, advice)
