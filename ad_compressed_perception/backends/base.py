@@ -144,6 +144,24 @@ class Backend(ABC):
             ) from error
 
 
+class HashingBackend(Backend):
+    """A runtime that hashes the very bytes it loads. Third parties override ``load``, as of any backend."""
+
+    @abstractmethod
+    def _load(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
+        """Load and warm up a model file of this sha256 (None: any); raises as load_checked."""
+
+    def load(self, model: Path, options: Mapping[str, Any]) -> Session:
+        """Load and warm up a model file; raises as Backend.load."""
+        return self._load(model, options, None)
+
+    def load_checked(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
+        """Load and warm up a model file of this sha256; see Backend.load_checked."""
+        if type(self).load is not HashingBackend.load:  # a subclass's own must not be passed over
+            return super().load_checked(model, options, sha256)
+        return self._load(model, options, sha256)
+
+
 def zero_feeds(inputs: tuple[TensorSpec, ...]) -> dict[str, NDArray[Any]]:
     """Return zeros for every input (dynamic dimensions become 1), for warm-up.
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ad_compressed_perception.backends.base import (
-    Backend,
     BackendOptions,
     BackendStatus,
+    HashingBackend,
     LayerTime,
     Session,
     SessionInfo,
@@ -265,7 +265,7 @@ class OnnxRuntimeSession(Session):
         return bytes(model.SerializeToString())
 
 
-class OnnxRuntimeBackend(Backend):
+class OnnxRuntimeBackend(HashingBackend):
     """Runs ONNX files in ONNX Runtime."""
 
     name: ClassVar[str] = "onnxruntime"
@@ -287,7 +287,7 @@ class OnnxRuntimeBackend(Backend):
             detail="" if PROVIDERS["cuda"] in providers else "CPU build; GPUs need the extra [gpu]",
         )
 
-    def load(self, model: Path, options: Mapping[str, Any]) -> Session:
+    def _load(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
         """Load and warm up an ONNX file; options are those of OnnxRuntimeOptions.
 
         A provider the installed build lacks falls back to the next one (tensorrt, cuda, cpu), which
@@ -298,15 +298,6 @@ class OnnxRuntimeBackend(Backend):
                 ONNX, or has operators or an opset the runtime does not know; ``strict`` and another
                 provider than the one asked for.
         """
-        return self._load(model, options, None)
-
-    def load_checked(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
-        """Load and warm up an ONNX file of this sha256; see load and Backend.load_checked."""
-        if type(self).load is not OnnxRuntimeBackend.load:  # a subclass's own must not be passed over
-            return super().load_checked(model, options, sha256)
-        return self._load(model, options, sha256)
-
-    def _load(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
         parsed: OnnxRuntimeOptions = self.parse_options(options)
         path = decompress(Path(model), sha256)
         with backend_errors(self.name, path):

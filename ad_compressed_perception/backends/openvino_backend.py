@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from pydantic import AliasChoices, Field, field_validator
 
 from ad_compressed_perception.backends.base import (
-    Backend,
     BackendOptions,
     BackendStatus,
+    HashingBackend,
     LayerTime,
     Session,
     SessionInfo,
@@ -203,7 +203,7 @@ class OpenVinoSession(Session):
             )
 
 
-class OpenVinoBackend(Backend):
+class OpenVinoBackend(HashingBackend):
     """Runs ONNX files (and OpenVINO's own .xml) in OpenVINO."""
 
     name: ClassVar[str] = "openvino"
@@ -221,7 +221,7 @@ class OpenVinoBackend(Backend):
             return BackendStatus(cls.name, available=False, detail=one_line(error))
         return BackendStatus(cls.name, available=True, version=_version(runtime), providers=devices)
 
-    def load(self, model: Path, options: Mapping[str, Any]) -> Session:
+    def _load(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
         """Compile and warm up a model; options are those of OpenVinoOptions.
 
         A device this machine lacks falls back to the CPU, a precision the processor lacks to the one
@@ -232,15 +232,6 @@ class OpenVinoBackend(Backend):
                 or has operators OpenVINO cannot convert; ``strict`` and another device or precision
                 than the one asked for.
         """
-        return self._load(model, options, None)
-
-    def load_checked(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
-        """Compile and warm up a model file of this sha256; see load and Backend.load_checked."""
-        if type(self).load is not OpenVinoBackend.load:  # a subclass's own must not be passed over
-            return super().load_checked(model, options, sha256)
-        return self._load(model, options, sha256)
-
-    def _load(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
         parsed = self.parse_options(options)
         path = decompress(Path(model), sha256)
         with backend_errors(self.name, path):
