@@ -138,10 +138,9 @@ def compress(
     if recipe == "auto" and not Path(recipe).is_file():
         if backend is not None:
             raise typer.BadParameter("--recipe auto tries every backend: leave --backend out")
-        parse_budget(budget or DEFAULT)  # what is wrong with the command comes before the model
-        _try_baseline(model_dir)
+        parsed = parse_budget(budget or DEFAULT)  # what is wrong with the command comes before the model
         run_search(
-            model_dir, calibration, budget=budget or DEFAULT, minutes=minutes or 10.0, seed=seed or 0,
+            _try_baseline(model_dir), calibration, budget=parsed, minutes=minutes or 10.0, seed=seed or 0,
             frames=frames, name=name, work=work, in_place=in_place, labels=labels, labeled=labeled,
             metric=metric, train=train is not False, max_bad_frames=max_bad, as_json=as_json,
         )  # fmt: skip

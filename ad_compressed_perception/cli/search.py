@@ -15,15 +15,17 @@ import typer
 from ad_compressed_perception.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from ad_compressed_perception.compression.search.budget import Budget
     from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice
+    from ad_compressed_perception.core.manifest import Manifest
     from ad_compressed_perception.data.bad_frames import BadFrameLimit
 
 
 def run_search(
-    model_dir: Path,
+    manifest: Manifest,
     calibration: str,
     *,
-    budget: str,
+    budget: Budget,
     minutes: float,
     seed: int,
     frames: int | None,
@@ -41,21 +43,19 @@ def run_search(
 
     Raises:
         typer.Exit: always; 0 accepted, 3 rejected or nothing within the budget, 4 inconclusive.
-        AdcpError: an invalid budget, model or source.
+        AdcpError: an invalid model or source.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-    from ad_compressed_perception.compression.search.budget import parse_budget
     from ad_compressed_perception.compression.search.plot import write_front
     from ad_compressed_perception.compression.search.search import NAME, Request, search
     from ad_compressed_perception.compression.search.tables import as_dict, tables
     from ad_compressed_perception.compression.verification import terminal_output
-    from ad_compressed_perception.core.manifest import load_manifest
 
     request = Request(
         source=calibration,
-        budget=parse_budget(budget),
+        budget=budget,
         minutes=minutes,
         frames=frames,
         name=name or NAME,
@@ -72,7 +72,6 @@ def run_search(
         raise typer.BadParameter("--metric belongs to --data")
     if labeled is not None and labels is not None:
         raise typer.BadParameter("--labels is about agreement; with --data name a metric with --metric")
-    manifest = load_manifest(model_dir)
     started, total_s = monotonic(), 60.0 * minutes
     columns = (
         SpinnerColumn(),

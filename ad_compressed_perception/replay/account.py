@@ -87,7 +87,7 @@ class Account:
                 f"The index counts {index} messages on {source.topic}: {source.read} were read and "
                 f"{source.left_out} left out, {index - source.read - source.left_out} are missing."
             )
-        if self.frames.distinct == 1 and self.offers.offered >= _MANY_FRAMES:
+        if self.frames.is_one_image and self.offers.offered >= _MANY_FRAMES:
             yield (
                 f"All {self.offers.offered} frames on {source.topic} hold the same image, as of a covered "
                 "camera: that results agree on it says nothing."

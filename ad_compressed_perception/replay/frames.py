@@ -51,7 +51,7 @@ class BagSlice:
         left_out: messages before and behind the selected part.
         unreadable: reasons of messages that are no image message and were not sent.
         restamped: frames whose stamp was not positive or a duplicate and was replaced by the recording time.
-        distinct: 1 where all frames hold the same image, else 2: they are not counted further.
+        is_one_image: all frames hold the same image.
     """
 
     bag: BagReader
@@ -63,7 +63,7 @@ class BagSlice:
     left_out: int = field(default=0, init=False)
     unreadable: list[str] = field(default_factory=list, init=False)
     restamped: int = field(default=0, init=False)
-    distinct: int = field(default=0, init=False)
+    is_one_image: bool = field(default=True, init=False)
 
     @property
     def is_compressed(self) -> bool:
@@ -84,8 +84,8 @@ class BagSlice:
         """Yield the frames; raise DataError when there are none that can be read."""
         begin_ns = self.bag.start_ns + round(self.start_s * _NANOSECONDS)
         end_ns = None if self.duration_s is None else begin_ns + round(self.duration_s * _NANOSECONDS)
-        self.read = self.left_out = self.restamped = self.distinct = 0
-        self.unreadable = []
+        self.read = self.left_out = self.restamped = 0
+        self.unreadable, self.is_one_image = [], True
         first = b""
         used_stamps: set[int] = set()
         index = 0
@@ -111,9 +111,9 @@ class BagSlice:
                 cdr = with_stamp_ns(cdr, stamp_ns)
                 self.restamped += 1
             used_stamps.add(stamp_ns)
-            first = first or cdr[_STAMP_END:]
-            if self.distinct < 2:
-                self.distinct = 1 if cdr[_STAMP_END:] == first else 2
+            if self.is_one_image:
+                first = first or cdr[_STAMP_END:]
+                self.is_one_image = cdr.endswith(first) and len(cdr) == _STAMP_END + len(first)
             yield BagFrame(index, stamp_ns, bag_time_ns, cdr)
             index += 1
         if index == 0:
