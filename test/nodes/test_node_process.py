@@ -8,15 +8,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("rclpy")
 
+from support.ros import PATIENCE_S, wait_for_output
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE_S = 60.0
 # Prints its state and stays in it long enough for a signal to arrive.
 SCRIPT = """
 import atexit, sys, time
@@ -72,11 +72,7 @@ def test_repeated_signals_do_not_interrupt_the_shutdown(
         )
     try:
         for word in interrupted:
-            end = time.monotonic() + PATIENCE_S
-            while word not in log.read_text():
-                assert time.monotonic() < end, log.read_text()
-                assert process.poll() is None, log.read_text()
-                time.sleep(0.02)
+            wait_for_output(process, log, lambda text, word=word: word in text)
             process.send_signal(number)
         assert process.wait(PATIENCE_S) == 0, log.read_text()
     finally:

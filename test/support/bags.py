@@ -10,9 +10,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
+
+from ad_compressed_perception.core.errors import DataError
 
 RAW_TOPIC = "/camera/image_raw"
 COMPRESSED_TOPIC = "/camera/image_raw/compressed"
@@ -121,3 +124,15 @@ def write_messages(
 def float_message(value: float) -> Any:
     """Return a std_msgs/Float32 (rosbags' class)."""
     return _STORE.types["std_msgs/msg/Float32"](value)
+
+
+def storage_file(bag: Path) -> Path:
+    """Return the storage file of a recording."""
+    return next(entry for entry in bag.iterdir() if entry.suffix in (".mcap", ".db3"))
+
+
+def only_line(error: pytest.ExceptionInfo[DataError]) -> str:
+    """Return the text of an error, which must be one line."""
+    message = str(error.value)
+    assert "\n" not in message
+    return message

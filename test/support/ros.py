@@ -31,6 +31,15 @@ PATIENCE_S = 60.0
 """How long to wait for something that must come: long, since a loaded machine is slow, not wrong."""
 
 
+def wait_for_output(process: subprocess.Popen[Any], log: Path, has_come: Callable[[str], bool]) -> None:
+    """Wait until what a process has printed meets a condition; fail where it ends before."""
+    end = time.monotonic() + PATIENCE_S
+    while not has_come(log.read_text()):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.02)
+
+
 class NodeProcess:
     """One of the package's executables in a process of its own."""
 
