@@ -16,9 +16,10 @@ from ad_compressed_perception.compression.verification.difference_images import 
 from ad_compressed_perception.core.errors import AdcpError, DataError, ModelFileError
 from ad_compressed_perception.core.host import HostInfo
 from ad_compressed_perception.core.manifest import InputSpec, Manifest
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.data.bad_frames import BadFrameLimit
 from ad_compressed_perception.data.frames import open_frames
-from ad_compressed_perception.onnx_graph.io import input_name, one_line
+from ad_compressed_perception.onnx_graph.io import input_name
 from ad_compressed_perception.pass_api.passes import Feeds, PassContext
 from ad_compressed_perception.tasks.prepare import Preparer
 

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from ad_compressed_perception.core.errors import ModelFileError
-from ad_compressed_perception.onnx_graph.io import one_line
+from ad_compressed_perception.core.one_line import one_line
 
 OPSET = 17
 _TIMEOUT_S = 900.0

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ad_compressed_perception.core.errors import ModelFileError
-from ad_compressed_perception.onnx_graph.io import one_line
+from ad_compressed_perception.core.one_line import one_line
 
 OPSET = 18
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import ModelFileError
-from ad_compressed_perception.onnx_graph.io import one_line
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.pass_api.passes import Feeds
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.tensors import TensorSpec
-from ad_compressed_perception.onnx_graph.io import one_line
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.manifest import InputSpec
 from ad_compressed_perception.core.model_files import external_data
+from ad_compressed_perception.core.one_line import one_line
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
@@ -25,12 +26,6 @@ HARD_SWISH_OPSET = 14
 _MAX_BYTES = 2**31 - 1
 _QUANTIZED_PREFIXES = ("QLinear", "Quantize", "Dequantize", "DynamicQuantize")
 _QUANTIZED_OPERATORS = frozenset(("ConvInteger", "MatMulInteger", "QGemm", "QAttention"))
-
-
-def one_line(error: BaseException, length: int = 300) -> str:
-    """Return an exception's message as one line of at most ``length`` characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def read_model(path: Path) -> ModelProto:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.tensors import Feeds
 from ad_compressed_perception.onnx_graph.equivalence import require_same
-from ad_compressed_perception.onnx_graph.io import check_model, one_line, opset_of
+from ad_compressed_perception.onnx_graph.io import check_model, opset_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.manifest import InputSpec
-from ad_compressed_perception.onnx_graph.io import one_line, pin_input_shape
+from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.onnx_graph.io import pin_input_shape
 
 if TYPE_CHECKING:
     from onnx import ModelProto

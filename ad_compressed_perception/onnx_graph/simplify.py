@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.tensors import Feeds
 from ad_compressed_perception.onnx_graph.denormals import flush_denormals
 from ad_compressed_perception.onnx_graph.equivalence import require_same
 from ad_compressed_perception.onnx_graph.exporter_idioms import free_channel_counts
-from ad_compressed_perception.onnx_graph.io import check_model, is_quantized, one_line
+from ad_compressed_perception.onnx_graph.io import check_model, is_quantized
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ad_compressed_perception.core.errors import RecipeError
-from ad_compressed_perception.onnx_graph.io import one_line
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.training.distillation.dataset import DistillationDataset
 from ad_compressed_perception.training.distillation.losses import Loss
 from ad_compressed_perception.training.relative_adamw import RelativeAdamW

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError, ModelFileError
-from ad_compressed_perception.onnx_graph.io import one_line, opset_of
+from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.onnx_graph.io import opset_of
 from ad_compressed_perception.onnx_graph.weights import (
     WeightTensor,
     attribute,

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import ModelFileError
-from ad_compressed_perception.onnx_graph.io import one_line
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.onnx_graph.qdq import QdqGraph, QuantizedTensor, drop_unused
 from ad_compressed_perception.pass_api.passes import Advance, Feeds
 

@@ -20,8 +20,8 @@ from ad_compressed_perception.compression.search.candidate import GRAPH_OPTIMIZA
 from ad_compressed_perception.core.errors import AdcpError, BackendError, ModelFileError
 from ad_compressed_perception.core.host import HostInfo
 from ad_compressed_perception.core.manifest import Manifest
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.registry import BACKENDS, find
-from ad_compressed_perception.onnx_graph.io import one_line
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 
 if TYPE_CHECKING:

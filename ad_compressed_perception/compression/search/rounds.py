@@ -19,7 +19,7 @@ from ad_compressed_perception.compression.search.journal import Journal
 from ad_compressed_perception.compression.search.time_budget import OutOfTimeError, TimeBudget
 from ad_compressed_perception.compression.search.trial import Drop, Speed, Trial
 from ad_compressed_perception.core.errors import AdcpError
-from ad_compressed_perception.onnx_graph.io import one_line
+from ad_compressed_perception.core.one_line import one_line
 
 SCREEN_FRAMES = 16
 ROUND_FRAMES = (64, 10_000)

@@ -19,7 +19,7 @@ from onnx import ModelProto, NodeProto, numpy_helper
 from torch import Tensor, nn
 
 from ad_compressed_perception.core.errors import ModelFileError
-from ad_compressed_perception.onnx_graph.io import one_line
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.training.graph_module.fake_quantize import (
     RANGES,
     ActivationQuantizer,

@@ -22,7 +22,7 @@ from onnx import ModelProto, numpy_helper
 from torch import Tensor
 
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
-from ad_compressed_perception.onnx_graph.io import one_line
+from ad_compressed_perception.core.one_line import one_line, shorten
 from ad_compressed_perception.training.graph_module.layers import Convolution, WeightLayer
 from ad_compressed_perception.training.graph_module.module import GraphModule
 
@@ -86,9 +86,9 @@ def _refusals() -> Iterator[None]:
     # From torch-pruning's dependency search, and from running the graph with fewer channels.
     except (ModelFileError, RuntimeError, IndexError, ValueError, KeyError) as error:
         raise ModelFileError(
-            f"the graph's channels cannot be removed ({one_line(error, 160)}): a constant (of a Reshape, a "
-            "Gather, a DepthToSpace) or the groups of a convolution behind a Concat fix their number; use "
-            "prune_unstructured, palettize or a student instead"
+            f"the graph's channels cannot be removed ({shorten(one_line(error), 160)}): "
+            "a constant (of a Reshape, a Gather, a DepthToSpace) or the groups of a convolution behind a "
+            "Concat fix their number; use prune_unstructured, palettize or a student instead"
         ) from error
 
 

@@ -20,12 +20,8 @@ from pydantic import Field
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import name_nodes, save_float
 from ad_compressed_perception.compression.quantization.activation_ranges import collect_ranges
 from ad_compressed_perception.core.errors import ModelFileError
-from ad_compressed_perception.onnx_graph.io import (
-    float_constants,
-    is_quantized,
-    one_line,
-    opset_of,
-)
+from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.onnx_graph.io import float_constants, is_quantized, opset_of
 from ad_compressed_perception.onnx_graph.qdq import drop_unused, sort_nodes
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 

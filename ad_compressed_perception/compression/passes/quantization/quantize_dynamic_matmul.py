@@ -22,12 +22,8 @@ from pydantic import Field
 from ad_compressed_perception.analysis.processor import saturates_u8s8
 from ad_compressed_perception.compression.passes.quantization.quantize_weights import QuantizeWeights
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
-from ad_compressed_perception.onnx_graph.io import (
-    float_constants,
-    is_quantized,
-    one_line,
-    opset_of,
-)
+from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.onnx_graph.io import float_constants, is_quantized, opset_of
 from ad_compressed_perception.onnx_graph.quantizer_names import clear_quantizer_names
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 

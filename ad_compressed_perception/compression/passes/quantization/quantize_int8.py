@@ -24,14 +24,10 @@ from pydantic import Field, field_validator
 from ad_compressed_perception.analysis.processor import saturates_u8s8
 from ad_compressed_perception.compression.quantization.activation_ranges import Method, collect_ranges
 from ad_compressed_perception.core.errors import AdcpError, ModelFileError, RecipeError
+from ad_compressed_perception.core.one_line import one_line, shorten
 from ad_compressed_perception.core.renamed import warn_renamed
 from ad_compressed_perception.onnx_graph.heads import find_heads
-from ad_compressed_perception.onnx_graph.io import (
-    float_constants,
-    is_quantized,
-    one_line,
-    opset_of,
-)
+from ad_compressed_perception.onnx_graph.io import float_constants, is_quantized, opset_of
 from ad_compressed_perception.onnx_graph.qdq import QdqGraph
 from ad_compressed_perception.onnx_graph.qdq_placement import (
     Placement,
@@ -294,7 +290,7 @@ def _pre_process(model: ModelProto, context: PassContext) -> ModelProto:
             quant_pre_process(str(given), str(path), skip_symbolic_shape=True)
         prepared = onnx.load(str(path))
     except Exception as error:  # several types; pre-processing is optional
-        context.notes["pre_process"] = f"left out: {one_line(error, 120)}"
+        context.notes["pre_process"] = f"left out: {shorten(one_line(error), 120)}"
         prepared = onnx.shape_inference.infer_shapes(model)
     name_nodes(prepared)
     return prepared
