@@ -36,6 +36,7 @@ _NAME = "replay_monitor"
 # Nobody subscribes to the monitor's topics here, and publishing would take time from the nodes.
 _PUBLISH_PERIOD_S = 60.0
 _LOOK_S = 0.5
+_NAME_WAIT_S = 2.0
 
 
 class ReplayClient:
@@ -54,6 +55,7 @@ class ReplayClient:
         """Store the arguments; ROS is initialized when the context is entered."""
         self._node_timeout_s = node_timeout_s
         self._strangers: dict[str, set[str]] = {}
+        self._unnamed: set[str] = set()  # topics with a publisher whose node has no name yet
         self._next_look_s = 0.0
         self._plan = plan
         self._node_process = node_process
@@ -159,6 +161,9 @@ class ReplayClient:
         """Return who else published on the replay's topics, in sentences."""
         self._next_look_s = 0.0
         self._look_for_strangers()
+        self.wait_until(lambda: not self._unnamed, _NAME_WAIT_S)
+        for topic in self._unnamed:
+            self._strangers.setdefault("a node of unknown name", set()).add(topic)
         return [
             f"{who} publishes on {', '.join(sorted(topics))}, topics of this replay."
             for who, topics in sorted(self._strangers.items())
@@ -171,15 +176,18 @@ class ReplayClient:
             return
         self._next_look_s = now_s + _LOOK_S
         own = self._plan.namespace
+        self._unnamed = set()
         for topic, _ in self._monitor.get_topic_names_and_types():
             if not topic.startswith(f"{own}/"):
                 continue
             for endpoint in self._monitor.get_publishers_info_by_topic(topic):
+                without_namespace = self._plan.without_namespace(topic)
                 # A node that is just being discovered has no name yet.
-                named = endpoint.node_name != "_NODE_NAME_UNKNOWN_"
-                if named and not endpoint.node_namespace.startswith(own):
+                if endpoint.node_name == "_NODE_NAME_UNKNOWN_":
+                    self._unnamed.add(without_namespace)
+                elif not endpoint.node_namespace.startswith(own):
                     who = f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
-                    self._strangers.setdefault(who, set()).add(self._plan.without_namespace(topic))
+                    self._strangers.setdefault(who, set()).add(without_namespace)
 
     def spin(self, seconds: float) -> None:
         """Spin ROS for some seconds."""

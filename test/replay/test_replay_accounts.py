@@ -212,7 +212,9 @@ def test_frames_of_a_stranger_are_in_no_figure_and_the_stranger_is_named(
     tmp_path: Path, ros_context: Any
 ) -> None:
     """Somebody publishes on the replay's own topic, found by listing the topics."""
-    drive = write_drive(tmp_path / "drive", 30)
+    # Long enough for the stranger to find the topic while it is there, on a busy machine, too.
+    frames = 400
+    drive = write_drive(tmp_path / "drive", frames)
     out = tmp_path / "out"
     model = add_variant(write_planner(tmp_path / "model"))
     with stranger("/baseline/planning/image/compressed", ros_context) as topics:
@@ -223,10 +225,10 @@ def test_frames_of_a_stranger_are_in_no_figure_and_the_stranger_is_named(
     assert "/other_users_camera publishes on /baseline/planning/image/compressed" in printed
     baseline = report.tasks["planning"].variants["baseline"]
     assert baseline.foreign > 0
-    assert baseline.sent == 30
-    assert baseline.processed <= 30
+    assert baseline.sent == frames
+    assert baseline.processed <= frames
     assert baseline.end_to_end_ms.count == baseline.processed
-    assert report.tasks["planning"].comparison["int8"].pairs <= 30
+    assert report.tasks["planning"].comparison["int8"].pairs <= frames
 
 
 def test_a_running_car_and_a_second_replay_in_the_same_domain_are_left_alone(
