@@ -1,23 +1,23 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Label masks to mono8 images and back."""
+"""Label masks to serialized mono8 images and back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sensor_msgs.msg import Image
-from std_msgs.msg import Header
 
 from ad_compressed_perception.core.errors import ResultError
 from ad_compressed_perception.core.results import LabelMask
 from ad_compressed_perception.image.decode import decode_image
-from ad_compressed_perception.messages.image import to_image
+from ad_compressed_perception.messages.image import serialize_image
 
 
-def to_message(mask: LabelMask, header: Header) -> Image:
-    """Return the label ids as a mono8 image of the source's size under the source's header."""
-    return to_image(mask.label_ids, "mono8", header)
+def serialize(mask: LabelMask, header: Any) -> bytes:
+    """Return the label ids as a mono8 Image of the source's size under the source's header."""
+    return serialize_image(mask.label_ids, "mono8", header)
 
 
 def from_message(message: Image, labels: Sequence[str]) -> LabelMask:

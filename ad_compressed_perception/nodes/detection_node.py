@@ -29,7 +29,7 @@ class DetectionNode(InferenceNode):
 
     def publish_result(self, result: Detections, header: Any) -> None:
         """Publish the boxes."""
-        self._results.publish(detection.to_message(result, header))
+        self._results.publish(detection.serialize(result, header))
 
     def destroy_result_publishers(self) -> None:
         """Destroy both publishers."""

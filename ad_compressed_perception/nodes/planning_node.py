@@ -83,8 +83,8 @@ class PlanningNode(InferenceNode):
                 f"no odometry came on {self._odometry.topic_name}: plans begin at the nominal speed_mps",
                 once=True,
             )
-        self._paths.publish(planning.to_path(result, header.stamp, frame))
-        self._commands.publish(planning.to_command(speed_mps, curvature_per_m, header.stamp, frame))
+        self._paths.publish(planning.serialize_path(result, header.stamp, frame))
+        self._commands.publish(planning.serialize_command(speed_mps, curvature_per_m, header.stamp, frame))
 
     def destroy_result_publishers(self) -> None:
         """Destroy both publishers and the subscription."""

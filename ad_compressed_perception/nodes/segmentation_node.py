@@ -28,7 +28,7 @@ class SegmentationNode(InferenceNode):
 
     def publish_result(self, result: LabelMask, header: Any) -> None:
         """Publish the mask."""
-        self._results.publish(segmentation.to_message(result, header))
+        self._results.publish(segmentation.serialize(result, header))
 
     def destroy_result_publishers(self) -> None:
         """Destroy both publishers."""

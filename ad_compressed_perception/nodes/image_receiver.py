@@ -1,0 +1,99 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Messages of one subscription, waited for and taken by the thread that uses them, without the executor.
+
+rclpy's executor takes about 1 ms of Python for every message, in which no other thread of the process runs
+Python: the frame would wait for it. rclpy.wait_for_message uses the same classes; every distribution since
+Humble has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from time import perf_counter, time_ns
+from typing import Any
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.guard_condition import GuardCondition
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.subscription import Subscription
+
+_LONGEST_WAIT_NS = 500_000_000
+_MOST_AT_ONCE = 1000
+
+OnMessage = Callable[[bytes, Any, float], None]
+
+
+class NotByExecutor(CallbackGroup):
+    """Keeps a subscription from the executor; its events, such as lost messages, remain there."""
+
+    def can_execute(self, entity: Any) -> bool:
+        """Return whether the executor runs it."""
+        return not isinstance(entity, Subscription)
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """Return whether the executor runs it."""
+        return self.can_execute(entity)
+
+    def ending_execution(self, entity: Any) -> None:
+        """Do nothing."""
+
+
+class ImageReceiver:
+    """Takes the serialized messages of a subscription in the order of their arrival.
+
+    receive() and wake() may be called by any thread, wait() by one at a time.
+    """
+
+    def __init__(self, subscription: Subscription, context: Any, on_message: OnMessage) -> None:
+        """Prepare.
+
+        Args:
+            subscription: of the group NotByExecutor, raw.
+            context: of its node.
+            on_message: called with the message, its info, and the seconds it has waited in the middleware.
+        """
+        self._subscription, self._on_message = subscription, on_message
+        self._wait_set = rclpy_implementation.WaitSet(1, 1, 0, 0, 0, 0, context.handle)
+        self._guard = GuardCondition(None, None, context=context)
+        self._lock = Lock()
+        self._empty_s = perf_counter()
+
+    def receive(self) -> None:
+        """Hand over all messages that have arrived."""
+        handle = self._subscription.handle
+        with self._lock, handle:
+            for _ in range(_MOST_AT_ONCE):
+                taken = handle.take_message(self._subscription.msg_type, True)
+                if taken is None:
+                    break
+                self._on_message(*taken, self._waited_s(taken[1]))
+            self._empty_s = perf_counter()
+
+    def _waited_s(self, info: Any) -> float:
+        """Return for how long a message waited; 0 where the middleware does not say when it arrived.
+
+        A message that the last receive() did not find came after it, whatever the clock of the arrival says.
+        """
+        arrived_ns = int(info["received_timestamp"])
+        waited_s = (time_ns() - arrived_ns) * 1e-9 if arrived_ns > 0 else 0.0
+        return min(max(waited_s, 0.0), perf_counter() - self._empty_s)
+
+    def wait(self) -> None:
+        """Wait for a message or wake(); half a second at most, since no wait may be without an end."""
+        wait_set, handle = self._wait_set, self._subscription.handle
+        with handle, self._guard.handle:
+            wait_set.clear_entities()
+            wait_set.add_subscription(handle)
+            wait_set.add_guard_condition(self._guard.handle)
+            wait_set.wait(_LONGEST_WAIT_NS)
+
+    def wake(self) -> None:
+        """End wait(), also the next one."""
+        self._guard.trigger()
+
+    def destroy(self) -> None:
+        """Release; nobody waits any more."""
+        self._wait_set.destroy_when_not_in_use()
+        self._guard.destroy()
