@@ -40,14 +40,15 @@ class ReceivedHeader:
 
 
 class CdrWriter:
-    """Appends fields; bytes() of it is what a publisher takes.
+    """Appends fields to a message that begins with a header; bytes() of it is what a publisher takes."""
 
-    Wherever a header is written, std_msgs/Header and ReceivedHeader are alike.
-    """
-
-    def __init__(self) -> None:
-        """Begin a message."""
+    def __init__(self, stamp: Any, frame_id: str) -> None:
+        """Write the std_msgs/Header; the stamp is any object with sec and nanosec."""
         self._bytes = bytearray(ENCAPSULATION)
+        self.numbers("i", stamp.sec)
+        self.numbers("I", stamp.nanosec)
+        self.text(frame_id)
+        self._header = bytes(self._bytes[_ORIGIN:])
 
     def __bytes__(self) -> bytes:
         """Return the message."""
@@ -72,11 +73,9 @@ class CdrWriter:
         self.numbers("I", len(view))
         self._bytes += view
 
-    def header(self, stamp: Any, frame_id: str) -> None:
-        """Append a std_msgs/Header."""
-        self.numbers("i", stamp.sec)
-        self.numbers("I", stamp.nanosec)
-        self.text(frame_id)
+    def same_header(self) -> None:
+        """Append the header of the message once more, for a part of it."""
+        self._bytes += bytes(-len(self._bytes) % 4) + self._header
 
 
 class CdrReader:

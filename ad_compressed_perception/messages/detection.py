@@ -27,12 +27,10 @@ def serialize(detections: Detections, header: Any) -> bytes:
         detections.class_ids.tolist(),
         strict=True,
     )
-    stamp, frame_id = header.stamp, header.frame_id
-    message = CdrWriter()
-    message.header(stamp, frame_id)
+    message = CdrWriter(header.stamp, header.frame_id)
     message.numbers("I", len(detections.scores))
     for (left, top, right, bottom), score, class_id in rows:
-        message.header(stamp, frame_id)
+        message.same_header()
         message.numbers("I", 1)  # hypotheses: class_id, score, pose
         message.text(detections.labels[class_id])
         message.numbers("d", score, *_POSE)

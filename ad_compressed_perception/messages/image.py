@@ -18,8 +18,7 @@ __all__ = ["Image", "serialize_image"]
 def serialize_image(pixels: NDArray[Any], encoding: str, header: Any) -> bytes:
     """Return (H, W) or (H, W, C) uint8 pixels as an image without row padding under a header."""
     height, width = pixels.shape[:2]
-    message = CdrWriter()
-    message.header(header.stamp, header.frame_id)
+    message = CdrWriter(header.stamp, header.frame_id)
     message.numbers("I", height, width)
     message.text(encoding)
     message.numbers("B", 0)

@@ -21,19 +21,17 @@ __all__ = ["Path", "TwistStamped", "from_path", "serialize_command", "serialize_
 def serialize_path(trajectory: Trajectory, stamp: Any, frame_id: str) -> bytes:
     """Return the points as nav_msgs/Path in ``frame_id`` (x forward, y left), stamped like the source."""
     rows = zip(trajectory.points_xy_m.tolist(), trajectory.headings_rad.tolist(), strict=True)
-    message = CdrWriter()
-    message.header(stamp, frame_id)
+    message = CdrWriter(stamp, frame_id)
     message.numbers("I", len(trajectory.headings_rad))
     for (x, y), heading in rows:
-        message.header(stamp, frame_id)
+        message.same_header()
         message.numbers("d", x, y, 0.0, 0.0, 0.0, math.sin(heading / 2.0), math.cos(heading / 2.0))
     return bytes(message)
 
 
 def serialize_command(speed_mps: float, curvature_per_m: float, stamp: Any, frame_id: str) -> bytes:
     """Return a TwistStamped, ``angular.z = speed * curvature``, left positive (REP-103)."""
-    message = CdrWriter()
-    message.header(stamp, frame_id)
+    message = CdrWriter(stamp, frame_id)
     message.numbers("d", speed_mps, 0.0, 0.0, 0.0, 0.0, speed_mps * curvature_per_m)
     return bytes(message)
 

@@ -53,10 +53,10 @@ class FrameSource(Protocol):
         """Offer the worker what has come."""
 
     def wait(self) -> None:
-        """Make wait() return."""
+        """Wait until something has come, or wake() was called since the last wait()."""
 
     def wake(self) -> None:
-        """End wait()."""
+        """Let the present or the next wait() end."""
 
 
 class OfferedFrames:
@@ -70,10 +70,10 @@ class OfferedFrames:
         """Do nothing: they are offered already."""
 
     def wait(self) -> None:
-        """Wait for wake()."""
+        """Wait until wake() was called."""
         self._woken.wait()
         self._woken.clear()
 
     def wake(self) -> None:
-        """End wait()."""
+        """Let the present or the next wait() end."""
         self._woken.set()

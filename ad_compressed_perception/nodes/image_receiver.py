@@ -26,15 +26,15 @@ OnMessage = Callable[[bytes, Any, float], None]
 
 
 class NotByExecutor(CallbackGroup):
-    """Keeps a subscription from the executor; its events, such as lost messages, remain there."""
+    """Keeps a subscription and its events from the executor, which would wake for every message."""
 
     def can_execute(self, entity: Any) -> bool:
-        """Return whether the executor runs it."""
-        return not isinstance(entity, Subscription)
+        """Return that the executor does not run it."""
+        return False
 
     def beginning_execution(self, entity: Any) -> bool:
-        """Return whether the executor runs it."""
-        return self.can_execute(entity)
+        """Return that the executor does not run it."""
+        return False
 
     def ending_execution(self, entity: Any) -> None:
         """Do nothing."""
@@ -55,7 +55,8 @@ class ImageReceiver:
             on_message: called with the message, its info, and the seconds it has waited in the middleware.
         """
         self._subscription, self._on_message = subscription, on_message
-        self._wait_set = rclpy_implementation.WaitSet(1, 1, 0, 0, 0, 0, context.handle)
+        self._events = subscription.event_handlers
+        self._wait_set = rclpy_implementation.WaitSet(1, 1, 0, 0, 0, len(self._events), context.handle)
         self._guard = GuardCondition(None, None, context=context)
         self._lock = Lock()
         self._empty_s = perf_counter()
@@ -81,13 +82,21 @@ class ImageReceiver:
         return min(max(waited_s, 0.0), perf_counter() - self._empty_s)
 
     def wait(self) -> None:
-        """Wait for a message or wake(); half a second at most, since no wait may be without an end."""
+        """Wait for a message, an event, whose callback is called, or wake().
+
+        It ends after half a second at most, since no wait may be without an end.
+        """
         wait_set, handle = self._wait_set, self._subscription.handle
         with handle, self._guard.handle:
             wait_set.clear_entities()
             wait_set.add_subscription(handle)
             wait_set.add_guard_condition(self._guard.handle)
+            for event in self._events:
+                event.add_to_wait_set(wait_set)
             wait_set.wait(_LONGEST_WAIT_NS)
+            for event in self._events:
+                if event.is_ready(wait_set) and (data := event.take_data()) is not None:
+                    event.callback(data)
 
     def wake(self) -> None:
         """End wait(), also the next one."""

@@ -49,6 +49,7 @@ class PlanningNode(InferenceNode):
         self._commands = self.create_publisher(planning.TwistStamped, "~/command", RESULT_QOS)
         self._controller = VehicleController(pipeline.task.settings.wheelbase_m)
         self._odometry: Any = None
+        self._has_warned = False
         if self.get_parameter("use_odometry").value:
             self._odometry = self.create_subscription(
                 odometry.OdometryMessage, "odometry", self._on_odometry, image_qos("best_effort", 10)
@@ -78,11 +79,6 @@ class PlanningNode(InferenceNode):
         now_s = self.get_clock().now().nanoseconds * 1e-9
         taken_s = stamp_to_ns(header.stamp) * 1e-9
         speed_mps, curvature_per_m = self._controller.command(result, taken_s, now_s)
-        if self._odometry is not None and not self._controller.odometry.is_in_use:
-            self.get_logger().warning(
-                f"no odometry came on {self._odometry.topic_name}: plans begin at the nominal speed_mps",
-                once=True,
-            )
         self._paths.publish(planning.serialize_path(result, header.stamp, frame))
         self._commands.publish(planning.serialize_command(speed_mps, curvature_per_m, header.stamp, frame))
 
