@@ -39,6 +39,10 @@ class ReceivedHeader:
     frame_id: str
 
 
+EXAMPLE = ReceivedHeader(Stamp(1, 2), "camera")
+"""Of messages for check_layout()."""
+
+
 class CdrWriter:
     """Appends fields to a message that begins with a header; bytes() of it is what a publisher takes."""
 

@@ -13,7 +13,7 @@ from vision_msgs.msg import Detection2DArray, LabelInfo, VisionClass
 
 from ad_compressed_perception.core.errors import ResultError
 from ad_compressed_perception.core.results import Detections
-from ad_compressed_perception.messages.cdr import CdrWriter
+from ad_compressed_perception.messages.cdr import EXAMPLE, CdrWriter, check_layout
 
 _POSE = (*(0.0,) * 6, 1.0, *(0.0,) * 36)
 """No geometry_msgs/PoseWithCovariance: zeros, and the quaternion of no rotation."""
@@ -38,6 +38,12 @@ def serialize(detections: Detections, header: Any) -> bytes:
         message.numbers("d", center_x, center_y, 0.0, right - left, bottom - top)
         message.text("")  # id
     return bytes(message)
+
+
+def check_installed() -> None:
+    """Raise ResultError where the installed vision_msgs has other fields than are written here."""
+    one = Detections(np.ones((1, 4), np.float32), np.ones(1, np.float32), np.zeros(1, np.int64), ("car",))
+    check_layout(serialize(one, EXAMPLE), Detection2DArray)
 
 
 def from_message(message: Detection2DArray, labels: Sequence[str]) -> Detections:

@@ -13,9 +13,9 @@ from nav_msgs.msg import Path
 
 from ad_compressed_perception.core.errors import ResultError
 from ad_compressed_perception.core.results import Trajectory
-from ad_compressed_perception.messages.cdr import CdrWriter
+from ad_compressed_perception.messages.cdr import EXAMPLE, CdrWriter, check_layout
 
-__all__ = ["Path", "TwistStamped", "from_path", "serialize_command", "serialize_path"]
+__all__ = ["Path", "TwistStamped", "check_installed", "from_path", "serialize_command", "serialize_path"]
 
 
 def serialize_path(trajectory: Trajectory, stamp: Any, frame_id: str) -> bytes:
@@ -34,6 +34,13 @@ def serialize_command(speed_mps: float, curvature_per_m: float, stamp: Any, fram
     message = CdrWriter(stamp, frame_id)
     message.numbers("d", speed_mps, 0.0, 0.0, 0.0, 0.0, speed_mps * curvature_per_m)
     return bytes(message)
+
+
+def check_installed() -> None:
+    """Raise ResultError where the installed messages have other fields than are written here."""
+    one = Trajectory(np.ones((1, 2)), np.ones(1), 0.0, 0.0)
+    check_layout(serialize_path(one, EXAMPLE.stamp, EXAMPLE.frame_id), Path)
+    check_layout(serialize_command(1.0, 1.0, EXAMPLE.stamp, EXAMPLE.frame_id), TwistStamped)
 
 
 def from_path(path: Path) -> Trajectory:

@@ -53,7 +53,7 @@ class FrameSource(Protocol):
         """Offer the worker what has come."""
 
     def wait(self) -> None:
-        """Wait until something has come, or wake() was called since the last wait()."""
+        """Wait until something has come or until wake(), also an earlier one."""
 
     def wake(self) -> None:
         """Let the present or the next wait() end."""

@@ -25,6 +25,18 @@ _MOST_AT_ONCE = 1000
 OnMessage = Callable[[bytes, Any, float], None]
 
 
+def seconds_waited(arrived_ns: int, now_ns: int, since_empty_s: float) -> float:
+    """Return for how long a message waited in the middleware; 0 where that does not say when it arrived.
+
+    Args:
+        arrived_ns: by the middleware's clock; 0 or less: unknown.
+        now_ns: by the system's clock, which may have been set meanwhile.
+        since_empty_s: since no message was waiting, by the monotonic clock; no message waited for longer.
+    """
+    waited_s = (now_ns - arrived_ns) * 1e-9 if arrived_ns > 0 else 0.0
+    return min(max(waited_s, 0.0), since_empty_s)
+
+
 class NotByExecutor(CallbackGroup):
     """Keeps a subscription and its events from the executor, which would wake for every message."""
 
@@ -69,17 +81,12 @@ class ImageReceiver:
                 taken = handle.take_message(self._subscription.msg_type, True)
                 if taken is None:
                     break
-                self._on_message(*taken, self._waited_s(taken[1]))
+                message, info = taken
+                waited_s = seconds_waited(
+                    int(info["received_timestamp"]), time_ns(), perf_counter() - self._empty_s
+                )
+                self._on_message(message, info, waited_s)
             self._empty_s = perf_counter()
-
-    def _waited_s(self, info: Any) -> float:
-        """Return for how long a message waited; 0 where the middleware does not say when it arrived.
-
-        A message that the last receive() did not find came after it, whatever the clock of the arrival says.
-        """
-        arrived_ns = int(info["received_timestamp"])
-        waited_s = (time_ns() - arrived_ns) * 1e-9 if arrived_ns > 0 else 0.0
-        return min(max(waited_s, 0.0), perf_counter() - self._empty_s)
 
     def wait(self) -> None:
         """Wait for a message, an event, whose callback is called, or wake().

@@ -20,7 +20,8 @@ from sensor_msgs.msg import Image
 from ad_compressed_perception.core.errors import AdcpError, ManifestError
 from ad_compressed_perception.core.manifest import describe_validation_error, load_manifest
 from ad_compressed_perception.core.timing import FrameCounters, FrameTiming, NodeReport
-from ad_compressed_perception.image.decode import Frame, decode_image, to_bgr8
+from ad_compressed_perception.image.decode import Frame, to_bgr8
+from ad_compressed_perception.image.decode_once import decode_once
 from ad_compressed_perception.image.files import MAX_PIXELS
 from ad_compressed_perception.messages import timing as timing_message
 from ad_compressed_perception.messages.image import serialize_image
@@ -47,7 +48,9 @@ from ad_compressed_perception.tasks import TASKS
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 
 _LOOKS_PERIOD_S = 0.1
-_RECEIVE_PERIOD_S = 0.02
+_RECEIVE_PERIOD_S = 0.04
+_LEAST_DEPTH = 8
+"""Frames that the middleware keeps while one is in work; all of them are counted up to 200 a second."""
 
 
 class InferenceNode(GuardedLifecycleNode):
@@ -139,7 +142,7 @@ class InferenceNode(GuardedLifecycleNode):
         setup = self._setup()
         self._max_image_pixels = setup.max_image_pixels
         self._reference_is_publish_time = setup.age_reference == "publish_time"
-        qos = image_qos(setup.qos_reliability, setup.qos_depth)
+        qos = image_qos(setup.qos_reliability, max(setup.qos_depth, _LEAST_DEPTH))
         self._read = read_compressed_image if setup.transport == "compressed" else read_image
         self._subscription = ImageSubscription(self, setup.transport, qos, self._on_image)
         worker = self._supervised.start(self._subscription.receiver)
@@ -244,7 +247,7 @@ class InferenceNode(GuardedLifecycleNode):
         if self._new_settings is not None:
             pipeline.task.settings, self._new_settings = self._new_settings, None
         start = perf_counter()
-        frame = decode_image(arrival.message, self._subscription_topic(), self._max_image_pixels)
+        frame = decode_once(arrival.message, self._subscription_topic(), self._max_image_pixels)
         decoded = perf_counter()
         self.before_frame(pipeline, arrival.stamp_ns)
         result, stages_ms = pipeline.run(frame)

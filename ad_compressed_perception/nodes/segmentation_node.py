@@ -21,6 +21,7 @@ class SegmentationNode(InferenceNode):
 
     def create_result_publishers(self, pipeline: Pipeline) -> None:
         """Create ~/mask and ~/label_info."""
+        segmentation.check_installed()
         self._results = self.create_publisher(segmentation.Image, "~/mask", RESULT_QOS)
         self._labels = self.create_publisher(detection.LabelInfo, "~/label_info", LATCHED_QOS)
         header = detection.Header(stamp=self.get_clock().now().to_msg())
