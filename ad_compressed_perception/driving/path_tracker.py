@@ -117,19 +117,20 @@ def _smooth(points: Array, headings_rad: Array) -> Array:
 
     A path sampled in time has points up to 2 m apart; straight chords would cut the bend.
     """
-    parts = [points[:1]]
     tangents = np.stack([np.cos(headings_rad), np.sin(headings_rad)], axis=1)
     lengths = np.hypot(*np.diff(points, axis=0).T)
-    for index, length in enumerate(lengths):
-        count = math.ceil(length / _STEP_M)
-        u = (np.arange(1, count + 1) / count)[:, None]
-        rise = u * u * (3.0 - 2.0 * u)
-        parts.append(
-            points[index] * (1.0 - rise)
-            + points[index + 1] * rise
-            + length * u * (1.0 - u) * ((1.0 - u) * tangents[index] - u * tangents[index + 1])
-        )
-    return np.concatenate(parts)
+    counts = np.ceil(lengths / _STEP_M).astype(np.int64)
+    # By curve point: the segment it lies on, and its number there from 1.
+    segment = np.repeat(np.arange(len(lengths)), counts)
+    number = np.arange(1, len(segment) + 1) - np.repeat(np.cumsum(counts) - counts, counts)
+    u = (number / counts[segment])[:, None]
+    rise = u * u * (3.0 - 2.0 * u)
+    curve = (
+        points[segment] * (1.0 - rise)
+        + points[segment + 1] * rise
+        + lengths[segment, None] * u * (1.0 - u) * ((1.0 - u) * tangents[segment] - u * tangents[segment + 1])
+    )
+    return np.concatenate([points[:1], curve])
 
 
 def pursuit_curvature(path_xy_m: Array, look_ahead_m: float) -> float:

@@ -1,46 +1,49 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Detections to vision_msgs and back."""
+"""Detections to serialized vision_msgs and back; lists of labels to messages and back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from std_msgs.msg import Header
-from vision_msgs.msg import (
-    Detection2D,
-    Detection2DArray,
-    LabelInfo,
-    ObjectHypothesisWithPose,
-    VisionClass,
-)
+from vision_msgs.msg import Detection2DArray, LabelInfo, VisionClass
 
 from ad_compressed_perception.core.errors import ResultError
 from ad_compressed_perception.core.results import Detections
+from ad_compressed_perception.messages.cdr import EXAMPLE, CdrWriter, check_layout
+
+_POSE = (*(0.0,) * 6, 1.0, *(0.0,) * 36)
+"""No geometry_msgs/PoseWithCovariance: zeros, and the quaternion of no rotation."""
 
 
-def to_message(detections: Detections, header: Header) -> Detection2DArray:
-    """Return boxes in source pixels under the source's header; class_id is the label itself."""
-    message = Detection2DArray(header=header)
+def serialize(detections: Detections, header: Any) -> bytes:
+    """Return a Detection2DArray in source pixels under the source's header; class_id is the label itself."""
     rows = zip(
         detections.boxes_xyxy.tolist(),
         detections.scores.tolist(),
         detections.class_ids.tolist(),
         strict=True,
     )
+    message = CdrWriter(header.stamp, header.frame_id)
+    message.numbers("I", len(detections.scores))
     for (left, top, right, bottom), score, class_id in rows:
-        detection = Detection2D(header=header)
-        detection.bbox.center.position.x = (left + right) / 2.0
-        detection.bbox.center.position.y = (top + bottom) / 2.0
-        detection.bbox.size_x = right - left
-        detection.bbox.size_y = bottom - top
-        hypothesis = ObjectHypothesisWithPose()
-        hypothesis.hypothesis.class_id = detections.labels[class_id]
-        hypothesis.hypothesis.score = score
-        detection.results.append(hypothesis)
-        message.detections.append(detection)
-    return message
+        message.same_header()
+        message.numbers("I", 1)  # hypotheses: class_id, score, pose
+        message.text(detections.labels[class_id])
+        message.numbers("d", score, *_POSE)
+        center_x, center_y = (left + right) / 2.0, (top + bottom) / 2.0
+        message.numbers("d", center_x, center_y, 0.0, right - left, bottom - top)
+        message.text("")  # id
+    return bytes(message)
+
+
+def check_installed() -> None:
+    """Raise ResultError where the installed vision_msgs has other fields than are written here."""
+    one = Detections(np.ones((1, 4), np.float32), np.ones(1, np.float32), np.zeros(1, np.int64), ("car",))
+    check_layout(serialize(one, EXAMPLE), Detection2DArray)
 
 
 def from_message(message: Detection2DArray, labels: Sequence[str]) -> Detections:

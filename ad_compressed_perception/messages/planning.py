@@ -1,45 +1,46 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trajectories to nav_msgs/Path and TwistStamped, and back."""
+"""Trajectories to serialized nav_msgs/Path and TwistStamped, and back."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
-from geometry_msgs.msg import PoseStamped, TwistStamped
+from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Path
 
 from ad_compressed_perception.core.errors import ResultError
 from ad_compressed_perception.core.results import Trajectory
+from ad_compressed_perception.messages.cdr import EXAMPLE, CdrWriter, check_layout
+
+__all__ = ["Path", "TwistStamped", "check_installed", "from_path", "serialize_command", "serialize_path"]
 
 
-def to_path(trajectory: Trajectory, stamp: Time, frame_id: str) -> Path:
-    """Return the points as poses in ``frame_id`` (x forward, y left), stamped like the source."""
-    path = Path()
-    path.header.stamp = stamp
-    path.header.frame_id = frame_id
-    for (x, y), heading in zip(
-        trajectory.points_xy_m.tolist(), trajectory.headings_rad.tolist(), strict=True
-    ):
-        pose = PoseStamped(header=path.header)
-        pose.pose.position.x = x
-        pose.pose.position.y = y
-        pose.pose.orientation.z = math.sin(heading / 2.0)
-        pose.pose.orientation.w = math.cos(heading / 2.0)
-        path.poses.append(pose)
-    return path
+def serialize_path(trajectory: Trajectory, stamp: Any, frame_id: str) -> bytes:
+    """Return the points as nav_msgs/Path in ``frame_id`` (x forward, y left), stamped like the source."""
+    rows = zip(trajectory.points_xy_m.tolist(), trajectory.headings_rad.tolist(), strict=True)
+    message = CdrWriter(stamp, frame_id)
+    message.numbers("I", len(trajectory.headings_rad))
+    for (x, y), heading in rows:
+        message.same_header()
+        message.numbers("d", x, y, 0.0, 0.0, 0.0, math.sin(heading / 2.0), math.cos(heading / 2.0))
+    return bytes(message)
 
 
-def to_command(speed_mps: float, curvature_per_m: float, stamp: Time, frame_id: str) -> TwistStamped:
-    """Return speed and yaw rate: ``angular.z = speed * curvature``, left positive (REP-103)."""
-    command = TwistStamped()
-    command.header.stamp = stamp
-    command.header.frame_id = frame_id
-    command.twist.linear.x = float(speed_mps)
-    command.twist.angular.z = float(speed_mps * curvature_per_m)
-    return command
+def serialize_command(speed_mps: float, curvature_per_m: float, stamp: Any, frame_id: str) -> bytes:
+    """Return a TwistStamped, ``angular.z = speed * curvature``, left positive (REP-103)."""
+    message = CdrWriter(stamp, frame_id)
+    message.numbers("d", speed_mps, 0.0, 0.0, 0.0, 0.0, speed_mps * curvature_per_m)
+    return bytes(message)
+
+
+def check_installed() -> None:
+    """Raise ResultError where the installed messages have other fields than are written here."""
+    one = Trajectory(np.ones((1, 2)), np.ones(1), 0.0, 0.0)
+    check_layout(serialize_path(one, EXAMPLE.stamp, EXAMPLE.frame_id), Path)
+    check_layout(serialize_command(1.0, 1.0, EXAMPLE.stamp, EXAMPLE.frame_id), TwistStamped)
 
 
 def from_path(path: Path) -> Trajectory:

@@ -1,23 +1,30 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Label masks to mono8 images and back."""
+"""Label masks to serialized mono8 images and back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from sensor_msgs.msg import Image
-from std_msgs.msg import Header
 
 from ad_compressed_perception.core.errors import ResultError
 from ad_compressed_perception.core.results import LabelMask
 from ad_compressed_perception.image.decode import decode_image
-from ad_compressed_perception.messages.image import to_image
+from ad_compressed_perception.messages.cdr import EXAMPLE, check_layout
+from ad_compressed_perception.messages.image import serialize_image
 
 
-def to_message(mask: LabelMask, header: Header) -> Image:
-    """Return the label ids as a mono8 image of the source's size under the source's header."""
-    return to_image(mask.label_ids, "mono8", header)
+def serialize(mask: LabelMask, header: Any) -> bytes:
+    """Return the label ids as a mono8 Image of the source's size under the source's header."""
+    return serialize_image(mask.label_ids, "mono8", header)
+
+
+def check_installed() -> None:
+    """Raise ResultError where the installed sensor_msgs has other fields than are written here."""
+    check_layout(serialize(LabelMask(np.ones((2, 3), np.uint8), ("road",)), EXAMPLE), Image)
 
 
 def from_message(message: Image, labels: Sequence[str]) -> LabelMask:

@@ -21,6 +21,7 @@ class DetectionNode(InferenceNode):
 
     def create_result_publishers(self, pipeline: Pipeline) -> None:
         """Create ~/detections and ~/label_info."""
+        detection.check_installed()
         self._results = self.create_publisher(detection.Detection2DArray, "~/detections", RESULT_QOS)
         self._labels = self.create_publisher(detection.LabelInfo, "~/label_info", LATCHED_QOS)
         header = detection.Header(stamp=self.get_clock().now().to_msg())
@@ -29,7 +30,7 @@ class DetectionNode(InferenceNode):
 
     def publish_result(self, result: Detections, header: Any) -> None:
         """Publish the boxes."""
-        self._results.publish(detection.to_message(result, header))
+        self._results.publish(detection.serialize(result, header))
 
     def destroy_result_publishers(self) -> None:
         """Destroy both publishers."""

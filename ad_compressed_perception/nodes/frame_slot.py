@@ -1,39 +1,35 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A slot that holds the latest frame and nothing older; no ROS."""
+"""A slot for the newest frame: a newer one displaces the waiting one, never the one in work; no ROS."""
 
 from __future__ import annotations
 
-from threading import Condition
-from typing import Generic, TypeVar
+from threading import Event, Lock
+from typing import Generic, Protocol, TypeVar
 
 ItemT = TypeVar("ItemT")
 
 
 class LatestFrameSlot(Generic[ItemT]):
-    """Hands the newest item from one thread to another; an item not taken in time is replaced."""
+    """Holds at most one item."""
 
     def __init__(self) -> None:
         """Open an empty slot."""
-        self._condition = Condition()
+        self._lock = Lock()
         self._item: ItemT | None = None
         self._open = True
 
     def put(self, item: ItemT) -> ItemT | None:
         """Store an item; return the one that is discarded (the older one; the new one when closed)."""
-        with self._condition:
+        with self._lock:
             if not self._open:
                 return item
             displaced, self._item = self._item, item
-            self._condition.notify()
             return displaced
 
     def take(self) -> ItemT | None:
-        """Wait for an item and take it; return None once the slot is closed."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._item is not None or not self._open)
-            if not self._open:
-                return None
+        """Take the item; return None where there is none, and once the slot is closed."""
+        with self._lock:
             item, self._item = self._item, None
             return item
 
@@ -43,9 +39,41 @@ class LatestFrameSlot(Generic[ItemT]):
         return self._open
 
     def close(self) -> ItemT | None:
-        """Close the slot and wake the waiting thread; return the item that was not taken."""
-        with self._condition:
+        """Close the slot; return the item that was not taken."""
+        with self._lock:
             self._open = False
             left, self._item = self._item, None
-            self._condition.notify_all()
             return left
+
+
+class FrameSource(Protocol):
+    """Where a worker's frames come from."""
+
+    def receive(self) -> None:
+        """Offer the worker what has come."""
+
+    def wait(self) -> None:
+        """Wait until something has come or until wake(), also an earlier one."""
+
+    def wake(self) -> None:
+        """Let the present or the next wait() end."""
+
+
+class OfferedFrames:
+    """A source of frames that other threads offer to the worker themselves."""
+
+    def __init__(self) -> None:
+        """Prepare."""
+        self._woken = Event()
+
+    def receive(self) -> None:
+        """Do nothing: they are offered already."""
+
+    def wait(self) -> None:
+        """Wait until wake() was called."""
+        self._woken.wait()
+        self._woken.clear()
+
+    def wake(self) -> None:
+        """Let the present or the next wait() end."""
+        self._woken.set()

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -15,6 +14,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 
 from ad_compressed_perception.monitor.frame_health import Level, Problems
+from ad_compressed_perception.nodes.image_receiver import ImageReceiver, NotByExecutor, OnMessage
 from ad_compressed_perception.nodes.qos import describe_incompatible_qos
 from ad_compressed_perception.nodes.stamp_gaps import StampGaps
 
@@ -28,20 +28,19 @@ class ImageSubscription:
 
     Attributes:
         topic: its name after remapping.
+        receiver: takes the messages.
         last_arrival_s: monotonic time of the last frame; 0 before one.
         lost: messages that the middleware reported as lost.
     """
 
-    def __init__(
-        self, node: Node, transport: str, qos: QoSProfile, on_image: Callable[[Any, Any], None]
-    ) -> None:
+    def __init__(self, node: Node, transport: str, qos: QoSProfile, on_image: OnMessage) -> None:
         """Subscribe.
 
         Args:
             node: subscribes.
             transport: "raw" or "compressed".
             qos: of the subscription.
-            on_image: called with the message and its info (rclpy passes it to two arguments).
+            on_image: called by receiver.receive(); see ImageReceiver.
         """
         compressed = transport == "compressed"
         self._node = node
@@ -55,26 +54,35 @@ class ImageSubscription:
         arguments: Any = (
             CompressedImage if compressed else Image,
             "image/compressed" if compressed else "image",
-            on_image,
+            lambda message: None,
             qos,
         )
+        group = NotByExecutor()
         events: dict[str, Any] = {
             "incompatible_qos": self._on_incompatible_qos,
             "message_lost": self._on_message_lost,
         }
         try:
             self._subscription = node.create_subscription(
-                *arguments, event_callbacks=SubscriptionEventCallbacks(**events)
+                *arguments,
+                callback_group=group,
+                event_callbacks=SubscriptionEventCallbacks(**events),
+                raw=True,
             )
         except UnsupportedEventTypeError:  # not every middleware reports losses
             del events["message_lost"]
             self._subscription = node.create_subscription(
-                *arguments, event_callbacks=SubscriptionEventCallbacks(**events)
+                *arguments,
+                callback_group=group,
+                event_callbacks=SubscriptionEventCallbacks(**events),
+                raw=True,
             )
+        self.receiver = ImageReceiver(self._subscription, node.context, on_image)
         self.topic: str = self._subscription.topic_name
 
     def destroy(self) -> None:
         """Unsubscribe."""
+        self.receiver.destroy()
         self._node.destroy_subscription(self._subscription)
 
     def note_arrival(self, stamp_ns: int) -> None:

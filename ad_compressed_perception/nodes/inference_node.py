@@ -20,12 +20,14 @@ from sensor_msgs.msg import Image
 from ad_compressed_perception.core.errors import AdcpError, ManifestError
 from ad_compressed_perception.core.manifest import describe_validation_error, load_manifest
 from ad_compressed_perception.core.timing import FrameCounters, FrameTiming, NodeReport
-from ad_compressed_perception.image.decode import Frame, decode_image, to_bgr8
+from ad_compressed_perception.image.decode import Frame, to_bgr8
+from ad_compressed_perception.image.decode_once import decode_once
 from ad_compressed_perception.image.files import MAX_PIXELS
 from ad_compressed_perception.messages import timing as timing_message
-from ad_compressed_perception.messages.image import to_image
+from ad_compressed_perception.messages.image import serialize_image
+from ad_compressed_perception.messages.received_image import read_compressed_image, read_image
 from ad_compressed_perception.nodes import parameters
-from ad_compressed_perception.nodes.callback_guard import PeriodicThread
+from ad_compressed_perception.nodes.callback_guard import PeriodicThread, note_failure
 from ad_compressed_perception.nodes.diagnostics import NodeDiagnostics
 from ad_compressed_perception.nodes.guarded_lifecycle import GuardedLifecycleNode
 from ad_compressed_perception.nodes.image_subscription import ImageSubscription
@@ -46,6 +48,9 @@ from ad_compressed_perception.tasks import TASKS
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 
 _LOOKS_PERIOD_S = 0.1
+_RECEIVE_PERIOD_S = 0.04
+_LEAST_DEPTH = 8
+"""Frames that the middleware keeps while one is in work; all of them are counted up to 200 a second."""
 
 
 class InferenceNode(GuardedLifecycleNode):
@@ -75,6 +80,7 @@ class InferenceNode(GuardedLifecycleNode):
         self._setup_names = set(SetupOptions.model_fields)
         self._is_configured = False
         self._subscription: ImageSubscription | None = None
+        self._receive_thread: PeriodicThread | None = None
         self._timing_publisher: Publisher | None = None
         self._overlay_publisher: Publisher | None = None
         self._report_texts: dict[str, str] = {}
@@ -134,21 +140,27 @@ class InferenceNode(GuardedLifecycleNode):
         """Start the worker and subscribe to the camera."""
         self._load()  # only where the previous activation ended with a hung worker
         setup = self._setup()
-        worker = self._supervised.start()
-        worker.max_age_ms = float(self.get_parameter("max_age_ms").value)
         self._max_image_pixels = setup.max_image_pixels
         self._reference_is_publish_time = setup.age_reference == "publish_time"
-        qos = image_qos(setup.qos_reliability, setup.qos_depth)
+        qos = image_qos(setup.qos_reliability, max(setup.qos_depth, _LEAST_DEPTH))
+        self._read = read_compressed_image if setup.transport == "compressed" else read_image
         self._subscription = ImageSubscription(self, setup.transport, qos, self._on_image)
+        worker = self._supervised.start(self._subscription.receiver)
+        worker.max_age_ms = float(self.get_parameter("max_age_ms").value)
+        self._receive_thread = PeriodicThread(self, self._receive_while_busy, _RECEIVE_PERIOD_S)
         self.diagnostics.monitor(self._subscription)
 
     def deactivate(self) -> None:
         """Unsubscribe; the frame being processed is finished, the waiting one is counted as dropped."""
         self.diagnostics.stop_monitoring()
+        receive_thread, self._receive_thread = self._receive_thread, None
+        if receive_thread is not None:
+            receive_thread.stop()
+            self._receive_while_busy()  # the last time: what came while the frame was in work is counted
+        self._supervised.stop()
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             subscription.destroy()
-        self._supervised.stop()
 
     def cleanup(self) -> None:
         """Release the model and the publishers."""
@@ -199,15 +211,27 @@ class InferenceNode(GuardedLifecycleNode):
 
     # Frame processing ---------------------------------------------------------------------------
 
-    def _on_image(self, message: Any, info: Any) -> None:
+    def _receive_while_busy(self) -> None:
+        """Receive in the worker's place while it has a frame in work; what comes meanwhile is counted."""
+        worker, subscription = self._supervised.worker, self._subscription
+        if worker is not None and subscription is not None and worker.progress().has_frame:
+            subscription.receiver.receive()
+
+    def _on_image(self, serialized: bytes, info: Any, waited_s: float) -> None:
         worker, subscription = self._supervised.worker, self._subscription
         if worker is None or subscription is None:
             return
+        arrived_s = perf_counter() - waited_s
+        try:
+            message = self._read(serialized)
+        except Exception as error:
+            note_failure(self, "image message not understood", error)
+            return
         stamp_ns = timing_message.stamp_to_ns(message.header.stamp)
         subscription.note_arrival(stamp_ns)
-        age_ms = self._age_ms(stamp_ns, info)
+        age_ms = self._age_ms(stamp_ns, info) - waited_s * 1e3
         self.diagnostics.note_age(age_ms)
-        worker.offer(Arrival(message, stamp_ns, age_ms))
+        worker.offer(Arrival(message, stamp_ns, age_ms, arrived_s))
 
     def _age_ms(self, stamp_ns: int, info: Any) -> float:
         if self._reference_is_publish_time:
@@ -223,7 +247,7 @@ class InferenceNode(GuardedLifecycleNode):
         if self._new_settings is not None:
             pipeline.task.settings, self._new_settings = self._new_settings, None
         start = perf_counter()
-        frame = decode_image(arrival.message, self._subscription_topic(), self._max_image_pixels)
+        frame = decode_once(arrival.message, self._subscription_topic(), self._max_image_pixels)
         decoded = perf_counter()
         self.before_frame(pipeline, arrival.stamp_ns)
         result, stages_ms = pipeline.run(frame)
@@ -243,7 +267,7 @@ class InferenceNode(GuardedLifecycleNode):
         """Draw the result on its frame, only when there is a subscriber; its time is in no stage."""
         publisher = self._overlay_publisher
         if publisher is not None and publisher.get_subscription_count():
-            publisher.publish(to_image(draw_result(to_bgr8(frame), result), "bgr8", header))
+            publisher.publish(serialize_image(draw_result(to_bgr8(frame), result), "bgr8", header))
 
     def _subscription_topic(self) -> str:
         subscription = self._subscription

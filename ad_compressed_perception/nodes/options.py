@@ -53,7 +53,13 @@ class SetupOptions(StrictModel):
     qos_reliability: Literal["best_effort", "reliable"] = Field(
         "best_effort", description="reliability of the image subscription"
     )
-    qos_depth: int = Field(1, ge=1, le=1000, description="history depth of the image subscription")
+    qos_depth: int = Field(
+        8,
+        ge=1,
+        le=1000,
+        description="history depth of the image subscription; 8 at least, so that frames that come while one "
+        "is in work are counted",
+    )
     age_reference: Literal["header_stamp", "publish_time"] = Field(
         "header_stamp",
         description="transport_age counts from the source stamp, or from the time the middleware "

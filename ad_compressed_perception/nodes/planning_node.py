@@ -45,10 +45,12 @@ class PlanningNode(InferenceNode):
 
     def create_result_publishers(self, pipeline: Pipeline) -> None:
         """Create ~/trajectory and ~/command, and subscribe to odometry."""
+        planning.check_installed()
         self._paths = self.create_publisher(planning.Path, "~/trajectory", RESULT_QOS)
         self._commands = self.create_publisher(planning.TwistStamped, "~/command", RESULT_QOS)
         self._controller = VehicleController(pipeline.task.settings.wheelbase_m)
         self._odometry: Any = None
+        self._has_odometry_warning = False
         if self.get_parameter("use_odometry").value:
             self._odometry = self.create_subscription(
                 odometry.OdometryMessage, "odometry", self._on_odometry, image_qos("best_effort", 10)
@@ -78,13 +80,17 @@ class PlanningNode(InferenceNode):
         now_s = self.get_clock().now().nanoseconds * 1e-9
         taken_s = stamp_to_ns(header.stamp) * 1e-9
         speed_mps, curvature_per_m = self._controller.command(result, taken_s, now_s)
+        self._paths.publish(planning.serialize_path(result, header.stamp, frame))
+        self._commands.publish(planning.serialize_command(speed_mps, curvature_per_m, header.stamp, frame))
+        if not self._has_odometry_warning:  # rclpy's once=True looks up the calling line in every frame
+            self._warn_without_odometry()
+
+    def _warn_without_odometry(self) -> None:
         if self._odometry is not None and not self._controller.odometry.is_in_use:
+            self._has_odometry_warning = True
             self.get_logger().warning(
-                f"no odometry came on {self._odometry.topic_name}: plans begin at the nominal speed_mps",
-                once=True,
+                f"no odometry came on {self._odometry.topic_name}: plans begin at the nominal speed_mps"
             )
-        self._paths.publish(planning.to_path(result, header.stamp, frame))
-        self._commands.publish(planning.to_command(speed_mps, curvature_per_m, header.stamp, frame))
 
     def destroy_result_publishers(self) -> None:
         """Destroy both publishers and the subscription."""

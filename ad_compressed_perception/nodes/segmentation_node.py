@@ -21,6 +21,7 @@ class SegmentationNode(InferenceNode):
 
     def create_result_publishers(self, pipeline: Pipeline) -> None:
         """Create ~/mask and ~/label_info."""
+        segmentation.check_installed()
         self._results = self.create_publisher(segmentation.Image, "~/mask", RESULT_QOS)
         self._labels = self.create_publisher(detection.LabelInfo, "~/label_info", LATCHED_QOS)
         header = detection.Header(stamp=self.get_clock().now().to_msg())
@@ -28,7 +29,7 @@ class SegmentationNode(InferenceNode):
 
     def publish_result(self, result: LabelMask, header: Any) -> None:
         """Publish the mask."""
-        self._results.publish(segmentation.to_message(result, header))
+        self._results.publish(segmentation.serialize(result, header))
 
     def destroy_result_publishers(self) -> None:
         """Destroy both publishers."""

@@ -11,6 +11,7 @@ from threading import Lock, Thread
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.one_line import describe_error
 from ad_compressed_perception.monitor.frame_health import Level, Problems
+from ad_compressed_perception.nodes.frame_slot import FrameSource
 from ad_compressed_perception.nodes.loading import Loading
 from ad_compressed_perception.nodes.watchdog import Action, Watchdog
 from ad_compressed_perception.nodes.worker import STOP_LIMIT_S, Arrival, FrameWorker, OnFrameDone
@@ -80,16 +81,16 @@ class SupervisedWorker:
             self._adopt(self.pipeline)
         return self.pipeline
 
-    def start(self) -> FrameWorker:
-        """Start a worker on the pipeline that open() has loaded."""
+    def start(self, source: FrameSource | None = None) -> FrameWorker:
+        """Start a worker on the pipeline that open() has loaded; see FrameWorker for the source."""
         if self.pipeline is None:
             raise AdcpError("no model is loaded")
         release = partial(self._discard, self.pipeline)
-        worker = FrameWorker(partial(self._process, self.pipeline), self._on_frame_done, release)
-        worker.start()
+        worker = FrameWorker(partial(self._process, self.pipeline), self._on_frame_done, release, source)
         with self._lock:
             self._watchdog, self._event, self.replacements = Watchdog(), "", 0
             self.worker = worker
+            worker.start()  # after it is known as the one that frames are offered to
         return worker
 
     def stop(self) -> None:

@@ -1,21 +1,22 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""One worker thread behind a latest-frame slot, and frame counters; no ROS."""
+"""One worker thread that receives frames itself, a latest-frame slot, and frame counters; no ROS."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import Lock, Thread
-from time import monotonic, perf_counter
+from threading import Lock, Thread, current_thread
+from time import monotonic, perf_counter, sleep
 from typing import Any
 
 from ad_compressed_perception.core.one_line import describe_error
 from ad_compressed_perception.core.timing import COMPUTE_STAGES, FrameCounters, FrameTiming, Outcome
-from ad_compressed_perception.nodes.frame_slot import LatestFrameSlot
+from ad_compressed_perception.nodes.frame_slot import FrameSource, LatestFrameSlot, OfferedFrames
 
 _LOGGER = logging.getLogger(__name__)
+_PAUSE_S = 0.02
 STOP_LIMIT_S = 2.0
 """How long stop() waits for the frame being processed."""
 
@@ -61,7 +62,11 @@ class FrameWorker:
     """Runs ``process`` on the latest arrival in a thread of its own and counts every frame exactly once."""
 
     def __init__(
-        self, process: Process, on_frame_done: OnFrameDone, release: Callable[[], None] = lambda: None
+        self,
+        process: Process,
+        on_frame_done: OnFrameDone,
+        release: Callable[[], None] = lambda: None,
+        source: FrameSource | None = None,
     ) -> None:
         """Prepare; start() begins.
 
@@ -72,7 +77,10 @@ class FrameWorker:
                 thread or, for displaced and abandoned frames, in the one that calls offer() or abandon().
             release: called by an abandoned thread at its end, since nobody else knows when what
                 ``process`` uses is free.
+            source: offers frames, in the worker's thread while no frame is in work; by default only other
+                threads do.
         """
+        self._source: FrameSource = OfferedFrames() if source is None else source
         self._on_frame_done = on_frame_done
         self._slot: LatestFrameSlot[Arrival] = LatestFrameSlot()
         self._counters = FrameCounters()
@@ -98,6 +106,8 @@ class FrameWorker:
         displaced = self._slot.put(arrival)
         if displaced is not None:
             self._complete(displaced, "dropped_busy", {}, "a newer frame came first")
+        if current_thread() is not self._thread:
+            self._source.wake()
 
     def stop(self, limit_s: float = STOP_LIMIT_S) -> bool:
         """Finish the frame being processed, drop the waiting one, end the thread.
@@ -108,6 +118,7 @@ class FrameWorker:
         left = self._slot.close()
         if left is not None:
             self._complete(left, "dropped_busy", {}, "the node was deactivated")
+        self._source.wake()
         if self._thread.is_alive():
             self._thread.join(limit_s)
         return not (self._thread.is_alive() and self.abandon())
@@ -145,8 +156,22 @@ class FrameWorker:
         with self._lock:
             return FrameCounters(self._counters.received, dict(self._counters.counts))
 
+    def _next(self) -> Arrival | None:
+        """Wait for a frame and take the newest; None once the slot is closed."""
+        while self._slot.is_open:
+            try:
+                self._source.receive()
+                if (arrival := self._slot.take()) is not None:
+                    return arrival
+                self._source.wait()
+            except Exception:
+                # The next frame must be received, and a failure that stays must not occupy the processor.
+                _LOGGER.exception("receiving frames failed")
+                sleep(_PAUSE_S)
+        return None
+
     def _run(self, me: Thread, process: Process, release: Callable[[], None]) -> None:
-        while self._thread is me and (arrival := self._slot.take()) is not None:
+        while self._thread is me and (arrival := self._next()) is not None:
             with self._lock:
                 current = self._thread is me
                 if current:

@@ -17,7 +17,7 @@ from vision_msgs.msg import Detection2DArray, LabelInfo
 
 from ad_compressed_perception.messages import detection, odometry, planning, segmentation
 from ad_compressed_perception.messages.camera import to_camera_info, to_compressed
-from ad_compressed_perception.messages.image import to_image
+from ad_compressed_perception.messages.image import serialize_image
 from ad_compressed_perception.nodes.qos import LATCHED_QOS, RESULT_QOS, image_qos
 from ad_road_simulation.nodes.road_camera_options import RoadCameraOptions
 from ad_road_simulation.world.road_frame import (
@@ -111,11 +111,11 @@ class RoadCameraTopics:
         # Odometry first: a planner then has the speed when the image arrives.
         self._odometry.publish(odometry.to_message(frame.odometry, stamp, ODOMETRY_FRAME, BASE_FRAME))
         if self._raw is not None:
-            self._raw.publish(to_image(frame.image_bgr, "bgr8", header))
+            self._raw.publish(serialize_image(frame.image_bgr, "bgr8", header))
         if self._jpeg is not None and self._jpeg.get_subscription_count():
             self._jpeg.publish(to_compressed(frame.image_bgr, self._quality, header))
         self._info.publish(to_camera_info(self._matrix, width, height, header))
-        self._paths.publish(planning.to_path(frame.trajectory, stamp, BASE_FRAME))
+        self._paths.publish(planning.serialize_path(frame.trajectory, stamp, BASE_FRAME))
         if with_ground_truth:
-            self._boxes.publish(detection.to_message(frame.detections, header))
-            self._masks.publish(segmentation.to_message(frame.mask, header))
+            self._boxes.publish(detection.serialize(frame.detections, header))
+            self._masks.publish(segmentation.serialize(frame.mask, header))

@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import TwistStamped
 from hypothesis import given
 from hypothesis import strategies as st
+from nav_msgs.msg import Path
 from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray
 
 from ad_compressed_perception.core.errors import DataError, ResultError
-from ad_compressed_perception.core.results import Detections, LabelMask
+from ad_compressed_perception.core.results import Detections, LabelMask, Trajectory
 from ad_compressed_perception.core.timing import OUTCOMES, STAGES, FrameTiming, NodeReport
 from ad_compressed_perception.driving.odometry import Odometry
 from ad_compressed_perception.driving.path_tracker import Pose
@@ -33,10 +37,18 @@ def serialized(message: object) -> object:
     return deserialize_message(serialize_message(message), type(message))
 
 
+def detections_of(result: Detections) -> Detection2DArray:
+    return deserialize_message(detection.serialize(result, HEADER), Detection2DArray)
+
+
+def path_of(result: Trajectory) -> Path:
+    return deserialize_message(planning.serialize_path(result, HEADER.stamp, "base_link"), Path)
+
+
 def test_detections_are_unchanged_and_classes_are_labels() -> None:
     boxes = np.array([[10, 20, 50, 40], [0.5, 0.25, 1.5, 8.0]], np.float32)
     original = Detections(boxes, np.array([0.9, 0.4], np.float32), np.array([1, 0], np.int64), LABELS)
-    message = serialized(detection.to_message(original, HEADER))
+    message = detections_of(original)
     assert message.header == HEADER
     assert [d.header for d in message.detections] == [HEADER, HEADER]
     assert message.detections[0].results[0].hypothesis.class_id == "person"
@@ -52,7 +64,7 @@ def test_detections_are_unchanged_and_classes_are_labels() -> None:
 
 def test_a_message_without_detections() -> None:
     empty = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), LABELS)
-    back = detection.from_message(serialized(detection.to_message(empty, HEADER)), LABELS)
+    back = detection.from_message(detections_of(empty), LABELS)
     assert back.boxes_xyxy.shape == (0, 4)
 
 
@@ -63,7 +75,7 @@ def test_the_list_of_labels_keeps_its_order() -> None:
 
 def test_a_mask_is_unchanged_and_an_unknown_id_is_refused() -> None:
     ids = np.random.default_rng(0).integers(0, 2, (7, 5), np.uint8)
-    message = serialized(segmentation.to_message(LabelMask(ids, LABELS), HEADER))
+    message = deserialize_message(segmentation.serialize(LabelMask(ids, LABELS), HEADER), Image)
     assert (message.header, message.encoding, message.step) == (HEADER, "mono8", 5)
     np.testing.assert_array_equal(segmentation.from_message(message, LABELS).label_ids, ids)
     with pytest.raises(ResultError, match="label id 1"):
@@ -72,17 +84,16 @@ def test_a_mask_is_unchanged_and_an_unknown_id_is_refused() -> None:
 
 @given(st.floats(-0.05, 0.05), st.floats(0.0, 40.0))
 def test_a_path_is_unchanged_and_the_command_has_its_curvature(curvature: float, speed_mps: float) -> None:
-    from ad_compressed_perception.core.results import Trajectory
-
     points, headings = arc_points(curvature, 30.0, 10)
     original = Trajectory(points, headings, curvature, speed_mps)
-    path = serialized(planning.to_path(original, HEADER.stamp, "base_link"))
+    path = path_of(original)
     assert path.header.frame_id == "base_link"
     assert path.header.stamp == HEADER.stamp
     back = planning.from_path(path)
     np.testing.assert_allclose(back.points_xy_m, points)
     np.testing.assert_allclose(back.headings_rad, headings, atol=1e-12)
-    command = planning.to_command(speed_mps, curvature, HEADER.stamp, "base_link")
+    written = planning.serialize_command(speed_mps, curvature, HEADER.stamp, "base_link")
+    command = deserialize_message(written, TwistStamped)
     assert command.twist.linear.x == speed_mps
     assert command.twist.angular.z == pytest.approx(speed_mps * curvature)
 
@@ -92,11 +103,11 @@ def test_numbers_that_are_not_finite_are_not_taken_from_a_message(value: float) 
     """A monitor would compare them, and every comparison with NaN is false."""
     boxes = np.array([[10, 20, 50, 40]], np.float32)
     original = Detections(boxes, np.array([0.9], np.float32), np.array([1], np.int64), LABELS)
-    message = detection.to_message(original, HEADER)
+    message = detections_of(original)
     message.detections[0].bbox.center.position.y = value
     with pytest.raises(ResultError, match="not finite"):
         detection.from_message(serialized(message), LABELS)
-    path = planning.to_path(straight_trajectory(8.0), HEADER.stamp, "base_link")
+    path = path_of(straight_trajectory(8.0))
     path.poses[3].pose.position.x = value
     with pytest.raises(ResultError, match="not finite"):
         planning.from_path(serialized(path))

@@ -137,7 +137,7 @@ def test_the_monitor_receives_the_ground_truth_on_its_topic(tmp_path: Path, ros_
             tuple(DETECTOR_LABELS),
         )
         header = Header(stamp=ns_to_stamp(stamp_ns))
-        ground_truths.publish(detection.to_message(unmatched, header))
+        ground_truths.publish(detection.serialize(unmatched, header))
         camera.publish(image_message(draw_scene(0), stamp_ns))
 
     def compared() -> DetectionFigures | None:

@@ -87,7 +87,9 @@ def test_a_frame_with_nan_fails_and_nothing_is_published(
 
     def outcomes() -> dict[int, tuple[str, str]]:
         timings = (from_message(message).timing for message in recorder.received[f"/{task}/timing"])
-        return {timing.stamp_ns: (timing.outcome, timing.reason) for timing in timings}
+        # A loaded machine may send a frame again before the first one is done: the copies do not count.
+        done = (timing for timing in timings if timing.outcome != "dropped_busy")
+        return {timing.stamp_ns: (timing.outcome, timing.reason) for timing in done}
 
     def finish(images: dict[int, Any], outcome: str) -> None:
         for stamp, image in images.items():
