@@ -77,3 +77,8 @@ def from_message(message: DiagnosticArray) -> NodeReport:
         )
     except (IndexError, KeyError, ValueError, StopIteration) as error:
         raise ResultError(f"not a timing message: {type(error).__name__} {error}") from error
+
+
+def reports_of(message: DiagnosticArray) -> list[NodeReport]:
+    """Return all reports of a message; raise ResultError when one is none, or its counts are impossible."""
+    return [from_message(message)]
