@@ -14,7 +14,7 @@ COLCON := $(BIN)/python -c "import sys; from colcon_core.command import main; sy
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train demo test lint format campaign benchmark colcon-test sbom clean
+.PHONY: help setup setup-train demo test lint format campaign benchmark benchmark-hot-path colcon-test sbom clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null \
@@ -44,8 +44,11 @@ campaign: setup ## Fuzz and fault campaign of CAMPAIGN_MINUTES= (30): prints its
 	@$(BIN)/python -m dev.campaign --minutes "$(CAMPAIGN_MINUTES)" $(if $(SEED),--seed "$(SEED)") \
 		$(if $(filter-out file,$(origin OUT)),--out "$(OUT)")
 
-benchmark: setup ## Measure the figures of docs/measurements.md
+benchmark: benchmark-hot-path ## Measure the figures of docs/measurements.md, after those of the hot path
 	@$(BIN)/python benchmark/run.py
+
+benchmark-hot-path: setup ## Measure the time of a frame through the nodes: HOT_PATH_ARGS=--quick takes a minute
+	@$(BIN)/python -m benchmark.hot_path $(HOT_PATH_ARGS)
 
 colcon-test: setup ## Run the tests as colcon runs them
 	@$(COLCON) --log-base "$(WORKSPACE)/log" test --base-paths . --packages-select ad_compressed_perception \

@@ -76,6 +76,7 @@ class NodeReport:
         timing: the completed frame.
         received: frames that arrived since activation.
         counts: how many of them ended in each outcome.
+        waited_ms: since the frame was completed, for the message that carries the report.
     """
 
     node: str
@@ -89,3 +90,4 @@ class NodeReport:
     timing: FrameTiming
     received: int
     counts: dict[Outcome, int]
+    waited_ms: float = 0.0

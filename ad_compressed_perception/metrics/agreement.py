@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +27,7 @@ from ad_compressed_perception.metrics.path_offset import (
 
 MATCH_IOU = 0.5
 """Overlap from which two boxes of a class are the same object."""
+_EXACT_IN_FLOAT32 = 2**24
 
 
 @dataclass(frozen=True)
@@ -247,9 +249,22 @@ def segmentation_agreement(baseline: LabelMask, variant: LabelMask) -> Segmentat
         highest = int(mask.label_ids.max(initial=0))
         if mask.label_ids.size and highest >= count:
             raise DataError(f"the {whose}'s mask has label id {highest}, but there are {count} labels")
-    codes = baseline.label_ids.astype(np.intp) * count + variant.label_ids
-    confusion = np.bincount(codes.ravel(), minlength=count * count).reshape(count, count)
-    return SegmentationAgreement(baseline.labels, confusion.astype(np.int64))
+    return SegmentationAgreement(
+        baseline.labels, _count_pairs(baseline.label_ids, variant.label_ids, count).reshape(count, count)
+    )
+
+
+def _count_pairs(first: NDArray[np.uint8], second: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
+    """Return how often each pair of ids below ``count`` occurs: (count * count,) int64."""
+    is_bytes = first.dtype == second.dtype == np.uint8 and count <= 16
+    if is_bytes and 0 < first.size < _EXACT_IN_FLOAT32:
+        # Four times as fast as bincount, which first makes eight bytes of each; its counts are float32.
+        codes = first * np.uint8(count)
+        codes += second
+        histogram = cv2.calcHist([codes], [0], None, [256], [0, 256])
+        return np.asarray(histogram[: count * count, 0], np.int64)
+    codes = first.astype(np.intp) * count + second
+    return np.bincount(codes.ravel(), minlength=count * count).astype(np.int64)
 
 
 @dataclass(frozen=True)

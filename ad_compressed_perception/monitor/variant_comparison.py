@@ -28,6 +28,7 @@ from ad_compressed_perception.monitor.variant_monitor import (
 )
 from ad_compressed_perception.report import schema
 
+_TIMES_LATER_S = 1.0  # they come in batches (timing_period_s, read_period_s), without the results
 _WAITING_TIMES = 1024  # floats, so far more of them than of results (masks of megabytes) may wait
 
 
@@ -41,7 +42,7 @@ class VariantComparison:
     def __init__(self, pair_timeout_s: float) -> None:
         """Give up a result whose partner does not come within ``pair_timeout_s``."""
         self.results: StampPairer[Result] = StampPairer(pair_timeout_s)
-        self.times: StampPairer[float] = StampPairer(pair_timeout_s, capacity=_WAITING_TIMES)
+        self.times: StampPairer[float] = StampPairer(pair_timeout_s + _TIMES_LATER_S, capacity=_WAITING_TIMES)
         self.compared = 0
         self.incomparable = 0
         self.incomparable_reason = ""

@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image
 
 from ad_compressed_perception.core.errors import AdcpError, ManifestError
 from ad_compressed_perception.core.manifest import describe_validation_error, load_manifest
-from ad_compressed_perception.core.timing import FrameCounters, FrameTiming, NodeReport
+from ad_compressed_perception.core.timing import FrameCounters, FrameTiming
 from ad_compressed_perception.image.decode import Frame, to_bgr8
 from ad_compressed_perception.image.decode_once import decode_once
 from ad_compressed_perception.image.files import MAX_PIXELS
@@ -38,9 +38,10 @@ from ad_compressed_perception.nodes.options import (
     StartOptions,
     parse_backend_options,
 )
-from ad_compressed_perception.nodes.qos import TIMING_QOS, image_qos
+from ad_compressed_perception.nodes.qos import image_qos
 from ad_compressed_perception.nodes.run import exit_now
 from ad_compressed_perception.nodes.supervised_worker import SupervisedWorker
+from ad_compressed_perception.nodes.timing_publisher import TimingPublisher
 from ad_compressed_perception.nodes.watchdog import EXIT_HUNG, Action
 from ad_compressed_perception.nodes.worker import Arrival
 from ad_compressed_perception.report.overlay import draw_result
@@ -81,7 +82,7 @@ class InferenceNode(GuardedLifecycleNode):
         self._is_configured = False
         self._subscription: ImageSubscription | None = None
         self._receive_thread: PeriodicThread | None = None
-        self._timing_publisher: Publisher | None = None
+        self._timing_publisher: TimingPublisher | None = None
         self._overlay_publisher: Publisher | None = None
         self._report_texts: dict[str, str] = {}
         self._new_settings: Any = None
@@ -131,7 +132,8 @@ class InferenceNode(GuardedLifecycleNode):
         """Load the model and create the publishers."""
         pipeline = self._load()
         self._adopt_model_settings(pipeline)
-        self._timing_publisher = self.create_publisher(timing_message.DiagnosticArray, "~/timing", TIMING_QOS)
+        self._timing_publisher = TimingPublisher(self, self.task_name, self._start.timing_period_s)
+        self._timing_publisher.texts = self._report_texts
         self._overlay_publisher = self.create_publisher(Image, "~/overlay", 1)
         self.create_result_publishers(pipeline)
         self._is_configured = True
@@ -161,6 +163,8 @@ class InferenceNode(GuardedLifecycleNode):
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             subscription.destroy()
+        if self._timing_publisher is not None:
+            self._timing_publisher.flush()
 
     def cleanup(self) -> None:
         """Release the model and the publishers."""
@@ -169,11 +173,12 @@ class InferenceNode(GuardedLifecycleNode):
         self._supervised.close()
         if was_configured:
             self.destroy_result_publishers()
-        publishers = self._timing_publisher, self._overlay_publisher
+        timing, overlay = self._timing_publisher, self._overlay_publisher
         self._timing_publisher = self._overlay_publisher = None
-        for publisher in publishers:
-            if publisher is not None:
-                self.destroy_publisher(publisher)
+        if timing is not None:
+            timing.destroy()
+        if overlay is not None:
+            self.destroy_publisher(overlay)
 
     def note_refusal(self, line: str) -> None:
         """Report a refused transition at once: an autostarted node ends with it."""
@@ -194,7 +199,9 @@ class InferenceNode(GuardedLifecycleNode):
 
     def _watch(self) -> None:
         """Watch the worker and publish /diagnostics; called periodically in a thread of its own."""
-        now_s, health = monotonic(), self._health
+        now_s, health, timing = monotonic(), self._health, self._timing_publisher
+        if timing is not None:
+            timing.publish_due()
         action = self._supervised.watch(now_s, health.watchdog_error_s, health.watchdog_exit_s)
         if action is Action.NONE and now_s < self._next_status_s:
             return
@@ -283,22 +290,8 @@ class InferenceNode(GuardedLifecycleNode):
                 f"frame {timing.stamp_ns} failed: {timing.reason}", throttle_duration_sec=1.0
             )
         publisher = self._timing_publisher
-        if publisher is None:
-            return
-        report = NodeReport(
-            node=self.get_fully_qualified_name(),
-            task=self.task_name,
-            timing=timing,
-            received=counters.received,
-            counts=counters.counts,
-            **self._report_texts,
-        )
-        try:
-            publisher.publish(timing_message.to_message(report))
-        except Exception:
-            # The signal may arrive between the check and the publishing.
-            if self.context.ok():
-                raise
+        if publisher is not None:
+            publisher.add(timing, counters)
 
     # Parameters ---------------------------------------------------------------------------------
 
@@ -341,6 +334,9 @@ class InferenceNode(GuardedLifecycleNode):
             "provider": info.provider,
             "precision": info.precision,
         }
+        if self._timing_publisher is not None:
+            self._timing_publisher.flush()  # frames of the model before
+            self._timing_publisher.texts = self._report_texts
         self.get_logger().info(
             f"{pipeline.task.manifest.name}/{pipeline.variant} on {info.backend} "
             f"{info.provider} (asked: {info.requested_provider}), {info.precision}, "

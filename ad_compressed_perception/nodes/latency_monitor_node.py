@@ -25,6 +25,7 @@ from ad_compressed_perception.monitor.diagnostics import MonitorDiagnostics
 from ad_compressed_perception.monitor.variant_monitor import KEPT_FRAMES
 from ad_compressed_perception.nodes import parameters
 from ad_compressed_perception.nodes.callback_guard import new_failures, not_published, note_failure
+from ad_compressed_perception.nodes.message_reader import MessageReader
 from ad_compressed_perception.nodes.monitor_options import (
     TASK_NAMES,
     MonitorOptions,
@@ -90,14 +91,15 @@ class LatencyMonitorNode(Node):
             self.write_report()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._summaries = self.create_publisher(String, "~/summary", LATCHED_QOS)
+        self._reader = MessageReader(self, self._options.read_period_s)
         self._node_subscriptions = [
-            NodeSubscriptions(self, self.monitor, task, name, compare=each.needs_results)
+            NodeSubscriptions(self, self._reader, self.monitor, task, name, compare=each.needs_results)
             for task, each in self.monitor.tasks.items()
             for name in each.variants
         ]
         for task, each in self.monitor.tasks.items():
             if each.spec.has_ground_truth:
-                subscribe_ground_truth(self, self.monitor, task, tasks[task].ground_truth_topic)
+                subscribe_ground_truth(self, self._reader, self.monitor, task, tasks[task].ground_truth_topic)
         # Steady time: the monitor keeps reporting when a simulated clock stops.
         self.create_timer(
             self._options.publish_period_s,
@@ -185,6 +187,7 @@ class LatencyMonitorNode(Node):
         if self._closed:
             return
         self._closed = True
+        self._reader.read()
         self.monitor.close(time.monotonic())
         if self._options.report_path:
             self.write_report()

@@ -29,6 +29,12 @@ class MonitorOptions(StrictModel):
     publish_period_s: float = Field(
         default=1.0, gt=0.0, le=60.0, description="period of /diagnostics and ~/summary, s"
     )
+    read_period_s: float = Field(
+        default=0.1,
+        ge=0.0,
+        le=0.5,
+        description="period of reading all messages that came, s; 0: each one as it comes, which costs more",
+    )
     report_path: str = Field(
         default="", description="file for the live report.json, written at the end; empty: none"
     )

@@ -104,6 +104,12 @@ class StartOptions(StrictModel):
         True, description="configure and activate at the start, without a lifecycle manager"
     )
     diagnostics_period_s: float = Field(1.0, gt=0.0, le=60.0, description="period of /diagnostics, seconds")
+    timing_period_s: float = Field(
+        0.2,
+        ge=0.0,
+        le=0.5,
+        description="how long ~/timing collects frames for a message, seconds; 0: a message a frame",
+    )
 
 
 def parse_backend_options(entries: list[str]) -> dict[str, Any]:

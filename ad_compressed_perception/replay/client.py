@@ -223,6 +223,7 @@ class ReplayClient:
             "pair_timeout_s": min(600.0, self._node_timeout_s * (most_variants + 1)),
             "stale_after_s": 3600.0,
             "publish_period_s": _PUBLISH_PERIOD_S,
+            "read_period_s": 0.0,  # the next frame is offered when the last one's messages have come
         }
         for task, names in self._plan.variants.items():
             values[f"{task}.baseline"] = self._plan.node(task, BASELINE).node

@@ -191,6 +191,8 @@ def write_parameters(
                 "transport": "compressed" if compressed else "raw",
                 "qos_reliability": "reliable",
                 "age_reference": "publish_time",
+                # The next frame is sent when the timing of the last one has come.
+                "timing_period_s": 0.0,
                 # The replay configures the nodes one by one, so that it can report why one refuses.
                 "autostart": False,
             }
