@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from ad_compressed_perception.nodes.frame_selection import FrameSelection, is_nth, prefers, rank
 from ad_compressed_perception.nodes.frame_slot import LatestFrameSlot
+from ad_compressed_perception.nodes.worker import Arrival, FrameWorker
 
 START_NS = 1_479_425_491_191_381_351
 RATES_HZ = st.sampled_from([7.5, 10.0, 12.5, 15.0, 20.0, 24.0, 29.97, 30.0, 60.0])
@@ -89,11 +92,11 @@ def test_the_slot_holds_the_first_in_rank_of_all_that_came(found: list[int], rng
     assert left is not None
     assert left.stamp_ns == min(found, key=rank)
     gone = sorted(each.stamp_ns for each in discarded if each)
-    assert gone == sorted(set(found) - {left.stamp_ns}), "all others are returned, to be counted"
+    assert gone == sorted(set(found) - {left.stamp_ns}), "all others come back, to be counted"
 
 
 def simulated(durations_s: tuple[float, float], rule: Callable[..., bool] | None, rate_hz: float) -> float:
-    """Return pairs / results of the slower node: two nodes of these durations a frame, on one camera, 60 s."""
+    """Return pairs / results of the slower node: two nodes of these durations a frame, one camera, 60 s."""
     answered = []
     for seed, duration_s in enumerate(durations_s):
         rng = random.Random(seed)
@@ -124,3 +127,32 @@ def test_two_overloaded_nodes_answer_the_same_frames(
     ranked = simulated(durations_s, prefers, rate_hz)
     assert ranked >= 0.7
     assert ranked > newest + 0.2
+
+
+def test_a_busy_worker_keeps_the_frame_of_the_higher_rank_and_counts_the_others() -> None:
+    """Failed before: whatever was newest was kept, and two busy nodes had other frames each."""
+    busy, go_on, processed, done = Event(), Event(), [], []
+
+    def process(arrival: Arrival) -> dict[str, float]:
+        processed.append(arrival.stamp_ns)
+        busy.set()
+        assert go_on.wait(30.0)
+        return {"infer": 1.0}
+
+    worker = FrameWorker(process, lambda timing, counters: done.append((timing, counters)))
+    worker.prefers = prefers
+    every = stamps(20.0, 8)
+    worker.start()
+    worker.offer(Arrival(None, every[0], 1.0))
+    assert busy.wait(30.0)
+    for stamp in every[1:]:
+        worker.offer(Arrival(None, stamp, 1.0))
+    go_on.set()
+    while len(done) < len(every):
+        time.sleep(0.01)
+    assert worker.stop()
+    assert processed == [every[0], min(every[1:], key=rank)]
+    counters = worker.counters()
+    assert (counters.received, counters.counts["processed"], counters.counts["dropped_busy"]) == (8, 2, 6)
+    reasons = {timing.reason for timing, _ in done if timing.outcome == "dropped_busy"}
+    assert reasons <= {"an earlier one ranks higher", "a newer frame came first"}

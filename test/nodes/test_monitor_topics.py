@@ -34,6 +34,7 @@ from ad_compressed_perception.nodes.figure_topics import COMPARISON_FIGURES, NOD
 from ad_compressed_perception.nodes.latency_monitor_node import LatencyMonitorNode
 from ad_compressed_perception.nodes.qos import LATCHED_QOS, RESULT_QOS, TIMING_QOS
 from ad_compressed_perception.report.read import parse_report
+from ad_compressed_perception.report.schema import Alarm
 from support.packaging import REPOSITORY
 from support.ros import Recorder
 
@@ -151,9 +152,13 @@ def test_figures_can_be_drawn_and_end_with_the_data(setting: Callable[[str], Set
     assert value("agreement") == 0.0
     assert value("speedup_infer") == pytest.approx(2.0)
     assert value("end_to_end_p50_ms") == pytest.approx(15.0)
-    task = parse_report(recorder.received["/car1/latency_monitor/summary"][-1].data).tasks["detection"]
-    assert task.limits["compressed"].min_agreement == pytest.approx(0.9)
-    alarm = next(each for each in task.alarms if each.figure == "agreement")
+
+    def alarm_of(figure: str) -> Alarm | None:
+        task = parse_report(recorder.received["/car1/latency_monitor/summary"][-1].data).tasks["detection"]
+        assert task.limits["compressed"].min_agreement == pytest.approx(0.9)
+        return next((each for each in task.alarms if each.figure == figure), None)
+
+    alarm = recorder.wait_for(lambda: alarm_of("agreement"), found.send)
     assert (alarm.level, alarm.threshold) == ("ERROR", pytest.approx(0.9))
     assert alarm.worst_stamp_ns is not None
     assert alarm.worst_stamp_ns >= START_NS
