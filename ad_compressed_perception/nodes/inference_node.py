@@ -29,8 +29,10 @@ from ad_compressed_perception.messages.received_image import read_compressed_ima
 from ad_compressed_perception.nodes import parameters
 from ad_compressed_perception.nodes.callback_guard import PeriodicThread, note_failure
 from ad_compressed_perception.nodes.diagnostics import NodeDiagnostics
+from ad_compressed_perception.nodes.frame_selection import FrameSelection, prefers
 from ad_compressed_perception.nodes.guarded_lifecycle import GuardedLifecycleNode
 from ad_compressed_perception.nodes.image_subscription import ImageSubscription
+from ad_compressed_perception.nodes.model_info import ModelInfoTopic
 from ad_compressed_perception.nodes.options import (
     HealthOptions,
     LiveOptions,
@@ -82,6 +84,7 @@ class InferenceNode(GuardedLifecycleNode):
         self._is_configured = False
         self._subscription: ImageSubscription | None = None
         self._receive_thread: PeriodicThread | None = None
+        self._selection: FrameSelection | None = None
         self._timing_publisher: TimingPublisher | None = None
         self._overlay_publisher: Publisher | None = None
         self._report_texts: dict[str, str] = {}
@@ -95,6 +98,7 @@ class InferenceNode(GuardedLifecycleNode):
             self._open, self._adopt, self._process, self._on_frame_done, self.get_logger().error
         )
         self.diagnostics = NodeDiagnostics(self, self._supervised, lambda: self._health)
+        self._model_info = ModelInfoTopic(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._next_status_s = 0.0
         self._watch_thread = PeriodicThread(self, self._watch, _LOOKS_PERIOD_S)
@@ -142,15 +146,19 @@ class InferenceNode(GuardedLifecycleNode):
         """Start the worker and subscribe to the camera."""
         self._load()  # only where the previous activation ended with a hung worker
         setup = self._setup()
+        self._selection = (
+            FrameSelection(setup.every_nth, setup.camera_rate_hz) if setup.every_nth > 1 else None
+        )
         self._max_image_pixels = setup.max_image_pixels
         self._reference_is_publish_time = setup.age_reference == "publish_time"
         qos = image_qos(setup.qos_reliability, max(setup.qos_depth, _LEAST_DEPTH))
         self._read = read_compressed_image if setup.transport == "compressed" else read_image
         self._subscription = ImageSubscription(self, setup.transport, qos, self._on_image)
-        worker = self._supervised.start(self._subscription.receiver)
+        preference = prefers if setup.keep_when_busy == "ranked" else None
+        worker = self._supervised.start(self._subscription.receiver, preference)
         worker.max_age_ms = float(self.get_parameter("max_age_ms").value)
         self._receive_thread = PeriodicThread(self, self._receive_while_busy, _RECEIVE_PERIOD_S)
-        self.diagnostics.monitor(self._subscription)
+        self.diagnostics.monitor(self._subscription, self._selection)
 
     def deactivate(self) -> None:
         """Unsubscribe; the frame being processed is finished, the waiting one is counted as dropped."""
@@ -236,6 +244,8 @@ class InferenceNode(GuardedLifecycleNode):
             return
         stamp_ns = timing_message.stamp_to_ns(message.header.stamp)
         subscription.note_arrival(stamp_ns)
+        if self._selection is not None and not self._selection.takes(stamp_ns):
+            return
         age_ms = self._age_ms(stamp_ns, info) - waited_s * 1e3
         self.diagnostics.note_age(age_ms)
         worker.offer(Arrival(message, stamp_ns, age_ms, arrived_s))
@@ -325,6 +335,7 @@ class InferenceNode(GuardedLifecycleNode):
         if self._is_configured:
             pipeline.task.settings = self._settings_type(**parameters.values(self, self._settings_type))
         self.diagnostics.describe_model(pipeline)
+        self._model_info.publish(pipeline, self._setup().every_nth)
         info = pipeline.session.info
         self._report_texts = {
             "model": pipeline.task.manifest.name,

@@ -14,7 +14,7 @@ from ad_compressed_perception.monitor.frame_health import Level, Problems
 from ad_compressed_perception.nodes.frame_slot import FrameSource
 from ad_compressed_perception.nodes.loading import Loading
 from ad_compressed_perception.nodes.watchdog import Action, Watchdog
-from ad_compressed_perception.nodes.worker import STOP_LIMIT_S, Arrival, FrameWorker, OnFrameDone
+from ad_compressed_perception.nodes.worker import STOP_LIMIT_S, Arrival, FrameWorker, OnFrameDone, Prefers
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
 _REMEMBERED_S = 60.0
@@ -81,12 +81,13 @@ class SupervisedWorker:
             self._adopt(self.pipeline)
         return self.pipeline
 
-    def start(self, source: FrameSource | None = None) -> FrameWorker:
-        """Start a worker on the pipeline that open() has loaded; see FrameWorker for the source."""
+    def start(self, source: FrameSource | None = None, prefers: Prefers | None = None) -> FrameWorker:
+        """Start a worker on the pipeline that open() has loaded; see FrameWorker for source and prefers."""
         if self.pipeline is None:
             raise AdcpError("no model is loaded")
         release = partial(self._discard, self.pipeline)
         worker = FrameWorker(partial(self._process, self.pipeline), self._on_frame_done, release, source)
+        worker.prefers = prefers
         with self._lock:
             self._watchdog, self._event, self.replacements = Watchdog(), "", 0
             self.worker = worker

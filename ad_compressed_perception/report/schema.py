@@ -32,6 +32,8 @@ Figure = Annotated[float | None, BeforeValidator(_null_if_not_finite)]
 
 Count = Annotated[int, Field(ge=0)]
 
+AlarmLevel = Literal["OK", "WARN", "ERROR"]
+
 
 class Percentiles(StrictModel):
     """Percentiles of a series of durations; all null where ``count`` is 0."""
@@ -85,6 +87,31 @@ class Host(StrictModel):
     packages: dict[str, str] = Field(default_factory=dict, description="package name to version")
 
 
+class VariantWindow(StrictModel):
+    """What one node did in the last seconds; a window without a frame has counts of 0 and no figures."""
+
+    window_s: float = Field(description="how far back it looks, s")
+    span_s: Figure = Field(
+        default=None, description="how much of that was watched: less right after the start"
+    )
+    processed: Count = Field(default=0, description="frames with a published result")
+    dropped_stale: Count = Field(default=0, description="frames too old when the worker took them")
+    dropped_busy: Count = Field(default=0, description="frames replaced by a newer one while waiting")
+    failed: Count = Field(default=0, description="frames that could not be decoded or inferred")
+    drop_share: Figure = Field(
+        default=None, description="frames without a result / frames completed; null without a frame"
+    )
+    rate_hz: Figure = Field(default=None, description="results a second; 0 once they stop")
+    deadline_misses: Count = Field(default=0, description="results later than the deadline")
+    deadline_miss_share: Figure = Field(
+        default=None, description="misses / results of known age; null without deadline or result"
+    )
+    infer_ms: Percentiles = Field(default_factory=Percentiles, description="inference of processed frames")
+    end_to_end_ms: Percentiles = Field(
+        default_factory=Percentiles, description="transport age plus all stages of processed frames"
+    )
+
+
 class VariantReport(StrictModel):
     """One node that ran one variant of a model.
 
@@ -105,6 +132,9 @@ class VariantReport(StrictModel):
     precision: str | None = Field(default=None, description="precision of the heavy layers as executed")
     verdict: Verdict | None = Field(
         default=None, description="verdict of the accept gate; null for a baseline"
+    )
+    every_nth: Count | None = Field(
+        default=None, description="live: the node answers one of so many frames, chosen by their stamps"
     )
     sent: Count = Field(default=0, description="replay: frames sent to the node")
     received: Count = Field(default=0, description="frames that arrived in the node")
@@ -137,6 +167,9 @@ class VariantReport(StrictModel):
     )
     not_inference_share: Figure = Field(
         default=None, description="1 - sum of infer / sum of end-to-end, over processed frames"
+    )
+    windows: dict[str, VariantWindow] = Field(
+        default_factory=dict, description='live: "10s" and "60s" to the figures of the last seconds'
     )
 
 
@@ -196,6 +229,81 @@ class FrameScores(StrictModel):
     min: Figure = Field(default=None, description="the frame that agrees least")
 
 
+class ComparisonWindow(StrictModel):
+    """A variant against its baseline in the last seconds; without a pair all figures are null."""
+
+    window_s: float = Field(description="how far back it looks, s")
+    span_s: Figure = Field(
+        default=None, description="how much of that was watched: less right after the start"
+    )
+    pairs: Count = Field(default=0, description="frames with results of both, compared")
+    informative: Count = Field(
+        default=0, description="pairs on which there is something to compare: an object, two labels, a path"
+    )
+    unpaired: Count = Field(default=0, description="results whose partner did not come in time")
+    frames: Count = Field(
+        default=0,
+        description="frames that the node of the two that completed more completed, with any outcome",
+    )
+    compared_share: Figure = Field(
+        default=None, description="pairs / frames: how much of the drive the agreement is about"
+    )
+    agreement: AgreementFigures | None = Field(default=None, description="pooled; null without a pair")
+    score: Figure = Field(
+        default=None,
+        description="pooled agreement, 0..1: F1, weighted mean IoU, or the share of paths within the "
+        "tolerance; null without an informative pair",
+    )
+    score_low: Figure = Field(default=None, description="lower end of its 95 % interval")
+    score_high: Figure = Field(default=None, description="upper end of its 95 % interval")
+    worst_score: Figure = Field(default=None, description="of the frame that agrees least")
+    worst_stamp_ns: int | None = Field(default=None, description="source stamp of that frame, ns")
+    speedup_infer_paired_p50: Figure = Field(
+        default=None, description="median over frames of baseline / variant infer of the same frame"
+    )
+
+
+class LimitsReport(StrictModel):
+    """The limits that a variant is watched by; null: not watched."""
+
+    min_agreement: Figure = Field(default=None, description="least score of a window, 0..1")
+    max_p99_ms: Figure = Field(default=None, description="largest 99th percentile, ms")
+    timed: Literal["inference", "end_to_end"] = Field(
+        default="end_to_end", description="which times max_p99_ms limits"
+    )
+    max_deadline_miss_share: Figure = Field(default=None, description="largest share of results too late")
+    max_dropped_share: Figure = Field(default=None, description="largest share without a result")
+    min_compared_share: Figure = Field(default=None, description="least share of frames that form pairs")
+    window_s: Figure = Field(default=None, description="window in which they are checked, s")
+    min_pairs: Count = Field(
+        default=0, description="informative pairs, and results, below which a figure raises no alarm"
+    )
+    sources: dict[str, str] = Field(
+        default_factory=dict,
+        description="limit to where it comes from: a parameter, the variant's gate, or a default",
+    )
+
+
+class Alarm(StrictModel):
+    """A figure beyond its limit."""
+
+    task: str = Field(description="whose task")
+    variant: str = Field(description="name of the variant, as in the report")
+    figure: str = Field(
+        description="agreement, compared_share, p99_ms, deadline_miss_share, drop_share or results"
+    )
+    level: AlarmLevel = Field(description="how bad it is; OK: it has ended")
+    value: Figure = Field(default=None, description="the figure now; null where there is no data")
+    threshold: Figure = Field(default=None, description="the limit that it is beyond")
+    window_s: Figure = Field(default=None, description="window of the figure, s")
+    since: str = Field(default="", description="when it began, ISO 8601 with time zone")
+    since_s: Figure = Field(default=None, description="how long ago that was, s")
+    worst_stamp_ns: int | None = Field(
+        default=None, description="source stamp of the frame that agreed least or took longest, ns"
+    )
+    sentence: str = Field(default="", description="all that in a sentence")
+
+
 class ComparisonReport(StrictModel):
     """A variant against its task's baseline, frame by frame, paired by source stamp."""
 
@@ -217,6 +325,9 @@ class ComparisonReport(StrictModel):
     speedup_end_to_end_p50: Figure = Field(default=None, description="baseline / variant, end-to-end p50")
     agreement: AgreementFigures | None = Field(default=None, description="null without a pair")
     frame_score: FrameScores | None = Field(default=None, description="null for planning or without a pair")
+    windows: dict[str, ComparisonWindow] = Field(
+        default_factory=dict, description='live: "10s" and "60s" to the figures of the last seconds'
+    )
 
 
 class AccuracyReport(StrictModel):
@@ -251,6 +362,12 @@ class TaskReport(StrictModel):
     accuracy: dict[str, AccuracyReport] = Field(
         default_factory=dict,
         description="live: variant's name to its comparison with the ground truth, where that comes",
+    )
+    limits: dict[str, LimitsReport] = Field(
+        default_factory=dict, description="live: variant's name to the limits that it is watched by"
+    )
+    alarms: list[Alarm] = Field(
+        default_factory=list, description="live: figures beyond their limits now, the worst first"
     )
 
 
