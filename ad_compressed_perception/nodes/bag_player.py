@@ -8,6 +8,7 @@ The serialized messages are published as they were recorded: on ``image`` for se
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -179,9 +180,28 @@ def _one_line_errors() -> Iterator[None]:
         sys.exit(1)
 
 
+def describe(bag: str, topic: str = "") -> dict[str, str]:
+    """Return the image topic that would be played of a recording, and its transport: raw or compressed.
+
+    Raises:
+        DataError: the recording cannot be read or has no such topic.
+    """
+    with BagReader(bag) as opened:
+        found = opened.resolve_image_topic(topic or None)
+        compressed = opened.topics[found].endswith("/CompressedImage")
+    return {"topic": found, "transport": "compressed" if compressed else "raw"}
+
+
 def main(args: list[str] | None = None) -> None:
-    """Play until the end of the recording or SIGINT; exit status 1 after one line on an error."""
+    """Play until the end of the recording or SIGINT; exit status 1 after one line on an error.
+
+    With ``--describe BAG [TOPIC]`` print instead what would be played, as one line of JSON.
+    """
+    given = sys.argv[1:] if args is None else args
     with _one_line_errors():
+        if given[:1] == ["--describe"]:
+            print(json.dumps(describe(*given[1:3])))
+            return
         started = False
         leave_signals_to_ros()
         try:

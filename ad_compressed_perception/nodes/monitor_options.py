@@ -14,8 +14,6 @@ from ad_compressed_perception.core.manifest import StrictModel
 from ad_compressed_perception.monitor.comparison import TaskComparison
 from ad_compressed_perception.monitor.frame_health import HealthLimits
 
-TASK_NAMES = ("detection", "segmentation", "planning")
-
 
 class MonitorOptions(StrictModel):
     """Parameters of the monitor itself; read once, at its start."""
