@@ -20,8 +20,8 @@ def generate_launch_description() -> LaunchDescription:
         *player_arguments(),
         clock_argument(
             "true",
-            "true: the player publishes the recording's time on /clock and all other nodes take the time from "
-            "there",
+            "true: the player publishes the recording's time on /clock and all other nodes take the time "
+            "from there",
         ),
     ]
     return LaunchDescription(

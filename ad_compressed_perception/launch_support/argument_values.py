@@ -135,8 +135,8 @@ def parse_whole(arguments: Mapping[str, str], name: str) -> int:
 def find_model(model: str, models: str) -> Path:
     """Return the folder that a model argument names.
 
-    A folder with a model.yaml (or that file) is taken as it is. A bare name is otherwise that of a model in the
-    folder ``models``, then of one that ships with the package. What is found nowhere is returned as given.
+    A folder with a model.yaml (or that file) is taken as it is. A bare name is otherwise that of a model in
+    the folder ``models``, then of one that ships with the package. What is not found is returned as given.
     """
     path = Path(model).expanduser()
     if (path / _MANIFEST).is_file() or path.is_file() or path.name != model:

@@ -158,14 +158,14 @@ def running_arguments(
         DeclareLaunchArgument(
             "namespace",
             default_value="",
-            description="namespace before all node names, below one that an including launch file has pushed; "
-            "with a leading slash not below it",
+            description="namespace before all node names, below one that an including launch file has "
+            "pushed; with a leading slash not below it",
         ),
         DeclareLaunchArgument(
             "cameras",
             default_value="",
-            description="names of cameras, separated by commas: for each the same nodes in a namespace of its "
-            "name; empty: one camera, no namespace",
+            description="names of cameras, separated by commas: for each the same nodes in a namespace of "
+            "its name; empty: one camera, no namespace",
         ),
         *_camera_arguments(image_topic),
         DeclareLaunchArgument(
@@ -270,5 +270,5 @@ def fill_in_defaults(context: LaunchContext, arguments: Iterable[DeclareLaunchAr
 
 
 def player_argument_names() -> set[str]:
-    """Return the names of the arguments that only replay.launch.py declares: those it includes see them, too."""
+    """Return the names of the arguments of replay.launch.py, which the file that it includes sees, too."""
     return {argument.name for argument in player_arguments()}

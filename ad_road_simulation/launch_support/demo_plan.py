@@ -67,7 +67,7 @@ def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
 
 
 def _camera_parameters(arguments: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the arguments set; the camera itself refuses what is out of its ranges, and ends the launch."""
+    """Return what the arguments set; the camera refuses what is out of its ranges, which ends the launch."""
     chosen: dict[str, Any] = {name: arguments[name] for name in ("weather", "transport") if arguments[name]}
     if arguments["seed"]:
         chosen["seed"] = parse_whole(arguments, "seed")
