@@ -104,6 +104,11 @@ class GuardedExecutor(SingleThreadedExecutor):
         task, *self._taken = super().wait_for_ready_callbacks(*arguments, **options)
         return task, *self._taken
 
+    def spin(self) -> None:
+        """Spin until the context ends; rclpy's own method does without spin_once since Jazzy 7.1.9."""
+        while self.context.ok() and not self._is_shutdown:
+            self.spin_once()
+
     def spin_once(self, timeout_sec: float | None = None) -> None:
         """Run one callback; count what it raises, SystemExit too."""
         try:

@@ -9,13 +9,18 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 
 from ad_compressed_perception.monitor.frame_health import Level, Problems
 from ad_compressed_perception.nodes.qos import describe_incompatible_qos
+from ad_compressed_perception.nodes.rclpy_compat import (
+    SubscriptionEventCallbacks,
+    UnsupportedEventTypeError,
+    publisher_count,
+    with_message_info,
+)
 from ad_compressed_perception.nodes.stamp_gaps import StampGaps
 
 _SILENT_AFTER_S = 2.0
@@ -41,7 +46,7 @@ class ImageSubscription:
             node: subscribes.
             transport: "raw" or "compressed".
             qos: of the subscription.
-            on_image: called with the message and its info (rclpy passes it to two arguments).
+            on_image: called with the message and its info, or None where rclpy passes none.
         """
         compressed = transport == "compressed"
         self._node = node
@@ -55,7 +60,7 @@ class ImageSubscription:
         arguments: Any = (
             CompressedImage if compressed else Image,
             "image/compressed" if compressed else "image",
-            on_image,
+            with_message_info(on_image),
             qos,
         )
         events: dict[str, Any] = {
@@ -93,7 +98,7 @@ class ImageSubscription:
         lost_share = self._lost_share()
         if self._qos_line:
             return [(Level.ERROR, self._qos_line)]
-        if self._subscription.get_publisher_count() == 0:
+        if publisher_count(self._node, self._subscription) == 0:
             return [(Level.WARN, f"nobody publishes {self.topic}")]
         if silent_s > _SILENT_AFTER_S:  # losses are those before the silence
             return [(Level.WARN, f"no new frame on {self.topic} for {silent_s:.0f} s")]

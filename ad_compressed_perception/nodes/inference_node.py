@@ -37,6 +37,7 @@ from ad_compressed_perception.nodes.options import (
     parse_backend_options,
 )
 from ad_compressed_perception.nodes.qos import TIMING_QOS, image_qos
+from ad_compressed_perception.nodes.rclpy_compat import HAS_MESSAGE_INFO, UNKNOWN_PUBLISH_TIME
 from ad_compressed_perception.nodes.run import exit_now
 from ad_compressed_perception.nodes.supervised_worker import SupervisedWorker
 from ad_compressed_perception.nodes.watchdog import EXIT_HUNG, Action
@@ -138,6 +139,9 @@ class InferenceNode(GuardedLifecycleNode):
         worker.max_age_ms = float(self.get_parameter("max_age_ms").value)
         self._max_image_pixels = setup.max_image_pixels
         self._reference_is_publish_time = setup.age_reference == "publish_time"
+        if self._reference_is_publish_time and not HAS_MESSAGE_INFO:
+            self.diagnostics.unknown_age = UNKNOWN_PUBLISH_TIME
+            self.get_logger().warning(UNKNOWN_PUBLISH_TIME)
         qos = image_qos(setup.qos_reliability, setup.qos_depth)
         self._subscription = ImageSubscription(self, setup.transport, qos, self._on_image)
         self.diagnostics.monitor(self._subscription)
@@ -211,7 +215,7 @@ class InferenceNode(GuardedLifecycleNode):
 
     def _age_ms(self, stamp_ns: int, info: Any) -> float:
         if self._reference_is_publish_time:
-            sent_ns = int(info["source_timestamp"])
+            sent_ns = 0 if info is None else int(info["source_timestamp"])
             return (time.time_ns() - sent_ns) / 1e6 if sent_ns else float("nan")
         now_ns = self.get_clock().now().nanoseconds
         # A zero stamp was never set, a zero clock has not arrived yet: the age is unknown, not huge.
@@ -347,6 +351,9 @@ class InferenceNode(GuardedLifecycleNode):
                 model.model_validate(merged)
             except ValidationError as error:
                 raise AdcpError(f"parameter {describe_validation_error(error)}") from error
+            by_name = merged | by_name
+        if by_name["age_reference"] == "publish_time" and by_name["max_age_ms"] and not HAS_MESSAGE_INFO:
+            raise AdcpError(f"parameter max_age_ms: {UNKNOWN_PUBLISH_TIME}: 0 here, or header_stamp there")
 
     def _on_set_parameters(self, changed: list[Parameter]) -> SetParametersResult:
         names = {parameter.name for parameter in changed}
