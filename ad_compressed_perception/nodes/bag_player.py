@@ -28,9 +28,9 @@ from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import describe_validation_error
 from ad_compressed_perception.data.bag import BagReader
 from ad_compressed_perception.messages.timing import ns_to_stamp
-from ad_compressed_perception.nodes.callback_guard import GuardedExecutor
+from ad_compressed_perception.nodes.callback_guard import GuardedExecutor, answer_parameter_requests
 from ad_compressed_perception.nodes.pacer import Pacer
-from ad_compressed_perception.nodes.parameters import declare, undeclared_overrides, values
+from ad_compressed_perception.nodes.parameters import declare, refuse_change, undeclared_overrides, values
 from ad_compressed_perception.nodes.qos import image_qos
 from ad_compressed_perception.nodes.run import end_ros, leave_signals_to_ros
 
@@ -80,6 +80,7 @@ class BagPlayer(Node):
             raise DataError(f"bag_player: {describe_validation_error(error)}") from error
         if not self.settings.bag:
             raise DataError("bag_player: parameter 'bag' is empty: name a rosbag2 folder, .mcap or .db3 file")
+        refuse_change(self, BagPlayerSettings, "player")
         self._clock_publisher = (
             self.create_publisher(Clock, "/clock", QoSProfile(depth=1))
             if self.settings.publish_clock
@@ -208,6 +209,7 @@ def main(args: list[str] | None = None) -> None:
             rclpy.init(args=args)
             started = True
             player = BagPlayer()
+            answer_parameter_requests(player)
             executor = GuardedExecutor()
             executor.add_node(player)
 

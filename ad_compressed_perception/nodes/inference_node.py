@@ -37,7 +37,11 @@ from ad_compressed_perception.nodes.options import (
     parse_backend_options,
 )
 from ad_compressed_perception.nodes.qos import TIMING_QOS, image_qos
-from ad_compressed_perception.nodes.rclpy_compat import HAS_MESSAGE_INFO, UNKNOWN_PUBLISH_TIME
+from ad_compressed_perception.nodes.rclpy_compat import (
+    HAS_MESSAGE_INFO,
+    UNKNOWN_PUBLISH_TIME,
+    on_parameters_set,
+)
 from ad_compressed_perception.nodes.run import exit_now
 from ad_compressed_perception.nodes.supervised_worker import SupervisedWorker
 from ad_compressed_perception.nodes.watchdog import EXIT_HUNG, Action
@@ -70,10 +74,10 @@ class InferenceNode(GuardedLifecycleNode):
         self._models = (StartOptions, SetupOptions, LiveOptions, HealthOptions, self._settings_type)
         for model in self._models:
             parameters.declare(self, model)
+        self._setup_names = set(SetupOptions.model_fields)
         self.declare_task_parameters()
         for name in parameters.undeclared_overrides(self):
             self.get_logger().warning(f"parameter {name!r} does not exist here and is ignored")
-        self._setup_names = set(SetupOptions.model_fields)
         self._is_configured = False
         self._subscription: ImageSubscription | None = None
         self._timing_publisher: Publisher | None = None
@@ -90,6 +94,7 @@ class InferenceNode(GuardedLifecycleNode):
         )
         self.diagnostics = NodeDiagnostics(self, self._supervised, lambda: self._health)
         self.add_on_set_parameters_callback(self._on_set_parameters)
+        on_parameters_set(self, self._apply)
         self._next_status_s = 0.0
         self._watch_thread = PeriodicThread(self, self._watch, _LOOKS_PERIOD_S)
 
@@ -372,16 +377,15 @@ class InferenceNode(GuardedLifecycleNode):
             self._check(changed)
         except AdcpError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        by_name = {parameter.name: parameter.value for parameter in changed}
-        worker = self._supervised.worker
-        if worker is not None and "max_age_ms" in by_name:
-            worker.max_age_ms = float(by_name["max_age_ms"])
-        if names & set(HealthOptions.model_fields):
-            present = self._health.model_dump()
-            self._health = HealthOptions(**{key: by_name.get(key, value) for key, value in present.items()})
-        if names & set(self._settings_type.model_fields):
-            current = parameters.values(self, self._settings_type)
-            merged = {key: by_name.get(key, value) for key, value in current.items()}
-            # The worker applies it between two frames.
-            self._new_settings = self._settings_type(**merged)
         return SetParametersResult(successful=True)
+
+    def _apply(self, changed: list[Parameter]) -> None:
+        """Let parameters that were set take effect; the worker applies settings between two frames."""
+        names = {parameter.name for parameter in changed}
+        worker = self._supervised.worker
+        if worker is not None and "max_age_ms" in names:
+            worker.max_age_ms = float(self.get_parameter("max_age_ms").value)
+        if names & set(HealthOptions.model_fields):
+            self._health = HealthOptions(**parameters.values(self, HealthOptions))
+        if names & set(self._settings_type.model_fields):
+            self._new_settings = self._settings_type(**parameters.values(self, self._settings_type))

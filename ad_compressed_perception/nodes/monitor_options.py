@@ -11,6 +11,7 @@ from pydantic import Field
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import StrictModel
+from ad_compressed_perception.core.task_names import TASK_NAMES as TASK_NAMES
 from ad_compressed_perception.monitor.comparison import TaskComparison
 from ad_compressed_perception.monitor.frame_health import HealthLimits
 

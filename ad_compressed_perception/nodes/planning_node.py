@@ -42,6 +42,7 @@ class PlanningNode(InferenceNode):
     def declare_task_parameters(self) -> None:
         """Declare the name of the vehicle's frame and the use of odometry."""
         parameters.declare(self, PlanningOptions)
+        self._setup_names.add("use_odometry")  # read when the publishers are created
 
     def create_result_publishers(self, pipeline: Pipeline) -> None:
         """Create ~/trajectory and ~/command, and subscribe to odometry."""

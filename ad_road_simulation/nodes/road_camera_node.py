@@ -11,10 +11,8 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import TwistStamped
 from pydantic import ValidationError
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 
 from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import describe_validation_error
@@ -52,7 +50,7 @@ class RoadCameraNode(Node):
         """
         super().__init__(node_arguments.pop("node_name", "road_camera"), **node_arguments)
         self._options = self._read_parameters()
-        self.add_on_set_parameters_callback(self._refuse_change)
+        parameters.refuse_change(self, RoadCameraOptions, "camera")
         options = self._options
         weather = None if options.weather == "any" else options.weather
         camera = Camera(width_px=options.width, height_px=options.height)
@@ -91,14 +89,6 @@ class RoadCameraNode(Node):
         except ValidationError as error:
             reason = describe_validation_error(error)
             raise AdcpError(f"{self.get_fully_qualified_name()}: parameter {reason}") from error
-
-    @staticmethod
-    def _refuse_change(changed: list[Parameter]) -> SetParametersResult:
-        for parameter in changed:
-            if parameter.name in RoadCameraOptions.model_fields:
-                reason = f"{parameter.name!r} is read once, at the camera's start: restart it"
-                return SetParametersResult(successful=False, reason=reason)
-        return SetParametersResult(successful=True)
 
     def _on_command(self, message: TwistStamped) -> None:
         if self._follower.take(message.twist.linear.x, message.twist.angular.z):
