@@ -341,6 +341,38 @@ def test_a_pushed_namespace_is_before_all_names(
     assert launched.end(signal.SIGINT) == 0
 
 
+def _ros2_param(ros2: str, *arguments: str) -> str:
+    """Return the output of ``ros2 param``, without the daemon, which would outlive the test."""
+    command = [ros2, "param", *arguments, "--no-daemon", "--spin-time", "5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_perception_with_a_monitor_takes_its_own_dump(
+    start: Callable[..., Launched], ros2: str, observer: Observer, tmp_path: Path
+) -> None:
+    """``ros2 param load`` of what ``ros2 param dump`` wrote; deadline and log level are those given."""
+    from nav_msgs.msg import Path as PathMessage
+
+    launched = start(
+        "perception.launch.py", tasks="planning", monitor="true", deadline_ms="70", log_level="warn"
+    )
+    observer.subscribe(PathMessage, "/planning/trajectory")
+    observer.spin_until(lambda: observer.results["/planning/trajectory"], "a trajectory", launched)
+    observer.spin_until(lambda: "/latency_monitor" in observer.nodes(), "the monitor", launched)
+
+    for node in ("/planning", "/latency_monitor"):
+        file = tmp_path / "dump.yaml"
+        file.write_text(_ros2_param(ros2, "dump", node))
+        loaded = _ros2_param(ros2, "load", node, str(file))
+        assert loaded.count("successful") > 10
+        assert "failed" not in loaded.lower(), loaded
+    assert "deadline_ms: 70.0" in file.read_text()
+    assert not re.search(r"\[INFO\] \[\d", launched.output), "a node's line below log_level"
+    assert launched.end(signal.SIGINT) == 0
+
+
 def test_a_killed_node_ends_no_other_and_the_monitor_names_it(
     start: Callable[..., Launched], observer: Observer
 ) -> None:
