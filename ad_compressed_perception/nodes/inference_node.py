@@ -46,7 +46,7 @@ from ad_compressed_perception.nodes.run import exit_now
 from ad_compressed_perception.nodes.supervised_worker import SupervisedWorker
 from ad_compressed_perception.nodes.watchdog import EXIT_HUNG, Action
 from ad_compressed_perception.nodes.worker import Arrival
-from ad_compressed_perception.report.overlay import draw_result
+from ad_compressed_perception.report.overlay import DrawingCamera, draw_result
 from ad_compressed_perception.tasks import TASKS
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 
@@ -105,6 +105,10 @@ class InferenceNode(GuardedLifecycleNode):
 
     def before_frame(self, pipeline: Pipeline, stamp_ns: int) -> None:
         """Give the task what is known at a frame's stamp; called in the worker's thread."""
+
+    def drawing_camera(self) -> DrawingCamera | None:
+        """Return the camera that ~/overlay is drawn with; None where nothing of a result is projected."""
+        return None
 
     @abstractmethod
     def create_result_publishers(self, pipeline: Pipeline) -> None:
@@ -252,7 +256,8 @@ class InferenceNode(GuardedLifecycleNode):
         """Draw the result on its frame, only when there is a subscriber; its time is in no stage."""
         publisher = self._overlay_publisher
         if publisher is not None and publisher.get_subscription_count():
-            publisher.publish(to_image(draw_result(to_bgr8(frame), result), "bgr8", header))
+            drawn = draw_result(to_bgr8(frame), result, self.drawing_camera())
+            publisher.publish(to_image(drawn, "bgr8", header))
 
     def _subscription_topic(self) -> str:
         subscription = self._subscription

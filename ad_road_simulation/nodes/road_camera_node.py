@@ -22,6 +22,7 @@ from ad_compressed_perception.nodes.callback_guard import new_failures, note_fai
 from ad_compressed_perception.nodes.qos import image_qos
 from ad_compressed_perception.nodes.run import run_node
 from ad_road_simulation.nodes.road_camera_options import RoadCameraOptions
+from ad_road_simulation.nodes.road_camera_pose import publish_mounting
 from ad_road_simulation.nodes.road_camera_topics import RoadCameraTopics
 from ad_road_simulation.recording.drive import Drive, road_frame
 from ad_road_simulation.renderer.renderer import Renderer
@@ -62,6 +63,7 @@ class RoadCameraNode(Node):
         self._has_begun = self._is_over = self._silence_reported = False
         self._rate = RateTracker()
         self._topics = RoadCameraTopics(self, options, camera.matrix)
+        self._mounting = publish_mounting(self, camera)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         if options.drive == "command":
             self.create_subscription(
