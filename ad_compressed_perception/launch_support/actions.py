@@ -104,8 +104,7 @@ def _processes(
     planned = [node for nodes in sets for node in ([composed(nodes)] if is_composed else nodes)]
     common: dict[str, Any] = {
         "respawn": parse_bool(arguments, "respawn"),
-        "ros_arguments": _log_level(arguments),
-        "additional_env": _environment(context, arguments),
+        **surroundings(context, arguments),
     }
     on_exit = None if common["respawn"] else FailWhenAllExited(len(planned))
     actions: list[Any] = []
@@ -127,18 +126,18 @@ def _log_folder() -> Path:
     return Path(launch_config.log_dir)
 
 
-def _log_level(arguments: dict[str, str]) -> list[str]:
+def surroundings(context: LaunchContext, arguments: dict[str, str]) -> dict[str, Any]:
+    """Return what all processes of a launch have in common, as options of launch_ros.actions.Node.
+
+    The profile of Fast DDS has one name before and one since its version 3.
+    """
     level = arguments["log_level"]
-    return ["--log-level", level] if level else []
-
-
-def _environment(context: LaunchContext, arguments: dict[str, str]) -> dict[str, str]:
-    """Return the environment of the nodes beyond the launch's own: Fast DDS before and since version 3."""
-    if not parse_bool(arguments, "large_images"):
-        return {}
-    share = perform_substitutions(context, [FindPackageShare(PACKAGE)])
-    profile = f"{share}/{LARGE_IMAGES_PROFILE}"
-    return {"FASTRTPS_DEFAULT_PROFILES_FILE": profile, "FASTDDS_DEFAULT_PROFILES_FILE": profile}
+    environment = {}
+    if parse_bool(arguments, "large_images"):
+        share = perform_substitutions(context, [FindPackageShare(PACKAGE)])
+        names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+        environment = dict.fromkeys(names, f"{share}/{LARGE_IMAGES_PROFILE}")
+    return {"ros_arguments": ["--log-level", level] if level else [], "additional_env": environment}
 
 
 def _without_pushed_namespace(action: Node) -> GroupAction:

@@ -17,7 +17,7 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage
 
 from ad_compressed_perception.core.errors import AdcpError
-from ad_compressed_perception.launch_support.actions import process
+from ad_compressed_perception.launch_support.actions import process, surroundings
 from ad_compressed_perception.launch_support.argument_values import pushed_namespace
 from ad_compressed_perception.launch_support.arguments import fill_in_defaults
 from ad_compressed_perception.launch_support.plan import (
@@ -81,6 +81,7 @@ def start_player(context: LaunchContext) -> list[Node]:
             player,
             parameters=[str(write_parameters([player], Path(launch_config.log_dir)))],
             on_exit=_end_with_player,
+            **surroundings(context, arguments),
         )
     ]
 

@@ -7,7 +7,10 @@ ROS 2's launch is not needed for this; test_launch.py starts the launch files fo
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -250,6 +253,53 @@ def test_a_models_folder_that_is_not_there_is_one_line(file: str, tmp_path: Path
         record(path, tmp_path, models=nowhere, planning_model="model")
 
     assert record(path, tmp_path, models=nowhere, tasks="planning", planning_model="model").processes
+
+
+BLOCKED = """
+import sys
+from pathlib import Path
+
+class Blocked:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in ("pydantic", "numpy", "cv2", "onnx", "onnxruntime", "rosbags"):
+            raise ImportError(f"{name} is not on every machine with ROS 2")
+
+sys.meta_path.insert(0, Blocked())
+from support.launch import REPOSITORY, record
+folder, bag = Path(sys.argv[1]), sys.argv[2]
+for path in sorted((REPOSITORY / "launch").glob("*.launch.py")):
+    given = {"bag": bag} if path.name == "replay.launch.py" else {}
+    print(path.name, len(record(path, folder, **given).processes))
+"""
+
+
+def test_a_launch_imports_only_what_every_machine_with_ros_has(bag: str, tmp_path: Path) -> None:
+    """``ros2 launch`` runs on the system's Python, whatever environment the nodes are in."""
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED, str(tmp_path), bag],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "test")])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == len(LAUNCH_FILES)
+
+
+@pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
+def test_room_for_large_images_is_an_environment_of_all_nodes(path: Path, bag: str, tmp_path: Path) -> None:
+    """Fast DDS reads the profile by one name before and by another since its version 3."""
+    profile = str(REPOSITORY / "config/fastdds_large_images.xml")
+    for process in read(path, tmp_path, bag, large_images="true").processes:
+        assert list(process["additional_env"].values()) == [profile, profile]
+    assert not any(process["additional_env"] for process in read(path, tmp_path, bag).processes)
+
+
+def test_a_log_level_is_passed_to_all_nodes(bag: str, tmp_path: Path) -> None:
+    path = REPOSITORY / "launch/replay.launch.py"
+    for process in read(path, tmp_path, bag, log_level="warn").processes:
+        assert process["ros_arguments"] == ["--log-level", "warn"]
 
 
 # Parameters -------------------------------------------------------------------------------------
