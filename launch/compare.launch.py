@@ -16,12 +16,10 @@ from ad_compressed_perception.launch_support.plan import compare_nodes
 
 def generate_launch_description() -> LaunchDescription:
     """Return the arguments, /baseline/TASK and /compressed/TASK, and /latency_monitor."""
-    return LaunchDescription(
-        [
-            *model_arguments(),
-            *variant_arguments(" on the compressed side"),
-            *comparison_arguments(),
-            *running_arguments("compare.yaml"),
-            start_nodes(compare_nodes),
-        ]
-    )
+    arguments = [
+        *model_arguments(),
+        *variant_arguments(" on the compressed side"),
+        *comparison_arguments(),
+        *running_arguments("compare.yaml"),
+    ]
+    return LaunchDescription([*arguments, start_nodes(compare_nodes, arguments)])

@@ -4,7 +4,6 @@
 
 from launch import LaunchDescription
 
-from ad_compressed_perception.core.resources import models_folder
 from ad_compressed_perception.launch_support.actions import start_nodes
 from ad_compressed_perception.launch_support.arguments import (
     comparison_arguments,
@@ -18,13 +17,11 @@ from ad_road_simulation.launch_support.demo_plan import demo_nodes
 
 def generate_launch_description() -> LaunchDescription:
     """Return the arguments, /baseline/TASK and /compressed/TASK, /latency_monitor and /road_camera."""
-    return LaunchDescription(
-        [
-            *road_camera_arguments(),
-            *model_arguments(str(models_folder() or "models")),
-            *variant_arguments(" on the compressed side"),
-            *comparison_arguments(),
-            *running_arguments("demo.yaml", image_topic=""),
-            start_nodes(demo_nodes, road_camera_arguments()),
-        ]
-    )
+    arguments = [
+        *road_camera_arguments(),
+        *model_arguments(),
+        *variant_arguments(" on the compressed side"),
+        *comparison_arguments(),
+        *running_arguments("demo.yaml", image_topic=""),
+    ]
+    return LaunchDescription([*arguments, start_nodes(demo_nodes, arguments)])

@@ -7,6 +7,8 @@ from launch import LaunchDescription
 from ad_compressed_perception.launch_support.actions import start_nodes
 from ad_compressed_perception.launch_support.arguments import (
     model_arguments,
+    monitor_argument,
+    monitor_arguments,
     running_arguments,
     variant_arguments,
 )
@@ -15,11 +17,11 @@ from ad_compressed_perception.launch_support.plan import perception_nodes
 
 def generate_launch_description() -> LaunchDescription:
     """Return the arguments and one node for each task: /detection, /segmentation, /planning."""
-    return LaunchDescription(
-        [
-            *model_arguments(),
-            *variant_arguments(),
-            *running_arguments("perception.yaml"),
-            start_nodes(perception_nodes),
-        ]
-    )
+    arguments = [
+        *model_arguments(),
+        *variant_arguments(),
+        monitor_argument(),
+        *monitor_arguments(),
+        *running_arguments("perception.yaml"),
+    ]
+    return LaunchDescription([*arguments, start_nodes(perception_nodes, arguments)])

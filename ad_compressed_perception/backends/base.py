@@ -102,9 +102,16 @@ class Session(ABC):
 
 
 class Backend(ABC):
-    """A runtime that can execute models."""
+    """A runtime that can execute models.
+
+    Attributes:
+        name: of the backend.
+        options_type: of its options.
+        distribution: what pip installs of it; empty where nothing is to be suggested.
+    """
 
     name: ClassVar[str]
+    distribution: ClassVar[str] = ""
     options_type: ClassVar[type[BackendOptions]]
 
     @classmethod

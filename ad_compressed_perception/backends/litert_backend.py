@@ -140,6 +140,7 @@ class LiteRtBackend(Backend):
     """Runs .tflite files in LiteRT."""
 
     name: ClassVar[str] = "litert"
+    distribution: ClassVar[str] = "ai-edge-litert"
     options_type: ClassVar[type[BackendOptions]] = LiteRtOptions
 
     @classmethod

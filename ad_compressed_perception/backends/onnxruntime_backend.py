@@ -269,6 +269,7 @@ class OnnxRuntimeBackend(HashingBackend):
     """Runs ONNX files in ONNX Runtime."""
 
     name: ClassVar[str] = "onnxruntime"
+    distribution: ClassVar[str] = "onnxruntime"
     options_type: ClassVar[type[BackendOptions]] = OnnxRuntimeOptions
 
     @classmethod

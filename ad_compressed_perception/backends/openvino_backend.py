@@ -207,6 +207,7 @@ class OpenVinoBackend(HashingBackend):
     """Runs ONNX files (and OpenVINO's own .xml) in OpenVINO."""
 
     name: ClassVar[str] = "openvino"
+    distribution: ClassVar[str] = "openvino"
     options_type: ClassVar[type[BackendOptions]] = OpenVinoOptions
 
     @classmethod

@@ -7,30 +7,39 @@ from __future__ import annotations
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, GroupAction, OpaqueFunction, UnsetLaunchConfiguration
 from launch.launch_context import LaunchContext
 from launch.logging import get_logger, launch_config
+from launch.utilities import perform_substitutions
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterFile
+from launch_ros.substitutions import FindPackageShare
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.yaml_file import read_yaml_mapping
-from ad_compressed_perception.launch_support.arguments import argument_names
+from ad_compressed_perception.launch_support.argument_values import (
+    of_camera,
+    parse_bool,
+    parse_cameras,
+    pushed_namespace,
+)
+from ad_compressed_perception.launch_support.arguments import fill_in_defaults, player_argument_names
 from ad_compressed_perception.launch_support.plan import (
     PACKAGE,
     PlannedNode,
-    camera_remappings,
     composed,
-    parse_bool,
-    parse_tasks,
+    tasks_of,
+    with_camera,
     write_parameters,
 )
 
+LARGE_IMAGES_PROFILE = "config/fastdds_large_images.xml"
+"""In the package's share folder."""
 _RESPAWN_DELAY_S = 2.0
 
 
@@ -56,46 +65,92 @@ class FailWhenAllExited:
 
 
 def start_nodes(
-    plan: Callable[[dict[str, str]], list[PlannedNode]], arguments_of: Iterable[DeclareLaunchArgument] = ()
+    plan: Callable[[dict[str, str]], list[PlannedNode]], declared: Sequence[DeclareLaunchArgument]
 ) -> OpaqueFunction:
     """Return an action that starts the nodes which ``plan`` makes of the launch's arguments.
 
     Args:
-        plan: from the values of the arguments to the nodes.
-        arguments_of: arguments that the launch file declares besides those of this package.
+        plan: from the values of the arguments to the nodes of one camera.
+        declared: the arguments that the launch file declares.
     """
-    further = {argument.name for argument in arguments_of}
 
-    def start(context: LaunchContext) -> list[Node]:
+    def start(context: LaunchContext) -> list[Any]:
         _enable_interrupts()
+        values = context.launch_configurations
+        _suggest_spelling(values, {argument.name for argument in declared} | player_argument_names())
+        fill_in_defaults(context, declared)
         # The parameter file reads this one as $(var models), and no shell expands a tilde after := .
-        models = context.launch_configurations["models"]
-        context.launch_configurations["models"] = str(Path(models).expanduser())
-        arguments = dict(context.launch_configurations)
-        nodes = plan(arguments)
-        _suggest_spelling(arguments, argument_names() | further)
-        params_file = Path(arguments["params_file"]).expanduser()
-        read_yaml_mapping(params_file, "params_file", AdcpError, strict=False)
-        _check_models_folder(arguments, params_file)
-        if parse_bool(arguments, "composed"):
-            nodes = [composed(nodes), *nodes]
-        parameters: list[Any] = [ParameterFile(str(params_file), allow_substs=True)]
-        overrides = write_parameters(nodes, Path(launch_config.log_dir))
-        if overrides is not None:
-            parameters.append(str(overrides))
-        common: dict[str, Any] = {
-            "parameters": parameters,
-            "remappings": camera_remappings(arguments["image_topic"]),
-            "respawn": parse_bool(arguments, "respawn"),
-        }
-        if not common["respawn"]:
-            common["on_exit"] = FailWhenAllExited(1 if parse_bool(arguments, "composed") else len(nodes))
-        if parse_bool(arguments, "composed"):
-            # No name: one given to the process would be that of every node in it.
-            return [process(context, nodes[0], named=False, **common)]
-        return [process(context, node, **common) for node in nodes]
+        values["models"] = str(Path(values["models"]).expanduser())
+        arguments = dict(values)
+        arguments["namespace"] = pushed_namespace(values["namespace"], values.get("ros_namespace", ""))
+        cameras = parse_cameras(arguments["cameras"]) or [""]
+        sets = []
+        for camera in cameras:
+            of_one = of_camera(arguments, camera, len(cameras))
+            sets.append(with_camera(plan(of_one), of_one))
+        return _processes(context, arguments, sets)
 
     return OpaqueFunction(function=start)
+
+
+def _processes(
+    context: LaunchContext, arguments: dict[str, str], sets: Sequence[Sequence[PlannedNode]]
+) -> list[Any]:
+    """Return the actions that run the nodes of each camera."""
+    params_file = Path(arguments["params_file"]).expanduser()
+    read_yaml_mapping(params_file, "params_file", AdcpError, strict=False)
+    _check_models_folder(arguments, params_file)
+    is_composed = parse_bool(arguments, "composed")
+    planned = [node for nodes in sets for node in ([composed(nodes)] if is_composed else nodes)]
+    common: dict[str, Any] = {
+        "respawn": parse_bool(arguments, "respawn"),
+        **surroundings(context, arguments),
+    }
+    on_exit = None if common["respawn"] else FailWhenAllExited(len(planned))
+    actions: list[Any] = []
+    for nodes in sets:
+        parameters: list[Any] = [ParameterFile(str(params_file), allow_substs=True)]
+        overrides = write_parameters([composed(nodes), *nodes] if is_composed else nodes, _log_folder())
+        if overrides is not None:
+            parameters.append(str(overrides))
+        for node in [composed(nodes)] if is_composed else nodes:
+            if on_exit is not None:
+                common["on_exit"] = _fail_without(node) if node.is_required else on_exit
+            # No name for a composed process: one given to it would be that of every node in it.
+            action = process(context, node, named=not is_composed, parameters=parameters, **common)
+            actions.append(_without_pushed_namespace(action) if is_composed else action)
+    return actions
+
+
+def _log_folder() -> Path:
+    return Path(launch_config.log_dir)
+
+
+def surroundings(context: LaunchContext, arguments: dict[str, str]) -> dict[str, Any]:
+    """Return what all processes of a launch have in common, as options of launch_ros.actions.Node.
+
+    The profile of Fast DDS has one name before and one since its version 3.
+    """
+    level = arguments["log_level"]
+    environment = {}
+    if parse_bool(arguments, "large_images"):
+        share = perform_substitutions(context, [FindPackageShare(PACKAGE)])
+        names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+        environment = dict.fromkeys(names, f"{share}/{LARGE_IMAGES_PROFILE}")
+    return {"ros_arguments": ["--log-level", level] if level else [], "additional_env": environment}
+
+
+def _without_pushed_namespace(action: Node) -> GroupAction:
+    # The process's nodes have full names, which a namespace given to the process would replace.
+    return GroupAction([UnsetLaunchConfiguration("ros_namespace"), action])
+
+
+def _fail_without(node: PlannedNode) -> Callable[[Any, LaunchContext], None]:
+    def fail(event: Any, context: LaunchContext) -> None:
+        if event.returncode and not context.is_shutdown:
+            raise AdcpError(f"{node.name} failed with status {event.returncode}; see its output above")
+
+    return fail
 
 
 def process(context: LaunchContext, node: PlannedNode, *, named: bool = True, **options: Any) -> Node:
@@ -108,14 +163,13 @@ def process(context: LaunchContext, node: PlannedNode, *, named: bool = True, **
         options: of launch_ros.actions.Node.
     """
     names = {"namespace": node.namespace, "name": node.name} if named else {}
-    remappings = [*options.pop("remappings", ()), *node.remappings]
     return Node(
         package=PACKAGE,
         executable=node.executable,
         exec_name=node.full_name.strip("/"),
         output="both",
         respawn_delay=_RESPAWN_DELAY_S,
-        remappings=remappings,
+        remappings=list(node.remappings),
         **names,
         **_end_with_launch(context),
         **options,
@@ -124,7 +178,7 @@ def process(context: LaunchContext, node: PlannedNode, *, named: bool = True, **
 
 def _check_models_folder(arguments: dict[str, str], params_file: Path) -> None:
     # Otherwise each node would report it and exit, and nodes that need no model would keep running.
-    tasks = parse_tasks(arguments["tasks"])
+    tasks = tasks_of(arguments)
     named = arguments["model"] or all(arguments[f"{task}_model"] for task in tasks)
     if named or "$(var models)" not in params_file.read_text(encoding="utf-8"):
         return

@@ -1,57 +1,55 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The arguments that the launch files share."""
+"""The arguments that the launch files share; an empty one has its default, or none."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from launch.actions import DeclareLaunchArgument
+from launch.launch_context import LaunchContext
+from launch.utilities import normalize_to_list_of_substitutions, perform_substitutions
 from launch_ros.substitutions import FindPackageShare
 
-from ad_compressed_perception.core.registry import BACKENDS, names
+from ad_compressed_perception.core.task_names import TASK_NAMES
+from ad_compressed_perception.launch_support.argument_values import CAMERA_FIELD, DEFAULT_CAMERA
 from ad_compressed_perception.launch_support.plan import PACKAGE
-from ad_compressed_perception.tasks import TASKS
 
-DEFAULT_CAMERA = "/camera/image_raw"
-_BOOLEANS = ["true", "false"]
+_BOOLEANS = ["true", "false", ""]
+_BACKENDS = "onnxruntime, openvino, litert or that of a plug-in"
+_KEEPS_EMPTY = {"image_topic"}
+_QUOTED_EMPTY = ("''", '""')
 
 
-def model_arguments(models: str | None = None) -> list[DeclareLaunchArgument]:
-    """Return the arguments that choose tasks and models.
-
-    Args:
-        models: default folder of models; None for the reference models.
-    """
+def model_arguments() -> list[DeclareLaunchArgument]:
+    """Return the arguments that choose tasks and models."""
     return [
         DeclareLaunchArgument(
             "tasks",
-            default_value=",".join(TASKS),
-            description=f"what to run, separated by commas: any of {', '.join(TASKS)}",
+            default_value="",
+            description=f"what to run, separated by commas: any of {', '.join(TASK_NAMES)}; "
+            "empty: the task of model, or all",
         ),
         DeclareLaunchArgument(
             "models",
-            default_value=models or [FindPackageShare(PACKAGE), "/config/reference_models"],
+            default_value=[FindPackageShare(PACKAGE), "/models"],
             description="folder of the models, $(var models) in the parameter file",
         ),
         DeclareLaunchArgument(
             "model",
             default_value="",
-            description="model folder (with model.yaml), where tasks names one task; "
-            "empty: as params_file says",
+            description="model folder (with model.yaml), or the name of one in the folder models or of one "
+            "that ships with the package; empty: as params_file says",
         ),
         *(
             DeclareLaunchArgument(
                 f"{task}_model",
                 default_value="",
-                description=f"model folder for {task}; empty: as model or params_file says",
+                description=f"model for {task}; empty: as model or params_file says",
             )
-            for task in TASKS
+            for task in TASK_NAMES
         ),
-        DeclareLaunchArgument(
-            "allow_rejected",
-            default_value="false",
-            choices=_BOOLEANS,
-            description="true: also run variants that failed their accept gate",
-        ),
+        _boolean("allow_rejected", "true: also run variants that failed their accept gate"),
     ]
 
 
@@ -61,20 +59,56 @@ def variant_arguments(of_what: str = "") -> list[DeclareLaunchArgument]:
         *_variant_and_backend("", f"of all tasks{of_what}", "as params_file says"),
         *(
             argument
-            for task in TASKS
+            for task in TASK_NAMES
             for argument in _variant_and_backend(f"{task}_", f"of {task}{of_what}", "as for all tasks")
         ),
     ]
 
 
 def comparison_arguments() -> list[DeclareLaunchArgument]:
-    """Return the arguments that choose the baseline's variant and backend, and the report."""
+    """Return the arguments that choose the baseline's variant and backend, and those of the monitor."""
     return [
         *_variant_and_backend("baseline_", "of the baseline side", "as params_file says"),
+        *monitor_arguments(),
+    ]
+
+
+def monitor_arguments() -> list[DeclareLaunchArgument]:
+    """Return the arguments of the monitor: report, deadlines and ground truth."""
+    return [
         DeclareLaunchArgument(
             "report_path",
             default_value="",
-            description="file for the live report.json; empty: as params_file says",
+            description="file for the live report.json, with several cameras one for each; "
+            "empty: as params_file says",
+        ),
+        *_for_each_task(
+            "deadline_ms", "deadline of results {of}, from the frame's stamp, milliseconds; 0: none"
+        ),
+        *_for_each_task("ground_truth_topic", "topic of ground-truth results {of}"),
+    ]
+
+
+def monitor_argument() -> DeclareLaunchArgument:
+    """Return the argument that adds the monitor where nothing is compared."""
+    return _boolean("monitor", "true: also start latency_monitor: deadlines, drops and silent nodes")
+
+
+def _for_each_task(name: str, description: str) -> list[DeclareLaunchArgument]:
+    general = DeclareLaunchArgument(
+        name,
+        default_value="",
+        description=description.format(of="of all tasks") + "; empty: as params_file says",
+    )
+    return [
+        general,
+        *(
+            DeclareLaunchArgument(
+                f"{task}_{name}",
+                default_value="",
+                description=f"{description.format(of=f'of {task}')}; empty: as {name} says",
+            )
+            for task in TASK_NAMES
         ),
     ]
 
@@ -84,18 +118,31 @@ def _variant_and_backend(prefix: str, of_what: str, empty: str) -> list[DeclareL
         DeclareLaunchArgument(
             f"{prefix}variant",
             default_value="",
-            description=f"variant {of_what}, by its name in model.yaml; empty: {empty}",
+            description=f"variant {of_what}, by its name in model.yaml, or accepted: the first one that its "
+            f"accept gate accepted and whose runtime is installed; empty: {empty}",
         ),
         DeclareLaunchArgument(
             f"{prefix}backend",
             default_value="",
-            choices=["", *names(BACKENDS)],
-            description=f"runtime {of_what}; empty: {empty}",
+            description=f"runtime {of_what}: {_BACKENDS}; empty: {empty}",
         ),
     ]
 
 
-def running_arguments(params_file: str, image_topic: str = DEFAULT_CAMERA) -> list[DeclareLaunchArgument]:
+def _boolean(name: str, description: str, default: str = "false") -> DeclareLaunchArgument:
+    return DeclareLaunchArgument(
+        name, default_value=default, choices=_BOOLEANS, description=f"{description}; empty: {default}"
+    )
+
+
+def clock_argument(default: str = "false", description: str = "") -> DeclareLaunchArgument:
+    """Return the argument use_sim_time."""
+    return _boolean("use_sim_time", description or "true: all nodes take the time from /clock", default)
+
+
+def running_arguments(
+    params_file: str, image_topic: str = f"/{CAMERA_FIELD}/image_raw"
+) -> list[DeclareLaunchArgument]:
     """Return the arguments for the image source and for how the nodes run.
 
     Args:
@@ -108,12 +155,55 @@ def running_arguments(params_file: str, image_topic: str = DEFAULT_CAMERA) -> li
             default_value=[FindPackageShare(PACKAGE), f"/config/{params_file}"],
             description="parameter file of all nodes; arguments override it",
         ),
-        DeclareLaunchArgument("namespace", default_value="", description="namespace before all node names"),
+        DeclareLaunchArgument(
+            "namespace",
+            default_value="",
+            description="namespace before all node names, below one that an including launch file has "
+            "pushed; with a leading slash not below it",
+        ),
+        DeclareLaunchArgument(
+            "cameras",
+            default_value="",
+            description="names of cameras, separated by commas: for each the same nodes in a namespace of "
+            "its name; empty: one camera, no namespace",
+        ),
+        *_camera_arguments(image_topic),
+        DeclareLaunchArgument(
+            "max_age_ms",
+            default_value="",
+            description="drop frames older than this, milliseconds; 0: never; empty: as params_file says",
+        ),
+        DeclareLaunchArgument(
+            "threads",
+            default_value="",
+            description="threads inside one inference; 0: the runtime's choice; empty: as params_file says",
+        ),
+        clock_argument(),
+        DeclareLaunchArgument(
+            "age_reference",
+            default_value="",
+            choices=["", "header_stamp", "publish_time"],
+            description="time from which a frame's age is measured; empty: as params_file says",
+        ),
+        DeclareLaunchArgument(
+            "log_level",
+            default_value="",
+            choices=["", "debug", "info", "warn", "error", "fatal"],
+            description="least severe log lines that the nodes print; empty: info",
+        ),
+        _boolean("composed", "true: all nodes of a camera in one process, which receives each image once"),
+        _boolean("respawn", "true: restart a node that ended unexpectedly, after two seconds"),
+    ]
+
+
+def _camera_arguments(image_topic: str) -> list[DeclareLaunchArgument]:
+    return [
         DeclareLaunchArgument(
             "image_topic",
             default_value=image_topic,
             description=("" if image_topic else "empty: the built-in road camera's; otherwise ")
-            + "the camera's raw topic; its compressed images are expected one level below, "
+            + f"the camera's raw topic, where {CAMERA_FIELD} stands for its name among cameras "
+            f"({DEFAULT_CAMERA} where that is empty); its compressed images are expected one level below, "
             "on <image_topic>/compressed. A topic that ends so selects transport:=compressed. "
             "A name without a leading slash belongs to each node's own namespace",
         ),
@@ -124,28 +214,20 @@ def running_arguments(params_file: str, image_topic: str = DEFAULT_CAMERA) -> li
             description="which of the two to subscribe to; empty: as image_topic and params_file say",
         ),
         DeclareLaunchArgument(
-            "use_sim_time",
-            default_value="false",
-            choices=_BOOLEANS,
-            description="true: all nodes take the time from /clock",
-        ),
-        DeclareLaunchArgument(
-            "age_reference",
+            "qos_reliability",
             default_value="",
-            choices=["", "header_stamp", "publish_time"],
-            description="time from which a frame's age is measured; empty: as params_file says",
+            choices=["", "best_effort", "reliable"],
+            description="reliability of the image subscriptions; empty: as params_file says",
+        ),
+        _boolean(
+            "large_images",
+            "true: room for raw images of several megabytes in the shared memory of Fast DDS, by its profile "
+            "config/fastdds_large_images.xml; the camera's process needs the same",
         ),
         DeclareLaunchArgument(
-            "composed",
-            default_value="false",
-            choices=_BOOLEANS,
-            description="true: all nodes in one process, which receives each image once for all",
-        ),
-        DeclareLaunchArgument(
-            "respawn",
-            default_value="false",
-            choices=_BOOLEANS,
-            description="true: restart a node that ended unexpectedly, after two seconds",
+            "odometry_topic",
+            default_value="",
+            description="the vehicle's odometry, for the planner; empty: odometry in its own namespace",
         ),
     ]
 
@@ -161,12 +243,7 @@ def player_arguments() -> list[DeclareLaunchArgument]:
             "subscribe to it under its own name unless image_topic names another",
         ),
         DeclareLaunchArgument("rate", default_value="1.0", description="recorded seconds per second"),
-        DeclareLaunchArgument(
-            "loop",
-            default_value="false",
-            choices=_BOOLEANS,
-            description="true: start again at the end; otherwise the launch ends with the recording",
-        ),
+        _boolean("loop", "true: start again at the end; otherwise the launch ends with the recording"),
         DeclareLaunchArgument(
             "wait_s",
             default_value="30.0",
@@ -176,13 +253,22 @@ def player_arguments() -> list[DeclareLaunchArgument]:
     ]
 
 
-def argument_names() -> set[str]:
-    """Return the names of the arguments of this package's launch files."""
-    declared = [
-        *model_arguments(),
-        *variant_arguments(),
-        *comparison_arguments(),
-        *running_arguments("perception.yaml"),
-        *player_arguments(),
-    ]
-    return {argument.name for argument in declared}
+def fill_in_defaults(context: LaunchContext, arguments: Iterable[DeclareLaunchArgument]) -> None:
+    """Give arguments that are empty their defaults; an empty image_topic keeps its meaning.
+
+    A launch file that includes this one passes on an empty text; ``ros2 launch`` refuses ``name:=`` and takes
+    ``name:="''"``, whose quotes are part of the value.
+    """
+    values = context.launch_configurations
+    for argument in arguments:
+        if values.get(argument.name) in _QUOTED_EMPTY:
+            values[argument.name] = ""
+        if argument.default_value is None or values.get(argument.name) or argument.name in _KEEPS_EMPTY:
+            continue
+        default = normalize_to_list_of_substitutions(argument.default_value)
+        values[argument.name] = perform_substitutions(context, default)
+
+
+def player_argument_names() -> set[str]:
+    """Return the names of the arguments of replay.launch.py, which the file that it includes sees, too."""
+    return {argument.name for argument in player_arguments()}

@@ -4,20 +4,26 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from launch.actions import Shutdown, TimerAction
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown, TimerAction
 from launch.launch_context import LaunchContext
 from launch.logging import launch_config
 from launch_ros.actions import Node
+from launch_ros.substitutions import ExecutableInPackage
 
 from ad_compressed_perception.core.errors import AdcpError
-from ad_compressed_perception.data.bag import BagReader
-from ad_compressed_perception.launch_support.actions import process
+from ad_compressed_perception.launch_support.actions import process, surroundings
+from ad_compressed_perception.launch_support.argument_values import pushed_namespace
+from ad_compressed_perception.launch_support.arguments import fill_in_defaults
 from ad_compressed_perception.launch_support.plan import (
-    camera_remappings,
+    PACKAGE,
     player_node,
+    with_camera,
     write_parameters,
 )
 
@@ -25,34 +31,57 @@ from ad_compressed_perception.launch_support.plan import (
 _LINGER_S = 1.0
 
 
-def read_bag(context: LaunchContext) -> None:
-    """Set the launch's transport, camera topic and age reference from the recording.
+def read_bag(declared: Sequence[DeclareLaunchArgument]) -> OpaqueFunction:
+    """Return an action that sets the launch's transport, camera topic and age reference from the recording.
 
-    Raises:
-        DataError: no such recording, none that can be read, or no such image topic in it.
+    The player reads it, in a process of its own: this one's Python need not have what that takes.
+
+    Args:
+        declared: the arguments of the playback.
     """
-    arguments = context.launch_configurations
-    with BagReader(Path(arguments["bag"])) as bag:
-        topic = bag.resolve_image_topic(arguments["topic"] or None)
-        compressed = bag.topics[topic].endswith("/CompressedImage")
-    arguments["topic"] = topic
-    arguments["transport"] = "compressed" if compressed else "raw"
-    arguments.setdefault("image_topic", topic)
-    # Recorded stamps are from another day, and the resolution of /clock is too coarse for an age.
-    arguments.setdefault("age_reference", "publish_time")
+
+    def read(context: LaunchContext) -> None:
+        arguments = context.launch_configurations
+        fill_in_defaults(context, declared)
+        if not arguments["bag"]:
+            raise AdcpError("bag:= is empty: name a rosbag2 folder, .mcap or .db3 file")
+        player = ExecutableInPackage(package=PACKAGE, executable="bag_player").perform(context)
+        bag = Path(arguments["bag"]).expanduser()
+        done = subprocess.run(
+            [player, "--describe", str(bag), arguments["topic"]],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
+            raise AdcpError(lines[-1].removeprefix("error: "))
+        found = json.loads(done.stdout.splitlines()[-1])
+        arguments["topic"] = found["topic"]
+        arguments["transport"] = found["transport"]
+        if not arguments.get("image_topic"):
+            arguments["image_topic"] = found["topic"]
+        # Recorded stamps are from another day, and the resolution of /clock is too coarse for an age.
+        if not arguments.get("age_reference"):
+            arguments["age_reference"] = "publish_time"
+
+    return OpaqueFunction(function=read)
 
 
 def start_player(context: LaunchContext) -> list[Node]:
     """Start the player; the launch ends when it ends, with status 1 where it failed."""
-    arguments = context.launch_configurations
-    player = player_node(dict(arguments))
+    values = context.launch_configurations
+    arguments = dict(values)
+    arguments["namespace"] = pushed_namespace(values["namespace"], values.get("ros_namespace", ""))
+    (player,) = with_camera([player_node(arguments)], arguments)
     return [
         process(
             context,
             player,
             parameters=[str(write_parameters([player], Path(launch_config.log_dir)))],
-            remappings=camera_remappings(arguments["image_topic"]),
             on_exit=_end_with_player,
+            **surroundings(context, arguments),
         )
     ]
 

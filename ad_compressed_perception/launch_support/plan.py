@@ -9,23 +9,31 @@ applies.
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ad_compressed_perception.core.errors import AdcpError
-from ad_compressed_perception.tasks import TASKS
+from ad_compressed_perception.launch_support.argument_values import (
+    COMPRESSED_SUFFIX,
+    find_model,
+    parse_bool,
+    parse_namespace,
+    parse_number,
+    parse_tasks,
+    parse_whole,
+    task_of_model,
+)
 
 PACKAGE = "ad_compressed_perception"
 MONITOR = "latency_monitor"
 BASELINE, COMPRESSED = "baseline", "compressed"
-_TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_COMPRESSED_SUFFIX = "/compressed"
+OLD_GROUND_TRUTH = "truth_topic"
+"""The old name of the monitor's parameter ground_truth_topic."""
 # rcl merges the sections that match a node in the order in which their patterns first appear, over all
 # files. A pattern that no user's file contains therefore comes last and overrides the others.
 _OVERRIDE_PATTERN = "/**/**"
@@ -40,12 +48,14 @@ class PlannedNode:
         full_name: namespace and name, such as "/compressed/detection".
         parameters: values that override the parameter file.
         remappings: (name, new name) of its topics.
+        is_required: whether the others are of no use without it: its failure ends the launch.
     """
 
     executable: str
     full_name: str
     parameters: dict[str, Any] = field(default_factory=dict)
     remappings: tuple[tuple[str, str], ...] = ()
+    is_required: bool = False
 
     @property
     def namespace(self) -> str:
@@ -58,68 +68,58 @@ class PlannedNode:
         return self.full_name.rpartition("/")[2]
 
 
-def parse_tasks(text: str) -> list[str]:
-    """Return the tasks of a comma-separated list, in the order of the list.
+def tasks_of(arguments: Mapping[str, str]) -> list[str]:
+    """Return the tasks of a launch: those that ``tasks`` names, else the one of ``model``, else all.
 
     Raises:
-        AdcpError: none is named, one is unknown or listed twice.
+        AdcpError: an unknown task, or one model for several of them.
     """
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        if name not in TASKS:
-            raise AdcpError(f"tasks:={text}: {name!r} is not one of {', '.join(TASKS)}")
-    if not names or len(set(names)) != len(names):
-        raise AdcpError(f"tasks:={text}: name one or more of {', '.join(TASKS)}, each once")
-    return names
-
-
-def parse_namespace(text: str) -> str:
-    """Return a namespace with a leading slash, or "" for none.
-
-    Raises:
-        AdcpError: it is not a ROS namespace.
-    """
-    stripped = text.strip("/")
-    if not stripped:
-        return ""
-    if not all(_TOKEN.fullmatch(token) for token in stripped.split("/")):
+    tasks, model = parse_tasks(arguments["tasks"]), arguments.get("model", "")
+    if not model:
+        return tasks
+    if not arguments["tasks"]:
+        folder = find_model(model, arguments.get("models", ""))
+        if not folder.exists():
+            raise AdcpError(
+                f"model:={model}: there is no folder {folder}, and no model of this name in "
+                f"{arguments.get('models', '')} or among those of the package"
+            )
+        task = task_of_model(folder)
+        tasks = [task] if task else tasks
+    if len(tasks) > 1:
         raise AdcpError(
-            f"namespace:={text}: only letters, digits and underscores between slashes, no digit first"
+            f"model:={model}: which of {', '.join(tasks)} is it for? Name one with tasks:=, "
+            f"or use {tasks[0]}_model:="
         )
-    return f"/{stripped}"
-
-
-def parse_bool(arguments: Mapping[str, str], name: str) -> bool:
-    """Return whether an argument is "true"; False where it is empty."""
-    return arguments.get(name, "").lower() == "true"
+    return tasks
 
 
 def parameter_overrides(
-    arguments: Mapping[str, str], tasks: list[str], task: str, *, is_baseline: bool = False
+    arguments: Mapping[str, str], task: str, *, is_baseline: bool = False
 ) -> dict[str, Any]:
     """Return the parameters of a task's node by which the arguments override the parameter file.
 
     Raises:
-        AdcpError: one model is named for several tasks.
+        AdcpError: a number that is none.
     """
-    model = arguments.get("model", "")
-    if model and len(tasks) > 1:
-        raise AdcpError(
-            f"model:={model}: which of {', '.join(tasks)} is it for? Name one with tasks:=, "
-            f"or use {task}_model:="
-        )
-    model = arguments.get(f"{task}_model", "") or model
-    overrides: dict[str, Any] = {"model": str(Path(model).expanduser()) if model else ""}
+    model = arguments.get(f"{task}_model", "") or arguments.get("model", "")
+    overrides: dict[str, Any] = {
+        "model": str(find_model(model, arguments.get("models", ""))) if model else ""
+    }
     for name in ("variant", "backend"):
         if is_baseline:
             overrides[name] = arguments.get(f"baseline_{name}", "")
         else:
             overrides[name] = arguments.get(f"{task}_{name}", "") or arguments.get(name, "")
-    overrides["age_reference"] = arguments.get("age_reference", "")
-    overrides["transport"] = arguments.get("transport", "")
-    if not overrides["transport"] and arguments.get("image_topic", "").endswith(_COMPRESSED_SUFFIX):
+    for name in ("age_reference", "transport", "qos_reliability"):
+        overrides[name] = arguments.get(name, "")
+    if not overrides["transport"] and arguments.get("image_topic", "").endswith(COMPRESSED_SUFFIX):
         overrides["transport"] = "compressed"
     overrides = {name: value for name, value in overrides.items() if value}
+    if arguments.get("max_age_ms", ""):
+        overrides["max_age_ms"] = parse_number(arguments, "max_age_ms")
+    if arguments.get("threads", ""):
+        overrides["threads"] = parse_whole(arguments, "threads")
     if parse_bool(arguments, "allow_rejected"):
         overrides["allow_rejected"] = True
     return overrides | clock_of(arguments)
@@ -131,17 +131,24 @@ def clock_of(arguments: Mapping[str, str]) -> dict[str, Any]:
 
 
 def perception_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
-    """Return one inference node for each task that ``tasks`` names.
+    """Return one inference node for each task that ``tasks`` names, and with ``monitor`` their monitor.
 
     Raises:
         AdcpError: an argument has an invalid value; the message names it.
     """
-    tasks = parse_tasks(arguments["tasks"])
     namespace = parse_namespace(arguments["namespace"])
-    return [
-        PlannedNode(f"{task}_node", f"{namespace}/{task}", parameter_overrides(arguments, tasks, task))
+    tasks = tasks_of(arguments)
+    nodes = [
+        PlannedNode(f"{task}_node", f"{namespace}/{task}", parameter_overrides(arguments, task))
         for task in tasks
     ]
+    limits = _monitor_limits(arguments, tasks)
+    if not parse_bool(arguments, "monitor"):
+        if limits:
+            raise AdcpError(f"{next(iter(limits))} is a parameter of the monitor: set monitor:=true, too")
+        return nodes
+    watched = {f"{task}.baseline": node.full_name for task, node in zip(tasks, nodes, strict=True)}
+    return [*nodes, _monitor(namespace, watched | limits | clock_of(arguments))]
 
 
 def compare_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
@@ -150,23 +157,45 @@ def compare_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
     Raises:
         AdcpError: an argument has an invalid value; the message names it.
     """
-    tasks = parse_tasks(arguments["tasks"])
     namespace = parse_namespace(arguments["namespace"])
+    tasks = tasks_of(arguments)
     nodes = []
-    monitor_parameters: dict[str, Any] = {}
+    watched: dict[str, Any] = {}
     for task in tasks:
         for side in (BASELINE, COMPRESSED):
-            parameters = parameter_overrides(arguments, tasks, task, is_baseline=side == BASELINE)
+            parameters = parameter_overrides(arguments, task, is_baseline=side == BASELINE)
             nodes.append(PlannedNode(f"{task}_node", f"{namespace}/{side}/{task}", parameters))
-        monitor_parameters[f"{task}.baseline"] = f"{namespace}/{BASELINE}/{task}"
-        monitor_parameters[f"{task}.compressed"] = [f"{namespace}/{COMPRESSED}/{task}"]
+        watched[f"{task}.baseline"] = f"{namespace}/{BASELINE}/{task}"
+        watched[f"{task}.compressed"] = [f"{namespace}/{COMPRESSED}/{task}"]
+    limits = _monitor_limits(arguments, tasks)
+    return [*nodes, _monitor(namespace, watched | limits | clock_of(arguments))]
+
+
+def _monitor(namespace: str, parameters: dict[str, Any]) -> PlannedNode:
+    return PlannedNode(f"{MONITOR}_node", f"{namespace}/{MONITOR}", parameters)
+
+
+def _monitor_limits(arguments: Mapping[str, str], tasks: Sequence[str]) -> dict[str, Any]:
+    """Return the monitor's parameters that the arguments set: report, deadlines, ground truth."""
+    found: dict[str, Any] = {}
     report = arguments.get("report_path", "")
     if report:
-        monitor_parameters["report_path"] = str(Path(report).expanduser().absolute())
-    monitor = PlannedNode(
-        f"{MONITOR}_node", f"{namespace}/{MONITOR}", monitor_parameters | clock_of(arguments)
-    )
-    return [*nodes, monitor]
+        found["report_path"] = str(Path(report).expanduser().absolute())
+    general = arguments.get("ground_truth_topic", "")
+    if general and len(tasks) > 1:
+        raise AdcpError(
+            f"ground_truth_topic:={general}: which of {', '.join(tasks)} is it of? "
+            f"Use {tasks[0]}_ground_truth_topic:="
+        )
+    for task in tasks:
+        name = f"{task}_deadline_ms" if arguments.get(f"{task}_deadline_ms", "") else "deadline_ms"
+        if arguments.get(name, ""):
+            found[f"{task}.deadline_ms"] = parse_number(arguments, name)
+        topic = arguments.get(f"{task}_ground_truth_topic", "") or general
+        if topic:
+            # This launch decides, also where a parameter file still has the parameter's old name.
+            found |= {f"{task}.ground_truth_topic": topic, f"{task}.{OLD_GROUND_TRUTH}": ""}
+    return found
 
 
 def player_node(arguments: Mapping[str, str]) -> PlannedNode:
@@ -175,7 +204,7 @@ def player_node(arguments: Mapping[str, str]) -> PlannedNode:
     Raises:
         AdcpError: an argument has an invalid value; the message names it.
     """
-    listeners = 2 * len(parse_tasks(arguments["tasks"]))
+    listeners = 2 * len(tasks_of(arguments))
     parameters = {
         "bag": str(Path(arguments["bag"]).expanduser().absolute()),
         "topic": arguments["topic"],
@@ -188,19 +217,22 @@ def player_node(arguments: Mapping[str, str]) -> PlannedNode:
     return PlannedNode("bag_player", f"{parse_namespace(arguments['namespace'])}/bag_player", parameters)
 
 
-def parse_number(arguments: Mapping[str, str], name: str) -> float:
-    """Return an argument as a number; raise AdcpError where it is none."""
-    try:
-        return float(arguments[name])
-    except ValueError:
-        raise AdcpError(f"{name}:={arguments[name]} is not a number") from None
-
-
 def composed(nodes: Sequence[PlannedNode]) -> PlannedNode:
     """Return the one process that runs all the nodes; remappings hold for all nodes of a process."""
     entries = [f"{node.executable}:{node.full_name}" for node in nodes]
     remappings = dict.fromkeys(rule for node in nodes for rule in node.remappings)
     return PlannedNode("compose", "/compose", {"nodes": entries}, tuple(remappings))
+
+
+def with_camera(nodes: Iterable[PlannedNode], arguments: Mapping[str, str]) -> list[PlannedNode]:
+    """Return nodes whose topics ``image`` and ``odometry`` are those that the arguments name."""
+    rules = camera_remappings(arguments["image_topic"])
+    if arguments.get("odometry_topic", ""):
+        rules.append(("odometry", arguments["odometry_topic"]))
+    return [
+        replace(node, remappings=(*rules, *(rule for rule in node.remappings if rule[0] not in dict(rules))))
+        for node in nodes
+    ]
 
 
 def camera_remappings(image_topic: str) -> list[tuple[str, str]]:
@@ -211,8 +243,8 @@ def camera_remappings(image_topic: str) -> list[tuple[str, str]]:
     """
     if not image_topic:
         return []
-    raw = image_topic.removesuffix(_COMPRESSED_SUFFIX)
-    return [("image", raw), ("image/compressed", raw + _COMPRESSED_SUFFIX)]
+    raw = image_topic.removesuffix(COMPRESSED_SUFFIX)
+    return [("image", raw), ("image/compressed", raw + COMPRESSED_SUFFIX)]
 
 
 def write_parameters(nodes: Iterable[PlannedNode], folder: Path) -> Path | None:

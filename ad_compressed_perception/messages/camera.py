@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compressed images and camera parameters to sensor_msgs."""
+"""Compressed images and camera parameters to sensor_msgs, and back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
+from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.image.encode import encode_jpeg
+from ad_compressed_perception.image.intrinsics import DISTORTION_MODELS, Intrinsics
 
 
 def to_compressed(bgr: NDArray[np.uint8], quality: int, header: Header) -> CompressedImage:
@@ -31,3 +33,26 @@ def to_camera_info(matrix: NDArray[np.float64], width: int, height: int, header:
     message.r = np.eye(3).ravel().tolist()
     message.p = np.hstack([matrix, np.zeros((3, 1))]).ravel().tolist()
     return message
+
+
+def from_camera_info(message: CameraInfo, *, rectified: bool = False) -> Intrinsics:
+    """Return a camera's intrinsics.
+
+    Args:
+        message: of the camera.
+        rectified: whether they are to be those of the rectified images (P) or of the raw ones (K and D).
+
+    Raises:
+        DataError: the camera is not calibrated, or has a distortion of an unknown model.
+    """
+    matrix = np.asarray(message.p, np.float64).reshape(3, 4)[:, :3] if rectified else None
+    matrix = np.asarray(message.k, np.float64).reshape(3, 3) if matrix is None else matrix.copy()
+    width, height = int(message.width), int(message.height)
+    if not np.isfinite(matrix).all() or min(matrix[0, 0], matrix[1, 1], width, height) <= 0:
+        raise DataError("camera_info of a camera that is not calibrated")
+    distortion = () if rectified else tuple(float(each) for each in message.d)
+    if not any(distortion):
+        return Intrinsics(matrix, width, height)
+    if not np.isfinite(distortion).all() or message.distortion_model not in DISTORTION_MODELS:
+        raise DataError(f"camera_info with the distortion model {message.distortion_model[:40]!r}")
+    return Intrinsics(matrix, width, height, message.distortion_model, distortion)

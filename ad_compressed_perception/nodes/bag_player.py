@@ -8,6 +8,7 @@ The serialized messages are published as they were recorded: on ``image`` for se
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,9 +28,9 @@ from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import describe_validation_error
 from ad_compressed_perception.data.bag import BagReader
 from ad_compressed_perception.messages.timing import ns_to_stamp
-from ad_compressed_perception.nodes.callback_guard import GuardedExecutor
+from ad_compressed_perception.nodes.callback_guard import GuardedExecutor, answer_parameter_requests
 from ad_compressed_perception.nodes.pacer import Pacer
-from ad_compressed_perception.nodes.parameters import declare, undeclared_overrides, values
+from ad_compressed_perception.nodes.parameters import declare, refuse_change, undeclared_overrides, values
 from ad_compressed_perception.nodes.qos import image_qos
 from ad_compressed_perception.nodes.run import end_ros, leave_signals_to_ros
 
@@ -79,6 +80,7 @@ class BagPlayer(Node):
             raise DataError(f"bag_player: {describe_validation_error(error)}") from error
         if not self.settings.bag:
             raise DataError("bag_player: parameter 'bag' is empty: name a rosbag2 folder, .mcap or .db3 file")
+        refuse_change(self, BagPlayerSettings, "player")
         self._clock_publisher = (
             self.create_publisher(Clock, "/clock", QoSProfile(depth=1))
             if self.settings.publish_clock
@@ -179,15 +181,35 @@ def _one_line_errors() -> Iterator[None]:
         sys.exit(1)
 
 
+def describe(bag: str, topic: str = "") -> dict[str, str]:
+    """Return the image topic that would be played of a recording, and its transport: raw or compressed.
+
+    Raises:
+        DataError: the recording cannot be read or has no such topic.
+    """
+    with BagReader(bag) as opened:
+        found = opened.resolve_image_topic(topic or None)
+        compressed = opened.topics[found].endswith("/CompressedImage")
+    return {"topic": found, "transport": "compressed" if compressed else "raw"}
+
+
 def main(args: list[str] | None = None) -> None:
-    """Play until the end of the recording or SIGINT; exit status 1 after one line on an error."""
+    """Play until the end of the recording or SIGINT; exit status 1 after one line on an error.
+
+    With ``--describe BAG [TOPIC]`` print instead what would be played, as one line of JSON.
+    """
+    given = sys.argv[1:] if args is None else args
     with _one_line_errors():
+        if given[:1] == ["--describe"]:
+            print(json.dumps(describe(*given[1:3])))
+            return
         started = False
         leave_signals_to_ros()
         try:
             rclpy.init(args=args)
             started = True
             player = BagPlayer()
+            answer_parameter_requests(player)
             executor = GuardedExecutor()
             executor.add_node(player)
 

@@ -17,6 +17,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.nodes.parameters import is_present
 
 _STOP_LIMIT_S = 2.0
 _lock = Lock()
@@ -57,9 +58,10 @@ def not_published(node: Node) -> None:
 
 
 def answer_parameter_requests(node: Node) -> None:
-    """Let requests to set parameters be answered where rclpy raises: by a result that was not successful.
+    """Let requests to set parameters be answered always, and those that change nothing by a success.
 
-    rclpy raises on a type number that does not exist, and the client would wait for its answer forever.
+    rclpy raises on a type number that does not exist, and the client would wait for its answer forever. It
+    also refuses to set a read-only parameter to its own value, as ``ros2 param load`` of a dump does.
     """
 
     def answering(callback: Callable[[Any, Any], Any], *, atomically: bool) -> Callable[[Any, Any], Any]:
@@ -70,6 +72,11 @@ def answer_parameter_requests(node: Node) -> None:
             results = []
             for part in parts:
                 try:
+                    changes = [each for each in part.parameters if not is_present(node, each)]
+                    if not changes:
+                        results.append(SetParametersResult(successful=True))
+                        continue
+                    part = type(request)(parameters=changes)
                     answered = callback(part, type(response)())
                     results.append(answered.result if atomically else answered.results[0])
                 except Exception as error:
@@ -103,6 +110,11 @@ class GuardedExecutor(SingleThreadedExecutor):
         self._taken = None, None
         task, *self._taken = super().wait_for_ready_callbacks(*arguments, **options)
         return task, *self._taken
+
+    def spin(self) -> None:
+        """Spin until the context ends; rclpy's own method does without spin_once since Jazzy 7.1.9."""
+        while self.context.ok() and not self._is_shutdown:
+            self.spin_once()
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
         """Run one callback; count what it raises, SystemExit too."""

@@ -8,7 +8,6 @@ from collections import deque
 from time import monotonic
 from typing import Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
@@ -16,6 +15,11 @@ from sensor_msgs.msg import CompressedImage, Image
 from ad_compressed_perception.monitor.frame_health import Level, Problems
 from ad_compressed_perception.nodes.image_receiver import ImageReceiver, NotByExecutor, OnMessage
 from ad_compressed_perception.nodes.qos import describe_incompatible_qos
+from ad_compressed_perception.nodes.rclpy_compat import (
+    SubscriptionEventCallbacks,
+    UnsupportedEventTypeError,
+    publisher_count,
+)
 from ad_compressed_perception.nodes.stamp_gaps import StampGaps
 
 _SILENT_AFTER_S = 2.0
@@ -101,7 +105,7 @@ class ImageSubscription:
         lost_share = self._lost_share()
         if self._qos_line:
             return [(Level.ERROR, self._qos_line)]
-        if self._subscription.get_publisher_count() == 0:
+        if publisher_count(self._node, self._subscription) == 0:
             return [(Level.WARN, f"nobody publishes {self.topic}")]
         if silent_s > _SILENT_AFTER_S:  # losses are those before the silence
             return [(Level.WARN, f"no new frame on {self.topic} for {silent_s:.0f} s")]

@@ -41,12 +41,13 @@ from ad_compressed_perception.nodes.options import (
     parse_backend_options,
 )
 from ad_compressed_perception.nodes.qos import image_qos
+from ad_compressed_perception.nodes.rclpy_compat import on_parameters_set
 from ad_compressed_perception.nodes.run import exit_now
 from ad_compressed_perception.nodes.supervised_worker import SupervisedWorker
 from ad_compressed_perception.nodes.timing_publisher import TimingPublisher
 from ad_compressed_perception.nodes.watchdog import EXIT_HUNG, Action
 from ad_compressed_perception.nodes.worker import Arrival
-from ad_compressed_perception.report.overlay import draw_result
+from ad_compressed_perception.report.overlay import DrawingCamera, draw_result
 from ad_compressed_perception.tasks import TASKS
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 
@@ -77,10 +78,10 @@ class InferenceNode(GuardedLifecycleNode):
         self._models = (StartOptions, SetupOptions, LiveOptions, HealthOptions, self._settings_type)
         for model in self._models:
             parameters.declare(self, model)
+        self._setup_names = set(SetupOptions.model_fields)
         self.declare_task_parameters()
         for name in parameters.undeclared_overrides(self):
             self.get_logger().warning(f"parameter {name!r} does not exist here and is ignored")
-        self._setup_names = set(SetupOptions.model_fields)
         self._is_configured = False
         self._subscription: ImageSubscription | None = None
         self._receive_thread: PeriodicThread | None = None
@@ -100,6 +101,7 @@ class InferenceNode(GuardedLifecycleNode):
         self.diagnostics = NodeDiagnostics(self, self._supervised, lambda: self._health)
         self._model_info = ModelInfoTopic(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
+        on_parameters_set(self, self._apply)
         self._next_status_s = 0.0
         self._watch_thread = PeriodicThread(self, self._watch, _LOOKS_PERIOD_S)
 
@@ -110,6 +112,10 @@ class InferenceNode(GuardedLifecycleNode):
 
     def before_frame(self, pipeline: Pipeline, stamp_ns: int) -> None:
         """Give the task what is known at a frame's stamp; called in the worker's thread."""
+
+    def drawing_camera(self) -> DrawingCamera | None:
+        """Return the camera that ~/overlay is drawn with; None where nothing of a result is projected."""
+        return None
 
     @abstractmethod
     def create_result_publishers(self, pipeline: Pipeline) -> None:
@@ -252,7 +258,7 @@ class InferenceNode(GuardedLifecycleNode):
 
     def _age_ms(self, stamp_ns: int, info: Any) -> float:
         if self._reference_is_publish_time:
-            sent_ns = int(info["source_timestamp"])
+            sent_ns = 0 if info is None else int(info["source_timestamp"])
             return (time.time_ns() - sent_ns) / 1e6 if sent_ns else float("nan")
         now_ns = self.get_clock().now().nanoseconds
         # A zero stamp was never set, a zero clock has not arrived yet: the age is unknown, not huge.
@@ -284,7 +290,8 @@ class InferenceNode(GuardedLifecycleNode):
         """Draw the result on its frame, only when there is a subscriber; its time is in no stage."""
         publisher = self._overlay_publisher
         if publisher is not None and publisher.get_subscription_count():
-            publisher.publish(serialize_image(draw_result(to_bgr8(frame), result), "bgr8", header))
+            drawn = draw_result(to_bgr8(frame), result, self.drawing_camera())
+            publisher.publish(serialize_image(drawn, "bgr8", header))
 
     def _subscription_topic(self) -> str:
         subscription = self._subscription
@@ -396,16 +403,15 @@ class InferenceNode(GuardedLifecycleNode):
             self._check(changed)
         except AdcpError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        by_name = {parameter.name: parameter.value for parameter in changed}
-        worker = self._supervised.worker
-        if worker is not None and "max_age_ms" in by_name:
-            worker.max_age_ms = float(by_name["max_age_ms"])
-        if names & set(HealthOptions.model_fields):
-            present = self._health.model_dump()
-            self._health = HealthOptions(**{key: by_name.get(key, value) for key, value in present.items()})
-        if names & set(self._settings_type.model_fields):
-            current = parameters.values(self, self._settings_type)
-            merged = {key: by_name.get(key, value) for key, value in current.items()}
-            # The worker applies it between two frames.
-            self._new_settings = self._settings_type(**merged)
         return SetParametersResult(successful=True)
+
+    def _apply(self, changed: list[Parameter]) -> None:
+        """Let parameters that were set take effect; the worker applies settings between two frames."""
+        names = {parameter.name for parameter in changed}
+        worker = self._supervised.worker
+        if worker is not None and "max_age_ms" in names:
+            worker.max_age_ms = float(self.get_parameter("max_age_ms").value)
+        if names & set(HealthOptions.model_fields):
+            self._health = HealthOptions(**parameters.values(self, HealthOptions))
+        if names & set(self._settings_type.model_fields):
+            self._new_settings = self._settings_type(**parameters.values(self, self._settings_type))

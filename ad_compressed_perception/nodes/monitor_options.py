@@ -11,11 +11,10 @@ from pydantic import Field, field_validator
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import StrictModel
+from ad_compressed_perception.core.task_names import TASK_NAMES as TASK_NAMES
 from ad_compressed_perception.monitor.comparison import TaskComparison
 from ad_compressed_perception.monitor.limits import WatchLimits
 from ad_compressed_perception.monitor.windows import WINDOWS_S
-
-TASK_NAMES = ("detection", "segmentation", "planning")
 
 
 class MonitorOptions(StrictModel):

@@ -19,7 +19,11 @@ class SetupOptions(StrictModel):
     """Parameters that take effect at configure; changing them needs an unconfigured node."""
 
     model: str = Field("", description="folder with a model.yaml")
-    variant: str = Field("", description="variant of the model; empty: its baseline")
+    variant: str = Field(
+        "",
+        description="variant of the model; empty: its baseline; accepted: the first one that its accept gate "
+        "accepted and whose runtime is installed",
+    )
     backend: str = Field("", description="runtime; empty: the one the manifest names")
     backend_options: list[str] = Field(
         default_factory=list,

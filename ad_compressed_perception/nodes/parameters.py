@@ -10,7 +10,14 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, ParameterType
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    ParameterType,
+    SetParametersResult,
+)
+from rcl_interfaces.msg import Parameter as ParameterMessage
 from rclpy.exceptions import (
     InvalidParameterTypeException,
     InvalidParameterValueException,
@@ -135,6 +142,37 @@ def values(node: Node, model: type[BaseModel], prefix: str = "") -> dict[str, An
         value = node.get_parameter(prefix + key).value
         found[key] = list(value) if isinstance(value, (list, tuple)) else value
     return found
+
+
+def is_present(node: Node, given: ParameterMessage) -> bool:
+    """Return whether a parameter has the given value already, so that setting it changes nothing.
+
+    Empty arrays are equal: a parameter file does not say which type one has.
+
+    Raises:
+        TypeError: the message names a type that does not exist.
+    """
+    value = Parameter.from_parameter_msg(given)
+    if not node.has_parameter(given.name):
+        return False
+    present = node.get_parameter_or(given.name)
+    if "_ARRAY" in present.type_.name and "_ARRAY" in value.type_.name:
+        old, new = list(present.value), list(value.value)
+        return old == new and (present.type_ == value.type_ or not old)
+    return bool(present.type_ == value.type_ and present.value == value.value)
+
+
+def refuse_change(node: Node, model: type[BaseModel], owner: str) -> None:
+    """Refuse to set the parameters of a model, which are read once, at the start of ``owner``."""
+
+    def refuse(changed: list[Parameter]) -> SetParametersResult:
+        for parameter in changed:
+            if parameter.name in model.model_fields:
+                reason = f"{parameter.name!r} is read once, at the {owner}'s start: restart it"
+                return SetParametersResult(successful=False, reason=reason)
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(refuse)
 
 
 def undeclared_overrides(node: Node) -> list[str]:

@@ -16,9 +16,11 @@ from ad_compressed_perception.messages import odometry, planning
 from ad_compressed_perception.messages.timing import stamp_to_ns
 from ad_compressed_perception.nodes import parameters
 from ad_compressed_perception.nodes.callback_guard import note_failure
+from ad_compressed_perception.nodes.camera_calibration import CameraCalibration, MountingOptions
 from ad_compressed_perception.nodes.inference_node import InferenceNode
 from ad_compressed_perception.nodes.qos import RESULT_QOS, image_qos
 from ad_compressed_perception.nodes.run import run_node
+from ad_compressed_perception.report.overlay import DrawingCamera
 from ad_compressed_perception.tasks.pipeline import Pipeline
 from ad_compressed_perception.tasks.planning import PlanningTask
 
@@ -42,6 +44,28 @@ class PlanningNode(InferenceNode):
     def declare_task_parameters(self) -> None:
         """Declare the name of the vehicle's frame and the use of odometry."""
         parameters.declare(self, PlanningOptions)
+        self._setup_names.add("use_odometry")  # read when the publishers are created
+        parameters.declare(self, MountingOptions)
+        self._calibration: CameraCalibration | None = None
+
+    def activate(self) -> None:
+        """Start the worker, subscribe to the camera and to its camera_info."""
+        super().activate()
+        self._calibration = CameraCalibration(self, self._subscription_topic())
+
+    def deactivate(self) -> None:
+        """Unsubscribe."""
+        calibration, self._calibration = self._calibration, None
+        if calibration is not None:
+            calibration.destroy()
+        super().deactivate()
+
+    def drawing_camera(self) -> DrawingCamera | None:
+        """Return the camera as camera_info and the parameters describe it."""
+        calibration = self._calibration
+        if calibration is None:
+            return None
+        return calibration.camera(MountingOptions(**parameters.values(self, MountingOptions)))
 
     def create_result_publishers(self, pipeline: Pipeline) -> None:
         """Create ~/trajectory and ~/command, and subscribe to odometry."""

@@ -14,6 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from ad_compressed_perception.core.timing import FrameTiming
 from ad_compressed_perception.nodes.qos import image_qos
+from ad_compressed_perception.nodes.rclpy_compat import publisher_count
 from ad_compressed_perception.replay.collector import Collector
 from ad_compressed_perception.replay.frames import BagFrame
 from ad_compressed_perception.replay.ledger import Ledger, OfferedMonitor
@@ -166,8 +167,6 @@ class Player:
 
 def _is_connected(endpoint: Any, node: Node) -> bool:
     """Whether a publisher has a subscription, or a subscription a publisher."""
-    for count in ("get_subscription_count", "get_publisher_count"):
-        if hasattr(endpoint, count):
-            return int(getattr(endpoint, count)()) > 0
-    # Humble's subscriptions have no such count; the graph lists publishers, connected or not.
-    return int(node.count_publishers(endpoint.topic_name)) > 0
+    if hasattr(endpoint, "get_subscription_count"):
+        return int(endpoint.get_subscription_count()) > 0
+    return publisher_count(node, endpoint) > 0

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from ad_compressed_perception.backends import Session, create_backend
+from ad_compressed_perception.backends.choose_variant import find_variant, naming_others
 from ad_compressed_perception.core.errors import ManifestError
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.core.results import Result
@@ -60,7 +61,7 @@ def open_pipeline(
 
     Args:
         manifest: the model.
-        variant: the variant's name.
+        variant: the variant's name, or "accepted" (see backends.choose_variant.find_variant).
         task: the task the model must be for; any when None.
         backend: runs the variant's file on another backend than the manifest names; the manifest's
             backend options are then not used.
@@ -71,15 +72,16 @@ def open_pipeline(
         AdcpError: a missing or altered file, a rejected variant, an unknown backend or option, a
             model that contradicts its manifest. The message is one line.
     """
-    name = variant or manifest.baseline
+    name = find_variant(manifest, variant)
     chosen = manifest.variant(name)
     if task is not None and manifest.task != task:
         raise ManifestError(f"model {manifest.name!r} is for task {manifest.task!r}, not {task!r}")
     built = create_task(manifest.for_variant(name))
-    path = manifest.checked_path(name, allow_rejected=allow_rejected)
     runtime = backend or chosen.backend
     base = chosen.options if runtime == chosen.backend else {}
-    session = create_backend(runtime).load_checked(path, {**base, **(options or {})}, chosen.sha256)
+    with naming_others(manifest, name, runtime):
+        path = manifest.checked_path(name, allow_rejected=allow_rejected)
+        session = create_backend(runtime).load_checked(path, {**base, **(options or {})}, chosen.sha256)
     try:
         return Pipeline(built, session, name)
     except BaseException:

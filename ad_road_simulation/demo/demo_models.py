@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ad_compressed_perception.backends.choose_variant import compressed_variant
 from ad_compressed_perception.core.errors import DataError, ManifestError
-from ad_compressed_perception.core.manifest import Manifest, Variant, load_manifest
-from ad_compressed_perception.workspace.default_models import compressed_variant, default_models
+from ad_compressed_perception.core.manifest import Manifest, load_manifest
+from ad_compressed_perception.workspace.default_models import default_models
 from ad_compressed_perception.workspace.find import find_all
 from ad_road_simulation.demo.steps import StepProgress
 
@@ -89,16 +90,10 @@ def prepare_model(
     Raises:
         AdcpError: an invalid model or invalid frames.
     """
-    name = compressed_variant(manifest, _runs_here)
+    name = compressed_variant(manifest)
     if name is not None:
         return DemoModel(manifest, name)
     return DemoModel(ensure_variant(manifest, calibration, work, progress), RECIPE)
-
-
-def _runs_here(variant: Variant) -> bool:
-    from ad_compressed_perception.backends import create_backend
-
-    return create_backend(variant.backend).status().available
 
 
 def ensure_variant(

@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from launch.actions import DeclareLaunchArgument
 
 from ad_road_simulation.launch_support.demo_plan import DRIVERS
-from ad_road_simulation.nodes.road_camera_options import WeatherOption
+
+WEATHERS = ("any", "day", "dusk", "rain", "glare")
+"""As the road camera's parameter has them, whose module not every launch can import."""
 
 
 def road_camera_arguments() -> list[DeclareLaunchArgument]:
@@ -18,8 +18,9 @@ def road_camera_arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "drive",
             default_value=DRIVERS[0],
-            choices=list(DRIVERS),
-            description="driver of the road camera's car: its expert, or the planner of one side",
+            choices=[*DRIVERS, ""],
+            description="driver of the road camera's car: its expert, or the planner of one side; "
+            "empty: expert",
         ),
         DeclareLaunchArgument(
             "seed",
@@ -29,7 +30,7 @@ def road_camera_arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "weather",
             default_value="",
-            choices=["", *get_args(WeatherOption)],
+            choices=["", *WEATHERS],
             description="weather of all routes; any: random for each route; empty: as params_file says",
         ),
         DeclareLaunchArgument(

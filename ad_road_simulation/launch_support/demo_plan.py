@@ -8,22 +8,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pydantic import ValidationError
-
 from ad_compressed_perception.core.errors import AdcpError
-from ad_compressed_perception.core.manifest import describe_validation_error
+from ad_compressed_perception.launch_support.argument_values import (
+    parse_namespace,
+    parse_number,
+    parse_whole,
+)
 from ad_compressed_perception.launch_support.plan import (
     BASELINE,
     COMPRESSED,
     MONITOR,
+    OLD_GROUND_TRUTH,
     PlannedNode,
     clock_of,
     compare_nodes,
-    parse_namespace,
-    parse_tasks,
+    tasks_of,
 )
-from ad_compressed_perception.nodes.monitor_options import TaskOptions
-from ad_road_simulation.nodes.road_camera_options import RoadCameraOptions
 
 CAMERA = "road_camera"
 EXPERT = "expert"
@@ -40,7 +40,7 @@ def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
     Raises:
         AdcpError: an argument's value is invalid; the message names it.
     """
-    tasks, driver = parse_tasks(arguments["tasks"]), arguments["drive"]
+    tasks, driver = tasks_of(arguments), arguments["drive"]
     if driver != EXPERT and "planning" not in tasks:
         raise AdcpError(f"drive:={driver} needs planning among tasks:={arguments['tasks']}")
     namespace = parse_namespace(arguments["namespace"])
@@ -56,21 +56,21 @@ def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
                 for task in tasks
             }
             # This launch decides, also where a parameter file still has the parameter's old name.
-            ground_truths |= {f"{task}.{old}": "" for task in tasks for old in TaskOptions.old_keys()}
-            nodes.append(replace(node, parameters=node.parameters | ground_truths))
+            ground_truths |= {f"{task}.{OLD_GROUND_TRUTH}": "" for task in tasks}
+            nodes.append(replace(node, parameters=ground_truths | node.parameters))
         else:
             nodes.append(replace(node, remappings=(*image_remappings, ("odometry", f"{camera}/odometry"))))
     commands: tuple[tuple[str, str], ...] = ()
     if driver != EXPERT:
         commands = (("~/drive_command", f"{namespace}/{driver}/planning/command"),)
-    return [*nodes, PlannedNode(f"{CAMERA}_node", camera, _camera_parameters(arguments), commands)]
+    return [*nodes, PlannedNode(f"{CAMERA}_node", camera, _camera_parameters(arguments), commands, True)]
 
 
 def _camera_parameters(arguments: Mapping[str, str]) -> dict[str, Any]:
-    given = {name: arguments[name] for name in ("seed", "traffic", "weather", "transport") if arguments[name]}
-    try:
-        # Checked here: without the camera all other nodes would get no image.
-        chosen = RoadCameraOptions.model_validate(given).model_dump(include=set(given))
-    except ValidationError as error:
-        raise AdcpError(f"road camera: {describe_validation_error(error)}") from error
+    """Return what the arguments set; the camera refuses what is out of its ranges, which ends the launch."""
+    chosen: dict[str, Any] = {name: arguments[name] for name in ("weather", "transport") if arguments[name]}
+    if arguments["seed"]:
+        chosen["seed"] = parse_whole(arguments, "seed")
+    if arguments["traffic"]:
+        chosen["traffic"] = parse_number(arguments, "traffic")
     return {"drive": "expert" if arguments["drive"] == EXPERT else "command"} | chosen | clock_of(arguments)

@@ -11,10 +11,8 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import TwistStamped
 from pydantic import ValidationError
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 
 from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import describe_validation_error
@@ -24,6 +22,7 @@ from ad_compressed_perception.nodes.callback_guard import new_failures, note_fai
 from ad_compressed_perception.nodes.qos import image_qos
 from ad_compressed_perception.nodes.run import run_node
 from ad_road_simulation.nodes.road_camera_options import RoadCameraOptions
+from ad_road_simulation.nodes.road_camera_pose import publish_mounting
 from ad_road_simulation.nodes.road_camera_topics import RoadCameraTopics
 from ad_road_simulation.recording.drive import Drive, road_frame
 from ad_road_simulation.renderer.renderer import Renderer
@@ -52,7 +51,7 @@ class RoadCameraNode(Node):
         """
         super().__init__(node_arguments.pop("node_name", "road_camera"), **node_arguments)
         self._options = self._read_parameters()
-        self.add_on_set_parameters_callback(self._refuse_change)
+        parameters.refuse_change(self, RoadCameraOptions, "camera")
         options = self._options
         weather = None if options.weather == "any" else options.weather
         camera = Camera(width_px=options.width, height_px=options.height)
@@ -64,6 +63,7 @@ class RoadCameraNode(Node):
         self._has_begun = self._is_over = self._silence_reported = False
         self._rate = RateTracker()
         self._topics = RoadCameraTopics(self, options, camera.matrix)
+        self._mounting = publish_mounting(self, camera)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         if options.drive == "command":
             self.create_subscription(
@@ -91,14 +91,6 @@ class RoadCameraNode(Node):
         except ValidationError as error:
             reason = describe_validation_error(error)
             raise AdcpError(f"{self.get_fully_qualified_name()}: parameter {reason}") from error
-
-    @staticmethod
-    def _refuse_change(changed: list[Parameter]) -> SetParametersResult:
-        for parameter in changed:
-            if parameter.name in RoadCameraOptions.model_fields:
-                reason = f"{parameter.name!r} is read once, at the camera's start: restart it"
-                return SetParametersResult(successful=False, reason=reason)
-        return SetParametersResult(successful=True)
 
     def _on_command(self, message: TwistStamped) -> None:
         if self._follower.take(message.twist.linear.x, message.twist.angular.z):

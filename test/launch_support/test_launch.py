@@ -18,8 +18,8 @@ from typing import Any
 import psutil
 import pytest
 
-from ad_compressed_perception.core.manifest import load_manifest
-from ad_compressed_perception.core.resources import models_folder
+from ad_compressed_perception.backends import backend_names
+from ad_compressed_perception.core.manifest import Verdict, load_manifest
 from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.bags import road_frames, write_bag
 from support.models import WRITERS, draw_scene
@@ -33,12 +33,24 @@ PACKAGE = "ad_compressed_perception"
 LAUNCH_FILES = sorted((REPOSITORY / "launch").glob("*.launch.py"))
 # By the names in the shipped parameter files.
 MODELS = {
-    "detection": "yolox_nano",
-    "segmentation": "road_segmentation_adas_0001",
-    "planning": "pulp_dronet_v2",
+    "detection": "road_detection",
+    "segmentation": "road_segmentation",
+    "planning": "road_planning",
 }
 CAMERA = "/camera/image_raw"
 PATIENCE_S = 60.0
+# What a machine with ROS 2 need not have for the Python that launches; the nodes run on another one.
+NOT_IN_A_LAUNCH = ("pydantic", "numpy", "cv2", "onnx", "onnxruntime", "openvino", "rosbags")
+BLOCKING = f"""
+import os, sys
+
+class Blocked:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in {NOT_IN_A_LAUNCH} and os.path.basename(sys.argv[0]) == "ros2":
+            raise ImportError(f"{{name}} is not on every machine with ROS 2")
+
+sys.meta_path.insert(0, Blocked())
+"""
 
 pytestmark = pytest.mark.ros
 
@@ -63,21 +75,26 @@ def ros2() -> str:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of tiny models, each with a variant int8 (the baseline under that name)."""
+    """Return a folder of tiny models, each with an accepted variant int8 (the baseline under that name)."""
     folder = tmp_path_factory.mktemp("models")
     for task, name in MODELS.items():
         path = WRITERS[task](folder / name)
         manifest = load_manifest(path)
-        manifest.variants["int8"] = manifest.variants["fp32"].model_copy()
+        accepted = Verdict(status="accepted")
+        manifest.variants["int8"] = manifest.variants["fp32"].model_copy(update={"verdict": accepted})
         save_manifest(manifest, path)
     return folder
 
 
 class Launched:
-    """A running ``ros2 launch`` with all its processes."""
+    """A running ``ros2 launch`` with all its processes; what it need not have cannot be imported in it."""
 
     def __init__(self, ros2: str, log: Path, file: str, arguments: dict[str, str]) -> None:
         environment = dict(os.environ)
+        blocking = log.parent / "blocking"
+        blocking.mkdir(exist_ok=True)
+        (blocking / "sitecustomize.py").write_text(BLOCKING)
+        environment["PYTHONPATH"] = os.pathsep.join([str(blocking), environment.get("PYTHONPATH", "")])
         prefixes = [_package_prefix() or "", environment.get("AMENT_PREFIX_PATH", "")]
         environment["AMENT_PREFIX_PATH"] = os.pathsep.join(prefixes)
         environment["ROS_HOME"] = str(log.parent)
@@ -85,7 +102,7 @@ class Launched:
         self._log = log
         with log.open("w") as stream:
             self.process = subprocess.Popen(
-                [ros2, "launch", PACKAGE, file, *assignments],
+                [ros2, "launch", *([file] if os.sep in file else [PACKAGE, file]), *assignments],
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -145,8 +162,9 @@ def start(ros2: str, tmp_path: Path, models: Path) -> Iterator[Callable[..., Lau
     """Return a function that launches a file with the tiny models; what it started ends after."""
     running: list[Launched] = []
 
-    def launch(file: str, **arguments: str) -> Launched:
-        arguments.setdefault("models", str(models))
+    def launch(file: str, *, default_models: bool = False, **arguments: str) -> Launched:
+        if not default_models:
+            arguments.setdefault("models", str(models))
         running.append(Launched(ros2, tmp_path / f"output_{len(running)}.txt", file, arguments))
         return running[-1]
 
@@ -228,8 +246,8 @@ def test_arguments_are_described(path: Path, ros2: str) -> None:
     arguments = {argument.name: argument for argument in description.get_launch_arguments()}
     assert {"tasks", "model", "variant", "backend", "params_file", "namespace"} <= set(arguments)
     assert all(len(argument.description) > 10 for argument in arguments.values())
-    assert arguments["use_sim_time"].choices == ["true", "false"]
-    assert {"", "onnxruntime", "openvino"} <= set(arguments["backend"].choices)
+    assert arguments["use_sim_time"].choices == ["true", "false", ""]
+    assert all(name in arguments["backend"].description for name in backend_names())
 
 
 def test_perception_runs_the_requested_tasks_and_ends_with_ctrl_c(
@@ -248,6 +266,111 @@ def test_perception_runs_the_requested_tasks_and_ends_with_ctrl_c(
     assert launched.end(signal.SIGINT) == 0
     assert "Traceback" not in launched.output
     assert launched.output.count("process has finished cleanly") == 2
+
+
+def test_a_comparison_needs_no_argument(start: Callable[..., Launched], observer: Observer) -> None:
+    """The shipped models, and of each the first accepted variant whose runtime is installed."""
+    launched = start("compare.launch.py", default_models=True)
+
+    tasks = ("detection", "segmentation", "planning")
+    pairs = [f"latency_monitor: {task}" for task in tasks]
+    observer.spin_until(
+        lambda: all("pairs" in observer.diagnostics.get(name, "") for name in pairs), "pairs", launched
+    )
+    running = re.findall(r"(road_\w+)/(\w+) on \w+", launched.output)
+    assert {model for model, _ in running} == set(MODELS.values())
+    for model in MODELS.values():
+        variants = [variant for name, variant in running if name == model]
+        assert len(set(variants)) == 2 and "baseline" in variants, "baseline and compressed"
+    assert launched.end(signal.SIGINT) == 0
+
+
+def test_a_shipped_model_is_found_by_its_name_and_tells_its_task(start: Callable[..., Launched]) -> None:
+    """An empty argument has its default; ``ros2 launch`` takes it in quotes only."""
+    launched = start("perception.launch.py", model="road_planning", models="''", variant="''")
+
+    launched.wait_for("road_planning/baseline on onnxruntime")
+    assert "detection" not in launched.output
+    assert launched.end(signal.SIGINT) == 0
+
+
+INCLUDING = """
+from launch import LaunchDescription
+from launch.actions import GroupAction, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import PushRosNamespace
+
+def generate_launch_description():
+    include = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource({file!r}), launch_arguments={arguments!r}.items()
+    )
+    return LaunchDescription([GroupAction([PushRosNamespace("robot"), include])])
+"""
+
+
+@pytest.mark.parametrize("composed", ["false", "true"])
+def test_a_pushed_namespace_is_before_all_names(
+    start: Callable[..., Launched], models: Path, observer: Observer, tmp_path: Path, composed: str
+) -> None:
+    """Also where all nodes of each camera are one process, which a pushed namespace must not rename."""
+    arguments = {
+        "models": str(models), "tasks": "planning", "cameras": "front,rear", "namespace": "car",
+        "composed": composed, "image_topic": CAMERA.replace("camera", "{camera}"), "variant": "",
+    }  # fmt: skip
+    file = tmp_path / "including.launch.py"
+    file.write_text(INCLUDING.format(file=str(REPOSITORY / "launch/compare.launch.py"), arguments=arguments))
+
+    launched = start(str(file))
+
+    names = {
+        f"/robot/car/{camera}/{name}"
+        for camera in ("front", "rear")
+        for name in ("baseline/planning", "compressed/planning", "latency_monitor")
+    }
+    observer.spin_until(lambda: names <= observer.nodes(), f"{names}", launched)
+
+    def subscribed(camera: str) -> set[str]:
+        node = ("planning", f"/robot/car/{camera}/compressed")
+        return {name for name, _ in observer.node.get_subscriber_names_and_types_by_node(*node)}
+
+    observer.spin_until(
+        lambda: all(f"/{camera}/image_raw" in subscribed(camera) for camera in ("front", "rear")),
+        "each camera's nodes on its topic",
+        launched,
+    )
+    assert launched.end(signal.SIGINT) == 0
+
+
+def _ros2_param(ros2: str, *arguments: str) -> str:
+    """Return the output of ``ros2 param``, without the daemon, which would outlive the test."""
+    command = [ros2, "param", *arguments, "--no-daemon", "--spin-time", "5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_perception_with_a_monitor_takes_its_own_dump(
+    start: Callable[..., Launched], ros2: str, observer: Observer, tmp_path: Path
+) -> None:
+    """``ros2 param load`` of what ``ros2 param dump`` wrote; deadline and log level are those given."""
+    from nav_msgs.msg import Path as PathMessage
+
+    launched = start(
+        "perception.launch.py", tasks="planning", monitor="true", deadline_ms="70", log_level="warn"
+    )
+    observer.subscribe(PathMessage, "/planning/trajectory")
+    observer.spin_until(lambda: observer.results["/planning/trajectory"], "a trajectory", launched)
+    observer.spin_until(lambda: "/latency_monitor" in observer.nodes(), "the monitor", launched)
+
+    for node in ("/planning", "/latency_monitor"):
+        file = tmp_path / "dump.yaml"
+        file.write_text(_ros2_param(ros2, "dump", node))
+        loaded = _ros2_param(ros2, "load", node, str(file))
+        assert loaded.count("successful") > 10
+        assert "failed" not in loaded.lower(), loaded
+    assert "deadline_ms: 70.0" in file.read_text()
+    assert not re.search(r"\[INFO\] \[\d", launched.output), "a node's line below log_level"
+    assert launched.end(signal.SIGINT) == 0
 
 
 def test_a_killed_node_ends_no_other_and_the_monitor_names_it(
@@ -278,14 +401,12 @@ def test_the_demo_runs_and_shuts_down_when_its_nodes_are_interrupted_twice(
     from nav_msgs.msg import Odometry
     from vision_msgs.msg import Detection2DArray
 
-    if models_folder() is None:
-        pytest.skip("the default models are not there")
     results = [f"/{side}/detection/detections" for side in ("baseline", "compressed")]
     for topic in results:
         observer.subscribe(Detection2DArray, topic)
     observer.subscribe(Odometry, "/road_camera/odometry")
 
-    launched = start("demo.launch.py", tasks="detection", models=str(models_folder()))
+    launched = start("demo.launch.py", default_models=True, tasks="detection")
 
     observer.spin_until(lambda: min(observer.results.values()) > 3, "results", launched)
     assert launched.end(signal.SIGINT, nodes_too=True) == 0
@@ -307,7 +428,7 @@ def test_arguments_override_the_parameter_file_and_a_dead_node_is_restarted(
     """The node's log shows which variant runs; respawn restarts the same one."""
     params_file = tmp_path / "params.yaml"
     params_file.write_text(
-        "/planning:\n  ros__parameters: {model: $(var models)/pulp_dronet_v2, variant: none}\n"
+        "/planning:\n  ros__parameters: {model: $(var models)/road_planning, variant: none}\n"
         "/**:\n  ros__parameters: {variant: none, max_age_ms: 1000.0}\n"
     )
 
@@ -349,12 +470,14 @@ def test_replay_compares_a_recording_and_ends_with_it(start: Callable[..., Launc
 @pytest.mark.parametrize(
     ("file", "arguments", "message"),
     [
-        ("perception.launch.py", {"backend": "tensorflow"}, "'onnxruntime'"),
+        ("perception.launch.py", {"backend": "tensorflow"}, "known: litert, onnxruntime, openvino"),
         ("perception.launch.py", {"tasks": "lanes"}, "'lanes' is not one of detection"),
         ("perception.launch.py", {"params_file": "none.yaml"}, "params_file none.yaml"),
         ("perception.launch.py", {"tasks": "planning", "model": "none"}, "no model at none"),
         ("compare.launch.py", {"models": "none"}, "models:=none: there is no such folder"),
-        ("demo.launch.py", {"seed": "1.5"}, "road camera: seed: "),
+        ("compare.launch.py", {"model": "nowhere"}, "model:=nowhere: there is no folder "),
+        ("demo.launch.py", {"seed": "1.5"}, "seed:=1.5 is not a whole number"),
+        ("demo.launch.py", {"traffic": "7"}, "road_camera failed with status 1"),
         ("replay.launch.py", {"bag": "none"}, "no such bag: none"),
     ],
     ids=lambda value: str(value),

@@ -5,21 +5,38 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.manifest import TaskName
+from ad_compressed_perception.core.task_names import TASK_NAMES
+from ad_compressed_perception.launch_support.argument_values import (
+    find_model,
+    of_camera,
+    parse_cameras,
+    parse_namespace,
+    parse_tasks,
+    pushed_namespace,
+)
 from ad_compressed_perception.launch_support.plan import (
     PlannedNode,
     compare_nodes,
     composed,
-    parse_namespace,
-    parse_tasks,
     perception_nodes,
     player_node,
+    tasks_of,
+    with_camera,
     write_parameters,
 )
+from ad_compressed_perception.nodes.monitor_options import TaskOptions
+from ad_compressed_perception.tasks import TASKS
 from ad_road_simulation.launch_support.demo_plan import demo_nodes
+from ad_road_simulation.nodes.road_camera_options import WeatherOption
+from support.models import write_planner
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def arguments(**given: str) -> dict[str, str]:
@@ -99,7 +116,7 @@ def test_composed_names_each_node_in_starting_order() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("detection,lanes", "'lanes'"), ("", "one or more"), ("planning,planning", "each once")],
+    [("detection,lanes", "'lanes'"), ("planning,planning", "each once")],
 )
 def test_wrong_tasks_are_refused(text: str, message: str) -> None:
     with pytest.raises(AdcpError, match=message):
@@ -161,23 +178,125 @@ def test_another_camera_is_selected_by_image_topic() -> None:
     assert nodes[0].remappings == (("odometry", "/road_camera/odometry"),)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("seed", "1.5"),
-        ("seed", "-3"),
-        ("seed", "abc"),
-        ("traffic", "7"),
-        ("traffic", "nan"),
-        ("traffic", "much"),
-    ],
-)
-def test_a_camera_that_could_not_start_is_refused(name: str, value: str) -> None:
-    """The models would never get images."""
-    with pytest.raises(AdcpError, match=f"road camera: {name}: "):
+@pytest.mark.parametrize(("name", "value"), [("seed", "1.5"), ("seed", "abc"), ("traffic", "much")])
+def test_a_number_of_the_camera_that_is_none_is_refused(name: str, value: str) -> None:
+    with pytest.raises(AdcpError, match=f"{name}:={value} is not a"):
         demo_nodes(demo(**{name: value}))
+
+
+def test_without_its_camera_the_demo_ends() -> None:
+    """The camera refuses what is out of its ranges, and the models would never get images."""
+    nodes = demo_nodes(demo(traffic="7"))
+
+    assert [node.is_required for node in nodes] == [False] * 7 + [True]
 
 
 def test_a_planner_can_only_drive_where_it_runs() -> None:
     with pytest.raises(AdcpError, match="drive:=baseline needs planning"):
         demo_nodes(demo(tasks="detection", drive="baseline"))
+
+
+# ---- more arguments
+
+
+def test_each_camera_has_its_own_topic_namespace_and_report() -> None:
+    given = arguments(
+        namespace="/car", image_topic="/sensors/{camera}/image", report_path="live.json", cameras=""
+    )
+
+    front = of_camera(given, "front", 2)
+
+    assert (front["namespace"], front["image_topic"]) == ("/car/front", "/sensors/front/image")
+    assert front["report_path"] == "live_front.json"
+    only = of_camera({**given, "image_topic": "/{camera}/image_raw"}, "", 1)
+    assert (only["namespace"], only["image_topic"]) == ("/car", "/camera/image_raw")
+    assert only["report_path"] == "live.json"
+
+
+def test_cameras_that_would_get_the_same_images_are_refused() -> None:
+    with pytest.raises(AdcpError, match=r"image_topic:=/image: .*\{camera\}"):
+        of_camera(arguments(image_topic="/image"), "front", 2)
+    # One camera may be on any topic; a relative one belongs to the namespace, which differs.
+    assert of_camera(arguments(image_topic="/image"), "front", 1)["image_topic"] == "/image"
+    assert of_camera(arguments(image_topic="image"), "front", 2)["image_topic"] == "image"
+
+
+@pytest.mark.parametrize("text", ["front,front", "a-b", "front/left", "9"])
+def test_wrong_cameras_are_refused(text: str) -> None:
+    with pytest.raises(AdcpError, match="cameras:="):
+        parse_cameras(text)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "pushed", "expected"),
+    [
+        ("car", "/robot", "/robot/car"),
+        ("", "/robot", "/robot"),
+        ("/car", "/robot", "/car"),
+        ("car", "", "/car"),
+    ],
+)
+def test_a_namespace_is_below_the_pushed_one_unless_it_is_absolute(
+    namespace: str, pushed: str, expected: str
+) -> None:
+    assert parse_namespace(pushed_namespace(namespace, pushed)) == expected
+
+
+def test_the_monitor_of_perception_watches_its_nodes() -> None:
+    given = arguments(namespace="car", monitor="true", deadline_ms="50", planning_deadline_ms="80")
+
+    monitor = perception_nodes(given)[-1]
+
+    assert monitor.full_name == "/car/latency_monitor"
+    assert monitor.parameters["planning.baseline"] == "/car/planning"
+    deadlines = {task: monitor.parameters[f"{task}.deadline_ms"] for task in TASK_NAMES}
+    assert deadlines == {"detection": 50.0, "segmentation": 50.0, "planning": 80.0}
+
+
+def test_a_deadline_that_nothing_would_check_is_refused() -> None:
+    with pytest.raises(AdcpError, match="detection.deadline_ms is a parameter of the monitor: set monitor:="):
+        perception_nodes(arguments(deadline_ms="50"))
+    with pytest.raises(AdcpError, match="monitor:=yes is neither true nor false"):
+        perception_nodes(arguments(monitor="yes"))
+
+
+def test_ground_truth_is_of_one_task() -> None:
+    with pytest.raises(AdcpError, match="ground_truth_topic:=/truth: which of"):
+        compare_nodes(arguments(ground_truth_topic="/truth"))
+
+    monitor = compare_nodes(arguments(tasks="planning", ground_truth_topic="/truth"))[-1]
+    assert monitor.parameters["planning.ground_truth_topic"] == "/truth"
+    # Also where a parameter file still has the old name.
+    assert {f"planning.{old}" for old in TaskOptions.old_keys()} == {"planning.truth_topic"}
+    assert monitor.parameters["planning.truth_topic"] == ""
+
+
+def test_odometry_is_remapped_also_in_the_demo() -> None:
+    given = demo(odometry_topic="/vehicle/odometry", tasks="planning")
+
+    nodes = with_camera(demo_nodes(given), given)
+
+    assert dict(nodes[0].remappings)["odometry"] == "/vehicle/odometry"
+    assert [name for name, _ in nodes[0].remappings].count("odometry") == 1
+
+
+def test_a_model_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the folder models before those of the package; a folder of that name here before both."""
+    monkeypatch.chdir(tmp_path)
+    mine = write_planner(tmp_path / "mine" / "road_planning")
+
+    assert find_model("road_planning", str(tmp_path / "mine")) == mine
+    assert find_model("road_planning", "") == REPOSITORY / "models/road_planning"
+    assert find_model("yolox_nano", "") == REPOSITORY / "config/reference_models/yolox_nano"
+    assert tasks_of(arguments(tasks="", model="road_planning")) == ["planning"]
+    write_planner(tmp_path / "road_planning")
+    assert find_model("road_planning", str(tmp_path / "mine")) == Path("road_planning")
+
+
+def test_names_that_are_stated_twice_are_the_same() -> None:
+    """A launch cannot import the modules that have them: those need more than every machine has."""
+    assert tuple(TASKS) == TASK_NAMES == get_args(TaskName)
+    pytest.importorskip("launch_ros", reason="ROS 2's launch_ros is not installed")
+    from ad_road_simulation.launch_support.arguments import WEATHERS
+
+    assert get_args(WeatherOption) == WEATHERS

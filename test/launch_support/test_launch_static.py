@@ -7,7 +7,10 @@ ROS 2's launch is not needed for this; test_launch.py starts the launch files fo
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,8 +43,15 @@ EVERYTHING = {
     "transport": "raw",
     "use_sim_time": "true",
     "age_reference": "publish_time",
+    "qos_reliability": "reliable",
+    "max_age_ms": "250",
+    "threads": "2",
+    "odometry_topic": "/odometry",
     "baseline_variant": "fp32",
     "baseline_backend": "onnxruntime",
+    "monitor": "true",
+    "deadline_ms": "50",
+    **{f"{task}_ground_truth_topic": f"/truth/{task}" for task in TASKS},
     **{f"{task}_model": f"models/{task}" for task in TASKS},
 }
 # Commented lines that show a value other than the default.
@@ -204,14 +214,14 @@ def test_every_argument_is_described(path: Path, bag: str, tmp_path: Path) -> No
     for name, options in recording.declared.items():
         assert len(options["description"]) > 10, name
         if recording.values[name] in ("true", "false"):
-            assert options["choices"] == ["true", "false"], name
+            assert options["choices"] == ["true", "false", ""], name
 
 
 def test_arguments_that_readers_need_are_declared(bag: str, tmp_path: Path) -> None:
     """What the functions read, and what the parameter files refer to, is declared somewhere."""
     declared = {
         name
-        for file in ("replay.launch.py", "demo.launch.py")
+        for file in ("perception.launch.py", "replay.launch.py", "demo.launch.py")
         for name in read(REPOSITORY / "launch" / file, tmp_path, bag).declared
     }
     sources = [*(REPOSITORY / PACKAGE / "launch_support").glob("*.py"), *PARAMETER_FILES]
@@ -226,7 +236,7 @@ def test_arguments_that_readers_need_are_declared(bag: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("backend", "tensorflow"), ("transport", "zip"), ("composed", "yes")]
+    ("name", "value"), [("log_level", "loud"), ("transport", "zip"), ("composed", "yes")]
 )
 def test_a_value_that_is_no_choice_is_refused(name: str, value: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"{name}.*{value}"):
@@ -243,6 +253,53 @@ def test_a_models_folder_that_is_not_there_is_one_line(file: str, tmp_path: Path
         record(path, tmp_path, models=nowhere, planning_model="model")
 
     assert record(path, tmp_path, models=nowhere, tasks="planning", planning_model="model").processes
+
+
+BLOCKED = """
+import sys
+from pathlib import Path
+
+class Blocked:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in ("pydantic", "numpy", "cv2", "onnx", "onnxruntime", "rosbags"):
+            raise ImportError(f"{name} is not on every machine with ROS 2")
+
+sys.meta_path.insert(0, Blocked())
+from support.launch import REPOSITORY, record
+folder, bag = Path(sys.argv[1]), sys.argv[2]
+for path in sorted((REPOSITORY / "launch").glob("*.launch.py")):
+    given = {"bag": bag} if path.name == "replay.launch.py" else {}
+    print(path.name, len(record(path, folder, **given).processes))
+"""
+
+
+def test_a_launch_imports_only_what_every_machine_with_ros_has(bag: str, tmp_path: Path) -> None:
+    """``ros2 launch`` runs on the system's Python, whatever environment the nodes are in."""
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED, str(tmp_path), bag],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "test")])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == len(LAUNCH_FILES)
+
+
+@pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
+def test_room_for_large_images_is_an_environment_of_all_nodes(path: Path, bag: str, tmp_path: Path) -> None:
+    """Fast DDS reads the profile by one name before and by another since its version 3."""
+    profile = str(REPOSITORY / "config/fastdds_large_images.xml")
+    for process in read(path, tmp_path, bag, large_images="true").processes:
+        assert list(process["additional_env"].values()) == [profile, profile]
+    assert not any(process["additional_env"] for process in read(path, tmp_path, bag).processes)
+
+
+def test_a_log_level_is_passed_to_all_nodes(bag: str, tmp_path: Path) -> None:
+    path = REPOSITORY / "launch/replay.launch.py"
+    for process in read(path, tmp_path, bag, log_level="warn").processes:
+        assert process["ros_arguments"] == ["--log-level", "warn"]
 
 
 # Parameters -------------------------------------------------------------------------------------

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
 from ad_compressed_perception.data.bag import BagReader
+from ad_compressed_perception.messages.timing import from_message
+from ad_compressed_perception.nodes.qos import TIMING_QOS, image_qos
 from support.bags import COMPRESSED_TOPIC, stamps_of, write_bag
-from support.models import draw_scene
+from support.models import draw_scene, write_detector
 from support.ros import Recorder, as_ns, node_process
 
 pytestmark = pytest.mark.ros
@@ -101,6 +104,34 @@ def test_the_clock_goes_with_the_bag_and_the_loop_ends_with_sigint(
     # A tick overshoots the last frame by no more than one step of waiting.
     assert all(first <= time <= last + 100_000_000 for time in times)
     assert any(later < earlier for earlier, later in zip(times, times[1:], strict=False))
+
+
+def test_a_node_on_simulated_time_takes_the_ages_from_the_recording_s_clock(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    """As with ``ros2 bag play --clock``: the stamps are of another year, the ages are not.
+
+    /clock reaches whoever asks for best effort, as nodes do, or for reliable.
+    """
+    best_effort: list[Clock] = []
+    recorder.node.create_subscription(Clock, "/clock", best_effort.append, image_qos("best_effort", 1))
+    recorder.listen("/clock", Clock)  # reliable
+    recorder.listen("/detection/timing", DiagnosticArray, TIMING_QOS)
+    timings = recorder.received["/detection/timing"]
+    model = write_detector(tmp_path / "model")
+    node = arguments(model=model, use_sim_time="true", transport="compressed")
+    given = arguments(bag=drive(tmp_path), rate=0.5, publish_clock="true", loop="true")
+    with (
+        node_process("detection_node", *node, log=tmp_path / "node"),
+        node_process("bag_player", *given, log=tmp_path / "log"),
+    ):
+        # The very first frame may come before the first clock: its age is unknown.
+        recorder.wait_for(lambda: len(timings) > FRAMES)
+    ages_ms = [from_message(message).timing.stages_ms.get("transport_age") for message in timings]
+    known = [age for age in ages_ms if age is not None]
+    assert known
+    assert max(abs(age) for age in known) < 60_000.0
+    assert best_effort and recorder.received["/clock"]
 
 
 def test_it_waits_for_subscribers_and_stops_on_sigterm(tmp_path: Path) -> None:

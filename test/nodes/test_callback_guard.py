@@ -19,6 +19,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 import rclpy
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.waitable import NumberOfEntities, Waitable
 
@@ -153,3 +154,32 @@ def test_the_end_of_the_context_ends_spinning(node: Node, ros_context: Any) -> N
     with pytest.raises(RuntimeError, match="the context ended"):
         executor.spin()
     assert new_failures(node) == ""
+
+
+def test_spinning_survives_a_failure_with_an_rclpy_whose_spin_does_not_call_spin_once(
+    node: Node, ros_context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jazzy 7.1.9 and newer: spin() calls an inner method, and spin_once() raises while it spins.
+
+    Failed before: the failure went through spin(), since only spin_once() was guarded.
+    """
+
+    def spin(self: Any) -> None:
+        while self.context.ok():
+            SingleThreadedExecutor.spin_once(self)
+
+    monkeypatch.setattr(Executor, "spin", spin)
+    calls = []
+
+    def fail() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            ros_context.try_shutdown()
+        raise RuntimeError("on purpose")
+
+    node.create_timer(0.01, fail)
+    executor = GuardedExecutor(context=ros_context)
+    executor.add_node(node)
+    with pytest.raises((ExternalShutdownException, RuntimeError)):
+        executor.spin()
+    assert len(calls) == 3

@@ -9,6 +9,7 @@ their values and OpaqueFunctions are called, but no process is started.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -52,6 +53,7 @@ class Recording:
 @dataclass
 class _Context:
     launch_configurations: dict[str, str]
+    recording: Recording
     is_shutdown: bool = False
 
 
@@ -63,6 +65,10 @@ class _Entity:
     @property
     def name(self) -> Any:
         return self.args[0]
+
+    @property
+    def default_value(self) -> Any:
+        return self.options.get("default_value")
 
 
 def _stub(name: str) -> Callable[..., _Entity]:
@@ -76,21 +82,23 @@ _STUBS = {
     "launch": ("LaunchDescription",),
     "launch.actions": (
         "DeclareLaunchArgument",
+        "GroupAction",
         "IncludeLaunchDescription",
         "OpaqueFunction",
         "Shutdown",
         "TimerAction",
+        "UnsetLaunchConfiguration",
     ),
     "launch.launch_context": ("LaunchContext",),
     "launch.launch_description_sources": ("PythonLaunchDescriptionSource",),
     "launch_ros.actions": ("Node",),
     "launch_ros.parameter_descriptions": ("ParameterFile",),
-    "launch_ros.substitutions": ("FindPackageShare",),
+    "launch_ros.substitutions": ("ExecutableInPackage", "FindPackageShare"),
 }
 
 
 def _install(patch: pytest.MonkeyPatch, log_folder: Path) -> None:
-    for name in (*_STUBS, "launch.logging", "launch_ros"):
+    for name in (*_STUBS, "launch.logging", "launch.utilities", "launch_ros"):
         module = ModuleType(name)
         for stub in _STUBS.get(name, ()):
             setattr(module, stub, _stub(stub))
@@ -98,8 +106,22 @@ def _install(patch: pytest.MonkeyPatch, log_folder: Path) -> None:
     log: Any = sys.modules["launch.logging"]
     log.launch_config = type("LaunchConfig", (), {"log_dir": str(log_folder)})()
     log.get_logger = logging.getLogger
+    utilities: Any = sys.modules["launch.utilities"]
+    utilities.normalize_to_list_of_substitutions = lambda value: value if type(value) is list else [value]
+    utilities.perform_substitutions = lambda context, value: _text(value, context.recording)
+    substitutions: Any = sys.modules["launch_ros.substitutions"]
+    substitutions.ExecutableInPackage.perform = lambda self, _: str(_script(self.options, log_folder))
     for name in _LAUNCH_MODULES:
         patch.delitem(sys.modules, name, raising=False)
+
+
+def _script(executable: dict[str, str], folder: Path) -> Path:
+    """Return a file that runs an executable of the package as the installed one does."""
+    path = folder / executable["executable"]
+    module = f"{executable['package']}.nodes.{executable['executable']}"
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+    os.chmod(path, 0o755)
+    return path
 
 
 def record(path: Path, log_folder: Path, **given: str) -> Recording:
@@ -140,12 +162,16 @@ def _visit(entity: Any, recording: Recording) -> None:
     elif name == "DeclareLaunchArgument":
         _declare(entity.args[0], entity.options, recording)
     elif name == "OpaqueFunction":
-        context = _Context(recording.values)
+        context = _Context(recording.values, recording)
         _visit_all(entity.options["function"](context) or [], recording)
     elif name == "IncludeLaunchDescription":
         path = Path(entity.args[0].args[0])
         recording.included.append(path)
         _visit(_load(path), recording)
+    elif name == "GroupAction":
+        _visit_all(entity.args[0], recording)
+    elif name == "UnsetLaunchConfiguration":
+        pass  # as for a process without a pushed namespace
     elif name == "Node":
         recording.processes.append(entity.options)
     else:

@@ -11,27 +11,15 @@ import pytest
 
 from ad_compressed_perception.analysis.evaluate import Figure
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.report.panels import write_png
-from ad_compressed_perception.workspace.default_models import compressed_variant, default_models
+from ad_compressed_perception.workspace.default_models import default_models
 from ad_road_simulation.demo.page import render_page
 from ad_road_simulation.demo.report_folder import MARKER, report_folder
 from ad_road_simulation.demo.sentences import describe_difference
 from ad_road_simulation.demo.steps import Steps
 from support.models import write_segmenter
-from support.replay import add_variant
 
-# ---- which models, which variant
-
-
-def test_the_compressed_variant_is_the_first_accepted_one(tmp_path: Path) -> None:
-    model = write_segmenter(tmp_path)
-    assert compressed_variant(load_manifest(model)) is None
-    # In order of preference: accepted, without a verdict, rejected; then the order in the file.
-    for name, status in (("bad", "rejected"), ("new", None), ("good", "accepted"), ("later", "accepted")):
-        add_variant(model, name, status)
-        chosen = compressed_variant(load_manifest(model))
-        assert chosen == ("good" if name == "later" else name)
+# ---- which models
 
 
 def test_there_is_one_default_model_per_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,5 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The names of the tasks, for what must not import the tasks themselves."""
+
+TASK_NAMES = ("detection", "segmentation", "planning")
