@@ -57,7 +57,9 @@ def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
             }
             # This launch decides, also where a parameter file still has the parameter's old name.
             ground_truths |= {f"{task}.{old}": "" for task in tasks for old in TaskOptions.old_keys()}
-            nodes.append(replace(node, parameters=node.parameters | ground_truths))
+            nodes.append(
+                replace(node, parameters=node.parameters | ground_truths, remappings=image_remappings)
+            )
         else:
             nodes.append(replace(node, remappings=(*image_remappings, ("odometry", f"{camera}/odometry"))))
     commands: tuple[tuple[str, str], ...] = ()
