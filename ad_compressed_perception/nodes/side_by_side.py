@@ -232,5 +232,6 @@ def _latency(variant: VariantMonitor) -> str:
     if not infer.count:
         return "no timing yet"
     # Stamps of a recording: the age of its frames says nothing.
-    late = f", end to end {total.p50:.1f}" if abs(total.p50) < _HOUR_MS else ", age unknown"
-    return f"infer {infer.p50:.1f}{late} ms (p50)" if total.count else f"infer {infer.p50:.1f} ms (p50)"
+    is_known = total.count and abs(total.p50) < _HOUR_MS
+    age = f"end to end {total.p50:.1f} ms" if is_known else "age unknown"
+    return f"p50: infer {infer.p50:.1f} ms, {age}"
