@@ -133,6 +133,9 @@ class VariantReport(StrictModel):
     verdict: Verdict | None = Field(
         default=None, description="verdict of the accept gate; null for a baseline"
     )
+    every_nth: Count | None = Field(
+        default=None, description="live: the node answers one of so many frames, chosen by their stamps"
+    )
     sent: Count = Field(default=0, description="replay: frames sent to the node")
     received: Count = Field(default=0, description="frames that arrived in the node")
     processed: Count = Field(default=0, description="frames with a published result")
@@ -235,8 +238,12 @@ class ComparisonWindow(StrictModel):
     )
     pairs: Count = Field(default=0, description="frames with results of both, compared")
     unpaired: Count = Field(default=0, description="results whose partner did not come in time")
-    paired_share: Figure = Field(
-        default=None, description="pairs / (pairs + unpaired); null where there is neither"
+    frames: Count = Field(
+        default=0,
+        description="frames that the node of the two that completed more completed, with any outcome",
+    )
+    compared_share: Figure = Field(
+        default=None, description="pairs / frames: how much of the drive the agreement is about"
     )
     agreement: AgreementFigures | None = Field(default=None, description="pooled; null without a pair")
     score: Figure = Field(
@@ -262,7 +269,7 @@ class LimitsReport(StrictModel):
     )
     max_deadline_miss_share: Figure = Field(default=None, description="largest share of results too late")
     max_drop_share: Figure = Field(default=None, description="largest share of frames without a result")
-    min_paired_share: Figure = Field(default=None, description="least share of results that form pairs")
+    min_compared_share: Figure = Field(default=None, description="least share of the frames that form pairs")
     window_s: Figure = Field(default=None, description="window in which they are checked, s")
     min_pairs: Count = Field(default=0, description="pairs below which an agreement raises no alarm")
     sources: dict[str, str] = Field(
@@ -277,7 +284,7 @@ class Alarm(StrictModel):
     task: str = Field(description="whose task")
     variant: str = Field(description="name of the variant, as in the report")
     figure: str = Field(
-        description="which figure: agreement, pairs, p99_ms, deadline_misses, drops or silence"
+        description="which figure: agreement, compared_share, p99_ms, deadline_miss_share, drop_share or results"
     )
     level: AlarmLevel = Field(description="how bad it is; OK: it has ended")
     value: Figure = Field(default=None, description="the figure now; null where there is no data")
