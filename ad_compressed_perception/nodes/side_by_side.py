@@ -28,7 +28,7 @@ from ad_compressed_perception.monitor.frames_in_view import FrameInView, FramesI
 from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
 from ad_compressed_perception.nodes.callback_guard import PeriodicThread
 from ad_compressed_perception.nodes.qos import image_qos
-from ad_compressed_perception.report.comparison_picture import Row, Side, draw_comparison, draw_notice
+from ad_compressed_perception.report.comparison_image import Row, Side, draw_comparison, draw_notice
 
 _CHECK_PERIOD_S = 0.25
 _STALLED_AFTER_S = 2.0
@@ -36,7 +36,7 @@ _SUFFIX = "/compressed"
 _HOUR_MS = 3.6e6
 
 
-class PictureOptions(StrictModel):
+class SideBySideOptions(StrictModel):
     """Parameters of ~/side_by_side/compressed; read once, at the monitor's start."""
 
     image_topic: str = Field(
@@ -48,7 +48,7 @@ class PictureOptions(StrictModel):
         "", description="which of the two to subscribe to; empty: what is published, compressed first"
     )
     side_by_side_rate_hz: float = Field(
-        5.0, gt=0.0, le=60.0, description="most pictures a second on ~/side_by_side/compressed"
+        5.0, gt=0.0, le=60.0, description="most images a second on ~/side_by_side/compressed"
     )
     side_by_side_panel_width: int = Field(
         480, ge=160, le=1920, description="width of each of a row's three panels, pixels"
@@ -56,14 +56,14 @@ class PictureOptions(StrictModel):
 
 
 class SideBySide:
-    """Publishes pictures of the latest frame while somebody subscribes, from a thread of its own.
+    """Publishes images of the latest frame while somebody subscribes, from a thread of its own.
 
     The node's executor only stores serialized images and results; decoding, drawing and encoding are done
     in the thread. Without a subscriber the camera's topic is not subscribed to.
     """
 
     def __init__(
-        self, node: Node, monitor: ComparisonMonitor, options: PictureOptions, patience_s: float
+        self, node: Node, monitor: ComparisonMonitor, options: SideBySideOptions, patience_s: float
     ) -> None:
         """Offer the topic.
 
@@ -100,7 +100,7 @@ class SideBySide:
             self._thread.stop()
 
     def _forget(self) -> None:
-        self._picture = np.full((240, 3 * self._options.side_by_side_panel_width, 3), 100, np.uint8)
+        self._last = np.full((240, 3 * self._options.side_by_side_panel_width, 3), 100, np.uint8)
         self._header = Header()
         self._drawn_s = self._published_s = time.monotonic()
 
@@ -113,14 +113,17 @@ class SideBySide:
             return
         if self._view is None:
             self._forget()
-            nodes = {(task, name) for task, *names in self._pairs for name in names}
-            self._view = FramesInView(nodes, self._patience_s)
+            self._view = self._nothing_in_view()
             self._monitor.on_result = self._on_result
             if self._thread is None:
                 period_s = 1.0 / self._options.side_by_side_rate_hz
                 self._thread = PeriodicThread(self._node, self._draw, period_s)
         if time.monotonic() - self._view.last_image_s > _STALLED_AFTER_S:
             self._subscribe()
+
+    def _nothing_in_view(self) -> FramesInView:
+        nodes = {(task, name) for task, *names in self._pairs for name in names}
+        return FramesInView(nodes, self._patience_s)
 
     def _stop(self) -> None:
         self._monitor.on_result = None
@@ -144,7 +147,8 @@ class SideBySide:
         if self._subscription is not None and self._subscription.topic_name == topic:
             return
         self._unsubscribe()
-        self._is_compressed = kind is CompressedImage
+        # Waiting images of another topic may be of the other kind.
+        self._view, self._is_compressed = self._nothing_in_view(), kind is CompressedImage
         self._subscription = self._node.create_subscription(
             # Serialized: only the images that are drawn become messages.
             *(kind, topic, self._on_image, image_qos("best_effort", 5)),
@@ -186,12 +190,12 @@ class SideBySide:
         frame = view.take(now_s)
         if frame is not None:
             try:
-                self._picture = self._draw_frame(frame)
+                self._last = self._draw_frame(frame)
             except AdcpError as error:
                 self._publish_notice(str(error), now_s)
             else:
                 self._drawn_s = now_s
-                self._publish(self._picture, now_s)
+                self._publish(self._last, now_s)
         elif min(now_s - self._drawn_s, now_s - self._published_s + 1.0) > _STALLED_AFTER_S:
             has_images = now_s - view.last_image_s <= _STALLED_AFTER_S
             self._publish_notice("no frame that the nodes answered" if has_images else self._notice, now_s)
@@ -216,10 +220,10 @@ class SideBySide:
 
     def _publish_notice(self, text: str, now_s: float) -> None:
         line = f"NOT LIVE: {text}, for {now_s - self._drawn_s:.0f} s"
-        self._publish(draw_notice(self._picture, [line]), now_s)
+        self._publish(draw_notice(self._last, [line]), now_s)
 
-    def _publish(self, picture: Any, now_s: float) -> None:
-        data = array("B", encode_jpeg(picture, 85))
+    def _publish(self, image: Any, now_s: float) -> None:
+        data = array("B", encode_jpeg(image, 85))
         self._published_s = now_s
         self._publisher.publish(
             CompressedImage(header=self._header, format="bgr8; jpeg compressed bgr8", data=data)

@@ -42,7 +42,7 @@ def test_the_newest_frame_that_both_answered_is_taken_once_whatever_came_first()
 
 
 def test_a_side_without_results_is_shown_when_the_patience_ends() -> None:
-    """Pairs alone would let the picture stand still when one side dies."""
+    """Pairs alone would let the image stand still when one side dies."""
     frames = view()
     frames.add_image(10, b"image", 0.0)
     frames.add_result(BASELINE, 10, NOTHING, 0.1)

@@ -74,11 +74,11 @@ class Scene:
         for publisher in self._labels:
             publisher.publish(detection.label_info(LABELS, Header()))
         self.stamps = count(1_479_425_491_000_000_001, 50_000_000)
-        self.pictures: list[CompressedImage] = []
+        self.drawn: list[CompressedImage] = []
         self.viewer: Any = None
 
     def watch(self) -> None:
-        self.viewer = self.recorder.node.create_subscription(CompressedImage, TOPIC, self.pictures.append, 10)
+        self.viewer = self.recorder.node.create_subscription(CompressedImage, TOPIC, self.drawn.append, 10)
 
     def send(self, *sides: Detections | None) -> int:
         """Publish a frame, and each side's result for it; return the stamp."""
@@ -133,7 +133,7 @@ def test_what_differs_is_drawn_of_one_frame_and_only_while_watched(scenes: Any, 
     assert scene.camera.get_subscription_count() == 0
     scene.watch()
     lost = recorder.wait_for(
-        lambda: next((each for each in scene.pictures if is_marked(each, 2)), None),
+        lambda: next((each for each in scene.drawn if is_marked(each, 2)), None),
         lambda: sent.append(scene.send(cars(60, 300), cars(60))),
     )
     assert as_ns(lost.header.stamp) in sent
@@ -141,10 +141,10 @@ def test_what_differs_is_drawn_of_one_frame_and_only_while_watched(scenes: Any, 
     assert decoded(lost).shape == (30 + 46 + 240, 3 * 480 + 2 * 6, 3)
     assert not is_marked(lost, 0)
     assert not is_marked(lost, 1)
-    scene.pictures.clear()
+    scene.drawn.clear()
     agreeing: set[int] = set()
     found = recorder.wait_for(
-        lambda: next((each for each in scene.pictures if as_ns(each.header.stamp) in agreeing), None),
+        lambda: next((each for each in scene.drawn if as_ns(each.header.stamp) in agreeing), None),
         lambda: agreeing.add(scene.send(cars(60, 300), cars(60, 300))),
     )
     assert not is_marked(found, 2)
@@ -152,8 +152,8 @@ def test_what_differs_is_drawn_of_one_frame_and_only_while_watched(scenes: Any, 
     recorder.wait_for(lambda: scene.camera.get_subscription_count() == 0)
 
 
-def test_a_picture_never_looks_live_when_it_is_not(scenes: Any) -> None:
-    """A dead side, then no camera, then a camera without results: each is seen in the picture."""
+def test_an_image_never_looks_live_when_it_is_not(scenes: Any) -> None:
+    """A dead side, then no camera, then a camera without results: each is seen in the image."""
     scene = scenes(pair_timeout_s=0.3)
     scene.watch()
     recorder = scene.recorder
@@ -162,19 +162,19 @@ def test_a_picture_never_looks_live_when_it_is_not(scenes: Any) -> None:
         return bool(np.median(decoded(message)[76:, panel * 486 : panel * 486 + 480]) < 50)
 
     def last(is_right: Any) -> Any:
-        return lambda: next((each for each in scene.pictures[-1:] if is_right(each)), None)
+        return lambda: next((each for each in scene.drawn[-1:] if is_right(each)), None)
 
-    # Nothing is published yet but the camera's topic: the picture says so instead of not coming.
+    # Nothing is published yet but the camera's topic: the image says so instead of not coming.
     recorder.wait_for(last(lambda each: darkest(each, 0) and as_ns(each.header.stamp) == 0))
     recorder.wait_for(
         last(lambda each: not darkest(each, 0) and darkest(each, 1)), lambda: scene.send(cars(60), None)
     )
     recorder.wait_for(last(lambda each: not darkest(each, 1)), lambda: scene.send(cars(60), cars(60)))
-    stamp = as_ns(scene.pictures[-1].header.stamp)
+    stamp = as_ns(scene.drawn[-1].header.stamp)
     # The camera stops: the same frame again, dimmed.
     recorder.wait_for(last(lambda each: darkest(each, 0) and as_ns(each.header.stamp) >= stamp))
     # The camera comes back, and both nodes are silent.
-    scene.pictures.clear()
+    scene.drawn.clear()
     recorder.wait_for(
         last(lambda each: as_ns(each.header.stamp) > stamp + 50_000_000 and darkest(each, 1)),
         lambda: scene.send(None, None),
@@ -204,9 +204,9 @@ def test_drawing_does_not_hold_up_the_monitor_and_the_latest_pair_wins(
         )
     finally:
         may_go_on.set()
-    scene.recorder.wait_for(lambda: len(scene.pictures) >= 2)
+    scene.recorder.wait_for(lambda: len(scene.drawn) >= 2)
     # The first is the one that was being drawn, the second the newest, not the next of ten.
-    assert as_ns(scene.pictures[1].header.stamp) >= sent[-2]
+    assert as_ns(scene.drawn[1].header.stamp) >= sent[-2]
 
 
 @pytest.mark.parametrize(

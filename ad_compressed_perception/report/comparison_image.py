@@ -56,7 +56,7 @@ class Row:
 def draw_comparison(
     bgr: Image, rows: Sequence[Row], *, headline: str, panel_width: int, camera: DrawingCamera | None = None
 ) -> Image:
-    """Return one picture of a frame: for each row baseline, variant and what differs.
+    """Return one image of a frame: for each row baseline, variant and what differs.
 
     Args:
         bgr: (H, W, 3) uint8 source frame.
@@ -89,9 +89,9 @@ def draw_comparison(
     return np.concatenate(drawn)
 
 
-def draw_notice(picture: Image, lines: Sequence[str]) -> Image:
-    """Return a picture that is dimmed, with lines of text on it: what it shows is not the present."""
-    image = np.asarray(cv2.convertScaleAbs(picture, alpha=_DIMMED), np.uint8)
+def draw_notice(shown: Image, lines: Sequence[str]) -> Image:
+    """Return an image that is dimmed, with lines of text on it: what it shows is not the present."""
+    image = np.asarray(cv2.convertScaleAbs(shown, alpha=_DIMMED), np.uint8)
     for place, line in enumerate(lines):
         draw_tag(image, line, 8, (place + 1) * _LINE_HEIGHT, _ALARM_BGR)
     return image

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The live picture: a row for each compared variant, and what is missing is seen."""
+"""The live image: a row for each compared variant, and what is missing is seen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
 from ad_compressed_perception.metrics.agreement import agreement
-from ad_compressed_perception.report.comparison_picture import (
+from ad_compressed_perception.report.comparison_image import (
     Row,
     Side,
     describe_agreement,
@@ -44,7 +44,7 @@ def path(curvature: float) -> Trajectory:
     return Trajectory(*arc_points(curvature, 30.0, 20), math.nan, math.nan)
 
 
-def picture(*pairs: tuple[Result | None, Result | None]) -> np.ndarray:
+def drawn(*pairs: tuple[Result | None, Result | None]) -> np.ndarray:
     rows = [Row("task", Side("baseline", one), Side("compressed", other)) for one, other in pairs]
     return draw_comparison(gray(), rows, headline="frame 1.000000000", panel_width=PANEL)
 
@@ -56,7 +56,7 @@ def panel(image: np.ndarray, place: int) -> np.ndarray:
 
 
 def test_a_lost_object_is_marked_in_the_third_panel_only() -> None:
-    image = picture((boxes(20, 220), boxes(20)))
+    image = drawn((boxes(20, 220), boxes(20)))
     assert tuple(panel(image, 2)[120, 220]) == LOST_BGR
     assert not (panel(image, 0) == LOST_BGR).all(axis=2).any()
     assert panel(image, 2)[120, 20].tolist() == [55, 55, 55], "found by both: not marked"
@@ -64,18 +64,18 @@ def test_a_lost_object_is_marked_in_the_third_panel_only() -> None:
 
 def test_every_variant_has_a_row() -> None:
     mask = LabelMask(np.zeros((240, 320), np.uint8), ("road",))
-    one = picture((boxes(20), boxes(20)))
-    three = picture((boxes(20), boxes(20)), (mask, mask), (path(0.01), path(0.0)))
+    one = drawn((boxes(20), boxes(20)))
+    three = drawn((boxes(20), boxes(20)), (mask, mask), (path(0.01), path(0.0)))
     assert one.shape[1] == three.shape[1] == 3 * PANEL + 2 * GAP
     assert three.shape[0] > 3 * (TOP + 240) - 1
 
 
 @pytest.mark.parametrize("missing", [0, 1])
 def test_a_side_without_a_result_is_dark_and_nothing_is_compared(missing: int) -> None:
-    """Failed before for a live view of pairs: a dead node's last picture stood there as if it were now."""
+    """Failed before for a live view of pairs: a dead node's last image stood there as if it were now."""
     pair = [boxes(20), boxes(20)]
     pair[missing] = None  # type: ignore[call-overload]
-    image = picture((pair[0], pair[1]))
+    image = drawn((pair[0], pair[1]))
     assert panel(image, missing).max() <= 40
     assert panel(image, 1 - missing)[20, 20].tolist() == [100, 100, 100]
     assert panel(image, 2).max() <= 40
@@ -84,8 +84,8 @@ def test_a_side_without_a_result_is_dark_and_nothing_is_compared(missing: int) -
 def test_results_that_cannot_be_compared_are_shown_as_such() -> None:
     other = Detections(*(getattr(boxes(20), key) for key in ("boxes_xyxy", "scores", "class_ids")), ("bus",))
     masks = [LabelMask(np.zeros((240, 320), np.uint8), labels) for labels in (("road",), ("road", "curb"))]
-    assert picture((masks[0], masks[1])).shape == picture((masks[0], masks[0])).shape
-    assert picture((boxes(20), other)).shape == picture((boxes(20), boxes(20))).shape
+    assert drawn((masks[0], masks[1])).shape == drawn((masks[0], masks[0])).shape
+    assert drawn((boxes(20), other)).shape == drawn((boxes(20), boxes(20))).shape
 
 
 @pytest.mark.parametrize(
