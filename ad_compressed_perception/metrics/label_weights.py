@@ -11,6 +11,8 @@ than 0.01 for up to 50 labels, so that no limit of 1 % or less can hide it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,7 +35,10 @@ def frames_with_area(confusions: NDArray[np.int64], compared: NDArray[np.bool_])
         confusions: (N, L, L) pixels of each frame by the baseline's label (rows) and the variant's.
         compared: (L,) which labels count; a share is that of their pixels.
     """
-    shown = _shown(confusions, compared)
+    return _frames_with_area(_shown(confusions, compared))
+
+
+def _frames_with_area(shown: NDArray[np.int64]) -> NDArray[np.int64]:
     least = np.maximum(1.0, MIN_SHARE * shown.sum(axis=1, keepdims=True))
     return np.asarray((shown >= least).sum(axis=0), np.int64)
 
@@ -45,10 +50,20 @@ def informative_labels(confusions: NDArray[np.int64], compared: NDArray[np.bool_
         confusions: as in ``frames_with_area``.
         compared: likewise.
     """
-    enough_frames = max(1, min(MIN_FRAMES, -(-len(confusions) // 2)))
     pixels = _shown(confusions.sum(axis=0)[None], compared)[0]
+    return informative_of_pixels(pixels, _shown(confusions, compared))
+
+
+def informative_of_pixels(pixels: NDArray[np.int64], shown: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return (L,) bool: as ``informative_labels``, from pixels of the side that has more of each label.
+
+    Args:
+        pixels: (L,) of all frames.
+        shown: (N, L) of each frame.
+    """
+    enough_frames = max(1, min(MIN_FRAMES, -(-len(shown) // 2)))
     has_pixels = pixels >= max(1.0, MIN_SHARE * float(pixels.sum()))
-    return np.asarray(has_pixels & (frames_with_area(confusions, compared) >= enough_frames))
+    return np.asarray(has_pixels & (_frames_with_area(shown) >= enough_frames))
 
 
 def _shown(confusions: NDArray[np.int64], compared: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -69,11 +84,30 @@ def label_weights(
         informative: (L,) see ``informative_labels``.
         compared: (L,) which labels count.
     """
-    pixels = _shown(confusion[None], compared)[0].astype(np.float64)
-    shares = pixels / max(1.0, pixels.sum())
+    return weights_of_pixels(_shown(confusion[None], compared)[0], informative)
+
+
+def weights_of_pixels(pixels: NDArray[np.int64], informative: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return (L,) weights, as ``label_weights``, from (L,) pixels of the side that has more of each label."""
+    shares = pixels / max(1.0, float(pixels.sum()))
     raw = np.where(informative & (pixels > 0.0), np.maximum(shares, FLOOR), shares)
     total = float(raw.sum())
     return raw / total if total > 0.0 else raw
+
+
+def iou_of_sums(sums: NDArray[Any]) -> NDArray[np.float64]:
+    """Return (..., L) IoU of (..., 3, L) pixels of the baseline, of the variant, of both; NaN without any."""
+    reference, found, both = np.moveaxis(sums.astype(np.float64), -2, 0)
+    union = reference + found - both
+    return np.divide(both, union, out=np.full(union.shape, np.nan), where=union > 0)
+
+
+def weighted_mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the weighted mean over the last axis, labels that are NaN left out; NaN without any."""
+    known = np.where(np.isnan(values), 0.0, weights)
+    total = known.sum(axis=-1)
+    weighted = (known * np.nan_to_num(values)).sum(axis=-1)
+    return np.divide(weighted, total, out=np.full(total.shape, np.nan), where=total > 0.0)
 
 
 def weighted_iou(confusion: NDArray[np.int64], weights: NDArray[np.float64]) -> float:

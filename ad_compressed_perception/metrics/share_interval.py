@@ -31,7 +31,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ad_compressed_perception.metrics.beta_quantile import beta_quantile, t_quantile
-from ad_compressed_perception.metrics.bootstrap import Interval
+
+Interval = tuple[float, float]
 
 # Above, runs of neighboring frames are left out together: the cosines need memory.
 _MOST_GROUPS = 1000

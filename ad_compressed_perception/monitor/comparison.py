@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
 
 from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.core.timing import NodeReport
 from ad_compressed_perception.metrics.agreement import Agreement
-from ad_compressed_perception.monitor.frame_health import HealthLimits
+from ad_compressed_perception.monitor.gate import Gate, ModelInfo
+from ad_compressed_perception.monitor.limits import WatchLimits
 from ad_compressed_perception.monitor.pairing import Side
 from ad_compressed_perception.monitor.variant_comparison import VariantComparison
 from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
+from ad_compressed_perception.monitor.windows import WINDOWS_S
 from ad_compressed_perception.report.schema import TaskReport
 
 OnPair = Callable[[str, str, int, Result, Result, Agreement], None]
@@ -48,7 +50,7 @@ class TaskComparison:
     baseline: str | None = None
     deadline_ms: float | None = None
     has_ground_truth: bool = False
-    limits: HealthLimits = field(default_factory=HealthLimits)
+    limits: WatchLimits = field(default_factory=WatchLimits)
 
     def __post_init__(self) -> None:
         """Refuse a baseline that is not among the nodes."""
@@ -94,6 +96,7 @@ class ComparisonMonitor:
         pair_timeout_s: float = 1.0,
         stale_after_s: float = 2.0,
         on_pair: OnPair | None = None,
+        windows_s: Sequence[float] = WINDOWS_S,
     ) -> None:
         """Start monitoring.
 
@@ -103,7 +106,9 @@ class ComparisonMonitor:
             pair_timeout_s: how long a result waits for its partner.
             stale_after_s: silence after which a node is missing.
             on_pair: called for every compared pair, in the thread that completed it.
+            windows_s: how far back the rolling windows look, the shortest first.
         """
+        self.windows_s = tuple(windows_s)
         self.tasks = {
             task: TaskMonitor(
                 spec,
@@ -113,11 +118,16 @@ class ComparisonMonitor:
                         deadline_ms=spec.deadline_ms,
                         stale_after_s=stale_after_s,
                         now_s=now_s,
+                        windows_s=windows_s,
                     )
                     for name, node in spec.nodes.items()
                 },
-                {name: VariantComparison(pair_timeout_s) for name in spec.variants},
-                {name: VariantComparison(pair_timeout_s) for name in spec.nodes if spec.has_ground_truth},
+                {name: VariantComparison(pair_timeout_s, windows_s) for name in spec.variants},
+                {
+                    name: VariantComparison(pair_timeout_s, windows_s)
+                    for name in spec.nodes
+                    if spec.has_ground_truth
+                },
             )
             for task, spec in tasks.items()
         }
@@ -167,6 +177,14 @@ class ComparisonMonitor:
             for comparison in self.tasks[task].accuracies.values():
                 comparison.add_result("baseline", stamp_ns, ground_truth, now_s)
 
+    def add_model_info(self, task: str, name: str, info: ModelInfo) -> None:
+        """Take what a node says of its model: its variant is measured as its own gate measured it."""
+        with self.lock:
+            monitor = self.tasks[task]
+            monitor.variants[name].model_info = info
+            if name in monitor.comparisons:
+                monitor.comparisons[name].recent.measure_by(info.gate or Gate())
+
     def expire(self, now_s: float) -> None:
         """Give up results that have waited longer than the timeout; to be called periodically."""
         with self.lock:
@@ -179,16 +197,16 @@ class ComparisonMonitor:
             for comparison in self._comparisons():
                 comparison.close(now_s)
 
-    def summary(self) -> dict[str, TaskReport]:
-        """Return every task's part of the report."""
+    def summary(self, now_s: float | None = None) -> dict[str, TaskReport]:
+        """Return every task's part of the report; with ``now_s`` (live) its rolling windows, too."""
         with self.lock:
             return {
                 task: TaskReport(
                     baseline=monitor.spec.baseline,
-                    variants={name: each.report() for name, each in monitor.variants.items()},
+                    variants={name: each.report(now_s) for name, each in monitor.variants.items()},
                     comparison={
                         name: comparison.report(
-                            monitor.variants[str(monitor.spec.baseline)], monitor.variants[name]
+                            monitor.variants[str(monitor.spec.baseline)], monitor.variants[name], now_s
                         )
                         for name, comparison in monitor.comparisons.items()
                     },

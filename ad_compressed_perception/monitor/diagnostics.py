@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ad_compressed_perception.metrics.agreement import (
@@ -18,6 +17,8 @@ from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskM
 from ad_compressed_perception.monitor.frame_health import Level, Problems
 from ad_compressed_perception.monitor.variant_comparison import VariantComparison
 from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
+from ad_compressed_perception.monitor.watch import OF_FRAMES, OF_PAIRS, Watch
+from ad_compressed_perception.report import schema
 
 # Old first parts of keys, given besides the present ones for one version.
 _RENAMED = {"truth": "ground_truth"}
@@ -46,24 +47,32 @@ class Status:
 class MonitorDiagnostics:
     """Converts the monitor's figures to statuses; problems are counted since the previous call."""
 
-    def __init__(self, monitor: ComparisonMonitor) -> None:
-        """Report on ``monitor``."""
+    def __init__(self, monitor: ComparisonMonitor, watch: Watch | None = None) -> None:
+        """Report on ``monitor``, with the alarms of ``watch``."""
         self._monitor = monitor
+        self._watch = watch
         self._before: dict[str, int] = {}
         self._last_before: dict[str, int] = {}
 
-    def statuses(self, now_s: float, unpublished: Collection[str] = ()) -> list[Status]:
+    def statuses(
+        self,
+        now_s: float,
+        unpublished: Collection[str] = (),
+        tasks: Mapping[str, schema.TaskReport] | None = None,
+    ) -> list[Status]:
         """Return all statuses, tasks before their variants.
 
         Args:
             now_s: monotonic seconds.
             unpublished: full names of nodes whose timing topic has no publisher.
+            tasks: the monitor's summary at ``now_s``, where it is known already.
         """
         found = []
         self._last_before = dict(self._before)
+        reports = self._monitor.summary(now_s) if tasks is None else tasks
         with self._monitor.lock:
             for task, monitor in self._monitor.tasks.items():
-                found.append(self._task(task, monitor, now_s))
+                found.append(self._task(task, monitor, reports[task], now_s))
                 for name, variant in monitor.variants.items():
                     found.append(
                         self._variant(task, name, monitor, now_s, absent=variant.node in unpublished)
@@ -80,7 +89,10 @@ class MonitorDiagnostics:
         self._before[key] = count
         return grown
 
-    def _task(self, task: str, monitor: TaskMonitor, now_s: float) -> Status:
+    def _alarms(self, task: str, name: str, figures: Collection[str]) -> Problems:
+        return [] if self._watch is None else self._watch.problems(task, name, figures)
+
+    def _task(self, task: str, monitor: TaskMonitor, report: schema.TaskReport, now_s: float) -> Status:
         problems: Problems = []
         values: dict[str, str] = {"baseline": monitor.spec.baseline or ""}
         lines = []
@@ -101,9 +113,11 @@ class MonitorDiagnostics:
             pairs = self._since_before(f"{key}:pairs", comparison.results.pairs)
             if both_report and expired and not pairs:
                 problems.append((Level.WARN, f"{name}: no frame with a result of both"))
-            baseline = monitor.variants[str(monitor.spec.baseline)]
+            problems += [(level, f"{name}: {line}") for level, line in self._alarms(task, name, OF_PAIRS)]
             values |= _comparison_values(name, comparison)
-            lines.append(_comparison_line(name, comparison, baseline, monitor.variants[name]))
+            windows = report.comparison[name].windows
+            values |= _window_values(name, windows)
+            lines.append(_comparison_line(name, next(iter(windows.items()))))
         return _status(task, "", problems, "; ".join(lines) or "nothing to compare", values)
 
     def _variant(
@@ -124,6 +138,7 @@ class MonitorDiagnostics:
             problems.append((Level.WARN, f"{missed} results after {deadline_ms:g} ms"))
         variant.health.update(variant.counters.counts, now_s)
         problems += variant.health.problems(monitor.spec.limits)
+        problems += self._alarms(task, variant_name, OF_FRAMES)
         problems += self._stamp_problems(name, variant)
         if self._since_before(f"{name}:restarts", variant.counters.restarts) > 0:
             problems.append((Level.WARN, "the node restarted"))
@@ -228,13 +243,19 @@ def _figures(pooled: Agreement) -> dict[str, float]:
     }
 
 
-def _comparison_line(
-    name: str, comparison: VariantComparison, baseline: VariantMonitor, variant: VariantMonitor
-) -> str:
-    if comparison.pooled is None:
-        return f"{name}: no pair yet"
-    key, value = next(iter(_figures(comparison.pooled).items()))
-    baseline_ms = baseline.stages["infer"].recent().p50
-    variant_ms = variant.stages["infer"].recent().p50
-    speedup = baseline_ms / variant_ms if variant_ms > 0.0 else math.nan
-    return f"{name}: {key} {value:.3f} over {comparison.compared} pairs, inference {speedup:.2f}x"
+def _window_values(name: str, windows: Mapping[str, schema.ComparisonWindow]) -> dict[str, str]:
+    keys = ("pairs", "unpaired", "compared_share", "score", "score_low", "score_high")
+    found = {f"{name}.{key}_{window}": getattr(each, key) for window, each in windows.items() for key in keys}
+    return {key: "nan" if value is None else f"{value:.4g}" for key, value in found.items()}
+
+
+def _comparison_line(name: str, named: tuple[str, schema.ComparisonWindow]) -> str:
+    """Return the figures of the shortest window; without data that, and never those of before."""
+    key, window = named
+    if not window.pairs:
+        return f"{name}: no pair in the last {key}"
+    if window.score is None:
+        return f"{name}: nothing to compare in {window.pairs} pairs of the last {key}"
+    line = f"{name}: agreement {window.score:.3f} over {window.pairs} pairs of the last {key}"
+    speedup = window.speedup_infer_paired_p50
+    return line if speedup is None else f"{line}, inference {speedup:.2f}x"

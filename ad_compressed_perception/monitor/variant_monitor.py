@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from collections.abc import Sequence
 
 from ad_compressed_perception.core.timing import STAGES, NodeReport
 from ad_compressed_perception.metrics import latency
 from ad_compressed_perception.monitor.counters import NodeCounters
 from ad_compressed_perception.monitor.frame_health import FrameHealth
+from ad_compressed_perception.monitor.gate import ModelInfo
 from ad_compressed_perception.monitor.liveness import Liveness
+from ad_compressed_perception.monitor.windows import WINDOWS_S, FrameWindow, to_schema
 from ad_compressed_perception.report import schema
 
 RECENT_FRAMES = 256
@@ -20,15 +22,18 @@ KEPT_FRAMES = 16_384
 """Frames up to which the whole run's percentiles are exact; afterwards they are sampled evenly."""
 
 
-def to_schema(values: latency.LatencyPercentiles) -> schema.Percentiles:
-    """Return percentiles as they stand in the report."""
-    return schema.Percentiles(**asdict(values))
-
-
 class VariantMonitor:
     """Statistics of one node, from its reports."""
 
-    def __init__(self, node: str, *, deadline_ms: float | None, stale_after_s: float, now_s: float) -> None:
+    def __init__(
+        self,
+        node: str,
+        *,
+        deadline_ms: float | None,
+        stale_after_s: float,
+        now_s: float,
+        windows_s: Sequence[float] = WINDOWS_S,
+    ) -> None:
         """Start monitoring a node.
 
         Args:
@@ -36,8 +41,12 @@ class VariantMonitor:
             deadline_ms: end-to-end deadline; None for none.
             stale_after_s: silence after which the node is missing.
             now_s: monotonic seconds.
+            windows_s: how far back the rolling windows look.
         """
         self.node = node
+        self.recent = FrameWindow(deadline_ms, windows_s)
+        self.first_s = math.nan
+        self.model_info: ModelInfo | None = None
         self.counters = NodeCounters()
         self.liveness = Liveness(node, stale_after_s, now_s)
         self.deadline = latency.DeadlineTracker(deadline_ms)
@@ -58,6 +67,9 @@ class VariantMonitor:
     def add(self, report: NodeReport, now_s: float) -> None:
         """Add a node's report of one completed frame."""
         self.liveness.seen(now_s, has_result=report.timing.outcome == "processed")
+        self.recent.add(report.timing, now_s)
+        if math.isnan(self.first_s):
+            self.first_s = now_s
         self.counters.add(report)
         self.health.add_frame(report.timing, now_s)
         self.last = report
@@ -91,9 +103,9 @@ class VariantMonitor:
         """Whether the whole run's percentiles come from a sample of the frames."""
         return not self.end_to_end.exact
 
-    def report(self) -> schema.VariantReport:
-        """Return the node's part of the report."""
-        last, counts = self.last, self.counters.counts
+    def report(self, now_s: float | None = None) -> schema.VariantReport:
+        """Return the node's part of the report; with ``now_s`` its rolling windows, too."""
+        last, counts, info = self.last, self.counters.counts, self.model_info
         return schema.VariantReport(
             node=self.node,
             model=last.model if last else None,
@@ -121,4 +133,9 @@ class VariantMonitor:
             },
             end_to_end_ms=to_schema(self.end_to_end.total()),
             not_inference_share=self.not_inference_share,
+            verdict=info.verdict if info else None,
+            every_nth=info.every_nth if info else None,
+            windows={}
+            if now_s is None or math.isnan(self.first_s)
+            else self.recent.reports(now_s, self.first_s),
         )

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,19 @@ from std_msgs.msg import String
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import describe_validation_error
+from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.messages.timing import ns_to_stamp
+from ad_compressed_perception.metrics.agreement import Agreement
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor, OnPair
 from ad_compressed_perception.monitor.diagnostics import MonitorDiagnostics
+from ad_compressed_perception.monitor.frame_health import Level
 from ad_compressed_perception.monitor.variant_monitor import KEPT_FRAMES
+from ad_compressed_perception.monitor.watch import Watch, log_line
+from ad_compressed_perception.monitor.windows import window_name
 from ad_compressed_perception.nodes import parameters
 from ad_compressed_perception.nodes.callback_guard import new_failures, not_published, note_failure
+from ad_compressed_perception.nodes.figure_topics import FigureTopics
+from ad_compressed_perception.nodes.model_info import subscribe_model_info
 from ad_compressed_perception.nodes.monitor_options import (
     TASK_NAMES,
     MonitorOptions,
@@ -32,6 +41,7 @@ from ad_compressed_perception.nodes.monitor_options import (
     comparisons,
 )
 from ad_compressed_perception.nodes.node_subscriptions import NodeSubscriptions, subscribe_ground_truth
+from ad_compressed_perception.nodes.pair_topic import PairTopic
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
 from ad_compressed_perception.nodes.run import run_node
 from ad_compressed_perception.nodes.side_by_side import SideBySide, SideBySideOptions
@@ -57,6 +67,7 @@ class LatencyMonitorNode(Node):
         on_pair: OnPair | None = None,
         measurement: str = LIVE_MEASUREMENT,
         monitor_type: type[ComparisonMonitor] = ComparisonMonitor,
+        live: bool = True,
         **node_arguments: Any,
     ) -> None:
         """Read the parameters and subscribe.
@@ -65,6 +76,7 @@ class LatencyMonitorNode(Node):
             on_pair: called for every compared pair, in the thread that spins the node.
             measurement: how the variants are run, for the summary and the report.
             monitor_type: what compares; a replay takes only the frames that it offered.
+            live: watch the last seconds, too; a replay's variants wait for each other in them.
             node_arguments: of rclpy.node.Node, and ``node_name``.
 
         Raises:
@@ -80,12 +92,17 @@ class LatencyMonitorNode(Node):
             now_s=now_s,
             pair_timeout_s=self._options.pair_timeout_s,
             stale_after_s=self._options.stale_after_s,
-            on_pair=on_pair,
+            on_pair=self._on_pair,
+            windows_s=self._options.windows_s,
         )
-        self._monitor_diagnostics = MonitorDiagnostics(self.monitor)
-        self._host = describe_host()
+        self._live, self._also_on_pair = live, on_pair
+        self._watch = Watch(self.monitor, self._options.raise_after_s, self._options.clear_after_s)
+        self._monitor_diagnostics = MonitorDiagnostics(self.monitor, self._watch)
+        self._host, self._host_name = describe_host(), platform.node()
         self._closed = False
         self._next_write_s = now_s + self._options.report_period_s
+        self._figures = FigureTopics(self, self.monitor) if live else None
+        self._pairs = PairTopic(self, self.monitor) if live else None
         if self._options.report_path:
             # Fails before the drive, not after it, where the path cannot be written.
             self.write_report()
@@ -101,6 +118,8 @@ class LatencyMonitorNode(Node):
             for name in each.variants
         ]
         for task, each in self.monitor.tasks.items():
+            for name, full_name in each.spec.nodes.items() if live else ():
+                subscribe_model_info(self, full_name, partial(self.monitor.add_model_info, task, name))
             if each.spec.has_ground_truth:
                 subscribe_ground_truth(self, self.monitor, task, tasks[task].ground_truth_topic)
         # Steady time: the monitor keeps reporting when a simulated clock stops.
@@ -148,22 +167,33 @@ class LatencyMonitorNode(Node):
         """Full names of the monitored nodes whose timing topic has no publisher."""
         return [each.full_name for each in self._node_subscriptions if not each.publishers]
 
+    def _on_pair(
+        self, task: str, name: str, stamp_ns: int, baseline: Result, variant: Result, agreed: Agreement
+    ) -> None:
+        if self._pairs is not None:
+            self._pairs.add(task, name, stamp_ns, agreed)
+        if self._also_on_pair is not None:
+            self._also_on_pair(task, name, stamp_ns, baseline, variant, agreed)
+
     def report(self) -> Report:
         """Return the live report as of now."""
-        notes = []
+        notes, now_s, now = [], time.monotonic(), datetime.now(timezone.utc).astimezone()
+        tasks = self.monitor.summary(now_s if self._live else None)
+        if self._live:
+            self._watch.update(tasks, now_s, now)
         if self.monitor.sampled:
             notes.append(
                 f"Percentiles of series longer than {KEPT_FRAMES} frames come from an evenly "
                 "spaced sample of them; counts and maxima are exact."
             )
         return Report(
-            created=datetime.now(timezone.utc).astimezone().isoformat(timespec="seconds"),
+            created=now.isoformat(timespec="seconds"),
             measurement=self.measurement,
             age_reference=LIVE_AGE_REFERENCE,
             source=Source(kind="live", frames=self.monitor.frames, duration_s=self.monitor.duration_s),
             host=self._host,
-            tasks=self.monitor.summary(),
-            missing=self.monitor.missing(time.monotonic()),
+            tasks=tasks,
+            missing=self.monitor.missing(now_s),
             notes=notes,
         )
 
@@ -171,19 +201,38 @@ class LatencyMonitorNode(Node):
         """Publish /diagnostics and ~/summary, and write the report when it is time."""
         now_s = time.monotonic()
         self.monitor.expire(now_s)
+        report = self.report()
+        self._log_alarms(now_s)
         try:
-            self._diagnostics.publish(self._diagnostic_message(now_s))
+            self._diagnostics.publish(self._diagnostic_message(now_s, report if self._live else None))
         except Exception:
             self._monitor_diagnostics.not_published()
             not_published(self)
             raise
-        self._summaries.publish(String(data=self.report().to_json(indent=None)))
+        self._summaries.publish(String(data=report.to_json(indent=None)))
+        window_s = self._options.windows_s[0]
+        if self._figures is not None:
+            self._figures.publish(report.tasks, window_name(window_s))
+        if self._pairs is not None:
+            self._pairs.publish(window_s, now_s)
         if self._options.report_path and now_s >= self._next_write_s:
             self._next_write_s = now_s + self._options.report_period_s
             try:
                 self.write_report()
             except AdcpError as error:
                 note_failure(self, "report not written", error)  # a WARN on /diagnostics, too
+
+    def _log_alarms(self, now_s: float) -> None:
+        """Log each alarm when it begins, changes or ends."""
+        logger = self.get_logger()
+        for active in self._watch.alarms.news(now_s):
+            # rclpy allows one severity a line of code.
+            if active.level is Level.ERROR:
+                logger.error(log_line(active))
+            elif active.level is Level.WARN:
+                logger.warning(log_line(active))
+            else:
+                logger.info(log_line(active))
 
     def write_report(self) -> None:
         """Write the live report; raise AdcpError in one line."""
@@ -200,16 +249,17 @@ class LatencyMonitorNode(Node):
         if self._options.report_path:
             self.write_report()
 
-    def _diagnostic_message(self, now_s: float) -> DiagnosticArray:
+    def _diagnostic_message(self, now_s: float, report: Report | None) -> DiagnosticArray:
         message = DiagnosticArray()
         message.header.stamp = ns_to_stamp(self.get_clock().now().nanoseconds)
-        me = self.get_name()
-        for status in self._monitor_diagnostics.statuses(now_s, self.unpublished):
+        me = self.get_fully_qualified_name()  # two robots have monitors of one name
+        tasks = report.tasks if report else None
+        for status in self._monitor_diagnostics.statuses(now_s, self.unpublished, tasks):
             message.status.append(
                 DiagnosticStatus(
                     level=bytes([status.level]),
-                    name=f"{me}: {status.name}",
-                    hardware_id=status.source,
+                    name=f"{me}: {status.name} {status.source}".rstrip(),
+                    hardware_id=status.source or self._host_name,
                     message=status.message,
                     values=[KeyValue(key=key, value=text) for key, text in status.values.items()],
                 )
@@ -223,6 +273,7 @@ class LatencyMonitorNode(Node):
         text = "; ".join(filter(None, [*texts, new_failures(self)]))
         level = DiagnosticStatus.WARN if text else DiagnosticStatus.OK
         own = DiagnosticStatus(level=level, name=f"{me}: callbacks", message=text or "running")
+        own.hardware_id = self._host_name
         message.status.append(own)
         return message
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import StrictModel
 from ad_compressed_perception.monitor.comparison import TaskComparison
-from ad_compressed_perception.monitor.frame_health import HealthLimits
+from ad_compressed_perception.monitor.limits import WatchLimits
+from ad_compressed_perception.monitor.windows import WINDOWS_S
 
 TASK_NAMES = ("detection", "segmentation", "planning")
 
@@ -29,6 +30,16 @@ class MonitorOptions(StrictModel):
     publish_period_s: float = Field(
         default=1.0, gt=0.0, le=60.0, description="period of /diagnostics and ~/summary, s"
     )
+    windows_s: list[float] = Field(
+        default_factory=lambda: list(WINDOWS_S),
+        description="how far back the rolling windows look, s; alarms use the first one",
+    )
+    raise_after_s: float = Field(
+        default=2.0, ge=0.0, le=600.0, description="time beyond a limit after which an alarm begins, s"
+    )
+    clear_after_s: float = Field(
+        default=5.0, ge=0.0, le=600.0, description="time within its limits after which an alarm ends, s"
+    )
     report_path: str = Field(
         default="", description="file for the live report.json, written at the end; empty: none"
     )
@@ -36,8 +47,15 @@ class MonitorOptions(StrictModel):
         default=10.0, gt=0.0, le=3600.0, description="period of writing the report meanwhile, s"
     )
 
+    @field_validator("windows_s")
+    @classmethod
+    def _check_windows(cls, value: list[float]) -> list[float]:
+        if not value or any(not 1.0 <= each <= 600.0 for each in value) or sorted(set(value)) != value:
+            raise ValueError("name one or more windows of 1 to 600 s, the shortest first, each once")
+        return value
 
-class TaskOptions(HealthLimits):
+
+class TaskOptions(WatchLimits):
     """Parameters of a task, under its name as prefix; read once, at the monitor's start."""
 
     renamed = {"truth_topic": "ground_truth_topic"}

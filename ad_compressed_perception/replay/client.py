@@ -69,6 +69,7 @@ class ReplayClient:
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         set_logger_level(f"{self._plan.namespace}/{_NAME}".strip("/").replace("/", "."), LoggingSeverity.WARN)
         self._monitor = LatencyMonitorNode(
+            live=False,
             on_pair=self._on_pair,
             measurement=INTERLEAVING,
             monitor_type=OfferedMonitor,

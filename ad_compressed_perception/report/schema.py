@@ -99,7 +99,7 @@ class VariantWindow(StrictModel):
     dropped_busy: Count = Field(default=0, description="frames replaced by a newer one while waiting")
     failed: Count = Field(default=0, description="frames that could not be decoded or inferred")
     drop_share: Figure = Field(
-        default=None, description="frames dropped or failed / frames completed; null without a frame"
+        default=None, description="frames without a result / frames completed; null without a frame"
     )
     rate_hz: Figure = Field(default=None, description="results a second; 0 once they stop")
     deadline_misses: Count = Field(default=0, description="results later than the deadline")
@@ -237,6 +237,9 @@ class ComparisonWindow(StrictModel):
         default=None, description="how much of that was watched: less right after the start"
     )
     pairs: Count = Field(default=0, description="frames with results of both, compared")
+    informative: Count = Field(
+        default=0, description="pairs on which there is something to compare: an object, two labels, a path"
+    )
     unpaired: Count = Field(default=0, description="results whose partner did not come in time")
     frames: Count = Field(
         default=0,
@@ -248,7 +251,8 @@ class ComparisonWindow(StrictModel):
     agreement: AgreementFigures | None = Field(default=None, description="pooled; null without a pair")
     score: Figure = Field(
         default=None,
-        description="pooled agreement, 0..1: F1, mean IoU, or the share of paths within the tolerance",
+        description="pooled agreement, 0..1: F1, weighted mean IoU, or the share of paths within the "
+        "tolerance; null without an informative pair",
     )
     score_low: Figure = Field(default=None, description="lower end of its 95 % interval")
     score_high: Figure = Field(default=None, description="upper end of its 95 % interval")
@@ -268,13 +272,15 @@ class LimitsReport(StrictModel):
         default="end_to_end", description="which times max_p99_ms limits"
     )
     max_deadline_miss_share: Figure = Field(default=None, description="largest share of results too late")
-    max_drop_share: Figure = Field(default=None, description="largest share of frames without a result")
-    min_compared_share: Figure = Field(default=None, description="least share of the frames that form pairs")
+    max_dropped_share: Figure = Field(default=None, description="largest share without a result")
+    min_compared_share: Figure = Field(default=None, description="least share of frames that form pairs")
     window_s: Figure = Field(default=None, description="window in which they are checked, s")
-    min_pairs: Count = Field(default=0, description="pairs below which an agreement raises no alarm")
+    min_pairs: Count = Field(
+        default=0, description="informative pairs, and results, below which a figure raises no alarm"
+    )
     sources: dict[str, str] = Field(
         default_factory=dict,
-        description='limit to where it comes from: "parameter", "gate of MODEL/VARIANT" or "default"',
+        description="limit to where it comes from: a parameter, the variant's gate, or a default",
     )
 
 
@@ -284,7 +290,7 @@ class Alarm(StrictModel):
     task: str = Field(description="whose task")
     variant: str = Field(description="name of the variant, as in the report")
     figure: str = Field(
-        description="which figure: agreement, compared_share, p99_ms, deadline_miss_share, drop_share or results"
+        description="agreement, compared_share, p99_ms, deadline_miss_share, drop_share or results"
     )
     level: AlarmLevel = Field(description="how bad it is; OK: it has ended")
     value: Figure = Field(default=None, description="the figure now; null where there is no data")

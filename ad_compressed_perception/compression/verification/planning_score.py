@@ -24,14 +24,8 @@ from ad_compressed_perception.compression.verification.scores import (
 )
 from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.metrics.agreement import PlanningAgreement, planning_agreement
-from ad_compressed_perception.metrics.path_offset import lateral_offsets_m
+from ad_compressed_perception.metrics.path_tolerance import is_offset, is_other_length
 from ad_compressed_perception.metrics.share_interval import independent_frames, share_intervals
-
-REACH_TOLERANCE_M = 1.0
-"""Difference of the lengths of two paths that always agrees, meters."""
-
-REACH_TOLERANCE_SHARE = 0.2
-"""Further difference of the lengths that agrees, as a share of the baseline's."""
 
 ROUNDING_SHARE = 0.01
 """Offsets below this share of the tolerance are none."""
@@ -77,16 +71,12 @@ class PlanningScore(AgreementScore):
             return math.inf
         agreement = planning_agreement(baseline, variant)
         self._frames.append(agreement)
-        points = np.asarray(variant.points_xy_m, np.float64)
-        offsets_m = np.abs(lateral_offsets_m(baseline.points_xy_m, baseline.headings_rad, points))
-        allowed_m = self._tolerance_m + self._tolerance_per_m * np.linalg.norm(points, axis=1)
-        reach_m, found_m = (_length_m(one.points_xy_m) for one in (baseline, variant))
-        other_length = abs(found_m - reach_m) > REACH_TOLERANCE_M + REACH_TOLERANCE_SHARE * reach_m
+        other_length = is_other_length(baseline, variant)
         contradicts = bool(_contradicted(baseline, variant).any())
         differs = other_length or contradicts
         self._outside.append(
             (
-                bool((offsets_m > allowed_m).any()) or differs,
+                is_offset(baseline, variant, self._tolerance_m, self._tolerance_per_m) or differs,
                 agreement.max_lateral_offset_m > self._tolerance_m or differs,
                 other_length,
                 contradicts,
@@ -157,9 +147,3 @@ def _contradicted(baseline: Trajectory, variant: Trajectory) -> NDArray[np.bool_
     is_crossed = (one > PROBABILITY_THRESHOLD) != (other > PROBABILITY_THRESHOLD)
     is_far = np.abs(one - other) > PROBABILITY_TOLERANCE
     return np.asarray((np.isnan(one) != np.isnan(other)) | (is_crossed & is_far))
-
-
-def _length_m(points_xy_m: NDArray[np.float64]) -> float:
-    """Return the length of a path from the vehicle, at the origin, over its points."""
-    points = np.concatenate([np.zeros((1, 2)), np.asarray(points_xy_m, np.float64)])
-    return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())

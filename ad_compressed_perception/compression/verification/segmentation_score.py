@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,9 @@ from ad_compressed_perception.metrics.label_weights import (
     MIN_SHARE,
     frames_with_area,
     informative_labels,
+    iou_of_sums,
     label_weights,
+    weighted_mean,
 )
 from ad_compressed_perception.metrics.object_parts import DISTANCE_BANDS, GroundCamera, band_of_rows
 from ad_compressed_perception.metrics.share_interval import share_intervals
@@ -84,9 +85,9 @@ class SegmentationScore(AgreementScore):
             tables += [_sums(bands[:, band]) for band in range(len(DISTANCE_BANDS))]
 
         def drops(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-            ious = _iou(sums)
-            means = _mean(ious, weights)
-            strict = _mean(ious[:, :1], compared.astype(np.float64))
+            ious = iou_of_sums(sums)
+            means = weighted_mean(ious, weights)
+            strict = weighted_mean(ious[:, :1], compared.astype(np.float64))
             return 1.0 - np.concatenate([means[:, :1], strict, means[:, 1:], ious[:, 0]], axis=1)
 
         parts = np.stack(tables, axis=1)
@@ -165,18 +166,3 @@ def _sums(confusions: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack(
         [confusions.sum(axis=2), confusions.sum(axis=1), np.diagonal(confusions, axis1=1, axis2=2)], axis=1
     )
-
-
-def _iou(sums: NDArray[Any]) -> NDArray[np.float64]:
-    """Return (..., L) IoU of (..., 3, L) pixels; NaN for a label that neither side has."""
-    reference, found, both = np.moveaxis(sums.astype(np.float64), -2, 0)
-    union = reference + found - both
-    return np.divide(both, union, out=np.full(union.shape, np.nan), where=union > 0)
-
-
-def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the weighted mean over the last axis, labels that are NaN left out; NaN without any."""
-    known = np.where(np.isnan(values), 0.0, weights)
-    total = known.sum(axis=-1)
-    weighted = (known * np.nan_to_num(values)).sum(axis=-1)
-    return np.divide(weighted, total, out=np.full(total.shape, np.nan), where=total > 0.0)

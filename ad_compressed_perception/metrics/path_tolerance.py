@@ -1,0 +1,43 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a planned path agrees with the baseline's: a tolerance that grows with distance, and the length."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.core.results import Trajectory
+from ad_compressed_perception.metrics.path_offset import lateral_offsets_m
+
+REACH_TOLERANCE_M = 1.0
+"""Difference of the lengths of two paths that always agrees, meters."""
+
+REACH_TOLERANCE_SHARE = 0.2
+"""Further difference of the lengths that agrees, as a share of the baseline's."""
+
+
+def is_offset(baseline: Trajectory, variant: Trajectory, tolerance_m: float, tolerance_per_m: float) -> bool:
+    """Whether a point of the variant's path lies beside the baseline's by more than the tolerance.
+
+    Args:
+        baseline: the reference.
+        variant: compared with it.
+        tolerance_m: lateral offset that agrees at the vehicle, meters.
+        tolerance_per_m: by how much it grows for each meter of distance from the vehicle.
+    """
+    points = np.asarray(variant.points_xy_m, np.float64)
+    offsets_m = np.abs(lateral_offsets_m(baseline.points_xy_m, baseline.headings_rad, points))
+    return bool((offsets_m > tolerance_m + tolerance_per_m * np.linalg.norm(points, axis=1)).any())
+
+
+def is_other_length(baseline: Trajectory, variant: Trajectory) -> bool:
+    """Whether the paths differ in length: one that ends at once is beside nothing."""
+    reach_m, found_m = (_length_m(one.points_xy_m) for one in (baseline, variant))
+    return abs(found_m - reach_m) > REACH_TOLERANCE_M + REACH_TOLERANCE_SHARE * reach_m
+
+
+def _length_m(points_xy_m: NDArray[np.float64]) -> float:
+    """Return the length of a path from the vehicle, at the origin, over its points."""
+    points = np.concatenate([np.zeros((1, 2)), np.asarray(points_xy_m, np.float64)])
+    return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())

@@ -1,0 +1,137 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of the last seconds against their limits. Pure functions of a report: no clock, no state.
+
+Each check has two levels: the one that its figure has, and the one that it must fall below before an alarm
+of it ends (``hold``), by limits that are tighter by half of the warn margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ad_compressed_perception.monitor.frame_health import Level
+from ad_compressed_perception.report import schema
+
+
+@dataclass(frozen=True)
+class Check:
+    """A figure, checked.
+
+    Attributes:
+        figure: its name, as in ``schema.Alarm``.
+        level: by the limits.
+        hold: by the tighter limits.
+        value: the figure; None where there is no data.
+        threshold: the limit; None for none.
+        text: figure and limit in words.
+        worst_stamp_ns: stamp of the frame that was worst.
+    """
+
+    figure: str
+    level: Level
+    hold: Level
+    value: float | None
+    threshold: float | None
+    text: str
+    worst_stamp_ns: int | None = None
+
+
+def _margins(warn_margin: float) -> tuple[float, float]:
+    """Return the share of the way to a limit from which on a WARN begins, and that at which it ends."""
+    return 1.0 - warn_margin, 1.0 - 1.5 * warn_margin
+
+
+def check_agreement(
+    window: schema.ComparisonWindow, limits: schema.LimitsReport, warn_margin: float
+) -> Check | None:
+    """Check the score as the verdict does: ERROR where its whole interval is below the limit.
+
+    WARN where the score is below it, or has lost nearly as much as it may. With fewer informative pairs than
+    ``min_pairs`` nothing is said.
+    """
+    least, score = limits.min_agreement, window.score
+    if least is None or score is None or window.informative < limits.min_pairs:
+        return None
+    high = score if window.score_high is None else window.score_high
+    begins, ends = _margins(warn_margin)
+    allowed, lost = 1.0 - least, 1.0 - score
+    level = Level.OK if lost <= begins * allowed else Level.WARN
+    hold = Level.OK if lost <= ends * allowed else Level.WARN
+    if high < least:
+        level = hold = Level.ERROR
+    elif score < least:
+        hold = Level.ERROR
+    interval = "" if window.score_low is None else f" (95 % interval {window.score_low:.3f} to {high:.3f})"
+    text = (
+        f"agreement {score:.3f}{interval} over {window.pairs} pairs, at least {least:.3g} is required "
+        f"({limits.sources.get('min_agreement', '')})"
+    )
+    return Check("agreement", level, hold, score, least, text, window.worst_stamp_ns)
+
+
+def check_compared(
+    window: schema.ComparisonWindow, limits: schema.LimitsReport, warn_margin: float
+) -> Check | None:
+    """Check that there are pairs, and that they are not of a tiny share of the frames.
+
+    ERROR where results or frames come and none of them forms a pair.
+    """
+    share = window.compared_share
+    if window.pairs == 0 and (window.unpaired or window.frames):
+        what = f"{window.unpaired} results without their partner" if window.unpaired else "no result"
+        text = f"no pair: {what}, {window.frames} frames"
+        return Check("compared_share", Level.ERROR, Level.ERROR, 0.0, limits.min_compared_share, text)
+    least = limits.min_compared_share
+    if share is None or least is None or window.frames < limits.min_pairs:
+        return None
+    text = f"{window.pairs} of {window.frames} frames compared (min_compared_share {least:g})"
+    level = Level.WARN if share < least else Level.OK
+    hold = Level.WARN if share < min(1.0, least * (1.0 + warn_margin)) else Level.OK
+    return Check("compared_share", level, hold, share, least, text)
+
+
+def _check_largest(figure: str, value: float, limit: float, text: str, warn_margin: float) -> Check:
+    """Check a figure that is bad when large: ERROR beyond its limit, WARN near it."""
+    begins, ends = _margins(warn_margin)
+    raw = Level.ERROR if value > limit else Level.WARN if value > begins * limit else Level.OK
+    hold = Level.ERROR if value > begins * limit else Level.WARN if value > ends * limit else Level.OK
+    return Check(figure, raw, hold, value, limit, text)
+
+
+def check_times(
+    window: schema.VariantWindow, limits: schema.LimitsReport, warn_margin: float
+) -> Iterator[Check]:
+    """Check the 99th percentile and the deadline, each over ``min_pairs`` results at least."""
+    times = window.infer_ms if limits.timed == "inference" else window.end_to_end_ms
+    if limits.max_p99_ms is not None and times.p99 is not None and times.count >= limits.min_pairs:
+        what = "inference" if limits.timed == "inference" else "end to end"
+        source = limits.sources.get("max_p99_ms", "")
+        text = f"{what} p99 {times.p99:.1f} ms, at most {limits.max_p99_ms:g} ms are allowed ({source})"
+        yield _check_largest("p99_ms", times.p99, limits.max_p99_ms, text, warn_margin)
+    share, most = window.deadline_miss_share, limits.max_deadline_miss_share
+    if (
+        share is not None
+        and most is not None
+        and most < 1.0
+        and window.end_to_end_ms.count >= limits.min_pairs
+    ):
+        text = f"{share:.0%} of the results after the deadline (max_deadline_miss_share {most:g})"
+        yield _check_largest("deadline_miss_share", share, most, text, warn_margin)
+
+
+def check_drops(
+    window: schema.VariantWindow, limits: schema.LimitsReport, warn_margin: float
+) -> Check | None:
+    """Check the share of frames without a result; without any result the check "results" is an ERROR."""
+    share, most = window.drop_share, limits.max_dropped_share
+    frames = window.processed + window.dropped_stale + window.dropped_busy + window.failed
+    if share is None or most is None or frames < limits.min_pairs:
+        return None
+    parts = (("too old", window.dropped_stale), ("displaced", window.dropped_busy), ("failed", window.failed))
+    why = ", ".join(f"{count} {word}" for word, count in parts if count)
+    text = f"{share:.0%} of {frames} frames without a result (max_dropped_share {most:g}): {why}"
+    level = Level.WARN if share > most else Level.OK
+    hold = Level.WARN if share > (1.0 - warn_margin) * most else Level.OK
+    return Check("drop_share", level, hold, share, most, text)

@@ -1,0 +1,121 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a node says of its model: the verdict, and the terms of the accept gate that it was judged by.
+
+The terms travel with the node, so that a monitor on another computer watches by the same limits.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ad_compressed_perception.core.errors import AdcpError, ResultError
+from ad_compressed_perception.core.manifest import Manifest, Verdict
+from ad_compressed_perception.core.yaml_file import YamlError, parse_yaml
+from ad_compressed_perception.pass_api.terms import AcceptSpec, VerifySpec
+
+
+class Gate(BaseModel):
+    """Terms of an accept gate that hold for running nodes, too; defaults are those of the gate itself."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    max_drop: float = Field(AcceptSpec().max_drop, ge=0.0, le=1.0)
+    strict_extra: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="by how much the strict figure was lower than the gated one; published results have no "
+        "boxes below the threshold, so that only the strict one can be computed from them",
+    )
+    max_p99_ms: float | None = Field(None, gt=0.0)
+    timed: Literal["inference", "end_to_end"] = "inference"
+    lateral_tolerance_m: float = Field(VerifySpec().lateral_tolerance_m, gt=0.0)
+    lateral_tolerance_per_m: float = Field(VerifySpec().lateral_tolerance_per_m, ge=0.0)
+    labels: list[str] | None = None
+
+    @property
+    def min_agreement(self) -> float:
+        """The least agreement of published results."""
+        return max(0.0, 1.0 - self.max_drop - self.strict_extra)
+
+
+class ModelInfo(BaseModel):
+    """The message of ``~/model_info``, as JSON; unknown keys of later versions are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: str
+    variant: str
+    task: str
+    verdict: Verdict | None = None
+    gate: Gate | None = Field(None, description="null where the manifest has no recipe, as for a baseline")
+    gate_problem: str = Field("", description="why the recipe's terms could not be read")
+    every_nth: int = Field(1, ge=1)
+
+
+def gate_of(manifest: Manifest, variant: str) -> Gate | None:
+    """Return the terms that a variant was judged by; None where its manifest has no recipe.
+
+    Raises:
+        ResultError: the recipe in the manifest cannot be read; one line.
+    """
+    chosen = manifest.variant(variant)
+    text = chosen.provenance.get("recipe_text")
+    if not isinstance(text, str):
+        return None
+    try:
+        recipe = parse_yaml(text)
+        accept = AcceptSpec.model_validate(recipe.get("accept") or {})
+        verify = VerifySpec.model_validate(recipe.get("verify") or {})
+    except (YamlError, ValidationError, AttributeError, AdcpError) as error:
+        first = " ".join(str(error).split())[:200]
+        raise ResultError(f"recipe of {manifest.name}/{variant} in its manifest: {first}") from error
+    return Gate(
+        max_drop=accept.max_drop,
+        strict_extra=_strict_extra(chosen.figures),
+        max_p99_ms=accept.max_p99_ms,
+        timed=accept.timed,
+        lateral_tolerance_m=verify.lateral_tolerance_m,
+        lateral_tolerance_per_m=verify.lateral_tolerance_per_m,
+        labels=verify.labels,
+    )
+
+
+def model_info(manifest: Manifest, variant: str, every_nth: int = 1) -> ModelInfo:
+    """Return what a node that runs a variant says of it."""
+    gate, problem = None, ""
+    try:
+        gate = gate_of(manifest, variant)
+    except ResultError as error:
+        problem = str(error)
+    return ModelInfo(
+        model=manifest.name,
+        variant=variant,
+        task=manifest.task,
+        verdict=manifest.variant(variant).verdict,
+        gate=gate,
+        gate_problem=problem,
+        every_nth=every_nth,
+    )
+
+
+def parse_model_info(text: str) -> ModelInfo:
+    """Return the information in a message; raise ResultError where it is none."""
+    try:
+        return ModelInfo.model_validate_json(text)
+    except ValidationError as error:
+        raise ResultError(f"not a model's information: {' '.join(str(error).split())[:200]}") from error
+
+
+def _strict_extra(figures: dict[str, Any]) -> float:
+    """Return by how much the strict agreement was lower when the variant was verified; detection only."""
+    agreement = figures.get("agreement")
+    if not isinstance(agreement, dict) or not str(agreement.get("measure", "")).startswith("F1"):
+        return 0.0
+    gated, strict = agreement.get("score"), agreement.get("strict_score")
+    if not isinstance(gated, float) or not isinstance(strict, float):
+        return 0.0
+    return min(1.0, max(0.0, gated - strict))

@@ -1,0 +1,242 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Agreement of a variant with its baseline over the last seconds, by the measure of the accept gate.
+
+The score and its interval are computed as the verdict's are (docs/verdict.md), from published results:
+strict F1, the weighted mean IoU, the share of paths within the tolerance. Pairs on which there is nothing to
+compare (no object on either side, one label) count as pairs and not as informative ones; without an
+informative pair there is no score, for two nodes that see nothing agree perfectly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad_compressed_perception.core.results import Result, Trajectory
+from ad_compressed_perception.metrics.agreement import (
+    Agreement,
+    DetectionAgreement,
+    MatchCounts,
+    PlanningAgreement,
+    SegmentationAgreement,
+)
+from ad_compressed_perception.metrics.label_weights import (
+    MIN_SHARE,
+    informative_of_pixels,
+    iou_of_sums,
+    weighted_mean,
+    weights_of_pixels,
+)
+from ad_compressed_perception.metrics.path_tolerance import is_offset, is_other_length
+from ad_compressed_perception.metrics.share_interval import (
+    Interval,
+    independent_frames,
+    share_intervals,
+)
+from ad_compressed_perception.monitor.figures import figures
+from ad_compressed_perception.monitor.gate import Gate
+from ad_compressed_perception.monitor.windows import RollingWindow
+from ad_compressed_perception.report import schema
+
+_FEWEST = 4
+"""Pairs below which no interval is computed."""
+
+
+Shares = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+_Pooled = DetectionAgreement | PlanningAgreement | NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What a pair contributes: the agreement, for masks (3, L) pixels in its place; its own score; its stamp.
+
+    ``distance_m`` is the largest lateral offset of a path; 0 for other tasks.
+    """
+
+    stamp_ns: int
+    agreed: _Pooled
+    score: float
+    distance_m: float = 0.0
+
+
+class _Measured(NamedTuple):
+    """Pairs, measured: what each contributes to the sums of which ``shares`` makes the score.
+
+    Attributes:
+        figures: pooled, in the report's form.
+        parts: (N, ...) sums of each pair.
+        informative: (N,) bool.
+        trials: independent trials that a score of exactly 0 or 1 is the result of.
+        shares: maps (K, ...) sums to (K, 1) scores.
+    """
+
+    figures: schema.AgreementFigures
+    parts: NDArray[Any]
+    informative: NDArray[np.bool_]
+    trials: float
+    shares: Shares
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Agreement in a window.
+
+    Attributes:
+        pairs: compared frames.
+        informative: those with something to compare.
+        figures: pooled, in the report's form; None without a pair.
+        score: 0..1; NaN without an informative pair.
+        interval: its 95 % interval; NaN where there are too few pairs.
+        worst_score: of the frame that agrees least; NaN without a pair.
+        worst_stamp_ns: its stamp.
+    """
+
+    pairs: int = 0
+    informative: int = 0
+    figures: schema.AgreementFigures | None = None
+    score: float = math.nan
+    interval: Interval = (math.nan, math.nan)
+    worst_score: float = math.nan
+    worst_stamp_ns: int | None = None
+
+
+class PairWindow:
+    """The pairs of the last seconds."""
+
+    def __init__(self, horizon_s: float) -> None:
+        """Keep ``horizon_s`` seconds."""
+        self.rolling: RollingWindow[_Pair] = RollingWindow(horizon_s)
+        self._gate = Gate()
+        self._labels: tuple[str, ...] = ()
+
+    def measure_by(self, gate: Gate) -> None:
+        """Measure as a gate does from now on; what was measured by another tolerance is dropped."""
+        if gate != self._gate:
+            self._gate = gate
+            self.rolling.clear()
+
+    def add(self, stamp_ns: int, results: tuple[Result, Result], agreed: Agreement, now_s: float) -> None:
+        """Add a compared pair: results of baseline and variant, and their agreement."""
+        score, distance_m = math.nan, 0.0
+        pooled: _Pooled
+        if isinstance(agreed, SegmentationAgreement):
+            if agreed.labels != self._labels:
+                self._labels = agreed.labels
+                self.rolling.clear()
+            table, score = agreed.confusion, agreed.score
+            pooled = np.stack([table.sum(axis=1), table.sum(axis=0), np.diagonal(table)])
+        elif isinstance(agreed, DetectionAgreement):
+            pooled, score = agreed, self._chosen(agreed).f1
+        else:
+            pooled, distance_m = agreed, agreed.max_lateral_offset_m
+            score = self._is_within(*results)
+        self.rolling.add(_Pair(stamp_ns, pooled, score, distance_m), now_s)
+
+    def report(self, window_s: float, now_s: float) -> Scored:
+        """Return the agreement of the last ``window_s`` seconds."""
+        pairs = self.rolling.last(window_s, now_s)
+        if not pairs:
+            return Scored()
+        worst = min(pairs, key=lambda pair: (pair.score, -pair.distance_m))
+        found = self._measure(pairs)
+        informative, score = int(found.informative.sum()), math.nan
+        interval: Interval = (math.nan, math.nan)
+        if informative:
+            score = float(found.shares(found.parts.sum(axis=0, dtype=np.float64)[None])[0, 0])
+        if informative >= _FEWEST:
+            interval = share_intervals(found.parts, found.shares, trials=[found.trials])[0]
+        return Scored(len(pairs), informative, found.figures, score, interval, worst.score, worst.stamp_ns)
+
+    def _measure(self, pairs: Sequence[_Pair]) -> _Measured:
+        # Of one kind: pooling of the whole run has refused others.
+        objects = [pair.agreed for pair in pairs if isinstance(pair.agreed, DetectionAgreement)]
+        if objects:
+            return self._objects(objects)
+        paths = [pair.agreed for pair in pairs if isinstance(pair.agreed, PlanningAgreement)]
+        if paths:
+            return _paths(paths, np.array([pair.score for pair in pairs]))
+        return self._pixels(np.stack([np.asarray(pair.agreed) for pair in pairs]))
+
+    def _chosen(self, agreed: DetectionAgreement) -> MatchCounts:
+        """Counts of the labels that the gate compares."""
+        labels = self._gate.labels
+        chosen = [counts for name, counts in agreed.per_class.items() if labels is None or name in labels]
+        return sum(chosen, MatchCounts())
+
+    def _is_within(self, baseline: Result, variant: Result) -> float:
+        if not (isinstance(baseline, Trajectory) and isinstance(variant, Trajectory)):
+            return math.nan
+        limits = self._gate.lateral_tolerance_m, self._gate.lateral_tolerance_per_m
+        return float(not (is_offset(baseline, variant, *limits) or is_other_length(baseline, variant)))
+
+    def _objects(self, agreed: Sequence[DetectionAgreement]) -> _Measured:
+        chosen = [self._chosen(each) for each in agreed]
+        parts = np.array([(each.matched, each.missed, each.extra) for each in chosen], np.int64)
+        sums: dict[str, list[int]] = {}
+        for each in agreed:
+            for name, counts in each.per_class.items():
+                own = sums.setdefault(name, [0, 0, 0])
+                own[0] += counts.matched
+                own[1] += counts.missed
+                own[2] += counts.extra
+        per_class = {name: MatchCounts(*own) for name, own in sums.items()}
+        pooled = DetectionAgreement(len(agreed), per_class, sum(each.matched_iou_sum for each in agreed))
+        informative = np.asarray(parts.sum(axis=1) > 0)
+        return _Measured(figures(pooled), parts, informative, float(parts[:, :2].sum()), _f1)
+
+    def _pixels(self, parts: NDArray[np.int64]) -> _Measured:
+        labels = self._gate.labels
+        compared = np.array([labels is None or name in labels for name in self._labels], bool)
+        pixels = parts.sum(axis=0)
+        shown = np.maximum(parts[:, 0], parts[:, 1]) * compared
+        more = np.maximum(pixels[0], pixels[1]) * compared
+        weights = weights_of_pixels(more, informative_of_pixels(more, shown))
+        ious = zip(self._labels, iou_of_sums(pixels).tolist(), strict=True)
+        per_class = {name: iou for name, iou in ious if not math.isnan(iou)}
+        pooled = schema.SegmentationFigures(
+            miou=float(np.mean(list(per_class.values()))) if per_class else 1.0,
+            differing_pixels_share=1.0 - float(pixels[2].sum()) / max(1.0, float(pixels[0].sum())),
+            per_class_iou=per_class,
+        )
+        totals = parts[:, 0].sum(axis=1, keepdims=True)
+        has_area = parts[:, 0] >= np.maximum(1.0, MIN_SHARE * totals)
+        informative = np.asarray(has_area.sum(axis=1) >= 2)
+        return _Measured(
+            pooled,
+            parts,
+            informative,
+            float(len(parts)),
+            lambda table: weighted_mean(iou_of_sums(table), weights)[:, None],
+        )
+
+
+def _f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (K, 1) F1 of (K, 3) matched, missed and extra objects; NaN without any."""
+    matched, missed, extra = np.moveaxis(counts.astype(np.float64), 1, 0)
+    total = 2.0 * matched + missed + extra
+    return np.divide(2.0 * matched, total, out=np.full(total.shape, np.nan), where=total > 0)[:, None]
+
+
+def _paths(agreed: Sequence[PlanningAgreement], within: NDArray[np.float64]) -> _Measured:
+    offsets_m = np.array([each.max_lateral_offset_m for each in agreed])
+    pooled = PlanningAgreement(
+        len(agreed),
+        float(np.mean([each.ade_m for each in agreed])),
+        float(np.mean([each.fde_m for each in agreed])),
+        float(offsets_m.mean()),
+        float(offsets_m.max()),
+        max(each.max_fde_m for each in agreed),
+    )
+    return _Measured(
+        figures(pooled),
+        np.stack([within, np.ones_like(within)], axis=1),
+        np.ones(len(agreed), bool),
+        independent_frames(offsets_m) if len(agreed) >= _FEWEST else float(len(agreed)),
+        lambda sums: sums[:, :1] / sums[:, 1:],
+    )
