@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from ad_compressed_perception.report.schema import (
     Alarm,
@@ -29,11 +29,12 @@ from ad_compressed_perception.report.schema import (
 )
 
 SCHEMA = "adcp-watch/1"
-WINDOW = "10s"
 NO_DATA = "NO DATA"
 NO_LIMIT = "NO LIMIT"
 LEVELS = ("OK", NO_LIMIT, "WARN", "ERROR", NO_DATA)
 _KEPT_S = 300.0
+
+WindowT = TypeVar("WindowT", VariantWindow, ComparisonWindow)
 
 
 @dataclass(frozen=True)
@@ -167,8 +168,9 @@ class History:
         self.report, self._came_s, self._written_before_s = report, now_s, written_before_s
         for task, each in report.tasks.items():
             for name, variant in each.variants.items():
-                window, compared = variant.windows.get(WINDOW), each.comparison.get(name)
-                against = compared.windows.get(WINDOW) if compared else None
+                compared = each.comparison.get(name)
+                window = _shortest(variant.windows)
+                against = _shortest(compared.windows) if compared else None
                 samples = self._samples.setdefault((task, name), deque())
                 total = variant.end_to_end_ms if not variant.windows else None
                 p95 = window.end_to_end_ms.p95 if window else (total.p95 if total else None)
@@ -201,12 +203,17 @@ class History:
         age_s = self.age_s(now_s)
         if age_s > self._stale_after_s:
             state = NO_DATA
-        has_windows = any(one.windows for task in report.tasks.values() for one in task.variants.values())
+        windows = {
+            window.window_s
+            for task in report.tasks.values()
+            for variant in task.variants.values()
+            if (window := _shortest(variant.windows)) is not None
+        }
         return View(
             self.monitor,
             state,
             age_s,
-            "last 10 s" if has_windows else "whole run",
+            f"last {max(windows):g} s" if windows else "whole run",
             rows,
             sorted(alarms, key=lambda alarm: -LEVELS.index(alarm.level)),
             list(report.missing),
@@ -259,6 +266,11 @@ def score_text(comparison: ComparisonReport | ComparisonWindow | None) -> str:
     return "no pair"
 
 
+def _shortest(windows: Mapping[str, WindowT]) -> WindowT | None:
+    """Return the window that looks back least; None where the monitor reports none."""
+    return min(windows.values(), key=lambda window: window.window_s, default=None)
+
+
 def _level(task: str, name: str, found: TaskReport, missing: Sequence[str]) -> str:
     levels: list[str] = [alarm.level for alarm in found.alarms if alarm.variant == name]
     if any(line.startswith(f"{task}: {found.variants[name].node} ") for line in missing):
@@ -271,9 +283,9 @@ def _level(task: str, name: str, found: TaskReport, missing: Sequence[str]) -> s
 
 def _row(level: str, task: str, name: str, found: TaskReport, series: tuple[Series, Series]) -> Row:
     variant, comparison = found.variants[name], found.comparison.get(name)
-    window = variant.windows.get(WINDOW)
+    window = _shortest(variant.windows)
     now: VariantWindow = window if window is not None else _whole_run(variant)
-    against = comparison.windows.get(WINDOW, comparison) if comparison is not None else None
+    against = (_shortest(comparison.windows) or comparison) if comparison is not None else None
     is_baseline = name == found.baseline
     return Row(
         level=level,
