@@ -8,7 +8,7 @@ of it ends (``hold``), by limits that are tighter by half of the warn margin.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from ad_compressed_perception.monitor.frame_health import Level
@@ -26,6 +26,7 @@ class Check:
         value: the figure; None where there is no data.
         threshold: the limit; None for none.
         text: figure and limit in words.
+        window_s: of the figure; None for that of the limits.
         worst_stamp_ns: stamp of the frame that was worst.
     """
 
@@ -36,6 +37,7 @@ class Check:
     threshold: float | None
     text: str
     worst_stamp_ns: int | None = None
+    window_s: float | None = None
 
 
 def _margins(warn_margin: float) -> tuple[float, float]:
@@ -44,15 +46,21 @@ def _margins(warn_margin: float) -> tuple[float, float]:
 
 
 def check_agreement(
-    window: schema.ComparisonWindow, limits: schema.LimitsReport, warn_margin: float
+    windows: Collection[schema.ComparisonWindow], limits: schema.LimitsReport, warn_margin: float
 ) -> Check | None:
     """Check the score as the verdict does: ERROR where its whole interval is below the limit.
 
     WARN where the score is below it, or has lost nearly as much as it may. With fewer informative pairs than
-    ``min_pairs`` nothing is said.
+    ``min_pairs`` in the shortest window the next one is checked; without a pair in the shortest one, none is.
     """
+    if not any(window.pairs for window in list(windows)[:1]):
+        return None
+    enough = (window for window in windows if window.informative >= limits.min_pairs)
+    window = next(enough, None)
+    if window is None:
+        return None
     least, score = limits.min_agreement, window.score
-    if least is None or score is None or window.informative < limits.min_pairs:
+    if least is None or score is None:
         return None
     high = score if window.score_high is None else window.score_high
     begins, ends = _margins(warn_margin)
@@ -65,10 +73,10 @@ def check_agreement(
         hold = Level.ERROR
     interval = "" if window.score_low is None else f" (95 % interval {window.score_low:.3f} to {high:.3f})"
     text = (
-        f"agreement {score:.3f}{interval} over {window.pairs} pairs, at least {least:.3g} is required "
-        f"({limits.sources.get('min_agreement', '')})"
+        f"agreement {score:.3f}{interval} over {window.pairs} pairs of the last {window.window_s:g} s, at "
+        f"least {least:.3g} is required ({limits.sources.get('min_agreement', '')})"
     )
-    return Check("agreement", level, hold, score, least, text, window.worst_stamp_ns)
+    return Check("agreement", level, hold, score, least, text, window.worst_stamp_ns, window.window_s)
 
 
 def check_compared(

@@ -49,18 +49,22 @@ _FEWEST = 4
 
 
 Shares = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-_Pooled = DetectionAgreement | PlanningAgreement | NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """What a pair contributes: the agreement, for masks (3, L) pixels in its place; its own score; its stamp.
+class _Pair(NamedTuple):
+    """What a pair contributes.
 
-    ``distance_m`` is the largest lateral offset of a path; 0 for other tasks.
+    Attributes:
+        stamp_ns: of its frame.
+        agreed: its agreement; None for masks, whose table of pixels may be large.
+        parts: matched, missed and extra objects; (3, L) pixels; or whether a path agrees, and 1.
+        score: of the pair alone.
+        distance_m: the largest lateral offset of a path; 0 for other tasks.
     """
 
     stamp_ns: int
-    agreed: _Pooled
+    agreed: DetectionAgreement | PlanningAgreement | None
+    parts: Any
     score: float
     distance_m: float = 0.0
 
@@ -123,20 +127,20 @@ class PairWindow:
 
     def add(self, stamp_ns: int, results: tuple[Result, Result], agreed: Agreement, now_s: float) -> None:
         """Add a compared pair: results of baseline and variant, and their agreement."""
-        score, distance_m = math.nan, 0.0
-        pooled: _Pooled
         if isinstance(agreed, SegmentationAgreement):
             if agreed.labels != self._labels:
                 self._labels = agreed.labels
                 self.rolling.clear()
-            table, score = agreed.confusion, agreed.score
-            pooled = np.stack([table.sum(axis=1), table.sum(axis=0), np.diagonal(table)])
+            table = agreed.confusion
+            parts = np.stack([table.sum(axis=1), table.sum(axis=0), np.diagonal(table)])
+            pair = _Pair(stamp_ns, None, parts, agreed.score)
         elif isinstance(agreed, DetectionAgreement):
-            pooled, score = agreed, self._chosen(agreed).f1
+            counts = self._chosen(agreed)
+            pair = _Pair(stamp_ns, agreed, (counts.matched, counts.missed, counts.extra), counts.f1)
         else:
-            pooled, distance_m = agreed, agreed.max_lateral_offset_m
-            score = self._is_within(*results)
-        self.rolling.add(_Pair(stamp_ns, pooled, score, distance_m), now_s)
+            within = self._is_within(*results)
+            pair = _Pair(stamp_ns, agreed, (within, 1.0), within, agreed.max_lateral_offset_m)
+        self.rolling.add(pair, now_s)
 
     def report(self, window_s: float, now_s: float) -> Scored:
         """Return the agreement of the last ``window_s`` seconds."""
@@ -155,18 +159,20 @@ class PairWindow:
 
     def _measure(self, pairs: Sequence[_Pair]) -> _Measured:
         # Of one kind: pooling of the whole run has refused others.
+        parts = np.array([pair.parts for pair in pairs])
         objects = [pair.agreed for pair in pairs if isinstance(pair.agreed, DetectionAgreement)]
         if objects:
-            return self._objects(objects)
+            informative = np.asarray(parts.sum(axis=1) > 0)
+            return _Measured(_pool(objects), parts, informative, float(parts[:, :2].sum()), _f1)
         paths = [pair.agreed for pair in pairs if isinstance(pair.agreed, PlanningAgreement)]
-        if paths:
-            return _paths(paths, np.array([pair.score for pair in pairs]))
-        return self._pixels(np.stack([np.asarray(pair.agreed) for pair in pairs]))
+        return _paths(paths, parts) if paths else self._pixels(parts)
 
     def _chosen(self, agreed: DetectionAgreement) -> MatchCounts:
         """Counts of the labels that the gate compares."""
         labels = self._gate.labels
-        chosen = [counts for name, counts in agreed.per_class.items() if labels is None or name in labels]
+        if labels is None:
+            return agreed.overall
+        chosen = [counts for name, counts in agreed.per_class.items() if name in labels]
         return sum(chosen, MatchCounts())
 
     def _is_within(self, baseline: Result, variant: Result) -> float:
@@ -174,21 +180,6 @@ class PairWindow:
             return math.nan
         limits = self._gate.lateral_tolerance_m, self._gate.lateral_tolerance_per_m
         return float(not (is_offset(baseline, variant, *limits) or is_other_length(baseline, variant)))
-
-    def _objects(self, agreed: Sequence[DetectionAgreement]) -> _Measured:
-        chosen = [self._chosen(each) for each in agreed]
-        parts = np.array([(each.matched, each.missed, each.extra) for each in chosen], np.int64)
-        sums: dict[str, list[int]] = {}
-        for each in agreed:
-            for name, counts in each.per_class.items():
-                own = sums.setdefault(name, [0, 0, 0])
-                own[0] += counts.matched
-                own[1] += counts.missed
-                own[2] += counts.extra
-        per_class = {name: MatchCounts(*own) for name, own in sums.items()}
-        pooled = DetectionAgreement(len(agreed), per_class, sum(each.matched_iou_sum for each in agreed))
-        informative = np.asarray(parts.sum(axis=1) > 0)
-        return _Measured(figures(pooled), parts, informative, float(parts[:, :2].sum()), _f1)
 
     def _pixels(self, parts: NDArray[np.int64]) -> _Measured:
         labels = self._gate.labels
@@ -216,6 +207,19 @@ class PairWindow:
         )
 
 
+def _pool(agreed: Sequence[DetectionAgreement]) -> schema.AgreementFigures:
+    """Add up as ``+`` does, without a dictionary for every frame."""
+    sums: dict[str, list[int]] = {}
+    for each in agreed:
+        for name, counts in each.per_class.items():
+            own = sums.setdefault(name, [0, 0, 0])
+            own[0] += counts.matched
+            own[1] += counts.missed
+            own[2] += counts.extra
+    per_class = {name: MatchCounts(*own) for name, own in sums.items()}
+    return figures(DetectionAgreement(len(agreed), per_class, sum(each.matched_iou_sum for each in agreed)))
+
+
 def _f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (K, 1) F1 of (K, 3) matched, missed and extra objects; NaN without any."""
     matched, missed, extra = np.moveaxis(counts.astype(np.float64), 1, 0)
@@ -223,7 +227,7 @@ def _f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(2.0 * matched, total, out=np.full(total.shape, np.nan), where=total > 0)[:, None]
 
 
-def _paths(agreed: Sequence[PlanningAgreement], within: NDArray[np.float64]) -> _Measured:
+def _paths(agreed: Sequence[PlanningAgreement], parts: NDArray[np.float64]) -> _Measured:
     offsets_m = np.array([each.max_lateral_offset_m for each in agreed])
     pooled = PlanningAgreement(
         len(agreed),
@@ -235,7 +239,7 @@ def _paths(agreed: Sequence[PlanningAgreement], within: NDArray[np.float64]) -> 
     )
     return _Measured(
         figures(pooled),
-        np.stack([within, np.ones_like(within)], axis=1),
+        parts,
         np.ones(len(agreed), bool),
         independent_frames(offsets_m) if len(agreed) >= _FEWEST else float(len(agreed)),
         lambda sums: sums[:, :1] / sums[:, 1:],

@@ -79,10 +79,9 @@ class Watch:
         else:
             yield Check("results", Level.OK, Level.OK, None, None, "gives results")
         if name in report.comparison:
-            window = report.comparison[name].windows[key]
-            yield from filter(
-                None, (check_agreement(window, limits, margin), check_compared(window, limits, margin))
-            )
+            windows = report.comparison[name].windows
+            agreement = check_agreement(windows.values(), limits, margin)
+            yield from filter(None, (agreement, check_compared(windows[key], limits, margin)))
         frames = report.variants[name].windows.get(key)
         if frames is None:
             return
@@ -111,7 +110,7 @@ class Watch:
             level=active.level.name,
             value=check.value if check and active.has_data else None,
             threshold=check.threshold if check else None,
-            window_s=self._monitor.windows_s[0],
+            window_s=check.window_s if check and check.window_s else self._monitor.windows_s[0],
             since=since.isoformat(timespec="milliseconds"),
             since_s=now_s - active.since_s,
             worst_stamp_ns=check.worst_stamp_ns if check else None,

@@ -12,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import takewhile
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -66,11 +67,7 @@ class RollingWindow(Generic[ItemT]):
     def last(self, window_s: float, now_s: float) -> list[ItemT]:
         """Return the entries of the last ``window_s`` seconds, oldest first."""
         start_s = now_s - window_s
-        found = []
-        for at_s, item in reversed(self._entries):
-            if at_s <= start_s:
-                break
-            found.append(item)
+        found = [item for _, item in takewhile(lambda entry: entry[0] > start_s, reversed(self._entries))]
         found.reverse()
         return found
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections import deque
 from collections.abc import Callable
 from threading import Lock
@@ -17,6 +18,7 @@ from ad_compressed_perception.core.timing import FrameTiming
 from ad_compressed_perception.messages.timing import ns_to_stamp
 from ad_compressed_perception.monitor.frame_health import FrameHealth, Level, Problems
 from ad_compressed_perception.nodes.callback_guard import new_failures, not_published
+from ad_compressed_perception.nodes.frame_selection import FrameSelection
 from ad_compressed_perception.nodes.image_subscription import ImageSubscription
 from ad_compressed_perception.nodes.options import HealthOptions
 from ad_compressed_perception.nodes.supervised_worker import SupervisedWorker
@@ -45,6 +47,7 @@ class NodeDiagnostics:
         self._model: dict[str, str] = {}
         self._provider_differs = ""
         self._subscription: ImageSubscription | None = None
+        self._selection: FrameSelection | None = None
         self._health = FrameHealth()
         self._active_s = 0.0
         self._infer_ms: deque[float] = deque(maxlen=_WINDOW)
@@ -85,12 +88,12 @@ class NodeDiagnostics:
         self._model = {}
         self._provider_differs = ""
 
-    def monitor(self, subscription: ImageSubscription) -> None:
-        """Report on the frames of this subscription from now on."""
+    def monitor(self, subscription: ImageSubscription, selection: FrameSelection | None = None) -> None:
+        """Report on the frames of this subscription, and on those that are not selected, from now on."""
         with self._lock:
             self._health = FrameHealth()
         self._active_s = monotonic()
-        self._subscription = subscription
+        self._subscription, self._selection = subscription, selection
 
     def stop_monitoring(self) -> None:
         """Report on no subscription."""
@@ -142,6 +145,7 @@ class NodeDiagnostics:
         status = DiagnosticStatus(
             level=bytes([max((level for level, _ in problems), default=Level.OK)]),
             name=self._node.get_fully_qualified_name(),
+            hardware_id=platform.node(),
             message="; ".join(line for _, line in problems) or "running",
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )
@@ -198,4 +202,7 @@ class NodeDiagnostics:
             "dropped_share": f"{dropped:.3f}",
             "worker_replacements": str(self._supervised.replacements),
         }
+        if self._selection is not None:
+            values |= {"every_nth": str(self._selection.every_nth)}
+            values |= {"not_selected": str(self._selection.not_selected)}
         return problems, values | subscription.values()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Condition
 from typing import Generic, TypeVar
 
@@ -19,10 +20,17 @@ class LatestFrameSlot(Generic[ItemT]):
         self._item: ItemT | None = None
         self._open = True
 
-    def put(self, item: ItemT) -> ItemT | None:
-        """Store an item; return the one that is discarded (the older one; the new one when closed)."""
+    def put(self, item: ItemT, prefers: Callable[[ItemT, ItemT], bool] | None = None) -> ItemT | None:
+        """Store an item; return the one that is discarded (the older one; the new one when closed).
+
+        Args:
+            item: the new one.
+            prefers: whether the stored item is to stay, and the new one to be discarded.
+        """
         with self._condition:
             if not self._open:
+                return item
+            if prefers is not None and self._item is not None and prefers(self._item, item):
                 return item
             displaced, self._item = self._item, item
             self._condition.notify()

@@ -27,8 +27,10 @@ from ad_compressed_perception.messages.image import to_image
 from ad_compressed_perception.nodes import parameters
 from ad_compressed_perception.nodes.callback_guard import PeriodicThread
 from ad_compressed_perception.nodes.diagnostics import NodeDiagnostics
+from ad_compressed_perception.nodes.frame_selection import FrameSelection, prefers
 from ad_compressed_perception.nodes.guarded_lifecycle import GuardedLifecycleNode
 from ad_compressed_perception.nodes.image_subscription import ImageSubscription
+from ad_compressed_perception.nodes.model_info import ModelInfoTopic
 from ad_compressed_perception.nodes.options import (
     HealthOptions,
     LiveOptions,
@@ -75,6 +77,7 @@ class InferenceNode(GuardedLifecycleNode):
         self._setup_names = set(SetupOptions.model_fields)
         self._is_configured = False
         self._subscription: ImageSubscription | None = None
+        self._selection: FrameSelection | None = None
         self._timing_publisher: Publisher | None = None
         self._overlay_publisher: Publisher | None = None
         self._report_texts: dict[str, str] = {}
@@ -88,6 +91,7 @@ class InferenceNode(GuardedLifecycleNode):
             self._open, self._adopt, self._process, self._on_frame_done, self.get_logger().error
         )
         self.diagnostics = NodeDiagnostics(self, self._supervised, lambda: self._health)
+        self._model_info = ModelInfoTopic(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._next_status_s = 0.0
         self._watch_thread = PeriodicThread(self, self._watch, _LOOKS_PERIOD_S)
@@ -136,11 +140,15 @@ class InferenceNode(GuardedLifecycleNode):
         setup = self._setup()
         worker = self._supervised.start()
         worker.max_age_ms = float(self.get_parameter("max_age_ms").value)
+        worker.prefers = prefers if setup.keep_when_busy == "ranked" else None
+        self._selection = (
+            FrameSelection(setup.every_nth, setup.camera_rate_hz) if setup.every_nth > 1 else None
+        )
         self._max_image_pixels = setup.max_image_pixels
         self._reference_is_publish_time = setup.age_reference == "publish_time"
         qos = image_qos(setup.qos_reliability, setup.qos_depth)
         self._subscription = ImageSubscription(self, setup.transport, qos, self._on_image)
-        self.diagnostics.monitor(self._subscription)
+        self.diagnostics.monitor(self._subscription, self._selection)
 
     def deactivate(self) -> None:
         """Unsubscribe; the frame being processed is finished, the waiting one is counted as dropped."""
@@ -205,6 +213,8 @@ class InferenceNode(GuardedLifecycleNode):
             return
         stamp_ns = timing_message.stamp_to_ns(message.header.stamp)
         subscription.note_arrival(stamp_ns)
+        if self._selection is not None and not self._selection.takes(stamp_ns):
+            return
         age_ms = self._age_ms(stamp_ns, info)
         self.diagnostics.note_age(age_ms)
         worker.offer(Arrival(message, stamp_ns, age_ms))
@@ -308,6 +318,7 @@ class InferenceNode(GuardedLifecycleNode):
         if self._is_configured:
             pipeline.task.settings = self._settings_type(**parameters.values(self, self._settings_type))
         self.diagnostics.describe_model(pipeline)
+        self._model_info.publish(pipeline, self._setup().every_nth)
         info = pipeline.session.info
         self._report_texts = {
             "model": pipeline.task.manifest.name,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.manifest import StrictModel
@@ -53,12 +53,31 @@ class SetupOptions(StrictModel):
     qos_reliability: Literal["best_effort", "reliable"] = Field(
         "best_effort", description="reliability of the image subscription"
     )
+    every_nth: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="answer one of so many frames, chosen by their stamps, so that all nodes of a camera "
+        "answer the same ones; needs camera_rate_hz",
+    )
+    camera_rate_hz: float = Field(0.0, ge=0.0, le=1000.0, description="rate of the camera, for every_nth")
+    keep_when_busy: Literal["newest", "ranked"] = Field(
+        "newest",
+        description="which frame waits while one is processed: the newest, or the one whose stamp ranks "
+        "highest, so that nodes of different speed answer the same ones (results are older)",
+    )
     qos_depth: int = Field(1, ge=1, le=1000, description="history depth of the image subscription")
     age_reference: Literal["header_stamp", "publish_time"] = Field(
         "header_stamp",
         description="transport_age counts from the source stamp, or from the time the middleware "
         "sent the message (for bags whose stamps are of another day)",
     )
+
+    @model_validator(mode="after")
+    def _camera_of_nth(self) -> SetupOptions:
+        if self.every_nth > 1 and not self.camera_rate_hz:
+            raise ValueError("every_nth needs camera_rate_hz, the rate of the camera")
+        return self
 
 
 class LiveOptions(StrictModel):

@@ -39,6 +39,8 @@ class Arrival:
 
 OnFrameDone = Callable[[FrameTiming, FrameCounters], None]
 Process = Callable[[Arrival], dict[str, float]]
+Prefers = Callable[[Arrival, Arrival], bool]
+"""Whether the waiting frame is to be kept rather than the one that arrives."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class FrameWorker:
         self._finished = 0
         self._thread = self._new_thread(process, release)
         self.max_age_ms = 0.0
+        self.prefers: Prefers | None = None
 
     def _new_thread(self, process: Process, release: Callable[[], None]) -> Thread:
         thread = Thread(name="adcp-worker", daemon=True, target=lambda: self._run(thread, process, release))
@@ -92,12 +95,16 @@ class FrameWorker:
         self._thread.start()
 
     def offer(self, arrival: Arrival) -> None:
-        """Count a frame as received and make it the next one; the one it displaces is dropped_busy."""
+        """Count a frame as received and make it the next one; the one it displaces is dropped_busy.
+
+        With ``prefers`` set, the waiting frame may stay instead, and the new one is dropped_busy.
+        """
         with self._lock:
             self._counters.received += 1
-        displaced = self._slot.put(arrival)
+        displaced = self._slot.put(arrival, self.prefers)
         if displaced is not None:
-            self._complete(displaced, "dropped_busy", {}, "a newer frame came first")
+            reason = "an earlier one ranks higher" if displaced is arrival else "a newer frame came first"
+            self._complete(displaced, "dropped_busy", {}, reason)
 
     def stop(self, limit_s: float = STOP_LIMIT_S) -> bool:
         """Finish the frame being processed, drop the waiting one, end the thread.

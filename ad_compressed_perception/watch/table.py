@@ -11,11 +11,12 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ad_compressed_perception.watch.view import NO_DATA, NO_LIMIT, Row, Series, View
+from ad_compressed_perception.watch.view import LOW, NO_DATA, NO_LIMIT, Row, Series, View
 
 _STYLES = {
     "OK": "green",
     NO_LIMIT: "yellow",
+    LOW: "yellow",
     "WARN": "bold yellow",
     "ERROR": "bold red",
     NO_DATA: "bold white on red",

@@ -30,8 +30,8 @@ from ad_compressed_perception.report.schema import (
 
 SCHEMA = "adcp-watch/1"
 NO_DATA = "NO DATA"
-NO_LIMIT = "NO LIMIT"
-LEVELS = ("OK", NO_LIMIT, "WARN", "ERROR", NO_DATA)
+NO_LIMIT, LOW = "NO LIMIT", "LOW"
+LEVELS = ("OK", NO_LIMIT, LOW, "WARN", "ERROR", NO_DATA)
 _KEPT_S = 300.0
 
 WindowT = TypeVar("WindowT", VariantWindow, ComparisonWindow)
@@ -57,7 +57,8 @@ class Row:
     """One node.
 
     Attributes:
-        level: "OK", "WARN" or "ERROR"; "NO LIMIT" where no agreement is too low to be OK.
+        level: "OK", "WARN" or "ERROR" by the monitor's alarms; "NO LIMIT" where no agreement raises one,
+            "LOW" where it is below its limit and has raised none: too few pairs, or not long enough.
         task: its task.
         name: short name of the node in the comparison.
         model: model and variant that it runs; empty before it reported.
@@ -103,7 +104,7 @@ class View:
 
     Attributes:
         monitor: full name of the monitor.
-        state: "OK", "NO LIMIT", "WARN", "ERROR", or "NO DATA" where the figures are not of now.
+        state: the worst level of all, or "NO DATA" where the figures are not of now.
         age_s: since the summary came.
         figures: what the figures of the rows are of: "last 10 s" or "whole run".
         rows: tasks and their nodes.
@@ -276,8 +277,13 @@ def _level(task: str, name: str, found: TaskReport, missing: Sequence[str]) -> s
     if any(line.startswith(f"{task}: {found.variants[name].node} ") for line in missing):
         levels.append("ERROR")
     limits = found.limits.get(name)
-    if name in found.comparison and (limits is None or limits.min_agreement is None):
-        levels.append(NO_LIMIT)
+    if name in found.comparison:
+        least = limits.min_agreement if limits is not None else None
+        window = _shortest(found.comparison[name].windows)
+        if least is None:
+            levels.append(NO_LIMIT)
+        elif window is not None and window.score is not None and window.score < least:
+            levels.append(LOW)
     return max(levels, key=LEVELS.index, default="OK")
 
 

@@ -141,7 +141,7 @@ def test_nothing_useful_is_never_ok(name: str, model: Path, tmp_path: Path, reco
         node_process("detection_node", *arguments, log=tmp_path / "log") as node,
     ):
         recorder.wait_for(lambda: is_bad(last(recorder, NODE), case.node), send)
-        monitored = "latency_monitor: detection/detection"
+        monitored = f"/latency_monitor: detection/detection {NODE}"
         recorder.wait_for(lambda: is_bad(last(recorder, monitored), case.monitor), send)
         assert node.process.poll() is None, node.log
 
@@ -156,7 +156,7 @@ def test_a_node_that_works_is_ok(model: Path, tmp_path: Path, recorder: Recorder
         node_process("latency_monitor_node", *monitoring, *limits, log=tmp_path / "monitor.log"),
         node_process("detection_node", *arguments, "-p", "max_age_warn_ms:=1e4", log=tmp_path / "log"),
     ):
-        for name in (NODE, "latency_monitor: detection/detection"):
+        for name in (NODE, f"/latency_monitor: detection/detection {NODE}"):
             recorder.wait_for(
                 lambda name=name: (
                     (status := last(recorder, name)) is not None

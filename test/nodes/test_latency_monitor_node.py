@@ -59,7 +59,7 @@ def test_a_killed_node_is_reported_and_the_monitor_keeps_running(tmp_path: Path,
     def status(name: str) -> DiagnosticStatus | None:
         for message in reversed(recorder.received["/diagnostics"]):
             for found in message.status:
-                if found.name == f"latency_monitor: {name}":
+                if found.name.split()[:2] == ["/latency_monitor:", name]:
                     return found
         return None
 

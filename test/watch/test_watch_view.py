@@ -96,13 +96,13 @@ def test_a_row_has_the_figures_of_the_last_seconds() -> None:
     assert "F1 1.000" not in line
 
 
-@pytest.mark.parametrize(("level", "state"), [("WARN", "WARN"), ("ERROR", "ERROR"), ("OK", "OK")])
+@pytest.mark.parametrize(("level", "state"), [("WARN", "WARN"), ("ERROR", "ERROR"), ("OK", "LOW")])
 def test_an_alarm_is_named_and_sets_the_state_until_it_ends(level: str, state: str) -> None:
     found = history(detection(0.4, alarms=[alarm(level)]))
     assert found.view(0.1).state == state
     text = shown(found, 0.1)
-    assert ("F1 0.40 below 0.90" in text) == (state != "OK")
-    assert ("1 problem" in text) == (state != "OK")
+    assert ("F1 0.40 below 0.90" in text) == (level != "OK")
+    assert ("1 problem" in text) == (level != "OK")
 
 
 def test_old_figures_never_look_like_those_of_now() -> None:
@@ -135,6 +135,13 @@ def test_an_agreement_that_nothing_limits_is_not_called_ok() -> None:
     view = history(detection(0.0, limit=None)).view(0.1)
     assert view.state == "NO LIMIT"
     assert [row.level for row in view.rows] == ["OK", "NO LIMIT"]
+
+
+def test_an_agreement_below_its_limit_is_not_called_ok_before_there_is_an_alarm() -> None:
+    """Failed before: F1 0.795 stood beside OK at 2 frames a second, too few for the monitor's alarm."""
+    view = history(detection(0.8)).view(0.1)
+    assert (view.state, view.rows[1].level) == ("LOW", "LOW")
+    assert history(detection(0.8, alarms=[alarm("WARN")])).view(0.1).rows[1].level == "WARN"
 
 
 def test_a_window_without_a_pair_shows_none() -> None:
