@@ -4,6 +4,7 @@
 
 PLUGINS = {
     "replay": "ad_compressed_perception.cli.replay:replay",
+    "watch": "ad_compressed_perception.cli.watch:watch",
     "compress": "ad_compressed_perception.cli.compress:compress",
     "evaluate": "ad_compressed_perception.cli.evaluate:evaluate",
     "benchmark": "ad_compressed_perception.cli.benchmark:benchmark",

@@ -15,4 +15,6 @@ class ExitCode(IntEnum):
     INCONCLUSIVE = 4
     INCOMPLETE = 5
     """A replay whose counts do not close, or whose nodes gave nothing; its report is written."""
+    ALARM = 6
+    """``adcp watch --once``: an alarm of level ERROR is on, a node is missing, or the summary is old."""
     INTERRUPTED = 130

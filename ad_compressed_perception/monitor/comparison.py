@@ -28,6 +28,9 @@ from ad_compressed_perception.report.schema import TaskReport
 OnPair = Callable[[str, str, int, Result, Result, Agreement], None]
 """Called with task, variant's name, stamp_ns, both results (baseline's first), agreement."""
 
+OnResult = Callable[[str, str, int, Result], None]
+"""Called with task, name of the node's variant, stamp_ns, result."""
+
 _REMEMBERED_STAMPS = 4096
 
 
@@ -131,6 +134,7 @@ class ComparisonMonitor:
         self.lock = RLock()
         self.frames = 0
         self._on_pair = on_pair
+        self.on_result: OnResult | None = None
         self._stamps: OrderedDict[int, None] = OrderedDict()
         self._first_s = math.nan
         self._last_s = math.nan
@@ -151,6 +155,8 @@ class ComparisonMonitor:
     ) -> list[Agreement]:
         """Add a node's result; return the agreements of the pairs it completes."""
         done = []
+        if self.on_result is not None:
+            self.on_result(task, name, stamp_ns, result)
         with self.lock:
             monitor = self.tasks[task]
             monitor.variants[name].liveness.seen(now_s, has_result=True)

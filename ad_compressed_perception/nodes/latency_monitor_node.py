@@ -45,6 +45,7 @@ from ad_compressed_perception.nodes.node_subscriptions import NodeSubscriptions,
 from ad_compressed_perception.nodes.pair_topic import PairTopic
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
 from ad_compressed_perception.nodes.run import run_node
+from ad_compressed_perception.nodes.side_by_side import SideBySide, SideBySideOptions
 from ad_compressed_perception.report.host import describe_host
 from ad_compressed_perception.report.schema import Report, Source, write_report
 
@@ -108,6 +109,10 @@ class LatencyMonitorNode(Node):
             self.write_report()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._summaries = self.create_publisher(String, "~/summary", LATCHED_QOS)
+        self._side_by_side: SideBySide | None = None
+        if any(each.comparisons for each in self.monitor.tasks.values()):
+            patience_s = self._options.pair_timeout_s
+            self._side_by_side = SideBySide(self, self.monitor, self._side_by_side_options, patience_s)
         self._reader = MessageReader(self, self._options.read_period_s)
         self._node_subscriptions = [
             NodeSubscriptions(self, self._reader, self.monitor, task, name, compare=each.needs_results)
@@ -130,12 +135,16 @@ class LatencyMonitorNode(Node):
 
     def _read_parameters(self) -> tuple[MonitorOptions, dict[str, TaskOptions]]:
         parameters.declare(self, MonitorOptions)
+        parameters.declare(self, SideBySideOptions)
         for task in TASK_NAMES:
             parameters.declare(self, TaskOptions, f"{task}.")
         for name in parameters.undeclared_overrides(self):
             self.get_logger().warning(f"parameter {name!r} does not exist here and is ignored")
         try:
             options = MonitorOptions.model_validate(parameters.values(self, MonitorOptions))
+            self._side_by_side_options = SideBySideOptions.model_validate(
+                parameters.values(self, SideBySideOptions)
+            )
             tasks = {
                 task: TaskOptions.model_validate(parameters.values(self, TaskOptions, f"{task}."))
                 for task in TASK_NAMES
@@ -147,7 +156,7 @@ class LatencyMonitorNode(Node):
 
     @staticmethod
     def _refuse_change(changed: list[Parameter]) -> SetParametersResult:
-        ours = {*MonitorOptions.model_fields}
+        ours = {*MonitorOptions.model_fields, *SideBySideOptions.model_fields}
         ours |= {f"{task}.{key}" for task in TASK_NAMES for key in TaskOptions.model_fields}
         for parameter in changed:
             if parameter.name in ours:
@@ -237,6 +246,8 @@ class LatencyMonitorNode(Node):
             return
         self._closed = True
         self._reader.read()
+        if self._side_by_side is not None:
+            self._side_by_side.close()
         self.monitor.close(time.monotonic())
         if self._options.report_path:
             self.write_report()

@@ -39,13 +39,13 @@ class Panel:
     """One variant's result with the two lines written above it.
 
     Attributes:
-        result: in the source frame's pixels.
+        result: in the source frame's pixels; None darkens the frame: there is no result.
         title: first line.
         details: second line.
         reference: where given, what differs between it and ``result`` is drawn instead of ``result``.
     """
 
-    result: Result
+    result: Result | None
     title: str
     details: str
     reference: Result | None = None
@@ -107,10 +107,13 @@ def side_by_side(
     for index, panel in enumerate(panels):
         left = index * (panel_width + _GAP)
         top = _HEADLINE_HEIGHT + _CAPTION_HEIGHT
-        _write(image, panel.title, (left + 8, _HEADLINE_HEIGHT + 17), 0.55, 2)
-        _write(image, panel.details, (left + 8, _HEADLINE_HEIGHT + 37), 0.48, 1)
-        result = _scaled(panel.result, scale, size)
-        if panel.reference is not None and difference is not None:
+        column = image[:, left : left + panel_width]  # text ends with its panel
+        _write(column, panel.title, (8, _HEADLINE_HEIGHT + 17), 0.55, 2)
+        _write(column, panel.details, (8, _HEADLINE_HEIGHT + 37), 0.48, 1)
+        result = None if panel.result is None else _scaled(panel.result, scale, size)
+        if result is None:
+            drawn = np.asarray(cv2.convertScaleAbs(frame, alpha=0.4), np.uint8)
+        elif panel.reference is not None and difference is not None:
             drawn = difference(frame, _scaled(panel.reference, scale, size), result, camera)
         else:
             drawn = draw_result(frame, result, camera)

@@ -57,7 +57,9 @@ def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
             }
             # This launch decides, also where a parameter file still has the parameter's old name.
             ground_truths |= {f"{task}.{OLD_GROUND_TRUTH}": "" for task in tasks}
-            nodes.append(replace(node, parameters=ground_truths | node.parameters))
+            nodes.append(
+                replace(node, parameters=ground_truths | node.parameters, remappings=image_remappings)
+            )
         else:
             nodes.append(replace(node, remappings=(*image_remappings, ("odometry", f"{camera}/odometry"))))
     commands: tuple[tuple[str, str], ...] = ()

@@ -156,6 +156,7 @@ def test_the_demo_is_a_comparison_with_a_camera_and_its_ground_truth() -> None:
     assert len(nodes) == 8
     assert nodes[-1].parameters == {"drive": "expert", "seed": 7, "traffic": 0.5, "weather": "rain"}
     assert nodes[-1].remappings == ()
+    assert dict(nodes[-2].remappings)["image"] == "/road_camera/image", "for ~/side_by_side/compressed"
     assert nodes[-2].parameters["segmentation.ground_truth_topic"] == "/road_camera/ground_truth/mask"
 
 

@@ -21,8 +21,8 @@ from support.ros import Recorder, node_process
 POLICY = REPOSITORY / "config" / "sros2" / "policy.xml"
 TASKS = ("detection", "segmentation", "planning")
 SIDES = ("/baseline", "/compressed")
-# Allowed, and there only with another parameter than this test's.
-BY_PARAMETER = {"/clock", "/image", *(f"{side}/image/compressed" for side in SIDES)}
+# Allowed, and there only with another parameter than this test's, or while ~/side_by_side is watched.
+BY_PARAMETER = {"/clock", "/image", "/image/compressed", *(f"{side}/image/compressed" for side in SIDES)}
 Rules = dict[str, set[str]]
 
 

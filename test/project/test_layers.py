@@ -19,7 +19,7 @@ CAR = (
     *("pass_api", "onnx_graph", "monitor", "backends", "tasks", "nodes"),
 )
 # What runs on the development host.
-HOST = ("analysis", "importing", "launch_support", "replay", "training", "compression", "cli")
+HOST = ("analysis", "importing", "launch_support", "replay", "training", "compression", "watch", "cli")
 SIMULATION = (
     *("world", "renderer", "recording", "model_training", "closed_loop"),
     *("nodes", "launch_support", "cli", "demo"),
@@ -27,7 +27,10 @@ SIMULATION = (
 ORDER = {FIRST: (*CAR, *HOST), SECOND: SIMULATION}
 # Third-party modules that only some rooms import, lazily or not.
 ONLY_IN = {
-    "rclpy": {f"{FIRST}.nodes", f"{FIRST}.replay", f"{FIRST}.launch_support", f"{SECOND}.nodes"},
+    "rclpy": {
+        *(f"{FIRST}.{room}" for room in ("nodes", "replay", "launch_support", "watch")),
+        f"{SECOND}.nodes",
+    },
     "launch": {f"{FIRST}.launch_support", f"{SECOND}.launch_support"},
     "launch_ros": {f"{FIRST}.launch_support", f"{SECOND}.launch_support"},
     **{
@@ -35,7 +38,7 @@ ONLY_IN = {
         for name in ("matplotlib", "mpl_toolkits", "pylab", "torch", "torch_pruning", "typer", "rich")
     },
     **{
-        name: {f"{FIRST}.messages", f"{FIRST}.nodes", f"{FIRST}.replay", f"{SECOND}.nodes"}
+        name: {*(f"{FIRST}.{room}" for room in ("messages", "nodes", "replay", "watch")), f"{SECOND}.nodes"}
         for name in (
             *("builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs", "nav_msgs"),
             *("rcl_interfaces", "rosgraph_msgs", "sensor_msgs", "std_msgs", "vision_msgs"),

@@ -1,0 +1,331 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What ``adcp watch`` shows, from the summaries of one monitor; knows neither ROS nor the terminal.
+
+No clock is read: times are arguments, in monotonic seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from ad_compressed_perception.report.schema import (
+    Alarm,
+    ComparisonReport,
+    ComparisonWindow,
+    DetectionFigures,
+    Percentiles,
+    PlanningFigures,
+    Report,
+    SegmentationFigures,
+    TaskReport,
+    VariantReport,
+    VariantWindow,
+)
+
+SCHEMA = "adcp-watch/1"
+NO_DATA = "NO DATA"
+NO_LIMIT, LOW = "NO LIMIT", "LOW"
+LEVELS = ("OK", NO_LIMIT, LOW, "WARN", "ERROR", NO_DATA)
+_KEPT_S = 300.0
+
+WindowT = TypeVar("WindowT", VariantWindow, ComparisonWindow)
+
+
+@dataclass(frozen=True)
+class Series:
+    """A figure over the last minutes, oldest first; None where there was none.
+
+    Attributes:
+        values: equally long spans of time, the last one ends now.
+        low: value at the bottom of a drawing.
+        high: value at its top.
+    """
+
+    values: list[float | None]
+    low: float = 0.0
+    high: float = 1.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One node.
+
+    Attributes:
+        level: "OK", "WARN" or "ERROR" by the monitor's alarms; "NO LIMIT" where no agreement raises one,
+            "LOW" where it is below its limit and has raised none: too few pairs, or not long enough.
+        task: its task.
+        name: short name of the node in the comparison.
+        model: model and variant that it runs; empty before it reported.
+        is_baseline: the others of the task are compared with it.
+        rate_hz: results a second; this and all figures below are of the window.
+        infer_ms: inference.
+        end_to_end_ms: age of its results.
+        late_share: results after the deadline; None without a deadline or result.
+        drop_share: frames without a result.
+        failed: frames that failed.
+        agreement: in words.
+        score: agreement, 0..1.
+        pairs: frames that it is about.
+        frames: frames that it could have been about.
+        speedup: median of baseline / variant inference of the same frame.
+        p95_series: end to end.
+        score_series: agreement.
+    """
+
+    level: str
+    task: str
+    name: str
+    model: str
+    is_baseline: bool
+    rate_hz: float | None
+    infer_ms: Percentiles
+    end_to_end_ms: Percentiles
+    late_share: float | None
+    drop_share: float | None
+    failed: int
+    agreement: str
+    score: float | None
+    pairs: int | None
+    frames: int | None
+    speedup: float | None
+    p95_series: Series
+    score_series: Series
+
+
+@dataclass(frozen=True)
+class View:
+    """All that is shown.
+
+    Attributes:
+        monitor: full name of the monitor.
+        state: the worst level of all, or "NO DATA" where the figures are not of now.
+        age_s: since the summary came.
+        figures: what the figures of the rows are of: "last 10 s" or "whole run".
+        rows: tasks and their nodes.
+        alarms: figures beyond their limits, the worst first.
+        missing: nodes that are silent, in sentences.
+        notes: what makes the figures doubtful.
+    """
+
+    monitor: str
+    state: str
+    age_s: float
+    figures: str
+    rows: list[Row]
+    alarms: list[Alarm]
+    missing: list[str]
+    notes: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the document of ``adcp watch --json``."""
+        document = asdict(self)
+        document["alarms"] = [alarm.model_dump() for alarm in self.alarms]
+        for row, one in zip(document["rows"], self.rows, strict=True):
+            row |= {key: getattr(one, key).model_dump() for key in ("infer_ms", "end_to_end_ms")}
+        return {"schema": SCHEMA, **document}
+
+
+@dataclass(frozen=True)
+class _Sample:
+    came_s: float
+    p95_ms: float | None
+    score: float | None
+
+
+class History:
+    """The last summary of a monitor, and the series of the last minutes."""
+
+    def __init__(self, monitor: str, *, stale_after_s: float = 5.0, columns: int = 24, span_s: float = 120.0):
+        """Begin without a summary.
+
+        Args:
+            monitor: full name.
+            stale_after_s: age from which a summary is not of now.
+            columns: values of a series.
+            span_s: time that a series covers, up to 300 s.
+        """
+        self.monitor = monitor
+        self.report: Report | None = None
+        self._stale_after_s = stale_after_s
+        self._columns, self._span_s = columns, min(span_s, _KEPT_S)
+        self._came_s = math.nan
+        self._written_before_s = 0.0
+        self._samples: dict[tuple[str, str], deque[_Sample]] = {}
+
+    def add(self, report: Report, now_s: float, *, written_before_s: float = 0.0) -> None:
+        """Add a summary that has come now.
+
+        Args:
+            report: the summary.
+            now_s: monotonic seconds.
+            written_before_s: how old it already was: the first one that comes was kept for late subscribers.
+        """
+        self.report, self._came_s, self._written_before_s = report, now_s, written_before_s
+        for task, each in report.tasks.items():
+            for name, variant in each.variants.items():
+                compared = each.comparison.get(name)
+                window = _shortest(variant.windows)
+                against = _shortest(compared.windows) if compared else None
+                samples = self._samples.setdefault((task, name), deque())
+                total = variant.end_to_end_ms if not variant.windows else None
+                p95 = window.end_to_end_ms.p95 if window else (total.p95 if total else None)
+                samples.append(_Sample(now_s, p95, against.score if against else None))
+                while samples[0].came_s < now_s - _KEPT_S:
+                    samples.popleft()
+
+    def age_s(self, now_s: float) -> float:
+        """Seconds since the last summary was written, as far as is known; NaN before one."""
+        return now_s - self._came_s + self._written_before_s
+
+    def view(self, now_s: float, notes: Iterable[str] = ()) -> View:
+        """Return what to show now; ValueError before the first summary."""
+        report = self.report
+        if report is None:
+            raise ValueError("no summary yet")
+        rows, alarms = [], []
+        for task, each in report.tasks.items():
+            limits = {name: limit.min_agreement for name, limit in each.limits.items()}
+            alarms += [alarm for alarm in each.alarms if alarm.level != "OK"]
+            for name in each.variants:
+                level = _level(task, name, each, report.missing)
+                series = self._series(task, name, limits.get(name), now_s)
+                rows.append(_row(level, task, name, each, series))
+        doubts = list(notes)
+        state = max((row.level for row in rows), key=LEVELS.index, default="OK")
+        if alarms or report.missing or doubts:
+            levels = [alarm.level for alarm in alarms] + ["ERROR"] * bool(report.missing or doubts)
+            state = max([state, *levels], key=LEVELS.index)
+        age_s = self.age_s(now_s)
+        if age_s > self._stale_after_s:
+            state = NO_DATA
+        windows = {
+            window.window_s
+            for task in report.tasks.values()
+            for variant in task.variants.values()
+            if (window := _shortest(variant.windows)) is not None
+        }
+        return View(
+            self.monitor,
+            state,
+            age_s,
+            f"last {max(windows):g} s" if windows else "whole run",
+            rows,
+            sorted(alarms, key=lambda alarm: -LEVELS.index(alarm.level)),
+            list(report.missing),
+            doubts,
+        )
+
+    def _series(self, task: str, name: str, limit: float | None, now_s: float) -> tuple[Series, Series]:
+        """Return end to end (p95) and agreement: in each span the worst value."""
+        samples = self._samples.get((task, name), ())
+        times = [sample.came_s for sample in samples]
+        p95 = self._spans(times, [sample.p95_ms for sample in samples], now_s, worst=max)
+        scores = self._spans(times, [sample.score for sample in samples], now_s, worst=min)
+        top = max((value for value in p95 if value is not None), default=1.0)
+        # A limit lies in the middle of the drawing.
+        low = 0.0 if limit is None else max(0.0, 2.0 * limit - 1.0)
+        return Series(p95, 0.0, top or 1.0), Series(scores, low, 1.0)
+
+    def _spans(
+        self, times: Sequence[float], values: Sequence[float | None], now_s: float, worst: Any
+    ) -> list[float | None]:
+        spans: list[float | None] = [None] * self._columns
+        for came_s, value in zip(times, values, strict=True):
+            place = self._columns - 1 - int((now_s - came_s) * self._columns / self._span_s)
+            if value is not None and 0 <= place < self._columns:
+                before = spans[place]
+                spans[place] = value if before is None else worst(before, value)
+        return spans
+
+
+def written_before_s(report: Report, wall_s: float) -> float:
+    """Return how long ago a summary was written by the wall clock; 0 where that is unknown or ahead."""
+    try:
+        return max(0.0, wall_s - datetime.fromisoformat(report.created).timestamp())
+    except ValueError:
+        return 0.0
+
+
+def score_text(comparison: ComparisonReport | ComparisonWindow | None) -> str:
+    """Return an agreement in a few characters."""
+    figures = comparison.agreement if comparison is not None else None
+    if isinstance(figures, DetectionFigures):
+        if not figures.matched + figures.missed + figures.extra:
+            return "no objects"
+        return f"F1 {figures.f1:.3f}"
+    if isinstance(figures, SegmentationFigures):
+        return f"mIoU {figures.miou:.3f}"
+    if isinstance(figures, PlanningFigures):
+        score = comparison.score if isinstance(comparison, ComparisonWindow) else None
+        return f"FDE {figures.fde_m:.2f} m" if score is None else f"paths {score:.3f}"
+    return "no pair"
+
+
+def _shortest(windows: Mapping[str, WindowT]) -> WindowT | None:
+    """Return the window that looks back least; None where the monitor reports none."""
+    return min(windows.values(), key=lambda window: window.window_s, default=None)
+
+
+def _level(task: str, name: str, found: TaskReport, missing: Sequence[str]) -> str:
+    levels: list[str] = [alarm.level for alarm in found.alarms if alarm.variant == name]
+    if any(line.startswith(f"{task}: {found.variants[name].node} ") for line in missing):
+        levels.append("ERROR")
+    limits = found.limits.get(name)
+    if name in found.comparison:
+        least = limits.min_agreement if limits is not None else None
+        window = _shortest(found.comparison[name].windows)
+        if least is None:
+            levels.append(NO_LIMIT)
+        elif window is not None and window.score is not None and window.score < least:
+            levels.append(LOW)
+    return max(levels, key=LEVELS.index, default="OK")
+
+
+def _row(level: str, task: str, name: str, found: TaskReport, series: tuple[Series, Series]) -> Row:
+    variant, comparison = found.variants[name], found.comparison.get(name)
+    window = _shortest(variant.windows)
+    now: VariantWindow = window if window is not None else _whole_run(variant)
+    against = (_shortest(comparison.windows) or comparison) if comparison is not None else None
+    is_baseline = name == found.baseline
+    return Row(
+        level=level,
+        task=task,
+        name=name,
+        model="/".join(part for part in (variant.model, variant.variant) if part),
+        is_baseline=is_baseline,
+        rate_hz=now.rate_hz,
+        infer_ms=now.infer_ms,
+        end_to_end_ms=now.end_to_end_ms,
+        late_share=now.deadline_miss_share,
+        drop_share=now.drop_share,
+        failed=now.failed,
+        agreement=score_text(against) if against is not None else ("baseline" if is_baseline else ""),
+        score=against.score if isinstance(against, ComparisonWindow) else None,
+        pairs=against.pairs if against is not None else None,
+        frames=against.frames if isinstance(against, ComparisonWindow) else None,
+        speedup=against.speedup_infer_paired_p50 if against is not None else None,
+        p95_series=series[0],
+        score_series=series[1],
+    )
+
+
+def _whole_run(variant: VariantReport) -> VariantWindow:
+    """Return the figures of the whole run, of a monitor that reports no windows."""
+    lost = variant.dropped_busy + variant.dropped_stale + variant.failed
+    done = variant.processed + lost
+    return VariantWindow(
+        window_s=0.0,
+        processed=variant.processed,
+        failed=variant.failed,
+        drop_share=lost / done if done else None,
+        rate_hz=variant.throughput_hz,
+        deadline_miss_share=variant.deadline_miss_rate,
+        infer_ms=variant.stages_ms.get("infer", Percentiles()),
+        end_to_end_ms=variant.end_to_end_ms,
+    )

@@ -1,0 +1,136 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""``adcp watch`` against real monitors and topics."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("rclpy")
+pytest.importorskip("vision_msgs")
+
+from std_msgs.msg import String
+
+from ad_compressed_perception.cli.exit_codes import ExitCode
+from ad_compressed_perception.cli.main import app
+from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.nodes.qos import LATCHED_QOS
+from ad_compressed_perception.report.schema import Report
+from support.ros import PATIENCE_S, Recorder, node_process
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture
+def recorder(ros_context: object) -> Iterator[Recorder]:
+    listener = Recorder(ros_context)
+    yield listener
+    listener.close()
+
+
+def watch(*arguments: str) -> tuple[int, str]:
+    """Run the command in this process; raise what it would print as an error."""
+    result = CliRunner().invoke(app, ["watch", *arguments])
+    if isinstance(result.exception, AdcpError):
+        raise result.exception
+    return result.exit_code, result.stdout
+
+
+def summary(age_s: float = 0.0) -> String:
+    written = datetime.fromtimestamp(time.time() - age_s, timezone.utc)
+    return String(data=Report(created=written.isoformat(timespec="seconds")).to_json(indent=None))
+
+
+def test_a_running_monitor_is_found_and_its_missing_node_gives_exit_code_6(tmp_path: Path) -> None:
+    options = [
+        "-p",
+        "detection.baseline:=/a/detection",
+        "-p",
+        "publish_period_s:=0.2",
+        "-p",
+        "stale_after_s:=0.5",
+    ]
+    with node_process("latency_monitor_node", "-r", "__ns:=/car", *options, log=tmp_path / "log") as monitor:
+        end_s = time.monotonic() + PATIENCE_S
+        while True:
+            code, text = watch("--once", "--json", "--wait-s", str(PATIENCE_S))
+            document = json.loads(text)
+            if document["missing"] or time.monotonic() > end_s:
+                break
+        assert document["monitor"] == "/car/latency_monitor"
+        assert document["state"] == "ERROR"
+        assert document["missing"][0].startswith("detection: /a/detection has sent no message yet")
+        assert code == ExitCode.ALARM
+
+        # In a terminal it goes on until Ctrl-C, and notices that the monitor is gone.
+        terminal, other = pty.openpty()
+        command = "from ad_compressed_perception.cli.main import main; main()"
+        live = subprocess.Popen(
+            [sys.executable, "-c", command, "watch", "--stale-s", "1"],
+            stdin=other, stdout=other, stderr=other,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "30", "NO_COLOR": "1"},
+        )  # fmt: skip
+        try:
+            read_until(terminal, "has sent no message yet")
+            assert monitor.stop() == 0
+            read_until(terminal, "NO DATA")
+            live.send_signal(2)
+            assert live.wait(PATIENCE_S) == ExitCode.OK
+        finally:
+            live.kill()
+            live.wait()
+            os.close(terminal)
+            os.close(other)
+
+
+def read_until(terminal: int, text: str) -> None:
+    """Read from a terminal until a text has come."""
+    seen, end_s = "", time.monotonic() + PATIENCE_S
+    while text not in seen:
+        assert time.monotonic() < end_s, seen[-3000:]
+        if select.select([terminal], [], [], 0.2)[0]:
+            seen += os.read(terminal, 65536).decode(errors="replace")
+
+
+def test_a_summary_that_a_dead_monitor_left_is_not_of_now(recorder: Recorder) -> None:
+    publisher = recorder.node.create_publisher(String, "/latency_monitor/summary", LATCHED_QOS)
+    publisher.publish(summary(age_s=3600.0))
+    code, text = watch("--once", "--wait-s", "2")
+    assert code == ExitCode.ALARM
+    assert "NO DATA" in text
+    publisher.publish(summary())
+    # A loaded machine may need seconds to deliver it: a minute is of now here.
+    assert watch("--once", "--wait-s", "30", "--stale-s", "60")[0] == ExitCode.OK
+
+
+def test_several_monitors_are_listed_and_one_is_chosen(recorder: Recorder) -> None:
+    publishers = [
+        recorder.node.create_publisher(String, f"/{robot}/latency_monitor/summary", LATCHED_QOS)
+        for robot in ("one", "two")
+    ]
+    # Another node's topic of that name is no monitor.
+    publishers.append(recorder.node.create_publisher(String, "/weather/summary", LATCHED_QOS))
+    for publisher in publishers[:2]:
+        publisher.publish(summary())
+    publishers[2].publish(String(data="sunny"))
+    with pytest.raises(AdcpError, match="2 monitors run: /one/latency_monitor, /two/latency_monitor"):
+        watch("--once", "--wait-s", "30")
+    code, text = watch("--once", "--json", "--wait-s", "30", "--namespace", "two", "--stale-s", "60")
+    assert (code, json.loads(text)["monitor"]) == (ExitCode.OK, "/two/latency_monitor")
+
+
+def test_no_monitor_is_an_error_with_the_way_out() -> None:
+    with pytest.raises(AdcpError, match=r"no latency monitor in /x answered within 0.5 s.*ROS_DOMAIN_ID"):
+        watch("--once", "--wait-s", "0.5", "--namespace", "/x")
