@@ -108,6 +108,7 @@ setup(
             f"road_camera = {SIMULATION}.model_training.frame_source:RoadCameraSource"
         ],
         f"{PACKAGE}.nodes": [f"road_camera_node = {SIMULATION}.nodes.road_camera_node:RoadCameraNode"],
+        f"{PACKAGE}.reports": [f"adcp-drive/1 = {SIMULATION}.closed_loop.report:render_document"],
         f"{PACKAGE}.verbs": [
             f"camera = {SIMULATION}.cli.camera:camera",
             f"drive = {SIMULATION}.cli.drive:drive",

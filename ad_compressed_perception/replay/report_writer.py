@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the report of a replay: report.json, report.md and the images."""
+"""Writes the report of a replay: report.json, report.md, report.html and the images."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from ad_compressed_perception.image.decode import decode_image, to_bgr8
 from ad_compressed_perception.replay.collector import Collector, FrameSnapshot
 from ad_compressed_perception.replay.frames import BagSlice
 from ad_compressed_perception.replay.plan import ReplayNode, ReplayPlan
+from ad_compressed_perception.report.findings import report_findings
+from ad_compressed_perception.report.html_page import HTML_NAME, write_page
 from ad_compressed_perception.report.markdown import render_markdown
 from ad_compressed_perception.report.panels import Panel, side_by_side, with_steering, write_png
 from ad_compressed_perception.report.read import read_report
@@ -78,11 +80,13 @@ def write_report_files(
         report.files = [path.name for path in images]
     except (AdcpError, ImportError, OSError) as error:
         report.notes = [*report.notes, f"Images are missing: {error}."]
+    markdown = render_markdown(report)
     try:
-        (folder / REPORT_MARKDOWN).write_text(render_markdown(report), encoding="utf-8")
+        (folder / REPORT_MARKDOWN).write_text(markdown, encoding="utf-8")
     except OSError as error:
         raise DataError(f"cannot write {folder / REPORT_MARKDOWN}: {error.strerror or error}") from error
-    report.files = [REPORT_MARKDOWN, *report.files]
+    write_page(folder / HTML_NAME, markdown, report_findings(report))
+    report.files = [REPORT_MARKDOWN, HTML_NAME, *report.files]
     write_report(report, folder / REPORT_JSON)
 
 

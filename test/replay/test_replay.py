@@ -31,6 +31,7 @@ from ad_compressed_perception.report.schema import (
     SegmentationFigures,
 )
 from ad_compressed_perception.workspace.save_manifest import save_manifest
+from dev.check_html import faults
 from support.bags import compressed_message, stamps_of, write_bag, write_messages
 from support.models import draw_scene, write_planner
 from support.replay import add_variant, write_drive, write_models
@@ -88,6 +89,10 @@ def test_three_tasks_from_a_recording_to_a_report(tmp_path: Path, compressed: bo
     assert {"report.md", "latency.png", "stages.png", "agreement.png"} <= set(report.files)
     for name in report.files:
         assert (out / name).stat().st_size > 0
+    page = (out / "report.html").read_text("utf-8")
+    assert faults(page) == []
+    assert page.count("<img") == len([name for name in report.files if name.endswith(".png")])
+    assert page.index("detection/int8") < page.index("<table")
     overlay = cv2.imread(str(out / "overlay_detection_1.png"))
     assert overlay.shape[1] == 2 * 640 + 6
 
