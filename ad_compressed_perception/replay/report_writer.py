@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from ad_compressed_perception.analysis.plots.replay_plots import write_plots
@@ -15,6 +16,9 @@ from ad_compressed_perception.image.decode import decode_image, to_bgr8
 from ad_compressed_perception.replay.collector import Collector, FrameSnapshot
 from ad_compressed_perception.replay.frames import BagSlice
 from ad_compressed_perception.replay.plan import ReplayNode, ReplayPlan
+from ad_compressed_perception.replay.results_bag import FOLDER as RECORDING_FOLDER
+from ad_compressed_perception.replay.results_recorder import FILES as RECORDING_FILES
+from ad_compressed_perception.replay.results_recorder import ResultsRecorder
 from ad_compressed_perception.report.findings import report_findings
 from ad_compressed_perception.report.html_page import HTML_NAME, write_page
 from ad_compressed_perception.report.markdown import render_markdown
@@ -50,6 +54,8 @@ def write_report_files(
     frames: BagSlice,
     folder: Path,
     notify: Callable[[str], None] = lambda text: None,
+    *,
+    recorder: ResultsRecorder | None = None,
 ) -> None:
     """Write the report and its images into ``folder``; images of an earlier report there are removed.
 
@@ -63,6 +69,7 @@ def write_report_files(
         frames: the recording, to decode the frames drawn.
         folder: created where missing.
         notify: called with the current step.
+        recorder: of the results, where they were recorded.
 
     Raises:
         DataError: the folder cannot be written.
@@ -80,6 +87,8 @@ def write_report_files(
         report.files = [path.name for path in images]
     except (AdcpError, ImportError, OSError) as error:
         report.notes = [*report.notes, f"Images are missing: {error}."]
+    if recorder is not None:
+        recorder.finish(report)
     markdown = render_markdown(report)
     try:
         (folder / REPORT_MARKDOWN).write_text(markdown, encoding="utf-8")
@@ -97,8 +106,10 @@ def _remove_earlier(folder: Path) -> None:
     except AdcpError:
         return
     for name in earlier.files:
-        if name == Path(name).name:
+        if name == Path(name).name or name in RECORDING_FILES:
             (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # not empty: files of others stay
+        (folder / RECORDING_FOLDER).rmdir()
 
 
 def _numbered(snapshots: list[FrameSnapshot]) -> list[tuple[int, FrameSnapshot]]:

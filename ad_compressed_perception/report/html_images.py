@@ -17,7 +17,7 @@ from PIL import Image as PillowImage
 MOST_PAGE_BYTES = 4_500_000
 """Of all images of a page together, as base64."""
 _KINDS = {"PNG": "image/png", "JPEG": "image/jpeg"}
-_KEPT_BYTES = 150_000
+_KEPT_BYTES = 250_000
 """An image up to this size is embedded as it is: plots stay sharp."""
 _MOST_PIXELS = 64_000_000
 # Largest width and JPEG quality, tried in turn until the page is small enough.
@@ -34,7 +34,7 @@ class _Loaded:
 def embedded_images(folders: Sequence[Path], names: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
     """Return name to ``data:`` address of each image that can be shown, and name to reason of the others.
 
-    Images above 150 kB become JPEG, and smaller, until all together stay below MOST_PAGE_BYTES.
+    Images above 250 kB become JPEG, and smaller, until all together stay below MOST_PAGE_BYTES.
 
     Args:
         folders: searched in turn; nothing outside them is read, whatever a report names.

@@ -46,17 +46,17 @@ pre code { background: none; padding: 0; }
 blockquote { border-left: 4px solid var(--alarm); margin-left: 0; padding-left: 0.8rem; }
 .findings { list-style: none; padding: 0; }
 .findings li { border-left: 6px solid; margin: 0.3rem 0; padding: 0.3rem 0.8rem; }
-.findings li { overflow-wrap: anywhere; }
-.findings li strong { display: inline-block; min-width: 5.5rem; }
+.findings li { display: grid; grid-template-columns: 5.5rem 1fr; overflow-wrap: anywhere; }
 .findings li strong { text-transform: uppercase; font-size: 0.8rem; }
 .ok { color: var(--ok); } .note { color: var(--note); }
 .warning { color: var(--warning); font-weight: 600; } .alarm { color: var(--alarm); font-weight: 600; }
 nav { font-size: 0.9rem; } nav ul { columns: 3 14rem; padding-left: 1.2rem; }
 .missing { border: 1px dashed #888; padding: 0.4rem 0.8rem; }
+@page { size: landscape; margin: 12mm; }
 @media print {
   body { max-width: none; margin: 0; font-size: 11px; } nav { display: none; }
   table { font-size: 8px; } th, td { padding: 1px 3px; } .scroll { overflow: visible; }
-  h2, h3 { break-after: avoid; } img, tr, .findings li { break-inside: avoid; }
+  h2, h3 { break-after: avoid; } img, tr, .findings li { break-inside: avoid; } img { max-height: 170mm; }
   pre { white-space: pre-wrap; }
 }
 """
@@ -135,7 +135,8 @@ def _findings(findings: Sequence[Finding]) -> str:
     if not findings:
         return ""
     rows = [
-        f'<li class="{one.level}"><strong>{one.level}</strong> {html.escape(shown(one.text))}</li>'
+        f'<li class="{one.level}"><strong>{one.level}</strong> '
+        f"<span>{html.escape(shown(one.text))}</span></li>"
         for one in findings
         if one.level in LEVELS
     ]

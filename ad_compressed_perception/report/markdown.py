@@ -37,6 +37,7 @@ def render_markdown(report: Report) -> str:
         _accuracy(report),
         _frame_counters(report),
         _images(report),
+        _recording(report),
         _bullets("Missing", report.missing),
         _bullets("Notes", report.notes),
         _host(report),
@@ -358,6 +359,17 @@ def _images(report: Report) -> Iterator[str]:
     yield "## Frames side by side"
     for name in overlays:
         yield image(PurePath(name).stem.replace("_", " "), name)
+
+
+def _recording(report: Report) -> Iterator[str]:
+    for name in report.files:
+        if name.endswith(".mcap"):
+            yield "## Recording of the results"
+            yield (
+                f"{code(name)} has the images, and of each task and variant every result, what can be drawn "
+                "of it over the image, timings and agreement. Foxglove and rerun open it; "
+                f"`ros2 bag play {plain(PurePath(name).parent.name)}` plays it."
+            )
 
 
 def _bullets(title: str, sentences: Sequence[str]) -> Iterator[str]:

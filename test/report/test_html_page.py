@@ -212,7 +212,7 @@ def levels(report: Report) -> dict[str, str]:
 
 def test_the_verdict_stands_above_the_figures_and_the_worst_comes_first() -> None:
     page = comparison_page(comparison_report())
-    first = re.findall(r'<li class="(\w+)"><strong>\w+</strong> ([^:<]+)', page)
+    first = re.findall(r'<li class="(\w+)"><strong>\w+</strong> <span>([^:<]+)', page)
     assert first == [("alarm", "segmentation/int8"), ("ok", "detection/int8")]
     assert page.index('class="findings"') < page.index("<table")
     assert '<td class="ok">accepted</td>' in page

@@ -210,7 +210,7 @@ def test_a_bad_planner_leaves_its_lane_and_gets_the_verdict_worse(tmp_path: Path
     assert comparison.line in markdown
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert faults(page) == []
-    assert f'<li class="alarm"><strong>alarm</strong> {comparison.line}.</li>' in page
+    assert f'<li class="alarm"><strong>alarm</strong> <span>{comparison.line}.</span></li>' in page
     assert page.count("<img") == markdown.count("![")
 
 
