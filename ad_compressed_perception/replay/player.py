@@ -171,7 +171,9 @@ class Player:
         self._wait_until(lambda: recorder.has(task, names, frame.stamp_ns), _PAIR_WAIT_S)
         found = {name: self._timing_of(task, name, frame) for name in self._plan.variants[task]}
         timings = {name: timing for name, timing in found.items() if timing is not None}
-        recorder.end_task(task, frame, timings, self._collector.agreements(task, frame.stamp_ns))
+        compared = self._collector.results(task, frame.stamp_ns)
+        agreements = self._collector.agreements(task, frame.stamp_ns)
+        recorder.end_task(task, frame, timings, compared, agreements)
 
     def _subscribe_raw(self, topic: str, task: str, take: Callable[[bytes], None]) -> None:
         message_type = RESULT_TOPICS[task].message_type

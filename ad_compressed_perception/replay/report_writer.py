@@ -11,22 +11,20 @@ from pathlib import Path
 
 from ad_compressed_perception.analysis.plots.replay_plots import write_plots
 from ad_compressed_perception.core.errors import AdcpError, DataError
-from ad_compressed_perception.core.results import Result, Trajectory
 from ad_compressed_perception.image.decode import decode_image, to_bgr8
 from ad_compressed_perception.replay.collector import Collector, FrameSnapshot
+from ad_compressed_perception.replay.frame_panels import add_steering, agreement_texts
 from ad_compressed_perception.replay.frames import BagSlice
-from ad_compressed_perception.replay.plan import ReplayNode, ReplayPlan
+from ad_compressed_perception.replay.plan import ReplayPlan
 from ad_compressed_perception.replay.results_bag import FOLDER as RECORDING_FOLDER
 from ad_compressed_perception.replay.results_recorder import FILES as RECORDING_FILES
 from ad_compressed_perception.replay.results_recorder import ResultsRecorder
 from ad_compressed_perception.report.findings import report_findings
 from ad_compressed_perception.report.html_page import HTML_NAME, write_page
 from ad_compressed_perception.report.markdown import render_markdown
-from ad_compressed_perception.report.panels import Panel, side_by_side, with_steering, write_png
+from ad_compressed_perception.report.panels import Panel, side_by_side, write_png
 from ad_compressed_perception.report.read import read_report
 from ad_compressed_perception.report.schema import Report, write_report
-from ad_compressed_perception.report.series import AGREEMENT_AXES
-from ad_compressed_perception.tasks import create_task
 
 REPORT_JSON = "report.json"
 REPORT_MARKDOWN = "report.md"
@@ -127,13 +125,6 @@ def _overlay_name(snapshot: FrameSnapshot, number: int) -> str:
     return f"overlay_{snapshot.task}_{which}.png"
 
 
-def _add_steering(result: Result, node: ReplayNode) -> Result:
-    if not isinstance(result, Trajectory):
-        return result
-    settings = create_task(node.manifest).settings
-    return with_steering(result, settings.steering_ratio, settings.wheelbase_m)
-
-
 def _draw(
     report: Report,
     plan: ReplayPlan,
@@ -155,15 +146,14 @@ def _draw(
         details += [] if infer_ms is None else [f"infer {infer_ms:.1f} ms"]
         panels.append(
             Panel(
-                _add_steering(result, plan.node(snapshot.task, name)),
+                add_steering(result, plan.node(snapshot.task, name)),
                 f"{name}{named}{status}",
                 " | ".join(details),
             )
         )
-    axis = AGREEMENT_AXES[snapshot.task]
     first_ns = collector.series[snapshot.task].first_stamp_ns
     parts = [f"{snapshot.task} at {(snapshot.frame.stamp_ns - first_ns) / 1e9:.2f} s"]
-    parts += [f"{name}: {axis.unit.split(',')[0]} {value:.3f}" for name, value in snapshot.agreement.items()]
+    parts += agreement_texts(snapshot.task, snapshot.agreement)
     if snapshot.kind == "least_agreement":
         parts.append("frame with the least agreement")
     return write_png(path, side_by_side(bgr, panels, headline=" | ".join(parts)))

@@ -81,9 +81,16 @@ class ResultsBag:
 
     def add_jpeg(self, frame: BagFrame, frame_id: str, jpeg: bytes) -> None:
         """Write an image that was recorded raw, as JPEG under the same header."""
+        self._write_jpeg(self._image_topic, frame, frame_id, jpeg)
+
+    def add_side_by_side(self, task: str, frame: BagFrame, jpeg: bytes) -> None:
+        """Write a drawing of a task's results on ``/TASK/side_by_side/compressed``."""
+        self._write_jpeg(f"/{task}/side_by_side/compressed", frame, "", jpeg)
+
+    def _write_jpeg(self, topic: str, frame: BagFrame, frame_id: str, jpeg: bytes) -> None:
         kind = self._store.types[_COMPRESSED]
         message = kind(self._header(frame.stamp_ns, frame_id), "jpeg", np.frombuffer(jpeg, np.uint8))
-        self._write(self._image_topic, _COMPRESSED, frame, self._serialize(message, _COMPRESSED))
+        self._write(topic, _COMPRESSED, frame, self._serialize(message, _COMPRESSED))
 
     def add_result(
         self, node: ReplayNode, side: int, frame: BagFrame, cdr: bytes, size: tuple[int, int] | None

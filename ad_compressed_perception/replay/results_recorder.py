@@ -8,15 +8,21 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.core.timing import FrameTiming
 from ad_compressed_perception.image.decode import decode_image, to_bgr8
 from ad_compressed_perception.image.encode import encode_jpeg
+from ad_compressed_perception.replay.frame_panels import frame_jpeg
 from ad_compressed_perception.replay.frames import BagFrame, BagSlice, read_stamp_ns
 from ad_compressed_perception.replay.plan import ReplayNode, ReplayPlan
 from ad_compressed_perception.replay.results_bag import FOLDER, RESULT_TYPES, ResultsBag
@@ -46,7 +52,7 @@ class ResultsRecorder:
         self._plan, self._frames, self._out = plan, frames, out
         self._latest: dict[ReplayNode, tuple[int, bytes]] = {}
         self._written_index = -1
-        self._size: tuple[int, int] | None = None
+        self._pixels: NDArray[np.uint8] | None = None
         self._failure = ""
         self._scratch = Path()
         self._bag: ResultsBag | None = None
@@ -86,6 +92,7 @@ class ResultsRecorder:
         task: str,
         frame: BagFrame,
         timings: Mapping[str, FrameTiming],
+        compared: Mapping[str, Result],
         agreements: Mapping[str, float],
     ) -> None:
         """Write what there is of a task and a frame.
@@ -94,6 +101,7 @@ class ResultsRecorder:
             task: its name.
             frame: the frame; its image is written once, before the first task's results.
             timings: variant's name to timing, of the variants that finished the frame.
+            compared: variant's name to result, of the variants whose results were compared.
             agreements: compared variant's name to agreement with the baseline.
         """
         if self._failure:
@@ -105,11 +113,16 @@ class ResultsRecorder:
                 node = self._plan.node(task, name)
                 stamp_ns, cdr = self._latest.get(node, (0, b""))
                 if stamp_ns == frame.stamp_ns and name in timings:
-                    bag.add_result(node, side, frame, cdr, self._size)
+                    size = None if self._pixels is None else (self._pixels.shape[1], self._pixels.shape[0])
+                    bag.add_result(node, side, frame, cdr, size)
                 if name in timings:
                     bag.add_timing(node, frame, timings[name])
                 if name in agreements:
                     bag.add_agreement(node, frame, agreements[name])
+            if self._pixels is not None and compared:
+                with suppress(AdcpError):  # a mask of another size, which the comparison names
+                    jpeg = frame_jpeg(self._plan, task, self._pixels, compared, timings, agreements)
+                    bag.add_side_by_side(task, frame, jpeg)
         except OSError as error:
             self._failure = error.strerror or str(error)
 
@@ -162,12 +175,11 @@ class ResultsRecorder:
         if frame.index == self._written_index:
             return
         self._written_index = frame.index
-        self._size = None
+        self._pixels = None
         message: Any = self._frames.bag.deserialize(self._frames.topic, frame.cdr)
         try:
-            bgr = to_bgr8(decode_image(message, self._frames.topic))
-            self._size = (bgr.shape[1], bgr.shape[0])
-            jpeg = b"" if self._frames.is_compressed else encode_jpeg(bgr)
+            self._pixels = to_bgr8(decode_image(message, self._frames.topic))
+            jpeg = b"" if self._frames.is_compressed else encode_jpeg(self._pixels)
         except AdcpError:  # the nodes fail on it, too, and the report names it
             jpeg = b""
         if self._frames.is_compressed:
