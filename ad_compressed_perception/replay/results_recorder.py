@@ -38,7 +38,7 @@ class ResultsRecorder:
     """Writes a frame's image, results, timings and agreement when all its variants are done with it.
 
     The nodes wait then for their next frame, so that writing takes no time of theirs. A full disk ends the
-    recording and not the replay: the report says so.
+    recording and not the replay: nothing is kept of it, and the report says so.
     """
 
     def __init__(self, plan: ReplayPlan, frames: BagSlice, out: Path) -> None:
@@ -130,23 +130,26 @@ class ResultsRecorder:
         """Move the recording into the report's folder, and say in the report what it lacks."""
         if self._bag is None:
             self._failure = self._failure or "no frame was finished"
-        try:
-            target = self._out / FOLDER
-            for name in FILES:
-                (self._out / name).unlink(missing_ok=True)
-            target.mkdir(exist_ok=True)
-            for name in FILES:
-                os.replace(self._scratch / name, self._out / name)
-            report.files = [*report.files, *FILES]
-        except OSError as error:
-            self._failure = self._failure or error.strerror or str(error)
+        if not self._failure:
+            try:
+                self._move()
+                report.files = [*report.files, *FILES]
+            except OSError as error:
+                self._failure = error.strerror or str(error)
         if self._scratch.name:
             shutil.rmtree(self._scratch, ignore_errors=True)
         if self._bag is None or self._failure:
-            notes = [f"The recording of the results is incomplete: {self._failure}."]
+            notes = [f"The results were not recorded: {self._failure}."]
         else:
             notes = list(self._lacks(self._bag, report))
         report.notes = [*report.notes, *notes]
+
+    def _move(self) -> None:
+        for name in FILES:
+            (self._out / name).unlink(missing_ok=True)
+        (self._out / FOLDER).mkdir(exist_ok=True)
+        for name in FILES:
+            os.replace(self._scratch / name, self._out / name)
 
     def _create(self) -> ResultsBag:
         self._out.mkdir(parents=True, exist_ok=True)

@@ -100,7 +100,7 @@ def test_three_tasks_from_a_recording_to_a_report(tmp_path: Path, compressed: bo
     assert page.count("<img") == len([name for name in report.files if name.endswith(".png")])
     assert "ros2 bag play results" in page
     assert page.index("detection/int8") < page.index("<table")
-    assert not [note for note in report.notes if "recording of the results" in note]
+    assert not [note for note in report.notes if "results" in note]
     check_recording(out / "results", report, stamps_of(FRAMES))
     overlay = cv2.imread(str(out / "overlay_detection_1.png"))
     assert overlay.shape[1] == 2 * 640 + 6

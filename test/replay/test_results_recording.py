@@ -165,7 +165,7 @@ def test_a_second_recording_replaces_the_first_and_nothing_else(plan: ReplayPlan
     assert len(read_all(folder)[COMPRESSED_TOPIC]) == FRAMES
 
 
-def test_a_full_disk_ends_the_recording_and_is_said(plan: ReplayPlan, tmp_path: Path) -> None:
+def test_a_full_disk_ends_the_recording_and_is_reported(plan: ReplayPlan, tmp_path: Path) -> None:
     """The figures of the replay do not depend on it, so the replay goes on."""
     noise = np.random.default_rng(0)
     frames = [noise.integers(0, 255, (480, 640, 3), np.uint8) for _ in range(8)]
@@ -180,7 +180,7 @@ def test_a_full_disk_ends_the_recording_and_is_said(plan: ReplayPlan, tmp_path: 
             report = run.report(8)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert [note for note in report.notes if note.startswith("The recording of the results is incomplete: ")]
+    assert report.notes == ["The results were not recorded: File too large."]
     assert report.files == []
     assert not list(run.out.glob(".results-*"))
 
@@ -189,7 +189,7 @@ def test_a_replay_without_a_finished_frame_writes_no_recording(plan: ReplayPlan,
     with replayed(plan, tmp_path) as run:
         report = run.report(0)
     assert not run.out.exists()
-    assert report.notes == ["The recording of the results is incomplete: no frame was finished."]
+    assert report.notes == ["The results were not recorded: no frame was finished."]
 
 
 def test_the_definitions_are_those_of_the_viewer() -> None:
@@ -232,7 +232,7 @@ def test_the_reference_reader_of_mcap_reads_it(plan: ReplayPlan, tmp_path: Path)
 
 
 @pytest.mark.ros
-def test_the_bag_player_plays_the_recording(plan: ReplayPlan, tmp_path: Path, ros_context: object) -> None:
+def test_the_bag_player_publishes_the_drawings(plan: ReplayPlan, tmp_path: Path, ros_context: object) -> None:
     from sensor_msgs.msg import CompressedImage
 
     from support.ros import Recorder, node_process

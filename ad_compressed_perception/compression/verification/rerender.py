@@ -83,6 +83,8 @@ def render_again(path: Path, html: Path | None = None) -> list[Path]:
         text = file.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read report {file}: {error.strerror or error}") from error
+    if file.suffix in (".html", ".md"):
+        raise DataError(f"{file} would be replaced by its own page: call the document .json")
     render: RenderReport = find(REPORTS, _kind_of(text, file), DataError)
     if html is not None:
         with tempfile.TemporaryDirectory(prefix="adcp-report-") as scratch:
