@@ -76,7 +76,8 @@ setup(
         "pydantic>=2.5,<3",
         "pyyaml>=5.4",
         "rich>=12",
-        "rosbags>=0.10",
+        # The first that writes MCAP with statistics and compressed chunks.
+        "rosbags>=0.11",
         # From 0.26 on it has its own copy of click, whose errors are other classes.
         "typer>=0.9,<0.26",
     ],
@@ -108,6 +109,7 @@ setup(
             f"road_camera = {SIMULATION}.model_training.frame_source:RoadCameraSource"
         ],
         f"{PACKAGE}.nodes": [f"road_camera_node = {SIMULATION}.nodes.road_camera_node:RoadCameraNode"],
+        f"{PACKAGE}.reports": [f"adcp-drive/1 = {SIMULATION}.closed_loop.report:render_document"],
         f"{PACKAGE}.verbs": [
             f"camera = {SIMULATION}.cli.camera:camera",
             f"drive = {SIMULATION}.cli.drive:drive",

@@ -84,6 +84,12 @@ def replay(
     allow_rejected: Annotated[
         bool, typer.Option("--allow-rejected", help="Also run variants that their accept gate rejected.")
     ] = False,
+    mcap: Annotated[
+        bool,
+        typer.Option(
+            "--mcap", help="Also record images and results in OUT/results, for Foxglove or ros2 bag play."
+        ),
+    ] = False,
     work: Annotated[
         Path | None,
         typer.Option(
@@ -97,7 +103,8 @@ def replay(
     """Replay a recorded drive through real nodes, variant against baseline, and write a report.
 
     The variants of a task are interleaved: each frame goes to one after the other, in alternating
-    order, so that none slows another down. Writes report.json, report.md and images. Ctrl-C keeps
+    order, so that none slows another down. Writes report.json, report.md, report.html and
+    images. Ctrl-C keeps
     what was measured.
 
     Exit code 0: all frames are accounted for; 5: they are not, or a node gave nothing, or too many frames
@@ -130,6 +137,7 @@ def replay(
         deadlines=tuple(deadline_ms or ()),
         node_timeout_s=node_timeout_s,
         max_bad_frames=parse_limit(max_bad_frames),
+        mcap=mcap,
     )
     with ProgressBar(Console(stderr=True)) as bar:
         report = run_replay(options, bar)
@@ -189,7 +197,9 @@ def show(report: Report, out: Path) -> None:
     console.print(report.measurement, highlight=False)
     for note in report.notes:
         console.print(f"- {note}", highlight=False)
-    console.print(f"report: {out / 'report.md'}", highlight=False, soft_wrap=True)
+    for name in ("report.md", "report.html", "results/results.mcap"):
+        if name in report.files:
+            console.print(f"report: {out / name}", highlight=False, soft_wrap=True)
 
 
 def _names(text: str | None, option: str) -> tuple[str, ...] | None:

@@ -52,6 +52,7 @@ def run_search(
     from ad_compressed_perception.compression.search.search import NAME, Request, search
     from ad_compressed_perception.compression.search.tables import as_dict, tables
     from ad_compressed_perception.compression.verification import terminal_output
+    from ad_compressed_perception.compression.verification.rerender import render_again
 
     request = Request(
         source=calibration,
@@ -102,6 +103,7 @@ def run_search(
     found["plot"] = str(plot)
     text = json.dumps(_plain(found), indent=2, allow_nan=False)
     (result.folder / "search.json").write_text(text + "\n", encoding="utf-8")
+    render_again(result.folder / "search.json")
     if as_json:
         print(text)
     else:

@@ -18,6 +18,7 @@ PASSES = "ad_compressed_perception.passes"
 NODES = "ad_compressed_perception.nodes"
 VERBS = "ad_compressed_perception.verbs"
 FRAME_SOURCES = "ad_compressed_perception.frame_sources"
+REPORTS = "ad_compressed_perception.reports"
 
 # Where the table PLUGINS of a group's own plug-ins is, so that an uninstalled checkout works too; those of
 # other packages come by entry points. A table RENAMED beside it has old names, accepted for one version.
@@ -26,6 +27,7 @@ _TABLES = {
     DECODERS: "ad_compressed_perception.tasks.decoders",
     NODES: "ad_compressed_perception.nodes",
     PASSES: "ad_compressed_perception.compression.passes",
+    REPORTS: "ad_compressed_perception.compression.report_kinds",
     VERBS: "ad_compressed_perception.cli",
 }
 _KINDS = {
@@ -35,6 +37,7 @@ _KINDS = {
     NODES: "node",
     VERBS: "verb",
     FRAME_SOURCES: "frame source",
+    REPORTS: "kind of report",
 }
 
 

@@ -26,6 +26,7 @@ from ad_compressed_perception.replay.lifecycle import LifecycleClient
 from ad_compressed_perception.replay.node_process import NodeProcess
 from ad_compressed_perception.replay.plan import BASELINE, ReplayPlan, global_remappings
 from ad_compressed_perception.replay.player import MAX_SILENT_FRAMES, Player
+from ad_compressed_perception.replay.results_recorder import ResultsRecorder
 from ad_compressed_perception.report.schema import Report
 
 CONFIGURE_TIMEOUT_S = 600.0
@@ -51,6 +52,7 @@ class ReplayClient:
         *,
         compressed: bool,
         node_timeout_s: float,
+        recorder: ResultsRecorder | None = None,
     ) -> None:
         """Store the arguments; ROS is initialized when the context is entered."""
         self._node_timeout_s = node_timeout_s
@@ -62,6 +64,7 @@ class ReplayClient:
         self._collector = collector
         self._deadlines_ms = deadlines_ms
         self._compressed = compressed
+        self._recorder = recorder
         self._context = rclpy.Context()
         self._names = {(node.task, node.namespace): node.name for node in plan.nodes}
 
@@ -94,6 +97,8 @@ class ReplayClient:
             compressed=self._compressed,
             frame_timeout_s=self._node_timeout_s / MAX_SILENT_FRAMES,
         )
+        if self._recorder is not None:
+            self.player.record(self._recorder)
         return self
 
     def __exit__(

@@ -101,8 +101,19 @@ class Collector:
 
     def compared(self, task: str, stamp_ns: int) -> set[str]:
         """Return the candidates whose result of a frame was compared with the baseline's."""
+        return set(self.agreements(task, stamp_ns))
+
+    def results(self, task: str, stamp_ns: int) -> dict[str, Result]:
+        """Return the results of a frame that were compared, by variant's name, the baseline first."""
         current = self._current[task]
-        return set(current.agreement) if current.stamp_ns == stamp_ns else set()
+        if current.stamp_ns != stamp_ns:
+            return {}
+        return {name: current.results[name] for name in self._order[task] if name in current.results}
+
+    def agreements(self, task: str, stamp_ns: int) -> dict[str, float]:
+        """Return the candidates whose result of a frame was compared, each with its agreement."""
+        current = self._current[task]
+        return dict(current.agreement) if current.stamp_ns == stamp_ns else {}
 
     def end_task(self, task: str, frame: BagFrame) -> None:
         """Decide, after all variants of a task processed a frame, whether its results are kept."""

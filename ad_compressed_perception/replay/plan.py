@@ -54,6 +54,11 @@ class ReplayNode:
         return self.node.split("/")[-2]
 
     @property
+    def topic(self) -> str:
+        """The node's name without the namespace of the replay, as a reader knows it."""
+        return f"/{self.namespace}/{self.node.rpartition('/')[2]}"
+
+    @property
     def image_topic(self) -> str:
         """Topic of raw images of this node alone; compressed ones come on ``/compressed`` below it."""
         return f"{self.node}/image"

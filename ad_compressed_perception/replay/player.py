@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from ad_compressed_perception.core.timing import FrameTiming
-from ad_compressed_perception.nodes.qos import image_qos
+from ad_compressed_perception.nodes.node_subscriptions import RESULT_TOPICS
+from ad_compressed_perception.nodes.qos import RESULT_QOS, image_qos
 from ad_compressed_perception.nodes.rclpy_compat import publisher_count
 from ad_compressed_perception.replay.collector import Collector
 from ad_compressed_perception.replay.frames import BagFrame
@@ -21,6 +22,7 @@ from ad_compressed_perception.replay.ledger import Ledger, OfferedMonitor
 from ad_compressed_perception.replay.lifecycle import WaitUntil
 from ad_compressed_perception.replay.node_process import ReplayError
 from ad_compressed_perception.replay.plan import BASELINE, ReplayPlan
+from ad_compressed_perception.replay.results_recorder import ResultsRecorder
 
 MAX_SILENT_FRAMES = 3
 """Consecutive frames without a response of a node after which the replay ends."""
@@ -76,6 +78,7 @@ class Player:
         self._collector = collector
         self._wait_until = wait_until
         self._frame_timeout_s = frame_timeout_s
+        self._recorder: ResultsRecorder | None = None
         self._missed_in_row: Counter[tuple[str, str]] = Counter()
         self.frame_timeouts: Counter[tuple[str, str]] = Counter()
         message_type = CompressedImage if compressed else Image
@@ -86,6 +89,11 @@ class Player:
             )
             for each in plan.nodes
         }
+
+    def record(self, recorder: ResultsRecorder) -> None:
+        """Let a recorder take the results as the nodes publish them; to be called before the first frame."""
+        self._recorder = recorder
+        recorder.subscribe(self._subscribe_raw)
 
     def wait_for_connections(self, subscriptions: Iterable[Any]) -> None:
         """Wait until every node is subscribed to its images and the monitor to every node.
@@ -147,7 +155,7 @@ class Player:
         )
 
     def complete(self, task: str, frame: BagFrame) -> None:
-        """Wait until the monitor has compared every candidate's result of a frame."""
+        """Wait until the monitor has compared every candidate's result of a frame, and record them."""
         expected = {
             name
             for name in self._plan.variants[task]
@@ -155,7 +163,22 @@ class Player:
         }
         if expected and self._processed(task, BASELINE, frame):
             self._wait_until(lambda: expected <= self._collector.compared(task, frame.stamp_ns), _PAIR_WAIT_S)
+        if self._recorder is not None:
+            self._record(self._recorder, task, frame)
         self._collector.end_task(task, frame)
+
+    def _record(self, recorder: ResultsRecorder, task: str, frame: BagFrame) -> None:
+        names = {name for name in self._plan.variants[task] if self._processed(task, name, frame)}
+        self._wait_until(lambda: recorder.has(task, names, frame.stamp_ns), _PAIR_WAIT_S)
+        found = {name: self._timing_of(task, name, frame) for name in self._plan.variants[task]}
+        timings = {name: timing for name, timing in found.items() if timing is not None}
+        compared = self._collector.results(task, frame.stamp_ns)
+        agreements = self._collector.agreements(task, frame.stamp_ns)
+        recorder.end_task(task, frame, timings, compared, agreements)
+
+    def _subscribe_raw(self, topic: str, task: str, take: Callable[[bytes], None]) -> None:
+        message_type = RESULT_TOPICS[task].message_type
+        self._node.create_subscription(message_type, topic, take, RESULT_QOS, raw=True)
 
     def _timing_of(self, task: str, name: str, frame: BagFrame) -> FrameTiming | None:
         return self.ledger(task, name).done.get(frame.stamp_ns)

@@ -1,26 +1,30 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the report of a replay: report.json, report.md and the images."""
+"""Writes the report of a replay: report.json, report.md, report.html and the images."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from ad_compressed_perception.analysis.plots.replay_plots import write_plots
 from ad_compressed_perception.core.errors import AdcpError, DataError
-from ad_compressed_perception.core.results import Result, Trajectory
 from ad_compressed_perception.image.decode import decode_image, to_bgr8
 from ad_compressed_perception.replay.collector import Collector, FrameSnapshot
+from ad_compressed_perception.replay.frame_panels import add_steering, agreement_texts
 from ad_compressed_perception.replay.frames import BagSlice
-from ad_compressed_perception.replay.plan import ReplayNode, ReplayPlan
+from ad_compressed_perception.replay.plan import ReplayPlan
+from ad_compressed_perception.replay.results_bag import FOLDER as RECORDING_FOLDER
+from ad_compressed_perception.replay.results_recorder import FILES as RECORDING_FILES
+from ad_compressed_perception.replay.results_recorder import ResultsRecorder
+from ad_compressed_perception.report.findings import report_findings
+from ad_compressed_perception.report.html_page import HTML_NAME, write_page
 from ad_compressed_perception.report.markdown import render_markdown
-from ad_compressed_perception.report.panels import Panel, side_by_side, with_steering, write_png
+from ad_compressed_perception.report.panels import Panel, side_by_side, write_png
 from ad_compressed_perception.report.read import read_report
 from ad_compressed_perception.report.schema import Report, write_report
-from ad_compressed_perception.report.series import AGREEMENT_AXES
-from ad_compressed_perception.tasks import create_task
 
 REPORT_JSON = "report.json"
 REPORT_MARKDOWN = "report.md"
@@ -48,6 +52,8 @@ def write_report_files(
     frames: BagSlice,
     folder: Path,
     notify: Callable[[str], None] = lambda text: None,
+    *,
+    recorder: ResultsRecorder | None = None,
 ) -> None:
     """Write the report and its images into ``folder``; images of an earlier report there are removed.
 
@@ -61,6 +67,7 @@ def write_report_files(
         frames: the recording, to decode the frames drawn.
         folder: created where missing.
         notify: called with the current step.
+        recorder: of the results, where they were recorded.
 
     Raises:
         DataError: the folder cannot be written.
@@ -78,11 +85,15 @@ def write_report_files(
         report.files = [path.name for path in images]
     except (AdcpError, ImportError, OSError) as error:
         report.notes = [*report.notes, f"Images are missing: {error}."]
+    if recorder is not None:
+        recorder.finish(report)
+    markdown = render_markdown(report)
     try:
-        (folder / REPORT_MARKDOWN).write_text(render_markdown(report), encoding="utf-8")
+        (folder / REPORT_MARKDOWN).write_text(markdown, encoding="utf-8")
     except OSError as error:
         raise DataError(f"cannot write {folder / REPORT_MARKDOWN}: {error.strerror or error}") from error
-    report.files = [REPORT_MARKDOWN, *report.files]
+    write_page(folder / HTML_NAME, markdown, report_findings(report))
+    report.files = [REPORT_MARKDOWN, HTML_NAME, *report.files]
     write_report(report, folder / REPORT_JSON)
 
 
@@ -93,8 +104,10 @@ def _remove_earlier(folder: Path) -> None:
     except AdcpError:
         return
     for name in earlier.files:
-        if name == Path(name).name:
+        if name == Path(name).name or name in RECORDING_FILES:
             (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # not empty: files of others stay
+        (folder / RECORDING_FOLDER).rmdir()
 
 
 def _numbered(snapshots: list[FrameSnapshot]) -> list[tuple[int, FrameSnapshot]]:
@@ -110,13 +123,6 @@ def _numbered(snapshots: list[FrameSnapshot]) -> list[tuple[int, FrameSnapshot]]
 def _overlay_name(snapshot: FrameSnapshot, number: int) -> str:
     which = "least_agreement" if snapshot.kind == "least_agreement" else str(number)
     return f"overlay_{snapshot.task}_{which}.png"
-
-
-def _add_steering(result: Result, node: ReplayNode) -> Result:
-    if not isinstance(result, Trajectory):
-        return result
-    settings = create_task(node.manifest).settings
-    return with_steering(result, settings.steering_ratio, settings.wheelbase_m)
 
 
 def _draw(
@@ -140,15 +146,14 @@ def _draw(
         details += [] if infer_ms is None else [f"infer {infer_ms:.1f} ms"]
         panels.append(
             Panel(
-                _add_steering(result, plan.node(snapshot.task, name)),
+                add_steering(result, plan.node(snapshot.task, name)),
                 f"{name}{named}{status}",
                 " | ".join(details),
             )
         )
-    axis = AGREEMENT_AXES[snapshot.task]
     first_ns = collector.series[snapshot.task].first_stamp_ns
     parts = [f"{snapshot.task} at {(snapshot.frame.stamp_ns - first_ns) / 1e9:.2f} s"]
-    parts += [f"{name}: {axis.unit.split(',')[0]} {value:.3f}" for name, value in snapshot.agreement.items()]
+    parts += agreement_texts(snapshot.task, snapshot.agreement)
     if snapshot.kind == "least_agreement":
         parts.append("frame with the least agreement")
     return write_png(path, side_by_side(bgr, panels, headline=" | ".join(parts)))

@@ -39,6 +39,7 @@ from ad_compressed_perception.replay.report_writer import (
     require_writable,
     write_report_files,
 )
+from ad_compressed_perception.replay.results_recorder import ResultsRecorder
 from ad_compressed_perception.replay.signals import EndOnSignal
 from ad_compressed_perception.report.schema import Report
 
@@ -66,6 +67,7 @@ class ReplayOptions:
         duration_s: seconds of the recording replayed.
         threads: threads inside one inference; 0 is the runtime's choice.
         deadlines: ``50`` or ``detection=50``, milliseconds.
+        mcap: also record images and results as MCAP.
         samples: frames drawn side by side for each task.
         node_timeout_s: seconds without a finished frame after which a node is given up.
         max_bad_frames: how many frames a node may not process before the report has a problem.
@@ -85,6 +87,7 @@ class ReplayOptions:
     duration_s: float | None = None
     threads: int = 1
     deadlines: tuple[str, ...] = ()
+    mcap: bool = False
     samples: int = 2
     node_timeout_s: float = 60.0
     max_bad_frames: BadFrameLimit = field(default_factory=BadFrameLimit)
@@ -138,6 +141,7 @@ class _Run:
     cpu_load_note: str = ""
     ledgers: dict[tuple[str, str], Ledger] = field(default_factory=dict)
     strangers: list[str] = field(default_factory=list)
+    recorder: ResultsRecorder | None = None
     report: Report = field(default_factory=Report)
 
     def advance(self, frame: BagFrame, offered: bool) -> None:
@@ -194,7 +198,9 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
         if reason is not None and run.count.offered == 0:
             raise reason
         _complete_report(run, reason)
-        write_report_files(run.report, plan, collector, frames, options.out, observer.notify)
+        write_report_files(
+            run.report, plan, collector, frames, options.out, observer.notify, recorder=run.recorder
+        )
         if reason is not None:
             raise ReplayError(
                 f"{reason}; what was measured before is in {options.out / REPORT_MARKDOWN}"
@@ -222,6 +228,8 @@ def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int, sign
         run.observer.notify("starting the nodes")
         node_process = stack.enter_context(NodeProcess(parameters, folder / "nodes.log", plan.namespace))
         signals.on_second = node_process.kill
+        if options.mcap:
+            run.recorder = stack.enter_context(ResultsRecorder(plan, run.frames, options.out))
         client = stack.enter_context(
             ReplayClient(
                 plan,
@@ -230,6 +238,7 @@ def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int, sign
                 deadlines_ms,
                 compressed=run.frames.is_compressed,
                 node_timeout_s=options.node_timeout_s,
+                recorder=run.recorder,
             )
         )
         try:

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ad_compressed_perception.report.compression_schema import CompressionReport, Interval, Pair, Timing
+from ad_compressed_perception.report.findings import VERDICT_LEVELS, Finding, sort_findings
 from ad_compressed_perception.report.markdown import table
+from ad_compressed_perception.report.markdown_text import code, fenced, image, plain
 
 _NONE = "–"
 _LISTED_NOTES = 6
@@ -20,8 +22,17 @@ _SLICE_WORDS = {
 
 def render_compression(report: CompressionReport) -> str:
     """Return the report as GitHub-flavored Markdown; images are linked by ``report.files``."""
+    return _text(_head(report), report)
+
+
+def compression_body(report: CompressionReport) -> str:
+    """Return the same without the verdict, for a page that shows it as a finding."""
+    return _text((title_line(report), _terms(report)), report)
+
+
+def _text(head: Iterable[str], report: CompressionReport) -> str:
     sections = (
-        _head(report),
+        head,
         _figures(report),
         _agreement(report),
         _accuracy(report),
@@ -35,16 +46,39 @@ def render_compression(report: CompressionReport) -> str:
 
 
 def _head(report: CompressionReport) -> Iterator[str]:
-    yield f"# {report.model}: {report.variant.name} against {report.baseline.name}"
-    yield f"**{report.gate.verdict_text}**"
+    yield title_line(report)
+    yield f"**{plain(report.gate.verdict_text)}**"
     if report.gate.verdict.status != "rejected" and report.gate.verdict.reasons:
-        yield "\n".join(f"- {reason}" for reason in report.gate.verdict.reasons)
+        yield "\n".join(f"- {plain(reason)}" for reason in report.gate.verdict.reasons)
+    yield _terms(report)
+
+
+def _terms(report: CompressionReport) -> str:
     terms = ", ".join(
         f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
         for key, value in report.gate.terms.items()
         if value is not None
     )
-    yield f"Terms of the recipe `{report.provenance.recipe}`: {terms}."
+    return f"Terms of the recipe {code(report.provenance.recipe)}: {plain(terms)}."
+
+
+def title_line(report: CompressionReport) -> str:
+    """Return the first line: which variant against which baseline."""
+    return f"# {plain(f'{report.model}: {report.variant.name} against {report.baseline.name}')}"
+
+
+def compression_findings(report: CompressionReport) -> list[Finding]:
+    """Return the verdict and what is wrong with the frames that it stands on, the worst first."""
+    found = report.agreement
+    verdict = report.gate.verdict
+    findings = [Finding(VERDICT_LEVELS[verdict.status], report.gate.verdict_text)]
+    if verdict.status == "inconclusive":
+        findings += [Finding("warning", reason) for reason in verdict.reasons]
+    if found.failed_frames:
+        findings.append(Finding("alarm", f"the variant gave no result on {found.failed_frames} frames"))
+    if not found.informative_frames:
+        findings.append(Finding("warning", f"none of {found.frames} frames is informative"))
+    return sort_findings(findings)
 
 
 def _figures(report: CompressionReport) -> Iterator[str]:
@@ -63,14 +97,14 @@ def _figures(report: CompressionReport) -> Iterator[str]:
             f"{report.variant.input_width}x{report.variant.input_height}",
             "",
         ),
-        ("precision as executed", report.baseline.precision, report.variant.precision, ""),
+        ("precision as executed", plain(report.baseline.precision), plain(report.variant.precision), ""),
         ("integer compute ops", "", f"{coverage.integer}/{coverage.compute}", _share(coverage.share)),
-        ("runtime", _runner(report.baseline), _runner(report.variant), ""),
+        ("runtime", plain(_runner(report.baseline)), plain(_runner(report.variant)), ""),
     ]
     for words, timing in (("inference", latency.infer), ("frame to result", latency.end_to_end)):
         rows += _timing(words, timing)
     yield "## Size, memory and time"
-    yield table(("figure", report.baseline.name, report.variant.name, "ratio"), rows, 1)
+    yield table(("figure", plain(report.baseline.name), plain(report.variant.name), "ratio"), rows, 1)
     yield (
         f"Times: {latency.frames} frames, both interleaved on each frame, one process; a speed-up is "
         "baseline / variant with the 95 % interval of a bootstrap over frames. Memory: growth of a "
@@ -86,7 +120,7 @@ def _agreement(report: CompressionReport) -> Iterator[str]:
     rows = [("all frames", str(found.frames), _number(found.score), _interval(found.drop), "")]
     rows += [
         (
-            one.title,
+            plain(one.title),
             str(one.frames),
             _number(one.score),
             _interval(one.drop),
@@ -94,18 +128,20 @@ def _agreement(report: CompressionReport) -> Iterator[str]:
         )
         for one in found.slices
     ]
-    yield table(("frames", "number", found.measure, "drop (95 % interval)", ""), rows, 1)
+    yield table(("frames", "number", plain(found.measure), "drop (95 % interval)", ""), rows, 1)
     if found.strict_measure:
         yield (
-            f"The gate uses: {found.measure}, {_number(found.score)}. Strict, not gated: "
-            f"{found.strict_measure}, {_number(found.strict_score)}."
+            f"The gate uses: {plain(found.measure)}, {_number(found.score)}. Strict, not gated: "
+            f"{plain(found.strict_measure)}, {_number(found.strict_score)}."
         )
     informative = f"{found.informative_frames} of {found.frames} frames are informative"
     failed = f"; the variant gave no result on {found.failed_frames}" if found.failed_frames else ""
     yield f"{informative}{failed}. {_slice_words(report)}"
     per_class = found.details.get("per_class_iou")
     if isinstance(per_class, dict) and per_class:
-        yield table(list(per_class), [[f"{value:.4f}" for value in per_class.values()]], 0)
+        yield table(
+            [plain(label) for label in per_class], [[f"{value:.4f}" for value in per_class.values()]], 0
+        )
     for title, parts in (
         ("informative label", found.labels),
         ("size of the object", found.sizes),
@@ -114,7 +150,7 @@ def _agreement(report: CompressionReport) -> Iterator[str]:
         if parts:
             yield table(
                 (title, "frames", "drop (95 % interval)"),
-                [(one.name, str(one.frames), _interval(one.drop)) for one in parts],
+                [(plain(one.name), str(one.frames), _interval(one.drop)) for one in parts],
                 1,
             )
     yield from _image(report, "slices.png", "Drops in slices")
@@ -127,10 +163,15 @@ def _accuracy(report: CompressionReport) -> Iterator[str]:
         return
     yield "## Accuracy on labeled data"
     yield table(
-        ("figure", report.baseline.name, report.variant.name, "worse by (95 % interval, paired)"),
+        (
+            "figure",
+            plain(report.baseline.name),
+            plain(report.variant.name),
+            "worse by (95 % interval, paired)",
+        ),
         [
             (
-                name + (" (used by the gate)" if name == found.metric else ""),
+                plain(name) + (" (used by the gate)" if name == found.metric else ""),
                 _interval(one.baseline, 4),
                 _interval(one.variant, 4),
                 f"{_interval(one.drop, 2)} {one.unit}",
@@ -144,7 +185,7 @@ def _accuracy(report: CompressionReport) -> Iterator[str]:
         figure = one.figures[found.metric]
         rows.append(
             (
-                one.title,
+                plain(one.title),
                 str(one.frames),
                 _number(figure.baseline.value, 4),
                 _number(figure.variant.value, 4),
@@ -157,8 +198,8 @@ def _accuracy(report: CompressionReport) -> Iterator[str]:
             (
                 "slice",
                 "frames",
-                f"{found.metric} {report.baseline.name}",
-                report.variant.name,
+                plain(f"{found.metric} {report.baseline.name}"),
+                plain(report.variant.name),
                 "worse by",
                 "",
             ),
@@ -166,9 +207,9 @@ def _accuracy(report: CompressionReport) -> Iterator[str]:
             1,
         )
     runs = "resampled singly" if found.block_length == 1 else f"resampled in blocks of {found.block_length}"
-    yield f"{found.frames} labeled frames of {found.data}, {runs}, {found.resamples} resamples."
+    yield f"{found.frames} labeled frames of {plain(found.data)}, {runs}, {found.resamples} resamples."
     if found.notes:
-        yield "\n".join(f"- {note}" for note in found.notes)
+        yield "\n".join(f"- {plain(note)}" for note in found.notes)
 
 
 def _layers(report: CompressionReport) -> Iterator[str]:
@@ -189,13 +230,13 @@ def _layers(report: CompressionReport) -> Iterator[str]:
     if kept:
         yield table(
             ("stays in float", "operator", "why"),
-            [(f"`{one.name}`", one.operator, one.why_float or "") for one in kept],
+            [(code(one.name), plain(one.operator), plain(one.why_float or "")) for one in kept],
         )
     noisy = sorted(
         (one for one in report.layers if one.sqnr_db is not None), key=lambda one: one.sqnr_db or 0.0
     )
     if noisy:
-        rows = [(f"`{one.name}`", one.operator, one.kind, f"{one.sqnr_db:.1f}") for one in noisy[:5]]
+        rows = [(code(one.name), plain(one.operator), one.kind, f"{one.sqnr_db:.1f}") for one in noisy[:5]]
         yield table(("noisiest", "operator", "kind", "SQNR, dB"), rows, 3)
 
 
@@ -203,22 +244,27 @@ def _images(report: CompressionReport) -> Iterator[str]:
     if not report.worst_frames:
         return
     yield "## Largest differences"
-    yield f"Frames are ranked by: {report.agreement.difference_unit}."
+    yield f"Frames are ranked by: {plain(report.agreement.difference_unit)}."
     for one in report.worst_frames:
-        yield f"![{one.caption}]({one.file})"
+        yield image(one.caption, one.file)
 
 
 def _passes(report: CompressionReport) -> Iterator[str]:
     yield "## Passes"
     rows = [
-        (one.name, f"{one.seconds:.1f}", f"{one.nodes_before} → {one.nodes_after}", _notes_text(one.notes))
+        (
+            plain(one.name),
+            f"{one.seconds:.1f}",
+            f"{one.nodes_before} → {one.nodes_after}",
+            plain(_notes_text(one.notes)),
+        )
         for one in report.passes
     ]
     yield table(("pass", "seconds", "operators", "notes"), rows)
     found = report.graph_optimization
     if found is not None:
         yield (
-            f"Graph optimization ({', '.join(found.passes)}): {found.nodes_before} operators became "
+            f"Graph optimization ({plain(', '.join(found.passes))}): {found.nodes_before} operators became "
             f"{found.nodes_after}; alone it makes inference {_interval(found.speedup, 2)} times as fast on "
             f"the baseline's runtime ({found.rounds} pairs of runs)."
         )
@@ -231,25 +277,27 @@ def _provenance(report: CompressionReport) -> Iterator[str]:
     yield "\n".join(
         f"- {line}"
         for line in (
-            f"baseline `{report.baseline.name}`, sha256 `{origin.source_sha256}`",
-            f"variant `{report.variant.name}`, sha256 `{report.variant.sha256}`",
-            f"recipe `{origin.recipe}`, sha256 `{origin.recipe_sha256}` (below)",
-            f"calibrated on {origin.calibration.frames} frames of {origin.calibration.source}, "
-            f"sha256 `{origin.calibration.sha256}`",
-            f"verified on {origin.verification_frames} other frames of {origin.verification_source}",
-            f"{host.cpu or host.machine} ({', '.join(host.cpu_features)}), {host.logical_cores} logical "
-            f"cores, {host.system}",
-            f"Python {host.python}, {versions}",
-            f"written {report.created}, format {report.schema_}",
+            f"baseline {code(report.baseline.name)}, sha256 {code(origin.source_sha256)}",
+            f"variant {code(report.variant.name)}, sha256 {code(report.variant.sha256)}",
+            f"recipe {code(origin.recipe)}, sha256 {code(origin.recipe_sha256)} (below)",
+            f"calibrated on {origin.calibration.frames} frames of {plain(origin.calibration.source)}, "
+            f"sha256 {code(origin.calibration.sha256)}",
+            f"verified on {origin.verification_frames} other frames of {plain(origin.verification_source)}",
+            plain(
+                f"{host.cpu or host.machine} ({', '.join(host.cpu_features)}), {host.logical_cores} logical "
+                f"cores, {host.system}"
+            ),
+            plain(f"Python {host.python}, {versions}"),
+            plain(f"written {report.created}, format {report.schema_}"),
         )
     )
-    yield f"```yaml\n{origin.recipe_text.rstrip()}\n```"
+    yield fenced(origin.recipe_text, "yaml")
 
 
 def _notes(report: CompressionReport) -> Iterator[str]:
     if report.notes:
         yield "## Notes"
-        yield "\n".join(f"- {note}" for note in report.notes)
+        yield "\n".join(f"- {plain(note)}" for note in report.notes)
 
 
 def _image(report: CompressionReport, name: str, words: str) -> Iterator[str]:
@@ -305,7 +353,9 @@ def _slice_words(report: CompressionReport) -> str:
     counted = "objects" if report.task == "detection" else "edges between labels"
     object_density = f"{counted} in the baseline's result"
     words = {**_SLICE_WORDS, "object_density": object_density}
-    rules = [f"{one.title}: by {words.get(one.attribute, one.attribute)}" for one in report.agreement.slices]
+    rules = [
+        f"{plain(one.title)}: by {words.get(one.attribute, one.attribute)}" for one in report.agreement.slices
+    ]
     return f"Slices hold a tenth of the frames each ({'; '.join(rules)})." if rules else ""
 
 

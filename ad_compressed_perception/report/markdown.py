@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
 from ad_compressed_perception.core.timing import STAGES
+from ad_compressed_perception.report.markdown_text import code, image, plain
 from ad_compressed_perception.report.schema import (
     AgreementFigures,
     ClassAgreement,
@@ -36,6 +37,7 @@ def render_markdown(report: Report) -> str:
         _accuracy(report),
         _frame_counters(report),
         _images(report),
+        _recording(report),
         _bullets("Missing", report.missing),
         _bullets("Notes", report.notes),
         _host(report),
@@ -57,11 +59,11 @@ def agreement_text(comparison: ComparisonReport) -> str:
 def figures_text(found: AgreementFigures | None) -> str:
     """Return figures of an agreement, or of a comparison with the ground truth, in one short phrase."""
     if isinstance(found, DetectionFigures):
-        if not found.matched + found.missed + found.extra:
+        if compares_nothing(found):
             return "no objects on either side: nothing to compare"
         return f"F1 {found.f1:.3f} (precision {found.precision:.3f}, recall {found.recall:.3f})"
     if isinstance(found, SegmentationFigures):
-        if len(found.per_class_iou) == 1 and found.differing_pixels_share == 0.0:
+        if compares_nothing(found):
             return f"only one label on either side ({next(iter(found.per_class_iou))}): nothing to compare"
         return f"mIoU {found.miou:.4f}, {found.differing_pixels_share:.2%} of pixels differ"
     if isinstance(found, PlanningFigures):
@@ -70,6 +72,15 @@ def figures_text(found: AgreementFigures | None) -> str:
             f"lateral offset at most {found.max_lateral_offset_m:.2f} m"
         )
     return _NONE
+
+
+def compares_nothing(found: AgreementFigures | None) -> bool:
+    """Whether two sides agree because there was nothing on either: no object, or one label everywhere."""
+    if isinstance(found, DetectionFigures):
+        return not found.matched + found.missed + found.extra
+    if isinstance(found, SegmentationFigures):
+        return len(found.per_class_iou) == 1 and found.differing_pixels_share == 0.0
+    return found is None
 
 
 def uncounted_frames(variant: VariantReport) -> int:
@@ -101,12 +112,12 @@ def frame_counts_text(variant: VariantReport) -> str:
 def _head(report: Report) -> Iterator[str]:
     source = report.source
     name = PurePath(source.bag).name if source.bag else "live"
-    yield f"# Baseline and compressed on {name}"
+    yield f"# Baseline and compressed on {plain(name)}"
     length = "" if source.duration_s is None else f" over {source.duration_s:.1f} s"
-    topic = f" of `{source.topic}`" if source.topic else ""
-    yield f"{source.frames} frames{topic}{length}. {report.measurement}".strip()
+    topic = f" of {code(source.topic)}" if source.topic else ""
+    yield f"{source.frames} frames{topic}{length}. {plain(report.measurement)}".strip()
     if report.age_reference:
-        yield f"Transport age is measured from {report.age_reference}."
+        yield f"Transport age is measured from {plain(report.age_reference)}."
     if source.not_offered:
         yield (
             f"{source.not_offered} frames of the bag came due while others were processed and were "
@@ -118,7 +129,7 @@ def _problems(report: Report) -> Iterator[str]:
     if report.problems:
         yield "## Problems"
         yield "**The figures below cannot be relied on.**"
-        yield "\n".join(f"- {line}" for line in [*report.problems, *reason_lines(report)])
+        yield "\n".join(f"- {plain(line)}" for line in [*report.problems, *reason_lines(report)])
 
 
 def reason_lines(report: Report) -> list[str]:
@@ -153,12 +164,12 @@ def _ratios(report: Report) -> Iterator[str]:
         for name, comparison in one.comparison.items():
             rows.append(
                 (
-                    task,
-                    name,
+                    plain(task),
+                    plain(name),
                     speedup_text(comparison.speedup_infer_p50),
                     speedup_text(comparison.speedup_infer_paired_p50),
                     speedup_text(comparison.speedup_end_to_end_p50),
-                    agreement_text(comparison),
+                    plain(agreement_text(comparison)),
                     _verdict_text(one.variants.get(name)),
                 )
             )
@@ -185,10 +196,10 @@ def _ratios(report: Report) -> Iterator[str]:
     for task, one in report.tasks.items():
         for name, variant in one.variants.items():
             if variant.verdict is not None and variant.verdict.status == "rejected":
-                why = "; ".join(variant.verdict.reasons) or "no reason recorded"
+                why = plain("; ".join(variant.verdict.reasons)) or "no reason recorded"
                 yield (
-                    f"> **{task}/{name} was rejected by its accept gate** ({why}). It ran here only "
-                    "because that was allowed explicitly; do not drive with it."
+                    f"> **{plain(f'{task}/{name}')} was rejected by its accept gate** ({why}). It ran here "
+                    "only because that was allowed explicitly; do not drive with it."
                 )
 
 
@@ -198,11 +209,11 @@ def _latency(report: Report) -> Iterator[str]:
         infer, total = variant.stages_ms.get("infer"), variant.end_to_end_ms
         rows.append(
             (
-                task,
-                name,
-                f"{variant.model or _NONE}/{variant.variant or _NONE}",
-                f"{variant.backend or _NONE} {_provider(variant)}".strip(),
-                variant.precision or _NONE,
+                plain(task),
+                plain(name),
+                plain(f"{variant.model or _NONE}/{variant.variant or _NONE}"),
+                plain(f"{variant.backend or _NONE} {_provider(variant)}"),
+                plain(variant.precision or _NONE),
                 _ms(infer.p50 if infer else None),
                 _ms(infer.p99 if infer else None),
                 _ms(total.p50),
@@ -239,7 +250,7 @@ def _latency(report: Report) -> Iterator[str]:
 
 def _stages(report: Report) -> Iterator[str]:
     rows = [
-        (task, name, *(_ms(_p50(variant, stage)) for stage in STAGES))
+        (plain(task), plain(name), *(_ms(_p50(variant, stage)) for stage in STAGES))
         for task, name, variant in _variants(report)
     ]
     yield "## Stages, median milliseconds"
@@ -254,8 +265,8 @@ def _agreement(report: Report) -> Iterator[str]:
     yield "## Agreement"
     rows = [
         (
-            task,
-            name,
+            plain(task),
+            plain(name),
             str(each.pairs),
             str(each.unpaired),
             str(each.late),
@@ -276,10 +287,10 @@ def _agreement(report: Report) -> Iterator[str]:
 def _classes(task: str, name: str, comparison: ComparisonReport) -> Iterator[str]:
     found = comparison.agreement
     if isinstance(found, DetectionFigures) and found.per_class:
-        yield f"### {task}/{name}: objects by class (IoU {found.iou:g})"
+        yield f"### {plain(f'{task}/{name}')}: objects by class (IoU {found.iou:g})"
         by_size = sorted(found.per_class.items(), key=lambda item: -_objects(item[1]))
         yield table(
-            ("class", "in both", "only baseline", f"only {name}", "precision", "recall", "F1"),
+            ("class", "in both", "only baseline", f"only {plain(name)}", "precision", "recall", "F1"),
             [
                 (
                     label,
@@ -290,19 +301,23 @@ def _classes(task: str, name: str, comparison: ComparisonReport) -> Iterator[str
                     f"{counts.recall:.3f}",
                     f"{counts.f1:.3f}",
                 )
-                for label, counts in [("**all**", found), *by_size]
+                for label, counts in [("**all**", found), *((plain(label), one) for label, one in by_size)]
             ],
             right_from=1,
         )
     elif isinstance(found, SegmentationFigures) and found.per_class_iou:
-        yield f"### {task}/{name}: IoU by class"
+        yield f"### {plain(f'{task}/{name}')}: IoU by class"
         labels = list(found.per_class_iou)
-        yield table(labels, [tuple(f"{found.per_class_iou[label]:.4f}" for label in labels)], right_from=0)
+        yield table(
+            [plain(label) for label in labels],
+            [tuple(f"{found.per_class_iou[label]:.4f}" for label in labels)],
+            right_from=0,
+        )
 
 
 def _accuracy(report: Report) -> Iterator[str]:
     rows = [
-        (task, name, str(each.pairs), figures_text(each.figures), str(each.incomparable))
+        (plain(task), plain(name), str(each.pairs), plain(figures_text(each.figures)), str(each.incomparable))
         for task, one in report.tasks.items()
         for name, each in one.accuracy.items()
     ]
@@ -315,8 +330,8 @@ def _frame_counters(report: Report) -> Iterator[str]:
     is_replay = report.source.index is not None
     rows = [
         (
-            task,
-            name,
+            plain(task),
+            plain(name),
             str(variant.sent) if is_replay else _NONE,
             frame_counts_text(variant),
             str(variant.frame_timeouts),
@@ -334,7 +349,7 @@ def _frame_counters(report: Report) -> Iterator[str]:
     if not report.problems:
         reasons = reason_lines(report)
         if reasons:
-            yield "\n".join(f"- {line}" for line in reasons)
+            yield "\n".join(f"- {plain(line)}" for line in reasons)
 
 
 def _images(report: Report) -> Iterator[str]:
@@ -343,13 +358,24 @@ def _images(report: Report) -> Iterator[str]:
         return
     yield "## Frames side by side"
     for name in overlays:
-        yield f"![{PurePath(name).stem.replace('_', ' ')}]({name})"
+        yield image(PurePath(name).stem.replace("_", " "), name)
+
+
+def _recording(report: Report) -> Iterator[str]:
+    for name in report.files:
+        if name.endswith(".mcap"):
+            yield "## Recording of the results"
+            yield (
+                f"{code(name)} has the images, and of each task and variant every result, what can be drawn "
+                "of it over the image, timings and agreement. Foxglove and rerun open it; "
+                f"`ros2 bag play {plain(PurePath(name).parent.name)}` plays it."
+            )
 
 
 def _bullets(title: str, sentences: Sequence[str]) -> Iterator[str]:
     if sentences:
         yield f"## {title}"
-        yield "\n".join(f"- {sentence}" for sentence in sentences)
+        yield "\n".join(f"- {plain(sentence)}" for sentence in sentences)
 
 
 def _host(report: Report) -> Iterator[str]:
@@ -358,7 +384,7 @@ def _host(report: Report) -> Iterator[str]:
     versions = ", ".join(f"{name} {version}" for name, version in host.packages.items())
     features = f" ({', '.join(host.cpu_features)})" if host.cpu_features else ""
     yield "\n".join(
-        f"- {line}"
+        f"- {plain(line)}"
         for line in (
             f"{host.cpu}{features}, {host.logical_cores} logical cores",
             f"{host.system}, Python {host.python}, {versions}",
@@ -382,7 +408,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right_from: int | 
     marks = [
         "---:" if right_from is not None and column >= right_from else "---" for column in range(len(head))
     ]
-    lines = [list(head), marks, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    lines = [cells[0], marks, *cells[1:]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

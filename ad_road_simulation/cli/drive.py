@@ -129,8 +129,8 @@ def _show(report: DriveReport) -> None:
     from rich.table import Table
 
     from ad_compressed_perception.cli.output import table_console
+    from ad_road_simulation.closed_loop.drive_markdown import mean_text
     from ad_road_simulation.closed_loop.paired import describe
-    from ad_road_simulation.closed_loop.report import mean_text
     from ad_road_simulation.closed_loop.route_metrics import METRICS
 
     console = table_console()

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a drive: report.json, report.md, plots and images."""
+"""The report of a drive: report.json, report.md, report.html, plots and images."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.report.host import describe_host
+from ad_compressed_perception.report.html_page import HTML_NAME, write_page
+from ad_compressed_perception.report.rendered import Rendered
+from ad_road_simulation.closed_loop.drive_markdown import SCHEMA, render_drive
 from ad_road_simulation.closed_loop.images import join_images
 from ad_road_simulation.closed_loop.latency import EXPERT, Latency
-from ad_road_simulation.closed_loop.paired import Comparison, MeanInterval, compare, describe, summarize
+from ad_road_simulation.closed_loop.paired import Comparison, MeanInterval, compare, summarize
 from ad_road_simulation.closed_loop.plots import plot_differences, plot_offsets
-from ad_road_simulation.closed_loop.route_metrics import METRICS, RouteResult
+from ad_road_simulation.closed_loop.route_metrics import RouteResult
 
-SCHEMA = "adcp-drive/1"
 REPORT_JSON, REPORT_MD = "report.json", "report.md"
 
 Driven = Mapping[str, Mapping[int, RouteResult]]
@@ -98,11 +101,24 @@ def write_report(
         "host": describe_host().model_dump(mode="json"),
     }
     document = _plain(document)
-    markdown = _markdown(document, summary, comparisons)
-    report = DriveReport(document, markdown, summary, comparisons, folder)
+    rendered = render_drive(document)
+    report = DriveReport(document, rendered.markdown, summary, comparisons, folder)
     (folder / REPORT_JSON).write_text(report.to_json() + "\n", encoding="utf-8")
-    (folder / REPORT_MD).write_text(markdown, encoding="utf-8")
+    (folder / REPORT_MD).write_text(rendered.markdown, encoding="utf-8")
+    write_page(folder / HTML_NAME, rendered.markdown, rendered.findings)
     return report
+
+
+def render_document(text: bytes, where: str, folder: Path) -> Rendered:
+    """Render a drive's report.json; its plots and images stay as they are.
+
+    Raises:
+        DataError: it is no such document; one line.
+    """
+    try:
+        return render_drive(json.loads(text))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{where} is no {SCHEMA}: {type(error).__name__} {error}") from error
 
 
 def _gate(manifest: Manifest, name: str) -> str | None:
@@ -133,70 +149,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _markdown(
-    document: Mapping[str, Any],
-    summary: Mapping[str, Mapping[str, MeanInterval]],
-    comparisons: tuple[Comparison, ...],
-) -> str:
-    settings, names = document["settings"], list(summary)
-    weather = settings["weather"] or "drawn by seed"
-    lines = [
-        f"# {document['model']}: driven in closed loop",
-        "",
-        f"Routes: {settings['routes']} of {settings['length_m']:g} m, seed {settings['seed']}, traffic "
-        f"{settings['traffic']:g}, weather {weather}, latency {settings['latency']}.",
-        "",
-        *[f"* {comparison.line}" for comparison in comparisons],
-        *([""] if comparisons else []),
-        "## Metrics per route, mean with 95 % interval",
-        "",
-        "| | " + " | ".join(names) + " |",
-        "|---" * (len(names) + 1) + "|",
-    ]
-    for key, figure in METRICS.items():
-        title = f"{figure.title}, {figure.unit}" if figure.unit else figure.title
-        lines.append(f"| {title} | " + " | ".join(mean_text(summary[name][key]) for name in names) + " |")
-    for title, cell in (
-        ("latency p50, p99, ms", lambda one: "{p50:.1f}, {p99:.1f}".format(**one["latency_ms"])),
-        (
-            "images planned, dropped, failed",
-            lambda one: "{planned}, {dropped}, {failed}".format(**one["images"]),
-        ),
-        ("accept gate", lambda one: one["gate"] or "-"),
-        ("endings", lambda one: ", ".join(f"{count} {name}" for name, count in one["endings"].items())),
-    ):
-        lines.append(f"| {title} | " + " | ".join(cell(document["variants"][name]) for name in names) + " |")
-    if EXPERT in names:
-        lines += [
-            "",
-            "`expert` uses the ground truth: its errors are those of route and path tracker alone.",
-        ]
-    for comparison in comparisons:
-        lines += [
-            "",
-            f"## {comparison.variant} - {comparison.reference}, paired by route ({comparison.routes} routes)",
-            "",
-            "| | difference (95 % interval) |",
-            "|---|---|",
-            *[
-                f"| {METRICS[key].title} | {describe(value, METRICS[key].unit)} |"
-                for key, value in comparison.differences.items()
-            ],
-        ]
-    files = document["files"]
-    lines += ["", "## Plots", "", f"![offset from the lane center]({files['offsets']})"]
-    if "differences" in files:
-        lines += ["", f"![differences]({files['differences']})"]
-    if files["images"]:
-        lines += ["", "## Camera images with the planned path", ""]
-        lines += [f"![planned paths]({name})" for name in files["images"]]
-    return "\n".join(lines) + "\n"
-
-
-def mean_text(interval: MeanInterval) -> str:
-    """Return a mean with its interval; a dash where there is none."""
-    if not math.isfinite(interval.mean):
-        return "-"
-    return f"{interval.mean:.3g} ({interval.low:.3g} to {interval.high:.3g})"

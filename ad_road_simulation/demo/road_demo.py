@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ad_compressed_perception.replay.session import ReplayOptions, require_no_problems, run_replay
+from ad_compressed_perception.report.findings import report_findings, sort_findings
+from ad_compressed_perception.report.html_page import write_page
 from ad_compressed_perception.report.schema import Report
 from ad_road_simulation.closed_loop.drive import DriveOptions, run_drive
+from ad_road_simulation.closed_loop.drive_markdown import render_drive
 from ad_road_simulation.closed_loop.latency import EXPERT
 from ad_road_simulation.closed_loop.report import DriveReport
 from ad_road_simulation.demo.accuracy import measure_accuracy, write_accuracy
 from ad_road_simulation.demo.demo_models import DemoModel, open_models, prepare_model, print_verdicts
 from ad_road_simulation.demo.images import write_images
 from ad_road_simulation.demo.options import ROUTES_SEED, DemoOptions
-from ad_road_simulation.demo.page import render_page
 from ad_road_simulation.demo.recording import TOPIC, Recording, record
 from ad_road_simulation.demo.report import DemoResult, render_report, summary_lines
 from ad_road_simulation.demo.report_folder import report_folder
@@ -74,7 +76,10 @@ def run_road_demo(options: DemoOptions, progress: StepProgress, console: Console
         result = DemoResult(options, models, recording, replayed, accuracy, driven, images, steps.seconds)
         markdown = render_report(result)
         (out / MARKDOWN).write_text(markdown, encoding="utf-8")
-        (out / PAGE).write_text(render_page(markdown, out), encoding="utf-8")
+        findings = report_findings(replayed)
+        if driven is not None:
+            findings += render_drive(driven.document).findings
+        write_page(out / PAGE, markdown, sort_findings(findings))
     return lambda: _print(result, out)
 
 

@@ -18,11 +18,13 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
+from ad_compressed_perception.compression.verification.rerender import render_again
 from ad_compressed_perception.nodes.latency_monitor_node import LIVE_MEASUREMENT
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
 from ad_compressed_perception.report.markdown import uncounted_frames
 from ad_compressed_perception.report.read import parse_report, read_report
 from ad_compressed_perception.report.schema import ComparisonReport, DetectionFigures, Report
+from dev.check_html import faults
 from support.models import draw_scene, write_detector
 from support.ros import Recorder, image_message, node_process
 
@@ -125,6 +127,8 @@ def test_a_killed_node_is_reported_and_the_monitor_keeps_running(tmp_path: Path,
         assert "Traceback" not in monitor.log
 
     report = read_report(report_path)  # refuses what the schema does not allow
+    (page,) = render_again(report_path, tmp_path / "live.html")
+    assert faults(page.read_text("utf-8")) == []
     task = report.tasks["detection"]
     assert report.source.kind == "live"
     assert report.source.frames >= task.comparison["compressed"].pairs

@@ -31,8 +31,10 @@ from ad_compressed_perception.report.schema import (
     SegmentationFigures,
 )
 from ad_compressed_perception.workspace.save_manifest import save_manifest
+from dev.check_html import faults
 from support.bags import compressed_message, stamps_of, write_bag, write_messages
 from support.models import draw_scene, write_planner
+from support.recordings import check_recording
 from support.replay import add_variant, write_drive, write_models
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(240)]
@@ -59,7 +61,12 @@ def test_three_tasks_from_a_recording_to_a_report(tmp_path: Path, compressed: bo
     out = tmp_path / "out"
     report = run_replay(
         ReplayOptions(
-            bag=drive, out=out, models=tuple(models.values()), work=tmp_path / "work", deadlines=("1000000",)
+            bag=drive,
+            out=out,
+            models=tuple(models.values()),
+            work=tmp_path / "work",
+            deadlines=("1000000",),
+            mcap=True,
         )
     )
     check_frame_counts(report, FRAMES)
@@ -88,6 +95,13 @@ def test_three_tasks_from_a_recording_to_a_report(tmp_path: Path, compressed: bo
     assert {"report.md", "latency.png", "stages.png", "agreement.png"} <= set(report.files)
     for name in report.files:
         assert (out / name).stat().st_size > 0
+    page = (out / "report.html").read_text("utf-8")
+    assert faults(page) == []
+    assert page.count("<img") == len([name for name in report.files if name.endswith(".png")])
+    assert "ros2 bag play results" in page
+    assert page.index("detection/int8") < page.index("<table")
+    assert not [note for note in report.notes if "results" in note]
+    check_recording(out / "results", report, stamps_of(FRAMES))
     overlay = cv2.imread(str(out / "overlay_detection_1.png"))
     assert overlay.shape[1] == 2 * 640 + 6
 
@@ -152,13 +166,15 @@ def test_a_second_report_leaves_no_image_of_the_first(tmp_path: Path) -> None:
     models = write_models(tmp_path / "models")
     drive = write_drive(tmp_path / "drive", 2)
     out, work = tmp_path / "out", tmp_path / "work"
-    run_replay(ReplayOptions(bag=drive, out=out, models=(models["planning"],), work=work))
+    run_replay(ReplayOptions(bag=drive, out=out, models=(models["planning"],), work=work, mcap=True))
+    assert (out / "results" / "results.mcap").is_file()
     (out / "mine.txt").write_text("not the report's")
     run_replay(ReplayOptions(bag=drive, out=out, models=(models["detection"],), work=work))
     names = {path.name for path in out.iterdir()}
     assert "mine.txt" in names
     assert any("detection" in name for name in names)
     assert not any("planning" in name for name in names)
+    assert "results" not in names
 
 
 def test_a_node_that_refuses_its_model_ends_the_replay_with_its_error(tmp_path: Path) -> None:

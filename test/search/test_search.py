@@ -48,6 +48,7 @@ from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.onnx_graph.io import read_model
 from ad_compressed_perception.pass_api.terms import VerifySpec
 from ad_compressed_perception.tasks.pipeline import open_pipeline
+from dev.check_html import faults
 from support.compression import write_images
 from support.labeled import write_masks
 from support.models import write_planner, write_segmenter
@@ -243,6 +244,10 @@ def test_the_command_writes_front_and_plot_and_rejects_where_nothing_fits(
     folder = tmp_path / "work" / "tiny_planner" / "search" / "auto"
     assert (folder / "front.png").stat().st_size > 10_000
     assert json.loads((folder / "search.json").read_text(encoding="utf-8")) == report
+    page = (folder / "search.html").read_text(encoding="utf-8")
+    assert faults(page) == []
+    assert page.index("no candidate is within the budget") < page.index("<img") < page.index("<table")
+    assert (folder / "search.md").read_text(encoding="utf-8").startswith("# tiny_planner")
     assert not (tmp_path / "work" / "tiny_planner" / "model.yaml").exists()
 
 

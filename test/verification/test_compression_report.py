@@ -31,6 +31,7 @@ from ad_compressed_perception.packing.packed_file import expand
 from ad_compressed_perception.report.compression_schema import verdict_text
 from ad_compressed_perception.report.schema import Report, write_report
 from ad_compressed_perception.tasks.pipeline import open_pipeline
+from dev.check_html import faults
 from support.compression import INT8_PASSES, small_recipe, write_images
 from support.labeled import SCENES, write_boxes
 from support.models import write_detector, write_planner
@@ -95,10 +96,14 @@ def test_the_folder_holds_what_the_report_names(detector: CompressionResult) -> 
     assert parse_compression_report((folder / "report.json").read_bytes()) == report
     text = (folder / "report.md").read_text(encoding="utf-8")
     for name in report.files:
-        if name != "report.md":
+        if name not in ("report.md", "report.html"):
             assert f"]({name})" in text
             image = cv2.imread(str(folder / name))
             assert image is not None and image.std() > 5.0
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert faults(page) == []
+    assert page.count("<img") == len(report.files) - 2
+    assert page.index("accepted") < page.index("<table")
 
 
 def test_every_figure_is_correct(detector: CompressionResult) -> None:
@@ -252,7 +257,7 @@ def test_report_renders_again_from_its_json_alone(detector: CompressionResult, t
 
 def test_a_replays_report_renders_its_markdown_again(tmp_path: Path) -> None:
     write_report(Report(), tmp_path / "report.json")
-    assert render_again(tmp_path / "report.json") == [tmp_path / "report.md"]
+    assert render_again(tmp_path / "report.json") == [tmp_path / "report.md", tmp_path / "report.html"]
     assert (tmp_path / "report.md").read_text(encoding="utf-8").startswith("# Baseline and compressed")
 
 

@@ -27,6 +27,7 @@ from ad_road_simulation.closed_loop.route_metrics import Recorder, RouteResult
 from ad_road_simulation.closed_loop.run import Route, drive_route
 from ad_road_simulation.renderer.renderer import Renderer
 from ad_road_simulation.world.camera import Camera
+from dev.check_html import faults
 from support.drive import plan_vector, write_constant_planner
 
 STANDING = Trajectory(np.zeros((2, 2)), np.zeros(2), 0.0, 0.0)
@@ -207,6 +208,10 @@ def test_a_bad_planner_leaves_its_lane_and_gets_the_verdict_worse(tmp_path: Path
         assert name in markdown
         assert (tmp_path / "out" / name).stat().st_size > 1000
     assert comparison.line in markdown
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert faults(page) == []
+    assert f'<li class="alarm"><strong>alarm</strong> <span>{comparison.line}.</span></li>' in page
+    assert page.count("<img") == markdown.count("![")
 
 
 def expert_options(out: Path, routes: int, jobs: int = 1) -> DriveOptions:

@@ -6,14 +6,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from ad_compressed_perception.analysis.evaluate import Figure
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.report.panels import write_png
 from ad_compressed_perception.workspace.default_models import default_models
-from ad_road_simulation.demo.page import render_page
 from ad_road_simulation.demo.report_folder import MARKER, report_folder
 from ad_road_simulation.demo.sentences import describe_difference
 from ad_road_simulation.demo.steps import Steps
@@ -97,23 +94,6 @@ def test_progress_messages_have_the_number_of_their_step() -> None:
     steps.notify("starting the nodes")
     assert progress.messages == ["1/2 record", "1 of 2", "2/2 replay", "2/2 replay: starting the nodes"]
     assert list(steps.seconds) == ["record"]
-
-
-# ---- the page
-
-
-def test_a_page_is_self_contained(tmp_path: Path) -> None:
-    write_png(tmp_path / "dot.png", np.zeros((1, 1, 3), np.uint8))
-    text = "# A & B\n\n| x |\n| --- |\n| `1` |\n\n![a <dot>](dot.png)\n\n[more](more/report.md) <script>\n"
-    page = render_page(text, tmp_path)
-    assert "<title>A &amp; B</title>" in page
-    assert "<td><code>1</code></td>" in page
-    assert '<img alt="a &lt;dot&gt;" src="data:image/png;base64,' in page
-    assert "href" not in page
-    assert "more" in page
-    assert "<script>" not in page
-    with pytest.raises(DataError, match="gone.png"):
-        render_page("![](gone.png)", tmp_path)
 
 
 # ---- summary sentences

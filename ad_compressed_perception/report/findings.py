@@ -1,0 +1,106 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a reader must see first in a report: verdicts and alarms, each with a level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ad_compressed_perception.report.markdown import (
+    agreement_text,
+    compares_nothing,
+    speedup_text,
+    uncounted_frames,
+)
+from ad_compressed_perception.report.schema import Alarm, ComparisonReport, Report, VariantReport
+
+Level = Literal["ok", "note", "warning", "alarm"]
+LEVELS: tuple[Level, ...] = ("alarm", "warning", "note", "ok")
+"""The worst first."""
+
+VERDICT_LEVELS: dict[str | None, Level] = {"accepted": "ok", "rejected": "alarm", "inconclusive": "warning"}
+"""Level of an accept gate's verdict; anything else is a note."""
+
+ALARM_LEVELS: dict[str, Level] = {"OK": "note", "WARN": "warning", "ERROR": "alarm"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a report's head.
+
+    Attributes:
+        level: how a reader must take it.
+        text: one sentence, plain text without any mark-up.
+    """
+
+    level: Level
+    text: str
+
+
+def sort_findings(findings: list[Finding]) -> list[Finding]:
+    """Return findings with the worst level first, else in their order."""
+    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def report_findings(report: Report) -> list[Finding]:
+    """Return the findings of a replay or a live comparison, the worst first."""
+    found = [Finding("alarm", f"These figures cannot be relied on: {line}") for line in report.problems]
+    found += [Finding("alarm", line) for line in report.missing]
+    for task, one in report.tasks.items():
+        for name, variant in one.variants.items():
+            found += _counted(f"{task}/{name}", variant)
+        found += [
+            Finding(ALARM_LEVELS[alarm.level], alarm.sentence or _unnamed(alarm)) for alarm in one.alarms
+        ]
+        for name, comparison in one.comparison.items():
+            finding = _compared(f"{task}/{name}", comparison, one.variants.get(name))
+            is_doubted = bool(report.problems or report.missing or any(a.level != "OK" for a in one.alarms))
+            found.append(replace(finding, level="note") if finding.level == "ok" and is_doubted else finding)
+    if not any(one.comparison for one in report.tasks.values()):
+        found.append(Finding("warning", "No compressed variant took part: nothing was compared."))
+    return sort_findings(found)
+
+
+def _compared(name: str, comparison: ComparisonReport, variant: VariantReport | None) -> Finding:
+    """Return one comparison with its verdict; "ok" takes acceptance and compared frames."""
+    verdict = variant.verdict if variant is not None else None
+    status = verdict.status if verdict is not None else None
+    level = VERDICT_LEVELS.get(status, "note")
+    gate = f"{status} by its gate" if status else "no verdict of a gate"
+    if verdict is not None and status != "accepted" and verdict.reasons:
+        gate += f" ({'; '.join(verdict.reasons)})"
+    if comparison.pairs == 0:
+        level = "alarm" if level == "alarm" else "warning"
+        return Finding(level, f"{name}: not compared on any frame; {gate}.")
+    if level == "ok" and compares_nothing(comparison.agreement):
+        level = "warning"
+    return Finding(
+        level,
+        f"{name}: {agreement_text(comparison)} over {comparison.pairs} frames, inference speed-up "
+        f"{speedup_text(comparison.speedup_infer_p50)}; {gate}.",
+    )
+
+
+def _counted(name: str, variant: VariantReport) -> Iterator[Finding]:
+    unexplained = uncounted_frames(variant)
+    if unexplained:
+        yield Finding("alarm", f"{name}: no counter accounts for {unexplained} frames.")
+    if variant.received and not variant.processed:
+        yield Finding("alarm", f"{name}: none of {variant.received} frames was processed.")
+    elif variant.failed:
+        yield Finding("warning", f"{name}: {variant.failed} of {variant.received} frames failed.")
+    dropped = variant.dropped_busy + variant.dropped_stale
+    if dropped:
+        yield Finding("warning", f"{name}: {dropped} of {variant.received} frames were dropped.")
+    if variant.deadline_ms and variant.deadline_misses:
+        yield Finding(
+            "warning",
+            f"{name}: {variant.deadline_misses} of {variant.processed} frames missed the deadline of "
+            f"{variant.deadline_ms:g} ms.",
+        )
+
+
+def _unnamed(alarm: Alarm) -> str:
+    return f"{alarm.task}/{alarm.variant}: {alarm.figure} is {alarm.level}."
