@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from threading import Thread
 from threading import enumerate as enumerate_threads
 from time import monotonic, sleep
@@ -20,12 +21,15 @@ from rclpy.node import Node
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.one_line import describe_error
+from ad_compressed_perception.core.resources import config_folder
 from ad_compressed_perception.nodes.callback_guard import GuardedExecutor, answer_parameter_requests
 
 CLOSE_LIMIT_S = 8.0
 """Time for all nodes of a process to close; shorter than what a launch waits before it kills."""
 THREADS = "adcp-"
 """How the names of the package's threads begin; where one is left at the end, it hangs."""
+PROFILES_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+"""Names a file of profiles for Fast DDS 2 (Humble, Jazzy); later ones and other middleware do not read it."""
 _POLL_S = 0.05
 
 
@@ -167,8 +171,16 @@ def end_ros() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def discover_quickly() -> None:
+    """Let Fast DDS use config/fastdds_quick_discovery.xml, unless the user has profiles; before rclpy.init."""
+    shipped, users = config_folder(""), Path("DEFAULT_FASTRTPS_PROFILES.xml")  # read where it lies, too
+    if shipped is not None and not users.exists():
+        os.environ.setdefault(PROFILES_VARIABLE, str(shipped / "fastdds_quick_discovery.xml"))
+
+
 def _initialize(arguments: list[str] | None) -> None:
     leave_signals_to_ros()
+    discover_quickly()
     try:
         rclpy.init(args=arguments)
     except Exception as error:  # rclpy has no public class for arguments or files it cannot read
