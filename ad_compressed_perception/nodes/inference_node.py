@@ -48,9 +48,8 @@ from ad_compressed_perception.tasks import TASKS
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 
 _LOOKS_PERIOD_S = 0.1
-_RECEIVE_PERIOD_S = 0.04
-_LEAST_DEPTH = 8
-"""Frames that the middleware keeps while one is in work; all of them are counted up to 200 a second."""
+_LEAST_DEPTH = 16
+"""Frames that the middleware keeps between two looks; up to 160 a second all of them are counted."""
 
 
 class InferenceNode(GuardedLifecycleNode):
@@ -80,7 +79,6 @@ class InferenceNode(GuardedLifecycleNode):
         self._setup_names = set(SetupOptions.model_fields)
         self._is_configured = False
         self._subscription: ImageSubscription | None = None
-        self._receive_thread: PeriodicThread | None = None
         self._timing_publisher: Publisher | None = None
         self._overlay_publisher: Publisher | None = None
         self._report_texts: dict[str, str] = {}
@@ -147,16 +145,12 @@ class InferenceNode(GuardedLifecycleNode):
         self._subscription = ImageSubscription(self, setup.transport, qos, self._on_image)
         worker = self._supervised.start(self._subscription.receiver)
         worker.max_age_ms = float(self.get_parameter("max_age_ms").value)
-        self._receive_thread = PeriodicThread(self, self._receive_while_busy, _RECEIVE_PERIOD_S)
         self.diagnostics.monitor(self._subscription)
 
     def deactivate(self) -> None:
         """Unsubscribe; the frame being processed is finished, the waiting one is counted as dropped."""
         self.diagnostics.stop_monitoring()
-        receive_thread, self._receive_thread = self._receive_thread, None
-        if receive_thread is not None:
-            receive_thread.stop()
-            self._receive_while_busy()  # the last time: what came while the frame was in work is counted
+        self._receive_while_busy()
         self._supervised.stop()
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
@@ -194,6 +188,7 @@ class InferenceNode(GuardedLifecycleNode):
 
     def _watch(self) -> None:
         """Watch the worker and publish /diagnostics; called periodically in a thread of its own."""
+        self._receive_while_busy()
         now_s, health = monotonic(), self._health
         action = self._supervised.watch(now_s, health.watchdog_error_s, health.watchdog_exit_s)
         if action is Action.NONE and now_s < self._next_status_s:
