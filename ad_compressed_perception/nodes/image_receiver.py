@@ -72,12 +72,13 @@ class ImageReceiver:
         self._guard = GuardCondition(None, None, context=context)
         self._lock = Lock()
         self._empty_s = perf_counter()
+        self._is_open = True
 
     def receive(self) -> None:
-        """Hand over all messages that have arrived."""
+        """Hand over all messages that have arrived; none any more after destroy()."""
         handle = self._subscription.handle
-        with self._lock, handle:
-            for _ in range(_MOST_AT_ONCE):
+        with self._lock:
+            for _ in range(_MOST_AT_ONCE if self._is_open else 0):
                 taken = handle.take_message(self._subscription.msg_type, True)
                 if taken is None:
                     break
@@ -111,5 +112,7 @@ class ImageReceiver:
 
     def destroy(self) -> None:
         """Release; nobody waits any more."""
+        with self._lock:
+            self._is_open = False
         self._wait_set.destroy_when_not_in_use()
         self._guard.destroy()

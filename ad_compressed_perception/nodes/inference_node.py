@@ -52,9 +52,8 @@ from ad_compressed_perception.tasks import TASKS
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 
 _LOOKS_PERIOD_S = 0.1
-_RECEIVE_PERIOD_S = 0.04
-_LEAST_DEPTH = 8
-"""Frames that the middleware keeps while one is in work; all of them are counted up to 200 a second."""
+_LEAST_DEPTH = 16
+"""Frames that the middleware keeps between two looks; up to 160 a second all of them are counted."""
 
 
 class InferenceNode(GuardedLifecycleNode):
@@ -84,7 +83,6 @@ class InferenceNode(GuardedLifecycleNode):
             self.get_logger().warning(f"parameter {name!r} does not exist here and is ignored")
         self._is_configured = False
         self._subscription: ImageSubscription | None = None
-        self._receive_thread: PeriodicThread | None = None
         self._selection: FrameSelection | None = None
         self._timing_publisher: TimingPublisher | None = None
         self._overlay_publisher: Publisher | None = None
@@ -163,16 +161,12 @@ class InferenceNode(GuardedLifecycleNode):
         preference = prefers if setup.keep_when_busy == "ranked" else None
         worker = self._supervised.start(self._subscription.receiver, preference)
         worker.max_age_ms = float(self.get_parameter("max_age_ms").value)
-        self._receive_thread = PeriodicThread(self, self._receive_while_busy, _RECEIVE_PERIOD_S)
         self.diagnostics.monitor(self._subscription, self._selection)
 
     def deactivate(self) -> None:
         """Unsubscribe; the frame being processed is finished, the waiting one is counted as dropped."""
         self.diagnostics.stop_monitoring()
-        receive_thread, self._receive_thread = self._receive_thread, None
-        if receive_thread is not None:
-            receive_thread.stop()
-            self._receive_while_busy()  # the last time: what came while the frame was in work is counted
+        self._receive_while_busy()
         self._supervised.stop()
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
@@ -213,6 +207,7 @@ class InferenceNode(GuardedLifecycleNode):
 
     def _watch(self) -> None:
         """Watch the worker and publish /diagnostics; called periodically in a thread of its own."""
+        self._receive_while_busy()
         now_s, health, timing = monotonic(), self._health, self._timing_publisher
         if timing is not None:
             timing.publish_due()

@@ -71,11 +71,11 @@ class SetupOptions(StrictModel):
         "highest, so that nodes of different speed answer the same ones (results are older)",
     )
     qos_depth: int = Field(
-        8,
+        16,
         ge=1,
         le=1000,
-        description="history depth of the image subscription; 8 at least, so that frames that come while one "
-        "is in work are counted",
+        description="history depth of the image subscription; 16 at least, to count the frames that come "
+        "while one is in work",
     )
     age_reference: Literal["header_stamp", "publish_time"] = Field(
         "header_stamp",
