@@ -7,8 +7,8 @@
 
 Three tasks with two nodes each are played by one process at 20 Hz: masks of 640x480, eight detections, paths
 of 20 poses, and timing messages, frame by frame ("each") or in batches as the nodes send them ("batched").
-Monitor and receiver get them at the same time, under the same conditions. CPU time is that of their processes. Writes
-monitor_cost.json and prints a table.
+Monitor and receiver get them at the same time, under the same conditions. CPU time is that of their
+processes. Writes monitor_cost.json and prints a table.
 """
 
 from __future__ import annotations

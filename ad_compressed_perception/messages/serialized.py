@@ -3,8 +3,8 @@
 """Result messages from their serialized bytes, with those fields only that ``from_message`` reads.
 
 A monitor takes many of them. rclpy would build every covariance and every header of 20 poses as Python
-objects and copy masks; here masks stay where they are. The format is CDR as ROS 2 sends it (OMG DDSI-RTPS 2.5, 10.2):
-four bytes that name the byte order, then the fields, each aligned to its own size.
+objects and copy masks; here masks stay where they are. The format is CDR as ROS 2 sends it (OMG
+DDSI-RTPS 2.5, 10.2): four bytes that name the byte order, then the fields, each aligned to its own size.
 """
 
 from __future__ import annotations

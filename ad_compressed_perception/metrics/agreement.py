@@ -263,8 +263,8 @@ def _count_pairs(first: NDArray[np.uint8], second: NDArray[np.uint8], count: int
         codes += second
         histogram = cv2.calcHist([codes], [0], None, [256], [0, 256])
         return np.asarray(histogram[: count * count, 0], np.int64)
-    codes = first.astype(np.intp) * count + second
-    return np.bincount(codes.ravel(), minlength=count * count).astype(np.int64)
+    wide = first.astype(np.intp) * count + second
+    return np.bincount(wide.ravel(), minlength=count * count).astype(np.int64)
 
 
 @dataclass(frozen=True)

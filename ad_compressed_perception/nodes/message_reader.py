@@ -72,18 +72,19 @@ class MessageReader:
         self, kind: type, topic: str, on_message: OnMessage, qos: QoSProfile, *, raw: bool = False
     ) -> None:
         """Subscribe to a topic; ``raw`` gives the callback serialized bytes."""
-        if not self._period_s:
-            self._node.create_subscription(
-                kind, topic, lambda message: on_message(message, time.monotonic()), qos, raw=raw
-            )
-            return
         deeper = QoSProfile(
             depth=max(qos.depth, _LEAST_DEPTH), reliability=qos.reliability, durability=qos.durability
         )
         subscription = self._node.create_subscription(
-            kind, topic, lambda _: None, deeper, callback_group=self._group, raw=raw
+            kind,
+            topic,
+            lambda message: on_message(message, time.monotonic()),
+            deeper,
+            callback_group=self._group if self._period_s else None,
+            raw=raw,
         )
-        self._topics.append(_Topic(subscription, on_message))
+        if self._period_s:
+            self._topics.append(_Topic(subscription, on_message))
 
     def read(self) -> None:
         """Read what has come; what a message's callback raises is counted as a failure of the node."""

@@ -189,6 +189,18 @@ def test_pooled_confusion_is_that_of_all_pixels(pixels: list[tuple[int, int]], d
     assert 0.0 <= whole.miou <= 1.0
 
 
+@given(st.integers(1, 20), st.integers(0, 2**32 - 1))
+def test_pairs_of_labels_are_counted_exactly(count: int, seed: int) -> None:
+    """Up to 16 labels a histogram of bytes counts, above np.bincount: cell (b, v) is that of a loop."""
+    random = np.random.default_rng(seed)
+    first, second = random.integers(0, count, (2, 9, 7)).astype(np.uint8)
+    labels = tuple(map(str, range(count)))
+    found = segmentation_agreement(LabelMask(first, labels), LabelMask(second, labels)).confusion
+    expected = np.zeros((count, count), np.int64)
+    np.add.at(expected, (first, second), 1)
+    assert found.dtype == np.int64 and np.array_equal(found, expected)
+
+
 # Planning ---------------------------------------------------------------------------------------
 
 

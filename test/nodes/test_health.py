@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from sensor_msgs.msg import Image
 
-from ad_compressed_perception.messages.timing import from_message
+from ad_compressed_perception.messages.timing import from_message, reports_of
 from ad_compressed_perception.nodes.qos import TIMING_QOS
 from ad_compressed_perception.nodes.watchdog import EXIT_HUNG
 from support.faulty_backend import install_faulty_backend
@@ -80,7 +81,7 @@ def is_bad(status: DiagnosticStatus | None, text: str) -> bool:
 
 
 def outcomes(recorder: Recorder, node: str) -> list[str]:
-    return [from_message(m).timing.outcome for m in recorder.received[f"{node}/timing"]]
+    return [each.timing.outcome for m in recorder.received[f"{node}/timing"] for each in reports_of(m)]
 
 
 def change(recorder: Recorder, number: int, node: str = NODE) -> bool:
@@ -205,7 +206,7 @@ def test_a_hung_worker_is_replaced_while_its_neighbor_works(
         recorder.wait_for(lambda: outcomes(recorder, NODE)[before:].count("processed") > 10, send)
         abandoned = [
             report.timing.reason
-            for report in map(from_message, recorder.received[f"{NODE}/timing"])
+            for report in chain.from_iterable(map(reports_of, recorder.received[f"{NODE}/timing"]))
             if report.timing.outcome == "failed"
         ]
         assert abandoned
@@ -259,7 +260,7 @@ def test_a_hung_runtime_stops_neither_deactivate_nor_the_end_of_the_process(
         )
         assert change(recorder, Transition.TRANSITION_DEACTIVATE)
         assert state(recorder) == State.PRIMARY_STATE_INACTIVE
-        reports = [from_message(m) for m in recorder.received[f"{NODE}/timing"]]
+        reports = [each for m in recorder.received[f"{NODE}/timing"] for each in reports_of(m)]
         assert "abandoned after" in "".join(report.timing.reason for report in reports)
         assert reports[-1].received == sum(reports[-1].counts.values())
         assert "abandoned" in node.log

@@ -20,7 +20,7 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from ad_compressed_perception.core.manifest import file_sha256, load_manifest
-from ad_compressed_perception.messages.timing import from_message, ns_to_stamp
+from ad_compressed_perception.messages.timing import ns_to_stamp, reports_of
 from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.models import WRITERS, draw_scene, write_trajectory_planner
 from support.nonsense import append, op
@@ -86,7 +86,7 @@ def test_a_frame_with_nan_fails_and_nothing_is_published(
         recorder.listen(f"/{task}/{topic}", kind)
 
     def outcomes() -> dict[int, tuple[str, str]]:
-        timings = (from_message(message).timing for message in recorder.received[f"/{task}/timing"])
+        timings = (each.timing for m in recorder.received[f"/{task}/timing"] for each in reports_of(m))
         # A loaded machine may send a frame again before the first one is done: the copies do not count.
         done = (timing for timing in timings if timing.outcome != "dropped_busy")
         return {timing.stamp_ns: (timing.outcome, timing.reason) for timing in done}
@@ -160,7 +160,7 @@ def test_broken_odometry_is_ignored_and_reported(
     commands = recorder.received["/planning/command"]
 
     def outcome_of(stamp: int) -> Any:
-        timings = (from_message(message).timing for message in recorder.received["/planning/timing"])
+        timings = (each.timing for m in recorder.received["/planning/timing"] for each in reports_of(m))
         return next((timing for timing in timings if timing.stamp_ns == stamp), None)
 
     def show(stamp: int, *odometry: Odometry) -> Any:
