@@ -110,7 +110,7 @@ def _processes(
         "respawn": parse_bool(arguments, "respawn"),
         **surroundings(context, arguments),
     }
-    on_exit = None if common["respawn"] else FailWhenAllExited(len(planned))
+    on_exit = None if common["respawn"] else FailWhenAllExited(sum(not node.is_required for node in planned))
     actions: list[Any] = []
     for nodes in sets:
         parameters: list[Any] = [ParameterFile(str(params_file), allow_substs=True)]

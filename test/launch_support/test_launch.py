@@ -344,7 +344,7 @@ def test_a_pushed_namespace_is_before_all_names(
 
 def _ros2_param(ros2: str, *arguments: str) -> str:
     """Return the output of ``ros2 param``, without the daemon, which would outlive the test."""
-    command = [ros2, "param", *arguments, "--no-daemon", "--spin-time", "5"]
+    command = [ros2, "param", *arguments, "--no-daemon", "--spin-time", "3"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
