@@ -35,23 +35,32 @@ def missing_runtime(backend: str) -> str:
     return f"pip install {found.distribution}" if found.distribution else status.detail or "not installed"
 
 
-def compressed_variant(manifest: Manifest) -> str | None:
+def compressed_variant(manifest: Manifest, backend: str | None = None) -> str | None:
     """Return the first accepted variant, other than the baseline, whose runtime is installed here.
 
     Where none was accepted it is the first that was not rejected, else the first; None where no compressed
     variant runs here.
+
+    Args:
+        manifest: the model.
+        backend: only variants for this one, on which they were verified; None: for any.
     """
-    statuses = {name: status_of(one) for name, one in manifest.variants.items() if name != manifest.baseline}
+    statuses = {
+        name: status_of(one)
+        for name, one in manifest.variants.items()
+        if name != manifest.baseline and backend in (None, one.backend)
+    }
     ranked = sorted(statuses, key=lambda name: _RANK.get(statuses[name], 1))
     return next((name for name in ranked if not missing_runtime(manifest.variant(name).backend)), None)
 
 
-def find_variant(manifest: Manifest, given: str | None) -> str:
+def find_variant(manifest: Manifest, given: str | None, backend: str | None = None) -> str:
     """Return the name of the variant that ``given`` asks for.
 
     Args:
         manifest: the model.
         given: a variant's name; ACCEPTED, unless a variant has that name; None or empty: the baseline.
+        backend: the only one that an accepted variant may be for; None: any.
 
     Raises:
         ManifestError: there is no such variant, or no accepted one runs here; the line names those there are.
@@ -60,10 +69,11 @@ def find_variant(manifest: Manifest, given: str | None) -> str:
         name = given or manifest.baseline
         manifest.variant(name)
         return name
-    chosen = compressed_variant(manifest)
+    chosen = compressed_variant(manifest, backend)
+    where = f" on {backend}" if backend else ""
     if chosen is None or status_of(manifest.variant(chosen)) != ACCEPTED:
         raise ManifestError(
-            f"model {manifest.name!r} has no accepted variant that runs here; "
+            f"model {manifest.name!r} has no accepted variant that runs here{where}; "
             + (describe_others(manifest, manifest.baseline) or "it has only its baseline: see adcp compress")
         )
     return chosen

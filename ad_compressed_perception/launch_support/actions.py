@@ -41,6 +41,8 @@ from ad_compressed_perception.launch_support.plan import (
 LARGE_IMAGES_PROFILE = "config/fastdds_large_images.xml"
 """In the package's share folder."""
 _RESPAWN_DELAY_S = 2.0
+_OTHERS = {"ros_namespace"}
+"""What launch_ros keeps among the arguments."""
 
 
 class FailWhenAllExited:
@@ -77,7 +79,9 @@ def start_nodes(
     def start(context: LaunchContext) -> list[Any]:
         _enable_interrupts()
         values = context.launch_configurations
-        _suggest_spelling(values, {argument.name for argument in declared} | player_argument_names())
+        _suggest_spelling(
+            values, {argument.name for argument in declared} | _OTHERS | player_argument_names()
+        )
         fill_in_defaults(context, declared)
         # The parameter file reads this one as $(var models), and no shell expands a tilde after := .
         values["models"] = str(Path(values["models"]).expanduser())
@@ -106,7 +110,7 @@ def _processes(
         "respawn": parse_bool(arguments, "respawn"),
         **surroundings(context, arguments),
     }
-    on_exit = None if common["respawn"] else FailWhenAllExited(len(planned))
+    on_exit = None if common["respawn"] else FailWhenAllExited(sum(not node.is_required for node in planned))
     actions: list[Any] = []
     for nodes in sets:
         parameters: list[Any] = [ParameterFile(str(params_file), allow_substs=True)]

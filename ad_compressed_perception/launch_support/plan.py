@@ -32,8 +32,7 @@ from ad_compressed_perception.launch_support.argument_values import (
 PACKAGE = "ad_compressed_perception"
 MONITOR = "latency_monitor"
 BASELINE, COMPRESSED = "baseline", "compressed"
-OLD_GROUND_TRUTH = "truth_topic"
-"""The old name of the monitor's parameter ground_truth_topic."""
+_RENAMED = {"truth_topic": "ground_truth_topic"}
 # rcl merges the sections that match a node in the order in which their patterns first appear, over all
 # files. A pattern that no user's file contains therefore comes last and overrides the others.
 _OVERRIDE_PATTERN = "/**/**"
@@ -193,9 +192,16 @@ def _monitor_limits(arguments: Mapping[str, str], tasks: Sequence[str]) -> dict[
             found[f"{task}.deadline_ms"] = parse_number(arguments, name)
         topic = arguments.get(f"{task}_ground_truth_topic", "") or general
         if topic:
-            # This launch decides, also where a parameter file still has the parameter's old name.
-            found |= {f"{task}.ground_truth_topic": topic, f"{task}.{OLD_GROUND_TRUTH}": ""}
+            found |= ground_truth_of(task, topic)
     return found
+
+
+def ground_truth_of(task: str, topic: str) -> dict[str, str]:
+    """Return the monitor's parameters of a task's ground truth.
+
+    The launch decides, also where a parameter file still has the parameter's old name.
+    """
+    return {f"{task}.ground_truth_topic": topic, **{f"{task}.{old}": "" for old in _RENAMED}}
 
 
 def player_node(arguments: Mapping[str, str]) -> PlannedNode:

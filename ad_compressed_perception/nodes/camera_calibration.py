@@ -48,9 +48,13 @@ class CameraCalibration:
         self._node = node
         self._rectified = "rect" in image_topic.removesuffix(_COMPRESSED).rpartition("/")[2]
         self._intrinsics: Intrinsics | None = None
-        self._subscription: Any = node.create_subscription(
-            CameraInfo, info_topic(image_topic), self._on_info, image_qos("best_effort", 1)
-        )
+        self._subscription: Any = None
+        try:
+            self._subscription = node.create_subscription(
+                CameraInfo, info_topic(image_topic), self._on_info, image_qos("best_effort", 1)
+            )
+        except Exception as error:  # a policy of SROS2 that does not have it: a drawing is no reason to stop
+            note_failure(node, "camera_info not subscribed", error)
 
     def _on_info(self, message: CameraInfo) -> None:
         if self._subscription is None:

@@ -72,7 +72,7 @@ def open_pipeline(
         AdcpError: a missing or altered file, a rejected variant, an unknown backend or option, a
             model that contradicts its manifest. The message is one line.
     """
-    name = find_variant(manifest, variant)
+    name = find_variant(manifest, variant, backend)
     chosen = manifest.variant(name)
     if task is not None and manifest.task != task:
         raise ManifestError(f"model {manifest.name!r} is for task {manifest.task!r}, not {task!r}")

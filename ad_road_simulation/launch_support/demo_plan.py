@@ -18,10 +18,10 @@ from ad_compressed_perception.launch_support.plan import (
     BASELINE,
     COMPRESSED,
     MONITOR,
-    OLD_GROUND_TRUTH,
     PlannedNode,
     clock_of,
     compare_nodes,
+    ground_truth_of,
     tasks_of,
 )
 
@@ -51,12 +51,10 @@ def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
     nodes = []
     for node in compare_nodes(arguments):
         if node.name == MONITOR:
-            ground_truths = {
-                f"{task}.ground_truth_topic": f"{camera}/ground_truth/{_GROUND_TRUTHS[task]}"
-                for task in tasks
-            }
-            # This launch decides, also where a parameter file still has the parameter's old name.
-            ground_truths |= {f"{task}.{OLD_GROUND_TRUTH}": "" for task in tasks}
+            ground_truths: dict[str, str] = {}
+            for task in tasks:
+                topic = f"{camera}/ground_truth/{_GROUND_TRUTHS[task]}"
+                ground_truths |= ground_truth_of(task, topic)
             nodes.append(
                 replace(node, parameters=ground_truths | node.parameters, remappings=image_remappings)
             )

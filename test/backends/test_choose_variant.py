@@ -58,6 +58,17 @@ def test_an_accepted_variant_whose_runtime_is_missing_is_passed_over(
         assert pipeline.variant == "portable"
 
 
+def test_with_a_backend_the_variant_is_one_that_was_verified_on_it(tmp_path: Path) -> None:
+    model = write_segmenter(tmp_path)
+    for name in ("fast", "portable"):
+        add_variant(model, name, "accepted")
+    change(model, "fast", backend="openvino")
+
+    assert find_variant(load_manifest(model), "accepted", "onnxruntime") == "portable"
+    with pytest.raises(ManifestError, match="runs here on litert; other variants: fast"):
+        find_variant(load_manifest(model), "accepted", "litert")
+
+
 def test_a_variant_that_was_rejected_is_never_taken_for_an_accepted_one(tmp_path: Path) -> None:
     model = write_segmenter(tmp_path)
     add_variant(model, "bad", "rejected")

@@ -51,7 +51,7 @@ EVERYTHING = {
     "baseline_backend": "onnxruntime",
     "monitor": "true",
     "deadline_ms": "50",
-    **{f"{task}_ground_truth_topic": f"/truth/{task}" for task in TASKS},
+    **{f"{task}_ground_truth_topic": f"/simulator/{task}" for task in TASKS},
     **{f"{task}_model": f"models/{task}" for task in TASKS},
 }
 # Commented lines that show a value other than the default.

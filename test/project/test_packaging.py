@@ -43,7 +43,7 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
 }
 # Optional: imported lazily, each in one place, never required.
-OPTIONAL = {"tensorrt"}
+OPTIONAL = {"tensorrt", "tf2_msgs"}
 
 
 def manifest() -> ElementTree.Element:
