@@ -40,6 +40,10 @@ class Check:
     window_s: float | None = None
 
 
+SEVERE = 3.0
+"""Multiple of the allowed loss of agreement that is an ERROR whatever its interval."""
+
+
 def _margins(warn_margin: float) -> tuple[float, float]:
     """Return the share of the way to a limit from which on a WARN begins, and that at which it ends."""
     return 1.0 - warn_margin, 1.0 - 1.5 * warn_margin
@@ -50,7 +54,9 @@ def check_agreement(
 ) -> Check | None:
     """Check the score as the verdict does: ERROR where its whole interval is below the limit.
 
-    WARN where the score is below it, or has lost nearly as much as it may. With fewer informative pairs than
+    ERROR also where it lost ``SEVERE`` times as much as it may: neighboring frames are so much alike that the
+    interval of some seconds may span everything. WARN where the score is below the limit, or has lost nearly
+    as much as it may. With fewer informative pairs than
     ``min_pairs`` in the shortest window the next one is checked; without a pair in the shortest one, none is.
     """
     if not any(window.pairs for window in list(windows)[:1]):
@@ -67,7 +73,7 @@ def check_agreement(
     allowed, lost = 1.0 - least, 1.0 - score
     level = Level.OK if lost <= begins * allowed else Level.WARN
     hold = Level.OK if lost <= ends * allowed else Level.WARN
-    if high < least:
+    if high < least or lost > SEVERE * allowed:
         level = hold = Level.ERROR
     elif score < least:
         hold = Level.ERROR

@@ -86,8 +86,9 @@ class Watch:
         if frames is None:
             return
         recent = monitor.variants[name].recent
-        # A slow baseline is why it is compressed; a gate's times are of another machine, which ran it alone.
-        cap = Level.WARN if name == report.baseline else Level.ERROR
+        # A slow baseline is why it is compressed. Where it is late too, the machine is too slow for both at
+        # once; a gate's times are of a machine that ran the variant alone.
+        cap = Level.WARN if name == report.baseline or _is_late(report, key, limits) else Level.ERROR
         for check in check_times(frames, limits, margin):
             of_gate = check.figure == "p99_ms" and limits.sources["max_p99_ms"] != "parameter"
             inference = check.figure == "p99_ms" and limits.timed == "inference"
@@ -116,6 +117,14 @@ class Watch:
             worst_stamp_ns=check.worst_stamp_ns if check else None,
             sentence=f"{active.key[0]}/{active.key[1]}: {sentence(active)}",
         )
+
+
+def _is_late(report: schema.TaskReport, window: str, limits: schema.LimitsReport) -> bool:
+    """Whether the baseline misses the deadline more often than a variant may."""
+    baseline = report.variants.get(report.baseline or "")
+    frames = baseline.windows.get(window) if baseline else None
+    share, most = (frames.deadline_miss_share if frames else None), limits.max_deadline_miss_share
+    return share is not None and most is not None and share > most
 
 
 def sentence(active: ActiveAlarm) -> str:

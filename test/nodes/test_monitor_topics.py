@@ -32,6 +32,7 @@ from ad_compressed_perception.messages.timing import ns_to_stamp
 from ad_compressed_perception.monitor.gate import Gate, ModelInfo
 from ad_compressed_perception.nodes.figure_topics import COMPARISON_FIGURES, NODE_FIGURES
 from ad_compressed_perception.nodes.latency_monitor_node import LatencyMonitorNode
+from ad_compressed_perception.nodes.monitor_options import MonitorOptions, TaskOptions
 from ad_compressed_perception.nodes.qos import LATCHED_QOS, RESULT_QOS, TIMING_QOS
 from ad_compressed_perception.report.read import parse_report
 from ad_compressed_perception.report.schema import Alarm
@@ -241,3 +242,9 @@ def test_a_strangers_model_info_is_counted_and_not_used(setting: Callable[[str],
         )
 
     recorder.wait_for(is_warned, found.send)
+
+
+def test_every_figure_and_parameter_is_documented() -> None:
+    page = (REPOSITORY / "docs" / "monitor.md").read_text("utf-8")
+    names = {*NODE_FIGURES, *COMPARISON_FIGURES, *MonitorOptions.model_fields, *TaskOptions.model_fields}
+    assert not [name for name in names if f"`{name}`" not in page]
