@@ -48,22 +48,22 @@ class ActiveAlarm:
         """Take the figure's check; None where there is no data."""
         self.has_data = check is not None
         self.check = check or self.check
-        wanted = self._wanted(check)
-        if wanted == self.level:
-            self._pending = wanted
+        next_level = self._next_level(check)
+        if next_level == self.level:
+            self._pending = next_level
             return
         # A change in the same direction goes on waiting; the least of it is what held all the time.
-        rises, rose = wanted > self.level, self._pending > self.level
+        rises, rose = next_level > self.level, self._pending > self.level
         if self._pending == self.level or rises != rose:
-            self._pending, self._pending_s = wanted, now_s
+            self._pending, self._pending_s = next_level, now_s
         else:
-            self._pending = min(self._pending, wanted) if rises else max(self._pending, wanted)
+            self._pending = min(self._pending, next_level) if rises else max(self._pending, next_level)
         if now_s - self._pending_s >= (raise_after_s if rises else clear_after_s):
             if self.level is Level.OK:
                 self.since_s = self._pending_s
             self.level = self._pending
 
-    def _wanted(self, check: Check | None) -> Level:
+    def _next_level(self, check: Check | None) -> Level:
         if check is None:
             return Level.OK
         return max(check.level, min(check.hold, self.level))

@@ -14,7 +14,7 @@ _DEFAULT = "default"
 
 
 class WatchLimits(HealthLimits):
-    """Limits of a task, as parameters of the monitor; ``limits_of`` says what they come to for a variant."""
+    """Limits of a task, as parameters of the monitor; ``limits_of`` says what hold for a variant."""
 
     min_agreement: float = Field(
         0.0,
@@ -50,7 +50,7 @@ def limits_of(
 
     Args:
         options: the task's parameters.
-        info: what the node said of its model; None before it did.
+        info: what the node published about its model; None before.
         window_s: in which they are checked.
         is_baseline: it is what others are compared with, so that agreement is none of its limits.
     """
@@ -76,7 +76,7 @@ def limits_of(
         elif gate is not None:
             found.min_agreement, sources["min_agreement"] = gate.min_agreement, whose
         else:
-            why = info.gate_problem or "it has no recipe" if info else "its node said nothing of it"
+            why = info.gate_problem or "it has no recipe" if info else "its node published nothing about it"
             found.min_agreement = Gate().min_agreement
             sources["min_agreement"] = f"{_DEFAULT} of a gate, for that of the variant is unknown: {why}"
     found.sources = sources

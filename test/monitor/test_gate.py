@@ -58,7 +58,7 @@ def test_a_recipe_without_terms_has_those_of_the_gate_and_a_baseline_has_none(tm
 
 
 @pytest.mark.parametrize("recipe", ["accept: {max_drop: 7}", "accept: {no_such: 1}", "a: [", "- a list"])
-def test_terms_that_cannot_be_read_are_said_and_stop_no_node(tmp_path: Path, recipe: str) -> None:
+def test_terms_that_cannot_be_read_are_reported_and_stop_no_node(tmp_path: Path, recipe: str) -> None:
     info = model_info(judged(tmp_path, recipe), "int8")
     assert info.gate is None
     assert "recipe of tiny_detector/int8" in info.gate_problem
