@@ -4,7 +4,7 @@
 
 Prints the processor time of an image (decoding, comparing, drawing, encoding; one thread) by task and size.
 With ``--live`` a monitor of three tasks gets results of both sides at 20 Hz, 640x480, from another process, S
-seconds with a viewer and S without, in turns; it needs ROS 2. Printed are medians over the turns.
+seconds with a viewer and S without, alternately; it needs ROS 2. Printed are medians over the turns.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def measure_live(turn_s: float) -> None:
             if watched:
                 viewer.destroy_subscription(taken)
     print(
-        "| monitor | cores | 10 ms timer late p50, ms | p99, ms | pairs/s | images/s |\n|---|---|---|---|---|---|"
+        "| monitor | cores | timer late p50, ms | p99, ms | pairs/s | images/s |\n|---|---|---|---|---|---|"
     )
     for watched, rows in measured.items():
         figures = " | ".join(f"{value:.2f}" for value in np.median(rows, axis=0))
