@@ -110,7 +110,7 @@ class LatencyMonitorNode(Node):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._summaries = self.create_publisher(String, "~/summary", LATCHED_QOS)
         self._side_by_side: SideBySide | None = None
-        if any(each.comparisons for each in self.monitor.tasks.values()):
+        if live and any(each.comparisons for each in self.monitor.tasks.values()):
             patience_s = self._options.pair_timeout_s
             self._side_by_side = SideBySide(self, self.monitor, self._side_by_side_options, patience_s)
         self._reader = MessageReader(self, self._options.read_period_s)

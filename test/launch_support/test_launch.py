@@ -395,6 +395,24 @@ def test_a_killed_node_ends_no_other_and_the_monitor_names_it(
     launched.end(signal.SIGTERM)
 
 
+def test_both_sides_are_seen_on_the_camera_that_the_launch_names(
+    start: Callable[..., Launched], observer: Observer
+) -> None:
+    """The monitor gets the camera's remapping, too; an image without a frame has no stamp."""
+    from sensor_msgs.msg import CompressedImage
+
+    stamps: list[int] = []
+    observer.node.create_subscription(
+        CompressedImage,
+        "/latency_monitor/side_by_side/compressed",
+        lambda message: stamps.append(message.header.stamp.sec),
+        1,
+    )
+    launched = start("compare.launch.py", tasks="planning", image_topic=CAMERA)
+    observer.spin_until(lambda: any(stamps), "an image of both sides", launched)
+    assert launched.end(signal.SIGINT) == 0
+
+
 def test_the_demo_runs_and_shuts_down_when_its_nodes_are_interrupted_twice(
     start: Callable[..., Launched], observer: Observer
 ) -> None:

@@ -126,7 +126,7 @@ def test_every_topic_shown_is_one_that_the_comparison_publishes(tmp_path: Path, 
     }
     (tmp_path / "parameters.yaml").write_text(yaml.safe_dump(parameters))
     shown = {name: show() for name, show in (("foxglove", foxglove), ("rviz", rviz), ("rqt", rqt))}
-    wanted = {topic for each in shown.values() for topic, _ in each}
+    needed = {topic for each in shown.values() for topic, _ in each}
     recorder = Recorder(ros_context)
     published: dict[str, set[str]] = {}
 
@@ -134,7 +134,7 @@ def test_every_topic_shown_is_one_that_the_comparison_publishes(tmp_path: Path, 
         for name, types in recorder.node.get_topic_names_and_types():
             if recorder.node.count_publishers(name):
                 published[name] = set(types)
-        return wanted <= published.keys()
+        return needed <= published.keys()
 
     arguments = ["--params-file", str(tmp_path / "parameters.yaml")]
     try:
@@ -142,7 +142,7 @@ def test_every_topic_shown_is_one_that_the_comparison_publishes(tmp_path: Path, 
             try:
                 recorder.wait_for(has_all)
             except AssertionError:
-                raise AssertionError(f"not published: {wanted - published.keys()}; {running.log}") from None
+                raise AssertionError(f"not published: {needed - published.keys()}; {running.log}") from None
     finally:
         recorder.close()
     for name, topics in shown.items():
