@@ -9,8 +9,7 @@ from typing import Any
 
 from ad_compressed_perception.report.compression_schema import CompressionReport, Interval, Pair, Timing
 from ad_compressed_perception.report.findings import VERDICT_LEVELS, Finding, sort_findings
-from ad_compressed_perception.report.markdown import table
-from ad_compressed_perception.report.markdown_text import code, fenced, image, plain
+from ad_compressed_perception.report.markdown_text import code, fenced, image, plain, table
 
 _NONE = "–"
 _LISTED_NOTES = 6

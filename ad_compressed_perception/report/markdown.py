@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from ad_compressed_perception.core.timing import STAGES
-from ad_compressed_perception.report.markdown_text import code, image, plain
+from ad_compressed_perception.report.live_markdown import limits, windows
+from ad_compressed_perception.report.markdown_text import code, image, plain, table
 from ad_compressed_perception.report.schema import (
     AgreementFigures,
     ClassAgreement,
@@ -30,12 +31,14 @@ def render_markdown(report: Report) -> str:
     sections = (
         _head(report),
         _problems(report),
+        windows(report),
         _ratios(report),
         _latency(report),
         _stages(report),
         _agreement(report),
         _accuracy(report),
         _frame_counters(report),
+        limits(report),
         _images(report),
         _recording(report),
         _bullets("Missing", report.missing),
@@ -401,16 +404,6 @@ def _variants(report: Report) -> Iterator[tuple[str, str, VariantReport]]:
 
 def _baseline_first(one: TaskReport) -> list[str]:
     return sorted(one.variants, key=lambda name: name != one.baseline)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], right_from: int | None = None) -> str:
-    """Return a Markdown table; columns from ``right_from`` on are set to the right."""
-    marks = [
-        "---:" if right_from is not None and column >= right_from else "---" for column in range(len(head))
-    ]
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
-    lines = [cells[0], marks, *cells[1:]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _ms(value: float | None) -> str:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
 # An underscore inside a word is no mark of emphasis, and names are full of them.
@@ -25,7 +26,7 @@ def plain(text: str) -> str:
     """Return a text as one line of Markdown that shows exactly it: no mark, link, image or block.
 
     A label ``**accepted**`` or a reason with a line ``# accepted`` must not look like a verdict. ``|`` is
-    escaped by markdown.table, where it matters.
+    escaped by table, where it matters.
     """
     one_line = _MARKS.sub(lambda found: f"\\{found[0]}", shown(text))
     return _LINE_START.sub(lambda found: f"{found[1] or ''}\\", one_line)
@@ -46,3 +47,13 @@ def fenced(text: str, language: str = "") -> str:
 def image(words: str, name: str) -> str:
     """Return a link to an image beside the report."""
     return f"![{plain(words)}]({quote(shown(name))})"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], right_from: int | None = None) -> str:
+    """Return a Markdown table; columns from ``right_from`` on are set to the right."""
+    marks = [
+        "---:" if right_from is not None and column >= right_from else "---" for column in range(len(head))
+    ]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    lines = [cells[0], marks, *cells[1:]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ad_compressed_perception.report.findings import VERDICT_LEVELS, Finding, Level, sort_findings
-from ad_compressed_perception.report.markdown import table
-from ad_compressed_perception.report.markdown_text import image, plain
+from ad_compressed_perception.report.markdown_text import image, plain, table
 from ad_compressed_perception.report.rendered import Rendered
 from ad_road_simulation.closed_loop.latency import EXPERT
 from ad_road_simulation.closed_loop.paired import Comparison, MeanInterval, describe

@@ -8,7 +8,8 @@ import math
 
 from ad_compressed_perception.analysis.evaluate import Figure
 from ad_compressed_perception.replay.plan import BASELINE
-from ad_compressed_perception.report.markdown import agreement_text, speedup_text, table
+from ad_compressed_perception.report.markdown import agreement_text, speedup_text
+from ad_compressed_perception.report.markdown_text import table
 from ad_compressed_perception.report.schema import Report, VariantReport
 from ad_road_simulation.closed_loop.report import DriveReport
 from ad_road_simulation.closed_loop.route_metrics import METRICS

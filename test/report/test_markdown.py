@@ -19,6 +19,7 @@ from ad_compressed_perception.report.schema import (
     TaskReport,
     VariantReport,
 )
+from support.report_documents import comparison_report
 
 NOTHING = {"precision": 1.0, "recall": 1.0, "f1": 1.0, "matched": 0, "missed": 0, "extra": 0}
 CAR = {"precision": 0.9, "recall": 0.5, "f1": 0.643, "matched": 9, "missed": 9, "extra": 1}
@@ -136,6 +137,15 @@ def test_other_tasks_have_their_own_figures() -> None:
     text = render_markdown(both)
     assert "mIoU 0.9800, 1.25% of pixels differ" in text
     assert "lateral offset at most 0.75 m" in text
+
+
+def test_a_live_report_shows_the_last_seconds_and_its_limits() -> None:
+    """An agreement of 0.9 over the drive hides 0.2 over the last ten seconds."""
+    text = render_markdown(comparison_report("live"))
+    assert "| detection | int8 | 10s | 40 | 0.200 (0.100 to 0.300) | – | 19.5 | – | – | – | 25.0% |" in text
+    assert "| detection | int8 | `min_agreement` | 0.95 | a parameter |" in text
+    assert text.index("0.200 (0.100") < text.index("F1 0.900")
+    assert "The last seconds" not in render_markdown(comparison_report())
 
 
 def test_an_empty_report_is_still_a_page() -> None:

@@ -15,14 +15,17 @@ from ad_compressed_perception.report.schema import (
     Alarm,
     ClassAgreement,
     ComparisonReport,
+    ComparisonWindow,
     DetectionFigures,
     Host,
+    LimitsReport,
     Percentiles,
     Report,
     SegmentationFigures,
     Source,
     TaskReport,
     VariantReport,
+    VariantWindow,
 )
 from ad_road_simulation.closed_loop.route_metrics import METRICS
 
@@ -86,7 +89,13 @@ def comparison_report(kind: str = "bag", status: str = "accepted") -> Report:
         alarm = Alarm(
             task="detection", variant="int8", figure="agreement", level="ERROR", sentence="agreement 0.2"
         )
-        report.tasks["detection"].alarms = [alarm]
+        task = report.tasks["detection"]
+        task.alarms = [alarm]
+        task.limits = {"int8": LimitsReport(min_agreement=0.95, sources={"min_agreement": "a parameter"})}
+        task.variants["int8"].windows = {"10s": VariantWindow(window_s=10.0, rate_hz=19.5, drop_share=0.25)}
+        task.comparison["int8"].windows = {
+            "10s": ComparisonWindow(window_s=10.0, pairs=40, score=0.2, score_low=0.1, score_high=0.3)
+        }
     else:
         report.tasks["segmentation"].variants["int8"].reasons = {"failed: a broken image": 2}
     return report

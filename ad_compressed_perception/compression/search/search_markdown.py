@@ -16,8 +16,7 @@ from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import describe_validation_error
 from ad_compressed_perception.data.bad_frames import FrameAccount
 from ad_compressed_perception.report.findings import VERDICT_LEVELS, Finding, sort_findings
-from ad_compressed_perception.report.markdown import table
-from ad_compressed_perception.report.markdown_text import code, image, plain
+from ad_compressed_perception.report.markdown_text import code, image, plain, table
 from ad_compressed_perception.report.rendered import Rendered
 
 SCHEMA = "adcp-search/1"
