@@ -120,7 +120,7 @@ def running_arguments(params_file: str, image_topic: str = DEFAULT_CAMERA) -> li
         DeclareLaunchArgument(
             "transport",
             default_value="",
-            choices=["", "raw", "compressed"],
+            choices=["", "raw", "compressed", "compressed_on_image"],
             description="which of the two to subscribe to; empty: as image_topic and params_file say",
         ),
         DeclareLaunchArgument(
@@ -145,7 +145,7 @@ def running_arguments(params_file: str, image_topic: str = DEFAULT_CAMERA) -> li
             "respawn",
             default_value="false",
             choices=_BOOLEANS,
-            description="true: restart a node that ended unexpectedly, after two seconds",
+            description="true: restart a node that ended unexpectedly, after half a second",
         ),
     ]
 
