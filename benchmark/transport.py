@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Raw images from one process to another: what gets lost, where, and how late the rest arrives.
 
-``python benchmark/transport.py`` publishes 300 images of 1920x1080 at 30 Hz, once with Fast DDS as it comes and
-once with config/fastdds_large_images.xml. Where images do not arrive:
+``python benchmark/transport.py`` publishes 300 images of 1920x1080 at 30 Hz, once with Fast DDS as it comes
+and once with config/fastdds_large_images.xml. Where images do not arrive:
 
 * lost in transport: the middleware reports them (message_lost), no history would have kept them;
 * displaced: a newer image replaced them in the subscription's history before they were taken.
@@ -136,7 +136,9 @@ def figures(frames: int, received: dict[str, Any]) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; return 0."""
-    parser = argparse.ArgumentParser(description="Raw images between two processes, with and without a profile.")
+    parser = argparse.ArgumentParser(
+        description="Raw images between two processes, with and without a profile."
+    )
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--rate", type=float, default=30.0, help="Hz")
     parser.add_argument("--width", type=int, default=1920, help="pixels")

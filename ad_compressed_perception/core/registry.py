@@ -65,11 +65,13 @@ def names(group: str) -> list[str]:
 def find(group: str, name: str, error: type[Exception]) -> Any:
     """Import the plug-in ``name`` of a group; raise ``error`` naming the known ones."""
     kind = _KINDS.get(group, group.rsplit(".", 1)[-1])
-    if name not in _targets(group) and name in renamed_plugins(group):
+    own = own_plugins(group)
+    # Reading the entry points of all installed packages takes its time at a node's start.
+    if name not in own and name not in _targets(group) and name in renamed_plugins(group):
         present = renamed_plugins(group)[name]
         warn_renamed(kind, name, present)
         name = present
-    target = _targets(group).get(name)
+    target = own.get(name) or _targets(group).get(name)
     if target is None:
         raise error(f"unknown {kind} {shorten(repr(name))}; known: {', '.join(names(group))}")
     module, _, attribute = target.partition(":")

@@ -40,7 +40,7 @@ from ad_compressed_perception.launch_support.plan import (
 
 LARGE_IMAGES_PROFILE = "config/fastdds_large_images.xml"
 """In the package's share folder."""
-_RESPAWN_DELAY_S = 2.0
+_RESPAWN_DELAY_S = 0.5  # a node that fails at once starts about once a second, its imports included
 _OTHERS = {"ros_namespace"}
 """What launch_ros keeps among the arguments."""
 

@@ -192,7 +192,7 @@ def running_arguments(
             description="least severe log lines that the nodes print; empty: info",
         ),
         _boolean("composed", "true: all nodes of a camera in one process, which receives each image once"),
-        _boolean("respawn", "true: restart a node that ended unexpectedly, after two seconds"),
+        _boolean("respawn", "true: restart a node that ended unexpectedly, after half a second"),
     ]
 
 
@@ -210,7 +210,7 @@ def _camera_arguments(image_topic: str) -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "transport",
             default_value="",
-            choices=["", "raw", "compressed"],
+            choices=["", "raw", "compressed", "compressed_on_image"],
             description="which of the two to subscribe to; empty: as image_topic and params_file say",
         ),
         DeclareLaunchArgument(

@@ -18,7 +18,7 @@ from ad_compressed_perception.image.intrinsics import DISTORTION_MODELS, Intrins
 
 def to_compressed(bgr: NDArray[np.uint8], quality: int, header: Header) -> CompressedImage:
     """Return a (H, W, 3) image as JPEG of this quality under a header."""
-    message = CompressedImage(header=header, format="jpeg")
+    message = CompressedImage(header=header, format="bgr8; jpeg compressed bgr8")
     data = array("B")
     data.frombytes(encode_jpeg(bgr, quality))
     message.data = data

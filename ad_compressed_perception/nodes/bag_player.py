@@ -22,13 +22,13 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage, Image
 
 from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import describe_validation_error
 from ad_compressed_perception.data.bag import BagReader
 from ad_compressed_perception.messages.timing import ns_to_stamp
 from ad_compressed_perception.nodes.callback_guard import GuardedExecutor, answer_parameter_requests
+from ad_compressed_perception.nodes.camera_topic import camera_topic
 from ad_compressed_perception.nodes.pacer import Pacer
 from ad_compressed_perception.nodes.parameters import declare, refuse_change, undeclared_overrides, values
 from ad_compressed_perception.nodes.qos import image_qos
@@ -102,8 +102,7 @@ class BagPlayer(Node):
             topic = bag.resolve_image_topic(settings.topic or None)
             compressed = bag.topics[topic].endswith("/CompressedImage")
             publisher = self.create_publisher(
-                CompressedImage if compressed else Image,
-                "image/compressed" if compressed else "image",
+                *camera_topic(self, "compressed" if compressed else "raw"),
                 image_qos(settings.qos_reliability, settings.qos_depth),
             )
             for text in [*bag.problems(topic), *bag.warnings()]:

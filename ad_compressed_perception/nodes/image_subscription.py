@@ -10,9 +10,9 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CompressedImage, Image
 
 from ad_compressed_perception.monitor.frame_health import Level, Problems
+from ad_compressed_perception.nodes.camera_topic import camera_topic, describe_found
 from ad_compressed_perception.nodes.image_receiver import ImageReceiver, NotByExecutor, OnMessage
 from ad_compressed_perception.nodes.qos import describe_incompatible_qos
 from ad_compressed_perception.nodes.rclpy_compat import (
@@ -28,7 +28,7 @@ _ENOUGH = 20
 
 
 class ImageSubscription:
-    """Subscribes to ``image`` or ``image/compressed`` and counts what does not arrive.
+    """Subscribes to a camera's topic (see camera_topic) and counts what does not arrive.
 
     Attributes:
         topic: its name after remapping.
@@ -42,25 +42,19 @@ class ImageSubscription:
 
         Args:
             node: subscribes.
-            transport: "raw" or "compressed".
+            transport: see camera_topic().
             qos: of the subscription.
             on_image: called by receiver.receive(); see ImageReceiver.
         """
-        compressed = transport == "compressed"
-        self._node = node
+        self._node, self._transport = node, transport
         self._gaps = StampGaps()
-        self._qos_line = ""
+        self._qos_line = self._found_line = ""
         # Lost and arrived messages at the last statuses.
         self._counts: deque[tuple[int, int]] = deque([(0, 0)], maxlen=_STATUSES)
         self._arrived = 0
         self.lost = 0
         self.last_arrival_s = 0.0
-        arguments: Any = (
-            CompressedImage if compressed else Image,
-            "image/compressed" if compressed else "image",
-            lambda message: None,
-            qos,
-        )
+        arguments: Any = (*camera_topic(node, transport), lambda message: None, qos)
         group = NotByExecutor()
         events: dict[str, Any] = {
             "incompatible_qos": self._on_incompatible_qos,
@@ -106,7 +100,7 @@ class ImageSubscription:
         if self._qos_line:
             return [(Level.ERROR, self._qos_line)]
         if publisher_count(self._node, self._subscription) == 0:
-            return [(Level.WARN, f"nobody publishes {self.topic}")]
+            return [(Level.WARN, self._describe_nobody(silent_s))]
         if silent_s > _SILENT_AFTER_S:  # losses are those before the silence
             return [(Level.WARN, f"no new frame on {self.topic} for {silent_s:.0f} s")]
         if max(lost_share, self._gaps.share) > max_lost_share:
@@ -118,6 +112,15 @@ class ImageSubscription:
                 )
             ]
         return []
+
+    def _describe_nobody(self, silent_s: float) -> str:
+        """Return what is there instead; on the console, too, but each thing once and after discovery."""
+        found = describe_found(self._node, self.topic, self._transport)
+        line = f"nobody publishes {self.topic}" + (f"; {found}" if found else "")
+        if found and found != self._found_line and silent_s > _SILENT_AFTER_S:
+            self._found_line = found
+            self._node.get_logger().warning(line)
+        return line
 
     def _lost_share(self) -> float:
         lost, arrived = self._counts[0]

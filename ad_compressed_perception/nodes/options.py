@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -17,6 +18,8 @@ from ad_compressed_perception.monitor.frame_health import HealthLimits
 
 class SetupOptions(StrictModel):
     """Parameters that take effect at configure; changing them needs an unconfigured node."""
+
+    ros_names: ClassVar[Mapping[str, str]] = {"image_transport": "transport"}
 
     model: str = Field("", description="folder with a model.yaml")
     variant: str = Field(
@@ -44,8 +47,10 @@ class SetupOptions(StrictModel):
     load_timeout_s: float = Field(
         120.0, ge=0.1, le=86400.0, description="time after which loading the model is given up"
     )
-    transport: Literal["raw", "compressed"] = Field(
-        "raw", description="subscribe to image (raw) or image/compressed (compressed)"
+    transport: Literal["raw", "compressed", "compressed_on_image"] = Field(
+        "raw",
+        description="subscribe to image (raw), to image/compressed (compressed), or to compressed images "
+        "on image itself (compressed_on_image); accepted as image_transport, too",
     )
     max_image_pixels: int = Field(
         1 << 24,

@@ -106,10 +106,14 @@ def declare(node: Node, model: type[BaseModel], prefix: str = "") -> None:
 
 
 def _accept_old_names(node: Node, model: type[BaseModel], prefix: str) -> None:
-    """Give a value that came under a parameter's old name to the parameter, with a warning."""
+    """Give a value that came under a parameter's old name to the parameter, with a warning.
+
+    Without one for what other nodes of ROS call it (``ros_names`` of the model).
+    """
     renamed = model.old_keys() if issubclass(model, StrictModel) else {}
+    ros_names = getattr(model, "ros_names", {})
     given: dict[str, Parameter] = getattr(node, "_parameter_overrides", {})
-    for old, new in ((prefix + old, prefix + new) for old, new in renamed.items()):
+    for old, new in ((prefix + old, prefix + new) for old, new in {**renamed, **ros_names}.items()):
         if old not in given:
             continue
         if given[old].value == "" and new in given:  # a launch file that clears what a parameter file has
@@ -117,12 +121,13 @@ def _accept_old_names(node: Node, model: type[BaseModel], prefix: str) -> None:
             continue
         if new in given:
             raise AdcpError(
-                f"{node.get_fully_qualified_name()}: both {new!r} and its old name {old!r} are given: "
-                f"keep {new!r}"
+                f"{node.get_fully_qualified_name()}: both {new!r} and its "
+                f"{'other' if old in ros_names else 'old'} name {old!r} are given: keep {new!r}"
             )
-        node.get_logger().warning(
-            f"parameter {old!r} is now called {new!r}; the old name is accepted in this version only"
-        )
+        if old not in ros_names:
+            node.get_logger().warning(
+                f"parameter {old!r} is now called {new!r}; the old name is accepted in this version only"
+            )
         value = given.pop(old)
         given[new] = Parameter(new, value.type_, value.value)
 

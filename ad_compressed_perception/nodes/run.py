@@ -172,7 +172,7 @@ def end_ros() -> None:
 
 
 def discover_quickly() -> None:
-    """Let Fast DDS use config/fastdds_quick_discovery.xml, unless the user has profiles; before rclpy.init."""
+    """Let Fast DDS use config/fastdds_quick_discovery.xml unless the user has profiles; before rclpy.init."""
     shipped, users = config_folder(""), Path("DEFAULT_FASTRTPS_PROFILES.xml")  # read where it lies, too
     if shipped is not None and not users.exists():
         os.environ.setdefault(PROFILES_VARIABLE, str(shipped / "fastdds_quick_discovery.xml"))
