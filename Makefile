@@ -8,13 +8,17 @@ WORKSPACE ?= .
 PYTEST_ARGS ?=
 OUT ?= adcp_work/demo
 CAMPAIGN_MINUTES ?= 30
+# What reads files, messages and arguments, by the libraries whose oldest versions are tried.
+OLDEST_TESTS := $(addprefix test/, analysis core data driving image launch_support messages metrics monitor nodes onnx_graph \
+	packing report tasks workspace backends/test_backends.py compression/test_compress.py \
+	cli/test_cli.py::test_errors_are_one_line_and_status_1)
 BIN := $(VENV)/bin
 # Run by this Python also where colcon belongs to the system.
 COLCON := $(BIN)/python -c "import sys; from colcon_core.command import main; sys.exit(main())"
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train demo test lint format campaign benchmark benchmark-hot-path colcon-test sbom clean
+.PHONY: help setup setup-train demo test oldest lint format campaign benchmark benchmark-hot-path colcon-test sbom clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null \
@@ -33,6 +37,15 @@ demo: setup ## Run all steps on the built-in road camera, report in OUT=; BAG= r
 
 test: setup ## Run all tests: PYTEST_ARGS= are passed on
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+oldest: setup ## Run the quick tests with the oldest versions that setup.py allows
+	@$(BIN)/python -c "import sys; sys.exit(sys.version_info >= (3, 12))" \
+		|| { echo "skipped: the oldest versions have no wheels for this Python, but for 3.10 and 3.11"; exit 0; }; \
+	test -x "$(VENV)/oldest/bin/python" || $(BIN)/python -m venv "$(VENV)/oldest"; \
+	"$(VENV)/oldest/bin/python" -m pip install -qq --only-binary :all: -r dev/constraints-oldest.txt "scipy>=1.15" $(PIP_ARGS) \
+	&& old=$$("$(VENV)/oldest/bin/python" -c "import sysconfig; print(sysconfig.get_path('purelib'))") \
+	&& PYTHONPATH="$$old$${PYTHONPATH:+:$$PYTHONPATH}" $(BIN)/python -m pytest -q -m "not ros and not shared and not slow" \
+		--deselect test/report/test_report_schema.py::test_the_documentation_is_current $(OLDEST_TESTS) $(PYTEST_ARGS)
 
 lint: setup ## Check style, docstrings, types, XML and copyright headers
 	@$(BIN)/python dev/lint.py

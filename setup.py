@@ -18,7 +18,7 @@ NODES = (
     "bag_player",
 )
 SIMULATION_NODES = ("road_camera_node",)
-TEST_REQUIREMENTS = ["hypothesis", "pytest>=6.2", "pytest-timeout", "scipy"]
+TEST_REQUIREMENTS = ["hypothesis", "pytest>=6.2", "pytest-timeout", "scipy>=1.15"]
 
 
 def data_files() -> list[tuple[str, list[str]]]:
@@ -31,7 +31,7 @@ def data_files() -> list[tuple[str, list[str]]]:
     folders: dict[str, list[str]] = {}
     tops = {
         "launch": ("*.py",),
-        "config": ("*.yaml", "*.xml", "*.json", "*.rviz", "*.perspective"),
+        "config": ("*.yaml", "*.xml", "*.json", "*.rviz", "*.perspective", "*.txt"),
         "models": ("model.yaml", "*.onnx", "*.adcpz", "*.md"),
     }
     for top, patterns in tops.items():
@@ -64,22 +64,21 @@ setup(
         "click>=8.0",
         "faster-coco-eval>=1.6",
         "markdown-it-py>=2.1",
-        "matplotlib>=3.5",
-        "numpy>=1.23",
+        "matplotlib>=3.7",
+        "numpy>=1.23.5",
         "onnx>=1.16",
         "onnxruntime>=1.20",
         "onnxslim>=0.1.50",
-        "opencv-python-headless>=4.5,<5",
-        "protobuf>=3.20",
-        "pillow>=9.0",
-        "psutil>=5.9",
+        "opencv-python-headless>=4.5.5.64,<5",
+        "protobuf>=3.20.2",
+        "pillow>=9.3",
+        "psutil>=5.9.4",
         "pydantic>=2.5,<3",
-        "pyyaml>=5.4",
+        "pyyaml>=6.0",
         "rich>=12",
-        # The first that writes MCAP with statistics and compressed chunks.
         "rosbags>=0.11",
         # From 0.26 on it has its own copy of click, whose errors are other classes.
-        "typer>=0.9,<0.26",
+        "typer>=0.12.5,<0.26",
     ],
     extras_require={
         "gpu": ["onnxruntime-gpu>=1.20"],

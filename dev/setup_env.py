@@ -29,7 +29,7 @@ ROOT = DEV.parent
 PACKAGE = "ad_compressed_perception"
 EXTRAS = ("dev", "openvino", "signature")
 CONSTRAINTS = DEV / "constraints.txt"
-ROS_CONSTRAINTS = DEV / "constraints-ros.txt"
+ROS_CONSTRAINTS = ROOT / "config" / "constraints-car.txt"
 # Checks must not depend on the system's versions of these.
 PINNED_TOOLS = ("mypy", "ruff")
 HOOK = "ros_wheels_environment"

@@ -21,7 +21,7 @@ def unmatched_objects(
     Returns:
         Ascending indices into the baseline's boxes (missed) and into the variant's (extra).
     """
-    reference_labels, found_labels = np.array(labels_of(baseline)), np.array(labels_of(variant))
+    reference_labels, found_labels = np.array(labels_of(baseline), str), np.array(labels_of(variant), str)
     missed, extra = np.ones(len(reference_labels), bool), np.ones(len(found_labels), bool)
     for label in {*reference_labels.tolist(), *found_labels.tolist()}:
         reference, found = (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.manifest import InputSpec
-from ad_compressed_perception.core.model_files import external_data
+from ad_compressed_perception.core.model_files import external_data, is_inside
 from ad_compressed_perception.core.one_line import one_line
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ def read_model(path: Path) -> ModelProto:
         raise ModelFileError(f"not an ONNX file, or damaged: {path} ({one_line(error)})") from error
     if not model.graph.node:
         raise ModelFileError(f"not an ONNX file, or empty: {path} has no operators")
+    for name in sorted(set(external_data(model))):  # older versions of onnx follow a link to anywhere
+        if not is_inside(path.parent / name, [path.parent]):
+            raise ModelFileError(f"external data of {path} lies outside of its folder: {name}")
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
     except Exception as error:  # onnx raises its checker's error, OSError or ValueError

@@ -190,6 +190,33 @@ def test_versions_are_pinned_in_one_place() -> None:
     assert len(heads) == len(set(heads))
 
 
+def test_the_oldest_versions_that_are_tried_are_those_that_are_allowed(
+    setup_arguments: dict[str, Any],
+) -> None:
+    """Failed before: typer 0.9 was allowed, with which no command of adcp starts, and never tried."""
+    tried = (REPOSITORY / "dev" / "constraints-oldest.txt").read_text("utf-8").splitlines()
+    allowed = [
+        re.sub(r"^([\w-]+)>=([\d.]+).*", r"\1==\2", each)
+        for each in setup_arguments["install_requires"]
+        if each != "setuptools"  # what builds the package; every Python brings some version
+    ]
+    assert [line for line in tried if not line.startswith("#")] == allowed
+
+
+def test_what_a_car_holds_down_is_installed_and_allowed(setup_arguments: dict[str, Any]) -> None:
+    """The file for pip on a car is there after colcon, and contradicts no oldest version."""
+    path = REPOSITORY / "config" / "constraints-car.txt"
+    installed = {name for _, names in setup_arguments["data_files"] for name in names}
+    assert path.relative_to(REPOSITORY).as_posix() in installed
+    ceilings = dict(re.findall(r"^([\w-]+)<([\d.]+)", path.read_text("utf-8"), re.M))
+    assert ceilings["numpy"] == "2", "cv_bridge of Humble and Jazzy is built for numpy 1"
+    for requirement in setup_arguments["install_requires"]:
+        name, _, oldest = requirement.partition(">=")
+        if name in ceilings and oldest:
+            low = [int(part) for part in oldest.partition(",")[0].split(".")]
+            assert low < [int(part) for part in ceilings[name].split(".")], requirement
+
+
 def test_every_requirement_is_pinned(setup_arguments: dict[str, Any]) -> None:
     pins = (REPOSITORY / "dev" / "constraints.txt").read_text("utf-8")
     pinned = {re.sub(r"[-_.]+", "-", name).lower() for name in re.findall(r"^[\w.-]+", pins, re.M)}

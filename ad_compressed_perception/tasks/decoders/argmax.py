@@ -101,6 +101,8 @@ class ArgmaxDecoder(SegmentationDecoder):
         return _argmax_planes([np.ascontiguousarray(plane, np.float32) for plane in planes], where)
 
     def _split(self, scores: NDArray[Any]) -> list[NDArray[Any]]:
+        if scores.dtype == np.float16:  # OpenCV 4.5 cannot split it
+            scores = scores.astype(np.float32)
         # Reused between frames: newly allocated planes of this size would cause page faults every time.
         if not self._planes or self._planes[0].shape != scores.shape[:2]:
             self._planes = [np.empty(scores.shape[:2], scores.dtype) for _ in range(scores.shape[2])]
