@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
@@ -35,10 +36,7 @@ class ReceivedImage:
     data: memoryview
 
 
-ImageMessage = ReceivedCompressedImage | ReceivedImage | CompressedImage | Image
-
-
-def read_compressed_image(message: bytes) -> ImageMessage:
+def read_compressed_image(message: bytes) -> Any:
     """Return a serialized CompressedImage; raise what rclpy raises where it is none."""
     try:
         reader = CdrReader(message)
@@ -47,7 +45,7 @@ def read_compressed_image(message: bytes) -> ImageMessage:
         return deserialize_message(message, CompressedImage)
 
 
-def read_image(message: bytes) -> ImageMessage:
+def read_image(message: bytes) -> Any:
     """Return a serialized Image; raise what rclpy raises where it is none."""
     try:
         reader = CdrReader(message)

@@ -67,8 +67,9 @@ class ImageReceiver:
             on_message: called with the message, its info, and the seconds it has waited in the middleware.
         """
         self._subscription, self._on_message = subscription, on_message
-        self._events = subscription.event_handlers
-        self._wait_set = rclpy_implementation.WaitSet(1, 1, 0, 0, 0, len(self._events), context.handle)
+        events: Any = subscription.event_handlers  # a list, whatever rclpy annotates
+        self._events: list[Any] = events
+        self._wait_set = rclpy_implementation.WaitSet(1, 1, 0, 0, 0, len(events), context.handle)
         self._guard = GuardCondition(None, None, context=context)
         self._lock = Lock()
         self._empty_s = perf_counter()
