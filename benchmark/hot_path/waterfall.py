@@ -49,7 +49,8 @@ def draw(result: CellResult, target: str, path: Path) -> bool:
     whole = one.figures
     _bar(axes, len(labels), 0.0, whole.p50, whole.p95, "#222222")
     labels.append(f"{target}, end to end")
-    axes.axvline(whole.p50, color="#222222", linewidth=0.8, linestyle=":")
+    if whole.p50 < float("inf"):
+        axes.axvline(whole.p50, color="#222222", linewidth=0.8, linestyle=":")
     for name, shown in references:
         _bar(axes, len(labels), 0.0, shown.p50, shown.p95, _COLORS["reference"])
         labels.append(name)
@@ -74,6 +75,9 @@ def _rows(one: Measured) -> list[tuple[str, float, float]]:
 
 
 def _bar(axes: object, row: int, left: float, median_ms: float, p95_ms: float, color: str) -> None:
+    if median_ms == float("inf"):
+        axes.annotate("half of the frames are lost", (left, row), va="center", fontsize=8)  # type: ignore[attr-defined]
+        return
     axes.barh(row, median_ms, left=left, color=color, height=0.62)  # type: ignore[attr-defined]
     if p95_ms < float("inf"):
         axes.plot([left + median_ms, left + p95_ms], [row, row], color=color, linewidth=1.2)  # type: ignore[attr-defined]
