@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -41,15 +41,22 @@ class ResultsRecorder:
     recording and not the replay: nothing is kept of it, and the report says so.
     """
 
-    def __init__(self, plan: ReplayPlan, frames: BagSlice, out: Path) -> None:
+    def __init__(
+        self,
+        plan: ReplayPlan,
+        frames: BagSlice,
+        out: Path,
+        hold: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         """Store the arguments; the file is created when the first frame is done.
 
         Args:
             plan: the nodes.
             frames: the recording, to decode raw images.
             out: folder of the report; the recording is made in a hidden folder there.
+            hold: lets Ctrl-C wait while a frame is written; half a message would spoil a whole chunk.
         """
-        self._plan, self._frames, self._out = plan, frames, out
+        self._plan, self._frames, self._out, self._hold = plan, frames, out, hold
         self._latest: dict[ReplayNode, tuple[int, bytes]] = {}
         self._written_index = -1
         self._pixels: NDArray[np.uint8] | None = None
@@ -69,8 +76,9 @@ class ResultsRecorder:
     ) -> None:
         """Complete the file."""
         try:
-            if self._bag is not None:
-                self._bag.close()
+            with self._hold():
+                if self._bag is not None:
+                    self._bag.close()
         except OSError as cause:
             self._failure = self._failure or cause.strerror or str(cause)
 
@@ -107,24 +115,17 @@ class ResultsRecorder:
         if self._failure:
             return
         try:
-            bag = self._bag = self._bag or self._create()
-            self._write_image(bag, frame)
-            for side, name in enumerate(self._plan.variants[task]):
-                node = self._plan.node(task, name)
-                stamp_ns, cdr = self._latest.get(node, (0, b""))
-                if stamp_ns == frame.stamp_ns and name in timings:
-                    size = None if self._pixels is None else (self._pixels.shape[1], self._pixels.shape[0])
-                    bag.add_result(node, side, frame, cdr, size)
-                if name in timings:
-                    bag.add_timing(node, frame, timings[name])
-                if name in agreements:
-                    bag.add_agreement(node, frame, agreements[name])
-            if self._pixels is not None and compared:
-                with suppress(AdcpError):  # a mask of another size, which the comparison names
-                    jpeg = frame_jpeg(self._plan, task, self._pixels, compared, timings, agreements)
-                    bag.add_side_by_side(task, frame, jpeg)
+            with self._hold():
+                self._write(task, frame, timings, compared, agreements)
         except OSError as error:
             self._failure = error.strerror or str(error)
+
+    def discard(self) -> None:
+        """Leave nothing: for a replay that ended before its first frame was done."""
+        if self._scratch.name:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            with suppress(OSError):  # not empty: files of others stay
+                self._out.rmdir()
 
     def finish(self, report: Report) -> None:
         """Move the recording into the report's folder, and say in the report what it lacks."""
@@ -143,6 +144,31 @@ class ResultsRecorder:
         else:
             notes = list(self._lacks(self._bag, report))
         report.notes = [*report.notes, *notes]
+
+    def _write(
+        self,
+        task: str,
+        frame: BagFrame,
+        timings: Mapping[str, FrameTiming],
+        compared: Mapping[str, Result],
+        agreements: Mapping[str, float],
+    ) -> None:
+        bag = self._bag = self._bag or self._create()
+        self._write_image(bag, frame)
+        for side, name in enumerate(self._plan.variants[task]):
+            node = self._plan.node(task, name)
+            stamp_ns, cdr = self._latest.get(node, (0, b""))
+            if stamp_ns == frame.stamp_ns and name in timings:
+                size = None if self._pixels is None else (self._pixels.shape[1], self._pixels.shape[0])
+                bag.add_result(node, side, frame, cdr, size)
+            if name in timings:
+                bag.add_timing(node, frame, timings[name])
+            if name in agreements:
+                bag.add_agreement(node, frame, agreements[name])
+        if self._pixels is not None and compared:
+            with suppress(AdcpError):  # a mask of another size, which the comparison names
+                jpeg = frame_jpeg(self._plan, task, self._pixels, compared, timings, agreements)
+                bag.add_side_by_side(task, frame, jpeg)
 
     def _move(self) -> None:
         for name in FILES:

@@ -196,6 +196,8 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
         except KeyboardInterrupt:
             reason = ReplayError("interrupted")
         if reason is not None and run.count.offered == 0:
+            if run.recorder is not None:
+                run.recorder.discard()
             raise reason
         _complete_report(run, reason)
         write_report_files(
@@ -229,7 +231,7 @@ def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int, sign
         node_process = stack.enter_context(NodeProcess(parameters, folder / "nodes.log", plan.namespace))
         signals.on_second = node_process.kill
         if options.mcap:
-            run.recorder = stack.enter_context(ResultsRecorder(plan, run.frames, options.out))
+            run.recorder = stack.enter_context(ResultsRecorder(plan, run.frames, options.out, signals.held))
         client = stack.enter_context(
             ReplayClient(
                 plan,

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -26,7 +27,7 @@ class EndOnSignal:
     def __init__(self) -> None:
         """Prepare; the handlers are set when the context is entered."""
         self.on_second: Callable[[], None] = lambda: None
-        self._has_begun = False
+        self._has_begun = self._is_held = self._is_pending = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> EndOnSignal:
@@ -50,4 +51,19 @@ class EndOnSignal:
             self.on_second()
             return
         self._has_begun = True
+        if self._is_held:
+            self._is_pending = True
+            return
         raise KeyboardInterrupt
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let a signal wait until the block has ended: what is being written stays whole."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+        if self._is_pending:
+            self._is_pending = False
+            raise KeyboardInterrupt

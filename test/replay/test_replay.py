@@ -34,7 +34,7 @@ from ad_compressed_perception.workspace.save_manifest import save_manifest
 from dev.check_html import faults
 from support.bags import compressed_message, stamps_of, write_bag, write_messages
 from support.models import draw_scene, write_planner
-from support.recordings import check_recording
+from support.recordings import check_recording, read_all
 from support.replay import add_variant, write_drive, write_models
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(240)]
@@ -257,7 +257,16 @@ def running_replay(tmp_path: Path, models: Path) -> Iterator[subprocess.Popen[st
     # 1200 frames of 0.05 s are a minute.
     drive = write_bag(tmp_path / "drive", [draw_scene(0, 32, 24)] * 1200)
     arguments = command(
-        drive, "--models", models, "--out", tmp_path / "out", "--work", tmp_path / "work", "--rate", "1"
+        drive,
+        "--models",
+        models,
+        "--out",
+        tmp_path / "out",
+        "--work",
+        tmp_path / "work",
+        "--rate",
+        "1",
+        "--mcap",
     )
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     try:
@@ -279,7 +288,11 @@ def check_partial(out: Path) -> None:
         return
     report = read_report(out / "report.json")
     assert any("partial" in note for note in report.notes)
-    assert {*report.files, "report.json"} == {path.name for path in out.iterdir()}
+    written = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert {*report.files, "report.json"} == written
+    for name, variant in report.tasks["planning"].variants.items():
+        found = len(read_all(out / "results").get(f"/{name}/planning/trajectory", []))
+        assert variant.processed - 1 <= found <= variant.processed, "the last frame may be incomplete"
 
 
 def test_a_killed_node_process_ends_the_replay_with_a_partial_report(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,7 @@ from ad_compressed_perception.replay.annotations import FOXGLOVE_TYPES
 from ad_compressed_perception.replay.frames import BagFrame, BagSlice
 from ad_compressed_perception.replay.plan import ReplayPlan, make_plan
 from ad_compressed_perception.replay.results_recorder import FILES, ResultsRecorder
+from ad_compressed_perception.replay.signals import EndOnSignal
 from ad_compressed_perception.report.schema import Report, TaskReport, VariantReport
 from support.bags import COMPRESSED_TOPIC, compressed_message, stamps_of, write_bag, write_messages
 from support.models import draw_scene, write_detector
@@ -229,6 +232,26 @@ def test_the_reference_reader_of_mcap_reads_it(plan: ReplayPlan, tmp_path: Path)
         assert {schema.encoding for schema in summary.schemas.values()} == {"ros2msg"}
         assert {channel.message_encoding for channel in summary.channels.values()} == {"cdr"}
         assert len(list(opened.iter_messages())) == summary.statistics.message_count
+
+
+def test_a_recording_that_is_discarded_leaves_nothing(plan: ReplayPlan, tmp_path: Path) -> None:
+    """Ctrl-C within the first frame: one of its tasks may have been written."""
+    with replayed(plan, tmp_path) as run:
+        run.finish(next(iter(run.frames)))
+        run.recorder.__exit__(None, None, None)
+        run.recorder.discard()
+    assert not run.out.exists()
+
+
+def test_a_signal_waits_until_a_frame_is_written() -> None:
+    """Half a message would spoil the chunk that it is in, and with it up to a megabyte of results."""
+    written = []
+    with EndOnSignal() as signals, pytest.raises(KeyboardInterrupt):
+        with signals.held():
+            os.kill(os.getpid(), signal.SIGINT)
+            written.append("whole")
+        written.append("next frame")
+    assert written == ["whole"]
 
 
 @pytest.mark.ros
