@@ -76,6 +76,7 @@ setup(
         "pydantic>=2.5,<3",
         "pyyaml>=6.0",
         "rich>=12",
+        # The first that writes MCAP with statistics and compressed chunks.
         "rosbags>=0.11",
         # From 0.26 on it has its own copy of click, whose errors are other classes.
         "typer>=0.12.5,<0.26",

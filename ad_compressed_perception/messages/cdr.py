@@ -93,13 +93,17 @@ class CdrReader:
         self._message = message
         self._at = _ORIGIN
 
-    def number(self, code: str) -> int:
-        """Return a number; see CdrWriter.numbers."""
+    def numbers(self, code: str, count: int) -> tuple[Any, ...]:
+        """Return numbers of one type; see CdrWriter.numbers."""
         size = _SIZES[code]
         self._at += -(self._at - _ORIGIN) % size
-        (value,) = struct.unpack_from(self._order + code, self._message, self._at)
-        self._at += size
-        return int(value)
+        values = struct.unpack_from(f"{self._order}{count}{code}", self._message, self._at)
+        self._at += size * count
+        return values
+
+    def number(self, code: str) -> int:
+        """Return an integer; see CdrWriter.numbers."""
+        return int(self.numbers(code, 1)[0])
 
     def octets(self) -> memoryview:
         """Return a sequence of uint8 as a view of the message."""

@@ -45,18 +45,23 @@ def read_compressed_image(message: bytes) -> Any:
         return deserialize_message(message, CompressedImage)
 
 
+def parse_image(message: bytes) -> ReceivedImage:
+    """Return a serialized Image; ValueError or struct.error: it is none, or of another encapsulation."""
+    reader = CdrReader(message)
+    return ReceivedImage(
+        reader.header(),
+        reader.number("I"),
+        reader.number("I"),
+        reader.text(),
+        reader.number("B"),
+        reader.number("I"),
+        reader.octets(),
+    )
+
+
 def read_image(message: bytes) -> Any:
     """Return a serialized Image; raise what rclpy raises where it is none."""
     try:
-        reader = CdrReader(message)
-        return ReceivedImage(
-            reader.header(),
-            reader.number("I"),
-            reader.number("I"),
-            reader.text(),
-            reader.number("B"),
-            reader.number("I"),
-            reader.octets(),
-        )
+        return parse_image(message)
     except (ValueError, struct.error):
         return deserialize_message(message, Image)

@@ -28,13 +28,7 @@ _WINDOW = 200
 
 
 class NodeDiagnostics:
-    """Collects events and publishes a status; what one counted that was not published is in the next one.
-
-    Attributes:
-        unknown_age: why the age of every frame is unknown; empty where it is known.
-    """
-
-    unknown_age = ""
+    """Collects events and publishes a status; what one counted that was not published is in the next one."""
 
     def __init__(
         self, node: LifecycleNode, supervised: SupervisedWorker, options: Callable[[], HealthOptions]
@@ -103,7 +97,7 @@ class NodeDiagnostics:
 
     def stop_monitoring(self) -> None:
         """Report on no subscription."""
-        self._subscription, self.unknown_age = None, ""
+        self._subscription = None
 
     def note_age(self, age_ms: float) -> None:
         """Count an age that lies in the future."""
@@ -140,8 +134,6 @@ class NodeDiagnostics:
             problems.append((Level.WARN, f"{new} frames have a stamp in the future"))
         if new := unstamped - self._unstamped_reported:
             problems.append((Level.WARN, f"{new} frames have no stamp: how old they are is unknown"))
-        if self.unknown_age and self._subscription is not None:
-            problems.append((Level.WARN, self.unknown_age))
         values = self._model | self._time_values()
         frame_problems, frame_values = self._frames(options)
         problems += frame_problems

@@ -21,32 +21,11 @@ except ModuleNotFoundError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 __all__ = [
-    "HAS_MESSAGE_INFO",
     "SubscriptionEventCallbacks",
     "UnsupportedEventTypeError",
     "on_parameters_set",
     "publisher_count",
-    "with_message_info",
 ]
-
-HAS_MESSAGE_INFO = hasattr(Subscription, "CallbackType")
-"""Whether rclpy passes a callback the time at which its message was sent; that of Humble does not."""
-
-UNKNOWN_PUBLISH_TIME = (
-    "age_reference publish_time: this rclpy does not say when a message was sent (Iron and newer do), "
-    "so that the age of a frame is unknown"
-)
-"""What a node says where it cannot follow its parameter ``age_reference``."""
-
-
-def with_message_info(callback: Callable[[Any, Any], None]) -> Callable[..., None]:
-    """Return a subscription's callback that calls ``callback`` with a message and its info.
-
-    The info is a mapping with ``source_timestamp`` in nanoseconds, or None where rclpy passes none.
-    """
-    if HAS_MESSAGE_INFO:
-        return callback
-    return lambda message: callback(message, None)
 
 
 def publisher_count(node: Node, subscription: Subscription) -> int:

@@ -20,13 +20,11 @@ pytest.importorskip("rclpy")
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Path as PathMessage
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import SetParameters
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
-from ad_compressed_perception.messages.timing import from_message
+from ad_compressed_perception.messages.timing import reports_of
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
 from ad_compressed_perception.report.read import parse_report
 from support.bags import write_bag
@@ -138,28 +136,14 @@ def test_all_nodes_and_the_bag_player_run_with_the_rclpy_of_humble(
                 is_running,
             )
         assert player.returncode == 0, (tmp_path / "player.log").read_text()
-        # Humble does not say when a message was sent: the age is unknown, not zero, and the node says so.
+        # Humble's executor passes a callback the message only; the node takes it itself, with its times.
         ages = [
             report.timing.stages_ms.get("transport_age")
-            for report in map(from_message, recorder.received["/compressed/detection/timing"])
+            for message in recorder.received["/compressed/detection/timing"]
+            for report in reports_of(message)
         ]
-        assert ages == [None] * len(ages)
-        recorder.wait_for(
-            lambda: any(
-                "age_reference publish_time" in status.message
-                for message in recorder.received["/diagnostics"]
-                for status in message.status
-                if status.name == "/compressed/detection"
-            )
-        )
-        # A limit on an age that is unknown would drop nothing, silently.
-        limit = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=100.0)
-        request = SetParameters.Request(parameters=[Parameter(name="max_age_ms", value=limit)])
-        refused = recorder.call(SetParameters, "/compressed/detection/set_parameters", request).results[0]
-        assert not refused.successful
-        assert "header_stamp" in refused.reason
-        accepted = recorder.call(SetParameters, "/baseline/detection/set_parameters", request).results[0]
-        assert accepted.successful, accepted.reason
+        assert ages
+        assert all(age is not None and 0.0 <= age < PATIENCE_S * 1e3 for age in ages)
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 0, log.read_text()
     assert "Traceback" not in log.read_text()
