@@ -76,7 +76,7 @@ def main() -> int:
             return 1
     (options.out / "monitor_cost.json").write_text(json.dumps(turns, indent=2) + "\n", encoding="utf-8")
     print(render(turns))
-    return 0 if all(min(each["pairs"].values(), default=0) > 0 for each in turns) else 1
+    return 0 if all(min(each["pairs"].values(), default=0) > 0 for each in rounds) else 1
 
 
 def turn(name: str, rate_hz: float, seconds: float, folder: Path) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def render(turns: Sequence[dict[str, Any]]) -> str:
         "| reports lost |",
         "|---|---|---|---|---|---|---|",
     ]
-    for each in turns:
+    for each in rounds:
         counts = [sum(each[key].values()) for key in ("pairs", "unpaired", "reports_lost")]
         cells = [each["case"], f"{each['ratio']:.2f}"]
         cells += [f"{each['cores'][key]:.3f}" for key in ("monitor", "receiver")]

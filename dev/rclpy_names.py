@@ -30,6 +30,8 @@ MODULES = (
     "exceptions",
     "executors",
     "experimental.events_executor",
+    "guard_condition",
+    "impl.implementation_singleton",
     "lifecycle",
     "logging",
     "node",

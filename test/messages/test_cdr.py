@@ -44,7 +44,7 @@ headers = st.builds(header_of, st.integers(-(2**31), 2**31 - 1), st.integers(0, 
 def is_as_by_rclpy(written: bytes, message: Any) -> bool:
     """Return whether all fields have the same bits, and the sizes agree; padding may hold any bits.
 
-    repr() tells every two numbers apart but NaNs.
+    repr() differs for every two numbers but NaNs.
     """
     expected = serialize_message(message)
     kind = type(message)
@@ -122,7 +122,7 @@ def test_a_header_that_is_no_text_is_copied_as_it_is() -> None:
 
 
 def test_the_other_byte_order_is_read() -> None:
-    """A publisher on another processor may send its own order; the second byte tells."""
+    """A publisher on another processor may send its own order; the second byte names it."""
     text = (
         struct.pack(">I4s", 4, b"cam\0") + struct.pack(">I5s3x", 5, b"jpeg\0") + struct.pack(">I2s", 2, b"ab")
     )

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Several frames in a timing message say what one message for each frame said."""
+"""Several frames in a timing message carry what one message for each frame carried."""
 
 from __future__ import annotations
 
