@@ -12,7 +12,8 @@ STAGES = ("transport_age", "queue_wait", "decode", "prepare", "infer", "post", "
 
 transport_age: from the source stamp (or the publisher's send time, see the node parameter
     ``age_reference``) to the arrival in the node, by the ROS clock; may be negative.
-queue_wait: in the latest-frame slot. decode: message to array. prepare: array to model input.
+queue_wait: in the middleware, where that says when a message came, and in the latest-frame slot.
+decode: message to array. prepare: array to model input.
 infer: the runtime. post: model output to result. publish: result to message, handed to the middleware.
 """
 

@@ -12,10 +12,6 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from rclpy.serialization import deserialize_message, serialize_message
-
-from ad_compressed_perception.core.errors import ResultError
-
 ENCAPSULATION = b"\x00\x01\x00\x00"
 """Plain CDR, little-endian."""
 
@@ -40,7 +36,7 @@ class ReceivedHeader:
 
 
 EXAMPLE = ReceivedHeader(Stamp(1, 2), "camera")
-"""Of messages for check_layout()."""
+"""Of the examples that nodes/layout_check.py compares with the installed messages."""
 
 
 class CdrWriter:
@@ -121,22 +117,3 @@ class CdrReader:
     def header(self) -> ReceivedHeader:
         """Return a std_msgs/Header."""
         return ReceivedHeader(Stamp(self.number("i"), self.number("I")), self.text())
-
-
-def check_layout(example: bytes, message_type: type) -> None:
-    """Compare what this package writes with the message type that is installed.
-
-    Raises:
-        ResultError: rclpy reads the example as another message than was written.
-    """
-    problem = ""
-    try:
-        # Not the bytes: rclpy leaves what it likes between two fields.
-        if len(serialize_message(deserialize_message(example, message_type))) == len(example):
-            return
-    except Exception as error:
-        problem = f": {error}"
-    raise ResultError(
-        f"{message_type.__module__}: the installed {message_type.__name__} has other fields than this "
-        f"package writes{problem}"
-    )

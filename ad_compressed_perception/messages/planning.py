@@ -13,9 +13,9 @@ from nav_msgs.msg import Path
 
 from ad_compressed_perception.core.errors import ResultError
 from ad_compressed_perception.core.results import Trajectory
-from ad_compressed_perception.messages.cdr import EXAMPLE, CdrWriter, check_layout
+from ad_compressed_perception.messages.cdr import EXAMPLE, CdrWriter
 
-__all__ = ["Path", "TwistStamped", "check_installed", "from_path", "serialize_command", "serialize_path"]
+__all__ = ["Path", "TwistStamped", "examples", "from_path", "serialize_command", "serialize_path"]
 
 
 def serialize_path(trajectory: Trajectory, stamp: Any, frame_id: str) -> bytes:
@@ -36,11 +36,13 @@ def serialize_command(speed_mps: float, curvature_per_m: float, stamp: Any, fram
     return bytes(message)
 
 
-def check_installed() -> None:
-    """Raise ResultError where the installed messages have other fields than are written here."""
-    one = Trajectory(np.ones((1, 2)), np.ones(1), 0.0, 0.0)
-    check_layout(serialize_path(one, EXAMPLE.stamp, EXAMPLE.frame_id), Path)
-    check_layout(serialize_command(1.0, 1.0, EXAMPLE.stamp, EXAMPLE.frame_id), TwistStamped)
+def examples() -> dict[type, bytes]:
+    """Return a message of each type that is written here, to compare with the installed types."""
+    one, stamp, frame_id = Trajectory(np.ones((1, 2)), np.ones(1), 0.0, 0.0), EXAMPLE.stamp, EXAMPLE.frame_id
+    return {
+        Path: serialize_path(one, stamp, frame_id),
+        TwistStamped: serialize_command(1.0, 1.0, stamp, frame_id),
+    }
 
 
 def from_path(path: Path) -> Trajectory:

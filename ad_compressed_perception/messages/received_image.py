@@ -6,11 +6,9 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Any
 
-from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import CompressedImage, Image
-
+from ad_compressed_perception.core.errors import ImageError
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.messages.cdr import CdrReader, ReceivedHeader
 
 
@@ -36,32 +34,27 @@ class ReceivedImage:
     data: memoryview
 
 
-def read_compressed_image(message: bytes) -> Any:
-    """Return a serialized CompressedImage; raise what rclpy raises where it is none."""
+def read_compressed_image(message: bytes) -> ReceivedCompressedImage:
+    """Return a serialized CompressedImage; raise ImageError where it is none."""
     try:
         reader = CdrReader(message)
         return ReceivedCompressedImage(reader.header(), reader.text(), reader.octets())
-    except (ValueError, struct.error):  # another encapsulation, or no message at all: rclpy knows
-        return deserialize_message(message, CompressedImage)
+    except (ValueError, struct.error) as error:
+        raise ImageError(f"not a sensor_msgs/CompressedImage: {one_line(error)}") from error
 
 
-def parse_image(message: bytes) -> ReceivedImage:
-    """Return a serialized Image; ValueError or struct.error: it is none, or of another encapsulation."""
-    reader = CdrReader(message)
-    return ReceivedImage(
-        reader.header(),
-        reader.number("I"),
-        reader.number("I"),
-        reader.text(),
-        reader.number("B"),
-        reader.number("I"),
-        reader.octets(),
-    )
-
-
-def read_image(message: bytes) -> Any:
-    """Return a serialized Image; raise what rclpy raises where it is none."""
+def read_image(message: bytes) -> ReceivedImage:
+    """Return a serialized Image; raise ImageError where it is none."""
     try:
-        return parse_image(message)
-    except (ValueError, struct.error):
-        return deserialize_message(message, Image)
+        reader = CdrReader(message)
+        return ReceivedImage(
+            reader.header(),
+            reader.number("I"),
+            reader.number("I"),
+            reader.text(),
+            reader.number("B"),
+            reader.number("I"),
+            reader.octets(),
+        )
+    except (ValueError, struct.error) as error:
+        raise ImageError(f"not a sensor_msgs/Image: {one_line(error)}") from error

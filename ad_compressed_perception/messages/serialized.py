@@ -16,7 +16,6 @@ from typing import Any
 
 from ad_compressed_perception.core.errors import ResultError
 from ad_compressed_perception.messages.cdr import CdrReader
-from ad_compressed_perception.messages.received_image import parse_image
 
 _POSE_WITH_COVARIANCE = 7 + 36
 
@@ -32,7 +31,7 @@ def _checked(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     return wrapped
 
 
-image = _checked(parse_image)
+
 
 
 @_checked

@@ -19,6 +19,7 @@ from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.messages import detection, planning, segmentation, serialized
 from ad_compressed_perception.messages import timing as timing_message
+from ad_compressed_perception.messages.received_image import read_image
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor
 from ad_compressed_perception.nodes.callback_guard import note_failure
 from ad_compressed_perception.nodes.message_reader import MessageReader
@@ -42,7 +43,7 @@ RESULT_TOPICS = {
     "detection": ResultTopic(
         "detections", Detection2DArray, serialized.detections, detection.from_message, True
     ),
-    "segmentation": ResultTopic("mask", Image, serialized.image, segmentation.from_message, True),
+    "segmentation": ResultTopic("mask", Image, read_image, segmentation.from_message, True),
     "planning": ResultTopic(
         "trajectory", Path, serialized.path, lambda path, _: planning.from_path(path), False
     ),

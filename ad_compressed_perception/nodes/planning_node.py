@@ -18,6 +18,7 @@ from ad_compressed_perception.nodes import parameters
 from ad_compressed_perception.nodes.callback_guard import note_failure
 from ad_compressed_perception.nodes.camera_calibration import CameraCalibration, MountingOptions
 from ad_compressed_perception.nodes.inference_node import InferenceNode
+from ad_compressed_perception.nodes.layout_check import check_layouts
 from ad_compressed_perception.nodes.qos import RESULT_QOS, image_qos
 from ad_compressed_perception.nodes.run import run_node
 from ad_compressed_perception.report.overlay import DrawingCamera
@@ -69,7 +70,7 @@ class PlanningNode(InferenceNode):
 
     def create_result_publishers(self, pipeline: Pipeline) -> None:
         """Create ~/trajectory and ~/command, and subscribe to odometry."""
-        planning.check_installed()
+        check_layouts(planning.examples())
         self._paths = self.create_publisher(planning.Path, "~/trajectory", RESULT_QOS)
         self._commands = self.create_publisher(planning.TwistStamped, "~/command", RESULT_QOS)
         self._controller = VehicleController(pipeline.task.settings.wheelbase_m)

@@ -9,6 +9,7 @@ from typing import Any
 from ad_compressed_perception.core.results import LabelMask
 from ad_compressed_perception.messages import detection, segmentation
 from ad_compressed_perception.nodes.inference_node import InferenceNode
+from ad_compressed_perception.nodes.layout_check import check_layouts
 from ad_compressed_perception.nodes.qos import LATCHED_QOS, RESULT_QOS
 from ad_compressed_perception.nodes.run import run_node
 from ad_compressed_perception.tasks.pipeline import Pipeline
@@ -21,7 +22,7 @@ class SegmentationNode(InferenceNode):
 
     def create_result_publishers(self, pipeline: Pipeline) -> None:
         """Create ~/mask and ~/label_info."""
-        segmentation.check_installed()
+        check_layouts(segmentation.examples())
         self._results = self.create_publisher(segmentation.Image, "~/mask", RESULT_QOS)
         self._labels = self.create_publisher(detection.LabelInfo, "~/label_info", LATCHED_QOS)
         header = detection.Header(stamp=self.get_clock().now().to_msg())

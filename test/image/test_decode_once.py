@@ -56,8 +56,8 @@ def test_nodes_of_a_process_share_one_decoding() -> None:
 
 def test_another_image_stamp_or_topic_is_another_frame() -> None:
     first = decode_once(received(0, 5), TOPIC, LARGEST)
-    assert decode_once(received(0, 6), TOPIC, LARGEST).stamp_ns == 6  # the same image, a later stamp
-    other = decode_once(received(1, 6), TOPIC, LARGEST)  # another image under the same stamp
+    assert decode_once(received(0, 6), TOPIC, LARGEST).stamp_ns == 6  # the same pixels, a later stamp
+    other = decode_once(received(1, 6), TOPIC, LARGEST)  # other pixels under the same stamp
     np.testing.assert_array_equal(other.pixels, decode_image(received(1, 6)).pixels)
     assert not np.array_equal(other.pixels, first.pixels)
     np.testing.assert_array_equal(decode_once(received(0, 5), "/rear", LARGEST).pixels, first.pixels)

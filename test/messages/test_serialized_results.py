@@ -21,6 +21,7 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.messages import detection, planning, segmentation, serialized
+from ad_compressed_perception.messages.received_image import read_image
 
 LABELS = ("car", "person", "a longer label")
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=9)
@@ -89,14 +90,14 @@ def test_detections_are_those_of_rclpy(message: Detection2DArray) -> None:
 
 @given(masks())
 def test_a_mask_is_the_one_of_rclpy(message: Image) -> None:
-    found = segmentation.from_message(serialized.image(serialize_message(message)), LABELS)
+    found = segmentation.from_message(read_image(serialize_message(message)), LABELS)
     assert np.array_equal(found.label_ids, segmentation.from_message(message, LABELS).label_ids)
 
 
 READERS = {
     "path": (serialized.path, planning.from_path),
     "detections": (serialized.detections, lambda message: detection.from_message(message, LABELS)),
-    "image": (serialized.image, lambda message: segmentation.from_message(message, LABELS)),
+    "image": (read_image, lambda message: segmentation.from_message(message, LABELS)),
 }
 
 

@@ -138,7 +138,7 @@ def test_a_worker_that_waits_for_a_message_is_stopped_at_once(
 def test_no_clock_makes_a_message_wait_longer_than_it_can_have(
     arrived_ns: int, now_ns: int, since_empty_s: float
 ) -> None:
-    """The system's clock may be set between arrival and taking, and some middlewares give no time of arrival."""
+    """The system's clock may be set between arrival and taking, and some middlewares note no arrival."""
     waited_s = seconds_waited(arrived_ns, now_ns, since_empty_s)
     assert 0.0 <= waited_s <= since_empty_s
     if 0 < arrived_ns <= now_ns and (now_ns - arrived_ns) * 1e-9 <= since_empty_s:
