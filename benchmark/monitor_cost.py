@@ -51,9 +51,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure what the latency monitor costs.")
     parser.add_argument("role", nargs="?", choices=("measure", "publish", "receive"), default="measure")
     parser.add_argument("--rate", type=float, default=20.0, help="frames a second")
-    parser.add_argument("--seconds", type=float, default=25.0, help="of each turn")
-    parser.add_argument("--rounds", type=int, default=2, help="turns of each case")
-    parser.add_argument("--quick", action="store_true", help="one turn of 8 seconds each")
+    parser.add_argument("--seconds", type=float, default=25.0, help="of each run")
+    parser.add_argument("--rounds", type=int, default=2, help="runs of each case")
+    parser.add_argument("--quick", action="store_true", help="one run of 8 seconds each")
     parser.add_argument("--out", type=Path, default=Path("adcp_work/monitor_cost"), help="folder to write to")
     parser.add_argument("--timing-period", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -66,7 +66,7 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, replay_environment(Path(folder), message_bytes=1 << 20):
         try:
-            turns = [
+            results = [
                 turn(name, options.rate, options.seconds, Path(folder))
                 for _ in range(options.rounds)
                 for name in CASES
@@ -74,9 +74,9 @@ def main() -> int:
         except DataError as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return 1
-    (options.out / "monitor_cost.json").write_text(json.dumps(turns, indent=2) + "\n", encoding="utf-8")
-    print(render(turns))
-    return 0 if all(min(each["pairs"].values(), default=0) > 0 for each in rounds) else 1
+    (options.out / "monitor_cost.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    print(render(results))
+    return 0 if all(min(each["pairs"].values(), default=0) > 0 for each in results) else 1
 
 
 def turn(name: str, rate_hz: float, seconds: float, folder: Path) -> dict[str, Any]:
@@ -131,14 +131,14 @@ def turn(name: str, rate_hz: float, seconds: float, folder: Path) -> dict[str, A
     }
 
 
-def render(turns: Sequence[dict[str, Any]]) -> str:
+def render(results: Sequence[dict[str, Any]]) -> str:
     """Return a table, ratios first."""
     lines = [
         "| timing messages | monitor / receiver | monitor, cores | receiver, cores | pairs | unpaired "
         "| reports lost |",
         "|---|---|---|---|---|---|---|",
     ]
-    for each in rounds:
+    for each in results:
         counts = [sum(each[key].values()) for key in ("pairs", "unpaired", "reports_lost")]
         cells = [each["case"], f"{each['ratio']:.2f}"]
         cells += [f"{each['cores'][key]:.3f}" for key in ("monitor", "receiver")]

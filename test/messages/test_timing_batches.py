@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Several frames in a timing message carry what one message for each frame carried."""
+"""A timing message of several frames holds what a message for each of them would."""
 
 from __future__ import annotations
 
