@@ -31,9 +31,6 @@ def _checked(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     return wrapped
 
 
-
-
-
 @_checked
 def path(message: bytes) -> SimpleNamespace:
     """Return a nav_msgs/Path; raise ResultError where the bytes are none."""

@@ -9,14 +9,13 @@ out. An empty window has no figure; what was true before it is not repeated.
 from __future__ import annotations
 
 import math
-from collections import deque
+from array import array
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import takewhile
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ad_compressed_perception.core.timing import OUTCOMES, FrameTiming
 from ad_compressed_perception.metrics.latency import LatencyPercentiles, percentiles
@@ -25,6 +24,8 @@ from ad_compressed_perception.report import schema
 ItemT = TypeVar("ItemT")
 CAPACITY = 8192
 """Entries that a window keeps at most: 60 s at 136 Hz. Beyond, it is shorter, and ``span_s`` says so."""
+
+_DELETED_AT_ONCE = 1000
 
 WINDOWS_S = (10.0, 60.0)
 
@@ -39,41 +40,73 @@ def to_schema(values: LatencyPercentiles) -> schema.Percentiles:
     return schema.Percentiles(**asdict(values))
 
 
-class RollingWindow(Generic[ItemT]):
-    """The entries of the last ``horizon_s`` seconds, at most ``capacity`` of them."""
+class RollingColumns:
+    """The rows of the last ``horizon_s`` seconds, at most ``capacity`` of them, column by column."""
 
-    def __init__(self, horizon_s: float, capacity: int = CAPACITY) -> None:
-        """Keep ``horizon_s`` seconds."""
-        self._horizon_s = horizon_s
-        self._entries: deque[tuple[float, ItemT]] = deque(maxlen=capacity)
+    def __init__(self, typecodes: str, horizon_s: float, capacity: int = CAPACITY) -> None:
+        """Keep ``horizon_s`` seconds; a column has one of array's type codes, or O for any object."""
+        self._horizon_s, self._capacity = horizon_s, capacity
+        self._times_s = array("d")
+        self._columns: list[Any] = [[] if code == "O" else array(code) for code in typecodes]
+        # Rows before this one are gone; they are deleted a thousand at a time.
+        self._head = 0
         self._displaced_s = -math.inf
 
-    def add(self, item: ItemT, now_s: float) -> None:
-        """Add an entry; the oldest one goes where there are too many."""
-        self.forget(now_s)
-        if len(self._entries) == self._entries.maxlen:
-            self._displaced_s = self._entries[0][0]
-        self._entries.append((now_s, item))
-
-    def forget(self, now_s: float) -> None:
-        """Drop what is older than the horizon."""
-        while self._entries and self._entries[0][0] <= now_s - self._horizon_s:
-            self._entries.popleft()
+    def add(self, now_s: float, *row: Any) -> None:
+        """Add a row; the oldest one goes where there are too many."""
+        self._head = bisect_right(self._times_s, now_s - self._horizon_s, self._head)
+        if len(self._times_s) - self._head == self._capacity:
+            self._displaced_s = self._times_s[self._head]
+            self._head += 1
+        self._times_s.append(now_s)
+        for column, value in zip(self._columns, row, strict=True):
+            column.append(value)
+        if self._head >= _DELETED_AT_ONCE:
+            self._delete()
 
     def clear(self) -> None:
         """Drop everything."""
-        self._entries.clear()
+        self._head = len(self._times_s)
+        self._delete()
 
-    def last(self, window_s: float, now_s: float) -> list[ItemT]:
-        """Return the entries of the last ``window_s`` seconds, oldest first."""
-        start_s = now_s - window_s
-        found = [item for _, item in takewhile(lambda entry: entry[0] > start_s, reversed(self._entries))]
-        found.reverse()
-        return found
+    def _delete(self) -> None:
+        for column in (self._times_s, *self._columns):
+            del column[: self._head]
+        self._head = 0
+
+    def count(self, window_s: float, now_s: float) -> int:
+        """Return the number of rows of the last ``window_s`` seconds."""
+        return len(self._times_s) - self._first(window_s, now_s)
+
+    def last(self, window_s: float, now_s: float) -> list[Any]:
+        """Return the columns of the last ``window_s`` seconds, each oldest first."""
+        first = self._first(window_s, now_s)
+        return [column[first:] for column in self._columns]
 
     def span_s(self, window_s: float, now_s: float, start_s: float) -> float:
         """Return how much of a window was watched, by something that began at ``start_s``."""
         return max(0.0, min(window_s, now_s - max(start_s, self._displaced_s)))
+
+    def _first(self, window_s: float, now_s: float) -> int:
+        return bisect_right(self._times_s, now_s - window_s, self._head)
+
+
+class RollingWindow(Generic[ItemT]):
+    """``RollingColumns`` of one column of any kind."""
+
+    def __init__(self, horizon_s: float, capacity: int = CAPACITY) -> None:
+        """Keep ``horizon_s`` seconds."""
+        self._rows = RollingColumns("O", horizon_s, capacity)
+        self.clear, self.span_s = self._rows.clear, self._rows.span_s
+
+    def add(self, item: ItemT, now_s: float) -> None:
+        """Add an entry; the oldest one goes where there are too many."""
+        self._rows.add(now_s, item)
+
+    def last(self, window_s: float, now_s: float) -> list[ItemT]:
+        """Return the entries of the last ``window_s`` seconds, oldest first."""
+        found: list[ItemT] = self._rows.last(window_s, now_s)[0]
+        return found
 
 
 class FrameWindow:
@@ -83,37 +116,40 @@ class FrameWindow:
         """Compare results with ``deadline_ms`` (None: with none); keep as long as the longest window."""
         self._deadline_ms = deadline_ms
         self._windows_s = tuple(windows_s)
-        # Place of the outcome in OUTCOMES; end to end and inference, ms, NaN where unknown; stamp.
-        self._frames: RollingWindow[tuple[int, float, float, int]] = RollingWindow(max(windows_s))
+        # Place of the outcome in OUTCOMES; end to end and inference, ms, NaN where unknown; stamp, ns.
+        self._frames = RollingColumns("bddq", max(windows_s))
 
     def add(self, timing: FrameTiming, now_s: float) -> None:
         """Add a completed frame."""
         infer_ms = timing.stages_ms.get("infer", math.nan)
         outcome = OUTCOMES.index(timing.outcome)
-        self._frames.add((outcome, timing.end_to_end_ms, infer_ms, timing.stamp_ns), now_s)
+        self._frames.add(now_s, outcome, timing.end_to_end_ms, infer_ms, timing.stamp_ns)
 
     def completed(self, window_s: float, now_s: float) -> int:
         """Return how many frames were completed, with any outcome."""
-        return len(self._frames.last(window_s, now_s))
+        return self._frames.count(window_s, now_s)
 
     def times_ms(self, window_s: float, now_s: float) -> dict[int, tuple[float, float]]:
         """Return stamp to end-to-end and inference time of the frames, NaN where unknown."""
-        return {each[3]: (each[1], each[2]) for each in self._frames.last(window_s, now_s)}
+        _, end_to_end_ms, infer_ms, stamps_ns = self._frames.last(window_s, now_s)
+        return dict(zip(stamps_ns, zip(end_to_end_ms, infer_ms, strict=True), strict=True))
 
     def slowest_stamp_ns(self, window_s: float, now_s: float, *, inference: bool = False) -> int | None:
         """Return the stamp of the result that took longest, end to end or in inference; None without one."""
-        column = 2 if inference else 1
-        known = [each for each in self._frames.last(window_s, now_s) if math.isfinite(each[column])]
-        return max(known, key=lambda each: each[column])[3] if known else None
+        _, end_to_end_ms, infer_ms, stamps_ns = self._frames.last(window_s, now_s)
+        times_ms = np.nan_to_num(np.asarray(infer_ms if inference else end_to_end_ms), nan=-1.0)
+        place = int(times_ms.argmax()) if times_ms.size else 0
+        return int(stamps_ns[place]) if times_ms.size and times_ms[place] >= 0.0 else None
 
     def report(self, window_s: float, now_s: float, start_s: float) -> schema.VariantWindow:
         """Return the figures of the last ``window_s`` seconds, of a node watched since ``start_s``."""
-        frames = self._frames.last(window_s, now_s)
-        table: NDArray[np.float64] = np.array(frames, np.float64).reshape(-1, 4)
-        counts = np.bincount(table[:, 0].astype(np.int64), minlength=len(OUTCOMES)).tolist()
+        outcomes, *times_ms, _ = (np.asarray(column) for column in self._frames.last(window_s, now_s))
+        counts = np.bincount(outcomes, minlength=len(OUTCOMES)).tolist()
         by_outcome = dict(zip(OUTCOMES, counts, strict=True))
-        processed = table[table[:, 0] == OUTCOMES.index("processed")]
-        end_to_end_ms, infer_ms = (each[np.isfinite(each)] for each in processed[:, 1:3].T)
+        processed = by_outcome["processed"]
+        # Frames without a result have no end-to-end time, but a failed one may have got to inference.
+        is_result = outcomes == OUTCOMES.index("processed")
+        end_to_end_ms, infer_ms = (each[is_result & np.isfinite(each)] for each in times_ms)
         span_s = self._frames.span_s(window_s, now_s, start_s)
         misses = 0 if self._deadline_ms is None else int((end_to_end_ms > self._deadline_ms).sum())
         has_share = self._deadline_ms is not None and bool(end_to_end_ms.size)
@@ -121,8 +157,8 @@ class FrameWindow:
             window_s=window_s,
             span_s=span_s,
             **by_outcome,
-            drop_share=1.0 - len(processed) / len(frames) if frames else None,
-            rate_hz=len(processed) / span_s if span_s > 0.0 else None,
+            drop_share=1.0 - processed / len(outcomes) if len(outcomes) else None,
+            rate_hz=processed / span_s if span_s > 0.0 else None,
             deadline_misses=misses,
             deadline_miss_share=misses / end_to_end_ms.size if has_share else None,
             infer_ms=to_schema(percentiles(infer_ms)),

@@ -62,6 +62,18 @@ class SetupOptions(StrictModel):
     qos_reliability: Literal["best_effort", "reliable"] = Field(
         "best_effort", description="reliability of the image subscription"
     )
+    qos_depth: int = Field(
+        16,
+        ge=1,
+        le=1000,
+        description="history depth of the image subscription; 16 at least, to count the frames that come "
+        "while one is in work",
+    )
+    age_reference: Literal["header_stamp", "publish_time"] = Field(
+        "header_stamp",
+        description="transport_age counts from the source stamp, or from the time the middleware "
+        "sent the message (for bags whose stamps are of another day)",
+    )
     every_nth: int = Field(
         1,
         ge=1,
@@ -74,18 +86,6 @@ class SetupOptions(StrictModel):
         "newest",
         description="which frame waits while one is processed: the newest, or the one whose stamp ranks "
         "highest, so that nodes of different speed answer the same ones (results are older)",
-    )
-    qos_depth: int = Field(
-        16,
-        ge=1,
-        le=1000,
-        description="history depth of the image subscription; 16 at least, to count the frames that come "
-        "while one is in work",
-    )
-    age_reference: Literal["header_stamp", "publish_time"] = Field(
-        "header_stamp",
-        description="transport_age counts from the source stamp, or from the time the middleware "
-        "sent the message (for bags whose stamps are of another day)",
     )
 
     @model_validator(mode="after")

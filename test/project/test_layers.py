@@ -28,7 +28,7 @@ ORDER = {FIRST: (*CAR, *HOST), SECOND: SIMULATION}
 # Third-party modules that only some rooms import, lazily or not.
 ONLY_IN = {
     "rclpy": {
-        *(f"{FIRST}.{room}" for room in ("messages", "nodes", "replay", "launch_support", "watch")),
+        *(f"{FIRST}.{room}" for room in ("nodes", "replay", "launch_support", "watch")),
         f"{SECOND}.nodes",
     },
     "launch": {f"{FIRST}.launch_support", f"{SECOND}.launch_support"},
@@ -208,12 +208,6 @@ def test_no_circles() -> None:
 def test_third_party_modules_stay_in_their_rooms(name: str) -> None:
     users = {module for module in modules() if any(one.split(".")[0] == name for one in imports(module))}
     assert not {module for module in users if room(module) not in ONLY_IN[name]}
-
-
-def test_messages_use_the_serialization_of_rclpy_only() -> None:
-    messages = [module for module in modules() if room(module) == f"{FIRST}.messages"]
-    used = {name for module in messages for name in imports(module) if name.startswith("rclpy")}
-    assert used <= {"rclpy.serialization"}
 
 
 def car_closure(mains: tuple[str, ...] = CAR_MAINS) -> set[str]:
