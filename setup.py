@@ -31,7 +31,7 @@ def data_files() -> list[tuple[str, list[str]]]:
     folders: dict[str, list[str]] = {}
     tops = {
         "launch": ("*.py",),
-        "config": ("*.yaml", "*.xml", "*.json", "*.rviz", "*.perspective", "*.txt"),
+        "config": ("*.yaml", "*.xml", "*.json", "*.rviz", "*.perspective", "*.txt", "*.env"),
         "models": ("model.yaml", "*.onnx", "*.adcpz", "*.md"),
     }
     for top, patterns in tops.items():

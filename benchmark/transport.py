@@ -32,15 +32,18 @@ _SETTLE_S = 1.0
 _PATIENCE_S = 20.0
 
 
-def receive(frames: int, reliability: str, depth: int) -> dict[str, Any]:
+def receive(frames: int, reliability: str, depth: int, keeps_memory: bool) -> dict[str, Any]:
     """Return what arrives until the camera has ended: {"arrived", "reported_lost", "latencies_ms"}."""
     import rclpy
     from rclpy.event_handler import SubscriptionEventCallbacks
     from rclpy.executors import SingleThreadedExecutor
     from sensor_msgs.msg import Image
 
+    from ad_compressed_perception.nodes.memory import keep_freed_memory
     from ad_compressed_perception.nodes.qos import image_qos
 
+    if keeps_memory:
+        keep_freed_memory()
     rclpy.init()
     node = rclpy.create_node("transport_benchmark_receiver")
     latencies_ms: list[float] = []
@@ -103,7 +106,8 @@ def run(profile: str, options: argparse.Namespace) -> dict[str, Any]:
         environment[VARIABLE] = PROFILES[profile]
     command = [sys.executable, __file__, "--frames", str(options.frames), "--rate", str(options.rate)]
     command += ["--width", str(options.width), "--height", str(options.height)]
-    command += ["--reliability", options.reliability, "--depth", str(options.depth), "--role"]
+    command += ["--reliability", options.reliability, "--depth", str(options.depth)]
+    command += ["--malloc", options.malloc, "--role"]
     receiver = subprocess.Popen([*command, "receiver"], stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert receiver.stdout is not None
@@ -145,13 +149,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--height", type=int, default=1080, help="pixels")
     parser.add_argument("--reliability", choices=["best_effort", "reliable"], default="best_effort")
     parser.add_argument("--depth", type=int, default=1, help="history of the subscription; the nodes' is 1")
+    parser.add_argument(
+        "--malloc",
+        choices=["nodes", "default"],
+        default="nodes",
+        help="of the receiver; nodes: as the nodes of this package set it",
+    )
     parser.add_argument("--profiles", default=",".join(PROFILES), help=f"of {', '.join(PROFILES)}")
     parser.add_argument("--role", choices=["camera", "receiver"], help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.role == "camera":
         publish(options.frames, options.rate, options.width, options.height, options.reliability)
     elif options.role == "receiver":
-        print(json.dumps(receive(options.frames, options.reliability, options.depth)))
+        keeps_memory = options.malloc == "nodes"
+        print(json.dumps(receive(options.frames, options.reliability, options.depth, keeps_memory)))
     else:
         for profile in options.profiles.split(","):
             print(json.dumps({"profile": profile, **run(profile, options)}), flush=True)

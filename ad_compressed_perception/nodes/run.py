@@ -23,6 +23,7 @@ from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.one_line import describe_error
 from ad_compressed_perception.core.resources import config_folder
 from ad_compressed_perception.nodes.callback_guard import GuardedExecutor, answer_parameter_requests
+from ad_compressed_perception.nodes.memory import keep_freed_memory
 
 CLOSE_LIMIT_S = 8.0
 """Time for all nodes of a process to close; shorter than what a launch waits before it kills."""
@@ -180,6 +181,7 @@ def discover_quickly() -> None:
 
 def _initialize(arguments: list[str] | None) -> None:
     leave_signals_to_ros()
+    keep_freed_memory()
     discover_quickly()
     try:
         rclpy.init(args=arguments)
