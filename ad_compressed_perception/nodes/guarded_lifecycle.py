@@ -35,6 +35,9 @@ class GuardedLifecycleNode(LifecycleNode):
     of the other two brings the node to unconfigured (on_error).
     """
 
+    _step_erred = False
+    """Whether a transition's own step ended in an error, which rclpy then processed."""
+
     @abstractmethod
     def configure(self) -> None:
         """Load."""
@@ -93,6 +96,7 @@ class GuardedLifecycleNode(LifecycleNode):
         self, name: str, step: Callable[[], None], otherwise: Any, undo: Callable[[], None] | None = None
     ) -> TransitionCallbackReturn:
         self.note_refusal("")
+        self._step_erred = False
         try:
             step()
             return SUCCESS
@@ -106,13 +110,22 @@ class GuardedLifecycleNode(LifecycleNode):
                     undo()
             except Exception as second:
                 note_failure(self, f"undoing a refused {name}", second)
+            self._step_erred = otherwise == ERROR
             return otherwise
 
     def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:  # noqa: N802
-        """Answer every request; rclpy's method of this name raises on an impossible one, without answer."""
+        """Answer every request.
+
+        On an impossible one and where it breaks off half-way, rclpy's method of this name raises, without an
+        answer, or returns ERROR (Kilted and newer).
+        """
         before = self._state_machine.current_state[0]
+        self._step_erred = False
         try:
-            return super()._LifecycleNodeMixin__change_state(transition_id)  # type: ignore[misc]
+            answer = super()._LifecycleNodeMixin__change_state(transition_id)  # type: ignore[misc]
+            if answer != ERROR or self._step_erred:
+                return answer
+            raise RuntimeError(f"transition {transition_id} is impossible here, or broke off")  # noqa: TRY301
         except Exception as error:  # the class of this error is private
             if not self.context.ok():
                 return FAILURE

@@ -65,6 +65,12 @@ class Ready(Waitable):  # type: ignore[misc]
         self.calls, self._when_taken = 0, when_taken
         node.add_waitable(self)
 
+    def __enter__(self) -> None:
+        """Keep nothing: there is no handle."""
+
+    def __exit__(self, *_: object) -> None:
+        """Release nothing."""
+
     def is_ready(self, wait_set: Any) -> bool:
         return True
 

@@ -11,10 +11,10 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from rclpy.lifecycle import LifecycleState
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState
 
 from ad_compressed_perception.nodes.callback_guard import new_failures, not_published, note_failure
-from ad_compressed_perception.nodes.guarded_lifecycle import FAILURE, SUCCESS, GuardedLifecycleNode
+from ad_compressed_perception.nodes.guarded_lifecycle import ERROR, FAILURE, SUCCESS, GuardedLifecycleNode
 
 pytestmark = pytest.mark.ros
 
@@ -53,8 +53,26 @@ class Node(GuardedLifecycleNode):
         return str(self._state_machine.current_state[1])
 
 
-@pytest.fixture
-def node(ros_context: Any) -> Iterator[Node]:
+CHANGE_STATE = "_LifecycleNodeMixin__change_state"
+
+
+def answer_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let rclpy answer ERROR where that of Humble and Jazzy raises, as Kilted 9.1.2 and newer do."""
+    raising = getattr(LifecycleNodeMixin, CHANGE_STATE)
+
+    def answer(self: Any, transition_id: int) -> Any:
+        try:
+            return raising(self, transition_id)
+        except Exception:
+            return ERROR
+
+    monkeypatch.setattr(LifecycleNodeMixin, CHANGE_STATE, answer)
+
+
+@pytest.fixture(params=["raises", "answers"])
+def node(request: pytest.FixtureRequest, ros_context: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+    if request.param == "answers":
+        answer_errors(monkeypatch)
     made = Node(ros_context)
     yield made
     made.destroy_node()
