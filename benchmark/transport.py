@@ -5,8 +5,9 @@
 ``python benchmark/transport.py`` publishes 300 images of 1920x1080 at 30 Hz, once with Fast DDS as it comes
 and once with config/fastdds_large_images.xml. Where images do not arrive:
 
-* lost in transport: the middleware reports them (message_lost), no history would have kept them;
-* displaced: a newer image replaced them in the subscription's history before they were taken.
+* lost in transport: the middleware reports a gap when the next image comes (message_lost), and nothing came
+  after the last one that arrived; no history would have kept these;
+* displaced: the others; a newer image replaced them in the subscription's history before they were taken.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _PATIENCE_S = 20.0
 
 
 def receive(frames: int, reliability: str, depth: int, keeps_memory: bool) -> dict[str, Any]:
-    """Return what arrives until the camera has ended: {"arrived", "reported_lost", "latencies_ms"}."""
+    """Return what arrives until the camera has ended: {"last", "reported_lost", "latencies_ms"}."""
     import rclpy
     from rclpy.event_handler import SubscriptionEventCallbacks
     from rclpy.executors import SingleThreadedExecutor
@@ -47,13 +48,13 @@ def receive(frames: int, reliability: str, depth: int, keeps_memory: bool) -> di
     rclpy.init()
     node = rclpy.create_node("transport_benchmark_receiver")
     latencies_ms: list[float] = []
-    lost = [0]
+    lost, last = [0], [-1]
     last_s = [time.monotonic() + _PATIENCE_S]
 
     def on_image(message: Image) -> None:
         stamp = message.header.stamp
         latencies_ms.append((time.time_ns() - stamp.sec * 10**9 - stamp.nanosec) / 1e6)
-        last_s[0] = time.monotonic()
+        last[0], last_s[0] = int(message.header.frame_id), time.monotonic()
 
     def on_lost(event: Any) -> None:
         lost[0] += event.total_count_change
@@ -70,7 +71,7 @@ def receive(frames: int, reliability: str, depth: int, keeps_memory: bool) -> di
     print("ready", flush=True)
     while len(latencies_ms) < frames and time.monotonic() < last_s[0] + 2 * _SETTLE_S:
         executor.spin_once(timeout_sec=0.1)
-    return {"arrived": len(latencies_ms), "reported_lost": lost[0], "latencies_ms": latencies_ms}
+    return {"last": last[0], "reported_lost": lost[0], "latencies_ms": latencies_ms}
 
 
 def publish(frames: int, rate_hz: float, width: int, height: int, reliability: str) -> None:
@@ -93,6 +94,7 @@ def publish(frames: int, rate_hz: float, width: int, height: int, reliability: s
     start_s = time.monotonic()
     for index in range(frames):
         time.sleep(max(start_s + index / rate_hz - time.monotonic(), 0.0))
+        message.header.frame_id = str(index)
         message.header.stamp = ns_to_stamp(time.time_ns())
         publisher.publish(message)
     time.sleep(_SETTLE_S)
@@ -122,12 +124,12 @@ def run(profile: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def figures(frames: int, received: dict[str, Any]) -> dict[str, Any]:
     """Return counts, shares and percentiles of a run; ``received`` is that of receive()."""
-    missing = frames - received["arrived"]
-    lost = min(received["reported_lost"], missing)
     latencies_ms = np.array(received["latencies_ms"])
+    missing = frames - latencies_ms.size
+    lost = min(received["reported_lost"] + frames - 1 - received["last"], missing)
     found: dict[str, Any] = {
         "sent": frames,
-        "arrived": received["arrived"],
+        "arrived": latencies_ms.size,
         "lost_in_transport": lost,
         "displaced": missing - lost,
         "missing_percent": 100.0 * missing / frames,

@@ -16,7 +16,7 @@ _TRIM_BYTES = 64 << 20
 def keep_freed_memory() -> bool:
     """Let glibc return freed memory to the system beyond 64 MiB only; return whether it does.
 
-    An image of some megabytes is allocated several times between the middleware and the model, and freed again.
+    An image of some megabytes is allocated several times between the middleware and the model, and freed.
     By default glibc gives such memory back each time, and each new image is paid with thousands of page
     faults: tens of milliseconds for a raw one of 1920x1080. Without effect on other C libraries.
     """

@@ -34,7 +34,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="sets parameters of glibc's malloc")
 def test_memory_of_freed_images_is_used_for_the_next_ones() -> None:
-    """Failed before: each image was paid with 1,500 page faults, and the subscription fell behind the camera."""
+    """Failed before: each image was paid with 1,500 page faults; the subscription fell behind the camera."""
     file = REPOSITORY / "ad_compressed_perception" / "nodes" / "memory.py"
 
     def faults(*arguments: str) -> int:
