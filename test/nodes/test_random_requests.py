@@ -296,10 +296,7 @@ def test_random_requests_end_no_process(tmp_path: Path, recorder: Recorder, comp
         return any(s.name == name for m in recorder.received["/diagnostics"] for s in m.status)
 
     recorder.wait_for(
-        lambda: (
-            all(processed(node) and reports(node) for node in NODES)
-            and reports(f"{MONITOR}: callbacks")
-        ),
+        lambda: all(processed(node) and reports(node) for node in NODES) and reports(f"{MONITOR}: callbacks"),
         lambda: camera.publish(image_message(draw_scene(0), 5 * 10**9)),
     )
     request = GetParameters.Request(names=["pair_timeout_s"])
