@@ -379,18 +379,18 @@ def test_a_killed_node_ends_no_other_and_the_monitor_names_it(
 ) -> None:
     launched = start("compare.launch.py", tasks="detection,planning")
     summary = observer.diagnostics
-    observer.spin_until(lambda: "pairs" in summary.get("latency_monitor: detection", ""), "pairs", launched)
+    observer.spin_until(lambda: "pairs" in summary.get("/latency_monitor: detection", ""), "pairs", launched)
 
     launched.child("detection_node", "/compressed").kill()
 
     observer.spin_until(
-        lambda: "/compressed/detection" in summary["latency_monitor: detection"],
+        lambda: "/compressed/detection" in summary["/latency_monitor: detection"],
         "the monitor to name it",
         launched,
     )
     others = {"/baseline/detection", "/baseline/planning", "/compressed/planning"}
     assert others | {"/latency_monitor"} <= observer.nodes()
-    assert "pairs" in summary["latency_monitor: planning"]
+    assert "pairs" in summary["/latency_monitor: planning"]
     # SIGTERM ends a launch immediately; its processes must end too.
     launched.end(signal.SIGTERM)
 

@@ -296,10 +296,7 @@ def test_random_requests_end_no_process(tmp_path: Path, recorder: Recorder, comp
         return any(s.name == name for m in recorder.received["/diagnostics"] for s in m.status)
 
     recorder.wait_for(
-        lambda: (
-            all(processed(node) and reports(node) for node in NODES)
-            and reports("/latency_monitor: callbacks")
-        ),
+        lambda: all(processed(node) and reports(node) for node in NODES) and reports(f"{MONITOR}: callbacks"),
         lambda: camera.publish(image_message(draw_scene(0), 5 * 10**9)),
     )
     request = GetParameters.Request(names=["pair_timeout_s"])
@@ -337,7 +334,7 @@ def test_a_negative_clock_and_a_negative_count_are_warnings(
 
     recorder.wait_for(lambda: all(warned(recorder, node, "x ValueError in") for node in NODES), send)
     recorder.wait_for(
-        lambda: warned(recorder, "/latency_monitor: callbacks", f"{STRANGER}/timing: message not understood"),
+        lambda: warned(recorder, f"{MONITOR}: callbacks", f"{STRANGER}/timing: message not understood"),
         send,
     )
     assert state_of(recorder, NODES[0]) == State.PRIMARY_STATE_ACTIVE
