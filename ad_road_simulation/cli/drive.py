@@ -151,4 +151,5 @@ def _show(report: DriveReport) -> None:
     console.print(table, markup=False, highlight=False)
     for comparison in report.comparisons:
         console.print(comparison.line, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"report: {report.folder / 'report.md'}", highlight=False, soft_wrap=True)
+    for name in ("report.md", "report.html"):
+        console.print(f"report: {report.folder / name}", highlight=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -241,6 +242,14 @@ def test_a_recording_that_is_discarded_leaves_nothing(plan: ReplayPlan, tmp_path
         run.recorder.__exit__(None, None, None)
         run.recorder.discard()
     assert not run.out.exists()
+
+
+def test_drawing_leaves_the_other_cores_to_the_nodes(plan: ReplayPlan, tmp_path: Path) -> None:
+    before = cv2.getNumThreads()
+    with replayed(plan, tmp_path) as run:
+        with run.recorder:
+            assert cv2.getNumThreads() == 1
+        assert cv2.getNumThreads() == before
 
 
 def test_a_signal_waits_until_a_frame_is_written() -> None:
