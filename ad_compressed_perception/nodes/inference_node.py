@@ -188,7 +188,10 @@ class InferenceNode(GuardedLifecycleNode):
 
     def _watch(self) -> None:
         """Watch the worker and publish /diagnostics; called periodically in a thread of its own."""
-        self._receive_while_busy()
+        try:
+            self._receive_while_busy()
+        except Exception as error:  # the watchdog goes on
+            note_failure(self, "receiving frames", error)
         now_s, health = monotonic(), self._health
         action = self._supervised.watch(now_s, health.watchdog_error_s, health.watchdog_exit_s)
         if action is Action.NONE and now_s < self._next_status_s:
