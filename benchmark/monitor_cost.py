@@ -222,7 +222,6 @@ class _Player:
     """The topics of one node."""
 
     def __init__(self, node: Any, side: str, task: str, timing_period_s: float | None) -> None:
-        from rclpy.serialization import serialize_message
         from std_msgs.msg import Header
 
         from ad_compressed_perception.messages import detection
@@ -235,8 +234,7 @@ class _Player:
         topic = RESULT_TOPICS[task]
         header = Header(frame_id="camera")
         self._results = node.create_publisher(topic.message_type, f"{full}/{topic.name}", RESULT_QOS)
-        message = _message(task, header, 0 if side == "baseline" else 1)
-        self._bytes = bytearray(serialize_message(message))
+        self._bytes = bytearray(_serialized(task, header, 0 if side == "baseline" else 1))
         if LABELS[task]:
             self._labels = node.create_publisher(detection.LabelInfo, f"{full}/label_info", LATCHED_QOS)
             self._labels.publish(detection.label_info(LABELS[task], header))
@@ -260,7 +258,7 @@ class _Player:
         self._timing.add(timing, counters)
 
 
-def _message(task: str, header: Any, shift: int) -> Any:
+def _serialized(task: str, header: Any, shift: int) -> bytes:
     from ad_compressed_perception.messages import detection, planning, segmentation
 
     if task == "detection":
@@ -271,16 +269,16 @@ def _message(task: str, header: Any, shift: int) -> Any:
             np.arange(8) % 2,
             LABELS[task],
         )
-        return detection.to_message(boxes, header)
+        return detection.serialize(boxes, header)
     if task == "segmentation":
         mask = np.zeros((HEIGHT, WIDTH), np.uint8)
         mask[200 + shift :] = 1
         mask[300:, 300 + 5 * shift : 320] = 2
-        return segmentation.to_message(LabelMask(mask, LABELS[task]), header)
+        return segmentation.serialize(LabelMask(mask, LABELS[task]), header)
     steps = np.arange(1.0, 21.0)
     points = np.stack([steps, 0.01 * (1 + shift) * steps**2], axis=1)
     trajectory = Trajectory(points, np.arctan(0.02 * steps), 0.02, 10.0)
-    return planning.to_path(trajectory, header.stamp, "base_link")
+    return planning.serialize_path(trajectory, header.stamp, "base_link")
 
 
 if __name__ == "__main__":

@@ -109,9 +109,9 @@ def publish_results() -> None:
         camera.publish(jpeg)
         for side in SIDES:
             boxes, mask, path = found[side]
-            publishers[side][0].publish(detection.to_message(boxes, jpeg.header))
-            publishers[side][1].publish(segmentation.to_message(mask, jpeg.header))
-            publishers[side][2].publish(planning.to_path(path, jpeg.header.stamp, "base_link"))
+            publishers[side][0].publish(detection.serialize(boxes, jpeg.header))
+            publishers[side][1].publish(segmentation.serialize(mask, jpeg.header))
+            publishers[side][2].publish(planning.serialize_path(path, jpeg.header.stamp, "base_link"))
         next_s += 0.05
         time.sleep(max(0.0, next_s - time.monotonic()))
 

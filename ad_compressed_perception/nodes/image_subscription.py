@@ -48,6 +48,7 @@ class ImageSubscription:
         """
         self._node, self._transport = node, transport
         self._gaps = StampGaps()
+        self._new_stamps_ns: deque[int] = deque()
         self._qos_line = self._found_line = ""
         # Lost and arrived messages at the last statuses.
         self._counts: deque[tuple[int, int]] = deque([(0, 0)], maxlen=_STATUSES)
@@ -84,10 +85,10 @@ class ImageSubscription:
         self._node.destroy_subscription(self._subscription)
 
     def note_arrival(self, stamp_ns: int) -> None:
-        """Add an arrived frame."""
+        """Add an arrived frame; its gap is estimated with the next status, since the frame waits for this."""
         self.last_arrival_s = monotonic()
         self._arrived += 1
-        self._gaps.add(stamp_ns)
+        self._new_stamps_ns.append(stamp_ns)
 
     def problems(self, max_lost_share: float, silent_s: float) -> Problems:
         """Return what is wrong before the node: QoS, publisher, silence, losses; once a status.
@@ -97,6 +98,8 @@ class ImageSubscription:
             silent_s: seconds without a frame.
         """
         lost_share = self._lost_share()
+        while self._new_stamps_ns:
+            self._gaps.add(self._new_stamps_ns.popleft())
         if self._qos_line:
             return [(Level.ERROR, self._qos_line)]
         if publisher_count(self._node, self._subscription) == 0:

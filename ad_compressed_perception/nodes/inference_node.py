@@ -156,7 +156,7 @@ class InferenceNode(GuardedLifecycleNode):
         self._max_image_pixels = setup.max_image_pixels
         self._reference_is_publish_time = setup.age_reference == "publish_time"
         qos = image_qos(setup.qos_reliability, max(setup.qos_depth, _LEAST_DEPTH))
-        self._read = read_compressed_image if setup.transport == "compressed" else read_image
+        self._read = read_image if setup.transport == "raw" else read_compressed_image
         self._subscription = ImageSubscription(self, setup.transport, qos, self._on_image)
         preference = prefers if setup.keep_when_busy == "ranked" else None
         worker = self._supervised.start(self._subscription.receiver, preference)
@@ -207,7 +207,10 @@ class InferenceNode(GuardedLifecycleNode):
 
     def _watch(self) -> None:
         """Watch the worker and publish /diagnostics; called periodically in a thread of its own."""
-        self._receive_while_busy()
+        try:
+            self._receive_while_busy()
+        except Exception as error:  # the watchdog goes on
+            note_failure(self, "receiving frames", error)
         now_s, health, timing = monotonic(), self._health, self._timing_publisher
         if timing is not None:
             timing.publish_due()

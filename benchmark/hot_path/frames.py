@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +15,7 @@ from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data.bag import BagReader
 from ad_compressed_perception.image.decode import Frame, decode_image, to_bgr8
 from ad_compressed_perception.image.encode import encode_jpeg
-from ad_compressed_perception.messages.image import to_image
+from ad_compressed_perception.messages.image import serialize_image
 from benchmark.hot_path.stamps import with_stamp
 
 JPEG_QUALITY = 90
@@ -95,12 +94,12 @@ def camera_frames(images: list[NDArray[np.uint8]], image_format: str) -> list[Ca
     frames = []
     for image in images:
         header = Header(frame_id="camera")
-        message: Any
         if image_format == "raw":
-            payload, message = image.tobytes(), to_image(image, "bgr8", header)
+            payload, serialized = image.tobytes(), serialize_image(image, "bgr8", header)
         else:
             payload = encode_jpeg(image, JPEG_QUALITY)
             message = CompressedImage(header=header, format="jpeg")
             message.data.frombytes(payload)
-        frames.append(CameraFrame(payload, (image.shape[0], image.shape[1]), serialize_message(message)))
+            serialized = serialize_message(message)
+        frames.append(CameraFrame(payload, (image.shape[0], image.shape[1]), serialized))
     return frames

@@ -84,14 +84,17 @@ def test_a_frame_becomes_detections_under_its_own_header(tmp_path: Path, recorde
         assert "Traceback" not in node.log
 
 
+@pytest.mark.parametrize(
+    ("transport", "topic"), [("compressed", "/image/compressed"), ("compressed_on_image", "/image")]
+)
 def test_a_broken_image_fails_the_frame_and_the_next_one_is_processed(
-    tmp_path: Path, recorder: Recorder
+    transport: str, topic: str, tmp_path: Path, recorder: Recorder
 ) -> None:
     model = write_segmenter(tmp_path / "model")
-    publisher = recorder.node.create_publisher(CompressedImage, "/image/compressed", 1)
+    publisher = recorder.node.create_publisher(CompressedImage, topic, 1)
     recorder.listen("/segmentation/mask", Image)
     recorder.listen("/segmentation/timing", DiagnosticArray)
-    arguments = ["-p", f"model:={model}", "-p", "transport:=compressed"]
+    arguments = ["-p", f"model:={model}", "-p", f"transport:={transport}"]
     with node_process("segmentation_node", *arguments, log=tmp_path / "log") as node:
         broken = jpeg_message(draw_scene(0), STAMP_NS)
         broken.data = broken.data[: len(broken.data) // 2]
@@ -99,7 +102,7 @@ def test_a_broken_image_fails_the_frame_and_the_next_one_is_processed(
         recorder.wait_for(lambda: timings, lambda: publisher.publish(broken))
         report = from_message(timings[-1])
         assert report.timing.outcome == "failed"
-        assert "/image/compressed" in report.timing.reason
+        assert topic in report.timing.reason
         good = jpeg_message(draw_scene(0), STAMP_NS + 1)
         masks = recorder.received["/segmentation/mask"]
         recorder.wait_for(lambda: masks, lambda: publisher.publish(good))

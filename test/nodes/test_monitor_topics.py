@@ -63,7 +63,7 @@ class FakeDetector:
         left = np.arange(objects, dtype=np.float32) * 20
         boxes = np.stack([left, left * 0, left + 10, left * 0 + 10], axis=1)
         found = Detections(boxes, np.full(objects, 0.9, np.float32), np.zeros(objects, np.int64), LABELS)
-        self._results.publish(detection.to_message(found, Header(stamp=ns_to_stamp(stamp_ns))))
+        self._results.publish(detection.serialize(found, Header(stamp=ns_to_stamp(stamp_ns))))
         self._counters.received += 1
         self._counters.complete("processed")
         texts = ("model", "variant", "backend", "requested_provider", "provider", "precision")

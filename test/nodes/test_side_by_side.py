@@ -88,7 +88,7 @@ class Scene:
         for publisher, side in zip(self.results, sides, strict=True):
             if side is not None:
                 header = Header(stamp=ns_to_stamp(stamp_ns), frame_id="camera")
-                publisher.publish(detection.to_message(side, header))
+                publisher.publish(detection.serialize(side, header))
         return stamp_ns
 
     def close(self) -> None:
