@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import rclpy
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.subscription import Subscription
@@ -23,7 +24,9 @@ except ModuleNotFoundError:  # Humble
 __all__ = [
     "HAS_MESSAGE_INFO",
     "SubscriptionEventCallbacks",
+    "UNKNOWN_PUBLISH_TIME",
     "UnsupportedEventTypeError",
+    "end_context",
     "on_parameters_set",
     "publisher_count",
     "with_message_info",
@@ -37,6 +40,14 @@ UNKNOWN_PUBLISH_TIME = (
     "so that the age of a frame is unknown"
 )
 """What a node says where it cannot follow its parameter ``age_reference``."""
+
+
+def end_context() -> None:
+    """Shut the default context down and keep rclpy's handlers of signals.
+
+    On Kilted and newer ``rclpy.try_shutdown`` removes them: the next signal would end the process at once.
+    """
+    rclpy.get_default_context().try_shutdown()
 
 
 def with_message_info(callback: Callable[[Any, Any], None]) -> Callable[..., None]:
