@@ -65,6 +65,7 @@ class InferenceNode(GuardedLifecycleNode):
     """
 
     task_name: ClassVar[str]
+    _watch_thread: PeriodicThread | None = None
 
     def __init__(self, **node_arguments: Any) -> None:
         """Declare parameters; autostart() or a lifecycle manager does the rest.
@@ -199,8 +200,9 @@ class InferenceNode(GuardedLifecycleNode):
         self.release()
 
     def destroy_node(self) -> None:
-        """End the thread of /diagnostics and destroy the node."""
-        self._watch_thread.stop()
+        """End the thread of /diagnostics and destroy the node, which Kilted's rclpy does with half a one."""
+        if self._watch_thread is not None:
+            self._watch_thread.stop()
         super().destroy_node()
 
     # Health -------------------------------------------------------------------------------------
