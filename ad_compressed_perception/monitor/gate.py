@@ -57,17 +57,19 @@ class ModelInfo(BaseModel):
 
 
 def gate_of(manifest: Manifest, variant: str) -> Gate | None:
-    """Return the terms that a variant was judged by; None where its manifest has no recipe.
+    """Return the terms that a variant was judged by; None where its manifest has none.
+
+    They are those of its recipe's text, or stand in its provenance where it was judged by others.
 
     Raises:
-        ResultError: the recipe in the manifest cannot be read; one line.
+        ResultError: the terms in the manifest cannot be read; one line.
     """
     chosen = manifest.variant(variant)
     text = chosen.provenance.get("recipe_text")
-    if not isinstance(text, str):
+    if not isinstance(text, str) and "accept" not in chosen.provenance:
         return None
     try:
-        recipe = parse_yaml(text)
+        recipe = parse_yaml(text) if isinstance(text, str) else chosen.provenance
         accept = AcceptSpec.model_validate(recipe.get("accept") or {})
         verify = VerifySpec.model_validate(recipe.get("verify") or {})
     except (YamlError, ValidationError, AttributeError, AdcpError) as error:
