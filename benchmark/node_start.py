@@ -3,8 +3,8 @@
 """How long a node takes from the start of its process to its first result, while a camera publishes already.
 
 ``python benchmark/node_start.py`` starts the default planner ten times. With ``--kill`` each start follows on
-one whose process was ended by SIGKILL, as after a crash. ``--against CHECKOUT`` starts another checkout's node
-after each of this one's, so that both see the same machine.
+one whose process was ended by SIGKILL, as after a crash. ``--against CHECKOUT`` starts another checkout's
+node after each of this one's, so that both see the same machine.
 """
 
 from __future__ import annotations
