@@ -174,9 +174,10 @@ def end_ros() -> None:
 
 
 def discover_quickly() -> None:
-    """Let Fast DDS use config/fastdds_quick_discovery.xml unless the user has profiles; before rclpy.init."""
-    shipped, users = config_folder(""), Path("DEFAULT_FASTRTPS_PROFILES.xml")  # read where it lies, too
-    if shipped is not None and not users.exists():
+    """Let Fast DDS use config/fastdds_quick_discovery.xml unless the user has settings; before rclpy.init."""
+    shipped = config_folder("")
+    has_own = Path("DEFAULT_FASTRTPS_PROFILES.xml").exists() or "FASTDDS_BUILTIN_TRANSPORTS" in os.environ
+    if shipped is not None and not has_own:
         os.environ.setdefault(PROFILES_VARIABLE, str(shipped / "fastdds_quick_discovery.xml"))
 
 
