@@ -24,6 +24,7 @@ from sensor_msgs.msg import Image
 from ad_compressed_perception.messages.timing import ns_to_stamp, reports_of
 from ad_compressed_perception.nodes.detection_node import DetectionNode
 from ad_compressed_perception.nodes.frame_selection import FrameSelection
+from ad_compressed_perception.nodes.qos import image_qos
 from support.models import draw_scene, write_detector
 from support.ros import PATIENCE_S, Recorder, image_message
 
@@ -146,6 +147,25 @@ def test_waiting_by_the_wall_clock_makes_no_stamp_of_a_slow_simulation_one_of_th
     recorder.wait_for(lambda: len(recorder.received["/detection/timing"]) == 2)
     (report,) = reports_of(recorder.received["/detection/timing"][-1])
     assert report.timing.stages_ms["transport_age"] == -1000.0  # this one is
+
+
+def test_a_publisher_that_does_not_fit_is_an_error_while_it_is_there_and_hides_nothing(
+    start: Any, recorder: Recorder
+) -> None:
+    """Restarted with the right profile it stayed an ERROR for good, and a silence was not reported."""
+    node = start(qos_reliability="reliable")
+    node._watch_thread.stop()
+
+    def lines() -> str:
+        return "; ".join(line for _, line in node.diagnostics._frames(node._health)[0])
+
+    wrong = recorder.node.create_publisher(Image, "/image", image_qos("best_effort", 5))
+    wait_until(lambda: "does not fit (reliability)" in lines())
+    right = recorder.node.create_publisher(Image, "/image", image_qos("reliable", 5))
+    wait_until(right.get_subscription_count)
+    wait_until(lambda: "does not fit" in lines() and "no new frame on /image" in lines())
+    recorder.node.destroy_publisher(wrong)
+    wait_until(lambda: "does not fit" not in lines() and "no new frame on /image" in lines())
 
 
 def test_a_wrong_rate_of_the_camera_that_selects_no_frame_is_a_warning(
