@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ad_compressed_perception.core.errors import AdcpError, ResultError
-from ad_compressed_perception.core.manifest import Manifest, Verdict
+from ad_compressed_perception.core.manifest import Manifest, Variant, Verdict
 from ad_compressed_perception.core.yaml_file import YamlError, parse_yaml
 from ad_compressed_perception.pass_api.terms import AcceptSpec, VerifySpec
 
@@ -20,7 +20,7 @@ from ad_compressed_perception.pass_api.terms import AcceptSpec, VerifySpec
 class Gate(BaseModel):
     """Terms of an accept gate that hold for running nodes, too; defaults are those of the gate itself."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     max_drop: float = Field(AcceptSpec().max_drop, ge=0.0, le=1.0)
     strict_extra: float = Field(
@@ -51,28 +51,28 @@ class ModelInfo(BaseModel):
     variant: str
     task: str
     verdict: Verdict | None = None
-    gate: Gate | None = Field(None, description="null where the manifest has no recipe, as for a baseline")
+    gate: Gate | None = Field(None, description="null where the manifest has no terms, as for a baseline")
     gate_problem: str = Field("", description="why the recipe's terms could not be read")
     every_nth: int = Field(1, ge=1)
 
 
 def gate_of(manifest: Manifest, variant: str) -> Gate | None:
-    """Return the terms that a variant was judged by; None where its manifest has no recipe.
+    """Return the terms that a variant was judged by; None where its manifest has none.
 
     Raises:
-        ResultError: the recipe in the manifest cannot be read; one line.
+        ResultError: the terms in the manifest cannot be read; one line.
     """
     chosen = manifest.variant(variant)
     text = chosen.provenance.get("recipe_text")
-    if not isinstance(text, str):
+    if not isinstance(text, str) and "accept" not in chosen.provenance:
         return None
     try:
-        recipe = parse_yaml(text)
+        recipe = parse_yaml(text) if isinstance(text, str) else _judged_again(manifest, chosen)
         accept = AcceptSpec.model_validate(recipe.get("accept") or {})
         verify = VerifySpec.model_validate(recipe.get("verify") or {})
-    except (YamlError, ValidationError, AttributeError, AdcpError) as error:
+    except (YamlError, ValidationError, AttributeError, TypeError, AdcpError) as error:
         first = " ".join(str(error).split())[:200]
-        raise ResultError(f"recipe of {manifest.name}/{variant} in its manifest: {first}") from error
+        raise ResultError(f"terms of {manifest.name}/{variant} in its manifest: {first}") from error
     return Gate(
         max_drop=accept.max_drop,
         strict_extra=_strict_extra(chosen.figures),
@@ -82,6 +82,22 @@ def gate_of(manifest: Manifest, variant: str) -> Gate | None:
         lateral_tolerance_per_m=verify.lateral_tolerance_per_m,
         labels=verify.labels,
     )
+
+
+def _judged_again(manifest: Manifest, chosen: Variant) -> dict[str, Any]:
+    """Return the terms of another variant's file that was judged on another backend, by its own ``accept``.
+
+    Labels are those of the recipe that made the file, tolerances those that its agreement was measured with.
+    """
+    maker = manifest.variants.get(str(chosen.provenance.get("same_file_as", "")))
+    text = maker.provenance.get("recipe_text") if maker else None
+    verify = (parse_yaml(text).get("verify") if isinstance(text, str) else None) or {}
+    details = chosen.figures.get("agreement", {}).get("details", {})
+    tolerances = ("lateral_tolerance_m", "lateral_tolerance_per_m")
+    return {
+        "accept": chosen.provenance["accept"],
+        "verify": {**verify, **{key: details[key] for key in tolerances if key in details}},
+    }
 
 
 def model_info(manifest: Manifest, variant: str, every_nth: int = 1) -> ModelInfo:
