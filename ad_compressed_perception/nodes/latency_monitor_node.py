@@ -103,6 +103,7 @@ class LatencyMonitorNode(Node):
         self._closed = False
         self._next_write_s = now_s + self._options.report_period_s
         self._node_subscriptions: list[NodeSubscriptions] = []
+        self._doubts: list[str] = []
         self._figures = FigureTopics(self, self.monitor) if live else None
         self._pairs = PairTopic(self, self.monitor) if live else None
         if self._options.report_path:
@@ -184,6 +185,8 @@ class LatencyMonitorNode(Node):
         tasks = self.monitor.summary(now_s if self._live else None)
         if self._live:
             self._watch.update(tasks, now_s, now)
+            if not self._closed:  # then the context may have ended, and nobody can be counted
+                self._doubts = self._doubled()
         if self.monitor.sampled:
             notes.append(
                 f"Percentiles of series longer than {KEPT_FRAMES} frames come from an evenly "
@@ -197,7 +200,7 @@ class LatencyMonitorNode(Node):
             host=self._host,
             tasks=tasks,
             missing=self.monitor.missing(now_s),
-            problems=self._doubled() if self._live else [],
+            problems=self._doubts,
             notes=notes,
         )
 
@@ -278,7 +281,7 @@ class LatencyMonitorNode(Node):
                     values=[KeyValue(key=key, value=text) for key, text in status.values.items()],
                 )
             )
-        text = "; ".join(filter(None, [*self._doubled(), new_failures(self)]))
+        text = "; ".join(filter(None, [*self._doubts, new_failures(self)]))
         level = DiagnosticStatus.WARN if text else DiagnosticStatus.OK
         own = DiagnosticStatus(level=level, name=f"{me}: callbacks", message=text or "running")
         own.hardware_id = self._host_name
