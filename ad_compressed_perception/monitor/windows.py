@@ -118,6 +118,7 @@ class FrameWindow:
         self._windows_s = tuple(windows_s)
         # Place of the outcome in OUTCOMES; end to end and inference, ms, NaN where unknown; stamp, ns.
         self._frames = RollingColumns("bddq", max(windows_s))
+        self.clear = self._frames.clear
 
     def add(self, timing: FrameTiming, now_s: float) -> None:
         """Add a completed frame."""

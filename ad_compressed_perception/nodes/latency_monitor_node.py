@@ -181,7 +181,7 @@ class LatencyMonitorNode(Node):
 
     def report(self) -> Report:
         """Return the live report as of now."""
-        notes, now_s, now = [], time.monotonic(), datetime.now(timezone.utc).astimezone()
+        notes, now_s, now = [*self.monitor.changes], time.monotonic(), datetime.now(timezone.utc).astimezone()
         tasks = self.monitor.summary(now_s if self._live else None)
         if self._live:
             self._watch.update(tasks, now_s, now)

@@ -45,6 +45,7 @@ class Drive:
         self.monitor = ComparisonMonitor({"detection": task}, now_s=0.0)
         self.watch = Watch(self.monitor, raise_after_s=2.0, clear_after_s=5.0)
         self.log: list[str] = []
+        self.variant = "x"
         self.now_s, self.frame = 0.0, 0
         self._counters = {name: FrameCounters() for name in NODES}
         self.task = TaskReport()
@@ -88,7 +89,7 @@ class Drive:
             infer_ms + 5.0 if processed else math.nan,
         )
         texts = dict.fromkeys(
-            ("model", "variant", "backend", "requested_provider", "provider", "precision"), "x"
+            ("model", "variant", "backend", "requested_provider", "provider", "precision"), self.variant
         )
         report = NodeReport(
             node=NODES[name],
@@ -254,6 +255,17 @@ def test_a_p99_beyond_its_limit(gate: Gate, limits: dict[str, float], level: str
     drive.judge(gate)
     alarm = drive.run(15.0, infer_ms=30.0).get("int8.p99_ms")
     assert (alarm.level if alarm else None) == level
+
+
+def test_figures_of_the_model_that_ran_before_are_not_those_of_the_present_one() -> None:
+    """Failed before: after a change to a good variant the bad one's pairs were its agreement for 10 s."""
+    drive = Drive()
+    assert drive.run(30.0, lambda _: 0)["int8.agreement"].level == "ERROR"
+    drive.variant = "y"
+    drive.run(3.0)
+    windows = drive.task.comparison["int8"].windows
+    assert (windows["10s"].score, windows["60s"].score) == (1.0, 1.0)
+    assert drive.monitor.changes[-1].startswith("detection/int8 ran x/x before y/y: figures of the whole run")
 
 
 @pytest.mark.parametrize(
