@@ -72,6 +72,8 @@ class ActiveAlarm:
         """Whether a log line is due: the level is another one than in the last line, at most one in 10 s."""
         if self.level == self._announced or now_s - self._announced_s < _ANNOUNCE_S:
             return False
+        if self.level is Level.OK and self.has_data and self.check and self.check.level > Level.OK:
+            return False  # beyond its limit again: the line would say that it ended and name a bad figure
         self._announced, self._announced_s = self.level, now_s
         return True
 

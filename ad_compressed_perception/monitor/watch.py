@@ -149,6 +149,6 @@ def log_line(active: ActiveAlarm) -> str:
     """Return the line of the log about an alarm that began, changed or ended."""
     task, variant, figure = active.key
     if active.level is Level.OK:
-        state = sentence(active) if active.has_data else "no data"
-        return f"{task}/{variant}: {figure} is within its limits again: {state}"
+        state = f"within its limits again: {sentence(active)}" if active.has_data else "no data"
+        return f"alarm ended: {task}/{variant}: {figure}: {state}"
     return f"{active.level.name} {task}/{variant}: {sentence(active)}"

@@ -29,6 +29,8 @@ _reported: WeakKeyDictionary[Node, tuple[dict[str, int], dict[str, int]]] = Weak
 
 def note_failure(node: Node, kind: str, error: BaseException) -> None:
     """Count a failure of a node under its kind; log the 1st, 10th, 100th and so on of a kind."""
+    if not node.context.ok():
+        return  # ended by a signal: what a callback in work then calls fails, and cannot be logged
     with _lock:
         kinds = _failures.setdefault(node, {})
         total = kinds.get(kind, (0, ""))[0] + 1

@@ -49,7 +49,7 @@ class ImageSubscription:
         self._node, self._transport, self._qos = node, transport, qos
         self._gaps = StampGaps()
         self._new_stamps_ns: deque[int] = deque()
-        self._qos_line = self._found_line = ""
+        self._qos_line = self._nobody_line = ""
         # Lost and arrived messages at the last statuses.
         self._counts: deque[tuple[int, int]] = deque([(0, 0)], maxlen=_STATUSES)
         self._arrived = 0
@@ -125,9 +125,9 @@ class ImageSubscription:
     def _describe_nobody(self, silent_s: float) -> str:
         """Return what is there instead; on the console, too, but each thing once and after discovery."""
         found = describe_found(self._node, self.topic, self._transport)
-        line = f"nobody publishes {self.topic}" + (f"; {found}" if found else "")
-        if found and found != self._found_line and silent_s > _SILENT_AFTER_S:
-            self._found_line = found
+        line = f"nobody publishes {self.topic}; {found or 'no topic of images has a publisher'}"
+        if line != self._nobody_line and silent_s > _SILENT_AFTER_S:
+            self._nobody_line = line
             self._node.get_logger().warning(line)
         return line
 

@@ -21,7 +21,6 @@ from ad_compressed_perception.report.schema import (
     DetectionFigures,
     LimitsReport,
     Percentiles,
-    PlanningFigures,
     Report,
     SegmentationFigures,
     TaskReport,
@@ -258,16 +257,19 @@ def written_before_s(report: Report, wall_s: float) -> float:
 def score_text(comparison: ComparisonReport | ComparisonWindow | None) -> str:
     """Return an agreement in a few characters."""
     figures = comparison.agreement if comparison is not None else None
+    if figures is None:
+        return "no pair"
+    if isinstance(figures, DetectionFigures) and not figures.matched + figures.missed + figures.extra:
+        return "no objects"
+    if isinstance(comparison, ComparisonWindow):  # the score that is limited, not a figure beside it
+        name = "F1" if isinstance(figures, DetectionFigures) else "paths"
+        name = "wIoU" if isinstance(figures, SegmentationFigures) else name
+        return "nothing seen" if comparison.score is None else f"{name} {comparison.score:.3f}"
     if isinstance(figures, DetectionFigures):
-        if not figures.matched + figures.missed + figures.extra:
-            return "no objects"
         return f"F1 {figures.f1:.3f}"
     if isinstance(figures, SegmentationFigures):
         return f"mIoU {figures.miou:.3f}"
-    if isinstance(figures, PlanningFigures):
-        score = comparison.score if isinstance(comparison, ComparisonWindow) else None
-        return f"FDE {figures.fde_m:.2f} m" if score is None else f"paths {score:.3f}"
-    return "no pair"
+    return f"FDE {figures.fde_m:.2f} m"
 
 
 def _shortest(windows: Mapping[str, WindowT]) -> WindowT | None:
@@ -316,7 +318,9 @@ def _row(level: str, task: str, name: str, found: TaskReport, series: tuple[Seri
         late_share=now.deadline_miss_share,
         drop_share=now.drop_share,
         failed=now.failed,
-        agreement=score_text(against) if against is not None else ("baseline" if is_baseline else ""),
+        agreement=score_text(against)
+        if against is not None
+        else ("baseline" if is_baseline and found.comparison else ""),
         score=against.score if isinstance(against, ComparisonWindow) else None,
         pairs=against.pairs if against is not None else None,
         frames=against.frames if isinstance(against, ComparisonWindow) else None,

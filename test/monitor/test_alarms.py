@@ -358,6 +358,28 @@ def test_an_alarm_is_never_above_what_was_seen_and_changes_no_faster_than_it_may
             assert max(recent) <= found[index], "it was better all the time"
 
 
+def test_no_line_calls_a_figure_beyond_its_limit_within_it() -> None:
+    """Failed before: "within its limits again: 14% ... (at most 10%)", of an alarm about to begin again."""
+    alarms, lines = Alarms(raise_after_s=2.0, clear_after_s=5.0), []
+    for now_s in range(40):
+        level = OK if 3 <= now_s < 11 else ERROR  # ends at 8 s; a line is due at 12 s
+        alarms.update([("task", "int8", check(level))], float(now_s))
+        for active in alarms.news(float(now_s)):
+            lines.append(log_line(active))
+    assert lines == ["ERROR task/int8: text"], "raised again at 13 s"
+
+
+def test_an_alarm_that_ends_without_data_is_not_called_within_its_limits() -> None:
+    alarms, lines = Alarms(raise_after_s=0.0, clear_after_s=5.0), []
+    for now_s in range(30):
+        found = [("task", "int8", check(ERROR))] if now_s < 3 else []
+        alarms.update(found, float(now_s))
+        lines += [log_line(active) for active in alarms.news(float(now_s))]
+    assert len(lines) == 2
+    assert "no data" in lines[-1]
+    assert "within its limits" not in lines[-1]
+
+
 def test_a_flapping_alarm_is_logged_at_most_once_in_ten_seconds_and_its_last_state_is() -> None:
     alarms, lines = Alarms(raise_after_s=0.0, clear_after_s=0.0), []
     for now_s in range(60):

@@ -158,6 +158,17 @@ def test_a_node_without_images_names_what_is_published_instead_and_what_to_set(
     assert capfd.readouterr().err.count(line) == 1
 
 
+def test_a_node_without_any_camera_says_so_once_on_the_console(
+    make_node: MakeNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Failed before: nothing came from the node, and the monitor's alarm blamed the silent node."""
+    node = make_node("-r", "image:=/nothing")
+    subscription = ImageSubscription(node, "raw", image_qos("best_effort", 1), lambda message, info: None)
+    for silent_s in (0.5, 2.5, 3.5, 4.5):
+        subscription.problems(0.1, silent_s)
+    assert capfd.readouterr().err.count("nobody publishes /nothing; no topic of images has a publisher") == 1
+
+
 def test_a_name_that_carries_both_types_works_and_warns_of_nothing(
     camera: Node, make_node: MakeNode, recorder: Recorder
 ) -> None:

@@ -120,3 +120,25 @@ def test_a_publisher_whose_qos_does_not_fit_is_still_reported(
     Spin(node, ros_context).until(has_warned)
     assert "/ground_truth" in "".join(printed)
     other.destroy_node()
+
+
+def test_a_message_read_while_a_signal_ends_the_process_is_no_failure(
+    node: Node, ros_context: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Failed before: Ctrl-C sometimes left an ERROR behind, "publisher's context is invalid"."""
+    reader = MessageReader(node, 0.01)
+
+    def take(message: Int32, at_s: float) -> None:
+        ros_context.try_shutdown()
+        node.create_publisher(Int32, "/late", RESULT_QOS)
+
+    reader.subscribe(Int32, "/number", take, RESULT_QOS)
+    publisher = node.create_publisher(Int32, "/number", RESULT_QOS)
+    deadline_s = time.monotonic() + PATIENCE_S
+    while ros_context.ok() and time.monotonic() < deadline_s:
+        publisher.publish(Int32(data=1))
+        time.sleep(0.02)
+        reader.read()
+    assert not ros_context.ok()
+    assert new_failures(node) == ""
+    assert "invalid" not in capfd.readouterr().err

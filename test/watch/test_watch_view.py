@@ -21,6 +21,7 @@ from ad_compressed_perception.report.schema import (
     LimitsReport,
     Percentiles,
     Report,
+    SegmentationFigures,
     TaskReport,
     VariantReport,
     VariantWindow,
@@ -143,6 +144,25 @@ def test_an_agreement_below_its_limit_is_not_called_ok_before_there_is_an_alarm(
     view = history(detection(0.8)).view(0.1)
     assert (view.state, view.rows[1].level) == ("LOW", "LOW")
     assert history(detection(0.8, alarms=[alarm("WARN")])).view(0.1).rows[1].level == "WARN"
+
+
+def test_the_agreement_shown_is_the_score_that_is_limited() -> None:
+    """Failed before: "mIoU 0.838" beside OK, with a limit of 0.95 for the weighted mean, 0.978."""
+    report = detection(0.978, limit=0.95)
+    window = report.tasks["detection"].comparison["compressed"].windows["10s"]
+    window.agreement = SegmentationFigures(miou=0.838, differing_pixels_share=0.009, per_class_iou={})
+    assert history(report).view(0.1).rows[1].agreement == "wIoU 0.978"
+    window.score = None  # one label only, on both sides
+    window.agreement = SegmentationFigures(miou=1.0, differing_pixels_share=0.0, per_class_iou={})
+    assert history(report).view(0.1).rows[1].agreement == "nothing seen"
+
+
+def test_a_node_that_nothing_is_compared_with_is_not_called_a_baseline() -> None:
+    """Failed before: the only node of perception.launch.py, a compressed one, was."""
+    report = detection(0.978)
+    del report.tasks["detection"].variants["compressed"]
+    report.tasks["detection"].comparison.clear()
+    assert history(report).view(0.1).rows[0].agreement == ""
 
 
 def test_a_window_without_a_pair_shows_none() -> None:
