@@ -256,7 +256,8 @@ class InferenceNode(GuardedLifecycleNode):
         if self._selection is not None and not self._selection.takes(stamp_ns):
             return
         age_ms, waited_ms = self._age_ms(stamp_ns, info), waited_s * 1e3
-        if self.get_clock().ros_time_is_active:  # slower than the wait's clock: no stamp of the future
+        clock: Any = self.get_clock()
+        if clock.ros_time_is_active:  # simulated time may be slower, and then no stamp lies in the future
             waited_ms = min(waited_ms, max(age_ms, 0.0))
         age_ms -= waited_ms
         self.diagnostics.note_age(age_ms)

@@ -112,7 +112,9 @@ class MessageReader:
                 one = subscription.handle.take_message(subscription.msg_type, subscription.raw)
                 if one is None:
                     break
-                found.append((self._arrival_s(one[1]), topic.on_message, one[0]))
+                # Counters of a node in another order than it sent them would look like a restart.
+                arrived_s = max(self._arrival_s(one[1]), found[-1][0] if found else 0.0)
+                found.append((arrived_s, topic.on_message, one[0]))
         return found
 
     def _arrival_s(self, info: Any) -> float:

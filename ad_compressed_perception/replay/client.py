@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -38,6 +38,28 @@ _NAME = "replay_monitor"
 _PUBLISH_PERIOD_S = 60.0
 _LOOK_S = 0.5
 _NAME_WAIT_S = 2.0
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"
+_PROCESS_BYTES = 12  # of a DDS identifier, the prefix of all of a participant: a process's context
+
+
+def publishers_of_others(endpoints: Sequence[Any], own: str) -> list[str]:
+    """Return the nodes of a topic's publishers outside of the namespace ``own``; "" for an unknown one.
+
+    A node that is just being discovered has no name yet, and one that ended at once, such as that which reads
+    the parameters of ``compose``, may never get one: it is no other's where a node of its process is named.
+    """
+    own_processes = {
+        bytes(endpoint.endpoint_gid[:_PROCESS_BYTES])
+        for endpoint in endpoints
+        if endpoint.node_name != _UNKNOWN and endpoint.node_namespace.startswith(own)
+    }
+    found = []
+    for endpoint in endpoints:
+        if endpoint.node_name == _UNKNOWN:
+            found += [""] * (bytes(endpoint.endpoint_gid[:_PROCESS_BYTES]) not in own_processes)
+        elif not endpoint.node_namespace.startswith(own):
+            found.append(f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}")
+    return found
 
 
 class ReplayClient:
@@ -186,14 +208,12 @@ class ReplayClient:
         for topic, _ in self._monitor.get_topic_names_and_types():
             if not topic.startswith(f"{own}/"):
                 continue
-            for endpoint in self._monitor.get_publishers_info_by_topic(topic):
-                without_namespace = self._plan.without_namespace(topic)
-                # A node that is just being discovered has no name yet.
-                if endpoint.node_name == "_NODE_NAME_UNKNOWN_":
-                    self._unnamed.add(without_namespace)
-                elif not endpoint.node_namespace.startswith(own):
-                    who = f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
+            without_namespace = self._plan.without_namespace(topic)
+            for who in publishers_of_others(self._monitor.get_publishers_info_by_topic(topic), own):
+                if who:
                     self._strangers.setdefault(who, set()).add(without_namespace)
+                else:
+                    self._unnamed.add(without_namespace)
 
     def spin(self, seconds: float) -> None:
         """Spin ROS for some seconds."""
