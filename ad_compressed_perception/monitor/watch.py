@@ -15,6 +15,7 @@ from ad_compressed_perception.monitor.checks import (
     check_agreement,
     check_compared,
     check_drops,
+    check_incomparable,
     check_rate,
     check_times,
 )
@@ -23,6 +24,7 @@ from ad_compressed_perception.monitor.frame_health import Level, Problems
 from ad_compressed_perception.monitor.limits import limits_of
 from ad_compressed_perception.monitor.windows import window_name
 from ad_compressed_perception.report import schema
+from ad_compressed_perception.report.markdown_text import shown
 
 OF_PAIRS = ("agreement", "compared_share")
 """Figures of a variant against its baseline."""
@@ -84,6 +86,7 @@ class Watch:
             windows = report.comparison[name].windows
             agreement = check_agreement(windows.values(), limits, margin)
             yield from filter(None, (agreement, check_compared(windows[key], limits, margin)))
+            yield check_incomparable(windows[key], monitor.comparisons[name].incomparable_reason)
         frames = report.variants[name].windows.get(key)
         if frames is None:
             return
@@ -149,6 +152,6 @@ def log_line(active: ActiveAlarm) -> str:
     """Return the line of the log about an alarm that began, changed or ended."""
     task, variant, figure = active.key
     if active.level is Level.OK:
-        state = sentence(active) if active.has_data else "no data"
+        state = shown(sentence(active)) if active.has_data else "no data"
         return f"{task}/{variant}: {figure} is within its limits again: {state}"
-    return f"{active.level.name} {task}/{variant}: {sentence(active)}"
+    return f"{active.level.name} {task}/{variant}: {shown(sentence(active))}"
