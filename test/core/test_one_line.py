@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ad_compressed_perception.core.one_line import describe_error
+from ad_compressed_perception.core.one_line import describe_error, one_line
 
 
 class UnprintableError(Exception):
