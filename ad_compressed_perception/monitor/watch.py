@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from ad_compressed_perception.monitor.alarms import ActiveAlarm, Alarms
+from ad_compressed_perception.monitor.alarms import ActiveAlarm, Alarms, Key
 from ad_compressed_perception.monitor.checks import (
     Check,
     check_age,
@@ -40,6 +41,9 @@ class Watch:
         """Watch ``monitor``; see ``Alarms`` for the times."""
         self._monitor = monitor
         self.alarms = Alarms(raise_after_s, clear_after_s)
+        # The worst level of each alarm so far, and for how long it has been on.
+        self._past: dict[Key, tuple[Level, float]] = {}
+        self._before_s = math.nan
 
     def update(self, tasks: Mapping[str, schema.TaskReport], now_s: float, now: datetime) -> None:
         """Check the monitor's summary of this moment; add limits and alarms to it.
@@ -57,8 +61,20 @@ class Watch:
                 for name in report.variants:
                     checks += [(task, name, each) for each in self._checks(monitor, report, name, now_s)]
         self.alarms.update(checks, now_s)
+        since_s = 0.0 if math.isnan(self._before_s) else now_s - self._before_s
+        self._before_s = now_s
+        for active in self.alarms.active:
+            level, lasted_s = self._past.get(active.key, (Level.OK, 0.0))
+            self._past[active.key] = max(level, active.level), lasted_s + since_s
         for task, report in tasks.items():
             report.alarms = [self._to_schema(a, now_s, now) for a in self.alarms.active if a.key[0] == task]
+
+    def history(self) -> list[str]:
+        """Return a sentence for each alarm of the whole run, those that have ended too."""
+        return [
+            f"{task}/{variant}: {figure} was an alarm for {lasted_s:.0f} s of the run, at worst {level.name}."
+            for (task, variant, figure), (level, lasted_s) in self._past.items()
+        ]
 
     def problems(self, task: str, variant: str, figures: Collection[str]) -> Problems:
         """Return the active alarms of some figures of a variant as lines of a status."""

@@ -257,6 +257,16 @@ def test_a_p99_beyond_its_limit(gate: Gate, limits: dict[str, float], level: str
     assert (alarm.level if alarm else None) == level
 
 
+def test_an_alarm_that_has_ended_stays_in_the_history_of_the_run() -> None:
+    """Failed before: after a bad hour and a good last minute the report of the drive named no alarm."""
+    drive = Drive()
+    drive.run(30.0, lambda _: 0)
+    assert drive.run(90.0) == {}
+    (line,) = drive.watch.history()
+    assert line.startswith("detection/int8: agreement was an alarm for ")
+    assert line.endswith(" s of the run, at worst ERROR.")
+
+
 def test_results_that_cannot_be_compared_are_not_left_out_of_the_agreement_silently() -> None:
     """Failed before: a planner without a path on every second frame was OK, on the other half of them."""
     monitor = ComparisonMonitor({"planning": TaskComparison(NODES, "baseline")}, now_s=0.0)
