@@ -13,6 +13,7 @@ MAX_CHARACTERS = 320
 SHOWN_CHARACTERS = 80
 """Of a name or value that an error quotes."""
 
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _ORT_STATUS = re.compile(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _ORT_LOAD = re.compile(r"Load model from .*? failed: ?")
 _ORT_NODE = re.compile(
@@ -33,13 +34,14 @@ _OPENVINO_NOISE = re.compile(
 def one_line(error: BaseException | str) -> str:
     """Return an exception's text as one line, without source locations, cut to a readable length.
 
-    Of any exception, and a text that any message can hold: neither lone surrogates nor zero characters.
+    Of any exception, and a text that any message can hold: neither lone surrogates nor control characters.
     """
     try:
         text = str(error)
     except Exception:  # __str__ of a foreign class; its error must not take this one's place
         text = ""
-    text = text.encode("utf-8", "replace").decode().replace("\0", " ")
+    # Texts of others may hold escape sequences, which a terminal that shows a log would obey.
+    text = _CONTROL.sub(" ", text.encode("utf-8", "replace").decode())
     opset = _ORT_OPSET.search(text)
     if opset:
         domain = "" if opset[2] == "ai.onnx" else f" of domain {opset[2]}"

@@ -97,7 +97,7 @@ def check_compared(
     """
     share = window.compared_share
     if window.pairs == 0 and (window.unpaired or window.frames):
-        what = f"{window.unpaired} results without their partner" if window.unpaired else "no result"
+        what = f"{window.unpaired} results without their partner" if window.unpaired else "none to compare"
         text = f"no pair: {what}, {window.frames} frames"
         return Check("compared_share", Level.ERROR, Level.ERROR, 0.0, limits.min_compared_share, text)
     least = limits.min_compared_share
@@ -107,6 +107,14 @@ def check_compared(
     level = Level.WARN if share < least else Level.OK
     hold = Level.WARN if share < min(1.0, least * (1.0 + warn_margin)) else Level.OK
     return Check("compared_share", level, hold, share, least, text)
+
+
+def check_incomparable(window: schema.ComparisonWindow, reason: str) -> Check:
+    """Check that all pairs can be compared: the agreement is about the others only."""
+    count = window.incomparable
+    level = Level.ERROR if count else Level.OK
+    text = f"{count} pairs could not be compared, the last one: {reason}" if count else "all pairs compared"
+    return Check("incomparable", level, level, float(count), 0.0, text)
 
 
 def _check_largest(figure: str, value: float, limit: float, text: str, warn_margin: float) -> Check:
@@ -155,7 +163,7 @@ def check_rate(window: schema.VariantWindow, least_hz: float, warn_margin: float
 def check_age(window: schema.VariantWindow, most_ms: float, min_results: int) -> Check | None:
     """Check the median age of the results: WARN above the largest one, or below 0; 0 allows any.
 
-    Ages beyond an hour are those of a recording's stamps, of which ``/diagnostics`` tells.
+    Ages beyond an hour are those of a recording's stamps; they are on ``/diagnostics`` only.
     """
     times = window.end_to_end_ms
     if not most_ms or times.p50 is None or times.count < min_results or abs(times.p50) > IMPOSSIBLE_AGE_MS:

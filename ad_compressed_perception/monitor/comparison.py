@@ -148,9 +148,9 @@ class ComparisonMonitor:
             monitor = self.tasks[task]
             before = monitor.variants[name].last
             if before is not None and (before.model, before.variant) != (report.model, report.variant):
+                past, present = f"{before.model}/{before.variant}", f"{report.model}/{report.variant}"
                 self.changes.append(
-                    f"{task}/{name} ran {before.model}/{before.variant} before {report.model}/{report.variant}: "
-                    "figures of the whole run are of both."
+                    f"{task}/{name} ran {past} before {present}: figures of the whole run are of both."
                 )
                 monitor.variants[name].recent.clear()
                 for _, _, comparison in monitor.of(name):

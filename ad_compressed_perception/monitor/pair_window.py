@@ -148,7 +148,7 @@ class PairWindow:
         found = self._measure(pairs)
         # Each pair alone, by the measure and the weights of the score; what has nothing to compare is last.
         scores = np.where(found.informative, found.shares(found.parts)[:, 0], math.inf)
-        worst = int(np.lexsort(([-pair.distance_m for pair in pairs], scores))[0])
+        worst = int(np.lexsort((np.array([-pair.distance_m for pair in pairs]), scores))[0])
         informative, score = int(found.informative.sum()), math.nan
         interval: Interval = (math.nan, math.nan)
         if informative:

@@ -41,6 +41,7 @@ class VariantComparison:
         self.recent = PairWindow(max(windows_s))
         self._recent_ratios: RollingWindow[float] = RollingWindow(max(windows_s))
         self._recent_unpaired: RollingWindow[int] = RollingWindow(max(windows_s))
+        self._recent_incomparable: RollingWindow[str] = RollingWindow(max(windows_s))
         self._unpaired_before = 0
         self.results: StampPairer[Result] = StampPairer(pair_timeout_s)
         self.times: StampPairer[float] = StampPairer(pair_timeout_s + _TIMES_LATER_S, capacity=_WAITING_TIMES)
@@ -67,6 +68,7 @@ class VariantComparison:
         except DataError as error:
             self.incomparable += 1
             self.incomparable_reason = str(error)
+            self._recent_incomparable.add(str(error), now_s)
             return None
         self.compared += 1
         self.last_pair_s = now_s
@@ -95,8 +97,10 @@ class VariantComparison:
 
     def forget_recent(self) -> None:
         """Drop the rolling windows: one of the nodes runs another model now."""
-        for each in (self.recent.rolling, self._recent_ratios, self._recent_unpaired):
-            each.clear()
+        self.recent.rolling.clear()
+        self._recent_ratios.clear()
+        self._recent_unpaired.clear()
+        self._recent_incomparable.clear()
 
     def _note_unpaired(self, now_s: float) -> None:
         grown = self.results.unpaired - self._unpaired_before
@@ -119,6 +123,7 @@ class VariantComparison:
             pairs=scored.pairs,
             informative=scored.informative,
             unpaired=sum(self._recent_unpaired.last(window_s, now_s)),
+            incomparable=len(self._recent_incomparable.last(window_s, now_s)),
             frames=frames,
             compared_share=scored.pairs / frames if frames else None,
             agreement=scored.figures,

@@ -4,17 +4,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from ad_compressed_perception.monitor.alarms import ActiveAlarm, Alarms
+from ad_compressed_perception.monitor.alarms import ActiveAlarm, Alarms, Key
 from ad_compressed_perception.monitor.checks import (
     Check,
     check_age,
     check_agreement,
     check_compared,
     check_drops,
+    check_incomparable,
     check_rate,
     check_times,
 )
@@ -23,6 +25,7 @@ from ad_compressed_perception.monitor.frame_health import Level, Problems
 from ad_compressed_perception.monitor.limits import limits_of
 from ad_compressed_perception.monitor.windows import window_name
 from ad_compressed_perception.report import schema
+from ad_compressed_perception.report.markdown_text import shown
 
 OF_PAIRS = ("agreement", "compared_share")
 """Figures of a variant against its baseline."""
@@ -38,6 +41,9 @@ class Watch:
         """Watch ``monitor``; see ``Alarms`` for the times."""
         self._monitor = monitor
         self.alarms = Alarms(raise_after_s, clear_after_s)
+        # The worst level of each alarm so far, and for how long it has been on.
+        self._past: dict[Key, tuple[Level, float]] = {}
+        self._before_s = math.nan
 
     def update(self, tasks: Mapping[str, schema.TaskReport], now_s: float, now: datetime) -> None:
         """Check the monitor's summary of this moment; add limits and alarms to it.
@@ -55,8 +61,20 @@ class Watch:
                 for name in report.variants:
                     checks += [(task, name, each) for each in self._checks(monitor, report, name, now_s)]
         self.alarms.update(checks, now_s)
+        since_s = 0.0 if math.isnan(self._before_s) else now_s - self._before_s
+        self._before_s = now_s
+        for active in self.alarms.active:
+            level, lasted_s = self._past.get(active.key, (Level.OK, 0.0))
+            self._past[active.key] = max(level, active.level), lasted_s + since_s
         for task, report in tasks.items():
             report.alarms = [self._to_schema(a, now_s, now) for a in self.alarms.active if a.key[0] == task]
+
+    def history(self) -> list[str]:
+        """Return a sentence for each alarm of the whole run, those that have ended too."""
+        return [
+            f"{task}/{variant}: {figure} was an alarm for {lasted_s:.0f} s of the run, at worst {level.name}."
+            for (task, variant, figure), (level, lasted_s) in self._past.items()
+        ]
 
     def problems(self, task: str, variant: str, figures: Collection[str]) -> Problems:
         """Return the active alarms of some figures of a variant as lines of a status."""
@@ -84,6 +102,7 @@ class Watch:
             windows = report.comparison[name].windows
             agreement = check_agreement(windows.values(), limits, margin)
             yield from filter(None, (agreement, check_compared(windows[key], limits, margin)))
+            yield check_incomparable(windows[key], monitor.comparisons[name].incomparable_reason)
         frames = report.variants[name].windows.get(key)
         if frames is None:
             return
@@ -149,6 +168,6 @@ def log_line(active: ActiveAlarm) -> str:
     """Return the line of the log about an alarm that began, changed or ended."""
     task, variant, figure = active.key
     if active.level is Level.OK:
-        state = f"within its limits again: {sentence(active)}" if active.has_data else "no data"
+        state = f"within its limits again: {shown(sentence(active))}" if active.has_data else "no data"
         return f"alarm ended: {task}/{variant}: {figure}: {state}"
-    return f"{active.level.name} {task}/{variant}: {sentence(active)}"
+    return f"{active.level.name} {task}/{variant}: {shown(sentence(active))}"

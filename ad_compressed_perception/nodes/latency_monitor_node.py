@@ -185,6 +185,7 @@ class LatencyMonitorNode(Node):
         tasks = self.monitor.summary(now_s if self._live else None)
         if self._live:
             self._watch.update(tasks, now_s, now)
+            notes += self._watch.history()
             if not self._closed:  # then the context may have ended, and nobody can be counted
                 self._doubts = self._doubled()
         if self.monitor.sampled:

@@ -175,7 +175,9 @@ def to_pixels(points: NDArray[np.float64]) -> NDArray[np.int32]:
 
 def box_to_pixels(box_xyxy: NDArray[np.float32]) -> tuple[int, int, int, int]:
     """Return left, top, right and bottom of a box to draw, whatever a node published."""
-    left, top, right, bottom = to_pixels(np.nan_to_num(box_xyxy, nan=-1.0)[None]).ravel().tolist()
+    left, top, right, bottom = (
+        to_pixels(np.nan_to_num(box_xyxy.astype(np.float64), nan=-1.0)).ravel().tolist()
+    )
     return left, top, right, bottom
 
 

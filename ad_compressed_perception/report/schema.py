@@ -241,6 +241,7 @@ class ComparisonWindow(StrictModel):
         default=0, description="pairs on which there is something to compare: an object, two labels, a path"
     )
     unpaired: Count = Field(default=0, description="results whose partner did not come in time")
+    incomparable: Count = Field(default=0, description="pairs whose results could not be compared")
     frames: Count = Field(
         default=0,
         description="frames that the node of the two that completed more completed, with any outcome",
@@ -290,8 +291,8 @@ class Alarm(StrictModel):
     task: str = Field(description="whose task")
     variant: str = Field(description="name of the variant, as in the report")
     figure: str = Field(
-        description="agreement, compared_share, p99_ms, deadline_miss_share, drop_share, rate_hz, age_ms or "
-        "results"
+        description="agreement, compared_share, incomparable, p99_ms, deadline_miss_share, drop_share, "
+        "rate_hz, age_ms or results"
     )
     level: AlarmLevel = Field(description="how bad it is; OK: it has ended")
     value: Figure = Field(default=None, description="the figure now; null where there is no data")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ad_compressed_perception.core.one_line import describe_error
+from ad_compressed_perception.core.one_line import describe_error, one_line
 
 
 class UnprintableError(Exception):
@@ -29,3 +29,7 @@ class UnprintableError(Exception):
 def test_an_error_becomes_a_line_that_can_be_published(error: Exception, line: str) -> None:
     assert describe_error(error) == line
     line.encode()
+
+
+def test_a_text_of_others_has_no_escape_sequences_for_the_terminal_that_shows_a_log() -> None:
+    assert one_line("label '\x1b[2Jcar\x9b31m' is\tnot\x07 known") == "label ' [2Jcar 31m' is not known"

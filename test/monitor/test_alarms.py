@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ad_compressed_perception.core.results import Detections
+from ad_compressed_perception.core.results import Detections, Trajectory
 from ad_compressed_perception.core.timing import FrameCounters, FrameTiming, NodeReport, Outcome
 from ad_compressed_perception.monitor.alarms import Alarms
 from ad_compressed_perception.monitor.checks import Check
@@ -255,6 +255,34 @@ def test_a_p99_beyond_its_limit(gate: Gate, limits: dict[str, float], level: str
     drive.judge(gate)
     alarm = drive.run(15.0, infer_ms=30.0).get("int8.p99_ms")
     assert (alarm.level if alarm else None) == level
+
+
+def test_an_alarm_that_has_ended_stays_in_the_history_of_the_run() -> None:
+    """Failed before: after a bad hour and a good last minute the report of the drive named no alarm."""
+    drive = Drive()
+    drive.run(30.0, lambda _: 0)
+    assert drive.run(90.0) == {}
+    (line,) = drive.watch.history()
+    assert line.startswith("detection/int8: agreement was an alarm for ")
+    assert line.endswith(" s of the run, at worst ERROR.")
+
+
+def test_results_that_cannot_be_compared_are_not_left_out_of_the_agreement_silently() -> None:
+    """Failed before: a planner without a path on every second frame was OK, on the other half of them."""
+    monitor = ComparisonMonitor({"planning": TaskComparison(NODES, "baseline")}, now_s=0.0)
+    watch = Watch(monitor, raise_after_s=2.0, clear_after_s=5.0)
+    straight = Trajectory(np.arange(20.0).reshape(10, 2) * (1, 0), np.zeros(10), 0.0, 5.0)
+    none = Trajectory(np.zeros((0, 2)), np.zeros(0), 0.0, 0.0)
+    found: dict[str, str] = {}
+    for frame in range(1, 200):
+        now_s = frame / 20.0
+        monitor.add_result("planning", "baseline", frame, straight, now_s)
+        monitor.add_result("planning", "int8", frame, none if frame % 2 else straight, now_s)
+        tasks = monitor.summary(now_s)
+        watch.update(tasks, now_s, START)
+        found = {a.figure: a.level for a in tasks["planning"].alarms}
+    assert found["incomparable"] == "ERROR"
+    assert tasks["planning"].comparison["int8"].windows["10s"].incomparable == 100
 
 
 def test_figures_of_the_model_that_ran_before_are_not_those_of_the_present_one() -> None:

@@ -79,6 +79,21 @@ def test_every_message_comes_with_the_time_of_its_arrival(
         assert "three" in new_failures(node)
 
 
+def test_a_reader_that_was_held_up_keeps_the_order_of_a_topic(node: Node, ros_context: Any) -> None:
+    """Failed before: messages that had waited ten periods came last, and the monitor saw a restarted node."""
+    got: list[int] = []
+    reader = MessageReader(node, 0.02)
+    reader.subscribe(Int32, "/numbers", lambda message, _: got.append(message.data), RESULT_QOS)
+    publisher = node.create_publisher(Int32, "/numbers", RESULT_QOS)
+    spin = Spin(node, ros_context)
+    spin.until(publisher.get_subscription_count)
+    for number in range(20):
+        publisher.publish(Int32(data=number))
+        time.sleep(0.02)  # nobody spins: the first ones are 0.4 s old in the end, the last ones are not
+    spin.until(lambda: len(got) == 20)
+    assert got == list(range(20))
+
+
 def test_unread_messages_do_not_keep_the_executor_busy(node: Node, ros_context: Any) -> None:
     """Fast DDS wakes whoever waits for a subscription's events as long as a message is unread."""
     got: list[int] = []
