@@ -64,7 +64,7 @@ def main() -> int:
     if options.quick:
         options.seconds, options.rounds = 8.0, 1
     options.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, replay_environment(Path(folder), message_bytes=1 << 20):
+    with tempfile.TemporaryDirectory() as folder, replay_environment(message_bytes=1 << 20):
         try:
             results = [
                 turn(name, options.rate, options.seconds, Path(folder))

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long a node takes from the start of its process to its first result, while a camera publishes already.
 
-``python benchmark/node_start.py`` starts the default planner ten times. ``--kill`` ends each process by
-SIGKILL instead of SIGINT, so that the next start is that of a node after a crash. ``--against CHECKOUT``
-starts another checkout's node after each of this one's, so that both see the same machine.
+``python benchmark/node_start.py`` starts the default planner ten times. With ``--kill`` each start follows on
+one whose process was ended by SIGKILL, as after a crash. ``--against CHECKOUT`` starts another checkout's
+node after each of this one's, so that both see the same machine.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ class Driver:
         image = np.ascontiguousarray(noise.repeat(16, 0).repeat(16, 1))
         self._message = CompressedImage(format="bgr8; jpeg compressed bgr8", data=encode_jpeg(image))
         self._first_s: float | None = None
+        self._start_ns = 0
         node.create_timer(1.0 / _RATE_HZ, self._publish)
         node.create_subscription(PathMessage, "/planning/trajectory", self._on_path, RESULT_QOS)
         self._executor = SingleThreadedExecutor()
@@ -62,8 +64,10 @@ class Driver:
         self._message.header.stamp = ns_to_stamp(time.time_ns())
         self._publisher.publish(self._message)
 
-    def _on_path(self, _: Any) -> None:
-        self._first_s = self._first_s or time.monotonic()
+    def _on_path(self, message: Any) -> None:
+        stamp = message.header.stamp
+        if stamp.sec * 10**9 + stamp.nanosec >= self._start_ns:  # otherwise of the node before
+            self._first_s = self._first_s or time.monotonic()
 
     def spin(self, seconds: float) -> None:
         """Publish for a while."""
@@ -77,7 +81,7 @@ class Driver:
         command = [sys.executable, "-m", "ad_compressed_perception.nodes.planning_node", "--ros-args"]
         command += ["-p", f"model:={model}", "-p", f"variant:={variant}", "-p", "transport:=compressed"]
         command += ["-r", f"image/compressed:={_TOPIC}/compressed"]
-        self._first_s, start_s = None, time.monotonic()
+        self._first_s, self._start_ns, start_s = None, time.time_ns(), time.monotonic()
         with subprocess.Popen(
             command, env=environment, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:
@@ -98,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--model", type=Path, default=REPOSITORY / "models" / "road_planning")
     parser.add_argument("--variants", default="baseline,prune_int8", help="names, separated by commas")
-    parser.add_argument("--kill", action="store_true", help="end each node by SIGKILL")
+    parser.add_argument("--kill", action="store_true", help="after a node that was ended by SIGKILL")
     parser.add_argument("--against", type=Path, help="another checkout, started after this one each time")
     options = parser.parse_args(arguments)
     checkouts = [REPOSITORY, *([options.against.resolve()] if options.against else [])]
@@ -108,9 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     measured: dict[tuple[str, Path], list[tuple[float, float]]] = {case: [] for case in cases}
     for _ in range(options.runs):
         for variant, checkout in cases:
-            end_by = signal.SIGKILL if options.kill else signal.SIGINT
-            one = driver.start_node(checkout, options.model.resolve(), variant, end_by)
-            measured[variant, checkout].append(one)
+            start = partial(driver.start_node, checkout, options.model.resolve(), variant)
+            if options.kill:  # of the same checkout: what a killed process leaves behind depends on it
+                start(signal.SIGKILL)
+            measured[variant, checkout].append(start(signal.SIGINT))
             driver.spin(0.5)
     print("variant | checkout | median s | fastest s | slowest s | processor s")
     for (variant, checkout), all_runs in measured.items():

@@ -89,6 +89,7 @@ def verified(manifest: Manifest, name: str, images: str, *, backend: str, min_sp
                 "same_file_as": name,
                 "verified_on": f"{len(frames)} frames of {source.describe}, sha256 {frames.sha256()}",
                 "accept": terms.model_dump(exclude_none=True),
+                "verify": recipe.recipe.verify.model_dump(exclude_none=True),
                 "versions": tool_versions(),
                 "host": host_record(read_host()),
             },

@@ -16,5 +16,5 @@ class ExitCode(IntEnum):
     INCOMPLETE = 5
     """A replay whose counts do not close, or whose nodes gave nothing; its report is written."""
     ALARM = 6
-    """``adcp watch --once``: an alarm of level ERROR is on, a node is missing, or the summary is old."""
+    """``adcp watch --once``: an alarm of level ERROR is on, a node gives nothing, or the summary is old."""
     INTERRUPTED = 130

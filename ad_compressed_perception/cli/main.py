@@ -21,6 +21,7 @@ from ad_compressed_perception.core.one_line import one_line, shorten
 from ad_compressed_perception.core.registry import VERBS, find, names
 from ad_compressed_perception.core.renamed import RenamedWarning, warn_renamed
 from ad_compressed_perception.core.signature import StaleSignatureWarning
+from ad_compressed_perception.report.markdown_text import shown
 
 _MAX_CHARACTERS = 2000
 # Old names of options, accepted for one version.
@@ -133,7 +134,8 @@ def _one_line_for_old_names(show: Callable[..., None]) -> Callable[..., None]:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"error: {shorten(' '.join(message.split()), _MAX_CHARACTERS)}", file=sys.stderr)
+    # Messages quote names and texts of others: their control characters are not for this terminal.
+    print(f"error: {shorten(shown(message), _MAX_CHARACTERS)}", file=sys.stderr)
     return int(code)
 
 

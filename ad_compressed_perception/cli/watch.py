@@ -56,7 +56,8 @@ def watch(
     printed below the last one.
 
     Exit codes of --once: 0: everything is OK or has a WARN; 6: an alarm of level ERROR is on, a node is
-    missing, or no new summary came; 1: no monitor answers, or several do. Without --once: 0 after Ctrl-C.
+    missing or has given no result yet, or no new summary came; 1: no monitor answers, or several do.
+    Without --once: 0 after Ctrl-C.
     """
     try:
         from ad_compressed_perception.watch.listener import SummaryListener
@@ -98,13 +99,14 @@ def _view(listener: SummaryListener, monitor: str) -> View:
 
 
 def _show_once(listener: SummaryListener, monitor: str, wait_s: float, *, as_json: bool) -> ExitCode:
-    from ad_compressed_perception.watch.view import NO_DATA
+    from ad_compressed_perception.watch.view import NO_DATA, NO_RESULT
 
-    # The summary that a monitor left behind may be old: then a new one must come.
-    listener.spin(wait_s, lambda: _view(listener, monitor).state != NO_DATA)
+    # The summary that a monitor left behind may be old: then a new one must come. One that has just started
+    # knows nothing yet.
+    listener.spin(wait_s, lambda: _view(listener, monitor).state not in (NO_DATA, NO_RESULT))
     view = _view(listener, monitor)
     _print(view, as_json=as_json)
-    return ExitCode.ALARM if view.state in ("ERROR", NO_DATA) else ExitCode.OK
+    return ExitCode.ALARM if view.state in ("ERROR", NO_RESULT, NO_DATA) else ExitCode.OK
 
 
 def _print(view: View, *, as_json: bool) -> None:

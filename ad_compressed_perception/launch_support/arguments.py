@@ -178,6 +178,24 @@ def running_arguments(
             default_value="",
             description="threads inside one inference; 0: the runtime's choice; empty: as params_file says",
         ),
+        DeclareLaunchArgument(
+            "keep_when_busy",
+            default_value="",
+            choices=["", "newest", "ranked"],
+            description="which frame waits while one is processed; ranked: nodes of different speed answer "
+            "the same ones; empty: as params_file says",
+        ),
+        DeclareLaunchArgument(
+            "every_nth",
+            default_value="",
+            description="answer one of so many frames, chosen by their stamps; needs camera_rate_hz; empty: "
+            "as params_file says",
+        ),
+        DeclareLaunchArgument(
+            "camera_rate_hz",
+            default_value="",
+            description="rate of the camera, for every_nth; empty: as params_file says",
+        ),
         clock_argument(),
         DeclareLaunchArgument(
             "age_reference",

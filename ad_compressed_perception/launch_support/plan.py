@@ -110,15 +110,17 @@ def parameter_overrides(
             overrides[name] = arguments.get(f"baseline_{name}", "")
         else:
             overrides[name] = arguments.get(f"{task}_{name}", "") or arguments.get(name, "")
-    for name in ("age_reference", "transport", "qos_reliability"):
+    for name in ("age_reference", "transport", "qos_reliability", "keep_when_busy"):
         overrides[name] = arguments.get(name, "")
     if not overrides["transport"] and arguments.get("image_topic", "").endswith(COMPRESSED_SUFFIX):
         overrides["transport"] = "compressed"
     overrides = {name: value for name, value in overrides.items() if value}
-    if arguments.get("max_age_ms", ""):
-        overrides["max_age_ms"] = parse_number(arguments, "max_age_ms")
-    if arguments.get("threads", ""):
-        overrides["threads"] = parse_whole(arguments, "threads")
+    for name in ("max_age_ms", "camera_rate_hz"):
+        if arguments.get(name, ""):
+            overrides[name] = parse_number(arguments, name)
+    for name in ("threads", "every_nth"):
+        if arguments.get(name, ""):
+            overrides[name] = parse_whole(arguments, name)
     if parse_bool(arguments, "allow_rejected"):
         overrides["allow_rejected"] = True
     return overrides | clock_of(arguments)

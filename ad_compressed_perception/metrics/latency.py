@@ -175,8 +175,8 @@ class DeadlineTracker:
         self.run = 0
 
     def add(self, end_to_end_ms: float) -> bool:
-        """Check one result and return whether it missed; an age that is not finite is not checked."""
-        if self.deadline_ms is None or not math.isfinite(end_to_end_ms):
+        """Check one result and return whether it missed; an age below 0 or not finite is not checked."""
+        if self.deadline_ms is None or not 0.0 <= end_to_end_ms < math.inf:
             return False
         self.checked += 1
         missed = end_to_end_ms > self.deadline_ms

@@ -20,6 +20,9 @@ REACH_TOLERANCE_SHARE = 0.2
 def is_offset(baseline: Trajectory, variant: Trajectory, tolerance_m: float, tolerance_per_m: float) -> bool:
     """Whether a point of the variant's path lies beside the baseline's by more than the tolerance.
 
+    A path that leads backwards is beside nothing, for the baseline's goes on as a straight line on both
+    sides: the ends may lie apart by no more than lateral tolerance and difference of length allow together.
+
     Args:
         baseline: the reference.
         variant: compared with it.
@@ -28,7 +31,10 @@ def is_offset(baseline: Trajectory, variant: Trajectory, tolerance_m: float, tol
     """
     points = np.asarray(variant.points_xy_m, np.float64)
     offsets_m = np.abs(lateral_offsets_m(baseline.points_xy_m, baseline.headings_rad, points))
-    return bool((offsets_m > tolerance_m + tolerance_per_m * np.linalg.norm(points, axis=1)).any())
+    allowed_m = tolerance_m + tolerance_per_m * np.linalg.norm(points, axis=1)
+    ends_m = float(np.linalg.norm(points[-1] - baseline.points_xy_m[-1]))
+    reach_m = REACH_TOLERANCE_M + REACH_TOLERANCE_SHARE * _length_m(baseline.points_xy_m)
+    return bool((offsets_m > allowed_m).any()) or ends_m > reach_m + float(allowed_m[-1])
 
 
 def is_other_length(baseline: Trajectory, variant: Trajectory) -> bool:

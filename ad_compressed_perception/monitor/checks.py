@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from ad_compressed_perception.monitor.frame_health import Level
+from ad_compressed_perception.monitor.frame_health import IMPOSSIBLE_AGE_MS, Level
 from ad_compressed_perception.report import schema
 
 
@@ -39,6 +39,9 @@ class Check:
     worst_stamp_ns: int | None = None
     window_s: float | None = None
 
+
+_SHORTEST_S = 2.0
+"""Time from which a rate is computed."""
 
 SEVERE = 3.0
 """Multiple of the allowed loss of agreement that is an ERROR whatever its interval."""
@@ -133,6 +136,35 @@ def check_times(
     ):
         text = f"{share:.0%} of the results after the deadline (max_deadline_miss_share {most:g})"
         yield _check_largest("deadline_miss_share", share, most, text, warn_margin)
+
+
+def check_rate(window: schema.VariantWindow, least_hz: float, warn_margin: float) -> Check | None:
+    """Check the results a second: WARN below the least rate, ERROR below half of it; 0 requires none."""
+    rate_hz = window.rate_hz
+    if not least_hz or rate_hz is None or (window.span_s or 0.0) < _SHORTEST_S:
+        return None
+    text = f"{rate_hz:.1f} results a second (min_rate_hz {least_hz:g})"
+    # It has to come back over the limit by half of the margin.
+    level, hold = (
+        Level.ERROR if value < least_hz / 2 else Level.WARN if value < least_hz else Level.OK
+        for value in (rate_hz, rate_hz / (1.0 + 0.5 * warn_margin))
+    )
+    return Check("rate_hz", level, max(level, hold), rate_hz, least_hz, text)
+
+
+def check_age(window: schema.VariantWindow, most_ms: float, min_results: int) -> Check | None:
+    """Check the median age of the results: WARN above the largest one, or below 0; 0 allows any.
+
+    Ages beyond an hour are those of a recording's stamps, of which ``/diagnostics`` tells.
+    """
+    times = window.end_to_end_ms
+    if not most_ms or times.p50 is None or times.count < min_results or abs(times.p50) > IMPOSSIBLE_AGE_MS:
+        return None
+    text = f"results of an age of {times.p50:.0f} ms in the median (max_age_warn_ms {most_ms:g})"
+    if times.p50 < 0.0:
+        text += ": the clock or the stamps are wrong"
+    level = Level.OK if 0.0 <= times.p50 <= most_ms else Level.WARN
+    return Check("age_ms", level, level, times.p50, most_ms, text)
 
 
 def check_drops(

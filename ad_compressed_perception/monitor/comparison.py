@@ -9,7 +9,7 @@ Its methods may be called from any thread.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
@@ -32,6 +32,7 @@ OnResult = Callable[[str, str, int, Result], None]
 """Called with task, name of the node's variant, stamp_ns, result."""
 
 _REMEMBERED_STAMPS = 4096
+_REMEMBERED_CHANGES = 8
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,8 @@ class ComparisonMonitor:
         }
         self.lock = RLock()
         self.frames = 0
+        # Models that a node changed to, in sentences; what the rolling windows had is of another one.
+        self.changes: deque[str] = deque(maxlen=_REMEMBERED_CHANGES)
         self._on_pair = on_pair
         self.on_result: OnResult | None = None
         self._stamps: OrderedDict[int, None] = OrderedDict()
@@ -143,6 +146,15 @@ class ComparisonMonitor:
         """Add a node's report of one completed frame."""
         with self.lock:
             monitor = self.tasks[task]
+            before = monitor.variants[name].last
+            if before is not None and (before.model, before.variant) != (report.model, report.variant):
+                self.changes.append(
+                    f"{task}/{name} ran {before.model}/{before.variant} before {report.model}/{report.variant}: "
+                    "figures of the whole run are of both."
+                )
+                monitor.variants[name].recent.clear()
+                for _, _, comparison in monitor.of(name):
+                    comparison.forget_recent()
             monitor.variants[name].add(report, now_s)
             self._note(report.timing.stamp_ns, now_s)
             infer_ms = report.timing.stages_ms.get("infer", math.nan)

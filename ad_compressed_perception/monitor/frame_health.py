@@ -20,7 +20,7 @@ _SPAN_S = 2.0
 """Shortest time from which a rate is computed."""
 _FRAMES = 3
 """Fewest frames from which a share is computed."""
-_IMPOSSIBLE_AGE_MS = 3.6e6
+IMPOSSIBLE_AGE_MS = 3.6e6
 _WORDS: dict[Outcome, str] = {
     "failed": "failed",
     "dropped_stale": "too old",
@@ -131,8 +131,8 @@ class FrameHealth:
         if rate_hz < limits.min_rate_hz:
             level = Level.ERROR if rate_hz < limits.min_rate_hz / 2 else Level.WARN
             found.append((level, f"{rate_hz:.1f} results a second (min_rate_hz {limits.min_rate_hz:g})"))
-        if abs(age_ms) > _IMPOSSIBLE_AGE_MS and limits.max_age_warn_ms:
-            hours = age_ms / _IMPOSSIBLE_AGE_MS
+        if abs(age_ms) > IMPOSSIBLE_AGE_MS and limits.max_age_warn_ms:
+            hours = age_ms / IMPOSSIBLE_AGE_MS
             found.append((Level.WARN, f"ages of {hours:.3g} hours: the clock or the stamps are wrong"))
         elif 0.0 < limits.max_age_warn_ms < age_ms:
             found.append(

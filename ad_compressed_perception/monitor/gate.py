@@ -20,7 +20,7 @@ from ad_compressed_perception.pass_api.terms import AcceptSpec, VerifySpec
 class Gate(BaseModel):
     """Terms of an accept gate that hold for running nodes, too; defaults are those of the gate itself."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     max_drop: float = Field(AcceptSpec().max_drop, ge=0.0, le=1.0)
     strict_extra: float = Field(
@@ -51,28 +51,30 @@ class ModelInfo(BaseModel):
     variant: str
     task: str
     verdict: Verdict | None = None
-    gate: Gate | None = Field(None, description="null where the manifest has no recipe, as for a baseline")
+    gate: Gate | None = Field(None, description="null where the manifest has no terms, as for a baseline")
     gate_problem: str = Field("", description="why the recipe's terms could not be read")
     every_nth: int = Field(1, ge=1)
 
 
 def gate_of(manifest: Manifest, variant: str) -> Gate | None:
-    """Return the terms that a variant was judged by; None where its manifest has no recipe.
+    """Return the terms that a variant was judged by; None where its manifest has none.
+
+    They are those of its recipe's text, or stand in its provenance where it was judged by others.
 
     Raises:
-        ResultError: the recipe in the manifest cannot be read; one line.
+        ResultError: the terms in the manifest cannot be read; one line.
     """
     chosen = manifest.variant(variant)
     text = chosen.provenance.get("recipe_text")
-    if not isinstance(text, str):
+    if not isinstance(text, str) and "accept" not in chosen.provenance:
         return None
     try:
-        recipe = parse_yaml(text)
+        recipe = parse_yaml(text) if isinstance(text, str) else chosen.provenance
         accept = AcceptSpec.model_validate(recipe.get("accept") or {})
         verify = VerifySpec.model_validate(recipe.get("verify") or {})
-    except (YamlError, ValidationError, AttributeError, AdcpError) as error:
+    except (YamlError, ValidationError, AttributeError, TypeError, AdcpError) as error:
         first = " ".join(str(error).split())[:200]
-        raise ResultError(f"recipe of {manifest.name}/{variant} in its manifest: {first}") from error
+        raise ResultError(f"terms of {manifest.name}/{variant} in its manifest: {first}") from error
     return Gate(
         max_drop=accept.max_drop,
         strict_extra=_strict_extra(chosen.figures),

@@ -58,14 +58,12 @@ class _Pair(NamedTuple):
         stamp_ns: of its frame.
         agreed: its agreement; None for masks, whose table of pixels may be large.
         parts: matched, missed and extra objects; (3, L) pixels; or whether a path agrees, and 1.
-        score: of the pair alone.
         distance_m: the largest lateral offset of a path; 0 for other tasks.
     """
 
     stamp_ns: int
     agreed: DetectionAgreement | PlanningAgreement | None
     parts: Any
-    score: float
     distance_m: float = 0.0
 
 
@@ -97,7 +95,7 @@ class Scored:
         figures: pooled, in the report's form; None without a pair.
         score: 0..1; NaN without an informative pair.
         interval: its 95 % interval; NaN where there are too few pairs.
-        worst_score: of the frame that agrees least; NaN without a pair.
+        worst_score: of the frame that agrees least, by the same measure; NaN without an informative pair.
         worst_stamp_ns: its stamp.
     """
 
@@ -133,13 +131,13 @@ class PairWindow:
                 self.rolling.clear()
             table = agreed.confusion
             parts = np.stack([table.sum(axis=1), table.sum(axis=0), np.diagonal(table)])
-            pair = _Pair(stamp_ns, None, parts, agreed.score)
+            pair = _Pair(stamp_ns, None, parts)
         elif isinstance(agreed, DetectionAgreement):
             counts = self._chosen(agreed)
-            pair = _Pair(stamp_ns, agreed, (counts.matched, counts.missed, counts.extra), counts.f1)
+            pair = _Pair(stamp_ns, agreed, (counts.matched, counts.missed, counts.extra))
         else:
             within = self._is_within(*results)
-            pair = _Pair(stamp_ns, agreed, (within, 1.0), within, agreed.max_lateral_offset_m)
+            pair = _Pair(stamp_ns, agreed, (within, 1.0), agreed.max_lateral_offset_m)
         self.rolling.add(pair, now_s)
 
     def report(self, window_s: float, now_s: float) -> Scored:
@@ -147,15 +145,20 @@ class PairWindow:
         pairs = self.rolling.last(window_s, now_s)
         if not pairs:
             return Scored()
-        worst = min(pairs, key=lambda pair: (pair.score, -pair.distance_m))
         found = self._measure(pairs)
+        # Each pair alone, by the measure and the weights of the score; what has nothing to compare is last.
+        scores = np.where(found.informative, found.shares(found.parts)[:, 0], math.inf)
+        worst = int(np.lexsort(([-pair.distance_m for pair in pairs], scores))[0])
         informative, score = int(found.informative.sum()), math.nan
         interval: Interval = (math.nan, math.nan)
         if informative:
             score = float(found.shares(found.parts.sum(axis=0, dtype=np.float64)[None])[0, 0])
         if informative >= _FEWEST:
             interval = share_intervals(found.parts, found.shares, trials=[found.trials])[0]
-        return Scored(len(pairs), informative, found.figures, score, interval, worst.score, worst.stamp_ns)
+        if not informative:
+            return Scored(len(pairs), 0, found.figures)
+        worst_score, stamp_ns = float(scores[worst]), pairs[worst].stamp_ns
+        return Scored(len(pairs), informative, found.figures, score, interval, worst_score, stamp_ns)
 
     def _measure(self, pairs: Sequence[_Pair]) -> _Measured:
         # Of one kind: pooling of the whole run has refused others.

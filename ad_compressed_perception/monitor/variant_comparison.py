@@ -93,6 +93,11 @@ class VariantComparison:
         self.results.close(now_s)
         self.times.close(now_s)
 
+    def forget_recent(self) -> None:
+        """Drop the rolling windows: one of the nodes runs another model now."""
+        for each in (self.recent.rolling, self._recent_ratios, self._recent_unpaired):
+            each.clear()
+
     def _note_unpaired(self, now_s: float) -> None:
         grown = self.results.unpaired - self._unpaired_before
         if grown:

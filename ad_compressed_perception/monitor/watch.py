@@ -11,9 +11,11 @@ from datetime import datetime, timedelta
 from ad_compressed_perception.monitor.alarms import ActiveAlarm, Alarms
 from ad_compressed_perception.monitor.checks import (
     Check,
+    check_age,
     check_agreement,
     check_compared,
     check_drops,
+    check_rate,
     check_times,
 )
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskMonitor
@@ -26,7 +28,7 @@ OF_PAIRS = ("agreement", "compared_share")
 """Figures of a variant against its baseline."""
 
 OF_FRAMES = ("p99_ms", "deadline_miss_share", "drop_share")
-"""Figures of one node."""
+"""Figures of one node; its rate and the age of its results are on its status without an alarm, too."""
 
 
 class Watch:
@@ -97,9 +99,13 @@ class Watch:
             yield replace(
                 check, level=min(check.level, most), hold=min(check.hold, most), worst_stamp_ns=stamp_ns
             )
-        drops = check_drops(frames, limits, margin)
-        if drops is not None:
-            yield drops
+        own = monitor.spec.limits
+        others = (
+            check_drops(frames, limits, margin),
+            check_rate(frames, own.min_rate_hz, margin),
+            check_age(frames, own.max_age_warn_ms, own.min_pairs),
+        )
+        yield from filter(None, others)
 
     def _to_schema(self, active: ActiveAlarm, now_s: float, now: datetime) -> schema.Alarm:
         check = active.check

@@ -118,6 +118,7 @@ class FrameWindow:
         self._windows_s = tuple(windows_s)
         # Place of the outcome in OUTCOMES; end to end and inference, ms, NaN where unknown; stamp, ns.
         self._frames = RollingColumns("bddq", max(windows_s))
+        self.clear = self._frames.clear
 
     def add(self, timing: FrameTiming, now_s: float) -> None:
         """Add a completed frame."""
@@ -136,8 +137,10 @@ class FrameWindow:
 
     def slowest_stamp_ns(self, window_s: float, now_s: float, *, inference: bool = False) -> int | None:
         """Return the stamp of the result that took longest, end to end or in inference; None without one."""
-        _, end_to_end_ms, infer_ms, stamps_ns = self._frames.last(window_s, now_s)
+        outcomes, end_to_end_ms, infer_ms, stamps_ns = self._frames.last(window_s, now_s)
         times_ms = np.nan_to_num(np.asarray(infer_ms if inference else end_to_end_ms), nan=-1.0)
+        # A failed frame may have got to inference, but no percentile counts it.
+        times_ms[np.asarray(outcomes) != OUTCOMES.index("processed")] = -1.0
         place = int(times_ms.argmax()) if times_ms.size else 0
         return int(stamps_ns[place]) if times_ms.size and times_ms[place] >= 0.0 else None
 
@@ -151,8 +154,10 @@ class FrameWindow:
         is_result = outcomes == OUTCOMES.index("processed")
         end_to_end_ms, infer_ms = (each[is_result & np.isfinite(each)] for each in times_ms)
         span_s = self._frames.span_s(window_s, now_s, start_s)
-        misses = 0 if self._deadline_ms is None else int((end_to_end_ms > self._deadline_ms).sum())
-        has_share = self._deadline_ms is not None and bool(end_to_end_ms.size)
+        # An age below 0 is that of a clock or a stamp: whether the result was late is unknown.
+        known_ms = end_to_end_ms[end_to_end_ms >= 0.0]
+        misses = 0 if self._deadline_ms is None else int((known_ms > self._deadline_ms).sum())
+        has_share = self._deadline_ms is not None and bool(known_ms.size)
         return schema.VariantWindow(
             window_s=window_s,
             span_s=span_s,
@@ -160,7 +165,7 @@ class FrameWindow:
             drop_share=1.0 - processed / len(outcomes) if len(outcomes) else None,
             rate_hz=processed / span_s if span_s > 0.0 else None,
             deadline_misses=misses,
-            deadline_miss_share=misses / end_to_end_ms.size if has_share else None,
+            deadline_miss_share=misses / known_ms.size if has_share else None,
             infer_ms=to_schema(percentiles(infer_ms)),
             end_to_end_ms=to_schema(percentiles(end_to_end_ms)),
         )

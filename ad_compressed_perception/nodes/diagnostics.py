@@ -205,4 +205,6 @@ class NodeDiagnostics:
         if self._selection is not None:
             values |= {"every_nth": str(self._selection.every_nth)}
             values |= {"not_selected": str(self._selection.not_selected)}
+            if problem := self._selection.problem:
+                problems.append((Level.WARN, problem))
         return problems, values | subscription.values()

@@ -20,6 +20,7 @@ from typing import Protocol
 
 _STEP_NS = 10_000_000
 _BITS = 48
+_SUSPICIOUS = 10
 
 
 class Stamped(Protocol):
@@ -61,15 +62,30 @@ class FrameSelection:
     Attributes:
         every_nth: one of so many frames is taken.
         not_selected: frames left out.
+        in_a_row: frames left out since the last one that was taken.
     """
 
     def __init__(self, every_nth: int, camera_rate_hz: float) -> None:
         """Take one of ``every_nth`` frames of a camera of ``camera_rate_hz``."""
         self.every_nth, self._camera_rate_hz = every_nth, camera_rate_hz
-        self.not_selected = 0
+        self.not_selected = self.in_a_row = 0
 
     def takes(self, stamp_ns: int) -> bool:
         """Whether a frame is answered."""
         taken = is_nth(stamp_ns, self.every_nth, self._camera_rate_hz)
         self.not_selected += not taken
+        self.in_a_row = 0 if taken else self.in_a_row + 1
         return taken
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, empty otherwise: frames at a fraction of the given rate can all miss the numbers.
+
+        Of frames with any stamps at the right rate, 10 * N in a row are left out once in 20,000 times.
+        """
+        if self.in_a_row < _SUSPICIOUS * self.every_nth:
+            return ""
+        return (
+            f"none of the last {self.in_a_row} frames is one of every {self.every_nth} by its stamp: "
+            f"camera_rate_hz {self._camera_rate_hz:g} is not the camera's rate"
+        )

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
 from ad_compressed_perception.monitor.frame_health import Level, Problems
 from ad_compressed_perception.nodes.camera_topic import camera_topic, describe_found
@@ -46,7 +46,7 @@ class ImageSubscription:
             qos: of the subscription.
             on_image: called by receiver.receive(); see ImageReceiver.
         """
-        self._node, self._transport = node, transport
+        self._node, self._transport, self._qos = node, transport, qos
         self._gaps = StampGaps()
         self._new_stamps_ns: deque[int] = deque()
         self._qos_line = self._nobody_line = ""
@@ -100,21 +100,27 @@ class ImageSubscription:
         lost_share = self._lost_share()
         while self._new_stamps_ns:
             self._gaps.add(self._new_stamps_ns.popleft())
-        if self._qos_line:
-            return [(Level.ERROR, self._qos_line)]
+        found: Problems = [(Level.ERROR, self._qos_line)] if self._is_a_publisher_unheard() else []
         if publisher_count(self._node, self._subscription) == 0:
-            return [(Level.WARN, self._describe_nobody(silent_s))]
+            return found or [(Level.WARN, self._describe_nobody(silent_s))]
         if silent_s > _SILENT_AFTER_S:  # losses are those before the silence
-            return [(Level.WARN, f"no new frame on {self.topic} for {silent_s:.0f} s")]
+            return [*found, (Level.WARN, f"no new frame on {self.topic} for {silent_s:.0f} s")]
         if max(lost_share, self._gaps.share) > max_lost_share:
-            return [
+            found.append(
                 (
                     Level.WARN,
                     f"{self.topic}: {lost_share:.0%} of the messages lost before the node, "
                     f"{self._gaps.share:.0%} of the stamps missing (max_lost_share {max_lost_share:g})",
                 )
-            ]
-        return []
+            )
+        return found
+
+    def _is_a_publisher_unheard(self) -> bool:
+        """Whether one whose QoS does not fit is still there; the middleware reports only that one came."""
+        return bool(self._qos_line) and any(
+            qos_check_compatible(info.qos_profile, self._qos)[0] == QoSCompatibility.ERROR
+            for info in self._node.get_publishers_info_by_topic(self.topic)
+        )
 
     def _describe_nobody(self, silent_s: float) -> str:
         """Return what is there instead; on the console, too, but each thing once and after discovery."""

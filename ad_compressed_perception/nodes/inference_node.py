@@ -65,6 +65,7 @@ class InferenceNode(GuardedLifecycleNode):
     """
 
     task_name: ClassVar[str]
+    _watch_thread: PeriodicThread | None = None
 
     def __init__(self, **node_arguments: Any) -> None:
         """Declare parameters; autostart() or a lifecycle manager does the rest.
@@ -87,7 +88,7 @@ class InferenceNode(GuardedLifecycleNode):
         self._timing_publisher: TimingPublisher | None = None
         self._overlay_publisher: Publisher | None = None
         self._report_texts: dict[str, str] = {}
-        self._new_settings: Any = None
+        self._settings: Any = None
         self._reference_is_publish_time = False
         self._max_image_pixels = MAX_PIXELS
         self._check(self.get_parameters([name for model in self._models for name in model.model_fields]))
@@ -199,8 +200,9 @@ class InferenceNode(GuardedLifecycleNode):
         self.release()
 
     def destroy_node(self) -> None:
-        """End the thread of /diagnostics and destroy the node."""
-        self._watch_thread.stop()
+        """End the thread of /diagnostics and destroy the node, which Kilted's rclpy does with half a one."""
+        if self._watch_thread is not None:
+            self._watch_thread.stop()
         super().destroy_node()
 
     # Health -------------------------------------------------------------------------------------
@@ -231,9 +233,12 @@ class InferenceNode(GuardedLifecycleNode):
     # Frame processing ---------------------------------------------------------------------------
 
     def _receive_while_busy(self) -> None:
-        """Receive in the worker's place while it has a frame in work; what comes meanwhile is counted."""
+        """Receive in the place of a worker that has a frame in work, or that was given up."""
         worker, subscription = self._supervised.worker, self._subscription
-        if worker is not None and subscription is not None and worker.progress().has_frame:
+        if worker is None or subscription is None:
+            return
+        progress = worker.progress()
+        if progress.has_frame or not progress.is_alive:
             subscription.receiver.receive()
 
     def _on_image(self, serialized: bytes, info: Any, waited_s: float) -> None:
@@ -250,7 +255,10 @@ class InferenceNode(GuardedLifecycleNode):
         subscription.note_arrival(stamp_ns)
         if self._selection is not None and not self._selection.takes(stamp_ns):
             return
-        age_ms = self._age_ms(stamp_ns, info) - waited_s * 1e3
+        age_ms, waited_ms = self._age_ms(stamp_ns, info), waited_s * 1e3
+        if self.get_clock().ros_time_is_active:  # slower than the wait's clock: no stamp of the future
+            waited_ms = min(waited_ms, max(age_ms, 0.0))
+        age_ms -= waited_ms
         self.diagnostics.note_age(age_ms)
         worker.offer(Arrival(message, stamp_ns, age_ms, arrived_s))
 
@@ -265,8 +273,7 @@ class InferenceNode(GuardedLifecycleNode):
         return (now_ns - stamp_ns) / 1e6
 
     def _process(self, pipeline: Pipeline, arrival: Arrival) -> dict[str, float]:
-        if self._new_settings is not None:
-            pipeline.task.settings, self._new_settings = self._new_settings, None
+        pipeline.task.settings = self._settings
         start = perf_counter()
         frame = decode_once(arrival.message, self._subscription_topic(), self._max_image_pixels)
         decoded = perf_counter()
@@ -336,9 +343,7 @@ class InferenceNode(GuardedLifecycleNode):
         )
 
     def _adopt(self, pipeline: Pipeline) -> None:
-        """Describe a pipeline that will be used, and give one that replaces another the same settings."""
-        if self._is_configured:
-            pipeline.task.settings = self._settings_type(**parameters.values(self, self._settings_type))
+        """Describe a pipeline that will be used."""
         self.diagnostics.describe_model(pipeline)
         self._model_info.publish(pipeline, self._setup().every_nth)
         info = pipeline.session.info
@@ -370,8 +375,8 @@ class InferenceNode(GuardedLifecycleNode):
         ]
         if adopted:
             self.set_parameters(adopted)
-        pipeline.task.settings = self._settings_type(**parameters.values(self, self._settings_type))
-        self._new_settings = None
+        self._settings = self._settings_type(**parameters.values(self, self._settings_type))
+        pipeline.task.settings = self._settings
 
     def _check(self, changed: list[Parameter]) -> None:
         """Validate values against their models; raise AdcpError with the reason."""
@@ -412,4 +417,4 @@ class InferenceNode(GuardedLifecycleNode):
         if names & set(HealthOptions.model_fields):
             self._health = HealthOptions(**parameters.values(self, HealthOptions))
         if names & set(self._settings_type.model_fields):
-            self._new_settings = self._settings_type(**parameters.values(self, self._settings_type))
+            self._settings = self._settings_type(**parameters.values(self, self._settings_type))

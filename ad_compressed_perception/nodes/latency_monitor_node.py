@@ -102,6 +102,8 @@ class LatencyMonitorNode(Node):
         self._host, self._host_name = describe_host(), platform.node()
         self._closed = False
         self._next_write_s = now_s + self._options.report_period_s
+        self._node_subscriptions: list[NodeSubscriptions] = []
+        self._doubts: list[str] = []
         self._figures = FigureTopics(self, self.monitor) if live else None
         self._pairs = PairTopic(self, self.monitor) if live else None
         if self._options.report_path:
@@ -179,10 +181,12 @@ class LatencyMonitorNode(Node):
 
     def report(self) -> Report:
         """Return the live report as of now."""
-        notes, now_s, now = [], time.monotonic(), datetime.now(timezone.utc).astimezone()
+        notes, now_s, now = [*self.monitor.changes], time.monotonic(), datetime.now(timezone.utc).astimezone()
         tasks = self.monitor.summary(now_s if self._live else None)
         if self._live:
             self._watch.update(tasks, now_s, now)
+            if not self._closed:  # then the context may have ended, and nobody can be counted
+                self._doubts = self._doubled()
         if self.monitor.sampled:
             notes.append(
                 f"Percentiles of series longer than {KEPT_FRAMES} frames come from an evenly "
@@ -196,6 +200,7 @@ class LatencyMonitorNode(Node):
             host=self._host,
             tasks=tasks,
             missing=self.monitor.missing(now_s),
+            problems=self._doubts,
             notes=notes,
         )
 
@@ -252,6 +257,15 @@ class LatencyMonitorNode(Node):
         if self._options.report_path:
             self.write_report()
 
+    def _doubled(self) -> list[str]:
+        """Name nodes whose counters are mixed with those of another one: the figures mean nothing."""
+        counts = [(each.timing_topic, each.publishers) for each in self._node_subscriptions]
+        return [
+            f"{topic} has {count} publishers: two nodes of one name, or one crashed"
+            for topic, count in counts
+            if count > 1
+        ]
+
     def _diagnostic_message(self, now_s: float, report: Report | None) -> DiagnosticArray:
         message = DiagnosticArray()
         message.header.stamp = ns_to_stamp(self.get_clock().now().nanoseconds)
@@ -267,13 +281,7 @@ class LatencyMonitorNode(Node):
                     values=[KeyValue(key=key, value=text) for key, text in status.values.items()],
                 )
             )
-        # Counters of two nodes, or of a node and a stranger, are mixed: the figures mean nothing.
-        texts = [
-            f"{each.timing_topic} has {each.publishers} publishers: two nodes of one name, or one crashed"
-            for each in self._node_subscriptions
-            if each.publishers > 1
-        ]
-        text = "; ".join(filter(None, [*texts, new_failures(self)]))
+        text = "; ".join(filter(None, [*self._doubts, new_failures(self)]))
         level = DiagnosticStatus.WARN if text else DiagnosticStatus.OK
         own = DiagnosticStatus(level=level, name=f"{me}: callbacks", message=text or "running")
         own.hardware_id = self._host_name

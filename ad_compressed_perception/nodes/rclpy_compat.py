@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import rclpy
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.subscription import Subscription
@@ -23,9 +24,18 @@ except ModuleNotFoundError:  # Humble
 __all__ = [
     "SubscriptionEventCallbacks",
     "UnsupportedEventTypeError",
+    "end_context",
     "on_parameters_set",
     "publisher_count",
 ]
+
+
+def end_context() -> None:
+    """Shut the default context down and keep rclpy's handlers of signals.
+
+    On Kilted and newer ``rclpy.try_shutdown`` removes them: the next signal would end the process at once.
+    """
+    rclpy.get_default_context().try_shutdown()
 
 
 def publisher_count(node: Node, subscription: Subscription) -> int:

@@ -24,6 +24,7 @@ from ad_compressed_perception.core.one_line import describe_error
 from ad_compressed_perception.core.resources import config_folder
 from ad_compressed_perception.nodes.callback_guard import GuardedExecutor, answer_parameter_requests
 from ad_compressed_perception.nodes.memory import keep_freed_memory
+from ad_compressed_perception.nodes.rclpy_compat import end_context
 
 CLOSE_LIMIT_S = 8.0
 """Time for all nodes of a process to close; shorter than what a launch waits before it kills."""
@@ -121,7 +122,7 @@ def run_process(build: Callable[[], Sequence[Node]], arguments: list[str] | None
         if rclpy.ok():  # otherwise a signal shut the context down, and its failure is no error
             errors.append(error)
     failed = rclpy.ok()
-    rclpy.try_shutdown()
+    end_context()
     limit_s = monotonic() + CLOSE_LIMIT_S
     for thread in threads:
         thread.join(max(limit_s - monotonic(), 0.0))
@@ -167,15 +168,16 @@ def leave_signals_to_ros() -> None:
 
 def end_ros() -> None:
     """Shut the context down; signals are then ignored while Python exits."""
-    rclpy.try_shutdown()
+    end_context()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 def discover_quickly() -> None:
-    """Let Fast DDS use config/fastdds_quick_discovery.xml unless the user has profiles; before rclpy.init."""
-    shipped, users = config_folder(""), Path("DEFAULT_FASTRTPS_PROFILES.xml")  # read where it lies, too
-    if shipped is not None and not users.exists():
+    """Let Fast DDS use config/fastdds_quick_discovery.xml unless the user has settings; before rclpy.init."""
+    shipped = config_folder("")
+    has_own = Path("DEFAULT_FASTRTPS_PROFILES.xml").exists() or "FASTDDS_BUILTIN_TRANSPORTS" in os.environ
+    if shipped is not None and not has_own:
         os.environ.setdefault(PROFILES_VARIABLE, str(shipped / "fastdds_quick_discovery.xml"))
 
 

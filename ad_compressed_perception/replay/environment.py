@@ -13,53 +13,27 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.core.resources import config_folder
 
 # Discovery of domain d listens from UDP port 7400 + 250 d. Domains up to 101 stay below the ports that
 # Linux hands out to outgoing connections.
 _DOMAINS = range(1, 102)
 _SEGMENT_BYTES = 64 * 1024 * 1024
-_MESSAGE_BYTES = 16 * 1024 * 1024
 _SHARED_MEMORY = Path("/dev/shm")
 # Below this a message passes the default transport without loss.
 LARGE_MESSAGE_BYTES = 256 * 1024
-
-_PROFILE = f"""<?xml version="1.0" encoding="UTF-8"?>
-<profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
-  <transport_descriptors>
-    <transport_descriptor>
-      <transport_id>shared_memory</transport_id>
-      <type>SHM</type>
-      <segment_size>{_SEGMENT_BYTES}</segment_size>
-      <maxMessageSize>{_MESSAGE_BYTES}</maxMessageSize>
-    </transport_descriptor>
-    <transport_descriptor>
-      <transport_id>udp</transport_id>
-      <type>UDPv4</type>
-    </transport_descriptor>
-  </transport_descriptors>
-  <participant profile_name="replay" is_default_profile="true">
-    <rtps>
-      <userTransports>
-        <transport_id>shared_memory</transport_id>
-        <transport_id>udp</transport_id>
-      </userTransports>
-      <useBuiltinTransports>false</useBuiltinTransports>
-    </rtps>
-  </participant>
-</profiles>
-"""
+_PROFILE = "fastdds_large_images.xml"  # in the folder config
 
 
 @contextmanager
-def replay_environment(folder: Path, *, message_bytes: int) -> Iterator[int]:
+def replay_environment(*, message_bytes: int) -> Iterator[int]:
     """Set the variables for this process and its children, and yield the ROS domain id.
 
     A ``ROS_DOMAIN_ID`` and a Fast DDS profile that the user set are kept. Without them an
-    unused domain is selected and, for large messages, a profile with a 64 MB shared-memory segment is
-    written to ``folder``: with the default segment large images between two processes get lost.
+    unused domain is selected and, for large messages, the profile of the package with a 64 MiB shared-memory
+    segment: with the default segment large images between two processes get lost.
 
     Args:
-        folder: temporary folder for the profile.
         message_bytes: size of the largest message to be published.
     """
     changes: dict[str, str] = {}
@@ -73,10 +47,9 @@ def replay_environment(folder: Path, *, message_bytes: int) -> Iterator[int]:
     changes.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     if os.environ.get("ROS_DISTRO") == "humble":  # knows only the older variable
         changes["ROS_LOCALHOST_ONLY"] = "1"
-    if message_bytes > LARGE_MESSAGE_BYTES and _may_set_profile():
-        profile = folder / "fastdds.xml"
-        profile.write_text(_PROFILE, encoding="utf-8")
-        changes["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(profile)
+    config = config_folder("")
+    if message_bytes > LARGE_MESSAGE_BYTES and config is not None and _may_set_profile():
+        changes["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(config / _PROFILE)
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
     try:

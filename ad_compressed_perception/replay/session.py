@@ -215,7 +215,7 @@ def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int, sign
     options, plan = run.options, run.plan
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="adcp-replay-")))
-        stack.enter_context(replay_environment(folder, message_bytes=message_bytes))
+        stack.enter_context(replay_environment(message_bytes=message_bytes))
         # Imported here: the environment must be complete before the middleware loads.
         from ad_compressed_perception.replay.client import ReplayClient
 

@@ -15,6 +15,7 @@ from ad_compressed_perception.metrics.unmatched import unmatched_objects
 from ad_compressed_perception.report.overlay import (
     DrawingCamera,
     Image,
+    box_to_pixels,
     dense_path,
     describe_steering,
     draw_tag,
@@ -119,7 +120,7 @@ def _draw_objects(bgr: Image, baseline: Detections, variant: Detections) -> Imag
         (variant, extra, NEW_BGR, "new"),
     ):
         for place in places:
-            left, top, right, bottom = (round(float(value)) for value in side.boxes_xyxy[place])
+            left, top, right, bottom = box_to_pixels(side.boxes_xyxy[place])
             cv2.rectangle(image, (left, top), (right, bottom), color, 2)
             name = side.labels[int(side.class_ids[place])]
             draw_tag(image, f"{word} {name} {side.scores[place]:.2f}", left, top, color)

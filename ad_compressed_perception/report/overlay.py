@@ -84,7 +84,7 @@ def draw_detections(bgr: Image, detections: Detections) -> Image:
     thickness = max(2, round(bgr.shape[1] / 400))
     # Lowest score first, so that the most confident box is drawn on top.
     for index in range(len(detections.scores) - 1, -1, -1):
-        left, top, right, bottom = (round(float(value)) for value in detections.boxes_xyxy[index])
+        left, top, right, bottom = box_to_pixels(detections.boxes_xyxy[index])
         class_id = int(detections.class_ids[index])
         color = PALETTE_BGR[class_id % len(PALETTE_BGR)]
         cv2.rectangle(image, (left, top), (right, bottom), color, thickness)
@@ -171,6 +171,12 @@ def dense_path(trajectory: Trajectory) -> tuple[NDArray[np.float64], NDArray[np.
 def to_pixels(points: NDArray[np.float64]) -> NDArray[np.int32]:
     """Return (N, 1, 2) pixels to draw; a point beside the camera is far outside, and cv2 needs 16 bits."""
     return np.clip(np.rint(points), -16000, 16000).astype(np.int32).reshape(-1, 1, 2)
+
+
+def box_to_pixels(box_xyxy: NDArray[np.float32]) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of a box to draw, whatever a node published."""
+    left, top, right, bottom = to_pixels(np.nan_to_num(box_xyxy, nan=-1.0)[None]).ravel().tolist()
+    return left, top, right, bottom
 
 
 def draw_tag(image: Image, text: str, left: int, bottom: int, color: tuple[int, int, int]) -> None:

@@ -22,6 +22,7 @@ _INK = (40, 40, 40)
 _PAPER = (245, 245, 245)
 
 
+_MOST_HEIGHT = 16_000
 _GAP = 6
 
 
@@ -95,9 +96,14 @@ def side_by_side(
 
     Returns:
         (headline + captions + scaled height + legend, panels * panel_width + gaps, 3) uint8.
+
+    Raises:
+        DataError: the frame would be higher than an image can be.
     """
     scale = panel_width / bgr.shape[1]
     size = (panel_width, max(1, round(bgr.shape[0] * scale)))
+    if size[1] > _MOST_HEIGHT:
+        raise DataError(f"an image of {bgr.shape[1]}x{bgr.shape[0]} pixels is too narrow to be shown")
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     frame = np.asarray(cv2.resize(bgr, size, interpolation=method), np.uint8)
     legend = any(isinstance(panel.result, LabelMask) for panel in panels)

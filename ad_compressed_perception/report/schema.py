@@ -290,7 +290,8 @@ class Alarm(StrictModel):
     task: str = Field(description="whose task")
     variant: str = Field(description="name of the variant, as in the report")
     figure: str = Field(
-        description="agreement, compared_share, p99_ms, deadline_miss_share, drop_share or results"
+        description="agreement, compared_share, p99_ms, deadline_miss_share, drop_share, rate_hz, age_ms or "
+        "results"
     )
     level: AlarmLevel = Field(description="how bad it is; OK: it has ended")
     value: Figure = Field(default=None, description="the figure now; null where there is no data")
@@ -392,8 +393,8 @@ class Report(StrictModel):
     )
     problems: list[str] = Field(
         default_factory=list,
-        description="replay: why its figures cannot be relied on (counts that do not close, nodes that gave "
-        "nothing, strangers' frames), in sentences; empty where all counts close",
+        description="why the figures cannot be relied on, in sentences; replay: counts that do not close, "
+        "nodes that gave nothing, strangers' frames; live: two nodes of one name",
     )
     notes: list[str] = Field(default_factory=list, description="what a reader must know, in sentences")
     files: list[str] = Field(default_factory=list, description="files written beside the report")

@@ -11,13 +11,25 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ad_compressed_perception.watch.view import LOW, NO_DATA, NO_LIMIT, Row, Series, View
+from ad_compressed_perception.report.markdown_text import shown
+from ad_compressed_perception.watch.view import (
+    LOW,
+    NO_DATA,
+    NO_LIMIT,
+    NO_RESULT,
+    NO_SCORE,
+    Row,
+    Series,
+    View,
+)
 
 _STYLES = {
     "OK": "green",
     NO_LIMIT: "yellow",
+    NO_SCORE: "yellow",
     LOW: "yellow",
     "WARN": "bold yellow",
+    NO_RESULT: "bold red",
     "ERROR": "bold red",
     NO_DATA: "bold white on red",
 }
@@ -92,9 +104,9 @@ def columns(*, ascii_only: bool) -> list[Column]:
 
     return [
         Column("", lambda row: row.level, is_left=True),
-        Column("TASK", lambda row: row.task, is_left=True, may_shrink=True),
-        Column("NODE", lambda row: row.name, is_left=True, may_shrink=True),
-        Column("RUNS", lambda row: row.model, 10, is_left=True),
+        Column("TASK", lambda row: shown(row.task), is_left=True, may_shrink=True),
+        Column("NODE", lambda row: shown(row.name), is_left=True, may_shrink=True),
+        Column("RUNS", lambda row: shown(row.model), 10, is_left=True),
         Column("Hz", lambda row: _number(row.rate_hz, 1)),
         Column("INFER", lambda row: milliseconds(row.infer_ms.p50), 5),
         Column("P50", lambda row: milliseconds(row.end_to_end_ms.p50), 6),
@@ -149,13 +161,13 @@ def draw(view: View, console: Console, *, clock: str = "") -> RenderableType:
     head.append(f"  {wrong} problem{'s' * (wrong > 1)}" if wrong else "", _STYLES["ERROR"])
     head.append(f"  {clock}" if clock else "")
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="reverse", pad_edge=False)
-    shown = fitting(view.rows, width, ascii_only=ascii_only)
-    for column, size in shown:
+    fitted = fitting(view.rows, width, ascii_only=ascii_only)
+    for column, size in fitted:
         table.add_column(
             column.title, justify="left" if column.is_left else "right", no_wrap=True, width=size
         )
     for row in view.rows:
-        cells = [Text(column.text(row)) for column, _ in shown]
+        cells = [Text(column.text(row)) for column, _ in fitted]
         cells[0] = Text("?") if is_stale else Text(row.level, _STYLES[row.level])
         table.add_row(*cells, style="dim" if is_stale else "")
     parts: list[RenderableType] = [head, table]
@@ -166,5 +178,6 @@ def draw(view: View, console: Console, *, clock: str = "") -> RenderableType:
     lines += [("ERROR", line) for line in (*silent, *view.notes)]
     if lines:
         parts.append(Text(""))
-    parts += [Text.assemble((f"{level:<5} ", _STYLES[level]), line) for level, line in lines]
+    # Sentences quote names of models and labels: their control characters are not for this terminal.
+    parts += [Text.assemble((f"{level:<5} ", _STYLES[level]), shown(line)) for level, line in lines]
     return Group(*parts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from ad_compressed_perception.report.schema import (
     ComparisonReport,
     ComparisonWindow,
     DetectionFigures,
+    LimitsReport,
     Percentiles,
     Report,
     SegmentationFigures,
@@ -29,8 +30,8 @@ from ad_compressed_perception.report.schema import (
 
 SCHEMA = "adcp-watch/1"
 NO_DATA = "NO DATA"
-NO_LIMIT, LOW = "NO LIMIT", "LOW"
-LEVELS = ("OK", NO_LIMIT, LOW, "WARN", "ERROR", NO_DATA)
+NO_LIMIT, NO_SCORE, LOW, NO_RESULT = "NO LIMIT", "NO SCORE", "LOW", "NO RESULT"
+LEVELS = ("OK", NO_LIMIT, NO_SCORE, LOW, "WARN", NO_RESULT, "ERROR", NO_DATA)
 _KEPT_S = 300.0
 
 WindowT = TypeVar("WindowT", VariantWindow, ComparisonWindow)
@@ -57,7 +58,9 @@ class Row:
 
     Attributes:
         level: "OK", "WARN" or "ERROR" by the monitor's alarms; "NO LIMIT" where no agreement raises one,
-            "LOW" where it is below its limit and has raised none: too few pairs, or not long enough.
+            "NO SCORE" where there was nothing to compare in the window, "LOW" where it is below its limit
+            and has raised none: too few pairs, or not long enough; "NO RESULT" of a node that has not
+            reported yet, or of whose results none has been compared yet.
         task: its task.
         name: short name of the node in the comparison.
         model: model and variant that it runs; empty before it reported.
@@ -195,7 +198,7 @@ class History:
                 level = _level(task, name, each, report.missing)
                 series = self._series(task, name, limits.get(name), now_s)
                 rows.append(_row(level, task, name, each, series))
-        doubts = list(notes)
+        doubts = [*notes, *report.problems]
         state = max((row.level for row in rows), key=LEVELS.index, default="OK")
         if alarms or report.missing or doubts:
             levels = [alarm.level for alarm in alarms] + ["ERROR"] * bool(report.missing or doubts)
@@ -278,15 +281,23 @@ def _level(task: str, name: str, found: TaskReport, missing: Sequence[str]) -> s
     levels: list[str] = [alarm.level for alarm in found.alarms if alarm.variant == name]
     if any(line.startswith(f"{task}: {found.variants[name].node} ") for line in missing):
         levels.append("ERROR")
-    limits = found.limits.get(name)
-    if name in found.comparison:
-        least = limits.min_agreement if limits is not None else None
-        window = _shortest(found.comparison[name].windows)
-        if least is None:
-            levels.append(NO_LIMIT)
-        elif window is not None and window.score is not None and window.score < least:
-            levels.append(LOW)
+    variant, comparison = found.variants[name], found.comparison.get(name)
+    if variant.model is None or (comparison is not None and not comparison.pairs):
+        levels.append(NO_RESULT)
+    if comparison is not None:
+        levels += _agreement_levels(found.limits.get(name), comparison)
     return max(levels, key=LEVELS.index, default="OK")
+
+
+def _agreement_levels(limits: LimitsReport | None, comparison: ComparisonReport) -> Iterator[str]:
+    least = limits.min_agreement if limits is not None else None
+    window = _shortest(comparison.windows)
+    if not least:  # no agreement is below 0
+        yield NO_LIMIT
+    if window is not None and window.score is None:
+        yield NO_SCORE
+    elif window is not None and least and (window.score or 0.0) < least:
+        yield LOW
 
 
 def _row(level: str, task: str, name: str, found: TaskReport, series: tuple[Series, Series]) -> Row:

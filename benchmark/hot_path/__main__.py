@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -110,10 +109,7 @@ def _run(options: argparse.Namespace) -> list[CellResult]:
     options.out.mkdir(parents=True, exist_ok=True)
     results: list[CellResult] = []
     began, own = _busy_s(), psutil.Process()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        replay_environment(Path(folder), message_bytes=_LARGEST_BYTES),
-    ):
+    with replay_environment(message_bytes=_LARGEST_BYTES):
         for result in measure(cells, options.targets, pace, images, _note):
             results.append(result)
             for target in ("node", "composed"):

@@ -273,7 +273,7 @@ def test_a_comparison_needs_no_argument(start: Callable[..., Launched], observer
     launched = start("compare.launch.py", default_models=True)
 
     tasks = ("detection", "segmentation", "planning")
-    pairs = [f"latency_monitor: {task}" for task in tasks]
+    pairs = [f"/latency_monitor: {task}" for task in tasks]
     observer.spin_until(
         lambda: all("pairs" in observer.diagnostics.get(name, "") for name in pairs), "pairs", launched
     )

@@ -23,6 +23,7 @@ from ad_compressed_perception.monitor.frame_health import Level
 from ad_compressed_perception.monitor.gate import Gate, ModelInfo
 from ad_compressed_perception.monitor.limits import WatchLimits
 from ad_compressed_perception.monitor.watch import Watch, log_line
+from ad_compressed_perception.monitor.windows import FrameWindow
 from ad_compressed_perception.report.schema import Alarm, TaskReport
 
 NODES = {"baseline": "/baseline/detection", "int8": "/int8/detection"}
@@ -44,6 +45,7 @@ class Drive:
         self.monitor = ComparisonMonitor({"detection": task}, now_s=0.0)
         self.watch = Watch(self.monitor, raise_after_s=2.0, clear_after_s=5.0)
         self.log: list[str] = []
+        self.variant = "x"
         self.now_s, self.frame = 0.0, 0
         self._counters = {name: FrameCounters() for name in NODES}
         self.task = TaskReport()
@@ -87,7 +89,7 @@ class Drive:
             infer_ms + 5.0 if processed else math.nan,
         )
         texts = dict.fromkeys(
-            ("model", "variant", "backend", "requested_provider", "provider", "precision"), "x"
+            ("model", "variant", "backend", "requested_provider", "provider", "precision"), self.variant
         )
         report = NodeReport(
             node=NODES[name],
@@ -253,6 +255,53 @@ def test_a_p99_beyond_its_limit(gate: Gate, limits: dict[str, float], level: str
     drive.judge(gate)
     alarm = drive.run(15.0, infer_ms=30.0).get("int8.p99_ms")
     assert (alarm.level if alarm else None) == level
+
+
+def test_figures_of_the_model_that_ran_before_are_not_those_of_the_present_one() -> None:
+    """Failed before: after a change to a good variant the bad one's pairs were its agreement for 10 s."""
+    drive = Drive()
+    assert drive.run(30.0, lambda _: 0)["int8.agreement"].level == "ERROR"
+    drive.variant = "y"
+    drive.run(3.0)
+    windows = drive.task.comparison["int8"].windows
+    assert (windows["10s"].score, windows["60s"].score) == (1.0, 1.0)
+    assert drive.monitor.changes[-1].startswith("detection/int8 ran x/x before y/y: figures of the whole run")
+
+
+@pytest.mark.parametrize(
+    ("infer_ms", "limits", "expected"),
+    [
+        (3000.0, {}, {"int8.age_ms": "WARN"}),  # no deadline and no p99 in the gate
+        (-5000.0, {}, {"int8.age_ms": "WARN"}),
+        (3000.0, {"max_age_warn_ms": 0.0}, {}),
+        (-4e6, {}, {}),  # stamps of a recording
+        (10.0, {"min_rate_hz": 25.0}, {"baseline.rate_hz": "WARN", "int8.rate_hz": "WARN"}),
+        (10.0, {"min_rate_hz": 50.0}, {"baseline.rate_hz": "ERROR", "int8.rate_hz": "ERROR"}),
+    ],
+)
+def test_a_rate_and_an_age_that_diagnostics_call_wrong_are_alarms_too(
+    infer_ms: float, limits: dict[str, float], expected: dict[str, str]
+) -> None:
+    """Failed before: the status was an ERROR, while the summary, and ``adcp watch``, knew nothing of it."""
+    alarms = Drive(**limits).run(15.0, infer_ms=infer_ms)
+    assert {key: alarm.level for key, alarm in alarms.items()} == expected
+
+
+def test_ages_below_0_keep_no_deadline() -> None:
+    """Failed before: a clock that runs behind the camera's made "0 % of the results late" of every result."""
+    drive = Drive(deadline_ms=100.0)
+    drive.run(15.0, infer_ms=-5000.0)
+    variant = drive.task.variants["int8"]
+    assert variant.windows["10s"].deadline_miss_share is None
+    assert variant.deadline_miss_rate is None
+
+
+def test_the_slowest_frame_is_one_that_gave_a_result() -> None:
+    """A frame that failed after a long inference is in no percentile."""
+    window = FrameWindow(None, [10.0])
+    window.add(FrameTiming(1, "processed", {"infer": 9.0}, 10.0), 0.0)
+    window.add(FrameTiming(2, "failed", {"infer": 900.0}, math.nan), 0.1)
+    assert window.slowest_stamp_ns(10.0, 1.0, inference=True) == 1
 
 
 def test_dropped_frames_are_a_warning() -> None:

@@ -107,6 +107,29 @@ def test_masks_are_scored_as_the_gate_scores_them() -> None:
     assert found.figures.differing_pixels_share == pytest.approx(expected.details["differing_pixels_share"])
 
 
+def test_the_worst_mask_is_the_one_that_lost_most_by_the_measure_of_the_gate() -> None:
+    """Failed before: one pixel of a label that is nowhere else was worse than a lost third of the image."""
+    names = ("road", "sky", "car")
+    whole = np.repeat(np.uint8([0, 0, 1, 2]), 250).reshape(20, 50)
+    lost, speck = np.where(whole == 1, 0, whole).astype(np.uint8), np.zeros_like(whole)
+    speck[0, 0] = 2
+    base = LabelMask(whole, names)
+    pairs: list[tuple[Result, Result]] = [(base, base)] * 20
+    pairs[4] = base, LabelMask(lost, names)
+    pairs[8] = LabelMask(np.zeros_like(whole), names), LabelMask(speck, names)
+    assert played(pairs).report(10.0, 1.0).worst_stamp_ns == 5
+    # The gate does not compare the sky: then a lost car is worse.
+    pairs[6] = base, LabelMask(np.where((whole == 2) & (np.arange(50) < 9), 0, whole).astype(np.uint8), names)
+    assert played(pairs, Gate(labels=["road", "car"])).report(10.0, 1.0).worst_stamp_ns in (5, 7)
+
+
+def test_a_path_that_leads_backwards_does_not_agree() -> None:
+    """Failed before: it lies on the line that the baseline's path is extended by, and is as long."""
+    backwards = Trajectory(-path(0.0).points_xy_m, np.full(20, np.pi), 0.0, 5.0)
+    assert played([(path(0.0), backwards)] * 10).report(10.0, 1.0).score == 0.0
+    assert played([(path(0.0), path(0.05, points=24))] * 10).report(10.0, 1.0).score == 1.0
+
+
 def test_paths_are_scored_by_the_tolerance_of_the_gate() -> None:
     """0.35 m beside is outside of 0.1 m + 0.01 m/m near the vehicle, and within 0.5 m."""
     pairs: list[tuple[Result, Result]] = [(path(0.0), path(0.0))] * 30 + [(path(0.0), path(0.35))] * 10

@@ -83,6 +83,10 @@ def test_profiles_of_the_user_have_precedence(tmp_path: Path, monkeypatch: pytes
     discover_quickly()
     assert os.environ[PROFILES_VARIABLE] == "/home/user/profiles.xml"
     monkeypatch.delenv(PROFILES_VARIABLE)
+    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")
+    discover_quickly()
+    assert PROFILES_VARIABLE not in os.environ
+    monkeypatch.delenv("FASTDDS_BUILTIN_TRANSPORTS")
     (tmp_path / "DEFAULT_FASTRTPS_PROFILES.xml").touch()
     discover_quickly()
     assert PROFILES_VARIABLE not in os.environ

@@ -21,9 +21,11 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
+from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.timing import COMPUTE_STAGES, OUTCOMES
 from ad_compressed_perception.messages import detection
 from ad_compressed_perception.messages.timing import from_message
+from ad_compressed_perception.nodes.detection_node import DetectionNode
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
 from support.models import WRITERS, draw_scene, write_detector, write_segmenter
 from support.ros import Recorder, as_ns, image_message, jpeg_message, node_process
@@ -391,3 +393,17 @@ def test_compose_names_a_wrong_entry(tmp_path: Path, entries: list[str], named: 
         assert node.wait() == 1
         assert named in node.log
         assert "Traceback" not in node.log
+
+
+def test_a_node_that_refused_its_parameters_can_be_destroyed(ros_context: object) -> None:
+    """Failed before: on Kilted the end of a context destroys its nodes; this one had no watching thread."""
+    made = []
+
+    class Refusing(DetectionNode):
+        def declare_task_parameters(self) -> None:
+            made.append(self)
+            raise AdcpError("on purpose")
+
+    with pytest.raises(AdcpError, match="on purpose"):
+        Refusing(context=ros_context)
+    made[0].destroy_node()

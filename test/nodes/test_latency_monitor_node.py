@@ -192,6 +192,7 @@ def test_a_report_that_can_no_longer_be_written_is_seen_on_diagnostics(
 def test_two_nodes_of_one_name_are_named(tmp_path: Path, recorder: Recorder) -> None:
     """Failed before: their counters were mixed into one, level OK after one "the node restarted"."""
     recorder.listen("/diagnostics", DiagnosticArray)
+    recorder.listen("/latency_monitor/summary", String, qos=LATCHED_QOS)
     options = ["-p", "detection.baseline:=/a/detection", "-p", "publish_period_s:=0.2"]
     publishers = [recorder.node.create_publisher(DiagnosticArray, "/a/detection/timing", 1) for _ in range(2)]
     assert len(publishers) == 2
@@ -203,5 +204,10 @@ def test_two_nodes_of_one_name_are_named(tmp_path: Path, recorder: Recorder) -> 
             for status in message.status
         )
 
+    def has_problem() -> bool:
+        texts = [parse_report(each.data).problems for each in recorder.received["/latency_monitor/summary"]]
+        return any("/a/detection/timing has 2 publishers" in text for text in sum(texts, []))
+
     with node_process("latency_monitor_node", *options, log=tmp_path / "log"):
         recorder.wait_for(is_warned)
+        recorder.wait_for(has_problem)  # failed before: adcp watch said OK

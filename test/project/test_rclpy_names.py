@@ -94,6 +94,17 @@ def test_no_member_is_used_that_a_distribution_lacks() -> None:
     assert not used, "use nodes/rclpy_compat.py; or, where it is no member of rclpy, add it to OTHERS"
 
 
+def test_the_handlers_of_signals_are_removed_nowhere() -> None:
+    """Failed before: on Kilted rclpy.try_shutdown() does, and a second SIGTERM ended a closing node (-15)."""
+    calls = [
+        f"{path.relative_to(REPOSITORY)}: rclpy.{name}"
+        for path, tree in sources()
+        for module, name in imported(tree)
+        if module == "rclpy" and name in ("shutdown", "try_shutdown")
+    ]
+    assert not calls, "call end_context() of nodes/rclpy_compat.py"
+
+
 def installed_distribution() -> str:
     """Return the name of the column for the rclpy that is installed; skips where there is none."""
     pytest.importorskip("rclpy")

@@ -233,20 +233,20 @@ def test_the_reference_models_are_found() -> None:
 # Environment ---------------------------------------------------------------------------------------
 
 
-def test_a_domain_that_the_user_set_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_domain_that_the_user_set_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", "42")
-    with replay_environment(tmp_path, message_bytes=10) as domain:
+    with replay_environment(message_bytes=10) as domain:
         assert domain == 42
     monkeypatch.setenv("ROS_DOMAIN_ID", "233")
-    with pytest.raises(DataError, match="0 to 232"), replay_environment(tmp_path, message_bytes=10):
+    with pytest.raises(DataError, match="0 to 232"), replay_environment(message_bytes=10):
         pass
 
 
-def test_two_replays_at_once_take_two_domains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_replays_at_once_take_two_domains(monkeypatch: pytest.MonkeyPatch) -> None:
     domains = []
     for _ in range(2):
         monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
-        context = replay_environment(tmp_path, message_bytes=10)
+        context = replay_environment(message_bytes=10)
         domains.append((context.__enter__(), context))
         assert os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
     assert domains[0][0] != domains[1][0]
@@ -255,16 +255,16 @@ def test_two_replays_at_once_take_two_domains(tmp_path: Path, monkeypatch: pytes
 
 
 def test_large_images_get_shared_memory_and_the_environment_is_restored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
     monkeypatch.delenv("FASTRTPS_DEFAULT_PROFILES_FILE", raising=False)
     before = dict(os.environ)
-    with replay_environment(tmp_path, message_bytes=6_220_800):
+    with replay_environment(message_bytes=6_220_800):
         profile = os.environ.get("FASTRTPS_DEFAULT_PROFILES_FILE")
         # Where /dev/shm has no space for two such segments the default transport is used.
         assert profile is None or "<segment_size>67108864</segment_size>" in Path(profile).read_text()
     assert dict(os.environ) == before
     monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "mine.xml")
-    with replay_environment(tmp_path, message_bytes=6_220_800):
+    with replay_environment(message_bytes=6_220_800):
         assert os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] == "mine.xml"

@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 
+from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
 from ad_compressed_perception.metrics.agreement import agreement
 from ad_compressed_perception.report.comparison_image import (
@@ -86,6 +87,21 @@ def test_results_that_cannot_be_compared_are_shown_as_such() -> None:
     masks = [LabelMask(np.zeros((240, 320), np.uint8), labels) for labels in (("road",), ("road", "curb"))]
     assert drawn((masks[0], masks[1])).shape == drawn((masks[0], masks[0])).shape
     assert drawn((boxes(20), other)).shape == drawn((boxes(20), boxes(20))).shape
+
+
+@pytest.mark.parametrize("far", [1e30, -3e38, math.inf])
+def test_boxes_far_outside_of_the_image_are_drawn(far: float) -> None:
+    """Failed before: OpenCV raised, and the live image stood still "for no frame that the nodes answered"."""
+    outside = boxes(20)
+    outside.boxes_xyxy[0, 2] = far
+    assert drawn((outside, boxes(220))).shape == drawn((boxes(20), boxes(20))).shape
+
+
+def test_an_image_of_one_column_is_refused() -> None:
+    """Failed before: 2000 rows became 640,000, of 2 GB."""
+    row = Row("detection", Side("", boxes(20)), Side("", boxes(20)))
+    with pytest.raises(DataError, match="too narrow"):
+        draw_comparison(np.zeros((2000, 1, 3), np.uint8), [row], headline="", panel_width=PANEL)
 
 
 @pytest.mark.parametrize(

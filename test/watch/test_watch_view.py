@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -254,3 +255,57 @@ def test_when_a_summary_was_written() -> None:
     assert written_before_s(report, 1_767_225_600.0 + 30.0) == 30.0
     assert written_before_s(report, 1_767_225_600.0 - 30.0) == 0.0, "a clock that is ahead"
     assert written_before_s(Report(), 1_767_225_600.0) == 0.0
+
+
+HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m\u202eint8\nOK    detection compressed"
+
+
+def test_names_and_sentences_of_others_write_nothing_but_their_text_to_the_terminal() -> None:
+    """Failed before: a variant's name could clear the screen, and a sentence add a row that says OK."""
+    raised = alarm("ERROR", HOSTILE)
+    raised.variant = HOSTILE
+    report = detection(0.95, alarms=[raised])
+    report.missing = [HOSTILE + " silent"]
+    task = report.tasks["detection"]
+    task.variants["compressed"].variant = HOSTILE
+    for found in (task.variants, task.comparison, task.limits):
+        found[HOSTILE] = found.pop("compressed")  # type: ignore[index, attr-defined]
+    text = shown(history(report), 0.1, width=400)
+    assert not [one for one in text if one != "\n" and (ord(one) < 32 or 127 <= ord(one) < 160)]
+    assert "\u202e" not in text
+    # The baseline's row, and none that a line break in a name or sentence began.
+    assert [line.split()[2] for line in text.splitlines() if line.startswith("OK")] == ["baseline"]
+
+
+def not_reported(report: Report) -> None:
+    for variant in report.tasks["detection"].variants.values():
+        variant.model, variant.windows = None, {}
+    report.tasks["detection"].comparison["compressed"] = ComparisonReport()
+
+
+def no_pair_yet(report: Report) -> None:
+    windows = {"10s": ComparisonWindow(window_s=10)}
+    report.tasks["detection"].comparison["compressed"] = ComparisonReport(windows=windows)
+
+
+def no_object(report: Report) -> None:
+    report.tasks["detection"].comparison["compressed"].windows["10s"].score = None
+
+
+def doubted(report: Report) -> None:
+    report.problems = ["/compressed/detection/timing has 2 publishers"]
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [(not_reported, "NO RESULT"), (no_pair_yet, "NO RESULT"), (no_object, "NO SCORE"), (doubted, "ERROR")],
+)
+def test_what_is_not_known_is_not_called_ok(change: Callable[[Report], None], state: str) -> None:
+    """Failed before: each of them was OK, and ``--once`` in the first seconds of a monitor gave 0."""
+    report = detection(0.95)
+    change(report)
+    assert history(report).view(0.1).state == state
+
+
+def test_a_limit_of_0_limits_nothing() -> None:
+    assert history(detection(0.0, limit=0.0)).view(0.1).state == "NO LIMIT"

@@ -61,8 +61,23 @@ def test_a_recipe_without_terms_has_those_of_the_gate_and_a_baseline_has_none(tm
 def test_terms_that_cannot_be_read_are_reported_and_stop_no_node(tmp_path: Path, recipe: str) -> None:
     info = model_info(judged(tmp_path, recipe), "int8")
     assert info.gate is None
-    assert "recipe of tiny_detector/int8" in info.gate_problem
+    assert "terms of tiny_detector/int8" in info.gate_problem
     assert "\n" not in info.gate_problem
+
+
+def test_a_file_that_was_judged_again_on_another_backend_has_the_terms_of_that(tmp_path: Path) -> None:
+    """Failed before: the shipped planner's 0.1 at 0.2 m became 0.05 at 0.1 m, which it never had to keep."""
+    manifest = judged(tmp_path, RECIPE)
+    verify = {"lateral_tolerance_m": 0.2, "lateral_tolerance_per_m": 0.03, "labels": ["car"]}
+    provenance = {"same_file_as": "int8", "accept": {"max_drop": 0.1}, "verify": verify}
+    again = manifest.variants["int8"].model_copy(update={"provenance": provenance})
+    manifest.variants["again"] = again
+    gate = gate_of(manifest, "again")
+    assert gate is not None
+    assert (gate.max_drop, gate.max_p99_ms, gate.labels) == (0.1, None, ["car"])
+    assert (gate.lateral_tolerance_m, gate.lateral_tolerance_per_m) == (0.2, 0.03)
+    again.provenance["accept"] = ["no", "terms"]
+    assert "terms of tiny_detector/again" in model_info(manifest, "again").gate_problem
 
 
 def test_every_variant_that_ships_has_a_gate() -> None:
