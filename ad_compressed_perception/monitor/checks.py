@@ -155,7 +155,7 @@ def check_rate(window: schema.VariantWindow, least_hz: float, warn_margin: float
 def check_age(window: schema.VariantWindow, most_ms: float, min_results: int) -> Check | None:
     """Check the median age of the results: WARN above the largest one, or below 0; 0 allows any.
 
-    Ages beyond an hour are those of a recording's stamps, of which ``/diagnostics`` tells.
+    Ages beyond an hour are those of a recording's stamps, which ``/diagnostics`` names.
     """
     times = window.end_to_end_ms
     if not most_ms or times.p50 is None or times.count < min_results or abs(times.p50) > IMPOSSIBLE_AGE_MS:

@@ -149,8 +149,8 @@ class ComparisonMonitor:
             before = monitor.variants[name].last
             if before is not None and (before.model, before.variant) != (report.model, report.variant):
                 self.changes.append(
-                    f"{task}/{name} ran {before.model}/{before.variant} before {report.model}/{report.variant}: "
-                    "figures of the whole run are of both."
+                    f"{task}/{name} ran {before.model}/{before.variant} before "
+                    f"{report.model}/{report.variant}: figures of the whole run are of both."
                 )
                 monitor.variants[name].recent.clear()
                 for _, _, comparison in monitor.of(name):

@@ -210,4 +210,4 @@ def test_two_nodes_of_one_name_are_named(tmp_path: Path, recorder: Recorder) -> 
 
     with node_process("latency_monitor_node", *options, log=tmp_path / "log"):
         recorder.wait_for(is_warned)
-        recorder.wait_for(has_problem)  # failed before: adcp watch said OK
+        recorder.wait_for(has_problem)  # failed before: adcp watch showed OK
