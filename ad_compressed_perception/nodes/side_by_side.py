@@ -45,7 +45,7 @@ class SideBySideOptions(StrictModel):
         "compressed images are expected on <image_topic>/compressed",
     )
     transport: Literal["", "raw", "compressed"] = Field(
-        "", description="which of the two to subscribe to; empty: what is published, compressed first"
+        "", description="raw or compressed images; empty: what is published, compressed first"
     )
     side_by_side_rate_hz: float = Field(
         5.0, gt=0.0, le=60.0, description="most images a second on ~/side_by_side/compressed"
