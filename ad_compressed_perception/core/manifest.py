@@ -281,7 +281,9 @@ class Manifest(StrictModel):
         for file, expected in ((path, variant.sha256), *further):
             self._refuse_outside(name, file)
             if not file.is_file():
-                raise ModelFileError(f"model file of {self.name}/{name} is missing: {file}")
+                variables = ", ".join(match["name"] for match in _VARIABLE.finditer(variant.file))
+                way_out = f"; its folder is that of the environment variable {variables}" if variables else ""
+                raise ModelFileError(f"model file of {self.name}/{name} is missing: {file}{way_out}")
             actual = file_sha256(file)
             if actual != expected:
                 raise ModelFileError(

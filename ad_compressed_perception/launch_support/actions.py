@@ -21,6 +21,7 @@ from launch_ros.parameter_descriptions import ParameterFile
 from launch_ros.substitutions import FindPackageShare
 
 from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.task_names import TASK_NAMES
 from ad_compressed_perception.core.yaml_file import read_yaml_mapping
 from ad_compressed_perception.launch_support.argument_values import (
     of_camera,
@@ -104,6 +105,7 @@ def _processes(
     params_file = Path(arguments["params_file"]).expanduser()
     read_yaml_mapping(params_file, "params_file", AdcpError, strict=False)
     _check_models_folder(arguments, params_file)
+    _name_unused(arguments, tasks_of(arguments))
     is_composed = parse_bool(arguments, "composed")
     planned = [node for nodes in sets for node in ([composed(nodes)] if is_composed else nodes)]
     common: dict[str, Any] = {
@@ -196,6 +198,16 @@ def _suggest_spelling(arguments: dict[str, str], known: set[str]) -> None:
     for name in arguments.keys() - known:
         for meant in get_close_matches(name, known, n=1, cutoff=0.8):
             get_logger("launch").warning(f"launch argument {name!r} is unknown; did you mean {meant!r}?")
+
+
+def _name_unused(arguments: dict[str, str], tasks: Sequence[str]) -> None:
+    # Not refused: a file that includes this one may pass on the same arguments whatever it runs.
+    for name, value in arguments.items():
+        task = name.partition("_")[0]
+        if value and task in TASK_NAMES and task not in tasks:
+            get_logger("launch").warning(
+                f"{name}:={value} has no effect: this launch runs {', '.join(tasks)}"
+            )
 
 
 def _enable_interrupts() -> None:

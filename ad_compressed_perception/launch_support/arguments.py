@@ -229,7 +229,8 @@ def _camera_arguments(image_topic: str) -> list[DeclareLaunchArgument]:
             "transport",
             default_value="",
             choices=["", "raw", "compressed", "compressed_on_image"],
-            description="which of the two to subscribe to; empty: as image_topic and params_file say",
+            description="raw or compressed images, or compressed ones on image_topic itself; "
+            "empty: as image_topic and params_file say",
         ),
         DeclareLaunchArgument(
             "qos_reliability",

@@ -50,6 +50,7 @@ class ImageSubscription:
         self._gaps = StampGaps()
         self._new_stamps_ns: deque[int] = deque()
         self._qos_line = self._nobody_line = ""
+        self._is_loss_logged = False
         # Lost and arrived messages at the last statuses.
         self._counts: deque[tuple[int, int]] = deque([(0, 0)], maxlen=_STATUSES)
         self._arrived = 0
@@ -106,14 +107,21 @@ class ImageSubscription:
         if silent_s > _SILENT_AFTER_S:  # losses are those before the silence
             return [*found, (Level.WARN, f"no new frame on {self.topic} for {silent_s:.0f} s")]
         if max(lost_share, self._gaps.share) > max_lost_share:
-            found.append(
-                (
-                    Level.WARN,
-                    f"{self.topic}: {lost_share:.0%} of the messages lost before the node, "
-                    f"{self._gaps.share:.0%} of the stamps missing (max_lost_share {max_lost_share:g})",
-                )
-            )
+            found.append((Level.WARN, self._describe_losses(lost_share, max_lost_share)))
         return found
+
+    def _describe_losses(self, lost_share: float, max_lost_share: float) -> str:
+        """Return how many frames are lost, and what helps; on the console, too, but once."""
+        line = (
+            f"{self.topic}: {lost_share:.0%} of the messages lost before the node, "
+            f"{self._gaps.share:.0%} of the stamps missing (max_lost_share {max_lost_share:g})"
+        )
+        if self._transport == "raw" and lost_share > max_lost_share:
+            line += "; raw images need large_images:=true, also for the camera's process (docs/transport.md)"
+        if not self._is_loss_logged:
+            self._is_loss_logged = True
+            self._node.get_logger().warning(line)
+        return line
 
     def _is_a_publisher_unheard(self) -> bool:
         """Whether one whose QoS does not fit is still there; the middleware reports only that one came."""

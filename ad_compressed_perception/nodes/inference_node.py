@@ -160,8 +160,8 @@ class InferenceNode(GuardedLifecycleNode):
         self._read = read_image if setup.transport == "raw" else read_compressed_image
         self._subscription = ImageSubscription(self, setup.transport, qos, self._on_image)
         preference = prefers if setup.keep_when_busy == "ranked" else None
-        worker = self._supervised.start(self._subscription.receiver, preference)
-        worker.max_age_ms = float(self.get_parameter("max_age_ms").value)
+        max_age_ms = float(self.get_parameter("max_age_ms").value)
+        self._supervised.start(self._subscription.receiver, preference, max_age_ms)
         self.diagnostics.monitor(self._subscription, self._selection)
 
     def deactivate(self) -> None:
@@ -209,13 +209,14 @@ class InferenceNode(GuardedLifecycleNode):
 
     def _watch(self) -> None:
         """Watch the worker and publish /diagnostics; called periodically in a thread of its own."""
+        timing = self._timing_publisher
         try:
             self._receive_while_busy()
+            if timing is not None:
+                timing.publish_due()
         except Exception as error:  # the watchdog goes on
-            note_failure(self, "receiving frames", error)
-        now_s, health, timing = monotonic(), self._health, self._timing_publisher
-        if timing is not None:
-            timing.publish_due()
+            note_failure(self, "receiving frames or publishing timings", error)
+        now_s, health = monotonic(), self._health
         action = self._supervised.watch(now_s, health.watchdog_error_s, health.watchdog_exit_s)
         if action is Action.NONE and now_s < self._next_status_s:
             return

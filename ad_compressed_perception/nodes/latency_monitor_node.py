@@ -56,7 +56,7 @@ LIVE_MEASUREMENT = (
 )
 """How figures of a live comparison are measured."""
 
-LIVE_AGE_REFERENCE = "as parameter age_reference of each node says (header_stamp by default)"
+LIVE_AGE_REFERENCE = "what the parameter age_reference of each node names (header_stamp by default)"
 
 
 class LatencyMonitorNode(Node):

@@ -45,7 +45,7 @@ class SideBySideOptions(StrictModel):
         "compressed images are expected on <image_topic>/compressed",
     )
     transport: Literal["", "raw", "compressed"] = Field(
-        "", description="which of the two to subscribe to; empty: what is published, compressed first"
+        "", description="raw or compressed images; empty: what is published, compressed first"
     )
     side_by_side_rate_hz: float = Field(
         5.0, gt=0.0, le=60.0, description="most images a second on ~/side_by_side/compressed"
@@ -138,13 +138,14 @@ class SideBySide:
     def _subscribe(self) -> None:
         """Subscribe to the topic that has a publisher; keep a subscription whose topic still has one."""
         topics = self._topics()
-        published = [(topic, kind) for topic, kind in topics if self._node.count_publishers(topic)]
+        published = [(topic, kind) for topic, kind in topics if self._is_published(topic, kind)]
         if not published:
-            self._notice = "nobody publishes " + " or ".join(topic for topic, _ in topics)
+            self._notice = "nobody publishes " + " or ".join(dict.fromkeys(topic for topic, _ in topics))
             return
         topic, kind = published[0]
         self._notice = f"no image on {topic}"
-        if self._subscription is not None and self._subscription.topic_name == topic:
+        now = self._subscription
+        if now is not None and (now.topic_name, now.msg_type) == (topic, kind):
             return
         self._unsubscribe()
         # Waiting images of another topic may be of the other kind.
@@ -154,6 +155,10 @@ class SideBySide:
             *(kind, topic, self._on_image, image_qos("best_effort", 5)),
             raw=True,
         )
+
+    def _is_published(self, topic: str, kind: type) -> bool:
+        publishers = self._node.get_publishers_info_by_topic(topic)
+        return any(each.topic_type == f"sensor_msgs/msg/{kind.__name__}" for each in publishers)
 
     def _topics(self) -> list[tuple[str, type]]:
         """Return the topics that the camera may publish, after remapping, the preferred first."""
@@ -165,7 +170,8 @@ class SideBySide:
         compressed = dict.fromkeys((self._node.resolve_topic_name(base + _SUFFIX), raw + _SUFFIX))
         found: list[tuple[str, type]] = []
         if transport != "raw":
-            found += [(topic, CompressedImage) for topic in compressed]
+            # The last one of cameras that publish compressed images without the suffix.
+            found += [(topic, CompressedImage) for topic in (*compressed, raw)]
         if transport != "compressed":
             found.append((raw, Image))
         return found

@@ -81,13 +81,15 @@ class SupervisedWorker:
             self._adopt(self.pipeline)
         return self.pipeline
 
-    def start(self, source: FrameSource | None = None, prefers: Prefers | None = None) -> FrameWorker:
-        """Start a worker on the pipeline that open() has loaded; see FrameWorker for source and prefers."""
+    def start(
+        self, source: FrameSource | None = None, prefers: Prefers | None = None, max_age_ms: float = 0.0
+    ) -> FrameWorker:
+        """Start a worker on the pipeline that open() has loaded; see FrameWorker for the arguments."""
         if self.pipeline is None:
             raise AdcpError("no model is loaded")
         release = partial(self._discard, self.pipeline)
         worker = FrameWorker(partial(self._process, self.pipeline), self._on_frame_done, release, source)
-        worker.prefers = prefers
+        worker.prefers, worker.max_age_ms = prefers, max_age_ms
         with self._lock:
             self._watchdog, self._event, self.replacements = Watchdog(), "", 0
             self.worker = worker

@@ -147,6 +147,18 @@ def test_the_manifests_of_this_package_need_no_consent() -> None:
             assert "is missing" in str(error)
 
 
+def test_a_missing_reference_model_names_the_variable_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failed before: the line named a path inside the installed package, where nobody would put the file."""
+    folder = config_folder("reference_models")
+    assert folder is not None
+    monkeypatch.setenv("AD_SHARED", str(tmp_path))
+    manifest = load_manifest(folder / "yolox_nano")
+    with pytest.raises(ModelFileError, match="is missing: .*yolox_nano.onnx; .* variable AD_SHARED"):
+        manifest.checked_path(manifest.baseline)
+
+
 @pytest.mark.parametrize("location", ["../elsewhere/weights", "ABSOLUTE", "linked"])
 @pytest.mark.parametrize("suffix", [".onnx", ".pb"])
 def test_external_weights_outside_are_refused(model: Path, location: str, suffix: str) -> None:

@@ -261,6 +261,17 @@ def test_a_models_folder_that_is_not_there_is_one_line(file: str, tmp_path: Path
     assert record(path, tmp_path, models=nowhere, tasks="planning", planning_model="model").processes
 
 
+def test_an_argument_of_a_task_that_does_not_run_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Failed before: it was ignored without a word, and the node ran the baseline."""
+    record(
+        REPOSITORY / "launch/perception.launch.py", tmp_path, tasks="detection", planning_variant="prune_int8"
+    )
+    assert "planning_variant:=prune_int8 has no effect: this launch runs detection" in caplog.text
+    assert caplog.text.count("no effect") == 1
+
+
 BLOCKED = """
 import sys
 from pathlib import Path

@@ -169,6 +169,24 @@ def test_a_node_without_any_camera_says_so_once_on_the_console(
     assert capfd.readouterr().err.count("nobody publishes /nothing; no topic of images has a publisher") == 1
 
 
+def test_lost_raw_images_name_the_way_out_once_on_the_console(
+    camera: Node, make_node: MakeNode, recorder: Recorder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Failed before: a third of the images of 640x480 was lost, and no line named the way out."""
+    camera.create_publisher(Image, "/x", 1)
+    node = make_node("-r", "image:=/x")
+    subscription = ImageSubscription(node, "raw", image_qos("best_effort", 1), lambda message, info: None)
+    recorder.wait_for(lambda: subscription.problems(0.1, 0.0) == [])
+    subscription.lost = 30
+    for number in range(70):
+        subscription.note_arrival(number * 100_000_000)
+    for _ in range(3):
+        ((_, line),) = subscription.problems(0.1, 0.0)
+    assert "/x: 30% of the messages lost before the node" in line
+    assert "large_images:=true" in line
+    assert capfd.readouterr().err.count("large_images:=true") == 1
+
+
 def test_a_name_that_carries_both_types_works_and_warns_of_nothing(
     camera: Node, make_node: MakeNode, recorder: Recorder
 ) -> None:
