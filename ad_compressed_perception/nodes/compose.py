@@ -51,10 +51,16 @@ def build_nodes() -> list[Node]:
     """Return all nodes that the parameter ``nodes`` of ``/compose`` asks for."""
     composer = Node("compose")
     try:
-        parameters.declare(composer, ComposeOptions)
-        entries = parameters.values(composer, ComposeOptions)["nodes"]
+        return _build_all(composer)
     finally:
+        # Not earlier: without a node Fast DDS ends its participant, and others keep it for seconds as one of
+        # a node without a name.
         composer.destroy_node()
+
+
+def _build_all(composer: Node) -> list[Node]:
+    parameters.declare(composer, ComposeOptions)
+    entries = parameters.values(composer, ComposeOptions)["nodes"]
     if not entries:
         raise AdcpError("compose: parameter 'nodes' of /compose is empty: name what to run")
     if len(set(entries)) != len(entries):
