@@ -25,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from ad_compressed_perception.nodes.options import SetupOptions
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROFILES = {"default": "", "large_images": str(REPOSITORY / "config" / "fastdds_large_images.xml")}
 VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
@@ -150,7 +152,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--width", type=int, default=1920, help="pixels")
     parser.add_argument("--height", type=int, default=1080, help="pixels")
     parser.add_argument("--reliability", choices=["best_effort", "reliable"], default="best_effort")
-    parser.add_argument("--depth", type=int, default=1, help="history of the subscription; the nodes' is 1")
+    parser.add_argument(
+        "--depth",
+        type=int,
+        default=SetupOptions.model_fields["qos_depth"].default,
+        help="history of the subscription; by default that of the nodes",
+    )
     parser.add_argument(
         "--malloc",
         choices=["nodes", "default"],

@@ -59,16 +59,18 @@ def test_boxes_of_kept_labels_equal_the_baseline_s_with_the_same_numbers(tmp_pat
 
 def test_messages_name_the_labels_of_the_model(tmp_path: Path) -> None:
     pytest.importorskip("vision_msgs.msg", reason="vision_msgs is not installed")
+    from rclpy.serialization import deserialize_message
     from std_msgs.msg import Header
+    from vision_msgs.msg import Detection2DArray
 
-    from ad_compressed_perception.messages.detection import from_message, to_message
+    from ad_compressed_perception.messages.detection import from_message, serialize
 
     model, context = model_and_context(write_detector(tmp_path / "m"), tmp_path / "s")
     edited = SelectClasses({"labels": ["sign"]}).apply(model, context)
     task = create_task(context.manifest.model_copy(update={"output": context.output}))
     feeds, geometry = task.prepare(Frame(draw_scene(0), "BGR"))
     result = task.decode(run_model(edited, {"images": next(iter(feeds.values()))}), geometry)
-    message = to_message(result, Header())
+    message = deserialize_message(serialize(result, Header()), Detection2DArray)
     assert {d.results[0].hypothesis.class_id for d in message.detections} == {"sign"}
     assert from_message(message, context.manifest.labels).class_ids.tolist() == [2] * len(result.scores)
 
