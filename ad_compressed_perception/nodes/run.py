@@ -70,6 +70,16 @@ class NodeThread(Thread):
         except BaseException as error:
             self.error = error
 
+    def end(self, limit_s: float) -> None:
+        """Wait for the end after the context's, at most ``limit_s`` seconds.
+
+        A signal ends the context after it has woken the executors: one may wait again before that.
+        """
+        until_s = monotonic() + limit_s
+        while self.is_alive() and (left_s := until_s - monotonic()) > 0.0:
+            self._executor.wake()
+            self.join(min(_POLL_S, left_s))
+
 
 def spin(node: Node, executor: GuardedExecutor) -> None:
     """Spin a node on this thread until the context ends, whatever callbacks raise; then close it."""
@@ -125,7 +135,7 @@ def run_process(build: Callable[[], Sequence[Node]], arguments: list[str] | None
     end_context()
     limit_s = monotonic() + CLOSE_LIMIT_S
     for thread in threads:
-        thread.join(max(limit_s - monotonic(), 0.0))
+        thread.end(limit_s - monotonic())
     end_ros()
     errors += [thread.error for thread in threads if thread.error is not None]
     for each in errors:

@@ -82,3 +82,32 @@ def test_repeated_signals_do_not_interrupt_the_shutdown(
     assert "Traceback" not in output
     assert "closed" in output
     assert output.endswith("exited\n")
+
+
+# The context ends as a signal ends it, once the executor waits: nobody wakes it any more.
+UNWOKEN = """
+import time
+import rclpy
+from rclpy.node import Node
+from ad_compressed_perception.nodes.run import NodeThread
+
+rclpy.init()
+node = Node("quiet")
+thread = NodeThread(node)
+time.sleep(1.0)
+context = rclpy.get_default_context()
+with context.handle:
+    context.handle.shutdown()
+thread.join(1.0)
+print("waits" if thread.is_alive() else "woken")
+thread.end(30.0)
+print("hangs" if thread.is_alive() else "ended", flush=True)
+"""
+
+
+def test_an_executor_that_missed_the_end_of_the_context_is_woken() -> None:
+    """Failed before: without a timer or message it waited until the limit of 8 s, at one stop of compose in four."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNWOKEN], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert done.stdout.split()[-1:] == ["ended"], done.stdout + done.stderr
