@@ -106,7 +106,7 @@ print("hangs" if thread.is_alive() else "ended", flush=True)
 
 
 def test_an_executor_that_missed_the_end_of_the_context_is_woken() -> None:
-    """Failed before: without a timer or message it waited until the limit of 8 s, at one stop of compose in four."""
+    """Failed before: without a timer or message it waited until the limit of 8 s."""
     done = subprocess.run(
         [sys.executable, "-c", UNWOKEN], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
