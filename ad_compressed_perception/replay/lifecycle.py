@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from lifecycle_msgs.msg import State, Transition
@@ -18,6 +19,7 @@ WaitUntil = Callable[[Callable[[], bool], float], bool]
 
 _DISCOVERY_S = 30.0
 _RESPONSE_S = 5.0
+_LOOK_S = 2.0
 
 
 class LifecycleClient:
@@ -69,15 +71,17 @@ class LifecycleClient:
         request = ChangeState.Request()
         request.transition.id = transition
         future = self._change.call_async(request)
-        if self._wait_until(future.done, timeout_s):
-            response: Any = future.result()
-            done = bool(response.success)
-        else:
-            self._change.remove_pending_request(future)
-            # The response may have been lost although the transition succeeded.
-            done = self.state() == goal
-            if not done:
+        until_s = monotonic() + timeout_s
+        while not self._wait_until(future.done, min(_LOOK_S, max(until_s - monotonic(), 0.0))):
+            # The response may have been lost although the transition succeeded: a node that has not yet
+            # discovered this client drops it.
+            if self.state() == goal:
+                self._change.remove_pending_request(future)
+                return
+            if monotonic() >= until_s:
+                self._change.remove_pending_request(future)
                 raise ReplayError(f"node {self._node} was not ready within {timeout_s:g} s")
-        if not done:
+        response: Any = future.result()
+        if not response.success:
             why = reason() or "it gave no reason"
             raise ReplayError(f"node {self._node}: {why}")
