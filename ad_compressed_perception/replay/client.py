@@ -37,7 +37,7 @@ _NAME = "replay_monitor"
 # Nobody subscribes to the monitor's topics here, and publishing would take time from the nodes.
 _PUBLISH_PERIOD_S = 60.0
 _LOOK_S = 0.5
-_NAME_WAIT_S = 2.0
+_NAME_WAIT_S = 5.0
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 _PROCESS_BYTES = 12  # of a DDS identifier, the prefix of all of a participant: a process's context
 
@@ -189,13 +189,20 @@ class ReplayClient:
         """Return who else published on the replay's topics, in sentences."""
         self._next_look_s = 0.0
         self._look_for_strangers()
-        self.wait_until(lambda: not self._unnamed, _NAME_WAIT_S)
+        # The nodes may discover a stranger before this process does: there are its frames, and not its name.
+        self.wait_until(
+            lambda: not self._unnamed and (bool(self._strangers) or not self._has_foreign()), _NAME_WAIT_S
+        )
         for topic in self._unnamed:
             self._strangers.setdefault("a node of unknown name", set()).add(topic)
         return [
             f"{who} publishes on {', '.join(sorted(topics))}, topics of this replay."
             for who, topics in sorted(self._strangers.items())
         ]
+
+    def _has_foreign(self) -> bool:
+        """Whether frames came back that the replay did not send."""
+        return any(ledger.foreign for ledger in self.monitor.ledgers.values())
 
     def _look_for_strangers(self) -> None:
         """Note publishers that are not the replay's own; at most twice a second."""
