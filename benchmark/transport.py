@@ -38,12 +38,12 @@ _PATIENCE_S = 20.0
 def receive(frames: int, reliability: str, depth: int, keeps_memory: bool) -> dict[str, Any]:
     """Return what arrives until the camera has ended: {"last", "reported_lost", "latencies_ms"}."""
     import rclpy
-    from rclpy.event_handler import SubscriptionEventCallbacks
     from rclpy.executors import SingleThreadedExecutor
     from sensor_msgs.msg import Image
 
     from ad_compressed_perception.nodes.memory import keep_freed_memory
     from ad_compressed_perception.nodes.qos import image_qos
+    from ad_compressed_perception.nodes.rclpy_compat import SubscriptionEventCallbacks
 
     if keeps_memory:
         keep_freed_memory()

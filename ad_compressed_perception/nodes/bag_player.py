@@ -80,7 +80,7 @@ class BagPlayer(Node):
             raise DataError(f"bag_player: {describe_validation_error(error)}") from error
         if not self.settings.bag:
             raise DataError("bag_player: parameter 'bag' is empty: name a rosbag2 folder, .mcap or .db3 file")
-        refuse_change(self, BagPlayerSettings, "player")
+        refuse_change(self, BagPlayerSettings.model_fields, "player")
         self._clock_publisher = (
             self.create_publisher(Clock, "/clock", QoSProfile(depth=1))
             if self.settings.publish_clock

@@ -13,10 +13,8 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from pydantic import ValidationError
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
 from ad_compressed_perception.core.errors import AdcpError
@@ -85,7 +83,9 @@ class LatencyMonitorNode(Node):
         """
         super().__init__(node_arguments.pop("node_name", "latency_monitor"), **node_arguments)
         self._options, tasks = self._read_parameters()
-        self.add_on_set_parameters_callback(self._refuse_change)
+        read_once = {*MonitorOptions.model_fields, *SideBySideOptions.model_fields}
+        read_once |= {f"{task}.{key}" for task in TASK_NAMES for key in TaskOptions.model_fields}
+        parameters.refuse_change(self, read_once, "monitor")
         self.measurement = measurement
         now_s = time.monotonic()
         self.monitor = monitor_type(
@@ -108,7 +108,7 @@ class LatencyMonitorNode(Node):
         self._pairs = PairTopic(self, self.monitor) if live else None
         if self._options.report_path:
             # Fails before the drive, not after it, where the path cannot be written.
-            self.write_report()
+            self._write(self.report())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._summaries = self.create_publisher(String, "~/summary", LATCHED_QOS)
         self._side_by_side: SideBySide | None = None
@@ -155,16 +155,6 @@ class LatencyMonitorNode(Node):
             reason = describe_validation_error(error)
             raise AdcpError(f"{self.get_fully_qualified_name()}: parameter {reason}") from error
         return options, tasks
-
-    @staticmethod
-    def _refuse_change(changed: list[Parameter]) -> SetParametersResult:
-        ours = {*MonitorOptions.model_fields, *SideBySideOptions.model_fields}
-        ours |= {f"{task}.{key}" for task in TASK_NAMES for key in TaskOptions.model_fields}
-        for parameter in changed:
-            if parameter.name in ours:
-                reason = f"{parameter.name!r} is read once, at the monitor's start: restart it"
-                return SetParametersResult(successful=False, reason=reason)
-        return SetParametersResult(successful=True)
 
     @property
     def unpublished(self) -> list[str]:
@@ -226,7 +216,7 @@ class LatencyMonitorNode(Node):
         if self._options.report_path and now_s >= self._next_write_s:
             self._next_write_s = now_s + self._options.report_period_s
             try:
-                self.write_report()
+                self._write(report)
             except AdcpError as error:
                 note_failure(self, "report not written", error)  # a WARN on /diagnostics, too
 
@@ -242,9 +232,9 @@ class LatencyMonitorNode(Node):
             else:
                 logger.info(log_line(active))
 
-    def write_report(self) -> None:
+    def _write(self, report: Report) -> None:
         """Write the live report; raise AdcpError in one line."""
-        write_report(self.report(), Path(self._options.report_path).expanduser())
+        write_report(report, Path(self._options.report_path).expanduser())
 
     def close(self) -> None:
         """Count what still waits as unpaired and write the last report; raise AdcpError where that fails."""
@@ -256,7 +246,7 @@ class LatencyMonitorNode(Node):
             self._side_by_side.close()
         self.monitor.close(time.monotonic())
         if self._options.report_path:
-            self.write_report()
+            self._write(self.report())
 
     def _doubled(self) -> list[str]:
         """Name nodes whose counters are mixed with those of another one: the figures mean nothing."""

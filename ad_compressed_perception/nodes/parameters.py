@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -167,12 +167,12 @@ def is_present(node: Node, given: ParameterMessage) -> bool:
     return bool(present.type_ == value.type_ and present.value == value.value)
 
 
-def refuse_change(node: Node, model: type[BaseModel], owner: str) -> None:
-    """Refuse to set the parameters of a model, which are read once, at the start of ``owner``."""
+def refuse_change(node: Node, names: Collection[str], owner: str) -> None:
+    """Refuse to set these parameters, which are read once, at the start of ``owner``."""
 
     def refuse(changed: list[Parameter]) -> SetParametersResult:
         for parameter in changed:
-            if parameter.name in model.model_fields:
+            if parameter.name in names:
                 reason = f"{parameter.name!r} is read once, at the {owner}'s start: restart it"
                 return SetParametersResult(successful=False, reason=reason)
         return SetParametersResult(successful=True)

@@ -51,7 +51,7 @@ class RoadCameraNode(Node):
         """
         super().__init__(node_arguments.pop("node_name", "road_camera"), **node_arguments)
         self._options = self._read_parameters()
-        parameters.refuse_change(self, RoadCameraOptions, "camera")
+        parameters.refuse_change(self, RoadCameraOptions.model_fields, "camera")
         options = self._options
         weather = None if options.weather == "any" else options.weather
         camera = Camera(width_px=options.width, height_px=options.height)

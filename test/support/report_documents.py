@@ -170,7 +170,7 @@ def search_document(status: str = "accepted") -> dict[str, Any]:
             {**failed, "size_ratio": None},
         ],
         "left_out": {"training": "torch is not installed"},
-        "recipe": "/work/winner.yaml",
+        "recipe": "adcp_work/winner.yaml",
         "seconds": 60.0,
         "compressed": {
             "verdict": {"status": status, "reasons": ["too few frames"]},
