@@ -20,11 +20,12 @@ from benchmark.hot_path.arithmetic import Figures, Key, Ratio, figures, ratio, s
 from benchmark.hot_path.block import WARM_UP, Block, Floor, Target
 from benchmark.hot_path.cells import Cell, default_model
 from benchmark.hot_path.driver import Driver
+from benchmark.hot_path.floor_apart import FloorApart
 from benchmark.hot_path.frames import CameraFrame, camera_frames
 from benchmark.hot_path.targets import RosTarget, start_hop, start_nodes
 
-TARGETS = ("floor", "floor_loop", "hop", "hop_bytes", "node", "composed", "tutorial")
-"""All targets. The first two run in the driver's process."""
+TARGETS = ("floor", "floor_loop", "floor_apart", "hop", "hop_bytes", "node", "composed", "tutorial")
+"""All targets. The first two run in the driver's process; the third is for several tasks."""
 REFERENCES: dict[str, tuple[str, ...]] = {
     "floor + hop": ("floor", "hop"),
     "floor + hop_bytes": ("floor", "hop_bytes"),
@@ -162,6 +163,10 @@ def _measure_group(
                 stack.callback(floor.close)
                 floor.run(frames[:8], 100.0)
                 ready.append(floor)
+        if "floor_apart" in names and len(models) > 1:
+            apart = FloorApart(models, frames[:8])
+            stack.callback(apart.close)
+            ready.append(apart)
         nodes: list[RosTarget] = []
         # The hops answer with a message of the package's node, so it has to run first.
         needed = {"node", *names} if {"hop", "hop_bytes"} & set(names) else set(names)

@@ -19,7 +19,8 @@ _RATIO_HEAD = (
 )  # fmt: skip
 _RATIO_NOTE = (
     "A ratio below 1 is faster than the reference, on the same frames. floor: decode, prepare, infer and "
-    "decode in the driver's process at the same rate; floor_loop: the same without pauses; hop: a node that "
+    "decode in the driver's process at the same rate; floor_loop: the same without pauses; "
+    "floor_apart: a process a task, at the same time; hop: a node that "
     "answers the image with a prebuilt result; hop_bytes: the same with serialized messages. Latencies of "
     "several references are summed frame by frame. Lost frames count as infinitely late. rounds: lowest and "
     "highest p50 ratio of a round."

@@ -17,8 +17,9 @@ if not (REPOSITORY / "benchmark" / "hot_path").is_dir():
 pytest.importorskip("rclpy")
 sys.path.insert(0, str(REPOSITORY))
 
-from benchmark.hot_path.cells import Cell  # noqa: E402
+from benchmark.hot_path.cells import Cell, default_model  # noqa: E402
 from benchmark.hot_path.driver import Connection, Driver  # noqa: E402
+from benchmark.hot_path.floor_apart import FloorApart  # noqa: E402
 from benchmark.hot_path.frames import camera_frames  # noqa: E402
 from benchmark.hot_path.measure import CellResult, Measured, Pace  # noqa: E402
 from benchmark.hot_path.results_text import document, render  # noqa: E402
@@ -70,3 +71,22 @@ def test_the_empty_hop_answers_every_frame_with_its_stamp(name: str, driver: Dri
     assert np.isfinite(block.latency_ms).any(), "best effort: a loaded machine may lose some, not all"
     assert min(block.latency_ms) > 0.0
     assert block.foreign == 0
+
+
+def test_floors_side_by_side_answer_all_frames_and_a_process_that_ended_is_a_problem() -> None:
+    """CPU time of two processes without a third would look like a saving."""
+    floors = FloorApart([default_model("planning", "compressed")] * 2, FRAMES)
+    try:
+        block = floors.run(FRAMES * 2, 20.0)
+        assert len(block.latency_ms) == 4
+        assert np.isfinite(block.latency_ms).all()
+        assert block.cores > 0.0
+        assert not floors.problem
+        process = floors._workers[0][0]
+        process.kill()
+        process.join()
+        lost = floors.run(FRAMES, 20.0)
+    finally:
+        floors.close()
+    assert floors.problem
+    assert np.isnan(lost.cores)
