@@ -27,6 +27,7 @@ class _Task(str, Enum):
     detection = "detection"
     segmentation = "segmentation"
     planning = "planning"
+    raw = "raw"
 
 
 class _Layout(str, Enum):

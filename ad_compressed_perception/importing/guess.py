@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -23,10 +23,10 @@ from ad_compressed_perception.core.manifest import (
     InputSpec,
     Manifest,
     OutputSpec,
-    TaskName,
     Variant,
     describe_validation_error,
 )
+from ad_compressed_perception.core.task_names import RAW
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.importing import choose
 from ad_compressed_perception.importing.candidates import Candidate, Evidence, propose
@@ -49,7 +49,6 @@ from ad_compressed_perception.tasks.pipeline import Pipeline
 if TYPE_CHECKING:
     from ad_compressed_perception.importing.import_model import ImportRequest
 
-RAW = "raw"
 _MOST_CANDIDATES = 10
 _VALUE_FRAMES = 3
 _PRIOR_WEIGHT = 0.3
@@ -112,6 +111,8 @@ class Guesser:
             ManifestError: what was given contradicts itself or the file.
             ModelFileError: no decoder fits and the task was given, or there is no task raw.
         """
+        if self.request.task == RAW:
+            return self._raw("given")
         judge = Judge(self.session, frames, self.manifest)
         candidates = self._candidates(judge)
         fitting = [one for one in candidates if not self.misfit(one)]
@@ -350,15 +351,24 @@ class Guesser:
     def _without_decoder(self, candidates: list[Candidate]) -> Guess:
         """Return the guess of task raw, or say why no decoder fits."""
         request = self.request
-        wanted = request.task is not None or request.decoder is not None
-        if not wanted and RAW in get_args(TaskName):
-            why = choose.why_raw(self.facts, candidates)
-            spec = InputSpec.model_validate({**self.spec.model_dump(), **self._raw_scaling()})
-            choice = Choice("task", RAW, "file", True, why)
-            return Guess(None, spec, list(request.labels), [choice], notes=[why])
-        if wanted and (request.task or request.decoder):
+        if request.task is not None or request.decoder is not None:
             raise ManifestError(choose.misfit_message(self, candidates))
-        raise ModelFileError(choose.why_raw(self.facts, candidates))
+        return self._raw(choose.why_raw(self.facts, candidates))
+
+    def _raw(self, why: str) -> Guess:
+        """Return the guess of task raw; the scale is nobody's knowledge, and said to be."""
+        spec = InputSpec.model_validate({**self.spec.model_dump(), **self._raw_scaling()})
+        choices = []
+        notes = []
+        if self.request.task is None:
+            choices.append(Choice("task", RAW, "file", True, why))
+            notes.append(why)
+        if self._is_open("scale", "mean", "std") and spec.dtype != "uint8":
+            value = f"{spec.scale:.6g}"
+            choices.append(
+                Choice("scale", value, "convention", False, "no result to judge by", "--input-scale 1")
+            )
+        return Guess(None, spec, list(self.request.labels), choices, notes=notes)
 
     def _raw_scaling(self) -> dict[str, Any]:
         if self.spec.dtype == "uint8" or self.facts.normalizes or not self._is_open("scale", "mean", "std"):

@@ -28,6 +28,7 @@ from ad_compressed_perception.core.manifest import (
     describe_validation_error,
     file_sha256,
 )
+from ad_compressed_perception.core.task_names import RAW
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.importing.frameworks import Framework, framework_of
@@ -38,7 +39,7 @@ from ad_compressed_perception.importing.from_tensorflow import (
 )
 from ad_compressed_perception.importing.from_torch import exported_program_to_onnx, torchscript_to_onnx
 from ad_compressed_perception.importing.choices import Guess
-from ad_compressed_perception.importing.guess import RAW, Guesser
+from ad_compressed_perception.importing.guess import Guesser
 from ad_compressed_perception.importing.infer_manifest import infer_input
 from ad_compressed_perception.importing.model_facts import ModelFacts, facts_of
 from ad_compressed_perception.importing.one_frame import one_frame

@@ -7,4 +7,5 @@ PLUGINS = {
     "argmax": "ad_compressed_perception.tasks.decoders.argmax:ArgmaxDecoder",
     "steering": "ad_compressed_perception.tasks.decoders.steering:SteeringDecoder",
     "trajectory": "ad_compressed_perception.tasks.decoders.trajectory:TrajectoryDecoder",
+    "raw": "ad_compressed_perception.tasks.raw:RawDecoder",
 }
