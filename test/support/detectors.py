@@ -7,9 +7,13 @@ The tiny networks box bright cells of a 64x64 image as ``support.models.write_de
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from numpy.typing import NDArray
+
 from ad_compressed_perception.core.manifest import Manifest, Variant
+from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.tasks import Task, create_task
 
 
@@ -25,3 +29,8 @@ def decoder_task(decoder: str, labels: int, width: int, height: int, **options: 
         variants={"fp32": Variant(file="x.onnx", sha256="0" * 64)},
     )
     return create_task(manifest)
+
+
+def specs(outputs: Mapping[str, NDArray[Any]]) -> tuple[TensorSpec, ...]:
+    """Return outputs as a file describes them."""
+    return tuple(TensorSpec(name, values.shape, values.dtype.name) for name, values in outputs.items())

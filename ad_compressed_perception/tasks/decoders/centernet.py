@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ad_compressed_perception.core.errors import ModelFileError, OutputError
+from ad_compressed_perception.core.errors import OutputError
 from ad_compressed_perception.core.manifest import Manifest, StrictModel
 from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.tasks.decoders.activations import logit, sigmoid
@@ -39,7 +39,7 @@ class CenternetOptions(StrictModel):
     )
     offset_output: str | None = Field(
         None,
-        description="of the center in its cell, 2 channels; by names such as reg; half a cell without it",
+        description="of the center in its cell, 2 channels; the one left when absent; half a cell without it",
     )
     nms: bool = Field(False, description="whether peaks of one object are suppressed by their boxes' overlap")
     label_ids: list[int] | None = Field(
@@ -93,13 +93,11 @@ class CenternetDecoder(DetectionDecoder):
         self._size = self._find(
             rest, size, self._size_patterns(), f"{where} widths and heights", "size_output"
         )
-        self._offset = offset and self._find(
-            outputs, offset, self._patterns(2), f"{where} offsets", "offset_output"
-        )
-        if len({self._heatmap, self._size, self._offset}) < 3:
-            raise ModelFileError(
-                f"model {self.model!r}: heatmap_output, size_output and offset_output name one output twice"
-            )
+        rest = [one for one in outputs if one.name not in (self._heatmap, self._size)]
+        self._offset = None
+        # Of the shape of offsets there is nothing else: boxes without them would be off by up to half a cell.
+        if offset or any(fits(one.shape, each) for one in rest for each in self._patterns(2)):
+            self._offset = self._find(rest, offset, self._patterns(2), f"{where} offsets", "offset_output")
 
     def _find(
         self,
