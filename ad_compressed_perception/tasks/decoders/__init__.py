@@ -4,6 +4,10 @@
 
 PLUGINS = {
     "yolox": "ad_compressed_perception.tasks.decoders.yolox:YoloxDecoder",
+    "yolo": "ad_compressed_perception.tasks.decoders.yolo:YoloDecoder",
+    "nanodet": "ad_compressed_perception.tasks.decoders.nanodet:NanodetDecoder",
+    "centernet": "ad_compressed_perception.tasks.decoders.centernet:CenternetDecoder",
+    "grid": "ad_compressed_perception.tasks.decoders.grid:GridDecoder",
     "argmax": "ad_compressed_perception.tasks.decoders.argmax:ArgmaxDecoder",
     "steering": "ad_compressed_perception.tasks.decoders.steering:SteeringDecoder",
     "trajectory": "ad_compressed_perception.tasks.decoders.trajectory:TrajectoryDecoder",
