@@ -30,8 +30,8 @@ _MAX_STEERING_P90_RAD = 2.0 * np.pi
 """A full turn of the wheel on a tenth of the frames."""
 _MAX_SPEED_P90_MPS = 60.0
 """216 km/h on a tenth of the frames."""
-_MAX_FIRST_ASIDE_M = 5.0
-"""Of the first waypoint: more than a lane."""
+_AWAY_M = 1.0
+"""From this distance on the direction to a waypoint is that of the path."""
 _LEAST_REACH_M = 1.5
 """Of the farthest waypoint of all frames: a corner of the square of numbers within -1 to 1."""
 
@@ -78,19 +78,20 @@ def _judge_plans(found: NDArray[np.float64]) -> str:
 
 def _measure_waypoints(decoder: WaypointsDecoder, outputs: Outputs) -> tuple[float, ...]:
     points, _ = decoder.points(outputs)
-    reach = float(np.hypot(*points.T).max())
+    distances = np.hypot(*points.T)
+    forward, left = points[int(np.argmax(distances >= _AWAY_M))]
     has_scale = decoder.options.scale_m is not None
-    return float(points[0, 0]), float(abs(points[0, 1])), reach, float(has_scale)
+    return float(forward), float(abs(left)), float(distances.max()), float(has_scale)
 
 
 def _judge_waypoints(found: NDArray[np.float64]) -> str:
     if len(found) < FEWEST_FRAMES:
         return ""
     forward, aside, _, _ = np.median(found, axis=0)
-    if aside > max(_MAX_FIRST_ASIDE_M, abs(forward)):
+    if aside > max(_AWAY_M, abs(forward)):
         return (
-            f"the first waypoint lies {aside:.3g} m beside the vehicle and {forward:.3g} m ahead on half of the "
-            "frames; are they pixels, or the axes others? (decoder options axes, scale_m)"
+            f"the path begins to the side on half of the frames, {aside:.3g} m beside the vehicle and "
+            f"{forward:.3g} m ahead; are they pixels, or the axes others? (decoder options axes, scale_m)"
         )
     reach, is_varied = found[:, 2].max(), bool(np.ptp(found[:, 2]) > 0.0)
     if is_varied and reach < _LEAST_REACH_M and not found[0, 3]:

@@ -5,7 +5,8 @@
 Gated is a tolerance that grows with distance: a path is planned again many times before the vehicle reaches
 its end, and an error of the angle grows with distance by itself. The strict figure keeps the tolerance at
 the vehicle over the whole path. Both ask for a path of about the same length, else one that ends at once
-would agree, for about the same speed where the model gives one, and for the same view of collision and stop, else a planner that never stops would.
+would agree, for about the same speed, and for the same view of collision and stop, else a planner that never
+stops would.
 """
 
 from __future__ import annotations
