@@ -9,7 +9,10 @@ PLUGINS = {
     "centernet": "ad_compressed_perception.tasks.decoders.centernet:CenternetDecoder",
     "grid": "ad_compressed_perception.tasks.decoders.grid:GridDecoder",
     "argmax": "ad_compressed_perception.tasks.decoders.argmax:ArgmaxDecoder",
+    "sigmoid": "ad_compressed_perception.tasks.decoders.sigmoid:SigmoidDecoder",
     "steering": "ad_compressed_perception.tasks.decoders.steering:SteeringDecoder",
     "trajectory": "ad_compressed_perception.tasks.decoders.trajectory:TrajectoryDecoder",
     "raw": "ad_compressed_perception.tasks.raw:RawDecoder",
+    "waypoints": "ad_compressed_perception.tasks.decoders.waypoints:WaypointsDecoder",
+    "controls": "ad_compressed_perception.tasks.decoders.controls:ControlsDecoder",
 }
