@@ -17,7 +17,8 @@ _MOST_QUERIES = 1000
 _NORMALIZED_UP_TO = 2.0
 """Coordinates that never exceed it are shares of the image; a box in pixels does on any frame."""
 _USUAL_CLASSES = (80, 90, 91, 20, 10, 365)
-_DETECT_WORDS = ("", "detect", "detection", "object-detection")
+_DETECT_WORDS = ("", "detect", "detection", "object-detection", "segment", "pose")
+_ONE_IMAGE_TASKS = ("segment", "pose")
 
 
 def detectors(evidence: Evidence) -> Sequence[Candidate]:
@@ -37,6 +38,9 @@ def _joined(evidence: Evidence, tensor: TensorSpec) -> Iterator[Candidate]:
     if min(first, last) < 5:
         return
     metadata = evidence.facts.metadata
+    if metadata.task in _ONE_IMAGE_TASKS:
+        yield from _boxes_of_more(evidence, tensor)
+        return
     if last in (6, 7) and first <= _MOST_QUERIES and (metadata.is_end_to_end is not False):
         yield from _end_to_end(evidence, tensor, last)
     columns_last = last <= first
@@ -50,6 +54,20 @@ def _joined(evidence: Evidence, tensor: TensorSpec) -> Iterator[Candidate]:
     yield from _yolox(evidence, tensor, columns, rows, name)
     yield from _yolo(evidence, tensor, columns, rows, axis, objectness=True, name=name)
     yield from _yolo(evidence, tensor, columns, rows, axis, objectness=False, name=name)
+
+
+def _boxes_of_more(evidence: Evidence, tensor: TensorSpec) -> Iterator[Candidate]:
+    """Yield the boxes of a model that also gives masks or key points, which are not read."""
+    columns, rows = sorted(int(size or 0) for size in tensor.shape[-2:])
+    extra = columns - 4 - evidence.labels
+    if not evidence.labels or extra < 0 or rows < 100:
+        return
+    options = {**_named(evidence, tensor), "objectness": False, "extra_columns": extra}
+    why = (
+        f"task {evidence.facts.metadata.task}: 4 + {evidence.labels} classes, and {extra} numbers of masks or "
+        "key points that are not read"
+    )
+    yield Candidate("detection", "yolo", options, evidence.labels, "ultralytics", why, 0.9)
 
 
 def _named(evidence: Evidence, tensor: TensorSpec) -> dict[str, str]:

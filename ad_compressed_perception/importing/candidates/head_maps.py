@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.importing.candidates.candidate import Candidate, Evidence, cells, is_float
 
-_ANCHORS = 3
 _REG_MAX = (7, 16, 15, 8)
 """Bins of a distribution less one: NanoDet 7, YOLOv8 15, YOLOv6 16."""
 _STRIDE_SETS = ((8, 16, 32), (8, 16, 32, 64), (16, 32), (8, 16, 32, 64, 128))
@@ -55,24 +54,74 @@ def _channels(tensor: TensorSpec, evidence: Evidence) -> int:
 
 def _grid(evidence: Evidence, maps: list[TensorSpec]) -> Iterator[Candidate]:
     channels = {_channels(one, evidence) for one in maps}
-    if len(channels) != 1:
+    strides = sorted({stride_of(evidence, one) or 0 for one in maps})
+    if len(channels) != 1 or len(strides) != len(maps):
         return
     numbers = channels.pop()
-    for anchors in (3, 5, 6, 2, 1):
-        classes, left = divmod(numbers, anchors)
-        classes -= 5
+    for style, anchors, why in _STYLES:
+        known = _anchors(style, strides)
+        if known is None:
+            continue
+        extra = 5 * anchors if style == "yolo_fastest_v2" else 5
+        classes, left = (numbers - extra, 0) if style == "yolo_fastest_v2" else divmod(numbers, anchors)
+        classes -= 0 if style == "yolo_fastest_v2" else 5
         if left or classes < 1:
             continue
-        fits = evidence.labels == classes or (not evidence.labels and classes in (80, 20, 1, 3, 10))
+        if evidence.labels:
+            fits = 1.0 if evidence.labels == classes else 0.1
+        else:
+            fits = 1.0 if classes in _USUAL_CLASSES else 0.3
+        options: dict[str, object] = {"style": style, "strides": strides}
+        if known:
+            options["anchors"] = known
+        if style != "fastestdet" and style != "yolo_fastest_v2":
+            inside = all(evidence.are_probabilities(one.name) for one in maps) if evidence.values else False
+            options["activated"] = inside
         yield Candidate(
             "detection",
             "grid",
-            {},
+            options,
             classes,
-            "darknet",
-            f"{len(maps)} maps of {numbers} = {anchors} x (5 + {classes}) numbers a cell",
-            0.8 if fits and anchors == _ANCHORS else 0.5 if fits else 0.1,
+            "darknet" if style in ("yolov2", "yolov3") else "ultralytics",
+            f"{len(maps)} maps of {numbers} numbers a cell: {why}, {classes} classes",
+            0.8 * fits - 0.05 * (style == "yolov3") * (evidence.facts.metadata.exporter == "pytorch"),
         )
+
+
+def _anchors(style: str, strides: list[int]) -> list[list[list[float]]] | None:
+    """Return the published anchors of a style for these strides, [] where it has none, None where unknown."""
+    if style == "fastestdet":
+        return [] if len(strides) == 1 else None
+    return _PUBLISHED.get((style, *strides))
+
+
+_USUAL_CLASSES = (80, 20, 1, 3, 10)
+_V3 = (
+    [[10, 13], [16, 30], [33, 23]],
+    [[30, 61], [62, 45], [59, 119]],
+    [[116, 90], [156, 198], [373, 326]],
+)
+_TINY = ([[10, 14], [23, 27], [37, 58]], [[81, 82], [135, 169], [344, 319]])
+# Anchors in pixels, as published with each network; a retrained one may have others.
+_PUBLISHED: dict[tuple[object, ...], list[list[list[float]]]] = {
+    ("yolov3", 8, 16, 32): [list(map(list, level)) for level in _V3],
+    ("yolov5", 8, 16, 32): [list(map(list, level)) for level in _V3],
+    ("yolov3", 16, 32): [list(map(list, level)) for level in _TINY],
+    ("yolov2", 32): [
+        [[18.33, 21.68], [59.98, 66.0], [106.83, 175.18], [252.25, 112.89], [312.66, 293.38]],
+    ],
+    ("yolo_fastest_v2", 16, 32): [
+        [[12.64, 19.39], [37.88, 51.48], [55.71, 138.31]],
+        [[126.91, 78.23], [131.57, 214.55], [279.92, 258.87]],
+    ],
+}
+_STYLES = (
+    ("yolov5", 3, "3 anchors x (5 + classes)"),
+    ("yolov3", 3, "3 anchors x (5 + classes)"),
+    ("yolov2", 5, "5 anchors x (5 + classes)"),
+    ("fastestdet", 1, "objectness, 4 numbers of a box, classes"),
+    ("yolo_fastest_v2", 3, "3 anchors x 5, classes once"),
+)
 
 
 def _distributions(evidence: Evidence) -> Iterator[Candidate]:
@@ -92,10 +141,16 @@ def _distributions(evidence: Evidence) -> Iterator[Candidate]:
                 if classes < 1 or evidence.labels not in (0, classes):
                     continue
                 usual = evidence.labels == classes or classes in (80, 20, 1)
+                probability = evidence.are_probabilities(tensor.name, slice(0, classes))
+                options = {
+                    "strides": list(strides),
+                    "reg_max": reg_max,
+                    "scores": "probability" if probability else "logits",
+                }
                 yield Candidate(
                     "detection",
                     "nanodet",
-                    {"strides": list(strides), "reg_max": reg_max},
+                    options,
                     classes,
                     "nanodet",
                     f"{rows} rows are the cells of strides {', '.join(map(str, strides))}; {numbers} numbers "
@@ -116,7 +171,11 @@ def _centernet(evidence: Evidence, maps: list[TensorSpec]) -> Iterator[Candidate
     yield Candidate(
         "detection",
         "centernet",
-        {"heatmap_output": heat[0][0].name},
+        {
+            "heatmap_output": heat[0][0].name,
+            "stride": stride,
+            "scores": "probability" if evidence.are_probabilities(heat[0][0].name) else "logits",
+        },
         heat[0][1],
         "centernet",
         f"a map of {heat[0][1]} classes and two of 2 numbers at stride {stride}",

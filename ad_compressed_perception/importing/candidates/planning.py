@@ -37,9 +37,7 @@ def planners(evidence: Evidence) -> Sequence[Candidate]:
                 Candidate("planning", "trajectory", named, 0, "planner", f"{shown}: a plan of this package", 0.6)
             )
         if size in (2, 3) and not single:
-            found.append(
-                Candidate("planning", "controls", named, 0, "planner", f"{shown}: steering, throttle, brake", 0.5)
-            )
+            found += _controls(evidence, tensor.name, size, named, shown)
         last = tensor.shape[-1]
         if last in (2, 3) and _FEWEST_POINTS <= size // int(last or 1) <= _MOST_POINTS and len(tensor.shape) >= 2:
             found.append(
@@ -49,6 +47,31 @@ def planners(evidence: Evidence) -> Sequence[Candidate]:
                 )  # fmt: skip
             )
     return found
+
+
+def _controls(
+    evidence: Evidence, name: str, size: int, named: dict[str, str], shown: str
+) -> list[Candidate]:
+    """Return readings of two or three numbers: controls of CARLA's conventions, or an angle and a speed."""
+    options = {
+        **named,
+        "order": ["steer", "throttle", "brake"][:size],
+        "steer_positive": "right",
+        "max_road_wheel_rad": 1.22,
+    }
+    low, high = evidence.span(name)
+    inside = bool(low >= -1.05 and high <= 1.05)
+    controls = Candidate(
+        "planning", "controls", options, 0, "planner",
+        f"{shown}, steer, throttle, brake as in CARLA", 0.6 if inside or size == 3 else 0.3,
+    )  # fmt: skip
+    if size == 3:
+        return [controls]
+    pair = {"steering_output": name, "speed_output": name}
+    return [
+        controls,
+        Candidate("planning", "steering", pair, 0, "planner", f"{shown}, an angle and a speed", 0.4),
+    ]
 
 
 def _size(tensor: TensorSpec) -> int:

@@ -87,11 +87,17 @@ def _of_reading(
             "segmentation",
             "sigmoid",
             {**named, "scores": kind},
-            planes + 1 if planes == 1 else planes,
+            planes + 1,
             "segmenter",
             f"{shown}, {'probabilities' if is_probability else 'logits'} of independent labels",
-            (0.85 if planes == 1 else 0.05 if sums else 0.3) * coarse,
+            _sigmoid_prior(evidence, planes, sums=sums) * coarse,
         )
+
+
+def _sigmoid_prior(evidence: Evidence, planes: int, *, sums: bool) -> float:
+    if planes == 1:
+        return 0.85
+    return 0.85 if evidence.labels == planes + 1 else 0.05 if sums or evidence.labels else 0.3
 
 
 def _are_whole(evidence: Evidence, tensor: TensorSpec) -> bool:
