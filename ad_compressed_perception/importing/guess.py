@@ -49,7 +49,9 @@ from ad_compressed_perception.tasks.pipeline import Pipeline
 if TYPE_CHECKING:
     from ad_compressed_perception.importing.import_model import ImportRequest
 
-_MOST_CANDIDATES = 10
+_MOST_CANDIDATES = 6
+_LEAST_PRIOR = 0.4
+"""Candidates that are that much less likely than the first one are not tried on frames."""
 _VALUE_FRAMES = 3
 _PRIOR_WEIGHT = 0.3
 _USUAL_WEIGHT = 0.05
@@ -247,7 +249,8 @@ class Guesser:
 
     def _judged(self, judge: Judge, fitting: list[Candidate], data: str | None) -> Guess:
         """Rank candidates and scales on frames, then the color order, then all of it on labels."""
-        fitting = fitting[:_MOST_CANDIDATES]
+        likely = [one for one in fitting if one.prior >= fitting[0].prior - _LEAST_PRIOR]
+        fitting = likely[:_MOST_CANDIDATES]
         usual = usual_preparation(fitting[0].family, self.facts, self.spec.dtype)
         scalings = scalings_for(usual, self.spec, self.request.input)
         rows: list[Row] = []

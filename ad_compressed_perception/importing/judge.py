@@ -43,7 +43,7 @@ _PRIOR_OBJECTS = 3.0
 _LEAST_OTHER = 0.02
 """Below this distance from 1, ``other`` leaves nothing to judge by: all frames show the same."""
 _MOVE_SHARE = 0.08
-_DETECTION = {"score_threshold": 0.25, "max_detections": 100}
+_DETECTION = {"score_threshold": 0.25, "max_detections": 40}
 _FEWEST_FRAMES = 4
 BUDGET_S = 60.0
 """Inference time of all candidates; slow models are judged on fewer frames."""

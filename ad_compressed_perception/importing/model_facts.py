@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.importing.exporter_metadata import ExporterMetadata, read_metadata
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto, NodeProto, TensorProto
 
 # Between a graph's last computing operator and its output these only move numbers.
 _MOVING = frozenset(
@@ -34,7 +36,7 @@ class ModelFacts:
         metadata: what its exporter wrote.
         ends_in: output's name to the operators that make it, the last computing ones; several behind a
             concatenation.
-        normalizes: whether the graph scales the image itself before its first product.
+        normalizes: whether the graph scales plain pixels itself before its first product.
         suppression: name of the operator that suppresses boxes; empty where there is none.
         operators: kinds of operators.
         network: name of a network whose layers are recognized; empty for others.
@@ -107,17 +109,34 @@ def _last_operators(makers: Mapping[str, NodeProto], output: str) -> frozenset[s
 
 
 def _normalizes(model: ModelProto, image: str) -> bool:
-    """Return whether arithmetic with constants stands between the image and the first product."""
+    """Return whether the graph scales plain pixels itself: a factor below 0.1 or a mean above 10 comes first."""
     users: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
         for name in node.input:
             users.setdefault(name, []).append(node)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
+            constants[node.output[0]] = node.attribute[0].t
     name = image
     for _ in range(_MOST_STEPS):
         following = users.get(name, [])
         if len(following) != 1 or following[0].op_type in _PRODUCTS:
             return False
-        if following[0].op_type in _ARITHMETIC:
-            return True
-        name = following[0].output[0]
+        node = following[0]
+        if node.op_type in _ARITHMETIC:
+            return _takes_pixels(node, constants)
+        name = node.output[0]
     return False
+
+
+def _takes_pixels(node: NodeProto, constants: Mapping[str, TensorProto]) -> bool:
+    from onnx import numpy_helper
+
+    known = [numpy_helper.to_array(constants[name]) for name in node.input if name in constants]
+    if not known or known[0].size > 16 or not known[0].size:
+        return False
+    size = float(np.abs(known[0].astype(np.float64)).max())
+    if node.op_type == "Mul":
+        return 0.0 < size < 0.1
+    return node.op_type in ("Div", "Sub", "Add") and size > 10.0
