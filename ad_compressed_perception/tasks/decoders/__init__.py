@@ -4,6 +4,9 @@
 
 PLUGINS = {
     "yolox": "ad_compressed_perception.tasks.decoders.yolox:YoloxDecoder",
+    "detr": "ad_compressed_perception.tasks.decoders.detr:DetrDecoder",
+    "end_to_end": "ad_compressed_perception.tasks.decoders.end_to_end:EndToEndDecoder",
+    "ssd": "ad_compressed_perception.tasks.decoders.ssd:SsdDecoder",
     "argmax": "ad_compressed_perception.tasks.decoders.argmax:ArgmaxDecoder",
     "steering": "ad_compressed_perception.tasks.decoders.steering:SteeringDecoder",
     "trajectory": "ad_compressed_perception.tasks.decoders.trajectory:TrajectoryDecoder",
