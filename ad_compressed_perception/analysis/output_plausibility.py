@@ -21,9 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ad_compressed_perception.analysis.class_plausibility import judge_classes, measure_classes
 from ad_compressed_perception.core.errors import OutputError
 from ad_compressed_perception.driving.plan_vector import PROCEED, STOP
 from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.tasks.decoders.classes import ClassesDecoder
 from ad_compressed_perception.tasks.decoders.steering import SteeringDecoder
 from ad_compressed_perception.tasks.decoders.trajectory import TrajectoryDecoder
 from ad_compressed_perception.tasks.decoders.yolox import RAW_HEAD, YoloxDecoder
@@ -147,4 +149,5 @@ _MEASURES: dict[type, tuple[Callable[[Any, Outputs], tuple[float, ...]], Callabl
     YoloxDecoder: (_measure_heads, _judge_heads),
     SteeringDecoder: (_measure_angle, _judge_angles),
     TrajectoryDecoder: (_measure_plan, _judge_plans),
+    ClassesDecoder: (measure_classes, judge_classes),
 }

@@ -27,6 +27,7 @@ class _Task(str, Enum):
     detection = "detection"
     segmentation = "segmentation"
     planning = "planning"
+    classification = "classification"
 
 
 class _Layout(str, Enum):
@@ -65,7 +66,7 @@ def import_model(
     ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name; the file's by default.")] = None,
     decoder: Annotated[
-        str | None, typer.Option(help="Decoder of the outputs; by task yolox, argmax or steering by default.")
+        str | None, typer.Option(help="Decoder of the outputs; by task yolox, argmax, steering or classes.")
     ] = None,
     decoder_option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of the decoder; may be repeated.")

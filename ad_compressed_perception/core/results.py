@@ -75,4 +75,30 @@ class Trajectory:
     proceed_after_stop_probability: float = float("nan")
 
 
-Result = Detections | LabelMask | Trajectory
+@dataclass(frozen=True)
+class Classification:
+    """What a whole frame shows.
+
+    Attributes:
+        scores: (K,) float32 in 0..1 of all labels; NaN where a message does not have them.
+        ranked: (M,) int64, indices into ``labels`` of those that are published, strongest first; empty where
+            no score reaches the threshold.
+        labels: the model's class names.
+    """
+
+    scores: NDArray[np.float32]
+    ranked: NDArray[np.int64]
+    labels: tuple[str, ...]
+
+    @property
+    def label(self) -> str | None:
+        """The strongest label; None where none is published."""
+        return self.labels[int(self.ranked[0])] if len(self.ranked) else None
+
+    @property
+    def score(self) -> float:
+        """The score of the strongest label; 0 where none is published."""
+        return float(self.scores[int(self.ranked[0])]) if len(self.ranked) else 0.0
+
+
+Result = Detections | LabelMask | Trajectory | Classification

@@ -52,7 +52,7 @@ class ImportRequest:
     """What the user specifies of a model; the rest is read from its file.
 
     Attributes:
-        task: detection, segmentation or planning.
+        task: detection, segmentation, planning or classification.
         name: the model's name; the file's by default.
         labels: class names, in the order of the model's classes.
         decoder: name of the decoder; the task's usual one by default.

@@ -17,6 +17,7 @@ DEFAULT_DECODERS: dict[TaskName, str] = {
     "detection": "yolox",
     "segmentation": "argmax",
     "planning": "steering",
+    "classification": "classes",
 }
 _CHANNELS = (1, 3)
 _DTYPES = ("float32", "float16", "uint8")

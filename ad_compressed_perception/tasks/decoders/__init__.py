@@ -7,4 +7,5 @@ PLUGINS = {
     "argmax": "ad_compressed_perception.tasks.decoders.argmax:ArgmaxDecoder",
     "steering": "ad_compressed_perception.tasks.decoders.steering:SteeringDecoder",
     "trajectory": "ad_compressed_perception.tasks.decoders.trajectory:TrajectoryDecoder",
+    "classes": "ad_compressed_perception.tasks.decoders.classes:ClassesDecoder",
 }
