@@ -28,6 +28,7 @@ class _Task(str, Enum):
     segmentation = "segmentation"
     planning = "planning"
     classification = "classification"
+    raw = "raw"
 
 
 class _Layout(str, Enum):

@@ -39,12 +39,13 @@ from ad_compressed_perception.core.one_line import shorten, shorten_list
 from ad_compressed_perception.core.renamed import replace_old_keys, warn_renamed
 from ad_compressed_perception.core.resources import config_folder
 from ad_compressed_perception.core.signature import check_signature
+from ad_compressed_perception.core.task_names import RAW
 from ad_compressed_perception.core.yaml_file import line_of, read_yaml_mapping
 
 SCHEMA: Final = "adcp-model/1"
 MANIFEST_NAME = "model.yaml"
 
-TaskName = Literal["detection", "segmentation", "planning", "classification"]
+TaskName = Literal["detection", "segmentation", "planning", "classification", "raw"]
 VerdictStatus = Literal["accepted", "rejected", "inconclusive"]
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 _SHA256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -218,6 +219,13 @@ class Manifest(StrictModel):
     _confined_to: tuple[Path, ...] | None = PrivateAttr(None)
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _raw_needs_no_output(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("task") == RAW and data.get("output") is None:
+            return {**data, "output": {"decoder": RAW}}
+        return data
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,4 +103,15 @@ class Classification:
         return float(self.scores[int(self.ranked[0])]) if len(self.ranked) else 0.0
 
 
-Result = Detections | LabelMask | Trajectory | Classification
+@dataclass(frozen=True)
+class RawOutputs:
+    """A model's outputs as they are, for a model whose outputs nothing decodes.
+
+    Attributes:
+        outputs: output name to array, of the file's shapes and number types, in the file's order.
+    """
+
+    outputs: Mapping[str, NDArray[Any]]
+
+
+Result = Detections | LabelMask | Trajectory | Classification | RawOutputs

@@ -162,7 +162,7 @@ def _infer_manifest(file: Path, backend: str, source: Path, request: ImportReque
         file.write_bytes(model.SerializeToString(deterministic=True))
         inputs, outputs, precision = _tensor_specs(file, backend)
     name = request.name or re.sub(r"[^A-Za-z0-9_.-]+", "_", source.stem).lstrip("_.-") or "model"
-    if request.task != "planning" and not request.labels:
+    if request.task not in ("planning", "raw") and not request.labels:
         shown = "; ".join(f"{output.name} {list(output.shape)}" for output in outputs)
         raise ManifestError(
             f"task {request.task} needs --labels, one for each of the model's classes (its outputs: {shown})"

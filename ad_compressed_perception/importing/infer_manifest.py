@@ -18,6 +18,7 @@ DEFAULT_DECODERS: dict[TaskName, str] = {
     "segmentation": "argmax",
     "planning": "steering",
     "classification": "classes",
+    "raw": "raw",
 }
 _CHANNELS = (1, 3)
 _DTYPES = ("float32", "float16", "uint8")

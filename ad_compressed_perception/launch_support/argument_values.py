@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.resources import config_folder, models_folder
-from ad_compressed_perception.core.task_names import DEFAULT_TASKS, TASK_NAMES
+from ad_compressed_perception.core.task_names import DEFAULT_TASKS, NO_NODE, RAW, TASK_NAMES
 from ad_compressed_perception.core.yaml_file import read_yaml_mapping
 
 COMPRESSED_SUFFIX = "/compressed"
@@ -147,10 +147,16 @@ def find_model(model: str, models: str) -> Path:
 
 
 def task_of_model(model: Path) -> str:
-    """Return the task that a model's manifest names; empty where it does not say, which its node will."""
+    """Return the task that a model's manifest names; empty where it does not say, which its node will.
+
+    Raises:
+        AdcpError: a model that no node runs.
+    """
     file = model / _MANIFEST if model.is_dir() else model
     try:
         task = read_yaml_mapping(file, "manifest", AdcpError, strict=False).get("task")
     except AdcpError:
         return ""
+    if task == RAW:
+        raise AdcpError(f"model:={model}: {NO_NODE}")
     return task if task in TASK_NAMES else ""

@@ -17,7 +17,7 @@ import yaml
 from ad_compressed_perception.core.errors import DataError, ManifestError
 from ad_compressed_perception.core.manifest import MANIFEST_NAME, Manifest, Verdict, load_manifest
 from ad_compressed_perception.core.resources import config_folder
-from ad_compressed_perception.tasks import TASKS
+from ad_compressed_perception.core.task_names import NO_NODE, RAW, TASK_NAMES
 from ad_compressed_perception.workspace.find import find_all
 
 PACKAGE = "ad_compressed_perception"
@@ -126,15 +126,17 @@ def make_plan(
         AdcpError: an unknown task or variant, two models of a task, a missing or altered file, a
             rejected variant requested by name.
     """
-    unknown = [task for task in tasks or () if task not in TASKS]
+    unknown = [task for task in tasks or () if task not in TASK_NAMES]
     if unknown:
-        raise DataError(f"unknown task {unknown[0]!r}; known: {', '.join(TASKS)}")
+        raise DataError(f"unknown task {unknown[0]!r}; known: {', '.join(TASK_NAMES)}")
     chosen: dict[str, Manifest] = {}
     owners: dict[str, dict[str, Manifest]] = {}
     for path in models:
         manifest = load_manifest(path)
         if tasks and manifest.task not in tasks:
             continue
+        if manifest.task == RAW:
+            raise ManifestError(f"{path}: {NO_NODE}")
         if manifest.task in chosen:
             raise ManifestError(
                 f"two models for task {manifest.task}: {chosen[manifest.task].folder} and {path}; name one"
@@ -150,7 +152,7 @@ def make_plan(
     nodes: list[ReplayNode] = []
     notes: list[str] = []
     available: set[str] = set()
-    for task in TASKS:
+    for task in TASK_NAMES:
         if task in chosen:
             manifest = chosen[task]
             requested = variants.get(task) if isinstance(variants, Mapping) else variants

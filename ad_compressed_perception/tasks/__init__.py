@@ -11,12 +11,13 @@ from ad_compressed_perception.tasks.base import Task, TaskSettings
 from ad_compressed_perception.tasks.classification import ClassificationTask
 from ad_compressed_perception.tasks.detection import DetectionTask
 from ad_compressed_perception.tasks.planning import PlanningTask
+from ad_compressed_perception.tasks.raw import RawTask
 from ad_compressed_perception.tasks.segmentation import SegmentationTask
 
 __all__ = ["TASKS", "Task", "TaskSettings", "create_task"]
 
 TASKS: dict[str, type[Task[Any]]] = {
-    task.name: task for task in (DetectionTask, SegmentationTask, PlanningTask, ClassificationTask)
+    task.name: task for task in (DetectionTask, SegmentationTask, PlanningTask, ClassificationTask, RawTask)
 }
 
 

@@ -13,6 +13,7 @@ from ad_compressed_perception.backends.choose_variant import find_variant, namin
 from ad_compressed_perception.core.errors import ManifestError
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.core.results import Result
+from ad_compressed_perception.core.task_names import NO_NODE, RAW
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.tasks import Task, create_task
 
@@ -75,7 +76,8 @@ def open_pipeline(
     name = find_variant(manifest, variant, backend)
     chosen = manifest.variant(name)
     if task is not None and manifest.task != task:
-        raise ManifestError(f"model {manifest.name!r} is for task {manifest.task!r}, not {task!r}")
+        why = f"; {NO_NODE}" if manifest.task == RAW else ""
+        raise ManifestError(f"model {manifest.name!r} is for task {manifest.task!r}, not {task!r}{why}")
     built = create_task(manifest.for_variant(name))
     runtime = backend or chosen.backend
     base = chosen.options if runtime == chosen.backend else {}

@@ -11,7 +11,7 @@ import pytest
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import TaskName
-from ad_compressed_perception.core.task_names import TASK_NAMES
+from ad_compressed_perception.core.task_names import RAW, TASK_NAMES
 from ad_compressed_perception.launch_support.argument_values import (
     find_model,
     of_camera,
@@ -296,7 +296,7 @@ def test_a_model_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_names_that_are_stated_twice_are_the_same() -> None:
     """A launch cannot import the modules that have them: those need more than every machine has."""
-    assert tuple(TASKS) == TASK_NAMES == get_args(TaskName)
+    assert tuple(TASKS) == (*TASK_NAMES, RAW) == get_args(TaskName)
     pytest.importorskip("launch_ros", reason="ROS 2's launch_ros is not installed")
     from ad_road_simulation.launch_support.arguments import WEATHERS
 

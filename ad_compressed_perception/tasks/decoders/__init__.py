@@ -8,4 +8,5 @@ PLUGINS = {
     "steering": "ad_compressed_perception.tasks.decoders.steering:SteeringDecoder",
     "trajectory": "ad_compressed_perception.tasks.decoders.trajectory:TrajectoryDecoder",
     "classes": "ad_compressed_perception.tasks.decoders.classes:ClassesDecoder",
+    "raw": "ad_compressed_perception.tasks.raw:RawDecoder",
 }
