@@ -250,19 +250,20 @@ def _f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _labels(pairs: Sequence[_Pair], parts: NDArray[np.float64]) -> _Measured:
-    """Of the frames with the baseline's most frequent label, no more are informative than there are others.
+    """Without a difference no more frames of a label are informative than there are others, as in a verdict.
 
-    As in the verdict: two classifiers that always say the same agree perfectly, and say nothing.
+    Two classifiers that always give the same label agree perfectly, which means nothing.
     """
     pooled = ClassificationAgreement()
     for pair in pairs:
         if isinstance(pair.agreed, ClassificationAgreement):
             pooled = pooled + pair.agreed
-    names = np.array([pair.label for pair in pairs])
-    informative = np.asarray((parts[:, 1] > 0) & (names != NO_LABEL))
-    for name, frames in zip(*np.unique(names, return_counts=True), strict=True):
-        informative[np.flatnonzero(names == name)[len(names) - int(frames) :]] = False
-    informative |= parts[:, 0] < parts[:, 1]  # what differs is told in any case
+    informative = np.asarray(parts[:, 1] > 0)
+    if not (parts[:, 0] < parts[:, 1]).any():
+        names = np.array([pair.label for pair in pairs])
+        informative &= names != NO_LABEL
+        for name, frames in zip(*np.unique(names, return_counts=True), strict=True):
+            informative[np.flatnonzero(names == name)[len(names) - int(frames) :]] = False
     return _Measured(
         figures(pooled),
         parts,

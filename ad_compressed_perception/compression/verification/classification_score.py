@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Share of frames on which the variant's strongest label is the baseline's (top-1).
 
-Beside it each label that the baseline says on enough frames has a limit of its own, on ``1 - F1`` of its
+Beside it each label that the baseline gives on enough frames has a limit of its own, on ``1 - F1`` of its
 frames: a rare sign that is lost hardly shows in the whole. The strict figure also asks for alike scores, on
 which thresholds downstream act.
 """
@@ -41,13 +41,13 @@ class ClassificationScore(AgreementScore):
 
         Args:
             score_margin: difference of scores up to which the strict figure calls two results alike.
-            labels: compare the frames on which either side says one of these; None for all frames.
+            labels: compare the frames on which either side gives one of these; None for all frames.
         """
         super().__init__(BaselineInformation(labels=labels))
         self._margin, self._labels = score_margin, labels
         self._names: tuple[str, ...] = ()
         # Of each frame: the baseline's strongest label, the variant's, how far the scores are apart.
-        self._said: list[tuple[str, str]] = []
+        self._strongest: list[tuple[str, str]] = []
         self._apart: list[float] = []
 
     def _add(self, baseline: Classification, variant: Classification | None) -> float:
@@ -55,21 +55,21 @@ class ClassificationScore(AgreementScore):
         first = strongest(baseline)
         # Without a result no label agrees.
         second = "" if variant is None else strongest(variant)
-        self._said.append((first, second))
+        self._strongest.append((first, second))
         self._apart.append(1.0 if variant is None else score_distance(baseline, variant))
         return self._apart[-1] + float(first != second)
 
     def _figures(self, frames: Indices, failed: int) -> AgreementFigures:
         """Return the share with its interval, and the drop of each label."""
-        said = [self._said[place] for place in frames]
+        pairs = [self._strongest[place] for place in frames]
         apart = np.array(self._apart, np.float64)[frames]
-        shown, kept, found = (self._by_label(said, which) for which in ("baseline", "both", "variant"))
-        compared = np.array([self._is_compared(*pair) for pair in said], np.float64)
-        differs = np.array([one != other for one, other in said], np.float64) * compared
+        shown, kept, found = (self._by_label(pairs, which) for which in ("baseline", "both", "variant"))
+        compared = np.array([self._is_compared(*pair) for pair in pairs], np.float64)
+        differs = np.array([one != other for one, other in pairs], np.float64) * compared
         unlike = np.maximum(differs, (apart > self._margin) * compared)
         judged = np.flatnonzero((shown.sum(axis=0) >= MIN_LABEL_FRAMES) & self._chosen())
         # (N, 2 + judged labels, 3): what differs and what is compared; both, the baseline's, the variant's.
-        parts = np.zeros((len(said), 2 + len(judged), 3))
+        parts = np.zeros((len(pairs), 2 + len(judged), 3))
         parts[:, 0, 0], parts[:, 1, 0], parts[:, :2, 1] = differs, unlike, compared[:, None]
         parts[:, 2:] = np.stack([kept[:, judged], shown[:, judged], found[:, judged]], axis=2)
         trials = np.concatenate([[compared.sum()] * 2, shown.sum(axis=0)[judged]])
@@ -87,7 +87,7 @@ class ClassificationScore(AgreementScore):
             1.0 - float(values[0]),
             float(values[0]),
             *intervals[0],
-            len(said),
+            len(pairs),
             int(self._information.flags()[frames].sum()),
             failed,
             {
@@ -110,11 +110,11 @@ class ClassificationScore(AgreementScore):
             label_measure="F1",
         )
 
-    def _by_label(self, said: Sequence[tuple[str, str]], which: str) -> NDArray[np.bool_]:
+    def _by_label(self, pairs: Sequence[tuple[str, str]], which: str) -> NDArray[np.bool_]:
         """Return (N, L) whether a label is the strongest one of the baseline, the variant or both."""
         places = {name: place for place, name in enumerate(self._names)}
-        table = np.zeros((len(said), len(self._names)), bool)
-        for row, (one, other) in enumerate(said):
+        table = np.zeros((len(pairs), len(self._names)), bool)
+        for row, (one, other) in enumerate(pairs):
             name = other if which == "variant" else one
             if name in places and (which != "both" or one == other):
                 table[row, places[name]] = True
