@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ad_compressed_perception.analysis.class_plausibility import judge_classes, measure_classes
 from ad_compressed_perception.analysis.plan_plausibility import (
     FEWEST_FRAMES,
     PLANNER_MEASURES,
@@ -30,6 +31,7 @@ from ad_compressed_perception.analysis.plan_plausibility import (
 )
 from ad_compressed_perception.core.errors import OutputError
 from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.tasks.decoders.classes import ClassesDecoder
 from ad_compressed_perception.tasks.decoders.sigmoid import SigmoidDecoder
 from ad_compressed_perception.tasks.decoders.yolox import RAW_HEAD, YoloxDecoder
 from ad_compressed_perception.tasks.pipeline import Pipeline
@@ -139,4 +141,5 @@ _MEASURES: dict[type, tuple[Callable[[Any, Outputs], tuple[float, ...]], Callabl
     YoloxDecoder: (_measure_heads, _judge_heads),
     SigmoidDecoder: (_measure_planes, _judge_planes),
     **PLANNER_MEASURES,
+    ClassesDecoder: (measure_classes, judge_classes),
 }

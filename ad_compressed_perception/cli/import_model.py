@@ -29,6 +29,7 @@ class _Task(str, Enum):
     detection = "detection"
     segmentation = "segmentation"
     planning = "planning"
+    classification = "classification"
     raw = "raw"
 
 
@@ -62,11 +63,10 @@ def import_model(
         str | None, typer.Option(metavar="A,B,..|FILE", help="Class names, or a file with one per line.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name; the file's by default.")] = None,
-    decoder: Annotated[
-        str | None, typer.Option(help="Decoder of the outputs; guessed by default.")
-    ] = None,
+    decoder: Annotated[str | None, typer.Option(help="Decoder of the outputs; guessed by default.")] = None,
     decoder_option: Annotated[
-        list[str] | None, typer.Option(
+        list[str] | None,
+        typer.Option(
             metavar="KEY=VALUE", help="Option of the decoder, such as strides=8,16,32; may be repeated."
         ),
     ] = None,

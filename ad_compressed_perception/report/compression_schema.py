@@ -137,7 +137,7 @@ class PartAgreement(StrictModel):
 
     name: str
     frames: Count = Field(description="frames on which either side has something of it")
-    drop: Interval = Field(description="1 - agreement; of a label 1 - IoU")
+    drop: Interval = Field(description="1 - agreement; of a label 1 - IoU or 1 - F1")
 
 
 class Agreement(StrictModel):
@@ -158,7 +158,8 @@ class Agreement(StrictModel):
     slices: list[AgreementSlice] = Field(default_factory=list)
     worst_slice: str | None = Field(default=None, description="name of the slice with the largest drop")
     labels: list[PartAgreement] = Field(
-        default_factory=list, description="segmentation: informative labels, each with a limit of its own"
+        default_factory=list,
+        description="segmentation, classification: informative labels, each with a limit of its own",
     )
     sizes: list[PartAgreement] = Field(default_factory=list, description="detection: by size of the object")
     distances: list[PartAgreement] = Field(

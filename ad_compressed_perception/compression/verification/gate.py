@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 
 from ad_compressed_perception.compression.verification.finding import Estimate, Finding, check_upper_limit
-from ad_compressed_perception.compression.verification.gate_parts import check_lost, check_parts
+from ad_compressed_perception.compression.verification.gate_parts import check_labels, check_lost, check_parts
 from ad_compressed_perception.compression.verification.scores import PartDrop
 from ad_compressed_perception.core.manifest import Verdict, VerdictStatus
 from ad_compressed_perception.pass_api.terms import AcceptSpec
@@ -78,11 +78,12 @@ class Measured:
         integer_coverage: share of convolutions and matrix products run as integer kernels; None without any.
         accuracy: loss of accuracy on labeled data; None where none was given.
         end_to_end: times from frame to result, for ``timed: end_to_end``.
-        labels: segmentation: the drop of each informative label's IoU.
+        labels: segmentation, classification: the drop of each informative label.
         slices: the drop in each slice of the frames.
         sizes: detection: the drop of each class of object sizes.
         distances: with a camera: the drop in each band of distances.
         lost: labels and reactions of which nothing is left, besides those of ``labels``.
+        label_measure: which figure ``labels`` are drops of.
     """
 
     drop: float
@@ -104,6 +105,7 @@ class Measured:
     sizes: tuple[PartDrop, ...] = ()
     distances: tuple[PartDrop, ...] = ()
     lost: tuple[PartDrop, ...] = ()
+    label_measure: str = "IoU"
 
 
 def check_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
@@ -214,9 +216,8 @@ def check_limits(accept: AcceptSpec, measured: Measured) -> list[tuple[Finding, 
 def decide(accept: AcceptSpec, measured: Measured) -> Verdict:
     """Return the verdict; its reasons are the terms that decided it, all of them when accepted."""
     findings = [check_drop(accept, measured)]
-    findings += check_parts(
-        accept, measured.frames, measured.labels, measured.slices, measured.sizes, measured.distances
-    )
+    findings += check_labels(accept, measured.frames, measured.labels, measured.label_measure)
+    findings += check_parts(accept, measured.slices, measured.sizes, measured.distances)
     if accept.max_drop < 1.0:  # else agreement is not limited at all
         findings += check_lost(measured.lost)
     optional = (check_accuracy(accept, measured), check_speed(accept, measured))

@@ -27,23 +27,19 @@ _LOST_FRAMES, _PERHAPS_LOST_FRAMES = 10, 5
 
 def check_parts(
     accept: AcceptSpec,
-    frames: int,
-    labels: Sequence[PartDrop],
     slices: Sequence[PartDrop],
     sizes: Sequence[PartDrop],
     distances: Sequence[PartDrop],
 ) -> list[Outcome]:
-    """Return the outcomes of the terms on parts and why; labels are always judged.
+    """Return the outcomes of the terms on parts and why.
 
     Args:
         accept: the recipe's terms.
-        frames: verification frames.
-        labels: drops of the informative labels' IoU.
         slices: drops in the slices.
         sizes: drops of the classes of object sizes.
         distances: drops in the bands of distance.
     """
-    found = _check_labels(accept, frames, labels)
+    found: list[Outcome] = []
     if accept.worst_slice is not None:
         found += _check_slices(accept.worst_slice, accept.min_frames, slices)
     for limits, parts, words in (
@@ -72,19 +68,29 @@ def check_lost(lost: Sequence[PartDrop]) -> list[Outcome]:
     return found
 
 
-def _check_labels(accept: AcceptSpec, frames: int, labels: Sequence[PartDrop]) -> list[Outcome]:
-    """Return what decided: the failed and the open labels, or one sentence for all of them."""
+def check_labels(
+    accept: AcceptSpec, frames: int, labels: Sequence[PartDrop], measure: str = "IoU"
+) -> list[Outcome]:
+    """Return what decided of the labels, which are always judged: failed and open ones, or one sentence.
+
+    Args:
+        accept: the recipe's terms.
+        frames: verification frames.
+        labels: drops of the informative labels.
+        measure: which figure they are drops of.
+    """
     if not labels or frames < accept.min_frames:  # then max_drop is open already
         return []
     limit = accept.label_limit
     found: list[Outcome] = []
     for one in labels:
         if one.drop >= _GONE:
+            what = "pixel" if measure == "IoU" else "frame"
             found.append(
-                (Finding.FAILED, f"label {one.name!r} has no pixel in common any more ({one.frames} frames)")
+                (Finding.FAILED, f"label {one.name!r} has no {what} in common any more ({one.frames} frames)")
             )
         else:
-            found.append(_judge(one, f"IoU of label {one.name!r}", limit))
+            found.append(_judge(one, f"{measure} of label {one.name!r}", limit))
     decided = [outcome for outcome in found if outcome[0] is not Finding.MET]
     if decided:
         return decided
@@ -92,7 +98,7 @@ def _check_labels(accept: AcceptSpec, frames: int, labels: Sequence[PartDrop]) -
     return [
         (
             Finding.MET,
-            f"IoU of each of {len(labels)} informative labels drops by at most {worst.drop:.3f} "
+            f"{measure} of each of {len(labels)} informative labels drops by at most {worst.drop:.3f} "
             f"({worst.name!r}), within the allowed {limit:g}",
         )
     ]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ad_compressed_perception.compression.verification.classification_score import ClassificationScore
 from ad_compressed_perception.compression.verification.detection_score import DetectionScore
 from ad_compressed_perception.compression.verification.planning_score import PlanningScore
 from ad_compressed_perception.compression.verification.scores import AgreementScore
@@ -43,6 +44,8 @@ def create_score(manifest: Manifest, spec: VerifySpec) -> AgreementScore:
         )
     if manifest.task == "segmentation":
         return SegmentationScore(spec.labels, camera)
+    if manifest.task == "classification":
+        return ClassificationScore(spec.score_margin, spec.labels)
     return PlanningScore(spec.lateral_tolerance_m, spec.lateral_tolerance_per_m)
 
 
@@ -50,11 +53,12 @@ def check_terms(manifest: Manifest, verify: VerifySpec, accept: AcceptSpec) -> N
     """Raise RecipeError where the recipe limits what the task does not have: it would never be decided."""
     if accept.by_size is not None and manifest.task != "detection":
         raise RecipeError(f"accept.by_size: {manifest.task} has no objects; take the term out")
-    if accept.max_label_drop is not None and manifest.task != "segmentation":
+    if accept.max_label_drop is not None and manifest.task not in ("segmentation", "classification"):
         raise RecipeError(f"accept.max_label_drop: {manifest.task} has no label masks; take the term out")
     if accept.by_distance is None:
         return
-    if manifest.task == "planning":
-        raise RecipeError("accept.by_distance: a path has no bands of distance; take the term out")
+    if manifest.task in ("planning", "classification"):
+        whose = "a path" if manifest.task == "planning" else "a label of the whole frame"
+        raise RecipeError(f"accept.by_distance: {whose} has no bands of distance; take the term out")
     if verify.camera is None:
         raise RecipeError("accept.by_distance needs the camera: give verify.camera")
