@@ -35,7 +35,9 @@ from ad_compressed_perception.onnx_graph.qdq_placement import (
     merges_activations,
     restore_hard_swish,
 )
-from ad_compressed_perception.onnx_graph.quantizer_names import clear_quantizer_names
+from ad_compressed_perception.onnx_graph.shared_biases import separate_biases
+from ad_compressed_perception.onnx_graph.reserved_names import ReservedNames
+from ad_compressed_perception.onnx_graph.subgraphs import with_placeholders, without_placeholders
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 
 if TYPE_CHECKING:
@@ -153,7 +155,7 @@ class QuantizeInt8(Pass):
         self._check(model)
         name_nodes(model)
         prepared = _pre_process(model, context)
-        clear_quantizer_names(prepared)
+        separate_biases(prepared)
         if self.merged_activations(context):
             restore_hard_swish(prepared)
         return prepared, _excluded_nodes(prepared, options.exclude, self.name)
@@ -197,6 +199,7 @@ class QuantizeInt8(Pass):
     ) -> ModelProto:
         """Return a prepared graph with Q/DQ pairs; raise ModelFileError where the quantizer refuses it."""
         from onnxruntime.quantization import QuantType
+        from onnxruntime.quantization.calibrate import TensorsData
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
         options: QuantizeInt8Options = self.options
@@ -207,6 +210,9 @@ class QuantizeInt8(Pass):
         merged = self.merged_activations(context)
         # The quantizer works in place.
         copy = type(model).FromString(model.SerializeToString())
+        names = ReservedNames(copy)
+        stored = with_placeholders(copy)
+        reserved = TensorsData(ranges.calibration_method, names.renamed(ranges.data))
         try:
             with _quiet():
                 quantizer = QDQQuantizer(
@@ -215,7 +221,7 @@ class QuantizeInt8(Pass):
                     reduce_range,
                     QuantType.QInt8,
                     QuantType[self.activations],
-                    ranges,
+                    reserved,
                     [],
                     excluded,
                     options.operators,
@@ -232,7 +238,7 @@ class QuantizeInt8(Pass):
             raise
         except Exception as error:  # the quantizer raises several types, asserts among them
             raise ModelFileError(f"the quantizer refused the graph: {one_line(error)}") from error
-        quantized: ModelProto = quantizer.model.model
+        quantized = names.restore(without_placeholders(quantizer.model.model, stored))
         context.notes["placement"] = "compute_ops" if merged else "everywhere"
         if merged:
             return keep_compute_op_pairs(QdqGraph(model, quantized, merged_activations=True))
