@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.tensors import TensorSpec
+from ad_compressed_perception.onnx_graph.inferred_types import output_shape
 from ad_compressed_perception.onnx_graph.shape_stand_ins import use_stand_ins
 from ad_compressed_perception.onnx_graph.subgraphs import (
+    all_graphs,
     all_names,
     free_name,
     outer_names,
@@ -168,6 +170,7 @@ def tensor_shapes(model: ModelProto, *, strict: bool = False) -> dict[str, Shape
     del fresh.graph.value_info[:]
     for output in fresh.graph.output:
         output.type.tensor_type.ClearField("shape")
+    forget_body_shapes(fresh)
     use_stand_ins(fresh)
     try:
         fresh = onnx.shape_inference.infer_shapes(
@@ -176,13 +179,26 @@ def tensor_shapes(model: ModelProto, *, strict: bool = False) -> dict[str, Shape
     except Exception as error:  # C++ errors of several types
         raise ModelFileError(f"the shapes of the graph do not fit: {one_line(error)}") from error
     shapes: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in fresh.graph.initializer}
+    inputs = {value.name for value in fresh.graph.input}
     for value in (*fresh.graph.input, *fresh.graph.value_info, *fresh.graph.output):
         tensor_type = value.type.tensor_type
-        if tensor_type.HasField("shape"):
+        if tensor_type.HasField("shape") and (value.name not in inputs or value.name not in shapes):
             shapes[value.name] = tuple(
                 size.dim_value if size.HasField("dim_value") else None for size in tensor_type.shape.dim
             )
     return shapes
+
+
+def forget_body_shapes(model: ModelProto) -> None:
+    """Remove the sizes that the bodies of branches and loops declare, which hold for one input size.
+
+    The rank stays: ONNX Runtime wants to know that a loop's counter is a single number.
+    """
+    for body in list(all_graphs(model.graph))[1:]:
+        for value in (*body.input, *body.output):
+            for dimension in value.type.tensor_type.shape.dim:
+                dimension.Clear()
+        del body.value_info[:]
 
 
 def refresh_outputs(model: ModelProto) -> tuple[TensorSpec, ...]:
@@ -194,12 +210,16 @@ def refresh_outputs(model: ModelProto) -> tuple[TensorSpec, ...]:
     from onnx import helper
 
     del model.graph.value_info[:]
+    forget_body_shapes(model)
     shapes = tensor_shapes(model, strict=True)
     specs = []
     for output in model.graph.output:
         tensor_type = output.type.tensor_type
         tensor_type.ClearField("shape")
-        shape = shapes.get(output.name, ())
+        shape = shapes.get(output.name)
+        if shape is None:
+            shape = output_shape(model, output.name) or ()
+        tensor_type.shape.SetInParent()  # a number of rank 0 has a shape too
         for size in shape:
             dimension = tensor_type.shape.dim.add()
             if size is not None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class ReservedNames:
     """Renames the tensors of one model and gives them their names back.
 
+    Outputs that are inputs themselves, which such tools take for a cycle, are left out in between.
+
     Attributes:
         new: the reserved name of each of the model's tensors.
     """
@@ -38,6 +40,15 @@ class ReservedNames:
         self._own = sorted(all_tensor_names(model))
         self.new = {name: f"{self._mark}{number}." for number, name in enumerate(self._own)}
         self._old = {new: old for old, new in self.new.items()}
+        self._pattern = re.compile(re.escape(self._mark) + r"(\d+)\.")
+        inputs = {value.name for value in model.graph.input}
+        self._passed = [
+            (place, type(value).FromString(value.SerializeToString()))
+            for place, value in enumerate(model.graph.output)
+            if value.name in inputs
+        ]
+        for place, _ in reversed(self._passed):
+            del model.graph.output[place]
         rename_tensors(model.graph, self.new)
 
     def original(self, name: str) -> str:
@@ -48,23 +59,24 @@ class ReservedNames:
         """Return a table by own names as one by reserved names."""
         return {self.new[name]: value for name, value in values.items() if name in self.new}
 
+    def readable(self, text: str) -> str:
+        """Return a text, such as an error, with the tensors' own names in it."""
+        return self._pattern.sub(lambda match: self._own[int(match[1])], text)
+
     def restore(self, model: ModelProto) -> ModelProto:
         """Give the tensors of a changed model, and what was made from them, their names, in place."""
-        pattern = re.compile(re.escape(self._mark) + r"(\d+)\.")
-
-        def readable(name: str) -> str:
-            return pattern.sub(lambda match: self._own[int(match[1])], name)
-
         taken = set(self._own)
         table = dict(self._old)
         for name in sorted(all_tensor_names(model) - table.keys()):
-            table[name] = free_name(readable(name), taken)
+            table[name] = free_name(self.readable(name), taken)
         rename_tensors(model.graph, table)
+        for place, value in self._passed:
+            model.graph.output.insert(place, value)
         taken = set(self._nodes)
         for graph in all_graphs(model.graph):
             for node in graph.node:
                 if node.name and node.name not in self._nodes:
-                    node.name = free_name(readable(node.name), taken)
+                    node.name = free_name(self.readable(node.name), taken)
         return model
 
 

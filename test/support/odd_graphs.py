@@ -228,7 +228,7 @@ def branch(*, nested: bool = False) -> onnx.ModelProto:
     b.weight("outer_w", (16, 16, 3, 3))
     b.weight("outer_b", (16,))
     b.add("ReduceMax", [stem], "peak", keepdims=0)
-    b.add("Greater", ["peak", b.constant("limit", np.float32(1e6))], "condition")
+    b.add("Greater", ["peak", b.constant("limit", np.float32(1e4))], "condition")
 
     def body(name: str, nodes: list[onnx.NodeProto], result: str) -> onnx.GraphProto:
         return helper.make_graph(nodes, name, [], [value(result, F, [1, 16, HEIGHT, WIDTH])])

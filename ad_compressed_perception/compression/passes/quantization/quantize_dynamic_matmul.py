@@ -126,7 +126,8 @@ class QuantizeDynamicMatmul(Pass):
                 quantizer.quantize_model()
                 quantizer.model.topological_sort()
         except Exception as error:  # the quantizer raises several types, asserts among them
-            raise ModelFileError(f"the quantizer refused the graph: {one_line(error)}") from error
+            reason = names.readable(one_line(error))
+            raise ModelFileError(f"the quantizer refused the graph: {reason}") from error
         finally:
             logging.disable(previous)
         return names.restore(without_placeholders(quantizer.model.model, stored))
