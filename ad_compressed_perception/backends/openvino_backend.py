@@ -9,7 +9,7 @@ changed its number format implicitly would be invalid, so this backend always se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -111,8 +111,13 @@ class OpenVinoSession(Session):
         precision, coverage = executed_precision(self._layers, fallback=options.precision)
         if options.strict:
             self._refuse_other_precision(options.precision)
-        inputs = tuple(_tensor_spec(port, _onnx_name(port, input_names)) for port in self._compiled.inputs)
-        output_names = [_onnx_name(port, names) for port in self._compiled.outputs]
+        inputs = tuple(
+            _tensor_spec(port, name)
+            for port, name in zip(
+                self._compiled.inputs, _onnx_names(self._compiled.inputs, input_names), strict=True
+            )
+        )
+        output_names = _onnx_names(self._compiled.outputs, names)
         outputs = tuple(
             _tensor_spec(port, name) for port, name in zip(self._compiled.outputs, output_names, strict=True)
         )
@@ -333,10 +338,19 @@ def _tensor_spec(port: Any, name: str) -> TensorSpec:
     return TensorSpec(name, sizes, np.dtype(port.element_type.to_dtype()).name)
 
 
-def _onnx_name(port: Any, onnx_names: list[str]) -> str:
-    """Name an input or output as the ONNX file does: OpenVINO keeps names of tensors it merged beside it."""
-    known = port.get_names()
-    for name in onnx_names:
-        if name in known:
-            return name
-    return str(port.get_any_name())
+def _onnx_names(ports: Sequence[Any], onnx_names: list[str]) -> list[str]:
+    """Name inputs or outputs as the ONNX file does.
+
+    OpenVINO keeps the file's order. Outputs that it merged into one tensor, such as x and Dropout(x), may all
+    have one name of theirs, which is then taken by the output that has it in the file.
+    """
+    claims = [set(port.get_names()).intersection(onnx_names) for port in ports]
+    if len(ports) == len(onnx_names):
+        pairs = list(zip(onnx_names, claims, strict=True))
+        in_place = {name for name, claimed in pairs if name in claimed}
+        if all(name in in_place or claimed <= in_place for name, claimed in pairs):
+            return onnx_names
+    return [
+        next((name for name in onnx_names if name in claimed), str(port.get_any_name()))
+        for port, claimed in zip(ports, claims, strict=True)
+    ]

@@ -19,6 +19,7 @@ from ad_compressed_perception.core.manifest import InputSpec, Manifest
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.data.bad_frames import BadFrameLimit
 from ad_compressed_perception.data.frames import open_frames
+from ad_compressed_perception.onnx_graph.float16 import raise_to_float32
 from ad_compressed_perception.onnx_graph.io import input_name
 from ad_compressed_perception.pass_api.passes import Feeds, PassContext
 from ad_compressed_perception.tasks.prepare import Preparer
@@ -101,7 +102,7 @@ def run_passes(
     """Apply a recipe's passes in order; raise AdcpError naming the pass that failed.
 
     Args:
-        model: may be changed in place.
+        model: may be changed in place; half precision is raised to single precision first.
         recipe: names the passes and the terms of verification.
         manifest: the model's.
         samples: the frames.
@@ -115,8 +116,10 @@ def run_passes(
     Returns:
         What each pass did, the model, and the manifest with the input and output it has now.
     """
-    records = []
+    records: list[PassRecord] = []
     original, baseline = manifest, manifest.variant_path(manifest.baseline)
+    raised = raise_to_float32(model)
+    manifest = _with_input_type(manifest, model)
     for index, step in enumerate(recipe.passes):
         folder = scratch / f"{index}_{step.name}"
         folder.mkdir()
@@ -153,10 +156,22 @@ def run_passes(
         manifest = manifest.model_copy(update={"input": context.input, "output": context.output})
         if snapshots is not None:
             snapshots.after(step, model, manifest)
+        if raised and not records:
+            context.notes["raised_to_float32"] = raised
         after = len(model.graph.node)
         records.append(PassRecord(step.name, perf_counter() - start, before, after, context.notes))
         progress(label, 1, 1)
     return records, model, manifest
+
+
+def _with_input_type(manifest: Manifest, model: ModelProto) -> Manifest:
+    """Return the manifest with an input in single precision where the graph's is."""
+    from onnx import TensorProto
+
+    kind = next(v.type.tensor_type.elem_type for v in model.graph.input if v.name == input_name(model))
+    if manifest.input.dtype != "float16" or kind != TensorProto.FLOAT:
+        return manifest
+    return manifest.model_copy(update={"input": manifest.input.model_copy(update={"dtype": "float32"})})
 
 
 def _feeder(sample: FrameSample, spec: InputSpec, name: str) -> Callable[[], Iterator[Feeds]]:

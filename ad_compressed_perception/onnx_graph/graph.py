@@ -13,6 +13,16 @@ from numpy.typing import NDArray
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.tensors import TensorSpec
+from ad_compressed_perception.onnx_graph.inferred_types import output_shape
+from ad_compressed_perception.onnx_graph.shape_stand_ins import use_stand_ins
+from ad_compressed_perception.onnx_graph.subgraphs import (
+    all_graphs,
+    all_names,
+    free_name,
+    outer_names,
+    read_names,
+    replace_read,
+)
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -42,7 +52,8 @@ class Graph:
     Attributes:
         model: the model; edits go straight into it.
         producers: name of a tensor to the node that computes it.
-        consumers: name of a tensor to the nodes that read it, once per input.
+        consumers: name of a tensor to the nodes that read it, once per input; a branch's or loop's node reads
+            what is in its body.
         outputs: names of the graph's outputs.
     """
 
@@ -55,18 +66,13 @@ class Graph:
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         for node in model.graph.node:
             self.producers.update(dict.fromkeys(node.output, node))
-            for name in node.input:
+            for name in (*node.input, *outer_names(node)):
                 self.consumers.setdefault(name, []).append(node)
             if node.op_type == "Constant":
                 for entry in node.attribute:
                     if entry.name == "value":
                         self._tensors[node.output[0]] = entry.t
-        self._names = {
-            *self._tensors,
-            *self.producers,
-            *(value.name for value in model.graph.input),
-            *(node.name for node in model.graph.node),
-        }
+        self._names = all_names(model)
 
     def constant(self, name: str) -> NDArray[Any] | None:
         """Return a weight's or constant's value, read-only; None for what is computed or absent."""
@@ -86,12 +92,7 @@ class Graph:
 
     def new_name(self, base: str) -> str:
         """Return a name that no tensor or node has yet, and reserve it."""
-        name, count = base, 1
-        while name in self._names:
-            count += 1
-            name = f"{base}_{count}"
-        self._names.add(name)
-        return name
+        return free_name(base, self._names)
 
     def add_constant(self, base: str, value: NDArray[Any]) -> str:
         """Add a weight of a new name and return the name."""
@@ -106,9 +107,7 @@ class Graph:
     def replace_uses(self, old: str, new: str) -> None:
         """Let every consumer of tensor ``old`` read ``new`` instead."""
         for node in self.consumers.get(old, []):
-            for index, name in enumerate(node.input):
-                if name == old:
-                    node.input[index] = new
+            replace_read(node, old, new)
 
     def insert_before(self, node: NodeProto, new: Iterable[NodeProto]) -> None:
         """Put nodes into the list before another one, which keeps the order of computation."""
@@ -149,23 +148,13 @@ def remove_dead(model: ModelProto) -> None:
         if alive.isdisjoint(node.output):
             places.append(index)
         else:
-            alive.update(_input_names(node))
+            alive.update(read_names(node))
     for index in places:
         del model.graph.node[index]
     for index in range(len(model.graph.initializer) - 1, -1, -1):
         if model.graph.initializer[index].name not in alive:
             del model.graph.initializer[index]
     del model.graph.value_info[:]
-
-
-def _input_names(node: NodeProto) -> set[str]:
-    """Return the names of a node's inputs, including its subgraphs'."""
-    names = {name for name in node.input if name}
-    for entry in node.attribute:
-        for graph in (*([entry.g] if entry.HasField("g") else []), *entry.graphs):
-            for inner in graph.node:
-                names |= _input_names(inner)
-    return names
 
 
 def tensor_shapes(model: ModelProto, *, strict: bool = False) -> dict[str, Shape]:
@@ -181,6 +170,8 @@ def tensor_shapes(model: ModelProto, *, strict: bool = False) -> dict[str, Shape
     del fresh.graph.value_info[:]
     for output in fresh.graph.output:
         output.type.tensor_type.ClearField("shape")
+    forget_body_shapes(fresh)
+    use_stand_ins(fresh)
     try:
         fresh = onnx.shape_inference.infer_shapes(
             fresh, check_type=strict, strict_mode=strict, data_prop=True
@@ -188,13 +179,26 @@ def tensor_shapes(model: ModelProto, *, strict: bool = False) -> dict[str, Shape
     except Exception as error:  # C++ errors of several types
         raise ModelFileError(f"the shapes of the graph do not fit: {one_line(error)}") from error
     shapes: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in fresh.graph.initializer}
+    inputs = {value.name for value in fresh.graph.input}
     for value in (*fresh.graph.input, *fresh.graph.value_info, *fresh.graph.output):
         tensor_type = value.type.tensor_type
-        if tensor_type.HasField("shape"):
+        if tensor_type.HasField("shape") and (value.name not in inputs or value.name not in shapes):
             shapes[value.name] = tuple(
                 size.dim_value if size.HasField("dim_value") else None for size in tensor_type.shape.dim
             )
     return shapes
+
+
+def forget_body_shapes(model: ModelProto) -> None:
+    """Remove the sizes that the bodies of branches and loops declare, which hold for one input size.
+
+    The rank stays: ONNX Runtime wants to know that a loop's counter is a single number.
+    """
+    for body in list(all_graphs(model.graph))[1:]:
+        for value in (*body.input, *body.output):
+            for dimension in value.type.tensor_type.shape.dim:
+                dimension.Clear()
+        del body.value_info[:]
 
 
 def refresh_outputs(model: ModelProto) -> tuple[TensorSpec, ...]:
@@ -206,12 +210,16 @@ def refresh_outputs(model: ModelProto) -> tuple[TensorSpec, ...]:
     from onnx import helper
 
     del model.graph.value_info[:]
+    forget_body_shapes(model)
     shapes = tensor_shapes(model, strict=True)
     specs = []
     for output in model.graph.output:
         tensor_type = output.type.tensor_type
         tensor_type.ClearField("shape")
-        shape = shapes.get(output.name, ())
+        shape = shapes.get(output.name)
+        if shape is None:
+            shape = output_shape(model, output.name) or ()
+        tensor_type.shape.SetInParent()  # a number of rank 0 has a shape too
         for size in shape:
             dimension = tensor_type.shape.dim.add()
             if size is not None:

@@ -15,6 +15,7 @@ from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.manifest import InputSpec
 from ad_compressed_perception.core.model_files import external_data, is_inside
 from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.onnx_graph.normal_form import normalize, sort_nodes
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
@@ -24,6 +25,7 @@ HARD_SWISH_OPSET = 14
 """The first one that has HardSwish."""
 # Protobuf cannot hold more in one file.
 _MAX_BYTES = 2**31 - 1
+_OUT_OF_ORDER = "topologically sorted"
 _QUANTIZED_PREFIXES = ("QLinear", "Quantize", "Dequantize", "DynamicQuantize")
 _QUANTIZED_OPERATORS = frozenset(("ConvInteger", "MatMulInteger", "QGemm", "QAttention"))
 
@@ -56,11 +58,29 @@ def read_model(path: Path) -> ModelProto:
             f"external data of {path} cannot be read ({missing}): {one_line(error)}"
         ) from error
     drop_initializer_inputs(model)
-    check_model(model, f"model {path}")
+    model = _normalized(model, path)
     for name, values in float_constants(model):
         if np.isnan(values).any():
             raise ModelFileError(f"model {path} has NaN in weight {name!r}: it was damaged or badly trained")
     return model
+
+
+def _normalized(model: ModelProto, path: Path) -> ModelProto:
+    """Return the checked model in normal form; its nodes may be out of order, as common converters leave them."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(model)
+    except Exception as error:  # the checker's own, and protobuf's above 2 GiB
+        if _OUT_OF_ORDER in str(error):
+            sort_nodes(model)
+    check_model(model, f"model {path}")
+    try:
+        return normalize(model)
+    except ModelFileError as error:
+        raise ModelFileError(f"model {path}: {error}") from error
+    except Exception as error:  # what the checker lets pass raises several types
+        raise ModelFileError(f"model {path} cannot be read: {one_line(error)}") from error
 
 
 def refuse_suppression(model: ModelProto, path: Path) -> None:

@@ -13,6 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.onnx_graph.normal_form import sort_nodes
+from ad_compressed_perception.onnx_graph.subgraphs import (
+    all_names,
+    free_name,
+    read_names,
+    with_placeholders,
+    without_placeholders,
+)
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -64,8 +72,13 @@ class QdqGraph:
         Raises:
             ModelFileError: the graphs are not the same but for Q/DQ pairs and removed ReLU or Clip.
         """
-        self.floating = floating
-        self.quantized = quantized
+        # Bodies of branches and loops read tensors like any other node's inputs.
+        self.floating, self._bodies = _lifted(floating)
+        self.quantized, quantized_bodies = _lifted(quantized)
+        if self._bodies.keys() != quantized_bodies.keys():
+            raise ModelFileError("the quantizer lost a branch or loop of the graph")
+        self._taken = all_names(floating) | all_names(quantized)
+        floating, quantized = self.floating, self.quantized
         self._merged_activations = merged_activations
         self._nodes = {node.name: node for node in floating.graph.node}
         self._producer = {name: node for node in floating.graph.node for name in node.output if name}
@@ -141,7 +154,7 @@ class QdqGraph:
         model = onnx.ModelProto()
         model.CopyFrom(self.floating)
         graph = model.graph
-        inner = f"{tensor}/before"
+        inner = free_name(f"{tensor}/before", set(self._taken))
         if tensor in self._weights:
             chain[-1].output[0] = tensor
             kept = [weight for weight in graph.initializer if weight.name != tensor]
@@ -158,7 +171,7 @@ class QdqGraph:
         graph.initializer.extend(weights)
         graph.node.extend(chain)
         sort_nodes(model)
-        return model
+        return without_placeholders(model, self._bodies)
 
     def after(self, model: ModelProto, tensor: str) -> str:
         """Return the name of the tensor that consumers read in a mixed graph: after its Q/DQ pair, if any."""
@@ -289,11 +302,11 @@ class QdqGraph:
         )
         drop_unused(model)
         sort_nodes(model)
-        return model
+        return without_placeholders(model, self._bodies)
 
     def _add_float(self, model: ModelProto, weight: str) -> str:
         """Add the float weight beside its quantized form of the same name; return the new name."""
-        name = f"{weight}/float"
+        name = free_name(f"{weight}/float", set(self._taken))
         if all(tensor.name != name for tensor in model.graph.initializer):
             copy = model.graph.initializer.add()
             copy.CopyFrom(self._weights[weight])
@@ -314,6 +327,12 @@ class QdqGraph:
             _rename(copy.output, node.output[0], inner)
 
 
+def _lifted(model: ModelProto) -> tuple[ModelProto, dict[str, NodeProto]]:
+    """Return a copy whose branches and loops are placeholders, and these."""
+    copy = type(model).FromString(model.SerializeToString())
+    return copy, with_placeholders(copy)
+
+
 def _rename(names: object, old: str, new: str) -> None:
     for index, name in enumerate(names):  # type: ignore[arg-type, var-annotated]
         if name == old:
@@ -323,7 +342,7 @@ def _rename(names: object, old: str, new: str) -> None:
 def drop_unused(model: ModelProto) -> None:
     """Remove nodes and weights that no output depends on, in place."""
     while True:
-        used = {name for node in model.graph.node for name in node.input}
+        used = {name for node in model.graph.node for name in read_names(node)}
         used |= {output.name for output in model.graph.output}
         kept = [node for node in model.graph.node if used & set(node.output)]
         if len(kept) == len(model.graph.node):
@@ -334,34 +353,3 @@ def drop_unused(model: ModelProto) -> None:
     if len(weights) != len(model.graph.initializer):
         del model.graph.initializer[:]
         model.graph.initializer.extend(weights)
-
-
-def sort_nodes(model: ModelProto) -> None:
-    """Sort the nodes topologically, in place.
-
-    Raises:
-        ModelFileError: the graph has a cycle, or an operator reads a tensor without a producer.
-    """
-    known = {tensor.name for tensor in model.graph.initializer} | {v.name for v in model.graph.input} | {""}
-    left = list(model.graph.node)
-    ordered: list[NodeProto] = []
-    while left:
-        ready, waiting = _split_ready(left, known)
-        if not ready:
-            raise ModelFileError(f"operator {left[0].name!r} reads a tensor without a producer")
-        ordered.extend(ready)
-        left = waiting
-    del model.graph.node[:]
-    model.graph.node.extend(ordered)
-
-
-def _split_ready(nodes: Iterable[NodeProto], known: set[str]) -> tuple[list[NodeProto], list[NodeProto]]:
-    """Split into nodes with only known inputs, whose outputs become known, and the others."""
-    ready, waiting = [], []
-    for node in nodes:
-        if all(name in known for name in node.input):
-            ready.append(node)
-            known.update(node.output)
-        else:
-            waiting.append(node)
-    return ready, waiting

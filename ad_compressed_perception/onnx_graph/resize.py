@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ad_compressed_perception.core.manifest import InputSpec
-from ad_compressed_perception.onnx_graph.graph import Graph, remove_dead, tensor_shapes
+from ad_compressed_perception.onnx_graph.graph import Graph, forget_body_shapes, remove_dead, tensor_shapes
 from ad_compressed_perception.onnx_graph.io import opset_of, pin_input_shape
-from ad_compressed_perception.onnx_graph.spatial_constants import Scaling, scale_node
+from ad_compressed_perception.onnx_graph.spatial_constants import Scaling, refuse_bodies, scale_node
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -27,6 +27,7 @@ def resize_graph(model: ModelProto, old: InputSpec, new: InputSpec) -> list[str]
     heights, widths = (old.height, new.height), (old.width, new.width)
     scaling = Scaling(Graph(model), opset_of(model), before, heights, widths, [])
     for node in list(model.graph.node):
+        refuse_bodies(scaling, node)
         scale_node(scaling, node)
     remove_dead(model)
     return list(dict.fromkeys(scaling.edited))
@@ -48,3 +49,4 @@ def _set_input(model: ModelProto, spec: InputSpec) -> None:
     for dimension, size in zip(dimensions, spec.shape, strict=True):
         dimension.dim_value = size
     del model.graph.value_info[:]
+    forget_body_shapes(model)

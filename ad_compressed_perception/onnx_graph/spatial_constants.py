@@ -25,6 +25,7 @@ from ad_compressed_perception.onnx_graph.graph import (
     label,
     tensor_shapes,
 )
+from ad_compressed_perception.onnx_graph.subgraphs import all_graphs, bodies, read_names
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -113,14 +114,36 @@ def scale_node(scaling: Scaling, node: NodeProto) -> None:
         _scale_resize(scaling, node)
 
 
+def refuse_bodies(scaling: Scaling, node: NodeProto) -> None:
+    """Raise ModelFileError for a branch or loop that holds a size while what it reads changes."""
+    for body in bodies(node):
+        for graph in all_graphs(body):
+            for inner in graph.node:
+                if inner.op_type in _HOLDS_SIZES and any(scaling.changed(name) for name in read_names(node)):
+                    raise refuse(inner, f"stands inside of {label(node)}, where sizes are not scaled")
+
+
+def _unknown(scaling: Scaling, name: str) -> NodeProto | None:
+    """Return the first node on the way to a tensor whose result's shape cannot be inferred."""
+    for node in scaling.graph.model.graph.node:
+        for output in node.output:
+            shape = scaling.after.get(output)
+            if output and (shape is None or None in shape) and node.op_type != "Constant":
+                return node
+    return scaling.graph.producers.get(name)
+
+
 def _known_shapes(scaling: Scaling, node: NodeProto) -> tuple[list[int], list[int]]:
     """Return the node's data input's shape before and after; raise where one is unknown."""
     shapes = []
     for table in (scaling.before, scaling.after):
         shape = table.get(node.input[0])
         if shape is None or any(size is None for size in shape):
+            first = _unknown(scaling, node.input[0])
+            source = "" if first is None else f", since that of {label(first)} cannot be inferred"
             raise refuse(
-                node, "reads a tensor of unknown size: put simplify and infer_shapes before input_size"
+                node,
+                f"reads a tensor of unknown size{source}: put simplify and infer_shapes before input_size",
             )
         shapes.append([size for size in shape if size is not None])
     return shapes[0], shapes[1]
@@ -335,6 +358,16 @@ def _check_recurrent(scaling: Scaling, node: NodeProto) -> None:
         raise refuse(node, f"has weights for one size only: its input was {before}, is {after}")
 
 
+def _check_norm(scaling: Scaling, node: NodeProto) -> None:
+    scale, after = scaling.graph.constant_input(node, 1), scaling.after.get(node.input[0])
+    if scale is None or not after:
+        return
+    along = after[attribute(node, "axis", -1) % len(after) :]
+    sizes = zip(reversed(scale.shape), reversed(along), strict=False)
+    if any(have not in (1, need) and need is not None for have, need in sizes):
+        raise refuse(node, f"has weights for one size only: {list(scale.shape)}, its input is {after}")
+
+
 def _check_target(scaling: Scaling, node: NodeProto) -> None:
     fixed = scaling.graph.constant_input(node, 1)
     if fixed is None or any(int(entry) > 1 for entry in fixed[-2:]):
@@ -363,6 +396,9 @@ def _check_joined(scaling: Scaling, node: NodeProto) -> None:
             raise refuse(node, f"joins {listed}: {why}")
 
 
+_HOLDS_SIZES = frozenset(
+    ("Resize", "Upsample", "Reshape", "Slice", "Split", "Expand", "Tile", "ConstantOfShape", "Pad", "Gemm")
+)
 _RULES: dict[str, Callable[[Scaling, NodeProto], None]] = {
     "Resize": _scale_resize,
     "Upsample": _scale_resize,
@@ -372,6 +408,7 @@ _RULES: dict[str, Callable[[Scaling, NodeProto], None]] = {
     **dict.fromkeys(("AveragePool", "MaxPool", "LpPool", "Conv"), _scale_pool),
     **dict.fromkeys(("Gemm", "MatMul"), _check_product),
     **dict.fromkeys(("GRU", "LSTM", "RNN"), _check_recurrent),
+    "LayerNormalization": _check_norm,
     **dict.fromkeys(("Expand", "Tile"), _check_target),
     **dict.fromkeys(
         ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where", "PRelu", "Concat"), _check_joined

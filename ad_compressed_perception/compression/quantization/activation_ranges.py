@@ -12,6 +12,8 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 
 from ad_compressed_perception.compression.quantization.range_rules import mse_ranges
 from ad_compressed_perception.core.errors import DataError, ModelFileError
+from ad_compressed_perception.onnx_graph.reserved_names import ReservedNames
 from ad_compressed_perception.pass_api.passes import Feeds, PassContext
 
 Method = Literal["minmax", "entropy", "percentile", "mse"]
@@ -62,11 +65,35 @@ def collect_ranges(
         DataError: no calibration frames.
         ModelFileError: an activation is NaN or infinite.
     """
+    import onnx
+
+    graph = onnx.load(str(model))
+    names = ReservedNames(graph)
+    reserved = context.scratch / "reserved_names.onnx"
+    onnx.save(graph, str(reserved))
+
+    def feeds() -> Iterator[Feeds]:
+        return (names.renamed(one) for one in context.feeds())
+
+    ranges = _collect(reserved, operators, method, percentile, replace(context, feeds=feeds), names)
+    return type(ranges)(
+        ranges.calibration_method, {names.original(name): data for name, data in ranges.items()}
+    )
+
+
+def _collect(
+    model: Path,
+    operators: list[str],
+    method: Method,
+    percentile: float,
+    context: PassContext,
+    names: ReservedNames,
+) -> Any:
     rounds = 1 if method == "minmax" else 2
     # The calibrators print; standard output is reserved for the command's result.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # about NaN, which raises below
-        ranges = _smallest_and_largest(model, operators, context, rounds)
+        ranges = _smallest_and_largest(model, operators, context, rounds, names)
         if method == "minmax":
             return ranges
         limits = {name: data.range_value for name, data in ranges.items()}
@@ -74,7 +101,9 @@ def collect_ranges(
         return _thresholds(histograms, method, percentile)
 
 
-def _smallest_and_largest(model: Path, operators: list[str], context: PassContext, rounds: int) -> Any:
+def _smallest_and_largest(
+    model: Path, operators: list[str], context: PassContext, rounds: int, names: ReservedNames
+) -> Any:
     from onnxruntime.quantization import CalibrationMethod
     from onnxruntime.quantization.calibrate import create_calibrator
 
@@ -97,7 +126,7 @@ def _smallest_and_largest(model: Path, operators: list[str], context: PassContex
         low, high = data.range_value
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise ModelFileError(
-                f"activation {name!r} is not finite on the calibration frames ({low} to {high}): "
+                f"activation {names.original(name)!r} is not finite on the calibration frames ({low} to {high}): "
                 "it has no scale"
             )
     return ranges

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ad_compressed_perception.core.errors import DataError, ModelFileError
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.onnx_graph.io import opset_of
+from ad_compressed_perception.onnx_graph.subgraphs import all_names
 from ad_compressed_perception.onnx_graph.weights import (
     WeightTensor,
     attribute,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 _AXES_ARE_INPUTS = 18
-_MEAN, _SQUARE = "adcp_mean:", "adcp_square:"
+_ADDED = "adcp"
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,19 @@ def measure_moments(
 
     augmented = onnx.ModelProto()
     augmented.CopyFrom(model)
+    # Own tensors are called so, and no other tensor's name begins like that.
+    mark = _ADDED
+    while any(name.startswith(mark) for name in all_names(model)):
+        mark += "_"
+    mean, square = f"{mark}_mean:", f"{mark}_square:"
     nodes = {
         node.output[0]: (node, weight) for weight in weights for node in weight.nodes if _measurable(node)
     }
     for output, (node, weight) in nodes.items():
-        _add_means(augmented, node, weight, output, opset_of(model))
+        _add_means(augmented, node, weight, (mark, mean, square), opset_of(model))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    names = [prefix + output for output in nodes for prefix in (_MEAN, _SQUARE)]
+    names = [prefix + output for output in nodes for prefix in (mean, square)]
     sums: dict[str, Any] = dict.fromkeys(names, 0.0)
     done = 0
     try:
@@ -88,10 +94,10 @@ def measure_moments(
         raise DataError("no calibration frames: the source is empty")
     found = {}
     for output in nodes:
-        mean, square = sums[_MEAN + output] / done, sums[_SQUARE + output] / done
-        if not (np.isfinite(mean).all() and np.isfinite(square).all()):
+        first, second = sums[mean + output] / done, sums[square + output] / done
+        if not (np.isfinite(first).all() and np.isfinite(second).all()):
             raise ModelFileError(f"the input of operator {output!r} is not finite on the calibration frames")
-        found[output] = Moments(mean, square)
+        found[output] = Moments(first, second)
     return found
 
 
@@ -99,12 +105,18 @@ def _measurable(node: NodeProto) -> bool:
     return not (node.op_type == "Gemm" and attribute(node, "transA", 0))
 
 
-def _add_means(model: ModelProto, node: NodeProto, weight: WeightTensor, output: str, opset: int) -> None:
-    """Append outputs with the mean and the mean square of the compute op's input, by channel."""
+def _add_means(
+    model: ModelProto, node: NodeProto, weight: WeightTensor, prefixes: tuple[str, str, str], opset: int
+) -> None:
+    """Append outputs with the mean and the mean square of the compute op's input, by channel.
+
+    ``prefixes`` are those of the names of what is added: inner tensors, means and mean squares.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
-    source, rank = node.input[0], weight.values.ndim
-    stem = f"adcp:{output}"
+    source, rank, output = node.input[0], weight.values.ndim, node.output[0]
+    mark, mean, square = prefixes
+    stem = f"{mark}:{output}"
     new: list[NodeProto] = [helper.make_node("Cast", [source], [f"{stem}:float"], to=TensorProto.FLOAT)]
     values = f"{stem}:float"
     axes = [0, *range(2, rank)]
@@ -115,7 +127,7 @@ def _add_means(model: ModelProto, node: NodeProto, weight: WeightTensor, output:
         new.append(helper.make_node("Reshape", [values, f"{stem}:shape"], [f"{stem}:flat"]))
         values = f"{stem}:flat"
     new.append(helper.make_node("Mul", [values, values], [f"{stem}:squared"]))
-    for given, prefix in ((values, _MEAN), (f"{stem}:squared", _SQUARE)):
+    for given, prefix in ((values, mean), (f"{stem}:squared", square)):
         inputs = [given]
         if opset >= _AXES_ARE_INPUTS:
             name = f"{stem}:{prefix}axes"

@@ -144,7 +144,8 @@ class GraphModule(nn.Module):
                         values.pop(name, None)
         finally:
             self._images = 1
-        return tuple(values[name] for name in names)
+        # An output may be a constant.
+        return tuple(cast(Tensor, self._value(name, values)) for name in names)
 
     def parameter_of(self, name: str) -> nn.Parameter | None:
         """Return the parameter of a trainable weight outside of ``layers``; None for any other tensor."""
@@ -220,7 +221,7 @@ class GraphModule(nn.Module):
         self._keep_constants()
 
     def _keep_constants(self) -> None:
-        used = {name for step in self.steps for name in step.inputs}
+        used = {name for step in self.steps for name in step.inputs} | set(self.output_names)
         constants = {name: value for name, value in self._arrays.items() if name not in self._parameter_keys}
         constants |= {name: self._expanded(node) for name, node in self._quantized_weights.items()}
         for name in constants.keys() & used:

@@ -13,8 +13,10 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from onnx import helper
 from torch import Tensor
 
 from ad_compressed_perception.training.graph_module.resampling import (
@@ -175,6 +177,17 @@ def _layer_normalization(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor |
     return F.layer_norm(x, shape, scale.reshape(shape), bias, a.get("epsilon", 1e-5))
 
 
+def _cast(a: Attributes, x: Tensor) -> Tensor:
+    return x.to(torch.from_numpy(np.zeros(0, helper.tensor_dtype_to_np_dtype(a["to"]))).dtype)
+
+
+def _group_normalization(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    groups, channels = a["num_groups"], x.shape[1]
+    # One scale for each group up to opset 20, for each channel afterwards.
+    scale, bias = (v if len(v) == channels else v.repeat_interleave(channels // groups) for v in (scale, bias))
+    return F.group_norm(x, groups, scale, bias, a.get("epsilon", 1e-5))
+
+
 def _gelu(a: Attributes, x: Tensor) -> Tensor:
     return F.gelu(x, approximate=a.get("approximate", "none"))
 
@@ -230,6 +243,7 @@ OPERATORS: dict[str, Operator] = {
     "Add": lambda a, x, y: x + y,
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_normalization,
+    "Cast": _cast,
     "Clip": _clip,
     "Concat": lambda a, *x: torch.cat(x, a["axis"]),
     "ConvTranspose": _conv_transpose,
@@ -244,6 +258,7 @@ OPERATORS: dict[str, Operator] = {
     "Gemm": _gemm,
     "GlobalAveragePool": lambda a, x: x.mean((2, 3), keepdim=True),
     "GlobalMaxPool": lambda a, x: x.amax((2, 3), keepdim=True),
+    "GroupNormalization": _group_normalization,
     "HardSigmoid": lambda a, x: torch.clamp(x * a.get("alpha", 0.2) + a.get("beta", 0.5), 0.0, 1.0),
     "HardSwish": lambda a, x: F.hardswish(x),
     "Identity": lambda a, x: x,

@@ -12,6 +12,8 @@ from collections import Counter
 
 from onnx import ModelProto, NodeProto, TensorProto
 
+from ad_compressed_perception.onnx_graph.subgraphs import all_names, free_name
+
 TRAINABLE_INPUTS = {
     "Conv": (1, 2),
     "ConvTranspose": (1, 2),
@@ -37,6 +39,7 @@ def unshare_weights(model: ModelProto) -> ModelProto:
     }
     uses = Counter(name for node in graph.node for name in node.input)
     uses.update(output.name for output in graph.output)
+    taken = all_names(copy)
     fresh_nodes: list[tuple[int, NodeProto]] = []
     for index, node in enumerate(graph.node):
         for position in TRAINABLE_INPUTS.get(node.op_type, ()):
@@ -46,22 +49,22 @@ def unshare_weights(model: ModelProto) -> ModelProto:
             suffix = f"{node.output[0]}/{position}"
             if name in stored and uses[name] > 1:
                 uses[name] -= 1
-                node.input[position] = _duplicate(copy, stored[name], suffix)
+                node.input[position] = _duplicate(copy, stored[name], suffix, taken)
             elif name in expanded:
                 source = expanded[name]
                 if uses[name] > 1:
                     uses[name] -= 1
                     source = NodeProto()
                     source.CopyFrom(expanded[name])
-                    source.name = f"{source.name}/{suffix}"
-                    source.output[0] = f"{name}/{suffix}"
+                    source.name = free_name(f"{source.name}/{suffix}", taken)
+                    source.output[0] = free_name(f"{name}/{suffix}", taken)
                     uses.update(source.input)
                     fresh_nodes.append((index, source))
                     node.input[position] = source.output[0]
                 for index_in_source, stored_name in enumerate(source.input[:2]):
                     if uses[stored_name] > 1:
                         uses[stored_name] -= 1
-                        source.input[index_in_source] = _duplicate(copy, stored[stored_name], suffix)
+                        source.input[index_in_source] = _duplicate(copy, stored[stored_name], suffix, taken)
     for index, node in reversed(fresh_nodes):
         graph.node.insert(index, node)
     return copy
@@ -90,9 +93,9 @@ def _copied(node: NodeProto) -> NodeProto:
     return copy
 
 
-def _duplicate(model: ModelProto, tensor: TensorProto, suffix: str) -> str:
+def _duplicate(model: ModelProto, tensor: TensorProto, suffix: str, taken: set[str]) -> str:
     copy = TensorProto()
     copy.CopyFrom(tensor)
-    copy.name = f"{tensor.name}/{suffix}"
+    copy.name = free_name(f"{tensor.name}/{suffix}", taken)
     model.graph.initializer.append(copy)
     return copy.name

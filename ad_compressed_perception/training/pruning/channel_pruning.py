@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.core.one_line import one_line, shorten
+from ad_compressed_perception.onnx_graph.subgraphs import all_names, free_name
 from ad_compressed_perception.training.graph_module.layers import Convolution, WeightLayer
 from ad_compressed_perception.training.graph_module.module import GraphModule
 
@@ -191,13 +192,14 @@ def _fit_resize_sizes(model: ModelProto, module: GraphModule, example: Tensor) -
     with torch.no_grad():
         sources = module.run({module.input_names[0]: example}, [node.input[0] for node in resized])
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    taken = all_names(model)
     for node, source in zip(resized, sources, strict=True):
         sizes = constants.get(node.input[3])
         if sizes is None or sizes.size != 4 or int(sizes[1]) == source.shape[1]:
             continue
         fresh = sizes.copy()
         fresh[1] = source.shape[1]
-        name = f"{node.output[0]}_sizes"
+        name = free_name(f"{node.output[0]}_sizes", taken)
         model.graph.initializer.append(numpy_helper.from_array(fresh, name))
         node.input[3] = name
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.onnx_graph.equivalence import require_same
 from ad_compressed_perception.onnx_graph.graph import remove_dead
 from ad_compressed_perception.onnx_graph.io import check_model
 from ad_compressed_perception.onnx_graph.layers import is_compute
+from ad_compressed_perception.onnx_graph.subgraphs import all_graphs, rename_tensors
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 
 if TYPE_CHECKING:
@@ -43,17 +43,11 @@ class DeduplicateInitializers(Pass):
         """Return the smaller model; inputs and outputs keep their names.
 
         Raises:
-            ModelFileError: the graph has branches or loops, or its outputs changed on a calibration frame.
+            ModelFileError: the graph's outputs changed on a calibration frame.
         """
         import onnx
 
         options: DeduplicateInitializersOptions = self.options
-        for node in model.graph.node:
-            if any(entry.HasField("g") or entry.graphs for entry in node.attribute):
-                raise ModelFileError(
-                    f"{node.op_type} {node.name!r} holds a subgraph, whose names cannot be shortened: "
-                    "leave the pass deduplicate_initializers out"
-                )
         original = onnx.ModelProto()
         original.CopyFrom(model)
         before = model.ByteSize()
@@ -78,10 +72,11 @@ def _share_constants(model: ModelProto) -> int:
         kept = first.setdefault((tensor.data_type, tuple(tensor.dims), tensor.raw_data), tensor.name)
         if kept != tensor.name:
             renamed[tensor.name] = kept
-    for node in model.graph.node:
-        for index, name in enumerate(node.input):
-            if name in renamed:
-                node.input[index] = renamed[name]
+    kept_tensors = [tensor for tensor in model.graph.initializer if tensor.name not in renamed]
+    if renamed:
+        del model.graph.initializer[:]
+        model.graph.initializer.extend(kept_tensors)
+        rename_tensors(model.graph, renamed)
     remove_dead(model)
     return len(renamed)
 
@@ -96,8 +91,6 @@ def _shorten_names(model: ModelProto) -> None:
 
     def shorten(name: str) -> str:
         nonlocal count
-        if not name:
-            return name
         while name not in short:
             candidate = _base36(count)
             count += 1
@@ -105,18 +98,16 @@ def _shorten_names(model: ModelProto) -> None:
                 short[name] = candidate
         return short[name]
 
-    for node in graph.node:
-        # Compute ops keep a unique name, by which a runtime's layers are matched to nodes of the file.
-        node.name = _base36(compute_ops)[1:] if is_compute(node) else ""
-        compute_ops += is_compute(node)
-        node.doc_string = ""
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                names[index] = shorten(name)
-    for tensor in graph.initializer:
-        tensor.name = shorten(tensor.name)
-        tensor.doc_string = ""
-    del graph.value_info[:]
+    for one in all_graphs(graph):
+        for node in one.node:
+            # Compute ops keep a unique name, by which a runtime's layers are matched to nodes of the file.
+            node.name = _base36(compute_ops)[1:] if is_compute(node) else ""
+            compute_ops += is_compute(node)
+            node.doc_string = ""
+        for tensor in one.initializer:
+            tensor.doc_string = ""
+        del one.value_info[:]
+    rename_tensors(graph, shorten)
 
 
 def _base36(number: int) -> str:

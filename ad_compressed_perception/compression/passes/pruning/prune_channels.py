@@ -129,7 +129,7 @@ class PruneChannels(Pass):
         if after == before and "stopped" not in context.notes:
             raise RecipeError(
                 f"no channel could be removed: ratio {options.ratio} of the channels is less than round_to "
-                f"{options.round_to} in every layer"
+                f"{options.round_to} in every layer, or outputs, groups and deconvolutions fix their number"
             )
         context.notes.update(
             parameters_before=before, parameters_after=after, steps=steps, images=len(trainer.dataset)

@@ -21,8 +21,12 @@ from ad_compressed_perception.compression.passes.quantization.quantize_int8 impo
 from ad_compressed_perception.compression.quantization.activation_ranges import collect_ranges
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.onnx_graph.inferred_types import infer_types
 from ad_compressed_perception.onnx_graph.io import float_constants, is_quantized, opset_of
-from ad_compressed_perception.onnx_graph.qdq import drop_unused, sort_nodes
+from ad_compressed_perception.onnx_graph.normal_form import sort_nodes
+from ad_compressed_perception.onnx_graph.qdq import drop_unused
+from ad_compressed_perception.onnx_graph.reserved_names import ReservedNames
+from ad_compressed_perception.onnx_graph.subgraphs import with_placeholders, without_placeholders
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 
 if TYPE_CHECKING:
@@ -54,7 +58,6 @@ class CastFloat16(Pass):
             ModelFileError: quantized, half precision already, a weight beyond 65504, or the converter
                 refused the graph.
         """
-        import onnx
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
         options: CastFloat16Options = self.options
@@ -73,7 +76,10 @@ class CastFloat16(Pass):
         name_nodes(model)
         _drop_empty_inputs(model)
         kept = self._beyond_range(model, context, MAX_FLOAT16 / options.headroom)
-        model = onnx.shape_inference.infer_shapes(model)
+        model = infer_types(model)
+        names = ReservedNames(model)
+        stored = with_placeholders(model)
+        bodied = [node.name for node in model.graph.node if node.op_type in stored]
         previous = logging.root.manager.disable
         logging.disable(logging.CRITICAL)
         try:
@@ -81,13 +87,15 @@ class CastFloat16(Pass):
                 # It warns about every weight below the smallest FP16 number, to which it rounds them.
                 warnings.simplefilter("ignore")
                 cast: ModelProto = convert_float_to_float16(
-                    model, keep_io_types=True, disable_shape_infer=True, node_block_list=kept
+                    model, keep_io_types=True, disable_shape_infer=True, node_block_list=[*kept, *bodied]
                 )
         except Exception as error:  # a third party's many types
-            raise ModelFileError(f"the converter refused the graph: {one_line(error)}") from error
+            reason = names.readable(one_line(error))
+            raise ModelFileError(f"the converter refused the graph: {reason}") from error
         finally:
             logging.disable(previous)
-        _remove_cast_pairs(cast, kept)
+        _remove_cast_pairs(cast, [*kept, *bodied])
+        cast = names.restore(without_placeholders(cast, stored))
         context.notes.update(headroom=options.headroom, single_precision_nodes=kept)
         return cast
 

@@ -24,7 +24,9 @@ from ad_compressed_perception.compression.passes.quantization.quantize_weights i
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.onnx_graph.io import float_constants, is_quantized, opset_of
-from ad_compressed_perception.onnx_graph.quantizer_names import clear_quantizer_names
+from ad_compressed_perception.onnx_graph.shared_biases import separate_biases
+from ad_compressed_perception.onnx_graph.reserved_names import ReservedNames
+from ad_compressed_perception.onnx_graph.subgraphs import with_placeholders, without_placeholders
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 
 if TYPE_CHECKING:
@@ -99,7 +101,9 @@ class QuantizeDynamicMatmul(Pass):
             saturates_u8s8(context.host) if options.reduce_range == "auto" else options.reduce_range
         )
         context.notes["reduce_range"] = reduce_range
-        clear_quantizer_names(model)
+        separate_biases(model)
+        names = ReservedNames(model)
+        stored = with_placeholders(model)
         previous = logging.root.manager.disable
         logging.disable(logging.CRITICAL)
         try:
@@ -122,8 +126,8 @@ class QuantizeDynamicMatmul(Pass):
                 quantizer.quantize_model()
                 quantizer.model.topological_sort()
         except Exception as error:  # the quantizer raises several types, asserts among them
-            raise ModelFileError(f"the quantizer refused the graph: {one_line(error)}") from error
+            reason = names.readable(one_line(error))
+            raise ModelFileError(f"the quantizer refused the graph: {reason}") from error
         finally:
             logging.disable(previous)
-        quantized: ModelProto = quantizer.model.model
-        return quantized
+        return names.restore(without_placeholders(quantizer.model.model, stored))

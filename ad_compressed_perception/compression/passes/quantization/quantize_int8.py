@@ -26,7 +26,9 @@ from ad_compressed_perception.compression.quantization.activation_ranges import 
 from ad_compressed_perception.core.errors import AdcpError, ModelFileError, RecipeError
 from ad_compressed_perception.core.one_line import one_line, shorten
 from ad_compressed_perception.core.renamed import warn_renamed
+from ad_compressed_perception.onnx_graph.graph import attribute
 from ad_compressed_perception.onnx_graph.heads import find_heads
+from ad_compressed_perception.onnx_graph.inferred_types import infer_types
 from ad_compressed_perception.onnx_graph.io import float_constants, is_quantized, opset_of
 from ad_compressed_perception.onnx_graph.qdq import QdqGraph
 from ad_compressed_perception.onnx_graph.qdq_placement import (
@@ -35,7 +37,9 @@ from ad_compressed_perception.onnx_graph.qdq_placement import (
     merges_activations,
     restore_hard_swish,
 )
-from ad_compressed_perception.onnx_graph.quantizer_names import clear_quantizer_names
+from ad_compressed_perception.onnx_graph.shared_biases import separate_biases
+from ad_compressed_perception.onnx_graph.reserved_names import ReservedNames
+from ad_compressed_perception.onnx_graph.subgraphs import with_placeholders, without_placeholders
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 
 if TYPE_CHECKING:
@@ -152,8 +156,8 @@ class QuantizeInt8(Pass):
         options: QuantizeInt8Options = self.options
         self._check(model)
         name_nodes(model)
-        prepared = _pre_process(model, context)
-        clear_quantizer_names(prepared)
+        prepared = infer_types(_pre_process(model, context))
+        separate_biases(prepared)
         if self.merged_activations(context):
             restore_hard_swish(prepared)
         return prepared, _excluded_nodes(prepared, options.exclude, self.name)
@@ -197,6 +201,7 @@ class QuantizeInt8(Pass):
     ) -> ModelProto:
         """Return a prepared graph with Q/DQ pairs; raise ModelFileError where the quantizer refuses it."""
         from onnxruntime.quantization import QuantType
+        from onnxruntime.quantization.calibrate import TensorsData
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
         options: QuantizeInt8Options = self.options
@@ -207,6 +212,9 @@ class QuantizeInt8(Pass):
         merged = self.merged_activations(context)
         # The quantizer works in place.
         copy = type(model).FromString(model.SerializeToString())
+        names = ReservedNames(copy)
+        stored = with_placeholders(copy)
+        reserved = TensorsData(ranges.calibration_method, names.renamed(ranges.data))
         try:
             with _quiet():
                 quantizer = QDQQuantizer(
@@ -215,13 +223,14 @@ class QuantizeInt8(Pass):
                     reduce_range,
                     QuantType.QInt8,
                     QuantType[self.activations],
-                    ranges,
+                    reserved,
                     [],
                     excluded,
                     options.operators,
                     {
                         "ActivationSymmetric": False,
                         "WeightSymmetric": True,
+                        "TensorQuantOverrides": _per_tensor(copy, reduce_range),
                         # The shared range of a Concat would not clip one of its inputs as its ReLU does.
                         "QDQKeepRemovableActivations": self.keeps_activations or merged,
                     },
@@ -231,12 +240,28 @@ class QuantizeInt8(Pass):
         except AdcpError:
             raise
         except Exception as error:  # the quantizer raises several types, asserts among them
-            raise ModelFileError(f"the quantizer refused the graph: {one_line(error)}") from error
-        quantized: ModelProto = quantizer.model.model
+            reason = names.readable(one_line(error))
+            raise ModelFileError(f"the quantizer refused the graph: {reason}") from error
+        quantized = names.restore(without_placeholders(quantizer.model.model, stored))
         context.notes["placement"] = "compute_ops" if merged else "everywhere"
         if merged:
             return keep_compute_op_pairs(QdqGraph(model, quantized, merged_activations=True))
         return quantized
+
+
+def _per_tensor(model: ModelProto, reduce_range: bool) -> dict[str, list[dict[str, Any]]]:
+    """Return the quantizer's settings of weights that get one scale for all channels.
+
+    The channels of a grouped ConvTranspose's weight are those of one group only, its bias has all.
+    """
+    from onnxruntime.quantization import QuantType
+
+    settings = {"quant_type": QuantType.QInt8, "symmetric": True, "reduce_range": reduce_range}
+    return {
+        node.input[1]: [dict(settings)]
+        for node in model.graph.node
+        if node.op_type == "ConvTranspose" and attribute(node, "group", 1) > 1
+    }
 
 
 def as_floats(ranges: Any) -> dict[str, tuple[float, float]]:
@@ -289,6 +314,8 @@ def _pre_process(model: ModelProto, context: PassContext) -> ModelProto:
         with _quiet():
             quant_pre_process(str(given), str(path), skip_symbolic_shape=True)
         prepared = onnx.load(str(path))
+        if len(prepared.graph.node) > len(model.graph.node):
+            raise ModelFileError("it writes operators out into several, as GroupNormalization")
     except Exception as error:  # several types; pre-processing is optional
         context.notes["pre_process"] = f"left out: {shorten(one_line(error), 120)}"
         prepared = onnx.shape_inference.infer_shapes(model)

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.onnx_graph.io import is_quantized, opset_of
+from ad_compressed_perception.onnx_graph.subgraphs import all_names, free_name
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 
 if TYPE_CHECKING:
@@ -83,11 +84,12 @@ class QuantizeWeights(Pass):
                 "numbers or more"
             )
         signal = noise = 0.0
+        taken = all_names(model)
         for weight in chosen:
             if not np.isfinite(weight.values).all():
                 raise ModelFileError(f"weight {weight.tensor.name!r} is not finite: it has no scale")
             numbers, scales = quantize_channels(weight.values, weight.axis)
-            _replace(model, weight, numbers, scales)
+            _replace(model, weight, numbers, scales, taken)
             shape = [1] * numbers.ndim
             shape[weight.axis] = -1
             expanded = numbers * scales.reshape(shape)
@@ -160,25 +162,23 @@ def _channel_axis(node: NodeProto, rank: int) -> int:
 
 
 def _replace(
-    model: ModelProto, weight: _Weight, numbers: NDArray[np.int8], scales: NDArray[np.float32]
+    model: ModelProto,
+    weight: _Weight,
+    numbers: NDArray[np.int8],
+    scales: NDArray[np.float32],
+    taken: set[str],
 ) -> None:
-    """Replace a weight by its int8 values, their scales and a DequantizeLinear."""
+    """Replace a weight by its int8 values, their scales and a DequantizeLinear, under names not taken."""
     from onnx import helper, numpy_helper
 
     name = weight.tensor.name
-    weight.tensor.CopyFrom(numpy_helper.from_array(numbers, f"{name}_int8"))
+    stored, scale, zero = (free_name(f"{name}_{end}", taken) for end in ("int8", "scale", "zero_point"))
+    weight.tensor.CopyFrom(numpy_helper.from_array(numbers, stored))
     zeros = np.zeros(scales.shape, np.int8)
     model.graph.initializer.extend(
-        [
-            numpy_helper.from_array(scales, f"{name}_scale"),
-            numpy_helper.from_array(zeros, f"{name}_zero_point"),
-        ]
+        [numpy_helper.from_array(scales, scale), numpy_helper.from_array(zeros, zero)]
     )
     node = helper.make_node(
-        "DequantizeLinear",
-        [f"{name}_int8", f"{name}_scale", f"{name}_zero_point"],
-        [name],
-        f"{name}_expand",
-        axis=weight.axis,
+        "DequantizeLinear", [stored, scale, zero], [name], free_name(f"{name}_expand", taken), axis=weight.axis
     )
     model.graph.node.insert(0, node)
