@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -15,26 +15,33 @@ from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.data.bag_files import (
     METADATA_NAME,
-    STORAGE_SUFFIXES,
     BagFiles,
     find_files,
+    is_storage_name,
+    not_named,
     open_file,
     storage_files,
 )
 from ad_compressed_perception.data.storage import Channel, StorageError, StorageFile, by_time
-from ad_compressed_perception.data.zstd import zstd_decompress
+from ad_compressed_perception.data.video_messages import (
+    COMPRESSED_IMAGE,
+    DEFINITIONS,
+    VIDEO_TYPES,
+    to_compressed_image,
+)
+from ad_compressed_perception.data.zstd import is_zstd, zstd_decompress
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+IMAGE_TYPES = ("sensor_msgs/msg/Image", COMPRESSED_IMAGE, *VIDEO_TYPES)
 
 
 def is_bag(path: Path) -> bool:
     """Return whether a path looks like a recording: a storage file, or a folder that holds one."""
     if path.is_dir():
         return (path / METADATA_NAME).is_file() or bool(storage_files(path))
-    return path.is_file() and path.suffix in STORAGE_SUFFIXES
+    return path.is_file() and is_storage_name(path)
 
 
 class BagReader:
@@ -42,6 +49,7 @@ class BagReader:
 
     Reads sqlite3 and MCAP storage, plain or compressed by file or by message. The files' own channels say
     what there is; what metadata.yaml claims is compared with them. One iterator over the messages at a time.
+    Messages of videos (``video_messages.VIDEO_TYPES``) are read as sensor_msgs/CompressedImage.
 
     Attributes:
         path: as given: a rosbag2 folder, or one .mcap or .db3 file.
@@ -57,7 +65,7 @@ class BagReader:
         self._types: dict[str, Counter[str]] = {}
         self._claims = BagFiles([])
         self._files: list[StorageFile] | None = None
-        self._scratch: TemporaryDirectory[str] | None = None
+        self._problems: list[str] = []
         self._stores: dict[str, Typestore] = {}
 
     def __enter__(self) -> BagReader:
@@ -67,17 +75,25 @@ class BagReader:
             DataError: no such bag, not a bag, a corrupt or incomplete one, or one that holds no messages.
         """
         self._claims = find_files(self.path)
-        self._scratch = TemporaryDirectory(prefix="adcp-bag-")
+        self._problems = list(self._claims.problems)
         self._files = []
+        first: Exception | None = None
         try:
             for path in self._claims.paths:
-                self._files.append(open_file(path, Path(self._scratch.name)))
-        except (StorageError, OSError) as cause:
+                try:
+                    self._files.append(open_file(path))
+                except (StorageError, OSError) as cause:
+                    first = first or cause
+                    self._problems.append(f"{path.name} cannot be read, its messages are missing: {one_line(cause)}")
+            if not self._files and first is not None:
+                raise self._unreadable(first) from first
+            self._open_extra()
+        except BaseException:
             self.close()
-            raise self._unreadable(cause) from cause
+            raise
         self._list_topics()
         if not sum(self._file_counts().values()):
-            damage = [*self._damage(), *self.warnings()]
+            damage = [*self._damage(), *self._problems, *self.warnings()]
             claimed = self._claims.message_count
             self.close()
             if damage:
@@ -89,6 +105,27 @@ class BagReader:
                 )
             raise DataError(f"bag {self.path} is empty: it holds no messages")
         return self
+
+    def _open_extra(self) -> None:
+        """Open files that metadata.yaml does not name where they go on or begin the recording.
+
+        One of the same time may be a copy: its messages would be counted twice.
+        """
+        for path in self._claims.extra:
+            try:
+                file = open_file(path)
+            except (StorageError, OSError) as cause:
+                self._problems.append(f"{METADATA_NAME} does not name {path.name}, and it cannot be read: {cause}")
+                continue
+            times = [(each.start_ns, each.end_ns) for each in self._opened() if each.counts.total()]
+            if any(file.start_ns <= end and start <= file.end_ns for start, end in times):
+                file.close()
+                self._problems.append(not_named(path))
+                continue
+            file.warnings.append(
+                f"{METADATA_NAME} does not name {path.name}, whose time is beside that of the other files: it is read."
+            )
+            self._opened().append(file)
 
     def _list_topics(self) -> None:
         self._types, self.encodings = {}, {}
@@ -115,9 +152,6 @@ class BagReader:
         files, self._files = self._files, None
         for file in files or ():
             file.close()
-        scratch, self._scratch = self._scratch, None
-        if scratch is not None:
-            scratch.cleanup()
 
     @property
     def storage(self) -> str:
@@ -162,7 +196,7 @@ class BagReader:
         Args:
             topic: whose counts to compare; None for those of all topics.
         """
-        found = [*self._claims.problems, *self._damage()]
+        found = [*self._problems, *self._damage()]
         counts = self._file_counts()
         claims = self._claims.counts
         if claims is not None:
@@ -206,7 +240,9 @@ class BagReader:
                 )
             return self._of_one_type(topic)
         if not images:
-            raise DataError(f"bag {self.path} has no image topic; topics: {_listed(self.topics)}")
+            others = [f"{topic} ({encoding})" for topic, encoding in self.encodings.items()]
+            more = f"; channels that are no ROS 2 messages: {_listed(others)}" if others else ""
+            raise DataError(f"bag {self.path} has no image topic; topics: {_listed(self.topics)}{more}")
         if len(images) > 1:
             cameras = [each for each in images if self._has_camera_info(each)]
             if len(cameras) == 1:
@@ -250,9 +286,8 @@ class BagReader:
         read = 0
         try:
             for number, message in by_time(parts):
-                data = zstd_decompress(message.data) if self._claims.is_message_zstd else message.data
                 read += 1
-                yield names[number][message.channel], message.time_ns, data
+                yield names[number][message.channel], message.time_ns, self._plain(message.data)
         except (StorageError, OSError) as cause:
             raise self._unreadable(cause, f" after {read} messages") from cause
         if read == 0 and any(self.count(topic) for topic in topics):
@@ -261,6 +296,18 @@ class BagReader:
                 f"bag {self.path} cannot be read: no readable messages on {_listed(topics)} though its index "
                 f"counts some{reason}; mcap recover, ros2 bag reindex or a conversion may repair it"
             )
+
+    def _plain(self, data: bytes) -> bytes:
+        """Return a message, decompressed where it is compressed by itself; empty where that fails."""
+        if not is_zstd(data):
+            return data
+        try:
+            return zstd_decompress(data)
+        except StorageError as error:
+            text = f"messages compressed each for itself cannot be decompressed: {error}"
+            if text not in self._problems:
+                self._problems.append(text)
+            return b""
 
     def image_messages(self, topic: str) -> Iterator[tuple[int, bytes, Any]]:
         """Yield (bag time in nanoseconds, CDR bytes, message) of an image topic.
@@ -275,7 +322,10 @@ class BagReader:
             yield bag_time_ns, cdr, self.deserialize(topic, cdr)
 
     def deserialize(self, topic: str, cdr: bytes) -> Any:
-        """Return the message of CDR bytes, with the fields the bag's definition gives the topic."""
+        """Return the message of CDR bytes, with the fields the bag's definition gives the topic.
+
+        That of a video is a CompressedImage.
+        """
         self._check([topic])
         kind = self.topics[topic]
         store = self._stores.get(topic)
@@ -284,11 +334,32 @@ class BagReader:
             defined = next((each for each in channels if each.type == kind and each.definition), channels[0])
             store = self._stores[topic] = _typestore(defined)
         try:
-            return store.deserialize_cdr(cdr, kind)
+            message = store.deserialize_cdr(cdr, kind)
+            return to_compressed_image(message, ros_types()) if kind in VIDEO_TYPES else message
         except Exception as cause:
             raise DataError(
                 f"bag {self.path}: a message on {topic} cannot be read as {kind}: {one_line(cause)}"
             ) from cause
+
+    def image_cdr(self, topic: str, cdr: bytes) -> bytes:
+        """Return an image message as a node takes it: a video's as CDR of a CompressedImage, others as they are.
+
+        Raises:
+            DataError: bytes that are no message of its type.
+        """
+        if self.topics[topic] not in VIDEO_TYPES:
+            return cdr
+        return bytes(ros_types().serialize_cdr(self.deserialize(topic, cdr), COMPRESSED_IMAGE))
+
+    def image_message(self, topic: str, cdr: bytes) -> Any:
+        """Return the message of what ``image_cdr`` returns."""
+        if self.topics[topic] not in VIDEO_TYPES:
+            return self.deserialize(topic, cdr)
+        return ros_types().deserialize_cdr(cdr, COMPRESSED_IMAGE)
+
+    def is_compressed(self, topic: str) -> bool:
+        """Return whether a node takes the topic's messages as CompressedImage."""
+        return not self.topics[topic].endswith("/Image")
 
     def _opened(self) -> list[StorageFile]:
         if self._files is None:
@@ -320,19 +391,26 @@ def _channels(file: StorageFile, topics: Collection[str]) -> list[Channel]:
     return [each for each in file.channels if each.topic in topics and each.encoding == "cdr"]
 
 
+@lru_cache(maxsize=1)
+def ros_types() -> Typestore:
+    """Return the types of ROS 2 Jazzy; those of images have not changed since Humble."""
+    from rosbags.typesys import Stores, get_typestore
+
+    return get_typestore(Stores.ROS2_JAZZY)
+
+
 def _typestore(channel: Channel) -> Typestore:
     """Return a channel's types: by the bag's own definition, else by that of ROS 2 Jazzy."""
     from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-    if channel.definition:
-        store = get_typestore(Stores.EMPTY)
-        try:
-            store.register(get_types_from_msg(channel.definition, channel.type))
-        except Exception as cause:
-            raise DataError(
-                f"topic {channel.topic}: the bag's definition of {channel.type} is malformed: "
-                f"{one_line(cause)}"
-            ) from cause
-        return store
-    # Older sqlite3 bags carry no definitions; the image messages have not changed since Humble.
-    return get_typestore(Stores.ROS2_JAZZY)
+    own = channel.definition
+    if not own and channel.type not in DEFINITIONS:  # older sqlite3 bags carry no definitions
+        return ros_types()
+    store = get_typestore(Stores.EMPTY if own else Stores.ROS2_JAZZY)
+    try:
+        store.register(get_types_from_msg(own or DEFINITIONS[channel.type], channel.type))
+    except Exception as cause:
+        raise DataError(
+            f"topic {channel.topic}: the bag's definition of {channel.type} is malformed: {one_line(cause)}"
+        ) from cause
+    return store

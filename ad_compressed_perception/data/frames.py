@@ -1,24 +1,36 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads camera frames in order, from a recording or from a folder of images."""
+"""Reads camera frames in order: from a recording, a video file or a folder of images."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from ad_compressed_perception.core.errors import DataError, ImageError
-from ad_compressed_perception.data.bad_frames import BadFrame, BadFrameLimit, BadFrames, FrameAccount
-from ad_compressed_perception.data.bag import BagReader, is_bag
-from ad_compressed_perception.image.decode import Frame, compressed_mosaic, decode_image
+from ad_compressed_perception.data.bad_frames import BadFrame, BadFrameLimit, BadFrames
+from ad_compressed_perception.data.bag import is_bag
+from ad_compressed_perception.data.bag_frames import BagFrames
+from ad_compressed_perception.data.frame_source import FrameSource
+from ad_compressed_perception.data.video_file import is_video_file
+from ad_compressed_perception.data.video_frames import VideoFrames
+from ad_compressed_perception.image.decode import Frame, gray_of_file
 from ad_compressed_perception.image.files import decode_file
+from ad_compressed_perception.image.format_text import known_sample_bits
+
+__all__ = [
+    "BagFrames",
+    "FolderFrames",
+    "FrameSource",
+    "VideoFrames",
+    "list_images",
+    "open_frames",
+    "read_image_file",
+    "split_spec",
+]
 
 _CHECKED_SUFFIXES = frozenset((".jpeg", ".jpg", ".png"))
 IMAGE_SUFFIXES = _CHECKED_SUFFIXES | {".bmp", ".ppm", ".tif", ".tiff", ".webp"}
@@ -50,7 +62,11 @@ def read_image_file(path: Path, stamp_ns: int = 0) -> Frame:
         raise DataError(f"cannot read image {path}: {cause.strerror or cause}") from cause
     try:
         if path.suffix.lower() in _CHECKED_SUFFIXES:
-            return Frame(*decode_file(data), stamp_ns)
+            bits = known_sample_bits()
+            decoded, color = decode_file(data, sample_bits=bits or 16)
+            if color == "GRAY":
+                decoded, color = gray_of_file(decoded, sample_bits=bits)
+            return Frame(decoded, color, stamp_ns)
         pixels = cv2.imdecode(data, _READ_FLAGS) if data.size else None
     except (ImageError, cv2.error) as cause:
         raise DataError(f"not a readable image: {path}: {' '.join(str(cause).split())}") from cause
@@ -97,78 +113,6 @@ def is_stamp(stem: str) -> bool:
     return stem.isascii() and stem.isdigit() and int(stem) < 1 << 63
 
 
-class FrameSource(ABC):
-    """Frames in the order of time; can be iterated repeatedly, each pass reads from the source.
-
-    Attributes:
-        describe: where the frames come from, for reports: ``PATH`` or ``PATH:TOPIC``.
-        bad: the frames found bad so far, and how many may be.
-        ignored_files: names of files beside the frames that are none.
-        problems: what contradicts itself in a recording, in sentences.
-        notes: what was assumed about the frames, in sentences.
-    """
-
-    describe: str
-    bad: BadFrames
-    ignored_files: Sequence[str] = ()
-    problems: Sequence[str] = ()
-    notes: Sequence[str] = ()
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Number of frames, by the source's index."""
-
-    @abstractmethod
-    def stamps_ns(self) -> list[int]:
-        """Return the stamp of every frame, nanoseconds, without decoding the images."""
-
-    @abstractmethod
-    def read(self, indices: Iterable[int]) -> Iterator[Frame | BadFrame]:
-        """Yield one entry for each of ascending indices; frames between them are not decoded."""
-
-    def frames(self, indices: Iterable[int]) -> Iterator[Frame]:
-        """Yield the frames of ascending indices; the others are not decoded.
-
-        Raises:
-            DataError: a frame cannot be read or decoded; the message names it.
-        """
-        for entry in self.read(indices):
-            if isinstance(entry, BadFrame):
-                place = entry.index * self.bad.stride
-                raise DataError(f"frame {place} of {self.describe}: {entry.reason}")
-            yield entry
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Yield every frame; raises DataError as ``frames`` does."""
-        return self.frames(range(len(self)))
-
-    def readable(self, indices: Iterable[int]) -> list[int]:
-        """Decode the frames of ascending indices once; return the indices of those that can be read.
-
-        The others are recorded in ``bad``: every later use of the source leaves out the same frames.
-
-        Raises:
-            DataError: more of them are bad than the limit allows, or all.
-        """
-        asked = list(indices)
-        bad = [entry for entry in self.read(asked) if isinstance(entry, BadFrame)]
-        self.bad.note(asked, bad)
-        left_out = {frame.index for frame in bad}
-        return [index for index in asked if index not in left_out]
-
-    def account(self) -> FrameAccount:
-        """Return what became of the frames so far."""
-        return FrameAccount(
-            source=self.describe,
-            index=len(self),
-            checked=len(self.bad.checked),
-            bad=self.bad.by_reason(),
-            ignored_files=list(self.ignored_files),
-            problems=list(self.problems),
-            notes=list(self.notes),
-        )
-
-
 class FolderFrames(FrameSource):
     """The images of a folder, by name; a name that is an integer is the stamp in nanoseconds."""
 
@@ -205,90 +149,6 @@ class FolderFrames(FrameSource):
         return int(stem) if is_stamp(stem) else index * self._stride
 
 
-class BagFrames(FrameSource):
-    """The images of one topic of a recording; a header without a stamp gets the bag's time."""
-
-    def __init__(
-        self,
-        path: Path,
-        topic: str | None,
-        limit: int | None = None,
-        stride: int = 1,
-        max_bad: BadFrameLimit | None = None,
-    ) -> None:
-        """Open the bag once to check it; raise DataError as BagReader does."""
-        self.path = path
-        self._stride = stride
-        self._has_noted_mosaic = False
-        with BagReader(path) as bag:
-            self.topic = bag.resolve_image_topic(topic)
-            count = bag.count(self.topic)
-            self.problems = bag.problems(self.topic)
-            self.notes = bag.warnings()
-        if count == 0:
-            raise DataError(f"bag {path} has no messages on {self.topic}")
-        self.describe = f"{path}:{self.topic}"
-        self.bad = BadFrames(self.describe, max_bad or BadFrameLimit(), stride=stride)
-        self._count = len(range(count)[::stride][:limit])
-
-    def __len__(self) -> int:
-        """Number of messages, after stride and limit, by the bag's index."""
-        return self._count
-
-    def read(self, indices: Iterable[int]) -> Iterator[Frame | BadFrame]:
-        """Decode the messages of these indices, skipping the others without deserializing them."""
-        for index, bag_time_ns, message in self._messages(indices):
-            if isinstance(message, str):
-                yield BadFrame(index, message)
-                continue
-            try:
-                frame = decode_image(message, self.topic)
-            except ImageError as cause:
-                yield BadFrame(index, str(cause))
-                continue
-            self._note_mosaic(message)
-            yield frame if frame.stamp_ns else replace(frame, stamp_ns=bag_time_ns)
-
-    def stamps_ns(self) -> list[int]:
-        """Return the headers' stamps; the whole topic is read, but no image is decoded."""
-        stamps = []
-        for _, bag_time_ns, message in self._messages(range(len(self))):
-            stamp = getattr(getattr(message, "header", None), "stamp", None)
-            stamps.append((stamp.sec * 1_000_000_000 + stamp.nanosec if stamp else 0) or bag_time_ns)
-        return stamps
-
-    def _note_mosaic(self, message: Any) -> None:
-        mosaic = compressed_mosaic(getattr(message, "format", ""))
-        if mosaic and not self._has_noted_mosaic:
-            self._has_noted_mosaic = True
-            self.notes = [
-                *self.notes,
-                f"{self.describe} holds {mosaic} Bayer mosaics compressed as images; their colors were "
-                "interpolated, and compression has blurred them.",
-            ]
-
-    def _messages(self, indices: Iterable[int]) -> Iterator[tuple[int, int, Any]]:
-        """Yield (index, bag time in nanoseconds, message) of ascending indices; a text: why there is none."""
-        with BagReader(self.path) as bag:
-            messages = bag.messages([self.topic])
-            position, bag_time_ns = 0, bag.start_ns
-            for index in indices:
-                skipped = index * self._stride - position
-                found = next(islice(messages, skipped, None), None)
-                position += skipped + 1
-                if found is None:
-                    new = [text for text in bag.problems(self.topic) if text not in self.problems]
-                    reason = "; ".join(["the index counts it, but the recording ends before", *new])
-                    yield index, bag_time_ns, reason
-                    continue
-                _, bag_time_ns, cdr = found
-                try:
-                    message: Any = bag.deserialize(self.topic, cdr)
-                except DataError as error:
-                    message = str(error)
-                yield index, bag_time_ns, message
-
-
 def open_frames(
     spec: str, limit: int | None = None, stride: int = 1, max_bad: BadFrameLimit | None = None
 ) -> FrameSource:
@@ -296,7 +156,7 @@ def open_frames(
 
     Args:
         spec: ``BAG`` or ``BAG:TOPIC`` (a rosbag2 folder, a .mcap or a .db3 file; the topic may be
-            left out where the bag has one image topic only), or a FOLDER of images.
+            left out where the bag has one image topic only), a video file such as .mp4, or a FOLDER of images.
         limit: largest number of frames.
         stride: only every ``stride``-th frame.
         max_bad: how many frames ``readable`` may leave out; None for a tenth.
@@ -311,10 +171,12 @@ def open_frames(
         return BagFrames(path, topic, limit, stride, max_bad)
     if path.is_dir():
         return FolderFrames(path, limit, stride, max_bad)
+    if is_video_file(path):
+        return VideoFrames(path, limit, stride, max_bad)
     if path.is_file():
         return BagFrames(path, None, limit, stride, max_bad)
     hint = ""
     head, colon, tail = str(path).rpartition(":")
     if topic is None and colon and Path(head).exists():
         hint = f"; a topic begins with '/': {head}:/{tail}"
-    raise DataError(f"no such bag or folder of images: {path}{hint}")
+    raise DataError(f"no such bag or folder of images, nor a video: {path}{hint}")

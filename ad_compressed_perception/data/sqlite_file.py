@@ -1,14 +1,20 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of rosbag2's sqlite3 storage, read by rosbags, each by its own channels."""
+"""Files of rosbag2's sqlite3 storage: whole ones, cut ones, and those whose recorder was killed."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from ad_compressed_perception.data.storage import Channel, Message, Part, StorageError
+from ad_compressed_perception.data.unpacked import copy_with_log
+
+_MOST_FAILURES = 1000
+"""Rows that cannot be read after which the rest of a damaged file is given up."""
 
 
 class SqliteFile:
@@ -16,52 +22,114 @@ class SqliteFile:
 
     def __init__(self, path: Path) -> None:
         """Open the file; raise StorageError where it is no readable recording."""
-        from rosbags.interfaces import MessageDefinitionFormat
-        from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
-
         self.path = path
         self.damage: list[str] = []
         self.warnings: list[str] = []
-        self._reader = Sqlite3Reader(path)
-        try:
-            self._reader.open()
-        except Exception as cause:  # rosbags lets database and unpacking errors through
-            raise StorageError(" ".join(str(cause).split()) or type(cause).__name__) from cause
-        self._connections = list(self._reader.connections)
-        self.channels = [
-            Channel(
-                each.id,
-                each.topic,
-                each.msgtype,
-                getattr(each.ext, "serialization_format", "cdr"),
-                each.msgdef.data if each.msgdef.format == MessageDefinitionFormat.MSG else "",
-            )
-            for each in self._connections
-        ]
-        self.counts = Counter({each.id: each.msgcount for each in self._connections})
-        self.start_ns = self._reader.metadata.start_time if self.counts.total() else 0
-        self.end_ns = self._reader.metadata.end_time - 1 if self.counts.total() else 0
-        # The database is opened as it is: what a killed recorder left beside it is not in it yet.
+        self.counts: Counter[int] = Counter()
+        self.start_ns = self.end_ns = 0
+        self._rows: list[tuple[int, int, int]] | None = None  # (time, id, channel), where damaged
         log = path.with_name(f"{path.name}-wal")
-        if log.is_file() and log.stat().st_size:
-            self.damage.append(
-                f"{log.name} holds messages that are not in the database yet, its recorder was killed: "
-                f"sqlite3 {path.name} 'PRAGMA wal_checkpoint;' moves them there"
+        has_log = log.is_file() and log.stat().st_size > 0
+        if has_log:
+            # Messages of a killed recorder, which opening would move into the file: done in a copy.
+            name = f"file:{quote(str(copy_with_log(path, log)))}"
+            self.warnings.append(
+                f"{log.name} holds messages that are not in the database yet, as its recorder was killed: they "
+                "are read from a copy."
             )
+        else:
+            name = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
+        try:
+            self._database = sqlite3.connect(name, uri=True)
+            # A file that is shorter than its header says is opened all the same.
+            self._database.execute("PRAGMA writable_schema=ON")
+            self.channels = self._read_channels()
+        except (sqlite3.Error, ValueError) as cause:
+            raise StorageError(" ".join(str(cause).split()) or type(cause).__name__) from cause
+        try:
+            self._count()
+        except sqlite3.Error as cause:
+            self._scan(cause)
 
     def close(self) -> None:
         """Close the file."""
-        self._reader.close()
+        self._database.close()
 
     def parts(self, chosen: Collection[int]) -> list[Part]:
         """Return the whole file as one part."""
+        if not any(self.counts[each] for each in chosen):
+            return []
+        return [(self.start_ns, lambda: self._messages(frozenset(chosen)))]
 
-        def read() -> Iterator[Message]:
-            connections = [each for each in self._connections if each.id in chosen]
+    def _messages(self, chosen: frozenset[int]) -> Iterator[Message]:
+        try:
+            if self._rows is not None:
+                for time_ns, row, channel in self._rows:
+                    if channel in chosen:
+                        found = self._database.execute("SELECT data FROM messages WHERE id = ?", (row,))
+                        yield Message(time_ns, channel, bytes(found.fetchone()[0]))
+                return
+            marks = ",".join("?" * len(chosen))
+            rows = self._database.execute(
+                f"SELECT timestamp, topic_id, data FROM messages WHERE topic_id IN ({marks}) "
+                "ORDER BY timestamp, id",
+                tuple(chosen),
+            )
+            for time_ns, channel, data in rows:
+                yield Message(int(time_ns), int(channel), bytes(data))
+        except sqlite3.Error as cause:
+            text = f"{self.path.name} cannot be read to its end: {cause}"
+            if text not in self.damage:
+                self.damage.append(text)
+
+    def _read_channels(self) -> list[Channel]:
+        tables = {str(name) for (name,) in self._database.execute("SELECT name FROM sqlite_master")}
+        if not {"topics", "messages"} <= tables:
+            raise StorageError("it has no tables of topics and messages")
+        definitions: dict[str, str] = {}
+        if "message_definitions" in tables:
+            definitions = {
+                str(kind): str(text)
+                for kind, encoding, text in self._database.execute(
+                    "SELECT topic_type, encoding, encoded_message_definition FROM message_definitions"
+                )
+                if encoding == "ros2msg"
+            }
+        rows = self._database.execute("SELECT id, name, type, serialization_format FROM topics ORDER BY id")
+        return [
+            Channel(int(key), str(topic), str(kind), str(encoding or "cdr"), definitions.get(str(kind), ""))
+            for key, topic, kind, encoding in rows
+        ]
+
+    def _count(self) -> None:
+        ends: list[int] = []
+        for channel, count, first, last in self._database.execute(
+            "SELECT topic_id, count(*), min(timestamp), max(timestamp) FROM messages GROUP BY topic_id"
+        ):
+            self.counts[int(channel)] = int(count)
+            ends += [int(first), int(last)]
+        self.start_ns, self.end_ns = min(ends, default=0), max(ends, default=0)
+
+    def _scan(self, cause: sqlite3.Error) -> None:
+        """List the messages that can be read, in a file that is cut off or damaged."""
+        rows: list[tuple[int, int, int]] = []
+        last = failures = 0
+        while failures <= _MOST_FAILURES:
             try:
-                for connection, time_ns, data in self._reader.messages(connections):
-                    yield Message(int(time_ns), connection.id, bytes(data))
-            except Exception as cause:
-                raise StorageError(" ".join(str(cause).split()) or type(cause).__name__) from cause
-
-        return [(self.start_ns, read)] if any(self.counts[each] for each in chosen) else []
+                for row, channel, time_ns, _ in self._database.execute(
+                    "SELECT id, topic_id, timestamp, data FROM messages WHERE id > ? ORDER BY id", (last,)
+                ):
+                    rows.append((int(time_ns), int(row), int(channel)))
+                    last = int(row)
+                break
+            except sqlite3.Error:
+                failures += 1
+                last += 1
+        self._rows = sorted(rows)
+        self.counts = Counter(channel for _, _, channel in rows)
+        if rows:
+            self.start_ns, self.end_ns = self._rows[0][0], self._rows[-1][0]
+        self.warnings.append(
+            f"{self.path.name} is cut off or damaged ({cause}): what is there is read, {len(rows)} messages "
+            "(sqlite3 FILE .recover may find more)."
+        )

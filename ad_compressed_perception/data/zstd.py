@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import shutil
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 
 from ad_compressed_perception.data.storage import StorageError
 
+_MAGIC = b"\x28\xb5\x2f\xfd"
+_STEP_BYTES = 1 << 16
 _NAMES = ("compression.zstd", "backports.zstd", "zstandard")
 
 
@@ -36,8 +37,21 @@ def zstd_decompress(data: bytes) -> bytes:
         raise StorageError(f"zstd: {error}") from error
 
 
-def zstd_expand(path: Path, target: Path) -> None:
-    """Decompress a file of any size; raise StorageError where it is no zstd file or cut off."""
+def is_zstd(data: bytes) -> bool:
+    """Return whether bytes begin as a zstd frame (RFC 8878), which no serialized ROS 2 message does."""
+    return data[:4] == _MAGIC
+
+
+def zstd_expand(path: Path, target: Path) -> str:
+    """Decompress a file of any size, as far as it can be read.
+
+    Returns:
+        Why it ended before its end, a phrase; empty where all of it was decompressed.
+
+    Raises:
+        StorageError: it is no zstd file, or nothing of it can be read.
+        OSError: of reading and writing, such as a full disk.
+    """
     name, library = _library()
     try:
         with path.open("rb") as compressed, target.open("wb") as plain:
@@ -45,8 +59,13 @@ def zstd_expand(path: Path, target: Path) -> None:
                 library.ZstdDecompressor().copy_stream(compressed, plain)
             else:
                 with library.open(compressed, "rb") as stream:
-                    shutil.copyfileobj(stream, plain)
+                    # In small steps: what was read before an error is kept.
+                    while chunk := stream.read1(_STEP_BYTES):
+                        plain.write(chunk)
     except OSError:
         raise
     except Exception as error:
-        raise StorageError(f"zstd: {error}") from error
+        if not target.stat().st_size:
+            raise StorageError(f"zstd: {error}") from error
+        return f"{path.name} is cut off or damaged ({error}); what comes before is read"
+    return ""

@@ -9,7 +9,6 @@ sensor_msgs/Image or sensor_msgs/CompressedImage.
 from __future__ import annotations
 
 import operator
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -22,12 +21,24 @@ from numpy.typing import NDArray
 from ad_compressed_perception.core.errors import ImageError
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.renamed import accept_old_attributes
-from ad_compressed_perception.image.encodings import ENCODINGS, Color, decode_raw, high_bytes
+from ad_compressed_perception.image.encodings import (
+    DEPTH_ENCODINGS,
+    ENCODINGS,
+    Color,
+    Encoding,
+    decode_raw,
+    high_bytes,
+    widen,
+)
+from ad_compressed_perception.image.format_text import SAMPLE_BITS, known_sample_bits, parse_format
 from ad_compressed_perception.image.files import MAX_PIXELS, decode_file, refuse_size
 
-__all__ = ["Color", "Frame", "compressed_mosaic", "decode_image", "to_bgr8", "to_gray8"]
+__all__ = ["Color", "Frame", "decode_image", "gray_of_file", "to_bgr8", "to_gray8"]
 
-_FILE_FORMAT = re.compile(r"\b(m?jpe?g|png)\b", re.IGNORECASE)
+_NO_CAMERA = (
+    f"not a camera's image; where it is one all the same, set sample_bits of the node or {SAMPLE_BITS} to the "
+    "bits that it uses, such as 12 or 16"
+)
 
 
 @accept_old_attributes(colour="color")
@@ -38,7 +49,8 @@ class Frame:
     Attributes:
         pixels: (H, W, 3) uint8 for BGR and RGB, (H, W) uint8 or uint16 for GRAY. May be a read-only
             view of the message's bytes and need not be contiguous from row to row. 16-bit gray
-            keeps its full range; ``to_gray8`` and ``to_bgr8`` scale it by ``>> 8``.
+            keeps its full range (12 bits are moved up to 16); ``to_gray8`` and ``to_bgr8`` scale it by
+            ``>> 8``.
         color: channel order of ``pixels``.
         stamp_ns: source stamp, nanoseconds.
     """
@@ -48,7 +60,9 @@ class Frame:
     stamp_ns: int = 0
 
 
-def decode_image(message: Any, topic: str = "image", max_pixels: int = MAX_PIXELS) -> Frame:
+def decode_image(
+    message: Any, topic: str = "image", max_pixels: int = MAX_PIXELS, sample_bits: int = 0
+) -> Frame:
     """Return the image of a sensor_msgs Image or CompressedImage (the one with a ``format``).
 
     The raw encodings are those of ``encodings.ENCODINGS``; others are given to cv_bridge where it is
@@ -59,14 +73,17 @@ def decode_image(message: Any, topic: str = "image", max_pixels: int = MAX_PIXEL
         message: the message; its data may be array.array, bytes or a numpy array.
         topic: where it came from, for the error's text.
         max_pixels: largest width times height; a 16-bit color PNG counts twice.
+        sample_bits: bits that 16-bit samples use; 0: by ``ADCP_SAMPLE_BITS``, else 16. Where it is set,
+            16UC1 and gray 16-bit files are a camera's images whatever they are called.
 
     Returns:
         The frame; its pixels share the message's memory for bgr8, rgb8, mono8, 8UC1, 8UC3 and,
-        where the bytes are in native order and aligned, mono16 and 16UC1.
+        where the bytes are in native order and aligned, mono16 of 16 bits.
 
     Raises:
-        ImageError: wrong sizes, no data, unknown encoding, a cut-off, damaged or too costly file, or fields
-            that are not an image message's. The one line names topic, encoding and sizes.
+        ImageError: wrong sizes, no data, an unknown encoding or one of depth, a cut-off, damaged or too costly
+            file, packets of a video (see ``video``), or fields that are not an image message's. The one
+            line names topic, encoding and sizes.
     """
     try:
         stamp = message.header.stamp
@@ -88,16 +105,19 @@ def decode_image(message: Any, topic: str = "image", max_pixels: int = MAX_PIXEL
         if data.size == 0:
             raise ImageError("the message holds no data")
         if hasattr(message, "format"):
-            pixels, color = _decode_compressed(message.format, data, max_pixels)
+            pixels, color = _decode_compressed(message.format, data, max_pixels, sample_bits)
         else:
             if width <= 0 or height <= 0:
                 raise ImageError("width and height must be at least 1")
             refuse_size(f"it says it is {width}x{height}", width * height, max_pixels)
             layout = ENCODINGS.get(message.encoding) if isinstance(message.encoding, str) else None
             if layout is None:
+                layout = _unusual_encoding(message.encoding, sample_bits)
+            if layout is None:
                 pixels, color = _decode_with_cv_bridge(message, width, height)
             else:
                 color = layout.color
+                bits = known_sample_bits(sample_bits) or 16 if layout.sample_bytes == 2 else 16
                 pixels = decode_raw(
                     layout,
                     data,
@@ -105,6 +125,7 @@ def decode_image(message: Any, topic: str = "image", max_pixels: int = MAX_PIXEL
                     height=height,
                     step=step,
                     is_bigendian=is_bigendian,
+                    sample_bits=bits,
                 )
     except ImageError as error:
         raise ImageError(f"{topic}: {description}: {error}") from error.__cause__
@@ -140,28 +161,59 @@ def to_gray8(frame: Frame) -> NDArray[np.uint8]:
 
 
 def _decode_compressed(
-    format_text: Any, data: NDArray[np.uint8], max_pixels: int
+    format_text: Any, data: NDArray[np.uint8], max_pixels: int, sample_bits: int
 ) -> tuple[NDArray[Any], Color]:
-    text = format_text if isinstance(format_text, str) else ""
-    if "compresseddepth" in text.lower():
-        raise ImageError("compressedDepth is a depth map, not a camera image")
+    parsed = parse_format(format_text)
+    bits = known_sample_bits(sample_bits)
+    if parsed.kind == "depth" and (not bits or "16UC1" != parsed.source or "compresseddepth" in format_text.lower()):
+        raise ImageError(f"a depth map ({parsed.source or 'compressedDepth'}), {_NO_CAMERA}")
+    if parsed.kind == "video":
+        raise ImageError(f"a packet of {parsed.codec or 'a'} video, which is not an image of its own")
     # The file's bytes, not the format text, decide between JPEG and PNG.
-    if not _FILE_FORMAT.search(text):
-        raise ImageError("unknown format; known: jpeg, png (such as 'bgr8; jpeg compressed bgr8')")
-    pixels, color = decode_file(data, max_pixels)
-    mosaic = ENCODINGS[compressed_mosaic(text)] if color == "GRAY" and compressed_mosaic(text) else None
-    if mosaic is None or mosaic.conversion is None or min(pixels.shape) < mosaic.smallest_side:
-        return pixels, color
+    if parsed.kind == "unknown":
+        raise ImageError(
+            "unknown format; known: jpeg, png (such as 'bgr8; jpeg compressed bgr8'), and of videos h264, hevc"
+        )
+    pixels, color = decode_file(data, max_pixels, bits or 16)
+    return (pixels, color) if color != "GRAY" else gray_of_file(pixels, parsed.source, parsed.mosaic, bits)
+
+
+def gray_of_file(
+    pixels: NDArray[Any], source: str = "", mosaic: str = "", sample_bits: int = 0
+) -> tuple[NDArray[Any], Color]:
+    """Return what a file's samples of gray are, by what is said of them: gray, or a mosaic's colors.
+
+    Args:
+        pixels: (H, W) uint8 or uint16.
+        source: encoding before compression; empty where nothing says it.
+        mosaic: encoding of a Bayer mosaic; empty for none.
+        sample_bits: bits that 16-bit samples use, where that was set; else 0.
+
+    Raises:
+        ImageError: 16-bit samples that nothing calls a camera's.
+    """
+    layout = ENCODINGS.get(mosaic)
+    if pixels.dtype == np.uint16:
+        named = ENCODINGS.get(source)
+        if not sample_bits and (named is None or named.sample_bytes == 1):
+            raise ImageError(f"a gray 16-bit file, as of depth or labels, that nothing calls mono16: {_NO_CAMERA}")
+        if layout is not None:
+            pixels = high_bytes(pixels, sample_bits or 16)
+        elif 0 < sample_bits < 16:
+            pixels = widen(pixels, sample_bits)
+    if layout is None or layout.conversion is None or min(pixels.shape) < layout.smallest_side:
+        return pixels, "GRAY"
     # As image_transport: the first word is the encoding of the pixels in the file.
-    pixels = high_bytes(pixels) if pixels.dtype == np.uint16 else pixels
-    return np.asarray(cv2.cvtColor(pixels, mosaic.conversion), np.uint8), mosaic.color
+    return np.asarray(cv2.cvtColor(pixels, layout.conversion), np.uint8), layout.color
 
 
-def compressed_mosaic(format_text: Any) -> str:
-    """Return the encoding of a Bayer mosaic in a file, by its format text; empty for others."""
-    first = format_text.partition(";")[0].strip() if isinstance(format_text, str) else ""
-    layout = ENCODINGS.get(first)
-    return first if layout is not None and layout.is_mosaic else ""
+def _unusual_encoding(encoding: Any, sample_bits: int) -> Encoding | None:
+    """Return the layout of an encoding in other letters; raise ImageError for one of depth."""
+    if encoding in DEPTH_ENCODINGS:
+        if encoding == "16UC1" and known_sample_bits(sample_bits):
+            return ENCODINGS["mono16"]
+        raise ImageError(f"a depth map, {_NO_CAMERA if encoding == '16UC1' else 'not an image of a camera'}")
+    return ENCODINGS.get(encoding.lower()) if isinstance(encoding, str) else None
 
 
 def _decode_with_cv_bridge(message: Any, width: int, height: int) -> tuple[NDArray[Any], Color]:

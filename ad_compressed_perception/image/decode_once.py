@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any
 
 from ad_compressed_perception.image.decode import Frame, decode_image
+from ad_compressed_perception.image.video import VideoImage
 
 
 @dataclass
@@ -18,7 +19,7 @@ class _Last:
 
     lock: Lock = field(default_factory=Lock)
     message: bytes = b""
-    max_pixels: int = 0
+    limits: tuple[int, int] = (0, 0)
     frame: Frame | None = None
 
 
@@ -26,7 +27,7 @@ _last: defaultdict[str, _Last] = defaultdict(_Last)
 _lock = Lock()
 
 
-def decode_once(message: Any, topic: str, max_pixels: int) -> Frame:
+def decode_once(message: Any, topic: str, max_pixels: int, sample_bits: int = 0) -> Frame:
     """Return what decode_image returns, with read-only pixels where nodes may share them.
 
     Two nodes share a frame where every byte of their messages is the same, the header's too. The second one
@@ -36,18 +37,22 @@ def decode_once(message: Any, topic: str, max_pixels: int) -> Frame:
         message: an image message; that it is the same is known where its data is a view of the message.
         topic: see decode_image.
         max_pixels: see decode_image.
+        sample_bits: see decode_image.
 
     Raises:
         ImageError: see decode_image.
     """
+    if isinstance(message, VideoImage):
+        return message.frame()
     serialized = getattr(message.data, "obj", None)
     if not isinstance(serialized, bytes) or not hasattr(message, "format"):
-        return decode_image(message, topic, max_pixels)
+        return decode_image(message, topic, max_pixels, sample_bits)
     with _lock:
         last = _last[topic]
     with last.lock:
-        if last.frame is None or last.max_pixels != max_pixels or last.message != serialized:
-            frame = decode_image(message, topic, max_pixels)
+        limits = (max_pixels, sample_bits)
+        if last.frame is None or last.limits != limits or last.message != serialized:
+            frame = decode_image(message, topic, max_pixels, sample_bits)
             frame.pixels.flags.writeable = False
-            last.message, last.max_pixels, last.frame = serialized, max_pixels, frame
+            last.message, last.limits, last.frame = serialized, limits, frame
         return last.frame

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import ImageError
+from ad_compressed_perception.image.layouts import find_layout, nv12_of_nv24
 
 Color = Literal["BGR", "RGB", "GRAY"]
 
@@ -31,8 +32,9 @@ class Encoding:
         conversion: OpenCV's color conversion code, or None where the samples are the pixels.
         multiple: (width, height) must be multiples of these: chroma is shared by pixel blocks.
         smallest_side: width and height must be at least this many pixels.
-        has_chroma_rows: height / 2 rows of chroma follow the image's rows (YUV 4:2:0).
-        is_mosaic: Bayer mosaic; 16-bit samples are reduced to their high byte before the conversion.
+        chroma_rows: rows of chroma that follow the image's rows, for two rows of the image: 1 for YUV 4:2:0,
+            4 (in pairs: one row of chroma is twice as long) for 4:4:4.
+        is_mosaic: Bayer mosaic.
     """
 
     channels: int
@@ -41,18 +43,19 @@ class Encoding:
     conversion: int | None = None
     multiple: tuple[int, int] = (1, 1)
     smallest_side: int = 1
-    has_chroma_rows: bool = False
+    chroma_rows: int = 0
     is_mosaic: bool = False
 
     def rows(self, height: int) -> int:
         """Return how many rows of ``step`` bytes an image of this height has in memory."""
-        return height * 3 // 2 if self.has_chroma_rows else height
+        return height + height * self.chroma_rows // 2
 
 
 _GRAY8 = Encoding(1, 1, "GRAY")
 _GRAY16 = Encoding(1, 2, "GRAY")
 _UYVY = Encoding(2, 1, "BGR", cv2.COLOR_YUV2BGR_UYVY, multiple=(2, 1))
 _YUYV = Encoding(2, 1, "BGR", cv2.COLOR_YUV2BGR_YUY2, multiple=(2, 1))
+_YVYU = Encoding(2, 1, "BGR", cv2.COLOR_YUV2BGR_YVYU, multiple=(2, 1))
 
 # ROS names a mosaic by its first row pair read from the top left; OpenCV's short names start at the
 # second row and column, so that ROS's rggb is OpenCV's BG (in newer OpenCV also called RGGB).
@@ -68,11 +71,15 @@ ENCODINGS: dict[str, Encoding] = {
     "rgb8": Encoding(3, 1, "RGB"),
     "bgra8": Encoding(4, 1, "BGR", cv2.COLOR_BGRA2BGR),
     "rgba8": Encoding(4, 1, "RGB", cv2.COLOR_RGBA2RGB),
+    "bgr16": Encoding(3, 2, "BGR"),
+    "rgb16": Encoding(3, 2, "RGB"),
+    "bgra16": Encoding(4, 2, "BGR", cv2.COLOR_BGRA2BGR),
+    "rgba16": Encoding(4, 2, "RGB", cv2.COLOR_RGBA2RGB),
     "mono8": _GRAY8,
     "8UC1": _GRAY8,
     "8UC3": Encoding(3, 1, "BGR"),
+    "8UC4": Encoding(4, 1, "BGR", cv2.COLOR_BGRA2BGR),
     "mono16": _GRAY16,
-    "16UC1": _GRAY16,
     # OpenCV's bilinear demosaicing returns black for images below 3x3 without an error.
     **{
         f"bayer_{pattern}{8 * sample_bytes}": Encoding(
@@ -85,14 +92,20 @@ ENCODINGS: dict[str, Encoding] = {
     "uyvy": _UYVY,
     "yuv422_yuy2": _YUYV,
     "yuyv": _YUYV,
-    "nv12": Encoding(1, 1, "BGR", cv2.COLOR_YUV2BGR_NV12, multiple=(2, 2), has_chroma_rows=True),
-    "nv21": Encoding(1, 1, "BGR", cv2.COLOR_YUV2BGR_NV21, multiple=(2, 2), has_chroma_rows=True),
+    "yuy2": _YUYV,
+    "yvyu": _YVYU,
+    "nv12": Encoding(1, 1, "BGR", cv2.COLOR_YUV2BGR_NV12, multiple=(2, 2), chroma_rows=1),
+    "nv21": Encoding(1, 1, "BGR", cv2.COLOR_YUV2BGR_NV21, multiple=(2, 2), chroma_rows=1),
+    "nv24": Encoding(1, 1, "BGR", chroma_rows=4),
 }
 """Encodings read here, by the names used in sensor_msgs/Image.
 
-8UC3 is taken as BGR, OpenCV's order. YUV is ITU-R BT.601 with luma 16..235, as OpenCV converts it.
-The ``height`` of nv12 and nv21 is the image's; the data has 3/2 of it in rows of ``step`` bytes.
+8UC3 and 8UC4 are taken as BGR and BGRA, OpenCV's order. YUV is ITU-R BT.601 with luma 16..235, as OpenCV
+converts it. The ``height`` of nv12, nv21 and nv24 is the image's; rows of chroma follow it.
 """
+
+DEPTH_ENCODINGS = frozenset(("16UC1", "16SC1", "32SC1", "32FC1", "64FC1"))
+"""Distances or other numbers, not a camera's brightness."""
 
 
 def decode_raw(
@@ -103,6 +116,7 @@ def decode_raw(
     height: int,
     step: int,
     is_bigendian: bool,
+    sample_bits: int = 16,
 ) -> NDArray[Any]:
     """Return the pixels of a raw image.
 
@@ -113,6 +127,7 @@ def decode_raw(
         height: rows of the image, at least 1.
         step: bytes from one row to the next.
         is_bigendian: order of the two bytes of 16-bit samples.
+        sample_bits: bits that 16-bit samples use, the lower ones.
 
     Returns:
         (H, W, 3) uint8 for BGR and RGB, (H, W) uint8 or uint16 for GRAY; a view of ``data`` where
@@ -122,16 +137,18 @@ def decode_raw(
         ImageError: the sizes contradict each other or the encoding.
     """
     row_bytes = width * layout.channels * layout.sample_bytes
-    if step < row_bytes:
-        raise ImageError(f"step is too small: a row needs {row_bytes} bytes, got {step}")
+    rows = layout.rows(height)
+    if data.size != step * rows or step < row_bytes:
+        height, step = find_layout(layout, data.size, width, height, step)
+        rows = layout.rows(height)
     if width % layout.multiple[0] or height % layout.multiple[1]:
         sides = "width and height" if layout.multiple[1] > 1 else "width"
         raise ImageError(f"this encoding needs an even {sides}")
     if min(width, height) < layout.smallest_side:
         raise ImageError(f"this encoding needs at least {layout.smallest_side} pixels a side")
-    rows = layout.rows(height)
-    if data.size != step * rows:
-        raise ImageError(f"wrong size: expected {step * rows} bytes ({rows} rows of {step}), got {data.size}")
+    if layout.chroma_rows == 4:
+        doubled = cv2.cvtColor(nv12_of_nv24(data, width, height, step), cv2.COLOR_YUV2BGR_NV12)
+        return np.ascontiguousarray(doubled[::2, ::2])
     order = ">" if is_bigendian else "<"
     sample = np.dtype(np.uint8 if layout.sample_bytes == 1 else f"{order}u2")
     shape: tuple[int, ...] = (rows, width)
@@ -140,8 +157,10 @@ def decode_raw(
         shape, strides = (*shape, layout.channels), (*strides, layout.sample_bytes)
     samples: NDArray[Any] = np.ndarray(shape, sample, buffer=data, strides=strides)
     if layout.sample_bytes == 2:
-        if layout.is_mosaic:
-            samples = high_bytes(samples)
+        if layout.color != "GRAY":
+            samples = high_bytes(samples, sample_bits)
+        elif sample_bits < 16:
+            samples = widen(samples, sample_bits)
         elif not (sample.isnative and samples.flags.aligned):
             samples = samples.astype(np.uint16)
     if layout.conversion is None:
@@ -149,8 +168,25 @@ def decode_raw(
     return np.asarray(cv2.cvtColor(samples, layout.conversion))
 
 
-def high_bytes(samples: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return 16-bit samples scaled to 8 bits by ``>> 8``, as a new array of the same shape."""
+def high_bytes(samples: NDArray[Any], sample_bits: int = 16) -> NDArray[np.uint8]:
+    """Return 16-bit samples scaled to 8 bits by ``>> (sample_bits - 8)``, as a new array of the same shape.
+
+    Raises:
+        ImageError: a sample has more bits.
+    """
+    if sample_bits < 16:
+        _check_bits(samples, sample_bits)
     scaled = np.empty(samples.shape, np.uint8)
-    np.right_shift(samples, 8, out=scaled, casting="unsafe")
+    np.right_shift(samples, sample_bits - 8, out=scaled, casting="unsafe")
     return scaled
+
+
+def widen(samples: NDArray[Any], sample_bits: int) -> NDArray[np.uint16]:
+    """Return samples of so many bits with their full range in 16; raise ImageError where one has more."""
+    _check_bits(samples, sample_bits)
+    return np.left_shift(samples, 16 - sample_bits, dtype=np.uint16)
+
+
+def _check_bits(samples: NDArray[Any], sample_bits: int) -> None:
+    if (largest := int(samples.max())) >> sample_bits:
+        raise ImageError(f"a sample of {largest} has more than the {sample_bits} bits that were set")

@@ -3,8 +3,8 @@
 """Decodes JPEG and PNG files after checking that they are complete and not too large.
 
 OpenCV decodes some truncated files to images with a gray remainder and prints warnings for others,
-so the structure is checked first. Damage inside JPEG's entropy-coded data is not detected: JPEG has
-no checksum. Structures: ITU-T T.81 annex B (JPEG), W3C PNG section 5 (PNG).
+so the structure is checked first. A baseline JPEG that lacks only its end marker is completed. Damage inside
+JPEG's entropy-coded data is not detected: JPEG has no checksum. Structures: ITU-T T.81 annex B (JPEG), W3C PNG section 5 (PNG).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import ImageError
 from ad_compressed_perception.image.encodings import Color, high_bytes
+from ad_compressed_perception.image.jpeg_end import complete_jpeg
 
 MAX_PIXELS = 1 << 26
 """Largest image decoded unless a caller says otherwise, 67 megapixels: a header of a few bytes must not
@@ -43,12 +44,15 @@ _FILL = re.compile(rb"\xff+")
 _READ_FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-def decode_file(data: NDArray[np.uint8], max_pixels: int = MAX_PIXELS) -> tuple[NDArray[Any], Color]:
+def decode_file(
+    data: NDArray[np.uint8], max_pixels: int = MAX_PIXELS, sample_bits: int = 16
+) -> tuple[NDArray[Any], Color]:
     """Return the image of a whole JPEG or PNG file.
 
     Args:
         data: (N,) the file's bytes; bytes after the file's end are ignored.
         max_pixels: largest width times height; one of 16-bit color counts twice.
+        sample_bits: bits that 16-bit color uses.
 
     Returns:
         Pixels and their order: (H, W, 3) uint8 BGR, or GRAY (H, W) uint8, or uint16 for 16-bit gray
@@ -64,7 +68,13 @@ def decode_file(data: NDArray[np.uint8], max_pixels: int = MAX_PIXELS) -> tuple[
         )
     content = data.tobytes()
     if content.startswith(_JPEG_START):
-        kind, weight, (width, height) = "JPEG", 1, _check_jpeg(content)
+        kind, weight, (width, height, open_scan) = "JPEG", 1, _check_jpeg(content)
+        if open_scan:
+            refuse_size(f"the JPEG says it is {width}x{height}", width * height, max_pixels)
+            completed = complete_jpeg(content, open_scan, (width, height))
+            if completed is None:
+                raise ImageError(f"the JPEG of {width}x{height} is cut off: {len(content)} bytes and no end")
+            data = np.frombuffer(completed, np.uint8)
     elif content.startswith(_PNG_START):
         kind, (width, height) = "PNG", _check_png(content)
         weight = 2 if content[_PNG_DEPTH] == 16 and content[_PNG_DEPTH + 1] not in _PNG_GRAY else 1
@@ -83,7 +93,7 @@ def decode_file(data: NDArray[np.uint8], max_pixels: int = MAX_PIXELS) -> tuple[
     if pixels.ndim == 2:
         return pixels, "GRAY"
     if pixels.dtype == np.uint16:
-        pixels = high_bytes(pixels)
+        pixels = high_bytes(pixels, sample_bits)
     return pixels, "BGR"
 
 
@@ -95,8 +105,11 @@ def refuse_size(what: str, pixels: int, max_pixels: int) -> None:
         )
 
 
-def _check_jpeg(content: bytes) -> tuple[int, int]:
-    """Return (width, height) of a JPEG that has its end marker; raise ImageError else."""
+def _check_jpeg(content: bytes) -> tuple[int, int, int]:
+    """Return (width, height, 0) of a JPEG that has its end marker; raise ImageError else.
+
+    Of a baseline JPEG of one scan without it the third number is where its entropy-coded data begins.
+    """
     size: tuple[int, int] | None = None
     components, progressive = b"", False
     position = len(_JPEG_START)
@@ -126,21 +139,23 @@ def _check_jpeg(content: bytes) -> tuple[int, int]:
         if marker == 0xDA:  # start of scan: the entropy-coded data follows, then the end marker
             if size is None:
                 break
+            several = progressive or not content.startswith(components, position - length + 2)
             # Entropy-coded data never holds FF D9; an embedded thumbnail's lies before the scan.
             if content.rfind(_JPEG_END, position) < 0:
+                if not several and min(size) > 0:
+                    return *size, position
                 raise ImageError(
                     f"the JPEG of {size[0]}x{size[1]} is cut off: {len(content)} bytes and no end"
                 )
             # A decoder reads further scans where the first one has not all of the image. Their markers are
             # not in entropy-coded data either, but may follow the end, as in a preview: an upper limit.
-            several = progressive or not content.startswith(components, position - length + 2)
             scans = 1 + (content.count(_JPEG_SCAN, position) if several else 0)
             if scans > MAX_SCANS:
                 raise ImageError(
                     f"the JPEG of {size[0]}x{size[1]} has {scans} scans where {MAX_SCANS} are allowed, "
                     "each of which costs as much as an image: encode it as baseline JPEG"
                 )
-            return size
+            return *size, 0
     raise ImageError(f"the JPEG is cut off or damaged in its header ({len(content)} bytes)")
 
 

@@ -26,6 +26,7 @@ from rosgraph_msgs.msg import Clock
 from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import describe_validation_error
 from ad_compressed_perception.data.bag import BagReader
+from ad_compressed_perception.data.video_reader import open_recording
 from ad_compressed_perception.messages.timing import ns_to_stamp
 from ad_compressed_perception.nodes.callback_guard import GuardedExecutor, answer_parameter_requests
 from ad_compressed_perception.nodes.camera_topic import camera_topic
@@ -42,7 +43,7 @@ class BagPlayerSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    bag: str = Field("", description="rosbag2 folder, .mcap or .db3 file")
+    bag: str = Field("", description="rosbag2 folder, .mcap or .db3 file, or a video file")
     topic: str = Field("", description="image topic of the bag; empty is the only one there is")
     rate: float = Field(1.0, gt=0.0, le=1000.0, description="bag seconds per second")
     loop: bool = Field(False, description="start again at the end; stamps and clock then jump back")
@@ -98,9 +99,9 @@ class BagPlayer(Node):
         """
         settings = self.settings
         published = 0
-        with BagReader(settings.bag) as bag:
+        with open_recording(settings.bag) as bag:
             topic = bag.resolve_image_topic(settings.topic or None)
-            compressed = bag.topics[topic].endswith("/CompressedImage")
+            compressed = bag.is_compressed(topic)
             publisher = self.create_publisher(
                 *camera_topic(self, "compressed" if compressed else "raw"),
                 image_qos(settings.qos_reliability, settings.qos_depth),
@@ -146,7 +147,7 @@ class BagPlayer(Node):
                 wait(0.0)
             now_ns = bag_time_ns
             self._publish_clock(now_ns)
-            yield cdr
+            yield bag.image_cdr(topic, cdr)
 
     def _publish_clock(self, bag_time_ns: int) -> None:
         if self._clock_publisher is not None:
@@ -186,9 +187,9 @@ def describe(bag: str, topic: str = "") -> dict[str, str]:
     Raises:
         DataError: the recording cannot be read or has no such topic.
     """
-    with BagReader(bag) as opened:
+    with open_recording(bag) as opened:
         found = opened.resolve_image_topic(topic or None)
-        compressed = opened.topics[found].endswith("/CompressedImage")
+        compressed = opened.is_compressed(found)
     return {"topic": found, "transport": "compressed" if compressed else "raw"}
 
 

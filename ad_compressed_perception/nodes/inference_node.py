@@ -23,6 +23,7 @@ from ad_compressed_perception.core.timing import FrameCounters, FrameTiming
 from ad_compressed_perception.image.decode import Frame, to_bgr8
 from ad_compressed_perception.image.decode_once import decode_once
 from ad_compressed_perception.image.files import MAX_PIXELS
+from ad_compressed_perception.image.video import MessageDecoder
 from ad_compressed_perception.messages import timing as timing_message
 from ad_compressed_perception.messages.image import serialize_image
 from ad_compressed_perception.messages.received_image import read_compressed_image, read_image
@@ -91,6 +92,7 @@ class InferenceNode(GuardedLifecycleNode):
         self._settings: Any = None
         self._reference_is_publish_time = False
         self._max_image_pixels = MAX_PIXELS
+        self._sample_bits = 0
         self._check(self.get_parameters([name for model in self._models for name in model.model_fields]))
         self._start = StartOptions(**parameters.values(self, StartOptions))
         self._health = HealthOptions(**parameters.values(self, HealthOptions))
@@ -154,11 +156,12 @@ class InferenceNode(GuardedLifecycleNode):
         self._selection = (
             FrameSelection(setup.every_nth, setup.camera_rate_hz) if setup.every_nth > 1 else None
         )
-        self._max_image_pixels = setup.max_image_pixels
+        self._max_image_pixels, self._sample_bits = setup.max_image_pixels, setup.sample_bits
         self._reference_is_publish_time = setup.age_reference == "publish_time"
         qos = image_qos(setup.qos_reliability, max(setup.qos_depth, _LEAST_DEPTH))
         self._read = read_image if setup.transport == "raw" else read_compressed_image
         self._subscription = ImageSubscription(self, setup.transport, qos, self._on_image)
+        self._videos = MessageDecoder(self._subscription.topic, setup.max_image_pixels)
         preference = prefers if setup.keep_when_busy == "ranked" else None
         max_age_ms = float(self.get_parameter("max_age_ms").value)
         self._supervised.start(self._subscription.receiver, preference, max_age_ms)
@@ -248,7 +251,7 @@ class InferenceNode(GuardedLifecycleNode):
             return
         arrived_s = perf_counter() - waited_s
         try:
-            message = self._read(serialized)
+            message = self._videos.receive(self._read(serialized))
         except Exception as error:
             note_failure(self, "image message not understood", error)
             return
@@ -256,13 +259,15 @@ class InferenceNode(GuardedLifecycleNode):
         subscription.note_arrival(stamp_ns)
         if self._selection is not None and not self._selection.takes(stamp_ns):
             return
-        age_ms, waited_ms = self._age_ms(stamp_ns, info), waited_s * 1e3
+        # Decoding of a video's packet is no waiting: it is counted where other images are decoded.
+        decode_ms = getattr(message, "decode_ms", 0.0)
+        age_ms, waited_ms = self._age_ms(stamp_ns, info) - decode_ms, waited_s * 1e3
         clock: Any = self.get_clock()
         if clock.ros_time_is_active:  # simulated time may be slower, and then no stamp lies in the future
             waited_ms = min(waited_ms, max(age_ms, 0.0))
         age_ms -= waited_ms
         self.diagnostics.note_age(age_ms)
-        worker.offer(Arrival(message, stamp_ns, age_ms, arrived_s))
+        worker.offer(Arrival(message, stamp_ns, age_ms, arrived_s + decode_ms * 1e-3))
 
     def _age_ms(self, stamp_ns: int, info: Any) -> float:
         if self._reference_is_publish_time:
@@ -277,7 +282,8 @@ class InferenceNode(GuardedLifecycleNode):
     def _process(self, pipeline: Pipeline, arrival: Arrival) -> dict[str, float]:
         pipeline.task.settings = self._settings
         start = perf_counter()
-        frame = decode_once(arrival.message, self._subscription_topic(), self._max_image_pixels)
+        limits = self._max_image_pixels, self._sample_bits
+        frame = decode_once(arrival.message, self._subscription_topic(), *limits)
         decoded = perf_counter()
         self.before_frame(pipeline, arrival.stamp_ns)
         result, stages_ms = pipeline.run(frame)
@@ -288,7 +294,7 @@ class InferenceNode(GuardedLifecycleNode):
         published = perf_counter()
         self._publish_overlay(frame, result, arrival.message.header)
         return {
-            "decode": (decoded - start) * 1e3,
+            "decode": (decoded - start) * 1e3 + getattr(arrival.message, "decode_ms", 0.0),
             **stages_ms,
             "publish": (published - publish) * 1e3,
         }

@@ -59,6 +59,13 @@ class SetupOptions(StrictModel):
         description="largest width times height of an image; larger ones fail before they are decoded "
         "(a 16-bit color PNG counts twice)",
     )
+    sample_bits: int = Field(
+        0,
+        ge=0,
+        le=16,
+        description="bits that 16-bit samples use, such as 12 (of 9 to 16); 0: the environment variable "
+        "ADCP_SAMPLE_BITS, else 16. Where it is set, 16UC1 and gray 16-bit PNG are images whatever they are called",
+    )
     qos_reliability: Literal["best_effort", "reliable"] = Field(
         "best_effort", description="reliability of the image subscription"
     )
@@ -89,9 +96,11 @@ class SetupOptions(StrictModel):
     )
 
     @model_validator(mode="after")
-    def _camera_of_nth(self) -> SetupOptions:
+    def _together(self) -> SetupOptions:
         if self.every_nth > 1 and not self.camera_rate_hz:
             raise ValueError("every_nth needs camera_rate_hz, the rate of the camera")
+        if 0 < self.sample_bits < 9:
+            raise ValueError("sample_bits is 0, or 9 to 16")
         return self
 
 

@@ -6,10 +6,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data.bag import BagReader
+from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.image.format_text import parse_format
+from ad_compressed_perception.image.video import MessageDecoder
 
 # An image message begins with its header: 4 bytes of CDR encapsulation, then stamp.sec (int32) and
 # stamp.nanosec (uint32). The second encapsulation byte is odd for little endian.
@@ -68,7 +73,7 @@ class BagSlice:
     @property
     def is_compressed(self) -> bool:
         """Whether the topic carries CompressedImage."""
-        return self.bag.topics[self.topic].endswith("/CompressedImage")
+        return self.bag.is_compressed(self.topic)
 
     def estimated_count(self) -> int:
         """Return the number of frames: exact for a whole recording, else estimated from its duration."""
@@ -79,6 +84,25 @@ class BagSlice:
             selected_s = remaining_s if self.duration_s is None else min(remaining_s, self.duration_s)
             count = max(1, round(count * selected_s / total_s))
         return count if self.limit is None else min(count, self.limit)
+
+    def message(self, frame: BagFrame) -> Any:
+        """Return a frame's message."""
+        return self.bag.image_message(self.topic, frame.cdr)
+
+    def decode(self, frame: BagFrame) -> Frame:
+        """Return a frame's image; of a video the packets before it are read anew.
+
+        Raises:
+            ImageError: it cannot be decoded.
+        """
+        decoder, message = MessageDecoder(self.topic), self.message(frame)
+        if parse_format(getattr(message, "format", None)).kind == "video":
+            for _, bag_time_ns, cdr in self.bag.messages([self.topic]):
+                if bag_time_ns >= frame.bag_time_ns:
+                    break
+                with suppress(DataError):
+                    decoder.skip(self.bag.deserialize(self.topic, cdr))
+        return decoder.decode(message)
 
     def __iter__(self) -> Iterator[BagFrame]:
         """Yield the frames; raise DataError when there are none that can be read."""
@@ -98,9 +122,10 @@ class BagSlice:
                 break
             self.read += 1
             try:
+                cdr = self.bag.image_cdr(self.topic, cdr)
                 stamp_ns = read_stamp_ns(cdr)
                 # Bytes that are no message would never arrive, and be waited for.
-                self.bag.deserialize(self.topic, cdr)
+                self.bag.image_message(self.topic, cdr)
             except DataError as error:
                 self.unreadable.append(str(error))
                 continue

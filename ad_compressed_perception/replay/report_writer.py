@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ad_compressed_perception.analysis.plots.replay_plots import write_plots
 from ad_compressed_perception.core.errors import AdcpError, DataError
-from ad_compressed_perception.image.decode import decode_image, to_bgr8
+from ad_compressed_perception.image.decode import to_bgr8
 from ad_compressed_perception.replay.collector import Collector, FrameSnapshot
 from ad_compressed_perception.replay.frame_panels import add_steering, agreement_texts
 from ad_compressed_perception.replay.frames import BagSlice
@@ -133,8 +133,7 @@ def _draw(
     frames: BagSlice,
     path: Path,
 ) -> Path:
-    message = frames.bag.deserialize(frames.topic, snapshot.frame.cdr)
-    bgr = to_bgr8(decode_image(message, frames.topic))
+    bgr = to_bgr8(frames.decode(snapshot.frame))
     variants = report.tasks[snapshot.task].variants
     panels = []
     for name, result in snapshot.results.items():

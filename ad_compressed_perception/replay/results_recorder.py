@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.core.timing import FrameTiming
-from ad_compressed_perception.image.decode import decode_image, to_bgr8
+from ad_compressed_perception.image.decode import to_bgr8
+from ad_compressed_perception.image.video import MessageDecoder
 from ad_compressed_perception.image.encode import encode_jpeg
 from ad_compressed_perception.replay.frame_panels import frame_jpeg
 from ad_compressed_perception.replay.frames import BagFrame, BagSlice, read_stamp_ns
@@ -60,6 +61,7 @@ class ResultsRecorder:
         self._plan, self._frames, self._out, self._hold = plan, frames, out, hold
         self._latest: dict[ReplayNode, tuple[int, bytes]] = {}
         self._written_index = -1
+        self._decoder = MessageDecoder(frames.topic)
         self._pixels: NDArray[np.uint8] | None = None
         self._failure = ""
         self._scratch = Path()
@@ -214,9 +216,9 @@ class ResultsRecorder:
             return
         self._written_index = frame.index
         self._pixels = None
-        message: Any = self._frames.bag.deserialize(self._frames.topic, frame.cdr)
+        message: Any = self._frames.message(frame)
         try:
-            self._pixels = to_bgr8(decode_image(message, self._frames.topic))
+            self._pixels = to_bgr8(self._decoder.decode(message))
             jpeg = b"" if self._frames.is_compressed else encode_jpeg(self._pixels)
         except AdcpError:  # the nodes fail on it, too, and the report names it
             jpeg = b""

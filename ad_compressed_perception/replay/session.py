@@ -13,10 +13,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
 
-from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.errors import AdcpError, DataError, ImageError
 from ad_compressed_perception.data.bad_frames import BadFrameLimit
-from ad_compressed_perception.data.bag import BagReader
-from ad_compressed_perception.image.decode import compressed_mosaic
+from ad_compressed_perception.data.video_reader import open_recording
+from ad_compressed_perception.image.format_text import format_note, parse_format
+from ad_compressed_perception.image.video import VideoDecoder
 from ad_compressed_perception.nodes.pacer import Pacer
 from ad_compressed_perception.replay.account import Account
 from ad_compressed_perception.replay.collector import Collector, sample_indices
@@ -133,7 +134,7 @@ class _Run:
     collector: Collector
     observer: Observer
     total: int
-    mosaic: str
+    format_line: str
     count: OfferCounts = field(default_factory=OfferCounts)
     first_ns: int | None = None
     last_ns: int = 0
@@ -168,7 +169,7 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
         ReplayError: Ctrl-C or SIGTERM.
     """
     observer = observer or _NullObserver()
-    with BagReader(options.bag) as bag:
+    with open_recording(options.bag) as bag:
         topic = bag.resolve_image_topic(options.topic)
         frames = BagSlice(bag, topic, options.start_s, options.duration_s, options.limit)
         plan = make_plan(
@@ -183,10 +184,10 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
         # Reads the first frame: a bag without one must fail before any process is started.
         first = next(iter(frames))
         message_bytes = len(first.cdr)
-        mosaic = compressed_mosaic(getattr(bag.deserialize(topic, first.cdr), "format", ""))
+        format_line = _check_format(frames, first, options.rate)
         total = frames.estimated_count()
         collector = Collector(plan.variants, sample_indices(total, options.samples))
-        run = _Run(options, plan, frames, collector, observer, total, mosaic)
+        run = _Run(options, plan, frames, collector, observer, total, format_line)
         reason: AdcpError | None = None
         try:
             with EndOnSignal() as signals:
@@ -208,6 +209,27 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
                 f"{reason}; what was measured before is in {options.out / REPORT_MARKDOWN}"
             ) from reason
     return run.report
+
+
+def _check_format(frames: BagSlice, first: BagFrame, rate: float | None) -> str:
+    """Return what a reader must know of the images; empty where nothing is unusual.
+
+    Raises:
+        AdcpError: a video that cannot be decoded here, or of which frames would be left out.
+    """
+    text = getattr(frames.message(first), "format", None)
+    parsed = parse_format(text)
+    if parsed.kind == "video":
+        VideoDecoder(parsed.codec)
+        if rate is not None:
+            raise DataError(
+                f"{frames.topic} holds packets of a video: --rate leaves frames out, which later ones need; "
+                "replay every frame, or play the recording live"
+            )
+    try:
+        return format_note(text, frames.decode(first).color) if parsed.kind == "image" else ""
+    except ImageError:  # the nodes fail on it, too, and the report names it
+        return ""
 
 
 def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int, signals: EndOnSignal) -> None:
@@ -310,11 +332,8 @@ def _notes(run: _Run, reason: AdcpError | None) -> Iterator[str]:
         yield f"This report is partial: the replay ended after {done} of about {run.total} frames ({reason})."
     yield from run.plan.notes
     yield from run.frames.bag.warnings()
-    if run.mosaic:
-        yield (
-            f"The frames are {run.mosaic} Bayer mosaics compressed as images; their colors were "
-            "interpolated, and compression has blurred them."
-        )
+    if run.format_line:
+        yield f"{run.frames.topic}: {run.format_line}"
     if run.frames.restamped:
         yield (
             f"{run.frames.restamped} frames had no stamp of their own, or one that another frame had, "
