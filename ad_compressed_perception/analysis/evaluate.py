@@ -21,6 +21,8 @@ from ad_compressed_perception.tasks.pipeline import Pipeline
 from ad_compressed_perception.tasks.planning import PlanningTask
 
 LEVEL = 0.95
+Watch = Callable[[int, LabeledFrame, Any], None]
+"""Called with a frame's index in the data, the frame, and the variant's result on it."""
 DETECTION_SETTINGS = {"score_threshold": 0.01, "nms_iou_threshold": 0.65, "max_detections": 100}
 """Settings of published detector figures: average precision needs the low-score boxes too.
 
@@ -110,6 +112,7 @@ def evaluate(
     indices: Sequence[int] | None = None,
     progress: Callable[[int], None] | None = None,
     seed: int = 0,
+    watch: Watch | None = None,
 ) -> EvaluationResult:
     """Run a variant over labeled frames.
 
@@ -123,6 +126,7 @@ def evaluate(
         indices: which of them, ascending; all when None.
         progress: called with the number of frames done.
         seed: of the bootstrap.
+        watch: called with every frame and its result.
 
     Raises:
         DataError: the data is for another task, or a frame cannot be read or compared.
@@ -134,7 +138,38 @@ def evaluate(
     if pipeline.variant == manifest.baseline:
         shown = (item.frame for item in data.items(choose_evenly(chosen)))
         check_outputs(pipeline, shown, data.describe)
-    score = collect(pipeline, data, chosen, progress)
+    score = collect(pipeline, data, chosen, progress, watch)
+    subject = Subject(
+        manifest.name,
+        pipeline.variant,
+        pipeline.session.info,
+        settings if manifest.task == "detection" else {},
+    )
+    return summarize(score, data, chosen, subject, seed)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What was evaluated; see EvaluationResult."""
+
+    model: str
+    variant: str
+    info: SessionInfo
+    settings: dict[str, Any]
+
+
+def summarize(
+    score: AccuracyScore, data: LabeledData, indices: tuple[int, ...], subject: Subject, seed: int = 0
+) -> EvaluationResult:
+    """Return the figures of a finished score with their intervals.
+
+    Args:
+        score: of the frames ``indices`` of ``data``.
+        data: the labeled frames.
+        indices: which of them.
+        subject: what was evaluated.
+        seed: of the bootstrap.
+    """
     block = score.block_length() if data.is_series else 1
     intervals = vector_bootstrap(score.samples, score.figures, score.resamples, seed, LEVEL, block)
     figures = {
@@ -142,13 +177,13 @@ def evaluate(
         for name, value, interval in zip(score.names, score.figures(), intervals, strict=True)
     }
     return EvaluationResult(
-        model=manifest.name,
-        variant=pipeline.variant,
-        task=manifest.task,
+        model=subject.model,
+        variant=subject.variant,
+        task=data.task,
         data=data.describe,
-        indices=chosen,
-        info=pipeline.session.info,
-        settings=settings if manifest.task == "detection" else {},
+        indices=indices,
+        info=subject.info,
+        settings=subject.settings,
         figures=figures,
         per_class=score.per_class(),
         resamples=score.resamples,
@@ -164,7 +199,7 @@ def collect(
     data: LabeledData,
     indices: Sequence[int],
     progress: Callable[[int], None] | None = None,
-    watch: Callable[[LabeledFrame], None] | None = None,
+    watch: Watch | None = None,
     failed: list[int] | None = None,
 ) -> AccuracyScore:
     """Run a variant over labeled frames and return its score, finished.
@@ -174,7 +209,7 @@ def collect(
         data: labeled frames of its task.
         indices: which of them, ascending.
         progress: called with the number of frames done.
-        watch: called with every labeled frame.
+        watch: called with every frame that has a result.
         failed: gets the indices of the frames on which the variant gives no valid result, which are then
             left out; None: the first one is an error.
 
@@ -204,7 +239,7 @@ def collect(
             continue
         score.add(result, item.ground_truth)
         if watch is not None:
-            watch(item)
+            watch(index, item, result)
         if progress is not None:
             progress(done)
     if score.samples == 0:

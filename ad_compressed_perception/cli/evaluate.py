@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from ad_compressed_perception.cli.options import MAX_BAD_FRAMES
 
 if TYPE_CHECKING:
     from ad_compressed_perception.analysis.evaluate import EvaluationResult, Figure
+    from ad_compressed_perception.analysis.saved_results import SavedResults
     from ad_compressed_perception.core.manifest import Manifest
     from ad_compressed_perception.data.labeled.dataset import LabeledData
 
@@ -57,6 +59,23 @@ def evaluate(
     max_detections: Annotated[
         int | None, typer.Option(min=1, help="Detection: most boxes of a frame (default 100).")
     ] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="New folder for the results of every variant.")
+    ] = None,
+    save_format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="coco (default), yolo, voc, kitti, bdd100k; masks (default), cityscapes; csv; jsonl.",
+        ),
+    ] = None,
+    results: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Detection: also evaluate the COCO results of another program; may be repeated.",
+        ),
+    ] = None,
     max_bad_frames: Annotated[str | None, MAX_BAD_FRAMES] = None,
     tolerance_ms: Annotated[
         float, typer.Option(min=0.0, help="Planning: farthest label taken for a frame, milliseconds.")
@@ -83,10 +102,11 @@ def evaluate(
     What SPEC means follows from the model's task.
 
     Detection (mAP, AP50; categories and labels are matched by name):
-    a FOLDER with instances.json (COCO) and images/, or FILE.json@IMAGES.
+    a FOLDER with instances.json (COCO) and images/, or FILE.json@IMAGES; also BDD100K (FILE.json@IMAGES),
+    YOLO (data.yaml or its FOLDER), Pascal VOC (Annotations/) and KITTI (label_2/, image_2/).
 
     Segmentation (IoU of each class, mean IoU), with --label-map or labels.json beside the masks:
-    a FOLDER with images/ and masks/, or MASKS@IMAGES.
+    a FOLDER with images/ and masks/, or MASKS@IMAGES; also a FOLDER of Cityscapes (gtFine/, leftImg8bit/).
 
     Classification (accuracy, mean recall; --per-class: recall, precision, confusion):
     a FOLDER with a folder of images for each class, or labels.csv (file,label), or FILE.csv@IMAGES.
@@ -100,8 +120,11 @@ def evaluate(
     import json
 
     from ad_compressed_perception.analysis.evaluate import DETECTION_SETTINGS, compare
+    from ad_compressed_perception.analysis.evaluate_results_file import evaluate_results_file
+    from ad_compressed_perception.analysis.saved_results import SavedResults, check_format, new_folder
     from ad_compressed_perception.cli.models import open_model
     from ad_compressed_perception.data.bad_frames import parse_limit
+    from ad_compressed_perception.data.labeled.boxes import BoxData
     from ad_compressed_perception.data.labeled.dataset import choose_indices
     from ad_compressed_perception.data.labeled.open import open_labeled
 
@@ -122,13 +145,31 @@ def evaluate(
         raise typer.BadParameter(f"{flag} is for detection, {manifest.name} is for {manifest.task}")
     settings = {**DETECTION_SETTINGS, **chosen} if manifest.task == "detection" else {}
     options = {} if threads is None else {"threads": threads}
-    results = _run(manifest, names, labeled, indices, settings, backend, options)
-    comparison = {result.variant: compare(results[0], result) for result in results[1:]}
+    if save_format is not None and save is None:
+        raise typer.BadParameter("--save-format needs --save DIR")
+    if results and not isinstance(labeled, BoxData):
+        raise typer.BadParameter(f"--results is for detection, {manifest.name} is for {manifest.task}")
+    writers: dict[str, SavedResults] = {}
+    if save is not None:
+        file_format = check_format(manifest.task, save_format)
+        folder = new_folder(save)
+        writers = {name: SavedResults(folder, name, file_format, labeled) for name in names}
+    measured = _run(manifest, names, labeled, indices, settings, backend, options, writers)
+    for path in results or ():
+        assert isinstance(labeled, BoxData)
+        measured.append(
+            evaluate_results_file(path, labeled, manifest.labels, indices, settings, manifest.name)
+        )
+    saved = list(dict.fromkeys(path for writer in writers.values() for path in writer.write()))
+    comparison = {result.variant: compare(measured[0], result) for result in measured[1:]}
     if as_json:
-        document = _document(manifest, labeled, results, comparison)
+        document = _document(manifest, labeled, measured, comparison)
+        document["saved"] = [str(path) for path in saved]
         print(json.dumps(document, indent=2, allow_nan=False))
     else:
-        _print_tables(manifest, labeled, results, comparison, per_class)
+        _print_tables(manifest, labeled, measured, comparison, per_class)
+        for path in saved:
+            print(f"saved: {path}")
 
 
 def _run(
@@ -139,6 +180,7 @@ def _run(
     settings: dict[str, Any],
     backend: str | None,
     options: dict[str, Any],
+    writers: Mapping[str, SavedResults],
 ) -> list[EvaluationResult]:
     from rich.console import Console
     from rich.progress import Progress
@@ -160,6 +202,7 @@ def _run(
                         labeled,
                         indices,
                         progress=lambda done, task=task: bar.update(task, completed=done),  # type: ignore[misc]
+                        watch=writers[name].keep if name in writers else None,
                     )
                 )
             finally:
@@ -201,6 +244,8 @@ def _document(
 
 
 def _verdict(manifest: Manifest, variant: str) -> str | None:
+    if variant not in manifest.variants:  # results of another program
+        return None
     verdict = manifest.variant(variant).verdict
     return verdict.status if verdict else None
 

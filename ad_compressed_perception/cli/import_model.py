@@ -225,7 +225,7 @@ def _numbers(option: str, text: str | None) -> list[float] | None:
 
 
 def read_labels(text: str | None) -> list[str]:
-    """Return the labels of ``--labels``: a list with commas, or a file with one a line, with ids or without.
+    """Return the labels of ``--labels``: a list with commas, a file with one a line, or a YAML file (names:).
 
     Raises:
         typer.BadParameter: a file that is not text, or whose ids are not 0, 1, 2 ...
@@ -234,13 +234,27 @@ def read_labels(text: str | None) -> list[str]:
         return []
     if not os.path.isfile(text):  # also where the list is longer than a file's name can be
         return [part.strip() for part in text.split(",") if part.strip()]
-    if Path(text).suffix in (".yaml", ".yml", ".json"):
-        raise typer.BadParameter(f"--labels: {text} must be a text file with one label a line")
+    if Path(text).suffix in (".yaml", ".yml"):
+        return _names_of_yaml(Path(text))
+    if Path(text).suffix == ".json":
+        raise typer.BadParameter(
+            f"--labels: {text} must be a text file with one label a line, or a YAML file with names"
+        )
     try:
         lines = [line.strip() for line in Path(text).read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError:
         raise typer.BadParameter(f"--labels: {text} is not text") from None
     return _without_numbers([line for line in lines if line], text)
+
+
+def _names_of_yaml(path: Path) -> list[str]:
+    from ad_compressed_perception.core.errors import DataError
+    from ad_compressed_perception.data.labeled.yolo_txt import names_of_yaml
+
+    try:
+        return names_of_yaml(path)
+    except DataError as error:
+        raise typer.BadParameter(f"--labels: {error}") from None
 
 
 def _without_numbers(lines: list[str], path: str) -> list[str]:

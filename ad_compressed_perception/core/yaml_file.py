@@ -27,7 +27,7 @@ MAX_DEPTH: Final = 32
 MAX_NUMBER_CHARACTERS: Final = 100
 _TAG_DIRECTIVE = re.compile(r"^%TAG\b", re.MULTILINE)
 _PREFIX = "tag:yaml.org,2002:"
-_TIMESTAMP, _TEXT, _MERGE = (_PREFIX + name for name in ("timestamp", "str", "merge"))
+_TIMESTAMP, _TEXT, _INTEGER, _MERGE = (_PREFIX + name for name in ("timestamp", "str", "int", "merge"))
 # Not bytes, sets, dates and pairs, which no document of this package has and which are written in other ways.
 _TYPES = ("null", "bool", "int", "float", "str", "seq", "map", "value")
 # The parser of libyaml where PyYAML was built with it: some 20 times as fast.
@@ -46,6 +46,7 @@ class _Loader(_Base):
         for first, resolvers in _Base.yaml_implicit_resolvers.items()
     }
     strict = True
+    number_keys = False
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         """Return a mapping; refuse a key that is not text or is given twice."""
@@ -53,6 +54,8 @@ class _Loader(_Base):
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if key.tag == _MERGE:
                 continue
+            if self.number_keys and key.tag == _INTEGER:
+                key.tag = _TEXT
             if key.tag != _TEXT:
                 shown = shorten(repr(key.value)) if isinstance(key, yaml.ScalarNode) else "a list or mapping"
                 raise _refusal(f"the key {shown} is not text: put it in quotes", key)
@@ -82,12 +85,13 @@ class _Loader(_Base):
         return value
 
 
-def parse_yaml(text: str, *, strict: bool = True) -> Any:
+def parse_yaml(text: str, *, strict: bool = True, number_keys: bool = False) -> Any:
     """Return the value of a YAML text: None, bool, int, float, str, list or dict with keys of text.
 
     Args:
         text: one document.
         strict: refuse NaN, infinities and keys given twice; ROS 2's parameter files may have them.
+        number_keys: take keys that are whole numbers as text, as files of other tools have them.
 
     Raises:
         YamlError: it is no YAML, breaks a rule of this module or exceeds one of its limits.
@@ -100,7 +104,7 @@ def parse_yaml(text: str, *, strict: bool = True) -> Any:
     try:
         _check_limits(text)
         loader = _Loader(text)
-        loader.strict = strict
+        loader.strict, loader.number_keys = strict, number_keys
         return loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -146,7 +150,13 @@ def _decode(content: bytes) -> str:
 
 
 def read_yaml_mapping(
-    path: Path, kind: str, error: type[Exception], *, strict: bool = True, content: bytes | None = None
+    path: Path,
+    kind: str,
+    error: type[Exception],
+    *,
+    strict: bool = True,
+    number_keys: bool = False,
+    content: bytes | None = None,
 ) -> dict[str, Any]:
     """Read a YAML file (its ``content``, if read already) that must hold a mapping; or raise ``error``."""
     try:
@@ -154,7 +164,7 @@ def read_yaml_mapping(
     except YamlError as cause:
         raise error(f"cannot read {kind} {path}: {cause}") from cause
     try:
-        data = parse_yaml(text, strict=strict)
+        data = parse_yaml(text, strict=strict, number_keys=number_keys)
     except YamlError as cause:
         raise error(f"{kind} {path} is not YAML that can be used: {cause}") from cause
     if not isinstance(data, dict):

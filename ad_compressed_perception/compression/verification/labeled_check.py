@@ -196,7 +196,7 @@ def check_labeled(
     data, indices = labeled.data, labeled.indices
     attributes: dict[str, list[float]] = {"brightness": [], "object_density": [], "steering_magnitude": []}
 
-    def watch(item: LabeledFrame) -> None:
+    def watch(_index: int, item: LabeledFrame, _result: Any) -> None:
         attributes["brightness"].append(brightness(item.frame))
         for name, value in _attributes_of_ground_truth(item.ground_truth).items():
             attributes[name].append(value)

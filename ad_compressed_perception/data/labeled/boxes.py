@@ -1,20 +1,20 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Images with ground-truth boxes in COCO format; categories are matched to a model's labels by name."""
+"""Images with ground-truth boxes of any format; categories are matched to a model's labels by name."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
 
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data.bad_frames import BadFrame
 from ad_compressed_perception.data.frames import read_image_file
-from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame, default_frames
+from ad_compressed_perception.data.labeled.box_files import read_box_labels
+from ad_compressed_perception.data.labeled.box_labels import BoxLabels, LabeledImage
+from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame
 from ad_compressed_perception.data.labeled.exif import rotation_hint, rotation_note
 from ad_compressed_perception.data.labeled.label_map import (
     NO_CLASS,
@@ -26,59 +26,14 @@ from ad_compressed_perception.data.labeled.label_map import (
 )
 from ad_compressed_perception.metrics.average_precision import GroundTruthBoxes
 
-JSON_NAMES = ("instances.json", "_annotations.coco.json")
-
-
-class CocoImage(BaseModel):
-    """An image entry; other keys are not needed."""
-
-    id: int
-    file_name: str
-    width: int | None = None
-    height: int | None = None
-
-
-class CocoAnnotation(BaseModel):
-    """An object: its box is left, top, width, height in pixels."""
-
-    image_id: int
-    category_id: int
-    bbox: tuple[float, float, float, float]
-    iscrowd: int = 0
-
-
-class CocoCategory(BaseModel):
-    """A category's number and name."""
-
-    id: int
-    name: str
-
-
-class CocoFile(BaseModel):
-    """The parts of a COCO instances file that detection needs."""
-
-    images: list[CocoImage] = Field(min_length=1)
-    annotations: list[CocoAnnotation]
-    categories: list[CocoCategory] = Field(min_length=1)
-
-
-def read_coco(path: Path) -> CocoFile:
-    """Read a COCO instances file; raise DataError in one line where it is not one."""
-    try:
-        return CocoFile.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as cause:
-        raise DataError(f"cannot read labels {path}: {cause.strerror or cause}") from cause
-    except ValidationError as cause:
-        findings = cause.errors()
-        key = ".".join(map(str, findings[0]["loc"])) or "top level"
-        more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-        raise DataError(f"{path} is no COCO file: {key}: {findings[0]['msg']}{more}") from cause
-    except ValueError as cause:  # not JSON, not text
-        raise DataError(f"{path} is no JSON file: {cause}") from cause
-
 
 class BoxData(LabeledData):
-    """A COCO file and its folder of images; the ground truth of a frame is GroundTruthBoxes."""
+    """Labeled boxes and their folder of images; the ground truth of a frame is GroundTruthBoxes.
+
+    Attributes:
+        labels: what was read, before it was matched to a model.
+        ground_truths: of each image, in classes of ``class_names``.
+    """
 
     task = "detection"
 
@@ -93,7 +48,7 @@ class BoxData(LabeledData):
         """Read the labels and check that the images exist.
 
         Args:
-            labels_path: COCO file, or the folder that holds it.
+            labels_path: file or folder of a format that box_files knows.
             frames: folder of the images; None for the one beside the labels.
             model_labels: the model's label names.
             label_map: maps categories to labels; None to match them by name.
@@ -103,45 +58,36 @@ class BoxData(LabeledData):
             DataError: no or malformed labels, no image for an entry, or no category that is one of
                 the model's labels.
         """
-        path = _find_json(labels_path)
-        self._folder = Path(frames if frames is not None else default_frames(path)).expanduser()
-        coco = read_coco(path)
-        self.describe = f"{path}@{self._folder}" if frames else str(labels_path)
-        self.notes = []
-        self._images = coco.images
-        self._paths = [self._folder / image.file_name for image in coco.images]
-        absent = [file for file in self._paths if not file.is_file()]
-        if absent:
-            raise DataError(
-                f"{path} names {len(self._paths)} images, {len(absent)} of them missing: {absent[0]}"
-            )
+        self.labels = labels = read_box_labels(labels_path, frames)
+        self.describe = f"{labels.source}@{frames}" if frames else str(labels_path)
+        self.notes = list(labels.notes)
+        ignored: set[str] = set()
         if label_map is None:
-            self.classes, of_category = self._match_by_name(coco, model_labels, evaluated)
+            self.classes, of_category = self._match_by_name(labels, model_labels, evaluated)
         else:
-            self.classes, of_category = self._match_by_map(coco, model_labels, label_map)
+            ignored = {normalized(name) for name in label_map.ignore_categories}
+            self.classes, of_category = self._match_by_map(labels, model_labels, label_map)
         if not of_category:
             raise DataError(
-                f"no category of {path} is a label of the model: {few(one.name for one in coco.categories)} "
+                f"no category of {labels.source} is a label of the model: {few(labels.categories)} "
                 f"against {few(model_labels)}; a label map (--label-map) can join them"
             )
         self.class_names = self.classes.names
-        self.notes += rotation_note(self._paths)
-        self._ground_truths = self._gather(path, coco, of_category)
+        self.notes += rotation_note([image.path for image in labels.images])
+        self.ground_truths = self._gather(labels, of_category, ignored)
 
     def _match_by_name(
-        self, coco: CocoFile, model_labels: Sequence[str], evaluated: Collection[str] | None
-    ) -> tuple[ClassTable, dict[int, int]]:
-        """Return the classes that both sides know, and the class of each such category id."""
+        self, labels: BoxLabels, model_labels: Sequence[str], evaluated: Collection[str] | None
+    ) -> tuple[ClassTable, dict[str, int]]:
+        """Return the classes that both sides know, and the class of each such category."""
         known = {
             normalized(label): index
             for index, label in enumerate(model_labels)
             if evaluated is None or label in evaluated
         }
-        # Several categories may carry one name; the class takes the model's spelling.
-        matched = {
-            one.id: known[normalized(one.name)] for one in coco.categories if normalized(one.name) in known
-        }
-        self._note_unmatched(one.name for one in coco.categories if one.id not in matched)
+        # Several categories may differ in spelling only; the class takes the model's.
+        matched = {name: known[normalized(name)] for name in labels.categories if normalized(name) in known}
+        self._note_unmatched(name for name in labels.categories if name not in matched)
         chosen = sorted(set(matched.values()))
         of_label = np.full(len(model_labels), NO_CLASS, np.int64)
         of_label[chosen] = np.arange(len(chosen))
@@ -149,8 +95,8 @@ class BoxData(LabeledData):
         return table, {category: int(of_label[label]) for category, label in matched.items()}
 
     def _match_by_map(
-        self, coco: CocoFile, model_labels: Sequence[str], label_map: LabelMap
-    ) -> tuple[ClassTable, dict[int, int]]:
+        self, labels: BoxLabels, model_labels: Sequence[str], label_map: LabelMap
+    ) -> tuple[ClassTable, dict[str, int]]:
         table = table_of_map(label_map, model_labels, with_rest=False)
         class_of_name = {
             normalized(name): index
@@ -159,18 +105,21 @@ class BoxData(LabeledData):
         }
         if not class_of_name:
             raise DataError("the label map names no categories: detection needs classes.NAME.categories")
-        present = {normalized(one.name): one.name for one in coco.categories}
-        missing = [name for name in class_of_name if name not in present]
+        present = {normalized(name): name for name in labels.categories}
+        ignored = {normalized(name) for name in label_map.ignore_categories}
+        missing = [name for name in (*class_of_name, *sorted(ignored)) if name not in present]
         if missing:
             raise DataError(
                 f"the label map names categories that the data does not have: {few(missing)}; "
                 f"it has: {few(present.values())}"
             )
-        self._note_unmatched(name for key, name in present.items() if key not in class_of_name)
+        self._note_unmatched(
+            name for key, name in present.items() if key not in class_of_name and key not in ignored
+        )
         return table, {
-            one.id: class_of_name[normalized(one.name)]
-            for one in coco.categories
-            if normalized(one.name) in class_of_name
+            name: class_of_name[normalized(name)]
+            for name in labels.categories
+            if normalized(name) in class_of_name
         }
 
     def _note_unmatched(self, names: Iterable[str]) -> None:
@@ -178,45 +127,59 @@ class BoxData(LabeledData):
         if left:
             self.notes.append(f"Not evaluated, the model has no such label: {few(left)}.")
 
-    def _gather(self, path: Path, coco: CocoFile, of_category: dict[int, int]) -> list[GroundTruthBoxes]:
-        place = {image.id: index for index, image in enumerate(coco.images)}
-        categories = {one.id for one in coco.categories}
-        rows: list[list[tuple[list[float], int, bool]]] = [[] for _ in coco.images]
-        flat = 0
-        for number, one in enumerate(coco.annotations):
-            if one.image_id not in place:
-                raise DataError(
-                    f"{path}: annotation {number} is of image {one.image_id}, which is not listed"
+    def _gather(
+        self, labels: BoxLabels, of_category: dict[str, int], ignored: set[str]
+    ) -> list[GroundTruthBoxes]:
+        truths, flat, regions = [], 0, 0
+        for image in labels.images:
+            rows, without_area, ignored_regions = self._rows(image, of_category, ignored)
+            flat += without_area
+            regions += ignored_regions
+            truths.append(
+                GroundTruthBoxes(
+                    np.array([row[0] for row in rows], np.float64).reshape(-1, 4),
+                    np.array([row[1] for row in rows], np.int64),
+                    np.array([row[2] for row in rows], bool),
                 )
-            if one.category_id not in categories:
-                raise DataError(f"{path}: annotation {number} is of unknown category {one.category_id}")
-            if one.category_id not in of_category:
-                continue
-            left, top, width, height = one.bbox
-            if not np.isfinite(one.bbox).all() or width <= 0.0 or height <= 0.0:
-                flat += 1
-                continue
-            box = [left, top, left + width, top + height]
-            rows[place[one.image_id]].append((box, of_category[one.category_id], bool(one.iscrowd)))
+            )
         if flat:
             self.notes.append(f"{flat} boxes without an area were left out.")
-        return [
-            GroundTruthBoxes(
-                np.array([row[0] for row in each], np.float64).reshape(-1, 4),
-                np.array([row[1] for row in each], np.int64),
-                np.array([row[2] for row in each], bool),
-            )
-            for each in rows
-        ]
+        if regions:
+            self.notes.append(f"In {regions} regions, detections count neither as right nor as wrong.")
+        return truths
+
+    def _rows(
+        self, image: LabeledImage, of_category: dict[str, int], ignored: set[str]
+    ) -> tuple[list[tuple[tuple[float, ...], int, bool]], int, int]:
+        """Return (box, class, is ignored) of an image, boxes without an area, and regions."""
+        rows: list[tuple[tuple[float, ...], int, bool]] = []
+        flat = 0
+        # A region is one of every class: a crowd, of whose objects none has to be found.
+        regions = list(image.ignored_regions)
+        for box in image.boxes:
+            is_region = normalized(box.category) in ignored
+            if not is_region and box.category not in of_category:
+                continue
+            left, top, right, bottom = box.box_xyxy
+            if not np.isfinite(box.box_xyxy).all() or right <= left or bottom <= top:
+                flat += 1
+            elif is_region:
+                regions.append(box.box_xyxy)
+            else:
+                rows.append((box.box_xyxy, of_category[box.category], box.is_ignored))
+        regions = [region for region in regions if region[2] > region[0] and region[3] > region[1]]
+        rows += [(region, index, True) for region in regions for index in range(len(self.classes.names))]
+        return rows, flat, len(regions)
 
     def __len__(self) -> int:
         """Number of images, those without an object included."""
-        return len(self._paths)
+        return len(self.labels.images)
 
     def read(self, indices: Iterable[int]) -> Iterator[LabeledFrame | BadFrame]:
         """Read the images; one whose size differs from its labels' is bad."""
         for index in indices:
-            path, entry = self._paths[index], self._images[index]
+            entry = self.labels.images[index]
+            path = entry.path
             try:
                 frame = read_image_file(path, stamp_ns=index)
             except DataError as error:
@@ -227,20 +190,4 @@ class BoxData(LabeledData):
                 reason = f"{path} is {width}x{height} pixels, its labels say {entry.width}x{entry.height}"
                 yield BadFrame(index, reason + rotation_hint(path))
                 continue
-            yield LabeledFrame(frame, self._ground_truths[index])
-
-
-def _find_json(path: Path) -> Path:
-    if path.is_file():
-        return path
-    for folder in (path, path / "images"):
-        for name in JSON_NAMES:
-            if (folder / name).is_file():
-                return folder / name
-    others = sorted(path.glob("*.json"))
-    if len(others) == 1:
-        return others[0]
-    raise DataError(
-        f"{path} holds no {' or '.join(JSON_NAMES)}: a detection model is evaluated on a COCO file with "
-        "its images (FOLDER, FILE.json or FILE.json@IMAGES)"
-    )
+            yield LabeledFrame(frame, self.ground_truths[index])

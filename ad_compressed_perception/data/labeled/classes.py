@@ -170,6 +170,10 @@ class ClassData(LabeledData):
         """Number of images."""
         return len(self._items)
 
+    def image_path(self, index: int) -> Path:
+        """Return the image's file."""
+        return self._items[index][0]
+
     def read(self, indices: Iterable[int]) -> Iterator[LabeledFrame | BadFrame]:
         """Yield the images with their classes; an image that cannot be read is a bad frame."""
         for index in indices:

@@ -42,6 +42,9 @@ class LabelMap(StrictModel):
     classes: dict[str, LabelClass] = Field(min_length=1)
     rest: str = Field("background", description="segmentation: name of the remaining class")
     ignore_ids: list[_MaskId] = Field(default_factory=list, description="mask ids that do not count")
+    ignore_categories: list[str] = Field(
+        default_factory=list, description="detection: names whose boxes are regions where nothing counts"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> LabelMap:
@@ -49,7 +52,8 @@ class LabelMap(StrictModel):
             raise ValueError(f"rest must not be the name of a class: {self.rest!r}")
         parts = self.classes.values()
         _refuse_repeated("label", (name for part in parts for name in part.labels))
-        _refuse_repeated("category", (normalized(name) for part in parts for name in part.categories))
+        categories = [normalized(name) for part in parts for name in part.categories]
+        _refuse_repeated("category", (*categories, *map(normalized, self.ignore_categories)))
         ids = [str(number) for part in parts for number in part.mask_ids]
         _refuse_repeated("mask id", (*ids, *map(str, self.ignore_ids)))
         return self

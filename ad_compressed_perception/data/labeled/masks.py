@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data.bad_frames import BadFrame
 from ad_compressed_perception.data.frames import list_images, list_images_and_others, read_image_file
+from ad_compressed_perception.data.labeled import cityscapes
 from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame
 from ad_compressed_perception.data.labeled.exif import rotation_hint, rotation_note
 from ad_compressed_perception.data.labeled.label_map import (
@@ -84,7 +85,8 @@ class MaskData(LabeledData):
         """Pair images and masks.
 
         Args:
-            labels_path: a folder with images/ and masks/, or the masks' folder when ``frames`` is given.
+            labels_path: a folder with images/ and masks/, the masks' folder when ``frames`` is given, or a
+                folder of Cityscapes.
             frames: the images' folder.
             model_labels: the model's labels.
             label_map: what the ids mean; a label_map.yaml or labels.json in the folder when None.
@@ -92,6 +94,26 @@ class MaskData(LabeledData):
         Raises:
             DataError: no masks, no pair, no label map or names, or ones that do not match the model.
         """
+        self.notes = []
+        of_cityscapes = cityscapes.find_masks(labels_path)
+        if of_cityscapes:
+            self.describe = f"{labels_path}@{frames}" if frames else str(labels_path)
+            self._pairs = cityscapes.pair(labels_path, of_cityscapes, frames)
+        else:
+            self._pair_by_name(labels_path, frames)
+        self.notes += rotation_note([image for image, _ in self._pairs])
+        self._of_id = np.zeros(MAX_MASK_ID + 1, np.uint8)
+        if label_map is None and of_cityscapes:
+            self._use_names(cityscapes.names_of(of_cityscapes), model_labels)
+        else:
+            chosen = label_map or self._own_map(labels_path)
+            if chosen is None:
+                self._use_names(dict(enumerate(read_names(labels_path / NAMES_NAME))), model_labels)
+            else:
+                self._use_map(chosen, model_labels)
+        self.class_names = self.classes.names
+
+    def _pair_by_name(self, labels_path: Path, frames: str | None) -> None:
         masks = labels_path if frames is not None else labels_path / "masks"
         images = Path(frames).expanduser() if frames is not None else labels_path / "images"
         if not masks.is_dir() or not images.is_dir():
@@ -108,17 +130,8 @@ class MaskData(LabeledData):
                 f"no image in {images} has a mask of its name in {masks} "
                 f"(for example {image_paths[0].name} and {next(iter(by_stem.values())).name})"
             )
-        self.notes = []
         if len(self._pairs) < len(image_paths):
             self.notes.append(f"{len(image_paths) - len(self._pairs)} images without a mask were left out.")
-        self.notes += rotation_note([image for image, _ in self._pairs])
-        self._of_id = np.zeros(MAX_MASK_ID + 1, np.uint8)
-        chosen = label_map or self._own_map(labels_path)
-        if chosen is None:
-            self._use_names(labels_path / NAMES_NAME, model_labels)
-        else:
-            self._use_map(chosen, model_labels)
-        self.class_names = self.classes.names
 
     def _use_map(self, chosen: LabelMap, model_labels: Sequence[str]) -> None:
         if not any(part.mask_ids for part in chosen.classes.values()):
@@ -132,11 +145,13 @@ class MaskData(LabeledData):
             self._of_id[part.mask_ids] = index
         self._of_id[chosen.ignore_ids] = IGNORE
 
-    def _use_names(self, path: Path, model_labels: Sequence[str]) -> None:
-        names = read_names(path)
-        self.classes, of_id = table_of_names(names, model_labels)
+    def _use_names(self, names: Mapping[int, str | None], model_labels: Sequence[str]) -> None:
+        """Match the names of ids; ids without a name do not count."""
+        ids = [number for number, name in names.items() if name is not None]
+        named = [name for name in names.values() if name is not None]
+        self.classes, of_id = table_of_names(named, model_labels)
         self._of_id[:] = IGNORE
-        self._of_id[: len(names)] = of_id
+        self._of_id[ids] = of_id
 
     def _own_map(self, folder: Path) -> LabelMap | None:
         if (folder / LABEL_MAP_NAME).is_file():
@@ -152,6 +167,10 @@ class MaskData(LabeledData):
     def __len__(self) -> int:
         """Number of images with a mask."""
         return len(self._pairs)
+
+    def image_path(self, index: int) -> Path:
+        """Return the image's file."""
+        return self._pairs[index][0]
 
     def read(self, indices: Iterable[int]) -> Iterator[LabeledFrame | BadFrame]:
         """Read the images and masks; a pair of different sizes is bad."""
