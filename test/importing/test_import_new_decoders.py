@@ -103,7 +103,7 @@ def test_int8_of_each_kind_gets_a_verdict(tmp_path: Path, images: Path, name: st
         ("steering and speed", 1, 2.0),
     ],
 )
-def test_a_planner_with_one_broken_number_is_not_said_to_agree(
+def test_a_planner_with_one_broken_number_does_not_agree(
     tmp_path: Path, images: Path, name: str, row: int, factor: float
 ) -> None:
     """The last waypoint mirrored or half as far, steer mirrored, brake reversed, twice the speed.

@@ -178,12 +178,12 @@ MODELS = {
     ),
     "scores without batch": Given(
         segmenter(op("Squeeze", "before batch", "scores"), shape=[4, 48, 64], batch=np.array([0])),
-        "segmentation", "argmax", {"layout": "NCHW"}, SEGMENTER_LABELS,
+        "segmentation", "argmax", {}, SEGMENTER_LABELS,
     ),
     "ids of int64": Given(
         segmenter(op("ArgMax", "before", "scores", axis=1, keepdims=0), shape=[1, 48, 64],
                   kind=TensorProto.INT64),
-        "segmentation", "argmax", {"layout": "LABELS"}, SEGMENTER_LABELS,
+        "segmentation", "argmax", {}, SEGMENTER_LABELS,
     ),
     "an auxiliary head": Given(
         write_with_auxiliary_head, "segmentation", "argmax", {"layout": "NCHW"}, SEGMENTER_LABELS
