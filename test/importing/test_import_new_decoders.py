@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of other makers' segmenters and planners: imported, run, compressed with a verdict that can say no."""
+"""Files of other makers' segmenters and planners: imported, run, compressed; a verdict says no."""
 
 from __future__ import annotations
 
@@ -158,7 +158,8 @@ PLAIN = [op("Identity", "numbers", "out")]
         ("steering and speed", None, {"speed_output": None}, ["one number", "[1, 2]"]),
         ("three controls of one output", planner([2, 0, 0], [0, 6, -6], [0, -3, -1], PLAIN, {"out": [1, 3]}),
          {}, ["throttle", "instead of 0 to 1"]),
-        ("three controls of one output", None, {"order": ["steer", "throttle"]}, ["2 numbers, steer, throttle"]),
+        ("three controls of one output", None, {"order": ["steer", "throttle"]},
+         ["2 numbers, steer, throttle"]),
         ("three controls of one output", None, {"max_road_wheel_rad": None}, ["max_road_wheel_rad"]),
     ],
 )  # fmt: skip

@@ -91,7 +91,9 @@ def test_the_page_names_every_decoder_with_its_options() -> None:
     page = REPOSITORY / "docs" / "decoders.md"
     if not page.is_file():
         pytest.skip("no documents beside the tests")
-    rows = {line.split("`")[1]: line for line in page.read_text("utf-8").splitlines() if line.startswith("| `")}
+    rows = {
+        line.split("`")[1]: line for line in page.read_text("utf-8").splitlines() if line.startswith("| `")
+    }
     for name in registry.own_plugins(registry.DECODERS):
         options = registry.find(registry.DECODERS, name, ManifestError).options_type.model_fields
         assert not [option for option in options if f"`{option}`" not in rows[name]], name
