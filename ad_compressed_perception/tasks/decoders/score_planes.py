@@ -36,7 +36,7 @@ class ScorePlanesOptions(StrictModel):
 
 
 class ScorePlanesDecoder(SegmentationDecoder):
-    """Finds an output of ``channels`` planes by name or shape; the axes of the batch and of one plane may lack.
+    """Finds an output of ``channels`` planes by name or shape; the axes of batch and channel may lack.
 
     ``upsampling: bilinear`` is resize with half-pixel centers (``align_corners=False``) to the model's input,
     then the choice of labels: the arithmetic of SegFormer's and MMSegmentation's inference.
@@ -92,8 +92,8 @@ class ScorePlanesDecoder(SegmentationDecoder):
             return fitting[0]
         shown = ", ".join(f"{one.name!r} {list(one.shape)}" for one in fitting or outputs)
         raise ModelFileError(
-            f"model {self.model!r}: {'several' if fitting else 'none'} of its outputs fit, among {shown}; name "
-            "the one to decode with decoder option output"
+            f"model {self.model!r}: {'several' if fitting else 'none'} of its outputs fit, among {shown}; "
+            "name the one to decode with decoder option output"
         )
 
     def check_size(self, tensor: TensorSpec) -> None:
@@ -140,7 +140,7 @@ class ScorePlanesDecoder(SegmentationDecoder):
             yield plane
 
     def _split(self, scores: NDArray[Any]) -> list[NDArray[Any]]:
-        if scores.dtype == np.float16:  # OpenCV 4.5 cannot split it
+        if scores.dtype != np.float32:  # OpenCV cannot split every type
             scores = scores.astype(np.float32)
         # Reused between frames: newly allocated planes of this size would cause page faults every time.
         if not self._planes or self._planes[0].shape != scores.shape[:2]:
@@ -188,7 +188,9 @@ def has_aspect(size: Size, input_size: tuple[int, int]) -> bool:
     height, width = size
     if height is None or width is None:
         return True
+    if min(height, width) < 2:
+        return False
     high, wide = input_size
     is_alike = abs(height * wide - width * high) <= max(high, wide)
     is_whole = high % height == wide % width == 0 and 0.5 <= (high * width) / (height * wide) <= 2.0
-    return min(height, width) > 1 and (is_alike or is_whole)
+    return is_alike or is_whole
