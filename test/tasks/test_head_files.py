@@ -10,6 +10,7 @@ import pytest
 
 from ad_compressed_perception.analysis.evaluate import evaluate
 from ad_compressed_perception.compression.compress import compress_model
+from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.data.labeled.open import open_labeled
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.importing.import_model import import_model
@@ -58,3 +59,19 @@ def test_a_file_is_evaluated_on_labeled_images(tmp_path: Path, head: str) -> Non
     # Cells of 8 pixels are boxed exactly.
     assert found.figures["ap50"].value == pytest.approx(1.0)
     assert found.figures["map"].value > 0.75
+
+
+def test_a_head_read_with_wrong_options_is_not_imported(tmp_path: Path) -> None:
+    """A model whose boxes or scores mean something else gives boxes on every frame, and a verdict on them."""
+    file = tmp_path / "stranger.onnx"
+    decoder, options = HEADS["yolo with objectness"](file)
+    for wrong, named in (
+        ({"box_units": "pixels"}, "box_units: normalized"),
+        ({"box_format": "xyxy"}, "box_format: xywh"),
+        ({"scores": "logits"}, "scores"),
+    ):
+        with pytest.raises(ModelFileError, match=named):
+            import_model(file, tmp_path / "model", head_request((decoder, {**options, **wrong})))
+    decoder, options = HEADS["single map"](file)
+    with pytest.raises(ModelFileError, match="activated"):
+        import_model(file, tmp_path / "model", head_request((decoder, {**options, "activated": False})))
