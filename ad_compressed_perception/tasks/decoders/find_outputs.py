@@ -122,9 +122,10 @@ def find_each(
         raise ModelFileError(
             f"model {model!r}: {needs}: {option} names {len(names)} outputs instead of {len(patterns)}"
         )
+    chosen: list[str | None] = [None] * len(patterns) if names is None else list(names)
     return tuple(
         find_fitting(outputs, name, each, model=model, needs=needs, option=option)
-        for name, each in zip(names or [None] * len(patterns), patterns, strict=True)
+        for name, each in zip(chosen, patterns, strict=True)
     )
 
 
