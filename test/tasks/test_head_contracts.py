@@ -183,14 +183,14 @@ def test_without_objectness_there_is_no_object_at_any_threshold_above_0(name: st
     assert (found > 0) == (threshold == 0.0)
 
 
-def test_names_tell_outputs_of_one_shape_apart_and_their_order_is_free() -> None:
+def test_outputs_of_one_shape_are_named_and_their_order_is_free() -> None:
     kind, options, outputs, _ = CASES["centernet"](np.random.default_rng(0))
     expected = decode(*bound("centernet"))
     renamed = {"x": outputs["reg"], "y": outputs["hm"], "z": outputs["wh"]}
     task = decoder_task(kind, CLASSES, WIDTH, HEIGHT, **options, size_output="z", offset_output="x")
     task.decoder.check(specs(renamed))
     np.testing.assert_array_equal(decode(task, renamed).boxes_xyxy, expected.boxes_xyxy)
-    # What is left has the shape of offsets, so it is read; of two the file must be told which.
+    # What is left has the shape of offsets, so it is read; two of them need a name.
     task = decoder_task(kind, CLASSES, WIDTH, HEIGHT, **options, size_output="z")
     task.decoder.check(specs(renamed))
     np.testing.assert_array_equal(decode(task, renamed).boxes_xyxy, expected.boxes_xyxy)
