@@ -80,8 +80,7 @@ class _Graph:
 
     def head(self, stride: int, channels: Sequence[Any], name: str = "head") -> str:
         """Add a convolution: a number is a constant; ("bright", bias) and ("blue", bias) are logits."""
-        # Nothing but zeros would leave a channel's bias without a scale of its own in 8 bits.
-        kernel = np.full((len(channels), 3, stride, stride), 1e-6)
+        kernel = np.zeros((len(channels), 3, stride, stride))
         bias = np.zeros(len(channels))
         for index, channel in enumerate(channels):
             what, bias[index] = ("", channel) if isinstance(channel, (int, float)) else channel
