@@ -198,6 +198,24 @@ def test_outputs_of_one_shape_are_named_and_their_order_is_free() -> None:
         task.decoder.check(specs({**renamed, "other": outputs["reg"]}))
 
 
+def test_equal_neighbors_are_one_peak_also_at_the_border() -> None:
+    """Scores of 8 bits are often equal; each of them would be an object of its own."""
+    outputs = {
+        "hm": np.full((1, 1, 16, 24), 0.01, np.float32),
+        "wh": np.ones((1, 2, 16, 24), np.float32),
+    }
+    for rows, columns in (
+        (slice(0, 2), slice(0, 2)),
+        (slice(14, 16), slice(22, 24)),
+        (slice(5, 6), slice(3, 9)),
+    ):
+        outputs["hm"][0, 0, rows, columns] = 0.75
+    task = decoder_task("centernet", 1, WIDTH, HEIGHT)
+    task.decoder.check(specs(outputs))
+    boxes, _, _ = task.decoder.candidates(outputs, 0.3)
+    assert boxes[:, :2].tolist() == [[0.0, 0.0], [12.0, 20.0], [88.0, 56.0]]
+
+
 def test_columns_behind_the_scores_are_left_out_and_must_be_finite() -> None:
     """Ultralytics' segmentation networks give 32 mask coefficients for each box, pose networks key points."""
     kind, _, outputs, _ = CASES["v8 columns"](np.random.default_rng(0))

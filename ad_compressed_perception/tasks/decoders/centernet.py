@@ -54,7 +54,8 @@ class CenternetDecoder(DetectionDecoder):
     """Decodes a heatmap (1, classes, h, w), sizes and offsets (1, 2, h, w), or each with channels last.
 
     A cell is an object where no neighbor of the 3 x 3 around it is larger in the same class:
-    ``center = (cell + offset) * stride``, ``size = size * stride`` (ctdet_decode of CenterNet).
+    ``center = (cell + offset) * stride``, ``size = size * stride`` (ctdet_decode of CenterNet). Of equal
+    neighbors, frequent in 8 bits, the first is taken and not each of them.
     """
 
     options_type = CenternetOptions
@@ -131,7 +132,9 @@ class CenternetDecoder(DetectionDecoder):
             for right in (-1, 0, 1):
                 row = np.clip(rows + down, 0, self._rows - 1)
                 column = np.clip(columns + right, 0, self._columns - 1)
-                is_peak &= values >= heat[channels, row, column]
+                other = heat[channels, row, column]
+                is_first = row * self._columns + column >= rows * self._columns + columns
+                is_peak &= (values > other) | ((values == other) & is_first)
         scores = np.minimum(sigmoid(values) if self._is_logit else values, np.float32(1.0))
         kept = is_peak & (scores >= score_threshold)
         channels, rows, columns, scores = channels[kept], rows[kept], columns[kept], scores[kept]
