@@ -27,6 +27,7 @@ from ad_compressed_perception.core.errors import AdcpError, ModelFileError, Reci
 from ad_compressed_perception.core.one_line import one_line, shorten
 from ad_compressed_perception.core.renamed import warn_renamed
 from ad_compressed_perception.onnx_graph.graph import attribute
+from ad_compressed_perception.onnx_graph.empty_channels import fit_bias_scales
 from ad_compressed_perception.onnx_graph.heads import find_heads
 from ad_compressed_perception.onnx_graph.inferred_types import infer_types
 from ad_compressed_perception.onnx_graph.io import float_constants, is_quantized, opset_of
@@ -242,7 +243,8 @@ class QuantizeInt8(Pass):
         except Exception as error:  # the quantizer raises several types, asserts among them
             reason = names.readable(one_line(error))
             raise ModelFileError(f"the quantizer refused the graph: {reason}") from error
-        quantized = names.restore(without_placeholders(quantizer.model.model, stored))
+        quantized: ModelProto = names.restore(without_placeholders(quantizer.model.model, stored))
+        fit_bias_scales(model, quantized)
         context.notes["placement"] = "compute_ops" if merged else "everywhere"
         if merged:
             return keep_compute_op_pairs(QdqGraph(model, quantized, merged_activations=True))
