@@ -5,12 +5,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.tensors import TensorSpec
 
 Pattern = tuple[int | None, ...]
 """Sizes that the axes of an output must have; None for any size."""
+
+
+def _as_names(value: Any) -> Any:
+    """Return names as a list: one name stands for itself, and YAML reads the name 86 as a number."""
+    listed = value if isinstance(value, list) or value is None else [value]
+    return listed and [str(one) if type(one) is int else one for one in listed]
+
+
+Names = Annotated[list[str] | None, BeforeValidator(_as_names)]
+"""An option that names one output or several: a text or a list of texts."""
 
 
 def fits(shape: tuple[int | None, ...], pattern: Pattern) -> bool:
@@ -66,6 +79,53 @@ def find_fitting(
             f"the decoder option {option}"
         )
     return real[0]
+
+
+def find_all(
+    outputs: Sequence[TensorSpec],
+    names: Sequence[str] | None,
+    patterns: Sequence[Pattern],
+    *,
+    model: str,
+    needs: str,
+    option: str = "output",
+) -> tuple[TensorSpec, ...]:
+    """Return the outputs called ``names``, or all of different shapes that fit a pattern: one a scale.
+
+    Arguments and errors are those of ``find_fitting``; two outputs of one shape must be told apart by name.
+    """
+    if names is None:
+        fitting = [one for one in outputs if any(_fits_surely(one.shape, each) for each in patterns)]
+        shapes = {one.shape for one in fitting if None not in one.shape[1:]}
+        if len(fitting) < 2 or len(shapes) < len(fitting):
+            return (find_fitting(outputs, None, patterns, model=model, needs=needs, option=option),)
+        names = [one.name for one in fitting]
+    return tuple(
+        find_fitting(outputs, name, patterns, model=model, needs=needs, option=option) for name in names
+    )
+
+
+def find_each(
+    outputs: Sequence[TensorSpec],
+    names: Sequence[str] | None,
+    patterns: Sequence[Sequence[Pattern]],
+    *,
+    model: str,
+    needs: str,
+    option: str = "output",
+) -> tuple[TensorSpec, ...]:
+    """Return an output for each list of patterns, such as one a stride, in their order.
+
+    Arguments and errors are those of ``find_fitting``; ``names`` are in the order of the lists.
+    """
+    if names is not None and len(names) != len(patterns):
+        raise ModelFileError(
+            f"model {model!r}: {needs}: {option} names {len(names)} outputs instead of {len(patterns)}"
+        )
+    return tuple(
+        find_fitting(outputs, name, each, model=model, needs=needs, option=option)
+        for name, each in zip(names or [None] * len(patterns), patterns, strict=True)
+    )
 
 
 def _fits_surely(shape: tuple[int | None, ...], pattern: Pattern) -> bool:

@@ -14,6 +14,7 @@ from pydantic import Field
 from ad_compressed_perception.core.errors import ModelFileError, OutputError
 from ad_compressed_perception.core.manifest import Manifest, StrictModel
 from ad_compressed_perception.core.tensors import TensorSpec
+from ad_compressed_perception.tasks.decoders.cells import grid_cells
 from ad_compressed_perception.tasks.decoders.find_outputs import fits
 from ad_compressed_perception.tasks.detection import DetectionDecoder
 from ad_compressed_perception.tasks.output_contract import check_finite, check_probability
@@ -52,14 +53,10 @@ class YoloxDecoder(DetectionDecoder):
         self._is_transposed = False
         self._label_ids = self.label_ids(manifest)
         self._output: str | None = self.options.output
-        cells, strides = [], []
-        for stride in self.options.strides:
-            columns, rows = manifest.input.width // stride, manifest.input.height // stride
-            grid_x, grid_y = np.meshgrid(np.arange(columns), np.arange(rows))
-            cells.append(np.stack([grid_x.ravel(), grid_y.ravel()], axis=1))
-            strides.append(np.full(columns * rows, stride))
-        self.cells = np.concatenate(cells).astype(np.float32)
-        self.strides = np.concatenate(strides).astype(np.float32)[:, None]
+        strides = self.options.strides
+        # Without a rest: YOLOX convolves inputs of whole cells only.
+        sizes = [(manifest.input.width // stride, manifest.input.height // stride) for stride in strides]
+        self.cells, self.strides = grid_cells(sizes, strides)
 
     def check(self, outputs: tuple[TensorSpec, ...]) -> None:
         """Raise ModelFileError when no output has the shape that grid and labels ask for."""
