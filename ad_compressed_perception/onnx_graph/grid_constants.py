@@ -60,12 +60,6 @@ def continue_grid(values: NDArray[Any], before: Size, after: Size) -> NDArray[An
         before: the present size of the input.
         after: its new size.
     """
-    for strides in _runs():
-        old, new = _grids(strides, before), _grids(strides, after)
-        for axis in range(values.ndim):
-            found = _along_axis(values, axis, old, new)
-            if found is not None:
-                return found
     for stride in _STRIDES:
         (old_grid,), (new_grid,) = _grids((stride,), before), _grids((stride,), after)
         for axis in range(values.ndim - 1):
@@ -74,6 +68,12 @@ def continue_grid(values: NDArray[Any], before: Size, after: Size) -> NDArray[An
                 continued = _continued(last, *new_grid)
                 if continued is not None:
                     return np.moveaxis(continued, (-2, -1), (axis, axis + 1)).astype(values.dtype)
+    for strides in _runs():
+        old, new = _grids(strides, before), _grids(strides, after)
+        for axis in range(values.ndim):
+            found = _along_axis(values, axis, old, new)
+            if found is not None:
+                return found
     return None
 
 

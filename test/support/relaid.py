@@ -92,7 +92,7 @@ def relay(model: onnx.ModelProto, manifest: Manifest, layout: str, iou: float = 
     corners = tail.node("Concat", ends, "corners", axis=2)
     if layout == "beside":
         shares = tail.node("Div", [corners, _sides(tail, manifest)], "shares")
-        _finish(model, {shares: "boxes", scores: "scores"})
+        _finish(model, {shares: "output_boxes", scores: "output_scores"})
         return model
     best = tail.shape(tail.node("ReduceMax", [scores], "best", axes=[2], keepdims=0), "row", [1, -1])
     label = tail.node("ArgMax", [scores], "label", axis=2, keepdims=1)
@@ -108,7 +108,7 @@ def relay(model: onnx.ModelProto, manifest: Manifest, layout: str, iou: float = 
         for name, data in (("boxes", corners), ("score", best), ("class", label))
     ]
     if layout == "ready":
-        names = ("boxes", "scores", "labels")
+        names = ("output_boxes", "output_scores", "output_labels")
         whole = tail.node("Cast", [picked[2]], "whole", to=TensorProto.INT64)
         flat = [
             tail.shape(picked[0], "four", [-1, 4]),
