@@ -93,9 +93,12 @@ def find_heads(
             kinds = {producer[_origin(name, producer)].op_type for name in parts}
             if len(parts) > 1 and (len(kinds) > 1 or _ranges_differ(parts, ranges)):
                 concat_points.append(node.name)
-        elif node.op_type in DECODING or _adds_cells(node, graph):
-            concat_points.append(node.name)
-        elif node.op_type in SCALING and _scales_unequally(node, graph):
+        elif (
+            node.op_type in DECODING
+            or _adds_cells(node, graph)
+            or node.op_type in SCALING
+            and _scales_unequally(node, graph)
+        ):
             concat_points.append(node.name)
         elif node.op_type in SPLITTING and node.input[0] in producer:
             parts = _parts_of(_origin(node.input[0], producer), graph)

@@ -94,7 +94,7 @@ def test_int8_loses_no_more_in_any_layout(tiny: Path, layout: str) -> None:
 
 @pytest.mark.shared
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", SUPPRESSING)
+@pytest.mark.parametrize("layout", ["columns", "beside", "suppressed"])
 def test_a_trained_detector_has_the_same_accuracy_in_every_layout(
     tmp_path: Path, shared_dir: Path, layout: str
 ) -> None:
@@ -113,11 +113,11 @@ def raw_accuracy(shared_dir: Path) -> float:
 
 
 def accuracy(manifest: Manifest, shared_dir: Path) -> float:
-    """Return mAP on 16 of the labeled images."""
+    """Return mAP on the labeled images."""
     pipeline = open_pipeline(manifest)
     try:
         use_settings(pipeline, **DETECTION_SETTINGS)
         labeled = open_labeled(str(shared_dir / "data" / "coco64"), manifest)
-        return evaluate(pipeline, labeled, range(0, 64, 4)).figures["map"].value
+        return evaluate(pipeline, labeled).figures["map"].value
     finally:
         pipeline.close()
