@@ -40,7 +40,9 @@ def raise_to_float32(model: ModelProto) -> int:
             for entry in node.attribute:
                 if entry.type == AttributeProto.TENSOR:
                     count += _raise_tensor(entry.t)
-                elif entry.type == AttributeProto.INT and entry.name in _TYPE_ATTRIBUTES and entry.i in halves:
+                elif (
+                    entry.type == AttributeProto.INT and entry.name in _TYPE_ATTRIBUTES and entry.i in halves
+                ):
                     entry.i = TensorProto.FLOAT
                     count += 1
     if count:

@@ -91,7 +91,9 @@ def _unordered(left: list[NodeProto], known: set[str], computed: set[str]) -> Mo
                 return ModelFileError(
                     f"{label(node)} reads the tensor {name!r}, which nothing computes: export the model again"
                 )
-    return ModelFileError(f"{label(left[0])} waits for its own result: the graph has a cycle, export it again")
+    return ModelFileError(
+        f"{label(left[0])} waits for its own result: the graph has a cycle, export it again"
+    )
 
 
 def _without_functions(model: ModelProto) -> ModelProto:
@@ -186,4 +188,3 @@ def _compute_outputs(model: ModelProto) -> None:
             weights[name].name = inner
             node = helper.make_node("Identity", [inner], [name], free_name(f"{name}/output", taken))
             graph.node.append(node)
-

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.compression.quantization.range_rules import mse_ranges
-from ad_compressed_perception.core.errors import DataError, ModelFileError
+from ad_compressed_perception.core.errors import AdcpError, DataError, ModelFileError
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.onnx_graph.reserved_names import ReservedNames
 from ad_compressed_perception.pass_api.passes import Feeds, PassContext
 
@@ -63,7 +64,7 @@ def collect_ranges(
 
     Raises:
         DataError: no calibration frames.
-        ModelFileError: an activation is NaN or infinite.
+        ModelFileError: an activation is NaN or infinite, or ONNX Runtime cannot run the model.
     """
     import onnx
 
@@ -75,7 +76,13 @@ def collect_ranges(
     def feeds() -> Iterator[Feeds]:
         return (names.renamed(one) for one in context.feeds())
 
-    ranges = _collect(reserved, operators, method, percentile, replace(context, feeds=feeds), names)
+    try:
+        ranges = _collect(reserved, operators, method, percentile, replace(context, feeds=feeds), names)
+    except AdcpError:
+        raise
+    except Exception as error:  # the runtime's errors share no public base
+        reason = names.readable(one_line(error))
+        raise ModelFileError(f"ONNX Runtime cannot run the model: {reason}") from error
     return type(ranges)(
         ranges.calibration_method, {names.original(name): data for name, data in ranges.items()}
     )

@@ -37,8 +37,8 @@ from ad_compressed_perception.onnx_graph.qdq_placement import (
     merges_activations,
     restore_hard_swish,
 )
-from ad_compressed_perception.onnx_graph.shared_biases import separate_biases
 from ad_compressed_perception.onnx_graph.reserved_names import ReservedNames
+from ad_compressed_perception.onnx_graph.shared_biases import separate_biases
 from ad_compressed_perception.onnx_graph.subgraphs import with_placeholders, without_placeholders
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 
