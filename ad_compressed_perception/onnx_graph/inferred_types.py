@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Types and shapes of tensors behind operators that ONNX itself does not know, as the quantizer needs them."""
+"""Types and shapes of tensors behind operators that ONNX itself does not know."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FLOAT = "tensor(float)"
 
 
 def runtime_types(model: ModelProto, names: list[str]) -> dict[str, tuple[str, Shape]]:
-    """Return type (``tensor(float)``) and shape of tensors as ONNX Runtime infers them; {} where it cannot."""
+    """Return type (``tensor(float)``) and shape of tensors by ONNX Runtime; {} where it cannot load the graph."""
     import onnxruntime
 
     copy = type(model).FromString(model.SerializeToString())

@@ -133,8 +133,8 @@ def _smallest_and_largest(
         low, high = data.range_value
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise ModelFileError(
-                f"activation {names.original(name)!r} is not finite on the calibration frames ({low} to {high}): "
-                "it has no scale"
+                f"activation {names.original(name)!r} is not finite on the calibration frames "
+                f"({low} to {high}): it has no scale"
             )
     return ranges
 
