@@ -120,7 +120,9 @@ def test_a_cast_that_converts_integers_stays(tmp_path: Path) -> None:
         [value("pixels", TensorProto.UINT8, [2, 2])], [value("y", TensorProto.FLOAT16, [2, 2])],
         [numpy_helper.from_array(np.array(0.5, np.float16), "scale")],
     )  # fmt: skip
-    model = read(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path)
+    model = read(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path
+    )
     raise_to_float32(model)
     found = run_model(model, {"pixels": np.full((2, 2), 7, np.uint8)})["y"]
     assert found.dtype == np.float32

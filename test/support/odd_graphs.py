@@ -415,6 +415,18 @@ def half(
     return model
 
 
+def nothing_found() -> onnx.ModelProto:
+    """Return a graph with an output of as many values as exceed a limit that none does."""
+    b = Builder()
+    stem = b.stem()
+    b.add("Greater", [stem, b.constant("limit", np.float32(1e4))], "is_large")
+    b.add("Transpose", [b.add("NonZero", ["is_large"], "axes_first")], "places")
+    b.add("Mul", [b.add("GatherND", [stem, "places"], "gathered"), "limit"], "found")
+    b.head(stem)
+    b.outputs.append(value("found", F, ["n"]))
+    return b.build()
+
+
 def upgraded(opset: int) -> onnx.ModelProto:
     b = Builder(opset)
     b.head(b.stem())
@@ -450,6 +462,7 @@ KINDS: dict[str, Callable[[], onnx.ModelProto]] = {
     "GroupNormalization": lambda: norm("GroupNormalization"),
     "InstanceNormalization": lambda: norm("InstanceNormalization"),
     "LayerNormalization": lambda: norm("LayerNormalization"),
+    "nothing found": nothing_found,
     "FusedConv": lambda: contrib("FusedConv"),
     "BiasGelu": lambda: contrib("BiasGelu"),
     "QuickGelu": lambda: contrib("QuickGelu"),

@@ -36,6 +36,10 @@ _ENTROPY_QUANTIZED_BINS = 128
 _MAX_COUNTED = 1 << 18
 
 
+EMPTY = "empty_on_the_frames"
+"""Note of the tensors without a value on the calibration frames, such as boxes that nothing passed as."""
+
+
 class _OneFrame:
     """Data reader of a single frame for a calibrator."""
 
@@ -51,6 +55,8 @@ def collect_ranges(
     model: Path, operators: list[str], method: Method, percentile: float, context: PassContext
 ) -> Any:
     """Run the calibration frames and return ONNX Runtime's ranges of the operators' tensors.
+
+    Tensors without a value on any frame have none and are listed in the note EMPTY.
 
     Args:
         model: file of the float model, with shapes.
@@ -129,6 +135,11 @@ def _smallest_and_largest(
     if done == 0:
         raise DataError("no calibration frames: the source is empty")
     ranges = calibrator.compute_data()
+    empty = [name for name, data in ranges.items() if _is_empty(data)]
+    if empty:
+        context.notes[EMPTY] = sorted(names.original(name) for name in empty)
+        kept = {name: data for name, data in ranges.items() if name not in empty}
+        ranges = type(ranges)(ranges.calibration_method, kept)
     for name, data in ranges.items():
         low, high = data.range_value
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
@@ -137,6 +148,12 @@ def _smallest_and_largest(
                 f"({low} to {high}): it has no scale"
             )
     return ranges
+
+
+def _is_empty(data: Any) -> bool:
+    """Whether a tensor had no value on any frame: its least and largest value are still those of the start."""
+    low, high = data.range_value
+    return bool(np.all(low == np.inf) and np.all(high == -np.inf))
 
 
 def _histograms(

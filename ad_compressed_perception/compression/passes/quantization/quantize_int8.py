@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from ad_compressed_perception.analysis.processor import saturates_u8s8
-from ad_compressed_perception.compression.quantization.activation_ranges import Method, collect_ranges
+from ad_compressed_perception.compression.quantization.activation_ranges import EMPTY, Method, collect_ranges
 from ad_compressed_perception.core.errors import AdcpError, ModelFileError, RecipeError
 from ad_compressed_perception.core.one_line import one_line, shorten
 from ad_compressed_perception.core.renamed import warn_renamed
@@ -210,6 +210,8 @@ class QuantizeInt8(Pass):
         )
         context.notes["reduce_range"] = reduce_range
         merged = self.merged_activations(context)
+        empty = set(context.notes.get(EMPTY, ()))
+        unmeasured = [node.name for node in model.graph.node if empty & {*node.input, *node.output}]
         # The quantizer works in place.
         copy = type(model).FromString(model.SerializeToString())
         names = ReservedNames(copy)
@@ -225,7 +227,7 @@ class QuantizeInt8(Pass):
                     QuantType[self.activations],
                     reserved,
                     [],
-                    excluded,
+                    sorted({*excluded, *unmeasured}),
                     options.operators,
                     {
                         "ActivationSymmetric": False,
