@@ -18,7 +18,7 @@ _FLOAT = "tensor(float)"
 
 
 def runtime_types(model: ModelProto, names: list[str]) -> dict[str, tuple[str, Shape]]:
-    """Return type (``tensor(float)``) and shape of tensors by ONNX Runtime; {} where it cannot load the graph."""
+    """Return type (``tensor(float)``) and shape of tensors by ONNX Runtime; {} where it cannot."""
     import onnxruntime
 
     copy = type(model).FromString(model.SerializeToString())

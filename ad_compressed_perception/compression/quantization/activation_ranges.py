@@ -151,7 +151,7 @@ def _smallest_and_largest(
 
 
 def _is_empty(data: Any) -> bool:
-    """Whether a tensor had no value on any frame: its least and largest value are still those of the start."""
+    """Whether a tensor had no value on any frame: its extremes are still those of the start."""
     low, high = data.range_value
     return bool(np.all(low == np.inf) and np.all(high == -np.inf))
 

@@ -100,7 +100,7 @@ class CastFloat16(Pass):
         return cast
 
     def _beyond_range(self, model: ModelProto, context: PassContext, limit: float) -> list[str]:
-        """Return the operators with inputs or outputs beyond the limit on a calibration frame, or never seen."""
+        """Return the operators with inputs or outputs beyond the limit on a frame, or without values."""
         kinds = sorted({node.op_type for node in model.graph.node})
         ranges = collect_ranges(save_float(model, context), kinds, "minmax", 100.0, context)
         large = {
