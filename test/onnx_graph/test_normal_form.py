@@ -48,7 +48,7 @@ def test_weights_in_a_file_of_their_own_are_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run_model(model, {"image": image})["scores"], expected)
 
 
-def test_names_in_use_twice_are_told_apart_so_that_the_file_runs(tmp_path: Path) -> None:
+def test_a_node_s_name_in_use_twice_is_changed_so_that_the_file_runs(tmp_path: Path) -> None:
     image = np.random.default_rng(3).random(SHAPE, np.float32)
     with pytest.raises(ModelFileError, match="same node name"):
         run_model(KINDS["all nodes named the same"](), {"image": image})
