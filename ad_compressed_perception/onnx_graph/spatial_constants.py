@@ -397,7 +397,7 @@ def _check_joined(scaling: Scaling, node: NodeProto) -> None:
 
 
 _HOLDS_SIZES = frozenset(
-    ("Resize", "Upsample", "Reshape", "Slice", "Split", "Expand", "Tile", "ConstantOfShape", "Pad", "Gemm")
+    ("Resize", "Upsample", "Reshape", "Slice", "Split", "Expand", "Tile", "ConstantOfShape")
 )
 _RULES: dict[str, Callable[[Scaling, NodeProto], None]] = {
     "Resize": _scale_resize,

@@ -12,7 +12,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from ad_compressed_perception.backends import create_backend
-from support.odd_graphs import HEIGHT, SHAPE, WIDTH, Builder, F, KINDS, node, value, write
+from support.odd_graphs import HEIGHT, KINDS, SHAPE, WIDTH, Builder, F, node, value, write
 
 pytest.importorskip("openvino")
 
@@ -56,7 +56,9 @@ def parts() -> onnx.ModelProto:
     ],
     ids=lambda model: ",".join(output.name for output in model.graph.output),
 )
-def test_every_output_has_the_values_that_onnxruntime_gives_it(model: onnx.ModelProto, tmp_path: Path) -> None:
+def test_every_output_has_the_values_that_onnxruntime_gives_it(
+    model: onnx.ModelProto, tmp_path: Path
+) -> None:
     path = write(model, tmp_path / "model.onnx")
     image = np.random.default_rng(0).random(SHAPE, np.float32)
     results = []
