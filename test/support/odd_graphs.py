@@ -427,6 +427,23 @@ def nothing_found() -> onnx.ModelProto:
     return b.build()
 
 
+def masked() -> onnx.ModelProto:
+    """Return a graph with attention over its columns, of which an infinite constant masks some."""
+    b = Builder()
+    stem = b.stem()
+    mask = np.zeros((1, 1, 1, WIDTH), np.float32)
+    mask[..., ::7] = -np.inf
+    b.add("Softmax", [b.add("Add", [stem, b.constant("mask", mask)], "masked")], "shares", axis=3)
+    b.head(
+        b.add(
+            "Mul",
+            [b.add("Mul", ["shares", b.constant("size", np.float32(WIDTH))], "grown"), stem],
+            "attended",
+        )
+    )
+    return b.build()
+
+
 def upgraded(opset: int) -> onnx.ModelProto:
     b = Builder(opset)
     b.head(b.stem())
@@ -463,6 +480,7 @@ KINDS: dict[str, Callable[[], onnx.ModelProto]] = {
     "InstanceNormalization": lambda: norm("InstanceNormalization"),
     "LayerNormalization": lambda: norm("LayerNormalization"),
     "nothing found": nothing_found,
+    "infinite mask": masked,
     "FusedConv": lambda: contrib("FusedConv"),
     "BiasGelu": lambda: contrib("BiasGelu"),
     "QuickGelu": lambda: contrib("QuickGelu"),

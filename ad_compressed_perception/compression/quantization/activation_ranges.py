@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ad_compressed_perception.compression.quantization.range_rules import mse_ranges
 from ad_compressed_perception.core.errors import AdcpError, DataError, ModelFileError
 from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.onnx_graph.io import float_constants
 from ad_compressed_perception.onnx_graph.reserved_names import ReservedNames
 from ad_compressed_perception.pass_api.passes import Feeds, PassContext
 
@@ -38,6 +39,8 @@ _MAX_COUNTED = 1 << 18
 
 EMPTY = "empty_on_the_frames"
 """Note of the tensors without a value on the calibration frames, such as boxes that nothing passed as."""
+MASKED = "infinite_by_a_constant"
+"""Note of the tensors that an infinite constant, such as a mask of attention, makes infinite."""
 
 
 class _OneFrame:
@@ -56,7 +59,8 @@ def collect_ranges(
 ) -> Any:
     """Run the calibration frames and return ONNX Runtime's ranges of the operators' tensors.
 
-    Tensors without a value on any frame have none and are listed in the note EMPTY.
+    Tensors without a value on any frame and those that a mask makes infinite have none; the notes EMPTY and
+    MASKED list them.
 
     Args:
         model: file of the float model, with shapes.
@@ -135,11 +139,15 @@ def _smallest_and_largest(
     if done == 0:
         raise DataError("no calibration frames: the source is empty")
     ranges = calibrator.compute_data()
-    empty = [name for name, data in ranges.items() if _is_empty(data)]
-    if empty:
-        context.notes[EMPTY] = sorted(names.original(name) for name in empty)
-        kept = {name: data for name, data in ranges.items() if name not in empty}
-        ranges = type(ranges)(ranges.calibration_method, kept)
+    masked = _masked(model)
+    for note, found in (
+        (EMPTY, [name for name, data in ranges.items() if _is_empty(data)]),
+        (MASKED, [name for name, data in ranges.items() if name in masked and _is_infinite(data)]),
+    ):
+        if found:
+            context.notes[note] = sorted(names.original(name) for name in found)
+            kept = {name: data for name, data in ranges.items() if name not in found}
+            ranges = type(ranges)(ranges.calibration_method, kept)
     for name, data in ranges.items():
         low, high = data.range_value
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
@@ -148,6 +156,20 @@ def _smallest_and_largest(
                 f"({low} to {high}): it has no scale"
             )
     return ranges
+
+
+def _masked(model: Path) -> set[str]:
+    """Return the results of operators that read an infinite constant."""
+    import onnx
+
+    graph = onnx.load(str(model))
+    infinite = {name for name, values in float_constants(graph) if np.isinf(values).any()}
+    return {name for node in graph.graph.node if infinite.intersection(node.input) for name in node.output}
+
+
+def _is_infinite(data: Any) -> bool:
+    low, high = data.range_value
+    return bool((np.isinf(low) | np.isinf(high)).any() and not (np.isnan(low) | np.isnan(high)).any())
 
 
 def _is_empty(data: Any) -> bool:

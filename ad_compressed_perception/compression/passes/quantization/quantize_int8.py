@@ -22,7 +22,12 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from ad_compressed_perception.analysis.processor import saturates_u8s8
-from ad_compressed_perception.compression.quantization.activation_ranges import EMPTY, Method, collect_ranges
+from ad_compressed_perception.compression.quantization.activation_ranges import (
+    EMPTY,
+    MASKED,
+    Method,
+    collect_ranges,
+)
 from ad_compressed_perception.core.errors import AdcpError, ModelFileError, RecipeError
 from ad_compressed_perception.core.one_line import one_line, shorten
 from ad_compressed_perception.core.renamed import warn_renamed
@@ -195,8 +200,10 @@ class QuantizeInt8(Pass):
         kinds = [kind for kind in _COMPUTE if kind in options.operators]
         if not any(node.op_type in kinds for node in model.graph.node):
             raise ModelFileError(f"nothing to quantize: the graph has no {', '.join(kinds) or 'compute ops'}")
+        multiplied = {name for node in model.graph.node if node.op_type in _COMPUTE for name in node.input}
         for name, values in float_constants(model):
-            if not np.isfinite(values).all():
+            # Masks of attention are infinite, and what they are added to stays in float.
+            if name in multiplied and not np.isfinite(values).all():
                 raise ModelFileError(f"weight {name!r} is not finite: it has no scale")
 
     def quantize(
@@ -213,8 +220,9 @@ class QuantizeInt8(Pass):
         )
         context.notes["reduce_range"] = reduce_range
         merged = self.merged_activations(context)
-        empty = set(context.notes.get(EMPTY, ()))
-        unmeasured = [node.name for node in model.graph.node if empty & {*node.input, *node.output}]
+        unmeasured = {*context.notes.get(EMPTY, ()), *context.notes.get(MASKED, ())}
+        unmeasured |= {name for name, values in float_constants(model) if not np.isfinite(values).all()}
+        left_out = [node.name for node in model.graph.node if unmeasured & {*node.input, *node.output}]
         # The quantizer works in place.
         copy = type(model).FromString(model.SerializeToString())
         names = ReservedNames(copy)
@@ -230,7 +238,7 @@ class QuantizeInt8(Pass):
                     QuantType[self.activations],
                     reserved,
                     [],
-                    sorted({*excluded, *unmeasured}),
+                    sorted({*excluded, *left_out}),
                     options.operators,
                     {
                         "ActivationSymmetric": False,
