@@ -40,7 +40,9 @@ def raise_to_float32(model: ModelProto) -> int:
             for entry in node.attribute:
                 if entry.type == AttributeProto.TENSOR:
                     count += _raise_tensor(entry.t)
-                elif entry.type == AttributeProto.INT and entry.name in _TYPE_ATTRIBUTES and entry.i in halves:
+                elif (
+                    entry.type == AttributeProto.INT and entry.name in _TYPE_ATTRIBUTES and entry.i in halves
+                ):
                     entry.i = TensorProto.FLOAT
                     count += 1
     if count:
@@ -85,7 +87,7 @@ def _drop_idle_casts(model: ModelProto) -> None:
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
         kinds.setdefault(value.name, value.type.tensor_type.elem_type)
     outputs = {value.name for value in model.graph.output}
-    idle, same = [], {}
+    idle, same = [], dict[str, str]()
     for node in model.graph.node:
         if node.op_type != "Cast" or node.output[0] in outputs:
             continue

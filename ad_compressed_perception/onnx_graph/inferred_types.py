@@ -1,11 +1,13 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Types and shapes of tensors behind operators that ONNX itself does not know, as the quantizer needs them."""
+"""Types and shapes of tensors behind operators that ONNX itself does not know."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.onnx_graph.shape_stand_ins import use_stand_ins
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ _FLOAT = "tensor(float)"
 
 
 def runtime_types(model: ModelProto, names: list[str]) -> dict[str, tuple[str, Shape]]:
-    """Return type (``tensor(float)``) and shape of tensors as ONNX Runtime infers them; {} where it cannot."""
+    """Return type (``tensor(float)``) and shape of tensors by ONNX Runtime; {} where it cannot."""
     import onnxruntime
 
     copy = type(model).FromString(model.SerializeToString())
@@ -41,7 +43,11 @@ def runtime_types(model: ModelProto, names: list[str]) -> dict[str, tuple[str, S
 
 
 def output_shape(model: ModelProto, name: str) -> Shape | None:
-    """Return the shape of an output by ONNX Runtime: inferred, else that of a run on zeros; None if neither."""
+    """Return the shape of an output by ONNX Runtime: inferred, else that of a run on zeros; None if neither.
+
+    Raises:
+        ModelFileError: ONNX Runtime cannot load the graph.
+    """
     import numpy as np
     import onnxruntime
     from onnx import helper
@@ -52,6 +58,12 @@ def output_shape(model: ModelProto, name: str) -> Shape | None:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its errors share no public base
+        raise ModelFileError(f"ONNX Runtime cannot run the model: {one_line(error)}") from error
+    try:
         feeds = {
             value.name: np.zeros(
                 [dimension.dim_value for dimension in value.type.tensor_type.shape.dim],
@@ -59,11 +71,8 @@ def output_shape(model: ModelProto, name: str) -> Shape | None:
             )
             for value in model.graph.input
         }
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
         return tuple(session.run([name], feeds)[0].shape)
-    except Exception:  # as above
+    except Exception:  # as above; sizes that are not fixed, for one
         return None
 
 
@@ -85,9 +94,7 @@ def infer_types(model: ModelProto) -> ModelProto:
         if value.name not in known:
             inferred.graph.value_info.append(value)
             known.add(value.name)
-    unknown = [
-        name for node in inferred.graph.node for name in node.output if name and name not in known
-    ]
+    unknown = [name for node in inferred.graph.node for name in node.output if name and name not in known]
     if unknown:
         for name, (kind, shape) in runtime_types(inferred, unknown).items():
             if kind == _FLOAT:

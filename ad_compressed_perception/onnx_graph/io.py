@@ -66,7 +66,7 @@ def read_model(path: Path) -> ModelProto:
 
 
 def _normalized(model: ModelProto, path: Path) -> ModelProto:
-    """Return the checked model in normal form; its nodes may be out of order, as common converters leave them."""
+    """Return the checked model in normal form; its nodes may be out of order at first."""
     import onnx
 
     try:

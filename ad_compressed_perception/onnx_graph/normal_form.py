@@ -61,37 +61,50 @@ def sort_nodes(model: ModelProto) -> None:
 def _sort(graph: GraphProto, around: set[str]) -> None:
     known = around | {value.name for value in (*graph.input, *graph.initializer)}
     known |= {tensor.values.name for tensor in graph.sparse_initializer}
-    computed = {name for node in graph.node for name in node.output}
-    left = list(graph.node)
-    ordered: list[NodeProto] = []
-    while left:
-        waiting = []
-        for node in left:
-            if all(name in known for name in read_names(node)):
-                ordered.append(node)
-                known.update(node.output)
-            else:
-                waiting.append(node)
-        if len(waiting) == len(left):
-            raise _unordered(left, known, computed)
-        left = waiting
-    if any(new is not old for new, old in zip(ordered, graph.node, strict=True)):
-        copies = [type(node).FromString(node.SerializeToString()) for node in ordered]
+    nodes = list(graph.node)
+    order = _order(nodes, known)
+    if order != list(range(len(nodes))):
+        copies = [type(node).FromString(node.SerializeToString()) for node in (nodes[at] for at in order)]
         del graph.node[:]
         graph.node.extend(copies)
+    known.update(name for node in graph.node for name in node.output)
     for node in graph.node:
         for body in bodies(node):
             _sort(body, known)
 
 
-def _unordered(left: list[NodeProto], known: set[str], computed: set[str]) -> ModelFileError:
-    for node in left:
-        for name in read_names(node):
-            if name not in known and name not in computed:
-                return ModelFileError(
-                    f"{label(node)} reads the tensor {name!r}, which nothing computes: export the model again"
-                )
-    return ModelFileError(f"{label(left[0])} waits for its own result: the graph has a cycle, export it again")
+def _order(nodes: list[NodeProto], known: set[str]) -> list[int]:
+    """Return the nodes' places in an order of computation: each after what it reads, else as they are."""
+    reads = [read_names(node) for node in nodes]
+    producers = {name: place for place, node in enumerate(nodes) for name in node.output if name}
+    entered, done, order = set[int](), set[int](), list[int]()
+    for start in range(len(nodes)):
+        stack = [start]
+        while stack:
+            place = stack[-1]
+            if place in entered:
+                stack.pop()
+                if place not in done:
+                    done.add(place)
+                    order.append(place)
+                continue
+            entered.add(place)
+            for name in reversed(reads[place]):
+                before = producers.get(name)
+                if name in known or before in done:
+                    continue
+                if before is None:
+                    raise ModelFileError(
+                        f"{label(nodes[place])} reads the tensor {name!r}, which nothing computes: "
+                        "export the model again"
+                    )
+                if before in entered:
+                    raise ModelFileError(
+                        f"{label(nodes[before])} waits for its own result: the graph has a cycle, "
+                        "export it again"
+                    )
+                stack.append(before)
+    return order
 
 
 def _without_functions(model: ModelProto) -> ModelProto:
@@ -186,4 +199,3 @@ def _compute_outputs(model: ModelProto) -> None:
             weights[name].name = inner
             node = helper.make_node("Identity", [inner], [name], free_name(f"{name}/output", taken))
             graph.node.append(node)
-

@@ -8,7 +8,7 @@ are compared node by node, independent of the quantizer's tensor names.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 

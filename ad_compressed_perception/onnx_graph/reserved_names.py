@@ -87,5 +87,3 @@ def all_tensor_names(model: ModelProto) -> set[str]:
         found |= {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
         found |= {name for node in graph.node for name in (*node.input, *node.output)}
     return found - {""}
-
-

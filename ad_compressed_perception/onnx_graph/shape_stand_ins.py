@@ -45,7 +45,8 @@ def use_stand_ins(model: ModelProto) -> None:
             kept = [
                 entry
                 for entry in node.attribute
-                if not entry.name.startswith(_FUSED) or (operator == "Gemm" and entry.name.startswith("trans"))
+                if not entry.name.startswith(_FUSED)
+                or (operator == "Gemm" and entry.name.startswith("trans"))
             ]
             node.op_type, node.domain = operator, ""
             del node.attribute[:], node.input[count:]

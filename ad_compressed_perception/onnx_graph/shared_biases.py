@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Biases that several compute ops share, separated before ONNX Runtime's quantizer sees them.
 
-The scale of an integer bias is its operator's input scale times weight scale: each operator needs one of its own.
+The scale of an integer bias is its operator's input scale times weight scale, so each operator needs its own.
 """
 
 from __future__ import annotations

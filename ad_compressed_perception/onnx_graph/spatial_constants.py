@@ -417,7 +417,7 @@ def _mismatched(scaling: Scaling, node: NodeProto) -> list[Shape] | None:
 
 
 _HOLDS_SIZES = frozenset(
-    ("Resize", "Upsample", "Reshape", "Slice", "Split", "Expand", "Tile", "ConstantOfShape", "Pad", "Gemm")
+    ("Resize", "Upsample", "Reshape", "Slice", "Split", "Expand", "Tile", "ConstantOfShape")
 )
 _RULES: dict[str, Callable[[Scaling, NodeProto], None]] = {
     "Resize": _scale_resize,

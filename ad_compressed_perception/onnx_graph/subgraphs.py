@@ -4,7 +4,7 @@
 
 The bodies of If, Loop and Scan read tensors of the graph around them without listing them as inputs (ONNX,
 docs/IR.md, "Graphs"), so whatever cuts, sorts or renames must look into them. Tools that do not are given a
-graph in which each such node is replaced by a placeholder that lists everything it reads (``with_placeholders``).
+graph in which each such node is replaced by a placeholder that lists all it reads (``with_placeholders``).
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def with_placeholders(model: ModelProto) -> dict[str, NodeProto]:
 
 
 def without_placeholders(model: ModelProto, stored: Mapping[str, NodeProto]) -> ModelProto:
-    """Put the nodes with bodies back, in place, reading what their placeholders read now; return the model."""
+    """Put the nodes with bodies back, reading what their placeholders read now; in place, and return it."""
     for node in model.graph.node:
         if node.domain != PLACEHOLDER_DOMAIN:
             continue

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.onnx_graph.equivalence import run_model
 from ad_compressed_perception.onnx_graph.io import is_quantized
-from ad_compressed_perception.onnx_graph.qdq import QdqGraph, sort_nodes
+from ad_compressed_perception.onnx_graph.qdq import QdqGraph
 from support.models import write_detector, write_segmenter
 from support.qdq import quantize
 
@@ -102,15 +102,3 @@ def test_refuses_a_graph_that_lost_an_operator(tmp_path: Path) -> None:
             node.name = "renamed"
     with pytest.raises(ModelFileError, match=r"lost operator Conv \(head\)"):
         QdqGraph(graph.floating, other)
-
-
-def test_sorts_nodes_and_names_one_that_cannot_run() -> None:
-    value = helper.make_tensor_value_info
-    nodes = [helper.make_node("Relu", ["a"], ["y"], "second"), helper.make_node("Abs", ["x"], ["a"], "first")]
-    ends = [value("x", 1, [1])], [value("y", 1, [1])]
-    model = helper.make_model(helper.make_graph(nodes, "g", *ends))
-    sort_nodes(model)
-    assert [node.name for node in model.graph.node] == ["first", "second"]
-    model.graph.node[0].input[0] = "nowhere"
-    with pytest.raises(ModelFileError, match="'first' reads a tensor without a producer"):
-        sort_nodes(model)

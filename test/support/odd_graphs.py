@@ -37,7 +37,9 @@ class Builder:
 
     def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         """Append a node named after its output; return the output."""
-        self.nodes.append(node(operator, inputs, [output], attributes.pop("name", f"n_{output}"), **attributes))
+        self.nodes.append(
+            node(operator, inputs, [output], attributes.pop("name", f"n_{output}"), **attributes)
+        )
         return output
 
     def weight(self, name: str, shape: tuple[int, ...], scale: float = 0.25) -> str:
@@ -71,9 +73,7 @@ class Builder:
             self.nodes, "odd", self.inputs, self.outputs, self.weights, sparse_initializer=self.sparse
         )
         opsets = [helper.make_opsetid(domain, version) for domain, version in self.opsets.items()]
-        return helper.make_model(
-            graph, opset_imports=opsets, ir_version=ir_version, functions=self.functions
-        )
+        return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version, functions=self.functions)
 
 
 def plain() -> onnx.ModelProto:
@@ -249,7 +249,9 @@ def branch(*, nested: bool = False) -> onnx.ModelProto:
             node("If", ["inverse"], ["e"], "deep", then_branch=deep[0], else_branch=deep[1]),
         ]
     b.nodes.append(
-        node("If", ["condition"], ["chosen"], "choose", then_branch=then, else_branch=body("else", other, "e"))
+        node(
+            "If", ["condition"], ["chosen"], "choose", then_branch=then, else_branch=body("else", other, "e")
+        )
     )
     b.head("chosen")
     return b.build()
@@ -310,9 +312,10 @@ def norm(operator: str, opset: int = 21) -> onnx.ModelProto:
     stem = b.conv("image", "stem", (3, 16))
     shape = (16, HEIGHT, WIDTH) if operator == "LayerNormalization" else (16,)
     inputs = [stem, b.constant("s", np.full(shape, 1.2, np.float32)), b.weight("o", shape)]
-    attributes: dict[str, Any] = {"GroupNormalization": {"num_groups": 4}, "LayerNormalization": {"axis": 1}}.get(
-        operator, {}
-    )
+    attributes: dict[str, Any] = {
+        "GroupNormalization": {"num_groups": 4},
+        "LayerNormalization": {"axis": 1},
+    }.get(operator, {})
     b.head(b.add(operator, inputs, "normed", **attributes))
     return b.build(ir_version=10)
 
@@ -364,11 +367,16 @@ def grouped_convolution(group: int) -> onnx.ModelProto:
     return b.build()
 
 
-def half(*, weights_only: bool = False, out_of_order: bool = False, float_input: bool = False) -> onnx.ModelProto:
+def half(
+    *, weights_only: bool = False, out_of_order: bool = False, float_input: bool = False
+) -> onnx.ModelProto:
     """Return the plain segmenter in half precision, as the common converters write it."""
     model = plain()
     del model.graph.value_info[:]
-    halves = [numpy_helper.from_array(numpy_helper.to_array(w).astype(np.float16), w.name) for w in model.graph.initializer]
+    halves = [
+        numpy_helper.from_array(numpy_helper.to_array(w).astype(np.float16), w.name)
+        for w in model.graph.initializer
+    ]
     del model.graph.initializer[:]
     casts = []
     if weights_only:
@@ -377,7 +385,10 @@ def half(*, weights_only: bool = False, out_of_order: bool = False, float_input:
             tensor.name += "_half"
     elif float_input:
         for one in model.graph.node:
-            for names, old, new in ((one.input, "image", "image_half"), (one.output, "scores", "scores_half")):
+            for names, old, new in (
+                (one.input, "image", "image_half"),
+                (one.output, "scores", "scores_half"),
+            ):
                 for index, name in enumerate(names):
                     if name == old:
                         names[index] = new
@@ -389,11 +400,48 @@ def half(*, weights_only: bool = False, out_of_order: bool = False, float_input:
         for tensor_value in (*model.graph.input, *model.graph.output):
             tensor_value.type.tensor_type.elem_type = TensorProto.FLOAT16
     model.graph.initializer.extend(halves)
-    nodes = [*model.graph.node, *casts] if out_of_order else [*casts[:1 if float_input else None], *model.graph.node, *casts[1 if float_input else len(casts):]]
+    nodes = (
+        [*model.graph.node, *casts]
+        if out_of_order
+        else [
+            *casts[: 1 if float_input else None],
+            *model.graph.node,
+            *casts[1 if float_input else len(casts) :],
+        ]
+    )
     copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
     del model.graph.node[:]
     model.graph.node.extend(copies)
     return model
+
+
+def nothing_found() -> onnx.ModelProto:
+    """Return a graph with an output of as many values as exceed a limit that none does."""
+    b = Builder()
+    stem = b.stem()
+    b.add("Greater", [stem, b.constant("limit", np.float32(1e4))], "is_large")
+    b.add("Transpose", [b.add("NonZero", ["is_large"], "axes_first")], "places")
+    b.add("Mul", [b.add("GatherND", [stem, "places"], "gathered"), "limit"], "found")
+    b.head(stem)
+    b.outputs.append(value("found", F, ["n"]))
+    return b.build()
+
+
+def masked() -> onnx.ModelProto:
+    """Return a graph with attention over its columns, of which an infinite constant masks some."""
+    b = Builder()
+    stem = b.stem()
+    mask = np.zeros((1, 1, 1, WIDTH), np.float32)
+    mask[..., ::7] = -np.inf
+    b.add("Softmax", [b.add("Add", [stem, b.constant("mask", mask)], "masked")], "shares", axis=3)
+    b.head(
+        b.add(
+            "Mul",
+            [b.add("Mul", ["shares", b.constant("size", np.float32(WIDTH))], "grown"), stem],
+            "attended",
+        )
+    )
+    return b.build()
 
 
 def upgraded(opset: int) -> onnx.ModelProto:
@@ -402,10 +450,9 @@ def upgraded(opset: int) -> onnx.ModelProto:
     return b.build(ir_version=4 if opset < 10 else 8 if opset < 19 else 10)
 
 
-_OPERATORS_OF_THE_QUANTIZER = (
-    *("b20", "c1_scale", "c1_zero_point", "c1_quantized", "c1_QuantizeLinear_Output", "c1_DequantizeLinear"),
-    *("image_scale", "image_QuantizeLinear_Output", "c2_b0", "c2_w_quantized", "scores_QuantizeLinear_Input"),
-    *("c1_ReduceMin", "adcp_mean:c2", "c2_w_int8", "c1/before", "c2_b/float", "_t1."),
+_NAMES_OF_THE_TOOLS = (
+    *("c2_b0", "image_scale", "c1_QuantizeLinear_Output", "scores_QuantizeLinear_Input", "c1_ReduceMin"),
+    *("adcp_mean:c2", "c2_w_int8", "c1/before", "c2_b/float", "_t1."),
 )
 
 KINDS: dict[str, Callable[[], onnx.ModelProto]] = {
@@ -420,7 +467,7 @@ KINDS: dict[str, Callable[[], onnx.ModelProto]] = {
     "weights as Constant nodes": weights_as_constants,
     "sparse weight": sparse_weight,
     "local function": local_function,
-    **{f"tensor named {name}": lambda name=name: clash(name) for name in _OPERATORS_OF_THE_QUANTIZER},  # type: ignore[misc]
+    **{f"tensor named {name}": lambda name=name: clash(name) for name in _NAMES_OF_THE_TOOLS},  # type: ignore[misc]
     "all nodes named the same": lambda: node_names("conv"),
     "nodes without names": lambda: node_names(""),
     "strange names": strange_names,
@@ -432,6 +479,8 @@ KINDS: dict[str, Callable[[], onnx.ModelProto]] = {
     "GroupNormalization": lambda: norm("GroupNormalization"),
     "InstanceNormalization": lambda: norm("InstanceNormalization"),
     "LayerNormalization": lambda: norm("LayerNormalization"),
+    "nothing found": nothing_found,
+    "infinite mask": masked,
     "FusedConv": lambda: contrib("FusedConv"),
     "BiasGelu": lambda: contrib("BiasGelu"),
     "QuickGelu": lambda: contrib("QuickGelu"),
@@ -439,13 +488,12 @@ KINDS: dict[str, Callable[[], onnx.ModelProto]] = {
     "grouped ConvTranspose": lambda: deconvolution(4),
     "ConvTranspose": lambda: deconvolution(1),
     "grouped Conv": lambda: grouped_convolution(4),
-    "depthwise Conv": lambda: grouped_convolution(32),
     "half": half,
     "half, unsorted": lambda: half(float_input=True, out_of_order=True),
     "half inside": lambda: half(float_input=True),
     "half weights": lambda: half(weights_only=True),
     "half weights, unsorted": lambda: half(weights_only=True, out_of_order=True),
-    **{f"opset {opset}": lambda opset=opset: upgraded(opset) for opset in (7, 9, 11, 13, 18, 22, 24)},  # type: ignore[misc]
+    **{f"opset {opset}": lambda opset=opset: upgraded(opset) for opset in (7, 11, 18, 24)},  # type: ignore[misc]
 }
 """Each kind runs in ONNX Runtime."""
 
@@ -453,9 +501,7 @@ KINDS: dict[str, Callable[[], onnx.ModelProto]] = {
 def write(model: onnx.ModelProto, path: Path, *, external: bool = False) -> Path:
     """Write a model, as it is; with ``external`` its weights into a file of their own."""
     if external:
-        onnx.save(
-            model, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=0
-        )
+        onnx.save(model, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=0)
     else:
         onnx.save(model, path)
     return path

@@ -27,7 +27,7 @@ X = [1, 4, 8, 6]
 
 
 # Operators introduced after opset 14.
-OPSETS = {"Gelu": 20, "LayerNormalization": 17, "Mish": 18}
+OPSETS = {"Gelu": 20, "GroupNormalization": 21, "LayerNormalization": 17, "Mish": 18}
 
 
 def single(kind: str, inputs: dict[str, Any] | None = None, **attributes: Any) -> onnx.ModelProto:
@@ -66,6 +66,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
                             "v": np.abs(noise((4,))) + 1}, {}),
     ("Clip", {"low": np.array(-0.1, F32), "high": np.array(0.2, F32)}, {}),
     ("Clip", {"absent": 0, "high": np.array(0.2, F32)}, {}),
+    ("Cast", {}, {"to": TensorProto.FLOAT}),
     ("Concat", {"c": noise((1, 2, 8, 6))}, {"axis": 1}),
     ("Conv", {"w": noise((6, 4, 3, 3)), "b": noise((6,))}, {"pads": [1, 1, 1, 1]}),
     ("Conv", {"w": noise((4, 1, 3, 3))}, {"pads": [0, 0, 1, 1], "strides": [2, 2], "group": 4}),
@@ -87,6 +88,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("Gelu", {}, {"approximate": "tanh"}),
     ("GlobalAveragePool", {}, {}),
     ("GlobalMaxPool", {}, {}),
+    ("GroupNormalization", {"s": noise((4,)), "b": noise((4,), 1)}, {"num_groups": 2}),
     ("HardSigmoid", {}, {"alpha": 0.3}),
     ("HardSwish", {}, {}),
     ("Identity", {}, {}),

@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.compression.quantization.range_rules import mse_ranges
-from ad_compressed_perception.core.errors import DataError, ModelFileError
+from ad_compressed_perception.core.errors import AdcpError, DataError, ModelFileError
+from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.onnx_graph.io import float_constants
 from ad_compressed_perception.onnx_graph.reserved_names import ReservedNames
 from ad_compressed_perception.pass_api.passes import Feeds, PassContext
 
@@ -33,6 +35,12 @@ _BINS: dict[Method, int] = {"percentile": 2048, "entropy": 512, "mse": 8192}
 _ENTROPY_QUANTIZED_BINS = 128
 # Maximum number of values counted per tensor and frame; larger tensors are subsampled.
 _MAX_COUNTED = 1 << 18
+
+
+EMPTY = "empty_on_the_frames"
+"""Note of the tensors without a value on the calibration frames, such as boxes that nothing passed as."""
+MASKED = "infinite_by_a_constant"
+"""Note of the tensors that an infinite constant, such as a mask of attention, makes infinite."""
 
 
 class _OneFrame:
@@ -51,6 +59,9 @@ def collect_ranges(
 ) -> Any:
     """Run the calibration frames and return ONNX Runtime's ranges of the operators' tensors.
 
+    Tensors without a value on any frame and those that a mask makes infinite have none; the notes EMPTY and
+    MASKED list them.
+
     Args:
         model: file of the float model, with shapes.
         operators: types of operators whose float inputs and outputs are measured.
@@ -63,7 +74,7 @@ def collect_ranges(
 
     Raises:
         DataError: no calibration frames.
-        ModelFileError: an activation is NaN or infinite.
+        ModelFileError: an activation is NaN or infinite, or ONNX Runtime cannot run the model.
     """
     import onnx
 
@@ -75,7 +86,13 @@ def collect_ranges(
     def feeds() -> Iterator[Feeds]:
         return (names.renamed(one) for one in context.feeds())
 
-    ranges = _collect(reserved, operators, method, percentile, replace(context, feeds=feeds), names)
+    try:
+        ranges = _collect(reserved, operators, method, percentile, replace(context, feeds=feeds), names)
+    except AdcpError:
+        raise
+    except Exception as error:  # the runtime's errors share no public base
+        reason = names.readable(one_line(error))
+        raise ModelFileError(f"ONNX Runtime cannot run the model: {reason}") from error
     return type(ranges)(
         ranges.calibration_method, {names.original(name): data for name, data in ranges.items()}
     )
@@ -122,14 +139,43 @@ def _smallest_and_largest(
     if done == 0:
         raise DataError("no calibration frames: the source is empty")
     ranges = calibrator.compute_data()
+    masked = _masked(model)
+    for note, found in (
+        (EMPTY, [name for name, data in ranges.items() if _is_empty(data)]),
+        (MASKED, [name for name, data in ranges.items() if name in masked and _is_infinite(data)]),
+    ):
+        if found:
+            context.notes[note] = sorted(names.original(name) for name in found)
+            kept = {name: data for name, data in ranges.items() if name not in found}
+            ranges = type(ranges)(ranges.calibration_method, kept)
     for name, data in ranges.items():
         low, high = data.range_value
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise ModelFileError(
-                f"activation {names.original(name)!r} is not finite on the calibration frames ({low} to {high}): "
-                "it has no scale"
+                f"activation {names.original(name)!r} is not finite on the calibration frames "
+                f"({low} to {high}): it has no scale"
             )
     return ranges
+
+
+def _masked(model: Path) -> set[str]:
+    """Return the results of operators that read an infinite constant."""
+    import onnx
+
+    graph = onnx.load(str(model))
+    infinite = {name for name, values in float_constants(graph) if np.isinf(values).any()}
+    return {name for node in graph.graph.node if infinite.intersection(node.input) for name in node.output}
+
+
+def _is_infinite(data: Any) -> bool:
+    low, high = data.range_value
+    return bool((np.isinf(low) | np.isinf(high)).any() and not (np.isnan(low) | np.isnan(high)).any())
+
+
+def _is_empty(data: Any) -> bool:
+    """Whether a tensor had no value on any frame: its extremes are still those of the start."""
+    low, high = data.range_value
+    return bool(np.all(low == np.inf) and np.all(high == -np.inf))
 
 
 def _histograms(

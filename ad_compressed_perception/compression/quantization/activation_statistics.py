@@ -70,7 +70,7 @@ def measure_moments(
     nodes = {
         node.output[0]: (node, weight) for weight in weights for node in weight.nodes if _measurable(node)
     }
-    for output, (node, weight) in nodes.items():
+    for node, weight in nodes.values():
         _add_means(augmented, node, weight, (mark, mean, square), opset_of(model))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

@@ -184,7 +184,9 @@ def _cast(a: Attributes, x: Tensor) -> Tensor:
 def _group_normalization(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     groups, channels = a["num_groups"], x.shape[1]
     # One scale for each group up to opset 20, for each channel afterwards.
-    scale, bias = (v if len(v) == channels else v.repeat_interleave(channels // groups) for v in (scale, bias))
+    scale, bias = (
+        v if len(v) == channels else v.repeat_interleave(channels // groups) for v in (scale, bias)
+    )
     return F.group_norm(x, groups, scale, bias, a.get("epsilon", 1e-5))
 
 

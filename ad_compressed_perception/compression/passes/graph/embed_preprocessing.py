@@ -74,7 +74,7 @@ class EmbedPreprocessing(Pass):
 
         Raises:
             RecipeError: the model has a uint8 input already, or is quantized.
-            ModelFileError: the outputs changed on a calibration frame.
+            ModelFileError: the outputs changed on a calibration frame, or the input is an output as well.
         """
         import onnx
 
@@ -88,6 +88,10 @@ class EmbedPreprocessing(Pass):
         original.CopyFrom(model)
         graph = Graph(model)
         name = model.graph.input[0].name
+        if name in graph.outputs:
+            raise ModelFileError(
+                f"the input {name!r} is an output as well, which would become bytes: leave this pass out"
+            )
         sites = find_first_convolutions(graph, name, 1 if spec.layout == "NCHW" else 3, spec.channels)
         affine = Affine.of(spec)
         swap = spec.color not in ("GRAY", options.color) and sites is not None

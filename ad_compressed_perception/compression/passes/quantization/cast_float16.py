@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import name_nodes, save_float
-from ad_compressed_perception.compression.quantization.activation_ranges import collect_ranges
+from ad_compressed_perception.compression.quantization.activation_ranges import EMPTY, collect_ranges
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.onnx_graph.inferred_types import infer_types
@@ -100,7 +100,7 @@ class CastFloat16(Pass):
         return cast
 
     def _beyond_range(self, model: ModelProto, context: PassContext, limit: float) -> list[str]:
-        """Return the operators with inputs or outputs beyond the limit on a calibration frame."""
+        """Return the operators with inputs or outputs beyond the limit on a frame, or without values."""
         kinds = sorted({node.op_type for node in model.graph.node})
         ranges = collect_ranges(save_float(model, context), kinds, "minmax", 100.0, context)
         large = {
@@ -108,6 +108,7 @@ class CastFloat16(Pass):
             for name, data in ranges.items()
             if max(abs(float(np.min(end))) for end in data.range_value) > limit
         }
+        large |= set(context.notes.get(EMPTY, ()))
         return [node.name for node in model.graph.node if large & {*node.input, *node.output}]
 
 

@@ -24,8 +24,8 @@ from ad_compressed_perception.compression.passes.quantization.quantize_weights i
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.onnx_graph.io import float_constants, is_quantized, opset_of
-from ad_compressed_perception.onnx_graph.shared_biases import separate_biases
 from ad_compressed_perception.onnx_graph.reserved_names import ReservedNames
+from ad_compressed_perception.onnx_graph.shared_biases import separate_biases
 from ad_compressed_perception.onnx_graph.subgraphs import with_placeholders, without_placeholders
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 

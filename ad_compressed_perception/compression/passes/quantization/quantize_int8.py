@@ -22,7 +22,12 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from ad_compressed_perception.analysis.processor import saturates_u8s8
-from ad_compressed_perception.compression.quantization.activation_ranges import Method, collect_ranges
+from ad_compressed_perception.compression.quantization.activation_ranges import (
+    EMPTY,
+    MASKED,
+    Method,
+    collect_ranges,
+)
 from ad_compressed_perception.core.errors import AdcpError, ModelFileError, RecipeError
 from ad_compressed_perception.core.one_line import one_line, shorten
 from ad_compressed_perception.core.renamed import warn_renamed
@@ -38,8 +43,8 @@ from ad_compressed_perception.onnx_graph.qdq_placement import (
     merges_activations,
     restore_hard_swish,
 )
-from ad_compressed_perception.onnx_graph.shared_biases import separate_biases
 from ad_compressed_perception.onnx_graph.reserved_names import ReservedNames
+from ad_compressed_perception.onnx_graph.shared_biases import separate_biases
 from ad_compressed_perception.onnx_graph.subgraphs import with_placeholders, without_placeholders
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 
@@ -59,6 +64,9 @@ _SPLIT_RATIO = 64.0
 
 SHARED_SCALE = "values of different meaning share it"
 """Why a tensor stays in float, in the notes of the pass."""
+
+_WHOLE = ("GroupNormalization",)
+"""Operators that ONNX Runtime would write out, and training runs whole."""
 
 _COMPUTE = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _LEAST_OPSET = 13
@@ -193,8 +201,10 @@ class QuantizeInt8(Pass):
         kinds = [kind for kind in _COMPUTE if kind in options.operators]
         if not any(node.op_type in kinds for node in model.graph.node):
             raise ModelFileError(f"nothing to quantize: the graph has no {', '.join(kinds) or 'compute ops'}")
+        multiplied = {name for node in model.graph.node if node.op_type in _COMPUTE for name in node.input}
         for name, values in float_constants(model):
-            if not np.isfinite(values).all():
+            # Masks of attention are infinite, and what they are added to stays in float.
+            if name in multiplied and not np.isfinite(values).all():
                 raise ModelFileError(f"weight {name!r} is not finite: it has no scale")
 
     def quantize(
@@ -211,6 +221,9 @@ class QuantizeInt8(Pass):
         )
         context.notes["reduce_range"] = reduce_range
         merged = self.merged_activations(context)
+        unmeasured = {*context.notes.get(EMPTY, ()), *context.notes.get(MASKED, ())}
+        unmeasured |= {name for name, values in float_constants(model) if not np.isfinite(values).all()}
+        left_out = [node.name for node in model.graph.node if unmeasured & {*node.input, *node.output}]
         # The quantizer works in place.
         copy = type(model).FromString(model.SerializeToString())
         names = ReservedNames(copy)
@@ -226,7 +239,7 @@ class QuantizeInt8(Pass):
                     QuantType[self.activations],
                     reserved,
                     [],
-                    excluded,
+                    sorted({*excluded, *left_out}),
                     options.operators,
                     {
                         "ActivationSymmetric": False,
@@ -316,8 +329,12 @@ def _pre_process(model: ModelProto, context: PassContext) -> ModelProto:
         with _quiet():
             quant_pre_process(str(given), str(path), skip_symbolic_shape=True)
         prepared = onnx.load(str(path))
-        if len(prepared.graph.node) > len(model.graph.node):
-            raise ModelFileError("it writes operators out into several, as GroupNormalization")
+        kinds = {node.op_type for node in prepared.graph.node}
+        lost = [
+            node.op_type for node in model.graph.node if node.op_type in _WHOLE and node.op_type not in kinds
+        ]
+        if lost:
+            raise ModelFileError(f"it writes {lost[0]} out as a dozen operators")
     except Exception as error:  # several types; pre-processing is optional
         context.notes["pre_process"] = f"left out: {shorten(one_line(error), 120)}"
         prepared = onnx.shape_inference.infer_shapes(model)

@@ -179,6 +179,10 @@ def _replace(
         [numpy_helper.from_array(scales, scale), numpy_helper.from_array(zeros, zero)]
     )
     node = helper.make_node(
-        "DequantizeLinear", [stored, scale, zero], [name], free_name(f"{name}_expand", taken), axis=weight.axis
+        "DequantizeLinear",
+        [stored, scale, zero],
+        [name],
+        free_name(f"{name}_expand", taken),
+        axis=weight.axis,
     )
     model.graph.node.insert(0, node)
