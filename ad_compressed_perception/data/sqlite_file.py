@@ -34,7 +34,8 @@ class SqliteFile:
             # Messages of a killed recorder, which opening would move into the file: done in a copy.
             name = f"file:{quote(str(copy_with_log(path, log)))}"
             self.warnings.append(
-                f"{log.name} holds messages that are not in the database yet, as its recorder was killed: they "
+                f"{log.name} holds messages that are not in the database yet, as its recorder was killed: "
+                f"they "
                 "are read from a copy."
             )
         else:
