@@ -89,6 +89,7 @@ setup(
         "signature": ["cryptography>=41"],
         "test": TEST_REQUIREMENTS,
         "train": ["safetensors>=0.4", "torch>=2.6", "torch-pruning>=1.6"],
+        "video": ["av>=12"],
         "dev": [
             *TEST_REQUIREMENTS,
             "colcon-common-extensions",

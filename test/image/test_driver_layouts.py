@@ -82,9 +82,7 @@ def test_the_four_bytes_of_two_pixels_are_where_the_name_says(encoding, places) 
 @settings(max_examples=150, deadline=None)
 @given(
     encoding=st.sampled_from(["bgr8", "rgb8", "mono8", "mono16", "rgb16", "bgr16", "bgra16", "8UC4", "8UC1"]),
-    width=st.integers(1, 9),
-    height=st.integers(2, 9),
-    padding=st.integers(0, 6),
+    sizes=st.tuples(st.integers(1, 9), st.integers(2, 9), st.integers(0, 6)),
     is_last_row_short=st.booleans(),
     trailer=st.integers(0, 4096),
     is_bigendian=st.booleans(),
@@ -92,8 +90,9 @@ def test_the_four_bytes_of_two_pixels_are_where_the_name_says(encoding, places) 
     seed=st.integers(0, 2**32 - 1),
 )
 def test_padding_trailers_and_bits_do_not_change_the_pixels(
-    encoding, width, height, padding, is_last_row_short, trailer, is_bigendian, sample_bits, seed
+    encoding, sizes, is_last_row_short, trailer, is_bigendian, sample_bits, seed
 ) -> None:
+    width, height, padding = sizes
     layout = ENCODINGS[encoding]
     bits = 8 if layout.sample_bytes == 1 else sample_bits or 16
     order = (">" if is_bigendian else "<") + f"u{layout.sample_bytes}"

@@ -45,8 +45,8 @@ def packets_of(codec: str, count: int, gop: int = 10, *, b_frames: int = 0, **op
 
 
 def distance(pixels: NDArray[Any], index: int) -> float:
-    """Return the mean difference from a moving image, gray values: below 12 for that image, above 30 for
-    others.""" return float(np.abs(pixels.astype(int) - moving_image(index)).mean())
+    """Return the mean difference from a moving image: below 12 for its own, above 30 for others."""
+    return float(np.abs(pixels.astype(int) - moving_image(index)).mean())
 
 
 def video_message(kind: str, packet: bytes, stamp_ns: int, codec: str) -> bytes:
