@@ -40,6 +40,8 @@ def find_layout(layout: Encoding, size: int, width: int, height: int, step: int)
     if step < row_bytes:
         raise ImageError(f"step is too small: a row needs {row_bytes} bytes, got {step}")
     rows = layout.rows(height)
+    if rows == 1:  # whatever the step to a second row is
+        step = row_bytes
     least, most = step * (rows - 1) + row_bytes, step * rows
     if layout.chroma_rows == 4:  # the last row of chroma is as long as two of luma
         least = step * (rows - 2) + 2 * row_bytes

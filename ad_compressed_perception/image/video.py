@@ -24,6 +24,7 @@ from ad_compressed_perception.image.files import MAX_PIXELS
 from ad_compressed_perception.image.format_text import parse_format
 from ad_compressed_perception.image.video_packets import PacketReader
 
+_OLDEST = 16
 _BEFORE_KEYFRAME = "before the stream's first keyframe"
 
 
@@ -35,13 +36,14 @@ def video_library() -> Any:
     """Return PyAV; raise NoVideoDecoderError where it is not usable."""
     try:
         library = import_module("av")
-        if not hasattr(library, "CodecContext"):
-            raise ImportError("there is only a folder of that name")  # as any folder can be imported
+        # FFmpeg 7 and older return images of H.265 made of others where packets are lost.
+        if int(library.__version__.partition(".")[0]) < _OLDEST:
+            raise ImportError(f"version {library.__version__}, {_OLDEST} or newer is needed")
         return library
     except Exception as error:  # a wheel for another system fails with more than ImportError
         raise NoVideoDecoderError(
             "H.264 and H.265 need PyAV: pip install 'ad_compressed_perception[video]' "
-            f"(or: pip install av): {one_line(error)}"
+            f"(or: pip install 'av>=16'): {one_line(error)}"
         ) from error
 
 

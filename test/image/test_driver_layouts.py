@@ -151,3 +151,9 @@ def test_sizes_of_another_image_are_refused(encoding, width, height, step, size)
     """What lies behind an image is a page or a few lines, not half an image."""
     with pytest.raises(ImageError, match=r"wrong size|step is too small|expected"):
         decode_image(raw_message(encoding, width, height, bytes(size), step=step))
+
+
+@pytest.mark.parametrize("step", [2**31, 2**63 - 1])
+def test_the_step_of_a_single_row_does_not_matter(step) -> None:
+    """There is no second row; as a stride it would be larger than an array may be."""
+    assert decode_image(raw_message("mono8", 3, 1, b"abc", step=step)).pixels.tolist() == [[97, 98, 99]]
