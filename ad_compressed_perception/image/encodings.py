@@ -139,7 +139,7 @@ def decode_raw(
     row_bytes = width * layout.channels * layout.sample_bytes
     rows = layout.rows(height)
     if data.size != step * rows or step < row_bytes:
-        height, step = find_layout(layout, data.size, width, height, step)
+        height, step = find_layout(row_bytes, layout.chroma_rows, data.size, height, step)
         rows = layout.rows(height)
     if width % layout.multiple[0] or height % layout.multiple[1]:
         sides = "width and height" if layout.multiple[1] > 1 else "width"
