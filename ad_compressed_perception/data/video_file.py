@@ -62,14 +62,14 @@ class VideoFile:
         if not is_stated:
             self.count = sum(1 for _ in self.read(()))
 
-    def read(self, wanted: Any) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
-        """Yield (stamp in nanoseconds, (H, W, 3) uint8 BGR or None where it is not wanted) of every frame.
+    def read(self, needed: Any) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
+        """Yield (stamp in nanoseconds, (H, W, 3) uint8 BGR or None where it is not needed) of every frame.
 
         Stamps are the container's, from the file's beginning, and at least 1 apart. The last frame of a file
         that ends before its count is cut off, and has no pixels.
 
         Args:
-            wanted: a container of the places of frames whose pixels are needed.
+            needed: a container of the places of frames whose pixels are needed.
         """
         capture = self._open()
         try:
@@ -78,7 +78,7 @@ class VideoFile:
             while is_there:
                 stamp_ns = max(round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6), last_ns + 1)
                 pixels = None
-                if place in wanted:
+                if place in needed:
                     decoded, image = capture.retrieve()
                     pixels = np.asarray(image, np.uint8) if decoded else None
                 place, last_ns = place + 1, stamp_ns

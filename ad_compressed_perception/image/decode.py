@@ -186,7 +186,7 @@ def _decode_compressed(
 def gray_of_file(
     pixels: NDArray[Any], source: str = "", mosaic: str = "", sample_bits: int = 0
 ) -> tuple[NDArray[Any], Color]:
-    """Return what a file's samples of gray are, by what is said of them: gray, or a mosaic's colors.
+    """Return what a file's samples of gray are, by what names them: gray, or a mosaic's colors.
 
     Args:
         pixels: (H, W) uint8 or uint16.

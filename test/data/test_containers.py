@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings that a recorder or a disk left incomplete: what is there is read, what is not is said."""
+"""Recordings that a recorder or a disk left incomplete: what is there is read, what is not is named."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_a_missing_file_is_a_problem_of_the_recording(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("storage", STORAGES)
 def test_a_file_compressed_bag_is_unpacked_once(tmp_path: Path, storage: str, own_scratch: Path) -> None:
-    """Every pass over the frames unpacked it anew; where and how large it is was not said."""
+    """Every pass over the frames unpacked it anew; where and how large it is was not named."""
     bag = write_split(tmp_path / "bag", storage, 2, zstd="file")
     source = open_frames(str(bag))
     first = {path: path.stat().st_mtime_ns for path in own_scratch.rglob("bag_*")}

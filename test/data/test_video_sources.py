@@ -183,7 +183,7 @@ def test_a_rotation_of_the_container_is_applied_and_named(tmp_path: Path) -> Non
 
 
 def test_dark_images_of_a_12_bit_camera_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the setting 12 bits in 16 are images of 16 gray values; nobody said so."""
+    """Without the setting 12 bits in 16 are images of 16 gray values; nothing named it."""
     samples = np.random.default_rng(0).integers(0, 4096, (48, 64), np.uint16)
     messages = []
     for stamp in stamps_of(3):
