@@ -90,6 +90,8 @@ setup(
         "signature": ["cryptography>=41"],
         "test": TEST_REQUIREMENTS,
         "train": ["safetensors>=0.4", "torch>=2.6", "torch-pruning>=1.6"],
+        # FFmpeg 8: older ones return images of H.265 made of others where packets are lost.
+        "video": ["av>=16"],
         "dev": [
             *TEST_REQUIREMENTS,
             "colcon-common-extensions",

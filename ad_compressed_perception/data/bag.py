@@ -84,7 +84,9 @@ class BagReader:
                     self._files.append(open_file(path))
                 except (StorageError, OSError) as cause:
                     first = first or cause
-                    self._problems.append(f"{path.name} cannot be read, its messages are missing: {one_line(cause)}")
+                    self._problems.append(
+                        f"{path.name} cannot be read, its messages are missing: {one_line(cause)}"
+                    )
             if not self._files and first is not None:
                 raise self._unreadable(first) from first
             self._open_extra()
@@ -115,7 +117,9 @@ class BagReader:
             try:
                 file = open_file(path)
             except (StorageError, OSError) as cause:
-                self._problems.append(f"{METADATA_NAME} does not name {path.name}, and it cannot be read: {cause}")
+                self._problems.append(
+                    f"{METADATA_NAME} does not name {path.name}, and it cannot be read: {cause}"
+                )
                 continue
             times = [(each.start_ns, each.end_ns) for each in self._opened() if each.counts.total()]
             if any(file.start_ns <= end and start <= file.end_ns for start, end in times):
@@ -123,7 +127,8 @@ class BagReader:
                 self._problems.append(not_named(path))
                 continue
             file.warnings.append(
-                f"{METADATA_NAME} does not name {path.name}, whose time is beside that of the other files: it is read."
+                f"{METADATA_NAME} does not name {path.name}, whose time is beside that of the other files: "
+                f"it is read."
             )
             self._opened().append(file)
 
@@ -342,7 +347,7 @@ class BagReader:
             ) from cause
 
     def image_cdr(self, topic: str, cdr: bytes) -> bytes:
-        """Return an image message as a node takes it: a video's as CDR of a CompressedImage, others as they are.
+        """Return an image message as a node takes it: of a video as a CompressedImage, others as they are.
 
         Raises:
             DataError: bytes that are no message of its type.

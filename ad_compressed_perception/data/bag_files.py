@@ -72,7 +72,8 @@ def find_files(path: Path) -> BagFiles:
     """Return the files of a recording: a rosbag2 folder, its metadata.yaml, or one storage file.
 
     Raises:
-        DataError: no such bag, not a bag, malformed metadata, or all files that metadata.yaml names are missing.
+        DataError: no such bag, not a bag, malformed metadata, or all files that metadata.yaml names are
+        missing.
     """
     if not path.exists():
         raise DataError(f"no such bag: {path}")
@@ -140,7 +141,8 @@ def _of_metadata(folder: Path) -> BagFiles:
         text = f"{len(missing)} of {len(names)} files that its {METADATA_NAME} names are missing: {named}"
         if not paths:
             raise DataError(
-                f"bag {folder} cannot be read: {text}; fetch them, or ros2 bag reindex makes a bag of the others"
+                f"bag {folder} cannot be read: {text}; fetch them, or ros2 bag reindex makes a bag of the "
+                f"others"
             )
         problems.append(text)
     if not paths:

@@ -95,8 +95,10 @@ class BagFrames(FrameSource):
         bits = self._largest_sample.bit_length()
         if 0 < bits <= 14 and not known_sample_bits():
             account.notes.append(
-                f"The 16-bit samples of {self.describe} use {bits} bits at most, as of a 12- or 14-bit camera, and "
-                f"its images are dark: {SAMPLE_BITS}={12 if bits <= 12 else 14} (sample_bits of a node) scales them."
+                f"The 16-bit samples of {self.describe} use {bits} bits at most, as of a 12- or 14-bit "
+                f"camera, and "
+                f"its images are dark: {SAMPLE_BITS}={12 if bits <= 12 else 14} (sample_bits of a node) "
+                f"scales them."
             )
         return account
 

@@ -156,7 +156,8 @@ def open_frames(
 
     Args:
         spec: ``BAG`` or ``BAG:TOPIC`` (a rosbag2 folder, a .mcap or a .db3 file; the topic may be
-            left out where the bag has one image topic only), a video file such as .mp4, or a FOLDER of images.
+            left out where the bag has one image topic only), a video file such as .mp4, or a FOLDER of
+            images.
         limit: largest number of frames.
         stride: only every ``stride``-th frame.
         max_bad: how many frames ``readable`` may leave out; None for a tenth.

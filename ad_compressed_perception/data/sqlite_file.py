@@ -13,6 +13,8 @@ from urllib.parse import quote
 from ad_compressed_perception.data.storage import Channel, Message, Part, StorageError
 from ad_compressed_perception.data.unpacked import copy_with_log
 
+# What reading a damaged database raises: columns hold values of any type.
+_BROKEN = (sqlite3.Error, TypeError, ValueError, OverflowError)
 _MOST_FAILURES = 1000
 """Rows that cannot be read after which the rest of a damaged file is given up."""
 
@@ -34,7 +36,8 @@ class SqliteFile:
             # Messages of a killed recorder, which opening would move into the file: done in a copy.
             name = f"file:{quote(str(copy_with_log(path, log)))}"
             self.warnings.append(
-                f"{log.name} holds messages that are not in the database yet, as its recorder was killed: they "
+                f"{log.name} holds messages that are not in the database yet, as its recorder was killed: "
+                f"they "
                 "are read from a copy."
             )
         else:
@@ -44,11 +47,11 @@ class SqliteFile:
             # A file that is shorter than its header says is opened all the same.
             self._database.execute("PRAGMA writable_schema=ON")
             self.channels = self._read_channels()
-        except (sqlite3.Error, ValueError) as cause:
+        except _BROKEN as cause:
             raise StorageError(" ".join(str(cause).split()) or type(cause).__name__) from cause
         try:
             self._count()
-        except sqlite3.Error as cause:
+        except _BROKEN as cause:
             self._scan(cause)
 
     def close(self) -> None:
@@ -67,7 +70,7 @@ class SqliteFile:
                 for time_ns, row, channel in self._rows:
                     if channel in chosen:
                         found = self._database.execute("SELECT data FROM messages WHERE id = ?", (row,))
-                        yield Message(time_ns, channel, bytes(found.fetchone()[0]))
+                        yield Message(time_ns, channel, _blob(found.fetchone()))
                 return
             marks = ",".join("?" * len(chosen))
             rows = self._database.execute(
@@ -76,8 +79,8 @@ class SqliteFile:
                 tuple(chosen),
             )
             for time_ns, channel, data in rows:
-                yield Message(int(time_ns), int(channel), bytes(data))
-        except sqlite3.Error as cause:
+                yield Message(int(time_ns), int(channel), _blob((data,)))
+        except _BROKEN as cause:
             text = f"{self.path.name} cannot be read to its end: {cause}"
             if text not in self.damage:
                 self.damage.append(text)
@@ -110,19 +113,20 @@ class SqliteFile:
             ends += [int(first), int(last)]
         self.start_ns, self.end_ns = min(ends, default=0), max(ends, default=0)
 
-    def _scan(self, cause: sqlite3.Error) -> None:
+    def _scan(self, cause: Exception) -> None:
         """List the messages that can be read, in a file that is cut off or damaged."""
         rows: list[tuple[int, int, int]] = []
         last = failures = 0
         while failures <= _MOST_FAILURES:
             try:
-                for row, channel, time_ns, _ in self._database.execute(
+                for row, channel, time_ns, data in self._database.execute(
                     "SELECT id, topic_id, timestamp, data FROM messages WHERE id > ? ORDER BY id", (last,)
                 ):
-                    rows.append((int(time_ns), int(row), int(channel)))
                     last = int(row)
+                    if isinstance(data, bytes):
+                        rows.append((int(time_ns), int(row), int(channel)))
                 break
-            except sqlite3.Error:
+            except _BROKEN:
                 failures += 1
                 last += 1
         self._rows = sorted(rows)
@@ -133,3 +137,10 @@ class SqliteFile:
             f"{self.path.name} is cut off or damaged ({cause}): what is there is read, {len(rows)} messages "
             "(sqlite3 FILE .recover may find more)."
         )
+
+
+def _blob(row: tuple[object] | None) -> bytes:
+    """Return a row's bytes; raise ValueError where it holds none."""
+    if row is None or not isinstance(row[0], bytes):
+        raise ValueError("a message without bytes")
+    return row[0]

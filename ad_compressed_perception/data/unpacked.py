@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Storage files that are compressed as a whole (``*.mcap.zstd``): unpacked once in a process, removed at its end."""
+"""Storage files compressed as a whole (``*.mcap.zstd``): unpacked once in a process, removed at its end."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def unpack(path: Path) -> Unpacked:
 
 
 def copy_with_log(path: Path, log: Path) -> Path:
-    """Return a copy of an sqlite3 file and of its write-ahead log, which opening would change; as ``unpack``."""
+    """Return a copy of an sqlite3 file and its write-ahead log, which opening would change; as ``unpack``."""
     state, log_state = path.stat(), log.stat()
     key = (str(path.resolve()), state.st_mtime_ns + log_state.st_mtime_ns, state.st_size + log_state.st_size)
     with _lock:
@@ -87,7 +87,8 @@ def _within_space(path: Path, write: Callable[[], str], target: Path) -> str:
             raise
         free = _size(shutil.disk_usage(target.parent.parent).free)
         raise DataError(
-            f"{path}: no space to unpack it in {target.parent.parent} ({free} free); TMPDIR=FOLDER names another "
+            f"{path}: no space to unpack it in {target.parent.parent} ({free} free); TMPDIR=FOLDER names "
+            f"another "
             f"place, or unpack it yourself: zstd -d {path.name}"
         ) from cause
     except BaseException:  # Ctrl-C, too: half a file is of no use
@@ -102,13 +103,13 @@ def _place(name: str) -> Path:
         root = Path(tempfile.gettempdir())
         _remove_left(root)
         _folders[own] = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{own}-", dir=root))
-        atexit.register(_remove, own)
+        atexit.register(_remove, own, _folders[own])
     return Path(tempfile.mkdtemp(dir=_folders[own])) / name
 
 
-def _remove(owner: int) -> None:
+def _remove(owner: int, folder: Path) -> None:
     if os.getpid() == owner:
-        shutil.rmtree(_folders.pop(owner), ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_left(root: Path) -> None:

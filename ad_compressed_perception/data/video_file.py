@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Video files (.mp4, .avi, .mkv, ...), decoded by OpenCV from the first frame on.
 
-OpenCV's seeking is off by frames in files with B-frames or a varying rate, so frames are counted instead: a frame
-that is not needed is decoded, but not converted to pixels.
+OpenCV's seeking is off by frames in files with B-frames or a varying rate, so frames are counted instead: a
+frame that is not needed is decoded, but not converted to pixels.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
 
-VIDEO_SUFFIXES = frozenset(
-    (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv", ".h264", ".h265", ".hevc")
-)
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
+
+_COUNTED_SUFFIXES = (".avi", ".m4v", ".mov", ".mp4")
 
 
 def is_video_file(path: Path) -> bool:
@@ -53,32 +53,37 @@ class VideoFile:
             capture.release()
         self.notes: list[str] = []
         if rotation:
-            self.notes.append(f"{path} says that its images are to be rotated by {rotation} degrees, which was done.")
-        # Streams without a container, and cut ones, do not say how many frames they hold.
-        self.count = int(count) if 1 <= count < 1 << 31 else sum(1 for _ in self.read(()))
-        if count < 1:
-            self.notes.append(f"{path} does not say how many frames it has; {self.count} were counted.")
+            self.notes.append(
+                f"{path} says that its images are to be rotated by {rotation} degrees, which was done."
+            )
+        # Of other containers OpenCV estimates the count from duration and rate, which may vary.
+        is_stated = path.suffix.lower() in _COUNTED_SUFFIXES and 1 <= count < 1 << 31
+        self.count = int(count) if is_stated else 0
+        if not is_stated:
+            self.count = sum(1 for _ in self.read(()))
 
-    def read(self, wanted: Any) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
-        """Yield (stamp in nanoseconds, (H, W, 3) uint8 BGR or None where it is not wanted) of every frame.
+    def read(self, needed: Any) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
+        """Yield (stamp in nanoseconds, (H, W, 3) uint8 BGR or None where it is not needed) of every frame.
 
-        Stamps are the container's, from the file's beginning, and at least 1 apart.
+        Stamps are the container's, from the file's beginning, and at least 1 apart. The last frame of a file
+        that ends before its count is cut off, and has no pixels.
 
         Args:
-            wanted: a container of the places of frames whose pixels are needed.
+            needed: a container of the places of frames whose pixels are needed.
         """
         capture = self._open()
         try:
             place, last_ns = 0, -1
-            while capture.grab():
-                # Before the first frame is shown OpenCV gives its stamp, then each one's.
+            is_there = capture.grab()
+            while is_there:
                 stamp_ns = max(round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6), last_ns + 1)
                 pixels = None
-                if place in wanted:
+                if place in needed:
                     decoded, image = capture.retrieve()
                     pixels = np.asarray(image, np.uint8) if decoded else None
-                yield stamp_ns, pixels
                 place, last_ns = place + 1, stamp_ns
+                is_there = capture.grab()
+                yield stamp_ns, pixels if is_there or place >= self.count else None
         finally:
             capture.release()
 
@@ -86,5 +91,7 @@ class VideoFile:
         capture = cv2.VideoCapture(str(self.path))
         if not capture.isOpened():
             capture.release()
-            raise DataError(f"video {self.path} cannot be opened: no container or codec that OpenCV's FFmpeg reads")
+            raise DataError(
+                f"video {self.path} cannot be opened: no container or codec that OpenCV's FFmpeg reads"
+            )
         return capture

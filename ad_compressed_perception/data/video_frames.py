@@ -42,7 +42,7 @@ class VideoFrames(FrameSource):
             if found is None:
                 yield BadFrame(index, "the container counts it, but the video ends before")
             elif found[1] is None:
-                yield BadFrame(index, "it cannot be converted to pixels")
+                yield BadFrame(index, "it cannot be converted to pixels, or the video is cut off within it")
             else:
                 yield Frame(found[1], "BGR", found[0])
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of videos that are no sensor_msgs, seen as sensor_msgs/CompressedImage: the same packet and stamp."""
+"""Messages of videos that are no sensor_msgs, seen as sensor_msgs/CompressedImage of the same packet."""
 
 from __future__ import annotations
 

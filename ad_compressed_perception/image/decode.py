@@ -30,13 +30,14 @@ from ad_compressed_perception.image.encodings import (
     high_bytes,
     widen,
 )
-from ad_compressed_perception.image.format_text import SAMPLE_BITS, known_sample_bits, parse_format
 from ad_compressed_perception.image.files import MAX_PIXELS, decode_file, refuse_size
+from ad_compressed_perception.image.format_text import SAMPLE_BITS, known_sample_bits, parse_format
 
 __all__ = ["Color", "Frame", "decode_image", "gray_of_file", "to_bgr8", "to_gray8"]
 
 _NO_CAMERA = (
-    f"not a camera's image; where it is one all the same, set sample_bits of the node or {SAMPLE_BITS} to the "
+    f"not a camera's image; where it is one all the same, set sample_bits of the node or {SAMPLE_BITS} to "
+    f"the "
     "bits that it uses, such as 12 or 16"
 )
 
@@ -81,7 +82,8 @@ def decode_image(
         where the bytes are in native order and aligned, mono16 of 16 bits.
 
     Raises:
-        ImageError: wrong sizes, no data, an unknown encoding or one of depth, a cut-off, damaged or too costly
+        ImageError: wrong sizes, no data, an unknown encoding or one of depth, a cut-off, damaged or too
+        costly
             file, packets of a video (see ``video``), or fields that are not an image message's. The one
             line names topic, encoding and sizes.
     """
@@ -165,14 +167,17 @@ def _decode_compressed(
 ) -> tuple[NDArray[Any], Color]:
     parsed = parse_format(format_text)
     bits = known_sample_bits(sample_bits)
-    if parsed.kind == "depth" and (not bits or "16UC1" != parsed.source or "compresseddepth" in format_text.lower()):
+    if parsed.kind == "depth" and (
+        not bits or parsed.source != "16UC1" or "compresseddepth" in format_text.lower()
+    ):
         raise ImageError(f"a depth map ({parsed.source or 'compressedDepth'}), {_NO_CAMERA}")
     if parsed.kind == "video":
         raise ImageError(f"a packet of {parsed.codec or 'a'} video, which is not an image of its own")
     # The file's bytes, not the format text, decide between JPEG and PNG.
     if parsed.kind == "unknown":
         raise ImageError(
-            "unknown format; known: jpeg, png (such as 'bgr8; jpeg compressed bgr8'), and of videos h264, hevc"
+            "unknown format; known: jpeg, png (such as 'bgr8; jpeg compressed bgr8'), and of videos h264, "
+            "hevc"
         )
     pixels, color = decode_file(data, max_pixels, bits or 16)
     return (pixels, color) if color != "GRAY" else gray_of_file(pixels, parsed.source, parsed.mosaic, bits)
@@ -181,7 +186,7 @@ def _decode_compressed(
 def gray_of_file(
     pixels: NDArray[Any], source: str = "", mosaic: str = "", sample_bits: int = 0
 ) -> tuple[NDArray[Any], Color]:
-    """Return what a file's samples of gray are, by what is said of them: gray, or a mosaic's colors.
+    """Return what a file's samples of gray are, by what names them: gray, or a mosaic's colors.
 
     Args:
         pixels: (H, W) uint8 or uint16.
@@ -196,7 +201,9 @@ def gray_of_file(
     if pixels.dtype == np.uint16:
         named = ENCODINGS.get(source)
         if not sample_bits and (named is None or named.sample_bytes == 1):
-            raise ImageError(f"a gray 16-bit file, as of depth or labels, that nothing calls mono16: {_NO_CAMERA}")
+            raise ImageError(
+                f"a gray 16-bit file, as of depth or labels, that nothing calls mono16: {_NO_CAMERA}"
+            )
         if layout is not None:
             pixels = high_bytes(pixels, sample_bits or 16)
         elif 0 < sample_bits < 16:

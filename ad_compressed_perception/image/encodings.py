@@ -139,7 +139,7 @@ def decode_raw(
     row_bytes = width * layout.channels * layout.sample_bytes
     rows = layout.rows(height)
     if data.size != step * rows or step < row_bytes:
-        height, step = find_layout(layout, data.size, width, height, step)
+        height, step = find_layout(row_bytes, layout.chroma_rows, data.size, height, step)
         rows = layout.rows(height)
     if width % layout.multiple[0] or height % layout.multiple[1]:
         sides = "width and height" if layout.multiple[1] > 1 else "width"
@@ -157,15 +157,19 @@ def decode_raw(
         shape, strides = (*shape, layout.channels), (*strides, layout.sample_bytes)
     samples: NDArray[Any] = np.ndarray(shape, sample, buffer=data, strides=strides)
     if layout.sample_bytes == 2:
-        if layout.color != "GRAY":
-            samples = high_bytes(samples, sample_bits)
-        elif sample_bits < 16:
-            samples = widen(samples, sample_bits)
-        elif not (sample.isnative and samples.flags.aligned):
-            samples = samples.astype(np.uint16)
+        samples = _of_two_bytes(samples, layout.color, sample_bits)
     if layout.conversion is None:
         return samples
     return np.asarray(cv2.cvtColor(samples, layout.conversion))
+
+
+def _of_two_bytes(samples: NDArray[Any], color: Color, sample_bits: int) -> NDArray[Any]:
+    """Return 16-bit samples as pixels: 8 bits of colors, all bits of gray."""
+    if color != "GRAY":
+        return high_bytes(samples, sample_bits)
+    if sample_bits < 16:
+        return widen(samples, sample_bits)
+    return samples if samples.dtype.isnative and samples.flags.aligned else samples.astype(np.uint16)
 
 
 def high_bytes(samples: NDArray[Any], sample_bits: int = 16) -> NDArray[np.uint8]:

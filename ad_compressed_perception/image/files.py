@@ -3,8 +3,9 @@
 """Decodes JPEG and PNG files after checking that they are complete and not too large.
 
 OpenCV decodes some truncated files to images with a gray remainder and prints warnings for others,
-so the structure is checked first. A baseline JPEG that lacks only its end marker is completed. Damage inside
-JPEG's entropy-coded data is not detected: JPEG has no checksum. Structures: ITU-T T.81 annex B (JPEG), W3C PNG section 5 (PNG).
+so the structure is checked first. A baseline JPEG that lacks only its end marker is completed. Damage
+inside JPEG's entropy-coded data is not detected: JPEG has no checksum. Structures: ITU-T T.81 annex B
+(JPEG), W3C PNG section 5 (PNG).
 """
 
 from __future__ import annotations

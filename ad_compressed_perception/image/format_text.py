@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the format text of a sensor_msgs/CompressedImage says, such as ``bayer_rggb8; jpeg compressed``.
 
-image_transport writes the encoding before compression, the kind of file, and the order of the samples that the
-encoder was given. Drivers write ``jpeg``, ``h264`` and others.
+image_transport writes the encoding before compression, the kind of file, and the order of the samples that
+the encoder was given. Drivers write ``jpeg``, ``h264`` and others.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def known_sample_bits(given: int = 0) -> int:
 
 
 def format_note(text: Any, color: Color) -> str:
-    """Return what a reader of a file's pixels must know of them, one sentence; empty where nothing is unusual.
+    """Return what a reader of a file's pixels must know of them, one sentence; empty where there is nothing.
 
     Args:
         text: the format text.
@@ -101,12 +101,14 @@ def format_note(text: Any, color: Color) -> str:
     source = ENCODINGS.get(parsed.source)
     if source and source.color != "GRAY" and color == "GRAY":
         return (
-            f"images were {parsed.source}, which has colors, but their files are gray (format {text[:60]!r}): "
+            f"images were {parsed.source}, which has colors, but their files are gray (format "
+            f"{text[:60]!r}): "
             "what compressed them dropped the colors."
         )
     if parsed.stored.startswith("rgb") and color == "BGR":
         return (
-            f"format {text[:60]!r} may mean files with red and blue exchanged; they are read as they are: compare "
+            f"format {text[:60]!r} may mean files with red and blue exchanged; they are read as they are: "
+            f"compare "
             "the colors of an image."
         )
     return ""

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """JPEG files of drivers that leave out the end marker: completed where the whole image is there.
 
-A cut-off file has no end marker either. Whether the entropy-coded data holds every block is known by decoding it
-twice with different bytes behind it: blocks that are missing are then read from those bytes and differ.
+A cut-off file has no end marker either. Whether the entropy-coded data holds every block is known by decoding
+it with different bytes behind it: blocks that are missing are then read from those bytes and differ.
 """
 
 from __future__ import annotations

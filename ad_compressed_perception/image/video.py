@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decodes camera topics of H.264 and H.265 packets, by PyAV (extra ``[video]``), imported here only.
 
-A packet is decoded with those since its keyframe: a stream is a state, where an image file is not. A packet that is
-lost costs the frames up to the next keyframe; they are errors, never images made of what was left.
+A packet is decoded with those since its keyframe: a stream is a state, where an image file is not. A packet
+that is lost costs the frames up to the next keyframe; they are errors, never images made of what was left.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ad_compressed_perception.image.files import MAX_PIXELS
 from ad_compressed_perception.image.format_text import parse_format
 from ad_compressed_perception.image.video_packets import PacketReader
 
+_OLDEST = 16
 _BEFORE_KEYFRAME = "before the stream's first keyframe"
 
 
@@ -34,11 +35,15 @@ class NoVideoDecoderError(ImageError):
 def video_library() -> Any:
     """Return PyAV; raise NoVideoDecoderError where it is not usable."""
     try:
-        return import_module("av")
+        library = import_module("av")
+        # FFmpeg 7 and older return images of H.265 made of others where packets are lost.
+        if int(library.__version__.partition(".")[0]) < _OLDEST:
+            raise ImportError(f"version {library.__version__}, {_OLDEST} or newer is needed")
+        return library
     except Exception as error:  # a wheel for another system fails with more than ImportError
         raise NoVideoDecoderError(
             "H.264 and H.265 need PyAV: pip install 'ad_compressed_perception[video]' "
-            f"(or: pip install av): {one_line(error)}"
+            f"(or: pip install 'av>=16'): {one_line(error)}"
         ) from error
 
 
@@ -103,7 +108,8 @@ class VideoDecoder:
             none), or (H, W) uint8 GRAY.
 
         Raises:
-            ImageError: it has none: before the first keyframe, after lost packets up to the next keyframe, damaged,
+            ImageError: it has none: before the first keyframe, after lost packets up to the next keyframe,
+            damaged,
                 or one that needs later packets (B-frames).
         """
         if self._problem or self._waits_for_keyframe:
@@ -118,7 +124,8 @@ class VideoDecoder:
                 # A frame of another packet is one that was reordered.
                 frame = next((each for each in self._context.decode(packet) if each.pts == self._count), None)
         except Exception as error:  # PyAV raises errors of FFmpeg's and Python's own
-            self._lose(f"{self.codec} packet cannot be decoded: {one_line(error)}")
+            why = getattr(error, "strerror", None) or one_line(error)
+            self._lose(f"it is damaged, or packets before it were lost ({self.codec}: {why})")
             raise ImageError(self._problem) from error
         if frame is None or frame.is_corrupt:
             self._context.flush_buffers()
@@ -201,7 +208,7 @@ class MessageDecoder:
         return Frame(pixels, color, int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec))
 
     def receive(self, message: Any) -> Any:
-        """Return a message as it is, or a video's as a VideoImage, decoded at once, since later ones need it."""
+        """Return a message as it is; of a video, decoded at once, since later ones need it, a VideoImage."""
         text = getattr(message, "format", None)
         if text is None or parse_format(text).kind != "video":
             return message

@@ -1,10 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What packets of H.264 and H.265 say of themselves, without decoding: keyframe, parameter sets, lost packets.
+"""What packets of H.264 and H.265 say of themselves, without decoding: keyframes, parameters, lost packets.
 
-FFmpeg's H.264 decoder fills lost images with earlier ones and says nothing, so the frame numbers are read here.
-Syntax: ITU-T H.264 (7.3.2.1.1 sequence parameter set, 7.3.3 slice header, 7.4.3 frame_num) and H.265 (7.3.1.2),
-Annex B of both: units that begin with 00 00 01.
+FFmpeg's H.264 decoder fills lost images with earlier ones and says nothing, so the frame numbers are read
+here. Syntax: ITU-T H.264 (7.3.2.1.1 sequence parameter set, 7.3.3 slice header, 7.4.3 frame_num) and H.265
+(7.3.1.2), Annex B of both: units that begin with 00 00 01.
 """
 
 from __future__ import annotations
@@ -125,7 +125,9 @@ def _units(data: bytes) -> Iterator[bytes]:
     """Yield the beginnings of a packet's units; raise ImageError where there are none."""
     place = data.find(_START)
     if not 0 <= place <= 1 or any(data[:place]):
-        raise ImageError("no Annex B packet: it does not begin with 00 00 01 (drivers that send AVCC are not read)")
+        raise ImageError(
+            "no Annex B packet: it does not begin with 00 00 01 (drivers that send AVCC are not read)"
+        )
     while 0 <= place < len(data) - len(_START):
         yield data[place + len(_START) : place + len(_START) + _READ_BYTES].replace(b"\0\0\3", b"\0\0")
         place = data.find(_START, place + len(_START))

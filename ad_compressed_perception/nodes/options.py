@@ -64,7 +64,8 @@ class SetupOptions(StrictModel):
         ge=0,
         le=16,
         description="bits that 16-bit samples use, such as 12 (of 9 to 16); 0: the environment variable "
-        "ADCP_SAMPLE_BITS, else 16. Where it is set, 16UC1 and gray 16-bit PNG are images whatever they are called",
+        "ADCP_SAMPLE_BITS, else 16. Where it is set, 16UC1 and gray 16-bit PNG are images whatever they are "
+        "called",
     )
     qos_reliability: Literal["best_effort", "reliable"] = Field(
         "best_effort", description="reliability of the image subscription"

@@ -22,8 +22,8 @@ from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.core.timing import FrameTiming
 from ad_compressed_perception.image.decode import to_bgr8
-from ad_compressed_perception.image.video import MessageDecoder
 from ad_compressed_perception.image.encode import encode_jpeg
+from ad_compressed_perception.image.video import MessageDecoder
 from ad_compressed_perception.replay.frame_panels import frame_jpeg
 from ad_compressed_perception.replay.frames import BagFrame, BagSlice, read_stamp_ns
 from ad_compressed_perception.replay.plan import ReplayNode, ReplayPlan

@@ -17,7 +17,6 @@ from ad_compressed_perception.core.errors import AdcpError, DataError, ImageErro
 from ad_compressed_perception.data.bad_frames import BadFrameLimit
 from ad_compressed_perception.data.video_reader import open_recording
 from ad_compressed_perception.image.format_text import format_note, parse_format
-from ad_compressed_perception.image.video import VideoDecoder
 from ad_compressed_perception.nodes.pacer import Pacer
 from ad_compressed_perception.replay.account import Account
 from ad_compressed_perception.replay.collector import Collector, sample_indices
@@ -215,17 +214,15 @@ def _check_format(frames: BagSlice, first: BagFrame, rate: float | None) -> str:
     """Return what a reader must know of the images; empty where nothing is unusual.
 
     Raises:
-        AdcpError: a video that cannot be decoded here, or of which frames would be left out.
+        DataError: a video of which frames would be left out.
     """
     text = getattr(frames.message(first), "format", None)
     parsed = parse_format(text)
-    if parsed.kind == "video":
-        VideoDecoder(parsed.codec)
-        if rate is not None:
-            raise DataError(
-                f"{frames.topic} holds packets of a video: --rate leaves frames out, which later ones need; "
-                "replay every frame, or play the recording live"
-            )
+    if parsed.kind == "video" and rate is not None:
+        raise DataError(
+            f"{frames.topic} holds packets of a video: --rate leaves frames out, which later ones need; "
+            "replay every frame, or play the recording live"
+        )
     try:
         return format_note(text, frames.decode(first).color) if parsed.kind == "image" else ""
     except ImageError:  # the nodes fail on it, too, and the report names it

@@ -51,6 +51,8 @@ _TEXTS = (
     "h264",
     "bgr8; jpeg compressed bgr8",
     "16UC1; compressedDepth",
+    "bayer_rggb16; png compressed",
+    "foo; hevc",
     None,
     7,
     "x" * 9000,

@@ -79,13 +79,13 @@ def test_metadata_that_contradicts_the_files_is_reported(tmp_path: Path) -> None
     ]
     edit_metadata(bag, relative_file_paths=["a_0.mcap"])
     source = open_frames(str(bag))
-    assert len(source) == 12
-    assert "metadata.yaml does not name a_1.mcap in its folder" in source.account().problems[0]
+    assert len(source) == 24, "a_1.mcap goes on where a_0.mcap ends"
+    assert "metadata.yaml does not name a_1.mcap" in source.account().notes[0]
     edit_metadata(bag, relative_file_paths=[])
     assert len(open_frames(str(bag))) == 24
     (bag / "a_1.mcap").unlink()
-    edit_metadata(bag, relative_file_paths=["a_0.mcap", "a_1.mcap"])
-    with pytest.raises(DataError, match=r"1 of 2 files that its metadata.yaml names are missing: a_1.mcap"):
+    edit_metadata(bag, relative_file_paths=["b_0.mcap", "b_1.mcap"])
+    with pytest.raises(DataError, match=r"2 of 2 files that its metadata.yaml names are missing: b_0.mcap"):
         open_frames(str(bag))
 
 

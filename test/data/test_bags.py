@@ -179,11 +179,12 @@ def test_truncated_bag(tmp_path: Path, storage: str, share: float) -> None:
     file = storage_file(bag)
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
     for path in (bag, file):
-        if storage == "mcap" and share:
+        # Of SQLite the first pages hold tables and their definitions.
+        if share > (0.0 if storage == "mcap" else 0.1):
             source = open_frames(str(path))
             # The messages make up nearly the whole file; the one that is cut is not read.
-            assert share * 40 - 3 < len(list(source)) == len(source) <= share * 40 + 1
-            assert "its recorder was killed, or the file is cut off" in source.account().notes[0]
+            assert share * 40 - 4 < len(list(source)) == len(source) <= share * 40 + 1
+            assert "cut off" in source.account().notes[0]
             assert bool(source.account().problems) == (path == bag), "metadata.yaml counts 40"
             continue
         with pytest.raises(DataError, match=r"^bag .* cannot be read") as error:
@@ -221,10 +222,10 @@ def test_not_a_bag(tmp_path: Path) -> None:
         "absent": "no such bag or folder",
         "notes.txt": "expected a rosbag2 folder, a .mcap or a .db3 file",
         "old.bag": "ROS 1 bag; convert it with: rosbags-convert",
-        "part.mcap.zstd": "name the bag's folder instead",
+        "part.mcap.zstd": "cannot be read, it is truncated, corrupt or incomplete: zstd",
         "folder": "no images in",
         "folder:/camera": "has no metadata.yaml and no .mcap or .db3 file",
-        "split": "ros2 bag reindex",
+        "split": "cannot be read, it is truncated, corrupt or incomplete: it does not begin as an MCAP file",
     }
     for name, expected in cases.items():
         with pytest.raises(DataError) as error:

@@ -35,7 +35,7 @@ from support.images import (
 )
 
 COLORS = {"red": (0, 0, 255), "green": (0, 255, 0), "blue": (255, 0, 0)}
-YUV = ("yuv422", "uyvy", "yuv422_yuy2", "yuyv", "nv12", "nv21")
+YUV = ("yuv422", "uyvy", "yuv422_yuy2", "yuyv", "yvyu", "nv12", "nv21", "nv24")
 
 
 def yuv_message(source_image, encoding, padding_bytes=0):
@@ -52,6 +52,7 @@ def yuv_message(source_image, encoding, padding_bytes=0):
         ("8UC3", [0, 1, 2], "BGR"),
         ("rgb8", [2, 1, 0], "RGB"),
         ("bgra8", [0, 1, 2, 2], "BGR"),
+        ("8UC4", [0, 1, 2, 2], "BGR"),
         ("rgba8", [2, 1, 0, 0], "RGB"),
     ],
 )
@@ -79,7 +80,7 @@ def test_gray_rows_are_cut_at_the_width_when_the_step_is_longer(encoding):
 
 @pytest.mark.parametrize("padding_bytes", [0, 2, 3])
 @pytest.mark.parametrize(("is_bigendian", "order"), [(0, "<u2"), (1, ">u2")])
-@pytest.mark.parametrize("encoding", ["mono16", "16UC1"])
+@pytest.mark.parametrize("encoding", ["mono16"])
 def test_sixteen_bit_gray_follows_the_byte_order(encoding, is_bigendian, order, padding_bytes):
     # 3 bytes of padding put every second row on an odd address.
     gray = (np.arange(35, dtype=np.uint16) * 1871).reshape(5, 7)
@@ -94,7 +95,7 @@ def test_sixteen_bit_gray_follows_the_byte_order(encoding, is_bigendian, order, 
 
 
 @pytest.mark.parametrize("container", [bytes, bytearray, memoryview, "array", "numpy"])
-@pytest.mark.parametrize("encoding", ["bgr8", "rgb8", "8UC3", "mono8", "8UC1", "mono16", "16UC1"])
+@pytest.mark.parametrize("encoding", ["bgr8", "rgb8", "8UC3", "mono8", "8UC1", "mono16"])
 def test_pixels_share_the_memory_of_the_message(encoding, container):
     layout = ENCODINGS[encoding]
     step = 8 * layout.channels * layout.sample_bytes
@@ -158,6 +159,8 @@ def test_a_mosaic_is_converted_back_to_the_image(pattern, is_bigendian):
 @pytest.mark.parametrize("padding_bytes", [0, 10])
 @pytest.mark.parametrize("encoding", YUV)
 def test_yuv_is_converted_back_to_the_image(encoding, padding_bytes):
+    if encoding == "nv24" and padding_bytes:
+        pytest.skip("its chroma rows are padded to twice the step: test_driver_layouts.py")
     source_image = smooth_image()
 
     frame = decode_image(yuv_message(source_image, encoding, padding_bytes))
@@ -188,12 +191,12 @@ def test_uyvy_bytes_are_blue_difference_luma_red_difference_luma():
 
 BROKEN = {
     "too few bytes": ({"data": bytes(10)}, "expected 576 bytes (12 rows of 48), got 10"),
-    "too many bytes": ({"data": bytes(577)}, "expected 576 bytes (12 rows of 48), got 577"),
+    "too many bytes": ({"data": bytes(576 + 4097)}, "expected 576 bytes (12 rows of 48), got 4673"),
     "no bytes": ({"data": b""}, "holds no data"),
     "no width": ({"width": 0}, "at least 1"),
     "no height": ({"height": 0}, "at least 1"),
     "short step": ({"step": 47, "data": bytes(564)}, "a row needs 48 bytes, got 47"),
-    "no step": ({"step": 0}, "a row needs 48 bytes, got 0"),
+    "no step": ({"step": 0, "data": bytes(9)}, "expected 576 bytes (12 rows of 48), got 9"),
     "huge sides": ({"width": 2**32 - 1, "height": 2**32 - 1}, "pixels where 67108864 are allowed"),
     "huge height": ({"height": 2**32 - 1}, "pixels where 67108864 are allowed"),
 }
@@ -215,16 +218,16 @@ def test_an_inconsistent_message_is_named_with_topic_encoding_and_sizes(name):
 
 
 @pytest.mark.parametrize(
-    ("encoding", "width", "height", "data", "expected"),
+    ("encoding", "width", "height", "step", "data", "expected"),
     [
-        ("yuv422", 3, 2, bytes(12), "an even width"),
-        ("nv12", 4, 3, bytes(16), "an even width and height"),
-        ("nv12", 4, 4, bytes(16), "expected 24 bytes (6 rows of 4), got 16"),
-        ("bayer_rggb8", 4, 2, bytes(8), "at least 3 pixels a side"),
+        ("yuv422", 3, 2, 6, bytes(12), "an even width"),
+        ("nv12", 4, 5, 4, bytes(28), "an even width and height"),
+        ("nv12", 4, 4, 4, bytes(16), "expected 24 bytes (6 rows of 4), got 16"),
+        ("bayer_rggb8", 4, 2, 4, bytes(8), "at least 3 pixels a side"),
     ],
 )
-def test_sizes_that_an_encoding_does_not_allow_are_refused(encoding, width, height, data, expected):
-    message = raw_message(encoding, width, height, data, step=len(data) // height)
+def test_sizes_that_an_encoding_does_not_allow_are_refused(encoding, width, height, step, data, expected):
+    message = raw_message(encoding, width, height, data, step=step)
 
     with pytest.raises(ImageError) as caught:
         decode_image(message)
@@ -273,16 +276,6 @@ def test_an_unknown_encoding_without_cv_bridge_names_itself_and_the_known_ones()
     assert all(name in line for name in ENCODINGS)
 
 
-def test_an_encoding_not_handled_here_is_read_by_cv_bridge_where_it_is_installed():
-    pytest.importorskip("cv_bridge")
-    message = raw_message("8UC4", 2, 1, bytes([1, 2, 3, 9, 4, 5, 6, 9]), step=8)
-
-    frame = decode_image(message)
-
-    assert frame.color == "BGR"
-    np.testing.assert_array_equal(frame.pixels, [[[1, 2, 3], [4, 5, 6]]])
-
-
 @pytest.fixture
 def installed_cv_bridge(tmp_path, monkeypatch):
     """Install a package with cv_bridge's interface that fails or returns an image by the encoding."""
@@ -292,9 +285,9 @@ def installed_cv_bridge(tmp_path, monkeypatch):
         "class CvBridge:\n"
         "    def imgmsg_to_cv2(self, message, desired_encoding):\n"
         "        assert desired_encoding == 'bgr8'\n"
-        "        if message.encoding == 'bgr16':\n"
+        "        if message.encoding == 'bgr565':\n"
         "            return np.full((message.height, message.width, 3), 7, np.uint8)\n"
-        "        if message.encoding == '32FC1':\n"
+        "        if message.encoding == 'floats':\n"
         "            return np.zeros((message.height, message.width), np.float32)\n"
         "        raise RuntimeError('no such\\nencoding')\n"
     )
@@ -311,12 +304,12 @@ def test_cv_bridge_is_loaded_once_and_its_results_are_checked(installed_cv_bridg
     assert capsys.readouterr().out == "", "a known encoding must not load cv_bridge"
 
     for _ in range(2):
-        frame = decode_image(raw_message("bgr16", 2, 1, bytes(12), step=12))
+        frame = decode_image(raw_message("bgr565", 2, 1, bytes(12), step=12))
         assert frame.pixels.tolist() == [[[7, 7, 7], [7, 7, 7]]]
     with pytest.raises(ImageError, match=r"'odd'.*cv_bridge: no such encoding.*known: bgr8"):
         decode_image(raw_message("odd", 2, 1, bytes(12), step=12))
-    with pytest.raises(ImageError, match=r"'32FC1'.*float32\[1, 2\], not uint8\[1, 2, 3\]"):
-        decode_image(raw_message("32FC1", 2, 1, bytes(8), step=8))
+    with pytest.raises(ImageError, match=r"'floats'.*float32\[1, 2\], not uint8\[1, 2, 3\]"):
+        decode_image(raw_message("floats", 2, 1, bytes(8), step=8))
 
     assert capsys.readouterr().out == "imported\n"
 
@@ -326,8 +319,8 @@ def test_a_cv_bridge_that_does_not_load_is_tried_once(installed_cv_bridge, tmp_p
     (tmp_path / "cv_bridge.py").write_text("print('tried')\nraise RuntimeError('wrong numpy')\n")
 
     for _ in range(3):
-        with pytest.raises(ImageError, match="'bgr16'.*no usable cv_bridge"):
-            decode_image(raw_message("bgr16", 2, 1, bytes(12), step=12))
+        with pytest.raises(ImageError, match="'bgr565'.*no usable cv_bridge"):
+            decode_image(raw_message("bgr565", 2, 1, bytes(12), step=12))
 
     assert capsys.readouterr().out == "tried\n"
 

@@ -33,6 +33,7 @@ ONLY_IN = {
     },
     "launch": {f"{FIRST}.launch_support", f"{SECOND}.launch_support"},
     "launch_ros": {f"{FIRST}.launch_support", f"{SECOND}.launch_support"},
+    "av": {f"{FIRST}.image"},
     **{
         name: {*(f"{FIRST}.{room}" for room in HOST), *(f"{SECOND}.{room}" for room in SIMULATION)}
         for name in ("matplotlib", "mpl_toolkits", "pylab", "torch", "torch_pruning", "typer", "rich")

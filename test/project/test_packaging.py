@@ -78,7 +78,7 @@ def distribution_names(requirements: list[str]) -> set[str]:
 def test_every_import_is_declared(folder: str, setup_arguments: dict[str, Any]) -> None:
     """Either rosdep or pip must be able to install whatever the package imports."""
     by_pip = distribution_names(setup_arguments["install_requires"])
-    for extra in ("litert", "openvino", "signature", "train"):
+    for extra in ("litert", "openvino", "signature", "train", "video"):
         by_pip |= distribution_names(setup_arguments["extras_require"][extra])
     by_rosdep = declared()
     missing = {}
@@ -221,7 +221,7 @@ def test_every_requirement_is_pinned(setup_arguments: dict[str, Any]) -> None:
     pins = (REPOSITORY / "dev" / "constraints.txt").read_text("utf-8")
     pinned = {re.sub(r"[-_.]+", "-", name).lower() for name in re.findall(r"^[\w.-]+", pins, re.M)}
     requirements = list(setup_arguments["install_requires"])
-    for extra in ("dev", "test", "litert", "openvino", "signature", "train"):
+    for extra in ("dev", "test", "litert", "openvino", "signature", "train", "video"):
         requirements += setup_arguments["extras_require"][extra]
     for path in (REPOSITORY / "dev").glob("requirements-*.txt"):
         lines = path.read_text("utf-8").splitlines()

@@ -7,8 +7,10 @@ Each of these ended with exit code 0, most with "accepted" in the table.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -63,11 +65,16 @@ def drive_of(path: Path, messages: list[Any], topic: str = COMPRESSED_TOPIC) -> 
     return write_messages(path, {topic: ("sensor_msgs/msg/CompressedImage", rows)})
 
 
+def has_pyav() -> bool:
+    return importlib.util.find_spec("av") is not None
+
+
 def check_h264(code: int, printed: str, out: Path, report: Report, frames: int) -> None:
     assert code == ExitCode.INCOMPLETE
     check_no_acceptance(out, printed)
     both = 2 * frames  # baseline and variant
-    assert printed.count("unknown format; known: jpeg, png") == 1, "the decoder's line once"
+    line = "holds parameters of the stream|no Annex B packet" if has_pyav() else "H.264 and H.265 need PyAV"
+    assert len(re.findall(line, printed)) == 1, "the decoder's line once"
     assert f"{both} x failed: " in printed
     assert f"none of {frames} frames was processed" in printed
     for variant in report.tasks["planning"].variants.values():

@@ -91,11 +91,15 @@ def yuv_rows(bgr: NDArray[np.uint8], encoding: str) -> NDArray[np.uint8]:
     quarter = width * height // 4
     u = planar[width * height :][:quarter].reshape(height // 2, width // 2)
     v = planar[width * height :][quarter:].reshape(height // 2, width // 2)
+    if encoding == "nv24":  # chroma of each pixel, here the same for four
+        pairs = np.stack([u, v], axis=2).repeat(2, axis=0).repeat(2, axis=1)
+        return np.concatenate([luma, pairs.reshape(2 * height, width)])
     if encoding in ("nv12", "nv21"):
         pair = (u, v) if encoding == "nv12" else (v, u)
         return np.concatenate([luma, np.stack(pair, axis=2).reshape(height // 2, width)])
     u, v = u.repeat(2, axis=0), v.repeat(2, axis=0)
     even, odd = luma[:, 0::2], luma[:, 1::2]
+    u, v = (v, u) if encoding == "yvyu" else (u, v)
     order = (u, even, v, odd) if encoding in ("yuv422", "uyvy") else (even, u, odd, v)
     return np.stack(order, axis=2).reshape(height, width * 2)
 
