@@ -123,7 +123,9 @@ class Chosen:
 
     def _judged_color(self) -> str:
         """Return the color order that the table of scales was made with."""
-        return next((row.preparation.rpartition(", ")[2] for row in self.rows if row.judgment), self.spec.color)
+        return next(
+            (row.preparation.rpartition(", ")[2] for row in self.rows if row.judgment), self.spec.color
+        )
 
     def _own(self) -> Row | None:
         rows = [row for row in self.rows if row.judgment is not None and self._is_chosen(row)]
@@ -207,7 +209,9 @@ class Chosen:
             own is not None and own.judgment is not None and own.judgment.found >= _FEWEST_OBJECTS
         )
         next_best = skills[others[0].name] if others else 0.0
-        certain = enough and skills[scaling.name] >= _CERTAIN_SKILL and skills[scaling.name] - next_best >= _MARGIN
+        certain = (
+            enough and skills[scaling.name] >= _CERTAIN_SKILL and skills[scaling.name] - next_best >= _MARGIN
+        )
         why = f"{scaling.name}: mirrored frames agree best, skill {skills[scaling.name]:.2f}"
         if others:
             why += f", then {others[0].name} with {next_best:.2f}"
@@ -219,7 +223,9 @@ class Chosen:
             return []
         fix = f"--input-color {'RGB' if spec.color == 'BGR' else 'BGR'}"
         if self.judged is None:
-            return [Choice("color", spec.color, "convention", False, f"usual for {self.candidate.family}", fix)]
+            return [
+                Choice("color", spec.color, "convention", False, f"usual for {self.candidate.family}", fix)
+            ]
         *_, colors, ranking = self.judged
         if ranking is not None and ranking.table:
             return [ranking.choice("color", spec.color, ())]

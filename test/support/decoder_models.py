@@ -84,9 +84,7 @@ def write_with_auxiliary_head(folder: Path) -> Path:
     """Write the tiny segmenter with a second output: the same scores at an eighth of the size."""
     path = write_segmenter(folder) / "fp32.onnx"
     model = onnx.load(path)
-    model.graph.node.append(
-        op("AveragePool", "scores", "auxiliary", kernel_shape=[48, 64], strides=[48, 64])
-    )
+    model.graph.node.append(op("AveragePool", "scores", "auxiliary", kernel_shape=[48, 64], strides=[48, 64]))
     model.graph.output.append(helper.make_tensor_value_info("auxiliary", TensorProto.FLOAT, [1, 4, 1, 1]))
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)

@@ -167,7 +167,9 @@ def _nanodet(path: Path) -> Written:
 
 def _centernet(path: Path) -> Written:
     graph = _Graph()
-    graph.split(graph.head(4, [_BRIGHT, *_classes(), 2.0, 2.0, 0.5, 0.5]), {"o": 1, "c": 3, "wh": 2, "reg": 2})
+    graph.split(
+        graph.head(4, [_BRIGHT, *_classes(), 2.0, 2.0, 0.5, 0.5]), {"o": 1, "c": 3, "wh": 2, "reg": 2}
+    )
     graph.op("Mul", [graph.op("Sigmoid", [one], f"{one}_sigmoid") for one in ("o", "c")], "hm")
     graph.save(path, {"hm": [1, 3, 16, 16], "wh": [1, 2, 16, 16], "reg": [1, 2, 16, 16]})
     return "centernet", {}

@@ -47,7 +47,9 @@ class RowWeights:
             ManifestError: a given column that an output does not have.
         """
         tables = {
-            name: noise[name] for name, (b, _) in pairs.items() if name in noise and is_table(b.shape, self._size)
+            name: noise[name]
+            for name, (b, _) in pairs.items()
+            if name in noise and is_table(b.shape, self._size)
         }
         if self._columns is None:
             self._columns = {
@@ -67,7 +69,7 @@ class RowWeights:
         if not self._given:
             return score_columns(table)
         columns = np.array(self._given.get(name, []), np.int64)
-        if columns.size and not (0 <= columns.min() and columns.max() < len(table)):
+        if columns.size and not (columns.min() >= 0 and columns.max() < len(table)):
             raise ManifestError(
                 f"row_scores: output {name!r} has columns 0 to {len(table) - 1}, not {columns.tolist()}"
             )

@@ -174,7 +174,9 @@ def _separate(evidence: Evidence) -> Iterator[Candidate]:
         ]
         for score in scores:
             yield from _boxes_and_scores(evidence, box, score)
-        flat = [one for one in evidence.outputs if one.shape[:-1] == box.shape[:-2] and one.shape[-1:] == (rows,)]
+        flat = [
+            one for one in evidence.outputs if one.shape[:-1] == box.shape[:-2] and one.shape[-1:] == (rows,)
+        ]
         if len(flat) >= 2 or evidence.facts.suppression:
             yield Candidate(
                 "detection", "end_to_end", {}, evidence.labels or 80, "torchvision",
@@ -194,7 +196,9 @@ def _boxes_and_scores(evidence: Evidence, box: TensorSpec, score: TensorSpec) ->
     shown = f"{rows} boxes of 4 and {columns} scores each"
     if is_queries:
         yield from _detr(evidence, named, columns, shown, inside=inside)
-    yield from _ssd(evidence, named, columns, shown, is_probability=is_probability, prior=0.3 if is_queries else 0.85)
+    yield from _ssd(
+        evidence, named, columns, shown, is_probability=is_probability, prior=0.3 if is_queries else 0.85
+    )
 
 
 def _detr(

@@ -107,7 +107,11 @@ class WaypointsDecoder(PlanningDecoder):
 
     def _pair(self, key: str, given: float | list[float]) -> NDArray[np.float64]:
         numbers = given if isinstance(given, list) else [given]
-        if len(numbers) not in (1, 2) or not np.isfinite(numbers).all() or (key == "scale_m" and 0 in numbers):
+        if (
+            len(numbers) not in (1, 2)
+            or not np.isfinite(numbers).all()
+            or (key == "scale_m" and 0 in numbers)
+        ):
             raise ManifestError(
                 f"model {self.model!r}, options of decoder 'waypoints': {key} is one number, or one for each "
                 f"axis, not {given}"
