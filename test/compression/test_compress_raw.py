@@ -51,7 +51,9 @@ def write_file(path: Path, kind: str) -> Path:
     weights.append(numpy_helper.from_array(kernel, "kernel"))
     strides = [2, 5] if "odd" in kind else [2, 2]
     nodes += [
-        helper.make_node("Conv", [image, "kernel"], ["features"], "first", pads=[1, 1, 1, 1], strides=strides),
+        helper.make_node(
+            "Conv", [image, "kernel"], ["features"], "first", pads=[1, 1, 1, 1], strides=strides
+        ),
         helper.make_node("Tanh" if "half" in kind else "Relu", ["features"], ["active"]),
     ]
     size = [shape[0], 6, HEIGHT // 2, -(-WIDTH // strides[1])]
@@ -59,6 +61,24 @@ def write_file(path: Path, kind: str) -> Path:
     if "ids" in kind:
         nodes.append(helper.make_node("ArgMax", ["active"], ["strongest"], axis=1, keepdims=1))
         outputs.append(helper.make_tensor_value_info("strongest", INTEGER, [shape[0], 1, *size[2:]]))
+    if "suppression" in kind:
+        cells = HEIGHT // 2 * -(-WIDTH // strides[1])
+        weights += [
+            numpy_helper.from_array(np.array([1, 6, cells]), "table_shape"),
+            numpy_helper.from_array(np.array([4, 2]), "parts"),
+            numpy_helper.from_array(np.array([200]), "most"),
+            numpy_helper.from_array(np.array([0.9], np.float32), "overlap"),
+            numpy_helper.from_array(np.array([30 / 255], np.float32), "threshold"),
+        ]
+        nodes += [
+            helper.make_node("Reshape", ["active", "table_shape"], ["table"]),
+            helper.make_node("Split", ["table", "parts"], ["places", "scores"], axis=1),
+            helper.make_node("Transpose", ["places"], ["boxes"], perm=[0, 2, 1]),
+            helper.make_node(
+                "NonMaxSuppression", ["boxes", "scores", "most", "overlap", "threshold"], ["selected"]
+            ),
+        ]
+        outputs.append(helper.make_tensor_value_info("selected", INTEGER, ["n", 3]))
     if "half" in kind:
         nodes.append(helper.make_node("Cast", ["active"], ["halves"], to=HALF))
         outputs = [helper.make_tensor_value_info("halves", HALF, size)]
@@ -104,6 +124,15 @@ def test_any_file_with_one_image_gets_a_verdict(tmp_path: Path, images: Path, ki
         assert agreement.outputs[1].is_constant
 
 
+def test_suppression_inside_the_file_is_compared_by_rows(tmp_path: Path, images: Path) -> None:
+    """Indices of cells, and a varying number of them."""
+    recipe = small_recipe(tmp_path, passes=["upgrade_opset", "simplify"], accept={"max_drop": 0.5})
+    result = compress_file(write_file(tmp_path / "net.onnx", "suppression"), images, recipe)
+    selected = result.report.agreement.outputs[1]
+    assert (selected.name, selected.compared_as) == ("selected", "rows")
+    assert result.verdict.status == "accepted", result.verdict.reasons
+
+
 def test_the_report_shows_outputs_and_worst_frames(tmp_path: Path, images: Path) -> None:
     """Terms that no rounding to eight bits meets: the verdict says no, and where it is worst."""
     terms = {"max_drop": 1e-9, "max_label_drop": 1e-9, "min_cosine": 0.99999999}
@@ -125,9 +154,7 @@ def test_the_report_shows_outputs_and_worst_frames(tmp_path: Path, images: Path)
     assert tables(result)
 
 
-def test_a_file_is_imported_once_and_found_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_is_imported_once_and_found_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, work = write_file(tmp_path / "net.onnx", "odd"), tmp_path / "work"
     folder = folder_of(file, work)
     line = capsys.readouterr().err

@@ -48,7 +48,9 @@ def compare(
 ) -> AgreementFigures:
     score = RawScore(manifest_of(**(options or {})))
     for outputs in frames:
-        score.add(RawOutputs(outputs), RawOutputs(change({name: one.copy() for name, one in outputs.items()})))
+        score.add(
+            RawOutputs(outputs), RawOutputs(change({name: one.copy() for name, one in outputs.items()}))
+        )
     return score.figures()
 
 
@@ -325,7 +327,10 @@ def test_terms_of_other_tasks_are_refused_by_name() -> None:
     detection = raw.model_copy(update={"task": "detection", "labels": ["car"]})
     with pytest.raises(RecipeError, match=r"verify.labels: raw has no labels"):
         create_score(raw, VerifySpec(labels=["car"]))
-    for terms, words in (({"by_size": {"small": 0.1}}, "by_size: raw"), ({"by_distance": {"near": 0.1}}, "by_distance: raw")):
+    for terms, words in (
+        ({"by_size": {"small": 0.1}}, "by_size: raw"),
+        ({"by_distance": {"near": 0.1}}, "by_distance: raw"),
+    ):
         with pytest.raises(RecipeError, match=words):
             check_terms(raw, VerifySpec(), AcceptSpec(**terms))
     for term in ("min_sqnr_db", "min_cosine"):
@@ -358,7 +363,9 @@ def test_a_real_head_joined_by_one_scale_is_rejected_and_by_two_accepted(shared_
     def apart(outputs: Outputs) -> Outputs:
         rows = outputs["rows"]
         return {
-            "rows": np.concatenate([np.rint(rows[..., :4] / step) * step, np.rint(rows[..., 4:] * 255) / 255], 2)
+            "rows": np.concatenate(
+                [np.rint(rows[..., :4] / step) * step, np.rint(rows[..., 4:] * 255) / 255], 2
+            )
         }
 
     options = {"row_scores": {"rows": [4]}}

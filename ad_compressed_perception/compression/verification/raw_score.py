@@ -152,7 +152,7 @@ class RawScore(AgreementScore):
         }
         parts = [part for name, one in measured.items() for part in _kinds(name, one)]
         parts += [
-            Part(" + ".join(table.names), " + ".join(table.names), *table.lost.T, trials=len(frames))
+            Part(table.name, table.name, table.lost[:, 0], table.lost[:, 1], len(frames))
             for table in tables
             if table.changes
         ]
@@ -196,7 +196,7 @@ class RawScore(AgreementScore):
         span = float(ranges.high.max(initial=-math.inf) - ranges.low.min(initial=math.inf))
         largest = float(max(abs(ranges.high).max(initial=0.0), abs(ranges.low).max(initial=0.0)))
         is_constant = not bool((ranges.change > 0.0).any())
-        shared = {
+        shared: dict[str, Any] = {
             "shape": str(list(one.shape)),
             "channels": len(ranges.low),
             "drop": worst.drop,
@@ -304,7 +304,7 @@ def _worst(drops: list[PartDrop]) -> PartDrop | None:
 
 
 def _describe_table(table: RowTable, parts: list[Part], drops: list[PartDrop]) -> OutputFigures:
-    name = " + ".join(table.names)
+    name = table.name
     nothing = PartDrop("", math.nan, math.nan, math.nan, 0)
     own = next((drop for part, drop in zip(parts, drops, strict=True) if part.output == name), nothing)
     return OutputFigures(
