@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Model files without a decoder from the file to a verdict: tiny files of many kinds of inputs and outputs."""
+"""Model files without a decoder from the file to a verdict: tiny files of many inputs and outputs."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def test_nonsense_is_rejected(nonsense: Change) -> None:
 
 
 def test_the_mean_output_is_rejected_though_it_is_near() -> None:
-    """A large grid that no image changes: the cosine is 1 to four digits, and nothing of the image is left."""
+    """Over a grid that no image changes the cosine is above 0.999, and nothing of the image is left."""
     grid = np.linspace(0.0, 400.0, 256, dtype=np.float32).reshape(1, 1, 16, 16)
     frames = [{"planes": one["planes"] + grid} for one in maps()]
     mean = np.mean([one["planes"] for one in frames], axis=0)
@@ -340,7 +340,7 @@ def test_terms_of_other_tasks_are_refused_by_name() -> None:
 
 @pytest.mark.shared
 def test_a_real_head_joined_by_one_scale_is_rejected_and_by_two_accepted(shared_dir: Path) -> None:
-    """Outputs of yolox_nano on a drive, boxes in pixels: one 8-bit scale over all of them loses every score."""
+    """Of yolox_nano on a drive, boxes in pixels: one 8-bit scale over all of them loses every score."""
     manifest = load_manifest(REPOSITORY / "config/reference_models/yolox_nano", allow_outside=True)
     pipeline = open_pipeline(manifest)
     strides = pipeline.task.decoder.strides
