@@ -15,7 +15,7 @@ PLUGINS = {
     "sigmoid": "ad_compressed_perception.tasks.decoders.sigmoid:SigmoidDecoder",
     "steering": "ad_compressed_perception.tasks.decoders.steering:SteeringDecoder",
     "trajectory": "ad_compressed_perception.tasks.decoders.trajectory:TrajectoryDecoder",
-    "raw": "ad_compressed_perception.tasks.raw:RawDecoder",
+    "raw": "ad_compressed_perception.tasks.decoders.raw:OutputsDecoder",
     "waypoints": "ad_compressed_perception.tasks.decoders.waypoints:WaypointsDecoder",
     "controls": "ad_compressed_perception.tasks.decoders.controls:ControlsDecoder",
 }
