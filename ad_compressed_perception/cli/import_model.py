@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ad_compressed_perception.core.manifest import Manifest
 
 # Loaded in a process of its own first.
-_TRIED = {".onnx": "onnxruntime", ".tflite": "litert"}
+TRIED = {".onnx": "onnxruntime", ".tflite": "litert"}
 # Their results are not compared between frames.
 _UNSEEN = ("raw",)
 # "0: car", "1: person", as in data.yaml of YOLO trainings; also with other signs between.
@@ -158,8 +158,8 @@ def import_model(
         data=data,
         label_map=label_map,
     )
-    if source.suffix in _TRIED:
-        try_load(_TRIED[source.suffix], source, {})
+    if source.suffix in TRIED:
+        try_load(TRIED[source.suffix], source, {})
     imported = importing.import_model(source, model_dir, request)
     manifest = imported.manifest
     look = sample is not None and manifest.task not in _UNSEEN
