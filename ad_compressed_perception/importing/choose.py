@@ -47,13 +47,8 @@ def usual_color(usual: Preparation, scaling: Scaling, facts: ModelFacts) -> str:
 def color_by_frames(usual: str, found: Mapping[str, Judgment]) -> str:
     """Return the color order: the usual one unless objects of the other have clearly more score."""
     other = next(order for order in found if order != usual)
-    mass = {order: _mass(judgment) for order, judgment in found.items()}
     enough = found[other].found >= _FEWEST_OBJECTS
-    return other if enough and mass[other] > _CLEARLY_MORE * mass[usual] else usual
-
-
-def _mass(judgment: Judgment) -> float:
-    return judgment.found * judgment.confidence if judgment.confidence == judgment.confidence else 0.0
+    return other if enough and found[other].mass > _CLEARLY_MORE * found[usual].mass else usual
 
 
 def why_raw(facts: ModelFacts, candidates: Sequence[Candidate]) -> str:
@@ -208,7 +203,9 @@ class Chosen:
         )
         next_best = skills[others[0].name] if others else 0.0
         certain = enough and skills[scaling.name] >= _CERTAIN_SKILL and skills[scaling.name] - next_best >= _MARGIN
-        why = f"{scaling.name}: mirrored frames agree best, skill {skills[scaling.name]:.2f}"
+        why = f"{scaling.name}: mirrored frames agree by skill {skills[scaling.name]:.2f}"
+        if not certain and skills[scaling.name] < _CERTAIN_SKILL:
+            why += f", which tells nothing; usual for {self.candidate.family}"
         if others:
             why += f", then {others[0].name} with {next_best:.2f}"
         return [Choice("scale", value, "frames", certain, why, others[0].options if others else "")]

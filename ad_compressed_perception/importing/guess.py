@@ -54,7 +54,11 @@ _LEAST_PRIOR = 0.4
 """Candidates that are that much less likely than the first one are not tried on frames."""
 _VALUE_FRAMES = 3
 _PRIOR_WEIGHT = 0.3
-_USUAL_WEIGHT = 0.05
+_USUAL_WEIGHT, _SAID_WEIGHT = 0.05, 0.2
+"""Of the usual scale; more where the exporter's metadata name the family."""
+_LEAST_SKILL = 0.3
+"""Skill below it is noise, and convention decides."""
+_MIRRORS, _MASS_WEIGHT = 0.4, 0.15
 _NO_SHA256 = "0" * 64
 
 
@@ -276,7 +280,8 @@ class Guesser:
     ) -> Row | None:
         """Return the best row whose outputs are plausible, and mark the others as failed."""
         while True:
-            rows.sort(key=lambda row: -self._score(row, usual))
+            most = max((row.judgment.mass for row in rows if row.judgment and row.judgment.skill > _MIRRORS), default=0)
+            rows.sort(key=lambda row: -self._score(row, usual) - _mass_bonus(row, most))
             if rows[0].judgment is None or rows[0].judgment.failed:
                 return None
             best = self._best_decoder(judge, rows, scalings)
@@ -292,8 +297,11 @@ class Guesser:
         judgment = row.judgment
         if judgment is None or judgment.failed:
             return row.candidate.prior - 10.0
-        is_usual = row.preparation.startswith(usual.name)
-        return judgment.skill + _PRIOR_WEIGHT * row.candidate.prior + _USUAL_WEIGHT * is_usual
+        is_usual = row.preparation.rpartition(",")[0] == usual.name
+        says_so = self.facts.metadata.exporter == row.candidate.family
+        weight = _SAID_WEIGHT if says_so else _USUAL_WEIGHT
+        skill = judgment.skill if judgment.skill >= _LEAST_SKILL else 0.0
+        return skill + _PRIOR_WEIGHT * row.candidate.prior + weight * is_usual
 
     def _best_decoder(self, judge: Judge, rows: list[Row], scalings: Sequence[Scaling]) -> Row:
         """Return the best row; among decoders that mirror equally well, by moved frames too."""
@@ -377,6 +385,14 @@ class Guesser:
         if self.spec.dtype == "uint8" or self.facts.normalizes or not self._is_open("scale", "mean", "std"):
             return {}
         return UNIT.fields(self.spec.color)
+
+
+def _mass_bonus(row: Row, most: float) -> float:
+    """Return a little for more objects, which tells scales apart that mirror equally well."""
+    judgment = row.judgment
+    if judgment is None or judgment.skill <= _MIRRORS or not most:
+        return 0.0
+    return _MASS_WEIGHT * judgment.mass / most
 
 
 def _scaling_of(row: Row, scalings: Sequence[Scaling]) -> Scaling:

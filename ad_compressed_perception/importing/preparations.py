@@ -98,6 +98,8 @@ _USUAL: Mapping[str, Preparation] = {
     "yolox_decoded": Preparation(BYTES, "BGR", "letterbox", "top_left"),
     "nanodet": Preparation(NANODET, "BGR", "stretch"),
     "detr": Preparation(IMAGENET, "RGB", "stretch"),
+    "rtdetr": Preparation(UNIT, "RGB", "stretch"),
+    "torchvision": Preparation(UNIT, "RGB", "stretch"),
     "ssd": Preparation(SIGNED, "RGB", "stretch"),
     "darknet": Preparation(UNIT, "RGB", "letterbox", "center", 128),
     "centernet": Preparation(

@@ -26,6 +26,7 @@ class _Graph:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.graph = model.graph
+        self._has_sizes_as_input = model.opset_import[0].version >= 13
         self._count = 0
 
     def const(self, values: Any, kind: Any = np.float32) -> str:
@@ -36,6 +37,11 @@ class _Graph:
 
     def op(self, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
         return self.ops(operator, inputs, 1, **attributes)[0]
+
+    def split(self, data: str, sizes: Sequence[int], axis: int) -> list[str]:
+        if self._has_sizes_as_input:
+            return self.ops("Split", [data, self.const(sizes, np.int64)], len(sizes), axis=axis)
+        return self.ops("Split", [data], len(sizes), axis=axis, split=list(sizes))
 
     def ops(self, operator: str, inputs: Sequence[str], outputs: int, **attributes: Any) -> list[str]:
         self._count += 1
@@ -114,7 +120,7 @@ def _output(
     if form in ("raw", "nhwc_uint8"):
         return output, list(shape)
     rows, classes = shape[1], shape[2] - 5
-    parts = graph.ops("Split", [output], 4, axis=2, split=[2, 2, 1, classes])
+    parts = graph.split(output, [2, 2, 1, classes], 2)
     cells, strides = _cells(size)
     unit = np.array(size, np.float32) if form.startswith("normalized") else np.ones(2, np.float32)
     center = graph.op("Add", [parts[0], graph.const(cells[None])])
@@ -155,11 +161,12 @@ def _suppressed(graph: _Graph, center: str, sides: str, scores: str) -> tuple[st
         "NonMaxSuppression",
         [boxes, by_class, graph.const([300], np.int64), graph.const([0.65]), graph.const([0.01])],
     )
-    columns = graph.ops("Split", [kept], 3, axis=1, split=[1, 1, 1])
-    index = graph.op("Squeeze", [columns[2]], axes=[1])
+    columns = graph.split(kept, [1, 1, 1], 1)
+    index = graph.op("Reshape", [columns[2], graph.const([-1], np.int64)])
     taken = graph.op("Gather", [boxes, index], axis=1)
     score = graph.op("Gather", [best, index], axis=1)
-    label = graph.op("Unsqueeze", [graph.op("Cast", [columns[1]], to=TensorProto.FLOAT)], axes=[0])
+    label = graph.op("Cast", [columns[1]], to=TensorProto.FLOAT)
+    label = graph.op("Reshape", [label, graph.const([1, -1, 1], np.int64)])
     return graph.op("Concat", [taken, score, label], axis=2), [1, "objects", 6]
 
 

@@ -46,6 +46,8 @@ class Candidate:
             parts.append(f"--decoder-option {key}={shown.lower() if isinstance(value, bool) else shown}")
         return " ".join(parts)
 
+_ORDERED_SHARE = 0.98
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -89,6 +91,30 @@ class Evidence:
         if not finite.size:
             return float("nan"), float("nan")
         return float(finite.min()), float(finite.max())
+
+    def largest(self, output: str, columns: slice, axis: int = -1) -> float:
+        """Return the 99th percentile of some columns: cells without an object hold wild sizes; nan: unknown."""
+        values = self.values.get(output)
+        if values is None or not values.size:
+            return float("nan")
+        taken = np.moveaxis(values, axis, -1)[..., columns].astype(np.float64)
+        finite = taken[np.isfinite(taken)]
+        return float(np.percentile(finite, 99.0)) if finite.size else float("nan")
+
+    def box_order(self, output: str, axis: int = -1) -> str:
+        """Return whether four columns are corners (xyxy) or center and size (center), by their values.
+
+        The second corner is beyond the first in every box; a size is not beyond the center in every box.
+        """
+        values = self.values.get(output)
+        if values is None or not values.size:
+            return ""
+        boxes = np.moveaxis(values, axis, -1)[..., :4].reshape(-1, 4).astype(np.float64)
+        boxes = boxes[np.isfinite(boxes).all(axis=1) & (np.abs(boxes).max(axis=1) > 0.0)]
+        if not len(boxes):
+            return ""
+        ordered = (boxes[:, 2] >= boxes[:, 0]) & (boxes[:, 3] >= boxes[:, 1])
+        return "xyxy" if ordered.mean() >= _ORDERED_SHARE else "center"
 
     def are_probabilities(self, output: str, columns: slice | int | None = None, axis: int = -1) -> bool:
         """Return whether values are within 0 to 1; by the graph's end where they are unknown."""
