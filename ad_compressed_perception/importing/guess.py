@@ -9,7 +9,7 @@ how well results on mirrored frames agree with mirrored results (``judge``), on 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,8 @@ _USUAL_WEIGHT, _SAID_WEIGHT = 0.05, 0.2
 """Of the usual scale; more where the exporter's metadata name the family."""
 _LEAST_SKILL = 0.3
 """Skill below it is noise, and convention decides."""
-_MIRRORS, _MASS_WEIGHT = 0.4, 0.15
+_MIRRORS, _MASS_WEIGHT = 0.85, 0.4
+"""Rows that mirror nearly as well as the best are told apart by how much they find: the right scale finds most."""
 _NO_SHA256 = "0" * 64
 
 
@@ -280,8 +281,8 @@ class Guesser:
     ) -> Row | None:
         """Return the best row whose outputs are plausible, and mark the others as failed."""
         while True:
-            most = max((row.judgment.mass for row in rows if row.judgment and row.judgment.skill > _MIRRORS), default=0)
-            rows.sort(key=lambda row: -self._score(row, usual) - _mass_bonus(row, most))
+            bonus = _mass_bonus(rows)
+            rows.sort(key=lambda row: -self._score(row, usual) - bonus(row))
             if rows[0].judgment is None or rows[0].judgment.failed:
                 return None
             best = self._best_decoder(judge, rows, scalings)
@@ -387,12 +388,20 @@ class Guesser:
         return UNIT.fields(self.spec.color)
 
 
-def _mass_bonus(row: Row, most: float) -> float:
-    """Return a little for more objects, which tells scales apart that mirror equally well."""
-    judgment = row.judgment
-    if judgment is None or judgment.skill <= _MIRRORS or not most:
-        return 0.0
-    return _MASS_WEIGHT * judgment.mass / most
+def _mass_bonus(rows: Sequence[Row]) -> Callable[[Row], float]:
+    """Return a bonus for more objects among the rows that mirror nearly as well as the best."""
+    best = max((row.judgment.skill for row in rows if row.judgment is not None), default=0.0)
+    least = max(_LEAST_SKILL, _MIRRORS * best)
+    near = [row.judgment.mass for row in rows if row.judgment is not None and row.judgment.skill >= least]
+    most = max(near, default=0.0)
+
+    def bonus(row: Row) -> float:
+        judgment = row.judgment
+        if judgment is None or judgment.skill < least or not most:
+            return 0.0
+        return _MASS_WEIGHT * judgment.mass / most
+
+    return bonus
 
 
 def _scaling_of(row: Row, scalings: Sequence[Scaling]) -> Scaling:
