@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ad_compressed_perception.analysis.detector_plausibility import judge_boxes, measure_boxes
 from ad_compressed_perception.analysis.plan_plausibility import (
     FEWEST_FRAMES,
     PLANNER_MEASURES,
@@ -30,6 +31,10 @@ from ad_compressed_perception.analysis.plan_plausibility import (
 )
 from ad_compressed_perception.core.errors import OutputError
 from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.tasks.decoders.centernet import CenternetDecoder
+from ad_compressed_perception.tasks.decoders.grid import GridDecoder
+from ad_compressed_perception.tasks.decoders.nanodet import NanodetDecoder
+from ad_compressed_perception.tasks.decoders.yolo import YoloDecoder
 from ad_compressed_perception.tasks.decoders.sigmoid import SigmoidDecoder
 from ad_compressed_perception.tasks.decoders.yolox import RAW_HEAD, YoloxDecoder
 from ad_compressed_perception.tasks.pipeline import Pipeline
@@ -137,6 +142,10 @@ def _judge_planes(found: NDArray[np.float64]) -> str:
 
 _MEASURES: dict[type, tuple[Callable[[Any, Outputs], tuple[float, ...]], Callable[..., str]]] = {
     YoloxDecoder: (_measure_heads, _judge_heads),
+    YoloDecoder: (measure_boxes, judge_boxes),
+    NanodetDecoder: (measure_boxes, judge_boxes),
+    CenternetDecoder: (measure_boxes, judge_boxes),
+    GridDecoder: (measure_boxes, judge_boxes),
     SigmoidDecoder: (_measure_planes, _judge_planes),
     **PLANNER_MEASURES,
 }

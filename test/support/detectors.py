@@ -80,7 +80,8 @@ class _Graph:
 
     def head(self, stride: int, channels: Sequence[Any], name: str = "head") -> str:
         """Add a convolution: a number is a constant; ("bright", bias) and ("blue", bias) are logits."""
-        kernel = np.zeros((len(channels), 3, stride, stride))
+        # Nothing but zeros would leave a channel's bias without a scale of its own in 8 bits.
+        kernel = np.full((len(channels), 3, stride, stride), 1e-6)
         bias = np.zeros(len(channels))
         for index, channel in enumerate(channels):
             what, bias[index] = ("", channel) if isinstance(channel, (int, float)) else channel
@@ -167,10 +168,11 @@ def _nanodet(path: Path) -> Written:
 
 def _centernet(path: Path) -> Written:
     graph = _Graph()
-    graph.split(graph.head(4, [_BRIGHT, *_classes(), 2.0, 2.0, 0.5, 0.5]), {"o": 1, "c": 3, "wh": 2, "reg": 2})
+    head = graph.head(8, [_BRIGHT, *_classes(), 1.0, 1.0, 0.5, 0.5])
+    graph.split(head, {"o": 1, "c": 3, "wh": 2, "reg": 2})
     graph.op("Mul", [graph.op("Sigmoid", [one], f"{one}_sigmoid") for one in ("o", "c")], "hm")
-    graph.save(path, {"hm": [1, 3, 16, 16], "wh": [1, 2, 16, 16], "reg": [1, 2, 16, 16]})
-    return "centernet", {}
+    graph.save(path, {"reg": [1, 2, 8, 8], "hm": [1, 3, 8, 8], "wh": [1, 2, 8, 8]})
+    return "centernet", {"stride": 8}
 
 
 def _darknet(path: Path) -> Written:

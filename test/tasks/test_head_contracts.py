@@ -239,7 +239,11 @@ def test_where_each_object_comes_once_nothing_is_suppressed_and_the_strongest_st
 
 BOXES = st.lists(
     st.tuples(
-        st.floats(1, WIDTH - 1), st.floats(1, HEIGHT - 1), st.floats(2, 60), st.floats(2, 40), st.floats(0.31, 1)
+        st.floats(1, WIDTH - 1),
+        st.floats(1, HEIGHT - 1),
+        st.floats(2, 60),
+        st.floats(2, 40),
+        st.floats(0.31, 1),
     ),
     min_size=1,
     max_size=8,

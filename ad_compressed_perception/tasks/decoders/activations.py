@@ -15,8 +15,8 @@ _LARGEST = 80.0
 
 def sigmoid(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return 1 / (1 + exp(-x)) without overflow."""
-    result: NDArray[np.float32] = 1.0 / (1.0 + np.exp(-np.clip(values, -_LARGEST, _LARGEST)))
-    return result
+    powers: NDArray[np.float32] = np.exp(-np.clip(values, -_LARGEST, _LARGEST))
+    return np.float32(1.0) / (np.float32(1.0) + powers)
 
 
 def softmax(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -48,7 +48,7 @@ class CenternetOptions(StrictModel):
 
 
 class CenternetDecoder(DetectionDecoder):
-    """Decodes a heatmap (1, classes, h, w), sizes and offsets (1, 2, h, w), all of one layout; or channels last.
+    """Decodes a heatmap (1, classes, h, w), sizes and offsets (1, 2, h, w), or each with channels last.
 
     A cell is an object where no neighbor of the 3 x 3 around it is larger in the same class:
     ``center = (cell + offset) * stride``, ``size = size * stride`` (ctdet_decode of CenterNet).

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""NanoDet and other heads with a distribution of each side's distance (Li et al., Generalized Focal Loss, 2020).
+"""NanoDet and other heads with a distribution of each side's distance (Li et al., Generalized Focal Loss).
 
 | model                  | options                                                                    |
 |------------------------|----------------------------------------------------------------------------|
@@ -54,8 +54,8 @@ class NanodetOptions(StrictModel):
 class NanodetDecoder(DetectionDecoder):
     """Decodes classes and 4 * (reg_max + 1) logits of distances for each cell of each stride's grid.
 
-    In one output of all strides or one a stride, joined or apart; rows (1, N, width), columns (1, width, N) or
-    maps (1, width, rows, columns). The expected distances to left, top, right and bottom are in strides:
+    In one output of all strides or one a stride, joined or apart; rows (1, N, width), columns (1, width, N)
+    or maps (1, width, rows, columns). The expected distances to left, top, right and bottom are in strides:
     ``corner = (cell + cell_offset) * stride -+ sum(softmax(logits) * (0..reg_max)) * stride``, clipped to the
     input as NanoDet's ``distance2bbox`` does.
     """
@@ -159,7 +159,11 @@ class NanodetDecoder(DetectionDecoder):
     def _rows(
         self, outputs: Mapping[str, NDArray[Any]], names: tuple[str, ...], width: int
     ) -> NDArray[np.float32]:
-        """Return (N, width) float32, a row a cell; raise OutputError for a wrong shape or not finite numbers."""
+        """Return (N, width) float32, a row a cell.
+
+        Raises:
+            OutputError: a wrong shape, or numbers that are not finite.
+        """
         groups = [self._whole(width)] if len(names) == 1 and len(self._levels) > 1 else self._each(width)
         parts = []
         for name, patterns in zip(names, groups, strict=True):
