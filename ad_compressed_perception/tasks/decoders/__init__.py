@@ -4,6 +4,9 @@
 
 PLUGINS = {
     "yolox": "ad_compressed_perception.tasks.decoders.yolox:YoloxDecoder",
+    "detr": "ad_compressed_perception.tasks.decoders.detr:DetrDecoder",
+    "end_to_end": "ad_compressed_perception.tasks.decoders.end_to_end:EndToEndDecoder",
+    "ssd": "ad_compressed_perception.tasks.decoders.ssd:SsdDecoder",
     "yolo": "ad_compressed_perception.tasks.decoders.yolo:YoloDecoder",
     "nanodet": "ad_compressed_perception.tasks.decoders.nanodet:NanodetDecoder",
     "centernet": "ad_compressed_perception.tasks.decoders.centernet:CenternetDecoder",

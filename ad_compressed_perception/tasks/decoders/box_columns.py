@@ -14,6 +14,7 @@ from pydantic import Field
 from ad_compressed_perception.core.errors import ManifestError, OutputError
 from ad_compressed_perception.core.manifest import InputSpec, Manifest, StrictModel
 from ad_compressed_perception.core.tensors import TensorSpec
+from ad_compressed_perception.tasks.decoders.activations import logit, sigmoid, softmax
 from ad_compressed_perception.tasks.decoders.find_outputs import Pattern, find_fitting, fits
 from ad_compressed_perception.tasks.output_contract import check_finite, check_probability
 
@@ -28,6 +29,8 @@ _WORDS = {
 }
 """Parts of the names that exporters give such outputs."""
 _LEAST_REACH_PX = 2.0
+_ENOUGH_BOXES = 4
+"""A head without a lower limit of distances may give one box of no size by itself."""
 
 
 class BoxOptions(StrictModel):
@@ -131,7 +134,7 @@ def corners(
             "(option box_units: normalized)?"
         )
     inverted = int(((boxes[:, 2] < boxes[:, 0]) | (boxes[:, 3] < boxes[:, 1])).sum())
-    if 2 * inverted > len(boxes):
+    if len(boxes) >= _ENOUGH_BOXES and 2 * inverted > len(boxes):
         raise OutputError(
             f"{where}: {inverted} of {len(boxes)} boxes end before they begin; is box_order {order} right?"
         )
@@ -160,12 +163,10 @@ def strong_scores(
             "(option activation: none)?"
         )
     if activation == "softmax":
-        powers = np.exp(values - values.max(axis=1, keepdims=True))
-        shares = powers / powers.sum(axis=1, keepdims=True)
+        shares = softmax(values)
         rows, columns = np.nonzero(shares >= threshold)
         return rows, columns, shares[rows, columns]
-    with np.errstate(divide="ignore", over="ignore"):
-        # In logits first: few of a hundred thousand scores are strong.
-        rows, columns = np.nonzero(values >= np.log(threshold) - np.log1p(-threshold))
-        scores = np.float32(1.0) / (np.float32(1.0) + np.exp(-values[rows, columns]))
-    return rows, columns, np.asarray(scores, np.float32)
+    rows, columns = np.nonzero(values >= logit(threshold))
+    scores = sigmoid(values[rows, columns])
+    strong = scores >= threshold
+    return rows[strong], columns[strong], scores[strong]
