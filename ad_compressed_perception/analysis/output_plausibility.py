@@ -134,8 +134,8 @@ def _judge_planes(found: NDArray[np.float64]) -> str:
         )
     if not found[0, 2] and low >= 0.5 - ROUNDING and high <= SIGMOID_OF_ONE + ROUNDING:
         return (
-            f"scores from {low:.4g} to {high:.4g} on every frame are those of a sigmoid that is applied twice: "
-            "leave one out"
+            f"scores from {low:.4g} to {high:.4g} on every frame are those of a sigmoid that is applied "
+            "twice: leave one out"
         )
     return ""
 

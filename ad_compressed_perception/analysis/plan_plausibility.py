@@ -55,8 +55,8 @@ def _judge_angles(found: NDArray[np.float64]) -> str:
         )
     if fastest > _MAX_SPEED_P90_MPS:
         return (
-            f"a tenth of the speeds exceeds {fastest:.3g} m/s; are they in km/h? (decoder option speed_scale: "
-            "0.277778)"
+            f"a tenth of the speeds exceeds {fastest:.3g} m/s; are they in km/h? (decoder option "
+            "speed_scale: 0.277778)"
         )
     return ""
 
@@ -96,8 +96,8 @@ def _judge_waypoints(found: NDArray[np.float64]) -> str:
     reach, is_varied = found[:, 2].max(), bool(np.ptp(found[:, 2]) > 0.0)
     if is_varied and reach < _LEAST_REACH_M and not found[0, 3]:
         return (
-            f"no waypoint of any frame is farther than {reach:.3g} m; are they normalized? Set decoder option "
-            "scale_m to the meters of one unit, 1 if they are meters"
+            f"no waypoint of any frame is farther than {reach:.3g} m; are they normalized? Set decoder "
+            "option scale_m to the meters of one unit, 1 if they are meters"
         )
     return ""
 

@@ -126,9 +126,9 @@ def infer_output(
 
 
 def _score_layout(spec: TensorSpec, labels: int) -> str:
-    if len(spec.shape) == 4 and labels > 1:
-        if spec.shape[1] == labels:
+    if len(spec.shape) in (3, 4) and labels > 1:
+        if spec.shape[-3] == labels:
             return "NCHW"
-        if spec.shape[3] == labels:
+        if spec.shape[-1] == labels:
             return "NHWC"
     return "NCHW" if len(spec.shape) == 4 and 1 not in spec.shape[1:] else "LABELS"

@@ -51,7 +51,7 @@ def is_other_length(baseline: Trajectory, variant: Trajectory) -> bool:
 
 
 def is_other_speed(baseline: Trajectory, variant: Trajectory) -> bool:
-    """Whether the speeds of paths spaced by distance differ; a path spaced by time has another length then."""
+    """Whether the speeds of paths spaced by distance differ; by time they have another length then."""
     if baseline.speeds_mps is not None and variant.speeds_mps is not None:
         return False
     allowed_mps = SPEED_TOLERANCE_MPS + SPEED_TOLERANCE_SHARE * abs(baseline.speed_mps)

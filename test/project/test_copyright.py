@@ -11,7 +11,16 @@ HEADER = [
     "# Copyright 2026 The ad_compressed_perception authors",
     "# SPDX-License-Identifier: Apache-2.0",
 ]
-FOLDERS = ("ad_compressed_perception", "ad_road_simulation", "benchmark", "dev", "docs", "launch", "test")
+FOLDERS = (
+    "ad_compressed_perception",
+    "ad_road_simulation",
+    "benchmark",
+    "dev",
+    "docs",
+    "examples",
+    "launch",
+    "test",
+)
 SINGLE_FILES = ("Makefile", "setup.py", ".ci/run", "dev/vision_msgs/CMakeLists.txt")
 
 

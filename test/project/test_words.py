@@ -21,6 +21,7 @@ FOLDERS = (
     "config",
     "dev",
     "docs",
+    "examples",
     "launch",
     "test",
 )

@@ -69,7 +69,7 @@ def color_logits(output: str) -> list[NodeProto]:
 
 
 def color_weights(first: int, count: int, limit: float) -> dict[str, Any]:
-    """Return weights for ``count`` colors from label ``first`` on: a logit is 0 at a brightness of ``limit``."""
+    """Return weights for ``count`` colors from label ``first`` on; logit 0 at brightness ``limit``."""
     return {
         "first": np.array([first]), "last": np.array([first + count]), "axis": np.array([1]),
         "limit": np.float32(limit), "gain": np.float32(0.02),
@@ -84,9 +84,7 @@ def write_with_auxiliary_head(folder: Path) -> Path:
     """Write the tiny segmenter with a second output: the same scores at an eighth of the size."""
     path = write_segmenter(folder) / "fp32.onnx"
     model = onnx.load(path)
-    model.graph.node.append(
-        op("AveragePool", "scores", "auxiliary", kernel_shape=[48, 64], strides=[48, 64])
-    )
+    model.graph.node.append(op("AveragePool", "scores", "auxiliary", kernel_shape=[48, 64], strides=[48, 64]))
     model.graph.output.append(helper.make_tensor_value_info("auxiliary", TensorProto.FLOAT, [1, 4, 1, 1]))
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
@@ -178,12 +176,12 @@ MODELS = {
     ),
     "scores without batch": Given(
         segmenter(op("Squeeze", "before batch", "scores"), shape=[4, 48, 64], batch=np.array([0])),
-        "segmentation", "argmax", {"layout": "NCHW"}, SEGMENTER_LABELS,
+        "segmentation", "argmax", {}, SEGMENTER_LABELS,
     ),
     "ids of int64": Given(
         segmenter(op("ArgMax", "before", "scores", axis=1, keepdims=0), shape=[1, 48, 64],
                   kind=TensorProto.INT64),
-        "segmentation", "argmax", {"layout": "LABELS"}, SEGMENTER_LABELS,
+        "segmentation", "argmax", {}, SEGMENTER_LABELS,
     ),
     "an auxiliary head": Given(
         write_with_auxiliary_head, "segmentation", "argmax", {"layout": "NCHW"}, SEGMENTER_LABELS

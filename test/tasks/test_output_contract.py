@@ -65,6 +65,22 @@ CASES: dict[str, tuple[tuple[str, str, int, dict[str, Any]], Any]] = {
         ("segmentation", "argmax", 4, {"layout": "LABELS"}),
         lambda rng: rng.integers(0, 4, (1, 32, 64)).astype(np.float32),
     ),
+    "sigmoid": (
+        ("segmentation", "sigmoid", 3, {}),
+        lambda rng: rng.random((1, 2, 8, 16)).astype(np.float32),
+    ),
+    "bilinear": (
+        ("segmentation", "sigmoid", 2, {"scores": "logits", "upsampling": "bilinear"}),
+        lambda rng: rng.normal(0, 9, (1, 1, 8, 16)).astype(np.float32),
+    ),
+    "waypoints": (
+        ("planning", "waypoints", 0, {}),
+        lambda rng: np.cumsum(rng.uniform(0.5, 2.0, (1, 8, 2)), axis=1).astype(np.float32),
+    ),
+    "controls": (
+        ("planning", "controls", 0, {"steer_positive": "left", "max_road_wheel_rad": 0.6}),
+        lambda rng: rng.random((1, 3)).astype(np.float32),
+    ),
     "steering": (("planning", "steering", 0, {}), lambda rng: rng.uniform(-9, 9, 1).astype(np.float32)),
     "trajectory": (
         ("planning", "trajectory", 0, {}),

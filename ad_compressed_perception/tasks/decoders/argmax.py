@@ -48,8 +48,8 @@ class ArgmaxDecoder(ScorePlanesDecoder):
         if self._channels < 2:
             raise ModelFileError(
                 f"model {self.model!r}: with one label every pixel has it, whatever the file's output "
-                f"{tensor.name!r} {list(tensor.shape)} holds; name the label of the other pixels too, such as "
-                "background"
+                f"{tensor.name!r} {list(tensor.shape)} holds; name the label of the other pixels too, such "
+                "as background"
             )
         self.check_size(tensor)
 

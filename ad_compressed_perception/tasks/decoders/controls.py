@@ -33,9 +33,7 @@ class ControlsOptions(StrictModel):
     """Options of the controls decoder."""
 
     output: str | None = Field(None, description="tensor of all controls; the only output when absent")
-    order: list[Control] = Field(
-        default_factory=lambda: ["steer", "throttle", "brake"], description="what its numbers are"
-    )
+    order: list[Control] = Field(["steer", "throttle", "brake"], description="what its numbers are")
     steer_output: str | None = Field(None, description="tensor of steer, where each control has its own")
     throttle_output: str | None = Field(None, description="tensor of throttle, likewise")
     brake_output: str | None = Field(
@@ -121,7 +119,7 @@ class ControlsDecoder(PlanningDecoder):
             if not low - SCORE_TOLERANCE <= value <= 1.0 + SCORE_TOLERANCE:
                 raise OutputError(
                     f"{self.where(self._own.get(name, self._output))}: {name} of {value:.4g} instead of "
-                    f"{low:g} to 1; does the file lack a tanh or sigmoid, or is it an angle (decoder steering)?"
+                    f"{low:g} to 1; does the file lack a tanh or sigmoid, or is it an angle (steering)?"
                 )
             found[name] = min(max(value, low), 1.0)
         side = 1.0 if self.options.steer_positive == "left" else -1.0

@@ -36,7 +36,7 @@ class ScorePlanesOptions(StrictModel):
 
 
 class ScorePlanesDecoder(SegmentationDecoder):
-    """Finds an output of ``channels`` planes by name or shape; the axes of the batch and of one plane may lack.
+    """Finds an output of ``channels`` planes by name or shape; the axes of batch and channel may lack.
 
     ``upsampling: bilinear`` is resize with half-pixel centers (``align_corners=False``) to the model's input,
     then the choice of labels: the arithmetic of SegFormer's and MMSegmentation's inference.
@@ -92,8 +92,8 @@ class ScorePlanesDecoder(SegmentationDecoder):
             return fitting[0]
         shown = ", ".join(f"{one.name!r} {list(one.shape)}" for one in fitting or outputs)
         raise ModelFileError(
-            f"model {self.model!r}: {'several' if fitting else 'none'} of its outputs fit, among {shown}; name "
-            "the one to decode with decoder option output"
+            f"model {self.model!r}: {'several' if fitting else 'none'} of its outputs fit, among {shown}; "
+            "name the one to decode with decoder option output"
         )
 
     def check_size(self, tensor: TensorSpec) -> None:

@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -47,8 +46,8 @@ class SigmoidDecoder(ScorePlanesDecoder):
         super().__init__(manifest, len(manifest.labels) - 1)
         if not 2 <= len(manifest.labels) <= 256:
             raise ManifestError(
-                f"model {manifest.name!r}: decoder sigmoid needs the label of pixels where no channel is above "
-                "the threshold first, such as background, then one a channel, at most 255; it has "
+                f"model {manifest.name!r}: decoder sigmoid needs the label of pixels where no channel is "
+                "above the threshold first, such as background, then one a channel, at most 255; it has "
                 f"{len(manifest.labels)}"
             )
         chance = self.options.threshold
@@ -63,12 +62,12 @@ class SigmoidDecoder(ScorePlanesDecoder):
     def expected(self) -> str:
         """Return in words what the decoder takes."""
         return (
-            f"{self._channels} channels of decoder sigmoid (one for each label after the first, that of other "
-            "pixels; decoder argmax takes one for every label)"
+            f"{self._channels} channels of decoder sigmoid (one for each label after the first, that of "
+            "other pixels; decoder argmax takes one for every label)"
         )
 
     def check(self, outputs: tuple[TensorSpec, ...]) -> None:
-        """Raise ModelFileError when channels, height or width do not fit, or the output has no real numbers."""
+        """Raise ModelFileError when channels, height or width do not fit, or numbers are not real."""
         tensor = self.find_planes(outputs)
         self.check_size(tensor)
         if not tensor.dtype.startswith("float"):
@@ -97,5 +96,4 @@ class SigmoidDecoder(ScorePlanesDecoder):
         """
         scores = self.probabilities(outputs)
         indices, best = strongest(self.planes(scores), scores, self.where(self._output))
-        above = np.asarray(cv2.compare(best, self._limit, cv2.CMP_GT), np.uint8)
-        return np.asarray((indices + np.uint8(1)) & above, np.uint8)
+        return np.asarray((indices + np.uint8(1)) * (best > self._limit), np.uint8)

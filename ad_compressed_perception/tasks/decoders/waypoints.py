@@ -107,7 +107,11 @@ class WaypointsDecoder(PlanningDecoder):
 
     def _pair(self, key: str, given: float | list[float]) -> NDArray[np.float64]:
         numbers = given if isinstance(given, list) else [given]
-        if len(numbers) not in (1, 2) or not np.isfinite(numbers).all() or (key == "scale_m" and 0 in numbers):
+        if (
+            len(numbers) not in (1, 2)
+            or not np.isfinite(numbers).all()
+            or (key == "scale_m" and 0 in numbers)
+        ):
             raise ManifestError(
                 f"model {self.model!r}, options of decoder 'waypoints': {key} is one number, or one for each "
                 f"axis, not {given}"
@@ -122,8 +126,9 @@ class WaypointsDecoder(PlanningDecoder):
             spec = self.find_output(outputs, scores)
             is_known = None not in spec.shape[1:]
             hypotheses = math.prod(size or 1 for size in spec.shape)
-        if self._output is None and len(outputs) > 1:
-            self._output = self._only_fitting(outputs, hypotheses)
+        others = tuple(one for one in outputs if one.name != scores)
+        if self._output is None:
+            self._output = others[0].name if len(others) == 1 else self._only_fitting(others, hypotheses)
         tensor = self.find_output(outputs, self._output)
         if not tensor.dtype.startswith("float"):
             raise ModelFileError(f"model {self.model!r}: waypoints are real numbers, not {tensor.dtype}")
@@ -139,7 +144,7 @@ class WaypointsDecoder(PlanningDecoder):
     def _only_fitting(self, outputs: tuple[TensorSpec, ...], hypotheses: int) -> str:
         fitting = []
         for tensor in outputs:
-            if tensor.name == self.options.scores_output or None in tensor.shape[1:]:
+            if None in tensor.shape[1:]:
                 continue
             try:
                 shape = self._shape(tuple(size or 1 for size in tensor.shape), hypotheses)
