@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ad_compressed_perception.core.manifest import Manifest
 
 # Loaded in a process of its own first.
-_TRIED = {".onnx": "onnxruntime", ".tflite": "litert"}
+TRIED = {".onnx": "onnxruntime", ".tflite": "litert"}
 # Their results are not compared between frames.
 _UNSEEN = ("raw",)
 # "0: car", "1: person", as in data.yaml of YOLO trainings; also with other signs between.
@@ -62,11 +62,10 @@ def import_model(
         str | None, typer.Option(metavar="A,B,..|FILE", help="Class names, or a file with one per line.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name; the file's by default.")] = None,
-    decoder: Annotated[
-        str | None, typer.Option(help="Decoder of the outputs; guessed by default.")
-    ] = None,
+    decoder: Annotated[str | None, typer.Option(help="Decoder of the outputs; guessed by default.")] = None,
     decoder_option: Annotated[
-        list[str] | None, typer.Option(
+        list[str] | None,
+        typer.Option(
             metavar="KEY=VALUE", help="Option of the decoder, such as strides=8,16,32; may be repeated."
         ),
     ] = None,
@@ -158,8 +157,8 @@ def import_model(
         data=data,
         label_map=label_map,
     )
-    if source.suffix in _TRIED:
-        try_load(_TRIED[source.suffix], source, {})
+    if source.suffix in TRIED:
+        try_load(TRIED[source.suffix], source, {})
     imported = importing.import_model(source, model_dir, request)
     manifest = imported.manifest
     look = sample is not None and manifest.task not in _UNSEEN

@@ -62,7 +62,9 @@ def print_imported(imported: Imported, command: str, warnings: Sequence[str]) ->
     show(
         f"{manifest.name}: {imported.framework} -> {manifest.variant_path(manifest.baseline)} ({variant.backend})"
     )
-    show(f"task {manifest.task}, {len(manifest.labels)} labels" if manifest.labels else f"task {manifest.task}")
+    show(
+        f"task {manifest.task}, {len(manifest.labels)} labels" if manifest.labels else f"task {manifest.task}"
+    )
     resize = spec.resize if spec.resize != "letterbox" else f"letterbox {spec.letterbox_align}"
     show(f"input {spec.name}: {spec.dtype} {list(spec.shape)} {spec.layout}, {spec.color}, {resize}")
     show(f"scale {spec.scale:g}, mean {spec.mean}, std {spec.std}")
@@ -84,7 +86,11 @@ def print_imported(imported: Imported, command: str, warnings: Sequence[str]) ->
 
 
 def _otherwise(command: str, fix: str) -> str:
-    return f"{command} {' '.join(shlex.quote(part) for part in fix.split(' '))}" if "{" in fix else f"{command} {fix}"
+    return (
+        f"{command} {' '.join(shlex.quote(part) for part in fix.split(' '))}"
+        if "{" in fix
+        else f"{command} {fix}"
+    )
 
 
 def _table(guess: Guess) -> Any:

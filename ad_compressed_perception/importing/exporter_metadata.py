@@ -110,7 +110,7 @@ def _size(text: str) -> tuple[int, int] | None:
         value = [value, value]
     if isinstance(value, (list, tuple)) and len(value) == 2 and all(type(side) is int for side in value):
         height, width = value
-        return (height, width) if 0 < min(height, width) and max(height, width) <= 16384 else None
+        return (height, width) if min(height, width) > 0 and max(height, width) <= 16384 else None
     return None
 
 

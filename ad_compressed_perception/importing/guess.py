@@ -323,9 +323,7 @@ class Guesser:
         moved.sort(key=lambda row: -self._score(row, usual))
         return moved[0]
 
-    def _color(
-        self, judge: Judge, candidate: Candidate, scaling: Scaling
-    ) -> tuple[str, dict[str, Judgment]]:
+    def _color(self, judge: Judge, candidate: Candidate, scaling: Scaling) -> tuple[str, dict[str, Judgment]]:
         """Return the color order, and how both did; by convention unless the frames speak clearly."""
         spec = self._prepared(candidate, scaling)
         if spec.color == "GRAY" or "color" in self.request.input:
@@ -419,4 +417,3 @@ def _task_of(decoder: str) -> str:
         if issubclass(found, task.decoder_type):
             return name
     raise ManifestError(f"decoder {decoder!r} belongs to no task of this package: give --task")
-

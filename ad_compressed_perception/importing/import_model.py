@@ -31,6 +31,7 @@ from ad_compressed_perception.core.manifest import (
 from ad_compressed_perception.core.task_names import RAW
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.importing.choices import Guess
 from ad_compressed_perception.importing.frameworks import Framework, framework_of
 from ad_compressed_perception.importing.from_tensorflow import (
     keras_to_onnx,
@@ -38,7 +39,6 @@ from ad_compressed_perception.importing.from_tensorflow import (
     tflite_to_onnx,
 )
 from ad_compressed_perception.importing.from_torch import exported_program_to_onnx, torchscript_to_onnx
-from ad_compressed_perception.importing.choices import Guess
 from ad_compressed_perception.importing.guess import Guesser
 from ad_compressed_perception.importing.infer_manifest import infer_input
 from ad_compressed_perception.importing.model_facts import ModelFacts, facts_of

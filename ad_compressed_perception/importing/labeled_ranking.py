@@ -75,14 +75,18 @@ class LabeledRanking:
         scale, color = start
         if is_open("scale", "mean", "std"):
             names = list(dict.fromkeys(name for name, _ in specs))
-            scale = self._best("scale", candidate, {name: specs[name, color] for name in names if (name, color) in specs})
+            scale = self._best(
+                "scale", candidate, {name: specs[name, color] for name in names if (name, color) in specs}
+            )
         spec = specs.get((scale, color)) or next(iter(specs.values()))
         if spec.color != "GRAY" and is_open("color"):
             color = self._best("color", candidate, {order: specs[scale, order] for order in ("RGB", "BGR")})
             spec = specs[scale, color]
         if is_open("resize"):
             choices = {
-                "_".join(str(value) for value in fields.values() if value != 114): spec.model_copy(update=fields)
+                "_".join(str(value) for value in fields.values() if value != 114): spec.model_copy(
+                    update=fields
+                )
                 for fields in _RESIZES
             }
             own = {key: value for key, value in choices.items() if _same_geometry(value, spec)}

@@ -103,9 +103,7 @@ _USUAL: Mapping[str, Preparation] = {
     "ssd": Preparation(SIGNED, "RGB", "stretch"),
     "darknet": Preparation(UNIT, "RGB", "letterbox", "center", 128),
     "centernet": Preparation(
-        Scaling(
-            "(pixel / 255 - mean) / std", 1.0 / 255.0, (0.470, 0.447, 0.408), (0.278, 0.274, 0.289)
-        ),
+        Scaling("(pixel / 255 - mean) / std", 1.0 / 255.0, (0.470, 0.447, 0.408), (0.278, 0.274, 0.289)),
         "BGR",
         "letterbox",
         "center",

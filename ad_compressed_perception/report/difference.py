@@ -9,7 +9,7 @@ import math
 import cv2
 import numpy as np
 
-from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
+from ad_compressed_perception.core.results import Detections, LabelMask, RawOutputs, Result, Trajectory
 from ad_compressed_perception.metrics.agreement import MATCH_IOU
 from ad_compressed_perception.metrics.unmatched import unmatched_objects
 from ad_compressed_perception.report.overlay import (
@@ -22,6 +22,7 @@ from ad_compressed_perception.report.overlay import (
     to_pixels,
 )
 from ad_compressed_perception.report.panels import Panel, side_by_side
+from ad_compressed_perception.report.raw_outputs import describe_errors, describe_outputs
 
 # Vermilion and blue of Okabe and Ito's palette, as BGR: distinguishable with every common color vision.
 LOST_BGR = (0, 94, 213)
@@ -88,6 +89,8 @@ def describe_difference(baseline: Result, variant: Result) -> str:
         side = "left" if apart > 0 else "right"
         turn = "" if math.isnan(apart) else f", {abs(apart):.1f} deg more to the {side}"
         return f"baseline orange, variant blue{turn}"
+    if isinstance(baseline, RawOutputs) and isinstance(variant, RawOutputs):
+        return describe_errors(baseline, variant)
     return ""
 
 
@@ -147,4 +150,6 @@ def _summary(result: Result) -> str:
             (float((result.label_ids == place).mean()), name) for place, name in enumerate(result.labels)
         ]
         return ", ".join(f"{name} {value:.1%}" for value, name in sorted(share, reverse=True)[:4])
+    if isinstance(result, RawOutputs):
+        return describe_outputs(result)
     return describe_steering(result)

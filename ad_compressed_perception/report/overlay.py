@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
+from ad_compressed_perception.core.results import Detections, LabelMask, RawOutputs, Result, Trajectory
 
 Image = NDArray[np.uint8]
 
@@ -75,6 +75,8 @@ def draw_result(bgr: Image, result: Result, camera: DrawingCamera | None = None)
         return draw_detections(bgr, result)
     if isinstance(result, LabelMask):
         return draw_mask(bgr, result)
+    if isinstance(result, RawOutputs):  # what its numbers mean is not known
+        return bgr.copy()
     return draw_trajectory(bgr, result, camera or DrawingCamera())
 
 

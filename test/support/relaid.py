@@ -18,7 +18,17 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-FORMS = ("raw", "v8", "v8_rows", "v5", "normalized", "normalized_imagenet", "end_to_end", "signed", "nhwc_uint8")
+FORMS = (
+    "raw",
+    "v8",
+    "v8_rows",
+    "v5",
+    "normalized",
+    "normalized_imagenet",
+    "end_to_end",
+    "signed",
+    "nhwc_uint8",
+)
 
 
 class _Graph:
@@ -150,9 +160,7 @@ def _cells(size: tuple[int, int]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any,
 def _suppressed(graph: _Graph, center: str, sides: str, scores: str) -> tuple[str, list[int | str]]:
     """Append suppression as of the original's evaluation: strongest class alone, IoU 0.65, score 0.01."""
     half = graph.op("Mul", [sides, graph.const(0.5)])
-    boxes = graph.op(
-        "Concat", [graph.op("Sub", [center, half]), graph.op("Add", [center, half])], axis=2
-    )
+    boxes = graph.op("Concat", [graph.op("Sub", [center, half]), graph.op("Add", [center, half])], axis=2)
     best = graph.op("ReduceMax", [scores], axes=[2], keepdims=1)
     strongest = graph.op("Cast", [graph.op("Equal", [scores, best])], to=TensorProto.FLOAT)
     alone = graph.op("Mul", [scores, strongest])

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from ad_compressed_perception.compression.verification.finding import Estimate, Finding, check_upper_limit
 from ad_compressed_perception.compression.verification.gate_parts import check_lost, check_parts
-from ad_compressed_perception.compression.verification.scores import PartDrop
+from ad_compressed_perception.compression.verification.output_figures import OutputFigures, check_outputs
+from ad_compressed_perception.compression.verification.scores import LABEL_TEXT, PartDrop
 from ad_compressed_perception.core.manifest import Verdict, VerdictStatus
 from ad_compressed_perception.pass_api.terms import AcceptSpec
 
@@ -78,7 +79,9 @@ class Measured:
         integer_coverage: share of convolutions and matrix products run as integer kernels; None without any.
         accuracy: loss of accuracy on labeled data; None where none was given.
         end_to_end: times from frame to result, for ``timed: end_to_end``.
-        labels: segmentation: the drop of each informative label's IoU.
+        labels: segmentation: the drop of each informative label's IoU; raw: that of channels.
+        label_text: what drops, with a place for the label's name.
+        outputs: raw: figures of each output.
         slices: the drop in each slice of the frames.
         sizes: detection: the drop of each class of object sizes.
         distances: with a camera: the drop in each band of distances.
@@ -100,6 +103,8 @@ class Measured:
     accuracy: AccuracyDrop | None = None
     end_to_end: EndToEndTimes | None = None
     labels: tuple[PartDrop, ...] = ()
+    label_text: str = LABEL_TEXT
+    outputs: tuple[OutputFigures, ...] = ()
     slices: tuple[PartDrop, ...] = ()
     sizes: tuple[PartDrop, ...] = ()
     distances: tuple[PartDrop, ...] = ()
@@ -215,8 +220,10 @@ def decide(accept: AcceptSpec, measured: Measured) -> Verdict:
     """Return the verdict; its reasons are the terms that decided it, all of them when accepted."""
     findings = [check_drop(accept, measured)]
     findings += check_parts(
-        accept, measured.frames, measured.labels, measured.slices, measured.sizes, measured.distances
-    )
+        accept, measured.frames, measured.labels, measured.slices, measured.sizes, measured.distances,
+        measured.label_text,
+    )  # fmt: skip
+    findings += check_outputs(accept, measured.outputs)
     if accept.max_drop < 1.0:  # else agreement is not limited at all
         findings += check_lost(measured.lost)
     optional = (check_accuracy(accept, measured), check_speed(accept, measured))

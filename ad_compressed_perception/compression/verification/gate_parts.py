@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 
 from ad_compressed_perception.compression.verification.finding import Estimate, Finding, check_upper_limit
-from ad_compressed_perception.compression.verification.scores import PartDrop
+from ad_compressed_perception.compression.verification.scores import LABEL_TEXT, PartDrop
 from ad_compressed_perception.pass_api.terms import AcceptSpec
 
 Outcome = tuple[Finding, str]
@@ -32,18 +32,20 @@ def check_parts(
     slices: Sequence[PartDrop],
     sizes: Sequence[PartDrop],
     distances: Sequence[PartDrop],
+    label_text: str = LABEL_TEXT,
 ) -> list[Outcome]:
     """Return the outcomes of the terms on parts and why; labels are always judged.
 
     Args:
         accept: the recipe's terms.
         frames: verification frames.
-        labels: drops of the informative labels' IoU.
+        labels: drops of the informative labels' IoU, or of channels.
         slices: drops in the slices.
         sizes: drops of the classes of object sizes.
         distances: drops in the bands of distance.
+        label_text: what drops, with a place for the label's name.
     """
-    found = _check_labels(accept, frames, labels)
+    found = _check_labels(accept, frames, labels, label_text)
     if accept.worst_slice is not None:
         found += _check_slices(accept.worst_slice, accept.min_frames, slices)
     for limits, parts, words in (
@@ -72,19 +74,22 @@ def check_lost(lost: Sequence[PartDrop]) -> list[Outcome]:
     return found
 
 
-def _check_labels(accept: AcceptSpec, frames: int, labels: Sequence[PartDrop]) -> list[Outcome]:
+def _check_labels(
+    accept: AcceptSpec, frames: int, labels: Sequence[PartDrop], label_text: str
+) -> list[Outcome]:
     """Return what decided: the failed and the open labels, or one sentence for all of them."""
     if not labels or frames < accept.min_frames:  # then max_drop is open already
         return []
     limit = accept.label_limit
     found: list[Outcome] = []
+    what, _, label = label_text.partition(" of ")
     for one in labels:
         if one.drop >= _GONE:
-            found.append(
-                (Finding.FAILED, f"label {one.name!r} has no pixel in common any more ({one.frames} frames)")
-            )
+            name = label.format(one.name)
+            pixel = "pixel" if label_text == LABEL_TEXT else "change"
+            found.append((Finding.FAILED, f"{name} has no {pixel} in common any more ({one.frames} frames)"))
         else:
-            found.append(_judge(one, f"IoU of label {one.name!r}", limit))
+            found.append(_judge(one, label_text.format(one.name), limit))
     decided = [outcome for outcome in found if outcome[0] is not Finding.MET]
     if decided:
         return decided
@@ -92,8 +97,8 @@ def _check_labels(accept: AcceptSpec, frames: int, labels: Sequence[PartDrop]) -
     return [
         (
             Finding.MET,
-            f"IoU of each of {len(labels)} informative labels drops by at most {worst.drop:.3f} "
-            f"({worst.name!r}), within the allowed {limit:g}",
+            f"{what} of each of {len(labels)} informative {label.partition(' ')[0]}s drops by at most "
+            f"{worst.drop:.3f} ({worst.name!r}), within the allowed {limit:g}",
         )
     ]
 

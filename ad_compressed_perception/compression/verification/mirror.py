@@ -16,6 +16,7 @@ from ad_compressed_perception.compression.frame_split import FrameSample
 from ad_compressed_perception.core.errors import DataError, ResultError
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.core.results import Trajectory
+from ad_compressed_perception.core.task_names import RAW
 from ad_compressed_perception.metrics.agreement import Agreement, agreement, pool
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
@@ -45,6 +46,8 @@ def mirror_agreement(pipeline: Pipeline, frames: FrameSample) -> float | None:
     Raises:
         AdcpError: a frame cannot be read, the runtime failed.
     """
+    if pipeline.task.name == RAW:  # what a mirrored output would be is not known
+        return None
     pooled: Agreement | None = None
     sums, sizes = 0.0, 0.0
     step = max(1, len(frames) // FRAMES)

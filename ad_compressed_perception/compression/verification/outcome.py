@@ -103,6 +103,8 @@ def gate_figures(
         integer_coverage=coverage.share,
         accuracy=accuracy,
         labels=agreement.labels,
+        label_text=agreement.label_text,
+        outputs=agreement.outputs,
         slices=tuple(
             PartDrop(rule.title, part.drop, part.drop_low, part.drop_high, part.frames)
             for rule, part in verification.slices.items()

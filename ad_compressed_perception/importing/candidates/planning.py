@@ -34,24 +34,33 @@ def planners(evidence: Evidence) -> Sequence[Candidate]:
         shown = f"output {tensor.name!r} of {size} numbers"
         if size == LENGTH and tensor.shape in ((1, LENGTH), (None, LENGTH)):
             found.append(
-                Candidate("planning", "trajectory", named, 0, "planner", f"{shown}: a plan of this package", 0.6)
+                Candidate(
+                    "planning", "trajectory", named, 0, "planner", f"{shown}: a plan of this package", 0.6
+                )
             )
         if size in (2, 3) and not single:
             found += _controls(evidence, tensor.name, size, named, shown)
         last = tensor.shape[-1]
-        if last in (2, 3) and _FEWEST_POINTS <= size // int(last or 1) <= _MOST_POINTS and len(tensor.shape) >= 2:
+        if (
+            last in (2, 3)
+            and _FEWEST_POINTS <= size // int(last or 1) <= _MOST_POINTS
+            and len(tensor.shape) >= 2
+        ):
             found.append(
                 Candidate(
-                    "planning", "waypoints", named, 0, "planner",
-                    f"{shown}: {size // int(last or 1)} points of {last}", 0.7,
+                    "planning",
+                    "waypoints",
+                    named,
+                    0,
+                    "planner",
+                    f"{shown}: {size // int(last or 1)} points of {last}",
+                    0.7,
                 )  # fmt: skip
             )
     return found
 
 
-def _controls(
-    evidence: Evidence, name: str, size: int, named: dict[str, str], shown: str
-) -> list[Candidate]:
+def _controls(evidence: Evidence, name: str, size: int, named: dict[str, str], shown: str) -> list[Candidate]:
     """Return readings of two or three numbers: controls of CARLA's conventions, or an angle and a speed."""
     options = {
         **named,
@@ -85,8 +94,13 @@ def _numbers(evidence: Evidence, names: list[str]) -> list[Candidate]:
     if len(names) == 1:
         return [
             Candidate(
-                "planning", "steering", {"steering_output": names[0]}, 0, "planner",
-                f"one number, output {names[0]!r}", 0.7,
+                "planning",
+                "steering",
+                {"steering_output": names[0]},
+                0,
+                "planner",
+                f"one number, output {names[0]!r}",
+                0.7,
             )  # fmt: skip
         ]
     found = []
