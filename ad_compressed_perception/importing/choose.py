@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ad_compressed_perception.core.manifest import InputSpec
 from ad_compressed_perception.importing.candidates import Candidate
@@ -27,9 +27,10 @@ Judged = tuple[Scaling, Sequence[Scaling], str, Mapping[str, Judgment], "Labeled
 
 _CERTAIN_SKILL, _MARGIN = 0.4, 0.15
 _FEWEST_OBJECTS = 10
+_WORTH_NAMING = 0.3
+"""Prior from which another candidate is named in an error."""
 _CLEARLY_MORE = 1.15
 """By how much the summed scores of one color order exceed the other's before it is taken against convention."""
-_SHOWN_REASON = 200
 
 
 def usual_color(usual: Preparation, scaling: Scaling, facts: ModelFacts) -> str:
@@ -78,15 +79,21 @@ def misfit_message(guesser: Guesser, candidates: Sequence[Candidate]) -> str:
                 f"; {len(request.labels)} labels were given, the outputs have room for "
                 f"{' or '.join(map(str, rooms))}: give that many, or leave --labels out"
             )
-    others = [one for one in guesser.all_candidates if one not in candidates]
-    fitting = [one for one in others if not guesser.misfit(one)]
-    hint = f"; looks like {fitting[0].family}: {fitting[0].command}" if fitting else ""
-    return reason + hint
+    return reason + looks_like(guesser, candidates)
+
+
+def looks_like(guesser: Guesser, candidates: Sequence[Candidate]) -> str:
+    """Return the likeliest other candidate in words, with its options; empty where there is none."""
+    decoders = {one.decoder for one in candidates}
+    for one in guesser.all_candidates:
+        if one.decoder not in decoders and one.prior >= _WORTH_NAMING and not guesser.misfit(one, plain=True):
+            return f"; looks like {one.family}: {one.command}"
+    return ""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What was taken, with all that it was taken from."""
+    """What was taken, with all that it was taken from; ``doubt`` is what is implausible in its results."""
 
     guesser: Guesser
     candidate: Candidate
@@ -94,6 +101,7 @@ class Chosen:
     rows: Sequence[Row]
     judged: Judged | None
     judge: Judge
+    doubt: str = ""
 
     def guess(self) -> Guess:
         """Return the guess with its choices and notes."""
@@ -108,7 +116,16 @@ class Chosen:
         ]
         used = len(self.judge.frames) if self.judged is not None else 0
         return Guess(
-            self.candidate, self.spec, labels, choices, rows, used, self.judge.inferences, self._notes()
+            self.candidate,
+            self.spec,
+            labels,
+            choices,
+            rows,
+            used,
+            self.judge.inferences,
+            self._notes(),
+            self.doubt,
+            looks_like(self.guesser, [self.candidate]),
         )
 
     def _is_chosen(self, row: Row) -> bool:
@@ -144,8 +161,10 @@ class Chosen:
             and bool(metadata.names)
             and len(metadata.names) == candidate.classes
         )
-        if own is not None and own.judgment is not None:
+        if own is not None and own.judgment is not None and not self.doubt:
             return [self._decoder_by_frames(value, own.judgment, fix, said=said)]
+        if self.doubt:
+            return [Choice("decoder", value, "file", False, f"{candidate.why}; but {self.doubt}", fix)]
         if said:
             why = f"{candidate.why}; {metadata.exporter} wrote {len(metadata.names)} names"
             return [Choice("decoder", value, "metadata", True, why, fix)]
@@ -177,9 +196,11 @@ class Chosen:
             return []
         value = f"scale {spec.scale:.6g}, mean {_short(spec.mean)}, std {_short(spec.std)}"
         if self.judged is None:
-            usual = f"usual for {self.candidate.family}; no frame was seen"
-            why = "the graph scales the image itself" if self.guesser.facts.normalizes else usual
-            return [Choice("scale", value, "convention", False, why, "--input-scale 1")]
+            why = f"{self._usual()}; no frame was seen"
+            if self.guesser.facts.normalizes:
+                why = "the graph scales the image itself"
+            fix = "--input-scale 1" if spec.scale != 1.0 else "--input-scale 0.00392157"
+            return [Choice("scale", value, "convention", False, why, fix)]
         scaling, scalings, *_, ranking = self.judged
         if ranking is not None and ranking.table:
             return [ranking.choice("scale", value, scalings)]
@@ -216,7 +237,7 @@ class Chosen:
             return []
         fix = f"--input-color {'RGB' if spec.color == 'BGR' else 'BGR'}"
         if self.judged is None:
-            return [Choice("color", spec.color, "convention", False, f"usual for {self.candidate.family}", fix)]
+            return [Choice("color", spec.color, "convention", False, self._usual(), fix)]
         *_, colors, ranking = self.judged
         if ranking is not None and ranking.table:
             return [ranking.choice("color", spec.color, ())]
@@ -240,16 +261,21 @@ class Chosen:
         if ranking is not None and ranking.table:
             return [ranking.choice("resize", value, ())]
         fix = "--input-resize stretch" if spec.resize == "letterbox" else "--input-resize letterbox-center"
-        why = f"usual for {self.candidate.family}"
+        why = self._usual()
         if self.guesser.facts.network == "yolox":
             why = "the network is YOLOX's, trained with the border at the right and below"
         return [Choice("resize", value, "convention", False, why, fix)]
+
+    def _usual(self) -> str:
+        if self.guesser.keeps_defaults:
+            return "the default"
+        return f"usual for {self.candidate.family}"
 
     def _labels(self, labels: Sequence[str], source: str) -> list[Choice]:
         if source in ("", "given"):
             return []
         shown = f"{len(labels)} names"
-        fix = "--labels FILE, with one name a line"
+        fix = "--labels labels.txt"
         if source == "metadata":
             return [Choice("labels", shown, "metadata", True, "from the file's metadata", fix)]
         if source == "numbered":
@@ -294,8 +320,3 @@ def _figures(candidate: Candidate, judgment: Judgment) -> str:
 
 def _short(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
-
-
-def shorten_reason(text: Any) -> str:
-    """Return a reason cut to a readable length."""
-    return str(text)[:_SHOWN_REASON]

@@ -37,6 +37,7 @@ from ad_compressed_perception.importing.labeled_ranking import LabeledRanking
 from ad_compressed_perception.importing.labels import proposed_labels, unique_labels
 from ad_compressed_perception.importing.model_facts import ModelFacts
 from ad_compressed_perception.importing.preparations import (
+    BYTES,
     UNIT,
     Preparation,
     Scaling,
@@ -64,7 +65,7 @@ _NO_SHA256 = "0" * 64
 
 
 def manifest_for(source: Path, folder: Path, sample: str | None = None) -> Manifest:
-    """Import a model file into a new folder with everything guessed; task raw where no decoder fits.
+    """Import a model file into a new folder with everything guessed; task raw where no decoder fits well.
 
     Args:
         source: as of ``import_model``.
@@ -79,7 +80,7 @@ def manifest_for(source: Path, folder: Path, sample: str | None = None) -> Manif
     """
     from ad_compressed_perception.importing.import_model import ImportRequest, import_model
 
-    return import_model(source, folder, ImportRequest(sample=sample)).manifest
+    return import_model(source, folder, ImportRequest(sample=sample, raw_when_doubtful=True)).manifest
 
 
 @dataclass
@@ -95,6 +96,8 @@ class Guesser:
         backend: that runs it.
         file: its file's name.
         all_candidates: of the file, whatever was given.
+        keeps_defaults: whether images are prepared by the defaults of the manifest: the task was given, and
+            neither frames nor an exporter's name tell more.
     """
 
     session: Session
@@ -105,6 +108,7 @@ class Guesser:
     backend: str
     file: str
     all_candidates: list[Candidate] = field(default_factory=list)
+    keeps_defaults: bool = False
 
     def guess(self, frames: Sequence[Frame], *, are_real: bool, data: str | None = None) -> Guess:
         """Return the guess.
@@ -120,17 +124,23 @@ class Guesser:
         """
         if self.request.task == RAW:
             return self._raw("given")
+        has_word = are_real or self.facts.metadata.exporter == "ultralytics"
+        self.keeps_defaults = self.request.task is not None and not has_word
         judge = Judge(self.session, frames, self.manifest)
         candidates = self._candidates(judge)
         fitting = [one for one in candidates if not self.misfit(one)]
-        if not are_real:
-            fitting = self._usual_first(fitting)
         if not fitting:
             return self._without_decoder(candidates)
         if are_real:
             return self._judged(judge, fitting, data)
-        first, *_ = plausible = self._plausible(fitting, judge.frames) or fitting
-        return self._finish(first, [Row(one, "") for one in plausible], judge, None)
+        likely = _likely(fitting)
+        doubts = [self._implausible(one, self._prepared(one), judge.frames) for one in likely[:_MOST_CANDIDATES]]
+        chosen = likely[doubts.index("")] if "" in doubts else likely[0]
+        doubt = "" if "" in doubts else doubts[0]
+        if doubt and self.request.raw_when_doubtful:
+            return self._raw(doubt)
+        rows = [Row(one, "") for one in (chosen, *(one for one in fitting if one != chosen))]
+        return self._finish(chosen, rows, judge, None, doubt)
 
     def manifest(self, candidate: Candidate, spec: InputSpec) -> Manifest:
         """Return the manifest of a candidate; raise ManifestError where it is not valid."""
@@ -176,6 +186,8 @@ class Guesser:
             for one in found
             if request.task in (None, one.task) and request.decoder in (None, one.decoder)
         ]
+        if self.keeps_defaults and request.decoder is None:
+            return [self._usual(found)]
         if request.decoder is not None and not chosen:
             chosen = [self._as_given(request.task or _task_of(request.decoder), request.decoder)]
         return chosen
@@ -192,33 +204,28 @@ class Guesser:
             task, output.decoder, output.options, len(self.request.labels), "given", "given", 1.0
         )
 
-    def _usual_first(self, fitting: list[Candidate]) -> list[Candidate]:
-        """Put the task's usual decoder first where the task is given and no frame can tell more."""
-        if self.request.task is None or self.request.decoder is not None:
-            return fitting
-        usual = DEFAULT_DECODERS.get(self.request.task)
-        if usual is None or self.facts.metadata.exporter == "ultralytics":
-            return fitting
-        own = [one for one in fitting if one.decoder == usual]
-        if not own:
-            plain = self._as_given(self.request.task, usual)
-            own = [] if self.misfit(plain) else [plain]
-        return [*own, *(one for one in fitting if one.decoder != usual)]
+    def _usual(self, found: list[Candidate]) -> Candidate:
+        """Return the given task's usual decoder, where no frame and no exporter tells more."""
+        task = self.request.task or ""
+        usual = self._as_given(task, DEFAULT_DECODERS[task])  # type: ignore[index]
+        own = [one for one in found if (one.task, one.decoder) == (task, usual.decoder)]
+        if self.request.labels or not own:
+            return usual
+        return replace(usual, classes=own[0].classes, options={**own[0].options, **usual.options})
 
-    def misfit(self, candidate: Candidate) -> str:
-        """Return why a candidate's decoder cannot read the outputs; empty where it can."""
+    def misfit(self, candidate: Candidate, *, plain: bool = False) -> str:
+        """Return why a candidate's decoder cannot read the outputs; empty where it can.
+
+        ``plain``: whatever labels were given.
+        """
+        if plain:
+            request = replace(self.request, labels=(), decoder_options={})
+            return replace(self, request=request).misfit(candidate)
         try:
             create_task(self.manifest(candidate, self._prepared(candidate))).bind(self.session.info)
         except AdcpError as error:
             return str(error)
         return ""
-
-    def _plausible(self, candidates: list[Candidate], frames: Sequence[Frame]) -> list[Candidate]:
-        """Return the candidates from the first on whose results are plausible on drawn frames."""
-        for index, one in enumerate(candidates):
-            if not self._implausible(one, self._prepared(one), frames):
-                return candidates[index:]
-        return []
 
     def _implausible(self, candidate: Candidate, spec: InputSpec, frames: Sequence[Frame]) -> str:
         """Return what is implausible in a candidate's outputs; empty where nothing is."""
@@ -234,6 +241,8 @@ class Guesser:
     ) -> InputSpec:
         """Return the input as it is usual for a candidate, but for what was given."""
         usual = usual_preparation(candidate.family, self.facts, self.spec.dtype)
+        if self.keeps_defaults:
+            usual = Preparation(BYTES, "RGB", "stretch")
         given = self.request.input
         scaling = scaling or scalings_for(usual, self.spec, given)[0]
         order = self.spec.color
@@ -254,8 +263,7 @@ class Guesser:
 
     def _judged(self, judge: Judge, fitting: list[Candidate], data: str | None) -> Guess:
         """Rank candidates and scales on frames, then the color order, then all of it on labels."""
-        likely = [one for one in fitting if one.prior >= fitting[0].prior - _LEAST_PRIOR]
-        fitting = likely[:_MOST_CANDIDATES]
+        fitting = _likely(fitting)[:_MOST_CANDIDATES]
         usual = usual_preparation(fitting[0].family, self.facts, self.spec.dtype)
         scalings = scalings_for(usual, self.spec, self.request.input)
         rows: list[Row] = []
@@ -266,30 +274,39 @@ class Guesser:
                 Row(one, f"{scaling.name}, {spec.color}", judgment)
                 for one, judgment in zip(fitting, found, strict=True)
             ]
-        best = self._best_plausible(judge, rows, scalings, usual.scaling)
+        best, doubt = self._best_plausible(judge, rows, scalings, usual.scaling)
         if best is None:
             return self._without_decoder(fitting)
+        if doubt and self.request.raw_when_doubtful:
+            return self._raw(doubt)
         scaling = _scaling_of(best, scalings)
         color, colors = self._color(judge, best.candidate, scaling)
         ranking = None
         if data is not None:
             ranking = LabeledRanking(self.session, self.manifest, data, self.request.label_map)
-        return self._finish(best.candidate, rows, judge, (scaling, scalings, color, colors, ranking))
+        judged = (scaling, scalings, color, colors, ranking)
+        return self._finish(best.candidate, rows, judge, judged, doubt)
 
     def _best_plausible(
         self, judge: Judge, rows: list[Row], scalings: Sequence[Scaling], usual: Scaling
-    ) -> Row | None:
-        """Return the best row whose outputs are plausible, and mark the others as failed."""
+    ) -> tuple[Row | None, str]:
+        """Return the best row whose outputs are plausible; else the best one, and what is implausible.
+
+        Returns:
+            (None, "") where every decoder fails on some frame.
+        """
+        first: tuple[Row, str] | None = None
         while True:
             bonus = _mass_bonus(rows)
             rows.sort(key=lambda row: -self._score(row, usual) - bonus(row))
             if rows[0].judgment is None or rows[0].judgment.failed:
-                return None
+                return first or (None, "")
             best = self._best_decoder(judge, rows, scalings)
             spec = self._prepared(best.candidate, _scaling_of(best, scalings))
             problem = self._implausible(best.candidate, spec, judge.frames)
             if not problem:
-                return best
+                return best, ""
+            first = first or (best, problem)
             for index, row in enumerate(rows):
                 if row.candidate == best.candidate and row.preparation == best.preparation:
                     rows[index] = replace(row, judgment=Judgment(failed=problem))
@@ -335,7 +352,12 @@ class Guesser:
         return choose.color_by_frames(orders[0], found), found
 
     def _finish(
-        self, candidate: Candidate, rows: list[Row], judge: Judge, judged: choose.Judged | None
+        self,
+        candidate: Candidate,
+        rows: list[Row],
+        judge: Judge,
+        judged: choose.Judged | None,
+        doubt: str = "",
     ) -> Guess:
         if judged is None:
             spec = self._prepared(candidate)
@@ -351,8 +373,7 @@ class Guesser:
                 rows = [*ranking.rows, *rows]
             else:
                 spec = self._prepared(candidate, scaling, color)
-        chosen = choose.Chosen(self, candidate, spec, rows, judged, judge)
-        return chosen.guess()
+        return choose.Chosen(self, candidate, spec, rows, judged, judge, doubt).guess()
 
     def _is_open(self, *fields: str) -> bool:
         """Return whether none of these fields of the input was given."""
@@ -384,6 +405,11 @@ class Guesser:
         if self.spec.dtype == "uint8" or self.facts.normalizes or not self._is_open("scale", "mean", "std"):
             return {}
         return UNIT.fields(self.spec.color)
+
+
+def _likely(candidates: list[Candidate]) -> list[Candidate]:
+    """Return the candidates that are not much less likely than the first one."""
+    return [one for one in candidates if one.prior >= candidates[0].prior - _LEAST_PRIOR]
 
 
 def _mass_bonus(rows: Sequence[Row]) -> Callable[[Row], float]:

@@ -67,6 +67,7 @@ class ImportRequest:
             None for drawn ones.
         data: labeled data, as of ``adcp evaluate``, to rank scale, color order and resizing by accuracy.
         label_map: from the data's names to the labels.
+        raw_when_doubtful: take task raw where the only decoder that fits gives implausible results.
     """
 
     task: TaskName | None = None
@@ -79,6 +80,7 @@ class ImportRequest:
     sample: str | None = None
     data: str | None = None
     label_map: str | None = None
+    raw_when_doubtful: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,8 @@ def import_model(source: Path, folder: Path, request: ImportRequest) -> Imported
         manifest, guess = _guess(file, backend, source, request, frames, scratch / REPORT)
         save_manifest(manifest, scratch)
         manifest.folder = scratch
-        if manifest.task != RAW:
-            _check_inference(manifest, frames or drawn_frames(manifest.input), described)
+        if manifest.task != RAW and not (guess.doubt and request.task is None):
+            _check_inference(manifest, frames or drawn_frames(manifest.input), described, guess.hint)
         folder.mkdir(parents=True, exist_ok=True)
         for name in (file.name, MANIFEST_NAME):
             (scratch / name).chmod(0o644)
@@ -241,12 +243,12 @@ def _frames(sample: str | None) -> tuple[list[Frame], str]:
     return list(opened.frames(choose_evenly(range(len(opened))))), opened.describe
 
 
-def _check_inference(manifest: Manifest, frames: Iterable[Frame], source: str) -> None:
+def _check_inference(manifest: Manifest, frames: Iterable[Frame], source: str, hint: str) -> None:
     """Run a few frames, so that a decoder that does not fit the outputs fails now, not on the car."""
     pipeline = open_pipeline(manifest)
     try:
         check_outputs(pipeline, frames, source)
     except ResultError as error:
-        raise ModelFileError(f"not imported: {error}") from error
+        raise ModelFileError(f"not imported: {error}{hint}") from error
     finally:
         pipeline.close()

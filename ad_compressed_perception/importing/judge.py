@@ -47,7 +47,7 @@ MOST_OBJECTS = 40
 _CROWDED = 0.8
 _DETECTION = {"score_threshold": 0.25, "max_detections": MOST_OBJECTS}
 _FEWEST_FRAMES = 4
-BUDGET_S = 60.0
+BUDGET_S = 30.0
 """Inference time of all candidates; slow models are judged on fewer frames."""
 
 ManifestOf = Callable[[Candidate, InputSpec], Manifest]
@@ -176,20 +176,20 @@ class Judge:
         return {name: values for name, values in joined.items() if values is not None}
 
     def results(self, candidate: Candidate, spec: InputSpec, most: int) -> list[tuple[Frame, Result]]:
-        """Return a candidate's results on evenly chosen frames; frames without a result are left out."""
+        """Return a candidate's results on evenly chosen frames, of a detector on those with most objects."""
         task = self._task(candidate, spec)
         if isinstance(task, str):
             return []
-        chosen = np.unique(np.linspace(0, len(self._frames) - 1, most).round().astype(int))
         found = []
-        for index in chosen.tolist():
-            frame = self._frames[index]
+        for frame in self._frames if candidate.task == "detection" else _evenly(self._frames, most):
             outputs, geometry = self._infer(task, frame)
             try:
                 found.append((frame, task.decode(outputs, geometry)))
             except ResultError:
                 continue
-        return found
+        counts = [len(getattr(result, "scores", ())) for _, result in found]
+        shown = sorted(np.argsort([-count for count in counts], kind="stable")[:most].tolist())
+        return [found[index] for index in shown]
 
     def _task(self, candidate: Candidate, spec: InputSpec) -> Task[Any] | str:
         """Return the bound task, or why the decoder does not fit."""

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,10 +43,16 @@ class Candidate:
     def command(self) -> str:
         """Options of ``adcp import`` that choose this candidate."""
         parts = [f"--task {self.task} --decoder {self.decoder}"]
-        for key, value in self.options.items():
-            shown = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-            parts.append(f"--decoder-option {key}={shown.lower() if isinstance(value, bool) else shown}")
+        parts += [f"--decoder-option {shlex.quote(f'{key}={_text(value)}')}" for key, value in self.options.items()]
         return " ".join(parts)
+
+
+def _text(value: Any) -> str:
+    """Return an option's value as the command line takes it: plain lists without brackets."""
+    if isinstance(value, (list, tuple)) and not any(isinstance(one, (list, tuple)) for one in value):
+        return ",".join(map(str, value)) if len(value) > 1 else json.dumps(list(value))
+    return value if isinstance(value, str) else json.dumps(value)
+
 
 _ORDERED_SHARE = 0.98
 
