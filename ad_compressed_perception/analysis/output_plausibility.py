@@ -34,8 +34,8 @@ from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.tasks.decoders.centernet import CenternetDecoder
 from ad_compressed_perception.tasks.decoders.grid import GridDecoder
 from ad_compressed_perception.tasks.decoders.nanodet import NanodetDecoder
-from ad_compressed_perception.tasks.decoders.yolo import YoloDecoder
 from ad_compressed_perception.tasks.decoders.sigmoid import SigmoidDecoder
+from ad_compressed_perception.tasks.decoders.yolo import YoloDecoder
 from ad_compressed_perception.tasks.decoders.yolox import RAW_HEAD, YoloxDecoder
 from ad_compressed_perception.tasks.pipeline import Pipeline
 

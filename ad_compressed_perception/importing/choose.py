@@ -73,7 +73,9 @@ def misfit_message(guesser: Guesser, candidates: Sequence[Candidate]) -> str:
         shown = "; ".join(f"{one.name} {list(one.shape)}" for one in facts.outputs)
         reason = f"no decoder of task {request.task} reads the file's outputs ({shown})"
     if request.labels:
-        rooms = sorted({one.classes for one in candidates if one.classes})
+        decoders = {one.decoder for one in candidates}
+        known = [one for one in guesser.all_candidates if one.decoder in decoders]
+        rooms = sorted({one.classes for one in known if one.classes})
         if rooms and len(request.labels) not in rooms:
             reason += (
                 f"; {len(request.labels)} labels were given, the outputs have room for "
@@ -135,7 +137,9 @@ class Chosen:
 
     def _judged_color(self) -> str:
         """Return the color order that the table of scales was made with."""
-        return next((row.preparation.rpartition(", ")[2] for row in self.rows if row.judgment), self.spec.color)
+        return next(
+            (row.preparation.rpartition(", ")[2] for row in self.rows if row.judgment), self.spec.color
+        )
 
     def _own(self) -> Row | None:
         rows = [row for row in self.rows if row.judgment is not None and self._is_chosen(row)]
@@ -223,7 +227,9 @@ class Chosen:
             own is not None and own.judgment is not None and own.judgment.found >= _FEWEST_OBJECTS
         )
         next_best = skills[others[0].name] if others else 0.0
-        certain = enough and skills[scaling.name] >= _CERTAIN_SKILL and skills[scaling.name] - next_best >= _MARGIN
+        certain = (
+            enough and skills[scaling.name] >= _CERTAIN_SKILL and skills[scaling.name] - next_best >= _MARGIN
+        )
         why = f"{scaling.name}: mirrored frames agree by skill {skills[scaling.name]:.2f}"
         if not certain and skills[scaling.name] < _CERTAIN_SKILL:
             why += f", which tells nothing; usual for {self.candidate.family}"

@@ -134,7 +134,9 @@ class Guesser:
         if are_real:
             return self._judged(judge, fitting, data)
         likely = _likely(fitting)
-        doubts = [self._implausible(one, self._prepared(one), judge.frames) for one in likely[:_MOST_CANDIDATES]]
+        doubts = [
+            self._implausible(one, self._prepared(one), judge.frames) for one in likely[:_MOST_CANDIDATES]
+        ]
         chosen = likely[doubts.index("")] if "" in doubts else likely[0]
         doubt = "" if "" in doubts else doubts[0]
         if doubt and self.request.raw_when_doubtful:
@@ -209,7 +211,7 @@ class Guesser:
         task = self.request.task or ""
         usual = self._as_given(task, DEFAULT_DECODERS[task])  # type: ignore[index]
         own = [one for one in found if (one.task, one.decoder) == (task, usual.decoder)]
-        if self.request.labels or not own:
+        if self.request.labels or self.request.decoder_options or not own:
             return usual
         return replace(usual, classes=own[0].classes, options={**own[0].options, **usual.options})
 
@@ -276,7 +278,8 @@ class Guesser:
             ]
         best, doubt = self._best_plausible(judge, rows, scalings, usual.scaling)
         if best is None:
-            return self._without_decoder(fitting)
+            reason = next((row.judgment.failed for row in rows if row.judgment is not None), "")
+            return self._without_decoder(fitting, reason)
         if doubt and self.request.raw_when_doubtful:
             return self._raw(doubt)
         scaling = _scaling_of(best, scalings)
@@ -379,9 +382,11 @@ class Guesser:
         """Return whether none of these fields of the input was given."""
         return not set(fields) & self.request.input.keys()
 
-    def _without_decoder(self, candidates: list[Candidate]) -> Guess:
-        """Return the guess of task raw, or say why no decoder fits."""
+    def _without_decoder(self, candidates: list[Candidate], reason: str = "") -> Guess:
+        """Return the guess of task raw, or say why no decoder fits, or which fails on the frames."""
         request = self.request
+        if reason and request.task is not None:
+            raise ModelFileError(f"not imported: {reason}{choose.looks_like(self, candidates)}")
         if request.task is not None or request.decoder is not None:
             raise ManifestError(choose.misfit_message(self, candidates))
         return self._raw(choose.why_raw(self.facts, candidates))

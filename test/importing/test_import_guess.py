@@ -172,6 +172,7 @@ def test_resizing_is_given_by_one_word(tmp_path: Path, form: str, expected: tupl
 def test_a_crop_is_given_by_one_word(tmp_path: Path) -> None:
     source = write_planner(tmp_path / "given") / "fp32.onnx"
     arguments = ["import", str(source), str(tmp_path / "made"), "--task", "planning"]
+    arguments += ["--input-scale", "0.00392157"]
 
     done = CliRunner().invoke(app, [*arguments, "--input-resize", "crop:320x240:bottom"])
     wrong = CliRunner().invoke(app, [*arguments, "--input-resize", "crop"])
@@ -206,7 +207,7 @@ def test_a_file_that_no_decoder_reads_becomes_task_raw(tmp_path: Path) -> None:
 
 
 def test_an_error_names_the_candidate_that_fits(tmp_path: Path) -> None:
-    """"needs output [1, 84, 8]" alone does not say that another decoder reads the file."""
+    """ "needs output [1, 84, 8]" alone does not say that another decoder reads the file."""
     source = relaid(tmp_path, "v8", DETECTOR_LABELS)
     request = ImportRequest("detection", labels=DETECTOR_LABELS, decoder="yolox")
 
@@ -337,7 +338,9 @@ def test_the_metadata_of_ultralytics_is_read() -> None:
 @given(
     st.dictionaries(
         st.sampled_from(["names", "imgsz", "stride", "task", "args", "end2end", "author"]),
-        st.one_of(st.text(), st.sampled_from(["{0: 'a', 2: 'b'}", "[1,2,3]", "{'a': 1}", "[[[[", "1e999", "-3"])),
+        st.one_of(
+            st.text(), st.sampled_from(["{0: 'a', 2: 'b'}", "[1,2,3]", "{'a': 1}", "[[[[", "1e999", "-3"])
+        ),
     ),
     st.text(),
 )
@@ -367,7 +370,7 @@ def test_well_known_lists_are_proposed_by_their_length() -> None:
 def test_a_relaid_yolox_has_the_accuracy_of_the_original(
     tmp_path: Path, shared_dir: Path, form: str, named: bool
 ) -> None:
-    """mAP was 0.030, or the import refused; the original has 0.3416 on these images."""
+    """MAP was 0.030, or the import refused; the original has 0.3416 on these images."""
     names = COCO_80 if named else ()
     source = relay(shared_dir / "models" / "yolox_nano.onnx", tmp_path / f"{form}.onnx", form, names)
     bag = str(shared_dir / "bags" / "udacity_ch2_20s")

@@ -51,7 +51,9 @@ def write_decoded(source: Path, target: Path, form: str) -> None:
             ("Concat", ["center", "size", "scores"], ["rows"], {"axis": 2}),
             ("Transpose", ["rows"], ["output"], {"perm": [0, 2, 1]}),
         ]
-    graph.node.extend(helper.make_node(kind, inputs, outputs, **more) for kind, inputs, outputs, more in steps)
+    graph.node.extend(
+        helper.make_node(kind, inputs, outputs, **more) for kind, inputs, outputs, more in steps
+    )
     graph.output[0].CopyFrom(helper.make_tensor_value_info("output", TensorProto.FLOAT, shape))
     if model.opset_import[0].version < 13:
         split = next(node for node in graph.node if node.input[:1] == ["raw"])

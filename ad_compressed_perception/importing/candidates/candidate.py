@@ -43,7 +43,9 @@ class Candidate:
     def command(self) -> str:
         """Options of ``adcp import`` that choose this candidate."""
         parts = [f"--task {self.task} --decoder {self.decoder}"]
-        parts += [f"--decoder-option {shlex.quote(f'{key}={_text(value)}')}" for key, value in self.options.items()]
+        parts += [
+            f"--decoder-option {shlex.quote(f'{key}={_text(value)}')}" for key, value in self.options.items()
+        ]
         return " ".join(parts)
 
 

@@ -45,7 +45,8 @@ def _joined(evidence: Evidence, tensor: TensorSpec) -> Iterator[Candidate]:
     if metadata.task in _ONE_IMAGE_TASKS:
         yield from _boxes_of_more(evidence, tensor)
         return
-    if last in (6, 7) and first <= _MOST_QUERIES and (metadata.is_end_to_end is not False):
+    may_be_ready = metadata.is_end_to_end is not False or evidence.labels not in (0, last - 4, last - 5)
+    if last in (6, 7) and first <= _MOST_QUERIES and may_be_ready:
         yield from _end_to_end(evidence, tensor, last)
     columns_last = last <= first
     columns, rows = (last, first) if columns_last else (first, last)

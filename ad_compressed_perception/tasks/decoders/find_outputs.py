@@ -29,7 +29,8 @@ Names = Annotated[list[str] | None, BeforeValidator(_as_names)]
 def fits(shape: tuple[int | None, ...], pattern: Pattern) -> bool:
     """Return whether a shape, None where it is dynamic, can have the sizes of a pattern."""
     return len(shape) == len(pattern) and all(
-        size is None or expected is None or size == expected for size, expected in zip(shape, pattern, strict=True)
+        size is None or expected is None or size == expected
+        for size, expected in zip(shape, pattern, strict=True)
     )
 
 
