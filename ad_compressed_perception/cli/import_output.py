@@ -55,9 +55,8 @@ def print_imported(imported: Imported, warnings: Sequence[str]) -> None:
     def show(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    show(
-        f"{manifest.name}: {imported.framework} -> {manifest.variant_path(manifest.baseline)} ({variant.backend})"
-    )
+    file = manifest.variant_path(manifest.baseline)
+    show(f"{manifest.name}: {imported.framework} -> {file} ({variant.backend})")
     show(
         f"task {manifest.task}, {len(manifest.labels)} labels" if manifest.labels else f"task {manifest.task}"
     )

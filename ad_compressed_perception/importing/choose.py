@@ -30,7 +30,7 @@ _FEWEST_OBJECTS = 10
 _WORTH_NAMING = 0.3
 """Prior from which another candidate is named in an error."""
 _CLEARLY_MORE = 1.15
-"""By how much the summed scores of one color order exceed the other's before it is taken against convention."""
+"""By how much the summed scores of a color order must exceed the usual one's to be taken instead."""
 
 
 def usual_color(usual: Preparation, scaling: Scaling, facts: ModelFacts) -> str:
@@ -300,13 +300,13 @@ class Chosen:
             )
         if facts.suppression:
             notes.append(
-                f"the graph suppresses boxes itself ({facts.suppression}): scores below its own threshold are "
-                "lost, and that part is not compressed; an export without it can be compressed as a whole"
+                f"the graph suppresses boxes itself ({facts.suppression}): scores below its own threshold "
+                "are lost, and that part is not compressed; an export without it can be compressed as a whole"
             )
         if self.judged is None:
             notes.append(
-                "guessed by metadata, shapes and values on drawn images only: give --sample BAG|FOLDER to judge "
-                "the candidates on real frames"
+                "guessed by metadata, shapes and values on drawn images only: give --sample BAG|FOLDER to "
+                "judge the candidates on real frames"
             )
         return notes
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Guesses what a model file does not say: task, decoder, scale, color, resizing, labels; and says how sure it is.
+"""Guesses what a model file does not say: task, decoder, scale, color, resizing, labels; says how sure it is.
 
 Candidates come from shapes, metadata and ranges of values (``candidates``). On real frames they are ranked by
 how well results on mirrored frames agree with mirrored results (``judge``), on labeled ones by accuracy
@@ -60,7 +60,7 @@ _USUAL_WEIGHT, _SAID_WEIGHT = 0.05, 0.2
 _LEAST_SKILL = 0.3
 """Skill below it is noise, and convention decides."""
 _MIRRORS, _MASS_WEIGHT = 0.85, 0.4
-"""Rows that mirror nearly as well as the best are told apart by how much they find: the right scale finds most."""
+"""Rows that mirror nearly as well as the best are told apart by how much they find."""
 _NO_SHA256 = "0" * 64
 
 

@@ -58,7 +58,7 @@ class ImportRequest:
     Attributes:
         task: its name; guessed where None.
         name: the model's name; the file's by default.
-        labels: class names, in the order of the model's classes; by the file's metadata or guessed by default.
+        labels: class names, in the order of the model's classes; of the metadata or guessed by default.
         decoder: name of the decoder; guessed by default.
         decoder_options: its options.
         input: fields of InputSpec.

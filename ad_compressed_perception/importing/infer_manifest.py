@@ -88,8 +88,8 @@ def _check_axes(spec: TensorSpec) -> None:
     if stacked and not {shape[1], shape[3]} & {*_CHANNELS, None}:
         channels = min(stacked)
         raise ModelFileError(
-            f"{shown}: {channels} channels are {channels // 3} color images, frames of a sequence or of several "
-            "cameras; one image at a time is given here, so export a model that takes 3 channels"
+            f"{shown}: {channels} channels are {channels // 3} color images, frames of a sequence or of "
+            "several cameras; one image at a time is given here, so export a model that takes 3 channels"
         )
 
 

@@ -75,7 +75,7 @@ class Judgment:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether nearly every frame has as many objects as are looked at: scores that mean nothing do that."""
+        """Whether nearly every frame has as many objects as are looked at, as meaningless scores give."""
         return self.frames > 0 and self.mass > 0.0 and self.found >= _CROWDED * MOST_OBJECTS * self.frames
 
     @property

@@ -109,7 +109,7 @@ def _last_operators(makers: Mapping[str, NodeProto], output: str) -> frozenset[s
 
 
 def _normalizes(model: ModelProto, image: str) -> bool:
-    """Return whether the graph scales plain pixels itself: a factor below 0.1 or a mean above 10 comes first."""
+    """Return whether the graph scales plain pixels itself: by a factor below 0.1, or a mean above 10."""
     users: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
         for name in node.input:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stranger's file is imported with what the file does not say guessed, and what is unsure named as unsure.
 
-The files are a tiny YOLOX-like detector laid out as other exporters do (support.relaid): what an import should
-guess is then known.
+The files are a tiny YOLOX-like detector laid out as other exporters do (support.relaid): what an import
+should guess is then known.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def test_decoder_and_scale_of_other_exporters_files_are_guessed(
 
 
 def test_a_guess_says_no_more_than_it_saw(tmp_path: Path, images: Path) -> None:
-    """Random weights find nothing that depends on the scene: any decoder fits by its shape, none by its results."""
+    """Random weights find nothing that depends on the scene: decoders fit by shape, none by its results."""
     onnx.save(ultralytics("v8"), str(tmp_path / "random.onnx"))
 
     imported = import_model(tmp_path / "random.onnx", tmp_path / "made", ImportRequest(sample=str(images)))
@@ -207,7 +207,7 @@ def test_a_file_that_no_decoder_reads_becomes_task_raw(tmp_path: Path) -> None:
 
 
 def test_an_error_names_the_candidate_that_fits(tmp_path: Path) -> None:
-    """ "needs output [1, 84, 8]" alone does not say that another decoder reads the file."""
+    """That an output of another shape is needed does not say that another decoder reads the file."""
     source = relaid(tmp_path, "v8", DETECTOR_LABELS)
     request = ImportRequest("detection", labels=DETECTOR_LABELS, decoder="yolox")
 

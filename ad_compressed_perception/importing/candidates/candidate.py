@@ -103,7 +103,7 @@ class Evidence:
         return float(finite.min()), float(finite.max())
 
     def largest(self, output: str, columns: slice, axis: int = -1) -> float:
-        """Return the 99th percentile of some columns: cells without an object hold wild sizes; nan: unknown."""
+        """Return the 99th percentile of some columns, nan where unknown: empty cells hold wild sizes."""
         values = self.values.get(output)
         if values is None or not values.size:
             return float("nan")

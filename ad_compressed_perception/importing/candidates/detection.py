@@ -69,8 +69,8 @@ def _boxes_of_more(evidence: Evidence, tensor: TensorSpec) -> Iterator[Candidate
         return
     options = {**_named(evidence, tensor), "objectness": False, "extra_columns": extra}
     why = (
-        f"task {evidence.facts.metadata.task}: 4 + {evidence.labels} classes, and {extra} numbers of masks or "
-        "key points that are not read"
+        f"task {evidence.facts.metadata.task}: 4 + {evidence.labels} classes, and {extra} numbers of masks "
+        "or key points that are not read"
     )
     yield Candidate("detection", "yolo", options, evidence.labels, "ultralytics", why, 0.9)
 
@@ -88,9 +88,8 @@ def _yolox(
     if high > 20.0:  # exp(20) is no size: decoded already
         return
     prior = 0.9 if np.isnan(low) or low < 0.0 else 0.55
-    why = f"{rows} rows are the cells of strides 8, 16 and 32; sizes from {low:.3g} to {high:.3g} are logarithms"
-    if np.isnan(low):
-        why = f"{rows} rows are the cells of strides 8, 16 and 32, with objectness"
+    why = f"{rows} rows are the cells of strides 8, 16 and 32"
+    why += ", with objectness" if np.isnan(low) else f"; sizes from {low:.3g} to {high:.3g} are logarithms"
     yield Candidate(
         "detection", "yolox", {"strides": list(STRIDES), **name}, columns - 5, "yolox", why, prior
     )
@@ -177,7 +176,7 @@ def _end_to_end(evidence: Evidence, tensor: TensorSpec, columns: int) -> Iterato
 
 
 def _is_whole(evidence: Evidence, output: str, column: int) -> bool:
-    """Return whether a column holds whole numbers from 0 on, as class ids are; true where nothing is known."""
+    """Return whether a column holds whole numbers, as class ids are; true where nothing is known."""
     values = evidence.values.get(output)
     if values is None:
         return True
