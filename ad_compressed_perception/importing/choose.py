@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ad_compressed_perception.core.manifest import InputSpec
 from ad_compressed_perception.importing.candidates import Candidate
@@ -18,10 +18,26 @@ from ad_compressed_perception.importing.choices import Choice, Guess, Row, Sourc
 from ad_compressed_perception.importing.judge import Judge, Judgment
 from ad_compressed_perception.importing.model_facts import ModelFacts
 from ad_compressed_perception.importing.preparations import BYTES, Preparation, Scaling
+from ad_compressed_perception.importing.request import ImportRequest
 
 if TYPE_CHECKING:
-    from ad_compressed_perception.importing.guess import Guesser
     from ad_compressed_perception.importing.labeled_ranking import LabeledRanking
+
+
+class Guessing(Protocol):
+    """What choices need of the guesser: what was given, the file's facts, and other candidates."""
+
+    request: ImportRequest
+    facts: ModelFacts
+    all_candidates: list[Candidate]
+    keeps_defaults: bool
+
+    def labels(self, candidate: Candidate) -> tuple[list[str], str]:
+        """Return labels for a candidate, and where they are from."""
+
+    def misfit(self, candidate: Candidate, *, plain: bool = False) -> str:
+        """Return why a candidate's decoder cannot read the outputs; empty where it can."""
+
 
 Judged = tuple[Scaling, Sequence[Scaling], str, Mapping[str, Judgment], "LabeledRanking | None"]
 
@@ -65,7 +81,7 @@ def why_raw(facts: ModelFacts, candidates: Sequence[Candidate]) -> str:
     return text + "; task raw compares outputs as they are"
 
 
-def misfit_message(guesser: Guesser, candidates: Sequence[Candidate]) -> str:
+def misfit_message(guesser: Guessing, candidates: Sequence[Candidate]) -> str:
     """Return an error's text where what was given does not fit the file; it names what would."""
     request, facts = guesser.request, guesser.facts
     reason = guesser.misfit(candidates[0]) if candidates else ""
@@ -84,7 +100,7 @@ def misfit_message(guesser: Guesser, candidates: Sequence[Candidate]) -> str:
     return reason + looks_like(guesser, candidates)
 
 
-def looks_like(guesser: Guesser, candidates: Sequence[Candidate]) -> str:
+def looks_like(guesser: Guessing, candidates: Sequence[Candidate]) -> str:
     """Return the likeliest other candidate in words, with its options; empty where there is none."""
     decoders = {one.decoder for one in candidates}
     for one in guesser.all_candidates:
@@ -97,7 +113,7 @@ def looks_like(guesser: Guesser, candidates: Sequence[Candidate]) -> str:
 class Chosen:
     """What was taken, with all that it was taken from; ``doubt`` is what is implausible in its results."""
 
-    guesser: Guesser
+    guesser: Guessing
     candidate: Candidate
     spec: InputSpec
     rows: Sequence[Row]

@@ -9,9 +9,9 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -23,7 +23,6 @@ from ad_compressed_perception.core.manifest import (
     InputSpec,
     Manifest,
     OutputSpec,
-    TaskName,
     Variant,
     describe_validation_error,
     file_sha256,
@@ -39,48 +38,17 @@ from ad_compressed_perception.importing.from_tensorflow import (
     tflite_to_onnx,
 )
 from ad_compressed_perception.importing.from_torch import exported_program_to_onnx, torchscript_to_onnx
-from ad_compressed_perception.importing.guess import Guesser
+from ad_compressed_perception.importing.guesser import Guesser
 from ad_compressed_perception.importing.infer_manifest import infer_input
 from ad_compressed_perception.importing.model_facts import ModelFacts, facts_of
 from ad_compressed_perception.importing.one_frame import one_frame
 from ad_compressed_perception.importing.report import REPORT, drawn_frames, move_report, write_report
+from ad_compressed_perception.importing.request import ImportRequest
 from ad_compressed_perception.onnx_graph.io import check_model, pin_input_shape, read_model
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from ad_compressed_perception.workspace.save_manifest import save_manifest
 
 BASELINE = "fp32"
-
-
-@dataclass(frozen=True)
-class ImportRequest:
-    """What the user specifies of a model; the rest is read from its file or guessed.
-
-    Attributes:
-        task: its name; guessed where None.
-        name: the model's name; the file's by default.
-        labels: class names, in the order of the model's classes; of the metadata or guessed by default.
-        decoder: name of the decoder; guessed by default.
-        decoder_options: its options.
-        input: fields of InputSpec.
-        convert: turn a .tflite file into ONNX instead of running it in LiteRT.
-        sample: BAG, BAG:TOPIC or a folder of images that candidates are judged and the outputs checked on;
-            None for drawn ones.
-        data: labeled data, as of ``adcp evaluate``, to rank scale, color order and resizing by accuracy.
-        label_map: from the data's names to the labels.
-        raw_when_doubtful: take task raw where the only decoder that fits gives implausible results.
-    """
-
-    task: TaskName | None = None
-    name: str | None = None
-    labels: Sequence[str] = ()
-    decoder: str | None = None
-    decoder_options: Mapping[str, Any] = field(default_factory=dict)
-    input: Mapping[str, Any] = field(default_factory=dict)
-    convert: Literal["auto", "onnx"] = "auto"
-    sample: str | None = None
-    data: str | None = None
-    label_map: str | None = None
-    raw_when_doubtful: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ad_compressed_perception.importing.judge import Judge
 from ad_compressed_perception.report.overlay import draw_result, draw_tag
 
 if TYPE_CHECKING:
-    from ad_compressed_perception.importing.guess import Guesser
+    from ad_compressed_perception.importing.guesser import Guesser
 
 REPORT = "import.report"
 IMAGES = 4
