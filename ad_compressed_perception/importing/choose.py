@@ -176,23 +176,23 @@ class Chosen:
         fix = others[0].command if others else ""
         metadata = self.guesser.facts.metadata
         own = self._own()
-        said = (
+        stated = (
             candidate.family == metadata.exporter
             and bool(metadata.names)
             and len(metadata.names) == candidate.classes
         )
         if own is not None and own.judgment is not None and not self.doubt:
-            return [self._decoder_by_frames(value, own.judgment, fix, said=said)]
+            return [self._decoder_by_frames(value, own.judgment, fix, stated=stated)]
         if self.doubt:
             return [Choice("decoder", value, "file", False, f"{candidate.why}; but {self.doubt}", fix)]
-        if said:
+        if stated:
             why = f"{candidate.why}; {metadata.exporter} wrote {len(metadata.names)} names"
             return [Choice("decoder", value, "metadata", True, why, fix)]
         why = f"{candidate.why}; by shapes alone, no frame was seen"
         is_alone = not others and request.task is not None
         return [Choice("decoder", value, "file", is_alone, why, fix)]
 
-    def _decoder_by_frames(self, value: str, own: Judgment, fix: str, *, said: bool) -> Choice:
+    def _decoder_by_frames(self, value: str, own: Judgment, fix: str, *, stated: bool) -> Choice:
         rivals = [
             row.judgment.skill
             for row in self.rows
@@ -201,13 +201,13 @@ class Chosen:
         skill, next_best = own.skill, max(rivals, default=0.0)
         enough = self.candidate.task != "detection" or own.found >= _FEWEST_OBJECTS
         separated = enough and skill >= _CERTAIN_SKILL and skill - next_best >= _MARGIN
-        agrees = said and (skill >= _CERTAIN_SKILL / 2)
+        agrees = stated and (skill >= _CERTAIN_SKILL / 2)
         why = f"{self.candidate.why}; {_figures(self.candidate, own)}"
         if rivals:
             why += f", the next decoder {next_best:.2f}"
-        if said:
+        if stated:
             why += f"; {self.guesser.facts.metadata.exporter} names as many classes"
-        source: Source = "metadata" if said else "frames"
+        source: Source = "metadata" if stated else "frames"
         return Choice("decoder", value, source, separated or agrees, why, fix)
 
     def _scale(self) -> list[Choice]:
@@ -248,7 +248,7 @@ class Chosen:
         )
         why = f"{scaling.name}: mirrored frames agree by skill {skills[scaling.name]:.2f}"
         if not certain and skills[scaling.name] < _CERTAIN_SKILL:
-            why += f", which tells nothing; usual for {self.candidate.family}"
+            why += f", which is too little; usual for {self.candidate.family}"
         if others:
             why += f", then {others[0].name} with {next_best:.2f}"
         return [Choice("scale", value, "frames", certain, why, others[0].options if others else "")]
@@ -269,14 +269,14 @@ class Chosen:
             else f"{order} skill {judgment.skill:.2f}"
             for order, judgment in colors.items()
         ]
-        why = f"frames hardly tell ({', '.join(parts)}); labels (--data) would"
+        why = f"frames hardly differ ({', '.join(parts)}); labels (--data) decide"
         return [Choice("color", spec.color, "frames", False, why, fix)]
 
     def _resize(self) -> list[Choice]:
         spec, given = self.spec, self.guesser.request.input
         if "resize" in given:
             return []
-        value = spec.resize
+        value: str = spec.resize
         if spec.resize == "letterbox":
             value += f" {spec.letterbox_align}, border {spec.pad_value}"
         ranking = None if self.judged is None else self.judged[-1]

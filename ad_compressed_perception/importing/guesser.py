@@ -52,12 +52,12 @@ _LEAST_PRIOR = 0.4
 """Candidates that are that much less likely than the first one are not tried on frames."""
 _VALUE_FRAMES = 3
 _PRIOR_WEIGHT = 0.3
-_USUAL_WEIGHT, _SAID_WEIGHT = 0.05, 0.2
+_USUAL_WEIGHT, _STATED_WEIGHT = 0.05, 0.2
 """Of the usual scale; more where the exporter's metadata name the family."""
 _LEAST_SKILL = 0.3
 """Skill below it is noise, and convention decides."""
 _MIRRORS, _MASS_WEIGHT = 0.85, 0.4
-"""Rows that mirror nearly as well as the best are told apart by how much they find."""
+"""Rows that mirror nearly as well as the best are distinguished by how much they find."""
 _NO_SHA256 = "0" * 64
 
 
@@ -75,7 +75,7 @@ class Guesser:
         file: its file's name.
         all_candidates: of the file, whatever was given.
         keeps_defaults: whether images are prepared by the defaults of the manifest: the task was given, and
-            neither frames nor an exporter's name tell more.
+            there are neither frames nor an exporter's name.
     """
 
     session: Session
@@ -185,7 +185,7 @@ class Guesser:
         )
 
     def _usual(self, found: list[Candidate]) -> Candidate:
-        """Return the given task's usual decoder, where no frame and no exporter tells more."""
+        """Return the given task's usual decoder, for a file without frames and exporter."""
         task = self.request.task or ""
         usual = self._as_given(task, DEFAULT_DECODERS[task])  # type: ignore[index]
         own = [one for one in found if (one.task, one.decoder) == (task, usual.decoder)]
@@ -227,7 +227,7 @@ class Guesser:
         scaling = scaling or scalings_for(usual, self.spec, given)[0]
         order = self.spec.color
         if order != "GRAY" and "color" not in given:
-            order = color or choose.usual_color(usual, scaling, self.facts)  # type: ignore[assignment]
+            order = color or choose.usual_color(usual, scaling, self.facts)
         fields: dict[str, Any] = {"color": order, **self._geometry(usual)}
         fields.update(scaling.fields("RGB" if scaling.name == "given" else order))
         kept = {key: value for key, value in fields.items() if key not in given}
@@ -298,7 +298,7 @@ class Guesser:
             return row.candidate.prior - 10.0
         is_usual = row.preparation.rpartition(",")[0] == usual.name
         says_so = self.facts.metadata.exporter == row.candidate.family
-        weight = _SAID_WEIGHT if says_so else _USUAL_WEIGHT
+        weight = _STATED_WEIGHT if says_so else _USUAL_WEIGHT
         skill = judgment.skill if judgment.skill >= _LEAST_SKILL else 0.0
         return skill + _PRIOR_WEIGHT * row.candidate.prior + weight * is_usual
 
@@ -370,7 +370,7 @@ class Guesser:
         return self._raw(choose.why_raw(self.facts, candidates))
 
     def _raw(self, why: str) -> Guess:
-        """Return the guess of task raw; the scale is nobody's knowledge, and said to be."""
+        """Return the guess of task raw; its scale is unsure."""
         spec = InputSpec.model_validate({**self.spec.model_dump(), **self._raw_scaling()})
         choices = []
         notes = []

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Judges candidates on real frames: does a model say of a mirrored scene what it said of the scene, mirrored?
+"""Compares candidates on real frames: is the result on a mirrored scene the mirrored result of the scene?
 
 A model whose pixels are scaled wrongly, or whose outputs are read wrongly, may well be confident, but what it
 says then depends less on the scene. Two figures of each candidate:
@@ -258,7 +258,7 @@ def _judgment(triples: Sequence[_Triple]) -> Judgment:
         found = len(scores)
         confidence = float(scores.mean()) if found else float("nan")
     shifted = len(triples) // 2
-    pairs = list(zip(triples, triples[shifted:] + triples[:shifted], strict=True))
+    pairs = list(zip(triples, [*triples[shifted:], *triples[:shifted]], strict=True))
     return Judgment(
         _agreement([(one, one) for one in triples]),
         _agreement(pairs) if shifted else float("nan"),

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a model file tells without being run: tensors, metadata, and what its graph begins and ends with."""
+"""What is known of a model file without running it: tensors, metadata, beginning and end of its graph."""
 
 from __future__ import annotations
 

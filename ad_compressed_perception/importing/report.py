@@ -65,9 +65,9 @@ def write_report(guesser: Guesser, guess: Guess, frames: Sequence[Frame], folder
         if hasattr(result, "boxes_xyxy") or hasattr(result, "label_ids") or hasattr(result, "points_xy_m"):
             image = draw_result(image, result)
         else:
-            scores = np.asarray(result.scores)
+            scores, labels = np.asarray(getattr(result, "scores", ())), getattr(result, "labels", ())
             for place, index in enumerate(np.argsort(-scores)[:3].tolist()):
-                text = f"{result.labels[index]} {scores[index]:.2f}"
+                text = f"{labels[index]} {scores[index]:.2f}"
                 draw_tag(image, text, 8, 26 + 24 * place, _TAG)
         cv2.imwrite(str(folder / f"frame_{number}.jpg"), image)
 

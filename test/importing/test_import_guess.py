@@ -30,7 +30,7 @@ from ad_compressed_perception.importing.exporter_metadata import parse_metadata
 from ad_compressed_perception.importing.guess import manifest_for
 from ad_compressed_perception.importing.import_model import Imported, ImportRequest, import_model
 from ad_compressed_perception.importing.judge import Judgment
-from ad_compressed_perception.importing.labels import COCO_80, coco_90, proposed_labels, unique_labels
+from ad_compressed_perception.importing.labels import coco_80, coco_90, proposed_labels, unique_labels
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from support.compression import write_images
 from support.labeled import SCENES, write_boxes
@@ -78,7 +78,7 @@ def test_decoder_and_scale_of_other_exporters_files_are_guessed(
     # This detector's arithmetic is symmetric at every scale; one that is taken as certain must be right.
     assert manifest.input.scale == pytest.approx(scale) or not choice(imported, "scale").is_certain
     assert manifest.labels == (names or ["class_0", "class_1", "class_2"]), "the metadata's names, if any"
-    assert not choice(imported, "color").is_certain, "no frame tells the color order"
+    assert not choice(imported, "color").is_certain, "no frame decides the color order"
     assert "guessed" in manifest.description and "unsure: " in manifest.description
 
 
@@ -93,7 +93,7 @@ def test_a_guess_says_no_more_than_it_saw(tmp_path: Path, images: Path) -> None:
     assert imported.manifest.labels == ["class_0", "class_1", "class_2"]
 
 
-def test_without_frames_shapes_and_metadata_are_all_and_are_said_to_be(tmp_path: Path) -> None:
+def test_without_frames_shapes_and_metadata_are_all_that_speaks(tmp_path: Path) -> None:
     imported = import_model(relaid(tmp_path, "v8", DETECTOR_LABELS), tmp_path / "made", ImportRequest())
 
     assert imported.manifest.output.decoder == "yolo"
@@ -104,7 +104,7 @@ def test_without_frames_shapes_and_metadata_are_all_and_are_said_to_be(tmp_path:
 
 
 def test_what_is_given_is_never_changed(tmp_path: Path, images: Path) -> None:
-    """Even a wrong scale, which the frames would tell."""
+    """Even a wrong scale, which the frames contradict."""
     request = ImportRequest(
         labels=["a", "b", "c"],
         input={"scale": 0.5, "color": "BGR", "resize": "stretch"},
@@ -215,13 +215,13 @@ def test_an_error_names_the_candidate_that_fits(tmp_path: Path) -> None:
         import_model(source, tmp_path / "made", request)
 
 
-def test_a_wrong_number_of_labels_is_told_with_both_numbers(tmp_path: Path) -> None:
+def test_a_wrong_number_of_labels_is_refused_with_both_numbers(tmp_path: Path) -> None:
     source = relaid(tmp_path, "raw")
     with pytest.raises(ManifestError, match="2 labels were given.*room for 3.*leave --labels out"):
         import_model(source, tmp_path / "made", ImportRequest("detection", labels=["a", "b"]))
 
 
-def test_repeated_labels_get_a_number_and_are_told(tmp_path: Path) -> None:
+def test_repeated_labels_get_a_number_and_are_reported(tmp_path: Path) -> None:
     source = relaid(tmp_path, "raw")
 
     imported = import_model(source, tmp_path / "made", ImportRequest(labels=["car", "sign", "car"]))
@@ -230,7 +230,7 @@ def test_repeated_labels_get_a_number_and_are_told(tmp_path: Path) -> None:
     assert any("more than once" in note and "car" in note for note in imported.guess.notes)
 
 
-def test_suppression_inside_the_graph_is_told_at_import(tmp_path: Path) -> None:
+def test_suppression_inside_the_graph_is_reported_at_import(tmp_path: Path) -> None:
     imported = import_model(relaid(tmp_path, "end_to_end"), tmp_path / "made", ImportRequest())
     assert any("NonMaxSuppression" in note for note in imported.guess.notes)
 
@@ -305,7 +305,7 @@ def test_bytes_with_channels_last_are_an_image(tmp_path: Path, images: Path) -> 
         (0.9, 0.9, 0.0),  # says the same whatever it sees
         (0.8, 0.0, 0.8),
         (0.9, 0.5, 0.8),
-        (1.0, 1.0, 0.0),  # frames that are all alike tell nothing
+        (1.0, 1.0, 0.0),  # frames that are all alike are no evidence
         (0.2, 0.5, -0.6),
         (float("nan"), 0.0, 0.0),
     ],
@@ -359,8 +359,8 @@ def test_labels_become_different_and_keep_their_order(labels: list[str]) -> None
 
 def test_well_known_lists_are_proposed_by_their_length() -> None:
     """Id 3 of COCO's annotations is car, 2 of the contiguous ids; 91 begins with the background."""
-    assert proposed_labels("detection", 80) == (COCO_80, "COCO's 80 classes")
-    assert coco_90()[2] == COCO_80[2] == "car" and coco_90()[89] == "toothbrush"
+    assert proposed_labels("detection", 80) == (coco_80(), "COCO's 80 classes")
+    assert coco_90()[2] == coco_80()[2] == "car" and coco_90()[89] == "toothbrush"
     assert proposed_labels("detection", 91)[0][3] == "car"
     assert proposed_labels("detection", 7) == (tuple(f"class_{index}" for index in range(7)), "")
 
@@ -371,7 +371,7 @@ def test_a_relaid_yolox_has_the_accuracy_of_the_original(
     tmp_path: Path, shared_dir: Path, form: str, named: bool
 ) -> None:
     """MAP was 0.030, or the import refused; the original has 0.3416 on these images."""
-    names = COCO_80 if named else ()
+    names = coco_80() if named else ()
     source = relay(shared_dir / "models" / "yolox_nano.onnx", tmp_path / f"{form}.onnx", form, names)
     bag = str(shared_dir / "bags" / "udacity_ch2_20s")
 

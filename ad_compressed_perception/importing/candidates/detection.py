@@ -165,12 +165,12 @@ def _end_to_end(evidence: Evidence, tensor: TensorSpec, columns: int) -> Iterato
         options["box_order"] = "center"
     largest = evidence.span(tensor.name, 5)[1]
     labels = evidence.labels or (80 if np.isnan(largest) or largest < 80 else int(largest) + 1)
-    said = evidence.facts.metadata.is_end_to_end
+    stated = evidence.facts.metadata.is_end_to_end
     why = f"at most {tensor.shape[-2]} rows of {columns}: a box, score and class"
-    if said:
+    if stated:
         why += "; the exporter says end2end"
     whole = _is_whole(evidence, tensor.name, 5)
-    prior = 0.93 if said else 0.85 if whole else 0.3
+    prior = 0.93 if stated else 0.85 if whole else 0.3
     family = "rtdetr" if options.get("box_order") == "center" else "ultralytics"
     yield Candidate("detection", "end_to_end", options, labels, family, why, prior)
 
