@@ -127,7 +127,7 @@ class Guesser:
         try:
             return Manifest(
                 name=self.name,
-                task=candidate.task,  # type: ignore[arg-type]
+                task=candidate.task,
                 labels=self.labels(candidate)[0],
                 input=spec,
                 output=OutputSpec(decoder=candidate.decoder, options=dict(candidate.options)),
@@ -225,7 +225,7 @@ class Guesser:
             usual = Preparation(BYTES, "RGB", "stretch")
         given = self.request.input
         scaling = scaling or scalings_for(usual, self.spec, given)[0]
-        order = self.spec.color
+        order: str = self.spec.color
         if order != "GRAY" and "color" not in given:
             order = color or choose.usual_color(usual, scaling, self.facts)
         fields: dict[str, Any] = {"color": order, **self._geometry(usual)}

@@ -26,6 +26,8 @@ def detectors(evidence: Evidence) -> Sequence[Candidate]:
     if evidence.facts.metadata.task not in _DETECT_WORDS:
         return []
     found = list(_separate(evidence))
+    if found:  # boxes have a tensor of their own: the others hold scores
+        return found
     for tensor in evidence.outputs:
         if not is_float(tensor) or len(tensor.shape) not in (2, 3):
             continue
