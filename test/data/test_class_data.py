@@ -18,7 +18,7 @@ from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.results import Classification
 from ad_compressed_perception.data.bad_frames import BadFrame
 from ad_compressed_perception.data.labeled.classes import ClassData, GroundTruthClass
-from ad_compressed_perception.data.labeled.label_map import LabelMap
+from ad_compressed_perception.data.labeled.label_map import ClassTable, LabelMap
 
 LABELS = ["red", "amber light", "green"]
 
@@ -55,9 +55,7 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / ".cache").mkdir()
     data = ClassData(tmp_path, None, LABELS)
-    assert classes_of(data) == ["red"] * 2 + ["amber light"] + ["green"] * 3 or classes_of(data) == [
-        "red", "red", "amber light", "green", "green", "green"
-    ]  # fmt: skip
+    assert sorted(classes_of(data)) == ["amber light", "green", "green", "green", "red", "red"]
     assert data.class_names == tuple(LABELS)
     assert data.ignored_files == ["green/notes.txt"]
 
@@ -104,7 +102,7 @@ def test_a_label_map_joins_other_names_and_leaves_classes_out(tmp_path: Path) ->
         ("file,class\n0.png,red\n", "has no column label; it has: file, class"),
         ("file,label\n", "holds no labels"),
         ("file,label\n0.png\n", "line 2: expected a file and its label"),
-        ("file,label\n0.png,red\n0.png,green\n", "names 0.png  more than once"),
+        ("file,label\n0.png,red\n0.png,green\n", "names 0.png more than once"),
         ("file,label\n0.png,blue\n", "the model has no label blue; it has red, amber light, green"),
         ("file,label\n0.png,3\n", "the model has no label 3"),
     ],
@@ -113,7 +111,7 @@ def test_a_wrong_table_is_refused_in_one_line(tmp_path: Path, text: str, named: 
     write_image(tmp_path / "0.png")
     table = tmp_path / "labels.csv"
     table.write_text(text)
-    assert named.replace("  ", " ") in refused(table, None, LABELS).replace("  ", " ")
+    assert named in refused(table, None, LABELS)
 
 
 def test_a_wrong_folder_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -164,7 +162,7 @@ def test_accuracy_recall_and_confusion_counted_by_hand(tmp_path: Path) -> None:
 )
 def test_figures_are_those_of_a_loop(pairs: list[tuple[int, int | None]]) -> None:
     data = object.__new__(ClassData)
-    data.classes = _table()
+    data.classes = ClassTable(tuple(LABELS), np.arange(3))
     score = create_accuracy(data)
     for truth, found in pairs:
         score.add(found_as(found, 3), GroundTruthClass(truth))
@@ -175,9 +173,3 @@ def test_figures_are_those_of_a_loop(pairs: list[tuple[int, int | None]]) -> Non
         for one in {truth for truth, _ in pairs}
     ]
     assert score.figures() == pytest.approx((np.mean(right), np.mean(recalls)))
-
-
-def _table() -> Any:
-    from ad_compressed_perception.data.labeled.label_map import ClassTable
-
-    return ClassTable(tuple(LABELS), np.arange(3))
