@@ -138,7 +138,7 @@ def found_as(label: int | None, labels: int) -> Classification:
 
 
 def test_accuracy_recall_and_confusion_counted_by_hand(tmp_path: Path) -> None:
-    """Red: 3 of 4 right, green: 1 of 2; one red is found as green, one green as nothing. Amber never occurs."""
+    """Red: 3 of 4 right, green: 1 of 2; a red one is found as green, a green one as nothing; no amber."""
     folders(tmp_path, red=4, green=2)
     score = create_accuracy(ClassData(tmp_path, None, LABELS))
     for truth, found in [(0, 0), (0, 0), (0, 0), (0, 2), (2, 2), (2, None)]:
