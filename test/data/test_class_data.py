@@ -70,7 +70,7 @@ def test_a_csv_file_with_names_relative_to_itself_to_images_or_to_a_folder(tmp_p
     assert classes_of(ClassData(table, str(tmp_path / "a" / "other"), LABELS)) == ["amber light"]
 
 
-def test_classes_that_are_numbers_are_ids_and_a_note_tells_it(tmp_path: Path) -> None:
+def test_classes_that_are_numbers_are_ids_and_a_note_names_that(tmp_path: Path) -> None:
     """As in GTSRB; names that happen to be numbers are names where the model has them."""
     folders(tmp_path / "ids", **{"00000": 1, "00002": 1})
     data = ClassData(tmp_path / "ids", None, LABELS)
@@ -141,8 +141,8 @@ def test_accuracy_recall_and_confusion_counted_by_hand(tmp_path: Path) -> None:
     """Red: 3 of 4 right, green: 1 of 2; a red one is found as green, a green one as nothing; no amber."""
     folders(tmp_path, red=4, green=2)
     score = create_accuracy(ClassData(tmp_path, None, LABELS))
-    for truth, found in [(0, 0), (0, 0), (0, 0), (0, 2), (2, 2), (2, None)]:
-        score.add(found_as(found, 3), GroundTruthClass(truth))
+    for true_class, found in [(0, 0), (0, 0), (0, 0), (0, 2), (2, 2), (2, None)]:
+        score.add(found_as(found, 3), GroundTruthClass(true_class))
     score.finish()
     accuracy, mean_recall = score.figures()
     assert accuracy == pytest.approx(4 / 6)
@@ -164,12 +164,12 @@ def test_figures_are_those_of_a_loop(pairs: list[tuple[int, int | None]]) -> Non
     data = object.__new__(ClassData)
     data.classes = ClassTable(tuple(LABELS), np.arange(3))
     score = create_accuracy(data)
-    for truth, found in pairs:
-        score.add(found_as(found, 3), GroundTruthClass(truth))
+    for true_class, found in pairs:
+        score.add(found_as(found, 3), GroundTruthClass(true_class))
     score.finish()
-    right = [truth == found for truth, found in pairs]
+    right = [true_class == found for true_class, found in pairs]
     recalls = [
-        np.mean([ok for ok, (truth, _) in zip(right, pairs, strict=True) if truth == one])
-        for one in {truth for truth, _ in pairs}
+        np.mean([ok for ok, (true_class, _) in zip(right, pairs, strict=True) if true_class == one])
+        for one in {true_class for true_class, _ in pairs}
     ]
     assert score.figures() == pytest.approx((np.mean(right), np.mean(recalls)))

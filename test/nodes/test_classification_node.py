@@ -112,8 +112,8 @@ def test_classes_are_published_compared_and_drawn(tmp_path: Path, recorder: Reco
         (window, *_) = comparison.windows.values()
         assert isinstance(window, ComparisonWindow)
         assert score_text(window) == f"top-1 {window.score:.3f}"
-        picture = cv2.imdecode(np.frombuffer(bytes(shown[-1].data), np.uint8), cv2.IMREAD_COLOR)
-        assert picture.shape[1] > 3 * 480
+        drawn = cv2.imdecode(np.frombuffer(bytes(shown[-1].data), np.uint8), cv2.IMREAD_COLOR)
+        assert drawn.shape[1] > 3 * 480
 
         # A live setting: from now on nothing is sure enough.
         values = ParameterValue(type=3, double_value=1.0)
