@@ -15,32 +15,31 @@ radians, probabilities read as logits. Figures of trained models, for the distan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.analysis.class_plausibility import judge_classes, measure_classes
+from ad_compressed_perception.analysis.plan_plausibility import (
+    FEWEST_FRAMES,
+    PLANNER_MEASURES,
+    ROUNDING,
+    SIGMOID_OF_ONE,
+    Outputs,
+)
 from ad_compressed_perception.core.errors import OutputError
-from ad_compressed_perception.driving.plan_vector import PROCEED, STOP
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.tasks.decoders.classes import ClassesDecoder
-from ad_compressed_perception.tasks.decoders.steering import SteeringDecoder
-from ad_compressed_perception.tasks.decoders.trajectory import TrajectoryDecoder
+from ad_compressed_perception.tasks.decoders.sigmoid import SigmoidDecoder
 from ad_compressed_perception.tasks.decoders.yolox import RAW_HEAD, YoloxDecoder
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
 MOST_FRAMES = 16
-_FEWEST_FRAMES = 4
-"""Plans and angles are judged from this number of frames."""
 _MAX_CENTER_CORRELATION = 0.7
 _MAX_LOG_SIZE_P99 = 8.0
 _MAX_MEDIAN_SCORE = 0.2
-_MAX_STEERING_P90_RAD = 2.0 * np.pi
-"""A full turn of the wheel on a tenth of the frames."""
-
-Outputs = Mapping[str, NDArray[Any]]
 
 
 def choose_evenly(indices: Iterable[int], most: int = MOST_FRAMES) -> list[int]:
@@ -116,38 +115,31 @@ def _judge_heads(found: NDArray[np.float64]) -> str:
     return ""
 
 
-def _measure_angle(decoder: SteeringDecoder, outputs: Outputs) -> tuple[float, ...]:
-    return (decoder.steering(outputs)[0],)
+def _measure_planes(decoder: SigmoidDecoder, outputs: Outputs) -> tuple[float, ...]:
+    scores = decoder.probabilities(outputs)
+    return float(scores.min()), float(scores.max()), float(decoder.options.scores == "logits")
 
 
-def _judge_angles(found: NDArray[np.float64]) -> str:
-    largest = float(np.percentile(np.abs(found), 90.0))
-    if len(found) >= _FEWEST_FRAMES and largest > _MAX_STEERING_P90_RAD:
+def _judge_planes(found: NDArray[np.float64]) -> str:
+    low, high = found[:, 0].min(), found[:, 1].max()
+    if len(found) < FEWEST_FRAMES or low == high:
+        return ""
+    if found[0, 2] and low >= 0.0 and high <= 1.0:
         return (
-            f"a tenth of the steering-wheel angles exceeds {largest:.3g} rad, more than a turn; are they in "
-            "degrees? (decoder option steering_scale: 0.0174533)"
+            f"scores from {low:.4g} to {high:.4g} on every frame are probabilities, not logits; set decoder "
+            "option scores: probability"
         )
-    return ""
-
-
-def _measure_plan(decoder: TrajectoryDecoder, outputs: Outputs) -> tuple[float, ...]:
-    vector = decoder.vector(outputs)
-    return float(vector[STOP]), float(vector[PROCEED])
-
-
-def _judge_plans(found: NDArray[np.float64]) -> str:
-    is_varied = bool((np.ptp(found, axis=0) > 0.0).all())
-    if len(found) >= _FEWEST_FRAMES and is_varied and found.min() >= 0.0 and found.max() <= 1.0:
+    if not found[0, 2] and low >= 0.5 - ROUNDING and high <= SIGMOID_OF_ONE + ROUNDING:
         return (
-            f"numbers {STOP} and {PROCEED} of the plan are within 0 to 1 on every frame, as probabilities "
-            "are; the decoder expects logits: export them without the sigmoid"
+            f"scores from {low:.4g} to {high:.4g} on every frame are those of a sigmoid that is applied twice: "
+            "leave one out"
         )
     return ""
 
 
 _MEASURES: dict[type, tuple[Callable[[Any, Outputs], tuple[float, ...]], Callable[..., str]]] = {
     YoloxDecoder: (_measure_heads, _judge_heads),
-    SteeringDecoder: (_measure_angle, _judge_angles),
-    TrajectoryDecoder: (_measure_plan, _judge_plans),
+    SigmoidDecoder: (_measure_planes, _judge_planes),
+    **PLANNER_MEASURES,
     ClassesDecoder: (measure_classes, judge_classes),
 }

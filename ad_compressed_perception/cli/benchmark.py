@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ad_compressed_perception.cli.options import MAX_BAD_FRAMES
+from ad_compressed_perception.cli.options import MAX_BAD_FRAMES, MODEL_HELP
 
 if TYPE_CHECKING:
     from ad_compressed_perception.analysis.benchmark import Benchmark, BenchmarkVariant, VariantFigures
@@ -25,7 +25,7 @@ MAX_FRAMES = 64
 
 
 def benchmark(
-    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="Folder with model.yaml.")],
+    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR|FILE", help=MODEL_HELP)],
     variants: Annotated[
         str | None,
         typer.Option(
@@ -67,8 +67,10 @@ def benchmark(
     from rich.progress import Progress
 
     from ad_compressed_perception.analysis.benchmark import run_benchmark
+    from ad_compressed_perception.cli.model_file import folder_of
     from ad_compressed_perception.report.host import describe_host
 
+    model_dir = folder_of(model_dir, work, frames)
     manifest, compared = _variants(model_dir, variants, backend, work)
     images, source = _frames(frames, iterations, max_bad_frames)
     with Progress(console=Console(stderr=True), transient=True) as bar:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ad_compressed_perception.cli.exit_codes import ExitCode
-from ad_compressed_perception.cli.options import MAX_BAD_FRAMES
+from ad_compressed_perception.cli.options import MAX_BAD_FRAMES, MODEL_HELP
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def compress(
-    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="Folder with model.yaml.")],
+    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR|FILE", help=MODEL_HELP)],
     recipe: Annotated[
         str,
         typer.Option(
@@ -109,7 +109,8 @@ def compress(
     """Compress a model by a recipe and verify the result on frames it was not calibrated on.
 
     With --data its accuracy on labels is measured too; a recipe's max_accuracy_drop needs that. The report,
-    with plots and images, is written beside the variant to VARIANT.report/.
+    with plots and images, is written beside the variant to VARIANT.report/. A model file is imported into
+    the work folder first (adcp import), as task raw where no decoder fits its outputs.
 
     Exit code 0: accepted, 3: rejected (kept and marked), 4: inconclusive, 1: error, 2: usage. A variant
     of the same name is replaced.
@@ -119,6 +120,7 @@ def compress(
     from rich.console import Console
     from rich.progress import Progress
 
+    from ad_compressed_perception.cli.model_file import folder_of
     from ad_compressed_perception.cli.search import run_search
     from ad_compressed_perception.compression.compress import compress_model
     from ad_compressed_perception.compression.recipe import load_recipe
@@ -142,7 +144,7 @@ def compress(
             raise typer.BadParameter("--recipe auto tries every backend: leave --backend out")
         parsed = parse_budget(budget or DEFAULT)  # what is wrong with the command comes before the model
         run_search(
-            _try_baseline(model_dir), calibration, budget=parsed, minutes=minutes or 10.0, seed=seed or 0,
+            _try_baseline(folder_of(model_dir, work, calibration, in_place=in_place)), calibration, budget=parsed, minutes=minutes or 10.0, seed=seed or 0,
             frames=frames, name=name, work=work, in_place=in_place, labels=labels, labeled=labeled,
             metric=metric, train=train is not False, max_bad_frames=max_bad, as_json=as_json,
         )  # fmt: skip
@@ -153,7 +155,7 @@ def compress(
         if given is not None:
             raise typer.BadParameter(f"--{option} belongs to --recipe auto")
     loaded = load_recipe(recipe)
-    manifest = _try_baseline(model_dir)
+    manifest = _try_baseline(folder_of(model_dir, work, calibration, in_place=in_place))
     with Progress(*progress_columns(), console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, object] = {}
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ad_compressed_perception.core.manifest import Manifest
 
 # Loaded in a process of its own first.
-_TRIED = {".onnx": "onnxruntime", ".tflite": "litert"}
+TRIED = {".onnx": "onnxruntime", ".tflite": "litert"}
+# Their results are not compared between frames.
+_UNSEEN = ("raw",)
 # "0: car", "1: person", as in data.yaml of YOLO trainings; also with other signs between.
 _NUMBERED = re.compile(r"(?P<id>\d{1,6})\s*(?P<sign>[:=,;\s])\s*(?P<name>\S.*)")
 
@@ -42,11 +44,6 @@ class _Color(str, Enum):
     GRAY = "GRAY"
 
 
-class _Resize(str, Enum):
-    stretch = "stretch"
-    letterbox = "letterbox"
-
-
 class _Convert(str, Enum):
     auto = "auto"
     onnx = "onnx"
@@ -61,16 +58,17 @@ def import_model(
         ),
     ],
     model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="Folder to create.")],
-    task: Annotated[_Task, typer.Option(help="Task of the model.")],
+    task: Annotated[_Task | None, typer.Option(help="Task of the model; guessed by default.")] = None,
     labels: Annotated[
         str | None, typer.Option(metavar="A,B,..|FILE", help="Class names, or a file with one per line.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name; the file's by default.")] = None,
-    decoder: Annotated[
-        str | None, typer.Option(help="Decoder of the outputs; by task yolox, argmax, steering or classes.")
-    ] = None,
+    decoder: Annotated[str | None, typer.Option(help="Decoder of the outputs; guessed by default.")] = None,
     decoder_option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of the decoder; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="Option of the decoder, such as strides=8,16,32; may be repeated."
+        ),
     ] = None,
     input_width: Annotated[
         int | None, typer.Option(min=1, help="Input width in pixels, where the file leaves it open.")
@@ -80,10 +78,10 @@ def import_model(
         _Layout | None, typer.Option(help="Input layout; read from the shape by default.")
     ] = None,
     input_color: Annotated[
-        _Color | None, typer.Option(help="Color order; RGB by default, GRAY with one channel.")
+        _Color | None, typer.Option(help="Color order; guessed by default, GRAY with one channel.")
     ] = None,
     input_scale: Annotated[
-        float | None, typer.Option(help="Factor on the 0..255 pixel; 1 by default.")
+        float | None, typer.Option(help="Factor on the 0..255 pixel; guessed by default.")
     ] = None,
     input_mean: Annotated[
         str | None, typer.Option(metavar="A[,B,C]", help="Mean, subtracted after the scale; 0 by default.")
@@ -93,7 +91,12 @@ def import_model(
         typer.Option(metavar="A[,B,C]", help="Standard deviation, divisor after that; 1 by default."),
     ] = None,
     input_resize: Annotated[
-        _Resize | None, typer.Option(help="How images are resized; stretch by default.")
+        str | None,
+        typer.Option(
+            metavar="HOW",
+            help="stretch, letterbox, letterbox-center, or crop:WxH[:bottom|top] to resize to WxH and cut; "
+            "guessed by default.",
+        ),
     ] = None,
     to: Annotated[
         _Convert, typer.Option(help="Target format; onnx: convert a .tflite file instead of running it.")
@@ -102,17 +105,37 @@ def import_model(
         str | None,
         typer.Option(
             metavar="SOURCE",
-            help="BAG, BAG:TOPIC or folder of images to check the outputs on; drawn images by default.",
+            help="BAG, BAG:TOPIC or folder of images to judge the candidates on.",
         ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC",
+            help="Labeled data, as of adcp evaluate: scale, color order and resizing are ranked by accuracy.",
+        ),
+    ] = None,
+    label_map: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|NAME", help="With --data: map from the data's names to the labels."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
-    """Turn a model file into MODEL_DIR with a model.yaml, run it on a few frames, keep it if that worked."""
+    """Turn a model file into MODEL_DIR with a model.yaml, run it on a few frames, keep it if that worked.
+
+    What is not given is guessed: from the exporter's metadata and the shapes of the outputs, with --sample
+    from how results on mirrored frames agree with mirrored results, with --data from accuracy. The output,
+    and the description in model.yaml, say what was guessed and what stays unsure. With --sample,
+    MODEL_DIR/import.report has four images with the results drawn, and all figures.
+    """
     import json
 
     from ad_compressed_perception.backends.checked_load import try_load
+    from ad_compressed_perception.cli.import_output import as_document, print_imported
     from ad_compressed_perception.importing import import_model as importing
 
+    if label_map is not None and data is None:
+        raise typer.BadParameter("--label-map belongs to --data")
     given: dict[str, Any] = {
         "width": input_width,
         "height": input_height,
@@ -121,10 +144,10 @@ def import_model(
         "scale": input_scale,
         "mean": _numbers("--input-mean", input_mean),
         "std": _numbers("--input-std", input_std),
-        "resize": input_resize.value if input_resize else None,
+        **_resizing(input_resize),
     }
     request = importing.ImportRequest(
-        task=task.value,
+        task=task.value if task else None,
         name=name,
         labels=read_labels(labels),
         decoder=decoder,
@@ -132,37 +155,19 @@ def import_model(
         input={key: value for key, value in given.items() if value is not None},
         convert=to.value,
         sample=sample,
+        data=data,
+        label_map=label_map,
     )
-    if source.suffix in _TRIED:
-        try_load(_TRIED[source.suffix], source, {})
+    if source.suffix in TRIED:
+        try_load(TRIED[source.suffix], source, {})
     imported = importing.import_model(source, model_dir, request)
     manifest = imported.manifest
-    variant = manifest.variant(manifest.baseline)
-    warnings = _look_at_results(manifest, sample) if sample is not None else []
+    look = sample is not None and manifest.task not in _UNSEEN
+    warnings = _look_at_results(manifest, sample) if look and sample is not None else []
     if as_json:
-        document = {
-            "schema": "adcp-import/1",
-            "model": manifest.name,
-            "kind": imported.framework,
-            "manifest": str(manifest.folder / "model.yaml"),
-            "file": str(manifest.variant_path(manifest.baseline)),
-            "backend": variant.backend,
-            "input": manifest.input.model_dump(exclude_none=True),
-            "output": manifest.output.model_dump(),
-            "labels": manifest.labels,
-            "warnings": warnings,
-        }
-        print(json.dumps(document, indent=2, allow_nan=False))
+        print(json.dumps(as_document(imported, warnings), indent=2, allow_nan=False))
         return
-    spec = manifest.input
-    file = manifest.variant_path(manifest.baseline)
-    print(f"{manifest.name}: {imported.framework} -> {file} ({variant.backend})")
-    print(f"input {spec.name}: {spec.dtype} {list(spec.shape)} {spec.layout}, {spec.color}, {spec.resize}")
-    print(f"scale {spec.scale:g}, mean {spec.mean}, std {spec.std}: check these against the training code")
-    print(f"output: {manifest.output.decoder} {manifest.output.options}")
-    print(f"manifest: {manifest.folder / 'model.yaml'}")
-    for warning in warnings:
-        print(warning)
+    print_imported(imported, f"adcp import {source} NEW_DIR", warnings)
 
 
 def _look_at_results(manifest: Manifest, sample: str) -> list[str]:
@@ -186,6 +191,28 @@ def _look_at_results(manifest: Manifest, sample: str) -> list[str]:
     finally:
         model.close()
     return [] if warning is None else [warning]
+
+
+def _resizing(text: str | None) -> dict[str, Any]:
+    """Return the fields of an input section for ``--input-resize``."""
+    if text is None:
+        return {}
+    if text in ("stretch", "letterbox"):
+        return {"resize": text}
+    if text == "letterbox-center":
+        return {"resize": "letterbox", "letterbox_align": "center"}
+    crop = re.fullmatch(r"crop:(\d{1,5})x(\d{1,5})(?::(center|bottom|top))?", text)
+    if crop is None:
+        raise typer.BadParameter(
+            f"--input-resize expects stretch, letterbox, letterbox-center or crop:WIDTHxHEIGHT[:bottom|top], "
+            f"such as crop:320x240:bottom, not {text!r}"
+        )
+    return {
+        "resize": "crop",
+        "resize_width": int(crop[1]),
+        "resize_height": int(crop[2]),
+        "crop_anchor": crop[3] or "center",
+    }
 
 
 def _numbers(option: str, text: str | None) -> list[float] | None:
@@ -239,7 +266,16 @@ def _options(pairs: list[str]) -> dict[str, Any]:
         if not equals or not key:
             raise typer.BadParameter(f"--decoder-option expects KEY=VALUE, not {pair!r}")
         try:
-            options[key] = parse_yaml(value)
+            options[key] = _listed(parse_yaml(value))
         except YamlError as error:
             raise typer.BadParameter(f"--decoder-option {key}: not a YAML value: {error}") from None
     return options
+
+
+def _listed(value: Any) -> Any:
+    """Return ``8,16,32`` as a list of its values; other values as they are."""
+    from ad_compressed_perception.core.yaml_file import parse_yaml
+
+    if not isinstance(value, str) or "," not in value:
+        return value
+    return [parse_yaml(part.strip()) for part in value.split(",") if part.strip()]

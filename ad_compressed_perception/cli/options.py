@@ -12,3 +12,5 @@ MAX_BAD_FRAMES = typer.Option(
     help="Most frames that may be left out because they cannot be read: a number, or a share of those asked "
     "for; 10% by default.",
 )
+
+MODEL_HELP = "Folder with model.yaml, or a model file: imported into the work folder."

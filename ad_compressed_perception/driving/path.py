@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 KNOTS_M = np.arange(0.0, 41.0, 4.0)
 """Arc lengths from base_link at which the network outputs the curvature: 0, 4, ..., 40 m."""
 _STEP_M = 0.25
+_SAME_PLACE_M = 1e-3
 
 Array = NDArray[np.float64]
 
@@ -34,3 +35,29 @@ def path_of_curvature(curvature_per_m: Array, distances_m: Array) -> tuple[Array
     y = np.concatenate(([0.0], np.cumsum(np.sin(middle) * step)))
     points = np.stack([np.interp(distances_m, arc, x), np.interp(distances_m, arc, y)], axis=-1)
     return points, np.interp(distances_m, arc, heading)
+
+
+def headings_of_points(points_xy_m: Array) -> Array:
+    """Return (N,) headings of a path from the origin, where it points along x, over (N, 2) points.
+
+    The tangent of a circle through three points: the directions of the chords before and after a point,
+    each weighted by the other's length. At the last point the circle goes on. Points closer together than
+    1 mm, as of a standing vehicle, keep the heading before.
+    """
+    chords = np.diff(np.concatenate([np.zeros((1, 2)), points_xy_m]), axis=0)
+    lengths = np.hypot(*chords.T)
+    headings = np.zeros(len(points_xy_m))
+    moving = np.flatnonzero(lengths > _SAME_PLACE_M)
+    if not moving.size:
+        return headings
+    lengths = lengths[moving]
+    directions = np.unwrap(np.arctan2(chords[moving, 1], chords[moving, 0]))
+    tangents = directions.copy()
+    if len(moving) > 1:
+        share = lengths[:-1] / (lengths[:-1] + lengths[1:])
+        tangents[:-1] += share * np.diff(directions)
+        tangents[-1] = 2.0 * directions[-1] - tangents[-2]
+    else:
+        tangents[0] *= 2.0  # an arc that begins along x turns by twice its chord's direction
+    index = np.searchsorted(moving, np.arange(len(headings)), side="right") - 1
+    return np.where(index >= 0, tangents[np.maximum(index, 0)], 0.0)

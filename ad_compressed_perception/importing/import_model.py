@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
-import numpy as np
 from pydantic import ValidationError
 
 from ad_compressed_perception.analysis.output_plausibility import check_outputs, choose_evenly
@@ -24,14 +22,16 @@ from ad_compressed_perception.core.manifest import (
     MANIFEST_NAME,
     InputSpec,
     Manifest,
+    OutputSpec,
     TaskName,
     Variant,
     describe_validation_error,
     file_sha256,
 )
-from ad_compressed_perception.core.tensors import TensorSpec
+from ad_compressed_perception.core.task_names import RAW
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.importing.choices import Guess
 from ad_compressed_perception.importing.frameworks import Framework, framework_of
 from ad_compressed_perception.importing.from_tensorflow import (
     keras_to_onnx,
@@ -39,7 +39,11 @@ from ad_compressed_perception.importing.from_tensorflow import (
     tflite_to_onnx,
 )
 from ad_compressed_perception.importing.from_torch import exported_program_to_onnx, torchscript_to_onnx
-from ad_compressed_perception.importing.infer_manifest import infer_input, infer_output
+from ad_compressed_perception.importing.guess import Guesser
+from ad_compressed_perception.importing.infer_manifest import infer_input
+from ad_compressed_perception.importing.model_facts import ModelFacts, facts_of
+from ad_compressed_perception.importing.one_frame import one_frame
+from ad_compressed_perception.importing.report import REPORT, drawn_frames, move_report, write_report
 from ad_compressed_perception.onnx_graph.io import check_model, pin_input_shape, read_model
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from ad_compressed_perception.workspace.save_manifest import save_manifest
@@ -49,20 +53,23 @@ BASELINE = "fp32"
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What the user specifies of a model; the rest is read from its file.
+    """What the user specifies of a model; the rest is read from its file or guessed.
 
     Attributes:
-        task: detection, segmentation, planning or classification.
+        task: its name; guessed where None.
         name: the model's name; the file's by default.
-        labels: class names, in the order of the model's classes.
-        decoder: name of the decoder; the task's usual one by default.
+        labels: class names, in the order of the model's classes; by the file's metadata or guessed by default.
+        decoder: name of the decoder; guessed by default.
         decoder_options: its options.
         input: fields of InputSpec.
         convert: turn a .tflite file into ONNX instead of running it in LiteRT.
-        sample: BAG, BAG:TOPIC or a folder of images that the outputs are checked on; None for drawn ones.
+        sample: BAG, BAG:TOPIC or a folder of images that candidates are judged and the outputs checked on;
+            None for drawn ones.
+        data: labeled data, as of ``adcp evaluate``, to rank scale, color order and resizing by accuracy.
+        label_map: from the data's names to the labels.
     """
 
-    task: TaskName
+    task: TaskName | None = None
     name: str | None = None
     labels: Sequence[str] = ()
     decoder: str | None = None
@@ -70,14 +77,21 @@ class ImportRequest:
     input: Mapping[str, Any] = field(default_factory=dict)
     convert: Literal["auto", "onnx"] = "auto"
     sample: str | None = None
+    data: str | None = None
+    label_map: str | None = None
 
 
 @dataclass(frozen=True)
 class Imported:
-    """Result of an import: the manifest, with its folder, and the framework of the source."""
+    """Result of an import: the manifest, with its folder, the framework of the source, and what was guessed.
+
+    ``images`` are those with results drawn, in the folder ``import.report`` of the model.
+    """
 
     manifest: Manifest
     framework: Framework
+    guess: Guess
+    images: Sequence[Path] = ()
 
 
 def import_model(source: Path, folder: Path, request: ImportRequest) -> Imported:
@@ -105,18 +119,21 @@ def import_model(source: Path, folder: Path, request: ImportRequest) -> Imported
         raise ManifestError(f"cannot write to {parent}: {error.strerror or error}") from error
     try:
         file, backend = _convert(source, framework, scratch, request)
-        manifest = _infer_manifest(file, backend, source, request)
+        frames, described = _frames(request.sample)
+        manifest, guess = _guess(file, backend, source, request, frames, scratch / REPORT)
         save_manifest(manifest, scratch)
         manifest.folder = scratch
-        _check_inference(manifest, request.sample)
+        if manifest.task != RAW:
+            _check_inference(manifest, frames or drawn_frames(manifest.input), described)
         folder.mkdir(parents=True, exist_ok=True)
         for name in (file.name, MANIFEST_NAME):
             (scratch / name).chmod(0o644)
             os.replace(scratch / name, folder / name)
+        images = move_report(scratch / REPORT, folder / REPORT)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     manifest.folder = folder.resolve()
-    return Imported(manifest, framework)
+    return Imported(manifest, framework, guess, images)
 
 
 def _convert(source: Path, framework: Framework, scratch: Path, request: ImportRequest) -> tuple[Path, str]:
@@ -153,56 +170,79 @@ def _shape_for_torchscript(source: Path, request: ImportRequest) -> tuple[int, .
     return sizes.shape
 
 
-def _infer_manifest(file: Path, backend: str, source: Path, request: ImportRequest) -> Manifest:
-    inputs, outputs, precision = _tensor_specs(file, backend)
-    spec = infer_input(inputs, request.input)
-    if backend == "onnxruntime" and any(size is None for size in inputs[0].shape):
-        model = read_model(file)
-        pin_input_shape(model, spec)
-        file.write_bytes(model.SerializeToString(deterministic=True))
-        inputs, outputs, precision = _tensor_specs(file, backend)
-    name = request.name or re.sub(r"[^A-Za-z0-9_.-]+", "_", source.stem).lstrip("_.-") or "model"
-    if request.task not in ("planning", "raw") and not request.labels:
-        shown = "; ".join(f"{output.name} {list(output.shape)}" for output in outputs)
-        raise ManifestError(
-            f"task {request.task} needs --labels, one for each of the model's classes (its outputs: {shown})"
-        )
+def _guess(
+    file: Path, backend: str, source: Path, request: ImportRequest, frames: Sequence[Frame], report: Path
+) -> tuple[Manifest, Guess]:
+    """Return the manifest of a converted file, and what of it was guessed; write images with a sample."""
+    session = create_backend(backend).load(file, {"warmup_runs": 0})
+    model = read_model(file) if backend == "onnxruntime" else None
     try:
-        return Manifest(
-            name=name,
-            task=request.task,
-            description=f"imported from {source.name}",
-            labels=list(request.labels),
-            input=spec,
-            output=infer_output(
-                request.task, request.labels, outputs, request.decoder, request.decoder_options
-            ),
-            baseline=BASELINE,
-            variants={
-                BASELINE: Variant(
-                    file=file.name, sha256=file_sha256(file), backend=backend, precision=precision
-                )
-            },
+        if model is not None and (changed := one_frame(model, session)):
+            file.write_bytes(changed.SerializeToString(deterministic=True))
+            session.close()
+            session = create_backend(backend).load(file, {"warmup_runs": 0})
+            model = changed
+        facts = facts_of(model, session.info.inputs, session.info.outputs)
+        spec = infer_input(facts.inputs, _sizes_of_metadata(request.input, facts))
+        if model is not None and any(size is None for size in facts.inputs[0].shape):
+            pin_input_shape(model, spec)
+            file.write_bytes(model.SerializeToString(deterministic=True))
+            session.close()
+            session = create_backend(backend).load(file, {"warmup_runs": 0})
+            facts = facts_of(model, session.info.inputs, session.info.outputs)
+        name = request.name or re.sub(r"[^A-Za-z0-9_.-]+", "_", source.stem).lstrip("_.-") or "model"
+        guesser = Guesser(session, facts, request, spec, name, backend, file.name)
+        guess = guesser.guess(frames or drawn_frames(spec), are_real=bool(frames), data=request.data)
+        variant = Variant(
+            file=file.name, sha256=file_sha256(file), backend=backend, precision=session.info.precision
         )
+        manifest = _manifest(name, source, guess, variant)
+        if frames:
+            write_report(guesser, guess, frames, report)
+    finally:
+        session.close()
+    return manifest, guess
+
+
+def _sizes_of_metadata(given: Mapping[str, Any], facts: ModelFacts) -> dict[str, Any]:
+    """Return the given fields, with the metadata's size where the file leaves it open."""
+    known = facts.metadata.image_size
+    is_open = len(facts.inputs) == 1 and None in facts.inputs[0].shape[1:]
+    if known is None or not is_open:
+        return dict(given)
+    return {"height": known[0], "width": known[1], **given}
+
+
+def _manifest(name: str, source: Path, guess: Guess, variant: Variant) -> Manifest:
+    candidate = guess.candidate
+    summary = guess.summary()
+    fields: dict[str, Any] = {
+        "name": name,
+        "task": RAW if candidate is None else candidate.task,
+        "description": f"imported from {source.name}" + (f"; {summary}" if summary else ""),
+        "labels": list(guess.labels),
+        "input": guess.spec,
+        "baseline": BASELINE,
+        "variants": {BASELINE: variant},
+    }
+    if candidate is not None:
+        fields["output"] = OutputSpec(decoder=candidate.decoder, options=dict(candidate.options))
+    try:
+        return Manifest(**fields)
     except ValidationError as error:
         raise ManifestError(f"model {name!r}: {describe_validation_error(error)}") from error
 
 
-def _tensor_specs(file: Path, backend: str) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], str]:
-    session = create_backend(backend).load(file, {"warmup_runs": 0})
-    try:
-        return session.info.inputs, session.info.outputs, session.info.precision
-    finally:
-        session.close()
+def _frames(sample: str | None) -> tuple[list[Frame], str]:
+    """Return evenly chosen frames of the sample and where they are from; none without a sample."""
+    if sample is None:
+        return [], "drawn images"
+    opened = open_frames(sample)
+    return list(opened.frames(choose_evenly(range(len(opened))))), opened.describe
 
 
-def _check_inference(manifest: Manifest, sample: str | None) -> None:
+def _check_inference(manifest: Manifest, frames: Iterable[Frame], source: str) -> None:
     """Run a few frames, so that a decoder that does not fit the outputs fails now, not on the car."""
-    source = "drawn images"
-    frames: Iterable[Frame] = _drawn_frames(manifest.input)
-    if sample is not None:
-        opened = open_frames(sample)
-        source, frames = opened.describe, opened.frames(choose_evenly(range(len(opened))))
     pipeline = open_pipeline(manifest)
     try:
         check_outputs(pipeline, frames, source)
@@ -210,15 +250,3 @@ def _check_inference(manifest: Manifest, sample: str | None) -> None:
         raise ModelFileError(f"not imported: {error}") from error
     finally:
         pipeline.close()
-
-
-def _drawn_frames(spec: InputSpec) -> list[Frame]:
-    """Return black, gray and white, a ramp, and noise of pixels and of large blocks."""
-    rng = np.random.default_rng(0)
-    shape = (spec.height, spec.width, 3)
-    images = [np.full(shape, value, np.uint8) for value in (0, 114, 255)]
-    images.append(np.broadcast_to(np.linspace(0, 255, spec.width).astype(np.uint8)[:, None], shape).copy())
-    images += [rng.integers(0, 256, shape, dtype=np.uint8)]
-    blocks = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    images.append(np.asarray(cv2.resize(blocks, (spec.width, spec.height))))
-    return [Frame(image, "BGR") for image in images]

@@ -44,11 +44,7 @@ def infer_input(inputs: Sequence[TensorSpec], given: Mapping[str, Any]) -> Input
         names = ", ".join(spec.name for spec in inputs) or "none"
         raise ModelFileError(f"the model needs exactly one input, an image; it has: {names}")
     spec = chosen[0]
-    if len(spec.shape) != 4 or spec.shape[0] not in (None, 1):
-        raise ModelFileError(
-            f"input {spec.name!r} is {_spec_text(spec)}: an image has a batch of one, channels, height and "
-            "width"
-        )
+    _check_axes(spec)
     if spec.dtype not in _DTYPES:
         raise ModelFileError(f"input {spec.name!r} is {spec.dtype}; images are {', '.join(_DTYPES)}")
     layout = given.get("layout") or _layout(spec)
@@ -72,6 +68,30 @@ def infer_input(inputs: Sequence[TensorSpec], given: Mapping[str, Any]) -> Input
         return InputSpec.model_validate(fields)
     except ValidationError as error:
         raise ManifestError(f"input: {describe_validation_error(error)}") from error
+
+
+def _check_axes(spec: TensorSpec) -> None:
+    """Raise ModelFileError where an input is no single image; the line says what would be needed."""
+    shown, shape = f"input {spec.name!r} is {_spec_text(spec)}", spec.shape
+    if len(shape) == 3 and shape[2] in _CHANNELS:
+        raise ModelFileError(
+            f"{shown}, an image without an axis for the batch: export it with [1, {shape[0]}, {shape[1]}, "
+            f"{shape[2]}], or put an Unsqueeze of axis 0 in reverse (Squeeze) before its first operator"
+        )
+    if len(shape) == 5:
+        raise ModelFileError(
+            f"{shown}, a sequence of images: frames are given one at a time here; export the model for a "
+            "single image, with [1, channels, height, width]"
+        )
+    if len(shape) != 4 or shape[0] not in (None, 1):
+        raise ModelFileError(f"{shown}: an image has a batch of one, channels, height and width")
+    stacked = [size for size in (shape[1], shape[3]) if size is not None and size > 3 and size % 3 == 0]
+    if stacked and not {shape[1], shape[3]} & {*_CHANNELS, None}:
+        channels = min(stacked)
+        raise ModelFileError(
+            f"{shown}: {channels} channels are {channels // 3} color images, frames of a sequence or of several "
+            "cameras; one image at a time is given here, so export a model that takes 3 channels"
+        )
 
 
 def _spec_text(spec: TensorSpec) -> str:

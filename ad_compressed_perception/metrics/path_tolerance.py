@@ -17,6 +17,13 @@ REACH_TOLERANCE_SHARE = 0.2
 """Further difference of the lengths that agrees, as a share of the baseline's."""
 
 
+SPEED_TOLERANCE_MPS = 0.5
+"""Difference of two commanded speeds that always agrees, m/s."""
+
+SPEED_TOLERANCE_SHARE = 0.1
+"""Further difference of the speeds that agrees, as a share of the baseline's."""
+
+
 def is_offset(baseline: Trajectory, variant: Trajectory, tolerance_m: float, tolerance_per_m: float) -> bool:
     """Whether a point of the variant's path lies beside the baseline's by more than the tolerance.
 
@@ -41,6 +48,14 @@ def is_other_length(baseline: Trajectory, variant: Trajectory) -> bool:
     """Whether the paths differ in length: one that ends at once is beside nothing."""
     reach_m, found_m = (_length_m(one.points_xy_m) for one in (baseline, variant))
     return abs(found_m - reach_m) > REACH_TOLERANCE_M + REACH_TOLERANCE_SHARE * reach_m
+
+
+def is_other_speed(baseline: Trajectory, variant: Trajectory) -> bool:
+    """Whether the speeds of paths spaced by distance differ; a path spaced by time has another length then."""
+    if baseline.speeds_mps is not None and variant.speeds_mps is not None:
+        return False
+    allowed_mps = SPEED_TOLERANCE_MPS + SPEED_TOLERANCE_SHARE * abs(baseline.speed_mps)
+    return abs(variant.speed_mps - baseline.speed_mps) > allowed_mps
 
 
 def _length_m(points_xy_m: NDArray[np.float64]) -> float:

@@ -79,8 +79,8 @@ class AcceptSpec(StrictModel):
         None,
         ge=0.0,
         le=1.0,
-        description="segmentation, classification: largest loss of any informative label's IoU or F1; by "
-        "default max(0.25, 3 max_drop), at most 1",
+        description="segmentation, classification: largest loss of any informative label's IoU or F1; raw: "
+        "largest loss of any informative channel; by default max(0.25, 3 max_drop), at most 1",
     )
     worst_slice: float | None = Field(
         None, ge=0.0, le=1.0, description="largest loss of agreement in the worst slice"
@@ -90,6 +90,12 @@ class AcceptSpec(StrictModel):
     )
     by_distance: DistanceLimits | None = Field(
         None, description="with verify.camera: largest loss of agreement by distance"
+    )
+    min_sqnr_db: float | None = Field(
+        None, description="raw: least signal to noise ratio of the worst part of the outputs, dB"
+    )
+    min_cosine: float | None = Field(
+        None, ge=-1.0, le=1.0, description="raw: least cosine similarity of any output"
     )
     min_frames: int = Field(20, ge=2, description="fewer informative frames leave the agreement undecided")
     max_accuracy_drop: float | None = Field(

@@ -140,6 +140,24 @@ class PartAgreement(StrictModel):
     drop: Interval = Field(description="1 - agreement; of a label 1 - IoU or 1 - F1")
 
 
+class OutputAgreement(StrictModel):
+    """One output of a model whose outputs nothing decodes, against the baseline's."""
+
+    name: str = Field(description="of the output; several that make one table of rows are joined by +")
+    compared_as: Literal["numbers", "whole numbers", "rows"]
+    shape: str = Field(description="as text")
+    channels: Count
+    judged_channels: Count = Field(description="channels that have a limit of their own")
+    drop: Interval = Field(description="noise to signal of its worst part; null where it never changes")
+    worst_part: str = Field(default="", description="that part; empty where it is the only one")
+    sqnr_of_worst_db: Interval = Field(description="the same in decibels; null without any noise")
+    sqnr_db: Figure = Field(default=None, description="of all elements together, decibels")
+    cosine: Figure = Field(default=None, description="cosine similarity of all elements of all frames")
+    largest_error: Figure = Field(default=None, description="as a share of the baseline's range")
+    equal_share: Figure = Field(default=None, description="whole numbers: share of equal elements")
+    is_constant: bool = Field(default=False, description="whether the baseline's is the same on all frames")
+
+
 class Agreement(StrictModel):
     """The variant's results against the baseline's on held-out frames without labels."""
 
@@ -159,8 +177,10 @@ class Agreement(StrictModel):
     worst_slice: str | None = Field(default=None, description="name of the slice with the largest drop")
     labels: list[PartAgreement] = Field(
         default_factory=list,
-        description="segmentation, classification: informative labels, each with a limit of its own",
+        description="segmentation, classification: informative labels, raw: the worst informative channels, "
+        "each with a limit of its own",
     )
+    outputs: list[OutputAgreement] = Field(default_factory=list, description="raw: each output")
     sizes: list[PartAgreement] = Field(default_factory=list, description="detection: by size of the object")
     distances: list[PartAgreement] = Field(
         default_factory=list, description="by distance, where the recipe gives the camera"

@@ -9,7 +9,14 @@ import math
 import cv2
 import numpy as np
 
-from ad_compressed_perception.core.results import Classification, Detections, LabelMask, Result, Trajectory
+from ad_compressed_perception.core.results import (
+    Classification,
+    Detections,
+    LabelMask,
+    RawOutputs,
+    Result,
+    Trajectory,
+)
 from ad_compressed_perception.metrics.agreement import MATCH_IOU
 from ad_compressed_perception.metrics.class_agreement import score_distance, strongest
 from ad_compressed_perception.metrics.unmatched import unmatched_objects
@@ -23,6 +30,7 @@ from ad_compressed_perception.report.overlay import (
     to_pixels,
 )
 from ad_compressed_perception.report.panels import Panel, side_by_side
+from ad_compressed_perception.report.raw_outputs import describe_errors, describe_outputs
 
 # Vermilion and blue of Okabe and Ito's palette, as BGR: distinguishable with every common color vision.
 LOST_BGR = (0, 94, 213)
@@ -88,12 +96,15 @@ def describe_difference(baseline: Result, variant: Result) -> str:
         return f"{changed.mean():.1%} of pixels; most: {words}, {counts[most] / changed.size:.1%}"
     if isinstance(baseline, Classification) and isinstance(variant, Classification):
         words = f"{_label_text(baseline)} to {_label_text(variant)}"
+        words = "same label" if baseline.label == variant.label else words
         return f"{words}; scores differ by at most {score_distance(baseline, variant):.2f}"
     if isinstance(baseline, Trajectory) and isinstance(variant, Trajectory):
         apart = math.degrees(variant.steering_wheel_angle_rad - baseline.steering_wheel_angle_rad)
         side = "left" if apart > 0 else "right"
         turn = "" if math.isnan(apart) else f", {abs(apart):.1f} deg more to the {side}"
         return f"baseline orange, variant blue{turn}"
+    if isinstance(baseline, RawOutputs) and isinstance(variant, RawOutputs):
+        return describe_errors(baseline, variant)
     return ""
 
 
@@ -169,4 +180,6 @@ def _summary(result: Result) -> str:
         return ", ".join(f"{name} {value:.1%}" for value, name in sorted(share, reverse=True)[:4])
     if isinstance(result, Classification):
         return _label_text(result)
+    if isinstance(result, RawOutputs):
+        return describe_outputs(result)
     return describe_steering(result)

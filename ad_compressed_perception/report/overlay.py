@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.core.results import Classification, Detections, LabelMask, Result, Trajectory
+from ad_compressed_perception.core.results import (
+    Classification,
+    Detections,
+    LabelMask,
+    RawOutputs,
+    Result,
+    Trajectory,
+)
 
 Image = NDArray[np.uint8]
 
@@ -78,6 +85,8 @@ def draw_result(bgr: Image, result: Result, camera: DrawingCamera | None = None)
         return draw_mask(bgr, result)
     if isinstance(result, Classification):
         return draw_labels(bgr, result)
+    if isinstance(result, RawOutputs):  # what its numbers mean is not known
+        return bgr.copy()
     return draw_trajectory(bgr, result, camera or DrawingCamera())
 
 

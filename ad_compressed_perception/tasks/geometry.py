@@ -69,11 +69,18 @@ class Geometry:
             and self.offset_x + self.resized_width <= self.model_width
             and self.offset_y + self.resized_height <= self.model_height
         )
-        if inside:
-            top, left = round(self.offset_y * factor_y), round(self.offset_x * factor_x)
-            bottom = top + max(1, round(self.resized_height * factor_y))
-            right = left + max(1, round(self.resized_width * factor_x))
-            visible = label_ids[top:bottom, left:right]
+        # The image's edges in labels; between them it can be cut out without shifting or stretching labels.
+        (rows, rest_y), (columns, rest_x), (top, rest_top), (left, rest_left) = (
+            divmod(pixels * labels, model)
+            for pixels, labels, model in (
+                (self.resized_height, label_ids.shape[0], self.model_height),
+                (self.resized_width, label_ids.shape[1], self.model_width),
+                (self.offset_y, label_ids.shape[0], self.model_height),
+                (self.offset_x, label_ids.shape[1], self.model_width),
+            )
+        )
+        if inside and not (rest_y or rest_x or rest_top or rest_left):
+            visible = label_ids[top : top + rows, left : left + columns]
             size = (self.source_width, self.source_height)
             # INTER_NEAREST_EXACT samples pixel centers; INTER_NEAREST would shift labels by half a pixel.
             return np.asarray(cv2.resize(visible, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
@@ -81,10 +88,13 @@ class Geometry:
         centers_y = (np.arange(self.source_height) + 0.5) * self.scale_y + self.offset_y
         seen_x = (centers_x >= 0) & (centers_x < self.model_width)
         seen_y = (centers_y >= 0) & (centers_y < self.model_height)
-        columns = np.clip(centers_x * factor_x, 0, label_ids.shape[1] - 1).astype(np.intp)
-        rows = np.clip(centers_y * factor_y, 0, label_ids.shape[0] - 1).astype(np.intp)
-        taken = label_ids[rows[:, None], columns[None, :]]
-        return np.where(seen_y[:, None] & seen_x[None, :], taken, 0).astype(np.uint8)
+        at_x = np.clip(centers_x * factor_x, 0, label_ids.shape[1] - 1).astype(np.intp)
+        at_y = np.clip(centers_y * factor_y, 0, label_ids.shape[0] - 1).astype(np.intp)
+        taken = label_ids[at_y][:, at_x]
+        if not inside:
+            taken[~seen_y] = 0
+            taken[:, ~seen_x] = 0
+        return taken
 
 
 def plan_geometry(spec: InputSpec, source_width: int, source_height: int) -> Geometry:

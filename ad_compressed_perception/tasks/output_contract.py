@@ -16,6 +16,10 @@ from ad_compressed_perception.driving.limits import MAX_CURVATURE_PER_M, MAX_SPE
 
 SCORE_TOLERANCE = 0.05
 """How far a score may be beyond 0..1: rounding of an output that is quantized together with boxes."""
+_MAX_WAYPOINT_M = 500.0
+"""The way of 10 s at 50 m/s."""
+_AHEAD_FROM_M = 1.0
+"""Waypoints closer than this are noise of a standing vehicle: their direction means nothing."""
 _BOX_SIZES = 16.0
 """Coordinates beyond this many model inputs are no object, but decoded or broken values."""
 
@@ -104,6 +108,28 @@ def check_label_ids(label_ids: NDArray[np.uint8], labels: int, model: str) -> No
         raise OutputError(
             f"model {model!r}: the mask holds label id {highest}, its manifest has {labels} labels (0 to "
             f"{labels - 1}); name the missing ones, or map the id to one of them in the file"
+        )
+
+
+def check_waypoints(points_xy_m: NDArray[np.float64], where: str) -> None:
+    """Raise OutputError unless (N, 2) finite points lie within a drive of the vehicle, and begin ahead of it.
+
+    The node's command drives forward: to a path that leads backward it would steer the wrong way.
+    """
+    if not len(points_xy_m):
+        raise OutputError(f"{where}: no waypoint besides the vehicle's own position")
+    distances = np.hypot(*points_xy_m.T)
+    if distances.max() > _MAX_WAYPOINT_M:
+        raise OutputError(
+            f"{where}: a waypoint {distances.max():.4g} m away; are they pixels, or in another unit (decoder "
+            "option scale_m)?"
+        )
+    far = np.flatnonzero(distances > _AHEAD_FROM_M)
+    if far.size and points_xy_m[far[0], 0] < -abs(points_xy_m[far[0], 1]):
+        x, y = points_xy_m[far[0]]
+        raise OutputError(
+            f"{where}: the path leads backward, to {x:.4g} m forward and {y:.4g} m left; are the axes others "
+            "(decoder option axes)?"
         )
 
 

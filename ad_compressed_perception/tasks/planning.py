@@ -70,11 +70,17 @@ class SteeringOutputDecoder(PlanningDecoder):
             OutputError: one of them is not finite, or the probability is not in 0..1.
         """
 
+    def speed(self, outputs: Mapping[str, NDArray[Any]]) -> float | None:
+        """Return the speed that the model asks for, m/s; None where it gives none."""
+        return None
+
     def trajectory(
         self, outputs: Mapping[str, NDArray[Any]], settings: PlanningSettings, speed_mps: float | None
     ) -> Trajectory:
-        """Return the arc of the angle at the nominal speed."""
+        """Return the arc of the angle at the model's speed, else at the nominal one."""
         angle, collision = self.steering(outputs)
+        asked = self.speed(outputs)
+        speed = settings.speed_mps if asked is None else asked
         if not abs(angle) <= settings.steering_ratio * MAX_ROAD_WHEEL_RAD:
             raise OutputError(
                 f"model {self.model!r}: a steering-wheel angle of {angle:.4g} rad is beyond any road "
@@ -82,11 +88,9 @@ class SteeringOutputDecoder(PlanningDecoder):
                 "scale missing?"
             )
         curvature = curvature_of_steering(angle, settings.steering_ratio, settings.wheelbase_m)
-        length = (
-            settings.horizon_m if settings.horizon == "distance" else settings.horizon_s * settings.speed_mps
-        )
+        length = settings.horizon_m if settings.horizon == "distance" else settings.horizon_s * speed
         points_xy_m, headings_rad = arc_points(curvature, length, settings.points)
-        return Trajectory(points_xy_m, headings_rad, curvature, settings.speed_mps, angle, collision)
+        return Trajectory(points_xy_m, headings_rad, curvature, speed, angle, collision)
 
 
 def curvature_of_steering(
@@ -113,10 +117,18 @@ def arc_points(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return (points, 2) positions and (points,) headings along a circular arc from the origin.
 
-    The i-th of N points lies at arc length ``(i + 1) / N * length_m``:
+    The i-th of N points lies at arc length ``(i + 1) / N * length_m``.
+    """
+    return arc_points_at(curvature_per_m, np.linspace(length_m / points, length_m, points))
+
+
+def arc_points_at(
+    curvature_per_m: float, arc: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (N, 2) positions and (N,) headings at (N,) arc lengths s in meters of a circle from the origin.
+
     ``x = sin(k s) / k, y = (1 - cos(k s)) / k``, written with sinc so that k = 0 is a straight line.
     """
-    arc = np.linspace(length_m / points, length_m, points)
     heading = curvature_per_m * arc
     # sin(a)/k = s * sinc(a); (1 - cos(a))/k = s * sin(a/2) * sinc(a/2); numpy's sinc is of pi * x.
     x = arc * np.sinc(heading / np.pi)

@@ -31,6 +31,15 @@ class RawOptions(StrictModel):
     outputs: list[str] | None = Field(
         None, min_length=1, description="outputs that are compared; all of them when absent"
     )
+    numbers: list[str] = Field(
+        default_factory=list,
+        description="outputs of whole numbers that are quantities, such as pixels of an image, not ids",
+    )
+    row_scores: dict[str, list[int]] = Field(
+        default_factory=dict,
+        description="tables of candidates: output to the columns whose score says how much a row counts, "
+        "such as objectness; by default those of small scores in most rows",
+    )
 
 
 class RawDecoder(Decoder):

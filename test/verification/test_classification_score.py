@@ -46,7 +46,7 @@ def verdict(pairs: Pairs, accept: AcceptSpec | None = None) -> Verdict:
     measured = Measured(
         found.drop, found.drop_low, found.drop_high, found.frames, found.informative_frames,
         found.failed_frames, 1.0, 1.0, 1.0, 1.0, 0.5, 1.0,
-        labels=found.labels, lost=found.lost, label_measure=found.label_measure,
+        labels=found.labels, lost=found.lost, label_text=found.label_text, rare=found.rare,
     )  # fmt: skip
     return decide(accept or AcceptSpec(), measured)
 
@@ -82,7 +82,7 @@ def test_the_share_of_equal_labels_and_what_stands_beside_it() -> None:
         "red": (pytest.approx(1 - 114 / 117), 60),
         "green": (pytest.approx(1 - 80 / 83), 43),
     }
-    assert found.label_measure == "F1"
+    assert found.label_text == "F1 of label {!r}"
 
 
 def test_frames_are_ranked_by_labels_first_and_scores_second() -> None:
@@ -120,6 +120,15 @@ def test_agreement_on_every_frame_is_accepted() -> None:
     found = verdict([*same("red", 50), *same("green", 50)])
     assert found.status == "accepted"
     assert any("F1 of each of 2 informative labels drops by at most 0.000" in one for one in found.reasons)
+
+
+def test_a_label_that_no_frame_has_is_named_by_the_verdict() -> None:
+    """Nothing was verified about it, and nobody would know."""
+    rare = "too rare on these frames to be judged by themselves: 'yellow' ({} frames)"
+    assert rare.format(0) in verdict([*same("red", 50), *same("green", 50)]).reasons
+    assert rare.format(3) in verdict([*same("red", 50), *same("green", 50), *same("yellow", 3)]).reasons
+    often = verdict(mixed([*same("red", 50), *same("green", 50), *same("yellow", 25)]))
+    assert not [one for one in often.reasons if "too rare" in one]
 
 
 def test_a_label_that_loses_its_frames_rejects_though_the_whole_hardly_shows_it() -> None:

@@ -133,7 +133,8 @@ def lost_label(trial: Trial, budget: Budget) -> str:
     assert trial.drop is not None
     limit = AcceptSpec(max_drop=budget.drop).label_limit
     name, low = trial.drop.worst_label, trial.drop.worst_label_low
-    return f"IoU of label {name!r} drops by {low:.3f} at least, allowed {limit:g}" if low > limit else ""
+    what = trial.drop.label_text.format(name)
+    return f"{what} drops by {low:.3f} at least, allowed {limit:g}" if low > limit else ""
 
 
 def drop_text(trial: Trial) -> str:

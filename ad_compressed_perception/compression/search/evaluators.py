@@ -90,6 +90,7 @@ class AgreementEvaluator(Evaluator):
             figures.measure, figures.drop, figures.drop_low, figures.drop_high, figures.frames,
             figures.informative_frames, figures.failed_frames,
             "" if worst is None else worst.name, 0.0 if worst is None else worst.low,
+            figures.label_text,
         )  # fmt: skip
 
     def _reference(self, index: int, frame: Frame, score: AgreementScore) -> Result:

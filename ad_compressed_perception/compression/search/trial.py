@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ad_compressed_perception.compression.search.candidate import Candidate
 from ad_compressed_perception.compression.search.pareto import Point
+from ad_compressed_perception.compression.verification.scores import LABEL_TEXT
 
 State = Literal["alive", "winner", "out", "failed", "not tried"]
 
@@ -61,6 +62,7 @@ class Drop:
         failed: those without a result.
         worst_label: segmentation: the informative label whose IoU drops most surely; "" without any.
         worst_label_low: lower end of that drop's 95 % interval.
+        label_text: what drops there, with a place for the label's name.
     """
 
     measure: str
@@ -72,6 +74,7 @@ class Drop:
     failed: int
     worst_label: str = ""
     worst_label_low: float = 0.0
+    label_text: str = LABEL_TEXT
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

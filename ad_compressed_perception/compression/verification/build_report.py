@@ -30,11 +30,13 @@ from ad_compressed_perception.compression.verification.graph_optimization_speedu
     GraphOptimizationSpeedup,
 )
 from ad_compressed_perception.compression.verification.labeled_check import AccuracyComparison, LabeledCheck
+from ad_compressed_perception.compression.verification.output_figures import OutputFigures
 from ad_compressed_perception.compression.verification.rerender import render_into
 from ad_compressed_perception.compression.verification.scores import AgreementScore
 from ad_compressed_perception.compression.verification.verify import LatencyFigures, Verification
 from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import CalibrationRecord, Manifest, Variant, Verdict
+from ad_compressed_perception.core.task_names import RAW
 from ad_compressed_perception.image.decode import to_bgr8
 from ad_compressed_perception.onnx_graph.costs import ModelCosts
 from ad_compressed_perception.pass_api.terms import AcceptSpec
@@ -159,7 +161,7 @@ def build_report(
 
 def _terms(task: str, accept: AcceptSpec, labeled: LabeledCheck | None) -> dict[str, Any]:
     terms = accept.model_dump(exclude_none=True)
-    if task in ("segmentation", "classification"):
+    if task in ("segmentation", "classification", RAW):
         terms["max_label_drop"] = accept.label_limit
     if labeled is not None and accept.max_accuracy_drop is not None:
         terms["accuracy_metric"] = labeled.labeled.metric
@@ -262,7 +264,24 @@ def _agreement(found: Findings) -> schema.Agreement:
         details=_plain(overall.details),
         slices=slices,
         worst_slice=_worst({one.name: one.drop.value for one in slices}),
+        outputs=[_output(one) for one in overall.outputs],
         **parts,
+    )
+
+
+def _output(one: OutputFigures) -> schema.OutputAgreement:
+    shown = {
+        key: getattr(one, key)
+        for key in (
+            *("name", "compared_as", "shape", "channels", "judged_channels", "sqnr_db", "cosine"),
+            *("largest_error", "equal_share", "is_constant"),
+        )
+    }
+    return schema.OutputAgreement(
+        **_plain(shown),
+        worst_part=one.worst,
+        drop=_interval(one.drop, one.low, one.high),
+        sqnr_of_worst_db=_interval(*_plain(one.sqnr_of_worst_db)),
     )
 
 

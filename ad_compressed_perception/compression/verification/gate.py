@@ -13,8 +13,9 @@ import math
 from dataclasses import dataclass
 
 from ad_compressed_perception.compression.verification.finding import Estimate, Finding, check_upper_limit
-from ad_compressed_perception.compression.verification.gate_parts import check_labels, check_lost, check_parts
-from ad_compressed_perception.compression.verification.scores import PartDrop
+from ad_compressed_perception.compression.verification.gate_parts import check_lost, check_parts, check_rare
+from ad_compressed_perception.compression.verification.output_figures import OutputFigures, check_outputs
+from ad_compressed_perception.compression.verification.scores import LABEL_TEXT, PartDrop
 from ad_compressed_perception.core.manifest import Verdict, VerdictStatus
 from ad_compressed_perception.pass_api.terms import AcceptSpec
 
@@ -78,12 +79,14 @@ class Measured:
         integer_coverage: share of convolutions and matrix products run as integer kernels; None without any.
         accuracy: loss of accuracy on labeled data; None where none was given.
         end_to_end: times from frame to result, for ``timed: end_to_end``.
-        labels: segmentation, classification: the drop of each informative label.
+        labels: segmentation, classification: the drop of each informative label; raw: that of channels.
+        label_text: what drops, with a place for the label's name.
+        outputs: raw: figures of each output.
         slices: the drop in each slice of the frames.
         sizes: detection: the drop of each class of object sizes.
         distances: with a camera: the drop in each band of distances.
         lost: labels and reactions of which nothing is left, besides those of ``labels``.
-        label_measure: which figure ``labels`` are drops of.
+        rare: classification: labels on too few frames to be judged by themselves.
     """
 
     drop: float
@@ -101,11 +104,13 @@ class Measured:
     accuracy: AccuracyDrop | None = None
     end_to_end: EndToEndTimes | None = None
     labels: tuple[PartDrop, ...] = ()
+    label_text: str = LABEL_TEXT
+    outputs: tuple[OutputFigures, ...] = ()
     slices: tuple[PartDrop, ...] = ()
     sizes: tuple[PartDrop, ...] = ()
     distances: tuple[PartDrop, ...] = ()
     lost: tuple[PartDrop, ...] = ()
-    label_measure: str = "IoU"
+    rare: tuple[PartDrop, ...] = ()
 
 
 def check_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
@@ -216,10 +221,13 @@ def check_limits(accept: AcceptSpec, measured: Measured) -> list[tuple[Finding, 
 def decide(accept: AcceptSpec, measured: Measured) -> Verdict:
     """Return the verdict; its reasons are the terms that decided it, all of them when accepted."""
     findings = [check_drop(accept, measured)]
-    findings += check_labels(accept, measured.frames, measured.labels, measured.label_measure)
-    findings += check_parts(accept, measured.slices, measured.sizes, measured.distances)
+    findings += check_parts(
+        accept, measured.frames, measured.labels, measured.slices, measured.sizes, measured.distances,
+        measured.label_text,
+    )  # fmt: skip
+    findings += check_outputs(accept, measured.outputs)
     if accept.max_drop < 1.0:  # else agreement is not limited at all
-        findings += check_lost(measured.lost)
+        findings += check_lost(measured.lost) + check_rare(measured.rare)
     optional = (check_accuracy(accept, measured), check_speed(accept, measured))
     findings += [finding for finding in optional if finding is not None]
     findings += check_limits(accept, measured)

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 
 from ad_compressed_perception.compression.verification.finding import Estimate, Finding, check_upper_limit
-from ad_compressed_perception.compression.verification.scores import PartDrop
+from ad_compressed_perception.compression.verification.scores import LABEL_TEXT, PartDrop
 from ad_compressed_perception.pass_api.terms import AcceptSpec
 
 Outcome = tuple[Finding, str]
@@ -23,23 +23,30 @@ _FRAMES_PER_SLICE_FRAME = 10
 _GONE = 1.0 - 1e-9
 # What the baseline has on so many frames and the variant on none of them is lost; on fewer, perhaps.
 _LOST_FRAMES, _PERHAPS_LOST_FRAMES = 10, 5
+_LISTED_RARE = 6
 
 
 def check_parts(
     accept: AcceptSpec,
+    frames: int,
+    labels: Sequence[PartDrop],
     slices: Sequence[PartDrop],
     sizes: Sequence[PartDrop],
     distances: Sequence[PartDrop],
+    label_text: str = LABEL_TEXT,
 ) -> list[Outcome]:
-    """Return the outcomes of the terms on parts and why.
+    """Return the outcomes of the terms on parts and why; labels are always judged.
 
     Args:
         accept: the recipe's terms.
+        frames: verification frames.
+        labels: drops of the informative labels' IoU, or of channels.
         slices: drops in the slices.
         sizes: drops of the classes of object sizes.
         distances: drops in the bands of distance.
+        label_text: what drops, with a place for the label's name.
     """
-    found: list[Outcome] = []
+    found = _check_labels(accept, frames, labels, label_text)
     if accept.worst_slice is not None:
         found += _check_slices(accept.worst_slice, accept.min_frames, slices)
     for limits, parts, words in (
@@ -68,29 +75,31 @@ def check_lost(lost: Sequence[PartDrop]) -> list[Outcome]:
     return found
 
 
-def check_labels(
-    accept: AcceptSpec, frames: int, labels: Sequence[PartDrop], measure: str = "IoU"
-) -> list[Outcome]:
-    """Return what decided of the labels, which are always judged: failed and open ones, or one sentence.
+def check_rare(rare: Sequence[PartDrop]) -> list[Outcome]:
+    """Return a sentence about labels that are on too few frames to be judged: no verdict is about them."""
+    if not rare:
+        return []
+    listed = ", ".join(f"{one.name!r} ({one.frames} frames)" for one in rare[:_LISTED_RARE])
+    more = f" and {len(rare) - _LISTED_RARE} more" if len(rare) > _LISTED_RARE else ""
+    return [(Finding.MET, f"too rare on these frames to be judged by themselves: {listed}{more}")]
 
-    Args:
-        accept: the recipe's terms.
-        frames: verification frames.
-        labels: drops of the informative labels.
-        measure: which figure they are drops of.
-    """
+
+def _check_labels(
+    accept: AcceptSpec, frames: int, labels: Sequence[PartDrop], label_text: str
+) -> list[Outcome]:
+    """Return what decided: the failed and the open labels, or one sentence for all of them."""
     if not labels or frames < accept.min_frames:  # then max_drop is open already
         return []
     limit = accept.label_limit
     found: list[Outcome] = []
+    what, _, label = label_text.partition(" of ")
     for one in labels:
         if one.drop >= _GONE:
-            what = "pixel" if measure == "IoU" else "frame"
-            found.append(
-                (Finding.FAILED, f"label {one.name!r} has no {what} in common any more ({one.frames} frames)")
-            )
+            name = label.format(one.name)
+            pixel = {"IoU": "pixel", "F1": "frame"}.get(what, "change")
+            found.append((Finding.FAILED, f"{name} has no {pixel} in common any more ({one.frames} frames)"))
         else:
-            found.append(_judge(one, f"{measure} of label {one.name!r}", limit))
+            found.append(_judge(one, label_text.format(one.name), limit))
     decided = [outcome for outcome in found if outcome[0] is not Finding.MET]
     if decided:
         return decided
@@ -98,8 +107,8 @@ def check_labels(
     return [
         (
             Finding.MET,
-            f"{measure} of each of {len(labels)} informative labels drops by at most {worst.drop:.3f} "
-            f"({worst.name!r}), within the allowed {limit:g}",
+            f"{what} of each of {len(labels)} informative {label.partition(' ')[0]}s drops by at most "
+            f"{worst.drop:.3f} ({worst.name!r}), within the allowed {limit:g}",
         )
     ]
 

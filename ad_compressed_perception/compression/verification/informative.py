@@ -8,6 +8,7 @@
 | detection    | the baseline has an object (or the variant, which is then wrong)                      |
 | planning     | the baseline gives a trajectory                                                       |
 | classific.   | the baseline publishes a label (one of those that are compared)                       |
+| raw          | an output of the baseline holds two different numbers, or only one                    |
 
 Of the frames on which the baseline says the same, no more are informative than there are others: a variant
 that always returned that result would agree on all of them. A baseline that never varies is therefore
@@ -24,9 +25,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.compression.frame_split import FrameSample
+from ad_compressed_perception.compression.verification.raw_content import (
+    describe_constant,
+    outputs_differ,
+    outputs_have_content,
+)
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, ResultError
 from ad_compressed_perception.core.manifest import Manifest
-from ad_compressed_perception.core.results import Classification, Detections, LabelMask, Result, Trajectory
+from ad_compressed_perception.core.results import (
+    Classification,
+    Detections,
+    LabelMask,
+    RawOutputs,
+    Result,
+    Trajectory,
+)
 from ad_compressed_perception.metrics.agreement import (
     detection_agreement,
     labels_of,
@@ -105,6 +118,8 @@ class BaselineInformation:
     def what_is_constant(self) -> str:
         """Return what the baseline says on every frame, where none is informative."""
         first, count = self._first, len(self._has_content)
+        if isinstance(first, RawOutputs):
+            return describe_constant(first, count)
         if isinstance(first, Trajectory):
             x_m, y_m = first.points_xy_m[-1]
             return (
@@ -134,7 +149,7 @@ class BaselineInformation:
             return len(names) > 1 and any(map(self._is_compared, names))
         if isinstance(result, Classification):
             return result.label is not None and self._is_compared(result.label)
-        return True
+        return not isinstance(result, RawOutputs) or outputs_have_content(result)
 
     def _is_compared(self, name: str) -> bool:
         return self._labels is None or name in self._labels
@@ -153,6 +168,8 @@ def _differ(first: Result, other: Result) -> bool:
         return _masks_differ(first, other)
     if isinstance(first, Classification) and isinstance(other, Classification):
         return first.label != other.label
+    if isinstance(first, RawOutputs) and isinstance(other, RawOutputs):
+        return outputs_differ(first, other)
     if isinstance(first, Detections) and isinstance(other, Detections):
         counts = detection_agreement(first, other, _SAME_BOX_IOU).overall
         return counts.missed + counts.extra > 0

@@ -11,15 +11,12 @@ arrow, or a road that is always on one side, has no mirror image.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
-
+from ad_compressed_perception.analysis.mirrored import mirrored_frame, mirrored_result
 from ad_compressed_perception.compression.frame_split import FrameSample
 from ad_compressed_perception.core.errors import DataError, ResultError
 from ad_compressed_perception.core.manifest import Manifest
-from ad_compressed_perception.core.results import Classification, Detections, LabelMask, Result, Trajectory
-from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.core.results import Trajectory
+from ad_compressed_perception.core.task_names import RAW
 from ad_compressed_perception.metrics.agreement import Agreement, agreement, pool
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
@@ -50,6 +47,8 @@ def mirror_agreement(pipeline: Pipeline, frames: FrameSample) -> float | None:
     Raises:
         AdcpError: a frame cannot be read, the runtime failed.
     """
+    if pipeline.task.name == RAW:  # what a mirrored output would be is not known
+        return None
     pooled: Agreement | None = None
     sums, sizes = 0.0, 0.0
     step = max(1, len(frames) // FRAMES)
@@ -58,7 +57,7 @@ def mirror_agreement(pipeline: Pipeline, frames: FrameSample) -> float | None:
             continue
         try:
             result = pipeline.run(frame)[0]
-            found = _mirrored(pipeline.run(_mirrored_frame(frame))[0], frame.pixels.shape[1])
+            found = mirrored_result(pipeline.run(mirrored_frame(frame))[0], frame.pixels.shape[1])
             if isinstance(result, Trajectory) and isinstance(found, Trajectory):
                 sums += abs(result.curvature_per_m - found.curvature_per_m)
                 sizes += abs(result.curvature_per_m) + abs(found.curvature_per_m)
@@ -91,20 +90,3 @@ def mirror_warning(pipeline: Pipeline, manifest: Manifest, frames: FrameSample) 
         f"only; does the manifest's input fit the model (scale {spec.scale:.4g}, color order {spec.color}, "
         f"mean {spec.mean}, std {spec.std}, size {spec.width}x{spec.height})?"
     )
-
-
-def _mirrored_frame(frame: Frame) -> Frame:
-    return replace(frame, pixels=np.ascontiguousarray(frame.pixels[:, ::-1]))
-
-
-def _mirrored(result: Result, width: int) -> Result:
-    """Return the result as it would be on the mirrored image of so many columns."""
-    if isinstance(result, Detections):
-        boxes = result.boxes_xyxy.copy()
-        boxes[:, [0, 2]] = width - result.boxes_xyxy[:, [2, 0]]
-        return replace(result, boxes_xyxy=boxes)
-    if isinstance(result, LabelMask):
-        return replace(result, label_ids=np.ascontiguousarray(result.label_ids[:, ::-1]))
-    if isinstance(result, Classification):
-        return result
-    return replace(result, curvature_per_m=-result.curvature_per_m)

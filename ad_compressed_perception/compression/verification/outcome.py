@@ -103,6 +103,8 @@ def gate_figures(
         integer_coverage=coverage.share,
         accuracy=accuracy,
         labels=agreement.labels,
+        label_text=agreement.label_text,
+        outputs=agreement.outputs,
         slices=tuple(
             PartDrop(rule.title, part.drop, part.drop_low, part.drop_high, part.frames)
             for rule, part in verification.slices.items()
@@ -110,7 +112,7 @@ def gate_figures(
         sizes=agreement.sizes,
         distances=agreement.distances,
         lost=agreement.lost,
-        label_measure=agreement.label_measure,
+        rare=agreement.rare,
         end_to_end=EndToEndTimes(
             latency.speedup_end_to_end_p50,
             latency.speedup_end_to_end_p50_low,

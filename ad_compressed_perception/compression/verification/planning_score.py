@@ -5,7 +5,8 @@
 Gated is a tolerance that grows with distance: a path is planned again many times before the vehicle reaches
 its end, and an error of the angle grows with distance by itself. The strict figure keeps the tolerance at
 the vehicle over the whole path. Both ask for a path of about the same length, else one that ends at once
-would agree, and for the same view of collision and stop, else a planner that never stops would.
+would agree, for about the same speed, and for the same view of collision and stop, else a planner that never
+stops would.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ad_compressed_perception.compression.verification.scores import (
 )
 from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.metrics.agreement import PlanningAgreement, planning_agreement
-from ad_compressed_perception.metrics.path_tolerance import is_offset, is_other_length
+from ad_compressed_perception.metrics.path_tolerance import is_offset, is_other_length, is_other_speed
 from ad_compressed_perception.metrics.share_interval import independent_frames, share_intervals
 
 ROUNDING_SHARE = 0.01
@@ -56,8 +57,8 @@ class PlanningScore(AgreementScore):
         self._tolerance_m, self._tolerance_per_m = lateral_tolerance_m, lateral_tolerance_per_m
         self._frames: list[PlanningAgreement | None] = []
         # Of each frame: whether it is outside of the growing, of the constant tolerance, of the length's,
-        # of the probabilities'.
-        self._outside: list[tuple[bool, bool, bool, bool]] = []
+        # of the probabilities', of the speed's.
+        self._outside: list[tuple[bool, bool, bool, bool, bool]] = []
         # Of each frame, (2, 3): whether the baseline asks for each reaction, whether the variant agrees.
         self._reactions: list[NDArray[np.bool_]] = []
 
@@ -67,27 +68,29 @@ class PlanningScore(AgreementScore):
         self._reactions.append(np.stack([asked, kept]))
         if variant is None:
             self._frames.append(None)
-            self._outside.append((True, True, True, True))
+            self._outside.append((True, True, True, True, True))
             return math.inf
         agreement = planning_agreement(baseline, variant)
         self._frames.append(agreement)
         other_length = is_other_length(baseline, variant)
         contradicts = bool(_contradicted(baseline, variant).any())
-        differs = other_length or contradicts
+        other_speed = is_other_speed(baseline, variant)
+        differs = other_length or contradicts or other_speed
         self._outside.append(
             (
                 is_offset(baseline, variant, self._tolerance_m, self._tolerance_per_m) or differs,
                 agreement.max_lateral_offset_m > self._tolerance_m or differs,
                 other_length,
                 contradicts,
+                other_speed,
             )
         )
         return agreement.max_lateral_offset_m
 
     def _figures(self, frames: Indices, failed: int) -> AgreementFigures:
         """Return the share with its interval; without a frame outside, that of as many independent frames."""
-        rows = np.array(self._outside, np.float64).reshape(-1, 4)[frames]
-        outside, strict, other_length, contradicting = rows.T
+        rows = np.array(self._outside, np.float64).reshape(-1, 5)[frames]
+        outside, strict, other_length, contradicting, other_speed = rows.T
         differences = np.array(self.differences)[frames]
         # Rounding is largest in bends, which come in clusters: that says nothing of losses.
         differences[differences < ROUNDING_SHARE * self._tolerance_m] = 0.0
@@ -102,6 +105,7 @@ class PlanningScore(AgreementScore):
             "lateral_tolerance_per_m": self._tolerance_per_m,
             "other_length_share": float(other_length.mean()),
             "contradicting_share": float(contradicting.mean()),
+            "other_speed_share": float(other_speed.mean()),
         }
         known = [one for one in (self._frames[place] for place in frames) if one is not None]
         if known:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.compression.verification.informative import BaselineInformation
+from ad_compressed_perception.compression.verification.output_figures import OutputFigures
 from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.tasks.base import Task
@@ -27,6 +28,9 @@ from ad_compressed_perception.tasks.geometry import Geometry
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
 Indices = NDArray[np.int64]
+
+LABEL_TEXT = "IoU of label {!r}"
+"""What drops where a segmenter loses a label."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,15 @@ class AgreementFigures:
         details: the task's other figures.
         strict_measure: name of the strict figure, which is reported beside the gated one.
         strict_score: its value in 0..1; NaN where nothing could be compared.
-        labels: segmentation: the drop of each informative label's IoU; classification: of its F1.
+        labels: segmentation: the drop of each informative label's IoU; classification: of its F1; raw: that of
+            the channels that are judged by themselves, the worst of them.
+        label_text: what drops, with a place for the label's name.
+        outputs: raw: figures of each output.
         sizes: detection: the drop of each class of object sizes.
         distances: with a camera: the drop in each band of distances.
         lost: labels, and reactions of a planner, of which nothing is left; frames are those on which the
             baseline has them.
-        label_measure: which figure ``labels`` are drops of.
+        rare: classification: labels on too few frames to be judged by themselves.
     """
 
     measure: str
@@ -84,10 +91,12 @@ class AgreementFigures:
     strict_measure: str = ""
     strict_score: float = math.nan
     labels: tuple[PartDrop, ...] = ()
+    label_text: str = LABEL_TEXT
+    outputs: tuple[OutputFigures, ...] = ()
     sizes: tuple[PartDrop, ...] = ()
     distances: tuple[PartDrop, ...] = ()
     lost: tuple[PartDrop, ...] = ()
-    label_measure: str = "IoU"
+    rare: tuple[PartDrop, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields for YAML and JSON; NaN becomes None."""
@@ -99,7 +108,7 @@ def _without_nan(value: Any) -> Any:
         return [_without_nan(item) for item in value]
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class AgreementScore(ABC):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SCHEMA = "adcp-compress/1"
 
 _SHOWN = 6
+_SHOWN_OUTPUTS = 8
 
 
 def as_dict(result: CompressionResult) -> dict[str, Any]:
@@ -144,9 +145,34 @@ def tables(result: CompressionResult) -> list[RenderableType]:
         f"{latency.speedup_end_to_end_p50:.2f}x "
         f"({latency.speedup_end_to_end_p50_low:.2f} to {latency.speedup_end_to_end_p50_high:.2f})",
     )
+    for row in _output_rows(result.report):
+        figures.add_row(*map(escape, row))
     for row in _slice_rows(result.report):
         figures.add_row(*row)
     return [steps, figures, *(escape(line) for line in _closing_lines(result))]
+
+
+def _output_rows(report: CompressionReport) -> Iterator[tuple[str, str, str, str]]:
+    """Yield each output of a model whose outputs nothing decodes."""
+    for one in report.agreement.outputs[:_SHOWN_OUTPUTS]:
+        if one.compared_as == "numbers" and not one.is_constant:
+            what = f"SQNR {_interval(one.sqnr_of_worst_db, 1)} dB"
+            label = f"output {one.worst_part or one.name}"
+            yield (
+                label,
+                "",
+                what,
+                f"cosine {_or_none(one.cosine)}, largest error {_or_none(one.largest_error)}",
+            )
+        elif one.is_constant:
+            yield (f"output {one.name}", "", "constant", "")
+        else:
+            equal = "" if one.equal_share is None else f"equal {one.equal_share:.4f}"
+            yield (f"output {one.name}", "", one.compared_as, equal or f"drop {_interval(one.drop, 3)}")
+
+
+def _or_none(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 def _slice_rows(report: CompressionReport) -> Iterator[tuple[str, str, str, str]]:

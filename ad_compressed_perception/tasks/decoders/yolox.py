@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ad_compressed_perception.core.errors import ManifestError, ModelFileError, OutputError
+from ad_compressed_perception.core.errors import ModelFileError, OutputError
 from ad_compressed_perception.core.manifest import Manifest, StrictModel
 from ad_compressed_perception.core.tensors import TensorSpec
+from ad_compressed_perception.tasks.decoders.cells import grid_cells
+from ad_compressed_perception.tasks.decoders.find_outputs import fits
 from ad_compressed_perception.tasks.detection import DetectionDecoder
 from ad_compressed_perception.tasks.output_contract import check_finite, check_probability
 
@@ -49,27 +51,12 @@ class YoloxDecoder(DetectionDecoder):
         """Compute the grid cells of the model's input size."""
         super().__init__(manifest)
         self._is_transposed = False
-        self._label_ids = self._checked_ids(manifest)
+        self._label_ids = self.label_ids(manifest)
         self._output: str | None = self.options.output
-        cells, strides = [], []
-        for stride in self.options.strides:
-            columns, rows = manifest.input.width // stride, manifest.input.height // stride
-            grid_x, grid_y = np.meshgrid(np.arange(columns), np.arange(rows))
-            cells.append(np.stack([grid_x.ravel(), grid_y.ravel()], axis=1))
-            strides.append(np.full(columns * rows, stride))
-        self.cells = np.concatenate(cells).astype(np.float32)
-        self.strides = np.concatenate(strides).astype(np.float32)[:, None]
-
-    def _checked_ids(self, manifest: Manifest) -> NDArray[np.int64]:
-        ids = self.options.label_ids
-        if ids is None:
-            return np.arange(len(manifest.labels))
-        if len(set(ids)) != len(ids) or min(ids) < 0 or max(ids) >= len(manifest.labels):
-            raise ManifestError(
-                f"model {manifest.name!r}, options of decoder 'yolox': label_ids {ids} must be different "
-                f"numbers of 0..{len(manifest.labels) - 1}"
-            )
-        return np.asarray(ids, np.int64)
+        strides = self.options.strides
+        # Without a rest: YOLOX convolves inputs of whole cells only.
+        sizes = [(manifest.input.width // stride, manifest.input.height // stride) for stride in strides]
+        self.cells, self.strides = grid_cells(sizes, strides)
 
     def check(self, outputs: tuple[TensorSpec, ...]) -> None:
         """Raise ModelFileError when no output has the shape that grid and labels ask for."""
@@ -77,8 +64,8 @@ class YoloxDecoder(DetectionDecoder):
         expected = (1, len(self.cells), 5 + len(self._label_ids))
         shape = tensor.shape
         transposed = (1, expected[2], expected[1])
-        self._is_transposed = not _fits(shape, expected) and _fits(shape, transposed)
-        if not self._is_transposed and not _fits(shape, expected):
+        self._is_transposed = not fits(shape, expected) and fits(shape, transposed)
+        if not self._is_transposed and not fits(shape, expected):
             raise ModelFileError(
                 f"model {self.model!r}: yolox with {len(self._label_ids)} labels needs output "
                 f"{list(expected)}, the file's {tensor.name!r} is {list(shape)}"
@@ -131,9 +118,3 @@ class YoloxDecoder(DetectionDecoder):
             raise OutputError(f"{where}: box sizes up to {largest:.4g} are no logarithms; {RAW_HEAD}")
         check_probability(raw[:, 4], where, _CAUSE)
         return raw
-
-
-def _fits(shape: tuple[int | None, ...], expected: tuple[int, ...]) -> bool:
-    return len(shape) == len(expected) and all(
-        size in (None, length) for size, length in zip(shape, expected, strict=True)
-    )

@@ -1,0 +1,135 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What ``adcp import`` prints: the model, the candidates with their figures, and what stays unsure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ad_compressed_perception.core.one_line import shorten
+
+if TYPE_CHECKING:
+    from ad_compressed_perception.importing.choices import Guess, Row
+    from ad_compressed_perception.importing.import_model import Imported
+
+SCHEMA = "adcp-import/1"
+_MOST_ROWS = 14
+
+
+def as_document(imported: Imported, warnings: Sequence[str]) -> dict[str, Any]:
+    """Return everything of an import for JSON."""
+    from ad_compressed_perception.importing.report import guess_as_dict
+
+    manifest = imported.manifest
+    variant = manifest.variant(manifest.baseline)
+    return {
+        "schema": SCHEMA,
+        "model": manifest.name,
+        "task": manifest.task,
+        "kind": imported.framework,
+        "manifest": str(manifest.folder / "model.yaml"),
+        "file": str(manifest.variant_path(manifest.baseline)),
+        "backend": variant.backend,
+        "input": manifest.input.model_dump(exclude_none=True),
+        "output": manifest.output.model_dump(),
+        "labels": manifest.labels,
+        "guess": guess_as_dict(imported.guess),
+        "images": [str(path) for path in imported.images],
+        "warnings": list(warnings),
+    }
+
+
+def print_imported(imported: Imported, command: str, warnings: Sequence[str]) -> None:
+    """Print an import for people.
+
+    Args:
+        imported: the import.
+        command: the command line up to where options that choose otherwise are added.
+        warnings: about the results on the sample.
+    """
+    from ad_compressed_perception.cli.output import table_console
+
+    console = table_console()
+    manifest, guess = imported.manifest, imported.guess
+    variant = manifest.variant(manifest.baseline)
+    spec = manifest.input
+
+    def show(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    show(
+        f"{manifest.name}: {imported.framework} -> {manifest.variant_path(manifest.baseline)} ({variant.backend})"
+    )
+    show(
+        f"task {manifest.task}, {len(manifest.labels)} labels" if manifest.labels else f"task {manifest.task}"
+    )
+    resize = spec.resize if spec.resize != "letterbox" else f"letterbox {spec.letterbox_align}"
+    show(f"input {spec.name}: {spec.dtype} {list(spec.shape)} {spec.layout}, {spec.color}, {resize}")
+    show(f"scale {spec.scale:g}, mean {spec.mean}, std {spec.std}")
+    show(f"output: {manifest.output.decoder} {manifest.output.options}")
+    show(f"manifest: {manifest.folder / 'model.yaml'}")
+    if guess.rows and (guess.frames or len(guess.rows) > 1):
+        console.print(_table(guess), markup=False)
+    for choice in guess.choices:
+        known = "certain" if choice.is_certain else "unsure"
+        show(f"{known}: {choice.what} {choice.value} ({choice.why})")
+        if not choice.is_certain and choice.fix:
+            show(f"  otherwise: {_otherwise(command, choice.fix)}")
+    for note in guess.notes:
+        show(f"note: {note}")
+    if imported.images:
+        show(f"results drawn on {len(imported.images)} frames: {imported.images[0].parent}")
+    for warning in warnings:
+        show(warning)
+
+
+def _otherwise(command: str, fix: str) -> str:
+    return (
+        f"{command} {' '.join(shlex.quote(part) for part in fix.split(' '))}"
+        if "{" in fix
+        else f"{command} {fix}"
+    )
+
+
+def _table(guess: Guess) -> Any:
+    from rich.table import Table
+
+    title = f"candidates on {guess.frames} frames" if guess.frames else "candidates by metadata and shapes"
+    table = Table(title=title, title_justify="left")
+    for name in ("", "task", "decoder", "images"):
+        table.add_column(name, overflow="fold")
+    for name in ("mirrored", "other frame", "skill", "found", "accuracy"):
+        table.add_column(name, justify="right")
+    table.add_column("note", overflow="fold")
+    for row in _shown(guess.rows):
+        found = row.judgment
+        figures = ["-"] * 4 if found is None or found.failed else _figures(row)
+        note = shorten(found.failed, 70) if found is not None and found.failed else ""
+        options = " ".join(f"{key}={value}" for key, value in row.candidate.options.items())
+        table.add_row(
+            "*" if row.is_chosen else "",
+            row.candidate.task,
+            shorten(f"{row.candidate.decoder} {options}", 60),
+            row.preparation,
+            *figures,
+            "-" if row.accuracy is None else f"{row.accuracy:.3f}",
+            note,
+        )
+    return table
+
+
+def _figures(row: Row) -> list[str]:
+    found = row.judgment
+    assert found is not None, "rows without a judgment have no figures"
+
+    def figure(value: float) -> str:
+        return "-" if value != value else f"{value:.2f}"
+
+    return [figure(found.same), figure(found.other), figure(found.skill), str(found.found)]
+
+
+def _shown(rows: Sequence[Row]) -> list[Row]:
+    """Return the first rows, and the chosen ones wherever they are."""
+    return [row for index, row in enumerate(rows) if index < _MOST_ROWS or row.is_chosen]

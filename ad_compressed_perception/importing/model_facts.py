@@ -1,0 +1,142 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a model file tells without being run: tensors, metadata, and what its graph begins and ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ad_compressed_perception.core.tensors import TensorSpec
+from ad_compressed_perception.importing.exporter_metadata import ExporterMetadata, read_metadata
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto
+
+# Between a graph's last computing operator and its output these only move numbers.
+_MOVING = frozenset(
+    ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Cast", "Slice", "Gather")
+)
+_PRODUCTS = frozenset(("Conv", "MatMul", "Gemm", "ConvTranspose", "ConvInteger", "QLinearConv"))
+_ARITHMETIC = frozenset(("Mul", "Div", "Sub", "Add", "BatchNormalization"))
+_SUPPRESSION = ("NonMaxSuppression", "EfficientNMS", "BatchedNMS", "NMS")
+_MOST_STEPS = 64
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is known of a model before it runs.
+
+    Attributes:
+        inputs: its input tensors.
+        outputs: its output tensors.
+        metadata: what its exporter wrote.
+        ends_in: output's name to the operators that make it, the last computing ones; several behind a
+            concatenation.
+        normalizes: whether the graph scales plain pixels itself before its first product.
+        suppression: name of the operator that suppresses boxes; empty where there is none.
+        operators: kinds of operators.
+        network: name of a network whose layers are recognized; empty for others.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    metadata: ExporterMetadata = field(default_factory=ExporterMetadata)
+    ends_in: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    normalizes: bool = False
+    suppression: str = ""
+    operators: frozenset[str] = frozenset()
+    network: str = ""
+
+    def has_probabilities(self, output: str) -> bool:
+        """Return whether the graph ends this output in a sigmoid or a softmax."""
+        return bool(self.ends_in.get(output, frozenset()) & {"Sigmoid", "Softmax", "HardSigmoid"})
+
+
+def facts_of(
+    model: ModelProto | None, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+) -> ModelFacts:
+    """Return the facts of a model; of its tensors only where it is no ONNX model (None)."""
+    if model is None:
+        return ModelFacts(inputs, outputs)
+    makers = {name: node for node in model.graph.node for name in node.output}
+    kinds = frozenset(node.op_type for node in model.graph.node)
+    suppressing = [kind for kind in kinds if any(word in kind for word in _SUPPRESSION)]
+    return ModelFacts(
+        inputs,
+        outputs,
+        read_metadata(model),
+        {output.name: _last_operators(makers, output.name) for output in outputs},
+        _normalizes(model, inputs[0].name if inputs else ""),
+        min(suppressing, default=""),
+        kinds,
+        "yolox" if _is_yolox(model) else "",
+    )
+
+
+def _is_yolox(model: ModelProto) -> bool:
+    """Return whether a graph has YOLOX's layers: a Focus stem, and heads of 4 and of 1 channels per stride.
+
+    A Focus stem puts every second pixel of every second row into channels of its own, four slices that are
+    joined (Ge et al., YOLOX, 2021; models/network_blocks.py). Its box and objectness heads are
+    convolutions of their own.
+    """
+    channels = {tensor.name: tensor.dims[0] for tensor in model.graph.initializer if len(tensor.dims) == 4}
+    first = next((index for index, node in enumerate(model.graph.node) if node.op_type == "Conv"), 0)
+    slices = sum(node.op_type == "Slice" for node in model.graph.node[:first])
+    heads = [channels.get(node.input[1], 0) for node in model.graph.node if node.op_type == "Conv"]
+    return slices >= 4 and heads.count(4) >= 3 and heads.count(4) == heads.count(1)
+
+
+def _last_operators(makers: Mapping[str, NodeProto], output: str) -> frozenset[str]:
+    found: set[str] = set()
+    waiting, steps = [output], 0
+    while waiting and steps < _MOST_STEPS:
+        node = makers.get(waiting.pop())
+        steps += 1
+        if node is None:
+            continue
+        if node.op_type in _MOVING:
+            waiting.extend(node.input[:1])
+        elif node.op_type == "Concat":
+            waiting.extend(node.input)
+        else:
+            found.add(node.op_type)
+    return frozenset(found)
+
+
+def _normalizes(model: ModelProto, image: str) -> bool:
+    """Return whether the graph scales plain pixels itself: a factor below 0.1 or a mean above 10 comes first."""
+    users: dict[str, list[NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
+            constants[node.output[0]] = node.attribute[0].t
+    name = image
+    for _ in range(_MOST_STEPS):
+        following = users.get(name, [])
+        if len(following) != 1 or following[0].op_type in _PRODUCTS:
+            return False
+        node = following[0]
+        if node.op_type in _ARITHMETIC:
+            return _takes_pixels(node, constants)
+        name = node.output[0]
+    return False
+
+
+def _takes_pixels(node: NodeProto, constants: Mapping[str, TensorProto]) -> bool:
+    from onnx import numpy_helper
+
+    known = [numpy_helper.to_array(constants[name]) for name in node.input if name in constants]
+    if not known or known[0].size > 16 or not known[0].size:
+        return False
+    size = float(np.abs(known[0].astype(np.float64)).max())
+    if node.op_type == "Mul":
+        return 0.0 < size < 0.1
+    return node.op_type in ("Div", "Sub", "Add") and size > 10.0
