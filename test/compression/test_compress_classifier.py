@@ -15,7 +15,7 @@ from ad_compressed_perception.cli import evaluate as evaluate_verb
 from ad_compressed_perception.cli import import_model as import_verb
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice
-from ad_compressed_perception.core.errors import ManifestError, ModelFileError, OutputError
+from ad_compressed_perception.core.errors import ManifestError, OutputError
 from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.importing.import_model import ImportRequest, import_model
 from support.classifiers import LABELS, write_class_folders, write_classifier, write_colors
@@ -84,12 +84,17 @@ def test_a_softmax_too_many_is_refused_before_anything_is_compressed(tmp_path: P
         )
 
 
-def test_import_checks_a_classifier_on_its_sample(tmp_path: Path, colors: Path) -> None:
+def test_import_refuses_a_wrong_activation_on_its_sample(tmp_path: Path, colors: Path) -> None:
     file = write_classifier(tmp_path / "source", end="logits") / "fp32.onnx"
     request = ImportRequest(
-        task="classification", labels=LABELS, input={"scale": 1 / 255, "color": "BGR"}, sample=str(colors)
+        task="classification",
+        labels=LABELS,
+        decoder="classes",
+        decoder_options={"activation": "none"},
+        input={"scale": 1 / 255, "color": "BGR"},
+        sample=str(colors),
     )
-    with pytest.raises(ModelFileError, match="are they logits"):
+    with pytest.raises(ManifestError, match="activation=softmax"):
         import_model(file, tmp_path / "model", request)
     assert not (tmp_path / "model" / "model.yaml").exists()
 
