@@ -12,7 +12,6 @@ import typer
 from typer.testing import CliRunner
 
 from ad_compressed_perception.cli import evaluate as evaluate_verb
-from ad_compressed_perception.cli import import_model as import_verb
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice
 from ad_compressed_perception.core.errors import ManifestError, OutputError
@@ -115,7 +114,3 @@ def test_evaluate_shows_recall_and_confusion(tmp_path: Path) -> None:
     assert fp32["figures"]["accuracy"]["value"] == pytest.approx(1.0 - len(wrong) / 10)
     assert fp32["confusion"][wrong[0]] == {"brown": 3}
     assert "class (row), found as (column)" in " ".join(shown.stdout.split())
-
-
-def test_the_import_verb_takes_the_task() -> None:
-    assert "classification" in [task.value for task in import_verb._Task]
