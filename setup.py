@@ -13,6 +13,7 @@ NODES = (
     "detection_node",
     "segmentation_node",
     "planning_node",
+    "classification_node",
     "latency_monitor_node",
     "compose",
     "bag_player",

@@ -6,6 +6,7 @@
 |--------------|-------------------------------------------------------------------------------|
 | detection    | ``map`` and ``ap50`` as COCO defines them                                     |
 | segmentation | ``miou`` and ``iou_CLASS``, pixels of all frames counted together             |
+| classific.   | ``accuracy`` (top-1) and ``mean_recall``, the mean over classes                |
 | planning     | ``rmse_rad``, ``mae_rad`` and ``correlation`` of the steering-wheel angle;    |
 |              | before them ``ade_m`` and ``fde_m`` with ground-truth trajectories            |
 """
@@ -13,15 +14,17 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ad_compressed_perception.analysis.accuracy_score import AccuracyScore as AccuracyScore
+from ad_compressed_perception.analysis.accuracy_score import Indices as Indices
+from ad_compressed_perception.analysis.class_accuracy import ClassAccuracy
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.results import Detections, LabelMask, Trajectory
 from ad_compressed_perception.data.labeled.boxes import BoxData
+from ad_compressed_perception.data.labeled.classes import ClassData
 from ad_compressed_perception.data.labeled.dataset import LabeledData
 from ad_compressed_perception.data.labeled.masks import MaskData
 from ad_compressed_perception.data.labeled.paths import GroundTruthPath, PathData
@@ -36,56 +39,7 @@ from ad_compressed_perception.metrics.displacement import displacements_m
 from ad_compressed_perception.metrics.iou import iou_per_class
 from ad_compressed_perception.metrics.steering import correlation, mean_absolute_error, rmse
 
-Indices = NDArray[np.int64]
-
 _FEW_IMAGES = 1000
-
-
-class AccuracyScore(ABC):
-    """Collects results frame by frame; computes figures after ``finish``.
-
-    Attributes:
-        names: the figures' names, in the order of ``figures``.
-        lower_is_better: the names of those that are errors.
-        resamples: number of bootstrap resamples, limited by their cost.
-        samples: frames collected.
-    """
-
-    names: tuple[str, ...]
-    lower_is_better: ClassVar[frozenset[str]] = frozenset()
-    resamples: int = 1000
-
-    def __init__(self) -> None:
-        self.samples = 0
-
-    def add(self, result: Any, ground_truth: Any) -> None:
-        """Take one frame's result and ground truth; raise DataError where they cannot be compared."""
-        self._add(result, ground_truth)
-        self.samples += 1
-
-    @abstractmethod
-    def _add(self, result: Any, ground_truth: Any) -> None:
-        """Take one frame's result and ground truth."""
-
-    @abstractmethod
-    def finish(self) -> None:
-        """Prepare the figures; no frame may be added afterwards."""
-
-    @abstractmethod
-    def figures(self, indices: Indices | None = None) -> tuple[float, ...]:
-        """Return the figures of all frames, or of ``indices``, which may repeat; NaN where undefined."""
-
-    def per_class(self) -> dict[str, dict[str, float]]:
-        """Return further figures of each class; empty where there are none."""
-        return {}
-
-    def block_length(self) -> int:
-        """Return the number of neighboring frames to resample together; 1 for independent frames."""
-        return 1
-
-    def notes(self) -> list[str]:
-        """Return notes for the reader of the figures, in sentences."""
-        return []
 
 
 class DetectionAccuracy(AccuracyScore):
@@ -274,4 +228,6 @@ def create_accuracy(data: LabeledData, max_detections: int = 100) -> AccuracySco
         return DetectionAccuracy(data, max_detections)
     if isinstance(data, MaskData):
         return SegmentationAccuracy(data)
+    if isinstance(data, ClassData):
+        return ClassAccuracy(data)
     return PathAccuracy() if isinstance(data, PathData) else SteeringAccuracy()

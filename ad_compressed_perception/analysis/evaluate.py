@@ -49,7 +49,7 @@ class EvaluationResult:
     Attributes:
         model: the manifest's name.
         variant: the variant's name.
-        task: detection, segmentation or planning.
+        task: detection, segmentation, planning or classification.
         data: where the labeled frames come from.
         indices: which of them were used.
         info: the loaded model's runtime, provider and precision.
@@ -60,6 +60,7 @@ class EvaluationResult:
         block_length: frames that were resampled together.
         notes: for the reader, in sentences.
         score: the frames' results, for comparisons.
+        confusion: classification: class to the number of its frames by the class found.
     """
 
     model: str
@@ -75,6 +76,7 @@ class EvaluationResult:
     block_length: int
     notes: list[str]
     score: AccuracyScore = field(repr=False, compare=False)
+    confusion: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, without data and settings, which are the same for all variants."""
@@ -87,6 +89,7 @@ class EvaluationResult:
                 name: {key: _or_none(value) for key, value in row.items()}
                 for name, row in self.per_class.items()
             },
+            **({"confusion": self.confusion} if self.confusion else {}),
             "interval": {
                 "level": LEVEL,
                 "method": "percentile bootstrap over frames",
@@ -152,6 +155,7 @@ def evaluate(
         block_length=block,
         notes=[*data.notes, *score.notes()],
         score=score,
+        confusion=score.confusion(),
     )
 
 

@@ -96,7 +96,9 @@ def compress(
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(help="auto with --data: metric of adcp evaluate; map, miou or rmse_rad by default."),
+        typer.Option(
+            help="auto with --data: metric of adcp evaluate; map, miou, rmse_rad or accuracy by default."
+        ),
     ] = None,
     train: Annotated[
         bool | None,

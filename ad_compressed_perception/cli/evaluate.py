@@ -73,7 +73,9 @@ def evaluate(
             metavar="DIR", help="Where compressed variants are; $ADCP_WORK or ./adcp_work by default."
         ),
     ] = None,
-    per_class: Annotated[bool, typer.Option(help="Also show every class (detection).")] = False,
+    per_class: Annotated[
+        bool, typer.Option(help="Also show every class (detection, classification).")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Measure the accuracy of variants on labeled data, each figure with its 95% interval.
@@ -85,6 +87,9 @@ def evaluate(
 
     Segmentation (IoU of each class, mean IoU), with --label-map or labels.json beside the masks:
     a FOLDER with images/ and masks/, or MASKS@IMAGES.
+
+    Classification (accuracy, mean recall; --per-class: recall, precision, confusion):
+    a FOLDER with a folder of images for each class, or labels.csv (file,label), or FILE.csv@IMAGES.
 
     Planning (RMSE, MAE, correlation of the steering-wheel angle; with trajectories ADE and FDE):
     a FOLDER with steering.csv (stamp_ns,steering_angle_rad) or trajectories.jsonl and images/,
@@ -234,6 +239,9 @@ def _print_tables(
     console.print(table, markup=False)
     if per_class and first.per_class:
         console.print(_class_table(results), markup=False)
+        for result in results:
+            if 0 < len(result.confusion) <= _LISTED:
+                console.print(_confusion_table(result), markup=False)
     for line in _remarks(labeled, results):
         console.print(line, highlight=False, markup=False)
 
@@ -249,6 +257,21 @@ def _class_table(results: list[EvaluationResult]) -> Any:
     for name in results[0].per_class:
         values = [value for result in results for value in result.per_class[name].values()]
         table.add_row(name, *(f"{value:.3f}" if isinstance(value, float) else str(value) for value in values))
+    return table
+
+
+def _confusion_table(result: EvaluationResult) -> Any:
+    """Return frames by their class (rows) and the class found (columns)."""
+    from rich.table import Table
+
+    columns = list(
+        dict.fromkeys([*result.confusion, *(name for row in result.confusion.values() for name in row)])
+    )
+    table = Table(title=f"{result.variant}: class (row), found as (column)", title_justify="left")
+    for name in ("", *columns):
+        table.add_column(name, justify="right" if name else "left")
+    for name, row in result.confusion.items():
+        table.add_row(name, *(str(row.get(column, 0)) for column in columns))
     return table
 
 

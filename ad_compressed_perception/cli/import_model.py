@@ -29,6 +29,7 @@ class _Task(str, Enum):
     detection = "detection"
     segmentation = "segmentation"
     planning = "planning"
+    classification = "classification"
     raw = "raw"
 
 

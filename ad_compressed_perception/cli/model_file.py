@@ -97,7 +97,7 @@ def _what_it_is(model: Path, manifest: Manifest) -> str:
         else f"{manifest.task}, decoder {manifest.output.decoder}"
     )
     return (
-        f"{model.name} is taken for {taken}; input {spec.width}x{spec.height} {spec.color}, scale {spec.scale:.4g}, "
-        f"{spec.resize}. If that is wrong: adcp import {model} MODEL_DIR --task ... --decoder ... "
+        f"{model.name} is taken for {taken}; input {spec.width}x{spec.height} {spec.color}, "
+        f"scale {spec.scale:.4g}, {spec.resize}. If that is wrong: adcp import {model} MODEL_DIR --task ... --decoder ... "
         f"(manifest: {manifest.folder / MANIFEST_NAME})"
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ad_compressed_perception.cli.exit_codes import ExitCode
+from ad_compressed_perception.core.task_names import TASK_NAMES
 
 if TYPE_CHECKING:
     from ad_compressed_perception.report.schema import Report
@@ -35,7 +36,7 @@ def replay(
     ] = False,
     tasks: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Tasks among detection, segmentation, planning; all by default."),
+        typer.Option(metavar="A,B", help=f"Tasks among {', '.join(TASK_NAMES)}; all by default."),
     ] = None,
     models: Annotated[
         list[Path] | None,

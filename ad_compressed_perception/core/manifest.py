@@ -45,7 +45,7 @@ from ad_compressed_perception.core.yaml_file import line_of, read_yaml_mapping
 SCHEMA: Final = "adcp-model/1"
 MANIFEST_NAME = "model.yaml"
 
-TaskName = Literal["detection", "segmentation", "planning", "raw"]
+TaskName = Literal["detection", "segmentation", "planning", "classification", "raw"]
 VerdictStatus = Literal["accepted", "rejected", "inconclusive"]
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 _SHA256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -231,7 +231,7 @@ class Manifest(StrictModel):
     def _consistent(self) -> Manifest:
         if self.baseline not in self.variants:
             raise ValueError(f"baseline {self.baseline!r} is not among the variants {list(self.variants)}")
-        if self.task in ("detection", "segmentation") and not self.labels:
+        if self.task in ("detection", "segmentation", "classification") and not self.labels:
             raise ValueError(f"task {self.task} needs labels")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels must be unique")

@@ -78,6 +78,32 @@ class Trajectory:
 
 
 @dataclass(frozen=True)
+class Classification:
+    """What a whole frame shows.
+
+    Attributes:
+        scores: (K,) float32 in 0..1 of all labels; NaN where a message does not have them.
+        ranked: (M,) int64, indices into ``labels`` of those that are published, strongest first; empty where
+            no score reaches the threshold.
+        labels: the model's class names.
+    """
+
+    scores: NDArray[np.float32]
+    ranked: NDArray[np.int64]
+    labels: tuple[str, ...]
+
+    @property
+    def label(self) -> str | None:
+        """The strongest label; None where none is published."""
+        return self.labels[int(self.ranked[0])] if len(self.ranked) else None
+
+    @property
+    def score(self) -> float:
+        """The score of the strongest label; 0 where none is published."""
+        return float(self.scores[int(self.ranked[0])]) if len(self.ranked) else 0.0
+
+
+@dataclass(frozen=True)
 class RawOutputs:
     """A model's outputs as they are, for a model whose outputs nothing decodes.
 
@@ -88,4 +114,4 @@ class RawOutputs:
     outputs: Mapping[str, NDArray[Any]]
 
 
-Result = Detections | LabelMask | Trajectory | RawOutputs
+Result = Detections | LabelMask | Trajectory | Classification | RawOutputs

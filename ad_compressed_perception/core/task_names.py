@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The names of the tasks, for what must not import the tasks themselves."""
 
-TASK_NAMES = ("detection", "segmentation", "planning")
+TASK_NAMES = ("detection", "segmentation", "planning", "classification")
 """Tasks that have a node."""
+
+DEFAULT_TASKS = ("detection", "segmentation", "planning")
+"""What a launch starts where nothing is named: the tasks that a model of the package is for."""
 
 RAW = "raw"
 """The task of a model whose outputs nothing decodes: compressed and compared, but no node publishes them."""
 
 NO_NODE = "no node runs task raw, which has no result to publish: import it with --task and --decoder"
-"""What is said where a node is asked for."""
+"""The message where a node is asked for."""

@@ -67,7 +67,7 @@ class NodeReport:
 
     Attributes:
         node: fully qualified node name.
-        task: detection, segmentation or planning.
+        task: detection, segmentation, planning or classification.
         model: the manifest's name.
         variant: the variant's name.
         backend: the runtime's name.

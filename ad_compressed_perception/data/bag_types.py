@@ -23,6 +23,7 @@ _VISION = {
         "vision_msgs/BoundingBox2D bbox\nstring id"
     ),
     "Detection2DArray": "std_msgs/Header header\nvision_msgs/Detection2D[] detections",
+    "Classification": "std_msgs/Header header\nvision_msgs/ObjectHypothesis[] results",
     "VisionClass": "uint16 class_id\nstring class_name",
     "LabelInfo": "std_msgs/Header header\nvision_msgs/VisionClass[] class_map\nfloat32 threshold",
 }

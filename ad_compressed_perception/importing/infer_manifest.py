@@ -17,6 +17,7 @@ DEFAULT_DECODERS: dict[TaskName, str] = {
     "detection": "yolox",
     "segmentation": "argmax",
     "planning": "steering",
+    "classification": "classes",
     "raw": "raw",
 }
 _CHANNELS = (1, 3)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.resources import config_folder, models_folder
-from ad_compressed_perception.core.task_names import NO_NODE, RAW, TASK_NAMES
+from ad_compressed_perception.core.task_names import DEFAULT_TASKS, NO_NODE, RAW, TASK_NAMES
 from ad_compressed_perception.core.yaml_file import read_yaml_mapping
 
 COMPRESSED_SUFFIX = "/compressed"
@@ -29,12 +29,12 @@ def names_in(text: str) -> list[str]:
 
 
 def parse_tasks(text: str) -> list[str]:
-    """Return the tasks of a comma-separated list, in the order of the list; all of them where it is empty.
+    """Return the tasks of a comma-separated list, in the order of the list; DEFAULT_TASKS where it is empty.
 
     Raises:
         AdcpError: one is unknown or listed twice.
     """
-    names = names_in(text) or list(TASK_NAMES)
+    names = names_in(text) or list(DEFAULT_TASKS)
     for name in names:
         if name not in TASK_NAMES:
             raise AdcpError(f"tasks:={text}: {name!r} is not one of {', '.join(TASK_NAMES)}")

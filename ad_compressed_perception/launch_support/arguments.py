@@ -11,7 +11,7 @@ from launch.launch_context import LaunchContext
 from launch.utilities import normalize_to_list_of_substitutions, perform_substitutions
 from launch_ros.substitutions import FindPackageShare
 
-from ad_compressed_perception.core.task_names import TASK_NAMES
+from ad_compressed_perception.core.task_names import DEFAULT_TASKS, TASK_NAMES
 from ad_compressed_perception.launch_support.argument_values import CAMERA_FIELD, DEFAULT_CAMERA
 from ad_compressed_perception.launch_support.plan import PACKAGE
 
@@ -28,7 +28,7 @@ def model_arguments() -> list[DeclareLaunchArgument]:
             "tasks",
             default_value="",
             description=f"what to run, separated by commas: any of {', '.join(TASK_NAMES)}; "
-            "empty: the task of model, or all",
+            f"empty: the task of model, or {', '.join(DEFAULT_TASKS)}",
         ),
         DeclareLaunchArgument(
             "models",

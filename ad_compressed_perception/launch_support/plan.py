@@ -68,7 +68,7 @@ class PlannedNode:
 
 
 def tasks_of(arguments: Mapping[str, str]) -> list[str]:
-    """Return the tasks of a launch: those that ``tasks`` names, else the one of ``model``, else all.
+    """Return the tasks of a launch: those of ``tasks``, else that of ``model``, else the default ones.
 
     Raises:
         AdcpError: an unknown task, or one model for several of them.

@@ -62,3 +62,14 @@ def detections(message: bytes) -> SimpleNamespace:
         box = SimpleNamespace(center=center, size_x=size_x, size_y=size_y)
         found.append(SimpleNamespace(results=results, bbox=box))
     return SimpleNamespace(header=header, detections=found)
+
+
+@_checked
+def classification(message: bytes) -> SimpleNamespace:
+    """Return a vision_msgs/Classification; raise ResultError where the bytes are none."""
+    reader = CdrReader(message)
+    header, results = reader.header(), []
+    for _ in range(reader.number("I")):
+        class_id = reader.text()
+        results.append(SimpleNamespace(class_id=class_id, score=reader.numbers("d", 1)[0]))
+    return SimpleNamespace(header=header, results=results)

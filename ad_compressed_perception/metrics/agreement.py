@@ -17,8 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
+from ad_compressed_perception.core.results import Classification, Detections, LabelMask, Result, Trajectory
+from ad_compressed_perception.metrics.class_agreement import (
+    ClassificationAgreement,
+    classification_agreement,
+)
 from ad_compressed_perception.metrics.iou import iou_per_class
+from ad_compressed_perception.metrics.match_counts import MatchCounts as MatchCounts
 from ad_compressed_perception.metrics.path_offset import (
     checked_points,
     lateral_offsets_m,
@@ -28,47 +33,6 @@ from ad_compressed_perception.metrics.path_offset import (
 MATCH_IOU = 0.5
 """Overlap from which two boxes of a class are the same object."""
 _EXACT_IN_FLOAT32 = 2**24
-
-
-@dataclass(frozen=True)
-class MatchCounts:
-    """Objects that both sides found, or only one of them.
-
-    Precision and recall with nothing to divide by are 1 where neither side found anything, else 0.
-
-    Attributes:
-        matched: found by both.
-        missed: found by the baseline only.
-        extra: found by the variant only.
-    """
-
-    matched: int = 0
-    missed: int = 0
-    extra: int = 0
-
-    def __add__(self, other: MatchCounts) -> MatchCounts:
-        """Pool two frames' counts."""
-        return MatchCounts(self.matched + other.matched, self.missed + other.missed, self.extra + other.extra)
-
-    @property
-    def precision(self) -> float:
-        """Share of the variant's objects that the baseline has too."""
-        return self._share(self.matched, self.matched + self.extra)
-
-    @property
-    def recall(self) -> float:
-        """Share of the baseline's objects that the variant has too."""
-        return self._share(self.matched, self.matched + self.missed)
-
-    @property
-    def f1(self) -> float:
-        """Harmonic mean of precision and recall, 2 matched / (2 matched + missed + extra)."""
-        return self._share(2 * self.matched, 2 * self.matched + self.missed + self.extra)
-
-    def _share(self, part: int, whole: int) -> float:
-        if whole:
-            return part / whole
-        return 1.0 if self.matched + self.missed + self.extra == 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -332,7 +296,7 @@ def planning_agreement(baseline: Trajectory, variant: Trajectory) -> PlanningAgr
     return PlanningAgreement(1, float(apart_m.mean()), final_m, lateral_m, lateral_m, final_m)
 
 
-Agreement = DetectionAgreement | SegmentationAgreement | PlanningAgreement
+Agreement = DetectionAgreement | SegmentationAgreement | PlanningAgreement | ClassificationAgreement
 
 
 def agreement(baseline: Result, variant: Result) -> Agreement:
@@ -347,6 +311,8 @@ def agreement(baseline: Result, variant: Result) -> Agreement:
         return segmentation_agreement(baseline, variant)
     if isinstance(baseline, Trajectory) and isinstance(variant, Trajectory):
         return planning_agreement(baseline, variant)
+    if isinstance(baseline, Classification) and isinstance(variant, Classification):
+        return classification_agreement(baseline, variant)
     raise DataError(f"cannot compare a {type(baseline).__name__} with a {type(variant).__name__}")
 
 
@@ -359,5 +325,7 @@ def pool(first: Agreement | None, second: Agreement) -> Agreement:
     if isinstance(first, SegmentationAgreement) and isinstance(second, SegmentationAgreement):
         return first + second
     if isinstance(first, PlanningAgreement) and isinstance(second, PlanningAgreement):
+        return first + second
+    if isinstance(first, ClassificationAgreement) and isinstance(second, ClassificationAgreement):
         return first + second
     raise DataError(f"cannot pool a {type(first).__name__} with a {type(second).__name__}")

@@ -31,6 +31,8 @@ _KIND_GAP = 4.0
 _MANY = 16
 # A column of scores is below this share of its largest one in half of the rows, of so many at least.
 _SPARSE, _LEAST_ROWS = 0.25, 64
+# So many rows, and so many times the columns, are rows for sure.
+_LONG, _LONG_SIDES = 512, 4
 # Rounding of a sigmoid's or a softmax's range.
 _ROUNDING = 1e-6
 
@@ -39,8 +41,8 @@ def channel_axes(shape: Sequence[int], input_size: tuple[int, int], *, last: boo
     """Return the axes that may hold the channels; of several candidates the values decide.
 
     An axis of one element holds nothing. Two neighboring axes of the input's aspect ratio are an image's
-    height and width, and all others are channels. A vector's elements are its channels. Of two other axes,
-    rows and columns of a table, either may be.
+    height and width, and all others are channels. A vector's elements are its channels. Of the two axes of a
+    table either may be, unless one is so long that it can only be that of the rows.
 
     Args:
         shape: of the output.
@@ -62,13 +64,15 @@ def channel_axes(shape: Sequence[int], input_size: tuple[int, int], *, last: boo
     if images:
         image = images[0] if last else images[-1]
         return _limited(shape, [tuple(axis for axis in axes if axis not in image)])
-    return _limited(shape, [(axis,) for axis in sorted(axes, key=lambda axis: shape[axis])])
+    axes.sort(key=lambda axis: shape[axis])
+    is_long = len(axes) == 2 and shape[axes[1]] >= max(_LONG, _LONG_SIDES * shape[axes[0]])
+    return _limited(shape, [(axis,) for axis in (axes[:1] if is_long else axes)])
 
 
 def is_table(shape: Sequence[int], input_size: tuple[int, int]) -> bool:
     """Return whether an output is a table of rows and columns, and no image."""
     sides = [size for size in shape if size > 1]
-    return len(sides) == 2 and max(sides) >= _LEAST_ROWS and not _is_image(*sides, input_size)
+    return len(sides) == 2 and max(sides) >= _LEAST_ROWS and not _is_image(sides[0], sides[1], input_size)
 
 
 def score_columns(table: NDArray[np.float64]) -> NDArray[np.int64]:

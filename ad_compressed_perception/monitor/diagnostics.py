@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ad_compressed_perception.metrics.agreement import (
     Agreement,
+    ClassificationAgreement,
     DetectionAgreement,
     SegmentationAgreement,
 )
@@ -236,6 +237,8 @@ def _figures(pooled: Agreement) -> dict[str, float]:
         return {"f1": overall.f1, "precision": overall.precision, "recall": overall.recall}
     if isinstance(pooled, SegmentationAgreement):
         return {"miou": pooled.miou, "differing_pixels_share": pooled.differing_pixels_share}
+    if isinstance(pooled, ClassificationAgreement):
+        return {"top1": pooled.score, "mean_score_distance": pooled.mean_score_distance}
     return {
         "ade_m": pooled.ade_m,
         "fde_m": pooled.fde_m,

@@ -7,6 +7,7 @@ from __future__ import annotations
 from ad_compressed_perception.metrics.agreement import (
     MATCH_IOU,
     Agreement,
+    ClassificationAgreement,
     DetectionAgreement,
     MatchCounts,
     SegmentationAgreement,
@@ -34,6 +35,18 @@ def figures(pooled: Agreement) -> schema.AgreementFigures:
             miou=pooled.miou,
             differing_pixels_share=pooled.differing_pixels_share,
             per_class_iou=pooled.per_class_iou,
+        )
+    if isinstance(pooled, ClassificationAgreement):
+        return schema.ClassificationFigures(
+            top1=pooled.score,
+            mean_score_distance=pooled.mean_score_distance,
+            max_score_distance=pooled.score_distance_max,
+            per_class={
+                label: schema.LabelCounts(
+                    both=counts.matched, only_baseline=counts.missed, only_variant=counts.extra
+                )
+                for label, counts in sorted(pooled.per_class.items())
+            },
         )
     return schema.PlanningFigures(
         ade_m=pooled.ade_m,

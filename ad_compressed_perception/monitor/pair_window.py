@@ -3,9 +3,9 @@
 """Agreement of a variant with its baseline over the last seconds, by the measure of the accept gate.
 
 The score and its interval are computed as the verdict's are (docs/verdict.md), from published results:
-strict F1, the weighted mean IoU, the share of paths within the tolerance. Pairs on which there is nothing to
-compare (no object on either side, one label) count as pairs and not as informative ones; without an
-informative pair there is no score, for two nodes that see nothing agree perfectly.
+strict F1, the weighted mean IoU, the share of paths within the tolerance, the share of equal labels. Pairs on
+which there is nothing to compare (no object on either side, one label) count as pairs and not as informative
+ones; without an informative pair there is no score, for two nodes that see nothing agree perfectly.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.core.results import Result, Trajectory
+from ad_compressed_perception.core.results import Classification, Result, Trajectory
 from ad_compressed_perception.metrics.agreement import (
     Agreement,
+    ClassificationAgreement,
     DetectionAgreement,
     MatchCounts,
     PlanningAgreement,
     SegmentationAgreement,
 )
+from ad_compressed_perception.metrics.class_agreement import NO_LABEL, strongest
 from ad_compressed_perception.metrics.label_weights import (
     MIN_SHARE,
     informative_of_pixels,
@@ -57,14 +59,16 @@ class _Pair(NamedTuple):
     Attributes:
         stamp_ns: of its frame.
         agreed: its agreement; None for masks, whose table of pixels may be large.
-        parts: matched, missed and extra objects; (3, L) pixels; or whether a path agrees, and 1.
-        distance_m: the largest lateral offset of a path; 0 for other tasks.
+        parts: matched, missed and extra objects; (3, L) pixels; or whether a path or label agrees, and 1.
+        distance: the largest lateral offset of a path, m, or difference of a score; 0 for other tasks.
+        label: a classification's strongest one of the baseline.
     """
 
     stamp_ns: int
-    agreed: DetectionAgreement | PlanningAgreement | None
+    agreed: DetectionAgreement | PlanningAgreement | ClassificationAgreement | None
     parts: Any
-    distance_m: float = 0.0
+    distance: float = 0.0
+    label: str = ""
 
 
 class _Measured(NamedTuple):
@@ -135,6 +139,8 @@ class PairWindow:
         elif isinstance(agreed, DetectionAgreement):
             counts = self._chosen(agreed)
             pair = _Pair(stamp_ns, agreed, (counts.matched, counts.missed, counts.extra))
+        elif isinstance(agreed, ClassificationAgreement):
+            pair = self._classified(stamp_ns, results, agreed)
         else:
             within = self._is_within(*results)
             pair = _Pair(stamp_ns, agreed, (within, 1.0), agreed.max_lateral_offset_m)
@@ -148,7 +154,7 @@ class PairWindow:
         found = self._measure(pairs)
         # Each pair alone, by the measure and the weights of the score; what has nothing to compare is last.
         scores = np.where(found.informative, found.shares(found.parts)[:, 0], math.inf)
-        worst = int(np.lexsort((np.array([-pair.distance_m for pair in pairs]), scores))[0])
+        worst = int(np.lexsort((np.array([-pair.distance for pair in pairs]), scores))[0])
         informative, score = int(found.informative.sum()), math.nan
         interval: Interval = (math.nan, math.nan)
         if informative:
@@ -168,7 +174,9 @@ class PairWindow:
             informative = np.asarray(parts.sum(axis=1) > 0)
             return _Measured(_pool(objects), parts, informative, float(parts[:, :2].sum()), _f1)
         paths = [pair.agreed for pair in pairs if isinstance(pair.agreed, PlanningAgreement)]
-        return _paths(paths, parts) if paths else self._pixels(parts)
+        if paths:
+            return _paths(paths, parts)
+        return _labels(pairs, parts) if pairs[0].label else self._pixels(parts)
 
     def _chosen(self, agreed: DetectionAgreement) -> MatchCounts:
         """Counts of the labels that the gate compares."""
@@ -177,6 +185,17 @@ class PairWindow:
             return agreed.overall
         chosen = [counts for name, counts in agreed.per_class.items() if name in labels]
         return sum(chosen, MatchCounts())
+
+    def _classified(
+        self, stamp_ns: int, results: tuple[Result, Result], agreed: ClassificationAgreement
+    ) -> _Pair:
+        """A frame on which neither side has a label that the gate compares has nothing to compare."""
+        labels = self._gate.labels
+        is_compared = labels is None or any(name in labels for name in agreed.per_class)
+        baseline = results[0]
+        label = strongest(baseline) if isinstance(baseline, Classification) else NO_LABEL
+        parts = (float(agreed.same * is_compared), float(is_compared))
+        return _Pair(stamp_ns, agreed, parts, agreed.score_distance_max, label)
 
     def _is_within(self, baseline: Result, variant: Result) -> float:
         if not (isinstance(baseline, Trajectory) and isinstance(variant, Trajectory)):
@@ -211,6 +230,11 @@ class PairWindow:
 
 
 def _pool(agreed: Sequence[DetectionAgreement]) -> schema.AgreementFigures:
+    overlap = sum(each.matched_iou_sum for each in agreed)
+    return figures(DetectionAgreement(len(agreed), _add_up(agreed), overlap))
+
+
+def _add_up(agreed: Sequence[DetectionAgreement | ClassificationAgreement]) -> dict[str, MatchCounts]:
     """Add up as ``+`` does, without a dictionary for every frame."""
     sums: dict[str, list[int]] = {}
     for each in agreed:
@@ -219,8 +243,7 @@ def _pool(agreed: Sequence[DetectionAgreement]) -> schema.AgreementFigures:
             own[0] += counts.matched
             own[1] += counts.missed
             own[2] += counts.extra
-    per_class = {name: MatchCounts(*own) for name, own in sums.items()}
-    return figures(DetectionAgreement(len(agreed), per_class, sum(each.matched_iou_sum for each in agreed)))
+    return {name: MatchCounts(*own) for name, own in sums.items()}
 
 
 def _f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -228,6 +251,31 @@ def _f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     matched, missed, extra = np.moveaxis(counts.astype(np.float64), 1, 0)
     total = 2.0 * matched + missed + extra
     return np.divide(2.0 * matched, total, out=np.full(total.shape, np.nan), where=total > 0)[:, None]
+
+
+def _labels(pairs: Sequence[_Pair], parts: NDArray[np.float64]) -> _Measured:
+    """Without a difference no more frames of a label are informative than there are others, as in a verdict.
+
+    Two classifiers that always give the same label agree perfectly, which means nothing.
+    """
+    agreed = [pair.agreed for pair in pairs if isinstance(pair.agreed, ClassificationAgreement)]
+    informative = np.asarray(parts[:, 1] > 0)
+    if not (parts[:, 0] < parts[:, 1]).any():
+        names = np.array([pair.label for pair in pairs])
+        informative &= names != NO_LABEL
+        for name, frames in zip(*np.unique(names, return_counts=True), strict=True):
+            informative[np.flatnonzero(names == name)[len(names) - int(frames) :]] = False
+    distances = [each.score_distance_max for each in agreed]
+    pooled = ClassificationAgreement(len(agreed), _add_up(agreed), sum(distances), max(distances))
+    return _Measured(
+        figures(pooled),
+        parts,
+        informative,
+        float(parts[:, 1].sum()),
+        lambda sums: np.divide(
+            sums[:, :1], sums[:, 1:], out=np.full((len(sums), 1), np.nan), where=sums[:, 1:] > 0
+        ),
+    )
 
 
 def _paths(agreed: Sequence[PlanningAgreement], parts: NDArray[np.float64]) -> _Measured:

@@ -3,6 +3,7 @@
 """The ROS 2 nodes, and the executables that ``compose`` can run."""
 
 PLUGINS = {
+    "classification_node": "ad_compressed_perception.nodes.classification_node:ClassificationNode",
     "detection_node": "ad_compressed_perception.nodes.detection_node:DetectionNode",
     "latency_monitor_node": "ad_compressed_perception.nodes.latency_monitor_node:LatencyMonitorNode",
     "planning_node": "ad_compressed_perception.nodes.planning_node:PlanningNode",

@@ -13,11 +13,11 @@ from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Path
 from rclpy.node import Node
 from sensor_msgs.msg import Image
-from vision_msgs.msg import Detection2DArray, LabelInfo
+from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.results import Result
-from ad_compressed_perception.messages import detection, planning, segmentation, serialized
+from ad_compressed_perception.messages import classification, detection, planning, segmentation, serialized
 from ad_compressed_perception.messages import timing as timing_message
 from ad_compressed_perception.messages.received_image import read_image
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor
@@ -46,6 +46,9 @@ RESULT_TOPICS = {
     "segmentation": ResultTopic("mask", Image, read_image, segmentation.from_message, True),
     "planning": ResultTopic(
         "trajectory", Path, serialized.path, lambda path, _: planning.from_path(path), False
+    ),
+    "classification": ResultTopic(
+        "classification", Classification, serialized.classification, classification.from_message, True
     ),
 }
 

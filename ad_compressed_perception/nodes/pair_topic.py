@@ -14,6 +14,7 @@ from std_msgs.msg import String
 
 from ad_compressed_perception.metrics.agreement import (
     Agreement,
+    ClassificationAgreement,
     DetectionAgreement,
     SegmentationAgreement,
 )
@@ -67,6 +68,8 @@ def differences(agreed: Agreement) -> str:
     if isinstance(agreed, SegmentationAgreement):
         share = agreed.differing_pixels_share
         return f"{share:.2%} of the pixels" if share else ""
+    if isinstance(agreed, ClassificationAgreement):
+        return "" if agreed.same else " and ".join(agreed.per_class)
     return f"{agreed.max_lateral_offset_m:.2f} m beside" if agreed.max_lateral_offset_m else ""
 
 

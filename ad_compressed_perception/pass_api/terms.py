@@ -36,7 +36,8 @@ class VerifySpec(StrictModel):
         0.05,
         ge=0.0,
         le=1.0,
-        description="detection: difference of scores up to which a pair may lie across the threshold",
+        description="detection: difference of scores up to which a pair may lie across the threshold; "
+        "classification: up to which the strict figure calls scores alike",
     )
     lateral_tolerance_m: float = Field(
         0.10, gt=0.0, description="planning: lateral offset up to which a path agrees at the vehicle, meters"
@@ -50,7 +51,7 @@ class VerifySpec(StrictModel):
     labels: list[str] | None = Field(
         None,
         min_length=1,
-        description="detection, segmentation: compare these labels only; all of them by default",
+        description="compare these labels only (not of planning); all of them by default",
     )
 
 
@@ -78,8 +79,8 @@ class AcceptSpec(StrictModel):
         None,
         ge=0.0,
         le=1.0,
-        description="segmentation: largest loss of IoU of any informative label; raw: largest loss of any "
-        "informative channel; by default max(0.25, 3 max_drop), at most 1",
+        description="segmentation, classification: largest loss of any informative label's IoU or F1; raw: "
+        "largest loss of any informative channel; by default max(0.25, 3 max_drop), at most 1",
     )
     worst_slice: float | None = Field(
         None, ge=0.0, le=1.0, description="largest loss of agreement in the worst slice"
@@ -100,10 +101,11 @@ class AcceptSpec(StrictModel):
     max_accuracy_drop: float | None = Field(
         None,
         ge=0.0,
-        description="largest loss of accuracy on labeled data: points of mAP or IoU, percent of an error",
+        description="largest loss of accuracy on labeled data: points of a share (mAP, IoU, accuracy), "
+        "percent of an error",
     )
     accuracy_metric: str | None = Field(
-        None, description="which metric of adcp evaluate that is; map, miou or rmse_rad by default"
+        None, description="which metric of adcp evaluate that is; map, miou, rmse_rad or accuracy by default"
     )
     min_speedup: float | None = Field(
         None, gt=0.0, description="least baseline/variant ratio of median inference times"

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Boxes with labels, and planned paths, as foxglove_msgs/ImageAnnotations in pixels of the image."""
+"""Boxes, planned paths and labels as foxglove_msgs/ImageAnnotations in pixels of the image."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ FOXGLOVE_TYPES = {
 LINE_LOOP, LINE_STRIP = 2, 3
 _THICKNESS_PX = 2.0
 _FONT_PX = 14.0
+_MARGIN_PX, _LINE_PX = 4.0, 18.0
 
 
 def register_foxglove_types(store: Typestore) -> None:
@@ -65,18 +66,21 @@ def annotations_of(
 
     Args:
         task: of the result.
-        message: vision_msgs/Detection2DArray or nav_msgs/Path, deserialized by the store.
+        message: vision_msgs/Detection2DArray, vision_msgs/Classification or nav_msgs/Path, deserialized by
+            the store.
         stamp: of the frame, builtin_interfaces/Time of the store.
         size: width and height of the image, pixels.
         side: which variant's result it is, 0 is the baseline; each has a color of its own.
         store: knows the types of register_foxglove_types.
     """
-    draw = _Draw(store, stamp, PALETTE_BGR[(1 + side) % len(PALETTE_BGR)])
+    draw = _Draw(store, stamp, side)
     if task == "detection":
         for detection in message.detections:
             draw.box(detection)
     elif task == "planning" and size is not None:
         draw.path(message, size)
+    elif task == "classification":
+        draw.labels(message)
     else:
         return None
     return draw.message()
@@ -85,8 +89,9 @@ def annotations_of(
 class _Draw:
     """The annotations of one message."""
 
-    def __init__(self, store: Typestore, stamp: Any, bgr: tuple[int, int, int]) -> None:
-        self._types, self._stamp = store.types, stamp
+    def __init__(self, store: Typestore, stamp: Any, side: int) -> None:
+        self._types, self._stamp, self._side = store.types, stamp, side
+        bgr = PALETTE_BGR[(1 + side) % len(PALETTE_BGR)]
         self._points: list[Any] = []
         self._texts: list[Any] = []
         self._own, self._black = self._color(bgr), self._color((0, 0, 0))
@@ -106,11 +111,19 @@ class _Draw:
         corners = [(-half_x, -half_y), (half_x, -half_y), (half_x, half_y), (-half_x, half_y)]
         self._lines(LINE_LOOP, [(center.x + x, center.y + y) for x, y in corners])
         if best is not None:
-            place = self._type("Point2")(center.x - half_x, center.y - half_y)
-            text = f"{label} {best.hypothesis.score:.2f}"
-            self._texts.append(
-                self._type("TextAnnotation")(self._stamp, place, text, _FONT_PX, self._black, self._own, [])
-            )
+            self._text(center.x - half_x, center.y - half_y, f"{label} {best.hypothesis.score:.2f}")
+
+    def labels(self, message: Any) -> None:
+        """Write the strongest label; that of each variant on a line of its own."""
+        best = max(message.results, key=lambda one: one.score, default=None)
+        text = "no label" if best is None else f"{best.class_id} {best.score:.2f}"
+        self._text(_MARGIN_PX, _MARGIN_PX + (1 + self._side) * _LINE_PX, text)
+
+    def _text(self, x: float, y: float, text: str) -> None:
+        place = self._type("Point2")(float(x), float(y))
+        self._texts.append(
+            self._type("TextAnnotation")(self._stamp, place, text, _FONT_PX, self._black, self._own, [])
+        )
 
     def path(self, path: Any, size: tuple[int, int]) -> None:
         """Draw a path on the road as the camera that drawings assume would see it."""

@@ -28,6 +28,7 @@ RESULT_TYPES = {
     "detection": ("detections", "vision_msgs/msg/Detection2DArray"),
     "segmentation": ("mask", "sensor_msgs/msg/Image"),
     "planning": ("trajectory", "nav_msgs/msg/Path"),
+    "classification": ("classification", "vision_msgs/msg/Classification"),
 }
 """Task to the name of its result's topic and the type of its messages."""
 _COMPRESSED = "sensor_msgs/msg/CompressedImage"

@@ -15,6 +15,7 @@ from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
 from ad_compressed_perception.metrics.agreement import (
     Agreement,
+    ClassificationAgreement,
     DetectionAgreement,
     SegmentationAgreement,
     agreement,
@@ -104,6 +105,10 @@ def describe_agreement(found: Agreement) -> str:
         return f"F1 {overall.f1:.2f} ({overall.matched} in both, {overall.missed} lost, {overall.extra} new)"
     if isinstance(found, SegmentationAgreement):
         return f"mean IoU {found.miou:.3f}, {found.differing_pixels_share:.1%} of the pixels differ"
+    if isinstance(found, ClassificationAgreement):
+        return (
+            f"{'same label' if found.same else 'OTHER LABEL'}, scores {found.mean_score_distance:.2f} apart"
+        )
     return f"path ends {found.fde_m:.2f} m apart, at most {found.max_lateral_offset_m:.2f} m aside"
 
 

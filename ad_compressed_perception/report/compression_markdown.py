@@ -147,6 +147,7 @@ def _agreement(report: CompressionReport) -> Iterator[str]:
         yield table(
             [plain(label) for label in per_class], [[f"{value:.4f}" for value in per_class.values()]], 0
         )
+    yield from _labels_of_frames(found.details)
     yield from _outputs(found.outputs)
     for title, parts in (
         ("channel" if found.outputs else "informative label", found.labels),
@@ -161,6 +162,25 @@ def _agreement(report: CompressionReport) -> Iterator[str]:
             )
     yield from _image(report, "slices.png", "Drops in slices")
     yield from _image(report, "differences.png", "Differences frame by frame")
+
+
+def _labels_of_frames(details: dict[str, Any]) -> Iterator[str]:
+    """Yield what a classification's results have beside the share of equal labels."""
+    counts = details.get("frames_by_label")
+    if not isinstance(counts, dict) or not counts:
+        return
+    yield (
+        f"The largest difference of a label's score is {_number(details.get('mean_score_distance'))} in the "
+        f"mean over frames, {_number(details.get('max_score_distance'))} at most."
+    )
+    yield table(
+        ("strongest label", "frames of the baseline", "of the variant", "of both"),
+        [
+            (plain(label), *(str(one[side]) for side in ("baseline", "variant", "both")))
+            for label, one in counts.items()
+        ],
+        1,
+    )
 
 
 def _outputs(outputs: list[OutputAgreement]) -> Iterator[str]:

@@ -137,7 +137,7 @@ class PartAgreement(StrictModel):
 
     name: str
     frames: Count = Field(description="frames on which either side has something of it")
-    drop: Interval = Field(description="1 - agreement; of a label 1 - IoU")
+    drop: Interval = Field(description="1 - agreement; of a label 1 - IoU or 1 - F1")
 
 
 class OutputAgreement(StrictModel):
@@ -177,8 +177,8 @@ class Agreement(StrictModel):
     worst_slice: str | None = Field(default=None, description="name of the slice with the largest drop")
     labels: list[PartAgreement] = Field(
         default_factory=list,
-        description="segmentation: informative labels, raw: the worst informative channels, each with a "
-        "limit of its own",
+        description="segmentation, classification: informative labels, raw: the worst informative channels, "
+        "each with a limit of its own",
     )
     outputs: list[OutputAgreement] = Field(default_factory=list, description="raw: each output")
     sizes: list[PartAgreement] = Field(default_factory=list, description="detection: by size of the object")

@@ -9,8 +9,16 @@ import math
 import cv2
 import numpy as np
 
-from ad_compressed_perception.core.results import Detections, LabelMask, RawOutputs, Result, Trajectory
+from ad_compressed_perception.core.results import (
+    Classification,
+    Detections,
+    LabelMask,
+    RawOutputs,
+    Result,
+    Trajectory,
+)
 from ad_compressed_perception.metrics.agreement import MATCH_IOU
+from ad_compressed_perception.metrics.class_agreement import score_distance, strongest
 from ad_compressed_perception.metrics.unmatched import unmatched_objects
 from ad_compressed_perception.report.overlay import (
     DrawingCamera,
@@ -35,7 +43,7 @@ def draw_difference(
 ) -> Image:
     """Return a copy of an image with what differs: lost in vermilion, new in blue.
 
-    Objects without a partner on the other side; pixels whose labels differ; both paths.
+    Objects without a partner on the other side; pixels whose labels differ; both paths; both labels.
 
     Args:
         bgr: (H, W, 3) uint8.
@@ -49,6 +57,8 @@ def draw_difference(
         image = _dimmed(bgr)
         image[baseline.label_ids != variant.label_ids] = LOST_BGR
         return image
+    if isinstance(baseline, Classification) and isinstance(variant, Classification):
+        return _draw_labels(bgr, baseline, variant)
     image = bgr.copy()
     if isinstance(baseline, Trajectory) and isinstance(variant, Trajectory):
         # The thin line lies on the thick one where the two agree.
@@ -84,6 +94,10 @@ def describe_difference(baseline: Result, variant: Result) -> str:
         most = int(np.argmax(counts))
         words = f"{baseline.labels[codes[most] // 256]} to {variant.labels[codes[most] % 256]}"
         return f"{changed.mean():.1%} of pixels; most: {words}, {counts[most] / changed.size:.1%}"
+    if isinstance(baseline, Classification) and isinstance(variant, Classification):
+        words = f"{_label_text(baseline)} to {_label_text(variant)}"
+        words = "same label" if baseline.label == variant.label else words
+        return f"{words}; scores differ by at most {score_distance(baseline, variant):.2f}"
     if isinstance(baseline, Trajectory) and isinstance(variant, Trajectory):
         apart = math.degrees(variant.steering_wheel_angle_rad - baseline.steering_wheel_angle_rad)
         side = "left" if apart > 0 else "right"
@@ -130,6 +144,20 @@ def _draw_objects(bgr: Image, baseline: Detections, variant: Detections) -> Imag
     return image
 
 
+def _draw_labels(bgr: Image, baseline: Classification, variant: Classification) -> Image:
+    """Name the lost and the new label; where both are the same the frame stays as it is."""
+    if baseline.label == variant.label:
+        return bgr.copy()
+    image = _dimmed(bgr)
+    draw_tag(image, f"lost {_label_text(baseline)}", 8, 24, LOST_BGR)
+    draw_tag(image, f"new {_label_text(variant)}", 8, 48, NEW_BGR)
+    return image
+
+
+def _label_text(found: Classification) -> str:
+    return f"{strongest(found)} {found.score:.2f}"
+
+
 def _dimmed(bgr: Image) -> Image:
     """Return the image in dark gray, on which colors stand out."""
     gray = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
@@ -150,6 +178,8 @@ def _summary(result: Result) -> str:
             (float((result.label_ids == place).mean()), name) for place, name in enumerate(result.labels)
         ]
         return ", ".join(f"{name} {value:.1%}" for value, name in sorted(share, reverse=True)[:4])
+    if isinstance(result, Classification):
+        return _label_text(result)
     if isinstance(result, RawOutputs):
         return describe_outputs(result)
     return describe_steering(result)

@@ -13,6 +13,7 @@ from ad_compressed_perception.report.markdown_text import code, image, plain, ta
 from ad_compressed_perception.report.schema import (
     AgreementFigures,
     ClassAgreement,
+    ClassificationFigures,
     ComparisonReport,
     DetectionFigures,
     PlanningFigures,
@@ -74,6 +75,10 @@ def figures_text(found: AgreementFigures | None) -> str:
             f"ADE {found.ade_m:.3f} m, FDE {found.fde_m:.3f} m, "
             f"lateral offset at most {found.max_lateral_offset_m:.2f} m"
         )
+    if isinstance(found, ClassificationFigures):
+        if compares_nothing(found):
+            return f"only one label on either side ({next(iter(found.per_class))}): nothing to compare"
+        return f"same label on {found.top1:.2%} of frames, scores {found.mean_score_distance:.3f} apart"
     return _NONE
 
 
@@ -83,6 +88,8 @@ def compares_nothing(found: AgreementFigures | None) -> bool:
         return not found.matched + found.missed + found.extra
     if isinstance(found, SegmentationFigures):
         return len(found.per_class_iou) == 1 and found.differing_pixels_share == 0.0
+    if isinstance(found, ClassificationFigures):
+        return len(found.per_class) == 1 and found.top1 == 1.0
     return found is None
 
 
@@ -315,6 +322,16 @@ def _classes(task: str, name: str, comparison: ComparisonReport) -> Iterator[str
             [plain(label) for label in labels],
             [tuple(f"{found.per_class_iou[label]:.4f}" for label in labels)],
             right_from=0,
+        )
+    elif isinstance(found, ClassificationFigures) and found.per_class:
+        yield f"### {plain(f'{task}/{name}')}: frames by label"
+        yield table(
+            ("label", "in both", "only baseline", f"only {plain(name)}"),
+            [
+                (plain(label), str(counts.both), str(counts.only_baseline), str(counts.only_variant))
+                for label, counts in found.per_class.items()
+            ],
+            right_from=1,
         )
 
 

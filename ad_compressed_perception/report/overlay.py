@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.core.results import Detections, LabelMask, RawOutputs, Result, Trajectory
+from ad_compressed_perception.core.results import (
+    Classification,
+    Detections,
+    LabelMask,
+    RawOutputs,
+    Result,
+    Trajectory,
+)
 
 Image = NDArray[np.uint8]
 
@@ -29,6 +36,7 @@ PALETTE_BGR = (
 )
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WHITE = (255, 255, 255)
+_LINE_HEIGHT, _MOST_LINES = 24, 5
 _UNTINTED = {"background", "unlabeled", "void", "ignore"}
 
 
@@ -75,6 +83,8 @@ def draw_result(bgr: Image, result: Result, camera: DrawingCamera | None = None)
         return draw_detections(bgr, result)
     if isinstance(result, LabelMask):
         return draw_mask(bgr, result)
+    if isinstance(result, Classification):
+        return draw_labels(bgr, result)
     if isinstance(result, RawOutputs):  # what its numbers mean is not known
         return bgr.copy()
     return draw_trajectory(bgr, result, camera or DrawingCamera())
@@ -92,6 +102,17 @@ def draw_detections(bgr: Image, detections: Detections) -> Image:
         cv2.rectangle(image, (left, top), (right, bottom), color, thickness)
         text = f"{detections.labels[class_id]} {detections.scores[index]:.2f}"
         draw_tag(image, text, left, top, color)
+    return image
+
+
+def draw_labels(bgr: Image, found: Classification) -> Image:
+    """Write the published labels with their scores, strongest first, one below the other."""
+    image = bgr.copy()
+    if not len(found.ranked):
+        draw_tag(image, "no label", 8, _LINE_HEIGHT, _WHITE)
+    for line, class_id in enumerate(found.ranked[:_MOST_LINES].tolist(), start=1):
+        text = f"{found.labels[class_id]} {found.scores[class_id]:.2f}"
+        draw_tag(image, text, 8, line * _LINE_HEIGHT, PALETTE_BGR[class_id % len(PALETTE_BGR)])
     return image
 
 

@@ -215,13 +215,36 @@ class PlanningFigures(StrictModel):
     max_lateral_offset_m: float = Field(description="largest lateral offset of any point")
 
 
+class LabelCounts(StrictModel):
+    """Frames with a label as the strongest one."""
+
+    both: Count = Field(description="of both sides")
+    only_baseline: Count = Field(description="of the baseline only")
+    only_variant: Count = Field(description="of the variant only")
+
+
+class ClassificationFigures(StrictModel):
+    """Classification agreement over all pairs; the baseline is the reference."""
+
+    kind: Literal["classification"] = "classification"
+    top1: float = Field(description="share of the frames with the same strongest label")
+    mean_score_distance: float = Field(
+        description="mean over frames of the largest difference of a label's score"
+    )
+    max_score_distance: float = Field(description="largest difference of a label's score")
+    per_class: dict[str, LabelCounts] = Field(
+        default_factory=dict, description="label to frames, for labels that either side has"
+    )
+
+
 AgreementFigures = Annotated[
-    DetectionFigures | SegmentationFigures | PlanningFigures, Field(discriminator="kind")
+    DetectionFigures | SegmentationFigures | PlanningFigures | ClassificationFigures,
+    Field(discriminator="kind"),
 ]
 
 
 class FrameScores(StrictModel):
-    """Distribution of the agreement of single frames (F1 or mIoU, 0..1)."""
+    """Distribution of the agreement of single frames (F1, mIoU or equal labels, 0..1)."""
 
     mean: Figure = Field(default=None, description="mean of the frames' scores")
     p50: Figure = Field(default=None, description="median")
@@ -238,7 +261,9 @@ class ComparisonWindow(StrictModel):
     )
     pairs: Count = Field(default=0, description="frames with results of both, compared")
     informative: Count = Field(
-        default=0, description="pairs on which there is something to compare: an object, two labels, a path"
+        default=0,
+        description="pairs on which there is something to compare: an object, two labels, a path, "
+        "a label that is not on most of the others",
     )
     unpaired: Count = Field(default=0, description="results whose partner did not come in time")
     incomparable: Count = Field(default=0, description="pairs whose results could not be compared")
@@ -252,8 +277,8 @@ class ComparisonWindow(StrictModel):
     agreement: AgreementFigures | None = Field(default=None, description="pooled; null without a pair")
     score: Figure = Field(
         default=None,
-        description="pooled agreement, 0..1: F1, weighted mean IoU, or the share of paths within the "
-        "tolerance; null without an informative pair",
+        description="pooled agreement, 0..1: F1, weighted mean IoU, the share of paths within the tolerance, "
+        "or that of equal labels; null without an informative pair",
     )
     score_low: Figure = Field(default=None, description="lower end of its 95 % interval")
     score_high: Figure = Field(default=None, description="upper end of its 95 % interval")

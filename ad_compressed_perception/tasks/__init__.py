@@ -8,6 +8,7 @@ from typing import Any
 
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.tasks.base import Task, TaskSettings
+from ad_compressed_perception.tasks.classification import ClassificationTask
 from ad_compressed_perception.tasks.detection import DetectionTask
 from ad_compressed_perception.tasks.planning import PlanningTask
 from ad_compressed_perception.tasks.raw import RawTask
@@ -16,7 +17,7 @@ from ad_compressed_perception.tasks.segmentation import SegmentationTask
 __all__ = ["TASKS", "Task", "TaskSettings", "create_task"]
 
 TASKS: dict[str, type[Task[Any]]] = {
-    task.name: task for task in (DetectionTask, SegmentationTask, PlanningTask, RawTask)
+    task.name: task for task in (DetectionTask, SegmentationTask, PlanningTask, ClassificationTask, RawTask)
 }
 
 

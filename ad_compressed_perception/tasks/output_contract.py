@@ -133,6 +133,15 @@ def check_waypoints(points_xy_m: NDArray[np.float64], where: str) -> None:
         )
 
 
+def check_class_scores(scores: NDArray[np.float32], labels: int, model: str) -> None:
+    """Raise OutputError unless there is one finite score within 0..1 for each label."""
+    where = f"model {model!r}"
+    if scores.shape != (labels,):
+        raise OutputError(f"{where}: {list(scores.shape)} class scores, its manifest has {labels} labels")
+    check_finite(scores, f"{where}, class scores")
+    check_probability(scores, f"{where}, classes", "does the file lack a softmax or sigmoid?")
+
+
 def check_trajectory(trajectory: Trajectory, model: str) -> None:
     """Raise OutputError unless a trajectory is finite and can be driven by a vehicle."""
     points, headings = trajectory.points_xy_m, trajectory.headings_rad

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from ad_compressed_perception.report.schema import (
     Alarm,
+    ClassificationFigures,
     ComparisonReport,
     ComparisonWindow,
     DetectionFigures,
@@ -264,11 +265,14 @@ def score_text(comparison: ComparisonReport | ComparisonWindow | None) -> str:
     if isinstance(comparison, ComparisonWindow):  # the score that is limited, not a figure beside it
         name = "F1" if isinstance(figures, DetectionFigures) else "paths"
         name = "wIoU" if isinstance(figures, SegmentationFigures) else name
+        name = "top-1" if isinstance(figures, ClassificationFigures) else name
         return "nothing seen" if comparison.score is None else f"{name} {comparison.score:.3f}"
     if isinstance(figures, DetectionFigures):
         return f"F1 {figures.f1:.3f}"
     if isinstance(figures, SegmentationFigures):
         return f"mIoU {figures.miou:.3f}"
+    if isinstance(figures, ClassificationFigures):
+        return f"top-1 {figures.top1:.3f}"
     return f"FDE {figures.fde_m:.2f} m"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import TaskName
-from ad_compressed_perception.core.task_names import RAW, TASK_NAMES
+from ad_compressed_perception.core.task_names import DEFAULT_TASKS, RAW, TASK_NAMES
 from ad_compressed_perception.launch_support.argument_values import (
     find_model,
     of_camera,
@@ -250,7 +250,7 @@ def test_the_monitor_of_perception_watches_its_nodes() -> None:
 
     assert monitor.full_name == "/car/latency_monitor"
     assert monitor.parameters["planning.baseline"] == "/car/planning"
-    deadlines = {task: monitor.parameters[f"{task}.deadline_ms"] for task in TASK_NAMES}
+    deadlines = {task: monitor.parameters[f"{task}.deadline_ms"] for task in DEFAULT_TASKS}
     assert deadlines == {"detection": 50.0, "segmentation": 50.0, "planning": 80.0}
 
 

@@ -20,8 +20,8 @@ from std_msgs.msg import Header
 from vision_msgs.msg import VisionClass
 
 from ad_compressed_perception.core.errors import ImageError, ResultError
-from ad_compressed_perception.core.results import Detections, LabelMask, Trajectory
-from ad_compressed_perception.messages import detection, planning, segmentation
+from ad_compressed_perception.core.results import Classification, Detections, LabelMask, Trajectory
+from ad_compressed_perception.messages import classification, detection, planning, segmentation
 from ad_compressed_perception.messages.image import serialize_image
 from ad_compressed_perception.messages.received_image import (
     ReceivedCompressedImage,
@@ -31,6 +31,7 @@ from ad_compressed_perception.messages.received_image import (
 )
 from ad_compressed_perception.nodes.layout_check import check_layouts
 from support.field_by_field import (
+    classification_message,
     command_message,
     detections_message,
     header_of,
@@ -79,6 +80,17 @@ def test_detections_are_the_message_of_rclpy(header: Header, data: st.DataObject
     ids = np.array([row[5] for row in rows], np.int64)
     found = Detections(table[:, :4], table[:, 4], ids, labels)
     assert is_as_by_rclpy(detection.serialize(found, header), detections_message(found, header))
+
+
+@given(headers, st.data())
+def test_a_classification_is_the_message_of_rclpy(header: Header, data: st.DataObject) -> None:
+    labels = tuple(data.draw(st.lists(texts, min_size=1, max_size=6)))
+    scores = np.array(data.draw(st.lists(st.floats(width=32), min_size=len(labels), max_size=len(labels))))
+    ranked = np.array(
+        data.draw(st.permutations(range(len(labels))))[: data.draw(st.integers(0, 6))], np.int64
+    )
+    found = Classification(scores.astype(np.float32), ranked, labels)
+    assert is_as_by_rclpy(classification.serialize(found, header), classification_message(found, header))
 
 
 @given(headers, st.integers(1, 9), st.integers(1, 9), st.booleans())

@@ -17,10 +17,16 @@ from nav_msgs.msg import Path
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+from vision_msgs.msg import (
+    Classification,
+    Detection2D,
+    Detection2DArray,
+    ObjectHypothesis,
+    ObjectHypothesisWithPose,
+)
 
 from ad_compressed_perception.core.errors import AdcpError
-from ad_compressed_perception.messages import detection, planning, segmentation, serialized
+from ad_compressed_perception.messages import classification, detection, planning, segmentation, serialized
 from ad_compressed_perception.messages.received_image import read_image
 
 LABELS = ("car", "person", "a longer label")
@@ -60,6 +66,13 @@ def detection_arrays(draw: st.DrawFn) -> Detection2DArray:
 
 
 @st.composite
+def classifications(draw: st.DrawFn) -> Classification:
+    labels = draw(st.permutations(LABELS))[: draw(st.integers(0, 3))]
+    results = [ObjectHypothesis(class_id=label, score=draw(NUMBER)) for label in labels]
+    return Classification(header=draw(HEADERS), results=results)
+
+
+@st.composite
 def masks(draw: st.DrawFn) -> Image:
     height, width = draw(st.integers(1, 4)), draw(st.integers(1, 5))
     ids = draw(st.lists(st.integers(0, 2), min_size=height * width, max_size=height * width))
@@ -88,6 +101,17 @@ def test_detections_are_those_of_rclpy(message: Detection2DArray) -> None:
     assert np.array_equal(found.class_ids, expected.class_ids)
 
 
+@given(classifications())
+def test_a_classification_is_the_one_of_rclpy(message: Classification) -> None:
+    """Strongest first in whatever order the message has them; what it lacks is unknown, not 0."""
+    found = classification.from_message(serialized.classification(serialize_message(message)), LABELS)
+    expected = classification.from_message(message, LABELS)
+    assert np.array_equal(found.scores, expected.scores, equal_nan=True)
+    assert np.array_equal(found.ranked, expected.ranked)
+    assert (np.diff(found.scores[found.ranked]) <= 0).all()
+    assert np.isnan(found.scores).sum() == len(LABELS) - len(message.results)
+
+
 @given(masks())
 def test_a_mask_is_the_one_of_rclpy(message: Image) -> None:
     found = segmentation.from_message(read_image(serialize_message(message)), LABELS)
@@ -97,6 +121,10 @@ def test_a_mask_is_the_one_of_rclpy(message: Image) -> None:
 READERS = {
     "path": (serialized.path, planning.from_path),
     "detections": (serialized.detections, lambda message: detection.from_message(message, LABELS)),
+    "classification": (
+        serialized.classification,
+        lambda message: classification.from_message(message, LABELS),
+    ),
     "image": (read_image, lambda message: segmentation.from_message(message, LABELS)),
 }
 
@@ -106,7 +134,13 @@ READERS = {
 def test_damaged_bytes_are_refused_in_one_line_or_read(kind: str, data: st.DataObject) -> None:
     """Serialized subscriptions get the bytes of strangers unchecked: cut, changed, or of another type."""
     parse, read = READERS[kind]
-    message: Any = data.draw({"path": paths(), "detections": detection_arrays(), "image": masks()}[kind])
+    messages: dict[str, st.SearchStrategy[Any]] = {
+        "path": paths(),
+        "detections": detection_arrays(),
+        "classification": classifications(),
+        "image": masks(),
+    }
+    message: Any = data.draw(messages[kind])
     good = serialize_message(message)
     cut = data.draw(st.integers(0, len(good) - 1))
     with pytest.raises(AdcpError) as cause:

@@ -96,8 +96,9 @@ def test_a_frame_without_a_result_is_lost() -> None:
 @pytest.mark.parametrize(
     ("shape", "axes"),
     [
-        ((1, 3549, 85), [(2,), (1,)]),  # rows or columns: the values decide, fewer ones first
-        ((1, 84, 8400), [(1,)]),  # more than 4096 are no channels
+        ((1, 3549, 85), [(2,)]),
+        ((1, 100, 92), [(2,), (1,)]),  # rows or columns: the values decide, fewer ones first
+        ((1, 84, 8400), [(1,)]),
         ((1, 4, 104, 104), [(1,)]),
         ((1, 104, 104, 4), [(3,)]),
         ((1, 3, 52, 52, 85), [(1, 4)]),

@@ -14,12 +14,15 @@ import pytest
 import yaml
 
 from support.bags import write_bag
-from support.models import WRITERS, draw_scene
+from support.classifiers import write_classifier
+from support.models import WRITERS as MODEL_WRITERS
+from support.models import draw_scene
 from support.packaging import REPOSITORY
 from support.ros import Recorder, node_process
 
 POLICY = REPOSITORY / "config" / "sros2" / "policy.xml"
-TASKS = ("detection", "segmentation", "planning")
+TASKS = ("detection", "segmentation", "planning", "classification")
+WRITERS = {**MODEL_WRITERS, "classification": write_classifier}
 SIDES = ("/baseline", "/compressed")
 # Allowed, and there only with another parameter than this test's, or while ~/side_by_side is watched.
 BY_PARAMETER = {"/clock", "/image", "/image/compressed", *(f"{side}/image/compressed" for side in SIDES)}

@@ -13,8 +13,15 @@ from geometry_msgs.msg import PoseStamped, TwistStamped
 from nav_msgs.msg import Path
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+from vision_msgs.msg import (
+    Classification,
+    Detection2D,
+    Detection2DArray,
+    ObjectHypothesis,
+    ObjectHypothesisWithPose,
+)
 
+from ad_compressed_perception.core import results
 from ad_compressed_perception.core.results import Detections, Trajectory
 
 
@@ -55,6 +62,14 @@ def detections_message(detections: Detections, header: Header) -> Detection2DArr
         hypothesis.hypothesis.score = score
         detection.results.append(hypothesis)
         message.detections.append(detection)
+    return message
+
+
+def classification_message(found: results.Classification, header: Header) -> Classification:
+    message = Classification(header=header)
+    for class_id in found.ranked.tolist():
+        score = float(found.scores[class_id])
+        message.results.append(ObjectHypothesis(class_id=found.labels[class_id], score=score))
     return message
 
 

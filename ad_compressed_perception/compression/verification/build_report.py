@@ -161,7 +161,7 @@ def build_report(
 
 def _terms(task: str, accept: AcceptSpec, labeled: LabeledCheck | None) -> dict[str, Any]:
     terms = accept.model_dump(exclude_none=True)
-    if task in ("segmentation", RAW):
+    if task in ("segmentation", "classification", RAW):
         terms["max_label_drop"] = accept.label_limit
     if labeled is not None and accept.max_accuracy_drop is not None:
         terms["accuracy_metric"] = labeled.labeled.metric

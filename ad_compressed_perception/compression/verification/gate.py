@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 
 from ad_compressed_perception.compression.verification.finding import Estimate, Finding, check_upper_limit
-from ad_compressed_perception.compression.verification.gate_parts import check_lost, check_parts
+from ad_compressed_perception.compression.verification.gate_parts import check_lost, check_parts, check_rare
 from ad_compressed_perception.compression.verification.output_figures import OutputFigures, check_outputs
 from ad_compressed_perception.compression.verification.scores import LABEL_TEXT, PartDrop
 from ad_compressed_perception.core.manifest import Verdict, VerdictStatus
@@ -79,13 +79,14 @@ class Measured:
         integer_coverage: share of convolutions and matrix products run as integer kernels; None without any.
         accuracy: loss of accuracy on labeled data; None where none was given.
         end_to_end: times from frame to result, for ``timed: end_to_end``.
-        labels: segmentation: the drop of each informative label's IoU; raw: that of channels.
+        labels: segmentation, classification: the drop of each informative label; raw: that of channels.
         label_text: what drops, with a place for the label's name.
         outputs: raw: figures of each output.
         slices: the drop in each slice of the frames.
         sizes: detection: the drop of each class of object sizes.
         distances: with a camera: the drop in each band of distances.
         lost: labels and reactions of which nothing is left, besides those of ``labels``.
+        rare: classification: labels on too few frames to be judged by themselves.
     """
 
     drop: float
@@ -109,6 +110,7 @@ class Measured:
     sizes: tuple[PartDrop, ...] = ()
     distances: tuple[PartDrop, ...] = ()
     lost: tuple[PartDrop, ...] = ()
+    rare: tuple[PartDrop, ...] = ()
 
 
 def check_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
@@ -225,7 +227,7 @@ def decide(accept: AcceptSpec, measured: Measured) -> Verdict:
     )  # fmt: skip
     findings += check_outputs(accept, measured.outputs)
     if accept.max_drop < 1.0:  # else agreement is not limited at all
-        findings += check_lost(measured.lost)
+        findings += check_lost(measured.lost) + check_rare(measured.rare)
     optional = (check_accuracy(accept, measured), check_speed(accept, measured))
     findings += [finding for finding in optional if finding is not None]
     findings += check_limits(accept, measured)

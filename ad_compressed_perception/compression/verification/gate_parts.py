@@ -23,6 +23,7 @@ _FRAMES_PER_SLICE_FRAME = 10
 _GONE = 1.0 - 1e-9
 # What the baseline has on so many frames and the variant on none of them is lost; on fewer, perhaps.
 _LOST_FRAMES, _PERHAPS_LOST_FRAMES = 10, 5
+_LISTED_RARE = 6
 
 
 def check_parts(
@@ -74,6 +75,15 @@ def check_lost(lost: Sequence[PartDrop]) -> list[Outcome]:
     return found
 
 
+def check_rare(rare: Sequence[PartDrop]) -> list[Outcome]:
+    """Return a sentence about labels that are on too few frames to be judged: no verdict is about them."""
+    if not rare:
+        return []
+    listed = ", ".join(f"{one.name!r} ({one.frames} frames)" for one in rare[:_LISTED_RARE])
+    more = f" and {len(rare) - _LISTED_RARE} more" if len(rare) > _LISTED_RARE else ""
+    return [(Finding.MET, f"too rare on these frames to be judged by themselves: {listed}{more}")]
+
+
 def _check_labels(
     accept: AcceptSpec, frames: int, labels: Sequence[PartDrop], label_text: str
 ) -> list[Outcome]:
@@ -86,7 +96,7 @@ def _check_labels(
     for one in labels:
         if one.drop >= _GONE:
             name = label.format(one.name)
-            pixel = "pixel" if label_text == LABEL_TEXT else "change"
+            pixel = {"IoU": "pixel", "F1": "frame"}.get(what, "change")
             found.append((Finding.FAILED, f"{name} has no {pixel} in common any more ({one.frames} frames)"))
         else:
             found.append(_judge(one, label_text.format(one.name), limit))

@@ -7,6 +7,7 @@
 | segmentation | at least two labels have area in the baseline's mask: 0.1 % of it, or 64 pixels       |
 | detection    | the baseline has an object (or the variant, which is then wrong)                      |
 | planning     | the baseline gives a trajectory                                                       |
+| classific.   | the baseline publishes a label (one of those that are compared)                       |
 | raw          | an output of the baseline holds two different numbers, or only one                    |
 
 Of the frames on which the baseline says the same, no more are informative than there are others: a variant
@@ -31,12 +32,20 @@ from ad_compressed_perception.compression.verification.raw_content import (
 )
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, ResultError
 from ad_compressed_perception.core.manifest import Manifest
-from ad_compressed_perception.core.results import Detections, LabelMask, RawOutputs, Result, Trajectory
+from ad_compressed_perception.core.results import (
+    Classification,
+    Detections,
+    LabelMask,
+    RawOutputs,
+    Result,
+    Trajectory,
+)
 from ad_compressed_perception.metrics.agreement import (
     detection_agreement,
     labels_of,
     planning_agreement,
 )
+from ad_compressed_perception.metrics.class_agreement import strongest
 from ad_compressed_perception.metrics.iou import iou_per_class
 from ad_compressed_perception.pass_api.passes import Advance
 from ad_compressed_perception.tasks.pipeline import Pipeline
@@ -117,6 +126,8 @@ class BaselineInformation:
                 f"the trajectories of all {count} frames are the same within {_PATH_TOLERANCE_M:g} m "
                 f"(curvature {first.curvature_per_m:.4g} 1/m, end at x {x_m:.2f} m, y {y_m:.2f} m)"
             )
+        if isinstance(first, Classification):
+            return f"all {count} frames have the same label ({strongest(first)!r})"
         if isinstance(first, LabelMask) and not any(self._has_content):
             labels = ", ".join(repr(name) for name in sorted(self._areas)[:_SHOWN])
             return f"each of the {count} frames has one label on more than 99.9 % of its pixels ({labels})"
@@ -136,6 +147,8 @@ class BaselineInformation:
             names = {name for name, has in zip(result.labels, with_area.tolist(), strict=False) if has}
             self._areas |= names
             return len(names) > 1 and any(map(self._is_compared, names))
+        if isinstance(result, Classification):
+            return result.label is not None and self._is_compared(result.label)
         return not isinstance(result, RawOutputs) or outputs_have_content(result)
 
     def _is_compared(self, name: str) -> bool:
@@ -153,6 +166,8 @@ def _differ(first: Result, other: Result) -> bool:
         return _trajectories_differ(first, other)
     if isinstance(first, LabelMask) and isinstance(other, LabelMask):
         return _masks_differ(first, other)
+    if isinstance(first, Classification) and isinstance(other, Classification):
+        return first.label != other.label
     if isinstance(first, RawOutputs) and isinstance(other, RawOutputs):
         return outputs_differ(first, other)
     if isinstance(first, Detections) and isinstance(other, Detections):

@@ -31,13 +31,19 @@ from ad_compressed_perception.compression.verification.slices import SliceRule, 
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.data.bad_frames import BadFrameLimit
+from ad_compressed_perception.data.labeled.classes import GroundTruthClass
 from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame, choose_indices
 from ad_compressed_perception.data.labeled.open import open_labeled
 from ad_compressed_perception.metrics.average_precision import GroundTruthBoxes
 from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
-_MAIN_METRICS = {"detection": "map", "segmentation": "miou", "planning": "rmse_rad"}
+_MAIN_METRICS = {
+    "detection": "map",
+    "segmentation": "miou",
+    "planning": "rmse_rad",
+    "classification": "accuracy",
+}
 _PATH_METRIC = "ade_m"
 """Preferred to the steering error where the data has trajectories: the path is what the vehicle follows."""
 
@@ -233,6 +239,8 @@ def _attributes_of_ground_truth(ground_truth: Any) -> dict[str, float]:
         return {"object_density": float((~ground_truth.is_crowd).sum())}
     if isinstance(ground_truth, np.ndarray):
         return {"object_density": label_edges(ground_truth)}
+    if isinstance(ground_truth, GroundTruthClass):
+        return {}
     return {"steering_magnitude": abs(float(ground_truth))}
 
 

@@ -5,8 +5,8 @@
 A model that gets pixels of a wrong scale still varies from frame to frame and is confident.
 But what it says no longer depends on the scene alone, so that the result on the mirrored image is not the
 mirrored result. Measured on six models (docs/verdict.md): at the right scale 0.67 to 0.94 (objects,
-labels), with pixels 255 times as large 0.02 to 0.58. It is a warning, not a verdict: text, or a road that
-is always on one side, has no mirror image.
+labels), with pixels 255 times as large 0.02 to 0.58. It is a warning, not a verdict: text, a sign with an
+arrow, or a road that is always on one side, has no mirror image.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ PLANNING_LIMIT = 0.03
 def mirror_agreement(pipeline: Pipeline, frames: FrameSample) -> float | None:
     """Return how well the results on mirrored images agree with the mirrored results, 0..1.
 
-    F1 of objects, mean IoU of labels; of paths ``1 - sum |k + k'| / sum (|k| + |k'|)`` with the curvatures
-    k of image and k' of mirrored image.
+    F1 of objects, mean IoU of labels, share of equal classes; of paths
+    ``1 - sum |k + k'| / sum (|k| + |k'|)``
+    with the curvatures k of image and k' of mirrored image.
 
     Args:
         pipeline: the model.

@@ -42,6 +42,11 @@ class RowTable:
     columns: int
     changes: bool
 
+    @property
+    def name(self) -> str:
+        """The outputs' names, joined by " + "."""
+        return " + ".join(self.names)
+
 
 def find_tables(kept: Mapping[str, Frames], varying: set[str]) -> list[RowTable]:
     """Return the tables of rows among the outputs.

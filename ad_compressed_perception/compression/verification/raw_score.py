@@ -49,6 +49,8 @@ from ad_compressed_perception.onnx_graph.io import read_model
 _SHOWN_CHANNELS = 32
 # A channel whose changes lie on fewer frames is judged within its kind only.
 _MIN_FRAMES = 10
+# Of so few whole numbers a frame, each frame that agrees is one event.
+_FEW_NUMBERS = 64
 _MEASURE = "share of the outputs' changes that is kept (worst part)"
 _CHANNEL = "R^2 of channel {!r}"
 
@@ -150,7 +152,7 @@ class RawScore(AgreementScore):
         }
         parts = [part for name, one in measured.items() for part in _kinds(name, one)]
         parts += [
-            Part(" + ".join(table.names), " + ".join(table.names), *table.lost.T, trials=len(frames))
+            Part(table.name, table.name, table.lost[:, 0], table.lost[:, 1], len(frames))
             for table in tables
             if table.changes
         ]
@@ -194,7 +196,7 @@ class RawScore(AgreementScore):
         span = float(ranges.high.max(initial=-math.inf) - ranges.low.min(initial=math.inf))
         largest = float(max(abs(ranges.high).max(initial=0.0), abs(ranges.low).max(initial=0.0)))
         is_constant = not bool((ranges.change > 0.0).any())
-        shared = {
+        shared: dict[str, Any] = {
             "shape": str(list(one.shape)),
             "channels": len(ranges.low),
             "drop": worst.drop,
@@ -241,7 +243,8 @@ def _kinds(name: str, one: OutputNoise) -> Iterator[Part]:
     if not (ranges.change > 0.0).any():
         return
     if one.is_whole:
-        yield Part(name, name, sums[:, 0, 0], sums[:, 1, 0], trials=len(sums))
+        few = math.prod(one.shape) < _FEW_NUMBERS
+        yield Part(name, name, sums[:, 0, 0], sums[:, 1, 0], trials=len(sums) if few else 0)
         return
     kinds = kinds_of_channels(ranges.low, ranges.high)
     for kind in np.unique(kinds[ranges.change > 0.0]):
@@ -301,7 +304,7 @@ def _worst(drops: list[PartDrop]) -> PartDrop | None:
 
 
 def _describe_table(table: RowTable, parts: list[Part], drops: list[PartDrop]) -> OutputFigures:
-    name = " + ".join(table.names)
+    name = table.name
     nothing = PartDrop("", math.nan, math.nan, math.nan, 0)
     own = next((drop for part, drop in zip(parts, drops, strict=True) if part.output == name), nothing)
     return OutputFigures(

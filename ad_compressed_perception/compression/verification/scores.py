@@ -4,8 +4,8 @@
 
 The baseline is the reference, so no labeled data is needed; agreement measures what compression changed,
 not accuracy. The drop is ``1 - agreement``. Beside the gated figure each task has a strict one. The tasks'
-scores: ``detection_score.py``, ``segmentation_score.py``, ``planning_score.py``; ``task_scores.py``
-chooses.
+scores: ``detection_score.py``, ``segmentation_score.py``, ``planning_score.py``,
+``classification_score.py``; ``task_scores.py`` chooses.
 """
 
 from __future__ import annotations
@@ -68,14 +68,15 @@ class AgreementFigures:
         details: the task's other figures.
         strict_measure: name of the strict figure, which is reported beside the gated one.
         strict_score: its value in 0..1; NaN where nothing could be compared.
-        labels: segmentation: the drop of each informative label's IoU; raw: that of the channels that are
-            judged by themselves, the worst of them.
+        labels: segmentation: the drop of each informative label's IoU; classification: of its F1; raw: that
+            of the channels that are judged by themselves, the worst of them.
         label_text: what drops, with a place for the label's name.
         outputs: raw: figures of each output.
         sizes: detection: the drop of each class of object sizes.
         distances: with a camera: the drop in each band of distances.
         lost: labels, and reactions of a planner, of which nothing is left; frames are those on which the
             baseline has them.
+        rare: classification: labels on too few frames to be judged by themselves.
     """
 
     measure: str
@@ -95,6 +96,7 @@ class AgreementFigures:
     sizes: tuple[PartDrop, ...] = ()
     distances: tuple[PartDrop, ...] = ()
     lost: tuple[PartDrop, ...] = ()
+    rare: tuple[PartDrop, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields for YAML and JSON; NaN becomes None."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ad_compressed_perception.compression.verification.classification_score import ClassificationScore
 from ad_compressed_perception.compression.verification.detection_score import DetectionScore
 from ad_compressed_perception.compression.verification.planning_score import PlanningScore
 from ad_compressed_perception.compression.verification.raw_score import RawScore
@@ -15,6 +16,12 @@ from ad_compressed_perception.core.task_names import RAW
 from ad_compressed_perception.metrics.object_parts import GroundCamera
 from ad_compressed_perception.pass_api.terms import AcceptSpec, VerifySpec
 from ad_compressed_perception.tasks.detection import DetectionTask
+
+_WITHOUT_DISTANCE = {
+    RAW: "raw outputs have",
+    "planning": "a path has",
+    "classification": "a label of the whole frame has",
+}
 
 
 def create_score(manifest: Manifest, spec: VerifySpec) -> AgreementScore:
@@ -45,6 +52,8 @@ def create_score(manifest: Manifest, spec: VerifySpec) -> AgreementScore:
         )
     if manifest.task == "segmentation":
         return SegmentationScore(spec.labels, camera)
+    if manifest.task == "classification":
+        return ClassificationScore(spec.score_margin, spec.labels)
     if manifest.task == RAW:
         return RawScore(manifest)
     return PlanningScore(spec.lateral_tolerance_m, spec.lateral_tolerance_per_m)
@@ -56,14 +65,13 @@ def check_terms(manifest: Manifest, verify: VerifySpec, accept: AcceptSpec) -> N
         raise RecipeError(f"accept.by_size: {manifest.task} has no objects; take the term out")
     if manifest.task != RAW:
         _refuse_raw_terms(manifest.task, accept)
-    if accept.max_label_drop is not None and manifest.task not in ("segmentation", RAW):
+    if accept.max_label_drop is not None and manifest.task not in ("segmentation", "classification", RAW):
         raise RecipeError(f"accept.max_label_drop: {manifest.task} has no label masks; take the term out")
     if accept.by_distance is None:
         return
-    if manifest.task == RAW:
-        raise RecipeError("accept.by_distance: raw outputs have no distance; take the term out")
-    if manifest.task == "planning":
-        raise RecipeError("accept.by_distance: a path has no bands of distance; take the term out")
+    if manifest.task in _WITHOUT_DISTANCE:
+        what = _WITHOUT_DISTANCE[manifest.task]
+        raise RecipeError(f"accept.by_distance: {what} no bands of distance; take the term out")
     if verify.camera is None:
         raise RecipeError("accept.by_distance needs the camera: give verify.camera")
 

@@ -8,6 +8,8 @@ A data SPEC is a FOLDER, a LABELS file, or ``LABELS@FRAMES``; the model's task d
 |--------------|------------------------------------|-----------------|---------------------------------|
 | detection    | instances.json (COCO), images/     | COCO json file  | folder of images                |
 | segmentation | masks/ and images/, names alike    | folder of masks | folder of images                |
+| classific.   | CLASS/ for each class, or          | csv file        | folder of images                |
+|              | labels.csv (file,label)            |                 |                                 |
 | planning     | trajectories.jsonl or steering.csv | that file       | folder of images or BAG:TOPIC   |
 |              | and images/                        |                 |                                 |
 """
@@ -32,7 +34,8 @@ class LabeledFrame:
     Attributes:
         frame: the image.
         ground_truth: GroundTruthBoxes for detection; (H, W) uint8 class indices with IGNORE for
-            segmentation; the steering-wheel angle in rad or a GroundTruthPath for planning.
+            segmentation; the steering-wheel angle in rad or a GroundTruthPath for planning;
+            GroundTruthClass for classification.
         speed_mps: of the vehicle, where it is known: an optional input of planners.
     """
 

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.data.labeled.boxes import BoxData
+from ad_compressed_perception.data.labeled.classes import ClassData
 from ad_compressed_perception.data.labeled.dataset import LabeledData, split_data_spec
 from ad_compressed_perception.data.labeled.drive import DEFAULT_TOLERANCE_MS
 from ad_compressed_perception.data.labeled.label_map import load_label_map
@@ -44,4 +45,6 @@ def open_labeled(
     classes = load_label_map(label_map) if label_map is not None else None
     if manifest.task == "segmentation":
         return MaskData(labels, frames, manifest.labels, classes)
+    if manifest.task == "classification":
+        return ClassData(labels, frames, manifest.labels, classes)
     return BoxData(labels, frames, manifest.labels, classes, evaluated)

@@ -15,6 +15,7 @@ PLUGINS = {
     "sigmoid": "ad_compressed_perception.tasks.decoders.sigmoid:SigmoidDecoder",
     "steering": "ad_compressed_perception.tasks.decoders.steering:SteeringDecoder",
     "trajectory": "ad_compressed_perception.tasks.decoders.trajectory:TrajectoryDecoder",
+    "classes": "ad_compressed_perception.tasks.decoders.classes:ClassesDecoder",
     "raw": "ad_compressed_perception.tasks.raw:RawDecoder",
     "waypoints": "ad_compressed_perception.tasks.decoders.waypoints:WaypointsDecoder",
     "controls": "ad_compressed_perception.tasks.decoders.controls:ControlsDecoder",
