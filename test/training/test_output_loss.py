@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 from ad_compressed_perception.compression.passes.distillation.distill import Distill
+from ad_compressed_perception.compression.passes.pruning.prune_channels import PruneChannels
+from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.importing.import_model import import_model
 from support.detectors import HEADS, head_request
 from support.training import QUICK, perturbed
 
 torch = pytest.importorskip("torch", reason="torch is not installed: make setup-train")
 pytest.importorskip("safetensors", reason="safetensors is not installed: make setup-train")
+pytest.importorskip("torch_pruning", reason="torch_pruning is not installed: make setup-train")
 
 
 @pytest.mark.parametrize("head", ["yolo", "centernet", "grid"])
@@ -47,3 +50,12 @@ def test_no_channel_weighs_more_for_its_unit(shape: tuple[int, ...]) -> None:
     assert loss(teacher * units, teacher * units) == 0.0
     # A constant of the teacher must stay what it is: 1 % of it is one unit of its spread.
     assert loss(np.full(shape, 5.0), np.full(shape, 5.1)) == pytest.approx(1.5)
+
+
+def test_a_graph_that_cannot_be_pruned_is_refused_in_one_line(tmp_path: Path) -> None:
+    """The product of one objectness and three classes: torch-pruning divides by a number of channels of 0."""
+    file = tmp_path / "stranger.onnx"
+    import_model(file, tmp_path / "model", head_request(HEADS["yolo"](file)))
+    model, context = perturbed(tmp_path / "model", tmp_path / "scratch")
+    with pytest.raises(ModelFileError, match="prune_unstructured"):
+        PruneChannels({**QUICK, "ratio": 0.2, "steps": 1, "round_to": 1}).apply(model, context)

@@ -93,7 +93,7 @@ def find_all(
 ) -> tuple[TensorSpec, ...]:
     """Return the outputs called ``names``, or all of different shapes that fit a pattern: one a scale.
 
-    Arguments and errors are those of ``find_fitting``; two outputs of one shape must be told apart by name.
+    Arguments and errors are those of ``find_fitting``; two outputs of one shape need their names.
     """
     if names is None:
         fitting = [one for one in outputs if any(_fits_surely(one.shape, each) for each in patterns)]

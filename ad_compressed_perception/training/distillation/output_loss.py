@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Distillation loss of outputs whose meaning is not known: every number counts by its channel's spread.
 
-An output may join pixels, logits and probabilities. Without a scale for each of them the pixels alone would be
-trained: their squares are a million times those of scores.
+An output may join pixels, logits and probabilities. Without a scale for each of them the pixels alone would
+be trained: their squares are a million times those of scores.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class SelectClasses(Pass):
         if options.get("layout"):
             axes = [axis for axis in axes if axis == (2 if options["layout"] == "rows" else 1)]
         if len(axes) != 1:
-            raise RecipeError(f"select_classes cannot tell the scores of an output {list(shape)} apart")
+            raise RecipeError(f"select_classes cannot find the scores in an output {list(shape)}")
         return axes[0], first
 
     def _label_ids(self, context: PassContext) -> list[int]:
