@@ -15,7 +15,7 @@ from ad_compressed_perception.analysis.costs import TFLITE_SUFFIX, file_costs
 from ad_compressed_perception.analysis.sizes import measure_sizes
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.backends.base import SessionInfo
-from ad_compressed_perception.core.manifest import Manifest, Verdict
+from ad_compressed_perception.core.manifest import Manifest, OutputSpec, Verdict
 from ad_compressed_perception.core.tensors import LayerRecord
 from ad_compressed_perception.onnx_graph.costs import LayerCost, ModelCosts
 from ad_compressed_perception.onnx_graph.layers import read_onnx
@@ -84,6 +84,7 @@ class Inspection:
         verdict: of the accept gate; None for a baseline or a file without a manifest.
         memory: of the process; None where it was not measured.
         float_layers: compute ops that stay in float although others are quantized, in order.
+        output: how the manifest decodes the outputs; None for a file without a manifest.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Inspection:
     verdict: Verdict | None = None
     memory: Memory | None = None
     float_layers: tuple[FloatLayer, ...] = ()
+    output: OutputSpec | None = None
 
     @property
     def compute_layers(self) -> int:
@@ -236,6 +238,7 @@ def inspect_variant(
         verdict=variant.verdict,
         measure_memory=measure_memory,
     )
+    found = replace(found, output=manifest.for_variant(name).output)
     known = variant.figures.get("variant_sizes")
     if found.memory is None and isinstance(known, dict) and runtime == variant.backend:
         return replace(found, memory=_memory(known, False))

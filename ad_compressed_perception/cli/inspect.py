@@ -205,6 +205,10 @@ def _print_layers(console: Console, found: Inspection) -> None:
         for spec in specs:
             shape = ", ".join("?" if size is None else str(size) for size in spec.shape)
             console.print(f"{title} {spec.name}: {spec.dtype}[{shape}]", highlight=False, markup=False)
+    if found.output is not None:
+        options = ", ".join(f"{key}: {value}" for key, value in found.output.options.items())
+        shown = f"decoder {found.output.decoder}{f' ({options})' if options else ''}"
+        console.print(shown, highlight=False, markup=False)
     table = Table(
         title=f"layers of {found.name} as {info.backend} {info.version} runs them", title_justify="left"
     )

@@ -139,6 +139,7 @@ def test_the_table_names_kernels(model: Path) -> None:
     result = CliRunner().invoke(app, ["inspect", str(model), "--variant", "int8"], catch_exceptions=False)
     assert result.exit_code == 0
     assert "rejected" in result.stdout
+    assert "decoder argmax (layout: NCHW)" in result.stdout
     assert "Conv" in result.stdout
 
 

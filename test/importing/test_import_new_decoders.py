@@ -15,18 +15,22 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from ad_compressed_perception.analysis.evaluate import evaluate
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.verification.planning_score import PlanningScore
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import Manifest, load_manifest
 from ad_compressed_perception.core.results import LabelMask, Trajectory
+from ad_compressed_perception.data.labeled.open import open_labeled
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.importing.import_model import import_model
 from ad_compressed_perception.tasks import create_task
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
+from support.bags import stamps_of
 from support.compression import small_recipe, write_images
 from support.decoder_models import MODELS, RED, color_logits, planner, segmenter
+from support.labeled import steering_images, write_csv, write_masks
 from support.models import draw_scene
 from support.nonsense import op
 
@@ -73,6 +77,38 @@ def test_a_planner_plans_towards_the_light(tmp_path: Path, name: str) -> None:
         assert side * plan.curvature_per_m > 1e-3
         assert side * plan.steering_wheel_angle_rad > 0.01
         assert plan.points_xy_m[-1, 0] > 1.0
+
+
+@pytest.mark.parametrize("name", ["one plane of probabilities", "logits at half the resolution"])
+def test_a_segmenter_is_evaluated_on_masks(tmp_path: Path, name: str) -> None:
+    """The right half is red: exact on labeled data, whose label map merges blue and green."""
+    manifest = imported(name, tmp_path)
+    labels = {"cold": [*manifest.labels[:-1]], "warm": ["red"]}
+    ids = {"cold": [4], "warm": [9, 200]}
+    classes = {key: {"mask_ids": ids[key], "labels": labels[key]} for key in labels}
+    folder = write_masks(tmp_path / "data", label_map={"classes": classes, "ignore_ids": [255]})
+    data = open_labeled(str(folder), manifest)
+    with closing(open_pipeline(load_manifest(manifest.folder))) as pipeline:
+        figures = evaluate(pipeline, data).figures
+    assert figures["miou"].value > 0.95
+
+
+@pytest.mark.parametrize("name", ["waypoints by distance", "three outputs of controls", "steering and speed"])
+def test_a_planner_is_evaluated_on_a_steering_log(tmp_path: Path, name: str) -> None:
+    """Against the angles that it gives itself: the error is 0, and not for want of angles."""
+    manifest = imported(name, tmp_path)
+    images = steering_images(24)
+    (tmp_path / "data" / "images").mkdir(parents=True)
+    with closing(open_pipeline(load_manifest(manifest.folder))) as pipeline:
+        angles = [pipeline.run(Frame(image, "BGR"))[0].steering_wheel_angle_rad for image in images]
+        rows = list(zip(stamps_of(24), angles, strict=True))
+        for (stamp, _), image in zip(rows, images, strict=True):
+            cv2.imwrite(str(tmp_path / "data" / "images" / f"{stamp}.png"), image)
+        write_csv(tmp_path / "data" / "steering.csv", rows)
+        data = open_labeled(str(tmp_path / "data"), manifest)
+        figures = evaluate(pipeline, data).figures
+    assert np.ptp(angles) > 0.3
+    assert figures["rmse_rad"].value == pytest.approx(0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize(

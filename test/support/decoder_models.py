@@ -76,8 +76,8 @@ def color_weights(first: int, count: int, limit: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-RED = color_weights(3, 1, 200.0)
-"""Above the red of the blue square, 160, below that of the red one, 255."""
+RED = color_weights(3, 1, 180.0)
+"""Above the red of the blue square, 160, below that of red ones, 200 and 255."""
 
 
 def write_with_auxiliary_head(folder: Path) -> Path:

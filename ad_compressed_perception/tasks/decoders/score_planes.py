@@ -140,7 +140,7 @@ class ScorePlanesDecoder(SegmentationDecoder):
             yield plane
 
     def _split(self, scores: NDArray[Any]) -> list[NDArray[Any]]:
-        if scores.dtype == np.float16:  # OpenCV 4.5 cannot split it
+        if scores.dtype != np.float32:  # OpenCV cannot split every type
             scores = scores.astype(np.float32)
         # Reused between frames: newly allocated planes of this size would cause page faults every time.
         if not self._planes or self._planes[0].shape != scores.shape[:2]:
@@ -188,7 +188,9 @@ def has_aspect(size: Size, input_size: tuple[int, int]) -> bool:
     height, width = size
     if height is None or width is None:
         return True
+    if min(height, width) < 2:
+        return False
     high, wide = input_size
     is_alike = abs(height * wide - width * high) <= max(high, wide)
     is_whole = high % height == wide % width == 0 and 0.5 <= (high * width) / (height * wide) <= 2.0
-    return min(height, width) > 1 and (is_alike or is_whole)
+    return is_alike or is_whole
