@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stranger's file is imported with what the file does not say guessed, and what is unsure named as unsure.
 
-The files are a tiny YOLOX-like detector laid out as other exporters do (support.relaid): what an import
+The files are a tiny YOLOX-like detector laid out as other exporters do (support.exporter_layouts): what an import
 should guess is then known.
 """
 
@@ -36,7 +36,7 @@ from support.compression import write_images
 from support.labeled import SCENES, write_boxes
 from support.models import DETECTOR_LABELS, write_detector, write_planner, write_segmenter
 from support.onnx_files import save_model
-from support.relaid import relay
+from support.exporter_layouts import relay
 from support.ultralytics import ultralytics
 
 

@@ -41,7 +41,7 @@ class _Graph:
 
     def const(self, values: Any, kind: Any = np.float32) -> str:
         self._count += 1
-        name = f"relaid_const_{self._count}"
+        name = f"layout_const_{self._count}"
         self.graph.initializer.append(numpy_helper.from_array(np.asarray(values, kind), name))
         return name
 
@@ -55,8 +55,8 @@ class _Graph:
 
     def ops(self, operator: str, inputs: Sequence[str], outputs: int, **attributes: Any) -> list[str]:
         self._count += 1
-        names = [f"relaid_{self._count}_{index}" for index in range(outputs)]
-        node = helper.make_node(operator, list(inputs), names, f"relaid_{self._count}", **attributes)
+        names = [f"layout_{self._count}_{index}" for index in range(outputs)]
+        node = helper.make_node(operator, list(inputs), names, f"layout_{self._count}", **attributes)
         self.graph.node.append(node)
         return names
 
