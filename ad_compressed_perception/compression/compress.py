@@ -176,7 +176,9 @@ class _Job:
     def read(self) -> ModelProto:
         """Return the baseline's graph; errors of its file are clearer from here than from a runtime."""
         model = read_model(self.source)
-        if self.manifest.task != RAW:  # whose outputs may vary in length: they are compared as rows
+        # Of task raw, outputs may vary in length: they are compared as rows.
+        decoder = create_task(self.manifest).decoder
+        if self.manifest.task != RAW and getattr(decoder, "needs_nms", True):
             refuse_suppression(model, self.source)
         return model
 

@@ -5,8 +5,9 @@
 A tensor has one scale. Where a Concat joins boxes in pixels and scores in 0..1, the step that the boxes
 need leaves the scores only the values 0 and 1. The same holds for a Split, Slice or Gather that takes
 values of different meaning from the output of one compute op (Conv or MatMul), and for a Mul or Div by
-constants that differ from channel to channel (pixels for the boxes, 1 for the scores). The operators after
-the last compute ops are cheap, so they stay in float. Heads that decode boxes by a convolution (distribution
+constants that differ from channel to channel (pixels for the boxes, 1 for the scores). Arithmetic that decodes
+boxes (an exponential, a grid's cells added, a selection of the strongest) leaves pixels of which 8 bits keep
+every second or third. The operators after the last compute ops are cheap, so they stay in float. Heads that decode boxes by a convolution (distribution
 focal loss: Li et al., "Generalized Focal Loss", NeurIPS 2020) concatenate and split before it; those
 operators stay in float where the ranges differ by more than four of eight bits.
 """
@@ -15,16 +16,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.onnx_graph.qdq import COMPUTE_OPS
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from onnx import GraphProto, ModelProto, NodeProto
 
 CONCATENATING = ("Concat",)
 SPLITTING = ("Split", "Slice", "Gather")
 SCALING = ("Mul", "Div")
+DECODING = ("Exp", "TopK", "NonMaxSuppression")
+_ARITHMETIC = ("Add", "Sub", "Mul", "Div")
+_FEWEST_CELLS = 16
 MAX_RANGE_RATIO = 4.0
 _MAX_INNER_RANGE_RATIO = 16.0
 # Operators that change neither values nor the meaning of a scale.
@@ -37,7 +42,7 @@ class Heads:
 
     Attributes:
         head: names of the operators after the last compute ops, in order of execution.
-        concat_points: names of those that concatenate, split or make values of different meaning.
+        concat_points: names of those that concatenate, split or make values of different meaning, or decode.
         shared: outputs of compute ops that hold values of different meaning.
         head_inputs: tensors that the head reads: outputs of compute ops or their inputs.
         inner: names of the operators before a compute op that join values of different meaning and split
@@ -88,7 +93,12 @@ def find_heads(
             kinds = {producer[_origin(name, producer)].op_type for name in parts}
             if len(parts) > 1 and (len(kinds) > 1 or _ranges_differ(parts, ranges)):
                 concat_points.append(node.name)
-        elif node.op_type in SCALING and _scales_unequally(node, graph):
+        elif (
+            node.op_type in DECODING
+            or _adds_cells(node, graph)
+            or node.op_type in SCALING
+            and _scales_unequally(node, graph)
+        ):
             concat_points.append(node.name)
         elif node.op_type in SPLITTING and node.input[0] in producer:
             parts = _parts_of(_origin(node.input[0], producer), graph)
@@ -165,9 +175,31 @@ def _head(graph: GraphProto) -> list[NodeProto]:
     return head[::-1]
 
 
+def _adds_cells(node: NodeProto, graph: GraphProto) -> bool:
+    """Whether a node computes with a constant that has several numbers for each of many cells.
+
+    A bias or a scale of channels has one axis of more than one number.
+    """
+    return node.op_type in _ARITHMETIC and any(
+        values.size >= _FEWEST_CELLS and sum(size > 1 for size in values.shape) > 1
+        for values in _constant_inputs(node, graph)
+    )
+
+
 def _scales_unequally(node: NodeProto, graph: GraphProto) -> bool:
     """Whether a node multiplies by constants that differ by more than four of eight bits."""
     import numpy as np
+
+    for values in _constant_inputs(node, graph):
+        sizes = np.abs(values.astype(np.float64))
+        sizes = sizes[sizes > 0.0]
+        if sizes.size > 1 and sizes.max() > _MAX_INNER_RANGE_RATIO * sizes.min():
+            return True
+    return False
+
+
+def _constant_inputs(node: NodeProto, graph: GraphProto) -> list[NDArray[Any]]:
+    """Return the constant inputs of a node, initializers and outputs of Constant nodes."""
     from onnx import numpy_helper
 
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -176,13 +208,7 @@ def _scales_unequally(node: NodeProto, graph: GraphProto) -> bool:
         for other in graph.node
         if other.op_type == "Constant" and other.attribute[0].name == "value"
     }
-    for name in node.input:
-        if name in constants:
-            sizes = np.abs(numpy_helper.to_array(constants[name]).astype(np.float64))
-            sizes = sizes[sizes > 0.0]
-            if sizes.size > 1 and sizes.max() > _MAX_INNER_RANGE_RATIO * sizes.min():
-                return True
-    return False
+    return [numpy_helper.to_array(constants[name]) for name in node.input if name in constants]
 
 
 def _origin(tensor: str, producer: Mapping[str, NodeProto]) -> str:

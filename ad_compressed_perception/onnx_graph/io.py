@@ -66,14 +66,14 @@ def read_model(path: Path) -> ModelProto:
 def refuse_suppression(model: ModelProto, path: Path) -> None:
     """Raise ModelFileError where boxes are suppressed (NMS) inside the graph; the line names the node.
 
-    The length of such outputs varies with the image, which decoders, losses and comparisons do not
-    support, and its indices cannot be quantized.
+    The length of such outputs varies with the image, which decoders of raw boxes do not support.
     """
     for node in model.graph.node:
         if "NMS" in node.op_type or node.op_type == "NonMaxSuppression":
             raise ModelFileError(
                 f"model {path} suppresses boxes itself: {node.op_type} {node.name or node.output[0]!r}; "
-                "export it up to the raw boxes and scores, the manifest's decoder does the suppression"
+                "its outputs are for decoder end_to_end, or export it up to the raw boxes and scores, which "
+                "the other decoders suppress"
             )
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from ad_compressed_perception.core.manifest import InputSpec
 from ad_compressed_perception.onnx_graph.graph import Graph, remove_dead, tensor_shapes
+from ad_compressed_perception.onnx_graph.grid_constants import stated_size
 from ad_compressed_perception.onnx_graph.io import opset_of, pin_input_shape
-from ad_compressed_perception.onnx_graph.spatial_constants import Scaling, scale_node
+from ad_compressed_perception.onnx_graph.spatial_constants import Scaling, refuse, scale_node
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -21,6 +22,9 @@ def resize_graph(model: ModelProto, old: InputSpec, new: InputSpec) -> list[str]
     Raises:
         ModelFileError: an operator only works at the present size; it is named.
     """
+    stating = stated_size(Graph(model), (old.height, old.width))
+    if stating is not None:
+        raise refuse(stating, f"computes with the sides of the present input, {old.width}x{old.height}")
     pin_input_shape(model, old)
     before = tensor_shapes(model)
     _set_input(model, new)

@@ -25,6 +25,7 @@ from ad_compressed_perception.onnx_graph.graph import (
     label,
     tensor_shapes,
 )
+from ad_compressed_perception.onnx_graph.grid_constants import continue_grid
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -342,25 +343,44 @@ def _check_target(scaling: Scaling, node: NodeProto) -> None:
 
 
 def _check_joined(scaling: Scaling, node: NodeProto) -> None:
-    """Refuse two branches, or a branch and a constant, whose shapes no longer match."""
+    """Refuse two branches, or a branch and a constant, whose shapes no longer match.
+
+    A constant with a number for each cell of a detection head is continued to the new cells.
+    """
+    if _mismatched(scaling, node) is None:
+        return
+    sizes = (scaling.height[0], scaling.width[0]), (scaling.height[1], scaling.width[1])
+    for index, name in enumerate(node.input):
+        values = scaling.graph.constant(name)
+        continued = continue_grid(values, *sizes) if values is not None and values.size > 1 else None
+        if values is not None and continued is not None:
+            scaling.set_constant(node, index, continued, values.dtype.type)
+    known = _mismatched(scaling, node)
+    if known is not None:
+        listed = " and ".join(str(list(shape)) for shape in known)
+        fixed = any(scaling.graph.constant(name) is not None for name in node.input)
+        why = (
+            "holds a constant of one size only"
+            if fixed
+            else "choose a multiple of the network's largest stride, usually 32 pixels"
+        )
+        raise refuse(node, f"joins {listed}: {why}")
+
+
+def _mismatched(scaling: Scaling, node: NodeProto) -> list[Shape] | None:
+    """Return the shapes of a node's inputs where they do not fit each other."""
     shapes = [scaling.after.get(name) for name in node.input if name]
     known = [shape for shape in shapes if shape]
     if len(known) < 2:
-        return
+        return None
     rank = max(len(shape) for shape in known)
     joined = attribute(node, "axis") % rank if node.op_type == "Concat" else None
     for axis in range(-rank, 0):
         sizes = {shape[axis] for shape in known if len(shape) >= -axis and shape[axis] is not None}
         allowed = sizes if joined is not None else sizes - {1}
         if axis + rank != joined and len(allowed) > 1:
-            listed = " and ".join(str(list(shape)) for shape in known)
-            fixed = any(scaling.graph.constant(name) is not None for name in node.input)
-            why = (
-                "holds a constant of one size only"
-                if fixed
-                else "choose a multiple of the network's largest stride, usually 32 pixels"
-            )
-            raise refuse(node, f"joins {listed}: {why}")
+            return known
+    return None
 
 
 _RULES: dict[str, Callable[[Scaling, NodeProto], None]] = {

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.core.host import HostInfo
 from ad_compressed_perception.core.manifest import (
     InputSpec,
@@ -41,6 +41,20 @@ _RENAMED_FLAGS = {"cleans": "preserves_outputs", "rounds": "lowers_precision"}
 
 class PassOptions(StrictModel):
     """Base of each pass's options; unknown keys are refused by name."""
+
+
+class OptionalPassOptions(PassOptions):
+    """Options of a pass whose pattern a model may lack."""
+
+    optional: bool = Field(
+        False, description="leave the model as it is where there is nothing to change, instead of an error"
+    )
+
+    def nothing_to_change(self, context: PassContext, why: str) -> None:
+        """Note why a model stays as it is; raise ModelFileError where the pass is not optional."""
+        if not self.optional:
+            raise ModelFileError(f"{why}: leave this pass out, or make it optional")
+        context.notes["nothing_to_change"] = why
 
 
 @accept_old_attributes(pictures="images")

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.onnx_graph.equivalence import require_same
 from ad_compressed_perception.onnx_graph.graph import (
     Graph,
@@ -26,7 +25,7 @@ from ad_compressed_perception.onnx_graph.graph import (
     tensor_shapes,
 )
 from ad_compressed_perception.onnx_graph.io import check_model
-from ad_compressed_perception.pass_api.passes import Pass, PassContext
+from ad_compressed_perception.pass_api.passes import OptionalPassOptions, Pass, PassContext
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -80,25 +79,27 @@ class FlattenPerLevel(Pass):
     """Transposes feature maps before their concatenation; the outputs stay the same."""
 
     name = "flatten_per_level"
+    options_type = OptionalPassOptions
     preserves_outputs = True
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the edited model.
 
         Raises:
-            ModelFileError: the graph has no such head, or an output changed on a calibration frame.
+            ModelFileError: no such head and the pass is not optional, or an output changed on a frame.
         """
         import onnx
         from onnx import helper
 
         original = onnx.ModelProto()
         original.CopyFrom(model)
+        options: OptionalPassOptions = self.options
         graph, shapes = Graph(model), tensor_shapes(model)
         heads = find_flattened_heads(graph, shapes)
         if not heads:
-            raise ModelFileError(
-                "no maps (1, C, H, W) that are concatenated and transposed to rows: leave this pass out"
-            )
+            why = "no maps (1, C, H, W) that are concatenated and transposed to rows"
+            options.nothing_to_change(context, why)
+            return model
         for head in heads:
             added, rows = [], []
             for node in head.reshapes:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.onnx_graph.equivalence import require_same
 from ad_compressed_perception.onnx_graph.graph import (
     Graph,
@@ -29,7 +28,7 @@ from ad_compressed_perception.onnx_graph.graph import (
     tensor_shapes,
 )
 from ad_compressed_perception.onnx_graph.io import check_model
-from ad_compressed_perception.pass_api.passes import Pass, PassContext
+from ad_compressed_perception.pass_api.passes import OptionalPassOptions, Pass, PassContext
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -126,13 +125,14 @@ class FocusToConv(Pass):
     """Replaces space-to-depth stems, as in YOLOX and early YOLOv5, by one convolution each."""
 
     name = "focus_to_conv"
+    options_type = OptionalPassOptions
     preserves_outputs = True
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the rewritten model.
 
         Raises:
-            ModelFileError: there is no such stem, or the outputs changed on a calibration frame.
+            ModelFileError: no such stem and the pass is not optional, or an output changed on a frame.
         """
         import onnx
 
@@ -141,9 +141,11 @@ class FocusToConv(Pass):
         graph = Graph(model)
         stems = find_focus_stems(graph)
         if not stems:
-            raise ModelFileError(
-                "no space-to-depth stem (four slices with step 2, Concat, Conv): leave this pass out"
+            options: OptionalPassOptions = self.options
+            options.nothing_to_change(
+                context, "no space-to-depth stem (four slices with step 2, Concat, Conv)"
             )
+            return model
         for stem in stems:
             _rewrite(graph, stem)
         remove_dead(model)

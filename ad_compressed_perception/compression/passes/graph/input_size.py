@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ad_compressed_perception.compression.passes.graph.decodable import require_decodable
-from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.core.manifest import InputSpec
 from ad_compressed_perception.onnx_graph.equivalence import run_model
 from ad_compressed_perception.onnx_graph.graph import refresh_outputs
@@ -77,7 +77,8 @@ class InputSize(Pass):
         Raises:
             RecipeError: the size is the present one already, ``fit`` on an input without a letterbox, or
                 the model is quantized.
-            ModelFileError: an operator only works at the present size; it is named.
+            ModelFileError: an operator only works at the present size; it is named. With ``fit`` the model
+                stays as it is and the notes say why.
         """
         options: InputSizeOptions = self.options
         spec = context.input
@@ -91,7 +92,15 @@ class InputSize(Pass):
             raise RecipeError("input_size must come before quantization: ranges change with the size")
         feeds = next(context.feeds())
         resized = resized_spec(spec, width, height)
-        edited = resize_graph(model, spec, resized)
+        copy = type(model).FromString(model.SerializeToString())
+        try:
+            edited = resize_graph(copy, spec, resized)
+        except ModelFileError as error:
+            if not options.fit:
+                raise
+            context.notes["size"] = f"{spec.width}x{spec.height} as before: {error}"
+            return model
+        model = copy
         specs = refresh_outputs(model)
         check_model(model, "the resized model")
         context.input = resized

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from ad_compressed_perception.compression.passes.graph.upgrade_opset import UpgradeOpset
 from ad_compressed_perception.compression.quantization.sensitivity import OutputNoise
-from ad_compressed_perception.core.errors import ModelFileError, RecipeError
+from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.onnx_graph.equivalence import largest_difference
 from ad_compressed_perception.onnx_graph.graph import (
     Graph,
@@ -36,7 +36,7 @@ from ad_compressed_perception.onnx_graph.io import (
     is_quantized,
     opset_of,
 )
-from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
+from ad_compressed_perception.pass_api.passes import OptionalPassOptions, Pass, PassContext
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _OPERATORS = {"hard_swish": "HardSwish", "relu": "Relu"}
 
 
-class ReplaceActivationOptions(PassOptions):
+class ReplaceActivationOptions(OptionalPassOptions):
     """Options of replace_activation."""
 
     to: Literal["hard_swish", "relu"] = Field("relu", description="replacement of SiLU")
@@ -75,7 +75,8 @@ class ReplaceActivation(Pass):
 
         Raises:
             RecipeError: the model is quantized already.
-            ModelFileError: there is no SiLU, or the graph cannot be converted to opset 14.
+            ModelFileError: no SiLU and the pass is not optional, or the graph cannot be converted to
+                opset 14.
         """
         import onnx
 
@@ -83,7 +84,8 @@ class ReplaceActivation(Pass):
         if is_quantized(model):
             raise RecipeError("replace_activation must come before quantization")
         if not find_silus(Graph(model)):
-            raise ModelFileError("no SiLU (x * sigmoid(x)) in the graph: leave this pass out")
+            options.nothing_to_change(context, "no SiLU (x * sigmoid(x)) in the graph")
+            return model
         original = onnx.ModelProto()
         original.CopyFrom(model)
         if options.to == "hard_swish" and opset_of(model) < HARD_SWISH_OPSET:
