@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.analysis.class_plausibility import judge_classes, measure_classes
+from ad_compressed_perception.analysis.detector_plausibility import judge_boxes, measure_boxes
 from ad_compressed_perception.analysis.plan_plausibility import (
     FEWEST_FRAMES,
     PLANNER_MEASURES,
@@ -29,7 +30,6 @@ from ad_compressed_perception.analysis.plan_plausibility import (
     SIGMOID_OF_ONE,
     Outputs,
 )
-from ad_compressed_perception.analysis.detector_plausibility import judge_boxes, measure_boxes
 from ad_compressed_perception.core.errors import OutputError
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.tasks.decoders.centernet import CenternetDecoder

@@ -167,7 +167,7 @@ def import_model(
     if as_json:
         print(json.dumps(as_document(imported, warnings), indent=2, allow_nan=False))
         return
-    print_imported(imported, f"adcp import {source} NEW_DIR", warnings)
+    print_imported(imported, warnings)
 
 
 def _look_at_results(manifest: Manifest, sample: str) -> list[str]:

@@ -41,14 +41,8 @@ def as_document(imported: Imported, warnings: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def print_imported(imported: Imported, command: str, warnings: Sequence[str]) -> None:
-    """Print an import for people.
-
-    Args:
-        imported: the import.
-        command: the command line up to where options that choose otherwise are added.
-        warnings: about the results on the sample.
-    """
+def print_imported(imported: Imported, warnings: Sequence[str]) -> None:
+    """Print an import, and warnings about its results on the sample, for people."""
     from ad_compressed_perception.cli.output import table_console
 
     console = table_console()
@@ -56,12 +50,13 @@ def print_imported(imported: Imported, command: str, warnings: Sequence[str]) ->
     variant = manifest.variant(manifest.baseline)
     spec = manifest.input
 
+    command = shlex.join(_command(f"{manifest.folder}_2"))
+
     def show(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    show(
-        f"{manifest.name}: {imported.framework} -> {manifest.variant_path(manifest.baseline)} ({variant.backend})"
-    )
+    file = manifest.variant_path(manifest.baseline)
+    show(f"{manifest.name}: {imported.framework} -> {file} ({variant.backend})")
     show(
         f"task {manifest.task}, {len(manifest.labels)} labels" if manifest.labels else f"task {manifest.task}"
     )
@@ -76,7 +71,7 @@ def print_imported(imported: Imported, command: str, warnings: Sequence[str]) ->
         known = "certain" if choice.is_certain else "unsure"
         show(f"{known}: {choice.what} {choice.value} ({choice.why})")
         if not choice.is_certain and choice.fix:
-            show(f"  otherwise: {_otherwise(command, choice.fix)}")
+            show(f"  otherwise: {command} {choice.fix}")
     for note in guess.notes:
         show(f"note: {note}")
     if imported.images:
@@ -85,12 +80,19 @@ def print_imported(imported: Imported, command: str, warnings: Sequence[str]) ->
         show(warning)
 
 
-def _otherwise(command: str, fix: str) -> str:
-    return (
-        f"{command} {' '.join(shlex.quote(part) for part in fix.split(' '))}"
-        if "{" in fix
-        else f"{command} {fix}"
-    )
+def _command(new_folder: str) -> list[str]:
+    """Return this command's words with what was given, for a new folder."""
+    import click
+
+    context = click.get_current_context()
+    words = ["adcp", "import", str(context.params["source"]), new_folder]
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if not isinstance(parameter, click.Option) or value in (None, False) or value == parameter.default:
+            continue
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            words += [parameter.opts[0], str(getattr(one, "value", one))]
+    return [word for word in words if word != "--json"]
 
 
 def _table(guess: Guess) -> Any:

@@ -176,8 +176,9 @@ class _Job:
     def read(self) -> ModelProto:
         """Return the baseline's graph; errors of its file are clearer from here than from a runtime."""
         model = read_model(self.source)
-        # Outputs of the task raw may vary in length: they are compared as rows.
-        if self.manifest.task != RAW and getattr(create_task(self.manifest).decoder, "needs_nms", True):
+        # Of task raw, outputs may vary in length: they are compared as rows.
+        decoder = create_task(self.manifest).decoder
+        if self.manifest.task != RAW and getattr(decoder, "needs_nms", True):
             refuse_suppression(model, self.source)
         return model
 

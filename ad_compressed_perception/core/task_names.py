@@ -12,4 +12,4 @@ RAW = "raw"
 """The task of a model whose outputs nothing decodes: compressed and compared, but no node publishes them."""
 
 NO_NODE = "no node runs task raw, which has no result to publish: import it with --task and --decoder"
-"""The answer where a node is asked for."""
+"""The message where a node is asked for."""

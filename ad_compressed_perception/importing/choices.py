@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ad_compressed_perception.core.manifest import InputSpec
@@ -103,7 +103,8 @@ class Guess:
         frames: how many frames they were judged on; 0 without a sample.
         inferences: how many were run.
         notes: further sentences for the user.
-        extra: further fields of the manifest.
+        doubt: what is implausible in the results of the chosen decoder, where none was plausible.
+        hint: the likeliest other decoder, for an error's text.
     """
 
     candidate: Candidate | None
@@ -114,7 +115,8 @@ class Guess:
     frames: int = 0
     inferences: int = 0
     notes: Sequence[str] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    doubt: str = ""
+    hint: str = ""
 
     @property
     def unsure(self) -> list[Choice]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from ad_compressed_perception.core.manifest import InputSpec
 from ad_compressed_perception.importing.candidates import Candidate
@@ -18,18 +18,35 @@ from ad_compressed_perception.importing.choices import Choice, Guess, Row, Sourc
 from ad_compressed_perception.importing.judge import Judge, Judgment
 from ad_compressed_perception.importing.model_facts import ModelFacts
 from ad_compressed_perception.importing.preparations import BYTES, Preparation, Scaling
+from ad_compressed_perception.importing.request import ImportRequest
 
 if TYPE_CHECKING:
-    from ad_compressed_perception.importing.guess import Guesser
     from ad_compressed_perception.importing.labeled_ranking import LabeledRanking
+
+
+class Guessing(Protocol):
+    """What choices need of the guesser: what was given, the file's facts, and other candidates."""
+
+    request: ImportRequest
+    facts: ModelFacts
+    all_candidates: list[Candidate]
+    keeps_defaults: bool
+
+    def labels(self, candidate: Candidate) -> tuple[list[str], str]:
+        """Return labels for a candidate, and where they are from."""
+
+    def misfit(self, candidate: Candidate, *, plain: bool = False) -> str:
+        """Return why a candidate's decoder cannot read the outputs; empty where it can."""
+
 
 Judged = tuple[Scaling, Sequence[Scaling], str, Mapping[str, Judgment], "LabeledRanking | None"]
 
 _CERTAIN_SKILL, _MARGIN = 0.4, 0.15
 _FEWEST_OBJECTS = 10
+_WORTH_NAMING = 0.3
+"""Prior from which another candidate is named in an error."""
 _CLEARLY_MORE = 1.15
-"""By how much the summed scores of one color order exceed the other's before it is taken against convention."""
-_SHOWN_REASON = 200
+"""By how much the summed scores of a color order must exceed the usual one's to be taken instead."""
 
 
 def usual_color(usual: Preparation, scaling: Scaling, facts: ModelFacts) -> str:
@@ -47,13 +64,8 @@ def usual_color(usual: Preparation, scaling: Scaling, facts: ModelFacts) -> str:
 def color_by_frames(usual: str, found: Mapping[str, Judgment]) -> str:
     """Return the color order: the usual one unless objects of the other have clearly more score."""
     other = next(order for order in found if order != usual)
-    mass = {order: _mass(judgment) for order, judgment in found.items()}
     enough = found[other].found >= _FEWEST_OBJECTS
-    return other if enough and mass[other] > _CLEARLY_MORE * mass[usual] else usual
-
-
-def _mass(judgment: Judgment) -> float:
-    return judgment.found * judgment.confidence if judgment.confidence == judgment.confidence else 0.0
+    return other if enough and found[other].mass > _CLEARLY_MORE * found[usual].mass else usual
 
 
 def why_raw(facts: ModelFacts, candidates: Sequence[Candidate]) -> str:
@@ -69,7 +81,7 @@ def why_raw(facts: ModelFacts, candidates: Sequence[Candidate]) -> str:
     return text + "; task raw compares outputs as they are"
 
 
-def misfit_message(guesser: Guesser, candidates: Sequence[Candidate]) -> str:
+def misfit_message(guesser: Guessing, candidates: Sequence[Candidate]) -> str:
     """Return an error's text where what was given does not fit the file; it names what would."""
     request, facts = guesser.request, guesser.facts
     reason = guesser.misfit(candidates[0]) if candidates else ""
@@ -77,28 +89,37 @@ def misfit_message(guesser: Guesser, candidates: Sequence[Candidate]) -> str:
         shown = "; ".join(f"{one.name} {list(one.shape)}" for one in facts.outputs)
         reason = f"no decoder of task {request.task} reads the file's outputs ({shown})"
     if request.labels:
-        rooms = sorted({one.classes for one in candidates if one.classes})
+        decoders = {one.decoder for one in candidates}
+        known = [one for one in guesser.all_candidates if one.decoder in decoders]
+        rooms = sorted({one.classes for one in known if one.classes})
         if rooms and len(request.labels) not in rooms:
             reason += (
                 f"; {len(request.labels)} labels were given, the outputs have room for "
                 f"{' or '.join(map(str, rooms))}: give that many, or leave --labels out"
             )
-    others = [one for one in guesser.all_candidates if one not in candidates]
-    fitting = [one for one in others if not guesser.misfit(one)]
-    hint = f"; looks like {fitting[0].family}: {fitting[0].command}" if fitting else ""
-    return reason + hint
+    return reason + looks_like(guesser, candidates)
+
+
+def looks_like(guesser: Guessing, candidates: Sequence[Candidate]) -> str:
+    """Return the likeliest other candidate in words, with its options; empty where there is none."""
+    decoders = {one.decoder for one in candidates}
+    for one in guesser.all_candidates:
+        if one.decoder not in decoders and one.prior >= _WORTH_NAMING and not guesser.misfit(one, plain=True):
+            return f"; looks like {one.family}: {one.command}"
+    return ""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What was taken, with all that it was taken from."""
+    """What was taken, with all that it was taken from; ``doubt`` is what is implausible in its results."""
 
-    guesser: Guesser
+    guesser: Guessing
     candidate: Candidate
     spec: InputSpec
     rows: Sequence[Row]
     judged: Judged | None
     judge: Judge
+    doubt: str = ""
 
     def guess(self) -> Guess:
         """Return the guess with its choices and notes."""
@@ -113,7 +134,16 @@ class Chosen:
         ]
         used = len(self.judge.frames) if self.judged is not None else 0
         return Guess(
-            self.candidate, self.spec, labels, choices, rows, used, self.judge.inferences, self._notes()
+            self.candidate,
+            self.spec,
+            labels,
+            choices,
+            rows,
+            used,
+            self.judge.inferences,
+            self._notes(),
+            self.doubt,
+            looks_like(self.guesser, [self.candidate]),
         )
 
     def _is_chosen(self, row: Row) -> bool:
@@ -146,21 +176,23 @@ class Chosen:
         fix = others[0].command if others else ""
         metadata = self.guesser.facts.metadata
         own = self._own()
-        said = (
+        stated = (
             candidate.family == metadata.exporter
             and bool(metadata.names)
             and len(metadata.names) == candidate.classes
         )
-        if own is not None and own.judgment is not None:
-            return [self._decoder_by_frames(value, own.judgment, fix, said=said)]
-        if said:
+        if own is not None and own.judgment is not None and not self.doubt:
+            return [self._decoder_by_frames(value, own.judgment, fix, stated=stated)]
+        if self.doubt:
+            return [Choice("decoder", value, "file", False, f"{candidate.why}; but {self.doubt}", fix)]
+        if stated:
             why = f"{candidate.why}; {metadata.exporter} wrote {len(metadata.names)} names"
             return [Choice("decoder", value, "metadata", True, why, fix)]
         why = f"{candidate.why}; by shapes alone, no frame was seen"
         is_alone = not others and request.task is not None
         return [Choice("decoder", value, "file", is_alone, why, fix)]
 
-    def _decoder_by_frames(self, value: str, own: Judgment, fix: str, *, said: bool) -> Choice:
+    def _decoder_by_frames(self, value: str, own: Judgment, fix: str, *, stated: bool) -> Choice:
         rivals = [
             row.judgment.skill
             for row in self.rows
@@ -169,13 +201,13 @@ class Chosen:
         skill, next_best = own.skill, max(rivals, default=0.0)
         enough = self.candidate.task != "detection" or own.found >= _FEWEST_OBJECTS
         separated = enough and skill >= _CERTAIN_SKILL and skill - next_best >= _MARGIN
-        agrees = said and (skill >= _CERTAIN_SKILL / 2)
+        agrees = stated and (skill >= _CERTAIN_SKILL / 2)
         why = f"{self.candidate.why}; {_figures(self.candidate, own)}"
         if rivals:
             why += f", the next decoder {next_best:.2f}"
-        if said:
+        if stated:
             why += f"; {self.guesser.facts.metadata.exporter} names as many classes"
-        source: Source = "metadata" if said else "frames"
+        source: Source = "metadata" if stated else "frames"
         return Choice("decoder", value, source, separated or agrees, why, fix)
 
     def _scale(self) -> list[Choice]:
@@ -184,9 +216,11 @@ class Chosen:
             return []
         value = f"scale {spec.scale:.6g}, mean {_short(spec.mean)}, std {_short(spec.std)}"
         if self.judged is None:
-            usual = f"usual for {self.candidate.family}; no frame was seen"
-            why = "the graph scales the image itself" if self.guesser.facts.normalizes else usual
-            return [Choice("scale", value, "convention", False, why, "--input-scale 1")]
+            why = f"{self._usual()}; no frame was seen"
+            if self.guesser.facts.normalizes:
+                why = "the graph scales the image itself"
+            fix = "--input-scale 1" if spec.scale != 1.0 else "--input-scale 0.00392157"
+            return [Choice("scale", value, "convention", False, why, fix)]
         scaling, scalings, *_, ranking = self.judged
         if ranking is not None and ranking.table:
             return [ranking.choice("scale", value, scalings)]
@@ -212,7 +246,9 @@ class Chosen:
         certain = (
             enough and skills[scaling.name] >= _CERTAIN_SKILL and skills[scaling.name] - next_best >= _MARGIN
         )
-        why = f"{scaling.name}: mirrored frames agree best, skill {skills[scaling.name]:.2f}"
+        why = f"{scaling.name}: mirrored frames agree by skill {skills[scaling.name]:.2f}"
+        if not certain and skills[scaling.name] < _CERTAIN_SKILL:
+            why += f", which is too little; usual for {self.candidate.family}"
         if others:
             why += f", then {others[0].name} with {next_best:.2f}"
         return [Choice("scale", value, "frames", certain, why, others[0].options if others else "")]
@@ -223,9 +259,7 @@ class Chosen:
             return []
         fix = f"--input-color {'RGB' if spec.color == 'BGR' else 'BGR'}"
         if self.judged is None:
-            return [
-                Choice("color", spec.color, "convention", False, f"usual for {self.candidate.family}", fix)
-            ]
+            return [Choice("color", spec.color, "convention", False, self._usual(), fix)]
         *_, colors, ranking = self.judged
         if ranking is not None and ranking.table:
             return [ranking.choice("color", spec.color, ())]
@@ -235,30 +269,35 @@ class Chosen:
             else f"{order} skill {judgment.skill:.2f}"
             for order, judgment in colors.items()
         ]
-        why = f"frames hardly tell ({', '.join(parts)}); labels (--data) would"
+        why = f"frames hardly differ ({', '.join(parts)}); labels (--data) decide"
         return [Choice("color", spec.color, "frames", False, why, fix)]
 
     def _resize(self) -> list[Choice]:
         spec, given = self.spec, self.guesser.request.input
         if "resize" in given:
             return []
-        value = spec.resize
+        value: str = spec.resize
         if spec.resize == "letterbox":
             value += f" {spec.letterbox_align}, border {spec.pad_value}"
         ranking = None if self.judged is None else self.judged[-1]
         if ranking is not None and ranking.table:
             return [ranking.choice("resize", value, ())]
         fix = "--input-resize stretch" if spec.resize == "letterbox" else "--input-resize letterbox-center"
-        why = f"usual for {self.candidate.family}"
+        why = self._usual()
         if self.guesser.facts.network == "yolox":
             why = "the network is YOLOX's, trained with the border at the right and below"
         return [Choice("resize", value, "convention", False, why, fix)]
+
+    def _usual(self) -> str:
+        if self.guesser.keeps_defaults:
+            return "the default"
+        return f"usual for {self.candidate.family}"
 
     def _labels(self, labels: Sequence[str], source: str) -> list[Choice]:
         if source in ("", "given"):
             return []
         shown = f"{len(labels)} names"
-        fix = "--labels FILE, with one name a line"
+        fix = "--labels labels.txt"
         if source == "metadata":
             return [Choice("labels", shown, "metadata", True, "from the file's metadata", fix)]
         if source == "numbered":
@@ -277,13 +316,13 @@ class Chosen:
             )
         if facts.suppression:
             notes.append(
-                f"the graph suppresses boxes itself ({facts.suppression}): scores below its own threshold are "
-                "lost, and that part is not compressed; an export without it can be compressed as a whole"
+                f"the graph suppresses boxes itself ({facts.suppression}): scores below its own threshold "
+                "are lost, and that part is not compressed; an export without it can be compressed as a whole"
             )
         if self.judged is None:
             notes.append(
-                "guessed by metadata, shapes and values on drawn images only: give --sample BAG|FOLDER to judge "
-                "the candidates on real frames"
+                "guessed by metadata, shapes and values on drawn images only: give --sample BAG|FOLDER to "
+                "judge the candidates on real frames"
             )
         return notes
 
@@ -303,8 +342,3 @@ def _figures(candidate: Candidate, judgment: Judgment) -> str:
 
 def _short(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
-
-
-def shorten_reason(text: Any) -> str:
-    """Return a reason cut to a readable length."""
-    return str(text)[:_SHOWN_REASON]

@@ -123,9 +123,8 @@ def _stride(text: str) -> int | None:
 
 def _flag(entries: Mapping[str, str]) -> bool | None:
     """Return whether suppression is in the graph: ``end2end``, or ``nms`` among the exporter's arguments."""
-    if "end2end" in entries:
-        return str(entries["end2end"]).strip().lower() == "true"
+    known = [entries["end2end"].strip().lower() == "true"] if "end2end" in entries else []
     arguments = _literal(entries.get("args", ""))
     if isinstance(arguments, dict) and isinstance(arguments.get("nms"), bool):
-        return bool(arguments["nms"])
-    return None
+        known.append(bool(arguments["nms"]))
+    return any(known) if known else None

@@ -9,9 +9,9 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -23,7 +23,6 @@ from ad_compressed_perception.core.manifest import (
     InputSpec,
     Manifest,
     OutputSpec,
-    TaskName,
     Variant,
     describe_validation_error,
     file_sha256,
@@ -39,46 +38,17 @@ from ad_compressed_perception.importing.from_tensorflow import (
     tflite_to_onnx,
 )
 from ad_compressed_perception.importing.from_torch import exported_program_to_onnx, torchscript_to_onnx
-from ad_compressed_perception.importing.guess import Guesser
+from ad_compressed_perception.importing.guesser import Guesser
 from ad_compressed_perception.importing.infer_manifest import infer_input
 from ad_compressed_perception.importing.model_facts import ModelFacts, facts_of
 from ad_compressed_perception.importing.one_frame import one_frame
 from ad_compressed_perception.importing.report import REPORT, drawn_frames, move_report, write_report
+from ad_compressed_perception.importing.request import ImportRequest
 from ad_compressed_perception.onnx_graph.io import check_model, pin_input_shape, read_model
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from ad_compressed_perception.workspace.save_manifest import save_manifest
 
 BASELINE = "fp32"
-
-
-@dataclass(frozen=True)
-class ImportRequest:
-    """What the user specifies of a model; the rest is read from its file or guessed.
-
-    Attributes:
-        task: its name; guessed where None.
-        name: the model's name; the file's by default.
-        labels: class names, in the order of the model's classes; by the file's metadata or guessed by default.
-        decoder: name of the decoder; guessed by default.
-        decoder_options: its options.
-        input: fields of InputSpec.
-        convert: turn a .tflite file into ONNX instead of running it in LiteRT.
-        sample: BAG, BAG:TOPIC or a folder of images that candidates are judged and the outputs checked on;
-            None for drawn ones.
-        data: labeled data, as of ``adcp evaluate``, to rank scale, color order and resizing by accuracy.
-        label_map: from the data's names to the labels.
-    """
-
-    task: TaskName | None = None
-    name: str | None = None
-    labels: Sequence[str] = ()
-    decoder: str | None = None
-    decoder_options: Mapping[str, Any] = field(default_factory=dict)
-    input: Mapping[str, Any] = field(default_factory=dict)
-    convert: Literal["auto", "onnx"] = "auto"
-    sample: str | None = None
-    data: str | None = None
-    label_map: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,8 +93,8 @@ def import_model(source: Path, folder: Path, request: ImportRequest) -> Imported
         manifest, guess = _guess(file, backend, source, request, frames, scratch / REPORT)
         save_manifest(manifest, scratch)
         manifest.folder = scratch
-        if manifest.task != RAW:
-            _check_inference(manifest, frames or drawn_frames(manifest.input), described)
+        if manifest.task != RAW and not (guess.doubt and request.task is None):
+            _check_inference(manifest, frames or drawn_frames(manifest.input), described, guess.hint)
         folder.mkdir(parents=True, exist_ok=True)
         for name in (file.name, MANIFEST_NAME):
             (scratch / name).chmod(0o644)
@@ -241,12 +211,12 @@ def _frames(sample: str | None) -> tuple[list[Frame], str]:
     return list(opened.frames(choose_evenly(range(len(opened))))), opened.describe
 
 
-def _check_inference(manifest: Manifest, frames: Iterable[Frame], source: str) -> None:
+def _check_inference(manifest: Manifest, frames: Iterable[Frame], source: str, hint: str) -> None:
     """Run a few frames, so that a decoder that does not fit the outputs fails now, not on the car."""
     pipeline = open_pipeline(manifest)
     try:
         check_outputs(pipeline, frames, source)
     except ResultError as error:
-        raise ModelFileError(f"not imported: {error}") from error
+        raise ModelFileError(f"not imported: {error}{hint}") from error
     finally:
         pipeline.close()

@@ -76,7 +76,7 @@ def _check_axes(spec: TensorSpec) -> None:
     if len(shape) == 3 and shape[2] in _CHANNELS:
         raise ModelFileError(
             f"{shown}, an image without an axis for the batch: export it with [1, {shape[0]}, {shape[1]}, "
-            f"{shape[2]}], or put an Unsqueeze of axis 0 in reverse (Squeeze) before its first operator"
+            f"{shape[2]}]; a Squeeze of axis 0 before the first operator does it without the training code"
         )
     if len(shape) == 5:
         raise ModelFileError(
@@ -89,8 +89,8 @@ def _check_axes(spec: TensorSpec) -> None:
     if stacked and not {shape[1], shape[3]} & {*_CHANNELS, None}:
         channels = min(stacked)
         raise ModelFileError(
-            f"{shown}: {channels} channels are {channels // 3} color images, frames of a sequence or of several "
-            "cameras; one image at a time is given here, so export a model that takes 3 channels"
+            f"{shown}: {channels} channels are {channels // 3} color images, frames of a sequence or of "
+            "several cameras; one image at a time is given here, so export a model that takes 3 channels"
         )
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Judges candidates on real frames: does a model say of a mirrored scene what it said of the scene, mirrored?
+"""Compares candidates on real frames: is the result on a mirrored scene the mirrored result of the scene?
 
 A model whose pixels are scaled wrongly, or whose outputs are read wrongly, may well be confident, but what it
 says then depends less on the scene. Two figures of each candidate:
@@ -43,9 +43,11 @@ _PRIOR_OBJECTS = 3.0
 _LEAST_OTHER = 0.02
 """Below this distance from 1, ``other`` leaves nothing to judge by: all frames show the same."""
 _MOVE_SHARE = 0.08
-_DETECTION = {"score_threshold": 0.25, "max_detections": 40}
+MOST_OBJECTS = 40
+_CROWDED = 0.8
+_DETECTION = {"score_threshold": 0.25, "max_detections": MOST_OBJECTS}
 _FEWEST_FRAMES = 4
-BUDGET_S = 60.0
+BUDGET_S = 30.0
 """Inference time of all candidates; slow models are judged on fewer frames."""
 
 ManifestOf = Callable[[Candidate, InputSpec], Manifest]
@@ -61,6 +63,7 @@ class Judgment:
         found: objects, or frames with a result of other tasks.
         confidence: mean score of the objects; NaN where there is none.
         failed: why it gives no result on some frame; empty where it does on all.
+        frames: how many were run.
     """
 
     same: float = float("nan")
@@ -68,11 +71,22 @@ class Judgment:
     found: int = 0
     confidence: float = float("nan")
     failed: str = ""
+    frames: int = 0
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether nearly every frame has as many objects as are looked at, as meaningless scores give."""
+        return self.frames > 0 and self.mass > 0.0 and self.found >= _CROWDED * MOST_OBJECTS * self.frames
+
+    @property
+    def mass(self) -> float:
+        """Sum of the objects' scores; 0 where there is none."""
+        return 0.0 if np.isnan(self.confidence) else self.found * self.confidence
 
     @property
     def skill(self) -> float:
-        """``(same - other) / (1 - other)``, within -1 to 1; 0 where nothing could be compared."""
-        if self.failed or not np.isfinite(self.same) or not np.isfinite(self.other):
+        """``(same - other) / (1 - other)``, within -1 to 1; 0 where nothing, or a crowd, was compared."""
+        if self.failed or self.is_crowded or not np.isfinite(self.same) or not np.isfinite(self.other):
             return 0.0
         room = 1.0 - self.other
         return 0.0 if room < _LEAST_OTHER else float(np.clip((self.same - self.other) / room, -1.0, 1.0))
@@ -146,7 +160,10 @@ class Judge:
         ]
 
     def values(self, spec: InputSpec, most: int) -> dict[str, NDArray[Any]]:
-        """Return every output on the first frames, name to (frames, ...); without those that vary in shape."""
+        """Return every output on the first frames, name to (frames, ...).
+
+        An output whose length varies, such as a list of objects, is joined along that axis: (1, ...).
+        """
         from ad_compressed_perception.tasks.prepare import Preparer
 
         preparer = Preparer(spec)
@@ -155,27 +172,24 @@ class Judge:
             tensor, _ = preparer(frame)
             for name, value in self._session.infer({spec.name or "": tensor}).items():
                 found.setdefault(name, []).append(value)
-        return {
-            name: np.stack(values)
-            for name, values in found.items()
-            if len({value.shape for value in values}) == 1 and values[0].size
-        }
+        joined = {name: _joined(values) for name, values in found.items()}
+        return {name: values for name, values in joined.items() if values is not None}
 
     def results(self, candidate: Candidate, spec: InputSpec, most: int) -> list[tuple[Frame, Result]]:
-        """Return a candidate's results on evenly chosen frames; frames without a result are left out."""
+        """Return a candidate's results on evenly chosen frames, of a detector on those with most objects."""
         task = self._task(candidate, spec)
         if isinstance(task, str):
             return []
-        chosen = np.unique(np.linspace(0, len(self._frames) - 1, most).round().astype(int))
         found = []
-        for index in chosen.tolist():
-            frame = self._frames[index]
+        for frame in self._frames if candidate.task == "detection" else _evenly(self._frames, most):
             outputs, geometry = self._infer(task, frame)
             try:
                 found.append((frame, task.decode(outputs, geometry)))
             except ResultError:
                 continue
-        return found
+        counts = [len(getattr(result, "scores", ())) for _, result in found]
+        shown = sorted(np.argsort([-count for count in counts], kind="stable")[:most].tolist())
+        return [found[index] for index in shown]
 
     def _task(self, candidate: Candidate, spec: InputSpec) -> Task[Any] | str:
         """Return the bound task, or why the decoder does not fit."""
@@ -205,6 +219,18 @@ class Judge:
         return len(self._frames)
 
 
+def _joined(values: Sequence[NDArray[Any]]) -> NDArray[Any] | None:
+    """Return an output's values of several frames as one array; None where their shapes do not allow it."""
+    shapes = {value.shape for value in values}
+    if len(shapes) == 1:
+        return np.stack(values) if values[0].size else None
+    if len({len(shape) for shape in shapes}) > 1:
+        return None
+    varying = [axis for axis in range(values[0].ndim) if len({shape[axis] for shape in shapes}) > 1]
+    whole = np.concatenate(values, axis=varying[0])[None] if len(varying) == 1 else np.zeros(0)
+    return whole if whole.size else None
+
+
 @dataclass(frozen=True)
 class _Triple:
     """Results on a frame, on its mirror image and on the moved frame."""
@@ -232,12 +258,13 @@ def _judgment(triples: Sequence[_Triple]) -> Judgment:
         found = len(scores)
         confidence = float(scores.mean()) if found else float("nan")
     shifted = len(triples) // 2
-    pairs = list(zip(triples, triples[shifted:] + triples[:shifted], strict=True))
+    pairs = list(zip(triples, [*triples[shifted:], *triples[:shifted]], strict=True))
     return Judgment(
         _agreement([(one, one) for one in triples]),
         _agreement(pairs) if shifted else float("nan"),
         found,
         confidence,
+        frames=len(triples),
     )
 
 

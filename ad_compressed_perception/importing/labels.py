@@ -5,19 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
-COCO_80 = (
-    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat"),
-    *("traffic light", "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse"),
-    *("sheep", "cow", "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie"),
-    *("suitcase", "frisbee", "skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove"),
-    *("skateboard", "surfboard", "tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon"),
-    *("bowl", "banana", "apple", "sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut"),
-    *("cake", "chair", "couch", "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse"),
-    *("remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book"),
-    *("clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush"),
-)
-"""COCO's classes in the order of contiguous ids."""
+from ad_compressed_perception.core.manifest import MANIFEST_NAME, load_manifest
+from ad_compressed_perception.core.resources import config_folder
 
 # Ids 1 to 90 of COCO's annotations; these were never annotated.
 _COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
@@ -33,9 +24,18 @@ VOC_20 = (
 )
 
 
+@cache
+def coco_80() -> tuple[str, ...]:
+    """Return COCO's classes by contiguous ids, those of the reference model; empty where that is absent."""
+    folder = config_folder("reference_models")
+    if folder is None or not (folder / "yolox_nano" / MANIFEST_NAME).is_file():
+        return ()
+    return tuple(load_manifest(folder / "yolox_nano").labels)
+
+
 def coco_90() -> tuple[str, ...]:
     """Return names of COCO's ids 1 to 90, with ``unused_ID`` for those that have no class."""
-    names = iter(COCO_80)
+    names = iter(coco_80())
     return tuple(f"unused_{id_}" if id_ in _COCO_GAPS else next(names) for id_ in range(1, 91))
 
 
@@ -50,12 +50,12 @@ def proposed_labels(task: str, classes: int) -> tuple[tuple[str, ...], str]:
         The labels, and the name of a well-known list of this length; empty where they are numbered.
     """
     if task == "detection":
-        if classes == len(COCO_80):
-            return COCO_80, "COCO's 80 classes"
-        if classes == 90:
-            return coco_90(), "COCO's ids 1 to 90"
-        if classes == 91:
-            return ("background", *coco_90()), "COCO's ids 0 to 90"
+        if coco_80() and classes in (80, 90, 91):
+            return {
+                80: (coco_80(), "COCO's 80 classes"),
+                90: (coco_90(), "COCO's ids 1 to 90"),
+                91: (("background", *coco_90()), "COCO's ids 0 to 90"),
+            }[classes]
         if classes == len(VOC_20):
             return VOC_20, "Pascal VOC's 20 classes"
     if task == "segmentation":

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a model file tells without being run: tensors, metadata, and what its graph begins and ends with."""
+"""What is known of a model file without running it: tensors, metadata, beginning and end of its graph."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _last_operators(makers: Mapping[str, NodeProto], output: str) -> frozenset[s
 
 
 def _normalizes(model: ModelProto, image: str) -> bool:
-    """Return whether the graph scales plain pixels itself: a factor below 0.1 or a mean above 10 comes first."""
+    """Return whether the graph scales plain pixels itself: by a factor below 0.1, or a mean above 10."""
     users: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
         for name in node.input:

@@ -2,16 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """How images are prepared for models of several makers: no file says it, their packages do.
 
-| family        | color | value                                | resize                       | source                    |
-|---------------|-------|--------------------------------------|------------------------------|---------------------------|
-| ultralytics   | RGB   | pixel / 255                          | letterbox, centered, 114     | data/augment.py LetterBox |
-| yolox         | BGR   | pixel                                | letterbox, top left, 114     | data/data_augment.py      |
-| nanodet       | BGR   | (pixel - mean) / std                 | stretch                      | config/*.yml              |
-| detr          | RGB   | (pixel / 255 - mean) / std           | stretch                      | datasets/coco.py          |
-| ssd           | RGB   | pixel / 127.5 - 1                    | stretch                      | TF object detection API   |
-| darknet       | RGB   | pixel / 255                          | letterbox, centered, 128     | src/image.c               |
-| centernet     | BGR   | (pixel / 255 - mean) / std           | letterbox, centered, 0       | src/lib/detectors         |
-| others        | RGB   | (pixel / 255 - mean) / std           | stretch                      | torchvision               |
+| family      | color | value                      | resize                    | source                |
+|-------------|-------|----------------------------|---------------------------|-----------------------|
+| ultralytics | RGB   | pixel / 255                | letterbox, centered, 114  | data/augment.py       |
+| yolox       | BGR   | pixel                      | letterbox, top left, 114  | data_augment.py       |
+| nanodet     | BGR   | (pixel - mean) / std       | stretch                   | config/*.yml          |
+| detr        | RGB   | (pixel / 255 - mean) / std | stretch                   | datasets/coco.py      |
+| ssd         | RGB   | pixel / 127.5 - 1          | stretch                   | TF detection API      |
+| darknet     | RGB   | pixel / 255                | letterbox, centered, 128  | src/image.c           |
+| centernet   | BGR   | (pixel / 255 - mean) / std | letterbox, centered, 0    | src/lib/detectors     |
+| others      | RGB   | (pixel / 255 - mean) / std | stretch                   | torchvision           |
 """
 
 from __future__ import annotations
@@ -98,6 +98,8 @@ _USUAL: Mapping[str, Preparation] = {
     "yolox_decoded": Preparation(BYTES, "BGR", "letterbox", "top_left"),
     "nanodet": Preparation(NANODET, "BGR", "stretch"),
     "detr": Preparation(IMAGENET, "RGB", "stretch"),
+    "rtdetr": Preparation(UNIT, "RGB", "stretch"),
+    "torchvision": Preparation(UNIT, "RGB", "stretch"),
     "ssd": Preparation(SIGNED, "RGB", "stretch"),
     "darknet": Preparation(UNIT, "RGB", "letterbox", "center", 128),
     "centernet": Preparation(
@@ -121,7 +123,7 @@ def usual_preparation(family: str, facts: ModelFacts, dtype: str) -> Preparation
 
 
 def scalings_for(usual: Preparation, spec: InputSpec, given: Mapping[str, Any]) -> list[Scaling]:
-    """Return the scalings to try, the usual one first; one alone where the user gave it or bytes are asked."""
+    """Return the scalings to try, the usual one first; one alone where it was given, or for bytes."""
     if spec.dtype == "uint8":
         return [BYTES]
     if {"scale", "mean", "std"} & given.keys():

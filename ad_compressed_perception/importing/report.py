@@ -17,14 +17,13 @@ from ad_compressed_perception.core.manifest import InputSpec
 from ad_compressed_perception.image.decode import Frame, to_bgr8
 from ad_compressed_perception.importing.choices import Guess
 from ad_compressed_perception.importing.judge import Judge
-from ad_compressed_perception.report.overlay import draw_result, draw_tag
+from ad_compressed_perception.report.overlay import draw_result
 
 if TYPE_CHECKING:
-    from ad_compressed_perception.importing.guess import Guesser
+    from ad_compressed_perception.importing.guesser import Guesser
 
 REPORT = "import.report"
 IMAGES = 4
-_TAG = (66, 228, 240)
 
 
 def drawn_frames(spec: InputSpec) -> list[Frame]:
@@ -62,13 +61,7 @@ def write_report(guesser: Guesser, guess: Guess, frames: Sequence[Frame], folder
     results = judge.results(guess.candidate, guess.spec, IMAGES)
     for number, (frame, result) in enumerate(results, start=1):
         image = np.ascontiguousarray(to_bgr8(frame))
-        if hasattr(result, "boxes_xyxy") or hasattr(result, "label_ids") or hasattr(result, "points_xy_m"):
-            image = draw_result(image, result)
-        else:
-            scores = np.asarray(result.scores)
-            for place, index in enumerate(np.argsort(-scores)[:3].tolist()):
-                text = f"{result.labels[index]} {scores[index]:.2f}"
-                draw_tag(image, text, 8, 26 + 24 * place, _TAG)
+        image = draw_result(image, result)
         cv2.imwrite(str(folder / f"frame_{number}.jpg"), image)
 
 

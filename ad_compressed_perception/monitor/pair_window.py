@@ -230,6 +230,11 @@ class PairWindow:
 
 
 def _pool(agreed: Sequence[DetectionAgreement]) -> schema.AgreementFigures:
+    overlap = sum(each.matched_iou_sum for each in agreed)
+    return figures(DetectionAgreement(len(agreed), _add_up(agreed), overlap))
+
+
+def _add_up(agreed: Sequence[DetectionAgreement | ClassificationAgreement]) -> dict[str, MatchCounts]:
     """Add up as ``+`` does, without a dictionary for every frame."""
     sums: dict[str, list[int]] = {}
     for each in agreed:
@@ -238,8 +243,7 @@ def _pool(agreed: Sequence[DetectionAgreement]) -> schema.AgreementFigures:
             own[0] += counts.matched
             own[1] += counts.missed
             own[2] += counts.extra
-    per_class = {name: MatchCounts(*own) for name, own in sums.items()}
-    return figures(DetectionAgreement(len(agreed), per_class, sum(each.matched_iou_sum for each in agreed)))
+    return {name: MatchCounts(*own) for name, own in sums.items()}
 
 
 def _f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -254,16 +258,15 @@ def _labels(pairs: Sequence[_Pair], parts: NDArray[np.float64]) -> _Measured:
 
     Two classifiers that always give the same label agree perfectly, which means nothing.
     """
-    pooled = ClassificationAgreement()
-    for pair in pairs:
-        if isinstance(pair.agreed, ClassificationAgreement):
-            pooled = pooled + pair.agreed
+    agreed = [pair.agreed for pair in pairs if isinstance(pair.agreed, ClassificationAgreement)]
     informative = np.asarray(parts[:, 1] > 0)
     if not (parts[:, 0] < parts[:, 1]).any():
         names = np.array([pair.label for pair in pairs])
         informative &= names != NO_LABEL
         for name, frames in zip(*np.unique(names, return_counts=True), strict=True):
             informative[np.flatnonzero(names == name)[len(names) - int(frames) :]] = False
+    distances = [each.score_distance_max for each in agreed]
+    pooled = ClassificationAgreement(len(agreed), _add_up(agreed), sum(distances), max(distances))
     return _Measured(
         figures(pooled),
         parts,

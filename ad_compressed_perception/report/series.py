@@ -37,7 +37,7 @@ AGREEMENT_AXES: dict[str, AgreementAxis] = {
     "detection": AgreementAxis("score", "same objects found (F1 at IoU 0.5)", "F1, 0 to 1", 1.0),
     "segmentation": AgreementAxis("miou", "same pixels labeled (mean IoU)", "mIoU, 0 to 1", 1.0),
     "planning": AgreementAxis("ade_m", "path differs by (average displacement)", "ADE, meters", 0.0),
-    "classification": AgreementAxis("score", "same label", "0 or 1", 1.0),
+    "classification": AgreementAxis("score", "same label (top-1)", "top-1, 0 or 1", 1.0),
 }
 """The one agreement value of each task that is drawn over time."""
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A classifier of ten labels is quantized to integers, judged, reported and evaluated from the command line."""
+"""A classifier of ten labels is quantized to integers, judged, reported and evaluated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import typer
 from typer.testing import CliRunner
 
 from ad_compressed_perception.cli import evaluate as evaluate_verb
-from ad_compressed_perception.cli import import_model as import_verb
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice
 from ad_compressed_perception.core.errors import ManifestError, OutputError
@@ -69,7 +68,7 @@ def test_a_baseline_that_always_gives_one_label_is_refused(tmp_path: Path, color
     """As with pixels of a wrong scale: agreement with it would be perfect and mean nothing."""
     model = write_classifier(tmp_path / "model", bias_of={"brown": 500.0})
     recipe = small_recipe(tmp_path / "recipe", **FRAMES)
-    with pytest.raises(ManifestError, match="all 60 frames have the same label .'brown'.* scale"):
+    with pytest.raises(ManifestError, match="all 60 frames have the same label .'brown'.*scale"):
         compress_model(load_manifest(model), recipe, str(colors), work=tmp_path / "work")
 
 
@@ -84,18 +83,23 @@ def test_a_softmax_too_many_is_refused_before_anything_is_compressed(tmp_path: P
         )
 
 
-def test_import_checks_a_classifier_on_its_sample(tmp_path: Path, colors: Path) -> None:
+def test_import_refuses_a_wrong_activation_on_its_sample(tmp_path: Path, colors: Path) -> None:
     file = write_classifier(tmp_path / "source", end="logits") / "fp32.onnx"
     request = ImportRequest(
-        task="classification", labels=LABELS, input={"scale": 1 / 255, "color": "BGR"}, sample=str(colors)
+        task="classification",
+        labels=LABELS,
+        decoder="classes",
+        decoder_options={"activation": "none"},
+        input={"scale": 1 / 255, "color": "BGR"},
+        sample=str(colors),
     )
-    with pytest.raises(OutputError, match="are they logits"):
+    with pytest.raises(ManifestError, match="activation=softmax"):
         import_model(file, tmp_path / "model", request)
     assert not (tmp_path / "model" / "model.yaml").exists()
 
 
 def test_evaluate_shows_recall_and_confusion(tmp_path: Path) -> None:
-    """Brown is favored so much that gray and black become brown: 80 % of the frames, recall 0 of two labels."""
+    """Brown is favored so much that some labels become brown on all frames: their recall is 0."""
     model = write_classifier(tmp_path / "model", bias_of={"brown": 4.0})
     data = write_class_folders(tmp_path / "labeled", 3)
     app = typer.Typer()
@@ -110,7 +114,3 @@ def test_evaluate_shows_recall_and_confusion(tmp_path: Path) -> None:
     assert fp32["figures"]["accuracy"]["value"] == pytest.approx(1.0 - len(wrong) / 10)
     assert fp32["confusion"][wrong[0]] == {"brown": 3}
     assert "class (row), found as (column)" in " ".join(shown.stdout.split())
-
-
-def test_the_import_verb_takes_the_task() -> None:
-    assert "classification" in [task.value for task in import_verb._Task]

@@ -18,7 +18,7 @@ from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.results import Classification
 from ad_compressed_perception.data.bad_frames import BadFrame
 from ad_compressed_perception.data.labeled.classes import ClassData, GroundTruthClass
-from ad_compressed_perception.data.labeled.label_map import LabelMap
+from ad_compressed_perception.data.labeled.label_map import ClassTable, LabelMap
 
 LABELS = ["red", "amber light", "green"]
 
@@ -55,9 +55,7 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / ".cache").mkdir()
     data = ClassData(tmp_path, None, LABELS)
-    assert classes_of(data) == ["red"] * 2 + ["amber light"] + ["green"] * 3 or classes_of(data) == [
-        "red", "red", "amber light", "green", "green", "green"
-    ]  # fmt: skip
+    assert sorted(classes_of(data)) == ["amber light", "green", "green", "green", "red", "red"]
     assert data.class_names == tuple(LABELS)
     assert data.ignored_files == ["green/notes.txt"]
 
@@ -72,7 +70,7 @@ def test_a_csv_file_with_names_relative_to_itself_to_images_or_to_a_folder(tmp_p
     assert classes_of(ClassData(table, str(tmp_path / "a" / "other"), LABELS)) == ["amber light"]
 
 
-def test_classes_that_are_numbers_are_ids_and_a_note_tells_it(tmp_path: Path) -> None:
+def test_classes_that_are_numbers_are_ids_and_a_note_names_that(tmp_path: Path) -> None:
     """As in GTSRB; names that happen to be numbers are names where the model has them."""
     folders(tmp_path / "ids", **{"00000": 1, "00002": 1})
     data = ClassData(tmp_path / "ids", None, LABELS)
@@ -104,7 +102,7 @@ def test_a_label_map_joins_other_names_and_leaves_classes_out(tmp_path: Path) ->
         ("file,class\n0.png,red\n", "has no column label; it has: file, class"),
         ("file,label\n", "holds no labels"),
         ("file,label\n0.png\n", "line 2: expected a file and its label"),
-        ("file,label\n0.png,red\n0.png,green\n", "names 0.png  more than once"),
+        ("file,label\n0.png,red\n0.png,green\n", "names 0.png more than once"),
         ("file,label\n0.png,blue\n", "the model has no label blue; it has red, amber light, green"),
         ("file,label\n0.png,3\n", "the model has no label 3"),
     ],
@@ -113,7 +111,7 @@ def test_a_wrong_table_is_refused_in_one_line(tmp_path: Path, text: str, named: 
     write_image(tmp_path / "0.png")
     table = tmp_path / "labels.csv"
     table.write_text(text)
-    assert named.replace("  ", " ") in refused(table, None, LABELS).replace("  ", " ")
+    assert named in refused(table, None, LABELS)
 
 
 def test_a_wrong_folder_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -140,11 +138,11 @@ def found_as(label: int | None, labels: int) -> Classification:
 
 
 def test_accuracy_recall_and_confusion_counted_by_hand(tmp_path: Path) -> None:
-    """Red: 3 of 4 right, green: 1 of 2; one red is found as green, one green as nothing. Amber never occurs."""
+    """Red: 3 of 4 right, green: 1 of 2; a red one is found as green, a green one as nothing; no amber."""
     folders(tmp_path, red=4, green=2)
     score = create_accuracy(ClassData(tmp_path, None, LABELS))
-    for truth, found in [(0, 0), (0, 0), (0, 0), (0, 2), (2, 2), (2, None)]:
-        score.add(found_as(found, 3), GroundTruthClass(truth))
+    for true_class, found in [(0, 0), (0, 0), (0, 0), (0, 2), (2, 2), (2, None)]:
+        score.add(found_as(found, 3), GroundTruthClass(true_class))
     score.finish()
     accuracy, mean_recall = score.figures()
     assert accuracy == pytest.approx(4 / 6)
@@ -164,20 +162,14 @@ def test_accuracy_recall_and_confusion_counted_by_hand(tmp_path: Path) -> None:
 )
 def test_figures_are_those_of_a_loop(pairs: list[tuple[int, int | None]]) -> None:
     data = object.__new__(ClassData)
-    data.classes = _table()
+    data.classes = ClassTable(tuple(LABELS), np.arange(3))
     score = create_accuracy(data)
-    for truth, found in pairs:
-        score.add(found_as(found, 3), GroundTruthClass(truth))
+    for true_class, found in pairs:
+        score.add(found_as(found, 3), GroundTruthClass(true_class))
     score.finish()
-    right = [truth == found for truth, found in pairs]
+    right = [true_class == found for true_class, found in pairs]
     recalls = [
-        np.mean([ok for ok, (truth, _) in zip(right, pairs, strict=True) if truth == one])
-        for one in {truth for truth, _ in pairs}
+        np.mean([ok for ok, (true_class, _) in zip(right, pairs, strict=True) if true_class == one])
+        for one in {true_class for true_class, _ in pairs}
     ]
     assert score.figures() == pytest.approx((np.mean(right), np.mean(recalls)))
-
-
-def _table() -> Any:
-    from ad_compressed_perception.data.labeled.label_map import ClassTable
-
-    return ClassTable(tuple(LABELS), np.arange(3))

@@ -182,7 +182,6 @@ def test_hdf5_and_unknown_files_are_refused_with_an_alternative(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("import_request", "message"),
     [
-        (ImportRequest("segmentation"), "--labels"),
         (ImportRequest("segmentation", labels=["a", "b"]), "2 labels"),
         (ImportRequest("segmentation", labels=LABELS, decoder="yolox"), "not for task"),
         (ImportRequest("segmentation", labels=LABELS, input={"layout": "NHWC"}), "input|GRAY|channels"),

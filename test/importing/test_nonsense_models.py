@@ -147,7 +147,8 @@ def test_import_checks_the_shownthat_it_is_given(tmp_path: Path) -> None:
     def imported(sample: str | None) -> Path:
         folder = tmp_path / f"made_from_{sample}"
         given = None if sample is None else str(tmp_path / sample)
-        request = ImportRequest("segmentation", labels=SEGMENTER_LABELS, input={"color": "BGR"}, sample=given)
+        spec = {"color": "BGR", "scale": 1.0}
+        request = ImportRequest("segmentation", labels=SEGMENTER_LABELS, input=spec, sample=given)
         return import_model(path, folder, request).manifest.folder
 
     assert imported(None).is_dir()

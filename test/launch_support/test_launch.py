@@ -22,6 +22,7 @@ from ad_compressed_perception.backends import backend_names
 from ad_compressed_perception.core.manifest import Verdict, load_manifest
 from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.bags import road_frames, write_bag
+from support.classifiers import write_classifier
 from support.models import WRITERS, draw_scene
 
 # The repository's folder launch can be mistaken for the module launch; launch_ros cannot.
@@ -292,6 +293,26 @@ def test_a_shipped_model_is_found_by_its_name_with_its_task(start: Callable[...,
     launched.wait_for("road_planning/baseline on onnxruntime")
     assert "detection" not in launched.output
     assert launched.end(signal.SIGINT) == 0
+
+
+def test_a_classifier_is_compared_where_its_model_is_named(
+    start: Callable[..., Launched], observer: Observer, tmp_path: Path
+) -> None:
+    """No other task starts with it, and none starts it: the package has no model of this task."""
+    from vision_msgs.msg import Classification
+
+    model = write_classifier(tmp_path / "classifier")
+    observer.subscribe(Classification, "/compressed/classification/classification")
+
+    launched = start("compare.launch.py", model=str(model), variant="fp32")
+
+    status = "/latency_monitor: classification"
+    observer.spin_until(lambda: "pairs" in observer.diagnostics.get(status, ""), "pairs", launched)
+    observer.spin_until(lambda: min(observer.results.values()) > 3, "results", launched)
+    nodes = {"/baseline/classification", "/compressed/classification", "/latency_monitor"}
+    assert observer.nodes() == {"/observer", *nodes}
+    assert launched.end(signal.SIGINT) == 0
+    assert "Traceback" not in launched.output
 
 
 INCLUDING = """

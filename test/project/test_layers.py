@@ -50,11 +50,14 @@ ONLY_IN = {
 STRING_TABLES = {f"{FIRST}.core.registry"}
 LOADERS = {"import_module", "__import__"}
 # Where an executable of the car begins.
-CAR_MAINS = ("detection_node", "segmentation_node", "planning_node", "latency_monitor_node", "compose")
+CAR_MAINS = (
+    *("detection_node", "segmentation_node", "planning_node", "classification_node"),
+    *("latency_monitor_node", "compose"),
+)
 MONITOR = "latency_monitor_node"
 CAR_PLUGINS = (
     *("backends.onnxruntime_backend", "backends.openvino_backend"),
-    *(f"tasks.decoders.{name}" for name in ("yolox", "argmax", "steering", "trajectory")),
+    *(f"tasks.decoders.{name}" for name in ("yolox", "argmax", "steering", "trajectory", "classes")),
 )
 
 

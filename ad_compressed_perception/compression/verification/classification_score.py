@@ -9,6 +9,7 @@ which thresholds downstream act.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -107,7 +108,12 @@ class ClassificationScore(AgreementScore):
                 for row, place in enumerate(judged)
             ),
             lost=find_lost(self._names, shown & self._chosen(), kept),
-            label_measure="F1",
+            rare=tuple(
+                PartDrop(self._names[place], math.nan, math.nan, math.nan, int(count))
+                for place, count in enumerate(shown.sum(axis=0))
+                if count < MIN_LABEL_FRAMES and self._names[place] != NO_LABEL and self._chosen()[place]
+            ),
+            label_text="F1 of label {!r}",
         )
 
     def _by_label(self, pairs: Sequence[tuple[str, str]], which: str) -> NDArray[np.bool_]:

@@ -112,7 +112,7 @@ def gate_figures(
         sizes=agreement.sizes,
         distances=agreement.distances,
         lost=agreement.lost,
-        label_measure=agreement.label_measure,
+        rare=agreement.rare,
         end_to_end=EndToEndTimes(
             latency.speedup_end_to_end_p50,
             latency.speedup_end_to_end_p50_low,

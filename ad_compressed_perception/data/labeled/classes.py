@@ -95,7 +95,7 @@ def read_class_csv(path: Path, frames: str | None) -> list[tuple[Path, str]]:
         raise DataError(f"{path} holds no labels")
     twice = [one for one, count in Counter(image for image, _ in found).items() if count > 1]
     if twice:
-        raise DataError(f"{path} names {twice[0].name} {few(str(one) for one in twice[1:])} more than once")
+        raise DataError(f"{path} names {few(one.name for one in twice)} more than once")
     return found
 
 

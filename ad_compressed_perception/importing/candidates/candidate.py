@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,10 +43,20 @@ class Candidate:
     def command(self) -> str:
         """Options of ``adcp import`` that choose this candidate."""
         parts = [f"--task {self.task} --decoder {self.decoder}"]
-        for key, value in self.options.items():
-            shown = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-            parts.append(f"--decoder-option {key}={shown.lower() if isinstance(value, bool) else shown}")
+        parts += [
+            f"--decoder-option {shlex.quote(f'{key}={_text(value)}')}" for key, value in self.options.items()
+        ]
         return " ".join(parts)
+
+
+def _text(value: Any) -> str:
+    """Return an option's value as the command line takes it: plain lists without brackets."""
+    if isinstance(value, (list, tuple)) and not any(isinstance(one, (list, tuple)) for one in value):
+        return ",".join(map(str, value)) if len(value) > 1 else json.dumps(list(value))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+_ORDERED_SHARE = 0.98
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,30 @@ class Evidence:
         if not finite.size:
             return float("nan"), float("nan")
         return float(finite.min()), float(finite.max())
+
+    def largest(self, output: str, columns: slice, axis: int = -1) -> float:
+        """Return the 99th percentile of some columns, nan where unknown: empty cells hold wild sizes."""
+        values = self.values.get(output)
+        if values is None or not values.size:
+            return float("nan")
+        taken = np.moveaxis(values, axis, -1)[..., columns].astype(np.float64)
+        finite = taken[np.isfinite(taken)]
+        return float(np.percentile(finite, 99.0)) if finite.size else float("nan")
+
+    def box_order(self, output: str, axis: int = -1) -> str:
+        """Return whether four columns are corners (xyxy) or center and size (center), by their values.
+
+        The second corner is beyond the first in every box; a size is not beyond the center in every box.
+        """
+        values = self.values.get(output)
+        if values is None or not values.size:
+            return ""
+        boxes = np.moveaxis(values, axis, -1)[..., :4].reshape(-1, 4).astype(np.float64)
+        boxes = boxes[np.isfinite(boxes).all(axis=1) & (np.abs(boxes).max(axis=1) > 0.0)]
+        if not len(boxes):
+            return ""
+        ordered = (boxes[:, 2] >= boxes[:, 0]) & (boxes[:, 3] >= boxes[:, 1])
+        return "xyxy" if ordered.mean() >= _ORDERED_SHARE else "center"
 
     def are_probabilities(self, output: str, columns: slice | int | None = None, axis: int = -1) -> bool:
         """Return whether values are within 0 to 1; by the graph's end where they are unknown."""

@@ -34,8 +34,8 @@ def classifiers(evidence: Evidence) -> Sequence[Candidate]:
         ends = evidence.facts.ends_in.get(tensor.name, frozenset())
         is_softmax = "Softmax" in ends or bool(sums and evidence.are_probabilities(tensor.name))
         activation = "none" if is_softmax or evidence.are_probabilities(tensor.name) else "softmax"
-        said = metadata.task in _WORDS[1:]
-        prior = 0.95 if said else 0.8 if is_softmax or evidence.labels == classes else 0.65
+        stated = metadata.task in _WORDS[1:]
+        prior = 0.95 if stated else 0.8 if is_softmax or evidence.labels == classes else 0.65
         if evidence.labels and evidence.labels != classes:
             prior = 0.05
         if len(evidence.outputs) > 1:
@@ -49,7 +49,7 @@ def classifiers(evidence: Evidence) -> Sequence[Candidate]:
                 "classifier",
                 f"{classes} numbers a frame"
                 + (", probabilities that sum up to 1" if is_softmax else "")
-                + ("; the exporter says classify" if said else ""),
+                + ("; the exporter says classify" if stated else ""),
                 prior,
             )
         )
