@@ -26,7 +26,7 @@ def is_model_file(path: Path) -> bool:
 def folder_of(model: Path, work: Path | None, sample: str | None = None, *, in_place: bool = False) -> Path:
     """Return a model's folder; a model file is imported into WORK/NAME, where the next run finds it.
 
-    What the file was taken for is said in one line on standard error.
+    What the file was taken for is printed in one line on standard error.
 
     Args:
         model: model folder, its model.yaml, or a model file.
@@ -98,6 +98,7 @@ def _what_it_is(model: Path, manifest: Manifest) -> str:
     )
     return (
         f"{model.name} is taken for {taken}; input {spec.width}x{spec.height} {spec.color}, "
-        f"scale {spec.scale:.4g}, {spec.resize}. If that is wrong: adcp import {model} MODEL_DIR --task ... --decoder ... "
+        f"scale {spec.scale:.4g}, {spec.resize}. If that is wrong: "
+        f"adcp import {model} MODEL_DIR --task ... --decoder ... "
         f"(manifest: {manifest.folder / MANIFEST_NAME})"
     )

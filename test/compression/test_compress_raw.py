@@ -19,6 +19,7 @@ from ad_compressed_perception.compression.verification.outcome import Compressio
 from ad_compressed_perception.compression.verification.terminal_output import as_dict, tables
 from ad_compressed_perception.core.errors import AdcpError, ManifestError
 from ad_compressed_perception.core.manifest import load_manifest
+from ad_compressed_perception.data.labeled.open import open_labeled
 from ad_compressed_perception.importing.import_model import ImportRequest, import_model
 from ad_compressed_perception.launch_support.argument_values import task_of_model
 from ad_compressed_perception.replay.plan import make_plan
@@ -185,7 +186,7 @@ def test_a_file_has_no_folder_to_write_into(tmp_path: Path) -> None:
         folder_of(write_file(tmp_path / "net.onnx", "odd"), tmp_path / "work", in_place=True)
 
 
-def test_no_node_launch_or_replay_runs_such_a_model(tmp_path: Path) -> None:
+def test_no_node_launch_replay_or_label_takes_such_a_model(tmp_path: Path) -> None:
     """Each says in one line why, and what to do."""
     folder = folder_of(write_file(tmp_path / "net.onnx", "odd"), tmp_path / "work")
     manifest = load_manifest(folder)
@@ -196,3 +197,5 @@ def test_no_node_launch_or_replay_runs_such_a_model(tmp_path: Path) -> None:
         task_of_model(folder)
     with pytest.raises(AdcpError, match=words):
         make_plan([folder])
+    with pytest.raises(AdcpError, match="task raw, whose outputs no label is compared with"):
+        open_labeled(str(tmp_path), manifest)

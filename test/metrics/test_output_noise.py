@@ -114,14 +114,14 @@ def test_channels_lie_along_what_is_no_image(shape: tuple[int, ...], axes: list[
 
 
 def test_channels_come_last_where_the_input_has_them_last() -> None:
-    """20 x 20 cells of 20 numbers: the shape alone does not tell."""
+    """20 x 20 cells of 20 numbers: the shape alone does not decide."""
     assert channel_axes((1, 20, 20, 20), SQUARE) == [(1,)]
     assert channel_axes((1, 20, 20, 20), SQUARE, last=True) == [(3,)]
 
 
 @pytest.mark.parametrize("shape", [(1, 25, 8), (1, 8, 25)])
 def test_of_rows_and_columns_the_columns_are_those_of_different_scales(shape: tuple[int, ...]) -> None:
-    """Fewer rows than columns exist too; pixels beside scores tell which axis is which."""
+    """Fewer rows than columns exist too; pixels beside scores show which axis is which."""
     rng = np.random.default_rng(0)
     scales = np.array([400.0, 400.0, 90.0, 90.0, 0.9, 0.9, 0.5, 0.1])
     values = rng.random((6, 25, 8)) * scales

@@ -28,7 +28,7 @@ def agreement(baseline: np.ndarray, variant: np.ndarray) -> float:
     return matched / total
 
 
-def test_the_columns_tell_scores_from_places_and_ids() -> None:
+def test_the_columns_are_scores_places_and_ids() -> None:
     assert COLUMNS.score == 2
     assert COLUMNS.tolerances[3] == 0.0  # class ids are equal or not
     assert 6.0 < COLUMNS.tolerances[0] < 8.0  # 2 % of the columns' 300 to 400 pixels

@@ -65,7 +65,7 @@ def find_tables(kept: Mapping[str, Frames], varying: set[str]) -> list[RowTable]
         if tables is None and name in varying:
             shapes = sorted({str(list(b.shape)) for b, _ in frames})
             raise DataError(
-                f"output {name!r} has no fixed shape ({', '.join(shapes[:3])}), and its rows cannot be told: "
+                f"output {name!r} has no fixed shape ({', '.join(shapes[:3])}), and no axis of rows: "
                 "leave it out by naming the others in the manifest's output options: {outputs: [...]}"
             )
         if tables is not None:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import Manifest
+from ad_compressed_perception.core.task_names import RAW
 from ad_compressed_perception.data.labeled.boxes import BoxData
 from ad_compressed_perception.data.labeled.classes import ClassData
 from ad_compressed_perception.data.labeled.dataset import LabeledData, split_data_spec
@@ -37,6 +38,11 @@ def open_labeled(
     Raises:
         DataError: the data or the label map is missing, malformed or not for this model.
     """
+    if manifest.task == RAW:
+        raise DataError(
+            f"{manifest.name} is of task raw, whose outputs no label is compared with: import it with --task "
+            "and --decoder"
+        )
     labels, frames = split_data_spec(spec)
     if manifest.task == "planning":
         if label_map is not None:

@@ -16,7 +16,7 @@ PLUGINS = {
     "steering": "ad_compressed_perception.tasks.decoders.steering:SteeringDecoder",
     "trajectory": "ad_compressed_perception.tasks.decoders.trajectory:TrajectoryDecoder",
     "classes": "ad_compressed_perception.tasks.decoders.classes:ClassesDecoder",
-    "raw": "ad_compressed_perception.tasks.raw:RawDecoder",
+    "raw": "ad_compressed_perception.tasks.decoders.raw:OutputsDecoder",
     "waypoints": "ad_compressed_perception.tasks.decoders.waypoints:WaypointsDecoder",
     "controls": "ad_compressed_perception.tasks.decoders.controls:ControlsDecoder",
 }
