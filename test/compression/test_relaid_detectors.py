@@ -22,7 +22,7 @@ from ad_compressed_perception.tasks.pipeline import open_pipeline
 from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.compression import small_recipe, write_images
 from support.models import write_detector
-from support.relaid_heads import LAYOUTS, relaid_manifest, relay
+from support.relaid import LAYOUTS, relaid_manifest, relay
 
 NANO = Path(__file__).resolve().parents[2] / "config" / "reference_models" / "yolox_nano"
 SUPPRESSING = [layout for layout in LAYOUTS if layout != "strongest"]

@@ -26,7 +26,7 @@ from ad_compressed_perception.onnx_graph.io import read_model
 from ad_compressed_perception.onnx_graph.resize import resize_graph
 from support.compression import model_and_context
 from support.models import write_detector, write_segmenter
-from support.relaid_heads import relay
+from support.relaid import relay
 
 
 def centers(height: int, width: int, strides: tuple[int, ...], offset: float, pixels: bool) -> np.ndarray:

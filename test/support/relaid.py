@@ -1,192 +1,177 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Lays a YOLOX file out as other exporters do, so that what an import should guess is known.
+"""A YOLOX file with raw boxes, laid out anew as other exporters write them: the same detections.
 
-The network stays the same: operators before it turn another color order and scale back to its own, operators
-behind it decode, join and scale its boxes. The mean average precision of each form is the original's.
+Decoding, selection and suppression go into the graph behind the raw output, so the answer of every layout is
+known: what the raw file gives with the decoder ``yolox``.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-FORMS = (
-    "raw",
-    "v8",
-    "v8_rows",
-    "v5",
-    "normalized",
-    "normalized_imagenet",
-    "end_to_end",
-    "signed",
-    "nhwc_uint8",
-)
+from ad_compressed_perception.core.manifest import Manifest, OutputSpec
+
+MOST = 300
+LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "columns": ("yolo", {}),  # Ultralytics v8, v9, 11: (1, 4 + classes, N), pixels and scores in one tensor
+    "normalized": ("yolo", {"box_units": "normalized"}),
+    "objectness": ("yolo", {"objectness": True}),  # YOLOv5, YOLOX decoded: (1, N, 5 + classes)
+    "beside": ("ssd", {"background": "none", "box_units": "normalized"}),  # boxes and scores, two outputs
+    "strongest": ("end_to_end", {}),  # as YOLOv10: TopK, (1, 300, 6), nothing suppressed
+    "suppressed": ("end_to_end", {}),  # NonMaxSuppression inside: (1, M, 6)
+    "ready": ("end_to_end", {}),  # the same in three outputs without a batch axis
+}
+"""Layout to decoder and options."""
 
 
-class _Graph:
-    """Appends operators and constants to a model."""
+class _Tail:
+    """Appends nodes and constants behind a graph's output."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.graph = model.graph
-        self._count = 0
 
-    def const(self, values: Any, kind: Any = np.float32) -> str:
-        self._count += 1
-        name = f"relaid_const_{self._count}"
-        self.graph.initializer.append(numpy_helper.from_array(np.asarray(values, kind), name))
-        return name
+    def const(self, name: str, values: Any, dtype: Any = np.float32) -> str:
+        self.graph.initializer.append(numpy_helper.from_array(np.asarray(values, dtype), f"relaid_{name}"))
+        return f"relaid_{name}"
 
-    def op(self, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
-        return self.ops(operator, inputs, 1, **attributes)[0]
+    def node(
+        self, operator: str, inputs: Sequence[str], name: str, outputs: int = 1, **attributes: Any
+    ) -> str:
+        names = [f"relaid_{name}", *(f"relaid_{name}_{index}" for index in range(1, outputs))]
+        self.graph.node.append(helper.make_node(operator, list(inputs), names, names[0], **attributes))
+        return names[0]
 
-    def ops(self, operator: str, inputs: Sequence[str], outputs: int, **attributes: Any) -> list[str]:
-        self._count += 1
-        names = [f"relaid_{self._count}_{index}" for index in range(outputs)]
-        node = helper.make_node(operator, list(inputs), names, f"relaid_{self._count}", **attributes)
-        self.graph.node.append(node)
-        return names
+    def cut(self, data: str, name: str, first: int, last: int) -> str:
+        bounds = [
+            self.const(f"{name}_{part}", [value], np.int64)
+            for part, value in (("first", first), ("last", last), ("axis", 2))
+        ]
+        return self.node("Slice", [data, *bounds], name)
+
+    def shape(self, data: str, name: str, sizes: list[int]) -> str:
+        return self.node("Reshape", [data, self.const(f"{name}_shape", sizes, np.int64)], name)
 
 
-def relay(source: Path, target: Path, form: str, names: Sequence[str] = ()) -> Path:
-    """Write a YOLOX file in another form.
+def relay(model: onnx.ModelProto, manifest: Manifest, layout: str, iou: float = 0.45) -> onnx.ModelProto:
+    """Return a copy of a raw YOLOX graph with another layout of its outputs.
 
     Args:
-        source: with one input (1, 3, H, W) of BGR pixels in 0..255 and one output (1, N, 5 + classes), raw.
-        target: to write.
-        form: "raw" as it is, without anything that names it; "v8" columns (1, 4 + C, N), RGB / 255, with
-            Ultralytics' metadata where names are given; "v8_rows" the same transposed, no metadata; "v5"
-            (1, N, 5 + C) in pixels, RGB / 255; "normalized" boxes of 1, RGB / 255; "normalized_imagenet"
-            likewise with ImageNet's mean and std; "end_to_end" (1, n, 6) after suppression; "signed" as v8
-            with pixel / 127.5 - 1; "nhwc_uint8" as raw with channels last and bytes.
-        names: of the classes, for the metadata.
+        model: with one output (1, N, 5 + classes) as the decoder ``yolox`` reads it.
+        manifest: of that model.
+        layout: a key of LAYOUTS.
+        iou: above which the layouts that suppress drop the weaker box of a class.
     """
-    model = onnx.load(str(source))
-    size = [dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim]
-    before, after = _Graph(model), _Graph(model)
-    own = list(model.graph.node)
-    del model.graph.node[:]
-    first = _input(before, model, form)
-    image = model.graph.input[0].name
-    for node in own:
-        node.input[:] = [first if name == image else name for name in node.input]
-    model.graph.node.extend(own)
-    after._count = before._count
-    output = model.graph.output[0].name
-    shape = [dimension.dim_value for dimension in model.graph.output[0].type.tensor_type.shape.dim]
-    made, made_shape = _output(after, form, output, shape, (size[3], size[2]))
-    del model.graph.output[:]
-    model.graph.output.append(helper.make_tensor_value_info(made, TensorProto.FLOAT, made_shape))
-    del model.graph.value_info[:]
-    model.producer_name = "pytorch"
-    _metadata(model, form, names, size)
-    onnx.checker.check_model(model)
-    onnx.save(model, str(target))
-    return target
-
-
-def _input(graph: _Graph, model: onnx.ModelProto, form: str) -> str:
-    """Append what turns the form's image back to BGR pixels; return the tensor's name."""
-    image = model.graph.input[0].name
-    if form == "raw":
-        return image
-    if form == "nhwc_uint8":
-        tensor = model.graph.input[0].type.tensor_type
-        sizes = [dimension.dim_value for dimension in tensor.shape.dim]
-        tensor.elem_type = TensorProto.UINT8
-        for dimension, side in zip(tensor.shape.dim, (sizes[0], sizes[2], sizes[3], sizes[1]), strict=True):
-            dimension.dim_value = side
-        image = graph.op("Cast", [image], to=TensorProto.FLOAT)
-        return graph.op("Transpose", [image], perm=[0, 3, 1, 2])
-    if form == "normalized_imagenet":
-        by = np.array(IMAGENET_STD).reshape(1, 3, 1, 1)
-        image = graph.op("Mul", [image, graph.const(by)])
-        image = graph.op("Add", [image, graph.const(np.array(IMAGENET_MEAN).reshape(1, 3, 1, 1))])
-    if form == "signed":
-        image = graph.op("Add", [image, graph.const(1.0)])
-        image = graph.op("Mul", [image, graph.const(127.5)])
+    model = type(model).FromString(model.SerializeToString())
+    raw, classes = model.graph.output[0].name, len(manifest.labels)
+    cells, strides = _cells(manifest)
+    tail = _Tail(model)
+    moved = tail.node("Add", [tail.cut(raw, "xy", 0, 2), tail.const("cells", cells[None])], "moved")
+    step = tail.const("strides", strides[None])
+    center = tail.node("Mul", [moved, step], "center")
+    size = tail.node("Mul", [tail.node("Exp", [tail.cut(raw, "log_size", 2, 4)], "exp"), step], "size")
+    objectness, likely = tail.cut(raw, "objectness", 4, 5), tail.cut(raw, "classes", 5, 5 + classes)
+    if layout == "objectness":
+        _finish(model, {tail.node("Concat", [center, size, objectness, likely], "rows", axis=2): None})
+        return model
+    scores = tail.node("Mul", [objectness, likely], "scores")
+    if layout in ("columns", "normalized"):
+        boxes = tail.node("Concat", [center, size], "boxes", axis=2)
+        if layout == "normalized":
+            boxes = tail.node("Div", [boxes, _sides(tail, manifest)], "shares")
+        joined = tail.node("Concat", [boxes, scores], "joined", axis=2)
+        _finish(model, {tail.node("Transpose", [joined], "columns", perm=[0, 2, 1]): None})
+        return model
+    half = tail.node("Mul", [size, tail.const("half", 0.5)], "half_size")
+    ends = [tail.node(operator, [center, half], name) for operator, name in (("Sub", "low"), ("Add", "high"))]
+    corners = tail.node("Concat", ends, "corners", axis=2)
+    if layout == "beside":
+        shares = tail.node("Div", [corners, _sides(tail, manifest)], "shares")
+        _finish(model, {shares: "output_boxes", scores: "output_scores"})
+        return model
+    best = tail.shape(tail.node("ReduceMax", [scores], "best", axes=[2], keepdims=0), "row", [1, -1])
+    label = tail.node("ArgMax", [scores], "label", axis=2, keepdims=1)
+    label = tail.node("Cast", [label], "class", to=TensorProto.FLOAT)
+    if layout == "strongest":
+        most = tail.const("most", [min(MOST, len(cells))], np.int64)
+        tail.node("TopK", [best, most], "top", outputs=2, axis=1)
+        chosen = tail.shape("relaid_top_1", "chosen", [-1])
     else:
-        image = graph.op("Mul", [image, graph.const(255.0)])
-    return graph.op("Gather", [image, graph.const([2, 1, 0], np.int64)], axis=1)
+        chosen = _suppressed(tail, corners, label, best, manifest, iou)
+    picked = [
+        tail.node("Gather", [data, chosen], f"picked_{name}", axis=1)
+        for name, data in (("boxes", corners), ("score", best), ("class", label))
+    ]
+    if layout == "ready":
+        names = ("output_boxes", "output_scores", "output_labels")
+        whole = tail.node("Cast", [picked[2]], "whole", to=TensorProto.INT64)
+        flat = [
+            tail.shape(picked[0], "four", [-1, 4]),
+            *(tail.shape(p, f"flat_{p}", [-1]) for p in (picked[1], whole)),
+        ]
+        _finish(model, dict(zip(flat, names, strict=True)))
+        return model
+    column = tail.shape(picked[1], "column", [1, -1, 1])
+    _finish(model, {tail.node("Concat", [picked[0], column, picked[2]], "rows", axis=2): None})
+    return model
 
 
-def _output(
-    graph: _Graph, form: str, output: str, shape: list[int], size: tuple[int, int]
-) -> tuple[str, list[int | str]]:
-    """Append what decodes and joins; return the output's name and shape."""
-    if form in ("raw", "nhwc_uint8"):
-        return output, list(shape)
-    rows, classes = shape[1], shape[2] - 5
-    parts = graph.ops("Split", [output], 4, axis=2, split=[2, 2, 1, classes])
-    cells, strides = _cells(size)
-    unit = np.array(size, np.float32) if form.startswith("normalized") else np.ones(2, np.float32)
-    center = graph.op("Add", [parts[0], graph.const(cells[None])])
-    center = graph.op("Mul", [center, graph.const(strides[None] / unit)])
-    sides = graph.op("Mul", [graph.op("Exp", [parts[1]]), graph.const(strides[None] / unit)])
-    if form == "v5":
-        joined = graph.op("Concat", [center, sides, parts[2], parts[3]], axis=2)
-        return joined, [1, rows, 5 + classes]
-    scores = graph.op("Mul", [parts[2], parts[3]])
-    if form == "end_to_end":
-        return _suppressed(graph, center, sides, scores)
-    joined = graph.op("Concat", [center, sides, scores], axis=2)
-    if form in ("v8_rows", "normalized"):
-        return joined, [1, rows, 4 + classes]
-    return graph.op("Transpose", [joined], perm=[0, 2, 1]), [1, 4 + classes, rows]
+def relaid_manifest(manifest: Manifest, layout: str) -> Manifest:
+    """Return the manifest with the decoder of a layout; its variants are still those of the raw file."""
+    decoder, options = LAYOUTS[layout]
+    settings = manifest.output.settings
+    return manifest.model_copy(
+        update={"output": OutputSpec(decoder=decoder, options=options, settings=settings)}
+    )
 
 
-def _cells(size: tuple[int, int]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _suppressed(tail: _Tail, corners: str, label: str, best: str, manifest: Manifest, iou: float) -> str:
+    """Return the places of the boxes left; boxes of different classes are moved apart so that none meet."""
+    apart = tail.const("apart", 4.0 * (manifest.input.width + manifest.input.height))
+    moved = tail.node("Add", [corners, tail.node("Mul", [label, apart], "shift")], "apart_boxes")
+    limits = [
+        tail.const("most_boxes", [100], np.int64),
+        tail.const("iou", [iou]),
+        tail.const("least_score", [0.01]),
+    ]
+    found = tail.node(
+        "NonMaxSuppression", [moved, tail.shape(best, "one_class", [1, 1, -1]), *limits], "suppressed"
+    )
+    return tail.shape(
+        tail.node("Gather", [found, tail.const("third", 2, np.int64)], "third_column", axis=1), "places", [-1]
+    )
+
+
+def _cells(manifest: Manifest) -> tuple[Any, Any]:
     cells, strides = [], []
-    for stride in (8, 16, 32):
-        x, y = np.meshgrid(np.arange(size[0] // stride), np.arange(size[1] // stride))
+    for stride in manifest.output.options.get("strides", [8, 16, 32]):
+        x, y = np.meshgrid(
+            np.arange(manifest.input.width // stride), np.arange(manifest.input.height // stride)
+        )
         cells.append(np.stack([x.ravel(), y.ravel()], axis=1))
         strides.append(np.full((x.size, 1), stride))
-    return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
+    return np.concatenate(cells), np.concatenate(strides)
 
 
-def _suppressed(graph: _Graph, center: str, sides: str, scores: str) -> tuple[str, list[int | str]]:
-    """Append suppression as of the original's evaluation: strongest class alone, IoU 0.65, score 0.01."""
-    half = graph.op("Mul", [sides, graph.const(0.5)])
-    boxes = graph.op("Concat", [graph.op("Sub", [center, half]), graph.op("Add", [center, half])], axis=2)
-    best = graph.op("ReduceMax", [scores], axes=[2], keepdims=1)
-    strongest = graph.op("Cast", [graph.op("Equal", [scores, best])], to=TensorProto.FLOAT)
-    alone = graph.op("Mul", [scores, strongest])
-    by_class = graph.op("Transpose", [alone], perm=[0, 2, 1])
-    kept = graph.op(
-        "NonMaxSuppression",
-        [boxes, by_class, graph.const([300], np.int64), graph.const([0.65]), graph.const([0.01])],
-    )
-    columns = graph.ops("Split", [kept], 3, axis=1, split=[1, 1, 1])
-    index = graph.op("Squeeze", [columns[2]], axes=[1])
-    taken = graph.op("Gather", [boxes, index], axis=1)
-    score = graph.op("Gather", [best, index], axis=1)
-    label = graph.op("Unsqueeze", [graph.op("Cast", [columns[1]], to=TensorProto.FLOAT)], axes=[0])
-    return graph.op("Concat", [taken, score, label], axis=2), [1, "objects", 6]
+def _sides(tail: _Tail, manifest: Manifest) -> str:
+    return tail.const("sides", [manifest.input.width, manifest.input.height] * 2)
 
 
-def _metadata(model: onnx.ModelProto, form: str, names: Sequence[str], size: list[int]) -> None:
-    del model.metadata_props[:]
-    if not names:
-        return
-    entries = {
-        "description": "Ultralytics YOLO model",
-        "author": "Ultralytics",
-        "version": "8.3.0",
-        "task": "detect",
-        "stride": "32",
-        "batch": "1",
-        "imgsz": json.dumps(size[2:]),
-        "names": str(dict(enumerate(names))),
-    }
-    if form == "end_to_end":
-        entries["end2end"] = "True"
-    for key, value in entries.items():
-        entry = model.metadata_props.add()
-        entry.key, entry.value = key, value
+def _finish(model: onnx.ModelProto, outputs: dict[str, str | None]) -> None:
+    """Make tensors the graph's outputs, under their given names; the shapes are inferred."""
+    for tensor, name in outputs.items():
+        for node in model.graph.node:
+            for index, made in enumerate(node.output):
+                if made == tensor and name is not None:
+                    node.output[index] = name
+    del model.graph.output[:]
+    inferred = {value.name: value for value in onnx.shape_inference.infer_shapes(model).graph.value_info}
+    for tensor, name in outputs.items():
+        model.graph.output.append(inferred[name or tensor])
+    model.ir_version = max(model.ir_version, 7)
+    onnx.checker.check_model(model, full_check=True)
