@@ -144,7 +144,8 @@ def compress(
             raise typer.BadParameter("--recipe auto tries every backend: leave --backend out")
         parsed = parse_budget(budget or DEFAULT)  # what is wrong with the command comes before the model
         run_search(
-            _try_baseline(folder_of(model_dir, work, calibration, in_place=in_place)), calibration, budget=parsed, minutes=minutes or 10.0, seed=seed or 0,
+            _try_baseline(folder_of(model_dir, work, calibration, in_place=in_place)), calibration,
+            budget=parsed, minutes=minutes or 10.0, seed=seed or 0,
             frames=frames, name=name, work=work, in_place=in_place, labels=labels, labeled=labeled,
             metric=metric, train=train is not False, max_bad_frames=max_bad, as_json=as_json,
         )  # fmt: skip

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.onnx_graph.graph import (
@@ -81,7 +82,9 @@ class Scaling:
         """Whether a tensor's shape has changed or is no longer known."""
         return self.before.get(name) != self.after.get(name)
 
-    def set_constant(self, node: NodeProto, index: int, value: Sequence[float], dtype: type) -> None:
+    def set_constant(
+        self, node: NodeProto, index: int, value: Sequence[float] | NDArray[Any], dtype: type
+    ) -> None:
         """Replace a node's constant; shapes after it are inferred again."""
         while len(node.input) <= index:
             node.input.append("")

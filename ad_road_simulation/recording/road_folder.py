@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.data.labeled.boxes import JSON_NAMES
+from ad_compressed_perception.data.labeled.coco import JSON_NAMES
 from ad_compressed_perception.data.labeled.masks import NAMES_NAME
 from ad_compressed_perception.data.labeled.paths import PATHS_NAME, PathEntry
 from ad_compressed_perception.data.labeled.steering import ANGLE_COLUMN, CSV_NAME, STAMP_COLUMN

@@ -123,6 +123,7 @@ def test_scores_lost_among_pixels_are_rejected() -> None:
     assert verdict.status == "rejected"
     assert "channel 'head[4]' has no change in common any more" in " ".join(verdict.reasons)
     assert head.worst == "head[4:6]"
+    assert verdict.reasons[0].startswith("agreement of head[4:6] drops by 1.000")
 
 
 def test_one_lost_column_of_scores_is_rejected_though_the_other_is_kept() -> None:

@@ -14,7 +14,11 @@ from dataclasses import dataclass
 
 from ad_compressed_perception.compression.verification.finding import Estimate, Finding, check_upper_limit
 from ad_compressed_perception.compression.verification.gate_parts import check_lost, check_parts, check_rare
-from ad_compressed_perception.compression.verification.output_figures import OutputFigures, check_outputs
+from ad_compressed_perception.compression.verification.output_figures import (
+    OutputFigures,
+    check_outputs,
+    worst_part,
+)
 from ad_compressed_perception.compression.verification.scores import LABEL_TEXT, PartDrop
 from ad_compressed_perception.core.manifest import Verdict, VerdictStatus
 from ad_compressed_perception.pass_api.terms import AcceptSpec
@@ -116,7 +120,9 @@ class Measured:
 def check_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
     """Return the outcome of ``max_drop`` and why."""
     drop, low, high, limit = measured.drop, measured.drop_low, measured.drop_high, accept.max_drop
-    text = f"agreement drops by {drop:.3f} (95 % interval {low:.3f} to {high:.3f})"
+    part = worst_part(measured.outputs)
+    what = f"agreement of {part}" if part else "agreement"
+    text = f"{what} drops by {drop:.3f} (95 % interval {low:.3f} to {high:.3f})"
     # Uninformative frames make agreement easy: they can hide a loss, and a loss in spite of them is one.
     if measured.frames >= accept.min_frames and low > limit:
         return Finding.FAILED, f"{text}, beyond the allowed {limit:g}"

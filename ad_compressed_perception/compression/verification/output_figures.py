@@ -64,6 +64,13 @@ class OutputFigures:
         return decibels(self.drop), decibels(self.high), decibels(self.low)
 
 
+def worst_part(outputs: Sequence[OutputFigures]) -> str:
+    """Return the part of the outputs of the largest drop; "" without any."""
+    known = [one for one in outputs if not math.isnan(one.drop)]
+    worst = max(known, key=lambda one: one.drop, default=None)
+    return "" if worst is None else worst.worst or worst.name
+
+
 def check_outputs(accept: AcceptSpec, outputs: Sequence[OutputFigures]) -> list[Outcome]:
     """Return the outcomes of the terms on single outputs, and of outputs that never change."""
     if not outputs:

@@ -35,12 +35,19 @@ _WORDS = {
 _WHOLE = 1e-3
 
 
+Column = Literal["box", "score", "class", "image"]
+
+
+def _usual_columns() -> list[Column]:
+    return ["box", "score", "class"]
+
+
 class EndToEndOptions(BoxOptions):
     """Options of the decoder of ready detections."""
 
     output: str | None = Field(None, description="output of rows; by shape when absent")
-    columns: list[Literal["box", "score", "class", "image"]] = Field(
-        default_factory=lambda: ["box", "score", "class"],
+    columns: list[Column] = Field(
+        default_factory=_usual_columns,
         description="columns of a row; box: four; image: number in the batch, negative: no detection",
     )
     boxes_output: str | None = Field(None, description="output of the boxes, where they have their own")

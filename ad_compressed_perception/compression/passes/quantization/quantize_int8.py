@@ -31,8 +31,8 @@ from ad_compressed_perception.compression.quantization.activation_ranges import 
 from ad_compressed_perception.core.errors import AdcpError, ModelFileError, RecipeError
 from ad_compressed_perception.core.one_line import one_line, shorten
 from ad_compressed_perception.core.renamed import warn_renamed
-from ad_compressed_perception.onnx_graph.graph import attribute
 from ad_compressed_perception.onnx_graph.empty_channels import fit_bias_scales
+from ad_compressed_perception.onnx_graph.graph import attribute
 from ad_compressed_perception.onnx_graph.heads import find_heads
 from ad_compressed_perception.onnx_graph.inferred_types import infer_types
 from ad_compressed_perception.onnx_graph.io import float_constants, is_quantized, opset_of
