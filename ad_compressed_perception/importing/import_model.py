@@ -202,7 +202,7 @@ def _check_inference(manifest: Manifest, sample: str | None) -> None:
     frames: Iterable[Frame] = _drawn_frames(manifest.input)
     if sample is not None:
         opened = open_frames(sample)
-        source, frames = opened.describe, opened.frames(choose_evenly(range(len(opened))))
+        source, frames = opened.describe, opened.frames(opened.readable(choose_evenly(range(len(opened)))))
     pipeline = open_pipeline(manifest)
     try:
         check_outputs(pipeline, frames, source)
