@@ -244,7 +244,7 @@ boxes = st.builds(
 def test_written_boxes_are_read_again(
     tmp_path_factory: pytest.TempPathFactory, name: str, found: list[list[LabeledBox]]
 ) -> None:
-    """Nine digits are written: less than 1e-5 pixels are lost. Without any box, nothing tells the format."""
+    """Nine digits are written: less than 1e-5 pixels are lost. Without any box, the format is unknown."""
     if not any(found):
         return
     root = tmp_path_factory.mktemp(name)
