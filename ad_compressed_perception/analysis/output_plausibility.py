@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.analysis.detector_plausibility import judge_boxes, measure_boxes
 from ad_compressed_perception.analysis.class_plausibility import judge_classes, measure_classes
+from ad_compressed_perception.analysis.detector_plausibility import judge_boxes, measure_boxes
 from ad_compressed_perception.analysis.plan_plausibility import (
     FEWEST_FRAMES,
     PLANNER_MEASURES,
@@ -33,9 +33,9 @@ from ad_compressed_perception.analysis.plan_plausibility import (
 from ad_compressed_perception.core.errors import OutputError
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.tasks.decoders.centernet import CenternetDecoder
+from ad_compressed_perception.tasks.decoders.classes import ClassesDecoder
 from ad_compressed_perception.tasks.decoders.grid import GridDecoder
 from ad_compressed_perception.tasks.decoders.nanodet import NanodetDecoder
-from ad_compressed_perception.tasks.decoders.classes import ClassesDecoder
 from ad_compressed_perception.tasks.decoders.sigmoid import SigmoidDecoder
 from ad_compressed_perception.tasks.decoders.yolo import YoloDecoder
 from ad_compressed_perception.tasks.decoders.yolox import RAW_HEAD, YoloxDecoder

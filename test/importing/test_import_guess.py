@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stranger's file is imported with what the file does not say guessed, and what is unsure named as unsure.
 
-The files are a tiny YOLOX-like detector laid out as other exporters do (support.exporter_layouts): what an import
-should guess is then known.
+The files are a tiny YOLOX-like detector laid out as other exporters do (support.exporter_layouts): what an
+import should guess is then known.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from ad_compressed_perception.importing.judge import Judgment
 from ad_compressed_perception.importing.labels import coco_80, coco_90, proposed_labels, unique_labels
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from support.compression import write_images
+from support.exporter_layouts import relay
 from support.labeled import SCENES, write_boxes
 from support.models import DETECTOR_LABELS, write_detector, write_planner, write_segmenter
 from support.onnx_files import save_model
-from support.exporter_layouts import relay
 from support.ultralytics import ultralytics
 
 
