@@ -5,11 +5,12 @@
 A tensor has one scale. Where a Concat joins boxes in pixels and scores in 0..1, the step that the boxes
 need leaves the scores only the values 0 and 1. The same holds for a Split, Slice or Gather that takes
 values of different meaning from the output of one compute op (Conv or MatMul), and for a Mul or Div by
-constants that differ from channel to channel (pixels for the boxes, 1 for the scores). Arithmetic that decodes
-boxes (an exponential, a grid's cells added, a selection of the strongest) leaves pixels of which 8 bits keep
-every second or third. The operators after the last compute ops are cheap, so they stay in float. Heads that decode boxes by a convolution (distribution
-focal loss: Li et al., "Generalized Focal Loss", NeurIPS 2020) concatenate and split before it; those
-operators stay in float where the ranges differ by more than four of eight bits.
+constants that differ from channel to channel (pixels for the boxes, 1 for the scores). Arithmetic that
+decodes boxes (an exponential, a grid's cells added, a selection of the strongest) leaves pixels of which 8
+bits keep every second or third. The operators after the last compute ops are cheap, so they stay in float.
+Heads that decode boxes by a convolution (distribution focal loss: Li et al., "Generalized Focal Loss",
+NeurIPS 2020) concatenate and split before it; those operators stay in float where the ranges differ by more
+than four of eight bits.
 """
 
 from __future__ import annotations
