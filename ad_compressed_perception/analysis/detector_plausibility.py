@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether decoded boxes over several frames look like those of a detector with the manifest's options.
 
-Judged are all boxes, those without an object too: a trained network gives most of them a score near 0 and a box
-around its cell. Wrong options show in every one of them, while no single frame's decoding may refuse them.
+Judged are all boxes, those without an object too: a trained network gives most of them a score near 0 and a
+box around its cell. Wrong options show in every one of them, while a frame's decoding may not refuse them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def measure_boxes(decoder: DetectionDecoder, outputs: Outputs) -> tuple[float, .
     if isinstance(decoder, YoloDecoder):
         box_format = decoder.options.box_format
         corners = float(box_format == "xyxy")
-        first, third = boxes[:, :2], boxes[:, 2:]
+        first, third = boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64)
         if box_format == "xywh":
             first, third = (first + third) / 2, third - first
         elif box_format == "ltwh":
@@ -59,24 +59,24 @@ def judge_boxes(found: NDArray[np.float64]) -> str:
     median = found[:, 0].min()
     if median > _MAX_MEDIAN_SCORE:
         return (
-            f"half of all boxes have a score above {median:.2f} on every frame; is a sigmoid applied that the "
-            "file has already? (decoder option scores, of grid activated)"
+            f"half of all boxes have a score above {median:.2f} on every frame; is a sigmoid applied that "
+            "the file has already? (decoder option scores, of grid activated)"
         )
     reach = found[:, 2].max()
     if reach <= _MIN_REACH_PX:
         return (
-            f"boxes end within {reach:.3g} pixels of the upper left corner; are they shares of the input's size? "
-            "(decoder option box_units: normalized)"
+            f"boxes end within {reach:.3g} pixels of the upper left corner; are they shares of the input's "
+            "size? (decoder option box_units: normalized)"
         )
     corners, share = found[0, 3], float(np.median(found[:, 4]))
     if corners == 1.0 and share < _MIN_CORNERS:
         return (
-            f"only {share:.0%} of the boxes end right of and below their beginning; are they center and size? "
-            "(decoder option box_format: xywh)"
+            f"only {share:.0%} of the boxes end right of and below their beginning; are they center and "
+            "size? (decoder option box_format: xywh)"
         )
     if corners == 0.0 and share > _MAX_CORNERS:
         return (
-            f"the third and fourth number exceed the first and second in {share:.0%} of the boxes, as corners "
-            "do; are they? (decoder option box_format: xyxy)"
+            f"the third and fourth number exceed the first and second in {share:.0%} of the boxes, as "
+            "corners do; are they? (decoder option box_format: xyxy)"
         )
     return ""

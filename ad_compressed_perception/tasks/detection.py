@@ -35,8 +35,8 @@ class DetectionDecoder(Decoder):
     """Raw outputs to candidate boxes.
 
     Attributes:
-        needs_nms: whether an object may have several candidates; a decoder, or one with certain options, whose
-            model gives each object once sets it to False, and the task then suppresses nothing.
+        needs_nms: whether an object may have several candidates; a decoder, or one with certain options,
+            whose model gives each object once sets it to False, and the task then suppresses nothing.
     """
 
     needs_nms: bool = True
@@ -62,8 +62,8 @@ class DetectionDecoder(Decoder):
             return np.arange(len(manifest.labels))
         if len(set(ids)) != len(ids) or min(ids) < 0 or max(ids) >= len(manifest.labels):
             raise ManifestError(
-                f"model {manifest.name!r}, options of decoder {manifest.output.decoder!r}: label_ids {ids} must "
-                f"be different numbers of 0..{len(manifest.labels) - 1}"
+                f"model {manifest.name!r}, options of decoder {manifest.output.decoder!r}: label_ids {ids} "
+                f"must be different numbers of 0..{len(manifest.labels) - 1}"
             )
         return np.asarray(ids, np.int64)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.passes.graph.select_classes import SelectClasses
@@ -18,11 +18,13 @@ from ad_compressed_perception.compression.passes.quantization.quantize_int8 impo
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, RecipeError
 from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.importing.import_model import import_model
 from ad_compressed_perception.onnx_graph.equivalence import run_model
 from ad_compressed_perception.onnx_graph.kept_channels import keep_output_channels
 from ad_compressed_perception.tasks import create_task
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from support.compression import model_and_context, small_recipe, write_images
+from support.detectors import HEADS, head_request
 from support.graphs import make_graph, noise
 from support.models import draw_scene, write_detector, write_segmenter
 
@@ -55,6 +57,32 @@ def test_boxes_of_kept_labels_equal_the_baseline_s_with_the_same_numbers(tmp_pat
     np.testing.assert_allclose(found.boxes_xyxy, expected.boxes_xyxy, atol=1e-4)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
     assert found.labels == ("car", "person", "sign")
+
+
+@pytest.mark.parametrize("extra", [0, 2])
+def test_columns_of_another_exporter_lose_scores_too(tmp_path: Path, extra: int) -> None:
+    """Rows of box, objectness and three scores; a pose network has more columns behind them."""
+    file = tmp_path / "stranger.onnx"
+    decoder, options = HEADS["yolo with objectness"](file)
+    if extra:
+        graph = onnx.load(file)
+        for node in graph.graph.node:
+            node.output[:] = ["narrow" if name == "output" else name for name in node.output]
+        behind = np.full((1, 80, extra), 7.0, np.float32)
+        graph.graph.initializer.append(numpy_helper.from_array(behind, "behind"))
+        graph.graph.node.append(helper.make_node("Concat", ["narrow", "behind"], ["output"], axis=2))
+        graph.graph.output[0].type.tensor_type.shape.dim[2].dim_value += extra
+        onnx.save(graph, file)
+        options["extra_columns"] = extra
+    import_model(file, tmp_path / "m", head_request((decoder, options)))
+    model, context = model_and_context(tmp_path / "m", tmp_path / "s")
+    feeds = next(iter(context.feeds()))
+    expected = run_model(model, feeds)["output"]
+    reduced = SelectClasses({"labels": ["sign", "car"]}).apply(model, context)
+    kept = [0, 1, 2, 3, 4, 5, 7, *range(8, 8 + extra)]
+    np.testing.assert_allclose(run_model(reduced, feeds)["output"], expected[..., kept], atol=1e-5)
+    assert context.output.options["label_ids"] == [0, 2]
+    assert [one[0] for one in weights_of(reduced, "Conv")] == [3, 7, 7]
 
 
 def test_messages_name_the_labels_of_the_model(tmp_path: Path) -> None:

@@ -80,8 +80,7 @@ class _Graph:
 
     def head(self, stride: int, channels: Sequence[Any], name: str = "head") -> str:
         """Add a convolution: a number is a constant; ("bright", bias) and ("blue", bias) are logits."""
-        # Nothing but zeros would leave a channel's bias without a scale of its own in 8 bits.
-        kernel = np.full((len(channels), 3, stride, stride), 1e-6)
+        kernel = np.zeros((len(channels), 3, stride, stride))
         bias = np.zeros(len(channels))
         for index, channel in enumerate(channels):
             what, bias[index] = ("", channel) if isinstance(channel, (int, float)) else channel
@@ -166,9 +165,9 @@ def _nanodet(path: Path) -> Written:
     return "nanodet", {"strides": [8, 16], "cell_offset": 0.5}
 
 
-def _centernet(path: Path) -> Written:
+def _centernet(path: Path, size_cells: float) -> Written:
     graph = _Graph()
-    head = graph.head(8, [_BRIGHT, *_classes(), 1.0, 1.0, 0.5, 0.5])
+    head = graph.head(8, [_BRIGHT, *_classes(), size_cells, size_cells, 0.5, 0.5])
     graph.split(head, {"o": 1, "c": 3, "wh": 2, "reg": 2})
     graph.op("Mul", [graph.op("Sigmoid", [one], f"{one}_sigmoid") for one in ("o", "c")], "hm")
     graph.save(path, {"reg": [1, 2, 8, 8], "hm": [1, 3, 8, 8], "wh": [1, 2, 8, 8]})
@@ -198,11 +197,16 @@ HEADS: dict[str, Callable[[Path], Written]] = {
     "yolo": lambda path: _yolo(path, objectness=False, normalized=False),
     "yolo with objectness": lambda path: _yolo(path, objectness=True, normalized=True),
     "nanodet": _nanodet,
-    "centernet": _centernet,
+    "centernet": lambda path: _centernet(path, 1.0),
     "grid": _darknet,
     "single map": _fastestdet,
 }
 """Writers of tiny files of three labels: blue, green and red."""
+LARGE_BOXES: dict[str, Callable[[Path], Written]] = {
+    **HEADS,
+    # Of cells that are equal in 8 bits another one may be the peak: its box must overlap that of the first.
+    "centernet": lambda path: _centernet(path, 6.0),
+}
 
 
 def head_request(written: Written) -> ImportRequest:

@@ -53,7 +53,7 @@ def centered(x: float, y: float, width: float, height: float) -> tuple[float, fl
 
 
 def ultralytics_v8(rng: np.random.Generator, layout: str, unit: float, scores: str) -> Case:
-    """Ultralytics Detect: DFL (softmax over 16 bins, expectation), dist2bbox from cell + 0.5, times stride."""
+    """Ultralytics Detect: DFL (softmax over 16 bins, expectation), dist2bbox from cell + 0.5, by stride."""
     columns, found = [], Found()
     for stride in (8, 16, 32):
         for row, column in cells(stride):
@@ -266,7 +266,7 @@ def darknet(rng: np.random.Generator, version: str, form: str, activated: bool =
 
 
 def yolo_fastest_v2(rng: np.random.Generator) -> Case:
-    """Yolo-FastestV2 exported for ONNX: sigmoid of boxes and objectness, softmax of classes of all anchors."""
+    """Yolo-FastestV2 exported for ONNX: sigmoid of boxes and objectness, softmax of all anchors' classes."""
     outputs, found = {}, Found()
     strides = (16, 32)
     for stride in strides:

@@ -28,7 +28,12 @@ def student(tmp_path: Path, task: str = "segmentation", noise: float = 0.05) -> 
 
     Images are scenes of three brightness levels, 16 apart, so that they differ.
     """
-    model, context = model_and_context(WRITERS[task](tmp_path / "m"), tmp_path / "s")
+    return perturbed(WRITERS[task](tmp_path / "m"), tmp_path / "s", noise)
+
+
+def perturbed(folder: Path, scratch: Path, noise: float = 0.05) -> tuple[Any, PassContext]:
+    """Return the model of a folder as ``student`` does."""
+    model, context = model_and_context(folder, scratch)
     rng = np.random.default_rng(0)
     for tensor in model.graph.initializer:
         value = numpy_helper.to_array(tensor)

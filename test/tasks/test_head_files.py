@@ -16,7 +16,7 @@ from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.importing.import_model import import_model
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from support.compression import small_recipe, write_images
-from support.detectors import HEADS, head_request
+from support.detectors import HEADS, LARGE_BOXES, head_request
 from support.labeled import SCENES, write_boxes
 from support.models import draw_scene
 
@@ -39,7 +39,7 @@ def test_a_file_is_imported_and_boxes_the_bright_squares(tmp_path: Path, head: s
 @pytest.mark.parametrize("head", ["yolo", "nanodet", "centernet", "grid"])
 def test_a_file_is_compressed_to_8_bits_and_judged(tmp_path: Path, head: str) -> None:
     file = tmp_path / "stranger.onnx"
-    model = import_model(file, tmp_path / "model", head_request(HEADS[head](file))).manifest
+    model = import_model(file, tmp_path / "model", head_request(LARGE_BOXES[head](file))).manifest
     images = write_images(tmp_path / "images", 40)
 
     result = compress_model(model, small_recipe(tmp_path / "recipe"), str(images), work=tmp_path / "work")

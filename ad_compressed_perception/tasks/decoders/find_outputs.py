@@ -29,7 +29,8 @@ Names = Annotated[list[str] | None, BeforeValidator(_as_names)]
 def fits(shape: tuple[int | None, ...], pattern: Pattern) -> bool:
     """Return whether a shape, None where it is dynamic, can have the sizes of a pattern."""
     return len(shape) == len(pattern) and all(
-        size is None or wanted is None or size == wanted for size, wanted in zip(shape, pattern, strict=True)
+        size is None or expected is None or size == expected
+        for size, expected in zip(shape, pattern, strict=True)
     )
 
 
@@ -92,7 +93,7 @@ def find_all(
 ) -> tuple[TensorSpec, ...]:
     """Return the outputs called ``names``, or all of different shapes that fit a pattern: one a scale.
 
-    Arguments and errors are those of ``find_fitting``; two outputs of one shape must be told apart by name.
+    Arguments and errors are those of ``find_fitting``; two outputs of one shape need their names.
     """
     if names is None:
         fitting = [one for one in outputs if any(_fits_surely(one.shape, each) for each in patterns)]
@@ -122,16 +123,17 @@ def find_each(
         raise ModelFileError(
             f"model {model!r}: {needs}: {option} names {len(names)} outputs instead of {len(patterns)}"
         )
+    chosen: list[str | None] = [None] * len(patterns) if names is None else list(names)
     return tuple(
         find_fitting(outputs, name, each, model=model, needs=needs, option=option)
-        for name, each in zip(names or [None] * len(patterns), patterns, strict=True)
+        for name, each in zip(chosen, patterns, strict=True)
     )
 
 
 def _fits_surely(shape: tuple[int | None, ...], pattern: Pattern) -> bool:
     # A dynamic batch says nothing about what an output holds.
     return fits(shape, pattern) and all(
-        size is not None or wanted is None for size, wanted in zip(shape[1:], pattern[1:], strict=True)
+        size is not None or expected is None for size, expected in zip(shape[1:], pattern[1:], strict=True)
     )
 
 

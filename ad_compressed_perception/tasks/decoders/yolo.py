@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -27,7 +26,7 @@ from pydantic import Field
 from ad_compressed_perception.core.errors import ModelFileError, OutputError
 from ad_compressed_perception.core.manifest import Manifest, StrictModel
 from ad_compressed_perception.core.tensors import TensorSpec
-from ad_compressed_perception.tasks.decoders.activations import logit, sigmoid
+from ad_compressed_perception.tasks.decoders.activations import largest, logit, sigmoid
 from ad_compressed_perception.tasks.decoders.find_outputs import Names, Pattern, find_all, fits
 from ad_compressed_perception.tasks.detection import DetectionDecoder
 from ad_compressed_perception.tasks.output_contract import check_finite, check_probability
@@ -136,7 +135,7 @@ class YoloDecoder(DetectionDecoder):
             # Class scores are at most 1, so objectness alone already rules most boxes out.
             likely = np.flatnonzero(columns[_BOX] >= least)
         else:
-            likely = np.flatnonzero(_largest(classes) >= least)
+            likely = np.flatnonzero(largest(classes) >= least)
         rows = columns[:, likely]
         classes = rows[self._first : self._first + len(self._label_ids)]
         strongest = classes.argmax(axis=0)
@@ -184,12 +183,3 @@ class YoloDecoder(DetectionDecoder):
             last = self._first + (0 if self.options.objectness else len(self._label_ids))
             check_probability(columns[_BOX:last], where, _CAUSE)
         return columns
-
-
-def _largest(columns: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the (N,) largest number of each column of (classes, N), of any layout in memory."""
-    if columns.strides[0] > columns.strides[1]:
-        return columns.max(axis=0)
-    # numpy reduces a short contiguous axis number by number.
-    reduced = cv2.reduce(columns.T, 1, cv2.REDUCE_MAX)
-    return np.asarray(reduced, np.float32).ravel()

@@ -20,8 +20,8 @@ from ad_compressed_perception.tasks.detection import DetectionDecoder
 from ad_compressed_perception.tasks.output_contract import check_finite, check_probability
 
 RAW_HEAD = (
-    "decoder yolox takes the raw head, so export it without decoding the boxes (YOLOX: "
-    "head.decode_in_inference = False)"
+    "decoder yolox takes the raw head, so read decoded boxes with --decoder yolo --decoder-option "
+    "objectness=true, or export without decoding (YOLOX: head.decode_in_inference = False)"
 )
 _MAX_LOG_SIZE = 20.0
 """exp(20) is far beyond any image; trained heads stay below 6, boxes in pixels exceed 30."""

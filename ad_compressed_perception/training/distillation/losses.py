@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Distillation losses between student and teacher outputs, one per output type.
+"""Distillation losses between student and teacher outputs, one per output type; ``output_loss`` for others.
 
 No labels are needed: the teacher's own output is the target (Hinton, Vinyals and Dean, Distilling the
 Knowledge in a Neural Network, 2015).
@@ -18,6 +18,7 @@ from torch import Tensor
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.manifest import OutputSpec
 from ad_compressed_perception.driving.plan_vector import SPEED, STOP
+from ad_compressed_perception.training.distillation.output_loss import output_loss
 
 Loss = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 
@@ -96,7 +97,7 @@ def create_loss(output: OutputSpec, ends_in_softmax: bool) -> Loss:
         ends_in_softmax: whether the student's graph ends in a Softmax.
 
     Raises:
-        RecipeError: no loss is known for the decoder.
+        RecipeError: the outputs have no gradient.
     """
     options: dict[str, Any] = output.options
     if output.decoder == "yolox":
@@ -112,4 +113,4 @@ def create_loss(output: OutputSpec, ends_in_softmax: bool) -> Loss:
         raise RecipeError(
             "the graph ends in labels, which have no gradient: train before the pass trim_output"
         )
-    raise RecipeError(f"no distillation loss is known for decoder {output.decoder!r}")
+    return output_loss

@@ -56,6 +56,8 @@ from ad_compressed_perception.workspace.stale_checkpoints import remove_with_emp
 _PASS_THROUGH = ("Transpose", "Identity", "Reshape", "QuantizeLinear", "DequantizeLinear")
 _CACHING_SHARE = 0.1
 _MILLE = 1000
+_READ_OUTPUTS = ("yolox", "argmax", "steering", "trajectory")
+"""Decoders with a loss for what they read; of others every output of the graph is trained."""
 
 
 def part(advance: Advance, start: float, stop: float) -> Advance:
@@ -196,6 +198,11 @@ def open_distillation(
 
 def _pairs(context: PassContext, teacher: list[str], student: list[str]) -> tuple[list[str], list[str]]:
     """Return the names of corresponding outputs of the teacher's and the student's graph."""
+    if context.output.decoder not in _READ_OUTPUTS:
+        lacking = [name for name in student if name not in teacher]
+        if lacking:
+            raise RecipeError(f"the teacher has no output {', '.join(lacking)} that the student could learn")
+        return student, student
     before, after = (_output_names(spec) for spec in (context.manifest.output, context.output))
     of_teacher = [name or teacher[0] for name in before]
     of_student = [name or student[0] for name in after]

@@ -84,7 +84,7 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     # From torch-pruning's dependency search, and from running the graph with fewer channels.
-    except (ModelFileError, RuntimeError, IndexError, ValueError, KeyError) as error:
+    except (ModelFileError, RuntimeError, ArithmeticError, LookupError, ValueError) as error:
         raise ModelFileError(
             f"the graph's channels cannot be removed ({shorten(one_line(error), 160)}): "
             "a constant (of a Reshape, a Gather, a DepthToSpace) or the groups of a convolution behind a "

@@ -25,6 +25,8 @@ from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOpti
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+_DECODERS = ("yolox", "yolo")
+_BOX = 4
 _BOX_AND_OBJECTNESS = 5
 _TOLERANCE = 1e-5
 
@@ -53,19 +55,22 @@ class SelectClasses(Pass):
         if is_quantized(model):
             raise RecipeError("select_classes must come before quantization: scales are shared")
         feeds = next(context.feeds())
-        name = context.output.options.get("output") or model.graph.output[0].name
+        name = self._output_name(model, context)
         reference = run_model(model, feeds)
         if name not in reference:
             raise ModelFileError(f"there is no output {name!r}; the graph has {', '.join(reference)}")
         present = context.output.options.get("label_ids") or list(range(len(context.manifest.labels)))
-        columns = [*range(_BOX_AND_OBJECTNESS), *(_BOX_AND_OBJECTNESS + present.index(i) for i in ids)]
-        edited = keep_output_channels(model, name, 2, columns)
+        axis, first = self._score_axis(context, reference[name].shape, len(present))
+        behind = range(first + len(present), reference[name].shape[axis])
+        columns = [*range(first), *(first + present.index(i) for i in ids), *behind]
+        edited = keep_output_channels(model, name, axis, columns)
         specs = refresh_outputs(model)
         check_model(model, "the model with fewer labels")
         options = {**context.output.options, "label_ids": ids}
         context.output = context.output.model_copy(update={"options": options})
         require_decodable(context, specs)
-        difference = relative_difference(reference[name][..., columns], run_model(model, feeds)[name])
+        kept = np.take(reference[name], columns, axis=axis)
+        difference = relative_difference(kept, run_model(model, feeds)[name])
         if not difference <= _TOLERANCE:
             raise ModelFileError(f"the scores that stay changed by {difference:.2g} of their range")
         context.notes.update(
@@ -75,14 +80,35 @@ class SelectClasses(Pass):
         )
         return model
 
+    def _output_name(self, model: ModelProto, context: PassContext) -> str:
+        named = context.output.options.get("output")
+        names = named if isinstance(named, list) else [named or model.graph.output[0].name]
+        if len(names) > 1:
+            raise RecipeError(f"select_classes needs one output, the decoder reads {', '.join(names)}")
+        return str(names[0])
+
+    def _score_axis(self, context: PassContext, shape: tuple[int, ...], labels: int) -> tuple[int, int]:
+        """Return the axis of the scores and the place of the first one."""
+        options = context.output.options
+        if context.output.decoder == "yolox":
+            return 2, _BOX_AND_OBJECTNESS
+        first = _BOX + bool(options.get("objectness"))
+        width = first + labels + int(options.get("extra_columns", 0))
+        axes = [axis for axis in (1, 2) if len(shape) == 3 and shape[axis] == width]
+        if options.get("layout"):
+            axes = [axis for axis in axes if axis == (2 if options["layout"] == "rows" else 1)]
+        if len(axes) != 1:
+            raise RecipeError(f"select_classes cannot find the scores in an output {list(shape)}")
+        return axes[0], first
+
     def _label_ids(self, context: PassContext) -> list[int]:
         """Return the kept labels' numbers, ascending."""
         options: SelectClassesOptions = self.options
         known = context.manifest.labels
-        if context.output.decoder != "yolox":
+        if context.output.decoder not in _DECODERS:
             raise RecipeError(
-                f"select_classes needs a detector with a score for each label; "
-                f"the decoder is {context.output.decoder!r}"
+                f"select_classes needs a detector with a score for each label (decoder "
+                f"{' or '.join(_DECODERS)}); the decoder is {context.output.decoder!r}"
             )
         present = context.output.options.get("label_ids") or list(range(len(known)))
         names = [known[i] for i in present]

@@ -26,6 +26,7 @@ from ad_compressed_perception.compression.quantization.activation_ranges import 
 from ad_compressed_perception.core.errors import AdcpError, ModelFileError, RecipeError
 from ad_compressed_perception.core.one_line import one_line, shorten
 from ad_compressed_perception.core.renamed import warn_renamed
+from ad_compressed_perception.onnx_graph.empty_channels import fit_bias_scales
 from ad_compressed_perception.onnx_graph.heads import find_heads
 from ad_compressed_perception.onnx_graph.io import float_constants, is_quantized, opset_of
 from ad_compressed_perception.onnx_graph.qdq import QdqGraph
@@ -233,6 +234,7 @@ class QuantizeInt8(Pass):
         except Exception as error:  # the quantizer raises several types, asserts among them
             raise ModelFileError(f"the quantizer refused the graph: {one_line(error)}") from error
         quantized: ModelProto = quantizer.model.model
+        fit_bias_scales(model, quantized)
         context.notes["placement"] = "compute_ops" if merged else "everywhere"
         if merged:
             return keep_compute_op_pairs(QdqGraph(model, quantized, merged_activations=True))
