@@ -209,7 +209,7 @@ def read_coco_results(path: Path, content: Any, labels: BoxLabels) -> Sequence[S
     """Return the detections of each image of ``labels`` that a COCO results file holds.
 
     Raises:
-        DataError: it is no list of results, or one is of an image or a category that ``labels`` does not have.
+        DataError: it is no list of results, or one is of an image or category that ``labels`` does not have.
     """
     image_ids, category_ids = numbers_of(labels)
     names = {number: name for name, number in category_ids.items()}
