@@ -17,8 +17,6 @@ from ad_compressed_perception.core.one_line import shorten
 if TYPE_CHECKING:
     from ad_compressed_perception.core.manifest import Manifest
 
-# Loaded in a process of its own first.
-TRIED = {".onnx": "onnxruntime", ".tflite": "litert"}
 # Their results are not compared between frames.
 _UNSEEN = ("raw",)
 # "0: car", "1: person", as in data.yaml of YOLO trainings; also with other signs between.
@@ -130,9 +128,9 @@ def import_model(
     """
     import json
 
-    from ad_compressed_perception.backends.checked_load import try_load
     from ad_compressed_perception.cli.import_output import as_document, print_imported
     from ad_compressed_perception.importing import import_model as importing
+    from ad_compressed_perception.importing.trial import try_source
 
     if label_map is not None and data is None:
         raise typer.BadParameter("--label-map belongs to --data")
@@ -158,8 +156,7 @@ def import_model(
         data=data,
         label_map=label_map,
     )
-    if source.suffix in TRIED:
-        try_load(TRIED[source.suffix], source, {})
+    try_source(source)
     imported = importing.import_model(source, model_dir, request)
     manifest = imported.manifest
     look = sample is not None and manifest.task not in _UNSEEN

@@ -93,8 +93,9 @@ def import_model(source: Path, folder: Path, request: ImportRequest) -> Imported
         manifest, guess = _guess(file, backend, source, request, frames, scratch / REPORT)
         save_manifest(manifest, scratch)
         manifest.folder = scratch
-        if manifest.task != RAW and not (guess.doubt and request.task is None):
-            _check_inference(manifest, frames or drawn_frames(manifest.input), described, guess.hint)
+        if not (guess.doubt and request.task is None):
+            hint = "; or is the scale wrong (--input-scale)?" if manifest.task == RAW else guess.hint
+            _check_inference(manifest, frames or drawn_frames(manifest.input), described, hint)
         folder.mkdir(parents=True, exist_ok=True)
         for name in (file.name, MANIFEST_NAME):
             (scratch / name).chmod(0o644)
