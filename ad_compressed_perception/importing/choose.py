@@ -127,10 +127,9 @@ class Chosen:
         """Return the guess with its choices and notes."""
         rows = [replace(row, is_chosen=self._is_chosen(row)) for row in self.rows]
         labels, source = self.guesser.labels(self.candidate)
-        decoder = self._decoder()
         choices = [
-            *decoder,
-            *self._scale(is_decoder_certain=all(choice.is_certain for choice in decoder)),
+            *self._decoder(),
+            *self._scale(),
             *self._color(),
             *self._resize(),
             *self._labels(labels, source),
@@ -205,10 +204,14 @@ class Chosen:
         enough = self.candidate.task != "detection" or own.found >= _FEWEST_OBJECTS
         separated = enough and skill >= _CERTAIN_SKILL and skill - next_best >= _MARGIN
         separated = separated and not self.candidate.mirrors_anyway
+        untried = self._untried() if separated and not stated else None
         agrees = stated and (skill >= _CERTAIN_SKILL / 2)
         why = f"{self.candidate.why}; {_figures(self.candidate, own)}"
         if rivals:
             why += f", the next decoder {next_best:.2f}"
+        if untried is not None:
+            separated, fix = False, untried.command
+            why += f"; not tried: {untried.decoder} with {untried.classes} classes"
         if stated:
             why += f"; {self.guesser.facts.metadata.exporter} names as many classes"
         if self.candidate.mirrors_anyway:
@@ -216,7 +219,18 @@ class Chosen:
         source: Source = "metadata" if stated else "frames"
         return Choice("decoder", value, source, separated or agrees, why, fix)
 
-    def _scale(self, *, is_decoder_certain: bool) -> list[Choice]:
+    def _untried(self) -> Candidate | None:
+        """Return a less likely candidate that fits and that no frame was run for, if any."""
+        tried = [row.candidate for row in self.rows]
+        for one in self.guesser.all_candidates:
+            is_rival = (
+                one not in tried and one.prior >= _WORTH_NAMING and not self.guesser.request.decoder_options
+            )
+            if is_rival and not self.guesser.misfit(one):
+                return one
+        return None
+
+    def _scale(self) -> list[Choice]:
         spec, given = self.spec, self.guesser.request.input
         if {"scale", "mean", "std"} & given.keys() or spec.dtype == "uint8":
             return []
@@ -250,7 +264,12 @@ class Chosen:
         )
         next_best = skills[others[0].name] if others else 0.0
         separated = skills[scaling.name] - next_best >= _MARGIN
-        certain = is_decoder_certain and enough and skills[scaling.name] >= _CERTAIN_SKILL and separated
+        certain = (
+            enough
+            and not self.candidate.mirrors_anyway
+            and skills[scaling.name] >= _CERTAIN_SKILL
+            and separated
+        )
         why = f"{scaling.name}: mirrored frames agree by skill {skills[scaling.name]:.2f}"
         if not certain and skills[scaling.name] < _CERTAIN_SKILL:
             why += f", which is too little; usual for {self.candidate.family}"
