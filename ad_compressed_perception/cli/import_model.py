@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Their results are not compared between frames.
 _UNSEEN = ("raw",)
+_LABEL_FILES = (".txt", ".names", ".yaml", ".yml", ".json", ".csv")
 # "0: car", "1: person", as in data.yaml of YOLO trainings; also with other signs between.
 _NUMBERED = re.compile(r"(?P<id>\d{1,6})\s*(?P<sign>[:=,;\s])\s*(?P<name>\S.*)")
 
@@ -231,6 +232,8 @@ def read_labels(text: str | None) -> list[str]:
     if text is None:
         return []
     if not os.path.isfile(text):  # also where the list is longer than a file's name can be
+        if "," not in text and Path(text).suffix in _LABEL_FILES:
+            raise typer.BadParameter(f"--labels: there is no file {text}")
         return [part.strip() for part in text.split(",") if part.strip()]
     if Path(text).suffix in (".yaml", ".yml"):
         return _names_of_yaml(Path(text))

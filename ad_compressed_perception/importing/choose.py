@@ -77,7 +77,7 @@ def why_raw(facts: ModelFacts, candidates: Sequence[Candidate], failed: str = ""
         text += f"; {metadata.exporter or 'the exporter'} says task {metadata.task!r}"
     if candidates:
         first = candidates[0]
-        text += f"; the nearest is {first.command}"
+        text += f"; the nearest is {first.command} ({first.why})"
     if failed:
         text += f", which failed on the frames: {failed}"
     return text + "; task raw compares outputs as they are"

@@ -374,15 +374,16 @@ class Guesser:
             raise ModelFileError(f"not imported: {reason}{choose.looks_like(self, candidates)}")
         if request.task is not None or request.decoder is not None:
             raise ManifestError(choose.misfit_message(self, candidates))
-        return self._raw(choose.why_raw(self.facts, candidates, reason))
+        nearest = candidates[0].command if candidates else ""
+        return self._raw(choose.why_raw(self.facts, candidates, reason), nearest)
 
-    def _raw(self, why: str) -> Guess:
-        """Return the guess of task raw; its scale is unsure."""
+    def _raw(self, why: str, nearest: str = "") -> Guess:
+        """Return the guess of task raw; its scale is unsure, and the task where a decoder is near."""
         spec = InputSpec.model_validate({**self.spec.model_dump(), **self._raw_scaling()})
         choices = []
         notes = []
         if self.request.task is None:
-            choices.append(Choice("task", RAW, "file", True, why))
+            choices.append(Choice("task", RAW, "file", not nearest, why, nearest))
             notes.append(why)
         if self._is_open("scale", "mean", "std") and spec.dtype != "uint8":
             value = f"{spec.scale:.6g}"

@@ -4,16 +4,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+import typer
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
+from ad_compressed_perception.cli.import_model import read_labels
 from ad_compressed_perception.cli.main import app
+from ad_compressed_perception.core.errors import ManifestError
 from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.importing.import_model import Imported, ImportRequest, import_model
 from support.compression import write_images
@@ -135,3 +139,35 @@ def test_four_channels_are_refused_as_such(tmp_path: Path) -> None:
     status, text = run(stranger(tmp_path / "net.onnx", shape=(1, 4, 32, 32)), tmp_path / "made")
 
     assert status == 1 and "1 or 3 channels" in text and "--input-layout" not in text
+
+
+def test_what_cannot_be_a_folder_is_told_before_the_work(tmp_path: Path) -> None:
+    """It was told in the system's words, after all guesses were made."""
+    (tmp_path / "file").write_text("")
+
+    status, text = run(stranger(tmp_path / "net.onnx"), tmp_path / "file" / "made")
+
+    assert status == 1 and f"{tmp_path / 'file'} is a file, not a folder" in text
+
+
+def test_a_missing_file_of_labels_is_no_label() -> None:
+    with pytest.raises(typer.BadParameter, match=r"no file coco\.names"):
+        read_labels("coco.names")
+
+
+def test_of_two_imports_into_one_folder_the_second_is_refused(tmp_path: Path) -> None:
+    """Both ended with success, and the first model was lost."""
+    sources = [stranger(tmp_path / f"net{index}.onnx", "softmax") for index in range(2)]
+    folder = tmp_path / "made"
+
+    def make(source: Path) -> str:
+        try:
+            return import_model(source, folder, ImportRequest()).manifest.name
+        except ManifestError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as pool:
+        said = sorted(pool.map(make, sources))
+
+    name = load_manifest(folder).name
+    assert name in said and "has a model.yaml already" in said[0]
