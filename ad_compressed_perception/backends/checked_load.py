@@ -28,6 +28,8 @@ from ad_compressed_perception.core.errors import AdcpError, BackendError
 from ad_compressed_perception.core.one_line import one_line
 
 TRIAL_LIMIT_S = 60.0
+TRIAL = "a trial in a process of its own"
+"""Begins what is said of a file that ended or blocked its runtime."""
 _MODULE = "ad_compressed_perception.backends.checked_load"
 _IN_TRIAL = "ADCP_TRIAL_LOAD"
 # Nodes out of order, other shapes or types between operators than inferred, a newer format.
@@ -79,7 +81,8 @@ def try_load(backend: str, model: Path, options: Mapping[str, Any]) -> None:
             model, backend, json.dumps(dict(options), sort_keys=True), model.stat().st_mtime_ns
         )
         if failed:
-            raise BackendError(f"{backend} cannot load {model}: {failed}")
+            said = f"{backend} cannot load {model}: "
+            raise BackendError(said + failed.removeprefix(said))
 
 
 @lru_cache(maxsize=64)
@@ -108,11 +111,11 @@ def _try_load(model: Path, backend: str, options: str, changed_ns: int) -> str:
             timeout=TRIAL_LIMIT_S,
         )
     except subprocess.TimeoutExpired:
-        return f"a trial in a process of its own did not end within {TRIAL_LIMIT_S:.0f} s"
+        return f"{TRIAL} did not end within {TRIAL_LIMIT_S:.0f} s"
     except OSError as error:
         return f"no process for a trial could be started: {error.strerror or error}"
     if done.returncode < 0:
-        return f"a trial in a process of its own ended by {signal.Signals(-done.returncode).name}"
+        return f"{TRIAL} ended by {signal.Signals(-done.returncode).name}"
     lines = done.stdout.splitlines()
     return "" if done.returncode == 0 else one_line(lines[-1] if lines else f"status {done.returncode}")
 

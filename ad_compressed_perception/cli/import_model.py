@@ -17,10 +17,9 @@ from ad_compressed_perception.core.one_line import shorten
 if TYPE_CHECKING:
     from ad_compressed_perception.core.manifest import Manifest
 
-# Loaded in a process of its own first.
-TRIED = {".onnx": "onnxruntime", ".tflite": "litert"}
 # Their results are not compared between frames.
 _UNSEEN = ("raw",)
+_LABEL_FILES = (".txt", ".names", ".yaml", ".yml", ".json", ".csv")
 # "0: car", "1: person", as in data.yaml of YOLO trainings; also with other signs between.
 _NUMBERED = re.compile(r"(?P<id>\d{1,6})\s*(?P<sign>[:=,;\s])\s*(?P<name>\S.*)")
 
@@ -130,9 +129,9 @@ def import_model(
     """
     import json
 
-    from ad_compressed_perception.backends.checked_load import try_load
     from ad_compressed_perception.cli.import_output import as_document, print_imported
     from ad_compressed_perception.importing import import_model as importing
+    from ad_compressed_perception.importing.trial import try_source
 
     if label_map is not None and data is None:
         raise typer.BadParameter("--label-map belongs to --data")
@@ -158,8 +157,7 @@ def import_model(
         data=data,
         label_map=label_map,
     )
-    if source.suffix in TRIED:
-        try_load(TRIED[source.suffix], source, {})
+    try_source(source)
     imported = importing.import_model(source, model_dir, request)
     manifest = imported.manifest
     look = sample is not None and manifest.task not in _UNSEEN
@@ -234,6 +232,8 @@ def read_labels(text: str | None) -> list[str]:
     if text is None:
         return []
     if not os.path.isfile(text):  # also where the list is longer than a file's name can be
+        if "," not in text and Path(text).suffix in _LABEL_FILES:
+            raise typer.BadParameter(f"--labels: there is no file {text}")
         return [part.strip() for part in text.split(",") if part.strip()]
     if Path(text).suffix in (".yaml", ".yml"):
         return _names_of_yaml(Path(text))

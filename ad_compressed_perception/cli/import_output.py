@@ -108,7 +108,9 @@ def _table(guess: Guess) -> Any:
     for row in _shown(guess.rows):
         found = row.judgment
         figures = ["-"] * 4 if found is None or found.failed else _figures(row)
-        note = shorten(found.failed, 70) if found is not None and found.failed else ""
+        # Without "model 'name' on 16 frames of BAG: ", which every row would begin with.
+        why = "" if found is None else found.failed.partition(": ")[2] or found.failed
+        note = shorten(why, 70) if why else ""
         options = " ".join(f"{key}={value}" for key, value in row.candidate.options.items())
         table.add_row(
             "*" if row.is_chosen else "",

@@ -62,12 +62,10 @@ def name_of(model: Path) -> str:
 
 
 def _import(source: Path, folder: Path, sample: str | None, record: dict[str, str]) -> Manifest:
-    from ad_compressed_perception.backends.checked_load import try_load
-    from ad_compressed_perception.cli.import_model import TRIED
     from ad_compressed_perception.importing.guess import manifest_for
+    from ad_compressed_perception.importing.trial import try_source
 
-    if source.suffix in TRIED:
-        try_load(TRIED[source.suffix], source, {})
+    try_source(source)
     manifest = manifest_for(source, folder, sample)
     manifest.variant(manifest.baseline).provenance[_RECORD] = record
     save_manifest(manifest, folder)

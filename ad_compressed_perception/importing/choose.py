@@ -68,8 +68,8 @@ def color_by_frames(usual: str, found: Mapping[str, Judgment]) -> str:
     return other if enough and found[other].mass > _CLEARLY_MORE * found[usual].mass else usual
 
 
-def why_raw(facts: ModelFacts, candidates: Sequence[Candidate]) -> str:
-    """Return why no decoder reads the outputs, with what would be needed."""
+def why_raw(facts: ModelFacts, candidates: Sequence[Candidate], failed: str = "") -> str:
+    """Return why no decoder reads the outputs, with what would be needed; ``failed``: how one did."""
     shown = "; ".join(f"{one.name} {one.dtype} {list(one.shape)}" for one in facts.outputs)
     text = f"no decoder reads the outputs ({shown})"
     metadata = facts.metadata
@@ -77,7 +77,9 @@ def why_raw(facts: ModelFacts, candidates: Sequence[Candidate]) -> str:
         text += f"; {metadata.exporter or 'the exporter'} says task {metadata.task!r}"
     if candidates:
         first = candidates[0]
-        text += f"; the nearest is {first.command}"
+        text += f"; the nearest is {first.command} ({first.why})"
+    if failed:
+        text += f", which failed on the frames: {failed}"
     return text + "; task raw compares outputs as they are"
 
 
@@ -201,6 +203,7 @@ class Chosen:
         skill, next_best = own.skill, max(rivals, default=0.0)
         enough = self.candidate.task != "detection" or own.found >= _FEWEST_OBJECTS
         separated = enough and skill >= _CERTAIN_SKILL and skill - next_best >= _MARGIN
+        separated = separated and not self.candidate.mirrors_anyway
         untried = self._untried() if separated and not stated else None
         agrees = stated and (skill >= _CERTAIN_SKILL / 2)
         why = f"{self.candidate.why}; {_figures(self.candidate, own)}"
@@ -211,6 +214,8 @@ class Chosen:
             why += f"; not tried: {untried.decoder} with {untried.classes} classes"
         if stated:
             why += f"; {self.guesser.facts.metadata.exporter} names as many classes"
+        if self.candidate.mirrors_anyway:
+            why += "; whatever these numbers mean mirrors, so that frames do not show that they are classes"
         source: Source = "metadata" if stated else "frames"
         return Choice("decoder", value, source, separated or agrees, why, fix)
 
@@ -258,8 +263,12 @@ class Chosen:
             own is not None and own.judgment is not None and own.judgment.found >= _FEWEST_OBJECTS
         )
         next_best = skills[others[0].name] if others else 0.0
+        separated = skills[scaling.name] - next_best >= _MARGIN
         certain = (
-            enough and skills[scaling.name] >= _CERTAIN_SKILL and skills[scaling.name] - next_best >= _MARGIN
+            enough
+            and not self.candidate.mirrors_anyway
+            and skills[scaling.name] >= _CERTAIN_SKILL
+            and separated
         )
         why = f"{scaling.name}: mirrored frames agree by skill {skills[scaling.name]:.2f}"
         if not certain and skills[scaling.name] < _CERTAIN_SKILL:
@@ -349,6 +358,8 @@ def unique(labels: Sequence[str]) -> list[str]:
 
 def _figures(candidate: Candidate, judgment: Judgment) -> str:
     what = f"{judgment.found} objects" if candidate.task == "detection" else f"{judgment.found} frames"
+    if judgment.same != judgment.same or judgment.other != judgment.other:
+        return f"{what}, nothing to compare with mirrored frames: skill 0"
     return (
         f"{what}, mirrored frames agree by {judgment.same:.2f}, other frames by {judgment.other:.2f}: skill "
         f"{judgment.skill:.2f}"

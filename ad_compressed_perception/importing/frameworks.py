@@ -14,6 +14,7 @@ from ad_compressed_perception.core.errors import ModelFileError
 Framework = Literal["onnx", "tflite", "torchscript", "exported_program", "keras", "saved_model"]
 
 _HDF5 = b"\x89HDF"
+_GIT_LFS = b"version https:"
 _PICKLE = b"\x80"
 _TFLITE = b"TFL3"
 _EXPORT_HINT = (
@@ -52,7 +53,9 @@ def framework_of(source: Path) -> Framework:
             f"{source} is a pickle, which can execute arbitrary code when loaded: it is not opened; "
             f"{_EXPORT_HINT}"
         )
-    if source.suffix == ".onnx":
+    if head.startswith(_GIT_LFS):
+        raise ModelFileError(f"{source} is a pointer of Git LFS, not the file itself: get it by git lfs pull")
+    if source.suffix.lower() == ".onnx":
         return "onnx"
     raise ModelFileError(
         f"{source} is not a model of a known format: ONNX (.onnx), LiteRT (.tflite), TorchScript (.pt), "

@@ -211,7 +211,7 @@ class Guesser:
         """Return what is implausible in a candidate's outputs; empty where nothing is."""
         try:
             task = create_task(self.manifest(candidate, spec))
-            check_outputs(Pipeline(task, self.session, "fp32"), frames, "the frames")
+            check_outputs(Pipeline(task, self.session, "fp32"), frames, self.request.sample or "drawn images")
         except (ResultError, ModelFileError, ManifestError) as error:
             return str(error)
         return ""
@@ -282,15 +282,22 @@ class Guesser:
             rows.sort(key=lambda row: -self._score(row, usual) - bonus(row))
             if rows[0].judgment is None or rows[0].judgment.failed:
                 return first or (None, "")
-            best = self._best_decoder(judge, rows, scalings)
-            spec = self._prepared(best.candidate, _scaling_of(best, scalings))
-            problem = self._implausible(best.candidate, spec, judge.frames)
+            # Moved frames cost three inferences each: after the first row, only for what is plausible.
+            best = rows[0] if first else self._best_decoder(judge, rows, scalings)
+            problem = self._implausible_row(judge, best, scalings)
+            if first and not problem:
+                best = self._best_decoder(judge, rows, scalings)
+                problem = self._implausible_row(judge, best, scalings)
             if not problem:
                 return best, ""
             first = first or (best, problem)
             for index, row in enumerate(rows):
                 if row.candidate == best.candidate and row.preparation == best.preparation:
                     rows[index] = replace(row, judgment=Judgment(failed=problem))
+
+    def _implausible_row(self, judge: Judge, row: Row, scalings: Sequence[Scaling]) -> str:
+        spec = self._prepared(row.candidate, _scaling_of(row, scalings))
+        return self._implausible(row.candidate, spec, judge.frames)
 
     def _score(self, row: Row, usual: Scaling) -> float:
         judgment = row.judgment
@@ -367,15 +374,16 @@ class Guesser:
             raise ModelFileError(f"not imported: {reason}{choose.looks_like(self, candidates)}")
         if request.task is not None or request.decoder is not None:
             raise ManifestError(choose.misfit_message(self, candidates))
-        return self._raw(choose.why_raw(self.facts, candidates))
+        nearest = candidates[0].command if candidates else ""
+        return self._raw(choose.why_raw(self.facts, candidates, reason), nearest)
 
-    def _raw(self, why: str) -> Guess:
-        """Return the guess of task raw; its scale is unsure."""
+    def _raw(self, why: str, nearest: str = "") -> Guess:
+        """Return the guess of task raw; its scale is unsure, and the task where a decoder is near."""
         spec = InputSpec.model_validate({**self.spec.model_dump(), **self._raw_scaling()})
         choices = []
         notes = []
         if self.request.task is None:
-            choices.append(Choice("task", RAW, "file", True, why))
+            choices.append(Choice("task", RAW, "file", not nearest, why, nearest))
             notes.append(why)
         if self._is_open("scale", "mean", "std") and spec.dtype != "uint8":
             value = f"{spec.scale:.6g}"

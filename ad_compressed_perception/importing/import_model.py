@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,9 +82,10 @@ def import_model(source: Path, folder: Path, request: ImportRequest) -> Imported
         BackendError: its runtime is missing or cannot load it.
     """
     framework = framework_of(source)
-    if (folder / MANIFEST_NAME).exists():
-        raise ManifestError(f"{folder} has a {MANIFEST_NAME} already: choose another folder")
-    parent = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    _refuse_model(folder)
+    parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not parent.is_dir():
+        raise ManifestError(f"{parent} is a file, not a folder: choose another folder for the model")
     try:
         scratch = Path(tempfile.mkdtemp(prefix=".import-", dir=parent))
     except OSError as error:
@@ -93,17 +96,36 @@ def import_model(source: Path, folder: Path, request: ImportRequest) -> Imported
         manifest, guess = _guess(file, backend, source, request, frames, scratch / REPORT)
         save_manifest(manifest, scratch)
         manifest.folder = scratch
-        if manifest.task != RAW and not (guess.doubt and request.task is None):
-            _check_inference(manifest, frames or drawn_frames(manifest.input), described, guess.hint)
+        if not (guess.doubt and request.task is None):
+            hint = "; or is the scale wrong (--input-scale)?" if manifest.task == RAW else guess.hint
+            _check_inference(manifest, frames or drawn_frames(manifest.input), described, hint)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (file.name, MANIFEST_NAME):
-            (scratch / name).chmod(0o644)
-            os.replace(scratch / name, folder / name)
-        images = move_report(scratch / REPORT, folder / REPORT)
+        with _alone(folder):
+            _refuse_model(folder)
+            for name in (file.name, MANIFEST_NAME):
+                (scratch / name).chmod(0o644)
+                os.replace(scratch / name, folder / name)
+            images = move_report(scratch / REPORT, folder / REPORT)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     manifest.folder = folder.resolve()
     return Imported(manifest, framework, guess, images)
+
+
+def _refuse_model(folder: Path) -> None:
+    if (folder / MANIFEST_NAME).exists():
+        raise ManifestError(f"{folder} has a {MANIFEST_NAME} already: choose another folder")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time write into a folder: another import may have been started meanwhile."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _convert(source: Path, framework: Framework, scratch: Path, request: ImportRequest) -> tuple[Path, str]:

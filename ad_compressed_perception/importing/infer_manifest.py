@@ -85,6 +85,8 @@ def _check_axes(spec: TensorSpec) -> None:
         )
     if len(shape) != 4 or shape[0] not in (None, 1):
         raise ModelFileError(f"{shown}: an image has a batch of one, channels, height and width")
+    if shape[1] == 4 and shape[3] not in _CHANNELS or shape[3] == 4 and shape[1] not in _CHANNELS:
+        raise ModelFileError(f"{shown}: images have 1 or 3 channels here; export a model that takes 3")
     stacked = [size for size in (shape[1], shape[3]) if size is not None and size > 3 and size % 3 == 0]
     if stacked and not {shape[1], shape[3]} & {*_CHANNELS, None}:
         channels = min(stacked)

@@ -125,7 +125,9 @@ def drop_initializer_inputs(model: ModelProto) -> None:
     if len(kept) != len(model.graph.input):
         del model.graph.input[:]
         model.graph.input.extend(kept)
-        # Initializers that are not inputs are allowed from this IR version on.
+    if (
+        weights
+    ):  # weights that are not inputs, as some old files have too, are allowed from this IR version on
         model.ir_version = max(model.ir_version, 4)
 
 

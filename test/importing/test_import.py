@@ -307,7 +307,7 @@ def test_labels_with_their_ids_are_put_in_order(tmp_path: Path, content: str, la
         ("labels.txt", "1: car\n2: person\n"),
         ("labels.txt", "0: car\nperson\n"),
         ("labels.txt", "names:\n  0: car\n  1: person\n"),
-        ("data.yaml", "names: [car, person]\n"),
+        ("labels.json", '["car", "person"]'),
     ],
 )
 def test_labels_that_can_be_understood_in_two_ways_are_refused(

@@ -29,6 +29,8 @@ class Candidate:
         family: whose usual preparation of images goes with it: ultralytics, yolox, torchvision, ...
         why: what in the file speaks for it.
         prior: 0..1, how likely it is before a frame was seen.
+        mirrors_anyway: whether results mirror with the scene whatever the numbers mean, as planes of any
+            convolutional network do, and neither the graph's end nor the labels say that they are classes.
     """
 
     task: str
@@ -38,6 +40,7 @@ class Candidate:
     family: str
     why: str
     prior: float
+    mirrors_anyway: bool = False
 
     @property
     def command(self) -> str:

@@ -51,6 +51,7 @@ def classifiers(evidence: Evidence) -> Sequence[Candidate]:
                 + (", probabilities that sum up to 1" if is_softmax else "")
                 + ("; the exporter says classify" if stated else ""),
                 prior,
+                mirrors_anyway=not (is_softmax or stated or evidence.labels == classes),
             )
         )
     return found

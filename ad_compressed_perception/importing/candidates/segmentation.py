@@ -13,6 +13,8 @@ from ad_compressed_perception.importing.candidates.candidate import Candidate, E
 
 _MOST_STRIDE = 32
 _MOST_CLASSES = 256
+_MOST_CERTAIN_IDS = 64
+"""Whole numbers beyond it may as well be an image of bytes."""
 _WORDS = ("", "segmentation", "semantic", "semantic-segmentation", "image-segmentation")
 
 
@@ -68,6 +70,7 @@ def _of_reading(
         yield Candidate(
             "segmentation", "argmax", {"layout": "LABELS", **named}, classes, "segmenter",
             f"whole numbers up to {highest:g} in the input's aspect ratio: label ids", 0.85 * coarse,
+            mirrors_anyway=evidence.labels != classes and classes > _MOST_CERTAIN_IDS,
         )  # fmt: skip
         return
     if not is_float(tensor) or planes < 1:
@@ -77,6 +80,7 @@ def _of_reading(
         yield Candidate(
             "segmentation", "argmax", {"layout": layout, **named}, planes, "segmenter", shown,
             (0.85 if fits else 0.1) * coarse,
+            mirrors_anyway=evidence.labels != planes and not _sums_to_one(evidence, tensor, layout),
         )  # fmt: skip
     if planes <= 8:
         is_probability = evidence.are_probabilities(tensor.name)
@@ -91,6 +95,7 @@ def _of_reading(
             "segmenter",
             f"{shown}, {'probabilities' if is_probability else 'logits'} of independent labels",
             _sigmoid_prior(evidence, planes, sums=sums) * coarse,
+            mirrors_anyway=evidence.labels != planes + 1,
         )
 
 
