@@ -47,6 +47,10 @@ class AccuracyScore(ABC):
     def figures(self, indices: Indices | None = None) -> tuple[float, ...]:
         """Return the figures of all frames, or of ``indices``, which may repeat; NaN where undefined."""
 
+    def of_nothing(self) -> dict[str, float]:
+        """Return figures that a result which ignores the image reaches; 0 for those that are not named."""
+        return {}
+
     def per_class(self) -> dict[str, dict[str, float]]:
         """Return further figures of each class; empty where there are none."""
         return {}

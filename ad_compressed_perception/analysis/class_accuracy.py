@@ -52,6 +52,14 @@ class ClassAccuracy(AccuracyScore):
         codes = table[:, 0] * (count + 1) + columns
         return np.bincount(codes, minlength=count * (count + 1)).reshape(count, count + 1).astype(np.int64)
 
+    def of_nothing(self) -> dict[str, float]:
+        """Return the figures of always saying the most frequent class."""
+        counts = np.bincount(self._table[:, 0])
+        return {
+            "accuracy": float(counts.max()) / self.samples,
+            "mean_recall": 1.0 / int(np.count_nonzero(counts)),
+        }
+
     def per_class(self) -> dict[str, dict[str, float]]:
         """Return recall, precision and the number of frames of the classes that occur."""
         confusion = self._confusion()
@@ -79,5 +87,5 @@ class ClassAccuracy(AccuracyScore):
 
     def notes(self) -> list[str]:
         """Return the accuracy of a classifier that always says the most frequent class, for comparison."""
-        most = int(np.bincount(self._table[:, 0]).max())
-        return [f"Always saying the most frequent class would give an accuracy of {most / self.samples:.4f}."]
+        least = self.of_nothing()["accuracy"]
+        return [f"Always saying the most frequent class would give an accuracy of {least:.4f}."]

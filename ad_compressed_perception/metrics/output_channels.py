@@ -28,7 +28,7 @@ CONSTANT, SHARES = 0, 1
 
 _KIND_GAP = 4.0
 # Of a run of so many channels or more, small ones are not judged by themselves: features, embeddings, bins.
-_MANY = 16
+_MANY, _FEW = 16, 8
 # A column of scores is below this share of its largest one in half of the rows, of so many at least.
 _SPARSE, _LEAST_ROWS = 0.25, 64
 # So many rows, and so many times the columns, are rows for sure.
@@ -112,8 +112,9 @@ def kinds_of_channels(low: NDArray[np.float64], high: NDArray[np.float64]) -> ND
     """Return (C,) the number of each channel's kind; errors are added up within a kind only.
 
     Channels whose values are all within 0 to 1 are one kind: probabilities and scores. The others are divided
-    where their ranges, sorted, leave a gap of more than a factor of four: pixels, meters, logits. Channels
-    that never change are a kind of their own.
+    where their ranges, sorted, leave a gap of more than a factor of four: pixels, meters, logits; and where
+    eight or more fall below INFORMATIVE_SHARE of their kind's largest, since x, y, width and height of boxes
+    may lead from pixels to logits without a gap. Channels of one value are a kind of their own.
 
     Args:
         low: (C,) smallest value of each channel.
@@ -125,10 +126,13 @@ def kinds_of_channels(low: NDArray[np.float64], high: NDArray[np.float64]) -> ND
     kinds[is_share] = SHARES
     others = np.flatnonzero(~is_share & (ranges > 0.0))
     others = others[np.argsort(-ranges[others], kind="stable")]
-    kind = SHARES + 1
+    kind, largest = SHARES + 1, math.inf
     for place, channel in enumerate(others):
-        if place and ranges[others[place - 1]] > _KIND_GAP * ranges[channel]:
-            kind += 1
+        has_gap = place and ranges[others[place - 1]] > _KIND_GAP * ranges[channel]
+        is_far = ranges[channel] < INFORMATIVE_SHARE * largest and len(others) - place >= _FEW
+        if has_gap or is_far:
+            kind += int(place > 0)
+            largest = ranges[channel]
         kinds[channel] = kind
     return kinds
 

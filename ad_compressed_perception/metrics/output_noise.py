@@ -23,7 +23,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ad_compressed_perception.metrics.id_counts import IdCounts
 from ad_compressed_perception.metrics.output_channels import Axes, spread_of_scales
+
+
+_ROUNDING_SHARE = 0.01
 
 
 class FrameNoise(NamedTuple):
@@ -54,6 +58,7 @@ class OutputNoise:
         shape: of the output.
         is_whole: whether its elements are compared as whole numbers, equal or not.
         totals: (N, 5) of each frame: sums of b^2, v^2 and b v, largest |v - b|, elements that differ.
+        ids: of whole numbers, how often each occurs.
     """
 
     def __init__(self, first: NDArray[Any], axes: list[Axes], *, is_whole: bool) -> None:
@@ -78,6 +83,8 @@ class OutputNoise:
         self._votes = np.zeros(first.shape if is_whole else (0,), np.int32)
         self._noise: list[list[FrameNoise]] = [[] for _ in self._axes]
         self._ranges: list[Range] = []
+        self._weight = 0.0
+        self.ids = IdCounts()
         self.totals: list[tuple[float, float, float, float, float]] = []
 
     def add(
@@ -99,6 +106,7 @@ class OutputNoise:
         b = np.ascontiguousarray(np.transpose(baseline, self._order), np.float64)
         w = np.ones(1) if weights is None else weights.reshape(self._position_shape)
         self._frames += 1
+        self._weight += float(w.mean())
         apart = b - self._reference
         signal = apart * apart
         signal *= w * ((self._frames - 1) / self._frames)
@@ -141,6 +149,7 @@ class OutputNoise:
 
     def _add_whole(self, baseline: NDArray[Any], variant: NDArray[Any] | None) -> None:
         self._frames += 1
+        self.ids.add(baseline, variant)
         is_same = baseline == self._reference
         changed = 0 if self._frames == 1 else baseline.size - int(np.count_nonzero(is_same))
         differing = baseline.size if variant is None else int(np.count_nonzero(variant != baseline))
@@ -169,6 +178,18 @@ class OutputNoise:
     def sums(self) -> NDArray[np.float64]:
         """Return (N, 2, C) noise and signal of each frame and channel."""
         return np.array([[one.noise, one.signal] for one in self._noise[self._chosen()]], np.float64)
+
+    def static_errors(self) -> NDArray[np.float64]:
+        """Return (C,) root mean square errors of the channels that never change, 0 for the others.
+
+        Errors below a hundredth of the channel's own largest number, such as rounding of a grid, are 0.
+        """
+        ranges = self.ranges()
+        elements = self._weight * math.prod(self.shape) / max(1, len(ranges.change))
+        noise = self.sums()[:, 0].sum(axis=0)
+        errors = np.sqrt(np.divide(noise, elements, out=np.zeros_like(noise), where=elements > 0.0))
+        largest = np.maximum(np.abs(ranges.low), np.abs(ranges.high))
+        return np.where((ranges.change <= 0.0) & (errors > _ROUNDING_SHARE * largest), errors, 0.0)
 
     def channel_name(self, channel: int) -> str:
         """Return a channel's place along its axes, such as "[4]" or "[2, 4]"; empty for the only one."""

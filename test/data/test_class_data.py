@@ -154,6 +154,7 @@ def test_accuracy_recall_and_confusion_counted_by_hand(tmp_path: Path) -> None:
     assert score.confusion() == {"red": {"red": 3, "green": 1}, "green": {"green": 1, "(no label)": 1}}
     # Better than it looks: always red has four of six, too.
     assert score.notes() == ["Always saying the most frequent class would give an accuracy of 0.6667."]
+    assert score.of_nothing() == {"accuracy": pytest.approx(4 / 6), "mean_recall": 0.5}
     assert score.figures(np.array([0, 0, 3]))[0] == pytest.approx(2 / 3)
 
 

@@ -122,6 +122,14 @@ def test_agreement_on_every_frame_is_accepted() -> None:
     assert any("F1 of each of 2 informative labels drops by at most 0.000" in one for one in found.reasons)
 
 
+@pytest.mark.parametrize(("score", "status"), [(0.36, "rejected"), (0.7, "accepted")])
+def test_labels_that_stay_with_scores_that_are_destroyed_are_rejected(score: float, status: str) -> None:
+    """0.36 of three labels is hardly the strongest: no threshold of the baseline's 0.9 means the same."""
+    pairs = [(light(name), light(name, score)) for name in ("red", "green")] * 50
+    assert verdict(pairs).status == status
+    assert scored(pairs).figures().score == (0.0 if status == "rejected" else 1.0)
+
+
 def test_a_label_that_no_frame_has_is_named_by_the_verdict() -> None:
     """Nothing was verified about it, and nobody would know."""
     rare = "too rare on these frames to be judged by themselves: 'yellow' ({} frames)"

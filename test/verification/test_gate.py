@@ -168,6 +168,15 @@ def test_accuracy_without_labels_or_undefined_is_open() -> None:
     assert "undefined on these 3" in decide(asked, undefined).reasons[0]
 
 
+def test_accuracy_of_a_baseline_that_has_none_to_lose_is_open() -> None:
+    """Labels in other units, of other images or of exchanged classes: mAP is 0.4 of both, and the loss 0."""
+    asked = AcceptSpec(max_accuracy_drop=1.0)
+    useless = AccuracyDrop("map", "points", 0.0, -0.1, 0.1, 64, to_lose=0.4)
+    verdict = decide(asked, replace(GOOD, accuracy=useless))
+    assert verdict.status == "inconclusive" and "only 0.40 points above" in verdict.reasons[0]
+    assert decide(asked, replace(GOOD, accuracy=replace(useless, to_lose=40.0))).status == "accepted"
+
+
 def test_a_reason_names_figure_unit_interval_and_limit() -> None:
     worse = replace(GOOD, accuracy=AccuracyDrop("rmse_rad", "percent", 4.0, 3.0, 5.0, 527))
     (reason,) = decide(AcceptSpec(max_accuracy_drop=2.0), worse).reasons

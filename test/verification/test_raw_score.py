@@ -187,6 +187,77 @@ def test_nonsense_is_rejected(nonsense: Change) -> None:
     assert verdict_on(compare(maps(), nonsense), max_drop=0.1).status == "rejected"
 
 
+def filled(name: str, where: object, value: float) -> Change:
+    def change(outputs: Outputs) -> Outputs:
+        outputs[name][where] = value
+        return outputs
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "value"),
+    [("head", np.s_[..., 5], 0.9), ("planes", np.s_[:, 2], 7.0), ("grid", np.s_[..., :2], 500.0)],
+)
+def test_channels_that_never_change_have_to_stay_what_they_are(
+    name: str, where: tuple[object, ...], value: float
+) -> None:
+    """A class that no frame shows, a plane of zeros, columns of a grid: they have noise and no signal."""
+    rng = np.random.default_rng(5)
+    frames = {"head": joined_head, "planes": maps, "grid": joined_head}[name]()
+    for outputs in frames:
+        if name == "grid":
+            outputs["grid"] = rng.normal(0.0, 3.0, (1, 100, 6)).astype(np.float32)
+            outputs["grid"][0, :, :2] = np.linspace(0.0, 6400.0, 200).reshape(100, 2)
+        else:
+            outputs[name][where] = 0.0
+    assert verdict_on(compare(frames, lambda outputs: outputs), max_drop=0.1).status == "accepted"
+    verdict = verdict_on(compare(frames, filled(name, where, value)), max_drop=0.1)
+    assert verdict.status == "rejected" and "the same on all frames" in " ".join(verdict.reasons)
+
+    def rounded(outputs: Outputs) -> Outputs:
+        outputs[name][where] += 1e-3
+        return outputs
+
+    assert verdict_on(compare(frames, rounded), max_drop=0.1).status == "accepted"
+
+
+def test_logits_lost_beside_boxes_of_every_size_are_rejected() -> None:
+    """Ranges of 640, 480, 150, 60 and 16 leave no gap: all would be one kind, in which logits do not show."""
+    rng = np.random.default_rng(6)
+    frames = []
+    for _ in range(FRAMES):
+        boxes = rng.uniform(0.0, 1.0, (200, 4)) * [640, 480, 150, 60]
+        logits = rng.normal(-4.0, 1.5, (200, 80))
+        logits[rng.permutation(200)[:12], rng.integers(0, 80, 12)] = 4.0
+        frames.append({"head": np.concatenate([boxes, logits], axis=1)[None].astype(np.float32)})
+    lost = compare(frames, filled("head", np.s_[..., 4:], -4.0))
+    order = rng.permutation(80) + 4
+    exchanged = compare(frames, lambda one: {"head": one["head"][..., [0, 1, 2, 3, *order]]})
+    assert [verdict_on(each, max_drop=0.1).status for each in (lost, exchanged)] == ["rejected"] * 2
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint8", "float32"])
+def test_a_small_class_that_a_mask_loses_is_rejected(kind: str) -> None:
+    """Twelve of 4096 pixels are a fortieth of what changes."""
+    frames = []
+    for place in range(FRAMES):
+        ids = np.zeros((1, 64, 64), kind)
+        ids[0, 30 + place % 5 :, :] = 1
+        left, low = (place * 3) % 40, (place * 7) % 60
+        ids[0, :20, left : left + 20], ids[0, 40:44, low : low + 3] = 2, 11
+        frames.append({"ids": ids})
+
+    def renamed(outputs: Outputs) -> Outputs:
+        return {"ids": np.where(outputs["ids"] == 11, 2, outputs["ids"]).astype(kind)}
+
+    figures = compare(frames, renamed)
+    assert figures.drop < 0.05
+    verdict = verdict_on(figures, max_drop=0.1)
+    assert verdict.status == "rejected" and "'ids, id 11' has no change in common" in verdict.reasons[0]
+    assert verdict_on(compare(frames, lambda one: one), max_drop=0.1).status == "accepted"
+
+
 def test_the_mean_output_is_rejected_though_it_is_near() -> None:
     """Over a grid that no image changes the cosine is above 0.999, and nothing of the image is left."""
     grid = np.linspace(0.0, 400.0, 256, dtype=np.float32).reshape(1, 1, 16, 16)

@@ -1,6 +1,9 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Share of frames on which the variant's strongest label is the baseline's (top-1).
+"""Share of frames on which the variant's strongest label is the baseline's (top-1), with a score near it.
+
+A score that is 0.25 away has another meaning for every threshold downstream: a variant whose scores are all
+near 1 / K would agree else.
 
 Beside it each label that the baseline gives on enough frames has a limit of its own, on ``1 - F1`` of its
 frames: a rare sign that is lost hardly shows in the whole. The strict figure also asks for alike scores, on
@@ -31,6 +34,9 @@ from ad_compressed_perception.metrics.share_interval import share_intervals
 MIN_LABEL_FRAMES = 20
 """A label is judged by itself from so many frames on; on fewer its interval decides nothing."""
 
+SCORE_TOLERANCE = 0.25
+"""Most difference of the strongest label's score on a frame that agrees."""
+
 
 class ClassificationScore(AgreementScore):
     """Top-1 agreement, with the distance of the scores."""
@@ -50,6 +56,7 @@ class ClassificationScore(AgreementScore):
         # Of each frame: the baseline's strongest label, the variant's, how far the scores are apart.
         self._strongest: list[tuple[str, str]] = []
         self._apart: list[float] = []
+        self._is_moved: list[bool] = []
 
     def _add(self, baseline: Classification, variant: Classification | None) -> float:
         self._names = (*baseline.labels, NO_LABEL)
@@ -58,6 +65,7 @@ class ClassificationScore(AgreementScore):
         second = "" if variant is None else strongest(variant)
         self._strongest.append((first, second))
         self._apart.append(1.0 if variant is None else score_distance(baseline, variant))
+        self._is_moved.append(variant is None or _is_moved(baseline, variant))
         return self._apart[-1] + float(first != second)
 
     def _figures(self, frames: Indices, failed: int) -> AgreementFigures:
@@ -66,7 +74,8 @@ class ClassificationScore(AgreementScore):
         apart = np.array(self._apart, np.float64)[frames]
         shown, kept, found = (self._by_label(pairs, which) for which in ("baseline", "both", "variant"))
         compared = np.array([self._is_compared(*pair) for pair in pairs], np.float64)
-        differs = np.array([one != other for one, other in pairs], np.float64) * compared
+        moved = np.array(self._is_moved, bool)[frames]
+        differs = (moved | np.array([one != other for one, other in pairs], bool)) * compared
         unlike = np.maximum(differs, (apart > self._margin) * compared)
         judged = np.flatnonzero((shown.sum(axis=0) >= MIN_LABEL_FRAMES) & self._chosen())
         # (N, 2 + judged labels, 3): what differs and what is compared; both, the baseline's, the variant's.
@@ -94,6 +103,7 @@ class ClassificationScore(AgreementScore):
             {
                 "mean_score_distance": float(apart.mean()),
                 "max_score_distance": float(apart.max()),
+                "frames_of_other_score": int((moved * compared).sum()),
                 "frames_by_label": per_class,
             },
             f"same label, scores within {self._margin:g}{of_words(self._labels)}",
@@ -131,6 +141,14 @@ class ClassificationScore(AgreementScore):
 
     def _is_compared(self, one: str, other: str) -> bool:
         return self._labels is None or one in self._labels or other in self._labels
+
+
+def _is_moved(baseline: Classification, variant: Classification) -> bool:
+    """Return whether the score of the baseline's strongest label is beyond the tolerance."""
+    if not len(baseline.ranked):
+        return False
+    label = int(baseline.ranked[0])
+    return abs(float(baseline.scores[label]) - float(variant.scores[label])) > SCORE_TOLERANCE
 
 
 def _drops(sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -36,6 +36,8 @@ class AccuracyDrop:
         high: upper end.
         frames: labeled frames.
         failed_frames: further ones, on which the variant gave no result.
+        to_lose: the most that it can be, of points: how far the baseline is above results that ignore the
+            image; infinite for errors.
     """
 
     metric: str
@@ -45,6 +47,7 @@ class AccuracyDrop:
     high: float
     frames: int
     failed_frames: int = 0
+    to_lose: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,12 @@ def check_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str
         f"{found.metric} is worse by {found.value:.2f} {found.unit} on {found.frames} labeled frames "
         f"(95 % interval {found.low:.2f} to {found.high:.2f})"
     )
+    if found.to_lose <= limit and found.low <= limit:
+        return Finding.OPEN, (
+            f"the baseline's {found.metric} on {found.frames} labeled frames is only {found.to_lose:.2f} points "
+            f"above that of results which ignore the image, where a loss of {limit:g} points says nothing: do "
+            "the labels, their units and the label map belong to these images and this model?"
+        )
     estimate = Estimate(found.value, found.low, found.high, found.frames)
     return check_upper_limit(estimate, limit, text, "about {more} labeled frames would settle it")
 

@@ -9,6 +9,7 @@ frames, so the interval is that of the paired difference.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -259,11 +260,18 @@ def compare_scores(
     intervals = vector_bootstrap(len(places), statistics, first.resamples, 0, LEVEL, block)
     count = len(names)
     figures = [Figure(float(value), *interval) for value, interval in zip(values, intervals, strict=True)]
+    least = first.of_nothing()
     drop = {
         name: AccuracyDrop(
-            name, "percent" if is_error else "points", one.value, one.low, one.high, len(places)
+            name,
+            "percent" if is_error else "points",
+            one.value,
+            one.low,
+            one.high,
+            len(places),
+            to_lose=math.inf if is_error else 100.0 * (figures[row].value - least.get(name, 0.0)),
         )
-        for name, is_error, one in zip(names, lower, figures[2 * count :], strict=True)
+        for row, (name, is_error, one) in enumerate(zip(names, lower, figures[2 * count :], strict=True))
     }
     return AccuracyComparison(
         len(places),

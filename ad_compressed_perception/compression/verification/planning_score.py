@@ -21,9 +21,11 @@ from ad_compressed_perception.compression.verification.scores import (
     AgreementFigures,
     AgreementScore,
     Indices,
+    PartDrop,
     find_lost,
 )
 from ad_compressed_perception.core.results import Trajectory
+from ad_compressed_perception.metrics.output_noise import noise_share
 from ad_compressed_perception.metrics.agreement import PlanningAgreement, planning_agreement
 from ad_compressed_perception.metrics.path_tolerance import is_offset, is_other_length, is_other_speed
 from ad_compressed_perception.metrics.share_interval import independent_frames, share_intervals
@@ -39,6 +41,12 @@ PROBABILITY_THRESHOLD = 0.5
 
 PROBABILITY_TOLERANCE = 0.25
 """Difference from which two probabilities on both sides of the threshold contradict."""
+
+
+LEAST_SPEED_CHANGE_MPS = 0.3
+"""Deviation over frames from which changes of speed are judged: below it a drive has none."""
+
+_SPEED_CHANGE = "change of speed"
 
 
 class PlanningScore(AgreementScore):
@@ -61,11 +69,15 @@ class PlanningScore(AgreementScore):
         self._outside: list[tuple[bool, bool, bool, bool, bool]] = []
         # Of each frame, (2, 3): whether the baseline asks for each reaction, whether the variant agrees.
         self._reactions: list[NDArray[np.bool_]] = []
+        # Of each frame: the baseline's change of speed along the path and the variant's, m/s.
+        self._changes: list[tuple[float, float]] = []
 
     def _add(self, baseline: Trajectory, variant: Trajectory | None) -> float:
         asked = np.array(_probabilities(baseline)) > PROBABILITY_THRESHOLD
         kept = np.zeros(3, bool) if variant is None else asked & ~_contradicted(baseline, variant)
         self._reactions.append(np.stack([asked, kept]))
+        known = _speed_change(baseline)
+        self._changes.append((known, 0.0 if variant is None else _speed_change(variant)))
         if variant is None:
             self._frames.append(None)
             self._outside.append((True, True, True, True, True))
@@ -130,8 +142,41 @@ class PlanningScore(AgreementScore):
             details,
             f"share of frames within {self._tolerance_m:g} m",
             float(1.0 - strict.mean()),
+            labels=_of_speed_changes(np.array(self._changes, np.float64).reshape(-1, 2)[frames]),
+            label_text="R^2 of trait {!r}",
             lost=find_lost(REACTIONS, reactions[:, 0], reactions[:, 1]),
         )
+
+
+def _speed_change(trajectory: Trajectory) -> float:
+    """Return by how much the mean speed of the later half of a path exceeds that of the first; 0 if unknown.
+
+    Halves, since the speed from one waypoint to the next has the noise of both.
+    """
+    speeds = trajectory.speeds_mps
+    if speeds is None or len(speeds) < 2:  # noqa: PLR2004 - two halves
+        return 0.0
+    half = len(speeds) // 2
+    return float(np.mean(speeds[-half:]) - np.mean(speeds[:half]))
+
+
+def _of_speed_changes(changes: NDArray[np.float64]) -> tuple[PartDrop, ...]:
+    """Return 1 - R^2 of the variant's changes of speed, (N, 2); nothing where the baseline's hardly differ.
+
+    A throttle that is always the same changes the length of a path of three seconds by less than what other
+    reasons may change it by.
+    """
+    signal = (changes[:, 0] - changes[:, 0].mean()) ** 2
+    if len(changes) < 2 or signal.mean() < LEAST_SPEED_CHANGE_MPS**2:  # noqa: PLR2004 - a deviation
+        return ()
+    sums = np.stack([(changes[:, 1] - changes[:, 0]) ** 2, signal], axis=1)[:, :, None]
+
+    def shares(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+        return noise_share(totals[:, 0], totals[:, 1])
+
+    value = float(shares(sums.sum(axis=0)[None])[0, 0])
+    (interval,) = share_intervals(sums, shares)
+    return (PartDrop(_SPEED_CHANGE, value, *interval, len(changes)),)
 
 
 def _probabilities(trajectory: Trajectory) -> tuple[float, float, float]:

@@ -17,7 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.compression.verification.informative import BaselineInformation
+from ad_compressed_perception.compression.verification.informative import (
+    MIN_PIXELS,
+    MIN_SHARE,
+    BaselineInformation,
+)
 from ad_compressed_perception.compression.verification.output_figures import OutputFigures
 from ad_compressed_perception.compression.verification.raw_rows import MOST_VALUES, RowTable, find_tables
 from ad_compressed_perception.compression.verification.row_weights import RowWeights
@@ -251,11 +255,28 @@ def _kinds(name: str, one: OutputNoise) -> Iterator[Part]:
         members = np.flatnonzero(kinds == kind)
         label = name if len(members) == len(kinds) else f"{name}{_places(one, members)}"
         yield Part(name, label, *sums[:, :, members].sum(axis=2).T)
+    yield from _static(name, one, kinds)
+
+
+def _static(name: str, one: OutputNoise, kinds: NDArray[np.int64]) -> Iterator[Part]:
+    """Yield the worst of the channels that never change, where the variant's differ from them.
+
+    They have no signal of their own: their noise is measured by the changes of a channel of the weakest kind.
+    """
+    errors, ranges, sums = one.static_errors(), one.ranges(), one.sums()
+    if not errors.any():
+        return
+    changing = ranges.change > 0.0
+    signals = [sums[:, 1, changing & (kinds == kind)].mean(axis=1) for kind in np.unique(kinds[changing])]
+    worst = int(np.argmax(errors))
+    label = f"{name}{one.channel_name(worst)}, the same on all frames"
+    yield Part(name, label, sums[:, 0, worst], min(signals, key=lambda each: float(each.sum())))
 
 
 def _channels(name: str, one: OutputNoise) -> Iterator[Part]:
     """Yield the channels that are judged by themselves."""
     if one.is_whole:
+        yield from _ids(name, one)
         return
     ranges, sums = one.ranges(), one.sums()
     judged = informative_channels(kinds_of_channels(ranges.low, ranges.high), ranges.change)
@@ -264,6 +285,24 @@ def _channels(name: str, one: OutputNoise) -> Iterator[Part]:
         noise, signal = sums[:, :, channel].T
         if len(ranges.low) > 1 and frames_of_signal(signal) >= least:
             yield Part(name, f"{name}{one.channel_name(int(channel))}", noise, signal)
+
+
+def _ids(name: str, one: OutputNoise) -> Iterator[Part]:
+    """Yield the ids that are judged by themselves: by the Dice coefficient of their elements.
+
+    Those with area, as of a segmenter's labels, and those of which nothing is left.
+    """
+    size = math.prod(one.shape)
+    table = one.ids.table()
+    if size < _FEW_NUMBERS or not len(table):
+        return
+    both, baseline, variant = table.transpose(1, 0, 2)
+    has_area = (baseline >= max(1.0, min(MIN_SHARE * size, MIN_PIXELS))).sum(axis=0) >= _MIN_FRAMES
+    is_lost = ((baseline > 0.0).sum(axis=0) >= _MIN_FRAMES) & (both.sum(axis=0) <= 0.0)
+    judged = np.flatnonzero(has_area | is_lost)
+    for number in judged if len(judged) > 1 else ():
+        signal = baseline[:, number] + variant[:, number]
+        yield Part(name, f"{name}, id {number}", signal - 2.0 * both[:, number], signal)
 
 
 def _places(one: OutputNoise, members: NDArray[np.int64]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data.bad_frames import BadFrame
 from ad_compressed_perception.data.frames import read_image_file
+from ad_compressed_perception.data.labeled.box_checks import check_boxes, is_outside
 from ad_compressed_perception.data.labeled.box_files import read_box_labels
 from ad_compressed_perception.data.labeled.box_labels import BoxLabels, LabeledImage
 from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame
@@ -55,12 +56,12 @@ class BoxData(LabeledData):
             evaluated: of the labels matched by name, those to evaluate; None for all.
 
         Raises:
-            DataError: no or malformed labels, no image for an entry, or no category that is one of
-                the model's labels.
+            DataError: no or malformed labels, no image for an entry, boxes that are no ground truth in
+                pixels, or no category that is one of the model's labels.
         """
         self.labels = labels = read_box_labels(labels_path, frames)
         self.describe = f"{labels.source}@{frames}" if frames else str(labels_path)
-        self.notes = list(labels.notes)
+        self.notes = [*labels.notes, *check_boxes(labels)]
         ignored: set[str] = set()
         if label_map is None:
             self.classes, of_category = self._match_by_name(labels, model_labels, evaluated)
@@ -176,7 +177,7 @@ class BoxData(LabeledData):
         return len(self.labels.images)
 
     def read(self, indices: Iterable[int]) -> Iterator[LabeledFrame | BadFrame]:
-        """Read the images; one whose size differs from its labels' is bad."""
+        """Read the images; one whose size differs from its labels', or with a box outside of it, is bad."""
         for index in indices:
             entry = self.labels.images[index]
             path = entry.path
@@ -189,5 +190,14 @@ class BoxData(LabeledData):
             if (entry.width or width, entry.height or height) != (width, height):
                 reason = f"{path} is {width}x{height} pixels, its labels say {entry.width}x{entry.height}"
                 yield BadFrame(index, reason + rotation_hint(path))
+                continue
+            outside = next((box for box in entry.boxes if is_outside(box.box_xyxy, width, height)), None)
+            if outside is not None:
+                place = ", ".join(f"{edge:g}" for edge in outside.box_xyxy)
+                yield BadFrame(
+                    index,
+                    f"{path} is {width}x{height} pixels, and its {outside.category!r} at {place} is outside: "
+                    f"are the labels of an image of another size?{rotation_hint(path)}",
+                )
                 continue
             yield LabeledFrame(frame, self.ground_truths[index])

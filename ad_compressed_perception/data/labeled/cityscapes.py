@@ -67,7 +67,7 @@ def pair(labels: Path, masks: list[Path], frames: str | None) -> list[tuple[Path
     by_frame = {
         path.stem.removesuffix(_IMAGE_END): path
         for path in root.rglob("*")
-        if path.suffix in (".png", ".jpg")
+        if path.suffix.lower() in (".png", ".jpg") and not path.name.startswith(".")
     }
     pairs = []
     for mask in masks:

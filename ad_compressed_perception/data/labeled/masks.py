@@ -44,9 +44,11 @@ def read_mask(path: Path) -> NDArray[Any]:
 
     try:
         with Image.open(path) as image:
-            mode, ids = image.mode, np.asarray(image)
+            mode, kind, ids = image.mode, image.format, np.asarray(image)
     except Exception as cause:  # Pillow raises what its many decoders raise
         raise DataError(f"not a readable mask: {path}: {' '.join(str(cause).split())}") from cause
+    if kind == "JPEG":
+        raise DataError(f"mask {path} is a JPEG, whose compression changes ids: write masks as PNG")
     if ids.ndim != 2 or mode == "F":
         raise DataError(f"mask {path} is an image of mode {mode}: a mask has one channel, an id a pixel")
     if ids.dtype == bool:
@@ -103,6 +105,8 @@ class MaskData(LabeledData):
             self._pair_by_name(labels_path, frames)
         self.notes += rotation_note([image for image, _ in self._pairs])
         self._of_id = np.zeros(MAX_MASK_ID + 1, np.uint8)
+        self._known = np.ones(MAX_MASK_ID + 1, bool)
+        self._is_binary = False
         if label_map is None and of_cityscapes:
             self._use_names(cityscapes.names_of(of_cityscapes), model_labels)
         else:
@@ -152,6 +156,9 @@ class MaskData(LabeledData):
         self.classes, of_id = table_of_names(named, model_labels)
         self._of_id[:] = IGNORE
         self._of_id[ids] = of_id
+        self._known = np.zeros(MAX_MASK_ID + 1, bool)
+        self._known[[*names, IGNORE]] = True
+        self._is_binary = len(names) == 2
 
     def _own_map(self, folder: Path) -> LabelMap | None:
         if (folder / LABEL_MAP_NAME).is_file():
@@ -187,4 +194,18 @@ class MaskData(LabeledData):
                 reason = f"{mask} is {ids.shape[1]}x{ids.shape[0]} pixels, its image {width}x{height}"
                 yield BadFrame(index, reason + rotation_hint(image))
                 continue
+            reason = self._why_unknown(ids)
+            if reason:
+                yield BadFrame(index, f"{mask} {reason}")
+                continue
             yield LabeledFrame(frame, self._of_id[ids])
+
+    def _why_unknown(self, ids: NDArray[Any]) -> str:
+        """Return what is wrong with a mask's ids where their names are given; they would count nowhere."""
+        present = np.flatnonzero(np.bincount(ids.reshape(-1)))
+        unknown = present[~self._known[present]]
+        if unknown.size:
+            return f"has the id {unknown[0]}, which has no name; pixels that do not count are {IGNORE}"
+        if self._is_binary and present.tolist() == [0, IGNORE]:
+            return f"holds 0 and {IGNORE} only: of two names the ids are 0 and 1, and {IGNORE} does not count"
+        return ""

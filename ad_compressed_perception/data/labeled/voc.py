@@ -60,7 +60,9 @@ def read_voc(labels: Path, frames: str | None) -> BoxLabels:
     images = Path(frames).expanduser() if frames else next((each for each in beside if each.is_dir()), root)
     stems = {path.stem: path for path in list_images(images)}
     listed = [_read_image(path, images, stems) for path in _xml_files(folder)]
-    return BoxLabels(labels, listed, names_of(listed))
+    absent = len(set(stems.values()) - {image.path for image in listed})
+    notes = [f"{absent} images without an XML file were left out."] if absent else []
+    return BoxLabels(labels, listed, names_of(listed), notes=notes)
 
 
 def _read_image(path: Path, images: Path, stems: dict[str, Path]) -> LabeledImage:
@@ -101,7 +103,11 @@ def _read_box(path: Path, one: ElementTree.Element, first: float) -> LabeledBox:
         raise DataError(f"{path}: object {name!r} has a box that is not finite")
     is_difficult = (one.findtext("difficult") or "0").strip() not in ("", "0")
     box = (edges[0] - first, edges[1] - first, edges[2], edges[3])
-    return LabeledBox(box, name, is_ignored=is_difficult)
+    try:
+        score = None if one.find("score") is None else float(one.findtext("score") or "")
+    except ValueError:
+        raise DataError(f"{path}: object {name!r} has a score that is no number") from None
+    return LabeledBox(box, name, is_ignored=is_difficult, score=score)
 
 
 def write_voc(folder: Path, name: str, labels: BoxLabels) -> Path:

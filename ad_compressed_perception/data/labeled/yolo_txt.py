@@ -3,7 +3,7 @@
 """YOLO text files: a line an object, ``class x y width height [score]``, in shares of the image's size.
 
 x and y are the box's center. An image's file has its name with .txt, in the folder ``labels`` where the image
-is in ``images``; an image without a file has no objects. Names are in a YAML file (``names:``, a list or a
+is in ``images``; an image without a file has no objects. Keypoints after the box (``kpt_shape:``) are not read. Names are in a YAML file (``names:``, a list or a
 mapping of numbers), or in classes.txt. A line with a polygon (three points or more) stands for its box.
 """
 
@@ -83,14 +83,15 @@ def read_yolo(labels: Path, frames: str | None) -> BoxLabels:
     else:
         images = _image_folder(folder, content, yaml_file, notes)
         texts = _text_folder(images, folder)
-    listed, absent = [], 0
+    has_keypoints = "kpt_shape" in content
+    listed, absent, used = [], 0, set()
     for path in list_images(images):
         text = texts / f"{path.stem}.txt"
         if text.is_file():
+            used.add(text)
             width, height = image_size(path)
-            listed.append(
-                LabeledImage(path, _read_boxes(text, names, width, height), width=width, height=height)
-            )
+            boxes = _read_boxes(text, names, (width, height), has_keypoints)
+            listed.append(LabeledImage(path, boxes, width=width, height=height))
         else:
             absent += 1
             listed.append(LabeledImage(path))
@@ -98,6 +99,10 @@ def read_yolo(labels: Path, frames: str | None) -> BoxLabels:
         raise DataError(f"no image of {images} has a text file of its name in {texts}")
     if absent:
         notes.append(f"{absent} images have no text file and count as images without an object.")
+    others = [text for text in texts.rglob("*.txt") if not text.name.startswith(".")]
+    unused = len({text for text in others if text.name != CLASSES_NAME} - used)
+    if unused:
+        notes.append(f"{unused} text files in {texts} belong to none of these images and were left out.")
     return BoxLabels(
         labels, listed, names, {name: number for number, name in reversed([*enumerate(names)])}, notes
     )
@@ -159,7 +164,9 @@ def _text_folder(images: Path, folder: Path) -> Path:
     return folder / "labels" if (folder / "labels").is_dir() else images
 
 
-def _read_boxes(path: Path, names: Sequence[str], width: int, height: int) -> list[LabeledBox]:
+def _read_boxes(
+    path: Path, names: Sequence[str], size: tuple[int, int], has_keypoints: bool
+) -> list[LabeledBox]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as cause:
@@ -167,15 +174,17 @@ def _read_boxes(path: Path, names: Sequence[str], width: int, height: int) -> li
     boxes = []
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            boxes.append(_box(f"{path}, line {number}", line, names, width, height))
+            parts = line.split()[:5] if has_keypoints else line.split()
+            boxes.append(_box(f"{path}, line {number}", parts, names, size))
     return boxes
 
 
-def _box(where: str, line: str, names: Sequence[str], width: int, height: int) -> LabeledBox:
+def _box(where: str, parts: Sequence[str], names: Sequence[str], size: tuple[int, int]) -> LabeledBox:
+    width, height = size
     try:
-        values = [float(part) for part in line.split()]
+        values = [float(part) for part in parts]
     except ValueError:
-        raise DataError(f"{where}: not numbers: {line.strip()[:80]!r}") from None
+        raise DataError(f"{where}: not numbers: {' '.join(parts)[:80]!r}") from None
     shares = values[1:]
     is_polygon = len(shares) >= 6 and len(shares) % 2 == 0
     if len(shares) not in (4, 5) and not is_polygon:
