@@ -49,7 +49,7 @@ def evaluate_results_file(
     found = read_coco_results(path, content, data.labels)
     place = {normalized(name): index for index, name in enumerate(labels)}
     score = DetectionAccuracy(data, settings["max_detections"])
-    truths = data.ground_truths
+    labeled = data.ground_truths
     counted = 0
     for index in indices:
         boxes = [
@@ -65,7 +65,7 @@ def evaluate_results_file(
                 np.array([place[normalized(box.category)] for box in boxes], np.int64),
                 tuple(labels),
             ),
-            truths[index],
+            labeled[index],
         )
     if not counted:
         raise DataError(f"{path} has no detection of an evaluated category on these images")

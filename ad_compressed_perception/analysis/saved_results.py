@@ -105,18 +105,18 @@ class SavedResults:
 
     def _write_boxes(self, data: BoxData) -> list[Path]:
         found: list[LabeledImage] = []
-        truth: list[LabeledImage] = []
+        actual: list[LabeledImage] = []
         names = data.class_names
         for index, frame, (result, size) in self._entries:
             image = replace(data.labels.images[index], width=size[1], height=size[0], ignored_regions=())
             found.append(replace(image, boxes=_detections(result, data)))
-            truth.append(replace(image, boxes=_objects(frame.ground_truth, names)))
+            actual.append(replace(image, boxes=_objects(frame.ground_truth, names)))
         category_ids = _category_ids(data)
         labels = BoxLabels(self._folder, found, names, category_ids)
         written = [WRITERS[self._format](self._folder, self._variant, labels)]
         if self._format == "coco":
             # Results mean nothing without the numbers of images and categories.
-            written.append(write_coco_instances(self._folder, replace(labels, images=truth)))
+            written.append(write_coco_instances(self._folder, replace(labels, images=actual)))
         return written
 
     def _write_mask(self, index: int, result: LabelMask) -> None:
@@ -177,8 +177,8 @@ def _detections(result: Detections, data: BoxData) -> list[LabeledBox]:
     ]
 
 
-def _objects(truth: Any, names: tuple[str, ...]) -> list[LabeledBox]:
-    rows = zip(truth.boxes_xyxy, truth.class_ids, truth.is_crowd, strict=True)
+def _objects(ground_truth: Any, names: tuple[str, ...]) -> list[LabeledBox]:
+    rows = zip(ground_truth.boxes_xyxy, ground_truth.class_ids, ground_truth.is_crowd, strict=True)
     return [LabeledBox(_box(box), names[number], is_ignored=bool(crowd)) for box, number, crowd in rows]
 
 

@@ -181,7 +181,8 @@ def _look_at_results(manifest: Manifest, sample: str) -> list[str]:
     from ad_compressed_perception.tasks.pipeline import open_pipeline
 
     source = open_frames(sample)
-    frames = FrameSample(source, choose_evenly(range(len(source))))
+    frames = FrameSample(source, source.readable(choose_evenly(range(len(source)))))
+    about = [f"warning: {sentence}" for sentence in source.account().sentences()]
     model = open_pipeline(manifest)
     try:
         refuse_uninformative(model, manifest, frames)
@@ -190,7 +191,7 @@ def _look_at_results(manifest: Manifest, sample: str) -> list[str]:
         warning = f"warning: {error}"
     finally:
         model.close()
-    return [] if warning is None else [warning]
+    return about if warning is None else [*about, warning]
 
 
 def _resizing(text: str | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,8 @@ from ad_compressed_perception.data.video_messages import (
     to_compressed_image,
 )
 from ad_compressed_perception.data.zstd import is_zstd, zstd_decompress
+from ad_compressed_perception.image.encodings import DEPTH_ENCODINGS
+from ad_compressed_perception.image.format_text import parse_format
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
@@ -229,7 +232,8 @@ class BagReader:
     def resolve_image_topic(self, topic: str | None = None) -> str:
         """Return the requested image topic, or the only one in the recording.
 
-        Of several, the only one with a camera_info topic in its namespace is taken: label masks have none.
+        Of several, the only one that is no depth by its first message is taken, or else the only one of these
+        with a camera_info topic in its namespace: label masks have none.
 
         Raises:
             DataError: no such topic, a topic of another type, no image topic, or several of them;
@@ -249,7 +253,8 @@ class BagReader:
             more = f"; channels that are no ROS 2 messages: {_listed(others)}" if others else ""
             raise DataError(f"bag {self.path} has no image topic; topics: {_listed(self.topics)}{more}")
         if len(images) > 1:
-            cameras = [each for each in images if self._has_camera_info(each)]
+            colored = [each for each in images if not self._is_depth(each)]
+            cameras = [each for each in colored if len(colored) == 1 or self._has_camera_info(each)]
             if len(cameras) == 1:
                 return self._of_one_type(cameras[0])
             raise DataError(
@@ -268,6 +273,16 @@ class BagReader:
                 "reads; record or convert them to topics of their own"
             )
         return topic
+
+    def _is_depth(self, topic: str) -> bool:
+        """Return whether a topic's first message is a depth map, as far as its encoding says."""
+        with suppress(DataError):  # of one that cannot be read nothing is known
+            for _, _, cdr in self.messages([topic]):
+                message = self.deserialize(topic, cdr)
+                if hasattr(message, "format"):
+                    return parse_format(message.format).kind == "depth"
+                return message.encoding in DEPTH_ENCODINGS
+        return False
 
     def _has_camera_info(self, topic: str) -> bool:
         return f"{topic.removesuffix('/compressed').rpartition('/')[0]}/camera_info" in self.topics

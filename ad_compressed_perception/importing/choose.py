@@ -201,14 +201,29 @@ class Chosen:
         skill, next_best = own.skill, max(rivals, default=0.0)
         enough = self.candidate.task != "detection" or own.found >= _FEWEST_OBJECTS
         separated = enough and skill >= _CERTAIN_SKILL and skill - next_best >= _MARGIN
+        untried = self._untried() if separated and not stated else None
         agrees = stated and (skill >= _CERTAIN_SKILL / 2)
         why = f"{self.candidate.why}; {_figures(self.candidate, own)}"
         if rivals:
             why += f", the next decoder {next_best:.2f}"
+        if untried is not None:
+            separated, fix = False, untried.command
+            why += f"; not tried: {untried.decoder} with {untried.classes} classes"
         if stated:
             why += f"; {self.guesser.facts.metadata.exporter} names as many classes"
         source: Source = "metadata" if stated else "frames"
         return Choice("decoder", value, source, separated or agrees, why, fix)
+
+    def _untried(self) -> Candidate | None:
+        """Return a less likely candidate that fits and that no frame was run for, if any."""
+        tried = [row.candidate for row in self.rows]
+        for one in self.guesser.all_candidates:
+            is_rival = (
+                one not in tried and one.prior >= _WORTH_NAMING and not self.guesser.request.decoder_options
+            )
+            if is_rival and not self.guesser.misfit(one):
+                return one
+        return None
 
     def _scale(self) -> list[Choice]:
         spec, given = self.spec, self.guesser.request.input

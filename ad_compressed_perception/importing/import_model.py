@@ -208,7 +208,7 @@ def _frames(sample: str | None) -> tuple[list[Frame], str]:
     if sample is None:
         return [], "drawn images"
     opened = open_frames(sample)
-    return list(opened.frames(choose_evenly(range(len(opened))))), opened.describe
+    return list(opened.frames(opened.readable(choose_evenly(range(len(opened)))))), opened.describe
 
 
 def _check_inference(manifest: Manifest, frames: Iterable[Frame], source: str, hint: str) -> None:

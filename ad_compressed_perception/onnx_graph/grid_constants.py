@@ -3,8 +3,8 @@
 """Constants of detection heads with a number for each cell of their grids, continued to another image size.
 
 Exporters fold the cells' centers, the strides and the anchors of a decoding head into constants as long as
-all cells of all levels together. Every such number is linear in its cell's row and column, which tells them
-from trained weights; the same line gives the numbers of a grid with other rows and columns. Boxes that a
+all cells of all levels together. Every such number is linear in its cell's row and column, unlike
+trained weights; the same line gives the numbers of a grid with other rows and columns. Boxes that a
 graph divides by the input's sides, or limits to them, need the sides: such a graph is for one size.
 """
 

@@ -390,7 +390,7 @@ def _check_joined(scaling: Scaling, node: NodeProto) -> None:
         values = scaling.graph.constant(name)
         continued = continue_grid(values, *sizes) if values is not None and values.size > 1 else None
         if values is not None and continued is not None:
-            scaling.set_constant(node, index, continued, values.dtype.type)
+            scaling.set_constant(node, index, continued.tolist(), values.dtype.type)
     known = _mismatched(scaling, node)
     if known is not None:
         listed = " and ".join(str(list(shape)) for shape in known)

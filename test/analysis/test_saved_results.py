@@ -56,13 +56,13 @@ def imperfect(folder: Path) -> Path:
     return data
 
 
-def reference_map(truth: Path, results: Path) -> float:
+def reference_map(labels: Path, results: Path) -> float:
     """Return mAP by the evaluator of COCO's own file formats, as a user of the files calls it."""
     from faster_coco_eval import COCO, COCOeval_faster
 
     with contextlib.redirect_stdout(io.StringIO()):
         # Labels of some tools lack what COCO's own files have.
-        dataset = json.loads(truth.read_text())
+        dataset = json.loads(labels.read_text())
         for number, one in enumerate(dataset["annotations"], start=1):
             area = one["bbox"][2] * one["bbox"][3]
             one |= {"id": number, "iscrowd": one.get("iscrowd", 0), "area": one.get("area", area)}
@@ -82,8 +82,8 @@ def test_map_of_written_coco_results_is_the_figure(tmp_path: Path) -> None:
     figure = parsed["variants"]["fp32"]["figures"]["map"]["value"]
     assert 0.2 < figure < 0.95, "neither perfect nor hopeless, or a wrong file would look right"
     assert parsed["saved"] == [str(tmp_path / "out" / name) for name in ("fp32.json", "instances.json")]
-    for truth in (tmp_path / "out" / "instances.json", data / "instances.json"):
-        assert reference_map(truth, tmp_path / "out" / "fp32.json") == pytest.approx(figure, abs=1e-6)
+    for labels in (tmp_path / "out" / "instances.json", data / "instances.json"):
+        assert reference_map(labels, tmp_path / "out" / "fp32.json") == pytest.approx(figure, abs=1e-6)
 
 
 def test_map_of_written_results_of_a_real_detector_is_the_figure(tmp_path: Path, shared_dir: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from ad_compressed_perception.analysis.evaluate import DETECTION_SETTINGS, evaluate, use_settings
 from ad_compressed_perception.compression.compress import compress_model
+from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.manifest import Manifest, Variant, file_sha256, load_manifest
 from ad_compressed_perception.core.results import Detections
 from ad_compressed_perception.data.frames import open_frames
@@ -121,3 +122,12 @@ def accuracy(manifest: Manifest, shared_dir: Path) -> float:
         return evaluate(pipeline, labeled).figures["map"].value
     finally:
         pipeline.close()
+
+
+def test_suppression_inside_is_refused_for_decoders_of_raw_boxes_and_end_to_end_is_named(tiny: Path) -> None:
+    raw = load_manifest(tiny / "raw")
+    manifest = write_relaid(tiny / "wrong", raw, "suppressed")
+    wrong = manifest.model_copy(update={"output": raw.output})
+    recipe = small_recipe(tiny / "recipe_wrong")
+    with pytest.raises(ModelFileError, match="NonMaxSuppression .* decoder end_to_end"):
+        compress_model(wrong, recipe, str(tiny / "images"), work=tiny / "work_wrong")

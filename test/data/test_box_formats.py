@@ -152,10 +152,10 @@ def test_kitti_regions_belong_to_every_class(tmp_path: Path) -> None:
     (tmp_path / "label_2" / "1.txt").write_text("")
     data = BoxData(tmp_path, None, ["person", "car", "pedestrian"])
     assert data.class_names == ("car", "pedestrian")
-    truth = data.ground_truths[0]
-    assert truth.class_ids.tolist() == [0, 1, 0, 1]
-    assert truth.is_crowd.tolist() == [False, False, True, True]
-    assert truth.boxes_xyxy[2:].tolist() == [[100, 20, 160, 50]] * 2
+    found = data.ground_truths[0]
+    assert found.class_ids.tolist() == [0, 1, 0, 1]
+    assert found.is_crowd.tolist() == [False, False, True, True]
+    assert found.boxes_xyxy[2:].tolist() == [[100, 20, 160, 50]] * 2
     assert len(data.ground_truths[1].class_ids) == 0
     assert any("In 1 regions" in note for note in data.notes)
 
@@ -169,8 +169,8 @@ def test_categories_of_a_label_map_become_regions(tmp_path: Path) -> None:
     chosen = LabelMap.model_validate(
         {"classes": {"car": {"categories": ["car"], "labels": ["car"]}}, "ignore_categories": ["van"]}
     )
-    truth = BoxData(tmp_path, None, ["car"], chosen).ground_truths[0]
-    assert truth.is_crowd.tolist() == [False, True]
+    found = BoxData(tmp_path, None, ["car"], chosen).ground_truths[0]
+    assert found.is_crowd.tolist() == [False, True]
     with pytest.raises(ValueError, match="named more than once"):
         LabelMap.model_validate(
             {"classes": {"car": {"categories": ["car"], "labels": ["car"]}}, "ignore_categories": ["Car"]}
@@ -215,9 +215,9 @@ def test_regions_of_a_coco_file_do_not_count(tmp_path: Path) -> None:
         "ignore_regions": [{"image_id": 5, "bbox": [100, 20, 60, 30]}],
     }
     (tmp_path / "instances.json").write_text(json.dumps(document))
-    truth = BoxData(tmp_path, None, ["car"]).ground_truths[0]
-    assert truth.boxes_xyxy.tolist() == [[10, 20, 60, 50], [100, 20, 160, 50]]
-    assert truth.is_crowd.tolist() == [False, True]
+    found = BoxData(tmp_path, None, ["car"]).ground_truths[0]
+    assert found.boxes_xyxy.tolist() == [[10, 20, 60, 50], [100, 20, 160, 50]]
+    assert found.is_crowd.tolist() == [False, True]
 
 
 def test_labels_of_no_known_format_name_the_known_ones(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ boxes = st.builds(
 def test_written_boxes_are_read_again(
     tmp_path_factory: pytest.TempPathFactory, name: str, found: list[list[LabeledBox]]
 ) -> None:
-    """Nine digits are written: less than 1e-5 pixels are lost. Without any box, nothing tells the format."""
+    """Nine digits are written: less than 1e-5 pixels are lost. Without any box, the format is unknown."""
     if not any(found):
         return
     root = tmp_path_factory.mktemp(name)

@@ -220,3 +220,18 @@ def test_files_of_macos_beside_images_are_no_images(tmp_path: Path) -> None:
     source = open_frames(str(tmp_path))
     assert len(source) == 2
     assert "2 files" in source.account().sentences()[0]
+
+
+def test_of_a_camera_with_depth_the_camera_is_taken(tmp_path: Path) -> None:
+    """An RGB-D camera has a camera_info for both: it had to be chosen by hand."""
+    rows: dict[str, list[tuple[int, object]]] = {"/rgb/image": [], "/depth/image": []}
+    for stamp in stamps_of(2):
+        depth = raw_message(road_frames(1)[0], stamp)
+        depth.encoding, depth.step, depth.data = "16UC1", 128, np.zeros(48 * 128, np.uint8)
+        rows["/rgb/image"].append((stamp, raw_message(road_frames(1)[0], stamp)))
+        rows["/depth/image"].append((stamp, depth))
+    kind = "sensor_msgs/msg/Image"
+    bag = write_messages(tmp_path / "bag", {topic: (kind, messages) for topic, messages in rows.items()})
+    assert open_frames(str(bag)).describe.endswith(":/rgb/image")
+    with pytest.raises(DataError, match="a depth map"):
+        list(open_frames(f"{bag}:/depth/image"))

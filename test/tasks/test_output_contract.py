@@ -50,9 +50,17 @@ def yolox_rows(rng: np.random.Generator) -> NDArray[np.float32]:
     return rows.astype(np.float32)
 
 
+def ready_rows(rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return (1, 30, 6): x1 y1 x2 y2 score class of three labels."""
+    low, size = rng.uniform(0.0, 20.0, (30, 2)), rng.uniform(4.0, 20.0, (30, 2))
+    others = [rng.random((30, 1)), rng.integers(0, 3, (30, 1))]
+    return np.concatenate([low, low + size, *others], axis=1)[None].astype(np.float32)
+
+
 # Task, its decoder and labels with options, and a valid output for it.
 CASES: dict[str, tuple[tuple[str, str, int, dict[str, Any]], Any]] = {
     "yolox": (("detection", "yolox", 3, {"strides": [8, 16]}), yolox_rows),
+    "end_to_end": (("detection", "end_to_end", 3, {}), ready_rows),
     "NCHW": (
         ("segmentation", "argmax", 4, {"layout": "NCHW"}),
         lambda rng: rng.normal(0, 9, (1, 4, 8, 16)).astype(np.float32),

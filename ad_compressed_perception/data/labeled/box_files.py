@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which format the labels of boxes have, told by their content, and the formats that can be written."""
+"""Which format the labels of boxes have, found from their content, and the formats that can be written."""
 
 from __future__ import annotations
 

@@ -130,12 +130,12 @@ class BoxData(LabeledData):
     def _gather(
         self, labels: BoxLabels, of_category: dict[str, int], ignored: set[str]
     ) -> list[GroundTruthBoxes]:
-        truths, flat, regions = [], 0, 0
+        gathered, flat, regions = [], 0, 0
         for image in labels.images:
             rows, without_area, ignored_regions = self._rows(image, of_category, ignored)
             flat += without_area
             regions += ignored_regions
-            truths.append(
+            gathered.append(
                 GroundTruthBoxes(
                     np.array([row[0] for row in rows], np.float64).reshape(-1, 4),
                     np.array([row[1] for row in rows], np.int64),
@@ -146,7 +146,7 @@ class BoxData(LabeledData):
             self.notes.append(f"{flat} boxes without an area were left out.")
         if regions:
             self.notes.append(f"In {regions} regions, detections count neither as right nor as wrong.")
-        return truths
+        return gathered
 
     def _rows(
         self, image: LabeledImage, of_category: dict[str, int], ignored: set[str]

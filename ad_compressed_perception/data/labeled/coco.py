@@ -205,13 +205,13 @@ def write_coco_instances(folder: Path, labels: BoxLabels) -> Path:
     return file
 
 
-def read_coco_results(path: Path, content: Any, truth: BoxLabels) -> Sequence[Sequence[LabeledBox]]:
-    """Return the detections of each image of ``truth`` that a COCO results file holds.
+def read_coco_results(path: Path, content: Any, labels: BoxLabels) -> Sequence[Sequence[LabeledBox]]:
+    """Return the detections of each image of ``labels`` that a COCO results file holds.
 
     Raises:
-        DataError: it is no list of results, or one is of an image or a category that ``truth`` does not have.
+        DataError: it is no list of results, or one is of an image or category that ``labels`` does not have.
     """
-    image_ids, category_ids = numbers_of(truth)
+    image_ids, category_ids = numbers_of(labels)
     names = {number: name for name, number in category_ids.items()}
     found: dict[int, list[LabeledBox]] = {number: [] for number in image_ids}
     if not isinstance(content, list):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.data.bad_frames import BadFrame
+from ad_compressed_perception.data.bad_frames import BadFrame, BadFrameLimit
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame
 from ad_compressed_perception.image.decode import Frame
@@ -68,6 +68,12 @@ class DriveData(LabeledData):
                 f"{frames_ns.size - matched.size} frames without a label within {tolerance_ms:g} ms "
                 "were left out."
             )
+
+    def readable(self, indices: Iterable[int], max_bad: BadFrameLimit | None = None) -> list[int]:
+        """Return what LabeledData.readable does; what the frames' source assumed is in ``notes``, too."""
+        found = super().readable(indices, max_bad)
+        self.notes += [note for note in self._source.account().notes if note not in self.notes]
+        return found
 
     @abstractmethod
     def _labeled(self, frame: Frame, label: int) -> LabeledFrame:

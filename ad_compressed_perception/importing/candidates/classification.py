@@ -46,7 +46,7 @@ def classifiers(evidence: Evidence) -> Sequence[Candidate]:
                 "classes",
                 {**named, "activation": activation},
                 classes,
-                "classifier",
+                "torchvision" if metadata.exporter == "ultralytics" else "classifier",
                 f"{classes} numbers a frame"
                 + (", probabilities that sum up to 1" if is_softmax else "")
                 + ("; the exporter says classify" if stated else ""),

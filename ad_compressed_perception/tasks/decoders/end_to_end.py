@@ -24,6 +24,8 @@ from ad_compressed_perception.tasks.decoders.find_outputs import Pattern, fits
 from ad_compressed_perception.tasks.detection import DetectionDecoder
 from ad_compressed_perception.tasks.output_contract import check_finite, check_probability
 
+Column = Literal["box", "score", "class", "image"]
+_COLUMNS: tuple[Column, ...] = ("box", "score", "class")
 _WIDTHS = {"box": 4, "score": 1, "class": 1, "image": 1}
 _WORDS = {
     "rows": ("output", "det", "box"),
@@ -35,19 +37,12 @@ _WORDS = {
 _WHOLE = 1e-3
 
 
-Column = Literal["box", "score", "class", "image"]
-
-
-def _usual_columns() -> list[Column]:
-    return ["box", "score", "class"]
-
-
 class EndToEndOptions(BoxOptions):
     """Options of the decoder of ready detections."""
 
     output: str | None = Field(None, description="output of rows; by shape when absent")
     columns: list[Column] = Field(
-        default_factory=_usual_columns,
+        default_factory=lambda: list(_COLUMNS),
         description="columns of a row; box: four; image: number in the batch, negative: no detection",
     )
     boxes_output: str | None = Field(None, description="output of the boxes, where they have their own")
