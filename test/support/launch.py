@@ -105,7 +105,7 @@ def _install(patch: pytest.MonkeyPatch, log_folder: Path) -> None:
         patch.setitem(sys.modules, name, module)
     log: Any = sys.modules["launch.logging"]
     log.launch_config = type("LaunchConfig", (), {"log_dir": str(log_folder)})()
-    log.get_logger = logging.getLogger
+    log.get_logger = _logger
     utilities: Any = sys.modules["launch.utilities"]
     utilities.normalize_to_list_of_substitutions = lambda value: value if type(value) is list else [value]
     utilities.perform_substitutions = lambda context, value: _text(value, context.recording)
@@ -113,6 +113,14 @@ def _install(patch: pytest.MonkeyPatch, log_folder: Path) -> None:
     substitutions.ExecutableInPackage.perform = lambda self, _: str(_script(self.options, log_folder))
     for name in _LAUNCH_MODULES:
         patch.delitem(sys.modules, name, raising=False)
+
+
+def _logger(name: str) -> logging.Logger:
+    # Where a test has imported the real launch, the loggers made since do not propagate, so that pytest
+    # would not see their warnings.
+    logger = logging.getLogger(f"recorded.{name}")
+    logger.propagate = True
+    return logger
 
 
 def _script(executable: dict[str, str], folder: Path) -> Path:
