@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data.bad_frames import BadFrame
 from ad_compressed_perception.data.frames import list_images_and_others, read_image_file
+from ad_compressed_perception.data.labeled.csv_columns import read_columns
 from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame, default_frames
 from ad_compressed_perception.data.labeled.exif import rotation_note
 from ad_compressed_perception.data.labeled.label_map import (
@@ -73,24 +73,11 @@ def read_class_csv(path: Path, frames: str | None) -> list[tuple[Path, str]]:
     """
     folders = [Path(frames).expanduser()] if frames else [Path(default_frames(path)), path.parent]
     found: list[tuple[Path, str]] = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            names = [name.strip() for name in reader.fieldnames or []]
-            missing = [name for name in (FILE_COLUMN, LABEL_COLUMN) if name not in names]
-            if missing:
-                raise DataError(
-                    f"{path} has no column {' and '.join(missing)}; it has: {', '.join(names) or 'none'}"
-                )
-            reader.fieldnames = names
-            for row in reader:
-                file, label = ((row[name] or "").strip() for name in (FILE_COLUMN, LABEL_COLUMN))
-                if not file or not label:
-                    raise DataError(f"{path}, line {reader.line_num}: expected a file and its label")
-                places = [folder / file for folder in folders]
-                found.append((next((one for one in places if one.is_file()), places[0]), label))
-    except (OSError, UnicodeDecodeError, csv.Error) as cause:
-        raise DataError(f"cannot read {path}: {getattr(cause, 'strerror', None) or cause}") from cause
+    for where, (file, label) in read_columns(path, (FILE_COLUMN, LABEL_COLUMN)):
+        if not file or not label:
+            raise DataError(f"{where}: expected a file and its label")
+        places = [folder / file for folder in folders]
+        found.append((next((one for one in places if one.is_file()), places[0]), label))
     if not found:
         raise DataError(f"{path} holds no labels")
     twice = [one for one, count in Counter(image for image, _ in found).items() if count > 1]

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.data.labeled.csv_columns import read_columns
 from ad_compressed_perception.data.labeled.dataset import LabeledFrame, default_frames
 from ad_compressed_perception.data.labeled.drive import DEFAULT_TOLERANCE_MS, DriveData
 from ad_compressed_perception.image.decode import Frame
@@ -31,28 +31,14 @@ def read_steering(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         DataError: the file cannot be read, lacks a column, is empty, or a line of it holds no numbers.
     """
     rows: list[tuple[int, float]] = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            names = [name.strip() for name in reader.fieldnames or []]
-            missing = [name for name in (STAMP_COLUMN, ANGLE_COLUMN) if name not in names]
-            if missing:
-                raise DataError(
-                    f"{path} has no column {' and '.join(missing)}; it has: {', '.join(names) or 'none'}"
-                )
-            reader.fieldnames = names
-            for row in reader:
-                try:
-                    stamp, angle = int(row[STAMP_COLUMN]), float(row[ANGLE_COLUMN])
-                except (TypeError, ValueError):
-                    stamp, angle = 0, math.nan
-                if not math.isfinite(angle) or not 0 <= stamp < 2**63:
-                    raise DataError(
-                        f"{path}, line {reader.line_num}: expected an integer stamp and a finite angle"
-                    )
-                rows.append((stamp, angle))
-    except (OSError, UnicodeDecodeError, csv.Error) as cause:
-        raise DataError(f"cannot read {path}: {getattr(cause, 'strerror', None) or cause}") from cause
+    for where, (stamp_text, angle_text) in read_columns(path, (STAMP_COLUMN, ANGLE_COLUMN)):
+        try:
+            stamp, angle = int(stamp_text), float(angle_text)
+        except ValueError:
+            stamp, angle = 0, math.nan
+        if not math.isfinite(angle) or not 0 <= stamp < 2**63:
+            raise DataError(f"{where}: expected an integer stamp and a finite angle")
+        rows.append((stamp, angle))
     if not rows:
         raise DataError(f"{path} holds no steering angles")
     rows.sort()
