@@ -20,7 +20,7 @@ DEFAULT_OUT = Path("out")
 
 
 def replay(
-    bag: Annotated[Path, typer.Argument(metavar="BAG", help="rosbag2 folder, .mcap or .db3 file.")],
+    bag: Annotated[Path, typer.Argument(metavar="BAG", help="rosbag2 folder, .mcap, .db3 or video file.")],
     topic: Annotated[
         str | None, typer.Option(metavar="T", help="Image topic; the only one there is by default.")
     ] = None,

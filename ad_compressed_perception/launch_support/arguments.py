@@ -254,7 +254,7 @@ def _camera_arguments(image_topic: str) -> list[DeclareLaunchArgument]:
 def player_arguments() -> list[DeclareLaunchArgument]:
     """Return the arguments of the bag playback."""
     return [
-        DeclareLaunchArgument("bag", description="rosbag2 folder, .mcap or .db3 file; required"),
+        DeclareLaunchArgument("bag", description="rosbag2 folder, .mcap, .db3 or video file; required"),
         DeclareLaunchArgument(
             "topic",
             default_value="",

@@ -44,7 +44,7 @@ def read_bag(declared: Sequence[DeclareLaunchArgument]) -> OpaqueFunction:
         arguments = context.launch_configurations
         fill_in_defaults(context, declared)
         if not arguments["bag"]:
-            raise AdcpError("bag:= is empty: name a rosbag2 folder, .mcap or .db3 file")
+            raise AdcpError("bag:= is empty: name a rosbag2 folder, .mcap, .db3 or video file")
         player = ExecutableInPackage(package=PACKAGE, executable="bag_player").perform(context)
         bag = Path(arguments["bag"]).expanduser()
         done = subprocess.run(

@@ -46,7 +46,7 @@ def from_message(message: ClassificationMessage, labels: Sequence[str]) -> Class
         place = ids.get(hypothesis.class_id)
         if place is None:
             raise ResultError(f"label {hypothesis.class_id!r} is not among {', '.join(labels)}")
-        if not (np.isfinite(hypothesis.score) and np.isnan(scores[place])):
+        if not (abs(hypothesis.score) <= float(np.finfo(np.float32).max) and np.isnan(scores[place])):
             raise ResultError(
                 f"label {hypothesis.class_id!r} has the score {hypothesis.score}, or comes twice"
             )

@@ -69,11 +69,13 @@ def from_message(message: Detection2DArray, labels: Sequence[str]) -> Detections
         boxes.append((center.x - half_x, center.y - half_y, center.x + half_x, center.y + half_y))
         scores.append(best.score)
         class_ids.append(ids[best.class_id])
-    if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+    with np.errstate(over="ignore"):  # 1e300 is finite in the message and infinite here
+        corners, confidences = np.asarray(boxes, np.float32), np.asarray(scores, np.float32)
+    if not (np.isfinite(corners).all() and np.isfinite(confidences).all()):
         raise ResultError("a detection has a box or score that is not finite")
     return Detections(
-        np.asarray(boxes, np.float32).reshape(-1, 4),
-        np.asarray(scores, np.float32),
+        corners.reshape(-1, 4),
+        confidences,
         np.asarray(class_ids, np.int64),
         tuple(labels),
     )

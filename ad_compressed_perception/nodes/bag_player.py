@@ -43,7 +43,7 @@ class BagPlayerSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    bag: str = Field("", description="rosbag2 folder, .mcap or .db3 file, or a video file")
+    bag: str = Field("", description="rosbag2 folder, .mcap, .db3 or video file")
     topic: str = Field("", description="image topic of the bag; empty is the only one there is")
     rate: float = Field(1.0, gt=0.0, le=1000.0, description="bag seconds per second")
     loop: bool = Field(False, description="start again at the end; stamps and clock then jump back")
@@ -80,7 +80,9 @@ class BagPlayer(Node):
         except ValidationError as error:
             raise DataError(f"bag_player: {describe_validation_error(error)}") from error
         if not self.settings.bag:
-            raise DataError("bag_player: parameter 'bag' is empty: name a rosbag2 folder, .mcap or .db3 file")
+            raise DataError(
+                "bag_player: parameter 'bag' is empty: name a rosbag2 folder, .mcap, .db3 or video file"
+            )
         refuse_change(self, BagPlayerSettings.model_fields, "player")
         self._clock_publisher = (
             self.create_publisher(Clock, "/clock", QoSProfile(depth=1))

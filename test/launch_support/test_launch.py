@@ -21,9 +21,10 @@ import pytest
 from ad_compressed_perception.backends import backend_names
 from ad_compressed_perception.core.manifest import Verdict, load_manifest
 from ad_compressed_perception.workspace.save_manifest import save_manifest
-from support.bags import road_frames, write_bag
+from support.bags import road_frames, stamps_of, write_bag, write_messages
 from support.classifiers import write_classifier
 from support.models import WRITERS, draw_scene
+from support.videos import packets_of, video_message, write_video_file
 
 # The repository's folder launch can be mistaken for the module launch; launch_ros cannot.
 pytest.importorskip("launch_ros", reason="ROS 2's launch_ros is not installed")
@@ -486,9 +487,30 @@ def test_arguments_override_the_parameter_file_and_a_dead_node_is_restarted(
     assert launched.end(signal.SIGINT) == 0
 
 
-def test_replay_compares_a_recording_and_ends_with_it(start: Callable[..., Launched], tmp_path: Path) -> None:
+def write_packets(path: Path) -> Path:
+    """Write a recording of 20 images as H.264."""
+    kind = "sensor_msgs/msg/CompressedImage"
+    packets = [
+        (stamp, video_message(kind, packet, stamp, "h264"))
+        for stamp, packet in zip(stamps_of(20), packets_of("h264", 20), strict=True)
+    ]
+    return write_messages(path, {f"{CAMERA}/compressed": (kind, packets)})
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("drive", lambda path: write_bag(path, road_frames(20))),
+        ("packets", write_packets),
+        ("drive.mp4", lambda path: write_video_file(path, 20)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_replay_compares_a_recording_and_ends_with_it(
+    name: str, write: Callable[[Path], Path], start: Callable[..., Launched], tmp_path: Path
+) -> None:
     """In one process; the counts depend on the machine's load, that they add up does not."""
-    bag = write_bag(tmp_path / "drive", road_frames(20))
+    bag = write(tmp_path / name)
     report = tmp_path / "report.json"
 
     launched = start("replay.launch.py", bag=str(bag), composed="true", report_path=str(report))

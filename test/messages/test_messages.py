@@ -18,14 +18,21 @@ from nav_msgs.msg import Path
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2DArray
+from vision_msgs.msg import Classification, Detection2DArray, ObjectHypothesis
 
 from ad_compressed_perception.core.errors import DataError, ResultError
 from ad_compressed_perception.core.results import Detections, LabelMask, Trajectory
 from ad_compressed_perception.core.timing import OUTCOMES, STAGES, FrameTiming, NodeReport
 from ad_compressed_perception.driving.odometry import Odometry
 from ad_compressed_perception.driving.path_tracker import Pose
-from ad_compressed_perception.messages import detection, odometry, planning, segmentation, timing
+from ad_compressed_perception.messages import (
+    classification,
+    detection,
+    odometry,
+    planning,
+    segmentation,
+    timing,
+)
 from ad_compressed_perception.tasks.planning import arc_points
 from support.road import straight_trajectory
 
@@ -101,16 +108,24 @@ def test_a_path_is_unchanged_and_the_command_has_its_curvature(curvature: float,
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_numbers_that_are_not_finite_are_not_taken_from_a_message(value: float) -> None:
     """A monitor would compare them, and every comparison with NaN is false."""
+    path = path_of(straight_trajectory(8.0))
+    path.poses[3].pose.position.x = value
+    with pytest.raises(ResultError, match="not finite"):
+        planning.from_path(serialized(path))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1e300])
+def test_detections_and_classifications_are_finite_as_float32(value: float) -> None:
+    """A message's numbers have 64 bits, those that are compared 32: -1e300 becomes infinite."""
     boxes = np.array([[10, 20, 50, 40]], np.float32)
     original = Detections(boxes, np.array([0.9], np.float32), np.array([1], np.int64), LABELS)
     message = detections_of(original)
     message.detections[0].bbox.center.position.y = value
     with pytest.raises(ResultError, match="not finite"):
         detection.from_message(serialized(message), LABELS)
-    path = path_of(straight_trajectory(8.0))
-    path.poses[3].pose.position.x = value
-    with pytest.raises(ResultError, match="not finite"):
-        planning.from_path(serialized(path))
+    scored = Classification(results=[ObjectHypothesis(class_id=LABELS[0], score=value)])
+    with pytest.raises(ResultError, match="has the score"):
+        classification.from_message(serialized(scored), LABELS)
 
 
 def test_odometry_is_unchanged_and_an_orientation_must_be_one() -> None:
