@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -106,6 +107,10 @@ def import_model(source: Path, folder: Path, request: ImportRequest) -> Imported
                 (scratch / name).chmod(0o644)
                 os.replace(scratch / name, folder / name)
             images = move_report(scratch / REPORT, folder / REPORT)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise ManifestError(f"cannot write to {folder}: {error.strerror}; nothing was imported") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     manifest.folder = folder.resolve()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -171,3 +172,29 @@ def test_of_two_imports_into_one_folder_the_second_is_refused(tmp_path: Path) ->
 
     name = load_manifest(folder).name
     assert name in said and "has a model.yaml already" in said[0]
+
+
+def test_the_table_of_candidates_fits_a_usual_terminal(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten columns in 80 characters broke each word in pieces."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    status, text = run(stranger(tmp_path / "net.onnx"), tmp_path / "made", "--sample", images)
+
+    table = text[text.index("candidates on") : text.index("\nunsure")]
+    assert status == 0 and "…" not in table
+    assert all(word in table for word in ("mirrored", "other frame", "segmentation", "pixel / 255, RGB"))
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, images: Path) -> None:
+    """The error named no folder."""
+    source, before = stranger(tmp_path / "net.onnx", "softmax"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (source.stat().st_size // 2, before[1]))
+    try:
+        with pytest.raises(ManifestError, match=r"cannot write to .*made: .*; nothing was imported"):
+            import_model(source, tmp_path / "made", ImportRequest(sample=str(images)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx"]
