@@ -94,6 +94,7 @@ setup(
         "video": ["av>=16"],
         "dev": [
             *TEST_REQUIREMENTS,
+            "av>=16",
             "colcon-common-extensions",
             "mypy",
             "ruff",

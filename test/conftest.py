@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 import ad_compressed_perception  # noqa: F401  before a test module imports a runtime, so that it reports nothing
 
@@ -45,6 +46,9 @@ os.environ["ROS_DOMAIN_ID"] = str(_claim_domain())
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 if os.environ.get("ROS_DISTRO") == "humble":  # knows only the older variable
     os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
+# A loaded machine must fail no test.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 os.environ["COLUMNS"] = "120"  # tables have one width, whatever the terminal's
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from fractions import Fraction
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from support.images import compressed_message
 from support.videos import distance, packets_of
 
 CODECS = ("h264", "hevc")
+needs_av = pytest.mark.skipif(importlib.util.find_spec("av") is None, reason="needs PyAV, the extra [video]")
 
 
 def outcome(decoder: VideoDecoder, packet: bytes, index: int) -> float | str:
@@ -33,6 +35,7 @@ def outcome(decoder: VideoDecoder, packet: bytes, index: int) -> float | str:
         return str(error)
 
 
+@needs_av
 @pytest.mark.parametrize("codec", CODECS)
 def test_every_packet_gives_its_own_image_at_once(codec: str) -> None:
     """A decoder that returns the image of an earlier packet would pair results with wrong stamps."""
@@ -40,6 +43,7 @@ def test_every_packet_gives_its_own_image_at_once(codec: str) -> None:
     assert all(outcome(decoder, packet, index) < 12 for index, packet in enumerate(packets_of(codec, 25)))
 
 
+@needs_av
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_lost_packet_costs_the_frames_up_to_the_next_keyframe(codec: str) -> None:
     """FFmpeg returns images made of earlier ones for H.264, 30 gray values off and without a word."""
@@ -54,6 +58,7 @@ def test_a_lost_packet_costs_the_frames_up_to_the_next_keyframe(codec: str) -> N
     assert all(value < 12 for value in found.values() if not isinstance(value, str))
 
 
+@needs_av
 @pytest.mark.parametrize("codec", CODECS)
 def test_frames_before_the_first_keyframe_are_named(codec: str) -> None:
     decoder = VideoDecoder(codec)
@@ -62,6 +67,7 @@ def test_frames_before_the_first_keyframe_are_named(codec: str) -> None:
     assert all(isinstance(value, float) and value < 12 for value in found[6:])
 
 
+@needs_av
 @pytest.mark.parametrize("codec", CODECS)
 def test_chosen_frames_are_decoded_from_their_keyframe(codec: str) -> None:
     decoder = VideoDecoder(codec)
@@ -84,6 +90,7 @@ def test_streams_whose_parameters_come_once_or_by_themselves_are_read() -> None:
         assert float(outcome(decoder, packet, index)) < 12
 
 
+@needs_av
 def test_b_frames_are_an_error() -> None:
     """Their images come packets later: taken as they come, they would have the stamps of others."""
     decoder = VideoDecoder("h264")
@@ -109,6 +116,7 @@ def test_luma_235_is_white_unless_the_stream_has_the_full_range(is_full: bool, w
     assert np.abs(decoder.image()[0].astype(int) - white).max() <= 1
 
 
+@needs_av
 def test_an_image_larger_than_allowed_is_refused_before_it_is_decoded() -> None:
     decoder = VideoDecoder("h264", max_pixels=1000)
     assert isinstance(outcome(decoder, packets_of("h264", 1)[0], 0), str)

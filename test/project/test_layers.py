@@ -237,7 +237,7 @@ def lines_of(closure: set[str]) -> int:
     return sum(len(modules()[module].read_text("utf-8").splitlines()) for module in closure)
 
 
-# Inference itself, and what checks it: watchdog, output contract, signatures; with camera images of all kinds.
+# Inference itself, and what checks it: watchdog, output contract, signatures; images of all kinds of cameras.
 INFERENCE_LINES = 13_000
 # What the monitor adds: pairing, windows, alarms, topics of figures, images side by side.
 MONITOR_LINES = 5_950

@@ -100,8 +100,10 @@ class ReplaceActivation(Pass):
             activations_kept=kept,
             swapped_to=_OPERATORS[options.to],
             needs_fine_tuning=True,
-            largest_difference=largest_difference(original, model, next(context.feeds())),
         )
+        difference = largest_difference(original, model, next(context.feeds()))
+        if np.isfinite(difference):  # no number where the outputs' sizes differ
+            context.notes["largest_difference"] = difference
         return model
 
     def _kept(self, model: ModelProto, context: PassContext) -> list[str]:
@@ -113,7 +115,10 @@ class ReplaceActivation(Pass):
         }
         # At the outputs and at the head's inputs: after a Concat of boxes and scores only the boxes count.
         measured = {name: None for name in find_heads(model).head_inputs if name in graph.producers}
-        measured.update({output.name: None for output in model.graph.output})
+        # The number of boxes left by a suppression inside changes with the noise.
+        measured.update(
+            {one.name: None for one in model.graph.output if None not in shapes.get(one.name, ())}
+        )
         frames = list(islice(context.feeds(), options.sensitivity_frames))
         noise = OutputNoise(model, list(measured), frames)
         noise_ratio = {}
