@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from ad_compressed_perception.cli.import_model import read_labels
 from ad_compressed_perception.cli.main import app
+from ad_compressed_perception.cli.model_file import folder_of
 from ad_compressed_perception.core.errors import ManifestError
 from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.importing.import_model import Imported, ImportRequest, import_model
@@ -198,3 +199,13 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, images: Path) -> None
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx"]
+
+
+def test_a_file_in_place_of_a_folder_is_said_to_be_guessed(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The line named task and scale as if they were known; planes need not be classes at all."""
+    folder_of(stranger(tmp_path / "net.onnx"), tmp_path / "work", str(images))
+
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "unsure: decoder, scale, color, resize, labels. If" in line
