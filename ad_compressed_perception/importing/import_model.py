@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ad_compressed_perception.analysis.output_plausibility import check_outputs, choose_evenly
+from ad_compressed_perception.analysis.output_plausibility import MOST_FRAMES, check_outputs, choose_evenly
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, ResultError
 from ad_compressed_perception.core.manifest import (
@@ -99,7 +99,9 @@ def import_model(source: Path, folder: Path, request: ImportRequest) -> Imported
         manifest.folder = scratch
         if not (guess.doubt and request.task is None):
             hint = "; or is the scale wrong (--input-scale)?" if manifest.task == RAW else guess.hint
-            _check_inference(manifest, frames or drawn_frames(manifest.input), described, hint)
+            kept = choose_evenly(range(len(frames)), guess.frames or MOST_FRAMES)  # few of a slow model
+            checked = [frames[index] for index in kept] or drawn_frames(manifest.input)
+            _check_inference(manifest, checked, described, hint)
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
             _refuse_model(folder)
