@@ -81,8 +81,8 @@ def try_load(backend: str, model: Path, options: Mapping[str, Any]) -> None:
             model, backend, json.dumps(dict(options), sort_keys=True), model.stat().st_mtime_ns
         )
         if failed:
-            said = f"{backend} cannot load {model}: "
-            raise BackendError(said + failed.removeprefix(said))
+            prefix = f"{backend} cannot load {model}: "
+            raise BackendError(prefix + failed.removeprefix(prefix))
 
 
 @lru_cache(maxsize=64)

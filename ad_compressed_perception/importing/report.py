@@ -63,7 +63,7 @@ def write_report(guesser: Guesser, guess: Guess, frames: Sequence[Frame], folder
         image = np.ascontiguousarray(to_bgr8(frame))
         image = draw_result(image, result)
         _, encoded = cv2.imencode(".jpg", image)
-        (folder / f"frame_{number}.jpg").write_bytes(encoded.tobytes())  # imwrite tells of no full disk
+        (folder / f"frame_{number}.jpg").write_bytes(encoded.tobytes())  # imwrite ignores a full disk
 
 
 def move_report(scratch: Path, folder: Path) -> list[Path]:
