@@ -29,7 +29,7 @@ from ad_compressed_perception.core.one_line import one_line
 
 TRIAL_LIMIT_S = 60.0
 TRIAL = "a trial in a process of its own"
-"""Begins what is said of a file that ended or blocked its runtime."""
+"""Start of the words on a file that ended or blocked its runtime."""
 _MODULE = "ad_compressed_perception.backends.checked_load"
 _IN_TRIAL = "ADCP_TRIAL_LOAD"
 # Nodes out of order, other shapes or types between operators than inferred, a newer format.
@@ -81,8 +81,8 @@ def try_load(backend: str, model: Path, options: Mapping[str, Any]) -> None:
             model, backend, json.dumps(dict(options), sort_keys=True), model.stat().st_mtime_ns
         )
         if failed:
-            said = f"{backend} cannot load {model}: "
-            raise BackendError(said + failed.removeprefix(said))
+            prefix = f"{backend} cannot load {model}: "
+            raise BackendError(prefix + failed.removeprefix(prefix))
 
 
 @lru_cache(maxsize=64)

@@ -161,16 +161,20 @@ def import_model(
     imported = importing.import_model(source, model_dir, request)
     manifest = imported.manifest
     look = sample is not None and manifest.task not in _UNSEEN
-    warnings = _look_at_results(manifest, sample) if look and sample is not None else []
+    judged = imported.guess.frames
+    warnings = _look_at_results(manifest, sample, judged) if look and sample is not None else []
     if as_json:
         print(json.dumps(as_document(imported, warnings), indent=2, allow_nan=False))
         return
     print_imported(imported, warnings)
 
 
-def _look_at_results(manifest: Manifest, sample: str) -> list[str]:
-    """Return warnings of a model whose outputs are valid, and which says nothing on the sample's frames."""
-    from ad_compressed_perception.analysis.output_plausibility import choose_evenly
+def _look_at_results(manifest: Manifest, sample: str, judged: int) -> list[str]:
+    """Return warnings of a model whose outputs are valid, and which says nothing on the sample's frames.
+
+    ``judged``: frames that the candidates were judged on, few where the model is slow; 0 where none was.
+    """
+    from ad_compressed_perception.analysis.output_plausibility import MOST_FRAMES, choose_evenly
     from ad_compressed_perception.compression.frame_split import FrameSample
     from ad_compressed_perception.compression.verification.informative import refuse_uninformative
     from ad_compressed_perception.compression.verification.mirror import mirror_warning
@@ -179,7 +183,7 @@ def _look_at_results(manifest: Manifest, sample: str) -> list[str]:
     from ad_compressed_perception.tasks.pipeline import open_pipeline
 
     source = open_frames(sample)
-    frames = FrameSample(source, source.readable(choose_evenly(range(len(source)))))
+    frames = FrameSample(source, source.readable(choose_evenly(range(len(source)), judged or MOST_FRAMES)))
     about = [f"warning: {sentence}" for sentence in source.account().sentences()]
     model = open_pipeline(manifest)
     try:

@@ -96,30 +96,33 @@ def _command(new_folder: str) -> list[str]:
 
 
 def _table(guess: Guess) -> Any:
+    from rich import box
     from rich.table import Table
 
     title = f"candidates on {guess.frames} frames" if guess.frames else "candidates by metadata and shapes"
-    table = Table(title=title, title_justify="left")
-    for name in ("", "task", "decoder", "images"):
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    rows = _shown(guess.rows)
+    has_accuracy = any(row.accuracy is not None for row in rows)
+    has_notes = any(row.judgment is not None and row.judgment.failed for row in rows)
+    for name in ("", "decoder", "images"):
         table.add_column(name, overflow="fold")
-    for name in ("mirrored", "other frame", "skill", "found", "accuracy"):
+    for name in ("mirrored", "other frame", "skill", "found", *(["accuracy"] if has_accuracy else [])):
         table.add_column(name, justify="right")
-    table.add_column("note", overflow="fold")
-    for row in _shown(guess.rows):
+    if has_notes:
+        table.add_column("note", overflow="fold")
+    for row in rows:
         found = row.judgment
         figures = ["-"] * 4 if found is None or found.failed else _figures(row)
         # Without "model 'name' on 16 frames of BAG: ", which every row would begin with.
         why = "" if found is None else found.failed.partition(": ")[2] or found.failed
-        note = shorten(why, 70) if why else ""
         options = " ".join(f"{key}={value}" for key, value in row.candidate.options.items())
         table.add_row(
             "*" if row.is_chosen else "",
-            row.candidate.task,
-            shorten(f"{row.candidate.decoder} {options}", 60),
+            shorten(f"{row.candidate.task} {row.candidate.decoder} {options}", 70),
             row.preparation,
             *figures,
-            "-" if row.accuracy is None else f"{row.accuracy:.3f}",
-            note,
+            *(["-" if row.accuracy is None else f"{row.accuracy:.3f}"] if has_accuracy else []),
+            *([shorten(why, 70)] if has_notes else []),
         )
     return table
 

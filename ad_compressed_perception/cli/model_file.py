@@ -94,9 +94,10 @@ def _what_it_is(model: Path, manifest: Manifest) -> str:
         if manifest.task == RAW
         else f"{manifest.task}, decoder {manifest.output.decoder}"
     )
+    unsure = manifest.description.rpartition("unsure: ")[2]
     return (
         f"{model.name} is taken for {taken}; input {spec.width}x{spec.height} {spec.color}, "
-        f"scale {spec.scale:.4g}, {spec.resize}. If that is wrong: "
+        f"scale {spec.scale:.4g}, {spec.resize}; unsure: {unsure}. If that is wrong: "
         f"adcp import {model} MODEL_DIR --task ... --decoder ... "
         f"(manifest: {manifest.folder / MANIFEST_NAME})"
     )

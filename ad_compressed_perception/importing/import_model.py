@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -17,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ad_compressed_perception.analysis.output_plausibility import check_outputs, choose_evenly
+from ad_compressed_perception.analysis.output_plausibility import MOST_FRAMES, check_outputs, choose_evenly
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, ResultError
 from ad_compressed_perception.core.manifest import (
@@ -98,7 +99,9 @@ def import_model(source: Path, folder: Path, request: ImportRequest) -> Imported
         manifest.folder = scratch
         if not (guess.doubt and request.task is None):
             hint = "; or is the scale wrong (--input-scale)?" if manifest.task == RAW else guess.hint
-            _check_inference(manifest, frames or drawn_frames(manifest.input), described, hint)
+            kept = choose_evenly(range(len(frames)), guess.frames or MOST_FRAMES)  # few of a slow model
+            checked = [frames[index] for index in kept] or drawn_frames(manifest.input)
+            _check_inference(manifest, checked, described, hint)
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
             _refuse_model(folder)
@@ -106,6 +109,10 @@ def import_model(source: Path, folder: Path, request: ImportRequest) -> Imported
                 (scratch / name).chmod(0o644)
                 os.replace(scratch / name, folder / name)
             images = move_report(scratch / REPORT, folder / REPORT)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise ManifestError(f"cannot write to {folder}: {error.strerror}; nothing was imported") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     manifest.folder = folder.resolve()

@@ -62,7 +62,8 @@ def write_report(guesser: Guesser, guess: Guess, frames: Sequence[Frame], folder
     for number, (frame, result) in enumerate(results, start=1):
         image = np.ascontiguousarray(to_bgr8(frame))
         image = draw_result(image, result)
-        cv2.imwrite(str(folder / f"frame_{number}.jpg"), image)
+        _, encoded = cv2.imencode(".jpg", image)
+        (folder / f"frame_{number}.jpg").write_bytes(encoded.tobytes())  # imwrite ignores a full disk
 
 
 def move_report(scratch: Path, folder: Path) -> list[Path]:

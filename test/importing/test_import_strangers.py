@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 from ad_compressed_perception.cli.import_model import read_labels
 from ad_compressed_perception.cli.main import app
+from ad_compressed_perception.cli.model_file import folder_of
 from ad_compressed_perception.core.errors import ManifestError
 from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.importing.import_model import Imported, ImportRequest, import_model
@@ -117,21 +119,21 @@ def test_a_network_that_gives_nan_is_not_imported(tmp_path: Path, images: Path) 
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "words"),
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
         (b"hello, this is no model", "not an ONNX file"),
         (b"", "not an ONNX file"),
     ],
 )
-def test_a_file_that_is_no_model_is_named_once(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_file_that_is_no_model_is_named_once(tmp_path: Path, content: bytes, words: str) -> None:
     source = tmp_path / "net.onnx"
     source.write_bytes(content)
 
     status, text = run(source, tmp_path / "made")
 
     assert status == 1
-    assert said in text and text.count("cannot load") <= 1 and "\n" not in text
+    assert words in text and text.count("cannot load") <= 1 and "\n" not in text
 
 
 def test_four_channels_are_refused_as_such(tmp_path: Path) -> None:
@@ -141,8 +143,8 @@ def test_four_channels_are_refused_as_such(tmp_path: Path) -> None:
     assert status == 1 and "1 or 3 channels" in text and "--input-layout" not in text
 
 
-def test_what_cannot_be_a_folder_is_told_before_the_work(tmp_path: Path) -> None:
-    """It was told in the system's words, after all guesses were made."""
+def test_what_cannot_be_a_folder_is_refused_before_the_work(tmp_path: Path) -> None:
+    """It was refused in the system's words, after all guesses were made."""
     (tmp_path / "file").write_text("")
 
     status, text = run(stranger(tmp_path / "net.onnx"), tmp_path / "file" / "made")
@@ -167,7 +169,43 @@ def test_of_two_imports_into_one_folder_the_second_is_refused(tmp_path: Path) ->
             return str(error)
 
     with ThreadPoolExecutor(2) as pool:
-        said = sorted(pool.map(make, sources))
+        words = sorted(pool.map(make, sources))
 
     name = load_manifest(folder).name
-    assert name in said and "has a model.yaml already" in said[0]
+    assert name in words and "has a model.yaml already" in words[0]
+
+
+def test_the_table_of_candidates_fits_a_usual_terminal(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten columns in 80 characters broke each word in pieces."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    status, text = run(stranger(tmp_path / "net.onnx"), tmp_path / "made", "--sample", images)
+
+    table = text[text.index("candidates on") : text.index("\nunsure")]
+    assert status == 0 and "…" not in table
+    assert all(part in table for part in ("mirrored", "other frame", "segmentation", "pixel / 255, RGB"))
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, images: Path) -> None:
+    """The error named no folder."""
+    source, before = stranger(tmp_path / "net.onnx", "softmax"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (source.stat().st_size // 2, before[1]))
+    try:
+        with pytest.raises(ManifestError, match=r"cannot write to .*made: .*; nothing was imported"):
+            import_model(source, tmp_path / "made", ImportRequest(sample=str(images)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx"]
+
+
+def test_the_line_of_a_file_in_place_of_a_folder_names_what_is_unsure(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The line named task and scale as if they were known; planes need not be classes at all."""
+    folder_of(stranger(tmp_path / "net.onnx"), tmp_path / "work", str(images))
+
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "unsure: decoder, scale, color, resize, labels. If" in line
