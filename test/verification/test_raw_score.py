@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ad_compressed_perception.compression.verification.gate import Measured, decide
 from ad_compressed_perception.compression.verification.raw_score import RawScore
@@ -67,6 +69,7 @@ def verdict_on(figures: AgreementFigures, **terms: Any) -> Verdict:
         labels=figures.labels,
         label_text=figures.label_text,
         outputs=figures.outputs,
+        lost=figures.lost,
     )
     return decide(AcceptSpec(**terms), measured)
 
@@ -220,6 +223,38 @@ def test_channels_that_never_change_have_to_stay_what_they_are(
         return outputs
 
     assert verdict_on(compare(frames, rounded), max_drop=0.1).status == "accepted"
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.floats(-2.0, 3.0), min_size=2, max_size=12),
+    st.integers(0, 11),
+    st.booleans(),
+    st.sampled_from(["mean", "moved", "exchanged sign"]),
+)
+def test_no_channel_of_few_can_be_lost(
+    exponents: list[float], channel: int, is_static: bool, nonsense: str
+) -> None:
+    """Of any scales, changing or not: the variant is not accepted, and the baseline itself is."""
+    rng = np.random.default_rng(7)
+    scales = 10.0 ** np.array(exponents)
+    lost = channel % len(scales)
+    values = rng.normal(0.0, 1.0, (FRAMES, len(scales), 8, 8))
+    if is_static and len(scales) > 1:
+        values[:, lost] = 3.0
+        nonsense = "moved"
+    values *= scales[:, None, None]
+    frames = [{"y": one[None].astype(np.float32)} for one in values]
+    mean = values.mean(axis=0)[lost]
+
+    def lose(outputs: Outputs) -> Outputs:
+        own = outputs["y"][0, lost]
+        span = 5.0 * scales.max()
+        outputs["y"][0, lost] = {"mean": mean, "moved": own + span, "exchanged sign": -own}[nonsense]
+        return outputs
+
+    assert verdict_on(compare(frames, lose), max_drop=0.1).status == "rejected"
+    assert verdict_on(compare(frames, lambda outputs: outputs), max_drop=0.1).status == "accepted"
 
 
 def test_logits_lost_beside_boxes_of_every_size_are_rejected() -> None:
@@ -386,6 +421,28 @@ def test_objects_of_varying_number_are_compared_as_rows() -> None:
     assert verdict_on(fewer, max_drop=0.1).status == "rejected"
     none = compare(frames, lambda outputs: {name: one[:0] for name, one in outputs.items()})
     assert none.drop == 1.0
+
+
+@pytest.mark.parametrize("way", ["dropped", "renamed"])
+def test_a_rare_class_of_rows_that_is_lost_is_rejected(way: str) -> None:
+    """The weakest object of every frame is the only one of class 4: a twentieth of the weight."""
+    frames = suppressed()
+    for outputs in frames:
+        outputs["classes"] = np.where(np.arange(len(outputs["classes"])) == len(outputs["classes"]) - 1, 4, 0)
+
+    def lose(outputs: Outputs) -> Outputs:
+        kept = outputs["classes"] != 4
+        if way == "dropped":
+            return {name: one[kept] for name, one in outputs.items()}
+        return {**outputs, "classes": np.zeros_like(outputs["classes"])}
+
+    def all_right(outputs: Outputs) -> Outputs:
+        return outputs
+
+    verdict = verdict_on(compare(frames, lose), max_drop=0.2)
+    assert verdict.status == "rejected"
+    assert "column 5: 4' is lost" in " ".join(verdict.reasons)
+    assert verdict_on(compare(frames, all_right), max_drop=0.2).status == "accepted"
 
 
 def test_a_varying_shape_that_holds_no_rows_is_refused() -> None:

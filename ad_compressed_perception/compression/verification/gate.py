@@ -86,7 +86,8 @@ class Measured:
         integer_coverage: share of convolutions and matrix products run as integer kernels; None without any.
         accuracy: loss of accuracy on labeled data; None where none was given.
         end_to_end: times from frame to result, for ``timed: end_to_end``.
-        labels: segmentation, classification: the drop of each informative label; raw: that of channels.
+        labels: segmentation, classification: the drop of each informative label; raw: that of channels;
+            planning: that of the change of speed.
         label_text: what drops, with a place for the label's name.
         outputs: raw: figures of each output.
         slices: the drop in each slice of the frames.

@@ -30,6 +30,7 @@ from ad_compressed_perception.compression.verification.scores import (
     AgreementScore,
     Indices,
     PartDrop,
+    find_lost,
 )
 from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import Manifest
@@ -189,6 +190,11 @@ class RawScore(AgreementScore):
             labels=tuple(sorted(lost, key=lambda one: -one.drop)[:_SHOWN_CHANNELS]) if is_known else (),
             label_text=_CHANNEL,
             outputs=tuple(outputs),
+            lost=tuple(
+                one
+                for table in tables
+                for one in find_lost(table.ids, table.shown[frames], table.kept[frames])
+            ),
         )
 
     def _describe(
