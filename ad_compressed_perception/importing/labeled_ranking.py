@@ -23,8 +23,8 @@ MOST_FRAMES = 48
 _MARGIN = 0.05
 """Share of the better figure by which the next must be worse for a certain choice."""
 _LEAST_ABOVE, _FEWEST_FRAMES = 0.05, 8
-"""A share that is no higher above results which ignore the image, or few frames, settle nothing: the labels may
-be of other images, and one lucky box makes the difference."""
+"""A share that is no higher above results which ignore the image, or few frames, settle nothing: the labels
+may be of other images, and one lucky box makes the difference."""
 _RESIZES: tuple[dict[str, Any], ...] = (
     {"resize": "stretch"},
     {"resize": "letterbox", "letterbox_align": "center", "pad_value": 114},

@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from ad_compressed_perception.metrics.id_counts import IdCounts
 from ad_compressed_perception.metrics.output_channels import Axes, spread_of_scales
 
-
 _ROUNDING_SHARE = 0.01
 
 

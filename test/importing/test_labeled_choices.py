@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""When labels settle a choice of the import: not where the better figure is next to nothing, or of few frames."""
+"""When labels settle a choice of the import: not where figures are next to nothing or of few frames."""
 
 from __future__ import annotations
 

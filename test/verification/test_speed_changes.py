@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Verdicts on planners that give speeds: a throttle or a brake that says nothing must not hide in the path."""
+"""Verdicts on planners that give speeds: a throttle or brake that says nothing must not hide in the path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ FRAMES = 200
 
 
 def verdict(
-    change: Callable[[np.ndarray], np.ndarray], brakes: bool = False, throttle: tuple[float, float] = (0.2, 0.7)
+    change: Callable[[np.ndarray], np.ndarray],
+    brakes: bool = False,
+    throttle: tuple[float, float] = (0.2, 0.7),
 ) -> tuple[Verdict, float]:
     """Return the verdict on CARLA-like controls and the drop of the path's agreement."""
     options = {"steer_positive": "right", "max_road_wheel_rad": 1.0}

@@ -161,8 +161,8 @@ def check_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str
     )
     if found.to_lose <= limit and found.low <= limit:
         return Finding.OPEN, (
-            f"the baseline's {found.metric} on {found.frames} labeled frames is only {found.to_lose:.2f} points "
-            f"above that of results which ignore the image, where a loss of {limit:g} points says nothing: do "
+            f"the baseline's {found.metric} on {found.frames} labeled frames is only {found.to_lose:.2f} "
+            f"points above that of results which ignore the image; a loss of {limit:g} says nothing: do "
             "the labels, their units and the label map belong to these images and this model?"
         )
     estimate = Estimate(found.value, found.low, found.high, found.frames)

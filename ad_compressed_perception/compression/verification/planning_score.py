@@ -25,8 +25,8 @@ from ad_compressed_perception.compression.verification.scores import (
     find_lost,
 )
 from ad_compressed_perception.core.results import Trajectory
-from ad_compressed_perception.metrics.output_noise import noise_share
 from ad_compressed_perception.metrics.agreement import PlanningAgreement, planning_agreement
+from ad_compressed_perception.metrics.output_noise import noise_share
 from ad_compressed_perception.metrics.path_tolerance import is_offset, is_other_length, is_other_speed
 from ad_compressed_perception.metrics.share_interval import independent_frames, share_intervals
 

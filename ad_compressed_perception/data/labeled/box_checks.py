@@ -52,9 +52,7 @@ def check_boxes(labels: BoxLabels) -> list[str]:
 
 def _is_beyond(box: LabeledBox, width: int, height: int) -> bool:
     left, top, right, bottom = box.box_xyxy
-    return (
-        min(left / width, top / height) < -_BEYOND or max(right / width, bottom / height) > 1.0 + _BEYOND
-    )
+    return min(left / width, top / height) < -_BEYOND or max(right / width, bottom / height) > 1.0 + _BEYOND
 
 
 def is_outside(box: Box, width: int, height: int) -> bool:
