@@ -70,6 +70,7 @@ def verdict_on(figures: AgreementFigures, **terms: Any) -> Verdict:
         label_text=figures.label_text,
         outputs=figures.outputs,
         lost=figures.lost,
+        rare=figures.rare,
     )
     return decide(AcceptSpec(**terms), measured)
 
@@ -291,6 +292,22 @@ def test_a_small_class_that_a_mask_loses_is_rejected(kind: str) -> None:
     verdict = verdict_on(figures, max_drop=0.1)
     assert verdict.status == "rejected" and "'ids, id 11' has no change in common" in verdict.reasons[0]
     assert verdict_on(compare(frames, lambda one: one), max_drop=0.1).status == "accepted"
+
+
+def test_a_class_on_few_frames_is_named_and_open_where_it_is_lost() -> None:
+    """Six of 400 frames show class 7: of all scores' changes it is a hundredth."""
+    rng = np.random.default_rng(8)
+    frames = []
+    for place in range(400):
+        scores = rng.uniform(0.0, 0.02, (1, 20))
+        scores[0, 7 if place % 70 == 3 else place % 3] = 0.9
+        frames.append({"p": scores.astype(np.float32)})
+    lost = verdict_on(compare(frames, filled("p", np.s_[0, 7], 0.01)), max_drop=0.1)
+    assert lost.status == "inconclusive"
+    assert "'p[7]' is lost" in lost.reasons[0]
+    kept = verdict_on(compare(frames, lambda one: one), max_drop=0.1)
+    assert kept.status == "accepted"
+    assert "too rare on these frames to be judged by themselves: 'p[7]' (" in " ".join(kept.reasons)
 
 
 def test_the_mean_output_is_rejected_though_it_is_near() -> None:

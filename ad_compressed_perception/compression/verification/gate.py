@@ -94,7 +94,7 @@ class Measured:
         sizes: detection: the drop of each class of object sizes.
         distances: with a camera: the drop in each band of distances.
         lost: labels and reactions of which nothing is left, besides those of ``labels``.
-        rare: classification: labels on too few frames to be judged by themselves.
+        rare: classification, raw: labels and channels on too few frames to be judged by themselves.
     """
 
     drop: float

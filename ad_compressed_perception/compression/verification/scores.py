@@ -76,7 +76,7 @@ class AgreementFigures:
         distances: with a camera: the drop in each band of distances.
         lost: labels, and reactions of a planner, of which nothing is left; frames are those on which the
             baseline has them.
-        rare: classification: labels on too few frames to be judged by themselves.
+        rare: classification, raw: labels and channels on too few frames to be judged by themselves.
     """
 
     measure: str
