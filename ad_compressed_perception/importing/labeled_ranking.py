@@ -22,7 +22,7 @@ from ad_compressed_perception.tasks.pipeline import Pipeline
 MOST_FRAMES = 48
 _MARGIN = 0.05
 """Share of the better figure by which the next must be worse for a certain choice."""
-_LEAST_ABOVE, _FEWEST_FRAMES = 0.05, 8
+_LEAST_ABOVE, _FEWEST_FRAMES = 0.05, 4
 """A share that is no higher above results which ignore the image, or few frames, settle nothing: the labels
 may be of other images, and one lucky box makes the difference."""
 _RESIZES: tuple[dict[str, Any], ...] = (

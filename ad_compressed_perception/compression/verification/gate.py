@@ -23,6 +23,8 @@ from ad_compressed_perception.compression.verification.scores import LABEL_TEXT,
 from ad_compressed_perception.core.manifest import Verdict, VerdictStatus
 from ad_compressed_perception.pass_api.terms import AcceptSpec
 
+_NO_LIMIT_POINTS = 100.0
+
 
 @dataclass(frozen=True)
 class AccuracyDrop:
@@ -159,7 +161,7 @@ def check_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str
         f"{found.metric} is worse by {found.value:.2f} {found.unit} on {found.frames} labeled frames "
         f"(95 % interval {found.low:.2f} to {found.high:.2f})"
     )
-    if found.to_lose <= limit and found.low <= limit:
+    if found.low <= limit and found.to_lose <= limit < _NO_LIMIT_POINTS:
         return Finding.OPEN, (
             f"the baseline's {found.metric} on {found.frames} labeled frames is only {found.to_lose:.2f} "
             f"points above that of results which ignore the image; a loss of {limit:g} says nothing: do "
