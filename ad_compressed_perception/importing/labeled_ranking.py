@@ -22,6 +22,9 @@ from ad_compressed_perception.tasks.pipeline import Pipeline
 MOST_FRAMES = 48
 _MARGIN = 0.05
 """Share of the better figure by which the next must be worse for a certain choice."""
+_LEAST_ABOVE, _FEWEST_FRAMES = 0.05, 4
+"""A share that is no higher above results which ignore the image, or few frames, settle nothing: the labels
+may be of other images, and one lucky box makes the difference."""
 _RESIZES: tuple[dict[str, Any], ...] = (
     {"resize": "stretch"},
     {"resize": "letterbox", "letterbox_align": "center", "pad_value": 114},
@@ -53,6 +56,7 @@ class LabeledRanking:
         self.table: dict[str, list[tuple[str, float]]] = {}
         self._metric = ""
         self._frames = 0
+        self._least = 0.0
 
     def best_input(
         self,
@@ -100,9 +104,10 @@ class LabeledRanking:
         if len(ranked) < 2:
             return Choice(what, value, "data", True, "the only one")
         (_, best), (name, second) = ranked[:2]
-        certain = best > 0.0 and best - second > _MARGIN * abs(best)
+        certain = best - self._least >= _LEAST_ABOVE and best - second > _MARGIN * abs(best)
         if best < 0.0:  # errors, negated
             certain = second < best * (1.0 + _MARGIN)
+        certain = certain and self._frames >= _FEWEST_FRAMES
         shown = f"{self._metric} {abs(best):.3f} on {self._frames} labeled frames, {name} {abs(second):.3f}"
         fix = next((one.options for one in scalings if one.name == name), f"--input-{what} {_option(name)}")
         return Choice(what, value, "data", certain, shown, fix)
@@ -128,6 +133,7 @@ class LabeledRanking:
                 yield name, float("-inf")
                 continue
             self._metric, self._frames = score.names[0], len(indices)
+            self._least = score.of_nothing().get(self._metric, 0.0)
             figure = float(score.figures()[0])
             if figure != figure:
                 raise DataError(f"{data.describe}: no figure on {len(indices)} frames, nothing to rank by")

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How often each id of an output of whole numbers occurs: a small class that is lost hardly shows in the whole."""
+"""How often each id of an output of whole numbers occurs: a small class hardly shows in the whole."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class IdCounts:
     """Counts, frame by frame, the elements that hold each id.
 
     Attributes:
-        counts: (3, MOST_IDS) of each frame: elements of baseline and variant, of the baseline, of the variant.
+        counts: (3, MOST_IDS) of each frame: elements that both hold, that the baseline, that the variant.
         is_known: whether all numbers so far are ids.
     """
 

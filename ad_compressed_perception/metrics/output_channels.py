@@ -33,6 +33,7 @@ _MANY, _FEW = 16, 8
 _SPARSE, _LEAST_ROWS = 0.25, 64
 # So many rows, and so many times the columns, are rows for sure.
 _LONG, _LONG_SIDES = 512, 4
+_SMALL_SIDE = 8
 # Rounding of a sigmoid's or a softmax's range.
 _ROUNDING = 1e-6
 
@@ -92,6 +93,8 @@ def _limited(shape: Sequence[int], found: list[Axes]) -> list[Axes]:
 
 def _is_image(height: int, width: int, input_size: tuple[int, int]) -> bool:
     high, wide = input_size
+    if min(height, width) < _SMALL_SIDE:  # 4 x 5 numbers are hardly a square image whose sides were rounded
+        return height * wide == width * high
     return abs(height * wide - width * high) <= max(high, wide)
 
 

@@ -61,10 +61,10 @@ def describe_columns(tables: Sequence[NDArray[np.float64]]) -> Columns:
     return Columns(tolerances, score)
 
 
-def matched_weight(
+def match_rows(
     baseline: NDArray[np.float64], variant: NDArray[np.float64], columns: Columns
-) -> tuple[float, float]:
-    """Return the weight of the matched rows of both tables, and that of all their rows.
+) -> NDArray[np.int64]:
+    """Return (n,) the variant's row that each of the baseline's matches, -1 without one.
 
     Rows of the baseline choose in their order, each the nearest row that is left.
 
@@ -73,22 +73,38 @@ def matched_weight(
         variant: (m, K).
         columns: of ``describe_columns``.
     """
-    weights = [_weights(table, columns) for table in (baseline, variant)]
     left = np.ones(len(variant), bool)
-    matched = 0.0
+    chosen = np.full(len(baseline), -1, np.int64)
     safe = np.where(columns.tolerances > 0.0, columns.tolerances, 1.0)
-    for row, weight in zip(baseline, weights[0], strict=True):
+    for place, row in enumerate(baseline):
         apart = np.abs(variant - row)
         agrees = left & (apart <= columns.tolerances).all(axis=1)
         if agrees.any():
             distance = np.where(agrees, (apart / safe).max(axis=1, initial=0.0), np.inf)
             nearest = int(np.argmin(distance))
             left[nearest] = False
-            matched += weight + weights[1][nearest]
-    return matched, float(weights[0].sum() + weights[1].sum())
+            chosen[place] = nearest
+    return chosen
 
 
-def _weights(table: NDArray[np.float64], columns: Columns) -> NDArray[np.float64]:
+def matched_weight(
+    baseline: NDArray[np.float64], variant: NDArray[np.float64], columns: Columns, chosen: NDArray[np.int64]
+) -> tuple[float, float]:
+    """Return the weight of the matched rows of both tables, and that of all their rows.
+
+    Args:
+        baseline: (n, K).
+        variant: (m, K).
+        columns: of ``describe_columns``.
+        chosen: of ``match_rows``.
+    """
+    own, other = (row_weights(table, columns) for table in (baseline, variant))
+    matched = own[chosen >= 0].sum() + other[chosen[chosen >= 0]].sum()
+    return float(matched), float(own.sum() + other.sum())
+
+
+def row_weights(table: NDArray[np.float64], columns: Columns) -> NDArray[np.float64]:
+    """Return (n,) how much each row counts: its score, or 1."""
     if columns.score is None:
         return np.ones(len(table))
     return np.asarray(np.maximum(table[:, columns.score], 0.0))

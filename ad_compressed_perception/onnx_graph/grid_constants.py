@@ -26,6 +26,8 @@ _MOST_SIDES = 4
 _STRIDES = (2, 4, 8, 16, 32, 64, 128)
 _MOST_ANCHORS = 9
 _TOLERANCE = 1e-4
+_LEAST_CELLS = 3
+"""Cells are counted 0, 1, 2 ...: from three a side on, such numbers are beyond 1."""
 
 Size = tuple[int, int]
 """Height and width of the input, pixels."""
@@ -55,11 +57,15 @@ def stated_size(graph: Graph, size: Size) -> NodeProto | None:
 def continue_grid(values: NDArray[Any], before: Size, after: Size) -> NDArray[Any] | None:
     """Return a constant for another image size; None where it is not linear over the cells of known grids.
 
+    None also for numbers in shares of the image's sides, which are others at another size.
+
     Args:
         values: one axis of all cells of the levels, row by row, or rows and columns of one level.
         before: the present size of the input.
         after: its new size.
     """
+    if _are_shares_of_strides(values, before):
+        return None
     for stride in _STRIDES:
         (old_grid,), (new_grid,) = _grids((stride,), before), _grids((stride,), after)
         for axis in range(values.ndim - 1):
@@ -119,8 +125,28 @@ def _along_axis(
     return None
 
 
+def _is_normalized(grid: NDArray[np.float64]) -> bool:
+    """Return whether a grid is in shares of the image: the same line would lead beyond it at another size.
+
+    So are centers and corners of cells within -1 to 1.
+    """
+    is_within = min(grid.shape[-2:]) >= _LEAST_CELLS and float(np.abs(grid).max()) <= 1.0
+    return is_within and bool(np.ptp(grid, axis=(-2, -1)).any())
+
+
+def _are_shares_of_strides(values: NDArray[Any], size: Size) -> bool:
+    """Return whether every number is a stride divided by a side of the image."""
+    numbers = np.unique(values.astype(np.float64))
+    shares = np.divide.outer(np.array(_STRIDES, np.float64), np.array(size, np.float64)).reshape(-1)
+    near = np.abs(numbers[:, None] - shares) <= _TOLERANCE * shares
+    return bool((shares[near.any(axis=0)] < 1.0).all() and near.any(axis=1).all())
+
+
 def _continued(grid: NDArray[Any], rows: int, columns: int) -> NDArray[np.float64] | None:
-    """Return a (..., rows, columns) grid by the line through the present one; None where it is none."""
+    """Return a (..., rows, columns) grid by the line through the present one; None where it is none.
+
+    None also for a grid in shares of the image's sides.
+    """
     present = grid.astype(np.float64)
     corner = present[..., :1, :1]
     down = present[..., 1:2, :1] - corner if present.shape[-2] > 1 else np.zeros_like(corner)
@@ -133,6 +159,6 @@ def _continued(grid: NDArray[Any], rows: int, columns: int) -> NDArray[np.float6
         return result
 
     difference = np.abs(line(*present.shape[-2:]) - present)
-    if difference.max() > _TOLERANCE * max(1.0, float(np.abs(present).max())):
+    if difference.max() > _TOLERANCE * max(1.0, float(np.abs(present).max())) or _is_normalized(present):
         return None
     return line(rows, columns)

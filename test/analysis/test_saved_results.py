@@ -111,6 +111,8 @@ def test_results_of_a_file_have_the_figures_of_their_variant(tmp_path: Path) -> 
         ("{}", "is no COCO results file"),
         ('[{"image_id": 99, "category_id": 7, "bbox": [0, 0, 1, 1], "score": 0.5}]', "of image 99"),
         ('[{"image_id": 0, "category_id": 7, "bbox": [0, 0, 1, 1], "score": 5}]', "result 0: score"),
+        ('[{"image_id": 0, "category_id": 7, "bbox": [0, 0, NaN, 1], "score": 0.5}]', "result 0: bbox.2"),
+        ('[{"image_id": 0, "category_id": 7, "bbox": [0.1, 0, 0.3, 1], "score": 0.5}]', "in pixels"),
         ("[]", "no detection of an evaluated category"),
         ("nonsense", "cannot read results"),
     ],

@@ -246,7 +246,9 @@ def test_suppression_inside_the_model_is_named_with_the_remedy(tmp_path: Path, i
     model = write_detector(tmp_path / "model")
     edit(suppress_boxes)(model / "fp32.onnx")
     enter_hash(model)
-    with pytest.raises(ModelFileError, match="NonMaxSuppression 'keep_best'; its outputs are for decoder end_to_end"):
+    with pytest.raises(
+        ModelFileError, match="NonMaxSuppression 'keep_best'; its outputs are for decoder end_to_end"
+    ):
         compress_model(
             load_manifest(model), small_recipe(tmp_path / "r"), str(images), work=tmp_path / "work"
         )

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from ad_compressed_perception.cli import evaluate as evaluate_verb
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice
-from ad_compressed_perception.core.errors import ManifestError, OutputError
+from ad_compressed_perception.core.errors import ManifestError, ModelFileError, OutputError
 from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.importing.import_model import ImportRequest, import_model
 from support.classifiers import LABELS, write_class_folders, write_classifier, write_colors
@@ -93,7 +93,7 @@ def test_import_refuses_a_wrong_activation_on_its_sample(tmp_path: Path, colors:
         input={"scale": 1 / 255, "color": "BGR"},
         sample=str(colors),
     )
-    with pytest.raises(ManifestError, match="activation=softmax"):
+    with pytest.raises(ModelFileError, match="activation: softmax"):
         import_model(file, tmp_path / "model", request)
     assert not (tmp_path / "model" / "model.yaml").exists()
 

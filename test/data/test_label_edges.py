@@ -15,6 +15,7 @@ from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data.bad_frames import BadFrame
 from ad_compressed_perception.data.labeled import cityscapes
 from ad_compressed_perception.data.labeled.boxes import BoxData
+from ad_compressed_perception.data.labeled.classes import ClassData
 from ad_compressed_perception.data.labeled.masks import MaskData, read_mask
 from ad_compressed_perception.metrics.confusion import IGNORE
 
@@ -106,6 +107,15 @@ def test_detections_are_no_ground_truth(tmp_path: Path) -> None:
         kitti(tmp_path / "kitti", KITTI.format("10 10 30 30") + " 0.9\r\n")
     with pytest.raises(DataError, match="have scores"):
         voc(tmp_path / "voc", "<score>0.9</score>")
+
+
+def test_a_table_of_results_is_named(tmp_path: Path) -> None:
+    for suffix in ("JPG", "png"):
+        write_image(tmp_path / f"images/{suffix}.{suffix}")
+    write(tmp_path / "labels.csv", "file,label,score\r\nJPG.JPG,car ,0.9\r\npng.png,person,0.8\r\n")
+    data = ClassData(tmp_path, None, LABELS)
+    assert len(data) == 2
+    assert "has a column score" in data.notes[0]
 
 
 def test_boxes_in_other_units_are_refused(tmp_path: Path) -> None:

@@ -107,6 +107,8 @@ def test_a_frame_without_a_result_is_lost() -> None:
         ((1,), [()]),
         ((), [()]),
         ((1, 1, 100, 7), [(3,), (2,)]),
+        ((1, 4, 5, 7), [(1,), (2,), (3,)]),  # 4 x 5 numbers are no image
+        ((1, 512, 7, 7), [(1,)]),
     ],
 )
 def test_channels_lie_along_what_is_no_image(shape: tuple[int, ...], axes: list[tuple[int, ...]]) -> None:

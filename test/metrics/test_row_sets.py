@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ad_compressed_perception.metrics.row_sets import describe_columns, matched_weight
+from ad_compressed_perception.metrics.row_sets import describe_columns, match_rows, matched_weight
 
 
 def boxes(seed: int, count: int = 6) -> np.ndarray:
@@ -24,7 +24,7 @@ COLUMNS = describe_columns(TABLES)
 
 
 def agreement(baseline: np.ndarray, variant: np.ndarray) -> float:
-    matched, total = matched_weight(baseline, variant, COLUMNS)
+    matched, total = matched_weight(baseline, variant, COLUMNS, match_rows(baseline, variant, COLUMNS))
     return matched / total
 
 

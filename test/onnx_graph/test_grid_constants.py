@@ -131,3 +131,15 @@ def test_a_factor_of_one_side_is_seen_as_an_initializer_and_as_a_node() -> None:
             [] if index else [tensor],
         )
         assert stated_size(Graph(helper.make_model(graph)), (384, 640)) is not None
+
+
+@pytest.mark.parametrize("pixels", [True, False])
+def test_a_grid_in_shares_of_the_image_is_not_continued(pixels: bool) -> None:
+    """At twice the width the line of centers up to 1 would lead to 2: boxes far outside, and no error."""
+    strides = (8, 16)
+    shares = centers(128, 192, strides, 0.5, True) / np.array([192.0, 128.0], np.float32)
+    sizes = np.concatenate([np.full(24 * 16, 8 / 192), np.full(12 * 8, 16 / 192)]).astype(np.float32)
+    for values in (shares[None], shares.T[None], shares[None] * 2.0 - 1.0, sizes[None]):
+        assert continue_grid(values, (128, 192), (128, 384)) is None
+    same = centers(128, 192, strides, 0.5, pixels)[None]
+    assert continue_grid(same, (128, 192), (128, 384)) is not None

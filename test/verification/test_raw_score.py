@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ad_compressed_perception.compression.verification.gate import Measured, decide
 from ad_compressed_perception.compression.verification.raw_score import RawScore
@@ -67,6 +69,8 @@ def verdict_on(figures: AgreementFigures, **terms: Any) -> Verdict:
         labels=figures.labels,
         label_text=figures.label_text,
         outputs=figures.outputs,
+        lost=figures.lost,
+        rare=figures.rare,
     )
     return decide(AcceptSpec(**terms), measured)
 
@@ -222,6 +226,38 @@ def test_channels_that_never_change_have_to_stay_what_they_are(
     assert verdict_on(compare(frames, rounded), max_drop=0.1).status == "accepted"
 
 
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.floats(-2.0, 3.0), min_size=2, max_size=12),
+    st.integers(0, 11),
+    st.booleans(),
+    st.sampled_from(["mean", "moved", "exchanged sign"]),
+)
+def test_no_channel_of_few_can_be_lost(
+    exponents: list[float], channel: int, is_static: bool, nonsense: str
+) -> None:
+    """Of any scales, changing or not: the variant is not accepted, and the baseline itself is."""
+    rng = np.random.default_rng(7)
+    scales = 10.0 ** np.array(exponents)
+    lost = channel % len(scales)
+    values = rng.normal(0.0, 1.0, (FRAMES, len(scales), 8, 8))
+    if is_static and len(scales) > 1:
+        values[:, lost] = 3.0
+        nonsense = "moved"
+    values *= scales[:, None, None]
+    frames = [{"y": one[None].astype(np.float32)} for one in values]
+    mean = values.mean(axis=0)[lost]
+
+    def lose(outputs: Outputs) -> Outputs:
+        own = outputs["y"][0, lost]
+        span = 5.0 * scales.max()
+        outputs["y"][0, lost] = {"mean": mean, "moved": own + span, "exchanged sign": -own}[nonsense]
+        return outputs
+
+    assert verdict_on(compare(frames, lose), max_drop=0.1).status == "rejected"
+    assert verdict_on(compare(frames, lambda outputs: outputs), max_drop=0.1).status == "accepted"
+
+
 def test_logits_lost_beside_boxes_of_every_size_are_rejected() -> None:
     """Ranges of 640, 480, 150, 60 and 16 leave no gap: all would be one kind, in which logits do not show."""
     rng = np.random.default_rng(6)
@@ -256,6 +292,22 @@ def test_a_small_class_that_a_mask_loses_is_rejected(kind: str) -> None:
     verdict = verdict_on(figures, max_drop=0.1)
     assert verdict.status == "rejected" and "'ids, id 11' has no change in common" in verdict.reasons[0]
     assert verdict_on(compare(frames, lambda one: one), max_drop=0.1).status == "accepted"
+
+
+def test_a_class_on_few_frames_is_named_and_open_where_it_is_lost() -> None:
+    """Six of 400 frames show class 7: of all scores' changes it is a hundredth."""
+    rng = np.random.default_rng(8)
+    frames = []
+    for place in range(400):
+        scores = rng.uniform(0.0, 0.02, (1, 20))
+        scores[0, 7 if place % 70 == 3 else place % 3] = 0.9
+        frames.append({"p": scores.astype(np.float32)})
+    lost = verdict_on(compare(frames, filled("p", np.s_[0, 7], 0.01)), max_drop=0.1)
+    assert lost.status == "inconclusive"
+    assert "'p[7]' is lost" in lost.reasons[0]
+    kept = verdict_on(compare(frames, lambda one: one), max_drop=0.1)
+    assert kept.status == "accepted"
+    assert "too rare on these frames to be judged by themselves: 'p[7]' (" in " ".join(kept.reasons)
 
 
 def test_the_mean_output_is_rejected_though_it_is_near() -> None:
@@ -386,6 +438,28 @@ def test_objects_of_varying_number_are_compared_as_rows() -> None:
     assert verdict_on(fewer, max_drop=0.1).status == "rejected"
     none = compare(frames, lambda outputs: {name: one[:0] for name, one in outputs.items()})
     assert none.drop == 1.0
+
+
+@pytest.mark.parametrize("way", ["dropped", "renamed"])
+def test_a_rare_class_of_rows_that_is_lost_is_rejected(way: str) -> None:
+    """The weakest object of every frame is the only one of class 4: a twentieth of the weight."""
+    frames = suppressed()
+    for outputs in frames:
+        outputs["classes"] = np.where(np.arange(len(outputs["classes"])) == len(outputs["classes"]) - 1, 4, 0)
+
+    def lose(outputs: Outputs) -> Outputs:
+        kept = outputs["classes"] != 4
+        if way == "dropped":
+            return {name: one[kept] for name, one in outputs.items()}
+        return {**outputs, "classes": np.zeros_like(outputs["classes"])}
+
+    def all_right(outputs: Outputs) -> Outputs:
+        return outputs
+
+    verdict = verdict_on(compare(frames, lose), max_drop=0.2)
+    assert verdict.status == "rejected"
+    assert "column 5: 4' is lost" in " ".join(verdict.reasons)
+    assert verdict_on(compare(frames, all_right), max_drop=0.2).status == "accepted"
 
 
 def test_a_varying_shape_that_holds_no_rows_is_refused() -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Verdicts on planners that give speeds: a throttle or a brake that says nothing must not hide in the path."""
+"""Verdicts on planners that give speeds: a throttle or brake that says nothing must not hide in the path."""
 
 from __future__ import annotations
 

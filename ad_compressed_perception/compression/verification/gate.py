@@ -23,6 +23,8 @@ from ad_compressed_perception.compression.verification.scores import LABEL_TEXT,
 from ad_compressed_perception.core.manifest import Verdict, VerdictStatus
 from ad_compressed_perception.pass_api.terms import AcceptSpec
 
+_NO_LIMIT_POINTS = 100.0
+
 
 @dataclass(frozen=True)
 class AccuracyDrop:
@@ -86,14 +88,15 @@ class Measured:
         integer_coverage: share of convolutions and matrix products run as integer kernels; None without any.
         accuracy: loss of accuracy on labeled data; None where none was given.
         end_to_end: times from frame to result, for ``timed: end_to_end``.
-        labels: segmentation, classification: the drop of each informative label; raw: that of channels.
+        labels: segmentation, classification: the drop of each informative label; raw: that of channels;
+            planning: that of the change of speed.
         label_text: what drops, with a place for the label's name.
         outputs: raw: figures of each output.
         slices: the drop in each slice of the frames.
         sizes: detection: the drop of each class of object sizes.
         distances: with a camera: the drop in each band of distances.
         lost: labels and reactions of which nothing is left, besides those of ``labels``.
-        rare: classification: labels on too few frames to be judged by themselves.
+        rare: classification, raw: labels and channels on too few frames to be judged by themselves.
     """
 
     drop: float
@@ -158,10 +161,10 @@ def check_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str
         f"{found.metric} is worse by {found.value:.2f} {found.unit} on {found.frames} labeled frames "
         f"(95 % interval {found.low:.2f} to {found.high:.2f})"
     )
-    if found.to_lose <= limit and found.low <= limit:
+    if found.low <= limit and found.to_lose <= limit < _NO_LIMIT_POINTS:
         return Finding.OPEN, (
-            f"the baseline's {found.metric} on {found.frames} labeled frames is only {found.to_lose:.2f} points "
-            f"above that of results which ignore the image, where a loss of {limit:g} points says nothing: do "
+            f"the baseline's {found.metric} on {found.frames} labeled frames is only {found.to_lose:.2f} "
+            f"points above that of results which ignore the image; a loss of {limit:g} says nothing: do "
             "the labels, their units and the label map belong to these images and this model?"
         )
     estimate = Estimate(found.value, found.low, found.high, found.frames)

@@ -15,13 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.metrics.row_sets import describe_columns, matched_weight
+from ad_compressed_perception.metrics.id_counts import MOST_IDS
+from ad_compressed_perception.metrics.row_sets import (
+    Columns,
+    describe_columns,
+    match_rows,
+    matched_weight,
+    row_weights,
+)
 
 MOST_VALUES = 50_000
 """An output of more values is no table of rows."""
 
 _MOST_COLUMNS = 64
 _LEAST_ROWS = 4
+# Rows below this share of the strongest one's weight are background, whose ids mean nothing.
+_OBJECT_SHARE = 0.25
 
 Frames = list[tuple[NDArray[np.float64], NDArray[np.float64] | None]]
 
@@ -35,12 +44,18 @@ class RowTable:
         lost: (N, 2) of each frame: weight of the rows without a partner, and of all rows.
         columns: number of columns.
         changes: whether the baseline's differs between frames.
+        ids: names of the ids in columns of whole numbers, such as "classes = 3".
+        shown: (N, len(ids)) whether the baseline has an object with the id on a frame.
+        kept: likewise, whether such an object has a partner.
     """
 
     names: tuple[str, ...]
     lost: NDArray[np.float64]
     columns: int
     changes: bool
+    ids: tuple[str, ...]
+    shown: NDArray[np.bool_]
+    kept: NDArray[np.bool_]
 
     @property
     def name(self) -> str:
@@ -110,15 +125,48 @@ def _join(members: Mapping[str, Frames], *, is_varying: bool) -> RowTable | None
     if not is_varying and (columns.score is None or baseline[0].shape[1] < 2):
         return None
     lost = np.zeros((count, 2))
+    ids = _ids(baseline)
+    strongest = max((float(row_weights(one, columns).max(initial=0.0)) for one in baseline), default=0.0)
+    shown, kept = np.zeros((2, count, len(ids)), bool)
     for place, table in enumerate(baseline):
         sides = [members[name][place][1] for name in names]
         known = [side for side in sides if side is not None]
         if len(known) < len(sides) or len({len(side) for side in known}) > 1:
             lost[place] = 1.0, 1.0
+            shown[place], _ = _shown(table, np.full(len(table), -1), columns, ids, strongest)
             continue
-        matched, total = matched_weight(table, np.concatenate(known, axis=1), columns)
+        variant = np.concatenate(known, axis=1)
+        chosen = match_rows(table, variant, columns)
+        matched, total = matched_weight(table, variant, columns, chosen)
         lost[place] = total - matched, total
+        shown[place], kept[place] = _shown(table, chosen, columns, ids, strongest)
     changes = any(
         one.shape != baseline[0].shape or not np.array_equal(one, baseline[0]) for one in baseline[1:]
     )
-    return RowTable(names, lost, baseline[0].shape[1], changes)
+    texts = tuple(f"{' + '.join(names)}, column {column}: {number:g}" for column, number in ids)
+    return RowTable(names, lost, baseline[0].shape[1], changes, texts, shown, kept)
+
+
+def _ids(tables: Sequence[NDArray[np.float64]]) -> list[tuple[int, float]]:
+    """Return (column, number) of each number in columns that hold two ids or more and nothing else."""
+    rows = np.concatenate(tables)
+    found = []
+    for column in range(rows.shape[1]):
+        numbers = np.unique(rows[:, column])
+        is_id = (numbers == np.rint(numbers)) & (numbers >= 0) & (numbers < MOST_IDS)
+        if len(numbers) > 1 and is_id.all():
+            found += [(column, float(number)) for number in numbers]
+    return found
+
+
+def _shown(
+    table: NDArray[np.float64],
+    chosen: NDArray[np.int64],
+    columns: Columns,
+    ids: Sequence[tuple[int, float]],
+    strongest: float,
+) -> tuple[list[bool], list[bool]]:
+    """Return whether a frame has an object with each id, and whether one of them has a partner."""
+    is_object = row_weights(table, columns) >= _OBJECT_SHARE * strongest
+    with_id = [is_object & (table[:, column] == number) for column, number in ids]
+    return [bool(one.any()) for one in with_id], [bool((one & (chosen >= 0)).any()) for one in with_id]

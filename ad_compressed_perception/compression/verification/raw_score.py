@@ -30,6 +30,7 @@ from ad_compressed_perception.compression.verification.scores import (
     AgreementScore,
     Indices,
     PartDrop,
+    find_lost,
 )
 from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import Manifest
@@ -168,6 +169,7 @@ class RawScore(AgreementScore):
         ]
         outputs += [_describe_table(table, parts, drops) for table in tables]
         worst = _worst(drops)
+        rare = [one for name, each in measured.items() for one in _rare(name, each, frames)]
         lost = _drops(channels, frames)
         flags = self._information.flags()[frames]
         is_known = bool(flags.any()) and worst is not None
@@ -189,6 +191,15 @@ class RawScore(AgreementScore):
             labels=tuple(sorted(lost, key=lambda one: -one.drop)[:_SHOWN_CHANNELS]) if is_known else (),
             label_text=_CHANNEL,
             outputs=tuple(outputs),
+            lost=(
+                *(
+                    one
+                    for each in tables
+                    for one in find_lost(each.ids, each.shown[frames], each.kept[frames])
+                ),
+                *(one for one in rare if one.drop >= 1.0),
+            ),
+            rare=tuple(one for one in rare if one.drop < 1.0),
         )
 
     def _describe(
@@ -285,6 +296,21 @@ def _channels(name: str, one: OutputNoise) -> Iterator[Part]:
         noise, signal = sums[:, :, channel].T
         if len(ranges.low) > 1 and frames_of_signal(signal) >= least:
             yield Part(name, f"{name}{one.channel_name(int(channel))}", noise, signal)
+
+
+def _rare(name: str, one: OutputNoise, frames: Indices) -> Iterator[PartDrop]:
+    """Yield the informative channels whose changes lie on too few frames: their drop, and on how many."""
+    if one.is_whole:
+        return
+    ranges, sums = one.ranges(), one.sums()[frames]
+    judged = informative_channels(kinds_of_channels(ranges.low, ranges.high), ranges.change)
+    least = min(_MIN_FRAMES, -(-len(sums) // 2))
+    for channel in np.flatnonzero(judged) if len(ranges.low) > 1 else ():
+        noise, signal = sums[:, :, channel].T
+        count = frames_of_signal(signal)
+        if 0.0 < count < least:
+            drop = float(noise_share(noise.sum(), signal.sum()))
+            yield PartDrop(f"{name}{one.channel_name(int(channel))}", drop, drop, drop, max(1, round(count)))
 
 
 def _ids(name: str, one: OutputNoise) -> Iterator[Part]:

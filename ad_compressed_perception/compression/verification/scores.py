@@ -69,14 +69,14 @@ class AgreementFigures:
         strict_measure: name of the strict figure, which is reported beside the gated one.
         strict_score: its value in 0..1; NaN where nothing could be compared.
         labels: segmentation: the drop of each informative label's IoU; classification: of its F1; raw: that
-            of the channels that are judged by themselves, the worst of them.
+            of the channels that are judged by themselves, the worst of them; planning: the change of speed.
         label_text: what drops, with a place for the label's name.
         outputs: raw: figures of each output.
         sizes: detection: the drop of each class of object sizes.
         distances: with a camera: the drop in each band of distances.
         lost: labels, and reactions of a planner, of which nothing is left; frames are those on which the
             baseline has them.
-        rare: classification: labels on too few frames to be judged by themselves.
+        rare: classification, raw: labels and channels on too few frames to be judged by themselves.
     """
 
     measure: str

@@ -7,10 +7,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.data.labeled.box_labels import Box, BoxLabels, LabeledBox
+from ad_compressed_perception.data.labeled.box_labels import (
+    SHARES_PX,
+    Box,
+    BoxLabels,
+    LabeledBox,
+    are_shares,
+)
 
-# Boxes that all end within a pixel and a half of the corner are shares of the image's size.
-_SHARES_PX = 1.5
 # Labels of hidden parts may reach beyond the image; most boxes of a data set do not by so much of its size.
 _BEYOND, _MOST_BEYOND = 0.05, 0.5
 
@@ -33,9 +37,9 @@ def check_boxes(labels: BoxLabels) -> list[str]:
             f"the boxes of {labels.source} have scores: they are detections, which no detector can be "
             "evaluated on; COCO results are compared with labels by --results"
         )
-    if boxes and all(max(map(abs, box.box_xyxy)) <= _SHARES_PX for box, _, _ in boxes):
+    if boxes and all(are_shares(box.box_xyxy) for box, _, _ in boxes):
         raise DataError(
-            f"all boxes of {labels.source} end within {_SHARES_PX:g} pixels of the image's corner: they look "
+            f"all boxes of {labels.source} end within {SHARES_PX:g} pixels of the image's corner: they look "
             "like shares of its size, and this format has pixels"
         )
     beyond = [_is_beyond(box, width, height) for box, width, height in boxes if width and height]

@@ -12,6 +12,9 @@ from ad_compressed_perception.core.errors import DataError
 
 Box = tuple[float, float, float, float]
 
+SHARES_PX = 1.5
+"""Boxes that all end within so many pixels of the corner are shares of the image's size."""
+
 
 @dataclass(frozen=True)
 class LabeledBox:
@@ -70,6 +73,11 @@ class BoxLabels:
     categories: Sequence[str]
     category_ids: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+
+def are_shares(box: Box) -> bool:
+    """Return whether a box ends so near to the image's corner that it looks like shares of its size."""
+    return max(map(abs, box)) <= SHARES_PX
 
 
 def names_of(images: Sequence[LabeledImage]) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data.bad_frames import BadFrame
 from ad_compressed_perception.data.frames import list_images_and_others, read_image_file
-from ad_compressed_perception.data.labeled.csv_columns import read_columns
+from ad_compressed_perception.data.labeled.csv_columns import has_column, read_columns
 from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame, default_frames
 from ad_compressed_perception.data.labeled.exif import rotation_note
 from ad_compressed_perception.data.labeled.label_map import (
@@ -28,6 +28,7 @@ from ad_compressed_perception.data.labeled.label_map import (
 
 CSV_NAME = "labels.csv"
 FILE_COLUMN, LABEL_COLUMN = "file", "label"
+_SCORE_COLUMN = "score"
 
 
 @dataclass(frozen=True)
@@ -109,16 +110,21 @@ class ClassData(LabeledData):
         Raises:
             DataError: no or malformed labels, or classes that are no labels of the model.
         """
+        self.notes = []
         path = labels_path / CSV_NAME if (labels_path / CSV_NAME).is_file() else labels_path
         if path.is_file():
             self._items, self.ignored_files = read_class_csv(path, frames), ()
+            if has_column(path, _SCORE_COLUMN):
+                self.notes.append(
+                    f"{path.name} has a column {_SCORE_COLUMN}: where its labels are a classifier's results, "
+                    "all figures only say how alike the two are."
+                )
         elif frames is not None:
             raise DataError(f"{labels_path}@{frames}: with a folder of frames, the labels are a csv file")
         else:
             self._items, self.ignored_files = read_class_folders(path)
         self.describe = f"{labels_path}@{frames}" if frames else str(labels_path)
         names = list(dict.fromkeys(label for _, label in self._items))
-        self.notes = []
         if label_map is not None:
             self.classes, of_name = _by_map(label_map, names, model_labels)
         else:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.data.labeled.box_labels import BoxLabels, LabeledBox, LabeledImage
+from ad_compressed_perception.data.labeled.box_labels import BoxLabels, LabeledBox, LabeledImage, are_shares
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 JSON_NAMES = ("instances.json", "_annotations.coco.json")
 
@@ -209,7 +211,8 @@ def read_coco_results(path: Path, content: Any, labels: BoxLabels) -> Sequence[S
     """Return the detections of each image of ``labels`` that a COCO results file holds.
 
     Raises:
-        DataError: it is no list of results, or one is of an image or category that ``labels`` does not have.
+        DataError: it is no list of results, one is of an image or a category that ``labels`` does not have,
+            or all boxes are shares instead of pixels.
     """
     image_ids, category_ids = numbers_of(labels)
     names = {number: name for name, number in category_ids.items()}
@@ -231,6 +234,8 @@ def read_coco_results(path: Path, content: Any, labels: BoxLabels) -> Sequence[S
         found[result.image_id].append(
             LabeledBox(_xyxy(result.bbox), names[result.category_id], score=result.score)
         )
+    if content and all(are_shares(box.box_xyxy) for boxes in found.values() for box in boxes):
+        raise DataError(f"all boxes of {path} look like shares of the image's size: results are in pixels")
     return [found[number] for number in image_ids]
 
 
@@ -239,5 +244,5 @@ class CocoResult(BaseModel):
 
     image_id: int
     category_id: int
-    bbox: tuple[float, float, float, float]
+    bbox: tuple[_Finite, _Finite, _Finite, _Finite]
     score: float = Field(ge=0.0, le=1.0)

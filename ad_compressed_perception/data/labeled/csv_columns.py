@@ -34,3 +34,9 @@ def read_columns(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, tupl
                 yield f"{path}, line {reader.line_num}", values
     except (OSError, UnicodeDecodeError, csv.Error) as cause:
         raise DataError(f"cannot read {path}: {getattr(cause, 'strerror', None) or cause}") from cause
+
+
+def has_column(path: Path, name: str) -> bool:
+    """Return whether the first line of a csv file that was read names a column."""
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        return name in [column.strip() for column in next(csv.reader(stream), [])]

@@ -3,7 +3,8 @@
 """YOLO text files: a line an object, ``class x y width height [score]``, in shares of the image's size.
 
 x and y are the box's center. An image's file has its name with .txt, in the folder ``labels`` where the image
-is in ``images``; an image without a file has no objects. Keypoints after the box (``kpt_shape:``) are not read. Names are in a YAML file (``names:``, a list or a
+is in ``images``; an image without a file has no objects.
+Keypoints after the box (``kpt_shape:``) are not read. Names are in a YAML file (``names:``, a list or a
 mapping of numbers), or in classes.txt. A line with a polygon (three points or more) stands for its box.
 """
 
