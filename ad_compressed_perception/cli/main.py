@@ -93,7 +93,7 @@ def main() -> None:
         hint = "this should have been an error with a remedy; ADCP_TRACEBACK=1 shows where it comes from"
         sys.exit(_fail(f"{text} ({hint})", ExitCode.ERROR))
     if status == ExitCode.INTERRUPTED:  # typer's status after Ctrl-C, without a message
-        keeps = bool({"compress", "train"} & set(sys.argv[1:2]))
+        keeps = bool({"compress", "train"} & set(sys.argv[1:3]))
         kept = "what was finished is kept, the same command continues from there"
         sys.exit(_fail(f"interrupted; {kept if keeps else 'nothing unfinished is kept'}", status))
     sys.exit(status if isinstance(status, int) else ExitCode.OK)
