@@ -9,7 +9,7 @@ how well results on mirrored frames agree with mirrored results (``judge``), on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -161,11 +161,14 @@ class Guesser:
         values = judge.values(given, _VALUE_FRAMES)
         names = len(request.labels) or len(facts.metadata.names)
         found = self.all_candidates = propose(Evidence(facts, given.width, given.height, names, values))
-        chosen = [
-            replace(one, options={**one.options, **request.decoder_options})
+        fitting = [
+            one
             for one in found
             if request.task in (None, one.task) and request.decoder in (None, one.decoder)
         ]
+        # The other options of a candidate hold for its own reading of the columns.
+        agreeing = [one for one in fitting if _agrees(one, request.decoder_options)] or fitting
+        chosen = [replace(one, options={**one.options, **request.decoder_options}) for one in agreeing]
         if self.keeps_defaults and request.decoder is None:
             return [self._usual(found)]
         if request.decoder is not None and not chosen:
@@ -434,3 +437,8 @@ def _task_of(decoder: str) -> str:
         if issubclass(found, task.decoder_type):
             return name
     raise ManifestError(f"decoder {decoder!r} belongs to no task of this package: give --task")
+
+
+def _agrees(candidate: Candidate, options: Mapping[str, Any]) -> bool:
+    """Return whether no option of a candidate is given otherwise."""
+    return all(candidate.options.get(key, value) == value for key, value in options.items())

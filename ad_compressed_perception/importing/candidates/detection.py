@@ -115,7 +115,9 @@ def _yolo(
         return
     high = evidence.largest(tensor.name, slice(0, 4), axis)
     is_normalized = high <= _NORMALIZED_UP_TO
-    is_probability = evidence.are_probabilities(tensor.name, slice(4, None), axis)
+    # Columns behind the labels, such as keypoints, are no scores.
+    last = columns - max(classes - evidence.labels, 0) if evidence.labels else columns
+    is_probability = evidence.are_probabilities(tensor.name, slice(4, last), axis)
     prior = _prior(evidence, classes, columns_first=axis == -2, objectness=objectness)
     if rows <= _MOST_QUERIES and not objectness:
         prior += 0.05  # queries
