@@ -30,6 +30,7 @@ from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame
 from ad_compressed_perception.data.labeled.open import open_labeled
 from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.onnx_graph.image_free import outputs_without_input
 from ad_compressed_perception.onnx_graph.io import read_model
 from ad_compressed_perception.pass_api.passes import Advance, PassContext
 from ad_compressed_perception.tasks.geometry import Geometry
@@ -150,7 +151,7 @@ def open_distillation(
         ModelFileError: the graph cannot be trained.
     """
     baseline = read_model(context.baseline)
-    names = [value.name for value in baseline.graph.output]
+    names = _learnable(baseline)
     student = GraphModule(model)
     for frame in context.images():
         example = torch.from_numpy(Preparer(context.input)(frame)[0].copy()).float()
@@ -160,7 +161,13 @@ def open_distillation(
             name: tuple(value.shape)
             for name, value in zip(student.output_names, student(example), strict=True)
         }
-    teacher_outputs, student_outputs = _pairs(context, names, student.output_names)
+    teacher_outputs, student_outputs = _pairs(context, names, _learnable(model))
+    for name in student_outputs:
+        if shapes[name][:1] != (1,):
+            raise RecipeError(
+                f"output {name!r} is {list(shapes[name])}: its first axis is not the batch, so that it "
+                "cannot be compared image by image"
+            )
     logits = not ends_in_softmax(model, student_outputs[0])
     base = create_loss(context.output, not logits)
     positions = [student.output_names.index(name) for name in student_outputs]
@@ -291,6 +298,12 @@ def _dataset(
         raise
     write_json(done, {"key": key})
     return dataset
+
+
+def _learnable(model: ModelProto) -> list[str]:
+    """Return the outputs of a graph that depend on its input."""
+    constant = outputs_without_input(model)
+    return [value.name for value in model.graph.output if value.name not in constant]
 
 
 def _labeled(context: PassContext, options: TrainingOptions) -> tuple[LabeledData | None, Correct | None]:
