@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from ad_compressed_perception.core.errors import DataError
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
+VIDEO_TOPIC = "/video"
+"""Of a video seen as a recording."""
 
 _COUNTED_SUFFIXES = (".avi", ".m4v", ".mov", ".mp4")
 

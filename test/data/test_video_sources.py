@@ -235,3 +235,11 @@ def test_of_a_camera_with_depth_the_camera_is_taken(tmp_path: Path) -> None:
     assert open_frames(str(bag)).describe.endswith(":/rgb/image")
     with pytest.raises(DataError, match="a depth map"):
         list(open_frames(f"{bag}:/depth/image"))
+
+
+def test_a_video_file_is_named_with_its_topic_too(tmp_path: Path) -> None:
+    """As replay and the player name it."""
+    path = write_video_file(tmp_path / "drive.mp4", 3)
+    assert len(open_frames(f"{path}:{TOPIC}")) == 3
+    with pytest.raises(DataError):
+        open_frames(f"{path}:/other")
