@@ -88,7 +88,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def list_images_and_others(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the images as ``list_images`` does, and the names of the other files, and of folders of images."""
+    """Return the images as ``list_images`` does, and the names of other files and of folders of images."""
     if not folder.is_dir():
         raise DataError(f"no such folder of images: {folder}")
     entries = [entry for entry in folder.iterdir() if not entry.is_dir()]

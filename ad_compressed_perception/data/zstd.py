@@ -83,10 +83,12 @@ def zstd_expand(path: Path, target: Path, beginnings: tuple[bytes, ...] = (b"",)
                 stream = library.open(compressed, "rb")
             with stream:
                 # In small steps: what was read before an error is kept.
+                is_first = True
                 while chunk := stream.read1(_STEP_BYTES):
-                    if not plain.tell() and not chunk.startswith(beginnings):
+                    if is_first and not chunk.startswith(beginnings):
                         raise StorageError("it holds something else than its name says")
                     plain.write(chunk)
+                    is_first = False
     except (OSError, StorageError):
         raise
     except Exception as error:

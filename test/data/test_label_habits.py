@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Habits of labeling tools and of people's folders: what would change a figure is read right or said."""
+"""Habits of labeling tools and of people's folders: what would change a figure is read right or named."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def image_at(path: Path) -> Path:
     return path
 
 
-def voc_file(root: Path, difficult: str = "0", width: str = "200", file: str = "a.png", stem: str = "a") -> Path:
+def voc_file(
+    root: Path, difficult: str = "0", width: str = "200", file: str = "a.png", stem: str = "a"
+) -> Path:
     image_at(root / "JPEGImages" / "a.png")
     (root / "Annotations").mkdir()
     (root / "Annotations" / f"{stem}.xml").write_text(
@@ -64,9 +66,10 @@ def test_images_that_share_a_text_file_are_named(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "0.txt").write_text("0 .5 .5 .1 .1\n")
     (tmp_path / "classes.txt").write_text("car\n")
-    assert "1 names have several images (0), each of which counts with the labels." in read_box_labels(
-        tmp_path, None
-    ).notes
+    assert (
+        "1 names have several images (0), each of which counts with the labels."
+        in read_box_labels(tmp_path, None).notes
+    )
     (tmp_path / "labels" / "0.txt").write_text("0 nan .5 .1 .1\n")
     with pytest.raises(DataError, match="line 1: numbers that are not finite"):
         read_box_labels(tmp_path, None)

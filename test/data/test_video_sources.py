@@ -246,7 +246,7 @@ def test_a_video_file_is_named_with_its_topic_too(tmp_path: Path) -> None:
 
 
 def test_an_avi_with_dropped_frames_has_the_frames_that_are_there(tmp_path: Path) -> None:
-    """Its header counts the times of dropped frames, too: the last frame and as many as it counted were bad."""
+    """Its header counts the times of dropped frames, too: as many frames as it counted were bad."""
     av = pytest.importorskip("av", reason="needs PyAV, the extra [video]")
     path = tmp_path / "drive.avi"
     with av.open(str(path), "w") as container:

@@ -103,7 +103,7 @@ def unique_stems(labels: BoxLabels, kind: str) -> list[str]:
 
 
 def is_set(mark: object) -> bool:
-    """Return whether a mark such as ``difficult`` is set; tools write numbers, truth values and words."""
+    """Return whether a mark such as ``difficult`` is set; tools write numbers, booleans and words."""
     return str(mark).strip().casefold() in ("1", "true", "yes")
 
 
