@@ -32,7 +32,7 @@ from ad_compressed_perception.data.video_messages import (
 )
 from ad_compressed_perception.data.zstd import is_zstd, zstd_decompress
 from ad_compressed_perception.image.encodings import DEPTH_ENCODINGS
-from ad_compressed_perception.image.format_text import parse_format
+from ad_compressed_perception.image.format_text import known_encoding, parse_format
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
@@ -281,7 +281,7 @@ class BagReader:
                 message = self.deserialize(topic, cdr)
                 if hasattr(message, "format"):
                     return parse_format(message.format).kind == "depth"
-                return message.encoding in DEPTH_ENCODINGS
+                return known_encoding(message.encoding) in DEPTH_ENCODINGS
         return False
 
     def _has_camera_info(self, topic: str) -> bool:

@@ -23,6 +23,7 @@ METADATA_NAME = "metadata.yaml"
 _SHOWN = 80
 _NUMBERED = re.compile(r"(.*)_(\d{1,9})(\.(?:mcap|db3)(?:\.zstd?)?)$")
 _ZSTD_SUFFIXES = (".zstd", ".zst")
+_BEGINNINGS = {".mcap": b"\x89MCAP", ".db3": b"SQLite format 3\0"}
 
 
 @dataclass
@@ -97,7 +98,7 @@ def open_file(path: Path) -> StorageFile:
     """
     if path.suffix not in _ZSTD_SUFFIXES:
         return SqliteFile(path) if path.suffix == ".db3" else McapFile(path)
-    plain = unpack(path)
+    plain = unpack(path, (_BEGINNINGS.get(path.with_suffix("").suffix, b""),))
     file = open_file(plain.path)
     file.warnings.append(plain.note)
     if plain.damage:
@@ -134,8 +135,10 @@ def _of_metadata(folder: Path) -> BagFiles:
         ) from cause
     there = [_existing(folder / name) for name in names]
     missing = [name for name, found in zip(names, there, strict=True) if found is None]
-    paths = [found for found in there if found is not None]
+    paths = list({found.resolve(): found for found in reversed(there) if found is not None}.values())[::-1]
     problems = []
+    if len(paths) + len(missing) < len(names):
+        problems.append(f"{METADATA_NAME} names a file more than once; it is read once")
     if missing:
         named = ", ".join(name[:_SHOWN] for name in missing[:3])
         text = f"{len(missing)} of {len(names)} files that its {METADATA_NAME} names are missing: {named}"

@@ -22,6 +22,7 @@ from ad_compressed_perception.image.encodings import ENCODINGS
 from ad_compressed_perception.image.format_text import (
     SAMPLE_BITS,
     format_note,
+    known_encoding,
     known_sample_bits,
     parse_format,
 )
@@ -104,11 +105,19 @@ class BagFrames(FrameSource):
 
     def _note(self, message: Any, frame: Frame) -> None:
         text = str(getattr(message, "format", ""))
-        if text not in self._formats:
+        if text and text not in self._formats:
             self._formats.add(text)
             if note := format_note(text, frame.color):
                 self.notes = [*self.notes, f"{self.describe}: {note}"]
-        named = ENCODINGS.get(getattr(message, "encoding", ""))
+        named = ENCODINGS.get(known_encoding(getattr(message, "encoding", "")))
+        height, width = frame.pixels.shape[:2]
+        if named and height != message.height and named.chroma_rows and "" not in self._formats:
+            self._formats.add("")
+            self.notes = [
+                *self.notes,
+                f"{self.describe}: the height of {message.height} is taken to count the rows of chroma, the "
+                f"images for {width}x{height}: if that is not their size, they lack their chroma.",
+            ]
         if frame.pixels.dtype == np.uint16 or (named and named.sample_bytes == 2):
             shift = 0 if frame.pixels.dtype == np.uint16 else 8
             self._largest_sample = max(self._largest_sample, int(frame.pixels.max()) << shift)

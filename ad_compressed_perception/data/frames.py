@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ad_compressed_perception.data.bad_frames import BadFrame, BadFrameLimit, Ba
 from ad_compressed_perception.data.bag import is_bag
 from ad_compressed_perception.data.bag_frames import BagFrames
 from ad_compressed_perception.data.frame_source import FrameSource
-from ad_compressed_perception.data.video_file import is_video_file
+from ad_compressed_perception.data.video_file import VIDEO_TOPIC, is_video_file
 from ad_compressed_perception.data.video_frames import VideoFrames
 from ad_compressed_perception.image.decode import Frame, gray_of_file
 from ad_compressed_perception.image.files import decode_file
@@ -87,16 +88,22 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def list_images_and_others(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the images as ``list_images`` does, and the names of the other files."""
+    """Return the images as ``list_images`` does, and the names of other files and of folders of images."""
     if not folder.is_dir():
         raise DataError(f"no such folder of images: {folder}")
     entries = [entry for entry in folder.iterdir() if not entry.is_dir()]
     files = [entry for entry in entries if _is_image(entry)]
     others = sorted({entry.name for entry in entries} - {entry.name for entry in files})
+    others += sorted(f"{entry.name}/" for entry in folder.iterdir() if _holds_images(entry))
     if not files:
         ignored = f"; ignored: {', '.join(others[:3])}" if others else ""
         raise DataError(f"no images in {folder} (looked for {', '.join(sorted(IMAGE_SUFFIXES))}{ignored})")
     return sorted(files, key=_order), others
+
+
+def _holds_images(path: Path) -> bool:
+    """Return whether a path is a folder with images directly in it."""
+    return path.is_dir() and os.access(path, os.R_OK | os.X_OK) and any(map(_is_image, path.iterdir()))
 
 
 def _is_image(path: Path) -> bool:
@@ -168,12 +175,12 @@ def open_frames(
     if stride < 1 or (limit is not None and limit < 1):
         raise DataError(f"stride and limit must be at least 1, not {stride} and {limit}")
     path, topic = split_spec(spec)
+    if is_video_file(path) and topic in (None, VIDEO_TOPIC):
+        return VideoFrames(path, limit, stride, max_bad)
     if is_bag(path) or (topic is not None and path.exists()):
         return BagFrames(path, topic, limit, stride, max_bad)
     if path.is_dir():
         return FolderFrames(path, limit, stride, max_bad)
-    if is_video_file(path):
-        return VideoFrames(path, limit, stride, max_bad)
     if path.is_file():
         return BagFrames(path, None, limit, stride, max_bad)
     hint = ""

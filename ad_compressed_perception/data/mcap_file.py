@@ -243,7 +243,7 @@ class McapFile:
             if not compression:  # what is there can be read
                 yield from _records(body[start:])
             return
-        data = _decompress(bytes(body[start:]), compression)
+        data = _decompress(bytes(body[start:]), compression, size)
         if len(data) != size:
             raise StorageError(f"holds {len(data)} bytes instead of {size}")
         if crc and crc32(data) != crc:
@@ -289,14 +289,15 @@ def _string(record: memoryview, position: int) -> tuple[str, int]:
     return bytes(record[position + 4 : end]).decode("utf-8"), end
 
 
-def _decompress(data: bytes, compression: str) -> bytes:
+def _decompress(data: bytes, compression: str, size: int) -> bytes:
     if compression == "":
         return data
     if compression == "zstd":
-        return zstd_decompress(data)
+        return zstd_decompress(data, size)
     if compression == "lz4":
         try:
-            return bytes(import_module("lz4.frame").decompress(data))  # comes with rosbags
+            library = import_module("lz4.frame")  # comes with rosbags
+            return bytes(library.LZ4FrameDecompressor().decompress(data, max_length=size + 1))
         except (ImportError, RuntimeError) as error:
             raise StorageError(f"lz4: {error}") from error
     raise StorageError(f"unknown compression {compression!r}")

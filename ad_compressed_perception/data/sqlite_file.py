@@ -17,6 +17,7 @@ from ad_compressed_perception.data.unpacked import copy_with_log
 _BROKEN = (sqlite3.Error, TypeError, ValueError, OverflowError)
 _MOST_FAILURES = 1000
 """Rows that cannot be read after which the rest of a damaged file is given up."""
+_TAIL_BYTES = 32
 
 
 class SqliteFile:
@@ -30,9 +31,10 @@ class SqliteFile:
         self.counts: Counter[int] = Counter()
         self.start_ns = self.end_ns = 0
         self._rows: list[tuple[int, int, int]] | None = None  # (time, id, channel), where damaged
+        self._cut_page, self._lost_bytes = b"", 0  # what there is of the last page, and what there is not
         log = path.with_name(f"{path.name}-wal")
-        has_log = log.is_file() and log.stat().st_size > 0
-        if has_log:
+        self._has_log = log.is_file() and log.stat().st_size > 0
+        if self._has_log:
             # Messages of a killed recorder, which opening would move into the file: done in a copy.
             name = f"file:{quote(str(copy_with_log(path, log)))}"
             self.warnings.append(
@@ -50,6 +52,7 @@ class SqliteFile:
         except _BROKEN as cause:
             raise StorageError(" ".join(str(cause).split()) or type(cause).__name__) from cause
         try:
+            self._check_size()
             self._count()
         except _BROKEN as cause:
             self._scan(cause)
@@ -65,25 +68,63 @@ class SqliteFile:
         return [(self.start_ns, lambda: self._messages(frozenset(chosen)))]
 
     def _messages(self, chosen: frozenset[int]) -> Iterator[Message]:
-        try:
-            if self._rows is not None:
-                for time_ns, row, channel in self._rows:
-                    if channel in chosen:
-                        found = self._database.execute("SELECT data FROM messages WHERE id = ?", (row,))
-                        yield Message(time_ns, channel, _blob(found.fetchone()))
-                return
+        last = (-(1 << 63), -(1 << 63))  # (time, id) of the message before
+        if self._rows is None:
             marks = ",".join("?" * len(chosen))
-            rows = self._database.execute(
-                f"SELECT timestamp, topic_id, data FROM messages WHERE topic_id IN ({marks}) "
-                "ORDER BY timestamp, id",
-                tuple(chosen),
-            )
-            for time_ns, channel, data in rows:
-                yield Message(int(time_ns), int(channel), _blob((data,)))
-        except _BROKEN as cause:
-            text = f"{self.path.name} cannot be read to its end: {cause}"
-            if text not in self.damage:
-                self.damage.append(text)
+            try:
+                for time_ns, row, channel, data in self._database.execute(
+                    f"SELECT timestamp, id, topic_id, data FROM messages WHERE topic_id IN ({marks}) "
+                    "ORDER BY timestamp, id",
+                    tuple(chosen),
+                ):
+                    last = (int(time_ns), int(row))
+                    yield Message(last[0], int(channel), _blob(data))
+                return
+            except _BROKEN as cause:  # the order is that of an index, which may be damaged alone
+                self._scan(cause)
+        for time_ns, row, channel in self._rows or ():
+            if channel not in chosen or (time_ns, row) <= last:
+                continue
+            try:
+                found = self._database.execute("SELECT data FROM messages WHERE id = ?", (row,)).fetchone()
+            except _BROKEN as cause:
+                self._note(f"{self.path.name} cannot be read to its end: {cause}")
+                return
+            yield Message(time_ns, channel, self._whole(found[0] if found else None))
+
+    def _note(self, text: str) -> None:
+        if text not in self.damage:
+            self.damage.append(text)
+
+    def _check_size(self) -> None:
+        """Raise ValueError where the file is shorter than its header says."""
+        (pages,), (size,) = (
+            self._database.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
+        )
+        there = self.path.stat().st_size
+        if self._has_log or there >= pages * size:
+            return
+        if there % size:
+            with self.path.open("rb") as stream:
+                stream.seek(there - there % size)
+                self._cut_page = stream.read()
+            self._lost_bytes = size - there % size
+        raise ValueError(f"{there} bytes of {pages * size}")
+
+    def _whole(self, data: object) -> bytes:
+        """Return a message's bytes; none where SQLite has put zeros in the place of what the file lacks."""
+        found = _blob(data)
+        # Enough of the page to be found in its message only.
+        seen = self._cut_page.rstrip(b"\0")
+        tail = self._cut_page[max(len(seen) - _TAIL_BYTES, 0) :]
+        place = found.find(tail) if seen else -1
+        while place >= 0:
+            lost = found[place + len(tail) : place + len(tail) + self._lost_bytes]
+            if lost and not any(lost):
+                self._note(f"{self.path.name} is cut off within a message, which is left out")
+                return b""
+            place = found.find(tail, place + 1)
+        return found
 
     def _read_channels(self) -> list[Channel]:
         tables = {str(name) for (name,) in self._database.execute("SELECT name FROM sqlite_master")}
@@ -123,8 +164,8 @@ class SqliteFile:
                     "SELECT id, topic_id, timestamp, data FROM messages WHERE id > ? ORDER BY id", (last,)
                 ):
                     last = int(row)
-                    if isinstance(data, bytes):
-                        rows.append((int(time_ns), int(row), int(channel)))
+                    if isinstance(data, bytes) and isinstance(time_ns, int) and isinstance(channel, int):
+                        rows.append((time_ns, last, channel))
                 break
             except _BROKEN:
                 failures += 1
@@ -139,8 +180,6 @@ class SqliteFile:
         )
 
 
-def _blob(row: tuple[object] | None) -> bytes:
-    """Return a row's bytes; raise ValueError where it holds none."""
-    if row is None or not isinstance(row[0], bytes):
-        raise ValueError("a message without bytes")
-    return row[0]
+def _blob(data: object) -> bytes:
+    """Return a message's bytes; none where a row holds something else, which is no message of any type."""
+    return data if isinstance(data, bytes) else b""

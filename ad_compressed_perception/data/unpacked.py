@@ -39,19 +39,23 @@ class Unpacked:
     damage: str = ""
 
 
-def unpack(path: Path) -> Unpacked:
+def unpack(path: Path, beginnings: tuple[bytes, ...] = (b"",)) -> Unpacked:
     """Return a ``.zstd`` file's content as a file; unpacked at the first call, the same one at later calls.
+
+    Args:
+        path: the file.
+        beginnings: what its content may begin with.
 
     Raises:
         DataError: the disk is full.
-        StorageError: nothing of it can be unpacked.
+        StorageError: nothing of it can be unpacked, or its content begins otherwise.
     """
     state = path.stat()
     key = (str(path.resolve()), state.st_mtime_ns, state.st_size)
     with _lock:
         if key not in _unpacked or not _unpacked[key].path.is_file():
             target = _place(path.stem)
-            damage = _within_space(path, lambda: zstd_expand(path, target), target)
+            damage = _within_space(path, lambda: zstd_expand(path, target, beginnings), target)
             note = (
                 f"{path.name} is compressed as a whole: {_size(state.st_size)} were unpacked to "
                 f"{_size(target.stat().st_size)} in {target.parent.parent}, until the end of the command."

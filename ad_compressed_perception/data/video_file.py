@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from ad_compressed_perception.core.errors import DataError
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
+VIDEO_TOPIC = "/video"
+"""Of a video seen as a recording."""
 
 _COUNTED_SUFFIXES = (".avi", ".m4v", ".mov", ".mp4")
 
@@ -56,8 +58,10 @@ class VideoFile:
             self.notes.append(
                 f"{path} says that its images are to be rotated by {rotation} degrees, which was done."
             )
-        # Of other containers OpenCV estimates the count from duration and rate, which may vary.
+        # Of other containers OpenCV estimates the count from duration and rate, which may vary. An AVI file
+        # counts the times at which a frame was dropped, too.
         is_stated = path.suffix.lower() in _COUNTED_SUFFIXES and 1 <= count < 1 << 31
+        is_stated &= not _is_whole_avi(path)
         self.count = int(count) if is_stated else 0
         if not is_stated:
             self.count = sum(1 for _ in self.read(()))
@@ -95,3 +99,17 @@ class VideoFile:
                 f"video {self.path} cannot be opened: no container or codec that OpenCV's FFmpeg reads"
             )
         return capture
+
+
+def _is_whole_avi(path: Path) -> bool:
+    """Return whether a file is an AVI whose parts end where it does; one that is cut off has fewer bytes."""
+    size, place = path.stat().st_size, 0
+    with path.open("rb") as stream:
+        while place < size:
+            stream.seek(place)
+            head = stream.read(8)
+            if len(head) < 8 or not head.startswith(b"RIFF"):
+                return False
+            length = int.from_bytes(head[4:], "little")
+            place += 8 + length + length % 2
+    return size > 0 and place - 1 <= size

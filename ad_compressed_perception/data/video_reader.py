@@ -12,9 +12,9 @@ import numpy as np
 
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data.bag import BagReader, ros_types
+from ad_compressed_perception.data.video_file import VIDEO_TOPIC as TOPIC
 from ad_compressed_perception.data.video_file import VideoFile, is_video_file
 
-TOPIC = "/video"
 _TYPE = "sensor_msgs/msg/Image"
 _FIRST_NS = 1_000_000_000
 """Stamp of a video's beginning: a stamp of 0 is one that was never set."""

@@ -31,7 +31,12 @@ from ad_compressed_perception.image.encodings import (
     widen,
 )
 from ad_compressed_perception.image.files import MAX_PIXELS, decode_file, refuse_size
-from ad_compressed_perception.image.format_text import SAMPLE_BITS, known_sample_bits, parse_format
+from ad_compressed_perception.image.format_text import (
+    SAMPLE_BITS,
+    known_encoding,
+    known_sample_bits,
+    parse_format,
+)
 
 __all__ = ["Color", "Frame", "decode_image", "gray_of_file", "to_bgr8", "to_gray8"]
 
@@ -216,11 +221,12 @@ def gray_of_file(
 
 def _unusual_encoding(encoding: Any, sample_bits: int) -> Encoding | None:
     """Return the layout of an encoding in other letters; raise ImageError for one of depth."""
-    if encoding in DEPTH_ENCODINGS:
-        if encoding == "16UC1" and known_sample_bits(sample_bits):
+    name = known_encoding(encoding)
+    if name in DEPTH_ENCODINGS:
+        if name == "16UC1" and known_sample_bits(sample_bits):
             return ENCODINGS["mono16"]
-        raise ImageError(f"a depth map, {_NO_CAMERA if encoding == '16UC1' else 'not an image of a camera'}")
-    return ENCODINGS.get(encoding.lower()) if isinstance(encoding, str) else None
+        raise ImageError(f"a depth map, {_NO_CAMERA if name == '16UC1' else 'not an image of a camera'}")
+    return ENCODINGS.get(name)
 
 
 def _decode_with_cv_bridge(message: Any, width: int, height: int) -> tuple[NDArray[Any], Color]:

@@ -142,7 +142,12 @@ def _check_jpeg(content: bytes) -> tuple[int, int, int]:
                 break
             several = progressive or not content.startswith(components, position - length + 2)
             # Entropy-coded data never holds FF D9; an embedded thumbnail's lies before the scan.
-            if content.rfind(_JPEG_END, position) < 0:
+            end = content.find(_JPEG_END, position)
+            if content.find(_JPEG_START, position, max(end, position)) >= 0:
+                raise ImageError(
+                    f"the JPEG of {size[0]}x{size[1]} is cut off: another one begins before its end"
+                )
+            if end < 0:
                 if not several and min(size) > 0:
                     return *size, position
                 raise ImageError(

@@ -21,6 +21,7 @@ SAMPLE_BITS = "ADCP_SAMPLE_BITS"
 """Environment variable: bits that 16-bit samples use, in every process where nothing else says it."""
 _IMAGE_FILE = re.compile(r"\b(m?jpe?g|png)\b", re.IGNORECASE)
 _STORED = re.compile(r"compressed\s+(\w+)")
+_ENCODING_NAMES = {name.lower(): name for name in (*ENCODINGS, *DEPTH_ENCODINGS)}
 _CODECS = (
     ("h264", re.compile(r"(?<![a-z0-9])(lib)?[hx]\.?264(?![0-9])|\bavc1?\b", re.IGNORECASE)),
     ("hevc", re.compile(r"(?<![a-z0-9])(lib)?[hx]\.?265(?![0-9])|(?<![a-z0-9])hevc", re.IGNORECASE)),
@@ -51,6 +52,11 @@ class FormatText:
         return self.source if layout and layout.is_mosaic and not self.stored.startswith("mono") else ""
 
 
+def known_encoding(name: Any) -> str:
+    """Return an encoding's name as ROS writes it, whatever its case; empty for an unknown one."""
+    return _ENCODING_NAMES.get(name.lower(), "") if isinstance(name, str) else ""
+
+
 def parse_format(text: Any) -> FormatText:
     """Return what a format text says; of what is no text, that it is unknown."""
     return _parse(text) if isinstance(text, str) else FormatText("unknown")
@@ -58,11 +64,14 @@ def parse_format(text: Any) -> FormatText:
 
 @lru_cache(maxsize=64)
 def _parse(text: str) -> FormatText:
-    source = text.partition(";")[0].strip()
-    stored = _STORED.search(text)
-    named = (source if source in ENCODINGS or source in DEPTH_ENCODINGS else "", stored[1] if stored else "")
+    word = text.partition(";")[0].strip().lower()
+    source = known_encoding(word)
+    stored = _STORED.search(text.lower())
+    named = (source, stored[1] if stored else "")
     if "compresseddepth" in text.lower() or source in DEPTH_ENCODINGS:
         return FormatText("depth", *named)
+    if word.startswith("bayer") and not source:  # colors of a mosaic that is not known
+        return FormatText("unknown")
     if _IMAGE_FILE.search(text):
         return FormatText("image", *named)
     codec = next((name for name, pattern in _CODECS if pattern.search(text)), "")

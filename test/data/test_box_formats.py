@@ -90,7 +90,7 @@ def test_names_of_a_yolo_file_are_a_list_or_numbered(
         ("0.5 0.5 0.5 0.1 0.1", "none of the 2 names"),
         ("0 0.5 0.5 0.1", "4 numbers"),
         ("car 0.5 0.5 0.1 0.1", "not numbers"),
-        ("0 nan 0.5 0.1 0.1", "none of the 2 names"),
+        ("0 nan 0.5 0.1 0.1", "not finite"),
     ],
 )
 def test_a_wrong_line_of_yolo_is_named(tmp_path: Path, line: str, expected: str) -> None:

@@ -22,7 +22,7 @@ from ad_compressed_perception.image.decode import decode_image
 from ad_compressed_perception.image.video import MessageDecoder
 from support.bags import PERIOD_NS, START_NS, raw_message, road_frames, stamps_of, write_messages
 from support.images import png_of
-from support.videos import distance, packets_of, video_message, write_video_file
+from support.videos import distance, moving_image, packets_of, video_message, write_video_file
 
 KINDS = (COMPRESSED_IMAGE, *VIDEO_TYPES)
 CAMERA = "/camera/video"
@@ -235,3 +235,29 @@ def test_of_a_camera_with_depth_the_camera_is_taken(tmp_path: Path) -> None:
     assert open_frames(str(bag)).describe.endswith(":/rgb/image")
     with pytest.raises(DataError, match="a depth map"):
         list(open_frames(f"{bag}:/depth/image"))
+
+
+def test_a_video_file_is_named_with_its_topic_too(tmp_path: Path) -> None:
+    """As replay and the player name it."""
+    path = write_video_file(tmp_path / "drive.mp4", 3)
+    assert len(open_frames(f"{path}:{TOPIC}")) == 3
+    with pytest.raises(DataError):
+        open_frames(f"{path}:/other")
+
+
+def test_an_avi_with_dropped_frames_has_the_frames_that_are_there(tmp_path: Path) -> None:
+    """Its header counts the times of dropped frames, too: as many frames as it counted were bad."""
+    av = pytest.importorskip("av", reason="needs PyAV, the extra [video]")
+    path = tmp_path / "drive.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=20)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        for place, time in enumerate((0, 1, 2, 7, 8, 20)):
+            frame = av.VideoFrame.from_ndarray(moving_image(place), format="bgr24")
+            frame.pts = time
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    source = open_frames(str(path))
+    frames = list(source)
+    assert [frame.stamp_ns for frame in frames] == [50_000_000 * time for time in (0, 1, 2, 7, 8, 20)]
+    assert max(distance(frame.pixels, index) for index, frame in enumerate(frames)) < 12

@@ -21,6 +21,7 @@ from ad_compressed_perception.data.labeled.box_labels import (
     LabeledBox,
     LabeledImage,
     file_of,
+    is_set,
     names_of,
 )
 
@@ -84,7 +85,7 @@ def read_bdd100k(path: Path, frames: list[Any], images: Path) -> BoxLabels:
                 without += 1
                 continue
             box = (label.box2d.x1, label.box2d.y1, label.box2d.x2 + 1.0, label.box2d.y2 + 1.0)
-            is_crowd = bool((label.attributes or {}).get("crowd"))
+            is_crowd = is_set((label.attributes or {}).get("crowd"))
             boxes.append(LabeledBox(box, label.category, is_ignored=is_crowd, score=label.score))
         listed.append(LabeledImage(file_of(images, frame.name), boxes, name=frame.name))
     notes = [f"{without} labels without a box were left out."] if without else []

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from ad_compressed_perception.core.errors import DataError
 
@@ -109,7 +110,20 @@ def unique_stems(labels: BoxLabels, kind: str) -> list[str]:
     return stems
 
 
+def is_set(mark: object) -> bool:
+    """Return whether a mark such as ``difficult`` is set; tools write numbers, booleans and words."""
+    return str(mark).strip().casefold() in ("1", "true", "yes")
+
+
+def twins_note(paths: Sequence[Path]) -> list[str]:
+    """Return a sentence on images that differ in their suffix only and share their labels; else nothing."""
+    twins = sorted(stem for stem, count in Counter(path.stem for path in paths).items() if count > 1)
+    if not twins:
+        return []
+    return [f"{len(twins)} names have several images ({twins[0]}), each of which counts with the labels."]
+
+
 def file_of(folder: Path, name: str) -> Path:
     """Return the image that labels name: in the folder, or beside it under the last part of its name."""
     file = folder / name
-    return file if file.is_file() else folder / Path(name).name
+    return file if file.is_file() else folder / PureWindowsPath(name).name  # either separator

@@ -20,6 +20,7 @@ from ad_compressed_perception.data.labeled.box_labels import (
     LabeledBox,
     LabeledImage,
     names_of,
+    twins_note,
     unique_stems,
 )
 
@@ -61,6 +62,7 @@ def read_kitti(labels: Path, frames: str | None) -> BoxLabels:
         raise DataError(f"no image of {images} has a text file of its name in {folder}")
     # Unlike in YOLO, an image without objects has an empty file.
     notes = [f"{absent} images without a text file were left out."] if absent else []
+    notes += twins_note([image.path for image in listed])
     return BoxLabels(labels, listed, names_of(listed), notes=notes)
 
 

@@ -16,6 +16,7 @@ from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data.bad_frames import BadFrame
 from ad_compressed_perception.data.frames import list_images, list_images_and_others, read_image_file
 from ad_compressed_perception.data.labeled import cityscapes
+from ad_compressed_perception.data.labeled.box_labels import twins_note
 from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame
 from ad_compressed_perception.data.labeled.exif import rotation_hint, rotation_note
 from ad_compressed_perception.data.labeled.label_map import (
@@ -61,7 +62,7 @@ def read_mask(path: Path) -> NDArray[Any]:
 def read_names(path: Path) -> list[str]:
     """Read the names of mask ids; raise DataError where the file is no list of different names."""
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
+        names = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as cause:
         raise DataError(f"cannot read {path}: {cause.strerror or cause}") from cause
     except ValueError as cause:
@@ -134,6 +135,7 @@ class MaskData(LabeledData):
                 f"no image in {images} has a mask of its name in {masks} "
                 f"(for example {image_paths[0].name} and {next(iter(by_stem.values())).name})"
             )
+        self.notes += twins_note([image for image, _ in self._pairs])
         if len(self._pairs) < len(image_paths):
             self.notes.append(f"{len(image_paths) - len(self._pairs)} images without a mask were left out.")
 

@@ -71,7 +71,7 @@ def read_paths(path: Path) -> list[PathEntry]:
         DataError: it cannot be read, is empty, or a line is malformed; the message names the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as cause:
         raise DataError(f"cannot read {path}: {getattr(cause, 'strerror', None) or cause}") from cause
     entries = []

@@ -21,6 +21,7 @@ from ad_compressed_perception.data.labeled.box_labels import (
     LabeledBox,
     LabeledImage,
     file_of,
+    is_set,
     names_of,
     unique_stems,
 )
@@ -58,9 +59,10 @@ def read_voc(labels: Path, frames: str | None) -> BoxLabels:
     root = folder.parent if folder.name in FOLDERS else folder
     beside = (root / name for name in _IMAGE_FOLDERS)
     images = Path(frames).expanduser() if frames else next((each for each in beside if each.is_dir()), root)
-    stems = {path.stem: path for path in list_images(images)}
+    files = list_images(images)
+    stems = {path.stem: path for path in reversed(files)}
     listed = [_read_image(path, images, stems) for path in _xml_files(folder)]
-    absent = len(set(stems.values()) - {image.path for image in listed})
+    absent = len(set(files) - {image.path for image in listed})
     notes = [f"{absent} images without an XML file were left out."] if absent else []
     return BoxLabels(labels, listed, names_of(listed), notes=notes)
 
@@ -68,7 +70,8 @@ def read_voc(labels: Path, frames: str | None) -> BoxLabels:
 def _read_image(path: Path, images: Path, stems: dict[str, Path]) -> LabeledImage:
     try:
         content = path.read_bytes()
-        if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+        plain = content.replace(b"\0", b"")  # UTF-16
+        if b"<!DOCTYPE" in plain or b"<!ENTITY" in plain:
             raise DataError(f"{path} declares a document type or entities, which labels do not need")
         root = ElementTree.fromstring(content)
     except OSError as cause:
@@ -88,7 +91,7 @@ def _read_image(path: Path, images: Path, stems: dict[str, Path]) -> LabeledImag
 
 def _size(text: str | None) -> int | None:
     """Return a size; None where the tool wrote none or zero."""
-    return int(text) or None if text is not None and text.strip().isdigit() else None
+    return int(text) or None if text is not None and text.strip().isdecimal() else None
 
 
 def _read_box(path: Path, one: ElementTree.Element, first: float) -> LabeledBox:
@@ -101,7 +104,7 @@ def _read_box(path: Path, one: ElementTree.Element, first: float) -> LabeledBox:
         raise DataError(f"{path}: object {name!r} has no bndbox of {', '.join(_EDGES)}") from None
     if not all(map(math.isfinite, edges)):
         raise DataError(f"{path}: object {name!r} has a box that is not finite")
-    is_difficult = (one.findtext("difficult") or "0").strip() not in ("", "0")
+    is_difficult = is_set(one.findtext("difficult"))
     box = (edges[0] - first, edges[1] - first, edges[2], edges[3])
     try:
         score = None if one.find("score") is None else float(one.findtext("score") or "")

@@ -23,6 +23,7 @@ from ad_compressed_perception.data.labeled.box_labels import (
     LabeledBox,
     LabeledImage,
     image_size,
+    twins_note,
     unique_stems,
 )
 
@@ -98,6 +99,7 @@ def read_yolo(labels: Path, frames: str | None) -> BoxLabels:
             listed.append(LabeledImage(path))
     if absent == len(listed):
         raise DataError(f"no image of {images} has a text file of its name in {texts}")
+    notes += twins_note([image.path for image in listed])
     if absent:
         notes.append(f"{absent} images have no text file and count as images without an object.")
     others = [text for text in texts.rglob("*.txt") if not text.name.startswith(".")]
@@ -190,7 +192,9 @@ def _box(where: str, parts: Sequence[str], names: Sequence[str], size: tuple[int
     is_polygon = len(shares) >= 6 and len(shares) % 2 == 0
     if len(shares) not in (4, 5) and not is_polygon:
         raise DataError(f"{where}: {len(values)} numbers: expected class x y width height, or a polygon")
-    if not all(map(math.isfinite, values)) or values[0] != int(values[0]) or not 0 <= values[0] < len(names):
+    if not all(map(math.isfinite, shares)):
+        raise DataError(f"{where}: numbers that are not finite: {' '.join(parts)[:80]!r}")
+    if not math.isfinite(values[0]) or values[0] != int(values[0]) or not 0 <= values[0] < len(names):
         raise DataError(f"{where}: class {values[0]:g} is none of the {len(names)} names")
     if min(shares) < -_TOLERANCE or max(shares) > 1.0 + _TOLERANCE:
         raise DataError(
