@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Model files modelled on public fault reports: the passes that failed on them make a variant that agrees."""
+"""Model files like those of public fault reports: the passes that failed on them make a variant that agrees."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_passes_take_the_file(
 ) -> None:
     """Random weights, so task raw: what counts is that the outputs are the baseline's, but for the rounding.
 
-    Channels that are pruned without healing change outputs, and may be rejected; the others must agree.
+    Channels that are pruned without training change outputs, and may be rejected; the others must agree.
     """
     if trains:
         pytest.importorskip("torch_pruning", reason="needs the extra [train]")

@@ -187,7 +187,9 @@ def test_what_was_unpacked_is_gone_at_the_end_after_ctrl_c_and_after_a_kill(
 ) -> None:
     bag = write_split(tmp_path / "bag", "mcap", 1, zstd="file")
     code = (
-        "import sys, time\n"
+        "import signal, sys, time\n"
+        # Ignored where the tests run in the background.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from ad_compressed_perception.data.frames import open_frames\n"
         "list(open_frames(sys.argv[1])); print('open', flush=True); time.sleep(float(sys.argv[2]))"
     )
