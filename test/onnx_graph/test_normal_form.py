@@ -26,6 +26,10 @@ def read(model: onnx.ModelProto, folder: Path, *, external: bool = False) -> onn
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "all nodes named the same"])
 def test_reading_changes_no_output(kind: str, tmp_path: Path) -> None:
+    if kind == "opset 24":
+        pytest.importorskip(
+            "onnxruntime", minversion="1.24", reason="this ONNX Runtime does not know opset 24"
+        )
     half = KINDS[kind]().graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT16
     image = np.random.default_rng(3).random(SHAPE).astype(np.float16 if half else np.float32)
     expected = run_model(KINDS[kind](), {"image": image})

@@ -157,7 +157,7 @@ def sparse_weight() -> onnx.ModelProto:
             list(full.shape),
         )
     )
-    return b.build(ir_version=11)
+    return b.build(ir_version=10)
 
 
 def local_function() -> onnx.ModelProto:
