@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Model files like those of public fault reports: the passes that failed on them make a variant that agrees."""
+"""Files like those of public fault reports: the passes that failed on them make a variant that agrees."""
 
 from __future__ import annotations
 
