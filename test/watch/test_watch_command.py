@@ -76,7 +76,11 @@ def test_a_running_monitor_is_found_and_its_missing_node_gives_exit_code_6(tmp_p
 
         # In a terminal it goes on until Ctrl-C, and notices that the monitor is gone.
         terminal, other = pty.openpty()
-        command = "from ad_compressed_perception.cli.main import main; main()"
+        # SIGINT is ignored where the tests run in the background.
+        command = (
+            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+            "from ad_compressed_perception.cli.main import main; main()"
+        )
         live = subprocess.Popen(
             [sys.executable, "-c", command, "watch", "--stale-s", "1"],
             stdin=other, stdout=other, stderr=other,
