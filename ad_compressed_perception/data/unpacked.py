@@ -16,6 +16,7 @@ from threading import Lock
 
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data.zstd import zstd_expand
+from ad_compressed_perception.workspace.stale_files import remove_stale_files
 
 _PREFIX = "adcp-bag-"
 _UNITS = {"kB": 1, "MB": 2, "GB": 3, "TB": 4}
@@ -105,7 +106,7 @@ def _place(name: str) -> Path:
     own = os.getpid()
     if own not in _folders:  # not that of a process from which this one was forked
         root = Path(tempfile.gettempdir())
-        _remove_left(root)
+        remove_stale_files(root, _PREFIX)
         _folders[own] = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{own}-", dir=root))
         atexit.register(_remove, own, _folders[own])
     return Path(tempfile.mkdtemp(dir=_folders[own])) / name
@@ -114,24 +115,6 @@ def _place(name: str) -> Path:
 def _remove(owner: int, folder: Path) -> None:
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_left(root: Path) -> None:
-    """Remove what processes left that were killed."""
-    for folder in root.glob(f"{_PREFIX}*"):
-        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if owner.isdecimal() and not _is_running(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # of another user
-        pass
-    return True
 
 
 def _size(count: int) -> str:

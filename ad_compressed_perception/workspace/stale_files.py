@@ -13,7 +13,7 @@ def remove_stale_files(folder: Path, prefix: str) -> None:
     """Remove the folders ``PREFIX<process number>-...`` in ``folder`` whose process no longer runs."""
     for path in folder.glob(f"{prefix}*"):
         number = path.name[len(prefix) :].partition("-")[0]
-        if number.isdigit() and not _is_running(int(number)):
+        if number.isdecimal() and not _is_running(int(number)):
             shutil.rmtree(path, ignore_errors=True)
 
 

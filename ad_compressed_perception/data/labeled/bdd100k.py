@@ -21,6 +21,7 @@ from ad_compressed_perception.data.labeled.box_labels import (
     LabeledBox,
     LabeledImage,
     file_of,
+    first_finding,
     is_set,
     names_of,
 )
@@ -76,9 +77,7 @@ def read_bdd100k(path: Path, frames: list[Any], images: Path) -> BoxLabels:
         try:
             frame = ScalabelFrame.model_validate(entry)
         except ValidationError as cause:
-            finding = cause.errors()[0]
-            key = ".".join(map(str, finding["loc"])) or "frame"
-            raise DataError(f"{path}: frame {number}: {key}: {finding['msg']}") from cause
+            raise DataError(f"{path}: frame {number}: {first_finding(cause, 'frame')}") from cause
         boxes = []
         for label in frame.labels or ():
             if label.box2d is None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
+from pydantic import ValidationError
+
 from ad_compressed_perception.core.errors import DataError
 
 Box = tuple[float, float, float, float]
@@ -127,3 +129,9 @@ def file_of(folder: Path, name: str) -> Path:
     """Return the image that labels name: in the folder, or beside it under the last part of its name."""
     file = folder / name
     return file if file.is_file() else folder / PureWindowsPath(name).name  # either separator
+
+
+def first_finding(error: ValidationError, whole: str) -> str:
+    """Return pydantic's first finding as ``key: what is wrong``; ``whole`` names the document itself."""
+    finding = error.errors()[0]
+    return f"{'.'.join(map(str, finding['loc'])) or whole}: {finding['msg']}"

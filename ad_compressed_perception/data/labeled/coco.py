@@ -15,7 +15,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.data.labeled.box_labels import BoxLabels, LabeledBox, LabeledImage, are_shares
+from ad_compressed_perception.data.labeled.box_labels import (
+    BoxLabels,
+    LabeledBox,
+    LabeledImage,
+    are_shares,
+    first_finding,
+)
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -68,10 +74,9 @@ def parse_coco(path: Path, content: Any) -> CocoFile:
     try:
         return CocoFile.model_validate(content)
     except ValidationError as cause:
-        findings = cause.errors()
-        key = ".".join(map(str, findings[0]["loc"])) or "top level"
-        more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-        raise DataError(f"{path} is no COCO file: {key}: {findings[0]['msg']}{more}") from cause
+        further = cause.error_count() - 1
+        more = f" (and {further} more)" if further else ""
+        raise DataError(f"{path} is no COCO file: {first_finding(cause, 'top level')}{more}") from cause
 
 
 def read_coco(path: Path, content: Any, images: Path) -> BoxLabels:
@@ -223,9 +228,7 @@ def read_coco_results(path: Path, content: Any, labels: BoxLabels) -> Sequence[S
         try:
             result = CocoResult.model_validate(entry)
         except ValidationError as cause:
-            finding = cause.errors()[0]
-            key = ".".join(map(str, finding["loc"])) or "entry"
-            raise DataError(f"{path}: result {number}: {key}: {finding['msg']}") from cause
+            raise DataError(f"{path}: result {number}: {first_finding(cause, 'entry')}") from cause
         if result.image_id not in found or result.category_id not in names:
             raise DataError(
                 f"{path}: result {number} is of image {result.image_id} and category {result.category_id}, "
